@@ -1,0 +1,71 @@
+"""Optional Cython build: every module of src/ with a .pxd of its own beside it is compiled.
+
+ENTREPOT_PURE=1 builds no extension. Without a C compiler none is built either, with one line that says so:
+the same sources run interpreted.
+"""
+
+import os
+import shutil
+import sys
+import sysconfig
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+SOURCE = Path("src")
+DIRECTIVES = {
+    "language_level": "3",
+    "boundscheck": True,  # network bytes: never off
+    "wraparound": False,  # a negative index is an error, not "from the end"
+    "initializedcheck": True,
+    "nonecheck": True,
+    "annotation_typing": False,  # the .pxd is the only source of C types
+    "cdivision": False,
+}
+
+
+def hot_modules() -> list[Path]:
+    """Sources with a .pxd beside them, the largest first, so that a parallel build ends evenly."""
+    found = [pxd.with_suffix(".py") for pxd in SOURCE.rglob("*.pxd")]
+    return sorted((path for path in found if path.exists()), key=lambda path: -path.stat().st_size)
+
+
+def have_compiler() -> bool:
+    words = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
+    return shutil.which(words[0]) is not None
+
+
+def extensions() -> list[Extension]:
+    if os.environ.get("ENTREPOT_PURE"):
+        return []
+    if not have_compiler():
+        print("entrepot: no C compiler found; installing the interpreted modules (the same source, slower)", file=sys.stderr)
+        return []
+    from Cython.Build import cythonize
+
+    cflags = ["-O2", "-g1", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
+    lflags = os.environ.get("ENTREPOT_LDFLAGS", "").split()
+    return cythonize(
+        [
+            Extension(".".join(path.relative_to(SOURCE).with_suffix("").parts), [str(path)], extra_compile_args=cflags, extra_link_args=lflags)
+            for path in hot_modules()
+        ],
+        build_dir="build/cython",
+        compiler_directives=DIRECTIVES,
+        include_path=[str(SOURCE)],
+        nthreads=os.cpu_count() or 1,
+        annotate=bool(os.environ.get("ENTREPOT_ANNOTATE")),
+    )
+
+
+class ParallelBuild(build_ext):
+    """Builds extensions side by side on every core."""
+
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count() or 1
+
+
+if __name__ == "__main__":
+    setup(ext_modules=extensions(), cmdclass={"build_ext": ParallelBuild})

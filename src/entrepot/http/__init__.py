@@ -1,0 +1,1 @@
+"""Health and metrics over HTTP. Asks the broker for figures; decides nothing."""

@@ -1,0 +1,167 @@
+"""Checked byte helpers: the only pointers of the code base. Each raises IndexError outside its buffer.
+
+`_be` is big-endian (wire formats), `_le` little-endian (our own formats). Sources are bytes, or bytearray where named `_ba`.
+octets.py holds the plain-Python twins for interpreted mode.
+"""
+
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memcpy, memmove
+
+cdef extern from *:
+    uint16_t __builtin_bswap16(uint16_t) nogil
+    uint32_t __builtin_bswap32(uint32_t) nogil
+    uint64_t __builtin_bswap64(uint64_t) nogil
+
+
+cdef inline int copy(bytearray target, Py_ssize_t target_pos, bytes source, Py_ssize_t source_pos, Py_ssize_t count) except -1:
+    if count < 0 or target_pos < 0 or source_pos < 0 or count > PyByteArray_GET_SIZE(target) - target_pos or count > PyBytes_GET_SIZE(source) - source_pos:
+        raise IndexError("copy outside a buffer")
+    memcpy(PyByteArray_AS_STRING(target) + target_pos, PyBytes_AS_STRING(source) + source_pos, count)
+    return 0
+
+
+cdef inline int copy_ba(bytearray target, Py_ssize_t target_pos, bytearray source, Py_ssize_t source_pos, Py_ssize_t count) except -1:
+    if count < 0 or target_pos < 0 or source_pos < 0 or count > PyByteArray_GET_SIZE(target) - target_pos or count > PyByteArray_GET_SIZE(source) - source_pos:
+        raise IndexError("copy outside a buffer")
+    memmove(PyByteArray_AS_STRING(target) + target_pos, PyByteArray_AS_STRING(source) + source_pos, count)
+    return 0
+
+
+cdef inline bint same_ba(bytearray data, Py_ssize_t a, Py_ssize_t b, Py_ssize_t count) except? True:
+    """Whether data[a:a+count] equals data[b:b+count]."""
+    if count < 0 or a < 0 or b < 0 or count > PyByteArray_GET_SIZE(data) - a or count > PyByteArray_GET_SIZE(data) - b:
+        raise IndexError("compare outside a buffer")
+    return memcmp(PyByteArray_AS_STRING(data) + a, PyByteArray_AS_STRING(data) + b, count) == 0
+
+
+cdef inline bytes take(bytes source, Py_ssize_t pos, Py_ssize_t count):
+    if count < 0 or pos < 0 or count > PyBytes_GET_SIZE(source) - pos:
+        raise IndexError("take outside a buffer")
+    return PyBytes_FromStringAndSize(PyBytes_AS_STRING(source) + pos, count)
+
+
+cdef inline bytes take_ba(bytearray source, Py_ssize_t pos, Py_ssize_t count):
+    if count < 0 or pos < 0 or count > PyByteArray_GET_SIZE(source) - pos:
+        raise IndexError("take outside a buffer")
+    return PyBytes_FromStringAndSize(PyByteArray_AS_STRING(source) + pos, count)
+
+
+cdef inline uint16_t get_u16_be(bytes source, Py_ssize_t pos) except? 0xFFFF:
+    cdef uint16_t value
+    if pos < 0 or 2 > PyBytes_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyBytes_AS_STRING(source) + pos, 2)
+    return __builtin_bswap16(value)
+
+
+cdef inline uint32_t get_u32_be(bytes source, Py_ssize_t pos) except? 0xFFFFFFFF:
+    cdef uint32_t value
+    if pos < 0 or 4 > PyBytes_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyBytes_AS_STRING(source) + pos, 4)
+    return __builtin_bswap32(value)
+
+
+cdef inline uint64_t get_u64_be(bytes source, Py_ssize_t pos) except? 0xFFFFFFFFFFFFFFFF:
+    cdef uint64_t value
+    if pos < 0 or 8 > PyBytes_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyBytes_AS_STRING(source) + pos, 8)
+    return __builtin_bswap64(value)
+
+
+cdef inline uint16_t get_u16_be_ba(bytearray source, Py_ssize_t pos) except? 0xFFFF:
+    cdef uint16_t value
+    if pos < 0 or 2 > PyByteArray_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyByteArray_AS_STRING(source) + pos, 2)
+    return __builtin_bswap16(value)
+
+
+cdef inline uint32_t get_u32_be_ba(bytearray source, Py_ssize_t pos) except? 0xFFFFFFFF:
+    cdef uint32_t value
+    if pos < 0 or 4 > PyByteArray_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyByteArray_AS_STRING(source) + pos, 4)
+    return __builtin_bswap32(value)
+
+
+cdef inline uint64_t get_u64_be_ba(bytearray source, Py_ssize_t pos) except? 0xFFFFFFFFFFFFFFFF:
+    cdef uint64_t value
+    if pos < 0 or 8 > PyByteArray_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyByteArray_AS_STRING(source) + pos, 8)
+    return __builtin_bswap64(value)
+
+
+cdef inline int put_u16_be(bytearray target, Py_ssize_t pos, uint16_t value) except -1:
+    if pos < 0 or 2 > PyByteArray_GET_SIZE(target) - pos:
+        raise IndexError("write outside a buffer")
+    value = __builtin_bswap16(value)
+    memcpy(PyByteArray_AS_STRING(target) + pos, &value, 2)
+    return 0
+
+
+cdef inline int put_u32_be(bytearray target, Py_ssize_t pos, uint32_t value) except -1:
+    if pos < 0 or 4 > PyByteArray_GET_SIZE(target) - pos:
+        raise IndexError("write outside a buffer")
+    value = __builtin_bswap32(value)
+    memcpy(PyByteArray_AS_STRING(target) + pos, &value, 4)
+    return 0
+
+
+cdef inline int put_u64_be(bytearray target, Py_ssize_t pos, uint64_t value) except -1:
+    if pos < 0 or 8 > PyByteArray_GET_SIZE(target) - pos:
+        raise IndexError("write outside a buffer")
+    value = __builtin_bswap64(value)
+    memcpy(PyByteArray_AS_STRING(target) + pos, &value, 8)
+    return 0
+
+
+# Little-endian: plain copies on the machines we run on (octets.py refuses others at import).
+
+cdef inline uint16_t get_u16_le(bytes source, Py_ssize_t pos) except? 0xFFFF:
+    cdef uint16_t value
+    if pos < 0 or 2 > PyBytes_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyBytes_AS_STRING(source) + pos, 2)
+    return value
+
+
+cdef inline uint32_t get_u32_le(bytes source, Py_ssize_t pos) except? 0xFFFFFFFF:
+    cdef uint32_t value
+    if pos < 0 or 4 > PyBytes_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyBytes_AS_STRING(source) + pos, 4)
+    return value
+
+
+cdef inline uint64_t get_u64_le(bytes source, Py_ssize_t pos) except? 0xFFFFFFFFFFFFFFFF:
+    cdef uint64_t value
+    if pos < 0 or 8 > PyBytes_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyBytes_AS_STRING(source) + pos, 8)
+    return value
+
+
+cdef inline int put_u16_le(bytearray target, Py_ssize_t pos, uint16_t value) except -1:
+    if pos < 0 or 2 > PyByteArray_GET_SIZE(target) - pos:
+        raise IndexError("write outside a buffer")
+    memcpy(PyByteArray_AS_STRING(target) + pos, &value, 2)
+    return 0
+
+
+cdef inline int put_u32_le(bytearray target, Py_ssize_t pos, uint32_t value) except -1:
+    if pos < 0 or 4 > PyByteArray_GET_SIZE(target) - pos:
+        raise IndexError("write outside a buffer")
+    memcpy(PyByteArray_AS_STRING(target) + pos, &value, 4)
+    return 0
+
+
+cdef inline int put_u64_le(bytearray target, Py_ssize_t pos, uint64_t value) except -1:
+    if pos < 0 or 8 > PyByteArray_GET_SIZE(target) - pos:
+        raise IndexError("write outside a buffer")
+    memcpy(PyByteArray_AS_STRING(target) + pos, &value, 8)
+    return 0

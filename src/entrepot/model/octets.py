@@ -1,0 +1,116 @@
+"""Plain-Python twins of the checked byte helpers in octets.pxd, for interpreted mode.
+
+A compiled module gets them inline by `cimport` in its .pxd; its .py imports these only under `if not cython.compiled:`.
+Every helper raises IndexError outside its buffer; nothing wraps.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import cython
+
+if sys.byteorder != "little":
+    raise ImportError("entrepot's compiled modules assume a little-endian machine")
+
+if not cython.compiled:
+
+    def _check(size: int, pos: int, count: int) -> None:
+        if count < 0 or pos < 0 or count > size - pos:
+            raise IndexError("outside a buffer")
+
+    def copy(target: bytearray, target_pos: int, source: bytes, source_pos: int, count: int) -> int:
+        """target[target_pos:+count] = source[source_pos:+count]."""
+        _check(len(target), target_pos, count)
+        _check(len(source), source_pos, count)
+        target[target_pos : target_pos + count] = source[source_pos : source_pos + count]
+        return 0
+
+    def copy_ba(target: bytearray, target_pos: int, source: bytearray, source_pos: int, count: int) -> int:
+        """As copy(), from a bytearray; the two may overlap."""
+        _check(len(target), target_pos, count)
+        _check(len(source), source_pos, count)
+        target[target_pos : target_pos + count] = source[source_pos : source_pos + count]
+        return 0
+
+    def same_ba(data: bytearray, a: int, b: int, count: int) -> bool:
+        """Whether data[a:a+count] equals data[b:b+count]."""
+        _check(len(data), a, count)
+        _check(len(data), b, count)
+        return data[a : a + count] == data[b : b + count]
+
+    def take(source: bytes, pos: int, count: int) -> bytes:
+        """source[pos:pos+count], never short."""
+        _check(len(source), pos, count)
+        return source[pos : pos + count]
+
+    def take_ba(source: bytearray, pos: int, count: int) -> bytes:
+        """As take(), from a bytearray."""
+        _check(len(source), pos, count)
+        return bytes(source[pos : pos + count])
+
+    def get_u16_be(source: bytes, pos: int) -> int:
+        _check(len(source), pos, 2)
+        return int.from_bytes(source[pos : pos + 2], "big")
+
+    def get_u16_be_ba(source: bytearray, pos: int) -> int:
+        _check(len(source), pos, 2)
+        return int.from_bytes(source[pos : pos + 2], "big")
+
+    def put_u16_be(target: bytearray, pos: int, value: int) -> int:
+        _check(len(target), pos, 2)
+        target[pos : pos + 2] = value.to_bytes(2, "big")
+        return 0
+
+    def get_u16_le(source: bytes, pos: int) -> int:
+        _check(len(source), pos, 2)
+        return int.from_bytes(source[pos : pos + 2], "little")
+
+    def put_u16_le(target: bytearray, pos: int, value: int) -> int:
+        _check(len(target), pos, 2)
+        target[pos : pos + 2] = value.to_bytes(2, "little")
+        return 0
+
+    def get_u32_be(source: bytes, pos: int) -> int:
+        _check(len(source), pos, 4)
+        return int.from_bytes(source[pos : pos + 4], "big")
+
+    def get_u32_be_ba(source: bytearray, pos: int) -> int:
+        _check(len(source), pos, 4)
+        return int.from_bytes(source[pos : pos + 4], "big")
+
+    def put_u32_be(target: bytearray, pos: int, value: int) -> int:
+        _check(len(target), pos, 4)
+        target[pos : pos + 4] = value.to_bytes(4, "big")
+        return 0
+
+    def get_u32_le(source: bytes, pos: int) -> int:
+        _check(len(source), pos, 4)
+        return int.from_bytes(source[pos : pos + 4], "little")
+
+    def put_u32_le(target: bytearray, pos: int, value: int) -> int:
+        _check(len(target), pos, 4)
+        target[pos : pos + 4] = value.to_bytes(4, "little")
+        return 0
+
+    def get_u64_be(source: bytes, pos: int) -> int:
+        _check(len(source), pos, 8)
+        return int.from_bytes(source[pos : pos + 8], "big")
+
+    def get_u64_be_ba(source: bytearray, pos: int) -> int:
+        _check(len(source), pos, 8)
+        return int.from_bytes(source[pos : pos + 8], "big")
+
+    def put_u64_be(target: bytearray, pos: int, value: int) -> int:
+        _check(len(target), pos, 8)
+        target[pos : pos + 8] = value.to_bytes(8, "big")
+        return 0
+
+    def get_u64_le(source: bytes, pos: int) -> int:
+        _check(len(source), pos, 8)
+        return int.from_bytes(source[pos : pos + 8], "little")
+
+    def put_u64_le(target: bytearray, pos: int, value: int) -> int:
+        _check(len(target), pos, 8)
+        target[pos : pos + 8] = value.to_bytes(8, "little")
+        return 0

@@ -1,0 +1,1 @@
+"""Sockets, TLS, output coalescing and flow control, shared by all protocols. Knows no protocol."""

@@ -1,0 +1,1 @@
+"""One package a protocol: codec, session, records, listener. No protocol imports another."""

@@ -1,0 +1,1 @@
+"""Virtual time, disk and network under the real broker code, driven by a seed."""

@@ -1,0 +1,4 @@
+"""The embedded store: one directory with a journal, segments and a checkpoint.
+
+Journal and recovery make commits durable; the sorter moves what stays alive into segments.
+"""
