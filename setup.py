@@ -14,6 +14,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 SOURCE = Path("src")
+INLINE_ONLY = {Path("src/entrepot/model/octets.py")}  # its .pxd is inlined into its users; the .py is the interpreted twin
 DIRECTIVES = {
     "language_level": "3",
     "boundscheck": True,  # network bytes: never off
@@ -28,7 +29,7 @@ DIRECTIVES = {
 def hot_modules() -> list[Path]:
     """Sources with a .pxd beside them, the largest first, so that a parallel build ends evenly."""
     found = [pxd.with_suffix(".py") for pxd in SOURCE.rglob("*.pxd")]
-    return sorted((path for path in found if path.exists()), key=lambda path: -path.stat().st_size)
+    return sorted((path for path in found if path.exists() and path not in INLINE_ONLY), key=lambda path: -path.stat().st_size)
 
 
 def have_compiler() -> bool:
