@@ -1,0 +1,20 @@
+"""ENTREPOT_PURE=1 imports the .py sources even where a compiled .so lies beside them."""
+
+import os
+import sys
+from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
+from pathlib import Path
+
+SRC = str(Path(__file__).parents[1] / "src")
+sys.path.insert(0, SRC)
+
+
+def _source_only(path: str) -> FileFinder:
+    if not path.startswith(SRC):
+        raise ImportError
+    return FileFinder(path, (SourceFileLoader, SOURCE_SUFFIXES))
+
+
+if os.environ.get("ENTREPOT_PURE"):
+    sys.path_hooks.insert(0, _source_only)
+    sys.path_importer_cache.clear()
