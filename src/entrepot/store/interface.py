@@ -1,0 +1,165 @@
+"""What the broker may ask of a store. Implementations: local (one directory), volatile (no sync), object (a cluster's).
+
+A store is driven from one thread, the loop's. Everything staged between two returns to the loop becomes durable together or
+not at all: those calls are one commit. Commits that gather while the disk is busy form one group; its Group is the ticket.
+
+    append(logs, entry) | discard(log, first, end) | mark(log, offset) | fold(shard, key, delta) | create_log | drop_log
+        -> staged in the open group, offsets assigned at once
+    seal at the end of the tick, or when the disk is free -> written and synced off the loop
+    -> durable ends advance -> owner.committed(group)
+
+Any error of write or sync ends the store: the open and pending groups' outcome is unknown, owner.store_failed(error) is called
+once, and nothing is ever acknowledged again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from entrepot.model.entry import Entry, StoredEntry
+
+LOG_ID_SIZE = 16  # bytes; never reused
+
+
+class Scheduler(Protocol):
+    """What a store or broker needs of an event loop; asyncio's loops and the simulator's satisfy it."""
+
+    def call_soon(self, callback: Callable[..., object], *args: Any) -> Any:
+        """Run at the next tick."""
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any) -> Any:
+        """Run after `delay` seconds; the handle has cancel()."""
+
+    def time(self) -> float:
+        """Monotonic seconds."""
+
+
+class Group(Protocol):
+    """The ticket of one group commit."""
+
+    sequence: int  # of the physical commit, from 1, per store and start
+    calls: list[Any]  # what the owner hung on it, in submission order; the store never looks inside
+    logs: list[Log]  # logs that it appended to, each once: their readers have something new once it is durable
+    durable: bool
+
+
+class Log(Protocol):
+    """An ordered sequence of entries with dense offsets.
+
+    first_offset <= every offset not discarded; next_offset is the next to be assigned; durable_offset is the end of what may be
+    read, delivered or acknowledged; marked_offset is the journalled "may have been delivered up to here".
+    """
+
+    id: bytes
+    shard: int
+    volatile: bool
+    first_offset: int
+    next_offset: int
+    durable_offset: int
+    marked_offset: int  # as durable; 0 when never marked
+    owner: Any  # the broker's queue or topic over this log; the store never looks inside
+
+    def reader(self) -> LogReader:
+        """A new reader with a position of its own."""
+
+    def find(self, timestamp_ms: int, done: Callable[[int], None]) -> None:
+        """done(offset of the first entry whose max_time_ms, or else append_time_ms, is at or after `timestamp_ms`; the durable end if none)."""
+
+    def holes(self) -> Iterator[tuple[int, int]]:
+        """Discarded ranges [first, end) above first_offset, ascending: what a queue's subscription has already settled."""
+
+    def stats(self) -> LogStats:
+        """Sizes for metrics and retention."""
+
+
+class LogStats(Protocol):
+    """Figures of one log."""
+
+    entries_in_memory: int
+    bytes_alive: int  # approximate: bytes appended less those discarded in whole entries
+
+
+class LogReader(Protocol):
+    """Reads entries of one log in any order, fastest forwards. Never past the durable end."""
+
+    def at(self, offset: int) -> StoredEntry | None:
+        """The entry holding `offset`, or the first one after it; None if it is not in memory (fetch it) or at the durable end (check first)."""
+
+    def fetch(self, offset: int, done: Callable[[], None]) -> None:
+        """Bring what lies at and after `offset` (about 256 KiB) into memory off the loop; then done(). One fetch at a time."""
+
+    def close(self) -> None:
+        """Unpin what it holds."""
+
+
+class Owner(Protocol):
+    """Who is told: the broker."""
+
+    def committed(self, group: Group) -> None:
+        """Called once per group, in order, after its logs' durable ends have advanced."""
+
+    def store_failed(self, error: BaseException) -> None:
+        """The store has ended; nothing later completes. The process must say so and exit."""
+
+
+Fold = Callable[[bytes, bytes | None, bytes], bytes | None]
+"""(key, value or None, delta) -> new value, or None to delete. Pure, total, and stable over versions."""
+
+
+class Store(Protocol):
+    """One store; see the module's text for how commits form."""
+
+    staged_bytes: int  # appended and not yet durable
+    failed: BaseException | None
+
+    def set_owner(self, owner: Owner) -> None:
+        """Who is told of commits and failure; set once, before the first staging call."""
+
+    def create_log(self, shard: int, log_id: bytes) -> Log:
+        """Stage the creation of an empty log; usable at once. `log_id` is LOG_ID_SIZE bytes from the entropy source."""
+
+    def drop_log(self, log: Log) -> None:
+        """Stage the removal of a log and all that is in it; its readers end."""
+
+    def logs(self) -> Iterator[Log]:
+        """Every log that exists."""
+
+    def log(self, log_id: bytes) -> Log | None:
+        """The log of that id."""
+
+    def append(self, logs: list[Log], entry: Entry) -> None:
+        """Stage an open `entry` at the end of every log: one copy of the bytes, offsets assigned at once (log.next_offset grows by its span)."""
+
+    def extend(self, logs: list[Log], entry: Entry, part: bytes, count: int) -> bool:
+        """Add records to an entry staged on exactly these logs, if it is still open, small enough, and the last one of each; whether it did."""
+
+    def discard(self, log: Log, first: int, end: int) -> None:
+        """Stage that offsets [first, end) of `log` are gone for good. Not urgent by itself: see urgent()."""
+
+    def mark(self, log: Log, offset: int) -> None:
+        """Stage "may have been delivered below `offset`"."""
+
+    def fold(self, shard: int, key: bytes, delta: bytes) -> None:
+        """Stage a change of state: the store's fold function makes the new value when it is next read or checkpointed."""
+
+    def get(self, shard: int, key: bytes) -> bytes | None:
+        """The value now, staged changes included."""
+
+    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Up to `limit` (key, value) with first <= key < end, ascending, staged changes included."""
+
+    def rewrite(self, log: Log, first: int, end: int, entries: list[StoredEntry], done: Callable[[], None]) -> None:
+        """Replace [first, end) by `entries` (offsets kept, gaps allowed) atomically; readers keep what they pinned. done() once durable."""
+
+    def group(self) -> Group:
+        """The open group: what is staged now is durable when it is. Hang calls on it."""
+
+    def urgent(self) -> None:
+        """Somebody waits for the open group: seal it at the end of this tick. Without it, it is sealed within `linger_ms`."""
+
+    def close(self, done: Callable[[], None]) -> None:
+        """Commit what is staged, checkpoint, release the directory; then done()."""
+
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics, each explained in the implementation."""
