@@ -36,6 +36,9 @@ cdef class StoredEntry:
     cdef readonly Entry entry
 
 
+@cython.locals(entry=Entry)
 cpdef Entry make_entry(int codec, int codec_version, uint16_t flags, bytes prefix, bytes part, uint32_t count)
+@cython.locals(entry=Entry)
 cpdef Entry restore_entry(int codec, int codec_version, uint16_t flags, uint32_t count, uint32_t span, bytes data)
+@cython.locals(stored=StoredEntry)
 cpdef StoredEntry stored_entry(uint64_t base, Entry entry)

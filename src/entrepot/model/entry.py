@@ -69,7 +69,7 @@ class Entry:
 
     def extend(self, part: bytes, count: int, size_max: int, count_max: int) -> bool:
         """Add `count` records' bytes if the entry is open and stays within both limits; whether it did."""
-        if self.sealed or self.size + len(part) > size_max or self.count + count > count_max:
+        if self.sealed or len(part) > size_max - self.size or count + self.count > count_max:
             return False
         self.parts.append(part)
         self.size += len(part)

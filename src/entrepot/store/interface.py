@@ -15,7 +15,7 @@ once, and nothing is ever acknowledged again.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from entrepot.model.entry import Entry, StoredEntry
 
@@ -35,8 +35,10 @@ class Scheduler(Protocol):
         """Monotonic seconds."""
 
 
-class Group(Protocol):
+class Group:
     """The ticket of one group commit."""
+
+    __slots__ = ("calls", "durable", "logs", "sequence")
 
     sequence: int  # of the physical commit, from 1, per store and start
     calls: list[Any]  # what the owner hung on it, in submission order; the store never looks inside
@@ -44,12 +46,16 @@ class Group(Protocol):
     durable: bool
 
 
-class Log(Protocol):
+class Log:
     """An ordered sequence of entries with dense offsets.
 
-    first_offset <= every offset not discarded; next_offset is the next to be assigned; durable_offset is the end of what may be
-    read, delivered or acknowledged; marked_offset is the journalled "may have been delivered up to here".
+    Every offset below first_offset is discarded (others may be: holes()); next_offset is the next to be assigned;
+    durable_offset is the end of what may be read, delivered or acknowledged; below marked_offset a record may have been delivered
+    (durably noted: staged marks count once their commit is durable). `bytes_alive` is approximate: bytes of whole entries not
+    wholly discarded.
     """
+
+    __slots__ = ("bytes_alive", "durable_offset", "first_offset", "id", "marked_offset", "next_offset", "owner", "shard", "volatile")
 
     id: bytes
     shard: int
@@ -57,40 +63,39 @@ class Log(Protocol):
     first_offset: int
     next_offset: int
     durable_offset: int
-    marked_offset: int  # as durable; 0 when never marked
+    marked_offset: int
+    bytes_alive: int
     owner: Any  # the broker's queue or topic over this log; the store never looks inside
 
     def reader(self) -> LogReader:
         """A new reader with a position of its own."""
+        raise NotImplementedError
 
     def find(self, timestamp_ms: int, done: Callable[[int], None]) -> None:
-        """done(offset of the first entry whose max_time_ms, or else append_time_ms, is at or after `timestamp_ms`; the durable end if none)."""
+        """done(base of the first entry whose max_time_ms, or else append_time_ms, is at or after `timestamp_ms`; the durable end if none)."""
+        raise NotImplementedError
 
     def holes(self) -> Iterator[tuple[int, int]]:
         """Discarded ranges [first, end) above first_offset, ascending: what a queue's subscription has already settled."""
-
-    def stats(self) -> LogStats:
-        """Sizes for metrics and retention."""
+        raise NotImplementedError
 
 
-class LogStats(Protocol):
-    """Figures of one log."""
-
-    entries_in_memory: int
-    bytes_alive: int  # approximate: bytes appended less those discarded in whole entries
-
-
-class LogReader(Protocol):
+class LogReader:
     """Reads entries of one log in any order, fastest forwards. Never past the durable end."""
 
+    __slots__ = ()
+
     def at(self, offset: int) -> StoredEntry | None:
-        """The entry holding `offset`, or the first one after it; None if it is not in memory (fetch it) or at the durable end (check first)."""
+        """The entry holding `offset`, else the first alive one after it; None if that is not in memory (fetch it) or nothing durable lies there."""
+        raise NotImplementedError
 
     def fetch(self, offset: int, done: Callable[[], None]) -> None:
         """Bring what lies at and after `offset` (about 256 KiB) into memory off the loop; then done(). One fetch at a time."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Unpin what it holds."""
+        raise NotImplementedError
 
 
 class Owner(Protocol):
@@ -103,63 +108,82 @@ class Owner(Protocol):
         """The store has ended; nothing later completes. The process must say so and exit."""
 
 
-Fold = Callable[[bytes, bytes | None, bytes], bytes | None]
+Fold: TypeAlias = Callable[[bytes, bytes | None, bytes], bytes | None]
 """(key, value or None, delta) -> new value, or None to delete. Pure, total, and stable over versions."""
 
 
-class Store(Protocol):
+class Store:
     """One store; see the module's text for how commits form."""
+
+    __slots__ = ("failed", "staged_bytes")
 
     staged_bytes: int  # appended and not yet durable
     failed: BaseException | None
 
     def set_owner(self, owner: Owner) -> None:
         """Who is told of commits and failure; set once, before the first staging call."""
+        raise NotImplementedError
 
     def create_log(self, shard: int, log_id: bytes) -> Log:
         """Stage the creation of an empty log; usable at once. `log_id` is LOG_ID_SIZE bytes from the entropy source."""
+        raise NotImplementedError
 
     def drop_log(self, log: Log) -> None:
         """Stage the removal of a log and all that is in it; its readers end."""
+        raise NotImplementedError
 
     def logs(self) -> Iterator[Log]:
         """Every log that exists."""
+        raise NotImplementedError
 
     def log(self, log_id: bytes) -> Log | None:
         """The log of that id."""
+        raise NotImplementedError
 
     def append(self, logs: list[Log], entry: Entry) -> None:
         """Stage an open `entry` at the end of every log: one copy of the bytes, offsets assigned at once (log.next_offset grows by its span)."""
+        raise NotImplementedError
 
     def extend(self, logs: list[Log], entry: Entry, part: bytes, count: int) -> bool:
         """Add records to an entry staged on exactly these logs, if it is still open, small enough, and the last one of each; whether it did."""
+        raise NotImplementedError
 
     def discard(self, log: Log, first: int, end: int) -> None:
         """Stage that offsets [first, end) of `log` are gone for good. Not urgent by itself: see urgent()."""
+        raise NotImplementedError
 
     def mark(self, log: Log, offset: int) -> None:
         """Stage "may have been delivered below `offset`"."""
+        raise NotImplementedError
 
     def fold(self, shard: int, key: bytes, delta: bytes) -> None:
         """Stage a change of state: the store's fold function makes the new value when it is next read or checkpointed."""
+        raise NotImplementedError
 
     def get(self, shard: int, key: bytes) -> bytes | None:
         """The value now, staged changes included."""
+        raise NotImplementedError
 
     def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Up to `limit` (key, value) with first <= key < end, ascending, staged changes included."""
+        raise NotImplementedError
 
     def rewrite(self, log: Log, first: int, end: int, entries: list[StoredEntry], done: Callable[[], None]) -> None:
         """Replace [first, end) by `entries` (offsets kept, gaps allowed) atomically; readers keep what they pinned. done() once durable."""
+        raise NotImplementedError
 
     def group(self) -> Group:
         """The open group: what is staged now is durable when it is. Hang calls on it."""
+        raise NotImplementedError
 
     def urgent(self) -> None:
         """Somebody waits for the open group: seal it at the end of this tick. Without it, it is sealed within `linger_ms`."""
+        raise NotImplementedError
 
     def close(self, done: Callable[[], None]) -> None:
         """Commit what is staged, checkpoint, release the directory; then done()."""
+        raise NotImplementedError
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics, each explained in the implementation."""
+        raise NotImplementedError
