@@ -1,0 +1,102 @@
+"""What the broker asks of a payload: answered by the codec registered for the entry's tag. The broker itself knows no wire format.
+
+Positions are byte positions in an entry's data; each codec's entry begins with a prefix of its own, then its records one behind
+the other.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class DeadLetter:
+    """Where and why records are dead-lettered; `routing_key` None keeps each record's own."""
+
+    namespace: str
+    queue: str
+    reason: str  # "rejected", "expired", "maxlen" or "delivery_limit"
+    exchange: str
+    routing_key: str | None
+    time_ms: int
+
+
+class EntryCodec:
+    """Base of the codecs. The hot methods are compiled calls; all are total over data that the codec itself accepted."""
+
+    __slots__ = ("tag", "version")
+
+    tag: int
+    version: int
+
+    def prefix(self, address: bytes) -> bytes:
+        """What an entry for `address` begins with."""
+        raise NotImplementedError
+
+    def start(self, data: bytes) -> int:
+        """Position of the first record."""
+        raise NotImplementedError
+
+    def skip(self, data: bytes, position: int, count: int) -> int:
+        """Position `count` records further."""
+        raise NotImplementedError
+
+    def expired_count(self, data: bytes, position: int, count: int, age_ms: int) -> int:
+        """How many of the first records (without a gap) carry a time to live of at most `age_ms` milliseconds."""
+        raise NotImplementedError
+
+    def time_to_live_ms(self, data: bytes, position: int) -> int:
+        """The record's own time to live, or -1."""
+        raise NotImplementedError
+
+    def body_bytes(self, data: bytes, position: int, count: int) -> int:
+        """Sum of the records' body sizes."""
+        raise NotImplementedError
+
+    def address(self, data: bytes) -> bytes:
+        """The address that the entry was published to."""
+        raise NotImplementedError
+
+    def headers(self, data: bytes, position: int) -> dict[str, Any]:
+        """One record's headers: rare paths only."""
+        raise NotImplementedError
+
+    def further_keys(self, data: bytes, position: int) -> list[str]:
+        """Further routing keys that one record names (CC, BCC); rare paths only."""
+        raise NotImplementedError
+
+    def split(self, data: bytes, position: int, count: int) -> list[bytes]:
+        """Each record's packed bytes."""
+        raise NotImplementedError
+
+    def without_hidden_keys(self, record: bytes) -> bytes:
+        """One packed record without the header that receivers must not see (BCC)."""
+        raise NotImplementedError
+
+    def dead_letter(self, data: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes] | None:
+        """(address, packed record) to publish instead.
+
+        None when dead-lettering it again for this reason would go round in a circle without any rejection.
+        """
+        raise NotImplementedError
+
+    def mark_delivery_count(self, record: bytes, count: int) -> bytes:
+        """One packed record saying how often it was delivered before."""
+        raise NotImplementedError
+
+
+class Codecs:
+    """The registered codecs, by tag."""
+
+    def __init__(self) -> None:
+        self._by_tag: dict[int, EntryCodec] = {}
+
+    def register(self, codec: EntryCodec) -> None:
+        """Add a codec; a tag is taken once."""
+        assert codec.tag not in self._by_tag, codec.tag
+        self._by_tag[codec.tag] = codec
+
+    def get(self, tag: int) -> EntryCodec:
+        """The codec of an entry; a stored entry's tag is always known, for a store of a newer version is refused at opening."""
+        return self._by_tag[tag]
