@@ -1,1 +1,17 @@
-"""The `entrepot` command: one file a subcommand."""
+"""The `entrepot` command: one file a subcommand. Nothing slow is imported before the command that needs it runs."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line and exit: 0 well, 1 failed, 2 asked wrongly, 74 the store failed."""
+    from entrepot.cli.app import app
+    from entrepot.model.errors import EntrepotError
+
+    try:
+        app()
+    except EntrepotError as error:
+        print(f"entrepot: {error}", file=sys.stderr)
+        sys.exit(2)

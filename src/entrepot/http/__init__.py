@@ -1,1 +1,1 @@
-"""Health and metrics over HTTP. Asks the broker for figures; decides nothing."""
+"""HTTP: health, readiness and metrics on the broker's own loop. Protocols that come over HTTP have their own rooms."""

@@ -1,0 +1,39 @@
+"""The commands and what they have in common."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from entrepot import __version__
+from entrepot.cli import serve, store, users
+
+app = typer.Typer(
+    name="entrepot",
+    help=(
+        "One durable messaging broker, spoken to by the clients of many.\n\n"
+        "Start it with [bold]entrepot serve[/bold]: RabbitMQ clients connect to amqp://127.0.0.1:5672, health and metrics are at http://127.0.0.1:9700,"
+        " messages are in ./entrepot-data. Nothing is confirmed before it is on the disk.\n\n"
+        "Every setting can stand in a TOML file (--config), in the environment (limits.connections is ENTREPOT_LIMITS_CONNECTIONS) and on the command line"
+        " (--set limits.connections=100); the last of these wins. docs/configuration.md lists them all."
+    ),
+    rich_markup_mode="rich",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("serve")(serve.serve)
+app.add_typer(store.commands, name="store")
+app.add_typer(users.commands, name="users")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"entrepot {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False) -> None:
+    pass

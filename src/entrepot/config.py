@@ -1,0 +1,312 @@
+"""The configuration: one typed object, from defaults, then a TOML file, then the environment, then flags; the last one wins.
+
+A key is one line here: its type, what it is for, its unit, the figure that shows how much of it is used, its bounds, its default.
+docs/configuration.md and docs/limits.md are made from these lines (tools/write_reference.py) and tested against them.
+In the environment `limits.connections` is ENTREPOT_LIMITS_CONNECTIONS.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from entrepot.model.errors import Reason, Refused
+
+
+def key(text: str, *, unit: str = "", metric: str = "", at: str = "", least: int | None = None, most: int | None = None) -> msgspec.Meta:
+    """What a key is. `metric`: the figure that shows how much of a limit is in use; `at`: what happens at the limit."""
+    return msgspec.Meta(description=text, ge=least, le=most, extra={"unit": unit, "metric": metric, "at": at})
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of the configuration."""
+
+
+class Listen(Section, frozen=True):
+    """Addresses, as HOST:PORT; port 0 takes a free one, an empty string listens not at all."""
+
+    amqp: Annotated[str, key("AMQP 0-9-1")] = "127.0.0.1:5672"
+    amqps: Annotated[str, key("AMQP 0-9-1 over TLS; needs [tls]")] = ""
+    http: Annotated[str, key("health and metrics")] = "127.0.0.1:9700"
+
+
+class Durability(Section, frozen=True):
+    """When a message counts as durable, and so is confirmed and delivered."""
+
+    mode: Annotated[
+        Literal["fsync", "interval", "none"],
+        key("fsync: after the disk has it; interval: when written, synced every interval_ms; none: when written, synced by the system"),
+    ] = "fsync"
+    interval_ms: Annotated[int, key("time between syncs in mode interval: what a power loss may cost", unit="ms", least=1, most=60_000)] = 100
+    linger_ms: Annotated[int, key("longest wait of a commit that nobody waits for", unit="ms", least=0, most=60_000)] = 5
+
+
+class Journal(Section, frozen=True):
+    """The journal's files."""
+
+    file_size_bytes: Annotated[int, key("size of one journal file", unit="bytes", least=1 << 20, most=4 << 30)] = 64 << 20
+    files_ready: Annotated[int, key("files kept ready to be written over", unit="files", least=1, most=64)] = 4
+    unsorted_bytes: Annotated[int, key("journal waiting to be sorted into segments, at which publishing slows down", unit="bytes", least=1 << 24)] = 4 << 30
+
+
+class Cache(Section, frozen=True):
+    """Memory for stored messages."""
+
+    size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", least=1 << 20)] = 256 << 20
+
+
+class Disk(Section, frozen=True):
+    """The disk under the data directory."""
+
+    reserve_bytes: Annotated[int, key("free space below which publishing is refused; settling and checkpoints go on", unit="bytes", least=1 << 20)] = 256 << 20
+
+
+class Tls(Section, frozen=True):
+    """Files in PEM, for the listeners that use TLS."""
+
+    certificate: Annotated[str, key("certificate chain")] = ""
+    key: Annotated[str, key("its private key")] = ""
+    client_authorities: Annotated[str, key("when set, clients must show a certificate signed by one of these")] = ""
+
+
+class Limits(Section, frozen=True):
+    """Everything that is bounded. docs/limits.md is this table."""
+
+    connections: Annotated[
+        int, key("open connections of all listeners", unit="connections", metric="entrepot_connections", at="a new connection is closed at once", least=1)
+    ] = 20_000
+    connections_per_listener: Annotated[
+        int, key("open connections of one listener", unit="connections", metric="entrepot_connections", at="a new connection is closed at once", least=1)
+    ] = 20_000
+    accept_backlog: Annotated[
+        int, key("connections the system holds until they are accepted", unit="connections", at="the system makes new ones wait", least=1, most=65_535)
+    ] = 4096
+    socket_output_bytes: Annotated[
+        int,
+        key(
+            "written to one connection and not yet taken by its peer",
+            unit="bytes",
+            at="no more is delivered to that connection until half is taken",
+            least=4096,
+        ),
+    ] = 1 << 20
+    connection_output_bytes: Annotated[
+        int, key("answers waiting for one connection that is at socket_output_bytes", unit="bytes", at="that connection is not read from", least=4096)
+    ] = 1 << 20
+    close_timeout_ms: Annotated[int, key("time a closing connection has to take its last bytes", unit="ms", at="it is cut off", least=1, most=600_000)] = 10_000
+    dead_peer_timeout_ms: Annotated[
+        int, key("time a peer may leave sent bytes, or probes, unanswered", unit="ms", at="it is cut off", least=1000, most=3_600_000)
+    ] = 60_000
+    stop_grace_ms: Annotated[
+        int, key("time connections have to say goodbye when the broker stops", unit="ms", at="they are cut off", least=0, most=600_000)
+    ] = 5_000
+    http_request_bytes: Annotated[int, key("one HTTP request with its headers", unit="bytes", at="it is answered 400 or 413", least=1024, most=1 << 26)] = (
+        65_536
+    )
+
+
+class User(Section, frozen=True):
+    """A user given by the configuration, as if added by `entrepot users add`."""
+
+    password: Annotated[str, key("password")]
+    namespaces: Annotated[tuple[str, ...], key("namespaces it may use; empty for all")] = ()
+    administrator: Annotated[bool, key("may change users and namespaces")] = False
+
+
+class Config(Section, frozen=True):
+    """The whole configuration."""
+
+    data: Annotated[str, key("data directory")] = "./entrepot-data"
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], key("least level that is logged")] = "info"
+    log_format: Annotated[Literal["text", "json"], key("text for people, json for machines, one line each")] = "text"
+    namespaces: Annotated[tuple[str, ...], key("namespaces made at start if they are missing, as tenant/name")] = ("public/default",)
+    listen: Listen = Listen()
+    durability: Durability = Durability()
+    journal: Journal = Journal()
+    cache: Cache = Cache()
+    disk: Disk = Disk()
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+    users: dict[str, User] = {}
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One key as documentation and errors speak of it."""
+
+    name: str  # dotted
+    type: Any
+    default: Any
+    meta: msgspec.Meta
+
+    @property
+    def environment(self) -> str:
+        """The variable that sets it."""
+        return "ENTREPOT_" + self.name.replace(".", "_").upper()
+
+    @property
+    def extra(self) -> dict[str, Any]:
+        """Unit, metric, and what happens at the limit."""
+        return self.meta.extra or {}
+
+    @property
+    def allowed(self) -> str:
+        """What its value may be, in words."""
+        if get_origin(self.type) is Literal:
+            return " | ".join(get_args(self.type))
+        if self.type is int:
+            unit = self.extra["unit"]
+            what = "a size such as 1048576, 64 KiB or 1 GiB" if unit == "bytes" else f"a whole number{' of ' + unit if unit else ''}"
+            low, high = self.meta.ge, self.meta.le
+            return what + (f", at least {low}" if low is not None else "") + (f", at most {high}" if high is not None else "")
+        return {str: "a string", bool: "true or false"}.get(self.type, "a list of strings, in the environment and in flags separated by commas")
+
+
+def keys(section: type[Section] = Config, prefix: str = "") -> Iterator[Key]:
+    """Every key of fixed name, in the order of the classes."""
+    hints = get_type_hints(section, include_extras=True)
+    for field in msgspec.structs.fields(section):
+        hint = hints[field.name]
+        if get_origin(hint) is Annotated:
+            kind, meta = get_args(hint)
+            default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+            yield Key(prefix + field.name, kind, default, meta)
+        elif isinstance(hint, type) and issubclass(hint, Section):
+            yield from keys(hint, f"{prefix}{field.name}.")
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A configuration, and what its reader should be told."""
+
+    config: Config
+    notes: list[str]
+
+
+def load(file: Path | None = None, environment: Mapping[str, str] | None = None, flags: Mapping[str, str] | None = None) -> Loaded:
+    """The configuration from `file`, then `environment`, then `flags` (dotted key -> text).
+
+    Raises Refused (INVALID) naming the key, the value, where it stands, and what is allowed.
+    """
+    table = {found.name: found for found in keys()}
+    values: dict[str, Any] = {}
+    users: dict[str, User] = {}
+    notes: list[str] = []
+    if file is not None:
+        _take_table(_read(file), "", str(file), table, values, users)
+    by_variable = {found.environment: found for found in table.values()}
+    for name, text in (environment or {}).items():
+        if name in by_variable:
+            found = by_variable[name]
+            values[found.name] = _convert(found, text, f"environment variable {name}")
+        elif name.startswith("ENTREPOT_") and (near := difflib.get_close_matches(name, by_variable, 1, 0.85)):
+            notes.append(f"environment variable {name} is none of Entrepot's; {near[0]} is")
+    for name, text in (flags or {}).items():
+        if name not in table:
+            raise _unknown(name, "command line", table)
+        values[name] = _convert(table[name], text, "command line")
+    return Loaded(_build(Config, "", values, users), notes)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except OSError as error:
+        raise Refused(Reason.INVALID, f"configuration {file} cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise Refused(Reason.INVALID, f"configuration {file} is not TOML: {error}") from None
+
+
+def _take_table(found: Mapping[str, Any], prefix: str, source: str, table: Mapping[str, Key], values: dict[str, Any], users: dict[str, User]) -> None:
+    for name, value in found.items():
+        dotted = prefix + name
+        if dotted == "users":
+            users.update(_users(value, source))
+        elif dotted in table:
+            values[dotted] = _convert(table[dotted], value, source)
+        elif isinstance(value, dict) and any(there.startswith(dotted + ".") for there in table):
+            _take_table(value, dotted + ".", source, table, values, users)
+        else:
+            raise _unknown(dotted, source, table)
+
+
+def _users(value: object, source: str) -> dict[str, User]:
+    if not isinstance(value, dict):
+        raise Refused(Reason.INVALID, f"users ({source}): a table per user is expected: [users.NAME]")
+    users = {}
+    for name, fields in value.items():
+        try:
+            users[name] = msgspec.convert(fields, User)
+        except msgspec.ValidationError as error:
+            known = ", ".join(field.name for field in msgspec.structs.fields(User))
+            raise Refused(Reason.INVALID, f"users.{name} ({source}): {error}; a user has: {known}") from None
+    return users
+
+
+def _unknown(name: str, source: str, table: Mapping[str, Key]) -> Refused:
+    near = difflib.get_close_matches(name, table, 1)
+    section = name.rpartition(".")[0]
+    there = [known for known in table if known.rpartition(".")[0] == section] or list(table)
+    return Refused(Reason.INVALID, f"{name} ({source}): there is no such key; " + (f"{near[0]} is meant?" if near else "there are: " + ", ".join(there)))
+
+
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)\Z")
+_SIZE_UNITS = {"B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+
+
+def _convert(found: Key, value: object, source: str) -> Any:
+    plain = value
+    if isinstance(plain, str):
+        if found.type is int and found.extra["unit"] == "bytes" and (size := _SIZE.match(plain)):
+            plain = int(size[1]) * _SIZE_UNITS[size[2]]
+        elif get_origin(found.type) is tuple and source.startswith(("environment", "command")):
+            plain = [part.strip() for part in plain.split(",") if part.strip()]
+    try:
+        return msgspec.convert(plain, Annotated[found.type, _bounds(found)], strict=not isinstance(plain, str))
+    except msgspec.ValidationError:
+        default = ", ".join(found.default) if isinstance(found.default, tuple) else found.default
+        raise Refused(Reason.INVALID, f"{found.name} = {value!r} ({source}): {found.allowed} is expected (default: {default!r})") from None
+
+
+def _bounds(found: Key) -> msgspec.Meta:
+    return msgspec.Meta(ge=found.meta.ge, le=found.meta.le) if found.type is int else msgspec.Meta()
+
+
+def _build(section: type[Any], prefix: str, values: Mapping[str, Any], users: Mapping[str, User]) -> Any:
+    hints = get_type_hints(section)
+    arguments: dict[str, Any] = {}
+    for field in msgspec.structs.fields(section):
+        hint = hints[field.name]
+        dotted = prefix + field.name
+        if dotted in values:
+            arguments[field.name] = values[dotted]
+        elif isinstance(hint, type) and issubclass(hint, Section):
+            arguments[field.name] = _build(hint, dotted + ".", values, users)
+        elif dotted == "users":
+            arguments[field.name] = dict(users)
+    return section(**arguments)
+
+
+def address(name: str, text: str) -> tuple[str, int]:
+    """HOST:PORT of listener `name`, or [V6]:PORT. Refused if it is neither."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > 65_535:
+        raise Refused(Reason.INVALID, f"listen.{name} = {text!r}: HOST:PORT is expected, such as 127.0.0.1:5672 or [::1]:5672; port 0 takes a free one")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+def listening_only(given: Sequence[str]) -> dict[str, str]:
+    """The flags for `--listen PROTOCOL=HOST:PORT`…: those listeners and no others."""
+    names = [field.name for field in msgspec.structs.fields(Listen)]
+    chosen = dict.fromkeys(names, "")
+    for text in given:
+        name, equals, where = text.partition("=")
+        if not equals or name not in names:
+            raise Refused(Reason.INVALID, f"--listen {text}: PROTOCOL=HOST:PORT is expected, PROTOCOL one of {', '.join(names)}")
+        address(name, where)
+        chosen[name] = where
+    return {f"listen.{name}": where for name, where in chosen.items()}

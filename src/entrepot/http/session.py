@@ -1,0 +1,157 @@
+"""HTTP/1.1 as a session: h11 does the protocol, a handler gives the answers. Requests are small and answered at once.
+
+Limits: `request_bytes` for the head, and again for the body; one request at a time per connection (pipelined ones wait in the
+buffer, which is read no further); a connection that says nothing for KEEP_ALIVE_S is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import h11
+
+from entrepot.clock import Clock
+from entrepot.net.session import Wake
+
+KEEP_ALIVE_S = 30.0
+READ_BYTES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One request. `path` is without its query; names of headers are lower case."""
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, str]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "text/plain; charset=utf-8"
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+Handler = Callable[[Request], Response]
+
+
+class HttpOutput:
+    """Bytes to send."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, part: bytes) -> None:
+        """Send `part` after all others."""
+        self._parts.append(part)
+        self.size += len(part)
+
+    def take(self) -> list[bytes]:
+        """See net.session.Output."""
+        parts, self._parts, self.size = self._parts, [], 0
+        return parts
+
+
+class HttpSession:
+    """See the module."""
+
+    def __init__(self, handler: Handler, clock: Clock, request_bytes: int, wake: Wake) -> None:
+        self.output = HttpOutput()
+        self.closing = False
+        self.paused = False
+        self.next_deadline = clock.monotonic_s() + KEEP_ALIVE_S
+        self._handler = handler
+        self._clock = clock
+        self._request_bytes = request_bytes
+        self._wake = wake
+        self._buffer = bytearray(READ_BYTES)
+        self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=request_bytes)
+        self._request: h11.Request | None = None
+        self._body = bytearray()
+        self._is_writable = True
+
+    def get_buffer(self, size_hint: int) -> bytearray:
+        """See net.session.Session, for this and the others."""
+        return self._buffer
+
+    def buffer_updated(self, count: int) -> None:
+        """h11 keeps what is not a whole event yet, up to `request_bytes`."""
+        self.next_deadline = self._clock.monotonic_s() + KEEP_ALIVE_S
+        self._http.receive_data(bytes(self._buffer[:count]))
+        self._answer_all()
+
+    def writable(self, is_writable: bool) -> None:
+        """A peer that does not read its answers is not answered."""
+        self._is_writable = is_writable
+        self.paused = not is_writable
+        if is_writable:
+            self._answer_all()
+        self._wake()
+
+    def deadline_reached(self, now: float) -> None:
+        """Silent for too long."""
+        self.closing = True
+
+    def shut_down(self, reason: str) -> None:
+        """Answers given are still sent."""
+        self.closing = True
+
+    def lost(self, reason: str) -> None:
+        """Nothing is held."""
+        self.closing = True
+
+    def _answer_all(self) -> None:
+        while not self.closing and self._is_writable:
+            try:
+                event = self._http.next_event()
+            except h11.RemoteProtocolError as error:
+                self._refuse(error.error_status_hint, str(error))
+                return
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                return
+            if isinstance(event, h11.Request):
+                self._request = event
+                self._body.clear()
+            elif isinstance(event, h11.Data):
+                if len(event.data) > self._request_bytes - len(self._body):
+                    self._refuse(413, f"a request's body may have {self._request_bytes} bytes (limits.http_request_bytes)")
+                    return
+                self._body += event.data
+            elif isinstance(event, h11.EndOfMessage):
+                self._answer()
+            else:  # the connection is over
+                self.closing = True
+
+    def _answer(self) -> None:
+        request = self._request
+        assert request is not None
+        path, _, query = request.target.decode("latin-1").partition("?")
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
+        method = request.method.decode("latin-1")
+        self._send(self._handler(Request(method, path, query, headers, bytes(self._body))), method)
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        else:
+            self.closing = True
+
+    def _refuse(self, status: int, text: str) -> None:
+        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            self._send(Response(status, text.encode() + b"\n", headers={"connection": "close"}), "")
+        self.closing = True
+
+    def _send(self, response: Response, method: str) -> None:
+        headers = [("content-type", response.content_type), ("content-length", str(len(response.body))), *response.headers.items()]
+        parts = [self._http.send(h11.Response(status_code=response.status, headers=headers))]
+        parts.append(self._http.send(h11.Data(data=response.body if method != "HEAD" else b"")))
+        parts.append(self._http.send(h11.EndOfMessage()))
+        for part in parts:
+            if part:
+                self.output.add(part)

@@ -1,0 +1,38 @@
+cimport cython
+
+
+@cython.final
+cdef class Tick:
+    cdef public object call_soon
+    cdef public list dirty
+    cdef public bint scheduled
+    cdef public unsigned long long ticks
+    cdef public unsigned long long bytes_received
+    cdef public unsigned long long bytes_sent
+
+    cpdef object flush(self)
+    @cython.locals(connection=ConnectionCore)
+    cpdef object flush_once(self)
+
+
+cdef class ConnectionCore:
+    cdef public object session
+    cdef public object output
+    cdef public object transport
+    cdef public object peer
+    cdef public object listener
+    cdef public Tick tick
+    cdef public bint is_dirty
+    cdef public bint writing_paused
+    cdef public bint reading_paused
+    cdef public bint is_closing
+    cdef public double abort_at
+    cdef public Py_ssize_t output_max_bytes
+
+    cpdef object wake(self)
+    cpdef object get_buffer(self, Py_ssize_t size_hint)
+    cpdef object buffer_updated(self, Py_ssize_t nbytes)
+    @cython.locals(size=Py_ssize_t, pause=bint)
+    cpdef object flush(self)
+    @cython.locals(sent=Py_ssize_t)
+    cpdef object send(self)

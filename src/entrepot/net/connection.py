@@ -1,0 +1,160 @@
+"""One connection: a socket's bytes into its session, and the session's output to the socket once per loop tick.
+
+    Tick            the list of connections that have something to send; flushed once per tick, however many messages that is
+    ConnectionCore  the compiled half: what runs for every read and every flush
+    Connection      the same as an asyncio protocol (a compiled class cannot derive from one)
+
+Reading stops while the session is paused, while it is closing, and while more than `output_max_bytes` of answers wait for a
+peer that does not read. Writing stops above the transport's high mark; the session is told, and keeps what it has.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from entrepot.net.listener import Listener
+    from entrepot.net.session import Output, Peer, Session
+
+
+class Tick:
+    """Connections to flush at the end of this loop tick. Shared by all listeners of a process."""
+
+    def __init__(self, call_soon: Callable[..., object]) -> None:
+        self.call_soon = call_soon
+        self.dirty: list[ConnectionCore] = []
+        self.scheduled = False
+        self.ticks = 0
+        self.bytes_received = 0
+        self.bytes_sent = 0
+
+    def flush_once(self) -> object:
+        """Arrange for one flush."""
+        if not self.scheduled:
+            self.scheduled = True
+            self.call_soon(self.flush)
+        return None
+
+    def flush(self) -> object:
+        """Send what every dirty connection has. What becomes dirty meanwhile waits for the next tick."""
+        self.scheduled = False
+        self.ticks += 1
+        dirty = self.dirty
+        self.dirty = []
+        for connection in dirty:
+            connection.flush()
+        return None
+
+
+class ConnectionCore:
+    """See the module. `start` and the rest of a connection's life are in Connection."""
+
+    def __init__(self, listener: Listener, tick: Tick, output_max_bytes: int) -> None:
+        self.listener = listener
+        self.tick = tick
+        self.output_max_bytes = output_max_bytes
+        self.session: Session | None = None
+        self.output: Output | None = None
+        self.transport: Any = None
+        self.peer: Peer | None = None
+        self.is_dirty = False
+        self.writing_paused = False
+        self.reading_paused = False
+        self.is_closing = False
+        self.abort_at = 0.0
+
+    def wake(self) -> object:
+        """Flush at the end of this tick."""
+        if not self.is_dirty:
+            self.is_dirty = True
+            self.tick.dirty.append(self)
+            if not self.tick.scheduled:
+                self.tick.flush_once()
+        return None
+
+    def get_buffer(self, size_hint: int) -> Any:
+        """asyncio asks where to read to."""
+        return self.session.get_buffer(size_hint)  # type: ignore[union-attr]
+
+    def buffer_updated(self, nbytes: int) -> Any:
+        """asyncio has read `nbytes` bytes."""
+        self.tick.bytes_received += nbytes
+        if self.is_closing:
+            return None
+        try:
+            self.session.buffer_updated(nbytes)  # type: ignore[union-attr]
+        except Exception as error:  # our bug: it must cost this connection and no other
+            self.listener.broken(self, error)
+            return None
+        self.wake()
+        return None
+
+    def send(self) -> object:
+        """Hand all of the session's output to the transport."""
+        parts = self.output.take()  # type: ignore[union-attr]
+        sent = 0
+        for part in parts:
+            sent += len(part)
+        self.tick.bytes_sent += sent
+        if len(parts) == 1:
+            self.transport.write(parts[0])
+        else:
+            self.transport.writelines(parts)
+        return None
+
+    def flush(self) -> object:
+        """Send, then close or pause reading as the session says now."""
+        self.is_dirty = False
+        if self.transport is None or self.is_closing:
+            return None
+        size = self.output.size  # type: ignore[union-attr]
+        if size > 0 and not self.writing_paused:
+            self.send()  # may call pause_writing
+            size = 0
+        if self.session.closing:  # type: ignore[union-attr]
+            if self.writing_paused and size > 0:
+                self.listener.linger(self)
+            else:
+                self.listener.finish(self)
+            return None
+        pause = self.session.paused or (self.writing_paused and size > self.output_max_bytes)  # type: ignore[union-attr]
+        if pause != self.reading_paused:
+            self.reading_paused = pause
+            if pause:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
+        return None
+
+
+class Connection(ConnectionCore, asyncio.BufferedProtocol):
+    """What the event loop holds: created by a listener for every accepted socket."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The socket is open: the listener makes the session, or turns the peer away."""
+        self.transport = transport
+        self.listener.opened(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The socket is gone."""
+        self.transport = None
+        self.listener.closed(self, exc)
+
+    def eof_received(self) -> bool | None:
+        """The peer will send nothing more: close."""
+        return None
+
+    def pause_writing(self) -> None:
+        """The transport's high mark is passed."""
+        self.writing_paused = True
+        if self.session is not None and not self.is_closing:
+            self.session.writable(False)
+
+    def resume_writing(self) -> None:
+        """The transport is below its low mark."""
+        self.writing_paused = False
+        if self.session is not None and not self.is_closing:
+            self.session.writable(True)
+            self.wake()

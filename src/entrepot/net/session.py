@@ -1,0 +1,69 @@
+"""What a protocol's session offers to the network: bytes in, bytes out, a few flags. Sessions open no socket and never wait.
+
+bytes arrive     get_buffer -> (the kernel fills it) -> buffer_updated
+bytes leave      wake() from anywhere -> at the end of this tick: output.take()
+flow control     session.paused stops reading; writable(False) means: the peer does not read, deliver nothing more to it
+time             next_deadline -> deadline_reached(); looked at every SWEEP_INTERVAL_S, so no finer than that
+the end          session.closing: what is in output is sent, then the connection is closed; lost() is always the last call
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+Wake = Callable[[], object]
+"""Says that output, paused, closing or next_deadline may have changed. Cheap, and may be called any number of times a tick."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end."""
+
+    host: str
+    port: int
+    tls: bool
+    listener: str
+    is_loopback: bool
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+class Output(Protocol):
+    """A session's bytes on their way out."""
+
+    @property
+    def size(self) -> int:
+        """Bytes waiting."""
+
+    def take(self) -> Sequence[bytes | bytearray | memoryview]:
+        """All parts, in order, never changed afterwards; the output is empty then."""
+
+
+class Session(Protocol):
+    """One connection as a state machine. A session never raises for what a peer sent: it says so in its protocol and sets `closing`."""
+
+    output: Any  # an Output; not declared as one, since a compiled class's attribute has its own type
+    closing: bool  # no more is read; the connection ends once output is sent
+    paused: bool  # nothing is read until it is False again (and wake() was called)
+    next_deadline: float  # monotonic seconds; 0.0 for none
+
+    def get_buffer(self, size_hint: int) -> bytearray | memoryview:
+        """Where the next bytes go: writable, not empty, and not moved before buffer_updated()."""
+
+    def buffer_updated(self, count: int) -> object:
+        """`count` bytes have arrived there."""
+
+    def writable(self, is_writable: bool) -> object:
+        """False: more than the high mark waits in the socket, produce no deliveries; True: go on. Answers may always be produced."""
+
+    def deadline_reached(self, now: float) -> object:
+        """`next_deadline` has passed: heartbeat due, peer dead, handshake too slow."""
+
+    def shut_down(self, reason: str) -> object:
+        """The broker stops: say goodbye in the protocol's way and set `closing`, at once or when the peer has answered."""
+
+    def lost(self, reason: str) -> object:
+        """The connection is gone: release everything. The last call."""
