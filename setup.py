@@ -13,6 +13,7 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+ROOT = Path(__file__).resolve().parent
 SOURCE = Path("src")
 INLINE_ONLY = {Path("src/entrepot/model/octets.py")}  # its .pxd is inlined into its users; the .py is the interpreted twin
 DIRECTIVES = {
@@ -28,20 +29,21 @@ DIRECTIVES = {
 
 def hot_modules() -> list[Path]:
     """Sources with a .pxd beside them, the largest first, so that a parallel build ends evenly."""
-    found = [pxd.with_suffix(".py") for pxd in SOURCE.rglob("*.pxd")]
-    return sorted((path for path in found if path.exists() and path not in INLINE_ONLY), key=lambda path: -path.stat().st_size)
+    found = [pxd.with_suffix(".py").relative_to(ROOT) for pxd in (ROOT / SOURCE).rglob("*.pxd")]
+    return sorted((path for path in found if (ROOT / path).exists() and path not in INLINE_ONLY), key=lambda path: (-(ROOT / path).stat().st_size, path))
 
 
 def have_compiler() -> bool:
+    """A C compiler, and Python's headers for it."""
     words = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()
-    return shutil.which(words[0]) is not None
+    return shutil.which(words[0]) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
 def extensions() -> list[Extension]:
     if os.environ.get("ENTREPOT_PURE"):
         return []
     if not have_compiler():
-        print("entrepot: no C compiler found; installing the interpreted modules (the same source, slower)", file=sys.stderr)
+        print("entrepot: no C compiler (or no Python headers) found; installing the interpreted modules (the same source, slower)", file=sys.stderr)
         return []
     from Cython.Build import cythonize
 

@@ -2,3 +2,5 @@
 
 The layers, top to bottom: cli, server; protocols, http; broker; store; model. Imports point down.
 """
+
+__version__ = "0.1.0"

@@ -47,7 +47,21 @@ class Publish(Call):
     and `nacked`, indices into the run.
     """
 
-    __slots__ = ("address", "body_bytes", "codec", "codec_version", "confirm", "count", "data", "flags", "mandatory", "nacked", "returned", "scattered", "unroutable")
+    __slots__ = (
+        "address",
+        "body_bytes",
+        "codec",
+        "codec_version",
+        "confirm",
+        "count",
+        "data",
+        "flags",
+        "mandatory",
+        "nacked",
+        "returned",
+        "scattered",
+        "unroutable",
+    )
 
     address: bytes
     codec: int

@@ -47,11 +47,9 @@ class CloseStream:
     """The stream ends: cancel its consumers and release every lease taken through it."""
 
 
-
 @dataclass(slots=True)
 class Recover:
     """Release every lease of the stream, to be delivered again."""
-
 
 
 @dataclass(slots=True)

@@ -34,7 +34,8 @@ def serve(
 ) -> None:
     """Run a broker.
 
-    Without options: AMQP 0-9-1 on 127.0.0.1:5672, health and metrics on 127.0.0.1:9700, messages in ./entrepot-data, every confirmed message synced to the disk.
+    Without options: AMQP 0-9-1 on 127.0.0.1:5672, health and metrics on 127.0.0.1:9700, messages in ./entrepot-data, every confirmed message
+    synced to the disk.
 
     SIGTERM or Ctrl-C stops it gracefully (clients are told, everything is stored); a second one stops it at once.
     """

@@ -18,7 +18,7 @@ def verify(directory: Directory) -> None:
 
     Exit status 0: whole. 1: damaged; each damage is printed with its file and position.
     """
-    from entrepot.store.local import verify as check
+    from entrepot.store.local import verify as check  # type: ignore[attr-defined]
 
     report = check(directory)
     typer.echo(str(report))
@@ -31,6 +31,6 @@ def quarantine(directory: Directory) -> None:
 
     Messages in the damaged parts are not served any more; the files stay as evidence.
     """
-    from entrepot.store.local import quarantine as isolate
+    from entrepot.store.local import quarantine as isolate  # type: ignore[attr-defined]
 
     typer.echo(str(isolate(directory)))

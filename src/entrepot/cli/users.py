@@ -12,7 +12,9 @@ commands = typer.Typer(help="Users, their passwords and namespaces, in a data di
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
 Password = Annotated[str, typer.Option("--password", prompt=True, hide_input=True, confirmation_prompt=True, help="Asked for when not given.")]
-Namespaces = Annotated[list[str] | None, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="May use this namespace; repeatable; all when not given.")]
+Namespaces = Annotated[
+    list[str] | None, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="May use this namespace; repeatable; all when not given.")
+]
 
 
 @commands.command()

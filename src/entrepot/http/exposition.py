@@ -39,4 +39,4 @@ class _Reading:
 
 def exposition(metrics: Metrics) -> bytes:
     """Every figure now."""
-    return generate_latest(_Reading(metrics))  # type: ignore[arg-type]
+    return generate_latest(_Reading(metrics))

@@ -1,0 +1,66 @@
+# Every target sets itself up: a virtual environment in .venv, with the hot modules compiled where there is a C compiler.
+#
+#   make serve    start a broker                 make demo     send a real data set through one
+#   make test     every check and test           make lint     the checks alone
+#   make bench    measure                        make wheels   wheels for every Python at hand, each tried in a bare environment
+#
+# ARGS goes to what is run: make serve ARGS='--data /tmp/x', make pytest ARGS='-k journal'.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd'))
+# What starts processes or measures them; these run the compiled modules only.
+PROCESSES := interop crash memory testing cli
+
+.PHONY: serve test lint pytest pytest-pure demo wheels bench reference clean
+
+serve: .venv/.built
+	@exec $(BIN)/entrepot serve $(ARGS)
+
+test: .venv/.dev lint pytest-pure pytest
+
+lint: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+pytest: .venv/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+pytest-pure: .venv/.dev
+	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(addprefix --ignore=tests/,$(PROCESSES)) $(ARGS)
+
+demo: .venv/.dev
+	@$(BIN)/python demo/demo.py $(ARGS)
+
+bench: .venv/.dev
+	$(BIN)/python -m benchmarks $(ARGS)
+
+wheels: .venv/.dev
+	$(BIN)/python tools/wheels.py $(ARGS)
+
+reference: .venv/.dev
+	$(BIN)/python tools/write_reference.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests benchmarks -name '*.so' -delete
+
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "Entrepot needs Python 3.11 or later with its venv module (Debian: python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=77' 'Cython>=3.2,<3.4'
+	@touch $@
+
+.venv/.installed: .venv/.made pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
+	@touch $@
+
+.venv/.built: .venv/.installed setup.py $(HOT)
+	$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+.venv/.dev: .venv/.built pyproject.toml
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@touch $@

@@ -1,0 +1,186 @@
+"""Broker: a context manager around a real broker process."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+START_TIMEOUT_S = 60.0  # a loaded machine; the usual time is well under one second
+STOP_TIMEOUT_S = 60.0
+
+
+class BrokerFailed(Exception):
+    """The process did not start, or ended otherwise than asked; the text holds its log."""
+
+
+class Broker:
+    """One broker process, started by `with` or `start()`.
+
+    data_dir: kept if given, else temporary and removed at the end. settings: configuration keys by dotted name, such as
+    {"durability.mode": "none"}. ports: fixed ones by listener, such as {"amqp": 5673}; others are free ones, and stay the same over
+    restarts. arguments: more command line arguments of `entrepot serve`. environment: added to this process's own.
+    """
+
+    def __init__(
+        self,
+        data_dir: Path | str | None = None,
+        *,
+        settings: Mapping[str, object] | None = None,
+        ports: Mapping[str, int] | None = None,
+        listeners: tuple[str, ...] = ("amqp", "http"),
+        arguments: tuple[str, ...] = (),
+        environment: Mapping[str, str] | None = None,
+        command: tuple[str, ...] = (),
+    ) -> None:
+        self._scratch = Path(tempfile.mkdtemp(prefix="entrepot-"))
+        self.data_dir = Path(data_dir) if data_dir is not None else self._scratch / "data"
+        self._settings = dict(settings or {})
+        self._ports = dict.fromkeys(listeners, 0) | dict(ports or {})
+        self._arguments = arguments
+        self._environment = dict(environment or {})
+        self._command = command or (sys.executable, "-m", "entrepot")
+        self._log_file = self._scratch / "broker.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        self.ready: dict[str, Any] = {}  # what the broker said when it was ready
+
+    # -- where it is
+
+    def port(self, listener: str) -> int:
+        """The port of a listener."""
+        return self._ports[listener]
+
+    @property
+    def amqp_port(self) -> int:
+        """The port of AMQP 0-9-1."""
+        return self._ports["amqp"]
+
+    @property
+    def amqp_url(self) -> str:
+        """With the default user, to the default virtual host."""
+        return f"amqp://guest:guest@127.0.0.1:{self.amqp_port}/%2F"
+
+    @property
+    def http_url(self) -> str:
+        """Where /healthz, /readyz and /metrics are."""
+        return f"http://127.0.0.1:{self._ports['http']}"
+
+    @property
+    def log(self) -> str:
+        """All that the process has printed, over restarts."""
+        return self._log_file.read_text("utf-8", "replace") if self._log_file.exists() else ""
+
+    @property
+    def pid(self) -> int:
+        """Of the running process."""
+        return self._running().pid
+
+    # -- its life
+
+    def start(self) -> Self:
+        """Start the process and wait until it is ready. BrokerFailed if it ends before, or takes too long."""
+        assert self.process is None, "the broker runs already"
+        readable, writable = os.pipe()
+        command = [*self._command, "serve", "--data", str(self.data_dir), "--ready-fd", str(writable)]
+        for name, port in self._ports.items():
+            command += ["--listen", f"{name}=127.0.0.1:{port}"]
+        for key, value in self._settings.items():
+            command += ["--set", f"{key}={value}"]
+        command += self._arguments
+        try:
+            with self._log_file.open("ab") as log:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    pass_fds=(writable,),
+                    env={**os.environ, **self._environment},
+                    start_new_session=True,
+                )
+        finally:
+            os.close(writable)
+        try:
+            line = _read_line(readable, START_TIMEOUT_S)
+        finally:
+            os.close(readable)
+        if not line:
+            status = self._end(kill=True)
+            raise BrokerFailed(f"the broker did not become ready (exit status {status}):\n{self.log}")
+        self.ready = json.loads(line)
+        for name, url in self.ready["listen"].items():
+            self._ports[name] = urlsplit(url).port or 0
+        return self
+
+    def kill(self) -> None:
+        """SIGKILL, as a crash; the data stays."""
+        self._end(kill=True)
+
+    def stop(self) -> None:
+        """SIGTERM, and wait. BrokerFailed if it does not end with status 0."""
+        status = self._end(kill=False)
+        if status != 0:
+            raise BrokerFailed(f"the broker ended with status {status}:\n{self.log}")
+
+    def restart(self) -> Self:
+        """Stop it if it runs, and start it on the same data and ports."""
+        if self.process is not None:
+            self.stop()
+        return self.start()
+
+    def close(self) -> None:
+        """Stop it if it runs, and remove what is temporary."""
+        try:
+            if self.process is not None and self.process.poll() is None:
+                self.stop()
+        finally:
+            self._end(kill=True)
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None, "the broker does not run"
+        return self.process
+
+    def _end(self, *, kill: bool) -> int | None:
+        process, self.process = self.process, None
+        if process is None:
+            return None
+        if process.poll() is None:
+            if kill:
+                process.kill()
+            else:
+                process.terminate()
+        try:
+            return process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise BrokerFailed(f"the broker did not stop within {STOP_TIMEOUT_S:.0f} s:\n{self.log}") from None
+
+
+def _read_line(descriptor: int, timeout_s: float) -> bytes:
+    """One line, or nothing if the other end closes or is silent for `timeout_s` first."""
+    line = b""
+    while not line.endswith(b"\n"):
+        if not select.select([descriptor], [], [], timeout_s)[0]:
+            return b""
+        part = os.read(descriptor, 4096)
+        if not part:
+            return b""
+        line += part
+    return line

@@ -1,0 +1,28 @@
+"""What is tested is what is meant: the compiled modules, or with ENTREPOT_PURE=1 the sources."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from setup import SOURCE, have_compiler, hot_modules
+
+MODULES = [".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in hot_modules()]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_hot_module_is_loaded_as_meant(name: str) -> None:
+    file = importlib.import_module(name).__file__
+    assert file is not None
+    is_compiled = file.endswith(tuple(EXTENSION_SUFFIXES))
+    assert is_compiled == (have_compiler() and not os.environ.get("ENTREPOT_PURE"))
+
+
+def test_there_are_hot_modules() -> None:
+    assert len(MODULES) >= 3
