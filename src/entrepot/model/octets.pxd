@@ -165,3 +165,46 @@ cdef inline int put_u64_le(bytearray target, Py_ssize_t pos, uint64_t value) exc
         raise IndexError("write outside a buffer")
     memcpy(PyByteArray_AS_STRING(target) + pos, &value, 8)
     return 0
+
+
+cdef inline uint16_t get_u16_le_ba(bytearray source, Py_ssize_t pos) except? 0xFFFF:
+    cdef uint16_t value
+    if pos < 0 or 2 > PyByteArray_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyByteArray_AS_STRING(source) + pos, 2)
+    return value
+
+
+cdef inline uint64_t get_u64_le_ba(bytearray source, Py_ssize_t pos) except? 0xFFFFFFFFFFFFFFFF:
+    cdef uint64_t value
+    if pos < 0 or 8 > PyByteArray_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyByteArray_AS_STRING(source) + pos, 8)
+    return value
+
+
+# Bits of a word.
+
+cdef extern from *:
+    int __builtin_popcountll(unsigned long long) nogil
+    int __builtin_ctzll(unsigned long long) nogil
+    int __builtin_clzll(unsigned long long) nogil
+
+
+cdef inline int ones_u64(uint64_t value) except -1:
+    """How many bits are set."""
+    return __builtin_popcountll(value)
+
+
+cdef inline int lowest_one_u64(uint64_t value) except -1:
+    """Position of the lowest set bit."""
+    if value == 0:
+        raise IndexError("no bit is set")
+    return __builtin_ctzll(value)
+
+
+cdef inline int highest_one_u64(uint64_t value) except -1:
+    """Position of the highest set bit."""
+    if value == 0:
+        raise IndexError("no bit is set")
+    return 63 - __builtin_clzll(value)

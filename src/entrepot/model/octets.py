@@ -114,3 +114,27 @@ if not cython.compiled:
         _check(len(target), pos, 8)
         target[pos : pos + 8] = value.to_bytes(8, "little")
         return 0
+
+    def get_u16_le_ba(source: bytearray, pos: int) -> int:
+        _check(len(source), pos, 2)
+        return int.from_bytes(source[pos : pos + 2], "little")
+
+    def get_u64_le_ba(source: bytearray, pos: int) -> int:
+        _check(len(source), pos, 8)
+        return int.from_bytes(source[pos : pos + 8], "little")
+
+    def ones_u64(value: int) -> int:
+        """How many bits are set."""
+        return value.bit_count()
+
+    def lowest_one_u64(value: int) -> int:
+        """Position of the lowest set bit."""
+        if not value:
+            raise IndexError("no bit is set")
+        return (value & -value).bit_length() - 1
+
+    def highest_one_u64(value: int) -> int:
+        """Position of the highest set bit."""
+        if not value:
+            raise IndexError("no bit is set")
+        return value.bit_length() - 1
