@@ -4,7 +4,7 @@
 octets.py holds the plain-Python twins for interpreted mode.
 """
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE
+from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy, memmove
@@ -94,6 +94,22 @@ cdef inline uint64_t get_u64_be_ba(bytearray source, Py_ssize_t pos) except? 0xF
         raise IndexError("read outside a buffer")
     memcpy(&value, PyByteArray_AS_STRING(source) + pos, 8)
     return __builtin_bswap64(value)
+
+
+cdef inline uint32_t get_u32_le_ba(bytearray source, Py_ssize_t pos) except? 0xFFFFFFFF:
+    cdef uint32_t value
+    if pos < 0 or 4 > PyByteArray_GET_SIZE(source) - pos:
+        raise IndexError("read outside a buffer")
+    memcpy(&value, PyByteArray_AS_STRING(source) + pos, 4)
+    return value
+
+
+cdef inline int resize_ba(bytearray target, Py_ssize_t size) except -1:
+    """Grow or cut; what is new must be written before it is read."""
+    if size < 0:
+        raise IndexError("negative size")
+    PyByteArray_Resize(target, size)
+    return 0
 
 
 cdef inline int put_u16_be(bytearray target, Py_ssize_t pos, uint16_t value) except -1:

@@ -57,6 +57,20 @@ if not cython.compiled:
         _check(len(source), pos, 2)
         return int.from_bytes(source[pos : pos + 2], "big")
 
+    def get_u32_le_ba(source: bytearray, pos: int) -> int:
+        _check(len(source), pos, 4)
+        return int.from_bytes(source[pos : pos + 4], "little")
+
+    def resize_ba(target: bytearray, size: int) -> int:
+        """Grow or cut; what is new must be written before it is read."""
+        if size < 0:
+            raise IndexError("negative size")
+        if size < len(target):
+            del target[size:]
+        else:
+            target.extend(bytes(size - len(target)))
+        return 0
+
     def put_u16_be(target: bytearray, pos: int, value: int) -> int:
         _check(len(target), pos, 2)
         target[pos : pos + 2] = value.to_bytes(2, "big")
