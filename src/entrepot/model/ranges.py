@@ -43,7 +43,7 @@ class RangeSet:
     hint: int  # where the last search ended
     track_changes: bool
     last_changed: int
-    changed: set[int]
+    changed: set[int] | None  # None unless track_changes
 
     def __init__(self, track_changes: bool = False) -> None:
         self.count = 0
@@ -53,7 +53,7 @@ class RangeSet:
         self.hint = 0
         self.track_changes = track_changes
         self.last_changed = _END
-        self.changed = set()
+        self.changed = set() if track_changes else None
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """Every maximal range, ascending, as it is now."""
@@ -81,6 +81,7 @@ class RangeSet:
 
     def note_changed(self, first: int, end: int) -> int:
         """Blocks of [first, end) changed."""
+        assert self.changed is not None
         number = first >> 16
         if number == self.last_changed and (end - 1) >> 16 == number:
             return 0
@@ -324,6 +325,7 @@ class RangeSet:
 
     def take_changed(self) -> list[int]:
         """Numbers of the blocks changed since the last call, ascending; needs track_changes."""
+        assert self.changed is not None, "made without track_changes"
         changed = sorted(self.changed)
         self.changed = set()
         self.last_changed = _END
