@@ -1,0 +1,191 @@
+"""State: what is not a log, as an ordered map per shard, changed by opaque deltas that a fold function turns into values.
+
+Three layers, the newest first:
+
+    changed    keys with deltas since the last cut: a value once somebody asked for it, and deltas not yet folded
+    frozen     keys as of the cut that a checkpoint is being made of; absolute values once prepared
+    base       the last checkpoint's values, on disk
+
+Frozen values are absolute, so a checkpoint that is already in the base and not yet reported changes nothing that is read.
+Memory is bounded by what changes between two checkpoints.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Protocol
+
+from entrepot.store.interface import Fold
+
+
+class Base(Protocol):
+    """Where values lie that have not changed: a checkpoint."""
+
+    def get(self, shard: int, key: bytes) -> bytes | None:
+        """The value."""
+
+    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Up to `limit` (key, value) with first <= key < end, ascending."""
+
+
+class NoBase:
+    """The base of a store that keeps nothing."""
+
+    def get(self, shard: int, key: bytes) -> bytes | None:  # noqa: ARG002
+        """None."""
+        return None
+
+    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:  # noqa: ARG002
+        """Nothing."""
+        return []
+
+
+class _Cell:
+    """A changed key: its value if `known`, then deltas to fold into it."""
+
+    __slots__ = ("deltas", "known", "value")
+
+    def __init__(self) -> None:
+        self.known = False
+        self.value: bytes | None = None
+        self.deltas: list[bytes] = []
+
+
+class _Layer:
+    """Changed keys of all shards."""
+
+    __slots__ = ("_ordered", "cells", "count", "size")
+
+    def __init__(self) -> None:
+        self.cells: dict[int, dict[bytes, _Cell]] = {}
+        self.count = 0  # keys
+        self.size = 0  # bytes of keys and deltas
+        self._ordered: dict[int, tuple[int, list[bytes]]] = {}  # per shard: keys in order, and of how many
+
+    def keys(self, shard: int, first: bytes, end: bytes) -> list[bytes]:
+        """Its keys with first <= key < end, ascending."""
+        cells = self.cells.get(shard)
+        if not cells:
+            return []
+        count, ordered = self._ordered.get(shard, (0, []))
+        if count != len(cells):  # keys are only ever added
+            ordered = sorted(cells)
+            self._ordered[shard] = (len(cells), ordered)
+        return ordered[bisect_left(ordered, first) : bisect_left(ordered, end)]
+
+
+class State:
+    """The folded state over `base`."""
+
+    def __init__(self, base: Base, fold: Fold) -> None:
+        self._base = base
+        self._fold = fold
+        self._changed = _Layer()
+        self._frozen: _Layer | None = None
+        self._unprepared: Iterator[tuple[int, bytes, _Cell]] | None = None
+
+    def fold(self, shard: int, key: bytes, delta: bytes) -> None:
+        """Stage a change."""
+        layer = self._changed
+        cells = layer.cells.get(shard)
+        if cells is None:
+            cells = layer.cells[shard] = {}
+        cell = cells.get(key)
+        if cell is None:
+            cell = cells[key] = _Cell()
+            layer.count += 1
+            layer.size += len(key)
+        cell.deltas.append(delta)
+        layer.size += len(delta)
+
+    def get(self, shard: int, key: bytes) -> bytes | None:
+        """The value now, staged changes included."""
+        cells = self._changed.cells.get(shard)
+        cell = cells.get(key) if cells is not None else None
+        if cell is None:
+            return self._settled(shard, key)
+        if not cell.known:
+            cell.value = self._settled(shard, key)
+            cell.known = True
+        return self._current(key, cell)
+
+    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """Up to `limit` (key, value) with first <= key < end, ascending, staged changes included."""
+        keys = self._changed.keys(shard, first, end)
+        if self._frozen is not None and (frozen := self._frozen.keys(shard, first, end)):
+            keys = sorted({*keys, *frozen}) if keys else frozen
+        found: list[tuple[bytes, bytes]] = []
+        place = 0
+        while limit > len(found) and first < end:
+            wanted = limit - len(found)
+            rows = self._base.scan(shard, first, end, wanted)
+            # What the base says is complete below `covered`: merge our keys up to there, then go on behind it.
+            covered = rows[-1][0] + b"\0" if len(rows) == wanted else end
+            stop = bisect_left(keys, covered, place)
+            merged = dict(rows)
+            for key in keys[place:stop]:
+                value = self.get(shard, key)
+                if value is None:
+                    merged.pop(key, None)
+                else:
+                    merged[key] = value
+            found.extend(sorted(merged.items()))
+            place = stop
+            first = covered
+        return found[:limit]
+
+    def freeze(self) -> None:
+        """Cut: everything staged up to now is what the next checkpoint covers. Costs nothing. One cut at a time."""
+        assert self._frozen is None, "the last cut is not saved yet"
+        self._frozen = self._changed
+        self._changed = _Layer()
+        self._unprepared = ((shard, key, cell) for shard, cells in self._frozen.cells.items() for key, cell in cells.items())
+
+    def prepare(self, limit: int) -> list[tuple[int, bytes, bytes | None]]:
+        """Fold up to `limit` keys of the cut: (shard, key, value or None if gone), each key once over all calls; [] when there are no more."""
+        assert self._frozen is not None, "no cut to prepare"
+        assert self._unprepared is not None
+        rows: list[tuple[int, bytes, bytes | None]] = []
+        for shard, key, cell in self._unprepared:
+            if not cell.known:
+                cell.value = self._base.get(shard, key)
+                cell.known = True
+            rows.append((shard, key, self._current(key, cell)))
+            if len(rows) == limit:
+                break
+        return rows
+
+    def saved(self) -> None:
+        """The checkpoint of the cut is durable and in the base: forget what it covers."""
+        self._frozen = None
+        self._unprepared = None
+
+    def changed_count(self) -> int:
+        """Keys held in memory."""
+        return self._changed.count + (self._frozen.count if self._frozen is not None else 0)
+
+    def changed_bytes(self) -> int:
+        """Bytes of keys and deltas staged since the last cut, and of the cut."""
+        return self._changed.size + (self._frozen.size if self._frozen is not None else 0)
+
+    def _settled(self, shard: int, key: bytes) -> bytes | None:
+        """The value as of the last cut."""
+        if self._frozen is not None:
+            cells = self._frozen.cells.get(shard)
+            cell = cells.get(key) if cells is not None else None
+            if cell is not None:
+                if not cell.known:
+                    cell.value = self._base.get(shard, key)
+                    cell.known = True
+                return self._current(key, cell)
+        return self._base.get(shard, key)
+
+    def _current(self, key: bytes, cell: _Cell) -> bytes | None:
+        if cell.deltas:
+            value = cell.value
+            for delta in cell.deltas:
+                value = self._fold(key, value, delta)
+            cell.value = value
+            cell.deltas = []
+        return cell.value
