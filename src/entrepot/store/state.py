@@ -32,11 +32,11 @@ class Base(Protocol):
 class NoBase:
     """The base of a store that keeps nothing."""
 
-    def get(self, shard: int, key: bytes) -> bytes | None:  # noqa: ARG002
+    def get(self, shard: int, key: bytes) -> bytes | None:
         """None."""
         return None
 
-    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:  # noqa: ARG002
+    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Nothing."""
         return []
 

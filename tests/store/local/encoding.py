@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entrepot.model.entry import CODEC_AMQP_091, Entry, make_entry
-from entrepot.store.local.journal import COMMIT_HEADER_SIZE, CommitBuilder
+from entrepot.store.entry_codec import encode_header
 
 
 def entry_of(body: bytes, *, count: int = 1, append_time_ms: int = 1, max_time_ms: int = 0) -> Entry:
@@ -15,9 +15,5 @@ def entry_of(body: bytes, *, count: int = 1, append_time_ms: int = 1, max_time_m
 
 
 def encode(entry: Entry) -> bytes:
-    builder = CommitBuilder()
-    builder.begin(0)
-    position = COMMIT_HEADER_SIZE + builder.append(b"", entry)
-    builder.finish(1, 0, 0, 0)
-    data = b"".join(builder.parts)
-    return data[position : position + int.from_bytes(data[position : position + 4], "little")]
+    assert entry.data is not None
+    return encode_header(entry) + entry.data

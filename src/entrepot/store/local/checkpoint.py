@@ -92,56 +92,66 @@ class Checkpointed(NamedTuple):
 class Changes:
     """What one checkpoint changes. Gathered on the loop, in slices; each log, hole block and key at most once."""
 
-    __slots__ = ("_drops", "_holes", "_holes_gone", "_journals", "_logs", "_meta", "_segments", "_values", "_values_gone")
+    __slots__ = ("drops_rows", "holes_gone_rows", "holes_rows", "journals_rows", "logs_rows", "meta_rows", "segments_rows", "values_gone_rows", "values_rows")
 
     def __init__(self) -> None:
-        self._meta: list[tuple[str, int, int]] = []
-        self._journals: list[tuple[int, ...]] | None = None
-        self._segments: list[tuple[int, ...]] | None = None
-        self._logs: list[tuple[Any, ...]] = []
-        self._drops: list[tuple[bytes]] = []
-        self._holes: list[tuple[bytes, int, bytes, int]] = []
-        self._holes_gone: list[tuple[bytes, int]] = []
-        self._values: list[tuple[int, bytes, bytes, int]] = []
-        self._values_gone: list[tuple[int, bytes]] = []
+        self.meta_rows: list[tuple[str, int, int]] = []
+        self.journals_rows: list[tuple[int, ...]] | None = None
+        self.segments_rows: list[tuple[int, ...]] | None = None
+        self.logs_rows: list[tuple[Any, ...]] = []
+        self.drops_rows: list[tuple[bytes]] = []
+        self.holes_rows: list[tuple[bytes, int, bytes, int]] = []
+        self.holes_gone_rows: list[tuple[bytes, int]] = []
+        self.values_rows: list[tuple[int, bytes, bytes, int]] = []
+        self.values_gone_rows: list[tuple[int, bytes]] = []
 
     def meta(self, name: str, value: int) -> None:
         """Set a number of the store's (0 to 2^64 - 1)."""
-        self._meta.append((name, _signed(value), _crc(name.encode(), value)))
+        self.meta_rows.append((name, _signed(value), _crc(name.encode(), value)))
 
     def journals(self, rows: list[JournalRow]) -> None:
         """Replace the list of journal files."""
-        self._journals = [(place, row.number, _signed(row.salt), row.start, _crc(b"", place, *row)) for place, row in enumerate(rows)]
+        self.journals_rows = [(place, row.number, _signed(row.salt), row.start, _crc(b"", place, *row)) for place, row in enumerate(rows)]
 
     def segments(self, rows: list[SegmentRow]) -> None:
         """Replace the list of segments."""
-        self._segments = [(place, *row, _crc(b"", place, *row)) for place, row in enumerate(rows)]
+        self.segments_rows = [(place, *row, _crc(b"", place, *row)) for place, row in enumerate(rows)]
 
     def log(self, row: LogRow) -> None:
         """Add or change a log."""
-        self._logs.append((*row, _crc(*row)))
+        self.logs_rows.append((*row, _crc(*row)))
 
     def drop_log(self, log_id: bytes) -> None:
         """Remove a log and its holes."""
-        self._drops.append((log_id,))
+        self.drops_rows.append((log_id,))
 
     def hole(self, log_id: bytes, block: int, data: bytes | None) -> None:
         """Set a block of holes; None removes it."""
         if data is None:
-            self._holes_gone.append((log_id, block))
+            self.holes_gone_rows.append((log_id, block))
         else:
-            self._holes.append((log_id, block, data, crc32c(data, _crc(log_id, block))))
+            self.holes_rows.append((log_id, block, data, crc32c(data, _crc(log_id, block))))
 
     def value(self, shard: int, key: bytes, value: bytes | None) -> None:
         """Set a value of the folded state; None removes it."""
         if value is None:
-            self._values_gone.append((shard, key))
+            self.values_gone_rows.append((shard, key))
         else:
-            self._values.append((shard, key, value, crc32c(value, _crc(key, shard))))
+            self.values_rows.append((shard, key, value, crc32c(value, _crc(key, shard))))
 
     def count(self) -> int:
         """Rows that it touches."""
-        rows = (self._meta, self._journals or (), self._segments or (), self._logs, self._drops, self._holes, self._holes_gone, self._values, self._values_gone)
+        rows = (
+            self.meta_rows,
+            self.journals_rows or (),
+            self.segments_rows or (),
+            self.logs_rows,
+            self.drops_rows,
+            self.holes_rows,
+            self.holes_gone_rows,
+            self.values_rows,
+            self.values_gone_rows,
+        )
         return sum(map(len, rows))
 
 
@@ -348,20 +358,20 @@ def _apply(connection: sqlite3.Connection, changes: Changes) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         many = connection.executemany
-        many("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", changes._meta)
-        if changes._journals is not None:
+        many("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", changes.meta_rows)
+        if changes.journals_rows is not None:
             connection.execute("DELETE FROM journals")
-            many("INSERT INTO journals VALUES (?, ?, ?, ?, ?)", changes._journals)
-        if changes._segments is not None:
+            many("INSERT INTO journals VALUES (?, ?, ?, ?, ?)", changes.journals_rows)
+        if changes.segments_rows is not None:
             connection.execute("DELETE FROM segments")
-            many("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", changes._segments)
-        many("DELETE FROM logs WHERE id = ?", changes._drops)
-        many("DELETE FROM holes WHERE log = ?", changes._drops)
-        many("INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?, ?, ?)", changes._logs)
-        many("DELETE FROM holes WHERE log = ? AND block = ?", changes._holes_gone)
-        many("INSERT OR REPLACE INTO holes VALUES (?, ?, ?, ?)", changes._holes)
-        many("DELETE FROM state WHERE shard = ? AND key = ?", changes._values_gone)
-        many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", changes._values)
+            many("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", changes.segments_rows)
+        many("DELETE FROM logs WHERE id = ?", changes.drops_rows)
+        many("DELETE FROM holes WHERE log = ?", changes.drops_rows)
+        many("INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?, ?, ?)", changes.logs_rows)
+        many("DELETE FROM holes WHERE log = ? AND block = ?", changes.holes_gone_rows)
+        many("INSERT OR REPLACE INTO holes VALUES (?, ?, ?, ?)", changes.holes_rows)
+        many("DELETE FROM state WHERE shard = ? AND key = ?", changes.values_gone_rows)
+        many("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", changes.values_rows)
         connection.execute("COMMIT")
     except BaseException:
         with contextlib.suppress(sqlite3.Error):

@@ -6,13 +6,13 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from entrepot.model.entry cimport StoredEntry, stored_entry
 from entrepot.model.octets cimport copy, get_u16_le, get_u32_le, get_u64_le, put_u16_le, put_u32_le, put_u64_le, take, take_ba
 
-from entrepot.store.local.journal cimport decode_entry
+from entrepot.store.entry_codec cimport decode_entry
 
 cdef bytes _MAGIC
 cdef bytes _END_MAGIC
 cdef int _VERSION
-cdef Py_ssize_t _HEADER_SIZE
-cdef Py_ssize_t _FOOTER_SIZE
+cdef uint32_t _HEADER_SIZE
+cdef uint32_t _FOOTER_SIZE
 cdef Py_ssize_t _HEAD_SIZE
 cdef Py_ssize_t _PIECE_SIZE
 cdef Py_ssize_t _STEP_SIZE
@@ -82,7 +82,7 @@ cdef class Piece:
 
 @cython.final
 cdef class SegmentIndex:
-    cdef bytes _data
+    cdef readonly bytes data
     cdef readonly uint64_t segment_id
     cdef readonly uint64_t index_position
     cdef readonly uint32_t piece_count
@@ -102,8 +102,8 @@ cdef class SegmentIndex:
 
 
 cpdef uint64_t check_header(str name, bytes data) except? 0xFFFFFFFFFFFFFFFF
-@cython.locals(at=int64_t, size=uint64_t, position=uint64_t)
-cpdef tuple index_place(str name, int64_t file_size, bytes footer)
+@cython.locals(at=uint64_t, size=uint64_t, position=uint64_t)
+cpdef tuple index_place(str name, uint64_t file_size, bytes footer)
 @cython.locals(position=uint64_t, loaded=SegmentIndex)
 cpdef SegmentIndex load_index(str name, bytes footer, bytes index)
 @cython.locals(kind=uint32_t)

@@ -26,7 +26,7 @@ from crc32c import crc32c as _crc32c
 
 from entrepot.model.entry import StoredEntry, stored_entry
 from entrepot.model.errors import CorruptData
-from entrepot.store.local.journal import decode_entry
+from entrepot.store.entry_codec import decode_entry
 
 if not cython.compiled:
     from entrepot.model.octets import copy, get_u16_le, get_u32_le, get_u64_le, put_u16_le, put_u32_le, put_u64_le, take, take_ba
@@ -265,16 +265,17 @@ class Piece:
 class SegmentIndex:
     """A segment's directory of pieces and steps, as loaded from its file."""
 
-    __slots__ = ("_data", "index_position", "piece_count", "segment_id", "step_count")
+    __slots__ = ("data", "index_position", "piece_count", "segment_id", "step_count")
 
     segment_id: int
+    data: bytes  # pieces, then steps
     index_position: int
     piece_count: int
     step_count: int
 
     def size(self) -> int:
         """Bytes that it holds in memory."""
-        return len(self._data)
+        return len(self.data)
 
     def piece(self, number: int) -> Piece:
         """The piece of that number, from 0."""
@@ -282,15 +283,15 @@ class SegmentIndex:
             raise IndexError(number)
         at = number * _PIECE_SIZE
         piece = Piece.__new__(Piece)
-        piece.key = take(self._data, at, 20)
-        piece.step_count = get_u32_le(self._data, at + 20)
-        piece.first = get_u64_le(self._data, at + 24)
-        piece.end = get_u64_le(self._data, at + 32)
-        piece.position = get_u64_le(self._data, at + 40)
-        piece.size = get_u64_le(self._data, at + 48)
-        piece.max_time_ms = get_u64_le(self._data, at + 56)
-        piece.step_first = get_u32_le(self._data, at + 64)
-        piece.entry_count = get_u32_le(self._data, at + 68)
+        piece.key = take(self.data, at, 20)
+        piece.step_count = get_u32_le(self.data, at + 20)
+        piece.first = get_u64_le(self.data, at + 24)
+        piece.end = get_u64_le(self.data, at + 32)
+        piece.position = get_u64_le(self.data, at + 40)
+        piece.size = get_u64_le(self.data, at + 48)
+        piece.max_time_ms = get_u64_le(self.data, at + 56)
+        piece.step_first = get_u32_le(self.data, at + 64)
+        piece.entry_count = get_u32_le(self.data, at + 68)
         return piece
 
     def pieces(self, key: bytes) -> list[Piece]:
@@ -299,12 +300,12 @@ class SegmentIndex:
         high = self.piece_count
         while low < high:
             middle = (low + high) >> 1
-            if take(self._data, middle * _PIECE_SIZE, 20) < key:
+            if take(self.data, middle * _PIECE_SIZE, 20) < key:
                 low = middle + 1
             else:
                 high = middle
         found = []
-        while low < self.piece_count and take(self._data, low * _PIECE_SIZE, 20) == key:
+        while low < self.piece_count and take(self.data, low * _PIECE_SIZE, 20) == key:
             found.append(self.piece(low))
             low += 1
         return found
@@ -314,7 +315,7 @@ class SegmentIndex:
         if number < 0 or number >= self.step_count:
             raise IndexError(number)
         at = self.piece_count * _PIECE_SIZE + number * _STEP_SIZE
-        return get_u64_le(self._data, at), get_u64_le(self._data, at + 8), get_u64_le(self._data, at + 16)
+        return get_u64_le(self.data, at), get_u64_le(self.data, at + 8), get_u64_le(self.data, at + 16)
 
     def step_of_offset(self, piece: Piece, offset: int) -> int:
         """The number of the last step of `piece` whose base is at or below `offset`, or its first."""
@@ -323,7 +324,7 @@ class SegmentIndex:
         high = piece.step_first + piece.step_count
         while high - low > 1:
             middle = (low + high) >> 1
-            if get_u64_le(self._data, steps + middle * _STEP_SIZE) <= offset:
+            if get_u64_le(self.data, steps + middle * _STEP_SIZE) <= offset:
                 low = middle
             else:
                 high = middle
@@ -334,7 +335,7 @@ class SegmentIndex:
         steps = self.piece_count * _PIECE_SIZE
         end = piece.step_first + piece.step_count
         while number < end:
-            if get_u64_le(self._data, steps + number * _STEP_SIZE + 16) >= time_ms:
+            if get_u64_le(self.data, steps + number * _STEP_SIZE + 16) >= time_ms:
                 return number
             number += 1
         return -1
@@ -353,9 +354,9 @@ def check_header(name: str, data: bytes) -> int:
 
 def index_place(name: str, file_size: int, footer: bytes) -> tuple[int, int]:
     """(position, size) of the index, from the file's last FOOTER_SIZE bytes. Raises CorruptData."""
-    at = file_size - _FOOTER_SIZE
-    if len(footer) != _FOOTER_SIZE or at < _HEADER_SIZE or take(footer, 0, 8) != _END_MAGIC:
+    if len(footer) != _FOOTER_SIZE or file_size < _HEADER_SIZE + _FOOTER_SIZE or take(footer, 0, 8) != _END_MAGIC:
         raise CorruptData(f"{name}: no footer at the end (size {file_size}): the file is cut; run 'entrepot store verify'")
+    at = file_size - _FOOTER_SIZE
     if _crc32c(take(footer, 0, 60)) != get_u32_le(footer, 60):
         raise CorruptData(f"{name}: the footer at position {at} fails its checksum; run 'entrepot store verify'")
     if get_u16_le(footer, 10) > _VERSION:
@@ -373,7 +374,7 @@ def load_index(name: str, footer: bytes, index: bytes) -> SegmentIndex:
     if _crc32c(index) != get_u32_le(footer, 36):
         raise CorruptData(f"{name}: the index at position {position} ({len(index)} bytes) fails its checksum; run 'entrepot store verify'")
     loaded = SegmentIndex.__new__(SegmentIndex)
-    loaded._data = index
+    loaded.data = index
     loaded.index_position = position
     loaded.segment_id = get_u64_le(footer, 16)
     loaded.piece_count = get_u32_le(footer, 12)
@@ -435,9 +436,9 @@ def decode_referred(name: str, position: int, base: int, data: bytes, at: int, s
     if size < 4 or size > len(data) - at or get_u32_le(data, at) != size:
         raise CorruptData(f"{name}: the entry at position {position} (offset {base}) has not the {size} bytes it should; run 'entrepot store verify'")
     try:
-        return stored_entry(base, decode_entry(data, at, name))
+        return stored_entry(base, decode_entry(data, at, at + size))
     except CorruptData as error:
-        raise CorruptData(f"{error} (position {position}, offset {base}); run 'entrepot store verify'") from None
+        raise CorruptData(f"{name}: at position {position} (offset {base}): {error}; run 'entrepot store verify'") from None
 
 
 class Frame:
@@ -456,7 +457,7 @@ class Frame:
 
 def read_frame(name: str, position: int, data: bytes, at: int) -> Frame | None:
     """The frame at data[at:] (data lies at `position` of the file); None if it is not whole. Raises CorruptData."""
-    if _HEAD_SIZE > len(data) - at:
+    if len(data) - at < _HEAD_SIZE:
         return None
     whole = _check_head(name, position, data, at)
     if whole > len(data) - at:
