@@ -375,7 +375,7 @@ class Decoder:
         if buffer[header] != 2 or get_u16_be_ba(buffer, header + 1) != channel:
             return self._begin(channel, pos, size)
         header_size = get_u32_be_ba(buffer, header + 3)
-        if header_size > _WHOLE_MAX or header_size < 14:
+        if header_size > _WHOLE_MAX or header_size > self.frame_max or header_size < 14:
             return self._begin(channel, pos, size)
         if header_size > end - header - 8:
             return pos
@@ -441,7 +441,13 @@ class Decoder:
         routing_key = pos + 14 + buffer[pos + 13]
         if routing_key >= stop or routing_key + 2 + buffer[routing_key] != stop:
             raise AmqpError(502, "basic.publish whose strings do not fill it", 60, 40)
-        return take_ba(buffer, pos + 13, size - 7)
+        key = take_ba(buffer, pos + 13, size - 7)
+        seen = 0
+        for at in range(pos + 13, stop - 1):
+            seen |= buffer[at]
+        if seen & 0x80:
+            _check_utf8(key)
+        return key
 
     def _reset_run(self) -> int:
         self._count = 0
@@ -662,3 +668,14 @@ class Decoder:
         self._start = 0
         self._end = left
         return 0
+
+
+def _check_utf8(key: bytes) -> int:
+    """Raise AmqpError 501 unless exchange and routing key are UTF-8."""
+    split = 1 + key[0]
+    try:
+        key[1:split].decode()
+        key[split + 1 :].decode()
+    except UnicodeDecodeError:
+        raise AmqpError(501, f"exchange {key[1:split]!r} or routing key {key[split + 1 :]!r} is not UTF-8", 60, 40) from None
+    return 0
