@@ -10,7 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from entrepot.protocols.amqp091 import codec
-from entrepot.protocols.amqp091.codec import PROTOCOL_HEADER, Decoder, PublishRun
+from entrepot.protocols.amqp091.codec import Decoder
+from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, PublishRun
 from entrepot.protocols.amqp091.output import Output, deliver_template
 
 ROUNDS = 15

@@ -112,11 +112,11 @@ class Connection:
             raise ValueError(f"a frame of unknown type {kind}")
         return length + 8
 
-    def method(self, method: int, pos: int, length: int) -> bool:  # noqa: ARG002
+    def method(self, method: int, pos: int, length: int) -> bool:
         """A method frame at `pos` for the derived class; whether it was one of its own."""
         return False
 
-    def content(self, kind: int, pos: int, length: int) -> int:  # noqa: ARG002
+    def content(self, kind: int, pos: int, length: int) -> int:
         """A content header or body frame at `pos`, for the derived class."""
         return 0
 

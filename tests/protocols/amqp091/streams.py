@@ -30,19 +30,8 @@ HEADERS = b"\x20\x00" + table(
 )
 EVERYTHING = (
     b"\xff\xfc"
-     b"\x04type"
-     b"\x03enc"
-    + HEADERS[2:]
-    + b"\x02\x05"
-    + b"\x02id"
-    + b"\x02re"
-    + b"\x0560000"
-    + b"\x03mid"
-    + bytes(8)
-    + b"\x04name"
-    + b"\x05guest"
-    + b"\x03app"
-    + b"\x00"
+    b"\x04type"
+    b"\x03enc" + HEADERS[2:] + b"\x02\x05" + b"\x02id" + b"\x02re" + b"\x0560000" + b"\x03mid" + bytes(8) + b"\x04name" + b"\x05guest" + b"\x03app" + b"\x00"
 )
 PROPERTIES = (b"\x00\x00", PERSISTENT, HEADERS, EVERYTHING)
 
@@ -142,7 +131,7 @@ def normalised(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
             continue
         if event[0] == last[0] and event[0] in ("AckRange", "NackRange") and event[1:-3] == last[1:-3]:
             *head, lo, hi, multiple = last
-            if (multiple and event[-1] and 0 < hi < event[-2]) or (not multiple and not event[-1] and event[-3] == hi + 1):
+            if (multiple and event[-1] and 0 < hi < event[-3]) or (not multiple and not event[-1] and event[-3] == hi + 1):
                 result[-1] = (*head, lo, event[-2], multiple)
                 continue
         result.append(event)

@@ -2,63 +2,13 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from entrepot.model.octets cimport copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, put_u32_be, same_ba, take_ba
+from entrepot.protocols.amqp091.assembly cimport Assembly
+from entrepot.protocols.amqp091.events cimport AckRange, Control, NackRange, ProtocolHeader, PublishRun, TooLarge
 from entrepot.protocols.amqp091.properties cimport check_properties
 
 cdef int _FRAME_END
-cdef Py_ssize_t _BUFFER_MIN, _BUFFER_MAX, _RUN_COUNT, _RUN_BYTES, _WHOLE_MAX, _PUBLISH_MAX, _PART_MIN, _QUIET_READS
+cdef Py_ssize_t _BUFFER_MIN, _BUFFER_MAX, _RUN_COUNT, _RUN_BYTES, _WHOLE_MAX, _PUBLISH_MAX, _QUIET_READS
 cdef int _NOTHING, _RUN, _ACKS, _NACKS
-
-@cython.final
-cdef class ProtocolHeader:
-    cdef readonly bytes data
-    cdef readonly bint supported
-
-@cython.final
-cdef class PublishRun:
-    cdef public int channel
-    cdef public bytes key
-    cdef public bint mandatory
-    cdef public bint immediate
-    cdef public bytes data
-    cdef public Py_ssize_t count
-    cdef public Py_ssize_t body_bytes
-    cdef public int property_flags_or
-    cdef public int property_flags_and
-
-@cython.final
-cdef class AckRange:
-    cdef public int channel
-    cdef public uint64_t lo
-    cdef public uint64_t hi
-    cdef public bint multiple
-
-@cython.final
-cdef class NackRange:
-    cdef public int channel
-    cdef public uint64_t lo
-    cdef public uint64_t hi
-    cdef public bint multiple
-    cdef public bint requeue
-
-@cython.final
-cdef class Control:
-    cdef public int channel
-    cdef public uint32_t method
-    cdef public bytes payload
-
-@cython.final
-cdef class TooLarge:
-    cdef readonly int channel
-    cdef readonly uint64_t body_size
-
-@cython.final
-cdef class Assembly:
-    cdef int channel, bits, flags
-    cdef bytes key, properties
-    cdef bint has_header, skipped
-    cdef uint64_t body_size, left
-    cdef list parts
-    cdef bytearray tail
 
 @cython.final
 cdef class Decoder:
@@ -88,7 +38,7 @@ cdef class Decoder:
     @cython.locals(events=list)
     cpdef list feed(self, Py_ssize_t count)
     @cython.locals(
-        buffer=bytearray, pos=Py_ssize_t, end=Py_ssize_t, frame_max=Py_ssize_t, kind=int, channel=int, size=Py_ssize_t, method=uint32_t, after=Py_ssize_t)
+        buffer=bytearray, pos=Py_ssize_t, end=Py_ssize_t, payload_max=Py_ssize_t, kind=int, channel=int, size=Py_ssize_t, method=uint32_t, after=Py_ssize_t)
     cdef int _decode(self, list events) except -1
     @cython.locals(
         buffer=bytearray, end=Py_ssize_t, header=Py_ssize_t, header_size=Py_ssize_t, body_size=uint64_t, after=Py_ssize_t, properties_size=Py_ssize_t,
@@ -103,11 +53,10 @@ cdef class Decoder:
     @cython.locals(run=PublishRun)
     cdef int _emit_run(self, list events) except -1
     cdef Py_ssize_t _begin(self, int channel, Py_ssize_t pos, Py_ssize_t size) except -1
-    @cython.locals(buffer=bytearray, channel=int, method=uint32_t, part=bytes)
+    @cython.locals(buffer=bytearray, channel=int, method=uint32_t)
     cdef int _continue(self, list events, Assembly assembly, int kind, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(buffer=bytearray)
     cdef int _header(self, list events, Assembly assembly, Py_ssize_t pos, Py_ssize_t size) except -1
-    @cython.locals(sizes=bytearray, run=PublishRun)
     cdef int _complete(self, list events, Assembly assembly) except -1
     cdef int _drop(self, Assembly assembly) except -1
     @cython.locals(tag=uint64_t, multiple=int)

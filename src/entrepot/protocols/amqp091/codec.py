@@ -12,7 +12,7 @@ A frame is u8 type, u16 channel, u32 payload size, payload, u8 0xCE (specificati
 Any split of the input gives the same events, but for where runs and ranges end: neighbours with equal channel (and key) may be merged.
 
 Rules kept here, with RabbitMQ's reply codes: frame size and end octet 501, unknown frame type 501, body longer than declared 501,
-malformed publish, acknowledgement or property list 502, channel 0 or a channel above channel_max 504, a frame out of turn 505,
+arguments that do not decode 501, a malformed property list 502, channel 0 or a channel above channel_max 504, a frame out of turn 505,
 unfinished messages over their limit 506. channel.close and close-ok end an unfinished message of their channel: a client that is told
 to close may abandon one.
 """
@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import cython
 
+from entrepot.protocols.amqp091.assembly import Assembly
+from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, AckRange, Control, NackRange, ProtocolHeader, PublishRun, TooLarge
 from entrepot.protocols.amqp091.properties import NESTING_MAX
 from entrepot.protocols.amqp091.reply_codes import AmqpError
 
@@ -28,7 +30,6 @@ if not cython.compiled:
     from entrepot.model.octets import copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, put_u32_be, same_ba, take_ba
     from entrepot.protocols.amqp091.properties import check_properties
 
-PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 FRAME_END = 0xCE
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
@@ -44,112 +45,16 @@ _RUN_COUNT = RUN_MAX_COUNT
 _RUN_BYTES = RUN_MAX_BYTES
 _WHOLE_MAX = 64 * 1024  # a message up to this size is waited for whole; a longer one is assembled frame by frame
 _PUBLISH_MAX = 4 + 2 + 256 + 256 + 1
-_PART_MIN = 4096  # smaller body frames of one message are gathered: a part object each would cost more than its bytes
 _QUIET_READS = 128
 
 # What is open at the end of what was decoded so far: a run or range that the next frame may still extend.
 _NOTHING, _RUN, _ACKS, _NACKS = 0, 1, 2, 3
 
 
-class ProtocolHeader:
-    """The connection's first eight bytes. Unless `supported`, answer with PROTOCOL_HEADER and close; feed() takes no more."""
-
-    def __init__(self, data: bytes, supported: bool) -> None:
-        self.data = data
-        self.supported = supported
-
-
-class PublishRun:
-    """`count` messages, published one after another on `channel` with equal method frames.
-
-    `key` is the raw exchange short string and the raw routing key short string. `data` is packed records, one after another: u32be
-    properties size, u32be body size, properties (flag word and values, checked), body. `body_bytes` sums the bodies;
-    `property_flags_or` and `property_flags_and` combine the flag words of all. At most RUN_MAX_COUNT messages and, unless it is a single
-    one, RUN_MAX_BYTES of data.
-    """
-
-    def __init__(
-        self,
-        channel: int,
-        key: bytes,
-        mandatory: bool,
-        immediate: bool,
-        data: bytes,
-        count: int,
-        body_bytes: int,
-        property_flags_or: int,
-        property_flags_and: int,
-    ) -> None:
-        self.channel = channel
-        self.key = key
-        self.mandatory = mandatory
-        self.immediate = immediate
-        self.data = data
-        self.count = count
-        self.body_bytes = body_bytes
-        self.property_flags_or = property_flags_or
-        self.property_flags_and = property_flags_and
-
-
-class AckRange:
-    """Delivery tags lo..hi, each acknowledged on its own; or, if `multiple`, all up to hi (lo is 0; hi 0 means all there are)."""
-
-    def __init__(self, channel: int, lo: int, hi: int, multiple: bool) -> None:
-        self.channel = channel
-        self.lo = lo
-        self.hi = hi
-        self.multiple = multiple
-
-
-class NackRange:
-    """As AckRange for basic.nack and basic.reject; `requeue` as the client asked."""
-
-    def __init__(self, channel: int, lo: int, hi: int, multiple: bool, requeue: bool) -> None:
-        self.channel = channel
-        self.lo = lo
-        self.hi = hi
-        self.multiple = multiple
-        self.requeue = requeue
-
-
-class Control:
-    """One method frame: `method` is class id << 16 | method id, `payload` all of it with those four bytes."""
-
-    def __init__(self, channel: int, method: int, payload: bytes) -> None:
-        self.channel = channel
-        self.method = method
-        self.payload = payload
-
-
-class TooLarge:
-    """A message of `body_size` bytes exceeds the limit; its body is skipped. Close the channel with 406."""
-
-    def __init__(self, channel: int, body_size: int) -> None:
-        self.channel = channel
-        self.body_size = body_size
-
-
-class Assembly:
-    """A message whose frames did not come in one piece."""
-
-    def __init__(self, channel: int, key: bytes, bits: int) -> None:
-        self.channel = channel
-        self.key = key
-        self.bits = bits
-        self.has_header = False
-        self.skipped = False
-        self.flags = 0
-        self.properties = b""
-        self.body_size = 0
-        self.left = 0
-        self.parts: list[bytes] = []
-        self.tail = bytearray()
-
-
 class Decoder:
     """Owns the receive buffer of one connection; fill writable() and say feed(count), or push(bytes).
 
-    Limits: `frame_max` (bytes of a payload; RabbitMQ too allows its eight bytes more than a whole frame), `channel_max`,
+    Limits: `frame_max` (bytes of a whole frame), `channel_max`,
     `message_size_max` (body bytes), `assembly_max_bytes` (bytes held of unfinished messages of all channels together) and
     `nesting_max` of header tables. `frame_max` and `channel_max` may be set again once tuned. `heartbeats` counts heartbeat frames.
     `error` is the AmqpError that ended decoding, if one did.
@@ -312,13 +217,13 @@ class Decoder:
             if greeting != PROTOCOL_HEADER:
                 self.error = AmqpError(501, f"protocol header {greeting!r}; this is {PROTOCOL_HEADER!r}")
                 return 0
-        frame_max = self.frame_max
+        payload_max = self.frame_max - 8
         while end - pos >= 7:
             kind = buffer[pos]
             channel = get_u16_be_ba(buffer, pos + 1)
             size = get_u32_be_ba(buffer, pos + 3)
-            if size > frame_max:
-                raise AmqpError(501, f"frame of {size} bytes of payload; the limit is {frame_max}")
+            if size > payload_max:
+                raise AmqpError(501, f"frame with {size} bytes of payload; the limit is {payload_max}")
             if channel > self.channel_max:
                 raise AmqpError(504, f"channel {channel}; the highest is {self.channel_max}")
             if size >= end - pos - 7:
@@ -369,13 +274,13 @@ class Decoder:
         if channel == 0:
             raise AmqpError(504, "basic.publish on channel 0", 60, 40)
         if size > _PUBLISH_MAX:
-            raise AmqpError(502, f"basic.publish of {size} bytes", 60, 40)
+            raise AmqpError(501, f"basic.publish of {size} bytes", 60, 40)
         if end - header < 8:
             return pos
         if buffer[header] != 2 or get_u16_be_ba(buffer, header + 1) != channel:
             return self._begin(channel, pos, size)
         header_size = get_u32_be_ba(buffer, header + 3)
-        if header_size > _WHOLE_MAX or header_size > self.frame_max or header_size < 14:
+        if header_size > _WHOLE_MAX or header_size > self.frame_max - 8 or header_size < 14:
             return self._begin(channel, pos, size)
         if header_size > end - header - 8:
             return pos
@@ -386,7 +291,12 @@ class Decoder:
         if body_size:
             if end - after < 8:
                 return pos
-            if body_size != get_u32_be_ba(buffer, after + 3) or buffer[after] != 3 or get_u16_be_ba(buffer, after + 1) != channel or body_size > self.frame_max:
+            if (
+                body_size != get_u32_be_ba(buffer, after + 3)
+                or buffer[after] != 3
+                or get_u16_be_ba(buffer, after + 1) != channel
+                or body_size > self.frame_max - 8
+            ):
                 return self._begin(channel, pos, size)
             if body_size > end - after - 8:
                 return pos if body_size <= _WHOLE_MAX else self._begin(channel, pos, size)
@@ -437,10 +347,10 @@ class Decoder:
         buffer = self._buffer
         stop = pos + 7 + size
         if size < 9:
-            raise AmqpError(502, f"basic.publish of {size} bytes", 60, 40)
+            raise AmqpError(501, f"basic.publish of {size} bytes", 60, 40)
         routing_key = pos + 14 + buffer[pos + 13]
         if routing_key >= stop or routing_key + 2 + buffer[routing_key] != stop:
-            raise AmqpError(502, "basic.publish whose strings do not fill it", 60, 40)
+            raise AmqpError(501, "basic.publish whose strings do not fill it", 60, 40)
         key = take_ba(buffer, pos + 13, size - 7)
         seen = 0
         for at in range(pos + 13, stop - 1):
@@ -516,15 +426,7 @@ class Decoder:
             self._assembled_bytes += size
             if self._assembled_bytes > self.assembly_max_bytes:
                 raise AmqpError(506, f"unfinished messages hold more than {self.assembly_max_bytes} bytes", 60, 40)
-            part = take_ba(buffer, pos + 7, size)
-            if size < _PART_MIN:
-                assembly.tail += part
-            if size >= _PART_MIN or len(assembly.tail) >= _PART_MIN:
-                if assembly.tail:
-                    assembly.parts.append(bytes(assembly.tail))
-                    assembly.tail = bytearray()
-                if size >= _PART_MIN:
-                    assembly.parts.append(part)
+            assembly.gather(take_ba(buffer, pos + 7, size))
         if assembly.left == 0:
             self._complete(events, assembly)
         return 0
@@ -555,20 +457,7 @@ class Decoder:
         if assembly.skipped:
             return 0
         self._flush(events)
-        sizes = bytearray(8)
-        put_u32_be(sizes, 0, len(assembly.properties))
-        put_u32_be(sizes, 4, assembly.body_size)
-        run = PublishRun.__new__(PublishRun)
-        run.channel = assembly.channel
-        run.key = assembly.key
-        run.mandatory = assembly.bits & 1 != 0
-        run.immediate = assembly.bits & 2 != 0
-        run.data = b"".join([bytes(sizes), assembly.properties, *assembly.parts, bytes(assembly.tail)])
-        run.count = 1
-        run.body_bytes = assembly.body_size
-        run.property_flags_or = assembly.flags
-        run.property_flags_and = assembly.flags
-        events.append(run)
+        events.append(assembly.run())
         return 0
 
     def _drop(self, assembly: Assembly) -> int:
@@ -582,7 +471,7 @@ class Decoder:
 
     def _ack(self, events: list[object], channel: int, pos: int, size: int) -> int:
         if size != 13 or channel == 0:
-            raise AmqpError(502 if channel else 504, f"basic.ack of {size} bytes on channel {channel}", 60, 80)
+            raise AmqpError(501 if channel else 504, f"basic.ack of {size} bytes on channel {channel}", 60, 80)
         tag = get_u64_be_ba(self._buffer, pos + 11)
         multiple = self._buffer[pos + 19] & 1
         if self._open == _ACKS and channel == self._channel and self._extends(tag, multiple != 0):
@@ -594,7 +483,7 @@ class Decoder:
 
     def _nack(self, events: list[object], channel: int, pos: int, size: int, method: int) -> int:
         if size != 13 or channel == 0:
-            raise AmqpError(502 if channel else 504, f"basic.nack or reject of {size} bytes on channel {channel}", 60, method & 0xFFFF)
+            raise AmqpError(501 if channel else 504, f"basic.nack or reject of {size} bytes on channel {channel}", 60, method & 0xFFFF)
         tag = get_u64_be_ba(self._buffer, pos + 11)
         bits = self._buffer[pos + 19]
         if method == 0x003C005A:  # basic.reject has the requeue bit alone
@@ -619,7 +508,7 @@ class Decoder:
         self._open = kind
         self._channel = channel
         self._multiple = multiple
-        self._lo = 0 if multiple else tag
+        self._lo = tag
         self._hi = tag
         return 0
 

@@ -1,8 +1,9 @@
 """Field tables and arrays of AMQP 0-9-1 to Python values and back, with the types RabbitMQ reads (its 0-9-1 errata page).
 
-    t bool | b B s u I i l L int | f d float | D Decimal | S str (bytes where it is not UTF-8) | x bytes | T Timestamp | F dict | A list | V None
+    t bool | b B s u I i l L int | f d float | D Decimal | S str | x bytes | T datetime | F dict | A list | V None
 
-Where a name stands twice in a table the first value counts, as RabbitMQ looks names up. `U`, and `s` as a short string, are the
+Text that is not UTF-8 keeps its bytes as surrogate escapes; a timestamp (u64 seconds since 1970, read as aware UTC) that datetime cannot
+hold is an int. Where a name stands twice in a table the first value counts, as RabbitMQ looks names up. `U`, and `s` as a short string, are the
 specification's and not RabbitMQ's: refused. Interpreted, for the rare control methods; what is in messages is never decoded here.
 """
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -32,11 +34,7 @@ _I32 = struct.Struct(">i")
 _I64 = struct.Struct(">q")
 _U32 = struct.Struct(">I")
 _DOUBLE = struct.Struct(">d")
-_U64_MAX = 2**64 - 1
-
-
-class Timestamp(int):
-    """Seconds since 1970: a field of type T."""
+_TIMESTAMP_MAX_S = int(datetime.max.replace(tzinfo=UTC).timestamp())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +50,7 @@ DEFAULT_LIMITS = TableLimits()
 
 
 def decode_table(data: bytes, pos: int = 0, limits: TableLimits = DEFAULT_LIMITS) -> tuple[dict[str, Any], int]:
-    """The table at `pos` and the position after it. Raises AmqpError 502 where it is malformed or over a limit."""
+    """The table at `pos` and the position after it. Raises AmqpError 501 where it is malformed or over a limit."""
     return _Reader(data, limits).table(pos, len(data), 1)
 
 
@@ -60,7 +58,7 @@ def encode_table(values: Mapping[str, Any]) -> bytes:
     """The field table of `values`. Raises ValueError for what has no field type or does not fit one."""
     parts = []
     for name, value in values.items():
-        raw = name.encode()
+        raw = name.encode(errors="surrogateescape")
         if len(raw) > 255:
             raise ValueError(f"field name of {len(raw)} bytes; the limit is 255")
         parts.append(bytes((len(raw),)) + raw + encode_value(value))
@@ -74,10 +72,11 @@ def encode_value(value: Any) -> bytes:
             return b"t\x01" if value else b"t\x00"
         case None:
             return b"V"
-        case Timestamp():
-            if not 0 <= value <= _U64_MAX:
-                raise ValueError(f"timestamp {value}; it is 0 to 2^64 - 1")
-            return b"T" + value.to_bytes(8, "big")
+        case datetime():
+            seconds = int(value.timestamp())
+            if seconds < 0:
+                raise ValueError(f"timestamp {value}; a field holds them from 1970")
+            return b"T" + seconds.to_bytes(8, "big")
         case int():
             if -(2**31) <= value < 2**31:
                 return b"I" + _I32.pack(value)
@@ -85,7 +84,7 @@ def encode_value(value: Any) -> bytes:
                 return b"l" + _I64.pack(value)
             raise ValueError(f"integer {value} does not fit a field (64 bits, signed)")
         case str():
-            return b"S" + _sized(value.encode())
+            return b"S" + _sized(value.encode(errors="surrogateescape"))
         case bytes() | bytearray():
             return b"x" + _sized(bytes(value))
         case float():
@@ -129,11 +128,8 @@ class _Reader:
             length = self.data[pos]
             pos += 1
             if length > stop - pos:
-                raise AmqpError(502, "field table ends inside a name")
-            try:
-                name = self.data[pos : pos + length].decode()
-            except UnicodeDecodeError:
-                raise AmqpError(502, f"field name {self.data[pos : pos + length]!r} is not UTF-8") from None
+                raise AmqpError(501, "field table ends inside a name")
+            name = self.data[pos : pos + length].decode(errors="surrogateescape")
             value, pos = self._value(pos + length, stop, nesting)
             result.setdefault(name, value)
         return result, pos
@@ -148,26 +144,26 @@ class _Reader:
 
     def _sized(self, pos: int, end: int, nesting: int) -> tuple[int, int]:
         if nesting > self.limits.nesting_max:
-            raise AmqpError(502, f"field tables nested more than {self.limits.nesting_max} deep")
+            raise AmqpError(501, f"field tables nested more than {self.limits.nesting_max} deep")
         size, pos = self._size(pos, end)
         if size > self.limits.size_max_bytes:
-            raise AmqpError(502, f"field table of {size} bytes; the limit is {self.limits.size_max_bytes}")
+            raise AmqpError(501, f"field table of {size} bytes; the limit is {self.limits.size_max_bytes}")
         return pos, pos + size
 
     def _size(self, pos: int, end: int) -> tuple[int, int]:
         if end - pos < 4:
-            raise AmqpError(502, "field table ends inside a size")
+            raise AmqpError(501, "field table ends inside a size")
         size: int = _U32.unpack_from(self.data, pos)[0]
         if size > end - pos - 4:
-            raise AmqpError(502, f"field of {size} bytes passes the end of what holds it")
+            raise AmqpError(501, f"field of {size} bytes passes the end of what holds it")
         return size, pos + 4
 
     def _value(self, pos: int, end: int, nesting: int) -> tuple[Any, int]:
         self.values += 1
         if self.values > self.limits.values_max:
-            raise AmqpError(502, f"field table with more than {self.limits.values_max} values")
+            raise AmqpError(501, f"field table with more than {self.limits.values_max} values")
         if pos >= end:
-            raise AmqpError(502, "field table ends before a type")
+            raise AmqpError(501, "field table ends before a type")
         kind = self.data[pos]
         pos += 1
         number = _NUMBERS.get(kind)
@@ -178,13 +174,14 @@ class _Reader:
             case 0x53 | 0x78:  # S x
                 size, pos = self._size(pos, end)
                 raw = self.data[pos : pos + size]
-                return (raw if kind == 0x78 else _text(raw)), pos + size
+                return (raw if kind == 0x78 else raw.decode(errors="surrogateescape")), pos + size
             case 0x74:  # t
                 self._need(1, pos, end)
                 return self.data[pos] != 0, pos + 1
             case 0x54:  # T
                 self._need(8, pos, end)
-                return Timestamp(int.from_bytes(self.data[pos : pos + 8], "big")), pos + 8
+                seconds = int.from_bytes(self.data[pos : pos + 8], "big")
+                return (datetime.fromtimestamp(seconds, UTC) if seconds <= _TIMESTAMP_MAX_S else seconds), pos + 8
             case 0x44:  # D
                 self._need(5, pos, end)
                 return Decimal(_U32.unpack_from(self.data, pos + 1)[0]).scaleb(-self.data[pos]), pos + 5
@@ -194,15 +191,8 @@ class _Reader:
                 return self._array(pos, end, nesting + 1)
             case 0x56:  # V
                 return None, pos
-        raise AmqpError(502, f"field of unknown type 0x{kind:02x}")
+        raise AmqpError(501, f"field of unknown type 0x{kind:02x}")
 
     def _need(self, size: int, pos: int, end: int) -> None:
         if size > end - pos:
-            raise AmqpError(502, "field table ends inside a value")
-
-
-def _text(raw: bytes) -> str | bytes:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw
+            raise AmqpError(501, "field table ends inside a value")

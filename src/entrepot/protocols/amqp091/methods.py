@@ -190,8 +190,8 @@ _SIZES = {"octet": 1, "short": 2, "long": 4, "longlong": 8}
 def decode(payload: bytes, limits: TableLimits = DEFAULT_LIMITS) -> MethodFrame:
     """The method whose whole frame payload this is, as codec.Control carries it.
 
-    Strings are str (a longstr that is not UTF-8 stays bytes). Raises AmqpError: 540 for a method that is not in the table, 501 for a short
-    string that is not UTF-8, 502 where the arguments do not fill the payload exactly or a table is malformed or over its limits.
+    Strings are str (a longstr that is not UTF-8 stays bytes). Raises AmqpError: 540 for a method that is not in the table, 501 (as
+    RabbitMQ) where the arguments do not fill the payload exactly, a short string is not UTF-8, or a table is malformed or over its limits.
     """
     number = int.from_bytes(payload[:4], "big")
     method = BY_NUMBER.get(number) if len(payload) >= 4 else None
@@ -232,7 +232,7 @@ def _arguments(method: Method, payload: bytes, limits: TableLimits) -> dict[str,
         if not argument.reserved:
             values[argument.name] = value
     if pos != end:
-        raise AmqpError(502, f"{method.name} with {end - pos} bytes after its arguments")
+        raise AmqpError(501, f"{method.name} with {end - pos} bytes after its arguments")
     return values
 
 
@@ -253,7 +253,7 @@ def _string(method: Method, argument: Argument, payload: bytes, pos: int, end: i
 
 def _need(method: Method, argument: Argument, size: int, pos: int, end: int) -> None:
     if size > end - pos:
-        raise AmqpError(502, f"{method.name} ends inside {argument.name}")
+        raise AmqpError(501, f"{method.name} ends inside {argument.name}")
 
 
 def encode(name: str, /, **arguments: Any) -> bytes:

@@ -1,0 +1,86 @@
+"""What the decoder makes of the frames that a client sends; codec.py says when each comes."""
+
+from __future__ import annotations
+
+PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
+
+
+class ProtocolHeader:
+    """The connection's first eight bytes. Unless `supported`, answer with PROTOCOL_HEADER and close; feed() takes no more."""
+
+    def __init__(self, data: bytes, supported: bool) -> None:
+        self.data = data
+        self.supported = supported
+
+
+class PublishRun:
+    """`count` messages, published one after another on `channel` with equal method frames.
+
+    `key` is the raw exchange short string and the raw routing key short string. `data` is packed records, one after another: u32be
+    properties size, u32be body size, properties (flag word and values, checked), body. `body_bytes` sums the bodies;
+    `property_flags_or` and `property_flags_and` combine the flag words of all. At most RUN_MAX_COUNT messages and, unless it is a single
+    one, RUN_MAX_BYTES of data.
+    """
+
+    def __init__(
+        self,
+        channel: int,
+        key: bytes,
+        mandatory: bool,
+        immediate: bool,
+        data: bytes,
+        count: int,
+        body_bytes: int,
+        property_flags_or: int,
+        property_flags_and: int,
+    ) -> None:
+        self.channel = channel
+        self.key = key
+        self.mandatory = mandatory
+        self.immediate = immediate
+        self.data = data
+        self.count = count
+        self.body_bytes = body_bytes
+        self.property_flags_or = property_flags_or
+        self.property_flags_and = property_flags_and
+
+
+class AckRange:
+    """Delivery tags lo..hi, each acknowledged on its own; or, if `multiple`, all up to hi, where lo was the first of several such tags.
+
+    hi 0 with `multiple` means all there are.
+    """
+
+    def __init__(self, channel: int, lo: int, hi: int, multiple: bool) -> None:
+        self.channel = channel
+        self.lo = lo
+        self.hi = hi
+        self.multiple = multiple
+
+
+class NackRange:
+    """As AckRange for basic.nack and basic.reject; `requeue` as the client asked."""
+
+    def __init__(self, channel: int, lo: int, hi: int, multiple: bool, requeue: bool) -> None:
+        self.channel = channel
+        self.lo = lo
+        self.hi = hi
+        self.multiple = multiple
+        self.requeue = requeue
+
+
+class Control:
+    """One method frame: `method` is class id << 16 | method id, `payload` all of it with those four bytes."""
+
+    def __init__(self, channel: int, method: int, payload: bytes) -> None:
+        self.channel = channel
+        self.method = method
+        self.payload = payload
+
+
+class TooLarge:
+    """A message of `body_size` bytes exceeds the limit; its body is skipped. Close the channel with 406."""
+
+    def __init__(self, channel: int, body_size: int) -> None:
+        self.channel = channel
+        self.body_size = body_size
