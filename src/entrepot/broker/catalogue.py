@@ -1,0 +1,537 @@
+"""Catalogue: declares, finds and removes exchanges, queues, topics and bindings, by RabbitMQ's rules and in its words.
+
+Every call takes effect in memory at once and stages what must outlive a restart in the store's open commit; the caller hangs its own
+answer on that commit. Errors are Refused:
+
+    NOT_FOUND         no such namespace, exchange or queue
+    NOT_PERMITTED     reserved names, the default exchange, system exchanges
+    EXISTS_DIFFERENT  declared again with other properties or arguments
+    INVALID           properties, names and arguments that cannot be
+    NOT_SUPPORTED     an exchange type that does not exist
+    LOCKED            exclusive to another connection
+    IN_USE, NOT_EMPTY a conditional delete
+    LIMIT             as many as there may be
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from entrepot.broker.arguments import Arguments, pack, type_name
+from entrepot.broker.definitions import (
+    BINDING_KEY,
+    EXCHANGE_KEY,
+    NAMESPACE_KEY,
+    QUEUE_KEY,
+    TO_EXCHANGE,
+    TO_QUEUE,
+    TOPIC_KEY,
+    Binding,
+    Destination,
+    ExchangeDefinition,
+    QueueDefinition,
+    TopicDefinition,
+    binding_fields,
+    binding_key,
+    decode_value,
+    encode_value,
+    exchange_fields,
+    identity_of,
+    kept_arguments,
+    named_key,
+    queue_fields,
+    split_key,
+    topic_fields,
+)
+from entrepot.broker.namespace import SYSTEM_EXCHANGES, Namespace, Removed
+from entrepot.broker.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueuePolicy, check_properties, check_same_arguments, parse_queue_arguments
+from entrepot.broker.routing import KINDS
+from entrepot.broker.state import DELETE, prefix_end, set_value
+from entrepot.model.errors import CorruptData, Reason, Refused
+from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace, vhost_of
+
+_SCAN_COUNT = 4096
+_CATALOGUE_SHARD = 0
+
+
+class StateStore(Protocol):
+    """What the catalogue needs of a store."""
+
+    def fold(self, shard: int, key: bytes, delta: bytes) -> None:
+        """Stage a change of state."""
+
+    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """State in the order of keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueLimits:
+    """How much may be declared, in all namespaces together; one more is refused (LIMIT)."""
+
+    namespaces_max: int = 1000
+    exchanges_max: int = 100_000
+    queues_max: int = 1_000_000
+    topics_max: int = 100_000
+    partitions_max: int = 10_000  # of one topic
+    bindings_max: int = 2_000_000
+
+
+class Catalogue:
+    """All definitions of this broker."""
+
+    def __init__(self, store: StateStore, new_log_id: Callable[[], bytes], limits: CatalogueLimits | None = None) -> None:
+        self.namespaces: dict[str, Namespace] = {}
+        self._store = store
+        self._new_log_id = new_log_id
+        self._limits = limits or CatalogueLimits()
+        self._exclusive: dict[Hashable, dict[QueueDefinition, bool]] = {}
+        self._counts = {"namespaces": 0, "exchanges": 0, "queues": 0, "topics": 0, "bindings": 0}
+        self._make_namespace(DEFAULT_NAMESPACE)
+
+    # Start
+
+    def load(self) -> None:
+        """Take in what the store has kept; once, before the first call. Raises CorruptData for what cannot be understood."""
+        for key, value in self._scan(NAMESPACE_KEY):
+            decode_value(key, value)
+            self._namespace_of(split_key(key, NAMESPACE_KEY)[0])
+        for key, value in self._scan(EXCHANGE_KEY):
+            namespace, name = split_key(key, EXCHANGE_KEY)
+            self._load_exchange(self._namespace_of(namespace), name.decode(), decode_value(key, value))
+        for key, value in self._scan(QUEUE_KEY):
+            namespace, name = split_key(key, QUEUE_KEY)
+            self._load_queue(self._namespace_of(namespace), name.decode(), decode_value(key, value))
+        for key, value in self._scan(TOPIC_KEY):
+            namespace, name = split_key(key, TOPIC_KEY)
+            self._load_topic(self._namespace_of(namespace), name.decode(), decode_value(key, value))
+        for key, value in self._scan(BINDING_KEY):
+            self._load_binding(self._namespace_of(split_key(key, BINDING_KEY)[0]), key, decode_value(key, value))
+
+    def statistics(self) -> dict[str, int]:
+        """How many there are of each kind: namespaces, exchanges (system ones not counted), queues, topics, bindings."""
+        return dict(self._counts)
+
+    # Namespaces
+
+    def namespace(self, name: str) -> Namespace:
+        """The namespace of that name; NOT_FOUND."""
+        namespace = self.namespaces.get(name)
+        if namespace is None:
+            raise Refused(Reason.NOT_FOUND, f"vhost {vhost_of(name)} not found")
+        return namespace
+
+    def create_namespace(self, name: str) -> Namespace:
+        """The namespace of that name, made if there is none."""
+        existing = self.namespaces.get(name)
+        if existing is not None:
+            return existing
+        check_namespace(name)
+        namespace = self._make_namespace(name)
+        self._store.fold(_CATALOGUE_SHARD, named_key(NAMESPACE_KEY, name, ""), set_value(encode_value({})))
+        return namespace
+
+    def delete_namespace(self, name: str) -> None:
+        """Remove an empty namespace; NOT_PERMITTED for the default one, NOT_EMPTY while it has queues, topics or exchanges of its own."""
+        namespace = self.namespace(name)
+        if name == DEFAULT_NAMESPACE:
+            raise Refused(Reason.NOT_PERMITTED, f"the default namespace {name} cannot be deleted")
+        if namespace.queues or namespace.topics or len(namespace.exchanges) > len(SYSTEM_EXCHANGES):
+            raise Refused(Reason.NOT_EMPTY, f"namespace {name} is not empty: delete its queues, topics and exchanges first")
+        del self.namespaces[name]
+        self._counts["namespaces"] -= 1
+        self._store.fold(_CATALOGUE_SHARD, named_key(NAMESPACE_KEY, name, ""), DELETE)
+
+    # Exchanges
+
+    def declare_exchange(
+        self, namespace: Namespace, name: str, exchange_type: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: Arguments
+    ) -> ExchangeDefinition:
+        """The exchange of that name, made if there is none, else checked to be the same."""
+        _refuse_default(name)
+        where = _exchange_text(namespace, name)
+        kind = KINDS.get(exchange_type)
+        if kind is None:
+            raise Refused(Reason.NOT_SUPPORTED, f"unknown exchange type '{exchange_type}'")
+        exchange = namespace.exchanges.get(name)
+        if exchange is not None:
+            _check_same(where, "type", exchange_type, exchange.type)
+            _check_same(where, "durable", durable, exchange.durable)
+            _check_same(where, "auto_delete", auto_delete, exchange.auto_delete)
+            _check_same(where, "internal", internal, exchange.internal)
+            check_same_arguments(where, exchange.arguments, arguments, ("alternate-exchange",))
+            return exchange
+        _refuse_reserved("exchange", check_name("exchange", name))
+        alternate = arguments.get("alternate-exchange")
+        if alternate is not None and alternate.__class__ is not str:
+            raise Refused(Reason.INVALID, f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in {where}")
+        _check_keepable(arguments)
+        self._count("exchanges", self._limits.exchanges_max)
+        exchange = ExchangeDefinition(
+            namespace.name, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments, kind=kind
+        )
+        namespace.add_exchange(exchange)
+        if exchange.persistent:
+            self._keep(named_key(EXCHANGE_KEY, namespace.name, name), exchange_fields(exchange))
+        return exchange
+
+    def find_exchange(self, namespace: Namespace, name: str) -> ExchangeDefinition:
+        """The exchange of that name; NOT_FOUND, and NOT_PERMITTED for the default exchange, which is none that could be shown."""
+        _refuse_default(name)
+        exchange = namespace.exchanges.get(name)
+        if exchange is None:
+            raise Refused(Reason.NOT_FOUND, f"no {_exchange_text(namespace, name)}")
+        return exchange
+
+    def delete_exchange(self, namespace: Namespace, name: str, *, if_unused: bool = False) -> Removed:
+        """Remove an exchange, its bindings, and what that leaves unused; nothing is removed where there is none."""
+        _refuse_default(name)
+        if name in SYSTEM_EXCHANGES:
+            raise Refused(Reason.NOT_PERMITTED, f"deletion of system {_exchange_text(namespace, name)} not allowed")
+        exchange = namespace.exchanges.get(name)
+        if exchange is None:
+            return Removed()
+        if if_unused and exchange.bindings_out:
+            raise Refused(Reason.IN_USE, f"{_exchange_text(namespace, name)} in use")
+        return self._forget(namespace, namespace.remove_exchange(exchange))
+
+    # Queues
+
+    def declare_queue(
+        self,
+        namespace: Namespace,
+        name: str,
+        *,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+        arguments: Arguments,
+        connection: Hashable,
+        server_named: bool = False,
+    ) -> tuple[QueueDefinition | TopicDefinition, bool]:
+        """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
+
+        `server_named`: the broker chose the name, which then may begin with `amq.`.
+        """
+        where = _queue_text(namespace, name)
+        found = self.maybe_queue(namespace, name)
+        if isinstance(found, TopicDefinition) and not found.is_stream:
+            if arguments.get("x-queue-type") == STREAM:
+                return found, False
+            found = None  # a topic of another protocol; a queue may have its name too
+        if found is not None:
+            if found.exclusive_to is not None or exclusive:
+                self._check_owner(namespace, found, connection if exclusive else None)
+            _check_same(where, "durable", durable, found.durable)
+            _check_same(where, "auto_delete", auto_delete, found.auto_delete)
+            check_same_arguments(where, found.arguments, arguments, QUEUE_ARGUMENT_NAMES)
+            return found, False
+        check_name("queue", name)
+        if not server_named:
+            _refuse_reserved("queue", name)
+        policy = parse_queue_arguments(where, arguments)
+        check_properties(where, policy.queue_type, durable, exclusive, auto_delete)
+        _check_keepable(arguments)
+        if policy.queue_type == STREAM:
+            return self._make_topic(namespace, name, 1, name, arguments, policy), True
+        self._count("queues", self._limits.queues_max)
+        queue = QueueDefinition(
+            namespace.name,
+            name,
+            self._new_log_id(),
+            durable=durable,
+            auto_delete=auto_delete,
+            exclusive_to=connection if exclusive else None,
+            arguments=arguments,
+            policy=policy,
+        )
+        namespace.add_queue(queue)
+        if exclusive:
+            self._exclusive.setdefault(connection, {})[queue] = True
+        if queue.persistent:
+            self._keep(named_key(QUEUE_KEY, namespace.name, name), queue_fields(queue))
+        return queue, True
+
+    def maybe_queue(self, namespace: Namespace, name: str) -> QueueDefinition | TopicDefinition | None:
+        """The queue of that name, else the topic, else None; whoever owns it."""
+        return namespace.queues.get(name) or namespace.topics.get(name)
+
+    def find_queue(self, namespace: Namespace, name: str, connection: Hashable) -> QueueDefinition | TopicDefinition:
+        """The queue of that name, else the topic; NOT_FOUND, LOCKED."""
+        found = self.maybe_queue(namespace, name)
+        if found is None:
+            raise Refused(Reason.NOT_FOUND, f"no {_queue_text(namespace, name)}")
+        if found.exclusive_to is not None:
+            self._check_owner(namespace, found, connection)
+        return found
+
+    def delete_queue(
+        self, namespace: Namespace, name: str, *, connection: Hashable, if_unused: bool = False, if_empty: bool = False, consumers: int = 0, messages: int = 0
+    ) -> Removed:
+        """Remove a queue or stream as a client asks for it; nothing is removed where there is none.
+
+        `consumers` and `messages` are what it has at the moment, for the two conditions.
+        """
+        if self.maybe_queue(namespace, name) is None:
+            return Removed()
+        found = self.find_queue(namespace, name, connection)
+        if if_unused and consumers:
+            raise Refused(Reason.IN_USE, f"{_queue_text(namespace, name)} in use")
+        if if_empty and messages:
+            raise Refused(Reason.NOT_EMPTY, f"{_queue_text(namespace, name)} not empty")
+        return self.remove_queue(found)
+
+    def remove_queue(self, queue: QueueDefinition | TopicDefinition) -> Removed:
+        """Remove a queue or topic unconditionally: asked for, expired, its last consumer or its connection gone. Once removed, nothing."""
+        namespace = self.namespaces[queue.namespace]
+        if isinstance(queue, TopicDefinition):
+            if namespace.topics.get(queue.name) is not queue:
+                return Removed()
+            return self._forget(namespace, namespace.remove_topic(queue))
+        if namespace.queues.get(queue.name) is not queue:
+            return Removed()
+        return self._forget(namespace, namespace.remove_queue(queue))
+
+    def exclusive_queues(self, connection: Hashable) -> list[QueueDefinition]:
+        """The queues to remove when `connection` ends."""
+        return list(self._exclusive.get(connection, ()))
+
+    # Topics
+
+    def declare_topic(
+        self,
+        namespace: Namespace,
+        name: str,
+        *,
+        partitions: int = 1,
+        subject: str | None = None,
+        max_age_ms: int | None = None,
+        max_length_bytes: int | None = None,
+    ) -> tuple[TopicDefinition, bool]:
+        """The topic of that name and whether it was made now. `subject` None is its name, "" is none; limits are per partition.
+
+        An existing one is returned as it is, unless it has another number of partitions (EXISTS_DIFFERENT).
+        """
+        existing = namespace.topics.get(name)
+        if existing is not None:
+            if len(existing.partitions) != partitions:
+                raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {namespace.where} has {len(existing.partitions)} partitions, not {partitions}")
+            return existing, False
+        check_name("topic", name)
+        if not 1 <= partitions <= self._limits.partitions_max:
+            raise Refused(Reason.INVALID, f"topic '{name}': {partitions} partitions; 1 to {self._limits.partitions_max} are allowed")
+        policy = QueuePolicy(queue_type=STREAM, max_age_ms=max_age_ms, max_length_bytes=max_length_bytes)
+        return self._make_topic(namespace, name, partitions, name if subject is None else subject, {}, policy), True
+
+    def change_subject(self, namespace: Namespace, topic: TopicDefinition, subject: str) -> None:
+        """Give a topic another subject in amq.topic, "" for none."""
+        namespace.change_subject(topic, subject)
+        self._keep(named_key(TOPIC_KEY, namespace.name, topic.name), topic_fields(topic))
+
+    # Bindings
+
+    def bind_queue(
+        self, namespace: Namespace, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Hashable
+    ) -> tuple[Binding | None, bool]:
+        """Bind a queue or stream to an exchange; the binding (None if it was there) and whether it was made now."""
+        destination = self.find_queue(namespace, queue, connection)
+        return self.bind(namespace, exchange, destination, routing_key, arguments)
+
+    def bind_exchange(self, namespace: Namespace, destination: str, source: str, routing_key: str, arguments: Arguments) -> tuple[Binding | None, bool]:
+        """Bind exchange `destination` to exchange `source`; as bind_queue()."""
+        _refuse_default(source)
+        return self.bind(namespace, source, self.find_exchange(namespace, destination), routing_key, arguments)
+
+    def bind(self, namespace: Namespace, source: str, destination: Destination, routing_key: str, arguments: Arguments) -> tuple[Binding | None, bool]:
+        """Bind any destination; as bind_queue()."""
+        exchange = self.find_exchange(namespace, source)
+        _check_keepable(arguments)
+        self._count("bindings", self._limits.bindings_max)
+        try:
+            binding = namespace.add_binding(exchange, destination, routing_key, dict(arguments))
+        except Refused:
+            self._counts["bindings"] -= 1
+            raise
+        if binding is None:
+            self._counts["bindings"] -= 1
+            return None, False
+        if binding.persistent:
+            self._keep(binding_key(namespace.name, binding.identity), binding_fields(binding))
+        return binding, True
+
+    def unbind_queue(self, namespace: Namespace, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Hashable) -> Removed:
+        """Undo bind_queue(); nothing is removed where queue, exchange or binding are not there."""
+        _refuse_default(exchange)
+        if self.maybe_queue(namespace, queue) is None:
+            return Removed()
+        return self.unbind(namespace, exchange, self.find_queue(namespace, queue, connection), routing_key, arguments)
+
+    def unbind_exchange(self, namespace: Namespace, destination: str, source: str, routing_key: str, arguments: Arguments) -> Removed:
+        """Undo bind_exchange(); nothing is removed where exchanges or binding are not there."""
+        _refuse_default(source)
+        _refuse_default(destination)
+        found = namespace.exchanges.get(destination)
+        return Removed() if found is None else self.unbind(namespace, source, found, routing_key, arguments)
+
+    def unbind(self, namespace: Namespace, source: str, destination: Destination, routing_key: str, arguments: Arguments) -> Removed:
+        """Undo bind(); nothing is removed where exchange or binding are not there."""
+        _check_keepable(arguments)
+        binding = namespace.bindings.get(identity_of(source, destination, routing_key, arguments))
+        return Removed() if binding is None else self._forget(namespace, namespace.remove_binding(binding))
+
+    # Below: how
+
+    def _make_namespace(self, name: str) -> Namespace:
+        self._count("namespaces", self._limits.namespaces_max)
+        namespace = Namespace(name)
+        self.namespaces[name] = namespace
+        return namespace
+
+    def _make_topic(self, namespace: Namespace, name: str, partitions: int, subject: str, arguments: Arguments, policy: QueuePolicy) -> TopicDefinition:
+        self._count("topics", self._limits.topics_max)
+        log_ids = [self._new_log_id() for _ in range(partitions)]
+        topic = TopicDefinition(namespace.name, name, log_ids, subject=subject, arguments=arguments, policy=policy)
+        namespace.add_topic(topic)
+        self._keep(named_key(TOPIC_KEY, namespace.name, name), topic_fields(topic))
+        return topic
+
+    def _check_owner(self, namespace: Namespace, queue: QueueDefinition | TopicDefinition, connection: Hashable) -> None:
+        if queue.exclusive_to is None or queue.exclusive_to != connection:
+            raise Refused(
+                Reason.LOCKED,
+                f"cannot obtain exclusive access to locked {_queue_text(namespace, queue.name)}. It could be originally declared on another connection "
+                "or the exclusive property value does not match that of the original declaration.",
+            )
+
+    def _count(self, kind: str, count_max: int) -> None:
+        if self._counts[kind] >= count_max:
+            raise Refused(Reason.LIMIT, f"there are {count_max} {kind} already, which is the limit")
+        self._counts[kind] += 1
+
+    def _keep(self, key: bytes, fields: dict[str, Any]) -> None:
+        self._store.fold(_CATALOGUE_SHARD, key, set_value(encode_value(fields)))
+
+    def _forget(self, namespace: Namespace, removed: Removed) -> Removed:
+        """Stage the end of everything removed."""
+        keys = [binding_key(namespace.name, binding.identity) for binding in removed.bindings if binding.persistent]
+        keys += [named_key(EXCHANGE_KEY, namespace.name, exchange.name) for exchange in removed.exchanges if exchange.persistent]
+        keys += [named_key(QUEUE_KEY, namespace.name, queue.name) for queue in removed.queues if queue.persistent]
+        keys += [named_key(TOPIC_KEY, namespace.name, topic.name) for topic in removed.topics]
+        for key in keys:
+            self._store.fold(_CATALOGUE_SHARD, key, DELETE)
+        for queue in removed.queues:
+            owned = self._exclusive.get(queue.exclusive_to)
+            if owned is not None:
+                owned.pop(queue, None)
+                if not owned:
+                    del self._exclusive[queue.exclusive_to]
+        self._counts["bindings"] -= len(removed.bindings)
+        self._counts["exchanges"] -= len(removed.exchanges)
+        self._counts["queues"] -= len(removed.queues)
+        self._counts["topics"] -= len(removed.topics)
+        return removed
+
+    def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+        first, end = prefix, prefix_end(prefix)
+        while True:
+            found = self._store.scan(_CATALOGUE_SHARD, first, end, _SCAN_COUNT)
+            yield from found
+            if len(found) < _SCAN_COUNT:
+                return
+            first = found[len(found) - 1][0] + b"\x00"
+
+    def _namespace_of(self, name: str) -> Namespace:
+        return self.namespaces.get(name) or self._make_namespace(name)
+
+    def _load_exchange(self, namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
+        kind = KINDS.get(fields["type"])
+        if kind is None:
+            raise CorruptData(f"{_exchange_text(namespace, name)} has type {fields['type']!r}, which this version does not know")
+        self._counts["exchanges"] += 1
+        namespace.add_exchange(
+            ExchangeDefinition(
+                namespace.name,
+                name,
+                fields["type"],
+                durable=True,
+                auto_delete=fields["auto_delete"],
+                internal=fields["internal"],
+                arguments=kept_arguments(fields),
+                kind=kind,
+            )
+        )
+
+    def _load_queue(self, namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
+        arguments = kept_arguments(fields)
+        self._counts["queues"] += 1
+        namespace.add_queue(
+            QueueDefinition(
+                namespace.name,
+                name,
+                fields["log_id"],
+                durable=True,
+                auto_delete=fields["auto_delete"],
+                exclusive_to=None,
+                arguments=arguments,
+                policy=parse_queue_arguments(_queue_text(namespace, name), arguments),
+            )
+        )
+
+    def _load_topic(self, namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
+        arguments = kept_arguments(fields)
+        policy = parse_queue_arguments(_queue_text(namespace, name), arguments)._replace(
+            queue_type=STREAM, max_age_ms=fields["max_age_ms"], max_length_bytes=fields["max_length_bytes"]
+        )
+        self._counts["topics"] += 1
+        namespace.add_topic(TopicDefinition(namespace.name, name, fields["partitions"], subject=fields["subject"], arguments=arguments, policy=policy))
+
+    def _load_binding(self, namespace: Namespace, key: bytes, fields: dict[str, Any]) -> None:
+        source = namespace.exchanges.get(fields["source"])
+        name = fields["destination"]
+        destination: Destination | None
+        if fields["kind"] == TO_EXCHANGE:
+            destination = namespace.exchanges.get(name)
+        elif fields["kind"] == TO_QUEUE:
+            destination = namespace.queues.get(name)
+        else:
+            destination = namespace.topics.get(name)
+        if source is None or destination is None:
+            raise CorruptData(f"binding {key!r} joins {fields['source']!r} and {fields['kind']} {name!r}, of which one does not exist")
+        routing_key = fields["routing_key"]
+        if isinstance(routing_key, bytes):
+            routing_key = routing_key.decode(errors="surrogateescape")
+        if namespace.add_binding(source, destination, routing_key, kept_arguments(fields)) is not None:
+            self._counts["bindings"] += 1
+
+
+def _exchange_text(namespace: Namespace, name: str) -> str:
+    return f"exchange '{name}' in {namespace.where}"
+
+
+def _queue_text(namespace: Namespace, name: str) -> str:
+    return f"queue '{name}' in {namespace.where}"
+
+
+def _refuse_default(exchange: str) -> None:
+    if exchange == "":
+        raise Refused(Reason.NOT_PERMITTED, "operation not permitted on the default exchange")
+
+
+def _refuse_reserved(kind: str, name: str) -> None:
+    if name.startswith("amq."):
+        raise Refused(Reason.NOT_PERMITTED, f"{kind} name '{name}' contains reserved prefix 'amq.*'")
+
+
+def _check_same(where: str, name: str, received: bool | str, current: bool | str) -> None:
+    if received != current:
+        shown = [("true" if value else "false") if isinstance(value, bool) else value for value in (received, current)]
+        raise Refused(Reason.EXISTS_DIFFERENT, f"inequivalent arg '{name}' for {where}: received '{shown[0]}' but current is '{shown[1]}'")
+
+
+def _check_keepable(arguments: Arguments) -> None:
+    if arguments:
+        try:
+            pack(dict(arguments))
+        except UnicodeEncodeError:
+            raise Refused(Reason.INVALID, "arguments have a field whose name is not UTF-8") from None

@@ -1,0 +1,109 @@
+"""C types for routing.py."""
+
+import cython
+from libc.stdint cimport uint64_t
+
+cdef int _DIRECT, _FANOUT, _TOPIC
+
+
+@cython.final
+cdef class Route:
+    cdef readonly tuple targets
+    cdef readonly bint needs_headers
+
+
+@cython.locals(route=Route)
+cpdef Route make_route(tuple targets, bint needs_headers)
+
+
+@cython.final
+cdef class TrieNode:
+    cdef TrieNode parent
+    cdef str word
+    cdef bint is_hash
+    cdef dict words
+    cdef dict destinations
+    cdef uint64_t seen
+
+
+@cython.locals(node=TrieNode)
+cdef TrieNode _make_node(TrieNode parent, str word)
+
+cpdef list words_of(str key)
+
+
+@cython.final
+cdef class TopicTrie:
+    cdef TrieNode root
+    cdef readonly Py_ssize_t count
+    cdef uint64_t _step
+
+    @cython.locals(node=TrieNode, child=TrieNode)
+    cpdef object add(self, str pattern, object destination)
+    @cython.locals(node=TrieNode, parent=TrieNode, left=Py_ssize_t)
+    cpdef object remove(self, str pattern, object destination)
+    @cython.locals(alive=list, following=list, node=TrieNode, child=TrieNode, word=str)
+    cpdef object match(self, str key, dict found)
+    @cython.locals(current=TrieNode)
+    cdef object _enter(self, list alive, TrieNode node)
+
+
+@cython.final
+cdef class HeadersBinding:
+    cdef readonly object destination
+    cdef readonly bint match_all
+    cdef readonly list wanted
+
+    @cython.locals(same=bint)
+    cpdef bint matches(self, object headers) except? True
+
+
+@cython.locals(binding=HeadersBinding)
+cpdef HeadersBinding make_headers_binding(object destination, object arguments)
+
+
+@cython.final
+cdef class ExchangeRoutes:
+    cdef readonly str name
+    cdef readonly int kind
+    cdef readonly str alternate
+    cdef readonly TopicTrie trie
+    cdef dict by_key
+    cdef dict by_headers
+    cdef readonly dict subjects
+
+    @cython.locals(destinations=dict, binding=HeadersBinding)
+    cpdef bint match(self, str routing_key, object headers, dict found) except? True
+
+
+@cython.locals(destinations=dict)
+cdef object _count_up(dict table, str key, object destination)
+@cython.locals(destinations=dict, left=Py_ssize_t)
+cdef object _count_down(dict table, str key, object destination)
+
+
+@cython.final
+cdef class Router:
+    cdef readonly str where
+    cdef readonly uint64_t version
+    cdef readonly dict exchanges
+    cdef readonly dict internal
+    cdef public ExchangeRoutes subject_exchange
+    cdef dict _queues
+    cdef dict _topics
+    cdef dict _cache
+
+    cpdef object changed(self)
+    @cython.locals(key=tuple, route=Route)
+    cpdef Route route(self, str exchange, str routing_key)
+    cpdef Route route_subject(self, object topic)
+    @cython.locals(targets=dict, needs_headers=bint, start=ExchangeRoutes)
+    cdef Route _resolve(self, str exchange, str routing_key, object headers)
+    cdef object _default(self, str routing_key, dict targets)
+    @cython.locals(subjects=ExchangeRoutes, destinations=dict)
+    cdef object _by_subject(self, str exchange, str routing_key, dict targets)
+    @cython.locals(needs_headers=bint)
+    cdef bint _send_on(self, dict targets, list topics, object headers) except? True
+    @cython.locals(needs_headers=bint, visited=dict, waiting=list, found=dict, routes=ExchangeRoutes, alternate=ExchangeRoutes)
+    cdef bint _expand(self, ExchangeRoutes start, str routing_key, object headers, dict targets, bint alternates) except? True
+    cdef bint _has_subject(self, ExchangeRoutes routes, str routing_key) except? True

@@ -1,0 +1,60 @@
+"""Folded state by kind: one store has one fold function, every kind of state its own prefix and its own fold.
+
+A key is `prefix + rest`; a prefix is two bytes and ends in a colon. Kinds register before the store opens; a key that no kind owns
+means data of a newer version, and stops the start.
+"""
+
+from __future__ import annotations
+
+from entrepot.model.errors import CorruptData
+from entrepot.store.interface import Fold
+
+CATALOGUE_PREFIX = b"c:"
+
+PREFIX_SIZE = 2  # bytes
+
+SET = b"\x01"
+DELETE = b"\x00"
+
+
+class StateFolds:
+    """The store's Fold, made of one fold per key prefix."""
+
+    def __init__(self) -> None:
+        self._folds: dict[bytes, Fold] = {}
+
+    def register(self, prefix: bytes, fold: Fold) -> None:
+        """Hand every key that starts with `prefix` to `fold`; a prefix belongs to one kind for good."""
+        assert len(prefix) == PREFIX_SIZE, prefix
+        assert prefix.endswith(b":"), prefix
+        assert prefix not in self._folds, prefix
+        self._folds[prefix] = fold
+
+    def fold(self, key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
+        """The store's Fold. Raises CorruptData for a key of no known kind."""
+        fold = self._folds.get(key[:PREFIX_SIZE])
+        if fold is None:
+            raise CorruptData(f"state key {key[:40]!r} is of no kind this version knows: written by a newer version?")
+        return fold(key, value, delta)
+
+
+def fold_value(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:  # noqa: ARG001 - the shape of every fold
+    """State that is replaced whole: a delta is SET and the new value, or DELETE."""
+    return delta[1:] if delta[:1] == SET else None
+
+
+def set_value(value: bytes) -> bytes:
+    """The delta that makes `value` the value of a fold_value() key."""
+    return SET + value
+
+
+def default_folds() -> StateFolds:
+    """Every kind of state the broker keeps; others register here too."""
+    folds = StateFolds()
+    folds.register(CATALOGUE_PREFIX, fold_value)
+    return folds
+
+
+def prefix_end(prefix: bytes) -> bytes:
+    """The first key after all that start with `prefix`, for Store.scan()."""
+    return prefix[: len(prefix) - 1] + bytes((prefix[len(prefix) - 1] + 1,))

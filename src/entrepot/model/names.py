@@ -1,0 +1,79 @@
+"""Names: namespaces, addresses, and what is legal in one.
+
+A namespace is `tenant/name`. AMQP knows it as a virtual host: `/` and `default` are `public/default`, a word without a slash is a
+namespace of the tenant `public`, anything else is `tenant/name` as it stands.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from entrepot.model.errors import Reason, Refused
+
+DEFAULT_TENANT = "public"
+DEFAULT_NAMESPACE = "public/default"
+
+NAME_SIZE_MAX = 255  # bytes of UTF-8: an AMQP short string, and Kafka's and SQS's limits are below it
+NAMESPACE_PART_SIZE_MAX = 64
+
+_NAMESPACE = re.compile(rf"([-=:.\w]{{1,{NAMESPACE_PART_SIZE_MAX}}})/([-=:.\w]{{1,{NAMESPACE_PART_SIZE_MAX}}})", re.ASCII)
+
+
+class Address(NamedTuple):
+    """One place within a namespace; `queue:orders` and `topic:orders` are two."""
+
+    kind: str  # "queue" or "topic"
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.name}"
+
+
+def parse_address(text: str) -> Address:
+    """`queue:NAME` or `topic:NAME`; Refused (INVALID) for anything else."""
+    kind, colon, name = text.partition(":")
+    if not colon or kind not in ("queue", "topic"):
+        raise Refused(Reason.INVALID, f"address {text!r} is neither 'queue:NAME' nor 'topic:NAME'")
+    return Address(kind, check_name(kind, name))
+
+
+def check_name(kind: str, name: str) -> str:
+    """`name` itself when a thing of `kind` may be called that; Refused (INVALID) if empty, over NAME_SIZE_MAX bytes or not UTF-8."""
+    if not name:
+        raise Refused(Reason.INVALID, f"{kind} name is empty")
+    if len(name) * 4 > NAME_SIZE_MAX or not name.isascii():
+        try:
+            size = len(name.encode())
+        except UnicodeEncodeError:
+            raise Refused(Reason.INVALID, f"{kind} name {name!r} is not UTF-8") from None
+        if size > NAME_SIZE_MAX:
+            raise Refused(Reason.INVALID, f"{kind} name of {size} bytes exceeds the maximum of {NAME_SIZE_MAX}")
+    return name
+
+
+def check_namespace(namespace: str) -> str:
+    """`namespace` itself when it is `tenant/name`, each of letters, digits and `_ - = : .`; Refused (INVALID) otherwise."""
+    if not _NAMESPACE.fullmatch(namespace):
+        raise Refused(
+            Reason.INVALID,
+            f"namespace {namespace!r} is not 'tenant/name', each 1 to {NAMESPACE_PART_SIZE_MAX} of letters, digits and '_-=:.'",
+        )
+    return namespace
+
+
+def namespace_of_vhost(vhost: str) -> str:
+    """The namespace an AMQP virtual host stands for; not checked for legality or existence."""
+    if vhost == "/":
+        return DEFAULT_NAMESPACE
+    if "/" in vhost:
+        return vhost
+    return f"{DEFAULT_TENANT}/{vhost}"
+
+
+def vhost_of(namespace: str) -> str:
+    """The shortest virtual host that means `namespace`: the one error texts show to AMQP's clients."""
+    if namespace == DEFAULT_NAMESPACE:
+        return "/"
+    tenant, _, name = namespace.partition("/")
+    return name if tenant == DEFAULT_TENANT else namespace

@@ -1,0 +1,29 @@
+"""Principal: who a connection is, for authorize()."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+TAG_ADMINISTRATOR = "administrator"
+TAG_INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who does something. Equal and hashable by value: what caches are keyed by.
+
+    `name` is the user's. `tags` are RabbitMQ's user tags (`administrator`, `monitoring`...), a role and no permission on names.
+    `mechanism` says how it was established: a SASL mechanism, "access-key", or "internal" for the broker itself.
+    """
+
+    name: str
+    tags: frozenset[str] = field(default=frozenset())
+    mechanism: str = ""
+
+    @property
+    def is_internal(self) -> bool:
+        """Whether this is the broker itself, to whom nothing is forbidden (dead-lettering, retention, seeds)."""
+        return TAG_INTERNAL in self.tags
+
+
+BROKER = Principal("entrepot", frozenset({TAG_INTERNAL}), "internal")

@@ -1,0 +1,36 @@
+"""A state store in memory, folding as the real ones do."""
+
+from entrepot.broker.state import default_folds
+
+
+class MemoryState:
+    def __init__(self) -> None:
+        self.values: dict[tuple[int, bytes], bytes] = {}
+        self.fold_count = 0
+        self._fold = default_folds().fold
+
+    def fold(self, shard: int, key: bytes, delta: bytes) -> None:
+        self.fold_count += 1
+        value = self._fold(key, self.values.get((shard, key)), delta)
+        if value is None:
+            self.values.pop((shard, key), None)
+        else:
+            self.values[shard, key] = value
+
+    def get(self, shard: int, key: bytes) -> bytes | None:
+        return self.values.get((shard, key))
+
+    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        found = sorted((key, value) for (at, key), value in self.values.items() if at == shard and first <= key < end)
+        return found[:limit]
+
+
+class LogIds:
+    """Distinct ids, in order."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> bytes:
+        self.count += 1
+        return self.count.to_bytes(16, "big")

@@ -1,0 +1,468 @@
+import pytest
+from memory_state import LogIds, MemoryState
+
+from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.definitions import QUEUE_KEY, QueueDefinition, TopicDefinition, encode_value, named_key
+from entrepot.model.errors import CorruptData, Reason, Refused
+
+LOCKED_TEXT = (
+    "cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be originally declared on another connection "
+    "or the exclusive property value does not match that of the original declaration."
+)
+
+
+class Broker:
+    def __init__(self, state=None, limits=None):
+        self.state = state or MemoryState()
+        self.catalogue = Catalogue(self.state, LogIds(), limits)
+        self.catalogue.load()
+        self.ns = self.catalogue.namespace("public/default")
+
+    def exchange(self, name, exchange_type="direct", durable=True, auto_delete=False, internal=False, **arguments):
+        return self.catalogue.declare_exchange(
+            self.ns, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=dashed(arguments)
+        )
+
+    def queue(self, name, durable=True, exclusive=False, auto_delete=False, connection=1, arguments=None, server_named=False):
+        return self.catalogue.declare_queue(
+            self.ns,
+            name,
+            durable=durable,
+            exclusive=exclusive,
+            auto_delete=auto_delete,
+            arguments=arguments or {},
+            connection=connection,
+            server_named=server_named,
+        )
+
+    def bind(self, queue, exchange, key="", arguments=None, connection=1):
+        return self.catalogue.bind_queue(self.ns, queue, exchange, key, arguments or {}, connection)
+
+    def unbind(self, queue, exchange, key="", arguments=None, connection=1):
+        return self.catalogue.unbind_queue(self.ns, queue, exchange, key, arguments or {}, connection)
+
+    def routed(self, exchange, key):
+        return [target.name for target in self.ns.router.route(exchange, key).targets]
+
+    def restarted(self):
+        return Broker(self.state)
+
+
+def dashed(arguments):
+    return {name.replace("_", "-"): value for name, value in arguments.items()}
+
+
+@pytest.fixture
+def broker():
+    return Broker()
+
+
+def refused(reason, text):
+    class Check:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, kind, error, trace):
+            assert isinstance(error, Refused), f"expected Refused, got {error!r}"
+            assert (error.reason, str(error)) == (reason, text)
+            return True
+
+    return Check()
+
+
+def test_declaring_again_gives_the_same_queue(broker):
+    first, created = broker.queue("q")
+    again, created_again = broker.queue("q")
+    assert created
+    assert not created_again
+    assert again is first
+    assert len(first.log_id) == 16
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"durable": False}, "inequivalent arg 'durable' for queue 'q' in vhost '/': received 'false' but current is 'true'"),
+        ({"auto_delete": True}, "inequivalent arg 'auto_delete' for queue 'q' in vhost '/': received 'true' but current is 'false'"),
+        (
+            {"arguments": {"x-message-ttl": 5}},
+            "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received the value '5' of type 'signedint' but current is none",
+        ),
+        (
+            {"arguments": {"x-queue-type": "quorum"}},
+            "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'classic'",
+        ),
+    ],
+)
+def test_declaring_again_otherwise_is_refused(broker, change, text):
+    broker.queue("q")
+    with refused(Reason.EXISTS_DIFFERENT, text):
+        broker.queue("q", **change)
+
+
+def test_arguments_compare_by_class_and_unknown_ones_not_at_all(broker):
+    broker.queue("q", arguments={"x-message-ttl": 5, "x-foo": 1})
+    broker.queue("q", arguments={"x-message-ttl": 5, "x-foo": 2})
+    with refused(Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received '6' but current is '5'"):
+        broker.queue("q", arguments={"x-message-ttl": 6})
+    with refused(
+        Reason.EXISTS_DIFFERENT,
+        "inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received none but current is the value '5' of type 'signedint'",
+    ):
+        broker.queue("q")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        ({"x-message-ttl": -1}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': {value_negative,-1}"),
+        ({"x-message-ttl": "1"}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': \"expected integer, got longstr\""),
+        ({"x-message-ttl": True}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': \"expected integer, got bool\""),
+        ({"x-message-ttl": 1 << 32}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': {value_too_large,4294967296}"),
+        ({"x-expires": 0}, "invalid arg 'x-expires' for queue 'q' in vhost '/': {value_zero,0}"),
+        ({"x-overflow": "explode"}, "invalid arg 'x-overflow' for queue 'q' in vhost '/': invalid_overflow"),
+        ({"x-dead-letter-exchange": 1}, "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"),
+        ({"x-dead-letter-routing-key": "k"}, "invalid arg 'x-dead-letter-routing-key' for queue 'q' in vhost '/': routing_key_but_no_dlx_defined"),
+        ({"x-queue-type": "bogus"}, "invalid arg 'x-queue-type' for queue 'q' in vhost '/': \"unsupported queue type 'bogus'\""),
+        ({"x-max-age": "1h"}, "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"),
+        ({"x-queue-type": "stream", "x-message-ttl": 1}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/' of queue type rabbit_stream_queue"),
+        ({"x-queue-type": "stream", "x-max-age": "1 h"}, "invalid arg 'x-max-age' for queue 'q' in vhost '/': invalid_max_age"),
+        ({"x-max-priority": 5}, "invalid arg 'x-max-priority' for queue 'q' in vhost '/': priority queues are not supported"),
+        ({"x-single-active-consumer": 1}, "invalid arg 'x-single-active-consumer' for queue 'q' in vhost '/': {unacceptable_type,signedint}"),
+    ],
+)
+def test_arguments_that_cannot_be(broker, arguments, wrong):
+    with refused(Reason.INVALID, wrong):
+        broker.queue("q", arguments=arguments)
+    assert broker.ns.queues == {}
+    assert broker.state.values == {}
+
+
+def test_arguments_become_the_policy(broker):
+    queue, _ = broker.queue(
+        "q",
+        arguments={
+            "x-message-ttl": 1000,
+            "x-expires": 2000,
+            "x-max-length": 10,
+            "x-max-length-bytes": 1 << 40,
+            "x-overflow": "reject-publish-dlx",
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": "dead",
+            "x-single-active-consumer": True,
+            "x-queue-type": "quorum",
+            "x-delivery-limit": 3,
+        },
+    )
+    assert queue.policy == ("quorum", 1000, 2000, 10, 1 << 40, "reject-publish-dlx", "", "dead", True, 3, None, None)
+
+
+@pytest.mark.parametrize("queue_type", ["quorum", "stream"])
+@pytest.mark.parametrize(
+    ("change", "name"), [({"durable": False}, "non-durable"), ({"exclusive": True}, "exclusive-owner"), ({"auto_delete": True}, "auto-delete")]
+)
+def test_quorum_queues_and_streams_are_durable_and_shared(broker, queue_type, change, name):
+    with refused(Reason.INVALID, f"invalid property '{name}' for queue 'q' in vhost '/'"):
+        broker.queue("q", arguments={"x-queue-type": queue_type}, **change)
+
+
+def test_exclusive_queues_are_locked_to_their_connection(broker):
+    queue, _ = broker.queue("q", exclusive=True, connection="a")
+    broker.queue("q", exclusive=True, connection="a")
+    assert broker.catalogue.find_queue(broker.ns, "q", "a") is queue
+    for attempt in (
+        lambda: broker.queue("q", exclusive=True, connection="b"),
+        lambda: broker.queue("q", connection="b"),
+        lambda: broker.queue("q", connection="a"),
+        lambda: broker.catalogue.find_queue(broker.ns, "q", "b"),
+        lambda: broker.bind("q", "amq.direct", connection="b"),
+        lambda: broker.unbind("q", "amq.direct", connection="b"),
+        lambda: broker.catalogue.delete_queue(broker.ns, "q", connection="b"),
+    ):
+        with refused(Reason.LOCKED, LOCKED_TEXT):
+            attempt()
+    assert broker.catalogue.exclusive_queues("a") == [queue]
+    assert broker.catalogue.exclusive_queues("b") == []
+    broker.catalogue.remove_queue(queue)
+    assert broker.catalogue.exclusive_queues("a") == []
+    broker.queue("q", connection="b")
+
+
+def test_a_shared_queue_declared_exclusive_is_locked(broker):
+    broker.queue("q")
+    with refused(Reason.LOCKED, LOCKED_TEXT):
+        broker.queue("q", exclusive=True)
+
+
+def test_reserved_names(broker):
+    with refused(Reason.NOT_PERMITTED, "queue name 'amq.foo' contains reserved prefix 'amq.*'"):
+        broker.queue("amq.foo")
+    with refused(Reason.NOT_PERMITTED, "exchange name 'amq.foo' contains reserved prefix 'amq.*'"):
+        broker.exchange("amq.foo")
+    broker.queue("amq.gen-1", server_named=True)
+    broker.queue("amq.gen-1")
+    assert broker.exchange("amq.topic", "topic") is broker.ns.exchanges["amq.topic"]
+    with refused(Reason.NOT_PERMITTED, "deletion of system exchange 'amq.direct' in vhost '/' not allowed"):
+        broker.catalogue.delete_exchange(broker.ns, "amq.direct")
+
+
+def test_the_default_exchange_is_not_to_be_touched(broker):
+    broker.queue("q")
+    catalogue, ns = broker.catalogue, broker.ns
+    for attempt in (
+        lambda: broker.exchange(""),
+        lambda: catalogue.find_exchange(ns, ""),
+        lambda: catalogue.delete_exchange(ns, ""),
+        lambda: broker.bind("q", ""),
+        lambda: broker.unbind("q", ""),
+        lambda: catalogue.bind_exchange(ns, "", "amq.direct", "", {}),
+        lambda: catalogue.bind_exchange(ns, "amq.direct", "", "", {}),
+        lambda: catalogue.unbind_exchange(ns, "", "amq.direct", "", {}),
+    ):
+        with refused(Reason.NOT_PERMITTED, "operation not permitted on the default exchange"):
+            attempt()
+    assert broker.routed("", "q") == ["q"]
+    assert broker.routed("", "r") == []
+
+
+def test_what_is_not_there(broker):
+    catalogue, ns = broker.catalogue, broker.ns
+    broker.queue("q")
+    with refused(Reason.NOT_FOUND, "no queue 'x' in vhost '/'"):
+        catalogue.find_queue(ns, "x", 1)
+    with refused(Reason.NOT_FOUND, "no exchange 'x' in vhost '/'"):
+        catalogue.find_exchange(ns, "x")
+    with refused(Reason.NOT_FOUND, "no queue 'x' in vhost '/'"):
+        broker.bind("x", "y")
+    with refused(Reason.NOT_FOUND, "no exchange 'y' in vhost '/'"):
+        broker.bind("q", "y")
+    with refused(Reason.NOT_FOUND, "no exchange 'y' in vhost '/'"):
+        ns.router.route("y", "")
+    with refused(Reason.NOT_FOUND, "vhost nope not found"):
+        catalogue.namespace("public/nope")
+    for removed in (
+        catalogue.delete_queue(ns, "x", connection=1),
+        catalogue.delete_exchange(ns, "x"),
+        broker.unbind("x", "amq.direct"),
+        broker.unbind("q", "x"),
+        broker.unbind("q", "amq.direct"),
+        catalogue.unbind_exchange(ns, "x", "y", "", {}),
+    ):
+        assert (removed.queues, removed.exchanges, removed.bindings) == ([], [], [])
+
+
+def test_exchange_declared_again(broker):
+    exchange = broker.exchange("e", "topic", alternate_exchange="other")
+    assert broker.exchange("e", "topic", alternate_exchange="other") is exchange
+    text = "inequivalent arg '{}' for exchange 'e' in vhost '/': received '{}' but current is '{}'"
+    with refused(Reason.EXISTS_DIFFERENT, text.format("type", "fanout", "topic")):
+        broker.exchange("e", "fanout")
+    with refused(Reason.EXISTS_DIFFERENT, text.format("durable", "false", "true")):
+        broker.exchange("e", "topic", durable=False)
+    with refused(Reason.EXISTS_DIFFERENT, text.format("internal", "true", "false")):
+        broker.exchange("e", "topic", internal=True)
+    with refused(Reason.EXISTS_DIFFERENT, text.format("alternate-exchange", "another", "other")):
+        broker.exchange("e", "topic", alternate_exchange="another")
+    with refused(Reason.NOT_SUPPORTED, "unknown exchange type 'bogus'"):
+        broker.exchange("e2", "bogus")
+    with refused(Reason.INVALID, "invalid type 'signedint' for arg 'alternate-exchange' in exchange 'e2' in vhost '/'"):
+        broker.exchange("e2", "direct", alternate_exchange=1)
+
+
+def test_conditional_deletes(broker):
+    catalogue, ns = broker.catalogue, broker.ns
+    broker.queue("q")
+    broker.exchange("e")
+    broker.bind("q", "e")
+    with refused(Reason.IN_USE, "exchange 'e' in vhost '/' in use"):
+        catalogue.delete_exchange(ns, "e", if_unused=True)
+    with refused(Reason.IN_USE, "queue 'q' in vhost '/' in use"):
+        catalogue.delete_queue(ns, "q", connection=1, if_unused=True, consumers=1)
+    with refused(Reason.NOT_EMPTY, "queue 'q' in vhost '/' not empty"):
+        catalogue.delete_queue(ns, "q", connection=1, if_empty=True, messages=1)
+    removed = catalogue.delete_queue(ns, "q", connection=1, if_empty=True, if_unused=True)
+    assert [queue.name for queue in removed.queues] == ["q"]
+    assert len(removed.bindings) == 1
+    assert [exchange.name for exchange in catalogue.delete_exchange(ns, "e", if_unused=True).exchanges] == ["e"]
+    assert ns.bindings == {}
+    assert broker.state.values == {}
+
+
+def test_auto_delete_exchanges_go_with_their_last_binding_and_take_others_along(broker):
+    catalogue, ns = broker.catalogue, broker.ns
+    broker.queue("q")
+    broker.exchange("first", "fanout", auto_delete=True)
+    broker.exchange("second", "fanout", auto_delete=True)
+    catalogue.bind_exchange(ns, "second", "first", "", {})
+    broker.bind("q", "second", "a")
+    broker.bind("q", "second", "b")
+    assert broker.unbind("q", "second", "a").exchanges == []
+    removed = broker.unbind("q", "second", "b")
+    assert sorted(exchange.name for exchange in removed.exchanges) == ["first", "second"]
+    assert ns.bindings == {}
+    assert catalogue.statistics() == {"namespaces": 1, "exchanges": 0, "queues": 1, "topics": 0, "bindings": 0}
+
+
+def test_deleting_a_queue_takes_its_bindings_and_unused_exchanges(broker):
+    broker.queue("q")
+    broker.exchange("auto", "topic", auto_delete=True)
+    broker.bind("q", "auto", "#")
+    broker.bind("q", "amq.fanout")
+    removed = broker.catalogue.delete_queue(broker.ns, "q", connection=1)
+    assert len(removed.bindings) == 2
+    assert [exchange.name for exchange in removed.exchanges] == ["auto"]
+    assert broker.routed("amq.fanout", "") == []
+    assert broker.catalogue.remove_queue(removed.queues[0]).queues == []
+
+
+def test_exchanges_in_a_ring_can_be_deleted(broker):
+    for name in "ab":
+        broker.exchange(name, "fanout", auto_delete=True)
+    broker.catalogue.bind_exchange(broker.ns, "a", "b", "", {})
+    broker.catalogue.bind_exchange(broker.ns, "b", "a", "", {})
+    removed = broker.catalogue.delete_exchange(broker.ns, "a")
+    assert sorted(exchange.name for exchange in removed.exchanges) == ["a", "b"]
+    assert broker.ns.bindings == {}
+
+
+def test_binding_twice_is_one_binding_but_other_arguments_are_another(broker):
+    broker.queue("q")
+    assert broker.bind("q", "amq.direct", "k")[1]
+    assert not broker.bind("q", "amq.direct", "k")[1]
+    assert broker.bind("q", "amq.direct", "k", {"x": 1})[1]
+    assert broker.routed("amq.direct", "k") == ["q"]
+    broker.unbind("q", "amq.direct", "k")
+    assert broker.routed("amq.direct", "k") == ["q"]
+    broker.unbind("q", "amq.direct", "k", {"x": 1})
+    assert broker.routed("amq.direct", "k") == []
+
+
+def test_what_is_durable_survives_and_nothing_else(broker):
+    kept, _ = broker.queue("kept", arguments={"x-message-ttl": 7, "x-max-length": 3, "x-note": {"deep": [1, b"\xff", None, 1.5, True, "\udcff"]}})
+    broker.queue("transient", durable=False)
+    broker.queue("exclusive", exclusive=True)
+    broker.exchange("e", "headers", auto_delete=True, internal=True, alternate_exchange="amq.fanout")
+    broker.exchange("passing", "fanout", durable=False)
+    broker.bind("kept", "e", "", {"x-match": "any", "a": 1})
+    broker.bind("kept", "amq.direct", "caf\udce9")
+    broker.bind("transient", "amq.direct", "k")
+    broker.bind("kept", "passing", "k")
+    broker.catalogue.bind_exchange(broker.ns, "e", "amq.topic", "x.#", {})
+    stream, _ = broker.queue("s", arguments={"x-queue-type": "stream", "x-max-age": "2h", "x-max-length-bytes": 100})
+    topic, _ = broker.catalogue.declare_topic(broker.ns, "t", partitions=3, subject="elsewhere", max_age_ms=5)
+    other = broker.catalogue.create_namespace("tenant/space")
+    broker.catalogue.declare_queue(other, "kept", durable=True, exclusive=False, auto_delete=True, arguments={}, connection=1)
+
+    again = broker.restarted()
+    assert sorted(again.ns.queues) == ["kept"]
+    assert sorted(again.ns.topics) == ["s", "t"]
+    assert sorted(set(again.ns.exchanges) - set(Broker().ns.exchanges)) == ["e"]
+    assert again.ns.queues["kept"].log_id == kept.log_id
+    assert again.ns.queues["kept"].arguments == kept.arguments
+    assert again.ns.queues["kept"].policy == kept.policy
+    e = again.ns.exchanges["e"]
+    assert (e.type, e.auto_delete, e.internal, e.arguments) == ("headers", True, True, {"alternate-exchange": "amq.fanout"})
+    assert sorted(again.ns.bindings) == sorted(binding.identity for binding in broker.ns.bindings.values() if binding.persistent)
+    assert len(again.ns.bindings) == 3
+    assert again.ns.topics["s"].partitions == stream.partitions
+    assert again.ns.topics["s"].policy == stream.policy
+    assert again.ns.topics["s"].policy.max_age_ms == 7_200_000
+    assert again.ns.topics["t"].partitions == topic.partitions
+    assert (again.ns.topics["t"].subject, again.ns.topics["t"].policy) == ("elsewhere", topic.policy)
+    assert again.catalogue.namespaces["tenant/space"].queues["kept"].auto_delete
+    again.queue("kept", arguments=kept.arguments)  # equivalent
+    assert again.catalogue.statistics() == {"namespaces": 2, "exchanges": 1, "queues": 2, "topics": 2, "bindings": 3}
+
+
+def test_a_kept_value_of_a_newer_version_stops_the_start():
+    state = MemoryState()
+    key = named_key(QUEUE_KEY, "public/default", "q")
+    value = encode_value({})
+    state.values[0, key] = value[:2] + bytes([9]) + value[3:]
+    with pytest.raises(CorruptData, match="needs a reader of version 9"):
+        Broker(state)
+    state.values[0, key] = b"\xff\xff"
+    with pytest.raises(CorruptData, match="does not decode"):
+        Broker(state)
+
+
+def test_streams_and_topics_meet_queues(broker):
+    stream, created = broker.queue("s", arguments={"x-queue-type": "stream"})
+    assert created
+    assert isinstance(stream, TopicDefinition)
+    assert broker.queue("s", arguments={"x-queue-type": "stream"}) == (stream, False)
+    assert broker.catalogue.find_queue(broker.ns, "s", 1) is stream
+    with refused(Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-queue-type' for queue 's' in vhost '/': received 'classic' but current is 'stream'"):
+        broker.queue("s")
+    with refused(
+        Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-max-age' for queue 's' in vhost '/': received the value '1h' of type 'longstr' but current is none"
+    ):
+        broker.queue("s", arguments={"x-queue-type": "stream", "x-max-age": "1h"})
+
+    topic, _ = broker.catalogue.declare_topic(broker.ns, "t", partitions=2)
+    assert broker.routed("", "t") == ["t"]
+    assert broker.queue("t", arguments={"x-queue-type": "stream"}) == (topic, False)
+    queue, created = broker.queue("t")
+    assert created
+    assert isinstance(queue, QueueDefinition)
+    assert broker.ns.router.route("", "t").targets == (queue,)
+    assert broker.catalogue.find_queue(broker.ns, "t", 1) is queue
+    with refused(Reason.EXISTS_DIFFERENT, "topic 't' in vhost '/' has 2 partitions, not 3"):
+        broker.catalogue.declare_topic(broker.ns, "t", partitions=3)
+
+
+def test_limits_refuse_and_free_places_serve_again():
+    broker = Broker(limits=CatalogueLimits(queues_max=2, bindings_max=1, exchanges_max=1, namespaces_max=1))
+    broker.queue("a")
+    broker.queue("b")
+    with refused(Reason.LIMIT, "there are 2 queues already, which is the limit"):
+        broker.queue("c")
+    broker.bind("a", "amq.direct")
+    with refused(Reason.LIMIT, "there are 1 bindings already, which is the limit"):
+        broker.bind("b", "amq.direct")
+    broker.exchange("e")
+    with refused(Reason.LIMIT, "there are 1 exchanges already, which is the limit"):
+        broker.exchange("f")
+    with refused(Reason.LIMIT, "there are 1 namespaces already, which is the limit"):
+        broker.catalogue.create_namespace("a/b")
+    broker.catalogue.delete_queue(broker.ns, "a", connection=1)
+    broker.queue("c")
+    broker.bind("b", "amq.direct")
+
+
+def test_namespaces_are_apart_and_go_when_empty(broker):
+    other = broker.catalogue.create_namespace("tenant/space")
+    broker.queue("q")
+    assert other.queues == {}
+    with refused(Reason.NOT_FOUND, "no queue 'q' in vhost 'tenant/space'"):
+        broker.catalogue.find_queue(other, "q", 1)
+    broker.catalogue.declare_queue(other, "q", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=1)
+    with pytest.raises(Refused, match="is not empty"):
+        broker.catalogue.delete_namespace("tenant/space")
+    broker.catalogue.delete_queue(other, "q", connection=1)
+    broker.catalogue.delete_namespace("tenant/space")
+    assert sorted(broker.restarted().catalogue.namespaces) == ["public/default"]
+    with pytest.raises(Refused, match="cannot be deleted"):
+        broker.catalogue.delete_namespace("public/default")
+
+
+def test_names_that_cannot_be(broker):
+    with pytest.raises(Refused, match="256 bytes exceeds"):
+        broker.queue("é" * 128)
+    with pytest.raises(Refused, match="is not UTF-8"):
+        broker.queue("\udcff")
+    with pytest.raises(Refused, match="name is empty"):
+        broker.queue("")
+    with pytest.raises(Refused, match="field whose name is not UTF-8"):
+        broker.queue("q", arguments={"\udcff": 1})
+    broker.queue("é" * 127)
+
+
+def test_bad_headers_match_leaves_no_binding(broker):
+    broker.queue("q")
+    with refused(Reason.INVALID, 'Invalid x-match field value <<"bogus">>; expected all, any, all-with-x, or any-with-x'):
+        broker.bind("q", "amq.headers", "", {"x-match": "bogus"})
+    with refused(Reason.INVALID, "Invalid x-match field type signedint (value 5); expected longstr"):
+        broker.bind("q", "amq.headers", "", {"x-match": 5})
+    assert broker.ns.bindings == {}
+    assert broker.catalogue.statistics()["bindings"] == 0
