@@ -1,0 +1,205 @@
+"""What is measured: each case by name, what it does to a broker, and what is expected of Entrepot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from benchmarks.system import probes
+from benchmarks.system.brokers import Broker
+from benchmarks.system.measure import Figures, drop_page_cache, held, load, measured, settle
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of a case is done: 1 is what the expectations are about."""
+
+    seconds: float = 5.0
+    bulk_seconds: float = 60.0
+    part: float = 1.0  # of the counts of the memory and catch-up cases
+
+    def count(self, full: int) -> str:
+        return str(max(1000, int(full * self.part)))
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """A figure of Entrepot's and what it is held to; `of_peer`: as a multiple of RabbitMQ's in the same run."""
+
+    figure: str
+    at_least: float | None = None
+    at_most: float | None = None
+    of_peer: bool = False
+
+
+@dataclass(frozen=True)
+class Case:
+    """`measure` runs once for each repetition, on a broker started afresh for the case."""
+
+    name: str
+    about: str
+    measure: Callable[[Broker, Scale], Figures]
+    expectations: tuple[Expectation, ...] = ()
+    peers: bool = True  # whether it is worth a peer's time
+    repetitions: int | None = None
+
+
+def _load(*words: str) -> Callable[[Broker, Scale], Figures]:
+    def measure(broker: Broker, scale: Scale) -> Figures:
+        return measured(broker, [*words, "--seconds", str(scale.seconds), "--delete"])
+
+    return measure
+
+
+def _bulk(*words: str) -> Callable[[Broker, Scale], Figures]:
+    def measure(broker: Broker, scale: Scale) -> Figures:
+        return measured(broker, [*words, "--seconds", str(scale.bulk_seconds), "--idle", "10", "--delete"], watch_unsorted=True)
+
+    return measure
+
+
+def _one_in_flight(broker: Broker, scale: Scale) -> Figures:
+    """Publish to confirm with one message in flight, between two probes of the disk in the same directory."""
+    before = probes.sync_us(broker.directory)
+    appended = probes.sync_us(broker.directory, reuse=False)
+    figures = measured(broker, ["publish", "--window", "1", "--seconds", str(scale.seconds), "--delete"])
+    after = probes.sync_us(broker.directory)
+    disk_us = (before["p50"] + after["p50"]) / 2
+    return figures | {"disk_sync_4k_us": disk_us, "disk_append_sync_4k_us": appended["p50"], "confirm_above_disk_us": figures["confirm_us p50"] - disk_us}
+
+
+def _idle(broker: Broker, _: Scale) -> Figures:
+    settle(broker)
+    return {"rss_bytes": probes.rss_bytes(broker.pids()), "start_s": broker.start_s, "errors": 0}
+
+
+def _idle_connections(broker: Broker, scale: Scale) -> Figures:
+    settle(broker)
+    pids = broker.pids()
+    before = probes.rss_bytes(pids)
+    count = scale.count(10_000)
+    with held(broker, ["idle", "--publishers", count, "--seconds", "600"]):
+        settle(broker)
+        after = probes.rss_bytes(broker.pids())
+        stall = probes.metric(probes.metrics(broker.metrics_url), "entrepot_loop_stall_longest_seconds")
+    stall_ms = None if stall is None else stall * 1e3
+    return {"rss_bytes": after, "rss_added_bytes": after - before, "connections": int(count), "loop_stall_longest_ms": stall_ms, "errors": 0}
+
+
+def _singly(broker: Broker, scale: Scale) -> Figures:
+    """Small messages to one queue, each connection waiting for each confirm: the shortest runs that there are."""
+    load(broker, ["publish", "--publishers", "200", "--window", "1", "--count", "20000", "--size", "16", "--purge"])
+    settle(broker)
+    before = probes.rss_bytes(broker.pids())
+    figures = measured(broker, ["publish", "--publishers", "200", "--window", "1", "--count", scale.count(10_000_000), "--size", "16"], watch_unsorted=True)
+    settle(broker)
+    after = probes.rss_bytes(broker.pids())
+    return figures | {"rss_bytes": after, "rss_added_bytes": after - before, "rss_added_max_bytes": figures["rss_max_bytes"] - before}
+
+
+def _no_prefetch(*words: str, stalled: bool) -> Callable[[Broker, Scale], Figures]:
+    def measure(broker: Broker, scale: Scale) -> Figures:
+        count = scale.count(3_000_000)
+        load(broker, ["publish", "--publishers", "4", "--count", count, "--purge"])
+        settle(broker)
+        before = probes.rss_bytes(broker.pids())
+        consume = ["consume", "--prefetch", "0", *words]
+        if stalled:
+            with held(broker, [*consume, "--seconds", "600"]), probes.Watcher(broker.pids()) as watcher:
+                settle(broker)
+            figures: Figures = {"errors": 0, "rss_max_bytes": max(watcher.rss)}
+        else:
+            figures = measured(broker, [*consume, "--count", count])
+        return figures | {"rss_bytes": probes.rss_bytes(broker.pids()), "rss_added_max_bytes": figures["rss_max_bytes"] - before, "deep": int(count)}
+
+    return measure
+
+
+def _cold_catch_up(broker: Broker, scale: Scale) -> Figures:
+    """One log of 1,000 written interleaved, against logs written alone, of the same length, read after a restart with a cold page cache."""
+    per_log = max(100, int(20_000 * scale.part))
+    picked = (17, 250, 500, 733, 998)
+    for log in picked:
+        load(broker, ["publish", "--queue", f"alone-{log:03}", "--count", str(per_log)])
+    load(broker, ["publish", "--queue", "among", "--queues", "1000", "--publishers", "2", "--count", str(per_log * 1000)])
+    settle(broker)
+    broker.stop()
+    cold = drop_page_cache()
+    broker.start(fresh=False)
+    figures: Figures = {"start_s": broker.start_s, "page_cache_dropped": cold, "errors": 0, "per_log": per_log}
+    rates = {}
+    for kind in ("alone", "among"):
+        seconds = 0.0
+        for log in picked:
+            result = load(broker, ["consume", "--queue", f"{kind}-{log:03}", "--count", str(per_log), "--prefetch", "0"])
+            figures["errors"] += sum(result["errors"].values()) + abs(result["consumed"] - per_log)
+            seconds += result["consumed"] / max(result["consume_per_s"], 1.0)
+        rates[kind] = per_log * len(picked) / max(seconds, 1e-9)
+    return figures | {"consume_per_s": rates["among"], "alone_per_s": rates["alone"], "part_of_alone": rates["among"] / rates["alone"]}
+
+
+def _at_least(figure: str, rate: float, times: float) -> tuple[Expectation, ...]:
+    return Expectation(figure, at_least=rate), Expectation(figure, at_least=times, of_peer=True)
+
+
+def _alone(name: str, about: str, measure: Callable[[Broker, Scale], Figures], *expectations: Expectation) -> Case:
+    """A long case: Entrepot only, once."""
+    return Case(name, about, measure, expectations, peers=False, repetitions=1)
+
+
+_STALL = Expectation("loop_stall_longest_ms", at_most=10.0)
+_KEEPS_UP = Expectation("unsorted_grows", at_most=0.0)
+
+CASES = (
+    Case("both-16", "1 publisher, 1 consumer, 16 B", _load("both", "--size", "16"), (_STALL,)),
+    Case("both-100", "1 publisher, 1 consumer, 100 B", _load("both"), (*_at_least("consume_per_s", 1e6, 20), _STALL)),
+    Case("both-1k", "1 publisher, 1 consumer, 1 KiB", _load("both", "--size", "1024"), (*_at_least("consume_per_s", 250e3, 10), _STALL)),
+    Case("queues-4", "4 publishers, 4 queues, 4 consumers, 100 B", _load("both", "--queues", "4", "--publishers", "4", "--consumers", "4"), (_STALL,)),
+    Case(
+        "waiting-200",
+        "200 clients that wait for each confirm, 100 B",
+        _load("publish", "--publishers", "200", "--window", "1"),
+        (*_at_least("publish_per_s", 40e3, 3), _STALL),
+    ),
+    Case(
+        "fanout-100",
+        "1 publisher, 100 queues and consumers, 100 B",
+        _load("fanout"),
+        (Expectation("consume_per_s", at_least=20, of_peer=True), _STALL),
+    ),
+    Case(
+        "one-in-flight",
+        "1 client that waits for each confirm, beside the disk's own sync",
+        _one_in_flight,
+        (Expectation("confirm_above_disk_us", at_most=100.0),),
+    ),
+    Case("paced-1000", "1,000 messages a second, each acknowledged by itself", _load("both", "--rate", "1000", "--ack-every", "1")),
+    _alone("bulk-100", "as both-100 for 60 s", _bulk("both"), Expectation("consume_per_s", at_least=1e6), _STALL, _KEEPS_UP),
+    _alone("bulk-1k", "as both-1k for 60 s", _bulk("both", "--size", "1024"), Expectation("consume_per_s", at_least=250e3), _STALL, _KEEPS_UP),
+    _alone("cold-catch-up", "one log among 1,000 after a restart, against logs alone", _cold_catch_up, Expectation("part_of_alone", at_least=0.5)),
+    Case("memory-idle", "an idle broker", _idle, (Expectation("rss_bytes", at_most=80 * MIB), Expectation("start_s", at_most=1.0)), repetitions=1),
+    Case("memory-connections", "10,000 idle connections", _idle_connections, (Expectation("rss_bytes", at_most=400 * MIB),), repetitions=1),
+    _alone(
+        "memory-singly",
+        "10 million messages of 16 B published singly to one queue",
+        _singly,
+        Expectation("rss_added_bytes", at_most=64 * MIB),
+        _KEEPS_UP,
+    ),
+    _alone(
+        "memory-unread",
+        "a consumer without prefetch on a deep queue that reads nothing",
+        _no_prefetch("--stall", stalled=True),
+        Expectation("rss_added_max_bytes", at_most=64 * MIB),
+    ),
+    _alone(
+        "memory-unacknowledged",
+        "a consumer without prefetch on a deep queue that acknowledges nothing",
+        _no_prefetch("--ack-every", "0", stalled=False),
+        Expectation("rss_added_max_bytes", at_most=64 * MIB),
+    ),
+)
+
+QUICK = ("both-100", "both-1k", "waiting-200", "fanout-100", "one-in-flight", "memory-idle")
