@@ -75,6 +75,11 @@ def check(sub, model):
     assert sub.end == model.end
     assert sub.peek() == model.next()
     assert sub.cursor >= sub.floor
+    ready = model.ready()
+    for offset in range(model.first, model.end + 2, 3):
+        assert sub.next_ready(offset) == next((found for found in ready if found >= offset), END)
+        until = next(other for other in range(offset, offset + len(ready) + 1) if other not in ready)
+        assert sub.ready_until(offset) == (until if offset >= sub.cursor else min(until, sub.cursor))
     for who in (1, 2, 3):
         held = [offset for first, end in sub.leased_by(who) for offset in range(first, end)]
         assert held == [offset for offset, state in model.state.items() if state == who]

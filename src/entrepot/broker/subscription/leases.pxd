@@ -38,7 +38,11 @@ cdef class Subscription:
     cpdef object restore_count(self, uint64_t first, uint64_t count, uint32_t deliveries)
     cpdef object skip_to(self, uint64_t offset)
     cpdef uint64_t peek(self) except? 0xFFFFFFFFFFFFFFFF
-    @cython.locals(first=uint64_t, stop=uint64_t, other=uint64_t, returned=bint)
+    @cython.locals(found=uint64_t)
+    cpdef uint64_t next_ready(self, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF
+    @cython.locals(stop=uint64_t)
+    cpdef uint64_t ready_until(self, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF
+    @cython.locals(first=uint64_t, stop=uint64_t, other=uint64_t)
     cdef uint64_t next_range(self, uint64_t limit, uint64_t below) except? 0xFFFFFFFFFFFFFFFF
     cdef object leave(self, uint64_t first, uint64_t count)
     @cython.locals(count=uint64_t, holder=RangeSet)

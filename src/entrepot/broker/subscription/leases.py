@@ -122,6 +122,31 @@ class Subscription:
             self.cursor = self.settled.next_absent(self.cursor)
         return self.cursor if self.cursor < self.end else _END
 
+    def next_ready(self, offset: int) -> int:
+        """The first ready offset at or after `offset`, or END: for scans with a position of their own."""
+        if offset < self.cursor:
+            if self.returned.count:
+                found = self.returned.next_present(offset)
+                if found != _END:
+                    return found
+            offset = self.cursor
+        if self.settled.count:
+            offset = self.settled.next_absent(offset)
+        return offset if offset < self.end else _END
+
+    def ready_until(self, offset: int) -> int:
+        """Where the run of ready offsets that `offset` lies in ends, at the latest at the cursor; `offset` if it is not ready."""
+        if offset < self.cursor:
+            return self.returned.next_absent(offset)
+        if offset >= self.end:
+            return offset
+        if self.settled.count:
+            if self.settled.contains(offset):
+                return offset
+            stop = self.settled.next_present(offset)
+            return min(self.end, stop)
+        return self.end
+
     def next_range(self, limit: int, below: int) -> int:
         """Find the next contiguous range of ready offsets with one delivery count; how many (0: none). Begins at taken_first."""
         first = self.peek()

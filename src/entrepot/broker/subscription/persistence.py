@@ -1,0 +1,210 @@
+"""What a subscription keeps over a restart, as folded state, a block of 65,536 offsets a key. Layouts in docs/formats/subscription-state.md.
+
+A queue's settled offsets are its log's discards and are not here; its delivery counts and timed leases are. A topic's subscription
+keeps its floor and its settled blocks too. Deltas say only what changed; fold_subscription() makes the value when the store needs it.
+
+    key     b"s:" subscription (16 bytes) kind (1 byte) block number (u64, big-endian; nothing for the floor)
+    delta   format (u8, 1), then by kind
+    value   format (u8, 1), then by kind; no value: nothing is noted in that block
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator
+
+from entrepot.broker.subscription.leases import Subscription
+from entrepot.model.errors import CorruptData
+from entrepot.model.ranges import RangeSet
+from entrepot.store.interface import Store
+
+SUBSCRIPTION_PREFIX = b"s:"
+SUBSCRIPTION_ID_SIZE = 16  # bytes
+
+FLOOR = b"f"
+SETTLED = b"s"
+COUNTS = b"c"
+LEASES = b"t"
+
+FORMAT = b"\x01"
+_BLOCK = 65536
+_KIND_AT = len(SUBSCRIPTION_PREFIX) + SUBSCRIPTION_ID_SIZE
+_FLOOR = struct.Struct("<Q")
+_RUN = struct.Struct("<HH")  # first, last (inclusive)
+_COUNT = struct.Struct("<HHI")  # first, last, deliveries; 0: forget
+_LEASE = struct.Struct("<HHQ16s")  # first, last, deadline in ms since 1970, lease id; deadline 0: ended
+SCAN_LIMIT = 256  # blocks read at once at opening
+
+
+def fold_subscription(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
+    """The fold of every key that starts with SUBSCRIPTION_PREFIX. CorruptData for what no version wrote."""
+    if delta == b"":
+        return None  # the block lies below the floor now
+    kind = key[_KIND_AT : _KIND_AT + 1]
+    if delta[:1] != FORMAT or (value is not None and value[:1] != FORMAT):
+        raise CorruptData(f"subscription state {key!r} has format {delta[:1]!r} or {(value or b'')[:1]!r}, expected 1")
+    body = delta[1:]
+    if kind == FLOOR:
+        return delta if value is None or _FLOOR.unpack(body) > _FLOOR.unpack(value[1:]) else value
+    if kind == SETTLED:
+        return _fold_settled(value, body)
+    if kind == COUNTS:
+        return _fold_runs(_COUNT, value, body)
+    if kind == LEASES:
+        return _fold_runs(_LEASE, value, body)
+    raise CorruptData(f"subscription state {key!r} is of unknown kind {kind!r}")
+
+
+def _fold_settled(value: bytes | None, body: bytes) -> bytes:
+    block = RangeSet()
+    if value is not None:
+        block.restore_block(0, value[1:])
+    for first, last in _RUN.iter_unpack(body):
+        block.add(first, last + 1)
+    return FORMAT + block.encode_block(0)
+
+
+def _fold_runs(layout: struct.Struct, value: bytes | None, body: bytes) -> bytes | None:
+    """Runs of the delta replace what they cover; a run whose third field is 0 only takes away. Neighbours that say the same are joined."""
+    runs = [] if value is None else list(layout.iter_unpack(value[1:]))
+    for run in layout.iter_unpack(body):
+        first, last = run[0], run[1]
+        kept = []
+        for old in runs:
+            if old[1] < first or old[0] > last:
+                kept.append(old)
+                continue
+            if old[0] < first:
+                kept.append((old[0], first - 1, *old[2:]))
+            if old[1] > last:
+                kept.append((last + 1, *old[1:]))
+        if run[2]:
+            kept.append(run)
+        runs = sorted(kept)
+    joined: list[tuple[int | bytes, ...]] = []
+    for run in runs:
+        if joined and joined[-1][2:] == run[2:] and joined[-1][1] == run[0] - 1:
+            joined[-1] = (joined[-1][0], *run[1:])
+        else:
+            joined.append(run)
+    return FORMAT + b"".join(layout.pack(*run) for run in joined) if joined else None
+
+
+def _by_block(first: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """[first, end) cut at block edges: (block number, first, last) with the last two relative to the block."""
+    while first < end:
+        number = first // _BLOCK
+        stop = min(end, (number + 1) * _BLOCK)
+        yield number, first - number * _BLOCK, stop - 1 - number * _BLOCK
+        first = stop
+
+
+class SubscriptionState:
+    """Stages the changes of one subscription into the open commit, and loads them at opening."""
+
+    def __init__(self, store: Store, shard: int, subscription_id: bytes) -> None:
+        assert len(subscription_id) == SUBSCRIPTION_ID_SIZE, subscription_id
+        self._store = store
+        self._shard = shard
+        self._prefix = SUBSCRIPTION_PREFIX + subscription_id
+        self._floor = 0  # as last staged or loaded
+        self._settled_blocks: set[int] = set()  # blocks with a value, for when the floor passes them
+
+    # ---- staging
+
+    def stage_floor(self, floor: int) -> None:
+        """Everything below `floor` is settled; blocks below it are forgotten."""
+        if floor <= self._floor:
+            return
+        self._floor = floor
+        self._store.fold(self._shard, self._prefix + FLOOR, FORMAT + _FLOOR.pack(floor))
+        for number in [number for number in self._settled_blocks if (number + 1) * _BLOCK <= floor]:
+            self._settled_blocks.discard(number)
+            self._fold(SETTLED, number, b"")
+
+    def stage_settled(self, ranges: Iterable[tuple[int, int]]) -> None:
+        """A topic's subscription has settled these; what lies below the floor need not be said: stage_floor() first."""
+        deltas: dict[int, bytearray] = {}
+        for first, end in ranges:
+            for number, low, last in _by_block(max(first, self._floor), end):
+                deltas.setdefault(number, bytearray(FORMAT)).extend(_RUN.pack(low, last))
+        for number, delta in deltas.items():
+            self._settled_blocks.add(number)
+            self._fold(SETTLED, number, bytes(delta))
+
+    def stage_counts(self, counted: Iterable[tuple[int, int, int]]) -> None:
+        """(first, end, deliveries) each, as Subscription.count_deltas has them; deliveries 0: settled."""
+        deltas: dict[int, bytearray] = {}
+        for first, end, deliveries in counted:
+            for number, low, last in _by_block(first, end):
+                deltas.setdefault(number, bytearray(FORMAT)).extend(_COUNT.pack(low, last, deliveries))
+        for number, delta in deltas.items():
+            self._fold(COUNTS, number, bytes(delta))
+
+    def stage_leases(self, leases: Iterable[tuple[int, int, int, bytes]]) -> None:
+        """(first, end, deadline_ms, lease id) each, as TimedLeases.deltas has them; deadline_ms 0: ended."""
+        deltas: dict[int, bytearray] = {}
+        for first, end, deadline_ms, lease_id in leases:
+            for number, low, last in _by_block(first, end):
+                deltas.setdefault(number, bytearray(FORMAT)).extend(_LEASE.pack(low, last, deadline_ms, lease_id))
+        for number, delta in deltas.items():
+            self._fold(LEASES, number, bytes(delta))
+
+    def drop(self) -> None:
+        """The subscription is gone: so is its state."""
+        while True:
+            found = self._store.scan(self._shard, self._prefix, self._prefix + b"\xff", SCAN_LIMIT)
+            for key, _ in found:
+                self._store.fold(self._shard, key, b"")
+            if len(found) < SCAN_LIMIT:
+                return
+
+    def _fold(self, kind: bytes, number: int, delta: bytes) -> None:
+        self._store.fold(self._shard, self._prefix + kind + number.to_bytes(8, "big"), delta)
+
+    # ---- opening
+
+    def load_floor(self) -> int:
+        """The floor, or 0 if none was ever staged."""
+        value = self._store.get(self._shard, self._prefix + FLOOR)
+        if value is not None:
+            self._floor = _FLOOR.unpack(value[1:])[0]
+        return self._floor
+
+    def load_settled(self, subscription: Subscription) -> None:
+        """Tell a fresh subscription what was settled above its floor."""
+        for number, value in self._blocks(SETTLED):
+            self._settled_blocks.add(number)
+            block = RangeSet()
+            block.restore_block(number, value)
+            for first, end in block:
+                subscription.restore_settled(first, end)
+
+    def load_counts(self, subscription: Subscription) -> None:
+        """Tell a fresh subscription how often what was delivered."""
+        for number, value in self._blocks(COUNTS):
+            for first, last, deliveries in _COUNT.iter_unpack(value):
+                low = max(number * _BLOCK + first, subscription.floor)
+                if low <= number * _BLOCK + last:
+                    subscription.restore_count(low, number * _BLOCK + last + 1 - low, deliveries)
+
+    def load_leases(self) -> list[tuple[int, int, int, bytes]]:
+        """(first, end, deadline_ms, lease id) of every timed lease, ascending, for TimedLeases.restore()."""
+        found: list[tuple[int, int, int, bytes]] = []
+        for number, value in self._blocks(LEASES):
+            for first, last, deadline_ms, lease_id in _LEASE.iter_unpack(value):
+                found.append((number * _BLOCK + first, number * _BLOCK + last + 1, deadline_ms, lease_id))
+        return found
+
+    def _blocks(self, kind: bytes) -> Iterator[tuple[int, bytes]]:
+        first = self._prefix + kind
+        end = self._prefix + bytes((kind[0] + 1,))
+        while True:
+            found = self._store.scan(self._shard, first, end, SCAN_LIMIT)
+            for key, value in found:
+                if value[:1] != FORMAT:
+                    raise CorruptData(f"subscription state {key!r} has format {value[:1]!r}, expected 1")
+                yield int.from_bytes(key[_KIND_AT + 1 :], "big"), value[1:]
+            if len(found) < SCAN_LIMIT:
+                return
+            first = found[-1][0] + b"\x00"
