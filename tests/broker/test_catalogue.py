@@ -2,9 +2,11 @@ import pytest
 from memory_state import LogIds, MemoryState
 
 from entrepot.broker.catalogue import Catalogue, CatalogueLimits
-from entrepot.broker.definitions import QUEUE_KEY, QueueDefinition, TopicDefinition, encode_value, named_key
+from entrepot.broker.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.kept_definitions import QUEUE_KEY, encode_value, named_key
 from entrepot.model.errors import CorruptData, Reason, Refused
 
+NS = "public/default"
 LOCKED_TEXT = (
     "cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be originally declared on another connection "
     "or the exclusive property value does not match that of the original declaration."
@@ -16,30 +18,29 @@ class Broker:
         self.state = state or MemoryState()
         self.catalogue = Catalogue(self.state, LogIds(), limits)
         self.catalogue.load()
-        self.ns = self.catalogue.namespace("public/default")
+        self.ns = self.catalogue.namespace(NS)
 
     def exchange(self, name, exchange_type="direct", durable=True, auto_delete=False, internal=False, **arguments):
         return self.catalogue.declare_exchange(
-            self.ns, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=dashed(arguments)
+            NS, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=dashed(arguments)
         )
 
-    def queue(self, name, durable=True, exclusive=False, auto_delete=False, connection=1, arguments=None, server_named=False):
+    def queue(self, name, durable=True, exclusive=False, auto_delete=False, connection=1, arguments=None):
         return self.catalogue.declare_queue(
-            self.ns,
+            NS,
             name,
             durable=durable,
             exclusive=exclusive,
             auto_delete=auto_delete,
             arguments=arguments or {},
             connection=connection,
-            server_named=server_named,
         )
 
     def bind(self, queue, exchange, key="", arguments=None, connection=1):
-        return self.catalogue.bind_queue(self.ns, queue, exchange, key, arguments or {}, connection)
+        return self.catalogue.bind_queue(NS, queue, exchange, key, arguments or {}, connection)
 
     def unbind(self, queue, exchange, key="", arguments=None, connection=1):
-        return self.catalogue.unbind_queue(self.ns, queue, exchange, key, arguments or {}, connection)
+        return self.catalogue.unbind_queue(NS, queue, exchange, key, arguments or {}, connection)
 
     def routed(self, exchange, key):
         return [target.name for target in self.ns.router.route(exchange, key).targets]
@@ -169,15 +170,15 @@ def test_quorum_queues_and_streams_are_durable_and_shared(broker, queue_type, ch
 def test_exclusive_queues_are_locked_to_their_connection(broker):
     queue, _ = broker.queue("q", exclusive=True, connection="a")
     broker.queue("q", exclusive=True, connection="a")
-    assert broker.catalogue.find_queue(broker.ns, "q", "a") is queue
+    assert broker.catalogue.find_queue(NS, "q", "a") is queue
     for attempt in (
         lambda: broker.queue("q", exclusive=True, connection="b"),
         lambda: broker.queue("q", connection="b"),
         lambda: broker.queue("q", connection="a"),
-        lambda: broker.catalogue.find_queue(broker.ns, "q", "b"),
+        lambda: broker.catalogue.find_queue(NS, "q", "b"),
         lambda: broker.bind("q", "amq.direct", connection="b"),
         lambda: broker.unbind("q", "amq.direct", connection="b"),
-        lambda: broker.catalogue.delete_queue(broker.ns, "q", connection="b"),
+        lambda: broker.catalogue.delete_queue(NS, "q", connection="b"),
     ):
         with refused(Reason.LOCKED, LOCKED_TEXT):
             attempt()
@@ -199,11 +200,14 @@ def test_reserved_names(broker):
         broker.queue("amq.foo")
     with refused(Reason.NOT_PERMITTED, "exchange name 'amq.foo' contains reserved prefix 'amq.*'"):
         broker.exchange("amq.foo")
-    broker.queue("amq.gen-1", server_named=True)
-    broker.queue("amq.gen-1")
+    queue, _ = broker.queue("")
+    assert queue.name.startswith("amq.gen-")
+    assert len(queue.name) == 30
+    assert broker.queue(queue.name) == (queue, False)
+    assert broker.queue("")[0] is not queue
     assert broker.exchange("amq.topic", "topic") is broker.ns.exchanges["amq.topic"]
     with refused(Reason.NOT_PERMITTED, "deletion of system exchange 'amq.direct' in vhost '/' not allowed"):
-        broker.catalogue.delete_exchange(broker.ns, "amq.direct")
+        broker.catalogue.delete_exchange(NS, "amq.direct")
 
 
 def test_the_default_exchange_is_not_to_be_touched(broker):
@@ -211,13 +215,13 @@ def test_the_default_exchange_is_not_to_be_touched(broker):
     catalogue, ns = broker.catalogue, broker.ns
     for attempt in (
         lambda: broker.exchange(""),
-        lambda: catalogue.find_exchange(ns, ""),
-        lambda: catalogue.delete_exchange(ns, ""),
+        lambda: catalogue.find_exchange(NS, ""),
+        lambda: catalogue.delete_exchange(NS, ""),
         lambda: broker.bind("q", ""),
         lambda: broker.unbind("q", ""),
-        lambda: catalogue.bind_exchange(ns, "", "amq.direct", "", {}),
-        lambda: catalogue.bind_exchange(ns, "amq.direct", "", "", {}),
-        lambda: catalogue.unbind_exchange(ns, "", "amq.direct", "", {}),
+        lambda: catalogue.bind_exchange(NS, "", "amq.direct", "", {}),
+        lambda: catalogue.bind_exchange(NS, "amq.direct", "", "", {}),
+        lambda: catalogue.unbind_exchange(NS, "", "amq.direct", "", {}),
     ):
         with refused(Reason.NOT_PERMITTED, "operation not permitted on the default exchange"):
             attempt()
@@ -229,9 +233,9 @@ def test_what_is_not_there(broker):
     catalogue, ns = broker.catalogue, broker.ns
     broker.queue("q")
     with refused(Reason.NOT_FOUND, "no queue 'x' in vhost '/'"):
-        catalogue.find_queue(ns, "x", 1)
+        catalogue.find_queue(NS, "x", 1)
     with refused(Reason.NOT_FOUND, "no exchange 'x' in vhost '/'"):
-        catalogue.find_exchange(ns, "x")
+        catalogue.find_exchange(NS, "x")
     with refused(Reason.NOT_FOUND, "no queue 'x' in vhost '/'"):
         broker.bind("x", "y")
     with refused(Reason.NOT_FOUND, "no exchange 'y' in vhost '/'"):
@@ -241,12 +245,12 @@ def test_what_is_not_there(broker):
     with refused(Reason.NOT_FOUND, "vhost nope not found"):
         catalogue.namespace("public/nope")
     for removed in (
-        catalogue.delete_queue(ns, "x", connection=1),
-        catalogue.delete_exchange(ns, "x"),
+        catalogue.delete_queue(NS, "x", connection=1),
+        catalogue.delete_exchange(NS, "x"),
         broker.unbind("x", "amq.direct"),
         broker.unbind("q", "x"),
         broker.unbind("q", "amq.direct"),
-        catalogue.unbind_exchange(ns, "x", "y", "", {}),
+        catalogue.unbind_exchange(NS, "x", "y", "", {}),
     ):
         assert (removed.queues, removed.exchanges, removed.bindings) == ([], [], [])
 
@@ -275,15 +279,15 @@ def test_conditional_deletes(broker):
     broker.exchange("e")
     broker.bind("q", "e")
     with refused(Reason.IN_USE, "exchange 'e' in vhost '/' in use"):
-        catalogue.delete_exchange(ns, "e", if_unused=True)
+        catalogue.delete_exchange(NS, "e", if_unused=True)
     with refused(Reason.IN_USE, "queue 'q' in vhost '/' in use"):
-        catalogue.delete_queue(ns, "q", connection=1, if_unused=True, consumers=1)
+        catalogue.delete_queue(NS, "q", connection=1, if_unused=True, consumers=1)
     with refused(Reason.NOT_EMPTY, "queue 'q' in vhost '/' not empty"):
-        catalogue.delete_queue(ns, "q", connection=1, if_empty=True, messages=1)
-    removed = catalogue.delete_queue(ns, "q", connection=1, if_empty=True, if_unused=True)
+        catalogue.delete_queue(NS, "q", connection=1, if_empty=True, messages=1)
+    removed = catalogue.delete_queue(NS, "q", connection=1, if_empty=True, if_unused=True)
     assert [queue.name for queue in removed.queues] == ["q"]
     assert len(removed.bindings) == 1
-    assert [exchange.name for exchange in catalogue.delete_exchange(ns, "e", if_unused=True).exchanges] == ["e"]
+    assert [exchange.name for exchange in catalogue.delete_exchange(NS, "e", if_unused=True).exchanges] == ["e"]
     assert ns.bindings == {}
     assert broker.state.values == {}
 
@@ -293,7 +297,7 @@ def test_auto_delete_exchanges_go_with_their_last_binding_and_take_others_along(
     broker.queue("q")
     broker.exchange("first", "fanout", auto_delete=True)
     broker.exchange("second", "fanout", auto_delete=True)
-    catalogue.bind_exchange(ns, "second", "first", "", {})
+    catalogue.bind_exchange(NS, "second", "first", "", {})
     broker.bind("q", "second", "a")
     broker.bind("q", "second", "b")
     assert broker.unbind("q", "second", "a").exchanges == []
@@ -308,7 +312,7 @@ def test_deleting_a_queue_takes_its_bindings_and_unused_exchanges(broker):
     broker.exchange("auto", "topic", auto_delete=True)
     broker.bind("q", "auto", "#")
     broker.bind("q", "amq.fanout")
-    removed = broker.catalogue.delete_queue(broker.ns, "q", connection=1)
+    removed = broker.catalogue.delete_queue(NS, "q", connection=1)
     assert len(removed.bindings) == 2
     assert [exchange.name for exchange in removed.exchanges] == ["auto"]
     assert broker.routed("amq.fanout", "") == []
@@ -318,9 +322,9 @@ def test_deleting_a_queue_takes_its_bindings_and_unused_exchanges(broker):
 def test_exchanges_in_a_ring_can_be_deleted(broker):
     for name in "ab":
         broker.exchange(name, "fanout", auto_delete=True)
-    broker.catalogue.bind_exchange(broker.ns, "a", "b", "", {})
-    broker.catalogue.bind_exchange(broker.ns, "b", "a", "", {})
-    removed = broker.catalogue.delete_exchange(broker.ns, "a")
+    broker.catalogue.bind_exchange(NS, "a", "b", "", {})
+    broker.catalogue.bind_exchange(NS, "b", "a", "", {})
+    removed = broker.catalogue.delete_exchange(NS, "a")
     assert sorted(exchange.name for exchange in removed.exchanges) == ["a", "b"]
     assert broker.ns.bindings == {}
 
@@ -347,11 +351,11 @@ def test_what_is_durable_survives_and_nothing_else(broker):
     broker.bind("kept", "amq.direct", "caf\udce9")
     broker.bind("transient", "amq.direct", "k")
     broker.bind("kept", "passing", "k")
-    broker.catalogue.bind_exchange(broker.ns, "e", "amq.topic", "x.#", {})
+    broker.catalogue.bind_exchange(NS, "e", "amq.topic", "x.#", {})
     stream, _ = broker.queue("s", arguments={"x-queue-type": "stream", "x-max-age": "2h", "x-max-length-bytes": 100})
-    topic, _ = broker.catalogue.declare_topic(broker.ns, "t", partitions=3, subject="elsewhere", max_age_ms=5)
+    topic, _ = broker.catalogue.declare_topic(NS, "t", partitions=3, subject="elsewhere", max_age_ms=5)
     other = broker.catalogue.create_namespace("tenant/space")
-    broker.catalogue.declare_queue(other, "kept", durable=True, exclusive=False, auto_delete=True, arguments={}, connection=1)
+    broker.catalogue.declare_queue("tenant/space", "kept", durable=True, exclusive=False, auto_delete=True, arguments={}, connection=1)
 
     again = broker.restarted()
     assert sorted(again.ns.queues) == ["kept"]
@@ -391,7 +395,7 @@ def test_streams_and_topics_meet_queues(broker):
     assert created
     assert isinstance(stream, TopicDefinition)
     assert broker.queue("s", arguments={"x-queue-type": "stream"}) == (stream, False)
-    assert broker.catalogue.find_queue(broker.ns, "s", 1) is stream
+    assert broker.catalogue.find_queue(NS, "s", 1) is stream
     with refused(Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-queue-type' for queue 's' in vhost '/': received 'classic' but current is 'stream'"):
         broker.queue("s")
     with refused(
@@ -399,16 +403,16 @@ def test_streams_and_topics_meet_queues(broker):
     ):
         broker.queue("s", arguments={"x-queue-type": "stream", "x-max-age": "1h"})
 
-    topic, _ = broker.catalogue.declare_topic(broker.ns, "t", partitions=2)
+    topic, _ = broker.catalogue.declare_topic(NS, "t", partitions=2)
     assert broker.routed("", "t") == ["t"]
     assert broker.queue("t", arguments={"x-queue-type": "stream"}) == (topic, False)
     queue, created = broker.queue("t")
     assert created
     assert isinstance(queue, QueueDefinition)
     assert broker.ns.router.route("", "t").targets == (queue,)
-    assert broker.catalogue.find_queue(broker.ns, "t", 1) is queue
+    assert broker.catalogue.find_queue(NS, "t", 1) is queue
     with refused(Reason.EXISTS_DIFFERENT, "topic 't' in vhost '/' has 2 partitions, not 3"):
-        broker.catalogue.declare_topic(broker.ns, "t", partitions=3)
+        broker.catalogue.declare_topic(NS, "t", partitions=3)
 
 
 def test_limits_refuse_and_free_places_serve_again():
@@ -425,7 +429,7 @@ def test_limits_refuse_and_free_places_serve_again():
         broker.exchange("f")
     with refused(Reason.LIMIT, "there are 1 namespaces already, which is the limit"):
         broker.catalogue.create_namespace("a/b")
-    broker.catalogue.delete_queue(broker.ns, "a", connection=1)
+    broker.catalogue.delete_queue(NS, "a", connection=1)
     broker.queue("c")
     broker.bind("b", "amq.direct")
 
@@ -435,11 +439,11 @@ def test_namespaces_are_apart_and_go_when_empty(broker):
     broker.queue("q")
     assert other.queues == {}
     with refused(Reason.NOT_FOUND, "no queue 'q' in vhost 'tenant/space'"):
-        broker.catalogue.find_queue(other, "q", 1)
-    broker.catalogue.declare_queue(other, "q", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=1)
+        broker.catalogue.find_queue("tenant/space", "q", 1)
+    broker.catalogue.declare_queue("tenant/space", "q", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=1)
     with pytest.raises(Refused, match="is not empty"):
         broker.catalogue.delete_namespace("tenant/space")
-    broker.catalogue.delete_queue(other, "q", connection=1)
+    broker.catalogue.delete_queue("tenant/space", "q", connection=1)
     broker.catalogue.delete_namespace("tenant/space")
     assert sorted(broker.restarted().catalogue.namespaces) == ["public/default"]
     with pytest.raises(Refused, match="cannot be deleted"):
@@ -452,7 +456,7 @@ def test_names_that_cannot_be(broker):
     with pytest.raises(Refused, match="is not UTF-8"):
         broker.queue("\udcff")
     with pytest.raises(Refused, match="name is empty"):
-        broker.queue("")
+        broker.catalogue.declare_topic(NS, "")
     with pytest.raises(Refused, match="field whose name is not UTF-8"):
         broker.queue("q", arguments={"\udcff": 1})
     broker.queue("é" * 127)

@@ -15,55 +15,35 @@ answer on that commit. Errors are Refused:
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from entrepot.broker.arguments import Arguments, pack, type_name
-from entrepot.broker.definitions import (
-    BINDING_KEY,
+from entrepot.broker.definitions import Binding, Destination, ExchangeDefinition, QueueDefinition, TopicDefinition, identity_of
+from entrepot.broker.kept_definitions import (
+    CATALOGUE_SHARD,
     EXCHANGE_KEY,
     NAMESPACE_KEY,
     QUEUE_KEY,
-    TO_EXCHANGE,
-    TO_QUEUE,
     TOPIC_KEY,
-    Binding,
-    Destination,
-    ExchangeDefinition,
-    QueueDefinition,
-    TopicDefinition,
+    StateStore,
     binding_fields,
     binding_key,
-    decode_value,
     encode_value,
     exchange_fields,
-    identity_of,
-    kept_arguments,
+    load,
     named_key,
     queue_fields,
-    split_key,
     topic_fields,
 )
-from entrepot.broker.namespace import SYSTEM_EXCHANGES, Namespace, Removed
+from entrepot.broker.namespace import SYSTEM_EXCHANGES, Namespace, Removed, exchange_text, queue_text
 from entrepot.broker.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueuePolicy, check_properties, check_same_arguments, parse_queue_arguments
 from entrepot.broker.routing import KINDS
-from entrepot.broker.state import DELETE, prefix_end, set_value
-from entrepot.model.errors import CorruptData, Reason, Refused
+from entrepot.broker.state import DELETE, set_value
+from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace, vhost_of
-
-_SCAN_COUNT = 4096
-_CATALOGUE_SHARD = 0
-
-
-class StateStore(Protocol):
-    """What the catalogue needs of a store."""
-
-    def fold(self, shard: int, key: bytes, delta: bytes) -> None:
-        """Stage a change of state."""
-
-    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
-        """State in the order of keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +56,9 @@ class CatalogueLimits:
     topics_max: int = 100_000
     partitions_max: int = 10_000  # of one topic
     bindings_max: int = 2_000_000
+
+
+SERVER_NAMED = "amq.gen-"
 
 
 class Catalogue:
@@ -94,24 +77,26 @@ class Catalogue:
 
     def load(self) -> None:
         """Take in what the store has kept; once, before the first call. Raises CorruptData for what cannot be understood."""
-        for key, value in self._scan(NAMESPACE_KEY):
-            decode_value(key, value)
-            self._namespace_of(split_key(key, NAMESPACE_KEY)[0])
-        for key, value in self._scan(EXCHANGE_KEY):
-            namespace, name = split_key(key, EXCHANGE_KEY)
-            self._load_exchange(self._namespace_of(namespace), name.decode(), decode_value(key, value))
-        for key, value in self._scan(QUEUE_KEY):
-            namespace, name = split_key(key, QUEUE_KEY)
-            self._load_queue(self._namespace_of(namespace), name.decode(), decode_value(key, value))
-        for key, value in self._scan(TOPIC_KEY):
-            namespace, name = split_key(key, TOPIC_KEY)
-            self._load_topic(self._namespace_of(namespace), name.decode(), decode_value(key, value))
-        for key, value in self._scan(BINDING_KEY):
-            self._load_binding(self._namespace_of(split_key(key, BINDING_KEY)[0]), key, decode_value(key, value))
+        load(self._store, self._namespace_of)
+        for namespace in self.namespaces.values():
+            self._counts["exchanges"] += len(namespace.exchanges) - len(SYSTEM_EXCHANGES)
+            self._counts["queues"] += len(namespace.queues)
+            self._counts["topics"] += len(namespace.topics)
+            self._counts["bindings"] += len(namespace.bindings)
 
     def statistics(self) -> dict[str, int]:
         """How many there are of each kind: namespaces, exchanges (system ones not counted), queues, topics, bindings."""
         return dict(self._counts)
+
+    def queues(self) -> Iterator[QueueDefinition]:
+        """Every queue of every namespace."""
+        for namespace in self.namespaces.values():
+            yield from namespace.queues.values()
+
+    def topics(self) -> Iterator[TopicDefinition]:
+        """Every topic of every namespace, streams among them."""
+        for namespace in self.namespaces.values():
+            yield from namespace.topics.values()
 
     # Namespaces
 
@@ -129,7 +114,7 @@ class Catalogue:
             return existing
         check_namespace(name)
         namespace = self._make_namespace(name)
-        self._store.fold(_CATALOGUE_SHARD, named_key(NAMESPACE_KEY, name, ""), set_value(encode_value({})))
+        self._store.fold(CATALOGUE_SHARD, named_key(NAMESPACE_KEY, name, ""), set_value(encode_value({})))
         return namespace
 
     def delete_namespace(self, name: str) -> None:
@@ -139,22 +124,36 @@ class Catalogue:
             raise Refused(Reason.NOT_PERMITTED, f"the default namespace {name} cannot be deleted")
         if namespace.queues or namespace.topics or len(namespace.exchanges) > len(SYSTEM_EXCHANGES):
             raise Refused(Reason.NOT_EMPTY, f"namespace {name} is not empty: delete its queues, topics and exchanges first")
+        for binding in list(namespace.bindings.values()):  # among the system exchanges
+            self._forget(namespace, namespace.remove_binding(binding))
         del self.namespaces[name]
         self._counts["namespaces"] -= 1
-        self._store.fold(_CATALOGUE_SHARD, named_key(NAMESPACE_KEY, name, ""), DELETE)
+        self._store.fold(CATALOGUE_SHARD, named_key(NAMESPACE_KEY, name, ""), DELETE)
 
     # Exchanges
 
     def declare_exchange(
-        self, namespace: Namespace, name: str, exchange_type: str, *, durable: bool, auto_delete: bool, internal: bool, arguments: Arguments
+        self,
+        namespace: str,
+        name: str,
+        exchange_type: str,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Arguments,
+        passive: bool = False,
     ) -> ExchangeDefinition:
-        """The exchange of that name, made if there is none, else checked to be the same."""
+        """The exchange of that name, made if there is none, else checked to be the same; `passive`: as find_exchange()."""
+        if passive:
+            return self.find_exchange(namespace, name)
+        space = self.namespace(namespace)
         _refuse_default(name)
-        where = _exchange_text(namespace, name)
+        where = exchange_text(space, name)
         kind = KINDS.get(exchange_type)
         if kind is None:
             raise Refused(Reason.NOT_SUPPORTED, f"unknown exchange type '{exchange_type}'")
-        exchange = namespace.exchanges.get(name)
+        exchange = space.exchanges.get(name)
         if exchange is not None:
             _check_same(where, "type", exchange_type, exchange.type)
             _check_same(where, "durable", durable, exchange.durable)
@@ -169,38 +168,40 @@ class Catalogue:
         _check_keepable(arguments)
         self._count("exchanges", self._limits.exchanges_max)
         exchange = ExchangeDefinition(
-            namespace.name, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments, kind=kind
+            space.name, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments, kind=kind
         )
-        namespace.add_exchange(exchange)
+        space.add_exchange(exchange)
         if exchange.persistent:
-            self._keep(named_key(EXCHANGE_KEY, namespace.name, name), exchange_fields(exchange))
+            self._keep(named_key(EXCHANGE_KEY, space.name, name), exchange_fields(exchange))
         return exchange
 
-    def find_exchange(self, namespace: Namespace, name: str) -> ExchangeDefinition:
+    def find_exchange(self, namespace: str, name: str) -> ExchangeDefinition:
         """The exchange of that name; NOT_FOUND, and NOT_PERMITTED for the default exchange, which is none that could be shown."""
+        space = self.namespace(namespace)
         _refuse_default(name)
-        exchange = namespace.exchanges.get(name)
+        exchange = space.exchanges.get(name)
         if exchange is None:
-            raise Refused(Reason.NOT_FOUND, f"no {_exchange_text(namespace, name)}")
+            raise Refused(Reason.NOT_FOUND, f"no {exchange_text(space, name)}")
         return exchange
 
-    def delete_exchange(self, namespace: Namespace, name: str, *, if_unused: bool = False) -> Removed:
+    def delete_exchange(self, namespace: str, name: str, *, if_unused: bool = False) -> Removed:
         """Remove an exchange, its bindings, and what that leaves unused; nothing is removed where there is none."""
+        space = self.namespace(namespace)
         _refuse_default(name)
         if name in SYSTEM_EXCHANGES:
-            raise Refused(Reason.NOT_PERMITTED, f"deletion of system {_exchange_text(namespace, name)} not allowed")
-        exchange = namespace.exchanges.get(name)
+            raise Refused(Reason.NOT_PERMITTED, f"deletion of system {exchange_text(space, name)} not allowed")
+        exchange = space.exchanges.get(name)
         if exchange is None:
             return Removed()
         if if_unused and exchange.bindings_out:
-            raise Refused(Reason.IN_USE, f"{_exchange_text(namespace, name)} in use")
-        return self._forget(namespace, namespace.remove_exchange(exchange))
+            raise Refused(Reason.IN_USE, f"{exchange_text(space, name)} in use")
+        return self._forget(space, space.remove_exchange(exchange))
 
     # Queues
 
     def declare_queue(
         self,
-        namespace: Namespace,
+        namespace: str,
         name: str,
         *,
         durable: bool,
@@ -208,13 +209,19 @@ class Catalogue:
         auto_delete: bool,
         arguments: Arguments,
         connection: Hashable,
-        server_named: bool = False,
+        passive: bool = False,
     ) -> tuple[QueueDefinition | TopicDefinition, bool]:
         """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
 
-        `server_named`: the broker chose the name, which then may begin with `amq.`.
+        An empty name: one is made up. `passive`: as find_queue().
         """
-        where = _queue_text(namespace, name)
+        if passive:
+            return self.find_queue(namespace, name, connection), False
+        space = self.namespace(namespace)
+        server_named = not name
+        if server_named:
+            name = SERVER_NAMED + base64.urlsafe_b64encode(self._new_log_id()).rstrip(b"=").decode()
+        where = queue_text(space, name)
         found = self.maybe_queue(namespace, name)
         if isinstance(found, TopicDefinition) and not found.is_stream:
             if arguments.get("x-queue-type") == STREAM:
@@ -222,7 +229,7 @@ class Catalogue:
             found = None  # a topic of another protocol; a queue may have its name too
         if found is not None:
             if found.exclusive_to is not None or exclusive:
-                self._check_owner(namespace, found, connection if exclusive else None)
+                self._check_owner(space, found, connection if exclusive else None)
             _check_same(where, "durable", durable, found.durable)
             _check_same(where, "auto_delete", auto_delete, found.auto_delete)
             check_same_arguments(where, found.arguments, arguments, QUEUE_ARGUMENT_NAMES)
@@ -234,10 +241,10 @@ class Catalogue:
         check_properties(where, policy.queue_type, durable, exclusive, auto_delete)
         _check_keepable(arguments)
         if policy.queue_type == STREAM:
-            return self._make_topic(namespace, name, 1, name, arguments, policy), True
+            return self._make_topic(space, name, 1, name, arguments, policy), True
         self._count("queues", self._limits.queues_max)
         queue = QueueDefinition(
-            namespace.name,
+            space.name,
             name,
             self._new_log_id(),
             durable=durable,
@@ -246,40 +253,43 @@ class Catalogue:
             arguments=arguments,
             policy=policy,
         )
-        namespace.add_queue(queue)
+        space.add_queue(queue)
         if exclusive:
             self._exclusive.setdefault(connection, {})[queue] = True
         if queue.persistent:
-            self._keep(named_key(QUEUE_KEY, namespace.name, name), queue_fields(queue))
+            self._keep(named_key(QUEUE_KEY, space.name, name), queue_fields(queue))
         return queue, True
 
-    def maybe_queue(self, namespace: Namespace, name: str) -> QueueDefinition | TopicDefinition | None:
+    def maybe_queue(self, namespace: str, name: str) -> QueueDefinition | TopicDefinition | None:
         """The queue of that name, else the topic, else None; whoever owns it."""
-        return namespace.queues.get(name) or namespace.topics.get(name)
+        space = self.namespace(namespace)
+        return space.queues.get(name) or space.topics.get(name)
 
-    def find_queue(self, namespace: Namespace, name: str, connection: Hashable) -> QueueDefinition | TopicDefinition:
+    def find_queue(self, namespace: str, name: str, connection: Hashable) -> QueueDefinition | TopicDefinition:
         """The queue of that name, else the topic; NOT_FOUND, LOCKED."""
+        space = self.namespace(namespace)
         found = self.maybe_queue(namespace, name)
         if found is None:
-            raise Refused(Reason.NOT_FOUND, f"no {_queue_text(namespace, name)}")
+            raise Refused(Reason.NOT_FOUND, f"no {queue_text(space, name)}")
         if found.exclusive_to is not None:
-            self._check_owner(namespace, found, connection)
+            self._check_owner(space, found, connection)
         return found
 
     def delete_queue(
-        self, namespace: Namespace, name: str, *, connection: Hashable, if_unused: bool = False, if_empty: bool = False, consumers: int = 0, messages: int = 0
+        self, namespace: str, name: str, *, connection: Hashable, if_unused: bool = False, if_empty: bool = False, consumers: int = 0, messages: int = 0
     ) -> Removed:
         """Remove a queue or stream as a client asks for it; nothing is removed where there is none.
 
         `consumers` and `messages` are what it has at the moment, for the two conditions.
         """
+        space = self.namespace(namespace)
         if self.maybe_queue(namespace, name) is None:
             return Removed()
         found = self.find_queue(namespace, name, connection)
         if if_unused and consumers:
-            raise Refused(Reason.IN_USE, f"{_queue_text(namespace, name)} in use")
+            raise Refused(Reason.IN_USE, f"{queue_text(space, name)} in use")
         if if_empty and messages:
-            raise Refused(Reason.NOT_EMPTY, f"{_queue_text(namespace, name)} not empty")
+            raise Refused(Reason.NOT_EMPTY, f"{queue_text(space, name)} not empty")
         return self.remove_queue(found)
 
     def remove_queue(self, queue: QueueDefinition | TopicDefinition) -> Removed:
@@ -301,7 +311,7 @@ class Catalogue:
 
     def declare_topic(
         self,
-        namespace: Namespace,
+        namespace: str,
         name: str,
         *,
         partitions: int = 1,
@@ -313,43 +323,46 @@ class Catalogue:
 
         An existing one is returned as it is, unless it has another number of partitions (EXISTS_DIFFERENT).
         """
-        existing = namespace.topics.get(name)
+        space = self.namespace(namespace)
+        existing = space.topics.get(name)
         if existing is not None:
             if len(existing.partitions) != partitions:
-                raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {namespace.where} has {len(existing.partitions)} partitions, not {partitions}")
+                raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {space.where} has {len(existing.partitions)} partitions, not {partitions}")
             return existing, False
         check_name("topic", name)
         if not 1 <= partitions <= self._limits.partitions_max:
             raise Refused(Reason.INVALID, f"topic '{name}': {partitions} partitions; 1 to {self._limits.partitions_max} are allowed")
         policy = QueuePolicy(queue_type=STREAM, max_age_ms=max_age_ms, max_length_bytes=max_length_bytes)
-        return self._make_topic(namespace, name, partitions, name if subject is None else subject, {}, policy), True
+        return self._make_topic(space, name, partitions, name if subject is None else subject, {}, policy), True
 
-    def change_subject(self, namespace: Namespace, topic: TopicDefinition, subject: str) -> None:
+    def change_subject(self, namespace: str, topic: TopicDefinition, subject: str) -> None:
         """Give a topic another subject in amq.topic, "" for none."""
-        namespace.change_subject(topic, subject)
-        self._keep(named_key(TOPIC_KEY, namespace.name, topic.name), topic_fields(topic))
+        space = self.namespace(namespace)
+        space.change_subject(topic, subject)
+        self._keep(named_key(TOPIC_KEY, space.name, topic.name), topic_fields(topic))
 
     # Bindings
 
     def bind_queue(
-        self, namespace: Namespace, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Hashable
+        self, namespace: str, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Hashable
     ) -> tuple[Binding | None, bool]:
         """Bind a queue or stream to an exchange; the binding (None if it was there) and whether it was made now."""
         destination = self.find_queue(namespace, queue, connection)
         return self.bind(namespace, exchange, destination, routing_key, arguments)
 
-    def bind_exchange(self, namespace: Namespace, destination: str, source: str, routing_key: str, arguments: Arguments) -> tuple[Binding | None, bool]:
+    def bind_exchange(self, namespace: str, destination: str, source: str, routing_key: str, arguments: Arguments) -> tuple[Binding | None, bool]:
         """Bind exchange `destination` to exchange `source`; as bind_queue()."""
         _refuse_default(source)
         return self.bind(namespace, source, self.find_exchange(namespace, destination), routing_key, arguments)
 
-    def bind(self, namespace: Namespace, source: str, destination: Destination, routing_key: str, arguments: Arguments) -> tuple[Binding | None, bool]:
+    def bind(self, namespace: str, source: str, destination: Destination, routing_key: str, arguments: Arguments) -> tuple[Binding | None, bool]:
         """Bind any destination; as bind_queue()."""
+        space = self.namespace(namespace)
         exchange = self.find_exchange(namespace, source)
         _check_keepable(arguments)
         self._count("bindings", self._limits.bindings_max)
         try:
-            binding = namespace.add_binding(exchange, destination, routing_key, dict(arguments))
+            binding = space.add_binding(exchange, destination, routing_key, dict(arguments))
         except Refused:
             self._counts["bindings"] -= 1
             raise
@@ -357,28 +370,30 @@ class Catalogue:
             self._counts["bindings"] -= 1
             return None, False
         if binding.persistent:
-            self._keep(binding_key(namespace.name, binding.identity), binding_fields(binding))
+            self._keep(binding_key(space.name, binding.identity), binding_fields(binding))
         return binding, True
 
-    def unbind_queue(self, namespace: Namespace, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Hashable) -> Removed:
+    def unbind_queue(self, namespace: str, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Hashable) -> Removed:
         """Undo bind_queue(); nothing is removed where queue, exchange or binding are not there."""
         _refuse_default(exchange)
         if self.maybe_queue(namespace, queue) is None:
             return Removed()
         return self.unbind(namespace, exchange, self.find_queue(namespace, queue, connection), routing_key, arguments)
 
-    def unbind_exchange(self, namespace: Namespace, destination: str, source: str, routing_key: str, arguments: Arguments) -> Removed:
+    def unbind_exchange(self, namespace: str, destination: str, source: str, routing_key: str, arguments: Arguments) -> Removed:
         """Undo bind_exchange(); nothing is removed where exchanges or binding are not there."""
+        space = self.namespace(namespace)
         _refuse_default(source)
         _refuse_default(destination)
-        found = namespace.exchanges.get(destination)
+        found = space.exchanges.get(destination)
         return Removed() if found is None else self.unbind(namespace, source, found, routing_key, arguments)
 
-    def unbind(self, namespace: Namespace, source: str, destination: Destination, routing_key: str, arguments: Arguments) -> Removed:
+    def unbind(self, namespace: str, source: str, destination: Destination, routing_key: str, arguments: Arguments) -> Removed:
         """Undo bind(); nothing is removed where exchange or binding are not there."""
+        space = self.namespace(namespace)
         _check_keepable(arguments)
-        binding = namespace.bindings.get(identity_of(source, destination, routing_key, arguments))
-        return Removed() if binding is None else self._forget(namespace, namespace.remove_binding(binding))
+        binding = space.bindings.get(identity_of(source, destination, routing_key, arguments))
+        return Removed() if binding is None else self._forget(space, space.remove_binding(binding))
 
     # Below: how
 
@@ -400,7 +415,7 @@ class Catalogue:
         if queue.exclusive_to is None or queue.exclusive_to != connection:
             raise Refused(
                 Reason.LOCKED,
-                f"cannot obtain exclusive access to locked {_queue_text(namespace, queue.name)}. It could be originally declared on another connection "
+                f"cannot obtain exclusive access to locked {queue_text(namespace, queue.name)}. It could be originally declared on another connection "
                 "or the exclusive property value does not match that of the original declaration.",
             )
 
@@ -410,107 +425,28 @@ class Catalogue:
         self._counts[kind] += 1
 
     def _keep(self, key: bytes, fields: dict[str, Any]) -> None:
-        self._store.fold(_CATALOGUE_SHARD, key, set_value(encode_value(fields)))
+        self._store.fold(CATALOGUE_SHARD, key, set_value(encode_value(fields)))
 
     def _forget(self, namespace: Namespace, removed: Removed) -> Removed:
         """Stage the end of everything removed."""
         keys = [binding_key(namespace.name, binding.identity) for binding in removed.bindings if binding.persistent]
         keys += [named_key(EXCHANGE_KEY, namespace.name, exchange.name) for exchange in removed.exchanges if exchange.persistent]
-        keys += [named_key(QUEUE_KEY, namespace.name, queue.name) for queue in removed.queues if queue.persistent]
-        keys += [named_key(TOPIC_KEY, namespace.name, topic.name) for topic in removed.topics]
+        keys += [named_key(TOPIC_KEY if queue.is_topic else QUEUE_KEY, namespace.name, queue.name) for queue in removed.queues if queue.persistent]
         for key in keys:
-            self._store.fold(_CATALOGUE_SHARD, key, DELETE)
+            self._store.fold(CATALOGUE_SHARD, key, DELETE)
         for queue in removed.queues:
+            self._counts["topics" if queue.is_topic else "queues"] -= 1
             owned = self._exclusive.get(queue.exclusive_to)
-            if owned is not None:
+            if owned is not None and isinstance(queue, QueueDefinition):
                 owned.pop(queue, None)
                 if not owned:
                     del self._exclusive[queue.exclusive_to]
         self._counts["bindings"] -= len(removed.bindings)
         self._counts["exchanges"] -= len(removed.exchanges)
-        self._counts["queues"] -= len(removed.queues)
-        self._counts["topics"] -= len(removed.topics)
         return removed
-
-    def _scan(self, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
-        first, end = prefix, prefix_end(prefix)
-        while True:
-            found = self._store.scan(_CATALOGUE_SHARD, first, end, _SCAN_COUNT)
-            yield from found
-            if len(found) < _SCAN_COUNT:
-                return
-            first = found[len(found) - 1][0] + b"\x00"
 
     def _namespace_of(self, name: str) -> Namespace:
         return self.namespaces.get(name) or self._make_namespace(name)
-
-    def _load_exchange(self, namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
-        kind = KINDS.get(fields["type"])
-        if kind is None:
-            raise CorruptData(f"{_exchange_text(namespace, name)} has type {fields['type']!r}, which this version does not know")
-        self._counts["exchanges"] += 1
-        namespace.add_exchange(
-            ExchangeDefinition(
-                namespace.name,
-                name,
-                fields["type"],
-                durable=True,
-                auto_delete=fields["auto_delete"],
-                internal=fields["internal"],
-                arguments=kept_arguments(fields),
-                kind=kind,
-            )
-        )
-
-    def _load_queue(self, namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
-        arguments = kept_arguments(fields)
-        self._counts["queues"] += 1
-        namespace.add_queue(
-            QueueDefinition(
-                namespace.name,
-                name,
-                fields["log_id"],
-                durable=True,
-                auto_delete=fields["auto_delete"],
-                exclusive_to=None,
-                arguments=arguments,
-                policy=parse_queue_arguments(_queue_text(namespace, name), arguments),
-            )
-        )
-
-    def _load_topic(self, namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
-        arguments = kept_arguments(fields)
-        policy = parse_queue_arguments(_queue_text(namespace, name), arguments)._replace(
-            queue_type=STREAM, max_age_ms=fields["max_age_ms"], max_length_bytes=fields["max_length_bytes"]
-        )
-        self._counts["topics"] += 1
-        namespace.add_topic(TopicDefinition(namespace.name, name, fields["partitions"], subject=fields["subject"], arguments=arguments, policy=policy))
-
-    def _load_binding(self, namespace: Namespace, key: bytes, fields: dict[str, Any]) -> None:
-        source = namespace.exchanges.get(fields["source"])
-        name = fields["destination"]
-        destination: Destination | None
-        if fields["kind"] == TO_EXCHANGE:
-            destination = namespace.exchanges.get(name)
-        elif fields["kind"] == TO_QUEUE:
-            destination = namespace.queues.get(name)
-        else:
-            destination = namespace.topics.get(name)
-        if source is None or destination is None:
-            raise CorruptData(f"binding {key!r} joins {fields['source']!r} and {fields['kind']} {name!r}, of which one does not exist")
-        routing_key = fields["routing_key"]
-        if isinstance(routing_key, bytes):
-            routing_key = routing_key.decode(errors="surrogateescape")
-        if namespace.add_binding(source, destination, routing_key, kept_arguments(fields)) is not None:
-            self._counts["bindings"] += 1
-
-
-def _exchange_text(namespace: Namespace, name: str) -> str:
-    return f"exchange '{name}' in {namespace.where}"
-
-
-def _queue_text(namespace: Namespace, name: str) -> str:
-    return f"queue '{name}' in {namespace.where}"
 
 
 def _refuse_default(exchange: str) -> None:

@@ -1,31 +1,15 @@
-"""Definitions: what exchanges, queues, topics and bindings were declared to be, and how that is kept.
+"""Definitions: what exchanges, queues, topics and bindings were declared to be.
 
-Kept as state of shard 0 (docs/formats/catalogue.md): the key says what and where, the value is MessagePack
-`[version, minimum reader version, {field: value}]`. Definitions compare and hash by identity; `runtime` is where the broker
-hangs its own object.
+They compare and hash by identity; `runtime` is where the broker hangs its own object. How they are kept: kept_definitions.py.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any, TypeAlias
 
-import msgspec
-
-from entrepot.broker.arguments import Arguments, from_plain, pack, to_plain
+from entrepot.broker.arguments import Arguments, pack
 from entrepot.broker.queue_arguments import QueuePolicy
 from entrepot.broker.routing import ExchangeRoutes
-from entrepot.broker.state import CATALOGUE_PREFIX
-from entrepot.model.errors import CorruptData
-
-NAMESPACE_KEY = CATALOGUE_PREFIX + b"n"
-EXCHANGE_KEY = CATALOGUE_PREFIX + b"x"
-QUEUE_KEY = CATALOGUE_PREFIX + b"q"
-TOPIC_KEY = CATALOGUE_PREFIX + b"t"
-BINDING_KEY = CATALOGUE_PREFIX + b"b"
-
-VALUE_VERSION = 1
-VALUE_READER_MIN = 1
 
 TO_EXCHANGE = "exchange"
 TO_QUEUE = "queue"
@@ -149,90 +133,3 @@ def kind_of(destination: Destination) -> str:
 def identity_of(source: str, destination: Destination, routing_key: str, arguments: Arguments) -> Identity:
     """What makes two bindings the same one."""
     return source, kind_of(destination), destination.name, routing_key, pack(dict(arguments)) if arguments else b""
-
-
-def named_key(prefix: bytes, namespace: str, name: str) -> bytes:
-    """The state key of a named thing: prefix, u8 size and UTF-8 of the namespace, UTF-8 of the name."""
-    space = namespace.encode()
-    return prefix + bytes((len(space),)) + space + name.encode()
-
-
-def binding_key(namespace: str, identity: Identity) -> bytes:
-    """The state key of a binding: as named_key(), with 16 bytes of BLAKE2b of its identity for a name."""
-    source, kind, name, routing_key, arguments = identity
-    digest = hashlib.blake2b(digest_size=16)
-    for part in (source.encode(), kind.encode(), name.encode(), routing_key.encode(errors="surrogateescape"), arguments):
-        digest.update(len(part).to_bytes(4, "little"))
-        digest.update(part)
-    space = namespace.encode()
-    return BINDING_KEY + bytes((len(space),)) + space + digest.digest()
-
-
-def split_key(key: bytes, prefix: bytes) -> tuple[str, bytes]:
-    """Namespace and the rest of a key made by named_key() or binding_key()."""
-    start = len(prefix) + 1
-    end = start + key[len(prefix)]
-    return key[start:end].decode(), key[end:]
-
-
-def encode_value(fields: dict[str, Any]) -> bytes:
-    """A kept value: version, minimum reader version, fields."""
-    return _ENCODER.encode([VALUE_VERSION, VALUE_READER_MIN, fields])
-
-
-def decode_value(key: bytes, value: bytes) -> dict[str, Any]:
-    """The fields of a kept value. Raises CorruptData where it is none, or of a version this one cannot read."""
-    try:
-        _, reader_min, fields = msgspec.msgpack.decode(value)
-    except (msgspec.DecodeError, ValueError, TypeError) as error:
-        raise CorruptData(f"catalogue entry {key!r} does not decode: {error}") from None
-    if reader_min > VALUE_VERSION:
-        raise CorruptData(f"catalogue entry {key!r} needs a reader of version {reader_min}; this one is {VALUE_VERSION}")
-    return dict(fields)
-
-
-def exchange_fields(exchange: ExchangeDefinition) -> dict[str, Any]:
-    """What is kept of an exchange."""
-    return {
-        "type": exchange.type,
-        "auto_delete": exchange.auto_delete,
-        "internal": exchange.internal,
-        "arguments": to_plain(exchange.arguments),
-    }
-
-
-def queue_fields(queue: QueueDefinition) -> dict[str, Any]:
-    """What is kept of a queue."""
-    return {"log_id": queue.log_id, "auto_delete": queue.auto_delete, "arguments": to_plain(queue.arguments)}
-
-
-def topic_fields(topic: TopicDefinition) -> dict[str, Any]:
-    """What is kept of a topic."""
-    return {
-        "partitions": topic.partitions,
-        "subject": topic.subject,
-        "arguments": to_plain(topic.arguments),
-        "max_age_ms": topic.policy.max_age_ms,
-        "max_length_bytes": topic.policy.max_length_bytes,
-    }
-
-
-def binding_fields(binding: Binding) -> dict[str, Any]:
-    """What is kept of a binding."""
-    source, kind, name, routing_key, _ = binding.identity
-    plain_key: str | bytes
-    try:
-        routing_key.encode()
-        plain_key = routing_key
-    except UnicodeEncodeError:
-        plain_key = routing_key.encode(errors="surrogateescape")
-    return {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": to_plain(binding.arguments)}
-
-
-def kept_arguments(fields: dict[str, Any]) -> dict[str, Any]:
-    """The arguments among decoded fields."""
-    arguments = fields["arguments"]
-    return {name: from_plain(value) for name, value in arguments.items()} if arguments else {}
-
-
-_ENCODER = msgspec.msgpack.Encoder()

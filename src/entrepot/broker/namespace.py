@@ -27,8 +27,7 @@ SYSTEM_EXCHANGES = {"amq.direct": "direct", "amq.fanout": "fanout", "amq.topic":
 class Removed:
     """Everything that one removal took with it."""
 
-    queues: list[QueueDefinition] = field(default_factory=list)
-    topics: list[TopicDefinition] = field(default_factory=list)
+    queues: list[QueueDefinition | TopicDefinition] = field(default_factory=list)
     exchanges: list[ExchangeDefinition] = field(default_factory=list)
     bindings: list[Binding] = field(default_factory=list)
 
@@ -109,7 +108,7 @@ class Namespace:
 
     def remove_topic(self, topic: TopicDefinition) -> Removed:
         """Drop a topic with its bindings and subject, and what that leaves unused."""
-        removed = Removed(topics=[topic])
+        removed = Removed(queues=[topic])
         del self.topics[topic.name]
         if topic.subject:
             self.exchanges[SUBJECT_EXCHANGE].routes.remove_subject(topic.subject, topic)
@@ -158,6 +157,16 @@ class Namespace:
         del binding.destination.bindings_in[binding.identity]
         removed.bindings.append(binding)
         self.router.changed()
+
+
+def exchange_text(namespace: Namespace, name: str) -> str:
+    """How error texts call an exchange."""
+    return f"exchange '{name}' in {namespace.where}"
+
+
+def queue_text(namespace: Namespace, name: str) -> str:
+    """How error texts call a queue or stream."""
+    return f"queue '{name}' in {namespace.where}"
 
 
 def _unused(binding: Binding) -> list[ExchangeDefinition]:
