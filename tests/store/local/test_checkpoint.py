@@ -242,7 +242,7 @@ def test_a_failed_save_changes_nothing(tmp_path: Path) -> None:
     changes = Changes()
     changes.value(1, b"key", b"new")
     changes.values_gone_rows.append((1, object()))  # type: ignore[arg-type]
-    with pytest.raises(Exception, match="type|support"):
+    with pytest.raises(Exception, match=r"type|support"):
         checkpoint.save(changes)()
     assert checkpoint.get(1, b"key") == b"0123456789abcdef" * 4
     changes = Changes()

@@ -51,7 +51,7 @@ def read_log(data: bytes, shard: int, log_id: bytes, first: int = 0, end: int = 
         frames = data[start : piece.position + piece.size]
         entries: list[StoredEntry | None] = []
         references: list[Reference] = []
-        assert parse_frames("s", start, frames, first, end, entries, references) == len(frames)
+        assert parse_frames("s", start, frames, first, end, entries, references) >= len(frames)
         for place, base, position, size in references:
             entries[place] = decode_referred("s", position, base, data, position, size)
         found.extend(stored for stored in entries if stored is not None)
@@ -185,20 +185,18 @@ def read_all(data: bytes) -> list[tuple[int, bytes | None]]:
     return [(s.base, s.entry.data) for log_id in (b"a" * 16, b"b" * 16) for s in read_log(data, 0, log_id)]
 
 
-def test_every_flipped_bit_is_told_or_harmless() -> None:
+def test_every_flipped_bit_is_told() -> None:
     data = damaged_everywhere()
-    whole = read_all(data)
-    harmless = 0
+    assert len(read_all(data)) == 3
+    told = []
     body = set(range(300, 4000))  # inside the large body: one is as good as another
     for position in [p for p in range(len(data)) if p not in body or p % 500 == 0]:
         damaged = bytearray(data)
         damaged[position] ^= 1 << (position % 8)
-        try:
-            assert read_all(bytes(damaged)) == whole
-            harmless += 1
-        except CorruptData as error:
-            assert "s: " in str(error) or str(error).startswith("s:")
-    assert harmless == 0
+        with pytest.raises(CorruptData) as caught:
+            read_all(bytes(damaged))
+        told.append(str(caught.value))
+    assert all(text.startswith("s:") for text in told)
 
 
 def test_a_file_cut_at_every_byte_is_refused() -> None:

@@ -129,3 +129,5 @@ cdef class Frame:
 
 @cython.locals(whole=Py_ssize_t, frame=Frame)
 cpdef Frame read_frame(str name, uint64_t position, bytes data, Py_ssize_t at)
+@cython.locals(at=Py_ssize_t, size=Py_ssize_t, whole=Py_ssize_t, base=uint64_t)
+cpdef tuple find_time(str name, uint64_t position, bytes data, uint64_t first, uint64_t end, uint64_t time_ms)

@@ -125,7 +125,9 @@ class SegmentWriter:
     def begin(self, shard: int, log_id: bytes, first: int) -> int:
         """Start a piece that is authoritative from offset `first`."""
         key = shard.to_bytes(4, "big") + log_id
-        assert len(key) == 20 and self._key == b"" and (key, first) >= (self._last_key, self._first), "pieces out of order"
+        assert len(key) == 20, "a log id has 16 bytes"
+        assert self._key == b"", "the last piece is not ended"
+        assert (key, first) >= (self._last_key, self._first), "pieces out of order"
         if take(key, 0, 4) != self._last_key[:4]:
             self._shared.clear()
         self._key = key
@@ -409,7 +411,7 @@ def _referred(name: str, position: int, data: bytes, at: int) -> int:
 def parse_frames(name: str, position: int, data: bytes, first: int, end: int, entries: list[StoredEntry | None], references: list[Reference]) -> int:
     """Decode the whole frames in `data`, which begins with a frame at `position` of the file; the number of bytes they take.
 
-    Appends entries that meet offsets [first, end); stops at one that begins at or after `end` (and counts the rest as taken). An
+    Appends entries that meet offsets [first, end); the number is len(data) + 1 if it met one that begins at or after `end`. An
     entry stored elsewhere is None in `entries` and stands in `references`. Raises CorruptData.
     """
     at = 0
@@ -420,7 +422,7 @@ def parse_frames(name: str, position: int, data: bytes, first: int, end: int, en
             break
         base = get_u64_le(data, at)
         if base >= end:
-            return size
+            return size + 1
         if base + get_u32_le(data, at + 20) > first:
             if get_u32_le(data, at + 24) == _INLINE:
                 entries.append(decode_referred(name, position + at + _HEAD_SIZE, base, data, at + _HEAD_SIZE, whole - _HEAD_SIZE))
@@ -475,3 +477,19 @@ def read_frame(name: str, position: int, data: bytes, at: int) -> Frame | None:
         frame.at = -1
         frame.position = _referred(name, position, data, at)
     return frame
+
+
+def find_time(name: str, position: int, data: bytes, first: int, end: int, time_ms: int) -> tuple[int, int]:
+    """(base of the first entry at or after `time_ms` that meets offsets [first, end), or -1; where in the file to go on if it is -1).
+
+    `data` begins with a frame at `position`; a frame's head is enough. Raises CorruptData.
+    """
+    at = 0
+    size = len(data)
+    while at <= size and size - at >= _HEAD_SIZE:
+        whole = _check_head(name, position, data, at)
+        base = get_u64_le(data, at)
+        if base < end and base + get_u32_le(data, at + 20) > first and get_u64_le(data, at + 8) >= time_ms:
+            return base, position + at
+        at += whole
+    return -1, position + at

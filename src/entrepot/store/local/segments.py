@@ -1,0 +1,374 @@
+"""Segments: the store's set of segment files, and cold reads from it.
+
+The set is a list; of two segments that cover an offset of a log, the later is right. In memory a segment is a few numbers until it is
+read; then its index, in a cache of bounded size, and per log that is being read a *layout*: which part of the log lies where.
+Files are read in the READ lane; a file that was replaced is removed when the last read of it has ended.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import NamedTuple
+
+from entrepot.model.errors import CorruptData
+from entrepot.store.interface import Log
+from entrepot.store.local.checkpoint import SegmentRow
+from entrepot.store.local.cold_read import ColdRead, Fetched, Found, TimeSearch
+from entrepot.store.local.disk import Disk, File
+from entrepot.store.local.segment import FOOTER_SIZE, Piece, SegmentIndex, index_place, load_index
+
+FETCH_SIZE = 256 * 1024
+INDEX_CACHE_SIZE_MAX = 16 * 1024 * 1024
+LAYOUT_COUNT_MAX = 256
+
+
+def segment_name(segment_id: int) -> str:
+    """The file's name."""
+    return f"segment-{segment_id:016d}"
+
+
+class Segment:
+    """One segment of the set."""
+
+    __slots__ = ("dead_bytes", "doomed", "file", "id", "index", "name", "pins", "size", "tier", "waiting")
+
+    def __init__(self, row: SegmentRow) -> None:
+        self.id = row.id
+        self.size = row.size
+        self.tier = row.tier
+        self.name = segment_name(row.id)
+        self.file: File | None = None
+        self.index: SegmentIndex | None = None  # while in the cache
+        self.pins = 0  # reads under way
+        self.doomed = False  # no longer in the set
+        self.dead_bytes = 0  # as of the last assessment
+        self.waiting: list[Callable[[BaseException | None], None]] = []
+
+    def row(self) -> SegmentRow:
+        """As the checkpoint names it."""
+        return SegmentRow(self.id, self.size, self.tier)
+
+
+class Part(NamedTuple):
+    """Offsets [first, end) of a log lie in `piece` of `segment`."""
+
+    first: int
+    end: int
+    segment: Segment
+    piece: Piece
+
+
+def resolve(pieces: list[tuple[Segment, Piece]]) -> list[Part]:
+    """Which piece is right for which offsets, ascending; `pieces` come from the newest segment to the oldest."""
+    parts: list[Part] = []
+    for segment, piece in pieces:
+        first = piece.first
+        place = bisect_right(parts, first, key=_first_of)
+        if place and parts[place - 1].end > first:
+            first = parts[place - 1].end
+        while first < piece.end:
+            end = piece.end if place == len(parts) else min(piece.end, parts[place].first)
+            if first < end:
+                parts.insert(place, Part(first, end, segment, piece))
+                place += 1
+            if place == len(parts):
+                break
+            first = parts[place].end
+            place += 1
+    return parts
+
+
+def _first_of(part: Part) -> int:
+    return part.first
+
+
+class _Layout:
+    """One log's pieces by segment, and what they resolve to."""
+
+    __slots__ = ("parts", "pieces", "version")
+
+    def __init__(self) -> None:
+        self.version = -1
+        self.pieces: dict[int, list[Piece]] = {}
+        self.parts: list[Part] = []
+
+
+class Segments:
+    """The set. `log_of` gives a log by its id, None if it is gone. Driven from the loop; `fetch` and `find` answer at once or later."""
+
+    def __init__(self, disk: Disk, log_of: Callable[[bytes], Log | None], *, index_cache_size_max: int = INDEX_CACHE_SIZE_MAX) -> None:
+        self._disk = disk
+        self._log_of = log_of
+        self._index_cache_size_max = index_cache_size_max
+        self._segments: list[Segment] = []
+        self._version = 0
+        self._indexes: OrderedDict[int, Segment] = OrderedDict()  # by id; least recently used first
+        self._index_bytes = 0
+        self._layouts: OrderedDict[bytes, _Layout] = OrderedDict()
+        self.next_id = 1
+
+    # -- the set ---------------------------------------------------------------------------------------------------------------
+
+    def adopt(self, rows: list[SegmentRow]) -> None:
+        """The set as a checkpoint names it; once, at the start. Other segment files are left-overs: see strays()."""
+        self._segments = [Segment(row) for row in rows]
+        self.next_id = 1 + max((row.id for row in rows), default=0)
+        self._version += 1
+
+    def strays(self) -> list[str]:
+        """Segment files of the directory that are not in the set: made and never checkpointed, or replaced; they may be removed at the start."""
+        known = {segment.name for segment in self._segments}
+        return [name for name in self._disk.names() if name.startswith("segment-") and name not in known]
+
+    def rows(self) -> list[SegmentRow]:
+        """The set, in order, for a checkpoint."""
+        return [segment.row() for segment in self._segments]
+
+    def rows_after(self, added: list[SegmentRow], removed: list[int]) -> list[SegmentRow]:
+        """What rows() will be after replace()."""
+        return [segment.row() for segment in self._after(added, removed)]
+
+    def replace(self, added: list[SegmentRow], removed: list[int]) -> None:
+        """`added` take the place of `removed` (ids, neighbours in the set), or come last; call when the checkpoint that says so is durable.
+
+        Removed files go as soon as no read is under way on them.
+        """
+        after = self._after(added, removed)
+        gone = set(removed)
+        doomed = [segment for segment in self._segments if segment.id in gone]
+        self._segments = after
+        self._version += 1
+        for segment in doomed:
+            segment.doomed = True
+            self._forget_index(segment)
+            self._remove_if_free(segment)
+
+    def _after(self, added: list[SegmentRow], removed: list[int]) -> list[Segment]:
+        gone = set(removed)
+        places = [place for place, segment in enumerate(self._segments) if segment.id in gone]
+        assert len(places) == len(gone), "removed segments are in the set"
+        assert not places or places[-1] - places[0] == len(places) - 1, "removed segments are neighbours"
+        place = places[0] if places else len(self._segments)
+        return [*self._segments[:place], *map(Segment, added), *self._segments[place + len(places) :]]
+
+    def segments(self) -> list[Segment]:
+        """The set, in order."""
+        return self._segments
+
+    def take_id(self) -> int:
+        """An id for a new segment."""
+        self.next_id += 1
+        return self.next_id - 1
+
+    def statistics(self) -> dict[str, float]:
+        """segments: files in the set; segment_bytes: their sizes; segment_dead_bytes: of them known dead; segment_index_bytes: indexes in memory."""
+        return {
+            "segments": len(self._segments),
+            "segment_bytes": sum(segment.size for segment in self._segments),
+            "segment_dead_bytes": sum(segment.dead_bytes for segment in self._segments),
+            "segment_index_bytes": self._index_bytes,
+        }
+
+    def close(self) -> None:
+        """Release the files; no read is under way."""
+        for segment in self._segments:
+            if segment.file is not None:
+                segment.file.close()
+                segment.file = None
+
+    # -- files and indexes -----------------------------------------------------------------------------------------------------
+
+    def pin(self, segment: Segment) -> File:
+        """The file, which stays until unpin()."""
+        if segment.file is None:
+            segment.file = self._disk.open(segment.name)
+        segment.pins += 1
+        return segment.file
+
+    def unpin(self, segment: Segment) -> None:
+        """A read has ended."""
+        segment.pins -= 1
+        self._remove_if_free(segment)
+
+    def _remove_if_free(self, segment: Segment) -> None:
+        if segment.doomed and segment.pins == 0:
+            if segment.file is not None:
+                segment.file.close()
+                segment.file = None
+            # If this fails, or is undone by a crash, the file is a stray at the next start.
+            self._disk.background(lambda: self._disk.remove(segment.name), lambda _result, _error: None)
+
+    def with_index(self, segment: Segment, then: Callable[[BaseException | None], None]) -> None:
+        """then(None) once segment.index is there (perhaps at once), valid for that call."""
+        if segment.index is not None:
+            if not segment.doomed:
+                self._indexes.move_to_end(segment.id)
+            then(None)
+            return
+        segment.waiting.append(then)
+        if len(segment.waiting) > 1:
+            return
+        try:
+            file = self.pin(segment)
+            size = file.size()
+        except OSError as error:
+            self._index_read(segment, None, error, pinned=segment.file is not None)
+            return
+        footer = b""
+
+        def footer_read(data: bytes, error: BaseException | None) -> None:
+            nonlocal footer
+            if error is None:
+                try:
+                    footer = data
+                    position, index_size = index_place(segment.name, size, data)
+                except CorruptData as damage:
+                    error = damage
+                else:
+                    self._disk.read(file, position, index_size, index_read)
+                    return
+            self._index_read(segment, None, error)
+
+        def index_read(data: bytes, error: BaseException | None) -> None:
+            index = None
+            if error is None:
+                try:
+                    index = load_index(segment.name, footer, data)
+                    if index.segment_id != segment.id:
+                        raise CorruptData(f"{segment.name}: is segment {index.segment_id} by its footer; was the file renamed?")
+                except CorruptData as damage:
+                    index, error = None, damage
+            self._index_read(segment, index, error)
+
+        self._disk.read(file, max(0, size - FOOTER_SIZE), FOOTER_SIZE, footer_read)
+
+    def _index_read(self, segment: Segment, index: SegmentIndex | None, error: BaseException | None, *, pinned: bool = True) -> None:
+        waiting = segment.waiting
+        segment.waiting = []
+        if index is not None:
+            segment.index = index
+            if not segment.doomed:
+                self._indexes[segment.id] = segment
+                self._index_bytes += index.size()
+        for then in waiting:
+            segment.index = index  # a caller before may have pushed it out of the cache
+            then(error)
+        if segment.id not in self._indexes or segment.doomed:
+            segment.index = None
+        while self._index_bytes > self._index_cache_size_max and len(self._indexes) > 1:
+            self._forget_index(next(iter(self._indexes.values())))
+        if pinned:
+            self.unpin(segment)
+
+    def _forget_index(self, segment: Segment) -> None:
+        if self._indexes.pop(segment.id, None) is not None and segment.index is not None:
+            self._index_bytes -= segment.index.size()
+            segment.index = None
+
+    def with_layout(self, key: bytes, then: Callable[[list[Part], BaseException | None], None]) -> None:
+        """then(parts of the log, ascending, as of this set), perhaps at once."""
+        layout = self._layouts.get(key)
+        if layout is None:
+            layout = self._layouts[key] = _Layout()
+            if len(self._layouts) > LAYOUT_COUNT_MAX:
+                self._layouts.popitem(last=False)
+        else:
+            self._layouts.move_to_end(key)
+        if layout.version == self._version:
+            then(layout.parts, None)
+            return
+        _Resolving(self, key, layout, then).go()
+
+    # -- reading ---------------------------------------------------------------------------------------------------------------
+
+    def fetch(self, log_id: bytes, offset: int, limit: int, size_max: int, done: Fetched) -> None:
+        """Read about `size_max` bytes of a log's entries that meet [offset, limit), ascending."""
+        log = self._log_of(log_id)
+        if log is None or not self._segments:
+            done([], limit, None)
+            return
+
+        def resolved(parts: list[Part], error: BaseException | None) -> None:
+            if error is not None:
+                done([], offset, error)
+                return
+            at = offset
+            place = bisect_right(parts, at, key=_first_of)
+            if place and parts[place - 1].end > at:
+                place -= 1
+            while place < len(parts) and parts[place].first < limit:
+                part = parts[place]
+                if part.piece.step_count:
+                    ColdRead(self, self._disk, part, max(at, part.first), min(part.end, limit), size_max, done).go()
+                    return
+                place += 1
+            done([], limit, None)
+
+        self.with_layout(log.shard.to_bytes(4, "big") + log_id, resolved)
+
+    def find(self, log_id: bytes, timestamp_ms: int, first: int, done: Found) -> None:
+        """done(base of the log's first entry at or after offset `first` whose time is at or after `timestamp_ms`)."""
+        log = self._log_of(log_id)
+        if log is None or not self._segments:
+            done(None, None)
+            return
+
+        def resolved(parts: list[Part], error: BaseException | None) -> None:
+            if error is not None:
+                done(None, error)
+                return
+            wanted = [part for part in parts if part.end > first and part.piece.max_time_ms >= timestamp_ms]
+            TimeSearch(self, self._disk, wanted, first, timestamp_ms, done).next_part()
+
+        self.with_layout(log.shard.to_bytes(4, "big") + log_id, resolved)
+
+    def version(self) -> int:
+        """Grows with every change of the set."""
+        return self._version
+
+
+class _Resolving:
+    """Brings a layout up to date, loading the indexes it lacks."""
+
+    def __init__(self, owner: Segments, key: bytes, layout: _Layout, then: Callable[[list[Part], BaseException | None], None]) -> None:
+        self.owner = owner
+        self.key = key
+        self.layout = layout
+        self.then = then
+        self.version = owner.version()
+        self.missing = [segment for segment in owner.segments() if segment.id not in layout.pieces]
+
+    def go(self) -> None:
+        while self.missing:
+            segment = self.missing[-1]
+            if segment.index is None:
+                self.owner.with_index(segment, self.loaded)
+                return
+            self.take(segment, segment.index)
+        if self.version != self.owner.version():
+            _Resolving(self.owner, self.key, self.layout, self.then).go()
+            return
+        layout = self.layout
+        segments = self.owner.segments()
+        layout.pieces = {segment.id: layout.pieces[segment.id] for segment in segments}
+        layout.parts = resolve([(segment, piece) for segment in reversed(segments) for piece in layout.pieces[segment.id]])
+        layout.version = self.version
+        self.then(layout.parts, None)
+
+    def take(self, segment: Segment, index: SegmentIndex) -> None:
+        self.layout.pieces[segment.id] = index.pieces(self.key)
+        self.missing.pop()
+
+    def loaded(self, error: BaseException | None) -> None:
+        segment = self.missing[-1]
+        if error is not None:
+            if segment.doomed:  # replaced meanwhile
+                _Resolving(self.owner, self.key, self.layout, self.then).go()
+            else:
+                self.then([], error)
+            return
+        assert segment.index is not None
+        self.take(segment, segment.index)
+        self.go()
