@@ -1,0 +1,101 @@
+"""Admission: publishes that need a look at each record, or at each target.
+
+That is: targets that differ by record (a headers exchange, or headers that name further routing keys), targets that may refuse
+(a queue with a length limit that rejects), and topics of several partitions. Interpreted: none of these is the bulk path.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.port import DONE, Publish
+from entrepot.broker.publisher import Path, Publisher
+from entrepot.broker.queue import Queue
+from entrepot.model.entry import HAS_EXPIRY, make_entry
+
+
+class Admission:
+    """Stages what Publisher cannot stage as a whole."""
+
+    def publish(self, publisher: Publisher, path: Path, call: Publish) -> bool:
+        """As Publisher.publish(); sets call.returned and call.nacked where records fare differently."""
+        codec = publisher.hub.codec(call.codec)
+        records = codec.split(call.data, 0, call.count)
+        durable = False
+        staged = False
+        returned: list[int] = []
+        nacked: list[int] = []
+        exchange, routing_key = split_address(call.address)
+        for index, record in enumerate(records):
+            targets = self._targets(path, call, codec, record, exchange, routing_key)
+            if not targets:
+                returned.append(index)
+                continue
+            if call.scattered:
+                record = codec.without_hidden_keys(record)
+            accepted = [target for target in targets if not self._refuses(target, len(record))]
+            if len(accepted) < len(targets):
+                nacked.append(index)
+            if accepted:
+                staged = True
+                durable = self._stage(publisher, call, record, accepted) or durable
+        call.returned = returned if len(returned) < call.count else None
+        call.unroutable = len(returned) == call.count
+        call.nacked = nacked or None
+        if not staged or not call.confirm:
+            call.outcome = DONE
+            return True
+        (publisher.store if durable else publisher.volatile).group().calls.append(call)
+        return False
+
+    def _targets(self, path: Path, call: Publish, codec: Any, record: bytes, exchange: str, routing_key: str) -> list[Any]:
+        """The live targets of one record, each once."""
+        keys = [routing_key]
+        if call.scattered:
+            keys += codec.further_keys(record, 0)
+        found: dict[int, Any] = {}
+        for key in keys:
+            route = path.route if key == routing_key else path.router.route(exchange, key)
+            definitions = route.targets
+            if route.needs_headers:
+                definitions = path.router.route_with_headers(exchange, key, codec.headers(record, 0))
+            for definition in definitions:
+                found[id(definition)] = definition.runtime
+        return list(found.values())
+
+    @staticmethod
+    def _refuses(target: Any, record_bytes: int) -> bool:
+        return isinstance(target, Queue) and target.rejects_when_full and target.is_full(1, record_bytes)
+
+    @staticmethod
+    def _stage(publisher: Publisher, call: Publish, record: bytes, targets: list[Any]) -> bool:
+        """Append one record at each target; whether any of them is durable."""
+        durable_logs = []
+        volatile_logs = []
+        for target in targets:
+            if isinstance(target, Queue):
+                if call.flags & HAS_EXPIRY:
+                    target.note_expiry()
+                target.note_appended(len(record))
+                (volatile_logs if target.log.volatile else durable_logs).append(target.log)
+            else:
+                durable_logs.append(target.next_log())
+        codec = publisher.hub.codec(call.codec)
+        for store, logs in ((publisher.store, durable_logs), (publisher.volatile, volatile_logs)):
+            if logs:
+                store.append(logs, make_entry(call.codec, call.codec_version, call.flags, codec.prefix(call.address), record, 1))
+                store.urgent()
+        return bool(durable_logs)
+
+
+def split_address(address: bytes) -> tuple[str, str]:
+    """The exchange's name and the routing key of an address (port.Publish)."""
+    size = address[0]
+    return address[1 : 1 + size].decode("utf-8", "surrogateescape"), address[2 + size :].decode("utf-8", "surrogateescape")
+
+
+def make_address(exchange: str, routing_key: str) -> bytes:
+    """The address of an exchange's name and a routing key."""
+    name = exchange.encode("utf-8", "surrogateescape")
+    key = routing_key.encode("utf-8", "surrogateescape")
+    return bytes([len(name)]) + name + bytes([len(key)]) + key

@@ -1,0 +1,218 @@
+"""Broker: the port's implementation in one process. Owns the live queues and topics, and hears of every commit.
+
+    Link.submit -> Publisher / Queue / operations -> what is staged is one commit -> committed(group)
+        -> tickets complete -> queues learn what is durable -> the hub dispatches them at the end of the tick
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from entrepot.broker.admission import Admission, make_address, split_address
+from entrepot.broker.authorization import Action, ResourceKind
+from entrepot.broker.consumer import Consumer, Pool, make_consumer
+from entrepot.broker.entry_codec import EntryCodec
+from entrepot.broker.hub import Hub
+from entrepot.broker.link import Link
+from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.operations import Operations
+from entrepot.broker.port import DONE, PENDING, REFUSED, Ask, Attachment, Call, Publish, Sink, make_publish
+from entrepot.broker.publisher import Path, Publisher
+from entrepot.broker.queue import Queue
+from entrepot.model.entry import Entry
+from entrepot.model.errors import Reason, Refused
+from entrepot.store.interface import Group, Scheduler, Store
+
+PATHS_MAX = 65_536  # resolved addresses kept; one more empties the table
+STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
+STAGED_LOW_BYTES = 33_554_432  # and go on below this
+
+
+class Broker:
+    """One broker. `catalogue` and `authorizer` are handed in loaded; on_failed(error) is called once when the store has ended."""
+
+    def __init__(
+        self,
+        *,
+        scheduler: Scheduler,
+        clock: Any,
+        entropy: Any,
+        store: Store,
+        volatile: Store,
+        catalogue: Any,
+        authorizer: Any,
+        on_failed: Callable[[BaseException], None],
+    ) -> None:
+        # shared with queues
+        self.hub = Hub(scheduler, clock)
+        self.hub.publish_dead = self.publish_dead
+        self.scheduler = scheduler
+        self.clock = clock
+        self.entropy = entropy
+        self.store = store
+        self.volatile = volatile
+        self.catalogue = catalogue
+        self.authorizer = authorizer
+        self.publisher = Publisher(self.hub, store, volatile, Admission())
+        self.operations = Operations(self)
+        # per connection
+        self.links: set[Link] = set()
+        # state
+        self.paths: dict[tuple[str, bytes], Path] = {}
+        self.refusing: Refused | None = None  # set while appends are refused (disk reserve)
+        self.throttled = False
+        self.last_consumer_id = 0
+        self.connected_count = 0
+        self._on_failed = on_failed
+        store.set_owner(self)
+        volatile.set_owner(self)
+
+    def register(self, codec: EntryCodec) -> None:
+        """Make a protocol's entry codec known. All are registered before open()."""
+        self.hub.register(codec)
+
+    def open(self) -> None:
+        """Bring the catalogue's queues and topics to life."""
+        self.operations.open()
+
+    # ---- the port
+
+    def attach(self, sink: Sink, principal: Any, namespace: str) -> Attachment:
+        """A session's side of the port. Refused NOT_FOUND: no such namespace; NOT_PERMITTED: not for this principal."""
+        self.catalogue.namespace(namespace)
+        self.authorizer.authorize_namespace(principal, namespace)
+        link = Link(self, sink, principal, namespace)
+        self.links.add(link)
+        self.connected_count += 1
+        if self.throttled or self.refusing is not None:
+            sink.throttle(True, str(self.refusing or ""))
+        return link
+
+    def ask(self, link: Link, call: Ask) -> None:
+        """Carry out a request and complete its call now, or with the commit that holds its effect."""
+        try:
+            result, group = self.operations.perform(link, call)
+        except Refused as refused:
+            call.outcome = REFUSED
+            call.error = refused
+            link.sink.completed(call)
+            return
+        if result is PENDING_RESULT:
+            return
+        call.result = result
+        if group is None:
+            call.outcome = DONE
+            link.sink.completed(call)
+        else:
+            group.calls.append(call)
+
+    def detach(self, link: Link) -> None:
+        """The link's connection has ended."""
+        self.links.discard(link)
+        self.operations.detach(link)
+
+    # ---- publishing
+
+    def path_for(self, link: Link, address: bytes) -> Path:
+        """The path of an address for this link's principal. Refused: no such exchange, internal, or not permitted."""
+        exchange, routing_key = split_address(address)
+        self.authorizer.authorize(link.principal, Action.WRITE, link.namespace, ResourceKind.EXCHANGE, exchange)
+        return self._path(link.namespace, address, exchange, routing_key)
+
+    def _path(self, namespace: str, address: bytes, exchange: str, routing_key: str) -> Path:
+        key = (namespace, address)
+        path = self.paths.get(key)
+        router = self.catalogue.namespace(namespace).router
+        if path is None or path.version != router.version or path.router is not router:
+            path = Path(address, exchange, router.route(exchange, routing_key), router)
+            if len(self.paths) >= PATHS_MAX:
+                self.paths.clear()
+            self.paths[key] = path
+        return path
+
+    def publish_dead(self, namespace: str, address: bytes, entry: Entry, record: bytes) -> None:
+        """Publish one dead-lettered record; where its exchange is gone, or nothing matches, it is dropped, as the sources of dead letters do."""
+        exchange, routing_key = split_address(address)
+        try:
+            path = self._path(namespace, address, exchange, routing_key)
+        except Refused:
+            return
+        call = make_publish(0, address, entry.codec, entry.codec_version, entry.flags, record, 1, len(record))
+        self.publisher.publish(path, call)
+
+    # ---- the store's owner
+
+    def committed(self, group: Group) -> None:
+        """See store.interface.Owner."""
+        for call in group.calls:
+            if isinstance(call, Publish):
+                call.outcome = DONE
+                call.attachment.sink.completed(call)
+            elif isinstance(call, Call):
+                call.outcome = DONE
+                call.attachment.sink.completed(call)
+            else:
+                call()
+        for log in group.logs:
+            owner: LogOwner | None = log.owner
+            if owner is not None:
+                owner.on_durable(log)
+        if self.throttled:
+            self.check_pressure()
+
+    def store_failed(self, error: BaseException) -> None:
+        """See store.interface.Owner: what is pending stays unknown, and the process must end."""
+        self._on_failed(error)
+
+    def check_pressure(self) -> None:
+        """Throttle publishers while much is staged and not yet durable; let them go on when it has gone down."""
+        staged = self.store.staged_bytes + self.volatile.staged_bytes
+        if self.throttled and staged < STAGED_LOW_BYTES:
+            self.throttled = False
+            self._tell_publishers(False, "")
+        elif not self.throttled and staged > STAGED_HIGH_BYTES:
+            self.throttled = True
+            self._tell_publishers(True, "more is staged than the disk has taken yet")
+
+    def set_refusing(self, refused: Refused | None) -> None:
+        """Refuse appends (the disk reserve is reached), or take them again."""
+        if (refused is None) != (self.refusing is None):
+            self.refusing = refused
+            for link in self.links:
+                link.sink.throttle(refused is not None, "" if refused is None else str(refused))
+
+    def _tell_publishers(self, blocked: bool, reason: str) -> None:
+        for link in list(self.links):
+            if link.publishes or not blocked:
+                link.sink.throttle(blocked, reason)
+
+    # ---- consumers' numbers
+
+    def next_consumer_id(self) -> int:
+        """Never used before in this process; 0 is the broker itself."""
+        self.last_consumer_id += 1
+        return self.last_consumer_id
+
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics: counters since the start, and what is there now."""
+        hub = self.hub
+        return {
+            "published_total": self.publisher.published_count,
+            "published_bytes_total": self.publisher.published_bytes,
+            "delivered_total": hub.delivered_count,
+            "settled_total": hub.settled_count,
+            "dead_lettered_total": hub.dead_lettered_count,
+            "expired_total": hub.expired_count,
+            "attachments": len(self.links),
+            "attachments_total": self.connected_count,
+            "paths_cached": len(self.paths),
+            "publishers_throttled": float(self.throttled),
+            **self.operations.statistics(),
+        }
+
+
+PENDING_RESULT = PENDING_SENTINEL = object()
+"""What an operation returns that completes its call itself, later."""
+
+__all__ = ["PENDING", "Broker", "Consumer", "Pool", "Queue", "Reason", "make_address", "make_consumer"]

@@ -1,0 +1,107 @@
+"""DeadLetters: what a queue drops is published again elsewhere, in one commit with its end here.
+
+Work is done in slices of a few hundred records a tick. Until its turn a record stays leased, so a crash in between delivers it
+again and loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from entrepot.broker.consumer import Consumer
+from entrepot.broker.entry_codec import DeadLetter
+from entrepot.broker.hub import Hub
+from entrepot.broker.log_owner import LogOwner
+from entrepot.model.entry import StoredEntry
+from entrepot.store.interface import Log, LogReader
+
+if TYPE_CHECKING:
+    from entrepot.broker.queue import Queue
+
+RECORDS_PER_TICK = 256
+
+
+class DeadLetters(LogOwner):
+    """One queue's dead-lettering. The hub dispatches it as it does queues."""
+
+    def __init__(self, queue: Queue, hub: Hub, log: Log, namespace: str, exchange: str, routing_key: str | None) -> None:
+        self.dirty = False
+        self._queue = queue
+        self._hub = hub
+        self._namespace = namespace
+        self._exchange = exchange
+        self._routing_key = routing_key
+        self._jobs: deque[tuple[Consumer | None, int, int, str]] = deque()  # (holder, first, count, reason)
+        self._leaving: list[Consumer] = []
+        self._reader: LogReader = log.reader()
+        self._loading = False
+        self._closed = False
+
+    def add(self, consumer: Consumer | None, first: int, count: int, reason: str) -> None:
+        """Dead-letter records that are leased to `consumer`, or to the broker itself."""
+        if consumer is not None:
+            consumer.burying += 1
+        self._jobs.append((consumer, first, count, reason))
+        self._hub.mark_dirty(self)
+
+    def release_after(self, consumer: Consumer) -> None:
+        """Once its jobs are done, what the consumer still holds goes back to the queue."""
+        self._leaving.append(consumer)
+
+    def on_durable(self, log: Log) -> None:
+        """Nothing: the queue is the log's owner."""
+
+    def dispatch(self) -> None:
+        """One slice of work."""
+        budget = RECORDS_PER_TICK
+        while self._jobs and budget > 0 and not self._loading and not self._closed:
+            consumer, first, count, reason = self._jobs.popleft()
+            stored = self._reader.at(first)
+            if stored is None:
+                self._jobs.appendleft((consumer, first, count, reason))
+                self._loading = True
+                self._reader.fetch(first, self._loaded)
+                return
+            now = min(count, budget, stored.base + stored.entry.span - first)
+            if stored.base <= first:
+                self._publish(stored, first, now, reason)
+            else:
+                now = min(count, stored.base - first)  # compacted away: nothing to publish
+            self._queue.end_buried(consumer, first, now)
+            budget -= now
+            if now < count:
+                self._jobs.appendleft((consumer, first + now, count - now, reason))
+            elif consumer is not None:
+                self._job_ended(consumer)
+        if self._jobs and not self._loading and not self._closed:
+            self._hub.mark_dirty(self)
+
+    def close(self) -> None:
+        """No more work; what is left stays leased and goes with the queue, or is delivered again after a restart."""
+        self._closed = True
+        self._reader.close()
+
+    def _loaded(self) -> None:
+        self._loading = False
+        self._hub.mark_dirty(self)
+
+    def _job_ended(self, consumer: Consumer) -> None:
+        consumer.burying -= 1
+        if consumer.burying == 0 and consumer in self._leaving:
+            self._leaving.remove(consumer)
+            self._queue.release_all(consumer)
+
+    def _publish(self, stored: StoredEntry, first: int, count: int, reason: str) -> None:
+        entry = stored.entry
+        codec = self._hub.codec(entry.codec)
+        letter = DeadLetter(self._namespace, self._queue.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
+        data = entry.data
+        assert data is not None
+        position = codec.skip(data, codec.start(data), first - stored.base)
+        for record in codec.split(data, position, count):
+            again = codec.dead_letter(data, record, letter)
+            if again is not None:
+                address, packed = again
+                self._hub.publish_dead(self._namespace, address, entry, packed)
+        self._hub.dead_lettered_count += count

@@ -1,0 +1,31 @@
+"""C types for hub.py."""
+
+import cython
+from libc.stdint cimport int64_t, uint64_t
+
+from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.log_owner cimport LogOwner
+
+
+@cython.final
+cdef class Hub:
+    # handed in
+    cdef readonly object scheduler
+    cdef readonly object clock
+    cdef public object publish_dead
+    # this tick
+    cdef list dirty
+    cdef bint scheduled
+    cdef int64_t now
+    # fixed after registration
+    cdef list codecs
+    # figures
+    cdef public uint64_t delivered_count
+    cdef public uint64_t settled_count
+    cdef public uint64_t dead_lettered_count
+    cdef public uint64_t expired_count
+
+    cpdef object mark_dirty(self, LogOwner owner)
+    cpdef EntryCodec codec(self, int tag)
+    cpdef int64_t now_ms(self) except? -1
+    cpdef object run(self)

@@ -1,0 +1,81 @@
+"""Hub: what queues and topics share within one broker: the tick's list of who has work, the tick's time, the codecs, counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.entry_codec import EntryCodec
+from entrepot.broker.log_owner import LogOwner
+
+CODEC_TAG_MAX = 63
+
+
+class Hub:
+    """One per broker. mark_dirty() has an owner dispatched once, at the end of the tick, however often it was marked."""
+
+    __slots__ = (
+        "clock",
+        "codecs",
+        "dead_lettered_count",
+        "delivered_count",
+        "dirty",
+        "expired_count",
+        "now",
+        "publish_dead",
+        "scheduled",
+        "scheduler",
+        "settled_count",
+    )
+
+    def __init__(self, scheduler: Any, clock: Any) -> None:
+        self.scheduler = scheduler
+        self.clock = clock
+        self.publish_dead: Any = None  # (namespace, address, codec, flags, record) -> None; the broker sets it
+        self.dirty: list[LogOwner] = []
+        self.scheduled = False
+        self.now = 0  # wall clock of this tick, 0 if not asked for yet
+        self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
+        self.delivered_count = 0
+        self.settled_count = 0
+        self.dead_lettered_count = 0
+        self.expired_count = 0
+
+    def register(self, codec: EntryCodec) -> None:
+        """Make a codec known by its tag; each tag is taken once."""
+        assert self.codecs[codec.tag] is None, codec.tag
+        self.codecs[codec.tag] = codec
+
+    def codec(self, tag: int) -> EntryCodec:
+        """The codec of a stored entry. Its tag is known: a store written by a newer version is refused when it is opened."""
+        codec = self.codecs[tag]
+        assert codec is not None, tag
+        return codec
+
+    def now_ms(self) -> int:
+        """Wall clock, read once a tick."""
+        if self.now == 0:
+            self.now = self.clock.wall_ms()
+            self._schedule()
+        return self.now
+
+    def mark_dirty(self, owner: LogOwner) -> None:
+        """Dispatch `owner` at the end of this tick."""
+        if not owner.dirty:
+            owner.dirty = True
+            self.dirty.append(owner)
+            self._schedule()
+
+    def run(self) -> None:
+        """End of the tick: dispatch whoever was marked; what gets marked meanwhile comes at the next."""
+        self.scheduled = False
+        self.now = 0
+        dirty = self.dirty
+        self.dirty = []
+        for owner in dirty:
+            owner.dirty = False
+            owner.dispatch()
+
+    def _schedule(self) -> None:
+        if not self.scheduled:
+            self.scheduled = True
+            self.scheduler.call_soon(self.run)

@@ -1,0 +1,34 @@
+"""C types for link.py."""
+
+import cython
+from libc.stdint cimport uint64_t
+
+from entrepot.broker.consumer cimport Consumer, Pool
+from entrepot.broker.hub cimport Hub
+from entrepot.broker.port cimport Attachment, Call, Publish, Settle
+from entrepot.broker.publisher cimport Path, Publisher
+from entrepot.broker.queue cimport Queue
+
+cdef Py_ssize_t _PATHS_MAX
+
+
+@cython.final
+cdef class Link(Attachment):
+    cdef readonly object broker
+    cdef readonly Hub hub
+    cdef readonly Publisher publisher
+    cdef readonly dict consumers
+    cdef readonly dict pools
+    cdef readonly dict getters
+    cdef dict paths
+    cdef public bint blocked
+    cdef public bint publishes
+
+    @cython.locals(publish=Publish, settle=Settle)
+    cpdef object submit(self, Call call)
+    @cython.locals(path=Path)
+    cdef object publish(self, Publish call)
+    @cython.locals(consumer=Consumer, queue=Queue)
+    cdef object settle(self, Settle call)
+    @cython.locals(other=Consumer)
+    cpdef object credit_returned(self, Consumer consumer)

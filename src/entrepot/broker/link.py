@@ -1,0 +1,117 @@
+"""Link: one connection's attachment to the broker in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.consumer import Consumer, Pool
+from entrepot.broker.hub import Hub
+from entrepot.broker.port import ACCEPT, DONE, REFUSED, RELEASE, Attachment, Call, Publish, Settle, Sink
+from entrepot.broker.publisher import Path, Publisher
+from entrepot.broker.queue import Queue
+from entrepot.model.errors import Refused
+
+PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
+
+_PATHS_MAX = PATHS_MAX
+
+
+class Link(Attachment):
+    """The port for one connection. Consumers and pools are its own; everything else is the broker's.
+
+    `publishes` tells whether it ever published: only such links are throttled.
+    """
+
+    __slots__ = ("blocked", "broker", "consumers", "getters", "hub", "paths", "pools", "publisher", "publishes")
+
+    def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str) -> None:
+        self.broker = broker
+        self.hub: Hub = broker.hub
+        self.publisher: Publisher = broker.publisher
+        self.sink = sink
+        self.principal = principal
+        self.namespace = namespace
+        self.writable = True
+        self.closed = False
+        self.blocked = False
+        self.publishes = False
+        self.consumers: dict[int, Consumer] = {}
+        self.pools: dict[int, Pool] = {}
+        self.getters: dict[tuple[int, str], Consumer] = {}  # (stream, queue) -> who holds what Get took
+        self.paths: dict[bytes, Path] = {}
+
+    def submit(self, call: Call) -> None:
+        """See port.Attachment."""
+        call.attachment = self
+        if self.closed:
+            return
+        if isinstance(call, Publish):
+            self.publish(call)
+        elif isinstance(call, Settle):
+            self.settle(call)
+        else:
+            self.broker.ask(self, call)
+
+    def publish(self, call: Publish) -> None:
+        path = self.paths.get(call.address)
+        if path is None or path.version != path.router.version:
+            self.publishes = True
+            try:
+                path = self.broker.path_for(self, call.address)
+            except Refused as refused:
+                call.outcome = REFUSED
+                call.error = refused
+                self.sink.completed(call)
+                return
+            if len(self.paths) >= _PATHS_MAX:
+                self.paths.clear()
+            self.paths[call.address] = path
+        if self.broker.refusing is not None:
+            call.outcome = REFUSED
+            call.error = self.broker.refusing
+            self.sink.completed(call)
+            return
+        if self.publisher.publish(path, call) and (call.confirm or call.mandatory):
+            self.sink.completed(call)
+
+    def settle(self, call: Settle) -> None:
+        consumer = self.consumers.get(call.consumer_id)
+        if consumer is None:
+            return
+        owner = consumer.owner
+        if not isinstance(owner, Queue):
+            owner.settle(consumer, call.first, call.count)
+        else:
+            queue = owner
+            if queue.deleted:
+                consumer.freed(call.count)
+            elif call.disposition == ACCEPT:
+                queue.settle(consumer, call.first, call.count)
+            elif call.disposition == RELEASE:
+                queue.release(consumer, call.first, call.count, True)
+            else:
+                queue.reject(consumer, call.first, call.count)
+        call.outcome = DONE
+        self.credit_returned(consumer)
+
+    def credit_returned(self, consumer: Consumer) -> None:
+        """A shared limit has room again: every consumer of the stream may go on."""
+        if consumer.pool.limit:
+            for other in consumer.pool.consumers:
+                if other.owner is not consumer.owner:
+                    self.hub.mark_dirty(other.owner)
+
+    def resume(self) -> None:
+        """See port.Attachment."""
+        self.writable = True
+        for consumer in self.consumers.values():
+            if consumer.active:
+                self.hub.mark_dirty(consumer.owner)
+
+    def close(self) -> None:
+        """See port.Attachment."""
+        if not self.closed:
+            self.closed = True
+            self.writable = False
+            self.broker.detach(self)
+

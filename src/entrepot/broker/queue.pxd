@@ -1,0 +1,80 @@
+"""C types for queue.py."""
+
+import cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from entrepot.broker.consumer cimport Consumer
+from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.hub cimport Hub
+from entrepot.broker.log_owner cimport LogOwner
+from entrepot.broker.port cimport Attachment, Delivery
+from entrepot.broker.subscription.leases cimport Subscription
+from entrepot.model.entry cimport Entry, StoredEntry
+from entrepot.store.interface cimport Log, LogReader, Store
+
+cdef uint64_t _SLICE_MAX
+cdef uint64_t _SLICE_BYTES
+cdef uint64_t _MARK_STEP
+cdef uint64_t _END
+cdef int _HAS_EXPIRY
+
+
+@cython.final
+cdef class Queue(LogOwner):
+    # identity
+    cdef readonly object definition
+    cdef readonly str name
+    cdef readonly Hub hub
+    cdef readonly Store store
+    cdef readonly Log log
+    cdef readonly Subscription subscription
+    # policies, from the definition
+    cdef readonly int64_t message_ttl_ms
+    cdef readonly int64_t length_max
+    cdef readonly int64_t bytes_max
+    cdef readonly bint rejects_when_full
+    cdef readonly int64_t delivery_limit
+    cdef readonly bint single_active
+    cdef readonly object dead_letters
+    # consumers
+    cdef readonly list consumers
+    cdef Py_ssize_t turn
+    cdef bint prioritised
+    cdef public object on_unused
+    # reading
+    cdef LogReader reader
+    cdef StoredEntry current
+    cdef uint64_t next_index
+    cdef Py_ssize_t next_position
+    cdef bint loading
+    cdef bint marking
+    cdef uint64_t marked_ahead
+    cdef uint64_t fresh_from
+    # ready body bytes, kept only with bytes_max
+    cdef public int64_t ready_bytes
+    # expiry of the head
+    cdef object expiry_timer
+    cdef public bint deleted
+    cdef list waiting
+    cdef bint expirable
+    cdef readonly uint64_t burying
+
+    cpdef uint64_t depth(self) except? 0xFFFFFFFFFFFFFFFF
+    @cython.locals(consumer=Consumer, index=Py_ssize_t, tries=Py_ssize_t, count=Py_ssize_t, best=Consumer)
+    cdef Consumer pick(self)
+    @cython.locals(stored=StoredEntry)
+    cdef bint locate(self, uint64_t offset) except? True
+    @cython.locals(entry=Entry, codec=EntryCodec, index=uint64_t)
+    cdef Py_ssize_t position_of(self, uint64_t offset) except -1
+    @cython.locals(marked=uint64_t)
+    cdef bint may_deliver(self, uint64_t offset) except? True
+    @cython.locals(consumer=Consumer, limit=uint64_t, share=uint64_t, ready=uint64_t)
+    cpdef object dispatch(self)
+    @cython.locals(offset=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, entry=Entry, stored=StoredEntry, sub=Subscription, delivery=Delivery, position=Py_ssize_t)
+    cdef Delivery take(self, Consumer consumer, uint64_t limit)
+    cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count)
+    cpdef object release(self, Consumer consumer, uint64_t first, uint32_t count, bint count_delivery)
+    @cython.locals(first=uint64_t, end=uint64_t)
+    cdef object discard_settled(self)
+    @cython.locals(offset=uint64_t, count=uint64_t, taken=uint64_t, entry=Entry, age=int64_t, codec=EntryCodec)
+    cdef uint64_t expire_head(self) except? 0xFFFFFFFFFFFFFFFF

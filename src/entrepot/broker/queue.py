@@ -1,0 +1,487 @@
+"""Queue: a name over a log with exactly one subscription; records go when settled.
+
+dispatch() takes ranges of offsets from the subscription for consumers that have credit, finds the entry that holds them, and hands
+each slice on. A slice never crosses an entry. What is not in memory is fetched; meanwhile the queue waits and nobody else does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.consumer import Consumer
+from entrepot.broker.dead_letters import DeadLetters
+from entrepot.broker.hub import Hub
+from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.port import Delivery
+from entrepot.broker.subscription.leases import Subscription
+from entrepot.model.entry import HAS_EXPIRY, StoredEntry
+from entrepot.store.interface import Log, LogReader, Store
+
+SLICE_MAX = 512  # records handed to one consumer before the next has its turn
+SLICE_BYTES = 262_144  # and about so many bytes
+MARK_STEP = 65_536  # "may have been delivered" is journalled this many records ahead
+BURY_MAX = 256  # records dead-lettered per tick and queue
+
+# C aliases, declared in the .pxd.
+_SLICE_MAX = SLICE_MAX
+_SLICE_BYTES = SLICE_BYTES
+_MARK_STEP = MARK_STEP
+_END = 0xFFFFFFFFFFFFFFFF
+_HAS_EXPIRY = HAS_EXPIRY
+
+BROKER_ID = 0  # the consumer id under which the broker itself holds records that it expires or dead-letters
+
+
+class Queue(LogOwner):
+    """The live queue over one log. Its definition says what it is; `dead_letters` is None where dropped records go nowhere."""
+
+    __slots__ = (
+        "burying",
+        "bytes_max",
+        "consumers",
+        "current",
+        "dead_letters",
+        "definition",
+        "deleted",
+        "delivery_limit",
+        "expirable",
+        "expiry_timer",
+        "fresh_from",
+        "hub",
+        "length_max",
+        "loading",
+        "log",
+        "marked_ahead",
+        "marking",
+        "message_ttl_ms",
+        "name",
+        "next_index",
+        "next_position",
+        "on_unused",
+        "prioritised",
+        "reader",
+        "ready_bytes",
+        "rejects_when_full",
+        "single_active",
+        "store",
+        "subscription",
+        "turn",
+        "waiting",
+    )
+
+    def __init__(self, definition: Any, hub: Hub, store: Store, log: Log, namespace: str) -> None:
+        policy = definition.policy
+        self.dirty = False
+        self.definition = definition
+        self.name = definition.name
+        self.hub = hub
+        self.store = store
+        self.log = log
+        self.message_ttl_ms = -1 if policy.message_ttl_ms is None else policy.message_ttl_ms
+        self.length_max = -1 if policy.max_length is None else policy.max_length
+        self.bytes_max = -1 if policy.max_length_bytes is None else policy.max_length_bytes
+        self.rejects_when_full = policy.overflow != "drop-head"
+        self.delivery_limit = -1 if policy.delivery_limit is None else policy.delivery_limit
+        self.single_active = policy.single_active_consumer
+        self.dead_letters = None
+        if policy.dead_letter_exchange is not None:
+            self.dead_letters = DeadLetters(self, hub, log, namespace, policy.dead_letter_exchange, policy.dead_letter_routing_key)
+        self.consumers: list[Consumer] = []
+        self.turn = 0
+        self.prioritised = False
+        self.on_unused: Any = None
+        self.reader: LogReader = log.reader()
+        self.current: StoredEntry | None = None
+        self.next_index = 0
+        self.next_position = -1
+        self.loading = False
+        self.marking = False
+        self.marked_ahead = log.marked_offset
+        self.fresh_from = _END
+        self.ready_bytes = log.bytes_alive
+        self.expiry_timer: Any = None
+        self.deleted = False
+        self.burying = 0  # records that the broker itself holds
+        self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
+        self.expirable = self.message_ttl_ms >= 0
+        self.subscription = Subscription(log.first_offset, log.durable_offset)
+        for first, end in log.holes():
+            self.subscription.restore_settled(first, end)
+        self.subscription.redelivered_below = log.marked_offset
+        log.owner = self
+
+    # ---- what producers do
+
+    def depth(self) -> int:
+        """Records ready, those not yet durable included."""
+        return self.subscription.ready_count + (self.log.next_offset - self.log.durable_offset)
+
+    def on_durable(self, log: Log) -> None:
+        """What was appended may be delivered; a mark that was asked for is durable."""
+        self.marking = False
+        if self.fresh_from == _END:
+            self.fresh_from = self.subscription.end
+        if log.durable_offset > self.subscription.end:
+            self.subscription.advance_end(log.durable_offset)
+        self.hub.mark_dirty(self)
+
+    def note_expiry(self) -> None:
+        """Some record published here has a time to live of its own."""
+        self.expirable = True
+
+    def note_appended(self, body_bytes: int) -> None:
+        """Records of so many bytes were published here; called where there is a limit in bytes."""
+        self.ready_bytes += body_bytes
+
+    def is_full(self, count: int, body_bytes: int) -> bool:
+        """Whether `count` more records would go over the length limits (for reject-publish)."""
+        if self.length_max >= 0 and self.depth() + count > self.length_max:
+            return True
+        return self.bytes_max >= 0 and self.ready_bytes + body_bytes > self.bytes_max
+
+    # ---- consumers
+
+    def add_consumer(self, consumer: Consumer) -> None:
+        """A new subscriber; deliveries begin at the end of this tick."""
+        self.consumers.append(consumer)
+        self.consumers.sort(key=_by_priority)
+        self._note_priorities()
+        if not self.log.volatile and self.log.marked_offset <= self.subscription.cursor:
+            self._mark_ahead()
+        self.hub.mark_dirty(self)
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """It takes no more. What it holds stays leased."""
+        consumer.active = False
+        if consumer in self.consumers:
+            self.consumers.remove(consumer)
+        self._note_priorities()
+        self.hub.mark_dirty(self)
+        if not self.consumers and self.on_unused is not None:
+            self.on_unused(self)
+
+    def _note_priorities(self) -> None:
+        self.prioritised = len({consumer.priority for consumer in self.consumers}) > 1
+
+    def pick(self) -> Consumer | None:
+        """The next consumer with room: the best priority that has any, in turn among equals."""
+        count = len(self.consumers)
+        if count == 0:
+            return None
+        if self.single_active:
+            consumer = self.consumers[0]
+            return consumer if consumer.room(1) else None
+        best = None
+        index = self.turn
+        for _ in range(count):
+            if index >= count:
+                index = 0
+            consumer = self.consumers[index]
+            index += 1
+            if consumer.room(1) and (best is None or consumer.priority > best.priority):
+                best = consumer
+                self.turn = index
+                if not self.prioritised:
+                    break
+        return best
+
+    # ---- delivering
+
+    def dispatch(self) -> None:
+        """Give consumers with credit what is ready; then expire and drop what is over the limits."""
+        if self.deleted:
+            return
+        while self.waiting and not self.loading:
+            self.waiting.pop(0)()
+        while self.subscription.ready_count > 0 and not self.loading and not self.marking:
+            if self.expirable:
+                if self.burying >= BURY_MAX:
+                    return
+                if self.expire_head():
+                    continue
+            consumer = self.pick()
+            if consumer is None:
+                break
+            ready = self.subscription.ready_count
+            limit = consumer.room(_SLICE_MAX)
+            if not self.single_active and not self.prioritised:
+                share = ready // len(self.consumers) + 1
+                limit = min(limit, share)
+            if self.take(consumer, limit) is None and self.subscription.ready_count == ready:
+                break
+        if self.loading or self.marking:
+            return
+        self.fresh_from = _END
+        if self.length_max >= 0 or self.bytes_max >= 0:
+            self._drop_overflow()
+        if self.expirable and self.subscription.ready_count > 0:
+            while self.expire_head():
+                pass
+            self._set_expiry_timer()
+
+    def take(self, consumer: Consumer, limit: int) -> Delivery | None:
+        """Lease up to `limit` ready records of one entry to the consumer and send them; None if nothing could be taken now."""
+        sub = self.subscription
+        offset = sub.peek()
+        if offset == _END or not self.may_deliver(offset) or not self.locate(offset):
+            return None
+        stored = self.current
+        entry = stored.entry
+        below = stored.base + entry.span
+        if not self.log.volatile and below > self.log.marked_offset:
+            below = self.log.marked_offset
+        if entry.size > _SLICE_BYTES:
+            average = entry.size // entry.count
+            if average * limit > _SLICE_BYTES:
+                limit = _SLICE_BYTES // average
+                if limit == 0:
+                    limit = 1
+        if consumer.auto_settle:
+            taken = sub.take_settled(limit, below)
+        else:
+            taken = sub.take(consumer.id, limit, below)
+        if taken == 0:
+            return None
+        delivery = Delivery.__new__(Delivery)
+        delivery.consumer_id = consumer.id
+        delivery.token = consumer.token
+        delivery.codec = entry.codec
+        delivery.codec_version = entry.codec_version
+        delivery.data = entry.data
+        delivery.position = self.position_of(sub.taken_first)
+        delivery.count = taken
+        delivery.offset = sub.taken_first
+        delivery.deliveries = sub.taken_deliveries
+        delivery.redelivered = sub.taken_deliveries > 0
+        delivery.settled = consumer.auto_settle
+        delivery.from_topic = False
+        if self.bytes_max >= 0:
+            self.ready_bytes -= self.hub.codec(entry.codec).body_bytes(entry.data, delivery.position, taken)
+        if consumer.auto_settle:
+            self.discard_settled()
+        else:
+            consumer.gave(taken)
+        self.hub.delivered_count += taken
+        position = consumer.attachment.sink.deliver(delivery)
+        self.next_index = sub.taken_first - stored.base + taken
+        self.next_position = position
+        return delivery
+
+    def may_deliver(self, offset: int) -> bool:
+        """Whether the mark covers `offset`; if not, it is journalled ahead, and delivery goes on once that is durable."""
+        if self.log.volatile:
+            return True
+        marked = self.log.marked_offset
+        if offset >= marked:
+            if not self.marking:
+                self._mark_ahead()
+            return False
+        if marked - offset < _MARK_STEP // 2 and self.marked_ahead < offset + _MARK_STEP // 2:
+            self.marked_ahead = offset + _MARK_STEP
+            self.store.mark(self.log, self.marked_ahead)
+        return True
+
+    def _mark_ahead(self) -> None:
+        self.marking = True
+        self.marked_ahead = self.subscription.cursor + _MARK_STEP
+        self.store.mark(self.log, self.marked_ahead)
+        self.store.group().calls.append(self)
+        self.store.urgent()
+
+    def locate(self, offset: int) -> bool:
+        """Make `current` the entry that holds `offset`; False if it has to be fetched, or nothing is there any more."""
+        current = self.current
+        if current is not None and current.base <= offset and offset - current.base < current.entry.span and current.entry.data is not None:
+            return True
+        stored = self.reader.at(offset)
+        if stored is None:
+            self.loading = True
+            self.reader.fetch(offset, self._loaded)
+            return False
+        self.next_index = 0
+        self.next_position = -1
+        self.current = stored
+        if stored.base > offset:
+            # A compacted gap: nothing is there to be delivered.
+            self.subscription.drop(offset, stored.base - offset)
+            self.discard_settled()
+            return False
+        return True
+
+    def _loaded(self) -> None:
+        self.loading = False
+        self.hub.mark_dirty(self)
+
+    def position_of(self, offset: int) -> int:
+        """Byte position of the record `offset` in the current entry; cheap when it follows the last one."""
+        entry = self.current.entry
+        codec = self.hub.codec(entry.codec)
+        index = offset - self.current.base
+        if self.next_position >= 0 and index == self.next_index:
+            return self.next_position
+        if self.next_position >= 0 and index > self.next_index:
+            return codec.skip(entry.data, self.next_position, index - self.next_index)
+        return codec.skip(entry.data, codec.start(entry.data), index)
+
+    # ---- settling
+
+    def settle(self, consumer: Consumer, first: int, count: int) -> int:
+        """Accepted: gone for good. How many were leased to the consumer."""
+        settled = self.subscription.settle(consumer.id, first, count)
+        consumer.freed(settled)
+        self.hub.settled_count += settled
+        self.discard_settled()
+        if self.subscription.ready_count > 0:
+            self.hub.mark_dirty(self)
+        return settled
+
+    def release(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
+        """Back to its place, to be delivered again."""
+        if self.delivery_limit >= 0 and count_delivery and self._over_delivery_limit(consumer, first, count):
+            return count
+        released = self.subscription.release(consumer.id, first, count, count_delivery)
+        consumer.freed(released)
+        if self.bytes_max >= 0:
+            self.ready_bytes += self._average_bytes(released)
+        self.hub.mark_dirty(self)
+        return released
+
+    def reject(self, consumer: Consumer, first: int, count: int) -> None:
+        """Dead-letter, or drop where there is no dead-letter target."""
+        self.bury(consumer, first, count, "rejected")
+
+    def release_all(self, consumer: Consumer) -> None:
+        """The consumer's stream has ended: everything it holds goes back, once what is being buried is done."""
+        if consumer.burying:
+            consumer.active = False
+            self.dead_letters.release_after(consumer)
+            return
+        for first, end in list(self.subscription.leased_by(consumer.id)):
+            self.release(consumer, first, end - first, True)
+
+    def bury(self, consumer: Consumer | None, first: int, count: int, reason: str) -> None:
+        """End records that are leased to `consumer` (None: to the broker itself) for a reason: dead-letter or drop them."""
+        if consumer is None:
+            self.burying += count
+        if self.dead_letters is not None:
+            self.dead_letters.add(consumer, first, count, reason)
+            return
+        self.end_buried(consumer, first, count)
+
+    def end_buried(self, consumer: Consumer | None, first: int, count: int) -> None:
+        """The records are gone for good: they were dropped, or published elsewhere in this same commit."""
+        settled = self.subscription.settle(BROKER_ID if consumer is None else consumer.id, first, count)
+        if consumer is None:
+            self.burying -= count
+        else:
+            consumer.freed(settled)
+        self.discard_settled()
+        self.hub.mark_dirty(self)
+
+    def discard_settled(self) -> None:
+        """Stage what the subscription has just settled as discarded from the log."""
+        ranges = self.subscription.settled_ranges
+        for first, end in ranges:
+            self.store.discard(self.log, first, end)
+        ranges.clear()
+
+    def purge(self) -> int:
+        """Drop every ready record (those leased stay); how many."""
+        purged = self.subscription.purge()
+        self.ready_bytes = 0
+        self.discard_settled()
+        return purged
+
+    def _over_delivery_limit(self, consumer: Consumer, first: int, count: int) -> bool:
+        if self.subscription.deliveries_of(first) + 1 <= self.delivery_limit:
+            return False
+        self.bury(consumer, first, count, "delivery_limit")
+        return True
+
+    def _average_bytes(self, count: int) -> int:
+        entry = self.current.entry if self.current is not None else None
+        return 0 if entry is None else entry.size // entry.count * count
+
+    # ---- expiry and limits
+
+    def expire_head(self) -> int:
+        """Take the head's expired records and bury them; how many (0: the head lives, or has to be fetched first)."""
+        offset = self.subscription.peek()
+        if offset == _END or offset >= self.fresh_from or self.burying >= BURY_MAX or not self.locate(offset):
+            return 0
+        entry = self.current.entry
+        age = self.hub.now_ms() - entry.append_time_ms
+        count = 0
+        if self.message_ttl_ms >= 0 and age >= self.message_ttl_ms:
+            count = self.current.base + entry.span - offset
+        elif entry.flags & _HAS_EXPIRY and age >= 0:
+            codec = self.hub.codec(entry.codec)
+            count = codec.expired_count(entry.data, self.position_of(offset), self.current.base + entry.span - offset, age)
+        if count == 0:
+            return 0
+        taken = self.subscription.take(BROKER_ID, min(count, BURY_MAX), self.current.base + entry.span)
+        if taken:
+            if self.bytes_max >= 0:
+                first = self.subscription.taken_first
+                self.ready_bytes -= self.hub.codec(entry.codec).body_bytes(entry.data, self.position_of(first), taken)
+            self.hub.expired_count += taken
+            self.bury(None, self.subscription.taken_first, taken, "expired")
+        return taken
+
+    def _set_expiry_timer(self) -> None:
+        if self.expiry_timer is not None:
+            return
+        offset = self.subscription.peek()
+        if offset == _END or not self.locate(offset):
+            return
+        entry = self.current.entry
+        ttl = self.message_ttl_ms
+        if entry.flags & _HAS_EXPIRY:
+            own = self.hub.codec(entry.codec).time_to_live_ms(entry.data, self.position_of(offset))
+            if own >= 0 and (ttl < 0 or own < ttl):
+                ttl = own
+        if ttl >= 0:
+            due_ms = entry.append_time_ms + ttl - self.hub.now_ms()
+            self.expiry_timer = self.hub.scheduler.call_later(max(due_ms, 1) / 1000, self._expiry_due)
+
+    def _expiry_due(self) -> None:
+        self.expiry_timer = None
+        if not self.deleted:
+            self.hub.mark_dirty(self)
+
+    def _drop_overflow(self) -> None:
+        """drop-head: the oldest ready records go while the queue is over a limit."""
+        if self.rejects_when_full:
+            return
+        while self.subscription.ready_count > 0 and self.burying < BURY_MAX:
+            over = self.subscription.ready_count - self.length_max if self.length_max >= 0 else 0
+            if over <= 0 and (self.bytes_max < 0 or self.ready_bytes <= self.bytes_max):
+                return
+            offset = self.subscription.peek()
+            if not self.locate(offset):
+                return
+            entry = self.current.entry
+            limit = min(over, BURY_MAX) if over > 0 else 1
+            taken = self.subscription.take(BROKER_ID, limit, self.current.base + entry.span)
+            if taken == 0:
+                return
+            if self.bytes_max >= 0:
+                first = self.subscription.taken_first
+                self.ready_bytes -= self.hub.codec(entry.codec).body_bytes(entry.data, self.position_of(first), taken)
+            self.bury(None, self.subscription.taken_first, taken, "maxlen")
+
+    # ---- the end
+
+    def close(self) -> None:
+        """The queue is deleted, or the broker stops: no more work."""
+        self.deleted = True
+        if self.expiry_timer is not None:
+            self.expiry_timer.cancel()
+            self.expiry_timer = None
+        self.reader.close()
+        if self.dead_letters is not None:
+            self.dead_letters.close()
+
+
+def _by_priority(consumer: Consumer) -> int:
+    return -consumer.priority
