@@ -9,24 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from entrepot.broker.admission import Admission, make_address, split_address
+from entrepot.broker.admission import Admission, split_address
 from entrepot.broker.authorization import Action, ResourceKind
-from entrepot.broker.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.hub import Hub
-from entrepot.broker.link import Link
+from entrepot.broker.link import STAGED_HIGH_BYTES, Link
 from entrepot.broker.log_owner import LogOwner
-from entrepot.broker.operations import Operations
-from entrepot.broker.port import DONE, PENDING, REFUSED, Ask, Attachment, Call, Publish, Sink, make_publish
+from entrepot.broker.operations import LATER, Operations
+from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Call, Sink, make_publish
 from entrepot.broker.publisher import Path, Publisher
-from entrepot.broker.queue import Queue
 from entrepot.model.entry import Entry
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import Refused
 from entrepot.store.interface import Group, Scheduler, Store
 
 PATHS_MAX = 65_536  # resolved addresses kept; one more empties the table
-STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
-STAGED_LOW_BYTES = 33_554_432  # and go on below this
+STAGED_LOW_BYTES = 33_554_432  # throttled publishers go on below this
 
 
 class Broker:
@@ -98,7 +95,7 @@ class Broker:
             call.error = refused
             link.sink.completed(call)
             return
-        if result is PENDING_RESULT:
+        if result is LATER:
             return
         call.result = result
         if group is None:
@@ -146,10 +143,7 @@ class Broker:
     def committed(self, group: Group) -> None:
         """See store.interface.Owner."""
         for call in group.calls:
-            if isinstance(call, Publish):
-                call.outcome = DONE
-                call.attachment.sink.completed(call)
-            elif isinstance(call, Call):
+            if isinstance(call, Call):
                 call.outcome = DONE
                 call.attachment.sink.completed(call)
             else:
@@ -173,7 +167,7 @@ class Broker:
             self._tell_publishers(False, "")
         elif not self.throttled and staged > STAGED_HIGH_BYTES:
             self.throttled = True
-            self._tell_publishers(True, "more is staged than the disk has taken yet")
+            self._tell_publishers(True, "")
 
     def set_refusing(self, refused: Refused | None) -> None:
         """Refuse appends (the disk reserve is reached), or take them again."""
@@ -211,8 +205,3 @@ class Broker:
             **self.operations.statistics(),
         }
 
-
-PENDING_RESULT = PENDING_SENTINEL = object()
-"""What an operation returns that completes its call itself, later."""
-
-__all__ = ["PENDING", "Broker", "Consumer", "Pool", "Queue", "Reason", "make_address", "make_consumer"]

@@ -10,6 +10,7 @@ from entrepot.broker.publisher cimport Path, Publisher
 from entrepot.broker.queue cimport Queue
 
 cdef Py_ssize_t _PATHS_MAX
+cdef uint64_t _STAGED_HIGH
 
 
 @cython.final

@@ -12,8 +12,10 @@ from entrepot.broker.queue import Queue
 from entrepot.model.errors import Refused
 
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
+STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
 
 _PATHS_MAX = PATHS_MAX
+_STAGED_HIGH = STAGED_HIGH_BYTES
 
 
 class Link(Attachment):
@@ -71,6 +73,8 @@ class Link(Attachment):
             call.error = self.broker.refusing
             self.sink.completed(call)
             return
+        if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+            self.broker.check_pressure()
         if self.publisher.publish(path, call) and (call.confirm or call.mandatory):
             self.sink.completed(call)
 
@@ -92,7 +96,10 @@ class Link(Attachment):
             else:
                 queue.reject(consumer, call.first, call.count)
         call.outcome = DONE
-        self.credit_returned(consumer)
+        if consumer.active:
+            self.credit_returned(consumer)
+        elif consumer.leased == 0:
+            self.consumers.pop(consumer.id, None)
 
     def credit_returned(self, consumer: Consumer) -> None:
         """A shared limit has room again: every consumer of the stream may go on."""

@@ -13,7 +13,7 @@ class LogOwner:
     dirty: bool
 
     def on_durable(self, log: Log) -> None:
-        """The log's durable end, or its mark, has advanced: what was appended may now be seen."""
+        """The log's durable end has advanced: what was appended may now be seen."""
         raise NotImplementedError
 
     def dispatch(self) -> None:

@@ -186,7 +186,10 @@ class Sink:
         raise NotImplementedError
 
     def throttle(self, blocked: bool, reason: str) -> None:
-        """The broker asks publishers to stop (blocked) or lets them go on."""
+        """Publishers are to stop (blocked), or may go on.
+
+        Without a reason the broker catches up in a moment: stop reading. With one it refuses publishes until further notice.
+        """
         raise NotImplementedError
 
 

@@ -72,9 +72,10 @@ cdef class Queue(LogOwner):
     cpdef object dispatch(self)
     @cython.locals(offset=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, entry=Entry, stored=StoredEntry, sub=Subscription, delivery=Delivery, position=Py_ssize_t)
     cdef Delivery take(self, Consumer consumer, uint64_t limit)
+    cpdef Delivery take_one(self, Consumer getter)
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count)
     cpdef object release(self, Consumer consumer, uint64_t first, uint32_t count, bint count_delivery)
     @cython.locals(first=uint64_t, end=uint64_t)
     cdef object discard_settled(self)
     @cython.locals(offset=uint64_t, count=uint64_t, taken=uint64_t, entry=Entry, age=int64_t, codec=EntryCodec)
-    cdef uint64_t expire_head(self) except? 0xFFFFFFFFFFFFFFFF
+    cpdef uint64_t expire_head(self) except? 0xFFFFFFFFFFFFFFFF

@@ -6,6 +6,7 @@ each slice on. A slice never crosses an entry. What is not in memory is fetched;
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.consumer import Consumer
@@ -117,8 +118,7 @@ class Queue(LogOwner):
         return self.subscription.ready_count + (self.log.next_offset - self.log.durable_offset)
 
     def on_durable(self, log: Log) -> None:
-        """What was appended may be delivered; a mark that was asked for is durable."""
-        self.marking = False
+        """What was appended may be delivered."""
         if self.fresh_from == _END:
             self.fresh_from = self.subscription.end
         if log.durable_offset > self.subscription.end:
@@ -191,7 +191,7 @@ class Queue(LogOwner):
         """Give consumers with credit what is ready; then expire and drop what is over the limits."""
         if self.deleted:
             return
-        while self.waiting and not self.loading:
+        while self.waiting and not self.loading and not self.marking:
             self.waiting.pop(0)()
         while self.subscription.ready_count > 0 and not self.loading and not self.marking:
             if self.expirable:
@@ -262,10 +262,24 @@ class Queue(LogOwner):
         else:
             consumer.gave(taken)
         self.hub.delivered_count += taken
-        position = consumer.attachment.sink.deliver(delivery)
+        position = -1
+        if consumer.token is not None:
+            position = consumer.attachment.sink.deliver(delivery)
         self.next_index = sub.taken_first - stored.base + taken
         self.next_position = position
         return delivery
+
+    def take_one(self, getter: Consumer) -> Delivery | None:
+        """One record for a Get, leased to `getter` and sent nowhere; None: nothing now, see is_waiting()."""
+        return self.take(getter, 1)
+
+    def is_waiting(self) -> bool:
+        """Whether the head is being fetched, or its mark is being journalled."""
+        return self.loading or self.marking
+
+    def wait(self, callback: Callable[[], None]) -> None:
+        """Call back once it is not waiting any more."""
+        self.waiting.append(callback)
 
     def may_deliver(self, offset: int) -> bool:
         """Whether the mark covers `offset`; if not, it is journalled ahead, and delivery goes on once that is durable."""
@@ -285,8 +299,12 @@ class Queue(LogOwner):
         self.marking = True
         self.marked_ahead = self.subscription.cursor + _MARK_STEP
         self.store.mark(self.log, self.marked_ahead)
-        self.store.group().calls.append(self)
+        self.store.group().calls.append(self._marked)
         self.store.urgent()
+
+    def _marked(self) -> None:
+        self.marking = False
+        self.hub.mark_dirty(self)
 
     def locate(self, offset: int) -> bool:
         """Make `current` the entry that holds `offset`; False if it has to be fetched, or nothing is there any more."""
@@ -343,6 +361,7 @@ class Queue(LogOwner):
         consumer.freed(released)
         if self.bytes_max >= 0:
             self.ready_bytes += self._average_bytes(released)
+        self.subscription.count_deltas.clear()  # counts are of this start only, but for what the mark says
         self.hub.mark_dirty(self)
         return released
 

@@ -1,0 +1,424 @@
+"""Operations: what the requests of broker/requests.py do. One method a request; HANDLERS is the table.
+
+Each returns (result, group): the call completes with that group's commit, or at once where group is None. LATER means that the
+operation completes the call itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from entrepot.broker import requests
+from entrepot.broker.authorization import Action, ResourceKind
+from entrepot.broker.consumer import Consumer, Pool, make_consumer
+from entrepot.broker.link import Link
+from entrepot.broker.port import DONE, Ask
+from entrepot.broker.queue import Queue
+from entrepot.broker.topic import Topic
+from entrepot.model.errors import Reason, Refused
+from entrepot.store.interface import Group, Log
+
+if TYPE_CHECKING:
+    from entrepot.broker.broker import Broker
+
+LATER = object()
+"""The operation completes its call itself."""
+
+Outcome = tuple[Any, Group | None]
+
+
+class Operations:
+    """The requests, over one broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._queue_count = 0
+        self._consumer_count = 0
+        self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
+
+    def perform(self, link: Link, call: Ask) -> Outcome:
+        """Carry out one request. Raises Refused."""
+        return HANDLERS[type(call.request)](self, link, call, call.request)
+
+    # ---- life
+
+    def open(self) -> None:
+        """Make the live objects of everything in the catalogue."""
+        for definition in self._broker.catalogue.queues():
+            self._make_queue(definition, self._broker.store.log(definition.log_id))
+        for definition in self._broker.catalogue.topics():
+            self._make_topic(definition)
+
+    def detach(self, link: Link) -> None:
+        """A connection has ended: cancel, release, delete its exclusive queues."""
+        for consumer in list(link.consumers.values()):
+            self._end_consumer(link, consumer)
+        for definition in self._broker.catalogue.exclusive_queues(link):
+            self._remove(self._broker.catalogue.remove_queue(definition))
+
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics."""
+        return {"queues": self._queue_count, "consumers": self._consumer_count}
+
+    # ---- queues
+
+    def declare_queue(self, link: Link, call: Ask, request: requests.DeclareQueue) -> Outcome:
+        """See requests.DeclareQueue."""
+        broker = self._broker
+        if not request.passive and request.name:
+            self._authorize(link, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
+        definition, created = broker.catalogue.declare_queue(
+            link.namespace,
+            request.name,
+            durable=request.durable,
+            exclusive=request.exclusive,
+            auto_delete=request.auto_delete,
+            arguments=request.arguments,
+            connection=link,
+            passive=request.passive,
+        )
+        if created:
+            self._check_dead_letter_permission(link, definition)
+            if definition.is_topic:
+                self._create_topic(definition)
+            else:
+                self._create_queue(definition)
+        target = definition.runtime
+        if isinstance(target, Topic):
+            result = (definition.name, target.ready_count(), target.consumer_count())
+        else:
+            self._touch(target)
+            result = (definition.name, target.subscription.ready_count, len(target.consumers))
+        return result, self._when_durable(created and definition.persistent)
+
+    def delete_queue(self, link: Link, call: Ask, request: requests.DeleteQueue) -> Outcome:
+        """See requests.DeleteQueue."""
+        catalogue = self._broker.catalogue
+        self._authorize(link, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
+        try:
+            definition = catalogue.find_queue(link.namespace, request.name, link)
+        except Refused as refused:
+            if refused.reason is Reason.NOT_FOUND:
+                return 0, None  # as RabbitMQ: deleting what is not there succeeds
+            raise
+        target = definition.runtime
+        topic = isinstance(target, Topic)
+        ready = target.ready_count() if topic else target.subscription.ready_count
+        consumers = target.consumer_count() if topic else len(target.consumers)
+        removed = catalogue.delete_queue(
+            link.namespace,
+            request.name,
+            connection=link,
+            if_unused=request.if_unused,
+            if_empty=request.if_empty,
+            consumers=consumers,
+            messages=ready,
+        )
+        if removed is not None:
+            self._remove(removed)
+        return ready, self._when_durable(definition.persistent)
+
+    def purge_queue(self, link: Link, call: Ask, request: requests.PurgeQueue) -> Outcome:
+        """See requests.PurgeQueue."""
+        self._authorize(link, Action.READ, ResourceKind.QUEUE, request.name)
+        queue = self._queue(link, request.name, "queue.purge")
+        return queue.purge(), self._when_durable(not queue.log.volatile)
+
+    def _create_queue(self, definition: Any) -> Queue:
+        store = self._broker.store if definition.persistent else self._broker.volatile
+        log = store.create_log(0, definition.log_id)
+        return self._make_queue(definition, log)
+
+    def _make_queue(self, definition: Any, log: Log | None) -> Queue:
+        assert log is not None, definition.name
+        broker = self._broker
+        store = broker.volatile if log.volatile else broker.store
+        queue = Queue(definition, broker.hub, store, log, definition.namespace)
+        definition.runtime = queue
+        queue.on_unused = self._unused
+        self._queue_count += 1
+        self._touch(queue)
+        return queue
+
+    def _create_topic(self, definition: Any) -> None:
+        for log_id in definition.partitions:
+            self._broker.store.create_log(0, log_id)
+        self._make_topic(definition)
+
+    def _make_topic(self, definition: Any) -> None:
+        broker = self._broker
+        logs = [broker.store.log(log_id) for log_id in definition.partitions]
+        definition.runtime = Topic(definition, broker.hub, broker.store, logs)
+
+    def _remove(self, removed: Any) -> None:
+        """End the live objects of what the catalogue has removed."""
+        for definition in removed.queues:
+            queue = definition.runtime
+            definition.runtime = None
+            if isinstance(queue, Topic):
+                for consumer in queue.close():
+                    self._gone(consumer)
+                for log in queue.logs:
+                    self._broker.store.drop_log(log)
+                continue
+            queue.on_unused = None
+            self._queue_count -= 1
+            timer = self._expiring.pop(queue, None)
+            if timer is not None:
+                timer.cancel()
+            queue.close()
+            for consumer in list(queue.consumers):
+                self._gone(consumer)
+            (self._broker.volatile if queue.log.volatile else self._broker.store).drop_log(queue.log)
+
+    def _gone(self, consumer: Consumer) -> None:
+        """A consumer's queue was deleted: its session is told, and its credit is free again."""
+        consumer.active = False
+        consumer.freed(consumer.leased)
+        link = consumer.attachment
+        assert isinstance(link, Link)
+        link.consumers.pop(consumer.id, None)
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+        self._consumer_count -= 1
+        if not link.closed:
+            link.sink.cancelled(consumer.token)
+
+    # ---- a queue without consumers
+
+    def _unused(self, queue: Queue) -> None:
+        definition = queue.definition
+        if definition.auto_delete:
+            self._remove(self._broker.catalogue.remove_queue(definition))
+        else:
+            self._touch(queue)
+
+    def _touch(self, queue: Queue) -> None:
+        """The queue was used just now: its x-expires starts again."""
+        expires_ms = queue.definition.policy.expires_ms
+        if expires_ms is None:
+            return
+        timer = self._expiring.pop(queue, None)
+        if timer is not None:
+            timer.cancel()
+        if not queue.consumers:
+            self._expiring[queue] = self._broker.scheduler.call_later(expires_ms / 1000, self._expired, queue)
+
+    def _expired(self, queue: Queue) -> None:
+        self._expiring.pop(queue, None)
+        if not queue.consumers and not queue.deleted:
+            self._remove(self._broker.catalogue.remove_queue(queue.definition))
+
+    # ---- exchanges and bindings
+
+    def declare_exchange(self, link: Link, call: Ask, request: requests.DeclareExchange) -> Outcome:
+        """See requests.DeclareExchange."""
+        if not request.passive:
+            self._authorize(link, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
+            alternate = request.arguments.get("alternate-exchange")
+            if isinstance(alternate, str):
+                self._authorize(link, Action.READ, ResourceKind.EXCHANGE, request.name)
+                self._authorize(link, Action.WRITE, ResourceKind.EXCHANGE, alternate)
+        definition = self._broker.catalogue.declare_exchange(
+            link.namespace,
+            request.name,
+            request.type,
+            durable=request.durable,
+            auto_delete=request.auto_delete,
+            internal=request.internal,
+            arguments=request.arguments,
+            passive=request.passive,
+        )
+        return None, self._when_durable(definition.persistent and not request.passive)
+
+    def delete_exchange(self, link: Link, call: Ask, request: requests.DeleteExchange) -> Outcome:
+        """See requests.DeleteExchange."""
+        self._authorize(link, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
+        self._broker.catalogue.delete_exchange(link.namespace, request.name, if_unused=request.if_unused)
+        return None, self._when_durable(True)
+
+    def bind(self, link: Link, call: Ask, request: requests.Bind) -> Outcome:
+        """See requests.Bind."""
+        catalogue = self._broker.catalogue
+        to_queue = request.destination_kind == "queue"
+        self._authorize(link, Action.WRITE, ResourceKind.QUEUE if to_queue else ResourceKind.EXCHANGE, request.destination)
+        self._authorize(link, Action.READ, ResourceKind.EXCHANGE, request.source)
+        if to_queue:
+            change = catalogue.unbind_queue if request.remove else catalogue.bind_queue
+            change(link.namespace, request.destination, request.source, request.routing_key, request.arguments, link)
+        else:
+            change = catalogue.unbind_exchange if request.remove else catalogue.bind_exchange
+            change(link.namespace, request.destination, request.source, request.routing_key, request.arguments)
+        return None, self._when_durable(True)
+
+    # ---- consuming
+
+    def consume(self, link: Link, call: Ask, request: requests.Consume) -> Outcome:
+        """See requests.Consume."""
+        self._authorize(link, Action.READ, ResourceKind.QUEUE, request.queue)
+        definition = self._broker.catalogue.find_queue(link.namespace, request.queue, link)
+        target = definition.runtime
+        pool = self._pool(link, call.stream)
+        where = f"queue '{request.queue}' in vhost '{self._broker.catalogue.vhost(link.namespace)}'"
+        if isinstance(target, Queue):
+            if any(other.exclusive for other in target.consumers) or (request.exclusive and target.consumers):
+                raise Refused(Reason.NOT_PERMITTED, f"{where} in exclusive use")
+            self._stop_expiry(target)
+        elif request.auto_settle:
+            raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
+        elif request.limit == 0:
+            raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
+        consumer = make_consumer(
+            self._broker.next_consumer_id(), link, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
+        )
+        if isinstance(target, Queue):
+            target.add_consumer(consumer)
+        else:
+            target.add_consumer(consumer, request.start)
+        link.consumers[consumer.id] = consumer
+        pool.consumers.append(consumer)
+        self._consumer_count += 1
+        return consumer.id, None
+
+    def cancel(self, link: Link, call: Ask, request: requests.Cancel) -> Outcome:
+        """See requests.Cancel."""
+        consumer = link.consumers.get(request.consumer_id)
+        if consumer is not None and consumer.active:
+            consumer.owner.remove_consumer(consumer)
+            if consumer.leased == 0:
+                self._forget(link, consumer)
+        return None, None
+
+    def stream_limit(self, link: Link, call: Ask, request: requests.StreamLimit) -> Outcome:
+        """See requests.StreamLimit."""
+        pool = self._pool(link, call.stream)
+        pool.limit = request.limit
+        for consumer in pool.consumers:
+            self._broker.hub.mark_dirty(consumer.owner)
+        return None, None
+
+    def close_stream(self, link: Link, call: Ask, request: requests.CloseStream) -> Outcome:
+        """See requests.CloseStream."""
+        for consumer in [consumer for consumer in link.consumers.values() if consumer.stream == call.stream]:
+            self._end_consumer(link, consumer)
+        link.pools.pop(call.stream, None)
+        for key in [key for key in link.getters if key[0] == call.stream]:
+            del link.getters[key]
+        return None, None
+
+    def recover(self, link: Link, call: Ask, request: requests.Recover) -> Outcome:
+        """See requests.Recover."""
+        for consumer in [consumer for consumer in link.consumers.values() if consumer.stream == call.stream]:
+            consumer.owner.release_all(consumer)
+        return None, None
+
+    def get(self, link: Link, call: Ask, request: requests.Get) -> Outcome:
+        """See requests.Get."""
+        self._authorize(link, Action.READ, ResourceKind.QUEUE, request.queue)
+        queue = self._queue(link, request.queue, "basic.get")
+        self._touch(queue)
+        getter = link.getters.get((call.stream, request.queue))
+        if getter is None or getter.owner is not queue or getter.auto_settle != request.auto_settle:
+            pool = Pool(call.stream)  # what Get takes is not counted against the stream's limit
+            getter = make_consumer(self._broker.next_consumer_id(), link, None, queue, pool, 0, request.auto_settle, False, 0)
+            link.getters[call.stream, request.queue] = getter
+            link.consumers[getter.id] = getter
+        return self._take_one(call, queue, getter)
+
+    def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
+        while True:
+            if queue.subscription.ready_count == 0 or queue.deleted:
+                return None, None
+            if not queue.expire_head():
+                break
+        delivery = queue.take_one(getter)
+        if delivery is None and queue.is_waiting():
+            queue.wait(partial(self._take_later, call, queue, getter))
+            return LATER, None
+        return (None if delivery is None else (delivery, queue.subscription.ready_count)), None
+
+    def _take_later(self, call: Ask, queue: Queue, getter: Consumer) -> None:
+        if call.attachment.closed:
+            return
+        result, _ = self._take_one(call, queue, getter)
+        if result is not LATER:
+            call.result = result
+            call.outcome = DONE
+            call.attachment.sink.completed(call)
+
+    # ---- shared
+
+    def _end_consumer(self, link: Link, consumer: Consumer) -> None:
+        """Cancel, and put back what it holds."""
+        owner = consumer.owner
+        link.consumers.pop(consumer.id, None)
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+        if isinstance(owner, Queue) and owner.deleted:
+            return
+        owner.release_all(consumer)
+        if consumer.active and consumer.token is not None:
+            self._consumer_count -= 1
+            owner.remove_consumer(consumer)
+
+    def _forget(self, link: Link, consumer: Consumer) -> None:
+        """A cancelled consumer holds nothing any more."""
+        self._consumer_count -= 1
+        link.consumers.pop(consumer.id, None)
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+
+    def _stop_expiry(self, queue: Queue) -> None:
+        timer = self._expiring.pop(queue, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _pool(self, link: Link, stream: int) -> Pool:
+        pool = link.pools.get(stream)
+        if pool is None:
+            pool = link.pools[stream] = Pool(stream)
+        return pool
+
+    def _queue(self, link: Link, name: str, what: str) -> Queue:
+        """The live queue of that name; a stream is refused."""
+        definition = self._broker.catalogue.find_queue(link.namespace, name, link)
+        if not isinstance(definition.runtime, Queue):
+            vhost = self._broker.catalogue.vhost(link.namespace)
+            raise Refused(Reason.NOT_SUPPORTED, f"{what} not supported by stream queues queue '{name}' in vhost '{vhost}'")
+        return definition.runtime
+
+    def _authorize(self, link: Link, action: Action, kind: ResourceKind, name: str) -> None:
+        self._broker.authorizer.authorize(link.principal, action, link.namespace, kind, name)
+
+    def _check_dead_letter_permission(self, link: Link, definition: Any) -> None:
+        exchange = definition.policy.dead_letter_exchange
+        if exchange is not None:
+            self._authorize(link, Action.READ, ResourceKind.QUEUE, definition.name)
+            self._authorize(link, Action.WRITE, ResourceKind.EXCHANGE, exchange)
+
+    def _when_durable(self, staged: bool) -> Group | None:
+        """The group that the call waits for, made urgent; None if nothing durable was staged."""
+        if not staged:
+            return None
+        self._broker.store.urgent()
+        return self._broker.store.group()
+
+
+Handler = Callable[[Operations, Link, Ask, Any], Outcome]
+
+HANDLERS: dict[type, Handler] = {
+    requests.DeclareQueue: Operations.declare_queue,
+    requests.DeleteQueue: Operations.delete_queue,
+    requests.PurgeQueue: Operations.purge_queue,
+    requests.DeclareExchange: Operations.declare_exchange,
+    requests.DeleteExchange: Operations.delete_exchange,
+    requests.Bind: Operations.bind,
+    requests.Consume: Operations.consume,
+    requests.Cancel: Operations.cancel,
+    requests.StreamLimit: Operations.stream_limit,
+    requests.CloseStream: Operations.close_stream,
+    requests.Recover: Operations.recover,
+    requests.Get: Operations.get,
+}
