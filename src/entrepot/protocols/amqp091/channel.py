@@ -108,13 +108,14 @@ class Channel:
                 return low
         return len(self.spans)
 
-    def settle_range(self, low: int, high: int) -> list[Span] | None:
-        """Take out tags low..high, each of which must be unsettled; None (and nothing done from the first unknown on) if one is not."""
+    def settle_range(self, low: int, high: int) -> list[Span]:
+        """Take out tags low..high, each of which must be unsettled; where one is not, the last span has count 0 and that tag."""
         taken: list[Span] = []
         while low <= high:
             index = self.find(low)
             if index == len(self.spans):
-                return None if not taken else [*taken, make_span(low, 0, 0, 0)]
+                taken.append(make_span(low, 0, 0, 0))
+                return taken
             span = self.spans[index]
             count = min(high, span.first_tag + span.count - 1) - low + 1
             taken.append(make_span(low, count, span.consumer_id, span.offset + (low - span.first_tag)))

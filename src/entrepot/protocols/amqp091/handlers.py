@@ -1,0 +1,531 @@
+"""The methods of channels, exchanges, queues and consumers: one function a method, HANDLERS is the table.
+
+A handler submits a call and says how its result is answered; until then the channel is held. What a handler raises closes the
+channel (soft errors) or the connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from entrepot.broker import requests
+from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, make_ask
+from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.amqp091 import handshake
+from entrepot.protocols.amqp091.channel import Channel
+from entrepot.protocols.amqp091.codec import Control, TooLarge
+from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
+from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
+
+if TYPE_CHECKING:
+    from entrepot.protocols.amqp091.session import Session, Subscriber
+
+Reply = Callable[["Session", Channel, Any], None]
+"""Answers the client with a call's result."""
+
+REASONS = {
+    Reason.NOT_FOUND: ReplyCode.NOT_FOUND,
+    Reason.NOT_PERMITTED: ReplyCode.ACCESS_REFUSED,
+    Reason.LOCKED: ReplyCode.RESOURCE_LOCKED,
+    Reason.EXISTS_DIFFERENT: ReplyCode.PRECONDITION_FAILED,
+    Reason.IN_USE: ReplyCode.PRECONDITION_FAILED,
+    Reason.NOT_EMPTY: ReplyCode.PRECONDITION_FAILED,
+    Reason.INVALID: ReplyCode.PRECONDITION_FAILED,
+    Reason.LIMIT: ReplyCode.PRECONDITION_FAILED,
+    Reason.FULL: ReplyCode.PRECONDITION_FAILED,
+    Reason.NOT_SUPPORTED: ReplyCode.NOT_IMPLEMENTED,
+    Reason.UNAUTHENTICATED: ReplyCode.ACCESS_REFUSED,
+}
+
+
+# ---- events
+
+
+def on_control(session: Session, event: Control) -> None:
+    """A method that is not hot. Raises AmqpError."""
+    if event.channel == 0:
+        frame = decode(event.payload)
+        if frame.method.name == "connection.close":
+            handshake.close_requested(session, frame)
+        elif frame.method.name == "connection.update_secret":
+            send(session, 0, "connection.update_secret_ok")
+        elif frame.method.class_id == 10:
+            raise _command_invalid(frame, "unimplemented method")
+        else:
+            raise AmqpError(ReplyCode.CHANNEL_ERROR, "unexpected method in connection state running", frame.method.class_id, frame.method.method_id)
+        return
+    if event.method == _CHANNEL_OPEN:
+        _open_channel(session, event.channel)
+        return
+    channel = session.channels.get(event.channel)
+    if channel is None:
+        raise AmqpError(ReplyCode.CHANNEL_ERROR, "expected 'channel.open'", event.method >> 16, event.method & 0xFFFF)
+    if channel.closing:
+        if event.method == _CHANNEL_CLOSE_OK:
+            _drop_channel(session, channel)
+        elif event.method == _CHANNEL_CLOSE:
+            send(session, channel.number, "channel.close_ok")
+        return
+    if (channel.waiting is not None or channel.deferred) and session.held_back(channel, event):
+        return
+    frame = decode(event.payload)
+    handler = HANDLERS.get(frame.method.name)
+    if handler is None:
+        raise _refuse_method(frame)
+    handler(session, channel, frame)
+
+
+def _refuse_method(frame: MethodFrame) -> AmqpError:
+    if frame.method.class_id == 90:
+        return AmqpError(
+            ReplyCode.NOT_IMPLEMENTED, "transactions (tx) are not supported; use publisher confirms", frame.method.class_id, frame.method.method_id
+        )
+    return _command_invalid(frame, "unimplemented method")
+
+
+def _command_invalid(frame: MethodFrame, text: str) -> AmqpError:
+    return AmqpError(ReplyCode.COMMAND_INVALID, text, frame.method.class_id, frame.method.method_id)
+
+
+def on_other(session: Session, event: Any) -> None:
+    """What is neither content nor a method. Raises AmqpError."""
+    if isinstance(event, AmqpError):
+        raise event
+    if isinstance(event, TooLarge):
+        limit = session.settings.message_size_max
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"message size {event.body_size} is larger than configured max size {limit}", 60, 40)
+    raise AmqpError(ReplyCode.UNEXPECTED_FRAME, "a second protocol header")
+
+
+def fail(session: Session, error: AmqpError, event: Any) -> None:
+    """Answer what an event did wrong: close its channel, or the connection."""
+    channel = session.channels.get(getattr(event, "channel", 0))
+    if channel is None or error.closes_connection:
+        handshake.close_with(session, error)
+    else:
+        _close_channel(session, channel, error)
+
+
+def fail_on(session: Session, channel: Channel, error: AmqpError) -> None:
+    """As fail(), for a channel that is known."""
+    if error.closes_connection:
+        handshake.close_with(session, error)
+    else:
+        _close_channel(session, channel, error)
+
+
+def _close_channel(session: Session, channel: Channel, error: AmqpError) -> None:
+    if channel.closing:
+        return
+    session.journal(f"{session.peer}: channel {channel.number} closed: {error.reply_text}")
+    channel.closing = True
+    _release(session, channel)
+    send(
+        session,
+        channel.number,
+        "channel.close",
+        reply_code=int(error.reply_code),
+        reply_text=error.reply_text,
+        class_id=error.class_id,
+        method_id=error.method_id,
+    )
+
+
+def _release(session: Session, channel: Channel) -> None:
+    """The channel's consumers and leases end; nothing that is under way for it is answered."""
+    session.by_stream.pop(channel.stream, None)
+    session.deferred_count -= len(channel.deferred)
+    channel.deferred = []
+    channel.waiting = None
+    channel.unconfirmed = []
+    _update_paused(session)
+    if session.attachment is not None:
+        session.attachment.submit(make_ask(channel.stream, requests.CloseStream()))
+
+
+def _drop_channel(session: Session, channel: Channel) -> None:
+    session.channels.pop(channel.number, None)
+    if session.recent is channel:
+        session.recent = None
+
+
+# ---- answers
+
+
+def ask(session: Session, channel: Channel, frame: MethodFrame, request: Any, reply: Reply | None) -> None:
+    """Submit a request; hold the channel until it completes, then reply (None: no-wait)."""
+    call = make_ask(channel.stream, request)
+    channel.waiting = (call, reply, frame.method)
+    attachment = session.attachment
+    assert attachment is not None
+    attachment.submit(call)
+
+
+def answered(session: Session, channel: Channel, call: Call) -> None:
+    """A request has completed. Raises AmqpError where it was refused."""
+    waiting = channel.waiting
+    if waiting is None or waiting[0] is not call:
+        return
+    _, reply, method = waiting
+    channel.waiting = None
+    if call.outcome == REFUSED:
+        assert isinstance(call.error, Refused)
+        raise _as_amqp(call.error, method.class_id, method.method_id)
+    if call.outcome != DONE:
+        text = "the broker cannot do this now; try again" if call.outcome == UNAVAILABLE else "the outcome is not known"
+        raise AmqpError(ReplyCode.INTERNAL_ERROR, text, method.class_id, method.method_id)
+    if reply is not None:
+        reply(session, channel, call.result)
+    session.wake()
+    if channel.deferred:
+        _replay(session, channel)
+
+
+def _replay(session: Session, channel: Channel) -> None:
+    """Go on with what arrived while the channel was held."""
+    events = channel.deferred
+    channel.deferred = []
+    done = 0
+    for event in events:
+        if channel.waiting is not None or channel.closing:
+            break
+        done += 1
+        session.on_event(event)
+    session.deferred_count -= done
+    if channel.closing:
+        session.deferred_count -= len(events) - done
+    else:
+        channel.deferred = events[done:] + channel.deferred
+    _update_paused(session)
+
+
+def _update_paused(session: Session) -> None:
+    paused = session.throttled or session.authenticating or session.deferred_count >= DEFERRED_MAX
+    if session.paused != paused:
+        session.paused = paused
+        session.wake()
+
+
+DEFERRED_MAX = 64
+
+
+def _as_amqp(refused: Refused, class_id: int, method_id: int) -> AmqpError:
+    code = REASONS[refused.reason]
+    if refused.reason is Reason.NOT_SUPPORTED and class_id == 40:
+        code = ReplyCode.COMMAND_INVALID
+    return AmqpError(code, str(refused), class_id, method_id)
+
+
+def send(session: Session, channel: int, name: str, **arguments: Any) -> None:
+    """Put a method frame out."""
+    session.output.raw(encode_frame(channel, name, **arguments))
+    session.wake()
+
+
+def _replying(name: str) -> Reply:
+    def reply(session: Session, channel: Channel, result: Any) -> None:
+        send(session, channel.number, name)
+
+    return reply
+
+
+def _reply_unless_nowait(frame: MethodFrame, reply: Reply) -> Reply | None:
+    return None if frame["nowait"] else reply
+
+
+# ---- channels
+
+
+def _open_channel(session: Session, number: int) -> None:
+    if number in session.channels:
+        raise AmqpError(ReplyCode.CHANNEL_ERROR, "second 'channel.open' seen", 20, 10)
+    if number > session.channel_max:
+        raise AmqpError(ReplyCode.CHANNEL_ERROR, f"channel {number} is above the negotiated channel_max of {session.channel_max}", 20, 10)
+    session.last_stream += 1
+    channel = Channel(number, session.last_stream)
+    session.channels[number] = channel
+    session.by_stream[channel.stream] = channel
+    send(session, number, "channel.open_ok")
+
+
+def _channel_close(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    _release(session, channel)
+    _drop_channel(session, channel)
+    send(session, channel.number, "channel.close_ok")
+
+
+def _channel_close_ok(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    """An answer to nothing: ignored."""
+
+
+def _flow(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    if not frame["active"]:
+        raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "active=false", 20, 20)
+    send(session, channel.number, "channel.flow_ok", active=True)
+
+
+def _access(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    send(session, channel.number, "access.request_ok", ticket=1)
+
+
+def _confirm_select(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    channel.confirming = True
+    if not frame["nowait"]:
+        send(session, channel.number, "confirm.select_ok")
+
+
+# ---- exchanges
+
+
+def _exchange_declare(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    request = requests.DeclareExchange(
+        frame["exchange"], frame["type"], frame["passive"], frame["durable"], frame["auto_delete"], frame["internal"], frame["arguments"]
+    )
+    ask(session, channel, frame, request, _reply_unless_nowait(frame, _replying("exchange.declare_ok")))
+
+
+def _exchange_delete(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    request = requests.DeleteExchange(frame["exchange"], frame["if_unused"])
+    ask(session, channel, frame, request, _reply_unless_nowait(frame, _replying("exchange.delete_ok")))
+
+
+def _exchange_bind(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    request = requests.Bind(frame["source"], frame["destination"], "exchange", frame["routing_key"], frame["arguments"])
+    ask(session, channel, frame, request, _reply_unless_nowait(frame, _replying("exchange.bind_ok")))
+
+
+def _exchange_unbind(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    request = requests.Bind(frame["source"], frame["destination"], "exchange", frame["routing_key"], frame["arguments"], remove=True)
+    ask(session, channel, frame, request, _reply_unless_nowait(frame, _replying("exchange.unbind_ok")))
+
+
+# ---- queues
+
+
+def _named_queue(channel: Channel, frame: MethodFrame) -> str:
+    """The queue that a method means: an empty name is the last one declared on the channel (specification, queue.bind rule 'unnamed')."""
+    name: str = frame["queue"]
+    if name:
+        return name
+    if not channel.last_queue:
+        raise AmqpError(ReplyCode.NOT_FOUND, "no previously declared queue", frame.method.class_id, frame.method.method_id)
+    return channel.last_queue
+
+
+def _queue_declare(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    nowait = frame["nowait"]
+
+    def reply(session: Session, channel: Channel, result: Any) -> None:
+        name, ready, consumers = result
+        channel.last_queue = name
+        if not nowait:
+            send(session, channel.number, "queue.declare_ok", queue=name, message_count=min(ready, 0xFFFFFFFF), consumer_count=consumers)
+
+    request = requests.DeclareQueue(
+        frame["queue"], frame["passive"], frame["durable"], frame["exclusive"], frame["auto_delete"], frame["arguments"]
+    )
+    ask(session, channel, frame, request, reply)
+
+
+def _queue_delete(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    request = requests.DeleteQueue(_named_queue(channel, frame), frame["if_unused"], frame["if_empty"])
+    ask(session, channel, frame, request, _reply_unless_nowait(frame, _counted("queue.delete_ok")))
+
+
+def _queue_purge(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    request = requests.PurgeQueue(_named_queue(channel, frame))
+    ask(session, channel, frame, request, _reply_unless_nowait(frame, _counted("queue.purge_ok")))
+
+
+def _counted(name: str) -> Reply:
+    def reply(session: Session, channel: Channel, count: int) -> None:
+        send(session, channel.number, name, message_count=min(count, 0xFFFFFFFF))
+
+    return reply
+
+
+def _queue_bind(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    queue = _named_queue(channel, frame)
+    routing_key = frame["routing_key"] or ("" if frame["queue"] else queue)
+    request = requests.Bind(frame["exchange"], queue, "queue", routing_key, frame["arguments"])
+    ask(session, channel, frame, request, _reply_unless_nowait(frame, _replying("queue.bind_ok")))
+
+
+def _queue_unbind(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    queue = _named_queue(channel, frame)
+    routing_key = frame["routing_key"] or ("" if frame["queue"] else queue)
+    request = requests.Bind(frame["exchange"], queue, "queue", routing_key, frame["arguments"], remove=True)
+    ask(session, channel, frame, request, _replying("queue.unbind_ok"))
+
+
+# ---- consumers
+
+
+def _qos(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    if frame["prefetch_size"]:
+        raise AmqpError(ReplyCode.NOT_IMPLEMENTED, f"prefetch_size!=0 ({frame['prefetch_size']})", 60, 10)
+    if frame["global_qos"]:
+        ask(session, channel, frame, requests.StreamLimit(frame["prefetch_count"]), _replying("basic.qos_ok"))
+    else:
+        channel.prefetch = frame["prefetch_count"]
+        send(session, channel.number, "basic.qos_ok")
+
+
+def _consume(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    from entrepot.protocols.amqp091.session import Subscriber
+
+    queue = _named_queue(channel, frame)
+    tag = frame["consumer_tag"]
+    if not tag:
+        tag = f"amq.ctag-{channel.stream}.{channel.next_consumer}"
+        channel.next_consumer += 1
+    if tag in channel.consumers:
+        raise AmqpError(ReplyCode.NOT_ALLOWED, f"attempt to reuse consumer tag '{tag}'", 60, 20)
+    arguments = frame["arguments"]
+    priority = arguments.get("x-priority", 0)
+    if not isinstance(priority, int) or isinstance(priority, bool):
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg 'x-priority': expected an integer, got {priority!r}", 60, 20)
+    subscriber = Subscriber(channel, tag.encode("utf-8", "surrogateescape"), frame["no_ack"])
+    channel.consumers[tag] = subscriber
+    nowait = frame["nowait"]
+
+    def reply(session: Session, channel: Channel, consumer_id: int) -> None:
+        subscriber.consumer_id = consumer_id
+        if not nowait:
+            send(session, channel.number, "basic.consume_ok", consumer_tag=tag)
+
+    request = requests.Consume(
+        queue,
+        subscriber,
+        channel.prefetch,
+        frame["no_ack"],
+        frame["exclusive"],
+        max(-0x80000000, min(priority, 0x7FFFFFFF)),
+        stream_start(arguments.get("x-stream-offset", "next")),
+        arguments,
+    )
+    ask(session, channel, frame, request, reply)
+
+
+def stream_start(value: Any) -> Any:
+    """Where a stream begins, from an x-stream-offset: as requests.Consume.start, or an interval text as it is."""
+    if isinstance(value, datetime):
+        return "time", int(value.astimezone(UTC).timestamp() * 1000)
+    return value
+
+
+def _cancel(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    tag = frame["consumer_tag"]
+    subscriber = channel.consumers.pop(tag, None)
+
+    def reply(session: Session, channel: Channel, result: Any) -> None:
+        send(session, channel.number, "basic.cancel_ok", consumer_tag=tag)
+
+    if subscriber is None:
+        if not frame["nowait"]:
+            reply(session, channel, None)
+        return
+    ask(session, channel, frame, requests.Cancel(subscriber.consumer_id), _reply_unless_nowait(frame, reply))
+
+
+def _cancel_ok(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    """The client has noted that its consumer was cancelled."""
+
+
+def _get(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    ask(session, channel, frame, requests.Get(_named_queue(channel, frame), frame["no_ack"]), _got)
+
+
+def _got(session: Session, channel: Channel, result: Any) -> None:
+    if result is None:
+        send(session, channel.number, "basic.get_empty")
+    else:
+        delivery, left = result
+        session.deliver_got(channel, delivery, left)
+
+
+def _recover(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    if not frame["requeue"]:
+        raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "requeue=false", 60, frame.method.method_id)
+    channel.settle_through(0)
+    reply = _replying("basic.recover_ok") if frame.method.name == "basic.recover" else None
+    ask(session, channel, frame, requests.Recover(), reply)
+
+
+def consumer_cancelled(session: Session, subscriber: Subscriber) -> None:
+    """Its queue is gone: the client is told if it can understand that (consumer_cancel_notify)."""
+    channel = subscriber.channel
+    tag = subscriber.tag.decode("utf-8", "surrogateescape")
+    channel.consumers.pop(tag, None)
+    if not channel.closing and handshake.client_can(session, "consumer_cancel_notify"):
+        send(session, channel.number, "basic.cancel", consumer_tag=tag, nowait=True)
+
+
+# ---- publishing
+
+
+def closes_channel(refused: Refused) -> bool:
+    """Whether a refused publish is the publisher's error, rather than something to be told by basic.nack."""
+    return refused.reason not in (Reason.LIMIT, Reason.FULL)
+
+
+def publish_failed(session: Session, channel: Channel, call: Publish) -> None:
+    """A publish was refused and cannot be nacked: the channel closes. Raises AmqpError."""
+    if isinstance(call.error, Refused):
+        raise _as_amqp(call.error, 60, 40)
+    raise AmqpError(ReplyCode.INTERNAL_ERROR, "a publish could not be stored", 60, 40)
+
+
+def return_one(session: Session, channel: Channel, call: Publish, index: int, template: bytes) -> None:
+    """basic.return of one record of a run."""
+    position = 0
+    data = call.data
+    for _ in range(index):
+        position += 8 + int.from_bytes(data[position : position + 4], "big") + int.from_bytes(data[position + 4 : position + 8], "big")
+    session.output.deliver(data, position, 1, template, -1, 0, channel.number, session.frame_max)
+
+
+def throttle(session: Session, blocked: bool, reason: str) -> None:
+    """Stop reading for a moment; or, with a reason, tell a client that understands it (connection.blocked)."""
+    if not reason and not session.blocked_reason:
+        session.throttled = blocked
+        _update_paused(session)
+        return
+    was, session.blocked_reason = session.blocked_reason, reason if blocked else ""
+    if bool(was) == blocked or not handshake.client_can(session, "connection.blocked"):
+        return
+    if blocked:
+        send(session, 0, "connection.blocked", reason=reason[:255])
+    else:
+        send(session, 0, "connection.unblocked")
+
+
+_CHANNEL_OPEN = 20 << 16 | 10
+_CHANNEL_CLOSE = 20 << 16 | 40
+_CHANNEL_CLOSE_OK = 20 << 16 | 41
+
+HANDLERS: dict[str, Callable[[Session, Channel, MethodFrame], None]] = {
+    "channel.close": _channel_close,
+    "channel.close_ok": _channel_close_ok,
+    "channel.flow": _flow,
+    "access.request": _access,
+    "confirm.select": _confirm_select,
+    "exchange.declare": _exchange_declare,
+    "exchange.delete": _exchange_delete,
+    "exchange.bind": _exchange_bind,
+    "exchange.unbind": _exchange_unbind,
+    "queue.declare": _queue_declare,
+    "queue.delete": _queue_delete,
+    "queue.purge": _queue_purge,
+    "queue.bind": _queue_bind,
+    "queue.unbind": _queue_unbind,
+    "basic.qos": _qos,
+    "basic.consume": _consume,
+    "basic.cancel": _cancel,
+    "basic.cancel_ok": _cancel_ok,
+    "basic.get": _get,
+    "basic.recover": _recover,
+    "basic.recover_async": _recover,
+}

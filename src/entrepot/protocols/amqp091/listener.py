@@ -1,0 +1,38 @@
+"""AMQP's port: 5672, or 5671 with TLS."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from typing import Any
+
+from entrepot.net.listener import Listener
+from entrepot.net.network import Network
+from entrepot.net.session import Peer, Wake
+from entrepot.protocols.amqp091.handshake import Settings
+from entrepot.protocols.amqp091.session import Session
+
+log = logging.getLogger("entrepot.amqp")
+
+
+class AmqpListener(Listener):
+    """Gives each connection an AMQP 0-9-1 session. `port` has attach(); `authenticator` checks credentials."""
+
+    name = "amqp"
+
+    def __init__(
+        self, network: Network, host: str, port_number: int, *, port: Any, authenticator: Any, settings: Settings, tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(network, host, port_number, tls)
+        if tls is not None:
+            self.name = "amqps"
+        self.broker_port = port
+        self.authenticator = authenticator
+        self.settings = settings
+
+    def make_session(self, peer: Peer, wake: Wake) -> Any:
+        """See net.listener.Listener."""
+        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self._note)
+
+    def _note(self, text: str) -> None:
+        self.network.log_seldom("amqp", text)

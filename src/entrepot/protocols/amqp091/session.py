@@ -1,0 +1,401 @@
+"""Session: one AMQP 0-9-1 connection as a state machine. Bytes and the port's answers in, frames and calls out; sans-IO.
+
+    handshake.py     the connection class: start, tune, open, close, heartbeats
+    methods of channels, exchanges, queues, consumers: handlers.py (interpreted, one function a method)
+    here             what is hot: publishes, settlements, deliveries, confirms
+
+A channel whose client waits for an answer is held: what arrives for it meanwhile is deferred, so that answers keep the order of the
+methods although calls complete in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import cython
+
+from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Attachment, Call, Delivery, Publish, Sink
+from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
+from entrepot.model.errors import Refused
+from entrepot.protocols.amqp091 import handlers, handshake
+from entrepot.protocols.amqp091.channel import Channel
+from entrepot.protocols.amqp091.codec import AckRange, Control, Decoder, NackRange, PublishRun
+from entrepot.protocols.amqp091.output import Output, deliver_template, get_ok_template, return_template
+from entrepot.protocols.amqp091.properties import EXPIRATION, HEADERS, USER_ID
+from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
+
+if not cython.compiled:
+    from entrepot.broker.port import make_publish, make_settle
+    from entrepot.model.octets import get_u16_be, take
+    from entrepot.protocols.amqp091.checks import check_run
+
+OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the consumer waits for the next
+DEFERRED_MAX = 64  # events held back for waiting channels: above this nothing is read
+FRAME_MAX_DEFAULT = 131_072
+CODEC_VERSION = 1
+
+# States.
+HEADER = 0  # waiting for the protocol header
+STARTED = 1  # connection.start sent
+SECURING = 2  # credentials are being checked
+TUNING = 3  # connection.tune sent
+TUNED = 4  # waiting for connection.open
+OPEN = 5
+CLOSING = 6  # connection.close sent: only its answer matters
+CLOSED = 7
+
+_PENDING = PENDING
+_DONE = DONE
+_ACCEPT = ACCEPT
+_OPEN = OPEN
+_CODEC = CODEC_AMQP_091
+_CODEC_VERSION = CODEC_VERSION
+_TO_CHECK = HEADERS | USER_ID | EXPIRATION
+_EXPIRATION = EXPIRATION
+_HAS_EXPIRY = HAS_EXPIRY
+_OUTPUT_HIGH = OUTPUT_HIGH_BYTES
+_DEFERRED_MAX = DEFERRED_MAX
+_FRAME_MAX_DEFAULT = FRAME_MAX_DEFAULT
+
+
+class Subscriber:
+    """One consumer of a channel, as the port's token. Keeps the frame template of the last route that it delivered."""
+
+    __slots__ = ("channel", "consumer_id", "key", "no_ack", "tag", "tag_at", "template")
+
+    def __init__(self, channel: Channel, tag: bytes, no_ack: bool) -> None:
+        self.channel = channel
+        self.tag = tag
+        self.consumer_id = 0
+        self.no_ack = no_ack
+        self.key: bytes | None = None
+        self.template = b""
+        self.tag_at = 0
+
+
+class Session(Sink):
+    """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
+
+    port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text) notes
+    what the operator should know: errors that were sent to the peer.
+    """
+
+    __slots__ = (
+        "attachment",
+        "authenticating",
+        "authenticator",
+        "blocked_reason",
+        "by_stream",
+        "channel_max",
+        "channels",
+        "client_properties",
+        "closing",
+        "decoder",
+        "deferred_count",
+        "early",
+        "frame_max",
+        "heard",
+        "heartbeat_s",
+        "journal",
+        "last_stream",
+        "next_deadline",
+        "output",
+        "overfull",
+        "paused",
+        "peer",
+        "port",
+        "principal",
+        "recent",
+        "settings",
+        "silent_periods",
+        "spoke",
+        "state",
+        "throttled",
+        "user",
+        "vhost",
+        "wake",
+    )
+
+    def __init__(self, port: Any, authenticator: Any, settings: Any, peer: Any, wake: Callable[[], object], journal: Callable[[str], None]) -> None:
+        self.output = Output()
+        self.closing = False
+        self.paused = False
+        self.next_deadline = 1.0  # in the past: the first sweep sets the handshake's deadline
+        self.port = port
+        self.peer = peer
+        self.settings = settings
+        self.authenticator = authenticator
+        self.wake = wake
+        self.journal = journal
+        self.decoder = Decoder(settings.frame_max, settings.channel_max, settings.message_size_max)
+        self.state = HEADER
+        self.principal: Any = None
+        self.user = b""
+        self.attachment: Attachment | None = None
+        self.client_properties: dict[str, Any] = {}
+        self.vhost = ""
+        self.frame_max = _FRAME_MAX_DEFAULT
+        self.channel_max = settings.channel_max
+        self.heartbeat_s = 0
+        self.heard = False
+        self.spoke = False
+        self.silent_periods = 0
+        self.throttled = False
+        self.blocked_reason = ""
+        self.overfull = False
+        self.authenticating = False
+        self.early: list[Any] = []  # events that arrived while credentials were checked
+        self.channels: dict[int, Channel] = {}
+        self.by_stream: dict[int, Channel] = {}
+        self.last_stream = 0
+        self.deferred_count = 0
+        self.recent: Channel | None = None
+
+    # ---- bytes in
+
+    def get_buffer(self, size_hint: int) -> Any:
+        """See net.session.Session."""
+        return self.decoder.writable()
+
+    def buffer_updated(self, count: int) -> None:
+        """See net.session.Session."""
+        self.heard = True
+        if self.state >= CLOSED:
+            return
+        for event in self.decoder.feed(count):
+            self.on_event(event)
+
+    def on_event(self, event: Any) -> None:
+        """One event of the decoder. What the peer did wrong is answered here."""
+        try:
+            if self.state != _OPEN:
+                handshake.on_event(self, event)
+            elif isinstance(event, PublishRun):
+                self.on_publish(event)
+            elif isinstance(event, AckRange):
+                self.on_settle(event.channel, event.lo, event.hi, event.multiple, _ACCEPT, event)
+            elif isinstance(event, NackRange):
+                self.on_settle(event.channel, event.lo, event.hi, event.multiple, RELEASE if event.requeue else REJECT, event)
+            elif isinstance(event, Control):
+                handlers.on_control(self, event)
+            else:
+                handlers.on_other(self, event)
+        except AmqpError as error:
+            handlers.fail(self, error, event)
+
+    def channel_of(self, number: int) -> Channel:
+        """The open channel of that number. Raises AmqpError 504."""
+        channel = self.recent
+        if channel is not None and channel.number == number:
+            return channel
+        channel = self.channels.get(number)
+        if channel is None:
+            raise AmqpError(ReplyCode.CHANNEL_ERROR, "expected 'channel.open'")
+        self.recent = channel
+        return channel
+
+    def held_back(self, channel: Channel, event: Any) -> bool:
+        """Whether the event is not for now: the channel is closing (it is dropped), or waits for an answer (it is deferred)."""
+        if channel.closing:
+            return True
+        if channel.waiting is None and not channel.deferred:
+            return False
+        channel.deferred.append(event)
+        self.deferred_count += 1
+        if self.deferred_count >= _DEFERRED_MAX:
+            self.paused = True
+        return True
+
+    # ---- publishing
+
+    def on_publish(self, run: PublishRun) -> None:
+        channel = self.channel_of(run.channel)
+        if (channel.closing or channel.waiting is not None or channel.deferred) and self.held_back(channel, run):
+            return
+        if run.immediate:
+            raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true", 60, 40)
+        flags = 0
+        call = make_publish(channel.stream, run.key, _CODEC, _CODEC_VERSION, 0, run.data, run.count, run.body_bytes)
+        if run.property_flags_or & _TO_CHECK:
+            call.scattered = check_run(run.data, run.count, self.user)
+            if run.property_flags_or & _EXPIRATION:
+                flags = _HAS_EXPIRY
+            call.flags = flags
+        call.mandatory = run.mandatory
+        call.confirm = channel.confirming
+        if channel.confirming:
+            channel.unconfirmed.append(call)
+        self.attachment.submit(call)
+
+    def confirm(self, channel: Channel) -> None:
+        """Answer, in order, every publish that has completed."""
+        low = channel.confirmed_tag
+        high = low
+        while True:
+            call = channel.maybe_completed()
+            if call is None:
+                break
+            if call.outcome == _DONE and call.nacked is None:
+                high += call.count
+                continue
+            if high > low:
+                self.output.ack(channel.number, high, True)
+            if call.outcome == UNKNOWN:
+                # Neither success nor failure may be claimed: the connection ends instead.
+                raise AmqpError(ReplyCode.INTERNAL_ERROR, "the outcome of a publish is not known")
+            low = high + call.count
+            if call.nacked is None:
+                self.output.nack(channel.number, low, True)
+            else:
+                for index in range(call.count):
+                    if index in call.nacked:
+                        self.output.nack(channel.number, high + 1 + index, False)
+                    else:
+                        self.output.ack(channel.number, high + 1 + index, False)
+            high = low
+        if high > low:
+            self.output.ack(channel.number, high, True)
+        if high != channel.confirmed_tag:
+            channel.confirmed_tag = high
+            self.wake()
+
+    def return_records(self, channel: Channel, call: Publish) -> None:
+        """basic.return of what a mandatory publish could not route."""
+        if not call.mandatory:
+            return
+        template, tag_at = return_template(ReplyCode.NO_ROUTE, b"NO_ROUTE", call.address, channel.number)
+        if call.unroutable:
+            self.output.deliver(call.data, 0, call.count, template, tag_at, 0, channel.number, self.frame_max)
+        else:
+            for index in call.returned or ():
+                handlers.return_one(self, channel, call, index, template)
+        self.wake()
+
+    # ---- what the port says
+
+    def completed(self, call: Call) -> None:
+        """See port.Sink."""
+        channel = self.by_stream.get(call.stream)
+        if channel is None or self.state != _OPEN:
+            return
+        try:
+            if isinstance(call, Publish):
+                if call.outcome != _DONE and not channel.confirming:
+                    handlers.publish_failed(self, channel, call)
+                elif call.outcome != _DONE and isinstance(call.error, Refused) and handlers.closes_channel(call.error):
+                    handlers.publish_failed(self, channel, call)
+                else:
+                    if call.unroutable or call.returned is not None:
+                        self.return_records(channel, call)
+                    if channel.confirming:
+                        self.confirm(channel)
+            else:
+                handlers.answered(self, channel, call)
+        except AmqpError as error:
+            handlers.fail_on(self, channel, error)
+
+    def deliver(self, delivery: Delivery) -> int:
+        """See port.Sink."""
+        subscriber = delivery.token
+        channel = subscriber.channel
+        data = delivery.data
+        key = take(data, 3, get_u16_be(data, 1))
+        if delivery.redelivered:
+            template, tag_at = deliver_template(subscriber.tag, True, key, channel.number)
+        else:
+            if key != subscriber.key:
+                subscriber.template, subscriber.tag_at = deliver_template(subscriber.tag, False, key, channel.number)
+                subscriber.key = key
+            template = subscriber.template
+            tag_at = subscriber.tag_at
+        if delivery.settled:
+            tag = channel.next_tag
+            channel.next_tag += delivery.count
+        else:
+            tag = channel.delivered(delivery.consumer_id, delivery.offset, delivery.count)
+        if delivery.from_topic:
+            position = self.output.deliver_stream(
+                data, delivery.position, delivery.count, template, tag_at, tag, channel.number, self.frame_max, delivery.offset
+            )
+        else:
+            position = self.output.deliver(data, delivery.position, delivery.count, template, tag_at, tag, channel.number, self.frame_max)
+        if self.output.size > _OUTPUT_HIGH:
+            self.overfull = True
+            self.attachment.writable = False
+        self.wake()
+        return position
+
+    def deliver_got(self, channel: Channel, delivery: Delivery, left: int) -> None:
+        """basic.get-ok."""
+        data = delivery.data
+        key = take(data, 3, get_u16_be(data, 1))
+        template, tag_at = get_ok_template(delivery.redelivered, key, left, channel.number)
+        if delivery.settled:
+            tag = channel.next_tag
+            channel.next_tag += 1
+        else:
+            tag = channel.delivered(delivery.consumer_id, delivery.offset, 1)
+        self.output.deliver(data, delivery.position, 1, template, tag_at, tag, channel.number, self.frame_max)
+
+    def on_settle(self, number: int, low: int, high: int, multiple: bool, disposition: int, event: Any) -> None:
+        channel = self.channel_of(number)
+        if (channel.closing or channel.waiting is not None or channel.deferred) and self.held_back(channel, event):
+            return
+        method = 80 if disposition == _ACCEPT else 120
+        if multiple:
+            if high >= channel.next_tag:
+                raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {high}", 60, method)
+            taken = channel.settle_through(high)
+            if high and not taken:
+                raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {high}", 60, method)
+        else:
+            taken = channel.settle_range(low, high)
+        for span in taken:
+            if span.count:
+                self.attachment.submit(make_settle(channel.stream, span.consumer_id, span.offset, span.count, disposition))
+            else:
+                raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {span.first_tag}", 60, method)
+
+    def cancelled(self, token: Any) -> None:
+        """See port.Sink."""
+        handlers.consumer_cancelled(self, token)
+
+    def throttle(self, blocked: bool, reason: str) -> None:
+        """See port.Sink."""
+        handlers.throttle(self, blocked, reason)
+
+    # ---- what the network says
+
+    def flushed(self) -> None:
+        """Everything was handed to the socket, and it takes more."""
+        self.spoke = True
+        if self.overfull:
+            self.overfull = False
+            self.attachment.resume()
+
+    def writable(self, is_writable: bool) -> None:
+        """See net.session.Session."""
+        if self.attachment is None:
+            return
+        if not is_writable:
+            self.attachment.writable = False
+        elif not self.overfull:
+            self.attachment.resume()
+
+    def deadline_reached(self, now: float) -> None:
+        """See net.session.Session."""
+        handshake.deadline_reached(self, now)
+
+    def shut_down(self, reason: str) -> None:
+        """See net.session.Session."""
+        handshake.shut_down(self, reason)
+
+    def lost(self, reason: str) -> None:
+        """See net.session.Session."""
+        self.state = CLOSED
+        self.channels.clear()
+        self.by_stream.clear()
+        self.recent = None
+        if self.attachment is not None:
+            self.attachment.close()
