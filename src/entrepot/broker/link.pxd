@@ -13,7 +13,6 @@ cdef Py_ssize_t _PATHS_MAX
 cdef uint64_t _STAGED_HIGH
 
 
-@cython.final
 cdef class Link(Attachment):
     cdef readonly object broker
     cdef readonly Hub hub

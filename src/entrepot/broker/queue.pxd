@@ -19,7 +19,6 @@ cdef uint64_t _END
 cdef int _HAS_EXPIRY
 
 
-@cython.final
 cdef class Queue(LogOwner):
     # identity
     cdef readonly object definition

@@ -50,6 +50,5 @@ cdef class Channel:
     @cython.locals(span=Span, taken=list, part=Span, count=uint64_t)
     cpdef list settle_through(self, uint64_t high)
     cdef object tidy(self)
-    cpdef uint64_t unsettled_count(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(call=Publish)
     cpdef Publish maybe_completed(self)

@@ -166,10 +166,6 @@ class Channel:
             del self.spans[: self.head]
             self.head = 0
 
-    def unsettled_count(self) -> int:
-        """How many deliveries are unsettled (walks the spans)."""
-        return sum(self.spans[index].count for index in range(self.head, len(self.spans)))
-
     # ---- publisher confirms
 
     def maybe_completed(self) -> Publish | None:

@@ -15,7 +15,7 @@ from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, make
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.amqp091 import handshake
 from entrepot.protocols.amqp091.channel import Channel
-from entrepot.protocols.amqp091.codec import Control, TooLarge
+from entrepot.protocols.amqp091.events import Control, TooLarge
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 

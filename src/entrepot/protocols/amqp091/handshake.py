@@ -16,7 +16,8 @@ from entrepot import __version__
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import namespace_of_vhost
 from entrepot.protocols.amqp091 import session as states
-from entrepot.protocols.amqp091.codec import PROTOCOL_HEADER, Control, ProtocolHeader
+
+from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, Control, ProtocolHeader
 from entrepot.protocols.amqp091.fields import decode_table
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode

@@ -7,7 +7,8 @@ from entrepot.broker.port cimport Attachment, Call, Delivery, Publish, Settle, S
 from entrepot.model.octets cimport get_u16_be, take
 from entrepot.protocols.amqp091.channel cimport Channel, Span
 from entrepot.protocols.amqp091.checks cimport check_run
-from entrepot.protocols.amqp091.codec cimport AckRange, Control, Decoder, NackRange, PublishRun
+from entrepot.protocols.amqp091.codec cimport Decoder
+from entrepot.protocols.amqp091.events cimport AckRange, Control, NackRange, PublishRun
 from entrepot.protocols.amqp091.output cimport Output
 
 cdef int _PENDING
@@ -35,7 +36,6 @@ cdef class Subscriber:
     cdef Py_ssize_t tag_at
 
 
-@cython.final
 cdef class Session(Sink):
     # what net sees
     cdef readonly Output output

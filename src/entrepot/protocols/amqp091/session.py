@@ -20,7 +20,8 @@ from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
 from entrepot.model.errors import Refused
 from entrepot.protocols.amqp091 import handlers, handshake
 from entrepot.protocols.amqp091.channel import Channel
-from entrepot.protocols.amqp091.codec import AckRange, Control, Decoder, NackRange, PublishRun
+from entrepot.protocols.amqp091.codec import Decoder
+from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, PublishRun
 from entrepot.protocols.amqp091.output import Output, deliver_template, get_ok_template, return_template
 from entrepot.protocols.amqp091.properties import EXPIRATION, HEADERS, USER_ID
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
