@@ -22,6 +22,7 @@ cdef class ConnectionCore:
     cdef public object peer
     cdef public object listener
     cdef public Tick tick
+    cdef public bint tls
     cdef public bint is_dirty
     cdef public bint writing_paused
     cdef public bint reading_paused

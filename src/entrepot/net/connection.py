@@ -54,6 +54,7 @@ class ConnectionCore:
     def __init__(self, listener: Listener, tick: Tick, output_max_bytes: int) -> None:
         self.listener = listener
         self.tick = tick
+        self.tls = listener.tls is not None
         self.output_max_bytes = output_max_bytes
         self.session: Session | None = None
         self.output: Output | None = None
@@ -76,7 +77,10 @@ class ConnectionCore:
 
     def get_buffer(self, size_hint: int) -> Any:
         """asyncio asks where to read to."""
-        return self.session.get_buffer(size_hint)  # type: ignore[union-attr]
+        buffer = self.session.get_buffer(size_hint)  # type: ignore[union-attr]
+        if self.tls:
+            return memoryview(buffer)  # asyncio's TLS reads into slices of it, and a bytearray's slice is a copy
+        return buffer
 
     def buffer_updated(self, nbytes: int) -> Any:
         """asyncio has read `nbytes` bytes."""

@@ -69,9 +69,14 @@ class Listener(abc.ABC):
         address = transport.get_extra_info("peername") or ("", 0)
         connection.peer = peer = Peer(address[0], address[1], self.tls is not None, self.name, _is_loopback(address[0]))
         limits = self.network.limits
-        if len(self.connections) >= limits.connections_per_listener or self.network.connection_count >= limits.connections:
+        full = ""
+        if self.network.connection_count >= limits.connections:
+            full = f"{self.network.connection_count} connections are open (limits.connections)"
+        elif len(self.connections) >= limits.connections_per_listener:
+            full = f"{len(self.connections)} connections are open (limits.connections_per_listener)"
+        if full:
             self.turned_away += 1
-            self.network.log_seldom("turned away", f"{self.name}: {peer} turned away, {len(self.connections)} connections are open (limits.connections)")
+            self.network.log_seldom("turned away", f"{self.name}: {peer} turned away, {full}")
             connection.is_closing = True
             transport.abort()
             return

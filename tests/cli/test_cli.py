@@ -1,0 +1,64 @@
+"""The command as a user runs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from entrepot import __version__
+
+
+def entrepot(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "entrepot", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, "COLUMNS": "200", "NO_COLOR": "1", **environment},
+    )
+
+
+def test_version() -> None:
+    ran = entrepot("--version")
+    assert (ran.returncode, ran.stdout) == (0, f"entrepot {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), ["serve", "store", "users", "amqp://127.0.0.1:5672", "docs/configuration.md"]),
+        (("serve", "--help"), ["--listen", "--data", "--config", "--set", "SIGTERM", "127.0.0.1:9700"]),
+        (("store", "--help"), ["verify", "quarantine"]),
+        (("users", "--help"), ["add", "list", "set-password", "delete"]),
+    ],
+)
+def test_help_is_worth_reading(arguments: tuple[str, ...], words: list[str]) -> None:
+    ran = entrepot(*arguments, *([] if arguments else ["--help"]))
+    assert ran.returncode == 0
+    assert [word for word in words if word not in ran.stdout] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("serve", "--set", "limits.connections=none"), ["limits.connections = 'none'", "at least 1"]),
+        (("serve", "--set", "limits.connections"), ["KEY=VALUE"]),
+        (("serve", "--listen", "amqp"), ["PROTOCOL=HOST:PORT"]),
+        (("serve", "--listen", "http=1.2.3.4"), ["listen.http", "HOST:PORT"]),
+    ],
+)
+def test_a_wrong_setting_is_one_line_and_status_2(tmp_path: Path, arguments: tuple[str, ...], words: list[str]) -> None:
+    ran = entrepot(*arguments, "--data", str(tmp_path))
+    assert ran.returncode == 2
+    assert len(ran.stderr.splitlines()) == 1
+    assert [word for word in words if word not in ran.stderr] == []
+
+
+def test_nothing_slow_is_imported_to_listen() -> None:
+    listing = "import sys; import entrepot.cli.app, entrepot.server; print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout
+    assert not {"rich", "prometheus_client", "pytest", "hypothesis"} & set(eval(loaded))

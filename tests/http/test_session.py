@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import itertools
+
+import h11
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrepot.http.session import KEEP_ALIVE_S, HttpSession, Request, Response
+
+LIMIT = 1024
+
+
+class StandingClock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic_s(self) -> float:
+        return self.now
+
+    def wall_ms(self) -> int:
+        return 0
+
+
+def echo(request: Request) -> Response:
+    return Response(200, f"{request.method} {request.path} {request.query} {len(request.body)}".encode())
+
+
+class Conversation:
+    def __init__(self) -> None:
+        self.clock = StandingClock()
+        self.wakes = 0
+        self.session = HttpSession(echo, self.clock, LIMIT, self.wake)
+
+    def wake(self) -> None:
+        self.wakes += 1
+
+    def feed(self, data: bytes) -> None:
+        while data and not self.session.closing:
+            buffer = self.session.get_buffer(-1)
+            count = min(len(buffer), len(data))
+            buffer[:count] = data[:count]
+            data = data[count:]
+            self.session.buffer_updated(count)
+
+    def sent(self) -> bytes:
+        return b"".join(self.session.output.take())
+
+
+GET = b"GET /a?b=c HTTP/1.1\r\nhost: x\r\n\r\n"
+POST = b"POST /p HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nxyz"
+
+
+def test_requests_one_after_another() -> None:
+    talk = Conversation()
+    for data, body in [(GET, b"GET /a b=c 0"), (POST, b"POST /p  3")]:
+        talk.feed(data)
+        answer = talk.sent()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert answer.endswith(b"\r\n\r\n" + body)
+    assert not talk.session.closing
+
+
+def test_head_has_no_body() -> None:
+    talk = Conversation()
+    talk.feed(GET.replace(b"GET", b"HEAD"))
+    answer = talk.sent()
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"content-length: 13" in answer.lower()
+
+
+@given(st.lists(st.integers(0, len(GET + POST + GET)), max_size=8))
+def test_any_split_gives_the_same_answers(cuts: list[int]) -> None:
+    whole, split = Conversation(), Conversation()
+    data = GET + POST + GET
+    whole.feed(data)
+    places = [0, *sorted(cuts), len(data)]
+    for first, end in itertools.pairwise(places):
+        split.feed(data[first:end])
+    assert split.sent() == whole.sent()
+
+
+@given(st.binary(max_size=4000))
+def test_whatever_comes_is_answered_or_waited_for(data: bytes) -> None:
+    talk = Conversation()
+    talk.feed(data)
+    answer = talk.sent()
+    assert not answer or answer.startswith(b"HTTP/1.1 ")
+    assert talk.session.closing or len(data) <= 4000
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"NONSENSE\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 2 * LIMIT, b"431"),
+        (b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 99999\r\n\r\n" + b"a" * 2 * LIMIT, b"413"),
+    ],
+)
+def test_what_is_too_much_is_refused_and_closed(data: bytes, status: bytes) -> None:
+    talk = Conversation()
+    talk.feed(data)
+    assert talk.sent().startswith(b"HTTP/1.1 " + status)
+    assert talk.session.closing
+
+
+def test_connection_close_is_kept() -> None:
+    talk = Conversation()
+    talk.feed(GET[:-2] + b"connection: close\r\n\r\n")
+    assert talk.sent()
+    assert talk.session.closing
+
+
+def test_silence_ends_it_and_talk_puts_that_off() -> None:
+    talk = Conversation()
+    talk.clock.now += 10
+    talk.feed(GET)
+    assert talk.session.next_deadline == talk.clock.now + KEEP_ALIVE_S
+    talk.session.deadline_reached(talk.session.next_deadline)
+    assert talk.session.closing
+
+
+def test_a_peer_that_does_not_read_is_not_answered_until_it_does() -> None:
+    talk = Conversation()
+    talk.session.writable(False)
+    assert talk.session.paused
+    talk.feed(GET * 3)
+    assert talk.session.output.size == 0
+    talk.session.writable(True)
+    assert not talk.session.paused
+    assert talk.sent().count(b"HTTP/1.1 200") == 3
+
+
+def test_answers_are_http() -> None:
+    talk = Conversation()
+    talk.feed(POST)
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="POST", target="/p", headers=[("host", "x"), ("content-length", "0")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(talk.sent())
+    answer = client.next_event()
+    assert isinstance(answer, h11.Response)
+    assert answer.status_code == 200

@@ -1,0 +1,302 @@
+"""Listener, connection and network over real sockets, on both event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import subprocess
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from entrepot.model.errors import Refused
+from entrepot.net.tls import server_context
+from net.echo import connect, listening, network, until
+
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def run(request: pytest.FixtureRequest) -> Run:
+    def runner(test: Coroutine[Any, Any, None]) -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop if request.param == "uvloop" else None) as it:
+            it.run(test)
+
+    return runner
+
+
+def test_bytes_come_back_and_the_end_is_told_once(run: Run) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net)
+        reader, writer = await connect(listener)
+        writer.write(b"hello")
+        assert await reader.readexactly(5) == b"hello"
+        assert net.connection_count == 1
+        assert (net.tick.bytes_received, net.tick.bytes_sent) == (5, 5)
+        writer.close()
+        await writer.wait_closed()
+        await until(lambda: net.connection_count == 0)
+        session = listener.sessions[0]
+        assert [entry[0] for entry in session.log] == ["lost"]
+        assert session.peer.is_loopback
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+def test_many_wakes_in_a_tick_are_one_take(run: Run) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net)
+        reader, writer = await connect(listener)
+        await until(lambda: listener.sessions and not net.tick.dirty)
+        session = listener.sessions[0]
+        takes = session.output.takes
+        for number in range(100):
+            session.output.parts.append(b"%03d" % number)
+            session.wake()
+        assert session.output.takes == takes
+        assert await reader.readexactly(300) == b"".join(b"%03d" % number for number in range(100))
+        assert session.output.takes == takes + 1
+        writer.close()
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+def test_closing_sends_what_is_there_first(run: Run) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net)
+        reader, writer = await connect(listener)
+        await until(lambda: listener.sessions)
+        session = listener.sessions[0]
+        session.output.parts.append(b"x" * 1_000_000)
+        session.closing = True
+        session.wake()
+        assert len(await reader.read(-1)) == 1_000_000
+        writer.close()
+        await until(lambda: net.connection_count == 0)
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+def test_a_bug_in_a_session_costs_only_its_connection(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net)
+        bad_reader, bad = await connect(listener)
+        reader, good = await connect(listener)
+        with caplog.at_level(logging.ERROR):
+            bad.write(b"boom")
+            with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+                await bad_reader.readexactly(1)
+        good.write(b"still here")
+        assert await reader.readexactly(10) == b"still here"
+        assert net.session_failures == 1
+        assert "ZeroDivisionError" in caplog.text
+        good.close()
+        bad.close()
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+@pytest.mark.parametrize("limit", ["connections", "connections_per_listener"])
+def test_over_the_limit_is_turned_away_and_later_let_in(run: Run, limit: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        net = await network(**{limit: 2})
+        listener = await listening(net)
+        first, second = await connect(listener), await connect(listener)
+        await until(lambda: net.connection_count == 2)
+        reader, writer = await connect(listener)
+        try:
+            assert await reader.read(1) == b""
+        except ConnectionError:
+            pass
+        writer.close()
+        assert listener.turned_away == 1
+        assert f"2 connections are open (limits.{limit})" in caplog.text
+        first[1].close()
+        await until(lambda: net.connection_count == 1)
+        reader, writer = await connect(listener)
+        writer.write(b"in")
+        assert await reader.readexactly(2) == b"in"
+        writer.close()
+        second[1].close()
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+def test_a_peer_that_does_not_read_bounds_what_is_kept_for_it(run: Run) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net)
+        reader, writer = await connect(listener, limit=1024)
+        chunk = b"y" * 16_384
+        sent = 0
+        session = None
+
+        async def push() -> None:
+            nonlocal sent
+            while sent < 40_000_000:
+                writer.write(chunk)
+                sent += len(chunk)
+                await writer.drain()
+
+        pushing = asyncio.ensure_future(push())
+        await until(lambda: listener.sessions)
+        session = listener.sessions[0]
+        connection = next(iter(listener.connections))
+        await until(lambda: connection.reading_paused)
+        assert ("writable", False) in session.log
+        assert session.output.size <= 65_536 + len(session.buffer)
+        received = 0
+        while not pushing.done() or received < sent:
+            received += len(await reader.read(1 << 20))
+        await pushing
+        assert received == sent == session.received
+        assert session.log[-1] == ("writable", True)
+        writer.close()
+        await net.stop("bye", 5)
+
+    run(test())
+
+
+def test_a_paused_session_is_not_read_until_it_wakes(run: Run) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net)
+        reader, writer = await connect(listener)
+        writer.write(b"pause")
+        await until(lambda: listener.sessions and listener.sessions[0].paused)
+        connection = next(iter(listener.connections))
+        await until(lambda: connection.reading_paused)
+        writer.write(b"more")
+        await writer.drain()
+        session = listener.sessions[0]
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert session.received == 5
+        session.paused = False
+        session.wake()
+        assert await reader.readexactly(4) == b"more"
+        writer.close()
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+def test_a_deadline_is_reached(run: Run) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net)
+        reader, writer = await connect(listener)
+        await until(lambda: listener.sessions)
+        listener.sessions[0].next_deadline = net.clock.monotonic_s()
+        assert await reader.read() == b""
+        assert ("deadline", True) in listener.sessions[0].log
+        writer.close()
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+def test_who_never_takes_its_last_bytes_is_cut_off(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        net = await network(close_timeout_ms=1)
+        listener = await listening(net)
+        _, writer = await connect(listener, limit=1024)
+        await until(lambda: listener.sessions)
+        session = listener.sessions[0]
+        session.output.parts.append(bytes(50_000_000))
+        session.closing = True
+        session.wake()
+        await until(lambda: net.connection_count == 0)
+        assert "did not take its last bytes" in caplog.text
+        writer.close()
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+def test_stop_says_goodbye_and_cuts_off_who_does_not_answer(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net)
+        polite, rude = await connect(listener), await connect(listener)
+        await until(lambda: len(listener.sessions) == 2)
+        listener.sessions[1].answer_shut_down = False
+        await net.stop("the broker stops", 0.05)
+        assert await polite[0].read() == b"the broker stops"
+        assert net.connection_count == 0
+        assert "1 connections did not close" in caplog.text
+        with pytest.raises(ConnectionError):
+            await connect(listener)
+        for _, writer in (polite, rude):
+            writer.close()
+
+    run(test())
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+            "-days",
+            "2",
+            "-keyout",
+            str(key),
+            "-out",
+            str(certificate),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return certificate, key
+
+
+def test_over_tls(run: Run, certificate: tuple[Path, Path]) -> None:
+    async def test() -> None:
+        net = await network()
+        listener = await listening(net, tls=server_context(*certificate))
+        trust = ssl.create_default_context(cafile=str(certificate[0]))
+        reader, writer = await connect(listener, ssl=trust, server_hostname="localhost")
+        blob = bytes(range(256)) * 4000
+        writer.write(blob)
+        same = await reader.readexactly(len(blob)) == blob
+        assert same  # not compared in the assertion: showing how two megabytes differ takes minutes
+        assert listener.sessions[0].peer.tls
+        writer.close()
+        await until(lambda: net.connection_count == 0)
+        await net.stop("bye", 1)
+
+    run(test())
+
+
+def test_tls_files_that_are_none_are_named(tmp_path: Path) -> None:
+    with pytest.raises(Refused, match="missing.pem is not a file"):
+        server_context(tmp_path / "missing.pem", tmp_path / "missing.pem")
+    wrong = tmp_path / "wrong.pem"
+    wrong.write_text("nothing")
+    with pytest.raises(Refused, match="wrong.pem"):
+        server_context(wrong, wrong)
