@@ -1,4 +1,4 @@
-"""ENTREPOT_PURE=1 imports the .py sources even where a compiled .so lies beside them."""
+"""ENTREPOT_PURE=1 imports the .py sources even where a compiled .so lies beside them. Helpers of the tests are imported by their bare names."""
 
 import os
 import sys
@@ -7,6 +7,8 @@ from pathlib import Path
 
 SRC = str(Path(__file__).parents[1] / "src")
 sys.path.insert(0, SRC)
+TESTS = Path(__file__).parent
+sys.path.extend(str(folder) for folder in (TESTS, *sorted(TESTS.rglob("*"))) if folder.is_dir() and folder.name != "__pycache__")  # helpers beside the tests
 
 
 def _source_only(path: str) -> FileFinder:

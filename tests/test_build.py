@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import importlib
 import os
-import sys
+import runpy
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from setup import SOURCE, have_compiler, hot_modules
-
-MODULES = [".".join(path.relative_to(SOURCE).with_suffix("").parts) for path in hot_modules()]
+build = runpy.run_path(str(Path(__file__).parents[1] / "setup.py"))
+MODULES = [".".join(path.relative_to(build["SOURCE"]).with_suffix("").parts) for path in build["hot_modules"]()]
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -21,7 +19,7 @@ def test_hot_module_is_loaded_as_meant(name: str) -> None:
     file = importlib.import_module(name).__file__
     assert file is not None
     is_compiled = file.endswith(tuple(EXTENSION_SUFFIXES))
-    assert is_compiled == (have_compiler() and not os.environ.get("ENTREPOT_PURE"))
+    assert is_compiled == (build["have_compiler"]() and not os.environ.get("ENTREPOT_PURE"))
 
 
 def test_there_are_hot_modules() -> None:

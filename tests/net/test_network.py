@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import uvloop
+from echo import connect, listening, network, until
 
 from entrepot.model.errors import Refused
 from entrepot.net.tls import server_context
-from net.echo import connect, listening, network, until
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
