@@ -1,0 +1,226 @@
+"""Entries of AMQP 0-9-1 publishes: what the broker asks of them.
+
+An entry holds records that were published with one exchange and routing key (docs/formats/amqp091-entry.md), all big-endian:
+
+    u8 version (1) | u16 address size | address: exchange short string, routing key short string | records
+    record: u32 properties size | u32 body size | properties (flag word and values, as published) | body
+
+The decoder checked every property list, so what is read here parses; damage shows as IndexError. rewriting.py makes changed records.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cython
+
+from entrepot.broker.entry_codec import DeadLetter, EntryCodec
+from entrepot.model.entry import CODEC_AMQP_091
+from entrepot.protocols.amqp091 import rewriting
+from entrepot.protocols.amqp091.fields import TableLimits, decode_table
+
+if not cython.compiled:
+    from entrepot.model.octets import get_u16_be, get_u32_be, take
+    from entrepot.protocols.amqp091.properties import find_header, property_at, value_end
+
+ENTRY_VERSION = 1
+EXPIRATION_MAX_MS = 0xFFFFFFFF
+
+# What examine() finds in a run, as bits.
+SOME_PERSISTENT = 1  # delivery mode 2
+SOME_TRANSIENT = 2  # delivery mode 1 or none
+SOME_SCATTERED = 4  # a CC or BCC header: targets differ by record
+SOME_FAULTY = 8  # fault() says which and why
+
+_SOME_PERSISTENT, _SOME_TRANSIENT, _SOME_SCATTERED, _SOME_FAULTY = 1, 2, 4, 8
+_HEADERS, _DELIVERY_MODE, _EXPIRATION, _USER_ID = 0x2000, 0x1000, 0x0100, 0x0010
+_EXPIRATION_MAX_MS = EXPIRATION_MAX_MS
+_VERSION = ENTRY_VERSION
+_UNLIMITED = TableLimits(size_max_bytes=0xFFFFFFFF, nesting_max=1000, values_max=0xFFFFFFFF)
+
+
+def skip(data: bytes, pos: int, count: int) -> int:
+    """The position `count` records behind `pos`."""
+    while count > 0:
+        pos += 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
+        count -= 1
+    return pos
+
+
+def count_records(data: bytes, pos: int) -> int:
+    """How many records lie from `pos` to the end of `data`."""
+    count = 0
+    while pos < len(data):
+        pos += 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
+        count += 1
+    if pos != len(data):
+        raise IndexError(f"the last record ends at {pos} in {len(data)} bytes")
+    return count
+
+
+def positions(data: bytes, pos: int, count: int) -> list[int]:
+    """Where each of `count` records from `pos` starts."""
+    found = []
+    while count > 0:
+        found.append(pos)
+        pos += 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
+        count -= 1
+    return found
+
+
+def expiration_ms(data: bytes, pos: int) -> int:
+    """Time to live of the record at `pos` in milliseconds, -1 where it has none or one that is no number."""
+    if not get_u16_be(data, pos + 8) & _EXPIRATION:
+        return -1
+    at = property_at(data, pos + 8, _EXPIRATION)
+    size = data[at]
+    if size == 0 or size > 10:
+        return -1
+    value = 0
+    for index in range(at + 1, at + 1 + size):
+        digit = data[index]
+        if digit < 0x30 or digit > 0x39:
+            return -1
+        value = value * 10 + digit - 0x30
+    return value if value <= _EXPIRATION_MAX_MS else -1
+
+
+def examine(data: bytes, pos: int, count: int, user: bytes) -> int:
+    """Facts about `count` freshly published records, as SOME_ bits; `user` is who published them."""
+    facts = 0
+    while count > 0:
+        flags = get_u16_be(data, pos + 8)
+        if flags & _DELIVERY_MODE:
+            mode = data[property_at(data, pos + 8, _DELIVERY_MODE)]
+            facts |= _SOME_PERSISTENT if mode == 2 else _SOME_TRANSIENT if mode == 1 else _SOME_FAULTY
+        else:
+            facts |= _SOME_TRANSIENT
+        if flags & _HEADERS:
+            facts |= _scattered(data, property_at(data, pos + 8, _HEADERS))
+        if flags & _EXPIRATION and expiration_ms(data, pos) < 0:
+            facts |= _SOME_FAULTY
+        if flags & _USER_ID:
+            at = property_at(data, pos + 8, _USER_ID)
+            if take(data, at + 1, data[at]) != user:
+                facts |= _SOME_FAULTY
+        pos += 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
+        count -= 1
+    return facts
+
+
+def _scattered(data: bytes, table: int) -> int:
+    """SOME_SCATTERED for a header CC or BCC, SOME_FAULTY too where it is no array."""
+    stop = table + 4 + get_u32_be(data, table)
+    pos = table + 4
+    facts = 0
+    while pos < stop:
+        size = data[pos]
+        named = (size == 2 and data[pos + 1] == 0x43 and data[pos + 2] == 0x43) or (
+            size == 3 and data[pos + 1] == 0x42 and data[pos + 2] == 0x43 and data[pos + 3] == 0x43
+        )
+        pos += 1 + size
+        if named:
+            facts |= _SOME_SCATTERED if data[pos] == 0x41 else _SOME_SCATTERED | _SOME_FAULTY
+        pos = value_end(data, pos)
+    return facts
+
+
+def fault(data: bytes, pos: int, count: int, user: bytes) -> tuple[int, str] | None:
+    """Index of the first record that RabbitMQ refuses with 406, and its text without the name; None where none is."""
+    for index, at in enumerate(positions(data, pos, count)):
+        text = rewriting.fault(take(data, at + 8, get_u32_be(data, at)), user, _EXPIRATION_MAX_MS)
+        if text:
+            return index, text
+    return None
+
+
+class AmqpEntryCodec(EntryCodec):
+    """The codec with tag CODEC_AMQP_091."""
+
+    def __init__(self) -> None:
+        self.tag = CODEC_AMQP_091
+        self.version = _VERSION
+
+    def prefix(self, address: bytes) -> bytes:
+        """What an entry for `address` (both short strings) begins with."""
+        return b"\x01" + len(address).to_bytes(2, "big") + address
+
+    def start(self, data: bytes) -> int:
+        """Position of the first record."""
+        return 3 + get_u16_be(data, 1)
+
+    def skip(self, data: bytes, position: int, count: int) -> int:
+        """Position `count` records further."""
+        return skip(data, position, count)
+
+    def expired_count(self, data: bytes, position: int, count: int, age_ms: int) -> int:
+        """How many of the first records carry a time to live of at most `age_ms`."""
+        found = 0
+        while found < count:
+            ttl = expiration_ms(data, position)
+            if ttl < 0 or ttl > age_ms:
+                break
+            position += 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
+            found += 1
+        return found
+
+    def time_to_live_ms(self, data: bytes, position: int) -> int:
+        """The record's own time to live, or -1."""
+        return expiration_ms(data, position)
+
+    def body_bytes(self, data: bytes, position: int, count: int) -> int:
+        """Sum of the records' body sizes."""
+        total = 0
+        while count > 0:
+            size = get_u32_be(data, position + 4)
+            total += size
+            position += 8 + get_u32_be(data, position) + size
+            count -= 1
+        return total
+
+    def address(self, data: bytes) -> bytes:
+        """Exchange and routing key short strings."""
+        return take(data, 3, get_u16_be(data, 1))
+
+    def headers(self, data: bytes, position: int) -> dict[str, Any]:
+        """The record's header table as Python values (fields.py)."""
+        if not get_u16_be(data, position + 8) & _HEADERS:
+            return {}
+        at = property_at(data, position + 8, _HEADERS)
+        return decode_table(take(data, at, 4 + get_u32_be(data, at)), 0, _UNLIMITED)[0]
+
+    def further_keys(self, data: bytes, position: int) -> list[str]:
+        """Routing keys of the headers CC and BCC; items that are no strings do not count."""
+        if not get_u16_be(data, position + 8) & _HEADERS:
+            return []
+        table = property_at(data, position + 8, _HEADERS)
+        keys: list[str] = []
+        for name in (b"CC", b"BCC"):
+            at = find_header(data, table, name)
+            if at >= 0:
+                keys.extend(key.decode(errors="surrogateescape") for key in rewriting.strings(data, at + 1 + len(name)))
+        return keys
+
+    def split(self, data: bytes, position: int, count: int) -> list[bytes]:
+        """Each record's packed bytes."""
+        records = []
+        while count > 0:
+            size = 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
+            records.append(take(data, position, size))
+            position += size
+            count -= 1
+        return records
+
+    def without_hidden_keys(self, record: bytes) -> bytes:
+        """One packed record without its BCC header."""
+        return rewriting.without_header(record, b"BCC")
+
+    def dead_letter(self, data: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes] | None:
+        """(address, packed record) to publish instead, with RabbitMQ's x-death; None when it would go round in a circle."""
+        if letter.reason != "rejected" and rewriting.is_cycle(record, letter.queue.encode(errors="surrogateescape")):
+            return None
+        return rewriting.dead_letter(self.address(data), record, letter)
+
+    def mark_delivery_count(self, record: bytes, count: int) -> bytes:
+        """One packed record with the header x-delivery-count."""
+        return rewriting.with_delivery_count(record, count)

@@ -1,0 +1,214 @@
+"""The entry codec: walking, what the broker asks of a record, and records that are changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pika.spec import BasicProperties
+
+from both_modes import both
+from entrepot.broker.entry_codec import DeadLetter
+from entrepot.protocols.amqp091 import records, rewriting
+
+from .streams import EVERYTHING, HEADERS, PROPERTIES
+from .wire import PERSISTENT, entry, longstr, record, route, table
+
+BELOW = "entrepot.protocols.amqp091.properties"
+mode = pytest.mark.parametrize("module", both("entrepot.protocols.amqp091.records", BELOW), ids=["installed", "interpreted"])
+CODEC = records.AmqpEntryCodec()
+ADDRESS = route(b"ex", b"key")
+
+
+def properties(**values: Any) -> bytes:
+    return b"".join(BasicProperties(**values).encode())
+
+
+def expiring(text: str) -> bytes:
+    return record(properties(expiration=text), b"body")
+
+
+def read(packed: bytes) -> BasicProperties:
+    size = int.from_bytes(packed[:4], "big")
+    result = BasicProperties()
+    result.decode(packed[8 : 8 + size])
+    return result
+
+
+def letter(reason: str = "expired", queue: str = "q1", routing_key: str | None = None, exchange: str = "dlx") -> DeadLetter:
+    return DeadLetter(namespace="public/default", queue=queue, reason=reason, exchange=exchange, routing_key=routing_key, time_ms=1_700_000_000_999)
+
+
+@mode
+def test_walking(module: Any) -> None:
+    codec = module.AmqpEntryCodec()
+    assert codec.tag == 2
+    packed = [record(PERSISTENT, b"a"), record(HEADERS, b""), record(EVERYTHING, bytes(300))]
+    data = codec.prefix(ADDRESS) + b"".join(packed)
+    start = codec.start(data)
+    assert codec.address(data) == ADDRESS
+    assert data[start:] == b"".join(packed)
+    assert module.count_records(data, start) == 3
+    assert codec.split(data, start, 3) == packed
+    second = start + len(packed[0])
+    assert module.positions(data, start, 3) == [start, second, second + len(packed[1])]
+    assert codec.skip(data, start, 1) == second
+    assert codec.skip(data, start, 3) == len(data)
+    assert codec.body_bytes(data, start, 3) == 301
+    with pytest.raises(IndexError):
+        codec.skip(data, start, 4)
+    with pytest.raises(IndexError):
+        module.count_records(data[:-1], start)
+
+
+@mode
+@pytest.mark.parametrize(
+    ("text", "ttl"),
+    [("0", 0), ("60000", 60_000), ("4294967295", 4294967295), ("4294967296", -1), ("", -1), ("abc", -1), ("-1", -1), ("1.5", -1), ("9" * 255, -1)],
+)
+def test_time_to_live(module: Any, text: str, ttl: int) -> None:
+    assert module.AmqpEntryCodec().time_to_live_ms(expiring(text), 0) == ttl
+
+
+@mode
+def test_expired_records_are_counted_to_the_first_that_is_not(module: Any) -> None:
+    codec = module.AmqpEntryCodec()
+    data = expiring("5") + expiring("10") + expiring("100") + expiring("1") + record(PERSISTENT, b"")
+    assert [codec.expired_count(data, 0, 5, age) for age in (0, 4, 5, 9, 10, 99, 100, 10**15)] == [0, 0, 1, 1, 2, 2, 4, 4]
+    assert codec.expired_count(data, 0, 1, 100) == 1
+    assert codec.time_to_live_ms(record(PERSISTENT, b""), 0) == -1
+
+
+@mode
+@settings(max_examples=60, deadline=None)
+@given(
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "content_type": st.text(max_size=5),
+            "headers": st.dictionaries(st.sampled_from(["CC", "BCC", "CCC", "a"]), st.one_of(st.just(["k"]), st.just("k"), st.integers(0, 9)), max_size=3),
+            "delivery_mode": st.sampled_from([1, 2, 3]),
+            "expiration": st.sampled_from(["5", "x", "-1", "4294967296", "+5", ""]),
+            "user_id": st.sampled_from(["guest", "bob"]),
+            "message_id": st.text(max_size=5),
+        },
+    )
+)
+def test_examine_agrees_with_fault(module: Any, values: dict[str, Any]) -> None:
+    data = record(PERSISTENT, b"") + record(properties(**values), b"body")
+    facts = module.examine(data, 0, 2, b"guest")
+    assert bool(facts & records.SOME_FAULTY) == (module.fault(data, 0, 2, b"guest") is not None)
+    assert bool(facts & records.SOME_TRANSIENT) == (values.get("delivery_mode") in (None, 1))
+    assert facts & records.SOME_PERSISTENT
+    assert bool(facts & records.SOME_SCATTERED) == bool({"CC", "BCC"} & set(values.get("headers", {})))
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"expiration": "abc"}, "invalid expiration 'abc': no_integer"),
+        ({"expiration": ""}, "invalid expiration '': no_integer"),
+        ({"expiration": "-1"}, "invalid expiration '-1': {value_negative,-1}"),
+        ({"expiration": "1.5"}, "invalid expiration '1.5': {leftover_string,\".5\"}"),
+        ({"expiration": "4294967296"}, "invalid expiration '4294967296': {value_too_large,4294967296}"),
+        ({"user_id": "bob"}, "user_id property set to 'bob' but authenticated user was 'guest'"),
+        ({"delivery_mode": 7}, "invalid message: {delivery_mode_unknown,7}"),
+        ({"headers": {"CC": "x"}}, 'invalid message: {unacceptable_type_in_header,"CC",longstr}'),
+    ],
+)
+def test_faults_are_said_as_rabbitmq_does(values: dict[str, Any], text: str) -> None:
+    assert records.fault(record(PERSISTENT, b"") + record(properties(**values), b""), 0, 2, b"guest") == (1, text)
+
+
+def test_headers_and_further_keys() -> None:
+    data = record(properties(headers={"CC": ["a", "b", 3], "BCC": ["c"], "n": {"x": [1, None]}, "s": "t"}), b"")
+    assert CODEC.headers(data, 0) == {"CC": ["a", "b", 3], "BCC": ["c"], "n": {"x": [1, None]}, "s": "t"}
+    assert CODEC.further_keys(data, 0) == ["a", "b", "c"]
+    assert CODEC.headers(record(PERSISTENT, b""), 0) == {}
+    assert CODEC.further_keys(record(PERSISTENT, b""), 0) == []
+    stripped = CODEC.without_hidden_keys(data)
+    assert read(stripped).headers == {"CC": ["a", "b", 3], "n": {"x": [1, None]}, "s": "t"}
+    assert CODEC.without_hidden_keys(stripped) is stripped
+
+
+@pytest.mark.parametrize("listed", PROPERTIES)
+def test_a_record_comes_together_as_it_was(listed: bytes) -> None:
+    packed = record(listed, b"body")
+    assert rewriting.take_apart(packed).packed() == packed
+
+
+def test_delivery_count() -> None:
+    once = CODEC.mark_delivery_count(record(EVERYTHING, b"body"), 1)
+    twice = CODEC.mark_delivery_count(once, 2)
+    assert read(once).headers["x-delivery-count"] == 1
+    assert read(twice).headers["x-delivery-count"] == 2
+    assert len(twice) == len(once)
+    assert read(twice).app_id == "app"
+    assert read(CODEC.mark_delivery_count(record(PERSISTENT, b""), 3)).headers == {"x-delivery-count": 3}
+
+
+def test_a_first_death() -> None:
+    packed = record(properties(expiration="60", headers={"CC": ["other"], "mine": 1}, delivery_mode=2), b"body")
+    result = CODEC.dead_letter(CODEC.prefix(ADDRESS) + packed, packed, letter())
+    assert result is not None
+    address, changed = result
+    assert address == route(b"dlx", b"key")
+    assert changed.endswith(b"body")
+    after = read(changed)
+    assert after.expiration is None
+    assert after.delivery_mode == 2
+    (death,) = after.headers.pop("x-death")
+    assert int(death.pop("time").timestamp()) == 1_700_000_000
+    assert death == {"count": 1, "reason": "expired", "queue": "q1", "exchange": "ex", "routing-keys": ["key", "other"], "original-expiration": "60"}
+    assert after.headers == {"CC": ["other"], "mine": 1, "x-first-death-reason": "expired", "x-first-death-queue": "q1", "x-first-death-exchange": "ex"}
+
+
+def test_later_deaths() -> None:
+    packed = record(PERSISTENT, b"body")
+    data = CODEC.prefix(ADDRESS)
+    for reason, queue in (("rejected", "q1"), ("maxlen", "q2"), ("rejected", "q1"), ("expired", "q1")):
+        result = CODEC.dead_letter(data, packed, letter(reason, queue, "new"))
+        assert result is not None
+        address, packed = result
+        data = CODEC.prefix(address)
+    assert address == route(b"dlx", b"new")
+    headers = read(packed).headers
+    assert [(death["queue"], death["reason"], death["count"]) for death in headers["x-death"]] == [
+        ("q1", "expired", 1),
+        ("q1", "rejected", 2),
+        ("q2", "maxlen", 1),
+    ]
+    assert (headers["x-first-death-queue"], headers["x-first-death-reason"], headers["x-first-death-exchange"]) == ("q1", "rejected", "ex")
+    assert headers["x-death"][0]["exchange"] == "dlx"
+
+
+def test_a_routing_key_of_its_own_takes_the_copies_away() -> None:
+    packed = record(properties(headers={"CC": ["other"]}), b"")
+    result = CODEC.dead_letter(CODEC.prefix(ADDRESS) + packed, packed, letter(routing_key="dead"))
+    assert result is not None
+    assert result[0] == route(b"dlx", b"dead")
+    assert "CC" not in read(result[1]).headers
+
+
+def test_a_circle_without_rejection_ends() -> None:
+    packed = record(PERSISTENT, b"body")
+    data = CODEC.prefix(ADDRESS)
+    result = CODEC.dead_letter(data, packed, letter("expired", "q1"))
+    assert result is not None
+    once = result[1]
+    assert rewriting.is_cycle(once, b"q1")
+    assert not rewriting.is_cycle(once, b"q2")
+    assert CODEC.dead_letter(data, once, letter("expired", "q1")) is None
+    result = CODEC.dead_letter(data, once, letter("rejected", "q1"))
+    assert result is not None
+    assert CODEC.dead_letter(data, result[1], letter("expired", "q1")) is not None
+
+
+@pytest.mark.parametrize("forged", [b"S" + longstr(b"x"), b"A" + table(b"I" + bytes(4)), b"A" + table(b"F" + table(entry(b"queue", b"V", b""))), b"V"])
+def test_a_made_up_death_does_no_harm(forged: bytes) -> None:
+    packed = record(b"\x20\x00" + table(b"\x07x-death" + forged), b"")
+    result = CODEC.dead_letter(CODEC.prefix(ADDRESS) + packed, packed, letter())
+    assert result is not None
+    assert read(result[1]).headers["x-death"][0]["queue"] == "q1"
