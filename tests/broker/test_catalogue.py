@@ -212,7 +212,7 @@ def test_reserved_names(broker):
 
 def test_the_default_exchange_is_not_to_be_touched(broker):
     broker.queue("q")
-    catalogue, ns = broker.catalogue, broker.ns
+    catalogue = broker.catalogue
     for attempt in (
         lambda: broker.exchange(""),
         lambda: catalogue.find_exchange(NS, ""),
@@ -354,7 +354,7 @@ def test_what_is_durable_survives_and_nothing_else(broker):
     broker.catalogue.bind_exchange(NS, "e", "amq.topic", "x.#", {})
     stream, _ = broker.queue("s", arguments={"x-queue-type": "stream", "x-max-age": "2h", "x-max-length-bytes": 100})
     topic, _ = broker.catalogue.declare_topic(NS, "t", partitions=3, subject="elsewhere", max_age_ms=5)
-    other = broker.catalogue.create_namespace("tenant/space")
+    broker.catalogue.create_namespace("tenant/space")
     broker.catalogue.declare_queue("tenant/space", "kept", durable=True, exclusive=False, auto_delete=True, arguments={}, connection=1)
 
     again = broker.restarted()

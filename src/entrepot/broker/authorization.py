@@ -1,0 +1,91 @@
+"""Authorization: authorize(), the one place that says whether a principal may do something.
+
+As RabbitMQ: a user has three regular expressions for each namespace (configure, write, read), which a resource's name is searched with.
+The default exchange is called `amq.default` here. Answers are remembered until any user changes.
+"""
+
+from __future__ import annotations
+
+import enum
+import re
+
+from entrepot.broker.users import ALL_NAMESPACES, Permission, Users
+from entrepot.model.errors import Reason, Refused
+from entrepot.model.names import vhost_of
+from entrepot.model.principal import Principal
+
+DEFAULT_EXCHANGE_NAME = "amq.default"
+CACHE_MAX = 65_536  # answers remembered; one more forgets all
+
+
+class Action(enum.Enum):
+    """What is to be done."""
+
+    CONFIGURE = "configure"  # declare, delete
+    WRITE = "write"  # publish; be bound to
+    READ = "read"  # consume, get, purge; be bound from
+
+
+class ResourceKind(enum.Enum):
+    """To what kind of thing."""
+
+    QUEUE = "queue"
+    TOPIC = "topic"
+    EXCHANGE = "exchange"
+
+
+class Authorizer:
+    """Asks the users what their permissions say."""
+
+    def __init__(self, users: Users) -> None:
+        self._users = users
+        self._answers: dict[tuple[str, Action, str, str], bool] = {}
+        self._patterns: dict[str, re.Pattern[str]] = {}
+        users.on_changed.append(self._forget)
+
+    def authorize(self, principal: Principal, action: Action, namespace: str, kind: ResourceKind, name: str) -> None:
+        """Refused (NOT_PERMITTED) unless `principal` may do `action` to the thing called `name`."""
+        if not self.may(principal, action, namespace, name):
+            raise Refused(
+                Reason.NOT_PERMITTED,
+                f"access to {kind.value} '{name or DEFAULT_EXCHANGE_NAME}' in vhost '{vhost_of(namespace)}' refused for user '{principal.name}'",
+            )
+
+    def authorize_namespace(self, principal: Principal, namespace: str) -> None:
+        """Refused (NOT_PERMITTED) unless `principal` may use the namespace at all."""
+        if not principal.is_internal and self._permission(principal.name, namespace) is None:
+            raise Refused(Reason.NOT_PERMITTED, f"access to vhost '{vhost_of(namespace)}' refused for user '{principal.name}'")
+
+    def may(self, principal: Principal, action: Action, namespace: str, name: str) -> bool:
+        """Whether it may."""
+        if principal.is_internal:
+            return True
+        key = (principal.name, action, namespace, name)
+        answer = self._answers.get(key)
+        if answer is None:
+            if len(self._answers) >= CACHE_MAX:
+                self._answers.clear()
+            answer = self._answers[key] = self._look_up(principal.name, action, namespace, name or DEFAULT_EXCHANGE_NAME)
+        return answer
+
+    def _look_up(self, user: str, action: Action, namespace: str, name: str) -> bool:
+        permission = self._permission(user, namespace)
+        if permission is None:
+            return False
+        text = {Action.CONFIGURE: permission.configure, Action.WRITE: permission.write, Action.READ: permission.read}[action]
+        if text == "":  # as RabbitMQ: nothing, where a regular expression would match everything
+            return False
+        pattern = self._patterns.get(text)
+        if pattern is None:
+            pattern = self._patterns[text] = re.compile(text)
+        return pattern.search(name) is not None
+
+    def _permission(self, name: str, namespace: str) -> Permission | None:
+        user = self._users.maybe_user(name)
+        if user is None:
+            return None
+        return user.permissions.get(namespace) or user.permissions.get(ALL_NAMESPACES)
+
+    def _forget(self) -> None:
+        self._answers.clear()
+        self._patterns.clear()

@@ -1,0 +1,265 @@
+import pytest
+from memory_state import MemoryState
+
+from entrepot.broker.authorization import Action, Authorizer, ResourceKind
+from entrepot.broker.credentials import SCRAM_SHA_256, SCRAM_SHA_512
+from entrepot.broker.secret_box import SecretBox
+from entrepot.broker.users import PLAIN_CACHE_S, Permission, PlainCheck, Users, check_listen, is_loopback
+from entrepot.entropy import SystemEntropy
+from entrepot.model.errors import CorruptData, Reason, Refused
+from entrepot.model.principal import BROKER, Principal
+
+NS = "public/default"
+
+
+class StoppedClock:
+    def __init__(self):
+        self.now_s = 100.0
+
+    def monotonic_s(self):
+        return self.now_s
+
+    def wall_ms(self):
+        return 0
+
+
+@pytest.fixture
+def state():
+    return MemoryState()
+
+
+@pytest.fixture
+def clock():
+    return StoppedClock()
+
+
+def make(state, clock, key=b"k" * 32):
+    users = Users(state, clock, SystemEntropy(), SecretBox(key, SystemEntropy()), iterations=4096)
+    users.load()
+    return users
+
+
+@pytest.fixture
+def users(state, clock):
+    return make(state, clock)
+
+
+def log_in(users, name, password, from_loopback=True):
+    found = users.begin_plain(name, password, from_loopback)
+    return users.finish_plain(found, found.run()) if isinstance(found, PlainCheck) else found
+
+
+def assert_not_let_in(users, name, password, from_loopback=True):
+    with pytest.raises(Refused) as caught:
+        log_in(users, name, password, from_loopback)
+    assert caught.value.reason is Reason.UNAUTHENTICATED
+    assert str(caught.value) == "name and password do not match a user who may come from this address"
+
+
+def test_a_user_logs_in_and_only_with_the_password(users):
+    users.add_user("ann", "secret", administrator=True)
+    assert log_in(users, "ann", "secret") == Principal("ann", frozenset({"administrator"}), "PLAIN")
+    assert log_in(users, "ann", "secret", from_loopback=False).name == "ann"
+    for name, password in (("ann", "Secret"), ("ann", ""), ("bob", "secret"), ("ann\x00s", "ecret"), ("\udcff", "\udcff"), ("", "")):
+        assert_not_let_in(users, name, password)
+
+
+def test_only_verifiers_are_kept(users, state):
+    user = users.add_user("ann", "secret-word")
+    assert not any(b"secret-word" in value for value in state.values.values())
+    assert [verifier.mechanism for verifier in user.verifiers] == [SCRAM_SHA_256, SCRAM_SHA_512]
+    assert all(verifier.is_password("secret-word") for verifier in user.verifiers)
+
+
+def test_a_checked_password_is_remembered_for_a_while(users, clock):
+    users.add_user("ann", "secret")
+    log_in(users, "ann", "secret")
+    assert isinstance(users.begin_plain("ann", "secret", True), Principal)
+    assert isinstance(users.begin_plain("ann", "other", True), PlainCheck)
+    clock.now_s += PLAIN_CACHE_S
+    assert isinstance(users.begin_plain("ann", "secret", True), PlainCheck)
+
+
+def test_a_change_counts_at_once_also_for_a_check_under_way(users):
+    users.add_user("ann", "secret")
+    log_in(users, "ann", "secret")
+    check = users.begin_plain("ann", "wrong", True)
+    users.set_password("ann", "new")
+    assert_not_let_in(users, "ann", "secret")
+    assert log_in(users, "ann", "new").name == "ann"
+    under_way = users.begin_plain("ann", "new2", True)
+    assert not check.run()
+    users.set_password("ann", "new2")
+    with pytest.raises(Refused):
+        users.finish_plain(under_way, True)
+
+
+def test_users_survive_a_restart(users, state, clock):
+    users.add_user("ann", "secret", ("public/default", "acme/x"), administrator=True)
+    users.set_permission("ann", "acme/x", Permission("", "^out", "in$"))
+    users.add_user("bob", "word")
+    users.delete_user("bob")
+    again = make(state, clock)
+    assert again.user("ann") == users.user("ann")
+    assert [user.name for user in again.users()] == ["ann", "guest"]
+    assert again.user("ann").namespaces == ("acme/x", "public/default")
+    assert again.user("ann").permissions["acme/x"] == Permission("", "^out", "in$")
+    assert log_in(again, "ann", "secret").tags == {"administrator"}
+
+
+def test_guest_comes_from_loopback_only_until_deleted(users, state, clock):
+    assert log_in(users, "guest", "guest").name == "guest"
+    assert_not_let_in(users, "guest", "guest", from_loopback=False)
+    assert state.values == {}
+    users.delete_user("guest")
+    assert_not_let_in(users, "guest", "guest")
+    again = make(state, clock)
+    assert_not_let_in(again, "guest", "guest")
+    assert list(again.users()) == []
+    again.add_user("guest", "better")
+    assert log_in(again, "guest", "better").name == "guest"
+    assert_not_let_in(again, "guest", "better", from_loopback=False)
+    assert not again.has_own()
+
+
+def test_guest_may_have_another_password(users):
+    users.set_password("guest", "better")
+    assert_not_let_in(users, "guest", "guest")
+    assert log_in(users, "guest", "better").tags == {"administrator"}
+
+
+def test_users_that_cannot_be(users):
+    users.add_user("ann", "secret")
+    with pytest.raises(Refused, match="already"):
+        users.add_user("ann", "secret")
+    with pytest.raises(Refused, match="name is empty"):
+        users.add_user("", "secret")
+    with pytest.raises(Refused, match="password is empty"):
+        users.add_user("bob", "")
+    with pytest.raises(Refused, match="is not 'tenant/name'"):
+        users.add_user("bob", "secret", ("nowhere",))
+    with pytest.raises(Refused, match="is not a regular expression"):
+        users.set_permission("ann", NS, Permission("(", "", ""))
+    for attempt in (lambda: users.user("bob"), lambda: users.set_password("bob", "x"), lambda: users.delete_user("bob")):
+        with pytest.raises(Refused, match="there is no user 'bob'"):
+            attempt()
+    assert [user.name for user in users.users()] == ["ann", "guest"]
+
+
+def test_seeds_change_what_differs_and_nothing_else(users, state):
+    users.seed_user("ann", "secret", (NS,))
+    users.set_permission("ann", NS, Permission("", ".*", ".*"))
+    folds = state.fold_count
+    users.seed_user("ann", "secret", (NS,))
+    assert state.fold_count == folds
+    assert users.user("ann").permissions[NS].configure == ""
+    users.seed_user("ann", "other", (), administrator=True)
+    assert log_in(users, "ann", "other").tags == {"administrator"}
+    assert users.user("ann").namespaces == ()
+
+
+class TestAccessKeys:
+    def test_a_secret_can_be_had_again(self, users, state, clock):
+        users.add_user("ann", "secret")
+        key, secret = users.add_access_key("ann")
+        assert len(key.id) == 20
+        assert len(secret) == 40
+        assert not any(secret.encode() in value for value in state.values.values())
+        again = make(state, clock)
+        assert again.secret_of(key.id) == secret
+        assert again.access_key(key.id).user == "ann"
+        assert [found.id for found in again.access_keys("ann")] == [key.id]
+        with pytest.raises(CorruptData, match="does not open"):
+            make(state, clock, b"j" * 32).secret_of(key.id)
+
+    def test_keys_go_with_their_user(self, users, state):
+        users.add_user("ann", "secret")
+        key, _ = users.add_access_key("ann")
+        users.delete_user("ann")
+        assert state.values == {}
+        with pytest.raises(Refused, match="there is no access key"):
+            users.secret_of(key.id)
+        with pytest.raises(Refused, match="there is no user"):
+            users.add_access_key("ann")
+
+    def test_without_a_key_file_there_are_none(self, state, clock):
+        users = Users(state, clock, SystemEntropy(), iterations=4096)
+        with pytest.raises(Refused, match="need the key file"):
+            users.add_access_key("guest")
+
+
+@pytest.mark.parametrize(
+    ("host", "loopback"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("10.0.0.1", False),
+        ("::ffff:10.0.0.1", False),
+        ("fe80::1%eth0", False),
+        ("example.com", False),
+        ("", False),
+    ],
+)
+def test_loopback(host, loopback):
+    assert is_loopback(host) is loopback
+
+
+def test_listening_to_others_needs_users(users):
+    check_listen("amqp", "127.0.0.1", users)
+    with pytest.raises(Refused, match=r"listen\.amqp = '0\.0\.0\.0': .*there are no users"):
+        check_listen("amqp", "0.0.0.0", users)
+    users.add_user("ann", "secret")
+    check_listen("amqp", "0.0.0.0", users)
+
+
+class TestAuthorize:
+    @pytest.fixture
+    def authorizer(self, users):
+        return Authorizer(users)
+
+    def may(self, authorizer, user, action, name, namespace=NS):
+        return authorizer.may(Principal(user), action, namespace, name)
+
+    def test_patterns_are_searched(self, users, authorizer):
+        users.add_user("ann", "secret", (NS,))
+        users.set_permission("ann", NS, Permission("^mine-", "", "^(amq\\.default|in)$"))
+        assert self.may(authorizer, "ann", Action.CONFIGURE, "mine-1")
+        assert not self.may(authorizer, "ann", Action.CONFIGURE, "not-mine-1")
+        assert not self.may(authorizer, "ann", Action.WRITE, "mine-1")
+        assert self.may(authorizer, "ann", Action.READ, "in")
+        assert self.may(authorizer, "ann", Action.READ, "")
+        assert not self.may(authorizer, "ann", Action.READ, "inn")
+
+    def test_texts(self, users, authorizer):
+        users.add_user("ann", "secret", ("acme/x",))
+        users.set_permission("ann", "acme/x", Permission("", "", ""))
+        with pytest.raises(Refused, match=r"access to exchange 'amq\.default' in vhost 'acme/x' refused for user 'ann'"):
+            authorizer.authorize(Principal("ann"), Action.WRITE, "acme/x", ResourceKind.EXCHANGE, "")
+        with pytest.raises(Refused, match="access to vhost '/' refused for user 'ann'") as caught:
+            authorizer.authorize_namespace(Principal("ann"), NS)
+        assert caught.value.reason is Reason.NOT_PERMITTED
+        authorizer.authorize_namespace(Principal("ann"), "acme/x")
+
+    def test_a_change_counts_at_once(self, users, authorizer):
+        users.add_user("ann", "secret")
+        assert self.may(authorizer, "ann", Action.READ, "q")
+        assert self.may(authorizer, "ann", Action.READ, "q", "any/where")
+        users.set_permission("ann", NS, Permission(read="x"))
+        assert not self.may(authorizer, "ann", Action.READ, "q")
+        users.clear_permission("ann", NS)
+        assert self.may(authorizer, "ann", Action.READ, "q")
+        users.delete_user("ann")
+        assert not self.may(authorizer, "ann", Action.READ, "q")
+
+    def test_the_broker_itself_may_do_anything(self, authorizer):
+        authorizer.authorize(BROKER, Action.WRITE, "any/where", ResourceKind.EXCHANGE, "x")
+        authorizer.authorize_namespace(BROKER, "any/where")
+
+    def test_names_of_no_user_may_nothing(self, authorizer):
+        assert not self.may(authorizer, "nobody", Action.READ, "q")
+        assert self.may(authorizer, "guest", Action.READ, "q")
