@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from amqp_streams import EVERYTHING, FRAME_MAX, HEADERS, hostile, normalised, plain, streams
+from amqp_wire import PERSISTENT, PROTOCOL_HEADER, ack, bodies, content_header, entry, frame, longstr, publish, publish_method, record, route, settle, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from both_modes import interpreted
 from entrepot.protocols.amqp091 import codec
 from entrepot.protocols.amqp091.reply_codes import AmqpError
-
-from .streams import EVERYTHING, FRAME_MAX, HEADERS, hostile, normalised, plain, streams
-from .wire import PERSISTENT, PROTOCOL_HEADER, ack, bodies, content_header, entry, frame, longstr, publish, publish_method, record, route, settle, table
 
 source = interpreted("entrepot.protocols.amqp091.codec", "entrepot.protocols.amqp091.properties")
 Q = route(b"", b"q")

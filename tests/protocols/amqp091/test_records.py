@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from amqp_streams import EVERYTHING, HEADERS, PROPERTIES
+from amqp_wire import PERSISTENT, entry, longstr, record, route, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pika.spec import BasicProperties
@@ -12,9 +14,6 @@ from pika.spec import BasicProperties
 from both_modes import both
 from entrepot.broker.entry_codec import DeadLetter
 from entrepot.protocols.amqp091 import records, rewriting
-
-from .streams import EVERYTHING, HEADERS, PROPERTIES
-from .wire import PERSISTENT, entry, longstr, record, route, table
 
 BELOW = "entrepot.protocols.amqp091.properties"
 mode = pytest.mark.parametrize("module", both("entrepot.protocols.amqp091.records", BELOW), ids=["installed", "interpreted"])

@@ -6,9 +6,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from hypothesis import strategies as st
-
-from .wire import (
+from amqp_wire import (
     PERSISTENT,
     PROTOCOL_HEADER,
     ack,
@@ -23,6 +21,7 @@ from .wire import (
     settle,
     table,
 )
+from hypothesis import strategies as st
 
 FRAME_MAX = 4096
 HEADERS = b"\x20\x00" + table(
