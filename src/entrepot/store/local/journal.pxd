@@ -17,6 +17,7 @@ cdef class CommitBuilder:
     cdef bytearray head
     cdef readonly Py_ssize_t size
     cdef readonly uint32_t operations
+    cdef readonly Py_ssize_t entry_size
 
     cpdef int begin(self, uint32_t count) except -1
     @cython.locals(h=Py_ssize_t)

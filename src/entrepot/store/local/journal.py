@@ -122,6 +122,7 @@ class CommitBuilder:
         self.head = bytearray()
         self.size = 0
         self.operations = 0
+        self.entry_size = 0  # of the last append's encoded entry
 
     def begin(self, count: int) -> int:
         """The table of logs: `count`, then log_id() for each."""
@@ -156,6 +157,7 @@ class CommitBuilder:
         copy(head, h + 12, targets, 0, n)
         copy(head, h + 12 + n, header, 0, size)
         position = self.size - size
+        self.entry_size = size + length
         if length <= _SMALL:
             h = self._grow(length)
             copy(self.head, h, data, 0, length)

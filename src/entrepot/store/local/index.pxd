@@ -1,0 +1,32 @@
+"""C types for index.py."""
+
+import cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from entrepot.model.octets cimport get_u32_le_ba, get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
+
+cdef Py_ssize_t _ROW
+
+
+@cython.final
+cdef class Rows:
+    cdef bytearray data
+    cdef readonly Py_ssize_t count
+
+    @cython.locals(p=Py_ssize_t)
+    cpdef int append(self, uint64_t base, uint32_t life, uint32_t position, uint32_t size, uint32_t span) except -1
+    cpdef uint64_t base(self, Py_ssize_t row) except? 0xFFFFFFFFFFFFFFFF
+    cpdef uint32_t life(self, Py_ssize_t row) except? 0xFFFFFFFF
+    cpdef uint32_t position(self, Py_ssize_t row) except? 0xFFFFFFFF
+    cpdef uint32_t size(self, Py_ssize_t row) except? 0xFFFFFFFF
+    cpdef uint32_t span(self, Py_ssize_t row) except? 0xFFFFFFFF
+    @cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t)
+    cpdef Py_ssize_t find(self, uint64_t offset) except -1
+    cpdef int drop_front(self, Py_ssize_t rows) except -1
+    cpdef bytes packed(self, Py_ssize_t first, Py_ssize_t end)
+    @cython.locals(row=Py_ssize_t, last=object)
+    cpdef set lives(self)
+    @cython.locals(first=Py_ssize_t, end=Py_ssize_t)
+    cpdef bytes of_life(self, uint32_t life)
+    @cython.locals(first=Py_ssize_t, end=Py_ssize_t)
+    cpdef Py_ssize_t forget_life(self, uint32_t life) except -1

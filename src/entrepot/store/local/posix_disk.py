@@ -1,0 +1,178 @@
+"""PosixDisk: the disk contract over a directory, for Linux and macOS."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import sys
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from entrepot.model.errors import Reason, Refused
+from entrepot.store.local.committer import Committer, write_parts
+from entrepot.store.local.disk import Done
+
+_LOCK = "lock"
+_READERS = 2
+
+
+class PosixFile:
+    """A File of a PosixDisk."""
+
+    __slots__ = ("_full_sync", "fd", "name")
+
+    def __init__(self, name: str, fd: int, full_sync: int) -> None:
+        self.name = name
+        self.fd = fd
+        self._full_sync = full_sync
+
+    def size(self) -> int:
+        """See File.size."""
+        return os.fstat(self.fd).st_size
+
+    def pread(self, position: int, size: int) -> bytes:
+        """See File.pread."""
+        data = os.pread(self.fd, size, position)
+        if len(data) == size or not data:
+            return data
+        parts = [data]
+        got = len(data)
+        while got < size:
+            data = os.pread(self.fd, size - got, position + got)
+            if not data:
+                break
+            parts.append(data)
+            got += len(data)
+        return b"".join(parts)
+
+    def pwrite(self, position: int, parts: list[bytes]) -> None:
+        """See File.pwrite."""
+        write_parts(self.fd, position, parts)
+
+    def truncate(self, size: int) -> None:
+        """See File.truncate."""
+        os.ftruncate(self.fd, size)
+
+    def sync(self) -> None:
+        """See File.sync."""
+        if self._full_sync:
+            fcntl.fcntl(self.fd, self._full_sync)
+        else:
+            os.fdatasync(self.fd)
+
+    def close(self) -> None:
+        """See File.close."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+class PosixDisk:
+    """One directory, locked against a second process. `loop` is an asyncio loop: completions arrive on it.
+
+    `full_sync` is the fcntl command that syncs where fdatasync does not reach the platter (macOS), else 0.
+    """
+
+    def __init__(self, path: str, loop: Any, *, full_sync: int | None = None) -> None:
+        self.path = path
+        self._loop = loop
+        self._full_sync = (getattr(fcntl, "F_FULLFSYNC", 0) if sys.platform == "darwin" else 0) if full_sync is None else full_sync
+        os.makedirs(path, exist_ok=True)
+        self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        self._lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            os.close(self._directory)
+            raise Refused(Reason.IN_USE, f"{path} is in use by another process: a data directory has one broker") from error
+        self._closed = False
+        self._jobs: deque[tuple[PosixFile, int, list[bytes], bool, Done]] = deque()
+        self._running: Done | None = None
+        self._committer: Committer | None = None
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="entrepot-read")
+        self._background = ThreadPoolExecutor(1, thread_name_prefix="entrepot-background")
+
+    def open(self, name: str, *, create: bool = False) -> PosixFile:
+        """See Disk.open."""
+        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        return PosixFile(name, os.open(os.path.join(self.path, name), flags, 0o644), self._full_sync)
+
+    def names(self) -> list[str]:
+        """See Disk.names."""
+        return sorted(name for name in os.listdir(self.path) if name != _LOCK)
+
+    def rename(self, old: str, new: str) -> None:
+        """See Disk.rename."""
+        os.rename(os.path.join(self.path, old), os.path.join(self.path, new))
+
+    def remove(self, name: str) -> None:
+        """See Disk.remove."""
+        os.remove(os.path.join(self.path, name))
+
+    def sync_directory(self) -> None:
+        """See Disk.sync_directory."""
+        os.fsync(self._directory)
+
+    def free_bytes(self) -> int:
+        """See Disk.free_bytes."""
+        figures = os.fstatvfs(self._directory)
+        return figures.f_bavail * figures.f_frsize
+
+    def commit(self, file: PosixFile, position: int, parts: list[bytes], *, sync: bool, done: Done) -> None:
+        """See Disk.commit."""
+        if self._running is not None:
+            self._jobs.append((file, position, parts, sync, done))
+            return
+        if self._committer is None:
+            self._committer = Committer(self._full_sync)
+            self._loop.add_reader(self._committer.wake_read, self._committed)
+        self._running = done
+        self._committer.submit(file.fd, position, parts, sync)
+
+    def read(self, file: PosixFile, position: int, size: int, done: Done) -> None:
+        """See Disk.read."""
+        self._readers.submit(self._run, lambda: file.pread(position, size), done)
+
+    def background(self, work: Callable[[], Any], done: Done) -> None:
+        """See Disk.background."""
+        self._background.submit(self._run, work, done)
+
+    def close(self) -> None:
+        """See Disk.close."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._committer is not None:
+            self._loop.remove_reader(self._committer.wake_read)
+            self._committer.close()
+        self._readers.shutdown()
+        self._background.shutdown()
+        os.close(self._lock)
+        os.close(self._directory)
+
+    def _committed(self) -> None:
+        assert self._committer is not None
+        error, seconds = self._committer.result()
+        done = self._running
+        assert done is not None
+        self._running = None
+        if self._jobs:
+            self.commit(self._jobs[0][0], self._jobs[0][1], self._jobs[0][2], sync=self._jobs[0][3], done=self._jobs.popleft()[4])
+        if error:
+            done(None, OSError(error, os.strerror(error)))
+        else:
+            done(seconds, None)
+
+    def _run(self, work: Callable[[], Any], done: Done) -> None:
+        result: Any = None
+        failure: BaseException | None = None
+        try:
+            result = work()
+        except BaseException as error:
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(done, result, failure)

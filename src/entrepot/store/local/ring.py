@@ -1,0 +1,164 @@
+"""JournalRing: the journal's files, used in turn. Which one the next commit goes to, which are ready, which wait to be sorted.
+
+A file's use is a life: numbered, with a salt of its own. Files are zeroed ahead once, then reused whole. Where none is ready the
+commit goes to a new file that grows as it is written.
+"""
+
+from __future__ import annotations
+
+from entrepot.entropy import Entropy
+from entrepot.model.errors import CorruptData
+from entrepot.store.local.disk import Disk, File
+from entrepot.store.local.journal import FILE_HEADER_SIZE, FileHeader, decode_file_header, encode_file_header
+from entrepot.store.local.settings import StoreSettings
+
+PREFIX = "journal-"
+POSITION_MAX = (1 << 32) - 1
+
+
+class JournalFile:
+    """One life of a file. `end` is where the next commit goes; `pins` counts reads under way."""
+
+    __slots__ = ("end", "file", "first_sequence", "life", "name", "pins", "salt")
+
+    def __init__(self, name: str, file: File, life: int, salt: int, first_sequence: int, end: int) -> None:
+        self.name = name
+        self.file = file
+        self.life = life
+        self.salt = salt
+        self.first_sequence = first_sequence
+        self.end = end
+        self.pins = 0
+
+
+class JournalRing:
+    """The files in order of life: `lives`, the last of which is written to; `ready` ones have no life yet."""
+
+    def __init__(self, disk: Disk, entropy: Entropy, settings: StoreSettings) -> None:
+        self._disk = disk
+        self._entropy = entropy
+        self._settings = settings
+        self.lives: dict[int, JournalFile] = {}
+        self.current: JournalFile | None = None
+        self.ready: list[tuple[str, File]] = []
+        self.next_life = 1
+        self._next_slot = 1
+        self.preparing = False
+        self._sealed = False
+
+    def adopt(self, journal_file: JournalFile) -> None:
+        """Recovery: a life of the chain, in order."""
+        self.lives[journal_file.life] = journal_file
+        self.current = journal_file
+        self.next_life = max(self.next_life, journal_file.life + 1)
+        self._note_slot(journal_file.name)
+
+    def adopt_free(self, name: str, file: File) -> None:
+        """Recovery: a file that is in no chain; it may be reused."""
+        self._note_slot(name)
+        self.ready.append((name, file))
+
+    def forget_after(self, life: int) -> None:
+        """Recovery: what later lives held has been copied; their files may be reused."""
+        for later in [number for number in self.lives if number > life]:
+            gone = self.lives.pop(later)
+            self.ready.append((gone.name, gone.file))
+        self.current = self.lives.get(life)
+
+    def seal_current(self) -> None:
+        """Recovery: nothing is written to the files that were found; the first commit starts a new life."""
+        self._sealed = True
+
+    def fits(self, size: int) -> bool:
+        """Whether `size` bytes more still go to the current file."""
+        return self.current is not None and not self._sealed and self.current.end + size <= self._settings.journal_file_size
+
+    def rotate(self, sequence: int, chain: int) -> bytes:
+        """Start a new life with the commit `sequence`; the file header, to be written before that commit at position 0."""
+        if self.ready:
+            name, file = self.ready.pop(0)
+        else:
+            name, file = self.create_file()
+            self._disk.sync_directory()
+        previous = self.current
+        life = self.next_life
+        self.next_life = life + 1
+        salt = int.from_bytes(self._entropy.octets(8), "little")
+        header = FileHeader(life, salt, previous.life if previous else 0, previous.salt if previous else 0, sequence, chain)
+        self._sealed = False
+        self.current = self.lives[life] = JournalFile(name, file, life, salt, sequence, FILE_HEADER_SIZE)
+        return encode_file_header(header)
+
+    def create_file(self) -> tuple[str, File]:
+        """A new, empty file; its directory is not synced yet."""
+        name = f"{PREFIX}{self._next_slot:08d}"
+        self._next_slot += 1
+        return name, self._disk.open(name, create=True)
+
+    def prepare(self) -> None:
+        """Zero one file ahead in the background, if there are too few."""
+        if self.preparing or len(self.ready) >= self._settings.journal_ready_files:
+            return
+        self.preparing = True
+        name = f"{PREFIX}{self._next_slot:08d}"
+        self._next_slot += 1
+        size = self._settings.journal_file_size
+
+        def work() -> File:
+            if self._disk.free_bytes() < size + self._settings.reserve_size:
+                raise OSError(28, "not enough disk to prepare a journal file")
+            file = self._disk.open(name, create=True)
+            zeroes = bytes(1 << 20)
+            position = 0
+            while position < size:
+                step = min(len(zeroes), size - position)
+                file.pwrite(position, [zeroes[:step]])
+                position += step
+            file.sync()
+            self._disk.sync_directory()
+            return file
+
+        self._disk.background(work, lambda file, error: self._prepared(name, file, error))
+
+    def release(self, life: int) -> None:
+        """A life is over (a durable checkpoint no longer names it): its file may be reused. Nothing may be pinned."""
+        gone = self.lives.pop(life)
+        assert gone is not self.current and not gone.pins
+        self.ready.append((gone.name, gone.file))
+
+    def closed(self) -> list[JournalFile]:
+        """Lives that nothing more is written to, oldest first."""
+        return [journal_file for journal_file in self.lives.values() if journal_file is not self.current]
+
+    def bytes_unsorted(self) -> int:
+        """What lies in the journal and in no segment."""
+        return sum(journal_file.end for journal_file in self.lives.values())
+
+    def close(self) -> None:
+        """Release every descriptor."""
+        for journal_file in self.lives.values():
+            journal_file.file.close()
+        for _, file in self.ready:
+            file.close()
+
+    def _prepared(self, name: str, file: File | None, error: BaseException | None) -> None:
+        self.preparing = False
+        if error is None:
+            assert file is not None
+            self.ready.append((name, file))
+            self.prepare()
+
+    def _note_slot(self, name: str) -> None:
+        try:
+            slot = int(name[len(PREFIX) :])
+        except ValueError:
+            raise CorruptData(f"{name}: not a journal file's name; move it out of the directory") from None
+        self._next_slot = max(self._next_slot, slot + 1)
+
+
+def read_header(file: File, name: str) -> FileHeader | None:
+    """The header of a journal file, None if it has none that holds."""
+    try:
+        return decode_file_header(file.pread(0, FILE_HEADER_SIZE))
+    except CorruptData as error:
+        raise CorruptData(f"{name}: {error}") from error

@@ -1,0 +1,105 @@
+"""C types for store.py."""
+
+import cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from entrepot.model.entry cimport Entry
+from entrepot.model.octets cimport get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
+from entrepot.store.interface cimport Group, Log, Store
+from entrepot.store.local.index cimport Rows
+from entrepot.store.local.journal cimport CommitBuilder
+from entrepot.store.local.log cimport LocalLog, LocalReader, decode_rows
+
+cdef Py_ssize_t _OVERHEAD
+cdef Py_ssize_t _FETCH
+cdef Py_ssize_t _ROW
+cdef Py_ssize_t _STEP
+
+
+@cython.final
+cdef class LocalGroup(Group):
+    cdef readonly uint64_t number
+    cdef bint used
+    cdef bint urgent
+    cdef Py_ssize_t size
+    cdef list entries
+    cdef list targets
+    cdef bytearray bases
+    cdef list ends
+    cdef list table
+    cdef list created
+    cdef list dropped
+    cdef list discarded
+    cdef list marked
+    cdef list marks
+    cdef list folds
+
+
+cdef class LocalStore(Store):
+    cdef object _disk
+    cdef public object scheduler
+    cdef object _wall_ms
+    cdef public object settings
+    cdef Py_ssize_t _entry_size_max
+    cdef uint32_t _entry_count_max
+    cdef public object ring
+    cdef public object state
+    cdef public object maintenance
+    cdef public object owner
+    cdef dict _logs
+    cdef public uint32_t epoch
+    cdef public uint64_t numbers
+    cdef public uint64_t sequence
+    cdef public uint64_t synced
+    cdef public uint32_t chain
+    cdef LocalGroup _open
+    cdef LocalGroup _sealed
+    cdef bint _scheduled
+    cdef object _timer
+    cdef object _sync_timer
+    cdef bint _unsynced
+    cdef public object closing
+    cdef readonly Py_ssize_t cached_bytes
+    cdef list _fifo_logs
+    cdef bytearray _fifo_ends
+    cdef Py_ssize_t _fifo_head
+    cdef Py_ssize_t _fifo_bytes
+    cdef public bint full
+    cdef public bint pressure
+    cdef readonly uint64_t commit_count
+    cdef readonly uint64_t commit_bytes
+    cdef readonly double commit_seconds
+
+    @cython.locals(group=LocalGroup, log=LocalLog, p=Py_ssize_t)
+    cpdef object append(self, list logs, Entry entry)
+    @cython.locals(log=LocalLog, size=Py_ssize_t)
+    cpdef bint extend(self, list logs, Entry entry, bytes part, uint32_t count) except? True
+    @cython.locals(local=LocalLog, group=LocalGroup)
+    cpdef object discard(self, Log log, uint64_t first, uint64_t end)
+    @cython.locals(local=LocalLog, group=LocalGroup)
+    cpdef object mark(self, Log log, uint64_t offset)
+    @cython.locals(group=LocalGroup)
+    cpdef object fold(self, int shard, bytes key, bytes delta)
+    cpdef Group group(self)
+    cpdef object urgent(self)
+    cdef LocalLog _mine(self, Log log)
+    @cython.locals(group=LocalGroup)
+    cdef object _number(self, LocalLog log)
+    cdef object _touch(self, LocalGroup group)
+    cdef LocalGroup _new_group(self)
+    @cython.locals(builder=CommitBuilder, places=bytearray, sequence=uint64_t, size=Py_ssize_t, position=Py_ssize_t, chain=uint32_t)
+    cdef object _submit(self, LocalGroup group)
+    @cython.locals(log=LocalLog, now_ms=object, places=bytearray, packed=bytearray, p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, logs=list, n=Py_ssize_t, t=Py_ssize_t, item=Log)
+    cdef bytearray _encode(self, LocalGroup group, CommitBuilder builder)
+    @cython.locals(p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, position=uint64_t, size=uint64_t, log=LocalLog, base=uint64_t, item=Log)
+    cdef object _place(self, LocalGroup group, bytearray places, uint32_t life, uint64_t start)
+    @cython.locals(index=Py_ssize_t, log=LocalLog)
+    cdef object _complete(self, LocalGroup group)
+    @cython.locals(group=LocalGroup)
+    cdef object _next(self)
+    @cython.locals(n=Py_ssize_t)
+    cdef object _fifo_push(self, LocalLog log, uint64_t end)
+    @cython.locals(head=Py_ssize_t, n=Py_ssize_t, log=LocalLog, end=uint64_t, budget=Py_ssize_t)
+    cdef object _evict(self)
+    @cython.locals(log=LocalLog, rows=Rows, row=Py_ssize_t, first_row=uint64_t, life=uint32_t, start=Py_ssize_t, last=Py_ssize_t, end=uint64_t, size=Py_ssize_t)
+    cpdef object fetch(self, LocalReader reader, uint64_t offset)

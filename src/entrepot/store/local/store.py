@@ -1,0 +1,673 @@
+"""LocalStore: staging, sealing and completing group commits, and reading them back. The interface's text says what it promises.
+
+    open group  --seal-->  sealed group (one, with the committer)  --written-->  durable, owner told; the next one is sealed
+
+Staging calls are compiled and do little; sealing encodes the group in one go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import cython
+
+from entrepot.model.entry import Entry, StoredEntry
+from entrepot.model.errors import EntrepotError, Reason, Refused, Unavailable
+from entrepot.store.interface import LOG_ID_SIZE, Group, Log, Owner, Store
+from entrepot.store.local.journal import COMMIT_HEADER_SIZE, CommitBuilder
+from entrepot.store.local.log import LocalLog, LocalReader
+from entrepot.store.local.settings import Durability
+
+if not cython.compiled:
+    from entrepot.model.octets import get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
+    from entrepot.store.local.log import decode_rows
+
+_OVERHEAD = 320
+_FETCH = 256 * 1024
+_ROW = 24
+_STEP = 64 * 1024  # bytes of one log that leave the cache together
+
+
+class LocalGroup(Group):
+    """A group and what is staged in it."""
+
+    __slots__ = ("bases", "created", "discarded", "dropped", "ends", "entries", "folds", "marked", "marks", "number", "size", "table", "targets", "urgent", "used")
+
+    def __init__(self, number: int) -> None:
+        self.sequence = 0
+        self.calls: list[Any] = []
+        self.logs: list[Log] = []
+        self.durable = False
+        self.number = number  # of the group, used or not
+        self.used = False
+        self.urgent = False
+        self.size = 0  # bytes appended
+        # appends: targets[i] are the logs of entries[i], bases (u64 each) those of all targets in order
+        self.entries: list[Entry] = []
+        self.targets: list[list[Log]] = []
+        self.bases = bytearray()
+        self.ends: list[int] = []  # of each of `logs`, at sealing
+        # the rest
+        self.table: list[LocalLog] = []
+        self.created: list[LocalLog] = []
+        self.dropped: list[LocalLog] = []
+        self.discarded: list[LocalLog] = []
+        self.marked: list[LocalLog] = []
+        self.marks: list[int] = []
+        self.folds: list[tuple[int, bytes, bytes]] = []
+
+
+class LocalStore(Store):
+    """Opened by open_store(); parts are its ring of journal files, its state and its maintenance."""
+
+    __slots__ = (
+        "_disk",
+        "_entry_count_max",
+        "_entry_size_max",
+        "_fifo_bytes",
+        "_fifo_ends",
+        "_fifo_head",
+        "_fifo_logs",
+        "_logs",
+        "_open",
+        "_scheduled",
+        "_sealed",
+        "_sync_timer",
+        "_timer",
+        "_unsynced",
+        "_wall_ms",
+        "cached_bytes",
+        "chain",
+        "closing",
+        "commit_bytes",
+        "commit_count",
+        "commit_seconds",
+        "epoch",
+        "full",
+        "maintenance",
+        "numbers",
+        "owner",
+        "pressure",
+        "ring",
+        "scheduler",
+        "sequence",
+        "settings",
+        "state",
+        "synced",
+    )
+
+    def __init__(self, disk: Any, scheduler: Any, wall_ms: Callable[[], int], settings: Any, ring: Any, state: Any) -> None:
+        self.staged_bytes = 0
+        self.failed = None
+        # parts
+        self._disk = disk
+        self.scheduler = scheduler
+        self._wall_ms = wall_ms
+        self.settings = settings
+        self._entry_size_max = settings.entry_size_max
+        self._entry_count_max = settings.entry_count_max
+        self.ring = ring
+        self.state = state
+        self.maintenance: Any = None
+        self.owner: Any = None
+        # logs
+        self._logs: dict[bytes, LocalLog] = {}
+        # commits
+        self.epoch = 1  # grows with every start
+        self.numbers = 1
+        self.sequence = 0  # of the last sealed commit
+        self.synced = 0  # of the last commit known to be synced
+        self.chain = 0  # header checksum of the last sealed commit
+        self._open = LocalGroup(1)
+        self._sealed: LocalGroup | None = None
+        self._scheduled = False
+        self._timer: Any = None
+        self._sync_timer: Any = None
+        self._unsynced = False
+        self.closing: Callable[[], None] | None = None
+        # cache: what may leave memory, oldest first: (log, end) in step
+        self.cached_bytes = 0
+        self._fifo_logs: list[LocalLog | None] = []
+        self._fifo_ends = bytearray()
+        self._fifo_head = 0
+        self._fifo_bytes = 0
+        # limits and figures
+        self.full = False
+        self.pressure = False
+        self.commit_count = 0
+        self.commit_bytes = 0
+        self.commit_seconds = 0.0
+
+    # -- logs ------------------------------------------------------------------------------------------------------------------
+
+    def set_owner(self, owner: Owner) -> None:
+        """See Store.set_owner."""
+        self.owner = owner
+
+    def create_log(self, shard: int, log_id: bytes) -> Log:
+        """See Store.create_log."""
+        if len(log_id) != LOG_ID_SIZE:
+            raise ValueError(f"a log id is {LOG_ID_SIZE} bytes, not {len(log_id)}")
+        if log_id in self._logs:
+            raise Refused(Reason.EXISTS_DIFFERENT, f"log {log_id.hex()} exists")
+        self._check()
+        log = LocalLog(shard, log_id, self)
+        self._logs[log_id] = log
+        group = self._open
+        self._number(log)
+        group.created.append(log)
+        self._touch(group)
+        return log
+
+    def drop_log(self, log: Log) -> None:
+        """See Store.drop_log."""
+        self._check()
+        local = self._mine(log)
+        group = self._open
+        self._number(local)
+        group.dropped.append(local)
+        self.cached_bytes -= local.clear()
+        del self._logs[local.id]
+        self._touch(group)
+
+    def logs(self) -> Iterator[Log]:
+        """See Store.logs."""
+        return iter(list(self._logs.values()))
+
+    def log(self, log_id: bytes) -> Log | None:
+        """See Store.log."""
+        return self._logs.get(log_id)
+
+    def restored_log(self, shard: int, log_id: bytes) -> LocalLog:
+        """Recovery: a log that is in checkpoint or journal."""
+        log = LocalLog(shard, log_id, self)
+        self._logs[log_id] = log
+        return log
+
+    def forget_log(self, log_id: bytes) -> None:
+        """Recovery: a log that the journal drops."""
+        self._logs.pop(log_id, None)
+
+    # -- staging ---------------------------------------------------------------------------------------------------------------
+
+    def append(self, logs: list[Log], entry: Entry) -> None:
+        """See Store.append. The list is kept until the commit is durable: do not change it."""
+        if self.failed is not None:
+            self._check()
+        if self.full:
+            raise Refused(Reason.LIMIT, "the disk is nearly full: appends are refused until space is freed")
+        assert not entry.sealed and entry.targets_alive == 0, "an entry is appended once, while it is open"
+        entry.epoch = self.epoch
+        group = self._open
+        p = len(group.bases)
+        resize_ba(group.bases, p + 8 * len(logs))
+        for item in logs:
+            log = self._mine(item)
+            put_u64_le(group.bases, p, log.push(entry))
+            p += 8
+            if log.append_group != group.number:
+                log.append_group = group.number
+                group.logs.append(log)
+                self._number(log)
+        group.entries.append(entry)
+        group.targets.append(logs)
+        group.size += entry.size
+        self.staged_bytes += entry.size
+        self.cached_bytes += entry.size + _OVERHEAD
+        if not group.used:
+            self._touch(group)
+
+    def extend(self, logs: list[Log], entry: Entry, part: bytes, count: int) -> bool:
+        """See Store.extend."""
+        if self.failed is not None or self.full or entry.sealed or entry.targets_alive != len(logs):
+            return False
+        for item in logs:
+            if not self._mine(item).ends_with(entry):
+                return False
+        size = len(part)
+        if not entry.extend(part, count, self._entry_size_max, self._entry_count_max):
+            return False
+        for item in logs:
+            self._mine(item).grow(count, size)
+        self._open.size += size
+        self.staged_bytes += size
+        self.cached_bytes += size
+        return True
+
+    def discard(self, log: Log, first: int, end: int) -> None:
+        """See Store.discard."""
+        if self.failed is not None:
+            self._check()
+        local = self._mine(log)
+        if local.dropped or first >= end:
+            return
+        if end > local.next_offset:
+            raise ValueError(f"discard up to {end} of a log that ends at {local.next_offset}")
+        group = self._open
+        if local.discard_group != group.number:
+            local.discard_group = group.number
+            group.discarded.append(local)
+            self._number(local)
+        local.stage_discard(first, end)
+        self.cached_bytes -= local.discard_now(first, end)
+        if not group.used:
+            self._touch(group)
+
+    def mark(self, log: Log, offset: int) -> None:
+        """See Store.mark."""
+        if self.failed is not None:
+            self._check()
+        local = self._mine(log)
+        if local.dropped:
+            return
+        group = self._open
+        if local.mark_group != group.number:
+            local.mark_group = group.number
+            local.mark_staged = 0
+            group.marked.append(local)
+            self._number(local)
+        if offset > local.mark_staged:
+            local.mark_staged = offset
+        if not group.used:
+            self._touch(group)
+
+    def fold(self, shard: int, key: bytes, delta: bytes) -> None:
+        """See Store.fold."""
+        if self.failed is not None:
+            self._check()
+        group = self._open
+        group.folds.append((shard, key, delta))
+        self.state.fold(shard, key, delta)
+        if not group.used:
+            self._touch(group)
+
+    def get(self, shard: int, key: bytes) -> bytes | None:
+        """See Store.get."""
+        value: bytes | None = self.state.get(shard, key)
+        return value
+
+    def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
+        """See Store.scan."""
+        found: list[tuple[bytes, bytes]] = self.state.scan(shard, first, end, limit)
+        return found
+
+    def group(self) -> Group:
+        """See Store.group."""
+        return self._open
+
+    def urgent(self) -> None:
+        """See Store.urgent."""
+        self._open.urgent = True
+        if self._sealed is None and not self._scheduled:
+            self._scheduled = True
+            self.scheduler.call_soon(self._seal_now)
+
+    def _mine(self, log: Log) -> LocalLog:
+        if cython.compiled:
+            return cython.cast(LocalLog, log, typecheck=True)
+        assert isinstance(log, LocalLog)
+        return log
+
+    def _number(self, log: LocalLog) -> None:
+        """Give a log its row in the open group's table."""
+        group = self._open
+        if log.table_group != group.number:
+            log.table_group = group.number
+            log.table_index = len(group.table)
+            group.table.append(log)
+
+    def _touch(self, group: LocalGroup) -> None:
+        """Something is staged: it is sealed after lingering, if nobody is in a hurry."""
+        group.used = True
+        if self._timer is None:
+            self._timer = self.scheduler.call_later(self.settings.linger_ms / 1000, self._lingered)
+
+    def _check(self) -> None:
+        if self.failed is not None:
+            raise Unavailable(f"the store has ended: {self.failed}")
+
+    def _lingered(self) -> None:
+        self._timer = None
+        self._open.urgent = True
+        if self._sealed is None and not self._scheduled:
+            self._seal_now()
+
+    # -- commits ---------------------------------------------------------------------------------------------------------------
+
+    def _seal_now(self) -> None:
+        """Give the open group to the committer, if it is free."""
+        self._scheduled = False
+        if self._sealed is not None or self.failed is not None:
+            return
+        group = self._open
+        if not group.used:
+            if group.calls:
+                self._open = self._new_group()
+                self._complete(group)
+            return
+        try:
+            self._open = self._new_group()
+            self._submit(group)
+        except EntrepotError as error:
+            self.fail(error)
+        except OSError as error:
+            self.fail(error)
+
+    def _new_group(self) -> LocalGroup:
+        self.numbers += 1
+        return LocalGroup(self.numbers)
+
+    def _submit(self, group: LocalGroup) -> None:
+        """Encode a group, give it its place, hand it to the disk."""
+        builder = CommitBuilder()
+        places = self._encode(group, builder)
+        sequence = self.sequence + 1
+        size = COMMIT_HEADER_SIZE + ((builder.size + 7) & ~7)
+        prefix = b""
+        if not self.ring.fits(size):
+            prefix = self.ring.rotate(sequence, self.chain)
+        journal_file = self.ring.current
+        position = journal_file.end
+        chain = builder.finish(sequence, self.synced, journal_file.salt, self.chain)
+        parts = builder.parts
+        if prefix:
+            parts.insert(0, prefix)
+        journal_file.end = position + size
+        self._place(group, places, journal_file.life, position + COMMIT_HEADER_SIZE)
+        self.sequence = sequence
+        self.chain = chain
+        group.sequence = sequence
+        self._sealed = group
+        sync = self.settings.durability is Durability.FSYNC
+        self._unsynced = not sync
+        self.commit_bytes += size
+        self._disk.commit(journal_file.file, 0 if prefix else position, parts, sync=sync, done=self._written)
+        if prefix:
+            self.maintenance.rotated()
+
+    def _encode(self, group: LocalGroup, builder: CommitBuilder) -> bytearray:
+        """Everything staged, in the format's order. Packed (position in the payload u64, size u64) of every entry."""
+        builder.begin(len(group.table))
+        for log in group.table:
+            builder.log_id(log.id)
+        for log in group.created:
+            builder.create(log.table_index, log.shard)
+        now_ms = self._wall_ms()
+        places = bytearray(16 * len(group.entries))
+        packed = bytearray()
+        p = 0
+        at = 0
+        index = 0
+        while index < len(group.entries):
+            entry = group.entries[index]
+            logs = group.targets[index]
+            n = len(logs)
+            resize_ba(packed, 12 * n)
+            t = 0
+            for item in logs:
+                log = self._mine(item)
+                put_u32_le(packed, t, log.table_index)
+                put_u64_le(packed, t + 4, get_u64_le_ba(group.bases, p))
+                p += 8
+                t += 12
+            entry.append_time_ms = now_ms
+            put_u64_le(places, at, builder.append(take_ba(packed, 0, 12 * n), entry))
+            put_u64_le(places, at + 8, builder.entry_size)
+            at += 16
+            index += 1
+        for log in group.discarded:
+            builder.discard(log.table_index, log.take_discards())
+        for log in group.marked:
+            builder.mark(log.table_index, log.mark_staged)
+            group.marks.append(log.mark_staged)
+        for shard, key, delta in group.folds:
+            builder.fold(shard, key, delta)
+        for log in group.dropped:
+            builder.drop(log.table_index)
+        for item in group.logs:
+            group.ends.append(item.next_offset)
+        return places
+
+    def _place(self, group: LocalGroup, places: bytearray, life: int, start: int) -> None:
+        """Note in every log where its new entries lie."""
+        p = 0
+        at = 0
+        index = 0
+        while index < len(group.entries):
+            entry = group.entries[index]
+            position = start + get_u64_le_ba(places, at)
+            size = get_u64_le_ba(places, at + 8)
+            at += 16
+            for item in group.targets[index]:
+                log = self._mine(item)
+                base = get_u64_le_ba(group.bases, p)
+                p += 8
+                if not log.dropped and base + entry.span > log.first_offset:
+                    log.sealed(base, life, position, size, entry.span)
+            index += 1
+
+    def _written(self, seconds: Any, error: BaseException | None) -> None:
+        """The committer has done: complete the group and seal the next."""
+        if self.failed is not None:
+            return
+        if error is not None:
+            self.fail(error)
+            return
+        group = self._sealed
+        assert group is not None
+        self._sealed = None
+        self.commit_count += 1
+        self.commit_seconds += seconds
+        if not self._unsynced:
+            self.synced = group.sequence
+        elif self._sync_timer is None and self.settings.durability is Durability.INTERVAL:
+            self._sync_timer = self.scheduler.call_later(self.settings.sync_interval_ms / 1000, self.sync_now)
+        try:
+            self._complete(group)
+        finally:
+            self._next()
+
+    def _complete(self, group: LocalGroup) -> None:
+        """A group is durable: ends advance, marks count, the owner is told."""
+        index = 0
+        for item in group.logs:
+            log = self._mine(item)
+            log.committed(group.ends[index])
+            index += 1
+            if not log.dropped:
+                self._fifo_push(log, log.durable_offset)
+        index = 0
+        for log in group.marked:
+            log.marked(group.marks[index])
+            index += 1
+        for log in group.created:
+            log.changed = True
+        self.staged_bytes -= group.size
+        self._fifo_bytes += group.size
+        group.durable = True
+        group.entries = []
+        group.targets = []
+        group.bases = bytearray()
+        group.table = []
+        self.owner.committed(group)
+        if self.cached_bytes > self.settings.cache_size or self._fifo_head * 2 < len(self._fifo_logs):
+            self._evict()
+
+    def _next(self) -> None:
+        """The committer is free."""
+        group = self._open
+        if group.urgent or self.closing is not None or group.size >= self.settings.group_size_max:
+            self._seal_now()
+        if self._sealed is None and self.closing is not None:
+            self.maintenance.quiet()
+        self.maintenance.committed()
+
+    def sync_now(self) -> None:
+        """Sync what was written without it (durability `interval`, and before anything that relies on it)."""
+        self._sync_timer = None
+        if self.synced == self.sequence or self.ring.current is None or self.failed is not None:
+            return
+        sequence = self.sequence
+        self._disk.commit(self.ring.current.file, 0, [], sync=True, done=self._synced_up_to(sequence))
+
+    def _synced_up_to(self, sequence: int) -> Any:
+        return _SyncDone(self, sequence)
+
+    def synced_to(self, sequence: int, error: BaseException | None) -> None:
+        """A sync of its own is done."""
+        if error is not None:
+            self.fail(error)
+        elif sequence > self.synced:
+            self.synced = sequence
+
+    def fail(self, error: BaseException) -> None:
+        """The store has ended: nothing completes any more."""
+        if self.failed is not None:
+            return
+        self.failed = error
+        if self.owner is not None:
+            self.owner.store_failed(error)
+
+    def ended(self, error: BaseException) -> None:
+        """Closed: nothing more is staged."""
+        self.failed = error
+
+    # -- the cache -------------------------------------------------------------------------------------------------------------
+
+    def _fifo_push(self, log: LocalLog, end: int) -> None:
+        """What `log` has below `end` may leave memory after all that came before."""
+        n = len(self._fifo_logs)
+        if n > self._fifo_head and self._fifo_logs[n - 1] is log and self._fifo_bytes < _STEP:
+            put_u64_le(self._fifo_ends, (n - 1) * 8, end)
+            return
+        self._fifo_bytes = 0
+        self._fifo_logs.append(log)
+        resize_ba(self._fifo_ends, (n + 1) * 8)
+        put_u64_le(self._fifo_ends, n * 8, end)
+        self.cached_bytes += 16
+
+    def _evict(self) -> None:
+        """Forget what nothing is left of; while over the budget, the oldest too."""
+        head = self._fifo_head
+        n = len(self._fifo_logs)
+        budget = self.settings.cache_size
+        while head < n:
+            log = self._fifo_logs[head]
+            assert log is not None
+            end = get_u64_le_ba(self._fifo_ends, head * 8)
+            if not log.dropped and log.tail_first() < end:
+                if self.cached_bytes <= budget:
+                    break
+                self.cached_bytes -= log.pop_front(end)
+            self._fifo_logs[head] = None
+            self.cached_bytes -= 16
+            head += 1
+        self._fifo_head = head
+        if head >= 256 and head * 2 > n:
+            del self._fifo_logs[:head]
+            del self._fifo_ends[: head * 8]
+            self._fifo_head = 0
+
+    # -- cold reads ------------------------------------------------------------------------------------------------------------
+
+    def fetch(self, reader: LocalReader, offset: int) -> None:
+        """Read what lies at and after `offset` of a log, from the journal or from segments, and give it to its reader."""
+        log = reader.log
+        rows = log.rows
+        row = rows.find(offset)
+        first_row = rows.base(0) if rows.count else log.next_offset
+        if offset < first_row:
+            self.maintenance.fetch(reader, offset, first_row)
+            return
+        if row == rows.count:
+            # nothing lies there: complete up to what is in memory
+            self.scheduler.call_soon(reader.loaded, offset, log.durable_offset, [])
+            return
+        life = rows.life(row)
+        start = rows.position(row)
+        last = row
+        while last < rows.count and rows.life(last) == life and rows.position(last) + rows.size(last) - start <= _FETCH:
+            last += 1
+        if last == row:
+            last = row + 1
+        end = rows.base(last - 1) + rows.span(last - 1)
+        size = rows.position(last - 1) + rows.size(last - 1) - start
+        journal_file = self.ring.lives[life]
+        journal_file.pins += 1
+        fetched = _Fetched(self, reader, journal_file, start, rows.packed(row, last), offset, end)
+        self._disk.read(journal_file.file, start, size, fetched.done)
+
+    def find(self, log: LocalLog, timestamp_ms: int, done: Callable[[int], None]) -> None:
+        """See Log.find."""
+        self.maintenance.find(log, timestamp_ms, done)
+
+    # -- the end ---------------------------------------------------------------------------------------------------------------
+
+    def rewrite(self, log: Log, first: int, end: int, entries: list[StoredEntry], done: Callable[[], None]) -> None:
+        """See Store.rewrite."""
+        raise Refused(Reason.NOT_SUPPORTED, "rewriting is not implemented by this store yet")
+
+    def close(self, done: Callable[[], None]) -> None:
+        """See Store.close."""
+        self.closing = done
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+            self._sync_timer = None
+        if self._sealed is None:
+            self._next()
+
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics: bytes unless named otherwise."""
+        return {
+            "commits": self.commit_count,
+            "commit_bytes": self.commit_bytes,
+            "commit_seconds": self.commit_seconds,  # the committer's time in write and sync
+            "staged_bytes": self.staged_bytes,
+            "cached_bytes": self.cached_bytes,  # entries in memory, with their objects
+            "journal_unsorted_bytes": self.ring.bytes_unsorted(),
+            "journal_files": len(self.ring.lives),
+            "logs": len(self._logs),
+            "pressure": self.pressure,
+            "full": self.full,
+        }
+
+
+class _SyncDone:
+    """Completion of a sync of its own."""
+
+    def __init__(self, store: LocalStore, sequence: int) -> None:
+        self.store = store
+        self.sequence = sequence
+
+    def __call__(self, _result: Any, error: BaseException | None) -> None:
+        self.store.synced_to(self.sequence, error)
+
+
+class _Fetched:
+    """Completion of a cold read from the journal."""
+
+    def __init__(self, store: LocalStore, reader: LocalReader, journal_file: Any, start: int, rows: bytes, offset: int, end: int) -> None:
+        self.store = store
+        self.reader = reader
+        self.journal_file = journal_file
+        self.start = start
+        self.rows = rows
+        self.offset = offset
+        self.end = end
+
+    def done(self, data: bytes, error: BaseException | None) -> None:
+        """The read is done."""
+        self.journal_file.pins -= 1
+        if error is None:
+            try:
+                entries = decode_rows(data, self.start, self.rows)
+            except EntrepotError as damage:
+                error = type(damage)(f"{self.journal_file.name} at {self.start}: {damage}")
+        if error is not None:
+            self.store.fail(error)
+            return
+        self.reader.loaded(self.offset, self.end, entries)
