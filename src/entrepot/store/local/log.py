@@ -247,7 +247,7 @@ class LocalLog(Log):
         start = self.tail_first()
         if end <= start:
             return 0
-        index = self.tail_find(first if first > start else start)
+        index = self.tail_find(max(start, first))
         n = len(self.tail)
         while index < n:
             base = get_u64_le_ba(self.tail_bases, index * 8)

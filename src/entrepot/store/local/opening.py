@@ -92,6 +92,7 @@ class _Opening:
         for name in self._disk.names():
             if not name.startswith(PREFIX):
                 continue
+            self._ring.note_slot(name)
             file = self._disk.open(name)
             files.append((name, file))
             header = read_header(file, name)

@@ -31,7 +31,7 @@ _DROP = OP_DROP
 
 def header_holds(data: bytes, pos: int) -> bool:
     """Whether a commit header that verifies stands at `pos`."""
-    if _HEADER > len(data) - pos or get_u32_le(data, pos) != _MAGIC:
+    if len(data) - pos < _HEADER or get_u32_le(data, pos) != _MAGIC:
         return False
     crc: int = crc32c(take(data, pos, 52))
     return crc == get_u32_le(data, pos + 52)
@@ -83,7 +83,7 @@ class Scan:
         """Step over the next commit; False where none stands that belongs here."""
         pos = self.position
         data = self.data
-        if _HEADER > len(data) - pos or get_u32_le(data, pos) != _MAGIC:
+        if len(data) - pos < _HEADER or get_u32_le(data, pos) != _MAGIC:
             return False
         if get_u64_le(data, pos + 24) != self.salt or get_u64_le(data, pos + 8) != self.sequence:
             return False

@@ -51,11 +51,9 @@ class JournalRing:
         self.lives[journal_file.life] = journal_file
         self.current = journal_file
         self.next_life = max(self.next_life, journal_file.life + 1)
-        self._note_slot(journal_file.name)
 
     def adopt_free(self, name: str, file: File) -> None:
         """Recovery: a file that is in no chain; it may be reused."""
-        self._note_slot(name)
         self.ready.append((name, file))
 
     def forget_after(self, life: int) -> None:
@@ -68,6 +66,14 @@ class JournalRing:
     def seal_current(self) -> None:
         """Recovery: nothing is written to the files that were found; the first commit starts a new life."""
         self._sealed = True
+
+    def note_slot(self, name: str) -> None:
+        """Recovery: a name that is taken."""
+        try:
+            slot = int(name[len(PREFIX) :])
+        except ValueError:
+            raise CorruptData(f"{name}: not a journal file's name; move it out of the directory") from None
+        self._next_slot = max(self._next_slot, slot + 1)
 
     def fits(self, size: int) -> bool:
         """Whether `size` bytes more still go to the current file."""
@@ -123,7 +129,8 @@ class JournalRing:
     def release(self, life: int) -> None:
         """A life is over (a durable checkpoint no longer names it): its file may be reused. Nothing may be pinned."""
         gone = self.lives.pop(life)
-        assert gone is not self.current and not gone.pins
+        assert gone is not self.current
+        assert not gone.pins
         self.ready.append((gone.name, gone.file))
 
     def closed(self) -> list[JournalFile]:
@@ -147,13 +154,6 @@ class JournalRing:
             assert file is not None
             self.ready.append((name, file))
             self.prepare()
-
-    def _note_slot(self, name: str) -> None:
-        try:
-            slot = int(name[len(PREFIX) :])
-        except ValueError:
-            raise CorruptData(f"{name}: not a journal file's name; move it out of the directory") from None
-        self._next_slot = max(self._next_slot, slot + 1)
 
 
 def read_header(file: File, name: str) -> FileHeader | None:

@@ -32,7 +32,23 @@ _STEP = 64 * 1024  # bytes of one log that leave the cache together
 class LocalGroup(Group):
     """A group and what is staged in it."""
 
-    __slots__ = ("bases", "created", "discarded", "dropped", "ends", "entries", "folds", "marked", "marks", "number", "size", "table", "targets", "urgent", "used")
+    __slots__ = (
+        "bases",
+        "created",
+        "discarded",
+        "dropped",
+        "ends",
+        "entries",
+        "folds",
+        "marked",
+        "marks",
+        "number",
+        "size",
+        "table",
+        "targets",
+        "urgent",
+        "used",
+    )
 
     def __init__(self, number: int) -> None:
         self.sequence = 0
@@ -197,7 +213,8 @@ class LocalStore(Store):
             self._check()
         if self.full:
             raise Refused(Reason.LIMIT, "the disk is nearly full: appends are refused until space is freed")
-        assert not entry.sealed and entry.targets_alive == 0, "an entry is appended once, while it is open"
+        assert not entry.sealed, "an entry is appended while it is open"
+        assert entry.targets_alive == 0, "an entry is appended once"
         entry.epoch = self.epoch
         group = self._open
         p = len(group.bases)
@@ -305,7 +322,7 @@ class LocalStore(Store):
 
     def _mine(self, log: Log) -> LocalLog:
         if cython.compiled:
-            return cython.cast(LocalLog, log, typecheck=True)
+            return cython.cast(LocalLog, log, typecheck=True)  # type: ignore[no-any-return]
         assert isinstance(log, LocalLog)
         return log
 
@@ -474,13 +491,13 @@ class LocalStore(Store):
         for item in group.logs:
             log = self._mine(item)
             log.committed(group.ends[index])
-            index += 1
+            index += 1  # noqa: SIM113 - typed, no tuple per log
             if not log.dropped:
                 self._fifo_push(log, log.durable_offset)
         index = 0
         for log in group.marked:
             log.marked(group.marks[index])
-            index += 1
+            index += 1  # noqa: SIM113
         for log in group.created:
             log.changed = True
         self.staged_bytes -= group.size

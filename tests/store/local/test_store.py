@@ -1,0 +1,217 @@
+"""LocalStore: staging, commits, reading, reopening."""
+
+from __future__ import annotations
+
+import pytest
+
+from entrepot.model.errors import CorruptData, Refused, Unavailable
+
+from ..harness import SMALL, Bench
+
+
+def test_nothing_is_durable_before_its_commit() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.append(log, data=b"one")
+    assert log.next_offset == 1
+    assert log.durable_offset == 0
+    assert log.reader().at(0) is None
+    assert bench.commit()
+    assert log.durable_offset == 1
+    assert bench.read(log) == [(0, 1, b"one")]
+
+
+def test_lingering_commits_without_anybody_waiting() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.append(log)
+    bench.loop.run(lambda: bool(bench.told.groups))
+    assert bench.loop.now >= 0.005
+    assert log.durable_offset == 1
+
+
+def test_one_entry_in_several_logs_is_one_copy_in_memory() -> None:
+    bench = Bench()
+    logs = [bench.create(number) for number in range(3)]
+    bench.append(logs[0], data=b"before")
+    entry = bench.append(*logs, data=b"shared", count=2)
+    assert bench.commit()
+    assert [log.next_offset for log in logs] == [3, 2, 2]
+    found = logs[0].reader().at(1)
+    assert found is not None
+    assert found.entry is entry
+    assert bench.told.groups[0].logs == logs
+
+
+def test_extend_joins_only_the_last_open_entry_of_exactly_its_logs() -> None:
+    bench = Bench()
+    a, b = bench.create(1), bench.create(2)
+    entry = bench.append(a, b, data=b"x")
+    assert bench.store.extend([a, b], entry, b"y", 2)
+    assert not bench.store.extend([a], entry, b"y", 1)
+    assert (a.next_offset, b.next_offset) == (3, 3)
+    bench.append(b, data=b"z")
+    assert not bench.store.extend([a, b], entry, b"y", 1)
+    assert bench.commit()
+    assert not bench.store.extend([a, b], entry, b"y", 1)
+    assert bench.read(a) == [(0, 3, b"xy")]
+    assert bench.read(b) == [(0, 3, b"xy"), (3, 1, b"z")]
+
+
+def test_what_is_staged_while_the_disk_works_is_the_next_commit() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    assert bench.commit()
+    bench.append(log)
+    bench.store.urgent()
+    bench.loop.step()
+    for _ in range(10):
+        bench.append(log)
+    bench.store.urgent()
+    bench.loop.run(lambda: log.durable_offset == 11)
+    assert [group.sequence for group in bench.told.groups] == [1, 2, 3]
+
+
+def test_discards_marks_and_state_survive_reopening() -> None:
+    bench = Bench()
+    log = bench.create(1, shard=7)
+    for number in range(20):
+        bench.append(log, data=b"%d" % number)
+    bench.store.mark(log, 9)
+    bench.store.fold(3, b"key", b"a")
+    bench.store.fold(3, b"key", b"b")
+    bench.store.discard(log, 0, 3)
+    bench.store.discard(log, 5, 7)
+    bench.store.discard(log, 7, 8)
+    assert bench.commit()
+    assert (log.first_offset, log.marked_offset, list(log.holes())) == (3, 9, [(5, 8)])
+    bench = bench.reopened()
+    log = bench.log(1)
+    assert (log.shard, log.first_offset, log.next_offset, log.durable_offset, log.marked_offset) == (7, 3, 20, 20, 9)
+    assert list(log.holes()) == [(5, 8)]
+    assert [base for base, _, _ in bench.read(log)] == [3, 4, *range(8, 20)]
+    assert bench.store.get(3, b"key") == b"ab"
+    assert bench.store.scan(3, b"", b"z", 10) == [(b"key", b"ab")]
+
+
+def test_discards_close_up_with_the_floor() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.append(log, count=10)
+    assert bench.commit()
+    bench.store.discard(log, 4, 6)
+    bench.store.discard(log, 0, 4)
+    assert log.first_offset == 6
+    assert list(log.holes()) == []
+    stored = log.reader().at(0)
+    assert stored is not None
+    assert stored.base == 0
+    bench.store.discard(log, 6, 10)
+    assert log.reader().at(0) is None
+    assert bench.store.statistics()["cached_bytes"] <= 64
+
+
+def test_a_dropped_log_is_gone_and_its_readers_end() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.append(log)
+    assert bench.commit()
+    reader = log.reader()
+    bench.store.drop_log(log)
+    assert reader.at(0) is None
+    assert bench.commit()
+    bench = bench.reopened()
+    assert bench.store.log((1).to_bytes(16, "big")) is None
+
+
+def test_more_than_the_cache_is_read_from_the_journal() -> None:
+    bench = Bench()
+    log, other = bench.create(1), bench.create(2)
+    expected = []
+    for number in range(300):
+        data = b"%05d" % number * 20
+        bench.append(log, data=data)
+        bench.append(other, data=b"other")
+        expected.append((number, 1, data))
+        assert bench.commit()
+    figures = bench.store.statistics()
+    assert figures["cached_bytes"] <= SMALL.cache_size + 4096
+    assert figures["journal_files"] > 2
+    assert bench.read(log) == expected
+    bench = bench.reopened()
+    assert bench.read(bench.log(1)) == expected
+
+
+def test_an_entry_larger_than_a_journal_file_is_kept() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.append(log, data=b"x" * 100_000)
+    bench.append(log, data=b"y")
+    assert bench.commit()
+    bench = bench.reopened()
+    assert bench.read(bench.log(1)) == [(0, 1, b"x" * 100_000), (1, 1, b"y")]
+
+
+@pytest.mark.parametrize("kind", ["fail_write", "fail_sync"])
+def test_an_error_of_write_or_sync_ends_the_store(kind: str) -> None:
+    bench = Bench()
+    log = bench.create(1)
+    assert bench.commit()
+    setattr(bench.disk, kind, OSError(5, "broken"))
+    bench.append(log)
+    assert not bench.commit()
+    assert isinstance(bench.told.failed, OSError)
+    assert log.durable_offset == 0
+    with pytest.raises(Unavailable):
+        bench.append(log)
+    assert len(bench.told.groups) == 1
+
+
+def test_closing_commits_what_is_staged() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.append(log, data=b"last")
+    bench.close()
+    bench = bench.reopened()
+    assert bench.read(bench.log(1)) == [(0, 1, b"last")]
+
+
+def test_creating_a_log_twice_is_refused() -> None:
+    bench = Bench()
+    bench.create(1)
+    with pytest.raises(Refused):
+        bench.create(1)
+
+
+def test_the_journal_cut_at_every_byte_of_its_last_commits() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    ends = []
+    for number in range(4):
+        bench.append(log, data=b"%d" % number * 10)
+        assert bench.commit()
+        ends.append(bench.store.ring.current.end)
+    name = bench.store.ring.current.name
+    whole = bytes(bench.disk.nodes[name].data)
+    for cut in range(ends[0], ends[3] + 1):
+        disk = bench.disk.copy(bench.loop.__class__())
+        disk.nodes[name].data[cut:] = bytes(len(whole) - cut)
+        kept = sum(1 for end in ends if end <= cut)
+        again = bench.reopened(disk)
+        found = again.read(again.log(1))
+        assert kept <= len(found) <= sum(1 for end in ends if end - 48 <= cut), cut  # trailing zeroes may be cut off unnoticed
+        assert found == [(number, 1, b"%d" % number * 10) for number in range(len(found))]
+
+
+def test_a_flipped_bit_in_the_middle_is_refused_with_file_and_position() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    for _ in range(5):
+        bench.append(log, data=b"0123456789")
+        assert bench.commit()
+    current = bench.store.ring.current
+    for position in range(0, current.end - 300, 11):
+        disk = bench.disk.copy(bench.loop.__class__())
+        disk.nodes[current.name].data[position] ^= 0x10
+        with pytest.raises(CorruptData, match=current.name):
+            bench.reopened(disk)
