@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from store_bench import SMALL, Bench
 
 from entrepot.model.errors import CorruptData, Refused, Unavailable
-
-from ..harness import SMALL, Bench
 
 
 def test_nothing_is_durable_before_its_commit() -> None:

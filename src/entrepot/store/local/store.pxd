@@ -4,35 +4,17 @@ import cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from entrepot.model.entry cimport Entry
-from entrepot.model.octets cimport get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
+from entrepot.model.octets cimport get_u64_le_ba, put_u64_le, resize_ba
 from entrepot.store.interface cimport Group, Log, Store
+from entrepot.store.local.group cimport LocalGroup, encode_group, local_log, place_group
 from entrepot.store.local.index cimport Rows
 from entrepot.store.local.journal cimport CommitBuilder
-from entrepot.store.local.log cimport LocalLog, LocalReader, decode_rows
+from entrepot.store.local.log cimport LocalLog, LocalReader
 
 cdef Py_ssize_t _OVERHEAD
 cdef Py_ssize_t _FETCH
 cdef Py_ssize_t _ROW
 cdef Py_ssize_t _STEP
-
-
-@cython.final
-cdef class LocalGroup(Group):
-    cdef readonly uint64_t number
-    cdef bint used
-    cdef bint urgent
-    cdef Py_ssize_t size
-    cdef list entries
-    cdef list targets
-    cdef bytearray bases
-    cdef list ends
-    cdef list table
-    cdef list created
-    cdef list dropped
-    cdef list discarded
-    cdef list marked
-    cdef list marks
-    cdef list folds
 
 
 cdef class LocalStore(Store):
@@ -82,17 +64,12 @@ cdef class LocalStore(Store):
     cpdef object fold(self, int shard, bytes key, bytes delta)
     cpdef Group group(self)
     cpdef object urgent(self)
-    cdef LocalLog _mine(self, Log log)
     @cython.locals(group=LocalGroup)
     cdef object _number(self, LocalLog log)
     cdef object _touch(self, LocalGroup group)
     cdef LocalGroup _new_group(self)
     @cython.locals(builder=CommitBuilder, places=bytearray, sequence=uint64_t, size=Py_ssize_t, position=Py_ssize_t, chain=uint32_t)
     cdef object _submit(self, LocalGroup group)
-    @cython.locals(log=LocalLog, now_ms=object, places=bytearray, packed=bytearray, p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, logs=list, n=Py_ssize_t, t=Py_ssize_t, item=Log)
-    cdef bytearray _encode(self, LocalGroup group, CommitBuilder builder)
-    @cython.locals(p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, position=uint64_t, size=uint64_t, log=LocalLog, base=uint64_t, item=Log)
-    cdef object _place(self, LocalGroup group, bytearray places, uint32_t life, uint64_t start)
     @cython.locals(index=Py_ssize_t, log=LocalLog)
     cdef object _complete(self, LocalGroup group)
     @cython.locals(group=LocalGroup)

@@ -15,63 +15,20 @@ import cython
 from entrepot.model.entry import Entry, StoredEntry
 from entrepot.model.errors import EntrepotError, Reason, Refused, Unavailable
 from entrepot.store.interface import LOG_ID_SIZE, Group, Log, Owner, Store
+from entrepot.store.local.group import LocalGroup
 from entrepot.store.local.journal import COMMIT_HEADER_SIZE, CommitBuilder
+from entrepot.store.local.journal_read import JournalRead
 from entrepot.store.local.log import LocalLog, LocalReader
 from entrepot.store.local.settings import Durability
 
 if not cython.compiled:
-    from entrepot.model.octets import get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
-    from entrepot.store.local.log import decode_rows
+    from entrepot.model.octets import get_u64_le_ba, put_u64_le, resize_ba
+    from entrepot.store.local.group import encode_group, local_log, place_group
 
 _OVERHEAD = 320
 _FETCH = 256 * 1024
 _ROW = 24
 _STEP = 64 * 1024  # bytes of one log that leave the cache together
-
-
-class LocalGroup(Group):
-    """A group and what is staged in it."""
-
-    __slots__ = (
-        "bases",
-        "created",
-        "discarded",
-        "dropped",
-        "ends",
-        "entries",
-        "folds",
-        "marked",
-        "marks",
-        "number",
-        "size",
-        "table",
-        "targets",
-        "urgent",
-        "used",
-    )
-
-    def __init__(self, number: int) -> None:
-        self.sequence = 0
-        self.calls: list[Any] = []
-        self.logs: list[Log] = []
-        self.durable = False
-        self.number = number  # of the group, used or not
-        self.used = False
-        self.urgent = False
-        self.size = 0  # bytes appended
-        # appends: targets[i] are the logs of entries[i], bases (u64 each) those of all targets in order
-        self.entries: list[Entry] = []
-        self.targets: list[list[Log]] = []
-        self.bases = bytearray()
-        self.ends: list[int] = []  # of each of `logs`, at sealing
-        # the rest
-        self.table: list[LocalLog] = []
-        self.created: list[LocalLog] = []
-        self.dropped: list[LocalLog] = []
-        self.discarded: list[LocalLog] = []
-        self.marked: list[LocalLog] = []
-        self.marks: list[int] = []
-        self.folds: list[tuple[int, bytes, bytes]] = []
 
 
 class LocalStore(Store):
@@ -179,7 +136,7 @@ class LocalStore(Store):
     def drop_log(self, log: Log) -> None:
         """See Store.drop_log."""
         self._check()
-        local = self._mine(log)
+        local = local_log(log)
         group = self._open
         self._number(local)
         group.dropped.append(local)
@@ -220,7 +177,7 @@ class LocalStore(Store):
         p = len(group.bases)
         resize_ba(group.bases, p + 8 * len(logs))
         for item in logs:
-            log = self._mine(item)
+            log = local_log(item)
             put_u64_le(group.bases, p, log.push(entry))
             p += 8
             if log.append_group != group.number:
@@ -240,13 +197,13 @@ class LocalStore(Store):
         if self.failed is not None or self.full or entry.sealed or entry.targets_alive != len(logs):
             return False
         for item in logs:
-            if not self._mine(item).ends_with(entry):
+            if not local_log(item).ends_with(entry):
                 return False
         size = len(part)
         if not entry.extend(part, count, self._entry_size_max, self._entry_count_max):
             return False
         for item in logs:
-            self._mine(item).grow(count, size)
+            local_log(item).grow(count, size)
         self._open.size += size
         self.staged_bytes += size
         self.cached_bytes += size
@@ -256,7 +213,7 @@ class LocalStore(Store):
         """See Store.discard."""
         if self.failed is not None:
             self._check()
-        local = self._mine(log)
+        local = local_log(log)
         if local.dropped or first >= end:
             return
         if end > local.next_offset:
@@ -275,7 +232,7 @@ class LocalStore(Store):
         """See Store.mark."""
         if self.failed is not None:
             self._check()
-        local = self._mine(log)
+        local = local_log(log)
         if local.dropped:
             return
         group = self._open
@@ -319,12 +276,6 @@ class LocalStore(Store):
         if self._sealed is None and not self._scheduled:
             self._scheduled = True
             self.scheduler.call_soon(self._seal_now)
-
-    def _mine(self, log: Log) -> LocalLog:
-        if cython.compiled:
-            return cython.cast(LocalLog, log, typecheck=True)  # type: ignore[no-any-return]
-        assert isinstance(log, LocalLog)
-        return log
 
     def _number(self, log: LocalLog) -> None:
         """Give a log its row in the open group's table."""
@@ -378,7 +329,7 @@ class LocalStore(Store):
     def _submit(self, group: LocalGroup) -> None:
         """Encode a group, give it its place, hand it to the disk."""
         builder = CommitBuilder()
-        places = self._encode(group, builder)
+        places = encode_group(group, builder, self._wall_ms())
         sequence = self.sequence + 1
         size = COMMIT_HEADER_SIZE + ((builder.size + 7) & ~7)
         prefix = b""
@@ -391,7 +342,7 @@ class LocalStore(Store):
         if prefix:
             parts.insert(0, prefix)
         journal_file.end = position + size
-        self._place(group, places, journal_file.life, position + COMMIT_HEADER_SIZE)
+        place_group(group, places, journal_file.life, position + COMMIT_HEADER_SIZE)
         self.sequence = sequence
         self.chain = chain
         group.sequence = sequence
@@ -402,67 +353,6 @@ class LocalStore(Store):
         self._disk.commit(journal_file.file, 0 if prefix else position, parts, sync=sync, done=self._written)
         if prefix:
             self.maintenance.rotated()
-
-    def _encode(self, group: LocalGroup, builder: CommitBuilder) -> bytearray:
-        """Everything staged, in the format's order. Packed (position in the payload u64, size u64) of every entry."""
-        builder.begin(len(group.table))
-        for log in group.table:
-            builder.log_id(log.id)
-        for log in group.created:
-            builder.create(log.table_index, log.shard)
-        now_ms = self._wall_ms()
-        places = bytearray(16 * len(group.entries))
-        packed = bytearray()
-        p = 0
-        at = 0
-        index = 0
-        while index < len(group.entries):
-            entry = group.entries[index]
-            logs = group.targets[index]
-            n = len(logs)
-            resize_ba(packed, 12 * n)
-            t = 0
-            for item in logs:
-                log = self._mine(item)
-                put_u32_le(packed, t, log.table_index)
-                put_u64_le(packed, t + 4, get_u64_le_ba(group.bases, p))
-                p += 8
-                t += 12
-            entry.append_time_ms = now_ms
-            put_u64_le(places, at, builder.append(take_ba(packed, 0, 12 * n), entry))
-            put_u64_le(places, at + 8, builder.entry_size)
-            at += 16
-            index += 1
-        for log in group.discarded:
-            builder.discard(log.table_index, log.take_discards())
-        for log in group.marked:
-            builder.mark(log.table_index, log.mark_staged)
-            group.marks.append(log.mark_staged)
-        for shard, key, delta in group.folds:
-            builder.fold(shard, key, delta)
-        for log in group.dropped:
-            builder.drop(log.table_index)
-        for item in group.logs:
-            group.ends.append(item.next_offset)
-        return places
-
-    def _place(self, group: LocalGroup, places: bytearray, life: int, start: int) -> None:
-        """Note in every log where its new entries lie."""
-        p = 0
-        at = 0
-        index = 0
-        while index < len(group.entries):
-            entry = group.entries[index]
-            position = start + get_u64_le_ba(places, at)
-            size = get_u64_le_ba(places, at + 8)
-            at += 16
-            for item in group.targets[index]:
-                log = self._mine(item)
-                base = get_u64_le_ba(group.bases, p)
-                p += 8
-                if not log.dropped and base + entry.span > log.first_offset:
-                    log.sealed(base, life, position, size, entry.span)
-            index += 1
 
     def _written(self, seconds: Any, error: BaseException | None) -> None:
         """The committer has done: complete the group and seal the next."""
@@ -489,7 +379,7 @@ class LocalStore(Store):
         """A group is durable: ends advance, marks count, the owner is told."""
         index = 0
         for item in group.logs:
-            log = self._mine(item)
+            log = local_log(item)
             log.committed(group.ends[index])
             index += 1  # noqa: SIM113 - typed, no tuple per log
             if not log.dropped:
@@ -612,7 +502,7 @@ class LocalStore(Store):
         size = rows.position(last - 1) + rows.size(last - 1) - start
         journal_file = self.ring.lives[life]
         journal_file.pins += 1
-        fetched = _Fetched(self, reader, journal_file, start, rows.packed(row, last), offset, end)
+        fetched = JournalRead(self, reader, journal_file, start, rows.packed(row, last), offset, end)
         self._disk.read(journal_file.file, start, size, fetched.done)
 
     def find(self, log: LocalLog, timestamp_ms: int, done: Callable[[int], None]) -> None:
@@ -662,29 +552,3 @@ class _SyncDone:
 
     def __call__(self, _result: Any, error: BaseException | None) -> None:
         self.store.synced_to(self.sequence, error)
-
-
-class _Fetched:
-    """Completion of a cold read from the journal."""
-
-    def __init__(self, store: LocalStore, reader: LocalReader, journal_file: Any, start: int, rows: bytes, offset: int, end: int) -> None:
-        self.store = store
-        self.reader = reader
-        self.journal_file = journal_file
-        self.start = start
-        self.rows = rows
-        self.offset = offset
-        self.end = end
-
-    def done(self, data: bytes, error: BaseException | None) -> None:
-        """The read is done."""
-        self.journal_file.pins -= 1
-        if error is None:
-            try:
-                entries = decode_rows(data, self.start, self.rows)
-            except EntrepotError as damage:
-                error = type(damage)(f"{self.journal_file.name} at {self.start}: {damage}")
-        if error is not None:
-            self.store.fail(error)
-            return
-        self.reader.loaded(self.offset, self.end, entries)

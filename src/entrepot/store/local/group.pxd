@@ -1,0 +1,36 @@
+"""C types for group.py."""
+
+import cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from entrepot.model.entry cimport Entry
+from entrepot.model.octets cimport get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
+from entrepot.store.interface cimport Group, Log
+from entrepot.store.local.journal cimport CommitBuilder
+from entrepot.store.local.log cimport LocalLog
+
+
+@cython.final
+cdef class LocalGroup(Group):
+    cdef readonly uint64_t number
+    cdef bint used
+    cdef bint urgent
+    cdef Py_ssize_t size
+    cdef list entries
+    cdef list targets
+    cdef bytearray bases
+    cdef list ends
+    cdef list table
+    cdef list created
+    cdef list dropped
+    cdef list discarded
+    cdef list marked
+    cdef list marks
+    cdef list folds
+
+
+cpdef LocalLog local_log(Log log)
+@cython.locals(log=LocalLog, places=bytearray, packed=bytearray, p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, logs=list, n=Py_ssize_t, t=Py_ssize_t, item=Log)
+cpdef bytearray encode_group(LocalGroup group, CommitBuilder builder, object now_ms)
+@cython.locals(p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, position=uint64_t, size=uint64_t, log=LocalLog, base=uint64_t, item=Log)
+cpdef object place_group(LocalGroup group, bytearray places, uint32_t life, uint64_t start)
