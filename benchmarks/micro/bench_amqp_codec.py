@@ -71,7 +71,7 @@ def deliver(run: PublishRun, times: int, stream: bool = False) -> Callable[[], i
                 output.deliver_stream(run.data, 0, run.count, template, tag_at, 1, 1, 131072, 0)
             else:
                 output.deliver(run.data, 0, run.count, template, tag_at, 1, 1, 131072)
-            output.take_parts()
+            output.take()
         return run.count * times
 
     return work
@@ -84,7 +84,7 @@ def acks(multiple: bool) -> Callable[[], int]:
         for _ in range(100):
             for tag in range(1, 201):
                 output.ack(1, tag, multiple)
-            output.take()
+            output.take_joined()
         return 20_000
 
     return work

@@ -54,7 +54,7 @@ def test_deliveries(module: Any) -> None:
     out = module.Output()
     pos = out.deliver(data, 7, 3, template, tag_at, 2**40, 258, 4096)
     assert data[pos:] == record(b"\x00\x00", b"not sent")
-    sent = out.take()
+    sent = out.take_joined()
     found = messages(sent)
     assert [(method.consumer_tag, method.delivery_tag, method.redelivered, method.exchange, method.routing_key) for method, *_ in found] == [
         ("ctag", 2**40 + number, True, "ex", "key") for number in range(3)
@@ -63,7 +63,7 @@ def test_deliveries(module: Any) -> None:
     assert [body for *_, body in found] == [b"one", b"", b"three"]
     assert found[0][2].delivery_mode == 2
     assert found[1][2].user_id == "guest"
-    assert out.take() == b""
+    assert out.take_joined() == b""
 
 
 @mode
@@ -74,7 +74,7 @@ def test_get_ok_and_return(module: Any) -> None:
     out.deliver(data, 0, 1, template, tag_at, 7, 1, 4096)
     template, tag_at = module.return_template(312, b"NO_ROUTE", KEY, 1)
     out.deliver(data, 0, 1, template, tag_at, 7, 1, 4096)
-    (got, *_), (returned, *_) = messages(out.take())
+    (got, *_), (returned, *_) = messages(out.take_joined())
     assert (got.NAME, got.delivery_tag, got.redelivered, got.exchange, got.routing_key, got.message_count) == ("Basic.GetOk", 7, False, "ex", "key", 2**32 - 1)
     assert (returned.NAME, returned.reply_code, returned.reply_text, returned.exchange, returned.routing_key) == ("Basic.Return", 312, "NO_ROUTE", "ex", "key")
 
@@ -97,7 +97,7 @@ def test_both_modes_send_the_same_for_every_size_and_frame_max(content: list[tup
             pos = out.deliver(data, 0, len(content), template, tag_at, 1, 3, frame_max)
         assert pos == len(data)
         size = out.size
-        parts = out.take_parts()
+        parts = out.take()
         assert sum(map(len, parts)) == size
         assert out.size == 0
         sent.append(b"".join(parts))
@@ -128,7 +128,7 @@ def test_the_offset_header_is_added_or_replaced(module: Any, listed: bytes, expe
     out = module.Output()
     template, tag_at = module.deliver_template(b"c", False, KEY, 1)
     out.deliver_stream(record(listed, b"body"), 0, 1, template, tag_at, 1, 1, 4096, 2**40)
-    ((_, _, header, body),) = messages(out.take())
+    ((_, _, header, body),) = messages(out.take_joined())
     assert header.headers == {**expected, "x-stream-offset": 2**40}
     assert body == b"body"
     before = spec.BasicProperties()
@@ -143,7 +143,7 @@ def test_confirms_heartbeats_and_raw_frames_keep_their_order(module: Any) -> Non
     out.nack(300, 5, False)
     out.heartbeat()
     out.raw(b"\x01\x00\x01\x00\x00\x00\x04\x00\x14\x00\x29\xce")
-    found = list(frames(out.take()))
+    found = list(frames(out.take_joined()))
     assert [(found[0].channel_number, found[0].method.delivery_tag, found[0].method.multiple)] == [(1, 2**63, True)]
     assert [(found[1].channel_number, found[1].method.delivery_tag, found[1].method.multiple, found[1].method.NAME)] == [(300, 5, False, "Basic.Nack")]
     assert found[2].NAME == "Heartbeat"
@@ -157,7 +157,7 @@ def test_large_bodies_are_referenced_and_small_ones_copied(module: Any) -> None:
     data = record(PERSISTENT, bytes(300_000)) + record(PERSISTENT, bytes(1000)) * 500
     out.deliver(data, 0, 501, template, tag_at, 1, 1, 131072)
     assert out.size > 800_000
-    parts = out.take_parts()
+    parts = out.take()
     views = [part for part in parts if isinstance(part, memoryview)]
     assert [len(view) for view in views] == [131064, 131064, 37872]
     assert all(view.obj is data for view in views)
@@ -166,7 +166,7 @@ def test_large_bodies_are_referenced_and_small_ones_copied(module: Any) -> None:
     out.raw(b"a")
     out.raw(big)
     out.raw(b"b")
-    assert out.take_parts()[1] is big
+    assert out.take()[1] is big
 
 
 @mode
@@ -176,11 +176,11 @@ def test_the_buffer_is_bounded_and_given_back(module: Any) -> None:
     assert out.buffer_bytes == 0
     data = record(PERSISTENT, bytes(1000)) * 2000
     out.deliver(data, 0, 2000, template, tag_at, 1, 1, 131072)
-    assert len(b"".join(out.take_parts())) > 2_000_000
+    assert len(b"".join(out.take())) > 2_000_000
     assert 0 < out.buffer_bytes <= 4 * output.PART_BYTES
     for tag in range(200):
         out.ack(1, tag, False)
-        out.take()
+        out.take_joined()
     assert out.buffer_bytes <= 4 * output.BUFFER_MIN_BYTES
     out.release()
     assert out.buffer_bytes == 0

@@ -32,9 +32,9 @@ cdef class Output:
         self, bytes data, Py_ssize_t pos, Py_ssize_t count, bytes template, Py_ssize_t tag_at, uint64_t first_tag, int channel, Py_ssize_t frame_max,
         uint64_t first_offset) except -1
     @cython.locals(data=bytes)
-    cpdef bytes take(self)
+    cpdef bytes take_joined(self)
     @cython.locals(parts=list)
-    cpdef list take_parts(self)
+    cpdef list take(self)
     cdef int _confirm(self, uint32_t method, int channel, uint64_t tag, int bits) except -1
     @cython.locals(step=Py_ssize_t, referenced=bint, buffer=bytearray, filled=Py_ssize_t)
     cdef int _body(self, bytes data, Py_ssize_t pos, Py_ssize_t size, int channel, Py_ssize_t body_max) except -1

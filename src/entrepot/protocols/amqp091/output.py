@@ -175,15 +175,15 @@ class Output:
             count -= 1
         return pos
 
-    def take(self) -> bytes:
+    def take_joined(self) -> bytes:
         """All that waits, as one bytes; nothing waits afterwards."""
         if not self._parts:
             data = take_ba(self._buffer, 0, self._filled)
             self._emptied(self._filled)
             return data
-        return b"".join(self.take_parts())
+        return b"".join(self.take())
 
-    def take_parts(self) -> list[bytes | memoryview]:
+    def take(self) -> list[bytes | memoryview]:
         """All that waits, in parts for a gathering write; nothing waits afterwards."""
         self._seal()
         parts = self._parts

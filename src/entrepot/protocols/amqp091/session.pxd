@@ -47,7 +47,7 @@ cdef class Session(Sink):
     cdef readonly object peer
     cdef readonly object settings
     cdef readonly object authenticator
-    cdef object wake
+    cdef readonly object wake
     cdef readonly object journal
     # the connection
     cdef readonly Decoder decoder
