@@ -5,14 +5,15 @@ import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 
-SRC = str(Path(__file__).parents[1] / "src")
-sys.path.insert(0, SRC)
+ROOT = Path(__file__).parents[1]
+SRC, BENCHMARKS = str(ROOT / "src"), str(ROOT / "benchmarks")
+sys.path[:0] = [SRC, str(ROOT)]
 TESTS = Path(__file__).parent
 sys.path.extend(str(folder) for folder in (TESTS, *sorted(TESTS.rglob("*"))) if folder.is_dir() and folder.name != "__pycache__")  # helpers beside the tests
 
 
 def _source_only(path: str) -> FileFinder:
-    if not path.startswith(SRC):
+    if not path.startswith((SRC, BENCHMARKS)):
         raise ImportError
     return FileFinder(path, (SourceFileLoader, SOURCE_SUFFIXES))
 

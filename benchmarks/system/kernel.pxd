@@ -86,7 +86,8 @@ cdef inline Py_ssize_t wait_events(int epoll_fd, bytearray events, int64_t timeo
         one.events = POLLIN
         timeout.tv_sec = timeout_ns // 1000000000
         timeout.tv_nsec = timeout_ns % 1000000000
-        ppoll(&one, 1, &timeout, NULL)
+        with nogil:
+            ppoll(&one, 1, &timeout, NULL)
         n = epoll_wait(epoll_fd, <epoll_event *>PyByteArray_AS_STRING(events), room, 0)
     if n < 0:
         n = 0

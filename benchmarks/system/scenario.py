@@ -127,6 +127,13 @@ class Run:
 
     def execute(self) -> Result:
         """Sets up, runs, judges, tears down."""
+        try:
+            return self._execute()
+        finally:
+            for session in self.sessions:
+                session.socket.close()
+
+    def _execute(self) -> Result:
         self._declare()
         start_ns, cpu_start_s = time.monotonic_ns(), time.process_time()
         if self.options.mode == "consume":
