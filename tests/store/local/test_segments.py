@@ -196,10 +196,11 @@ def test_removed_segments_are_neighbours() -> None:
 
 def test_strays_are_what_no_checkpoint_names() -> None:
     bench = Bench()
-    bench.segments.adopt([bench.write(1, []), bench.write(5, [])])
+    rows = [bench.write(1, []), bench.write(5, [])]
     bench.write(6, [])
+    bench.segments.adopt(rows)
     assert bench.segments.strays() == [segment_name(6)]
-    assert [bench.segments.take_id(), bench.segments.take_id()] == [6, 7]
+    assert [bench.segments.take_id(), bench.segments.take_id()] == [7, 8]
 
 
 def test_indexes_in_memory_are_bounded() -> None:

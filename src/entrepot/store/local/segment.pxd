@@ -56,6 +56,7 @@ cdef class SegmentWriter:
     cpdef int begin(self, uint32_t shard, bytes log_id, uint64_t first) except -1
     @cython.locals(position=uint64_t, start=Py_ssize_t, shared=int64_t, at=Py_ssize_t)
     cpdef int add(self, uint64_t base, uint32_t span, uint64_t time_ms, bytes source, Py_ssize_t pos, Py_ssize_t size, int64_t key) except -1
+    cpdef bint knows(self, int64_t key) except? True
     @cython.locals(piece=bytearray)
     cpdef int end(self, uint64_t end) except -1
     @cython.locals(output=bytes)

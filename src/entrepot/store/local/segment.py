@@ -180,6 +180,10 @@ class SegmentWriter:
             self._used = at + 16
         return 0
 
+    def knows(self, key: int) -> bool:
+        """Whether an entry with this key may be added without its bytes."""
+        return key in self._shared
+
     def end(self, end: int) -> int:
         """End the piece at offset `end`. A piece without entries is kept: it says that all of its range is gone."""
         self._end_step()

@@ -114,7 +114,8 @@ class Segments:
     def adopt(self, rows: list[SegmentRow]) -> None:
         """The set as a checkpoint names it; once, at the start. Other segment files are left-overs: see strays()."""
         self._segments = [Segment(row) for row in rows]
-        self.next_id = 1 + max((row.id for row in rows), default=0)
+        taken = [int(name[8:]) for name in self._disk.names() if name.startswith("segment-") and name[8:].isdigit()]
+        self.next_id = 1 + max([row.id for row in rows] + taken, default=0)
         self._version += 1
 
     def strays(self) -> list[str]:

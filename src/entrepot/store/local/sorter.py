@@ -1,0 +1,393 @@
+"""Sorter: in the background, what is alive of closed journal files goes sorted into segments, and segments are merged and rewritten.
+
+    sort     a journal file's living rows -> one segment for about every 8 MiB alive; nothing alive costs nothing
+    merge    neighbouring segments of one tier -> one of the next; a mostly dead one -> a smaller; a wholly dead one -> none
+
+Both take their steps on the loop, a slice per turn, and read, write and sync in the BACKGROUND lane. Neither changes the set of
+segments: the caller saves a checkpoint that names the new ones, then calls Segments.replace(). It must not save that checkpoint before
+every discard staged up to the call of done() is durable, since what was discarded is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any, Protocol, TypeAlias
+
+from entrepot.model.errors import CorruptData
+from entrepot.store.interface import Scheduler
+from entrepot.store.local.checkpoint import SegmentRow
+from entrepot.store.local.disk import Disk, File
+from entrepot.store.local.passes import BODY, FINISHED, MORE, SortPass, copy_frames
+from entrepot.store.local.segment import FOOTER_SIZE, HEAD_SIZE, HEADER_SIZE, OUTPUT_SIZE, Frame, Piece, SegmentIndex, SegmentWriter, frame_size
+from entrepot.store.local.segments import Part, Segment, Segments, resolve, segment_name
+
+WINDOW_SIZE = 8 * 1024 * 1024  # alive bytes that are sorted at once, in memory
+READ_SIZE = 1024 * 1024
+SLICE_ROWS = 1500
+SLICE_BYTES = 512 * 1024
+TIER_SIZES = (16 << 20, 128 << 20, 1 << 30)  # a segment below the n-th is of tier n
+MERGE_COUNT = 8  # neighbours of one tier that make a merge
+MERGE_COUNT_MAX = 32  # or so many, however small some are
+MERGED_SIZE_MAX = 1 << 30
+
+
+class LiveLog(Protocol):
+    """What the sorter asks of a log."""
+
+    @property
+    def first_offset(self) -> int:
+        """Everything below is discarded."""
+
+    def dead(self, first: int, end: int) -> bool:
+        """Whether all of [first, end) is discarded."""
+
+
+Sorted: TypeAlias = Callable[[list[SegmentRow], BaseException | None], None]
+"""done(added, error): the new segments, oldest first, synced with their directory."""
+Merged: TypeAlias = Callable[[list[SegmentRow], list[int], BaseException | None], None]
+"""done(added, removed, error): both empty if there was nothing to do."""
+
+_Steps: TypeAlias = Generator[Any, Any, Any]
+"""Yields None (let the loop turn), blocking work for the BACKGROUND lane (is sent its result), or a Segment (its index is wanted)."""
+
+
+def tier_of(size: int) -> int:
+    """A segment's tier, by its size."""
+    return sum(size >= limit for limit in TIER_SIZES)
+
+
+class Sorter:
+    """One job at a time."""
+
+    def __init__(
+        self, disk: Disk, scheduler: Scheduler, segments: Segments, log_of: Callable[[bytes], LiveLog | None], *, window_size: int = WINDOW_SIZE
+    ) -> None:
+        self._disk = disk
+        self._scheduler = scheduler
+        self._segments = segments
+        self._log_of = log_of
+        self._window_size = window_size
+        self._steps: _Steps | None = None
+        self._finish: Callable[[Any, BaseException | None], None] | None = None
+        self.sorted_bytes = 0  # written by sorting
+        self.merged_bytes = 0  # written by merging
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is under way."""
+        return self._steps is not None
+
+    def sort(self, sources: list[tuple[int, File]], logs: list[tuple[int, bytes, bytes]], done: Sorted) -> None:
+        """Sort journal files (life, file), oldest first, of which `logs` (shard, log id, packed rows) are alive."""
+        jobs = sorted((shard, log_id, rows, log) for shard, log_id, rows in logs if rows and (log := self._log_of(log_id)) is not None)
+        if not jobs:
+            done([], None)
+            return
+        self._start(self._sort(sources, jobs), lambda added, error: done(added or [], error))
+
+    def merge(self, done: Merged) -> None:
+        """Do the merge that is most worth it, if one is."""
+
+        def finish(result: tuple[list[SegmentRow], list[int]] | None, error: BaseException | None) -> None:
+            added, removed = result or ([], [])
+            done(added, removed, error)
+
+        self._start(self._merge(), finish)
+
+    def stop(self) -> None:
+        """Give up the job under way, without done(); its files are strays."""
+        if self._steps is not None:
+            self._steps.close()
+            self._steps = None
+
+    # -- taking steps ----------------------------------------------------------------------------------------------------------
+
+    def _start(self, steps: _Steps, finish: Callable[[Any, BaseException | None], None]) -> None:
+        assert self._steps is None, "one job at a time"
+        self._steps = steps
+        self._finish = finish
+        self._scheduler.call_soon(self._step, steps, None, None)
+
+    def _step(self, steps: _Steps, result: Any, error: BaseException | None) -> None:
+        if steps is not self._steps:
+            return  # stopped
+        finish = self._finish
+        assert finish is not None
+        try:
+            wanted = steps.throw(error) if error is not None else steps.send(result)
+        except StopIteration as stop:
+            self._steps = None
+            finish(stop.value, None)
+        except (OSError, CorruptData) as failure:
+            self._steps = None
+            finish(None, failure)
+        else:
+            if wanted is None:
+                self._scheduler.call_soon(self._step, steps, None, None)
+            elif isinstance(wanted, Segment):
+                self._segments.with_index(wanted, partial(self._indexed, steps, wanted))
+            else:
+                self._disk.background(wanted, partial(self._step, steps))
+
+    def _indexed(self, steps: _Steps, segment: Segment, error: BaseException | None) -> None:
+        # By way of the loop: a step must not run within a step.
+        self._scheduler.call_soon(self._step, steps, segment.index, error)
+
+    # -- sorting ---------------------------------------------------------------------------------------------------------------
+
+    def _sort(self, sources: list[tuple[int, File]], logs: list[tuple[int, bytes, bytes, LiveLog]]) -> _Steps:
+        added: list[SegmentRow] = []
+        for life, file in sources:
+            work = SortPass(file.name, life, file.size(), logs)
+            while not work.mark(4 * SLICE_ROWS):
+                yield None
+            while extents := work.next_window(self._window_size):
+                yield None
+                work.load((yield partial(_read_all, file, extents)))
+                output = _Output(self._disk, self._segments.take_id())
+                while not work.emit(output.writer, SLICE_ROWS, SLICE_BYTES):
+                    if output.writer.pending() >= OUTPUT_SIZE:
+                        yield output.write()
+                    else:
+                        yield None
+                if output.writer.piece_count:
+                    yield output.finish()
+                    added.append(output.row())
+                    self.sorted_bytes += added[-1].size
+        if added:
+            yield self._disk.sync_directory
+        return added
+
+    # -- merging ---------------------------------------------------------------------------------------------------------------
+
+    def _merge(self) -> _Steps:
+        alive = {}
+        for segment in list(self._segments.segments()):
+            alive[segment.id] = yield from self._assess(segment)
+        inputs = self._plan(alive)
+        if not inputs:
+            return [], []
+        removed = [segment.id for segment in inputs]
+        if not any(alive[segment.id] for segment in inputs):
+            return [], removed
+        windows = [_Window(segment, number, self._segments.pin(segment)) for number, segment in enumerate(inputs)]
+        try:
+            output = _Output(self._disk, self._segments.take_id())
+            for window in windows:
+                window.open((yield window.segment))
+            by_id = {window.segment.id: window for window in windows}
+            while (key := min((window.key for window in windows if window.key), default=b"")) != b"":
+                pieces = [(window.segment, piece) for window in reversed(windows) for piece in window.take(key)]
+                log = self._log_of(key[4:])
+                if log is not None:
+                    yield from self._merge_log(output, key, log, [(by_id[part.segment.id], part) for part in resolve(pieces)])
+                else:
+                    yield None
+            if output.writer.piece_count == 0:
+                return [], removed
+            yield output.finish()
+            yield self._disk.sync_directory
+        finally:
+            for window in windows:
+                self._segments.unpin(window.segment)
+        self.merged_bytes += output.row().size
+        return [output.row()], removed
+
+    def _merge_log(self, output: _Output, key: bytes, log: LiveLog, parts: list[tuple[_Window, Part]]) -> _Steps:
+        writer = output.writer
+        piece_end = -1
+        for window, part in parts:
+            if log.dead(part.first, part.end):
+                continue
+            if piece_end >= 0 and piece_end != part.first and not log.dead(piece_end, part.first):
+                writer.end(piece_end)
+                piece_end = -1
+            if piece_end < 0:
+                writer.begin(int.from_bytes(key[:4], "big"), key[4:], part.first)
+            piece_end = part.end
+            if part.piece.step_count:
+                yield from self._copy(output, log, window, part)
+        if piece_end >= 0:
+            writer.end(piece_end)
+
+    def _copy(self, output: _Output, log: LiveLog, window: _Window, part: Part) -> _Steps:
+        writer = output.writer
+        index = window.index
+        assert index is not None
+        first = max(part.first, log.first_offset)
+        position = index.step(index.step_of_offset(part.piece, first))[1]
+        piece_end = part.piece.position + part.piece.size
+        # The first entry kept may begin before first_offset, but never before the part.
+        while position < piece_end:
+            if not window.holds(position):
+                window.put(position, (yield partial(window.file.pread, position, READ_SIZE)))
+            data = window.data
+            at = position - window.position
+            stop = min(len(data), piece_end - window.position)
+            at, why, frame = copy_frames(
+                writer, window.segment.name, window.position, data, at, stop, part.first, part.end, log, window.number, SLICE_ROWS, SLICE_BYTES
+            )
+            position = window.position + at
+            if why == BODY:
+                assert frame is not None
+                yield from self._add_body(output, window, frame)
+            elif why == MORE:
+                needed = HEAD_SIZE
+                if len(data) - at >= HEAD_SIZE:
+                    needed = frame_size(window.segment.name, window.position, data, at)
+                if needed > piece_end - position:
+                    raise CorruptData(f"{window.segment.name}: the frame at position {position} goes past its piece; run 'entrepot store verify'")
+                data = yield partial(window.file.pread, position, max(needed, READ_SIZE))
+                if len(data) < needed:
+                    raise CorruptData(f"{window.segment.name}: the frame at position {position} is cut; run 'entrepot store verify'")
+                window.put(position, data)
+            elif why == FINISHED and (stop == piece_end - window.position or at < stop):
+                break
+            if writer.pending() >= OUTPUT_SIZE:
+                yield output.write()
+            elif why != MORE:
+                yield None
+        if writer.pending() >= OUTPUT_SIZE:
+            yield output.write()
+
+    def _add_body(self, output: _Output, window: _Window, frame: Frame) -> _Steps:
+        data = yield partial(window.file.pread, frame.position, frame.size)
+        if len(data) != frame.size:
+            raise CorruptData(f"{window.segment.name}: the entry at position {frame.position} is cut; run 'entrepot store verify'")
+        output.writer.add(frame.base, frame.span, frame.time_ms, data, 0, frame.size, (window.number << 48) | frame.position)
+
+    def _assess(self, segment: Segment) -> _Steps:
+        """Whether anything in it is alive; its dead bytes, to within a step."""
+        index: SegmentIndex = yield segment
+        dead = 0
+        alive = False
+        looked = 0
+        for number in range(index.piece_count):
+            piece = index.piece(number)
+            log = self._log_of(piece.key[4:])
+            looked += 1
+            if log is None or log.dead(piece.first, piece.end):
+                dead += piece.size
+            else:
+                alive = True
+                end = piece.end
+                position = piece.position + piece.size
+                for step in range(piece.step_first + piece.step_count - 1, piece.step_first - 1, -1):
+                    looked += 1
+                    base, at, _ = index.step(step)
+                    if log.dead(base, end):
+                        dead += position - at
+                    end, position = base, at
+            if looked >= SLICE_ROWS // 2:
+                looked = 0
+                yield None
+        segment.dead_bytes = dead
+        return alive
+
+    def _plan(self, alive: dict[int, bool]) -> list[Segment]:
+        """Neighbours to be replaced; [] if nothing is worth it."""
+        segments = [segment for segment in self._segments.segments() if segment.id in alive]
+        for segment in segments:
+            if not alive[segment.id]:
+                return [segment]
+        for segment in segments:
+            if segment.dead_bytes * 2 > segment.size - HEADER_SIZE - FOOTER_SIZE:
+                return [segment]
+        for tier in range(len(TIER_SIZES)):
+            run: list[Segment] = []
+            for segment in segments:
+                fits = segment.tier <= tier and sum(map(_alive_bytes, run)) + _alive_bytes(segment) <= MERGED_SIZE_MAX
+                if fits and len(run) < MERGE_COUNT_MAX:
+                    run.append(segment)
+                elif _is_worth_it(run, tier):
+                    break
+                else:
+                    run = [segment] if segment.tier <= tier else []
+            if _is_worth_it(run, tier):
+                return run
+        return []
+
+
+def _alive_bytes(segment: Segment) -> int:
+    return segment.size - segment.dead_bytes
+
+
+def _is_worth_it(run: list[Segment], tier: int) -> bool:
+    """Whether enough of a run are of the tier: smaller ones between them come along, but do not count, lest the large be copied for their sake."""
+    return sum(segment.tier == tier for segment in run) >= MERGE_COUNT or len(run) >= MERGE_COUNT_MAX
+
+
+class _Output:
+    """A segment file being made."""
+
+    def __init__(self, disk: Disk, segment_id: int) -> None:
+        self.disk = disk
+        self.writer = SegmentWriter(segment_id)
+        self.file: File | None = None
+        self.written = 0
+
+    def write(self) -> Callable[[], None]:
+        """Work that writes what is pending."""
+        return partial(self._write, self.writer.take(), sync=False)
+
+    def finish(self) -> Callable[[], None]:
+        """Work that writes the rest and syncs the file."""
+        return partial(self._write, self.writer.finish(), sync=True)
+
+    def _write(self, data: bytes, *, sync: bool) -> None:
+        if self.file is None:
+            self.file = self.disk.open(segment_name(self.writer.segment_id), create=True)
+        self.file.pwrite(self.written, [data])
+        self.written += len(data)
+        if sync:
+            self.file.sync()
+            self.file.close()
+
+    def row(self) -> SegmentRow:
+        """The finished segment."""
+        return SegmentRow(self.writer.segment_id, self.written, tier_of(self.written))
+
+
+class _Window:
+    """A segment being merged: its pieces in order, and a stretch of the file."""
+
+    def __init__(self, segment: Segment, number: int, file: File) -> None:
+        self.segment = segment
+        self.number = number
+        self.file = file
+        self.index: SegmentIndex | None = None
+        self.next_piece = 0
+        self.key = b""  # of the next piece; b"" at the end
+        self.position = 0
+        self.data = b""
+
+    def open(self, index: SegmentIndex) -> None:
+        """Stand before the first piece."""
+        self.index = index
+        self.key = index.piece(0).key if index.piece_count else b""
+
+    def take(self, key: bytes) -> list[Piece]:
+        """The next pieces, as long as they have this key."""
+        assert self.index is not None
+        pieces = []
+        while self.key == key:
+            pieces.append(self.index.piece(self.next_piece))
+            self.next_piece += 1
+            self.key = self.index.piece(self.next_piece).key if self.next_piece < self.index.piece_count else b""
+        return pieces
+
+    def holds(self, position: int) -> bool:
+        return self.position <= position < self.position + len(self.data)
+
+    def put(self, position: int, data: bytes) -> None:
+        if not data:
+            raise CorruptData(f"{self.segment.name}: is cut at position {position}; run 'entrepot store verify'")
+        self.position = position
+        self.data = data
+
+
+def _read_all(file: File, extents: list[tuple[int, int]]) -> bytes:
+    if len(extents) == 1:
+        return file.pread(*extents[0])
+    return b"".join([file.pread(position, size) for position, size in extents])
