@@ -30,9 +30,13 @@ cdef class SortPass:
     cdef Py_ssize_t _page
     cdef Py_ssize_t _first_page
     cdef Py_ssize_t _end_page
+    # per log
+    cdef bytearray _starts
+    cdef bytearray _ordered
     # where marking or emitting is
     cdef Py_ssize_t _log
     cdef Py_ssize_t _row
+    cdef Py_ssize_t _last
     cdef bint _open
     cdef uint64_t _run_end
 

@@ -51,12 +51,14 @@ class SortPass:
         "_logs",
         "_name",
         "_open",
+        "_ordered",
         "_page",
         "_page_count",
         "_place",
         "_reach",
         "_row",
         "_run_end",
+        "_starts",
         "life",
     )
 
@@ -73,8 +75,11 @@ class SortPass:
         self._page = 0
         self._first_page = 0
         self._end_page = 0
+        self._starts = bytearray(4 * len(logs))  # per log: the row to begin the next window with
+        self._ordered = bytearray(len(logs))  # per log: whether its rows ascend in the file too (all but rewritten ones do)
         self._log = 0
         self._row = 0
+        self._last = 0
         self._open = False
         self._run_end = 0
 
@@ -83,12 +88,20 @@ class SortPass:
         seen = 0
         while self._log < len(self._logs):
             rows: bytes = self._logs[self._log][2]
+            if self._row == 0:
+                self._ordered[self._log] = 1
+                self._last = 0
             while self._row < len(rows):
                 if seen >= rows_max:
                     return False
                 seen += 1
-                if get_u32_le(rows, self._row + 8) == self.life:
+                if get_u32_le(rows, self._row + 8) != self.life:
+                    self._ordered[self._log] = 0
+                else:
                     position = get_u32_le(rows, self._row + 12)
+                    if position < self._last:
+                        self._ordered[self._log] = 0
+                    self._last = position
                     first = position // _PAGE_SIZE
                     last = (position + get_u32_le(rows, self._row + 16) - 1) // _PAGE_SIZE
                     if last >= self._page_count:
@@ -143,7 +156,7 @@ class SortPass:
         if start >= 0:
             extents.append((start * _PAGE_SIZE, (last + 1 - start) * _PAGE_SIZE))
         self._log = 0
-        self._row = 0
+        self._row = get_u32_le_ba(self._starts, 0)
         return extents
 
     def load(self, arena: bytes) -> int:
@@ -163,9 +176,11 @@ class SortPass:
                     return False
                 seen += 1
                 at = self._row
-                self._row = at + _ROW_SIZE
                 position = get_u32_le(rows, at + 12)
                 page = position // _PAGE_SIZE
+                if page >= self._end_page and self._ordered[self._log]:
+                    break
+                self._row = at + _ROW_SIZE
                 if get_u32_le(rows, at + 8) != self.life or page < self._first_page or page >= self._end_page:
                     if self._open:
                         writer.end(self._run_end)
@@ -189,8 +204,11 @@ class SortPass:
             if self._open:
                 writer.end(self._run_end)
                 self._open = False
-            self._row = 0
+            if self._ordered[self._log]:
+                put_u32_le(self._starts, 4 * self._log, self._row)
             self._log += 1
+            if self._log < len(self._logs):
+                self._row = get_u32_le_ba(self._starts, 4 * self._log)
         self._arena = b""
         return True
 

@@ -24,8 +24,9 @@ from entrepot.store.local.segments import Part, Segment, Segments, resolve, segm
 
 WINDOW_SIZE = 8 * 1024 * 1024  # alive bytes that are sorted at once, in memory
 READ_SIZE = 1024 * 1024
-SLICE_ROWS = 1500
-SLICE_BYTES = 512 * 1024
+SLICE_ROWS = 1200
+SLICE_BYTES = 256 * 1024
+SLICE_PIECES = 150
 TIER_SIZES = (16 << 20, 128 << 20, 1 << 30)  # a segment below the n-th is of tier n
 MERGE_COUNT = 8  # neighbours of one tier that make a merge
 MERGE_COUNT_MAX = 32  # or so many, however small some are
@@ -279,7 +280,7 @@ class Sorter:
                     if log.dead(base, end):
                         dead += position - at
                     end, position = base, at
-            if looked >= SLICE_ROWS // 2:
+            if looked >= SLICE_PIECES:
                 looked = 0
                 yield None
         segment.dead_bytes = dead
