@@ -50,21 +50,27 @@ class Durability(Section, frozen=True):
 class Journal(Section, frozen=True):
     """The journal's files."""
 
-    file_size_bytes: Annotated[int, key("size of one journal file", unit="bytes", least=1 << 20, most=4 << 30)] = 64 << 20
-    files_ready: Annotated[int, key("files kept ready to be written over", unit="files", least=1, most=64)] = 4
-    unsorted_bytes: Annotated[int, key("journal waiting to be sorted into segments, at which publishing slows down", unit="bytes", least=1 << 24)] = 4 << 30
+    file_size_bytes: Annotated[int, key("size of one journal file", unit="bytes", least=1 << 20, most=1 << 30)] = 32 << 20
+    files_ready: Annotated[int, key("files kept ready to be written over", unit="files", least=1, most=64)] = 2
+    unsorted_bytes: Annotated[int, key("journal waiting to be sorted into segments, at which publishing slows down", unit="bytes", least=1 << 24)] = 512 << 20
 
 
 class Cache(Section, frozen=True):
     """Memory for stored messages."""
 
-    size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", least=1 << 20)] = 256 << 20
+    size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", least=1 << 20)] = 32 << 20
 
 
 class Disk(Section, frozen=True):
     """The disk under the data directory."""
 
-    reserve_bytes: Annotated[int, key("free space below which publishing is refused; settling and checkpoints go on", unit="bytes", least=1 << 20)] = 256 << 20
+    reserve_bytes: Annotated[int, key("free space below which publishing is refused; settling and checkpoints go on", unit="bytes", least=1 << 20)] = 64 << 20
+
+
+class Amqp(Section, frozen=True):
+    """AMQP 0-9-1."""
+
+    heartbeat_s: Annotated[int, key("heartbeat interval suggested to clients; 0 for none", unit="s", least=0, most=65_535)] = 60
 
 
 class Tls(Section, frozen=True):
@@ -106,6 +112,27 @@ class Limits(Section, frozen=True):
     stop_grace_ms: Annotated[
         int, key("time connections have to say goodbye when the broker stops", unit="ms", at="they are cut off", least=0, most=600_000)
     ] = 5_000
+    handshake_timeout_ms: Annotated[
+        int, key("time a connection has to log in and open its virtual host", unit="ms", at="it is closed", least=1, most=600_000)
+    ] = 10_000
+    channels: Annotated[int, key("AMQP channels of one connection", unit="channels", at="the next one is an error 530", least=1, most=65_535)] = 2047
+    frame_bytes: Annotated[int, key("one AMQP frame", unit="bytes", at="a larger one is an error 501", least=4096, most=1 << 24)] = 131_072
+    message_bytes: Annotated[int, key("one message's body", unit="bytes", at="a larger one closes its channel with 406", least=1024, most=512 << 20)] = (
+        128 << 20
+    )
+    prefetch: Annotated[
+        int, key("unacknowledged messages of one consumer without a prefetch; 0 for no other limit than leases", unit="messages", at="it gets no more", least=0)
+    ] = 0
+    staged_bytes: Annotated[
+        int,
+        key("published and not yet durable", unit="bytes", metric="entrepot_store_staged_bytes", at="publishing connections are not read from", least=1 << 20),
+    ] = 64 << 20
+    namespaces: Annotated[int, key("namespaces", unit="namespaces", metric="entrepot_namespaces", at="declaring is refused", least=1)] = 1000
+    exchanges: Annotated[int, key("exchanges", unit="exchanges", metric="entrepot_exchanges", at="declaring is refused", least=1)] = 100_000
+    queues: Annotated[int, key("queues", unit="queues", metric="entrepot_queues", at="declaring is refused", least=1)] = 1_000_000
+    topics: Annotated[int, key("topics, streams among them", unit="topics", metric="entrepot_topics", at="declaring is refused", least=1)] = 100_000
+    partitions: Annotated[int, key("partitions of one topic", unit="partitions", at="declaring is refused", least=1)] = 10_000
+    bindings: Annotated[int, key("bindings", unit="bindings", metric="entrepot_bindings", at="binding is refused", least=1)] = 2_000_000
     http_request_bytes: Annotated[int, key("one HTTP request with its headers", unit="bytes", at="it is answered 400 or 413", least=1024, most=1 << 26)] = (
         65_536
     )
@@ -131,6 +158,7 @@ class Config(Section, frozen=True):
     journal: Journal = Journal()
     cache: Cache = Cache()
     disk: Disk = Disk()
+    amqp: Amqp = Amqp()
     tls: Tls = Tls()
     limits: Limits = Limits()
     users: dict[str, User] = {}

@@ -13,27 +13,34 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from entrepot import __version__
+from entrepot.authentication import Authenticator
+from entrepot.broker.users import Users, check_listen
 from entrepot.clock import Clock, SystemClock
-from entrepot.config import Config, address, keys
+from entrepot.config import Config, address
 from entrepot.entropy import Entropy, SystemEntropy
+from entrepot.figures import register_node, register_process
 from entrepot.http.listener import HttpListener
-from entrepot.metrics import Histogram, Metrics
+from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.network import Network, NetworkLimits
-from entrepot.net.stall import BOUNDS_S, StallWatch
+from entrepot.net.stall import StallWatch
+from entrepot.net.tls import server_context
+from entrepot.node import Node
+from entrepot.protocols.amqp091.handshake import Settings
+from entrepot.protocols.amqp091.listener import AmqpListener
 
 log = logging.getLogger("entrepot.server")
 
 STORE_FAILED = 74  # exit status; EX_IOERR of sysexits.h
 STOPPED_TWICE = 1  # exit status after a second signal
+RECOVERY_LOG_INTERVAL_S = 0.5
 GC_THRESHOLDS = (50_000, 50, 100)  # after recovery: what lives then lives on, and the rest is mostly freed by counting
 
 
@@ -62,7 +69,7 @@ class Started:
 class Server:
     """One broker in this process. `start` once, then `stop` once."""
 
-    def __init__(self, config: Config, clock: Clock, entropy: Entropy) -> None:
+    def __init__(self, config: Config, clock: Clock, entropy: Entropy, on_failed: Callable[[BaseException], None]) -> None:
         self.config = config
         self.clock = clock
         self.entropy = entropy
@@ -72,19 +79,24 @@ class Server:
         limits = config.limits
         self.network = Network(self.loop, clock, NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__}))
         self.stalls = StallWatch(self.loop, clock)
-        self.store: Any = None
-        self.broker: Any = None
+        self.node: Node | None = None
+        self.authenticator: Authenticator | None = None
+        self._on_failed = on_failed
         self._began = clock.monotonic_s()
 
     async def start(self) -> Started:
-        """Recover and listen. Raises Refused for what the configuration or the data directory does not allow, OSError for a taken address."""
+        """Recover and listen. Raises Refused for what the configuration or the data directory does not allow, CorruptData, OSError for a taken address."""
         wanted = {name: address(name, where) for name in self.config.listen.__struct_fields__ if (where := getattr(self.config.listen, name))}
-        self._register()
+        register_process(self.metrics, self.config, self.network, self.stalls, lambda: self.why_not_ready is None, self.clock)
         if "http" in wanted:
             await self._listen_http(*wanted["http"])
         self.why_not_ready = "the store recovers"
+        self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
+        register_node(self.metrics, node)
+        self.authenticator = Authenticator(node.users, self.loop)
         for name in ("amqp", "amqps"):
             if name in wanted:
+                check_listen(name, wanted[name][0], node.users)
                 await self._listen_amqp(name, *wanted[name])
         self.why_not_ready = None
         self.stalls.start()
@@ -96,7 +108,15 @@ class Server:
         """See the module; takes at most limits.stop_grace_ms for the connections, and what the disk needs."""
         self.why_not_ready = "the broker stops"
         await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
+        if self.authenticator is not None:
+            self.authenticator.close()
+        if self.node is not None:
+            await self.node.close()
         self.stalls.stop()
+
+    def _failed(self, error: BaseException) -> None:
+        self.why_not_ready = "the store has failed"
+        self._on_failed(error)
 
     async def _listen_http(self, host: str, port: int) -> None:
         from entrepot.http.health import Health
@@ -106,43 +126,36 @@ class Server:
         )
 
     async def _listen_amqp(self, name: str, host: str, port: int) -> None:
-        pass
-
-    def _register(self) -> None:
-        metrics, network, stalls = self.metrics, self.network, self.stalls
-        metrics.gauge("entrepot_info", "Constant 1; the version is in its label", lambda: 1, version=__version__)
-        metrics.gauge("entrepot_ready", "1 when /readyz says so", lambda: float(self.why_not_ready is None))
-        metrics.gauge("entrepot_uptime_seconds", "Since start", lambda: self.clock.monotonic_s() - self._began)
-        metrics.gauge("entrepot_memory_resident_bytes", "Of the process, as the system counts it", _resident_bytes)
-        metrics.counter("entrepot_cpu_seconds_total", "Processor time of the process", _cpu_seconds)
-        metrics.gauge("entrepot_connections", "Open connections", lambda: network.connection_count)
-        metrics.counter("entrepot_received_bytes_total", "Read from all connections", lambda: network.tick.bytes_received)
-        metrics.counter("entrepot_sent_bytes_total", "Handed to all connections", lambda: network.tick.bytes_sent)
-        metrics.counter("entrepot_flushes_total", "Loop ticks in which connections had something to send", lambda: network.tick.ticks)
-        metrics.counter("entrepot_session_failures_total", "Connections closed because of a bug of the broker", lambda: network.session_failures)
-        metrics.histogram("entrepot_loop_stall_seconds", "How late a timer of the event loop fired", lambda: Histogram(BOUNDS_S, stalls.counts, stalls.sum_s))
-        metrics.gauge("entrepot_loop_stall_longest_seconds", "The longest since start", lambda: stalls.longest_s)
-        for found in keys():
-            if found.name.startswith("limits."):
-                name = found.name.removeprefix("limits.")
-                metrics.gauge(
-                    "entrepot_limit", "What each limit is set to; docs/limits.md explains them", partial(getattr, self.config.limits, name), limit=name
-                )
+        assert self.node is not None
+        limits = self.config.limits
+        settings = Settings(
+            frame_max=limits.frame_bytes,
+            channel_max=limits.channels,
+            message_size_max=limits.message_bytes,
+            heartbeat_s=self.config.amqp.heartbeat_s,
+            handshake_timeout_s=limits.handshake_timeout_ms / 1000,
+            consumer_prefetch_max=limits.prefetch,
+        )
+        tls = None
+        if name == "amqps":
+            files = self.config.tls
+            authorities = Path(files.client_authorities) if files.client_authorities else None
+            tls = server_context(Path(files.certificate), Path(files.key), authorities)
+        await self.network.listen(AmqpListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, tls=tls))
 
 
-def _resident_bytes() -> float:
-    try:
-        with open("/proc/self/statm", "rb") as statm:
-            return float(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:  # macOS has no /proc: the greatest so far, in bytes there
-        import resource
+class _RecoveryLog:
+    """Says how far recovery is, when it takes long enough to wonder."""
 
-        return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._next = clock.monotonic_s() + RECOVERY_LOG_INTERVAL_S
 
-
-def _cpu_seconds() -> float:
-    times = os.times()
-    return times.user + times.system
+    def __call__(self, what: str, done: int, total: int) -> None:
+        now = self._clock.monotonic_s()
+        if now >= self._next:
+            self._next = now + RECOVERY_LOG_INTERVAL_S
+            log.info("recovering: %s, %d of %d MiB (%d %%)", what, done >> 20, total >> 20, 100 * done // max(1, total))
 
 
 def run(config: Config, announce: Callable[[Started], None], notes: Sequence[str] = ()) -> int:
@@ -175,11 +188,11 @@ async def _serve(config: Config, announce: Callable[[Started], None]) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    server = Server(config, SystemClock(), SystemEntropy())
+    server = Server(config, SystemClock(), SystemEntropy(), _store_failed)
     try:
         started = await server.start()
     except OSError as error:
-        raise Refused(Reason.INVALID, f"cannot listen: {error}") from None
+        raise Refused(Reason.INVALID, f"cannot start: {error}") from None
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
@@ -187,6 +200,11 @@ async def _serve(config: Config, announce: Callable[[Started], None]) -> int:
     await stopping.wait()
     await server.stop()
     return 0
+
+
+def _store_failed(error: BaseException) -> None:
+    log.critical("the store has failed, and nothing is confirmed any more: %s", error, exc_info=error)
+    _leave(STORE_FAILED)
 
 
 def _leave(status: int) -> None:
@@ -197,6 +215,19 @@ def _leave(status: int) -> None:
     os._exit(status)
 
 
-def offline(config: Config) -> AbstractContextManager[Any]:
-    """The catalogue of a data directory that no broker runs on, for the commands that change users."""
-    raise Refused(Reason.NOT_SUPPORTED, f"{config.data}: users cannot be changed yet")
+@contextmanager
+def offline(config: Config) -> Iterator[Users]:
+    """The users of a data directory that no broker runs on, for the commands that change them. What was changed is durable at the end.
+
+    Raises Refused if a broker runs on it.
+    """
+    with asyncio.Runner() as runner:
+        node = runner.run(_open(config))
+        try:
+            yield node.users
+        finally:
+            runner.run(node.close())
+
+
+async def _open(config: Config) -> Node:
+    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), _store_failed)

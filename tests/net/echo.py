@@ -31,7 +31,7 @@ class EchoOutput:
     def size(self) -> int:
         return sum(map(len, self.parts))
 
-    def take(self) -> list[bytes]:
+    def take_parts(self) -> list[bytes]:
         self.takes += 1
         parts, self.parts = self.parts, []
         return parts
@@ -47,6 +47,7 @@ class EchoSession:
         self.next_deadline = 0.0
         self.buffer = bytearray(65_536)
         self.received = 0
+        self.flushes = 0
         self.log: list[Any] = []
         self.answer_shut_down = True
 
@@ -70,6 +71,11 @@ class EchoSession:
 
     def writable(self, is_writable: bool) -> None:
         self.log.append(("writable", is_writable))
+
+    def flushed(self) -> None:
+        self.flushes += 1
+        if self.output.size:
+            self.wake()
 
     def deadline_reached(self, now: float) -> None:
         self.log.append(("deadline", now >= self.next_deadline))

@@ -63,6 +63,7 @@ def test_many_wakes_in_a_tick_are_one_take(run: Run) -> None:
         assert session.output.takes == takes
         assert await reader.readexactly(300) == b"".join(b"%03d" % number for number in range(100))
         assert session.output.takes == takes + 1
+        assert session.flushes == 1
         writer.close()
         await net.stop("bye", 1)
 
@@ -158,12 +159,14 @@ def test_a_peer_that_does_not_read_bounds_what_is_kept_for_it(run: Run) -> None:
         await until(lambda: connection.reading_paused)
         assert ("writable", False) in session.log
         assert session.output.size <= 65_536 + len(session.buffer)
+        flushes = session.flushes
         received = 0
         while not pushing.done() or received < sent:
             received += len(await reader.read(1 << 20))
         await pushing
         assert received == sent == session.received
         assert session.log[-1] == ("writable", True)
+        await until(lambda: session.flushes > flushes)
         writer.close()
         await net.stop("bye", 5)
 

@@ -48,7 +48,7 @@ def test_a_broker_that_cannot_start_says_why() -> None:
 def test_a_taken_port_is_named() -> None:
     with Broker(listeners=("http",)) as first:
         taken = first.port("http")
-        with pytest.raises(BrokerFailed, match=f"cannot listen.*{taken}"), Broker(listeners=(), ports={"http": taken}):
+        with pytest.raises(BrokerFailed, match=f"cannot start.*{taken}"), Broker(listeners=(), ports={"http": taken}):
             pass
 
 

@@ -54,7 +54,7 @@ class HttpOutput:
         self._parts.append(part)
         self.size += len(part)
 
-    def take(self) -> list[bytes]:
+    def take_parts(self) -> list[bytes]:
         """See net.session.Output."""
         parts, self._parts, self.size = self._parts, [], 0
         return parts
@@ -95,6 +95,9 @@ class HttpSession:
         if is_writable:
             self._answer_all()
         self._wake()
+
+    def flushed(self) -> None:
+        """Nothing waits for this."""
 
     def deadline_reached(self, now: float) -> None:
         """Silent for too long."""

@@ -27,6 +27,7 @@ cdef class ConnectionCore:
     cdef public bint writing_paused
     cdef public bint reading_paused
     cdef public bint is_closing
+    cdef public bint unflushed
     cdef public double abort_at
     cdef public Py_ssize_t output_max_bytes
 

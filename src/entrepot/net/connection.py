@@ -64,6 +64,7 @@ class ConnectionCore:
         self.writing_paused = False
         self.reading_paused = False
         self.is_closing = False
+        self.unflushed = False
         self.abort_at = 0.0
 
     def wake(self) -> object:
@@ -97,11 +98,12 @@ class ConnectionCore:
 
     def send(self) -> object:
         """Hand all of the session's output to the transport."""
-        parts = self.output.take()  # type: ignore[union-attr]
+        parts = self.output.take_parts()  # type: ignore[union-attr]
         sent = 0
         for part in parts:
             sent += len(part)
         self.tick.bytes_sent += sent
+        self.unflushed = True
         if len(parts) == 1:
             self.transport.write(parts[0])
         else:
@@ -117,6 +119,9 @@ class ConnectionCore:
         if size > 0 and not self.writing_paused:
             self.send()  # may call pause_writing
             size = 0
+        if self.unflushed and not self.writing_paused:
+            self.unflushed = False
+            self.session.flushed()  # type: ignore[union-attr]
         if self.session.closing:  # type: ignore[union-attr]
             if self.writing_paused and size > 0:
                 self.listener.linger(self)

@@ -1,0 +1,83 @@
+"""Which figures the process and its node give to the metrics: names, units, and where each is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from entrepot import __version__
+from entrepot.clock import Clock
+from entrepot.config import Config, keys
+from entrepot.metrics import Histogram, Metrics
+from entrepot.net.network import Network
+from entrepot.net.stall import BOUNDS_S, StallWatch
+from entrepot.node import Node
+
+CATALOGUE = ("namespaces", "exchanges", "queues", "topics", "bindings")
+
+
+def register_process(metrics: Metrics, config: Config, network: Network, stalls: StallWatch, is_ready: Callable[[], bool], clock: Clock) -> None:
+    """The process, its loop and its sockets."""
+    began = clock.monotonic_s()
+    metrics.gauge("entrepot_info", "Constant 1; the version is in its label", lambda: 1, version=__version__)
+    metrics.gauge("entrepot_ready", "1 when /readyz says so", lambda: float(is_ready()))
+    metrics.gauge("entrepot_uptime_seconds", "Since start", lambda: clock.monotonic_s() - began)
+    metrics.gauge("entrepot_memory_resident_bytes", "Of the process, as the system counts it", _resident_bytes)
+    metrics.counter("entrepot_cpu_seconds_total", "Processor time of the process", _cpu_seconds)
+    metrics.gauge("entrepot_connections", "Open connections", lambda: network.connection_count)
+    metrics.counter("entrepot_connections_accepted_total", "Connections accepted", lambda: sum(listener.accepted for listener in network.listeners))
+    metrics.counter(
+        "entrepot_connections_turned_away_total",
+        "Connections closed at once, over a limit",
+        lambda: sum(listener.turned_away for listener in network.listeners),
+    )
+    metrics.counter("entrepot_received_bytes_total", "Read from all connections", lambda: network.tick.bytes_received)
+    metrics.counter("entrepot_sent_bytes_total", "Handed to all connections", lambda: network.tick.bytes_sent)
+    metrics.counter("entrepot_flushes_total", "Loop ticks in which connections had something to send", lambda: network.tick.ticks)
+    metrics.counter("entrepot_session_failures_total", "Connections closed because of a bug of the broker", lambda: network.session_failures)
+    metrics.histogram("entrepot_loop_stall_seconds", "How late a timer of the event loop fired", lambda: Histogram(BOUNDS_S, stalls.counts, stalls.sum_s))
+    metrics.gauge("entrepot_loop_stall_longest_seconds", "The longest since start", lambda: stalls.longest_s)
+    for found in keys():
+        if found.name.startswith("limits."):
+            name = found.name.removeprefix("limits.")
+            metrics.gauge("entrepot_limit", "What each limit is set to; docs/limits.md explains them", partial(getattr, config.limits, name), limit=name)
+
+
+def register_node(metrics: Metrics, node: Node) -> None:
+    """The stores, the catalogue and the engine: what each says of itself in `statistics()`, read once per figure."""
+    for kind in CATALOGUE:
+        metrics.gauge(f"entrepot_{kind}", f"How many {kind} there are", partial(_read, node.catalogue.statistics, kind))
+    _register_all(metrics, "entrepot_broker_", node.broker.statistics)
+    for prefix, store in (("entrepot_store_", node.store), ("entrepot_volatile_", node.volatile)):
+        metrics.gauge(f"{prefix}staged_bytes", "Published and not yet durable", partial(getattr, store, "staged_bytes"))
+        _register_all(metrics, prefix, store.statistics)
+
+
+def _register_all(metrics: Metrics, prefix: str, statistics: Callable[[], Mapping[str, Any]]) -> None:
+    for key, value in statistics().items():
+        if not isinstance(value, (int, float)) or key == "staged_bytes":
+            continue
+        text = key.removesuffix("_total").replace("_", " ").capitalize()
+        register = metrics.counter if key.endswith("_total") else metrics.gauge
+        register(prefix + key, text, partial(_read, statistics, key))
+
+
+def _read(statistics: Callable[[], Mapping[str, float]], key: str) -> float:
+    return float(statistics()[key])
+
+
+def _resident_bytes() -> float:
+    try:
+        with open("/proc/self/statm", "rb") as statm:
+            return float(statm.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:  # macOS has no /proc: the greatest so far, in bytes there
+        import resource
+
+        return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def _cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system

@@ -1,0 +1,111 @@
+"""A node: stores, catalogue, users and delivery engine, put together from a configuration. No sockets; server.py adds those.
+
+data directory            the durable store
+data directory/volatile   scratch of what does not outlive the process; emptied at start
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from entrepot.broker.authorization import Authorizer
+from entrepot.broker.broker import Broker
+from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.state import default_folds
+from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_subscription
+from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
+from entrepot.broker.users import Users
+from entrepot.clock import Clock
+from entrepot.config import Config
+from entrepot.entropy import Entropy
+from entrepot.protocols.amqp091.records import AmqpEntryCodec
+from entrepot.store.interface import LOG_ID_SIZE, Fold, Store
+from entrepot.store.local.opening import Progress, open_store
+from entrepot.store.local.settings import Durability, StoreSettings
+
+
+def store_settings(config: Config) -> StoreSettings:
+    """What the local store is told."""
+    return StoreSettings(
+        durability=Durability(config.durability.mode),
+        sync_interval_ms=config.durability.interval_ms,
+        linger_ms=config.durability.linger_ms,
+        journal_file_size=config.journal.file_size_bytes,
+        journal_ready_files=config.journal.files_ready,
+        journal_unsorted_max=config.journal.unsorted_bytes,
+        cache_size=config.cache.size_bytes,
+        reserve_size=config.disk.reserve_bytes,
+        staged_max=config.limits.staged_bytes,
+    )
+
+
+def folds() -> Fold:
+    """Every kind of state that the broker keeps in a store."""
+    known = default_folds()
+    known.register(SUBSCRIPTION_PREFIX, fold_subscription)
+    known.register(SCHEDULE_PREFIX, fold_schedule)
+    return known.fold
+
+
+class Node:
+    """Opened at construction, which blocks while the store recovers. `close` ends it.
+
+    Raises CorruptData, OSError, and Refused if another process has the directory.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        loop: asyncio.AbstractEventLoop,
+        clock: Clock,
+        entropy: Entropy,
+        on_failed: Callable[[BaseException], None],
+        on_progress: Progress | None = None,
+    ) -> None:
+        directory = Path(config.data)
+        fold = folds()
+        self.store: Store = open_store(
+            str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
+        )
+        self.volatile: Store = _open_volatile(directory / "volatile", loop, clock, entropy, fold)
+        self.users = Users(self.store, clock, entropy)
+        self.users.load()
+        limits = config.limits
+        self.catalogue = Catalogue(
+            self.store,
+            lambda: entropy.octets(LOG_ID_SIZE),
+            CatalogueLimits(limits.namespaces, limits.exchanges, limits.queues, limits.topics, limits.partitions, limits.bindings),
+        )
+        self.catalogue.load()
+        self.broker = Broker(
+            scheduler=loop,
+            clock=clock,
+            entropy=entropy,
+            store=self.store,
+            volatile=self.volatile,
+            catalogue=self.catalogue,
+            authorizer=Authorizer(self.users),
+            on_failed=on_failed,
+        )
+        self.broker.register(AmqpEntryCodec())
+        self.broker.open()
+        for name in config.namespaces:
+            self.catalogue.create_namespace(name)
+        for name, user in config.users.items():
+            self.users.seed_user(name, user.password, user.namespaces, user.administrator)
+
+    async def close(self) -> None:
+        """Commit what is staged, checkpoint, and release the directory."""
+        for store in (self.volatile, self.store):
+            closed = asyncio.get_running_loop().create_future()
+            store.close(lambda closed=closed: closed.set_result(None))
+            await closed
+
+
+def _open_volatile(directory: Path, loop: asyncio.AbstractEventLoop, clock: Clock, entropy: Entropy, fold: Fold) -> Any:
+    from entrepot.store.volatile import open_volatile
+
+    return open_volatile(str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold)
