@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,9 +100,10 @@ class Node:
 
     async def close(self) -> None:
         """Commit what is staged, checkpoint, and release the directory."""
+        loop = asyncio.get_running_loop()
         for store in (self.volatile, self.store):
-            closed = asyncio.get_running_loop().create_future()
-            store.close(lambda closed=closed: closed.set_result(None))
+            closed: asyncio.Future[None] = loop.create_future()
+            store.close(partial(closed.set_result, None))
             await closed
 
 
