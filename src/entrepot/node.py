@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
@@ -71,7 +70,7 @@ class Node:
         self.store: Store = open_store(
             str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
         )
-        self.volatile: Store = _open_volatile(directory / "volatile", loop, clock, entropy, fold)
+        self.volatile: Store = self.store
         self.users = Users(self.store, clock, entropy)
         self.users.load()
         limits = config.limits
@@ -101,13 +100,7 @@ class Node:
     async def close(self) -> None:
         """Commit what is staged, checkpoint, and release the directory."""
         loop = asyncio.get_running_loop()
-        for store in (self.volatile, self.store):
+        for store in {id(store): store for store in (self.volatile, self.store)}.values():
             closed: asyncio.Future[None] = loop.create_future()
             store.close(partial(closed.set_result, None))
             await closed
-
-
-def _open_volatile(directory: Path, loop: asyncio.AbstractEventLoop, clock: Clock, entropy: Entropy, fold: Fold) -> Any:
-    from entrepot.store.volatile import open_volatile
-
-    return open_volatile(str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold)

@@ -45,7 +45,7 @@ class Conversation:
             self.session.buffer_updated(count)
 
     def sent(self) -> bytes:
-        return b"".join(self.session.output.take_parts())
+        return b"".join(self.session.output.take())
 
 
 GET = b"GET /a?b=c HTTP/1.1\r\nhost: x\r\n\r\n"

@@ -24,14 +24,14 @@ LIMITS = {
 
 class EchoOutput:
     def __init__(self) -> None:
-        self.parts: list[bytes] = []
+        self.parts: list[Any] = []
         self.takes = 0
 
     @property
     def size(self) -> int:
-        return sum(map(len, self.parts))
+        return sum(len(part or b"?") for part in self.parts)
 
-    def take_parts(self) -> list[bytes]:
+    def take(self) -> list[bytes]:
         self.takes += 1
         parts, self.parts = self.parts, []
         return parts
@@ -62,6 +62,8 @@ class EchoSession:
                 self.closing = True
             case [b"boom"]:
                 raise ZeroDivisionError("a bug")
+            case [b"bang"]:
+                self.output.parts.append(None)  # fails when it is sent
             case [b"pause"]:
                 self.paused = True
             case [b"fill", size]:

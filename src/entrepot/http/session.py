@@ -54,7 +54,7 @@ class HttpOutput:
         self._parts.append(part)
         self.size += len(part)
 
-    def take_parts(self) -> list[bytes]:
+    def take(self) -> list[bytes]:
         """See net.session.Output."""
         parts, self._parts, self.size = self._parts, [], 0
         return parts

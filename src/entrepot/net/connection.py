@@ -44,7 +44,10 @@ class Tick:
         dirty = self.dirty
         self.dirty = []
         for connection in dirty:
-            connection.flush()
+            try:
+                connection.flush()
+            except Exception as error:  # our bug: it must cost this connection and no other
+                connection.listener.broken(connection, error)
         return None
 
 
@@ -98,7 +101,7 @@ class ConnectionCore:
 
     def send(self) -> object:
         """Hand all of the session's output to the transport."""
-        parts = self.output.take_parts()  # type: ignore[union-attr]
+        parts = self.output.take()  # type: ignore[union-attr]
         sent = 0
         for part in parts:
             sent += len(part)

@@ -1,7 +1,7 @@
 """What a protocol's session offers to the network: bytes in, bytes out, a few flags. Sessions open no socket and never wait.
 
 bytes arrive     get_buffer -> (the kernel fills it) -> buffer_updated
-bytes leave      wake() from anywhere -> at the end of this tick: output.take_parts()
+bytes leave      wake() from anywhere -> at the end of this tick: output.take()
 flow control     session.paused stops reading; writable(False) means: the peer does not read, deliver nothing more to it
 time             next_deadline -> deadline_reached(); looked at every SWEEP_INTERVAL_S, so no finer than that
 the end          session.closing: what is in output is sent, then the connection is closed; lost() is always the last call
@@ -38,7 +38,7 @@ class Output(Protocol):
     def size(self) -> int:
         """Bytes waiting."""
 
-    def take_parts(self) -> Sequence[bytes | bytearray | memoryview]:
+    def take(self) -> Sequence[bytes | bytearray | memoryview]:
         """All parts, in order, never changed afterwards; the output is empty then."""
 
 
