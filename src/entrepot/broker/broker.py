@@ -1,7 +1,7 @@
 """Broker: the port's implementation in one process. Owns the live queues and topics, and hears of every commit.
 
-    Link.submit -> Publisher / Queue / operations -> what is staged is one commit -> committed(group)
-        -> tickets complete -> queues learn what is durable -> the hub dispatches them at the end of the tick
+Link.submit -> Publisher / Queue / operations -> what is staged is one commit -> committed(group)
+    -> tickets complete -> queues learn what is durable -> the hub dispatches them at the end of the tick
 """
 
 from __future__ import annotations
@@ -204,4 +204,3 @@ class Broker:
             "publishers_throttled": float(self.throttled),
             **self.operations.statistics(),
         }
-

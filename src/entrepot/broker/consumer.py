@@ -79,7 +79,9 @@ class Consumer:
         self.pool.leased -= count
 
 
-def make_consumer(id_: int, attachment: Attachment, token: Any, owner: Any, pool: Pool, limit: int, auto_settle: bool, exclusive: bool, priority: int) -> Consumer:
+def make_consumer(
+    id_: int, attachment: Attachment, token: Any, owner: Any, pool: Pool, limit: int, auto_settle: bool, exclusive: bool, priority: int
+) -> Consumer:
     """A consumer that is active and holds nothing."""
     consumer = Consumer.__new__(Consumer)
     consumer.id = id_

@@ -121,4 +121,3 @@ class Link(Attachment):
             self.closed = True
             self.writable = False
             self.broker.detach(self)
-

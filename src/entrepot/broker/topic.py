@@ -1,0 +1,381 @@
+"""Topic: a name over partition logs. Records stay as its retention says; every consumer reads at a place of its own.
+
+A consumer holds no leases: its limit bounds what it has been sent and not settled, and settling gives it credit, nothing more. Each has
+one PartitionReader a partition. dispatch() goes round the readers, a slice at a time, until each is out of credit or at the durable
+end, or waits for the disk. A slice never crosses an entry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.consumer import Consumer
+from entrepot.broker.hub import Hub
+from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.port import Delivery
+from entrepot.broker.retention import Retention
+from entrepot.broker.stream_start import FIRST, LAST, NEXT, Start
+from entrepot.model.entry import CONTROL, StoredEntry
+from entrepot.model.errors import Reason, Refused
+from entrepot.store.interface import Log, LogReader, Store
+
+SLICE_MAX = 512  # records handed to one consumer before the next has its turn
+SLICE_BYTES = 262_144  # and about so many bytes
+TURN_MAX = 16_384  # records handed out by one topic in one tick
+SKIP_MAX = 64  # entries without anything to deliver that are passed over in one go
+
+# C aliases, declared in the .pxd.
+_SLICE_MAX = SLICE_MAX
+_SLICE_BYTES = SLICE_BYTES
+_TURN_MAX = TURN_MAX
+_SKIP_MAX = SKIP_MAX
+_CONTROL = CONTROL
+
+
+class PartitionReader:
+    """One consumer's place in one partition; lives as long as the consumer is active."""
+
+    __slots__ = (
+        "closed",
+        "consumer",
+        "current",
+        "empty_end",
+        "entry_start",
+        "fetched",
+        "loading",
+        "log",
+        "next_index",
+        "next_position",
+        "position",
+        "reader",
+        "topic",
+    )
+
+    consumer: Consumer
+    topic: Topic
+    log: Log
+    reader: LogReader
+    position: int  # offset of the next record to deliver
+    entry_start: bool  # begin at the base of the entry that holds `position`
+    current: StoredEntry | None
+    next_index: int
+    next_position: int
+    loading: bool  # a fetch or find is under way
+    fetched: bool  # the last fetch was for `position`
+    empty_end: int  # below this durable end nothing was found at or after `position`
+    closed: bool
+
+    def found(self, offset: int) -> None:
+        """Log.find() has answered: begin there."""
+        self.loading = False
+        self.position = offset
+        self.topic.wake()
+
+    def loaded(self) -> None:
+        """A fetch has ended."""
+        self.loading = False
+        self.topic.wake()
+
+
+class Topic(LogOwner):
+    """The live topic over its partitions' logs. Its definition says what it is."""
+
+    __slots__ = ("closed", "consumers", "definition", "hub", "logs", "name", "readers", "retentions", "store", "timer", "turn")
+
+    def __init__(self, definition: Any, hub: Hub, store: Store, logs: list[Log]) -> None:
+        self.dirty = False
+        self.definition = definition
+        self.name = definition.name
+        self.hub = hub
+        self.store = store
+        self.logs = logs
+        self.consumers: list[Consumer] = []
+        self.readers: list[PartitionReader] = []
+        self.turn = 0
+        self.closed = False
+        self.retentions: list[Retention] = []
+        self.timer: Any = None
+        policy = definition.policy
+        for log in logs:
+            log.owner = self
+            if policy.max_age_ms is not None or policy.max_length_bytes is not None:
+                self.retentions.append(Retention(log, store, policy.max_age_ms, policy.max_length_bytes))
+        self._set_timer()
+
+    # ---- what producers do
+
+    def next_log(self) -> Log:
+        """Where the next run without a key goes: the partitions in turn."""
+        self.turn += 1
+        return self.logs[self.turn % len(self.logs)]
+
+    def log_of_key(self, key_hash: int) -> Log:
+        """Where records of one key go, always the same as long as there are as many partitions."""
+        return self.logs[key_hash % len(self.logs)]
+
+    def on_durable(self, log: Log) -> None:
+        """What was appended may be delivered."""
+        for retention in self.retentions:
+            if retention.log is log:
+                retention.check_size()
+        if self.readers:
+            self.hub.mark_dirty(self)
+
+    def ready_count(self) -> int:
+        """Records that may be read, control records included."""
+        count = 0
+        for log in self.logs:
+            count += log.durable_offset - log.first_offset
+        return count
+
+    # ---- consumers
+
+    def consumer_count(self) -> int:
+        """How many read."""
+        return len(self.consumers)
+
+    def add_consumer(self, consumer: Consumer, start: Start, partition: int | None = None) -> None:
+        """A new reader, of one partition or of all. Refused (INVALID): no such partition, or an offset that would stand for several."""
+        logs = self.logs
+        if partition is not None:
+            if partition >= len(logs):
+                raise Refused(Reason.INVALID, f"x-stream-partition {partition}: topic '{self.name}' has {len(logs)} partitions, counted from 0")
+            logs = [logs[partition]]
+        if len(logs) > 1 and isinstance(start, int):
+            raise Refused(
+                Reason.INVALID, f"x-stream-offset {start} of topic '{self.name}', which has {len(logs)} partitions: say which with x-stream-partition"
+            )
+        self.consumers.append(consumer)
+        for log in logs:
+            reader = _make_reader(self, consumer, log)
+            self.readers.append(reader)
+            _place(reader, start)
+        self.hub.mark_dirty(self)
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """It is sent no more; what it holds still counts until it is settled."""
+        consumer.active = False
+        if consumer in self.consumers:
+            self.consumers.remove(consumer)
+        kept = []
+        for reader in self.readers:
+            if reader.consumer is consumer:
+                _close_reader(reader)
+            else:
+                kept.append(reader)
+        self.readers = kept
+
+    def settle(self, consumer: Consumer, first: int, count: int) -> None:
+        """`count` records it was sent are done with: it may have as many more."""
+        if count > consumer.leased:
+            count = consumer.leased
+        consumer.freed(count)
+        self.hub.settled_count += count
+        self.wake()
+
+    def release_all(self, consumer: Consumer) -> None:
+        """It holds nothing any more; a stream has nothing to give back."""
+        consumer.freed(consumer.leased)
+        self.wake()
+
+    def close(self) -> list[Consumer]:
+        """The topic is gone: reading and retention end. Who was reading."""
+        self.closed = True
+        consumers = self.consumers
+        self.consumers = []
+        for reader in self.readers:
+            _close_reader(reader)
+        self.readers = []
+        for retention in self.retentions:
+            retention.close()
+        self.retentions = []
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        for log in self.logs:
+            log.owner = None
+        return consumers
+
+    def wake(self) -> None:
+        """Somebody may go on reading: look at the end of this tick."""
+        if not self.closed and self.readers:
+            self.hub.mark_dirty(self)
+
+    # ---- delivering
+
+    def dispatch(self) -> None:
+        """Give every reader with credit what is durable, a slice each in turn."""
+        left = _TURN_MAX
+        busy = self.readers
+        while busy and left > 0:
+            going = []
+            for reader in busy:
+                given = self.advance(reader)
+                if given:
+                    going.append(reader)
+                    left = left - given if given < left else 0
+            busy = going
+        if busy:
+            # The rest at the next tick, and others first.
+            self.readers = [reader for reader in self.readers if reader not in busy] + busy
+            self.wake()
+
+    def advance(self, reader: PartitionReader) -> int:
+        """Send one slice; how many records that were, 0 if none can be sent now."""
+        if reader.loading or reader.closed:
+            return 0
+        consumer = reader.consumer
+        limit = consumer.room(_SLICE_MAX)
+        if limit == 0 or not self.locate(reader):
+            return 0
+        stored = reader.current
+        assert stored is not None
+        entry = stored.entry
+        data = entry.data
+        assert data is not None
+        left = stored.base + entry.span - reader.position
+        if left < limit:
+            limit = left
+        if entry.size > _SLICE_BYTES:
+            average = entry.size // entry.span
+            if average * limit > _SLICE_BYTES:
+                limit = _SLICE_BYTES // average
+                if limit == 0:
+                    limit = 1
+        delivery = Delivery.__new__(Delivery)
+        delivery.consumer_id = consumer.id
+        delivery.token = consumer.token
+        delivery.codec = entry.codec
+        delivery.codec_version = entry.codec_version
+        delivery.data = data
+        delivery.position = self.position_of(reader)
+        delivery.count = limit
+        delivery.offset = reader.position
+        delivery.deliveries = 0
+        delivery.redelivered = False
+        delivery.settled = consumer.auto_settle
+        delivery.from_topic = True
+        reader.next_index = reader.position - stored.base + limit
+        reader.position += limit
+        if not consumer.auto_settle:
+            consumer.gave(limit)
+        self.hub.delivered_count += limit
+        reader.next_position = consumer.attachment.sink.deliver(delivery)
+        return limit
+
+    def locate(self, reader: PartitionReader) -> bool:
+        """Make `current` the entry of the next record to deliver; False if it has to be fetched or is not there yet."""
+        skips = 0
+        while skips < _SKIP_MAX:
+            skips += 1
+            if reader.position < reader.log.first_offset:
+                reader.position = reader.log.first_offset
+            if reader.position >= reader.log.durable_offset:
+                return False
+            stored = reader.current
+            if stored is None or reader.position < stored.base or reader.position - stored.base >= stored.entry.span:
+                stored = self._take_up(reader)
+                if stored is None:
+                    return False
+            if not stored.entry.flags & _CONTROL:
+                return True
+            reader.position = stored.base + stored.entry.span
+        self.wake()  # markers and nothing else so far: go on at the next tick
+        return False
+
+    def _take_up(self, reader: PartitionReader) -> StoredEntry | None:
+        """Open the entry that holds the reader's position, or the next one there is; None: later, or nothing."""
+        durable = reader.log.durable_offset
+        if reader.empty_end == durable:
+            return None  # all gone up to here; something new has to come first
+        stored = reader.reader.at(reader.position)
+        if stored is None:
+            reader.current = None
+            if reader.fetched:
+                reader.fetched = False
+                reader.empty_end = durable
+                return None
+            reader.fetched = True
+            reader.loading = True
+            reader.reader.fetch(reader.position, reader.loaded)
+            return None
+        reader.fetched = False
+        reader.current = stored
+        reader.next_index = 0
+        reader.next_position = -1
+        if stored.base > reader.position or reader.entry_start:
+            reader.position = max(reader.log.first_offset, stored.base)
+        reader.entry_start = False
+        return stored
+
+    def position_of(self, reader: PartitionReader) -> int:
+        """Byte position of the next record in the current entry; cheap when it follows the last one."""
+        stored = reader.current
+        assert stored is not None
+        entry = stored.entry
+        data = entry.data
+        assert data is not None
+        index = reader.position - stored.base
+        if reader.next_position >= 0 and index == reader.next_index:
+            return reader.next_position
+        codec = self.hub.codec(entry.codec)
+        return codec.skip(data, codec.start(data), index)
+
+    # ---- retention
+
+    def retain(self) -> None:
+        """The timer: let go of what is too old, or too much."""
+        self.timer = None
+        for retention in self.retentions:
+            retention.check_size()
+            retention.check_age(self.hub.now_ms())
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        if self.retentions:
+            self.timer = self.hub.scheduler.call_later(self.retentions[0].interval_s(), self.retain)
+
+
+def _make_reader(topic: Topic, consumer: Consumer, log: Log) -> PartitionReader:
+    reader = PartitionReader.__new__(PartitionReader)
+    reader.topic = topic
+    reader.consumer = consumer
+    reader.log = log
+    reader.reader = log.reader()
+    reader.position = 0
+    reader.entry_start = False
+    reader.current = None
+    reader.next_index = 0
+    reader.next_position = -1
+    reader.loading = False
+    reader.fetched = False
+    reader.empty_end = 0
+    reader.closed = False
+    return reader
+
+
+def _close_reader(reader: PartitionReader) -> None:
+    reader.closed = True
+    reader.current = None
+    reader.reader.close()
+
+
+def _place(reader: PartitionReader, start: Start) -> None:
+    """Put a new reader where it is to begin; an offset that is not there is the nearest one that is."""
+    log = reader.log
+    if start == FIRST:
+        reader.position = log.first_offset
+    elif start == NEXT:
+        reader.position = log.next_offset
+    elif start == LAST:
+        if log.durable_offset > log.first_offset:
+            reader.position = log.durable_offset - 1
+            reader.entry_start = True
+        else:
+            reader.position = log.next_offset
+    elif isinstance(start, int):
+        reader.position = min(max(start, log.first_offset), log.next_offset)
+    else:
+        assert isinstance(start, tuple), start
+        reader.loading = True
+        log.find(start[1], reader.found)
