@@ -47,6 +47,7 @@ class SortPass:
         "_arena",
         "_end_page",
         "_first_page",
+        "_last",
         "_log",
         "_logs",
         "_name",
