@@ -18,6 +18,7 @@ from entrepot.broker.port import DONE, Ask
 from entrepot.broker.queue import Queue
 from entrepot.broker.topic import Topic
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group, Log
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ class Operations:
         definition = self._broker.catalogue.find_queue(link.namespace, request.queue, link)
         target = definition.runtime
         pool = self._pool(link, call.stream)
-        where = f"queue '{request.queue}' in vhost '{self._broker.catalogue.vhost(link.namespace)}'"
+        where = f"queue '{request.queue}' in vhost '{vhost_of(link.namespace)}'"
         if isinstance(target, Queue):
             if any(other.exclusive for other in target.consumers) or (request.exclusive and target.consumers):
                 raise Refused(Reason.NOT_PERMITTED, f"{where} in exclusive use")
@@ -385,7 +386,7 @@ class Operations:
         """The live queue of that name; a stream is refused."""
         definition = self._broker.catalogue.find_queue(link.namespace, name, link)
         if not isinstance(definition.runtime, Queue):
-            vhost = self._broker.catalogue.vhost(link.namespace)
+            vhost = vhost_of(link.namespace)
             raise Refused(Reason.NOT_SUPPORTED, f"{what} not supported by stream queues queue '{name}' in vhost '{vhost}'")
         return definition.runtime
 

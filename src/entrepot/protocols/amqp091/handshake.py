@@ -103,7 +103,7 @@ def _greet(session: Session, header: ProtocolHeader) -> None:
 def _start_ok(session: Session, frame: MethodFrame) -> None:
     session.client_properties = frame["client_properties"]
     mechanism = frame["mechanism"]
-    response: bytes = frame["response"]
+    response = _octets(frame["response"])
     if mechanism == "PLAIN":
         parts = response.split(b"\0")
         if len(parts) != 3:

@@ -73,7 +73,7 @@ cdef class Session(Sink):
     cdef readonly dict by_stream
     cdef public int last_stream
     cdef public Py_ssize_t deferred_count
-    cdef Channel recent
+    cdef public Channel recent
 
     cpdef object get_buffer(self, Py_ssize_t size_hint)
     @cython.locals(events=list)
