@@ -1,6 +1,6 @@
 """Nanoseconds a message of the AMQP 0-9-1 codec, best of several rounds: `python benchmarks/micro/bench_amqp_codec.py`.
 
-Budgets at 100 B: decode 100 ns, delivery 60 ns, acknowledgement 20 ns.
+Budgets at 100 B: decode 100 ns, delivery 60 ns, acknowledgement 20 ns, to and from a record batch 500 ns each.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from entrepot.model.batch import RecordBatch
 from entrepot.protocols.amqp091 import codec
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, PublishRun
 from entrepot.protocols.amqp091.output import Output, deliver_template
+from entrepot.protocols.amqp091.records import AmqpEntryCodec, examine
+from entrepot.protocols.amqp091.translation import from_batch, to_batch
 
 ROUNDS = 15
 READ_BYTES = 64 * 1024
@@ -77,6 +80,33 @@ def deliver(run: PublishRun, times: int, stream: bool = False) -> Callable[[], i
     return work
 
 
+def translate(entry: bytes, count: int) -> Callable[[], int]:
+    def work() -> int:
+        for _ in range(10):
+            to_batch(entry)
+        return 10 * count
+
+    return work
+
+
+def translate_back(batch: RecordBatch) -> Callable[[], int]:
+    def work() -> int:
+        for _ in range(10):
+            from_batch(batch, b"\x00\x05queue")
+        return 10 * batch.count
+
+    return work
+
+
+def examined(run: PublishRun) -> Callable[[], int]:
+    def work() -> int:
+        for _ in range(10):
+            examine(run.data, 0, run.count, b"guest")
+        return 10 * run.count
+
+    return work
+
+
 def acks(multiple: bool) -> Callable[[], int]:
     output = Output()
 
@@ -115,6 +145,11 @@ def main() -> None:
         assert isinstance(run, PublishRun)
         show(f"deliver {label}", best(deliver(run, max(1, count // run.count))))
         if len(body) == 100:
+            entry = AmqpEntryCodec().prefix(run.key) + run.data
+            batch = to_batch(entry)
+            show(f"to record batch {label}", best(translate(entry, run.count)))
+            show(f"from record batch {label}", best(translate_back(batch)))
+            show(f"examine {label}", best(examined(run)))
             show(f"deliver as a stream {label}", best(deliver(run, max(1, count // run.count), stream=True)))
     distinct = b"".join(message(key, TYPICAL[:-4] + b"%04d" % number, bytes(100)) for number in range(10_000))
     show("decode 100 B, every message id different", best(decode(distinct, 10_000)))
