@@ -231,14 +231,19 @@ class SimulatedDisk:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self.used += grown
 
-    def crash(self) -> None:
-        """The machine goes down, and comes up again with what the disk kept. Open files and submitted work are gone."""
-        chance = self._loop.random
+    def kill(self) -> None:
+        """The process is gone: open files and submitted work with it. What was written is still there, and still not synced."""
         self._life += 1
         self._lanes = {}
         self.is_down = False
         self.crash_after = 0
         self.fail_next.clear()
+        self._loop.note("kill")
+
+    def crash(self) -> None:
+        """The machine goes down, and comes up again with what the disk kept. Open files and submitted work are gone."""
+        chance = self._loop.random
+        self.kill()
         count = len(self._unsynced_names)
         if chance.random() < 0.5:
             kept = self._unsynced_names[: chance.randint(0, count)]

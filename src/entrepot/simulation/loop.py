@@ -116,6 +116,11 @@ class SimulatedLoop:
             pass
         reached.cancel()
 
+    def forget_all(self) -> None:
+        """The process is gone, and with it everything that it had asked for."""
+        self._timers.clear()
+        self._soon.clear()
+
     # ---- the trace
 
     def note(self, *words: object) -> None:

@@ -481,20 +481,22 @@ class LocalStore(Store):
     def fetch(self, reader: LocalReader, offset: int) -> None:
         """Read what lies at and after `offset` of a log, from the journal or from segments, and give it to its reader."""
         log = reader.log
+        if log.holes_set.count:
+            offset = log.holes_set.next_absent(offset)  # what is brought would all be dead, and the reader no further
         rows = log.rows
         row = rows.find(offset)
         first_row = rows.base(0) if rows.count else log.next_offset
         if offset < first_row:
             self.maintenance.fetch(reader, offset, first_row)
             return
-        if row == rows.count:
-            # nothing lies there: complete up to what is in memory
+        if row == rows.count or rows.base(row) >= log.durable_offset:
+            # nothing lies there, or nothing yet (a row is there before its bytes): complete up to what is in memory
             self.scheduler.call_soon(reader.loaded, offset, log.durable_offset, [])
             return
         life = rows.life(row)
         start = rows.position(row)
         last = row
-        while last < rows.count and rows.life(last) == life and rows.position(last) + rows.size(last) - start <= _FETCH:
+        while last < rows.count and rows.base(last) < log.durable_offset and rows.life(last) == life and rows.position(last) + rows.size(last) - start <= _FETCH:
             last += 1
         if last == row:
             last = row + 1

@@ -1,0 +1,95 @@
+"""The store over the simulated disk: nothing durable is lost and nothing invented, under many seeds; and each known mistake would be noticed.
+
+ENTREPOT_SEEDS=1000 runs that many (the default is 1,000 compiled, 100 interpreted); ENTREPOT_SEED=n runs only seed n, to look at what it found.
+"""
+
+import os
+
+import pytest
+
+from entrepot.simulation.disk import SimulatedDisk
+from entrepot.simulation.loop import SimulatedEntropy
+from entrepot.simulation.store_model import Violation
+from entrepot.simulation.store_run import COMMITS_MIN, Seams, StoreRun
+from entrepot.store.local import opening, store
+from entrepot.store.local.ring import JournalRing
+
+COMPILED = str(store.__file__).endswith(".so")
+SEEDS = int(os.environ.get("ENTREPOT_SEEDS", "1000" if COMPILED else "100"))
+ONLY = os.environ.get("ENTREPOT_SEED")
+MUTATION_SEEDS = 200
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 100) if ONLY is None else [int(ONLY)])
+def test_nothing_durable_is_lost_and_nothing_invented(first):
+    for seed in range(first, min(first + 100, SEEDS)) if ONLY is None else [first]:
+        run = StoreRun(seed)
+        try:
+            run.run()
+        except BaseException as error:
+            error.add_note(f"seed {seed}, downs so far {run.downs}; ENTREPOT_SEED={seed} repeats it")
+            raise
+        assert run.commits >= COMMITS_MIN >= 200
+        assert len(run.downs) == 4
+
+
+def test_a_seed_is_a_run():
+    assert StoreRun(11).run() == StoreRun(11).run()
+    assert StoreRun(11).run() != StoreRun(12).run()
+
+
+def noticed(seams=None):
+    """The first seed under which the mistake is noticed; None if under none."""
+    for seed in range(MUTATION_SEEDS):
+        try:
+            StoreRun(seed, seams).run()
+        except Violation:
+            return seed
+        except AssertionError:
+            continue  # the mistake made a mess, but not one that shows it
+    return None
+
+
+class LyingDisk(SimulatedDisk):
+    """Reports a commit before it is synced."""
+
+    def commit(self, file, position, parts, *, sync, done):
+        super().commit(file, position, parts, sync=sync, done=lambda *_: None)
+        self._loop.call_later(20e-6, done, 20e-6, None)
+
+
+class ForgetfulDisk(SimulatedDisk):
+    """Does not sync its directory."""
+
+    def sync_directory(self):
+        self.operation("sync_directory")
+
+
+class OneSalt(SimulatedEntropy):
+    """Every life of a journal file has the same salt."""
+
+    def octets(self, count):
+        return b"s" * count
+
+
+def test_confirm_before_sync_is_noticed():
+    assert noticed(Seams(disk=LyingDisk)) is not None
+
+
+def test_deliver_before_sync_is_noticed():
+    assert noticed(Seams(delivers_staged=True)) is not None
+
+
+def test_skipping_the_directory_sync_is_noticed():
+    assert noticed(Seams(disk=ForgetfulDisk)) is not None
+
+
+def test_an_old_salt_is_noticed():
+    assert noticed(Seams(entropy=OneSalt)) is not None
+
+
+def test_appending_after_the_cut_is_noticed(monkeypatch):
+    settle = opening._Opening._settle
+    monkeypatch.setattr(opening._Opening, "_settle", lambda self, pending, synced: settle(self, pending, 1 << 62))  # leaves all where it lies
+    monkeypatch.setattr(JournalRing, "seal_current", lambda self: None)
+    assert noticed() is not None
