@@ -6,6 +6,8 @@ means data of a newer version, and stops the start.
 
 from __future__ import annotations
 
+from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_subscription
+from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Fold
 
@@ -52,6 +54,8 @@ def default_folds() -> StateFolds:
     """Every kind of state the broker keeps; others register here too."""
     folds = StateFolds()
     folds.register(CATALOGUE_PREFIX, fold_value)
+    folds.register(SUBSCRIPTION_PREFIX, fold_subscription)
+    folds.register(SCHEDULE_PREFIX, fold_schedule)
     return folds
 
 
