@@ -14,7 +14,7 @@ from entrepot.protocols.amqp091 import codec
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, PublishRun
 from entrepot.protocols.amqp091.output import Output, deliver_template
-from entrepot.protocols.amqp091.records import AmqpEntryCodec, examine
+from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.amqp091.translation import from_batch, to_batch
 
 ROUNDS = 15
@@ -98,15 +98,6 @@ def translate_back(batch: RecordBatch) -> Callable[[], int]:
     return work
 
 
-def examined(run: PublishRun) -> Callable[[], int]:
-    def work() -> int:
-        for _ in range(10):
-            examine(run.data, 0, run.count, b"guest")
-        return 10 * run.count
-
-    return work
-
-
 def acks(multiple: bool) -> Callable[[], int]:
     output = Output()
 
@@ -149,7 +140,6 @@ def main() -> None:
             batch = to_batch(entry)
             show(f"to record batch {label}", best(translate(entry, run.count)))
             show(f"from record batch {label}", best(translate_back(batch)))
-            show(f"examine {label}", best(examined(run)))
             show(f"deliver as a stream {label}", best(deliver(run, max(1, count // run.count), stream=True)))
     distinct = b"".join(message(key, TYPICAL[:-4] + b"%04d" % number, bytes(100)) for number in range(10_000))
     show("decode 100 B, every message id different", best(decode(distinct, 10_000)))

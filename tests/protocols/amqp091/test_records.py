@@ -7,8 +7,6 @@ from typing import Any
 import pytest
 from amqp_streams import EVERYTHING, HEADERS, PROPERTIES
 from amqp_wire import PERSISTENT, entry, longstr, record, route, table
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pika.spec import BasicProperties
 
 from both_modes import both
@@ -78,47 +76,6 @@ def test_expired_records_are_counted_to_the_first_that_is_not(module: Any) -> No
     assert [codec.expired_count(data, 0, 5, age) for age in (0, 4, 5, 9, 10, 99, 100, 10**15)] == [0, 0, 1, 1, 2, 2, 4, 4]
     assert codec.expired_count(data, 0, 1, 100) == 1
     assert codec.time_to_live_ms(record(PERSISTENT, b""), 0) == -1
-
-
-@mode
-@settings(max_examples=60, deadline=None)
-@given(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "content_type": st.text(max_size=5),
-            "headers": st.dictionaries(st.sampled_from(["CC", "BCC", "CCC", "a"]), st.one_of(st.just(["k"]), st.just("k"), st.integers(0, 9)), max_size=3),
-            "delivery_mode": st.sampled_from([1, 2, 3]),
-            "expiration": st.sampled_from(["5", "x", "-1", "4294967296", "+5", ""]),
-            "user_id": st.sampled_from(["guest", "bob"]),
-            "message_id": st.text(max_size=5),
-        },
-    )
-)
-def test_examine_agrees_with_fault(module: Any, values: dict[str, Any]) -> None:
-    data = record(PERSISTENT, b"") + record(properties(**values), b"body")
-    facts = module.examine(data, 0, 2, b"guest")
-    assert bool(facts & records.SOME_FAULTY) == (module.fault(data, 0, 2, b"guest") is not None)
-    assert bool(facts & records.SOME_TRANSIENT) == (values.get("delivery_mode") in (None, 1))
-    assert facts & records.SOME_PERSISTENT
-    assert bool(facts & records.SOME_SCATTERED) == bool({"CC", "BCC"} & set(values.get("headers", {})))
-
-
-@pytest.mark.parametrize(
-    ("values", "text"),
-    [
-        ({"expiration": "abc"}, "invalid expiration 'abc': no_integer"),
-        ({"expiration": ""}, "invalid expiration '': no_integer"),
-        ({"expiration": "-1"}, "invalid expiration '-1': {value_negative,-1}"),
-        ({"expiration": "1.5"}, "invalid expiration '1.5': {leftover_string,\".5\"}"),
-        ({"expiration": "4294967296"}, "invalid expiration '4294967296': {value_too_large,4294967296}"),
-        ({"user_id": "bob"}, "user_id property set to 'bob' but authenticated user was 'guest'"),
-        ({"delivery_mode": 7}, "invalid message: {delivery_mode_unknown,7}"),
-        ({"headers": {"CC": "x"}}, 'invalid message: {unacceptable_type_in_header,"CC",longstr}'),
-    ],
-)
-def test_faults_are_said_as_rabbitmq_does(values: dict[str, Any], text: str) -> None:
-    assert records.fault(record(PERSISTENT, b"") + record(properties(**values), b""), 0, 2, b"guest") == (1, text)
 
 
 def test_headers_and_further_keys() -> None:

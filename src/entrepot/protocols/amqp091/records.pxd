@@ -3,10 +3,10 @@ from libc.stdint cimport int64_t, uint32_t
 
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.model.octets cimport get_u16_be, get_u32_be, take
-from entrepot.protocols.amqp091.properties cimport find_header, property_at, value_end
+from entrepot.protocols.amqp091.properties cimport find_header, property_at
 
-cdef int _SOME_PERSISTENT, _SOME_TRANSIENT, _SOME_SCATTERED, _SOME_FAULTY, _VERSION
-cdef uint32_t _HEADERS, _DELIVERY_MODE, _EXPIRATION, _USER_ID
+cdef int _VERSION
+cdef uint32_t _HEADERS, _EXPIRATION
 cdef int64_t _EXPIRATION_MAX_MS
 
 cpdef Py_ssize_t skip(bytes data, Py_ssize_t pos, Py_ssize_t count) except -1
@@ -19,12 +19,6 @@ cpdef list positions(bytes data, Py_ssize_t pos, Py_ssize_t count)
 
 @cython.locals(at=Py_ssize_t, size=int, value=int64_t, index=Py_ssize_t, digit=int)
 cpdef int64_t expiration_ms(bytes data, Py_ssize_t pos) except -2
-
-@cython.locals(facts=int, flags=uint32_t, mode=int, at=Py_ssize_t)
-cpdef int examine(bytes data, Py_ssize_t pos, Py_ssize_t count, bytes user) except -1
-
-@cython.locals(stop=Py_ssize_t, pos=Py_ssize_t, facts=int, size=int, named=bint)
-cdef int _scattered(bytes data, Py_ssize_t table) except -1
 
 cdef class AmqpEntryCodec(EntryCodec):
     cpdef bytes prefix(self, bytes address)

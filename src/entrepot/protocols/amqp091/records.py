@@ -21,19 +21,12 @@ from entrepot.protocols.amqp091.fields import TableLimits, decode_table
 
 if not cython.compiled:
     from entrepot.model.octets import get_u16_be, get_u32_be, take
-    from entrepot.protocols.amqp091.properties import find_header, property_at, value_end
+    from entrepot.protocols.amqp091.properties import find_header, property_at
 
 ENTRY_VERSION = 1
 EXPIRATION_MAX_MS = 0xFFFFFFFF
 
-# What examine() finds in a run, as bits.
-SOME_PERSISTENT = 1  # delivery mode 2
-SOME_TRANSIENT = 2  # delivery mode 1 or none
-SOME_SCATTERED = 4  # a CC or BCC header: targets differ by record
-SOME_FAULTY = 8  # fault() says which and why
-
-_SOME_PERSISTENT, _SOME_TRANSIENT, _SOME_SCATTERED, _SOME_FAULTY = 1, 2, 4, 8
-_HEADERS, _DELIVERY_MODE, _EXPIRATION, _USER_ID = 0x2000, 0x1000, 0x0100, 0x0010
+_HEADERS, _EXPIRATION = 0x2000, 0x0100
 _EXPIRATION_MAX_MS = EXPIRATION_MAX_MS
 _VERSION = ENTRY_VERSION
 _UNLIMITED = TableLimits(size_max_bytes=0xFFFFFFFF, nesting_max=1000, values_max=0xFFFFFFFF)
@@ -83,55 +76,6 @@ def expiration_ms(data: bytes, pos: int) -> int:
             return -1
         value = value * 10 + digit - 0x30
     return value if value <= _EXPIRATION_MAX_MS else -1
-
-
-def examine(data: bytes, pos: int, count: int, user: bytes) -> int:
-    """Facts about `count` freshly published records, as SOME_ bits; `user` is who published them."""
-    facts = 0
-    while count > 0:
-        flags = get_u16_be(data, pos + 8)
-        if flags & _DELIVERY_MODE:
-            mode = data[property_at(data, pos + 8, _DELIVERY_MODE)]
-            facts |= _SOME_PERSISTENT if mode == 2 else _SOME_TRANSIENT if mode == 1 else _SOME_FAULTY
-        else:
-            facts |= _SOME_TRANSIENT
-        if flags & _HEADERS:
-            facts |= _scattered(data, property_at(data, pos + 8, _HEADERS))
-        if flags & _EXPIRATION and expiration_ms(data, pos) < 0:
-            facts |= _SOME_FAULTY
-        if flags & _USER_ID:
-            at = property_at(data, pos + 8, _USER_ID)
-            if take(data, at + 1, data[at]) != user:
-                facts |= _SOME_FAULTY
-        pos += 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
-        count -= 1
-    return facts
-
-
-def _scattered(data: bytes, table: int) -> int:
-    """SOME_SCATTERED for a header CC or BCC, SOME_FAULTY too where it is no array."""
-    stop = table + 4 + get_u32_be(data, table)
-    pos = table + 4
-    facts = 0
-    while pos < stop:
-        size = data[pos]
-        named = (size == 2 and data[pos + 1] == 0x43 and data[pos + 2] == 0x43) or (
-            size == 3 and data[pos + 1] == 0x42 and data[pos + 2] == 0x43 and data[pos + 3] == 0x43
-        )
-        pos += 1 + size
-        if named:
-            facts |= _SOME_SCATTERED if data[pos] == 0x41 else _SOME_SCATTERED | _SOME_FAULTY
-        pos = value_end(data, pos)
-    return facts
-
-
-def fault(data: bytes, pos: int, count: int, user: bytes) -> tuple[int, str] | None:
-    """Index of the first record that RabbitMQ refuses with 406, and its text without the name; None where none is."""
-    for index, at in enumerate(positions(data, pos, count)):
-        text = rewriting.fault(take(data, at + 8, get_u32_be(data, at)), user, _EXPIRATION_MAX_MS)
-        if text:
-            return index, text
-    return None
 
 
 class AmqpEntryCodec(EntryCodec):

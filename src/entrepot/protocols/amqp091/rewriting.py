@@ -67,64 +67,6 @@ def take_apart(record: bytes) -> Parts:
     return Parts(values, headers, record[8 + size :])
 
 
-def fault(properties: bytes, user: bytes, expiration_max_ms: int) -> str | None:
-    """RabbitMQ's text for what it refuses (406) in a published property list, None where it takes it."""
-    values = take_apart(len(properties).to_bytes(4, "big") + bytes(4) + properties)
-    expiration = values.values.get(p.EXPIRATION)
-    if expiration is not None:
-        why = _expiration_fault(expiration[1:].decode(errors="replace"), expiration_max_ms)
-        if why:
-            return f"invalid expiration '{expiration[1:].decode(errors='replace')}': {why}"
-    user_id = values.values.get(p.USER_ID)
-    if user_id is not None and user_id[1:] != user:
-        return f"user_id property set to '{user_id[1:].decode(errors='replace')}' but authenticated user was '{user.decode(errors='replace')}'"
-    mode = values.values.get(p.DELIVERY_MODE)
-    if mode is not None and mode[0] not in (1, 2):
-        return f"invalid message: {{delivery_mode_unknown,{mode[0]}}}"
-    for name, value in values.headers or []:
-        if name in (b"CC", b"BCC") and value[:1] != b"A":
-            return f'invalid message: {{unacceptable_type_in_header,"{name.decode()}",{_TYPE_NAMES.get(value[0], "void")}}}'
-    return None
-
-
-_TYPE_NAMES = {
-    0x53: "longstr",
-    0x49: "signedint",
-    0x44: "decimal",
-    0x54: "timestamp",
-    0x46: "table",
-    0x62: "byte",
-    0x42: "unsignedbyte",
-    0x73: "short",
-    0x75: "unsignedshort",
-    0x69: "unsignedint",
-    0x64: "double",
-    0x66: "float",
-    0x6C: "long",
-    0x4C: "long",
-    0x74: "bool",
-    0x78: "binary",
-}
-
-
-def _expiration_fault(text: str, expiration_max_ms: int) -> str | None:
-    sign = text[:1] if text[:1] in ("+", "-") else ""
-    digits = 0
-    while digits < len(text) - len(sign) and text[len(sign) + digits] in "0123456789":
-        digits += 1
-    if digits == 0:
-        return "no_integer"
-    number = int(text[: len(sign) + digits])
-    left = text[len(sign) + digits :]
-    if left:
-        return f'{{leftover_string,"{left}"}}'
-    if number < 0:
-        return f"{{value_negative,{number}}}"
-    if number > expiration_max_ms:
-        return f"{{value_too_large,{number}}}"
-    return "no_integer" if sign or digits > 10 else None
-
-
 def strings(data: bytes, pos: int) -> list[bytes]:
     """The long strings of the array whose type octet is at `pos`; none where it is no array."""
     if data[pos] != 0x41:
