@@ -138,5 +138,6 @@ def test_damage_and_later_versions_are_refused(batch: Any) -> None:
     for cut in range(batch.HEADER_BYTES, len(data)):
         with pytest.raises(IndexError):
             _ = batch.Record(data[:cut], batch.HEADER_BYTES).value
+    assert batch.skip(b"\xfc\xff\xff\xff", 0, 1) == 2**32
     with pytest.raises(CorruptData, match="unknown type"):
         batch.decode_value(99, b"")

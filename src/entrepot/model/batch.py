@@ -132,7 +132,7 @@ def sized(data: bytes, pos: int, field: int) -> bytes | None:
 def skip(data: bytes, pos: int, count: int) -> int:
     """The position `count` records behind `pos`."""
     while count > 0:
-        pos += 4 + get_u32_le(data, pos)
+        pos = pos + 4 + get_u32_le(data, pos)  # not +=: C would add in 32 bits
         count -= 1
     return pos
 

@@ -61,6 +61,17 @@ def test_walking(module: Any) -> None:
 
 
 @mode
+@pytest.mark.parametrize("sizes", [(0xFFFFFFF8, 0), (0, 0xFFFFFFF8), (0xFFFFFFFF, 0xFFFFFFFF), (0x80000000, 0x7FFFFFF8)])
+def test_damaged_sizes_do_not_wrap(module: Any, sizes: tuple[int, int]) -> None:
+    data = b"".join(size.to_bytes(4, "big") for size in sizes) + bytes(20)
+    codec = module.AmqpEntryCodec()
+    assert codec.skip(data, 0, 1) == 8 + sum(sizes)
+    for walk in (lambda: module.count_records(data, 0), lambda: codec.skip(data, 0, 2), lambda: codec.body_bytes(data, 0, 2), lambda: codec.split(data, 0, 1)):
+        with pytest.raises(IndexError):
+            walk()
+
+
+@mode
 @pytest.mark.parametrize(
     ("text", "ttl"),
     [("0", 0), ("60000", 60_000), ("4294967295", 4294967295), ("4294967296", -1), ("", -1), ("abc", -1), ("-1", -1), ("1.5", -1), ("9" * 255, -1)],

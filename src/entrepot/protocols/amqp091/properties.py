@@ -158,7 +158,7 @@ def property_at(data: bytes, pos: int, bit: int) -> int:
     while other > bit:
         if flags & other:
             if other == _HEADERS:
-                pos += 4 + get_u32_be(data, pos)
+                pos = pos + 4 + get_u32_be(data, pos)  # not +=: C would add in 32 bits
             elif other & _OCTETS:
                 pos += 1
             elif other == _TIMESTAMP:

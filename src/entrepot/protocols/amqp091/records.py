@@ -31,11 +31,13 @@ _EXPIRATION_MAX_MS = EXPIRATION_MAX_MS
 _VERSION = ENTRY_VERSION
 _UNLIMITED = TableLimits(size_max_bytes=0xFFFFFFFF, nesting_max=1000, values_max=0xFFFFFFFF)
 
+# Positions are summed from the left, where each sum is 64 bits wide: C adds two 32-bit sizes in 32 bits.
+
 
 def skip(data: bytes, pos: int, count: int) -> int:
     """The position `count` records behind `pos`."""
     while count > 0:
-        pos += 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
+        pos = pos + 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
         count -= 1
     return pos
 
@@ -44,7 +46,7 @@ def count_records(data: bytes, pos: int) -> int:
     """How many records lie from `pos` to the end of `data`."""
     count = 0
     while pos < len(data):
-        pos += 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
+        pos = pos + 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
         count += 1
     if pos != len(data):
         raise IndexError(f"the last record ends at {pos} in {len(data)} bytes")
@@ -56,7 +58,7 @@ def positions(data: bytes, pos: int, count: int) -> list[int]:
     found = []
     while count > 0:
         found.append(pos)
-        pos += 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
+        pos = pos + 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
         count -= 1
     return found
 
@@ -104,7 +106,7 @@ class AmqpEntryCodec(EntryCodec):
             ttl = expiration_ms(data, position)
             if ttl < 0 or ttl > age_ms:
                 break
-            position += 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
+            position = position + 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
             found += 1
         return found
 
@@ -118,7 +120,7 @@ class AmqpEntryCodec(EntryCodec):
         while count > 0:
             size = get_u32_be(data, position + 4)
             total += size
-            position += 8 + get_u32_be(data, position) + size
+            position = position + 8 + get_u32_be(data, position) + size
             count -= 1
         return total
 
@@ -149,9 +151,9 @@ class AmqpEntryCodec(EntryCodec):
         """Each record's packed bytes."""
         records = []
         while count > 0:
-            size = 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
-            records.append(take(data, position, size))
-            position += size
+            after = skip(data, position, 1)
+            records.append(take(data, position, after - position))
+            position = after
             count -= 1
         return records
 

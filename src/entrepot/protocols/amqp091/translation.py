@@ -413,7 +413,7 @@ class _Writer:
                 stop = at + size
                 while at < stop:
                     self._value(at)
-                    at += 5 + get_u32_le(source, at + 1)
+                    at = at + 5 + get_u32_le(source, at + 1)
             return put_u32_be(self._buffer, begun, self._filled - begun - 4)
         if kind == _NULL:
             return self._type(0x56)
