@@ -12,6 +12,7 @@ from entrepot.broker.port import DONE, Publish
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
 from entrepot.model.entry import HAS_EXPIRY, make_entry
+from entrepot.store.interface import Log
 
 
 class Admission:
@@ -36,6 +37,7 @@ class Admission:
             accepted = [target for target in targets if not self._refuses(target, len(record))]
             if len(accepted) < len(targets):
                 nacked.append(index)
+                self._dead_letter(call, codec, record, targets, accepted)
             if accepted:
                 staged = True
                 durable = self._stage(publisher, call, record, accepted) or durable
@@ -64,14 +66,23 @@ class Admission:
         return list(found.values())
 
     @staticmethod
+    def _dead_letter(call: Publish, codec: Any, record: bytes, targets: list[Any], accepted: list[Any]) -> None:
+        """reject-publish-dlx: what a full queue refuses goes to its dead-letter exchange."""
+        entry = make_entry(call.codec, call.codec_version, call.flags, codec.prefix(call.address), record, 1)
+        entry.seal()
+        for target in targets:
+            if target not in accepted and target.rejects_to_dead_letters and target.dead_letters is not None:
+                target.dead_letters.publish_refused(entry, record)
+
+    @staticmethod
     def _refuses(target: Any, record_bytes: int) -> bool:
         return isinstance(target, Queue) and target.rejects_when_full and target.is_full(1, record_bytes)
 
     @staticmethod
     def _stage(publisher: Publisher, call: Publish, record: bytes, targets: list[Any]) -> bool:
         """Append one record at each target; whether any of them is durable."""
-        durable_logs = []
-        volatile_logs = []
+        durable_logs: list[Log] = []
+        volatile_logs: list[Log] = []
         for target in targets:
             if isinstance(target, Queue):
                 if call.flags & HAS_EXPIRY:

@@ -55,7 +55,7 @@ class Consumer:
             return 0
         if self.auto_settle:
             return slice_max
-        limit = self.limit if self.limit else _LEASED_MAX
+        limit = self.limit or _LEASED_MAX
         if self.leased >= limit:
             return 0
         room = limit - self.leased
@@ -65,7 +65,7 @@ class Consumer:
                 return 0
             if pool.limit - pool.leased < room:
                 room = pool.limit - pool.leased
-        return room if room < slice_max else slice_max
+        return min(slice_max, room)
 
     def gave(self, count: int) -> None:
         """It holds `count` more."""

@@ -10,11 +10,12 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from entrepot.broker.consumer import Consumer
+from entrepot.broker.cursor import GAP, LATER, Cursor
 from entrepot.broker.entry_codec import DeadLetter
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
-from entrepot.model.entry import StoredEntry
-from entrepot.store.interface import Log, LogReader
+from entrepot.model.entry import Entry
+from entrepot.store.interface import Log
 
 if TYPE_CHECKING:
     from entrepot.broker.queue import Queue
@@ -34,8 +35,7 @@ class DeadLetters(LogOwner):
         self._routing_key = routing_key
         self._jobs: deque[tuple[Consumer | None, int, int, str]] = deque()  # (holder, first, count, reason)
         self._leaving: list[Consumer] = []
-        self._reader: LogReader = log.reader()
-        self._loading = False
+        self._cursor = Cursor(hub, log, self._loaded)
         self._closed = False
 
     def add(self, consumer: Consumer | None, first: int, count: int, reason: str) -> None:
@@ -55,35 +55,38 @@ class DeadLetters(LogOwner):
     def dispatch(self) -> None:
         """One slice of work."""
         budget = RECORDS_PER_TICK
-        while self._jobs and budget > 0 and not self._loading and not self._closed:
-            consumer, first, count, reason = self._jobs.popleft()
-            stored = self._reader.at(first)
-            if stored is None:
-                self._jobs.appendleft((consumer, first, count, reason))
-                self._loading = True
-                self._reader.fetch(first, self._loaded)
+        while self._jobs and budget > 0 and not self._closed:
+            consumer, first, count, reason = self._jobs[0]
+            found = self._cursor.locate(first)
+            if found == LATER:
                 return
-            now = min(count, budget, stored.base + stored.entry.span - first)
-            if stored.base <= first:
-                self._publish(stored, first, now, reason)
+            if found == GAP:
+                now = min(count, self._cursor.gap_end - first)  # nothing there to publish
             else:
-                now = min(count, stored.base - first)  # compacted away: nothing to publish
-            self._queue.end_buried(consumer, first, now)
-            budget -= now
+                now = min(count, budget, self._cursor.end - first)
+                self._publish(first, now, reason)
+            self._jobs.popleft()
             if now < count:
                 self._jobs.appendleft((consumer, first + now, count - now, reason))
-            elif consumer is not None:
+            self._queue.end_buried(consumer, first, now)
+            budget -= now
+            if now == count and consumer is not None:
                 self._job_ended(consumer)
-        if self._jobs and not self._loading and not self._closed:
+        if self._jobs and not self._closed:
             self._hub.mark_dirty(self)
+
+    def publish_refused(self, entry: Entry, record: bytes) -> None:
+        """Dead-letter a record that the queue has no room for (reject-publish-dlx): one that was never in its log."""
+        data = entry.data
+        assert data is not None
+        self._publish_record(entry, data, record, "maxlen")
 
     def close(self) -> None:
         """No more work; what is left stays leased and goes with the queue, or is delivered again after a restart."""
         self._closed = True
-        self._reader.close()
+        self._cursor.close()
 
     def _loaded(self) -> None:
-        self._loading = False
         self._hub.mark_dirty(self)
 
     def _job_ended(self, consumer: Consumer) -> None:
@@ -92,16 +95,18 @@ class DeadLetters(LogOwner):
             self._leaving.remove(consumer)
             self._queue.release_all(consumer)
 
-    def _publish(self, stored: StoredEntry, first: int, count: int, reason: str) -> None:
-        entry = stored.entry
-        codec = self._hub.codec(entry.codec)
-        letter = DeadLetter(self._namespace, self._queue.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
+    def _publish(self, first: int, count: int, reason: str) -> None:
+        entry = self._cursor.entry
         data = entry.data
         assert data is not None
-        position = codec.skip(data, codec.start(data), first - stored.base)
-        for record in codec.split(data, position, count):
-            again = codec.dead_letter(data, record, letter)
-            if again is not None:
-                address, packed = again
-                self._hub.publish_dead(self._namespace, address, entry, packed)
-        self._hub.dead_lettered_count += count
+        codec = self._hub.codec(entry.codec)
+        for record in codec.split(data, self._cursor.position_of(first), count):
+            self._publish_record(entry, data, record, reason)
+
+    def _publish_record(self, entry: Entry, data: bytes, record: bytes, reason: str) -> None:
+        letter = DeadLetter(self._namespace, self._queue.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
+        again = self._hub.codec(entry.codec).dead_letter(data, record, letter)
+        if again is not None:
+            address, packed = again
+            self._hub.publish_dead(self._namespace, address, entry, packed)
+            self._hub.dead_lettered_count += 1

@@ -55,6 +55,7 @@ class Link(Attachment):
             self.broker.ask(self, call)
 
     def publish(self, call: Publish) -> None:
+        """A Publish: resolve its path, stage it."""
         path = self.paths.get(call.address)
         if path is None or path.version != path.router.version:
             self.publishes = True
@@ -79,6 +80,7 @@ class Link(Attachment):
             self.sink.completed(call)
 
     def settle(self, call: Settle) -> None:
+        """A Settle, for whatever its consumer reads."""
         consumer = self.consumers.get(call.consumer_id)
         if consumer is None:
             return

@@ -150,7 +150,8 @@ class Operations:
 
     def _make_topic(self, definition: Any) -> None:
         broker = self._broker
-        logs = [broker.store.log(log_id) for log_id in definition.partitions]
+        logs = [log for log_id in definition.partitions if (log := broker.store.log(log_id)) is not None]
+        assert len(logs) == len(definition.partitions), definition.name
         definition.runtime = Topic(definition, broker.hub, broker.store, logs)
 
     def _remove(self, removed: Any) -> None:

@@ -93,7 +93,7 @@ class Publisher:
         self.published_count += call.count
         self.published_bytes += call.body_bytes
         if not path.plain or call.scattered:
-            return self.slow.publish(self, path, call)
+            return bool(self.slow.publish(self, path, call))
         if not path.durable_logs and not path.volatile_logs:
             call.unroutable = True
             call.outcome = DONE

@@ -4,19 +4,23 @@ import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from entrepot.broker.consumer cimport Consumer
+from entrepot.broker.cursor cimport Cursor
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.log_owner cimport LogOwner
 from entrepot.broker.port cimport Attachment, Delivery
 from entrepot.broker.subscription.leases cimport Subscription
-from entrepot.model.entry cimport Entry, StoredEntry
-from entrepot.store.interface cimport Log, LogReader, Store
+from entrepot.model.entry cimport Entry
+from entrepot.store.interface cimport Log, Store
 
 cdef uint64_t _SLICE_MAX
 cdef uint64_t _SLICE_BYTES
 cdef uint64_t _MARK_STEP
 cdef uint64_t _END
 cdef int _HAS_EXPIRY
+cdef int _HERE
+cdef int _GAP
+cdef uint64_t _BURY_MAX
 
 
 cdef class Queue(LogOwner):
@@ -35,17 +39,14 @@ cdef class Queue(LogOwner):
     cdef readonly int64_t delivery_limit
     cdef readonly bint single_active
     cdef readonly object dead_letters
+    cdef readonly bint rejects_to_dead_letters
     # consumers
     cdef readonly list consumers
     cdef Py_ssize_t turn
     cdef bint prioritised
     cdef public object on_unused
     # reading
-    cdef LogReader reader
-    cdef StoredEntry current
-    cdef uint64_t next_index
-    cdef Py_ssize_t next_position
-    cdef bint loading
+    cdef Cursor cursor
     cdef bint marking
     cdef uint64_t marked_ahead
     cdef uint64_t fresh_from
@@ -61,20 +62,18 @@ cdef class Queue(LogOwner):
     cpdef uint64_t depth(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(consumer=Consumer, index=Py_ssize_t, tries=Py_ssize_t, count=Py_ssize_t, best=Consumer)
     cdef Consumer pick(self)
-    @cython.locals(stored=StoredEntry)
+    @cython.locals(found=int)
     cdef bint locate(self, uint64_t offset) except? True
-    @cython.locals(entry=Entry, codec=EntryCodec, index=uint64_t)
-    cdef Py_ssize_t position_of(self, uint64_t offset) except -1
     @cython.locals(marked=uint64_t)
     cdef bint may_deliver(self, uint64_t offset) except? True
     @cython.locals(consumer=Consumer, limit=uint64_t, share=uint64_t, ready=uint64_t)
     cpdef object dispatch(self)
-    @cython.locals(offset=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, entry=Entry, stored=StoredEntry, sub=Subscription, delivery=Delivery, position=Py_ssize_t)
+    @cython.locals(offset=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery)
     cdef Delivery take(self, Consumer consumer, uint64_t limit)
     cpdef Delivery take_one(self, Consumer getter)
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count)
     cpdef object release(self, Consumer consumer, uint64_t first, uint32_t count, bint count_delivery)
     @cython.locals(first=uint64_t, end=uint64_t)
     cdef object discard_settled(self)
-    @cython.locals(offset=uint64_t, count=uint64_t, taken=uint64_t, entry=Entry, age=int64_t, codec=EntryCodec)
+    @cython.locals(offset=uint64_t, count=uint64_t, entry=Entry, age=int64_t, codec=EntryCodec)
     cpdef uint64_t expire_head(self) except? 0xFFFFFFFFFFFFFFFF

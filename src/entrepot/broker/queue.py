@@ -10,13 +10,14 @@ from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.consumer import Consumer
+from entrepot.broker.cursor import GAP, HERE, Cursor
 from entrepot.broker.dead_letters import DeadLetters
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.port import Delivery
 from entrepot.broker.subscription.leases import Subscription
-from entrepot.model.entry import HAS_EXPIRY, StoredEntry
-from entrepot.store.interface import Log, LogReader, Store
+from entrepot.model.entry import HAS_EXPIRY
+from entrepot.store.interface import Log, Store
 
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
 SLICE_BYTES = 262_144  # and about so many bytes
@@ -29,6 +30,9 @@ _SLICE_BYTES = SLICE_BYTES
 _MARK_STEP = MARK_STEP
 _END = 0xFFFFFFFFFFFFFFFF
 _HAS_EXPIRY = HAS_EXPIRY
+_HERE = HERE
+_GAP = GAP
+_BURY_MAX = BURY_MAX
 
 BROKER_ID = 0  # the consumer id under which the broker itself holds records that it expires or dead-letters
 
@@ -40,7 +44,7 @@ class Queue(LogOwner):
         "burying",
         "bytes_max",
         "consumers",
-        "current",
+        "cursor",
         "dead_letters",
         "definition",
         "deleted",
@@ -50,18 +54,15 @@ class Queue(LogOwner):
         "fresh_from",
         "hub",
         "length_max",
-        "loading",
         "log",
         "marked_ahead",
         "marking",
         "message_ttl_ms",
         "name",
-        "next_index",
-        "next_position",
         "on_unused",
         "prioritised",
-        "reader",
         "ready_bytes",
+        "rejects_to_dead_letters",
         "rejects_when_full",
         "single_active",
         "store",
@@ -82,20 +83,17 @@ class Queue(LogOwner):
         self.length_max = -1 if policy.max_length is None else policy.max_length
         self.bytes_max = -1 if policy.max_length_bytes is None else policy.max_length_bytes
         self.rejects_when_full = policy.overflow != "drop-head"
+        self.rejects_to_dead_letters = policy.overflow == "reject-publish-dlx"
         self.delivery_limit = -1 if policy.delivery_limit is None else policy.delivery_limit
         self.single_active = policy.single_active_consumer
-        self.dead_letters = None
+        self.dead_letters: DeadLetters | None = None
         if policy.dead_letter_exchange is not None:
             self.dead_letters = DeadLetters(self, hub, log, namespace, policy.dead_letter_exchange, policy.dead_letter_routing_key)
         self.consumers: list[Consumer] = []
         self.turn = 0
         self.prioritised = False
         self.on_unused: Any = None
-        self.reader: LogReader = log.reader()
-        self.current: StoredEntry | None = None
-        self.next_index = 0
-        self.next_position = -1
-        self.loading = False
+        self.cursor = Cursor(hub, log, self._loaded)
         self.marking = False
         self.marked_ahead = log.marked_offset
         self.fresh_from = _END
@@ -191,11 +189,11 @@ class Queue(LogOwner):
         """Give consumers with credit what is ready; then expire and drop what is over the limits."""
         if self.deleted:
             return
-        while self.waiting and not self.loading and not self.marking:
+        while self.waiting and not self.cursor.loading and not self.marking:
             self.waiting.pop(0)()
-        while self.subscription.ready_count > 0 and not self.loading and not self.marking:
+        while self.subscription.ready_count > 0 and not self.cursor.loading and not self.marking:
             if self.expirable:
-                if self.burying >= BURY_MAX:
+                if self.burying >= _BURY_MAX:
                     return
                 if self.expire_head():
                     continue
@@ -209,7 +207,7 @@ class Queue(LogOwner):
                 limit = min(limit, share)
             if self.take(consumer, limit) is None and self.subscription.ready_count == ready:
                 break
-        if self.loading or self.marking:
+        if self.cursor.loading or self.marking:
             return
         self.fresh_from = _END
         if self.length_max >= 0 or self.bytes_max >= 0:
@@ -225,9 +223,9 @@ class Queue(LogOwner):
         offset = sub.peek()
         if offset == _END or not self.may_deliver(offset) or not self.locate(offset):
             return None
-        stored = self.current
-        entry = stored.entry
-        below = stored.base + entry.span
+        cursor = self.cursor
+        entry = cursor.entry
+        below = cursor.end
         if not self.log.volatile and below > self.log.marked_offset:
             below = self.log.marked_offset
         if entry.size > _SLICE_BYTES:
@@ -242,31 +240,31 @@ class Queue(LogOwner):
             taken = sub.take(consumer.id, limit, below)
         if taken == 0:
             return None
+        data = entry.data
+        assert data is not None  # locate() saw it
+        first = sub.taken_first
         delivery = Delivery.__new__(Delivery)
         delivery.consumer_id = consumer.id
         delivery.token = consumer.token
         delivery.codec = entry.codec
         delivery.codec_version = entry.codec_version
-        delivery.data = entry.data
-        delivery.position = self.position_of(sub.taken_first)
+        delivery.data = data
+        delivery.position = cursor.position_of(first)
         delivery.count = taken
-        delivery.offset = sub.taken_first
+        delivery.offset = first
         delivery.deliveries = sub.taken_deliveries
         delivery.redelivered = sub.taken_deliveries > 0
         delivery.settled = consumer.auto_settle
         delivery.from_topic = False
         if self.bytes_max >= 0:
-            self.ready_bytes -= self.hub.codec(entry.codec).body_bytes(entry.data, delivery.position, taken)
+            self.ready_bytes -= self._body_bytes(first, taken)
         if consumer.auto_settle:
             self.discard_settled()
         else:
             consumer.gave(taken)
         self.hub.delivered_count += taken
-        position = -1
         if consumer.token is not None:
-            position = consumer.attachment.sink.deliver(delivery)
-        self.next_index = sub.taken_first - stored.base + taken
-        self.next_position = position
+            cursor.passed(first + taken, consumer.attachment.sink.deliver(delivery))
         return delivery
 
     def take_one(self, getter: Consumer) -> Delivery | None:
@@ -275,7 +273,7 @@ class Queue(LogOwner):
 
     def is_waiting(self) -> bool:
         """Whether the head is being fetched, or its mark is being journalled."""
-        return self.loading or self.marking
+        return self.cursor.loading or self.marking
 
     def wait(self, callback: Callable[[], None]) -> None:
         """Call back once it is not waiting any more."""
@@ -307,39 +305,21 @@ class Queue(LogOwner):
         self.hub.mark_dirty(self)
 
     def locate(self, offset: int) -> bool:
-        """Make `current` the entry that holds `offset`; False if it has to be fetched, or nothing is there any more."""
-        current = self.current
-        if current is not None and current.base <= offset and offset - current.base < current.entry.span and current.entry.data is not None:
-            return True
-        stored = self.reader.at(offset)
-        if stored is None:
-            self.loading = True
-            self.reader.fetch(offset, self._loaded)
-            return False
-        self.next_index = 0
-        self.next_position = -1
-        self.current = stored
-        if stored.base > offset:
-            # A compacted gap: nothing is there to be delivered.
-            self.subscription.drop(offset, stored.base - offset)
+        """Make the cursor's entry the one that holds `offset`; False if it has to be fetched, or nothing is there any more."""
+        found = self.cursor.locate(offset)
+        if found == _GAP:
+            self.subscription.drop(offset, self.cursor.gap_end - offset)
             self.discard_settled()
-            return False
-        return True
+        return found == _HERE
 
     def _loaded(self) -> None:
-        self.loading = False
         self.hub.mark_dirty(self)
 
-    def position_of(self, offset: int) -> int:
-        """Byte position of the record `offset` in the current entry; cheap when it follows the last one."""
-        entry = self.current.entry
-        codec = self.hub.codec(entry.codec)
-        index = offset - self.current.base
-        if self.next_position >= 0 and index == self.next_index:
-            return self.next_position
-        if self.next_position >= 0 and index > self.next_index:
-            return codec.skip(entry.data, self.next_position, index - self.next_index)
-        return codec.skip(entry.data, codec.start(entry.data), index)
+    def _body_bytes(self, first: int, count: int) -> int:
+        """Sum of the body sizes of records of the cursor's entry."""
+        entry = self.cursor.entry
+        assert entry.data is not None
+        return self.hub.codec(entry.codec).body_bytes(entry.data, self.cursor.position_of(first), count)
 
     # ---- settling
 
@@ -359,9 +339,8 @@ class Queue(LogOwner):
             return count
         released = self.subscription.release(consumer.id, first, count, count_delivery)
         consumer.freed(released)
-        if self.bytes_max >= 0:
-            self.ready_bytes += self._average_bytes(released)
-        self.subscription.count_deltas.clear()  # counts are of this start only, but for what the mark says
+        if self.bytes_max >= 0 and self.cursor.locate(first) == _HERE:
+            self.ready_bytes += self._body_bytes(first, min(released, self.cursor.end - first))
         self.hub.mark_dirty(self)
         return released
 
@@ -371,7 +350,7 @@ class Queue(LogOwner):
 
     def release_all(self, consumer: Consumer) -> None:
         """The consumer's stream has ended: everything it holds goes back, once what is being buried is done."""
-        if consumer.burying:
+        if consumer.burying and self.dead_letters is not None:
             consumer.active = False
             self.dead_letters.release_after(consumer)
             return
@@ -417,34 +396,38 @@ class Queue(LogOwner):
         self.bury(consumer, first, count, "delivery_limit")
         return True
 
-    def _average_bytes(self, count: int) -> int:
-        entry = self.current.entry if self.current is not None else None
-        return 0 if entry is None else entry.size // entry.count * count
-
     # ---- expiry and limits
 
     def expire_head(self) -> int:
         """Take the head's expired records and bury them; how many (0: the head lives, or has to be fetched first)."""
         offset = self.subscription.peek()
-        if offset == _END or offset >= self.fresh_from or self.burying >= BURY_MAX or not self.locate(offset):
+        if offset == _END or offset >= self.fresh_from or self.burying >= _BURY_MAX or not self.locate(offset):
             return 0
-        entry = self.current.entry
+        entry = self.cursor.entry
         age = self.hub.now_ms() - entry.append_time_ms
         count = 0
         if self.message_ttl_ms >= 0 and age >= self.message_ttl_ms:
-            count = self.current.base + entry.span - offset
+            count = self.cursor.end - offset
         elif entry.flags & _HAS_EXPIRY and age >= 0:
             codec = self.hub.codec(entry.codec)
-            count = codec.expired_count(entry.data, self.position_of(offset), self.current.base + entry.span - offset, age)
+            assert entry.data is not None
+            count = codec.expired_count(entry.data, self.cursor.position_of(offset), self.cursor.end - offset, age)
         if count == 0:
             return 0
-        taken = self.subscription.take(BROKER_ID, min(count, BURY_MAX), self.current.base + entry.span)
+        if count > _BURY_MAX:
+            count = _BURY_MAX
+        return self._bury_head(count, "expired")
+
+    def _bury_head(self, count: int, reason: str) -> int:
+        """Take up to `count` records of the cursor's entry from the head, and bury them; how many."""
+        taken = self.subscription.take(BROKER_ID, count, self.cursor.end)
         if taken:
+            first = self.subscription.taken_first
             if self.bytes_max >= 0:
-                first = self.subscription.taken_first
-                self.ready_bytes -= self.hub.codec(entry.codec).body_bytes(entry.data, self.position_of(first), taken)
-            self.hub.expired_count += taken
-            self.bury(None, self.subscription.taken_first, taken, "expired")
+                self.ready_bytes -= self._body_bytes(first, taken)
+            if reason == "expired":
+                self.hub.expired_count += taken
+            self.bury(None, first, taken, reason)
         return taken
 
     def _set_expiry_timer(self) -> None:
@@ -453,10 +436,10 @@ class Queue(LogOwner):
         offset = self.subscription.peek()
         if offset == _END or not self.locate(offset):
             return
-        entry = self.current.entry
+        entry = self.cursor.entry
         ttl = self.message_ttl_ms
-        if entry.flags & _HAS_EXPIRY:
-            own = self.hub.codec(entry.codec).time_to_live_ms(entry.data, self.position_of(offset))
+        if entry.flags & _HAS_EXPIRY and entry.data is not None:
+            own = self.hub.codec(entry.codec).time_to_live_ms(entry.data, self.cursor.position_of(offset))
             if own >= 0 and (ttl < 0 or own < ttl):
                 ttl = own
         if ttl >= 0:
@@ -479,15 +462,8 @@ class Queue(LogOwner):
             offset = self.subscription.peek()
             if not self.locate(offset):
                 return
-            entry = self.current.entry
-            limit = min(over, BURY_MAX) if over > 0 else 1
-            taken = self.subscription.take(BROKER_ID, limit, self.current.base + entry.span)
-            if taken == 0:
+            if self._bury_head(min(over, BURY_MAX) if over > 0 else 1, "maxlen") == 0:
                 return
-            if self.bytes_max >= 0:
-                first = self.subscription.taken_first
-                self.ready_bytes -= self.hub.codec(entry.codec).body_bytes(entry.data, self.position_of(first), taken)
-            self.bury(None, self.subscription.taken_first, taken, "maxlen")
 
     # ---- the end
 
@@ -497,7 +473,7 @@ class Queue(LogOwner):
         if self.expiry_timer is not None:
             self.expiry_timer.cancel()
             self.expiry_timer = None
-        self.reader.close()
+        self.cursor.close()
         if self.dead_letters is not None:
             self.dead_letters.close()
 

@@ -159,6 +159,7 @@ class Channel:
         return taken
 
     def tidy(self) -> None:
+        """Cut off spans at the front that are settled, now and then."""
         if self.head == len(self.spans):
             self.spans.clear()
             self.head = 0

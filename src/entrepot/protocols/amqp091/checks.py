@@ -38,7 +38,7 @@ def check_run(data: bytes, count: int, user: bytes) -> bool:
         if flags & _HEADERS and names_further_keys(data, position):
             scattered = True
         if flags & _EXPIRATION:
-            parse_expiration(short_string(data, position, _EXPIRATION))
+            parse_expiration(short_string(data, position, _EXPIRATION) or b"")
         if flags & _USER_ID:
             claimed = short_string(data, position, _USER_ID)
             if claimed != user:

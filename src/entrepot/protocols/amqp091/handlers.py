@@ -158,9 +158,7 @@ def ask(session: Session, channel: Channel, frame: MethodFrame, request: Any, re
     """Submit a request; hold the channel until it completes, then reply (None: no-wait)."""
     call = make_ask(channel.stream, request)
     channel.waiting = (call, reply, frame.method)
-    attachment = session.attachment
-    assert attachment is not None
-    attachment.submit(call)
+    session.attachment.submit(call)
 
 
 def answered(session: Session, channel: Channel, call: Call) -> None:
@@ -323,9 +321,7 @@ def _queue_declare(session: Session, channel: Channel, frame: MethodFrame) -> No
         if not nowait:
             send(session, channel.number, "queue.declare_ok", queue=name, message_count=min(ready, 0xFFFFFFFF), consumer_count=consumers)
 
-    request = requests.DeclareQueue(
-        frame["queue"], frame["passive"], frame["durable"], frame["exclusive"], frame["auto_delete"], frame["arguments"]
-    )
+    request = requests.DeclareQueue(frame["queue"], frame["passive"], frame["durable"], frame["exclusive"], frame["auto_delete"], frame["arguments"])
     ask(session, channel, frame, request, reply)
 
 
@@ -466,9 +462,9 @@ def consumer_cancelled(session: Session, subscriber: Subscriber) -> None:
 # ---- publishing
 
 
-def closes_channel(refused: Refused) -> bool:
+def closes_channel(error: BaseException | None) -> bool:
     """Whether a refused publish is the publisher's error, rather than something to be told by basic.nack."""
-    return refused.reason not in (Reason.LIMIT, Reason.FULL)
+    return isinstance(error, Refused) and error.reason not in (Reason.LIMIT, Reason.FULL)
 
 
 def publish_failed(session: Session, channel: Channel, call: Publish) -> None:

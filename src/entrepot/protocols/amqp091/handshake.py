@@ -16,7 +16,6 @@ from entrepot import __version__
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import namespace_of_vhost
 from entrepot.protocols.amqp091 import session as states
-
 from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, Control, ProtocolHeader
 from entrepot.protocols.amqp091.fields import decode_table
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
@@ -160,7 +159,9 @@ def _tune_ok(session: Session, frame: MethodFrame) -> None:
     if not FRAME_MIN <= frame_max <= settings.frame_max:
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"negotiated frame_max = {frame_max} is outside {FRAME_MIN} to {settings.frame_max}", 10, 31)
     if channel_max > settings.channel_max:
-        raise AmqpError(ReplyCode.NOT_ALLOWED, f"negotiated channel_max = {channel_max} is higher than the maximum allowed value ({settings.channel_max})", 10, 31)
+        raise AmqpError(
+            ReplyCode.NOT_ALLOWED, f"negotiated channel_max = {channel_max} is higher than the maximum allowed value ({settings.channel_max})", 10, 31
+        )
     session.frame_max = frame_max
     session.channel_max = channel_max
     session.decoder.frame_max = frame_max
@@ -285,9 +286,9 @@ def _beat(session: Session, now: float) -> None:
 
 
 def client_can(session: Session, capability: str) -> bool:
+    """Whether the client said that it understands this extension."""
     capabilities = session.client_properties.get("capabilities")
     return isinstance(capabilities, dict) and capabilities.get(capability) is True
-
 
 
 def _send(session: Session, name: str, **arguments: Any) -> None:

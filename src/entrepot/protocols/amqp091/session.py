@@ -15,9 +15,8 @@ from typing import Any
 
 import cython
 
-from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Attachment, Call, Delivery, Publish, Sink
+from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Call, Delivery, Publish, Sink
 from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
-from entrepot.model.errors import Refused
 from entrepot.protocols.amqp091 import handlers, handshake
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
@@ -133,7 +132,7 @@ class Session(Sink):
         self.state = HEADER
         self.principal: Any = None
         self.user = b""
-        self.attachment: Attachment | None = None
+        self.attachment: Any = None  # the port's Attachment, once the connection is open
         self.client_properties: dict[str, Any] = {}
         self.vhost = ""
         self.frame_max = _FRAME_MAX_DEFAULT
@@ -211,6 +210,7 @@ class Session(Sink):
     # ---- publishing
 
     def on_publish(self, run: PublishRun) -> None:
+        """basic.publish, a run of them. Raises AmqpError."""
         channel = self.channel_of(run.channel)
         if (channel.closing or channel.waiting is not None or channel.deferred) and self.held_back(channel, run):
             return
@@ -282,9 +282,7 @@ class Session(Sink):
             return
         try:
             if isinstance(call, Publish):
-                if call.outcome != _DONE and not channel.confirming:
-                    handlers.publish_failed(self, channel, call)
-                elif call.outcome != _DONE and isinstance(call.error, Refused) and handlers.closes_channel(call.error):
+                if call.outcome != _DONE and (not channel.confirming or handlers.closes_channel(call.error)):
                     handlers.publish_failed(self, channel, call)
                 else:
                     if call.unroutable or call.returned is not None:
@@ -340,6 +338,7 @@ class Session(Sink):
         self.output.deliver(data, delivery.position, 1, template, tag_at, tag, channel.number, self.frame_max)
 
     def on_settle(self, number: int, low: int, high: int, multiple: bool, disposition: int, event: Any) -> None:
+        """basic.ack, nack and reject of delivery tags low..high, or up to high if `multiple`. Raises AmqpError."""
         channel = self.channel_of(number)
         if (channel.closing or channel.waiting is not None or channel.deferred) and self.held_back(channel, event):
             return

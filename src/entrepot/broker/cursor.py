@@ -1,0 +1,100 @@
+"""Cursor: finds the entry and the byte position of a record by its offset; cheap when the records are asked for in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from entrepot.broker.hub import Hub
+from entrepot.model.entry import Entry
+from entrepot.store.interface import Log
+
+HERE = 1
+LATER = 0
+GAP = -1
+
+_HERE = HERE
+_LATER = LATER
+_GAP = GAP
+
+
+class Cursor:
+    """A place in one log. After locate() was HERE, `entry` holds the offset asked for, with offsets base to end - 1.
+
+    on_loaded() is called when what was LATER may be asked for again.
+    """
+
+    __slots__ = ("base", "end", "entry", "fetched", "gap_end", "hub", "loading", "log", "next_offset", "next_position", "on_loaded", "reader")
+
+    entry: Entry  # not set before the first HERE
+
+    def __init__(self, hub: Hub, log: Log, on_loaded: Callable[[], None]) -> None:
+        self.hub = hub
+        self.log = log
+        self.on_loaded = on_loaded
+        self.reader = log.reader()
+        self.base = 0
+        self.end = 0
+        self.gap_end = 0
+        self.loading = False
+        self.fetched: Any = None  # the offset of the last fetch, until it was looked at
+        self.next_offset = 0
+        self.next_position = -1
+
+    def locate(self, offset: int) -> int:
+        """HERE; LATER: being fetched; GAP: no record stands at `offset` .. `gap_end` - 1 (compacted, or gone)."""
+        if self.base <= offset < self.end and self.entry.data is not None:
+            return _HERE
+        if self.loading:
+            return _LATER
+        stored = self.reader.at(offset)
+        if stored is None:
+            if self.fetched == offset:
+                self.fetched = None
+                self.gap_end = self.log.durable_offset
+                return _GAP
+            self.fetched = offset
+            self.loading = True
+            self.reader.fetch(offset, self.loaded)
+            return _LATER
+        self.fetched = None
+        if stored.base > offset:
+            self.gap_end = stored.base
+            return _GAP
+        entry = stored.entry
+        self.entry = entry
+        self.base = stored.base
+        self.end = stored.base + entry.span
+        self.next_position = -1
+        return _HERE
+
+    def position_of(self, offset: int) -> int:
+        """Byte position of the record `offset` of the current entry."""
+        entry = self.entry
+        if self.next_position >= 0 and offset == self.next_offset:
+            return self.next_position
+        codec = self.hub.codec(entry.codec)
+        data = entry.data
+        assert data is not None
+        if self.next_position >= 0 and offset > self.next_offset:
+            position = codec.skip(data, self.next_position, offset - self.next_offset)
+        else:
+            position = codec.skip(data, codec.start(data), offset - self.base)
+        self.next_offset = offset
+        self.next_position = position
+        return position
+
+    def passed(self, next_offset: int, next_position: int) -> None:
+        """The caller knows where the record `next_offset` begins (-1: it does not)."""
+        if next_position >= 0:
+            self.next_offset = next_offset
+            self.next_position = next_position
+
+    def loaded(self) -> None:
+        """A fetch has ended."""
+        self.loading = False
+        self.on_loaded()
+
+    def close(self) -> None:
+        """Unpin what it holds."""
+        self.reader.close()
