@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -70,6 +71,8 @@ def run_case(case: Case, brokers: list[Broker], scale: Scale, repetitions: int) 
     finally:
         for broker in running:
             broker.stop()
+            if not failures:  # else what it left is evidence
+                shutil.rmtree(broker.directory, ignore_errors=True)
     medians = {name: median(found) for name, found in runs.items() if found}
     return {"about": case.about, "medians": medians, "runs": runs, "failures": failures, "expectations": judged(case, medians)}
 
