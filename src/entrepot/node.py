@@ -15,14 +15,12 @@ from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue import Catalogue, CatalogueLimits
 from entrepot.broker.state import default_folds
-from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_subscription
-from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
 from entrepot.broker.users import Users
 from entrepot.clock import Clock
 from entrepot.config import Config
 from entrepot.entropy import Entropy
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
-from entrepot.store.interface import LOG_ID_SIZE, Fold, Store
+from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.opening import Progress, open_store
 from entrepot.store.local.settings import Durability, StoreSettings
 
@@ -42,14 +40,6 @@ def store_settings(config: Config) -> StoreSettings:
     )
 
 
-def folds() -> Fold:
-    """Every kind of state that the broker keeps in a store."""
-    known = default_folds()
-    known.register(SUBSCRIPTION_PREFIX, fold_subscription)
-    known.register(SCHEDULE_PREFIX, fold_schedule)
-    return known.fold
-
-
 class Node:
     """Opened at construction, which blocks while the store recovers. `close` ends it.
 
@@ -66,7 +56,7 @@ class Node:
         on_progress: Progress | None = None,
     ) -> None:
         directory = Path(config.data)
-        fold = folds()
+        fold = default_folds().fold
         self.store: Store = open_store(
             str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
         )
