@@ -47,6 +47,13 @@ def amqp_url() -> Iterator[str]:
         yield broker.amqp_url
 
 
+@pytest.fixture(scope="session")
+def fetched() -> Path:
+    """Where clients that are fetched on demand are kept between runs: ENTREPOT_TEST_CACHE, else a folder under the user's cache."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(os.environ.get("ENTREPOT_TEST_CACHE") or Path(cache) / "entrepot-tests")
+
+
 @pytest.fixture
 def own_broker() -> Iterator[Any]:
     """An Entrepot of this test's own, to be restarted or killed; a named URL can't be."""
