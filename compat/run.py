@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import xml.etree.ElementTree as ElementTree
+import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,7 +104,7 @@ def pytest_suite(requirement: str, tests: str, *selection: str) -> Callable[[Pat
             report = Path(scratch) / "report.xml"
             command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60", "--reruns=0", f"--junitxml={report}", tests, *selection]
             subprocess.run(command, cwd=source, env=environment, timeout=SUITE_TIMEOUT_S, check=False, stdout=subprocess.DEVNULL)
-            for case in ElementTree.parse(report).iter("testcase"):
+            for case in ET.parse(report).iter("testcase"):
                 name = f"{case.get('classname')}::{case.get('name')}"
                 if case.find("skipped") is None:
                     (passed if case.find("failure") is None and case.find("error") is None else failed).add(name)
@@ -142,14 +142,14 @@ def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:
     ratio = len(both) / len(reference) if reference else 0.0
     lost = sorted(kept - passed)
     print(f"{suite.name} {suite.version}: {len(passed)} passed, {len(failed)} failed; of {len(reference)} that pass on RabbitMQ {len(both)} pass: {ratio:.1%}")
-    for name in sorted(reference - passed):
+    for name in sorted((reference | kept) - passed):
         print(f"  {'LOST' if name in kept else 'fails'}: {name}")
     return ratio >= WANTED_RATIO and not lost
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="see the head of this file")
-    parser.add_argument("suites", nargs="*", choices=[[], *SUITES], help="all unless named")
+    parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all unless named")
     parser.add_argument("--url", help="a broker that runs; without it an Entrepot is started")
     parser.add_argument("--record", action="store_true", help="add what passes to passes.txt")
     parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt from this run")

@@ -17,6 +17,10 @@ POM = f"""<project><modelVersion>4.0.0</modelVersion><groupId>interop</groupId><
 <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-nop</artifactId><version>{SLF4J_VERSION}</version></dependency>
 </dependencies></project>"""
 
+HEADERS = (
+    "{bool=true, byte=-4, bytes=[1, 2], date=1700000000000, decimal=1.25, double=1.5, float=2.5, int=7, list=[1, two, {three=3}], long=1099511627776, short=3}"
+)
+
 
 @pytest.fixture(scope="module")
 def said(amqp_url: str, fetched: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
@@ -32,7 +36,13 @@ def said(amqp_url: str, fetched: Path, tmp_path_factory: pytest.TempPathFactory)
     classes = tmp_path_factory.mktemp("classes")
     subprocess.run(["javac", "-cp", f"{jars}/*", "-d", classes, PROGRAM], check=True, timeout=120)
     # an empty path would be a virtual host of no name to this client
-    run = subprocess.run(["java", "-cp", f"{jars}/*{os.pathsep}{classes}", "InteropProgram", amqp_url.removesuffix("/")], capture_output=True, text=True, timeout=120, check=False)
+    run = subprocess.run(
+        ["java", "-cp", f"{jars}/*{os.pathsep}{classes}", "InteropProgram", amqp_url.removesuffix("/")],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     return dict(line.split("=", 1) for line in run.stdout.splitlines())
 
@@ -45,11 +55,7 @@ def said(amqp_url: str, fetched: Path, tmp_path_factory: pytest.TempPathFactory)
         ("counted", "1000"),
         ("inOrder", "true"),
         ("consumers", "1"),
-        (
-            "headers",
-            "{bool=true, byte=-4, bytes=[1, 2], date=1700000000000, decimal=1.25, double=1.5, float=2.5, int=7, list=[1, two, {three=3}], "
-            "long=1099511627776, short=3}",
-        ),
+        ("headers", HEADERS),
         ("properties", "c 5 1700000000000 t"),
         ("returned", "312 NO_ROUTE lost"),
         ("dead", "first maxlen 1"),
