@@ -159,6 +159,17 @@ def test_failures():
     assert after(disk) == b"old"
 
 
+def test_nothing_behind_a_failed_commit_is_attempted():
+    loop, disk, file = made(1, b"old")
+    seen = []
+    disk.fail_next["sync"] = errno.EIO
+    for data in (b"1", b"2", b"3"):
+        disk.commit(file, 0, [data], sync=True, done=lambda result, error: seen.append(error.errno))
+    loop.run_until(lambda: len(seen) == 3)
+    assert seen == [errno.EIO] * 3
+    assert file.pread(0, 3) == b"1ld"
+
+
 def test_the_disk_fills():
     _, disk, file = made(1)
     disk.capacity = 10_000

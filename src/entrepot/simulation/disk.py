@@ -367,6 +367,10 @@ class SimulatedDisk:
             return
         lane = self._lanes[name]
         lane.pop(0)
+        if error is not None and name == "commit":
+            for behind in lane:
+                self._loop.call_soon(behind.done, None, error)
+            lane.clear()
         if lane:
             self._step_later(name, lane[0])
         else:

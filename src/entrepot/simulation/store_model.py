@@ -64,7 +64,7 @@ class StoreModel:
         self.logs: dict[bytes, LogModel] = {}
         self.values: dict[tuple[int, bytes], bytes] = {}
         self.unknown: list[tuple[Group, list[Operation]]] = []
-        self.groups_done = 0
+        self.reported = 0  # how many of the unknown the store has reported, without a sync: in the weaker modes
         self.seen: set[tuple[bytes, int]] = set()  # (log id, offset) that was delivered from an unknown group
 
     # ---- what happens
@@ -83,10 +83,21 @@ class StoreModel:
             return  # nothing was staged in it
         for operation in self.unknown.pop(0)[1]:
             self.apply(operation)
-        self.groups_done += 1
+
+    def written(self, group: Group) -> None:
+        """The store, in a mode that does not wait for syncs, says that the group is written."""
+        if len(self.unknown) > self.reported and self.unknown[self.reported][0] is group:
+            self.reported += 1
+
+    def synced(self, sequence: int) -> None:
+        """The store says that everything up to this commit is durable after all."""
+        while self.reported and self.unknown[0][0].sequence <= sequence:
+            self.reported -= 1
+            for operation in self.unknown.pop(0)[1]:
+                self.apply(operation)
 
     def delivered(self, log_id: bytes, offset: int, record: bytes) -> None:
-        """A reader was given this record."""
+        """A reader was given this record, in the mode that waits for syncs."""
         log = self.logs.get(log_id)
         if log is not None and offset in log.records:
             if log.records[offset] != record:
@@ -131,15 +142,19 @@ class StoreModel:
 
     # ---- what must be
 
-    def recovered(self, store: Store, run_until: Callable[[Callable[[], bool]], None]) -> int:
+    def recovered(self, store: Store, run_until: Callable[[Callable[[], bool]], None], *, keeps_reported: bool) -> int:
         """A store was opened: find how many unknown groups it holds, check all of it, and go on from there. How many those were."""
         problems = []
+        least = self.reported if keeps_reported else 0
+        self.reported = 0
         unknown = self.unknown
         self.unknown = []
         for count in range(len(unknown) + 1):
             if count:
                 for operation in unknown[count - 1][1]:
                     self.apply(operation)
+            if count < least:
+                continue
             problem = self.difference(store)
             if problem is None and self.seen:
                 problem = f"{min(self.seen)} was delivered and is gone"

@@ -20,7 +20,7 @@ from entrepot.store.interface import Group, Log, Store
 from entrepot.store.local.disk import Disk
 from entrepot.store.local.journal import FILE_HEADER_SIZE, FILE_MAGIC, decode_file_header
 from entrepot.store.local.opening import open_store
-from entrepot.store.local.settings import StoreSettings
+from entrepot.store.local.settings import Durability, StoreSettings
 
 COMMITS_MIN = 210  # of a run
 LOGS_MAX = 6
@@ -49,7 +49,10 @@ class StoreRun:
         self.model = StoreModel()
         self.monitor = JournalMonitor(self.disk)
         self.commits_min = commits_min
+        self.waits_for_sync = self.chance.random() < 0.8
         self.settings = StoreSettings(
+            durability=Durability.FSYNC if self.waits_for_sync else Durability.INTERVAL,
+            sync_interval_ms=self.chance.choice((2, 20, 200)),
             linger_ms=self.chance.choice((0, 1, 5)),
             group_size_max=32 << 10,
             entry_size_max=2048,
@@ -68,6 +71,7 @@ class StoreRun:
         self.serial = 0
         # what came of it
         self.commits = 0
+        self.lost_power = False  # since the store was last open
         self.downs: list[str] = []
         self.unknown_kept = 0
 
@@ -77,7 +81,10 @@ class StoreRun:
         """See Owner."""
         self.commits += 1
         self.loop.note("committed", group.sequence)
-        self.model.committed(group)
+        if self.waits_for_sync:
+            self.model.committed(group)
+        else:
+            self.model.written(group)
 
     def store_failed(self, error: BaseException) -> None:
         """See Owner."""
@@ -107,7 +114,8 @@ class StoreRun:
         self.monitor.opened()
         self.store = self._opened()
         self.store.set_owner(self)
-        self.unknown_kept += self.model.recovered(self.store, self._run_until)
+        self.unknown_kept += self.model.recovered(self.store, self._run_until, keeps_reported=not self.lost_power)
+        self.lost_power = False
 
     def _opened(self) -> Store:
         try:
@@ -132,6 +140,7 @@ class StoreRun:
         except Crashed:
             self.downs.append("in recovery")
         self.loop.forget_all()
+        self.lost_power = True
         self.disk.crash()
 
     def work(self, commits: int) -> None:
@@ -160,10 +169,13 @@ class StoreRun:
             if self.failed is None:
                 raise
         self.monitor.check()
+        if not self.waits_for_sync:
+            self.model.synced(self.store.synced)
         self.downs.append(way)
         self.loop.note("down", way)
         self.loop.forget_all()
         if way == "power":
+            self.lost_power = True
             self.disk.crash()
         else:
             self.disk.kill()  # a failed store's process exits; what it wrote is in the page cache
@@ -174,6 +186,7 @@ class StoreRun:
         self.store.urgent()
         self.store.close(lambda: done.append(True))
         self.loop.run_until(lambda: bool(done) or self.failed is not None, 600)
+        self.model.synced(1 << 62)
         if self.model.unknown:
             raise Violation(f"{len(self.model.unknown)} groups are unknown after a clean close; {self.failed!r}")
         self.monitor.check()
@@ -190,6 +203,8 @@ class StoreRun:
         if self.chance.random() < 0.5:
             self.loop.run_for(self.chance.choice((1e-5, 3e-4, 2e-3)))
         self.monitor.check()
+        if not self.waits_for_sync:
+            self.model.synced(self.store.synced)
 
     def _log(self) -> Log | None:
         logs = sorted(self.store.logs(), key=_log_id)
@@ -298,7 +313,7 @@ class StoreRun:
             end = stored.base + stored.entry.span
             if end > log.durable_offset:
                 raise Violation(f"a reader was given offsets up to {end}, durable is up to {log.durable_offset}")
-            for index, record in enumerate(records_of(stored.entry)):
+            for index, record in enumerate(records_of(stored.entry) if self.waits_for_sync else ()):
                 self.model.delivered(log.id, stored.base + index, record)
         reader.close()
 

@@ -3,7 +3,7 @@
 Names are plain file names within the store's one directory. Blocking calls are for opening, recovery and closing; while serving,
 everything goes through the three lanes, whose completions arrive on the loop in the order of submission within a lane:
 
-    COMMIT       the journal's writes and syncs, one at a time (the committer thread)
+    COMMIT       the journal's writes and syncs, one at a time (the committer thread); after one fails, those behind it fail too, not attempted
     BACKGROUND   segments, checkpoints, zeroing ahead, directory syncs
     READ         cold reads (several threads; no order between them)
 """

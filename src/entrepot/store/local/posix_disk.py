@@ -160,7 +160,12 @@ class PosixDisk:
         done = self._running
         assert done is not None
         self._running = None
-        if self._jobs:
+        if error:
+            jobs = list(self._jobs)
+            self._jobs.clear()
+            for job in jobs:
+                self._loop.call_soon(job[4], None, OSError(error, f"not attempted: the one before failed: {os.strerror(error)}"))
+        elif self._jobs:
             self.commit(self._jobs[0][0], self._jobs[0][1], self._jobs[0][2], sync=self._jobs[0][3], done=self._jobs.popleft()[4])
         if error:
             done(None, OSError(error, os.strerror(error)))
