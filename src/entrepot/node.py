@@ -20,6 +20,7 @@ from entrepot.clock import Clock
 from entrepot.config import Config
 from entrepot.entropy import Entropy
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
+from entrepot.secret_file import open_secret_box
 from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.opening import Progress, open_store
 from entrepot.store.local.settings import Durability, StoreSettings
@@ -61,7 +62,7 @@ class Node:
             str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
         )
         self.volatile: Store = self.store
-        self.users = Users(self.store, clock, entropy)
+        self.users = Users(self.store, clock, entropy, partial(open_secret_box, directory, entropy))
         self.users.load()
         limits = config.limits
         self.catalogue = Catalogue(

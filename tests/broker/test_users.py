@@ -34,7 +34,7 @@ def clock():
 
 
 def make(state, clock, key=b"k" * 32):
-    users = Users(state, clock, SystemEntropy(), SecretBox(key, SystemEntropy()), iterations=4096)
+    users = Users(state, clock, SystemEntropy(), lambda: SecretBox(key, SystemEntropy()), iterations=4096)
     users.load()
     return users
 

@@ -278,7 +278,7 @@ class Operations:
         if isinstance(target, Queue):
             target.add_consumer(consumer)
         else:
-            target.add_consumer(consumer, request.start)
+            target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
         link.consumers[consumer.id] = consumer
         pool.consumers.append(consumer)
         self._consumer_count += 1

@@ -14,7 +14,7 @@ from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.port import Delivery
 from entrepot.broker.retention import Retention
-from entrepot.broker.stream_start import FIRST, LAST, NEXT, Start
+from entrepot.broker.stream_start import FIRST, LAST, NEXT, Start, parse_partition, parse_start
 from entrepot.model.entry import CONTROL, StoredEntry
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Log, LogReader, Store
@@ -134,8 +134,13 @@ class Topic(LogOwner):
         """How many read."""
         return len(self.consumers)
 
-    def add_consumer(self, consumer: Consumer, start: Start, partition: int | None = None) -> None:
-        """A new reader, of one partition or of all. Refused (INVALID): no such partition, or an offset that would stand for several."""
+    def add_consumer(self, consumer: Consumer, start_argument: Any, partition_argument: Any = None) -> None:
+        """A new reader of one partition, or of all; the arguments are what clients say (see stream_start).
+
+        Refused (INVALID): what means no start or no partition, or an offset that would stand for several partitions.
+        """
+        start = parse_start(start_argument, self.hub.now_ms())
+        partition = parse_partition(partition_argument)
         logs = self.logs
         if partition is not None:
             if partition >= len(logs):

@@ -103,15 +103,16 @@ class PlainCheck:
 
 
 class Users:
-    """All users and access keys. `secrets` is None where no access keys are used; on_changed is called after every change."""
+    """All users and access keys. `secrets` gives the box at first use, None where there are no access keys; on_changed is called after every change."""
 
-    def __init__(self, store: StateStore, clock: Clock, entropy: Entropy, secrets: SecretBox | None = None, iterations: int = ITERATIONS) -> None:
+    def __init__(self, store: StateStore, clock: Clock, entropy: Entropy, secrets: Callable[[], SecretBox] | None = None, iterations: int = ITERATIONS) -> None:
         assert iterations >= ITERATIONS_MIN, iterations
         self.on_changed: list[Callable[[], None]] = []
         self._store = store
         self._clock = clock
         self._entropy = entropy
         self._secrets = secrets
+        self._opened: SecretBox | None = None
         self._iterations = iterations
         self._users: dict[str, User] = {}
         self._access_keys: dict[str, AccessKey] = {}
@@ -292,9 +293,11 @@ class Users:
     # Below: how
 
     def _box(self) -> SecretBox:
-        if self._secrets is None:
-            raise Refused(Reason.NOT_SUPPORTED, "access keys need the key file of the data directory, which was not given")
-        return self._secrets
+        if self._opened is None:
+            if self._secrets is None:
+                raise Refused(Reason.NOT_SUPPORTED, "access keys need the key file of the data directory, which was not given")
+            self._opened = self._secrets()
+        return self._opened
 
     def _derive(self, password: str, salt: bytes) -> tuple[ScramVerifier, ...]:
         return tuple(derive(mechanism, password, salt, self._iterations) for mechanism in HASHES)

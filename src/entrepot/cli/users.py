@@ -63,3 +63,81 @@ def delete(name: Name, config: ConfigFile = None, data: DataDirectory = None, se
     with offline(loaded(config, data, settings).config) as catalogue:
         catalogue.delete_user(name)
     typer.echo(f"{name} deleted")
+
+
+@commands.command()
+def permit(
+    name: Name,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="Where; * for every namespace not listed.")] = "*",
+    configure: Annotated[str, typer.Option(metavar="REGEX", help="What it may declare and delete.")] = ".*",
+    write: Annotated[str, typer.Option(metavar="REGEX", help="What it may publish to.")] = ".*",
+    read: Annotated[str, typer.Option(metavar="REGEX", help="What it may consume from.")] = ".*",
+    config: ConfigFile = None,
+    data: DataDirectory = None,
+    settings: Settings = None,
+) -> None:
+    """Say what a user may do in a namespace: regular expressions found anywhere in a name; an empty one permits nothing."""
+    from entrepot.broker.users import Permission
+    from entrepot.server import offline
+
+    with offline(loaded(config, data, settings).config) as catalogue:
+        catalogue.set_permission(name, namespace, Permission(configure, write, read))
+    typer.echo(f"{name} in {namespace}: configure {configure!r}, write {write!r}, read {read!r}")
+
+
+@commands.command()
+def forbid(
+    name: Name,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="Where; * for every namespace not listed.")],
+    config: ConfigFile = None,
+    data: DataDirectory = None,
+    settings: Settings = None,
+) -> None:
+    """Take a user's permissions in a namespace away."""
+    from entrepot.server import offline
+
+    with offline(loaded(config, data, settings).config) as catalogue:
+        catalogue.clear_permission(name, namespace)
+    typer.echo(f"{name} may not use {namespace}")
+
+
+keys = typer.Typer(help="Access keys, which sign requests for a user.", no_args_is_help=True)
+commands.add_typer(keys, name="keys")
+
+KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="The access key's id.")]
+
+
+@keys.command("add")
+def add_key(name: Name, config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
+    """Make an access key for a user and print its id and secret."""
+    from entrepot.server import offline
+
+    with offline(loaded(config, data, settings).config) as catalogue:
+        access_key, secret = catalogue.add_access_key(name)
+    typer.echo(f"{access_key.id}\t{secret}")
+
+
+@keys.command("list")
+def list_keys(
+    name: Name,
+    secrets: Annotated[bool, typer.Option("--secrets", help="Print the secrets too.")] = False,
+    config: ConfigFile = None,
+    data: DataDirectory = None,
+    settings: Settings = None,
+) -> None:
+    """Print the ids of a user's access keys."""
+    from entrepot.server import offline
+
+    with offline(loaded(config, data, settings).config) as catalogue:
+        for access_key in catalogue.access_keys(name):
+            typer.echo(f"{access_key.id}\t{catalogue.secret_of(access_key.id)}" if secrets else access_key.id)
+
+
+@keys.command("delete")
+def delete_key(key_id: KeyId, config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
+    """Remove an access key: it signs nothing more."""
+    from entrepot.server import offline
+
+    with offline(loaded(config, data, settings).config) as catalogue:
+        catalogue.delete_access_key(key_id)
+    typer.echo(f"{key_id} deleted")
