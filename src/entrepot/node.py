@@ -23,7 +23,11 @@ from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.secret_file import open_secret_box
 from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.opening import Progress, open_store
+from entrepot.store.local.posix_disk import PosixDisk
 from entrepot.store.local.settings import Durability, StoreSettings
+from entrepot.store.volatile import VolatileStore
+
+VOLATILE = "volatile"  # the scratch directory's name within the data directory
 
 
 def store_settings(config: Config) -> StoreSettings:
@@ -61,7 +65,7 @@ class Node:
         self.store: Store = open_store(
             str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
         )
-        self.volatile: Store = self.store
+        self.volatile: Store = VolatileStore(loop, clock.wall_ms, fold, PosixDisk(str(directory / VOLATILE), loop))
         self.users = Users(self.store, clock, entropy, partial(open_secret_box, directory, entropy))
         self.users.load()
         limits = config.limits
@@ -91,7 +95,7 @@ class Node:
     async def close(self) -> None:
         """Commit what is staged, checkpoint, and release the directory."""
         loop = asyncio.get_running_loop()
-        for store in {id(store): store for store in (self.volatile, self.store)}.values():
+        for store in (self.volatile, self.store):
             closed: asyncio.Future[None] = loop.create_future()
             store.close(partial(closed.set_result, None))
             await closed

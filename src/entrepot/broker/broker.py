@@ -19,7 +19,7 @@ from entrepot.broker.operations import LATER, Operations
 from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Call, Sink, make_publish
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.model.entry import Entry
-from entrepot.model.errors import Refused
+from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Group, Scheduler, Store
 
 PATHS_MAX = 65_536  # resolved addresses kept; one more empties the table
@@ -59,6 +59,7 @@ class Broker:
         self.paths: dict[tuple[str, bytes], Path] = {}
         self.refusing: Refused | None = None  # set while appends are refused (disk reserve)
         self.throttled = False
+        self._pressed = False
         self.last_consumer_id = 0
         self.connected_count = 0
         self._on_failed = on_failed
@@ -159,13 +160,22 @@ class Broker:
         """See store.interface.Owner: what is pending stays unknown, and the process must end."""
         self._on_failed(error)
 
+    def store_pressure(self, on: bool) -> None:
+        """The durable store asks for publishers to wait, or lets them go on; while its disk is nearly full they are refused."""
+        full = (
+            Refused(Reason.LIMIT, "the disk is nearly full: publishing is refused until space is freed") if on and getattr(self.store, "full", False) else None
+        )
+        self.set_refusing(full)
+        self._pressed = on and full is None
+        self.check_pressure()
+
     def check_pressure(self) -> None:
-        """Throttle publishers while much is staged and not yet durable; let them go on when it has gone down."""
+        """Throttle publishers while much is staged and not yet durable, or the store asks for it; let them go on when that is over."""
         staged = self.store.staged_bytes + self.volatile.staged_bytes
-        if self.throttled and staged < STAGED_LOW_BYTES:
+        if self.throttled and staged < STAGED_LOW_BYTES and not self._pressed:
             self.throttled = False
             self._tell_publishers(False, "")
-        elif not self.throttled and staged > STAGED_HIGH_BYTES:
+        elif not self.throttled and (staged > STAGED_HIGH_BYTES or self._pressed):
             self.throttled = True
             self._tell_publishers(True, "")
 
@@ -173,6 +183,7 @@ class Broker:
         """Refuse appends (the disk reserve is reached), or take them again."""
         if (refused is None) != (self.refusing is None):
             self.refusing = refused
+            self.hub.refusing = refused is not None
             for link in self.links:
                 link.sink.throttle(refused is not None, "" if refused is None else str(refused))
 

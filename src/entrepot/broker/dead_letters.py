@@ -7,7 +7,7 @@ again and loses nothing.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.consumer import Consumer
 from entrepot.broker.cursor import GAP, LATER, Cursor
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from entrepot.broker.queue import Queue
 
 RECORDS_PER_TICK = 256
+RETRY_S = 1.0  # while appends are refused
 
 
 class DeadLetters(LogOwner):
@@ -37,6 +38,7 @@ class DeadLetters(LogOwner):
         self._leaving: list[Consumer] = []
         self._cursor = Cursor(hub, log, self._loaded)
         self._closed = False
+        self._retry: Any = None
 
     def add(self, consumer: Consumer | None, first: int, count: int, reason: str) -> None:
         """Dead-letter records that are leased to `consumer`, or to the broker itself."""
@@ -54,6 +56,9 @@ class DeadLetters(LogOwner):
 
     def dispatch(self) -> None:
         """One slice of work."""
+        if self._hub.refusing:
+            self._try_later()
+            return
         budget = RECORDS_PER_TICK
         while self._jobs and budget > 0 and not self._closed:
             consumer, first, count, reason = self._jobs[0]
@@ -84,10 +89,22 @@ class DeadLetters(LogOwner):
     def close(self) -> None:
         """No more work; what is left stays leased and goes with the queue, or is delivered again after a restart."""
         self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
         self._cursor.close()
 
     def _loaded(self) -> None:
         self._hub.mark_dirty(self)
+
+    def _try_later(self) -> None:
+        """Nothing can be appended now: the records stay where they are."""
+        if self._retry is None:
+            self._retry = self._hub.scheduler.call_later(RETRY_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if not self._closed:
+            self._hub.mark_dirty(self)
 
     def _job_ended(self, consumer: Consumer) -> None:
         consumer.burying -= 1

@@ -6,6 +6,8 @@ from libc.stdint cimport int64_t, uint64_t
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.log_owner cimport LogOwner
 
+cdef uint64_t _TURN_MAX
+
 
 @cython.final
 cdef class Hub:
@@ -13,6 +15,7 @@ cdef class Hub:
     cdef readonly object scheduler
     cdef readonly object clock
     cdef public object publish_dead
+    cdef public bint refusing
     # this tick
     cdef list dirty
     cdef bint scheduled
@@ -28,4 +31,5 @@ cdef class Hub:
     cpdef object mark_dirty(self, LogOwner owner)
     cpdef EntryCodec codec(self, int tag)
     cpdef int64_t now_ms(self) except? -1
+    @cython.locals(dirty=list, stop=uint64_t, index=Py_ssize_t, owner=LogOwner)
     cpdef object run(self)

@@ -8,6 +8,9 @@ from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.log_owner import LogOwner
 
 CODEC_TAG_MAX = 63
+TURN_MAX = 20_000  # records delivered in one turn of the loop before others have theirs
+
+_TURN_MAX = TURN_MAX
 
 
 class Hub:
@@ -22,6 +25,7 @@ class Hub:
         "expired_count",
         "now",
         "publish_dead",
+        "refusing",
         "scheduled",
         "scheduler",
         "settled_count",
@@ -31,6 +35,7 @@ class Hub:
         self.scheduler = scheduler
         self.clock = clock
         self.publish_dead: Any = None  # (namespace, address, codec, flags, record) -> None; the broker sets it
+        self.refusing = False  # nothing may be appended to durable logs now
         self.dirty: list[LogOwner] = []
         self.scheduled = False
         self.now = 0  # wall clock of this tick, 0 if not asked for yet
@@ -66,14 +71,21 @@ class Hub:
             self._schedule()
 
     def run(self) -> None:
-        """End of the tick: dispatch whoever was marked; what gets marked meanwhile comes at the next."""
+        """End of the tick: dispatch whoever was marked, as many as fit a turn; the rest, and what gets marked meanwhile, at the next."""
         self.scheduled = False
         self.now = 0
         dirty = self.dirty
         self.dirty = []
-        for owner in dirty:
+        stop = self.delivered_count + _TURN_MAX
+        index = 0
+        while index < len(dirty) and self.delivered_count < stop:
+            owner = dirty[index]
+            index += 1
             owner.dirty = False
             owner.dispatch()
+        if index < len(dirty):
+            self.dirty = dirty[index:] + self.dirty
+            self._schedule()
 
     def _schedule(self) -> None:
         if not self.scheduled:

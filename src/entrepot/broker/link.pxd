@@ -26,7 +26,7 @@ cdef class Link(Attachment):
 
     @cython.locals(publish=Publish, settle=Settle)
     cpdef object submit(self, Call call)
-    @cython.locals(path=Path)
+    @cython.locals(path=Path, complete=bint)
     cdef object publish(self, Publish call)
     @cython.locals(consumer=Consumer, queue=Queue)
     cdef object settle(self, Settle call)

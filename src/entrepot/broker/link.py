@@ -56,28 +56,31 @@ class Link(Attachment):
 
     def publish(self, call: Publish) -> None:
         """A Publish: resolve its path, stage it."""
-        path = self.paths.get(call.address)
-        if path is None or path.version != path.router.version:
-            self.publishes = True
-            try:
-                path = self.broker.path_for(self, call.address)
-            except Refused as refused:
-                call.outcome = REFUSED
-                call.error = refused
-                self.sink.completed(call)
-                return
-            if len(self.paths) >= _PATHS_MAX:
-                self.paths.clear()
-            self.paths[call.address] = path
-        if self.broker.refusing is not None:
+        try:
+            path = self.paths.get(call.address)
+            if path is None or path.version != path.router.version:
+                path = self._path(call.address)
+            if self.broker.refusing is not None:
+                raise self.broker.refusing
+            if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+                self.broker.check_pressure()
+            complete = self.publisher.publish(path, call)
+        except Refused as refused:
             call.outcome = REFUSED
-            call.error = self.broker.refusing
+            call.error = refused
             self.sink.completed(call)
             return
-        if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
-            self.broker.check_pressure()
-        if self.publisher.publish(path, call) and (call.confirm or call.mandatory):
+        if complete and (call.confirm or call.mandatory):
             self.sink.completed(call)
+
+    def _path(self, address: bytes) -> Path:
+        """Resolve an address, and keep it at hand."""
+        self.publishes = True
+        path: Path = self.broker.path_for(self, address)
+        if len(self.paths) >= _PATHS_MAX:
+            self.paths.clear()
+        self.paths[address] = path
+        return path
 
     def settle(self, call: Settle) -> None:
         """A Settle, for whatever its consumer reads."""

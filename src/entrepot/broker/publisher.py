@@ -109,7 +109,7 @@ class Publisher:
         return False
 
     def stage(self, path: Path, call: Publish, data: bytes, count: int) -> None:
-        """Append `count` records at every log of the path."""
+        """Append `count` records at every log of the path. Refused: nothing was staged (volatile logs, which alone may refuse, come first)."""
         if path.codec != call.codec:
             path.codec = call.codec
             path.prefix = self.hub.codec(call.codec).prefix(path.address)
@@ -118,15 +118,6 @@ class Publisher:
         if call.flags & HAS_EXPIRY:
             for queue in path.queues:
                 queue.note_expiry()
-        if path.durable_logs:
-            entry = path.durable_entry
-            if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.store.extend(path.durable_logs, entry, data, count):
-                entry = make_entry(call.codec, call.codec_version, call.flags, path.prefix, data, count)
-                self.store.append(path.durable_logs, entry)
-                path.durable_entry = entry
-            else:
-                entry.flags |= call.flags
-            self.store.urgent()
         if path.volatile_logs:
             entry = path.volatile_entry
             if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.volatile.extend(path.volatile_logs, entry, data, count):
@@ -136,3 +127,12 @@ class Publisher:
             else:
                 entry.flags |= call.flags
             self.volatile.urgent()
+        if path.durable_logs:
+            entry = path.durable_entry
+            if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.store.extend(path.durable_logs, entry, data, count):
+                entry = make_entry(call.codec, call.codec_version, call.flags, path.prefix, data, count)
+                self.store.append(path.durable_logs, entry)
+                path.durable_entry = entry
+            else:
+                entry.flags |= call.flags
+            self.store.urgent()

@@ -16,6 +16,7 @@ from entrepot.store.interface cimport Log, Store
 cdef uint64_t _SLICE_MAX
 cdef uint64_t _SLICE_BYTES
 cdef uint64_t _MARK_STEP
+cdef int _SLICES_MAX
 cdef uint64_t _END
 cdef int _HAS_EXPIRY
 cdef int _HERE
@@ -66,7 +67,7 @@ cdef class Queue(LogOwner):
     cdef bint locate(self, uint64_t offset) except? True
     @cython.locals(marked=uint64_t)
     cdef bint may_deliver(self, uint64_t offset) except? True
-    @cython.locals(consumer=Consumer, limit=uint64_t, share=uint64_t, ready=uint64_t)
+    @cython.locals(consumer=Consumer, limit=uint64_t, share=uint64_t, ready=uint64_t, slices=int)
     cpdef object dispatch(self)
     @cython.locals(offset=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery)
     cdef Delivery take(self, Consumer consumer, uint64_t limit)

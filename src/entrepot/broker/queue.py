@@ -21,6 +21,7 @@ from entrepot.store.interface import Log, Store
 
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
 SLICE_BYTES = 262_144  # and about so many bytes
+SLICES_MAX = 32  # and so many slices of one queue before other queues have their turn
 MARK_STEP = 65_536  # "may have been delivered" is journalled this many records ahead
 BURY_MAX = 256  # records dead-lettered per tick and queue
 
@@ -28,6 +29,7 @@ BURY_MAX = 256  # records dead-lettered per tick and queue
 _SLICE_MAX = SLICE_MAX
 _SLICE_BYTES = SLICE_BYTES
 _MARK_STEP = MARK_STEP
+_SLICES_MAX = SLICES_MAX
 _END = 0xFFFFFFFFFFFFFFFF
 _HAS_EXPIRY = HAS_EXPIRY
 _HERE = HERE
@@ -191,7 +193,12 @@ class Queue(LogOwner):
             return
         while self.waiting and not self.cursor.loading and not self.marking:
             self.waiting.pop(0)()
+        slices = 0
         while self.subscription.ready_count > 0 and not self.cursor.loading and not self.marking:
+            slices += 1
+            if slices > _SLICES_MAX:
+                self.hub.mark_dirty(self)
+                return
             if self.expirable:
                 if self.burying >= _BURY_MAX:
                     return

@@ -1,6 +1,6 @@
 """The connection class of AMQP 0-9-1: greeting, SASL, tuning, opening, closing, heartbeats.
 
-    HEADER -> STARTED -> SECURING -> TUNING -> TUNED (part of TUNING's answer) -> OPEN -> CLOSING -> CLOSED
+    HEADER -> STARTED -> SECURING -> TUNING -> TUNED -> OPEN -> CLOSING -> CLOSED (states.py)
 
 EXPECTED is the table of what a client may send in which state. An authenticator has
 `plain(user, password, peer, done)`: done(principal or None) is called now or later.
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot import __version__
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import namespace_of_vhost
-from entrepot.protocols.amqp091 import session as states
+from entrepot.protocols.amqp091 import states
 from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, Control, ProtocolHeader
 from entrepot.protocols.amqp091.fields import decode_table
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame

@@ -24,6 +24,7 @@ from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, Publ
 from entrepot.protocols.amqp091.output import Output, deliver_template, get_ok_template, return_template
 from entrepot.protocols.amqp091.properties import EXPIRATION, HEADERS, USER_ID
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
+from entrepot.protocols.amqp091.states import CLOSED, HEADER, OPEN
 
 if not cython.compiled:
     from entrepot.broker.port import make_publish, make_settle
@@ -34,16 +35,6 @@ OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the 
 DEFERRED_MAX = 64  # events held back for waiting channels: above this nothing is read
 FRAME_MAX_DEFAULT = 131_072
 CODEC_VERSION = 1
-
-# States.
-HEADER = 0  # waiting for the protocol header
-STARTED = 1  # connection.start sent
-SECURING = 2  # credentials are being checked
-TUNING = 3  # connection.tune sent
-TUNED = 4  # waiting for connection.open
-OPEN = 5
-CLOSING = 6  # connection.close sent: only its answer matters
-CLOSED = 7
 
 _PENDING = PENDING
 _DONE = DONE

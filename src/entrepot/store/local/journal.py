@@ -87,9 +87,7 @@ def decode_file_header(data: bytes) -> FileHeader | None:
         return None
     if data[9] > VERSION:
         raise CorruptData(f"journal file written by a newer version: needs a reader of format {data[9]}, this one reads {VERSION}")
-    return FileHeader(
-        get_u32_le(data, 12), get_u64_le(data, 16), get_u32_le(data, 24), get_u64_le(data, 32), get_u64_le(data, 40), get_u32_le(data, 48)
-    )
+    return FileHeader(get_u32_le(data, 12), get_u64_le(data, 16), get_u32_le(data, 24), get_u64_le(data, 32), get_u64_le(data, 40), get_u32_le(data, 48))
 
 
 def encode_commit_header(sequence: int, synced: int, salt: int, length: int, payload_crc: int, chain: int, operations: int) -> bytes:

@@ -386,17 +386,9 @@ class LocalReader(LogReader):
         """The tail's entry at an offset that is alive."""
         log = self.log
         index = self.hint - log.tail_gone
-        if not (
-            log.tail_head <= index < len(log.tail)
-            and get_u64_le_ba(log.tail_bases, index * 8) <= offset
-            and offset < log.tail_end_of(index)
-        ):
+        if not (log.tail_head <= index < len(log.tail) and get_u64_le_ba(log.tail_bases, index * 8) <= offset and offset < log.tail_end_of(index)):
             index += 1
-            if not (
-                log.tail_head <= index < len(log.tail)
-                and get_u64_le_ba(log.tail_bases, index * 8) <= offset
-                and offset < log.tail_end_of(index)
-            ):
+            if not (log.tail_head <= index < len(log.tail) and get_u64_le_ba(log.tail_bases, index * 8) <= offset and offset < log.tail_end_of(index)):
                 index = log.tail_find(offset)
         self.hint = index + log.tail_gone
         entry = log.tail[index]

@@ -47,5 +47,3 @@ class Maintenance:
     def find(self, log: LocalLog, timestamp_ms: int, done: Callable[[int], None]) -> None:
         """See Log.find."""
         self._store.scheduler.call_soon(done, log.first_offset)
-
-

@@ -53,12 +53,7 @@ def find_covering(data: bytes, pos: int, sequence: int) -> int:
     pos = (pos + 7) & ~7
     end = len(data) - _HEADER
     while pos <= end:
-        if (
-            get_u32_le(data, pos) == _MAGIC
-            and get_u64_le(data, pos + 16) >= sequence
-            and get_u64_le(data, pos + 8) > sequence
-            and commit_holds(data, pos)
-        ):
+        if get_u32_le(data, pos) == _MAGIC and get_u64_le(data, pos + 16) >= sequence and get_u64_le(data, pos + 8) > sequence and commit_holds(data, pos):
             return pos
         pos += 8
     return -1

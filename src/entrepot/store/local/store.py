@@ -496,7 +496,9 @@ class LocalStore(Store):
         life = rows.life(row)
         start = rows.position(row)
         last = row
-        while last < rows.count and rows.base(last) < log.durable_offset and rows.life(last) == life and rows.position(last) + rows.size(last) - start <= _FETCH:
+        while (
+            last < rows.count and rows.base(last) < log.durable_offset and rows.life(last) == life and rows.position(last) + rows.size(last) - start <= _FETCH
+        ):
             last += 1
         if last == row:
             last = row + 1
