@@ -91,7 +91,7 @@ def test_declaring_again_gives_the_same_queue(broker):
         ),
         (
             {"arguments": {"x-queue-type": "quorum"}},
-            "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received 'quorum' but current is 'classic'",
+            "inequivalent arg 'x-queue-type' for queue 'q' in vhost '/': received the value 'quorum' of type 'longstr' but current is none",
         ),
     ],
 )
@@ -119,7 +119,7 @@ def test_arguments_compare_by_class_and_unknown_ones_not_at_all(broker):
         ({"x-message-ttl": -1}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': {value_negative,-1}"),
         ({"x-message-ttl": "1"}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': \"expected integer, got longstr\""),
         ({"x-message-ttl": True}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': \"expected integer, got bool\""),
-        ({"x-message-ttl": 1 << 32}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': {value_too_large,4294967296}"),
+        ({"x-message-ttl": 1 << 40}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/': {value_too_large,1099511627776}"),
         ({"x-expires": 0}, "invalid arg 'x-expires' for queue 'q' in vhost '/': {value_zero,0}"),
         ({"x-overflow": "explode"}, "invalid arg 'x-overflow' for queue 'q' in vhost '/': invalid_overflow"),
         ({"x-dead-letter-exchange": 1}, "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'q' in vhost '/'"),
@@ -128,6 +128,15 @@ def test_arguments_compare_by_class_and_unknown_ones_not_at_all(broker):
         ({"x-max-age": "1h"}, "invalid arg 'x-max-age' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"),
         ({"x-queue-type": "stream", "x-message-ttl": 1}, "invalid arg 'x-message-ttl' for queue 'q' in vhost '/' of queue type rabbit_stream_queue"),
         ({"x-queue-type": "stream", "x-max-age": "1 h"}, "invalid arg 'x-max-age' for queue 'q' in vhost '/': invalid_max_age"),
+        ({"x-queue-type": []}, "invalid arg 'x-queue-type' for queue 'q' in vhost '/': {unacceptable_type,array}"),
+        ({"x-queue-mode": "odd"}, "invalid arg 'x-queue-mode' for queue 'q' in vhost '/': \"unsupported queue mode 'odd'\""),
+        ({"x-queue-version": 3}, "invalid arg 'x-queue-version' for queue 'q' in vhost '/': \"unsupported queue version '3'\""),
+        ({"x-delivery-limit": -1}, "invalid arg 'x-delivery-limit' for queue 'q' in vhost '/' of queue type rabbit_classic_queue"),
+        ({"x-queue-type": "quorum", "x-quorum-initial-group-size": 0}, "invalid arg 'x-quorum-initial-group-size' for queue 'q' in vhost '/': {value_zero,0}"),
+        (
+            {"x-queue-type": "quorum", "x-queue-leader-locator": "odd"},
+            "invalid arg 'x-queue-leader-locator' for queue 'q' in vhost '/': invalid_queue_locator_arg",
+        ),
         ({"x-max-priority": 5}, "invalid arg 'x-max-priority' for queue 'q' in vhost '/': priority queues are not supported"),
         ({"x-single-active-consumer": 1}, "invalid arg 'x-single-active-consumer' for queue 'q' in vhost '/': {unacceptable_type,signedint}"),
     ],
@@ -156,6 +165,15 @@ def test_arguments_become_the_policy(broker):
         },
     )
     assert queue.policy == ("quorum", 1000, 2000, 10, 1 << 40, "reject-publish-dlx", "", "dead", True, 3, None, None)
+
+
+def test_a_negative_delivery_limit_is_none(broker):
+    assert broker.queue("q", arguments={"x-queue-type": "quorum", "x-delivery-limit": -1})[0].policy.delivery_limit is None
+
+
+def test_classic_said_or_not_is_the_same(broker):
+    queue, _ = broker.queue("q")
+    assert broker.queue("q", arguments={"x-queue-type": "classic"}) == (queue, False)
 
 
 @pytest.mark.parametrize("queue_type", ["quorum", "stream"])
@@ -396,7 +414,9 @@ def test_streams_and_topics_meet_queues(broker):
     assert isinstance(stream, TopicDefinition)
     assert broker.queue("s", arguments={"x-queue-type": "stream"}) == (stream, False)
     assert broker.catalogue.find_queue(NS, "s", 1) is stream
-    with refused(Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-queue-type' for queue 's' in vhost '/': received 'classic' but current is 'stream'"):
+    with refused(
+        Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-queue-type' for queue 's' in vhost '/': received none but current is the value 'stream' of type 'longstr'"
+    ):
         broker.queue("s")
     with refused(
         Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-max-age' for queue 's' in vhost '/': received the value '1h' of type 'longstr' but current is none"

@@ -23,7 +23,7 @@ REJECT_PUBLISH = "reject-publish"
 REJECT_PUBLISH_DLX = "reject-publish-dlx"
 OVERFLOWS = (DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX)
 
-EXPIRES_MAX_MS = 0xFFFFFFFF  # RabbitMQ's longest timer, 49.7 days
+EXPIRES_MAX_MS = 315_360_000_000  # ten years, as RabbitMQ
 SEGMENT_SIZE_MAX_BYTES = 3_000_000_000
 _MAX_AGE = re.compile(r"(\d{1,10})([YMDhms])")
 _AGE_UNIT_MS = {"Y": 31_536_000_000, "M": 2_592_000_000, "D": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
@@ -83,7 +83,23 @@ def _overflow(value: Any) -> str | None:
 
 
 def _queue_mode(value: Any) -> str | None:
-    return _string(value) or (None if value in ("default", "lazy") else "invalid_queue_mode")
+    return _string(value) or (None if value in ("default", "lazy") else f"\"unsupported queue mode '{value}'\"")
+
+
+def _queue_version(value: Any) -> str | None:
+    return _non_negative(value) or (None if value in (1, 2) else f"\"unsupported queue version '{value}'\"")
+
+
+def _positive(value: Any) -> str | None:
+    return "{value_zero,0}" if value.__class__ is int and value == 0 else _non_negative(value)
+
+
+def _delivery_limit(value: Any) -> str | None:
+    return None if value.__class__ is int else _non_negative(value)  # negative: no limit
+
+
+def _leader_locator(value: Any) -> str | None:
+    return _string(value) or (None if value in ("client-local", "balanced", "random", "least-leaders") else "invalid_queue_locator_arg")
 
 
 def _dead_letter_strategy(value: Any) -> str | None:
@@ -100,11 +116,6 @@ def _age(value: Any) -> str | None:
 
 def _segment_size(value: Any) -> str | None:
     return _non_negative(value) or (None if value <= SEGMENT_SIZE_MAX_BYTES else f"{{value_too_large,{value}}}")
-
-
-def _anything(value: Any) -> str | None:
-    del value
-    return None
 
 
 def _no_priorities(value: Any) -> str | None:
@@ -126,18 +137,18 @@ ARGUMENTS: dict[str, tuple[_Check, tuple[str, ...], str | None]] = {
     "x-overflow": (_overflow, _QUEUES, "overflow"),
     "x-single-active-consumer": (_boolean, _QUEUES, "single_active_consumer"),
     "x-queue-type": (_queue_type, _ALL, "queue_type"),
-    "x-delivery-limit": (_non_negative, (QUORUM,), "delivery_limit"),
+    "x-delivery-limit": (_delivery_limit, (QUORUM,), "delivery_limit"),
     "x-max-age": (_age, (STREAM,), "max_age_ms"),
     "x-stream-max-segment-size-bytes": (_segment_size, (STREAM,), "segment_size_max_bytes"),
     "x-stream-filter-size-bytes": (_non_negative, (STREAM,), None),
-    "x-initial-cluster-size": (_non_negative, (STREAM,), None),
-    "x-quorum-initial-group-size": (_non_negative, (QUORUM,), None),
-    "x-queue-leader-locator": (_string, (QUORUM, STREAM), None),
+    "x-initial-cluster-size": (_positive, (STREAM,), None),
+    "x-quorum-initial-group-size": (_positive, (QUORUM,), None),
+    "x-queue-leader-locator": (_leader_locator, (QUORUM, STREAM), None),
     "x-max-in-memory-length": (_non_negative, (QUORUM,), None),
     "x-max-in-memory-bytes": (_non_negative, (QUORUM,), None),
     "x-queue-mode": (_queue_mode, (CLASSIC,), None),
-    "x-queue-version": (_non_negative, (CLASSIC,), None),
-    "x-queue-master-locator": (_anything, (CLASSIC,), None),
+    "x-queue-version": (_queue_version, (CLASSIC,), None),
+    "x-queue-master-locator": (_string, (CLASSIC,), None),
     "x-max-priority": (_no_priorities, (CLASSIC,), None),
 }
 
@@ -156,15 +167,19 @@ def parse_queue_arguments(where: str, arguments: Arguments) -> QueuePolicy:
         if known is None:
             continue
         check, queue_types, field = known
+        if queue_type.__class__ is str and queue_type in QUEUE_TYPES and queue_type not in queue_types:
+            raise Refused(Reason.INVALID, f"invalid arg '{name}' for {where} of queue type rabbit_{queue_type}_queue")
         if name == "x-dead-letter-exchange" and value.__class__ is not str:
             raise Refused(Reason.INVALID, f"invalid type '{type_name(value)}' for arg '{name}' in {where}")
         wrong = check(value)
         if wrong is not None:
             raise Refused(Reason.INVALID, f"invalid arg '{name}' for {where}: {wrong}")
-        if queue_type in QUEUE_TYPES and queue_type not in queue_types:
-            raise Refused(Reason.INVALID, f"invalid arg '{name}' for {where} of queue type rabbit_{queue_type}_queue")
-        if field is not None:
-            fields[field] = parse_age_ms(value) if field == "max_age_ms" else value
+        if field == "max_age_ms":
+            fields[field] = parse_age_ms(value)
+        elif field == "delivery_limit":
+            fields[field] = value if value >= 0 else None
+        elif field is not None:
+            fields[field] = value
     if "dead_letter_routing_key" in fields and "dead_letter_exchange" not in fields:
         raise Refused(Reason.INVALID, f"invalid arg 'x-dead-letter-routing-key' for {where}: routing_key_but_no_dlx_defined")
     return QueuePolicy(**fields)
@@ -186,9 +201,7 @@ def check_same_arguments(where: str, current: Arguments, received: Arguments, na
     """Refused (EXISTS_DIFFERENT) for the first of `names` on which a re-declaration differs. Numbers of any width are equal."""
     for name in names:
         now, then = received.get(name), current.get(name)
-        if name == "x-queue-type":
-            now, then = now or CLASSIC, then or CLASSIC
-        if same_value(now, then):
+        if same_value(now, then) or (name == "x-queue-type" and same_value(now or CLASSIC, then or CLASSIC)):
             continue
         if now is None or then is None:
             difference = f"received {describe(now)} but current is {describe(then)}"

@@ -122,10 +122,10 @@ class Topic(LogOwner):
             self.hub.mark_dirty(self)
 
     def ready_count(self) -> int:
-        """Records that may be read, control records included."""
+        """Records there are, those not yet durable and control records included."""
         count = 0
         for log in self.logs:
-            count += log.durable_offset - log.first_offset
+            count += log.next_offset - log.first_offset
         return count
 
     # ---- consumers
