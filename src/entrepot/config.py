@@ -59,6 +59,7 @@ class Cache(Section, frozen=True):
     """Memory for stored messages."""
 
     size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", least=1 << 20)] = 32 << 20
+    volatile_bytes: Annotated[int, key("transient messages kept in memory; more are spilled to scratch files", unit="bytes", least=1 << 20)] = 64 << 20
 
 
 class Disk(Section, frozen=True):

@@ -50,10 +50,7 @@ def register_node(metrics: Metrics, node: Node) -> None:
     for kind in CATALOGUE:
         metrics.gauge(f"entrepot_{kind}", f"How many {kind} there are", partial(_read, node.catalogue.statistics, kind))
     _register_all(metrics, "entrepot_broker_", node.broker.statistics)
-    stores = {"entrepot_store_": node.store}
-    if node.volatile is not node.store:
-        stores["entrepot_volatile_"] = node.volatile
-    for prefix, store in stores.items():
+    for prefix, store in (("entrepot_store_", node.store), ("entrepot_volatile_", node.volatile)):
         metrics.gauge(f"{prefix}staged_bytes", "Published and not yet durable", partial(getattr, store, "staged_bytes"))
         _register_all(metrics, prefix, store.statistics)
 
