@@ -24,9 +24,5 @@ cdef class Rows:
     cpdef Py_ssize_t find(self, uint64_t offset) except -1
     cpdef int drop_front(self, Py_ssize_t rows) except -1
     cpdef bytes packed(self, Py_ssize_t first, Py_ssize_t end)
-    @cython.locals(row=Py_ssize_t, last=object)
-    cpdef set lives(self)
-    @cython.locals(first=Py_ssize_t, end=Py_ssize_t)
-    cpdef bytes of_life(self, uint32_t life)
-    @cython.locals(first=Py_ssize_t, end=Py_ssize_t)
-    cpdef Py_ssize_t forget_life(self, uint32_t life) except -1
+    @cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t)
+    cpdef Py_ssize_t through(self, uint32_t life) except -1

@@ -80,37 +80,14 @@ class Rows:
         """The rows [first, end) as they lie."""
         return take_ba(self.data, first * _ROW, (end - first) * _ROW)
 
-    def lives(self) -> set[int]:
-        """Every journal file that some row points into."""
-        found: set[int] = set()
-        last = -1
-        row = 0
-        while row < self.count:
-            if self.life(row) != last:
-                last = self.life(row)
-                found.add(last)
-            row += 1
-        return found
-
-    def of_life(self, life: int) -> bytes:
-        """The rows that point into one journal file, packed."""
-        first = 0
-        while first < self.count and self.life(first) != life:
-            first += 1
-        end = first
-        while end < self.count and self.life(end) == life:
-            end += 1
-        return self.packed(first, end)
-
-    def forget_life(self, life: int) -> int:
-        """Drop the rows that point into one journal file; how many."""
-        first = 0
-        while first < self.count and self.life(first) != life:
-            first += 1
-        end = first
-        while end < self.count and self.life(end) == life:
-            end += 1
-        if end > first:
-            del self.data[first * _ROW : end * _ROW]
-            self.count -= end - first
-        return end - first
+    def through(self, life: int) -> int:
+        """How many rows, from the first on, point into journal files up to `life`."""
+        low = 0
+        high = self.count
+        while low < high:
+            middle = (low + high) >> 1
+            if self.life(middle) <= life:
+                low = middle + 1
+            else:
+                high = middle
+        return low

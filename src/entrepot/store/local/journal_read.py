@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from entrepot.model.errors import EntrepotError
-from entrepot.store.local.log import LocalReader, decode_rows
+from entrepot.store.local.log import LocalLog, LocalReader, decode_rows
 
 if TYPE_CHECKING:
     from entrepot.store.local.store import LocalStore
@@ -35,3 +36,35 @@ class JournalRead:
             self.store.fail(error)
             return
         self.reader.loaded(self.offset, self.end, entries)
+
+
+class JournalTimes:
+    """Finds the first entry at or after a time among those in no segment, reading them in order."""
+
+    def __init__(self, log: LocalLog, timestamp_ms: int, done: Callable[[int], None]) -> None:
+        self.log = log
+        self.timestamp_ms = timestamp_ms
+        self.done = done
+        self.reader = log.reader()
+        self.offset = max(log.first_offset, log.rows.base(0) if log.rows.count else log.tail_first())
+        self.fetched = False
+
+    def go(self) -> None:
+        """Look at what is in memory, then fetch more."""
+        log = self.log
+        while self.offset < log.durable_offset and not log.dropped:
+            stored = self.reader.at(self.offset)
+            if stored is None:
+                if self.fetched:
+                    break  # nothing alive is left
+                self.fetched = True
+                self.reader.fetch(self.offset, self.go)
+                return
+            self.fetched = False
+            if (stored.entry.max_time_ms or stored.entry.append_time_ms) >= self.timestamp_ms:
+                self.reader.close()
+                self.done(stored.base)
+                return
+            self.offset = stored.base + stored.entry.span
+        self.reader.close()
+        self.done(log.durable_offset)

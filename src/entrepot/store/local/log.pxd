@@ -36,6 +36,7 @@ cdef class LocalLog(Log):
     cdef bytearray discard_buffer
     cdef uint64_t mark_group
     cdef uint64_t mark_staged
+    cdef readonly uint64_t mark_high
 
     cpdef bint dead(self, uint64_t first, uint64_t end) except? True
     cpdef uint64_t tail_first(self) except? 0xFFFFFFFFFFFFFFFF
@@ -53,6 +54,8 @@ cdef class LocalLog(Log):
     cpdef Py_ssize_t clear(self) except -1
     @cython.locals(floor=uint64_t)
     cpdef Py_ssize_t discard_now(self, uint64_t first, uint64_t end) except -1
+    @cython.locals(tail=uint64_t, gone=uint64_t, alive=uint64_t)
+    cdef int shrink_cold(self, uint64_t first, uint64_t end) except -1
     @cython.locals(rows=Rows, n=Py_ssize_t)
     cdef int drop_rows(self, uint64_t floor) except -1
     @cython.locals(head=Py_ssize_t, n=Py_ssize_t, entry=Entry)
@@ -60,11 +63,15 @@ cdef class LocalLog(Log):
     @cython.locals(freed=Py_ssize_t, start=uint64_t, index=Py_ssize_t, n=Py_ssize_t, base=uint64_t, entry=Entry)
     cdef Py_ssize_t release_middle(self, uint64_t first, uint64_t end) except -1
     cdef int shrink(self, uint64_t size) except -1
+    cdef int stage_mark(self, uint64_t offset) except -1
     cpdef int stage_discard(self, uint64_t first, uint64_t end) except -1
     @cython.locals(p=Py_ssize_t)
     cdef int flush_discard(self) except -1
     @cython.locals(packed=bytes)
     cpdef bytes take_discards(self)
+    @cython.locals(first=Py_ssize_t, end=Py_ssize_t)
+    cpdef bytes rows_through(self, uint32_t life)
+    cpdef int forget_through(self, uint32_t life) except -1
     cpdef int sealed(self, uint64_t base, uint32_t life, uint32_t position, uint32_t size, uint32_t span) except -1
     cpdef int committed(self, uint64_t end) except -1
     cpdef int marked(self, uint64_t offset) except -1
@@ -80,6 +87,7 @@ cdef class LocalReader(LogReader):
     cdef uint64_t fetched_first
     cdef uint64_t fetched_end
     cdef Py_ssize_t hint_fetched
+    cdef uint64_t wanted
     cdef object done
 
     @cython.locals(log=LocalLog, stored=StoredEntry)
@@ -89,6 +97,8 @@ cdef class LocalReader(LogReader):
     @cython.locals(n=Py_ssize_t, low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, stored=StoredEntry)
     cdef StoredEntry in_fetched(self, uint64_t offset)
     cpdef object fetch(self, uint64_t offset, object done)
+    @cython.locals(log=LocalLog)
+    cdef object go_on(self, uint64_t offset)
     cpdef object loaded(self, uint64_t first, uint64_t end, list entries)
     cpdef object close(self)
 

@@ -45,6 +45,7 @@ class LocalLog(Log):
         "dropped",
         "holes_set",
         "mark_group",
+        "mark_high",
         "mark_staged",
         "rows",
         "sealed_end",
@@ -89,6 +90,7 @@ class LocalLog(Log):
         self.discard_buffer = bytearray()
         self.mark_group = 0
         self.mark_staged = 0
+        self.mark_high = 0  # of all groups so far: what a checkpoint notes
 
     def reader(self) -> LogReader:
         """A new reader with a position of its own."""
@@ -206,6 +208,7 @@ class LocalLog(Log):
     def discard_now(self, first: int, end: int) -> int:
         """[first, end) is gone: note it, and free what is wholly discarded; how many bytes of memory that may free."""
         self.changed = True
+        self.shrink_cold(first, end)
         if first <= self.first_offset:
             if end <= self.first_offset:
                 return 0
@@ -215,9 +218,26 @@ class LocalLog(Log):
                 self.holes_set.clear_below(floor)
             self.first_offset = floor
             self.drop_rows(floor)
+            if floor == self.next_offset:
+                self.bytes_alive = 0
             return self.release_front(floor)
         self.holes_set.add(first, end)
         return self.release_middle(first, end)
+
+    def shrink_cold(self, first: int, end: int) -> int:
+        """bytes_alive less what of [first, end) is not in memory, at the log's average: exact sizes are not known there."""
+        if first < self.first_offset:
+            first = self.first_offset
+        tail = self.tail_first()
+        if end > tail:
+            end = tail
+        if first >= end:
+            return 0
+        gone = end - first - self.holes_set.count_in(first, end)
+        alive = self.next_offset - self.first_offset - self.holes_set.count
+        if alive > 0:
+            self.shrink(self.bytes_alive * gone // alive)
+        return 0
 
     def drop_rows(self, floor: int) -> int:
         """Forget the rows that lie wholly below `floor`."""
@@ -279,6 +299,15 @@ class LocalLog(Log):
         self.discard_end = end
         return 0
 
+    def stage_mark(self, offset: int) -> int:
+        """Note a mark of the open group's."""
+        self.changed = True
+        if offset > self.mark_staged:
+            self.mark_staged = offset
+        if offset > self.mark_high:
+            self.mark_high = offset
+        return 0
+
     def flush_discard(self) -> int:
         """Move the range that is still growing to the packed ones."""
         if self.discard_end > self.discard_first:
@@ -296,6 +325,18 @@ class LocalLog(Log):
         self.discard_first = 0
         self.discard_end = 0
         return packed
+
+    # -- for sorting -----------------------------------------------------------------------------------------------------------
+
+    def rows_through(self, life: int) -> bytes:
+        """Packed rows, wholly dead ones at the front left out, that point into journal files up to `life`."""
+        first = self.rows.find(self.first_offset)
+        end = self.rows.through(life)
+        return self.rows.packed(first, end) if first < end else b""
+
+    def forget_through(self, life: int) -> int:
+        """Their entries are in segments now, or dead."""
+        return self.rows.drop_front(self.rows.through(life))
 
     # -- for store and recovery ------------------------------------------------------------------------------------------------
 
@@ -317,6 +358,8 @@ class LocalLog(Log):
         if offset > self.marked_offset:
             self.marked_offset = offset
             self.changed = True
+        if offset > self.mark_high:
+            self.mark_high = offset
         return 0
 
     def restore(self, first: int, next_offset: int, marked: int, bytes_alive: int) -> int:
@@ -326,6 +369,7 @@ class LocalLog(Log):
         self.durable_offset = next_offset
         self.sealed_end = next_offset
         self.marked_offset = marked
+        self.mark_high = marked
         self.bytes_alive = bytes_alive
         self.changed = False
         return 0
@@ -347,7 +391,7 @@ class LocalLog(Log):
 class LocalReader(LogReader):
     """Reads one log: the tail from memory, the rest by fetch() in stretches that it keeps until the next one."""
 
-    __slots__ = ("done", "error", "fetched", "fetched_end", "fetched_first", "hint", "hint_fetched", "log")
+    __slots__ = ("done", "error", "fetched", "fetched_end", "fetched_first", "hint", "hint_fetched", "log", "wanted")
 
     def __init__(self, log: LocalLog) -> None:
         self.log = log
@@ -356,6 +400,7 @@ class LocalReader(LogReader):
         self.fetched_first = 0
         self.fetched_end = 0
         self.hint_fetched = 0
+        self.wanted = 0
         self.done: Callable[[], None] | None = None
 
     def at(self, offset: int) -> StoredEntry | None:
@@ -419,7 +464,17 @@ class LocalReader(LogReader):
         """See LogReader.fetch."""
         assert self.done is None, "one fetch at a time"
         self.done = done
-        self.log.store.fetch(self, offset)
+        self.wanted = offset
+        self.go_on(offset)
+
+    def go_on(self, offset: int) -> None:
+        """Fetch from the first offset alive at or after `offset`."""
+        log = self.log
+        if offset < log.first_offset:
+            offset = log.first_offset
+        if log.holes_set.count:
+            offset = log.holes_set.next_absent(offset)
+        log.store.fetch(self, offset)
 
     def loaded(self, first: int, end: int, entries: list[StoredEntry]) -> None:
         """The store brought everything that lies in [first, end)."""
@@ -428,9 +483,13 @@ class LocalReader(LogReader):
         self.fetched_end = end
         self.hint_fetched = 0
         done = self.done
+        if done is None:
+            return  # closed meanwhile
+        if end < self.log.durable_offset and end < self.log.tail_first() and not self.log.dropped and self.at(self.wanted) is None:
+            self.go_on(end)  # nothing alive was there
+            return
         self.done = None
-        if done is not None:
-            done()
+        done()
 
     def close(self) -> None:
         """See LogReader.close."""

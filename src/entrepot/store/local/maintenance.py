@@ -1,49 +1,336 @@
-"""What the local store does besides commits: files zeroed ahead, sorting, checkpoints, pressure, the last steps of closing."""
+"""What the local store does besides commits: files zeroed ahead, sorting, checkpoints, pressure, the last steps of closing.
+
+A round, one at a time, all of it in slices on the loop or in the background lane:
+
+    sort      what is alive of the closed journal files -> new segments (or: a merge of segments)
+    cut       the next group sealed is commit S: the folded state freezes there
+    capture   logs changed since the last checkpoint, in slices; what is staged meanwhile may be in it or not
+    settle    every group that was open while capturing is durable, up to commit L; the journal is synced
+    save      the checkpoint: state as of S, logs as of S to L. Replay goes from S on, and knows that up to L a log may be ahead
+    release   rows of sorted files are forgotten; the files may be reused once nobody reads them
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from entrepot.store.interface import Log
+from entrepot.store.local.checkpoint import Changes, Checkpoint, JournalRow, LogRow, SegmentRow
 from entrepot.store.local.disk import Disk
+from entrepot.store.local.journal import FILE_HEADER_SIZE
+from entrepot.store.local.journal_read import JournalTimes
+from entrepot.store.local.log import FETCH_SIZE, LocalLog
+from entrepot.store.local.reserve import Reserve
+from entrepot.store.local.ring import JournalFile
+from entrepot.store.local.segments import Segments
+from entrepot.store.local.settings import Durability
+from entrepot.store.local.sorter import Sorter
 
 if TYPE_CHECKING:
-    from entrepot.store.local.log import LocalLog, LocalReader
+    from entrepot.model.entry import StoredEntry
+    from entrepot.store.local.log import LocalReader
     from entrepot.store.local.store import LocalStore
+
+SLICE_LOGS = 100
+SLICE_KEYS = 200
+STATE_SIZE = 32 << 20  # bytes of changed state that start a round
 
 
 class Maintenance:
-    """Driven by the store's events; all its work is in slices on the loop or in the background lane."""
+    """Driven by the store's events."""
 
-    def __init__(self, store: LocalStore, disk: Disk) -> None:
+    def __init__(self, store: LocalStore, disk: Disk, checkpoint: Checkpoint, segments: Segments) -> None:
         self._store = store
         self._disk = disk
+        self._checkpoint = checkpoint
+        self._segments = segments
+        self._sorter = Sorter(disk, store.scheduler, segments, self._local)
+        self._reserve = Reserve(disk, store.settings)
+        # the round under way
+        self._running = False
+        self._merge_next = False
+        self._sources: list[JournalFile] = []
+        self._added: list[SegmentRow] = []
+        self._removed: list[int] = []
+        self._changes = Changes()
+        self._waiting_for = 0  # number of a group; 0: for none
+        self._waiting_sync = False
+        self._sync_needed = 0
+        self._last_round = False
+        self.rounds = 0
 
     def start(self) -> None:
         """The store is open."""
+        for name in self._segments.strays():
+            self._disk.remove(name)
         self._store.ring.prepare()
+        self.assess()
+
+    # -- events ----------------------------------------------------------------------------------------------------------------
 
     def rotated(self) -> None:
         """The journal goes on in another file."""
         self._store.ring.prepare()
+        self.assess()
 
     def committed(self) -> None:
         """A group is durable."""
+        store = self._store
+        if store.ring.retired:
+            store.ring.sweep()
+        if self._waiting_for:
+            self._settled()
+        if store.pressure or self._reserve.due(store.commit_bytes):
+            self.assess()
+        if not self._running and store.closing is None and self._round_is_due():
+            self._begin()
+
+    def synced(self) -> None:
+        """A sync of its own is done."""
+        if self._waiting_sync and self._store.synced >= self._sync_needed:
+            self._save()
 
     def quiet(self) -> None:
         """The store is closing and everything staged is durable."""
+        if self._last_round:
+            return
+        if self._running:
+            if not self._sorter.busy:
+                return  # the round ends by itself
+            self._sorter.stop()
+            self._running = False
+        self._last_round = True
+        self._sources, self._added, self._removed = [], [], []
+        self._running = True
+        self._store.want_cut()
+
+    def assess(self) -> None:
+        """Look at disk and backlog: are producers to be slowed, appends to be refused?"""
+        store = self._store
+        settings = store.settings
+        store.full = self._reserve.is_full(store.commit_bytes)
+        pressure = store.full or store.staged_bytes > settings.staged_max or store.ring.bytes_unsorted() > settings.journal_unsorted_max
+        if pressure != store.pressure:
+            store.pressure = pressure
+            told = getattr(store.owner, "store_pressure", None)
+            if told is not None:
+                told(pressure)
+
+    # -- a round ---------------------------------------------------------------------------------------------------------------
+
+    def _round_is_due(self) -> bool:
+        store = self._store
+        return len(store.ring.lives) > store.settings.journal_sort_files or store.state.changed_bytes() > STATE_SIZE or self._merge_next
+
+    def _begin(self) -> None:
+        self._running = True
+        self._added, self._removed = [], []
+        ring = self._store.ring
+        self._sources = ring.closed()
+        if not self._sources or (self._merge_next and len(ring.lives) <= self._store.settings.journal_sort_files):
+            self._sources = []
+            self._merge_next = False
+            self._sorter.merge(self._merged)
+            return
+        self._gather(list(self._store.logs()), [], self._sources[-1].life)
+
+    def _gather(self, logs: list[Log], packed: list[tuple[int, bytes, bytes]], life: int) -> None:
+        """The rows of every log that point into the files to be sorted; closed files get no more of them."""
+        for log in logs[:SLICE_LOGS]:
+            assert isinstance(log, LocalLog)
+            rows = log.rows_through(life)
+            if rows and not log.dropped:
+                packed.append((log.shard, log.id, rows))
+        del logs[:SLICE_LOGS]
+        if logs:
+            self._store.scheduler.call_soon(self._gather, logs, packed, life)
+        elif self._store.failed is None:
+            self._sorter.sort([(source.life, source.file) for source in self._sources], packed, self._sorted)
+
+    def _sorted(self, added: list[SegmentRow], error: BaseException | None) -> None:
+        if error is not None:
+            self._store.fail(error)
+            return
+        self._added = added
+        self._merge_next = bool(added)
+        self._store.want_cut()
+
+    def _merged(self, added: list[SegmentRow], removed: list[int], error: BaseException | None) -> None:
+        if error is not None:
+            self._store.fail(error)
+            return
+        if not added and not removed:
+            self._running = False
+            if self._store.closing is not None:
+                self.quiet()
+            return
+        self._added, self._removed = added, removed
+        self._merge_next = True
+        self._store.want_cut()
+
+    def cut(self, sequence: int) -> None:
+        """Commit `sequence` is sealed: everything staged so far is in it or before it."""
+        self._store.state.freeze()
+        self._changes = changes = Changes()
+        changes.meta("covered", sequence)
+        self._capture(list(self._store.logs()), {})
+
+    def _capture(self, logs: list[Log], captured: dict[bytes, tuple[LogRow, list[tuple[int, bytes | None]]]]) -> None:
+        for log in logs[-SLICE_LOGS:]:
+            assert isinstance(log, LocalLog)
+            if log.dropped or not log.changed:
+                continue
+            log.changed = False
+            blocks = [(block, log.holes_set.encode_block(block) or None) for block in log.holes_set.take_changed()]
+            captured[log.id] = LogRow(log.id, log.shard, log.first_offset, log.next_offset, log.mark_high, log.bytes_alive), blocks
+        del logs[-SLICE_LOGS:]
+        if logs:
+            self._store.scheduler.call_soon(self._capture, logs, captured)
+        else:
+            self._write_logs(list(captured.values()))
+
+    def _write_logs(self, captured: list[tuple[LogRow, list[tuple[int, bytes | None]]]]) -> None:
+        for row, blocks in captured[-SLICE_LOGS:]:
+            self._changes.log(row)
+            for block, data in blocks:
+                self._changes.hole(row.id, block, data)
+        del captured[-SLICE_LOGS:]
+        self._store.scheduler.call_soon(*((self._write_logs, captured) if captured else (self._write_state,)))
+
+    def _write_state(self) -> None:
+        rows = self._store.state.prepare(SLICE_KEYS)
+        for row in rows:
+            self._changes.value(*row)
+        if rows:
+            self._store.scheduler.call_soon(self._write_state)
+            return
+        # Logs dropped up to now are dropped by groups that are waited for; later ones are the next checkpoint's.
+        changes = self._changes
+        gone = set(self._store.dropped_ids)
+        self._store.dropped_ids = []
+        for log_id in gone:
+            changes.drop_log(log_id)
+        if gone:
+            changes.logs_rows = [row for row in changes.logs_rows if row[0] not in gone]
+            changes.holes_rows = [hole for hole in changes.holes_rows if hole[0] not in gone]
+        self._waiting_for = self._store.numbers
+        self._settled()
+
+    def _settled(self) -> None:
+        """Go on once every group that was open while capturing is durable, and synced."""
+        store = self._store
+        if store.failed is not None or (store.durable_number < self._waiting_for and store.staged()):
+            return
+        self._waiting_for = 0
+        if store.settings.durability is not Durability.FSYNC and store.synced < store.sequence:
+            self._waiting_sync = True
+            self._sync_needed = store.sequence
+            store.sync_now()
+            return
+        self._save()
+
+    def _save(self) -> None:
+        self._waiting_sync = False
+        store = self._store
+        changes = self._changes
+        changes.meta("captured", store.synced)
+        changes.meta("next_life", store.ring.next_life)
+        sorted_lives = {source.life for source in self._sources}
+        changes.journals([JournalRow(one.life, one.salt, FILE_HEADER_SIZE) for one in store.ring.lives.values() if one.life not in sorted_lives])
+        changes.segments(self._segments.rows_after(self._added, self._removed))
+        self._disk.background(self._checkpoint.save(changes), self._saved)
+
+    def _saved(self, _: Any, error: BaseException | None) -> None:
+        store = self._store
+        if store.failed is not None:
+            return
+        if error is not None:
+            store.fail(error)
+            return
+        self.rounds += 1
+        store.state.saved()
+        self._segments.replace(self._added, self._removed)
+        if self._sources:
+            self._forget(list(store.logs()), self._sources[-1].life)
+        else:
+            self._finished()
+
+    def _forget(self, logs: list[Log], life: int) -> None:
+        for log in logs[-SLICE_LOGS:]:
+            assert isinstance(log, LocalLog)
+            log.forget_through(life)
+        del logs[-SLICE_LOGS:]
+        if logs:
+            self._store.scheduler.call_soon(self._forget, logs, life)
+            return
+        for source in self._sources:
+            self._store.ring.retire(source.life)
+        self._sources = []
+        self._finished()
+
+    def _finished(self) -> None:
+        self._running = False
+        self.assess()
+        if self._last_round:
+            self._end()
+        elif self._store.closing is not None:
+            self.quiet()
+        elif self._round_is_due():
+            self._store.scheduler.call_soon(self._again)
+
+    def _again(self) -> None:
+        if not self._running and self._store.closing is None and self._store.failed is None and self._round_is_due():
+            self._begin()
+
+    def _end(self) -> None:
         done = self._store.closing
-        self._store.closing = None
         self._store.ended(ConnectionAbortedError("closed"))
-        self._store.ring.close()
         self._disk.close()
+        self._store.ring.close()
+        self._segments.close()
+        self._checkpoint.close()
         if done is not None:
             done()
 
+    # -- reads -----------------------------------------------------------------------------------------------------------------
+
     def fetch(self, reader: LocalReader, offset: int, end: int) -> None:
         """Bring what segments hold in [offset, end) to a reader."""
-        self._store.scheduler.call_soon(reader.loaded, offset, end, [])
+
+        def done(entries: list[StoredEntry], next_offset: int, error: BaseException | None) -> None:
+            if error is not None:
+                self._store.fail(error)
+            else:
+                reader.loaded(offset, next_offset, entries)
+
+        self._segments.fetch(reader.log.id, offset, end, FETCH_SIZE, done)
 
     def find(self, log: LocalLog, timestamp_ms: int, done: Callable[[int], None]) -> None:
         """See Log.find."""
-        self._store.scheduler.call_soon(done, log.first_offset)
+
+        def found(base: int | None, error: BaseException | None) -> None:
+            if error is not None:
+                self._store.fail(error)
+            elif base is not None:
+                done(base)
+            else:
+                JournalTimes(log, timestamp_ms, done).go()
+
+        self._segments.find(log.id, timestamp_ms, log.first_offset, found)
+
+    def _local(self, log_id: bytes) -> LocalLog | None:
+        log = self._store.log(log_id)
+        assert log is None or isinstance(log, LocalLog)
+        return log
+
+    def statistics(self) -> dict[str, float]:
+        """Figures of segments, sorting and state."""
+        return {
+            "checkpoints": self.rounds,
+            "sorted_bytes": self._sorter.sorted_bytes,
+            "merged_bytes": self._sorter.merged_bytes,
+            "state_changed_bytes": self._store.state.changed_bytes(),
+            "disk_free_bytes": self._reserve.free_bytes,
+            **self._segments.statistics(),
+        }

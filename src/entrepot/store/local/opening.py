@@ -17,15 +17,17 @@ from entrepot.clock import Clock
 from entrepot.entropy import Entropy
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Fold, Scheduler
+from entrepot.store.local.checkpoint import Checkpoint, Checkpointed, ImageCheckpoint, SqliteCheckpoint
 from entrepot.store.local.disk import Disk, File
 from entrepot.store.local.journal import COMMIT_HEADER_SIZE, FILE_HEADER_SIZE, FileHeader, encode_commit_header, encode_file_header
 from entrepot.store.local.maintenance import Maintenance
 from entrepot.store.local.posix_disk import PosixDisk
 from entrepot.store.local.recovery import Replay, Scan, find_covering
 from entrepot.store.local.ring import PREFIX, JournalFile, JournalRing, read_header
+from entrepot.store.local.segments import Segments
 from entrepot.store.local.settings import StoreSettings
 from entrepot.store.local.store import LocalStore
-from entrepot.store.state import NoBase, State
+from entrepot.store.state import State
 
 Progress = Callable[[str, int, int], None]
 """on_progress(what, done, total), in bytes."""
@@ -69,11 +71,18 @@ class _Opening:
         self._entropy = entropy
         self._progress = on_progress
         self._ring = JournalRing(disk, entropy, settings)
-        self._store = LocalStore(disk, scheduler, clock.wall_ms, settings, self._ring, State(NoBase(), fold))
-        self._replay = Replay(self._store, 0)
-        self._covered = 0  # the checkpoint has everything up to this commit
-        self._first_life = 0  # the oldest that the checkpoint names; 0: none
-        self._last_life = 0
+        path = getattr(disk, "path", None)
+        self._checkpoint: Checkpoint = ImageCheckpoint(disk) if path is None else SqliteCheckpoint(path)
+        found = self._checkpoint.load()
+        self._covered = found.meta.get("covered", 0)  # the checkpoint has everything up to this commit
+        self._journals = found.journals
+        self._first_life = found.journals[0].number if found.journals else 0  # the oldest that the checkpoint names; 0: none
+        self._last_life = found.meta.get("next_life", 1) - 1
+        self._store = LocalStore(disk, scheduler, clock.wall_ms, settings, self._ring, State(self._checkpoint, fold))
+        self._segments = Segments(disk, self._store.log)
+        self._segments.adopt(found.segments)
+        self._replay = Replay(self._store, self._covered, found.meta.get("captured", 0))
+        self._restore(found)
 
     def run(self) -> LocalStore:
         chain, free = self._chain()
@@ -81,9 +90,22 @@ class _Opening:
         for name, file in free:
             self._ring.adopt_free(name, file)
         store = self._store
-        store.maintenance = Maintenance(store, self._disk)
+        store.epoch = self._ring.next_life
+        store.maintenance = Maintenance(store, self._disk, self._checkpoint, self._segments)
         store.maintenance.start()
         return store
+
+    def _restore(self, found: Checkpointed) -> None:
+        """Logs and holes as the checkpoint has them."""
+        for row in found.logs:
+            log = self._store.restored_log(row.shard, row.id)
+            log.restore(row.first, row.next, row.marked, row.bytes_alive)
+            self._replay.logs[row.id] = log
+        for hole in found.holes:
+            log_found = self._replay.logs.get(hole.log)
+            if log_found is None:
+                raise CorruptData(f"{self._checkpoint.name}: it has holes of log {hole.log.hex()}, which it does not have")
+            log_found.holes_set.restore_block(hole.block, hole.data)
 
     def _chain(self) -> tuple[list[_Life], list[tuple[str, File]]]:
         """The lives to replay in order; and the files that are in no chain, once it is certain that nothing is lost in them."""
@@ -102,7 +124,7 @@ class _Opening:
                 lives[header.life] = _Life(name, file, header)
         chain: list[_Life] = []
         life = max(lives, default=0)
-        self._last_life = life
+        self._last_life = max(life, self._last_life)
         if life < self._first_life:
             raise CorruptData(f"the journal file of life {self._first_life}, which the checkpoint names, is missing")
         while life >= max(1, self._first_life):
@@ -113,6 +135,8 @@ class _Opening:
                 raise CorruptData(f"{found.name} at 0: its salt is not the one that {chain[0].name} names")
             chain.insert(0, found)
             life = found.header.previous_life
+        if self._journals and chain[0].header.salt != self._journals[0].salt:
+            raise CorruptData(f"{chain[0].name} at 0: its salt is not the one that the checkpoint names")
         members = {found.name for found in chain}
         return chain, [(name, file) for name, file in files if name not in members]
 

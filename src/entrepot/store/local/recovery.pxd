@@ -47,12 +47,14 @@ cdef class Scan:
 cdef class Replay:
     cdef object store
     cdef uint64_t covered
+    cdef uint64_t captured
+    cdef bint strict
     cdef public dict logs
     cdef readonly Py_ssize_t entries
 
     @cython.locals(length=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, new=bint)
     cpdef int commit(self, str name, bytes data, Py_ssize_t pos, uint64_t sequence, uint32_t life, Py_ssize_t shift) except -1
-    @cython.locals(count=Py_ssize_t, p=Py_ssize_t, q=Py_ssize_t, ids=Py_ssize_t, i=Py_ssize_t, n=Py_ssize_t, table=list, code=int, size=Py_ssize_t, log=LocalLog, created=LocalLog, dropped=LocalLog, log_id=bytes)
+    @cython.locals(count=Py_ssize_t, p=Py_ssize_t, q=Py_ssize_t, ids=Py_ssize_t, i=Py_ssize_t, n=Py_ssize_t, table=list, code=int, size=Py_ssize_t, log=LocalLog, log_id=bytes)
     cdef int operations(self, bytes data, Py_ssize_t start, Py_ssize_t end, bint new, uint32_t life, Py_ssize_t shift) except -1
     @cython.locals(n=Py_ssize_t, at=Py_ssize_t, size=Py_ssize_t, span=uint32_t, q=Py_ssize_t, i=Py_ssize_t, index=Py_ssize_t, log=LocalLog, base=uint64_t)
     cdef int append(self, bytes data, Py_ssize_t p, Py_ssize_t end, list table, bint new, uint32_t life, Py_ssize_t shift) except -1

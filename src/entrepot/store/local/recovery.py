@@ -102,9 +102,11 @@ class Scan:
 class Replay:
     """Applies verified commits to a store that is being opened. Up to `covered` a checkpoint has everything but the places of entries."""
 
-    def __init__(self, store: Any, covered: int) -> None:
+    def __init__(self, store: Any, covered: int, captured: int) -> None:
         self.store = store
         self.covered = covered
+        self.captured = captured  # of commits up to this one the checkpoint may have some of what they did to logs
+        self.strict = True
         self.logs: dict[bytes, LocalLog] = {}
         self.entries = 0
 
@@ -114,6 +116,7 @@ class Replay:
         start = pos + _HEADER
         end = start + length
         new = sequence > self.covered
+        self.strict = sequence > self.captured
         try:
             return self.operations(data, start, end, new, life, shift)
         except IndexError as error:
@@ -149,11 +152,13 @@ class Replay:
             elif code == _DISCARD:
                 log = self.log_of(table, get_u32_le(data, p))
                 q = p + 4
-                while q < p + size:
+                while log is not None and q < p + size:
                     log.discard_now(get_u64_le(data, q), get_u64_le(data, q + 8))
                     q += 16
             elif code == _MARK:
-                self.log_of(table, get_u32_le(data, p)).marked(get_u64_le(data, p + 4))
+                log = self.log_of(table, get_u32_le(data, p))
+                if log is not None:
+                    log.marked(get_u64_le(data, p + 4))
             elif code == _FOLD:
                 n = get_u32_le(data, p + 4)
                 if n > size - 8:
@@ -162,18 +167,20 @@ class Replay:
             elif code == _CREATE:
                 i = get_u32_le(data, p)
                 log_id = take(data, ids + 16 * i, 16)
-                if i >= count or log_id in self.logs:
+                if i >= count or (log_id in self.logs and self.strict):
                     raise CorruptData("it creates a log that exists")
-                created: LocalLog = self.store.restored_log(get_u32_le(data, p + 4), log_id)
-                self.logs[log_id] = created
-                table[i] = created
+                if log_id not in self.logs:
+                    log = self.store.restored_log(get_u32_le(data, p + 4), log_id)
+                    self.logs[log_id] = log
+                    table[i] = log
             elif code == _DROP:
                 i = get_u32_le(data, p)
-                dropped = self.log_of(table, i)
-                dropped.clear()
-                del self.logs[dropped.id]
-                self.store.forget_log(dropped.id)
-                table[i] = None
+                log = self.log_of(table, i)
+                if log is not None:
+                    log.clear()
+                    del self.logs[log.id]
+                    self.store.forget_log(log.id)
+                    table[i] = None
             else:
                 raise CorruptData(f"operation code {code} is unknown to this version")
             p += size
@@ -197,18 +204,18 @@ class Replay:
             log = table[index]
             if log is not None:
                 base = get_u64_le(data, q + 4)
-                if new and base != log.next_offset:
+                if new and base != log.next_offset and (self.strict or base > log.next_offset):
                     raise CorruptData(f"an append at offset {base} of a log that ends at {log.next_offset}")
                 log.replay_append(base, life, at + shift, size, span)
-            elif new:
+            elif new and self.strict:
                 raise CorruptData("an append names a log that does not exist")
             q += 12
             i += 1
         return 0
 
-    def log_of(self, table: list[LocalLog | None], index: int) -> LocalLog:
-        """A log of the commit's table that must exist."""
+    def log_of(self, table: list[LocalLog | None], index: int) -> LocalLog | None:
+        """A log of the commit's table; it must exist, unless a later commit that the checkpoint covers has dropped it."""
         log = table[index] if index < len(table) else None
-        if log is None:
+        if log is None and (self.strict or index >= len(table)):
             raise CorruptData(f"an operation names log {index} of {len(table)}, which does not exist")
         return log

@@ -41,6 +41,7 @@ class JournalRing:
         self.lives: dict[int, JournalFile] = {}
         self.current: JournalFile | None = None
         self.ready: list[tuple[str, File]] = []
+        self.retired: list[JournalFile] = []
         self.next_life = 1
         self._next_slot = 1
         self.preparing = False
@@ -126,12 +127,18 @@ class JournalRing:
 
         self._disk.background(work, lambda file, error: self._prepared(name, file, error))
 
-    def release(self, life: int) -> None:
-        """A life is over (a durable checkpoint no longer names it): its file may be reused. Nothing may be pinned."""
+    def retire(self, life: int) -> None:
+        """A life is over: a durable checkpoint no longer names it, and no row. Its file may be reused once nobody reads it."""
         gone = self.lives.pop(life)
         assert gone is not self.current
-        assert not gone.pins
-        self.ready.append((gone.name, gone.file))
+        self.retired.append(gone)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Retired files that nobody reads any more are ready."""
+        for gone in [one for one in self.retired if not one.pins]:
+            self.retired.remove(gone)
+            self.ready.append((gone.name, gone.file))
 
     def closed(self) -> list[JournalFile]:
         """Lives that nothing more is written to, oldest first."""
@@ -143,7 +150,7 @@ class JournalRing:
 
     def close(self) -> None:
         """Release every descriptor."""
-        for journal_file in self.lives.values():
+        for journal_file in (*self.lives.values(), *self.retired):
             journal_file.file.close()
         for _, file in self.ready:
             file.close()

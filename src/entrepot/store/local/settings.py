@@ -26,7 +26,7 @@ class StoreSettings:
     entry_count_max: int = 4096
     journal_file_size: int = 32 << 20
     journal_ready_files: int = 2  # zeroed ahead
-    journal_sort_files: int = 4  # closed files that start a sort
+    journal_sort_files: int = 2  # closed files that start a sort
     journal_unsorted_max: int = 512 << 20  # pressure is on above this
     staged_max: int = 64 << 20  # pressure is on above this
     cache_size: int = 32 << 20

@@ -42,6 +42,10 @@ cdef class LocalStore(Store):
     cdef bint _unsynced
     cdef public object closing
     cdef readonly Py_ssize_t cached_bytes
+    cdef public bint cut_wanted
+    cdef public list dropped_ids
+    cdef readonly uint64_t durable_number
+    cdef uint64_t _staged_max
     cdef list _fifo_logs
     cdef bytearray _fifo_ends
     cdef Py_ssize_t _fifo_head

@@ -8,6 +8,7 @@ Staging calls are compiled and do little; sealing encodes the group in one go.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import cython
@@ -46,6 +47,7 @@ class LocalStore(Store):
         "_open",
         "_scheduled",
         "_sealed",
+        "_staged_max",
         "_sync_timer",
         "_timer",
         "_unsynced",
@@ -56,6 +58,9 @@ class LocalStore(Store):
         "commit_bytes",
         "commit_count",
         "commit_seconds",
+        "cut_wanted",
+        "dropped_ids",
+        "durable_number",
         "epoch",
         "full",
         "maintenance",
@@ -80,6 +85,7 @@ class LocalStore(Store):
         self.settings = settings
         self._entry_size_max = settings.entry_size_max
         self._entry_count_max = settings.entry_count_max
+        self._staged_max = settings.staged_max
         self.ring = ring
         self.state = state
         self.maintenance: Any = None
@@ -99,6 +105,10 @@ class LocalStore(Store):
         self._sync_timer: Any = None
         self._unsynced = False
         self.closing: Callable[[], None] | None = None
+        # checkpoints: the next sealed group is where one cuts; logs dropped since the last; number of the last durable group
+        self.cut_wanted = False
+        self.dropped_ids: list[bytes] = []
+        self.durable_number = 0
         # cache: what may leave memory, oldest first: (log, end) in step
         self.cached_bytes = 0
         self._fifo_logs: list[LocalLog | None] = []
@@ -142,6 +152,7 @@ class LocalStore(Store):
         group.dropped.append(local)
         self.cached_bytes -= local.clear()
         del self._logs[local.id]
+        self.dropped_ids.append(local.id)
         self._touch(group)
 
     def logs(self) -> Iterator[Log]:
@@ -161,6 +172,7 @@ class LocalStore(Store):
     def forget_log(self, log_id: bytes) -> None:
         """Recovery: a log that the journal drops."""
         self._logs.pop(log_id, None)
+        self.dropped_ids.append(log_id)
 
     # -- staging ---------------------------------------------------------------------------------------------------------------
 
@@ -191,6 +203,8 @@ class LocalStore(Store):
         self.cached_bytes += entry.size + _OVERHEAD
         if not group.used:
             self._touch(group)
+        if self.staged_bytes > self._staged_max and not self.pressure:
+            self.maintenance.assess()
 
     def extend(self, logs: list[Log], entry: Entry, part: bytes, count: int) -> bool:
         """See Store.extend."""
@@ -241,8 +255,7 @@ class LocalStore(Store):
             local.mark_staged = 0
             group.marked.append(local)
             self._number(local)
-        if offset > local.mark_staged:
-            local.mark_staged = offset
+        local.stage_mark(offset)
         if not group.used:
             self._touch(group)
 
@@ -333,7 +346,10 @@ class LocalStore(Store):
         sequence = self.sequence + 1
         size = COMMIT_HEADER_SIZE + ((builder.size + 7) & ~7)
         prefix = b""
+        sync = self.settings.durability is Durability.FSYNC
         if not self.ring.fits(size):
+            if not sync:
+                self.sync_now()
             prefix = self.ring.rotate(sequence, self.chain)
         journal_file = self.ring.current
         position = journal_file.end
@@ -347,10 +363,12 @@ class LocalStore(Store):
         self.chain = chain
         group.sequence = sequence
         self._sealed = group
-        sync = self.settings.durability is Durability.FSYNC
         self._unsynced = not sync
         self.commit_bytes += size
         self._disk.commit(journal_file.file, 0 if prefix else position, parts, sync=sync, done=self._written)
+        if self.cut_wanted:
+            self.cut_wanted = False
+            self.maintenance.cut(sequence)
         if prefix:
             self.maintenance.rotated()
 
@@ -388,11 +406,10 @@ class LocalStore(Store):
         for log in group.marked:
             log.marked(group.marks[index])
             index += 1  # noqa: SIM113
-        for log in group.created:
-            log.changed = True
         self.staged_bytes -= group.size
         self._fifo_bytes += group.size
         group.durable = True
+        self.durable_number = group.number
         group.entries = []
         group.targets = []
         group.bases = bytearray()
@@ -410,23 +427,31 @@ class LocalStore(Store):
             self.maintenance.quiet()
         self.maintenance.committed()
 
+    def want_cut(self) -> None:
+        """The next group sealed, which is soon, is where a checkpoint cuts."""
+        self.cut_wanted = True
+        self._open.used = True
+        self.urgent()
+
+    def staged(self) -> bool:
+        """Whether anything is staged and not yet durable."""
+        return self._open.used or self._sealed is not None
+
     def sync_now(self) -> None:
-        """Sync what was written without it (durability `interval`, and before anything that relies on it)."""
+        """Sync what was written without it (durability `interval` and `none`), before anything relies on it."""
         self._sync_timer = None
-        if self.synced == self.sequence or self.ring.current is None or self.failed is not None:
+        if self.synced < self.sequence and self.ring.current is not None and self.failed is None:
+            self._disk.commit(self.ring.current.file, 0, [], sync=True, done=partial(self._synced_to, self.sequence))
+
+    def _synced_to(self, sequence: int, _seconds: Any, error: BaseException | None) -> None:
+        if self.failed is not None:
             return
-        sequence = self.sequence
-        self._disk.commit(self.ring.current.file, 0, [], sync=True, done=self._synced_up_to(sequence))
-
-    def _synced_up_to(self, sequence: int) -> Any:
-        return _SyncDone(self, sequence)
-
-    def synced_to(self, sequence: int, error: BaseException | None) -> None:
-        """A sync of its own is done."""
         if error is not None:
             self.fail(error)
-        elif sequence > self.synced:
+            return
+        if sequence > self.synced:
             self.synced = sequence
+        self.maintenance.synced()
 
     def fail(self, error: BaseException) -> None:
         """The store has ended: nothing completes any more."""
@@ -496,9 +521,9 @@ class LocalStore(Store):
         life = rows.life(row)
         start = rows.position(row)
         last = row
-        while (
-            last < rows.count and rows.base(last) < log.durable_offset and rows.life(last) == life and rows.position(last) + rows.size(last) - start <= _FETCH
-        ):
+        while last < rows.count and rows.base(last) < log.durable_offset and rows.life(last) == life:
+            if rows.position(last) + rows.size(last) - start > _FETCH:
+                break
             last += 1
         if last == row:
             last = row + 1
@@ -544,15 +569,5 @@ class LocalStore(Store):
             "logs": len(self._logs),
             "pressure": self.pressure,
             "full": self.full,
+            **self.maintenance.statistics(),
         }
-
-
-class _SyncDone:
-    """Completion of a sync of its own."""
-
-    def __init__(self, store: LocalStore, sequence: int) -> None:
-        self.store = store
-        self.sequence = sequence
-
-    def __call__(self, _result: Any, error: BaseException | None) -> None:
-        self.store.synced_to(self.sequence, error)
