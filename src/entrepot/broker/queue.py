@@ -463,8 +463,10 @@ class Queue(LogOwner):
         if self.rejects_when_full:
             return
         while self.subscription.ready_count > 0 and self.burying < BURY_MAX:
-            over = self.subscription.ready_count - self.length_max if self.length_max >= 0 else 0
-            if over <= 0 and (self.bytes_max < 0 or self.ready_bytes <= self.bytes_max):
+            over = 0
+            if self.length_max >= 0 and self.subscription.ready_count > self.length_max:
+                over = self.subscription.ready_count - self.length_max  # both unsigned in C: compared first
+            if over == 0 and (self.bytes_max < 0 or self.ready_bytes <= self.bytes_max):
                 return
             offset = self.subscription.peek()
             if not self.locate(offset):
