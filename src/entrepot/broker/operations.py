@@ -81,7 +81,13 @@ class Operations:
             passive=request.passive,
         )
         if created:
-            self._check_dead_letter_permission(link, definition)
+            try:
+                if not request.name:
+                    self._authorize(link, Action.CONFIGURE, ResourceKind.QUEUE, definition.name)
+                self._check_dead_letter_permission(link, definition)
+            except Refused:
+                broker.catalogue.remove_queue(definition)
+                raise
             if definition.is_topic:
                 self._create_topic(definition)
             else:
@@ -91,7 +97,7 @@ class Operations:
             result = (definition.name, target.ready_count(), target.consumer_count())
         else:
             self._touch(target)
-            result = (definition.name, target.subscription.ready_count, len(target.consumers))
+            result = (definition.name, target.depth(), len(target.consumers))
         return result, self._when_durable(created and definition.persistent)
 
     def delete_queue(self, link: Link, call: Ask, request: requests.DeleteQueue) -> Outcome:
@@ -106,7 +112,7 @@ class Operations:
             raise
         target = definition.runtime
         topic = isinstance(target, Topic)
-        ready = target.ready_count() if topic else target.subscription.ready_count
+        ready = target.ready_count() if topic else target.depth()
         consumers = target.consumer_count() if topic else len(target.consumers)
         removed = catalogue.delete_queue(
             link.namespace,
