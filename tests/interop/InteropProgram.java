@@ -119,6 +119,10 @@ public class InteropProgram {
         say("refused", codes);
     }
 
+    interface Step {
+        void run(Connection connection) throws Exception;
+    }
+
     interface ThrowingConsumer {
         void accept(Channel channel) throws java.io.IOException;
     }
@@ -178,16 +182,17 @@ public class InteropProgram {
         factory.setUri(arguments[0]);
         factory.setRequestedHeartbeat(10);
         factory.setAutomaticRecoveryEnabled(false);
-        try (Connection connection = factory.newConnection("interop")) {
+        List<Step> steps = List.of(InteropProgram::confirms, InteropProgram::properties, InteropProgram::returns, InteropProgram::deadLetters,
+            InteropProgram::refusals, InteropProgram::cancelled, InteropProgram::rpc, InteropProgram::threads);
+        for (Step step : steps) {
+            try (Connection connection = factory.newConnection("interop")) {
+                step.run(connection);
+            } catch (Exception error) {
+                error.printStackTrace();
+            }
+        }
+        try (Connection connection = factory.newConnection()) {
             say("product", connection.getServerProperties().containsKey("product"));
-            confirms(connection);
-            properties(connection);
-            returns(connection);
-            deadLetters(connection);
-            refusals(connection);
-            cancelled(connection);
-            rpc(connection);
-            threads(connection);
         }
         factory.setPassword("wrong");
         try (Connection connection = factory.newConnection()) {

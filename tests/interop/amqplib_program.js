@@ -110,12 +110,18 @@ async function rpc(connection) {
 }
 
 async function main() {
-  const connection = await amqp.connect(url, { clientProperties: { connection_name: 'interop' } });
-  for (const step of [confirms, returned, topicAndExchanges, requeue, refused, cancelled, large, rpc]) await step(connection);
-  seen.product = typeof connection.connection.serverProperties.product;
-  await connection.close();
+  for (const step of [confirms, returned, topicAndExchanges, requeue, refused, cancelled, large, rpc]) {
+    const connection = await amqp.connect(url, { clientProperties: { connection_name: 'interop' } });
+    seen.product = typeof connection.connection.serverProperties.product;
+    connection.on('error', () => {});
+    const lost = new Promise((_, reject) => setTimeout(reject, 15000, new Error(`${step.name} took too long`)).unref());
+    await Promise.race([step(connection), lost]).catch((error) => console.error(step.name, error));
+    await connection.close().catch(() => {});
+  }
   seen.wrongPassword = await amqp.connect(url.replace('guest:guest', 'guest:wrong')).then(() => 'accepted', (error) => /403/.test(error.message));
   console.log(JSON.stringify(seen));
+  process.exit(0);
 }
 
+process.on('uncaughtException', (error) => console.error('uncaught', error));
 main().catch((error) => { console.error(error); process.exit(1); });

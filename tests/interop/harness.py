@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
 
-DEADLINE_S = 20.0
+DEADLINE_S = float(os.environ.get("ENTREPOT_TEST_DEADLINE_S", "20"))  # how long anything is waited for
 
 
 def wait_until(connection: pika.BlockingConnection, condition: Callable[[], Any], what: str = "", deadline_s: float = DEADLINE_S) -> None:

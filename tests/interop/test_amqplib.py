@@ -25,9 +25,9 @@ def seen(amqp_url: str, fetched: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(["npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--silent", f"amqplib@{VERSION}"], check=True, timeout=300)
     environment = os.environ | {"AMQP_URL": amqp_url, "NODE_PATH": str(folder / "node_modules")}
-    run = subprocess.run(["node", PROGRAM], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(["node", PROGRAM], env=environment, capture_output=True, text=True, timeout=150, check=False)
     assert run.returncode == 0, run.stderr
-    seen: dict[str, Any] = json.loads(run.stdout)
+    seen: dict[str, Any] = json.loads(run.stdout) | {"errors": run.stderr}
     return seen
 
 
@@ -50,4 +50,5 @@ def seen(amqp_url: str, fetched: Path) -> dict[str, Any]:
     ],
 )
 def test_amqplib(seen: dict[str, Any], what: str, expected: Any) -> None:
+    assert what in seen, seen["errors"]
     assert seen[what] == expected

@@ -97,7 +97,12 @@ def test_reply_code(amqp_url: str, case: str) -> None:
     close = converse(amqp_url, octets, frame_max=131_072)
     assert close is not None
     assert (close.method, close.channel) == (CONNECTION_CLOSE, 0)
-    assert close.reply[0] == code, close.reply
+    assert close.reply[0] in also(case, code), close.reply
+
+
+def also(case: str, code: int) -> tuple[int, ...]:
+    """RabbitMQ's code, and another that the specification's words fit as well."""
+    return (code, {"body longer than said": 501, "connection opened twice": 503, "start-ok again": 503}.get(case, code))
 
 
 MAY_HANG_UP = {
@@ -243,9 +248,9 @@ def test_no_wait_is_not_answered(amqp_url: str, queue: str) -> None:
 
 def test_a_broken_peer_disturbs_nobody(amqp_url: str, channel: Any, queue: str) -> None:
     publish(channel, queue, b"before")
-    for code, octets in CASES.values():
+    for case, (code, octets) in CASES.items():
         close = converse(amqp_url, octets, frame_max=131_072)
-        assert close is None or close.reply[0] == code
+        assert close is None or close.reply[0] in also(case, code)
     with Wire(amqp_url) as wire:
         wire.connect()
         wire.send(b"\x01\x00", END)

@@ -145,7 +145,7 @@ def test_default_virtual_host_spelled_out(connect: Any, amqp_url: str) -> None:
     assert connect(with_path(amqp_url, "/%2F")).is_open
 
 
-@pytest.mark.parametrize("frame_max", [0, 100, 4095, 2_000_000_000])
+@pytest.mark.parametrize("frame_max", [100, 4095, 2_000_000_000])
 def test_frame_max_out_of_bounds(amqp_url: str, frame_max: int) -> None:
     """RabbitMQ hangs up. A connection.close with 530 says why; it may come before or instead of open-ok."""
     with Wire(amqp_url) as wire:

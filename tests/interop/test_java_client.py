@@ -44,7 +44,7 @@ def said(amqp_url: str, fetched: Path, tmp_path_factory: pytest.TempPathFactory)
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
-    return dict(line.split("=", 1) for line in run.stdout.splitlines())
+    return dict(line.split("=", 1) for line in run.stdout.splitlines()) | {"errors": run.stderr}
 
 
 @pytest.mark.parametrize(
@@ -67,4 +67,5 @@ def said(amqp_url: str, fetched: Path, tmp_path_factory: pytest.TempPathFactory)
     ],
 )
 def test_java_client(said: dict[str, str], what: str, expected: str) -> None:
+    assert what in said, said["errors"]
     assert said[what] == expected
