@@ -13,7 +13,7 @@ from store_bench import SMALL, Bench, Loop, fold
 from entrepot.model.entry import make_entry
 from entrepot.store.interface import Group
 
-SEEDS = int(os.environ.get("ENTREPOT_CRASH_SEEDS", "60"))
+SEEDS = int(os.environ.get("ENTREPOT_CRASH_SEEDS", "20"))
 
 
 @dataclass

@@ -29,5 +29,5 @@ class StoreSettings:
     journal_sort_files: int = 2  # closed files that start a sort
     journal_unsorted_max: int = 512 << 20  # pressure is on above this
     staged_max: int = 64 << 20  # pressure is on above this
-    cache_size: int = 32 << 20
+    cache_size: int = 24 << 20  # entries in memory, with their objects
     reserve_size: int = 64 << 20  # appends are refused with less free disk than this; discards and checkpoints go on
