@@ -101,7 +101,8 @@ async def latency(directory: str) -> dict[str, Any]:
                 await commit(store)
                 ours.append(time.perf_counter() - started)
                 store.discard(log, 0, log.next_offset)
-        figures[str(size)] = {"store": percentiles(ours), "raw": percentiles(theirs), "committer_mean_us": round(store.commit_seconds / store.commit_count * 1e6, 1)}
+        mean_us = round(store.commit_seconds / store.commit_count * 1e6, 1)
+        figures[str(size)] = {"store": percentiles(ours), "raw": percentiles(theirs), "committer_mean_us": mean_us}
         await closed(store)
     return figures
 
