@@ -59,7 +59,6 @@ def extensions() -> list[Extension]:
         compiler_directives=DIRECTIVES,
         include_path=[str(SOURCE)],
         nthreads=os.cpu_count() or 1,
-        emit_code_comments=bool(os.environ.get("ENTREPOT_ANNOTATE")),
         annotate=bool(os.environ.get("ENTREPOT_ANNOTATE")),
     )
 

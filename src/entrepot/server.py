@@ -193,13 +193,20 @@ async def _serve(config: Config, announce: Callable[[Started], None]) -> int:
         started = await server.start()
     except OSError as error:
         raise Refused(Reason.INVALID, f"cannot start: {error}") from None
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
     announce(started)
+    _settle()
     await stopping.wait()
     await server.stop()
     return 0
+
+
+def _settle() -> None:
+    """What need not be done before the first client: import what the first scrape needs, and keep the collector away from all that stays."""
+    import entrepot.http.exposition  # noqa: F401
+
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _store_failed(error: BaseException) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from entrepot.http.exposition import CONTENT_TYPE, exposition
 from entrepot.http.session import Request, Response
 from entrepot.metrics import Metrics
 
@@ -39,4 +38,6 @@ class Health:
         return Response(200, b"ready\n") if why is None else Response(503, why.encode() + b"\n")
 
     def _exposed(self) -> Response:
+        from entrepot.http.exposition import CONTENT_TYPE, exposition  # its library is slow to import: not before listening
+
         return Response(200, exposition(self._metrics), CONTENT_TYPE)
