@@ -18,7 +18,7 @@ def verify(directory: Directory) -> None:
 
     Exit status 0: whole. 1: damaged; each damage is printed with its file and position.
     """
-    from entrepot.store.local import verify as check  # type: ignore[attr-defined]
+    from entrepot.store.local.verify import verify as check
 
     report = check(directory)
     typer.echo(str(report))
@@ -27,10 +27,12 @@ def verify(directory: Directory) -> None:
 
 @commands.command()
 def quarantine(directory: Directory) -> None:
-    """Move damaged parts into DIR/quarantine, so that the broker starts with what is whole.
+    """Set damaged parts aside as DIR/quarantine-*, so that the broker starts with what is whole.
 
-    Messages in the damaged parts are not served any more; the files stay as evidence.
+    What is missing from then on is printed, by log and offset; the files stay as evidence. Exit status 1: something could not be mended.
     """
-    from entrepot.store.local import quarantine as isolate  # type: ignore[attr-defined]
+    from entrepot.store.local.quarantine import quarantine as isolate
 
-    typer.echo(str(isolate(directory)))
+    report = isolate(directory)
+    typer.echo(str(report))
+    raise typer.Exit(0 if report.is_whole or report.is_mended else 1)

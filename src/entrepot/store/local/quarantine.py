@@ -75,12 +75,15 @@ class Quarantine:
         """Everything; what is found and done."""
         found = self._verification
         found.run()
-        if self._report.is_whole or found.checkpoint_is_bad:
+        if self._report.is_whole:
+            return self._report
+        if found.checkpoint_is_bad:
+            self._report.cannot_mend = "without the checkpoint nobody knows which segments and which state are right; restore the directory from a copy"
             return self._report
         changes = Changes()
         changes.segments([row for before in found.checkpoint.segments if (row := self._segment(before)) is not None])
         if found.bad_journal is not None:
-            self._cut_journal(*found.bad_journal, changes)
+            self._cut_journal(found.bad_journal, changes)
         checkpoint = self._checkpoint()
         checkpoint.save(changes)()
         checkpoint.close()
@@ -88,6 +91,7 @@ class Quarantine:
             self._set_aside(segment_name(row.id))
         self._disk.sync_directory()
         self._discard_missing()
+        self._report.is_mended = True
         return self._report
 
     def _checkpoint(self) -> Checkpoint:
@@ -168,21 +172,48 @@ class Quarantine:
 
     # -- journal ---------------------------------------------------------------------------------------------------------------
 
-    def _cut_journal(self, life: int, name: str, position: int, sequence: int, changes: Changes) -> None:
-        """End the journal before commit `sequence`, which was to stand in file `name` of `life` ("": that file itself is missing)."""
-        meta = self._verification.checkpoint.meta
-        later = []
-        for other in self._disk.names():
-            if other.startswith(PREFIX) and other != name:
-                file = self._disk.open(other)
+    def _cut_journal(self, bad: tuple[int, str, int, int] | None, changes: Changes) -> None:
+        """Cut until what is left is a chain without damage."""
+        checkpoint = self._verification.checkpoint
+        while bad is not None and self._cut(*bad):
+            again = Verification(self._disk, None)
+            again.checkpoint = checkpoint
+            again.check_journal(0)
+            bad = again.bad_journal
+        left = Verification(self._disk, None)
+        left.checkpoint = checkpoint
+        left.check_journal(0)
+        # Commits are numbered on from what is left: the checkpoint must not seem to cover the new ones.
+        for name in ("covered", "captured"):
+            changes.meta(name, min(checkpoint.meta.get(name, 0), left.last_sequence))
+        there = set(self._lives().values())
+        rows = [JournalRow(*row) for row in checkpoint.journals if row.number in there]
+        if checkpoint.journals and not rows:
+            # What is left are files between two lives: without a chain, they must not be taken for one.
+            for name in [name for name in self._disk.names() if name.startswith(PREFIX)]:
+                self._set_aside(name)
+        changes.journals(rows)
+
+    def _lives(self) -> dict[str, int]:
+        """The life of each journal file that has one."""
+        lives = {}
+        for name in self._disk.names():
+            if name.startswith(PREFIX):
+                file = self._disk.open(name)
                 try:
-                    header = read_header(file, other)
+                    header = read_header(file, name)
                 except CorruptData:
                     header = None
                 finally:
                     file.close()
-                if header is None or header.life > life or not name:
-                    later.append(other)
+                if header is not None:
+                    lives[name] = header.life
+        return lives
+
+    def _cut(self, life: int, name: str, position: int, _sequence: int) -> bool:
+        """Nothing of `life` from `position` of file `name` on ("": that file is missing), nor of later lives; whether that changed anything."""
+        lives = self._lives()
+        later = [other for other in self._disk.names() if other.startswith(PREFIX) and other != name and lives.get(other, life + 1) > life]
         if name:
             file = self._disk.open(name)
             size = file.size()
@@ -204,11 +235,7 @@ class Quarantine:
             file.close()
         for other in later:
             self._set_aside(other)
-        # Commits are numbered on from here: the checkpoint must not seem to cover the new ones.
-        changes.meta("covered", min(meta.get("covered", 0), sequence - 1))
-        changes.meta("captured", min(meta.get("captured", 0), sequence - 1))
-        journals = self._verification.checkpoint.journals
-        changes.journals([JournalRow(*row) for row in journals if name and row.number <= life])
+        return bool(name or later)
 
     # -- what is missing -------------------------------------------------------------------------------------------------------
 

@@ -77,6 +77,8 @@ class Report:
     torn_tail: str = ""  # where the journal ends in a commit that was never acknowledged; not damage
     moved: list[str] = field(default_factory=list)  # by quarantine
     missing: list[Missing] = field(default_factory=list)  # found by quarantine
+    is_mended: bool = False  # quarantine has set all of it aside
+    cannot_mend: str = ""  # why quarantine has not
 
     @property
     def is_whole(self) -> bool:
@@ -92,7 +94,9 @@ class Report:
         lines += [f"missing from now on: {missing}" for missing in self.missing]
         if not self.damages:
             lines.append("Everything is whole.")
-        elif not self.moved:
+        elif self.cannot_mend:
+            lines.append(f"Not mended: {self.cannot_mend}")
+        elif not self.is_mended:
             lines.append("Stop here and keep a copy. 'entrepot store quarantine DIR' sets the damaged parts aside, so that the broker starts without them.")
         return "\n".join(lines)
 
@@ -118,6 +122,7 @@ class Verification:
         self.bad_segments: list[SegmentRow] = []
         self.bad_journal: tuple[int, str, int, int] | None = None  # life, name, position and sequence of the commit that is missing
         self.checkpoint_is_bad = False
+        self.last_sequence = 0  # of the last commit that stands in the chain
         self._progress = on_progress
 
     def run(self) -> Report:
@@ -128,7 +133,7 @@ class Verification:
             self.check_segment(row)
             if len(self.report.damages) > before:
                 self.bad_segments.append(row)
-        self.check_journal()
+        self.check_journal(self.checkpoint.meta.get("covered", 0))
         return self.report
 
     # -- checkpoint ------------------------------------------------------------------------------------------------------------
@@ -199,10 +204,9 @@ class Verification:
 
     # -- journal ---------------------------------------------------------------------------------------------------------------
 
-    def check_journal(self) -> None:
-        """The chain of lives, as opening the store walks it."""
+    def check_journal(self, covered: int) -> None:
+        """The chain of lives, as opening the store walks it; a commit up to `covered` that is not there is damage."""
         first_life = self.checkpoint.journals[0].number if self.checkpoint.journals else 0
-        covered = self.checkpoint.meta.get("covered", 0)
         data_of: dict[str, bytes] = {}
         lives = {}
         for name in self.disk.names():
@@ -257,6 +261,7 @@ class Verification:
             while scan.sequence != stop and scan.advance():
                 self.report.commits += 1
             sequence, check = scan.sequence, scan.chain
+            self.last_sequence = sequence - 1
             if sequence == stop:
                 continue
             # Nothing stands here that belongs: damage if something says that it was synced, else a torn tail.
