@@ -187,8 +187,7 @@ def test_folded_state(bench: Bench) -> None:
     assert bench.store.get(0, b"b") == b"2"
 
 
-def test_find_goes_by_the_greatest_or_else_the_append_time() -> None:
-    bench = VolatileBench()
+def test_find_goes_by_the_greatest_or_else_the_append_time(bench: Bench) -> None:
     log = bench.create(1)
     for number in range(60):
         entry = make_entry(2, 1, 0, b"", b"%03d" % number * 300, 1)
