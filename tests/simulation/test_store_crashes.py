@@ -12,6 +12,7 @@ from entrepot.simulation.loop import SimulatedEntropy
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import COMMITS_MIN, Seams, StoreRun
 from entrepot.store.local import opening, store
+from entrepot.store.local.maintenance import Maintenance
 from entrepot.store.local.ring import JournalRing
 
 COMPILED = str(store.__file__).endswith(".so")
@@ -92,4 +93,16 @@ def test_appending_after_the_cut_is_noticed(monkeypatch):
     settle = opening._Opening._settle
     monkeypatch.setattr(opening._Opening, "_settle", lambda self, pending, synced: settle(self, pending, 1 << 62))  # leaves all where it lies
     monkeypatch.setattr(JournalRing, "seal_current", lambda self: None)
+    assert noticed() is not None
+
+
+def test_reusing_a_file_early_is_noticed(monkeypatch):
+    save = Maintenance._save
+
+    def save_and_reuse(self):
+        save(self)  # begins to; it is durable later
+        self._store.ring.ready[:0] = [(source.name, source.file) for source in self._sources]
+
+    monkeypatch.setattr(Maintenance, "_save", save_and_reuse)
+    monkeypatch.setattr(JournalRing, "retire", lambda self, life: self.lives.pop(life))
     assert noticed() is not None

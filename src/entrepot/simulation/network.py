@@ -9,7 +9,9 @@ A link breaks at once (connection reset): what is under way is lost on both side
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 from entrepot.simulation.loop import SimulatedLoop
@@ -23,7 +25,7 @@ class Transport(asyncio.Transport):
     """One end of a link. Bytes written here arrive at `other`."""
 
     def __init__(self, loop: SimulatedLoop, name: str) -> None:
-        super().__init__({"peername": (name, 0), "sockname": ("broker", 0)})
+        super().__init__({"peername": (name, 0), "sockname": ("broker", 0), "socket": SimpleNamespace(family=socket.AF_UNIX)})
         self._loop = loop
         self.name = name
         self._protocol: Any = None
@@ -63,6 +65,9 @@ class Transport(asyncio.Transport):
     def writelines(self, list_of_data: Any) -> None:
         """See asyncio."""
         self.write(b"".join(list_of_data))
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        """See asyncio; the marks are the simulation's own."""
 
     def get_write_buffer_size(self) -> int:
         """See asyncio."""

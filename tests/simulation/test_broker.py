@@ -1,0 +1,47 @@
+"""The whole broker over simulated network and disk: what clients were promised holds over power failures, kills and lost connections.
+
+ENTREPOT_BROKER_SEEDS=n runs that many; ENTREPOT_SEED=n only that one.
+"""
+
+import os
+
+import pytest
+
+from entrepot.simulation.broker_run import BrokerRun
+from entrepot.simulation.disk import SimulatedDisk
+from entrepot.simulation.store_model import Violation
+from entrepot.simulation.store_run import Seams
+from entrepot.store.local import store
+
+COMPILED = str(store.__file__).endswith(".so")
+SEEDS = int(os.environ.get("ENTREPOT_BROKER_SEEDS", "40" if COMPILED else "4"))
+ONLY = os.environ.get("ENTREPOT_SEED")
+
+
+def test_promises_hold():
+    for seed in range(SEEDS) if ONLY is None else [int(ONLY)]:
+        run = BrokerRun(seed)
+        try:
+            run.run()
+        except BaseException as error:
+            error.add_note(f"ENTREPOT_SEED={seed} repeats it")
+            raise
+        assert run.confirms > 100
+        assert run.deliveries > 100
+
+
+def test_a_seed_is_a_run():
+    assert BrokerRun(3).run() == BrokerRun(3).run()
+
+
+class LyingDisk(SimulatedDisk):
+    """Syncs one commit in twenty, and reports each: the broker confirms and delivers too early."""
+
+    def commit(self, file, position, parts, *, sync, done):
+        super().commit(file, position, parts, sync=sync and self._loop.random.random() < 0.05, done=done)
+
+
+def test_confirming_and_delivering_before_the_sync_is_noticed():
+    with pytest.raises(Violation):
+        for seed in range(30):
+            BrokerRun(seed, Seams(disk=LyingDisk)).run()
