@@ -200,5 +200,6 @@ public class InteropProgram {
         } catch (AuthenticationFailureException refused) {
             say("wrongPassword", "refused");
         }
+        System.exit(0); // whatever thread still waits
     }
 }

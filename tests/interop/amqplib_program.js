@@ -114,7 +114,7 @@ async function main() {
     const connection = await amqp.connect(url, { clientProperties: { connection_name: 'interop' } });
     seen.product = typeof connection.connection.serverProperties.product;
     connection.on('error', () => {});
-    const lost = new Promise((_, reject) => setTimeout(reject, 15000, new Error(`${step.name} took too long`)).unref());
+    const lost = new Promise((_, reject) => setTimeout(reject, 15000, new Error(`${step.name} took too long`)));
     await Promise.race([step(connection), lost]).catch((error) => console.error(step.name, error));
     await connection.close().catch(() => {});
   }
