@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '
 BIN := .venv/bin
 HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd'))
 # What starts processes or measures them; these run the compiled modules only.
-PROCESSES := interop crash memory testing cli
+PROCESSES := interop crash memory testing cli server
 
 .PHONY: serve test lint pytest pytest-pure demo wheels bench reference clean
 
