@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from store_bench import SMALL, Bench
 
+from entrepot.model.entry import restore_entry, stored_entry
 from entrepot.model.errors import CorruptData, Refused, Unavailable
+from entrepot.store.interface import Log
 
 
 def test_nothing_is_durable_before_its_commit() -> None:
@@ -214,3 +216,82 @@ def test_a_flipped_bit_in_the_middle_is_refused_with_file_and_position() -> None
         disk.nodes[current.name].data[position] ^= 0x10
         with pytest.raises(CorruptData, match=current.name):
             bench.reopened(disk)
+
+
+def rewritten(bench: Bench, log: Log, first: int, end: int, entries: list[tuple[int, int, bytes]]) -> None:
+    stored = [stored_entry(base, restore_entry(2, 1, 0, 1, span, data)) for base, span, data in entries]
+    done: list[bool] = []
+    bench.store.rewrite(log, first, end, stored, lambda: done.append(True))
+    bench.loop.run(lambda: bool(done) or bench.told.failed is not None)
+    assert done
+
+
+def test_a_rewritten_range_is_read_instead_of_what_was_there() -> None:
+    bench = Bench()
+    log, other = bench.create(1), bench.create(2)
+    for number in range(30):
+        bench.append(log, other, data=b"%d" % number)
+        assert bench.commit()
+    pinned = log.reader().at(5)
+    rewritten(bench, log, 0, 20, [(3, 1, b"three"), (10, 5, b"ten")])
+    expected = [(3, 1, b"three"), (10, 5, b"ten"), *((number, 1, b"%d" % number) for number in range(20, 30))]
+    assert bench.read(log) == expected
+    assert len(bench.read(other)) == 30
+    assert pinned is not None
+    assert pinned.entry.data == b"5"
+    rewritten(bench, log, 10, 15, [])
+    del expected[1]
+    assert bench.read(log) == expected
+    bench.append(log, data=b"next")
+    assert bench.commit()
+    expected.append((30, 1, b"next"))
+    bench = bench.reopened()
+    assert bench.read(bench.log(1)) == expected
+    assert len(bench.read(bench.log(2))) == 30
+
+
+def test_a_rewrite_must_fit_its_range() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.append(log, count=10)
+    assert bench.commit()
+    entry = restore_entry(2, 1, 0, 1, 2, b"x")
+    for first, end, base in [(0, 11, 0), (5, 5, 5), (0, 4, 3), (4, 8, 3)]:
+        with pytest.raises(ValueError, match="rewrite"):
+            bench.store.rewrite(log, first, end, [stored_entry(base, entry)], lambda: None)
+
+
+def test_a_rewrite_of_a_log_that_is_dropped_ends() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.append(log, count=10)
+    assert bench.commit()
+    done: list[bool] = []
+    bench.store.rewrite(log, 0, 10, [], lambda: done.append(True))
+    bench.store.drop_log(log)
+    bench.loop.run(lambda: bool(done))
+    assert done
+
+
+def test_find_by_time_in_segments_journal_and_memory() -> None:
+    bench = Bench()
+    log, other = bench.create(1), bench.create(2)
+    times = []
+    for _ in range(200):
+        bench.loop.call_later(1.0, lambda: None)
+        bench.loop.run(lambda now=bench.loop.now: bench.loop.now >= now + 1.0)
+        bench.append(log, data=b"x" * 300)
+        bench.append(other, data=b"y")
+        assert bench.commit()
+        stored = log.reader().at(log.durable_offset - 1)
+        assert stored is not None
+        times.append(stored.entry.append_time_ms)
+    assert bench.store.statistics()["segments"] >= 1
+    bench = bench.reopened()
+    log = bench.log(1)
+    for offset in (0, 1, 50, 120, 198, 199):
+        for time_ms, expected in ((times[offset], offset), (times[offset] + 1, offset + 1)):
+            found: list[int] = []
+            log.find(time_ms, found.append)
+            bench.loop.run(lambda found=found: bool(found))
+            assert found == [expected]

@@ -22,6 +22,7 @@ from entrepot.store.local.journal import FILE_HEADER_SIZE
 from entrepot.store.local.journal_read import JournalTimes
 from entrepot.store.local.log import FETCH_SIZE, LocalLog
 from entrepot.store.local.reserve import Reserve
+from entrepot.store.local.rewriting import Rewriting
 from entrepot.store.local.ring import JournalFile
 from entrepot.store.local.segments import Segments
 from entrepot.store.local.settings import Durability
@@ -58,6 +59,9 @@ class Maintenance:
         self._waiting_sync = False
         self._sync_needed = 0
         self._last_round = False
+        self._rewrites: list[Rewriting] = []
+        self._rewriting: Rewriting | None = None
+        self._rotating_for = 0  # number of the group that starts a new journal file, so that the one before can be sorted; 0: none
         self.rounds = 0
 
     def start(self) -> None:
@@ -81,6 +85,9 @@ class Maintenance:
             store.ring.sweep()
         if self._waiting_for:
             self._settled()
+        if self._rotating_for and store.durable_number >= self._rotating_for:
+            self._rotating_for = 0
+            self._sort()
         if store.pressure or self._reserve.due(store.commit_bytes):
             self.assess()
         if not self._running and store.closing is None and self._round_is_due():
@@ -117,23 +124,58 @@ class Maintenance:
             if told is not None:
                 told(pressure)
 
+    def rewrite(self, request: Rewriting) -> None:
+        """Take a request; they are carried out one by one."""
+        self._rewrites.append(request)
+        if not self._running and self._store.closing is None:
+            self._store.scheduler.call_soon(self._again)
+
     # -- a round ---------------------------------------------------------------------------------------------------------------
 
     def _round_is_due(self) -> bool:
         store = self._store
+        if self._rewrites:
+            return True
         return len(store.ring.lives) > store.settings.journal_sort_files or store.state.changed_bytes() > STATE_SIZE or self._merge_next
 
     def _begin(self) -> None:
         self._running = True
         self._added, self._removed = [], []
         ring = self._store.ring
-        self._sources = ring.closed()
-        if not self._sources or (self._merge_next and len(ring.lives) <= self._store.settings.journal_sort_files):
+        if self._rewrites:
+            request = self._rewrites[0]
+            if request.log.dropped or request.is_sorted():
+                self._sources = []
+                self._write(self._rewrites.pop(0))
+            else:
+                ring.seal_current()
+                self._rotating_for = self._store.flush()
+            return
+        if len(ring.lives) == 1 or (self._merge_next and len(ring.lives) <= self._store.settings.journal_sort_files):
             self._sources = []
             self._merge_next = False
             self._sorter.merge(self._merged)
             return
+        self._sort()
+
+    def _sort(self) -> None:
+        self._sources = self._store.ring.closed()
         self._gather(list(self._store.logs()), [], self._sources[-1].life)
+
+    def _write(self, request: Rewriting) -> None:
+        if request.log.dropped:
+            request.done()
+            self._finished()
+            return
+        self._rewriting = request
+        self._disk.background(request.work(self._disk, self._segments.take_id()), self._rewritten)
+
+    def _rewritten(self, row: SegmentRow, error: BaseException | None) -> None:
+        if error is not None:
+            self._store.fail(error)
+            return
+        self._added = [row]
+        self._store.want_cut()
 
     def _gather(self, logs: list[Log], packed: list[tuple[int, bytes, bytes]], life: int) -> None:
         """The rows of every log that point into the files to be sorted; closed files get no more of them."""
@@ -161,9 +203,7 @@ class Maintenance:
             self._store.fail(error)
             return
         if not added and not removed:
-            self._running = False
-            if self._store.closing is not None:
-                self.quiet()
+            self._finished()
             return
         self._added, self._removed = added, removed
         self._merge_next = True
@@ -251,6 +291,12 @@ class Maintenance:
         self.rounds += 1
         store.state.saved()
         self._segments.replace(self._added, self._removed)
+        if self._rewriting is not None:
+            request = self._rewriting
+            self._rewriting = None
+            if not request.log.dropped:
+                store.replaced(request.log, request.end)
+            request.done()
         if self._sources:
             self._forget(list(store.logs()), self._sources[-1].life)
         else:

@@ -20,6 +20,7 @@ from entrepot.store.local.group import LocalGroup
 from entrepot.store.local.journal import COMMIT_HEADER_SIZE, CommitBuilder
 from entrepot.store.local.journal_read import JournalRead
 from entrepot.store.local.log import LocalLog, LocalReader
+from entrepot.store.local.rewriting import Rewriting
 from entrepot.store.local.settings import Durability
 
 if not cython.compiled:
@@ -433,6 +434,17 @@ class LocalStore(Store):
         self._open.used = True
         self.urgent()
 
+    def flush(self) -> int:
+        """Commit soon, even if nothing is staged; the number of the group that will be durable then."""
+        self._open.used = True
+        self.urgent()
+        number: int = self._open.number
+        return number
+
+    def replaced(self, log: LocalLog, end: int) -> None:
+        """What lies below `end` of a log has been rewritten: what is in memory of it is old."""
+        self.cached_bytes -= log.pop_front(end)
+
     def staged(self) -> bool:
         """Whether anything is staged and not yet durable."""
         return self._open.used or self._sealed is not None
@@ -542,7 +554,8 @@ class LocalStore(Store):
 
     def rewrite(self, log: Log, first: int, end: int, entries: list[StoredEntry], done: Callable[[], None]) -> None:
         """See Store.rewrite."""
-        raise Refused(Reason.NOT_SUPPORTED, "rewriting is not implemented by this store yet")
+        self._check()
+        self.maintenance.rewrite(Rewriting(local_log(log), first, end, entries, done))
 
     def close(self, done: Callable[[], None]) -> None:
         """See Store.close."""
