@@ -528,7 +528,7 @@ class LocalStore(Store):
             return
         if row == rows.count or rows.base(row) >= log.durable_offset:
             # nothing lies there, or nothing yet (a row is there before its bytes): complete up to what is in memory
-            self.scheduler.call_soon(reader.loaded, offset, log.durable_offset, [])
+            self.scheduler.call_soon(reader.loaded_nothing, offset, log.durable_offset)
             return
         life = rows.life(row)
         start = rows.position(row)
