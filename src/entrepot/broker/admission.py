@@ -20,6 +20,13 @@ class Admission:
 
     def publish(self, publisher: Publisher, path: Path, call: Publish) -> bool:
         """As Publisher.publish(); sets call.returned and call.nacked where records fare differently."""
+        return self._publish(publisher, path, call, False)
+
+    def publish_dead(self, publisher: Publisher, path: Path, call: Publish) -> None:
+        """Publish a dead letter, but not to queues that it came to in a circle."""
+        self._publish(publisher, path, call, True)
+
+    def _publish(self, publisher: Publisher, path: Path, call: Publish, dead: bool) -> bool:
         codec = publisher.hub.codec(call.codec)
         records = codec.split(call.data, 0, call.count)
         durable = False
@@ -29,18 +36,21 @@ class Admission:
         exchange, routing_key = split_address(call.address)
         for index, record in enumerate(records):
             targets = self._targets(path, call, codec, record, exchange, routing_key)
+            if dead:
+                targets = [target for target in targets if not (isinstance(target, Queue) and codec.is_cycle(record, target.name))]
             if not targets:
                 returned.append(index)
                 continue
             if call.scattered:
                 record = codec.without_hidden_keys(record)
-            accepted = [target for target in targets if not self._refuses(target, len(record))]
+            body_bytes = codec.body_bytes(record, 0, 1)
+            accepted = [target for target in targets if not self._refuses(target, body_bytes)]
             if len(accepted) < len(targets):
                 nacked.append(index)
                 self._dead_letter(call, codec, record, targets, accepted)
             if accepted:
                 staged = True
-                durable = self._stage(publisher, call, record, accepted) or durable
+                durable = self._stage(publisher, call, record, body_bytes, accepted) or durable
         call.returned = returned if len(returned) < call.count else None
         call.unroutable = len(returned) == call.count
         call.nacked = nacked or None
@@ -75,11 +85,11 @@ class Admission:
                 target.dead_letters.publish_refused(entry, record)
 
     @staticmethod
-    def _refuses(target: Any, record_bytes: int) -> bool:
-        return isinstance(target, Queue) and target.rejects_when_full and target.is_full(1, record_bytes)
+    def _refuses(target: Any, body_bytes: int) -> bool:
+        return isinstance(target, Queue) and target.rejects_when_full and target.is_full(1, body_bytes)
 
     @staticmethod
-    def _stage(publisher: Publisher, call: Publish, record: bytes, targets: list[Any]) -> bool:
+    def _stage(publisher: Publisher, call: Publish, record: bytes, body_bytes: int, targets: list[Any]) -> bool:
         """Append one record at each target; whether any of them is durable."""
         durable_logs: list[Log] = []
         volatile_logs: list[Log] = []
@@ -87,7 +97,7 @@ class Admission:
             if isinstance(target, Queue):
                 if call.flags & HAS_EXPIRY:
                     target.note_expiry()
-                target.note_appended(len(record))
+                target.note_appended(body_bytes)
                 (volatile_logs if target.log.volatile else durable_logs).append(target.log)
             else:
                 durable_logs.append(target.next_log())

@@ -83,8 +83,10 @@ class Broker:
         link = Link(self, sink, principal, namespace)
         self.links.add(link)
         self.connected_count += 1
-        if self.throttled or self.refusing is not None:
-            sink.throttle(True, str(self.refusing or ""))
+        if self.throttled:
+            sink.throttle(True, "")
+        if self.refusing is not None:
+            sink.throttle(True, str(self.refusing))
         return link
 
     def ask(self, link: Link, call: Ask) -> None:
@@ -136,8 +138,13 @@ class Broker:
             path = self._path(namespace, address, exchange, routing_key)
         except Refused:
             return
-        call = make_publish(0, address, entry.codec, entry.codec_version, entry.flags, record, 1, len(record))
-        self.publisher.publish(path, call)
+        codec = self.hub.codec(entry.codec)
+        call = make_publish(0, address, entry.codec, entry.codec_version, entry.flags, record, 1, codec.body_bytes(record, 0, 1))
+        call.scattered = bool(codec.further_keys(record, 0))
+        if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in path.queues):
+            self.publisher.publish(path, call)
+        else:
+            self.publisher.slow.publish_dead(self.publisher, path, call)
 
     # ---- the store's owner
 
@@ -182,10 +189,10 @@ class Broker:
     def set_refusing(self, refused: Refused | None) -> None:
         """Refuse appends (the disk reserve is reached), or take them again."""
         if (refused is None) != (self.refusing is None):
-            self.refusing = refused
+            was, self.refusing = self.refusing, refused
             self.hub.refusing = refused is not None
             for link in self.links:
-                link.sink.throttle(refused is not None, "" if refused is None else str(refused))
+                link.sink.throttle(refused is not None, str(refused or was))
 
     def _tell_publishers(self, blocked: bool, reason: str) -> None:
         for link in list(self.links):

@@ -15,6 +15,7 @@ from entrepot.broker.entry_codec import DeadLetter
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.model.entry import Entry
+from entrepot.model.ranges import RangeSet
 from entrepot.store.interface import Log
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class DeadLetters(LogOwner):
         self._exchange = exchange
         self._routing_key = routing_key
         self._jobs: deque[tuple[Consumer | None, int, int, str]] = deque()  # (holder, first, count, reason)
-        self._leaving: list[Consumer] = []
+        self._refused: deque[tuple[Entry, bytes]] = deque()
         self._cursor = Cursor(hub, log, self._loaded)
         self._closed = False
         self._retry: Any = None
@@ -47,9 +48,15 @@ class DeadLetters(LogOwner):
         self._jobs.append((consumer, first, count, reason))
         self._hub.mark_dirty(self)
 
-    def release_after(self, consumer: Consumer) -> None:
-        """Once its jobs are done, what the consumer still holds goes back to the queue."""
-        self._leaving.append(consumer)
+    def without_pending(self, consumer: Consumer, held: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """The ranges [first, end) of `held` without what is being dead-lettered for this consumer."""
+        left = RangeSet()
+        for first, end in held:
+            left.add(first, end)
+        for holder, first, count, _ in self._jobs:
+            if holder is consumer:
+                left.remove(first, first + count)
+        return left.ranges(0, 0xFFFFFFFFFFFFFFFF, 0x7FFFFFFF)
 
     def on_durable(self, log: Log) -> None:
         """Nothing: the queue is the log's owner."""
@@ -60,6 +67,11 @@ class DeadLetters(LogOwner):
             self._try_later()
             return
         budget = RECORDS_PER_TICK
+        while self._refused and budget > 0 and not self._closed:
+            entry, record = self._refused.popleft()
+            assert entry.data is not None
+            self._publish_record(entry, entry.data, record, "maxlen")
+            budget -= 1
         while self._jobs and budget > 0 and not self._closed:
             consumer, first, count, reason = self._jobs[0]
             found = self._cursor.locate(first)
@@ -73,18 +85,17 @@ class DeadLetters(LogOwner):
             self._jobs.popleft()
             if now < count:
                 self._jobs.appendleft((consumer, first + now, count - now, reason))
+            if now == count and consumer is not None:
+                consumer.burying -= 1
             self._queue.end_buried(consumer, first, now)
             budget -= now
-            if now == count and consumer is not None:
-                self._job_ended(consumer)
-        if self._jobs and not self._closed:
+        if (self._jobs or self._refused) and not self._closed:
             self._hub.mark_dirty(self)
 
     def publish_refused(self, entry: Entry, record: bytes) -> None:
         """Dead-letter a record that the queue has no room for (reject-publish-dlx): one that was never in its log."""
-        data = entry.data
-        assert data is not None
-        self._publish_record(entry, data, record, "maxlen")
+        self._refused.append((entry, record))
+        self._hub.mark_dirty(self)
 
     def close(self) -> None:
         """No more work; what is left stays leased and goes with the queue, or is delivered again after a restart."""
@@ -105,12 +116,6 @@ class DeadLetters(LogOwner):
         self._retry = None
         if not self._closed:
             self._hub.mark_dirty(self)
-
-    def _job_ended(self, consumer: Consumer) -> None:
-        consumer.burying -= 1
-        if consumer.burying == 0 and consumer in self._leaving:
-            self._leaving.remove(consumer)
-            self._queue.release_all(consumer)
 
     def _publish(self, first: int, count: int, reason: str) -> None:
         entry = self._cursor.entry

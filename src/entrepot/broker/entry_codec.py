@@ -75,10 +75,11 @@ class EntryCodec:
         raise NotImplementedError
 
     def dead_letter(self, data: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes] | None:
-        """(address, packed record) to publish instead.
+        """(address, packed record) to publish instead; None: drop it."""
+        raise NotImplementedError
 
-        None when dead-lettering it again for this reason would go round in a circle without any rejection.
-        """
+    def is_cycle(self, record: bytes, queue: str) -> bool:
+        """Whether a dead letter was in this queue before, and went round in a circle since without any rejection."""
         raise NotImplementedError
 
     def mark_delivery_count(self, record: bytes, count: int) -> bytes:

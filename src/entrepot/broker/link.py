@@ -39,7 +39,7 @@ class Link(Attachment):
         self.publishes = False
         self.consumers: dict[int, Consumer] = {}
         self.pools: dict[int, Pool] = {}
-        self.getters: dict[tuple[int, str], Consumer] = {}  # (stream, queue) -> who holds what Get took
+        self.getters: dict[tuple[int, str, bool], Consumer] = {}  # (stream, queue, auto_settle) -> who holds what Get took
         self.paths: dict[bytes, Path] = {}
 
     def submit(self, call: Call) -> None:
@@ -101,13 +101,12 @@ class Link(Attachment):
             else:
                 queue.reject(consumer, call.first, call.count)
         call.outcome = DONE
-        if consumer.active:
-            self.credit_returned(consumer)
-        elif consumer.leased == 0:
-            self.consumers.pop(consumer.id, None)
+        self.credit_returned(consumer)
 
     def credit_returned(self, consumer: Consumer) -> None:
-        """A shared limit has room again: every consumer of the stream may go on."""
+        """It holds less: with a shared limit every consumer of the stream may go on; a cancelled one that holds nothing is forgotten."""
+        if not consumer.active and consumer.leased == 0:
+            self.consumers.pop(consumer.id, None)
         if consumer.pool.limit:
             for other in consumer.pool.consumers:
                 if other.owner is not consumer.owner:

@@ -24,6 +24,8 @@ from entrepot.store.interface import Group, Log
 if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
 
+GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
+
 LATER = object()
 """The operation completes its call itself."""
 
@@ -185,6 +187,8 @@ class Operations:
         """A consumer's queue was deleted: its session is told, and its credit is free again."""
         consumer.active = False
         consumer.freed(consumer.leased)
+        for other in consumer.pool.consumers if consumer.pool.limit else ():
+            self._broker.hub.mark_dirty(other.owner)
         link = consumer.attachment
         assert isinstance(link, Link)
         link.consumers.pop(consumer.id, None)
@@ -294,9 +298,12 @@ class Operations:
         """See requests.Cancel."""
         consumer = link.consumers.get(request.consumer_id)
         if consumer is not None and consumer.active:
-            consumer.owner.remove_consumer(consumer)
+            self._consumer_count -= 1
+            if consumer in consumer.pool.consumers:
+                consumer.pool.consumers.remove(consumer)
             if consumer.leased == 0:
-                self._forget(link, consumer)
+                link.consumers.pop(consumer.id, None)
+            consumer.owner.remove_consumer(consumer)
         return None, None
 
     def stream_limit(self, link: Link, call: Ask, request: requests.StreamLimit) -> Outcome:
@@ -319,7 +326,9 @@ class Operations:
     def recover(self, link: Link, call: Ask, request: requests.Recover) -> Outcome:
         """See requests.Recover."""
         for consumer in [consumer for consumer in link.consumers.values() if consumer.stream == call.stream]:
-            consumer.owner.release_all(consumer)
+            if not (isinstance(consumer.owner, Queue) and consumer.owner.deleted):
+                consumer.owner.release_all(consumer)
+            link.credit_returned(consumer)
         return None, None
 
     def get(self, link: Link, call: Ask, request: requests.Get) -> Outcome:
@@ -327,13 +336,24 @@ class Operations:
         self._authorize(link, Action.READ, ResourceKind.QUEUE, request.queue)
         queue = self._queue(link, request.queue, "basic.get")
         self._touch(queue)
-        getter = link.getters.get((call.stream, request.queue))
-        if getter is None or getter.owner is not queue or getter.auto_settle != request.auto_settle:
+        key = (call.stream, request.queue, request.auto_settle)
+        getter = link.getters.get(key)
+        if getter is None or getter.owner is not queue:
+            if len(link.getters) >= GETTERS_MAX:
+                self._tidy_getters(link)
             pool = Pool(call.stream)  # what Get takes is not counted against the stream's limit
             getter = make_consumer(self._broker.next_consumer_id(), link, None, queue, pool, 0, request.auto_settle, False, 0)
-            link.getters[call.stream, request.queue] = getter
+            link.getters[key] = getter
             link.consumers[getter.id] = getter
         return self._take_one(call, queue, getter)
+
+    @staticmethod
+    def _tidy_getters(link: Link) -> None:
+        """Forget those that hold nothing."""
+        for key, getter in list(link.getters.items()):
+            if getter.leased == 0:
+                del link.getters[key]
+                link.consumers.pop(getter.id, None)
 
     def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
         while True:
@@ -348,8 +368,9 @@ class Operations:
         return (None if delivery is None else (delivery, queue.subscription.ready_count)), None
 
     def _take_later(self, call: Ask, queue: Queue, getter: Consumer) -> None:
-        if call.attachment.closed:
-            return
+        link = call.attachment
+        if link.closed or not isinstance(link, Link) or getter.id not in link.consumers:
+            return  # nobody is there to hold it
         result, _ = self._take_one(call, queue, getter)
         if result is not LATER:
             call.result = result
@@ -370,13 +391,6 @@ class Operations:
         if consumer.active and consumer.token is not None:
             self._consumer_count -= 1
             owner.remove_consumer(consumer)
-
-    def _forget(self, link: Link, consumer: Consumer) -> None:
-        """A cancelled consumer holds nothing any more."""
-        self._consumer_count -= 1
-        link.consumers.pop(consumer.id, None)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
 
     def _stop_expiry(self, queue: Queue) -> None:
         timer = self._expiring.pop(queue, None)

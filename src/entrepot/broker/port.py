@@ -188,7 +188,8 @@ class Sink:
     def throttle(self, blocked: bool, reason: str) -> None:
         """Publishers are to stop (blocked), or may go on.
 
-        Without a reason the broker catches up in a moment: stop reading. With one it refuses publishes until further notice.
+        Without a reason the broker catches up in a moment: stop reading. With one it refuses publishes until further notice; the end of
+        that gives the same reason again. Both may hold at once.
         """
         raise NotImplementedError
 

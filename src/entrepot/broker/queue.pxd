@@ -55,6 +55,7 @@ cdef class Queue(LogOwner):
     cdef public int64_t ready_bytes
     # expiry of the head
     cdef object expiry_timer
+    cdef int64_t expiry_due_ms
     cdef public bint deleted
     cdef list waiting
     cdef bint expirable

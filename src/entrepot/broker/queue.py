@@ -52,6 +52,7 @@ class Queue(LogOwner):
         "deleted",
         "delivery_limit",
         "expirable",
+        "expiry_due_ms",
         "expiry_timer",
         "fresh_from",
         "hub",
@@ -99,8 +100,9 @@ class Queue(LogOwner):
         self.marking = False
         self.marked_ahead = log.marked_offset
         self.fresh_from = _END
-        self.ready_bytes = log.bytes_alive
+        self.ready_bytes = min(log.bytes_alive, max(self.bytes_max, 0))  # an upper estimate, which drops nothing
         self.expiry_timer: Any = None
+        self.expiry_due_ms = 0
         self.deleted = False
         self.burying = 0  # records that the broker itself holds
         self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
@@ -146,8 +148,8 @@ class Queue(LogOwner):
         self.consumers.append(consumer)
         self.consumers.sort(key=_by_priority)
         self._note_priorities()
-        if not self.log.volatile and self.log.marked_offset <= self.subscription.cursor:
-            self._mark_ahead()
+        if not self.log.volatile and not self.marking and self.log.marked_offset <= self.subscription.cursor:
+            self._mark_ahead(self.subscription.cursor)
         self.hub.mark_dirty(self)
 
     def remove_consumer(self, consumer: Consumer) -> None:
@@ -218,6 +220,8 @@ class Queue(LogOwner):
             return
         self.fresh_from = _END
         if self.length_max >= 0 or self.bytes_max >= 0:
+            if self.depth() == 0:
+                self.ready_bytes = 0  # estimates end here
             self._drop_overflow()
         if self.expirable and self.subscription.ready_count > 0:
             while self.expire_head():
@@ -293,16 +297,16 @@ class Queue(LogOwner):
         marked = self.log.marked_offset
         if offset >= marked:
             if not self.marking:
-                self._mark_ahead()
+                self._mark_ahead(offset)
             return False
         if marked - offset < _MARK_STEP // 2 and self.marked_ahead < offset + _MARK_STEP // 2:
             self.marked_ahead = offset + _MARK_STEP
             self.store.mark(self.log, self.marked_ahead)
         return True
 
-    def _mark_ahead(self) -> None:
+    def _mark_ahead(self, offset: int) -> None:
         self.marking = True
-        self.marked_ahead = self.subscription.cursor + _MARK_STEP
+        self.marked_ahead = offset + _MARK_STEP
         self.store.mark(self.log, self.marked_ahead)
         self.store.group().calls.append(self._marked)
         self.store.urgent()
@@ -341,13 +345,20 @@ class Queue(LogOwner):
         return settled
 
     def release(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
-        """Back to its place, to be delivered again."""
-        if self.delivery_limit >= 0 and count_delivery and self._over_delivery_limit(consumer, first, count):
-            return count
+        """Back to its place, to be delivered again; how many. What was delivered too often is buried instead."""
+        if self.delivery_limit >= 0 and count_delivery:
+            return self._release_or_bury(consumer, first, count)
+        return self._release(consumer, first, count, count_delivery)
+
+    def _release(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
         released = self.subscription.release(consumer.id, first, count, count_delivery)
         consumer.freed(released)
-        if self.bytes_max >= 0 and self.cursor.locate(first) == _HERE:
-            self.ready_bytes += self._body_bytes(first, min(released, self.cursor.end - first))
+        if self.bytes_max >= 0 and released == count:
+            end = first + count
+            while first < end and self.cursor.locate(first) == _HERE:
+                stop = min(end, self.cursor.end)
+                self.ready_bytes += self._body_bytes(first, stop - first)
+                first = stop
         self.hub.mark_dirty(self)
         return released
 
@@ -356,12 +367,11 @@ class Queue(LogOwner):
         self.bury(consumer, first, count, "rejected")
 
     def release_all(self, consumer: Consumer) -> None:
-        """The consumer's stream has ended: everything it holds goes back, once what is being buried is done."""
+        """Everything that the consumer holds goes back, but for what is being buried."""
+        held = list(self.subscription.leased_by(consumer.id))
         if consumer.burying and self.dead_letters is not None:
-            consumer.active = False
-            self.dead_letters.release_after(consumer)
-            return
-        for first, end in list(self.subscription.leased_by(consumer.id)):
+            held = self.dead_letters.without_pending(consumer, held)
+        for first, end in held:
             self.release(consumer, first, end - first, True)
 
     def bury(self, consumer: Consumer | None, first: int, count: int, reason: str) -> None:
@@ -380,6 +390,8 @@ class Queue(LogOwner):
             self.burying -= count
         else:
             consumer.freed(settled)
+            link: Any = consumer.attachment
+            link.credit_returned(consumer)
         self.discard_settled()
         self.hub.mark_dirty(self)
 
@@ -397,11 +409,17 @@ class Queue(LogOwner):
         self.discard_settled()
         return purged
 
-    def _over_delivery_limit(self, consumer: Consumer, first: int, count: int) -> bool:
-        if self.subscription.deliveries_of(first) + 1 <= self.delivery_limit:
-            return False
-        self.bury(consumer, first, count, "delivery_limit")
-        return True
+    def _release_or_bury(self, consumer: Consumer, first: int, count: int) -> int:
+        end = first + count
+        released = 0
+        while first < end:
+            stop = self.subscription.same_count_until(first, end)
+            if self.subscription.deliveries_of(first) + 1 <= self.delivery_limit:
+                released += self._release(consumer, first, stop - first, True)
+            else:
+                self.bury(consumer, first, stop - first, "delivery_limit")
+            first = stop
+        return released
 
     # ---- expiry and limits
 
@@ -438,8 +456,6 @@ class Queue(LogOwner):
         return taken
 
     def _set_expiry_timer(self) -> None:
-        if self.expiry_timer is not None:
-            return
         offset = self.subscription.peek()
         if offset == _END or not self.locate(offset):
             return
@@ -450,8 +466,13 @@ class Queue(LogOwner):
             if own >= 0 and (ttl < 0 or own < ttl):
                 ttl = own
         if ttl >= 0:
-            due_ms = entry.append_time_ms + ttl - self.hub.now_ms()
-            self.expiry_timer = self.hub.scheduler.call_later(max(due_ms, 1) / 1000, self._expiry_due)
+            due_ms = entry.append_time_ms + ttl
+            if self.expiry_timer is not None:
+                if self.expiry_due_ms <= due_ms:
+                    return
+                self.expiry_timer.cancel()
+            self.expiry_due_ms = due_ms
+            self.expiry_timer = self.hub.scheduler.call_later(max(due_ms - self.hub.now_ms(), 1) / 1000, self._expiry_due)
 
     def _expiry_due(self) -> None:
         self.expiry_timer = None
@@ -485,6 +506,9 @@ class Queue(LogOwner):
         self.cursor.close()
         if self.dead_letters is not None:
             self.dead_letters.close()
+        waiting, self.waiting = self.waiting, []
+        for callback in waiting:
+            self.hub.scheduler.call_soon(callback)
 
 
 def _by_priority(consumer: Consumer) -> int:

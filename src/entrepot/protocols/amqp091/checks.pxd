@@ -9,10 +9,11 @@ from entrepot.protocols.amqp091.properties cimport find_header, property_at, sho
 cdef uint32_t _HEADERS
 cdef uint32_t _EXPIRATION
 cdef uint32_t _USER_ID
+cdef uint32_t _DELIVERY_MODE
 cdef uint64_t _EXPIRATION_MAX
 
 
-@cython.locals(index=Py_ssize_t, position=Py_ssize_t, properties_size=Py_ssize_t, body_size=Py_ssize_t, flags=uint32_t, scattered=bint)
+@cython.locals(index=Py_ssize_t, position=Py_ssize_t, properties_size=Py_ssize_t, body_size=Py_ssize_t, flags=uint32_t, scattered=bint, mode=int)
 cpdef bint check_run(bytes data, Py_ssize_t count, bytes user) except? True
 @cython.locals(value=uint64_t, index=Py_ssize_t, octet=int)
 cpdef uint64_t parse_expiration(bytes text) except? 0xFFFFFFFFFFFFFFFF

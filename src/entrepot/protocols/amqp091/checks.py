@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import cython
 
-from entrepot.protocols.amqp091.properties import EXPIRATION, HEADERS, USER_ID
+from entrepot.protocols.amqp091.properties import DELIVERY_MODE, EXPIRATION, HEADERS, USER_ID
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 
 if not cython.compiled:
@@ -19,12 +19,13 @@ EXPIRATION_MAX_MS = 0xFFFFFFFF  # RabbitMQ's longest timer
 _HEADERS = HEADERS
 _EXPIRATION = EXPIRATION
 _USER_ID = USER_ID
+_DELIVERY_MODE = DELIVERY_MODE
 _EXPIRATION_MAX = EXPIRATION_MAX_MS
 _ARRAY = ord("A")
 
 
 def check_run(data: bytes, count: int, user: bytes) -> bool:
-    """Check the expiration, user id and CC headers of `count` packed records; whether any record names further routing keys.
+    """Check the delivery mode, expiration, user id and CC headers of `count` packed records; whether any record names further routing keys.
 
     Raises AmqpError 406.
     """
@@ -35,6 +36,10 @@ def check_run(data: bytes, count: int, user: bytes) -> bool:
         body_size = get_u32_be(data, position + 4)
         position += 8
         flags = data[position] << 8 | data[position + 1]
+        if flags & _DELIVERY_MODE:
+            mode = data[position + 2] if flags < _DELIVERY_MODE << 1 else data[property_at(data, position, _DELIVERY_MODE)]
+            if mode != 1 and mode != 2:
+                raise _refusal(f"invalid message: {{delivery_mode_unknown,{mode}}}")
         if flags & _HEADERS and names_further_keys(data, position):
             scattered = True
         if flags & _EXPIRATION:

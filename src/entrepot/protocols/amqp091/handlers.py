@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker import requests
 from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, make_ask
 from entrepot.model.errors import Reason, Refused
-from entrepot.protocols.amqp091 import handshake
+from entrepot.protocols.amqp091 import handshake, states
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.events import Control, TooLarge
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
@@ -94,6 +94,11 @@ def on_other(session: Session, event: Any) -> None:
     if isinstance(event, AmqpError):
         raise event
     if isinstance(event, TooLarge):
+        channel = session.channels.get(event.channel)
+        if channel is None:
+            raise AmqpError(ReplyCode.CHANNEL_ERROR, "expected 'channel.open'")
+        if session.held_back(channel, event):
+            return
         limit = session.settings.message_size_max
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"message size {event.body_size} is larger than configured max size {limit}", 60, 40)
     raise AmqpError(ReplyCode.UNEXPECTED_FRAME, "a second protocol header")
@@ -200,7 +205,8 @@ def _replay(session: Session, channel: Channel) -> None:
 
 
 def _update_paused(session: Session) -> None:
-    paused = session.throttled or session.authenticating or session.deferred_count >= DEFERRED_MAX
+    waits = session.throttled or session.authenticating or session.deferred_count >= DEFERRED_MAX
+    paused = waits and session.state < states.CLOSING  # what ends a connection is always read
     if session.paused != paused:
         session.paused = paused
         session.wake()
@@ -471,7 +477,8 @@ def publish_failed(session: Session, channel: Channel, call: Publish) -> None:
     """A publish was refused and cannot be nacked: the channel closes. Raises AmqpError."""
     if isinstance(call.error, Refused):
         raise _as_amqp(call.error, 60, 40)
-    raise AmqpError(ReplyCode.INTERNAL_ERROR, "a publish could not be stored", 60, 40)
+    text = "a publish could not be stored; try again" if call.outcome == UNAVAILABLE else "the outcome of a publish is not known"
+    raise AmqpError(ReplyCode.INTERNAL_ERROR, text, 60, 40)
 
 
 def return_one(session: Session, channel: Channel, call: Publish, index: int, template: bytes) -> None:
@@ -485,17 +492,13 @@ def return_one(session: Session, channel: Channel, call: Publish, index: int, te
 
 def throttle(session: Session, blocked: bool, reason: str) -> None:
     """Stop reading for a moment; or, with a reason, tell a client that understands it (connection.blocked)."""
-    if not reason and not session.blocked_reason:
+    if not reason:
         session.throttled = blocked
         _update_paused(session)
         return
     was, session.blocked_reason = session.blocked_reason, reason if blocked else ""
-    if bool(was) == blocked or not handshake.client_can(session, "connection.blocked"):
-        return
-    if blocked:
-        send(session, 0, "connection.blocked", reason=reason[:255])
-    else:
-        send(session, 0, "connection.unblocked")
+    if bool(was) != blocked and session.state == states.OPEN:
+        handshake.tell_blocked(session, blocked, reason)
 
 
 _CHANNEL_OPEN = 20 << 16 | 10

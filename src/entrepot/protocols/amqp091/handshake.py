@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 FRAME_MIN = 4096  # bytes; the specification's frame-min-size
 CLOSE_TIMEOUT_S = 10.0
 HEARTBEATS_MISSED_MAX = 4  # half intervals of silence
+IDLE_S = 30.0  # without heartbeats: how often buffers are given back
 
 CAPABILITIES = {
     "publisher_confirms": True,
@@ -61,6 +62,9 @@ def on_event(session: Session, event: Any) -> None:
         _greet(session, event)
         return
     if isinstance(event, AmqpError):
+        if session.state == states.CLOSING:
+            _end(session)  # its answer can no longer be read
+            return
         raise event
     if session.state == states.CLOSING:
         if isinstance(event, Control) and event.channel == 0:
@@ -182,8 +186,10 @@ def _open(session: Session, frame: MethodFrame) -> None:
     session.vhost = vhost
     session.state = states.OPEN
     session.silent_periods = 0
-    session.next_deadline = 1.0 if session.heartbeat_s else 0.0
+    session.next_deadline = 1.0
     _send(session, "connection.open_ok")
+    if session.blocked_reason:
+        tell_blocked(session, True, session.blocked_reason)
 
 
 def close_requested(session: Session, frame: MethodFrame) -> None:
@@ -210,6 +216,7 @@ def _end(session: Session) -> None:
 def _detach(session: Session) -> None:
     session.channels.clear()
     session.by_stream.clear()
+    session.deferred_count = 0
     session.recent = None
     if session.attachment is not None:
         session.attachment.close()
@@ -263,8 +270,10 @@ def deadline_reached(session: Session, now: float) -> None:
 
 
 def _beat(session: Session, now: float) -> None:
+    session.decoder.release()  # what a busy connection needs it has again with its next read
+    session.output.release()
     if not session.heartbeat_s:
-        session.next_deadline = 0.0
+        session.next_deadline = now + IDLE_S
         return
     session.next_deadline = now + session.heartbeat_s / 2
     if session.heard or session.paused:
@@ -289,6 +298,16 @@ def client_can(session: Session, capability: str) -> bool:
     """Whether the client said that it understands this extension."""
     capabilities = session.client_properties.get("capabilities")
     return isinstance(capabilities, dict) and capabilities.get(capability) is True
+
+
+def tell_blocked(session: Session, blocked: bool, reason: str) -> None:
+    """connection.blocked or unblocked, to a client that understands it."""
+    if not client_can(session, "connection.blocked"):
+        return
+    if blocked:
+        _send(session, "connection.blocked", reason=reason.encode()[:255].decode(errors="ignore"))
+    else:
+        _send(session, "connection.unblocked")
 
 
 def _send(session: Session, name: str, **arguments: Any) -> None:

@@ -162,10 +162,12 @@ class AmqpEntryCodec(EntryCodec):
         return rewriting.without_header(record, b"BCC")
 
     def dead_letter(self, data: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes] | None:
-        """(address, packed record) to publish instead, with RabbitMQ's x-death; None when it would go round in a circle."""
-        if letter.reason != "rejected" and rewriting.is_cycle(record, letter.queue.encode(errors="surrogateescape")):
-            return None
+        """(address, packed record) to publish instead, with RabbitMQ's x-death."""
         return rewriting.dead_letter(self.address(data), record, letter)
+
+    def is_cycle(self, record: bytes, queue: str) -> bool:
+        """See EntryCodec: RabbitMQ leaves such a target queue out."""
+        return rewriting.is_cycle(record, queue.encode(errors="surrogateescape"))
 
     def mark_delivery_count(self, record: bytes, count: int) -> bytes:
         """One packed record with the header x-delivery-count."""

@@ -67,4 +67,4 @@ class AmqpError(ProtocolError):
     def reply_text(self) -> str:
         """`NAME - text`, at most 255 bytes of UTF-8."""
         text = f"{self.reply_code.name} - {self}"
-        return text.encode()[:255].decode(errors="ignore")
+        return text.encode(errors="replace")[:255].decode(errors="ignore")

@@ -112,7 +112,7 @@ def is_cycle(record: bytes, queue: bytes) -> bool:
 def dead_letter(address: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes]:
     """(address, record) as RabbitMQ 3.13 publishes it to the dead-letter exchange.
 
-    The death of this queue and reason comes first in x-death, its count one higher if it was there; x-first-death-* are written once;
+    The death of this queue and reason comes first in x-death, its count one higher if it was there; x-first-death-* are written once, x-last-death-* each time;
     the expiration moves into the death; with a routing key of its own the CC header goes.
     """
     parts = take_apart(record)
@@ -146,6 +146,8 @@ def dead_letter(address: bytes, record: bytes, letter: DeadLetter) -> tuple[byte
     if parts.header(b"x-first-death-queue") is None:
         for name, value in ((b"x-first-death-reason", reason), (b"x-first-death-queue", queue), (b"x-first-death-exchange", exchange)):
             parts.set_header(name, _longstr(value))
+    for name, value in ((b"x-last-death-reason", reason), (b"x-last-death-queue", queue), (b"x-last-death-exchange", exchange)):
+        parts.set_header(name, _longstr(value))
     parts.set_header(b"x-death", b"A" + _sized(b"".join(b"F" + _table(item) for item in [death, *deaths])))
     return _short(letter.exchange.encode(errors="surrogateescape")) + _short(routing_key), parts.packed()
 

@@ -22,7 +22,7 @@ from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, PublishRun
 from entrepot.protocols.amqp091.output import Output, deliver_template, get_ok_template, return_template
-from entrepot.protocols.amqp091.properties import EXPIRATION, HEADERS, USER_ID
+from entrepot.protocols.amqp091.properties import DELIVERY_MODE, EXPIRATION, HEADERS, USER_ID
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 from entrepot.protocols.amqp091.states import CLOSED, HEADER, OPEN
 
@@ -42,7 +42,7 @@ _ACCEPT = ACCEPT
 _OPEN = OPEN
 _CODEC = CODEC_AMQP_091
 _CODEC_VERSION = CODEC_VERSION
-_TO_CHECK = HEADERS | USER_ID | EXPIRATION
+_TO_CHECK = HEADERS | DELIVERY_MODE | USER_ID | EXPIRATION
 _EXPIRATION = EXPIRATION
 _HAS_EXPIRY = HAS_EXPIRY
 _OUTPUT_HIGH = OUTPUT_HIGH_BYTES
