@@ -46,7 +46,7 @@ class TestPublishing:
         client.send(publish(1, route(b"e", b"k"), b"abc", b"\x10\x00\x02") * 5)
         (call,) = client.link.publishes
         assert (call.address, call.count, call.body_bytes, call.flags) == (b"\x01e\x01k", 5, 15, 0)
-        assert not (call.mandatory or call.confirm or call.scattered)
+        assert [call.mandatory, call.confirm, call.scattered] == [False] * 3
         complete(call)
         assert client.hear() == []
 

@@ -81,7 +81,7 @@ cdef class Session(Sink):
     cpdef object on_event(self, object event)
     @cython.locals(channel=Channel)
     cdef Channel channel_of(self, int number)
-    cdef bint held_back(self, Channel channel, object event) except? True
+    cpdef bint held_back(self, Channel channel, object event) except? True
     @cython.locals(channel=Channel, flags=uint16_t, call=Publish)
     cdef object on_publish(self, PublishRun run)
     @cython.locals(channel=Channel, taken=list, span=Span, disposition=int)
