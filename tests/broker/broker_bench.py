@@ -1,0 +1,239 @@
+"""A whole broker over a simulated loop, disk and clock, driven through its port by connections that write down what they get."""
+
+from __future__ import annotations
+
+from entrepot.broker import requests as r
+from entrepot.broker.broker import Broker
+from entrepot.broker.catalogue import Catalogue
+from entrepot.broker.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, Sink, make_ask, make_publish, make_settle
+from entrepot.broker.state import default_folds
+from entrepot.model.entry import HAS_EXPIRY
+from entrepot.model.errors import Refused
+from entrepot.protocols.amqp091 import rewriting
+from entrepot.protocols.amqp091.fields import decode_table
+from entrepot.protocols.amqp091.properties import EXPIRATION
+from entrepot.protocols.amqp091.records import AmqpEntryCodec
+from entrepot.simulation.disk import SimulatedDisk
+from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
+from entrepot.store.local.opening import open_store
+from entrepot.store.local.settings import StoreSettings
+from entrepot.store.volatile import VolatileStore
+
+NS = "public/default"
+SMALL = StoreSettings(journal_file_size=1 << 20, journal_unsorted_max=64 << 20, cache_size=1 << 16, entry_count_max=64)
+CODEC = AmqpEntryCodec()
+
+
+class AllowAll:
+    """Nobody is refused anything."""
+
+    def authorize(self, *asked):
+        pass
+
+    def authorize_namespace(self, principal, namespace):
+        pass
+
+
+def address_of(exchange, routing_key):
+    return bytes((len(exchange),)) + exchange.encode() + bytes((len(routing_key),)) + routing_key.encode()
+
+
+def record_of(body, ttl_ms=None, headers=None):
+    """One packed record; `headers` are (name, type octet and value) pairs."""
+    values = {} if ttl_ms is None else {EXPIRATION: bytes((len(str(ttl_ms)),)) + str(ttl_ms).encode()}
+    return rewriting.Parts(values, headers, body).packed()
+
+
+def longstr_array(*texts):
+    items = b"".join(b"S" + len(text).to_bytes(4, "big") + text for text in texts)
+    return b"A" + len(items).to_bytes(4, "big") + items
+
+
+class Bench:
+    """`disk` of another bench: what its broker left there, after a crash (its loop does not run any more)."""
+
+    def __init__(self, seed=1, bench=None, settings=SMALL):
+        self.settings = settings
+        self.loop = SimulatedLoop(seed) if bench is None else bench.loop
+        self.clock = SimulatedClock(self.loop)
+        self.entropy = SimulatedEntropy(self.loop)
+        self.disk = SimulatedDisk(self.loop) if bench is None else bench.disk
+        self.failed = []
+        self.fold = default_folds().fold
+        self.store = open_store(self.disk, scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=self.fold, settings=settings)
+        self.volatile = VolatileStore(self.loop, self.clock.wall_ms, self.fold)
+        self.catalogue = Catalogue(self.store, lambda: self.entropy.octets(16))
+        self.catalogue.load()
+        self.broker = Broker(
+            scheduler=self.loop,
+            clock=self.clock,
+            entropy=self.entropy,
+            store=self.store,
+            volatile=self.volatile,
+            catalogue=self.catalogue,
+            authorizer=AllowAll(),
+            on_failed=self.failed.append,
+        )
+        self.broker.register(CODEC)
+        self.broker.open()
+
+    def reopen(self):
+        """Stop in good order, and start again on the same disk."""
+        closed = []
+        self.store.close(lambda: closed.append(True))
+        self.loop.run_until(lambda: bool(closed))
+        self.disk.close()
+        self.loop.forget_all()  # the process is gone
+        return Bench(bench=self, settings=self.settings)
+
+    def connect(self):
+        return Connection(self)
+
+    def run(self, seconds=0.3):
+        """Let what is under way come to its end."""
+        self.loop.run_for(seconds)
+
+    def queue(self, name="q"):
+        return self.catalogue.namespace(NS).queues[name].runtime
+
+    def exists(self, name):
+        return name in self.catalogue.namespace(NS).queues
+
+
+class Connection(Sink):
+    """A connection with streams. `got` are (body, redelivered) per consumer's name, in order; `held` are unsettled ones as (body, consumer id, offset)."""
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.got = {}
+        self.held = {}
+        self.done = []
+        self.ended = []
+        self.blocked = []
+        self.ids = {}
+        self.headers = []
+        self.link = bench.broker.attach(self, "me", NS)
+
+    # ---- what the port says
+
+    def completed(self, call):
+        assert call.outcome != PENDING
+        self.done.append(call)
+
+    def deliver(self, delivery):
+        position = delivery.position
+        assert delivery.count > 0
+        for index in range(delivery.count):
+            self._take(delivery, position, delivery.offset + index, delivery.token)
+            position = CODEC.skip(delivery.data, position, 1)
+        return position
+
+    def _take(self, delivery, position, offset, name):
+        parts = rewriting.take_apart(CODEC.split(delivery.data, position, 1)[0])
+        self.got.setdefault(name, []).append((parts.body, delivery.redelivered))
+        address = CODEC.address(delivery.data)
+        self.headers.append((address[2 + address[0] :], {key.decode(): value for key, value in parts.headers or []}, EXPIRATION in parts.values))
+        if not delivery.settled:
+            self.held.setdefault(name, []).append((parts.body, delivery.consumer_id, offset))
+
+    def cancelled(self, token):
+        self.ended.append(token)
+
+    def throttle(self, blocked, reason):
+        self.blocked.append((blocked, reason))
+
+    # ---- what the test says
+
+    def ask(self, request, stream=1):
+        """The result; Refused is raised. Time passes until it is there."""
+        call = make_ask(stream, request)
+        self.link.submit(call)
+        self.bench.loop.run_until(lambda: call.outcome != PENDING, 60)
+        if call.outcome == REFUSED:
+            raise call.error
+        assert call.outcome == DONE
+        return call.result
+
+    def submit(self, request, stream=1):
+        call = make_ask(stream, request)
+        self.link.submit(call)
+        return call
+
+    def declare(self, name="q", durable=True, exclusive=False, auto_delete=False, passive=False, **arguments):
+        arguments = {key.replace("_", "-"): value for key, value in arguments.items()}
+        return self.ask(r.DeclareQueue(name, passive, durable, exclusive, auto_delete, arguments))
+
+    def publish(self, *bodies, key="q", exchange="", ttl_ms=None, headers=None, confirm=True, mandatory=False):
+        """One run; its call."""
+        data = b"".join(record_of(body, ttl_ms, headers) for body in bodies)
+        flags = 0 if ttl_ms is None else HAS_EXPIRY
+        call = make_publish(1, address_of(exchange, key), CODEC.tag, 1, flags, data, len(bodies), sum(map(len, bodies)))
+        call.confirm = confirm
+        call.mandatory = mandatory
+        call.scattered = any(name in (b"CC", b"BCC") for name, _ in headers or [])
+        self.link.submit(call)
+        return call
+
+    def put(self, *bodies, **how):
+        """publish(), and wait until it is durable."""
+        call = self.publish(*bodies, **how)
+        self.bench.loop.run_until(lambda: call.outcome != PENDING, 60)
+        return call
+
+    def consume(self, name="c", queue="q", stream=1, **how):
+        self.ids[name] = self.ask(r.Consume(queue, name, **how), stream)
+        return self
+
+    def cancel(self, name):
+        self.ask(r.Cancel(self.ids[name]))
+
+    def bodies(self, name="c"):
+        """What this consumer got since the last time."""
+        return [body for body, _ in self.got.pop(name, [])]
+
+    def deliveries(self, name="c"):
+        return self.got.pop(name, [])
+
+    def settle(self, disposition, name="c", count=None, index=0):
+        """Settle `count` of what the consumer holds, from the `index`th on."""
+        held = self.held.get(name, [])
+        chosen = held[index:] if count is None else held[index : index + count]
+        self.held[name] = held[:index] + held[index + len(chosen) :]
+        for _, consumer_id, offset in chosen:
+            self.link.submit(make_settle(1, consumer_id, offset, 1, disposition))
+        return [body for body, _, _ in chosen]
+
+    def accept(self, *args, **how):
+        return self.settle(ACCEPT, *args, **how)
+
+    def release(self, *args, **how):
+        return self.settle(RELEASE, *args, **how)
+
+    def reject(self, *args, **how):
+        return self.settle(REJECT, *args, **how)
+
+    def get(self, queue="q", auto_settle=False, stream=1):
+        """(body, redelivered, how many are left), or None."""
+        result = self.ask(r.Get(queue, auto_settle), stream)
+        if result is None:
+            return None
+        delivery, left = result
+        self._take(delivery, delivery.position, delivery.offset, "get")
+        return (*self.got["get"].pop(), left)
+
+    def close(self):
+        self.link.close()
+
+
+def refused(action, *args, **how):
+    try:
+        action(*args, **how)
+    except Refused as error:
+        return str(error)
+    raise AssertionError("not refused")
+
+
+def table_of(value):
+    """A header that is a table array, as dictionaries."""
+    octets = b"\x01x" + value
+    return decode_table(len(octets).to_bytes(4, "big") + octets, 0)[0]["x"]
