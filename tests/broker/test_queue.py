@@ -299,7 +299,7 @@ class TestGivingBack:
     def test_a_mark_beyond_a_large_hole(self, bench, me):
         me.put(b"first")
         me.get()
-        for first in range(0, MARK_STEP * 2, 500):
+        for _ in range(0, MARK_STEP * 2, 500):
             me.put(*[b"x"] * 500)
         assert me.ask(r.PurgeQueue("q")) >= MARK_STEP * 2
         me.put(b"last")

@@ -1,0 +1,191 @@
+"""Random work on a queue against a naive model: nothing lost, nothing twice without being given back, order kept, counts right."""
+
+from broker_bench import Bench
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from entrepot.broker import requests as r
+from entrepot.broker.port import ACCEPT, REJECT, RELEASE, make_settle
+
+NAMES = ("a", "b", "c")
+
+
+class QueueMachine(RuleBasedStateMachine):
+    """`ready` are the bodies that the queue must still have, in order; `held` what each consumer has out; `dead` what was rejected, in order."""
+
+    durable = True
+
+    @initialize(seed=st.integers(0, 1000))
+    def begin(self, seed):
+        self.bench = Bench(seed)
+        self.ready = []  # (number, was out before)
+        self.held = {}  # name -> {number: (consumer id, offset)}
+        self.limits = {}
+        self.dead = []
+        self.connections = {}
+        self.gone = set()
+        self.marked = 0  # after a restart everything that may have been delivered is marked
+        self.next = 0
+        self.admin = self.bench.connect()
+        self.admin.declare("dead")
+        self.admin.declare(durable=self.durable, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+        self.publisher = self.bench.connect()
+
+    # ---- what happens
+
+    @rule(runs=st.lists(st.integers(1, 6), min_size=1, max_size=4))
+    def publish(self, runs):
+        for size in runs:
+            numbers = range(self.next, self.next + size)
+            self.publisher.publish(*[b"%d" % number for number in numbers])
+            self.ready += [(number, False) for number in numbers]
+            self.next += size
+        self.flow()
+
+    @rule(name=st.sampled_from(NAMES), limit=st.integers(1, 5))
+    def consume(self, name, limit):
+        if name in self.connections:
+            return
+        self.connections[name] = self.bench.connect()
+        self.connections[name].consume(name, limit=limit)
+        self.limits[name] = limit
+        self.held[name] = {}
+        self.flow()
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(data=st.data(), disposition=st.sampled_from([ACCEPT, ACCEPT, RELEASE, REJECT]))
+    def settle(self, data, disposition):
+        name = data.draw(st.sampled_from([name for name, held in self.held.items() if held]))
+        chosen = data.draw(st.lists(st.sampled_from(sorted(self.held[name])), unique=True, min_size=1))
+        for number in chosen:
+            consumer_id, offset = self.held[name].pop(number)
+            self.connections[name].link.submit(make_settle(1, consumer_id, offset, 1, disposition))
+            if disposition == RELEASE:
+                self.back(number)
+            elif disposition == REJECT:
+                self.dead.append(number)
+            else:
+                self.gone.add(number)
+        self.flow()
+
+    @precondition(lambda self: self.connections)
+    @rule(data=st.data())
+    def disconnect(self, data):
+        name = data.draw(st.sampled_from(sorted(self.connections)))
+        for number in self.held.pop(name):
+            self.back(number)
+        self.connections.pop(name).close()
+        self.flow()
+
+    @precondition(lambda self: self.connections)
+    @rule(data=st.data())
+    def cancel(self, data):
+        name = data.draw(st.sampled_from(sorted(self.connections)))
+        self.connections[name].cancel(name)
+        self.limits[name] = 0  # keeps what it holds
+        self.flow()
+
+    @rule(auto_settle=st.booleans())
+    def get(self, auto_settle):
+        got = self.admin.get(auto_settle=True) if auto_settle else self.admin.get()
+        if not self.ready:
+            assert got is None
+            return
+        number, was_out = self.ready.pop(0)
+        assert got is not None
+        assert int(got[0]) == number
+        assert got[2] == len(self.ready)
+        if was_out:
+            assert got[1]
+        if auto_settle:
+            self.gone.add(number)
+        else:
+            self.admin.accept("get")
+            self.gone.add(number)
+        self.flow()
+
+    @precondition(lambda self: len(self.ready) > 3)
+    @rule()
+    def purge(self):
+        assert self.admin.ask(r.PurgeQueue("q")) == len(self.ready)
+        self.gone.update(number for number, _ in self.ready)
+        self.ready = []
+        self.flow()
+
+    @precondition(lambda self: self.durable)
+    @rule()
+    def reopen(self):
+        self.bench.run()
+        self.bench = self.bench.reopen()
+        for held in self.held.values():
+            for number in held:
+                self.back(number)
+        self.held = {}
+        self.connections = {}
+        self.limits = {}
+        self.admin = self.bench.connect()
+        self.publisher = self.bench.connect()
+        self.flow()
+
+    # ---- what must follow
+
+    def back(self, number):
+        self.ready.append((number, True))
+        self.ready.sort()
+
+    def flow(self):
+        """Let deliveries happen, and take them over into the model."""
+        self.bench.run()
+        out = []
+        for name, connection in self.connections.items():
+            numbers = [int(body) for body, _ in connection.got.get(name, [])]
+            assert numbers == sorted(numbers), "order"
+            was_out = dict(self.ready)
+            for number, redelivered in ((int(body), again) for body, again in connection.deliveries(name)):
+                assert number in was_out, f"{number} is not the queue's to give"
+                assert redelivered or not was_out[number]
+                out.append(number)
+            for body, consumer_id, offset in connection.held.pop(name, []):
+                self.held[name][int(body)] = (consumer_id, offset)
+            assert not self.limits[name] or len(self.held[name]) <= self.limits[name]
+        assert len(out) == len(set(out)), "twice"
+        assert sorted(out) == [number for number, _ in self.ready[: len(out)]], "the oldest first"
+        self.ready = self.ready[len(out) :]
+        if self.ready:
+            for name in self.connections:
+                assert len(self.held[name]) >= self.limits[name], f"{name} has room"
+
+    @invariant()
+    def counts(self):
+        if not hasattr(self, "bench"):
+            return
+        queue = self.bench.queue()
+        assert queue.depth() == len(self.ready)
+        assert queue.subscription.leased_count == sum(map(len, self.held.values()))
+        assert self.bench.queue("dead").depth() == len(self.dead)
+        assert self.bench.failed == []
+
+    def teardown(self):
+        if not hasattr(self, "bench"):
+            return
+        for name in list(self.connections):
+            for number in self.held.pop(name):
+                self.back(number)
+            self.connections.pop(name).close()
+        reader = self.bench.connect()
+        reader.consume("rest", auto_settle=True).consume("dead", "dead", auto_settle=True)
+        self.bench.run()
+        assert [int(body) for body in reader.bodies("rest")] == [number for number, _ in self.ready]
+        assert [int(body) for body in reader.bodies("dead")] == self.dead
+        assert len(self.gone) + len(self.ready) + len(self.dead) == self.next
+
+
+class VolatileMachine(QueueMachine):
+    durable = False
+
+
+TestDurable = QueueMachine.TestCase
+TestDurable.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
+TestVolatile = VolatileMachine.TestCase
+TestVolatile.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)
