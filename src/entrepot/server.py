@@ -16,6 +16,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ from entrepot.figures import register_node, register_process
 from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
+from entrepot.net import connection
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.stall import StallWatch
 from entrepot.net.tls import server_context
@@ -54,6 +56,7 @@ class Started:
     addresses: Mapping[str, tuple[str, int]]  # by listener
     data: str
     durability: str
+    is_compiled: bool
 
     def url(self, name: str) -> str:
         """A listener's address as a client writes it."""
@@ -63,7 +66,15 @@ class Started:
     def as_json(self) -> dict[str, Any]:
         """The ready line for programs."""
         urls = {name: self.url(name) for name in self.addresses}
-        return {"ready": True, "version": self.version, "pid": self.pid, "data": self.data, "durability": self.durability, "listen": urls}
+        return {
+            "ready": True,
+            "version": self.version,
+            "pid": self.pid,
+            "data": self.data,
+            "durability": self.durability,
+            "compiled": self.is_compiled,
+            "listen": urls,
+        }
 
 
 class Server:
@@ -102,7 +113,7 @@ class Server:
         self.stalls.start()
         addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners}
         seconds = self.clock.monotonic_s() - self._began
-        return Started(__version__, os.getpid(), seconds, addresses, str(Path(self.config.data).resolve()), self.config.durability.mode)
+        return Started(__version__, os.getpid(), seconds, addresses, str(Path(self.config.data).resolve()), self.config.durability.mode, is_compiled())
 
     async def stop(self) -> None:
         """See the module; takes at most limits.stop_grace_ms for the connections, and what the disk needs."""
@@ -142,6 +153,11 @@ class Server:
             authorities = Path(files.client_authorities) if files.client_authorities else None
             tls = server_context(Path(files.certificate), Path(files.key), authorities)
         await self.network.listen(AmqpListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, tls=tls))
+
+
+def is_compiled() -> bool:
+    """Whether the hot modules run as compiled, or from their sources."""
+    return (connection.__file__ or "").endswith(tuple(EXTENSION_SUFFIXES))
 
 
 class _RecoveryLog:

@@ -22,6 +22,7 @@ def test_up_and_down() -> None:
         assert get(broker, "/readyz") == (200, "ready\n")
         assert "entrepot_limit" in get(broker, "/metrics")[1]
         assert broker.ready["listen"] == {"http": f"http://127.0.0.1:{broker.port('http')}"}
+        assert broker.ready["compiled"] == ("interpreted" not in broker.log)
         scratch = broker.data_dir.parent
         pid = broker.pid
     assert not scratch.exists()

@@ -58,5 +58,7 @@ def _banner(started: Started) -> str:
     about = {"http": "   /healthz /readyz /metrics", "amqp": "   RabbitMQ clients", "amqps": "  RabbitMQ clients, TLS"}
     lines = [f"Entrepot {started.version} is ready after {started.seconds:.2f} s (process {started.pid})"]
     lines += [f"  {name:5} {started.url(name)}{about.get(name, '')}" for name in started.addresses]
+    if not started.is_compiled:
+        lines.append("  the modules run interpreted, many times slower: there was no C compiler (or ENTREPOT_PURE was set) when Entrepot was installed")
     lines += [f"  data  {started.data}   durability: {started.durability}", "Ctrl-C stops it."]
     return "\n".join(lines)
