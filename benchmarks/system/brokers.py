@@ -97,6 +97,14 @@ class Broker:
             os.kill(pid, signal.SIGKILL)
         self.process = None
 
+    def kill(self) -> None:
+        """SIGKILL, as a crash."""
+        for pid in self.pids():
+            os.kill(pid, signal.SIGKILL)
+        if self.process is not None:
+            self.process.wait(_STOP_S)
+        self.process = None
+
     def alive(self) -> bool:
         """Whether it still runs."""
         return self.process is not None and self.process.poll() is None

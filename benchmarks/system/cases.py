@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from benchmarks.system import probes
 from benchmarks.system.brokers import Broker
-from benchmarks.system.measure import Figures, drop_page_cache, held, load, measured, settle
+from benchmarks.system.measure import UNSORTED, Figures, drop_page_cache, held, load, measured, settle
+from benchmarks.system.settle import ready_count, settle_a_third
 
 MIB = 1 << 20
 _SLICES = 5
@@ -154,6 +155,34 @@ def _cold_catch_up(broker: Broker, scale: Scale) -> Figures:
     return figures | {"consume_per_s": rates["among"], "alone_per_s": rates["alone"], "part_of_alone": rates["among"] / rates["alone"]}
 
 
+def _recovery(broker: Broker, scale: Scale) -> Figures:
+    """Messages published singly, in turn to 1,000 queues, a third of them settled out of order; SIGKILL; how long until it listens again."""
+    count = int(scale.count(5_000_000))
+    published = load(broker, ["publish", "--queue", "many", "--queues", "1000", "--window", "1000", "--count", str(count), "--size", "64"])
+    queues = [f"many-{number:03}" for number in range(1000)]
+    settled = settle_a_third(broker.url, queues, count)
+    unsorted = probes.metric(probes.metrics(broker.metrics_url), *UNSORTED)
+    broker.kill()
+    starts = []
+    for _ in range(3):
+        broker.start(fresh=False)
+        starts.append(broker.start_s)
+        broker.kill()
+    broker.start(fresh=False)
+    ready = ready_count(broker.url, queues)
+    return {
+        "start_s": statistics.median(starts),
+        "start_first_s": starts[0],
+        "start_longest_s": max(starts),
+        "publish_per_s": published["publish_per_s"],
+        "records": count,
+        "settled": settled,
+        "unsorted_bytes": unsorted,
+        "rss_bytes": probes.rss_bytes(broker.pids()),
+        "errors": sum(published["errors"].values()) + abs(ready - (count - settled)),
+    }
+
+
 def _at_least(figure: str, rate: float, times: float) -> tuple[Expectation, ...]:
     return Expectation(figure, at_least=rate), Expectation(figure, at_least=times, of_peer=True)
 
@@ -198,6 +227,12 @@ CASES = (
     _alone("bulk-100", "as both-100 for 60 s", _bulk("both", window=20_000), Expectation("consume_per_s", at_least=1e6), _STALL, _KEEPS_UP),
     _alone("bulk-1k", "as both-1k for 60 s", _bulk("both", "--size", "1024", window=10_000), Expectation("consume_per_s", at_least=250e3), _STALL, _KEEPS_UP),
     _alone("cold-catch-up", "one log among 1,000 after a restart, against logs alone", _cold_catch_up, Expectation("part_of_alone", at_least=0.5)),
+    _alone(
+        "recovery",
+        "5 million messages published singly to 1,000 queues, a third settled out of order, after SIGKILL",
+        _recovery,
+        Expectation("start_first_s", at_most=2.0),
+    ),
     Case("memory-idle", "an idle broker", _idle, (Expectation("rss_bytes", at_most=80 * MIB), Expectation("start_s", at_most=1.0)), repetitions=1),
     Case("memory-connections", "10,000 idle connections", _idle_connections, (Expectation("rss_bytes", at_most=400 * MIB),), repetitions=1),
     _alone(
