@@ -3,6 +3,7 @@
 #   make serve    start a broker                 make demo     send a real data set through one
 #   make test     every check and test           make lint     the checks alone
 #   make bench    measure                        make wheels   wheels for every Python at hand, each tried in a bare environment
+#   make crash    kill a broker under load 50 times; ENTREPOT_KILLS sets how often
 #
 # ARGS goes to what is run: make serve ARGS='--data /tmp/x', make pytest ARGS='-k journal'.
 
@@ -12,7 +13,7 @@ HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -n
 # What starts processes or measures them; these run the compiled modules only.
 PROCESSES := interop crash memory testing cli server
 
-.PHONY: serve test lint pytest pytest-pure demo wheels bench reference clean
+.PHONY: serve test lint pytest pytest-pure demo wheels bench reference crash clean
 
 serve: .venv/.built
 	@exec $(BIN)/entrepot serve $(ARGS)
@@ -36,6 +37,9 @@ demo: .venv/.demo
 
 bench: .venv/.dev
 	$(BIN)/python -m benchmarks $(ARGS)
+
+crash: .venv/.dev
+	$(BIN)/python -m pytest tests/crash -m long $(ARGS)
 
 wheels: .venv/.dev
 	$(BIN)/python tools/wheels.py $(ARGS)

@@ -76,6 +76,10 @@ class QueueLedger:
         """How many of that life arrived."""
         return len(self._states.get(source, b""))
 
+    def settled_count(self, source: Source) -> int:
+        """How many of that life are settled for good."""
+        return self._states.get(source, b"").count(GONE)
+
     def complete(self) -> bool:
         """Whether everything that was confirmed has arrived."""
         return not any(self._missing(source) for source in self._sent.confirmed)
