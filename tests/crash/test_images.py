@@ -32,7 +32,7 @@ from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
 from entrepot.testing.broker import Broker
 
-IMAGES = int(os.environ.get("ENTREPOT_IMAGES", "25"))
+IMAGES = int(os.environ.get("ENTREPOT_IMAGES", "15"))
 IMAGES_LONG = int(os.environ.get("ENTREPOT_IMAGES", "500"))
 CONFIRMS = 6_000
 SETTINGS = {"journal.file_size_bytes": 1 << 20, "journal.unsorted_bytes": 1 << 24, "cache.size_bytes": 1 << 20, "journal.files_ready": 1}

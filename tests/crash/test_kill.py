@@ -18,7 +18,7 @@ from crash_peers import FENCE, Consumer, Peer, Publisher, StreamReader, connect,
 
 from entrepot.testing.broker import Broker, BrokerFailed
 
-KILLS = int(os.environ.get("ENTREPOT_KILLS", "10"))
+KILLS = int(os.environ.get("ENTREPOT_KILLS", "6"))
 KILLS_LONG = int(os.environ.get("ENTREPOT_KILLS", "50"))
 SETTINGS = {"journal.file_size_bytes": 1 << 20, "journal.unsorted_bytes": 1 << 24, "cache.size_bytes": 1 << 20, "journal.files_ready": 1}
 EXCHANGE = "fan"
