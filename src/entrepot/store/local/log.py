@@ -479,7 +479,8 @@ class LocalReader(LogReader):
     def loaded(self, first: int, end: int, entries: list[StoredEntry]) -> None:
         """The store brought everything that lies in [first, end)."""
         self.fetched = entries
-        self.fetched_first = first
+        # Between what was wanted and what was brought nothing is alive.
+        self.fetched_first = first if first < self.wanted else self.wanted
         self.fetched_end = end
         self.hint_fetched = 0
         done = self.done
