@@ -57,16 +57,19 @@ clean:
 	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=77' 'Cython>=3.2,<3.4'
 	@touch $@
 
+# ENTREPOT_PURE: the modules are compiled once, in the next step, and again only when they have changed.
 .venv/.installed: .venv/.made pyproject.toml
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
+	ENTREPOT_PURE=1 $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
 .venv/.built: .venv/.installed setup.py $(HOT)
-	$(BIN)/python setup.py -q build_ext --inplace
+	@echo compiling the hot modules
+	@$(BIN)/python setup.py -q build_ext --inplace > .venv/build.log 2>&1 || { cat .venv/build.log; exit 1; }
+	@grep 'no C compiler' .venv/build.log || true
 	@touch $@
 
 .venv/.dev: .venv/.built pyproject.toml
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	ENTREPOT_PURE=1 $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
 	@touch $@
 
 # The data set's package asks for pandas, which reading its files does not need.

@@ -48,7 +48,7 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    cflags = ["-O2", "-g1", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
+    cflags = ["-O2", "-g1", "-Wno-sign-compare", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
     lflags = os.environ.get("ENTREPOT_LDFLAGS", "").split()
     return cythonize(
         [
