@@ -133,7 +133,22 @@ class Operations:
         """See requests.PurgeQueue."""
         self._authorize(link, Action.READ, ResourceKind.QUEUE, request.name)
         queue = self._queue(link, request.name, "queue.purge")
+        if queue.has_staged():
+            queue.wait(partial(self._purge_later, call, queue))
+            return LATER, None
         return queue.purge(), self._when_durable(not queue.log.volatile)
+
+    def _purge_later(self, call: Ask, queue: Queue) -> None:
+        if queue.has_staged() and not queue.deleted:
+            queue.wait(partial(self._purge_later, call, queue))
+            return
+        call.result = 0 if queue.deleted else queue.purge()
+        group = self._when_durable(not queue.log.volatile and not queue.deleted)
+        if group is None:
+            call.outcome = DONE
+            call.attachment.sink.completed(call)
+        else:
+            group.calls.append(call)
 
     def _create_queue(self, definition: Any) -> Queue:
         store = self._broker.store if definition.persistent else self._broker.volatile
@@ -356,16 +371,18 @@ class Operations:
                 link.consumers.pop(getter.id, None)
 
     def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
-        while True:
-            if queue.subscription.ready_count == 0 or queue.deleted:
-                return None, None
-            if not queue.expire_head():
-                break
-        delivery = queue.take_one(getter)
-        if delivery is None and queue.is_waiting():
+        while not queue.deleted and queue.subscription.ready_count > 0 and queue.expire_head():
+            pass
+        if queue.deleted:
+            return None, None
+        delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
+        if delivery is not None:
+            return (delivery, queue.subscription.ready_count), None
+        if queue.is_waiting() or queue.has_staged():
+            # What its own channel published before must be found, so this waits until it may be seen.
             queue.wait(partial(self._take_later, call, queue, getter))
             return LATER, None
-        return (None if delivery is None else (delivery, queue.subscription.ready_count)), None
+        return None, None
 
     def _take_later(self, call: Ask, queue: Queue, getter: Consumer) -> None:
         link = call.attachment

@@ -73,6 +73,7 @@ cdef class Queue(LogOwner):
     @cython.locals(offset=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery)
     cdef Delivery take(self, Consumer consumer, uint64_t limit)
     cpdef Delivery take_one(self, Consumer getter)
+    cpdef bint has_staged(self) except? True
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count)
     cpdef object release(self, Consumer consumer, uint64_t first, uint32_t count, bint count_delivery)
     @cython.locals(first=uint64_t, end=uint64_t)

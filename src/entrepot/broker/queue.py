@@ -193,8 +193,10 @@ class Queue(LogOwner):
         """Give consumers with credit what is ready; then expire and drop what is over the limits."""
         if self.deleted:
             return
-        while self.waiting and not self.cursor.loading and not self.marking:
-            self.waiting.pop(0)()
+        if self.waiting and not self.is_waiting():
+            waiting, self.waiting = self.waiting, []
+            for callback in waiting:  # each may have to wait again
+                callback()
         slices = 0
         while self.subscription.ready_count > 0 and not self.cursor.loading and not self.marking:
             slices += 1
@@ -280,14 +282,20 @@ class Queue(LogOwner):
 
     def take_one(self, getter: Consumer) -> Delivery | None:
         """One record for a Get, leased to `getter` and sent nowhere; None: nothing now, see is_waiting()."""
+        if self.expirable:
+            self.hub.mark_dirty(self)  # another head, with a time of its own
         return self.take(getter, 1)
+
+    def has_staged(self) -> bool:
+        """Whether something was published that is not durable yet, and so cannot be seen."""
+        return self.log.next_offset > self.subscription.end
 
     def is_waiting(self) -> bool:
         """Whether the head is being fetched, or its mark is being journalled."""
         return self.cursor.loading or self.marking
 
     def wait(self, callback: Callable[[], None]) -> None:
-        """Call back once it is not waiting any more."""
+        """Call back once it may be tried again: what was fetched, marked or made durable."""
         self.waiting.append(callback)
 
     def may_deliver(self, offset: int) -> bool:
