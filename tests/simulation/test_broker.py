@@ -41,7 +41,11 @@ class LyingDisk(SimulatedDisk):
         super().commit(file, position, parts, sync=sync and self._loop.random.random() < 0.05, done=done)
 
 
+def run_all(seeds):
+    for seed in seeds:
+        BrokerRun(seed, Seams(disk=LyingDisk)).run()
+
+
 def test_confirming_and_delivering_before_the_sync_is_noticed():
     with pytest.raises(Violation):
-        for seed in range(30):
-            BrokerRun(seed, Seams(disk=LyingDisk)).run()
+        run_all(range(30))

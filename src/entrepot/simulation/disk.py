@@ -20,6 +20,7 @@ from entrepot.simulation.loop import SimulatedLoop
 from entrepot.store.local.disk import Done
 
 SECTOR_SIZE = 4096  # bytes that reach the disk together or not at all
+UNLIMITED = 1 << 40  # bytes
 COMMIT_S = (50e-6, 400e-6)  # how long the lanes take, virtual seconds
 BACKGROUND_S = (100e-6, 20e-3)
 READ_S = (20e-6, 2e-3)
@@ -202,7 +203,7 @@ class SimulatedDisk:
         self.operations = 0
         self.crash_after = 0  # operations from now; 0: never
         self.fail_next: dict[str, int] = {}  # kind of operation -> errno
-        self.capacity = 1 << 40
+        self.capacity = UNLIMITED
         self.used = 0
         self.is_down = False
         self.monitors: list[Callable[[str, int, bytes], None]] = []  # told of every write: (name, position, data); may raise

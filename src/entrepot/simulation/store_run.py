@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from entrepot.model.entry import make_entry
 from entrepot.model.errors import EntrepotError
-from entrepot.simulation.disk import Crashed, SimulatedDisk
+from entrepot.simulation.disk import UNLIMITED, Crashed, SimulatedDisk
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
 from entrepot.simulation.store_model import CODEC_MANY, CODEC_ONE, RECORD_SIZE, StoreModel, Violation, fold, records_of
 from entrepot.store.interface import Group, Log, Store
@@ -24,6 +24,7 @@ from entrepot.store.local.settings import Durability, StoreSettings
 
 COMMITS_MIN = 210  # of a run
 LOGS_MAX = 6
+_RESERVE = 384 << 10
 DOWNS = 3  # crashes that are followed by more work; one more is in recovery, and one at the end
 
 
@@ -62,8 +63,9 @@ class StoreRun:
             journal_sort_files=self.chance.choice((1, 2, 3)),
             journal_unsorted_max=512 << 10,
             cache_size=self.chance.choice((0, 16 << 10, 1 << 20)),
-            reserve_size=64 << 10,
+            reserve_size=_RESERVE,
         )
+        self.fills_up = self.chance.random() < 0.25  # the disk is nearly full in the middle of the run
         # the store that is open now
         self.store: Any = None
         self.failed: BaseException | None = None
@@ -74,6 +76,7 @@ class StoreRun:
         self.lost_power = False  # since the store was last open
         self.downs: list[str] = []
         self.unknown_kept = 0
+        self.refusals = 0  # times that the disk was nearly full, and appends were refused
 
     # ---- the store's owner
 
@@ -144,11 +147,23 @@ class StoreRun:
         self.disk.crash()
 
     def work(self, commits: int) -> None:
-        """Until so many commits of the run are done."""
+        """Until so many commits of the run are done. If the disk fills up: appends end, all else goes on; with space they go on too."""
+        began = self.commits
         while self.commits < commits:
+            if self.fills_up and self.disk.capacity == UNLIMITED and self.commits > (began + commits) // 2:
+                self.disk.capacity = self.disk.used + _RESERVE + self.chance.randint(0, 128 << 10)
             self.act()
             if self.failed is not None:
                 raise Violation(f"the store failed on its own: {self.failed!r}") from self.failed
+        if self.disk.capacity != UNLIMITED:
+            self.refusals += self.store.full
+            self.disk.capacity = UNLIMITED
+            self.fills_up = False
+            self._run_until(self._has_room)
+
+    def _has_room(self) -> bool:
+        self.fold()
+        return not self.store.full
 
     def go_down(self) -> None:
         """Work on until something fails."""
