@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from entrepot.simulation.disk import SimulatedDisk
+from entrepot.simulation.disk import Crashed, SimulatedDisk
 from entrepot.simulation.loop import SimulatedEntropy
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import COMMITS_MIN, Seams, StoreRun
@@ -37,6 +37,32 @@ def test_nothing_durable_is_lost_and_nothing_invented(first):
 def test_a_seed_is_a_run():
     assert StoreRun(11).run() == StoreRun(11).run()
     assert StoreRun(11).run() != StoreRun(12).run()
+
+
+@pytest.mark.parametrize("commits", [1, 3])
+def test_names_that_a_killed_process_left_are_made_durable(commits):
+    """A kill leaves created and renamed files that a power failure may still take back: the next process works on them."""
+    for seed in range(60):
+        run = StoreRun(seed)
+        run.open()
+        run.disk.crash_after = 1 + seed % 12
+        until_crashed(run)
+        run.loop.forget_all()
+        run.disk.kill()
+        run.open()
+        run.work(run.commits + commits)
+        run.loop.forget_all()
+        run.lost_power = True
+        run.disk.crash()
+        run.open()
+
+
+def until_crashed(run):
+    while True:
+        try:
+            run.act()
+        except Crashed:
+            return
 
 
 def noticed(seams=None):

@@ -85,6 +85,8 @@ class _Opening:
         self._restore(found)
 
     def run(self) -> LocalStore:
+        # A process that was killed may have left names that are not durable yet; what is done from here on relies on them.
+        self._disk.sync_directory()
         chain, free = self._chain()
         self._read(chain)
         for name, file in free:
