@@ -1,0 +1,77 @@
+"""`entrepot store` on the data of a real broker."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pika
+import pytest
+
+from entrepot.testing import Broker, BrokerFailed
+
+BODY = b"a body that is easily found"
+
+
+def entrepot(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "entrepot", *arguments], capture_output=True, text=True, timeout=120)
+
+
+def publish(broker: Broker, count: int) -> None:
+    connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
+    channel = connection.channel()
+    channel.queue_declare("q", durable=True)
+    channel.confirm_delivery()
+    for number in range(count):
+        channel.basic_publish("", "q", BODY + b" %d" % number, pika.BasicProperties(delivery_mode=2))
+    connection.close()
+
+
+def damage(directory: Path, text: bytes) -> None:
+    """Flip a bit of `text` wherever it lies."""
+    for file in directory.iterdir():
+        if file.is_file():
+            data = bytearray(file.read_bytes())
+            place = data.find(text)
+            if place >= 0:
+                data[place] ^= 1
+                file.write_bytes(data)
+
+
+def test_a_whole_directory_is_whole(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Broker(data) as broker:
+        publish(broker, 10)
+    ran = entrepot("store", "verify", str(data))
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert "Everything is whole." in ran.stdout
+
+
+def test_damage_is_refused_shown_and_set_aside(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Broker(data) as broker:
+        publish(broker, 10)
+        broker.kill()
+    damage(data, BODY + b" 5")
+    with pytest.raises(BrokerFailed, match=r"exit status 1\)(.|\n)*entrepot store verify"), Broker(data):
+        pass
+    ran = entrepot("store", "verify", str(data))
+    assert ran.returncode == 1
+    assert "DAMAGED journal-" in ran.stdout
+    ran = entrepot("store", "quarantine", str(data))
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert list(data.glob("quarantine-*"))
+    assert entrepot("store", "verify", str(data)).returncode == 0
+    with Broker(data) as broker:
+        connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
+        assert connection.channel().queue_declare("q", durable=True, passive=True).method.message_count == 5
+        connection.close()
+
+
+def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Broker(data):
+        ran = entrepot("store", "verify", str(data))
+    assert ran.returncode == 2
+    assert "in use by another process" in ran.stderr
