@@ -1,7 +1,9 @@
 """From a publish to every queue it leads to: order, copies, refusals, dead letters and their circles, pressure."""
 
+from dataclasses import replace
+
 import pytest
-from broker_bench import Bench, longstr_array, table_of
+from broker_bench import SMALL, Bench, longstr_array, table_of
 
 from entrepot.broker import requests as r
 from entrepot.broker.port import DONE, PENDING, REFUSED
@@ -203,7 +205,9 @@ class TestPressure:
         assert me.blocked[1:] == [(False, "the disk is nearly full")]
         assert me.put(b"x").outcome == DONE
 
-    def test_much_that_is_not_durable_yet(self, bench, me):
+    def test_much_that_is_not_durable_yet(self):
+        bench = Bench(settings=replace(SMALL, journal_unsorted_max=512 << 20))
+        me = bench.connect()
         me.declare()
         reader = bench.connect()
         calls = [me.publish(bytes(1 << 20)) for _ in range(70)]
