@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 SLICE_LOGS = 100
 SLICE_KEYS = 200
+FULL_WATCH_S = 0.25  # how often the disk is asked while it is full
 STATE_SIZE = 32 << 20  # bytes of changed state that start a round
 
 
@@ -116,13 +117,26 @@ class Maintenance:
         """Look at disk and backlog: are producers to be slowed, appends to be refused?"""
         store = self._store
         settings = store.settings
-        store.full = self._reserve.is_full(store.commit_bytes)
-        pressure = store.full or store.staged_bytes > settings.staged_max or store.ring.bytes_unsorted() > settings.journal_unsorted_max
-        if pressure != store.pressure:
+        full = self._reserve.is_full(store.commit_bytes)
+        pressure = full or store.staged_bytes > settings.staged_max or store.ring.bytes_unsorted() > settings.journal_unsorted_max
+        if (pressure, full) != (store.pressure, store.full):
             store.pressure = pressure
-            told = getattr(store.owner, "store_pressure", None)
-            if told is not None:
-                told(pressure)
+            store.full = full
+            self._tell()
+        if full and self._watch is None and store.closing is None:
+            self._watch = store.scheduler.call_later(FULL_WATCH_S, self._look_again)
+
+    def _tell(self) -> None:
+        told = getattr(self._store.owner, "store_pressure", None)
+        if told is not None:
+            told(self._store.pressure)
+
+    def _look_again(self) -> None:
+        """The disk was full. Nobody may commit anything while it is, so that time alone brings the question up again; and whoever came since is told."""
+        self._watch = None
+        if self._store.closing is None and self._store.failed is None:
+            self.assess()
+            self._tell()
 
     def rewrite(self, request: Rewriting) -> None:
         """Take a request; they are carried out one by one."""
@@ -331,6 +345,8 @@ class Maintenance:
 
     def _end(self) -> None:
         done = self._store.closing
+        if self._watch is not None:
+            self._watch.cancel()
         self._store.ended(ConnectionAbortedError("closed"))
         self._disk.close()
         self._store.ring.close()
