@@ -107,7 +107,7 @@ class Session:
         return self.wait(class_id, answer or method_id + 1)
 
     def wait(self, class_id: int, method_id: int) -> bytes:
-        """The arguments of this method, which must be the next but for heartbeats."""
+        """The arguments of this method, which must be the next but for heartbeats and notices of blocking."""
         while True:
             kind, _channel, size = struct.unpack(">BHI", self._exactly(7))
             payload = self._exactly(size + 1)[:-1]
@@ -116,6 +116,8 @@ class Session:
             got = struct.unpack_from(">HH", payload)
             if kind == METHOD and got == (class_id, method_id):
                 return payload[4:]
+            if kind == METHOD and got in ((10, 60), (10, 61)):
+                continue
             if kind == METHOD and got in ((10, 50), (20, 40)):
                 code, length = struct.unpack_from(">HB", payload, 4)
                 raise BrokerError(f"closed by the broker: {code} {payload[7 : 7 + length].decode('utf-8', 'replace')}")

@@ -14,6 +14,7 @@ from crash_ledger import GONE, SETTLED, QueueLedger, Sent, StreamLedger
 
 FENCE = "fence"  # a queue of one message: what is published there, and confirmed, is behind what was settled on the same channel before
 _DELIVER, _ACK, _NACK = b"\x00\x3c\x00\x3c", b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78"
+_BLOCKED, _UNBLOCKED = b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d"
 
 
 class Peer:
@@ -23,6 +24,7 @@ class Peer:
         self.session = session
         self.socket: socket.socket = session.socket
         self.ended = False
+        self.blocked = ""  # why publishing is blocked
         self._inbox = b""
         self._outbox = bytearray()
         self._header: bytes | None = None
@@ -82,7 +84,11 @@ class Peer:
                 self.confirmed(int.from_bytes(payload[4:12], "big"), bool(payload[12] & 1))
             elif name == _DELIVER:
                 self._method = payload
-            elif name[:2] != b"\x00\x14" or name[2:] != b"\x00\x15":
+            elif name == _BLOCKED:
+                self.blocked = payload[5:].decode()
+            elif name == _UNBLOCKED:
+                self.blocked = ""
+            else:
                 self.told(name, payload)
         elif kind == 2:
             self._header = payload

@@ -20,22 +20,17 @@ from entrepot.testing.broker import Broker
 
 MIB = 1 << 20
 SETTINGS = {"journal.file_size_bytes": MIB, "journal.unsorted_bytes": 16 * MIB, "journal.files_ready": 1, "disk.reserve_bytes": 16 * MIB}
-_NACK, _BLOCKED, _UNBLOCKED = b"\x00\x3c\x00\x78", b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d"
+_NACK = b"\x00\x3c\x00\x78"
 
 
 class RefusedPublisher(Publisher):
     """Publishes until it is refused, and notes what it was told."""
 
     refused = 0
-    blocked: str = ""
 
     def told(self, name: bytes, payload: bytes) -> None:
         if name == _NACK:
             self.refused += 1
-        elif name == _BLOCKED:
-            self.blocked = payload[5:].decode()
-        elif name == _UNBLOCKED:
-            self.blocked = ""
         else:
             super().told(name, payload)
 

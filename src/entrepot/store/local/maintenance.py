@@ -60,6 +60,7 @@ class Maintenance:
         self._waiting_sync = False
         self._sync_needed = 0
         self._last_round = False
+        self._watch: Any = None  # timer, while the disk is full
         self._rewrites: list[Rewriting] = []
         self._rewriting: Rewriting | None = None
         self._rotating_for = 0  # number of the group that starts a new journal file, so that the one before can be sorted; 0: none
