@@ -46,14 +46,14 @@ def configuration() -> Iterator[str]:
 def limits() -> Iterator[str]:
     yield "\n| limit | default | of what | at the limit | how much is in use |\n|---|---|---|---|---|\n"
     for one in keys():
-        if one.name.startswith("limits."):
+        if one.name.startswith("limits.") or one.extra["metric"]:
             yield limit_row(one)
     yield "\n"
 
 
 def limit_row(one: Key) -> str:
     metric = f"`{one.extra['metric']}`" if one.extra["metric"] else ""
-    return f"| `{one.name}` | {shown(one.default, one.extra['unit'])} | {one.meta.description} | {one.extra['at']} | {metric} |\n"
+    return f"| `{one.name}` | {shown(one.default, one.extra['unit'])} | {one.meta.description} | {one.extra['at'] or 'see left'} | {metric} |\n"
 
 
 PAGES = {"configuration.md": configuration, "limits.md": limits}

@@ -52,20 +52,35 @@ class Journal(Section, frozen=True):
 
     file_size_bytes: Annotated[int, key("size of one journal file", unit="bytes", least=1 << 20, most=1 << 30)] = 32 << 20
     files_ready: Annotated[int, key("files kept ready to be written over", unit="files", least=1, most=64)] = 2
-    unsorted_bytes: Annotated[int, key("journal waiting to be sorted into segments, at which publishing slows down", unit="bytes", least=1 << 24)] = 512 << 20
+    unsorted_bytes: Annotated[
+        int,
+        key(
+            "journal waiting to be sorted into segments, at which publishing slows down",
+            unit="bytes",
+            metric="entrepot_store_journal_unsorted_bytes",
+            least=1 << 24,
+        ),
+    ] = 512 << 20
 
 
 class Cache(Section, frozen=True):
     """Memory for stored messages."""
 
-    size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", least=1 << 20)] = 32 << 20
-    volatile_bytes: Annotated[int, key("transient messages kept in memory; more are spilled to scratch files", unit="bytes", least=1 << 20)] = 64 << 20
+    size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", metric="entrepot_store_cached_bytes", least=1 << 20)] = 32 << 20
+    volatile_bytes: Annotated[
+        int, key("transient messages kept in memory; more are spilled to scratch files", unit="bytes", metric="entrepot_volatile_memory_bytes", least=1 << 20)
+    ] = 64 << 20
 
 
 class Disk(Section, frozen=True):
     """The disk under the data directory."""
 
-    reserve_bytes: Annotated[int, key("free space below which publishing is refused; settling and checkpoints go on", unit="bytes", least=1 << 20)] = 64 << 20
+    reserve_bytes: Annotated[
+        int,
+        key(
+            "free space below which publishing is refused; settling and checkpoints go on", unit="bytes", metric="entrepot_store_disk_free_bytes", least=1 << 20
+        ),
+    ] = 64 << 20
 
 
 class Amqp(Section, frozen=True):

@@ -17,6 +17,22 @@ from entrepot.node import Node
 
 CATALOGUE = ("namespaces", "exchanges", "queues", "topics", "bindings")
 
+COUNTED = {"commits", "commit_bytes", "commit_seconds", "checkpoints", "sorted_bytes", "merged_bytes"}  # of statistics(): counts since start
+TEXTS = {
+    "commits": "Group commits that reached the disk",
+    "commit_bytes": "Written by commits; divided by the commits, their size",
+    "commit_seconds": "Spent writing and syncing commits; divided by the commits, their time",
+    "cached_bytes": "Stored entries in memory",
+    "journal_unsorted_bytes": "In the journal and not yet sorted into segments",
+    "pressure": "1 while publishers are slowed down because of the store",
+    "full": "1 while publishing is refused because of the disk reserve",
+    "sorted_bytes": "Copied from the journal into segments",
+    "merged_bytes": "Copied from segments into segments",
+    "disk_free_bytes": "Free on the data directory's file system, as last looked at",
+    "memory_bytes": "Transient messages in memory",
+    "scratch_bytes": "Transient messages in scratch files",
+}
+
 
 def register_process(metrics: Metrics, config: Config, network: Network, stalls: StallWatch, is_ready: Callable[[], bool], clock: Clock) -> None:
     """The process, its loop and its sockets."""
@@ -59,9 +75,12 @@ def _register_all(metrics: Metrics, prefix: str, statistics: Callable[[], Mappin
     for key, value in statistics().items():
         if not isinstance(value, (int, float)) or key == "staged_bytes":
             continue
-        text = key.removesuffix("_total").replace("_", " ").capitalize()
-        register = metrics.counter if key.endswith("_total") else metrics.gauge
-        register(prefix + key, text, partial(_read, statistics, key))
+        text = TEXTS.get(key) or key.removesuffix("_total").replace("_", " ").capitalize()
+        read = partial(_read, statistics, key)
+        if key.endswith("_total") or key in COUNTED:
+            metrics.counter(f"{prefix}{key.removesuffix('_total')}_total", text, read)
+        else:
+            metrics.gauge(prefix + key, text, read)
 
 
 def _read(statistics: Callable[[], Mapping[str, float]], key: str) -> float:

@@ -16,6 +16,7 @@ import pika.exceptions
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from entrepot.config import keys
 from entrepot.testing import Broker, BrokerFailed
 
 # pika leaves the sockets of connections that the broker closed, or never opened, to the collector.
@@ -145,6 +146,8 @@ def test_metrics_count_what_happened(broker: Broker) -> None:
     after = metrics(broker)
     assert after["entrepot_broker_published_total"] - before["entrepot_broker_published_total"] == 5
     assert after["entrepot_broker_delivered_total"] - before["entrepot_broker_delivered_total"] == 1
+    assert after["entrepot_store_commits_total"] - before["entrepot_store_commits_total"] >= 5
+    assert after["entrepot_store_commit_seconds_total"] > before["entrepot_store_commit_seconds_total"]
     assert after["entrepot_queues"] == 1
     assert after["entrepot_connections"] == 2
     assert after["entrepot_session_failures_total"] == 0
@@ -175,3 +178,8 @@ def test_over_tls(tmp_path: Path) -> None:
         Broker(listeners=("amqps",), settings={"tls.certificate": "none.pem", "tls.key": key}),
     ):
         pass
+
+
+def test_every_figure_that_the_limits_name_is_there(broker: Broker) -> None:
+    named = {found.extra["metric"] for found in keys() if found.extra["metric"]}
+    assert named <= set(metrics(broker))
