@@ -217,6 +217,9 @@ class MemoryDisk:
     def read(self, file: MemoryFile, position: int, size: int, done: Any) -> None:
         self.loop.call_later(0.0001, lambda: done(file.pread(position, size), None))
 
+    def read_many(self, reads: list[tuple[MemoryFile, int, int]], done: Any) -> None:
+        self.loop.call_later(0.0001, lambda: done([file.pread(position, size) for file, position, size in reads], None))
+
     def background(self, work: Callable[[], Any], done: Any) -> None:
         self.loop.call_later(0.0002, self._work, work, done)
 

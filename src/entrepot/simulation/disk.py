@@ -327,6 +327,11 @@ class SimulatedDisk:
         self._reads += 1
         self._submit(f"read {self._reads}", _Job([lambda: file.pread(position, size)], READ_S, done))
 
+    def read_many(self, reads: list[tuple[SimulatedFile, int, int]], done: Done) -> None:
+        """See Disk.read_many."""
+        self._reads += 1
+        self._submit(f"read {self._reads}", _Job([lambda: [file.pread(position, size) for file, position, size in reads]], READ_S, done))
+
     def background(self, work: Callable[[], Any], done: Done) -> None:
         """See Disk.background: the work happens at one moment, is reported at a later one."""
         results: list[Any] = []

@@ -74,6 +74,10 @@ class MemoryDisk:
         self.reads.append((file.name, position, size))
         self.background(lambda: file.pread(position, size), done)
 
+    def read_many(self, reads: list[tuple[MemoryFile, int, int]], done: Any) -> None:
+        self.reads += [(file.name, position, size) for file, position, size in reads]
+        self.background(lambda: [file.pread(position, size) for file, position, size in reads], done)
+
     def background(self, work: Callable[[], Any], done: Any) -> None:
         self.pending.append((work, done))
 

@@ -69,6 +69,9 @@ class Disk(Protocol):
     def read(self, file: File, position: int, size: int, done: Done) -> None:
         """READ lane: pread. result: bytes."""
 
+    def read_many(self, reads: list[tuple[File, int, int]], done: Done) -> None:
+        """READ lane, as one job: pread(position, size) of each (file, position, size). result: list[bytes], in their order."""
+
     def background(self, work: Callable[[], Any], done: Done) -> None:
         """BACKGROUND lane: run `work` (blocking File and Disk calls, SQLite; short interpreted stretches only). result: what it returned."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from entrepot.model.entry import StoredEntry
 from entrepot.model.errors import EntrepotError
 from entrepot.store.local.log import LocalLog, LocalReader, decode_rows
 
@@ -13,25 +14,37 @@ if TYPE_CHECKING:
 
 
 class JournalRead:
-    """Completion of one read; the file is pinned until then."""
+    """Completion of one read of several stretches of a journal file, each with its rows; the file is pinned until then."""
 
-    def __init__(self, store: LocalStore, reader: LocalReader, journal_file: Any, start: int, rows: bytes, offset: int, end: int) -> None:
+    def __init__(
+        self,
+        store: LocalStore,
+        reader: LocalReader,
+        journal_file: Any,
+        reads: list[tuple[Any, int, int]],
+        stretches: list[bytes],
+        offset: int,
+        end: int,
+    ) -> None:
         self.store = store
         self.reader = reader
         self.journal_file = journal_file
-        self.start = start
-        self.rows = rows
+        self.reads = reads
+        self.stretches = stretches
         self.offset = offset
         self.end = end
 
-    def done(self, data: bytes, error: BaseException | None) -> None:
+    def done(self, data: list[bytes], error: BaseException | None) -> None:
         """The read is done."""
         self.journal_file.pins -= 1
+        entries: list[StoredEntry] = []
         if error is None:
+            start = 0
             try:
-                entries = decode_rows(data, self.start, self.rows)
+                for (_, start, _), rows, part in zip(self.reads, self.stretches, data, strict=True):
+                    entries += decode_rows(part, start, rows)
             except EntrepotError as damage:
-                error = type(damage)(f"{self.journal_file.name} at {self.start}: {damage}")
+                error = type(damage)(f"{self.journal_file.name} at {start}: {damage}")
         if error is not None:
             self.store.fail(error)
             return

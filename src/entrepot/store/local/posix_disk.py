@@ -137,6 +137,10 @@ class PosixDisk:
         """See Disk.read."""
         self._readers.submit(self._run, lambda: file.pread(position, size), done)
 
+    def read_many(self, reads: list[tuple[PosixFile, int, int]], done: Done) -> None:
+        """See Disk.read_many."""
+        self._readers.submit(self._run, lambda: [file.pread(position, size) for file, position, size in reads], done)
+
     def background(self, work: Callable[[], Any], done: Done) -> None:
         """See Disk.background."""
         self._background.submit(self._run, work, done)
