@@ -1,5 +1,7 @@
 """Builds dist/*.whl: one compiled for each CPython at hand, and one pure; tries each in a bare environment without a C compiler.
 
+    python tools/wheels.py [3.11] [3.12] [pure]     without arguments: all
+
 A try is: install the wheel into a new virtual environment, start the broker, publish a message with a confirm, restart, read it back.
 """
 
@@ -92,9 +94,10 @@ def try_out(python: str, wheel: Path, scratch: Path, pure: bool) -> None:
 def main() -> None:
     found = pythons()
     assert found, "no CPython of " + ", ".join(VERSIONS)
-    jobs = [(python, False) for python in found.values()] + [(next(iter(found.values())), True)]
+    jobs = {version: (python, False) for version, python in found.items()} | {"pure": (next(iter(found.values())), True)}
+    wanted = sys.argv[1:] or list(jobs)
     with tempfile.TemporaryDirectory(prefix="entrepot-wheels-") as folder:
-        for python, pure in jobs:
+        for python, pure in (jobs[name] for name in wanted):
             wheel = build(python, Path(folder), pure)
             try_out(python, wheel, Path(folder), pure)
             print(f"{wheel.relative_to(ROOT)}  {wheel.stat().st_size >> 10} KiB  works", flush=True)

@@ -11,6 +11,7 @@ import asyncio
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ from entrepot.protocols.amqp091.listener import AmqpListener
 log = logging.getLogger("entrepot.server")
 
 STORE_FAILED = 74  # exit status; EX_IOERR of sysexits.h
+FILES_OF_OUR_OWN = 200  # journal, segments, libraries
 STOPPED_TWICE = 1  # exit status after a second signal
 RECOVERY_LOG_INTERVAL_S = 0.5
 GC_THRESHOLDS = (50_000, 50, 100)  # after recovery: what lives then lives on, and the rest is mostly freed by counting
@@ -178,8 +180,24 @@ def run(config: Config, announce: Callable[[Started], None], notes: Sequence[str
     """Run a broker until a signal ends it; the exit status. `announce` is called once, when it is ready."""
     for note in notes:
         log.warning("%s", note)
+    _raise_file_limit(config.limits.connections + FILES_OF_OUR_OWN)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config, announce))
+
+
+def _raise_file_limit(wanted: int) -> None:
+    """Every connection is an open file: take as many as the system gives, and say so if that is fewer than the configuration allows."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unlimited = resource.RLIM_INFINITY
+    if soft == unlimited or soft >= wanted:
+        return
+    possible = wanted if hard == unlimited else min(wanted, hard)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
+    except (OSError, ValueError):  # macOS has a lower limit than it says
+        possible = soft
+    if possible < wanted:
+        log.warning("the system allows %d open files (ulimit -n): limits.connections cannot be reached, new connections will wait", possible)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -50,7 +50,15 @@ class Listener(abc.ABC):
 
     async def start(self) -> None:
         """Bind and accept. OSError if the address is taken."""
-        self.server = await self.network.loop.create_server(self._accept, self.host, self.port, ssl=self.tls, backlog=self.network.limits.accept_backlog)
+        limits = self.network.limits
+        self.server = await self.network.loop.create_server(
+            self._accept,
+            self.host,
+            self.port,
+            ssl=self.tls,
+            ssl_handshake_timeout=limits.close_timeout_ms / 1000 if self.tls is not None else None,
+            backlog=limits.accept_backlog,
+        )
         self.host, self.port = self.server.sockets[0].getsockname()[:2]
 
     def stop_accepting(self) -> None:

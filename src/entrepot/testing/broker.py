@@ -104,7 +104,7 @@ class Broker:
                     stdout=log,
                     stderr=log,
                     pass_fds=(writable,),
-                    env={**os.environ, **self._environment},
+                    env=_bare_environment() | self._environment,
                     start_new_session=True,
                 )
         finally:
@@ -171,6 +171,11 @@ class Broker:
             process.kill()
             process.wait()
             raise BrokerFailed(f"the broker did not stop within {STOP_TIMEOUT_S:.0f} s:\n{self.log}") from None
+
+
+def _bare_environment() -> dict[str, str]:
+    """This process's, without settings for a broker that somebody runs besides the tests."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("ENTREPOT_")}
 
 
 def _read_line(descriptor: int, timeout_s: float) -> bytes:
