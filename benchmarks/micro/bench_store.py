@@ -177,7 +177,7 @@ async def recovery(directory: str, records: int) -> dict[str, Any]:
     return {"records": records, "written_s": round(written, 1), "open_s": round(took, 2), "close_s": round(time.perf_counter() - started, 2), "before": figures}
 
 
-async def memory(directory: str, records: int) -> dict[str, Any]:
+async def memory(directory: str, records: int, per_commit: int) -> dict[str, Any]:
     """Small messages published singly to one queue that nobody reads."""
     store = opened(os.path.join(directory, "memory"))
     log = store.create_log(0, os.urandom(16))
@@ -189,7 +189,7 @@ async def memory(directory: str, records: int) -> dict[str, Any]:
     started = time.perf_counter()
     for number in range(records):
         store.append([log], make_entry(2, 1, 0, b"", body, 1))
-        if number % 50 == 49:
+        if number % per_commit == per_commit - 1:
             turn = time.perf_counter()
             await commit(store)
             longest = max(longest, time.perf_counter() - turn)
@@ -219,12 +219,13 @@ def main() -> None:
     parser.add_argument("what", nargs="*", default=["latency", "entries"])
     parser.add_argument("--directory")
     parser.add_argument("--records", type=int, default=1_000_000)
+    parser.add_argument("--per-commit", type=int, default=50, help="of the memory run")
     given = parser.parse_args()
     directory = tempfile.mkdtemp(prefix="entrepot-bench-", dir=given.directory)
     try:
         for what in given.what:
             work = {"latency": latency, "entries": entries, "recovery": recovery, "memory": memory}[what]
-            argument = (directory, given.records) if what in {"recovery", "memory"} else (directory,)
+            argument = {"recovery": (directory, given.records), "memory": (directory, given.records, given.per_commit)}.get(what, (directory,))
             print(json.dumps({what: uvloop.run(work(*argument))}, indent=1))  # type: ignore[arg-type,operator]
     finally:
         shutil.rmtree(directory)
