@@ -8,6 +8,7 @@ from store_bench import SMALL, Bench
 from entrepot.model.entry import restore_entry, stored_entry
 from entrepot.model.errors import CorruptData, Refused, Unavailable
 from entrepot.store.interface import Log
+from entrepot.store.local.settings import StoreSettings
 
 
 def test_nothing_is_durable_before_its_commit() -> None:
@@ -295,3 +296,16 @@ def test_find_by_time_in_segments_journal_and_memory() -> None:
             log.find(time_ms, found.append)
             bench.loop.run(lambda found=found: bool(found))
             assert found == [expected]
+
+
+def test_too_many_rows_in_memory_start_a_sort_before_a_file_is_full() -> None:
+    settings = StoreSettings(journal_file_size=1 << 20, journal_ready_files=1, reserve_size=0, index_rows_max=100)
+    bench = Bench(None, settings)
+    log = bench.create(1)
+    for _ in range(500):
+        bench.append(log)
+        assert bench.commit()
+    bench.loop.run()
+    assert bench.store.statistics()["segments"] >= 1
+    assert bench.store.rows_total() <= 150
+    assert len(bench.read(log)) == 500

@@ -64,6 +64,8 @@ class Maintenance:
         self._rewrites: list[Rewriting] = []
         self._rewriting: Rewriting | None = None
         self._rotating_for = 0  # number of the group that starts a new journal file, so that the one before can be sorted; 0: none
+        self._placed_seen = 0  # rows placed when they were last counted
+        self._crowded = False  # there are too many rows in memory
         self.rounds = 0
 
     def start(self) -> None:
@@ -92,6 +94,9 @@ class Maintenance:
             self._sort()
         if store.pressure or self._reserve.due(store.commit_bytes):
             self.assess()
+        if store.placed - self._placed_seen > store.settings.index_rows_max >> 2:
+            self._placed_seen = store.placed
+            self._crowded = store.rows_total() > store.settings.index_rows_max
         if not self._running and store.closing is None and self._round_is_due():
             self._begin()
 
@@ -149,7 +154,7 @@ class Maintenance:
 
     def _round_is_due(self) -> bool:
         store = self._store
-        if self._rewrites:
+        if self._rewrites or self._crowded:
             return True
         return len(store.ring.lives) > store.settings.journal_sort_files or store.state.changed_bytes() > STATE_SIZE or self._merge_next
 
@@ -165,6 +170,11 @@ class Maintenance:
             else:
                 ring.seal_current()
                 self._rotating_for = self._store.flush()
+            return
+        if self._crowded:
+            self._crowded = False
+            ring.seal_current()
+            self._rotating_for = self._store.flush()
             return
         if len(ring.lives) == 1 or (self._merge_next and len(ring.lives) <= self._store.settings.journal_sort_files):
             self._sources = []

@@ -27,6 +27,7 @@ class StoreSettings:
     journal_file_size: int = 32 << 20
     journal_ready_files: int = 2  # zeroed ahead
     journal_sort_files: int = 2  # closed files that start a sort
+    index_rows_max: int = 192 << 10  # rows in memory (24 bytes each, and as much again while sorting) that start a sort
     journal_unsorted_max: int = 512 << 20  # pressure is on above this
     staged_max: int = 64 << 20  # pressure is on above this
     cache_size: int = 24 << 20  # entries in memory, with their objects

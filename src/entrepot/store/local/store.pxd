@@ -54,6 +54,7 @@ cdef class LocalStore(Store):
     cdef Py_ssize_t _fifo_bytes
     cdef public bint full
     cdef public bint pressure
+    cdef readonly uint64_t placed
     cdef readonly uint64_t commit_count
     cdef readonly uint64_t commit_bytes
     cdef readonly double commit_seconds
@@ -80,6 +81,8 @@ cdef class LocalStore(Store):
     cdef object _complete(self, LocalGroup group)
     @cython.locals(group=LocalGroup)
     cdef object _next(self)
+    @cython.locals(total=Py_ssize_t, log=LocalLog)
+    cpdef Py_ssize_t rows_total(self) except -1
     @cython.locals(n=Py_ssize_t)
     cdef object _fifo_push(self, LocalLog log, uint64_t end)
     @cython.locals(head=Py_ssize_t, n=Py_ssize_t, log=LocalLog, end=uint64_t, budget=Py_ssize_t)

@@ -69,6 +69,7 @@ class LocalStore(Store):
         "maintenance",
         "numbers",
         "owner",
+        "placed",
         "pressure",
         "ring",
         "scheduler",
@@ -121,6 +122,7 @@ class LocalStore(Store):
         # limits and figures
         self.full = False
         self.pressure = False
+        self.placed = 0  # rows ever added to the logs' indexes
         self.commit_count = 0
         self.commit_bytes = 0
         self.commit_seconds = 0.0
@@ -361,6 +363,7 @@ class LocalStore(Store):
         if prefix:
             parts.insert(0, prefix)
         journal_file.end = position + size
+        self.placed += len(group.bases) >> 3
         place_group(group, places, journal_file.life, position + COMMIT_HEADER_SIZE)
         self.sequence = sequence
         self.chain = chain
@@ -442,6 +445,13 @@ class LocalStore(Store):
         self.urgent()
         number: int = self._open.number
         return number
+
+    def rows_total(self) -> int:
+        """Rows in memory, of all logs."""
+        total = 0
+        for log in self._logs.values():
+            total += log.rows.count
+        return total
 
     def replaced(self, log: LocalLog, end: int) -> None:
         """What lies below `end` of a log has been rewritten: what is in memory of it is old."""
