@@ -480,7 +480,7 @@ class LocalReader(LogReader):
         """The store brought everything that lies in [first, end)."""
         self.fetched = entries
         # Between what was wanted and what was brought nothing is alive.
-        self.fetched_first = first if first < self.wanted else self.wanted
+        self.fetched_first = min(self.wanted, first)
         self.fetched_end = end
         self.hint_fetched = 0
         done = self.done
