@@ -18,6 +18,7 @@ from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.operations import LATER, Operations
 from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Call, Sink, make_publish
 from entrepot.broker.publisher import Path, Publisher
+from entrepot.broker.transactions import Transactions
 from entrepot.model.entry import Entry
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Group, Scheduler, Store
@@ -51,6 +52,7 @@ class Broker:
         self.volatile = volatile
         self.catalogue = catalogue
         self.authorizer = authorizer
+        self.transactions = Transactions(store, self.hub.transactions)
         self.publisher = Publisher(self.hub, store, volatile, Admission())
         self.operations = Operations(self)
         # per connection
@@ -72,6 +74,7 @@ class Broker:
 
     def open(self) -> None:
         """Bring the catalogue's queues and topics to life."""
+        self.transactions.load()
         self.operations.open()
 
     # ---- the port

@@ -16,6 +16,8 @@ cdef class Hub:
     cdef readonly object clock
     cdef public object publish_dead
     cdef public bint refusing
+    # shared with Transactions
+    cdef readonly dict transactions
     # this tick
     cdef list dirty
     cdef bint scheduled

@@ -29,6 +29,7 @@ class Hub:
         "scheduled",
         "scheduler",
         "settled_count",
+        "transactions",
     )
 
     def __init__(self, scheduler: Any, clock: Any) -> None:
@@ -39,6 +40,7 @@ class Hub:
         self.dirty: list[LogOwner] = []
         self.scheduled = False
         self.now = 0  # wall clock of this tick, 0 if not asked for yet
+        self.transactions: dict[bytes, Any] = {}  # log id -> LogTransactions, of logs that have any
         self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
         self.delivered_count = 0
         self.settled_count = 0

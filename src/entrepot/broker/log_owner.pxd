@@ -1,5 +1,7 @@
 """C types for log_owner.py."""
 
+from libc.stdint cimport uint64_t
+
 from entrepot.store.interface cimport Log
 
 
@@ -8,3 +10,5 @@ cdef class LogOwner:
 
     cpdef object on_durable(self, Log log)
     cpdef object dispatch(self)
+    cpdef object follow(self, Log log, object transactions)
+    cpdef object end_pending(self, uint64_t transaction_id, bint committed)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from entrepot.store.interface import Log
 
 
@@ -18,4 +20,12 @@ class LogOwner:
 
     def dispatch(self) -> None:
         """Give consumers with credit what they may have."""
+        raise NotImplementedError
+
+    def follow(self, log: Log, transactions: Any) -> None:
+        """The log has transactions from now on: a LogTransactions says where delivering stops and what is passed over."""
+        raise NotImplementedError
+
+    def end_pending(self, transaction_id: int, committed: bool) -> None:
+        """Settlements that were pending in the transaction are settled, or their records ready again."""
         raise NotImplementedError

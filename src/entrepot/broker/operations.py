@@ -186,6 +186,7 @@ class Operations:
                 for consumer in queue.close():
                     self._gone(consumer)
                 for log in queue.logs:
+                    self._broker.transactions.drop(log)
                     self._broker.store.drop_log(log)
                 continue
             queue.on_unused = None
@@ -196,6 +197,7 @@ class Operations:
             queue.close()
             for consumer in list(queue.consumers):
                 self._gone(consumer)
+            self._broker.transactions.drop(queue.log)
             (self._broker.volatile if queue.log.volatile else self._broker.store).drop_log(queue.log)
 
     def _gone(self, consumer: Consumer) -> None:

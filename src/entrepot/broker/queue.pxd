@@ -19,6 +19,8 @@ cdef uint64_t _MARK_STEP
 cdef int _SLICES_MAX
 cdef uint64_t _END
 cdef int _HAS_EXPIRY
+cdef int _CONTROL
+cdef int _TRANSACTIONAL
 cdef int _HERE
 cdef int _GAP
 cdef uint64_t _BURY_MAX
@@ -41,6 +43,7 @@ cdef class Queue(LogOwner):
     cdef readonly bint single_active
     cdef readonly object dead_letters
     cdef readonly bint rejects_to_dead_letters
+    cdef readonly object transactions
     # consumers
     cdef readonly list consumers
     cdef Py_ssize_t turn
@@ -64,13 +67,16 @@ cdef class Queue(LogOwner):
     cpdef uint64_t depth(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(consumer=Consumer, index=Py_ssize_t, tries=Py_ssize_t, count=Py_ssize_t, best=Consumer)
     cdef Consumer pick(self)
+    @cython.locals(end=uint64_t)
+    cpdef uint64_t visible_end(self) except? 0xFFFFFFFFFFFFFFFF
+    cdef bint is_passed_over(self, Entry entry) except? True
     @cython.locals(found=int)
     cdef bint locate(self, uint64_t offset) except? True
     @cython.locals(marked=uint64_t)
     cdef bint may_deliver(self, uint64_t offset) except? True
     @cython.locals(consumer=Consumer, limit=uint64_t, share=uint64_t, ready=uint64_t, slices=int)
     cpdef object dispatch(self)
-    @cython.locals(offset=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery)
+    @cython.locals(offset=uint64_t, passed=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery)
     cdef Delivery take(self, Consumer consumer, uint64_t limit)
     cpdef Delivery take_one(self, Consumer getter)
     cpdef bint has_staged(self) except? True

@@ -16,7 +16,8 @@ from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.port import Delivery
 from entrepot.broker.subscription.leases import Subscription
-from entrepot.model.entry import HAS_EXPIRY
+from entrepot.broker.transactions import Transactions
+from entrepot.model.entry import CONTROL, HAS_EXPIRY, TRANSACTIONAL, Entry
 from entrepot.store.interface import Log, Store
 
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
@@ -32,6 +33,8 @@ _MARK_STEP = MARK_STEP
 _SLICES_MAX = SLICES_MAX
 _END = 0xFFFFFFFFFFFFFFFF
 _HAS_EXPIRY = HAS_EXPIRY
+_CONTROL = CONTROL
+_TRANSACTIONAL = TRANSACTIONAL
 _HERE = HERE
 _GAP = GAP
 _BURY_MAX = BURY_MAX
@@ -70,6 +73,7 @@ class Queue(LogOwner):
         "single_active",
         "store",
         "subscription",
+        "transactions",
         "turn",
         "waiting",
     )
@@ -107,10 +111,15 @@ class Queue(LogOwner):
         self.burying = 0  # records that the broker itself holds
         self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
         self.expirable = self.message_ttl_ms >= 0
-        self.subscription = Subscription(log.first_offset, log.durable_offset)
+        self.transactions: Any = hub.transactions.get(log.id)  # None as long as nothing in the log ever had to do with a transaction
+        self.subscription = Subscription(log.first_offset, max(log.first_offset, self.visible_end()))
         for first, end in log.holes():
             self.subscription.restore_settled(first, end)
         self.subscription.redelivered_below = log.marked_offset
+        if self.transactions is not None:
+            for transaction_id, pending in self.transactions.pending.items():
+                for first, end in pending:
+                    self.subscription.restore_pending(transaction_id, first, end)
         log.owner = self
 
     # ---- what producers do
@@ -123,9 +132,21 @@ class Queue(LogOwner):
         """What was appended may be delivered."""
         if self.fresh_from == _END:
             self.fresh_from = self.subscription.end
-        if log.durable_offset > self.subscription.end:
-            self.subscription.advance_end(log.durable_offset)
+        end = log.durable_offset if self.transactions is None else self.visible_end()
+        if end > self.subscription.end:
+            self.subscription.advance_end(end)
         self.hub.mark_dirty(self)
+
+    def visible_end(self) -> int:
+        """min(durable end, stable offset): where delivering stops."""
+        end = self.log.durable_offset
+        if self.transactions is not None:
+            end = self.transactions.visible_end(end)
+        return end
+
+    def follow(self, log: Log, transactions: Any) -> None:
+        """See LogOwner."""
+        self.transactions = transactions
 
     def note_expiry(self) -> None:
         """Some record published here has a time to live of its own."""
@@ -234,8 +255,13 @@ class Queue(LogOwner):
         """Lease up to `limit` ready records of one entry to the consumer and send them; None if nothing could be taken now."""
         sub = self.subscription
         offset = sub.peek()
-        if offset == _END or not self.may_deliver(offset) or not self.locate(offset):
+        if offset == _END or not self.may_deliver(offset):
             return None
+        while not self.locate(offset):
+            passed = offset
+            offset = sub.peek()
+            if offset == passed or offset == _END or not self.may_deliver(offset):  # noqa: SIM109 - a tuple costs; else nothing stood there: go on behind it
+                return None
         cursor = self.cursor
         entry = cursor.entry
         below = cursor.end
@@ -329,7 +355,18 @@ class Queue(LogOwner):
         if found == _GAP:
             self.subscription.drop(offset, self.cursor.gap_end - offset)
             self.discard_settled()
+        elif found == _HERE and self.cursor.entry.flags & (_CONTROL | _TRANSACTIONAL) and self.is_passed_over(self.cursor.entry):
+            self.subscription.drop(self.cursor.base, self.cursor.end - self.cursor.base)
+            self.discard_settled()
+            self.hub.mark_dirty(self)
+            return False
         return found == _HERE
+
+    def is_passed_over(self, entry: Entry) -> bool:
+        """A transaction's marker, or an entry of an aborted one: not for consumers."""
+        if entry.flags & _CONTROL:
+            return True
+        return self.transactions is not None and bool(self.transactions.is_aborted(entry.transaction_id))
 
     def _loaded(self) -> None:
         self.hub.mark_dirty(self)
@@ -369,6 +406,28 @@ class Queue(LogOwner):
                 first = stop
         self.hub.mark_dirty(self)
         return released
+
+    def settle_in(self, transactions: Transactions, transaction_id: int, consumer: Consumer, first: int, count: int) -> int:
+        """Accepted in a transaction: gone with its commit, ready again with its abort. How many were leased to the consumer."""
+        ranges = self.subscription.settle_in(transaction_id, consumer.id, first, count)
+        settled = 0
+        for low, high in ranges:
+            settled += high - low
+        if settled:
+            consumer.freed(settled)
+            transactions.of(self.log).settling(transaction_id, ranges)
+            self.hub.mark_dirty(self)
+        return settled
+
+    def end_pending(self, transaction_id: int, committed: bool) -> None:
+        """See LogOwner."""
+        if self.deleted:
+            return
+        ended = self.subscription.end_pending(transaction_id, committed)
+        if committed:
+            self.hub.settled_count += ended
+            self.discard_settled()
+        self.hub.mark_dirty(self)
 
     def reject(self, consumer: Consumer, first: int, count: int) -> None:
         """Dead-letter, or drop where there is no dead-letter target."""

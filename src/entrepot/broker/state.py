@@ -6,8 +6,10 @@ means data of a newer version, and stops the start.
 
 from __future__ import annotations
 
+from entrepot.broker.deduplication import PRODUCER_PREFIX, fold_producer
 from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_subscription
 from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
+from entrepot.broker.transactions import TRANSACTION_PREFIX, fold_transaction
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Fold
 
@@ -56,6 +58,8 @@ def default_folds() -> StateFolds:
     folds.register(CATALOGUE_PREFIX, fold_value)
     folds.register(SUBSCRIPTION_PREFIX, fold_subscription)
     folds.register(SCHEDULE_PREFIX, fold_schedule)
+    folds.register(TRANSACTION_PREFIX, fold_transaction)
+    folds.register(PRODUCER_PREFIX, fold_producer)
     return folds
 
 

@@ -16,6 +16,7 @@ cdef uint64_t _SLICE_BYTES
 cdef uint64_t _TURN_MAX
 cdef int _SKIP_MAX
 cdef int _CONTROL
+cdef int _TRANSACTIONAL
 
 
 @cython.final
@@ -36,6 +37,7 @@ cdef class PartitionReader:
     cdef bint fetched
     cdef uint64_t empty_end
     cdef bint closed
+    cdef object transactions
 
     cpdef object found(self, uint64_t offset)
     cpdef object loaded(self)
@@ -63,6 +65,8 @@ cdef class Topic(LogOwner):
     @cython.locals(log=Log)
     cpdef object ready_count(self)
     @cython.locals(reader=PartitionReader)
+    cpdef object follow(self, Log log, object transactions)
+    @cython.locals(reader=PartitionReader)
     cpdef object remove_consumer(self, Consumer consumer)
     cpdef object settle(self, Consumer consumer, uint64_t first, uint64_t count)
     cpdef object release_all(self, Consumer consumer)
@@ -75,7 +79,7 @@ cdef class Topic(LogOwner):
         consumer=Consumer, limit=uint64_t, left=uint64_t, average=uint64_t, stored=StoredEntry, entry=Entry, data=bytes, delivery=Delivery
     )
     cdef uint64_t advance(self, PartitionReader reader) except? 0xFFFFFFFFFFFFFFFF
-    @cython.locals(stored=StoredEntry, skips=int)
+    @cython.locals(stored=StoredEntry, skips=int, end=uint64_t)
     cdef bint locate(self, PartitionReader reader) except? True
     @cython.locals(stored=StoredEntry, durable=uint64_t)
     cdef StoredEntry _take_up(self, PartitionReader reader)
@@ -85,6 +89,9 @@ cdef class Topic(LogOwner):
 
 @cython.locals(reader=PartitionReader)
 cdef PartitionReader _make_reader(Topic topic, Consumer consumer, Log log)
+@cython.locals(end=uint64_t)
+cdef uint64_t _visible_end(PartitionReader reader) except? 0xFFFFFFFFFFFFFFFF
+cdef bint _is_passed_over(PartitionReader reader, Entry entry) except? True
 cdef object _close_reader(PartitionReader reader)
-@cython.locals(log=Log)
+@cython.locals(log=Log, end=uint64_t, following=uint64_t)
 cdef object _place(PartitionReader reader, object start)

@@ -15,7 +15,7 @@ from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.port import Delivery
 from entrepot.broker.retention import Retention
 from entrepot.broker.stream_start import FIRST, LAST, NEXT, Start, parse_partition, parse_start
-from entrepot.model.entry import CONTROL, StoredEntry
+from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry, StoredEntry
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Log, LogReader, Store
 
@@ -30,6 +30,7 @@ _SLICE_BYTES = SLICE_BYTES
 _TURN_MAX = TURN_MAX
 _SKIP_MAX = SKIP_MAX
 _CONTROL = CONTROL
+_TRANSACTIONAL = TRANSACTIONAL
 
 
 class PartitionReader:
@@ -49,6 +50,7 @@ class PartitionReader:
         "position",
         "reader",
         "topic",
+        "transactions",
     )
 
     consumer: Consumer
@@ -64,6 +66,7 @@ class PartitionReader:
     fetched: bool  # the last fetch was for `position`
     empty_end: int  # below this durable end nothing was found at or after `position`
     closed: bool
+    transactions: Any  # the log's LogTransactions, None if it has none
 
     def found(self, offset: int) -> None:
         """Log.find() has answered: begin there."""
@@ -120,6 +123,15 @@ class Topic(LogOwner):
                 retention.check_size()
         if self.readers:
             self.hub.mark_dirty(self)
+
+    def follow(self, log: Log, transactions: Any) -> None:
+        """See LogOwner."""
+        for reader in self.readers:
+            if reader.log is log:
+                reader.transactions = transactions
+
+    def end_pending(self, transaction_id: int, committed: bool) -> None:
+        """See LogOwner: a topic itself has nothing to settle; its subscriptions have ids of their own."""
 
     def ready_count(self) -> int:
         """Records there are, those not yet durable and control records included."""
@@ -270,22 +282,25 @@ class Topic(LogOwner):
 
     def locate(self, reader: PartitionReader) -> bool:
         """Make `current` the entry of the next record to deliver; False if it has to be fetched or is not there yet."""
+        end = _visible_end(reader)
         skips = 0
         while skips < _SKIP_MAX:
             skips += 1
             if reader.position < reader.log.first_offset:
                 reader.position = reader.log.first_offset
-            if reader.position >= reader.log.durable_offset:
+            if reader.position >= end:
                 return False
             stored = reader.current
             if stored is None or reader.position < stored.base or reader.position - stored.base >= stored.entry.span:
                 stored = self._take_up(reader)
                 if stored is None:
                     return False
-            if not stored.entry.flags & _CONTROL:
+            if reader.position >= end:
+                return False
+            if not stored.entry.flags & (_CONTROL | _TRANSACTIONAL) or not _is_passed_over(reader, stored.entry):
                 return True
             reader.position = stored.base + stored.entry.span
-        self.wake()  # markers and nothing else so far: go on at the next tick
+        self.wake()  # markers and aborted entries and nothing else so far: go on at the next tick
         return False
 
     def _take_up(self, reader: PartitionReader) -> StoredEntry | None:
@@ -356,7 +371,23 @@ def _make_reader(topic: Topic, consumer: Consumer, log: Log) -> PartitionReader:
     reader.fetched = False
     reader.empty_end = 0
     reader.closed = False
+    reader.transactions = topic.hub.transactions.get(log.id)
     return reader
+
+
+def _visible_end(reader: PartitionReader) -> int:
+    """min(durable end, stable offset): where reading stops."""
+    end = reader.log.durable_offset
+    if reader.transactions is not None:
+        end = reader.transactions.visible_end(end)
+    return end
+
+
+def _is_passed_over(reader: PartitionReader, entry: Entry) -> bool:
+    """A transaction's marker, or an entry of an aborted one: not for consumers."""
+    if entry.flags & _CONTROL:
+        return True
+    return reader.transactions is not None and bool(reader.transactions.is_aborted(entry.transaction_id))
 
 
 def _close_reader(reader: PartitionReader) -> None:
@@ -368,16 +399,18 @@ def _close_reader(reader: PartitionReader) -> None:
 def _place(reader: PartitionReader, start: Start) -> None:
     """Put a new reader where it is to begin; an offset that is not there is the nearest one that is."""
     log = reader.log
+    end = _visible_end(reader)
+    following = log.next_offset if end == log.durable_offset else end  # what open transactions hold back is still to come
     if start == FIRST:
         reader.position = log.first_offset
     elif start == NEXT:
-        reader.position = log.next_offset
+        reader.position = following
     elif start == LAST:
-        if log.durable_offset > log.first_offset:
-            reader.position = log.durable_offset - 1
+        if end > log.first_offset:
+            reader.position = end - 1
             reader.entry_start = True
         else:
-            reader.position = log.next_offset
+            reader.position = following
     elif isinstance(start, int):
         reader.position = min(max(start, log.first_offset), log.next_offset)
     else:

@@ -19,6 +19,8 @@ TRANSIENT = 0x0040  # its producer did not ask for durability; kept as durable i
 CODEC_RECORD_BATCH = 1
 CODEC_AMQP_091 = 2
 CODEC_KAFKA = 3
+CODEC_MARKER = 4  # a transaction's end in one log: broker/transaction_marker.py
+CODEC_COORDINATOR = 5  # a transaction coordinator's records: broker/coordinator.py
 
 
 class Entry:

@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from entrepot.model.ranges cimport RangeSet
 
 cdef uint64_t _END
+cdef uint64_t _PENDING
 
 cdef uint64_t end_of(uint64_t first, uint64_t count) except? 0xFFFFFFFFFFFFFFFF
 
@@ -68,6 +69,11 @@ cdef class Subscription:
     cpdef list leased_by(self, uint64_t consumer_id)
     @cython.locals(holder=RangeSet)
     cpdef bint is_leased_by(self, uint64_t consumer_id, uint64_t offset) except? True
+    @cython.locals(source=RangeSet, held=list)
+    cpdef list settle_in(self, uint64_t transaction_id, uint64_t consumer_id, uint64_t first, uint64_t count)
+    @cython.locals(position=uint64_t, stop=uint64_t, taken=uint64_t)
+    cpdef object restore_pending(self, uint64_t transaction_id, uint64_t first, uint64_t end)
+    cpdef uint64_t end_pending(self, uint64_t transaction_id, bint committed) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(end=uint64_t, dropped=uint64_t, position=uint64_t, stop=uint64_t, range_first=uint64_t, range_end=uint64_t)
     cpdef uint64_t drop(self, uint64_t first, uint64_t count) except? 0xFFFFFFFFFFFFFFFF
     cpdef uint64_t purge(self) except? 0xFFFFFFFFFFFFFFFF

@@ -13,6 +13,7 @@ from __future__ import annotations
 from entrepot.model.ranges import RangeSet
 
 _END = 0xFFFFFFFFFFFFFFFF
+_PENDING = 0x8000000000000000  # holder ids from here on: settlements that wait for the transaction whose id is the rest
 
 
 def end_of(first: int, count: int) -> int:
@@ -344,6 +345,34 @@ class Subscription:
         """Whether the consumer leases `offset`."""
         holder = self.holders.get(consumer_id)
         return holder is not None and holder.contains(offset)
+
+    # ---- settlements in a transaction: held under an id of its own, neither ready nor settled until it ends
+
+    def settle_in(self, transaction_id: int, consumer_id: int, first: int, count: int) -> list[tuple[int, int]]:
+        """The consumer's leases within [first, +count) end with the transaction; the ranges. They are the consumer's no more."""
+        source = self.holders.get(consumer_id)
+        if source is None:
+            return []
+        held = source.ranges(first, end_of(first, count), 0x7FFFFFFF)
+        self.move(consumer_id, _PENDING | transaction_id, first, count)
+        return held
+
+    def restore_pending(self, transaction_id: int, first: int, end: int) -> None:
+        """At opening: these were pending in the transaction. What is settled is left alone."""
+        position = self.next_ready(first)
+        while position < end:
+            stop = self.ready_until(position)
+            if stop > end:
+                stop = end
+            taken = self.take_range(_PENDING | transaction_id, position, stop - position)
+            assert taken, (position, stop)
+            position = self.next_ready(position + taken)
+
+    def end_pending(self, transaction_id: int, committed: bool) -> int:
+        """The transaction has ended: what was pending is settled, or ready again and counted as delivered; how many."""
+        if committed:
+            return self.settle(_PENDING | transaction_id, 0, _END)
+        return self.release(_PENDING | transaction_id, 0, _END)
 
     # ---- ending what nobody leases
 
