@@ -102,10 +102,10 @@ class Limits(Section, frozen=True):
 
     connections: Annotated[
         int, key("open connections of all listeners", unit="connections", metric="entrepot_connections", at="a new connection is closed at once", least=1)
-    ] = 20_000
+    ] = 16_000
     connections_per_listener: Annotated[
         int, key("open connections of one listener", unit="connections", metric="entrepot_connections", at="a new connection is closed at once", least=1)
-    ] = 20_000
+    ] = 16_000
     accept_backlog: Annotated[
         int, key("connections the system holds until they are accepted", unit="connections", at="the system makes new ones wait", least=1, most=65_535)
     ] = 4096

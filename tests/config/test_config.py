@@ -48,7 +48,7 @@ def test_users_stand_in_the_file(tmp_path: Path) -> None:
     [
         (
             {"ENTREPOT_LIMITS_CONNECTIONS": "0"},
-            ["limits.connections", "'0'", "environment variable ENTREPOT_LIMITS_CONNECTIONS", "whole number of connections", "at least 1", "20000"],
+            ["limits.connections", "'0'", "environment variable ENTREPOT_LIMITS_CONNECTIONS", "whole number of connections", "at least 1", "16000"],
         ),
         ({"ENTREPOT_LIMITS_CONNECTIONS": "many"}, ["limits.connections", "'many'"]),
         ({"ENTREPOT_LIMITS_ACCEPT_BACKLOG": "65536"}, ["at most 65535"]),

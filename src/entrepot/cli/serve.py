@@ -48,7 +48,8 @@ def serve(
     def announce(started: Started) -> None:
         if ready_fd is not None:
             os.write(ready_fd, json.dumps(started.as_json()).encode() + b"\n")
-            os.close(ready_fd)
+            if ready_fd > 2:  # the standard ones stay open
+                os.close(ready_fd)
         print(_banner(started), flush=True)
 
     sys.exit(run(found.config, announce, notes=found.notes))
