@@ -1,6 +1,6 @@
 """The local store: commit latency beside a raw write and fdatasync of the same disk, entries staged per second, recovery, memory.
 
-    python benchmarks/micro/bench_store.py [latency] [entries] [recovery] [memory] [--directory DIR] [--records N]
+python benchmarks/micro/bench_store.py [latency] [entries] [recovery] [memory] [--directory DIR] [--records N]
 """
 
 from __future__ import annotations
