@@ -24,7 +24,7 @@ from entrepot.store.local.settings import Durability, StoreSettings
 
 COMMITS_MIN = 210  # of a run
 LOGS_MAX = 6
-_RESERVE = 384 << 10
+_RESERVE = 256 << 10
 DOWNS = 3  # crashes that are followed by more work; one more is in recovery, and one at the end
 
 

@@ -12,6 +12,7 @@ A round, one at a time, all of it in slices on the loop or in the background lan
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from entrepot.store.local.log import LocalReader
     from entrepot.store.local.store import LocalStore
 
+REST_S = 5.0  # before another try, when there was no room for segments
 SLICE_LOGS = 100
 SLICE_KEYS = 200
 FULL_WATCH_S = 0.25  # how often the disk is asked while it is full
@@ -47,7 +49,7 @@ class Maintenance:
         self._disk = disk
         self._checkpoint = checkpoint
         self._segments = segments
-        self._sorter = Sorter(disk, store.scheduler, segments, self._local)
+        self._sorter = Sorter(disk, store.scheduler, segments, self._local, keep_free=store.settings.reserve_size // 2)
         self._reserve = Reserve(disk, store.settings)
         # the round under way
         self._running = False
@@ -61,6 +63,9 @@ class Maintenance:
         self._sync_needed = 0
         self._last_round = False
         self._watch: Any = None  # timer, while the disk is full
+        # there was no room for segments
+        self._is_cramped = False  # since the last checkpoint: sort one file at a time
+        self._is_resting = False  # and not before a while has passed
         self._rewrites: list[Rewriting] = []
         self._rewriting: Rewriting | None = None
         self._rotating_for = 0  # number of the group that starts a new journal file, so that the one before can be sorted; 0: none
@@ -154,6 +159,8 @@ class Maintenance:
 
     def _round_is_due(self) -> bool:
         store = self._store
+        if self._is_resting:
+            return False
         if self._rewrites or self._crowded:
             return True
         return len(store.ring.lives) > store.settings.journal_sort_files or store.state.changed_bytes() > STATE_SIZE or self._merge_next
@@ -185,6 +192,8 @@ class Maintenance:
 
     def _sort(self) -> None:
         self._sources = self._store.ring.closed()
+        if self._is_cramped:
+            del self._sources[1:]
         self._gather(list(self._store.logs()), [], self._sources[-1].life)
 
     def _write(self, request: Rewriting) -> None:
@@ -217,15 +226,31 @@ class Maintenance:
 
     def _sorted(self, added: list[SegmentRow], error: BaseException | None) -> None:
         if error is not None:
-            self._store.fail(error)
+            self._no_room_or_fail(error)
             return
         self._added = added
         self._merge_next = bool(added)
         self._store.want_cut()
 
+    def _no_room_or_fail(self, error: BaseException) -> None:
+        """A segment could not be made. Nothing durable depends on it: if it was for want of disk, it is tried again, a file at a time."""
+        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            self._store.fail(error)
+            return
+        self._sources = []
+        self._merge_next = False
+        self._is_cramped = True
+        self._is_resting = True
+        self._store.scheduler.call_later(REST_S, self._rested)
+        self._finished()
+
+    def _rested(self) -> None:
+        self._is_resting = False
+        self._again()
+
     def _merged(self, added: list[SegmentRow], removed: list[int], error: BaseException | None) -> None:
         if error is not None:
-            self._store.fail(error)
+            self._no_room_or_fail(error)
             return
         if not added and not removed:
             self._finished()
@@ -314,6 +339,7 @@ class Maintenance:
             store.fail(error)
             return
         self.rounds += 1
+        self._is_cramped = False
         store.state.saved()
         self._segments.replace(self._added, self._removed)
         if self._rewriting is not None:

@@ -6,10 +6,14 @@
 Both take their steps on the loop, a slice per turn, and read, write and sync in the BACKGROUND lane. Neither changes the set of
 segments: the caller saves a checkpoint that names the new ones, then calls Segments.replace(). It must not save that checkpoint before
 every discard staged up to the call of done() is durable, since what was discarded is left out.
+
+Segments are never made at the cost of the last of the disk: below `keep_free` bytes the job ends with ENOSPC, and what it made is removed.
 """
 
 from __future__ import annotations
 
+import contextlib
+import errno
 from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any, Protocol, TypeAlias
@@ -62,13 +66,22 @@ class Sorter:
     """One job at a time."""
 
     def __init__(
-        self, disk: Disk, scheduler: Scheduler, segments: Segments, log_of: Callable[[bytes], LiveLog | None], *, window_size: int = WINDOW_SIZE
+        self,
+        disk: Disk,
+        scheduler: Scheduler,
+        segments: Segments,
+        log_of: Callable[[bytes], LiveLog | None],
+        *,
+        window_size: int = WINDOW_SIZE,
+        keep_free: int = 0,
     ) -> None:
         self._disk = disk
         self._scheduler = scheduler
         self._segments = segments
         self._log_of = log_of
         self._window_size = window_size
+        self._keep_free = keep_free
+        self._made: list[_Output] = []  # by the job under way
         self._steps: _Steps | None = None
         self._finish: Callable[[Any, BaseException | None], None] | None = None
         self.sorted_bytes = 0  # written by sorting
@@ -108,6 +121,7 @@ class Sorter:
         assert self._steps is None, "one job at a time"
         self._steps = steps
         self._finish = finish
+        self._made = []
         self._scheduler.call_soon(self._step, steps, None, None)
 
     def _step(self, steps: _Steps, result: Any, error: BaseException | None) -> None:
@@ -121,8 +135,8 @@ class Sorter:
             self._steps = None
             finish(stop.value, None)
         except (OSError, CorruptData) as failure:
-            self._steps = None
-            finish(None, failure)
+            made, self._made = self._made, []
+            self._disk.background(partial(_remove, self._disk, made), partial(self._failed, steps, failure))
         else:
             if wanted is None:
                 self._scheduler.call_soon(self._step, steps, None, None)
@@ -130,6 +144,18 @@ class Sorter:
                 self._segments.with_index(wanted, partial(self._indexed, steps, wanted))
             else:
                 self._disk.background(wanted, partial(self._step, steps))
+
+    def _failed(self, steps: _Steps, failure: BaseException, _: Any, __: BaseException | None) -> None:
+        """What the job had made is removed (what could not be is a stray, and goes at the next start)."""
+        if steps is self._steps:
+            self._steps = None
+            assert self._finish is not None
+            self._finish(None, failure)
+
+    def _output(self) -> _Output:
+        output = _Output(self._disk, self._segments.take_id(), self._keep_free)
+        self._made.append(output)
+        return output
 
     def _indexed(self, steps: _Steps, segment: Segment, error: BaseException | None) -> None:
         # By way of the loop: a step must not run within a step.
@@ -146,7 +172,7 @@ class Sorter:
             while extents := work.next_window(self._window_size):
                 yield None
                 work.load((yield partial(_read_all, file, extents)))
-                output = _Output(self._disk, self._segments.take_id())
+                output = self._output()
                 while not work.emit(output.writer, SLICE_ROWS, SLICE_BYTES):
                     if output.writer.pending() >= OUTPUT_SIZE:
                         yield output.write()
@@ -174,7 +200,7 @@ class Sorter:
             return [], removed
         windows = [_Window(segment, number, self._segments.pin(segment)) for number, segment in enumerate(inputs)]
         try:
-            output = _Output(self._disk, self._segments.take_id())
+            output = self._output()
             for window in windows:
                 window.open((yield window.segment))
             by_id = {window.segment.id: window for window in windows}
@@ -322,8 +348,9 @@ def _is_worth_it(run: list[Segment], tier: int) -> bool:
 class _Output:
     """A segment file being made."""
 
-    def __init__(self, disk: Disk, segment_id: int) -> None:
+    def __init__(self, disk: Disk, segment_id: int, keep_free: int) -> None:
         self.disk = disk
+        self.keep_free = keep_free
         self.writer = SegmentWriter(segment_id)
         self.file: File | None = None
         self.written = 0
@@ -337,6 +364,8 @@ class _Output:
         return partial(self._write, self.writer.finish(), sync=True)
 
     def _write(self, data: bytes, *, sync: bool) -> None:
+        if self.disk.free_bytes() < self.keep_free + len(data):
+            raise OSError(errno.ENOSPC, f"less than {self.keep_free} bytes would stay free: segments wait")
         if self.file is None:
             self.file = self.disk.open(segment_name(self.writer.segment_id), create=True)
         self.file.pwrite(self.written, [data])
@@ -386,6 +415,15 @@ class _Window:
             raise CorruptData(f"{self.segment.name}: is cut at position {position}; run 'entrepot store verify'")
         self.position = position
         self.data = data
+
+
+def _remove(disk: Disk, outputs: list[_Output]) -> None:
+    """The files of a job that failed."""
+    for output in outputs:
+        if output.file is not None:
+            output.file.close()
+            with contextlib.suppress(OSError):
+                disk.remove(segment_name(output.writer.segment_id))
 
 
 def _read_all(file: File, extents: list[tuple[int, int]]) -> bytes:
