@@ -42,6 +42,7 @@ class MemoryDisk:
         self.pending: list[tuple[Callable[[], Any], Callable[[Any, BaseException | None], None]]] = []
         self.reads: list[tuple[str, int, int]] = []
         self.syncs = 0
+        self.free = 1 << 40
 
     def open(self, name: str, *, create: bool = False) -> MemoryFile:
         if create:
@@ -65,7 +66,7 @@ class MemoryDisk:
         self.syncs += 1
 
     def free_bytes(self) -> int:
-        return 1 << 40
+        return self.free
 
     def commit(self, file: MemoryFile, position: int, parts: list[bytes], *, sync: bool, done: Any) -> None:
         self.background(lambda: file.pwrite(position, parts), done)

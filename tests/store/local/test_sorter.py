@@ -375,3 +375,18 @@ def test_a_failed_write_ends_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tiers() -> None:
     assert [tier_of(size) for size in (0, (16 << 20) - 1, 16 << 20, 128 << 20, 1 << 40)] == [0, 0, 1, 2, 3]
+
+
+def test_segments_are_not_made_at_the_cost_of_the_last_of_the_disk():
+    bench = Bench(keep_free=10_000)
+    bench.begin_journal()
+    for body in (b"a" * 3000, b"b" * 3000):
+        bench.append([1], body)
+    bench.disk.free = 12_000
+    with pytest.raises(OSError, match="stay free"):
+        bench.sort()
+    assert sorted(bench.disk.files) == ["journal-1"]
+    assert not bench.sorter.busy
+    bench.disk.free = 20_000
+    bench.sort()
+    assert len(bench.disk.files) == 2
