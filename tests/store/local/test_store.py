@@ -309,3 +309,25 @@ def test_too_many_rows_in_memory_start_a_sort_before_a_file_is_full() -> None:
     assert bench.store.statistics()["segments"] >= 1
     assert bench.store.rows_total() <= 150
     assert len(bench.read(log)) == 500
+
+
+def test_crashes_do_not_pile_up_journal_files() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    for number in range(30):
+        bench.append(log, data=b"%d" % number)
+        assert bench.commit()
+        loop = type(bench.loop)()
+        bench = bench.reopened(bench.disk.crashed(loop, lambda _name, _sector: True))
+        log = bench.log(1)
+    bench.append(log, data=b"30")
+    assert bench.commit()
+    bench.loop.run()  # a round: what was left behind is sorted
+    bench = bench.reopened(bench.disk.crashed(type(bench.loop)(), lambda _name, _sector: True))
+    bench.loop.run()
+    assert [int(data) for _, _, data in bench.read(bench.log(1))] == list(range(31))
+    free = [name for name, _ in bench.store.ring.ready]
+    assert len(free) <= SMALL.journal_ready_files + SMALL.journal_sort_files
+    journal = [name for name in bench.disk.names() if name.startswith("journal")]
+    assert len(journal) == len(free) + len(bench.store.ring.lives) + len(bench.store.ring.retired)
+    assert len(journal) <= 12, journal

@@ -91,6 +91,7 @@ class _Opening:
         self._read(chain)
         for name, file in free:
             self._ring.adopt_free(name, file)
+        self._ring.trim()
         store = self._store
         store.epoch = self._ring.next_life
         store.maintenance = Maintenance(store, self._disk, self._checkpoint, self._segments)

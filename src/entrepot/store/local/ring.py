@@ -140,6 +140,17 @@ class JournalRing:
             self.retired.remove(gone)
             self.ready.append((gone.name, gone.file))
 
+    def trim(self) -> None:
+        """Opening, when all that counts is recovered: of the free files keep some of full length; remove the others, else every crash would leave one more."""
+        free, self.ready = self.ready, []
+        room = self._settings.journal_ready_files + self._settings.journal_sort_files
+        for name, file in free:
+            if len(self.ready) < room and file.size() >= self._settings.journal_file_size:
+                self.ready.append((name, file))
+            else:
+                file.close()
+                self._disk.remove(name)
+
     def closed(self) -> list[JournalFile]:
         """Lives that nothing more is written to, oldest first."""
         return [journal_file for journal_file in self.lives.values() if journal_file is not self.current]
