@@ -43,7 +43,8 @@ log = logging.getLogger("entrepot.server")
 
 STORE_FAILED = 74  # exit status; EX_IOERR of sysexits.h
 FILES_OF_OUR_OWN = 200  # journal, segments, libraries
-STOPPED_TWICE = 1  # exit status after a second signal
+STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
 GC_THRESHOLDS = (50_000, 50, 100)  # after recovery: what lives then lives on, and the rest is mostly freed by counting
 
@@ -219,14 +220,20 @@ async def _serve(config: Config, announce: Callable[[Started], None]) -> int:
         log.info("stopping")
         stopping.set()
 
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_signal)
+    def on_early_signal(*_: object) -> None:
+        log.warning("stopping before it is ready")
+        _leave(STOPPED_TWICE)
+
+    for number in SIGNALS:
+        signal.signal(number, on_early_signal)  # recovery holds up the loop, and has nothing that would be lost
     server = Server(config, SystemClock(), SystemEntropy(), _store_failed)
     try:
         started = await server.start()
     except OSError as error:
         raise Refused(Reason.INVALID, f"cannot start: {error}") from None
+    loop = asyncio.get_running_loop()
+    for number in SIGNALS:
+        loop.add_signal_handler(number, on_signal)
     announce(started)
     _settle()
     await stopping.wait()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import resource
+import signal
 import socket
 import subprocess
 import sys
@@ -183,3 +184,23 @@ def test_over_tls(tmp_path: Path) -> None:
 def test_every_figure_that_the_limits_name_is_there(broker: Broker) -> None:
     named = {found.extra["metric"] for found in keys() if found.extra["metric"]}
     assert named <= set(metrics(broker))
+
+
+STANDS_STILL = """
+from entrepot import server
+from entrepot.cli import main
+server.Node = lambda *_: (print("recovering", flush=True), input())
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_it_recovers_ends_it_at_once(tmp_path: Path, number: signal.Signals) -> None:
+    command = [sys.executable, "-c", STANDS_STILL, "serve", "--data", str(tmp_path / "data"), "--listen", "http=127.0.0.1:0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == "recovering\n"
+        process.send_signal(number)
+        assert process.wait(30) == 1
+        assert "stopping before it is ready" in process.stderr.read()
