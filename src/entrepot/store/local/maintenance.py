@@ -50,10 +50,12 @@ class Maintenance:
         self._checkpoint = checkpoint
         self._segments = segments
         self._sorter = Sorter(disk, store.scheduler, segments, self._local, keep_free=store.settings.reserve_size // 2)
+        # Merging goes on beside the rounds, since sorting must not wait for it: a round takes its result up.
+        self._merger = Sorter(disk, store.scheduler, segments, self._local, keep_free=store.settings.reserve_size // 2)
+        self._merge_result: tuple[list[SegmentRow], list[int]] | None = None
         self._reserve = Reserve(disk, store.settings)
         # the round under way
         self._running = False
-        self._merge_next = False
         self._sources: list[JournalFile] = []
         self._added: list[SegmentRow] = []
         self._removed: list[int] = []
@@ -114,6 +116,7 @@ class Maintenance:
         """The store is closing and everything staged is durable."""
         if self._last_round:
             return
+        self._merger.stop()
         if self._running:
             if not self._sorter.busy:
                 return  # the round ends by itself
@@ -163,7 +166,7 @@ class Maintenance:
             return False
         if self._rewrites or self._crowded:
             return True
-        return len(store.ring.lives) > store.settings.journal_sort_files or store.state.changed_bytes() > STATE_SIZE or self._merge_next
+        return len(store.ring.lives) > store.settings.journal_sort_files or store.state.changed_bytes() > STATE_SIZE or self._merge_result is not None
 
     def _begin(self) -> None:
         self._running = True
@@ -183,10 +186,12 @@ class Maintenance:
             ring.seal_current()
             self._rotating_for = self._store.flush()
             return
-        if len(ring.lives) == 1 or (self._merge_next and len(ring.lives) <= self._store.settings.journal_sort_files):
+        if len(ring.lives) <= self._store.settings.journal_sort_files:
             self._sources = []
-            self._merge_next = False
-            self._sorter.merge(self._merged)
+            if self._merge_result is not None:
+                self._added, self._removed = self._merge_result
+                self._merge_result = None
+            self._store.want_cut()
             return
         self._sort()
 
@@ -229,7 +234,6 @@ class Maintenance:
             self._no_room_or_fail(error)
             return
         self._added = added
-        self._merge_next = bool(added)
         self._store.want_cut()
 
     def _no_room_or_fail(self, error: BaseException) -> None:
@@ -238,7 +242,6 @@ class Maintenance:
             self._store.fail(error)
             return
         self._sources = []
-        self._merge_next = False
         self._is_cramped = True
         self._is_resting = True
         self._store.scheduler.call_later(REST_S, self._rested)
@@ -250,14 +253,13 @@ class Maintenance:
 
     def _merged(self, added: list[SegmentRow], removed: list[int], error: BaseException | None) -> None:
         if error is not None:
-            self._no_room_or_fail(error)
+            # Nothing depends on it; for want of disk it is tried again after the next round.
+            if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                self._store.fail(error)
             return
-        if not added and not removed:
-            self._finished()
-            return
-        self._added, self._removed = added, removed
-        self._merge_next = True
-        self._store.want_cut()
+        if added or removed:
+            self._merge_result = added, removed
+            self._again()
 
     def cut(self, sequence: int) -> None:
         """Commit `sequence` is sealed: everything staged so far is in it or before it."""
@@ -342,6 +344,8 @@ class Maintenance:
         self._is_cramped = False
         store.state.saved()
         self._segments.replace(self._added, self._removed)
+        if (self._added or self._removed) and not self._merger.busy and self._merge_result is None and store.closing is None:
+            self._merger.merge(self._merged)
         if self._rewriting is not None:
             request = self._rewriting
             self._rewriting = None
@@ -428,7 +432,7 @@ class Maintenance:
         return {
             "checkpoints": self.rounds,
             "sorted_bytes": self._sorter.sorted_bytes,
-            "merged_bytes": self._sorter.merged_bytes,
+            "merged_bytes": self._merger.merged_bytes,
             "state_changed_bytes": self._store.state.changed_bytes(),
             "disk_free_bytes": self._reserve.free_bytes,
             **self._segments.statistics(),
