@@ -253,14 +253,14 @@ def work(seed, steps):
     run.check()
 
 
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), steps=st.lists(step, min_size=5, max_size=60))
+@settings(max_examples=40, deadline=None)  # short runs reach little: many steps, and few of them
+@given(seed=st.integers(0, 10_000), steps=st.lists(step, min_size=50, max_size=100))
 def test_transactions_keep_what_they_promise(seed, steps):
     work(seed, steps)
 
 
 @pytest.mark.long
 @settings(max_examples=2000, deadline=None)
-@given(seed=st.integers(0, 10_000), steps=st.lists(step, min_size=20, max_size=150))
+@given(seed=st.integers(0, 10_000), steps=st.lists(step, min_size=50, max_size=200))
 def test_transactions_keep_what_they_promise_for_long(seed, steps):
     work(seed, steps)
