@@ -210,17 +210,20 @@ class Catalogue:
         arguments: Arguments,
         connection: Hashable,
         passive: bool = False,
+        prefix: str = SERVER_NAMED,
     ) -> tuple[QueueDefinition | TopicDefinition, bool]:
         """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
 
-        An empty name: one is made up. `passive`: as find_queue().
+        An empty name: one is made up, beginning with `prefix`. `passive`: as find_queue().
         """
         if passive:
             return self.find_queue(namespace, name, connection), False
         space = self.namespace(namespace)
         server_named = not name
         if server_named:
-            name = SERVER_NAMED + base64.urlsafe_b64encode(self._new_log_id()).rstrip(b"=").decode()
+            name = prefix + base64.urlsafe_b64encode(self._new_log_id()).rstrip(b"=").decode()
+        else:
+            _refuse_reserved("queue", name)
         where = queue_text(space, name)
         found = self.maybe_queue(namespace, name)
         if isinstance(found, TopicDefinition) and not found.is_stream:
@@ -235,8 +238,6 @@ class Catalogue:
             check_same_arguments(where, found.arguments, arguments, QUEUE_ARGUMENT_NAMES)
             return found, False
         check_name("queue", name)
-        if not server_named:
-            _refuse_reserved("queue", name)
         policy = parse_queue_arguments(where, arguments)
         check_properties(where, policy.queue_type, durable, exclusive, auto_delete)
         _check_keepable(arguments)

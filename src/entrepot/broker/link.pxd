@@ -30,5 +30,6 @@ cdef class Link(Attachment):
     cdef object publish(self, Publish call)
     @cython.locals(consumer=Consumer, queue=Queue)
     cdef object settle(self, Settle call)
+    cdef object refuse(self, Call call, object refused)
     @cython.locals(other=Consumer)
     cpdef object credit_returned(self, Consumer consumer)

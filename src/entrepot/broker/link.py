@@ -66,12 +66,16 @@ class Link(Attachment):
                 self.broker.check_pressure()
             complete = self.publisher.publish(path, call)
         except Refused as refused:
-            call.outcome = REFUSED
-            call.error = refused
-            self.sink.completed(call)
+            self.refuse(call, refused)
             return
         if complete and (call.confirm or call.mandatory):
             self.sink.completed(call)
+
+    def refuse(self, call: Call, refused: Refused) -> None:
+        """Complete the call as refused."""
+        call.outcome = REFUSED
+        call.error = refused
+        self.sink.completed(call)
 
     def _path(self, address: bytes) -> Path:
         """Resolve an address, and keep it at hand."""
@@ -89,6 +93,9 @@ class Link(Attachment):
             return
         owner = consumer.owner
         if not isinstance(owner, Queue):
+            if call.disposition != ACCEPT:
+                self.refuse(call, self.broker.operations.not_for_streams(owner.definition, "basic.nack and basic.reject"))
+                return
             owner.settle(consumer, call.first, call.count)
         else:
             queue = owner

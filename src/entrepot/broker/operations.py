@@ -70,6 +70,10 @@ class Operations:
     def declare_queue(self, link: Link, call: Ask, request: requests.DeclareQueue) -> Outcome:
         """See requests.DeclareQueue."""
         broker = self._broker
+        if request.name.startswith(requests.REPLY_QUEUE_PREFIX):
+            if broker.catalogue.maybe_queue(link.namespace, request.name) is None:
+                raise Refused(Reason.NOT_FOUND, f"no queue '{request.name}' in vhost '{vhost_of(link.namespace)}'")
+            return (request.name, 0, 1), None
         if not request.passive and request.name:
             self._authorize(link, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
         definition, created = broker.catalogue.declare_queue(
@@ -287,13 +291,35 @@ class Operations:
     def consume(self, link: Link, call: Ask, request: requests.Consume) -> Outcome:
         """See requests.Consume."""
         self._authorize(link, Action.READ, ResourceKind.QUEUE, request.queue)
-        definition = self._broker.catalogue.find_queue(link.namespace, request.queue, link)
+        return self._consume(link, call, request, self._broker.catalogue.find_queue(link.namespace, request.queue, link)), None
+
+    def consume_replies(self, link: Link, call: Ask, request: requests.ConsumeReplies) -> Outcome:
+        """See requests.ConsumeReplies."""
+        definition, _ = self._broker.catalogue.declare_queue(
+            link.namespace,
+            "",
+            durable=False,
+            exclusive=True,
+            auto_delete=True,
+            arguments={},
+            connection=link,
+            prefix=requests.REPLY_QUEUE_PREFIX,
+        )
+        self._create_queue(definition)
+        consumer_id = self._consume(link, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
+        return (consumer_id, definition.name), None
+
+    def _consume(self, link: Link, call: Ask, request: requests.Consume, definition: Any) -> int:
+        """Start deliveries from a queue or topic: the consumer's id. Raises Refused."""
         target = definition.runtime
         pool = self._pool(link, call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(link.namespace)}'"
         if isinstance(target, Queue):
-            if any(other.exclusive for other in target.consumers) or (request.exclusive and target.consumers):
+            shared = target.consumers or definition.policy.single_active_consumer
+            if any(other.exclusive for other in target.consumers) or (request.exclusive and shared):
                 raise Refused(Reason.NOT_PERMITTED, f"{where} in exclusive use")
+            if "x-stream-offset" in request.arguments:
+                raise Refused(Reason.INVALID, f"invalid arg 'x-stream-offset' for {where} of queue type rabbit_{definition.policy.queue_type}_queue")
             self._stop_expiry(target)
         elif request.auto_settle:
             raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
@@ -309,7 +335,7 @@ class Operations:
         link.consumers[consumer.id] = consumer
         pool.consumers.append(consumer)
         self._consumer_count += 1
-        return consumer.id, None
+        return consumer.id
 
     def cancel(self, link: Link, call: Ask, request: requests.Cancel) -> Outcome:
         """See requests.Cancel."""
@@ -426,9 +452,12 @@ class Operations:
         """The live queue of that name; a stream is refused."""
         definition = self._broker.catalogue.find_queue(link.namespace, name, link)
         if not isinstance(definition.runtime, Queue):
-            vhost = vhost_of(link.namespace)
-            raise Refused(Reason.NOT_SUPPORTED, f"{what} not supported by stream queues queue '{name}' in vhost '{vhost}'")
+            raise self.not_for_streams(definition, what)
         return definition.runtime
+
+    def not_for_streams(self, definition: Any, what: str) -> Refused:
+        """The refusal of what only queues can do."""
+        return Refused(Reason.NOT_SUPPORTED, f"{what} not supported by stream queues queue '{definition.name}' in vhost '{vhost_of(definition.namespace)}'")
 
     def _authorize(self, link: Link, action: Action, kind: ResourceKind, name: str) -> None:
         self._broker.authorizer.authorize(link.principal, action, link.namespace, kind, name)
@@ -457,6 +486,7 @@ HANDLERS: dict[type, Handler] = {
     requests.DeleteExchange: Operations.delete_exchange,
     requests.Bind: Operations.bind,
     requests.Consume: Operations.consume,
+    requests.ConsumeReplies: Operations.consume_replies,
     requests.Cancel: Operations.cancel,
     requests.StreamLimit: Operations.stream_limit,
     requests.CloseStream: Operations.close_stream,

@@ -102,7 +102,10 @@ def make_publish(stream: int, address: bytes, codec: int, codec_version: int, fl
 
 
 class Settle(Call):
-    """End leases: offsets first .. first + count - 1 that `consumer_id` holds. Has no answer; what is not leased is ignored."""
+    """End leases: offsets first .. first + count - 1 that `consumer_id` holds. What is not leased is ignored.
+
+    Has no answer unless it is refused: NOT_SUPPORTED where records of a stream are not to be accepted.
+    """
 
     __slots__ = ("consumer_id", "count", "disposition", "first")
 

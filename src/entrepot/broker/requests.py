@@ -28,6 +28,20 @@ class Consume:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
+REPLY_QUEUE_PREFIX = "amq.rabbitmq.reply-to."
+
+
+@dataclass(slots=True)
+class ConsumeReplies:
+    """Make a queue for answers to this connection, and start deliveries from it, settled as they are sent. result: (consumer_id, its name).
+
+    The name is REPLY_QUEUE_PREFIX and an unguessable rest. It lives in memory, as long as its consumer. No permission is needed to
+    make it; declaring its name, by whichever connection, tells whether it is still there.
+    """
+
+    token: Any
+
+
 @dataclass(slots=True)
 class Cancel:
     """Stop a consumer; what it holds stays leased to it until settled or the stream ends. result: None."""

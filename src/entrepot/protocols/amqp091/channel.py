@@ -53,6 +53,8 @@ class Channel:
         "next_tag",
         "number",
         "prefetch",
+        "reply_consumer",
+        "reply_queue",
         "spans",
         "stream",
         "unconfirmed",
@@ -69,6 +71,8 @@ class Channel:
         self.consumers: dict[str, Any] = {}  # consumer tag -> the session's Subscriber
         self.next_consumer = 1
         self.prefetch = 0  # for consumers to come
+        self.reply_consumer: Any = None  # the Subscriber that takes direct replies
+        self.reply_queue = b""  # its queue's name as a short string; empty: none
         self.next_tag = 1
         self.spans: list[Span] = []  # ascending by tag, from `head`
         self.head = 0

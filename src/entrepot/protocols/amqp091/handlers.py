@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker import requests
-from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, make_ask
+from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, Settle, make_ask
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.amqp091 import handshake, states
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.events import Control, TooLarge
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
+from entrepot.protocols.amqp091.reply_to import DIRECT_REPLY_TO
 
 if TYPE_CHECKING:
     from entrepot.protocols.amqp091.session import Session, Subscriber
@@ -167,7 +168,10 @@ def ask(session: Session, channel: Channel, frame: MethodFrame, request: Any, re
 
 
 def answered(session: Session, channel: Channel, call: Call) -> None:
-    """A request has completed. Raises AmqpError where it was refused."""
+    """A request has completed, or a settlement was refused. Raises AmqpError where it was refused."""
+    if isinstance(call, Settle):
+        assert isinstance(call.error, Refused)
+        raise _as_amqp(call.error, 60, 120)
     waiting = channel.waiting
     if waiting is None or waiting[0] is not call:
         return
@@ -327,6 +331,9 @@ def _queue_declare(session: Session, channel: Channel, frame: MethodFrame) -> No
         if not nowait:
             send(session, channel.number, "queue.declare_ok", queue=name, message_count=min(ready, 0xFFFFFFFF), consumer_count=consumers)
 
+    if frame["queue"] == DIRECT_REPLY_TO:
+        reply(session, channel, (DIRECT_REPLY_TO, 0, 1))
+        return
     request = requests.DeclareQueue(frame["queue"], frame["passive"], frame["durable"], frame["exclusive"], frame["auto_delete"], frame["arguments"])
     ask(session, channel, frame, request, reply)
 
@@ -390,7 +397,6 @@ def _consume(session: Session, channel: Channel, frame: MethodFrame) -> None:
     if not isinstance(priority, int) or isinstance(priority, bool):
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg 'x-priority': expected an integer, got {priority!r}", 60, 20)
     subscriber = Subscriber(channel, tag.encode("utf-8", "surrogateescape"), frame["no_ack"])
-    channel.consumers[tag] = subscriber
     nowait = frame["nowait"]
 
     def reply(session: Session, channel: Channel, consumer_id: int) -> None:
@@ -398,6 +404,10 @@ def _consume(session: Session, channel: Channel, frame: MethodFrame) -> None:
         if not nowait:
             send(session, channel.number, "basic.consume_ok", consumer_tag=tag)
 
+    if queue == DIRECT_REPLY_TO:
+        _consume_replies(session, channel, frame, subscriber, reply)
+        return
+    channel.consumers[tag] = subscriber
     request = requests.Consume(
         queue,
         subscriber,
@@ -411,6 +421,30 @@ def _consume(session: Session, channel: Channel, frame: MethodFrame) -> None:
     ask(session, channel, frame, request, reply)
 
 
+def _consume_replies(session: Session, channel: Channel, frame: MethodFrame, subscriber: Subscriber, reply: Reply) -> None:
+    if not frame["no_ack"]:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "reply consumer cannot acknowledge", 60, 20)
+    if channel.reply_consumer is not None:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "reply consumer already set", 60, 20)
+    channel.consumers[subscriber.tag.decode("utf-8", "surrogateescape")] = subscriber
+    channel.reply_consumer = subscriber
+
+    def reply_with_queue(session: Session, channel: Channel, result: Any) -> None:
+        consumer_id, name = result
+        channel.reply_queue = bytes((len(name),)) + name.encode()
+        reply(session, channel, consumer_id)
+
+    ask(session, channel, frame, requests.ConsumeReplies(subscriber), reply_with_queue)
+
+
+def _forget_consumer(channel: Channel, tag: str) -> Subscriber | None:
+    subscriber: Subscriber | None = channel.consumers.pop(tag, None)
+    if subscriber is not None and subscriber is channel.reply_consumer:
+        channel.reply_consumer = None
+        channel.reply_queue = b""
+    return subscriber
+
+
 def stream_start(value: Any) -> Any:
     """Where a stream begins, from an x-stream-offset: as requests.Consume.start, or an interval text as it is."""
     if isinstance(value, datetime):
@@ -420,7 +454,7 @@ def stream_start(value: Any) -> Any:
 
 def _cancel(session: Session, channel: Channel, frame: MethodFrame) -> None:
     tag = frame["consumer_tag"]
-    subscriber = channel.consumers.pop(tag, None)
+    subscriber = _forget_consumer(channel, tag)
 
     def reply(session: Session, channel: Channel, result: Any) -> None:
         send(session, channel.number, "basic.cancel_ok", consumer_tag=tag)
@@ -460,7 +494,7 @@ def consumer_cancelled(session: Session, subscriber: Subscriber) -> None:
     """Its queue is gone: the client is told if it can understand that (consumer_cancel_notify)."""
     channel = subscriber.channel
     tag = subscriber.tag.decode("utf-8", "surrogateescape")
-    channel.consumers.pop(tag, None)
+    _forget_consumer(channel, tag)
     if not channel.closing and handshake.client_can(session, "consumer_cancel_notify"):
         send(session, channel.number, "basic.cancel", consumer_tag=tag, nowait=True)
 

@@ -10,6 +10,7 @@ from entrepot.protocols.amqp091.checks cimport check_run
 from entrepot.protocols.amqp091.codec cimport Decoder
 from entrepot.protocols.amqp091.events cimport AckRange, Control, NackRange, PublishRun
 from entrepot.protocols.amqp091.output cimport Output
+from entrepot.protocols.amqp091.reply_to cimport with_reply_queue
 
 cdef int _PENDING
 cdef int _DONE
@@ -19,6 +20,7 @@ cdef int _CODEC
 cdef int _CODEC_VERSION
 cdef int _TO_CHECK
 cdef int _EXPIRATION
+cdef int _REPLY_TO
 cdef uint16_t _HAS_EXPIRY
 cdef Py_ssize_t _OUTPUT_HIGH
 cdef Py_ssize_t _DEFERRED_MAX

@@ -22,7 +22,7 @@ from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, PublishRun
 from entrepot.protocols.amqp091.output import Output, deliver_template, get_ok_template, return_template
-from entrepot.protocols.amqp091.properties import DELIVERY_MODE, EXPIRATION, HEADERS, USER_ID
+from entrepot.protocols.amqp091.properties import DELIVERY_MODE, EXPIRATION, HEADERS, REPLY_TO, USER_ID
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 from entrepot.protocols.amqp091.states import CLOSED, HEADER, OPEN
 
@@ -30,6 +30,7 @@ if not cython.compiled:
     from entrepot.broker.port import make_publish, make_settle
     from entrepot.model.octets import get_u16_be, take
     from entrepot.protocols.amqp091.checks import check_run
+    from entrepot.protocols.amqp091.reply_to import with_reply_queue
 
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the consumer waits for the next
 DEFERRED_MAX = 64  # events held back for waiting channels: above this nothing is read
@@ -44,6 +45,7 @@ _CODEC = CODEC_AMQP_091
 _CODEC_VERSION = CODEC_VERSION
 _TO_CHECK = HEADERS | DELIVERY_MODE | USER_ID | EXPIRATION
 _EXPIRATION = EXPIRATION
+_REPLY_TO = REPLY_TO
 _HAS_EXPIRY = HAS_EXPIRY
 _OUTPUT_HIGH = OUTPUT_HIGH_BYTES
 _DEFERRED_MAX = DEFERRED_MAX
@@ -207,6 +209,8 @@ class Session(Sink):
             return
         if run.immediate:
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true", 60, 40)
+        if run.property_flags_or & _REPLY_TO:
+            run.data = with_reply_queue(run.data, run.count, channel.reply_queue)
         flags = 0
         call = make_publish(channel.stream, run.key, _CODEC, _CODEC_VERSION, 0, run.data, run.count, run.body_bytes)
         if run.property_flags_or & _TO_CHECK:
