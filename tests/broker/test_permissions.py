@@ -94,3 +94,14 @@ def test_what_is_permitted_goes_through(bench):
     assert bench.ask(requests.DeclareQueue("a", durable=True)).outcome == DONE
     assert bench.ask(requests.DeclareQueue("nowhere", passive=True)).outcome == REFUSED
     assert bench.ask(requests.DeclareQueue("a", passive=True)).outcome == DONE
+
+
+def test_answers_need_no_permission(bench):
+    call = bench.ask(requests.ConsumeReplies("token"))
+    assert call.outcome == DONE
+    consumer_id, name = call.result
+    assert name.startswith(requests.REPLY_QUEUE_PREFIX)
+    assert bench.ask(requests.DeclareQueue(name)).result == (name, 0, 1)
+    bench.ask(requests.Cancel(consumer_id))
+    assert bench.ask(requests.DeclareQueue(name)).outcome == REFUSED
+    assert bench.catalogue.statistics()["queues"] == 0

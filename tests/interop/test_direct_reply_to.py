@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from harness import Inbox, publish, refused
-from pika.exceptions import UnroutableError
+from pika.exceptions import ChannelClosedByBroker, UnroutableError
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 
@@ -53,6 +53,47 @@ def test_an_asker_that_has_gone(connect: Any, channel: Any, queue: str) -> None:
 
 def test_declaring_asks_whether_the_asker_is_there(channel: Any) -> None:
     assert channel.queue_declare(REPLY_TO, passive=True).method.queue == REPLY_TO
+
+
+def test_whether_an_asker_is_there_still(connect: Any, queue: str) -> None:
+    """Who serves may declare the name it was given, before it does the work."""
+    asker, serving = connect(), connect().channel()
+    asking = asker.channel()
+    inbox = Inbox.on(asking, REPLY_TO, auto_ack=True)
+    asking.confirm_delivery()
+    publish(asking, queue, b"ping", reply_to=REPLY_TO)
+    _, properties, _ = serving.basic_get(queue, auto_ack=True)
+    assert serving.queue_declare(properties.reply_to, passive=True).method.consumer_count == 1
+    asking.basic_cancel(inbox.tag)
+    with refused(404, f"NOT_FOUND - no queue '{properties.reply_to}' in vhost '/'"):
+        serving.queue_declare(properties.reply_to)
+    with refused(406, "PRECONDITION_FAILED - fast reply consumer does not exist"):
+        publish(asking, queue, b"ping", reply_to=REPLY_TO)
+        asking.queue_declare(queue, passive=True)
+
+
+def test_answers_are_for_the_asker_alone(connect: Any, channel: Any, queue: str) -> None:
+    asking = connect().channel()
+    Inbox.on(asking, REPLY_TO, auto_ack=True)
+    asking.confirm_delivery()
+    publish(asking, queue, b"ping", reply_to=REPLY_TO)
+    _, properties, _ = channel.basic_get(queue, auto_ack=True)
+    with pytest.raises(ChannelClosedByBroker):  # RabbitMQ: 404, it is no queue; 405, another connection's, says as much
+        channel.basic_consume(properties.reply_to, lambda *_: None)
+
+
+def test_after_the_reply_consumer_another_one(channel: Any, queue: str) -> None:
+    names = []
+    for _ in range(2):
+        inbox = Inbox.on(channel, REPLY_TO, auto_ack=True)
+        publish(channel, queue, b"ping", reply_to=REPLY_TO, headers={"a": 1}, message_id="m")
+        _, properties, body = channel.basic_get(queue, auto_ack=True)
+        assert (properties.headers, properties.message_id, body) == ({"a": 1}, "m", b"ping")
+        names.append(properties.reply_to)
+        publish(channel, properties.reply_to, b"pong")
+        inbox.wait(1)
+        channel.basic_cancel(inbox.tag)
+    assert names[0] != names[1]
 
 
 def test_automatic_acknowledgement_only(channel: Any) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from harness import Inbox, publish, refused, thrown_out
+from harness import Inbox, publish, refused, thrown_out, wait_until
 
 Name = Callable[..., str]
 
@@ -73,6 +74,17 @@ def test_from_a_time(connection: Any, channel: Any, stream: str) -> None:
     assert early.bodies == [b"0", b"1"]
 
 
+def test_from_a_time_in_the_middle(connection: Any, channel: Any, stream: str) -> None:
+    """AMQP's timestamps count seconds: what was published in an earlier one is not wanted."""
+    publish(channel, stream, b"0", b"1")
+    second = int(time.time()) + 1
+    wait_until(connection, lambda: time.time() >= second + 0.05)
+    publish(channel, stream, b"2", b"3")
+    inbox = read(connection, stream, datetime.fromtimestamp(second, UTC))
+    inbox.wait(2)
+    assert (inbox.bodies, offsets(inbox)) == ([b"2", b"3"], [2, 3])
+
+
 def test_an_offset_that_is_not_written_yet(connection: Any, channel: Any, stream: str) -> None:
     """RabbitMQ 3.10 attaches at the end; what comes from there on arrives."""
     publish(channel, stream, b"0")
@@ -129,6 +141,16 @@ def test_what_streams_do_not_do(channel: Any, stream: str, act: Callable[[Any, s
         act(channel, stream)
 
 
+@pytest.mark.parametrize("act", [lambda c, tag: c.basic_nack(tag), lambda c, tag: c.basic_reject(tag, requeue=False)], ids=["nack", "reject"])
+def test_what_was_read_can_only_be_acknowledged(connection: Any, channel: Any, stream: str, act: Callable[[Any, int], Any]) -> None:
+    publish(channel, stream, b"0")
+    inbox = read(connection, stream, "first")
+    inbox.wait(1)
+    with thrown_out(540, f"NOT_IMPLEMENTED - basic.nack and basic.reject not supported by stream queues queue '{stream}' in vhost '/'"):
+        act(inbox.channel, inbox.deliveries[0].tag)
+        wait_until(connection, lambda: False)
+
+
 def test_offset_that_makes_no_sense(channel: Any, stream: str) -> None:
     """RabbitMQ 3.10 crashes into a connection error 541; a refusal of the channel is as good."""
     from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
@@ -149,8 +171,6 @@ def test_a_stream_is_no_queue_when_declared_again(channel: Any, stream: str) -> 
 
 
 def test_deleting_a_stream_tells_its_readers(connection: Any, channel: Any, stream: str) -> None:
-    from harness import wait_until
-
     inbox = read(connection, stream, "first")
     channel.queue_delete(stream)
     wait_until(connection, lambda: inbox.cancelled == [inbox.tag])
