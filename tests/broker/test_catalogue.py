@@ -221,7 +221,9 @@ def test_reserved_names(broker):
     queue, _ = broker.queue("")
     assert queue.name.startswith("amq.gen-")
     assert len(queue.name) == 30
-    assert broker.queue(queue.name) == (queue, False)
+    assert broker.queue(queue.name, passive=True) == (queue, False)
+    with refused(Reason.NOT_PERMITTED, f"queue name '{queue.name}' contains reserved prefix 'amq.*'"):
+        broker.queue(queue.name)
     assert broker.queue("")[0] is not queue
     assert broker.exchange("amq.topic", "topic") is broker.ns.exchanges["amq.topic"]
     with refused(Reason.NOT_PERMITTED, "deletion of system exchange 'amq.direct' in vhost '/' not allowed"):
