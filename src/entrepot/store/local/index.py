@@ -6,6 +6,8 @@ span u32.
 
 from __future__ import annotations
 
+from typing import Any
+
 import cython
 
 if not cython.compiled:
@@ -13,6 +15,9 @@ if not cython.compiled:
 
 ROW_SIZE = 24
 _ROW = ROW_SIZE
+_FETCH = 256 * 1024  # bytes of one fetch
+_GAP = 16 * 1024  # bytes between two entries that are read rather than skipped
+_READS = 64  # stretches of one fetch
 
 
 class Rows:
@@ -79,6 +84,33 @@ class Rows:
     def packed(self, first: int, end: int) -> bytes:
         """The rows [first, end) as they lie."""
         return take_ba(self.data, first * _ROW, (end - first) * _ROW)
+
+    def stretches(self, row: int, durable_offset: int, file: Any) -> tuple[list[tuple[Any, int, int]], list[bytes], int]:
+        """What one fetch from `row` on reads: (file, position, size) stretches, the packed rows of each, and the offset that it ends at.
+
+        Entries of one log among many lie far apart: what is read is the rows' own bytes, near ones in one stretch, of one journal file.
+        """
+        life = self.life(row)
+        reads: list[tuple[Any, int, int]] = []
+        packed: list[bytes] = []
+        first = row
+        last = row
+        start = self.position(row)
+        stop = start
+        read = 0
+        while True:
+            more = last < self.count and self.base(last) < durable_offset and self.life(last) == life and read + stop - start < _FETCH
+            if not more or self.position(last) < start or self.position(last) - stop > _GAP:
+                reads.append((file, start, stop - start))
+                packed.append(self.packed(first, last))
+                if not more or len(reads) == _READS:
+                    break
+                read += stop - start
+                first = last
+                start = self.position(last)
+            stop = self.position(last) + self.size(last)
+            last += 1
+        return reads, packed, self.base(last - 1) + self.span(last - 1)
 
     def through(self, life: int) -> int:
         """How many rows, from the first on, point into journal files up to `life`."""

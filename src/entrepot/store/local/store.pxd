@@ -12,9 +12,6 @@ from entrepot.store.local.journal cimport CommitBuilder
 from entrepot.store.local.log cimport LocalLog, LocalReader
 
 cdef Py_ssize_t _OVERHEAD
-cdef Py_ssize_t _FETCH
-cdef Py_ssize_t _GAP
-cdef Py_ssize_t _READS
 cdef Py_ssize_t _ROW
 cdef Py_ssize_t _STEP
 
@@ -87,8 +84,5 @@ cdef class LocalStore(Store):
     cdef object _fifo_push(self, LocalLog log, uint64_t end)
     @cython.locals(head=Py_ssize_t, n=Py_ssize_t, log=LocalLog, end=uint64_t, budget=Py_ssize_t)
     cdef object _evict(self)
-    @cython.locals(
-        log=LocalLog, rows=Rows, row=Py_ssize_t, first_row=uint64_t, life=uint32_t, first=Py_ssize_t, last=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t,
-        read=Py_ssize_t, more=bint, end=uint64_t
-    )
+    @cython.locals(log=LocalLog, rows=Rows, row=Py_ssize_t, first_row=uint64_t)
     cpdef object fetch(self, LocalReader reader, uint64_t offset)

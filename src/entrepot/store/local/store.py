@@ -28,9 +28,6 @@ if not cython.compiled:
     from entrepot.store.local.group import encode_group, local_log, place_group
 
 _OVERHEAD = 320
-_FETCH = 256 * 1024
-_GAP = 16 * 1024  # bytes between two entries that are read rather than skipped
-_READS = 64  # stretches of one fetch
 _ROW = 24
 _STEP = 64 * 1024  # bytes of one log that leave the cache together
 
@@ -542,29 +539,8 @@ class LocalStore(Store):
             # nothing lies there, or nothing yet (a row is there before its bytes): complete up to what is in memory
             self.scheduler.call_soon(reader.loaded_nothing, offset, log.durable_offset)
             return
-        # Entries of one log among many lie far apart: what is read is the rows' own bytes, near ones in one stretch.
-        life = rows.life(row)
-        journal_file = self.ring.lives[life]
-        reads: list[tuple[Any, int, int]] = []
-        stretches: list[bytes] = []
-        first = row
-        last = row
-        start = rows.position(row)
-        stop = start
-        read = 0
-        while True:
-            more = last < rows.count and rows.base(last) < log.durable_offset and rows.life(last) == life and read + stop - start < _FETCH
-            if not more or rows.position(last) < start or rows.position(last) - stop > _GAP:
-                reads.append((journal_file.file, start, stop - start))
-                stretches.append(rows.packed(first, last))
-                if not more or len(reads) == _READS:
-                    break
-                read += stop - start
-                first = last
-                start = rows.position(last)
-            stop = rows.position(last) + rows.size(last)
-            last += 1
-        end = rows.base(last - 1) + rows.span(last - 1)
+        journal_file = self.ring.lives[rows.life(row)]
+        reads, stretches, end = rows.stretches(row, log.durable_offset, journal_file.file)
         journal_file.pins += 1
         fetched = JournalRead(self, reader, journal_file, reads, stretches, offset, end)
         self._disk.read_many(reads, fetched.done)
