@@ -97,3 +97,21 @@ def test_a_refused_settlement_ends_the_connection(client):
     refuse(client.link.asked[-1], Reason.NOT_SUPPORTED, "basic.nack not supported")
     ((number, name, arguments),) = client.hear()
     assert (number, name, arguments["reply_code"], arguments["reply_text"]) == (0, "connection.close", 540, "NOT_IMPLEMENTED - basic.nack not supported")
+
+
+def test_an_answer_comes_before_the_cancellation_that_it_brings(client):
+    """A client deletes the queue that its own channel consumes from."""
+    for tag in ("a", "b"):
+        client.say("basic.consume", queue="q", consumer_tag=tag)
+        complete(client.link.pending[0], 3)
+    client.hear()
+    client.say("queue.delete", queue="q")
+    for call in client.link.asked[:2]:
+        client.session.cancelled(call.request.token)
+    assert client.hear() == []
+    complete(client.link.pending[0], 0)
+    assert [(name, arguments.get("consumer_tag")) for _, name, arguments in client.hear()] == [
+        ("queue.delete_ok", None),
+        ("basic.cancel", "a"),
+        ("basic.cancel", "b"),
+    ]

@@ -491,8 +491,21 @@ def _recover(session: Session, channel: Channel, frame: MethodFrame) -> None:
 
 
 def consumer_cancelled(session: Session, subscriber: Subscriber) -> None:
-    """Its queue is gone: the client is told if it can understand that (consumer_cancel_notify)."""
+    """Its queue is gone: the client is told if it can understand that (consumer_cancel_notify).
+
+    A client that waits for an answer on the channel hears that first, as from RabbitMQ: py-amqp takes a basic.cancel in its place for a failure.
+    """
     channel = subscriber.channel
+    if channel.waiting is not None:
+        call, reply, method = channel.waiting
+
+        def reply_first(session: Session, channel: Channel, result: Any) -> None:
+            if reply is not None:
+                reply(session, channel, result)
+            consumer_cancelled(session, subscriber)
+
+        channel.waiting = (call, reply_first, method)
+        return
     tag = subscriber.tag.decode("utf-8", "surrogateescape")
     _forget_consumer(channel, tag)
     if not channel.closing and handshake.client_can(session, "consumer_cancel_notify"):
