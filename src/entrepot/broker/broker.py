@@ -18,6 +18,7 @@ from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.operations import LATER, Operations
 from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Call, Sink, make_publish
 from entrepot.broker.publisher import Path, Publisher
+from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.transactions import Transactions
 from entrepot.model.entry import Entry
 from entrepot.model.errors import Reason, Refused
@@ -55,6 +56,7 @@ class Broker:
         self.transactions = Transactions(store, self.hub.transactions)
         self.publisher = Publisher(self.hub, store, volatile, Admission())
         self.operations = Operations(self)
+        self.shards = Shards(SHARD_COUNT_DEFAULT)
         # per connection
         self.links: set[Link] = set()
         # state
@@ -74,6 +76,7 @@ class Broker:
 
     def open(self) -> None:
         """Bring the catalogue's queues and topics to life."""
+        self.shards = Shards.of(self.store)
         self.transactions.load()
         self.operations.open()
 

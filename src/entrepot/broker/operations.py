@@ -156,7 +156,7 @@ class Operations:
 
     def _create_queue(self, definition: Any) -> Queue:
         store = self._broker.store if definition.persistent else self._broker.volatile
-        log = store.create_log(0, definition.log_id)
+        log = store.create_log(self._broker.shards.shard("queue", definition.namespace, definition.name), definition.log_id)
         return self._make_queue(definition, log)
 
     def _make_queue(self, definition: Any, log: Log | None) -> Queue:
@@ -171,8 +171,8 @@ class Operations:
         return queue
 
     def _create_topic(self, definition: Any) -> None:
-        for log_id in definition.partitions:
-            self._broker.store.create_log(0, log_id)
+        for partition, log_id in enumerate(definition.partitions):
+            self._broker.store.create_log(self._broker.shards.shard("topic", definition.namespace, definition.name, partition), log_id)
         self._make_topic(definition)
 
     def _make_topic(self, definition: Any) -> None:

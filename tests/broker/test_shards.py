@@ -1,0 +1,34 @@
+"""Shards: stable, spread, kept."""
+
+from __future__ import annotations
+
+import pytest
+from memory_state import MemoryState
+
+from entrepot.broker.shards import SHARD_COUNT_KEY, Shards
+from entrepot.broker.state import set_value
+from entrepot.model.errors import CorruptData
+
+
+def test_a_store_keeps_how_many_it_was_made_with() -> None:
+    state = MemoryState()
+    assert Shards.of(state).count == 256
+    state.fold(0, SHARD_COUNT_KEY, set_value(b"\x01\x10\x00"))
+    assert Shards.of(state).count == 16
+
+
+@pytest.mark.parametrize("kept", [b"", b"\x02\x10\x00", b"\x01\x00\x00", b"\x01\x10\x00\x00"])
+def test_what_cannot_be_read_stops_the_start(kept: bytes) -> None:
+    state = MemoryState()
+    state.fold(0, SHARD_COUNT_KEY, set_value(kept))
+    with pytest.raises(CorruptData, match="number of shards"):
+        Shards.of(state)
+
+
+def test_a_resource_stays_in_its_shard() -> None:
+    shards = Shards(256)
+    assert [shards.shard("queue", "public/default", "orders"), shards.shard("topic", "public/default", "orders", 3)] == GOLDEN
+    assert len({shards.shard("queue", "public/default", f"q{number}") for number in range(5000)}) == 256
+
+
+GOLDEN = [172, 209]  # on disk by now
