@@ -43,16 +43,18 @@ with Broker() as broker:
 
 
 def pythons() -> dict[str, str]:
-    """Version -> executable, for every CPython of VERSIONS that runs."""
+    """Version -> executable, for every CPython of VERSIONS that runs: on the PATH, or among pyenv's."""
+    root = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     found = {}
     for version in VERSIONS:
-        probe = [f"python{version}", "-c", "import sys; print(sys.executable)"]
-        try:
-            ran = subprocess.run(probe, capture_output=True, text=True, check=False)
-        except FileNotFoundError:
-            continue
-        if ran.returncode == 0:
-            found[version] = ran.stdout.strip()
+        for candidate in (f"python{version}", *sorted(map(str, root.glob(f"versions/{version}.*/bin/python{version}")), reverse=True)):
+            try:
+                ran = subprocess.run([candidate, "-c", "import sys; print(sys.executable)"], capture_output=True, text=True, check=False)
+            except FileNotFoundError:
+                continue
+            if ran.returncode == 0:
+                found[version] = ran.stdout.strip()
+                break
     return found
 
 
