@@ -129,6 +129,9 @@ class Connection:
         if method == self.awaiting:
             self.awaiting = 0
             self.tally.answered += 1
+            if method == 0x000A0033:  # connection.close-ok: the broker may end the connection now
+                self.reads = False
+                self.watch()
         elif method == 0x000A003C:  # connection.blocked
             self.tally.blocked += 1
         elif method == 0x000A003D:  # connection.unblocked
