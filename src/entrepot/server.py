@@ -113,7 +113,6 @@ class Server:
                 check_listen(name, wanted[name][0], node.users)
                 await self._listen_amqp(name, *wanted[name])
         self.why_not_ready = None
-        self.stalls.start()
         addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners}
         seconds = self.clock.monotonic_s() - self._began
         return Started(__version__, os.getpid(), seconds, addresses, str(Path(self.config.data).resolve()), self.config.durability.mode, is_compiled())
@@ -236,6 +235,7 @@ async def _serve(config: Config, announce: Callable[[Started], None]) -> int:
         loop.add_signal_handler(number, on_signal)
     announce(started)
     _settle()
+    server.stalls.start()  # from here on: what it finds is traffic's
     await stopping.wait()
     await server.stop()
     return 0
