@@ -399,6 +399,9 @@ class Operations:
                 link.consumers.pop(getter.id, None)
 
     def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
+        if not queue.deleted and not queue.drop_overflow():
+            queue.wait(partial(self._take_later, call, queue, getter))
+            return LATER, None
         while not queue.deleted and queue.subscription.ready_count > 0 and queue.expire_head():
             pass
         if queue.deleted:

@@ -312,6 +312,15 @@ class Queue(LogOwner):
             self.hub.mark_dirty(self)  # another head, with a time of its own
         return self.take(getter, 1)
 
+    def drop_overflow(self) -> bool:
+        """Apply the length limits to what may be seen; False if what is staged has to be seen first."""
+        if self.length_max < 0 and self.bytes_max < 0:
+            return True
+        if self.has_staged():
+            return False
+        self._drop_overflow()
+        return True
+
     def has_staged(self) -> bool:
         """Whether something was published that is not durable yet, and so cannot be seen."""
         return self.log.next_offset > self.subscription.end
