@@ -66,7 +66,7 @@ class Journal(Section, frozen=True):
 class Cache(Section, frozen=True):
     """Memory for stored messages."""
 
-    size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", metric="entrepot_store_cached_bytes", least=1 << 20)] = 32 << 20
+    size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", metric="entrepot_store_cached_bytes", least=1 << 20)] = 24 << 20
     volatile_bytes: Annotated[
         int, key("transient messages kept in memory; more are spilled to scratch files", unit="bytes", metric="entrepot_volatile_memory_bytes", least=1 << 20)
     ] = 64 << 20
