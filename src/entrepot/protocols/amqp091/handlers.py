@@ -382,6 +382,11 @@ def _qos(session: Session, channel: Channel, frame: MethodFrame) -> None:
         send(session, channel.number, "basic.qos_ok")
 
 
+def _capped(prefetch: int, most: int) -> int:
+    """A consumer's prefetch under the broker's limit; 0 is no limit, for either."""
+    return min(prefetch, most) if prefetch and most else prefetch or most
+
+
 def _consume(session: Session, channel: Channel, frame: MethodFrame) -> None:
     from entrepot.protocols.amqp091.session import Subscriber
 
@@ -411,7 +416,7 @@ def _consume(session: Session, channel: Channel, frame: MethodFrame) -> None:
     request = requests.Consume(
         queue,
         subscriber,
-        channel.prefetch,
+        _capped(channel.prefetch, session.settings.consumer_prefetch_max),
         frame["no_ack"],
         frame["exclusive"],
         max(-0x80000000, min(priority, 0x7FFFFFFF)),
