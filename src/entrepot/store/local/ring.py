@@ -6,6 +6,8 @@ commit goes to a new file that grows as it is written.
 
 from __future__ import annotations
 
+from functools import partial
+
 from entrepot.entropy import Entropy
 from entrepot.model.errors import CorruptData
 from entrepot.store.local.disk import Disk, File
@@ -17,9 +19,9 @@ POSITION_MAX = (1 << 32) - 1
 
 
 class JournalFile:
-    """One life of a file. `end` is where the next commit goes; `pins` counts reads under way."""
+    """One life of a file. `end` is where the next commit goes; `pins` counts reads under way, `grows`: written behind its end, not over octets."""
 
-    __slots__ = ("end", "file", "first_sequence", "life", "name", "pins", "salt")
+    __slots__ = ("end", "file", "first_sequence", "grows", "life", "name", "pins", "salt")
 
     def __init__(self, name: str, file: File, life: int, salt: int, first_sequence: int, end: int) -> None:
         self.name = name
@@ -29,6 +31,7 @@ class JournalFile:
         self.first_sequence = first_sequence
         self.end = end
         self.pins = 0
+        self.grows = False
 
 
 class JournalRing:
@@ -77,11 +80,15 @@ class JournalRing:
         self._next_slot = max(self._next_slot, slot + 1)
 
     def fits(self, size: int) -> bool:
-        """Whether `size` bytes more still go to the current file."""
-        return self.current is not None and not self._sealed and self.current.end + size <= self._settings.journal_file_size
+        """Whether `size` bytes more still go to the current file: one that grows syncs at half the speed, and is left when another is ready."""
+        current = self.current
+        if current is None or self._sealed or (current.grows and self.ready):
+            return False
+        return current.end + size <= self._settings.journal_file_size
 
     def rotate(self, sequence: int, chain: int) -> bytes:
         """Start a new life with the commit `sequence`; the file header, to be written before that commit at position 0."""
+        grows = not self.ready
         if self.ready:
             name, file = self.ready.pop(0)
         else:
@@ -94,6 +101,7 @@ class JournalRing:
         header = FileHeader(life, salt, previous.life if previous else 0, previous.salt if previous else 0, sequence, chain)
         self._sealed = False
         self.current = self.lives[life] = JournalFile(name, file, life, salt, sequence, FILE_HEADER_SIZE)
+        self.current.grows = grows
         return encode_file_header(header)
 
     def create_file(self) -> tuple[str, File]:
@@ -135,10 +143,18 @@ class JournalRing:
         self.sweep()
 
     def sweep(self) -> None:
-        """Retired files that nobody reads any more are ready."""
+        """Retired files that nobody reads any more are ready, unless they are too short to be worth it: most of such a file would grow again."""
+        size = self._settings.journal_file_size
         for gone in [one for one in self.retired if not one.pins]:
             self.retired.remove(gone)
-            self.ready.append((gone.name, gone.file))
+            if gone.file.size() >= size - size // 8:
+                self.ready.append((gone.name, gone.file))
+            else:
+                self._disk.background(partial(self._remove, gone), _removed)
+
+    def _remove(self, gone: JournalFile) -> None:
+        gone.file.close()
+        self._disk.remove(gone.name)
 
     def trim(self) -> None:
         """Opening, when all that counts is recovered: of the free files keep some of full length; remove the others, else every crash would leave one more."""
@@ -172,6 +188,10 @@ class JournalRing:
             assert file is not None
             self.ready.append((name, file))
             self.prepare()
+
+
+def _removed(_: None, __: BaseException | None) -> None:
+    """A file that could not be removed is removed at the next opening."""
 
 
 def read_header(file: File, name: str) -> FileHeader | None:
