@@ -86,6 +86,21 @@ class EntryCodec:
         """One packed record saying how often it was delivered before."""
         raise NotImplementedError
 
+    def stamp(self, data: bytes, base_offset: int, epoch: int, append_time_ms: int) -> bytes:
+        """An entry that is about to be appended to its topic's partition, with what the protocol's own format says of its place.
+
+        `append_time_ms` -1: the records keep their own times. `data` is the caller's alone: it may be changed where it lies.
+        """
+        return data
+
+    def to_record_batch(self, data: bytes, base_offset: int, append_time_ms: int) -> bytes | None:
+        """A whole entry as a RecordBatch (model/batch.py), each record at its place; None if it is opaque."""
+        raise NotImplementedError
+
+    def from_record_batch(self, batch: bytes, base_offset: int, append_time_ms: int) -> bytes:
+        """A RecordBatch as an entry of this codec, as if it had been stored so at `base_offset`: as many records, each at its place."""
+        raise NotImplementedError
+
 
 class Codecs:
     """The registered codecs, by tag."""

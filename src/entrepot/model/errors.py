@@ -22,6 +22,23 @@ class Reason(enum.Enum):
     NOT_SUPPORTED = "not supported"
     FULL = "target is full"
     UNAUTHENTICATED = "not authenticated"
+    TOO_LARGE = "too large"
+    OUT_OF_RANGE = "offset out of range"
+    UNKNOWN_KEY = "no such setting"
+    INVALID_VALUE = "not a value of the setting"
+    # of producers that number what they send
+    OUT_OF_SEQUENCE = "not the next batch of its producer"
+    STALE_PRODUCER = "epoch of the producer is over"
+    UNKNOWN_PRODUCER = "nothing is known of the producer"
+    # of groups
+    UNKNOWN_MEMBER = "not a member of the group"
+    STALE_MEMBER = "generation or epoch of the member is over"
+    REBALANCING = "the group is rebalancing"
+    MEMBER_ID_REQUIRED = "come back with the given member id"
+    FENCED_INSTANCE = "another member has this instance id"
+    UNRELEASED_INSTANCE = "the member with this instance id has not left"
+    INCONSISTENT_GROUP = "the group works otherwise"
+    UNSUPPORTED_ASSIGNOR = "no such assignor"
 
 
 class EntrepotError(Exception):

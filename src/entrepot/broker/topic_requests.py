@@ -1,0 +1,140 @@
+"""What a session may ask about topics, partitions and producers: requests of a port.Ask, each with what its result is.
+
+Names are of the attachment's namespace. Refusals come as the call's error. Configuration is by Kafka's names, values as text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class PartitionDescription:
+    """One partition: its log and who owns it."""
+
+    partition: int
+    epoch: int  # grows with every change of owner
+
+
+@dataclass(slots=True)
+class TopicDescription:
+    """What a client may know of a topic. `id` is 16 bytes, never reused."""
+
+    name: str
+    id: bytes
+    partitions: list[PartitionDescription]
+    internal: bool = False
+
+
+@dataclass(slots=True)
+class DescribeTopics:
+    """Topics by name, by id, or (both None) all that the principal may see.
+
+    result: list of TopicDescription | Refused, one for each that was asked for, in order, names first. `create_missing`: a name that is not there is made
+    with the broker's defaults, if that is set to be done and the principal may.
+    """
+
+    names: list[str] | None = None
+    ids: list[bytes] | None = None
+    create_missing: bool = False
+
+
+@dataclass(slots=True)
+class CreateTopic:
+    """Make a topic. `partitions` -1: the broker's default. result: TopicDescription. `check_only`: refuse what would be refused, make nothing.
+
+    Refused: EXISTS_DIFFERENT (it exists, whatever it is like), INVALID (name, number of partitions), UNKNOWN_KEY, INVALID_VALUE (of a
+    setting), NOT_PERMITTED, LIMIT.
+    """
+
+    name: str
+    partitions: int = -1
+    config: dict[str, str | None] = field(default_factory=dict)
+    check_only: bool = False
+
+
+@dataclass(slots=True)
+class DeleteTopic:
+    """Remove a topic and its records; by name, or by id where name is empty. result: TopicDescription of what was."""
+
+    name: str
+    id: bytes = b""
+
+
+@dataclass(slots=True)
+class CreatePartitions:
+    """Have `count` partitions in all, more than now. result: TopicDescription."""
+
+    name: str
+    count: int
+    check_only: bool = False
+
+
+@dataclass(slots=True)
+class ConfigEntry:
+    """One setting of a topic, as it is in force. `is_default`: nobody has set it."""
+
+    name: str
+    value: str
+    is_default: bool
+    type: str  # boolean, string, int, long, double, list
+    documentation: str
+    default: str
+
+
+@dataclass(slots=True)
+class DescribeTopicConfig:
+    """result: list of ConfigEntry, all keys or those of `keys`."""
+
+    name: str
+    keys: list[str] | None = None
+
+
+@dataclass(slots=True)
+class AlterTopicConfig:
+    """Change settings: `changes` is (operation, key, value) with operation "set", "delete", "append" or "subtract". result: None."""
+
+    name: str
+    changes: list[tuple[str, str, str | None]]
+    check_only: bool = False
+
+
+@dataclass(slots=True)
+class TrimPartition:
+    """Delete records below `offset` (-1: all that are durable). result: the first offset there is now. Refused: OUT_OF_RANGE."""
+
+    name: str
+    partition: int
+    offset: int
+
+
+@dataclass(slots=True)
+class FindOffset:
+    """An offset by time, or by name: `time_ms` of the earliest record at or after it, or "first", "end" (durable, or with `committed` stable),
+    "max_time" (the record with the greatest timestamp).
+
+    result: (offset, time in ms or -1, epoch or -1); offset -1: none.
+    """
+
+    name: str
+    partition: int
+    where: int | str
+    committed: bool = False
+
+
+@dataclass(slots=True)
+class EpochEnd:
+    """The end of what was written in owner's epoch `epoch` or before. result: (epoch, end offset), (-1, -1) if not known."""
+
+    name: str
+    partition: int
+    epoch: int
+
+
+@dataclass(slots=True)
+class NewProducer:
+    """A producer id never given before. result: (producer id, epoch 0). With `producer_id` and `epoch` of an idempotent producer that
+    wants to go on with clean numbers: the same id with the next epoch."""
+
+    producer_id: int = -1
+    epoch: int = -1
