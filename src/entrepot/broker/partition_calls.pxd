@@ -38,6 +38,7 @@ cdef class Append(Call):
 cdef class ReadPart:
     # asked
     cdef public str topic
+    cdef public bytes topic_id
     cdef public int32_t partition
     cdef public int64_t offset
     cdef public int64_t max_bytes

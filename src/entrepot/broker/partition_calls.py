@@ -111,7 +111,8 @@ class ReadPart:
     """One partition that is read, and what the last Read brought. It lives as long as its owner reads the partition (a Kafka fetch
     session), and keeps the broker's place in the log between reads in `place`, which is the broker's alone.
 
-    Set by the owner: `topic`, `partition`, `offset` (where to read on), `max_bytes`. Answers of each Read:
+    Set by the owner: `topic`, `partition`, `offset` (where to read on), `max_bytes`; with `topic_id` (16 bytes) the part is of the topic with that id,
+    whatever `topic` says, and NOT_FOUND when there is none. Answers of each Read:
     `data` whole entries in order, the first holds `offset` or is the first behind it, each as the codec of the call packs it (translated, if it was
     written by another); `size` their bytes; `durable_end` (Kafka: high watermark), `stable_end` (last stable offset), `first_offset`;
     `aborted` (producer id, first offset) of aborted transactions among the data, None unless committed records alone are asked for;
@@ -134,9 +135,11 @@ class ReadPart:
         "stable_end",
         "tag",
         "topic",
+        "topic_id",
     )
 
     topic: str
+    topic_id: bytes  # b"": by name
     partition: int
     offset: int
     max_bytes: int
@@ -156,6 +159,7 @@ def make_read_part(topic: str, partition: int, offset: int, max_bytes: int) -> R
     """A part that nothing was read for yet."""
     part = ReadPart.__new__(ReadPart)
     part.topic = topic
+    part.topic_id = b""
     part.partition = partition
     part.offset = offset
     part.max_bytes = max_bytes
