@@ -145,6 +145,33 @@ class ColdRead:
             self.done([stored for stored in self.entries if stored is not None], self.next_offset, None)
 
 
+class JoinedRead:
+    """Cold reads of neighbouring parts under way together: a log among many has a short piece in each segment, and each costs a wait."""
+
+    def __init__(self, count: int, done: Fetched) -> None:
+        self.results: list[tuple[list[StoredEntry], int]] = [([], 0)] * count
+        self.firsts: list[int] = [0] * count
+        self.left = count
+        self.done = done
+        self.error: BaseException | None = None
+
+    def part_done(self, place: int, entries: list[StoredEntry], next_offset: int, error: BaseException | None) -> None:
+        """One of the reads has ended; with the last one `done` is called, with what there is without a gap."""
+        self.results[place] = entries, next_offset
+        self.error = self.error or error
+        self.left -= 1
+        if self.left:
+            return
+        found: list[StoredEntry] = []
+        end = self.firsts[0]
+        for first, (some, following) in zip(self.firsts, self.results, strict=True):
+            if first > end:
+                break  # the one before was cut short
+            found += some
+            end = following
+        self.done(found, end, self.error)
+
+
 class TimeSearch:
     """One search by time: over the parts whose greatest time is high enough, step by step."""
 

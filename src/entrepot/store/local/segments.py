@@ -10,18 +10,21 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Log
 from entrepot.store.local.checkpoint import SegmentRow
-from entrepot.store.local.cold_read import ColdRead, Fetched, Found, TimeSearch
+from entrepot.store.local.cold_read import ColdRead, Fetched, Found, JoinedRead, TimeSearch
 from entrepot.store.local.disk import Disk, File
 from entrepot.store.local.segment import FOOTER_SIZE, Piece, SegmentIndex, index_place, load_index
 
 FETCH_SIZE = 256 * 1024
 INDEX_CACHE_SIZE_MAX = 16 * 1024 * 1024
 LAYOUT_COUNT_MAX = 256
+
+_JOINED_PARTS_MAX = 8
 
 
 def segment_name(segment_id: int) -> str:
@@ -299,15 +302,30 @@ class Segments:
             place = bisect_right(parts, at, key=_first_of)
             if place and parts[place - 1].end > at:
                 place -= 1
-            while place < len(parts) and parts[place].first < limit:
+            some: list[Part] = []
+            size = 0
+            while place < len(parts) and parts[place].first < limit and size < size_max and len(some) < _JOINED_PARTS_MAX:
                 part = parts[place]
                 if part.piece.step_count:
-                    ColdRead(self, self._disk, part, max(at, part.first), min(part.end, limit), size_max, done).go()
-                    return
+                    some.append(part)
+                    size += part.piece.size * (part.end - max(at, part.first)) // (part.end - part.first)
                 place += 1
+            if some:
+                self._read_together(some, at, limit, size_max, done)
+                return
             done([], limit, None)
 
         self.with_layout(log.shard.to_bytes(4, "big") + log_id, resolved)
+
+    def _read_together(self, parts: list[Part], at: int, limit: int, size_max: int, done: Fetched) -> None:
+        joined = JoinedRead(len(parts), done)
+        end = at
+        for place, part in enumerate(parts):
+            first = max(at, part.first)
+            # what lies between two parts is in no segment: nothing is missed there
+            joined.firsts[place] = end if place else first
+            end = min(part.end, limit)
+            ColdRead(self, self._disk, part, first, end, size_max, partial(joined.part_done, place)).go()
 
     def find(self, log_id: bytes, timestamp_ms: int, first: int, done: Found) -> None:
         """done(base of the log's first entry at or after offset `first` whose time is at or after `timestamp_ms`)."""
