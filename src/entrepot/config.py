@@ -136,6 +136,9 @@ class Limits(Section, frozen=True):
     message_bytes: Annotated[int, key("one message's body", unit="bytes", at="a larger one closes its channel with 406", least=1024, most=512 << 20)] = (
         128 << 20
     )
+    unpacked_batch_bytes: Annotated[
+        int, key("one compressed Kafka record batch, unpacked", unit="bytes", at="a larger one is refused", least=1 << 16, most=1 << 30)
+    ] = 64 << 20
     prefetch: Annotated[
         int, key("unacknowledged messages of one consumer without a prefetch; 0 for no other limit than leases", unit="messages", at="it gets no more", least=0)
     ] = 0

@@ -199,6 +199,32 @@ cdef inline uint64_t get_u64_le_ba(bytearray source, Py_ssize_t pos) except? 0xF
     return value
 
 
+# Bytes changed where they lie: for their sole owner, before anybody else has seen them.
+
+cdef inline bytes over_u16_be(bytes data, Py_ssize_t pos, uint16_t value):
+    if pos < 0 or 2 > PyBytes_GET_SIZE(data) - pos:
+        raise IndexError("write outside a buffer")
+    value = __builtin_bswap16(value)
+    memcpy(PyBytes_AS_STRING(data) + pos, &value, 2)
+    return data
+
+
+cdef inline bytes over_u32_be(bytes data, Py_ssize_t pos, uint32_t value):
+    if pos < 0 or 4 > PyBytes_GET_SIZE(data) - pos:
+        raise IndexError("write outside a buffer")
+    value = __builtin_bswap32(value)
+    memcpy(PyBytes_AS_STRING(data) + pos, &value, 4)
+    return data
+
+
+cdef inline bytes over_u64_be(bytes data, Py_ssize_t pos, uint64_t value):
+    if pos < 0 or 8 > PyBytes_GET_SIZE(data) - pos:
+        raise IndexError("write outside a buffer")
+    value = __builtin_bswap64(value)
+    memcpy(PyBytes_AS_STRING(data) + pos, &value, 8)
+    return data
+
+
 # Bits of a word.
 
 cdef extern from *:

@@ -137,6 +137,19 @@ if not cython.compiled:
         _check(len(source), pos, 8)
         return int.from_bytes(source[pos : pos + 8], "little")
 
+    def over_u16_be(data: bytes, pos: int, value: int) -> bytes:
+        """`data` with this in it: compiled, changed where it lies, so that only its sole owner may ask for it."""
+        _check(len(data), pos, 2)
+        return data[:pos] + (value & 0xFFFF).to_bytes(2, "big") + data[pos + 2 :]
+
+    def over_u32_be(data: bytes, pos: int, value: int) -> bytes:
+        _check(len(data), pos, 4)
+        return data[:pos] + (value & 0xFFFFFFFF).to_bytes(4, "big") + data[pos + 4 :]
+
+    def over_u64_be(data: bytes, pos: int, value: int) -> bytes:
+        _check(len(data), pos, 8)
+        return data[:pos] + (value & 0xFFFFFFFFFFFFFFFF).to_bytes(8, "big") + data[pos + 8 :]
+
     def ones_u64(value: int) -> int:
         """How many bits are set."""
         return value.bit_count()

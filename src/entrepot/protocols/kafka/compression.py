@@ -1,0 +1,115 @@
+"""What is inside a compressed record batch: gzip, snappy (plain and in the framing of Java's clients), LZ4 frames, zstd.
+
+Java's snappy framing: 0x82 "SNAPPY" 0x00, two u32 of versions, then blocks of u32 size (big-endian) and a plain snappy block.
+docs/decisions/compression.md says which libraries, and why.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+
+import cramjam
+
+from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE, InvalidBatch
+
+# A batch's compression, bits 0 to 2 of its attributes.
+NONE = 0
+GZIP = 1
+SNAPPY = 2
+LZ4 = 3
+ZSTD = 4
+
+NAMES = ("none", "gzip", "snappy", "lz4", "zstd")
+
+UNPACKED_MAX_BYTES = 64 << 20  # unless told otherwise
+_ROOM_BYTES = 1 << 20  # kept from batch to batch; Kafka's clients make batches of 16 KiB to 1 MiB
+_GROWTH = 8
+_FRAMED = b"\x82SNAPPY\x00"
+_FRAME_HEADER = 16
+_SNAPPY_RATIO_MAX = 64  # a copy of 64 bytes takes at least 2
+_FULL = "failed to write whole buffer"  # what the library says when the target has no more room
+
+
+class Unpacker:
+    """Decompresses, at most `unpacked_max_bytes` a batch, whatever the compressed bytes claim. Holds a buffer; of one thread."""
+
+    def __init__(self, unpacked_max_bytes: int = UNPACKED_MAX_BYTES) -> None:
+        self.unpacked_max_bytes = unpacked_max_bytes
+        self._room = bytearray(min(_ROOM_BYTES, unpacked_max_bytes))
+
+    def unpack(self, compression: int, packed: bytes) -> bytes:
+        """The bytes that were compressed.
+
+        Raises InvalidBatch: UNSUPPORTED_COMPRESSION_TYPE, MESSAGE_TOO_LARGE (over the bound), CORRUPT_MESSAGE.
+        """
+        try:
+            if compression == NONE:
+                return packed
+            if compression == GZIP:
+                return self._gzip(packed)
+            if compression == SNAPPY:
+                return self._snappy(packed)
+            if compression == LZ4:
+                return self._into_room(cramjam.lz4.decompress_into, packed)
+            if compression == ZSTD:
+                return self._into_room(cramjam.zstd.decompress_into, packed)
+        except (cramjam.DecompressionError, zlib.error) as error:
+            raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's {NAMES[compression]} is damaged: {error}") from None
+        raise InvalidBatch(UNSUPPORTED_COMPRESSION_TYPE, f"no compression has the number {compression}")
+
+    def _gzip(self, packed: bytes) -> bytes:
+        stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        data = stream.decompress(packed, self.unpacked_max_bytes + 1)
+        if len(data) > self.unpacked_max_bytes:
+            raise self._too_large()
+        if not stream.eof or stream.unused_data:
+            raise InvalidBatch(CORRUPT_MESSAGE, "a batch's gzip is cut off" if not stream.eof else "a batch's gzip has bytes behind it")
+        return data
+
+    def _snappy(self, packed: bytes) -> bytes:
+        if not packed.startswith(_FRAMED):
+            return self._block(packed, self.unpacked_max_bytes)
+        parts = []
+        left = self.unpacked_max_bytes
+        pos = _FRAME_HEADER
+        while pos < len(packed):
+            size = int.from_bytes(packed[pos : pos + 4], "big")
+            pos += 4
+            if size > len(packed) - pos:
+                raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's snappy has a block of {size} bytes, where {len(packed) - pos} are left")
+            parts.append(self._block(packed[pos : pos + size], left))
+            left -= len(parts[-1])
+            pos += size
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _block(self, block: bytes, size_max: int) -> bytes:
+        """A plain snappy block, which begins with the size of what it unpacks to."""
+        size = cramjam.snappy.decompress_raw_len(block)
+        if size > len(block) * _SNAPPY_RATIO_MAX:
+            raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's snappy claims {size} bytes out of {len(block)}")
+        if size > size_max:
+            raise self._too_large()
+        room = bytearray(size)
+        filled = cramjam.snappy.decompress_raw_into(block, room)
+        if filled != size:
+            raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's snappy claims {size} bytes and has {filled}")
+        return bytes(room)
+
+    def _into_room(self, decompress_into: Callable[[bytes, bytearray], int], packed: bytes) -> bytes:
+        """Decompress into the buffer, or into larger ones until it fits or the bound is reached."""
+        room = self._room
+        while True:
+            try:
+                filled = decompress_into(packed, room)
+            except cramjam.DecompressionError as error:
+                if _FULL not in str(error):
+                    raise
+                if len(room) >= self.unpacked_max_bytes:
+                    raise self._too_large() from None
+                room = bytearray(min(len(room) * _GROWTH, self.unpacked_max_bytes))
+            else:
+                return bytes(memoryview(room)[:filled])
+
+    def _too_large(self) -> InvalidBatch:
+        return InvalidBatch(MESSAGE_TOO_LARGE, f"a batch unpacks to more than {self.unpacked_max_bytes} bytes")
