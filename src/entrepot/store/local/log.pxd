@@ -89,6 +89,12 @@ cdef class LocalReader(LogReader):
     cdef Py_ssize_t hint_fetched
     cdef uint64_t wanted
     cdef object done
+    # the stretch behind it
+    cdef list ahead
+    cdef uint64_t ahead_first
+    cdef uint64_t ahead_end
+    cdef bint ahead_loading
+    cdef bint closed
 
     @cython.locals(log=LocalLog, stored=StoredEntry)
     cpdef StoredEntry at(self, uint64_t offset)
@@ -96,6 +102,9 @@ cdef class LocalReader(LogReader):
     cdef StoredEntry in_tail(self, uint64_t offset)
     @cython.locals(n=Py_ssize_t, low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, stored=StoredEntry)
     cdef StoredEntry in_fetched(self, uint64_t offset)
+    cdef int take_ahead(self) except -1
+    @cython.locals(log=LocalLog)
+    cdef int read_ahead(self) except -1
     cpdef object fetch(self, uint64_t offset, object done)
     @cython.locals(log=LocalLog)
     cdef object go_on(self, uint64_t offset)

@@ -389,9 +389,26 @@ class LocalLog(Log):
 
 
 class LocalReader(LogReader):
-    """Reads one log: the tail from memory, the rest by fetch() in stretches that it keeps until the next one."""
+    """Reads one log: the tail from memory, the rest by fetch() in stretches that it keeps until the next one.
 
-    __slots__ = ("done", "error", "fetched", "fetched_end", "fetched_first", "hint", "hint_fetched", "log", "wanted")
+    Once half of a stretch has been read, the next one is fetched ahead.
+    """
+
+    __slots__ = (
+        "ahead",
+        "ahead_end",
+        "ahead_first",
+        "ahead_loading",
+        "closed",
+        "done",
+        "fetched",
+        "fetched_end",
+        "fetched_first",
+        "hint",
+        "hint_fetched",
+        "log",
+        "wanted",
+    )
 
     def __init__(self, log: LocalLog) -> None:
         self.log = log
@@ -402,6 +419,11 @@ class LocalReader(LogReader):
         self.hint_fetched = 0
         self.wanted = 0
         self.done: Callable[[], None] | None = None
+        self.ahead: list[StoredEntry] = []  # what lies in [ahead_first, ahead_end)
+        self.ahead_first = 0
+        self.ahead_end = 0
+        self.ahead_loading = False
+        self.closed = False
 
     def at(self, offset: int) -> StoredEntry | None:
         """See LogReader.at."""
@@ -418,8 +440,12 @@ class LocalReader(LogReader):
             if offset >= log.tail_first():
                 return self.in_tail(offset)
             if offset < self.fetched_first or offset >= self.fetched_end:
-                return None
+                if offset < self.ahead_first or offset >= self.ahead_end:
+                    return None
+                self.take_ahead()
             stored = self.in_fetched(offset)
+            if not self.ahead_loading and self.hint_fetched * 2 >= len(self.fetched) and self.ahead_end <= self.fetched_end:
+                self.read_ahead()
             if stored is None:
                 offset = self.fetched_end
             elif stored.base <= offset or not log.dead(stored.base, stored.base + stored.entry.span):
@@ -460,12 +486,32 @@ class LocalReader(LogReader):
         self.hint_fetched = low
         return self.fetched[low] if low < n else None
 
+    def take_ahead(self) -> int:
+        """What was fetched ahead is what is read now."""
+        self.fetched = self.ahead
+        self.fetched_first = self.ahead_first
+        self.fetched_end = self.ahead_end
+        self.hint_fetched = 0
+        self.ahead = []
+        self.ahead_first = 0
+        self.ahead_end = 0
+        return 0
+
+    def read_ahead(self) -> int:
+        """Fetch what lies behind the stretch that is being read, unless that is in memory."""
+        log = self.log
+        if self.done is None and not self.closed and self.fetched_end < log.durable_offset and self.fetched_end < log.tail_first():
+            self.ahead_loading = True
+            log.store.fetch(self, self.fetched_end)
+        return 0
+
     def fetch(self, offset: int, done: Callable[[], None]) -> None:
         """See LogReader.fetch."""
         assert self.done is None, "one fetch at a time"
         self.done = done
         self.wanted = offset
-        self.go_on(offset)
+        if not self.ahead_loading:  # else its end is waited for
+            self.go_on(offset)
 
     def go_on(self, offset: int) -> None:
         """Fetch from the first offset alive at or after `offset`."""
@@ -478,6 +524,22 @@ class LocalReader(LogReader):
 
     def loaded(self, first: int, end: int, entries: list[StoredEntry]) -> None:
         """The store brought everything that lies in [first, end)."""
+        if self.ahead_loading:
+            self.ahead_loading = False
+            if self.closed:
+                return
+            self.ahead = entries
+            self.ahead_first = min(self.fetched_end, first)
+            self.ahead_end = end
+            if self.done is None:
+                return
+            if self.at(self.wanted) is None:
+                self.go_on(self.wanted)
+                return
+            waiting = self.done
+            self.done = None
+            waiting()
+            return
         self.fetched = entries
         # Between what was wanted and what was brought nothing is alive.
         self.fetched_first = min(self.wanted, first)
@@ -501,6 +563,10 @@ class LocalReader(LogReader):
         self.fetched = []
         self.fetched_end = 0
         self.fetched_first = 0
+        self.ahead = []
+        self.ahead_end = 0
+        self.ahead_first = 0
+        self.closed = True
         self.done = None
 
 
