@@ -89,6 +89,28 @@ class Amqp(Section, frozen=True):
     heartbeat_s: Annotated[int, key("heartbeat interval suggested to clients; 0 for none", unit="s", least=0, most=65_535)] = 60
 
 
+class Groups(Section, frozen=True):
+    """Consumer groups; in brackets what Kafka calls the same."""
+
+    initial_rebalance_delay_ms: Annotated[
+        int, key("how long an empty group waits for more members (group.initial.rebalance.delay.ms)", unit="ms", least=0, most=600_000)
+    ] = 100
+    session_timeout_min_ms: Annotated[int, key("least session timeout of a member (group.min.session.timeout.ms)", unit="ms", least=1)] = 6_000
+    session_timeout_max_ms: Annotated[int, key("greatest session timeout of a member (group.max.session.timeout.ms)", unit="ms", least=1)] = 1_800_000
+    consumer_session_timeout_ms: Annotated[
+        int, key("session timeout where the broker assigns (group.consumer.session.timeout.ms)", unit="ms", least=100, most=1_800_000)
+    ] = 45_000
+    consumer_heartbeat_interval_ms: Annotated[
+        int, key("heartbeat interval where the broker assigns (group.consumer.heartbeat.interval.ms)", unit="ms", least=10, most=600_000)
+    ] = 5_000
+    offsets_retention_ms: Annotated[
+        int, key("how long a group without members keeps its committed offsets (offsets.retention.minutes)", unit="ms", least=1)
+    ] = 604_800_000
+    offsets_check_interval_ms: Annotated[
+        int, key("time between two searches for old offsets (offsets.retention.check.interval.ms)", unit="ms", least=1, most=86_400_000)
+    ] = 600_000
+
+
 class Tls(Section, frozen=True):
     """Files in PEM, for the listeners that use TLS."""
 
@@ -152,6 +174,14 @@ class Limits(Section, frozen=True):
     topics: Annotated[int, key("topics, streams among them", unit="topics", metric="entrepot_topics", at="declaring is refused", least=1)] = 100_000
     partitions: Annotated[int, key("partitions of one topic", unit="partitions", at="declaring is refused", least=1)] = 10_000
     bindings: Annotated[int, key("bindings", unit="bindings", metric="entrepot_bindings", at="binding is refused", least=1)] = 2_000_000
+    groups: Annotated[int, key("consumer groups", unit="groups", metric="entrepot_broker_groups", at="joining and committing are refused", least=1)] = 100_000
+    group_members: Annotated[int, key("members of one consumer group", unit="members", at="joining is refused", least=1)] = 10_000
+    group_metadata_bytes: Annotated[
+        int, key("what one member says of its subscription, and what it is assigned", unit="bytes", at="joining or assigning is refused", least=1024)
+    ] = 1 << 20
+    offset_metadata_bytes: Annotated[
+        int, key("metadata of one committed offset (offset.metadata.max.bytes)", unit="bytes", at="committing it is refused", least=0, most=1 << 20)
+    ] = 4_096
     http_request_bytes: Annotated[int, key("one HTTP request with its headers", unit="bytes", at="it is answered 400 or 413", least=1024, most=1 << 26)] = (
         65_536
     )
@@ -178,6 +208,7 @@ class Config(Section, frozen=True):
     cache: Cache = Cache()
     disk: Disk = Disk()
     amqp: Amqp = Amqp()
+    groups: Groups = Groups()
     tls: Tls = Tls()
     limits: Limits = Limits()
     users: dict[str, User] = {}

@@ -14,6 +14,7 @@ from pathlib import Path
 from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.state import default_folds
 from entrepot.broker.users import Users
 from entrepot.clock import Clock
@@ -42,6 +43,24 @@ def store_settings(config: Config) -> StoreSettings:
         cache_size=config.cache.size_bytes,
         reserve_size=config.disk.reserve_bytes,
         staged_max=config.limits.staged_bytes,
+    )
+
+
+def group_settings(config: Config) -> GroupSettings:
+    """What consumer groups are run by."""
+    groups, limits = config.groups, config.limits
+    return GroupSettings(
+        initial_rebalance_delay_ms=groups.initial_rebalance_delay_ms,
+        session_timeout_min_ms=groups.session_timeout_min_ms,
+        session_timeout_max_ms=groups.session_timeout_max_ms,
+        consumer_session_timeout_ms=groups.consumer_session_timeout_ms,
+        consumer_heartbeat_interval_ms=groups.consumer_heartbeat_interval_ms,
+        offsets_retention_ms=groups.offsets_retention_ms,
+        offsets_check_interval_ms=groups.offsets_check_interval_ms,
+        offset_metadata_bytes=limits.offset_metadata_bytes,
+        groups_max=limits.groups,
+        members_max=limits.group_members,
+        metadata_bytes_max=limits.group_metadata_bytes,
     )
 
 
@@ -84,6 +103,7 @@ class Node:
             catalogue=self.catalogue,
             authorizer=Authorizer(self.users),
             on_failed=on_failed,
+            group_settings=group_settings(config),
         )
         self.broker.register(AmqpEntryCodec())
         self.broker.open()

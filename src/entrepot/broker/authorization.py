@@ -32,6 +32,7 @@ class ResourceKind(enum.Enum):
     QUEUE = "queue"
     TOPIC = "topic"
     EXCHANGE = "exchange"
+    GROUP = "group"
 
 
 class Authorizer:

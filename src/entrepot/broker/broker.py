@@ -12,6 +12,10 @@ from typing import Any
 from entrepot.broker.admission import Admission, split_address
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.entry_codec import EntryCodec
+from entrepot.broker.groups.coordinator import GroupCoordinator
+from entrepot.broker.groups.desk import Desk
+from entrepot.broker.groups.settings import GroupSettings
+from entrepot.broker.groups.topics import CatalogueTopics
 from entrepot.broker.hub import Hub
 from entrepot.broker.link import STAGED_HIGH_BYTES, Link
 from entrepot.broker.log_owner import LogOwner
@@ -42,6 +46,7 @@ class Broker:
         catalogue: Any,
         authorizer: Any,
         on_failed: Callable[[BaseException], None],
+        group_settings: GroupSettings | None = None,
     ) -> None:
         # shared with queues
         self.hub = Hub(scheduler, clock)
@@ -57,6 +62,8 @@ class Broker:
         self.publisher = Publisher(self.hub, store, volatile, Admission())
         self.operations = Operations(self)
         self.shards = Shards(SHARD_COUNT_DEFAULT)
+        self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings())
+        self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue), authorizer)
         # per connection
         self.links: set[Link] = set()
         # state
@@ -76,9 +83,10 @@ class Broker:
 
     def open(self) -> None:
         """Bring the catalogue's queues and topics to life."""
-        self.shards = Shards.of(self.store)
+        self.shards = self.desk.shards = Shards.of(self.store)
         self.transactions.load()
         self.operations.open()
+        self.groups.load()
 
     # ---- the port
 
@@ -227,4 +235,5 @@ class Broker:
             "paths_cached": len(self.paths),
             "publishers_throttled": float(self.throttled),
             **self.operations.statistics(),
+            **self.groups.statistics(),
         }

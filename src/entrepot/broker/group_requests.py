@@ -3,12 +3,19 @@
 Groups are of the attachment's namespace. A member is known by the id it was given and may speak through any attachment. Refusals come
 as the call's error, with these reasons besides the general ones:
 
-    UNKNOWN_MEMBER, STALE_MEMBER   not (any more) a member; its generation or epoch is over
+    UNKNOWN_MEMBER                 not (any more) a member: join as a new one
+    STALE_MEMBER                   its generation is over
+    FENCED_MEMBER                  its epoch is over: give up all partitions and join with epoch 0 (of ConsumerHeartbeat)
+    STALE_EPOCH                    not the epoch it has now: it will learn that by its next ConsumerHeartbeat (of offsets)
     MEMBER_ID_REQUIRED             come back with the id that is the call's result
     REBALANCING                    join again
     FENCED_INSTANCE                another member took over this instance id; UNRELEASED_INSTANCE: another member still has it
     INCONSISTENT_GROUP             another kind of group, or no protocol in common
     UNSUPPORTED_ASSIGNOR           no assignor of that name
+    INVALID_SESSION_TIMEOUT        out of the bounds that are set
+    INVALID_PATTERN                not a regular expression that is supported
+    INVALID_GROUP                  not a name for a group: empty, or too long
+    LIMIT                          the group has as many members as it may, or there are as many groups as there may be
 """
 
 from __future__ import annotations
@@ -35,6 +42,7 @@ class JoinGroup:
     protocol_type: str
     protocols: list[tuple[str, bytes]]
     require_known_member_id: bool = False
+    can_skip_assignment: bool = False  # a static leader that comes back may be told not to assign (JoinGroup from version 9)
     reason: str | None = None
 
 
@@ -126,13 +134,15 @@ class CommittedOffset:
     offset: int
     leader_epoch: int = -1
     metadata: str = ""
+    time_ms: int = 0  # when, since 1970; set by the broker
 
 
 @dataclass(slots=True)
 class CommitOffsets:
-    """Remember offsets, durably. `generation` and `member_id` -1 and "": from outside, allowed while the group has no members.
+    """Remember offsets, durably. `generation` (or member epoch) and `member_id` -1 and "": from outside, allowed while the group has no members.
 
-    `offsets`: (topic, partition) -> CommittedOffset. result: dict (topic, partition) -> None | Refused.
+    `offsets`: (topic, partition) -> CommittedOffset, which the caller gives up. result: dict (topic, partition) -> Refused, of those that were refused:
+    NOT_FOUND, NOT_PERMITTED (the topic), TOO_LARGE (metadata).
     """
 
     group: str
@@ -144,7 +154,8 @@ class CommitOffsets:
 
 @dataclass(slots=True)
 class FetchOffsets:
-    """What was committed: of `partitions`, or of all. result: dict (topic, partition) -> CommittedOffset.
+    """What was committed: of `partitions`, or of all that may be read. result: dict (topic, partition) -> CommittedOffset (not to be changed) |
+    Refused (NOT_PERMITTED, of those that were asked for).
 
     `member_id` and `member_epoch`, where given, are checked.
     """

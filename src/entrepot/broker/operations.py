@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker import requests
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.consumer import Consumer, Pool, make_consumer
+from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.link import Link
 from entrepot.broker.port import DONE, Ask
 from entrepot.broker.queue import Queue
@@ -192,6 +193,7 @@ class Operations:
                 for log in queue.logs:
                     self._broker.transactions.drop(log)
                     self._broker.store.drop_log(log)
+                self._broker.groups.topic_deleted(definition.namespace, definition.name)
                 continue
             queue.on_unused = None
             self._queue_count -= 1
@@ -425,6 +427,11 @@ class Operations:
             call.outcome = DONE
             call.attachment.sink.completed(call)
 
+    def of_group(self, link: Link, call: Ask, request: Any) -> Outcome:
+        """What broker/groups does."""
+        self._broker.groups.perform(call)
+        return LATER, None
+
     # ---- shared
 
     def _end_consumer(self, link: Link, consumer: Consumer) -> None:
@@ -495,4 +502,5 @@ HANDLERS: dict[type, Handler] = {
     requests.CloseStream: Operations.close_stream,
     requests.Recover: Operations.recover,
     requests.Get: Operations.get,
+    **dict.fromkeys(GROUP_HANDLERS, Operations.of_group),
 }

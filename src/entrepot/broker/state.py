@@ -14,6 +14,8 @@ from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Fold
 
 CATALOGUE_PREFIX = b"c:"
+GROUP_PREFIX = b"g:"
+OFFSET_PREFIX = b"o:"
 
 PREFIX_SIZE = 2  # bytes
 
@@ -60,6 +62,8 @@ def default_folds() -> StateFolds:
     folds.register(SCHEDULE_PREFIX, fold_schedule)
     folds.register(TRANSACTION_PREFIX, fold_transaction)
     folds.register(PRODUCER_PREFIX, fold_producer)
+    folds.register(GROUP_PREFIX, fold_value)
+    folds.register(OFFSET_PREFIX, fold_value)
     return folds
 
 

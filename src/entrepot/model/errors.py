@@ -32,13 +32,18 @@ class Reason(enum.Enum):
     UNKNOWN_PRODUCER = "nothing is known of the producer"
     # of groups
     UNKNOWN_MEMBER = "not a member of the group"
-    STALE_MEMBER = "generation or epoch of the member is over"
+    STALE_MEMBER = "generation of the member is over"
+    STALE_EPOCH = "not the epoch that the member has"  # of what it commits or fetches: it need not join again
+    FENCED_MEMBER = "epoch of the member is over: join again"
     REBALANCING = "the group is rebalancing"
     MEMBER_ID_REQUIRED = "come back with the given member id"
     FENCED_INSTANCE = "another member has this instance id"
     UNRELEASED_INSTANCE = "the member with this instance id has not left"
     INCONSISTENT_GROUP = "the group works otherwise"
     UNSUPPORTED_ASSIGNOR = "no such assignor"
+    INVALID_SESSION_TIMEOUT = "session timeout out of bounds"
+    INVALID_PATTERN = "not a regular expression that is supported"
+    INVALID_GROUP = "not a name for a group"
 
 
 class EntrepotError(Exception):

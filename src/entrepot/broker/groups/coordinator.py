@@ -1,0 +1,350 @@
+"""GroupCoordinator: the table of a broker's groups, and what the requests of broker/group_requests.py do.
+
+A group comes to be with its first member or its first offset. It is forgotten when it is deleted, or when it has neither: offsets of a
+group without members expire after a time, and are deleted with their topic. A group of one kind becomes one of the other when it is empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from entrepot.broker import group_requests as requests
+from entrepot.broker.authorization import Action, ResourceKind
+from entrepot.broker.groups.classic import ClassicGroup
+from entrepot.broker.groups.desk import Desk, unknown_member
+from entrepot.broker.groups.kept import CLASSIC, GENERATION, KeptClassicGroup, KeptGeneration, decode, decode_offset, scan, split_key, split_offset
+from entrepot.broker.groups.offsets import GroupOffsets
+from entrepot.broker.groups.subscribed_topics import CONSUMER
+from entrepot.broker.groups.topics import Topics
+from entrepot.broker.port import Ask
+from entrepot.broker.state import GROUP_PREFIX, OFFSET_PREFIX
+from entrepot.model.errors import CorruptData, EntrepotError, Reason, Refused
+from entrepot.model.names import check_name
+
+SWEEP_COUNT = 256  # groups looked at in one go when old offsets are forgotten
+
+GroupKey: TypeAlias = tuple[str, str]  # namespace, name
+AnyGroup: TypeAlias = ClassicGroup
+
+
+class GroupCoordinator:
+    """All groups of a broker."""
+
+    def __init__(self, desk: Desk, topics: Topics, authorizer: Any) -> None:
+        self._desk = desk
+        self._topics = topics
+        self._authorizer = authorizer
+        self._groups: dict[GroupKey, AnyGroup] = {}
+        self._offsets: dict[GroupKey, GroupOffsets] = {}
+        self._sweeping = False
+
+    # ---- life
+
+    def load(self) -> None:
+        """Take in what is kept; once, before the first request. Raises CorruptData."""
+        for key, value in scan(self._desk.store, self._desk.shards.count, GROUP_PREFIX):
+            namespace, name, rest = split_key(key)
+            kind = rest[:1]
+            if kind == CLASSIC:
+                self._restored(namespace, name).restore(decode(key, value, KeptClassicGroup))
+            elif kind == GENERATION:
+                self._restored(namespace, name).restore_generation(decode(key, value, KeptGeneration))
+            else:
+                raise CorruptData(f"group state {key!r} is of no kind this version knows")
+        for key, value in scan(self._desk.store, self._desk.shards.count, OFFSET_PREFIX):
+            namespace, name, rest = split_key(key)
+            self._restored(namespace, name)
+            topic, partition = split_offset(rest)
+            self._offsets_of(namespace, name).restore(topic, partition, decode_offset(key, value))
+
+    def perform(self, call: Ask) -> None:
+        """Carry out one request; its call is answered at once or later. Raises Refused."""
+        HANDLERS[type(call.request)](self, call, call.request)
+
+    def topic_deleted(self, namespace: str, topic: str) -> None:
+        """Its offsets go with it, in the same commit."""
+        for (space, _), offsets in self._offsets.items():
+            if space == namespace:
+                offsets.delete_topic(topic)
+
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics."""
+        return {"groups": len(self._groups), "group_members": sum(len(group.members) for group in self._groups.values())}
+
+    # ---- groups whose members agree among themselves
+
+    def join_group(self, call: Ask, request: requests.JoinGroup) -> None:
+        """See JoinGroup."""
+        self._check_group(call, request.group)
+        settings = self._desk.settings
+        if not settings.session_timeout_min_ms <= request.session_timeout_ms <= settings.session_timeout_max_ms:
+            raise Refused(
+                Reason.INVALID_SESSION_TIMEOUT,
+                f"session timeout of {request.session_timeout_ms} ms is not within {settings.session_timeout_min_ms} and {settings.session_timeout_max_ms} ms",
+            )
+        self._check_size(sum(len(name) + len(metadata) for name, metadata in request.protocols), "the protocols of a member")
+        group = self._classic(call, request.group)
+        if group is not None:
+            group.join(call, request)
+            return
+        if request.member_id:
+            raise unknown_member(request.group, request.member_id)
+        group = ClassicGroup(self._desk, call.attachment.namespace, request.group)
+        self._add(group)
+        try:
+            group.join(call, request)
+        except Refused:
+            if group.is_empty:
+                del self._groups[group.namespace, group.name]
+            raise
+
+    def sync_group(self, call: Ask, request: requests.SyncGroup) -> None:
+        """See SyncGroup."""
+        self._check_group(call, request.group)
+        self._check_size(max((len(assignment) for assignment in request.assignments.values()), default=0), "the assignment of a member")
+        self._member_of_classic(call, request).sync(call, request)
+
+    def heartbeat(self, call: Ask, request: requests.Heartbeat) -> None:
+        """See Heartbeat."""
+        self._check_group(call, request.group)
+        self._member_of_classic(call, request).heartbeat(call, request)
+
+    def leave_group(self, call: Ask, request: requests.LeaveGroup) -> None:
+        """See LeaveGroup."""
+        self._check_group(call, request.group)
+        group = self._find(call, request.group)
+        if isinstance(group, ClassicGroup):
+            group.leave(call, request)
+        else:
+            self._desk.answer(call, [unknown_member(request.group, member_id) for member_id, _, _ in request.members])
+
+    # ---- offsets
+
+    def commit_offsets(self, call: Ask, request: requests.CommitOffsets) -> None:
+        """See CommitOffsets."""
+        self._check_group(call, request.group)
+        group = self._find(call, request.group)
+        namespace = call.attachment.namespace
+        if group is not None:
+            group.check_commit(request.generation, request.member_id, request.instance_id)
+        elif request.generation >= 0:
+            raise Refused(Reason.STALE_MEMBER, f"group '{request.group}' has no generation {request.generation}: it has no members")
+        elif request.member_id:
+            raise unknown_member(request.group, request.member_id)
+        else:
+            self._add(ClassicGroup(self._desk, namespace, request.group))
+        offsets = self._offsets_of(namespace, request.group)
+        refused: dict[tuple[str, int], EntrepotError] = {}
+        now_ms = self._desk.wall_ms()
+        metadata_max = self._desk.settings.offset_metadata_bytes
+        last_topic, topic_refused, partition_count = "", None, 0
+        for place, committed in request.offsets.items():
+            topic, partition = place
+            if topic != last_topic:
+                last_topic = topic
+                topic_refused, partition_count = self._topic_for(call, topic)
+            if topic_refused is not None:
+                refused[place] = topic_refused
+            elif not 0 <= partition < partition_count:
+                refused[place] = Refused(Reason.NOT_FOUND, f"topic '{topic}' has no partition {partition}")
+            elif len(committed.metadata) > metadata_max:
+                refused[place] = Refused(Reason.TOO_LARGE, f"metadata of an offset is limited to {metadata_max} bytes")
+            else:
+                committed.time_ms = now_ms
+                offsets.commit(topic, partition, committed)
+        self._desk.answer_when_durable(call, refused)
+
+    def fetch_offsets(self, call: Ask, request: requests.FetchOffsets) -> None:
+        """See FetchOffsets. Answered when everything committed so far is durable: what is lost with the power was never seen."""
+        self._check_group(call, request.group)
+        group = self._find(call, request.group)
+        if group is not None and (request.member_id is not None or request.member_epoch >= 0):
+            group.check_fetch(request.member_id or "", request.member_epoch)
+        offsets = self._offsets.get((call.attachment.namespace, request.group))
+        result: dict[tuple[str, int], requests.CommittedOffset | EntrepotError] = {}
+        if request.partitions is None:
+            for topic in offsets.table if offsets is not None else ():
+                if offsets is not None and self._may_read(call, topic):
+                    result.update({(topic, partition): committed for partition, committed in offsets.table[topic].items()})
+        else:
+            for topic, partition in request.partitions:
+                if not self._may_read(call, topic):
+                    result[topic, partition] = self._topic_refusal(call, topic)
+                else:
+                    result[topic, partition] = requests.CommittedOffset(-1) if offsets is None else offsets.get(topic, partition)
+        self._desk.answer_when_durable(call, result)
+
+    def delete_offsets(self, call: Ask, request: requests.DeleteOffsets) -> None:
+        """See DeleteOffsets."""
+        self._check_group(call, request.group)
+        group = self._must_find(call, request.group)
+        if isinstance(group, ClassicGroup) and group.members and group.protocol_type != CONSUMER:
+            raise Refused(Reason.NOT_EMPTY, f"group '{request.group}' has members")
+        offsets = self._offsets_of(call.attachment.namespace, request.group)
+        result: dict[tuple[str, int], EntrepotError | None] = {}
+        for topic, partition in request.partitions:
+            refused, _ = self._topic_for(call, topic)
+            if refused is None and group.reads(topic):
+                refused = Refused(Reason.IN_USE, f"group '{request.group}' reads topic '{topic}'")
+            result[topic, partition] = refused
+            if refused is None:
+                offsets.delete(topic, partition)
+        self._desk.answer_when_durable(call, result)
+
+    # ---- looking at groups
+
+    def list_groups(self, call: Ask, request: requests.ListGroups) -> None:
+        """See ListGroups."""
+        states = {state.lower() for state in request.states}
+        kinds = {kind.lower() for kind in request.kinds}
+        here = call.attachment
+        self._desk.answer(
+            call,
+            [
+                (group.name, group.protocol_type, group.state, group.kind)
+                for (namespace, name), group in self._groups.items()
+                if namespace == here.namespace
+                and (not states or group.state.lower() in states)
+                and (not kinds or group.kind in kinds)
+                and self._authorizer.may(here.principal, Action.READ, namespace, name)
+            ],
+        )
+
+    def describe_group(self, call: Ask, request: requests.DescribeGroup) -> None:
+        """See DescribeGroup."""
+        self._check_group(call, request.group)
+        self._desk.answer(call, self._must_find(call, request.group).describe())
+
+    def delete_group(self, call: Ask, request: requests.DeleteGroup) -> None:
+        """See DeleteGroup."""
+        self._check_group(call, request.group, Action.CONFIGURE)
+        group = self._must_find(call, request.group)
+        if not group.is_empty:
+            raise Refused(Reason.NOT_EMPTY, f"group '{request.group}' has members")
+        self._forget(group)
+        self._desk.answer_when_durable(call, None)
+
+    # ---- the table
+
+    def _find(self, call: Ask, name: str) -> AnyGroup | None:
+        return self._groups.get((call.attachment.namespace, name))
+
+    def _must_find(self, call: Ask, name: str) -> AnyGroup:
+        group = self._find(call, name)
+        if group is None:
+            raise Refused(Reason.NOT_FOUND, f"no group '{name}'")
+        return group
+
+    def _classic(self, call: Ask, name: str) -> ClassicGroup | None:
+        """The group of that name, if it may be one whose members agree among themselves."""
+        return self._find(call, name)
+
+    def _member_of_classic(self, call: Ask, request: requests.SyncGroup | requests.Heartbeat) -> ClassicGroup:
+        group = self._find(call, request.group)
+        if not isinstance(group, ClassicGroup):
+            raise unknown_member(request.group, request.member_id)
+        return group
+
+    def _add(self, group: AnyGroup) -> None:
+        if len(self._groups) >= self._desk.settings.groups_max:
+            raise Refused(Reason.LIMIT, f"there are {self._desk.settings.groups_max} groups, as many as there may be")
+        self._groups[group.namespace, group.name] = group
+        self._sweep_later()
+
+    def _restored(self, namespace: str, name: str) -> AnyGroup:
+        group = self._groups.get((namespace, name))
+        if group is None:
+            group = self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name)
+            self._sweep_later()
+        return group
+
+    def _offsets_of(self, namespace: str, name: str) -> GroupOffsets:
+        offsets = self._offsets.get((namespace, name))
+        if offsets is None:
+            offsets = self._offsets[namespace, name] = GroupOffsets(self._desk, namespace, name)
+        return offsets
+
+    def _forget(self, group: AnyGroup) -> None:
+        key = group.namespace, group.name
+        del self._groups[key]
+        group.forget()
+        offsets = self._offsets.pop(key, None)
+        if offsets is not None:
+            offsets.delete_all()
+
+    # ---- old offsets
+
+    def _sweep_later(self) -> None:
+        if not self._sweeping:
+            self._sweeping = True
+            self._desk.scheduler.call_later(self._desk.settings.offsets_check_interval_ms / 1000, self._sweep, None)
+
+    def _sweep(self, left: list[GroupKey] | None) -> None:
+        """Forget old offsets of groups without members, and groups that have neither; some of them now, the others in a moment."""
+        keys = list(self._groups) if left is None else left
+        now_ms = self._desk.wall_ms()
+        for key in keys[:SWEEP_COUNT]:
+            group = self._groups.get(key)
+            if group is None or not group.is_empty:
+                continue
+            offsets = self._offsets.get(key)
+            if offsets is not None:
+                before_ms = now_ms - self._desk.settings.offsets_retention_ms
+                if group.since_ms <= before_ms or not group.protocol_type:
+                    offsets.expire(before_ms)
+            if offsets is None or not offsets.table:
+                self._forget(group)
+        if len(keys) > SWEEP_COUNT:
+            self._desk.scheduler.call_soon(self._sweep, keys[SWEEP_COUNT:])
+            return
+        self._sweeping = False
+        if self._groups:
+            self._sweep_later()
+
+    # ---- checks
+
+    def _check_group(self, call: Ask, name: str, action: Action = Action.READ) -> None:
+        """Whether that may be a group's name, and the principal may do that to it."""
+        try:
+            check_name("group", name)
+        except Refused as refused:
+            raise Refused(Reason.INVALID_GROUP, str(refused)) from None
+        here = call.attachment
+        self._authorizer.authorize(here.principal, action, here.namespace, ResourceKind.GROUP, name)
+
+    def _check_size(self, size: int, what: str) -> None:
+        most = self._desk.settings.metadata_bytes_max
+        if size > most:
+            raise Refused(Reason.INVALID, f"{what} may have {most} bytes, not {size}")
+
+    def _may_read(self, call: Ask, topic: str) -> bool:
+        here = call.attachment
+        answer: bool = self._authorizer.may(here.principal, Action.READ, here.namespace, topic)
+        return answer
+
+    def _topic_refusal(self, call: Ask, topic: str) -> Refused:
+        return Refused(Reason.NOT_PERMITTED, f"access to topic '{topic}' refused for user '{call.attachment.principal.name}'")
+
+    def _topic_for(self, call: Ask, topic: str) -> tuple[Refused | None, int]:
+        """Why this topic's offsets may not be changed, or its number of partitions."""
+        if not self._may_read(call, topic):
+            return self._topic_refusal(call, topic), 0
+        facts = self._topics.find(call.attachment.namespace, topic)
+        if facts is None:
+            return Refused(Reason.NOT_FOUND, f"no topic '{topic}'"), 0
+        return None, facts.partition_count
+
+
+HANDLERS: dict[type, Callable[[GroupCoordinator, Ask, Any], None]] = {
+    requests.JoinGroup: GroupCoordinator.join_group,
+    requests.SyncGroup: GroupCoordinator.sync_group,
+    requests.Heartbeat: GroupCoordinator.heartbeat,
+    requests.LeaveGroup: GroupCoordinator.leave_group,
+    requests.CommitOffsets: GroupCoordinator.commit_offsets,
+    requests.FetchOffsets: GroupCoordinator.fetch_offsets,
+    requests.DeleteOffsets: GroupCoordinator.delete_offsets,
+    requests.ListGroups: GroupCoordinator.list_groups,
+    requests.DescribeGroup: GroupCoordinator.describe_group,
+    requests.DeleteGroup: GroupCoordinator.delete_group,
+}

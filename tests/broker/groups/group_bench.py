@@ -1,0 +1,159 @@
+"""Groups on a simulated loop: members that ask and see their answers."""
+
+import struct
+
+from entrepot.broker import group_requests as r
+from entrepot.broker.groups.coordinator import GroupCoordinator
+from entrepot.broker.groups.desk import Desk
+from entrepot.broker.groups.settings import GroupSettings
+from entrepot.broker.groups.topics import TopicFacts
+from entrepot.broker.port import DONE, REFUSED, Attachment, Sink, make_ask
+from entrepot.broker.shards import Shards
+from entrepot.broker.state import default_folds
+from entrepot.model.errors import Reason, Refused
+from entrepot.model.principal import Principal
+from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
+from entrepot.simulation.state_store import StateStore
+
+NAMESPACE = "public/default"
+
+
+class Permissions:
+    """Everything is permitted but what is named here, whoever asks."""
+
+    def __init__(self):
+        self.denied = set()
+
+    def authorize(self, principal, action, namespace, kind, name):
+        if not self.may(principal, action, namespace, name):
+            raise Refused(Reason.NOT_PERMITTED, f"{kind.value} '{name}' is refused")
+
+    def may(self, principal, action, namespace, name):
+        return name not in self.denied
+
+
+class MadeTopics:
+    def __init__(self):
+        self.facts = {}
+        self.made = 0
+
+    def find(self, namespace, name):
+        return self.facts.get(name)
+
+    def names(self, namespace):
+        return list(self.facts)
+
+    def make(self, name, partitions):
+        self.made += 1
+        self.facts[name] = TopicFacts(self.made.to_bytes(16, "big"), partitions)
+        return self.facts[name].id
+
+
+class Link(Attachment):
+    """Made by GroupBench.ask(); remembers answers in order."""
+
+
+class Answers(Sink):
+    def __init__(self):
+        self.calls = []
+
+    def completed(self, call):
+        self.calls.append(call)
+
+
+class GroupBench:
+    def __init__(self, **settings):
+        self.loop = SimulatedLoop(1)
+        self.store = StateStore(self.loop, default_folds().fold, lambda: 0.001)
+        self.settings = GroupSettings(**{"session_timeout_min_ms": 1, "initial_rebalance_delay_ms": 0, **settings})
+        self.permissions = Permissions()
+        self.topics = MadeTopics()
+        self.start()
+
+    def start(self):
+        desk = Desk(self.loop, SimulatedClock(self.loop), SimulatedEntropy(self.loop), self.store, Shards(4), self.settings)
+        self.coordinator = GroupCoordinator(desk, self.topics, self.permissions)
+        self.coordinator.load()
+        self.link = Link()
+        self.link.closed = False
+        self.link.namespace = NAMESPACE
+        self.link.principal = Principal("anybody")
+        self.link.sink = Answers()
+
+    def restart(self):
+        """The process is killed, and started again."""
+        self.link.closed = True
+        self.loop.forget_all()
+        self.store.crash()
+        self.start()
+
+    def run(self, seconds=0.01):
+        self.loop.run_for(seconds)
+
+    def ask(self, request):
+        """The call, answered or not."""
+        call = make_ask(1, request)
+        call.attachment = self.link
+        try:
+            self.coordinator.perform(call)
+        except Refused as refused:
+            call.outcome, call.error = REFUSED, refused
+        return call
+
+    def get(self, request):
+        """The answer, which must come at once."""
+        call = self.ask(request)
+        self.run()
+        assert call.outcome == DONE, (call.outcome, call.error)
+        return call.result
+
+    def reason(self, request):
+        """Why it is refused."""
+        call = self.ask(request)
+        self.run()
+        return reason(call)
+
+    # ---- classic members
+
+    def join(self, member="", group="g", protocols=(("range", b"m"),), instance=None, session_ms=10_000, rebalance_ms=60_000, kind="consumer", **more):
+        return self.ask(r.JoinGroup(group, member, instance, "client", "host", session_ms, rebalance_ms, kind, list(protocols), **more))
+
+    def sync(self, joined, assignments=None, group="g", member=None, instance=None, generation=None):
+        generation = joined.generation if generation is None else generation
+        return self.ask(r.SyncGroup(group, generation, member or joined.member_id, instance, joined.protocol_type, joined.protocol, assignments or {}))
+
+    def form(self, count, group="g", instances=None, **more):
+        """A stable group of new members: their join results, the leader's first."""
+        calls = [self.join(group=group, instance=instances[number] if instances else None, **more) for number in range(count)]
+        self.run()
+        results = [answer(call) for call in calls]
+        return self.agree(results, group, instances)
+
+    def agree(self, results, group="g", instances=None):
+        leader = next(result for result in results if result.member_id == result.leader)
+        given = {member: b"for " + member.encode() for member, _, _ in leader.members}
+        calls = [self.sync(result, given if result is leader else None, group) for result in results]
+        self.run()
+        assert [answer(call)[2] for call in calls] == [b"for " + result.member_id.encode() for result in results]
+        return sorted(results, key=lambda result: result is not leader)
+
+    def beat(self, joined, group="g", instance=None):
+        return self.ask(r.Heartbeat(group, joined.generation, joined.member_id, instance))
+
+    def describe(self, group="g"):
+        return self.get(r.DescribeGroup(group))
+
+
+def answer(call):
+    assert call.outcome == DONE, (call.outcome, call.error)
+    return call.result
+
+
+def reason(call):
+    assert call.outcome == REFUSED, (call.outcome, call.result)
+    return call.error.reason
+
+
+def subscription(*topics, user_data=b""):
+    """What a consumer says of itself when it joins."""
+    return b"".join([struct.pack(">hi", 1, len(topics)), *(struct.pack(">h", len(name)) + name.encode() for name in topics), user_data])
