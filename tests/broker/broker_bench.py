@@ -27,6 +27,8 @@ CODEC = AmqpEntryCodec()
 class AllowAll:
     """Nobody is refused anything."""
 
+    version = 0
+
     def authorize(self, *asked):
         pass
 
@@ -55,6 +57,10 @@ def longstr_array(*texts):
 class Bench:
     """`disk` of another bench: what its broker left there, after a crash (its loop does not run any more)."""
 
+    codecs = ()  # classes of further ones
+    topic_defaults = None
+    authorizer = AllowAll()
+
     def __init__(self, seed=1, bench=None, settings=SMALL):
         self.settings = settings
         self.loop = SimulatedLoop(seed) if bench is None else bench.loop
@@ -74,10 +80,13 @@ class Bench:
             store=self.store,
             volatile=self.volatile,
             catalogue=self.catalogue,
-            authorizer=AllowAll(),
+            authorizer=self.authorizer,
             on_failed=self.failed.append,
+            topic_defaults=self.topic_defaults,
         )
         self.broker.register(CODEC)
+        for codec in self.codecs:
+            self.broker.register(codec())
         self.broker.open()
 
     def reopen(self):
@@ -87,7 +96,7 @@ class Bench:
         self.loop.run_until(lambda: bool(closed))
         self.disk.close()
         self.loop.forget_all()  # the process is gone
-        return Bench(bench=self, settings=self.settings)
+        return type(self)(bench=self, settings=self.settings)
 
     def connect(self):
         return Connection(self)

@@ -276,7 +276,7 @@ class TestRetention:
         filled(bench, topic)
         bench.settle_down(1000)
         assert topic.logs[0].first_offset == 0
-        assert topic.retentions == []
+        assert topic.partitions[0].retention is None
 
     @settings(max_examples=15, deadline=None)
     @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 250)), min_size=20, max_size=60), st.integers(1000, 20_000))

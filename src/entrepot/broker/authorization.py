@@ -42,6 +42,7 @@ class Authorizer:
         self._users = users
         self._answers: dict[tuple[str, Action, str, str], bool] = {}
         self._patterns: dict[str, re.Pattern[str]] = {}
+        self.version = 0  # another one whenever answers may be others
         users.on_changed.append(self._forget)
 
     def authorize(self, principal: Principal, action: Action, namespace: str, kind: ResourceKind, name: str) -> None:
@@ -90,3 +91,4 @@ class Authorizer:
     def _forget(self) -> None:
         self._answers.clear()
         self._patterns.clear()
+        self.version += 1

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.admission import Admission, split_address
+from entrepot.broker.appending import Appender
 from entrepot.broker.authorization import Action, ResourceKind
+from entrepot.broker.deduplication import Deduplication
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
@@ -21,8 +23,12 @@ from entrepot.broker.link import STAGED_HIGH_BYTES, Link
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.operations import LATER, Operations
 from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Call, Sink, make_publish
+from entrepot.broker.producer_ids import ProducerIds
 from entrepot.broker.publisher import Path, Publisher
+from entrepot.broker.reading import Reads
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
+from entrepot.broker.topic_config import TopicDefaults
+from entrepot.broker.topic_operations import TopicOperations
 from entrepot.broker.transactions import Transactions
 from entrepot.model.entry import Entry
 from entrepot.model.errors import Reason, Refused
@@ -47,6 +53,7 @@ class Broker:
         authorizer: Any,
         on_failed: Callable[[BaseException], None],
         group_settings: GroupSettings | None = None,
+        topic_defaults: TopicDefaults | None = None,
     ) -> None:
         # shared with queues
         self.hub = Hub(scheduler, clock)
@@ -60,7 +67,14 @@ class Broker:
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
         self.publisher = Publisher(self.hub, store, volatile, Admission())
+        self.producers = Deduplication(store)
+        self.producer_ids = ProducerIds(store)
+        self.appender = Appender(self.hub, store, authorizer, self.producers)
+        self.reads = Reads(self.hub, authorizer)
+        self.topic_defaults = topic_defaults or TopicDefaults()
         self.operations = Operations(self)
+        self.topic_operations = TopicOperations(self)
+        self.operations.add_handlers(self.topic_operations.handlers())
         self.shards = Shards(SHARD_COUNT_DEFAULT)
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings())
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue), authorizer)
@@ -85,6 +99,8 @@ class Broker:
         """Bring the catalogue's queues and topics to life."""
         self.shards = self.desk.shards = Shards.of(self.store)
         self.transactions.load()
+        self.producers.load()
+        self.producer_ids.load()
         self.operations.open()
         self.groups.load()
 
@@ -124,6 +140,7 @@ class Broker:
     def detach(self, link: Link) -> None:
         """The link's connection has ended."""
         self.links.discard(link)
+        self.reads.detach(link.topics)
         self.operations.detach(link)
 
     # ---- publishing
@@ -205,6 +222,7 @@ class Broker:
         if (refused is None) != (self.refusing is None):
             was, self.refusing = self.refusing, refused
             self.hub.refusing = refused is not None
+            self.appender.refusing = refused
             for link in self.links:
                 link.sink.throttle(refused is not None, str(refused or was))
 
@@ -234,6 +252,15 @@ class Broker:
             "attachments_total": self.connected_count,
             "paths_cached": len(self.paths),
             "publishers_throttled": float(self.throttled),
+            "appended_batches_total": self.appender.batch_count,
+            "appended_records_total": self.appender.appended_count,
+            "appended_bytes_total": self.appender.appended_bytes,
+            "appended_duplicates_total": self.appender.duplicate_count,
+            "appends_refused_total": self.appender.refused_count,
+            "reads_total": self.reads.read_count,
+            "read_bytes_total": self.reads.read_bytes,
+            "read_entries_skipped_total": self.reads.skipped_count,
+            "producers": len(self.producers),
             **self.operations.statistics(),
             **self.groups.statistics(),
         }

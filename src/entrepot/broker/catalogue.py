@@ -69,6 +69,7 @@ class Catalogue:
         self._store = store
         self._new_log_id = new_log_id
         self._limits = limits or CatalogueLimits()
+        self._topics: dict[bytes, TopicDefinition] = {}  # by id
         self._exclusive: dict[Hashable, dict[QueueDefinition, bool]] = {}
         self._counts = {"namespaces": 0, "exchanges": 0, "queues": 0, "topics": 0, "bindings": 0}
         self._make_namespace(DEFAULT_NAMESPACE)
@@ -82,6 +83,7 @@ class Catalogue:
             self._counts["exchanges"] += len(namespace.exchanges) - len(SYSTEM_EXCHANGES)
             self._counts["queues"] += len(namespace.queues)
             self._counts["topics"] += len(namespace.topics)
+            self._topics.update((topic.id, topic) for topic in namespace.topics.values())
             self._counts["bindings"] += len(namespace.bindings)
 
     def statistics(self) -> dict[str, int]:
@@ -331,16 +333,55 @@ class Catalogue:
                 raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {space.where} has {len(existing.partitions)} partitions, not {partitions}")
             return existing, False
         check_name("topic", name)
-        if not 1 <= partitions <= self._limits.partitions_max:
-            raise Refused(Reason.INVALID, f"topic '{name}': {partitions} partitions; 1 to {self._limits.partitions_max} are allowed")
+        self._check_partitions(name, partitions)
         policy = QueuePolicy(queue_type=STREAM, max_age_ms=max_age_ms, max_length_bytes=max_length_bytes)
         return self._make_topic(space, name, partitions, name if subject is None else subject, {}, policy), True
+
+    def create_topic(self, namespace: str, name: str, partitions: int, config: dict[str, str], *, check_only: bool = False) -> TopicDefinition | None:
+        """A new topic, as Kafka's clients ask for it; None with `check_only`. EXISTS_DIFFERENT where there is one, INVALID, LIMIT."""
+        space = self.namespace(namespace)
+        if name in space.topics:
+            raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {space.where} exists")
+        check_name("topic", name)
+        self._check_partitions(name, partitions)
+        if check_only:
+            return None
+        return self._make_topic(space, name, partitions, name, {}, QueuePolicy(queue_type=STREAM), config)
+
+    def find_topic(self, namespace: str, name: str) -> TopicDefinition:
+        """The topic of that name; NOT_FOUND."""
+        space = self.namespace(namespace)
+        topic = space.topics.get(name)
+        if topic is None:
+            raise Refused(Reason.NOT_FOUND, f"no topic '{name}' in {space.where}")
+        return topic
+
+    def topic_by_id(self, topic_id: bytes) -> TopicDefinition | None:
+        """The topic of that id, of whatever namespace."""
+        return self._topics.get(topic_id)
+
+    def add_partitions(self, topic: TopicDefinition, count: int, *, check_only: bool = False) -> list[bytes]:
+        """Have `count` partitions in all: the new logs' ids. INVALID: not more than there are, or too many."""
+        if count <= len(topic.partitions):
+            raise Refused(Reason.INVALID, f"topic '{topic.name}' has {len(topic.partitions)} partitions: {count} would not be more")
+        self._check_partitions(topic.name, count)
+        if check_only:
+            return []
+        added = [self._new_log_id() for _ in range(count - len(topic.partitions))]
+        topic.partitions = topic.partitions + added
+        self._keep_topic(topic)
+        return added
+
+    def configure_topic(self, topic: TopicDefinition, config: dict[str, str]) -> None:
+        """Replace what was set of it."""
+        topic.config = dict(config)
+        self._keep_topic(topic)
 
     def change_subject(self, namespace: str, topic: TopicDefinition, subject: str) -> None:
         """Give a topic another subject in amq.topic, "" for none."""
         space = self.namespace(namespace)
         space.change_subject(topic, subject)
-        self._keep(named_key(TOPIC_KEY, space.name, topic.name), topic_fields(topic))
+        self._keep_topic(topic)
 
     # Bindings
 
@@ -404,13 +445,30 @@ class Catalogue:
         self.namespaces[name] = namespace
         return namespace
 
-    def _make_topic(self, namespace: Namespace, name: str, partitions: int, subject: str, arguments: Arguments, policy: QueuePolicy) -> TopicDefinition:
+    def _make_topic(
+        self,
+        namespace: Namespace,
+        name: str,
+        partitions: int,
+        subject: str,
+        arguments: Arguments,
+        policy: QueuePolicy,
+        config: dict[str, str] | None = None,
+    ) -> TopicDefinition:
         self._count("topics", self._limits.topics_max)
         log_ids = [self._new_log_id() for _ in range(partitions)]
-        topic = TopicDefinition(namespace.name, name, log_ids, subject=subject, arguments=arguments, policy=policy)
+        topic = TopicDefinition(namespace.name, name, log_ids, subject=subject, arguments=arguments, policy=policy, id_=self._new_log_id(), config=config)
         namespace.add_topic(topic)
-        self._keep(named_key(TOPIC_KEY, namespace.name, name), topic_fields(topic))
+        self._topics[topic.id] = topic
+        self._keep_topic(topic)
         return topic
+
+    def _keep_topic(self, topic: TopicDefinition) -> None:
+        self._keep(named_key(TOPIC_KEY, topic.namespace, topic.name), topic_fields(topic))
+
+    def _check_partitions(self, name: str, partitions: int) -> None:
+        if not 1 <= partitions <= self._limits.partitions_max:
+            raise Refused(Reason.INVALID, f"topic '{name}': {partitions} partitions; 1 to {self._limits.partitions_max} are allowed")
 
     def _check_owner(self, namespace: Namespace, queue: QueueDefinition | TopicDefinition, connection: Hashable) -> None:
         if queue.exclusive_to is None or queue.exclusive_to != connection:
@@ -437,6 +495,8 @@ class Catalogue:
             self._store.fold(CATALOGUE_SHARD, key, DELETE)
         for queue in removed.queues:
             self._counts["topics" if queue.is_topic else "queues"] -= 1
+            if isinstance(queue, TopicDefinition):
+                del self._topics[queue.id]
             owned = self._exclusive.get(queue.exclusive_to)
             if owned is not None and isinstance(queue, QueueDefinition):
                 owned.pop(queue, None)

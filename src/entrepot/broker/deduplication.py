@@ -140,6 +140,10 @@ class Deduplication:
         """Stage that a batch, judged OK, is being appended at next_offset: call it in the same tick, before Store.append()."""
         self._note(log, producer_id, epoch, now_ms, [Batch(first_sequence, log.next_offset, count)])
 
+    def note(self, log: Log, producer_id: int, epoch: int, first_sequence: int, base: int, count: int, now_ms: int) -> None:
+        """Stage that a batch, judged OK, was appended at `base` just now, in this same commit."""
+        self._note(log, producer_id, epoch, now_ms, [Batch(first_sequence, base, count)])
+
     def fence(self, log: Log, producer_id: int, epoch: int, now_ms: int) -> None:
         """Stage that epochs below `epoch` are over (a transaction's marker said so)."""
         producer = self._producers.get((log.id, producer_id))

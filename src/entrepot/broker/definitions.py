@@ -75,10 +75,11 @@ class TopicDefinition:
     """A declared topic, by whatever protocol; a stream if an AMQP client declared it (`arguments` then say so).
 
     `partitions` are log ids. `subject` is what it is called in amq.topic, "" for nothing. Retention: see QueuePolicy's max_age_ms and
-    max_length_bytes, of the whole topic's partition each.
+    max_length_bytes, of the whole topic's partition each; what `config` says goes before them. `id` is 16 bytes, never reused; `config` what was
+    set by Kafka's names (topic_config.py).
     """
 
-    __slots__ = ("arguments", "bindings_in", "name", "namespace", "partitions", "policy", "runtime", "subject")
+    __slots__ = ("arguments", "bindings_in", "config", "id", "name", "namespace", "partitions", "policy", "runtime", "subject")
 
     is_topic = True
     durable = True
@@ -86,7 +87,20 @@ class TopicDefinition:
     exclusive_to = None
     persistent = True
 
-    def __init__(self, namespace: str, name: str, partitions: list[bytes], *, subject: str, arguments: Arguments, policy: QueuePolicy) -> None:
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        partitions: list[bytes],
+        *,
+        subject: str,
+        arguments: Arguments,
+        policy: QueuePolicy,
+        id_: bytes,
+        config: dict[str, str] | None = None,
+    ) -> None:
+        self.id = id_
+        self.config = dict(config or {})
         self.namespace = namespace
         self.name = name
         self.partitions = partitions

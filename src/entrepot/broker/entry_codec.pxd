@@ -12,5 +12,6 @@ cdef class EntryCodec:
     cpdef Py_ssize_t skip(self, bytes data, Py_ssize_t position, uint32_t count) except -1
     cpdef uint32_t expired_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t age_ms) except? 0xFFFFFFFF
     cpdef bytes stamp(self, bytes data, int64_t base_offset, int epoch, int64_t append_time_ms)
+    cpdef bytes placeholder(self, int64_t base_offset, uint32_t span)
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms)

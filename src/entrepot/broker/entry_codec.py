@@ -93,6 +93,14 @@ class EntryCodec:
         """
         return data
 
+    def placeholder(self, base_offset: int, span: int) -> bytes | None:
+        """An entry without records that stands for `span` offsets which its readers pass over; None: the protocol can do without."""
+        return None
+
+    def first_at(self, data: bytes, base_offset: int, time_ms: int) -> tuple[int, int]:
+        """Offset and time of the first record of a whole entry that is of `time_ms` or later; the entry's first, and -1, where records have no times."""
+        return base_offset, -1
+
     def to_record_batch(self, data: bytes, base_offset: int, append_time_ms: int) -> bytes | None:
         """A whole entry as a RecordBatch (model/batch.py), each record at its place; None if it is opaque."""
         raise NotImplementedError

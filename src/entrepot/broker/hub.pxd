@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.log_owner cimport LogOwner
+from entrepot.model.entry cimport StoredEntry
 
 cdef uint64_t _TURN_MAX
 
@@ -32,6 +33,7 @@ cdef class Hub:
 
     cpdef object mark_dirty(self, LogOwner owner)
     cpdef EntryCodec codec(self, int tag)
+    cpdef bytes translated(self, StoredEntry stored, int tag)
     cpdef int64_t now_ms(self) except? -1
     @cython.locals(dirty=list, stop=uint64_t, index=Py_ssize_t, owner=LogOwner)
     cpdef object run(self)

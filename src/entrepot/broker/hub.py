@@ -6,6 +6,7 @@ from typing import Any
 
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.log_owner import LogOwner
+from entrepot.model.entry import StoredEntry
 
 CODEC_TAG_MAX = 63
 TURN_MAX = 20_000  # records delivered in one turn of the loop before others have theirs
@@ -57,6 +58,10 @@ class Hub:
         codec = self.codecs[tag]
         assert codec is not None, tag
         return codec
+
+    def translated(self, stored: StoredEntry, tag: int) -> bytes | None:
+        """An entry as the codec `tag` would have stored it at its place; None: it is opaque to it."""
+        return None
 
     def now_ms(self) -> int:
         """Wall clock, read once a tick."""

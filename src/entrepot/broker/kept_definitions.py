@@ -130,6 +130,8 @@ def queue_fields(queue: QueueDefinition) -> dict[str, Any]:
 def topic_fields(topic: TopicDefinition) -> dict[str, Any]:
     """What is kept of a topic."""
     return {
+        "id": topic.id,
+        "config": topic.config,
         "partitions": topic.partitions,
         "subject": topic.subject,
         "arguments": to_plain(topic.arguments),
@@ -195,7 +197,24 @@ def _load_topic(namespace: Namespace, name: str, fields: dict[str, Any]) -> None
     policy = parse_queue_arguments(queue_text(namespace, name), arguments)._replace(
         queue_type=STREAM, max_age_ms=fields["max_age_ms"], max_length_bytes=fields["max_length_bytes"]
     )
-    namespace.add_topic(TopicDefinition(namespace.name, name, fields["partitions"], subject=fields["subject"], arguments=arguments, policy=policy))
+    partitions = fields["partitions"]
+    namespace.add_topic(
+        TopicDefinition(
+            namespace.name,
+            name,
+            partitions,
+            subject=fields["subject"],
+            arguments=arguments,
+            policy=policy,
+            id_=fields.get("id") or _id_of(partitions),
+            config=fields.get("config"),
+        )
+    )
+
+
+def _id_of(partitions: list[bytes]) -> bytes:
+    """The id of a topic that was made before topics had one: always the same, for its first log is."""
+    return hashlib.blake2b(partitions[0], digest_size=16, person=b"topic id").digest()
 
 
 def _load_binding(namespace: Namespace, key: bytes, fields: dict[str, Any]) -> None:

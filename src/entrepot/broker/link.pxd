@@ -3,11 +3,15 @@
 import cython
 from libc.stdint cimport uint64_t
 
+from entrepot.broker.appending cimport Appender
 from entrepot.broker.consumer cimport Consumer, Pool
 from entrepot.broker.hub cimport Hub
+from entrepot.broker.partition cimport TopicTable
+from entrepot.broker.partition_calls cimport Append, CloseParts, Read
 from entrepot.broker.port cimport Attachment, Call, Publish, Settle
 from entrepot.broker.publisher cimport Path, Publisher
 from entrepot.broker.queue cimport Queue
+from entrepot.broker.reading cimport Reads
 
 cdef Py_ssize_t _PATHS_MAX
 cdef uint64_t _STAGED_HIGH
@@ -17,10 +21,13 @@ cdef class Link(Attachment):
     cdef readonly object broker
     cdef readonly Hub hub
     cdef readonly Publisher publisher
+    cdef readonly Appender appender
+    cdef readonly Reads reads
     cdef readonly dict consumers
     cdef readonly dict pools
     cdef readonly dict getters
     cdef dict paths
+    cdef readonly TopicTable topics
     cdef public bint blocked
     cdef public bint publishes
 
@@ -29,6 +36,7 @@ cdef class Link(Attachment):
     @cython.locals(path=Path, complete=bint)
     cdef object publish(self, Publish call)
     @cython.locals(consumer=Consumer, queue=Queue)
+    cdef object append(self, Append call)
     cdef object settle(self, Settle call)
     cdef object refuse(self, Call call, object refused)
     @cython.locals(other=Consumer)

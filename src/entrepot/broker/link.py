@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from entrepot.broker.appending import Appender
 from entrepot.broker.consumer import Consumer, Pool
 from entrepot.broker.hub import Hub
+from entrepot.broker.partition import TopicTable
+from entrepot.broker.partition_calls import Append, CloseParts, Read
 from entrepot.broker.port import ACCEPT, DONE, REFUSED, RELEASE, Attachment, Call, Publish, Settle, Sink
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
+from entrepot.broker.reading import Reads
 from entrepot.model.errors import Refused
 
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
@@ -24,12 +28,14 @@ class Link(Attachment):
     `publishes` tells whether it ever published: only such links are throttled.
     """
 
-    __slots__ = ("blocked", "broker", "consumers", "getters", "hub", "paths", "pools", "publisher", "publishes")
+    __slots__ = ("appender", "blocked", "broker", "consumers", "getters", "hub", "paths", "pools", "publisher", "publishes", "reads", "topics")
 
     def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str) -> None:
         self.broker = broker
         self.hub: Hub = broker.hub
         self.publisher: Publisher = broker.publisher
+        self.appender: Appender = broker.appender
+        self.reads: Reads = broker.reads
         self.sink = sink
         self.principal = principal
         self.namespace = namespace
@@ -41,6 +47,7 @@ class Link(Attachment):
         self.pools: dict[int, Pool] = {}
         self.getters: dict[tuple[int, str, bool], Consumer] = {}  # (stream, queue, auto_settle) -> who holds what Get took
         self.paths: dict[bytes, Path] = {}
+        self.topics = TopicTable(broker.catalogue, broker.authorizer, namespace, principal)
 
     def submit(self, call: Call) -> None:
         """See port.Attachment."""
@@ -51,6 +58,12 @@ class Link(Attachment):
             self.publish(call)
         elif isinstance(call, Settle):
             self.settle(call)
+        elif isinstance(call, Append):
+            self.append(call)
+        elif isinstance(call, Read):
+            self.reads.read(call, self.topics)
+        elif isinstance(call, CloseParts):
+            self.reads.close_parts(call)
         else:
             self.broker.ask(self, call)
 
@@ -70,6 +83,13 @@ class Link(Attachment):
             return
         if complete and (call.confirm or call.mandatory):
             self.sink.completed(call)
+
+    def append(self, call: Append) -> None:
+        """An Append."""
+        self.publishes = True
+        if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+            self.broker.check_pressure()
+        self.appender.append(call, self.topics)
 
     def refuse(self, call: Call, refused: Refused) -> None:
         """Complete the call as refused."""

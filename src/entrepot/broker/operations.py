@@ -18,6 +18,7 @@ from entrepot.broker.link import Link
 from entrepot.broker.port import DONE, Ask
 from entrepot.broker.queue import Queue
 from entrepot.broker.topic import Topic
+from entrepot.broker.topic_config import policy_of
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group, Log
@@ -31,6 +32,7 @@ LATER = object()
 """The operation completes its call itself."""
 
 Outcome = tuple[Any, Group | None]
+FurtherHandler = Callable[[Link, Ask, Any], Outcome]
 
 
 class Operations:
@@ -40,11 +42,19 @@ class Operations:
         self._broker = broker
         self._queue_count = 0
         self._consumer_count = 0
+        self._further: dict[type, FurtherHandler] = {}
         self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
 
     def perform(self, link: Link, call: Ask) -> Outcome:
         """Carry out one request. Raises Refused."""
-        return HANDLERS[type(call.request)](self, link, call, call.request)
+        handler = HANDLERS.get(type(call.request))
+        if handler is not None:
+            return handler(self, link, call, call.request)
+        return self._further[type(call.request)](link, call, call.request)
+
+    def add_handlers(self, handlers: dict[type, FurtherHandler]) -> None:
+        """Requests that others carry out."""
+        self._further.update(handlers)
 
     # ---- life
 
@@ -60,7 +70,7 @@ class Operations:
         for consumer in list(link.consumers.values()):
             self._end_consumer(link, consumer)
         for definition in self._broker.catalogue.exclusive_queues(link):
-            self._remove(self._broker.catalogue.remove_queue(definition))
+            self.remove(self._broker.catalogue.remove_queue(definition))
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
@@ -96,7 +106,7 @@ class Operations:
                 broker.catalogue.remove_queue(definition)
                 raise
             if definition.is_topic:
-                self._create_topic(definition)
+                self.create_topic(definition)
             else:
                 self._create_queue(definition)
         target = definition.runtime
@@ -131,7 +141,7 @@ class Operations:
             messages=ready,
         )
         if removed is not None:
-            self._remove(removed)
+            self.remove(removed)
         return ready, self._when_durable(definition.persistent)
 
     def purge_queue(self, link: Link, call: Ask, request: requests.PurgeQueue) -> Outcome:
@@ -171,18 +181,30 @@ class Operations:
         self._touch(queue)
         return queue
 
-    def _create_topic(self, definition: Any) -> None:
-        for partition, log_id in enumerate(definition.partitions):
-            self._broker.store.create_log(self._broker.shards.shard("topic", definition.namespace, definition.name, partition), log_id)
+    def create_topic(self, definition: Any) -> None:
+        """Bring a topic to life that the catalogue has just made."""
+        for partition in range(len(definition.partitions)):
+            self._create_partition(definition, partition)
         self._make_topic(definition)
+
+    def create_partitions(self, definition: Any) -> None:
+        """Bring those to life that the catalogue has just added."""
+        topic = definition.runtime
+        for partition in range(len(topic.logs), len(definition.partitions)):
+            topic.add_log(self._create_partition(definition, partition))
+        self._broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
+
+    def _create_partition(self, definition: Any, partition: int) -> Log:
+        shard = self._broker.shards.shard("topic", definition.namespace, definition.name, partition)
+        return self._broker.store.create_log(shard, definition.partitions[partition])
 
     def _make_topic(self, definition: Any) -> None:
         broker = self._broker
         logs = [log for log_id in definition.partitions if (log := broker.store.log(log_id)) is not None]
         assert len(logs) == len(definition.partitions), definition.name
-        definition.runtime = Topic(definition, broker.hub, broker.store, logs)
+        definition.runtime = Topic(definition, broker.hub, broker.store, logs, policy_of(definition, broker.topic_defaults))
 
-    def _remove(self, removed: Any) -> None:
+    def remove(self, removed: Any) -> None:
         """End the live objects of what the catalogue has removed."""
         for definition in removed.queues:
             queue = definition.runtime
@@ -192,6 +214,7 @@ class Operations:
                     self._gone(consumer)
                 for log in queue.logs:
                     self._broker.transactions.drop(log)
+                    self._broker.producers.forget(log)
                     self._broker.store.drop_log(log)
                 self._broker.groups.topic_deleted(definition.namespace, definition.name)
                 continue
@@ -226,7 +249,7 @@ class Operations:
     def _unused(self, queue: Queue) -> None:
         definition = queue.definition
         if definition.auto_delete:
-            self._remove(self._broker.catalogue.remove_queue(definition))
+            self.remove(self._broker.catalogue.remove_queue(definition))
         else:
             self._touch(queue)
 
@@ -244,7 +267,7 @@ class Operations:
     def _expired(self, queue: Queue) -> None:
         self._expiring.pop(queue, None)
         if not queue.consumers and not queue.deleted:
-            self._remove(self._broker.catalogue.remove_queue(queue.definition))
+            self.remove(self._broker.catalogue.remove_queue(queue.definition))
 
     # ---- exchanges and bindings
 

@@ -15,6 +15,13 @@ INTERVAL_MIN_S = 1.0
 STEPS_MAX = 64  # discards by size in one go; what is left over is the next check's
 
 
+def interval_s(max_age_ms: int | None) -> float:
+    """How often check_age() is worth calling: a tenth of the age, within a second and a minute."""
+    if max_age_ms is None:
+        return INTERVAL_MAX_S
+    return min(max(max_age_ms / 10_000, INTERVAL_MIN_S), INTERVAL_MAX_S)
+
+
 class Retention:
     """One partition's. Either limit may be None."""
 
@@ -26,12 +33,6 @@ class Retention:
         self._reader: LogReader | None = None
         self._finding = False
         self._closed = False
-
-    def interval_s(self) -> float:
-        """How often check_age() is worth calling: a tenth of the age, within a second and a minute."""
-        if self._max_age_ms is None:
-            return INTERVAL_MAX_S
-        return min(max(self._max_age_ms / 10_000, INTERVAL_MIN_S), INTERVAL_MAX_S)
 
     def check_age(self, now_ms: int) -> None:
         """Discard what is too old. The log may answer later."""

@@ -16,6 +16,7 @@ from entrepot.store.interface import Fold
 CATALOGUE_PREFIX = b"c:"
 GROUP_PREFIX = b"g:"
 OFFSET_PREFIX = b"o:"
+PRODUCER_IDS_PREFIX = b"i:"
 
 PREFIX_SIZE = 2  # bytes
 
@@ -64,6 +65,7 @@ def default_folds() -> StateFolds:
     folds.register(PRODUCER_PREFIX, fold_producer)
     folds.register(GROUP_PREFIX, fold_value)
     folds.register(OFFSET_PREFIX, fold_value)
+    folds.register(PRODUCER_IDS_PREFIX, fold_value)
     return folds
 
 

@@ -7,6 +7,7 @@ from entrepot.broker.consumer cimport Consumer
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.log_owner cimport LogOwner
+from entrepot.broker.partition cimport Partition, TopicRules
 from entrepot.broker.port cimport Delivery
 from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader, Store
@@ -50,6 +51,9 @@ cdef class Topic(LogOwner):
     cdef readonly Hub hub
     cdef readonly Store store
     cdef readonly list logs
+    cdef readonly list partitions
+    cdef readonly TopicRules rules
+    cdef readonly object policy
     # consumers
     cdef readonly list consumers
     cdef readonly list readers
@@ -57,7 +61,6 @@ cdef class Topic(LogOwner):
     cdef uint64_t turn
     # life
     cdef readonly bint closed
-    cdef readonly list retentions
     cdef object timer
 
     cpdef Log next_log(self)
@@ -70,7 +73,7 @@ cdef class Topic(LogOwner):
     cpdef object remove_consumer(self, Consumer consumer)
     cpdef object settle(self, Consumer consumer, uint64_t first, uint64_t count)
     cpdef object release_all(self, Consumer consumer)
-    @cython.locals(reader=PartitionReader, log=Log)
+    @cython.locals(reader=PartitionReader, partition=Partition)
     cpdef list close(self)
     cpdef object wake(self)
     @cython.locals(left=uint64_t, given=uint64_t, busy=list, going=list, reader=PartitionReader)

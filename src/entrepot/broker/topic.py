@@ -12,9 +12,11 @@ from typing import Any
 from entrepot.broker.consumer import Consumer
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.partition import Partition, TopicRules
 from entrepot.broker.port import Delivery
-from entrepot.broker.retention import Retention
+from entrepot.broker.retention import Retention, interval_s
 from entrepot.broker.stream_start import FIRST, LAST, NEXT, Start, parse_partition, parse_start
+from entrepot.broker.topic_config import TopicPolicy
 from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry, StoredEntry
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Log, LogReader, Store
@@ -22,6 +24,7 @@ from entrepot.store.interface import Log, LogReader, Store
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
 SLICE_BYTES = 262_144  # and about so many bytes
 TURN_MAX = 16_384  # records handed out by one topic in one tick
+RETAIN_MAX = 64  # partitions whose age is looked at in one tick
 SKIP_MAX = 64  # entries without anything to deliver that are passed over in one go
 
 # C aliases, declared in the .pxd.
@@ -81,29 +84,56 @@ class PartitionReader:
 
 
 class Topic(LogOwner):
-    """The live topic over its partitions' logs. Its definition says what it is."""
+    """The live topic over its partitions' logs. Its definition says what it is, `policy` what its configuration amounts to."""
 
-    __slots__ = ("closed", "consumers", "definition", "hub", "logs", "name", "readers", "retentions", "store", "timer", "turn")
+    __slots__ = ("closed", "consumers", "definition", "hub", "logs", "name", "partitions", "policy", "readers", "rules", "store", "timer", "turn")
 
-    def __init__(self, definition: Any, hub: Hub, store: Store, logs: list[Log]) -> None:
+    def __init__(self, definition: Any, hub: Hub, store: Store, logs: list[Log], policy: TopicPolicy | None = None) -> None:
         self.dirty = False
         self.definition = definition
         self.name = definition.name
         self.hub = hub
         self.store = store
-        self.logs = logs
+        self.logs: list[Log] = []
+        self.partitions: list[Partition] = []
+        self.rules = TopicRules(definition.name)
         self.consumers: list[Consumer] = []
         self.readers: list[PartitionReader] = []
         self.turn = 0
         self.closed = False
-        self.retentions: list[Retention] = []
         self.timer: Any = None
-        policy = definition.policy
+        self.policy = policy or TopicPolicy(definition.policy.max_age_ms, definition.policy.max_length_bytes)
         for log in logs:
-            log.owner = self
-            if policy.max_age_ms is not None or policy.max_length_bytes is not None:
-                self.retentions.append(Retention(log, store, policy.max_age_ms, policy.max_length_bytes))
+            self.add_log(log)
+        self.configure(self.policy)
+
+    def add_log(self, log: Log) -> None:
+        """One more partition."""
+        partition = Partition(self, self.rules, len(self.logs), log, self.hub.transactions.get(log.id))
+        self.logs.append(log)
+        self.partitions.append(partition)
+        self._retain(partition)
+
+    def configure(self, policy: TopicPolicy) -> None:
+        """What holds from now on."""
+        self.policy = policy
+        rules = self.rules
+        rules.append_time = policy.append_time
+        rules.max_message_bytes = policy.max_message_bytes
+        rules.before_max_ms = policy.before_max_ms
+        rules.after_max_ms = policy.after_max_ms
+        for partition in self.partitions:
+            self._retain(partition)
         self._set_timer()
+
+    def _retain(self, partition: Partition) -> None:
+        """Give a partition the retention that the policy says."""
+        if partition.retention is not None:
+            partition.retention.close()
+            partition.retention = None
+        policy = self.policy
+        if policy.max_age_ms is not None or policy.max_bytes is not None:
+            partition.retention = Retention(partition.log, self.store, policy.max_age_ms, policy.max_bytes)
 
     # ---- what producers do
 
@@ -118,9 +148,6 @@ class Topic(LogOwner):
 
     def on_durable(self, log: Log) -> None:
         """What was appended may be delivered."""
-        for retention in self.retentions:
-            if retention.log is log:
-                retention.check_size()
         if self.readers:
             self.hub.mark_dirty(self)
 
@@ -129,9 +156,6 @@ class Topic(LogOwner):
         for reader in self.readers:
             if reader.log is log:
                 reader.transactions = transactions
-
-    def end_pending(self, transaction_id: int, committed: bool) -> None:
-        """See LogOwner: a topic itself has nothing to settle; its subscriptions have ids of their own."""
 
     def ready_count(self) -> int:
         """Records there are, those not yet durable and control records included."""
@@ -203,14 +227,15 @@ class Topic(LogOwner):
         for reader in self.readers:
             _close_reader(reader)
         self.readers = []
-        for retention in self.retentions:
-            retention.close()
-        self.retentions = []
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        for log in self.logs:
-            log.owner = None
+        self.rules.closed = True
+        for partition in self.partitions:
+            if partition.retention is not None:
+                partition.retention.close()
+                partition.retention = None
+            partition.close()
         return consumers
 
     def wake(self) -> None:
@@ -346,14 +371,29 @@ class Topic(LogOwner):
     def retain(self) -> None:
         """The timer: let go of what is too old, or too much."""
         self.timer = None
-        for retention in self.retentions:
-            retention.check_size()
-            retention.check_age(self.hub.now_ms())
-        self._set_timer()
+        self.retain_from(0)
+
+    def retain_from(self, first: int) -> None:
+        """The same for partitions from `first` on, some at a time."""
+        if self.closed:
+            return
+        end = min(first + RETAIN_MAX, len(self.partitions))
+        for partition in self.partitions[first:end]:
+            if partition.retention is not None:
+                partition.retention.check_size()
+                partition.retention.check_age(self.hub.now_ms())
+        if end < len(self.partitions):
+            self.timer = self.hub.scheduler.call_soon(self.retain_from, end)
+        else:
+            self._set_timer()
 
     def _set_timer(self) -> None:
-        if self.retentions:
-            self.timer = self.hub.scheduler.call_later(self.retentions[0].interval_s(), self.retain)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        policy = self.policy
+        if policy.max_age_ms is not None or policy.max_bytes is not None:
+            self.timer = self.hub.scheduler.call_later(interval_s(policy.max_age_ms), self.retain)
 
 
 def _make_reader(topic: Topic, consumer: Consumer, log: Log) -> PartitionReader:

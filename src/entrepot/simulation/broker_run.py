@@ -49,6 +49,8 @@ _LIMITS = NetworkLimits(
 class _Everyone:
     """Anybody may log in, and do anything."""
 
+    version = 0
+
     def plain(self, name: str, password: str, peer: Any, done: Any) -> None:
         done(Principal(name))
 

@@ -1,0 +1,35 @@
+"""C types for appending.py."""
+
+import cython
+from libc.stdint cimport int64_t, uint64_t
+
+from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.hub cimport Hub
+from entrepot.broker.partition cimport Partition, TopicAccess, TopicRules, TopicTable
+from entrepot.broker.partition_calls cimport Append, AppendPart
+from entrepot.model.entry cimport Entry, make_entry
+from entrepot.store.interface cimport Log, Store
+
+
+@cython.final
+cdef class Appender:
+    # fixed
+    cdef readonly Hub hub
+    cdef readonly Store store
+    cdef readonly object authorizer
+    cdef readonly object producers
+    cdef readonly int epoch
+    # the broker's
+    cdef public object refusing
+    # figures
+    cdef readonly uint64_t batch_count
+    cdef readonly uint64_t appended_count
+    cdef readonly uint64_t appended_bytes
+    cdef readonly uint64_t duplicate_count
+    cdef readonly uint64_t refused_count
+
+    @cython.locals(codec=EntryCodec, access=TopicAccess, part=AppendPart, waits=bint)
+    cpdef object append(self, Append call, TopicTable table)
+    @cython.locals(log=Log, rules=TopicRules, size=Py_ssize_t, now_ms=int64_t, max_time_ms=int64_t, base=int64_t, data=bytes, entry=Entry)
+    cdef bint _append(self, Append call, AppendPart part, Partition partition, EntryCodec codec) except? True
+    cdef object _refusal(self, object verdict, AppendPart part, str name)

@@ -1,0 +1,129 @@
+"""Appender: stages Append calls, a batch for each of their parts, in the open commit.
+
+A batch gets its base offset, is stamped by its codec, and becomes one entry. A producer that numbers its batches is judged first
+(deduplication.py); a batch that was sent before is answered as it was then, once that is durable.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.deduplication import Deduplication, Verdict
+from entrepot.broker.entry_codec import EntryCodec
+from entrepot.broker.hub import Hub
+from entrepot.broker.partition import Partition, TopicAccess, TopicTable
+from entrepot.broker.partition_calls import Append, AppendPart
+from entrepot.broker.port import DONE
+from entrepot.model.entry import make_entry
+from entrepot.model.errors import EntrepotError, Reason, Refused
+from entrepot.store.interface import Store
+
+
+class Appender:
+    """Of one broker. `refusing`: why nothing may be appended now, or None. Counters: batches, records and bytes appended; batches known already."""
+
+    __slots__ = (
+        "appended_bytes",
+        "appended_count",
+        "authorizer",
+        "batch_count",
+        "duplicate_count",
+        "epoch",
+        "hub",
+        "producers",
+        "refused_count",
+        "refusing",
+        "store",
+    )
+
+    def __init__(self, hub: Hub, store: Store, authorizer: Any, producers: Deduplication) -> None:
+        self.hub = hub
+        self.store = store
+        self.authorizer = authorizer
+        self.producers = producers
+        self.refusing: Refused | None = None
+        self.epoch: int = getattr(store, "epoch", 0)
+        self.batch_count = 0
+        self.appended_count = 0
+        self.appended_bytes = 0
+        self.duplicate_count = 0
+        self.refused_count = 0
+
+    def append(self, call: Append, table: TopicTable) -> None:
+        """Carry out a call; it is completed now, or with the commit that it waits for."""
+        version = self.authorizer.version
+        codec = self.hub.codec(call.codec)
+        access: TopicAccess | None = None
+        waits = False
+        for part in call.parts:
+            try:
+                if access is None or access.rules.name != part.topic:
+                    access = table.access(part.topic, version)
+                if access.no_write is not None:
+                    raise access.no_write
+                if self._append(call, part, table.partition(access, part.partition), codec):
+                    waits = True
+            except EntrepotError as error:
+                part.error = error
+                self.refused_count += 1
+        if waits:
+            self.store.urgent()
+            if call.confirm:
+                self.store.group().calls.append(call)
+                return
+        call.outcome = DONE
+        call.attachment.sink.completed(call)
+
+    def _append(self, call: Append, part: AppendPart, partition: Partition, codec: EntryCodec) -> bool:
+        """Stage one batch; whether there is something to wait for."""
+        log = partition.log
+        rules = partition.rules
+        size = len(part.data)
+        part.first_offset = log.first_offset
+        if self.refusing is not None:
+            raise self.refusing
+        if size > rules.max_message_bytes:
+            raise Refused(Reason.TOO_LARGE, f"a batch of {size} bytes; max.message.bytes of topic '{rules.name}' is {rules.max_message_bytes}")
+        now_ms = self.hub.now_ms()
+        if part.producer_id >= 0:
+            verdict, batch = self.producers.check(log, part.producer_id, part.producer_epoch, part.first_sequence, part.count, now_ms)
+            if verdict is Verdict.DUPLICATE:
+                assert batch is not None
+                self.duplicate_count += 1
+                part.base_offset = batch.base
+                return batch.base + batch.span > log.durable_offset
+            if verdict is not Verdict.OK:
+                raise self._refusal(verdict, part, rules.name)
+        max_time_ms = part.max_time_ms
+        if rules.append_time:
+            part.append_time_ms = now_ms
+            max_time_ms = now_ms
+        elif max_time_ms >= 0 and (now_ms - max_time_ms > rules.before_max_ms or max_time_ms - now_ms > rules.after_max_ms):
+            raise Refused(
+                Reason.INVALID,
+                f"a record of {max_time_ms} ms, appended at {now_ms} ms: topic '{rules.name}' allows {rules.before_max_ms} before, {rules.after_max_ms} after",
+            )
+        base = log.next_offset
+        data = codec.stamp(part.data, base, self.epoch, part.append_time_ms)
+        entry = make_entry(call.codec, call.codec_version, part.flags, b"", data, part.count)
+        entry.max_time_ms = max(0, max_time_ms)
+        entry.producer_id = part.producer_id
+        entry.producer_epoch = part.producer_epoch
+        entry.first_sequence = part.first_sequence
+        self.store.append(partition.logs, entry)
+        if part.producer_id >= 0:
+            self.producers.note(log, part.producer_id, part.producer_epoch, part.first_sequence, base, part.count, now_ms)
+        part.base_offset = base
+        self.batch_count += 1
+        self.appended_count += part.count
+        self.appended_bytes += size
+        return True
+
+    def _refusal(self, verdict: Verdict, part: AppendPart, name: str) -> Refused:
+        """What the producer is told."""
+        where = f"topic '{name}', partition {part.partition}: producer {part.producer_id}"
+        if verdict is Verdict.FENCED:
+            return Refused(Reason.STALE_PRODUCER, f"{where} sent epoch {part.producer_epoch}, which is over")
+        if verdict is Verdict.GAP:
+            return Refused(Reason.OUT_OF_SEQUENCE, f"{where}, epoch {part.producer_epoch}, sent sequence {part.first_sequence}, which is not the next")
+        return Refused(Reason.LIMIT, f"{where} cannot be remembered: too many producers are; try again later")

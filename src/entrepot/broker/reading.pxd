@@ -1,0 +1,97 @@
+"""C types for reading.py."""
+
+import cython
+from libc.stdint cimport int64_t, uint64_t
+
+from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.hub cimport Hub
+from entrepot.broker.log_owner cimport LogOwner
+from entrepot.broker.partition cimport Partition, TopicAccess, TopicTable, Watcher
+from entrepot.broker.partition_calls cimport CloseParts, Read, ReadPart
+from entrepot.model.entry cimport Entry, StoredEntry
+from entrepot.store.interface cimport Log, LogReader
+
+cdef int64_t _ENTRIES_MAX
+cdef int _CONTROL
+
+
+cdef class Place(Watcher):
+    # fixed
+    cdef ReadPart part
+    cdef Partition partition
+    cdef TopicTable table
+    cdef int64_t version
+    # who reads
+    cdef Reading reading
+    cdef Py_ssize_t index
+    # where it is
+    cdef LogReader reader
+    cdef int64_t expected
+    cdef readonly uint64_t next
+    cdef bint cold
+    cdef readonly bint loading
+    cdef bint fetched
+    cdef uint64_t empty_end
+    cdef bint woken
+
+    cpdef object wake(self)
+    @cython.locals(stored=StoredEntry)
+    cdef StoredEntry take(self, uint64_t durable)
+    cdef object caught_up(self)
+    cdef object close(self)
+
+
+cdef class Reading(LogOwner):
+    cdef Hub hub
+    cdef Reads reads
+    cdef Read call
+    cdef Py_ssize_t turn
+    cdef list woken
+    cdef int64_t size
+    cdef int64_t budget
+    cdef bint cut
+    cdef bint failed
+    cdef bint expired
+    cdef object timer
+
+    @cython.locals(parts=list, count=Py_ssize_t, index=Py_ssize_t, part=ReadPart, place=Place)
+    cdef object begin(self, Read call, TopicTable table, int64_t version)
+    @cython.locals(woken=list, place=Place, part=ReadPart)
+    cpdef object dispatch(self)
+    cdef object cancel(self)
+    @cython.locals(call=Read)
+    cdef object finish(self)
+    @cython.locals(call=Read)
+    cdef bint _is_complete(self) except? True
+    cdef object _check(self)
+    @cython.locals(call=Read, part=ReadPart, place=Place)
+    cdef bint _is_loading(self) except? True
+    @cython.locals(access=TopicAccess, partition=Partition, place=Place)
+    cdef Place _open(self, ReadPart part, TopicTable table, int64_t version)
+    @cython.locals(log=Log, offset=int64_t)
+    cdef bint _ask(self, Place place, ReadPart part) except? True
+    @cython.locals(call=Read, log=Log, durable=uint64_t, end=uint64_t, room=int64_t, stored=StoredEntry, entry=Entry, data=bytes, size=int64_t)
+    cdef object _gather(self, Place place, ReadPart part)
+    cdef object _leave(self, Place place, ReadPart part)
+    @cython.locals(entry=Entry, translated=bytes)
+    cdef bytes _foreign(self, StoredEntry stored, ReadPart part, int codec)
+
+
+@cython.final
+cdef class Reads:
+    cdef readonly Hub hub
+    cdef readonly object authorizer
+    cdef readonly uint64_t read_count
+    cdef public uint64_t read_bytes
+    cdef public uint64_t skipped_count
+
+    @cython.locals(reading=Reading, first=ReadPart, place=Place)
+    cpdef object read(self, Read call, TopicTable table)
+    @cython.locals(part=ReadPart, place=Place)
+    cpdef object close_parts(self, CloseParts call)
+    @cython.locals(place=Place)
+    cpdef object detach(self, TopicTable table)
+
+
+@cython.locals(part=ReadPart, place=Place)
+cdef object _note_aborted(Read call)

@@ -1,0 +1,400 @@
+"""Reading: Read calls, which follow many partitions at once and wait where nothing new is there.
+
+    Place    one ReadPart's place in its partition; it lives as long as the part is read, and watches the partition
+    Reading  a list of parts that are read together: the Read under way, and whose turn is next
+
+A Read goes once over its parts, in a compiled loop, and takes what lies there. While it waits nothing runs: a commit wakes the places of the
+partitions that got something, and at the end of the tick their Reading looks at those alone. What is not in memory is fetched, and wakes the
+place when it is there; a Read that has something goes without it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.hub import Hub
+from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.partition import Partition, TopicTable, Watcher
+from entrepot.broker.partition_calls import CloseParts, Read, ReadPart
+from entrepot.broker.port import DONE
+from entrepot.model.entry import CONTROL, StoredEntry
+from entrepot.model.errors import Reason, Refused
+from entrepot.store.interface import LogReader
+
+ENTRIES_MAX = 16_384  # looked at in one go; a Read that has none of them goes on in the next tick
+_ENTRIES_MAX = ENTRIES_MAX
+_CONTROL = CONTROL
+
+
+class Place(Watcher):
+    """Where one part is. `expected` is the offset that its owner asks for next, if it goes on; what lies there begins at `next` (behind
+    what was passed over)."""
+
+    __slots__ = ("cold", "empty_end", "expected", "fetched", "index", "loading", "next", "part", "partition", "reader", "reading", "table", "version", "woken")
+
+    part: ReadPart | None
+    partition: Partition
+    table: TopicTable
+    version: int  # of the authorizer, when it was asked
+    reader: LogReader
+    reading: Reading | None
+    index: int  # of the part in its reading
+    expected: int
+    next: int
+    cold: bool  # the reader may hold what was fetched
+    loading: bool  # a fetch is under way
+    fetched: bool  # the last fetch was for `next`
+    empty_end: int  # below this durable end nothing was found at or after `next`
+    woken: bool
+
+    def wake(self) -> None:
+        """See Watcher: there may be something to read."""
+        reading = self.reading
+        if reading is not None and reading.call is not None and not self.woken:
+            self.woken = True
+            reading.woken.append(self)
+            reading.hub.mark_dirty(reading)
+
+    def loaded(self) -> None:
+        """A fetch has ended. Not in the .pxd: it is passed on as a callback."""
+        self.loading = False
+        self.wake()
+
+    def take(self, durable: int) -> StoredEntry | None:
+        """The entry that holds `next`, else the first behind it; None: not here yet, or nothing below `durable`."""
+        while True:
+            if self.loading or self.empty_end == durable:
+                return None
+            stored = self.reader.at(self.next)
+            if stored is not None:
+                self.fetched = False
+                return stored
+            if self.fetched:
+                self.fetched = False
+                self.empty_end = durable  # all gone up to there: something new has to come first
+                return None
+            self.fetched = True
+            self.loading = True
+            self.cold = True
+            self.reader.fetch(self.next, self.loaded)
+
+    def caught_up(self) -> None:
+        """Let go of what was fetched: what comes next is in memory."""
+        self.reader.close()
+        self.cold = False
+
+    def close(self) -> None:
+        """Nobody reads the part any more."""
+        part = self.part
+        if part is not None:
+            part.place = None
+            self.part = None
+        self.reading = None
+        self.reader.close()
+        self.partition.unwatch(self)
+        self.table.watchers.discard(self)
+
+
+class Reading(LogOwner):
+    """Parts that are read together. dispatch() looks at those that were woken."""
+
+    __slots__ = ("budget", "call", "cut", "expired", "failed", "hub", "reads", "size", "timer", "turn", "woken")
+
+    def __init__(self, reads: Reads) -> None:
+        self.dirty = False
+        self.reads = reads
+        self.hub = reads.hub
+        self.call: Read | None = None
+        self.turn = 0  # index of the part that the next Read begins with
+        self.woken: list[Place] = []
+        # of the Read under way
+        self.size = 0
+        self.budget = 0
+        self.cut = False  # something did not fit
+        self.failed = False  # a part has an error
+        self.expired = False
+        self.timer: Any = None
+
+    # ---- a Read
+
+    def begin(self, call: Read, table: TopicTable, version: int) -> None:
+        """Take what is there of every part; wait if it is not enough."""
+        self.call = call
+        self.size = 0
+        self.budget = _ENTRIES_MAX
+        self.cut = False
+        self.failed = False
+        self.expired = False
+        parts = call.parts
+        count = len(parts)
+        index = self.turn if self.turn < count else 0
+        self.turn = index
+        for _ in range(count):
+            part = parts[index]
+            place = part.place
+            if part.size:
+                part.data = []
+                part.size = 0
+            part.aborted = None
+            part.error = None
+            if place is None or place.version != version or place.partition.rules.closed:
+                place = self._open(part, table, version)
+            if place is not None:
+                place.reading = self
+                place.index = index
+                if self._ask(place, part):
+                    self._gather(place, part)
+            else:
+                self.failed = True
+            index += 1
+            if index == count:
+                index = 0
+        if not self._is_complete() and call.max_wait_ms > 0:
+            self.timer = self.hub.scheduler.call_later(call.max_wait_ms / 1000, self.expire)
+        else:
+            self.expired = True
+        self._check()
+
+    def dispatch(self) -> None:
+        """See LogOwner."""
+        woken = self.woken
+        self.woken = []
+        self.budget = _ENTRIES_MAX
+        for place in woken:
+            place.woken = False
+            part = place.part
+            if part is None or place.reading is not self or self.call is None:
+                continue
+            if place.partition.rules.closed:
+                part.error = Refused(Reason.NOT_FOUND, f"topic '{place.partition.rules.name}' has been deleted")
+                self.failed = True
+            else:
+                self._gather(place, part)
+        self._check()
+
+    def expire(self) -> None:
+        """It has waited long enough. Not in the .pxd: it is passed on as a callback."""
+        self.timer = None
+        self.expired = True
+        self._check()
+
+    def cancel(self) -> None:
+        """End the Read under way without an answer."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        self.call = None
+
+    def finish(self) -> None:
+        """Answer the Read under way with what there is."""
+        call = self.call
+        if call is None:
+            return
+        self.cancel()
+        self.reads.read_bytes += self.size
+        if call.committed:
+            _note_aborted(call)
+        call.outcome = DONE
+        call.attachment.sink.completed(call)
+
+    # ---- below
+
+    def _is_complete(self) -> bool:
+        call = self.call
+        assert call is not None
+        return self.failed or self.size >= call.min_bytes or (self.cut and self.size > 0) or not call.parts
+
+    def _check(self) -> None:
+        """Complete the Read if it is time."""
+        if self.call is not None and (self._is_complete() or (self.expired and (self.size > 0 or not self._is_loading()))):
+            self.finish()
+
+    def _is_loading(self) -> bool:
+        """Whether a fetch for one of the parts, or the rest of a long way over what is passed over, is under way."""
+        call = self.call
+        assert call is not None
+        if self.woken:
+            return True
+        for part in call.parts:
+            place = part.place
+            if place is not None and place.loading:
+                return True
+        return False
+
+    def _open(self, part: ReadPart, table: TopicTable, version: int) -> Place | None:
+        """The part's place; None: its error says why there is none."""
+        place: Place | None = part.place
+        if place is not None:
+            place.close()
+        try:
+            access = table.by_id(part.topic_id, version) if part.topic_id else table.access(part.topic, version)
+            if access.no_read is not None:
+                raise access.no_read
+            partition = table.partition(access, part.partition)
+        except Refused as refused:
+            part.error = refused
+            return None
+        place = Place.__new__(Place)
+        place.part = part
+        place.partition = partition
+        place.table = table
+        place.version = version
+        place.reader = partition.log.reader()
+        place.reading = None
+        place.index = 0
+        place.expected = -1
+        place.next = 0
+        place.cold = False
+        place.loading = False
+        place.fetched = False
+        place.empty_end = 0
+        place.woken = False
+        partition.watch(place)
+        table.watchers.add(place)
+        part.place = place
+        return place
+
+    def _ask(self, place: Place, part: ReadPart) -> bool:
+        """Go where the part's owner wants to read; False: there is no such offset."""
+        log = place.partition.log
+        offset = part.offset
+        if offset != place.expected:
+            if place.loading:  # for another place
+                place.reader.close()
+                place.reader = log.reader()
+                place.loading = False
+            place.fetched = False
+            place.empty_end = 0
+            place.expected = offset
+            if offset >= 0:
+                place.next = offset
+        if offset < 0 or offset < log.first_offset or offset > log.durable_offset:
+            part.durable_end = log.durable_offset
+            part.stable_end = log.durable_offset
+            part.first_offset = log.first_offset
+            part.error = Refused(Reason.OUT_OF_RANGE, f"offset {offset}: there are {log.first_offset} to {log.durable_offset}")
+            place.expected = -1
+            self.failed = True
+            return False
+        return True
+
+    def _gather(self, place: Place, part: ReadPart) -> None:
+        """Add what fits of what lies at the part's place."""
+        call = self.call
+        assert call is not None
+        log = place.partition.log
+        durable = log.durable_offset
+        end = durable
+        if place.partition.transactions is not None:
+            end = place.partition.transactions.visible_end(durable)
+        part.durable_end = durable
+        part.stable_end = end
+        part.first_offset = log.first_offset
+        if not call.committed:
+            end = durable
+        if place.next >= end:
+            if place.cold and not place.loading:
+                place.caught_up()
+            return
+        room = call.max_bytes - self.size
+        if part.max_bytes - part.size < room:
+            room = part.max_bytes - part.size
+        while place.next < end:
+            if self.budget == 0 or (room <= 0 and self.size > 0):
+                self._leave(place, part)
+                return
+            stored = place.take(durable)
+            if stored is None or stored.base >= end:
+                return
+            self.budget -= 1
+            entry = stored.entry
+            if entry.codec == call.codec and not entry.flags & _CONTROL:
+                data = entry.data
+            else:
+                data = self._foreign(stored, part, call.codec)
+            if data is not None:
+                size = len(data)
+                if size > room and self.size > 0:
+                    self._leave(place, part)
+                    return
+                part.data.append(data)
+                part.size += size
+                self.size += size
+                room -= size
+                place.expected = stored.base + entry.span
+            place.next = stored.base + entry.span
+
+    def _leave(self, place: Place, part: ReadPart) -> None:
+        """There is more than may be given now. The first part that got nothing, or the one behind the first that got less, begins the next time."""
+        if self.budget == 0 and self.size == 0:
+            place.wake()
+            return
+        if not self.cut:
+            self.cut = True
+            self.turn = place.index + 1 if part.size else place.index
+
+    def _foreign(self, stored: StoredEntry, part: ReadPart, codec: int) -> bytes | None:
+        """What stands for an entry of another codec, or for a transaction's end; None: it is passed over."""
+        entry = stored.entry
+        if not entry.flags & _CONTROL:
+            translated = self.hub.translated(stored, codec)
+            if translated is not None:
+                return translated
+            part.skipped += 1
+            self.reads.skipped_count += 1
+        return self.hub.codec(codec).placeholder(stored.base, entry.span)
+
+
+class Reads:
+    """Every Read of one broker."""
+
+    __slots__ = ("authorizer", "hub", "read_bytes", "read_count", "skipped_count")
+
+    def __init__(self, hub: Hub, authorizer: Any) -> None:
+        self.hub = hub
+        self.authorizer = authorizer
+        self.read_count = 0
+        self.read_bytes = 0
+        self.skipped_count = 0  # entries that no translation of exists
+
+    def read(self, call: Read, table: TopicTable) -> None:
+        """Carry out a Read; it is completed now, or when there is enough, or its time is over."""
+        self.read_count += 1
+        reading: Reading | None = None
+        if call.parts:
+            first = call.parts[0]
+            place: Place | None = first.place
+            if place is not None:
+                reading = place.reading
+        if reading is None:
+            reading = Reading(self)
+        elif reading.call is not None:
+            reading.finish()
+        reading.begin(call, table, self.authorizer.version)
+
+    def close_parts(self, call: CloseParts) -> None:
+        """Release the places."""
+        for part in call.parts:
+            place = part.place
+            if place is not None:
+                if place.reading is not None:
+                    place.reading.cancel()
+                place.close()
+        call.outcome = DONE
+
+    def detach(self, table: TopicTable) -> None:
+        """The attachment has ended, and its reads with it."""
+        for place in list(table.watchers):
+            if place.reading is not None:
+                place.reading.cancel()
+            place.close()
+
+
+def _note_aborted(call: Read) -> None:
+    """Tell of aborted transactions among the data."""
+    for part in call.parts:
+        part.aborted = []
+        place = part.place
+        if part.size and place is not None and place.partition.transactions is not None:
+            found = place.partition.transactions.aborted_within(part.offset, place.next)
+            part.aborted = [(aborted.producer_id, aborted.first) for aborted in found]

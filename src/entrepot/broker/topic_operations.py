@@ -1,0 +1,254 @@
+"""TopicOperations: what the requests of broker/topic_requests.py do. Each returns (result, group), as operations.py says."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from entrepot.broker import topic_requests as asked
+from entrepot.broker.authorization import Action, ResourceKind
+from entrepot.broker.definitions import TopicDefinition
+from entrepot.broker.link import Link
+from entrepot.broker.offset_search import EpochSearch, MaxTimeSearch, TimeSearch
+from entrepot.broker.operations import LATER, FurtherHandler, Outcome
+from entrepot.broker.partition import Partition
+from entrepot.broker.port import DONE, Ask
+from entrepot.broker.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
+from entrepot.broker.topic_requests import ConfigEntry, PartitionDescription, TopicDescription
+from entrepot.model.errors import Reason, Refused
+from entrepot.store.interface import Group
+
+if TYPE_CHECKING:
+    from entrepot.broker.broker import Broker
+
+_LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+
+
+def is_legal(name: str) -> bool:
+    """Whether Kafka's clients may know a topic by that name."""
+    return _LEGAL.fullmatch(name) is not None and name not in (".", "..")
+
+
+class TopicOperations:
+    """The requests, over one broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def handlers(self) -> dict[type, FurtherHandler]:
+        """Who carries out what."""
+        return {
+            asked.DescribeTopics: self.describe,
+            asked.CreateTopic: self.create,
+            asked.DeleteTopic: self.delete,
+            asked.CreatePartitions: self.create_partitions,
+            asked.DescribeTopicConfig: self.describe_config,
+            asked.AlterTopicConfig: self.alter_config,
+            asked.TrimPartition: self.trim,
+            asked.FindOffset: self.find_offset,
+            asked.EpochEnd: self.epoch_end,
+            asked.NewProducer: self.new_producer,
+        }
+
+    # ---- topics
+
+    def describe(self, link: Link, call: Ask, request: asked.DescribeTopics) -> Outcome:
+        """See DescribeTopics."""
+        catalogue = self._broker.catalogue
+        if request.names is None and request.ids is None:
+            topics = catalogue.namespace(link.namespace).topics.values()
+            return [self._description(topic) for topic in topics if is_legal(topic.name) and self._may_see(link, topic.name)], None
+        found: list[TopicDescription | Refused] = []
+        made = False
+        for name in request.names or []:
+            try:
+                topic = catalogue.namespace(link.namespace).topics.get(name)
+                if topic is None and request.create_missing and self._broker.topic_defaults.auto_create and self._may_see(link, name):
+                    topic = self._create(link, name, self._broker.topic_defaults.partitions, {})
+                    made = True
+                self._check_visible(link, name)
+                found.append(self._description(topic or catalogue.find_topic(link.namespace, name)))
+            except Refused as refused:
+                found.append(refused)
+        for topic_id in request.ids or []:
+            topic = catalogue.topic_by_id(topic_id)
+            if topic is None or topic.namespace != link.namespace or not self._may_see(link, topic.name):
+                found.append(Refused(Reason.NOT_FOUND, f"no topic has the id {topic_id.hex()}"))
+            else:
+                found.append(self._description(topic))
+        return found, self._durable() if made else None
+
+    def create(self, link: Link, call: Ask, request: asked.CreateTopic) -> Outcome:
+        """See CreateTopic."""
+        partitions = self._broker.topic_defaults.partitions if request.partitions == -1 else request.partitions
+        topic = self._create(link, request.name, partitions, request.config, check_only=request.check_only)
+        if topic is None:
+            shown = [PartitionDescription(number, self._broker.appender.epoch) for number in range(partitions)]
+            return TopicDescription(request.name, bytes(16), shown), None
+        return self._description(topic), self._durable()
+
+    def delete(self, link: Link, call: Ask, request: asked.DeleteTopic) -> Outcome:
+        """See DeleteTopic."""
+        catalogue = self._broker.catalogue
+        if request.name:
+            self._authorize(link, Action.CONFIGURE, request.name)
+            topic = catalogue.find_topic(link.namespace, request.name)
+        else:
+            topic = catalogue.topic_by_id(request.id)
+            if topic is None or topic.namespace != link.namespace:
+                raise Refused(Reason.NOT_FOUND, f"no topic has the id {request.id.hex()}")
+            self._authorize(link, Action.CONFIGURE, topic.name)
+        description = self._description(topic)
+        self._broker.operations.remove(catalogue.remove_queue(topic))
+        return description, self._durable()
+
+    def create_partitions(self, link: Link, call: Ask, request: asked.CreatePartitions) -> Outcome:
+        """See CreatePartitions."""
+        self._authorize(link, Action.CONFIGURE, request.name)
+        catalogue = self._broker.catalogue
+        topic = catalogue.find_topic(link.namespace, request.name)
+        if topic.is_stream:
+            raise Refused(Reason.NOT_SUPPORTED, f"topic '{topic.name}' is an AMQP stream, which has one partition")
+        catalogue.add_partitions(topic, request.count, check_only=request.check_only)
+        if request.check_only:
+            return self._description(topic), None
+        self._broker.operations.create_partitions(topic)
+        return self._description(topic), self._durable()
+
+    def _create(self, link: Link, name: str, partitions: int, config: dict[str, str | None], *, check_only: bool = False) -> TopicDefinition | None:
+        if not is_legal(name):
+            raise Refused(Reason.INVALID, f"topic name {name[:300]!r}: 1 to 249 letters, digits, '.', '_' and '-' are allowed, and neither '.' nor '..'")
+        self._authorize(link, Action.CONFIGURE, name)
+        broker = self._broker
+        kept = {key: check_value(key, value) for key, value in config.items()}
+        topic: TopicDefinition | None = broker.catalogue.create_topic(link.namespace, name, partitions, kept, check_only=check_only)
+        if topic is not None:
+            broker.operations.create_topic(topic)
+        return topic
+
+    def _description(self, topic: TopicDefinition) -> TopicDescription:
+        epoch = self._broker.appender.epoch
+        return TopicDescription(topic.name, topic.id, [PartitionDescription(number, epoch) for number in range(len(topic.partitions))])
+
+    # ---- configuration
+
+    def describe_config(self, link: Link, call: Ask, request: asked.DescribeTopicConfig) -> Outcome:
+        """See DescribeTopicConfig."""
+        self._check_visible(link, request.name)
+        topic = self._broker.catalogue.find_topic(link.namespace, request.name)
+        shown = []
+        for key in SETTINGS if request.keys is None else request.keys:
+            if key not in SETTINGS:
+                continue  # as Kafka: who asks for what is not there hears nothing of it
+            setting = setting_of(key)
+            default = default_of(key, topic, self._broker.topic_defaults)
+            shown.append(ConfigEntry(key, topic.config.get(key, default), key not in topic.config, setting.type, setting.documentation, default))
+        return shown, None
+
+    def alter_config(self, link: Link, call: Ask, request: asked.AlterTopicConfig) -> Outcome:
+        """See AlterTopicConfig."""
+        self._authorize(link, Action.CONFIGURE, request.name)
+        broker = self._broker
+        topic = broker.catalogue.find_topic(link.namespace, request.name)
+        config = changed(topic, broker.topic_defaults, request.changes)
+        if request.check_only:
+            return None, None
+        broker.catalogue.configure_topic(topic, config)
+        topic.runtime.configure(policy_of(topic, broker.topic_defaults))
+        return None, self._durable()
+
+    # ---- partitions
+
+    def trim(self, link: Link, call: Ask, request: asked.TrimPartition) -> Outcome:
+        """See TrimPartition."""
+        self._authorize(link, Action.CONFIGURE, request.name)
+        log = self._partition(link, request.name, request.partition).log
+        offset = log.durable_offset if request.offset == -1 else request.offset
+        if not 0 <= offset <= log.durable_offset:
+            raise Refused(Reason.OUT_OF_RANGE, f"offset {offset}: there are {log.first_offset} to {log.durable_offset}")
+        if offset <= log.first_offset:
+            return log.first_offset, None
+        self._broker.store.discard(log, log.first_offset, offset)
+        return offset, self._durable()
+
+    def find_offset(self, link: Link, call: Ask, request: asked.FindOffset) -> Outcome:
+        """See FindOffset."""
+        self._check_visible(link, request.name)
+        partition = self._partition(link, request.name, request.partition)
+        log = partition.log
+        end = log.durable_offset
+        if request.committed and partition.transactions is not None:
+            end = partition.transactions.visible_end(end)
+        epoch = self._broker.appender.epoch
+        if request.where == "first":
+            return (log.first_offset, -1, epoch), None
+        if request.where == "end":
+            return (end, -1, epoch), None
+        if request.where == "max_time":
+            MaxTimeSearch(self._broker.hub, log, end, partial(self._answer, call)).find()
+        elif isinstance(request.where, int) and request.where >= 0:
+            TimeSearch(self._broker.hub, log, end, partial(self._answer, call)).find(request.where)
+        else:
+            raise Refused(Reason.INVALID, f"{request.where!r} is neither a time nor the name of an offset")
+        return LATER, None
+
+    def epoch_end(self, link: Link, call: Ask, request: asked.EpochEnd) -> Outcome:
+        """See EpochEnd."""
+        self._check_visible(link, request.name)
+        log = self._partition(link, request.name, request.partition).log
+        EpochSearch(log, self._broker.appender.epoch, partial(self._answer, call)).find(request.epoch)
+        return LATER, None
+
+    @staticmethod
+    def _answer(call: Ask, *result: int) -> None:
+        """A search has ended."""
+        call.result = result
+        call.outcome = DONE
+        if not call.attachment.closed:
+            call.attachment.sink.completed(call)
+
+    # ---- producers
+
+    def new_producer(self, link: Link, call: Ask, request: asked.NewProducer) -> Outcome:
+        """See NewProducer."""
+        ids = self._broker.producer_ids
+        if request.producer_id == -1:
+            producer_id, group = ids.new()
+            return self._with_commit((producer_id, 0), group)
+        producer_id, epoch, group = ids.following(request.producer_id, request.epoch)
+        return self._with_commit((producer_id, epoch), group)
+
+    @staticmethod
+    def _with_commit(result: Any, group: Group | None) -> Outcome:
+        return result, None if group is None or group.durable else group
+
+    # ---- shared
+
+    def _partition(self, link: Link, name: str, number: int) -> Partition:
+        access = link.topics.access(name, self._broker.authorizer.version)
+        return link.topics.partition(access, number)
+
+    def _authorize(self, link: Link, action: Action, name: str) -> None:
+        self._broker.authorizer.authorize(link.principal, action, link.namespace, ResourceKind.TOPIC, name)
+
+    def _check_visible(self, link: Link, name: str) -> None:
+        """Refused NOT_PERMITTED unless the principal may do anything with a topic of that name."""
+        for action in (Action.READ, Action.WRITE):
+            try:
+                self._authorize(link, action, name)
+            except Refused:
+                continue
+            return
+        self._authorize(link, Action.CONFIGURE, name)
+
+    def _may_see(self, link: Link, name: str) -> bool:
+        try:
+            self._check_visible(link, name)
+        except Refused:
+            return False
+        return True
+
+    def _durable(self) -> Group:
+        self._broker.store.urgent()
+        return self._broker.store.group()
