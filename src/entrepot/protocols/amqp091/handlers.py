@@ -26,16 +26,10 @@ if TYPE_CHECKING:
 Reply = Callable[["Session", Channel, Any], None]
 """Answers the client with a call's result."""
 
-REASONS = {
+REASONS = dict.fromkeys(Reason, ReplyCode.PRECONDITION_FAILED) | {  # what only other protocols' clients can ask for is refused with the general one
     Reason.NOT_FOUND: ReplyCode.NOT_FOUND,
     Reason.NOT_PERMITTED: ReplyCode.ACCESS_REFUSED,
     Reason.LOCKED: ReplyCode.RESOURCE_LOCKED,
-    Reason.EXISTS_DIFFERENT: ReplyCode.PRECONDITION_FAILED,
-    Reason.IN_USE: ReplyCode.PRECONDITION_FAILED,
-    Reason.NOT_EMPTY: ReplyCode.PRECONDITION_FAILED,
-    Reason.INVALID: ReplyCode.PRECONDITION_FAILED,
-    Reason.LIMIT: ReplyCode.PRECONDITION_FAILED,
-    Reason.FULL: ReplyCode.PRECONDITION_FAILED,
     Reason.NOT_SUPPORTED: ReplyCode.NOT_IMPLEMENTED,
     Reason.UNAUTHENTICATED: ReplyCode.ACCESS_REFUSED,
 }
