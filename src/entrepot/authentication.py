@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from entrepot.broker.credentials import ScramVerifier
 from entrepot.broker.users import PlainCheck, Users
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
@@ -41,6 +42,25 @@ class Authenticator:
         else:
             self.waiting += 1
             self._loop.run_in_executor(self._thread, found.run).add_done_callback(lambda future: self._checked(found, future, done))
+
+    def anonymous(self, peer: Peer) -> Principal | None:
+        """Who a connection is that shows no credentials: guest, from loopback, while there is no other user and guest is as it came."""
+        return self._users.anonymous(peer.is_loopback)
+
+    def scram(self, name: str, mechanism: str, peer: Peer) -> ScramVerifier:
+        """What a SCRAM proof of `name` is checked against; for nobody's name, and guest from elsewhere, one that no proof fits."""
+        return self._users.scram_verifier(name, mechanism, peer.is_loopback)
+
+    def scram_done(self, name: str, mechanism: str) -> Principal | None:
+        """Who has shown the proof; None where the user is gone meanwhile."""
+        return self._users.scram_principal(name, mechanism)
+
+    def namespace_of(self, principal: Principal, usual: str) -> str:
+        """The namespace of a connection whose protocol names none: the usual one where the user may use it, else the user's first."""
+        user = self._users.maybe_user(principal.name)
+        if user is None or not user.namespaces or usual in user.namespaces:
+            return usual
+        return user.namespaces[0]
 
     def close(self) -> None:
         """Checks that wait are not made."""

@@ -33,6 +33,8 @@ class Listen(Section, frozen=True):
 
     amqp: Annotated[str, key("AMQP 0-9-1")] = "127.0.0.1:5672"
     amqps: Annotated[str, key("AMQP 0-9-1 over TLS; needs [tls]")] = ""
+    kafka: Annotated[str, key("Apache Kafka")] = "127.0.0.1:9092"
+    kafkas: Annotated[str, key("Apache Kafka over TLS; needs [tls]")] = ""
     http: Annotated[str, key("health and metrics")] = "127.0.0.1:9700"
 
 
@@ -111,6 +113,23 @@ class Groups(Section, frozen=True):
     ] = 600_000
 
 
+class Kafka(Section, frozen=True):
+    """Apache Kafka."""
+
+    node_id: Annotated[int, key("the broker's id, as clients see it (broker.id)", least=0, most=0x7FFFFFFF)] = 1
+    advertised: Annotated[
+        str, key("address that clients of listen.kafka are told to connect to, as HOST:PORT; empty: the one they connected to (advertised.listeners)")
+    ] = ""
+    advertised_tls: Annotated[str, key("the same of listen.kafkas")] = ""
+    namespace: Annotated[str, key("namespace of connections whose user may use it, or may use all")] = "public/default"
+    create_topics: Annotated[bool, key("topics are made when a client that wants it first asks for them (auto.create.topics.enable)")] = True
+    partitions: Annotated[int, key("partitions of a topic whose maker does not say (num.partitions)", unit="partitions", least=1, most=10_000)] = 1
+    retention_ms: Annotated[
+        int, key("how long topics that Kafka's clients make keep their records, unless they say otherwise; -1 for ever (log.retention.ms)", unit="ms", least=-1)
+    ] = 604_800_000
+    idle_s: Annotated[int, key("silence after which a connection is closed (connections.max.idle.ms)", unit="s", least=1, most=86_400 * 30)] = 600
+
+
 class Tls(Section, frozen=True):
     """Files in PEM, for the listeners that use TLS."""
 
@@ -161,6 +180,14 @@ class Limits(Section, frozen=True):
     unpacked_batch_bytes: Annotated[
         int, key("one compressed Kafka record batch, unpacked", unit="bytes", at="a larger one is refused", least=1 << 16, most=1 << 30)
     ] = 64 << 20
+    kafka_produce_bytes: Annotated[
+        int,
+        key("one Produce request (socket.request.max.bytes)", unit="bytes", at="its connection is closed", least=1 << 20, most=1 << 30),
+    ] = 100 << 20
+    kafka_request_bytes: Annotated[int, key("any other Kafka request", unit="bytes", at="its connection is closed", least=1 << 16, most=1 << 30)] = 16 << 20
+    kafka_fetch_bytes: Annotated[
+        int, key("records in one answer to a Fetch (fetch.max.bytes)", unit="bytes", at="the rest comes with the next one", least=1 << 16, most=1 << 30)
+    ] = 55 << 20
     prefetch: Annotated[
         int, key("unacknowledged messages of one consumer without a prefetch; 0 for no other limit than leases", unit="messages", at="it gets no more", least=0)
     ] = 0
@@ -209,6 +236,7 @@ class Config(Section, frozen=True):
     disk: Disk = Disk()
     amqp: Amqp = Amqp()
     groups: Groups = Groups()
+    kafka: Kafka = Kafka()
     tls: Tls = Tls()
     limits: Limits = Limits()
     users: dict[str, User] = {}

@@ -71,6 +71,17 @@ def register_node(metrics: Metrics, node: Node) -> None:
         _register_all(metrics, prefix, store.statistics)
 
 
+def register_kafka(metrics: Metrics, shared: Any) -> None:
+    """Kafka's requests by API; `shared` is protocols.kafka.session.Shared."""
+    from entrepot.protocols.kafka.apis import APIS
+
+    counted = shared.statistics
+    for key, api in APIS.items():
+        metrics.counter("entrepot_kafka_requests_total", "Kafka requests, by API", partial(counted.requests.__getitem__, key), api=api.name)
+        metrics.counter("entrepot_kafka_errors_total", "Kafka requests answered with an error, by API", partial(counted.errors.__getitem__, key), api=api.name)
+    metrics.gauge("entrepot_kafka_fetch_sessions", "Connections with a fetch session", lambda: shared.fetch_slots.count)
+
+
 def _register_all(metrics: Metrics, prefix: str, statistics: Callable[[], Mapping[str, Any]]) -> None:
     for key, value in statistics().items():
         if not isinstance(value, (int, float)) or key == "staged_bytes":

@@ -16,11 +16,13 @@ from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue import Catalogue, CatalogueLimits
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.state import default_folds
+from entrepot.broker.topic_config import TopicDefaults
 from entrepot.broker.users import Users
 from entrepot.clock import Clock
 from entrepot.config import Config
 from entrepot.entropy import Entropy
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
+from entrepot.protocols.kafka.records import KafkaEntryCodec
 from entrepot.secret_file import open_secret_box
 from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.opening import Progress, open_store
@@ -103,9 +105,11 @@ class Node:
             catalogue=self.catalogue,
             authorizer=Authorizer(self.users),
             on_failed=on_failed,
+            topic_defaults=TopicDefaults(config.kafka.create_topics, config.kafka.partitions, config.kafka.retention_ms),
             group_settings=group_settings(config),
         )
         self.broker.register(AmqpEntryCodec())
+        self.broker.register(KafkaEntryCodec())
         self.broker.open()
         for name in config.namespaces:
             self.catalogue.create_namespace(name)

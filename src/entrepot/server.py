@@ -13,6 +13,7 @@ import logging
 import os
 import resource
 import signal
+import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ from entrepot.broker.users import Users, check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.config import Config, address
 from entrepot.entropy import Entropy, SystemEntropy
-from entrepot.figures import register_node, register_process
+from entrepot.figures import register_kafka, register_node, register_process
 from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
@@ -112,6 +113,8 @@ class Server:
             if name in wanted:
                 check_listen(name, wanted[name][0], node.users)
                 await self._listen_amqp(name, *wanted[name])
+        if "kafka" in wanted or "kafkas" in wanted:
+            await self._listen_kafka({name: wanted[name] for name in ("kafka", "kafkas") if name in wanted})
         self.why_not_ready = None
         addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners}
         seconds = self.clock.monotonic_s() - self._began
@@ -149,12 +152,42 @@ class Server:
             handshake_timeout_s=limits.handshake_timeout_ms / 1000,
             consumer_prefetch_max=limits.prefetch,
         )
-        tls = None
-        if name == "amqps":
-            files = self.config.tls
-            authorities = Path(files.client_authorities) if files.client_authorities else None
-            tls = server_context(Path(files.certificate), Path(files.key), authorities)
+        tls = self._tls() if name == "amqps" else None
         await self.network.listen(AmqpListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, tls=tls))
+
+    async def _listen_kafka(self, wanted: Mapping[str, tuple[str, int]]) -> None:
+        """Imported only where somebody listens: it is a large package."""
+        from entrepot.protocols.kafka.listener import KafkaListener
+        from entrepot.protocols.kafka.record_batch import BatchValidator
+        from entrepot.protocols.kafka.session import Settings as KafkaSettings
+        from entrepot.protocols.kafka.session import Shared
+
+        assert self.node is not None
+        kafka, limits = self.config.kafka, self.config.limits
+        shared = Shared(self.entropy, BatchValidator(limits.unpacked_batch_bytes))
+        register_kafka(self.metrics, shared)
+        for name, (host, port) in wanted.items():
+            check_listen(name, host, self.node.users)
+            advertised = kafka.advertised_tls if name == "kafkas" else kafka.advertised
+            settings = KafkaSettings(
+                node_id=kafka.node_id,
+                namespace=kafka.namespace,
+                advertised=address(name, advertised) if advertised else None,
+                produce_size_max=limits.kafka_produce_bytes,
+                request_size_max=limits.kafka_request_bytes,
+                fetch_size_max=limits.kafka_fetch_bytes,
+                handshake_timeout_s=limits.handshake_timeout_ms / 1000,
+                idle_s=kafka.idle_s,
+            )
+            tls = self._tls() if name == "kafkas" else None
+            await self.network.listen(
+                KafkaListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, shared=shared, tls=tls)
+            )
+
+    def _tls(self) -> ssl.SSLContext:
+        files = self.config.tls
+        authorities = Path(files.client_authorities) if files.client_authorities else None
+        return server_context(Path(files.certificate), Path(files.key), authorities)
 
 
 def is_compiled() -> bool:

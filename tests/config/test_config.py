@@ -125,6 +125,12 @@ def test_what_is_no_address_is_named(text: str) -> None:
 
 
 def test_listen_flags_are_all_there_is() -> None:
-    assert listening_only(["http=127.0.0.1:0"]) == {"listen.amqp": "", "listen.amqps": "", "listen.http": "127.0.0.1:0"}
-    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, http"):
-        listening_only(["kafka=127.0.0.1:0"])
+    assert listening_only(["http=127.0.0.1:0"]) == {
+        "listen.amqp": "",
+        "listen.amqps": "",
+        "listen.kafka": "",
+        "listen.kafkas": "",
+        "listen.http": "127.0.0.1:0",
+    }
+    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, http"):
+        listening_only(["mqtt=127.0.0.1:0"])

@@ -253,6 +253,28 @@ class Users:
         self._checked[check.digest] = (principal, self._clock.monotonic_s() + PLAIN_CACHE_S)
         return principal
 
+    # Connections without a password on the wire
+
+    def anonymous(self, from_loopback: bool) -> Principal | None:
+        """Who shows no credentials where a protocol has none: guest, from loopback, while nobody changed that and there is no other user."""
+        if not from_loopback or GUEST in self._users or self.has_own():
+            return None
+        return Principal(GUEST, self._guest.tags, "none")
+
+    def scram_verifier(self, name: str, mechanism: str, from_loopback: bool) -> ScramVerifier:
+        """What a SCRAM proof is checked against. Of a name that nobody has, salt and iterations look like anybody's, and no proof fits."""
+        user = self.maybe_user(name) if from_loopback or name != GUEST else None
+        verifier = None if user is None else user.verifier(mechanism)
+        if verifier is not None:
+            return verifier
+        salt = hashlib.blake2b(name.encode(errors="surrogateescape"), key=self._digest_key, digest_size=SALT_SIZE).digest()
+        return ScramVerifier(mechanism, salt, self._iterations, self._decoy.stored_key, b"")
+
+    def scram_principal(self, name: str, mechanism: str) -> Principal | None:
+        """Who it is, after check_proof()."""
+        user = self.maybe_user(name)
+        return None if user is None else Principal(user.name, user.tags, mechanism)
+
     # Access keys
 
     def add_access_key(self, user: str) -> tuple[AccessKey, str]:

@@ -24,7 +24,7 @@ def serve(
             "--listen",
             "-l",
             metavar="PROTOCOL=HOST:PORT",
-            help="Listen here, and only where --listen says; repeatable. PROTOCOL is amqp, amqps or http; port 0 takes a free one and prints it.",
+            help="Listen here, and only where --listen says; repeatable. PROTOCOL: amqp, amqps, kafka, kafkas, http; port 0 takes a free one and prints it.",
         ),
     ] = None,
     settings: Settings = None,
@@ -34,8 +34,8 @@ def serve(
 ) -> None:
     """Run a broker.
 
-    Without options: AMQP 0-9-1 on 127.0.0.1:5672, health and metrics on 127.0.0.1:9700, messages in ./entrepot-data, every confirmed message
-    synced to the disk.
+    Without options: AMQP 0-9-1 on 127.0.0.1:5672, Apache Kafka on 127.0.0.1:9092, health and metrics on 127.0.0.1:9700, messages in
+    ./entrepot-data, every confirmed message synced to the disk.
 
     SIGTERM or Ctrl-C stops it gracefully (clients are told, everything is stored); a second one stops it at once.
     """
@@ -56,9 +56,15 @@ def serve(
 
 
 def _banner(started: Started) -> str:
-    about = {"http": "   /healthz /readyz /metrics", "amqp": "   RabbitMQ clients", "amqps": "  RabbitMQ clients, TLS"}
+    about = {
+        "http": "/healthz /readyz /metrics",
+        "amqp": "RabbitMQ clients",
+        "amqps": "RabbitMQ clients, TLS",
+        "kafka": "Apache Kafka clients",
+        "kafkas": "Apache Kafka clients, TLS",
+    }
     lines = [f"Entrepot {started.version} is ready after {started.seconds:.2f} s (process {started.pid})"]
-    lines += [f"  {name:5} {started.url(name)}{about.get(name, '')}" for name in started.addresses]
+    lines += [f"  {name:6} {started.url(name):31} {about.get(name, '')}" for name in started.addresses]
     if not started.is_compiled:
         lines.append("  the modules run interpreted, many times slower: there was no C compiler (or ENTREPOT_PURE was set) when Entrepot was installed")
     lines += [f"  data  {started.data}   durability: {started.durability}", "Ctrl-C stops it."]

@@ -75,7 +75,8 @@ class Listener(abc.ABC):
         """A socket was accepted."""
         transport = connection.transport
         address = transport.get_extra_info("peername") or ("", 0)
-        connection.peer = peer = Peer(address[0], address[1], self.tls is not None, self.name, _is_loopback(address[0]))
+        local = transport.get_extra_info("sockname") or ("", 0)
+        connection.peer = peer = Peer(address[0], address[1], self.tls is not None, self.name, _is_loopback(address[0]), local[0], local[1])
         limits = self.network.limits
         full = ""
         if self.network.connection_count >= limits.connections:

@@ -19,13 +19,15 @@ Wake = Callable[[], object]
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who is at the other end."""
+    """Who is at the other end, and which of our addresses it connected to."""
 
     host: str
     port: int
     tls: bool
     listener: str
     is_loopback: bool
+    local_host: str = ""
+    local_port: int = 0
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"

@@ -4,7 +4,7 @@
     with Broker() as broker:
         pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
 
-With pytest the fixtures `entrepot_broker` and `entrepot_amqp_url` are there as soon as Entrepot is installed (plugin.py).
+With pytest the fixtures `entrepot_broker`, `entrepot_amqp_url` and `entrepot_kafka_bootstrap` are there as soon as Entrepot is installed (plugin.py).
 """
 
 from entrepot.testing.broker import Broker, BrokerFailed

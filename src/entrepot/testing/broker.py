@@ -37,7 +37,7 @@ class Broker:
         *,
         settings: Mapping[str, object] | None = None,
         ports: Mapping[str, int] | None = None,
-        listeners: tuple[str, ...] = ("amqp", "http"),
+        listeners: tuple[str, ...] = ("amqp", "kafka", "http"),
         arguments: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
         command: tuple[str, ...] = (),
@@ -68,6 +68,16 @@ class Broker:
     def amqp_url(self) -> str:
         """With the default user, to the default virtual host."""
         return f"amqp://guest:guest@127.0.0.1:{self.amqp_port}/%2F"
+
+    @property
+    def kafka_port(self) -> int:
+        """The port of Apache Kafka."""
+        return self._ports["kafka"]
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        """What Kafka clients call bootstrap.servers."""
+        return f"127.0.0.1:{self.kafka_port}"
 
     @property
     def http_url(self) -> str:

@@ -24,3 +24,9 @@ def entrepot_broker() -> Iterator[Broker]:
 def entrepot_amqp_url(entrepot_broker: Broker) -> str:
     """The AMQP address of `entrepot_broker`."""
     return entrepot_broker.amqp_url
+
+
+@pytest.fixture
+def entrepot_kafka_bootstrap(entrepot_broker: Broker) -> str:
+    """The bootstrap servers of `entrepot_broker`, for Kafka clients."""
+    return entrepot_broker.kafka_bootstrap

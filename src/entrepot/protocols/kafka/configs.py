@@ -1,0 +1,124 @@
+"""Configuration as Kafka asks for it: of topics, and what little a client may know of the broker's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.port import DONE
+from entrepot.broker.topic_requests import AlterTopicConfig, ConfigEntry, DescribeTopicConfig
+from entrepot.protocols.kafka.answers import code_of, text_of
+from entrepot.protocols.kafka.error_codes import TOPIC, ErrorCode
+from entrepot.protocols.kafka.exchange import Exchange
+
+TOPIC_RESOURCE, BROKER_RESOURCE = 2, 4
+DEFAULT_CONFIG, TOPIC_CONFIG = 5, 1  # config_source
+TYPES = {"boolean": 1, "string": 2, "int": 3, "short": 4, "long": 5, "double": 6, "list": 7}
+OPERATIONS = {0: "set", 1: "delete", 2: "append", 3: "subtract"}
+
+
+def describe_configs(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of DescribeConfigs. Of the broker nothing is shown: its settings are not Kafka's."""
+    resources = values["resources"]
+    exchange.state = values
+    exchange.ask(
+        [DescribeTopicConfig(found["resource_name"], found["configuration_keys"]) for found in resources if found["resource_type"] == TOPIC_RESOURCE],
+        _configs_described,
+    )
+
+
+def _configs_described(exchange: Exchange, calls: list[Any]) -> None:
+    values = exchange.state
+    answers = iter(calls)
+    rows = []
+    for resource in values["resources"]:
+        row = {"resource_type": resource["resource_type"], "resource_name": resource["resource_name"], "error_code": 0, "error_message": None}
+        if resource["resource_type"] == TOPIC_RESOURCE:
+            call = next(answers)
+            row["error_code"] = code_of(exchange, call, TOPIC)
+            row["error_message"] = text_of(call.error)
+            if call.outcome == DONE:
+                row["configs"] = [_config(entry, values) for entry in call.result]
+        elif resource["resource_type"] == BROKER_RESOURCE:
+            row["configs"] = []
+        else:
+            row["error_code"] = int(ErrorCode.INVALID_REQUEST)
+            row["error_message"] = f"there is no configuration of resource type {resource['resource_type']}"
+        rows.append(row)
+    exchange.answer({"results": rows})
+
+
+def _config(entry: ConfigEntry, values: dict[str, Any]) -> dict[str, Any]:
+    synonyms = []
+    if values["include_synonyms"]:
+        if not entry.is_default:
+            synonyms.append({"name": entry.name, "value": entry.value, "source": TOPIC_CONFIG})
+        synonyms.append({"name": entry.name, "value": entry.default, "source": DEFAULT_CONFIG})
+    return {
+        "name": entry.name,
+        "value": entry.value,
+        "read_only": False,
+        "config_source": DEFAULT_CONFIG if entry.is_default else TOPIC_CONFIG,
+        "is_sensitive": False,
+        "synonyms": synonyms,
+        "config_type": TYPES.get(entry.type, 0),
+        "documentation": entry.documentation if values.get("include_documentation") else None,
+    }
+
+
+def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of IncrementalAlterConfigs."""
+    requests: list[Any] = []
+    for resource in values["resources"]:
+        if _cannot_alter(resource) is None:
+            changes = [(OPERATIONS[change["config_operation"]], change["name"], change["value"]) for change in resource["configs"]]
+            requests.append(AlterTopicConfig(resource["resource_name"], changes, values["validate_only"]))
+    exchange.state = values
+    exchange.ask(requests, _altered)
+
+
+def _cannot_alter(resource: dict[str, Any]) -> str | None:
+    if resource["resource_type"] != TOPIC_RESOURCE:
+        return f"only topics (resource type {TOPIC_RESOURCE}) have configuration that can be altered, not type {resource['resource_type']}"
+    names = [change["name"] for change in resource["configs"]]
+    if len(set(names)) < len(names):
+        return "a key is altered twice"
+    if any(change.get("config_operation", 0) not in OPERATIONS for change in resource["configs"]):
+        return f"operations are {OPERATIONS}"
+    return None
+
+
+def _altered(exchange: Exchange, calls: list[Any]) -> None:
+    answers = iter(calls)
+    rows = []
+    for resource in exchange.state["resources"]:
+        reason = _cannot_alter(resource)
+        row = {"resource_type": resource["resource_type"], "resource_name": resource["resource_name"]}
+        if reason is not None:
+            exchange.session.count_error(exchange)
+            rows.append(row | {"error_code": int(ErrorCode.INVALID_REQUEST), "error_message": reason})
+            continue
+        call = next(answers)
+        rows.append(row | {"error_code": code_of(exchange, call, TOPIC), "error_message": text_of(call.error)})
+    exchange.answer({"responses": rows})
+
+
+def alter_configs(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of AlterConfigs: what is not named goes back to its default. Deprecated since Kafka 2.3, and still used."""
+    exchange.state = values
+    exchange.ask([DescribeTopicConfig(found["resource_name"]) for found in values["resources"] if _cannot_alter(found) is None], _replace)
+
+
+def _replace(exchange: Exchange, calls: list[Any]) -> None:
+    values = exchange.state
+    answers = iter(calls)
+    requests = []
+    for resource in values["resources"]:
+        if _cannot_alter(resource) is not None:
+            continue
+        call = next(answers)
+        changes: list[tuple[str, str, str | None]] = [("set", change["name"], change["value"]) for change in resource["configs"]]
+        named = {change["name"] for change in resource["configs"]}
+        if call.outcome == DONE:
+            changes += [("delete", entry.name, None) for entry in call.result if not entry.is_default and entry.name not in named]
+        requests.append(AlterTopicConfig(resource["resource_name"], changes, values["validate_only"]))
+    exchange.ask(requests, _altered)

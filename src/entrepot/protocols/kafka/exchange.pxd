@@ -1,0 +1,36 @@
+"""C types for exchange.py."""
+
+cimport cython
+from libc.stdint cimport int32_t
+
+from entrepot.broker.port cimport Ask, Call, make_ask
+from entrepot.protocols.kafka.primitives cimport Writer
+
+cdef int _UNKNOWN
+
+
+@cython.final
+cdef class Exchange:
+    cdef readonly object session
+    cdef readonly object api
+    cdef readonly int version
+    cdef readonly bint flexible
+    cdef readonly int32_t correlation_id
+    cdef public object state
+    cdef public list parts
+    cdef list _calls
+    cdef Py_ssize_t _left
+    cdef object _then
+
+    cpdef int ask(self, list requests, object then) except -1
+    @cython.locals(call=Call, asked=dict)
+    cpdef int submit(self, list calls, object then) except -1
+    @cython.locals(calls=list, then=object)
+    cpdef int completed(self, Call call) except -1
+    cpdef list withdraw(self)
+    @cython.locals(writer=Writer)
+    cpdef Writer writer(self)
+    @cython.locals(writer=Writer)
+    cpdef int answer(self, dict values) except -1
+    cpdef int encoded(self, Writer writer) except -1
+    cpdef int no_answer(self) except -1

@@ -1,0 +1,312 @@
+"""Consumer groups: membership of both kinds, and looking at groups. What a group does is the broker's; here are only its words on the wire."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker import group_requests as ask
+from entrepot.broker.port import DONE
+from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.kafka.answers import code_of, error_code, text_of
+from entrepot.protocols.kafka.error_codes import CONSUMER_GROUP, GROUP, ErrorCode
+from entrepot.protocols.kafka.exchange import Exchange
+
+UNAVAILABLE = ErrorCode.COORDINATOR_NOT_AVAILABLE
+
+
+# ---- groups whose members agree among themselves
+
+
+def join_group(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of JoinGroup. From version 4 on a member without an id is told to come back with one (KIP-394)."""
+    session = exchange.session
+    timeout_ms = values["session_timeout_ms"]
+    exchange.state = values["member_id"]
+    exchange.ask(
+        [
+            ask.JoinGroup(
+                group=values["group_id"],
+                member_id=values["member_id"],
+                instance_id=values.get("group_instance_id"),
+                client_id=session.client_id,
+                client_host=f"/{session.peer.host}",
+                session_timeout_ms=timeout_ms,
+                rebalance_timeout_ms=values["rebalance_timeout_ms"] if exchange.version >= 1 else timeout_ms,
+                protocol_type=values["protocol_type"],
+                protocols=[(protocol["name"], protocol["metadata"]) for protocol in values["protocols"]],
+                require_known_member_id=exchange.version >= 4,
+                can_skip_assignment=exchange.version >= 9,
+                reason=values.get("reason"),
+            )
+        ],
+        _joined,
+    )
+
+
+def _joined(exchange: Exchange, calls: list[Any]) -> None:
+    call = calls[0]
+    if call.outcome != DONE:
+        member_id = exchange.state
+        if isinstance(call.error, Refused) and call.error.reason is Reason.MEMBER_ID_REQUIRED:
+            member_id = call.result
+        code = code_of(exchange, call, GROUP, UNAVAILABLE)
+        exchange.answer({"error_code": code, "protocol_name": None if exchange.version >= 7 else "", "member_id": member_id})
+        return
+    joined: ask.JoinResult = call.result
+    exchange.answer(
+        {
+            "generation_id": joined.generation,
+            "protocol_type": joined.protocol_type,
+            "protocol_name": joined.protocol,
+            "leader": joined.leader,
+            "skip_assignment": joined.skip_assignment,
+            "member_id": joined.member_id,
+            "members": [{"member_id": name, "group_instance_id": instance, "metadata": metadata} for name, instance, metadata in joined.members],
+        }
+    )
+
+
+def sync_group(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of SyncGroup."""
+    assignments = {assignment["member_id"]: assignment["assignment"] for assignment in values["assignments"]}
+    exchange.ask(
+        [
+            ask.SyncGroup(
+                group=values["group_id"],
+                generation=values["generation_id"],
+                member_id=values["member_id"],
+                instance_id=values.get("group_instance_id"),
+                protocol_type=values.get("protocol_type"),
+                protocol=values.get("protocol_name"),
+                assignments=assignments,
+            )
+        ],
+        _synced,
+    )
+
+
+def _synced(exchange: Exchange, calls: list[Any]) -> None:
+    call = calls[0]
+    if call.outcome != DONE:
+        exchange.answer({"error_code": code_of(exchange, call, GROUP, UNAVAILABLE)})
+        return
+    protocol_type, protocol, assignment = call.result
+    exchange.answer({"protocol_type": protocol_type, "protocol_name": protocol, "assignment": assignment})
+
+
+def heartbeat(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of Heartbeat."""
+    exchange.ask([ask.Heartbeat(values["group_id"], values["generation_id"], values["member_id"], values.get("group_instance_id"))], _beaten)
+
+
+def _beaten(exchange: Exchange, calls: list[Any]) -> None:
+    exchange.answer({"error_code": code_of(exchange, calls[0], GROUP, UNAVAILABLE)})
+
+
+def leave_group(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of LeaveGroup: one member before version 3, then any number."""
+    members = values.get("members")
+    if members is None:
+        members = [{"member_id": values["member_id"]}]
+    exchange.state = members
+    leaving = [(member["member_id"], member.get("group_instance_id"), member.get("reason")) for member in members]
+    exchange.ask([ask.LeaveGroup(values["group_id"], leaving)], _left)
+
+
+def _left(exchange: Exchange, calls: list[Any]) -> None:
+    call = calls[0]
+    if call.outcome != DONE:
+        exchange.answer({"error_code": code_of(exchange, call, GROUP, UNAVAILABLE)})
+        return
+    codes = [error_code(exchange, error, GROUP, UNAVAILABLE) for error in call.result]
+    if exchange.version < 3:
+        exchange.answer({"error_code": codes[0] if codes else 0})
+        return
+    members = [
+        {"member_id": member["member_id"], "group_instance_id": member["group_instance_id"], "error_code": code}
+        for member, code in zip(exchange.state, codes, strict=True)
+    ]
+    exchange.answer({"error_code": 0, "members": members})
+
+
+# ---- groups whose coordinator assigns (KIP-848)
+
+
+def consumer_group_heartbeat(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of ConsumerGroupHeartbeat."""
+    session = exchange.session
+    owned = values["topic_partitions"]
+    exchange.ask(
+        [
+            ask.ConsumerHeartbeat(
+                group=values["group_id"],
+                member_id=values["member_id"],
+                member_epoch=values["member_epoch"],
+                instance_id=values["instance_id"],
+                rack_id=values["rack_id"],
+                rebalance_timeout_ms=values["rebalance_timeout_ms"],
+                client_id=session.client_id,
+                client_host=f"/{session.peer.host}",
+                subscribed_names=values["subscribed_topic_names"],
+                subscribed_regex=values.get("subscribed_topic_regex"),
+                assignor=values["server_assignor"],
+                owned=None if owned is None else {topic["topic_id"]: topic["partitions"] for topic in owned},
+            )
+        ],
+        _consumer_beaten,
+    )
+
+
+def _consumer_beaten(exchange: Exchange, calls: list[Any]) -> None:
+    call = calls[0]
+    if call.outcome != DONE:
+        exchange.answer({"error_code": code_of(exchange, call, CONSUMER_GROUP, UNAVAILABLE), "error_message": text_of(call.error)})
+        return
+    found: ask.ConsumerHeartbeatResult = call.result
+    assignment = None
+    if found.assignment is not None:
+        assignment = {"topic_partitions": [{"topic_id": topic_id, "partitions": partitions} for topic_id, partitions in found.assignment.items()]}
+    exchange.answer(
+        {
+            "member_id": found.member_id,
+            "member_epoch": found.member_epoch,
+            "heartbeat_interval_ms": found.heartbeat_interval_ms,
+            "assignment": assignment,
+        }
+    )
+
+
+# ---- looking at groups
+
+
+def list_groups(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of ListGroups."""
+    exchange.ask([ask.ListGroups(values.get("states_filter", []), values.get("types_filter", []))], _listed)
+
+
+def _listed(exchange: Exchange, calls: list[Any]) -> None:
+    call = calls[0]
+    groups = call.result if call.outcome == DONE else []
+    exchange.answer(
+        {
+            "error_code": code_of(exchange, call, GROUP, UNAVAILABLE),
+            "groups": [
+                {"group_id": group, "protocol_type": protocol_type, "group_state": state, "group_type": kind} for group, protocol_type, state, kind in groups
+            ],
+        }
+    )
+
+
+def describe_groups(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of DescribeGroups: groups of the classic kind; before version 6 a group that is not there is a dead one."""
+    exchange.state = values["groups"]
+    exchange.ask([ask.DescribeGroup(group) for group in values["groups"]], _described)
+
+
+def _described(exchange: Exchange, calls: list[Any]) -> None:
+    exchange.answer({"groups": [_classic_group(exchange, group, call) for group, call in zip(exchange.state, calls, strict=True)]})
+
+
+def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
+    if call.outcome == DONE and call.result.kind == "classic":
+        found: ask.GroupDescription = call.result
+        return {
+            "group_id": group,
+            "group_state": found.state,
+            "protocol_type": found.protocol_type,
+            "protocol_data": found.protocol,
+            "members": [
+                {
+                    "member_id": member.member_id,
+                    "group_instance_id": member.instance_id,
+                    "client_id": member.client_id,
+                    "client_host": member.client_host,
+                    "member_metadata": member.metadata,
+                    "member_assignment": member.assignment,
+                }
+                for member in found.members
+            ],
+        }
+    row: dict[str, Any] = {"group_id": group, "group_state": "", "error_code": int(ErrorCode.GROUP_ID_NOT_FOUND)}
+    row["error_message"] = f"group '{group}' is not a classic group" if call.outcome == DONE else text_of(call.error)
+    if call.outcome != DONE:
+        row["error_code"] = code_of(exchange, call, GROUP, UNAVAILABLE)
+    if row["error_code"] == ErrorCode.GROUP_ID_NOT_FOUND:
+        row["group_state"] = "Dead"
+        if exchange.version < 6:
+            row["error_code"] = 0
+    return row
+
+
+def consumer_group_describe(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of ConsumerGroupDescribe. Topics of assignments are named as they are called now."""
+    exchange.state = values["group_ids"]
+    exchange.ask([ask.DescribeGroup(group) for group in values["group_ids"]], _consumers_found)
+
+
+def _consumers_found(exchange: Exchange, calls: list[Any]) -> None:
+    ids: dict[bytes, None] = {}
+    for call in calls:
+        if call.outcome == DONE:
+            for member in call.result.members:
+                ids |= dict.fromkeys((*member.assigned, *member.target))
+    if not ids:
+        _describe_consumers(exchange, calls, {})
+        return
+
+    def named(exchange: Exchange, answers: list[Any]) -> None:
+        found = answers[0].result if answers[0].outcome == DONE else []
+        _describe_consumers(exchange, calls, {topic.id: topic.name for topic in found if isinstance(topic, TopicDescription)})
+
+    exchange.ask([DescribeTopics(ids=list(ids))], named)
+
+
+def _describe_consumers(exchange: Exchange, calls: list[Any], names: dict[bytes, str]) -> None:
+    exchange.answer({"groups": [_consumer_group(exchange, group, call, names) for group, call in zip(exchange.state, calls, strict=True)]})
+
+
+def _consumer_group(exchange: Exchange, group: str, call: Any, names: dict[bytes, str]) -> dict[str, Any]:
+    if call.outcome != DONE:
+        return {"group_id": group, "error_code": code_of(exchange, call, CONSUMER_GROUP, UNAVAILABLE), "error_message": text_of(call.error)}
+    found: ask.GroupDescription = call.result
+    if found.kind != "consumer":
+        return {"group_id": group, "error_code": int(ErrorCode.GROUP_ID_NOT_FOUND), "error_message": f"group '{group}' is not a consumer group"}
+    return {
+        "group_id": group,
+        "group_state": found.state,
+        "group_epoch": found.epoch,
+        "assignment_epoch": found.assignment_epoch,
+        "assignor_name": found.assignor,
+        "members": [
+            {
+                "member_id": member.member_id,
+                "instance_id": member.instance_id,
+                "rack_id": member.rack_id,
+                "member_epoch": member.member_epoch,
+                "client_id": member.client_id,
+                "client_host": member.client_host,
+                "subscribed_topic_names": member.subscribed_names,
+                "subscribed_topic_regex": member.subscribed_regex,
+                "assignment": _assignment(member.assigned, names),
+                "target_assignment": _assignment(member.target, names),
+                "member_type": 0 if member.is_classic else 1,
+            }
+            for member in found.members
+        ],
+    }
+
+
+def _assignment(partitions: dict[bytes, list[int]], names: dict[bytes, str]) -> dict[str, Any]:
+    return {"topic_partitions": [{"topic_id": topic, "topic_name": names.get(topic, ""), "partitions": found} for topic, found in partitions.items()]}
+
+
+def delete_groups(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of DeleteGroups."""
+    exchange.state = values["groups_names"]
+    exchange.ask([ask.DeleteGroup(group) for group in values["groups_names"]], _deleted)
+
+
+def _deleted(exchange: Exchange, calls: list[Any]) -> None:
+    rows = [{"group_id": group, "error_code": code_of(exchange, call, GROUP, UNAVAILABLE)} for group, call in zip(exchange.state, calls, strict=True)]
+    exchange.answer({"results": rows})

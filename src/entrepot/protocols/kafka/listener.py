@@ -1,0 +1,44 @@
+"""Kafka's port: 9092, or with TLS where it is configured."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from entrepot.net.listener import Listener
+from entrepot.net.network import Network
+from entrepot.net.session import Peer, Wake
+from entrepot.protocols.kafka.session import Session, Settings, Shared
+
+
+class KafkaListener(Listener):
+    """Gives each connection a Kafka session. `port` has attach(); `authenticator` checks credentials; `shared` is of all Kafka listeners."""
+
+    name = "kafka"
+
+    def __init__(
+        self,
+        network: Network,
+        host: str,
+        port_number: int,
+        *,
+        port: Any,
+        authenticator: Any,
+        settings: Settings,
+        shared: Shared,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(network, host, port_number, tls)
+        if tls is not None:
+            self.name = "kafkas"
+        self.broker_port = port
+        self.authenticator = authenticator
+        self.settings = settings
+        self.shared = shared
+
+    def make_session(self, peer: Peer, wake: Wake) -> Any:
+        """See net.listener.Listener."""
+        return Session(self.broker_port, self.authenticator, self.settings, self.shared, peer, wake, self._note)
+
+    def _note(self, text: str) -> None:
+        self.network.log_seldom("kafka", text)

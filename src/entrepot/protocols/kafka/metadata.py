@@ -1,0 +1,190 @@
+"""Finding things: Metadata, DescribeTopicPartitions, DescribeCluster, FindCoordinator. There is one broker, which leads and coordinates everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.port import DONE
+from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.kafka.answers import broker_node, code_of, error_code
+from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
+from entrepot.protocols.kafka.exchange import Exchange
+
+NO_ID = bytes(16)
+GROUP, TRANSACTION = 0, 1
+PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
+
+
+# ---- Metadata
+
+
+def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all."""
+    topics = values["topics"]
+    exchange.state = values
+    if topics is None or (not topics and exchange.version == 0):
+        exchange.ask([DescribeTopics()], _all_described)
+        return
+    names = [topic["name"] for topic in topics if topic["name"] is not None]
+    ids = [topic["topic_id"] for topic in topics if topic["name"] is None]
+    if not names and not ids:
+        _answer_metadata(exchange, [])
+        return
+    create = values.get("allow_auto_topic_creation", True)
+    requests: list[Any] = []
+    if names:
+        requests.append(DescribeTopics(names=names, create_missing=create))
+    if ids:
+        requests.append(DescribeTopics(ids=ids))
+    exchange.state = (values, names, ids)
+    exchange.ask(requests, _described)
+
+
+def _all_described(exchange: Exchange, calls: list[Any]) -> None:
+    call = calls[0]
+    if call.outcome != DONE:
+        _answer_metadata(exchange, [], code_of(exchange, call, NAMING))
+        return
+    _answer_metadata(exchange, [_topic(exchange, found) for found in call.result if isinstance(found, TopicDescription)])
+
+
+def _described(exchange: Exchange, calls: list[Any]) -> None:
+    _, names, ids = exchange.state
+    topics: list[dict[str, Any]] = []
+    for call, asked in zip(calls, [asked for asked in (names, ids) if asked], strict=True):
+        results = call.result if call.outcome == DONE else [call.error] * len(asked)
+        for key, found in zip(asked, results, strict=True):
+            topics.append(_topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found))
+    _answer_metadata(exchange, topics)
+
+
+def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict[str, Any]:
+    """A topic that is not described, by name or id."""
+    code = error_code(exchange, error, NAMING, ErrorCode.LEADER_NOT_AVAILABLE)
+    if isinstance(key, str):
+        return {"name": key, "topic_id": NO_ID, "error_code": code}
+    if isinstance(error, Refused) and error.reason in (Reason.NOT_FOUND, Reason.NOT_PERMITTED):
+        code = ErrorCode.UNKNOWN_TOPIC_ID
+    return {"name": None if exchange.version >= 12 else "", "topic_id": key, "error_code": code}
+
+
+def _topic(exchange: Exchange, topic: TopicDescription) -> dict[str, Any]:
+    node = [exchange.session.settings.node_id]
+    return {
+        "error_code": 0,
+        "name": topic.name,
+        "topic_id": topic.id,
+        "is_internal": topic.internal,
+        "partitions": [
+            {
+                "error_code": 0,
+                "partition_index": partition.partition,
+                "leader_id": node[0],
+                "leader_epoch": partition.epoch,
+                "replica_nodes": node,
+                "isr_nodes": node,
+            }
+            for partition in topic.partitions
+        ],
+    }
+
+
+def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]], code: int = 0) -> None:
+    settings = exchange.session.settings
+    exchange.answer(
+        {
+            "brokers": [broker_node(exchange, "node_id")],
+            "cluster_id": settings.cluster_id,
+            "controller_id": settings.node_id,
+            "topics": topics,
+            "error_code": code,
+        }
+    )
+
+
+# ---- DescribeTopicPartitions
+
+
+def describe_partitions(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of DescribeTopicPartitions (KIP-966): topics by name in order, so many partitions at a time, and where to go on."""
+    names = sorted({topic["name"] for topic in values["topics"]})
+    exchange.state = values
+    exchange.ask([DescribeTopics(names=names or None)], _partitions_described)
+
+
+def _partitions_described(exchange: Exchange, calls: list[Any]) -> None:
+    values = exchange.state
+    cursor = values["cursor"]
+    call = calls[0]
+    if call.outcome != DONE:
+        names = sorted({topic["name"] for topic in values["topics"]})
+        code = code_of(exchange, call, NAMING)
+        exchange.answer({"topics": [{"error_code": code, "name": name} for name in names]})
+        return
+    names = sorted({topic["name"] for topic in values["topics"]})
+    found: list[Any] = call.result
+    rows = list(zip(names, found, strict=True)) if names else sorted((topic.name, topic) for topic in found if isinstance(topic, TopicDescription))
+    left = values["response_partition_limit"]
+    left = PARTITION_LIMIT_MAX if left <= 0 else min(left, PARTITION_LIMIT_MAX)
+    topics = []
+    next_cursor = None
+    for name, topic in rows:
+        first = 0
+        if cursor is not None:
+            if name < cursor["topic_name"]:
+                continue
+            first = max(0, cursor["partition_index"]) if name == cursor["topic_name"] else 0
+        if left == 0:
+            next_cursor = {"topic_name": name, "partition_index": first}
+            break
+        if not isinstance(topic, TopicDescription):
+            topics.append(_missing(exchange, name, topic))
+            continue
+        row = _topic(exchange, topic)
+        partitions = row["partitions"][first:]
+        row["partitions"] = partitions[:left]
+        for partition in row["partitions"]:
+            partition |= {"eligible_leader_replicas": [], "last_known_elr": []}
+        topics.append(row)
+        if len(partitions) > left:
+            next_cursor = {"topic_name": name, "partition_index": first + left}
+            break
+        left -= len(partitions)
+    exchange.answer({"topics": topics, "next_cursor": next_cursor})
+
+
+# ---- the broker
+
+
+def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of DescribeCluster. Controllers (endpoint type 2) are not for clients here."""
+    settings = exchange.session.settings
+    code = 0 if values.get("endpoint_type", 1) == 1 else 115  # UNSUPPORTED_ENDPOINT_TYPE
+    exchange.answer(
+        {
+            "error_code": code,
+            "error_message": "there is no controller apart from the broker" if code else None,
+            "endpoint_type": 1,
+            "cluster_id": settings.cluster_id,
+            "controller_id": settings.node_id,
+            "brokers": [] if code else [broker_node(exchange, "broker_id")],
+        }
+    )
+
+
+def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of FindCoordinator: this broker, of every group."""
+    kind = values.get("key_type", GROUP)
+    code, text = (0, None) if kind == GROUP else (int(ErrorCode.INVALID_REQUEST), f"a coordinator of kind {kind}: only consumer groups have one here")
+    if kind == TRANSACTION:
+        code, text = int(ErrorCode.UNSUPPORTED_VERSION), "transactions are not supported"
+    if code:
+        exchange.session.count_error(exchange)
+        row: dict[str, Any] = {"error_code": code, "error_message": text, "node_id": -1, "host": "", "port": -1}
+    else:
+        row = {"error_code": 0, "error_message": None, **broker_node(exchange, "node_id")}
+    if exchange.version >= 4:
+        exchange.answer({"coordinators": [{"key": key, **row} for key in values["coordinator_keys"]]})
+    else:
+        exchange.answer(row)
