@@ -9,6 +9,7 @@ from entrepot.broker.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE
 from entrepot.broker.state import default_folds
 from entrepot.model.entry import HAS_EXPIRY
 from entrepot.model.errors import Refused
+from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting
 from entrepot.protocols.amqp091.fields import decode_table
 from entrepot.protocols.amqp091.properties import EXPIRATION
@@ -124,7 +125,7 @@ class Connection(Sink):
         self.blocked = []
         self.ids = {}
         self.headers = []
-        self.link = bench.broker.attach(self, "me", NS)
+        self.link = bench.broker.attach(self, Principal("me"), NS)
 
     # ---- what the port says
 

@@ -193,6 +193,7 @@ class Operations:
         for partition in range(len(topic.logs), len(definition.partitions)):
             topic.add_log(self._create_partition(definition, partition))
         self._broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
+        self._broker.groups.topics_changed(definition.namespace)
 
     def _create_partition(self, definition: Any, partition: int) -> Log:
         shard = self._broker.shards.shard("topic", definition.namespace, definition.name, partition)
@@ -203,6 +204,7 @@ class Operations:
         logs = [log for log_id in definition.partitions if (log := broker.store.log(log_id)) is not None]
         assert len(logs) == len(definition.partitions), definition.name
         definition.runtime = Topic(definition, broker.hub, broker.store, logs, policy_of(definition, broker.topic_defaults))
+        broker.groups.topics_changed(definition.namespace)
 
     def remove(self, removed: Any) -> None:
         """End the live objects of what the catalogue has removed."""

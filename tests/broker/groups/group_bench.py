@@ -36,6 +36,15 @@ class MadeTopics:
     def __init__(self):
         self.facts = {}
         self.made = 0
+        self.changes = 0
+
+    def grow(self, name, partitions):
+        self.facts[name] = TopicFacts(self.facts[name].id, partitions)
+        self.changes += 1
+
+    def delete(self, name):
+        del self.facts[name]
+        self.changes += 1
 
     def find(self, namespace, name):
         return self.facts.get(name)
@@ -43,8 +52,15 @@ class MadeTopics:
     def names(self, namespace):
         return list(self.facts)
 
+    def version(self, namespace):
+        return self.changes
+
+    def changed(self, namespace):
+        self.changes += 1
+
     def make(self, name, partitions):
         self.made += 1
+        self.changes += 1
         self.facts[name] = TopicFacts(self.made.to_bytes(16, "big"), partitions)
         return self.facts[name].id
 
@@ -136,6 +152,23 @@ class GroupBench:
         self.run()
         assert [answer(call)[2] for call in calls] == [b"for " + result.member_id.encode() for result in results]
         return sorted(results, key=lambda result: result is not leader)
+
+    # ---- members whose coordinator assigns
+
+    def heartbeat(self, member, epoch, group="g", names=None, regex=None, owned=None, instance=None, timeout_ms=-1, assignor=None, rack=None):
+        return self.ask(r.ConsumerHeartbeat(group, member, epoch, instance, rack, timeout_ms, "client", "host", names, regex, assignor, owned))
+
+    def consume(self, member, names=("t",), instance=None, timeout_ms=10_000, **more):
+        """Join."""
+        return self.heartbeat(member, 0, names=None if names is None else list(names), owned={}, instance=instance, timeout_ms=timeout_ms, **more)
+
+    def told(self, call):
+        """(epoch, assignment by topic name or None) of an answered heartbeat."""
+        self.run()
+        result = answer(call)
+        names = {facts.id: name for name, facts in self.topics.facts.items()}
+        given = None if result.assignment is None else {names.get(topic, "gone"): set(partitions) for topic, partitions in result.assignment.items()}
+        return result.member_epoch, given
 
     def beat(self, joined, group="g", instance=None):
         return self.ask(r.Heartbeat(group, joined.generation, joined.member_id, instance))

@@ -156,6 +156,11 @@ class ClassicGroup:
         """No members, and nobody on the way."""
         return self.state in (EMPTY, DEAD) and not self._pending
 
+    @property
+    def highest_generation(self) -> int:
+        """That anybody was ever told."""
+        return max(self.generation, self._given_generation)
+
     def reads(self, topic: str) -> bool:
         """Whether its members may be reading `topic`: unknown ones read everything."""
         if self.protocol_type != CONSUMER:
@@ -373,7 +378,7 @@ class ClassicGroup:
         if self.members and self._joined_count == 0:
             self._join_limit.put_off(self._rebalance_timeout_ms())  # nobody is there to lead
             return
-        highest = max(self.generation, self._given_generation)
+        highest = self.highest_generation
         self.generation = self._given_generation = 1 if highest >= GENERATION_MAX else highest + 1
         if not self.members:
             self.protocol, self.leader = "", None

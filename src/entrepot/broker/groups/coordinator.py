@@ -12,8 +12,23 @@ from typing import Any, TypeAlias
 from entrepot.broker import group_requests as requests
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.groups.classic import ClassicGroup
+from entrepot.broker.groups.consumer import JOIN, ConsumerGroup, check_heartbeat
 from entrepot.broker.groups.desk import Desk, unknown_member
-from entrepot.broker.groups.kept import CLASSIC, GENERATION, KeptClassicGroup, KeptGeneration, decode, decode_offset, scan, split_key, split_offset
+from entrepot.broker.groups.kept import (
+    CLASSIC,
+    EPOCHS,
+    GENERATION,
+    MEMBER,
+    KeptClassicGroup,
+    KeptEpochs,
+    KeptGeneration,
+    KeptMember,
+    decode,
+    decode_offset,
+    scan,
+    split_key,
+    split_offset,
+)
 from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topics import Topics
@@ -25,7 +40,7 @@ from entrepot.model.names import check_name
 SWEEP_COUNT = 256  # groups looked at in one go when old offsets are forgotten
 
 GroupKey: TypeAlias = tuple[str, str]  # namespace, name
-AnyGroup: TypeAlias = ClassicGroup
+AnyGroup: TypeAlias = ClassicGroup | ConsumerGroup
 
 
 class GroupCoordinator:
@@ -46,27 +61,38 @@ class GroupCoordinator:
         for key, value in scan(self._desk.store, self._desk.shards.count, GROUP_PREFIX):
             namespace, name, rest = split_key(key)
             kind = rest[:1]
-            if kind == CLASSIC:
-                self._restored(namespace, name).restore(decode(key, value, KeptClassicGroup))
-            elif kind == GENERATION:
-                self._restored(namespace, name).restore_generation(decode(key, value, KeptGeneration))
+            if kind in (CLASSIC, GENERATION):
+                self._restore_classic(namespace, name, kind, key, value)
+            elif kind in (EPOCHS, MEMBER):
+                self._restore_consumer(namespace, name, rest, key, value)
             else:
                 raise CorruptData(f"group state {key!r} is of no kind this version knows")
+        for group in self._groups.values():
+            if isinstance(group, ConsumerGroup):
+                group.restored()
         for key, value in scan(self._desk.store, self._desk.shards.count, OFFSET_PREFIX):
             namespace, name, rest = split_key(key)
-            self._restored(namespace, name)
+            if (namespace, name) not in self._groups:
+                self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name)
             topic, partition = split_offset(rest)
             self._offsets_of(namespace, name).restore(topic, partition, decode_offset(key, value))
+        if self._groups:
+            self._sweep_later()
 
     def perform(self, call: Ask) -> None:
         """Carry out one request; its call is answered at once or later. Raises Refused."""
         HANDLERS[type(call.request)](self, call, call.request)
+
+    def topics_changed(self, namespace: str) -> None:
+        """Topics were made or deleted, or have more partitions: groups that read them are assigned anew."""
+        self._topics.changed(namespace)
 
     def topic_deleted(self, namespace: str, topic: str) -> None:
         """Its offsets go with it, in the same commit."""
         for (space, _), offsets in self._offsets.items():
             if space == namespace:
                 offsets.delete_topic(topic)
+        self._topics.changed(namespace)
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
@@ -118,6 +144,25 @@ class GroupCoordinator:
             group.leave(call, request)
         else:
             self._desk.answer(call, [unknown_member(request.group, member_id) for member_id, _, _ in request.members])
+
+    # ---- groups whose coordinator assigns
+
+    def consumer_heartbeat(self, call: Ask, request: requests.ConsumerHeartbeat) -> None:
+        """See ConsumerHeartbeat."""
+        self._check_group(call, request.group)
+        names = request.subscribed_names
+        if names is not None:
+            self._check_size(sum(map(len, names)), "the subscription of a member")
+            for name in names:
+                if not self._may_read(call, name):
+                    raise self._topic_refusal(call, name)
+        check_heartbeat(request)
+        group = self._find(call, request.group)
+        if request.member_epoch == JOIN and not isinstance(group, ConsumerGroup):
+            group = self._new_consumer_group(call, request.group, group)
+        if not isinstance(group, ConsumerGroup):
+            raise unknown_member(request.group, request.member_id)
+        group.heartbeat(call, request)
 
     # ---- offsets
 
@@ -237,8 +282,31 @@ class GroupCoordinator:
         return group
 
     def _classic(self, call: Ask, name: str) -> ClassicGroup | None:
-        """The group of that name, if it may be one whose members agree among themselves."""
-        return self._find(call, name)
+        """The group of that name, if it may be one whose members agree among themselves; an empty one of the other kind becomes one."""
+        group = self._find(call, name)
+        if not isinstance(group, ConsumerGroup):
+            return group
+        if not group.is_empty:
+            raise Refused(Reason.INCONSISTENT_GROUP, f"group '{name}' has members of the consumer protocol")
+        group.drop()
+        classic = self._groups[group.namespace, name] = ClassicGroup(self._desk, group.namespace, name)
+        classic.restore_generation(KeptGeneration(group.epoch))
+        return classic
+
+    def _new_consumer_group(self, call: Ask, name: str, classic: ClassicGroup | None) -> ConsumerGroup:
+        """A group whose coordinator assigns, in place of an empty one of the other kind, if there is one."""
+        epoch = 0
+        if classic is not None:
+            if not classic.is_empty:
+                raise Refused(Reason.INCONSISTENT_GROUP, f"group '{name}' has members of the classic protocol")
+            epoch = classic.highest_generation
+        group = ConsumerGroup(self._desk, self._topics, self._authorizer, call.attachment.namespace, name, epoch)
+        if classic is not None:
+            classic.forget()
+            self._groups[group.namespace, name] = group
+        else:
+            self._add(group)
+        return group
 
     def _member_of_classic(self, call: Ask, request: requests.SyncGroup | requests.Heartbeat) -> ClassicGroup:
         group = self._find(call, request.group)
@@ -252,12 +320,27 @@ class GroupCoordinator:
         self._groups[group.namespace, group.name] = group
         self._sweep_later()
 
-    def _restored(self, namespace: str, name: str) -> AnyGroup:
+    def _restore_classic(self, namespace: str, name: str, kind: bytes, key: bytes, value: bytes) -> None:
         group = self._groups.get((namespace, name))
         if group is None:
             group = self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name)
-            self._sweep_later()
-        return group
+        if not isinstance(group, ClassicGroup):
+            raise CorruptData(f"group '{name}' of {namespace} is kept as being of both kinds")
+        if kind == CLASSIC:
+            group.restore(decode(key, value, KeptClassicGroup))
+        else:
+            group.restore_generation(decode(key, value, KeptGeneration))
+
+    def _restore_consumer(self, namespace: str, name: str, rest: bytes, key: bytes, value: bytes) -> None:
+        group = self._groups.get((namespace, name))
+        if group is None:
+            group = self._groups[namespace, name] = ConsumerGroup(self._desk, self._topics, self._authorizer, namespace, name)
+        if not isinstance(group, ConsumerGroup):
+            raise CorruptData(f"group '{name}' of {namespace} is kept as being of both kinds")
+        if rest[:1] == EPOCHS:
+            group.restore_epochs(decode(key, value, KeptEpochs))
+        else:
+            group.restore_member(rest[1:].decode(), decode(key, value, KeptMember))
 
     def _offsets_of(self, namespace: str, name: str) -> GroupOffsets:
         offsets = self._offsets.get((namespace, name))
@@ -341,6 +424,7 @@ HANDLERS: dict[type, Callable[[GroupCoordinator, Ask, Any], None]] = {
     requests.SyncGroup: GroupCoordinator.sync_group,
     requests.Heartbeat: GroupCoordinator.heartbeat,
     requests.LeaveGroup: GroupCoordinator.leave_group,
+    requests.ConsumerHeartbeat: GroupCoordinator.consumer_heartbeat,
     requests.CommitOffsets: GroupCoordinator.commit_offsets,
     requests.FetchOffsets: GroupCoordinator.fetch_offsets,
     requests.DeleteOffsets: GroupCoordinator.delete_offsets,

@@ -90,7 +90,6 @@ class KeptMember(msgspec.Struct, array_like=True):
     state: int
     assigned: dict[bytes, list[int]]
     revoking: dict[bytes, list[int]]
-    target: dict[bytes, list[int]]
 
 
 Kept = TypeVar("Kept", bound=msgspec.Struct)

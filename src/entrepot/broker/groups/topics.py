@@ -22,12 +22,19 @@ class Topics(Protocol):
     def names(self, namespace: str) -> Iterable[str]:
         """Every topic's name."""
 
+    def version(self, namespace: str) -> int:
+        """Another number whenever find() or names() may answer otherwise."""
+
+    def changed(self, namespace: str) -> None:
+        """Topics were made, deleted, or have more partitions."""
+
 
 class CatalogueTopics:
     """The catalogue's topics."""
 
     def __init__(self, catalogue: Any) -> None:
         self._catalogue = catalogue
+        self._versions: dict[str, int] = {}
 
     def find(self, namespace: str, name: str) -> TopicFacts | None:
         """See Topics."""
@@ -35,15 +42,17 @@ class CatalogueTopics:
         definition = None if found is None else found.topics.get(name)
         if definition is None:
             return None
-        return TopicFacts(topic_id(definition), len(definition.partitions))
+        return TopicFacts(definition.id, len(definition.partitions))
 
     def names(self, namespace: str) -> Iterable[str]:
         """See Topics."""
         found = self._catalogue.namespaces.get(namespace)
         return [] if found is None else list(found.topics)
 
+    def version(self, namespace: str) -> int:
+        """See Topics."""
+        return self._versions.get(namespace, 0)
 
-def topic_id(definition: Any) -> bytes:
-    """A topic's id: its own, or that of its first log."""
-    own: bytes = getattr(definition, "id", b"") or definition.partitions[0]
-    return own
+    def changed(self, namespace: str) -> None:
+        """See Topics."""
+        self._versions[namespace] = self.version(namespace) + 1

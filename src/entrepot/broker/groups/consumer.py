@@ -1,0 +1,415 @@
+"""ConsumerGroup: the coordinator assigns (KIP-848), members say by heartbeats what they read and have.
+
+    group epoch        grows when members come or go, subscriptions change, or topics do
+    assignment epoch   the group epoch that the target assignment was made for: made with the next heartbeat after it has grown
+    member epoch       the assignment epoch that a member has reached: it has given up what it is to give up (consumer_member.py)
+
+A member is fenced (it is out, and what it had is free) when its session ends, or when it takes longer than its rebalance timeout to give
+up what it is to. Member ids are the clients' own. A static member that leaves with epoch -2 keeps its partitions until its session ends.
+
+Kept: epochs, and each member with what it has; not the target, which is what everybody has, or is made anew.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from functools import partial
+from typing import Any
+
+from entrepot.broker.authorization import Action
+from entrepot.broker.group_requests import ConsumerHeartbeat, ConsumerHeartbeatResult, GroupDescription
+from entrepot.broker.groups.assignors import ASSIGNORS, DEFAULT_ASSIGNOR, Subscriber
+from entrepot.broker.groups.consumer_member import STABLE, STATIC_AWAY, UNREVOKED, ConsumerMember, Owners
+from entrepot.broker.groups.desk import Desk, unknown_member
+from entrepot.broker.groups.kept import EPOCHS, MEMBER, KeptEpochs, KeptMember, encode, group_key, partitions_kept
+from entrepot.broker.groups.subscribed_topics import CONSUMER
+from entrepot.broker.groups.topic_pattern import TopicPattern
+from entrepot.broker.groups.topics import TopicFacts, Topics
+from entrepot.broker.port import Ask
+from entrepot.broker.state import DELETE, GROUP_PREFIX
+from entrepot.model.errors import Reason, Refused
+from entrepot.model.principal import Principal
+
+JOIN = 0  # member epochs that say what a member wants
+LEAVE = -1
+
+
+class ConsumerGroup:
+    """One group. Calls are answered through the desk; what is wrong with one is raised as Refused."""
+
+    kind = "consumer"
+    protocol_type = CONSUMER
+
+    def __init__(self, desk: Desk, topics: Topics, authorizer: Any, namespace: str, name: str, epoch: int = 0) -> None:
+        self.namespace = namespace
+        self.name = name
+        self._desk = desk
+        self._topics = topics
+        self._authorizer = authorizer
+        self._shard = desk.shard(namespace, name)
+        self._key = group_key(GROUP_PREFIX, namespace, name)
+        # epochs
+        self.epoch = epoch
+        self.assignment_epoch = epoch
+        self.assignor = DEFAULT_ASSIGNOR
+        self.since_ms = desk.wall_ms()  # when its last member went
+        # members
+        self.members: dict[str, ConsumerMember] = {}
+        self._static: dict[str, str] = {}  # instance id -> member id
+        self._owners = Owners()
+        # topics that members read
+        self._readers: Counter[str] = Counter()  # topic -> members that read it
+        self._facts: dict[str, TopicFacts] = {}  # as the target assignment knows them
+        self._patterns: dict[str, TopicPattern] = {}
+        self._topics_seen = topics.version(namespace)
+
+    # ---- requests
+
+    def heartbeat(self, call: Ask, request: ConsumerHeartbeat) -> None:
+        """See ConsumerHeartbeat."""
+        if request.member_epoch in (LEAVE, STATIC_AWAY):
+            self._leave(call, request)
+            return
+        member = self._member_that_speaks(request)
+        joins = request.member_epoch == JOIN
+        told_before = member.epoch == request.member_epoch
+        assigned_before = member.assigned
+        changed = self._update(member, request, call.attachment.principal)
+        self._follow_topics()
+        if self.assignment_epoch < self.epoch:
+            self._assign()
+            changed = True
+        if member.advance(request.owned, self.assignment_epoch, self._owners):
+            self._keep_member(member)
+            changed = True
+        member.session.put_off(self._desk.settings.consumer_session_timeout_ms)
+        if member.state != UNREVOKED:
+            member.revocation.stop()
+        elif not member.revocation.is_running:
+            member.revocation.put_off(member.rebalance_timeout_ms)
+        whole = (
+            request.owned is not None and request.rebalance_timeout_ms >= 0 and (request.subscribed_names is not None or request.subscribed_regex is not None)
+        )
+        tells = joins or whole or not told_before or member.assigned != assigned_before
+        result = ConsumerHeartbeatResult(
+            member.member_id, member.epoch, self._desk.settings.consumer_heartbeat_interval_ms, partitions_kept(member.assigned) if tells else None
+        )
+        if changed or tells:
+            self._desk.answer_when_durable(call, result)
+        else:
+            self._desk.answer(call, result)
+
+    def _leave(self, call: Ask, request: ConsumerHeartbeat) -> None:
+        member = self._member(request.member_id, request.instance_id)
+        if request.member_epoch == STATIC_AWAY:
+            if member.instance_id is None:
+                raise Refused(Reason.INVALID, f"member '{member.member_id}' of group '{self.name}' is no static one: it leaves with epoch {LEAVE}")
+            self._owners.release(member, member.revoking)
+            member.revoking = {}
+            member.state = STABLE
+            member.epoch = STATIC_AWAY
+            member.revocation.stop()
+            member.session.put_off(self._desk.settings.consumer_session_timeout_ms)
+            self._keep_member(member)
+        else:
+            self._remove(member)
+        self._desk.answer_when_durable(call, ConsumerHeartbeatResult(member.member_id, request.member_epoch, 0, None))
+
+    def check_commit(self, epoch: int, member_id: str, instance_id: str | None) -> None:
+        """Whether offsets may be committed so. Raises Refused."""
+        if epoch < 0 and not self.members:
+            return
+        self.check_fetch(member_id, epoch)
+
+    def check_fetch(self, member_id: str, epoch: int) -> None:
+        """Whether a member with this epoch may ask for offsets. Raises Refused."""
+        member = self.members.get(member_id)
+        if member is None:
+            raise unknown_member(self.name, member_id)
+        if epoch != member.epoch:
+            raise Refused(Reason.STALE_EPOCH, f"member '{member_id}' of group '{self.name}' is at epoch {member.epoch}, not {epoch}")
+
+    # ---- looking at it
+
+    @property
+    def state(self) -> str:
+        """In Kafka's words."""
+        if not self.members:
+            return "Empty"
+        if self.epoch > self.assignment_epoch:
+            return "Assigning"
+        return "Stable" if all(member.is_settled(self.assignment_epoch) for member in self.members.values()) else "Reconciling"
+
+    @property
+    def is_empty(self) -> bool:
+        """No members."""
+        return not self.members
+
+    def reads(self, topic: str) -> bool:
+        """Whether its members read `topic`."""
+        return self._readers[topic] > 0
+
+    def describe(self) -> GroupDescription:
+        """See DescribeGroup."""
+        members = [member.describe() for member in self.members.values()]
+        return GroupDescription(self.name, self.kind, self.state, CONSUMER, "", members, self.epoch, self.assignment_epoch, self.assignor)
+
+    def drop(self) -> None:
+        """It is deleted while it is empty, or becomes a group of the other kind."""
+        self._desk.store.fold(self._shard, self._key + EPOCHS, DELETE)
+
+    forget = drop
+
+    # ---- who speaks
+
+    def _member(self, member_id: str, instance_id: str | None) -> ConsumerMember:
+        """The member of that id. Raises Refused."""
+        if instance_id is not None:
+            known = self._static.get(instance_id)
+            if known is None:
+                raise unknown_member(self.name, member_id)
+            if known != member_id:
+                raise Refused(Reason.FENCED_INSTANCE, f"instance '{instance_id}' of group '{self.name}' is another member now")
+        member = self.members.get(member_id)
+        if member is None:
+            raise unknown_member(self.name, member_id)
+        return member
+
+    def _member_that_speaks(self, request: ConsumerHeartbeat) -> ConsumerMember:
+        """The member, made if it joins. Raises Refused."""
+        if request.member_epoch == JOIN:
+            return self._member_that_joins(request)
+        member = self._member(request.member_id, request.instance_id)
+        if request.member_epoch != member.epoch:
+            # The answer that told it of its epoch may have been lost: then it says what it said before.
+            lost = request.member_epoch == member.previous_epoch and request.owned is not None and member.has_no_more_than_assigned(request.owned)
+            if request.member_epoch > member.epoch or not lost:
+                raise Refused(
+                    Reason.FENCED_MEMBER,
+                    f"member '{member.member_id}' of group '{self.name}' is at epoch {member.epoch}, not {request.member_epoch}: give up all, and join",
+                )
+        return member
+
+    def _member_that_joins(self, request: ConsumerHeartbeat) -> ConsumerMember:
+        instance_id = request.instance_id
+        known = self.members.get(self._static.get(instance_id, "") if instance_id is not None else request.member_id)
+        if known is not None and known.member_id == request.member_id and known.instance_id == instance_id:
+            if known.epoch == STATIC_AWAY:
+                known.epoch = JOIN
+            return known
+        if instance_id is not None and known is not None and known.epoch != STATIC_AWAY:
+            raise Refused(Reason.UNRELEASED_INSTANCE, f"instance '{instance_id}' of group '{self.name}' is a member that has not left")
+        member_id = request.member_id or str(uuid.UUID(bytes=self._desk.entropy.octets(16), version=4))
+        if member_id in self.members:
+            raise Refused(Reason.INVALID, f"member '{member_id}' of group '{self.name}' has another instance id")
+        most = self._desk.settings.members_max
+        if known is None and len(self.members) >= most:
+            raise Refused(Reason.LIMIT, f"group '{self.name}' has {most} members, as many as it may")
+        member = self._made(member_id, instance_id)
+        if known is not None:
+            self._replace(known, member)
+        else:
+            self._grow()
+        self.members[member_id] = member
+        return member
+
+    def _made(self, member_id: str, instance_id: str | None) -> ConsumerMember:
+        if instance_id is not None:
+            self._static[instance_id] = member_id
+        fence = partial(self._fence, member_id)
+        return ConsumerMember(member_id, instance_id, self._desk.deadline(fence), self._desk.deadline(fence))
+
+    def _replace(self, old: ConsumerMember, member: ConsumerMember) -> None:
+        """A static member is back under another id; nothing changes for the others."""
+        self._forget_member(old)
+        member.take_over(old)
+        self._owners.release(old, old.assigned)
+        self._owners.set(member, member.assigned)
+
+    # ---- members
+
+    def _update(self, member: ConsumerMember, request: ConsumerHeartbeat, principal: Principal) -> bool:
+        """What the member says of itself now; whether anything of it is new."""
+        says_nothing = request.subscribed_names is None and request.subscribed_regex is None and request.rack_id is None and request.assignor is None
+        if says_nothing and request.member_epoch != JOIN and request.rebalance_timeout_ms < 0:
+            return False  # as nearly every heartbeat
+        before = member.kept()
+        if request.member_epoch == JOIN:
+            member.client_id, member.client_host, member.principal = request.client_id, request.client_host, principal.name
+            member.instance_id = request.instance_id
+            member.rack_id, member.assignor = request.rack_id, request.assignor
+        if request.rack_id is not None:
+            member.rack_id = request.rack_id
+        if request.assignor is not None:
+            member.assignor = request.assignor
+        if request.rebalance_timeout_ms >= 0:
+            member.rebalance_timeout_ms = request.rebalance_timeout_ms
+        if request.subscribed_names is not None:
+            member.subscribed_names = sorted(set(request.subscribed_names))
+        if request.subscribed_regex is not None:
+            member.subscribed_regex = request.subscribed_regex or None
+        now = member.kept()
+        if before == now and member.epoch != JOIN:
+            return False
+        if (before.subscribed_names, before.subscribed_regex, before.assignor) != (now.subscribed_names, now.subscribed_regex, now.assignor):
+            self._grow()
+        self._read(member)
+        self._keep_member(member)
+        return True
+
+    def _remove(self, member: ConsumerMember) -> None:
+        """It is no member any more, and what it had is free."""
+        self._forget_member(member)
+        self._owners.release(member, member.assigned)
+        self._owners.release(member, member.revoking)
+        self._grow()
+        if not self.members:
+            self.since_ms = self._desk.wall_ms()
+            self.assignment_epoch = self.epoch
+            self._patterns.clear()
+        self._keep_epochs()
+
+    def _forget_member(self, member: ConsumerMember) -> None:
+        del self.members[member.member_id]
+        if member.instance_id is not None and self._static.get(member.instance_id) == member.member_id:
+            del self._static[member.instance_id]
+        self._count_readers(member.topics, -1)
+        member.session.stop()
+        member.revocation.stop()
+        self._desk.store.fold(self._shard, self._member_key(member), DELETE)
+
+    def _fence(self, member_id: str) -> None:
+        """Its session is over, or it does not give up what it is to."""
+        self._remove(self.members[member_id])
+
+    def _grow(self) -> None:
+        """A new target is due."""
+        if self.epoch == self.assignment_epoch:
+            self.epoch += 1
+
+    # ---- topics
+
+    def _pattern(self, text: str) -> TopicPattern:
+        pattern = self._patterns.get(text)
+        if pattern is None:
+            pattern = TopicPattern(text)
+            used = {member.subscribed_regex for member in self.members.values()}
+            self._patterns = {known: kept for known, kept in self._patterns.items() if known in used}
+            self._patterns[text] = pattern
+        return pattern
+
+    def _read(self, member: ConsumerMember) -> None:
+        """Find out which topics the member reads."""
+        names = set(member.subscribed_names)
+        if member.subscribed_regex is not None:
+            pattern = self._pattern(member.subscribed_regex)
+            principal = Principal(member.principal)
+            names.update(
+                name
+                for name in self._topics.names(self.namespace)
+                if pattern.matches(name) and self._authorizer.may(principal, Action.READ, self.namespace, name)
+            )
+        self._count_readers(member.topics, -1)
+        member.topics = frozenset(names)
+        self._count_readers(member.topics, 1)
+
+    def _count_readers(self, topics: frozenset[str], change: int) -> None:
+        for topic in topics:
+            self._readers[topic] += change
+            if self._readers[topic] == 0:
+                del self._readers[topic]
+
+    def _follow_topics(self) -> None:
+        """If topics were made, deleted or have more partitions since the last heartbeat, and members read them, a new target is due."""
+        version = self._topics.version(self.namespace)
+        if version == self._topics_seen:
+            return
+        self._topics_seen = version
+        for member in self.members.values():
+            if member.subscribed_regex is not None:
+                self._read(member)
+        if self._known_topics() != self._facts:
+            self._grow()
+
+    def _known_topics(self) -> dict[str, TopicFacts]:
+        return {name: facts for name in self._readers if (facts := self._topics.find(self.namespace, name)) is not None}
+
+    # ---- the target
+
+    def _assign(self) -> None:
+        """Make the target assignment of this epoch."""
+        self._facts = self._known_topics()
+        ids = {name: facts.id for name, facts in self._facts.items()}
+        known: dict[frozenset[str], frozenset[bytes]] = {}
+        subscribers = []
+        for member in self.members.values():
+            topics = known.get(member.topics)
+            if topics is None:
+                topics = known[member.topics] = frozenset(ids[name] for name in member.topics if name in ids)
+            subscribers.append(Subscriber(member.member_id, member.instance_id or member.member_id, topics, member.target))
+        wanted = Counter(member.assignor for member in self.members.values() if member.assignor is not None)
+        self.assignor = wanted.most_common(1)[0][0] if wanted else DEFAULT_ASSIGNOR
+        targets = ASSIGNORS[self.assignor](subscribers, {facts.id: facts.partition_count for facts in self._facts.values()})
+        for member_id, target in targets.items():
+            self.members[member_id].target = target
+        self.assignment_epoch = self.epoch
+        self._keep_epochs()
+
+    # ---- what is kept
+
+    def _member_key(self, member: ConsumerMember) -> bytes:
+        return self._key + MEMBER + member.member_id.encode()
+
+    def _keep_member(self, member: ConsumerMember) -> None:
+        self._desk.store.fold(self._shard, self._member_key(member), encode(member.kept()))
+
+    def _keep_epochs(self) -> None:
+        self._desk.store.fold(self._shard, self._key + EPOCHS, encode(KeptEpochs(self.epoch, self.assignment_epoch, 0 if self.members else self.since_ms)))
+
+    def restore_epochs(self, kept: KeptEpochs) -> None:
+        """As it was kept."""
+        self.epoch, self.assignment_epoch = kept.epoch, kept.assignment_epoch
+        self.since_ms = kept.since_ms or self.since_ms
+
+    def restore_member(self, member_id: str, kept: KeptMember) -> None:
+        """As it was kept; its session starts again."""
+        member = self.members[member_id] = self._made(member_id, kept.instance_id)
+        member.restore(kept)
+        self._owners.set(member, member.assigned)
+        self._owners.set(member, member.revoking)
+        member.session.put_off(self._desk.settings.consumer_session_timeout_ms)
+        if member.state == UNREVOKED:
+            member.revocation.put_off(member.rebalance_timeout_ms)
+
+    def restored(self) -> None:
+        """Everything kept has been taken in: the target is what everybody has, or is made anew with the next heartbeat."""
+        for member in self.members.values():
+            self._read(member)
+        self._facts = self._known_topics()
+        if not all(member.state == STABLE and member.epoch == self.assignment_epoch for member in self.members.values()):
+            self._grow()
+
+
+def check_heartbeat(request: ConsumerHeartbeat) -> None:
+    """What a heartbeat must say, whoever sends it. Raises Refused."""
+    joins = request.member_epoch == JOIN
+    if request.member_epoch < STATIC_AWAY:
+        wrong = f"member epoch {request.member_epoch}"
+    elif joins and request.rebalance_timeout_ms < 0:
+        wrong = "no rebalance timeout"
+    elif joins and request.owned != {}:
+        wrong = "partitions that it has already"
+    elif joins and request.subscribed_names is None and not request.subscribed_regex:
+        wrong = "no topics to read"
+    elif not joins and not request.member_id:
+        wrong = "no member id"
+    elif request.instance_id == "" or request.rack_id == "":
+        wrong = "an empty instance or rack id"
+    else:
+        if request.assignor is not None and request.assignor not in ASSIGNORS:
+            raise Refused(Reason.UNSUPPORTED_ASSIGNOR, f"there is no assignor '{request.assignor}'; there are: {', '.join(ASSIGNORS)}")
+        if request.subscribed_regex:
+            TopicPattern(request.subscribed_regex)
+        return
+    raise Refused(Reason.INVALID, f"a heartbeat {'that joins' if joins else 'of a member of'} group '{request.group}' gives {wrong}")
