@@ -119,6 +119,8 @@ _ROWS = (
     Api(44, "IncrementalAlterConfigs", 0, 1, 1, configs.incremental_alter_configs, _t.INCREMENTAL_ALTER_CONFIGS_REQUEST, _t.INCREMENTAL_ALTER_CONFIGS_RESPONSE),
     Api(47, "OffsetDelete", 0, 0, NEVER, offsets.offset_delete, _g.OFFSET_DELETE_REQUEST, _g.OFFSET_DELETE_RESPONSE),
     Api(60, "DescribeCluster", 0, 2, 0, metadata.describe_cluster, _c.DESCRIBE_CLUSTER_REQUEST, _c.DESCRIBE_CLUSTER_RESPONSE),
+    Api(68, "ConsumerGroupHeartbeat", 0, 1, 0, groups.consumer_group_heartbeat, _g.CONSUMER_GROUP_HEARTBEAT_REQUEST, _g.CONSUMER_GROUP_HEARTBEAT_RESPONSE),
+    Api(69, "ConsumerGroupDescribe", 0, 1, 0, groups.consumer_group_describe, _g.CONSUMER_GROUP_DESCRIBE_REQUEST, _g.CONSUMER_GROUP_DESCRIBE_RESPONSE),
     Api(75, "DescribeTopicPartitions", 0, 0, 0, metadata.describe_partitions, _c.DESCRIBE_TOPIC_PARTITIONS_REQUEST, _c.DESCRIBE_TOPIC_PARTITIONS_RESPONSE),
 )  # fmt: skip
 
