@@ -186,7 +186,6 @@ def decode_topics(reader: Reader, version: int, table: FetchTable) -> list[ReadP
         reader.maybe_string(flexible)  # rack
     if flexible:
         reader.skip_tags()
-    reader.finish()
     return gone
 
 

@@ -73,7 +73,6 @@ def decode_produce(reader: Reader, flexible: bool, validator: Any) -> ProduceReq
             reader.skip_tags()
     if flexible:
         reader.skip_tags()
-    reader.finish()
     return request
 
 

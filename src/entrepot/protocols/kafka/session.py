@@ -211,9 +211,8 @@ class Session(Sink):
         elif not served:
             api.handler(exchange, None)
         else:
-            values = api.request_plan(version).read(reader)
-            reader.finish()
-            api.handler(exchange, values)
+            # What is behind the last field is not looked at, as Kafka does not: librdkafka's Metadata request has bytes too many.
+            api.handler(exchange, api.request_plan(version).read(reader))
         self.framing.consume()
         return None
 
