@@ -2,12 +2,13 @@
 
     python compat/run.py                                 every suite against an Entrepot started for it
     python compat/run.py --url amqp://guest:guest@HOST:PORT/ kombu    one suite against any broker
+    python compat/run.py --url kafka://HOST:PORT kafka-python
     python compat/run.py --record                        add what passes now to <client>/passes.txt
-    python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt: run this against RabbitMQ
+    python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, or kafka.txt: run this against RabbitMQ, or Kafka
 
-`<client>/rabbitmq.txt` names the tests that pass on RabbitMQ, `<client>/passes.txt` those that pass on Entrepot: a list that only grows. The exit status is 1
-if a test of passes.txt fails, or if less than 90 % of a reference list pass. Nothing of the suites is kept in this repository; they lie under
-ENTREPOT_TEST_CACHE, else the user's cache folder.
+`<client>/rabbitmq.txt` (`kafka.txt`) names the tests that pass on RabbitMQ (on Kafka), `<client>/passes.txt` those that pass on Entrepot: a list that only
+grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a reference list pass. Nothing of the suites is kept in this repository; they
+lie under ENTREPOT_TEST_CACHE, else the user's cache folder.
 """
 
 from __future__ import annotations
@@ -23,14 +24,17 @@ import tarfile
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("ENTREPOT_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "entrepot-tests") / "compat"
 WANTED_RATIO = 0.9
-SUITE_TIMEOUT_S = 600
+SUITE_TIMEOUT_S = 900
+KAFKA_VERSION = "4.3.1"
+FRANZ_GO = "1.20.0"
+FRANZ_GO_LEFT_OUT = "Txn|Record(Reader|Formatter)|Parse|Compress|Ring|xerial|ProcessHooks|AppendTo|sticky|MaxVersions|NewConsumerBalancer"
 MOCHA = "9.2.2"
 PYTEST = ("pytest==8.3.5", "pytest-rerunfailures==15.0", "pytest-timeout==2.3.1")
 
@@ -42,6 +46,8 @@ class Suite:
     name: str
     version: str
     run: Callable[[Path, str], tuple[set[str], set[str]]]
+    reference: str = "rabbitmq"  # the broker that the client is made for
+    settings: dict[str, object] = field(default_factory=dict)  # of the Entrepot that is started for it
 
     @property
     def folder(self) -> Path:
@@ -52,6 +58,7 @@ class Suite:
         return {line for line in path.read_text().splitlines() if line} if path.exists() else set()
 
     def write(self, file: str, names: set[str]) -> None:
+        (HERE / self.name).mkdir(exist_ok=True)
         (HERE / self.name / file).write_text("".join(f"{name}\n" for name in sorted(names)))
 
 
@@ -75,7 +82,7 @@ def amqplib(folder: Path, url: str) -> tuple[set[str], set[str]]:
     return passed - failed, failed
 
 
-def sdist(folder: Path, requirement: str) -> tuple[Path, Path]:
+def sdist(folder: Path, requirement: str, *more: str) -> tuple[Path, Path]:
     """(unpacked source of a PyPI project, the Python of an environment in which it is installed)."""
     python = folder / "venv" / "bin" / "python"
     source = folder / "source"
@@ -83,7 +90,7 @@ def sdist(folder: Path, requirement: str) -> tuple[Path, Path]:
         shutil.rmtree(folder, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
         pip = [str(python), "-m", "pip", "-q", "--disable-pip-version-check"]
-        subprocess.run([*pip, "install", "setuptools", "wheel", requirement, *PYTEST], check=True)
+        subprocess.run([*pip, "install", "setuptools>=77", "wheel", requirement, *more, *PYTEST], check=True)
         subprocess.run([*pip, "download", "--no-deps", "--no-binary", ":all:", "--no-build-isolation", "-d", folder / "sdist", requirement], check=True)
         (archive,) = (folder / "sdist").iterdir()
         with tarfile.open(archive) as tar:
@@ -92,25 +99,89 @@ def sdist(folder: Path, requirement: str) -> tuple[Path, Path]:
     return source, python
 
 
+def junit(report: Path) -> tuple[set[str], set[str]]:
+    """The names of the tests of pytest's report that passed, and of those that failed."""
+    passed, failed = set(), set()
+    for case in ET.parse(report).iter("testcase"):
+        name = f"{case.get('classname')}::{case.get('name')}"
+        if case.find("skipped") is None:
+            (passed if case.find("failure") is None and case.find("error") is None else failed).add(name)
+    return passed - failed, failed
+
+
+def run_pytest(python: Path, source: Path, environment: dict[str, str], *words: str) -> tuple[set[str], set[str]]:
+    with tempfile.TemporaryDirectory() as scratch:
+        report = Path(scratch) / "report.xml"
+        command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60", "--reruns=0", f"--junitxml={report}", *words]
+        subprocess.run(command, cwd=source, env=os.environ | environment, timeout=SUITE_TIMEOUT_S, check=False, stdout=subprocess.DEVNULL)
+        return junit(report)
+
+
 def pytest_suite(requirement: str, tests: str, *selection: str) -> Callable[[Path, str], tuple[set[str], set[str]]]:
     """A suite under pytest that finds its broker by RABBITMQ_HOST and RABBITMQ_5672_TCP."""
 
     def run(folder: Path, url: str) -> tuple[set[str], set[str]]:
         source, python = sdist(folder, requirement)
         parts = urlsplit(url)
-        environment = os.environ | {"RABBITMQ_HOST": parts.hostname or "127.0.0.1", "RABBITMQ_5672_TCP": str(parts.port or 5672)}
-        passed, failed = set(), set()
-        with tempfile.TemporaryDirectory() as scratch:
-            report = Path(scratch) / "report.xml"
-            command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60", "--reruns=0", f"--junitxml={report}", tests, *selection]
-            subprocess.run(command, cwd=source, env=environment, timeout=SUITE_TIMEOUT_S, check=False, stdout=subprocess.DEVNULL)
-            for case in ET.parse(report).iter("testcase"):
-                name = f"{case.get('classname')}::{case.get('name')}"
-                if case.find("skipped") is None:
-                    (passed if case.find("failure") is None and case.find("error") is None else failed).add(name)
-        return passed, failed
+        environment = {"RABBITMQ_HOST": parts.hostname or "127.0.0.1", "RABBITMQ_5672_TCP": str(parts.port or 5672)}
+        return run_pytest(python, source, environment, tests, *selection)
 
     return run
+
+
+# What starts brokers is left out, too: with a broker that runs it is only named.
+KAFKA_PYTHON_SERVICES = """
+class ExternalService:
+    def __init__(self, host, port):
+        self.host, self.port = host, port
+
+    def open(self):
+        pass
+
+    def stop(self):
+        pass
+
+
+class SpawnedService:
+    pass
+"""
+
+
+def kafka_python(folder: Path, url: str) -> tuple[set[str], set[str]]:
+    """kafka-python's integration tests, which take a running broker by KAFKA_URI; those of SASL and TLS then skip themselves."""
+    source, python = sdist(folder, "kafka-python[lz4,snappy,zstd]==3.0.12", "pytest-mock==3.14.0")
+    (source / "test" / "__init__.py").touch()  # the source distribution leaves it out; Python's own package `test` would win
+    (source / "test" / "service.py").write_text(KAFKA_PYTHON_SERVICES)
+    environment = {"KAFKA_URI": url, "KAFKA_VERSION": KAFKA_VERSION, "KAFKA_ROOT": str(folder)}  # any folder that is there
+    return run_pytest(python, source, environment, "test/integration", "-W", "ignore")
+
+
+def go_tests(folder: Path, module: str, packages: tuple[str, ...], environment: dict[str, str], *words: str) -> tuple[set[str], set[str]]:
+    """The tests of packages of a Go module, tests within tests too. The module comes from the Go proxy, with its tests, as every Go module does."""
+    source = folder / "source"
+    if not source.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "go.mod").write_text("module fetch\n\ngo 1.24\n")
+        told = subprocess.run(["go", "mod", "download", "-json", module], cwd=folder, check=True, capture_output=True, text=True).stdout
+        shutil.copytree(json.loads(told)["Dir"], folder / "unpacked")
+        subprocess.run(["chmod", "-R", "u+w", folder / "unpacked"], check=True)
+        (folder / "unpacked").rename(source)
+    passed, failed = set(), set()
+    for package in packages:
+        command = ["go", "test", "-json", "-count=1", f"-timeout={SUITE_TIMEOUT_S}s", *words, "."]
+        run = subprocess.run(command, cwd=source / package, env=os.environ | environment, check=False, capture_output=True, text=True)
+        for line in run.stdout.splitlines():
+            event = json.loads(line) if line.startswith("{") else {}
+            if "Test" in event and event["Action"] in ("pass", "fail"):
+                (passed if event["Action"] == "pass" else failed).add(f"{package}: {event['Test']}")
+    return passed - failed, failed
+
+
+def franz_go(folder: Path, url: str) -> tuple[set[str], set[str]]:
+    """franz-go's client tests, which take a running broker by KGO_SEEDS."""
+    environment = {"KGO_SEEDS": urlsplit(url).netloc, "KGO_TEST_RECORDS": "20000", "KGO_TEST_RF": "1"}
+    return go_tests(folder, f"github.com/twmb/franz-go@v{FRANZ_GO}", ("pkg/kgo",), environment, "-skip", FRANZ_GO_LEFT_OUT)
 
 
 AMQPLIB = Suite("amqplib", "0.10.9", amqplib)
@@ -120,28 +191,31 @@ SUITES = {
         AMQPLIB,
         Suite("py-amqp", "5.4.2", pytest_suite("amqp==5.4.2", "t/integration/test_rmq.py", "-k", "not tls")),
         Suite("kombu", "5.7.0", pytest_suite("kombu==5.7.0", "t/integration/test_py_amqp.py")),
+        Suite("kafka-python", "3.0.12", kafka_python, "kafka"),
+        Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
     )
 }
 
 
 @contextlib.contextmanager
-def broker(url: str | None) -> Iterator[str]:
+def broker(suite: Suite, url: str | None) -> Iterator[str]:
     if url:
         yield url
         return
     from entrepot.testing import Broker
 
-    with Broker() as running:
-        yield running.amqp_url
+    with Broker(listeners=("amqp", "kafka", "http"), settings=suite.settings) as running:
+        yield running.amqp_url if suite.reference == "rabbitmq" else f"kafka://127.0.0.1:{running.port('kafka')}"
 
 
 def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:
     """Print how the suite went against its lists; whether that is good enough."""
-    reference, kept = suite.listed("rabbitmq.txt"), suite.listed("passes.txt")
+    reference, kept = suite.listed(f"{suite.reference}.txt"), suite.listed("passes.txt")
     both = passed & reference
     ratio = len(both) / len(reference) if reference else 0.0
     lost = sorted(kept - passed)
-    print(f"{suite.name} {suite.version}: {len(passed)} passed, {len(failed)} failed; of {len(reference)} that pass on RabbitMQ {len(both)} pass: {ratio:.1%}")
+    model = {"kafka": "Kafka", "rabbitmq": "RabbitMQ"}[suite.reference]
+    print(f"{suite.name} {suite.version}: {len(passed)} passed, {len(failed)} failed; of {len(reference)} that pass on {model} {len(both)} pass: {ratio:.1%}")
     for name in sorted((reference | kept) - passed):
         print(f"  {'LOST' if name in kept else 'fails'}: {name}")
     return ratio >= WANTED_RATIO and not lost
@@ -152,15 +226,15 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all unless named")
     parser.add_argument("--url", help="a broker that runs; without it an Entrepot is started")
     parser.add_argument("--record", action="store_true", help="add what passes to passes.txt")
-    parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt from this run")
+    parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt, or kafka.txt, from this run")
     arguments = parser.parse_args()
     good = True
     for name in arguments.suites or SUITES:
         suite = SUITES[name]
-        with broker(arguments.url) as url:
+        with broker(suite, arguments.url) as url:
             passed, failed = suite.run(suite.folder, url)
         if arguments.record_reference:
-            suite.write("rabbitmq.txt", passed)
+            suite.write(f"{suite.reference}.txt", passed)
         if arguments.record:
             suite.write("passes.txt", suite.listed("passes.txt") | passed)
         good &= report(suite, passed, failed)
