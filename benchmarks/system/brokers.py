@@ -37,7 +37,7 @@ class Broker:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.url = ""
+        self.url = ""  # of the protocol that the case speaks
         self.metrics_url = ""
         self.version = ""
         self.start_s = 0.0
@@ -119,17 +119,19 @@ class Entrepot(Broker):
 
     name = "entrepot"
 
-    def __init__(self, directory: Path, command: str = "") -> None:
+    def __init__(self, directory: Path, command: str = "", protocol: str = "amqp") -> None:
         super().__init__(directory)
         self.command = command.split() if command else [sys.executable, "-m", "entrepot", "serve"]
+        self.protocol = protocol
 
     def _start(self) -> None:
         reading, writing = os.pipe()
         words = [word.replace("{data}", str(self.directory / "data")) for word in self.command]
         if "{data}" not in " ".join(self.command):
             words += ["--data", str(self.directory / "data")]
+        kafka = ["--listen", "kafka=127.0.0.1:0"] if self.protocol == "kafka" else []  # other builds have no such listener
         try:
-            self._spawn([*words, "--listen", "amqp=127.0.0.1:0", "--listen", "http=127.0.0.1:0", "--ready-fd", str(writing)], pass_fds=(writing,))
+            self._spawn([*words, "--listen", "amqp=127.0.0.1:0", *kafka, "--listen", "http=127.0.0.1:0", "--ready-fd", str(writing)], pass_fds=(writing,))
         finally:
             os.close(writing)
         with os.fdopen(reading) as ready:
@@ -138,9 +140,9 @@ class Entrepot(Broker):
             raise self._failed("ended before it was ready")
         started = json.loads(line)
         self.version = started.get("version", "")
-        if "amqp" not in started["listen"]:
-            raise self._failed(f"listens on {started['listen']}, not on AMQP")
-        self.url = started["listen"]["amqp"].rstrip("/") + "/"
+        if self.protocol not in started["listen"]:
+            raise self._failed(f"listens on {started['listen']}, not on {self.protocol}")
+        self.url = started["listen"][self.protocol].rstrip("/") + ("/" if self.protocol == "amqp" else "")
         self.metrics_url = started["listen"]["http"].rstrip("/") + "/metrics"
 
 

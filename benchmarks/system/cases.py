@@ -1,52 +1,18 @@
-"""What is measured: each case by name, what it does to a broker, and what is expected of Entrepot."""
+"""What is measured over AMQP 0-9-1, and all cases together."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from benchmarks.system import probes
 from benchmarks.system.brokers import Broker
+from benchmarks.system.case import MIB, Case, Expectation, Scale
+from benchmarks.system.kafka_cases import KAFKA_CASES
 from benchmarks.system.measure import UNSORTED, Figures, drop_page_cache, held, load, measured, settle
 from benchmarks.system.settle import ready_count, settle_a_third
 
-MIB = 1 << 20
 _SLICES = 5
-
-
-@dataclass(frozen=True)
-class Scale:
-    """How much of a case is done: 1 is what the expectations are about."""
-
-    seconds: float = 5.0
-    bulk_seconds: float = 60.0
-    part: float = 1.0  # of the counts of the memory and catch-up cases
-
-    def count(self, full: int) -> str:
-        return str(max(1000, int(full * self.part)))
-
-
-@dataclass(frozen=True)
-class Expectation:
-    """A figure of Entrepot's and what it is held to; `of_peer`: as a multiple of RabbitMQ's in the same run."""
-
-    figure: str
-    at_least: float | None = None
-    at_most: float | None = None
-    of_peer: bool = False
-
-
-@dataclass(frozen=True)
-class Case:
-    """`measure` runs once for each repetition, on a broker started afresh for the case."""
-
-    name: str
-    about: str
-    measure: Callable[[Broker, Scale], Figures]
-    expectations: tuple[Expectation, ...] = ()
-    peers: bool = True  # whether it is worth a peer's time
-    repetitions: int | None = None
 
 
 def _load(*words: str, window: int = 0) -> Callable[[Broker, Scale], Figures]:
@@ -195,7 +161,7 @@ def _alone(name: str, about: str, measure: Callable[[Broker, Scale], Figures], *
 _STALL = Expectation("loop_stall_longest_ms", at_most=10.0)
 _KEEPS_UP = Expectation("unsorted_grows", at_most=0.0)
 
-CASES = (
+AMQP_CASES = (
     Case("both-16", "1 publisher, 1 consumer, 16 B", _load("both", "--size", "16", window=20_000), (_STALL,)),
     Case("both-100", "1 publisher, 1 consumer, 100 B", _load("both", window=20_000), (*_at_least("consume_per_s", 1e6, 20), _STALL)),
     Case("both-1k", "1 publisher, 1 consumer, 1 KiB", _load("both", "--size", "1024", window=10_000), (*_at_least("consume_per_s", 250e3, 10), _STALL)),
@@ -256,4 +222,5 @@ CASES = (
     ),
 )
 
+CASES = (*AMQP_CASES, *KAFKA_CASES)
 QUICK = ("both-100", "both-1k", "waiting-200", "fanout-100", "one-in-flight", "memory-idle")

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,24 +54,24 @@ def held(broker: Broker, words: Sequence[str]) -> Iterator[None]:
         process.communicate()
 
 
-def measured(broker: Broker, words: Sequence[str], *, watch_unsorted: bool = False) -> Figures:
-    """One run with the broker's processor time, memory and disk bytes, and its own figures where it has them."""
+def measured(broker: Broker, words: Sequence[str], *, watch_unsorted: bool = False, by: Callable[[Broker, Sequence[str]], Figures] = load) -> Figures:
+    """One run with the broker's processor time, memory and disk bytes, and its own figures where it has them. `by`: what makes the run of these words."""
     pids = broker.pids()
     before = probes.metrics(broker.metrics_url)
     cpu, written = probes.cpu_s(pids), probes.written_bytes(pids)
     with probes.Watcher(pids, broker.metrics_url, UNSORTED if watch_unsorted else (), 1.0 if watch_unsorted else 0.25) as watcher:
-        result = load(broker, words)
+        result = by(broker, words)
     pids = broker.pids()
     cpu, written = probes.cpu_s(pids) - cpu, probes.written_bytes(pids) - written
     after = probes.metrics(broker.metrics_url)
     messages = max(result["published"], result["consumed"])
-    received_bytes = result["published"] * result["options"]["size"]
+    received_bytes = result["published"] * (result["options"]["size"] if "options" in result else result["size"])
     figures: Figures = {
         "load": result,
         "publish_per_s": result["publish_per_s"],
         "consume_per_s": result["consume_per_s"],
         "broker_cpu_us_per_message": cpu * 1e6 / max(messages, 1),
-        "broker_cores": cpu / max(result["seconds"], 1e-9),
+        "broker_cores": cpu / max(result.get("seconds") or result["publish_seconds"] + result["consume_seconds"], 1e-9),
         "client_cpu_us_per_message": result["client_cpu_us_per_message"],
         "rss_max_bytes": max(watcher.rss),
         "rss_bytes": probes.rss_bytes(pids),

@@ -1,4 +1,4 @@
-"""Measures Entrepot and, where it is installed, RabbitMQ: alternating, several repetitions, medians; JSON and a table.
+"""Measures Entrepot and, where they are installed, RabbitMQ and Apache Kafka: alternating, several repetitions, medians; JSON and a table.
 
   python -m benchmarks.system.run list                    the cases
   python -m benchmarks.system.run [CASE…]                 all of them, or these; `quick` stands for a few
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -23,7 +24,10 @@ from typing import Any
 
 from benchmarks.system import build, probes
 from benchmarks.system.brokers import Broker, BrokerFailed, Entrepot, RabbitMQ
-from benchmarks.system.cases import CASES, QUICK, Case, Scale
+from benchmarks.system.case import Case, Scale
+from benchmarks.system.cases import CASES, QUICK
+from benchmarks.system.kafka_measure import KAFKA_LOAD
+from benchmarks.system.kafka_peer import Kafka, can_run
 from benchmarks.system.measure import Figures, LoadFailed
 from benchmarks.system.report import judged, table
 
@@ -40,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("--bulk-seconds", type=float, default=60.0, help="of each long run")
     add("--part", type=float, default=1.0, help="part of the full counts in the memory and catch-up cases")
     add("--peers", choices=["auto", "none"], default="auto", help="none: Entrepot alone")
+    add("--kafka-load", type=Path, help="another load generator for Kafka's protocol, with the options and the output of benchmarks.system.kafka_load")
     add("--entrepot", default="", help="command that starts Entrepot instead of `python -m entrepot serve`; {data} stands for its directory")
     add("--directory", type=Path, default=_ROOT / "build" / "benchmarks" / "data", help="where brokers keep their data, on the disk to be measured")
     add("--output", type=Path, default=_ROOT / "build" / "benchmarks" / "results", help="folder for the JSON file")
@@ -101,9 +106,13 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
     build.ensure()
     directory = arguments.directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    brokers: list[Broker] = [Entrepot(directory / "entrepot", arguments.entrepot)]
+    brokers: dict[str, list[Broker]] = {protocol: [Entrepot(directory / "entrepot", arguments.entrepot, protocol)] for protocol in ("amqp", "kafka")}
     if arguments.peers == "auto" and RabbitMQ.installed():
-        brokers.append(RabbitMQ(directory / "rabbitmq"))
+        brokers["amqp"].append(RabbitMQ(directory / "rabbitmq"))
+    if arguments.peers == "auto" and can_run():
+        brokers["kafka"].append(Kafka(directory / "kafka"))
+    if arguments.kafka_load:
+        os.environ[KAFKA_LOAD] = str(arguments.kafka_load.resolve())
     scale = Scale(arguments.seconds, arguments.bulk_seconds, arguments.part)
     begun = datetime.now(UTC)
     result: dict[str, Any] = {
@@ -119,8 +128,8 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
     path = arguments.output / f"{begun:%Y%m%dT%H%M%SZ}-{result['commit'] or 'nocommit'}.json"
     for case in cases:
         start = time.monotonic()
-        result["cases"][case.name] = run_case(case, brokers, scale, arguments.repetitions)
-        result["versions"] = {broker.name: broker.version for broker in brokers}
+        result["cases"][case.name] = run_case(case, brokers[case.protocol], scale, arguments.repetitions)
+        result["versions"] = {broker.name: broker.version for each in brokers.values() for broker in each if broker.version}
         path.write_text(json.dumps(result, indent=1))
         print(f"{case.name}: {time.monotonic() - start:.0f} s", file=sys.stderr)
         for failure in result["cases"][case.name]["failures"]:
