@@ -5,7 +5,9 @@
   latency    one record at a time: no linger, a window of one
 
 Every value starts with its producer's number and its number in its partition, the rest is noise, half of it compressible. Consuming tells what is
-lost, repeated, reordered or damaged. The client is one Python thread over librdkafka's own: it reaches some hundred thousand records a second, and what it needs of a shared
+lost, repeated, reordered or damaged.
+
+The client is one Python thread over librdkafka's own: it reaches some hundred thousand records a second, and what it needs of a shared
 machine the broker does not get. Exit status 0: all well; 3: records were lost, repeated, reordered, damaged or refused; 1: anything else failed.
 """
 

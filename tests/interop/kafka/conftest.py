@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from kafka_endpoints import PASSWORD, USER, Endpoint, named_endpoints
+from kafka_endpoints import Endpoint, named_endpoints
 from kafka_messages import DEADLINE_S, create_topic
 
 NAMED = named_endpoints(os.environ)
@@ -33,14 +33,9 @@ def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     if NAMED:
         yield None
         return
-    from entrepot.config import keys  # not at the top: runs against another broker need no Entrepot
-    from entrepot.testing import Broker
+    from entrepot.testing import Broker  # not at the top: runs against another broker need no Entrepot
 
-    known = {each.name for each in keys()}
-    if "listen.kafka" not in known:
-        pytest.skip("this Entrepot has no listener for Kafka")
-    settings = {f"users.{USER}.password": PASSWORD, **{key: value for key, value in QUICK.items() if key in known}}
-    with Broker(listeners=("amqp", "kafka", "http"), settings=settings) as broker:
+    with Broker(listeners=("amqp", "kafka", "http"), settings=QUICK) as broker:
         yield broker
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import shutil
 import ssl
 import subprocess
@@ -21,7 +22,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 from kafka_endpoints import PASSWORD, USER, Endpoint, named_endpoints
 from kafka_java import jars_in, run_java
-from kafka_messages import DEADLINE_S, produce, read_all
+from kafka_messages import DEADLINE_S, create_topic, produce, read_all
 from test_tls import make_identity
 
 with warnings.catch_warnings():
@@ -34,12 +35,36 @@ MECHANISMS = pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-256", "SC
 
 
 @pytest.fixture(scope="module")
-def sasl(endpoint: Endpoint) -> Endpoint:
-    """A listener that takes SASL; Entrepot's takes it beside clients without."""
+def sasl(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Endpoint]:
+    """A listener that wants SASL, and where USER is known; Entrepot's does as soon as it has a user of somebody's own."""
     named = named_endpoints(os.environ)
-    if named and "sasl" not in named:
-        pytest.skip("ENTREPOT_TEST_KAFKA_SASL names no listener")
-    return named.get("sasl", endpoint)
+    if named:
+        if "sasl" not in named:
+            pytest.skip("ENTREPOT_TEST_KAFKA_SASL names no listener")
+        yield named["sasl"]
+        return
+    from entrepot.testing import Broker
+
+    file = tmp_path_factory.mktemp("sasl") / "entrepot.toml"
+    file.write_text(f'[users.{USER}]\npassword = "{PASSWORD}"\n')
+    with Broker(listeners=("amqp", "kafka", "http"), arguments=("--config", str(file))) as broker:
+        yield Endpoint(f"127.0.0.1:{broker.port('kafka')}")
+
+
+@pytest.fixture
+def topic(sasl: Endpoint) -> Iterator[NewTopicName]:
+    """topic() → a new topic of one partition behind the listener with SASL."""
+    client = AdminClient({"bootstrap.servers": sasl.bootstrap, **{key.replace("_", "."): value for key, value in login("PLAIN").items()}})
+    made: list[str] = []
+
+    def make(partitions: int = 1) -> str:
+        made.append(f"interop.{secrets.token_hex(6)}")
+        create_topic(client, made[-1], partitions)
+        return made[-1]
+
+    yield make
+    for future in client.delete_topics(made).values() if made else ():
+        future.result(DEADLINE_S)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +79,7 @@ def tls(endpoint: Endpoint, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     from entrepot.testing import Broker
 
     identity = make_identity(tmp_path_factory.mktemp("tls"), "server")
-    settings = {"tls.certificate": identity.certificate, "tls.key": identity.key, f"users.{USER}.password": PASSWORD}
+    settings = {"tls.certificate": identity.certificate, "tls.key": identity.key}
     with Broker(listeners=("amqp", "kafka", "kafkas", "http"), settings=settings) as broker:
         yield Endpoint(f"127.0.0.1:{broker.port('kafkas')}", str(identity.certificate))
 
@@ -80,6 +105,12 @@ def test_librdkafka_with_a_wrong_password(sasl: Endpoint, mechanism: str) -> Non
         client.list_topics(timeout=3)
     client.poll(1)
     assert KafkaError._AUTHENTICATION in [error.code() for error in errors]
+
+
+def test_nobody_comes_in_without(sasl: Endpoint) -> None:
+    client = AdminClient({"bootstrap.servers": sasl.bootstrap, "api.version.request.timeout.ms": 1000})
+    with pytest.raises(KafkaException):
+        client.list_topics(timeout=2)
 
 
 @MECHANISMS
