@@ -1,4 +1,4 @@
-"""What a record costs: checking batches as they arrive. ns per record, best of some rounds.
+"""What a record costs: checking batches as they arrive, and what crosses to AMQP and back. ns per record, best of some rounds.
 
 python benchmarks/micro/bench_kafka_records.py
 """
@@ -14,7 +14,9 @@ sys.path.append(str(Path(__file__).parents[2] / "tests" / "protocols" / "kafka")
 
 from kafka_batches import GZIP, LZ4, NONE, SNAPPY, ZSTD, batch, record
 
+from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.kafka.record_batch import BatchValidator, stamp
+from entrepot.protocols.kafka.records import KafkaEntryCodec
 
 NAMES = {NONE: "none", GZIP: "gzip", SNAPPY: "snappy", LZ4: "lz4", ZSTD: "zstd"}
 
@@ -47,6 +49,22 @@ def main() -> None:
             checked = best_ns(lambda data=data: validator.validate(data), count)  # type: ignore[misc]
             stamped = best_ns(lambda data=data: stamp(data, 5, 0, -1), count)  # type: ignore[misc]
             print(f"{count:6} x {size:5} B {name:7} {len(data):9} bytes: check {checked:8.1f} ns, stamp {stamped:6.2f} ns a record")
+    kafka, amqp = KafkaEntryCodec(), AmqpEntryCodec()
+    heads = [(b"content-type", b"application/json"), (b"trace", b"4bf92f3577b34da6"), (b"retries", b"3")]
+    for title, key, headers in (("value", None, []), ("key and value", b"customer-17", []), ("key, value, 3 headers", b"customer-17", heads)):
+        for size in (100, 1024):
+            data = batch([record(key, value, headers, delta=index) for index, value in enumerate(values(size, 160))])
+            middle = kafka.to_record_batch(data, 0, 0)
+            assert middle is not None
+            entry = amqp.from_record_batch(middle, 0, 0, b"\x00\x01t")
+            steps = {
+                "Kafka to neutral": lambda data=data: kafka.to_record_batch(data, 0, 0),
+                "neutral to AMQP": lambda middle=middle: amqp.from_record_batch(middle, 0, 0, b"\x00\x01t"),
+                "AMQP to neutral": lambda entry=entry: amqp.to_record_batch(entry, 0, 0),
+                "neutral to Kafka": lambda middle=middle: kafka.from_record_batch(middle, 0, 0, b""),
+            }
+            figures = ", ".join(f"{name} {best_ns(call, 160):5.0f}" for name, call in steps.items())
+            print(f"{title:22} {size:5} B: {figures} ns a record")
 
 
 if __name__ == "__main__":

@@ -72,6 +72,10 @@ class Cache(Section, frozen=True):
     volatile_bytes: Annotated[
         int, key("transient messages kept in memory; more are spilled to scratch files", unit="bytes", metric="entrepot_volatile_memory_bytes", least=1 << 20)
     ] = 64 << 20
+    translated_bytes: Annotated[
+        int,
+        key("entries in the form of another protocol, kept for its next reader", unit="bytes", metric="entrepot_broker_translations_bytes", least=0),
+    ] = 16 << 20
 
 
 class Disk(Section, frozen=True):

@@ -109,7 +109,8 @@ class Node:
             group_settings=group_settings(config),
         )
         self.broker.register(AmqpEntryCodec())
-        self.broker.register(KafkaEntryCodec())
+        self.broker.register(KafkaEntryCodec(config.limits.unpacked_batch_bytes))
+        self.broker.hub.translations.size_max = config.cache.translated_bytes
         self.broker.open()
         for name in config.namespaces:
             self.catalogue.create_namespace(name)

@@ -25,6 +25,9 @@ class LineCodec(EntryCodec):
     tag = 9
     version = 1
 
+    def __init__(self):
+        self.by_record = True
+
     def start(self, data):
         return 2
 
@@ -121,6 +124,7 @@ class Bench:
         reader = Reader(tells)
         attachment = Attachment()
         attachment.sink = reader
+        attachment.codec = LineCodec.tag
         attachment.writable = True
         attachment.closed = False
         self.consumer_count += 1

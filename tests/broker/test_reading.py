@@ -8,7 +8,7 @@ from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.partition_calls import make_close_parts, make_read_part
 from entrepot.broker.port import DONE, PENDING
 from entrepot.broker.topic_requests import CreatePartitions, DeleteTopic
-from entrepot.model.entry import make_entry
+from entrepot.model.entry import OPAQUE, make_entry
 from entrepot.model.errors import Reason
 
 
@@ -336,9 +336,9 @@ class TestColdReads:
 
 class TestWhatIsNotForTheReader:
     def other(self, client, bench, text=b"other", partition=0):
-        """An entry of another protocol."""
+        """An entry of another protocol, which nobody else can read."""
         log = bench.topic().logs[partition]
-        bench.store.append([log], make_entry(CODEC.tag, 1, 0, CODEC.prefix(b"\0\1t"), record_of(text), 1))
+        bench.store.append([log], make_entry(CODEC.tag, 1, OPAQUE, CODEC.prefix(b"\0\1t"), record_of(text), 1))
         bench.store.urgent()
         bench.run()
 

@@ -100,6 +100,7 @@ class Bench:
     def _consumer(self, owner, token="token"):
         attachment = Attachment()
         attachment.sink = Reader(self.on_record)
+        attachment.codec = LineCodec.tag
         attachment.writable = True
         attachment.closed = False
         self.consumer_id += 1

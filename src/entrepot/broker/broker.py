@@ -30,7 +30,7 @@ from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.topic_config import TopicDefaults
 from entrepot.broker.topic_operations import TopicOperations
 from entrepot.broker.transactions import Transactions
-from entrepot.model.entry import Entry
+from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Group, Scheduler, Store
 
@@ -106,11 +106,11 @@ class Broker:
 
     # ---- the port
 
-    def attach(self, sink: Sink, principal: Any, namespace: str) -> Attachment:
-        """A session's side of the port. Refused NOT_FOUND: no such namespace; NOT_PERMITTED: not for this principal."""
+    def attach(self, sink: Sink, principal: Any, namespace: str, codec: int = CODEC_AMQP_091) -> Attachment:
+        """A session's side of the port; its deliveries are packed by `codec`. Refused NOT_FOUND: no such namespace; NOT_PERMITTED: not for this principal."""
         self.catalogue.namespace(namespace)
         self.authorizer.authorize_namespace(principal, namespace)
-        link = Link(self, sink, principal, namespace)
+        link = Link(self, sink, principal, namespace, codec)
         self.links.add(link)
         self.connected_count += 1
         if self.throttled:
@@ -162,15 +162,15 @@ class Broker:
             self.paths[key] = path
         return path
 
-    def publish_dead(self, namespace: str, address: bytes, entry: Entry, record: bytes) -> None:
-        """Publish one dead-lettered record; where its exchange is gone, or nothing matches, it is dropped, as the sources of dead letters do."""
+    def publish_dead(self, namespace: str, address: bytes, tag: int, flags: int, record: bytes) -> None:
+        """Publish one dead-lettered record of the codec `tag`. Where its exchange is gone, or nothing matches, it is dropped, as RabbitMQ does."""
         exchange, routing_key = split_address(address)
         try:
             path = self._path(namespace, address, exchange, routing_key)
         except Refused:
             return
-        codec = self.hub.codec(entry.codec)
-        call = make_publish(0, address, entry.codec, entry.codec_version, entry.flags, record, 1, codec.body_bytes(record, 0, 1))
+        codec = self.hub.codec(tag)
+        call = make_publish(0, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))
         call.scattered = bool(codec.further_keys(record, 0))
         if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in path.queues):
             self.publisher.publish(path, call)
@@ -251,6 +251,7 @@ class Broker:
             "attachments": len(self.links),
             "attachments_total": self.connected_count,
             "paths_cached": len(self.paths),
+            **hub.translations.statistics(),
             "publishers_throttled": float(self.throttled),
             "appended_batches_total": self.appender.batch_count,
             "appended_records_total": self.appender.appended_count,

@@ -19,6 +19,7 @@ cdef class Consumer:
     # fixed
     cdef readonly uint64_t id
     cdef readonly Attachment attachment
+    cdef readonly int codec
     cdef readonly object token
     cdef readonly int stream
     cdef readonly object owner

@@ -33,10 +33,26 @@ class Consumer:
     `active` is False once cancelled (its leases live on until settled). `burying` counts dead-letterings of its records under way.
     """
 
-    __slots__ = ("active", "attachment", "auto_settle", "burying", "exclusive", "id", "leased", "limit", "owner", "pool", "priority", "stream", "token")
+    __slots__ = (
+        "active",
+        "attachment",
+        "auto_settle",
+        "burying",
+        "codec",
+        "exclusive",
+        "id",
+        "leased",
+        "limit",
+        "owner",
+        "pool",
+        "priority",
+        "stream",
+        "token",
+    )
 
     id: int
     attachment: Attachment
+    codec: int
     token: Any
     stream: int
     owner: Any
@@ -86,6 +102,7 @@ def make_consumer(
     consumer = Consumer.__new__(Consumer)
     consumer.id = id_
     consumer.attachment = attachment
+    consumer.codec = attachment.codec
     consumer.token = token
     consumer.stream = pool.stream
     consumer.owner = owner

@@ -11,11 +11,15 @@ from entrepot.store.interface cimport Log, LogReader
 cdef int _HERE
 cdef int _LATER
 cdef int _GAP
+cdef int _CONTROL
 
 
 @cython.final
 cdef class Cursor:
     cdef readonly Entry entry
+    cdef readonly StoredEntry stored
+    cdef readonly bytes data
+    cdef readonly int tag
     cdef readonly uint64_t base
     cdef readonly uint64_t end
     cdef readonly uint64_t gap_end
@@ -28,8 +32,8 @@ cdef class Cursor:
     cdef uint64_t next_offset
     cdef Py_ssize_t next_position
 
-    @cython.locals(stored=StoredEntry, entry=Entry)
+    @cython.locals(stored=StoredEntry, entry=Entry, data=bytes, tag=int)
     cpdef int locate(self, uint64_t offset) except -2
-    @cython.locals(entry=Entry, codec=EntryCodec)
+    @cython.locals(codec=EntryCodec, data=bytes)
     cpdef Py_ssize_t position_of(self, uint64_t offset) except -1
     cpdef object passed(self, uint64_t next_offset, Py_ssize_t next_position)

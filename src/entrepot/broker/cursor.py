@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.hub import Hub
-from entrepot.model.entry import Entry
+from entrepot.model.entry import CONTROL, Entry, StoredEntry
 from entrepot.store.interface import Log
 
 HERE = 1
@@ -16,17 +16,37 @@ GAP = -1
 _HERE = HERE
 _LATER = LATER
 _GAP = GAP
+_CONTROL = CONTROL
 
 
 class Cursor:
-    """A place in one log. After locate() was HERE, `entry` holds the offset asked for, with offsets base to end - 1.
+    """A place in one log. After locate() was HERE, `entry` holds the offset asked for, with offsets base to end - 1; `data` is it as the codec `tag`
+    packs it, which can take it apart: its own, or else the hub's for that.
 
     on_loaded() is called when what was LATER may be asked for again.
     """
 
-    __slots__ = ("base", "end", "entry", "fetched", "gap_end", "hub", "loading", "log", "next_offset", "next_position", "on_loaded", "reader")
+    __slots__ = (
+        "base",
+        "data",
+        "end",
+        "entry",
+        "fetched",
+        "gap_end",
+        "hub",
+        "loading",
+        "log",
+        "next_offset",
+        "next_position",
+        "on_loaded",
+        "reader",
+        "stored",
+        "tag",
+    )
 
-    entry: Entry  # not set before the first HERE
+    # not set before the first HERE
+    entry: Entry
+    stored: StoredEntry
 
     def __init__(self, hub: Hub, log: Log, on_loaded: Callable[[], None]) -> None:
         self.hub = hub
@@ -35,6 +55,8 @@ class Cursor:
         self.reader = log.reader()
         self.base = 0
         self.end = 0
+        self.data = b""
+        self.tag = 0
         self.gap_end = 0
         self.loading = False
         self.fetched: Any = None  # the offset of the last fetch, until it was looked at
@@ -42,7 +64,7 @@ class Cursor:
         self.next_position = -1
 
     def locate(self, offset: int) -> int:
-        """HERE; LATER: being fetched; GAP: no record stands at `offset` .. `gap_end` - 1 (compacted, or gone)."""
+        """HERE; LATER: being fetched; GAP: no record that can be told stands at `offset` .. `gap_end` - 1 (compacted, gone, or opaque)."""
         if self.base <= offset < self.end and self.entry.data is not None:
             return _HERE
         if self.loading:
@@ -62,6 +84,18 @@ class Cursor:
             self.gap_end = stored.base
             return _GAP
         entry = stored.entry
+        data = entry.data
+        tag = entry.codec
+        if not entry.flags & _CONTROL and not self.hub.codec(tag).by_record:
+            tag = self.hub.record_tag
+            data = self.hub.translated(stored, tag)
+            if data is None:
+                self.gap_end = stored.base + entry.span
+                return _GAP
+        assert data is not None
+        self.data = data
+        self.tag = tag
+        self.stored = stored
         self.entry = entry
         self.base = stored.base
         self.end = stored.base + entry.span
@@ -70,12 +104,10 @@ class Cursor:
 
     def position_of(self, offset: int) -> int:
         """Byte position of the record `offset` of the current entry."""
-        entry = self.entry
         if self.next_position >= 0 and offset == self.next_offset:
             return self.next_position
-        codec = self.hub.codec(entry.codec)
-        data = entry.data
-        assert data is not None
+        codec = self.hub.codec(self.tag)
+        data = self.data
         if self.next_position >= 0 and offset > self.next_offset:
             position = codec.skip(data, self.next_position, offset - self.next_offset)
         else:

@@ -14,7 +14,7 @@ from entrepot.broker.cursor import GAP, LATER, Cursor
 from entrepot.broker.entry_codec import DeadLetter
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
-from entrepot.model.entry import Entry
+from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_PRIORITY, TRANSIENT, Entry
 from entrepot.model.ranges import RangeSet
 from entrepot.store.interface import Log
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from entrepot.broker.queue import Queue
 
 RECORDS_PER_TICK = 256
+_OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | HAS_DELIVER_AT | TRANSIENT  # flags that go with a record elsewhere
 RETRY_S = 1.0  # while appends are refused
 
 
@@ -70,7 +71,7 @@ class DeadLetters(LogOwner):
         while self._refused and budget > 0 and not self._closed:
             entry, record = self._refused.popleft()
             assert entry.data is not None
-            self._publish_record(entry, entry.data, record, "maxlen")
+            self._publish_record(entry.codec, entry.flags, entry.data, record, "maxlen")
             budget -= 1
         while self._jobs and budget > 0 and not self._closed:
             consumer, first, count, reason = self._jobs[0]
@@ -118,17 +119,15 @@ class DeadLetters(LogOwner):
             self._hub.mark_dirty(self)
 
     def _publish(self, first: int, count: int, reason: str) -> None:
-        entry = self._cursor.entry
-        data = entry.data
-        assert data is not None
-        codec = self._hub.codec(entry.codec)
-        for record in codec.split(data, self._cursor.position_of(first), count):
-            self._publish_record(entry, data, record, reason)
+        cursor = self._cursor
+        codec = self._hub.codec(cursor.tag)
+        for record in codec.split(cursor.data, cursor.position_of(first), count):
+            self._publish_record(cursor.tag, cursor.entry.flags, cursor.data, record, reason)
 
-    def _publish_record(self, entry: Entry, data: bytes, record: bytes, reason: str) -> None:
+    def _publish_record(self, tag: int, flags: int, data: bytes, record: bytes, reason: str) -> None:
         letter = DeadLetter(self._namespace, self._queue.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
-        again = self._hub.codec(entry.codec).dead_letter(data, record, letter)
+        again = self._hub.codec(tag).dead_letter(data, record, letter)
         if again is not None:
             address, packed = again
-            self._hub.publish_dead(self._namespace, address, entry, packed)
+            self._hub.publish_dead(self._namespace, address, tag, flags & _OF_RECORDS, packed)
             self._hub.dead_lettered_count += 1

@@ -6,12 +6,14 @@ from libc.stdint cimport int64_t, uint32_t
 cdef class EntryCodec:
     cdef public int tag
     cdef public int version
+    cdef public bint by_record
 
     cpdef bytes prefix(self, bytes address)
     cpdef Py_ssize_t start(self, bytes data) except -1
     cpdef Py_ssize_t skip(self, bytes data, Py_ssize_t position, uint32_t count) except -1
     cpdef uint32_t expired_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t age_ms) except? 0xFFFFFFFF
-    cpdef bytes stamp(self, bytes data, int64_t base_offset, int epoch, int64_t append_time_ms)
     cpdef bytes placeholder(self, int64_t base_offset, uint32_t span)
+    cpdef bytes stamp(self, bytes data, int64_t base_offset, int epoch, int64_t append_time_ms)
+    cpdef bytes placed(self, bytes data, int64_t base_offset)
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
-    cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms)
+    cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)

@@ -25,10 +25,13 @@ class DeadLetter:
 class EntryCodec:
     """Base of the codecs. The hot methods are compiled calls; all are total over data that the codec itself accepted."""
 
-    __slots__ = ("tag", "version")
+    __slots__ = ("by_record", "tag", "version")
 
     tag: int
     version: int
+    by_record: bool
+    """Records of an entry can be taken apart, and stand alone: without that, what concerns single records is done in a translation of the entry, and split,
+    body_bytes, headers and what rewrites records are not asked."""
 
     def prefix(self, address: bytes) -> bytes:
         """What an entry for `address` begins with."""
@@ -101,12 +104,19 @@ class EntryCodec:
         """Offset and time of the first record of a whole entry that is of `time_ms` or later; the entry's first, and -1, where records have no times."""
         return base_offset, -1
 
+    def placed(self, data: bytes, base_offset: int) -> bytes:
+        """An entry of this codec as its readers get it from a log where it begins at `base_offset`; it may lie in several."""
+        return data
+
     def to_record_batch(self, data: bytes, base_offset: int, append_time_ms: int) -> bytes | None:
         """A whole entry as a RecordBatch (model/batch.py), each record at its place; None if it is opaque."""
         raise NotImplementedError
 
-    def from_record_batch(self, batch: bytes, base_offset: int, append_time_ms: int) -> bytes:
-        """A RecordBatch as an entry of this codec, as if it had been stored so at `base_offset`: as many records, each at its place."""
+    def from_record_batch(self, batch: bytes, base_offset: int, append_time_ms: int, address: bytes) -> bytes:
+        """A RecordBatch as an entry of this codec, as if it had been stored so at `base_offset`: as many records, each at its place.
+
+        `address` (as port.Publish has it) is used where the batch's origin says none.
+        """
         raise NotImplementedError
 
 

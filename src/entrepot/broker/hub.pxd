@@ -5,9 +5,10 @@ from libc.stdint cimport int64_t, uint64_t
 
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.log_owner cimport LogOwner
-from entrepot.model.entry cimport StoredEntry
+from entrepot.model.entry cimport Entry, StoredEntry
 
 cdef uint64_t _TURN_MAX
+cdef int _OPAQUE
 
 
 @cython.final
@@ -19,12 +20,14 @@ cdef class Hub:
     cdef public bint refusing
     # shared with Transactions
     cdef readonly dict transactions
+    cdef readonly object translations
     # this tick
     cdef list dirty
     cdef bint scheduled
     cdef int64_t now
     # fixed after registration
     cdef list codecs
+    cdef readonly int record_tag
     # figures
     cdef public uint64_t delivered_count
     cdef public uint64_t settled_count
@@ -33,7 +36,8 @@ cdef class Hub:
 
     cpdef object mark_dirty(self, LogOwner owner)
     cpdef EntryCodec codec(self, int tag)
-    cpdef bytes translated(self, StoredEntry stored, int tag)
+    @cython.locals(entry=Entry, codec=EntryCodec, data=bytes, known=bytes, batch=bytes)
+    cpdef bytes translated(self, StoredEntry stored, int tag, bytes address=*)
     cpdef int64_t now_ms(self) except? -1
     @cython.locals(dirty=list, stop=uint64_t, index=Py_ssize_t, owner=LogOwner)
     cpdef object run(self)

@@ -6,12 +6,16 @@ from typing import Any
 
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.log_owner import LogOwner
-from entrepot.model.entry import StoredEntry
+from entrepot.broker.translations import Translations
+from entrepot.model.entry import OPAQUE, StoredEntry
 
 CODEC_TAG_MAX = 63
 TURN_MAX = 20_000  # records delivered in one turn of the loop before others have theirs
 
+NO_ADDRESS = b"\x00\x00"
+
 _TURN_MAX = TURN_MAX
+_OPAQUE = OPAQUE
 
 
 class Hub:
@@ -26,23 +30,27 @@ class Hub:
         "expired_count",
         "now",
         "publish_dead",
+        "record_tag",
         "refusing",
         "scheduled",
         "scheduler",
         "settled_count",
         "transactions",
+        "translations",
     )
 
     def __init__(self, scheduler: Any, clock: Any) -> None:
         self.scheduler = scheduler
         self.clock = clock
-        self.publish_dead: Any = None  # (namespace, address, codec, flags, record) -> None; the broker sets it
+        self.publish_dead: Any = None  # (namespace, address, codec tag, flags, record) -> None; the broker sets it
+        self.record_tag = 0  # the codec into which entries are translated that cannot be taken apart, where a record alone is asked for
         self.refusing = False  # nothing may be appended to durable logs now
         self.dirty: list[LogOwner] = []
         self.scheduled = False
         self.now = 0  # wall clock of this tick, 0 if not asked for yet
         self.transactions: dict[bytes, Any] = {}  # log id -> LogTransactions, of logs that have any
         self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
+        self.translations = Translations()
         self.delivered_count = 0
         self.settled_count = 0
         self.dead_lettered_count = 0
@@ -52,6 +60,8 @@ class Hub:
         """Make a codec known by its tag; each tag is taken once."""
         assert self.codecs[codec.tag] is None, codec.tag
         self.codecs[codec.tag] = codec
+        if codec.by_record and self.record_tag == 0:
+            self.record_tag = codec.tag
 
     def codec(self, tag: int) -> EntryCodec:
         """The codec of a stored entry. Its tag is known: a store written by a newer version is refused when it is opened."""
@@ -59,9 +69,31 @@ class Hub:
         assert codec is not None, tag
         return codec
 
-    def translated(self, stored: StoredEntry, tag: int) -> bytes | None:
-        """An entry as the codec `tag` would have stored it at its place; None: it is opaque to it."""
-        return None
+    def translated(self, stored: StoredEntry, tag: int, address: bytes = NO_ADDRESS) -> bytes | None:
+        """An entry in memory as the codec `tag` packs it, with as many records, each at its place; None: it is opaque to that codec, and counted.
+
+        What another codec packed is translated, and kept for the next reader. `address` is what the records say they were published to
+        where they do not know it themselves.
+        """
+        entry = stored.entry
+        codec = self.codec(tag)
+        data = entry.data
+        assert data is not None
+        if entry.codec == tag:
+            return codec.placed(data, stored.base)
+        if entry.flags & _OPAQUE:
+            self.translations.opaque_count += 1
+            return None
+        known: bytes | None = self.translations.get(entry, stored.base, tag, address)
+        if known is not None:
+            return known
+        batch = self.codec(entry.codec).to_record_batch(data, stored.base, entry.append_time_ms)
+        if batch is None:
+            self.translations.opaque_count += 1
+            return None
+        known = codec.from_record_batch(batch, stored.base, entry.append_time_ms, address)
+        self.translations.put(entry, stored.base, tag, address, known)
+        return known
 
     def now_ms(self) -> int:
         """Wall clock, read once a tick."""

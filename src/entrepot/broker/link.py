@@ -30,13 +30,14 @@ class Link(Attachment):
 
     __slots__ = ("appender", "blocked", "broker", "consumers", "getters", "hub", "paths", "pools", "publisher", "publishes", "reads", "topics")
 
-    def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str) -> None:
+    def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int) -> None:
         self.broker = broker
         self.hub: Hub = broker.hub
         self.publisher: Publisher = broker.publisher
         self.appender: Appender = broker.appender
         self.reads: Reads = broker.reads
         self.sink = sink
+        self.codec = codec
         self.principal = principal
         self.namespace = namespace
         self.writable = True

@@ -71,6 +71,7 @@ cdef class Sink:
 
 cdef class Attachment:
     cdef public Sink sink
+    cdef public int codec
     cdef public object principal
     cdef public str namespace
     cdef public bint writable

@@ -203,9 +203,10 @@ class Attachment:
     Set `writable` to False while the peer does not read: no deliveries come until resume().
     """
 
-    __slots__ = ("closed", "namespace", "principal", "sink", "writable")
+    __slots__ = ("closed", "codec", "namespace", "principal", "sink", "writable")
 
     sink: Sink
+    codec: int  # tag of the codec that its deliveries are packed by
     principal: Any
     namespace: str
     writable: bool

@@ -267,8 +267,14 @@ class Queue(LogOwner):
         below = cursor.end
         if not self.log.volatile and below > self.log.marked_offset:
             below = self.log.marked_offset
-        if entry.size > _SLICE_BYTES:
-            average = entry.size // entry.count
+        data: bytes | None = cursor.data
+        if consumer.codec != cursor.tag:
+            data = self.hub.translated(cursor.stored, consumer.codec)
+            if data is None:
+                return None
+        assert data is not None
+        if len(data) > _SLICE_BYTES:
+            average = len(data) // entry.count
             if average * limit > _SLICE_BYTES:
                 limit = _SLICE_BYTES // average
                 if limit == 0:
@@ -279,16 +285,14 @@ class Queue(LogOwner):
             taken = sub.take(consumer.id, limit, below)
         if taken == 0:
             return None
-        data = entry.data
-        assert data is not None  # locate() saw it
         first = sub.taken_first
         delivery = Delivery.__new__(Delivery)
         delivery.consumer_id = consumer.id
         delivery.token = consumer.token
-        delivery.codec = entry.codec
-        delivery.codec_version = entry.codec_version
+        delivery.codec = consumer.codec
+        delivery.codec_version = self.hub.codec(consumer.codec).version
         delivery.data = data
-        delivery.position = cursor.position_of(first)
+        delivery.position = cursor.position_of(first) if consumer.codec == cursor.tag else self._position_in(data, consumer.codec, first)
         delivery.count = taken
         delivery.offset = first
         delivery.deliveries = sub.taken_deliveries
@@ -303,8 +307,15 @@ class Queue(LogOwner):
             consumer.gave(taken)
         self.hub.delivered_count += taken
         if consumer.token is not None:
-            cursor.passed(first + taken, consumer.attachment.sink.deliver(delivery))
+            position = consumer.attachment.sink.deliver(delivery)
+            if consumer.codec == cursor.tag:
+                cursor.passed(first + taken, position)
         return delivery
+
+    def _position_in(self, data: bytes, tag: int, offset: int) -> int:
+        """Byte position of a record in a form of the cursor's entry."""
+        codec = self.hub.codec(tag)
+        return codec.skip(data, codec.start(data), offset - self.cursor.base)
 
     def take_one(self, getter: Consumer) -> Delivery | None:
         """One record for a Get, leased to `getter` and sent nowhere; None: nothing now, see is_waiting()."""
@@ -382,9 +393,7 @@ class Queue(LogOwner):
 
     def _body_bytes(self, first: int, count: int) -> int:
         """Sum of the body sizes of records of the cursor's entry."""
-        entry = self.cursor.entry
-        assert entry.data is not None
-        return self.hub.codec(entry.codec).body_bytes(entry.data, self.cursor.position_of(first), count)
+        return self.hub.codec(self.cursor.tag).body_bytes(self.cursor.data, self.cursor.position_of(first), count)
 
     # ---- settling
 
@@ -510,9 +519,8 @@ class Queue(LogOwner):
         if self.message_ttl_ms >= 0 and age >= self.message_ttl_ms:
             count = self.cursor.end - offset
         elif entry.flags & _HAS_EXPIRY and age >= 0:
-            codec = self.hub.codec(entry.codec)
-            assert entry.data is not None
-            count = codec.expired_count(entry.data, self.cursor.position_of(offset), self.cursor.end - offset, age)
+            codec = self.hub.codec(self.cursor.tag)
+            count = codec.expired_count(self.cursor.data, self.cursor.position_of(offset), self.cursor.end - offset, age)
         if count == 0:
             return 0
         if count > _BURY_MAX:
@@ -537,8 +545,8 @@ class Queue(LogOwner):
             return
         entry = self.cursor.entry
         ttl = self.message_ttl_ms
-        if entry.flags & _HAS_EXPIRY and entry.data is not None:
-            own = self.hub.codec(entry.codec).time_to_live_ms(entry.data, self.cursor.position_of(offset))
+        if entry.flags & _HAS_EXPIRY:
+            own = self.hub.codec(self.cursor.tag).time_to_live_ms(self.cursor.data, self.cursor.position_of(offset))
             if own >= 0 and (ttl < 0 or own < ttl):
                 ttl = own
         if ttl >= 0:

@@ -73,8 +73,8 @@ cdef class Reading(LogOwner):
     @cython.locals(call=Read, log=Log, durable=uint64_t, end=uint64_t, room=int64_t, stored=StoredEntry, entry=Entry, data=bytes, size=int64_t)
     cdef object _gather(self, Place place, ReadPart part)
     cdef object _leave(self, Place place, ReadPart part)
-    @cython.locals(entry=Entry, translated=bytes)
-    cdef bytes _foreign(self, StoredEntry stored, ReadPart part, int codec)
+    @cython.locals(entry=Entry)
+    cdef bytes _stand_in(self, StoredEntry stored, ReadPart part, int codec)
 
 
 @cython.final

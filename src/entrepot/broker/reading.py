@@ -308,10 +308,11 @@ class Reading(LogOwner):
                 return
             self.budget -= 1
             entry = stored.entry
-            if entry.codec == call.codec and not entry.flags & _CONTROL:
-                data = entry.data
-            else:
-                data = self._foreign(stored, part, call.codec)
+            data = None
+            if not entry.flags & _CONTROL:
+                data = self.hub.translated(stored, call.codec)
+            if data is None:
+                data = self._stand_in(stored, part, call.codec)
             if data is not None:
                 size = len(data)
                 if size > room and self.size > 0:
@@ -333,13 +334,10 @@ class Reading(LogOwner):
             self.cut = True
             self.turn = place.index + 1 if part.size else place.index
 
-    def _foreign(self, stored: StoredEntry, part: ReadPart, codec: int) -> bytes | None:
-        """What stands for an entry of another codec, or for a transaction's end; None: it is passed over."""
+    def _stand_in(self, stored: StoredEntry, part: ReadPart, codec: int) -> bytes | None:
+        """What stands for an entry that no translation of exists, or for a transaction's end; None: it is passed over."""
         entry = stored.entry
         if not entry.flags & _CONTROL:
-            translated = self.hub.translated(stored, codec)
-            if translated is not None:
-                return translated
             part.skipped += 1
             self.reads.skipped_count += 1
         return self.hub.codec(codec).placeholder(stored.base, entry.span)

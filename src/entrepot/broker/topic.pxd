@@ -31,6 +31,7 @@ cdef class PartitionReader:
     cdef readonly uint64_t position
     cdef bint entry_start
     cdef StoredEntry current
+    cdef bytes form
     cdef uint64_t next_index
     cdef Py_ssize_t next_position
     # what it waits for
@@ -48,6 +49,7 @@ cdef class Topic(LogOwner):
     # identity
     cdef readonly object definition
     cdef readonly str name
+    cdef readonly bytes address
     cdef readonly Hub hub
     cdef readonly Store store
     cdef readonly list logs

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from entrepot.broker.consumer import Consumer
-from entrepot.broker.hub import Hub
+from entrepot.broker.hub import NO_ADDRESS, Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.partition import Partition, TopicRules
 from entrepot.broker.port import Delivery
@@ -46,6 +46,7 @@ class PartitionReader:
         "empty_end",
         "entry_start",
         "fetched",
+        "form",
         "loading",
         "log",
         "next_index",
@@ -63,6 +64,7 @@ class PartitionReader:
     position: int  # offset of the next record to deliver
     entry_start: bool  # begin at the base of the entry that holds `position`
     current: StoredEntry | None
+    form: bytes | None  # the current entry as the consumer's codec packs it, once it was asked for
     next_index: int
     next_position: int
     loading: bool  # a fetch or find is under way
@@ -86,12 +88,13 @@ class PartitionReader:
 class Topic(LogOwner):
     """The live topic over its partitions' logs. Its definition says what it is, `policy` what its configuration amounts to."""
 
-    __slots__ = ("closed", "consumers", "definition", "hub", "logs", "name", "partitions", "policy", "readers", "rules", "store", "timer", "turn")
+    __slots__ = ("address", "closed", "consumers", "definition", "hub", "logs", "name", "partitions", "policy", "readers", "rules", "store", "timer", "turn")
 
     def __init__(self, definition: Any, hub: Hub, store: Store, logs: list[Log], policy: TopicPolicy | None = None) -> None:
         self.dirty = False
         self.definition = definition
         self.name = definition.name
+        self.address = _address(definition.name)
         self.hub = hub
         self.store = store
         self.logs: list[Log] = []
@@ -273,13 +276,13 @@ class Topic(LogOwner):
         stored = reader.current
         assert stored is not None
         entry = stored.entry
-        data = entry.data
-        assert data is not None
+        data = reader.form
+        assert data is not None  # locate() saw to it
         left = stored.base + entry.span - reader.position
         if left < limit:
             limit = left
-        if entry.size > _SLICE_BYTES:
-            average = entry.size // entry.span
+        if len(data) > _SLICE_BYTES:
+            average = len(data) // entry.span
             if average * limit > _SLICE_BYTES:
                 limit = _SLICE_BYTES // average
                 if limit == 0:
@@ -287,8 +290,8 @@ class Topic(LogOwner):
         delivery = Delivery.__new__(Delivery)
         delivery.consumer_id = consumer.id
         delivery.token = consumer.token
-        delivery.codec = entry.codec
-        delivery.codec_version = entry.codec_version
+        delivery.codec = consumer.codec
+        delivery.codec_version = entry.codec_version if entry.codec == consumer.codec else self.hub.codec(consumer.codec).version
         delivery.data = data
         delivery.position = self.position_of(reader)
         delivery.count = limit
@@ -323,7 +326,10 @@ class Topic(LogOwner):
             if reader.position >= end:
                 return False
             if not stored.entry.flags & (_CONTROL | _TRANSACTIONAL) or not _is_passed_over(reader, stored.entry):
-                return True
+                if reader.form is None:
+                    reader.form = self.hub.translated(stored, reader.consumer.codec, self.address)
+                if reader.form is not None:
+                    return True
             reader.position = stored.base + stored.entry.span
         self.wake()  # markers and aborted entries and nothing else so far: go on at the next tick
         return False
@@ -346,6 +352,7 @@ class Topic(LogOwner):
             return None
         reader.fetched = False
         reader.current = stored
+        reader.form = None
         reader.next_index = 0
         reader.next_position = -1
         if stored.base > reader.position or reader.entry_start:
@@ -357,13 +364,12 @@ class Topic(LogOwner):
         """Byte position of the next record in the current entry; cheap when it follows the last one."""
         stored = reader.current
         assert stored is not None
-        entry = stored.entry
-        data = entry.data
+        data = reader.form
         assert data is not None
         index = reader.position - stored.base
         if reader.next_position >= 0 and index == reader.next_index:
             return reader.next_position
-        codec = self.hub.codec(entry.codec)
+        codec = self.hub.codec(reader.consumer.codec)
         return codec.skip(data, codec.start(data), index)
 
     # ---- retention
@@ -396,6 +402,12 @@ class Topic(LogOwner):
             self.timer = self.hub.scheduler.call_later(interval_s(policy.max_age_ms), self.retain)
 
 
+def _address(name: str) -> bytes:
+    """What records say they were published to that do not know it: the topic through the default exchange; no address for a name that is too long."""
+    key = name.encode("utf-8", "surrogateescape")
+    return bytes((0, len(key))) + key if len(key) <= 255 else NO_ADDRESS
+
+
 def _make_reader(topic: Topic, consumer: Consumer, log: Log) -> PartitionReader:
     reader = PartitionReader.__new__(PartitionReader)
     reader.topic = topic
@@ -405,6 +417,7 @@ def _make_reader(topic: Topic, consumer: Consumer, log: Log) -> PartitionReader:
     reader.position = 0
     reader.entry_start = False
     reader.current = None
+    reader.form = None
     reader.next_index = 0
     reader.next_position = -1
     reader.loading = False
@@ -433,6 +446,7 @@ def _is_passed_over(reader: PartitionReader, entry: Entry) -> bool:
 def _close_reader(reader: PartitionReader) -> None:
     reader.closed = True
     reader.current = None
+    reader.form = None
     reader.reader.close()
 
 

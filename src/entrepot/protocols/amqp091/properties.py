@@ -37,7 +37,11 @@ CLUSTER_ID = 0x0004
 NESTING_MAX = 64
 """Tables and arrays inside one another, the header table itself being 1, that check_properties() accepts unless told otherwise."""
 
+EXPIRATION_MAX_MS = 0xFFFFFFFF
+
 _HEADERS = HEADERS
+_EXPIRATION = EXPIRATION
+_EXPIRATION_MAX_MS = EXPIRATION_MAX_MS
 _OCTETS = DELIVERY_MODE | PRIORITY
 _TIMESTAMP = TIMESTAMP
 
@@ -188,3 +192,20 @@ def find_header(data: bytes, table_pos: int, name: bytes) -> int:
             return pos
         pos = value_end(data, pos + 1 + length)
     return -1
+
+
+def expiration_ms(data: bytes, pos: int) -> int:
+    """Time to live of the record at `pos` in milliseconds, -1 where it has none or one that is no number."""
+    if not get_u16_be(data, pos + 8) & _EXPIRATION:
+        return -1
+    at = property_at(data, pos + 8, _EXPIRATION)
+    size = data[at]
+    if size == 0 or size > 10:
+        return -1
+    value = 0
+    for index in range(at + 1, at + 1 + size):
+        digit = data[index]
+        if digit < 0x30 or digit > 0x39:
+            return -1
+        value = value * 10 + digit - 0x30
+    return value if value <= _EXPIRATION_MAX_MS else -1

@@ -15,20 +15,23 @@ from typing import Any
 import cython
 
 from entrepot.broker.entry_codec import DeadLetter, EntryCodec
+from entrepot.model.batch import HEADER_BYTES, ORIGIN, RecordBatch
 from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.protocols.amqp091 import rewriting
 from entrepot.protocols.amqp091.fields import TableLimits, decode_table
 
 if not cython.compiled:
+    from entrepot.model.batch import sized
     from entrepot.model.octets import get_u16_be, get_u32_be, take
-    from entrepot.protocols.amqp091.properties import find_header, property_at
+    from entrepot.protocols.amqp091.properties import expiration_ms, find_header, property_at
+    from entrepot.protocols.amqp091.translation import from_batch, to_batch
 
 ENTRY_VERSION = 1
-EXPIRATION_MAX_MS = 0xFFFFFFFF
 
-_HEADERS, _EXPIRATION = 0x2000, 0x0100
-_EXPIRATION_MAX_MS = EXPIRATION_MAX_MS
+_HEADERS = 0x2000
 _VERSION = ENTRY_VERSION
+_BATCH_HEADER = HEADER_BYTES
+_ORIGIN = ORIGIN
 _UNLIMITED = TableLimits(size_max_bytes=0xFFFFFFFF, nesting_max=1000, values_max=0xFFFFFFFF)
 
 # Positions are summed from the left, where each sum is 64 bits wide: C adds two 32-bit sizes in 32 bits.
@@ -63,29 +66,13 @@ def positions(data: bytes, pos: int, count: int) -> list[int]:
     return found
 
 
-def expiration_ms(data: bytes, pos: int) -> int:
-    """Time to live of the record at `pos` in milliseconds, -1 where it has none or one that is no number."""
-    if not get_u16_be(data, pos + 8) & _EXPIRATION:
-        return -1
-    at = property_at(data, pos + 8, _EXPIRATION)
-    size = data[at]
-    if size == 0 or size > 10:
-        return -1
-    value = 0
-    for index in range(at + 1, at + 1 + size):
-        digit = data[index]
-        if digit < 0x30 or digit > 0x39:
-            return -1
-        value = value * 10 + digit - 0x30
-    return value if value <= _EXPIRATION_MAX_MS else -1
-
-
 class AmqpEntryCodec(EntryCodec):
     """The codec with tag CODEC_AMQP_091."""
 
     def __init__(self) -> None:
         self.tag = CODEC_AMQP_091
         self.version = _VERSION
+        self.by_record = True
 
     def prefix(self, address: bytes) -> bytes:
         """What an entry for `address` (both short strings) begins with."""
@@ -172,3 +159,14 @@ class AmqpEntryCodec(EntryCodec):
     def mark_delivery_count(self, record: bytes, count: int) -> bytes:
         """One packed record with the header x-delivery-count."""
         return rewriting.with_delivery_count(record, count)
+
+    def to_record_batch(self, data: bytes, base_offset: int, append_time_ms: int) -> bytes | None:
+        """See EntryCodec; translation.py says what becomes what."""
+        return to_batch(data).data
+
+    def from_record_batch(self, batch: bytes, base_offset: int, append_time_ms: int, address: bytes) -> bytes:
+        """See EntryCodec."""
+        origin = sized(batch, _BATCH_HEADER, _ORIGIN)
+        if origin is not None and len(origin) > 2:
+            address = take(origin, 1, len(origin) - 1)
+        return from_batch(RecordBatch(batch), address)

@@ -4,8 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from entrepot.model.batch cimport BatchBuilder, field_at
 from entrepot.model.octets cimport (
     copy, get_u16_be, get_u16_le, get_u32_be, get_u32_le, get_u64_be, get_u64_le, put_u16_be, put_u32_be, put_u64_be, take, take_ba)
-from entrepot.protocols.amqp091.properties cimport find_header, property_at, value_end
-from entrepot.protocols.amqp091.records cimport expiration_ms
+from entrepot.protocols.amqp091.properties cimport expiration_ms, find_header, property_at, value_end
 
 cdef int _KEY, _HEADERS, _DURABLE, _PRIORITY, _TIME_TO_LIVE, _EVENT_TIME, _GROUP, _ANNOTATIONS, _ORIGIN, _VALUE, _CONTENT_TYPE, _CONTENT_ENCODING
 cdef int _CORRELATION_ID, _REPLY_TO, _MESSAGE_ID, _TYPE

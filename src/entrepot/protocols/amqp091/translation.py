@@ -39,8 +39,7 @@ if not cython.compiled:
         take,
         take_ba,
     )
-    from entrepot.protocols.amqp091.properties import find_header, property_at, value_end
-    from entrepot.protocols.amqp091.records import expiration_ms
+    from entrepot.protocols.amqp091.properties import expiration_ms, find_header, property_at, value_end
 
 _KEY, _HEADERS, _DURABLE, _PRIORITY, _TIME_TO_LIVE = neutral.KEY, neutral.HEADERS, neutral.DURABLE, neutral.PRIORITY, neutral.TIME_TO_LIVE
 _EVENT_TIME, _GROUP, _ANNOTATIONS, _ORIGIN, _VALUE = neutral.EVENT_TIME, neutral.GROUP, neutral.ANNOTATIONS, neutral.ORIGIN, neutral.VALUE

@@ -1,7 +1,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
-from entrepot.model.octets cimport get_u16_be, get_u32_be, get_u64_be, over_u16_be, over_u32_be, over_u64_be, take
+from entrepot.model.octets cimport get_u16_be, get_u32_be, get_u64_be, over_u16_be, over_u32_be, over_u64_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
 from entrepot.protocols.kafka.record_cursor cimport RecordCursor
 
 cdef Py_ssize_t _HEADER, _BEFORE_SIZE
@@ -44,4 +44,7 @@ cpdef bytes stamp(bytes data, int64_t base_offset, int64_t leader_epoch, int64_t
 cdef int64_t _signed_u16(int64_t value) except? -2
 cdef int64_t _signed_u32(int64_t value) except? -2
 @cython.locals(low=int64_t)
-cdef int64_t _signed_u64(uint64_t value) except? -2
+cpdef int64_t signed_u64(uint64_t value) except? -2
+
+@cython.locals(data=bytes)
+cpdef bytes seal_batch(bytearray buffer, Py_ssize_t size, int64_t base_offset, uint32_t count)

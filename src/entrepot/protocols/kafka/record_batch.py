@@ -26,7 +26,19 @@ from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, ZSTD, Unpac
 from entrepot.protocols.kafka.record_cursor import RecordCursor
 
 if not cython.compiled:
-    from entrepot.model.octets import get_u16_be, get_u32_be, get_u64_be, over_u16_be, over_u32_be, over_u64_be, take
+    from entrepot.model.octets import (
+        get_u16_be,
+        get_u32_be,
+        get_u64_be,
+        over_u16_be,
+        over_u32_be,
+        over_u64_be,
+        put_u16_be,
+        put_u32_be,
+        put_u64_be,
+        take,
+        take_ba,
+    )
 
 HEADER_BYTES = 61
 BATCH_VERSION = 1  # of entries with tag CODEC_KAFKA: one version 2 batch each
@@ -74,8 +86,8 @@ class BatchValidator:
         head = BatchHead()
         head.compression = attributes & _COMPRESSION
         head.count = _signed_u32(get_u32_be(data, _COUNT))
-        head.base_time_ms = _signed_u64(get_u64_be(data, _BASE_TIME))
-        head.producer_id = _signed_u64(get_u64_be(data, _PRODUCER_ID))
+        head.base_time_ms = signed_u64(get_u64_be(data, _BASE_TIME))
+        head.producer_id = signed_u64(get_u64_be(data, _PRODUCER_ID))
         head.producer_epoch = _signed_u16(get_u16_be(data, _PRODUCER_EPOCH))
         head.first_sequence = _signed_u32(get_u32_be(data, _FIRST_SEQUENCE))
         if attributes & _TRANSACTIONAL:
@@ -87,7 +99,7 @@ class BatchValidator:
             records = self._unpacker.unpack(head.compression, take(data, start, len(data) - start))
             start = 0
         head.max_time_ms = check_records(records, start, head.count, head.base_time_ms)
-        if head.max_time_ms != _signed_u64(get_u64_be(data, _MAX_TIME)):
+        if head.max_time_ms != signed_u64(get_u64_be(data, _MAX_TIME)):
             # Clients that leave it out are taken, as Kafka takes them: readers must find records by it.
             data = over_u64_be(data, _MAX_TIME, head.max_time_ms)
             data = over_u32_be(data, _CRC, crc32c(memoryview(data)[_ATTRIBUTES:]))
@@ -174,6 +186,20 @@ def stamp(data: bytes, base_offset: int, leader_epoch: int, append_time_ms: int)
     return data
 
 
+def seal_batch(buffer: bytearray, size: int, base_offset: int, count: int) -> bytes:
+    """The batch whose header from the attributes to the timestamps, and whose records, lie in the first `size` bytes: of no producer."""
+    put_u64_be(buffer, 0, base_offset)
+    put_u32_be(buffer, _SIZE, size - _BEFORE_SIZE)
+    put_u32_be(buffer, _EPOCH, 0xFFFFFFFF)
+    buffer[_MAGIC] = 2
+    put_u64_be(buffer, _PRODUCER_ID, 0xFFFFFFFFFFFFFFFF)
+    put_u16_be(buffer, _PRODUCER_EPOCH, 0xFFFF)
+    put_u32_be(buffer, _FIRST_SEQUENCE, 0xFFFFFFFF)
+    put_u32_be(buffer, _COUNT, count)
+    data = take_ba(buffer, 0, size)
+    return over_u32_be(data, _CRC, crc32c(memoryview(data)[_ATTRIBUTES:]))
+
+
 def _signed_u16(value: int) -> int:
     return value - 0x10000 if value >= 0x8000 else value
 
@@ -182,7 +208,8 @@ def _signed_u32(value: int) -> int:
     return value - 0x100000000 if value >= 0x80000000 else value
 
 
-def _signed_u64(value: int) -> int:
+def signed_u64(value: int) -> int:
+    """As two's complement."""
     # In two steps: C's unsigned numbers do not go below 0.
     low = value & 0x7FFFFFFFFFFFFFFF
     if value > 0x7FFFFFFFFFFFFFFF:

@@ -20,10 +20,12 @@ cdef class RecordCursor:
     cdef readonly Py_ssize_t name_size
     cdef readonly Py_ssize_t header_at
     cdef readonly Py_ssize_t header_size
+    cdef Py_ssize_t _headers_at
     cdef Py_ssize_t _next_header
 
     @cython.locals(size=int64_t, stop=Py_ssize_t, count=int64_t)
     cpdef Py_ssize_t advance(self) except -1
+    cpdef int first_header(self) except -1
     @cython.locals(behind=Py_ssize_t)
     cpdef int next_header(self) except -1
     cdef int _header(self, Py_ssize_t stop) except -1

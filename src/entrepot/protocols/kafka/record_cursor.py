@@ -18,8 +18,8 @@ class RecordCursor:
     """Reads records from `pos` to `end` of `data`.
 
     After advance() the fields describe one record: `index` among those read, `time_delta`, `offset_delta`, where key and value
-    start and how long they are (size -1: null), `headers_count`. next_header() then goes through its headers: `name_at`, `name_size`,
-    `header_at`, `header_size`. Everything lies within the record. Raises InvalidBatch (INVALID_RECORD) for anything else.
+    start and how long they are (size -1: null), `headers_count`. next_header() then goes through its headers, first_header() back to the
+    first: `name_at`, `name_size`, `header_at`, `header_size`. Everything lies within the record. Raises InvalidBatch (INVALID_RECORD) for anything else.
     """
 
     def __init__(self, data: bytes, pos: int, end: int) -> None:
@@ -38,6 +38,7 @@ class RecordCursor:
         self.name_size = 0
         self.header_at = 0
         self.header_size = -1
+        self._headers_at = 0
         self._next_header = 0
 
     def advance(self) -> int:
@@ -62,6 +63,7 @@ class RecordCursor:
         if count < 0 or count > stop - self.pos:
             raise self._invalid(f"says it has {count} headers, where {stop - self.pos} bytes are left")
         self.headers_count = count
+        self._headers_at = self.pos
         self._next_header = self.pos
         while count > 0:
             self._header(stop)
@@ -69,6 +71,11 @@ class RecordCursor:
         if self.pos != stop:
             raise self._invalid(f"ends at byte {self.pos}; its size says {stop}")
         return stop
+
+    def first_header(self) -> int:
+        """Go through the record's headers once more."""
+        self._next_header = self._headers_at
+        return 0
 
     def next_header(self) -> int:
         """Read the next header of the record; at most `headers_count` times."""

@@ -1,29 +1,160 @@
-"""Kafka's entry codec: an entry is one version 2 record batch, stored as it came but for its place."""
+"""Entries of Kafka's record batches: what the broker asks of them.
+
+An entry is one version 2 batch (docs/formats/kafka-entry.md), perhaps with the address that it was sent on to in front:
+
+    batch                                          the first octet of its base offset is 0
+    u8 2 | u16 size | address: exchange short string, routing key short string | batch
+
+Batches are not taken apart: a position in an entry is the index of a record.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import cython
+
 from entrepot.broker.entry_codec import EntryCodec
+from entrepot.model.batch import RecordBatch
 from entrepot.model.entry import CODEC_KAFKA
-from entrepot.protocols.kafka.record_batch import BATCH_VERSION, stamp
+from entrepot.protocols.kafka.batch_errors import InvalidBatch
+from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
+from entrepot.protocols.kafka.from_neutral import FromNeutral
+from entrepot.protocols.kafka.record_cursor import RecordCursor
+from entrepot.protocols.kafka.to_neutral import ToNeutral
+
+if not cython.compiled:
+    from entrepot.model.octets import copy, get_u16_be, get_u32_be, get_u64_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
+    from entrepot.protocols.kafka.record_batch import seal_batch, signed_u64, stamp
+
+ENTRY_VERSION = 2
+"""The newest that is written; a bare batch is version 1 (record_batch.BATCH_VERSION)."""
+
+_VERSION = ENTRY_VERSION
+_ADDRESSED = 2
+_TAG = CODEC_KAFKA
+_HEADER = 61
+_ATTRIBUTES, _BASE_TIME, _MAX_TIME, _COUNT = 21, 27, 35, 57
+_COMPRESSION, _APPEND_TIME = 0x07, 0x08
+
+
+def batch_at(data: bytes) -> int:
+    """Where the batch of an entry begins."""
+    if data[0] == _ADDRESSED:
+        return 3 + get_u16_be(data, 1)
+    return 0
 
 
 class KafkaEntryCodec(EntryCodec):
-    """See EntryCodec."""
+    """The codec with tag CODEC_KAFKA."""
 
-    __slots__ = ()
+    __slots__ = ("_unpacker",)
 
-    def __init__(self) -> None:
-        self.tag = CODEC_KAFKA
-        self.version = BATCH_VERSION
+    def __init__(self, unpacked_max_bytes: int = UNPACKED_MAX_BYTES) -> None:
+        self.tag = _TAG
+        self.version = _VERSION
+        self.by_record = False
+        self._unpacker = Unpacker(unpacked_max_bytes)
 
     def prefix(self, address: bytes) -> bytes:
-        """See EntryCodec."""
-        return b""
+        """What stands before a batch that is sent on to `address`."""
+        return bytes((_ADDRESSED,)) + len(address).to_bytes(2, "big") + address
 
     def start(self, data: bytes) -> int:
-        """See EntryCodec."""
+        """Position of the first record."""
         return 0
 
+    def skip(self, data: bytes, position: int, count: int) -> int:
+        """Position `count` records further."""
+        return position + count
+
+    def expired_count(self, data: bytes, position: int, count: int, age_ms: int) -> int:
+        """None: records of Kafka's have no time to live of their own."""
+        return 0
+
+    def time_to_live_ms(self, data: bytes, position: int) -> int:
+        """None."""
+        return -1
+
+    def address(self, data: bytes) -> bytes:
+        """The address that the batch was sent on to; two empty names where it was not."""
+        if data[0] != _ADDRESSED:
+            return b"\x00\x00"
+        return take(data, 3, get_u16_be(data, 1))
+
+    def further_keys(self, data: bytes, position: int) -> list[str]:
+        """None."""
+        return []
+
+    def headers(self, data: bytes, position: int) -> dict[str, Any]:
+        """One record's headers as they are in its neutral form."""
+        batch = self.to_record_batch(data, 0, 0)
+        return {} if batch is None else dict(RecordBatch(batch).records()[position].headers)
+
     def stamp(self, data: bytes, base_offset: int, epoch: int, append_time_ms: int) -> bytes:
-        """See EntryCodec."""
+        """See EntryCodec: base offset, leader epoch, and the time of the append."""
         return stamp(data, base_offset, epoch, append_time_ms)
+
+    def placed(self, data: bytes, base_offset: int) -> bytes:
+        """The bare batch with its base offset in the log that is read."""
+        at = batch_at(data)
+        if at == 0 and get_u64_be(data, 0) == base_offset:
+            return data
+        size = len(data) - at
+        buffer = bytearray(size)
+        copy(buffer, 0, data, at, size)
+        put_u64_be(buffer, 0, base_offset)
+        return take_ba(buffer, 0, size)
+
+    def placeholder(self, base_offset: int, span: int) -> bytes | None:
+        """A batch without records over `span` offsets, as compaction leaves them."""
+        buffer = bytearray(_HEADER)
+        put_u16_be(buffer, _ATTRIBUTES, 0)
+        put_u32_be(buffer, 23, span - 1)
+        put_u64_be(buffer, _BASE_TIME, 0xFFFFFFFFFFFFFFFF)
+        put_u64_be(buffer, _MAX_TIME, 0xFFFFFFFFFFFFFFFF)
+        return seal_batch(buffer, _HEADER, base_offset, 0)
+
+    def first_at(self, data: bytes, base_offset: int, time_ms: int) -> tuple[int, int]:
+        """Offset and timestamp of the first record of `time_ms` or later; the entry's first and -1 where no record is."""
+        at = batch_at(data)
+        if get_u16_be(data, at + _ATTRIBUTES) & _APPEND_TIME:
+            return base_offset, signed_u64(get_u64_be(data, at + _MAX_TIME))
+        base_time_ms = signed_u64(get_u64_be(data, at + _BASE_TIME))
+        count = get_u32_be(data, at + _COUNT)
+        cursor = self._cursor(data, at)
+        while count > 0:
+            cursor.advance()
+            if base_time_ms + cursor.time_delta >= time_ms:
+                return base_offset + cursor.offset_delta, base_time_ms + cursor.time_delta
+            count -= 1
+        return base_offset, -1
+
+    def to_record_batch(self, data: bytes, base_offset: int, append_time_ms: int) -> bytes | None:
+        """See EntryCodec; to_neutral.py says what becomes what. None: a limit was lowered since it was stored, and it unpacks to more."""
+        at = batch_at(data)
+        all_times = -1
+        if get_u16_be(data, at + _ATTRIBUTES) & _APPEND_TIME:
+            all_times = signed_u64(get_u64_be(data, at + _MAX_TIME))
+        origin = bytes((_TAG,))
+        if at:
+            origin += take(data, 3, at - 3)
+        try:
+            cursor = self._cursor(data, at)
+            translator = ToNeutral(cursor, signed_u64(get_u64_be(data, at + _BASE_TIME)), all_times, origin)
+            return translator.build(get_u32_be(data, at + _COUNT))
+        except InvalidBatch:
+            return None
+
+    def from_record_batch(self, batch: bytes, base_offset: int, append_time_ms: int, address: bytes) -> bytes:
+        """See EntryCodec; from_neutral.py says what becomes what."""
+        return FromNeutral(batch, append_time_ms).build(base_offset)
+
+    def _cursor(self, data: bytes, at: int) -> RecordCursor:
+        """Before the first record of the batch at `at`."""
+        compression = get_u16_be(data, at + _ATTRIBUTES) & _COMPRESSION
+        at += _HEADER
+        if compression:
+            data = self._unpacker.unpack(compression, take(data, at, len(data) - at))
+            at = 0
+        return RecordCursor(data, at, len(data))

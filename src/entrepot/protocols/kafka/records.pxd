@@ -1,0 +1,34 @@
+cimport cython
+from libc.stdint cimport int64_t, uint32_t
+
+from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.model.octets cimport copy, get_u16_be, get_u32_be, get_u64_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
+from entrepot.protocols.kafka.from_neutral cimport FromNeutral
+from entrepot.protocols.kafka.record_batch cimport seal_batch, signed_u64, stamp
+from entrepot.protocols.kafka.record_cursor cimport RecordCursor
+from entrepot.protocols.kafka.to_neutral cimport ToNeutral
+
+cdef int _VERSION, _ADDRESSED, _TAG
+cdef Py_ssize_t _HEADER, _ATTRIBUTES, _BASE_TIME, _MAX_TIME, _COUNT
+cdef uint32_t _COMPRESSION, _APPEND_TIME
+
+cpdef Py_ssize_t batch_at(bytes data) except -1
+
+cdef class KafkaEntryCodec(EntryCodec):
+    cdef object _unpacker
+
+    cpdef bytes prefix(self, bytes address)
+    cpdef Py_ssize_t start(self, bytes data) except -1
+    cpdef Py_ssize_t skip(self, bytes data, Py_ssize_t position, uint32_t count) except -1
+    cpdef uint32_t expired_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t age_ms) except? 0xFFFFFFFF
+    cpdef bytes stamp(self, bytes data, int64_t base_offset, int epoch, int64_t append_time_ms)
+    @cython.locals(at=Py_ssize_t, size=Py_ssize_t, buffer=bytearray)
+    cpdef bytes placed(self, bytes data, int64_t base_offset)
+    @cython.locals(buffer=bytearray)
+    cpdef bytes placeholder(self, int64_t base_offset, uint32_t span)
+    @cython.locals(at=Py_ssize_t, all_times=int64_t, origin=bytes, cursor=RecordCursor, translator=ToNeutral)
+    cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
+    @cython.locals(translator=FromNeutral)
+    cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)
+    @cython.locals(compression=uint32_t)
+    cdef RecordCursor _cursor(self, bytes data, Py_ssize_t at)
