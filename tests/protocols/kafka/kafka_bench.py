@@ -127,9 +127,10 @@ def unknown(call: Any) -> None:
 class Client:
     """A client at the other end of a session's wires."""
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, *, needs_login: bool = False, **settings: Any) -> None:
         self.port = Port()
         self.authenticator = Authenticator()
+        self.authenticator.needs_login = needs_login
         self.notes: list[str] = []
         self.shared = Shared(Chance(), BatchValidator(1 << 20))
         self.awake = 0

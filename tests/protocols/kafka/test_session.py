@@ -210,6 +210,7 @@ def test_sizes_that_cannot_be(client, size):
 
 
 def test_large_requests_are_for_who_is_logged_in(client):
+    client = Client(needs_login=True)
     client.feed((SIZE_BEFORE_LOGIN_MAX + 1).to_bytes(4, "big") + b"\0\0\0\x09")
     assert client.session.closing
     client = Client(produce_size_max=2_000_000, request_size_max=1_000_000)

@@ -26,8 +26,8 @@ def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
     if topics is None or (not topics and exchange.version == 0):
         exchange.ask([DescribeTopics()], _all_described)
         return
-    names = [topic["name"] for topic in topics if topic["name"] is not None]
-    ids = [topic["topic_id"] for topic in topics if topic["name"] is None]
+    ids = [topic["topic_id"] for topic in topics if topic.get("topic_id", NO_ID) != NO_ID]
+    names = [topic["name"] or "" for topic in topics if topic.get("topic_id", NO_ID) == NO_ID]
     if not names and not ids:
         _answer_metadata(exchange, [])
         return

@@ -122,7 +122,10 @@ class Session(Sink):
         self.wake = wake
         self.journal = journal
         # the connection
-        self.framing = Framing(SIZE_BEFORE_LOGIN_MAX, SIZE_BEFORE_LOGIN_MAX)
+        if authenticator.anonymous(peer) is None:
+            self.framing = Framing(SIZE_BEFORE_LOGIN_MAX, SIZE_BEFORE_LOGIN_MAX)
+        else:
+            self.framing = Framing(settings.produce_size_max, settings.request_size_max)
         self.principal: Any = None
         self.attachment: Any = None  # the port's Attachment, once somebody is logged in
         self.sasl: Any = None  # a login under way: sasl.Login
