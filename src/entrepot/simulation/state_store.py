@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.port import DONE
-from entrepot.simulation.loop import SimulatedLoop
-from entrepot.store.interface import Fold, Group
+from entrepot.store.interface import Fold, Group, Scheduler
 
 
 class StateStore:
     """Folded state in memory. Everything staged until the next commit is durable with it; crash() loses what is not."""
 
-    def __init__(self, loop: SimulatedLoop, fold: Fold, commit_s: Callable[[], float]) -> None:
+    def __init__(self, loop: Scheduler, fold: Fold, commit_s: Callable[[], float]) -> None:
         self._loop = loop
         self._fold = fold
         self._commit_s = commit_s
@@ -50,8 +49,9 @@ class StateStore:
             self._committing = True
             self._loop.call_soon(self._begin)
 
-    def crash(self) -> None:
-        """The process is gone: what was not durable is lost. The loop has forgotten everything too."""
+    def crash(self, loop: Scheduler | None = None) -> None:
+        """The process is gone, and all that it had asked of its loop: what was not durable is lost. The next one has `loop`, or the same again."""
+        self._loop = loop or self._loop
         self._values = dict(self._durable)
         self._staged = []
         self._open = self._new_group()

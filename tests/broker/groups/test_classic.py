@@ -287,6 +287,21 @@ class TestStaticMembers:
         assert [one.instance_id for one in bench.describe().members] == ["a"]
         assert reason(bench.beat(member)) is Reason.UNKNOWN_MEMBER
 
+    def test_one_that_was_away_for_a_generation_comes_back_as_a_new_one(self, bench):
+        leader, member = bench.form(2, instances=["a", "b"], rebalance_ms=1000, session_ms=60_000)
+        call = bench.join(leader.member_id, instance="a", rebalance_ms=1000, session_ms=60_000)
+        bench.run(1.1)
+        bench.agree([answer(call)])
+        bench.restart()
+        assert bench.reason(r.Heartbeat("g", 1, member.member_id, "b")) is Reason.STALE_MEMBER
+        assert reason(bench.join(member.member_id, instance="b")) is Reason.UNKNOWN_MEMBER
+        back = bench.join(instance="b", session_ms=60_000)
+        bench.run()
+        assert answer(back).generation == 2
+        again = bench.join(answer(back).member_id, instance="b", session_ms=60_000)
+        bench.run()
+        assert answer(again).generation == 2
+
     def test_taken_over_while_it_waits(self, bench):
         bench.form(1, instances=["a"])
         bench.join(instance="b")

@@ -353,6 +353,14 @@ class TestRestart:
         assert bench.describe().state == "Stable"
         assert sorted(partition for owned in all_of(bench).values() for partition in owned[bench.t]) == [0, 1, 2, 3]
 
+    def test_a_topic_that_changed_since_the_last_heartbeat(self, bench):
+        pair(bench)
+        bench.topics.grow("t", 6)
+        bench.restart()
+        given = bench.told(bench.heartbeat("a", 2))[1]
+        assert len(given["t"]) == 3
+        assert bench.describe().epoch == 3
+
     def test_a_static_member_that_is_away(self, bench):
         bench.consume("a", instance="one")
         bench.told(bench.heartbeat("a", -2, instance="one"))

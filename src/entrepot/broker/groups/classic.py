@@ -7,7 +7,10 @@
     Empty                 deleted, or idle without offsets              -> Dead
 
 A static member (one with an instance id) keeps its place while it is away: who comes with its instance id is given its assignment, and its old
-member id is fenced. What is kept: the last complete generation with its members, so that a restart disturbs nobody, and the highest
+member id is fenced. One that was away for a whole generation has to come back so too, even if it was only late: it may believe that it
+still has what others were given since, and would say so.
+
+What is kept: the last complete generation with its members, so that a restart disturbs nobody, and the highest
 generation given out, so that it only ever grows.
 """
 
@@ -71,6 +74,8 @@ class ClassicGroup:
             self._join_new(call, request)
         else:
             member = self._member(request.member_id, request.instance_id)
+            if member.is_behind:
+                raise unknown_member(self.name, member.member_id)
             self._check_protocols(request)
             self._join_again(call, request, member)
 
@@ -397,6 +402,8 @@ class ClassicGroup:
                 member.is_new = False
                 self._put_off(member)
                 self._unsynced.add(member.member_id)
+            else:
+                member.is_behind = True
         self._joined_count = 0
         self._sync_limit.put_off(self._rebalance_timeout_ms())
 

@@ -22,6 +22,7 @@ class ClassicMember:
         "client_host",
         "client_id",
         "instance_id",
+        "is_behind",
         "is_new",
         "joining",
         "member_id",
@@ -40,6 +41,7 @@ class ClassicMember:
         self.session = session
         self.assignment = b""
         self.is_new = True  # until its first generation is complete
+        self.is_behind = False  # a static one that was away when the last generation was made
         self.joining: Ask | None = None
         self.syncing: Ask | None = None
         self.update(request)
@@ -69,6 +71,7 @@ class ClassicMember:
             self.rebalance_timeout_ms,
             self.protocols,
             self.assignment,
+            self.is_behind,
         )
 
     @classmethod
@@ -88,6 +91,7 @@ class ClassicMember:
         member = cls(kept.member_id, request, session)
         member.assignment = kept.assignment
         member.is_new = False
+        member.is_behind = kept.is_behind
         return member
 
     def describe(self, protocol: str, is_stable: bool) -> MemberDescription:

@@ -387,6 +387,12 @@ class ConsumerGroup:
         for member in self.members.values():
             self._read(member)
         self._facts = self._known_topics()
+        had: Counter[bytes] = Counter()
+        for member in self.members.values():
+            for topic, partitions in member.assigned.items():
+                had[topic] += len(partitions)
+        if had != Counter({facts.id: facts.partition_count for facts in self._facts.values()}):
+            self._grow()  # topics have changed, and no heartbeat came since
         if not all(member.state == STABLE and member.epoch == self.assignment_epoch for member in self.members.values()):
             self._grow()
 

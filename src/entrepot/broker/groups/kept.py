@@ -52,6 +52,7 @@ class KeptClassicMember(msgspec.Struct, array_like=True):
     rebalance_timeout_ms: int
     protocols: list[tuple[str, bytes]]
     assignment: bytes
+    is_behind: bool = False
 
 
 class KeptClassicGroup(msgspec.Struct, array_like=True):
