@@ -62,6 +62,7 @@ class ConsumerGroup:
         self._readers: Counter[str] = Counter()  # topic -> members that read it
         self._facts: dict[str, TopicFacts] = {}  # as the target assignment knows them
         self._patterns: dict[str, TopicPattern] = {}
+        self._matched: dict[tuple[str, str], frozenset[str]] = {}  # expression and user -> topics, as of _topics_seen
         self._topics_seen = topics.version(namespace)
 
     # ---- requests
@@ -299,17 +300,23 @@ class ConsumerGroup:
             self._patterns[text] = pattern
         return pattern
 
+    def _matching(self, text: str, user: str) -> frozenset[str]:
+        """The topics that an expression means, of those that the user may read."""
+        matched = self._matched.get((text, user))
+        if matched is None:
+            pattern, principal = self._pattern(text), Principal(user)
+            names = [name for name in self._topics.names(self.namespace) if pattern.matches(name)]
+            matched = frozenset(name for name in names if self._authorizer.may(principal, Action.READ, self.namespace, name))
+            if len(self._matched) > len(self.members):
+                self._matched.clear()
+            self._matched[text, user] = matched
+        return matched
+
     def _read(self, member: ConsumerMember) -> None:
         """Find out which topics the member reads."""
         names = set(member.subscribed_names)
         if member.subscribed_regex is not None:
-            pattern = self._pattern(member.subscribed_regex)
-            principal = Principal(member.principal)
-            names.update(
-                name
-                for name in self._topics.names(self.namespace)
-                if pattern.matches(name) and self._authorizer.may(principal, Action.READ, self.namespace, name)
-            )
+            names |= self._matching(member.subscribed_regex, member.principal)
         self._count_readers(member.topics, -1)
         member.topics = frozenset(names)
         self._count_readers(member.topics, 1)
@@ -326,6 +333,7 @@ class ConsumerGroup:
         if version == self._topics_seen:
             return
         self._topics_seen = version
+        self._matched.clear()
         for member in self.members.values():
             if member.subscribed_regex is not None:
                 self._read(member)
