@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from entrepot.broker.key_hash import key_hash
 from entrepot.broker.port import DONE, Publish
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
@@ -28,6 +29,8 @@ class Admission:
 
     def _publish(self, publisher: Publisher, path: Path, call: Publish, dead: bool) -> bool:
         codec = publisher.hub.codec(call.codec)
+        if not (dead or call.scattered or path.by_record or any(queue.rejects_when_full for queue in path.queues)):
+            return self._spread(publisher, path, call, codec)
         records = codec.split(call.data, 0, call.count)
         durable = False
         staged = False
@@ -60,6 +63,37 @@ class Admission:
         (publisher.store if durable else publisher.volatile).group().calls.append(call)
         return False
 
+    def _spread(self, publisher: Publisher, path: Path, call: Publish, codec: Any) -> bool:
+        """Every record goes to every target, and nobody refuses: a run is one entry, and in topics of several partitions one in each that it has keys of."""
+        prefix = codec.prefix(path.address)
+        for queue in path.queues:
+            if call.flags & HAS_EXPIRY:
+                queue.note_expiry()
+            queue.note_appended(call.body_bytes)
+        spread = [topic for topic in path.topics if len(topic.logs) > 1]
+        for store, logs in ((publisher.store, path.durable_logs), (publisher.volatile, path.volatile_logs)):
+            if logs:
+                store.append(logs, make_entry(call.codec, call.codec_version, call.flags, prefix, call.data, call.count))
+                store.urgent()
+        if spread:
+            records = codec.split(call.data, 0, call.count)
+            hashes = [-1 if (key := codec.key(record, 0)) is None else key_hash(key) for record in records]
+            for topic in spread:
+                keyless = topic.next_log()
+                runs: dict[Log, list[bytes]] = {}
+                for hashed, record in zip(hashes, records, strict=True):
+                    runs.setdefault(keyless if hashed < 0 else topic.log_of_key(hashed), []).append(record)
+                for log, run in runs.items():
+                    publisher.store.append([log], make_entry(call.codec, call.codec_version, call.flags, prefix, b"".join(run), len(run)))
+            publisher.store.urgent()
+        durable = bool(spread or path.durable_logs)
+        if not call.confirm or not (durable or path.volatile_logs):
+            call.unroutable = not (durable or path.volatile_logs)
+            call.outcome = DONE
+            return True
+        (publisher.store if durable else publisher.volatile).group().calls.append(call)
+        return False
+
     def _targets(self, path: Path, call: Publish, codec: Any, record: bytes, exchange: str, routing_key: str) -> list[Any]:
         """The live targets of one record, each once."""
         keys = [routing_key]
@@ -69,7 +103,9 @@ class Admission:
         for key in keys:
             route = path.route if key == routing_key else path.router.route(exchange, key)
             definitions = route.targets
-            if route.needs_headers:
+            if route.needs_headers and path.sender is not None:
+                definitions = path.router.subject_targets(path.sender, codec.headers(record, 0))
+            elif route.needs_headers:
                 definitions = path.router.route_with_headers(exchange, key, codec.headers(record, 0))
             for definition in definitions:
                 found[id(definition)] = definition.runtime
@@ -93,6 +129,7 @@ class Admission:
         """Append one record at each target; whether any of them is durable."""
         durable_logs: list[Log] = []
         volatile_logs: list[Log] = []
+        codec = publisher.hub.codec(call.codec)
         for target in targets:
             if isinstance(target, Queue):
                 if call.flags & HAS_EXPIRY:
@@ -100,8 +137,8 @@ class Admission:
                 target.note_appended(body_bytes)
                 (volatile_logs if target.log.volatile else durable_logs).append(target.log)
             else:
-                durable_logs.append(target.next_log())
-        codec = publisher.hub.codec(call.codec)
+                key = codec.key(record, 0)
+                durable_logs.append(target.next_log() if key is None else target.log_of_key(key_hash(key)))
         for store, logs in ((publisher.store, durable_logs), (publisher.volatile, volatile_logs)):
             if logs:
                 store.append(logs, make_entry(call.codec, call.codec_version, call.flags, codec.prefix(call.address), record, 1))

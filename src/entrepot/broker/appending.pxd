@@ -7,6 +7,8 @@ from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.partition cimport Partition, TopicAccess, TopicRules, TopicTable
 from entrepot.broker.partition_calls cimport Append, AppendPart
+from entrepot.broker.publisher cimport Path
+from entrepot.broker.routing cimport Router
 from entrepot.model.entry cimport Entry, make_entry
 from entrepot.store.interface cimport Log, Store
 
@@ -18,6 +20,7 @@ cdef class Appender:
     cdef readonly Store store
     cdef readonly object authorizer
     cdef readonly object producers
+    cdef readonly object subjects
     cdef readonly int epoch
     # the broker's
     cdef public object refusing
@@ -30,6 +33,6 @@ cdef class Appender:
 
     @cython.locals(codec=EntryCodec, access=TopicAccess, part=AppendPart, waits=bint)
     cpdef object append(self, Append call, TopicTable table)
-    @cython.locals(log=Log, rules=TopicRules, size=Py_ssize_t, now_ms=int64_t, max_time_ms=int64_t, base=int64_t, data=bytes, entry=Entry)
+    @cython.locals(log=Log, rules=TopicRules, size=Py_ssize_t, now_ms=int64_t, max_time_ms=int64_t, base=int64_t, data=bytes, entry=Entry, router=Router, logs=list, path=Path)
     cdef bint _append(self, Append call, AppendPart part, Partition partition, EntryCodec codec) except? True
     cdef object _refusal(self, object verdict, AppendPart part, str name)

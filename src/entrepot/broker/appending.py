@@ -14,6 +14,8 @@ from entrepot.broker.hub import Hub
 from entrepot.broker.partition import Partition, TopicAccess, TopicTable
 from entrepot.broker.partition_calls import Append, AppendPart
 from entrepot.broker.port import DONE
+from entrepot.broker.publisher import Path
+from entrepot.broker.subjects import Subjects
 from entrepot.model.entry import make_entry
 from entrepot.model.errors import EntrepotError, Reason, Refused
 from entrepot.store.interface import Store
@@ -34,10 +36,12 @@ class Appender:
         "refused_count",
         "refusing",
         "store",
+        "subjects",
     )
 
-    def __init__(self, hub: Hub, store: Store, authorizer: Any, producers: Deduplication) -> None:
+    def __init__(self, hub: Hub, store: Store, authorizer: Any, producers: Deduplication, subjects: Subjects) -> None:
         self.hub = hub
+        self.subjects = subjects
         self.store = store
         self.authorizer = authorizer
         self.producers = producers
@@ -105,12 +109,25 @@ class Appender:
             )
         base = log.next_offset
         data = codec.stamp(part.data, base, self.epoch, part.append_time_ms)
-        entry = make_entry(call.codec, call.codec_version, part.flags, b"", data, part.count)
+        router = rules.router
+        assert router is not None  # set when the topic was resolved
+        if rules.onward_version != router.version:
+            topic: Any = partition.topic
+            self.subjects.resolve(rules, topic.definition)
+        path: Path | None = rules.onward
+        logs = partition.logs
+        if path is None:
+            entry = make_entry(call.codec, call.codec_version, part.flags, b"", data, part.count)
+        else:
+            entry = self.subjects.entry(path, codec, call.codec_version, part.flags, data, part.count)
+            logs = self.subjects.logs(path, logs, part.flags)
         entry.max_time_ms = max(0, max_time_ms)
         entry.producer_id = part.producer_id
         entry.producer_epoch = part.producer_epoch
         entry.first_sequence = part.first_sequence
-        self.store.append(partition.logs, entry)
+        self.store.append(logs, entry)
+        if path is not None:
+            self.subjects.send_on(path, codec, entry, base, data)
         if part.producer_id >= 0:
             self.producers.note(log, part.producer_id, part.producer_epoch, part.first_sequence, base, part.count, now_ms)
         part.base_offset = base

@@ -27,6 +27,7 @@ from entrepot.broker.producer_ids import ProducerIds
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.reading import Reads
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
+from entrepot.broker.subjects import Subjects
 from entrepot.broker.topic_config import TopicDefaults
 from entrepot.broker.topic_operations import TopicOperations
 from entrepot.broker.transactions import Transactions
@@ -69,7 +70,8 @@ class Broker:
         self.publisher = Publisher(self.hub, store, volatile, Admission())
         self.producers = Deduplication(store)
         self.producer_ids = ProducerIds(store)
-        self.appender = Appender(self.hub, store, authorizer, self.producers)
+        self.subjects = Subjects(self.hub, self.publisher)
+        self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.operations = Operations(self)
@@ -252,6 +254,7 @@ class Broker:
             "attachments_total": self.connected_count,
             "paths_cached": len(self.paths),
             **hub.translations.statistics(),
+            **self.subjects.statistics(),
             "publishers_throttled": float(self.throttled),
             "appended_batches_total": self.appender.batch_count,
             "appended_records_total": self.appender.appended_count,

@@ -65,6 +65,10 @@ class EntryCodec:
         """One record's headers: rare paths only."""
         raise NotImplementedError
 
+    def key(self, data: bytes, position: int) -> bytes | None:
+        """One record's key, which decides its partition; None: any."""
+        return None
+
     def further_keys(self, data: bytes, position: int) -> list[str]:
         """Further routing keys that one record names (CC, BCC); rare paths only."""
         raise NotImplementedError

@@ -4,6 +4,7 @@ import cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from entrepot.broker.log_owner cimport LogOwner
+from entrepot.broker.routing cimport Router
 from entrepot.store.interface cimport Log
 
 cdef Py_ssize_t _TOPICS_MAX
@@ -17,6 +18,9 @@ cdef class TopicRules:
     cdef public int64_t max_message_bytes
     cdef public int64_t before_max_ms
     cdef public int64_t after_max_ms
+    cdef public Router router
+    cdef public object onward
+    cdef public uint64_t onward_version
 
 
 cdef class Watcher:

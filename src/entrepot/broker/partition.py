@@ -10,6 +10,7 @@ from typing import Any
 
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.routing import Router
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Log
 
@@ -25,7 +26,7 @@ class TopicRules:
     `append_time`: records carry the time of their append. A record may be `before_max_ms` older and `after_max_ms` newer than its append.
     """
 
-    __slots__ = ("after_max_ms", "append_time", "before_max_ms", "closed", "max_message_bytes", "name")
+    __slots__ = ("after_max_ms", "append_time", "before_max_ms", "closed", "max_message_bytes", "name", "onward", "onward_version", "router")
 
     name: str
     closed: bool
@@ -33,10 +34,16 @@ class TopicRules:
     max_message_bytes: int
     before_max_ms: int
     after_max_ms: int
+    router: Router | None  # of the namespace, once somebody writes
+    onward: Any  # Path of what its subject leads to, None if to nothing; valid while `onward_version` is the router's (subjects.py)
+    onward_version: int
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.closed = False
+        self.router = None
+        self.onward = None
+        self.onward_version = 0
         self.append_time = False
         self.max_message_bytes = 0x7FFFFFFF
         self.before_max_ms = TIME_UNBOUNDED_MS
@@ -159,6 +166,7 @@ class TopicTable:
         topic = self.catalogue.find_topic(self.namespace, name).runtime
         access = TopicAccess.__new__(TopicAccess)
         access.rules = topic.rules
+        access.rules.router = self.catalogue.namespace(self.namespace).router
         access.partitions = topic.partitions
         access.version = version
         access.no_read = self._why_not(Action.READ, name)

@@ -25,6 +25,7 @@ cdef class Path:
     cdef readonly list topics
     cdef readonly bint plain
     cdef readonly bint by_record
+    cdef public object sender
     # the codec whose prefix is cached, and the entries that may still grow
     cdef public int codec
     cdef public bytes prefix

@@ -35,6 +35,7 @@ class Path:
         "queues",
         "route",
         "router",
+        "sender",
         "topics",
         "version",
         "volatile_entry",
@@ -48,6 +49,7 @@ class Path:
         self.router = router
         self.version = router.version
         self.by_record = route.needs_headers
+        self.sender: Any = None  # the topic whose subject this is the way on of (subjects.py)
         self.durable_logs: list[Log] = []
         self.volatile_logs: list[Log] = []
         self.queues: list[Queue] = []

@@ -97,6 +97,8 @@ cdef class Router:
     @cython.locals(key=tuple, route=Route)
     cpdef Route route(self, str exchange, str routing_key)
     cpdef Route route_subject(self, object topic)
+    @cython.locals(targets=dict)
+    cpdef tuple subject_targets(self, object topic, object headers)
     @cython.locals(targets=dict, needs_headers=bint, start=ExchangeRoutes)
     cdef Route _resolve(self, str exchange, str routing_key, object headers)
     cdef object _default(self, str routing_key, dict targets)

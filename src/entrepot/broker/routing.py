@@ -334,6 +334,13 @@ class Router:
             self._cache[topic] = route
         return route
 
+    def subject_targets(self, topic: Any, headers: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Where one message that was published straight into `topic` goes on to, by its headers too, without the topic itself. Not cached."""
+        targets: dict[Any, bool] = {}
+        self._send_on(targets, [topic], headers)
+        targets.pop(topic, None)
+        return tuple(targets)
+
     def _resolve(self, exchange: str, routing_key: str, headers: Mapping[str, Any] | None) -> Route:
         targets: dict[Any, bool] = {}
         if exchange == "":

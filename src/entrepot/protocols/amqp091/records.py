@@ -122,6 +122,15 @@ class AmqpEntryCodec(EntryCodec):
         at = property_at(data, position + 8, _HEADERS)
         return decode_table(take(data, at, 4 + get_u32_be(data, at)), 0, _UNLIMITED)[0]
 
+    def key(self, data: bytes, position: int) -> bytes | None:
+        """The header x-key, a string or bytes."""
+        if not get_u16_be(data, position + 8) & _HEADERS:
+            return None
+        at = find_header(data, property_at(data, position + 8, _HEADERS), b"x-key")
+        if at < 0 or data[at + 6] not in b"Sx":
+            return None
+        return take(data, at + 11, get_u32_be(data, at + 7))
+
     def further_keys(self, data: bytes, position: int) -> list[str]:
         """Routing keys of the headers CC and BCC; items that are no strings do not count."""
         if not get_u16_be(data, position + 8) & _HEADERS:
