@@ -141,6 +141,8 @@ class TestJoin:
             ({"session_ms": 0}, Reason.INVALID_SESSION_TIMEOUT),
             ({"session_ms": 1_800_001}, Reason.INVALID_SESSION_TIMEOUT),
             ({"group": ""}, Reason.INVALID_GROUP),
+            ({"instance": "x" * 1025}, Reason.INVALID),
+            ({"kind": "x" * 1025}, Reason.INVALID),
             ({"group": "x" * 256}, Reason.INVALID_GROUP),
             ({"protocols": [("range", bytes(1 << 20))]}, Reason.INVALID),
             ({"member": "unheard-of", "group": "nowhere"}, Reason.UNKNOWN_MEMBER),

@@ -152,6 +152,8 @@ class TestEpochs:
             ({"epoch": 1, "member": ""}, Reason.INVALID),
             ({"epoch": 1, "instance": ""}, Reason.INVALID),
             ({"epoch": 1, "rack": ""}, Reason.INVALID),
+            ({"epoch": 1, "rack": "x" * 1025}, Reason.INVALID),
+            ({"epoch": 0, "member": "x" * 1025, "names": ["t"], "owned": {}, "timeout_ms": 1}, Reason.INVALID),
             ({"epoch": -2}, Reason.INVALID),
             ({"epoch": 1, "assignor": "none"}, Reason.UNSUPPORTED_ASSIGNOR),
             ({"epoch": 1, "regex": "("}, Reason.INVALID_PATTERN),
@@ -210,6 +212,18 @@ class TestSubscriptions:
         assert bench.told(bench.heartbeat("a", 1)) == (2, {"app.one": {0}, "app.two": {0}})
         assert bench.told(bench.heartbeat("a", 2, regex="", names=["t"]))[1] == {}
         assert bench.told(bench.heartbeat("a", 2, owned={})) == (3, {"t": {0, 1, 2, 3}})
+
+    def test_an_expression_is_resolved_once_for_all(self, bench):
+        looked = []
+        names = bench.topics.names
+        bench.topics.names = lambda namespace: looked.append(namespace) or names(namespace)
+        for member in ("a", "b", "c"):
+            bench.told(bench.consume(member, names=None, regex="t.*"))
+        assert len(looked) == 1
+        bench.topics.make("t2", 3)
+        bench.told(bench.heartbeat("c", 3))
+        assert len(looked) == 2
+        assert set(bench.coordinator._groups["public/default", "g"]._readers) == {"t", "t2"}
 
     def test_assignors(self, bench):
         bench.topics.make("u", 4)

@@ -37,6 +37,7 @@ from entrepot.broker.state import GROUP_PREFIX, OFFSET_PREFIX
 from entrepot.model.errors import CorruptData, EntrepotError, Reason, Refused
 from entrepot.model.names import check_name
 
+ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
 SWEEP_COUNT = 256  # groups looked at in one go when old offsets are forgotten
 
 GroupKey: TypeAlias = tuple[str, str]  # namespace, name
@@ -110,6 +111,7 @@ class GroupCoordinator:
                 f"session timeout of {request.session_timeout_ms} ms is not within {settings.session_timeout_min_ms} and {settings.session_timeout_max_ms} ms",
             )
         self._check_size(sum(len(name) + len(metadata) for name, metadata in request.protocols), "the protocols of a member")
+        self._check_ids(request.member_id, request.instance_id, request.client_id, request.protocol_type)
         group = self._classic(call, request.group)
         if group is not None:
             group.join(call, request)
@@ -157,6 +159,7 @@ class GroupCoordinator:
                 if not self._may_read(call, name):
                     raise self._topic_refusal(call, name)
         check_heartbeat(request)
+        self._check_ids(request.member_id, request.instance_id, request.client_id, request.rack_id)
         group = self._find(call, request.group)
         if request.member_epoch == JOIN and not isinstance(group, ConsumerGroup):
             group = self._new_consumer_group(call, request.group, group)
@@ -400,6 +403,13 @@ class GroupCoordinator:
         most = self._desk.settings.metadata_bytes_max
         if size > most:
             raise Refused(Reason.INVALID, f"{what} may have {most} bytes, not {size}")
+
+    @staticmethod
+    def _check_ids(*ids: str | None) -> None:
+        """What is kept of every member must have an end."""
+        longest = max(len(one or "") for one in ids)
+        if longest > ID_SIZE_MAX:
+            raise Refused(Reason.INVALID, f"ids of members may have {ID_SIZE_MAX} characters, not {longest}")
 
     def _may_read(self, call: Ask, topic: str) -> bool:
         here = call.attachment
