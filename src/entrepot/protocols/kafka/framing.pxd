@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint32_t
 from entrepot.model.octets cimport copy_ba, get_u16_be_ba, get_u32_be_ba, take_ba
 from entrepot.protocols.kafka.primitives cimport Reader
 
-cdef Py_ssize_t _BUFFER_MIN, _BUFFER_MAX, _ROOM, _LARGE
+cdef Py_ssize_t _BUFFER_MIN, _BUFFER_MAX, _ROOM, _RAW_MAX, _LARGE
 cdef int _PRODUCE, _QUIET_READS
 
 

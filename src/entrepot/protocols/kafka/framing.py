@@ -21,6 +21,7 @@ PRODUCE = 0
 _BUFFER_MIN = BUFFER_MIN_BYTES
 _BUFFER_MAX = BUFFER_MAX_BYTES
 _ROOM = ROOM_BYTES
+_RAW_MAX = 64 * 1024
 _LARGE = 4 * 1024 * 1024
 _PRODUCE = PRODUCE
 _QUIET_READS = 128
@@ -99,8 +100,8 @@ class Framing:
             raise Malformed(f"a request of {size} bytes; at most {max(self.produce_size_max, self.size_max)} are allowed")
         if self.raw:
             self.api_key = -1
-            if size > self.size_max:
-                raise Malformed(f"a login message of {size} bytes; at most {self.size_max} are allowed")
+            if size > _RAW_MAX:
+                raise Malformed(f"a login message of {size} bytes; at most {_RAW_MAX} are allowed")
             self._total = 4 + size
             return left >= self._total
         if size < 8:
