@@ -61,6 +61,8 @@ def assign_uniform(subscribers: list[Subscriber], counts: Mapping[bytes, int]) -
 ASSIGNORS: dict[str, Assignor] = {"uniform": assign_uniform, "range": assign_range}
 DEFAULT_ASSIGNOR = "uniform"
 
+_NONE: frozenset[int] = frozenset()
+
 
 def _order(one: Subscriber) -> tuple[str, str]:
     return one.order, one.member_id
@@ -74,19 +76,21 @@ def _uniform_same(ordered: list[Subscriber], counts: dict[bytes, int]) -> dict[s
     room: dict[str, int] = {}
     without_extra: list[str] = []
     for one in ordered:
-        had = [(topic, partition) for topic, partitions in one.had.items() for partition in sorted(partitions) if partition in free.get(topic, ())]
+        kept = {topic: still for topic, partitions in one.had.items() if (still := partitions & free.get(topic, _NONE))}
+        count = sum(map(len, kept.values()))
         most = quota
-        if len(had) > quota and extra > 0:
+        if count > quota and extra > 0:
             extra -= 1
             most += 1
         else:
             without_extra.append(one.member_id)
-        kept: Partitions = {}
-        for topic, partition in had[:most]:
-            free[topic].discard(partition)
-            kept.setdefault(topic, set()).add(partition)
+        if count > most:
+            kept = _first_of(kept, most)
+            count = most
+        for topic, partitions in kept.items():
+            free[topic] -= partitions
         given[one.member_id] = kept
-        room[one.member_id] = most - min(most, len(had))
+        room[one.member_id] = most - count
     for member_id in without_extra[:extra]:
         room[member_id] += 1
     takers = [one.member_id for one in ordered if room[one.member_id] > 0]
@@ -102,6 +106,17 @@ def _uniform_same(ordered: list[Subscriber], counts: dict[bytes, int]) -> dict[s
             else:
                 turn += 1
     return given
+
+
+def _first_of(partitions: Partitions, count: int) -> Partitions:
+    """The first `count` of them."""
+    kept: Partitions = {}
+    for topic, those in partitions.items():
+        if count == 0:
+            break
+        kept[topic] = set(sorted(those)[:count])
+        count -= len(kept[topic])
+    return kept
 
 
 def _uniform_different(ordered: list[Subscriber], counts: Mapping[bytes, int]) -> dict[str, Partitions]:
