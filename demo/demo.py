@@ -5,6 +5,8 @@
     aio-pika   then reads all flights again from a stream, from its first record
     Celery     works on the flights of one airport in tasks of many flights each; results come back through the broker too
 
+Then they cross from one protocol to the other, through one topic and one queue: confluent-kafka to pika, pika to aiokafka, Java to Celery (crossing.py).
+
 The clients are as anybody installs them; the broker is a process of its own on free ports, and confirms nothing that is not on the disk.
 A checksum over the lines in order is taken where they go in and where they come out.
 """
@@ -24,14 +26,16 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import aio_pika
 import pika
+from crossing import Crossing, has_java
 from rich.console import Console
 from rich.table import Table
+from tally import Tally
 
 from entrepot.testing import Broker
 
@@ -42,25 +46,6 @@ STREAM = "flights.all"
 IN_FLIGHT_MAX = 5000  # published and not yet confirmed
 PREFETCH = 1000
 TASK_FLIGHTS = 1000
-
-
-@dataclass
-class Tally:
-    """What passed one point: how many lines, their checksum in order, and when."""
-
-    count: int = 0
-    checksum: Any = field(default_factory=hashlib.sha256)  # None where only the number is known
-    began: float = 0.0
-    ended: float = 0.0
-
-    def add(self, line: bytes) -> None:
-        self.began = self.began or time.perf_counter()
-        self.count += 1
-        self.checksum.update(line)
-        self.ended = time.perf_counter()
-
-    def same(self, other: Tally) -> bool:
-        return self.count == other.count and (self.checksum is None or self.checksum.digest() == other.checksum.digest())
 
 
 @dataclass(frozen=True)
@@ -237,15 +222,36 @@ async def run(url: str, what: list[Flight], say: Any) -> list[tuple[str, str, Ta
     return rows
 
 
+async def cross(url: str, bootstrap: str, what: list[Flight], say: Any) -> list[tuple[str, str, Tally, Tally]]:
+    """From Kafka's clients to AMQP's and back, an airport each way; rows as those of run()."""
+    lines = {airport: [flight.line for flight in what if flight.airport == airport] for airport in AIRPORTS}
+    crossing = Crossing(url, bootstrap)
+    try:
+        say("confluent-kafka writes to a topic, pika takes from the queue that is bound to it")
+        rows = crossing.by_confluent(lines["EWR"])
+        say("pika publishes to the same topic, aiokafka reads it from its first record")
+        rows += await crossing.by_pika(lines["EWR"], lines["JFK"])
+        if has_java():
+            say("Java writes tasks to the topic, Celery takes them from the queue")
+            rows += await asyncio.to_thread(crossing.by_java, lines["LGA"], TASK_FLIGHTS)
+        else:
+            say("java, javac or mvn is not installed: Java to Celery is left out")
+    finally:
+        crossing.close()
+    return rows
+
+
 def main() -> None:
     options = argparse.ArgumentParser(description="A real data set through a broker, checked record by record.")
     options.add_argument("--flights", type=int, default=50_000, help="how many of the 336,776 (default: 50,000)")
     limit: int = options.parse_args().flights
     console = Console()
     what = flights(limit)
-    with Broker() as broker:
-        console.print(f"a broker at {broker.amqp_url}, data in {broker.data_dir}")
+    with Broker(listeners=("amqp", "kafka", "http")) as broker:
+        bootstrap = f"127.0.0.1:{broker.port('kafka')}"
+        console.print(f"a broker at {broker.amqp_url} and kafka://{bootstrap}, data in {broker.data_dir}")
         rows = asyncio.run(run(broker.amqp_url, what, console.print))
+        rows += asyncio.run(cross(broker.amqp_url, bootstrap, what, console.print))
     table = Table(title=f"{len(what):,} flights")
     for name in ("what", "client"):
         table.add_column(name)
