@@ -1,7 +1,7 @@
 """The one table: every API that is served, its versions, and who answers it. ApiVersions tells exactly this.
 
 Versions begin where Kafka 4 begins (KIP-896), which is what clients of the last five years need. `told_least` is lower for Produce alone: librdkafka
-before 2.8 takes compression types to be unsupported unless Produce version 0 is said to be served (as Kafka 4 does, KAFKA-18659).
+of many years takes compression to be unsupported unless Produce version 0 is said to be served (as Kafka 4 says, KAFKA-18659).
 """
 
 from __future__ import annotations
