@@ -147,14 +147,30 @@ def foreign(module: Any, **fields: Any) -> bytes:
 def test_what_amqp_cannot_say_is_left_out(module: Any) -> None:
     if module is not MODES[0]:
         module = interpreted("entrepot.protocols.amqp091.translation", *BELOW)
-    assert foreign(module) == record(b"\x00\x00", b"")
-    assert foreign(module, MESSAGE_ID=bytes(256), CORRELATION_ID=bytes(255)) == record(b"\x04\x00\xff" + bytes(255), b"")
+    assert foreign(module, VALUE=b"") == record(b"\x00\x00", b"")
+    assert foreign(module, MESSAGE_ID=bytes(256), CORRELATION_ID=bytes(255), VALUE=b"") == record(b"\x04\x00\xff" + bytes(255), b"")
     assert foreign(module, APPEND_TIME=5, DELIVER_AT=6, SCHEMA_ID=b"s", SCHEMA_VERSION=1, PRODUCER=b"p", SEQUENCE=7, VALUE=b"v") == record(b"\x00\x00", b"v")
-    assert foreign(module, EVENT_TIME=-1, TIME_TO_LIVE=-5) == record(b"\x00\x00", b"")
-    assert foreign(module, EVENT_TIME=1999, TIME_TO_LIVE=2**63 - 1) == record(b"\x01\x40" + short(str(2**63 - 1).encode()) + (1).to_bytes(8, "big"), b"")
+    assert foreign(module, EVENT_TIME=-1, TIME_TO_LIVE=-5, VALUE=b"") == record(b"\x00\x00", b"")
+    assert foreign(module, EVENT_TIME=1999, TIME_TO_LIVE=2**63 - 1, VALUE=b"") == record(
+        b"\x01\x40" + short(str(2**63 - 1).encode()) + (1).to_bytes(8, "big"), b""
+    )
     long_name = (300).to_bytes(2, "little") + bytes(300) + b"\x00" + bytes(4)
     kept = b"\x01\x00" + b"a" + b"\x00" + bytes(4)
-    assert foreign(module, HEADERS=long_name + kept) == record(b"\x20\x00" + table(entry(b"a", b"V", b"")), b"")
+    assert foreign(module, HEADERS=long_name + kept, VALUE=b"") == record(b"\x20\x00" + table(entry(b"a", b"V", b"")), b"")
+
+
+@mode
+def test_a_null_value_is_told_from_an_empty_one(module: Any) -> None:
+    if module is not MODES[0]:
+        module = interpreted("entrepot.protocols.amqp091.translation", *BELOW)
+    null = record(b"\x20\x00" + table(entry(b"x-null-value", b"t", b"\x01")), b"")
+    assert foreign(module) == null
+    (view,) = module.to_batch(PREFIX + null).records()
+    assert (view.value, view.headers) == (None, [])
+    (view,) = module.to_batch(PREFIX + record(b"\x20\x00" + table(entry(b"x-null-value", b"t", b"\x01")), b"full")).records()
+    assert view.value == b"full"
+    (view,) = module.to_batch(PREFIX + record(b"\x20\x00" + table(entry(b"x-null-value", b"S", longstr(b"x"))), b"")).records()
+    assert (view.value, view.headers) == (b"", [("x-null-value", "x")])
 
 
 @pytest.mark.parametrize("listed", PROPERTIES)

@@ -11,14 +11,14 @@ cdef int _CORRELATION_ID, _REPLY_TO, _MESSAGE_ID, _TYPE
 cdef int _NULL, _BOOL, _DECIMAL, _TIMESTAMP, _STRING, _BYTES, _LIST, _MAP, _I8, _U8, _I16, _U16, _I32, _U32, _I64, _U64, _F32, _F64, _CODEC
 cdef Py_ssize_t _BATCH_HEADER
 cdef uint64_t _SECONDS_MAX, _MILLISECONDS_MAX
-cdef bytes _KEY_NAME, _GROUP_NAME, _USER_ID_NAME, _APP_ID_NAME, _CLUSTER_ID_NAME
+cdef bytes _KEY_NAME, _GROUP_NAME, _NULL_NAME, _USER_ID_NAME, _APP_ID_NAME, _CLUSTER_ID_NAME
 
 @cython.locals(builder=BatchBuilder, pos=Py_ssize_t, origin=bytes, end=Py_ssize_t)
 cpdef object to_batch(bytes data)
 
 @cython.locals(
     properties_size=Py_ssize_t, body_size=Py_ssize_t, flags=uint32_t, group=Py_ssize_t, table=Py_ssize_t, key=Py_ssize_t, at=Py_ssize_t, opened=Py_ssize_t,
-    ttl=int64_t)
+    ttl=int64_t, null=bint)
 cdef Py_ssize_t _record_to(BatchBuilder builder, bytes data, Py_ssize_t pos, bytes origin) except -1
 
 @cython.locals(size=Py_ssize_t)
@@ -29,6 +29,9 @@ cdef Py_ssize_t _note(BatchBuilder builder, bytes name, bytes data, Py_ssize_t a
 
 @cython.locals(at=Py_ssize_t)
 cdef Py_ssize_t _carrier(bytes data, Py_ssize_t table, bytes name) except -2
+
+@cython.locals(at=Py_ssize_t)
+cdef bint _says_null(bytes data, Py_ssize_t table) except -1
 
 @cython.locals(stop=Py_ssize_t, size=Py_ssize_t, kind=Py_ssize_t)
 cdef Py_ssize_t _table_to(BatchBuilder builder, bytes data, Py_ssize_t at, bint outer) except -1

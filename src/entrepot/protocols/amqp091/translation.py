@@ -8,10 +8,11 @@
 | timestamp (seconds) | event time (milliseconds; cut to what 63 bits hold) |
 | headers | headers, types kept (`L` comes back as `l`) |
 | header x-key (x or S), x-group-id (S) | key, ordering key; come back as x and S |
+| header x-null-value (t true) of a message with an empty body | the value is null |
 | user-id, app-id, cluster-id | annotations amqp.user-id, amqp.app-id, amqp.cluster-id |
 | exchange, routing key | origin; not read back: the reader says what its address is |
 
-Not in AMQP: append time, deliver-at, schema, producer, sequence, U64 above 2^63 - 1 (wraps), a null value (becomes an empty body). A text
+Not in AMQP: append time, deliver-at, schema, producer, sequence, U64 above 2^63 - 1 (wraps). A text
 over 255 bytes where AMQP has a short string is left out, and so is a header with such a name.
 """
 
@@ -73,6 +74,7 @@ _SECONDS_MAX = (2**63 - 1) // 1000
 _MILLISECONDS_MAX = 2**63 - 1
 _KEY_NAME = b"x-key"
 _GROUP_NAME = b"x-group-id"
+_NULL_NAME = b"x-null-value"
 _USER_ID_NAME, _APP_ID_NAME, _CLUSTER_ID_NAME = b"amqp.user-id", b"amqp.app-id", b"amqp.cluster-id"
 
 
@@ -94,12 +96,14 @@ def _record_to(builder: BatchBuilder, data: bytes, pos: int, origin: bytes) -> i
     flags = get_u16_be(data, pos + 8)
     builder.begin()
     group = -1
+    null = False
     if flags & 0x2000:
         table = property_at(data, pos + 8, 0x2000)
         key = _carrier(data, table, _KEY_NAME)
         if key >= 0:
             builder.octets(_KEY, data, key + 5, get_u32_be(data, key + 1))
         group = _carrier(data, table, _GROUP_NAME)
+        null = body_size == 0 and _says_null(data, table)
     at = pos + 10
     if flags & 0x8000:
         at = _short_to(builder, _CONTENT_TYPE, data, at)
@@ -145,7 +149,8 @@ def _record_to(builder: BatchBuilder, data: bytes, pos: int, origin: bytes) -> i
         builder.close(opened)
     builder.octets(_ORIGIN, origin, 0, len(origin))
     pos += 8 + properties_size
-    builder.octets(_VALUE, data, pos, body_size)
+    if not null:
+        builder.octets(_VALUE, data, pos, body_size)
     builder.end()
     return pos + body_size
 
@@ -172,13 +177,19 @@ def _carrier(data: bytes, table: int, name: bytes) -> int:
     return at if data[at] == 0x78 or data[at] == 0x53 else -1
 
 
+def _says_null(data: bytes, table: int) -> bool:
+    """Whether the header x-null-value is true."""
+    at = find_header(data, table, _NULL_NAME)
+    return at >= 0 and data[at + 13] == 0x74 and data[at + 14] != 0
+
+
 def _table_to(builder: BatchBuilder, data: bytes, at: int, outer: bool) -> int:
     stop = at + 4 + get_u32_be(data, at)
     at += 4
     while at < stop:
         size = data[at]
         kind = at + 1 + size
-        if outer and (size == 5 or size == 10) and _is_carrier(data, at + 1, size, data[kind]):
+        if outer and (size == 5 or size == 10 or size == 12) and _is_carrier(data, at + 1, size, data[kind]):
             at = value_end(data, kind)
             continue
         builder.name(data, at + 1, size)
@@ -187,6 +198,8 @@ def _table_to(builder: BatchBuilder, data: bytes, at: int, outer: bool) -> int:
 
 
 def _is_carrier(data: bytes, pos: int, size: int, kind: int) -> bool:
+    if size == 12:
+        return kind == 0x74 and take(data, pos, size) == _NULL_NAME
     if kind != 0x78 and kind != 0x53:
         return False
     return take(data, pos, size) == (_KEY_NAME if size == 5 else _GROUP_NAME)
@@ -352,7 +365,8 @@ class _Writer:
         at = field_at(source, pos, _HEADERS)
         key = field_at(source, pos, _KEY)
         group = field_at(source, pos, _GROUP)
-        if at < 0 and key < 0 and group < 0:
+        null = field_at(source, pos, _VALUE) < 0
+        if at < 0 and key < 0 and group < 0 and not null:
             return 0
         begun = self._filled
         self._filled += 4
@@ -360,6 +374,8 @@ class _Writer:
             self._carry(_KEY_NAME, 0x78, key)
         if group >= 0:
             self._carry(_GROUP_NAME, 0x53, group)
+        if null:
+            self._say_null()
         if at >= 0:
             self._entries(at, at + get_u32_le(source, at - 4))
         put_u32_be(self._buffer, begun, self._filled - begun - 4)
@@ -372,6 +388,15 @@ class _Writer:
         self._buffer[self._filled] = kind
         self._filled += 1
         return self._long(at, get_u32_le(self._source, at - 4))
+
+    def _say_null(self) -> int:
+        self._buffer[self._filled] = 12
+        copy(self._buffer, self._filled + 1, _NULL_NAME, 0, 12)
+        self._filled += 13
+        self._buffer[self._filled] = 0x74
+        self._buffer[self._filled + 1] = 1
+        self._filled += 2
+        return 0
 
     def _long(self, at: int, size: int) -> int:
         put_u32_be(self._buffer, self._filled, size)
