@@ -412,6 +412,7 @@ class ClassicGroup:
         for member in self.members.values():
             member.assignment = assignments.get(member.member_id, b"")
         self._enter(STABLE)
+        self._desk.rebalance_count += 1
         self._keep()
         for member in self.members.values():
             if member.syncing is not None:

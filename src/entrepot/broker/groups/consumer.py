@@ -362,6 +362,7 @@ class ConsumerGroup:
         for member_id, target in targets.items():
             self.members[member_id].target = target
         self.assignment_epoch = self.epoch
+        self._desk.rebalance_count += 1
         self._keep_epochs()
 
     # ---- what is kept

@@ -97,7 +97,12 @@ class GroupCoordinator:
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
-        return {"groups": len(self._groups), "group_members": sum(len(group.members) for group in self._groups.values())}
+        return {
+            "groups": len(self._groups),
+            "group_members": sum(len(group.members) for group in self._groups.values()),
+            "group_rebalances_total": self._desk.rebalance_count,
+            "offsets_committed_total": self._desk.committed_count,
+        }
 
     # ---- groups whose members agree among themselves
 
@@ -201,6 +206,7 @@ class GroupCoordinator:
             else:
                 committed.time_ms = now_ms
                 offsets.commit(topic, partition, committed)
+        self._desk.committed_count += len(request.offsets) - len(refused)
         self._desk.answer_when_durable(call, refused)
 
     def fetch_offsets(self, call: Ask, request: requests.FetchOffsets) -> None:

@@ -32,7 +32,7 @@ class GroupStore(Protocol):
 class Desk:
     """Shared by all groups of a broker."""
 
-    __slots__ = ("clock", "entropy", "scheduler", "settings", "shards", "store")
+    __slots__ = ("clock", "committed_count", "entropy", "rebalance_count", "scheduler", "settings", "shards", "store")
 
     def __init__(self, scheduler: Scheduler, clock: Any, entropy: Any, store: GroupStore, shards: Shards, settings: GroupSettings) -> None:
         self.scheduler = scheduler
@@ -41,6 +41,8 @@ class Desk:
         self.store = store
         self.shards = shards
         self.settings = settings
+        self.rebalance_count = 0  # generations completed, and target assignments made
+        self.committed_count = 0  # offsets
 
     def shard(self, namespace: str, group: str) -> int:
         """Where a group's state lies."""
@@ -80,8 +82,15 @@ class Desk:
         return Deadline(self.scheduler, expired)
 
 
+LATE_S = 1.0  # a timer later than this: the process stood still, and what was sent to it meanwhile is still to be read
+GRACE_MS = 2_000
+
+
 class Deadline:
-    """Calls `expired` when it was not put off in time. Putting off costs an assignment, not a timer."""
+    """Calls `expired` when it was not put off in time. Putting off costs an assignment, not a timer.
+
+    Where the process itself stood still there is some grace, for those who wanted to put it off to be heard.
+    """
 
     __slots__ = ("_at_s", "_expired", "_handle", "_scheduler", "_wakes_s")
 
@@ -119,8 +128,11 @@ class Deadline:
         self._handle = None
         if self._at_s is None:
             return
-        left_s = self._at_s - self._scheduler.time()
-        if left_s > 1e-4:
+        now_s = self._scheduler.time()
+        left_s = self._at_s - now_s
+        if now_s - self._wakes_s > LATE_S and left_s < GRACE_MS / 1000:
+            self.put_off(GRACE_MS)
+        elif left_s > 1e-4:
             self._wakes_s = self._at_s
             self._handle = self._scheduler.call_later(left_s, self._woken)
         else:

@@ -127,7 +127,10 @@ def decode_offset(key: bytes, value: bytes) -> CommittedOffset:
     _, reader_min, offset, epoch, time_ms = _OFFSET.unpack_from(value)
     if reader_min > VERSION:
         raise CorruptData(f"committed offset {key!r} needs a reader of version {reader_min}; this one is {VERSION}")
-    return CommittedOffset(offset, epoch, value[_OFFSET.size :].decode(), time_ms)
+    try:
+        return CommittedOffset(offset, epoch, value[_OFFSET.size :].decode(), time_ms)
+    except UnicodeDecodeError as error:
+        raise CorruptData(f"committed offset {key!r} has metadata that is not UTF-8: {error}") from None
 
 
 def group_key(prefix: bytes, namespace: str, group: str) -> bytes:
@@ -137,11 +140,14 @@ def group_key(prefix: bytes, namespace: str, group: str) -> bytes:
 
 
 def split_key(key: bytes) -> tuple[str, str, bytes]:
-    """Namespace, group and the rest of a key."""
+    """Namespace, group and the rest of a key. Raises CorruptData."""
     at = len(GROUP_PREFIX)
-    end = at + 1 + key[at]
-    name_end = end + 1 + key[end]
-    return key[at + 1 : end].decode(), key[end + 1 : name_end].decode(), key[name_end:]
+    try:
+        end = at + 1 + key[at]
+        name_end = end + 1 + key[end]
+        return key[at + 1 : end].decode(), key[end + 1 : name_end].decode(), key[name_end:]
+    except (IndexError, UnicodeDecodeError):
+        raise CorruptData(f"group state has a key {key!r}, which names no group") from None
 
 
 def offset_key(prefix: bytes, topic: str, partition: int) -> bytes:
