@@ -16,6 +16,7 @@ from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.local.settings import StoreSettings
 
+NAMESPACE = "public/default"
 HEAD = struct.Struct("<QIIq")
 
 
@@ -24,6 +25,7 @@ class PlainCodec(EntryCodec):
 
     tag = CODEC_KAFKA
     version = 1
+    by_record = False
 
     def stamp(self, data, base_offset, epoch, append_time_ms):
         _, _, count, _ = HEAD.unpack_from(data)
@@ -61,7 +63,7 @@ class Bench(BrokerBench):
         return Client(self)
 
     def topic(self, name="t"):
-        return self.catalogue.namespace("public/default").topics[name].runtime
+        return self.catalogue.namespace(NAMESPACE).topics[name].runtime
 
 
 class Client(Connection):

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transaction_bench import Bench
 
-from entrepot.broker.deduplication import BATCHES_MAX, KAFKA_WRAP, NO_WRAP, PRODUCER_PREFIX, Deduplication, Verdict, fold_producer
+from entrepot.broker.deduplication import KAFKA_WRAP, NO_WRAP, Deduplication
+from entrepot.broker.producer_state import BATCHES_MAX, PRODUCER_PREFIX, Verdict, fold_producer
 from entrepot.model.errors import CorruptData
 
 
@@ -89,6 +90,8 @@ def test_state_that_no_version_wrote():
     with pytest.raises(CorruptData):
         fold_producer(b"p:", b"\x00", b"\x01")
     assert fold_producer(b"p:", b"\x01", b"") is None
+    with pytest.raises(CorruptData):
+        fold_producer(b"p:", None, b"\x01" + bytes(13))
 
 
 step = st.one_of(

@@ -3,6 +3,7 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
 
+from entrepot.broker.deduplication cimport Deduplication
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.partition cimport Partition, TopicAccess, TopicRules, TopicTable
@@ -12,6 +13,9 @@ from entrepot.broker.routing cimport Router
 from entrepot.model.entry cimport Entry, make_entry
 from entrepot.store.interface cimport Log, Store
 
+cdef int _OK
+cdef int _DUPLICATE
+
 
 @cython.final
 cdef class Appender:
@@ -19,7 +23,7 @@ cdef class Appender:
     cdef readonly Hub hub
     cdef readonly Store store
     cdef readonly object authorizer
-    cdef readonly object producers
+    cdef readonly Deduplication producers
     cdef readonly object subjects
     cdef readonly int epoch
     # the broker's
@@ -33,6 +37,6 @@ cdef class Appender:
 
     @cython.locals(codec=EntryCodec, access=TopicAccess, part=AppendPart, waits=bint)
     cpdef object append(self, Append call, TopicTable table)
-    @cython.locals(log=Log, rules=TopicRules, size=Py_ssize_t, now_ms=int64_t, max_time_ms=int64_t, base=int64_t, data=bytes, entry=Entry, router=Router, logs=list, path=Path)
+    @cython.locals(log=Log, rules=TopicRules, size=Py_ssize_t, now_ms=int64_t, max_time_ms=int64_t, base=int64_t, data=bytes, entry=Entry, router=Router, logs=list, path=Path, verdict=int, end=uint64_t)
     cdef bint _append(self, Append call, AppendPart part, Partition partition, EntryCodec codec) except? True
     cdef object _refusal(self, object verdict, AppendPart part, str name)

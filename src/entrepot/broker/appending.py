@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.deduplication import Deduplication, Verdict
+from entrepot.broker.deduplication import Deduplication
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.hub import Hub
 from entrepot.broker.partition import Partition, TopicAccess, TopicTable
 from entrepot.broker.partition_calls import Append, AppendPart
 from entrepot.broker.port import DONE
+from entrepot.broker.producer_state import Verdict
 from entrepot.broker.publisher import Path
 from entrepot.broker.subjects import Subjects
 from entrepot.model.entry import make_entry
 from entrepot.model.errors import EntrepotError, Reason, Refused
 from entrepot.store.interface import Store
+
+_OK = int(Verdict.OK)
+_DUPLICATE = int(Verdict.DUPLICATE)
 
 
 class Appender:
@@ -90,14 +94,14 @@ class Appender:
             raise Refused(Reason.TOO_LARGE, f"a batch of {size} bytes; max.message.bytes of topic '{rules.name}' is {rules.max_message_bytes}")
         now_ms = self.hub.now_ms()
         if part.producer_id >= 0:
-            verdict, batch = self.producers.check(log, part.producer_id, part.producer_epoch, part.first_sequence, part.count, now_ms)
-            if verdict is Verdict.DUPLICATE:
-                assert batch is not None
+            verdict = self.producers.judge(log, part.producer_id, part.producer_epoch, part.first_sequence, part.count, now_ms)
+            if verdict == _DUPLICATE:
                 self.duplicate_count += 1
-                part.base_offset = batch.base
-                return batch.base + batch.span > log.durable_offset
-            if verdict is not Verdict.OK:
-                raise self._refusal(verdict, part, rules.name)
+                part.base_offset = self.producers.known_base
+                end = self.producers.known_base + self.producers.known_span
+                return end > log.durable_offset
+            if verdict != _OK:
+                raise self._refusal(Verdict(verdict), part, rules.name)
         max_time_ms = part.max_time_ms
         if rules.append_time:
             part.append_time_ms = now_ms
@@ -126,10 +130,10 @@ class Appender:
         entry.producer_epoch = part.producer_epoch
         entry.first_sequence = part.first_sequence
         self.store.append(logs, entry)
-        if path is not None:
-            self.subjects.send_on(path, codec, entry, base, data)
         if part.producer_id >= 0:
             self.producers.note(log, part.producer_id, part.producer_epoch, part.first_sequence, base, part.count, now_ms)
+        if path is not None:
+            self.subjects.send_on(path, codec, entry, base, data)
         part.base_offset = base
         self.batch_count += 1
         self.appended_count += part.count

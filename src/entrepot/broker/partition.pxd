@@ -39,6 +39,7 @@ cdef class Partition(LogOwner):
     # what may change
     cdef readonly object transactions
     cdef public object retention
+    cdef public bint sized
     cdef list watchers
 
     @cython.locals(watcher=Watcher)

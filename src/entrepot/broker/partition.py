@@ -65,7 +65,7 @@ class Watcher:
 class Partition(LogOwner):
     """One partition of the topic `topic`, which hears of everything through it. `logs` is the log alone, as a store's append() wants it."""
 
-    __slots__ = ("log", "logs", "number", "retention", "rules", "topic", "transactions", "watchers")
+    __slots__ = ("log", "logs", "number", "retention", "rules", "sized", "topic", "transactions", "watchers")
 
     def __init__(self, topic: LogOwner, rules: TopicRules, number: int, log: Log, transactions: Any) -> None:
         self.dirty = False
@@ -76,12 +76,13 @@ class Partition(LogOwner):
         self.logs = [log]
         self.transactions = transactions  # the log's LogTransactions, None if it has none
         self.retention: Any = None
+        self.sized = False  # the retention looks at how much there is
         self.watchers: list[Watcher] = []
         log.owner = self
 
     def on_durable(self, log: Log) -> None:
         """See LogOwner."""
-        if self.retention is not None:
+        if self.sized:
             self.retention.check_size()
         self.topic.on_durable(log)
         for watcher in self.watchers:

@@ -6,7 +6,7 @@ means data of a newer version, and stops the start.
 
 from __future__ import annotations
 
-from entrepot.broker.deduplication import PRODUCER_PREFIX, fold_producer
+from entrepot.broker.producer_state import PRODUCER_PREFIX, fold_producer
 from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_subscription
 from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
 from entrepot.broker.transactions import TRANSACTION_PREFIX, fold_transaction

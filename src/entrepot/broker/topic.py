@@ -135,6 +135,7 @@ class Topic(LogOwner):
             partition.retention.close()
             partition.retention = None
         policy = self.policy
+        partition.sized = policy.max_bytes is not None
         if policy.max_age_ms is not None or policy.max_bytes is not None:
             partition.retention = Retention(partition.log, self.store, policy.max_age_ms, policy.max_bytes)
 
@@ -238,6 +239,7 @@ class Topic(LogOwner):
             if partition.retention is not None:
                 partition.retention.close()
                 partition.retention = None
+            partition.sized = False
             partition.close()
         return consumers
 

@@ -6,6 +6,7 @@ the effect it has in Kafka (INVALID_VALUE); what a setting does not do here its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -36,17 +37,16 @@ class TopicPolicy(NamedTuple):
     after_max_ms: int = LONG_MAX
 
 
+_NUMBER = re.compile(r"-?[0-9]{1,20}")
 _Check = Callable[[str], "str | None"]
 """Takes a value and says what is wrong with it, or None."""
 
 
 def _number(low: int, high: int) -> _Check:
     def check(value: str) -> str | None:
-        try:
-            number = int(value)
-        except ValueError:
+        if _NUMBER.fullmatch(value) is None:
             return "is not a whole number"
-        return None if low <= number <= high else f"is not within {low} and {high}"
+        return None if low <= int(value) <= high else f"is not within {low} and {high}"
 
     return check
 

@@ -1,0 +1,67 @@
+"""What is kept of a producer: the key, value and delta of its state, and how they fold (docs/formats/producers.md).
+
+key     b"p:" log id (16 bytes) producer id (u64, big-endian, two's complement)
+value   format (u8, 1), then, little-endian: producer epoch i32, time of the last batch in ms since 1970 i64,
+        then of the last batches, oldest first: (first sequence i64, base offset u64, count u32)*, at most BATCHES_MAX
+delta   the same with one batch, or none (a new epoch); nothing at all: forgotten
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+from typing import NamedTuple
+
+from entrepot.model.errors import CorruptData
+
+PRODUCER_PREFIX = b"p:"
+BATCHES_MAX = 5  # remembered of one producer: as many as a Kafka producer has in flight
+HEAD_SIZE = 13  # bytes of a value before its batches
+BATCH_SIZE = 20  # bytes
+FORMAT = 1
+
+_FORMAT = bytes((FORMAT,))
+_BATCH = struct.Struct("<qQI")
+
+
+class Verdict(enum.IntEnum):
+    """What a batch is."""
+
+    OK = 0  # the next one
+    DUPLICATE = 1  # appended before
+    GAP = 2  # not the next one
+    FENCED = 3  # of an epoch that is over
+    FULL = 4  # of a producer that there is no room to remember
+
+
+class Batch(NamedTuple):
+    """One that was appended: `span` records, offsets `base` onwards."""
+
+    first_sequence: int
+    base: int
+    span: int
+
+
+def unpack_batches(packed: bytes | bytearray) -> list[Batch]:
+    """The batches of a value, behind its head."""
+    return [Batch(*row) for row in _BATCH.iter_unpack(packed)]
+
+
+def fold_producer(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
+    """The fold of every key that starts with PRODUCER_PREFIX. CorruptData for what no version wrote."""
+    if delta == b"":
+        return None
+    check_producer(key, delta)
+    if value is not None:
+        check_producer(key, value)
+    batches = delta[HEAD_SIZE:]
+    if value is not None and value[1:5] == delta[1:5]:  # of the same epoch
+        batches = value[HEAD_SIZE:] + batches
+    excess = len(batches) - BATCHES_MAX * BATCH_SIZE
+    return delta[:HEAD_SIZE] + (batches[excess:] if excess > 0 else batches)
+
+
+def check_producer(key: bytes, value: bytes) -> None:
+    """CorruptData unless `value` is of a format that this version reads."""
+    if value[:1] != _FORMAT or len(value) < HEAD_SIZE or (len(value) - HEAD_SIZE) % BATCH_SIZE:
+        raise CorruptData(f"producer state {key!r} has format {value[:1]!r} and {len(value)} bytes, expected 1 and a whole number of batches")
