@@ -223,4 +223,8 @@ AMQP_CASES = (
 )
 
 CASES = (*AMQP_CASES, *KAFKA_CASES)
-QUICK = ("both-100", "both-1k", "waiting-200", "fanout-100", "one-in-flight", "memory-idle")
+GROUPS = {
+    "quick": ("both-100", "both-1k", "waiting-200", "fanout-100", "one-in-flight", "memory-idle"),
+    "kafka": tuple(case.name for case in KAFKA_CASES),
+    "kafka-quick": ("kafka-produce-100", "kafka-produce-1k", "kafka-linger-0", "kafka-consume-100", "kafka-one-in-flight"),
+}

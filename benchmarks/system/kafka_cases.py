@@ -8,7 +8,7 @@ from collections.abc import Callable
 from benchmarks.system import probes
 from benchmarks.system.brokers import Broker
 from benchmarks.system.case import MIB, Case, Expectation, Scale
-from benchmarks.system.kafka_measure import bootstrap, java, librdkafka, make_topic, new_topic, produced, remove_topic
+from benchmarks.system.kafka_measure import bootstrap, java, librdkafka, make_topic, new_topic, produced, remove_topic, warmed
 from benchmarks.system.kafka_members import holding
 from benchmarks.system.measure import Figures, measured, settle
 
@@ -114,7 +114,12 @@ _READ = (Expectation("consume_per_s", at_least=1.0, of_peer=True),)
 _STALL = Expectation("loop_stall_longest_ms", at_most=10.0)
 
 
-def _case(name: str, about: str, measure: Measure, *expectations: Expectation, peers: bool = True, repetitions: int | None = None) -> Case:
+def _case(name: str, about: str, case: Measure, *expectations: Expectation, peers: bool = True, repetitions: int | None = None) -> Case:
+    def measure(broker: Broker, scale: Scale) -> Figures:
+        if not name.startswith("memory"):
+            warmed(broker)
+        return case(broker, scale)
+
     return Case(f"kafka-{name}", about, measure, expectations, peers, repetitions, "kafka")
 
 
@@ -175,5 +180,3 @@ KAFKA_CASES = (
         repetitions=1,
     ),
 )
-
-KAFKA_QUICK = ("kafka-produce-100", "kafka-produce-1k", "kafka-linger-0", "kafka-consume-100", "kafka-one-in-flight")

@@ -73,6 +73,22 @@ def java(broker: Broker, words: Sequence[str]) -> Figures:
     }
 
 
+_WARM_S = 4.0
+_warm: dict[str, int] = {}  # by broker: the process that has been warmed up
+
+
+def warmed(broker: Broker) -> None:
+    """Produce and read for a few seconds before the first figure of a process: what runs on a virtual machine is not compiled before."""
+    pid = broker.process.pid if broker.process else 0
+    if _warm.get(broker.name) == pid:
+        return
+    topic = new_topic()
+    librdkafka(broker, ["produce", "--topic", topic, "--partitions", "4", "--seconds", str(_WARM_S)])
+    librdkafka(broker, ["consume", "--topic", topic, "--seconds", str(_WARM_S)])
+    librdkafka(broker, ["latency", "--topic", topic, "--seconds", "1", "--delete"])
+    _warm[broker.name] = pid
+
+
 def new_topic() -> str:
     """A name that was not there before."""
     return f"load-{secrets.token_hex(6)}"

@@ -1,7 +1,7 @@
 """Measures Entrepot and, where they are installed, RabbitMQ and Apache Kafka: alternating, several repetitions, medians; JSON and a table.
 
   python -m benchmarks.system.run list                    the cases
-  python -m benchmarks.system.run [CASE…]                 all of them, or these; `quick` stands for a few
+  python -m benchmarks.system.run [CASE…]                 all of them, or these; `quick` and `kafka-quick` stand for a few, `kafka` for all of that protocol
   python -m benchmarks.system.run table FILE…             a result again as a table
 
 Exit status 0: done, whatever the figures; 1: something failed, or messages were lost, repeated, reordered or damaged; 2: wrong usage.
@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.system import build, probes
 from benchmarks.system.brokers import Broker, BrokerFailed, Entrepot, RabbitMQ
 from benchmarks.system.case import Case, Scale
-from benchmarks.system.cases import CASES, QUICK
+from benchmarks.system.cases import CASES, GROUPS
 from benchmarks.system.kafka_measure import KAFKA_LOAD
 from benchmarks.system.kafka_peer import Kafka, can_run
 from benchmarks.system.measure import Figures, LoadFailed
@@ -38,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(prog="python -m benchmarks.system.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = out.add_argument
-    add("words", nargs="*", metavar="CASE", help="cases, `quick`, `list`, or `table` and files")
+    add("words", nargs="*", metavar="CASE", help="cases, `quick`, `kafka`, `kafka-quick`, `list`, or `table` and files")
     add("--repetitions", type=int, default=3, help="runs of each case and broker; medians are shown")
     add("--seconds", type=float, default=5.0, help="of each short run")
     add("--bulk-seconds", type=float, default=60.0, help="of each long run")
@@ -154,7 +154,7 @@ def main(words: list[str] | None = None) -> int:
         for path in names[1:]:
             print(table(json.loads(Path(path).read_text())))
         return 0
-    wanted = [name for word in names for name in (QUICK if word == "quick" else (word,))]
+    wanted = [name for word in names for name in GROUPS.get(word, (word,))]
     known = {case.name: case for case in CASES}
     if unknown := [name for name in wanted if name not in known]:
         print(f"no case {', '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
