@@ -1,0 +1,81 @@
+"""From Kafka's clients to AMQP's and back, through a broker that serves both: librdkafka and pika."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from typing import Any
+
+import pika
+import pytest
+from confluent_kafka.admin import AdminClient
+from harness import Inbox
+from kafka_messages import Sent, assorted, create_topic, produce, read_all
+
+from entrepot.testing import Broker
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    with Broker() as broker:
+        yield broker
+
+
+@pytest.fixture
+def channel(broker: Broker) -> Iterator[Any]:
+    with pika.BlockingConnection(pika.URLParameters(broker.amqp_url)) as connection:
+        channel = connection.channel()
+        channel.confirm_delivery()
+        yield channel
+
+
+@pytest.fixture
+def topic(broker: Broker) -> str:
+    name = f"crossing.{secrets.token_hex(6)}"
+    create_topic(AdminClient({"bootstrap.servers": broker.kafka_bootstrap}), name)
+    return name
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "snappy", "lz4", "zstd"])
+def test_kafkas_records_in_a_queue_and_in_a_stream(broker: Broker, channel: Any, topic: str, compression: str) -> None:
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(queue, "amq.topic", "crossing.#")
+    records = assorted(200)
+    produce(broker.kafka_bootstrap, topic, records, 0, compression_type=compression, linger_ms=20)
+    taken = Inbox.on(channel, queue)
+    reading = channel.connection.channel()
+    reading.basic_qos(prefetch_count=500)
+    read = Inbox.on(reading, topic, arguments={"x-stream-offset": "first"})
+    for inbox in (taken, read):
+        inbox.wait(len(records))
+        assert inbox.bodies == [record.value or b"" for record in records]
+        for record, delivery in zip(records, inbox.deliveries, strict=True):
+            headers = delivery.properties.headers or {}
+            assert headers.get("x-key") == record.key
+            assert ("x-null-value" in headers) == (record.value is None)
+            assert delivery.properties.timestamp == record.timestamp_ms // 1000
+            assert delivery.method.routing_key == topic
+    assert [delivery.properties.headers["x-stream-offset"] for delivery in read.deliveries] == list(range(len(records)))
+    assert {delivery.method.exchange for delivery in taken.deliveries} == {"amq.topic"}
+
+
+def test_amqp_messages_as_kafkas_records(broker: Broker, channel: Any, topic: str) -> None:
+    properties = pika.BasicProperties(
+        content_type="text/plain", message_id="m1", timestamp=1_700_000_000, delivery_mode=2, headers={"x-key": "k1", "retries": 3, "note": "hello"}
+    )
+    for number in range(50):
+        channel.basic_publish("", topic, b"%d" % number, properties)
+    channel.basic_publish("amq.topic", topic, b"by subject", pika.BasicProperties(delivery_mode=2))
+    produce(broker.kafka_bootstrap, topic, [b"from Kafka"], 0)
+    records = [Sent.of(message) for message in read_all(broker.kafka_bootstrap, topic, 52)]
+    first = records[0]
+    assert (first.key, first.value, first.timestamp_ms) == (b"k1", b"0", 1_700_000_000_000)
+    assert dict(first.headers) == {
+        "content-type": b"text/plain",
+        "message-id": b"m1",
+        "retries": b"3",
+        "note": b"hello",
+        "entrepot.types": first.headers[-1][1],
+    }
+    assert [record.value for record in records] == [*(b"%d" % number for number in range(50)), b"by subject", b"from Kafka"]
+    assert dict(records[50].headers) == {"entrepot.exchange": b"amq.topic", "entrepot.routing-key": topic.encode()}
