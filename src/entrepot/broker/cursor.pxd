@@ -18,7 +18,7 @@ cdef int _CONTROL
 cdef class Cursor:
     cdef readonly Entry entry
     cdef readonly StoredEntry stored
-    cdef readonly bytes data
+    cdef readonly bytes form
     cdef readonly int tag
     cdef readonly uint64_t base
     cdef readonly uint64_t end
@@ -32,8 +32,10 @@ cdef class Cursor:
     cdef uint64_t next_offset
     cdef Py_ssize_t next_position
 
-    @cython.locals(stored=StoredEntry, entry=Entry, data=bytes, tag=int)
+    @cython.locals(stored=StoredEntry, entry=Entry, form=bytes, tag=int)
     cpdef int locate(self, uint64_t offset) except -2
+    @cython.locals(data=bytes)
+    cpdef bytes data(self)
     @cython.locals(codec=EntryCodec, data=bytes)
     cpdef Py_ssize_t position_of(self, uint64_t offset) except -1
     cpdef object passed(self, uint64_t next_offset, Py_ssize_t next_position)

@@ -20,7 +20,7 @@ _CONTROL = CONTROL
 
 
 class Cursor:
-    """A place in one log. After locate() was HERE, `entry` holds the offset asked for, with offsets base to end - 1; `data` is it as the codec `tag`
+    """A place in one log. After locate() was HERE, `entry` holds the offset asked for, with offsets base to end - 1; data() is it as the codec `tag`
     packs it, which can take it apart: its own, or else the hub's for that.
 
     on_loaded() is called when what was LATER may be asked for again.
@@ -28,10 +28,10 @@ class Cursor:
 
     __slots__ = (
         "base",
-        "data",
         "end",
         "entry",
         "fetched",
+        "form",
         "gap_end",
         "hub",
         "loading",
@@ -55,7 +55,7 @@ class Cursor:
         self.reader = log.reader()
         self.base = 0
         self.end = 0
-        self.data = b""
+        self.form: bytes | None = None  # the translation, where the entry's own codec cannot take it apart
         self.tag = 0
         self.gap_end = 0
         self.loading = False
@@ -65,7 +65,7 @@ class Cursor:
 
     def locate(self, offset: int) -> int:
         """HERE; LATER: being fetched; GAP: no record that can be told stands at `offset` .. `gap_end` - 1 (compacted, gone, or opaque)."""
-        if self.base <= offset < self.end and self.entry.data is not None:
+        if self.base <= offset < self.end and self.entry.data is not None and (self.form is not None or self.tag == self.entry.codec):
             return _HERE
         if self.loading:
             return _LATER
@@ -84,16 +84,15 @@ class Cursor:
             self.gap_end = stored.base
             return _GAP
         entry = stored.entry
-        data = entry.data
+        form = None
         tag = entry.codec
         if not entry.flags & _CONTROL and not self.hub.codec(tag).by_record:
             tag = self.hub.record_tag
-            data = self.hub.translated(stored, tag)
-            if data is None:
+            form = self.hub.translated(stored, tag)
+            if form is None:
                 self.gap_end = stored.base + entry.span
                 return _GAP
-        assert data is not None
-        self.data = data
+        self.form = form
         self.tag = tag
         self.stored = stored
         self.entry = entry
@@ -102,12 +101,20 @@ class Cursor:
         self.next_position = -1
         return _HERE
 
+    def data(self) -> bytes:
+        """The entry that locate() has found."""
+        if self.form is not None:
+            return self.form
+        data = self.entry.data
+        assert data is not None
+        return data
+
     def position_of(self, offset: int) -> int:
         """Byte position of the record `offset` of the current entry."""
         if self.next_position >= 0 and offset == self.next_offset:
             return self.next_position
         codec = self.hub.codec(self.tag)
-        data = self.data
+        data = self.data()
         if self.next_position >= 0 and offset > self.next_offset:
             position = codec.skip(data, self.next_position, offset - self.next_offset)
         else:
@@ -117,7 +124,9 @@ class Cursor:
         return position
 
     def passed(self, next_offset: int, next_position: int) -> None:
-        """The caller knows where the record `next_offset` begins (-1: it does not)."""
+        """The caller goes on at `next_offset`, and knows where that begins (-1: it does not)."""
+        if next_offset >= self.end:
+            self.form = None
         if next_position >= 0:
             self.next_offset = next_offset
             self.next_position = next_position

@@ -121,8 +121,10 @@ class DeadLetters(LogOwner):
     def _publish(self, first: int, count: int, reason: str) -> None:
         cursor = self._cursor
         codec = self._hub.codec(cursor.tag)
-        for record in codec.split(cursor.data, cursor.position_of(first), count):
-            self._publish_record(cursor.tag, cursor.entry.flags, cursor.data, record, reason)
+        data = cursor.data()
+        for record in codec.split(data, cursor.position_of(first), count):
+            self._publish_record(cursor.tag, cursor.entry.flags, data, record, reason)
+        cursor.passed(first + count, -1)
 
     def _publish_record(self, tag: int, flags: int, data: bytes, record: bytes, reason: str) -> None:
         letter = DeadLetter(self._namespace, self._queue.name, reason, self._exchange, self._routing_key, self._hub.now_ms())

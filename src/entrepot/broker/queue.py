@@ -267,7 +267,7 @@ class Queue(LogOwner):
         below = cursor.end
         if not self.log.volatile and below > self.log.marked_offset:
             below = self.log.marked_offset
-        data: bytes | None = cursor.data
+        data: bytes | None = cursor.data()
         if consumer.codec != cursor.tag:
             data = self.hub.translated(cursor.stored, consumer.codec)
             if data is None:
@@ -393,7 +393,7 @@ class Queue(LogOwner):
 
     def _body_bytes(self, first: int, count: int) -> int:
         """Sum of the body sizes of records of the cursor's entry."""
-        return self.hub.codec(self.cursor.tag).body_bytes(self.cursor.data, self.cursor.position_of(first), count)
+        return self.hub.codec(self.cursor.tag).body_bytes(self.cursor.data(), self.cursor.position_of(first), count)
 
     # ---- settling
 
@@ -520,7 +520,7 @@ class Queue(LogOwner):
             count = self.cursor.end - offset
         elif entry.flags & _HAS_EXPIRY and age >= 0:
             codec = self.hub.codec(self.cursor.tag)
-            count = codec.expired_count(self.cursor.data, self.cursor.position_of(offset), self.cursor.end - offset, age)
+            count = codec.expired_count(self.cursor.data(), self.cursor.position_of(offset), self.cursor.end - offset, age)
         if count == 0:
             return 0
         if count > _BURY_MAX:
@@ -546,7 +546,7 @@ class Queue(LogOwner):
         entry = self.cursor.entry
         ttl = self.message_ttl_ms
         if entry.flags & _HAS_EXPIRY:
-            own = self.hub.codec(self.cursor.tag).time_to_live_ms(self.cursor.data, self.cursor.position_of(offset))
+            own = self.hub.codec(self.cursor.tag).time_to_live_ms(self.cursor.data(), self.cursor.position_of(offset))
             if own >= 0 and (ttl < 0 or own < ttl):
                 ttl = own
         if ttl >= 0:

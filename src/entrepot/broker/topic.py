@@ -308,6 +308,8 @@ class Topic(LogOwner):
             consumer.gave(limit)
         self.hub.delivered_count += limit
         reader.next_position = consumer.attachment.sink.deliver(delivery)
+        if left == limit:
+            reader.form = None  # behind the entry
         return limit
 
     def locate(self, reader: PartitionReader) -> bool:

@@ -26,6 +26,7 @@ cdef class ToNeutral:
     cdef bytes _origin
     # the record
     cdef bytearray _places
+    cdef bytearray _carriers
     cdef uint32_t _found
     cdef Py_ssize_t _plain
     cdef Py_ssize_t _notes
@@ -35,14 +36,14 @@ cdef class ToNeutral:
     cdef int _record(self) except -1
     @cython.locals(cursor=RecordCursor, size=Py_ssize_t, first=int, carrier=int)
     cdef int _carrier(self) except -2
-    @cython.locals(cursor=RecordCursor, count=Py_ssize_t, carrier=int)
+    @cython.locals(cursor=RecordCursor, count=Py_ssize_t, index=Py_ssize_t, carrier=int)
     cdef int _look_for_carriers(self) except -1
     cdef int _carried(self, int carrier, int field) except -1
     @cython.locals(at=Py_ssize_t)
     cdef int _priority(self) except -1
-    @cython.locals(cursor=RecordCursor, builder=BatchBuilder, letters=Py_ssize_t, opened=Py_ssize_t, count=Py_ssize_t, carrier=int)
+    @cython.locals(cursor=RecordCursor, builder=BatchBuilder, letters=Py_ssize_t, opened=Py_ssize_t, index=Py_ssize_t)
     cdef int _headers(self) except -1
-    @cython.locals(cursor=RecordCursor, builder=BatchBuilder, opened=Py_ssize_t, count=Py_ssize_t)
+    @cython.locals(cursor=RecordCursor, builder=BatchBuilder, opened=Py_ssize_t, index=Py_ssize_t)
     cdef int _annotations(self) except -1
     @cython.locals(cursor=RecordCursor, kind=int)
     cdef int _untyped(self) except -1

@@ -45,7 +45,7 @@ _CARRIERS: dict[bytes, int] = {
     b"time-to-live-ms": _DROPPED,
 }
 _NAME_MIN, _NAME_MAX = min(map(len, _CARRIERS)), max(map(len, _CARRIERS))
-_NO_CARRIER = -1
+_NO_CARRIER = 255
 
 _F_KEY, _F_CONTENT_TYPE, _F_CONTENT_ENCODING, _F_HEADERS = neutral.KEY, neutral.CONTENT_TYPE, neutral.CONTENT_ENCODING, neutral.HEADERS
 _F_DURABLE, _F_PRIORITY, _F_CORRELATION_ID, _F_REPLY_TO = neutral.DURABLE, neutral.PRIORITY, neutral.CORRELATION_ID, neutral.REPLY_TO
@@ -78,6 +78,7 @@ class ToNeutral:
         self._append_time_ms = append_time_ms
         self._origin = origin
         self._places = bytearray(8 * _PLACES)  # u32 position and u32 size of what carries a field
+        self._carriers = bytearray(64)  # what each header of the record carries, 255 for nothing
         self._found = 0  # a bit for each that is there
         self._plain = 0  # headers that carry no field
         self._notes = 0
@@ -147,21 +148,24 @@ class ToNeutral:
         """Note what the headers carry."""
         cursor = self._cursor
         count = cursor.headers_count
-        while count > 0:
+        if count > len(self._carriers):
+            self._carriers = bytearray(2 * count)
+        index = 0
+        while index < count:
             cursor.next_header()
             carrier = self._carrier()
+            if carrier == _NOTE:
+                self._notes += 1
+            elif carrier < _PLACES and self._found >> carrier & 1:
+                carrier = _NO_CARRIER  # not the first of its name
             if carrier == _NO_CARRIER:
                 self._plain += 1
-            elif carrier == _NOTE:
-                self._notes += 1
-            elif carrier != _DROPPED:
-                if self._found >> carrier & 1:
-                    self._plain += 1
-                else:
-                    self._found |= 1 << carrier
-                    put_u32_be(self._places, 8 * carrier, cursor.header_at)
-                    put_u32_be(self._places, 8 * carrier + 4, cursor.header_size)
-            count -= 1
+            elif carrier < _PLACES:
+                self._found |= 1 << carrier
+                put_u32_be(self._places, 8 * carrier, cursor.header_at)
+                put_u32_be(self._places, 8 * carrier + 4, cursor.header_size)
+            self._carriers[index] = carrier
+            index += 1
         return 0
 
     def _carried(self, carrier: int, field: int) -> int:
@@ -183,21 +187,16 @@ class ToNeutral:
             letters = get_u32_be_ba(self._places, 8 * _TYPES)
         opened = builder.open(_F_HEADERS)
         cursor.first_header()
-        seen = 0
-        count = cursor.headers_count
-        while count > 0:
+        index = 0
+        while index < cursor.headers_count:
             cursor.next_header()
-            carrier = self._carrier()
-            if carrier >= 0 and carrier < _PLACES and get_u32_be_ba(self._places, 8 * carrier) != cursor.header_at:
-                carrier = _NO_CARRIER  # not the first of its name
-            if carrier == _NO_CARRIER:
+            if self._carriers[index] == _NO_CARRIER:
                 builder.name(self._records, cursor.name_at, cursor.name_size)
                 if letters < 0 or not self._typed(self._records[letters] - _FIRST_LETTER):
                     self._untyped()
                 if letters >= 0:
                     letters += 1
-                seen += 1
-            count -= 1
+            index += 1
         builder.close(opened)
         return 0
 
@@ -205,13 +204,13 @@ class ToNeutral:
         cursor, builder = self._cursor, self._builder
         opened = builder.open(_F_ANNOTATIONS)
         cursor.first_header()
-        count = cursor.headers_count
-        while count > 0:
+        index = 0
+        while index < cursor.headers_count:
             cursor.next_header()
-            if self._carrier() == _NOTE:
+            if self._carriers[index] == _NOTE:
                 builder.name(self._records, cursor.name_at, cursor.name_size)
                 builder.value(_STRING, self._records, cursor.header_at, cursor.header_size)
-            count -= 1
+            index += 1
         builder.close(opened)
         return 0
 
