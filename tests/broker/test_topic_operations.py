@@ -1,5 +1,7 @@
 """What is asked about topics: made, described, configured, trimmed, searched by time; ids of producers."""
 
+from pathlib import Path
+
 import pytest
 from partition_bench import NAMESPACE, ROOMY, Bench, Guard
 
@@ -215,6 +217,11 @@ class TestConfiguration:
         assert all(entry.is_default and entry.value == entry.default and entry.documentation for entry in shown.values())
         assert shown["retention.ms"].value == "-1"  # the broker's own
         assert shown["max.message.bytes"].value == "1048588"
+
+    def test_the_guide_has_the_same_table(self):
+        guide = (Path(__file__).parents[2] / "docs" / "topics.md").read_text()
+        for key, setting in SETTINGS.items():
+            assert f"| `{key}` | {setting.type} | `{setting.default}` | {setting.documentation} |" in guide
 
     def test_the_keys_that_are_asked_for(self, client):
         client.topic("t", 1, retention_ms="5000")

@@ -165,7 +165,7 @@ class Run:
             number = LOGS.index(participant.id)
             self.bench.transactions.end([participant.id], id_, transaction.is_committed)
             self.model.end(number, id_)
-            self.ended[number, id_] = self.bench.store.group()
+            self.ended.setdefault((number, id_), self.bench.store.group())  # told again, it has ended already
             if 2 in logs:
                 self.bench.coordinator.participant_ended(transaction, participant)
         self.forget_if_over(id_)
