@@ -203,8 +203,8 @@ def test_reads_are_bounded_and_skip_what_is_dead(monkeypatch: pytest.MonkeyPatch
     for number in range(7):
         bench.discard(number, range(50, 143))
     read: list[int] = []
-    whole = sorter_module._read_all
-    monkeypatch.setattr(sorter_module, "_read_all", lambda file, extents: read.append(sum(size for _, size in extents)) or whole(file, extents))
+    whole = bench.disk.read_many
+    monkeypatch.setattr(bench.disk, "read_many", lambda reads, done: read.append(sum(size for _, _, size in reads)) or whole(reads, done))
     added = bench.sort()
     assert len(added) == len(read) == 4
     assert max(read) <= 100_000 + 2 * 4096

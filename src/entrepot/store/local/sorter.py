@@ -16,7 +16,7 @@ import contextlib
 import errno
 from collections.abc import Callable, Generator
 from functools import partial
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Scheduler
@@ -29,7 +29,8 @@ from entrepot.store.local.segments import Part, Segment, Segments, resolve, segm
 WINDOW_SIZE = 8 * 1024 * 1024  # alive bytes that are sorted at once, in memory
 READ_SIZE = 1024 * 1024
 SLICE_ROWS = 1200
-SLICE_BYTES = 256 * 1024
+SLICE_BYTES = 1024 * 1024
+BEHIND_MAX = 8  # writes that a job has under way while it goes on
 SLICE_PIECES = 150
 TIER_SIZES = (16 << 20, 128 << 20, 1 << 30)  # a segment below the n-th is of tier n
 MERGE_COUNT = 8  # neighbours of one tier that make a merge
@@ -54,7 +55,21 @@ Merged: TypeAlias = Callable[[list[SegmentRow], list[int], BaseException | None]
 """done(added, removed, error): both empty if there was nothing to do."""
 
 _Steps: TypeAlias = Generator[Any, Any, Any]
-"""Yields None (let the loop turn), blocking work for the BACKGROUND lane (is sent its result), or a Segment (its index is wanted)."""
+"""Yields None (let the loop turn), blocking work for the BACKGROUND lane (is sent its result), _Behind (the same, nobody waits for it: what
+fails is thrown at a later step, at the latest that of the next work waited for), _Reads (is sent their bytes) or a Segment (its index is wanted)."""
+
+
+class _Behind(NamedTuple):
+    """Work that the job need not wait for."""
+
+    work: Callable[[], Any]
+
+
+class _Reads(NamedTuple):
+    """Reads for the READ lane, which does not wait for writes: (position, size) of each."""
+
+    file: File
+    extents: list[tuple[int, int]]
 
 
 def tier_of(size: int) -> int:
@@ -84,6 +99,8 @@ class Sorter:
         self._made: list[_Output] = []  # by the job under way
         self._steps: _Steps | None = None
         self._finish: Callable[[Any, BaseException | None], None] | None = None
+        self._behind = 0  # writes under way that nobody waits for
+        self._behind_error: BaseException | None = None
         self.sorted_bytes = 0  # written by sorting
         self.merged_bytes = 0  # written by merging
 
@@ -122,6 +139,7 @@ class Sorter:
         self._steps = steps
         self._finish = finish
         self._made = []
+        self._behind_error = None
         self._scheduler.call_soon(self._step, steps, None, None)
 
     def _step(self, steps: _Steps, result: Any, error: BaseException | None) -> None:
@@ -129,6 +147,7 @@ class Sorter:
             return  # stopped
         finish = self._finish
         assert finish is not None
+        error = error or self._behind_error
         try:
             wanted = steps.throw(error) if error is not None else steps.send(result)
         except StopIteration as stop:
@@ -142,8 +161,22 @@ class Sorter:
                 self._scheduler.call_soon(self._step, steps, None, None)
             elif isinstance(wanted, Segment):
                 self._segments.with_index(wanted, partial(self._indexed, steps, wanted))
+            elif isinstance(wanted, _Reads):
+                self._disk.read_many([(wanted.file, position, size) for position, size in wanted.extents], partial(self._read, steps))
+            elif isinstance(wanted, _Behind) and self._behind < BEHIND_MAX:
+                self._behind += 1
+                self._disk.background(wanted.work, partial(self._behind_done, steps))
+                self._scheduler.call_soon(self._step, steps, None, None)
             else:
-                self._disk.background(wanted, partial(self._step, steps))
+                self._disk.background(wanted.work if isinstance(wanted, _Behind) else wanted, partial(self._step, steps))
+
+    def _read(self, steps: _Steps, parts: list[bytes], error: BaseException | None) -> None:
+        self._step(steps, None if error is not None else parts[0] if len(parts) == 1 else b"".join(parts), error)
+
+    def _behind_done(self, steps: _Steps, _: Any, error: BaseException | None) -> None:
+        self._behind -= 1
+        if error is not None and steps is self._steps:
+            self._behind_error = error
 
     def _failed(self, steps: _Steps, failure: BaseException, _: Any, __: BaseException | None) -> None:
         """What the job had made is removed (what could not be is a stray, and goes at the next start)."""
@@ -164,26 +197,27 @@ class Sorter:
     # -- sorting ---------------------------------------------------------------------------------------------------------------
 
     def _sort(self, sources: list[tuple[int, File]], logs: list[tuple[int, bytes, bytes, LiveLog]]) -> _Steps:
-        added: list[SegmentRow] = []
+        outputs: list[_Output] = []
         for life, file in sources:
             work = SortPass(file.name, life, file.size(), logs)
             while not work.mark(4 * SLICE_ROWS):
                 yield None
             while extents := work.next_window(self._window_size):
                 yield None
-                work.load((yield partial(_read_all, file, extents)))
+                work.load((yield _Reads(file, extents)))
                 output = self._output()
                 while not work.emit(output.writer, SLICE_ROWS, SLICE_BYTES):
                     if output.writer.pending() >= OUTPUT_SIZE:
-                        yield output.write()
+                        yield _Behind(output.write())
                     else:
                         yield None
                 if output.writer.piece_count:
-                    yield output.finish()
-                    added.append(output.row())
-                    self.sorted_bytes += added[-1].size
-        if added:
-            yield self._disk.sync_directory
+                    yield _Behind(output.finish())
+                    outputs.append(output)
+        if outputs:
+            yield self._disk.sync_directory  # the lane keeps its order: the files are whole and synced by then
+        added = [output.row() for output in outputs]
+        self.sorted_bytes += sum(row.size for row in added)
         return added
 
     # -- merging ---------------------------------------------------------------------------------------------------------------
@@ -272,11 +306,11 @@ class Sorter:
             elif why == FINISHED and (stop == piece_end - window.position or at < stop):
                 break
             if writer.pending() >= OUTPUT_SIZE:
-                yield output.write()
+                yield _Behind(output.write())
             elif why != MORE:
                 yield None
         if writer.pending() >= OUTPUT_SIZE:
-            yield output.write()
+            yield _Behind(output.write())
 
     def _add_body(self, output: _Output, window: _Window, frame: Frame) -> _Steps:
         data = yield partial(window.file.pread, frame.position, frame.size)
@@ -424,9 +458,3 @@ def _remove(disk: Disk, outputs: list[_Output]) -> None:
             output.file.close()
             with contextlib.suppress(OSError):
                 disk.remove(segment_name(output.writer.segment_id))
-
-
-def _read_all(file: File, extents: list[tuple[int, int]]) -> bytes:
-    if len(extents) == 1:
-        return file.pread(*extents[0])
-    return b"".join([file.pread(position, size) for position, size in extents])
