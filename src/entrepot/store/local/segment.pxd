@@ -23,6 +23,7 @@ cdef Py_ssize_t _OUTPUT_SIZE
 cdef uint32_t _INLINE
 cdef uint32_t _REFERENCE
 cdef object _crc32c
+cdef Py_ssize_t _PAGE_SIZE
 
 
 @cython.final
@@ -59,8 +60,9 @@ cdef class SegmentWriter:
     cpdef bint knows(self, int64_t key) except? True
     @cython.locals(piece=bytearray)
     cpdef int end(self, uint64_t end) except -1
-    @cython.locals(output=bytes)
     cpdef bytes take(self)
+    @cython.locals(output=bytes, rest=bytes)
+    cdef bytes _take(self, Py_ssize_t size)
     @cython.locals(index=bytes, index_position=uint64_t, footer=bytearray)
     cpdef bytes finish(self)
     cdef int _end_step(self) except -1

@@ -30,7 +30,8 @@ WINDOW_SIZE = 8 * 1024 * 1024  # alive bytes that are sorted at once, in memory
 READ_SIZE = 1024 * 1024
 SLICE_ROWS = 1200
 SLICE_BYTES = 1024 * 1024
-BEHIND_MAX = 8  # writes that a job has under way while it goes on
+WRITE_SIZE = 4 * 1024 * 1024  # written at once: a thread that has written waits for its turn among Python's before it can go on
+BEHIND_MAX = 1  # writes that a job has under way while it goes on
 SLICE_PIECES = 150
 TIER_SIZES = (16 << 20, 128 << 20, 1 << 30)  # a segment below the n-th is of tier n
 MERGE_COUNT = 8  # neighbours of one tier that make a merge
@@ -207,10 +208,7 @@ class Sorter:
                 work.load((yield _Reads(file, extents)))
                 output = self._output()
                 while not work.emit(output.writer, SLICE_ROWS, SLICE_BYTES):
-                    if output.writer.pending() >= OUTPUT_SIZE:
-                        yield _Behind(output.write())
-                    else:
-                        yield None
+                    yield output.maybe_write()
                 if output.writer.piece_count:
                     yield _Behind(output.finish())
                     outputs.append(output)
@@ -305,12 +303,10 @@ class Sorter:
                 window.put(position, data)
             elif why == FINISHED and (stop == piece_end - window.position or at < stop):
                 break
-            if writer.pending() >= OUTPUT_SIZE:
-                yield _Behind(output.write())
-            elif why != MORE:
-                yield None
-        if writer.pending() >= OUTPUT_SIZE:
-            yield _Behind(output.write())
+            if (work := output.maybe_write()) is not None or why != MORE:
+                yield work
+        if (work := output.maybe_write()) is not None:
+            yield work
 
     def _add_body(self, output: _Output, window: _Window, frame: Frame) -> _Steps:
         data = yield partial(window.file.pread, frame.position, frame.size)
@@ -387,23 +383,39 @@ class _Output:
         self.keep_free = keep_free
         self.writer = SegmentWriter(segment_id)
         self.file: File | None = None
+        self.parts: list[bytes] = []  # taken, and not yet on their way to the file
+        self.gathered = 0  # bytes of these
         self.written = 0
 
-    def write(self) -> Callable[[], None]:
-        """Work that writes what is pending."""
-        return partial(self._write, self.writer.take(), sync=False)
+    def maybe_write(self) -> _Behind | None:
+        """Work that writes what has gathered, if it is much."""
+        if self.writer.pending() >= OUTPUT_SIZE:
+            self._take(self.writer.take())
+        if self.gathered < WRITE_SIZE:
+            return None
+        return _Behind(self._work(sync=False))
 
     def finish(self) -> Callable[[], None]:
         """Work that writes the rest and syncs the file."""
-        return partial(self._write, self.writer.finish(), sync=True)
+        self._take(self.writer.finish())
+        return self._work(sync=True)
 
-    def _write(self, data: bytes, *, sync: bool) -> None:
-        if self.disk.free_bytes() < self.keep_free + len(data):
+    def _take(self, part: bytes) -> None:
+        self.parts.append(part)
+        self.gathered += len(part)
+
+    def _work(self, *, sync: bool) -> Callable[[], None]:
+        parts, self.parts = self.parts, []
+        size, self.gathered = self.gathered, 0
+        return partial(self._write, parts, size, sync=sync)
+
+    def _write(self, parts: list[bytes], size: int, *, sync: bool) -> None:
+        if self.disk.free_bytes() < self.keep_free + size:
             raise OSError(errno.ENOSPC, f"less than {self.keep_free} bytes would stay free: segments wait")
         if self.file is None:
             self.file = self.disk.open(segment_name(self.writer.segment_id), create=True)
-        self.file.pwrite(self.written, [data])
-        self.written += len(data)
+        self.file.pwrite(self.written, parts)
+        self.written += size
         if sync:
             self.file.sync()
             self.file.close()
