@@ -28,11 +28,21 @@ RETRY_S = 0.3
 TRIES_MAX = 40  # of a static member to come in while another has its instance id
 BATCH = 15  # records of a partition processed in one go
 
+# of the newer protocol: topics, and the expression that means them, if they are not named
+_SUBSCRIPTIONS: tuple[tuple[tuple[str, ...], str | None], ...] = (
+    (("one", "two"), None),
+    (("one", "two"), None),
+    (("one", "two"), "(one|t[a-z]+)"),
+    (("one",), None),
+)
+
 _LOST = (Reason.UNKNOWN_MEMBER, Reason.STALE_MEMBER, Reason.FENCED_MEMBER)
 
 
 class Client:
     """One process. `owned`: place -> position, None until it is known."""
+
+    reads: tuple[str, ...] = ("one", "two")  # topics
 
     def __init__(self, run: GroupRun, name: str, instance_id: str | None) -> None:
         self.run = run
@@ -296,6 +306,8 @@ class ConsumerClient(Client):
         self._waits = False
         self._leaving = False
         self._tries_left = TRIES_MAX
+        # It reads everything, by name or by expression, or some of it.
+        self.reads, self._pattern = run.chance.choice(_SUBSCRIPTIONS)
         super().__init__(run, name, instance_id)
         self.member_id = name
 
@@ -337,8 +349,8 @@ class ConsumerClient(Client):
             self.run.rebalance_timeout_ms if whole else -1,
             self.name,
             "simulated",
-            sorted(self.run.topics.facts) if whole else None,
-            None,
+            list(self.reads) if whole and self._pattern is None else None,
+            self._pattern if whole else None,
             None,
             owned,
         )

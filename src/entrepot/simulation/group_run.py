@@ -205,8 +205,8 @@ class GroupRun:
             if client.paused:
                 client.resume()
         self.loop.run_for(2 * SESSION_MS / 1000)  # who was paused for too long finds out, and who is gone is missed
-        if not self._living():
-            self._add_client()
+        while not any(len(client.reads) == len(self.topics.facts) for client in self._living()):
+            self._add_client()  # somebody must read everything
         self._settle()
         return self.loop.digest()
 
