@@ -7,7 +7,7 @@ partition owned by one member, stays so, and every record has been processed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker import group_requests as ask
@@ -59,6 +59,8 @@ class _Life:
 class _Everybody:
     """May do anything."""
 
+    version = 0
+
     def authorize(self, *_: object) -> None:
         pass
 
@@ -77,9 +79,9 @@ class SimulatedTopics:
         """See Topics."""
         return self.facts.get(name)
 
-    def names(self, namespace: str) -> Iterable[str]:
+    def names(self, namespace: str) -> frozenset[str]:
         """See Topics."""
-        return list(self.facts)
+        return frozenset(self.facts)
 
     def version(self, namespace: str) -> int:
         """See Topics."""

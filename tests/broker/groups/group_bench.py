@@ -23,6 +23,7 @@ class Permissions:
 
     def __init__(self):
         self.denied = set()
+        self.version = 0
 
     def authorize(self, principal, action, namespace, kind, name):
         if not self.may(principal, action, namespace, name):
@@ -50,7 +51,7 @@ class MadeTopics:
         return self.facts.get(name)
 
     def names(self, namespace):
-        return list(self.facts)
+        return frozenset(self.facts)
 
     def version(self, namespace):
         return self.changes

@@ -4,6 +4,7 @@ import pytest
 from group_bench import GroupBench, answer, reason
 
 from entrepot.broker import group_requests as r
+from entrepot.broker.groups.topic_pattern import TopicPattern
 from entrepot.broker.port import DONE, PENDING
 from entrepot.model.errors import Reason
 
@@ -213,17 +214,28 @@ class TestSubscriptions:
         assert bench.told(bench.heartbeat("a", 2, regex="", names=["t"]))[1] == {}
         assert bench.told(bench.heartbeat("a", 2, owned={})) == (3, {"t": {0, 1, 2, 3}})
 
-    def test_an_expression_is_resolved_once_for_all(self, bench):
+    def test_by_expression_only_new_topics_are_looked_at(self, bench, monkeypatch):
         looked = []
-        names = bench.topics.names
-        bench.topics.names = lambda namespace: looked.append(namespace) or names(namespace)
+        matches = TopicPattern.matches
+        monkeypatch.setattr(TopicPattern, "matches", lambda pattern, name: looked.append(name) or matches(pattern, name))
         for member in ("a", "b", "c"):
             bench.told(bench.consume(member, names=None, regex="t.*"))
-        assert len(looked) == 1
+        assert looked == ["t"]
+        looked.clear()
         bench.topics.make("t2", 3)
+        bench.topics.make("u2", 3)
         bench.told(bench.heartbeat("c", 3))
-        assert len(looked) == 2
+        assert sorted(set(looked)) == ["t2", "u2"]
         assert set(bench.coordinator._groups["public/default", "g"]._readers) == {"t", "t2"}
+
+    def test_by_expression_permissions_change(self, bench):
+        bench.permissions.denied.add("t2")
+        bench.topics.make("t2", 1)
+        assert bench.told(bench.consume("a", names=None, regex="t.*"))[1] == {"t": {0, 1, 2, 3}}
+        bench.permissions.denied.clear()
+        bench.permissions.version += 1
+        bench.topics.make("unrelated", 1)
+        assert bench.told(bench.heartbeat("a", 1))[1] == {"t": {0, 1, 2, 3}, "t2": {0}}
 
     def test_assignors(self, bench):
         bench.topics.make("u", 4)

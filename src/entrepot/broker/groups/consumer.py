@@ -24,7 +24,7 @@ from entrepot.broker.groups.consumer_member import STABLE, STATIC_AWAY, UNREVOKE
 from entrepot.broker.groups.desk import Desk, unknown_member
 from entrepot.broker.groups.kept import EPOCHS, MEMBER, KeptEpochs, KeptMember, encode, group_key, partitions_kept
 from entrepot.broker.groups.subscribed_topics import CONSUMER
-from entrepot.broker.groups.topic_pattern import TopicPattern
+from entrepot.broker.groups.topic_pattern import Matched, TopicPattern
 from entrepot.broker.groups.topics import TopicFacts, Topics
 from entrepot.broker.port import Ask
 from entrepot.broker.state import DELETE, GROUP_PREFIX
@@ -62,7 +62,7 @@ class ConsumerGroup:
         self._readers: Counter[str] = Counter()  # topic -> members that read it
         self._facts: dict[str, TopicFacts] = {}  # as the target assignment knows them
         self._patterns: dict[str, TopicPattern] = {}
-        self._matched: dict[tuple[str, str], frozenset[str]] = {}  # expression and user -> topics, as of _topics_seen
+        self._matched: dict[tuple[str, str], Matched] = {}  # by expression and user
         self._topics_seen = topics.version(namespace)
 
     # ---- requests
@@ -304,13 +304,15 @@ class ConsumerGroup:
         """The topics that an expression means, of those that the user may read."""
         matched = self._matched.get((text, user))
         if matched is None:
-            pattern, principal = self._pattern(text), Principal(user)
-            names = [name for name in self._topics.names(self.namespace) if pattern.matches(name)]
-            matched = frozenset(name for name in names if self._authorizer.may(principal, Action.READ, self.namespace, name))
             if len(self._matched) > len(self.members):
                 self._matched.clear()
-            self._matched[text, user] = matched
-        return matched
+            matched = self._matched[text, user] = Matched(self._pattern(text))
+        principal = Principal(user)
+        return matched.among(
+            self._topics.names(self.namespace),
+            lambda name: self._authorizer.may(principal, Action.READ, self.namespace, name),
+            self._authorizer.version,
+        )
 
     def _read(self, member: ConsumerMember) -> None:
         """Find out which topics the member reads."""
@@ -333,7 +335,6 @@ class ConsumerGroup:
         if version == self._topics_seen:
             return
         self._topics_seen = version
-        self._matched.clear()
         for member in self.members.values():
             if member.subscribed_regex is not None:
                 self._read(member)

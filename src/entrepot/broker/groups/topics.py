@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NamedTuple, Protocol
 
 
@@ -19,8 +18,8 @@ class Topics(Protocol):
     def find(self, namespace: str, name: str) -> TopicFacts | None:
         """The topic of that name."""
 
-    def names(self, namespace: str) -> Iterable[str]:
-        """Every topic's name."""
+    def names(self, namespace: str) -> frozenset[str]:
+        """Every topic's name; the same object while nothing has changed."""
 
     def version(self, namespace: str) -> int:
         """Another number whenever find() or names() may answer otherwise."""
@@ -35,6 +34,7 @@ class CatalogueTopics:
     def __init__(self, catalogue: Any) -> None:
         self._catalogue = catalogue
         self._versions: dict[str, int] = {}
+        self._names: dict[str, frozenset[str]] = {}  # as of the last change, once somebody asked
 
     def find(self, namespace: str, name: str) -> TopicFacts | None:
         """See Topics."""
@@ -44,10 +44,13 @@ class CatalogueTopics:
             return None
         return TopicFacts(definition.id, len(definition.partitions))
 
-    def names(self, namespace: str) -> Iterable[str]:
+    def names(self, namespace: str) -> frozenset[str]:
         """See Topics."""
-        found = self._catalogue.namespaces.get(namespace)
-        return [] if found is None else list(found.topics)
+        names = self._names.get(namespace)
+        if names is None:
+            found = self._catalogue.namespaces.get(namespace)
+            names = self._names[namespace] = frozenset() if found is None else frozenset(found.topics)
+        return names
 
     def version(self, namespace: str) -> int:
         """See Topics."""
@@ -56,3 +59,4 @@ class CatalogueTopics:
     def changed(self, namespace: str) -> None:
         """See Topics."""
         self._versions[namespace] = self.version(namespace) + 1
+        self._names.pop(namespace, None)
