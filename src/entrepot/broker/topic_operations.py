@@ -58,7 +58,8 @@ class TopicOperations:
         catalogue = self._broker.catalogue
         if request.names is None and request.ids is None:
             topics = catalogue.namespace(link.namespace).topics.values()
-            return [self._description(topic) for topic in topics if is_legal(topic.name) and self._may_see(link, topic.name)], None
+            seen = [self._description(topic) for topic in topics if is_legal(topic.name) and self._may_see(link, topic.name)]
+            return self._with_sizes(link, seen) if request.sizes else seen, None
         found: list[TopicDescription | Refused] = []
         made = False
         for name in request.names or []:
@@ -77,6 +78,8 @@ class TopicOperations:
                 found.append(Refused(Reason.NOT_FOUND, f"no topic has the id {topic_id.hex()}"))
             else:
                 found.append(self._description(topic))
+        if request.sizes:
+            self._with_sizes(link, found)
         return found, self._durable() if made else None
 
     def create(self, link: Link, call: Ask, request: asked.CreateTopic) -> Outcome:
@@ -126,6 +129,12 @@ class TopicOperations:
         if topic is not None:
             broker.operations.create_topic(topic)
         return topic
+
+    def _with_sizes(self, link: Link, found: list[Any]) -> list[Any]:
+        for topic in found:
+            for partition in topic.partitions if isinstance(topic, TopicDescription) else ():
+                partition.size_bytes = self._partition(link, topic.name, partition.partition).log.bytes_alive
+        return found
 
     def _description(self, topic: TopicDefinition) -> TopicDescription:
         epoch = self._broker.appender.epoch

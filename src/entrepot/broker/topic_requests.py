@@ -14,6 +14,7 @@ class PartitionDescription:
 
     partition: int
     epoch: int  # grows with every change of owner
+    size_bytes: int = 0  # of its records as they are stored, where sizes are asked for
 
 
 @dataclass(slots=True)
@@ -37,6 +38,7 @@ class DescribeTopics:
     names: list[str] | None = None
     ids: list[bytes] | None = None
     create_missing: bool = False
+    sizes: bool = False
 
 
 @dataclass(slots=True)

@@ -11,13 +11,13 @@ from entrepot.protocols.kafka.error_codes import TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
 
 TOPIC_RESOURCE, BROKER_RESOURCE = 2, 4
-DEFAULT_CONFIG, TOPIC_CONFIG = 5, 1  # config_source
+DEFAULT_CONFIG, TOPIC_CONFIG, STATIC_BROKER_CONFIG = 5, 1, 4  # config_source
 TYPES = {"boolean": 1, "string": 2, "int": 3, "short": 4, "long": 5, "double": 6, "list": 7}
 OPERATIONS = {0: "set", 1: "delete", 2: "append", 3: "subtract"}
 
 
 def describe_configs(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of DescribeConfigs. Of the broker nothing is shown: its settings are not Kafka's."""
+    """Handler of DescribeConfigs. Of the broker's own settings those are shown that clients' limits depend on, by Kafka's names; they are read-only."""
     resources = values["resources"]
     exchange.state = values
     exchange.ask(
@@ -39,12 +39,39 @@ def _configs_described(exchange: Exchange, calls: list[Any]) -> None:
             if call.outcome == DONE:
                 row["configs"] = [_config(entry, values) for entry in call.result]
         elif resource["resource_type"] == BROKER_RESOURCE:
-            row["configs"] = []
+            if resource["resource_name"] in ("", str(exchange.session.settings.node_id)):
+                row["configs"] = _of_the_broker(exchange, resource["configuration_keys"])
+            else:
+                row["error_code"] = int(ErrorCode.INVALID_REQUEST)
+                row["error_message"] = f"there is one broker, {exchange.session.settings.node_id}"
         else:
             row["error_code"] = int(ErrorCode.INVALID_REQUEST)
             row["error_message"] = f"there is no configuration of resource type {resource['resource_type']}"
         rows.append(row)
     exchange.answer({"results": rows})
+
+
+def _of_the_broker(exchange: Exchange, keys: list[str] | None) -> list[dict[str, Any]]:
+    settings = exchange.session.settings
+    found = {
+        "broker.id": settings.node_id,
+        "connections.max.idle.ms": int(settings.idle_s * 1000),
+        "fetch.max.bytes": settings.fetch_size_max,
+        "socket.request.max.bytes": settings.produce_size_max,
+    }
+    return [
+        {
+            "name": name,
+            "value": str(value),
+            "read_only": True,
+            "config_source": STATIC_BROKER_CONFIG,
+            "is_sensitive": False,
+            "synonyms": [],
+            "config_type": TYPES["int"],
+        }
+        for name, value in found.items()
+        if keys is None or name in keys
+    ]
 
 
 def _config(entry: ConfigEntry, values: dict[str, Any]) -> dict[str, Any]:

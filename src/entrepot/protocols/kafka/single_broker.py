@@ -1,0 +1,134 @@
+"""What tools ask of a cluster, answered by a broker that is alone: who leads, where partitions lie and how large they are, what has a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from entrepot.broker.port import DONE
+from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.protocols.kafka.answers import by_topic, code_of
+from entrepot.protocols.kafka.configs import BROKER_RESOURCE, TOPIC_RESOURCE
+from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
+from entrepot.protocols.kafka.exchange import Exchange
+
+LOG_DIR = "data"  # where the directory really is, is nobody's business over the network
+
+
+def _known(calls: list[Any]) -> dict[str, TopicDescription]:
+    """The topics that were found, by name."""
+    call = calls[0]
+    return {found.name: found for found in call.result if isinstance(found, TopicDescription)} if call.outcome == DONE else {}
+
+
+def _has(topics: dict[str, TopicDescription], name: str, partition: int) -> bool:
+    return name in topics and 0 <= partition < len(topics[name].partitions)
+
+
+def _asked(rows: list[dict[str, Any]] | None, topics: dict[str, TopicDescription], name_field: str, partitions_field: str) -> Iterator[tuple[str, int]]:
+    """Every (topic, partition) of a request, in order; of all topics where it names none."""
+    if rows is None:
+        for name, topic in sorted(topics.items()):
+            for partition in topic.partitions:
+                yield name, partition.partition
+        return
+    for row in rows:
+        for index in row[partitions_field]:
+            yield row[name_field], index
+
+
+def _describe(exchange: Exchange, values: dict[str, Any], names: list[str] | None, answer: Any, *, sizes: bool = False) -> None:
+    exchange.state = values
+    exchange.ask([DescribeTopics(names=names, sizes=sizes)], answer)
+
+
+# ---- ElectLeaders
+
+
+def elect_leaders(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of ElectLeaders: the leader is the one that there is."""
+    rows = values["topic_partitions"]
+    _describe(exchange, values, None if rows is None else [row["topic"] for row in rows], _elected)
+
+
+def _elected(exchange: Exchange, calls: list[Any]) -> None:
+    topics = _known(calls)
+    results: list[dict[str, Any]] = []
+    for name, index in _asked(exchange.state["topic_partitions"], topics, "topic", "partitions"):
+        code = ErrorCode.ELECTION_NOT_NEEDED if _has(topics, name, index) else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
+        if not results or results[-1]["topic"] != name:
+            results.append({"topic": name, "partition_result": []})
+        results[-1]["partition_result"].append({"partition_id": index, "error_code": int(code), "error_message": None})
+    exchange.answer({"error_code": 0, "replica_election_results": results})
+
+
+# ---- AlterPartitionReassignments, ListPartitionReassignments
+
+
+def alter_reassignments(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of AlterPartitionReassignments: a partition may only stay where it is."""
+    _describe(exchange, values, [topic["name"] for topic in values["topics"]], _reassigned)
+
+
+def _reassigned(exchange: Exchange, calls: list[Any]) -> None:
+    topics, values, node = _known(calls), exchange.state, exchange.session.settings.node_id
+    rows = []
+    for topic in values["topics"]:
+        for part in topic["partitions"]:
+            code, text = 0, None
+            if not _has(topics, topic["name"], part["partition_index"]):
+                code, text = int(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION), "there is no such partition"
+            elif part["replicas"] is None:
+                code, text = int(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS), "there is no reassignment to be cancelled"
+            elif part["replicas"] != [node]:
+                code, text = int(ErrorCode.INVALID_REPLICA_ASSIGNMENT), f"there is one broker, {node}: every partition is its own"
+            rows.append((topic["name"], {"partition_index": part["partition_index"], "error_code": code, "error_message": text}))
+    changes = values.get("allow_replication_factor_change", True)
+    exchange.answer({"allow_replication_factor_change": changes, "error_code": 0, "error_message": None, "responses": by_topic(rows)})
+
+
+def list_reassignments(exchange: Exchange, values: dict[str, Any]) -> None:  # noqa: ARG001 - every handler has the table's signature
+    """Handler of ListPartitionReassignments: there are none."""
+    exchange.answer({"error_code": 0, "error_message": None, "topics": []})
+
+
+# ---- DescribeLogDirs
+
+
+def describe_log_dirs(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of DescribeLogDirs: all lies in one directory. A partition's size is that of its records as they were sent."""
+    rows = values["topics"]
+    _describe(exchange, values, None if rows is None else [row["topic"] for row in rows], _log_dirs_described, sizes=True)
+
+
+def _log_dirs_described(exchange: Exchange, calls: list[Any]) -> None:
+    code = code_of(exchange, calls[0], NAMING)
+    if code:
+        exchange.answer({"error_code": code, "results": []})
+        return
+    topics = _known(calls)
+    rows = []
+    for name, index in _asked(exchange.state["topics"], topics, "topic", "partitions"):
+        if _has(topics, name, index):
+            size = topics[name].partitions[index].size_bytes
+            rows.append((name, {"partition_index": index, "partition_size": size, "offset_lag": 0, "is_future_key": False}))
+    exchange.answer({"error_code": 0, "results": [{"error_code": 0, "log_dir": LOG_DIR, "topics": by_topic(rows)}]})
+
+
+# ---- ListConfigResources
+
+
+def list_config_resources(exchange: Exchange, values: dict[str, Any]) -> None:
+    """Handler of ListConfigResources. Version 0 asks for client metrics' subscriptions alone, of which there are none."""
+    exchange.state = [] if exchange.version == 0 else values["resource_types"] or [TOPIC_RESOURCE, BROKER_RESOURCE]
+    if TOPIC_RESOURCE in exchange.state:
+        exchange.ask([DescribeTopics()], _resources_found)
+    else:
+        _resources_found(exchange, [])
+
+
+def _resources_found(exchange: Exchange, calls: list[Any]) -> None:
+    rows = [{"resource_name": name, "resource_type": TOPIC_RESOURCE} for name in sorted(_known(calls))] if calls else []
+    if BROKER_RESOURCE in exchange.state:
+        rows.append({"resource_name": str(exchange.session.settings.node_id), "resource_type": BROKER_RESOURCE})
+    exchange.answer({"error_code": 0, "config_resources": rows})
