@@ -25,7 +25,7 @@ from entrepot.protocols.kafka.framing import PRODUCE, Framing
 from entrepot.protocols.kafka.output import Output
 from entrepot.protocols.kafka.primitives import Malformed
 
-PIPELINE_MAX = 128  # requests taken in and not answered: above this nothing is read
+PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is read; their bytes are bounded by limits.staged_bytes
 SIZE_BEFORE_LOGIN_MAX = 512 * 1024  # bytes of a request
 SWEEP_S = 30.0
 
