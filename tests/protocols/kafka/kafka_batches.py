@@ -54,7 +54,7 @@ def pack(compression: int, data: bytes) -> bytes:
 def seal(body: bytes, base_offset: int = 0, epoch: int = -1, magic: int = 2, crc: int | None = None, size: int | None = None) -> bytes:
     """Frame what follows the checksum."""
     crc = crc32c(body) if crc is None else crc
-    return struct.pack(">qiibI", base_offset, len(body) + 9 if size is None else size, epoch, magic, crc) + body
+    return struct.pack(">qiiBI", base_offset, len(body) + 9 if size is None else size, epoch, magic, crc) + body
 
 
 def batch(

@@ -2,9 +2,9 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from entrepot.model.octets cimport get_u16_be, get_u32_be, get_u64_be, over_u16_be, over_u32_be, over_u64_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
-from entrepot.protocols.kafka.record_cursor cimport RecordCursor
+from entrepot.protocols.kafka.record_cursor cimport RecordCursor, make_cursor
 
-cdef Py_ssize_t _HEADER, _BEFORE_SIZE
+cdef Py_ssize_t _HEADER, _BEFORE_SIZE, _COPIED_MAX
 cdef Py_ssize_t _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA
 cdef Py_ssize_t _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT
 cdef uint32_t _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL, _DELETE_HORIZON
@@ -29,6 +29,9 @@ cdef class BatchValidator:
 
     @cython.locals(attributes=uint32_t, head=BatchHead, records=bytes, start=Py_ssize_t)
     cpdef BatchHead validate(self, bytes data)
+
+@cython.locals(size=Py_ssize_t, covered=uint32_t)
+cpdef uint32_t checksum(bytes data) except? 0xFFFFFFFF
 
 @cython.locals(size=int64_t, magic=int, crc=uint32_t)
 cdef int _check_frame(bytes data) except -1

@@ -23,7 +23,6 @@ from crc32c import crc32c
 from entrepot.model.entry import TRANSACTIONAL
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, UNSUPPORTED_COMPRESSION_TYPE, InvalidBatch
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, ZSTD, Unpacker
-from entrepot.protocols.kafka.record_cursor import RecordCursor
 
 if not cython.compiled:
     from entrepot.model.octets import (
@@ -39,6 +38,7 @@ if not cython.compiled:
         take,
         take_ba,
     )
+    from entrepot.protocols.kafka.record_cursor import make_cursor
 
 HEADER_BYTES = 61
 BATCH_VERSION = 1  # of entries with tag CODEC_KAFKA: one version 2 batch each
@@ -47,6 +47,7 @@ _HEADER = HEADER_BYTES
 _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA = 8, 12, 16, 17, 21, 23
 _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT = 27, 35, 43, 51, 53, 57
 _BEFORE_SIZE = 12
+_COPIED_MAX = 4096  # bytes: below this a copy costs less than a view
 _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL, _DELETE_HORIZON = 0x07, 0x08, 0x10, 0x20, 0x40
 _COMPRESSION_MAX = ZSTD
 _ENTRY_TRANSACTIONAL = TRANSACTIONAL
@@ -57,16 +58,17 @@ _TIME_MIN = -_TIME_MAX - 1
 class BatchHead:
     """What a checked batch says of itself; `flags` as model.entry's. `data` is the batch, with the greatest timestamp of its records."""
 
-    def __init__(self) -> None:
-        self.data = b""
-        self.flags = 0
-        self.compression = 0
-        self.count = 0
-        self.base_time_ms = -1
-        self.max_time_ms = -1
-        self.producer_id = -1
-        self.producer_epoch = -1
-        self.first_sequence = -1
+    __slots__ = ("base_time_ms", "compression", "count", "data", "first_sequence", "flags", "max_time_ms", "producer_epoch", "producer_id")
+
+    data: bytes
+    flags: int
+    compression: int
+    count: int
+    base_time_ms: int
+    max_time_ms: int
+    producer_id: int
+    producer_epoch: int
+    first_sequence: int
 
 
 class BatchValidator:
@@ -83,7 +85,8 @@ class BatchValidator:
         """
         _check_frame(data)
         attributes = get_u16_be(data, _ATTRIBUTES)
-        head = BatchHead()
+        head = BatchHead.__new__(BatchHead)
+        head.flags = 0
         head.compression = attributes & _COMPRESSION
         head.count = _signed_u32(get_u32_be(data, _COUNT))
         head.base_time_ms = signed_u64(get_u64_be(data, _BASE_TIME))
@@ -102,9 +105,16 @@ class BatchValidator:
         if head.max_time_ms != signed_u64(get_u64_be(data, _MAX_TIME)):
             # Clients that leave it out are taken, as Kafka takes them: readers must find records by it.
             data = over_u64_be(data, _MAX_TIME, head.max_time_ms)
-            data = over_u32_be(data, _CRC, crc32c(memoryview(data)[_ATTRIBUTES:]))
+            data = over_u32_be(data, _CRC, checksum(data))
         head.data = data
         return head
+
+
+def checksum(data: bytes) -> int:
+    """CRC-32C of what a batch's checksum covers."""
+    size = len(data) - _ATTRIBUTES
+    covered: int = crc32c(take(data, _ATTRIBUTES, size) if size < _COPIED_MAX else memoryview(data)[_ATTRIBUTES:])
+    return covered
 
 
 def _check_frame(data: bytes) -> int:
@@ -119,7 +129,7 @@ def _check_frame(data: bytes) -> int:
         raise InvalidBatch(CORRUPT_MESSAGE, f"a record batch says {size} bytes follow its size, where {len(data) - _BEFORE_SIZE} do")
     if size < len(data) - _BEFORE_SIZE:
         raise InvalidBatch(INVALID_RECORD, f"{len(data) - _BEFORE_SIZE - size} bytes behind a partition's record batch; one batch a partition is taken")
-    crc = crc32c(memoryview(data)[_ATTRIBUTES:])
+    crc = checksum(data)
     if crc != get_u32_be(data, _CRC):
         raise InvalidBatch(CORRUPT_MESSAGE, f"a record batch's checksum is {crc:#010x}; the batch says {get_u32_be(data, _CRC):#010x}")
     return 0
@@ -150,7 +160,7 @@ def _check_head(head: BatchHead, attributes: int, last_delta: int) -> int:
 
 def check_records(records: bytes, start: int, count: int, base_time_ms: int) -> int:
     """Read all records from `start`, which must be `count`, numbered from 0; return the greatest timestamp."""
-    cursor = RecordCursor(records, start, len(records))
+    cursor = make_cursor(records, start, len(records))
     greatest = _TIME_MIN
     index = 0
     while index < count:
@@ -182,7 +192,7 @@ def stamp(data: bytes, base_offset: int, leader_epoch: int, append_time_ms: int)
         attributes = get_u16_be(data, _ATTRIBUTES)
         data = over_u16_be(data, _ATTRIBUTES, attributes | _APPEND_TIME)
         data = over_u64_be(data, _MAX_TIME, append_time_ms)
-        data = over_u32_be(data, _CRC, crc32c(memoryview(data)[_ATTRIBUTES:]))
+        data = over_u32_be(data, _CRC, checksum(data))
     return data
 
 
@@ -197,7 +207,7 @@ def seal_batch(buffer: bytearray, size: int, base_offset: int, count: int) -> by
     put_u32_be(buffer, _FIRST_SEQUENCE, 0xFFFFFFFF)
     put_u32_be(buffer, _COUNT, count)
     data = take_ba(buffer, 0, size)
-    return over_u32_be(data, _CRC, crc32c(memoryview(data)[_ATTRIBUTES:]))
+    return over_u32_be(data, _CRC, checksum(data))
 
 
 def _signed_u16(value: int) -> int:

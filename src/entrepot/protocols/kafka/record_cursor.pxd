@@ -37,3 +37,7 @@ cdef class RecordCursor:
     cdef int64_t _varlong(self) except? -2
     @cython.locals(raw=uint64_t, shift=int, low=uint64_t, half=int64_t)
     cdef int64_t _longer(self, int octet, int last, int last_max) except? -2
+
+
+@cython.locals(cursor=RecordCursor)
+cpdef RecordCursor make_cursor(bytes data, Py_ssize_t pos, Py_ssize_t end)

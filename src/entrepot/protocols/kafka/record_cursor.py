@@ -22,24 +22,43 @@ class RecordCursor:
     first: `name_at`, `name_size`, `header_at`, `header_size`. Everything lies within the record. Raises InvalidBatch (INVALID_RECORD) for anything else.
     """
 
-    def __init__(self, data: bytes, pos: int, end: int) -> None:
-        self.data = data
-        self.pos = pos
-        self.end = min(end, len(data))
-        self.index = -1
-        self.time_delta = 0
-        self.offset_delta = 0
-        self.key_at = 0
-        self.key_size = -1
-        self.value_at = 0
-        self.value_size = -1
-        self.headers_count = 0
-        self.name_at = 0
-        self.name_size = 0
-        self.header_at = 0
-        self.header_size = -1
-        self._headers_at = 0
-        self._next_header = 0
+    __slots__ = (
+        "_headers_at",
+        "_next_header",
+        "data",
+        "end",
+        "header_at",
+        "header_size",
+        "headers_count",
+        "index",
+        "key_at",
+        "key_size",
+        "name_at",
+        "name_size",
+        "offset_delta",
+        "pos",
+        "time_delta",
+        "value_at",
+        "value_size",
+    )
+
+    data: bytes
+    pos: int
+    end: int
+    index: int
+    time_delta: int
+    offset_delta: int
+    key_at: int
+    key_size: int
+    value_at: int
+    value_size: int
+    headers_count: int
+    name_at: int
+    name_size: int
+    header_at: int
+    header_size: int
+    _headers_at: int
+    _next_header: int
 
     def advance(self) -> int:
         """Read the next record; return the position behind it."""
@@ -144,3 +163,13 @@ class RecordCursor:
 
     def _invalid(self, text: str) -> InvalidBatch:
         return InvalidBatch(INVALID_RECORD, f"record {self.index} {text}", self.index)
+
+
+def make_cursor(data: bytes, pos: int, end: int) -> RecordCursor:
+    """A RecordCursor before the record at `pos`."""
+    cursor = RecordCursor.__new__(RecordCursor)
+    cursor.data = data
+    cursor.pos = pos
+    cursor.end = min(end, len(data))
+    cursor.index = -1
+    return cursor

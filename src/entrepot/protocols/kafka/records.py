@@ -26,6 +26,7 @@ from entrepot.protocols.kafka.to_neutral import ToNeutral
 if not cython.compiled:
     from entrepot.model.octets import copy, get_u16_be, get_u32_be, get_u64_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
     from entrepot.protocols.kafka.record_batch import seal_batch, signed_u64, stamp
+    from entrepot.protocols.kafka.record_cursor import make_cursor
 
 ENTRY_VERSION = 2
 """The newest that is written; a bare batch is version 1 (record_batch.BATCH_VERSION)."""
@@ -157,4 +158,4 @@ class KafkaEntryCodec(EntryCodec):
         if compression:
             data = self._unpacker.unpack(compression, take(data, at, len(data) - at))
             at = 0
-        return RecordCursor(data, at, len(data))
+        return make_cursor(data, at, len(data))
