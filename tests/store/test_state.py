@@ -128,3 +128,41 @@ def test_only_one_cut_at_a_time() -> None:
     state.saved()
     with pytest.raises(AssertionError):
         state.prepare(1)
+
+
+class Absolute:
+    """A fold whose deltas are whole values."""
+
+    absolute = frozenset({b"a:"})
+
+    def __call__(self, key, value, delta):
+        return None if delta == b"-" else delta
+
+
+class CountedBase(NoBase):
+    """Notes what it is asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def get(self, shard, key):
+        self.asked.append(key)
+        return b"base"
+
+
+def test_of_deltas_that_are_whole_values_the_last_one_counts_and_the_base_is_not_asked():
+    base = CountedBase()
+    state = State(base, Absolute())
+    for delta in (b"1", b"22", b"333"):
+        state.fold(0, b"a:k", delta)
+    assert state.changed_bytes() == len(b"a:k") + 3
+    state.freeze()
+    state.fold(0, b"a:k", b"-")
+    assert state.get(0, b"a:k") is None
+    assert state.prepare(10) == [(0, b"a:k", b"333")]
+    state.saved()
+    assert state.get(0, b"a:k") is None
+    assert base.asked == []
+    state.fold(0, b"b:k", b"4")
+    assert state.get(0, b"b:k") == b"4"
+    assert base.asked == [b"b:k"]

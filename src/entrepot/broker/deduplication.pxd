@@ -3,7 +3,7 @@
 import cython
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
-from entrepot.model.octets cimport get_u32_le, get_u32_le_ba, get_u64_le, get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
+from entrepot.model.octets cimport copy_ba, get_u32_le, get_u32_le_ba, get_u64_le, get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
 from entrepot.store.interface cimport Log, Store
 
 cdef Py_ssize_t _HEAD
@@ -60,7 +60,7 @@ cdef class Deduplication:
     @cython.locals(producer=Producer)
     cdef Producer _touched(self, Log log, int64_t producer_id, int32_t epoch, int64_t now_ms)
     @cython.locals(size=Py_ssize_t, delta=bytearray)
-    cdef object _stage(self, Producer producer, Py_ssize_t first, Py_ssize_t end)
+    cdef object _stage(self, Producer producer)
     @cython.locals(producer=Producer, of_log=dict)
     cdef Producer _add(self, bytes log_id, int shard, object producer_id)
     cdef object _link(self, Producer producer)

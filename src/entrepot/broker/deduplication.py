@@ -12,7 +12,7 @@ from entrepot.broker.producer_state import BATCH_SIZE, BATCHES_MAX, FORMAT, HEAD
 from entrepot.store.interface import LOG_ID_SIZE, Log, Store
 
 if not cython.compiled:
-    from entrepot.model.octets import get_u32_le, get_u32_le_ba, get_u64_le, get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
+    from entrepot.model.octets import copy_ba, get_u32_le, get_u32_le_ba, get_u64_le, get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
 
 PRODUCERS_MAX = 500_000  # remembered of one store, a producer once for each log, unless told otherwise
 NO_WRAP = 0  # sequences go on for ever
@@ -155,13 +155,13 @@ class Deduplication:
         put_u64_le(packed, size, first_sequence)
         put_u64_le(packed, size + 8, base)
         put_u32_le(packed, size + 16, count)
-        self._stage(producer, size, size + _BATCH)
+        self._stage(producer)
 
     def fence(self, log: Log, producer_id: int, epoch: int, now_ms: int) -> None:
         """Stage that epochs below `epoch` are over (a transaction's marker said so)."""
         producer = self.producer(log, producer_id)
         if producer is None or producer.epoch < epoch:
-            self._stage(self._touched(log, producer_id, epoch, now_ms), 0, 0)
+            self._stage(self._touched(log, producer_id, epoch, now_ms))
 
     def forget(self, log: Log) -> None:
         """Stage that the log is gone, and its producers with it."""
@@ -186,14 +186,14 @@ class Deduplication:
         producer.last_ms = now_ms
         return producer
 
-    def _stage(self, producer: Producer, first: int, end: int) -> None:
-        """Stage what is new: packed[first:end]."""
-        size = end - first
+    def _stage(self, producer: Producer) -> None:
+        """Stage it as it is now."""
+        size = len(producer.packed)
         delta = bytearray(_HEAD + size)
         delta[0] = _FORMAT
         put_u32_le(delta, 1, producer.epoch & _EPOCH_MASK)
         put_u64_le(delta, 5, producer.last_ms)
-        delta[_HEAD:] = producer.packed[first:end]
+        copy_ba(delta, _HEAD, producer.packed, 0, size)
         self._store.fold(producer.shard, producer.key, take_ba(delta, 0, _HEAD + size))
 
     def _add(self, log_id: bytes, shard: int, producer_id: int) -> Producer:

@@ -3,7 +3,7 @@
 key     b"p:" log id (16 bytes) producer id (u64, big-endian, two's complement)
 value   format (u8, 1), then, little-endian: producer epoch i32, time of the last batch in ms since 1970 i64,
         then of the last batches, oldest first: (first sequence i64, base offset u64, count u32)*, at most BATCHES_MAX
-delta   the same with one batch, or none (a new epoch); nothing at all: forgotten
+delta   the new value; nothing at all: forgotten
 """
 
 from __future__ import annotations
@@ -47,21 +47,15 @@ def unpack_batches(packed: bytes | bytearray) -> list[Batch]:
     return [Batch(*row) for row in _BATCH.iter_unpack(packed)]
 
 
-def fold_producer(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
+def fold_producer(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:  # noqa: ARG001 - the shape of every fold
     """The fold of every key that starts with PRODUCER_PREFIX. CorruptData for what no version wrote."""
     if delta == b"":
         return None
     check_producer(key, delta)
-    if value is not None:
-        check_producer(key, value)
-    batches = delta[HEAD_SIZE:]
-    if value is not None and value[1:5] == delta[1:5]:  # of the same epoch
-        batches = value[HEAD_SIZE:] + batches
-    excess = len(batches) - BATCHES_MAX * BATCH_SIZE
-    return delta[:HEAD_SIZE] + (batches[excess:] if excess > 0 else batches)
+    return delta
 
 
 def check_producer(key: bytes, value: bytes) -> None:
     """CorruptData unless `value` is of a format that this version reads."""
-    if value[:1] != _FORMAT or len(value) < HEAD_SIZE or (len(value) - HEAD_SIZE) % BATCH_SIZE:
-        raise CorruptData(f"producer state {key!r} has format {value[:1]!r} and {len(value)} bytes, expected 1 and a whole number of batches")
+    if value[:1] != _FORMAT or not HEAD_SIZE <= len(value) <= HEAD_SIZE + BATCHES_MAX * BATCH_SIZE or (len(value) - HEAD_SIZE) % BATCH_SIZE:
+        raise CorruptData(f"producer state {key!r} has format {value[:1]!r} and {len(value)} bytes, expected 1 and at most {BATCHES_MAX} batches")

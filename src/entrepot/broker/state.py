@@ -29,15 +29,23 @@ class StateFolds:
 
     def __init__(self) -> None:
         self._folds: dict[bytes, Fold] = {}
+        self.absolute: frozenset[bytes] = frozenset()
 
-    def register(self, prefix: bytes, fold: Fold) -> None:
-        """Hand every key that starts with `prefix` to `fold`; a prefix belongs to one kind for good."""
+    @property
+    def fold(self) -> Fold:
+        """The store's Fold."""
+        return self
+
+    def register(self, prefix: bytes, fold: Fold, *, absolute: bool = False) -> None:
+        """Hand every key that starts with `prefix` to `fold`; a prefix belongs to one kind for good. `absolute`: see store.interface.Fold."""
         assert len(prefix) == PREFIX_SIZE, prefix
         assert prefix.endswith(b":"), prefix
         assert prefix not in self._folds, prefix
         self._folds[prefix] = fold
+        if absolute:
+            self.absolute |= {prefix}
 
-    def fold(self, key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
+    def __call__(self, key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
         """The store's Fold. Raises CorruptData for a key of no known kind."""
         fold = self._folds.get(key[:PREFIX_SIZE])
         if fold is None:
@@ -58,14 +66,14 @@ def set_value(value: bytes) -> bytes:
 def default_folds() -> StateFolds:
     """Every kind of state the broker keeps; others register here too."""
     folds = StateFolds()
-    folds.register(CATALOGUE_PREFIX, fold_value)
+    folds.register(CATALOGUE_PREFIX, fold_value, absolute=True)
     folds.register(SUBSCRIPTION_PREFIX, fold_subscription)
     folds.register(SCHEDULE_PREFIX, fold_schedule)
     folds.register(TRANSACTION_PREFIX, fold_transaction)
-    folds.register(PRODUCER_PREFIX, fold_producer)
-    folds.register(GROUP_PREFIX, fold_value)
-    folds.register(OFFSET_PREFIX, fold_value)
-    folds.register(PRODUCER_IDS_PREFIX, fold_value)
+    folds.register(PRODUCER_PREFIX, fold_producer, absolute=True)
+    folds.register(GROUP_PREFIX, fold_value, absolute=True)
+    folds.register(OFFSET_PREFIX, fold_value, absolute=True)
+    folds.register(PRODUCER_IDS_PREFIX, fold_value, absolute=True)
     return folds
 
 

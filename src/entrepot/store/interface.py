@@ -19,6 +19,7 @@ from typing import Any, Protocol, TypeAlias
 
 from entrepot.model.entry import Entry, StoredEntry
 
+ABSOLUTE_PREFIX_SIZE = 2
 LOG_ID_SIZE = 16  # bytes; never reused
 
 
@@ -109,7 +110,11 @@ class Owner(Protocol):
 
 
 Fold: TypeAlias = Callable[[bytes, bytes | None, bytes], bytes | None]
-"""(key, value or None, delta) -> new value, or None to delete. Pure, total, and stable over versions."""
+"""(key, value or None, delta) -> new value, or None to delete. Pure, total, and stable over versions.
+
+It may have an attribute `absolute`: prefixes, of ABSOLUTE_PREFIX_SIZE bytes, of keys whose deltas make the new value whatever the old one was; the
+store then need not look at that, nor remember any delta but the last.
+"""
 
 
 class Store:

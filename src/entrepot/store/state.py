@@ -16,7 +16,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Protocol
 
-from entrepot.store.interface import Fold
+from entrepot.store.interface import ABSOLUTE_PREFIX_SIZE, Fold
 
 
 class Base(Protocol):
@@ -81,6 +81,7 @@ class State:
     def __init__(self, base: Base, fold: Fold) -> None:
         self._base = base
         self._fold = fold
+        self._absolute: frozenset[bytes] = getattr(fold, "absolute", frozenset())
         self._changed = _Layer()
         self._frozen: _Layer | None = None
         self._unprepared: Iterator[tuple[int, bytes, _Cell]] | None = None
@@ -96,7 +97,13 @@ class State:
             cell = cells[key] = _Cell()
             layer.count += 1
             layer.size += len(key)
-        cell.deltas.append(delta)
+        if key[:ABSOLUTE_PREFIX_SIZE] in self._absolute:
+            for last in cell.deltas:
+                layer.size -= len(last)
+            cell.known = True  # no value before it matters
+            cell.deltas = [delta]
+        else:
+            cell.deltas.append(delta)
         layer.size += len(delta)
 
     def get(self, shard: int, key: bytes) -> bytes | None:
