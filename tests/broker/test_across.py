@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatch
 from kafka_batches import COMPRESSIONS, LZ4, ZSTD, batch, record
+from partition_bench import ROOMY
 from partition_bench import Bench as PartitionBench
 from partition_bench import Client as PartitionClient
 
@@ -144,6 +145,17 @@ class TestReads:
         assert bench.figure("translated_total") == 2
         assert bench.figure("translations_found_total") == 2
         assert bench.figure("translations_bytes") > 0
+
+    def test_one_answer_translates_so_many_and_no_more(self):
+        client = Bench(settings=ROOMY).connect()
+        client.topic()
+        for number in range(70):
+            client.put(*[b"%d" % number] * 512, key="t")
+        part = make_read_part("t", 0, 0, 1 << 24)
+        client.wait(client.ask_read([part], max_bytes=1 << 24))
+        read = sum(len(list(DefaultRecordBatch(data))) for data in part.data)
+        assert 16_384 <= read < 20_000
+        assert len(client.values()) == 70 * 512
 
     def test_translations_are_bounded(self, bench, client):
         client.topic()

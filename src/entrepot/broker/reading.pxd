@@ -11,7 +11,7 @@ from entrepot.broker.partition_calls cimport CloseParts, Read, ReadPart
 from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader
 
-cdef int64_t _ENTRIES_MAX
+cdef int64_t _ENTRIES_MAX, _FOREIGN_MAX
 cdef int _CONTROL
 
 
@@ -49,6 +49,7 @@ cdef class Reading(LogOwner):
     cdef list woken
     cdef int64_t size
     cdef int64_t budget
+    cdef int64_t foreign
     cdef bint cut
     cdef bint failed
     cdef bint expired

@@ -22,7 +22,9 @@ from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import LogReader
 
 ENTRIES_MAX = 16_384  # looked at in one go; a Read that has none of them goes on in the next tick
+FOREIGN_MAX = 16_384  # records of another protocol in one answer: they are translated while the loop waits
 _ENTRIES_MAX = ENTRIES_MAX
+_FOREIGN_MAX = FOREIGN_MAX
 _CONTROL = CONTROL
 
 
@@ -98,7 +100,7 @@ class Place(Watcher):
 class Reading(LogOwner):
     """Parts that are read together. dispatch() looks at those that were woken."""
 
-    __slots__ = ("budget", "call", "cut", "expired", "failed", "hub", "reads", "size", "timer", "turn", "woken")
+    __slots__ = ("budget", "call", "cut", "expired", "failed", "foreign", "hub", "reads", "size", "timer", "turn", "woken")
 
     def __init__(self, reads: Reads) -> None:
         self.dirty = False
@@ -110,6 +112,7 @@ class Reading(LogOwner):
         # of the Read under way
         self.size = 0
         self.budget = 0
+        self.foreign = 0
         self.cut = False  # something did not fit
         self.failed = False  # a part has an error
         self.expired = False
@@ -122,6 +125,7 @@ class Reading(LogOwner):
         self.call = call
         self.size = 0
         self.budget = _ENTRIES_MAX
+        self.foreign = 0
         self.cut = False
         self.failed = False
         self.expired = False
@@ -309,6 +313,11 @@ class Reading(LogOwner):
             self.budget -= 1
             entry = stored.entry
             data = None
+            if entry.codec != call.codec:
+                if self.foreign >= _FOREIGN_MAX and self.size > 0:
+                    self._leave(place, part)
+                    return
+                self.foreign += entry.count
             if not entry.flags & _CONTROL:
                 data = self.hub.translated(stored, call.codec)
             if data is None:
