@@ -21,7 +21,8 @@ read = st.tuples(st.just("read"), partition, st.integers(1, 4000), st.integers(-
 trim = st.tuples(st.just("trim"), partition, st.integers(0, 5))
 pause = st.tuples(st.just("pause"), st.sampled_from((0.0001, 0.01, 0.5)))
 restart = st.tuples(st.just("restart"))
-steps = st.lists(st.one_of(send, send, numbered, numbered, numbered, read, read, trim, pause, restart), max_size=60)
+power = st.tuples(st.just("power"))
+steps = st.lists(st.one_of(send, send, numbered, numbered, numbered, read, read, trim, pause, restart, power), max_size=60)
 
 
 class Producer:
@@ -30,6 +31,20 @@ class Producer:
     def __init__(self):
         self.epoch = -1
         self.batches = []  # (first sequence, count, base) of this epoch
+        self.taken = []  # (epoch, first sequence, count, base) of all
+
+    def take(self, epoch, first, count, base):
+        self.taken.append((epoch, first, count, base))
+        if epoch > self.epoch:
+            self.epoch, self.batches = epoch, []
+        self.batches.append((first, count, base))
+
+    def lose(self, end):
+        """What lies at `end` or behind it is lost."""
+        taken = [batch for batch in self.taken if batch[-1] < end]
+        self.__init__()
+        for batch in taken:
+            self.take(*batch)
 
     @property
     def following(self):
@@ -59,7 +74,7 @@ class Model:
         self.firsts = [0] * PARTITIONS
         self.producers = [Producer() for _ in range(PARTITIONS)]
         self.serial = 0
-        self.sent = []  # (call, expected base)
+        self.sent = []  # (call, expected refusal, expected base)
         self.parts = {}
         self.reads = []
 
@@ -89,9 +104,7 @@ class Model:
         reason, known = producer.judge(epoch, first, count)
         base = self._append(number, count, 0, (9, epoch, first), (reason, known))
         if reason is None and known < 0:
-            if epoch > producer.epoch:
-                producer.epoch, producer.batches = epoch, []
-            producer.batches.append((first, count, base))
+            producer.take(epoch, first, count, base)
 
     def read(self, number, max_bytes, jump):
         """Go on reading, or jump by some records first."""
@@ -141,6 +154,27 @@ class Model:
         self.client.link.submit(make_close_parts(1, list(self.parts.values())))
         self.bench = self.bench.reopen()
         self.client = self.bench.connect()
+
+    def power(self):
+        """It goes: what was answered is there, what was not may be."""
+        answered = [0] * PARTITIONS
+        for call, reason, base in self.sent:
+            part = call.parts[0]
+            if call.outcome == DONE and reason is None:
+                answered[part.partition] = max(answered[part.partition], base + part.count)
+        self.sent = []
+        self.parts = {}
+        self.bench.loop.forget_all()
+        self.bench.disk.crash()
+        self.bench = Bench(bench=self.bench, settings=self.bench.settings)
+        self.client = self.bench.connect()
+        for number, log in enumerate(self.bench.topic().logs):
+            end = log.durable_offset
+            assert answered[number] <= end <= self.ends[number]
+            assert end in {0, *(base + count for base, count, _ in self.logs[number])}
+            self.logs[number] = [batch for batch in self.logs[number] if batch[0] < end]
+            self.ends[number] = end
+            self.producers[number].lose(end)
 
     def finish(self):
         self.settle()
