@@ -402,10 +402,11 @@ def _build(section: type[Any], prefix: str, values: Mapping[str, Any], users: Ma
 
 
 def address(name: str, text: str) -> tuple[str, int]:
-    """HOST:PORT of listener `name`, or [V6]:PORT. Refused if it is neither."""
+    """HOST:PORT of listener `name` (or of a dotted key), or [V6]:PORT. Refused if it is neither."""
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > 65_535:
-        raise Refused(Reason.INVALID, f"listen.{name} = {text!r}: HOST:PORT is expected, such as 127.0.0.1:5672 or [::1]:5672; port 0 takes a free one")
+        key_name = name if "." in name else f"listen.{name}"
+        raise Refused(Reason.INVALID, f"{key_name} = {text!r}: HOST:PORT is expected, such as 127.0.0.1:5672 or [::1]:5672; port 0 takes a free one")
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 

@@ -168,11 +168,11 @@ class Server:
         register_kafka(self.metrics, shared)
         for name, (host, port) in wanted.items():
             check_listen(name, host, self.node.users)
-            advertised = kafka.advertised_tls if name == "kafkas" else kafka.advertised
+            key, advertised = ("kafka.advertised_tls", kafka.advertised_tls) if name == "kafkas" else ("kafka.advertised", kafka.advertised)
             settings = KafkaSettings(
                 node_id=kafka.node_id,
                 namespace=kafka.namespace,
-                advertised=address(name, advertised) if advertised else None,
+                advertised=address(key, advertised) if advertised else None,
                 produce_size_max=limits.kafka_produce_bytes,
                 request_size_max=limits.kafka_request_bytes,
                 fetch_size_max=limits.kafka_fetch_bytes,
