@@ -18,7 +18,7 @@ from entrepot.model.errors import ProtocolError
 if not cython.compiled:
     from entrepot.model.octets import copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, put_u16_be, put_u32_be, put_u64_be, resize_ba, take_ba
 
-ELEMENTS_MAX = 1_000_000
+ELEMENTS_MAX = 200_000
 REFERENCED_MIN_BYTES = 4096  # bytes objects from this size on are referred to by a response, not copied into it
 BUFFER_BYTES = 256
 
