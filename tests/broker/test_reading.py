@@ -7,6 +7,7 @@ from partition_bench import HEAD, ROOMY, Batch, Bench, Client, Guard, PlainCodec
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.partition_calls import make_close_parts, make_read_part
 from entrepot.broker.port import DONE, PENDING
+from entrepot.broker.reading import COLD_MAX
 from entrepot.broker.topic_requests import CreatePartitions, DeleteTopic
 from entrepot.model.entry import OPAQUE, make_entry
 from entrepot.model.errors import Reason
@@ -324,6 +325,28 @@ class TestColdReads:
         other.close()
         cold.bench.run()
         assert call.outcome == PENDING
+
+    def test_more_than_may_fetch_at_once_take_turns(self, bench):
+        count = 3 * COLD_MAX
+        client = bench.connect()
+        client.topic("wide", count)
+        for text in (b"a", b"b"):
+            client.wait(
+                client.send(*[client.part(text + b"%d" % number + b"." * 200_000 * (number < 5), topic="wide", partition=number) for number in range(count)])
+            )
+        paused = bench.connect()
+        idle = paused.reading(*[("wide", number, 0) for number in range(count)])
+        paused.wait(paused.ask_read(idle))
+        parts = client.reading(*[("wide", number, 0) for number in range(count)])
+        got = [[] for _ in parts]
+        while any(len(texts) < 2 for texts in got):
+            assert len(bench.broker.reads.cold) <= COLD_MAX
+            for number, found in enumerate(client.read(parts, wait_ms=10_000)):
+                got[number] += found
+        assert [[text.rstrip(b".") for text in texts] for texts in got] == [[b"a%d" % number, b"b%d" % number] for number in range(count)]
+        client.close()
+        paused.close()
+        assert (len(bench.broker.reads.cold), any(place.queued for place in bench.broker.reads.waiting)) == (0, False)
 
     def test_a_topic_deleted_while_it_is_fetched(self, cold):
         parts = cold.reading(0)

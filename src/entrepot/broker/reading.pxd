@@ -11,6 +11,7 @@ from entrepot.broker.partition_calls cimport CloseParts, Read, ReadPart
 from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader
 
+cdef Py_ssize_t _COLD_MAX
 cdef int64_t _ENTRIES_MAX, _FOREIGN_MAX
 cdef int _CONTROL
 
@@ -20,6 +21,7 @@ cdef class Place(Watcher):
     cdef ReadPart part
     cdef Partition partition
     cdef TopicTable table
+    cdef Reads reads
     cdef int64_t version
     # who reads
     cdef Reading reading
@@ -30,6 +32,7 @@ cdef class Place(Watcher):
     cdef readonly uint64_t next
     cdef bint cold
     cdef readonly bint loading
+    cdef readonly bint queued
     cdef bint fetched
     cdef uint64_t empty_end
     cdef bint woken
@@ -37,7 +40,8 @@ cdef class Place(Watcher):
     cpdef object wake(self)
     @cython.locals(stored=StoredEntry)
     cdef StoredEntry take(self, uint64_t durable)
-    cdef object caught_up(self)
+    cdef object fetch(self)
+    cdef object release(self)
     cdef object close(self)
 
 
@@ -82,12 +86,18 @@ cdef class Reading(LogOwner):
 cdef class Reads:
     cdef readonly Hub hub
     cdef readonly object authorizer
+    cdef readonly dict cold
+    cdef readonly object waiting
     cdef readonly uint64_t read_count
     cdef public uint64_t read_bytes
     cdef public uint64_t skipped_count
 
     @cython.locals(reading=Reading, first=ReadPart, place=Place)
     cpdef object read(self, Read call, TopicTable table)
+    @cython.locals(victim=Place, reading=Reading)
+    cdef bint admit(self, Place place) except? True
+    @cython.locals(place=Place)
+    cdef object go_on(self)
     @cython.locals(part=ReadPart, place=Place)
     cpdef object close_parts(self, CloseParts call)
     @cython.locals(place=Place)

@@ -10,6 +10,7 @@ place when it is there; a Read that has something goes without it.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from entrepot.broker.hub import Hub
@@ -21,8 +22,10 @@ from entrepot.model.entry import CONTROL, StoredEntry
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import LogReader
 
+COLD_MAX = 128  # places that hold, or are being brought, what was fetched (256 to 512 KiB each); others wait for one of them
 ENTRIES_MAX = 16_384  # looked at in one go; a Read that has none of them goes on in the next tick
 FOREIGN_MAX = 16_384  # records of another protocol in one answer: they are translated while the loop waits
+_COLD_MAX = COLD_MAX
 _ENTRIES_MAX = ENTRIES_MAX
 _FOREIGN_MAX = FOREIGN_MAX
 _CONTROL = CONTROL
@@ -32,7 +35,24 @@ class Place(Watcher):
     """Where one part is. `expected` is the offset that its owner asks for next, if it goes on; what lies there begins at `next` (behind
     what was passed over)."""
 
-    __slots__ = ("cold", "empty_end", "expected", "fetched", "index", "loading", "next", "part", "partition", "reader", "reading", "table", "version", "woken")
+    __slots__ = (
+        "cold",
+        "empty_end",
+        "expected",
+        "fetched",
+        "index",
+        "loading",
+        "next",
+        "part",
+        "partition",
+        "queued",
+        "reader",
+        "reading",
+        "reads",
+        "table",
+        "version",
+        "woken",
+    )
 
     part: ReadPart | None
     partition: Partition
@@ -43,8 +63,10 @@ class Place(Watcher):
     index: int  # of the part in its reading
     expected: int
     next: int
+    reads: Reads
     cold: bool  # the reader may hold what was fetched
-    loading: bool  # a fetch is under way
+    loading: bool  # a fetch is under way, or queued
+    queued: bool  # it waits for its turn to fetch
     fetched: bool  # the last fetch was for `next`
     empty_end: int  # below this durable end nothing was found at or after `next`
     woken: bool
@@ -61,6 +83,7 @@ class Place(Watcher):
         """A fetch has ended. Not in the .pxd: it is passed on as a callback."""
         self.loading = False
         self.wake()
+        self.reads.go_on()
 
     def take(self, durable: int) -> StoredEntry | None:
         """The entry that holds `next`, else the first behind it; None: not here yet, or nothing below `durable`."""
@@ -77,13 +100,23 @@ class Place(Watcher):
                 return None
             self.fetched = True
             self.loading = True
-            self.cold = True
-            self.reader.fetch(self.next, self.loaded)
+            if self.cold or self.reads.admit(self):
+                self.fetch()
+            else:
+                self.queued = True
+                self.reads.waiting.append(self)
 
-    def caught_up(self) -> None:
-        """Let go of what was fetched: what comes next is in memory."""
+    def fetch(self) -> None:
+        """Bring what lies at `next`."""
+        self.queued = False
+        self.reader.fetch(self.next, self.loaded)
+
+    def release(self) -> None:
+        """Let go of what was fetched."""
         self.reader.close()
         self.cold = False
+        self.fetched = False
+        self.reads.cold.pop(self, None)
 
     def close(self) -> None:
         """Nobody reads the part any more."""
@@ -92,9 +125,12 @@ class Place(Watcher):
             part.place = None
             self.part = None
         self.reading = None
-        self.reader.close()
+        self.loading = False
+        self.queued = False
+        self.release()
         self.partition.unwatch(self)
         self.table.watchers.discard(self)
+        self.reads.go_on()
 
 
 class Reading(LogOwner):
@@ -199,6 +235,7 @@ class Reading(LogOwner):
         if call.committed:
             _note_aborted(call)
         call.outcome = DONE
+        self.reads.go_on()
         call.attachment.sink.completed(call)
 
     # ---- below
@@ -248,8 +285,10 @@ class Reading(LogOwner):
         place.index = 0
         place.expected = -1
         place.next = 0
+        place.reads = self.reads
         place.cold = False
         place.loading = False
+        place.queued = False
         place.fetched = False
         place.empty_end = 0
         place.woken = False
@@ -267,6 +306,7 @@ class Reading(LogOwner):
                 place.reader.close()
                 place.reader = log.reader()
                 place.loading = False
+                place.queued = False
             place.fetched = False
             place.empty_end = 0
             place.expected = offset
@@ -298,7 +338,8 @@ class Reading(LogOwner):
             end = durable
         if place.next >= end:
             if place.cold and not place.loading:
-                place.caught_up()
+                place.release()  # what comes next is in memory
+                self.reads.go_on()
             return
         room = call.max_bytes - self.size
         if part.max_bytes - part.size < room:
@@ -355,11 +396,13 @@ class Reading(LogOwner):
 class Reads:
     """Every Read of one broker."""
 
-    __slots__ = ("authorizer", "hub", "read_bytes", "read_count", "skipped_count")
+    __slots__ = ("authorizer", "cold", "hub", "read_bytes", "read_count", "skipped_count", "waiting")
 
     def __init__(self, hub: Hub, authorizer: Any) -> None:
         self.hub = hub
         self.authorizer = authorizer
+        self.cold: dict[Place, bool] = {}  # who holds what was fetched, or waits for it, the longest first
+        self.waiting: deque[Place] = deque()  # whose turn to fetch has not come
         self.read_count = 0
         self.read_bytes = 0
         self.skipped_count = 0  # entries that no translation of exists
@@ -378,6 +421,31 @@ class Reads:
         elif reading.call is not None:
             reading.finish()
         reading.begin(call, table, self.authorizer.version)
+
+    def admit(self, place: Place) -> bool:
+        """Whether it may fetch now. Where too many do, one that nobody waits for lets go of what it holds."""
+        if len(self.cold) >= _COLD_MAX:
+            victim: Place | None = None
+            for victim in self.cold:
+                reading = victim.reading
+                if not victim.loading and (reading is None or reading.call is None):
+                    break
+            else:
+                return False
+            victim.release()
+        place.cold = True
+        self.cold[place] = True
+        return True
+
+    def go_on(self) -> None:
+        """Somebody may have let go: those that wait have their turn."""
+        while self.waiting:
+            place = self.waiting[0]
+            if place.queued and not self.admit(place):
+                return
+            self.waiting.popleft()
+            if place.queued:
+                place.fetch()
 
     def close_parts(self, call: CloseParts) -> None:
         """Release the places."""
