@@ -141,6 +141,25 @@ def test_a_bomb_is_refused(module: Any, compression: int) -> None:
         validate(module, batch([record(None, bytes(UNPACKED_MAX - 20))], compression_again))
 
 
+@mode
+@pytest.mark.parametrize("value_size", [UNPACKED_MAX - 20, 4 * UNPACKED_MAX], ids=["good", "bombs"])
+def test_a_request_unpacks_to_so_much_and_no_more(module: Any, value_size: int) -> None:
+    validator = module.BatchValidator(UNPACKED_MAX)
+    packed = batch([record(None, bytes(value_size))], COMPRESSIONS[1])
+    for _ in range(2):
+        validator.begin()
+        refused = []
+        for _ in range(8):
+            try:
+                validator.validate(bytes(bytearray(packed)))
+            except batch_errors.InvalidBatch as error:
+                refused.append(str(error))
+        together = [text for text in refused if "one request" in text]
+        assert len(together) in (3, 4)
+        assert len(refused) == (8 if value_size > UNPACKED_MAX else len(together))
+        validator.validate(batch([record(None, bytes(value_size))]))
+
+
 def test_a_batch_larger_than_the_kept_room() -> None:
     value = bytes(3 << 20)
     for compression in COMPRESSIONS[1:]:

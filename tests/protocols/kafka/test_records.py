@@ -217,3 +217,13 @@ def test_types_that_do_not_fit_are_no_types(module: Any, letters: bytes) -> None
 def test_a_value_that_is_not_of_its_type_is_text(module: Any, letter: bytes, text: bytes) -> None:
     data = batch([record(None, b"", [(b"a", text), (b"entrepot.types", letter)])])
     assert RecordBatch(module.KafkaEntryCodec().to_record_batch(data, 0, 0)).records()[0].headers == [("a", text.decode())]
+
+
+@mode
+@pytest.mark.parametrize("size", [65_535, 65_536, 70_000, 131_080])
+def test_a_header_with_a_name_too_long_for_the_neutral_form_is_left_out(module: Any, size: int) -> None:
+    data = batch([record(None, b"value", [(b"first", b"1"), (b"n" * size, b"2"), (b"last", b"3")])])
+    found_batch = module.KafkaEntryCodec().to_record_batch(data, 0, 0)
+    (found,) = RecordBatch(found_batch).records()
+    assert [entry[0] for entry in found.headers] == (["first", "n" * size, "last"] if size <= 0xFFFF else ["first", "last"])
+    assert found.value == b"value"

@@ -50,6 +50,7 @@ def decode_produce(reader: Reader, flexible: bool, validator: Any) -> ProduceReq
     """The request that `reader` is at, behind its header. `validator` is a record_batch.BatchValidator. Raises Malformed."""
     request = ProduceRequest()
     reader.elements_left = _PARTS_MAX
+    validator.begin()
     request.transactional_id = reader.maybe_string(flexible)
     request.acks = reader.i16()
     request.timeout_ms = reader.i32()

@@ -9,7 +9,7 @@ cdef Py_ssize_t _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA
 cdef Py_ssize_t _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT
 cdef uint32_t _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL, _DELETE_HORIZON
 cdef int _COMPRESSION_MAX, _ENTRY_TRANSACTIONAL
-cdef int64_t _TIME_MAX, _TIME_MIN
+cdef int64_t _TIME_MAX, _TIME_MIN, _REQUEST_UNPACKED_MAX
 
 @cython.final
 cdef class BatchHead:
@@ -26,7 +26,11 @@ cdef class BatchHead:
 @cython.final
 cdef class BatchValidator:
     cdef object _unpacker
+    cdef int64_t _size_max, _left
 
+    cpdef int begin(self) except -1
+    @cython.locals(left=int64_t, records=bytes)
+    cdef bytes _unpack(self, int compression, bytes packed)
     @cython.locals(attributes=uint32_t, head=BatchHead, records=bytes, start=Py_ssize_t)
     cpdef BatchHead validate(self, bytes data)
 

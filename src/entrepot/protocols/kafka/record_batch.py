@@ -21,7 +21,14 @@ import cython
 from crc32c import crc32c
 
 from entrepot.model.entry import TRANSACTIONAL
-from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, UNSUPPORTED_COMPRESSION_TYPE, InvalidBatch
+from entrepot.protocols.kafka.batch_errors import (
+    CORRUPT_MESSAGE,
+    INVALID_RECORD,
+    INVALID_TIMESTAMP,
+    MESSAGE_TOO_LARGE,
+    UNSUPPORTED_COMPRESSION_TYPE,
+    InvalidBatch,
+)
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, ZSTD, Unpacker
 
 if not cython.compiled:
@@ -42,8 +49,10 @@ if not cython.compiled:
 
 HEADER_BYTES = 61
 BATCH_VERSION = 1  # of entries with tag CODEC_KAFKA: one version 2 batch each
+REQUEST_UNPACKED_MAX = 4  # what the batches of one request may unpack to together, in the bound of one
 
 _HEADER = HEADER_BYTES
+_REQUEST_UNPACKED_MAX = REQUEST_UNPACKED_MAX
 _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA = 8, 12, 16, 17, 21, 23
 _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT = 27, 35, 43, 51, 53, 57
 _BEFORE_SIZE = 12
@@ -76,6 +85,14 @@ class BatchValidator:
 
     def __init__(self, unpacked_max_bytes: int = UNPACKED_MAX_BYTES) -> None:
         self._unpacker = Unpacker(unpacked_max_bytes)
+        self._size_max = unpacked_max_bytes
+        self._left = 0
+        self.begin()
+
+    def begin(self) -> int:
+        """A request begins: its batches together may unpack to REQUEST_UNPACKED_MAX times the bound of one, so that no request holds up the others for long."""
+        self._left = _REQUEST_UNPACKED_MAX * self._size_max
+        return 0
 
     def validate(self, data: bytes) -> BatchHead:
         """Check what one partition of a Produce request holds: one whole batch, which the caller gives up.
@@ -99,7 +116,7 @@ class BatchValidator:
         records = data
         start = _HEADER
         if head.compression:
-            records = self._unpacker.unpack(head.compression, take(data, start, len(data) - start))
+            records = self._unpack(head.compression, take(data, start, len(data) - start))
             start = 0
         head.max_time_ms = check_records(records, start, head.count, head.base_time_ms)
         if head.max_time_ms != signed_u64(get_u64_be(data, _MAX_TIME)):
@@ -108,6 +125,15 @@ class BatchValidator:
             data = over_u32_be(data, _CRC, checksum(data))
         head.data = data
         return head
+
+    def _unpack(self, compression: int, packed: bytes) -> bytes:
+        if self._left <= 0:
+            raise InvalidBatch(MESSAGE_TOO_LARGE, f"the batches of one request unpack to more than {_REQUEST_UNPACKED_MAX * self._size_max} bytes")
+        left = self._left
+        self._left -= self._size_max  # what fails may have cost as much as the largest that does not
+        records: bytes = self._unpacker.unpack(compression, packed)
+        self._left = left - len(records)
+        return records
 
 
 def checksum(data: bytes) -> int:

@@ -8,6 +8,7 @@
 | header priority | priority, if it is 0 to 255 in digits |
 | headers amqp.user-id, amqp.app-id, amqp.cluster-id | annotations of that name |
 | headers entrepot.types, entrepot.exchange, entrepot.routing-key, time-to-live-ms | not themselves: the first says the types of the others |
+| a header with a name of more than 65,535 bytes | left out |
 | other headers | headers: of the type that entrepot.types says (header_types.py), else a string where it is UTF-8, else bytes; null is null |
 | | durable |
 """
@@ -46,6 +47,7 @@ _CARRIERS: dict[bytes, int] = {
 }
 _NAME_MIN, _NAME_MAX = min(map(len, _CARRIERS)), max(map(len, _CARRIERS))
 _NO_CARRIER = 255
+_NAME_SIZE_MAX = 0xFFFF  # of an entry in the neutral form
 
 _F_KEY, _F_CONTENT_TYPE, _F_CONTENT_ENCODING, _F_HEADERS = neutral.KEY, neutral.CONTENT_TYPE, neutral.CONTENT_ENCODING, neutral.HEADERS
 _F_DURABLE, _F_PRIORITY, _F_CORRELATION_ID, _F_REPLY_TO = neutral.DURABLE, neutral.PRIORITY, neutral.CORRELATION_ID, neutral.REPLY_TO
@@ -153,7 +155,7 @@ class ToNeutral:
         index = 0
         while index < count:
             cursor.next_header()
-            carrier = self._carrier()
+            carrier = self._carrier() if cursor.name_size <= _NAME_SIZE_MAX else _DROPPED
             if carrier == _NOTE:
                 self._notes += 1
             elif carrier < _PLACES and self._found >> carrier & 1:
