@@ -527,6 +527,8 @@ class LocalReader(LogReader):
         if self.ahead_loading:
             self.ahead_loading = False
             if self.closed:
+                if self.done is not None:  # closed, and asked for something since: that waits for this end
+                    self.go_on(self.wanted)
                 return
             self.ahead = entries
             self.ahead_first = min(self.fetched_end, first)

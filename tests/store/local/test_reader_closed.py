@@ -1,0 +1,64 @@
+"""A LocalReader that is closed while it reads ahead, and asked again before that has ended."""
+
+from typing import Any
+
+import pytest
+
+from both_modes import interpreted
+
+LOG = interpreted("entrepot.store.local.log")
+
+
+class Entry:
+    span = 10
+
+
+class Stored:
+    def __init__(self, base: int) -> None:
+        self.base = base
+        self.entry = Entry()
+
+
+class Holes:
+    count = 0
+
+
+class FakeLog:
+    """1,000 records, none of them in memory; it is its own store."""
+
+    first_offset = 0
+    durable_offset = 1000
+    holes_set = Holes()
+    dropped = False
+
+    def __init__(self) -> None:
+        self.store = self
+        self.asked: list[int] = []
+
+    def tail_first(self) -> int:
+        return 1000
+
+    def dead(self, first: int, end: int) -> bool:
+        return False
+
+    def fetch(self, reader: Any, offset: int) -> None:
+        self.asked.append(offset)
+
+
+@pytest.mark.parametrize("wanted", [0, 70, 150, 400])
+def test_what_is_asked_for_after_close_comes_though_it_was_reading_ahead(wanted: int) -> None:
+    log = FakeLog()
+    reader = LOG.LocalReader(log)
+    heard: list[str] = []
+    reader.fetch(0, lambda: heard.append("first"))
+    reader.loaded(0, 100, [Stored(base) for base in range(0, 100, 10)])
+    for offset in range(0, 70, 10):
+        assert reader.at(offset).base == offset
+    assert log.asked == [0, 100]
+    reader.close()
+    reader.fetch(wanted, lambda: heard.append("again"))
+    reader.loaded(100, 200, [Stored(base) for base in range(100, 200, 10)])
+    assert log.asked == [0, 100, wanted]
+    reader.loaded(wanted, wanted + 50, [Stored(base) for base in range(wanted, wanted + 50, 10)])
+    assert heard == ["first", "again"]
+    assert reader.at(wanted).base == wanted
