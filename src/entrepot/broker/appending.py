@@ -133,7 +133,11 @@ class Appender:
         if part.producer_id >= 0:
             self.producers.note(log, part.producer_id, part.producer_epoch, part.first_sequence, base, part.count, now_ms)
         if path is not None:
-            self.subjects.send_on(path, codec, entry, base, data)
+            # The batch is appended, whatever becomes of it elsewhere: its producer must not be told otherwise, and send it again.
+            try:
+                self.subjects.send_on(path, codec, entry, base, data)
+            except EntrepotError:
+                self.subjects.kept_back_count += 1
         part.base_offset = base
         self.batch_count += 1
         self.appended_count += part.count

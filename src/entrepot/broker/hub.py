@@ -117,14 +117,16 @@ class Hub:
         self.dirty = []
         stop = self.delivered_count + _TURN_MAX
         index = 0
-        while index < len(dirty) and self.delivered_count < stop:
-            owner = dirty[index]
-            index += 1
-            owner.dirty = False
-            owner.dispatch()
-        if index < len(dirty):
-            self.dirty = dirty[index:] + self.dirty
-            self._schedule()
+        try:
+            while index < len(dirty) and self.delivered_count < stop:
+                owner = dirty[index]
+                index += 1
+                owner.dirty = False
+                owner.dispatch()
+        finally:  # one that fails, by a bug of ours, must not cost those behind it their turn
+            if index < len(dirty):
+                self.dirty = dirty[index:] + self.dirty
+                self._schedule()
 
     def _schedule(self) -> None:
         if not self.scheduled:
