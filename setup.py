@@ -26,6 +26,17 @@ DIRECTIVES = {
     "cdivision": False,
     "auto_pickle": False,  # a fifth of the compile time, for what nobody does
 }
+# What runs once per call or batch rather than per record gains nothing by -O2, and compiles in two thirds of the time with -O1.
+PER_BATCH = {
+    Path("src/entrepot") / f"{name}.py"
+    for name in (
+        "net/connection",
+        *(f"broker/{name}" for name in ("consumer", "entry_codec", "hub", "link", "log_owner", "partition_calls", "port", "reading", "topic")),
+        *(f"store/{name}" for name in ("interface", "volatile", "volatile_log", "local/committer", "local/group", "local/store")),
+        *(f"protocols/amqp091/{name}" for name in ("assembly", "events", "reply_to", "session")),
+        *(f"protocols/kafka/{name}" for name in ("exchange", "fetch", "framing", "output", "produce", "schema", "session")),
+    )
+}
 
 
 def hot_modules() -> list[Path]:
@@ -48,11 +59,16 @@ def extensions() -> list[Extension]:
         return []
     from Cython.Build import cythonize
 
-    cflags = ["-O2", "-g1", "-Wno-sign-compare", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
+    cflags = ["-g1", "-Wno-sign-compare", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
     lflags = os.environ.get("ENTREPOT_LDFLAGS", "").split()
     return cythonize(
         [
-            Extension(".".join(path.relative_to(SOURCE).with_suffix("").parts), [str(path)], extra_compile_args=cflags, extra_link_args=lflags)
+            Extension(
+                ".".join(path.relative_to(SOURCE).with_suffix("").parts),
+                [str(path)],
+                extra_compile_args=["-O1" if path in PER_BATCH else "-O2", *cflags],
+                extra_link_args=lflags,
+            )
             for path in hot_modules()
         ],
         build_dir="build/cython",
