@@ -122,19 +122,3 @@ class EntryCodec:
         `address` (as port.Publish has it) is used where the batch's origin says none.
         """
         raise NotImplementedError
-
-
-class Codecs:
-    """The registered codecs, by tag."""
-
-    def __init__(self) -> None:
-        self._by_tag: dict[int, EntryCodec] = {}
-
-    def register(self, codec: EntryCodec) -> None:
-        """Add a codec; a tag is taken once."""
-        assert codec.tag not in self._by_tag, codec.tag
-        self._by_tag[codec.tag] = codec
-
-    def get(self, tag: int) -> EntryCodec:
-        """The codec of an entry; a stored entry's tag is always known, for a store of a newer version is refused at opening."""
-        return self._by_tag[tag]

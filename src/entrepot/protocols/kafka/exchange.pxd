@@ -27,7 +27,6 @@ cdef class Exchange:
     cpdef int submit(self, list calls, object then) except -1
     @cython.locals(calls=list, then=object)
     cpdef int completed(self, Call call) except -1
-    cpdef list withdraw(self)
     @cython.locals(writer=Writer)
     cpdef Writer writer(self)
     @cython.locals(writer=Writer)

@@ -75,13 +75,6 @@ class Exchange:
             then(self, calls)  # type: ignore[misc]
         return 0
 
-    def withdraw(self) -> list[Call]:
-        """Its calls: nobody waits for them any more."""
-        calls = self._calls
-        self._calls = []
-        self._then = None
-        return calls
-
     # ---- answering
 
     def writer(self) -> Writer:
