@@ -138,13 +138,13 @@ class Received:
 class Receive(Call):
     """Lease up to `count` (at most RECEIVE_MAX) records until the shard's time plus `visibility_ms` (-1: the queue's own).
 
-    DONE as soon as there is one, its leases durable, or with none after `wait_ms` (-1: the queue's own). Waiting costs one object. Who waits longest is
-    served first. `attempt_id` (FIFO queues, b"": none): the same within five minutes brings the same records and lease again, as long as none of
-    them was settled or has become visible. withdraw() gives a waiting call up; an attachment's end withdraws its own. What was leased for a call that was given up
-    between its commit and its answer is released.
+    DONE as soon as there is one, its leases durable, or with none after `wait_ms` (-1: the queue's own). Waiting costs one object. Who
+    waits longest is served first. `attempt_id` (FIFO queues, b"": none): the same within five minutes brings the same records and lease
+    again, as long as none of them was settled or has become visible. A Withdraw gives a waiting call up; an attachment's end withdraws
+    its own. What was leased for a call that was given up between its commit and its answer is released.
 
-    Answers: `received`, ascending by offset; `lease_id` of all of them; `queue_id`; `dead_letter_source` is in the record itself. Refused: NOT_FOUND (also when the queue is
-    deleted meanwhile), NOT_PERMITTED, LIMIT (as many in flight as there may be, where the queue says so).
+    Answers: `received`, ascending by offset; `lease_id` of all of them; `queue_id`. Refused: NOT_FOUND (also when the queue is deleted
+    meanwhile), NOT_PERMITTED, LIMIT (as many in flight as there may be, where the queue says so).
     """
 
     __slots__ = (

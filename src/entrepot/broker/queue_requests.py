@@ -66,8 +66,8 @@ class Checked:
 class CreateTimedQueue(Checked):
     """Make a queue, or find the one there is if it has the same policy and access policy (attributes that are not given are not compared).
 
-    result: (QueueDescription, created). Refused: EXISTS_DIFFERENT, NOT_PERMITTED, LIMIT, NOT_FOUND (its dead-letter queue), INVALID (that one's kind does not fit,
-    or does not allow it).
+    result: (QueueDescription, created). Refused: EXISTS_DIFFERENT, NOT_PERMITTED, LIMIT, NOT_FOUND (its dead-letter queue), INVALID (that
+    one's kind does not fit, or does not allow it).
     """
 
     name: str
