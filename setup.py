@@ -31,6 +31,7 @@ PER_BATCH = {
     Path("src/entrepot") / f"{name}.py"
     for name in (
         "net/connection",
+        "net/receive_buffer",
         *(f"broker/{name}" for name in ("consumer", "entry_codec", "hub", "link", "log_owner", "partition_calls", "port", "reading", "topic")),
         *(f"store/{name}" for name in ("interface", "volatile", "volatile_log", "local/committer", "local/group", "local/store")),
         *(f"protocols/amqp091/{name}" for name in ("assembly", "events", "reply_to", "session")),

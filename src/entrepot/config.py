@@ -192,6 +192,16 @@ class Limits(Section, frozen=True):
     kafka_fetch_bytes: Annotated[
         int, key("records in one answer to a Fetch (fetch.max.bytes)", unit="bytes", at="the rest comes with the next one", least=1 << 16, most=1 << 30)
     ] = 55 << 20
+    unfinished_bytes: Annotated[
+        int,
+        key(
+            "received of requests and messages that are not whole, of all connections (256 KiB of each are free)",
+            unit="bytes",
+            metric="entrepot_unfinished_bytes",
+            at="the connection that has waited longest for the rest of one is closed",
+            least=1 << 20,
+        ),
+    ] = 512 << 20
     prefetch: Annotated[
         int, key("unacknowledged messages of one consumer without a prefetch; 0 for no other limit than leases", unit="messages", at="it gets no more", least=0)
     ] = 0

@@ -55,6 +55,12 @@ def register_process(metrics: Metrics, config: Config, network: Network, stalls:
     metrics.counter("entrepot_session_failures_total", "Connections closed because of a bug of the broker", lambda: network.session_failures)
     metrics.histogram("entrepot_loop_stall_seconds", "How late a timer of the event loop fired", lambda: Histogram(BOUNDS_S, stalls.counts, stalls.sum_s))
     metrics.gauge("entrepot_loop_stall_longest_seconds", "The longest since start", lambda: stalls.longest_s)
+    metrics.gauge(
+        "entrepot_unfinished_bytes", "Received of requests and messages that are not whole, of all connections", lambda: network.unfinished.held_bytes
+    )
+    metrics.counter(
+        "entrepot_unfinished_ended_total", "Connections ended for limits.unfinished_bytes, theirs waiting longest", lambda: network.unfinished.ended_count
+    )
     for found in keys():
         if found.name.startswith("limits."):
             name = found.name.removeprefix("limits.")

@@ -164,7 +164,7 @@ class Server:
 
         assert self.node is not None
         kafka, limits = self.config.kafka, self.config.limits
-        shared = Shared(self.entropy, BatchValidator(limits.unpacked_batch_bytes))
+        shared = Shared(self.entropy, BatchValidator(limits.unpacked_batch_bytes), self.loop.call_soon, self.network.unfinished)
         register_kafka(self.metrics, shared)
         for name, (host, port) in wanted.items():
             check_listen(name, host, self.node.users)

@@ -19,6 +19,7 @@ LIMITS = {
     "connection_output_bytes": 65_536,
     "close_timeout_ms": 60_000,
     "dead_peer_timeout_ms": 60_000,
+    "unfinished_bytes": 1 << 26,
 }
 
 

@@ -43,7 +43,7 @@ from entrepot.broker.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueueP
 from entrepot.broker.routing import KINDS
 from entrepot.broker.state import DELETE, set_value
 from entrepot.model.errors import Reason, Refused
-from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace, vhost_of
+from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace, shown, vhost_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,7 +353,7 @@ class Catalogue:
         space = self.namespace(namespace)
         topic = space.topics.get(name)
         if topic is None:
-            raise Refused(Reason.NOT_FOUND, f"no topic '{name}' in {space.where}")
+            raise Refused(Reason.NOT_FOUND, f"no topic '{shown(name)}' in {space.where}")
         return topic
 
     def topic_by_id(self, topic_id: bytes) -> TopicDefinition | None:

@@ -52,6 +52,11 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def shown(name: str) -> str:
+    """`name` as an error's text shows it: what no legal name is as long as, is cut short."""
+    return name if len(name) <= NAME_SIZE_MAX else f"{name[:NAME_SIZE_MAX]}…"
+
+
 def check_namespace(namespace: str) -> str:
     """`namespace` itself when it is `tenant/name`, each of letters, digits and `_ - = : .`; Refused (INVALID) otherwise."""
     if not _NAMESPACE.fullmatch(namespace):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from entrepot.clock import Clock
 from entrepot.net.connection import Tick
 from entrepot.net.listener import Listener
+from entrepot.net.unfinished import Unfinished
 
 log = logging.getLogger("entrepot.net")
 
@@ -27,6 +28,7 @@ class NetworkLimits:
     connection_output_bytes: int
     close_timeout_ms: int
     dead_peer_timeout_ms: int
+    unfinished_bytes: int
 
 
 class Network:
@@ -37,6 +39,7 @@ class Network:
         self.clock = clock
         self.limits = limits
         self.tick = Tick(loop.call_soon)
+        self.unfinished = Unfinished(limits.unfinished_bytes)
         self.listeners: list[Listener] = []
         self.connection_count = 0
         self.session_failures = 0  # sessions ended by our own bugs

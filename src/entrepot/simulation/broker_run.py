@@ -43,6 +43,7 @@ _LIMITS = NetworkLimits(
     connection_output_bytes=1 << 20,
     close_timeout_ms=1000,
     dead_peer_timeout_ms=60_000,
+    unfinished_bytes=1 << 26,
 )
 
 

@@ -167,12 +167,12 @@ class Authenticator:
 class Client:
     """The peer of one session. `said` are the frames received so far as (channel, name, arguments) or (channel, "content", properties, body)."""
 
-    def __init__(self, settings=None):
+    def __init__(self, settings=None, unfinished=None):
         self.port = Port()
         self.authenticator = Authenticator()
         self.wakes = 0
         self.notes = []
-        self.session = Session(self.port, self.authenticator, settings or Settings(), "peer", self._wake, self.notes.append)
+        self.session = Session(self.port, self.authenticator, settings or Settings(), "peer", self._wake, self.notes.append, unfinished)
         self.raw = b""
 
     def _wake(self):

@@ -10,6 +10,7 @@ from session_bench import HEADER, Client, closing, complete, frame, parse, refus
 from entrepot.broker.port import ACCEPT, DONE, REFUSED, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
 from entrepot.model.entry import HAS_EXPIRY
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
+from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.amqp091.session import OUTPUT_HIGH_BYTES
 
 Q = route(b"", b"q")
@@ -488,3 +489,46 @@ def test_rubbish_never_raises(data):
     client.octets()
     client.session.deadline_reached(1.0)
     client.session.lost("end")
+
+
+class TestUnfinished:
+    """All connections together hold so much of messages that are not whole."""
+
+    def opened(self, shared):
+        client = Client(unfinished=shared)
+        client.open().open_channel()
+        return client
+
+    def begin(self, client, size, whole):
+        """A message in body frames of 100,000 bytes, up to `size` of `whole` bytes."""
+        client.send(publish_method(1, route(b"", b"q")), content_header(1, whole))
+        self.go_on(client, size)
+
+    def go_on(self, client, size):
+        for _ in range(size // 100_000):
+            client.send(bodies(1, bytes(100_000)))
+
+    def test_the_connection_that_has_waited_longest_is_closed(self):
+        shared = Unfinished(1_200_000)
+        slow, busy, last = (self.opened(shared) for _ in range(3))
+        self.begin(slow, 500_000, 600_000)
+        self.begin(busy, 500_000, 600_000)
+        self.go_on(busy, 100_000)
+        self.begin(busy, 500_000, 600_000)
+        assert shared.held_bytes > 600_000
+        self.begin(last, 700_000, 800_000)
+        assert closing(slow.hear())[:2] == ("connection.close", 506)
+        assert slow.session.closing
+        for client, size in ((busy, 600_000), (last, 800_000)):
+            self.go_on(client, 100_000)
+            assert client.link.publishes[-1].body_bytes == size
+        assert shared.held_bytes < 100_000
+        assert shared.ended_count == 1
+
+    def test_a_message_over_the_limit_closes_its_own_connection(self):
+        shared = Unfinished(500_000)
+        client = self.opened(shared)
+        self.begin(client, 1_000_000, 1_000_000)
+        assert closing(client.hear())[:2] == ("connection.close", 506)
+        assert client.session.closing
+        assert shared.held_bytes == 0

@@ -127,12 +127,13 @@ def unknown(call: Any) -> None:
 class Client:
     """A client at the other end of a session's wires."""
 
-    def __init__(self, *, needs_login: bool = False, **settings: Any) -> None:
+    def __init__(self, *, needs_login: bool = False, unfinished: Any = None, **settings: Any) -> None:
         self.port = Port()
         self.authenticator = Authenticator()
         self.authenticator.needs_login = needs_login
         self.notes: list[str] = []
-        self.shared = Shared(Chance(), BatchValidator(1 << 20))
+        self.later: list[Any] = []  # what the session wants to be called in the loop's next turn
+        self.shared = Shared(Chance(), BatchValidator(1 << 20), self.later.append, unfinished)
         self.awake = 0
         self.session = Session(self.port, self.authenticator, Settings(**settings), self.shared, PEER, self._wake, self.notes.append)
         self._sent: dict[int, tuple[int, int]] = {}
@@ -141,6 +142,13 @@ class Client:
 
     def _wake(self) -> None:
         self.awake += 1
+
+    def turn(self) -> bool:
+        """The loop's next turn; whether there was anything to do in it."""
+        functions, self.later[:] = list(self.later), []
+        for function in functions:
+            function()
+        return bool(functions)
 
     def feed(self, data: bytes) -> None:
         """Bytes arrive, as many at a time as the session has room for."""

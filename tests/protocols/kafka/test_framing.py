@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from both_modes import both
+from entrepot.net.receive_buffer import BUFFER_MAX_BYTES, BUFFER_MIN_BYTES
 
-MODES = both("entrepot.protocols.kafka.framing", "entrepot.protocols.kafka.primitives")
+MODES = both("entrepot.protocols.kafka.framing", "entrepot.net.receive_buffer", "entrepot.protocols.kafka.primitives")
 
 
 def fill(framing, data, step):
@@ -35,8 +36,8 @@ def test_any_split_gives_the_same_requests(module, requests, step):
     framing = module.Framing(1 << 20, 1 << 20)
     data = b"".join(len(request).to_bytes(4, "big") + request for request in requests)
     assert fill(framing, data, max(step, len(data) // 300)) == requests
-    framing.release()
-    assert framing.buffer_bytes == module.BUFFER_MIN_BYTES
+    framing.shrink()
+    assert framing.buffer_bytes == BUFFER_MIN_BYTES
 
 
 @pytest.mark.parametrize("module", MODES, ids=["installed", "interpreted"])
@@ -46,7 +47,7 @@ def test_a_large_request_takes_what_it_needs_and_gives_it_back(module):
     assert fill(framing, len(request).to_bytes(4, "big") + request, 1 << 20) == [request]
     assert framing.buffer_bytes <= len(request) + 4
     framing.writable()
-    assert framing.buffer_bytes == module.BUFFER_MAX_BYTES
+    assert framing.buffer_bytes == BUFFER_MAX_BYTES
 
 
 @pytest.mark.parametrize("module", MODES, ids=["installed", "interpreted"])

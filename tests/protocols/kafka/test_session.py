@@ -9,9 +9,11 @@ from kafka_bench import Client, batch, done, fetch, produce, refuse, unavailable
 
 from entrepot.broker.partition_calls import Append, Read
 from entrepot.model.errors import Reason, Refused
+from entrepot.net.unfinished import Unfinished
+from entrepot.protocols.kafka.answers import TEXTS_MAX
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.error_codes import ErrorCode
-from entrepot.protocols.kafka.session import PIPELINE_MAX, SIZE_BEFORE_LOGIN_MAX
+from entrepot.protocols.kafka.session import PIPELINE_MAX, QUEUED_MAX_BYTES, SIZE_BEFORE_LOGIN_MAX, TURN, TURN_OTHER
 
 VERSIONS = {"client_software_name": "test", "client_software_version": "1"}
 METADATA = {"topics": None, "allow_auto_topic_creation": True, "include_cluster_authorized_operations": False, "include_topic_authorized_operations": False}
@@ -122,6 +124,83 @@ def test_requests_in_flight_are_limited(client):
         appended(call)
     assert len(client.answers()) == PIPELINE_MAX + 5
     assert not client.session.paused
+
+
+def test_answers_that_wait_are_limited_in_bytes(client):
+    client.send(1, 11, fetch({"t": {0: 0}}))
+    read = client.port.take()
+    for _ in range(6):
+        client.send(0, 9, produce({"t": dict.fromkeys(range(20_000))}))  # none has a batch: answered as soon as it is here
+    begun = client.shared.statistics.requests[0]
+    assert 1 < begun < 6
+    assert client.session.paused
+    assert QUEUED_MAX_BYTES <= client.session.queued_bytes < 2 * QUEUED_MAX_BYTES
+    done(read)
+    answered = len(client.answers())
+    while client.turn():
+        answered += len(client.answers())
+    assert answered == 7
+    assert client.session.queued_bytes == 0
+    assert not client.session.paused
+
+
+def test_errors_of_one_answer_have_texts_up_to_a_limit(client):
+    answer = client.ask(0, 9, produce({"t" * 200: dict.fromkeys(range(500))}))
+    texts = [part["error_message"] for part in answer["responses"][0]["partition_responses"]]
+    assert all(texts[:TEXTS_MAX])
+    assert texts[TEXTS_MAX:] == [None] * (500 - TEXTS_MAX)
+
+
+def test_one_connection_has_its_turn_and_then_the_others(client):
+    frames = b"".join(client.frame(18, 0, VERSIONS) for _ in range(200))
+    client.feed(frames)
+    seen = [len(client.answers())]
+    assert client.session.paused
+    while client.turn():
+        seen.append(len(client.answers()))
+    assert seen[:-1] == [TURN // TURN_OTHER] * (200 * TURN_OTHER // TURN)
+    assert sum(seen) == 200
+    assert not client.session.paused
+
+
+def test_what_is_not_sent_yet_stops_further_requests(client):
+    for _ in range(6):
+        client.send(0, 9, produce({"t": dict.fromkeys(range(20_000))}))
+    assert client.session.paused
+    assert client.session.output.size < 2 * QUEUED_MAX_BYTES
+    answered = len(client.answers())
+    while client.turn():
+        answered += len(client.answers())
+    assert answered == 6
+
+
+def test_all_connections_have_one_limit_of_what_is_unfinished():
+    shared = Unfinished(900_000)
+    slow, busy, quiet = (Client(unfinished=shared, produce_size_max=1 << 22) for _ in range(3))
+    whole = quiet.frame(0, 9, produce({"t": {0: batch(value=bytes(600_000))}}))
+    for client in (slow, busy):
+        client.feed(whole[:-1])
+    assert (slow.session.closing, busy.session.closing) == (False, False)
+    busy.feed(whole[-1:] + whole[:-1])
+    quiet.feed(whole[:-1])
+    assert slow.session.closing
+    assert "limits.unfinished_bytes" in slow.notes[0]
+    assert slow.session.framing.buffer_bytes < 10_000
+    assert (busy.session.closing, quiet.session.closing) == (False, False)
+    for client in (busy, quiet):
+        client.feed(whole[-1:])
+        assert client.port.calls
+        client.session.lost("gone")
+    assert (shared.held_bytes, shared.ended_count) == (0, 1)
+
+
+def test_a_request_over_that_limit_ends_its_own_connection():
+    client = Client(unfinished=Unfinished(1 << 19), produce_size_max=1 << 22)
+    data = client.frame(0, 9, produce({"t": {0: batch(value=bytes(2_000_000))}}))
+    while not client.session.closing:
+        client.feed(data[:100_000])
+        data = data[100_000:]
+    assert "limits.unfinished_bytes" in client.notes[0]
 
 
 @given(order=st.permutations(range(6)), split=st.integers(1, 200))

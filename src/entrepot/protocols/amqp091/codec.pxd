@@ -2,37 +2,34 @@ cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from entrepot.model.octets cimport copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, put_u32_be, same_ba, take_ba
+from entrepot.net.receive_buffer cimport ReceiveBuffer
 from entrepot.protocols.amqp091.assembly cimport Assembly
 from entrepot.protocols.amqp091.events cimport AckRange, Control, NackRange, ProtocolHeader, PublishRun, TooLarge
 from entrepot.protocols.amqp091.properties cimport check_properties
 
 cdef int _FRAME_END
-cdef Py_ssize_t _BUFFER_MIN, _BUFFER_MAX, _RUN_COUNT, _RUN_BYTES, _WHOLE_MAX, _PUBLISH_MAX, _QUIET_READS
+cdef Py_ssize_t _BUFFER_MAX, _RUN_COUNT, _RUN_BYTES, _WHOLE_MAX, _PUBLISH_MAX, _QUIET_READS
 cdef int _NOTHING, _RUN, _ACKS, _NACKS
 
 @cython.final
-cdef class Decoder:
-    cdef public Py_ssize_t frame_max
+cdef class Decoder(ReceiveBuffer):
+    cdef readonly Py_ssize_t frame_max
     cdef public int channel_max
     cdef public uint64_t message_size_max
     cdef public Py_ssize_t assembly_max_bytes
     cdef public int nesting_max
     cdef public Py_ssize_t heartbeats
     cdef public object error
-    cdef bytearray _buffer
-    cdef object _view
-    cdef Py_ssize_t _capacity, _start, _end, _quiet
-    cdef bint _filled, _greeted
+    cdef bint _greeted, _feeding, _overrun
     cdef int _open, _channel, _run_bits, _flags_or, _flags_and, _checked_flags
-    cdef Py_ssize_t _run_pos, _run_size, _count, _body_bytes, _pack_capacity, _packed, _checked_pos, _checked_size, _unfinished, _assembled_bytes
+    cdef Py_ssize_t _run_pos, _run_size, _count, _body_bytes, _pack_capacity, _packed, _checked_pos, _checked_size, _unfinished
     cdef bytes _run_key
     cdef bytearray _pack
     cdef uint64_t _lo, _hi
     cdef bint _multiple, _requeue
     cdef dict _assemblies
 
-    @cython.locals(start=Py_ssize_t, left=Py_ssize_t, capacity=Py_ssize_t, limit=Py_ssize_t)
-    cpdef object writable(self)
+    cpdef int set_frame_max(self, Py_ssize_t frame_max) except -1
     @cython.locals(events=list, size=Py_ssize_t, pos=Py_ssize_t, step=Py_ssize_t)
     cpdef list push(self, bytes data)
     @cython.locals(events=list)
@@ -57,7 +54,12 @@ cdef class Decoder:
     cdef int _continue(self, list events, Assembly assembly, int kind, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(buffer=bytearray)
     cdef int _header(self, list events, Assembly assembly, Py_ssize_t pos, Py_ssize_t size) except -1
+    cdef int _gather(self, Py_ssize_t size) except -1
     cdef int _complete(self, list events, Assembly assembly) except -1
+    cpdef object overrun(self)
+    cpdef int release(self) except -1
+    cdef int _forget(self) except -1
+    @cython.locals(before=Py_ssize_t)
     cdef int _drop(self, Assembly assembly) except -1
     @cython.locals(tag=uint64_t, multiple=int)
     cdef int _ack(self, list events, int channel, Py_ssize_t pos, Py_ssize_t size) except -1
@@ -69,8 +71,6 @@ cdef class Decoder:
     cdef int _control(self, list events, int channel, uint32_t method, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(opened=int, ack=AckRange, nack=NackRange)
     cdef int _flush(self, list events) except -1
-    @cython.locals(left=Py_ssize_t, buffer=bytearray)
-    cdef int _resize(self, Py_ssize_t capacity) except -1
 
 @cython.locals(split=Py_ssize_t)
 cdef int _check_utf8(bytes key) except -1

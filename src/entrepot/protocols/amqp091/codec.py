@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import cython
 
+from entrepot.net.receive_buffer import BUFFER_MAX_BYTES, ReceiveBuffer
 from entrepot.protocols.amqp091.assembly import Assembly
 from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, AckRange, Control, NackRange, ProtocolHeader, PublishRun, TooLarge
 from entrepot.protocols.amqp091.properties import NESTING_MAX
@@ -33,13 +34,10 @@ if not cython.compiled:
 FRAME_END = 0xCE
 METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
-BUFFER_MIN_BYTES = 4096
-BUFFER_MAX_BYTES = 256 * 1024
 RUN_MAX_COUNT = 1024
 RUN_MAX_BYTES = 64 * 1024
 
 _FRAME_END = FRAME_END
-_BUFFER_MIN = BUFFER_MIN_BYTES
 _BUFFER_MAX = BUFFER_MAX_BYTES
 _RUN_COUNT = RUN_MAX_COUNT
 _RUN_BYTES = RUN_MAX_BYTES
@@ -51,8 +49,8 @@ _QUIET_READS = 128
 _NOTHING, _RUN, _ACKS, _NACKS = 0, 1, 2, 3
 
 
-class Decoder:
-    """Owns the receive buffer of one connection; fill writable() and say feed(count), or push(bytes).
+class Decoder(ReceiveBuffer):
+    """Of one connection; fill writable() and say feed(count), or push(bytes).
 
     Limits: `frame_max` (bytes of a whole frame), `channel_max`,
     `message_size_max` (body bytes), `assembly_max_bytes` (bytes held of unfinished messages of all channels together) and
@@ -72,21 +70,14 @@ class Decoder:
             raise ValueError(f"frame_max is {frame_max}; give 4096 to 2147483632")
         if not 0 <= message_size_max <= 0xFFFFFFFF:
             raise ValueError(f"message_size_max is {message_size_max}; give 0 to 4294967295")
-        self.frame_max = frame_max
+        super().__init__()
+        self.set_frame_max(frame_max)
         self.channel_max = channel_max
         self.message_size_max = message_size_max
         self.assembly_max_bytes = assembly_max_bytes
         self.nesting_max = nesting_max
         self.heartbeats = 0
         self.error: AmqpError | None = None
-        # the receive buffer: buffer[start:end] is not decoded yet
-        self._buffer = bytearray(_BUFFER_MIN)
-        self._view = memoryview(self._buffer)
-        self._capacity = _BUFFER_MIN
-        self._start = 0
-        self._end = 0
-        self._filled = False
-        self._quiet = 0
         self._greeted = False
         # the open run or range
         self._open = _NOTHING
@@ -113,50 +104,19 @@ class Decoder:
         # messages that did not come in one piece, by channel
         self._assemblies: dict[int, Assembly] = {}
         self._unfinished = 0
-        self._assembled_bytes = 0
+        self._feeding = False
+        self._overrun = False
 
     @property
     def buffer_bytes(self) -> int:
         """Bytes of memory held for buffers and unfinished messages."""
-        return self._capacity + self._pack_capacity + self._assembled_bytes
+        return self._capacity + self._pack_capacity + self._gathered
 
-    def writable(self) -> memoryview:
-        """Room for the next read, never empty; valid until the next call of writable(), push() or release()."""
-        start = self._start
-        left = self._end - start
-        capacity = self._capacity
-        if left == 0:
-            self._start = 0
-            self._end = 0
-            start = 0
-            if self._quiet >= _QUIET_READS:
-                self._quiet = 0
-                if capacity > _BUFFER_MIN:
-                    self._resize(max(capacity // 4, _BUFFER_MIN))
-                self._pack = bytearray()
-                self._pack_capacity = 0
-                capacity = self._capacity
-        if self._filled or left > capacity // 2:
-            self._filled = False
-            limit = max(_BUFFER_MAX, 2 * self.frame_max + 64)
-            if capacity < limit:
-                self._resize(min(capacity * 2, limit))
-                return self._view[self._end :]
-        if start and capacity - self._end < capacity // 2:
-            copy_ba(self._buffer, 0, self._buffer, start, left)
-            self._start = 0
-            self._end = left
-        if self._end == 0:
-            return self._view
-        return self._view[self._end :]
-
-    def release(self) -> None:
-        """Shrink to the least memory; call it when the connection has been idle for a while."""
-        if self._end - self._start <= _BUFFER_MIN // 2 and self._capacity > _BUFFER_MIN:
-            self._resize(_BUFFER_MIN)
-        self._pack = bytearray()
-        self._pack_capacity = 0
-        self._quiet = 0
+    def set_frame_max(self, frame_max: int) -> int:
+        """What was tuned."""
+        self.frame_max = frame_max
+        self._limit = max(_BUFFER_MAX, 2 * frame_max + 64)
+        return 0
 
     def push(self, data: bytes) -> list[object]:
         """feed() for bytes that were read elsewhere; the same events."""
@@ -180,16 +140,12 @@ class Decoder:
         """
         if self.error is not None:
             raise self.error
-        if count < 0 or count > self._capacity - self._end:
-            raise ValueError(f"fed {count} bytes into a room of {self._capacity - self._end}")
-        self._end += count
-        if self._end == self._capacity:
-            self._filled = True
-        if count < self._capacity // 16:
-            self._quiet += 1
-        else:
-            self._quiet = 0
+        self.received(count)
+        if self._quiet >= _QUIET_READS and self._pack_capacity:
+            self._pack = bytearray()
+            self._pack_capacity = 0
         events: list[object] = []
+        self._feeding = True
         try:
             self._decode(events)
             self._flush(events)
@@ -197,9 +153,39 @@ class Decoder:
             self.error = error
             self._flush(events)
             events.append(error)
-            self._assemblies.clear()
-            self._assembled_bytes = 0
+            self._forget()
+        finally:
+            self._feeding = False
         return events
+
+    def overrun(self) -> AmqpError | None:
+        """All connections together hold too much of what is unfinished: give back what is held here.
+
+        The error that ends the connection; None where nothing here is unfinished, and where feed() is under way, which says it itself.
+        """
+        if self._feeding:
+            self._overrun = True
+            return None
+        if self._unfinished == 0 and self._start == self._end:
+            self.release()
+            return None
+        if self.error is None:
+            self.error = _overrun()
+        self._forget()
+        self.drop()
+        return self.error
+
+    def release(self) -> int:
+        """Shrink to the least memory; call it when the connection has been idle for a while."""
+        self._pack = bytearray()
+        self._pack_capacity = 0
+        return self.shrink()
+
+    def _forget(self) -> int:
+        self._assemblies.clear()
+        self._unfinished = 0
+        self._gathered = 0
+        return self._hold()
 
     def _decode(self, events: list[object]) -> int:
         buffer = self._buffer
@@ -423,9 +409,7 @@ class Decoder:
             raise AmqpError(501, f"content body frame of {size} bytes where {assembly.left} were left", 60, 40)
         assembly.left -= size
         if not assembly.skipped:
-            self._assembled_bytes += size
-            if self._assembled_bytes > self.assembly_max_bytes:
-                raise AmqpError(506, f"unfinished messages hold more than {self.assembly_max_bytes} bytes", 60, 40)
+            self._gather(size)
             assembly.gather(take_ba(buffer, pos + 7, size))
         if assembly.left == 0:
             self._complete(events, assembly)
@@ -447,9 +431,20 @@ class Decoder:
             assembly.skipped = True
         else:
             assembly.properties = take_ba(buffer, pos + 19, size - 12)
-            self._assembled_bytes += size - 12
+            self._gather(size - 12)
             if assembly.left == 0:
                 self._complete(events, assembly)
+        return 0
+
+    def _gather(self, size: int) -> int:
+        """Count `size` bytes more of unfinished messages. Raises AmqpError 506."""
+        self._gathered += size
+        if self._gathered > self.assembly_max_bytes:
+            raise AmqpError(506, f"unfinished messages hold more than {self.assembly_max_bytes} bytes", 60, 40)
+        if self._gathered > _BUFFER_MAX:
+            self._hold()
+            if self._overrun:
+                raise _overrun()
         return 0
 
     def _complete(self, events: list[object], assembly: Assembly) -> int:
@@ -464,7 +459,12 @@ class Decoder:
         del self._assemblies[assembly.channel]
         self._unfinished -= 1
         if assembly.has_header and not assembly.skipped:
-            self._assembled_bytes -= len(assembly.properties) + assembly.body_size - assembly.left
+            before = self._gathered
+            self._gathered -= len(assembly.properties) + assembly.body_size - assembly.left
+            if before > _BUFFER_MAX:
+                self._hold()
+                if assembly.left == 0 and self.share is not None:
+                    self.share.finished()
         return 0
 
     # --- everything else -------------------------------------------------------------------------------------------------------------
@@ -546,17 +546,9 @@ class Decoder:
             events.append(nack)
         return 0
 
-    def _resize(self, capacity: int) -> int:
-        """A buffer of `capacity`, with what is not decoded yet at its front."""
-        left = self._end - self._start
-        buffer = bytearray(capacity)
-        copy_ba(buffer, 0, self._buffer, self._start, left)
-        self._buffer = buffer
-        self._view = memoryview(buffer)
-        self._capacity = capacity
-        self._start = 0
-        self._end = left
-        return 0
+
+def _overrun() -> AmqpError:
+    return AmqpError(506, "unfinished messages of all connections hold more than limits.unfinished_bytes, and this one's have waited longest", 60, 40)
 
 
 def _check_utf8(key: bytes) -> int:

@@ -116,6 +116,14 @@ def fail_on(session: Session, channel: Channel, error: AmqpError) -> None:
         _close_channel(session, channel, error)
 
 
+def overrun(session: Session) -> bool:
+    """See net.unfinished.Unfinished.share: the connection gives back what it has received."""
+    error = session.decoder.overrun()
+    if error is not None:
+        handshake.close_with(session, error)
+    return session.decoder.error is not None
+
+
 def _close_channel(session: Session, channel: Channel, error: AmqpError) -> None:
     if channel.closing:
         return

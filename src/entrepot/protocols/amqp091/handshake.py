@@ -169,7 +169,7 @@ def _tune_ok(session: Session, frame: MethodFrame) -> None:
         )
     session.frame_max = frame_max
     session.channel_max = channel_max
-    session.decoder.frame_max = frame_max
+    session.decoder.set_frame_max(frame_max)
     session.decoder.channel_max = channel_max
     session.heartbeat_s = frame["heartbeat"]
     session.state = states.TUNED

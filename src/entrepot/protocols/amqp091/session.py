@@ -11,6 +11,7 @@ methods although calls complete in any order.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import cython
@@ -71,7 +72,7 @@ class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
     port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text) notes
-    what the operator should know: errors that were sent to the peer.
+    what the operator should know: errors that were sent to the peer. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
     """
 
     __slots__ = (
@@ -110,7 +111,9 @@ class Session(Sink):
         "wake",
     )
 
-    def __init__(self, port: Any, authenticator: Any, settings: Any, peer: Any, wake: Callable[[], object], journal: Callable[[str], None]) -> None:
+    def __init__(
+        self, port: Any, authenticator: Any, settings: Any, peer: Any, wake: Callable[[], object], journal: Callable[[str], None], unfinished: Any = None
+    ) -> None:
         self.output = Output()
         self.closing = False
         self.paused = False
@@ -122,6 +125,8 @@ class Session(Sink):
         self.wake = wake
         self.journal = journal
         self.decoder = Decoder(settings.frame_max, settings.channel_max, settings.message_size_max)
+        if unfinished is not None:
+            self.decoder.share = unfinished.share(partial(handlers.overrun, self))
         self.state = HEADER
         self.principal: Any = None
         self.user = b""
@@ -389,6 +394,8 @@ class Session(Sink):
     def lost(self, reason: str) -> None:
         """See net.session.Session."""
         self.state = CLOSED
+        if self.decoder.share is not None:
+            self.decoder.share.close()
         self.channels.clear()
         self.by_stream.clear()
         self.recent = None

@@ -9,7 +9,8 @@ from entrepot.broker.port import DONE
 from entrepot.model.errors import Reason
 from entrepot.protocols.kafka.error_codes import ErrorCode, code_for
 
-TEXT_MAX = 1000  # characters of an error's text
+TEXT_MAX = 400  # characters of an error's text
+TEXTS_MAX = 100  # texts of one Produce's answer: further errors have their code alone
 
 
 def code_of(exchange: Any, call: Any, table: dict[Reason, ErrorCode], unavailable: ErrorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER) -> int:

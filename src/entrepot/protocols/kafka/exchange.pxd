@@ -18,6 +18,7 @@ cdef class Exchange:
     cdef readonly int32_t correlation_id
     cdef public object state
     cdef public list parts
+    cdef public Py_ssize_t size
     cdef list _calls
     cdef Py_ssize_t _left
     cdef object _then

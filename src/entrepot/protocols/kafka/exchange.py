@@ -35,6 +35,7 @@ class Exchange:
         self.correlation_id = correlation_id
         self.state: Any = None
         self.parts: list[bytes | bytearray] | None = None  # the answer, once there is one
+        self.size = 0  # bytes of it
         self._calls: list[Call] = []
         self._left = 0
         self._then: Callable[[Exchange, list[Any]], object] | None = None
@@ -93,7 +94,9 @@ class Exchange:
 
     def encoded(self, writer: Writer) -> int:
         """The response, written."""
+        self.size = writer.size
         self.parts = writer.finish()
+        self.session.queued_bytes += self.size
         self.session.answered()
         return 0
 

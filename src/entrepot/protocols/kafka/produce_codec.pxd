@@ -7,8 +7,8 @@ from entrepot.broker.partition_calls cimport AppendPart, make_append_part
 from entrepot.protocols.kafka.primitives cimport Reader, Writer
 from entrepot.protocols.kafka.record_batch cimport BatchHead, BatchValidator
 
-cdef Py_ssize_t _PARTS_MAX
-cdef int _TRANSACTIONAL
+cdef Py_ssize_t _PARTS_MAX, _TEXT_MAX
+cdef int _TEXTS_MAX, _TRANSACTIONAL
 
 
 @cython.final
@@ -32,4 +32,4 @@ cpdef ProduceRequest decode_produce(Reader reader, bint flexible, object validat
 cdef AppendPart _part(str topic, int32_t partition, bytes data, BatchValidator validator)
 @cython.locals(errors=int, topic=ProduceTopic, part=AppendPart)
 cpdef int encode_produce(Writer writer, int version, bint flexible, list topics) except -1
-cdef int _encode_error(Writer writer, int version, bint flexible, AppendPart part) except -1
+cdef int _encode_error(Writer writer, int version, bint flexible, AppendPart part, bint told) except -1

@@ -12,6 +12,7 @@ import cython
 
 from entrepot.broker.partition_calls import AppendPart
 from entrepot.model.entry import TRANSACTIONAL
+from entrepot.protocols.kafka.answers import TEXT_MAX, TEXTS_MAX
 from entrepot.protocols.kafka.batch_errors import INVALID_RECORD, InvalidBatch
 from entrepot.protocols.kafka.error_codes import APPEND, ErrorCode, code_for
 from entrepot.protocols.kafka.record_batch import BatchHead
@@ -24,6 +25,8 @@ PARTS_MAX = 100_000  # topics and partitions of one request
 INVALID_TXN_STATE = 48
 
 _PARTS_MAX = PARTS_MAX
+_TEXT_MAX = TEXT_MAX
+_TEXTS_MAX = TEXTS_MAX
 _TRANSACTIONAL = TRANSACTIONAL
 
 
@@ -118,7 +121,7 @@ def encode_produce(writer: Writer, version: int, flexible: bool, topics: list[Pr
                     writer.string(None, flexible)
             else:
                 errors += 1
-                _encode_error(writer, version, flexible, part)
+                _encode_error(writer, version, flexible, part, errors <= _TEXTS_MAX)
             if flexible:
                 writer.uvarint(0)
         if flexible:
@@ -136,7 +139,8 @@ def produce_code(error: BaseException | None) -> int:
     return code_for(error, APPEND, ErrorCode.NOT_LEADER_OR_FOLLOWER)
 
 
-def _encode_error(writer: Writer, version: int, flexible: bool, part: AppendPart) -> int:
+def _encode_error(writer: Writer, version: int, flexible: bool, part: AppendPart, told: bool) -> int:
+    """`told`: with its text."""
     error = part.error
     writer.i16(produce_code(error))
     writer.i64(-1)
@@ -144,7 +148,7 @@ def _encode_error(writer: Writer, version: int, flexible: bool, part: AppendPart
     if version >= 5:
         writer.i64(-1)
     if version >= 8:
-        text = str(error)[:1000]
+        text = str(error)[:_TEXT_MAX] if told else None
         index = error.record_index if isinstance(error, InvalidBatch) else -1
         if index >= 0:
             writer.count(1, flexible)

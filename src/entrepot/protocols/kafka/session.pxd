@@ -9,8 +9,8 @@ from entrepot.protocols.kafka.framing cimport Framing
 from entrepot.protocols.kafka.output cimport Output
 from entrepot.protocols.kafka.primitives cimport Reader
 
-cdef Py_ssize_t _PIPELINE_MAX
-cdef int _PRODUCE, _API_VERSIONS
+cdef Py_ssize_t _PIPELINE_MAX, _QUEUED_MAX
+cdef int _TURN, _TURN_OTHER, _PRODUCE, _API_VERSIONS
 
 
 cdef class Session(Sink):
@@ -41,11 +41,14 @@ cdef class Session(Sink):
     cdef readonly object pending
     cdef readonly dict asked
     cdef public bint blocked
+    cdef public Py_ssize_t queued_bytes
     cdef public bint pumping
+    cdef public bint resting
     cdef readonly object fetches
 
     cpdef object get_buffer(self, Py_ssize_t size_hint)
     cpdef object buffer_updated(self, Py_ssize_t count)
+    @cython.locals(left=int, key=int)
     cpdef object pump(self)
     @cython.locals(reader=Reader, key=int, version=int, correlation_id=int64_t, served=bint, exchange=Exchange)
     cpdef object begin(self)

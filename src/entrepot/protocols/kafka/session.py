@@ -2,7 +2,8 @@
 
 Requests are answered in the order in which they came. A Produce is taken in as soon as it is here, whatever waits before it; every other
 request begins when all before it are answered, and stays in the receive buffer until then, while nothing more is read. So does
-everything while the peer does not read its answers, or the broker asks publishers to wait.
+everything while the peer does not read its answers, many bytes of answers wait, or the broker asks publishers to wait. What one connection may have done
+in a turn of the loop is bounded, whatever lies in its buffer: others have theirs.
 
 Before anybody is logged in, only ApiVersions and the two SASL requests are understood, unless the listener's authenticator knows a
 principal for connections without credentials.
@@ -26,10 +27,16 @@ from entrepot.protocols.kafka.output import Output
 from entrepot.protocols.kafka.primitives import Malformed
 
 PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is read; their bytes are bounded by limits.staged_bytes
+QUEUED_MAX_BYTES = 1 << 20  # answers that wait for those before them, and output that waits for the end of the tick: above this no request begins
+TURN = 128  # what one connection may cost in a turn of the loop: a Produce costs 1,
+TURN_OTHER = 4  # and any other request this
 SIZE_BEFORE_LOGIN_MAX = 512 * 1024  # bytes of a request
 SWEEP_S = 30.0
 
 _PIPELINE_MAX = PIPELINE_MAX
+_QUEUED_MAX = QUEUED_MAX_BYTES
+_TURN = TURN
+_TURN_OTHER = TURN_OTHER
 _PRODUCE = PRODUCE
 _API_VERSIONS = API_VERSIONS
 
@@ -60,13 +67,18 @@ class Statistics:
 
 
 class Shared:
-    """What all Kafka connections of the process have in common."""
+    """What all Kafka connections of the process have in common.
 
-    __slots__ = ("entropy", "fetch_slots", "statistics", "validator")
+    later(function) calls it in the loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
+    """
 
-    def __init__(self, entropy: Any, validator: Any) -> None:
+    __slots__ = ("entropy", "fetch_slots", "later", "statistics", "unfinished", "validator")
+
+    def __init__(self, entropy: Any, validator: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None) -> None:
         self.entropy = entropy
         self.validator = validator
+        self.later = later
+        self.unfinished = unfinished
         self.statistics = Statistics()
         self.fetch_slots = FetchSlots(entropy)
 
@@ -97,7 +109,9 @@ class Session(Sink):
         "port",
         "principal",
         "pumping",
+        "queued_bytes",
         "quiet_since",
+        "resting",
         "sasl",
         "settings",
         "shared",
@@ -126,6 +140,8 @@ class Session(Sink):
             self.framing = Framing(SIZE_BEFORE_LOGIN_MAX, SIZE_BEFORE_LOGIN_MAX)
         else:
             self.framing = Framing(settings.produce_size_max, settings.request_size_max)
+        if shared.unfinished is not None:
+            self.framing.share = shared.unfinished.share(self.overrun)
         self.principal: Any = None
         self.attachment: Any = None  # the port's Attachment, once somebody is logged in
         self.sasl: Any = None  # a login under way: sasl.Login
@@ -138,7 +154,9 @@ class Session(Sink):
         self.pending: deque[Exchange] = deque()
         self.asked: dict[Call, Exchange] = {}
         self.blocked = False  # a whole request waits for those before it
+        self.queued_bytes = 0  # of answers in `pending`
         self.pumping = False
+        self.resting = False  # the rest of what is here has its turn later
         self.fetches = FetchSessions(shared.fetch_slots)
 
     # ---- bytes in
@@ -156,25 +174,46 @@ class Session(Sink):
         return self.pump()
 
     def pump(self) -> object:
-        """Begin every request that may begin."""
-        if self.pumping:
+        """Begin every request that may begin, as many as one turn allows."""
+        if self.pumping or self.resting:
             return None
         self.pumping = True
+        left = _TURN
         try:
             while self.is_writable and not self.throttled and not self.closing:
                 if not self.framing.next():
                     self.blocked = False
                     break
-                self.blocked = len(self.pending) > 0 and (self.framing.api_key != _PRODUCE or len(self.pending) >= _PIPELINE_MAX)
+                key = self.framing.api_key
+                self.blocked = len(self.pending) > 0 and (key != _PRODUCE or len(self.pending) >= _PIPELINE_MAX or self.queued_bytes >= _QUEUED_MAX)
                 if self.blocked:
                     break
+                if left <= 0 or self.output.size >= _QUEUED_MAX:
+                    self.resting = True
+                    self.shared.later(self.next_turn)
+                    break
+                left -= 1 if key == _PRODUCE else _TURN_OTHER
                 self.begin()
         except Malformed as error:
             self.fail(str(error))
         finally:
             self.pumping = False
-        self.paused = self.blocked or self.throttled or not self.is_writable
+        self.paused = self.blocked or self.resting or self.throttled or not self.is_writable
         return None
+
+    def next_turn(self) -> None:
+        """Go on with what is here."""
+        self.resting = False
+        self.go_on()
+
+    def overrun(self) -> bool:
+        """See net.unfinished.Unfinished.share: give back what has been received."""
+        if not self.framing.waiting_bytes:
+            self.framing.shrink()
+            return False
+        self.fail("unfinished requests of all connections hold more than limits.unfinished_bytes, and this one's has waited longest")
+        self.framing.drop()
+        return True
 
     def begin(self) -> object:
         """The request at the front of the buffer. Raises Malformed."""
@@ -230,6 +269,7 @@ class Session(Sink):
             if exchange.parts is None:
                 break
             pending.popleft()
+            self.queued_bytes -= exchange.size
             self.output.add(exchange.parts)
             sent = True
         if sent:
@@ -296,7 +336,7 @@ class Session(Sink):
 
     def go_on(self) -> object:
         """What held requests back may be over."""
-        self.paused = self.blocked or self.throttled or not self.is_writable
+        self.paused = self.blocked or self.resting or self.throttled or not self.is_writable
         if not self.paused or self.blocked:
             self.pump()
         return self.wake()
@@ -319,7 +359,7 @@ class Session(Sink):
         if self.attachment is None and (self.sasl is not None or self.authenticator.anonymous(self.peer) is None):
             self.fail(f"not logged in after {self.settings.handshake_timeout_s:g} s")
             return
-        self.framing.release()
+        self.framing.shrink()
         if self.heard or self.pending:
             self.heard = False
             self.quiet_since = now
@@ -345,6 +385,8 @@ class Session(Sink):
     def lost(self, reason: str) -> None:
         """See net.session.Session."""
         self.closing = True
+        if self.framing.share is not None:
+            self.framing.share.close()
         self.pending.clear()
         self.asked.clear()
         self.fetches.clear()

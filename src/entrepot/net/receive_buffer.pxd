@@ -1,0 +1,26 @@
+"""C types for receive_buffer.py."""
+
+cimport cython
+
+from entrepot.model.octets cimport copy_ba
+
+cdef Py_ssize_t _BUFFER_MIN, _BUFFER_MAX, _ROOM, _LARGE
+cdef int _QUIET_READS
+
+
+cdef class ReceiveBuffer:
+    cdef public object share
+    cdef bytearray _buffer
+    cdef object _view
+    cdef Py_ssize_t _capacity, _start, _end, _total, _limit, _gathered
+    cdef bint _filled
+    cdef int _quiet
+
+    @cython.locals(left=Py_ssize_t, limit=Py_ssize_t)
+    cpdef object writable(self)
+    cpdef int received(self, Py_ssize_t count) except -1
+    cpdef int shrink(self) except -1
+    cpdef int drop(self) except -1
+    @cython.locals(left=Py_ssize_t, was=Py_ssize_t, buffer=bytearray)
+    cdef int _resize(self, Py_ssize_t capacity) except -1
+    cdef int _hold(self) except -1

@@ -1,0 +1,129 @@
+"""ReceiveBuffer: where the bytes of one connection arrive, and stay until its codec has taken them. Codecs derive from it.
+
+It grows as bytes arrive, never because of a size that is only claimed, and shrinks when the connection is quiet.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cython
+
+if not cython.compiled:
+    from entrepot.model.octets import copy_ba
+
+BUFFER_MIN_BYTES = 4096
+BUFFER_MAX_BYTES = 256 * 1024  # more is held only while what lies at the front needs it
+
+_BUFFER_MIN = BUFFER_MIN_BYTES
+_BUFFER_MAX = BUFFER_MAX_BYTES
+_ROOM = 64 * 1024
+_LARGE = 4 * 1024 * 1024
+_QUIET_READS = 128
+
+
+class ReceiveBuffer:
+    """Fill the room that writable() gives, and say received(count). `_buffer[_start:_end]` is not taken yet.
+
+    `_limit` is how far it grows unless what lies at the front needs more: `_total` bytes, as far as the codec knows. `share`, if it is set, is told of
+    what the connection holds beyond BUFFER_MAX_BYTES (unfinished.Share).
+    """
+
+    def __init__(self) -> None:
+        self.share: Any = None
+        self._buffer = bytearray(_BUFFER_MIN)
+        self._view = memoryview(self._buffer)
+        self._capacity = _BUFFER_MIN
+        self._start = 0
+        self._end = 0
+        self._total = 0
+        self._limit = _BUFFER_MAX
+        self._gathered = 0  # bytes that the codec has taken of what is not whole yet
+        self._filled = False  # the last read left no room: the next one gets more
+        self._quiet = 0  # small reads in a row
+
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of memory held."""
+        return self._capacity
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes that are here and not taken."""
+        return self._end - self._start
+
+    def writable(self) -> memoryview:
+        """Room for the next read, never empty; valid until the next call of writable() or shrink()."""
+        left = self._end - self._start
+        if left == 0:
+            self._start = 0
+            self._end = 0
+            if self._capacity > _LARGE:
+                self._resize(max(_BUFFER_MAX, self._limit))
+            elif self._quiet >= _QUIET_READS:
+                self._quiet = 0
+                if self._capacity > _BUFFER_MIN:
+                    self._resize(max(self._capacity // 4, _BUFFER_MIN))
+        if self._filled or left > self._capacity // 2:
+            self._filled = False
+            limit = max(self._limit, self._total)
+            if self._capacity < limit:
+                self._resize(min(self._capacity * 2, limit))
+        if self._start and (self._start + self._total > self._capacity or self._capacity - self._end < self._capacity // 2):
+            copy_ba(self._buffer, 0, self._buffer, self._start, left)
+            self._start = 0
+            self._end = left
+        if self._end == self._capacity:
+            self._resize(self._capacity + _ROOM)
+        if self._end == 0:
+            return self._view
+        return self._view[self._end :]
+
+    def received(self, count: int) -> int:
+        """`count` bytes were written at the front of writable()."""
+        if count < 0 or count > self._capacity - self._end:
+            raise ValueError(f"received {count} bytes into a room of {self._capacity - self._end}")
+        self._end += count
+        if self._end == self._capacity:
+            self._filled = True
+        if count < self._capacity // 16:
+            self._quiet += 1
+        else:
+            self._quiet = 0
+        return 0
+
+    def shrink(self) -> int:
+        """To the least memory; call it when the connection has been idle for a while."""
+        if self._end - self._start <= _BUFFER_MIN // 2 and self._capacity > _BUFFER_MIN:
+            self._resize(_BUFFER_MIN)
+        self._quiet = 0
+        return 0
+
+    def drop(self) -> int:
+        """Forget what has arrived: nothing of it will be taken any more."""
+        self._start = 0
+        self._end = 0
+        self._total = 0
+        self._filled = False
+        return self._resize(_BUFFER_MIN)
+
+    def _resize(self, capacity: int) -> int:
+        """A buffer of `capacity`, with what is not taken yet at its front."""
+        left = self._end - self._start
+        buffer = bytearray(capacity)
+        copy_ba(buffer, 0, self._buffer, self._start, left)
+        self._buffer = buffer
+        self._view = memoryview(buffer)
+        was = self._capacity
+        self._capacity = capacity
+        self._start = 0
+        self._end = left
+        if capacity > _BUFFER_MAX or was > _BUFFER_MAX:
+            self._hold()  # may call drop()
+        return 0
+
+    def _hold(self) -> int:
+        """Tell the share what is held."""
+        if self.share is not None:
+            self.share.hold(self._capacity + self._gathered - _BUFFER_MAX)
+        return 0
