@@ -45,9 +45,9 @@ class Authorizer:
         self.version = 0  # another one whenever answers may be others
         users.on_changed.append(self._forget)
 
-    def authorize(self, principal: Principal, action: Action, namespace: str, kind: ResourceKind, name: str) -> None:
-        """Refused (NOT_PERMITTED) unless `principal` may do `action` to the thing called `name`."""
-        if not self.may(principal, action, namespace, name):
+    def authorize(self, principal: Principal, action: Action, namespace: str, kind: ResourceKind, name: str, granted: bool = False) -> None:
+        """Refused (NOT_PERMITTED) unless `principal` may do `action` to the thing called `name`, or the thing's own policy has `granted` it."""
+        if not granted and not self.may(principal, action, namespace, name):
             raise Refused(
                 Reason.NOT_PERMITTED,
                 f"access to {kind.value} '{name or DEFAULT_EXCHANGE_NAME}' in vhost '{vhost_of(namespace)}' refused for user '{principal.name}'",

@@ -28,6 +28,7 @@ from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.reading import Reads
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.subjects import Subjects
+from entrepot.broker.timed.operations import TimedOperations
 from entrepot.broker.topic_config import TopicDefaults
 from entrepot.broker.topic_operations import TopicOperations
 from entrepot.broker.transactions import Transactions
@@ -77,6 +78,8 @@ class Broker:
         self.operations = Operations(self)
         self.topic_operations = TopicOperations(self)
         self.operations.add_handlers(self.topic_operations.handlers())
+        self.timed = TimedOperations(self)
+        self.operations.add_handlers(self.timed.handlers())
         self.shards = Shards(SHARD_COUNT_DEFAULT)
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings())
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue), authorizer)
@@ -104,6 +107,7 @@ class Broker:
         self.producers.load()
         self.producer_ids.load()
         self.operations.open()
+        self.timed.open()
         self.groups.load()
 
     # ---- the port

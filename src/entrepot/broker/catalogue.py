@@ -42,6 +42,7 @@ from entrepot.broker.namespace import SYSTEM_EXCHANGES, Namespace, Removed, exch
 from entrepot.broker.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueuePolicy, check_properties, check_same_arguments, parse_queue_arguments
 from entrepot.broker.routing import KINDS
 from entrepot.broker.state import DELETE, set_value
+from entrepot.broker.timed.definition import TimedDefinition
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace, shown, vhost_of
 
@@ -213,6 +214,7 @@ class Catalogue:
         connection: Hashable,
         passive: bool = False,
         prefix: str = SERVER_NAMED,
+        timed: TimedDefinition | None = None,
     ) -> tuple[QueueDefinition | TopicDefinition, bool]:
         """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
 
@@ -255,13 +257,18 @@ class Catalogue:
             exclusive_to=connection if exclusive else None,
             arguments=arguments,
             policy=policy,
+            timed=timed,
         )
         space.add_queue(queue)
         if exclusive:
             self._exclusive.setdefault(connection, {})[queue] = True
-        if queue.persistent:
-            self._keep(named_key(QUEUE_KEY, space.name, name), queue_fields(queue))
+        self.keep_queue(queue)
         return queue, True
+
+    def keep_queue(self, queue: QueueDefinition) -> None:
+        """Stage the definition as it is now."""
+        if queue.persistent:
+            self._keep(named_key(QUEUE_KEY, queue.namespace, queue.name), queue_fields(queue))
 
     def maybe_queue(self, namespace: str, name: str) -> QueueDefinition | TopicDefinition | None:
         """The queue of that name, else the topic, else None; whoever owns it."""

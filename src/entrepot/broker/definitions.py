@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from entrepot.broker.arguments import Arguments, pack
 from entrepot.broker.queue_arguments import QueuePolicy
 from entrepot.broker.routing import ExchangeRoutes
+from entrepot.broker.timed.definition import TimedDefinition
 
 TO_EXCHANGE = "exchange"
 TO_QUEUE = "queue"
@@ -45,14 +46,27 @@ class ExchangeDefinition:
 
 
 class QueueDefinition:
-    """A declared queue. `exclusive_to` is the connection that owns it; such a queue never survives a restart, durable or not."""
+    """A declared queue. `exclusive_to` is the connection that owns it; such a queue never survives a restart, durable or not.
 
-    __slots__ = ("arguments", "auto_delete", "bindings_in", "durable", "exclusive_to", "log_id", "name", "namespace", "policy", "runtime")
+    `timed`: what it does with leases that are timed; None as long as nobody has asked for one.
+    """
+
+    __slots__ = ("arguments", "auto_delete", "bindings_in", "durable", "exclusive_to", "log_id", "name", "namespace", "policy", "runtime", "timed")
 
     is_topic = False
 
     def __init__(
-        self, namespace: str, name: str, log_id: bytes, *, durable: bool, auto_delete: bool, exclusive_to: Any, arguments: Arguments, policy: QueuePolicy
+        self,
+        namespace: str,
+        name: str,
+        log_id: bytes,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        exclusive_to: Any,
+        arguments: Arguments,
+        policy: QueuePolicy,
+        timed: TimedDefinition | None = None,
     ) -> None:
         self.namespace = namespace
         self.name = name
@@ -62,6 +76,7 @@ class QueueDefinition:
         self.exclusive_to = exclusive_to
         self.arguments = dict(arguments)
         self.policy = policy
+        self.timed = timed
         self.bindings_in: dict[Identity, Binding] = {}
         self.runtime: Any = None
 

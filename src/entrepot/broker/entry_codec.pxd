@@ -12,6 +12,8 @@ cdef class EntryCodec:
     cpdef Py_ssize_t start(self, bytes data) except -1
     cpdef Py_ssize_t skip(self, bytes data, Py_ssize_t position, uint32_t count) except -1
     cpdef uint32_t expired_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t age_ms) except? 0xFFFFFFFF
+    cpdef bytes group(self, bytes data, Py_ssize_t position)
+    cpdef int64_t sent_time_ms(self, bytes data, Py_ssize_t position) except? -2
     cpdef bytes placeholder(self, int64_t base_offset, uint32_t span)
     cpdef bytes stamp(self, bytes data, int64_t base_offset, int epoch, int64_t append_time_ms)
     cpdef bytes placed(self, bytes data, int64_t base_offset)

@@ -93,6 +93,25 @@ class EntryCodec:
         """One packed record saying how often it was delivered before."""
         raise NotImplementedError
 
+    def group(self, data: bytes, position: int) -> bytes:
+        """The group within which one record is ordered; empty: none."""
+        return b""
+
+    def sent_time_ms(self, data: bytes, position: int) -> int:
+        """When one record was first sent, ms since 1970; -1: when its entry was appended. Asked where the entry's flags say HAS_SENT_TIME."""
+        return -1
+
+    def moved(self, record: bytes, source: str, sent_ms: int, time_ms: int) -> bytes:
+        """One packed record as it goes to another queue: dead-lettered from queue `source` at `time_ms`, or brought back from there ("").
+
+        `sent_ms`: when it was first sent; -1: from now on, it is as old as its new entry.
+        """
+        return record
+
+    def source_of(self, data: bytes, position: int) -> str:
+        """The queue that one record was dead-lettered from, as moved() noted it; empty: none, or not known."""
+        return ""
+
     def stamp(self, data: bytes, base_offset: int, epoch: int, append_time_ms: int) -> bytes:
         """An entry that is about to be appended to its topic's partition, with what the protocol's own format says of its place.
 

@@ -17,6 +17,7 @@ from entrepot.broker.namespace import Namespace, exchange_text, queue_text
 from entrepot.broker.queue_arguments import STREAM, parse_queue_arguments
 from entrepot.broker.routing import KINDS
 from entrepot.broker.state import CATALOGUE_PREFIX, prefix_end
+from entrepot.broker.timed.definition import TimedDefinition
 from entrepot.model.errors import CorruptData
 
 CATALOGUE_SHARD = 0
@@ -124,7 +125,10 @@ def exchange_fields(exchange: ExchangeDefinition) -> dict[str, Any]:
 
 def queue_fields(queue: QueueDefinition) -> dict[str, Any]:
     """What is kept of a queue."""
-    return {"log_id": queue.log_id, "auto_delete": queue.auto_delete, "arguments": to_plain(queue.arguments)}
+    fields = {"log_id": queue.log_id, "auto_delete": queue.auto_delete, "arguments": to_plain(queue.arguments)}
+    if queue.timed is not None:
+        fields["timed"] = queue.timed.kept()
+    return fields
 
 
 def topic_fields(topic: TopicDefinition) -> dict[str, Any]:
@@ -188,6 +192,7 @@ def _load_queue(namespace: Namespace, name: str, fields: dict[str, Any]) -> None
             exclusive_to=None,
             arguments=arguments,
             policy=parse_queue_arguments(queue_text(namespace, name), arguments),
+            timed=TimedDefinition.of(fields["timed"]) if fields.get("timed") else None,
         )
     )
 

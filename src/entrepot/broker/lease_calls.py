@@ -2,7 +2,7 @@
 
 A queue is named in the attachment's namespace. What is leased here is leased until a deadline, durably: the answer of a Receive is given when its leases,
 counts and deadlines are on disk, and they hold over a restart. A handle is (queue_id, offset, lease id): only the latest lease of a record
-counts, also after its deadline, until the record is leased again.
+counts, also after its deadline, until the record is leased again. A lease id begins with the time of the lease: u48, big-endian, ms since 1970.
 
 Every call says which of the queue's own policies it was checked against (`policy_version`, 0: none). Where the queue has another one it is REFUSED with
 PolicyChanged, which brings the policy along; the caller evaluates it and submits again. `granted`: that policy allows the principal what its own
@@ -25,6 +25,9 @@ ENDED = 0  # as asked
 NOT_LEASED = 1  # the handle is the latest, but its deadline has passed (only where that is refused)
 SUPERSEDED = 2  # the record was leased again since, or is settled
 FOREIGN = 3  # no record of this queue ever had this handle: another queue's, or one that was made up
+TOO_LONG = 4  # the new deadline would be more than LEASE_MAX_MS after the lease began: it keeps the one it has
+
+LEASE_MAX_MS = 43_200_000
 
 
 class PolicyChanged(Refused):
@@ -144,11 +147,13 @@ class Receive(Call):
     its own. What was leased for a call that was given up between its commit and its answer is released.
 
     Answers: `received`, ascending by offset; `lease_id` of all of them; `queue_id`. Refused: NOT_FOUND (also when the queue is deleted
-    meanwhile), NOT_PERMITTED, LIMIT (as many in flight as there may be, where the queue says so).
+    meanwhile), NOT_PERMITTED, LIMIT (as many in flight as there may be).
     """
 
     __slots__ = (
+        "after",
         "attempt_id",
+        "before",
         "codec",
         "count",
         "granted",
@@ -157,8 +162,12 @@ class Receive(Call):
         "queue",
         "queue_id",
         "received",
+        "slot",
+        "slot_after",
+        "slot_before",
         "state",
         "tag",
+        "timed",
         "visibility_ms",
         "wait_ms",
     )
@@ -172,7 +181,14 @@ class Receive(Call):
     policy_version: int
     granted: bool
     tag: Any  # the caller's own
-    state: Any  # the broker's own
+    # the broker's own: where it waits, and who before and after it, for the queue and for the same moment
+    timed: Any
+    state: Any
+    before: Receive | None
+    after: Receive | None
+    slot: int
+    slot_before: Receive | None
+    slot_after: Receive | None
     received: list[Received]
     lease_id: bytes
     queue_id: bytes
@@ -194,7 +210,13 @@ def make_receive(stream: int, queue: str, codec: int, count: int, visibility_ms:
     call.policy_version = 0
     call.granted = False
     call.tag = None
+    call.timed = None
     call.state = None
+    call.before = None
+    call.after = None
+    call.slot = -1
+    call.slot_before = None
+    call.slot_after = None
     call.received = []
     call.lease_id = b""
     call.queue_id = b""
@@ -227,7 +249,7 @@ class EndLeases(Call):
     deadline has passed as long as nobody else got the record (a FIFO queue refuses it: NOT_LEASED); a new deadline needs a lease that holds (else NOT_LEASED).
     A record that is settled already is ENDED again for its last handle where that is known, else SUPERSEDED.
 
-    DONE when what was ended is durable; `statuses` has ENDED, NOT_LEASED, SUPERSEDED or FOREIGN for each. Refused as a whole: NOT_FOUND, NOT_PERMITTED.
+    DONE when what was ended is durable; `statuses` says what became of each (ENDED and its likes). Refused as a whole: NOT_FOUND, NOT_PERMITTED.
     """
 
     __slots__ = ("granted", "lease_ids", "offsets", "policy_version", "queue", "queue_id", "statuses", "tag", "visibility_ms")

@@ -6,14 +6,17 @@ from libc.stdint cimport uint64_t
 from entrepot.broker.appending cimport Appender
 from entrepot.broker.consumer cimport Consumer, Pool
 from entrepot.broker.hub cimport Hub
+from entrepot.broker.lease_calls cimport EndLeases, Receive, Send, Withdraw
 from entrepot.broker.partition cimport TopicTable
 from entrepot.broker.partition_calls cimport Append, CloseParts, Read
 from entrepot.broker.port cimport Attachment, Call, Publish, Settle
 from entrepot.broker.publisher cimport Path, Publisher
 from entrepot.broker.queue cimport Queue
 from entrepot.broker.reading cimport Reads
+from entrepot.broker.timed.places cimport Place
 
 cdef Py_ssize_t _PATHS_MAX
+cdef Py_ssize_t _PLACES_MAX
 cdef uint64_t _STAGED_HIGH
 
 
@@ -27,6 +30,7 @@ cdef class Link(Attachment):
     cdef readonly dict pools
     cdef readonly dict getters
     cdef dict paths
+    cdef dict places
     cdef readonly TopicTable topics
     cdef public bint blocked
     cdef public bint publishes
@@ -38,6 +42,15 @@ cdef class Link(Attachment):
     @cython.locals(consumer=Consumer, queue=Queue)
     cdef object append(self, Append call)
     cdef object settle(self, Settle call)
+    @cython.locals(place=Place, found=Place)
+    cdef Place place(self, str name, int policy_version)
+    @cython.locals(place=Place, complete=bint)
+    cdef object send(self, Send call)
+    @cython.locals(place=Place)
+    cdef object receive(self, Receive call)
+    @cython.locals(place=Place)
+    cdef object end_leases(self, EndLeases call)
+    cdef object withdraw(self, Withdraw call)
     cdef object refuse(self, Call call, object refused)
     @cython.locals(other=Consumer)
     cpdef object credit_returned(self, Consumer consumer)

@@ -7,18 +7,22 @@ from typing import Any
 from entrepot.broker.appending import Appender
 from entrepot.broker.consumer import Consumer, Pool
 from entrepot.broker.hub import Hub
+from entrepot.broker.lease_calls import EndLeases, Receive, Send, Withdraw
 from entrepot.broker.partition import TopicTable
 from entrepot.broker.partition_calls import Append, CloseParts, Read
 from entrepot.broker.port import ACCEPT, DONE, REFUSED, RELEASE, Attachment, Call, Publish, Settle, Sink
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
 from entrepot.broker.reading import Reads
+from entrepot.broker.timed.places import Place
 from entrepot.model.errors import Refused
 
+PLACES_MAX = 1024  # queues with timed leases that one link knows by name; one more empties its table
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
 STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
 
 _PATHS_MAX = PATHS_MAX
+_PLACES_MAX = PLACES_MAX
 _STAGED_HIGH = STAGED_HIGH_BYTES
 
 
@@ -28,7 +32,7 @@ class Link(Attachment):
     `publishes` tells whether it ever published: only such links are throttled.
     """
 
-    __slots__ = ("appender", "blocked", "broker", "consumers", "getters", "hub", "paths", "pools", "publisher", "publishes", "reads", "topics")
+    __slots__ = ("appender", "blocked", "broker", "consumers", "getters", "hub", "paths", "places", "pools", "publisher", "publishes", "reads", "topics")
 
     def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int) -> None:
         self.broker = broker
@@ -48,6 +52,7 @@ class Link(Attachment):
         self.pools: dict[int, Pool] = {}
         self.getters: dict[tuple[int, str, bool], Consumer] = {}  # (stream, queue, auto_settle) -> who holds what Get took
         self.paths: dict[bytes, Path] = {}
+        self.places: dict[str, Place] = {}
         self.topics = TopicTable(broker.catalogue, broker.authorizer, namespace, principal)
 
     def submit(self, call: Call) -> None:
@@ -65,6 +70,14 @@ class Link(Attachment):
             self.reads.read(call, self.topics)
         elif isinstance(call, CloseParts):
             self.reads.close_parts(call)
+        elif isinstance(call, Send):
+            self.send(call)
+        elif isinstance(call, Receive):
+            self.receive(call)
+        elif isinstance(call, EndLeases):
+            self.end_leases(call)
+        elif isinstance(call, Withdraw):
+            self.withdraw(call)
         else:
             self.broker.ask(self, call)
 
@@ -91,6 +104,69 @@ class Link(Attachment):
         if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
             self.broker.check_pressure()
         self.appender.append(call, self.topics)
+
+    # ---- queues whose leases are timed
+
+    def place(self, name: str, policy_version: int) -> Place:
+        """The queue of that name, whose own policy is of that version. Raises Refused."""
+        place = self.places.get(name)
+        if place is None or place.timed.deleted or place.version != self.broker.authorizer.version:
+            found: Place = self.broker.timed.place(self, name)
+            if len(self.places) >= _PLACES_MAX:
+                self.places.clear()
+            self.places[name] = found
+            place = found
+        if place.timed.policy_version != policy_version:
+            raise place.timed.policy_changed()
+        return place
+
+    def send(self, call: Send) -> None:
+        """A Send."""
+        try:
+            place = self.place(call.queue, call.policy_version)
+            if not place.may_write and not call.granted:
+                self.broker.timed.not_permitted(self, call.queue, True)
+            if self.broker.refusing is not None:
+                raise self.broker.refusing
+            self.publishes = True
+            if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+                self.broker.check_pressure()
+            complete = place.sending.send(call)
+        except Refused as refused:
+            self.refuse(call, refused)
+            return
+        if complete:
+            self.sink.completed(call)
+
+    def receive(self, call: Receive) -> None:
+        """A Receive."""
+        try:
+            place = self.place(call.queue, call.policy_version)
+            if not place.may_read and not call.granted:
+                self.broker.timed.not_permitted(self, call.queue, False)
+            place.timed.receive(call)
+        except Refused as refused:
+            self.refuse(call, refused)
+
+    def end_leases(self, call: EndLeases) -> None:
+        """An EndLeases."""
+        try:
+            place = self.place(call.queue, call.policy_version)
+            if not place.may_read and not call.granted:
+                self.broker.timed.not_permitted(self, call.queue, False)
+            place.timed.end_leases(call)
+        except Refused as refused:
+            self.refuse(call, refused)
+
+    def withdraw(self, call: Withdraw) -> None:
+        """A Withdraw."""
+        if call.receive.timed is not None:
+            call.receive.timed.withdraw(call.receive)
+        call.outcome = DONE
+
+    def timed_out(self, call: Receive) -> None:
+        """A Receive has waited long enough."""
+        call.timed.wait_over(call)
 
     def refuse(self, call: Call, refused: Refused) -> None:
         """Complete the call as refused."""

@@ -108,7 +108,7 @@ class Operations:
             if definition.is_topic:
                 self.create_topic(definition)
             else:
-                self._create_queue(definition)
+                self.create_queue(definition)
         target = definition.runtime
         if isinstance(target, Topic):
             result = (definition.name, target.ready_count(), target.consumer_count())
@@ -165,7 +165,8 @@ class Operations:
         else:
             group.calls.append(call)
 
-    def _create_queue(self, definition: Any) -> Queue:
+    def create_queue(self, definition: Any) -> Queue:
+        """Bring a queue to life that the catalogue has just made."""
         store = self._broker.store if definition.persistent else self._broker.volatile
         log = store.create_log(self._broker.shards.shard("queue", definition.namespace, definition.name), definition.log_id)
         return self._make_queue(definition, log)
@@ -225,6 +226,8 @@ class Operations:
             timer = self._expiring.pop(queue, None)
             if timer is not None:
                 timer.cancel()
+            if queue.timed is not None:
+                queue.timed.kept.drop()
             queue.close()
             for consumer in list(queue.consumers):
                 self._gone(consumer)
@@ -332,7 +335,7 @@ class Operations:
             connection=link,
             prefix=requests.REPLY_QUEUE_PREFIX,
         )
-        self._create_queue(definition)
+        self.create_queue(definition)
         consumer_id = self._consume(link, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
         return (consumer_id, definition.name), None
 

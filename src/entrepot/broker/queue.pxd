@@ -18,7 +18,6 @@ cdef uint64_t _SLICE_BYTES
 cdef uint64_t _MARK_STEP
 cdef int _SLICES_MAX
 cdef uint64_t _END
-cdef int _HAS_EXPIRY
 cdef int _CONTROL
 cdef int _TRANSACTIONAL
 cdef int _HERE
@@ -35,7 +34,7 @@ cdef class Queue(LogOwner):
     cdef readonly Log log
     cdef readonly Subscription subscription
     # policies, from the definition
-    cdef readonly int64_t message_ttl_ms
+    cdef public int64_t message_ttl_ms
     cdef readonly int64_t length_max
     cdef readonly int64_t bytes_max
     cdef readonly bint rejects_when_full
@@ -56,13 +55,12 @@ cdef class Queue(LogOwner):
     cdef uint64_t fresh_from
     # ready body bytes, kept only with bytes_max
     cdef public int64_t ready_bytes
-    # expiry of the head
-    cdef object expiry_timer
-    cdef int64_t expiry_due_ms
+    cdef readonly object heads
+    cdef public object timed
     cdef public bint deleted
     cdef list waiting
-    cdef bint expirable
-    cdef readonly uint64_t burying
+    cdef public bint expirable
+    cdef public uint64_t burying
 
     cpdef uint64_t depth(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(consumer=Consumer, index=Py_ssize_t, tries=Py_ssize_t, count=Py_ssize_t, best=Consumer)
@@ -86,5 +84,5 @@ cdef class Queue(LogOwner):
     cpdef object release(self, Consumer consumer, uint64_t first, uint32_t count, bint count_delivery)
     @cython.locals(first=uint64_t, end=uint64_t)
     cdef object discard_settled(self)
-    @cython.locals(offset=uint64_t, count=uint64_t, entry=Entry, age=int64_t, codec=EntryCodec)
     cpdef uint64_t expire_head(self) except? 0xFFFFFFFFFFFFFFFF
+    cdef int64_t body_bytes(self, uint64_t first, uint64_t count) except? -1

@@ -12,19 +12,19 @@ from typing import Any
 from entrepot.broker.consumer import Consumer
 from entrepot.broker.cursor import GAP, HERE, Cursor
 from entrepot.broker.dead_letters import DeadLetters
+from entrepot.broker.head_drops import BROKER_ID, BURY_MAX, HeadDrops
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.port import Delivery
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.transactions import Transactions
-from entrepot.model.entry import CONTROL, HAS_EXPIRY, TRANSACTIONAL, Entry
+from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry
 from entrepot.store.interface import Log, Store
 
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
 SLICE_BYTES = 262_144  # and about so many bytes
 SLICES_MAX = 32  # and so many slices of one queue before other queues have their turn
 MARK_STEP = 65_536  # "may have been delivered" is journalled this many records ahead
-BURY_MAX = 256  # records dead-lettered per tick and queue
 
 # C aliases, declared in the .pxd.
 _SLICE_MAX = SLICE_MAX
@@ -32,14 +32,11 @@ _SLICE_BYTES = SLICE_BYTES
 _MARK_STEP = MARK_STEP
 _SLICES_MAX = SLICES_MAX
 _END = 0xFFFFFFFFFFFFFFFF
-_HAS_EXPIRY = HAS_EXPIRY
 _CONTROL = CONTROL
 _TRANSACTIONAL = TRANSACTIONAL
 _HERE = HERE
 _GAP = GAP
 _BURY_MAX = BURY_MAX
-
-BROKER_ID = 0  # the consumer id under which the broker itself holds records that it expires or dead-letters
 
 
 class Queue(LogOwner):
@@ -55,9 +52,8 @@ class Queue(LogOwner):
         "deleted",
         "delivery_limit",
         "expirable",
-        "expiry_due_ms",
-        "expiry_timer",
         "fresh_from",
+        "heads",
         "hub",
         "length_max",
         "log",
@@ -73,6 +69,7 @@ class Queue(LogOwner):
         "single_active",
         "store",
         "subscription",
+        "timed",
         "transactions",
         "turn",
         "waiting",
@@ -105,8 +102,8 @@ class Queue(LogOwner):
         self.marked_ahead = log.marked_offset
         self.fresh_from = _END
         self.ready_bytes = min(log.bytes_alive, max(self.bytes_max, 0))  # an upper estimate, which drops nothing
-        self.expiry_timer: Any = None
-        self.expiry_due_ms = 0
+        self.heads = HeadDrops(self)
+        self.timed: Any = None  # the TimedQueue, once anybody leases here for a time
         self.deleted = False
         self.burying = 0  # records that the broker itself holds
         self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
@@ -135,6 +132,8 @@ class Queue(LogOwner):
         end = log.durable_offset if self.transactions is None else self.visible_end()
         if end > self.subscription.end:
             self.subscription.advance_end(end)
+            if self.timed is not None:
+                self.timed.advanced()
         self.hub.mark_dirty(self)
 
     def visible_end(self) -> int:
@@ -214,6 +213,8 @@ class Queue(LogOwner):
         """Give consumers with credit what is ready; then expire and drop what is over the limits."""
         if self.deleted:
             return
+        if self.timed is not None:
+            self.timed.dispatch()
         if self.waiting and not self.is_waiting():
             waiting, self.waiting = self.waiting, []
             for callback in waiting:  # each may have to wait again
@@ -227,7 +228,7 @@ class Queue(LogOwner):
             if self.expirable:
                 if self.burying >= _BURY_MAX:
                     return
-                if self.expire_head():
+                if self.heads.expire():
                     continue
             consumer = self.pick()
             if consumer is None:
@@ -245,11 +246,11 @@ class Queue(LogOwner):
         if self.length_max >= 0 or self.bytes_max >= 0:
             if self.depth() == 0:
                 self.ready_bytes = 0  # estimates end here
-            self._drop_overflow()
+            self.heads.drop_overflow()
         if self.expirable and self.subscription.ready_count > 0:
-            while self.expire_head():
+            while self.heads.expire():
                 pass
-            self._set_expiry_timer()
+            self.heads.set_timer()
 
     def take(self, consumer: Consumer, limit: int) -> Delivery | None:
         """Lease up to `limit` ready records of one entry to the consumer and send them; None if nothing could be taken now."""
@@ -279,6 +280,8 @@ class Queue(LogOwner):
                 limit = _SLICE_BYTES // average
                 if limit == 0:
                     limit = 1
+        if self.timed is not None:
+            limit = self.timed.same_deliveries(offset, limit)
         if consumer.auto_settle:
             taken = sub.take_settled(limit, below)
         else:
@@ -295,12 +298,12 @@ class Queue(LogOwner):
         delivery.position = cursor.position_of(first) if consumer.codec == cursor.tag else self._position_in(data, consumer.codec, first)
         delivery.count = taken
         delivery.offset = first
-        delivery.deliveries = sub.taken_deliveries
-        delivery.redelivered = sub.taken_deliveries > 0
+        delivery.deliveries = sub.taken_deliveries if self.timed is None else sub.taken_deliveries + self.timed.deliveries_at(first)
+        delivery.redelivered = delivery.deliveries > 0
         delivery.settled = consumer.auto_settle
         delivery.from_topic = False
         if self.bytes_max >= 0:
-            self.ready_bytes -= self._body_bytes(first, taken)
+            self.ready_bytes -= self.body_bytes(first, taken)
         if consumer.auto_settle:
             self.discard_settled()
         else:
@@ -329,7 +332,7 @@ class Queue(LogOwner):
             return True
         if self.has_staged():
             return False
-        self._drop_overflow()
+        self.heads.drop_overflow()
         return True
 
     def has_staged(self) -> bool:
@@ -391,7 +394,7 @@ class Queue(LogOwner):
     def _loaded(self) -> None:
         self.hub.mark_dirty(self)
 
-    def _body_bytes(self, first: int, count: int) -> int:
+    def body_bytes(self, first: int, count: int) -> int:
         """Sum of the body sizes of records of the cursor's entry."""
         return self.hub.codec(self.cursor.tag).body_bytes(self.cursor.data(), self.cursor.position_of(first), count)
 
@@ -420,7 +423,7 @@ class Queue(LogOwner):
             end = first + count
             while first < end and self.cursor.locate(first) == _HERE:
                 stop = min(end, self.cursor.end)
-                self.ready_bytes += self._body_bytes(first, stop - first)
+                self.ready_bytes += self.body_bytes(first, stop - first)
                 first = stop
         self.hub.mark_dirty(self)
         return released
@@ -485,6 +488,8 @@ class Queue(LogOwner):
         ranges = self.subscription.settled_ranges
         for first, end in ranges:
             self.store.discard(self.log, first, end)
+        if self.timed is not None:
+            self.timed.settled(ranges)
         ranges.clear()
 
     def purge(self) -> int:
@@ -506,87 +511,20 @@ class Queue(LogOwner):
             first = stop
         return released
 
-    # ---- expiry and limits
+    # ---- what leaves unread
 
     def expire_head(self) -> int:
-        """Take the head's expired records and bury them; how many (0: the head lives, or has to be fetched first)."""
-        offset = self.subscription.peek()
-        if offset == _END or offset >= self.fresh_from or self.burying >= _BURY_MAX or not self.locate(offset):
-            return 0
-        entry = self.cursor.entry
-        age = self.hub.now_ms() - entry.append_time_ms
-        count = 0
-        if self.message_ttl_ms >= 0 and age >= self.message_ttl_ms:
-            count = self.cursor.end - offset
-        elif entry.flags & _HAS_EXPIRY and age >= 0:
-            codec = self.hub.codec(self.cursor.tag)
-            count = codec.expired_count(self.cursor.data(), self.cursor.position_of(offset), self.cursor.end - offset, age)
-        if count == 0:
-            return 0
-        if count > _BURY_MAX:
-            count = _BURY_MAX
-        return self._bury_head(count, "expired")
-
-    def _bury_head(self, count: int, reason: str) -> int:
-        """Take up to `count` records of the cursor's entry from the head, and bury them; how many."""
-        taken = self.subscription.take(BROKER_ID, count, self.cursor.end)
-        if taken:
-            first = self.subscription.taken_first
-            if self.bytes_max >= 0:
-                self.ready_bytes -= self._body_bytes(first, taken)
-            if reason == "expired":
-                self.hub.expired_count += taken
-            self.bury(None, first, taken, reason)
-        return taken
-
-    def _set_expiry_timer(self) -> None:
-        offset = self.subscription.peek()
-        if offset == _END or not self.locate(offset):
-            return
-        entry = self.cursor.entry
-        ttl = self.message_ttl_ms
-        if entry.flags & _HAS_EXPIRY:
-            own = self.hub.codec(self.cursor.tag).time_to_live_ms(self.cursor.data(), self.cursor.position_of(offset))
-            if own >= 0 and (ttl < 0 or own < ttl):
-                ttl = own
-        if ttl >= 0:
-            due_ms = entry.append_time_ms + ttl
-            if self.expiry_timer is not None:
-                if self.expiry_due_ms <= due_ms:
-                    return
-                self.expiry_timer.cancel()
-            self.expiry_due_ms = due_ms
-            self.expiry_timer = self.hub.scheduler.call_later(max(due_ms - self.hub.now_ms(), 1) / 1000, self._expiry_due)
-
-    def _expiry_due(self) -> None:
-        self.expiry_timer = None
-        if not self.deleted:
-            self.hub.mark_dirty(self)
-
-    def _drop_overflow(self) -> None:
-        """drop-head: the oldest ready records go while the queue is over a limit."""
-        if self.rejects_when_full:
-            return
-        while self.subscription.ready_count > 0 and self.burying < BURY_MAX:
-            over = 0
-            if self.length_max >= 0 and self.subscription.ready_count > self.length_max:
-                over = self.subscription.ready_count - self.length_max  # both unsigned in C: compared first
-            if over == 0 and (self.bytes_max < 0 or self.ready_bytes <= self.bytes_max):
-                return
-            offset = self.subscription.peek()
-            if not self.locate(offset):
-                return
-            if self._bury_head(min(over, BURY_MAX) if over > 0 else 1, "maxlen") == 0:
-                return
+        """See HeadDrops.expire()."""
+        return self.heads.expire()
 
     # ---- the end
 
     def close(self) -> None:
         """The queue is deleted, or the broker stops: no more work."""
         self.deleted = True
-        if self.expiry_timer is not None:
-            self.expiry_timer.cancel()
-            self.expiry_timer = None
+        self.heads.close()
+        if self.timed is not None:
+            self.timed.close()
         self.cursor.close()
         if self.dead_letters is not None:
             self.dead_letters.close()

@@ -6,9 +6,12 @@ means data of a newer version, and stops the start.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from entrepot.broker.producer_state import PRODUCER_PREFIX, fold_producer
 from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_subscription
 from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
+from entrepot.broker.timed.lease_state import LEASE_PREFIX, fold_all_leases, fold_leases
 from entrepot.broker.transactions import TRANSACTION_PREFIX, fold_transaction
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Fold
@@ -20,6 +23,8 @@ PRODUCER_IDS_PREFIX = b"i:"
 
 PREFIX_SIZE = 2  # bytes
 
+FoldMany = Callable[[bytes, "bytes | None", list[bytes]], "bytes | None"]
+
 SET = b"\x01"
 DELETE = b"\x00"
 
@@ -30,20 +35,23 @@ class StateFolds:
     def __init__(self) -> None:
         self._folds: dict[bytes, Fold] = {}
         self.absolute: frozenset[bytes] = frozenset()
+        self._folds_of_many: dict[bytes, FoldMany] = {}
 
     @property
     def fold(self) -> Fold:
         """The store's Fold."""
         return self
 
-    def register(self, prefix: bytes, fold: Fold, *, absolute: bool = False) -> None:
-        """Hand every key that starts with `prefix` to `fold`; a prefix belongs to one kind for good. `absolute`: see store.interface.Fold."""
+    def register(self, prefix: bytes, fold: Fold, *, absolute: bool = False, many: FoldMany | None = None) -> None:
+        """Hand every key that starts with `prefix` to `fold`; a prefix belongs to one kind for good. `absolute`, `many`: see store.interface.Fold."""
         assert len(prefix) == PREFIX_SIZE, prefix
         assert prefix.endswith(b":"), prefix
         assert prefix not in self._folds, prefix
         self._folds[prefix] = fold
         if absolute:
             self.absolute |= {prefix}
+        if many is not None:
+            self._folds_of_many[prefix] = many
 
     def __call__(self, key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
         """The store's Fold. Raises CorruptData for a key of no known kind."""
@@ -51,6 +59,15 @@ class StateFolds:
         if fold is None:
             raise CorruptData(f"state key {key[:40]!r} is of no kind this version knows: written by a newer version?")
         return fold(key, value, delta)
+
+    def many(self, key: bytes, value: bytes | None, deltas: list[bytes]) -> bytes | None:
+        """As one delta after the other."""
+        fold = self._folds_of_many.get(key[:PREFIX_SIZE])
+        if fold is not None:
+            return fold(key, value, deltas)
+        for delta in deltas:
+            value = self(key, value, delta)
+        return value
 
 
 def fold_value(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:  # noqa: ARG001 - the shape of every fold
@@ -68,7 +85,8 @@ def default_folds() -> StateFolds:
     folds = StateFolds()
     folds.register(CATALOGUE_PREFIX, fold_value, absolute=True)
     folds.register(SUBSCRIPTION_PREFIX, fold_subscription)
-    folds.register(SCHEDULE_PREFIX, fold_schedule)
+    folds.register(SCHEDULE_PREFIX, fold_schedule, absolute=True)
+    folds.register(LEASE_PREFIX, fold_leases, many=fold_all_leases)
     folds.register(TRANSACTION_PREFIX, fold_transaction)
     folds.register(PRODUCER_PREFIX, fold_producer, absolute=True)
     folds.register(GROUP_PREFIX, fold_value, absolute=True)

@@ -14,6 +14,8 @@ HAS_EXPIRY = 0x0008  # some record has its own time to live
 HAS_PRIORITY = 0x0010
 HAS_DELIVER_AT = 0x0020
 TRANSIENT = 0x0040  # its producer did not ask for durability; kept as durable in a durable log
+HAS_GROUPS = 0x0080  # some record is in a group, within which a queue keeps order or fairness
+HAS_SENT_TIME = 0x0100  # some record was first sent before it was appended: it was moved here
 
 # Codec tags: who understands the bytes. 0 is never used.
 CODEC_RECORD_BATCH = 1

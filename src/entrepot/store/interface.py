@@ -113,7 +113,7 @@ Fold: TypeAlias = Callable[[bytes, bytes | None, bytes], bytes | None]
 """(key, value or None, delta) -> new value, or None to delete. Pure, total, and stable over versions.
 
 It may have an attribute `absolute`: prefixes, of ABSOLUTE_PREFIX_SIZE bytes, of keys whose deltas make the new value whatever the old one was; the
-store then need not look at that, nor remember any delta but the last.
+store then need not look at that, nor remember any delta but the last. And `many(key, value, deltas)`, which is one delta after the other, at once.
 """
 
 

@@ -13,7 +13,7 @@ Memory is bounded by what changes between two checkpoints.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from entrepot.store.interface import ABSOLUTE_PREFIX_SIZE, Fold
@@ -81,6 +81,7 @@ class State:
     def __init__(self, base: Base, fold: Fold) -> None:
         self._base = base
         self._fold = fold
+        self._many: Callable[[bytes, bytes | None, list[bytes]], bytes | None] | None = getattr(fold, "many", None)
         self._absolute: frozenset[bytes] = getattr(fold, "absolute", frozenset())
         self._changed = _Layer()
         self._frozen: _Layer | None = None
@@ -190,9 +191,10 @@ class State:
 
     def _current(self, key: bytes, cell: _Cell) -> bytes | None:
         if cell.deltas:
-            value = cell.value
-            for delta in cell.deltas:
-                value = self._fold(key, value, delta)
-            cell.value = value
+            if self._many is not None and len(cell.deltas) > 1:
+                cell.value = self._many(key, cell.value, cell.deltas)
+            else:
+                for delta in cell.deltas:
+                    cell.value = self._fold(key, cell.value, delta)
             cell.deltas = []
         return cell.value

@@ -7,7 +7,6 @@ from state_store import StateStore
 
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.subscription.persistence import SubscriptionState, fold_subscription
-from entrepot.broker.subscription.timed import TIMED, TimedLeases
 from entrepot.model.errors import CorruptData
 
 END = 2**64 - 1
@@ -86,40 +85,16 @@ def test_golden_values():
     state.stage_floor(5)
     state.stage_settled([(65_536 + 2, 65_536 + 4)])
     state.stage_counts([(7, 9, 2), (9, 10, 2), (8, 9, 0)])
-    state.stage_leases([(1, 4, 1_000, b"L" * 16), (2, 3, 0, bytes(16))])
     assert {key[18:]: value for (_, key), value in store.values.items()} == {
         b"f": bytes.fromhex("01 0500000000000000"),
         b"s" + (1).to_bytes(8, "big"): bytes.fromhex("01 01000100 02000300"),
         b"c" + bytes(8): bytes.fromhex("01 0700 0700 02000000 0900 0900 02000000"),
-        b"t" + bytes(8): b"\x01" + bytes.fromhex("0100 0100 e803000000000000") + b"L" * 16 + bytes.fromhex("0300 0300 e803000000000000") + b"L" * 16,
     }
     state.stage_counts([(0, 20, 0)])
-    assert len(store.values) == 3
+    assert len(store.values) == 2
 
 
 @pytest.mark.parametrize(("key", "value", "delta"), [(b"f", None, b"\x02"), (b"f", b"\x07", b"\x01" + bytes(8)), (b"x", None, b"\x01")])
 def test_what_no_version_wrote_is_told(key, value, delta):
     with pytest.raises(CorruptData):
         fold_subscription(b"s:" + ID + key, value, delta)
-
-
-def test_timed_leases_come_back():
-    store = StateStore(fold_subscription)
-    state = SubscriptionState(store, 0, ID)
-    sub = Subscription(0, 100_000)
-    leases = TimedLeases(sub)
-    leases.take(b"a" * 16, 500, 70_000, END)
-    leases.take(b"b" * 16, 300, 10, END)
-    leases.settle(b"a" * 16, 65_530, 20)
-    leases.extend(b"a" * 16, 10, 5, 900)
-    state.stage_leases(leases.deltas)
-    again = Subscription(0, 100_000)
-    again.restore_settled(65_530, 65_550)
-    restored = TimedLeases(again)
-    restored.restore(state.load_leases())
-    assert again.leased_by(TIMED) == sub.leased_by(TIMED)
-    assert restored.lease_of(12) == (b"a" * 16, 900)
-    assert restored.lease_of(15) == (b"a" * 16, 500)
-    assert restored.lease_of(70_005) == (b"b" * 16, 300)
-    assert restored.next_deadline() == 300
-    assert restored.expire(500) == [(70_000, 70_010), (0, 10), (15, 65_530), (65_550, 70_000)]

@@ -66,6 +66,9 @@ cdef class Subscription:
     @cython.locals(moved=uint64_t, range_first=uint64_t, range_end=uint64_t, held=list, source=RangeSet, target=RangeSet)
     cpdef uint64_t move(self, uint64_t consumer_id, uint64_t to_id, uint64_t first, uint64_t count) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(holder=RangeSet)
+    cpdef uint64_t held_count(self, uint64_t consumer_id) except? 0xFFFFFFFFFFFFFFFF
+    cpdef bint is_settled(self, uint64_t offset) except? True
+    @cython.locals(holder=RangeSet)
     cpdef list leased_by(self, uint64_t consumer_id)
     @cython.locals(holder=RangeSet)
     cpdef bint is_leased_by(self, uint64_t consumer_id, uint64_t offset) except? True

@@ -336,6 +336,15 @@ class Subscription:
             self.let_go(consumer_id, source)
         return moved
 
+    def held_count(self, consumer_id: int) -> int:
+        """How many the consumer leases."""
+        holder = self.holders.get(consumer_id)
+        return 0 if holder is None else holder.count
+
+    def is_settled(self, offset: int) -> bool:
+        """Whether `offset`, which lies below the end, is settled."""
+        return offset < self.floor or (self.settled.count > 0 and self.settled.contains(offset))
+
     def leased_by(self, consumer_id: int) -> list[tuple[int, int]]:
         """The ranges that the consumer leases, ascending."""
         holder = self.holders.get(consumer_id)

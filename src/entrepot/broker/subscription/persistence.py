@@ -1,6 +1,6 @@
 """What a subscription keeps over a restart, as folded state, a block of 65,536 offsets a key. Layouts in docs/formats/subscription-state.md.
 
-A queue's settled offsets are its log's discards and are not here; its delivery counts and timed leases are. A topic's subscription
+A queue's settled offsets are its log's discards and are not here, nor are timed leases (broker/timed/lease_state.py). A topic's subscription
 keeps its floor and its settled blocks too. Deltas say only what changed; fold_subscription() makes the value when the store needs it.
 
     key     b"s:" subscription (16 bytes) kind (1 byte) block number (u64, big-endian; nothing for the floor)
@@ -24,7 +24,6 @@ SUBSCRIPTION_ID_SIZE = 16  # bytes
 FLOOR = b"f"
 SETTLED = b"s"
 COUNTS = b"c"
-LEASES = b"t"
 
 FORMAT = b"\x01"
 _BLOCK = 65536
@@ -32,7 +31,6 @@ _KIND_AT = len(SUBSCRIPTION_PREFIX) + SUBSCRIPTION_ID_SIZE
 _FLOOR = struct.Struct("<Q")
 _RUN = struct.Struct("<HH")  # first, last (inclusive)
 _COUNT = struct.Struct("<HHI")  # first, last, deliveries; 0: forget
-_LEASE = struct.Struct("<HHQ16s")  # first, last, deadline in ms since 1970, lease id; deadline 0: ended
 SCAN_LIMIT = 256  # blocks read at once at opening
 
 
@@ -50,8 +48,6 @@ def fold_subscription(key: bytes, value: bytes | None, delta: bytes) -> bytes | 
         return _fold_settled(value, body)
     if kind == COUNTS:
         return _fold_runs(_COUNT, value, body)
-    if kind == LEASES:
-        return _fold_runs(_LEASE, value, body)
     raise CorruptData(f"subscription state {key!r} is of unknown kind {kind!r}")
 
 
@@ -141,15 +137,6 @@ class SubscriptionState:
         for number, delta in deltas.items():
             self._fold(COUNTS, number, bytes(delta))
 
-    def stage_leases(self, leases: Iterable[tuple[int, int, int, bytes]]) -> None:
-        """(first, end, deadline_ms, lease id) each, as TimedLeases.deltas has them; deadline_ms 0: ended."""
-        deltas: dict[int, bytearray] = {}
-        for first, end, deadline_ms, lease_id in leases:
-            for number, low, last in _by_block(first, end):
-                deltas.setdefault(number, bytearray(FORMAT)).extend(_LEASE.pack(low, last, deadline_ms, lease_id))
-        for number, delta in deltas.items():
-            self._fold(LEASES, number, bytes(delta))
-
     def drop(self) -> None:
         """The subscription is gone: so is its state."""
         while True:
@@ -187,14 +174,6 @@ class SubscriptionState:
                 low = max(number * _BLOCK + first, subscription.floor)
                 if low <= number * _BLOCK + last:
                     subscription.restore_count(low, number * _BLOCK + last + 1 - low, deliveries)
-
-    def load_leases(self) -> list[tuple[int, int, int, bytes]]:
-        """(first, end, deadline_ms, lease id) of every timed lease, ascending, for TimedLeases.restore()."""
-        found: list[tuple[int, int, int, bytes]] = []
-        for number, value in self._blocks(LEASES):
-            for first, last, deadline_ms, lease_id in _LEASE.iter_unpack(value):
-                found.append((number * _BLOCK + first, number * _BLOCK + last + 1, deadline_ms, lease_id))
-        return found
 
     def _blocks(self, kind: bytes) -> Iterator[tuple[int, bytes]]:
         first = self._prefix + kind

@@ -1,0 +1,277 @@
+"""Send, Receive and EndLeases on standard queues, over a real store in virtual time."""
+
+import pytest
+from timed_bench import TimedBench
+
+from entrepot.broker.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, TOO_LONG, PolicyChanged
+from entrepot.broker.port import DONE, PENDING
+from entrepot.broker.queue_requests import DeleteTimedQueue, ListQueues, PurgeTimedQueue, SetQueuePolicy, TimedPolicy
+from entrepot.model.errors import Reason, Refused
+
+
+@pytest.fixture
+def bench():
+    return TimedBench()
+
+
+@pytest.fixture
+def link(bench):
+    link = bench.connect()
+    link.create(visibility_ms=30_000)
+    return link
+
+
+def reopened(bench):
+    bench.run()
+    bench = bench.reopen()
+    return bench, bench.connect()
+
+
+def test_what_is_sent_is_received_once_and_gone_when_settled(link):
+    link.send(b"a", b"b", b"c")
+    assert link.counts() == (3, 0, 0)
+    messages = link.receive()
+    assert [message.body for message in messages] == [b"a", b"b", b"c"]
+    assert [message.deliveries for message in messages] == [1, 1, 1]
+    assert link.receive() == []
+    assert link.counts() == (0, 3, 0)
+    assert link.end(messages) == [ENDED] * 3
+    assert link.counts() == (0, 0, 0)
+    assert link.end(messages) == [SUPERSEDED] * 3
+
+
+def test_a_lease_ends_and_the_record_comes_again(bench, link):
+    link.send(b"a", b"b")
+    first = link.receive(1)
+    bench.run(29)
+    assert link.received_bodies() == [b"b"]
+    assert link.receive() == []
+    bench.run(2)
+    again = link.receive()
+    assert [(message.body, message.deliveries, message.first_received_ms) for message in again] == [(b"a", 2, first[0].first_received_ms)]
+    assert again[0].lease_id != first[0].lease_id
+    assert link.end(first) == [SUPERSEDED]
+    assert link.end(again) == [ENDED]
+
+
+def test_the_latest_handle_is_good_after_its_deadline_until_it_is_leased_again(bench, link):
+    link.send(b"a")
+    messages = link.receive()
+    bench.run(31)
+    assert link.counts() == (1, 0, 0)
+    assert link.end(messages, 10_000) == [NOT_LEASED]
+    assert link.end(messages) == [ENDED]
+    assert link.counts() == (0, 0, 0)
+    assert link.receive() == []
+
+
+def test_new_deadlines(bench, link):
+    link.send(b"a")
+    messages = link.receive()
+    assert link.end(messages, 100_000) == [ENDED]
+    bench.run(60)
+    assert link.receive() == []
+    assert link.end(messages, 0) == [ENDED]
+    again = link.receive()
+    assert [message.deliveries for message in again] == [2]
+    bench.run(1)
+    assert link.end(again, 43_200_000) == [TOO_LONG]
+    assert link.end(again, 43_100_000) == [ENDED]
+
+
+def test_foreign_handles(bench, link):
+    link.create("other")
+    link.send(b"a")
+    link.send(b"a", queue="other")
+    mine = link.receive()
+    others = link.receive(queue="other")
+    assert link.end(others) == [FOREIGN]
+    others[0].queue_id = mine[0].queue_id
+    assert link.end(others) == [SUPERSEDED]
+    mine[0].offset = 17
+    assert link.end(mine) == [FOREIGN]
+    mine[0].offset = 2**64 - 1
+    assert link.end(mine) == [FOREIGN]
+
+
+def test_a_long_poll_wakes_at_once_in_the_order_of_waiting(bench, link):
+    calls = [bench.connect().start_receive(1, wait_ms=20_000) for _ in range(3)]
+    bench.run(1)
+    assert [call.outcome for call in calls] == [PENDING] * 3
+    before = bench.loop.time()
+    link.send(b"a", b"b")
+    link.until_done(calls[1])
+    assert bench.loop.time() - before < 0.01
+    assert [link.messages(call)[0].body for call in calls[:2]] == [b"a", b"b"]
+    assert calls[2].outcome == PENDING
+    bench.run(18)
+    assert calls[2].outcome == PENDING
+    bench.run(2)
+    assert calls[2].outcome == DONE
+    assert calls[2].received == []
+
+
+def test_who_gives_up_gets_nothing_and_keeps_nothing(bench, link):
+    waiting = link.start_receive(wait_ms=20_000)
+    link.withdraw(waiting)
+    assert (waiting.outcome, waiting.received) == (DONE, [])
+    other = bench.connect()
+    call = other.start_receive(wait_ms=20_000)
+    other.close()
+    link.send(b"a")
+    granted = link.start_receive()
+    assert granted.outcome == PENDING  # its lease is not durable yet
+    link.withdraw(granted)
+    link.until_done(granted)
+    assert granted.received == []
+    assert call.outcome == PENDING
+    assert link.received_bodies() == [b"a"]
+    third = bench.connect()
+    link.send(b"b")
+    lost = third.start_receive()
+    third.close()
+    bench.run(0.1)
+    assert lost.outcome == PENDING
+    assert link.received_bodies() == [b"b"]
+
+
+def test_leases_survive_a_restart(bench, link):
+    link.send(b"a", b"b", b"c", b"d")
+    first = link.receive(2)
+    bench.run(31)
+    second = link.receive(1)  # a, for the second time; b lapsed, with its handle
+    assert second[0].body == b"a"
+    bench, link = reopened(bench)
+    assert link.counts() == (3, 1, 0)
+    assert link.end(first[1:]) == [ENDED]
+    assert link.received_bodies() == [b"c", b"d"]
+    bench.run(31)
+    again = {message.body: message for message in link.receive()}
+    assert again[b"a"].deliveries == 3
+    assert again[b"a"].first_received_ms == first[0].first_received_ms
+    assert again[b"c"].deliveries == 2
+    bench, link = reopened(bench)
+    assert link.end(list(again.values())) == [ENDED] * 3
+    bench, link = reopened(bench)
+    assert link.counts() == (0, 0, 0)
+
+
+def test_consumers_of_a_connection_and_timed_leases_share_a_queue(bench, link):
+    link.send(*[b"%d" % number for number in range(6)])
+    held = link.receive(2)
+    other = bench.connect()
+    other.consume("c", limit=2)
+    bench.run()
+    assert other.bodies() == [b"2", b"3"]
+    assert link.received_bodies() == [b"4", b"5"]
+    bench.run(31)
+    other.accept("c")
+    bench.run()
+    assert [body for body, again in other.deliveries() if again] == [b"0", b"1"]
+    assert link.end(held) == [SUPERSEDED] * 2
+    other.close()
+    bench.run()
+    assert {message.body: message.deliveries for message in link.receive()}[b"0"] == 3
+
+
+def test_a_queue_that_amqp_declared_has_timed_leases_too(bench):
+    link = bench.connect()
+    link.declare("q", x_message_ttl=60_000)
+    link.put(b"a")
+    assert link.describe().policy == TimedPolicy(retention_ms=60_000)
+    assert link.received_bodies() == [b"a"]
+    bench, link = reopened(bench)
+    assert link.counts() == (0, 1, 0)
+    bench.run(31)
+    assert link.counts() == (1, 0, 0)
+    bench.run(31)
+    assert link.counts() == (0, 0, 0)
+
+
+def test_retention(bench):
+    link = bench.connect()
+    link.create(retention_ms=60_000)
+    link.send(b"a")
+    bench.run(59)
+    assert link.counts() == (1, 0, 0)
+    bench.run(2)
+    assert link.counts() == (0, 0, 0)
+
+
+def test_creating_again(bench, link):
+    description, created = link.create(visibility_ms=30_000)
+    assert not created
+    assert description.queue_id == bench.queue().log.id
+    assert link.create()[1] is False
+    with pytest.raises(Refused, match="visibility_ms") as refused:
+        link.create(visibility_ms=10_000)
+    assert refused.value.reason is Reason.EXISTS_DIFFERENT
+    link.create("dead", attributes={"A": "1"}, tags={"t": "x"}, receive_max=3, dead_letter_queue="q")
+    bench, link = reopened(bench)
+    found = link.describe("dead")
+    assert (found.attributes, found.tags, found.policy.receive_max, found.policy.dead_letter_queue) == ({"A": "1"}, {"t": "x"}, 3, "q")
+    assert link.ask(ListQueues()) == (["dead", "q"], False)
+    assert link.ask(ListQueues(limit=1)) == (["dead"], True)
+    assert link.ask(ListQueues(after="dead")) == (["q"], False)
+    assert link.ask(ListQueues(prefix="d")) == (["dead"], False)
+
+
+def test_deleting_ends_what_waits(bench, link):
+    waiting = link.start_receive(wait_ms=20_000)
+    link.ask(DeleteTimedQueue("q"))
+    assert waiting.error.reason is Reason.NOT_FOUND
+    with pytest.raises(Refused):
+        link.send(b"a")
+    link.create()
+    assert link.counts() == (0, 0, 0)
+
+
+def test_purging_takes_what_is_leased_too(bench, link):
+    link.send(b"a", b"b")
+    link.receive(1)
+    link.ask(PurgeTimedQueue("q"))
+    assert link.counts() == (0, 0, 0)
+    with pytest.raises(Refused):
+        link.ask(PurgeTimedQueue("q"))
+    bench, link = reopened(bench)
+    assert link.counts() == (0, 0, 0)
+
+
+def test_as_many_in_flight_as_there_may_be(bench, link):
+    bench.queue().timed.in_flight_max = 3
+    link.send(*[b"x"] * 5)
+    held = link.receive()
+    assert len(held) == 3
+    with pytest.raises(Refused) as refused:
+        link.receive()
+    assert refused.value.reason is Reason.LIMIT
+    link.end(held[:1])
+    assert len(link.receive()) == 1
+
+
+def test_a_record_that_is_too_large_is_refused_alone(bench):
+    link = bench.connect()
+    link.create(record_max_bytes=3)
+    call = link.send(b"abc", b"abcd", b"x")
+    assert [error and error.reason for error in call.errors] == [None, Reason.TOO_LARGE, None]
+    assert link.received_bodies() == [b"abc", b"x"]
+
+
+def test_a_changed_policy_is_brought_along(bench, link):
+    link.ask(SetQueuePolicy("q", access_policy="{}"))
+    with pytest.raises(PolicyChanged) as changed:
+        link.send(b"a")
+    assert (changed.value.version, changed.value.policy) == (1, "{}")
+    link.send(b"a", version=1)
+    assert [message.body for message in link.receive(version=1)] == [b"a"]
+
+
+def test_what_is_on_disk_is_received_too(bench, link):
+    bodies = [b"%05d" % number * 100 for number in range(500)]
+    for start in range(0, 500, 50):
+        link.send(*bodies[start : start + 50])
+    bench, link = reopened(bench)
+    got = []
+    while messages := link.receive():
+        got += [message.body for message in messages]
+    assert got == bodies
