@@ -35,6 +35,7 @@ PER_BATCH = {
         *(f"broker/{name}" for name in ("consumer", "entry_codec", "hub", "link", "log_owner", "partition_calls", "port", "reading", "topic")),
         *(f"store/{name}" for name in ("interface", "volatile", "volatile_log", "local/committer", "local/group", "local/store")),
         *(f"protocols/amqp091/{name}" for name in ("assembly", "events", "reply_to", "session")),
+        *(f"protocols/sqs/{name}" for name in ("exchange", "framing", "output", "session")),
         *(f"protocols/kafka/{name}" for name in ("exchange", "fetch", "framing", "output", "produce", "schema", "session")),
     )
 }

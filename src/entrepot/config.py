@@ -35,6 +35,8 @@ class Listen(Section, frozen=True):
     amqps: Annotated[str, key("AMQP 0-9-1 over TLS; needs [tls]")] = ""
     kafka: Annotated[str, key("Apache Kafka")] = "127.0.0.1:9092"
     kafkas: Annotated[str, key("Apache Kafka over TLS; needs [tls]")] = ""
+    sqs: Annotated[str, key("Amazon SQS")] = "127.0.0.1:9324"
+    sqss: Annotated[str, key("Amazon SQS over TLS; needs [tls]")] = ""
     http: Annotated[str, key("health and metrics")] = "127.0.0.1:9700"
 
 
@@ -134,6 +136,17 @@ class Kafka(Section, frozen=True):
     idle_s: Annotated[int, key("silence after which a connection is closed (connections.max.idle.ms)", unit="s", least=1, most=86_400 * 30)] = 600
 
 
+class Sqs(Section, frozen=True):
+    """Amazon SQS."""
+
+    region: Annotated[str, key("region in the ARNs of queues")] = "us-east-1"
+    account: Annotated[str, key("account of the namespace public/default, twelve digits; without users also of every key id that is not twelve digits")] = (
+        "000000000000"
+    )
+    anonymous: Annotated[str, key("user whose requests without a signature are; empty: they may only do what a queue's own policy allows everybody")] = ""
+    idle_s: Annotated[int, key("silence after which a connection is closed", unit="s", least=1, most=86_400)] = 120
+
+
 class Tls(Section, frozen=True):
     """Files in PEM, for the listeners that use TLS."""
 
@@ -202,6 +215,8 @@ class Limits(Section, frozen=True):
             least=1 << 20,
         ),
     ] = 512 << 20
+    sqs_request_bytes: Annotated[int, key("the body of one SQS request", unit="bytes", at="it is answered 413", least=1 << 20, most=1 << 26)] = 8 << 20
+    sqs_request_ms: Annotated[int, key("time an SQS request has to arrive", unit="ms", at="it is answered 408", least=1_000, most=3_600_000)] = 30_000
     prefetch: Annotated[
         int, key("unacknowledged messages of one consumer without a prefetch; 0 for no other limit than leases", unit="messages", at="it gets no more", least=0)
     ] = 0
@@ -251,6 +266,7 @@ class Config(Section, frozen=True):
     amqp: Amqp = Amqp()
     groups: Groups = Groups()
     kafka: Kafka = Kafka()
+    sqs: Sqs = Sqs()
     tls: Tls = Tls()
     limits: Limits = Limits()
     users: dict[str, User] = {}

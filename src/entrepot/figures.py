@@ -117,3 +117,11 @@ def _resident_bytes() -> float:
 def _cpu_seconds() -> float:
     times = os.times()
     return times.user + times.system
+
+
+def register_sqs(metrics: Metrics, shared: Any) -> None:
+    """SQS's requests by action; `shared` is protocols.sqs.session.Shared."""
+    counted = shared.statistics
+    for name in counted.requests:
+        metrics.counter("entrepot_sqs_requests_total", "SQS requests, by action", partial(counted.requests.__getitem__, name), action=name)
+    metrics.counter("entrepot_sqs_errors_total", "SQS requests answered with an error", lambda: sum(counted.errors.values()))

@@ -23,6 +23,7 @@ from entrepot.config import Config
 from entrepot.entropy import Entropy
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.kafka.records import KafkaEntryCodec
+from entrepot.protocols.sqs.records import SqsEntryCodec
 from entrepot.secret_file import open_secret_box
 from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.opening import Progress, open_store
@@ -110,6 +111,7 @@ class Node:
         )
         self.broker.register(AmqpEntryCodec())
         self.broker.register(KafkaEntryCodec(config.limits.unpacked_batch_bytes))
+        self.broker.register(SqsEntryCodec())
         self.broker.hub.translations.size_max = config.cache.translated_bytes
         self.broker.open()
         for name in config.namespaces:

@@ -28,7 +28,7 @@ from entrepot.broker.users import Users, check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.config import Config, address
 from entrepot.entropy import Entropy, SystemEntropy
-from entrepot.figures import register_kafka, register_node, register_process
+from entrepot.figures import register_kafka, register_node, register_process, register_sqs
 from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
@@ -65,7 +65,8 @@ class Started:
     def url(self, name: str) -> str:
         """A listener's address as a client writes it."""
         host, port = self.addresses[name]
-        return f"{name}://{f'[{host}]' if ':' in host else host}:{port}"
+        scheme = {"sqs": "http", "sqss": "https"}.get(name, name)
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def as_json(self) -> dict[str, Any]:
         """The ready line for programs."""
@@ -115,6 +116,8 @@ class Server:
                 await self._listen_amqp(name, *wanted[name])
         if "kafka" in wanted or "kafkas" in wanted:
             await self._listen_kafka({name: wanted[name] for name in ("kafka", "kafkas") if name in wanted})
+        if "sqs" in wanted or "sqss" in wanted:
+            await self._listen_sqs({name: wanted[name] for name in ("sqs", "sqss") if name in wanted})
         self.why_not_ready = None
         addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners}
         seconds = self.clock.monotonic_s() - self._began
@@ -183,6 +186,29 @@ class Server:
             await self.network.listen(
                 KafkaListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, shared=shared, tls=tls)
             )
+
+    async def _listen_sqs(self, wanted: Mapping[str, tuple[str, int]]) -> None:
+        """Imported only where somebody listens: it is a large package."""
+        from entrepot.protocols.sqs.accounts import Accounts, is_account
+        from entrepot.protocols.sqs.callers import Callers
+        from entrepot.protocols.sqs.listener import SqsListener
+        from entrepot.protocols.sqs.session import Settings as SqsSettings
+        from entrepot.protocols.sqs.session import Shared
+
+        assert self.node is not None
+        sqs, limits = self.config.sqs, self.config.limits
+        if not is_account(sqs.account):
+            raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
+        catalogue = self.node.catalogue
+        accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account)
+        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock)
+        shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished)
+        register_sqs(self.metrics, shared)
+        settings = SqsSettings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)
+        for name, (host, port) in wanted.items():
+            check_listen(name, host, self.node.users)
+            tls = self._tls() if name == "sqss" else None
+            await self.network.listen(SqsListener(self.network, host, port, port=self.node.broker, settings=settings, shared=shared, tls=tls))
 
     def _tls(self) -> ssl.SSLContext:
         files = self.config.tls

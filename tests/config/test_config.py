@@ -130,7 +130,9 @@ def test_listen_flags_are_all_there_is() -> None:
         "listen.amqps": "",
         "listen.kafka": "",
         "listen.kafkas": "",
+        "listen.sqs": "",
+        "listen.sqss": "",
         "listen.http": "127.0.0.1:0",
     }
-    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, http"):
+    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, http"):
         listening_only(["mqtt=127.0.0.1:0"])

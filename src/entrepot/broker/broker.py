@@ -112,10 +112,14 @@ class Broker:
 
     # ---- the port
 
-    def attach(self, sink: Sink, principal: Any, namespace: str, codec: int = CODEC_AMQP_091) -> Attachment:
-        """A session's side of the port; its deliveries are packed by `codec`. Refused NOT_FOUND: no such namespace; NOT_PERMITTED: not for this principal."""
+    def attach(self, sink: Sink, principal: Any, namespace: str, codec: int = CODEC_AMQP_091, by_policy: bool = False) -> Attachment:
+        """A session's side of the port; its deliveries are packed by `codec`. Refused NOT_FOUND: no such namespace; NOT_PERMITTED: not for this principal.
+
+        `by_policy`: also for a principal that may not use the namespace, as a queue's own policy may still grant a call.
+        """
         self.catalogue.namespace(namespace)
-        self.authorizer.authorize_namespace(principal, namespace)
+        if not by_policy:
+            self.authorizer.authorize_namespace(principal, namespace)
         link = Link(self, sink, principal, namespace, codec)
         self.links.add(link)
         self.connected_count += 1

@@ -62,6 +62,8 @@ def _banner(started: Started) -> str:
         "amqps": "RabbitMQ clients, TLS",
         "kafka": "Apache Kafka clients",
         "kafkas": "Apache Kafka clients, TLS",
+        "sqs": "Amazon SQS: endpoint_url, AWS_ENDPOINT_URL_SQS",
+        "sqss": "Amazon SQS, TLS",
     }
     lines = [f"Entrepot {started.version} is ready after {started.seconds:.2f} s (process {started.pid})"]
     lines += [f"  {name:6} {started.url(name):31} {about.get(name, '')}" for name in started.addresses]

@@ -23,6 +23,7 @@ CODEC_AMQP_091 = 2
 CODEC_KAFKA = 3
 CODEC_MARKER = 4  # a transaction's end in one log: broker/transaction_marker.py
 CODEC_COORDINATOR = 5  # a transaction coordinator's records: broker/coordinator.py
+CODEC_SQS = 6
 
 
 class Entry:

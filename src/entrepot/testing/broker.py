@@ -37,7 +37,7 @@ class Broker:
         *,
         settings: Mapping[str, object] | None = None,
         ports: Mapping[str, int] | None = None,
-        listeners: tuple[str, ...] = ("amqp", "kafka", "http"),
+        listeners: tuple[str, ...] = ("amqp", "kafka", "sqs", "http"),
         arguments: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
         command: tuple[str, ...] = (),
@@ -78,6 +78,16 @@ class Broker:
     def kafka_bootstrap(self) -> str:
         """What Kafka clients call bootstrap.servers."""
         return f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def sqs_port(self) -> int:
+        """The port of Amazon SQS."""
+        return self._ports["sqs"]
+
+    @property
+    def sqs_url(self) -> str:
+        """The endpoint URL for AWS's SDKs."""
+        return f"http://127.0.0.1:{self.sqs_port}"
 
     @property
     def http_url(self) -> str:

@@ -1,0 +1,50 @@
+"""What all batch actions check and answer alike: ids, counts, entries that fail by themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.sqs.actions import BatchResultErrorEntry
+from entrepot.protocols.sqs.characters import is_batch_id
+from entrepot.protocols.sqs.errors import SqsError, from_refused, invalid_value, missing
+
+ENTRIES_MAX = 10
+MESSAGE_MAX_BYTES = 1_048_576  # of one message, and of all of a batch
+
+
+def check_entries(entries: list[Any], kind: str) -> None:
+    """Refuse a batch whose entries cannot be told apart, are none, or are too many. Raises SqsError."""
+    if not entries:
+        raise SqsError("EmptyBatchRequest", f"There should be at least one {kind} in the request.")
+    if len(entries) > ENTRIES_MAX:
+        raise SqsError("TooManyEntriesInBatchRequest", f"Maximum number of entries per request are {ENTRIES_MAX}. You have sent {len(entries)}.")
+    seen: set[str] = set()
+    for number, entry in enumerate(entries, 1):
+        if entry.Id is None:
+            raise missing(f"{kind}.{number}.Id")
+        if not is_batch_id(entry.Id):
+            raise SqsError(
+                "InvalidBatchEntryId",
+                "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.",
+            )
+        if entry.Id in seen:
+            raise SqsError("BatchEntryIdsNotDistinct", f"Id {entry.Id} repeated.")
+        seen.add(entry.Id)
+
+
+def failed_entry(entry_id: str, error: SqsError) -> BatchResultErrorEntry:
+    """How an entry that failed is answered."""
+    return BatchResultErrorEntry(Id=entry_id, SenderFault=error.code.is_sender_fault, Code=error.code.code, Message=error.text)
+
+
+def too_long() -> SqsError:
+    """A message over the limit of SQS."""
+    return invalid_value(f"One or more parameters are invalid. Reason: Message must be shorter than {MESSAGE_MAX_BYTES} bytes.")
+
+
+def from_record(refused: Refused) -> SqsError:
+    """What one record's refusal means."""
+    if refused.reason is Reason.TOO_LARGE:
+        return invalid_value(f"One or more parameters are invalid. Reason: Message is longer than the queue allows: {refused}")
+    return from_refused(refused)

@@ -1,0 +1,133 @@
+"""Who a request comes from: by its signature, or by its key id alone where there are no users.
+
+Without users any credentials are the guest's, as test suites use them, from loopback only; the key id chooses the account. With users a request
+is signed with one of their access keys, or is nobody's: nobody may do what a queue's own policy allows to everybody, unless the setting
+sqs.anonymous names the user whose the unsigned requests are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from entrepot.broker.lease_calls import PolicyChanged
+from entrepot.model.errors import Refused
+from entrepot.model.principal import Principal
+from entrepot.protocols.sqs.accounts import Accounts
+from entrepot.protocols.sqs.errors import SqsError, from_refused
+from entrepot.protocols.sqs.policy import ALLOW, DENY, Context, evaluate, parse_policy
+from entrepot.protocols.sqs.sigv4 import Verifier, read_claim
+
+if TYPE_CHECKING:
+    from entrepot.broker.port import Attachment
+    from entrepot.net.session import Peer
+    from entrepot.protocols.sqs.framing import Request
+
+CALLERS_MAX = 16  # of one connection, and attachments of each: one more begins anew
+TARGETS_MAX = 256  # queue URLs that a caller has ready
+DECISIONS_MAX = 1024  # what policies said, per caller; one more forgets all
+POLICIES_MAX = 1024  # parsed policies of the process; one more forgets all
+NOBODY = Principal("", frozenset(), "anonymous")
+
+
+class Caller:
+    """One principal on one connection, with its attachments to namespaces."""
+
+    __slots__ = ("account", "arn", "attachments", "decisions", "namespace", "principal", "sender", "targets")
+
+    def __init__(self, principal: Principal, namespace: str, account: str, arn: str, sender: bytes) -> None:
+        self.principal = principal
+        self.namespace = namespace
+        self.account = account
+        self.arn = arn  # "": nobody
+        self.sender = sender  # SenderId of what it sends
+        self.attachments: dict[str, Attachment] = {}
+        self.targets: dict[str, tuple[Attachment, str]] = {}  # by queue URL
+        self.decisions: dict[tuple[str, str, str], tuple[int, bool]] = {}  # (namespace, queue, action) -> policy's version, whether it grants
+
+
+class Callers:
+    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous` is the setting."""
+
+    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, region: str, clock: Any) -> None:
+        self.accounts = accounts
+        self.region = region
+        self.version = 0  # another one whenever users change
+        self._users = users
+        self._authenticator = authenticator
+        self._anonymous = anonymous
+        self._clock = clock
+        self._verifier = Verifier()
+        self._policies: dict[str, dict[str, Any]] = {}
+        users.on_changed.append(self._changed)
+
+    def guest(self, peer: Peer) -> Principal | None:
+        """Whose all requests are, whatever their credentials; None: they must be signed."""
+        found: Principal | None = self._authenticator.anonymous(peer)
+        return found
+
+    def guest_caller(self, principal: Principal, key_id: str) -> Caller:
+        """The caller of a key id where there are no users. Raises SqsError."""
+        try:
+            namespace = self.accounts.namespace_of_key_id(key_id)
+        except Refused as refused:
+            raise from_refused(refused) from None
+        account = self.accounts.account_of(namespace)
+        return Caller(principal, namespace, account, f"arn:aws:iam::{account}:root", account.encode())
+
+    def signed(self, request: Request) -> tuple[str, Principal]:
+        """Key id ("": not signed) and principal of a request. Raises SqsError."""
+        claim = read_claim(request)
+        if claim is None:
+            if not self._anonymous:
+                return "", NOBODY
+            user = self._users.maybe_user(self._anonymous)
+            if user is None:
+                raise SqsError("AccessDeniedException", "Requests must be signed: the user whose unsigned ones would be does not exist.")
+            return "", Principal(user.name, user.tags, "anonymous")
+        try:
+            access_key = self._users.access_key(claim.key_id)
+            secret = self._users.secret_of(claim.key_id)
+        except Refused:
+            raise SqsError("UnrecognizedClientException", "The security token included in the request is invalid.") from None
+        self._verifier.verify(request, claim, secret, self._clock.wall_ms())
+        user = self._users.maybe_user(access_key.user)
+        if user is None:
+            raise SqsError("UnrecognizedClientException", "The security token included in the request is invalid.")
+        return claim.key_id, Principal(user.name, user.tags, "access-key")
+
+    def signed_caller(self, principal: Principal, usual: str) -> Caller:
+        """The caller that a principal is. `usual` is the namespace of who may use all."""
+        if principal is NOBODY or not principal.name:
+            return Caller(principal, usual, self.accounts.account_of(usual), "", b"anonymous")
+        namespace = self._authenticator.namespace_of(principal, usual)
+        account = self.accounts.account_of(namespace)
+        return Caller(principal, namespace, account, f"arn:aws:iam::{account}:user/{principal.name}", principal.name.encode()[:255])
+
+    def decide(self, caller: Caller, action: str, namespace: str, queue: str, changed: PolicyChanged, peer: Peer, user_agent: str) -> bool:
+        """What a queue's policy says of a caller: whether it grants what permissions may not. Raises SqsError where it denies."""
+        if not changed.policy:
+            return False
+        document = self._policies.get(changed.policy)
+        if document is None:
+            if len(self._policies) >= POLICIES_MAX:
+                self._policies.clear()
+            document = self._policies[changed.policy] = parse_policy(changed.policy)
+        keys = {
+            "aws:sourceip": peer.host,
+            "aws:securetransport": "true" if peer.tls else "false",
+            "aws:useragent": user_agent,
+        }
+        if caller.arn:
+            keys |= {"aws:principalarn": caller.arn, "aws:principalaccount": caller.account, "aws:username": caller.principal.name}
+        context = Context(action, self.arn_of(namespace, queue), caller.account if caller.arn else "", caller.arn, keys)
+        found = evaluate(document, context)
+        if found == DENY:
+            raise SqsError("AccessDeniedException", f"Access to the resource is denied: the queue's policy denies sqs:{action} to the caller.")
+        return found == ALLOW
+
+    def arn_of(self, namespace: str, queue: str) -> str:
+        """The ARN of a queue."""
+        return f"arn:aws:sqs:{self.region}:{self.accounts.account_of(namespace)}:{queue}"
+
+    def _changed(self) -> None:
+        self.version += 1

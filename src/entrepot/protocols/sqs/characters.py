@@ -1,0 +1,43 @@
+"""Which characters SQS takes: those of XML 1.0 in bodies and values; letters, digits and punctuation in ids."""
+
+from __future__ import annotations
+
+import re
+
+ALLOWED = "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9!\"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~]{1,128}")
+_BATCH_ID = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
+_FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
+
+
+def illegal_at(text: bytes) -> int:
+    """Where the first character that SQS does not take begins, in UTF-8; -1: there is none."""
+    end = len(text)
+    pos = 0
+    while pos < end:
+        octet = text[pos]
+        if octet < 32 and octet != 9 and octet != 10 and octet != 13:
+            return pos
+        if octet == 0xEF and pos + 2 < end and text[pos + 1] == 0xBF and text[pos + 2] >= 0xBE:
+            return pos  # U+FFFE and U+FFFF
+        if octet == 0xED and pos + 1 < end and text[pos + 1] >= 0xA0:
+            return pos  # half of a surrogate pair
+        pos += 1
+    return -1
+
+
+def is_identifier(text: str) -> bool:
+    """Whether it may be a message group id, a deduplication id or a receive attempt id."""
+    return _IDENTIFIER.fullmatch(text) is not None
+
+
+def is_batch_id(text: str) -> bool:
+    """Whether it may name an entry of a batch."""
+    return _BATCH_ID.fullmatch(text) is not None
+
+
+def is_queue_name(name: str) -> bool:
+    """Whether a queue may be called that: 1 to 80 letters, digits, hyphens and underscores, `.fifo` at the end counted and for FIFO queues only."""
+    return _QUEUE_NAME.fullmatch(name) is not None or _FIFO_NAME.fullmatch(name) is not None

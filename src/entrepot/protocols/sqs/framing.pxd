@@ -1,0 +1,53 @@
+"""C types for framing.py."""
+
+cimport cython
+
+cdef Py_ssize_t _HEAD_MAX, _HEADERS_MAX, _FREE_MAX
+
+
+@cython.final
+cdef class Request:
+    cdef public bytes method
+    cdef public bytes target
+    cdef public list headers
+    cdef public bytes body
+    cdef public bint keep_alive
+    cdef public bytes host
+    cdef public bytes operation
+    cdef public bytes content_type
+    cdef public bytes authorization
+
+    cpdef bytes header(self, bytes name)
+
+
+@cython.final
+cdef class Framing:
+    cdef readonly object requests
+    cdef public object failure
+    cdef readonly bint ended
+    cdef public bint continues
+    cdef readonly bint is_partial
+    cdef Py_ssize_t _body_max
+    cdef public object share
+    cdef object _parser
+    cdef Request _request
+    cdef bint _in_head
+    cdef Py_ssize_t _head_bytes
+    cdef list _parts
+    cdef Py_ssize_t _body_bytes
+
+    cpdef int feed(self, bytes data) except -1
+    cpdef int close(self) except -1
+    cdef int _release(self) except -1
+    cpdef object on_message_begin(self)
+    @cython.locals(request=Request)
+    cpdef object on_url(self, bytes url)
+    @cython.locals(request=Request, size=Py_ssize_t)
+    cpdef object on_header(self, bytes name, bytes value)
+    cpdef object on_headers_complete(self)
+    @cython.locals(size=Py_ssize_t)
+    cpdef object on_body(self, bytes data)
+    cpdef bint overrun(self) except? True
+    @cython.locals(request=Request, parts=list)
+    cpdef object on_message_complete(self)
+    cdef object _fail(self, int status, str reason)

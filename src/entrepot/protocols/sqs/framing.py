@@ -1,0 +1,195 @@
+"""HTTP/1.1 requests out of bytes, by httptools (llhttp): sans-IO, any split of the input gives the same requests.
+
+Limits: HEAD_MAX bytes of a request line with headers, HEADERS_MAX headers, `body_max` bytes of body; what is held of a body beyond FREE_MAX counts in
+the share of net/unfinished.py. What is over a limit, or no HTTP, leaves `failure`: the status to answer before the connection is closed.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import httptools
+
+HEAD_MAX = 65_536
+HEADERS_MAX = 256
+FREE_MAX = 65_536
+
+_HEAD_MAX, _HEADERS_MAX, _FREE_MAX = HEAD_MAX, HEADERS_MAX, FREE_MAX
+
+
+class Request:
+    """One whole request. Names of headers are lower case; `target` is what the request line says."""
+
+    __slots__ = ("authorization", "body", "content_type", "headers", "host", "keep_alive", "method", "operation", "target")
+
+    def __init__(self) -> None:
+        self.method = b""
+        self.target = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.body = b""
+        self.keep_alive = True
+        # of the headers, b"" where they are not there
+        self.host = b""
+        self.operation = b""  # x-amz-target
+        self.content_type = b""
+        self.authorization = b""
+
+    def header(self, name: bytes) -> bytes | None:
+        """The first header of that name."""
+        for known, value in self.headers:
+            if known == name:
+                return value
+        return None
+
+
+class Framing:
+    """One connection's parser. feed() adds to `requests`; `failure` (status, reason) is the end."""
+
+    def __init__(self, body_max: int) -> None:
+        self.requests: deque[Request] = deque()
+        self.failure: tuple[int, str] | None = None
+        self.ended = False  # the last request was one without keep-alive: what comes behind it is not read
+        self.continues = False  # a request waits for "100 Continue"
+        self.is_partial = False  # a request has begun and is not whole
+        self._body_max = body_max
+        self.share: Any = None  # net.unfinished.Share, if there is a limit over all connections
+        self._parser: Any = httptools.HttpRequestParser(self)
+        self._request: Request | None = None
+        self._in_head = False
+        self._head_bytes = 0
+        self._parts: list[bytes] = []
+        self._body_bytes = 0
+
+    def feed(self, data: bytes) -> int:
+        """The next bytes."""
+        if self.failure is not None or self.ended:
+            return 0
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self.failure = (400, "an upgrade of the protocol is not supported")
+        except httptools.HttpParserError as error:
+            if self.failure is None and not self.ended:
+                self.failure = (400, f"not HTTP/1.1: {error}")
+        if self._in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > _HEAD_MAX:
+                self.failure = self.failure or (431, f"request line and headers may have {_HEAD_MAX} bytes")
+        if self.failure is not None:
+            self._release()
+        return 0
+
+    def close(self) -> int:
+        """The connection is gone."""
+        self._release()
+        if self.share is not None:
+            self.share.close()
+            self.share = None
+        self.requests.clear()
+        self.ended = True
+        self._parser = None
+        return 0
+
+    def _release(self) -> int:
+        if self._body_bytes > _FREE_MAX and self.share is not None:
+            self.share.finished()
+            self.share.hold(0)
+        self._body_bytes = 0
+        self._parts = []
+        self.is_partial = False
+        self.continues = False
+        self._in_head = False
+        return 0
+
+    # ---- httptools calls these
+
+    def on_message_begin(self) -> object:
+        """A request line begins."""
+        self._request = Request()
+        self._in_head = True
+        self._head_bytes = 0
+        self.is_partial = True
+        return None
+
+    def on_url(self, url: bytes) -> object:
+        """A piece of the target."""
+        request = self._request
+        if len(request.target) + len(url) > _HEAD_MAX:  # type: ignore[union-attr]
+            return self._fail(414, f"a request's target may have {_HEAD_MAX} bytes")
+        request.target = request.target + url if len(request.target) > 0 else url  # type: ignore[union-attr]
+        return None
+
+    def on_header(self, name: bytes, value: bytes) -> object:
+        """One header, or trailer."""
+        request = self._request
+        if not self._in_head:
+            return None  # a trailer says nothing that is asked for
+        if len(request.headers) >= _HEADERS_MAX:  # type: ignore[union-attr]
+            return self._fail(431, f"a request may have {_HEADERS_MAX} headers")
+        name = name.lower()
+        request.headers.append((name, value))  # type: ignore[union-attr]
+        size = len(name)
+        if size == 12:
+            if name == b"x-amz-target":
+                request.operation = value  # type: ignore[union-attr]
+            elif name == b"content-type":
+                request.content_type = value  # type: ignore[union-attr]
+        elif size == 13:
+            if name == b"authorization":
+                request.authorization = value  # type: ignore[union-attr]
+        elif size == 4:
+            if name == b"host":
+                request.host = value  # type: ignore[union-attr]
+        elif size == 6 and name == b"expect":
+            self.continues = value.lower() == b"100-continue"
+        return None
+
+    def on_headers_complete(self) -> object:
+        """The body begins, if there is one."""
+        self._in_head = False
+        self._request.method = self._parser.get_method()  # type: ignore[union-attr]
+        return None
+
+    def on_body(self, data: bytes) -> object:
+        """A piece of the body."""
+        self.continues = False
+        size = len(data)
+        if self.failure is not None:
+            return None
+        if size > self._body_max - self._body_bytes:
+            return self._fail(413, f"a request's body may have {self._body_max} bytes (limits.sqs_request_bytes)")
+        self._body_bytes += size
+        self._parts.append(data)
+        if self._body_bytes > _FREE_MAX and self.share is not None:
+            self.share.hold(self._body_bytes)
+        return None
+
+    def overrun(self) -> bool:
+        """See net.unfinished.Unfinished.share: what has arrived of a body is given up."""
+        if self.failure is None:
+            self.failure = (503, "unfinished requests of all connections hold more than limits.unfinished_bytes; try again")
+        self._parts = []
+        self._body_bytes = 0
+        return True
+
+    def on_message_complete(self) -> object:
+        """The request is whole."""
+        request = self._request
+        parts = self._parts
+        if len(parts) == 1:
+            request.body = parts[0]  # type: ignore[union-attr]
+        elif len(parts) > 1:
+            request.body = b"".join(parts)  # type: ignore[union-attr]
+        request.keep_alive = self._parser.should_keep_alive()  # type: ignore[union-attr]
+        if not request.keep_alive:  # type: ignore[union-attr]
+            self.ended = True
+        self.requests.append(request)  # type: ignore[arg-type]
+        self._request = None
+        self._release()
+        return None
+
+    def _fail(self, status: int, reason: str) -> object:
+        if self.failure is None:
+            self.failure = (status, reason)
+        raise ValueError(reason)  # httptools stops, and says HttpParserCallbackError

@@ -1,0 +1,102 @@
+"""Receipt handles, task handles and page tokens: what clients hold, opaque to them, checked when it comes back.
+
+receipt handle   60 characters of base64: u8 version (1) | 16 queue id | u64 offset | 16 lease id | u32 CRC-32 of what is before, big-endian
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import zlib
+
+import cython
+
+if not cython.compiled:
+    from entrepot.model.octets import copy, get_u32_be, get_u64_be, put_u32_be, put_u64_be, take, take_ba
+    from entrepot.protocols.sqs.writing import Writer
+
+VERSION = 1
+HANDLE_BYTES = 45
+HANDLE_CHARACTERS = 60
+TOKEN_MAX = 1024  # characters
+
+_VERSION, _BYTES, _CHARACTERS = VERSION, HANDLE_BYTES, HANDLE_CHARACTERS
+
+
+class Handle:
+    """What a receipt handle says."""
+
+    __slots__ = ("lease_id", "offset", "queue_id")
+
+    def __init__(self, queue_id: bytes, offset: int, lease_id: bytes) -> None:
+        self.queue_id = queue_id
+        self.offset = offset
+        self.lease_id = lease_id
+
+
+def write_handle(writer: Writer, queue_id: bytes, offset: int, lease_id: bytes) -> int:
+    """The characters of a handle."""
+    packed = bytearray(_BYTES)
+    packed[0] = _VERSION
+    copy(packed, 1, queue_id, 0, 16)
+    put_u64_be(packed, 17, offset)
+    copy(packed, 25, lease_id, 0, 16)
+    put_u32_be(packed, 41, zlib.crc32(take_ba(packed, 0, 41)))
+    return writer.base64(take_ba(packed, 0, _BYTES), 0, _BYTES)
+
+
+def read_handle(text: str) -> Handle | None:
+    """What it says; None: it is none of ours."""
+    if len(text) != _CHARACTERS:
+        return None
+    try:
+        packed = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError):
+        return None
+    if len(packed) != _BYTES or packed[0] != _VERSION or zlib.crc32(take(packed, 0, 41)) != get_u32_be(packed, 41):
+        return None
+    return Handle(take(packed, 1, 16), get_u64_be(packed, 17), take(packed, 25, 16))
+
+
+def make_token(kind: str, after: str) -> str:
+    """A page token: what the next page begins behind. It is good for the same kind of list only."""
+    content = f"{kind}\x00{after}".encode(errors="surrogateescape")
+    return base64.urlsafe_b64encode(zlib.crc32(content).to_bytes(4, "big") + content).decode()
+
+
+def read_token(kind: str, token: str) -> str | None:
+    """What the page begins behind; None: it is no token of this kind of list."""
+    if len(token) > TOKEN_MAX or not token.isascii():
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(token)
+    except (binascii.Error, ValueError):
+        return None
+    content = raw[4:]
+    if len(raw) < 5 or zlib.crc32(content) != int.from_bytes(raw[:4], "big"):
+        return None
+    found, _, after = content.decode(errors="surrogateescape").partition("\x00")
+    return after if found == kind else None
+
+
+def make_task_handle(task_id: bytes, source_arn: str) -> str:
+    """A task handle, which names the queue too."""
+    return make_token("task:" + task_id.hex(), source_arn)
+
+
+def read_task_handle(handle: str) -> tuple[bytes, str] | None:
+    """Task id and the source's ARN; None: it is no task handle."""
+    if len(handle) > TOKEN_MAX or not handle.isascii():
+        return None
+    try:
+        raw = base64.urlsafe_b64decode(handle)
+    except (binascii.Error, ValueError):
+        return None
+    kind = raw[4:].partition(b"\x00")[0].decode(errors="replace")
+    arn = read_token(kind, handle)
+    if arn is None or not kind.startswith("task:") or len(kind) != 37:
+        return None
+    try:
+        return bytes.fromhex(kind[5:]), arn
+    except ValueError:
+        return None

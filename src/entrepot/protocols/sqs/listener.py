@@ -1,0 +1,34 @@
+"""SQS's port: 9324, or with TLS where it is configured."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from entrepot.net.listener import Listener
+from entrepot.net.network import Network
+from entrepot.net.session import Peer, Wake
+from entrepot.protocols.sqs.session import Session, Settings, Shared
+
+
+class SqsListener(Listener):
+    """Gives each connection an SQS session. `port` has attach(); `shared` is of all SQS listeners."""
+
+    name = "sqs"
+
+    def __init__(
+        self, network: Network, host: str, port_number: int, *, port: Any, settings: Settings, shared: Shared, tls: ssl.SSLContext | None = None
+    ) -> None:
+        super().__init__(network, host, port_number, tls)
+        if tls is not None:
+            self.name = "sqss"
+        self.broker_port = port
+        self.settings = settings
+        self.shared = shared
+
+    def make_session(self, peer: Peer, wake: Wake) -> Any:
+        """See net.listener.Listener."""
+        return Session(self.broker_port, self.settings, self.shared, peer, wake, self._note)
+
+    def _note(self, text: str) -> None:
+        self.network.log_seldom("sqs", text)

@@ -1,0 +1,478 @@
+"""Session: one HTTP connection to SQS as a state machine. Bytes and the port's answers in, calls and answers out; sans-IO.
+
+Requests of a connection are answered one after the other: a pipelined one begins when all before it are answered, and no more than
+PIPELINE_MAX wait for that before reading stops. Each says by itself who sends it (callers.py), so a connection may speak for many.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from entrepot.broker.port import Attachment, Call, Delivery, Sink
+from entrepot.model.entry import CODEC_SQS
+from entrepot.model.errors import Refused
+from entrepot.model.names import DEFAULT_NAMESPACE
+from entrepot.protocols.sqs import query_protocol
+from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
+from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
+from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
+from entrepot.protocols.sqs.framing import Framing, Request
+from entrepot.protocols.sqs.handlers import ROUTES
+from entrepot.protocols.sqs.output import Output
+from entrepot.protocols.sqs.sigv4 import split_target
+from entrepot.protocols.sqs.writing import Writer
+
+PIPELINE_MAX = 32  # whole requests that wait for those before them: above this nothing is read
+TURN = 32  # requests of one connection begun in a turn of the loop: others have theirs
+READ_BYTES = 65_536
+SWEEP_S = 5.0
+IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
+STATISTICS_ERRORS_MAX = 64
+FORM = b"application/x-www-form-urlencoded"
+
+_PIPELINE_MAX, _TURN = PIPELINE_MAX, TURN
+_CREDENTIAL = b"Credential="
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_IDS_DRAWN = IDS_DRAWN
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What all SQS connections of a listener share: limits in bytes and seconds."""
+
+    request_size_max: int = 8 << 20
+    request_timeout_s: float = 30.0
+    idle_s: float = 120.0
+
+
+class Statistics:
+    """Counted over all SQS connections, since start: requests by action, and errors by their name in AWS JSON."""
+
+    __slots__ = ("errors", "requests")
+
+    def __init__(self) -> None:
+        self.requests: dict[str, int] = {route.action.name: 0 for route in ROUTES.values()}
+        self.errors: dict[str, int] = {}
+
+
+class Shared:
+    """What all SQS connections of the process have in common.
+
+    Their reads are taken in at once, so they share one buffer; so are answers written, and they share the writer. later(function) calls it in the
+    loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
+    """
+
+    __slots__ = ("_drawn", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "unfinished", "writer")
+
+    def __init__(self, callers: Callers, clock: Any, entropy: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None) -> None:
+        self.callers = callers
+        self.clock = clock
+        self.entropy = entropy
+        self.later = later
+        self.unfinished = unfinished
+        self.statistics = Statistics()
+        self.buffer = bytearray(READ_BYTES)
+        self.writer = Writer()
+        self._drawn = b""
+        self._left = 0
+
+    def message_id(self) -> bytes:
+        """16 bytes, as random as a version 4 UUID's."""
+        if self._left == 0:
+            self._drawn = self.entropy.octets(16 * _IDS_DRAWN)
+            self._left = _IDS_DRAWN
+        self._left -= 1
+        at = 16 * self._left
+        drawn = self._drawn
+        return b"".join((drawn[at : at + 6], bytes((drawn[at + 6] & 0x0F | 0x40, drawn[at + 7], drawn[at + 8] & 0x3F | 0x80)), drawn[at + 9 : at + 16]))
+
+
+class Session(Sink):
+    """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
+
+    port: has attach(sink, principal, namespace, codec). shared: see Shared. journal(text) notes what the operator should know.
+    """
+
+    __slots__ = (
+        "active",
+        "asked",
+        "by_key_id",
+        "callers",
+        "callers_version",
+        "closing",
+        "framing",
+        "guest",
+        "heard",
+        "is_writable",
+        "journal",
+        "next_deadline",
+        "output",
+        "partial_since",
+        "paused",
+        "peer",
+        "port",
+        "pumping",
+        "quiet_since",
+        "request_count",
+        "request_prefix",
+        "resting",
+        "settings",
+        "shared",
+        "throttled",
+        "wake",
+    )
+
+    def __init__(self, port: Any, settings: Settings, shared: Shared, peer: Any, wake: Callable[[], object], journal: Callable[[str], None]) -> None:
+        # what net sees
+        self.output = Output()
+        self.closing = False
+        self.paused = False
+        self.next_deadline = 1.0  # in the past: the first sweep sets it
+        # handed in
+        self.port = port
+        self.settings = settings
+        self.shared = shared
+        self.peer = peer
+        self.wake = wake
+        self.journal = journal
+        # the connection
+        self.framing = Framing(settings.request_size_max)
+        if shared.unfinished is not None:
+            self.framing.share = shared.unfinished.share(self.overrun)
+        self.active: Exchange | None = None  # the request that is being answered
+        self.pumping = False
+        self.resting = False  # the rest of what is here has its turn later
+        self.throttled = False
+        self.is_writable = True
+        self.heard = False
+        self.quiet_since = 0.0
+        self.partial_since = 0.0
+        # who speaks
+        self.callers = shared.callers
+        self.callers_version = -1
+        self.guest: Any = None
+        self.by_key_id: dict[bytes, Caller] = {}
+        # requests
+        self.asked: dict[Call, Exchange] = {}
+        self.request_prefix = b""
+        self.request_count = 0
+
+    # ---- bytes in
+
+    def get_buffer(self, size_hint: int) -> Any:
+        """See net.session.Session."""
+        return self.shared.buffer
+
+    def buffer_updated(self, count: int) -> object:
+        """See net.session.Session."""
+        self.heard = True
+        if self.closing:
+            return None
+        self.framing.feed(bytes(self.shared.buffer[:count]))
+        return self.pump()
+
+    def pump(self) -> object:
+        """Begin the next request, if it may begin."""
+        if self.pumping or self.resting:
+            return None
+        self.pumping = True
+        left = _TURN
+        try:
+            while self.active is None and self.is_writable and not self.throttled and not self.closing:
+                if len(self.framing.requests) == 0:
+                    self._starved()
+                    break
+                if left == 0:
+                    self.resting = True
+                    self.shared.later(self.next_turn)
+                    break
+                left -= 1
+                self.begin(self.framing.requests.popleft())
+        finally:
+            self.pumping = False
+        self.paused = self.resting or len(self.framing.requests) >= _PIPELINE_MAX or self.throttled or not self.is_writable
+        return None
+
+    def next_turn(self) -> object:
+        """Go on with what is here."""
+        self.resting = False
+        self.pump()
+        return self.wake()
+
+    def overrun(self) -> bool:
+        """See net.unfinished.Unfinished.share."""
+        return self.framing.overrun()
+
+    def _starved(self) -> object:
+        """Every whole request is answered."""
+        framing = self.framing
+        if framing.failure is not None:
+            status, text = framing.failure
+            body = text.encode(errors="replace") + b"\n"
+            head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            self.output.add(head.encode() + body)
+            self.journal(f"{self.peer}: connection closed: {text}")
+            self.end()
+        elif framing.ended:
+            self.end()
+        elif framing.continues:
+            framing.continues = False
+            self.output.add(_CONTINUE)
+            self.wake()
+        return None
+
+    def begin(self, request: Request) -> object:
+        """The next request's turn."""
+        if len(self.request_prefix) == 0:
+            self.request_prefix = self.shared.entropy.octets(10).hex().encode()
+        self.request_count += 1
+        exchange = Exchange(self, request, self.request_id())
+        self.active = exchange
+        try:
+            operation = request.operation
+            if len(operation) > 0:
+                route = ROUTES.get(operation)
+                if route is None:
+                    raise SqsError("UnknownOperationException", f"The operation {operation[:80].decode('latin-1')} is not known.")
+                exchange.action = route.action
+                self.identify(exchange)
+                try:
+                    exchange.input = route.decode(request.body)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                    raise SqsError("SerializationException", f"The request is not what {route.action.name} takes: {error}") from None
+            else:
+                exchange.is_json = False
+                found = self.begin_query(exchange)
+                if found is None:
+                    return None
+                route = found
+            self.shared.statistics.requests[route.action.name] += 1
+            for name in route.action.required:
+                if getattr(exchange.input, name) is None:
+                    raise missing(name)
+            route.handler(exchange)
+        except SqsError as error:
+            exchange.fail(error)
+        return None
+
+    def begin_query(self, exchange: Exchange) -> Any:
+        """A request without an operation in its headers: the Query protocol's, or none. The route; None: it is answered."""
+        request = exchange.request
+        path, query = split_target(request.target)
+        if request.method == b"POST" and (request.content_type == b"" or request.content_type.lower().startswith(FORM)):
+            form = query_protocol.parse_form(query + b"&" + request.body if query else request.body)
+        elif request.method in (b"GET", b"HEAD"):
+            form = query_protocol.parse_form(query)
+            if "Action" not in form:
+                exchange.plain(200, "Entrepot: Amazon SQS\n") if path == b"/" else exchange.plain(404, "there are requests of Amazon SQS\n")
+                return None
+        elif request.method == b"POST":
+            exchange.is_json = request.content_type.lower().startswith(b"application/x-amz-json")
+            raise SqsError("UnknownOperationException", "The request names no operation: the header X-Amz-Target, or a form with the parameter Action.")
+        else:
+            exchange.plain(405, "GET and POST\n")
+            return None
+        action, exchange.input = query_protocol.parse_request(form)
+        route = ROUTES[b"AmazonSQS." + action.name.encode()]
+        exchange.action = action
+        self.identify(exchange)
+        if "QueueUrl" in action.request.__struct_fields__ and not exchange.input.QueueUrl and path.strip(b"/"):
+            exchange.input.QueueUrl = path.decode("latin-1")
+        return route
+
+    # ---- who it is
+
+    def identify(self, exchange: Exchange) -> object:
+        """Set the exchange's caller. Raises SqsError."""
+        if self.callers_version != self.callers.version:
+            self.callers_version = self.callers.version
+            self.guest = self.callers.guest(self.peer)
+            self.forget_callers()
+        request = exchange.request
+        if self.guest is None:
+            exchange.caller = self.signed_caller(request)
+            return None
+        key_id = b""
+        text = request.authorization
+        at = text.find(_CREDENTIAL)
+        if at < 0 and len(text) == 0 and b"Credential=" in request.target:
+            text = request.target.replace(b"%2F", b"/").replace(b"%2f", b"/")
+            at = text.find(_CREDENTIAL)
+        if at >= 0:
+            end = text.find(b"/", at)
+            if end > 0:
+                key_id = text[at + 11 : end]
+        caller = self.by_key_id.get(key_id)
+        if caller is None:
+            caller = self.callers.guest_caller(self.guest, key_id.decode("latin-1"))
+            self.keep(key_id, caller)
+        exchange.caller = caller
+        return None
+
+    def signed_caller(self, request: Request) -> Caller:
+        """The caller that a request is signed by. Raises SqsError."""
+        key_id, principal = self.callers.signed(request)
+        known = self.by_key_id.get(key_id.encode())
+        if known is None or known.principal != principal:
+            known = self.callers.signed_caller(principal, DEFAULT_NAMESPACE)
+            self.keep(key_id.encode(), known)
+        return known
+
+    def keep(self, key_id: bytes, caller: Caller) -> object:
+        """Have a caller ready for the next request."""
+        if len(self.by_key_id) >= CALLERS_MAX:
+            self.forget_callers()
+        self.by_key_id[key_id] = caller
+        return None
+
+    def forget_callers(self) -> object:
+        """Begin anew; nothing is under way but the request that now begins."""
+        for caller in self.by_key_id.values():
+            for attachment in caller.attachments.values():
+                attachment.close()
+        self.by_key_id.clear()
+        return None
+
+    def attachment_to(self, caller: Caller, namespace: str) -> Attachment:
+        """The caller's attachment to a namespace. Raises SqsError."""
+        attachment = caller.attachments.get(namespace)
+        if attachment is None:
+            if len(caller.attachments) >= CALLERS_MAX:
+                for other in caller.attachments.values():
+                    other.close()
+                caller.attachments.clear()
+                caller.targets.clear()
+            try:
+                attachment = self.port.attach(self, caller.principal, namespace, CODEC_SQS, by_policy=True)
+            except Refused as refused:
+                raise from_refused(refused) from None
+            caller.attachments[namespace] = attachment
+        return attachment
+
+    def own_attachment(self, caller: Caller) -> Attachment:
+        """To the caller's own namespace. Raises SqsError."""
+        if caller.principal is NOBODY:
+            raise SqsError("MissingAuthenticationTokenException", "Request is missing Authentication Token.")
+        return self.attachment_to(caller, caller.namespace)
+
+    def find_target(self, exchange: Exchange, url: str | None) -> tuple[Attachment, str]:
+        """Attachment and name of the queue that a URL, or a path, means; remembered. Raises SqsError."""
+        if not url:
+            raise missing("QueueUrl")
+        parts = url.partition("?")[0].rstrip("/").rsplit("/", 2)
+        if len(parts) < 2:
+            raise no_queue()
+        caller: Caller = exchange.caller  # type: ignore[assignment]
+        accounts = self.callers.accounts
+        namespace = accounts.maybe_namespace(parts[-2]) if len(parts) == 3 else caller.namespace
+        if namespace is None:
+            raise no_queue()
+        target = (self.attachment_to(caller, namespace), parts[-1])
+        if len(caller.targets) >= TARGETS_MAX:
+            caller.targets.clear()
+        caller.targets[url] = target
+        return target
+
+    def url_of(self, exchange: Exchange, namespace: str, queue: str) -> str:
+        """A queue's URL, at the host that the client called."""
+        host = exchange.request.host.decode("latin-1") or f"{self.peer.local_host}:{self.peer.local_port}"
+        return f"{'https' if self.peer.tls else 'http'}://{host}/{self.callers.accounts.account_of(namespace)}/{queue}"
+
+    # ---- answers
+
+    def request_id(self) -> bytes:
+        """Of the request that now begins: 36 characters as of a UUID."""
+        prefix = self.request_prefix
+        return b"-".join((prefix[:8], prefix[8:12], prefix[12:16], prefix[16:20], b"%012x" % (self.request_count & 0xFFFFFFFFFFFF)))
+
+    def send(self, exchange: Exchange, answer: bytes) -> object:
+        """An exchange has its answer."""
+        if self.closing:
+            return None
+        self.output.add(answer)
+        if exchange is self.active:
+            self.active = None
+        if not exchange.request.keep_alive:
+            return self.end()
+        self.wake()
+        if not self.pumping and (len(self.framing.requests) > 0 or self.framing.failure is not None or self.framing.continues):
+            self.pump()
+        return None
+
+    def completed(self, call: Call) -> None:
+        """See port.Sink."""
+        exchange = self.asked.pop(call, None)
+        if exchange is not None and not self.closing:
+            exchange.completed(call)
+
+    def count_error(self, shape: str) -> object:
+        """An answer says that something went wrong."""
+        errors = self.shared.statistics.errors
+        errors[shape] = errors.get(shape, 0) + 1
+        return None
+
+    # ---- what the port says
+
+    def deliver(self, delivery: Delivery) -> int:
+        """See port.Sink: nothing comes unasked."""
+        return -1
+
+    def cancelled(self, token: Any) -> None:
+        """See port.Sink."""
+
+    def throttle(self, blocked: bool, reason: str) -> None:
+        """See port.Sink. While appends are refused, every send is told so; only what passes in a moment stops reading."""
+        if reason:
+            return
+        self.throttled = blocked
+        self.pump()
+        self.wake()
+
+    # ---- what the network says
+
+    def flushed(self) -> None:
+        """See net.session.Session."""
+
+    def writable(self, is_writable: bool) -> None:
+        """See net.session.Session."""
+        self.is_writable = is_writable
+        self.pump()
+        self.wake()
+
+    def deadline_reached(self, now: float) -> None:
+        """See net.session.Session: a request that takes too long to arrive, and a connection that asks for nothing, end."""
+        if self.next_deadline == 1.0:
+            self.quiet_since = now
+        self.next_deadline = now + SWEEP_S
+        if self.active is not None or self.heard:
+            self.heard = False
+            self.quiet_since = now
+        elif not self.framing.is_partial and now - self.quiet_since >= self.settings.idle_s:
+            self.end()
+        if not self.framing.is_partial or self.active is not None:
+            self.partial_since = now
+        elif now - self.partial_since >= self.settings.request_timeout_s and self.framing.failure is None:
+            self.framing.failure = (408, f"a request took over {self.settings.request_timeout_s:g} s to arrive")
+            self.pump()
+
+    def shut_down(self, reason: str) -> None:
+        """See net.session.Session: what is being answered is given up."""
+        self.end()
+
+    def end(self) -> object:
+        """Close, after what is already answered was sent."""
+        self.closing = True
+        self.paused = False
+        return self.wake()
+
+    def lost(self, reason: str) -> None:
+        """See net.session.Session."""
+        self.closing = True
+        self.active = None
+        self.asked.clear()
+        self.framing.close()
+        self.forget_callers()

@@ -1,0 +1,216 @@
+"""AWS Signature Version 4 as a checker: a request's signature, in its Authorization header or in its query (presigned).
+
+    canonical request   method, path, sorted query, signed headers, their names, hash of the body; a line each
+    string to sign      AWS4-HMAC-SHA256, time, scope (date/region/service/aws4_request), hash of the canonical request
+    signing key         HMAC-SHA256 chain of "AWS4" + secret over date, region, service, "aws4_request"
+
+Region and service are the signer's: they are part of the scope, and clients may be set up for any region. Session tokens are signed like
+any header and otherwise not looked at: there are no temporary credentials here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote_to_bytes
+
+from entrepot.protocols.sqs.errors import SqsError
+
+if TYPE_CHECKING:
+    from entrepot.protocols.sqs.framing import Request
+
+ALGORITHM = "AWS4-HMAC-SHA256"
+SKEW_S = 15 * 60
+EXPIRES_MAX_S = 7 * 24 * 3600
+UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
+KEYS_MAX = 1024  # signing keys remembered; one more forgets all
+PARAMETERS_MAX = 256
+
+_TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
+_HEX_64 = re.compile(r"[0-9a-f]{64}")
+_SPACES = re.compile(r" {2,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a request says of its signature."""
+
+    key_id: str
+    date: str
+    region: str
+    service: str
+    time: str  # YYYYMMDDTHHMMSSZ
+    signed_headers: tuple[str, ...]
+    signature: str
+    expires_s: int  # of a presigned one, else -1
+
+    @property
+    def scope(self) -> str:
+        """As it is signed."""
+        return f"{self.date}/{self.region}/{self.service}/aws4_request"
+
+
+def incomplete(text: str) -> SqsError:
+    """The signature is not all there."""
+    return SqsError("IncompleteSignatureException", text)
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query of a request's target, which may be a whole URL."""
+    path, _, query = target.partition(b"?")
+    if not path.startswith(b"/"):
+        _, found, rest = path.partition(b"://")
+        path = (b"/" + rest.partition(b"/")[2]) if found else b"/" + path
+    return path, query
+
+
+def query_pairs(query: bytes) -> list[tuple[str, str]]:
+    """Names and values of a query, decoded, in order. Raises SqsError."""
+    pairs = query.split(b"&") if query else []
+    if len(pairs) > PARAMETERS_MAX:
+        raise incomplete(f"A query may have {PARAMETERS_MAX} parameters.")
+    found = []
+    for pair in pairs:
+        if pair:
+            name, _, value = pair.partition(b"=")
+            found.append((unquote_to_bytes(name).decode("latin-1"), unquote_to_bytes(value).decode("latin-1")))
+    return found
+
+
+def read_claim(request: Request) -> Claim | None:
+    """What the request says of who signed it; None: nothing. Raises SqsError for what is not whole."""
+    if request.authorization:
+        return _of_header(request)
+    if b"X-Amz-Signature" in request.target or b"X-Amz-Credential" in request.target:
+        return _of_query(request)
+    return None
+
+
+def _of_header(request: Request) -> Claim:
+    text = request.authorization.decode("latin-1")
+    algorithm, _, rest = text.partition(" ")
+    if algorithm != ALGORITHM:
+        raise incomplete(f"Authorization header requires '{ALGORITHM}'.")
+    parts: dict[str, str] = {}
+    for part in rest.split(","):
+        name, _, value = part.strip().partition("=")
+        parts[name] = value
+    for name in ("Credential", "SignedHeaders", "Signature"):
+        if not parts.get(name):
+            raise incomplete(f"Authorization header requires '{name}' parameter.")
+    when = request.header(b"x-amz-date")
+    if when is None:
+        raise incomplete("Authorization header requires existence of an 'X-Amz-Date' header.")
+    return _claim(parts["Credential"], when.decode("latin-1"), parts["SignedHeaders"], parts["Signature"], -1)
+
+
+def _of_query(request: Request) -> Claim:
+    parts = dict(query_pairs(split_target(request.target)[1]))
+    for name in ("X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Date", "X-Amz-SignedHeaders", "X-Amz-Signature"):
+        if not parts.get(name):
+            raise incomplete(f"AWS query-string parameters must include '{name}'.")
+    if parts["X-Amz-Algorithm"] != ALGORITHM:
+        raise incomplete(f"X-Amz-Algorithm must be '{ALGORITHM}'.")
+    expires = parts.get("X-Amz-Expires", str(EXPIRES_MAX_S))
+    if not (expires.isascii() and expires.isdigit() and len(expires) < 9 and 1 <= int(expires) <= EXPIRES_MAX_S):
+        raise incomplete(f"X-Amz-Expires must be between 1 and {EXPIRES_MAX_S} seconds.")
+    return _claim(parts["X-Amz-Credential"], parts["X-Amz-Date"], parts["X-Amz-SignedHeaders"], parts["X-Amz-Signature"], int(expires))
+
+
+def _claim(credential: str, when: str, signed_headers: str, signature: str, expires_s: int) -> Claim:
+    parts = credential.rsplit("/", 4)
+    if len(parts) != 5 or parts[4] != "aws4_request":
+        raise incomplete("Credential must have exactly 5 slash-delimited elements: KEY_ID/YYYYMMDD/REGION/SERVICE/aws4_request.")
+    if not _TIME.fullmatch(when) or not when.startswith(parts[1]):
+        raise incomplete("Date must be in ISO-8601 'basic format', YYYYMMDDTHHMMSSZ, and of the day that Credential says.")
+    return Claim(parts[0], parts[1], parts[2], parts[3], when, tuple(signed_headers.split(";")), signature, expires_s)
+
+
+class Verifier:
+    """Checks signatures; keeps signing keys, which change by the day."""
+
+    def __init__(self) -> None:
+        self._keys: dict[tuple[str, str, str, str], bytes] = {}
+
+    def verify(self, request: Request, claim: Claim, secret: str, now_ms: int) -> None:
+        """Return where the signature is right and of now. Raises SqsError."""
+        try:
+            signed_s = int(datetime.strptime(claim.time, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+        except ValueError:
+            raise incomplete("X-Amz-Date is no date.") from None
+        now_s = now_ms // 1000
+        if signed_s > now_s + SKEW_S or now_s > signed_s + (claim.expires_s if claim.expires_s >= 0 else SKEW_S):
+            if claim.expires_s >= 0:
+                raise SqsError("RequestExpiredException", f"Request has expired: signed {claim.time}, good for {claim.expires_s} s.")
+            raise SqsError("InvalidSignatureException", f"Signature expired: {claim.time} is more than {SKEW_S // 60} minutes from the broker's time.")
+        canonical = canonical_request(request, claim)
+        to_sign = f"{ALGORITHM}\n{claim.time}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}"
+        expected = hmac.digest(self._key(secret, claim), to_sign.encode("latin-1", "replace"), "sha256").hex()
+        if not hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1", "replace")):
+            raise SqsError(
+                "InvalidSignatureException",
+                "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.",
+            )
+
+    def _key(self, secret: str, claim: Claim) -> bytes:
+        name = (secret, claim.date, claim.region, claim.service)
+        key = self._keys.get(name)
+        if key is None:
+            key = ("AWS4" + secret).encode()
+            for part in (claim.date, claim.region, claim.service, "aws4_request"):
+                key = hmac.digest(key, part.encode("latin-1", "replace"), "sha256")
+            if len(self._keys) >= KEYS_MAX:
+                self._keys.clear()
+            self._keys[name] = key
+        return key
+
+
+def canonical_request(request: Request, claim: Claim) -> bytes:
+    """The canonical request. Raises SqsError where a header that must be signed is not, or is not there, or the body is not the one that was hashed."""
+    path, query = split_target(request.target)
+    pairs = sorted((quote(name.encode("latin-1"), safe="-_.~"), quote(value.encode("latin-1"), safe="-_.~")) for name, value in query_pairs(query))
+    if claim.expires_s >= 0:
+        pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
+    values: dict[str, list[str]] = {}
+    for raw_name, raw_value in request.headers:
+        values.setdefault(raw_name.decode("latin-1"), []).append(_SPACES.sub(" ", raw_value.decode("latin-1").strip()))
+    signed = claim.signed_headers
+    if "host" not in signed:
+        raise SqsError("InvalidSignatureException", "'Host' must be a signed header.")
+    for name in values:
+        # What decides what the request means must not be anybody's to change.
+        if name == "x-amz-target" and name not in signed:
+            raise SqsError("InvalidSignatureException", f"'{name}' must be a signed header.")
+    lines = []
+    for name in signed:
+        if name not in values:
+            raise SqsError("InvalidSignatureException", f"The signed header '{name[:80]}' is not in the request.")
+        lines.append(f"{name}:{','.join(values[name])}\n")
+    return "\n".join(
+        (
+            request.method.decode("latin-1"),
+            quote(path, safe="/-_.~"),  # of the path as it was sent: encoded once more, as for every service but S3
+            "&".join(f"{name}={value}" for name, value in pairs),
+            "".join(lines),
+            ";".join(signed),
+            _body_hash(request),
+        )
+    ).encode("latin-1")
+
+
+def _body_hash(request: Request) -> str:
+    declared = request.header(b"x-amz-content-sha256")
+    if declared is not None:
+        text = declared.decode("latin-1")
+        if text == UNSIGNED_PAYLOAD:
+            return text
+        if not _HEX_64.fullmatch(text):
+            raise SqsError("InvalidSignatureException", "x-amz-content-sha256 must be the SHA-256 of the body, or UNSIGNED-PAYLOAD.")
+    found = hashlib.sha256(request.body).hexdigest()
+    if declared is not None and text != found:
+        raise SqsError("InvalidSignatureException", "The body is not the one that x-amz-content-sha256 says.")
+    return found

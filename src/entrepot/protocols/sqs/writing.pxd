@@ -1,0 +1,31 @@
+"""C types for writing.py."""
+
+cimport cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from entrepot.model.octets cimport copy, copy_ba, take_ba
+
+cdef bytes _HEX, _BASE64
+
+
+@cython.final
+cdef class Writer:
+    cdef public Py_ssize_t filled
+    cdef bytearray _buffer
+    cdef Py_ssize_t _capacity
+
+    cpdef int raw(self, bytes source) except -1
+    cpdef int part(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
+    @cython.locals(buffer=bytearray, at=Py_ssize_t, index=Py_ssize_t, octet=uint32_t)
+    cpdef int hexadecimal(self, bytes source, Py_ssize_t pos, Py_ssize_t count) except -1
+    cpdef int uuid(self, bytes source, Py_ssize_t pos) except -1
+    @cython.locals(digits=Py_ssize_t, rest=uint64_t, at=Py_ssize_t)
+    cpdef int decimal(self, uint64_t value, Py_ssize_t width) except -1
+    @cython.locals(buffer=bytearray, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, octet=uint32_t)
+    cpdef int string(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
+    @cython.locals(buffer=bytearray, at=Py_ssize_t, end=Py_ssize_t, bits=uint32_t)
+    cpdef int base64(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
+    cpdef bytes take(self)
+    cdef int _hyphen(self) except -1
+    @cython.locals(capacity=Py_ssize_t, buffer=bytearray)
+    cdef int _room(self, Py_ssize_t need) except -1

@@ -1,0 +1,172 @@
+"""Writer: answers put together from packed records by compiled calls, without an object for each field."""
+
+from __future__ import annotations
+
+import cython
+
+if not cython.compiled:
+    from entrepot.model.octets import copy, copy_ba, take_ba
+
+HEX = b"0123456789abcdef"
+BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+
+_HEX = HEX
+_BASE64 = BASE64
+
+
+class Writer:
+    """Grows as needed; take() hands out what was written, and the writer starts over."""
+
+    def __init__(self) -> None:
+        self.filled = 0
+        self._buffer = bytearray(1024)
+        self._capacity = 1024
+
+    def raw(self, source: bytes) -> int:
+        """Bytes as they are."""
+        size = len(source)
+        self._room(size)
+        copy(self._buffer, self.filled, source, 0, size)
+        self.filled += size
+        return 0
+
+    def part(self, source: bytes, pos: int, size: int) -> int:
+        """source[pos:pos+size]."""
+        self._room(size)
+        copy(self._buffer, self.filled, source, pos, size)
+        self.filled += size
+        return 0
+
+    def hexadecimal(self, source: bytes, pos: int, count: int) -> int:
+        """`count` bytes as lower case digits."""
+        self._room(2 * count)
+        buffer = self._buffer
+        at = self.filled
+        for index in range(pos, pos + count):
+            octet = source[index]
+            buffer[at] = _HEX[octet >> 4]
+            buffer[at + 1] = _HEX[octet & 15]
+            at += 2
+        self.filled = at
+        return 0
+
+    def uuid(self, source: bytes, pos: int) -> int:
+        """16 bytes as 36 characters."""
+        self.hexadecimal(source, pos, 4)
+        self._hyphen()
+        self.hexadecimal(source, pos + 4, 2)
+        self._hyphen()
+        self.hexadecimal(source, pos + 6, 2)
+        self._hyphen()
+        self.hexadecimal(source, pos + 8, 2)
+        self._hyphen()
+        return self.hexadecimal(source, pos + 10, 6)
+
+    def decimal(self, value: int, width: int) -> int:
+        """A number of at least 0, with zeros in front up to `width` (at most 20) digits."""
+        self._room(20)
+        digits = 1
+        rest = value
+        while rest > 9:
+            rest = rest // 10
+            digits += 1
+        if width > digits:
+            digits = width
+        at = self.filled + digits
+        self.filled = at
+        while digits > 0:
+            at -= 1
+            self._buffer[at] = 48 + value % 10
+            value = value // 10
+            digits -= 1
+        return 0
+
+    def string(self, source: bytes, pos: int, size: int) -> int:
+        """UTF-8 as what stands between the quotes of a JSON string."""
+        self._room(6 * size)  # at most: every octet a control character
+        buffer = self._buffer
+        at = self.filled
+        start = pos
+        end = pos + size
+        while pos < end:
+            octet = source[pos]
+            if octet > 92 or (octet >= 32 and octet != 34 and octet != 92):
+                pos += 1
+                continue
+            copy(buffer, at, source, start, pos - start)
+            at += pos - start
+            buffer[at] = 92
+            at += 1
+            if octet == 34 or octet == 92:
+                buffer[at] = octet
+            elif octet == 10:
+                buffer[at] = 110
+            elif octet == 13:
+                buffer[at] = 114
+            elif octet == 9:
+                buffer[at] = 116
+            else:
+                buffer[at] = 117
+                buffer[at + 1] = 48
+                buffer[at + 2] = 48
+                buffer[at + 3] = _HEX[octet >> 4]
+                buffer[at + 4] = _HEX[octet & 15]
+                at += 4
+            at += 1
+            pos += 1
+            start = pos
+        copy(buffer, at, source, start, end - start)
+        self.filled = at + end - start
+        return 0
+
+    def base64(self, source: bytes, pos: int, size: int) -> int:
+        """RFC 4648, section 4, with padding."""
+        self._room((size + 2) // 3 * 4)
+        buffer = self._buffer
+        at = self.filled
+        end = pos + size
+        while end - pos >= 3:
+            bits = (source[pos] << 16) | (source[pos + 1] << 8) | source[pos + 2]
+            buffer[at] = _BASE64[bits >> 18]
+            buffer[at + 1] = _BASE64[(bits >> 12) & 63]
+            buffer[at + 2] = _BASE64[(bits >> 6) & 63]
+            buffer[at + 3] = _BASE64[bits & 63]
+            at += 4
+            pos += 3
+        if pos < end:
+            bits = source[pos] << 16
+            if end - pos == 2:
+                bits |= source[pos + 1] << 8
+            buffer[at] = _BASE64[bits >> 18]
+            buffer[at + 1] = _BASE64[(bits >> 12) & 63]
+            buffer[at + 2] = _BASE64[(bits >> 6) & 63] if end - pos == 2 else 61
+            buffer[at + 3] = 61
+            at += 4
+        self.filled = at
+        return 0
+
+    def take(self) -> bytes:
+        """All that was written."""
+        data = take_ba(self._buffer, 0, self.filled)
+        self.filled = 0
+        if self._capacity > 1 << 20:  # one large answer is no reason to keep so much
+            self._buffer = bytearray(1024)
+            self._capacity = 1024
+        return data
+
+    def _hyphen(self) -> int:
+        self._room(1)
+        self._buffer[self.filled] = 45
+        self.filled += 1
+        return 0
+
+    def _room(self, need: int) -> int:
+        if need > self._capacity - self.filled:
+            capacity = self._capacity * 2
+            while need > capacity - self.filled:
+                capacity = capacity * 2
+            buffer = bytearray(capacity)
+            copy_ba(buffer, 0, self._buffer, 0, self.filled)
+            self._buffer = buffer
+            self._capacity = capacity
+        return 0
