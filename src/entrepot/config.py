@@ -71,6 +71,9 @@ class Cache(Section, frozen=True):
     """Memory for stored messages."""
 
     size_bytes: Annotated[int, key("stored entries kept in memory for readers", unit="bytes", metric="entrepot_store_cached_bytes", least=1 << 20)] = 24 << 20
+    files_bytes: Annotated[
+        int, key("newest segments that the system keeps in its cache; older ones are dropped from it; 0: all are kept, as far as it can", unit="bytes", least=0)
+    ] = 1 << 30
     volatile_bytes: Annotated[
         int, key("transient messages kept in memory; more are spilled to scratch files", unit="bytes", metric="entrepot_volatile_memory_bytes", least=1 << 20)
     ] = 64 << 20

@@ -17,7 +17,7 @@ from entrepot.node import Node
 
 CATALOGUE = ("namespaces", "exchanges", "queues", "topics", "bindings")
 
-COUNTED = {"commits", "commit_bytes", "commit_seconds", "checkpoints", "sorted_bytes", "merged_bytes"}  # of statistics(): counts since start
+COUNTED = {"commits", "commit_bytes", "commit_seconds", "checkpoints", "sorted_bytes", "adopted_bytes", "merged_bytes"}  # of statistics(): counts since start
 TEXTS = {
     "commits": "Group commits that reached the disk",
     "commit_bytes": "Written by commits; divided by the commits, their size",
@@ -27,6 +27,7 @@ TEXTS = {
     "pressure": "1 while publishers are slowed down because of the store",
     "full": "1 while publishing is refused because of the disk reserve",
     "sorted_bytes": "Copied from the journal into segments",
+    "adopted_bytes": "Journal files that stay as they are, as parts of segments",
     "merged_bytes": "Copied from segments into segments",
     "disk_free_bytes": "Free on the data directory's file system, as last looked at",
     "memory_bytes": "Transient messages in memory",

@@ -44,6 +44,7 @@ def store_settings(config: Config) -> StoreSettings:
         journal_ready_files=config.journal.files_ready,
         journal_unsorted_max=config.journal.unsorted_bytes,
         cache_size=config.cache.size_bytes,
+        file_cache_size=config.cache.files_bytes,
         reserve_size=config.disk.reserve_bytes,
         staged_max=config.limits.staged_bytes,
     )

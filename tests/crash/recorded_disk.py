@@ -131,6 +131,9 @@ class RecordedDisk:
     def background(self, work: Callable[[], Any], done: Done) -> None:
         self._inner.background(work, done)
 
+    def uncache(self, name: str) -> None:
+        self._inner.uncache(name)
+
     def close(self) -> None:
         self._inner.close()
 

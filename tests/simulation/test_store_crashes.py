@@ -130,5 +130,11 @@ def test_reusing_a_file_early_is_noticed(monkeypatch):
         self._store.ring.ready[:0] = [(source.name, source.file) for source in self._sources]
 
     monkeypatch.setattr(Maintenance, "_save", save_and_reuse)
-    monkeypatch.setattr(JournalRing, "retire", lambda self, life: self.lives.pop(life))
+    monkeypatch.setattr(JournalRing, "retire", lambda self, life, **_: self.lives.pop(life))
+    assert noticed() is not None
+
+
+def test_reusing_a_file_that_a_segment_refers_to_is_noticed(monkeypatch):
+    retire = JournalRing.retire
+    monkeypatch.setattr(JournalRing, "retire", lambda self, life, **_: retire(self, life))
     assert noticed() is not None

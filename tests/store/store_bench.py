@@ -231,6 +231,9 @@ class MemoryDisk:
             failure = error
         done(result, failure)
 
+    def uncache(self, name: str) -> None:
+        pass
+
     def close(self) -> None:
         pass
 

@@ -337,6 +337,9 @@ class SimulatedDisk:
         results: list[Any] = []
         self._submit("background", _Job([lambda: results.append(work()), lambda: results[0]], BACKGROUND_S, done))
 
+    def uncache(self, name: str) -> None:
+        """See Disk.uncache: nothing is cached here."""
+
     def close(self) -> None:
         """See Disk.close: what was submitted is done at once; its completions do not arrive."""
         lanes = list(self._lanes.values())

@@ -8,6 +8,8 @@ from entrepot.model.octets cimport get_u16_le, get_u32_le, get_u64_le, put_u16_l
 
 cdef Py_ssize_t _HEADER_MIN
 cdef Py_ssize_t _SIZE_MAX
+cdef Py_ssize_t _HEADER_MAX
+cdef Py_ssize_t _LARGE
 cdef uint64_t _ALL
 cdef int _HAS_EPOCH
 cdef int _HAS_SPAN

@@ -22,6 +22,8 @@ ENTRY_HEADER_MIN = 28
 ENTRY_SIZE_MAX = 1 << 30  # bytes of data
 _HEADER_MIN = ENTRY_HEADER_MIN
 _SIZE_MAX = ENTRY_SIZE_MAX
+_HEADER_MAX = 255  # its size is one octet
+_LARGE = 4096
 _ALL = 0xFFFFFFFFFFFFFFFF
 _HAS_EPOCH = 1
 _HAS_SPAN = 2
@@ -98,9 +100,14 @@ def entry_size(data: bytes, pos: int, end: int) -> int:
 def decode_entry(data: bytes, pos: int, end: int) -> Entry:
     """The encoded entry at `pos`, its checksum verified. CorruptData if it does not hold or does not lie before `end`; the caller adds file and position."""
     size = entry_size(data, pos, end)
-    body = take(data, pos + 8, size - 8)
-    if crc32c(body) != get_u32_le(data, pos + 4):
-        raise CorruptData("an entry's checksum does not hold")
+    if size > _LARGE:  # looked at where it lies, and copied once
+        if crc32c(memoryview(data)[pos + 8 : pos + size]) != get_u32_le(data, pos + 4):
+            raise CorruptData("an entry's checksum does not hold")
+        body = take(data, pos + 8, _HEADER_MAX - 8)
+    else:
+        body = take(data, pos + 8, size - 8)
+        if crc32c(body) != get_u32_le(data, pos + 4):
+            raise CorruptData("an entry's checksum does not hold")
     header_size = body[0]
     presence = body[3]
     expected = _HEADER_MIN
@@ -126,7 +133,7 @@ def decode_entry(data: bytes, pos: int, end: int) -> Entry:
     if presence & _HAS_SPAN:
         span = get_u32_le(body, p)
         p += 4
-    entry = restore_entry(body[1], body[2], get_u16_le(body, 4), count, span, take(body, header_size - 8, size - header_size))
+    entry = restore_entry(body[1], body[2], get_u16_le(body, 4), count, span, take(data, pos + header_size, size - header_size))
     entry.epoch = epoch
     entry.append_time_ms = _signed(get_u64_le(body, 12))
     if presence & _HAS_MAX_TIME:

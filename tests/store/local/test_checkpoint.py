@@ -18,6 +18,7 @@ from entrepot.store.local.checkpoint import (
     CHECKPOINT_NAME,
     IMAGE_NAME,
     IMAGE_TEMPORARY_NAME,
+    AdoptedRow,
     Changes,
     Checkpoint,
     HoleRow,
@@ -75,6 +76,26 @@ def test_a_new_store_is_empty(keeper: Any) -> None:
     assert checkpoint.get(0, b"") is None
     assert checkpoint.scan(0, b"", b"\xff", 10) == []
     assert list(checkpoint.problems()) == []
+    checkpoint.close()
+
+
+def test_segments_that_adopt_journal_files_come_back_and_raise_the_level(keeper: Any) -> None:
+    checkpoint = keeper.open()
+    changes = Changes()
+    adopting = SegmentRow(9, 4096, 2, AdoptedRow(7, 3, (1 << 64) - 5, 1 << 26))
+    changes.segments([SegmentRow(4, 100, 0), adopting])
+    checkpoint.save(changes)()
+    for _ in range(2):
+        found = checkpoint.load()
+        assert found.segments == [SegmentRow(4, 100, 0), adopting]
+        assert found.meta == {"format_level": 2, "minimum_reader": 2}
+        assert list(checkpoint.problems()) == []
+        checkpoint.close()
+        checkpoint = keeper.open()
+    changes = Changes()
+    changes.segments([SegmentRow(4, 100, 0)])
+    checkpoint.save(changes)()
+    assert checkpoint.load().segments == [SegmentRow(4, 100, 0)]
     checkpoint.close()
 
 
@@ -185,13 +206,14 @@ def with_value(checkpoint: Checkpoint) -> None:
     changes.log(LogRow(log_id(1), 1, 2, 3, 2, 5))
     changes.hole(log_id(1), 0, b"hole")
     changes.journals([JournalRow(1, 2, 64)])
-    changes.segments([SegmentRow(1, 1000, 0)])
+    changes.segments([SegmentRow(1, 1000, 0, AdoptedRow(1, 1, 2, 5000))])
     checkpoint.save(changes)()
 
 
 def test_rows_of_a_changed_file_are_told(tmp_path: Path) -> None:
     for statement, what in {
         "UPDATE state SET value = x'00'": "key 6b6579",
+        "UPDATE adopted SET slot = 4": "segment 1's journal file",
         "UPDATE logs SET next = 4": "log 0101",
         "UPDATE holes SET data = x'01'": "holes, block 0",
         "UPDATE journals SET start = 72": "journal file 1",
@@ -221,10 +243,10 @@ def test_rows_of_a_changed_file_are_told(tmp_path: Path) -> None:
 def test_a_newer_or_a_foreign_file_is_refused(tmp_path: Path) -> None:
     checkpoint = SqliteCheckpoint(str(tmp_path))
     changes = Changes()
-    changes.meta("minimum_reader", 2)
+    changes.meta("minimum_reader", 3)
     checkpoint.save(changes)()
     checkpoint.close()
-    with pytest.raises(CorruptData, match="level 2"):
+    with pytest.raises(CorruptData, match="level 3"):
         SqliteCheckpoint(str(tmp_path))
     connection = sqlite3.connect(tmp_path / CHECKPOINT_NAME, isolation_level=None)
     connection.execute("PRAGMA application_id = 5")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from encoding import encode, entry_of
@@ -51,7 +52,7 @@ def read_log(data: bytes, shard: int, log_id: bytes, first: int = 0, end: int = 
         frames = data[start : piece.position + piece.size]
         entries: list[StoredEntry | None] = []
         references: list[Reference] = []
-        assert parse_frames("s", start, frames, first, end, entries, references) >= len(frames)
+        assert parse_frames("s", start, frames, first, end, 1 << 62, entries, references) >= len(frames)
         for place, base, position, size in references:
             entries[place] = decode_referred("s", position, base, data, position, size)
         found.extend(stored for stored in entries if stored is not None)
@@ -240,3 +241,39 @@ def test_damaged_files_are_told_by_what_is_wrong(name: str, word: str) -> None:
     data = (GOLDEN / name).read_bytes()
     with pytest.raises(CorruptData, match=word):
         _ = [read_log(data, 3, log_id) for log_id in (b"A" * 16, b"B" * 16)]
+
+
+def golden_adopting() -> bytes:
+    writer = SegmentWriter(7, 41)
+    writer.begin(3, b"A" * 16, 10)
+    writer.adopt(10, 2, 1_700_000_000_000, 64 + 56 + 12, 70_000)
+    writer.adopt(12, 1, 1_700_000_000_123, 90_000, 40)
+    writer.end(15)
+    return writer.finish()
+
+
+def references_of(data: bytes) -> list[tuple[int, int, int, int]]:
+    piece = index_of(data).pieces(key_of(3, b"A" * 16))[0]
+    frames = data[piece.position : piece.position + piece.size]
+    references: list[tuple[int, int, int, int]] = []
+    entries: list[Any] = []
+    assert parse_frames("s", piece.position, frames, 0, 1 << 62, 1 << 62, entries, references) == len(frames)
+    assert entries == [None, None]
+    return references
+
+
+def test_the_golden_file_of_version_2_refers_to_a_journal_file() -> None:
+    data = (GOLDEN / "segment-v2-adopting").read_bytes()
+    assert check_header("s", data[:HEADER_SIZE]) == 7
+    assert references_of(data) == [(0, 10, 132, 70_000), (1, 12, 90_000, 40)]
+    assert [index_of(data).step(number)[0] for number in range(2)] == [10, 12]
+    assert golden_adopting() == data
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), {"segment-v2-frame-flipped": "frame", "segment-v2-reference-flipped": "reference", "segment-v2-newer": "newer"}.items()
+)
+def test_damaged_files_of_version_2_are_told_by_what_is_wrong(name: str, word: str) -> None:
+    data = (GOLDEN / name).read_bytes()
+    with pytest.raises(CorruptData, match=word):
+        _ = check_header("s", data[:HEADER_SIZE]), references_of(data)

@@ -41,6 +41,9 @@ class ModelLog(Log):
     def dead(self, first: int, end: int) -> bool:
         return all(offset in self.discarded for offset in range(first, end))
 
+    def whole(self, first: int, end: int) -> bool:
+        return not any(offset in self.discarded for offset in range(first, end))
+
 
 class Bench:
     """Journal files of bare encoded entries with gaps, logs, a set of segments and a sorter."""

@@ -1,7 +1,7 @@
 """The checkpoint: what recovery starts from. A transactional table store, replaced atomically, costing what changed.
 
-It names the journal files in order with their salts and positions, the segments in order, every log with its offsets and holes, and
-the folded state. Two keepers behind one contract:
+It names the journal files in order with their salts and positions, the segments in order, with the journal files that some of them adopt, every
+log with its offsets and holes, and the folded state. Two keepers behind one contract:
 
     SqliteCheckpoint    a SQLite file beside the journal; one checkpoint is one of its transactions, synced
     ImageCheckpoint     the same tables in memory, written whole through the Disk contract (temporary file, sync, rename, directory
@@ -26,7 +26,8 @@ from entrepot.store.local.disk import Disk
 CHECKPOINT_NAME = "checkpoint.sqlite"
 IMAGE_NAME = "checkpoint.image"
 IMAGE_TEMPORARY_NAME = "checkpoint.image.tmp"
-FORMAT_LEVEL = 1
+FORMAT_LEVEL = 2  # that this reader knows
+_FIRST_LEVEL = 1  # of a store in which no segment has adopted a journal file
 _APPLICATION_ID = 0x456E7472  # "Entr"
 _IMAGE_MAGIC = b"EntrChkI"
 _IMAGE_HEADER_SIZE = 32
@@ -42,6 +43,11 @@ CREATE TABLE logs (id BLOB PRIMARY KEY, shard INTEGER NOT NULL, first INTEGER NO
 CREATE TABLE holes (log BLOB, block INTEGER, data BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (log, block)) WITHOUT ROWID;
 CREATE TABLE state (shard INTEGER, key BLOB, value BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (shard, key)) WITHOUT ROWID;
 """
+# Made with the first segment that adopts a journal file.
+_ADOPTED = """
+CREATE TABLE IF NOT EXISTS adopted (segment INTEGER PRIMARY KEY, number INTEGER NOT NULL, slot INTEGER NOT NULL, salt INTEGER NOT NULL,
+  size INTEGER NOT NULL, crc INTEGER NOT NULL)
+"""
 
 
 class JournalRow(NamedTuple):
@@ -52,12 +58,22 @@ class JournalRow(NamedTuple):
     start: int
 
 
+class AdoptedRow(NamedTuple):
+    """A journal file that stays as it is, since a segment refers to its entries: its number, the number in its name, the salt of its life, bytes in use."""
+
+    number: int
+    slot: int
+    salt: int
+    size: int
+
+
 class SegmentRow(NamedTuple):
     """A segment; of two that hold an offset, the one later in the list is right."""
 
     id: int
     size: int
     tier: int
+    adopted: AdoptedRow | None = None
 
 
 class LogRow(NamedTuple):
@@ -92,12 +108,24 @@ class Checkpointed(NamedTuple):
 class Changes:
     """What one checkpoint changes. Gathered on the loop, in slices; each log, hole block and key at most once."""
 
-    __slots__ = ("drops_rows", "holes_gone_rows", "holes_rows", "journals_rows", "logs_rows", "meta_rows", "segments_rows", "values_gone_rows", "values_rows")
+    __slots__ = (
+        "adopted_rows",
+        "drops_rows",
+        "holes_gone_rows",
+        "holes_rows",
+        "journals_rows",
+        "logs_rows",
+        "meta_rows",
+        "segments_rows",
+        "values_gone_rows",
+        "values_rows",
+    )
 
     def __init__(self) -> None:
         self.meta_rows: list[tuple[str, int, int]] = []
         self.journals_rows: list[tuple[int, ...]] | None = None
         self.segments_rows: list[tuple[int, ...]] | None = None
+        self.adopted_rows: list[tuple[int, ...]] = []  # replaced with the segments
         self.logs_rows: list[tuple[Any, ...]] = []
         self.drops_rows: list[tuple[bytes]] = []
         self.holes_rows: list[tuple[bytes, int, bytes, int]] = []
@@ -114,8 +142,14 @@ class Changes:
         self.journals_rows = [(place, row.number, _signed(row.salt), row.start, _crc(b"", place, *row)) for place, row in enumerate(rows)]
 
     def segments(self, rows: list[SegmentRow]) -> None:
-        """Replace the list of segments."""
-        self.segments_rows = [(place, *row, _crc(b"", place, *row)) for place, row in enumerate(rows)]
+        """Replace the list of segments, and with it the journal files that they adopt."""
+        self.segments_rows = [(place, *row[:3], _crc(b"", place, *row[:3])) for place, row in enumerate(rows)]
+        for row in rows:
+            if (file := row.adopted) is not None:
+                self.adopted_rows.append((row.id, file.number, file.slot, _signed(file.salt), file.size, _crc(b"", row.id, *file)))
+        if self.adopted_rows:
+            self.meta("format_level", FORMAT_LEVEL)
+            self.meta("minimum_reader", FORMAT_LEVEL)
 
     def log(self, row: LogRow) -> None:
         """Add or change a log."""
@@ -282,7 +316,7 @@ class ImageCheckpoint(Checkpoint):
                 image = self._reader.serialize()
             header = bytearray(_IMAGE_HEADER_SIZE)
             header[0:8] = _IMAGE_MAGIC
-            header[8:10] = header[10:12] = FORMAT_LEVEL.to_bytes(2, "little")
+            header[8:10] = header[10:12] = _FIRST_LEVEL.to_bytes(2, "little")  # of the header; the tables say theirs
             header[12:16] = crc32c(image).to_bytes(4, "little")
             header[16:24] = len(image).to_bytes(8, "little")
             header[28:32] = crc32c(bytes(header[:28])).to_bytes(4, "little")
@@ -338,11 +372,11 @@ def _create(name: str, connection: sqlite3.Connection) -> None:
     if connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
         _check_level(name, connection)
         return
-    script = f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {FORMAT_LEVEL}; {_SCHEMA} COMMIT;"
+    script = f"BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {_FIRST_LEVEL}; {_SCHEMA} COMMIT;"
     connection.executescript(script)
     changes = Changes()
-    changes.meta("format_level", FORMAT_LEVEL)
-    changes.meta("minimum_reader", FORMAT_LEVEL)
+    changes.meta("format_level", _FIRST_LEVEL)
+    changes.meta("minimum_reader", _FIRST_LEVEL)
     _apply(connection, changes)
 
 
@@ -365,6 +399,10 @@ def _apply(connection: sqlite3.Connection, changes: Changes) -> None:
         if changes.segments_rows is not None:
             connection.execute("DELETE FROM segments")
             many("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", changes.segments_rows)
+            if changes.adopted_rows or _adopts(connection):
+                connection.execute(_ADOPTED)
+                connection.execute("DELETE FROM adopted")
+                many("INSERT INTO adopted VALUES (?, ?, ?, ?, ?, ?)", changes.adopted_rows)
         many("DELETE FROM logs WHERE id = ?", changes.drops_rows)
         many("DELETE FROM holes WHERE log = ?", changes.drops_rows)
         many("INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?, ?, ?)", changes.logs_rows)
@@ -377,6 +415,11 @@ def _apply(connection: sqlite3.Connection, changes: Changes) -> None:
         with contextlib.suppress(sqlite3.Error):
             connection.execute("ROLLBACK")
         raise
+
+
+def _adopts(connection: sqlite3.Connection) -> bool:
+    """Whether there is a table of adopted journal files."""
+    return bool(connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'adopted'").fetchone()[0])
 
 
 def _load(name: str, connection: sqlite3.Connection) -> Checkpointed:
@@ -393,9 +436,14 @@ def _load(name: str, connection: sqlite3.Connection) -> Checkpointed:
         journals.append(JournalRow(number, salt % _WRAP, start))
         if _crc(b"", place, *journals[-1]) != crc:
             raise bad(f"journal file {number}'s row")
+    adopted = {}
+    for segment, number, slot, salt, size, crc in connection.execute("SELECT * FROM adopted") if _adopts(connection) else ():
+        adopted[segment] = AdoptedRow(number, slot, salt % _WRAP, size)
+        if _crc(b"", segment, *adopted[segment]) != crc:
+            raise bad(f"the row of segment {segment}'s journal file")
     segments = []
     for place, *row, crc in connection.execute("SELECT * FROM segments ORDER BY place"):
-        segments.append(SegmentRow(*row))
+        segments.append(SegmentRow(*row)._replace(adopted=adopted.get(row[0])))
         if _crc(b"", place, *row) != crc:
             raise bad(f"segment {row[0]}'s row")
     logs = []

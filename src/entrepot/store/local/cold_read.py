@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _JOINED_READ_SIZE_MAX = 1024 * 1024
 _JOINED_GAP_SIZE_MAX = 64 * 1024
+_FRAMES_SIZE = 4096  # of a segment whose entries are elsewhere
 
 Fetched: TypeAlias = Callable[[list[StoredEntry], int, BaseException | None], None]
 """done(entries, next_offset, error): all that the segments hold in [offset, next_offset)."""
@@ -40,6 +41,7 @@ class ColdRead:
         self.size_max = size_max
         self.done = done
         self.file: File | None = None
+        self.body: File | None = None
         self.position = 0
         self.next_offset = end
         self.entries: list[StoredEntry | None] = []
@@ -54,7 +56,7 @@ class ColdRead:
             self.owner.fetch(piece_key[4:], self.offset, self.end, self.size_max, self.done)
             return
         try:
-            self.file = self.owner.pin(self.segment)
+            self.file, self.body = self.owner.pin(self.segment)
         except OSError as error:
             self.done([], self.offset, error)
             return
@@ -66,7 +68,11 @@ class ColdRead:
             return
         assert self.segment.index is not None
         self.position = self.segment.index.step(self.segment.index.step_of_offset(self.piece, self.offset))[1]
-        self._read(self.size_max + STEP_BYTES)
+        self._read(self._first_size())
+
+    def _first_size(self) -> int:
+        """What is read first: the entries, or else the frames that say where they are."""
+        return self.size_max + STEP_BYTES if self.segment.adopted is None else _FRAMES_SIZE
 
     def _read(self, size: int) -> None:
         assert self.file is not None
@@ -78,7 +84,7 @@ class ColdRead:
             return
         left = self.piece.position + self.piece.size - self.position
         try:
-            consumed = parse_frames(self.segment.name, self.position, data, self.offset, self.end, self.entries, self.references)
+            consumed = parse_frames(self.segment.name, self.position, data, self.offset, self.end, self.size_max, self.entries, self.references)
             if consumed == 0:
                 wanted = frame_size(self.segment.name, self.position, data, 0) if len(data) >= HEAD_SIZE else left + 1
                 if wanted > left or wanted <= len(data):
@@ -91,7 +97,7 @@ class ColdRead:
         self.position += consumed
         if consumed <= len(data) and consumed < left:
             if not self.entries:
-                self._read(self.size_max + STEP_BYTES)
+                self._read(self._first_size())
                 return
             self.next_offset = self._last_end()
         self._resolve_references()
@@ -107,7 +113,7 @@ class ColdRead:
         if not self.references:
             self._finish(None)
             return
-        assert self.file is not None
+        assert self.body is not None
         self.references.sort(key=lambda reference: reference[2])
         joined: list[list[Reference]] = []
         for reference in self.references:
@@ -120,7 +126,7 @@ class ColdRead:
         self.reads_left = len(joined)
         for some in joined:
             start = some[0][2]
-            self.disk.read(self.file, start, some[-1][2] + some[-1][3] - start, partial(self._referred, some))
+            self.disk.read(self.body, start, some[-1][2] + some[-1][3] - start, partial(self._referred, some))
 
     def _referred(self, references: list[Reference], data: bytes, error: BaseException | None) -> None:
         self.reads_left -= 1
@@ -128,7 +134,7 @@ class ColdRead:
         if error is None and self.error is None:
             try:
                 for place, base, position, size in references:
-                    self.entries[place] = decode_referred(self.segment.name, position, base, data, position - start, size)
+                    self.entries[place] = decode_referred(self.segment.names()[-1], position, base, data, position - start, size)
             except CorruptData as damage:
                 error = damage
         self.error = self.error or error
@@ -198,7 +204,7 @@ class TimeSearch:
             self.owner.find(self.parts[self.place].piece.key[4:], self.time_ms, max(self.first, self.parts[self.place].first), self.done)
             return
         try:
-            self.file = self.owner.pin(segment)
+            self.file, _ = self.owner.pin(segment)
         except OSError as error:
             self.done(None, error)
             return

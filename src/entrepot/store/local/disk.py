@@ -75,5 +75,8 @@ class Disk(Protocol):
     def background(self, work: Callable[[], Any], done: Done) -> None:
         """BACKGROUND lane: run `work` (blocking File and Disk calls, SQLite; short interpreted stretches only). result: what it returned."""
 
+    def uncache(self, name: str) -> None:
+        """A hint, blocking: the system need not keep in memory what it has of a file that is synced. Errors are of no consequence."""
+
     def close(self) -> None:
         """Finish the lanes (all submitted work done), release the directory lock."""

@@ -39,6 +39,7 @@ cdef class LocalLog(Log):
     cdef readonly uint64_t mark_high
 
     cpdef bint dead(self, uint64_t first, uint64_t end) except? True
+    cpdef bint whole(self, uint64_t first, uint64_t end) except? True
     cpdef uint64_t tail_first(self) except? 0xFFFFFFFFFFFFFFFF
     cpdef uint64_t tail_end_of(self, Py_ssize_t index) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(base=uint64_t, p=Py_ssize_t)

@@ -114,6 +114,10 @@ class LocalLog(Log):
             return False
         return self.holes_set.next_absent(first) >= end
 
+    def whole(self, first: int, end: int) -> bool:
+        """Whether nothing of [first, end) is discarded, staged discards included."""
+        return first >= self.first_offset and (self.holes_set.count == 0 or self.holes_set.count_in(first, end) == 0)
+
     # -- the tail --------------------------------------------------------------------------------------------------------------
 
     def tail_first(self) -> int:

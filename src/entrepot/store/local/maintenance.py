@@ -17,14 +17,15 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from entrepot.store.interface import Log
-from entrepot.store.local.checkpoint import Changes, Checkpoint, JournalRow, LogRow, SegmentRow
+from entrepot.store.local.checkpoint import AdoptedRow, Changes, Checkpoint, JournalRow, LogRow, SegmentRow
 from entrepot.store.local.disk import Disk
+from entrepot.store.local.file_window import FileWindow
 from entrepot.store.local.journal import FILE_HEADER_SIZE
 from entrepot.store.local.journal_read import JournalTimes
 from entrepot.store.local.log import FETCH_SIZE, LocalLog
 from entrepot.store.local.reserve import Reserve
 from entrepot.store.local.rewriting import Rewriting
-from entrepot.store.local.ring import JournalFile
+from entrepot.store.local.ring import JournalFile, slot_of
 from entrepot.store.local.segments import Segments
 from entrepot.store.local.settings import Durability
 from entrepot.store.local.sorter import Sorter
@@ -49,11 +50,20 @@ class Maintenance:
         self._disk = disk
         self._checkpoint = checkpoint
         self._segments = segments
-        self._sorter = Sorter(disk, store.scheduler, segments, self._local, keep_free=store.settings.reserve_size // 2)
+        self._sorter = Sorter(
+            disk,
+            store.scheduler,
+            segments,
+            self._local,
+            keep_free=store.settings.reserve_size // 2,
+            adopt_size_min=store.settings.adopt_size_min,
+            adopt_entry_size_min=store.settings.adopt_entry_size_min,
+        )
         # Merging goes on beside the rounds, since sorting must not wait for it: a round takes its result up.
         self._merger = Sorter(disk, store.scheduler, segments, self._local, keep_free=store.settings.reserve_size // 2)
         self._merge_result: tuple[list[SegmentRow], list[int]] | None = None
         self._reserve = Reserve(disk, store.settings)
+        self._window = FileWindow(disk, store.settings.file_cache_size)
         # the round under way
         self._running = False
         self._sources: list[JournalFile] = []
@@ -227,7 +237,8 @@ class Maintenance:
         if logs:
             self._store.scheduler.call_soon(self._gather, logs, packed, life)
         elif self._store.failed is None:
-            self._sorter.sort([(source.life, source.file) for source in self._sources], packed, self._sorted)
+            adoptable = [AdoptedRow(source.life, slot_of(source.name), source.salt, source.end) for source in self._sources]
+            self._sorter.sort([(source.life, source.file) for source in self._sources], packed, self._sorted, adoptable)
 
     def _sorted(self, added: list[SegmentRow], error: BaseException | None) -> None:
         if error is not None:
@@ -352,6 +363,7 @@ class Maintenance:
             if not request.log.dropped:
                 store.replaced(request.log, request.end)
             request.done()
+        self._window.add(self._added)
         if self._sources:
             self._forget(list(store.logs()), self._sources[-1].life)
         else:
@@ -365,8 +377,9 @@ class Maintenance:
         if logs:
             self._store.scheduler.call_soon(self._forget, logs, life)
             return
+        adopted = {row.adopted.number for row in self._added if row.adopted is not None}
         for source in self._sources:
-            self._store.ring.retire(source.life)
+            self._store.ring.retire(source.life, adopted=source.life in adopted)
         self._sources = []
         self._finished()
 
@@ -432,6 +445,7 @@ class Maintenance:
         return {
             "checkpoints": self.rounds,
             "sorted_bytes": self._sorter.sorted_bytes,
+            "adopted_bytes": self._sorter.adopted_bytes,
             "merged_bytes": self._merger.merged_bytes,
             "state_changed_bytes": self._store.state.changed_bytes(),
             "disk_free_bytes": self._reserve.free_bytes,

@@ -23,8 +23,8 @@ from entrepot.store.local.journal import COMMIT_HEADER_SIZE, FILE_HEADER_SIZE, F
 from entrepot.store.local.maintenance import Maintenance
 from entrepot.store.local.posix_disk import PosixDisk
 from entrepot.store.local.recovery import Replay, Scan, find_covering
-from entrepot.store.local.ring import PREFIX, JournalFile, JournalRing, read_header
-from entrepot.store.local.segments import Segments
+from entrepot.store.local.ring import PREFIX, JournalFile, JournalRing, journal_name, read_header
+from entrepot.store.local.segments import Segments, segment_name
 from entrepot.store.local.settings import StoreSettings
 from entrepot.store.local.store import LocalStore
 from entrepot.store.state import State
@@ -81,6 +81,8 @@ class _Opening:
         self._store = LocalStore(disk, scheduler, clock.wall_ms, settings, self._ring, State(self._checkpoint, fold))
         self._segments = Segments(disk, self._store.log)
         self._segments.adopt(found.segments)
+        self._adopted = {journal_name(row.adopted.slot): row for row in found.segments if row.adopted is not None}
+        self._kept: set[str] = set()  # of these, the files that were found
         self._replay = Replay(self._store, self._covered, found.meta.get("captured", 0))
         self._restore(found)
 
@@ -119,12 +121,18 @@ class _Opening:
                 continue
             self._ring.note_slot(name)
             file = self._disk.open(name)
-            files.append((name, file))
             header = read_header(file, name)
+            if name in self._adopted:
+                file.close()
+                self._check_adopted(name, header)
+                continue
+            files.append((name, file))
             if header is not None:
                 if header.life in lives:
                     raise CorruptData(f"{name} and {lives[header.life].name} both say they are life {header.life} of the journal")
                 lives[header.life] = _Life(name, file, header)
+        for name, row in self._adopted.items():
+            raise CorruptData(f"{name} is missing, which {segment_name(row.id)} refers to; run 'entrepot store verify'")
         chain: list[_Life] = []
         life = max(lives, default=0)
         self._last_life = max(life, self._last_life)
@@ -142,6 +150,16 @@ class _Opening:
             raise CorruptData(f"{chain[0].name} at 0: its salt is not the one that the checkpoint names")
         members = {found.name for found in chain}
         return chain, [(name, file) for name, file in files if name not in members]
+
+    def _check_adopted(self, name: str, header: FileHeader | None) -> None:
+        """A journal file that a segment refers to is the one that it was."""
+        row = self._adopted.pop(name)
+        assert row.adopted is not None
+        if header is None or header.life != row.adopted.number or header.salt != row.adopted.salt:
+            raise CorruptData(
+                f"{name} at 0: not the life {row.adopted.number} of the journal that {segment_name(row.id)} refers to; run 'entrepot store verify'"
+            )
+        self._kept.add(name)
 
     def _read(self, chain: list[_Life]) -> None:
         total = sum(life.file.size() for life in chain)
@@ -202,7 +220,7 @@ class _Opening:
         if missing <= self._covered:
             raise CorruptData(f"{where}: commit {missing} is damaged or missing; the checkpoint covers it, so it was durable")
         for name in self._disk.names():
-            if not name.startswith(PREFIX):
+            if not name.startswith(PREFIX) or name in self._kept:
                 continue
             start = 0
             if scan is not None and name == scan.name:

@@ -10,6 +10,7 @@ from entrepot.store.local.segment cimport Frame, SegmentWriter, read_frame
 cdef Py_ssize_t _PAGE_SIZE
 cdef Py_ssize_t _ROW_SIZE
 cdef Py_ssize_t _GAP_PAGES
+cdef Py_ssize_t _ENTRY_HEAD_SIZE
 cdef Py_ssize_t _BODY_SIZE_MIN
 cdef int _FINISHED
 cdef int _MORE
@@ -50,6 +51,31 @@ cdef class SortPass:
         span=uint32_t, there=Py_ssize_t, time_ms=int64_t
     )
     cpdef bint emit(self, SegmentWriter writer, Py_ssize_t rows_max, uint64_t bytes_max) except? True
+
+
+@cython.final
+cdef class AdoptPass:
+    cdef readonly uint32_t life
+    cdef readonly uint64_t alive_bytes
+    cdef readonly uint64_t alive_count
+    cdef str _name
+    cdef list _logs
+    cdef list _batch
+    cdef Py_ssize_t _log
+    cdef Py_ssize_t _row
+    cdef bint _open
+    cdef uint64_t _run_end
+
+    @cython.locals(seen=Py_ssize_t, row=tuple, rows=bytes, at=Py_ssize_t, base=uint64_t)
+    cpdef bint measure(self, Py_ssize_t rows_max) except? True
+    @cython.locals(extents=list, seen=Py_ssize_t, row=tuple, rows=bytes, at=Py_ssize_t, base=uint64_t)
+    cpdef list next_heads(self, Py_ssize_t rows_max)
+    @cython.locals(
+        there=Py_ssize_t, number=Py_ssize_t, at=Py_ssize_t, row=tuple, rows=bytes, base=uint64_t, position=uint64_t, size=Py_ssize_t, span=uint32_t,
+        head=Py_ssize_t, time_ms=int64_t
+    )
+    cpdef int emit(self, SegmentWriter writer, bytes heads) except -1
+    cpdef int finish(self, SegmentWriter writer) except -1
 
 
 @cython.locals(seen=Py_ssize_t, begun=uint64_t, frame=Frame, key=int64_t, start=uint64_t)

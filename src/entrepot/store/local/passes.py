@@ -25,6 +25,7 @@ if not cython.compiled:
 _PAGE_SIZE = 4096
 _ROW_SIZE = 24
 _GAP_PAGES = 16  # dead pages between living ones that are read rather than skipped
+_ENTRY_HEAD_SIZE = 64  # of an encoded entry, its time is in them
 _BODY_SIZE_MIN = 4096  # as the writer's: larger bodies may be shared
 
 FINISHED = 0
@@ -212,6 +213,111 @@ class SortPass:
                 self._row = get_u32_le_ba(self._starts, 4 * self._log)
         self._arena = b""
         return True
+
+
+class AdoptPass:
+    """One journal file that is to stay as it is, as a part of a segment: measure() until true; then for each next_heads() emit(), then finish().
+
+    `logs` are (shard, log id, rows, log), ascending by shard and id.
+    """
+
+    __slots__ = ("_batch", "_log", "_logs", "_name", "_open", "_row", "_run_end", "alive_bytes", "alive_count", "life")
+
+    life: int
+    alive_bytes: int
+    alive_count: int
+
+    def __init__(self, name: str, life: int, logs: list[tuple[int, bytes, bytes, LiveLog]]) -> None:
+        self.life = life
+        self._name = name
+        self._logs = logs
+        self._log = 0
+        self._row = 0
+        self._batch: list[tuple[int, int]] = []  # (number of the log, place of the row; -1: its run ends)
+        self._open = False
+        self._run_end = 0
+        self.alive_bytes = 0  # of the file's entries
+        self.alive_count = 0
+
+    def measure(self, rows_max: int) -> bool:
+        """Look at up to `rows_max` rows; whether all have been seen: then alive_bytes and alive_count say what the file holds."""
+        seen = 0
+        while self._log < len(self._logs):
+            row = self._logs[self._log]
+            rows: bytes = row[2]
+            while self._row < len(rows):
+                if seen >= rows_max:
+                    return False
+                seen += 1
+                at = self._row
+                self._row = at + _ROW_SIZE
+                base = get_u64_le(rows, at)
+                if get_u32_le(rows, at + 8) == self.life and not row[3].dead(base, base + get_u32_le(rows, at + 20)):
+                    self.alive_bytes += get_u32_le(rows, at + 16)
+                    self.alive_count += 1
+            self._row = 0
+            self._log += 1
+        self._log = 0
+        return True
+
+    def next_heads(self, rows_max: int) -> list[tuple[int, int]]:
+        """(position, size) of the heads of the next entries alive, of up to `rows_max` rows; [] if none is left."""
+        extents: list[tuple[int, int]] = []
+        seen = 0
+        while self._log < len(self._logs):
+            row = self._logs[self._log]
+            rows: bytes = row[2]
+            while self._row < len(rows):
+                if seen >= rows_max and extents:
+                    return extents
+                seen += 1
+                at = self._row
+                self._row = at + _ROW_SIZE
+                base = get_u64_le(rows, at)
+                if get_u32_le(rows, at + 8) != self.life:
+                    self._batch.append((self._log, -1))
+                elif not row[3].dead(base, base + get_u32_le(rows, at + 20)):
+                    self._batch.append((self._log, at))
+                    extents.append((get_u32_le(rows, at + 12), min(get_u32_le(rows, at + 16), _ENTRY_HEAD_SIZE)))
+            self._row = 0
+            self._batch.append((self._log, -1))
+            self._log += 1
+        return extents
+
+    def emit(self, writer: SegmentWriter, heads: bytes) -> int:
+        """Write what next_heads() gave; `heads` is what was read of it, one behind the other. Raises CorruptData."""
+        there = 0
+        for number, at in self._batch:
+            if at < 0:
+                self.finish(writer)
+                continue
+            row = self._logs[number]
+            rows: bytes = row[2]
+            base = get_u64_le(rows, at)
+            position = get_u32_le(rows, at + 12)
+            size = get_u32_le(rows, at + 16)
+            span = get_u32_le(rows, at + 20)
+            if self._open and base != self._run_end and not row[3].dead(self._run_end, base):
+                self.finish(writer)
+            if not self._open:
+                writer.begin(row[0], row[1], base)
+                self._open = True
+            self._run_end = base + span
+            head = min(size, _ENTRY_HEAD_SIZE)
+            if head > len(heads) - there or get_u32_le(heads, there) != size:
+                raise CorruptData(f"{self._name}: no entry of {size} bytes at position {position}; run 'entrepot store verify'")
+            time_ms = entry_time(heads, there)
+            writer.adopt(base, span, max(0, time_ms), position, size)
+            there += head
+        self._batch = []
+        return 0
+
+    def finish(self, writer: SegmentWriter) -> int:
+        """End the run that is open."""
+        if self._open:
+            writer.end(self._run_end)
+            self._open = False
+        return 0
 
 
 def copy_frames(

@@ -145,6 +145,18 @@ class PosixDisk:
         """See Disk.background."""
         self._background.submit(self._run, work, done)
 
+    def uncache(self, name: str) -> None:
+        """See Disk.uncache."""
+        advise = getattr(os, "posix_fadvise", None)
+        if advise is None:
+            return
+        with contextlib.suppress(OSError):
+            fd = os.open(os.path.join(self.path, name), os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                advise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+            finally:
+                os.close(fd)
+
     def close(self) -> None:
         """See Disk.close."""
         if self._closed:

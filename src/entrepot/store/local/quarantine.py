@@ -27,7 +27,7 @@ from entrepot.store.local.disk import Disk, File
 from entrepot.store.local.log import LocalLog
 from entrepot.store.local.opening import open_store
 from entrepot.store.local.posix_disk import PosixDisk
-from entrepot.store.local.ring import PREFIX, read_header
+from entrepot.store.local.ring import PREFIX, journal_name, read_header
 from entrepot.store.local.segment import OUTPUT_SIZE, SegmentIndex, SegmentWriter
 from entrepot.store.local.segments import Segments, segment_name
 from entrepot.store.local.settings import StoreSettings
@@ -89,6 +89,8 @@ class Quarantine:
         checkpoint.close()
         for row in found.bad_segments:
             self._set_aside(segment_name(row.id))
+            if row.adopted is not None:
+                self._set_aside(journal_name(row.adopted.slot))
         self._disk.sync_directory()
         self._discard_missing()
         self._report.is_mended = True
@@ -125,15 +127,20 @@ class Quarantine:
             file = self._disk.open(name)
         except OSError:
             return None
+        body = file
         try:
+            if row.adopted is not None:
+                body = self._disk.open(journal_name(row.adopted.slot))
             index = read_index(name, file)
-            return self._salvage(name, file, index)
+            return self._salvage(name, file, body, index)
         except (CorruptData, OSError):
             return None
         finally:
             file.close()
+            if body is not file:
+                body.close()
 
-    def _salvage(self, name: str, file: File, index: SegmentIndex) -> SegmentRow | None:
+    def _salvage(self, name: str, file: File, body: File, index: SegmentIndex) -> SegmentRow | None:
         taken = [int(other[8:]) for other in self._disk.names() if other.startswith("segment-") and other[8:].isdigit()]
         writer = SegmentWriter(1 + max([*taken, *[row.id for row in self._verification.checkpoint.segments]]))
         target = self._disk.open(segment_name(writer.segment_id), create=True)
@@ -142,7 +149,7 @@ class Quarantine:
             for number in range(index.piece_count):
                 piece = index.piece(number)
                 kept: list[StoredEntry] = []
-                damaged = check_piece(name, file, index, piece, kept.extend)
+                damaged = check_piece(name, file, body, index, piece, kept.extend)
                 log_id = piece.key[4:]
                 writer.begin(int.from_bytes(piece.key[:4], "big"), log_id, piece.first)
                 offset = piece.first
@@ -190,30 +197,34 @@ class Quarantine:
         rows = [JournalRow(*row) for row in checkpoint.journals if row.number in there]
         if checkpoint.journals and not rows:
             # What is left are files between two lives: without a chain, they must not be taken for one.
-            for name in [name for name in self._disk.names() if name.startswith(PREFIX)]:
+            for name in self._journal_names():
                 self._set_aside(name)
         changes.journals(rows)
 
     def _lives(self) -> dict[str, int]:
         """The life of each journal file that has one."""
         lives = {}
-        for name in self._disk.names():
-            if name.startswith(PREFIX):
-                file = self._disk.open(name)
-                try:
-                    header = read_header(file, name)
-                except CorruptData:
-                    header = None
-                finally:
-                    file.close()
-                if header is not None:
-                    lives[name] = header.life
+        for name in self._journal_names():
+            file = self._disk.open(name)
+            try:
+                header = read_header(file, name)
+            except CorruptData:
+                header = None
+            finally:
+                file.close()
+            if header is not None:
+                lives[name] = header.life
         return lives
+
+    def _journal_names(self) -> list[str]:
+        """The journal's files, without those that are parts of segments."""
+        adopted = self._verification.adopted_names()
+        return [name for name in self._disk.names() if name.startswith(PREFIX) and name not in adopted]
 
     def _cut(self, life: int, name: str, position: int, _sequence: int) -> bool:
         """Nothing of `life` from `position` of file `name` on ("": that file is missing), nor of later lives; whether that changed anything."""
         lives = self._lives()
-        later = [other for other in self._disk.names() if other.startswith(PREFIX) and other != name and lives.get(other, life + 1) > life]
+        later = [other for other in self._journal_names() if other != name and lives.get(other, life + 1) > life]
         if name:
             file = self._disk.open(name)
             size = file.size()

@@ -1,7 +1,8 @@
 """JournalRing: the journal's files, used in turn. Which one the next commit goes to, which are ready, which wait to be sorted.
 
 A file's use is a life: numbered, with a salt of its own. Files are zeroed ahead once, then reused whole. Where none is ready the
-commit goes to a new file that grows as it is written.
+commit goes to a new file that grows as it is written; while commits are large no file is zeroed, since one that grows costs them little,
+and most of it will stay: see Sorter.
 """
 
 from __future__ import annotations
@@ -16,12 +17,29 @@ from entrepot.store.local.settings import StoreSettings
 
 PREFIX = "journal-"
 POSITION_MAX = (1 << 32) - 1
+_SMALL_MAX = 16  # commits that are not large, in a file that grows, after which others are zeroed ahead
+
+
+def journal_name(slot: int) -> str:
+    """The name of the file with that number."""
+    return f"{PREFIX}{slot:08d}"
+
+
+def slot_of(name: str) -> int:
+    """The number in a journal file's name. Raises CorruptData if that is none."""
+    try:
+        return int(name[len(PREFIX) :])
+    except ValueError:
+        raise CorruptData(f"{name}: not a journal file's name; move it out of the directory") from None
 
 
 class JournalFile:
-    """One life of a file. `end` is where the next commit goes; `pins` counts reads under way, `grows`: written behind its end, not over octets."""
+    """One life of a file, of up to `capacity` octets.
 
-    __slots__ = ("end", "file", "first_sequence", "grows", "life", "name", "pins", "salt")
+    `end` is where the next commit goes; `pins` counts reads under way, `grows`: written behind its end, not over octets.
+    """
+
+    __slots__ = ("capacity", "end", "file", "first_sequence", "grows", "is_adopted", "life", "name", "pins", "salt")
 
     def __init__(self, name: str, file: File, life: int, salt: int, first_sequence: int, end: int) -> None:
         self.name = name
@@ -30,8 +48,10 @@ class JournalFile:
         self.salt = salt
         self.first_sequence = first_sequence
         self.end = end
+        self.capacity = 0
         self.pins = 0
         self.grows = False
+        self.is_adopted = False  # its entries are read through a segment
 
 
 class JournalRing:
@@ -44,11 +64,14 @@ class JournalRing:
         self.lives: dict[int, JournalFile] = {}
         self.current: JournalFile | None = None
         self.ready: list[tuple[str, File]] = []
+        self.empty: list[tuple[str, File]] = []  # made ahead, to grow
         self.retired: list[JournalFile] = []
         self.next_life = 1
         self._next_slot = 1
         self.preparing = False
         self._sealed = False
+        self._is_bulk = False  # commits are large
+        self._small_count = 0  # small commits in the current file, which grows
 
     def adopt(self, journal_file: JournalFile) -> None:
         """Recovery: a life of the chain, in order."""
@@ -73,28 +96,34 @@ class JournalRing:
 
     def note_slot(self, name: str) -> None:
         """Recovery: a name that is taken."""
-        try:
-            slot = int(name[len(PREFIX) :])
-        except ValueError:
-            raise CorruptData(f"{name}: not a journal file's name; move it out of the directory") from None
-        self._next_slot = max(self._next_slot, slot + 1)
+        self._next_slot = max(self._next_slot, slot_of(name) + 1)
 
     def fits(self, size: int) -> bool:
         """Whether `size` bytes more still go to the current file: one that grows syncs at half the speed, and is left when another is ready."""
         current = self.current
         if current is None or self._sealed or (current.grows and self.ready):
             return False
-        return current.end + size <= self._settings.journal_file_size
+        if current.grows and size < self._settings.journal_bulk_commit_size:
+            self._small_count += 1
+            if self._small_count == _SMALL_MAX:
+                self._is_bulk = False
+                self.prepare()
+        return current.end + size <= current.capacity
 
     def rotate(self, sequence: int, chain: int) -> bytes:
         """Start a new life with the commit `sequence`; the file header, to be written before that commit at position 0."""
+        previous = self.current
+        if previous is not None:
+            self._is_bulk = previous.end >= self._settings.journal_bulk_commit_size * max(1, sequence - previous.first_sequence)
+        self._small_count = 0
         grows = not self.ready
         if self.ready:
             name, file = self.ready.pop(0)
+        elif self.empty:
+            name, file = self.empty.pop(0)
         else:
             name, file = self.create_file()
             self._disk.sync_directory()
-        previous = self.current
         life = self.next_life
         self.next_life = life + 1
         salt = int.from_bytes(self._entropy.octets(8), "little")
@@ -102,21 +131,28 @@ class JournalRing:
         self._sealed = False
         self.current = self.lives[life] = JournalFile(name, file, life, salt, sequence, FILE_HEADER_SIZE)
         self.current.grows = grows
+        at_least = self._settings.journal_file_size
+        self.current.capacity = file.size() if not grows else max(at_least, self._settings.journal_bulk_file_size) if self._is_bulk else at_least
         return encode_file_header(header)
 
     def create_file(self) -> tuple[str, File]:
         """A new, empty file; its directory is not synced yet."""
-        name = f"{PREFIX}{self._next_slot:08d}"
-        self._next_slot += 1
+        name = self._take_name()
         return name, self._disk.open(name, create=True)
 
     def prepare(self) -> None:
-        """Zero one file ahead in the background, if there are too few."""
-        if self.preparing or len(self.ready) >= self._settings.journal_ready_files:
+        """Zero one file ahead in the background, if there are too few; in bulk only make one."""
+        if self.preparing:
+            return
+        if self._is_bulk:
+            if not self.ready and not self.empty:
+                self.preparing = True
+                self._disk.background(partial(self._make, self._take_name()), self._made)
+            return
+        if len(self.ready) >= self._settings.journal_ready_files:
             return
         self.preparing = True
-        name = f"{PREFIX}{self._next_slot:08d}"
-        self._next_slot += 1
+        name = self._take_name()
         size = self._settings.journal_file_size
 
         def work() -> File:
@@ -135,10 +171,26 @@ class JournalRing:
 
         self._disk.background(work, lambda file, error: self._prepared(name, file, error))
 
-    def retire(self, life: int) -> None:
-        """A life is over: a durable checkpoint no longer names it, and no row. Its file may be reused once nobody reads it."""
+    def _take_name(self) -> str:
+        self._next_slot += 1
+        return journal_name(self._next_slot - 1)
+
+    def _make(self, name: str) -> tuple[str, File]:
+        file = self._disk.open(name, create=True)
+        self._disk.sync_directory()
+        return name, file
+
+    def _made(self, made: tuple[str, File] | None, error: BaseException | None) -> None:
+        self.preparing = False
+        if error is None:
+            assert made is not None
+            self.empty.append(made)
+
+    def retire(self, life: int, *, adopted: bool = False) -> None:
+        """A life is over: a durable checkpoint no longer names it, and no row. Its file may be reused once nobody reads it, unless a segment has it."""
         gone = self.lives.pop(life)
         assert gone is not self.current
+        gone.is_adopted = adopted
         self.retired.append(gone)
         self.sweep()
 
@@ -147,7 +199,9 @@ class JournalRing:
         size = self._settings.journal_file_size
         for gone in [one for one in self.retired if not one.pins]:
             self.retired.remove(gone)
-            if gone.file.size() >= size - size // 8:
+            if gone.is_adopted:
+                gone.file.close()
+            elif gone.file.size() >= size - size // 8:
                 self.ready.append((gone.name, gone.file))
             else:
                 self._disk.background(partial(self._remove, gone), _removed)
@@ -179,7 +233,7 @@ class JournalRing:
         """Release every descriptor."""
         for journal_file in (*self.lives.values(), *self.retired):
             journal_file.file.close()
-        for _, file in self.ready:
+        for _, file in (*self.ready, *self.empty):
             file.close()
 
     def _prepared(self, name: str, file: File | None, error: BaseException | None) -> None:

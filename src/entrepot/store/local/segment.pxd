@@ -11,6 +11,7 @@ from entrepot.store.entry_codec cimport decode_entry
 cdef bytes _MAGIC
 cdef bytes _END_MAGIC
 cdef int _VERSION
+cdef int _PLAIN_VERSION
 cdef uint32_t _HEADER_SIZE
 cdef uint32_t _FOOTER_SIZE
 cdef Py_ssize_t _HEAD_SIZE
@@ -22,6 +23,7 @@ cdef Py_ssize_t _SHARED_COUNT_MAX
 cdef Py_ssize_t _OUTPUT_SIZE
 cdef uint32_t _INLINE
 cdef uint32_t _REFERENCE
+cdef uint32_t _ADOPTED
 cdef object _crc32c
 cdef Py_ssize_t _PAGE_SIZE
 
@@ -31,6 +33,7 @@ cdef class SegmentWriter:
     cdef readonly uint64_t segment_id
     cdef readonly uint32_t piece_count
     cdef readonly uint32_t step_count
+    cdef int _version
     # output
     cdef bytearray _out
     cdef Py_ssize_t _used
@@ -48,15 +51,22 @@ cdef class SegmentWriter:
     cdef uint32_t _piece_step
     cdef uint64_t _greatest_ms
     # the step's
-    cdef uint64_t _step_position
+    cdef uint64_t _step_size
     cdef uint64_t _step_time_ms
 
     cpdef uint64_t position(self) except? 0xFFFFFFFFFFFFFFFF
     cpdef Py_ssize_t pending(self) except -1
     @cython.locals(key=bytes)
     cpdef int begin(self, uint32_t shard, bytes log_id, uint64_t first) except -1
-    @cython.locals(position=uint64_t, start=Py_ssize_t, shared=int64_t, at=Py_ssize_t)
+    @cython.locals(position=uint64_t, shared=int64_t, at=Py_ssize_t)
     cpdef int add(self, uint64_t base, uint32_t span, uint64_t time_ms, bytes source, Py_ssize_t pos, Py_ssize_t size, int64_t key) except -1
+    cpdef int adopt(self, uint64_t base, uint32_t span, uint64_t time_ms, uint64_t position, Py_ssize_t size) except -1
+    @cython.locals(start=Py_ssize_t)
+    cdef int _in_step(self, uint64_t base, uint64_t position, uint64_t time_ms) except -1
+    @cython.locals(at=Py_ssize_t)
+    cdef Py_ssize_t _head(self, uint64_t base, uint32_t span, uint64_t time_ms, Py_ssize_t size, uint32_t kind) except -1
+    @cython.locals(at=Py_ssize_t)
+    cdef int _refer(self, uint64_t base, uint32_t span, uint64_t time_ms, Py_ssize_t size, uint32_t kind, uint64_t position) except -1
     cpdef bint knows(self, int64_t key) except? True
     @cython.locals(piece=bytearray)
     cpdef int end(self, uint64_t end) except -1
@@ -114,8 +124,9 @@ cdef Py_ssize_t _check_head(str name, uint64_t position, bytes data, Py_ssize_t 
 cpdef Py_ssize_t frame_size(str name, uint64_t position, bytes data, Py_ssize_t at) except -1
 @cython.locals(target=uint64_t)
 cdef uint64_t _referred(str name, uint64_t position, bytes data, Py_ssize_t at) except? 0xFFFFFFFFFFFFFFFF
-@cython.locals(at=Py_ssize_t, size=Py_ssize_t, whole=Py_ssize_t, base=uint64_t)
-cpdef Py_ssize_t parse_frames(str name, uint64_t position, bytes data, uint64_t first, uint64_t end, list entries, list references) except -1
+@cython.locals(at=Py_ssize_t, size=Py_ssize_t, got=Py_ssize_t, whole=Py_ssize_t, base=uint64_t)
+cpdef Py_ssize_t parse_frames(
+    str name, uint64_t position, bytes data, uint64_t first, uint64_t end, Py_ssize_t size_max, list entries, list references) except -1
 cpdef StoredEntry decode_referred(str name, uint64_t position, uint64_t base, bytes data, Py_ssize_t at, Py_ssize_t size)
 
 

@@ -1,12 +1,14 @@
 """The segment format: an immutable file of entries sorted by shard and log. Pure functions of bytes; no file is touched here.
 
-Little-endian, except the shard in an index key. Layout, version 1 (docs/formats/segment.md explains it):
+Little-endian, except the shard in an index key. Layout, versions 1 and 2 (docs/formats/segment.md explains it):
 
-    header, 64 bytes    0 magic "EntrSegm" | 8 u16 version | 10 u16 minimum reader | 12 u32 0 | 16 u64 segment id | 24 zeroes | 60 u32 CRC-32C of 0..60
+    header, 64 bytes    0 magic "EntrSegm" | 8 u16 version | 10 u16 minimum reader | 12 u32 0 | 16 u64 segment id |
+                        24 u32 life of the journal file that it adopts, version 2 then (0: none) | 28 zeroes | 60 u32 CRC-32C of 0..60
     frames              of one piece after the other; a piece is a run of one log's entries, ascending
         frame head, 32  0 u64 base | 8 u64 time ms | 16 u32 size | 20 u32 span | 24 u32 kind | 28 u32 CRC-32C of 0..28
         kind 0          then the encoded entry, `size` bytes, with a CRC-32C of its own
         kind 1          then u64 position of that encoded entry in this file and u64 position + base mod 2^64 (its check): a payload stored once
+        kind 2          the same, but of the encoded entry in the journal file adopted
     index               pieces, 72 bytes each, ascending by (shard, log, first); then steps, 24 bytes each
         piece           0 u32 shard, big-endian | 4 log id, 16 | 20 u32 steps | 24 u64 first | 32 u64 end | 40 u64 position | 48 u64 size |
                         56 u64 greatest time ms | 64 u32 number of its first step | 68 u32 entries
@@ -33,7 +35,8 @@ if not cython.compiled:
 
 _MAGIC = b"EntrSegm"
 _END_MAGIC = b"EntrSegE"
-_VERSION = 1
+_VERSION = 2
+_PLAIN_VERSION = 1  # of a segment that adopts no journal file
 _HEADER_SIZE = 64
 _FOOTER_SIZE = 64
 _HEAD_SIZE = 32
@@ -46,6 +49,7 @@ _OUTPUT_SIZE = 1024 * 1024
 _PAGE_SIZE = 4096
 _INLINE = 0
 _REFERENCE = 1
+_ADOPTED = 2
 
 HEADER_SIZE = _HEADER_SIZE
 FOOTER_SIZE = _FOOTER_SIZE
@@ -54,12 +58,13 @@ OUTPUT_SIZE = _OUTPUT_SIZE
 STEP_BYTES = _STEP_BYTES
 
 Reference: TypeAlias = tuple[int, int, int, int]
-"""(place in the list of entries, base, position, size) of an entry whose bytes lie elsewhere in the file."""
+"""(place in the list of entries, base, position, size) of an entry whose bytes lie elsewhere in the file, or in the journal file adopted."""
 
 
 class SegmentWriter:
     """Encodes one segment; its output is taken piecemeal and written by the caller, one behind the other from position 0.
 
+    `life` is that of the journal file which it adopts, 0 if none: then every entry is given by adopt(), else by add().
     begin(shard, log, first) add(...)... end(end) for each piece, ascending by (shard, log, first); then finish().
     """
 
@@ -74,11 +79,12 @@ class SegmentWriter:
         "_piece_step",
         "_pieces",
         "_shared",
-        "_step_position",
+        "_step_size",
         "_step_time_ms",
         "_steps",
         "_taken",
         "_used",
+        "_version",
         "piece_count",
         "segment_id",
         "step_count",
@@ -88,8 +94,9 @@ class SegmentWriter:
     piece_count: int
     step_count: int
 
-    def __init__(self, segment_id: int) -> None:
+    def __init__(self, segment_id: int, life: int = 0) -> None:
         self.segment_id = segment_id
+        self._version = _VERSION if life else _PLAIN_VERSION
         self.piece_count = 0
         self.step_count = 0
         self._out = bytearray(_OUTPUT_SIZE + 65_536)
@@ -105,13 +112,14 @@ class SegmentWriter:
         self._piece_position = 0
         self._piece_step = 0
         self._greatest_ms = 0
-        self._step_position = 0
+        self._step_size = 0  # bytes of entries and heads since the step began
         self._step_time_ms = 0
         header = bytearray(_HEADER_SIZE)
         header[0:8] = _MAGIC
-        put_u16_le(header, 8, _VERSION)
-        put_u16_le(header, 10, _VERSION)
+        put_u16_le(header, 8, self._version)
+        put_u16_le(header, 10, self._version)
         put_u64_le(header, 16, segment_id)
+        put_u32_le(header, 24, life)
         put_u32_le(header, 60, _crc32c(take_ba(header, 0, 60)))
         self._put(bytes(header), 0, _HEADER_SIZE)
 
@@ -142,18 +150,7 @@ class SegmentWriter:
     def add(self, base: int, span: int, time_ms: int, source: bytes, pos: int, size: int, key: int) -> int:
         """One entry: `size` encoded bytes at source[pos:]. Entries with the same `key` (none: -1) have the same bytes."""
         position = self._taken + self._used
-        if self._entries == 0 or position - self._step_position >= _STEP_BYTES:
-            self._end_step()
-            start = len(self._steps)
-            self._steps.extend(bytes(_STEP_SIZE))
-            put_u64_le(self._steps, start, base)
-            put_u64_le(self._steps, start + 8, position)
-            self.step_count += 1
-            self._step_position = position
-            self._step_time_ms = 0
-        if time_ms > self._step_time_ms:
-            self._step_time_ms = time_ms
-        self._entries += 1
+        self._in_step(base, position, time_ms)
         shared = -1
         if key >= 0 and size > _SHARED_SIZE_MIN:
             found = self._shared.get(key)
@@ -163,22 +160,57 @@ class SegmentWriter:
                 if len(self._shared) >= _SHARED_COUNT_MAX:
                     self._shared.clear()
                 self._shared[key] = position + _HEAD_SIZE
-        self._room(_HEAD_SIZE + (size if shared < 0 else 16))
+        if shared >= 0:
+            return self._refer(base, span, time_ms, size, _REFERENCE, shared)
+        self._room(_HEAD_SIZE + size)
+        at = self._head(base, span, time_ms, size, _INLINE)
+        copy(self._out, at, source, pos, size)
+        self._used = at + size
+        self._step_size += _HEAD_SIZE + size
+        return 0
+
+    def adopt(self, base: int, span: int, time_ms: int, position: int, size: int) -> int:
+        """One entry whose `size` encoded bytes stay at `position` of the journal file adopted."""
+        self._in_step(base, self._taken + self._used, time_ms)
+        self._refer(base, span, time_ms, size, _ADOPTED, position)
+        self._step_size += size
+        return 0
+
+    def _in_step(self, base: int, position: int, time_ms: int) -> int:
+        """Count an entry that begins at `position`; it begins a step if the last one is long enough."""
+        if self._entries == 0 or self._step_size >= _STEP_BYTES:
+            self._end_step()
+            start = len(self._steps)
+            self._steps.extend(bytes(_STEP_SIZE))
+            put_u64_le(self._steps, start, base)
+            put_u64_le(self._steps, start + 8, position)
+            self.step_count += 1
+            self._step_size = 0
+            self._step_time_ms = 0
+        if time_ms > self._step_time_ms:
+            self._step_time_ms = time_ms
+        self._entries += 1
+        return 0
+
+    def _head(self, base: int, span: int, time_ms: int, size: int, kind: int) -> int:
+        """A frame's head, for which there is room; where what follows it goes."""
         at = self._used
         put_u64_le(self._out, at, base)
         put_u64_le(self._out, at + 8, time_ms)
         put_u32_le(self._out, at + 16, size)
         put_u32_le(self._out, at + 20, span)
-        put_u32_le(self._out, at + 24, _INLINE if shared < 0 else _REFERENCE)
+        put_u32_le(self._out, at + 24, kind)
         put_u32_le(self._out, at + 28, _crc32c(take_ba(self._out, at, 28)))
-        at += _HEAD_SIZE
-        if shared < 0:
-            copy(self._out, at, source, pos, size)
-            self._used = at + size
-        else:
-            put_u64_le(self._out, at, shared)
-            put_u64_le(self._out, at + 8, (shared + base) & 0xFFFFFFFFFFFFFFFF)
-            self._used = at + 16
+        return at + _HEAD_SIZE
+
+    def _refer(self, base: int, span: int, time_ms: int, size: int, kind: int, position: int) -> int:
+        """A frame that says where the entry's bytes are."""
+        self._room(_HEAD_SIZE + 16)
+        at = self._head(base, span, time_ms, size, kind)
+        put_u64_le(self._out, at, position)
+        put_u64_le(self._out, at + 8, (position + base) & 0xFFFFFFFFFFFFFFFF)
+        self._used = at + 16
+        self._step_size += _HEAD_SIZE + 16
         return 0
 
     def knows(self, key: int) -> bool:
@@ -225,8 +257,8 @@ class SegmentWriter:
         index_position = self._taken + self._used
         footer = bytearray(_FOOTER_SIZE)
         footer[0:8] = _END_MAGIC
-        put_u16_le(footer, 8, _VERSION)
-        put_u16_le(footer, 10, _VERSION)
+        put_u16_le(footer, 8, self._version)
+        put_u16_le(footer, 10, self._version)
         put_u32_le(footer, 12, self.piece_count)
         put_u64_le(footer, 16, self.segment_id)
         put_u64_le(footer, 24, index_position)
@@ -401,7 +433,7 @@ def _check_head(name: str, position: int, data: bytes, at: int) -> int:
     kind = get_u32_le(data, at + 24)
     if kind == _INLINE:
         return _HEAD_SIZE + get_u32_le(data, at + 16)
-    if kind == _REFERENCE:
+    if kind in (_REFERENCE, _ADOPTED):
         return _HEAD_SIZE + 16
     raise CorruptData(f"{name}: the frame at position {position + at} is of unknown kind {kind}; use a newer entrepot")
 
@@ -418,15 +450,18 @@ def _referred(name: str, position: int, data: bytes, at: int) -> int:
     return target
 
 
-def parse_frames(name: str, position: int, data: bytes, first: int, end: int, entries: list[StoredEntry | None], references: list[Reference]) -> int:
+def parse_frames(
+    name: str, position: int, data: bytes, first: int, end: int, size_max: int, entries: list[StoredEntry | None], references: list[Reference]
+) -> int:
     """Decode the whole frames in `data`, which begins with a frame at `position` of the file; the number of bytes they take.
 
-    Appends entries that meet offsets [first, end); the number is len(data) + 1 if it met one that begins at or after `end`. An
-    entry stored elsewhere is None in `entries` and stands in `references`. Raises CorruptData.
+    Appends entries that meet offsets [first, end), until there are about `size_max` bytes of them; the number is len(data) + 1 if it met
+    one that begins at or after `end`. An entry stored elsewhere is None in `entries` and stands in `references`. Raises CorruptData.
     """
     at = 0
     size = len(data)
-    while size - at >= _HEAD_SIZE:
+    got = 0
+    while size - at >= _HEAD_SIZE and got < size_max:
         whole = _check_head(name, position, data, at)
         if whole > size - at:
             break
@@ -434,6 +469,7 @@ def parse_frames(name: str, position: int, data: bytes, first: int, end: int, en
         if base >= end:
             return size + 1
         if base + get_u32_le(data, at + 20) > first:
+            got += get_u32_le(data, at + 16)
             if get_u32_le(data, at + 24) == _INLINE:
                 entries.append(decode_referred(name, position + at + _HEAD_SIZE, base, data, at + _HEAD_SIZE, whole - _HEAD_SIZE))
             else:
@@ -462,8 +498,8 @@ class Frame:
     span: int
     time_ms: int
     size: int  # of the encoded entry
-    at: int  # where in the given data it lies; -1: at `position` of the file
-    position: int  # where in the file the encoded entry lies
+    at: int  # where in the given data it lies; -1: at `position` of the file, or of the journal file adopted
+    position: int  # where in that file the encoded entry lies
     whole_size: int
 
 

@@ -15,16 +15,19 @@ from typing import NamedTuple
 
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Log
-from entrepot.store.local.checkpoint import SegmentRow
+from entrepot.store.local.checkpoint import AdoptedRow, SegmentRow
 from entrepot.store.local.cold_read import ColdRead, Fetched, Found, JoinedRead, TimeSearch
 from entrepot.store.local.disk import Disk, File
+from entrepot.store.local.ring import journal_name
 from entrepot.store.local.segment import FOOTER_SIZE, Piece, SegmentIndex, index_place, load_index
 
 FETCH_SIZE = 256 * 1024
 INDEX_CACHE_SIZE_MAX = 16 * 1024 * 1024
+IDLE_COUNT_MAX = 128  # segments whose files stay open while nobody reads them
 LAYOUT_COUNT_MAX = 256
 
 _JOINED_PARTS_MAX = 8
+_ADOPTED_ENTRY_SIZE = 32 * 1024
 
 
 def segment_name(segment_id: int) -> str:
@@ -35,23 +38,38 @@ def segment_name(segment_id: int) -> str:
 class Segment:
     """One segment of the set."""
 
-    __slots__ = ("dead_bytes", "doomed", "file", "id", "index", "name", "pins", "size", "tier", "waiting")
+    __slots__ = ("adopted", "body", "dead_bytes", "doomed", "file", "frames_size", "id", "index", "name", "pins", "size", "tier", "waiting")
 
     def __init__(self, row: SegmentRow) -> None:
         self.id = row.id
         self.size = row.size
         self.tier = row.tier
+        self.adopted: AdoptedRow | None = row.adopted
         self.name = segment_name(row.id)
         self.file: File | None = None
+        self.body: File | None = None  # the journal file adopted, or the same file
         self.index: SegmentIndex | None = None  # while in the cache
         self.pins = 0  # reads under way
         self.doomed = False  # no longer in the set
-        self.dead_bytes = 0  # as of the last assessment
+        self.frames_size = 0  # bytes of frames, and how many of them are dead, as of the last assessment
+        self.dead_bytes = 0
         self.waiting: list[Callable[[BaseException | None], None]] = []
 
     def row(self) -> SegmentRow:
         """As the checkpoint names it."""
-        return SegmentRow(self.id, self.size, self.tier)
+        return SegmentRow(self.id, self.size, self.tier, self.adopted)
+
+    def names(self) -> list[str]:
+        """Of its files."""
+        return [self.name] if self.adopted is None else [self.name, journal_name(self.adopted.slot)]
+
+    def close(self) -> None:
+        """Release its files; idempotent."""
+        if self.file is not None:
+            self.file.close()
+        if self.body is not None and self.body is not self.file:
+            self.body.close()
+        self.file = self.body = None
 
 
 class Part(NamedTuple):
@@ -61,6 +79,10 @@ class Part(NamedTuple):
     end: int
     segment: Segment
     piece: Piece
+
+    def size(self) -> int:
+        """Bytes of its entries; of those in a journal file, which are large, at least about so many."""
+        return self.piece.size if self.segment.adopted is None else self.piece.entry_count * _ADOPTED_ENTRY_SIZE
 
 
 def resolve(pieces: list[tuple[Segment, Piece]]) -> list[Part]:
@@ -110,6 +132,7 @@ class Segments:
         self._indexes: OrderedDict[int, Segment] = OrderedDict()  # by id; least recently used first
         self._index_bytes = 0
         self._layouts: OrderedDict[bytes, _Layout] = OrderedDict()
+        self._idle: OrderedDict[int, Segment] = OrderedDict()  # with open files that nobody reads; least recently used first
         self.next_id = 1
 
     # -- the set ---------------------------------------------------------------------------------------------------------------
@@ -167,10 +190,12 @@ class Segments:
         return self.next_id - 1
 
     def statistics(self) -> dict[str, float]:
-        """segments: files in the set; segment_bytes: their sizes; segment_dead_bytes: of them known dead; segment_index_bytes: indexes in memory."""
+        """segments: files in the set; segment_bytes: their sizes, with the journal files adopted; segment_dead_bytes: of their frames, known dead;
+        segment_index_bytes: indexes in memory.
+        """
         return {
             "segments": len(self._segments),
-            "segment_bytes": sum(segment.size for segment in self._segments),
+            "segment_bytes": sum(segment.size + (segment.adopted.size if segment.adopted is not None else 0) for segment in self._segments),
             "segment_dead_bytes": sum(segment.dead_bytes for segment in self._segments),
             "segment_index_bytes": self._index_bytes,
         }
@@ -178,31 +203,39 @@ class Segments:
     def close(self) -> None:
         """Release the files; no read is under way."""
         for segment in self._segments:
-            if segment.file is not None:
-                segment.file.close()
-                segment.file = None
+            segment.close()
 
     # -- files and indexes -----------------------------------------------------------------------------------------------------
 
-    def pin(self, segment: Segment) -> File:
-        """The file, which stays until unpin()."""
+    def pin(self, segment: Segment) -> tuple[File, File]:
+        """The file, and the one that its references are to: they stay until unpin()."""
         if segment.file is None:
             segment.file = self._disk.open(segment.name)
+        if segment.body is None:
+            segment.body = segment.file if segment.adopted is None else self._disk.open(journal_name(segment.adopted.slot))
         segment.pins += 1
-        return segment.file
+        self._idle.pop(segment.id, None)
+        return segment.file, segment.body
 
     def unpin(self, segment: Segment) -> None:
         """A read has ended."""
         segment.pins -= 1
+        if segment.pins == 0 and not segment.doomed:
+            self._idle[segment.id] = segment
+            if len(self._idle) > IDLE_COUNT_MAX:
+                self._idle.popitem(last=False)[1].close()
         self._remove_if_free(segment)
 
     def _remove_if_free(self, segment: Segment) -> None:
         if segment.doomed and segment.pins == 0:
-            if segment.file is not None:
-                segment.file.close()
-                segment.file = None
-            # If this fails, or is undone by a crash, the file is a stray at the next start.
-            self._disk.background(lambda: self._disk.remove(segment.name), lambda _result, _error: None)
+            self._idle.pop(segment.id, None)
+            segment.close()
+            # If this fails, or is undone by a crash, the file is a stray at the next start, or a journal file that is free.
+            self._disk.background(partial(self._remove, segment.names()), lambda _result, _error: None)
+
+    def _remove(self, names: list[str]) -> None:
+        for name in names:
+            self._disk.remove(name)
 
     def with_index(self, segment: Segment, then: Callable[[BaseException | None], None]) -> None:
         """then(None) once segment.index is there (perhaps at once), valid for that call."""
@@ -215,10 +248,14 @@ class Segments:
         if len(segment.waiting) > 1:
             return
         try:
-            file = self.pin(segment)
+            file, _ = self.pin(segment)
+        except OSError as error:
+            self._index_read(segment, None, error, pinned=False)
+            return
+        try:
             size = file.size()
         except OSError as error:
-            self._index_read(segment, None, error, pinned=segment.file is not None)
+            self._index_read(segment, None, error)
             return
         footer = b""
 
@@ -308,7 +345,7 @@ class Segments:
                 part = parts[place]
                 if part.piece.step_count:
                     some.append(part)
-                    size += part.piece.size * (part.end - max(at, part.first)) // (part.end - part.first)
+                    size += part.size() * (part.end - max(at, part.first)) // (part.end - part.first)
                 place += 1
             if some:
                 self._read_together(some, at, limit, size_max, done)

@@ -1,6 +1,7 @@
 """Sorter: in the background, what is alive of closed journal files goes sorted into segments, and segments are merged and rewritten.
 
-    sort     a journal file's living rows -> one segment for about every 8 MiB alive; nothing alive costs nothing
+    sort     a journal file's living rows -> one segment for about every 8 MiB alive; nothing alive costs nothing.
+             A file that is mostly alive, in large entries, is adopted: it stays as it is, and the segment refers to it
     merge    neighbouring segments of one tier -> one of the next; a mostly dead one -> a smaller; a wholly dead one -> none
 
 Both take their steps on the loop, a slice per turn, and read, write and sync in the BACKGROUND lane. Neither changes the set of
@@ -20,10 +21,10 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Scheduler
-from entrepot.store.local.checkpoint import SegmentRow
+from entrepot.store.local.checkpoint import AdoptedRow, SegmentRow
 from entrepot.store.local.disk import Disk, File
-from entrepot.store.local.passes import BODY, FINISHED, MORE, SortPass, copy_frames
-from entrepot.store.local.segment import FOOTER_SIZE, HEAD_SIZE, HEADER_SIZE, OUTPUT_SIZE, Frame, Piece, SegmentIndex, SegmentWriter, frame_size
+from entrepot.store.local.passes import BODY, FINISHED, MORE, AdoptPass, SortPass, copy_frames
+from entrepot.store.local.segment import HEAD_SIZE, HEADER_SIZE, OUTPUT_SIZE, Frame, Piece, SegmentIndex, SegmentWriter, frame_size
 from entrepot.store.local.segments import Part, Segment, Segments, resolve, segment_name
 
 WINDOW_SIZE = 8 * 1024 * 1024  # alive bytes that are sorted at once, in memory
@@ -33,6 +34,7 @@ SLICE_BYTES = 1024 * 1024
 WRITE_SIZE = 4 * 1024 * 1024  # written at once: a thread that has written waits for its turn among Python's before it can go on
 BEHIND_MAX = 1  # writes that a job has under way while it goes on
 SLICE_PIECES = 150
+SLICE_HEADS = 256  # of entries that stay where they are
 TIER_SIZES = (16 << 20, 128 << 20, 1 << 30)  # a segment below the n-th is of tier n
 MERGE_COUNT = 8  # neighbours of one tier that make a merge
 MERGE_COUNT_MAX = 32  # or so many, however small some are
@@ -48,6 +50,9 @@ class LiveLog(Protocol):
 
     def dead(self, first: int, end: int) -> bool:
         """Whether all of [first, end) is discarded."""
+
+    def whole(self, first: int, end: int) -> bool:
+        """Whether nothing of [first, end) is discarded."""
 
 
 Sorted: TypeAlias = Callable[[list[SegmentRow], BaseException | None], None]
@@ -90,6 +95,8 @@ class Sorter:
         *,
         window_size: int = WINDOW_SIZE,
         keep_free: int = 0,
+        adopt_size_min: int = 0,
+        adopt_entry_size_min: int = 0,
     ) -> None:
         self._disk = disk
         self._scheduler = scheduler
@@ -97,12 +104,15 @@ class Sorter:
         self._log_of = log_of
         self._window_size = window_size
         self._keep_free = keep_free
+        self._adopt_size_min = adopt_size_min
+        self._adopt_entry_size_min = adopt_entry_size_min
         self._made: list[_Output] = []  # by the job under way
         self._steps: _Steps | None = None
         self._finish: Callable[[Any, BaseException | None], None] | None = None
         self._behind = 0  # writes under way that nobody waits for
         self._behind_error: BaseException | None = None
         self.sorted_bytes = 0  # written by sorting
+        self.adopted_bytes = 0  # of journal files that stay as they are
         self.merged_bytes = 0  # written by merging
 
     @property
@@ -110,13 +120,19 @@ class Sorter:
         """Whether a job is under way."""
         return self._steps is not None
 
-    def sort(self, sources: list[tuple[int, File]], logs: list[tuple[int, bytes, bytes]], done: Sorted) -> None:
-        """Sort journal files (life, file), oldest first, of which `logs` (shard, log id, packed rows) are alive."""
+    def sort(
+        self,
+        sources: list[tuple[int, File]],
+        logs: list[tuple[int, bytes, bytes]],
+        done: Sorted,
+        adoptable: list[AdoptedRow] | None = None,
+    ) -> None:
+        """Sort journal files (life, file), oldest first, of which `logs` (shard, log id, packed rows) are alive; those that are `adoptable` may be adopted."""
         jobs = sorted((shard, log_id, rows, log) for shard, log_id, rows in logs if rows and (log := self._log_of(log_id)) is not None)
         if not jobs:
             done([], None)
             return
-        self._start(self._sort(sources, jobs), lambda added, error: done(added or [], error))
+        self._start(self._sort(sources, jobs, {row.number: row for row in adoptable or ()}), lambda added, error: done(added or [], error))
 
     def merge(self, done: Merged) -> None:
         """Do the merge that is most worth it, if one is."""
@@ -186,8 +202,8 @@ class Sorter:
             assert self._finish is not None
             self._finish(None, failure)
 
-    def _output(self) -> _Output:
-        output = _Output(self._disk, self._segments.take_id(), self._keep_free)
+    def _output(self, adopted: AdoptedRow | None = None) -> _Output:
+        output = _Output(self._disk, self._segments.take_id(), self._keep_free, adopted)
         self._made.append(output)
         return output
 
@@ -197,9 +213,12 @@ class Sorter:
 
     # -- sorting ---------------------------------------------------------------------------------------------------------------
 
-    def _sort(self, sources: list[tuple[int, File]], logs: list[tuple[int, bytes, bytes, LiveLog]]) -> _Steps:
+    def _sort(self, sources: list[tuple[int, File]], logs: list[tuple[int, bytes, bytes, LiveLog]], adoptable: dict[int, AdoptedRow]) -> _Steps:
         outputs: list[_Output] = []
         for life, file in sources:
+            if life in adoptable and (kept := (yield from self._adopt(file, adoptable[life], logs))) is not None:
+                outputs.append(kept)
+                continue
             work = SortPass(file.name, life, file.size(), logs)
             while not work.mark(4 * SLICE_ROWS):
                 yield None
@@ -218,6 +237,23 @@ class Sorter:
         self.sorted_bytes += sum(row.size for row in added)
         return added
 
+    def _adopt(self, file: File, adopted: AdoptedRow, logs: list[tuple[int, bytes, bytes, LiveLog]]) -> _Steps:
+        """A segment that refers to the file's entries, if they are worth to stay as they lie; else None."""
+        work = AdoptPass(file.name, adopted.number, logs)
+        while not work.measure(4 * SLICE_ROWS):
+            yield None
+        size = work.alive_bytes
+        if size < self._adopt_size_min or size * 2 < adopted.size or size < self._adopt_entry_size_min * work.alive_count or work.alive_count == 0:
+            return None
+        output = self._output(adopted)
+        while heads := work.next_heads(SLICE_HEADS):
+            work.emit(output.writer, (yield _Reads(file, heads)))
+            yield output.maybe_write()
+        work.finish(output.writer)
+        yield _Behind(output.finish())
+        self.adopted_bytes += adopted.size
+        return output
+
     # -- merging ---------------------------------------------------------------------------------------------------------------
 
     def _merge(self) -> _Steps:
@@ -230,7 +266,7 @@ class Sorter:
         removed = [segment.id for segment in inputs]
         if not any(alive[segment.id] for segment in inputs):
             return [], removed
-        windows = [_Window(segment, number, self._segments.pin(segment)) for number, segment in enumerate(inputs)]
+        windows = [_Window(segment, number, *self._segments.pin(segment)) for number, segment in enumerate(inputs)]
         try:
             output = self._output()
             for window in windows:
@@ -309,14 +345,15 @@ class Sorter:
             yield work
 
     def _add_body(self, output: _Output, window: _Window, frame: Frame) -> _Steps:
-        data = yield partial(window.file.pread, frame.position, frame.size)
+        data = yield partial(window.body.pread, frame.position, frame.size)
         if len(data) != frame.size:
             raise CorruptData(f"{window.segment.name}: the entry at position {frame.position} is cut; run 'entrepot store verify'")
         output.writer.add(frame.base, frame.span, frame.time_ms, data, 0, frame.size, (window.number << 48) | frame.position)
 
     def _assess(self, segment: Segment) -> _Steps:
-        """Whether anything in it is alive; its dead bytes, to within a step."""
+        """Whether anything in it is alive; the bytes of its frames that are dead, to within a step."""
         index: SegmentIndex = yield segment
+        segment.frames_size = index.index_position - HEADER_SIZE
         dead = 0
         alive = False
         looked = 0
@@ -326,6 +363,8 @@ class Sorter:
             looked += 1
             if log is None or log.dead(piece.first, piece.end):
                 dead += piece.size
+            elif log.whole(piece.first, piece.end):
+                alive = True
             else:
                 alive = True
                 end = piece.end
@@ -343,24 +382,24 @@ class Sorter:
         return alive
 
     def _plan(self, alive: dict[int, bool]) -> list[Segment]:
-        """Neighbours to be replaced; [] if nothing is worth it."""
+        """Neighbours to be replaced; [] if nothing is worth it. A journal file that was adopted is not copied as long as half of it is alive."""
         segments = [segment for segment in self._segments.segments() if segment.id in alive]
         for segment in segments:
             if not alive[segment.id]:
                 return [segment]
         for segment in segments:
-            if segment.dead_bytes * 2 > segment.size - HEADER_SIZE - FOOTER_SIZE:
+            if segment.dead_bytes * 2 > segment.frames_size:
                 return [segment]
         for tier in range(len(TIER_SIZES)):
             run: list[Segment] = []
             for segment in segments:
-                fits = segment.tier <= tier and sum(map(_alive_bytes, run)) + _alive_bytes(segment) <= MERGED_SIZE_MAX
+                fits = segment.adopted is None and segment.tier <= tier and sum(map(_alive_bytes, run)) + _alive_bytes(segment) <= MERGED_SIZE_MAX
                 if fits and len(run) < MERGE_COUNT_MAX:
                     run.append(segment)
                 elif _is_worth_it(run, tier):
                     break
                 else:
-                    run = [segment] if segment.tier <= tier else []
+                    run = [segment] if segment.tier <= tier and segment.adopted is None else []
             if _is_worth_it(run, tier):
                 return run
         return []
@@ -378,10 +417,11 @@ def _is_worth_it(run: list[Segment], tier: int) -> bool:
 class _Output:
     """A segment file being made."""
 
-    def __init__(self, disk: Disk, segment_id: int, keep_free: int) -> None:
+    def __init__(self, disk: Disk, segment_id: int, keep_free: int, adopted: AdoptedRow | None) -> None:
         self.disk = disk
         self.keep_free = keep_free
-        self.writer = SegmentWriter(segment_id)
+        self.adopted = adopted
+        self.writer = SegmentWriter(segment_id, adopted.number if adopted is not None else 0)
         self.file: File | None = None
         self.parts: list[bytes] = []  # taken, and not yet on their way to the file
         self.gathered = 0  # bytes of these
@@ -422,16 +462,18 @@ class _Output:
 
     def row(self) -> SegmentRow:
         """The finished segment."""
-        return SegmentRow(self.writer.segment_id, self.written, tier_of(self.written))
+        size = self.written + (self.adopted.size if self.adopted is not None else 0)
+        return SegmentRow(self.writer.segment_id, self.written, tier_of(size), self.adopted)
 
 
 class _Window:
     """A segment being merged: its pieces in order, and a stretch of the file."""
 
-    def __init__(self, segment: Segment, number: int, file: File) -> None:
+    def __init__(self, segment: Segment, number: int, file: File, body: File) -> None:
         self.segment = segment
         self.number = number
         self.file = file
+        self.body = body  # where entries lie that stand elsewhere
         self.index: SegmentIndex | None = None
         self.next_piece = 0
         self.key = b""  # of the next piece; b"" at the end

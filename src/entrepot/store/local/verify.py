@@ -13,12 +13,12 @@ from typing import Any
 
 from entrepot.model.entry import StoredEntry
 from entrepot.model.errors import CorruptData
-from entrepot.store.local.checkpoint import CHECKPOINT_NAME, IMAGE_NAME, Checkpoint, Checkpointed, ImageCheckpoint, SegmentRow, SqliteCheckpoint
+from entrepot.store.local.checkpoint import CHECKPOINT_NAME, IMAGE_NAME, AdoptedRow, Checkpoint, Checkpointed, ImageCheckpoint, SegmentRow, SqliteCheckpoint
 from entrepot.store.local.disk import Disk, File
 from entrepot.store.local.journal import FILE_HEADER_SIZE
 from entrepot.store.local.posix_disk import PosixDisk
 from entrepot.store.local.recovery import Scan, find_covering
-from entrepot.store.local.ring import PREFIX, read_header
+from entrepot.store.local.ring import PREFIX, journal_name, read_header
 from entrepot.store.local.segment import (
     FOOTER_SIZE,
     HEAD_SIZE,
@@ -177,7 +177,10 @@ class Verification:
             self.report.damages.append(Damage(name, -1, f"the checkpoint names it, but: {error.strerror or error}"))
             return
         self.report.files += 1
+        body = file
         try:
+            if row.adopted is not None:
+                body = self._adopted(row.adopted)
             index = read_index(name, file)
             if index.segment_id != row.id:
                 self.report.damages.append(Damage(name, -1, f"is segment {index.segment_id} by its footer; was the file renamed?"))
@@ -188,29 +191,49 @@ class Verification:
                 if piece.position != position:
                     self.report.damages.append(Damage(name, position, "bytes that belong to no log"))
                 position = piece.position + piece.size
-                for damage in check_piece(name, file, index, piece, self._count):
+                for damage in check_piece(name, file, body, index, piece, self._count):
                     self.report.damages.append(damage)
                 self._tell(name, position, row.size)
-            self.report.size += row.size
+            self.report.size += row.size + (row.adopted.size if row.adopted is not None else 0)
         except CorruptData as error:
             self.report.damages.append(Damage(name, -1, _without_name(name, error)))
         except OSError as error:
             self.report.damages.append(Damage(name, -1, f"cannot be read: {error}"))
         finally:
             file.close()
+            if body is not file:
+                body.close()
+
+    def _adopted(self, row: AdoptedRow) -> File:
+        """The journal file that a segment refers to. Raises CorruptData, OSError."""
+        name = journal_name(row.slot)
+        try:
+            file = self.disk.open(name)
+        except OSError as error:
+            raise CorruptData(f"the journal file that it refers to, {name}: {error.strerror or error}") from error
+        self.report.files += 1
+        header = read_header(file, name)
+        if header is None or header.life != row.number or header.salt != row.salt:
+            self.report.damages.append(Damage(name, 0, f"its header is damaged, or it is not life {row.number} of the journal any more"))
+        return file
 
     def _count(self, entries: list[StoredEntry]) -> None:
         self.report.entries += len(entries)
 
     # -- journal ---------------------------------------------------------------------------------------------------------------
 
+    def adopted_names(self) -> set[str]:
+        """Journal files that are parts of segments."""
+        return {journal_name(row.adopted.slot) for row in self.checkpoint.segments if row.adopted is not None}
+
     def check_journal(self, covered: int) -> None:
         """The chain of lives, as opening the store walks it; a commit up to `covered` that is not there is damage."""
         first_life = self.checkpoint.journals[0].number if self.checkpoint.journals else 0
         data_of: dict[str, bytes] = {}
         lives = {}
+        adopted = self.adopted_names()
         for name in self.disk.names():
-            if not name.startswith(PREFIX):
+            if not name.startswith(PREFIX) or name in adopted:
                 continue
             file = self.disk.open(name)
             try:
@@ -292,8 +315,11 @@ def read_index(name: str, file: File) -> SegmentIndex:
     return load_index(name, footer, file.pread(position, index_size))
 
 
-def check_piece(name: str, file: File, index: SegmentIndex, piece: Piece, take: Callable[[list[StoredEntry]], object]) -> list[Damage]:
-    """Read a piece step by step; take(entries) for what is whole of each step. A bad entry costs the rest of its step."""
+def check_piece(name: str, file: File, body: File, index: SegmentIndex, piece: Piece, take: Callable[[list[StoredEntry]], object]) -> list[Damage]:
+    """Read a piece step by step; take(entries) for what is whole of each step. A bad entry costs the rest of its step.
+
+    `body` is the file that references are to.
+    """
     damages = []
     for number in range(piece.step_first, piece.step_first + piece.step_count):
         _, position, _ = index.step(number)
@@ -302,7 +328,7 @@ def check_piece(name: str, file: File, index: SegmentIndex, piece: Piece, take: 
         entries: list[StoredEntry | None] = []
         try:
             while position < end:
-                position = _read_frames(name, file, piece, position, end, entries)
+                position = _read_frames(name, file, body, piece, position, end, entries)
         except CorruptData as error:
             damages.append(Damage(name, position, _without_name(name, error)))
         found = [stored for stored in entries if stored is not None]
@@ -315,23 +341,23 @@ def check_piece(name: str, file: File, index: SegmentIndex, piece: Piece, take: 
     return damages
 
 
-def _read_frames(name: str, file: File, piece: Piece, position: int, end: int, entries: list[StoredEntry | None]) -> int:
+def _read_frames(name: str, file: File, body: File, piece: Piece, position: int, end: int, entries: list[StoredEntry | None]) -> int:
     """Decode frames from `position` on, at least one; where the next begins. Raises CorruptData; `entries` then has what came before."""
     data = file.pread(position, min(READ_SIZE, end - position))
     references: list[Reference] = []
     try:
-        consumed = parse_frames(name, position, data, 0, 1 << 63, entries, references)
+        consumed = parse_frames(name, position, data, 0, 1 << 63, 1 << 62, entries, references)
         if consumed == 0:
             whole = frame_size(name, position, data, 0) if len(data) >= HEAD_SIZE else end
             if whole > end - position:
                 raise CorruptData(f"{name}: the frame at position {position} of log {piece.key[4:].hex()} is cut")
             data = file.pread(position, whole)
-            consumed = parse_frames(name, position, data, 0, 1 << 63, entries, references)
+            consumed = parse_frames(name, position, data, 0, 1 << 63, 1 << 62, entries, references)
             if consumed != whole:
                 raise CorruptData(f"{name}: the frame at position {position} of log {piece.key[4:].hex()} is cut")
     finally:
         for place, base, at, size in references:
-            entries[place] = decode_referred(name, at, base, file.pread(at, size), 0, size)
+            entries[place] = decode_referred(body.name, at, base, body.pread(at, size), 0, size)
     return position + consumed
 
 
