@@ -227,7 +227,7 @@ class Operations:
             if timer is not None:
                 timer.cancel()
             if queue.timed is not None:
-                queue.timed.kept.drop()
+                queue.timed.drop()
             queue.close()
             for consumer in list(queue.consumers):
                 self._gone(consumer)

@@ -255,12 +255,13 @@ class Queue(LogOwner):
     def take(self, consumer: Consumer, limit: int) -> Delivery | None:
         """Lease up to `limit` ready records of one entry to the consumer and send them; None if nothing could be taken now."""
         sub = self.subscription
-        offset = sub.peek()
+        grouped = self.timed is not None and self.timed.scan is not None
+        offset = self.timed.next_of_groups() if grouped else sub.peek()
         if offset == _END or not self.may_deliver(offset):
             return None
         while not self.locate(offset):
             passed = offset
-            offset = sub.peek()
+            offset = self.timed.next_of_groups() if grouped else sub.peek()
             if offset == passed or offset == _END or not self.may_deliver(offset):  # noqa: SIM109 - a tuple costs; else nothing stood there: go on behind it
                 return None
         cursor = self.cursor
@@ -280,9 +281,14 @@ class Queue(LogOwner):
                 limit = _SLICE_BYTES // average
                 if limit == 0:
                     limit = 1
-        if self.timed is not None:
+        if self.timed is not None and not grouped:
             limit = self.timed.same_deliveries(offset, limit)
-        if consumer.auto_settle:
+        if grouped:
+            self.timed.taken(offset)
+            taken = sub.take_range(consumer.id, offset, 1)
+            if taken and consumer.auto_settle:
+                sub.settle(consumer.id, offset, 1)
+        elif consumer.auto_settle:
             taken = sub.take_settled(limit, below)
         else:
             taken = sub.take(consumer.id, limit, below)
@@ -419,6 +425,8 @@ class Queue(LogOwner):
     def _release(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
         released = self.subscription.release(consumer.id, first, count, count_delivery)
         consumer.freed(released)
+        if self.timed is not None:
+            self.timed.returned(first, count)
         if self.bytes_max >= 0 and released == count:
             end = first + count
             while first < end and self.cursor.locate(first) == _HERE:
@@ -445,6 +453,8 @@ class Queue(LogOwner):
         if self.deleted:
             return
         ended = self.subscription.end_pending(transaction_id, committed)
+        if self.timed is not None and not committed:
+            self.timed.look_again()
         if committed:
             self.hub.settled_count += ended
             self.discard_settled()

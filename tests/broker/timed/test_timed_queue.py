@@ -3,7 +3,7 @@
 import pytest
 from timed_bench import TimedBench
 
-from entrepot.broker.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, TOO_LONG, PolicyChanged
+from entrepot.broker.lease_calls import ENDED, FOREIGN, SUPERSEDED, TOO_LONG, PolicyChanged
 from entrepot.broker.port import DONE, PENDING
 from entrepot.broker.queue_requests import DeleteTimedQueue, ListQueues, PurgeTimedQueue, SetQueuePolicy, TimedPolicy
 from entrepot.model.errors import Reason, Refused
@@ -59,7 +59,10 @@ def test_the_latest_handle_is_good_after_its_deadline_until_it_is_leased_again(b
     messages = link.receive()
     bench.run(31)
     assert link.counts() == (1, 0, 0)
-    assert link.end(messages, 10_000) == [NOT_LEASED]
+    assert link.end(messages, 10_000) == [ENDED]  # as AWS does
+    assert link.counts() == (0, 1, 0)
+    bench.run(11)
+    assert link.counts() == (1, 0, 0)
     assert link.end(messages) == [ENDED]
     assert link.counts() == (0, 0, 0)
     assert link.receive() == []
@@ -275,3 +278,35 @@ def test_what_is_on_disk_is_received_too(bench, link):
     while messages := link.receive():
         got += [message.body for message in messages]
     assert got == bodies
+
+
+def test_delays(bench):
+    link = bench.connect()
+    link.create(delay_ms=10_000)
+    link.send(b"own", b"queue", b"now", b"own2", delays=[5_000, -1, 0, 5_000])
+    assert link.counts() == (1, 0, 3)
+    assert link.received_bodies() == [b"now"]
+    waiting = link.start_receive(wait_ms=20_000)
+    bench.run(5.2)
+    assert [message.body for message in link.messages(waiting)] == [b"own", b"own2"]
+    bench, link = reopened(bench)
+    assert link.counts() == (0, 3, 1)
+    bench.run(5)
+    assert link.received_bodies() == [b"queue"]
+    link.send(b"later")
+    link.ask(PurgeTimedQueue("q"))
+    assert link.counts() == (0, 0, 0)
+    bench.run(11)
+    assert link.counts() == (0, 0, 0)
+
+
+def test_a_delay_that_ends_while_the_broker_is_down(bench):
+    link = bench.connect()
+    link.create()
+    link.send(b"a", b"b", delays=[1_000, 60_000])
+    bench.run()
+    bench = bench.reopen()
+    bench.run(2)
+    link = bench.connect()
+    assert link.received_bodies() == [b"a"]
+    assert link.counts() == (0, 1, 1)

@@ -7,10 +7,12 @@ from entrepot.broker.port import DONE, PENDING, REFUSED
 from entrepot.broker.queue_requests import CreateTimedQueue, DescribeQueue, TimedPolicy
 from entrepot.protocols.amqp091 import rewriting
 
-GROUP_HEADER = b"x-group"
+GROUP_HEADER = b"x-group-id"
 
 
 class TimedBench(Bench):
+    sent = 0
+
     def connect(self):
         return TimedConnection(self)
 
@@ -47,8 +49,13 @@ class TimedConnection(Connection):
         return call
 
     def start_send(self, *bodies, queue="q", groups=None, ids=None, delays=None, content=None, version=0):
-        ident = [b"%16d" % (id(body) % 10**15) for body in bodies]
-        headers = [None if not groups else [(GROUP_HEADER, b"S" + len(group).to_bytes(4, "big") + group)] for group in groups or [b""] * len(bodies)]
+        ident = []
+        for _ in bodies:
+            self.bench.sent += 1
+            ident.append(b"%016d" % self.bench.sent)
+        if groups is not None and ids is None and content is None and self.bench.queue(queue).timed.ordered:
+            ids = ident
+        headers = [[(GROUP_HEADER, b"S" + len(group).to_bytes(4, "big") + group)] if group else None for group in groups or [b""] * len(bodies)]
         data = b"".join(record_of(body, None, header) for body, header in zip(bodies, headers, strict=True))
         call = make_send(1, queue, CODEC.tag, CODEC.version, 0, data, len(bodies), [len(body) for body in bodies], ident)
         call.groups = groups

@@ -67,6 +67,10 @@ cdef class Subscription:
     cpdef uint64_t move(self, uint64_t consumer_id, uint64_t to_id, uint64_t first, uint64_t count) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(holder=RangeSet)
     cpdef uint64_t held_count(self, uint64_t consumer_id) except? 0xFFFFFFFFFFFFFFFF
+    cpdef bint is_ready(self, uint64_t offset) except? True
+    cpdef uint64_t next_unsettled(self, uint64_t offset) except? 0xFFFFFFFFFFFFFFFF
+    @cython.locals(held=uint64_t, end=uint64_t, position=uint64_t, stop=uint64_t, taken=uint64_t)
+    cpdef uint64_t hold(self, uint64_t consumer_id, uint64_t first, uint64_t count) except? 0xFFFFFFFFFFFFFFFF
     cpdef bint is_settled(self, uint64_t offset) except? True
     @cython.locals(holder=RangeSet)
     cpdef list leased_by(self, uint64_t consumer_id)
@@ -74,7 +78,6 @@ cdef class Subscription:
     cpdef bint is_leased_by(self, uint64_t consumer_id, uint64_t offset) except? True
     @cython.locals(source=RangeSet, held=list)
     cpdef list settle_in(self, uint64_t transaction_id, uint64_t consumer_id, uint64_t first, uint64_t count)
-    @cython.locals(position=uint64_t, stop=uint64_t, taken=uint64_t)
     cpdef object restore_pending(self, uint64_t transaction_id, uint64_t first, uint64_t end)
     cpdef uint64_t end_pending(self, uint64_t transaction_id, bint committed) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(end=uint64_t, dropped=uint64_t, position=uint64_t, stop=uint64_t, range_first=uint64_t, range_end=uint64_t)

@@ -341,6 +341,35 @@ class Subscription:
         holder = self.holders.get(consumer_id)
         return 0 if holder is None else holder.count
 
+    def is_ready(self, offset: int) -> bool:
+        """Whether `offset` may be taken."""
+        if offset < self.cursor:
+            return self.returned.count > 0 and self.returned.contains(offset)
+        return offset < self.end and not (self.settled.count > 0 and self.settled.contains(offset))
+
+    def next_unsettled(self, offset: int) -> int:
+        """The first offset at or after `offset` that is not settled, or END."""
+        if offset < self.floor:
+            offset = self.floor
+        if self.settled.count:
+            offset = self.settled.next_absent(offset)
+        return offset if offset < self.end else _END
+
+    def hold(self, consumer_id: int, first: int, count: int) -> int:
+        """Lease what is ready of [first, +count) to the consumer; how many."""
+        held = 0
+        end = end_of(first, count)
+        position = self.next_ready(first)
+        while position < end:
+            stop = self.ready_until(position)
+            if stop > end:
+                stop = end
+            taken = self.take_range(consumer_id, position, stop - position)
+            assert taken, (position, stop)
+            held += taken
+            position = self.next_ready(position + taken)
+        return held
+
     def is_settled(self, offset: int) -> bool:
         """Whether `offset`, which lies below the end, is settled."""
         return offset < self.floor or (self.settled.count > 0 and self.settled.contains(offset))
@@ -368,14 +397,8 @@ class Subscription:
 
     def restore_pending(self, transaction_id: int, first: int, end: int) -> None:
         """At opening: these were pending in the transaction. What is settled is left alone."""
-        position = self.next_ready(first)
-        while position < end:
-            stop = self.ready_until(position)
-            if stop > end:
-                stop = end
-            taken = self.take_range(_PENDING | transaction_id, position, stop - position)
-            assert taken, (position, stop)
-            position = self.next_ready(position + taken)
+        if end > first:
+            self.hold(_PENDING | transaction_id, first, end - first)
 
     def end_pending(self, transaction_id: int, committed: bool) -> int:
         """The transaction has ended: what was pending is settled, or ready again and counted as delivered; how many."""

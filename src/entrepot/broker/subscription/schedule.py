@@ -10,7 +10,8 @@ Times are the shard's: max(the wall clock, the last one journalled), so that not
 from __future__ import annotations
 
 import struct
-from bisect import insort
+from bisect import bisect_left
+from collections.abc import Iterator
 
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Store
@@ -69,7 +70,11 @@ class Schedule:
         self._store.fold(self._shard, self._prefix + key, _VALUE.pack(_FORMAT, count) + data)
         if key > self._horizon:
             return
-        insort(self._near, (due_ms, first, count, data))
+        index = bisect_left(self._near, (due_ms, first))
+        if index < len(self._near) and self._near[index][:2] == (due_ms, first):
+            self._near[index] = (due_ms, first, count, data)
+            return
+        self._near.insert(index, (due_ms, first, count, data))
         if len(self._near) > 2 * self._near_max:
             del self._near[self._near_max :]
             self._horizon = _KEY.pack(*self._near[-1][:2])
@@ -93,6 +98,24 @@ class Schedule:
             self._store.fold(self._shard, self._prefix + _KEY.pack(due_ms, first), b"")
             found.append((first, count, data))
         return found
+
+    def rows(self) -> Iterator[tuple[int, int, int]]:
+        """Everything that waits, in order of time: (due_ms, first, count). For opening: nothing may be added meanwhile."""
+        first = self._prefix
+        while True:
+            found = self._store.scan(self._shard, first, self._prefix + _LAST_KEY + b"\x00", self._near_max)
+            for key, value in found:
+                due_ms, offset = _KEY.unpack(key[len(self._prefix) :])
+                yield due_ms, offset, _VALUE.unpack_from(value)[1]
+            if len(found) < self._near_max:
+                return
+            first = found[-1][0] + b"\x00"
+
+    def drop(self) -> None:
+        """Stage that nothing waits any more."""
+        for due_ms, first, _ in list(self.rows()):
+            self._store.fold(self._shard, self._prefix + _KEY.pack(due_ms, first), b"")
+        self._near = []
 
     def _load(self) -> None:
         """Read the next of what waits."""

@@ -49,6 +49,7 @@ cdef class LeaseTable:
     cpdef int restore(self, uint64_t offset, bytes lease_id, uint64_t deadline_ms, uint64_t first_received_ms, uint32_t deliveries, bint held) except -1
     @cython.locals(place=Py_ssize_t)
     cpdef int change(self, int64_t row, uint64_t deadline_ms) except -1
+    cpdef int hold_again(self, int64_t row, uint64_t deadline_ms) except -1
     cpdef int lapse(self, int64_t row) except -1
     cpdef uint64_t next_deadline(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(row=int64_t)

@@ -177,6 +177,14 @@ class LeaseTable:
         self.note(row)
         return 0
 
+    def hold_again(self, row: int, deadline_ms: int) -> int:
+        """A lapsed lease holds again."""
+        assert not self.is_held(row), row
+        put_u64_le(self.rows, row * _ROW + 8, deadline_ms)
+        self.push(row, deadline_ms)
+        self.note(row)
+        return 0
+
     def lapse(self, row: int) -> int:
         """The lease has ended; what is known stays."""
         self.unheap(row)

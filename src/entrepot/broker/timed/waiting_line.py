@@ -5,9 +5,11 @@ from __future__ import annotations
 from entrepot.broker.lease_calls import Receive
 from entrepot.broker.timed.waits import Waits
 
-# Receive.state of those in a line
+# Receive.state
 WAITING = 1
 SHORT = 2  # it would not wait, but for the disk
+GRANTED = 3
+GIVEN_UP = 4  # after it was granted
 
 _SHORT = SHORT
 

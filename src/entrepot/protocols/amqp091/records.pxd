@@ -26,6 +26,8 @@ cdef class AmqpEntryCodec(EntryCodec):
     cpdef Py_ssize_t skip(self, bytes data, Py_ssize_t position, uint32_t count) except -1
     @cython.locals(found=uint32_t, ttl=int64_t)
     cpdef uint32_t expired_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t age_ms) except? 0xFFFFFFFF
+    @cython.locals(at=Py_ssize_t)
+    cpdef bytes group(self, bytes data, Py_ssize_t position)
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
     @cython.locals(origin=bytes)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)

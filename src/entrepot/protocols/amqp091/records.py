@@ -131,6 +131,15 @@ class AmqpEntryCodec(EntryCodec):
             return None
         return take(data, at + 11, get_u32_be(data, at + 7))
 
+    def group(self, data: bytes, position: int) -> bytes:
+        """The header x-group-id, a string or bytes."""
+        if not get_u16_be(data, position + 8) & _HEADERS:
+            return b""
+        at = find_header(data, property_at(data, position + 8, _HEADERS), b"x-group-id")
+        if at < 0 or data[at + 11] not in b"Sx":
+            return b""
+        return take(data, at + 16, get_u32_be(data, at + 12))
+
     def further_keys(self, data: bytes, position: int) -> list[str]:
         """Routing keys of the headers CC and BCC; items that are no strings do not count."""
         if not get_u16_be(data, position + 8) & _HEADERS:

@@ -1,0 +1,60 @@
+"""C types for grants.py."""
+
+import cython
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from entrepot.broker.cursor cimport Cursor
+from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.hub cimport Hub
+from entrepot.broker.lease_calls cimport Receive, Received
+from entrepot.broker.port cimport Attachment
+from entrepot.broker.queue cimport Queue
+from entrepot.broker.subscription.leases cimport Subscription
+from entrepot.broker.timed.group_scan cimport GroupScan
+from entrepot.broker.timed.group_window cimport GroupWindow
+from entrepot.broker.timed.lease_table cimport LeaseTable
+from entrepot.broker.timed.timed_queue cimport TimedQueue
+from entrepot.model.octets cimport put_u16_be, put_u32_be, take_ba
+from entrepot.store.interface cimport Group, Store
+
+cdef uint64_t _TIMED
+cdef uint64_t _END
+cdef int _HAS_GROUPS
+cdef int _DONE
+cdef object _GRANTED
+cdef object _GIVEN_UP
+
+
+@cython.final
+cdef class Granted:
+    cdef readonly list calls
+    cdef Grants grants
+    cdef Group group
+
+
+@cython.final
+cdef class Grants:
+    cdef TimedQueue timed
+    cdef Queue queue
+    cdef Hub hub
+    cdef Store store
+    cdef Subscription sub
+    cdef LeaseTable leases
+    cdef bytearray id_bytes
+    cdef uint64_t counter
+    cdef Granted granted
+
+    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, now=int64_t, limit=uint64_t, got=uint64_t, taken=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
+    cpdef bint grant(self, Receive call) except? True
+    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, scan=GroupScan, window=GroupWindow, now=int64_t, limit=uint64_t, got=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
+    cdef bint grant_grouped(self, Receive call) except? True
+    @cython.locals(cursor=Cursor, data=bytes)
+    cdef bytes data_for(self, Receive call)
+    @cython.locals(cursor=Cursor, codec=EntryCodec, own=bint, position=Py_ssize_t, deadline=int64_t, leases=LeaseTable, received=list, offset=uint64_t, deliveries=uint32_t, row=int64_t, item=Received)
+    cdef object give(self, Receive call, bytes data, uint64_t first, uint64_t count, uint32_t before, bytes lease_id, int64_t now)
+    @cython.locals(group=Group, granted=Granted)
+    cdef object granting(self, Receive call, bytes lease_id)
+    @cython.locals(leases=LeaseTable, now=int64_t, item=Received, row=int64_t)
+    cpdef object give_back(self, Receive call)
+    @cython.locals(octets=bytearray)
+    cdef bytes next_lease_id(self, int64_t now)

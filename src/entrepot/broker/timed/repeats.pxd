@@ -1,0 +1,43 @@
+"""C types for repeats.py."""
+
+import cython
+from libc.stdint cimport int64_t, uint64_t
+
+from entrepot.broker.timed.offset_table cimport OffsetTable
+from entrepot.model.octets cimport copy, copy_ba, get_u64_le, get_u64_le_ba, put_u64_le, take_ba
+from entrepot.store.interface cimport Log, Store
+
+cdef Py_ssize_t _ROW
+cdef bytes _FORMAT
+cdef uint64_t _INTERVAL
+cdef int64_t _SLOT
+cdef int64_t _MAX
+
+
+@cython.final
+cdef class Repeats:
+    cdef Store store
+    cdef Log log
+    cdef bytes prefix
+    cdef OffsetTable index
+    cdef bytearray ring
+    cdef int64_t places
+    cdef int64_t first
+    cdef int64_t next
+    cdef list slots
+    cdef readonly uint64_t offset
+    cdef readonly bytes message_id
+
+    @cython.locals(number=int64_t, p=Py_ssize_t)
+    cpdef bint find(self, bytes digest, uint64_t now_ms) except? True
+    cpdef bint is_full(self) except? True
+    @cython.locals(row=bytearray, packed=bytes, slot=int64_t)
+    cpdef object add(self, bytes digest, uint64_t offset, bytes message_id, int64_t now_ms)
+    @cython.locals(place=int64_t)
+    cdef object put(self, bytes packed, Py_ssize_t position)
+    @cython.locals(ring=bytearray, count=int64_t, number=int64_t)
+    cdef object grow(self)
+    @cython.locals(place=int64_t, key=uint64_t)
+    cpdef object expire(self, uint64_t now_ms)
+    @cython.locals(value=bytes, position=Py_ssize_t)
+    cpdef object load(self, uint64_t now_ms)

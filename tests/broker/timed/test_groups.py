@@ -1,0 +1,197 @@
+"""FIFO queues and fair queues: order, exclusion, deduplication, fairness."""
+
+import pytest
+from timed_bench import TimedBench
+
+from entrepot.broker.lease_calls import ENDED, NOT_LEASED
+from entrepot.broker.port import PENDING
+from entrepot.broker.queue_requests import PurgeTimedQueue
+from entrepot.model.errors import Reason
+
+
+@pytest.fixture
+def bench():
+    return TimedBench()
+
+
+@pytest.fixture
+def link(bench):
+    link = bench.connect()
+    link.create(groups=True)
+    return link
+
+
+def reopened(bench):
+    bench.run()
+    bench = bench.reopen()
+    return bench, bench.connect()
+
+
+def put(link, text, **how):
+    """`a1 b1 a2`: bodies, the first letter is the group."""
+    bodies = text.encode().split()
+    return link.send(*bodies, groups=[body[:1] for body in bodies], **how)
+
+
+def got(link, count=10, **how):
+    return b" ".join(link.received_bodies(count, **how)).decode()
+
+
+def test_nothing_of_a_group_comes_while_an_earlier_one_is_in_flight(bench, link):
+    put(link, "a1 a2 b1 a3 b2 c1")
+    first = link.receive(1)
+    assert first[0].body == b"a1"
+    assert got(link, 2) == "b1 b2"
+    assert got(link) == "c1"
+    assert got(link) == ""
+    link.end(first)
+    assert got(link) == "a2 a3"
+    assert link.counts() == (0, 5, 0)
+
+
+def test_a_batch_takes_the_oldest_group_first(link):
+    put(link, "a1 b1 a2 b2")
+    assert got(link) == "a1 a2 b1 b2"
+
+
+def test_what_comes_back_comes_first(bench, link):
+    put(link, "a1 a2 a3 a4")
+    messages = link.receive(3)
+    link.end(messages[1:2], 60_000)
+    bench.run(31)
+    assert got(link) == "a1"  # a2 is in flight; a3 and a4 wait for it
+    assert got(link) == ""
+    assert link.end(messages[:1]) == [2]
+    assert link.end(messages[2:]) == [NOT_LEASED]
+    assert link.end(messages[1:2]) == [ENDED]
+    assert got(link) == ""
+    bench.run(31)
+    assert got(link) == "a1 a3 a4"
+
+
+def test_groups_are_excluded_after_a_restart_too(bench, link):
+    put(link, "a1 a2 b1")
+    messages = link.receive(1)
+    bench, link = reopened(bench)
+    assert got(link) == "b1"
+    assert link.end(messages) == [ENDED]
+    assert got(link) == "a2"
+
+
+def test_a_waiting_receive_gets_a_group_that_is_free_again(bench, link):
+    put(link, "a1 a2")
+    messages = link.receive(1)
+    waiting = bench.connect().start_receive(wait_ms=20_000)
+    bench.run(1)
+    assert waiting.outcome == PENDING
+    link.end(messages)
+    link.until_done(waiting)
+    assert [message.body for message in link.messages(waiting)] == [b"a2"]
+
+
+def test_consumers_of_a_connection_keep_order_and_exclusion(bench, link):
+    put(link, "a1 a2 b1 b2")
+    held = link.receive(1)
+    other = bench.connect()
+    other.consume("c", limit=10)
+    bench.run()
+    assert other.bodies() == [b"b1"]
+    assert got(link) == ""
+    other.release("c")
+    bench.run()
+    assert other.bodies() == [b"b1"]
+    other.accept("c")
+    link.end(held)
+    bench.run()
+    assert other.bodies() == [b"a2", b"b2"]
+    assert got(link) == ""
+    other.close()
+    bench.run()
+    assert got(link) == "a2 b2"
+
+
+def test_looking_ahead_is_bounded(bench, link):
+    bench.queue().timed.scan.lookahead = 5
+    put(link, "a1 a2 a3 a4 a5 b1")
+    first = link.receive(1)
+    assert got(link) == ""  # b1 is too far behind
+    link.end(first)
+    assert got(link, 1) == "a2"
+    assert got(link) == "b1"
+
+
+def test_delays_keep_order(bench):
+    link = bench.connect()
+    link.create(groups=True, delay_ms=5_000)
+    put(link, "a1 a2")
+    call = put(link, "b1", delays=[1_000])
+    assert [error.reason for error in call.errors] == [Reason.INVALID]
+    assert got(link) == ""
+    bench.run(6)
+    assert got(link) == "a1 a2"
+
+
+def test_what_is_sent_again_is_answered_as_the_first_was(bench, link):
+    first = put(link, "a1", ids=[b"one"])
+    again = put(link, "a2", ids=[b"one"])
+    assert (again.offsets, again.stored_ids) == (first.offsets, first.stored_ids)
+    together = put(link, "b1 b2 b3", ids=[b"two", b"three", b"two"])
+    assert together.stored_ids[0] == together.stored_ids[2]
+    messages = link.receive()
+    assert [message.body for message in messages] == [b"a1", b"b1", b"b2"]
+    link.end(messages)
+    bench, link = reopened(bench)
+    assert put(link, "b9", ids=[b"three"]).stored_ids == together.stored_ids[1:2]
+    assert got(link) == ""
+    bench.run(301)
+    put(link, "b9", ids=[b"three"])
+    assert got(link) == "b9"
+    bench, link = reopened(bench)
+    bench.run(311)
+    put(link, "b8", ids=[b"three"])
+    bench.run()
+    keys = [key for key, _ in bench.store.scan(bench.queue().log.shard, b"e:", b"e;", 100)]
+    assert len(keys) == 1
+
+
+def test_a_repeat_of_what_is_not_durable_yet_waits_for_it(bench, link):
+    first = link.start_send(b"a1", groups=[b"a"], ids=[b"one"])
+    bench.loop.run_until(lambda: bench.store.group() is not first and first.outcome == PENDING, 1)
+    again = link.start_send(b"a1", groups=[b"a"], ids=[b"one"])
+    assert again.outcome == PENDING
+    link.until_done(again)
+    assert first.outcome != PENDING
+    assert again.offsets == first.offsets
+
+
+def test_by_content_and_by_group(bench):
+    link = bench.connect()
+    link.create(groups=True, deduplicate_content=True, deduplication_by_group=True)
+    put(link, "a1 a1 b1", content=[b"x", b"x", b"x"])
+    assert got(link) == "a1 b1"
+    link.create("strict", groups=True)
+    call = link.send(b"x", b"y", b"z", groups=[b"g", b"", b"g"], ids=[b"", b"1", b"2"], content=[b"c"] * 3, queue="strict")
+    assert [error and error.reason for error in call.errors] == [Reason.INVALID, Reason.INVALID, None]
+
+
+def test_purging_forgets_what_was_sent(link):
+    put(link, "a1", ids=[b"one"])
+    link.ask(PurgeTimedQueue("q"))
+    put(link, "a2", ids=[b"one"])
+    assert got(link) == "a2"
+
+
+def test_a_noisy_group_does_not_starve_the_quiet(bench):
+    link = bench.connect()
+    link.create()
+    for _ in range(10):
+        link.send(*[b"n"] * 50, groups=[b"noisy"] * 50)
+    for _ in range(3):
+        assert len(link.receive()) == 10
+    link.send(b"q1", b"q2", groups=[b"quiet"] * 2)
+    link.send(b"nobody's")
+    assert got(link) == "q1 q2 nobody's n n n n n n n"
+    bench, link = reopened(bench)
+    bench.run(31)
+    assert link.counts() == (503, 0, 0)
+    assert len(link.receive()) == 10
