@@ -1,14 +1,15 @@
 """Admission: publishes that need a look at each record, or at each target.
 
 That is: targets that differ by record (a headers exchange, or headers that name further routing keys), targets that may refuse
-(a queue with a length limit that rejects), and topics of several partitions. Interpreted: none of these is the bulk path.
+(a queue with a length limit that rejects), and topics of several partitions. What is looked at of a record is looked at by its codec, compiled, for
+a whole call; here are the runs of records that fare alike. Only dead letters and records with further routing keys (CC, BCC) are taken one by one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from entrepot.broker.key_hash import key_hash
 from entrepot.broker.port import DONE, Publish
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
@@ -21,78 +22,171 @@ class Admission:
 
     def publish(self, publisher: Publisher, path: Path, call: Publish) -> bool:
         """As Publisher.publish(); sets call.returned and call.nacked where records fare differently."""
-        return self._publish(publisher, path, call, False)
+        if call.scattered:
+            return self._one_by_one(publisher, path, call, False)
+        codec = publisher.hub.codec(call.codec)
+        if path.by_record:
+            groups = self._by_headers(path, call, codec)
+        else:
+            groups = [([*path.queues, *path.topics], call.data, range(call.count))]
+        returned: list[int] = []
+        nacked: list[int] = []
+        staged = durable = False
+        for targets, data, indices in groups:
+            if not targets:
+                returned.extend(indices)
+            for accepted, run, count in self._admitted(call, codec, targets, data, indices, nacked):
+                staged = True
+                durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, count), accepted) or durable
+        return self._answer(publisher, call, returned, nacked, staged, durable)
 
     def publish_dead(self, publisher: Publisher, path: Path, call: Publish) -> None:
         """Publish a dead letter, but not to queues that it came to in a circle."""
-        self._publish(publisher, path, call, True)
+        self._one_by_one(publisher, path, call, True)
 
-    def _publish(self, publisher: Publisher, path: Path, call: Publish, dead: bool) -> bool:
-        codec = publisher.hub.codec(call.codec)
-        if not (dead or call.scattered or path.by_record or any(queue.rejects_when_full for queue in path.queues)):
-            return self._spread(publisher, path, call, codec)
-        records = codec.split(call.data, 0, call.count)
-        durable = False
-        staged = False
-        returned: list[int] = []
-        nacked: list[int] = []
-        exchange, routing_key = split_address(call.address)
-        for index, record in enumerate(records):
-            targets = self._targets(path, call, codec, record, exchange, routing_key)
-            if dead:
-                targets = [target for target in targets if not (isinstance(target, Queue) and codec.is_cycle(record, target.name))]
-            if not targets:
-                returned.append(index)
-                continue
-            if call.scattered:
-                record = codec.without_hidden_keys(record)
-            body_bytes = codec.body_bytes(record, 0, 1)
-            accepted = [target for target in targets if not self._refuses(target, body_bytes)]
-            if len(accepted) < len(targets):
-                nacked.append(index)
-                self._dead_letter(call, codec, record, targets, accepted)
-            if accepted:
-                staged = True
-                durable = self._stage(publisher, call, record, body_bytes, accepted) or durable
-        call.returned = returned if len(returned) < call.count else None
+    @staticmethod
+    def _answer(publisher: Publisher, call: Publish, returned: list[int], nacked: list[int], staged: bool, durable: bool) -> bool:
+        call.returned = sorted(returned) if 0 < len(returned) < call.count else None
         call.unroutable = len(returned) == call.count
-        call.nacked = nacked or None
+        call.nacked = sorted(nacked) or None
         if not staged or not call.confirm:
             call.outcome = DONE
             return True
         (publisher.store if durable else publisher.volatile).group().calls.append(call)
         return False
 
-    def _spread(self, publisher: Publisher, path: Path, call: Publish, codec: Any) -> bool:
-        """Every record goes to every target, and nobody refuses: a run is one entry, and in topics of several partitions one in each that it has keys of."""
-        prefix = codec.prefix(path.address)
-        for queue in path.queues:
-            if call.flags & HAS_EXPIRY:
-                queue.note_expiry()
-            queue.note_appended(call.body_bytes)
-        spread = [topic for topic in path.topics if len(topic.logs) > 1]
-        for store, logs in ((publisher.store, path.durable_logs), (publisher.volatile, path.volatile_logs)):
+    # ---- runs
+
+    def _by_headers(self, path: Path, call: Publish, codec: Any) -> list[tuple[list[Any], bytes, Sequence[int]]]:
+        """The call's records in groups that go to the same targets: (targets, records, their indices). Each target gets its records in their order."""
+        found: dict[bytes, tuple[int, ...]] = {}  # by what decides: which targets
+        by_id: dict[int, Any] = {}
+        exchange, routing_key = split_address(call.address)
+        runs: list[tuple[tuple[int, ...], int, int, int, int]] = []
+        index = 0
+        for alike, position, end, count in codec.header_runs(call.data, call.count):
+            key = found.get(alike)
+            if key is None:
+                targets = self._targets(path, call, codec, call.data[position:end], exchange, routing_key)
+                by_id.update((id(target), target) for target in targets)
+                key = found[alike] = tuple(id(target) for target in targets)
+            runs.append((key, position, end, index, count))
+            index += count
+        keys = set(found.values())
+        groups: list[tuple[list[Any], list[bytes], list[int]]] = []
+        group_of: dict[tuple[int, ...], tuple[list[Any], list[bytes], list[int]]] = {}
+        if sum(map(len, keys)) != len(by_id):
+            last: tuple[int, ...] | None = None  # some target is in two groups: neighbours alone may be joined
+            for key, position, end, first, count in runs:
+                if key != last:
+                    groups.append(([by_id[target] for target in key], [], []))
+                    last = key
+                groups[-1][1].append(call.data[position:end])
+                groups[-1][2].extend(range(first, first + count))
+        else:
+            for key, position, end, first, count in runs:
+                group = group_of.get(key)
+                if group is None:
+                    group = group_of[key] = ([by_id[target] for target in key], [], [])
+                    groups.append(group)
+                group[1].append(call.data[position:end])
+                group[2].extend(range(first, first + count))
+        return [(targets, b"".join(pieces), indices) for targets, pieces, indices in groups]
+
+    def _admitted(
+        self, call: Publish, codec: Any, targets: list[Any], data: bytes, indices: Sequence[int], nacked: list[int]
+    ) -> Any:  # an iterator of (targets, records, count)
+        """Runs of the records with the targets that take them; the caller stages each before the next. Adds to `nacked` what some target refuses."""
+        choosy = [target for target in targets if isinstance(target, Queue) and target.rejects_when_full]
+        if not choosy:
+            if targets:
+                yield targets, data, len(indices)
+            return
+        at = position = 0
+        while at < len(indices):
+            run, refusing = self._alike(choosy, codec, data, position, len(indices) - at)
+            end = codec.skip(data, position, run)
+            records = data if run == len(indices) else data[position:end]
+            accepted = [target for target in targets if target not in refusing]
+            if refusing:
+                nacked.extend(indices[at : at + run])
+                self._dead_letter(call, codec, records, run, refusing)
+            if accepted:
+                yield accepted, records, run
+            at += run
+            position = end
+
+    @staticmethod
+    def _alike(choosy: list[Queue], codec: Any, data: bytes, position: int, left: int) -> tuple[int, list[Queue]]:
+        """How many of the next `left` records the same queues refuse, and which queues."""
+        run = left
+        refusing = []
+        for queue in choosy:
+            room = left if queue.length_max < 0 else max(0, min(left, queue.length_max - queue.depth()))
+            if not room:
+                refusing.append(queue)
+                continue
+            if queue.bytes_max >= 0:
+                bytes_left = queue.bytes_max - queue.ready_bytes
+                room = codec.fitting_count(data, position, room, bytes_left)
+                if not room:
+                    refusing.append(queue)
+                    run = min(run, codec.larger_count(data, position, left, bytes_left))
+                    continue
+            run = min(run, room)
+        return run, refusing
+
+    @staticmethod
+    def _stage(publisher: Publisher, call: Publish, data: bytes, count: int, body_bytes: int, targets: list[Any]) -> bool:
+        """Append `count` records at each target; whether any of them is durable. Refused: nothing was staged (volatile logs alone may refuse)."""
+        durable_logs: list[Log] = []
+        volatile_logs: list[Log] = []
+        spread = []
+        for target in targets:
+            if isinstance(target, Queue):
+                (volatile_logs if target.log.volatile else durable_logs).append(target.log)
+            elif len(target.logs) == 1:
+                durable_logs.append(target.logs[0])
+            else:
+                spread.append(target)
+        prefix = publisher.hub.codec(call.codec).prefix(call.address)
+        for store, logs in ((publisher.volatile, volatile_logs), (publisher.store, durable_logs)):
             if logs:
-                store.append(logs, make_entry(call.codec, call.codec_version, call.flags, prefix, call.data, call.count))
+                store.append(logs, make_entry(call.codec, call.codec_version, call.flags, prefix, data, count))
                 store.urgent()
+        for target in targets:
+            if isinstance(target, Queue):
+                if call.flags & HAS_EXPIRY:
+                    target.note_expiry()
+                target.note_appended(body_bytes)
+        codec = publisher.hub.codec(call.codec)
+        for topic in spread:
+            for number, records, many in codec.by_partition(data, count, len(topic.logs), topic.next_partition()):
+                publisher.store.append([topic.logs[number]], make_entry(call.codec, call.codec_version, call.flags, prefix, records, many))
         if spread:
-            records = codec.split(call.data, 0, call.count)
-            hashes = [-1 if (key := codec.key(record, 0)) is None else key_hash(key) for record in records]
-            for topic in spread:
-                keyless = topic.next_log()
-                runs: dict[Log, list[bytes]] = {}
-                for hashed, record in zip(hashes, records, strict=True):
-                    runs.setdefault(keyless if hashed < 0 else topic.log_of_key(hashed), []).append(record)
-                for log, run in runs.items():
-                    publisher.store.append([log], make_entry(call.codec, call.codec_version, call.flags, prefix, b"".join(run), len(run)))
             publisher.store.urgent()
-        durable = bool(spread or path.durable_logs)
-        if not call.confirm or not (durable or path.volatile_logs):
-            call.unroutable = not (durable or path.volatile_logs)
-            call.outcome = DONE
-            return True
-        (publisher.store if durable else publisher.volatile).group().calls.append(call)
-        return False
+        return bool(spread or durable_logs)
+
+    # ---- records
+
+    def _one_by_one(self, publisher: Publisher, path: Path, call: Publish, dead: bool) -> bool:
+        codec = publisher.hub.codec(call.codec)
+        durable = staged = False
+        returned: list[int] = []
+        nacked: list[int] = []
+        exchange, routing_key = split_address(call.address)
+        for index, record in enumerate(codec.split(call.data, 0, call.count)):
+            targets = self._targets(path, call, codec, record, exchange, routing_key)
+            if dead:
+                targets = [target for target in targets if not (isinstance(target, Queue) and codec.is_cycle(record, target.name))]
+            if not targets:
+                returned.append(index)
+            if call.scattered:
+                record = codec.without_hidden_keys(record)
+            for accepted, run, count in self._admitted(call, codec, targets, record, (index,), nacked):
+                staged = True
+                durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, 1), accepted) or durable
+        return self._answer(publisher, call, returned, nacked, staged, durable)
 
     def _targets(self, path: Path, call: Publish, codec: Any, record: bytes, exchange: str, routing_key: str) -> list[Any]:
         """The live targets of one record, each once."""
@@ -112,38 +206,16 @@ class Admission:
         return list(found.values())
 
     @staticmethod
-    def _dead_letter(call: Publish, codec: Any, record: bytes, targets: list[Any], accepted: list[Any]) -> None:
+    def _dead_letter(call: Publish, codec: Any, data: bytes, count: int, refusing: list[Queue]) -> None:
         """reject-publish-dlx: what a full queue refuses goes to its dead-letter exchange."""
-        entry = make_entry(call.codec, call.codec_version, call.flags, codec.prefix(call.address), record, 1)
-        entry.seal()
-        for target in targets:
-            if target not in accepted and target.rejects_to_dead_letters and target.dead_letters is not None:
-                target.dead_letters.publish_refused(entry, record)
-
-    @staticmethod
-    def _refuses(target: Any, body_bytes: int) -> bool:
-        return isinstance(target, Queue) and target.rejects_when_full and target.is_full(1, body_bytes)
-
-    @staticmethod
-    def _stage(publisher: Publisher, call: Publish, record: bytes, body_bytes: int, targets: list[Any]) -> bool:
-        """Append one record at each target; whether any of them is durable."""
-        durable_logs: list[Log] = []
-        volatile_logs: list[Log] = []
-        codec = publisher.hub.codec(call.codec)
-        for target in targets:
-            if isinstance(target, Queue):
-                if call.flags & HAS_EXPIRY:
-                    target.note_expiry()
-                target.note_appended(body_bytes)
-                (volatile_logs if target.log.volatile else durable_logs).append(target.log)
-            else:
-                key = codec.key(record, 0)
-                durable_logs.append(target.next_log() if key is None else target.log_of_key(key_hash(key)))
-        for store, logs in ((publisher.store, durable_logs), (publisher.volatile, volatile_logs)):
-            if logs:
-                store.append(logs, make_entry(call.codec, call.codec_version, call.flags, codec.prefix(call.address), record, 1))
-                store.urgent()
-        return bool(durable_logs)
+        to = [queue.dead_letters for queue in refusing if queue.rejects_to_dead_letters and queue.dead_letters is not None]
+        if not to:
+            return
+        for record in codec.split(data, 0, count):
+            entry = make_entry(call.codec, call.codec_version, call.flags, codec.prefix(call.address), record, 1)
+            entry.seal()
+            for dead_letters in to:
+                dead_letters.publish_refused(entry, record)
 
 
 def split_address(address: bytes) -> tuple[str, str]:

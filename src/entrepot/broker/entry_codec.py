@@ -9,6 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import cython
+
+if not cython.compiled:
+    from entrepot.broker.key_hash import key_hash
+
 
 @dataclass(slots=True)
 class DeadLetter:
@@ -76,6 +81,37 @@ class EntryCodec:
     def split(self, data: bytes, position: int, count: int) -> list[bytes]:
         """Each record's packed bytes."""
         raise NotImplementedError
+
+    def by_partition(self, data: bytes, count: int, partitions: int, keyless: int) -> list[tuple[int, bytes, int]]:
+        """`count` packed records as they go to `partitions` partitions by their keys, those without one to `keyless`: (partition, records, how many)."""
+        runs: dict[int, list[bytes]] = {}
+        for record in self.split(data, 0, count):
+            key = self.key(record, 0)
+            runs.setdefault(keyless if key is None else key_hash(key) % partitions, []).append(record)
+        return [(number, b"".join(records), len(records)) for number, records in runs.items()]
+
+    def header_runs(self, data: bytes, count: int) -> list[tuple[bytes, int, int, int]]:
+        """`count` packed records as runs of neighbours with equal headers: (something that is equal where they are, position, end, how many)."""
+        runs = []
+        position = 0
+        for record in self.split(data, 0, count):
+            runs.append((record, position, position + len(record), 1))
+            position += len(record)
+        return runs
+
+    def fitting_count(self, data: bytes, position: int, count: int, body_bytes_max: int) -> int:
+        """How many of the first records have bodies of at most `body_bytes_max` in all."""
+        found = 0
+        while found < count and self.body_bytes(data, position, found + 1) <= body_bytes_max:
+            found += 1
+        return found
+
+    def larger_count(self, data: bytes, position: int, count: int, body_bytes_max: int) -> int:
+        """How many of the first records each have a body of more than `body_bytes_max`."""
+        found = 0
+        while found < count and self.body_bytes(data, self.skip(data, position, found), 1) > body_bytes_max:
+            found += 1
+        return found
 
     def without_hidden_keys(self, record: bytes) -> bytes:
         """One packed record without the header that receivers must not see (BCC)."""

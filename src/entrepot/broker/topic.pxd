@@ -65,8 +65,7 @@ cdef class Topic(LogOwner):
     cdef readonly bint closed
     cdef object timer
 
-    cpdef Log next_log(self)
-    cpdef Log log_of_key(self, uint64_t key_hash)
+    cpdef Py_ssize_t next_partition(self) except -1
     @cython.locals(log=Log)
     cpdef object ready_count(self)
     @cython.locals(reader=PartitionReader)

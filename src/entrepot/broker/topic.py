@@ -141,14 +141,10 @@ class Topic(LogOwner):
 
     # ---- what producers do
 
-    def next_log(self) -> Log:
+    def next_partition(self) -> int:
         """Where the next run without a key goes: the partitions in turn."""
         self.turn += 1
-        return self.logs[self.turn % len(self.logs)]
-
-    def log_of_key(self, key_hash: int) -> Log:
-        """Where records of one key go, always the same as long as there are as many partitions."""
-        return self.logs[key_hash % len(self.logs)]
+        return self.turn % len(self.logs)
 
     def on_durable(self, log: Log) -> None:
         """What was appended may be delivered."""

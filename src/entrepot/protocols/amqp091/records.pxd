@@ -2,6 +2,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
 from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.key_hash cimport key_hash
 from entrepot.model.batch cimport sized
 from entrepot.model.octets cimport get_u16_be, get_u32_be, take
 from entrepot.protocols.amqp091.properties cimport expiration_ms, find_header, property_at
@@ -11,6 +12,8 @@ cdef int _VERSION
 cdef Py_ssize_t _BATCH_HEADER
 cdef int _ORIGIN
 cdef uint32_t _HEADERS
+cdef bytes _KEY
+cdef int _STRING, _OCTETS
 
 cpdef Py_ssize_t skip(bytes data, Py_ssize_t pos, Py_ssize_t count) except -1
 
@@ -19,6 +22,22 @@ cpdef Py_ssize_t count_records(bytes data, Py_ssize_t pos) except -1
 
 @cython.locals(found=list)
 cpdef list positions(bytes data, Py_ssize_t pos, Py_ssize_t count)
+
+
+@cython.final
+cdef class PartitionRun:
+    cdef readonly uint32_t number
+    cdef uint32_t count
+    cdef Py_ssize_t first, end
+    cdef list stretches
+
+
+@cython.locals(at=Py_ssize_t)
+cdef bytes header_table(bytes data, Py_ssize_t position)
+
+@cython.locals(at=Py_ssize_t)
+cdef bytes key_of(bytes data, Py_ssize_t position)
+
 
 cdef class AmqpEntryCodec(EntryCodec):
     cpdef bytes prefix(self, bytes address)
@@ -31,3 +50,13 @@ cdef class AmqpEntryCodec(EntryCodec):
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
     @cython.locals(origin=bytes)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)
+    @cython.locals(total=int64_t, size=uint32_t)
+    cpdef int64_t body_bytes(self, bytes data, Py_ssize_t position, uint32_t count) except? -1
+    @cython.locals(runs=dict, run=PartitionRun, position=Py_ssize_t, after=Py_ssize_t, total=uint32_t, key=bytes, number=uint32_t, found=list)
+    cpdef list by_partition(self, bytes data, uint32_t count, uint32_t partitions, uint32_t keyless)
+    @cython.locals(runs=list, table=bytes, other=bytes, first=Py_ssize_t, position=Py_ssize_t, alike=uint32_t)
+    cpdef list header_runs(self, bytes data, uint32_t count)
+    @cython.locals(found=uint32_t, size=uint32_t)
+    cpdef uint32_t fitting_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t body_bytes_max) except? 0xFFFFFFFF
+    @cython.locals(found=uint32_t, size=uint32_t)
+    cpdef uint32_t larger_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t body_bytes_max) except? 0xFFFFFFFF

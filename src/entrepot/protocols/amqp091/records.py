@@ -21,6 +21,7 @@ from entrepot.protocols.amqp091 import rewriting
 from entrepot.protocols.amqp091.fields import TableLimits, decode_table
 
 if not cython.compiled:
+    from entrepot.broker.key_hash import key_hash
     from entrepot.model.batch import sized
     from entrepot.model.octets import get_u16_be, get_u32_be, take
     from entrepot.protocols.amqp091.properties import expiration_ms, find_header, property_at
@@ -29,6 +30,9 @@ if not cython.compiled:
 ENTRY_VERSION = 1
 
 _HEADERS = 0x2000
+_KEY = b"x-key"
+_STRING = 0x53  # S
+_OCTETS = 0x78  # x
 _VERSION = ENTRY_VERSION
 _BATCH_HEADER = HEADER_BYTES
 _ORIGIN = ORIGIN
@@ -64,6 +68,36 @@ def positions(data: bytes, pos: int, count: int) -> list[int]:
         pos = pos + 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
         count -= 1
     return found
+
+
+class PartitionRun:
+    """Records of one partition while they are gathered: stretches of neighbours, of which the last, from `first` on, is still growing."""
+
+    __slots__ = ("count", "end", "first", "number", "stretches")
+
+    number: int
+    count: int
+    first: int
+    end: int
+    stretches: list[bytes]
+
+
+def header_table(data: bytes, position: int) -> bytes:
+    """The record's header table as it lies, nothing where it has none."""
+    if not get_u16_be(data, position + 8) & _HEADERS:
+        return b""
+    at = property_at(data, position + 8, _HEADERS)
+    return take(data, at, 4 + get_u32_be(data, at))
+
+
+def key_of(data: bytes, position: int) -> bytes | None:
+    """The header x-key, a string or bytes."""
+    if not get_u16_be(data, position + 8) & _HEADERS:
+        return None
+    at = find_header(data, property_at(data, position + 8, _HEADERS), _KEY)
+    if at < 0 or (data[at + 6] != _STRING and data[at + 6] != _OCTETS):
+        return None
+    return take(data, at + 11, get_u32_be(data, at + 7))
 
 
 class AmqpEntryCodec(EntryCodec):
@@ -124,12 +158,86 @@ class AmqpEntryCodec(EntryCodec):
 
     def key(self, data: bytes, position: int) -> bytes | None:
         """The header x-key, a string or bytes."""
-        if not get_u16_be(data, position + 8) & _HEADERS:
-            return None
-        at = find_header(data, property_at(data, position + 8, _HEADERS), b"x-key")
-        if at < 0 or data[at + 6] not in b"Sx":
-            return None
-        return take(data, at + 11, get_u32_be(data, at + 7))
+        return key_of(data, position)
+
+    def by_partition(self, data: bytes, count: int, partitions: int, keyless: int) -> list[tuple[int, bytes, int]]:
+        """See EntryCodec: one pass, in which neighbours of one partition are copied together."""
+        runs: dict[int, PartitionRun] = {}
+        run: PartitionRun | None = None
+        position = 0
+        total = count
+        while count > 0:
+            key = key_of(data, position)
+            number = keyless if key is None else key_hash(key) % partitions
+            after = position + 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
+            if run is None or number != run.number:
+                run = runs.get(number)
+                if run is None:
+                    run = PartitionRun.__new__(PartitionRun)
+                    run.number = number
+                    run.count = 0
+                    run.first = position
+                    run.end = position
+                    run.stretches = []
+                    runs[number] = run
+                elif run.end != position:
+                    run.stretches.append(take(data, run.first, run.end - run.first))
+                    run.first = position
+            run.end = after
+            run.count += 1
+            position = after
+            count -= 1
+        if run is not None and run.count == total:
+            return [(run.number, data, total)]
+        found = []
+        for run in runs.values():
+            run.stretches.append(take(data, run.first, run.end - run.first))
+            found.append((run.number, b"".join(run.stretches), run.count))
+        return found
+
+    def header_runs(self, data: bytes, count: int) -> list[tuple[bytes, int, int, int]]:
+        """See EntryCodec: equal are header tables, octet by octet."""
+        runs: list[tuple[bytes, int, int, int]] = []
+        table = b""
+        first = 0
+        position = 0
+        alike = 0
+        while count > 0:
+            other = header_table(data, position)
+            if alike and other != table:
+                runs.append((table, first, position, alike))
+                first = position
+                alike = 0
+            table = other
+            alike += 1
+            position = position + 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
+            count -= 1
+        if alike:
+            runs.append((table, first, position, alike))
+        return runs
+
+    def fitting_count(self, data: bytes, position: int, count: int, body_bytes_max: int) -> int:
+        """See EntryCodec."""
+        found = 0
+        while found < count:
+            size = get_u32_be(data, position + 4)
+            if size > body_bytes_max:
+                break
+            body_bytes_max -= size
+            position = position + 8 + get_u32_be(data, position) + size
+            found += 1
+        return found
+
+    def larger_count(self, data: bytes, position: int, count: int, body_bytes_max: int) -> int:
+        """See EntryCodec."""
+        found = 0
+        while found < count:
+            size = get_u32_be(data, position + 4)
+            if size <= body_bytes_max:
+                break
+            position = position + 8 + get_u32_be(data, position) + size
+            found += 1
+        return found
 
     def group(self, data: bytes, position: int) -> bytes:
         """The header x-group-id, a string or bytes."""

@@ -249,8 +249,9 @@ class Session(Sink):
             if call.nacked is None:
                 self.output.nack(channel.number, low, True)
             else:
+                nacked = set(call.nacked)
                 for index in range(call.count):
-                    if index in call.nacked:
+                    if index in nacked:
                         self.output.nack(channel.number, high + 1 + index, False)
                     else:
                         self.output.ack(channel.number, high + 1 + index, False)
