@@ -32,6 +32,7 @@ from entrepot.broker.topic_requests import CreateTopic
 from entrepot.clock import SystemClock
 from entrepot.entropy import SystemEntropy
 from entrepot.model.entry import CODEC_KAFKA
+from entrepot.model.principal import Principal
 from entrepot.server import GC_THRESHOLDS
 from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
@@ -112,7 +113,7 @@ class Bench:
     def connect(self) -> Session:
         """A session."""
         session = Session()
-        session.link = self.broker.attach(session, "me", "public/default")
+        session.link = self.broker.attach(session, Principal("me"), "public/default")
         return session
 
     async def close(self) -> None:

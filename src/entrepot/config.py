@@ -136,6 +136,14 @@ class Kafka(Section, frozen=True):
     retention_ms: Annotated[
         int, key("how long topics that Kafka's clients make keep their records, unless they say otherwise; -1 for ever (log.retention.ms)", unit="ms", least=-1)
     ] = 604_800_000
+    producer_idle_ms: Annotated[
+        int,
+        key(
+            "silence after which the sequence of a producer is forgotten (producer.id.expiration.ms); from five minutes on where limits are reached",
+            unit="ms",
+            least=1,
+        ),
+    ] = 86_400_000
     idle_s: Annotated[int, key("silence after which a connection is closed (connections.max.idle.ms)", unit="s", least=1, most=86_400 * 30)] = 600
 
 

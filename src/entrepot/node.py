@@ -109,6 +109,7 @@ class Node:
             on_failed=on_failed,
             topic_defaults=TopicDefaults(config.kafka.create_topics, config.kafka.partitions, config.kafka.retention_ms),
             group_settings=group_settings(config),
+            producer_idle_ms=config.kafka.producer_idle_ms,
         )
         self.broker.register(AmqpEntryCodec())
         self.broker.register(KafkaEntryCodec(config.limits.unpacked_batch_bytes))

@@ -61,6 +61,7 @@ class Started:
     data: str
     durability: str
     is_compiled: bool
+    cluster_id: str
 
     def url(self, name: str) -> str:
         """A listener's address as a client writes it."""
@@ -78,6 +79,7 @@ class Started:
             "data": self.data,
             "durability": self.durability,
             "compiled": self.is_compiled,
+            "cluster_id": self.cluster_id,
             "listen": urls,
         }
 
@@ -121,7 +123,8 @@ class Server:
         self.why_not_ready = None
         addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners}
         seconds = self.clock.monotonic_s() - self._began
-        return Started(__version__, os.getpid(), seconds, addresses, str(Path(self.config.data).resolve()), self.config.durability.mode, is_compiled())
+        data = str(Path(self.config.data).resolve())
+        return Started(__version__, os.getpid(), seconds, addresses, data, self.config.durability.mode, is_compiled(), node.broker.cluster_id)
 
     async def stop(self) -> None:
         """See the module; takes at most limits.stop_grace_ms for the connections, and what the disk needs."""
@@ -174,6 +177,7 @@ class Server:
             key, advertised = ("kafka.advertised_tls", kafka.advertised_tls) if name == "kafkas" else ("kafka.advertised", kafka.advertised)
             settings = KafkaSettings(
                 node_id=kafka.node_id,
+                cluster_id=self.node.broker.cluster_id,
                 namespace=kafka.namespace,
                 advertised=address(key, advertised) if advertised else None,
                 produce_size_max=limits.kafka_produce_bytes,

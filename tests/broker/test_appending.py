@@ -99,6 +99,18 @@ def test_append_time_goes_into_the_batch_and_the_answer(client):
     assert Batch(read[0].data[0]).append_time_ms == part.append_time_ms
 
 
+def test_a_batch_sent_again_is_answered_with_the_time_of_its_append(client):
+    client.ask(AlterTopicConfig("t", [("set", "message.timestamp.type", "LogAppendTime")]))
+    first = client.part(producer=(7, 0, 0))
+    client.wait(client.send(first))
+    client.bench.run(2)
+    client = client.bench.reopen().connect()
+    again = client.part(producer=(7, 0, 0))
+    client.wait(client.send(again))
+    assert (again.base_offset, again.append_time_ms) == (first.base_offset, first.append_time_ms)
+    assert again.append_time_ms > 0
+
+
 def test_timestamps_beyond_the_bounds_are_refused_unless_the_broker_sets_them(client):
     now = client.bench.clock.wall_ms()
     client.ask(AlterTopicConfig("t", [("set", "message.timestamp.before.max.ms", "60000"), ("set", "message.timestamp.after.max.ms", "1000")]))

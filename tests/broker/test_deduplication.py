@@ -86,7 +86,7 @@ def test_it_outlives_the_records_but_not_the_log(bench):
 
 def test_state_that_no_version_wrote():
     with pytest.raises(CorruptData):
-        fold_producer(b"p:", None, b"\x02")
+        fold_producer(b"p:", None, b"\x03")
     with pytest.raises(CorruptData):
         fold_producer(b"p:", b"\x00", b"\x01")
     assert fold_producer(b"p:", b"\x01", b"") is None
@@ -116,7 +116,7 @@ def test_agrees_with_a_model_that_remembers_every_batch(seed, steps):
             bench.down(power)
             bench.open()
             kept = {(log, producer): bench.producers.producer(bench.logs[log], producer) for log in (0, 1) for producer in (1, 2)}
-            told = {key: (found.epoch, found.batches) for key, found in kept.items() if found is not None}
+            told = {key: (found.epoch, [batch[:3] for batch in found.batches]) for key, found in kept.items() if found is not None}
             possible = [after for _, after in history[durable:]]
             recent = [{key: (epoch, batches[-BATCHES_MAX:]) for key, (epoch, batches) in after.items()} for after in possible]
             assert told in recent
@@ -142,3 +142,65 @@ def test_agrees_with_a_model_that_remembers_every_batch(seed, steps):
         if expected is Verdict.OK:
             model[log, producer] = (epoch + newer, ([] if newer or batches is None else batches) + [(sequence, base, count)])
             history.append((bench.store.group(), copy.deepcopy(model)))
+
+
+def test_a_batch_that_got_its_time_at_the_append_is_answered_with_it(bench):
+    log, producers = bench.logs[0], bench.producers
+    send(bench, producers, 0, 2)
+    for sequence, base, time_ms in ((2, 2, 5000), (4, 4, -1)):
+        assert producers.judge(log, 9, 0, sequence, 2, 1000) == Verdict.OK
+        producers.note(log, 9, 0, sequence, base, 2, 1000, time_ms)
+        bench.store.append([log], bench.entry(b"x", b"x"))
+        bench.store.urgent()
+    expected = [(0, -1), (2, 5000), (4, -1)]
+    assert [(sequence, producers.check(log, 9, 0, sequence, 2, 1000)[1].time_ms) for sequence, _ in expected] == expected
+    bench.settle_down()
+    bench.down(True)
+    bench.open()
+    log, producers = bench.logs[0], bench.producers
+    assert [(sequence, producers.check(log, 9, 0, sequence, 2, 1000)[1].time_ms) for sequence, _ in expected] == expected
+    for sequence in range(6, 20, 2):
+        assert send(bench, producers, sequence, 2)[0] is Verdict.OK
+    assert [batch.first_sequence for batch in producers.producer(log, 9).batches] == [10, 12, 14, 16, 18]
+    assert send(bench, producers, 0, 2, epoch=1)[0] is Verdict.OK
+    assert [batch.time_ms for batch in producers.producer(log, 9).batches] == [-1]
+
+
+class TestManyProducers:
+    """Two holders of a table for ten, eight of them for one."""
+
+    @pytest.fixture
+    def producers(self, bench):
+        producers = Deduplication(bench.store, producers_max=10, idle_ms=1000, retry_ms=100)
+        producers.hold("mallory")
+        self.sent = [send(bench, producers, 0, producer=number, now_ms=number)[0] for number in range(20)]
+        return producers
+
+    def test_one_holder_cannot_have_it_all(self, bench, producers):
+        assert self.sent == [Verdict.OK] * 8 + [Verdict.FULL] * 12
+        producers.hold("ada")
+        assert [send(bench, producers, 0, producer=100 + number, now_ms=20)[0] for number in range(3)] == [Verdict.OK, Verdict.OK, Verdict.FULL]
+        assert send(bench, producers, 1, producer=100, now_ms=20)[0] is Verdict.OK
+
+    def test_a_full_table_makes_room_as_soon_as_nobody_sends_again(self, bench, producers):
+        producers.hold("ada")
+        sent = [send(bench, producers, 0, producer=100 + number, now_ms=105)[0] for number in range(9)]
+        assert sent == [Verdict.OK] * 8 + [Verdict.FULL]
+        assert {number for number in range(8) if producers.producer(bench.logs[0], number)} == {6, 7}
+        assert len(producers) == 10
+
+    def test_ones_own_make_room_at_ones_own_limit(self, bench, producers):
+        assert send(bench, producers, 1, producer=0, now_ms=99)[0] is Verdict.OK
+        assert send(bench, producers, 0, producer=50, now_ms=101)[0] is Verdict.OK
+        assert [producers.producer(bench.logs[0], number) is None for number in range(3)] == [False, True, False]
+
+    def test_the_silent_are_forgotten_though_there_is_room(self, bench, producers):
+        assert send(bench, producers, 0, producer=50, now_ms=1001)[0] is Verdict.OK
+        assert len(producers) == 7
+
+    def test_a_producer_is_of_who_sent_last(self, bench, producers):
+        producers.hold("ada")
+        for number in range(8):
+            assert send(bench, producers, 1, producer=number, now_ms=30)[0] is Verdict.OK
+        producers.hold("mallory")
+        assert [send(bench, producers, 0, producer=50 + number, now_ms=30)[0] for number in range(3)] == [Verdict.OK, Verdict.OK, Verdict.FULL]

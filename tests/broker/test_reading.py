@@ -53,6 +53,20 @@ class TestWhatIsThere:
             client.wait(client.ask_read(parts))
             assert texts(parts[0]) == [b"a"]
 
+    @pytest.mark.parametrize(("ahead", "expected"), [(-1, Reason.ENDED_EPOCH), (0, None), (1, Reason.UNKNOWN_EPOCH)])
+    def test_a_reader_that_knows_another_epoch_of_the_owner(self, client, bench, ahead, expected):
+        client.append(b"a")
+        client = bench.reopen().connect()
+        client.append(b"b")
+        (part,) = parts = client.reading(0)
+        part.leader_epoch = client.bench.broker.appender.epoch + ahead
+        client.wait(client.ask_read(parts))
+        assert (part.error and part.error.reason) == expected
+        assert bool(part.data) == (ahead == 0)
+        part.leader_epoch = client.bench.broker.appender.epoch
+        client.wait(client.ask_read(parts))
+        assert texts(part)
+
     def test_what_is_staged_is_not_seen_before_it_is_durable(self, client):
         append = client.send(client.part(b"a"))
         read = client.ask_read(client.reading(0))

@@ -13,6 +13,7 @@ from entrepot.broker.producer_ids import BLOCK_SIZE, EPOCH_MAX
 from entrepot.broker.requests import DeclareQueue
 from entrepot.broker.state import set_value
 from entrepot.broker.topic_config import SETTINGS, TopicDefaults
+from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused
 
 
@@ -393,6 +394,38 @@ class TestOffsets:
         assert self.find(client, "end", committed=True)[0] == 10
         assert self.find(client, self.now + 20_000, committed=True)[0] == -1
         assert self.find(client, self.now + 20_000)[0] == 11
+
+    def test_what_cannot_be_read_is_an_error_of_its_part(self, client, bench, monkeypatch):
+        def damaged(codec, data, base_offset, time_ms):
+            raise Refused(Reason.TOO_LARGE, "unpacks to too much")
+
+        monkeypatch.setattr(type(bench.broker.hub.codec(CODEC_KAFKA)), "first_at", damaged)
+        for where in ("max_time", self.now):
+            assert reason(client, asked.FindOffset("t", 0, where)) is Reason.TOO_LARGE
+        assert self.find(client, "end")[0] == 10
+
+    def test_each_search_looks_into_one_entry(self, client, bench, monkeypatch):
+        kind = type(bench.broker.hub.codec(CODEC_KAFKA))
+        looks = []
+        first_at = kind.first_at
+
+        def counted(codec, data, base_offset, time_ms):
+            looks.append(base_offset)
+            return first_at(codec, data, base_offset, time_ms)
+
+        monkeypatch.setattr(kind, "first_at", counted)
+        calls = [client.submit(asked.FindOffset("t", 0, self.now + time_ms % 9000)) for time_ms in range(0, 30_000, 1000)]
+        calls.append(client.submit(asked.FindOffset("t", 0, "max_time")))
+        bench.run()
+        assert [call.outcome for call in calls] == [DONE] * 31
+        assert len(looks) == 31
+
+    @pytest.mark.parametrize(("ahead", "expected"), [(-1, Reason.ENDED_EPOCH), (1, Reason.UNKNOWN_EPOCH)])
+    def test_a_client_that_knows_another_epoch_of_the_owner(self, client, bench, ahead, expected):
+        epoch = bench.broker.appender.epoch
+        for request in (asked.FindOffset("t", 0, "end", leader_epoch=epoch + ahead), asked.EpochEnd("t", 0, 0, epoch + ahead)):
+            assert reason(client, request) is expected
+        assert self.find(client, "end", leader_epoch=epoch)[0] == 10
 
     def test_nonsense(self, client):
         for where in (-5, "middle"):

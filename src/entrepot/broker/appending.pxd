@@ -28,6 +28,7 @@ cdef class Appender:
     cdef readonly int epoch
     # the broker's
     cdef public object refusing
+    cdef object _principal
     # figures
     cdef readonly uint64_t batch_count
     cdef readonly uint64_t appended_count

@@ -29,6 +29,7 @@ class Appender:
     """Of one broker. `refusing`: why nothing may be appended now, or None. Counters: batches, records and bytes appended; batches known already."""
 
     __slots__ = (
+        "_principal",
         "appended_bytes",
         "appended_count",
         "authorizer",
@@ -50,6 +51,7 @@ class Appender:
         self.authorizer = authorizer
         self.producers = producers
         self.refusing: Refused | None = None
+        self._principal: Any = None  # of the call before
         self.epoch: int = getattr(store, "epoch", 0)
         self.batch_count = 0
         self.appended_count = 0
@@ -63,6 +65,10 @@ class Appender:
         codec = self.hub.codec(call.codec)
         access: TopicAccess | None = None
         waits = False
+        principal = call.attachment.principal
+        if principal is not self._principal:
+            self._principal = principal
+            self.producers.hold(principal.name)
         for part in call.parts:
             try:
                 if access is None or access.rules.name != part.topic:
@@ -98,6 +104,7 @@ class Appender:
             if verdict == _DUPLICATE:
                 self.duplicate_count += 1
                 part.base_offset = self.producers.known_base
+                part.append_time_ms = self.producers.known_time_ms
                 end = self.producers.known_base + self.producers.known_span
                 return end > log.durable_offset
             if verdict != _OK:
@@ -131,7 +138,7 @@ class Appender:
         entry.first_sequence = part.first_sequence
         self.store.append(logs, entry)
         if part.producer_id >= 0:
-            self.producers.note(log, part.producer_id, part.producer_epoch, part.first_sequence, base, part.count, now_ms)
+            self.producers.note(log, part.producer_id, part.producer_epoch, part.first_sequence, base, part.count, now_ms, part.append_time_ms)
         if path is not None:
             # The batch is appended, whatever becomes of it elsewhere: its producer must not be told otherwise, and send it again.
             try:

@@ -12,7 +12,8 @@ from typing import Any
 from entrepot.broker.admission import Admission, split_address
 from entrepot.broker.appending import Appender
 from entrepot.broker.authorization import Action, ResourceKind
-from entrepot.broker.deduplication import Deduplication
+from entrepot.broker.cluster_id import cluster_id
+from entrepot.broker.deduplication import IDLE_MS, Deduplication
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
@@ -56,6 +57,7 @@ class Broker:
         on_failed: Callable[[BaseException], None],
         group_settings: GroupSettings | None = None,
         topic_defaults: TopicDefaults | None = None,
+        producer_idle_ms: int = IDLE_MS,
     ) -> None:
         # shared with queues
         self.hub = Hub(scheduler, clock)
@@ -69,11 +71,11 @@ class Broker:
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
         self.publisher = Publisher(self.hub, store, volatile, Admission())
-        self.producers = Deduplication(store)
+        self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(store)
         self.subjects = Subjects(self.hub, self.publisher)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
-        self.reads = Reads(self.hub, authorizer)
+        self.reads = Reads(self.hub, authorizer, self.appender.epoch)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.operations = Operations(self)
         self.topic_operations = TopicOperations(self)
@@ -91,6 +93,7 @@ class Broker:
         self.throttled = False
         self._pressed = False
         self.last_consumer_id = 0
+        self.cluster_id = ""  # set by open()
         self.connected_count = 0
         self._on_failed = on_failed
         store.set_owner(self)
@@ -106,6 +109,7 @@ class Broker:
         self.transactions.load()
         self.producers.load()
         self.producer_ids.load()
+        self.cluster_id = cluster_id(self.store, self.entropy)
         self.operations.open()
         self.timed.open()
         self.groups.load()

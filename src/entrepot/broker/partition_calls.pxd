@@ -42,6 +42,7 @@ cdef class ReadPart:
     cdef public int32_t partition
     cdef public int64_t offset
     cdef public int64_t max_bytes
+    cdef public int32_t leader_epoch
     cdef public object tag
     # the broker's
     cdef public object place

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from entrepot.broker.port import PENDING, Call
-from entrepot.model.errors import EntrepotError
+from entrepot.model.errors import EntrepotError, Reason, Refused
 
 
 class AppendPart:
@@ -107,16 +107,26 @@ def make_append(stream: int, codec: int, codec_version: int, parts: list[AppendP
     return call
 
 
+def wrong_epoch(known: int, epoch: int) -> Refused | None:
+    """Why who takes the owner's epoch to be `known` must look again who owns the partition; None: it is right, or not said (-1)."""
+    if known == epoch or known < 0:
+        return None
+    if known < epoch:
+        return Refused(Reason.ENDED_EPOCH, f"the partition's owner has epoch {epoch}; {known} is over")
+    return Refused(Reason.UNKNOWN_EPOCH, f"the partition's owner has epoch {epoch}; it does not know {known}")
+
+
 class ReadPart:
     """One partition that is read, and what the last Read brought. It lives as long as its owner reads the partition (a Kafka fetch
     session), and keeps the broker's place in the log between reads in `place`, which is the broker's alone.
 
     Set by the owner: `topic`, `partition`, `offset` (where to read on), `max_bytes`; with `topic_id` (16 bytes) the part is of the topic with that id,
-    whatever `topic` says, and NOT_FOUND when there is none. Answers of each Read:
+    whatever `topic` says, and NOT_FOUND when there is none; `leader_epoch` (-1: not said) is the owner's epoch that the reader knows. Answers of each Read:
     `data` whole entries in order, the first holds `offset` or is the first behind it, each as the codec of the call packs it (translated, if it was
     written by another); `size` their bytes; `durable_end` (Kafka: high watermark), `stable_end` (last stable offset), `first_offset`;
     `aborted` (producer id, first offset) of aborted transactions among the data, None unless committed records alone are asked for;
-    `error`: NOT_FOUND, NOT_PERMITTED, or OUT_OF_RANGE (`offset` is below the first or above the durable end). `skipped`: entries so far that no
+    `error`: NOT_FOUND, NOT_PERMITTED, ENDED_EPOCH, UNKNOWN_EPOCH, or OUT_OF_RANGE (`offset` is below the first or above the durable end).
+    `skipped`: entries so far that no
     translation of exists (opaque ones of another protocol).
     """
 
@@ -126,6 +136,7 @@ class ReadPart:
         "durable_end",
         "error",
         "first_offset",
+        "leader_epoch",
         "max_bytes",
         "offset",
         "partition",
@@ -143,6 +154,7 @@ class ReadPart:
     partition: int
     offset: int
     max_bytes: int
+    leader_epoch: int
     tag: Any  # the caller's own
     place: Any  # the broker's own
     data: list[bytes]
@@ -163,6 +175,7 @@ def make_read_part(topic: str, partition: int, offset: int, max_bytes: int) -> R
     part.partition = partition
     part.offset = offset
     part.max_bytes = max_bytes
+    part.leader_epoch = -1
     part.tag = None
     part.place = None
     part.data = []

@@ -86,6 +86,7 @@ cdef class Reading(LogOwner):
 cdef class Reads:
     cdef readonly Hub hub
     cdef readonly object authorizer
+    cdef readonly int epoch
     cdef readonly dict cold
     cdef readonly object waiting
     cdef readonly uint64_t read_count

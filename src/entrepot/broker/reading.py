@@ -16,7 +16,7 @@ from typing import Any
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.partition import Partition, TopicTable, Watcher
-from entrepot.broker.partition_calls import CloseParts, Read, ReadPart
+from entrepot.broker.partition_calls import CloseParts, Read, ReadPart, wrong_epoch
 from entrepot.broker.port import DONE
 from entrepot.model.entry import CONTROL, StoredEntry
 from entrepot.model.errors import Reason, Refused
@@ -300,6 +300,10 @@ class Reading(LogOwner):
     def _ask(self, place: Place, part: ReadPart) -> bool:
         """Go where the part's owner wants to read; False: there is no such offset."""
         log = place.partition.log
+        if part.leader_epoch >= 0 and part.leader_epoch != self.reads.epoch:
+            part.error = wrong_epoch(part.leader_epoch, self.reads.epoch)
+            self.failed = True
+            return False
         offset = part.offset
         if offset != place.expected:
             if place.loading:  # for another place
@@ -396,10 +400,11 @@ class Reading(LogOwner):
 class Reads:
     """Every Read of one broker."""
 
-    __slots__ = ("authorizer", "cold", "hub", "read_bytes", "read_count", "skipped_count", "waiting")
+    __slots__ = ("authorizer", "cold", "epoch", "hub", "read_bytes", "read_count", "skipped_count", "waiting")
 
-    def __init__(self, hub: Hub, authorizer: Any) -> None:
+    def __init__(self, hub: Hub, authorizer: Any, epoch: int) -> None:
         self.hub = hub
+        self.epoch = epoch  # of the owner of all partitions
         self.authorizer = authorizer
         self.cold: dict[Place, bool] = {}  # who holds what was fetched, or waits for it, the longest first
         self.waiting: deque[Place] = deque()  # whose turn to fetch has not come

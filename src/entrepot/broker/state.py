@@ -21,6 +21,7 @@ CATALOGUE_PREFIX = b"c:"
 GROUP_PREFIX = b"g:"
 OFFSET_PREFIX = b"o:"
 PRODUCER_IDS_PREFIX = b"i:"
+CLUSTER_PREFIX = b"n:"
 
 PREFIX_SIZE = 2  # bytes
 
@@ -94,6 +95,7 @@ def default_folds() -> StateFolds:
     folds.register(GROUP_PREFIX, fold_value, absolute=True)
     folds.register(OFFSET_PREFIX, fold_value, absolute=True)
     folds.register(PRODUCER_IDS_PREFIX, fold_value, absolute=True)
+    folds.register(CLUSTER_PREFIX, fold_value, absolute=True)
     return folds
 
 

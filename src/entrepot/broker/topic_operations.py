@@ -10,13 +10,14 @@ from entrepot.broker import topic_requests as asked
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.definitions import TopicDefinition
 from entrepot.broker.link import Link
-from entrepot.broker.offset_search import EpochSearch, MaxTimeSearch, TimeSearch
+from entrepot.broker.offset_search import EpochSearch, MaxTimeSearch, SearchTurns, TimeSearch
 from entrepot.broker.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.partition import Partition
-from entrepot.broker.port import DONE, Ask
+from entrepot.broker.partition_calls import wrong_epoch
+from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
 from entrepot.broker.topic_requests import ConfigEntry, PartitionDescription, TopicDescription
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import EntrepotError, Reason, Refused
 from entrepot.store.interface import Group
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class TopicOperations:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
+        self._turns = SearchTurns(broker.scheduler)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -185,6 +187,7 @@ class TopicOperations:
         """See FindOffset."""
         self._check_visible(link, request.name)
         partition = self._partition(link, request.name, request.partition)
+        self._check_epoch(request.leader_epoch)
         log = partition.log
         end = log.durable_offset
         if request.committed and partition.transactions is not None:
@@ -195,9 +198,9 @@ class TopicOperations:
         if request.where == "end":
             return (end, -1, epoch), None
         if request.where == "max_time":
-            MaxTimeSearch(self._broker.hub, log, end, partial(self._answer, call)).find()
+            MaxTimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find()
         elif isinstance(request.where, int) and request.where >= 0:
-            TimeSearch(self._broker.hub, log, end, partial(self._answer, call)).find(request.where)
+            TimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find(request.where)
         else:
             raise Refused(Reason.INVALID, f"{request.where!r} is neither a time nor the name of an offset")
         return LATER, None
@@ -206,14 +209,28 @@ class TopicOperations:
         """See EpochEnd."""
         self._check_visible(link, request.name)
         log = self._partition(link, request.name, request.partition).log
+        self._check_epoch(request.leader_epoch)
         EpochSearch(log, self._broker.appender.epoch, partial(self._answer, call)).find(request.epoch)
         return LATER, None
+
+    def _check_epoch(self, known: int) -> None:
+        error = wrong_epoch(known, self._broker.appender.epoch)
+        if error is not None:
+            raise error
 
     @staticmethod
     def _answer(call: Ask, *result: int) -> None:
         """A search has ended."""
         call.result = result
         call.outcome = DONE
+        if not call.attachment.closed:
+            call.attachment.sink.completed(call)
+
+    @staticmethod
+    def _failed(call: Ask, error: EntrepotError) -> None:
+        """A search has met something that it cannot read."""
+        call.error = error if isinstance(error, Refused) else Refused(Reason.INVALID, str(error))
+        call.outcome = REFUSED
         if not call.attachment.closed:
             call.attachment.sink.completed(call)
 

@@ -122,6 +122,7 @@ class FindOffset:
     partition: int
     where: int | str
     committed: bool = False
+    leader_epoch: int = -1  # the owner's that the client knows; -1: not said. Refused ENDED_EPOCH, UNKNOWN_EPOCH
 
 
 @dataclass(slots=True)
@@ -131,6 +132,7 @@ class EpochEnd:
     name: str
     partition: int
     epoch: int
+    leader_epoch: int = -1  # as FindOffset has it
 
 
 @dataclass(slots=True)

@@ -26,6 +26,8 @@ class Reason(enum.Enum):
     OUT_OF_RANGE = "offset out of range"
     UNKNOWN_KEY = "no such setting"
     INVALID_VALUE = "not a value of the setting"
+    ENDED_EPOCH = "epoch of the partition's owner is over"
+    UNKNOWN_EPOCH = "epoch of the partition's owner that this one does not know"
     # of producers that number what they send
     OUT_OF_SEQUENCE = "not the next batch of its producer"
     STALE_PRODUCER = "epoch of the producer is over"

@@ -240,11 +240,18 @@ def fetch(
     forgotten: dict[Any, list[int]] | None = None,
     by_id: bool = False,
     committed: int = 0,
+    leader_epoch: int = -1,
 ) -> dict[str, Any]:
     """A Fetch request of partitions and their offsets."""
     name = "topic_id" if by_id else "topic"
     other = {"topic": ""} if by_id else {"topic_id": bytes(16)}
-    part = {"current_leader_epoch": -1, "last_fetched_epoch": -1, "log_start_offset": -1, "partition_max_bytes": 1000, "replica_directory_id": bytes(16)}
+    part = {
+        "current_leader_epoch": leader_epoch,
+        "last_fetched_epoch": -1,
+        "log_start_offset": -1,
+        "partition_max_bytes": 1000,
+        "replica_directory_id": bytes(16),
+    }
     return {
         "cluster_id": None,
         "replica_state": {"replica_id": -1, "replica_epoch": -1},

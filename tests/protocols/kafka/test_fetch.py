@@ -52,7 +52,7 @@ def decode(codec, reader, version):
 def test_requests_are_read_as_kafka_writes_them(mode, drawn):
     version, topics, forgotten, session, committed = drawn
     codec = MODES[mode]
-    data = encode_kio(1, version, "request", fetch(topics, session=session, forgotten=forgotten, by_id=version >= 13, committed=committed))
+    data = encode_kio(1, version, "request", fetch(topics, session=session, forgotten=forgotten, by_id=version >= 13, committed=committed, leader_epoch=7))
     reader = PRIMITIVES[mode].Reader(bytearray(data), 0, len(data))
     request = codec.decode_head(reader, version)
     assert (request.max_wait_ms, request.min_bytes, request.max_bytes, request.committed) == (500, 1, 10_000, committed == 1)
@@ -62,6 +62,7 @@ def test_requests_are_read_as_kafka_writes_them(mode, drawn):
     assert reader.pos == len(data)
     left = [(key, partition, offset) for key, parts in topics.items() for partition, offset in parts.items() if partition not in forgotten.get(key, ())]
     assert [(part.topic_id or part.topic, part.partition, part.offset) for part in table.all_parts()] == left
+    assert {part.leader_epoch for part in table.all_parts()} <= {7 if version >= 9 else -1}
     assert table.count == len(left)
     assert len(gone) == sum(len(set(parts) & set(forgotten.get(key, ()))) for key, parts in topics.items())
     for size in range(len(data)):
@@ -97,7 +98,7 @@ def test_responses_are_as_kafka_reads_them(mode, data):
     table = codec.FetchTable()
     for key, parts in asked.items():
         for partition in parts:
-            table.name(key, partition, 0, 100)
+            table.name(key, partition, 0, 100, -1)
     for part in table.all_parts():
         records, reason, is_aborted = asked[part.topic_id or part.topic][part.partition]
         part.data, part.size = list(records), sum(map(len, records))

@@ -149,13 +149,23 @@ def test_list_offsets(client, version):
     assert rows == [(0, 0, 10, -1), (1, 0, 0, -1), (2, 0, 7, 99), (3, 3, -1, -1), (4, 0, -1, -1), (5, 42, -1, -1), (6, 0, 5, 1300)]
 
 
+@pytest.mark.parametrize("version", [1, 3, 4, 10])
+def test_list_offsets_passes_on_the_epoch_and_refuses_what_is_named_twice(client, version):
+    partitions = [{"partition_index": index, "current_leader_epoch": 5, "timestamp": 99} for index in (0, 1, 0)]
+    values = {"replica_id": -1, "isolation_level": 0, "topics": [{"name": "t", "partitions": partitions}], "timeout_ms": 0}
+    asked, answer = exchange(client, "ListOffsets", version, values, Reason.ENDED_EPOCH)
+    assert asked == [topics.FindOffset("t", 1, 99, False, 5 if version >= 4 else -1)]
+    rows = [(row["partition_index"], row["error_code"]) for row in answer["topics"][0]["partitions"]]
+    assert rows == [(0, ErrorCode.INVALID_REQUEST), (1, ErrorCode.FENCED_LEADER_EPOCH), (0, ErrorCode.INVALID_REQUEST)]
+
+
 def test_offset_for_leader_epoch(client):
-    partitions = [{"partition": index, "current_leader_epoch": -1, "leader_epoch": 4} for index in range(2)]
+    partitions = [{"partition": index, "current_leader_epoch": 3, "leader_epoch": 4} for index in range(2)]
     values = {"replica_id": -2, "topics": [{"topic": "t", "partitions": partitions}]}
-    asked, answer = exchange(client, "OffsetForLeaderEpoch", 4, values, (4, 50), Reason.NOT_FOUND)
-    assert asked == [topics.EpochEnd("t", 0, 4), topics.EpochEnd("t", 1, 4)]
+    asked, answer = exchange(client, "OffsetForLeaderEpoch", 4, values, (4, 50), Reason.UNKNOWN_EPOCH)
+    assert asked == [topics.EpochEnd("t", 0, 4, 3), topics.EpochEnd("t", 1, 4, 3)]
     rows = [(row["partition"], row["error_code"], row["leader_epoch"], row["end_offset"]) for row in answer["topics"][0]["partitions"]]
-    assert rows == [(0, 0, 4, 50), (1, 3, -1, -1)]
+    assert rows == [(0, 0, 4, 50), (1, ErrorCode.UNKNOWN_LEADER_EPOCH, -1, -1)]
 
 
 # ---- offsets of groups

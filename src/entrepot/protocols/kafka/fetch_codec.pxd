@@ -44,7 +44,7 @@ cdef class FetchTable:
     cdef public bint changed
 
     @cython.locals(topic=FetchTopic, part=ReadPart, note=FetchNote)
-    cpdef int name(self, object key, int32_t partition, int64_t offset, int64_t max_bytes) except -1
+    cpdef int name(self, object key, int32_t partition, int64_t offset, int64_t max_bytes, int32_t leader_epoch) except -1
     @cython.locals(topic=FetchTopic)
     cpdef ReadPart forget(self, object key, int32_t partition)
     @cython.locals(gone=list, topic=FetchTopic, part=ReadPart, note=FetchNote)
@@ -55,7 +55,7 @@ cdef class FetchTable:
 
 @cython.locals(request=FetchRequest)
 cpdef FetchRequest decode_head(Reader reader, int version)
-@cython.locals(flexible=bint, topics_left=int64_t, parts_left=int64_t, partition=int32_t, offset=int64_t, gone=list, part=ReadPart)
+@cython.locals(flexible=bint, topics_left=int64_t, parts_left=int64_t, partition=int32_t, offset=int64_t, leader_epoch=int32_t, gone=list, part=ReadPart)
 cpdef list decode_topics(Reader reader, int version, FetchTable table)
 @cython.locals(flexible=bint)
 cpdef int encode_error(Writer writer, int version, int code) except -1

@@ -67,7 +67,7 @@ class FetchTable:
         self.request = 0
         self.changed = False
 
-    def name(self, key: object, partition: int, offset: int, max_bytes: int) -> int:
+    def name(self, key: object, partition: int, offset: int, max_bytes: int, leader_epoch: int) -> int:
         """A request names a partition, and where to read on."""
         topic = self.topics.get(key)
         if topic is None:
@@ -88,6 +88,7 @@ class FetchTable:
             self.changed = True
         part.offset = offset
         part.max_bytes = max_bytes
+        part.leader_epoch = leader_epoch
         note: FetchNote = part.tag
         note.seen = self.request
         return 0
@@ -156,14 +157,13 @@ def decode_topics(reader: Reader, version: int, table: FetchTable) -> list[ReadP
         while parts_left > 0:
             parts_left -= 1
             partition = reader.i32()
-            if version >= 9:
-                reader.i32()  # the leader's epoch that the client knows: there is one leader
+            leader_epoch = reader.i32() if version >= 9 else -1
             offset = reader.i64()
             if version >= 12:
                 reader.i32()  # epoch of the last record fetched
             if version >= 5:
                 reader.i64()  # a follower's log start
-            table.name(key, partition, offset, reader.i32())
+            table.name(key, partition, offset, reader.i32(), leader_epoch)
             if flexible:
                 reader.skip_tags()
         if flexible:

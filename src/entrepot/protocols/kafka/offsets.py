@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from entrepot.broker.group_requests import CommitOffsets, CommittedOffset, DeleteOffsets, FetchOffsets
@@ -21,24 +22,32 @@ NOWHERE = -5  # the greatest offset that is in tiered storage: there is none
 
 
 def list_offsets(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of ListOffsets."""
+    """Handler of ListOffsets. A partition named twice is an error at both places, as Kafka has it."""
     committed = values.get("isolation_level", 0) == 1
-    exchange.state = values
+    named = Counter((topic, partition["partition_index"]) for topic, partition in per_partition(values))
+    exchange.state = values, named
     requests = []
     for topic, partition in per_partition(values):
-        where = partition["timestamp"]
-        if where >= 0 or where in PLACES:
-            requests.append(FindOffset(topic, partition["partition_index"], PLACES.get(where, where), committed))
+        index, where = partition["partition_index"], partition["timestamp"]
+        if _is_place(where) and named[topic, index] == 1:
+            requests.append(FindOffset(topic, index, PLACES.get(where, where), committed, partition.get("current_leader_epoch", -1)))
     exchange.ask(requests, _offsets_listed)
 
 
+def _is_place(timestamp: int) -> bool:
+    return timestamp >= 0 or timestamp in PLACES
+
+
 def _offsets_listed(exchange: Exchange, calls: list[Any]) -> None:
+    values, named = exchange.state
     answers = iter(calls)
     rows = []
-    for topic, partition in per_partition(exchange.state):
+    for topic, partition in per_partition(values):
         index, where = partition["partition_index"], partition["timestamp"]
         row: dict[str, Any] = {"partition_index": index, "error_code": 0}
-        if where >= 0 or where in PLACES:
+        if named[topic, index] > 1:
+            row["error_code"] = int(ErrorCode.INVALID_REQUEST)
+        elif _is_place(where):
             call = next(answers)
             row["error_code"] = code_of(exchange, call, TOPIC)
             if call.outcome == DONE:
@@ -53,7 +62,11 @@ def _offsets_listed(exchange: Exchange, calls: list[Any]) -> None:
 def offset_for_leader_epoch(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of OffsetForLeaderEpoch: where an epoch of the partition's owner ended."""
     exchange.state = values
-    exchange.ask([EpochEnd(topic, partition["partition"], partition["leader_epoch"]) for topic, partition in per_partition(values, "topic")], _epochs_ended)
+    requests = [
+        EpochEnd(topic, partition["partition"], partition["leader_epoch"], partition.get("current_leader_epoch", -1))
+        for topic, partition in per_partition(values, "topic")
+    ]
+    exchange.ask(requests, _epochs_ended)
 
 
 def _epochs_ended(exchange: Exchange, calls: list[Any]) -> None:
