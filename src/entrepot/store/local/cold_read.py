@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from entrepot.model.entry import StoredEntry
 from entrepot.model.errors import CorruptData
 from entrepot.store.local.disk import Disk, File
-from entrepot.store.local.segment import HEAD_SIZE, STEP_BYTES, Reference, decode_referred, find_time, frame_size, parse_frames
+from entrepot.store.local.segment import HEAD_SIZE, HEADER_SIZE, STEP_BYTES, Reference, decode_referred, find_time, frame_size, parse_frames
 
 if TYPE_CHECKING:
     from entrepot.store.local.segments import Part, Segments
@@ -42,6 +42,7 @@ class ColdRead:
         self.done = done
         self.file: File | None = None
         self.body: File | None = None
+        self.frames = b""  # all of them, if they are in memory
         self.position = 0
         self.next_offset = end
         self.entries: list[StoredEntry | None] = []
@@ -66,8 +67,10 @@ class ColdRead:
         if error is not None:
             self._finish(error)
             return
-        assert self.segment.index is not None
-        self.position = self.segment.index.step(self.segment.index.step_of_offset(self.piece, self.offset))[1]
+        index = self.segment.index
+        assert index is not None
+        self.frames = index.frames
+        self.position = index.step(index.step_of_offset(self.piece, self.offset))[1]
         self._read(self._first_size())
 
     def _first_size(self) -> int:
@@ -76,7 +79,12 @@ class ColdRead:
 
     def _read(self, size: int) -> None:
         assert self.file is not None
-        self.disk.read(self.file, self.position, min(size, self.piece.position + self.piece.size - self.position), self._have)
+        size = min(size, self.piece.position + self.piece.size - self.position)
+        if self.frames:
+            start = self.position - HEADER_SIZE
+            self._have(self.frames[start : start + size], None)
+        else:
+            self.disk.read(self.file, self.position, size, self._have)
 
     def _have(self, data: bytes, error: BaseException | None) -> None:
         if error is not None:

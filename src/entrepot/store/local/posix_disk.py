@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from entrepot.model.errors import Reason, Refused
+from entrepot.store.local.cached_read import read_cached
 from entrepot.store.local.committer import Committer, write_parts
 from entrepot.store.local.disk import Done
 
 _LOCK = "lock"
 _READERS = 2
+_CACHED_SIZE_MAX = 4 << 20  # read without another thread in one turn of the loop: a millisecond's work
+_CACHED_COUNT_MAX = 64
 
 
 class PosixFile:
@@ -90,6 +93,7 @@ class PosixDisk:
             os.close(self._directory)
             raise Refused(Reason.IN_USE, f"{path} is in use by another process: a data directory has one broker") from error
         self._closed = False
+        self._cached_left = _CACHED_SIZE_MAX
         self._jobs: deque[tuple[PosixFile, int, list[bytes], bool, Done]] = deque()
         self._running: Done | None = None
         self._committer: Committer | None = None
@@ -135,11 +139,36 @@ class PosixDisk:
 
     def read(self, file: PosixFile, position: int, size: int, done: Done) -> None:
         """See Disk.read."""
+        if (data := self._cached([(file, position, size)])) is not None:
+            self._loop.call_soon(done, data[0], None)
+            return
         self._readers.submit(self._run, lambda: file.pread(position, size), done)
 
     def read_many(self, reads: list[tuple[PosixFile, int, int]], done: Done) -> None:
         """See Disk.read_many."""
+        if (data := self._cached(reads)) is not None:
+            self._loop.call_soon(done, data, None)
+            return
         self._readers.submit(self._run, lambda: [file.pread(position, size) for file, position, size in reads], done)
+
+    def _cached(self, reads: list[tuple[PosixFile, int, int]]) -> list[bytes] | None:
+        """What is to be read, if it is not too much for this turn of the loop and the system has it in memory."""
+        size = sum(read[2] for read in reads)
+        if len(reads) > _CACHED_COUNT_MAX or size > self._cached_left:
+            return None
+        found: list[bytes] = []
+        for file, position, wanted in reads:
+            data = read_cached(file.fd, position, wanted)
+            if data is None:
+                return None
+            found.append(data)
+        if self._cached_left == _CACHED_SIZE_MAX:
+            self._loop.call_soon(self._next_turn)
+        self._cached_left -= size
+        return found
+
+    def _next_turn(self) -> None:
+        self._cached_left = _CACHED_SIZE_MAX
 
     def background(self, work: Callable[[], Any], done: Done) -> None:
         """See Disk.background."""

@@ -96,6 +96,7 @@ cdef class Piece:
 @cython.final
 cdef class SegmentIndex:
     cdef readonly bytes data
+    cdef public bytes frames
     cdef readonly uint64_t segment_id
     cdef readonly uint64_t index_position
     cdef readonly uint32_t piece_count

@@ -307,19 +307,20 @@ class Piece:
 
 
 class SegmentIndex:
-    """A segment's directory of pieces and steps, as loaded from its file."""
+    """A segment's directory of pieces and steps, as loaded from its file; with its frames, if it adopts a journal file: they are few."""
 
-    __slots__ = ("data", "index_position", "piece_count", "segment_id", "step_count")
+    __slots__ = ("data", "frames", "index_position", "piece_count", "segment_id", "step_count")
 
     segment_id: int
     data: bytes  # pieces, then steps
+    frames: bytes  # all that lies before the index, from HEADER_SIZE on; or nothing
     index_position: int
     piece_count: int
     step_count: int
 
     def size(self) -> int:
         """Bytes that it holds in memory."""
-        return len(self.data)
+        return len(self.data) + len(self.frames)
 
     def piece(self, number: int) -> Piece:
         """The piece of that number, from 0."""
@@ -419,6 +420,7 @@ def load_index(name: str, footer: bytes, index: bytes) -> SegmentIndex:
         raise CorruptData(f"{name}: the index at position {position} ({len(index)} bytes) fails its checksum; run 'entrepot store verify'")
     loaded = SegmentIndex.__new__(SegmentIndex)
     loaded.data = index
+    loaded.frames = b""
     loaded.index_position = position
     loaded.segment_id = get_u64_le(footer, 16)
     loaded.piece_count = get_u32_le(footer, 12)

@@ -19,7 +19,7 @@ from entrepot.store.local.checkpoint import AdoptedRow, SegmentRow
 from entrepot.store.local.cold_read import ColdRead, Fetched, Found, JoinedRead, TimeSearch
 from entrepot.store.local.disk import Disk, File
 from entrepot.store.local.ring import journal_name
-from entrepot.store.local.segment import FOOTER_SIZE, Piece, SegmentIndex, index_place, load_index
+from entrepot.store.local.segment import FOOTER_SIZE, HEADER_SIZE, Piece, SegmentIndex, index_place, load_index
 
 FETCH_SIZE = 256 * 1024
 INDEX_CACHE_SIZE_MAX = 16 * 1024 * 1024
@@ -268,19 +268,22 @@ class Segments:
                 except CorruptData as damage:
                     error = damage
                 else:
-                    self._disk.read(file, position, index_size, index_read)
+                    first = position if segment.adopted is None else HEADER_SIZE
+                    self._disk.read(file, first, position + index_size - first, partial(index_read, position - first))
                     return
             self._index_read(segment, None, error)
 
-        def index_read(data: bytes, error: BaseException | None) -> None:
+        def index_read(frames_size: int, data: bytes, error: BaseException | None) -> None:
             index = None
             if error is None:
                 try:
-                    index = load_index(segment.name, footer, data)
+                    index = load_index(segment.name, footer, data[frames_size:])
                     if index.segment_id != segment.id:
                         raise CorruptData(f"{segment.name}: is segment {index.segment_id} by its footer; was the file renamed?")
                 except CorruptData as damage:
                     index, error = None, damage
+                else:
+                    index.frames = data[:frames_size]
             self._index_read(segment, index, error)
 
         self._disk.read(file, max(0, size - FOOTER_SIZE), FOOTER_SIZE, footer_read)
