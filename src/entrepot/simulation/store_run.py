@@ -55,7 +55,7 @@ class StoreRun:
             durability=Durability.FSYNC if self.waits_for_sync else Durability.INTERVAL,
             sync_interval_ms=self.chance.choice((2, 20, 200)),
             linger_ms=self.chance.choice((0, 1, 5)),
-            group_size_max=32 << 10,
+            group_size_max=self.chance.choice((500, 4 << 10, 32 << 10)),
             entry_size_max=2048,
             entry_count_max=64,
             journal_file_size=self.chance.choice((16 << 10, 32 << 10, 64 << 10)),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
-from store_bench import SMALL, Bench
+from store_bench import SMALL, Bench, Loop
 
 from entrepot.model.entry import restore_entry, stored_entry
 from entrepot.model.errors import CorruptData, Refused, Unavailable
@@ -331,3 +333,35 @@ def test_crashes_do_not_pile_up_journal_files() -> None:
     journal = [name for name in bench.disk.names() if name.startswith("journal")]
     assert len(journal) == len(free) + len(bench.store.ring.lives) + len(bench.store.ring.retired)
     assert len(journal) <= 12, journal
+
+
+def turn(bench: Bench) -> None:
+    """What is to be done now, without any time passing."""
+    while bench.loop.ready:
+        bench.loop.step()
+
+
+def test_what_is_staged_beyond_a_large_group_is_the_next_commit_at_once() -> None:
+    bench = Bench(settings=replace(SMALL, group_size_max=1000))
+    log = bench.create(1)
+    assert bench.commit()
+    before = bench.store.commit_count
+    bench.append(log, data=b"first")
+    bench.store.urgent()
+    turn(bench)  # it is with the committer
+    first = bench.store.group()
+    for number in range(5):
+        bench.append(log, data=b"%d" % number * 600)
+        bench.store.fold(0, b"key", b"%d" % number)
+        bench.store.urgent()
+        turn(bench)
+    assert bench.store.group() is not first
+    assert bench.store.group().number == first.number + 2
+    assert log.durable_offset == 0
+    assert bench.commit()
+    assert bench.store.commit_count == before + 4
+    expected = [(0, 1, b"first")] + [(1 + number, 1, b"%d" % number * 600) for number in range(5)]
+    assert bench.read(log) == expected
+    again = Bench(bench.disk.copy(Loop()))
+    assert again.read(again.log(1)) == expected
+    assert again.store.get(0, b"key") == b"01234"

@@ -27,10 +27,12 @@ cdef class LocalGroup(Group):
     cdef list marked
     cdef list marks
     cdef list folds
+    cdef CommitBuilder builder
+    cdef bytearray places
 
 
 cpdef LocalLog local_log(Log log)
-@cython.locals(log=LocalLog, places=bytearray, packed=bytearray, p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, logs=list, n=Py_ssize_t, t=Py_ssize_t, item=Log)
-cpdef bytearray encode_group(LocalGroup group, CommitBuilder builder, object now_ms)
-@cython.locals(p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, position=uint64_t, size=uint64_t, log=LocalLog, base=uint64_t, item=Log)
-cpdef object place_group(LocalGroup group, bytearray places, uint32_t life, uint64_t start)
+@cython.locals(builder=CommitBuilder, log=LocalLog, places=bytearray, packed=bytearray, p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, logs=list, n=Py_ssize_t, t=Py_ssize_t, item=Log)
+cpdef int encode_group(LocalGroup group, object now_ms) except -1
+@cython.locals(places=bytearray, p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, position=uint64_t, size=uint64_t, log=LocalLog, base=uint64_t, item=Log)
+cpdef object place_group(LocalGroup group, uint32_t life, uint64_t start)

@@ -20,6 +20,7 @@ class LocalGroup(Group):
 
     __slots__ = (
         "bases",
+        "builder",
         "created",
         "discarded",
         "dropped",
@@ -29,6 +30,7 @@ class LocalGroup(Group):
         "marked",
         "marks",
         "number",
+        "places",
         "size",
         "table",
         "targets",
@@ -58,6 +60,9 @@ class LocalGroup(Group):
         self.marked: list[LocalLog] = []
         self.marks: list[int] = []
         self.folds: list[tuple[int, bytes, bytes]] = []
+        # once encoded: the commit, and where its entries lie in the payload
+        self.builder: CommitBuilder | None = None
+        self.places = bytearray()
 
 
 def local_log(log: Log) -> LocalLog:
@@ -68,8 +73,9 @@ def local_log(log: Log) -> LocalLog:
     return log
 
 
-def encode_group(group: LocalGroup, builder: CommitBuilder, now_ms: int) -> bytearray:
-    """Everything staged, in the format's order. Packed (position in the payload u64, size u64) of every entry."""
+def encode_group(group: LocalGroup, now_ms: int) -> int:
+    """Everything staged, in the format's order; nothing more may be. `places` are packed (position in the payload u64, size u64) of every entry."""
+    builder = CommitBuilder()
     builder.begin(len(group.table))
     for log in group.table:
         builder.log_id(log.id)
@@ -108,11 +114,15 @@ def encode_group(group: LocalGroup, builder: CommitBuilder, now_ms: int) -> byte
         builder.drop(log.table_index)
     for item in group.logs:
         group.ends.append(item.next_offset)
-    return places
+    builder.seal()
+    group.builder = builder
+    group.places = places
+    return 0
 
 
-def place_group(group: LocalGroup, places: bytearray, life: int, start: int) -> None:
+def place_group(group: LocalGroup, life: int, start: int) -> None:
     """Note in every log where its new entries lie."""
+    places = group.places
     p = 0
     at = 0
     index = 0

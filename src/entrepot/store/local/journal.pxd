@@ -16,6 +16,7 @@ cdef class CommitBuilder:
     cdef public list parts
     cdef bytearray head
     cdef readonly Py_ssize_t size
+    cdef readonly uint32_t crc
     cdef readonly uint32_t operations
     cdef readonly Py_ssize_t entry_size
 
@@ -34,7 +35,9 @@ cdef class CommitBuilder:
     cpdef int create(self, uint32_t log, uint32_t shard) except -1
     @cython.locals(h=Py_ssize_t)
     cpdef int drop(self, uint32_t log) except -1
-    @cython.locals(crc=uint32_t, header=bytes, part=bytes, padding=Py_ssize_t)
+    @cython.locals(crc=uint32_t, part=bytes)
+    cpdef int seal(self) except -1
+    @cython.locals(header=bytes, padding=Py_ssize_t)
     cpdef uint32_t finish(self, uint64_t sequence, uint64_t synced, uint64_t salt, uint32_t chain) except? 0xFFFFFFFF
     @cython.locals(h=Py_ssize_t)
     cdef Py_ssize_t _operation(self, int code, Py_ssize_t size) except -1

@@ -119,6 +119,7 @@ class CommitBuilder:
         self.parts: list[bytes] = []
         self.head = bytearray()
         self.size = 0
+        self.crc = 0  # of the payload, once it is sealed
         self.operations = 0
         self.entry_size = 0  # of the last append's encoded entry
 
@@ -204,13 +205,18 @@ class CommitBuilder:
         put_u32_le(self.head, h, log)
         return 0
 
-    def finish(self, sequence: int, synced: int, salt: int, chain: int) -> int:
-        """Complete: `parts` are header, payload and padding; the header's checksum is returned for the next commit's chain."""
+    def seal(self) -> int:
+        """Nothing more is added: the payload has its checksum."""
         self._flush()
         crc = 0
         for part in self.parts:
             crc = crc32c(part, crc)
-        header = encode_commit_header(sequence, synced, salt, self.size, crc, chain, self.operations)
+        self.crc = crc
+        return 0
+
+    def finish(self, sequence: int, synced: int, salt: int, chain: int) -> int:
+        """Complete, after seal(): `parts` are header, payload and padding; the header's checksum is returned for the next commit's chain."""
+        header = encode_commit_header(sequence, synced, salt, self.size, self.crc, chain, self.operations)
         padding = ((self.size + 7) & ~7) - self.size
         if padding:
             self.parts.append(bytes(padding))

@@ -34,7 +34,9 @@ cdef class LocalStore(Store):
     cdef public uint64_t synced
     cdef public uint32_t chain
     cdef LocalGroup _open
+    cdef list _encoded
     cdef LocalGroup _sealed
+    cdef Py_ssize_t _group_size_max
     cdef bint _scheduled
     cdef object _timer
     cdef object _sync_timer
@@ -72,8 +74,9 @@ cdef class LocalStore(Store):
     cdef object _number(self, LocalLog log)
     cdef object _touch(self, LocalGroup group)
     cdef LocalGroup _new_group(self)
-    @cython.locals(builder=CommitBuilder, places=bytearray, sequence=uint64_t, size=Py_ssize_t, position=Py_ssize_t, chain=uint32_t)
-    cdef object _submit(self, LocalGroup group)
+    cdef object _encode(self, LocalGroup group)
+    @cython.locals(group=LocalGroup, builder=CommitBuilder, sequence=uint64_t, size=Py_ssize_t, position=Py_ssize_t, chain=uint32_t)
+    cdef object _write(self)
     @cython.locals(index=Py_ssize_t, log=LocalLog)
     cdef object _complete(self, LocalGroup group)
     @cython.locals(group=LocalGroup)

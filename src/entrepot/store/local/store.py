@@ -1,8 +1,9 @@
 """LocalStore: staging, sealing and completing group commits, and reading them back. The interface's text says what it promises.
 
-    open group  --seal-->  sealed group (one, with the committer)  --written-->  durable, owner told; the next one is sealed
+    open group  --encode-->  encoded groups, in order  --write-->  sealed group (one, with the committer)  --written-->  durable, owner told
 
-Staging calls are compiled and do little; sealing encodes the group in one go.
+Staging calls are compiled and do little; encoding a group is done in one go. While the committer is busy a group grows, until it is large:
+then it is encoded and waits, and the next one is opened, so that no turn of the loop encodes more than about `group_size_max`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from entrepot.model.entry import Entry, StoredEntry
 from entrepot.model.errors import EntrepotError, Reason, Refused, Unavailable
 from entrepot.store.interface import LOG_ID_SIZE, Group, Log, Owner, Store
 from entrepot.store.local.group import LocalGroup
-from entrepot.store.local.journal import COMMIT_HEADER_SIZE, CommitBuilder
+from entrepot.store.local.journal import COMMIT_HEADER_SIZE
 from entrepot.store.local.journal_read import JournalRead
 from entrepot.store.local.log import LocalLog, LocalReader
 from entrepot.store.local.rewriting import Rewriting
@@ -37,12 +38,14 @@ class LocalStore(Store):
 
     __slots__ = (
         "_disk",
+        "_encoded",
         "_entry_count_max",
         "_entry_size_max",
         "_fifo_bytes",
         "_fifo_ends",
         "_fifo_head",
         "_fifo_logs",
+        "_group_size_max",
         "_logs",
         "_open",
         "_scheduled",
@@ -85,6 +88,7 @@ class LocalStore(Store):
         self._wall_ms = wall_ms
         self.settings = settings
         self._entry_size_max = settings.entry_size_max
+        self._group_size_max = settings.group_size_max
         self._entry_count_max = settings.entry_count_max
         self._staged_max = settings.staged_max
         self.ring = ring
@@ -100,6 +104,7 @@ class LocalStore(Store):
         self.synced = 0  # of the last commit known to be synced
         self.chain = 0  # header checksum of the last sealed commit
         self._open = LocalGroup(1)
+        self._encoded: list[LocalGroup] = []
         self._sealed: LocalGroup | None = None
         self._scheduled = False
         self._timer: Any = None
@@ -287,8 +292,9 @@ class LocalStore(Store):
 
     def urgent(self) -> None:
         """See Store.urgent."""
-        self._open.urgent = True
-        if self._sealed is None and not self._scheduled:
+        group = self._open
+        group.urgent = True
+        if not self._scheduled and (self._sealed is None or group.size >= self._group_size_max):
             self._scheduled = True
             self.scheduler.call_soon(self._seal_now)
 
@@ -319,33 +325,45 @@ class LocalStore(Store):
     # -- commits ---------------------------------------------------------------------------------------------------------------
 
     def _seal_now(self) -> None:
-        """Give the open group to the committer, if it is free."""
+        """Give the committer, if it is free, what is encoded, or else the open group; if it is not, encode that once it is large."""
         self._scheduled = False
-        if self._sealed is not None or self.failed is not None:
-            return
         group = self._open
-        if not group.used:
-            if group.calls:
-                self._open = self._new_group()
-                self._complete(group)
+        is_free = self._sealed is None
+        if self.failed is not None or not (is_free or group.size >= self._group_size_max):
             return
         try:
-            self._open = self._new_group()
-            self._submit(group)
-        except EntrepotError as error:
-            self.fail(error)
-        except OSError as error:
+            if not (is_free and self._encoded):
+                if not group.used:
+                    if group.calls:
+                        self._open = self._new_group()
+                        self._complete(group)
+                    return
+                self._open = self._new_group()
+                self._encode(group)
+            if is_free:
+                self._write()
+        except (EntrepotError, OSError) as error:
             self.fail(error)
 
     def _new_group(self) -> LocalGroup:
         self.numbers += 1
         return LocalGroup(self.numbers)
 
-    def _submit(self, group: LocalGroup) -> None:
-        """Encode a group, give it its place, hand it to the disk."""
-        builder = CommitBuilder()
-        places = encode_group(group, builder, self._wall_ms())
-        sequence = self.sequence + 1
+    def _encode(self, group: LocalGroup) -> None:
+        """Nothing more is staged in a group; it is written after those before it."""
+        encode_group(group, self._wall_ms())
+        self._encoded.append(group)
+        group.sequence = self.sequence + len(self._encoded)
+        if self.cut_wanted:
+            self.cut_wanted = False
+            self.maintenance.cut(group.sequence)
+
+    def _write(self) -> None:
+        """Give the first encoded group its place, and hand it to the disk."""
+        group = self._encoded.pop(0)
+        builder = group.builder
+        assert builder is not None
+        sequence = group.sequence
         size = COMMIT_HEADER_SIZE + ((builder.size + 7) & ~7)
         prefix = b""
         sync = self.settings.durability is Durability.FSYNC
@@ -361,17 +379,14 @@ class LocalStore(Store):
             parts.insert(0, prefix)
         journal_file.end = position + size
         self.placed += len(group.bases) >> 3
-        place_group(group, places, journal_file.life, position + COMMIT_HEADER_SIZE)
+        place_group(group, journal_file.life, position + COMMIT_HEADER_SIZE)
+        group.builder = None
         self.sequence = sequence
         self.chain = chain
-        group.sequence = sequence
         self._sealed = group
         self._unsynced = not sync
         self.commit_bytes += size
         self._disk.commit(journal_file.file, 0 if prefix else position, parts, sync=sync, done=self._written)
-        if self.cut_wanted:
-            self.cut_wanted = False
-            self.maintenance.cut(sequence)
         if prefix:
             self.maintenance.rotated()
 
@@ -417,6 +432,7 @@ class LocalStore(Store):
         group.targets = []
         group.bases = bytearray()
         group.table = []
+        group.places = bytearray()
         self.owner.committed(group)
         if self.cached_bytes > self.settings.cache_size or self._fifo_head * 2 < len(self._fifo_logs):
             self._evict()
@@ -424,7 +440,7 @@ class LocalStore(Store):
     def _next(self) -> None:
         """The committer is free."""
         group = self._open
-        if group.urgent or self.closing is not None or group.size >= self.settings.group_size_max:
+        if self._encoded or group.urgent or self.closing is not None or group.size >= self._group_size_max:
             self._seal_now()
         if self._sealed is None and self.closing is not None:
             self.maintenance.quiet()
@@ -456,7 +472,7 @@ class LocalStore(Store):
 
     def staged(self) -> bool:
         """Whether anything is staged and not yet durable."""
-        return self._open.used or self._sealed is not None
+        return self._open.used or self._sealed is not None  # what is encoded waits for the sealed one
 
     def sync_now(self) -> None:
         """Sync what was written without it (durability `interval` and `none`), before anything relies on it."""
@@ -559,12 +575,10 @@ class LocalStore(Store):
     def close(self, done: Callable[[], None]) -> None:
         """See Store.close."""
         self.closing = done
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        if self._sync_timer is not None:
-            self._sync_timer.cancel()
-            self._sync_timer = None
+        for timer in (self._timer, self._sync_timer):
+            if timer is not None:
+                timer.cancel()
+        self._timer = self._sync_timer = None
         if self._sealed is None:
             self._next()
 
