@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from entrepot.model.entry import HAS_EXPIRY
+from entrepot.model.entry import HAS_EXPIRY, HAS_SENT_TIME
 
 if TYPE_CHECKING:
     from entrepot.broker.queue import Queue
@@ -35,6 +35,8 @@ class HeadDrops:
         count = 0
         if queue.message_ttl_ms >= 0 and age >= queue.message_ttl_ms:
             count = cursor.end - offset
+        elif entry.flags & HAS_SENT_TIME and queue.message_ttl_ms >= 0 and self._sent_ms(offset) + queue.message_ttl_ms <= queue.hub.now_ms():
+            count = 1
         elif entry.flags & HAS_EXPIRY and age >= 0:
             codec = queue.hub.codec(cursor.tag)
             count = codec.expired_count(cursor.data(), cursor.position_of(offset), cursor.end - offset, age)
@@ -73,7 +75,7 @@ class HeadDrops:
             if own >= 0 and (ttl < 0 or own < ttl):
                 ttl = own
         if ttl >= 0:
-            due_ms = entry.append_time_ms + ttl
+            due_ms = (self._sent_ms(offset) if entry.flags & HAS_SENT_TIME else entry.append_time_ms) + ttl
             if self._timer is not None:
                 if self._due_ms <= due_ms:
                     return
@@ -86,6 +88,12 @@ class HeadDrops:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _sent_ms(self, offset: int) -> int:
+        """When a record of the cursor's entry was first sent."""
+        cursor = self._queue.cursor
+        sent = self._queue.hub.codec(cursor.tag).sent_time_ms(cursor.data(), cursor.position_of(offset))
+        return cursor.entry.append_time_ms if sent < 0 else sent
 
     def _bury(self, count: int, reason: str) -> int:
         """Take up to `count` records of the cursor's entry from the head, and bury them; how many."""

@@ -83,6 +83,6 @@ cdef class Queue(LogOwner):
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count)
     cpdef object release(self, Consumer consumer, uint64_t first, uint32_t count, bint count_delivery)
     @cython.locals(first=uint64_t, end=uint64_t)
-    cdef object discard_settled(self)
+    cpdef object discard_settled(self)
     cpdef uint64_t expire_head(self) except? 0xFFFFFFFFFFFFFFFF
     cdef int64_t body_bytes(self, uint64_t first, uint64_t count) except? -1

@@ -22,6 +22,7 @@ GROUP_PREFIX = b"g:"
 OFFSET_PREFIX = b"o:"
 PRODUCER_IDS_PREFIX = b"i:"
 CLUSTER_PREFIX = b"n:"
+MOVE_PREFIX = b"m:"
 
 PREFIX_SIZE = 2  # bytes
 
@@ -96,6 +97,7 @@ def default_folds() -> StateFolds:
     folds.register(OFFSET_PREFIX, fold_value, absolute=True)
     folds.register(PRODUCER_IDS_PREFIX, fold_value, absolute=True)
     folds.register(CLUSTER_PREFIX, fold_value, absolute=True)
+    folds.register(MOVE_PREFIX, fold_value, absolute=True)
     return folds
 
 

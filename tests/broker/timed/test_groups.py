@@ -195,3 +195,19 @@ def test_a_noisy_group_does_not_starve_the_quiet(bench):
     bench.run(31)
     assert link.counts() == (503, 0, 0)
     assert len(link.receive()) == 10
+
+
+def test_the_same_attempt_brings_the_same(bench, link):
+    put(link, "a1 a2 b1")
+    first = link.receive(2, attempt=b"one")
+    again = link.receive(10, attempt=b"one")
+    assert [(message.body, message.lease_id, message.deliveries) for message in again] == [(message.body, message.lease_id, 1) for message in first]
+    bench, link = reopened(bench)
+    bench.run(20)
+    assert got(link, attempt=b"one") == "a1 a2"
+    bench.run(20)
+    assert got(link, attempt=b"two") == "b1"  # a's lease was renewed
+    assert link.end(first[:1]) == [ENDED]
+    assert got(link, attempt=b"one") == ""
+    bench.run(31)
+    assert got(link, attempt=b"one") == "a2 b1"

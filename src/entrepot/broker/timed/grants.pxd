@@ -18,6 +18,7 @@ from entrepot.model.octets cimport put_u16_be, put_u32_be, take_ba
 from entrepot.store.interface cimport Group, Store
 
 cdef uint64_t _TIMED
+cdef uint64_t _BROKER
 cdef uint64_t _END
 cdef int _HAS_GROUPS
 cdef int _DONE
@@ -43,13 +44,18 @@ cdef class Grants:
     cdef bytearray id_bytes
     cdef uint64_t counter
     cdef Granted granted
+    cdef dict attempts
+    cdef public uint32_t receive_max
+    cdef public object dead_letters
 
-    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, now=int64_t, limit=uint64_t, got=uint64_t, taken=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
+    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, now=int64_t, limit=uint64_t, got=uint64_t, want=uint64_t, taken=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
     cpdef bint grant(self, Receive call) except? True
     @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, scan=GroupScan, window=GroupWindow, now=int64_t, limit=uint64_t, got=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
     cdef bint grant_grouped(self, Receive call) except? True
     @cython.locals(cursor=Cursor, data=bytes)
     cdef bytes data_for(self, Receive call)
+    cdef bint is_dead(self, uint64_t offset, uint32_t others) except? True
+    cdef object bury(self, uint64_t offset)
     @cython.locals(cursor=Cursor, codec=EntryCodec, own=bint, position=Py_ssize_t, deadline=int64_t, leases=LeaseTable, received=list, offset=uint64_t, deliveries=uint32_t, row=int64_t, item=Received)
     cdef object give(self, Receive call, bytes data, uint64_t first, uint64_t count, uint32_t before, bytes lease_id, int64_t now)
     @cython.locals(group=Group, granted=Granted)
@@ -58,3 +64,5 @@ cdef class Grants:
     cpdef object give_back(self, Receive call)
     @cython.locals(octets=bytearray)
     cdef bytes next_lease_id(self, int64_t now)
+    @cython.locals(queue=Queue, lease_id=bytes, received=list, offset=uint64_t, cursor=Cursor, data=bytes, codec=EntryCodec, row=int64_t, item=Received)
+    cdef bint grant_again(self, Receive call, int64_t now) except? True

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import hashlib
+from typing import TYPE_CHECKING, Any
 
 import cython
 
+from entrepot.broker.head_drops import BROKER_ID
 from entrepot.broker.lease_calls import Receive, Received
 from entrepot.broker.port import DONE
 from entrepot.broker.timed.group_scan import GroupScan
@@ -20,7 +22,11 @@ if not cython.compiled:
 if TYPE_CHECKING:
     from entrepot.broker.timed.timed_queue import TimedQueue
 
+ATTEMPT_MS = 300_000  # how long an attempt is the same
+ATTEMPTS_MAX = 100_000  # remembered of one queue
+
 _TIMED = TIMED
+_BROKER = BROKER_ID
 _END = 0xFFFFFFFFFFFFFFFF
 _HAS_GROUPS = HAS_GROUPS
 _DONE = DONE
@@ -62,7 +68,7 @@ class Granted:
 class Grants:
     """Of one queue. `nonce`: 4 random octets, for the ids of its leases."""
 
-    __slots__ = ("counter", "granted", "hub", "id_bytes", "leases", "queue", "store", "sub", "timed")
+    __slots__ = ("attempts", "counter", "dead_letters", "granted", "hub", "id_bytes", "leases", "queue", "receive_max", "store", "sub", "timed")
 
     def __init__(self, timed: TimedQueue, nonce: bytes) -> None:
         self.timed = timed
@@ -74,6 +80,9 @@ class Grants:
         self.id_bytes = bytearray(b"\0" * 6 + nonce + b"\0" * 6)  # time, chance of this start, counter
         self.counter = 0
         self.granted: Granted | None = None  # of the open commit
+        self.attempts: dict[bytes, tuple[bytes, list[int]]] = {}  # end of the lease id -> lease id, offsets; the oldest first
+        self.receive_max = 0  # 0: no limit
+        self.dead_letters: Any = None
 
     def grant(self, call: Receive) -> bool:
         """Lease what is ready for the call, if there is anything; it completes with the commit."""
@@ -104,7 +113,13 @@ class Grants:
             data = self.data_for(call)
             if data is None:
                 continue
-            taken = sub.take(_TIMED, limit - got, cursor.end)
+            want = limit - got
+            if self.receive_max and offset < self.leases.end:
+                if self.is_dead(offset, sub.deliveries_of(offset)):
+                    self.bury(offset)
+                    continue
+                want = self.leases.same_deliveries(offset, want)
+            taken = sub.take(_TIMED, want, cursor.end)
             if taken == 0:
                 break
             if not lease_id:
@@ -125,6 +140,8 @@ class Grants:
         assert scan is not None
         window = scan.window
         now = self.timed.now_ms()
+        if call.attempt_id and self.is_again(call, now):
+            return self.grant_again(call, now)
         limit = call.count
         if limit > self.timed.in_flight_max - self.leases.held:
             limit = self.timed.in_flight_max - self.leases.held
@@ -145,15 +162,21 @@ class Grants:
             data = self.data_for(call)
             if data is None:
                 continue
+            if self.receive_max and self.is_dead(offset, sub.deliveries_of(offset)):
+                window.take(offset)
+                self.bury(offset)
+                continue
             window.take(offset)
             if sub.take_range(_TIMED, offset, 1) == 0:
                 continue
             if not lease_id:
-                lease_id = self.next_lease_id(now)
+                lease_id = _attempt_lease(call.attempt_id, now) if call.attempt_id else self.next_lease_id(now)
             self.give(call, data, offset, 1, sub.taken_deliveries, lease_id, now)
             got += 1
         if got == 0:
             return False
+        if call.attempt_id:
+            self.note_attempt(lease_id, [item.offset for item in call.received], now)
         self.granting(call, lease_id)
         return True
 
@@ -167,6 +190,16 @@ class Grants:
             self.sub.drop(cursor.base, cursor.end - cursor.base)
             self.queue.discard_settled()
         return data
+
+    def is_dead(self, offset: int, others: int) -> bool:
+        """Whether the record was received as often as it may, and can be moved away."""
+        return self.leases.deliveries_at(offset) + others >= self.receive_max and self.dead_letters is not None and self.dead_letters.is_there()
+
+    def bury(self, offset: int) -> None:
+        """The broker has it from now on, to move it away."""
+        if self.sub.take_range(_BROKER, offset, 1):
+            self.queue.burying += 1
+            self.dead_letters.add(offset)
 
     def give(self, call: Receive, data: bytes, first: int, count: int, before: int, lease_id: bytes, now: int) -> None:
         """Lease [first, +count) of the cursor's entry to the call; each was delivered `before` times by others."""
@@ -238,3 +271,66 @@ class Grants:
         put_u16_be(octets, 10, (self.counter >> 32) & 0xFFFF)
         put_u32_be(octets, 12, self.counter & 0xFFFFFFFF)
         return take_ba(octets, 0, 16)
+
+    # ---- attempts: a Receive that is said to be the same as an earlier one
+
+    def note_attempt(self, lease_id: bytes, offsets: list[int], now: int) -> None:
+        """These were given for an attempt, whose id is in that of the lease."""
+        attempts = self.attempts
+        attempts.pop(lease_id[6:], None)
+        attempts[lease_id[6:]] = (lease_id, offsets)
+        while attempts:
+            oldest, (other, _) = next(iter(attempts.items()))
+            if len(attempts) <= ATTEMPTS_MAX and int.from_bytes(other[:6], "big") + ATTEMPT_MS > now:
+                break
+            del attempts[oldest]
+
+    def is_again(self, call: Receive, now: int) -> bool:
+        """Whether the attempt was answered less than five minutes ago, and all of it is still leased so."""
+        lease_id, offsets = self.attempts.get(_attempt_lease(call.attempt_id, 0)[6:], (b"", []))
+        if not offsets or int.from_bytes(lease_id[:6], "big") + ATTEMPT_MS <= now:
+            return False
+        rows = [self.leases.find(offset) for offset in offsets]
+        return all(row >= 0 and self.leases.is_held(row) and self.leases.has_id(row, lease_id) for row in rows)
+
+    def grant_again(self, call: Receive, now: int) -> bool:
+        """Give what the attempt got, for a new while; False: it has to be fetched first."""
+        queue = self.queue
+        lease_id, offsets = self.attempts[_attempt_lease(call.attempt_id, 0)[6:]]
+        received: list[Received] = []
+        for offset in offsets:
+            if not queue.locate(offset):
+                return False
+            cursor = queue.cursor
+            data = self.data_for(call)
+            if data is None:
+                return False
+            codec = self.hub.codec(call.codec)
+            row = self.leases.find(offset)
+            item = Received.__new__(Received)
+            item.data = data
+            item.base = cursor.base
+            item.position = codec.skip(data, codec.start(data), offset - cursor.base)
+            item.offset = offset
+            item.deliveries = self.leases.deliveries_of(row) + self.sub.deliveries_of(offset)
+            item.first_received_ms = self.leases.first_received_of(row)
+            item.append_time_ms = cursor.entry.append_time_ms
+            received.append(item)
+        for offset in offsets:
+            self.leases.change(self.leases.find(offset), now + call.visibility_ms)
+        call.received = received
+        self.granting(call, lease_id)
+        return True
+
+    def load_attempts(self, now: int) -> None:
+        """At opening, of an ordered queue: every lease that holds may be an attempt's."""
+        for offset in self.leases.offsets():
+            row = self.leases.find(offset)
+            lease_id = self.leases.lease_id_of(row)
+            if self.leases.is_held(row) and int.from_bytes(lease_id[:6], "big") + ATTEMPT_MS > now:
+                self.attempts.setdefault(lease_id[6:], (lease_id, []))[1].append(offset)
+
+
+def _attempt_lease(attempt_id: bytes, now: int) -> bytes:
+    """The id of a lease for an attempt that begins now."""
+    return now.to_bytes(6, "big") + hashlib.blake2b(attempt_id, digest_size=10).digest()

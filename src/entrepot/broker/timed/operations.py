@@ -19,6 +19,7 @@ from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.queue import Queue
 from entrepot.broker.queue_requests import QueueDescription, TimedPolicy
 from entrepot.broker.timed.definition import TimedDefinition
+from entrepot.broker.timed.moves import MoveTasks
 from entrepot.broker.timed.places import Place
 from entrepot.broker.timed.sending import Sending
 from entrepot.broker.timed.timed_queue import TimedQueue
@@ -40,6 +41,7 @@ class TimedOperations:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._waits = Waits(broker.hub, _wait_over)
+        self._moves = MoveTasks(broker)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -51,6 +53,9 @@ class TimedOperations:
             asked.ListSources: self.list_sources,
             asked.DeleteTimedQueue: self.delete,
             asked.PurgeTimedQueue: self.purge,
+            asked.StartMove: self.start_move,
+            asked.CancelMove: self.cancel_move,
+            asked.ListMoves: self.list_moves,
         }
 
     def open(self) -> None:
@@ -80,11 +85,18 @@ class TimedOperations:
             if definition.timed is None:
                 definition.timed = self._default(definition)
                 self._broker.catalogue.keep_queue(definition)
-            timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4))
+            timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), partial(self._find, definition.namespace))
             timed.sending = Sending(timed)
             queue.timed = timed
+            timed.moves = self._moves
+            self._moves.open(timed)
             self._configure(definition)
         return timed
+
+    def _find(self, namespace: str, name: str) -> TimedQueue | None:
+        """The live queue of that name, for dead letters and moves."""
+        definition = self._broker.catalogue.namespace(namespace).queues.get(name)
+        return None if definition is None or definition.exclusive_to is not None else self.timed_of(definition)
 
     def _definition(self, link: Link, name: str) -> QueueDefinition:
         space = self._broker.catalogue.namespace(link.namespace)
@@ -239,6 +251,43 @@ class TimedOperations:
         if result is not LATER and group is not None:
             call.outcome = DONE
             group.calls.append(call)
+
+    # ---- moves
+
+    def start_move(self, link: Link, call: Ask, request: asked.StartMove) -> Outcome:
+        """See StartMove."""
+        source = self._definition(link, request.source)
+        self._check_version(source, request)
+        self._authorize(link, Action.READ, request.source, request.granted)
+        queues = self._broker.catalogue.namespace(link.namespace).queues
+        if not any(one.timed is not None and one.timed.policy.dead_letter_queue == request.source for one in queues.values()):
+            raise Refused(Reason.INVALID, f"queue '{request.source}' is nobody's dead-letter queue")
+        if request.destination:
+            target = self._definition(link, request.destination)
+            self._authorize(link, Action.WRITE, request.destination, False)
+            if (target.timed or self._default(target)).policy.groups != (source.timed or self._default(source)).policy.groups:
+                raise Refused(Reason.INVALID, f"queue '{request.destination}' must order groups if and only if queue '{request.source}' does")
+        timed = self.timed_of(source)
+        if timed.move is not None:
+            raise Refused(Reason.IN_USE, f"a task moves from queue '{request.source}' already")
+        return self._moves.start(timed, request.destination, request.per_second_max), self._when_durable()
+
+    def cancel_move(self, link: Link, call: Ask, request: asked.CancelMove) -> Outcome:
+        """See CancelMove."""
+        for definition in self._broker.catalogue.namespace(link.namespace).queues.values():
+            timed = definition.runtime.timed
+            if timed is not None and timed.move is not None and timed.move.task.task_id == request.task_id:
+                self._check_version(definition, request)
+                self._authorize(link, Action.READ, definition.name, request.granted)
+                return self._moves.cancel(timed), self._when_durable()
+        raise Refused(Reason.NOT_FOUND, "no such task runs")
+
+    def list_moves(self, link: Link, call: Ask, request: asked.ListMoves) -> Outcome:
+        """See ListMoves."""
+        source = self._definition(link, request.source)
+        self._check_version(source, request)
+        self._authorize(link, Action.READ, request.source, request.granted)
+        return self._moves.tasks(self.timed_of(source))[: request.limit], None
 
     # ---- shared
 

@@ -68,6 +68,9 @@ cdef class TimedQueue:
     cdef readonly Grants grants
     cdef public object sending
     cdef public int64_t purged_ms
+    cdef public object move
+    cdef public object moves
+    cdef readonly object find
 
     cpdef int64_t now_ms(self) except? -1
     @cython.locals(wait_ms=int64_t)

@@ -6,6 +6,7 @@ same subscription. A Receive is answered when the commit that holds its leases i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import cython
@@ -17,6 +18,7 @@ from entrepot.broker.lease_calls import (
     Receive,
 )
 from entrepot.broker.port import DONE, REFUSED
+from entrepot.broker.timed.dead_letter_queue import DeadLetterQueue
 from entrepot.broker.timed.delays import DELAYED, Delays
 from entrepot.broker.timed.grants import Grants
 from entrepot.broker.timed.group_scan import GroupScan
@@ -55,13 +57,17 @@ _GIVEN_UP = GIVEN_UP
 
 
 class TimedQueue:
-    """One queue's. `definition` is its TimedDefinition; `policy_version` says which of the queue's own policies holds (0: none)."""
+    """One queue's. `definition` is its TimedDefinition; find() gives others of its namespace by name.
+
+    `policy_version` says which of the queue's own policies holds (0: none).
+    """
 
     __slots__ = (
         "definition",
         "delays",
         "deleted",
         "ends",
+        "find",
         "grants",
         "hub",
         "id",
@@ -71,6 +77,8 @@ class TimedQueue:
         "leases",
         "line",
         "log",
+        "move",
+        "moves",
         "ordered",
         "policy_version",
         "purged_ms",
@@ -85,8 +93,9 @@ class TimedQueue:
         "wait_ms",
     )
 
-    def __init__(self, queue: Queue, definition: Any, waits: Waits, nonce: bytes) -> None:
+    def __init__(self, queue: Queue, definition: Any, waits: Waits, nonce: bytes, find: Callable[[str], TimedQueue | None]) -> None:
         self.queue = queue
+        self.find = find
         self.definition = definition
         self.hub = queue.hub
         self.store = queue.store
@@ -112,10 +121,14 @@ class TimedQueue:
         self.sending: Any = None
         self.delays = Delays.of(self)  # None as long as nothing was ever delayed
         self.purged_ms = 0
+        self.moves: Any = None  # the broker's MoveTasks
+        self.move: Any = None  # the task that moves what lies here, while it runs
         self.ordered = definition.policy.groups
         self.scan: GroupScan | None = GroupScan(queue, True) if self.ordered else None  # None as long as no record is in a group
         self.configure()
         self.kept.load(self.sub, self.now_ms())
+        if self.ordered:
+            self.grants.load_attempts(self.now_ms())
         self.arm()
 
     def configure(self) -> None:
@@ -124,6 +137,11 @@ class TimedQueue:
         self.policy_version = self.definition.policy_version if self.definition.access_policy else 0
         self.visibility_ms = policy.visibility_ms
         self.wait_ms = policy.wait_ms
+        self.grants.receive_max = policy.receive_max if policy.dead_letter_queue is not None else 0
+        if policy.dead_letter_queue is not None and self.grants.dead_letters is None:
+            self.grants.dead_letters = DeadLetterQueue(self, self.find)
+        if self.grants.dead_letters is not None:
+            self.grants.dead_letters.name = policy.dead_letter_queue
 
     def now_ms(self) -> int:
         """The queue's time: never behind what it was."""
@@ -373,6 +391,7 @@ class TimedQueue:
             self.sending.repeats.clear()
         if self.delays is not None:
             self.delays.drop()
+        self.moves.forget(self)
 
     def close(self) -> None:
         """The queue is gone, or the broker stops: who waits is told."""
@@ -382,6 +401,10 @@ class TimedQueue:
             self.timer = None
         if self.scan is not None:
             self.scan.close()
+        if self.grants.dead_letters is not None:
+            self.grants.dead_letters.close()
+        if self.move is not None:
+            self.move.close()
         while self.line.first is not None:
             call = self.line.first
             self.line.leave(call)

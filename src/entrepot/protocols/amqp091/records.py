@@ -278,6 +278,21 @@ class AmqpEntryCodec(EntryCodec):
         """(address, packed record) to publish instead, with RabbitMQ's x-death."""
         return rewriting.dead_letter(self.address(data), record, letter)
 
+    def moved(self, record: bytes, source: str, sent_ms: int, time_ms: int) -> bytes:
+        """See EntryCodec: as a dead letter, with x-death; what is brought back keeps it."""
+        if not source:
+            return record
+        name = source.encode("utf-8", "surrogateescape")
+        letter = DeadLetter("", source, "delivery_limit", "", None, time_ms)
+        again = rewriting.dead_letter(b"\0" + bytes((len(name),)) + name, record, letter)
+        return record if again is None else again[1]
+
+    def source_of(self, data: bytes, position: int) -> str:
+        """See EntryCodec: the queue of the latest x-death."""
+        deaths = self.headers(data, position).get("x-death")
+        queue = deaths[0].get("queue") if isinstance(deaths, list) and deaths and isinstance(deaths[0], dict) else None
+        return queue if isinstance(queue, str) else ""
+
     def is_cycle(self, record: bytes, queue: str) -> bool:
         """See EntryCodec: RabbitMQ leaves such a target queue out."""
         return rewriting.is_cycle(record, queue.encode(errors="surrogateescape"))

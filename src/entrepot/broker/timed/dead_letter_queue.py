@@ -1,0 +1,96 @@
+"""DeadLetterQueue: what was received too often goes to the queue that the policy names, in one commit with its end here.
+
+Until then it stays leased to the broker, so that a crash in between loses nothing. Where that queue is gone the record goes back to its place.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from entrepot.broker.cursor import GAP, LATER, Cursor
+from entrepot.broker.head_drops import BROKER_ID
+from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.timed.transfer import transfer
+from entrepot.store.interface import Log
+
+if TYPE_CHECKING:
+    from entrepot.broker.timed.timed_queue import TimedQueue
+
+RECORDS_PER_TICK = 256
+RETRY_S = 1.0  # while appends are refused
+
+
+class DeadLetterQueue(LogOwner):
+    """Of one source. The hub dispatches it as it does queues. `find(name)` gives the live TimedQueue of the source's namespace, or None."""
+
+    def __init__(self, timed: TimedQueue, find: Any) -> None:
+        self.dirty = False
+        self.name: str | None = None
+        self._timed = timed
+        self._find = find
+        self._due: deque[int] = deque()  # offsets, leased to the broker
+        self._cursor = Cursor(timed.hub, timed.log, self._loaded)
+        self._retry: Any = None
+        self._closed = False
+
+    def is_there(self) -> bool:
+        """Whether there is a queue to go to."""
+        return self.name is not None and self._find(self.name) is not None
+
+    def add(self, offset: int) -> None:
+        """A record that was received as often as it may, and is leased to the broker now."""
+        self._due.append(offset)
+        self._timed.hub.mark_dirty(self)
+
+    def on_durable(self, log: Log) -> None:
+        """Nothing: the queue is the log's owner."""
+
+    def dispatch(self) -> None:
+        """One slice of work."""
+        timed = self._timed
+        if self._closed or not self._due:
+            return
+        if timed.hub.refusing:
+            if self._retry is None:
+                self._retry = timed.hub.scheduler.call_later(RETRY_S, self._try_again)
+            return
+        target = self._find(self.name) if self.name is not None else None
+        left = RECORDS_PER_TICK
+        while self._due and left:
+            offset = self._due[0]
+            found = self._cursor.locate(offset)
+            if found == LATER:
+                return
+            self._due.popleft()
+            left -= 1
+            timed.queue.burying -= 1
+            if target is None:
+                timed.sub.release(BROKER_ID, offset, 1, False)
+                timed.returned(offset, 1)
+                timed.hub.mark_dirty(timed.queue)
+                continue
+            if found != GAP:
+                transfer(timed, target, self._cursor, offset, timed.queue.name)
+                timed.hub.dead_lettered_count += 1
+            timed.sub.settle(BROKER_ID, offset, 1)
+            timed.queue.discard_settled()
+        timed.store.urgent()
+        timed.hub.mark_dirty(timed.queue)
+        if self._due:
+            timed.hub.mark_dirty(self)
+
+    def close(self) -> None:
+        """No more work; what is left is received again after a restart."""
+        self._closed = True
+        if self._retry is not None:
+            self._retry.cancel()
+        self._cursor.close()
+
+    def _loaded(self) -> None:
+        self._timed.hub.mark_dirty(self)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        if not self._closed:
+            self._timed.hub.mark_dirty(self)

@@ -1,0 +1,208 @@
+"""MoveTasks: tasks that move what lies in a dead-letter queue somewhere else, or back to where it came from. At most one a source at a time.
+
+Each record goes in one commit: appended there, settled here, and counted. A task is kept as state (docs/formats/move-tasks.md), so that one that
+runs goes on after a restart, and the last of each source are listed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from entrepot.broker.cursor import GAP, LATER, Cursor
+from entrepot.broker.head_drops import BROKER_ID
+from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.queue_requests import MoveTask
+from entrepot.broker.state import DELETE, MOVE_PREFIX, set_value
+from entrepot.broker.timed.timed_queue import TimedQueue
+from entrepot.broker.timed.transfer import transfer
+from entrepot.model.errors import CorruptData
+from entrepot.store.interface import Log
+
+if TYPE_CHECKING:
+    from entrepot.broker.broker import Broker
+
+TASKS_MAX = 10  # remembered of a source
+RECORDS_PER_TICK = 256
+WAIT_S = 0.1  # how long a limited task rests
+RETRY_S = 1.0  # while appends are refused
+
+RUNNING = "RUNNING"
+COMPLETED = "COMPLETED"
+CANCELLED = "CANCELLED"
+FAILED = "FAILED"
+
+VERSION = 1
+READER_MIN = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """A task and where it ends: records from `end` on came later, and stay."""
+
+    task: MoveTask
+    end: int
+
+
+class MoveTasks:
+    """Of all queues. Tasks of a source are kept under its log's id."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._kept: dict[bytes, dict[bytes, _Kept]] = {}  # log id -> task id -> task, the oldest first
+
+    def open(self, timed: TimedQueue) -> None:
+        """Take in the tasks of a queue; one that ran goes on."""
+        if timed.log.volatile:
+            return
+        prefix = MOVE_PREFIX + timed.id
+        found = [_decoded(key, value) for key, value in timed.store.scan(timed.log.shard, prefix, prefix + b"\xff" * 17, 4 * TASKS_MAX)]
+        for kept in sorted(found, key=lambda one: one.task.started_ms):
+            self._kept.setdefault(timed.id, {})[kept.task.task_id] = kept
+            if kept.task.status == RUNNING:
+                timed.move = _Run(self, timed, kept)
+
+    def start(self, timed: TimedQueue, destination: str, per_second_max: int) -> MoveTask:
+        """A new task; the caller has checked that none runs."""
+        task = MoveTask(self._broker.entropy.octets(16), timed.queue.name, destination, RUNNING, per_second_max, 0, timed.sub.ready_count, timed.hub.now_ms())
+        kept = _Kept(task, timed.log.next_offset)
+        self.keep(timed, kept)
+        tasks = self._kept[timed.id]
+        while len(tasks) > TASKS_MAX:
+            oldest = next(iter(tasks))
+            del tasks[oldest]
+            timed.store.fold(timed.log.shard, MOVE_PREFIX + timed.id + oldest, DELETE)
+        timed.move = _Run(self, timed, kept)
+        return task
+
+    def cancel(self, timed: TimedQueue) -> MoveTask:
+        """End the one that runs."""
+        task: MoveTask = timed.move.end(CANCELLED)
+        return task
+
+    def tasks(self, timed: TimedQueue) -> list[MoveTask]:
+        """The last ones of a source, newest first."""
+        return [kept.task for kept in reversed(self._kept.get(timed.id, {}).values())]
+
+    def keep(self, timed: TimedQueue, kept: _Kept) -> None:
+        """Stage the task as it is now."""
+        self._kept.setdefault(timed.id, {})[kept.task.task_id] = kept
+        value = msgspec.msgpack.encode([VERSION, READER_MIN, {**asdict(kept.task), "end": kept.end}])
+        timed.store.fold(timed.log.shard, MOVE_PREFIX + timed.id + kept.task.task_id, set_value(value))
+
+    def forget(self, timed: TimedQueue) -> None:
+        """The source is deleted, and its tasks with it."""
+        for task_id in self._kept.pop(timed.id, {}):
+            timed.store.fold(timed.log.shard, MOVE_PREFIX + timed.id + task_id, DELETE)
+
+
+class _Run(LogOwner):
+    """One task at work. The hub dispatches it as it does queues."""
+
+    def __init__(self, tasks: MoveTasks, timed: TimedQueue, kept: _Kept) -> None:
+        self.dirty = False
+        self.task = kept.task
+        self._end = kept.end
+        self._tasks = tasks
+        self._timed = timed
+        self._cursor = Cursor(timed.hub, timed.log, partial(timed.hub.mark_dirty, self))
+        self._timer: Any = None
+        self._begun_s = timed.hub.scheduler.time()
+        self._moved_before = kept.task.moved  # in earlier lives of the broker
+        self._closed = False
+        timed.hub.mark_dirty(self)
+
+    def on_durable(self, log: Log) -> None:
+        """Nothing: the queue is the log's owner."""
+
+    def dispatch(self) -> None:
+        """One slice of work."""
+        timed = self._timed
+        if self._closed or self._timer is not None:
+            return
+        if timed.hub.refusing:
+            self._rest(RETRY_S)
+            return
+        left = RECORDS_PER_TICK
+        if self.task.per_second_max:
+            elapsed_s = timed.hub.scheduler.time() - self._begun_s
+            left = min(left, int(elapsed_s * self.task.per_second_max) + 1 - (self.task.moved - self._moved_before))
+            if left <= 0:
+                self._rest(WAIT_S)
+                return
+        moved = 0
+        status = RUNNING
+        failure = ""
+        while moved < left:
+            offset = timed.sub.next_ready(timed.sub.floor)
+            if offset >= self._end:
+                status = COMPLETED if timed.log.durable_offset >= self._end else RUNNING
+                break
+            found = self._cursor.locate(offset)
+            if found == LATER:
+                break
+            if found == GAP:
+                timed.sub.drop(offset, self._cursor.gap_end - offset)
+                timed.queue.discard_settled()
+                continue
+            name = self.task.destination or timed.hub.codec(self._cursor.tag).source_of(self._cursor.data(), self._cursor.position_of(offset))
+            target = timed.find(name) if name else None
+            if target is None:
+                status = FAILED
+                failure = f"queue '{name}' does not exist" if name else "it is not known where a message came from"
+                break
+            timed.sub.take_range(BROKER_ID, offset, 1)
+            transfer(timed, target, self._cursor, offset, "")
+            timed.sub.settle(BROKER_ID, offset, 1)
+            timed.queue.discard_settled()
+            moved += 1
+        if moved:
+            self.task = replace(self.task, moved=self.task.moved + moved)
+            self._tasks.keep(timed, _Kept(self.task, self._end))
+            timed.store.urgent()
+            timed.hub.mark_dirty(timed.queue)
+        if status != RUNNING:
+            self.end(status, failure)
+        elif moved:
+            timed.hub.mark_dirty(self)
+        elif offset >= self._end:
+            self._rest(WAIT_S)
+
+    def end(self, status: str, failure: str = "") -> MoveTask:
+        """It is over."""
+        self.close()
+        self._timed.move = None
+        self.task = replace(self.task, status=status, failure=failure)
+        self._tasks.keep(self._timed, _Kept(self.task, self._end))
+        self._timed.store.urgent()
+        return self.task
+
+    def close(self) -> None:
+        """No more work in this life of the broker."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._cursor.close()
+
+    def _rest(self, seconds: float) -> None:
+        self._timer = self._timed.hub.scheduler.call_later(seconds, self._rested)
+
+    def _rested(self) -> None:
+        self._timer = None
+        if not self._closed:
+            self._timed.hub.mark_dirty(self)
+
+
+def _decoded(key: bytes, value: bytes) -> _Kept:
+    try:
+        _, reader_min, fields = msgspec.msgpack.decode(value)
+    except (msgspec.DecodeError, ValueError, TypeError) as error:
+        raise CorruptData(f"move task {key!r} does not decode: {error}") from None
+    if reader_min > VERSION:
+        raise CorruptData(f"move task {key!r} needs a reader of version {reader_min}; this one is {VERSION}")
+    end = fields.pop("end")
+    known = set(MoveTask.__dataclass_fields__)
+    return _Kept(MoveTask(**{name: one for name, one in fields.items() if name in known}), end)

@@ -1,0 +1,37 @@
+"""transfer(): one record from one queue to another, staged; the caller stages its end at the source in the same commit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from entrepot.broker.cursor import Cursor
+from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_GROUPS, HAS_PRIORITY, HAS_SENT_TIME, TRANSIENT
+
+if TYPE_CHECKING:
+    from entrepot.broker.timed.timed_queue import TimedQueue
+
+_OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | HAS_DELIVER_AT | TRANSIENT | HAS_GROUPS  # flags that go with a record elsewhere
+
+
+def transfer(source: TimedQueue, target: TimedQueue, cursor: Cursor, offset: int, name: str) -> None:
+    """Append the record at `offset`, which `cursor` has located, to `target`; `name`: where it is dead-lettered from, "" where it is brought back.
+
+    It keeps its age, but in a queue that orders groups, where it begins anew (as SQS has it).
+    """
+    entry = cursor.entry
+    codec = source.hub.codec(cursor.tag)
+    data = cursor.data()
+    position = cursor.position_of(offset)
+    sent_ms = -1
+    flags = entry.flags & _OF_RECORDS
+    if not target.ordered:
+        if entry.flags & HAS_SENT_TIME:
+            sent_ms = codec.sent_time_ms(data, position)
+        if sent_ms < 0:
+            sent_ms = entry.append_time_ms
+        flags |= HAS_SENT_TIME
+    record = codec.moved(codec.split(data, position, 1)[0], name, sent_ms, source.now_ms())
+    target.sending.stage(cursor.tag, codec.version, flags, record, 1)
+    if flags & HAS_GROUPS and target.scan is None:
+        target.look_at_groups()
+    target.store.urgent()
