@@ -101,8 +101,7 @@ def test_every_modelled_error_has_its_code_in_both_protocols():
     assert {error["shape"] for operation in MODEL["operations"].values() for error in operation["errors"]} <= modelled
     for name in modelled:
         assert ERRORS[name].code
-        assert ERRORS[name].json_status == 400
-        assert 400 <= ERRORS[name].query_status < 500
+        assert 400 <= ERRORS[name].status < 500
 
 
 # ---- every field through both protocols
@@ -207,14 +206,14 @@ def test_an_error_is_answered_as_each_protocol_says_it(shape, monkeypatch):
     connection.send(json_request("ListQueues", b"{}"))
     [(status, headers, body)] = parse_answers(connection.received())
     code = ERRORS[shape]
-    fault = "Receiver" if code.query_status >= 500 else "Sender"
-    assert status == code.json_status
+    fault = "Receiver" if code.status >= 500 else "Sender"
+    assert status == code.status
     assert headers["x-amzn-query-error"] == f"{code.code};{fault}"
     assert json.loads(body) == {"__type": f"com.amazonaws.sqs#{shape}", "message": 'why <it> "failed"'}
     assert len(headers["x-amzn-requestid"]) == 36
     connection.send(http(b"Action=ListQueues", {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}))
     [(status, headers, body)] = parse_answers(connection.received())
-    assert status == code.query_status
+    assert status == code.status
     error = ET.fromstring(body).find("{*}Error")
     assert (error.findtext("{*}Type"), error.findtext("{*}Code"), error.findtext("{*}Message")) == (fault, code.code, 'why <it> "failed"')
     assert ET.fromstring(body).findtext("{*}RequestId") == headers["x-amzn-requestid"]

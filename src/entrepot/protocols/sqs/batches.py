@@ -38,13 +38,15 @@ def failed_entry(entry_id: str, error: SqsError) -> BatchResultErrorEntry:
     return BatchResultErrorEntry(Id=entry_id, SenderFault=error.code.is_sender_fault, Code=error.code.code, Message=error.text)
 
 
-def too_long() -> SqsError:
-    """A message over the limit of SQS."""
-    return invalid_value(f"One or more parameters are invalid. Reason: Message must be shorter than {MESSAGE_MAX_BYTES} bytes.")
+def too_long(most: int = MESSAGE_MAX_BYTES) -> SqsError:
+    """A message over the limit of SQS, or of its queue."""
+    return invalid_value(f"One or more parameters are invalid. Reason: Message must be shorter than {most} bytes.")
 
 
-def from_record(refused: Refused) -> SqsError:
-    """What one record's refusal means."""
+def from_record(refused: Refused, record_max_bytes: int) -> SqsError:
+    """What one record's refusal means; `record_max_bytes` is the queue's."""
     if refused.reason is Reason.TOO_LARGE:
-        return invalid_value(f"One or more parameters are invalid. Reason: Message is longer than the queue allows: {refused}")
+        return too_long(record_max_bytes)
+    if refused.reason is Reason.INVALID:  # of what a FIFO queue needs, only this depends on the queue
+        return invalid_value("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
     return from_refused(refused)

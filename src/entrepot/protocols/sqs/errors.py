@@ -1,7 +1,6 @@
 """Errors as SQS answers them: one table with what each is called in AWS JSON and in the Query protocol, and its HTTP status.
 
-In AWS JSON an error names its shape (`__type`), and the header x-amzn-query-error repeats the Query protocol's code and whose fault it is. All
-errors of the caller are status 400 there but those of who may; Query has statuses of its own.
+In AWS JSON an error names its shape (`__type`), and the header x-amzn-query-error repeats the Query protocol's code and whose fault it is.
 """
 
 from __future__ import annotations
@@ -12,17 +11,16 @@ from entrepot.model.errors import Reason, Refused
 
 
 class ErrorCode(NamedTuple):
-    """One error: `shape` in AWS JSON, `code` in Query; the statuses of both."""
+    """One error: `shape` in AWS JSON, `code` in Query; its HTTP status."""
 
     shape: str
     code: str
-    query_status: int = 400
-    json_status: int = 400
+    status: int = 400
 
     @property
     def is_sender_fault(self) -> bool:
         """Whether the caller must change something, rather than try again."""
-        return self.query_status < 500
+        return self.status < 500
 
 
 _OLD = "AWS.SimpleQueueService."
@@ -69,16 +67,18 @@ ERRORS = _table(
     ErrorCode("MalformedInput", "MalformedInput"),
     ErrorCode("SerializationException", "MalformedQueryString"),
     ErrorCode("UnknownOperationException", "InvalidAction"),
-    ErrorCode("AccessDeniedException", "AccessDenied", 403, 403),
-    ErrorCode("MissingAuthenticationTokenException", "MissingAuthenticationToken", 403, 403),
-    ErrorCode("IncompleteSignatureException", "IncompleteSignature", 400, 400),
-    ErrorCode("UnrecognizedClientException", "InvalidClientTokenId", 403, 403),
-    ErrorCode("InvalidSignatureException", "SignatureDoesNotMatch", 403, 403),
-    ErrorCode("RequestExpiredException", "RequestExpired", 403, 403),
-    ErrorCode("InternalFailure", "InternalFailure", 500, 500),
-    ErrorCode("ServiceUnavailableException", "ServiceUnavailable", 503, 503),
+    ErrorCode("AccessDeniedException", "AccessDenied", 403),
+    ErrorCode("MissingAuthenticationTokenException", "MissingAuthenticationToken", 403),
+    ErrorCode("IncompleteSignatureException", "IncompleteSignature", 400),
+    ErrorCode("UnrecognizedClientException", "InvalidClientTokenId", 403),
+    ErrorCode("InvalidSignatureException", "SignatureDoesNotMatch", 403),
+    ErrorCode("RequestExpiredException", "RequestExpired", 403),
+    ErrorCode("InternalFailure", "InternalFailure", 500),
+    ErrorCode("ServiceUnavailableException", "ServiceUnavailable", 503),
 )
 
+NO_QUEUE = "The specified queue does not exist."
+NO_QUEUE_QUERY = "The specified queue does not exist for this wsdl version."  # the same in the Query protocol
 FAULTS = frozenset({"InternalFailure", "ServiceUnavailableException"})
 
 
@@ -103,7 +103,7 @@ def missing(name: str) -> SqsError:
 
 def no_queue() -> SqsError:
     """The queue is not there."""
-    return SqsError("QueueDoesNotExist", "The specified queue does not exist.")
+    return SqsError("QueueDoesNotExist", NO_QUEUE)
 
 
 def access_denied(action: str) -> SqsError:

@@ -17,7 +17,7 @@ from entrepot.broker.lease_calls import PolicyChanged
 from entrepot.broker.port import DONE, PENDING, REFUSED, UNAVAILABLE, Ask, Attachment
 from entrepot.model.errors import Refused
 from entrepot.protocols.sqs.callers import DECISIONS_MAX, Caller
-from entrepot.protocols.sqs.errors import FAULTS, SqsError, from_refused
+from entrepot.protocols.sqs.errors import FAULTS, NO_QUEUE, NO_QUEUE_QUERY, SqsError, from_refused
 from entrepot.protocols.sqs.query_protocol import encode_answer, encode_error
 
 if TYPE_CHECKING:
@@ -135,6 +135,8 @@ class Exchange:
         found = None
         if self.refused is not None:
             found = self.refused(self, error)  # type: ignore[arg-type]
+            if found is None and (self.call is not call or self.answered):
+                return 0  # it asked further
         if found is None:
             found = from_refused(error)  # type: ignore[arg-type]
         return self.fail(found)
@@ -180,7 +182,7 @@ class Exchange:
     def fail(self, error: SqsError) -> int:
         """The answer is an error."""
         code = error.code
-        status = code.json_status if self.is_json else code.query_status
+        status = code.status
         self.session.count_error(code.shape)
         if self.is_json:
             fault = "Receiver" if code.shape in FAULTS else "Sender"
@@ -188,7 +190,8 @@ class Exchange:
             body = _ENCODER.encode({"__type": f"com.amazonaws.sqs#{code.shape}", "message": error.text.encode(errors="replace").decode()})
         else:
             head = "Content-Type: text/xml\r\nx-amzn-RequestId: "
-            body = encode_error(code, error.text, self.request_id.decode())
+            text = NO_QUEUE_QUERY if error.text == NO_QUEUE else error.text
+            body = encode_error(code, text, self.request_id.decode())
         return self._send(f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\n{head}".encode(), body)
 
     def plain(self, status: int, text: str) -> int:

@@ -27,6 +27,7 @@ cdef class Framing:
     cdef readonly bint ended
     cdef public bint continues
     cdef readonly bint is_partial
+    cdef readonly unsigned long long begun_count
     cdef Py_ssize_t _body_max
     cdef public object share
     cdef object _parser

@@ -52,6 +52,7 @@ class Framing:
         self.ended = False  # the last request was one without keep-alive: what comes behind it is not read
         self.continues = False  # a request waits for "100 Continue"
         self.is_partial = False  # a request has begun and is not whole
+        self.begun_count = 0  # requests that have begun to arrive
         self._body_max = body_max
         self.share: Any = None  # net.unfinished.Share, if there is a limit over all connections
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -107,6 +108,7 @@ class Framing:
     def on_message_begin(self) -> object:
         """A request line begins."""
         self._request = Request()
+        self.begun_count += 1
         self._in_head = True
         self._head_bytes = 0
         self.is_partial = True

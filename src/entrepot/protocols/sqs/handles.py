@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import uuid
 import zlib
 
 import cython
+import msgspec
 
 if not cython.compiled:
     from entrepot.model.octets import copy, get_u32_be, get_u64_be, put_u32_be, put_u64_be, take, take_ba
@@ -80,8 +82,8 @@ def read_token(kind: str, token: str) -> str | None:
 
 
 def make_task_handle(task_id: bytes, source_arn: str) -> str:
-    """A task handle, which names the queue too."""
-    return make_token("task:" + task_id.hex(), source_arn)
+    """A task handle, which names the queue too: base64 of JSON, as SQS makes them."""
+    return base64.b64encode(msgspec.json.encode({"taskId": str(uuid.UUID(bytes=task_id)), "sourceArn": source_arn})).decode()
 
 
 def read_task_handle(handle: str) -> tuple[bytes, str] | None:
@@ -89,14 +91,7 @@ def read_task_handle(handle: str) -> tuple[bytes, str] | None:
     if len(handle) > TOKEN_MAX or not handle.isascii():
         return None
     try:
-        raw = base64.urlsafe_b64decode(handle)
-    except (binascii.Error, ValueError):
-        return None
-    kind = raw[4:].partition(b"\x00")[0].decode(errors="replace")
-    arn = read_token(kind, handle)
-    if arn is None or not kind.startswith("task:") or len(kind) != 37:
-        return None
-    try:
-        return bytes.fromhex(kind[5:]), arn
-    except ValueError:
+        said = msgspec.json.decode(binascii.a2b_base64(handle, strict_mode=True), type=dict[str, str])
+        return uuid.UUID(said["taskId"]).bytes, said["sourceArn"]
+    except (ValueError, KeyError, msgspec.DecodeError):
         return None

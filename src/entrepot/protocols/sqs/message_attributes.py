@@ -88,7 +88,7 @@ def digest_of(attributes: list[tuple[bytes, bytes, bytes]]) -> bytes:
 def _checked(name: str, attribute: MessageAttributeValue, system: bool = False) -> tuple[str, bytes]:
     """Type and value of one attribute. Raises SqsError."""
     lower = name.lower()
-    if not _NAME.fullmatch(name) or name[0] == "." or name[-1] == "." or ".." in name or (not system and lower.startswith(("aws.", "amazon."))):
+    if not _NAME.fullmatch(name) or name.startswith(".") or name.endswith(".") or ".." in name or (not system and lower.startswith(("aws.", "amazon."))):
         raise invalid_value(
             f"The message attribute name '{name[:300]}' is invalid. Attribute name can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.) "
             f"characters, 1 to {NAME_MAX} of them; it must not start or end with a period, have periods in succession, or start with 'AWS.' or 'Amazon.'."
@@ -124,7 +124,7 @@ def _checked(name: str, attribute: MessageAttributeValue, system: bool = False) 
 
 
 def _empty(name: str, kind: str) -> SqsError:
-    return invalid_value(f"The message attribute '{name}' must contain non-empty message attribute value for message attribute type '{kind[:80]}'.")
+    return invalid_value(f"Message (user) attribute '{name}' must contain a non-empty value of type '{kind[:80]}'.")
 
 
 def _characters(name: str) -> SqsError:
@@ -142,7 +142,7 @@ class Selection:
             if name in ("All", ".*", "*"):
                 self.all = True
             elif name.endswith(".*"):
-                self.prefixes.append(name[:-2].encode(errors="replace"))
+                self.prefixes.append(name.removesuffix(".*").encode(errors="replace"))
             else:
                 self.names.add(name.encode(errors="replace"))
 

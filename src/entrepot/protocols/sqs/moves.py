@@ -57,7 +57,7 @@ def _start_refused(exchange: Exchange, refused: Refused) -> SqsError | None:
     if refused.reason is Reason.INVALID:
         return invalid_value("Source queue must be configured as a Dead Letter Queue.")
     if refused.reason is Reason.IN_USE:
-        return SqsError("UnsupportedOperation", "There is already a task running. Only one active task is allowed for a source queue arn at a given time.")
+        return invalid_value("There is already a task running. Only one active task is allowed for a source queue arn at a given time.")
     return None
 
 
@@ -78,7 +78,7 @@ def cancel_message_move_task(exchange: Exchange) -> None:
 
 def _cancel_refused(exchange: Exchange, refused: Refused) -> SqsError | None:
     if refused.reason is Reason.NOT_FOUND:
-        return SqsError("ResourceNotFoundException", "Task does not exist, or does not run any more: only active tasks can be cancelled.")
+        return SqsError("ResourceNotFoundException", "Task does not exist.")
     return None
 
 

@@ -62,7 +62,7 @@ def add_permission(exchange: Exchange) -> None:
 
 
 def _document(found: QueueDescription) -> dict[str, Any]:
-    return parse_policy(found.access_policy) if found.access_policy else {"Version": "2012-10-17", "Id": f"{found.name}/SQSDefaultPolicy", "Statement": []}
+    return parse_policy(found.access_policy) if found.access_policy else {"Version": "2008-10-17", "Id": f"{found.name}/SQSDefaultPolicy", "Statement": []}
 
 
 def _statements(document: dict[str, Any]) -> list[dict[str, Any]]:

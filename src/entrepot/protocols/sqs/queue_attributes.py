@@ -74,6 +74,8 @@ def read_attributes(attributes: dict[str, str], base: TimedPolicy, kept: dict[st
             _redrive_allow(wished, value, name_of)
         elif name in FIFO_ONLY:
             if not fifo:
+                if name in ("DeduplicationScope", "FifoThroughputLimit"):
+                    raise SqsError("InvalidAttributeName", f"You can specify the {name} only when FifoQueue is set to true.")
                 raise unknown(name)
             _fifo(wished, name, value)
         elif name in KEPT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.queue_requests import (
@@ -21,7 +22,7 @@ from entrepot.protocols.sqs.accounts import is_account
 from entrepot.protocols.sqs.characters import is_queue_name
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing, no_queue
 from entrepot.protocols.sqs.handles import make_token, read_token
-from entrepot.protocols.sqs.queue_attributes import check_names, invalid, read_attributes, show_attributes, unknown
+from entrepot.protocols.sqs.queue_attributes import SETTABLE, check_names, invalid, read_attributes, show_attributes, unknown
 
 if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
@@ -113,8 +114,20 @@ def _create_refused(exchange: Exchange, refused: Refused) -> SqsError | None:
     if refused.reason is Reason.NOT_FOUND:
         return invalid_value(f"Value for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist. {refused}")
     if refused.reason is Reason.EXISTS_DIFFERENT:
-        return SqsError("QueueNameExists", f"A queue already exists with the same name and a different value for an attribute: {refused}")
+        exchange.refused = None
+        exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _differs)
     return None
+
+
+def _differs(exchange: Exchange, found: QueueDescription) -> None:
+    """Say which attribute is another one."""
+    there = show_attributes(found, set(SETTABLE), _arn_of(exchange))
+    asked = {name: value for name, value in (exchange.input.Attributes or {}).items() if value}
+    wished = read_attributes(asked, found.policy, found.attributes, exchange.queue.endswith(".fifo"), _name_of(exchange))
+    policy = found.access_policy if wished.access_policy is None else wished.access_policy
+    wanted = show_attributes(replace(found, policy=wished.policy, attributes=wished.attributes, access_policy=policy), set(SETTABLE), _arn_of(exchange))
+    name = next((name for name in wanted if wanted[name] != there.get(name)), "Policy")
+    raise SqsError("QueueNameExists", f"A queue already exists with the same name and a different value for attribute {name}")
 
 
 def _url(exchange: Exchange, name: str) -> str:
@@ -246,7 +259,7 @@ def set_queue_attributes(exchange: Exchange) -> None:
     if not request.Attributes:
         raise missing("Attribute.Name")
     exchange.open(request.QueueUrl)
-    if "FifoQueue" in request.Attributes and not (exchange.queue.endswith(".fifo") and request.Attributes["FifoQueue"].lower() == "true"):
+    if exchange.queue.endswith(".fifo") and request.Attributes.get("FifoQueue", "true").lower() != "true":
         raise invalid("FifoQueue", "Modifying queue type is not supported.")
     change_queue(exchange, _with_attributes)
 

@@ -100,7 +100,7 @@ def receive_message(exchange: Exchange) -> object:
         if not fifo:
             raise invalid_value(
                 f"Value {request.ReceiveRequestAttemptId[:128]} for parameter ReceiveRequestAttemptId is invalid. "
-                "Reason: The request includes a parameter that is not valid for this queue type."
+                "Reason: The request include parameter that is not valid for this queue type."
             )
         call.attempt_id = identifier(request.ReceiveRequestAttemptId, "ReceiveRequestAttemptId")
     return exchange.submit(call, received)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import cython
 import msgspec
 
+from entrepot.broker.queue_requests import DescribeQueue, QueueDescription
 from entrepot.model.entry import CODEC_SQS, HAS_DELIVER_AT
+from entrepot.model.errors import Reason
 from entrepot.protocols.sqs.actions import SendMessageBatchResult, SendMessageBatchResultEntry, SendMessageResult
 from entrepot.protocols.sqs.batches import MESSAGE_MAX_BYTES, check_entries, failed_entry, from_record, too_long
 from entrepot.protocols.sqs.characters import ALLOWED, is_identifier
@@ -99,7 +102,7 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
         if not fifo:
             raise invalid_value(
                 f"Value {message.MessageDeduplicationId[:128]} for parameter MessageDeduplicationId is invalid. "
-                "Reason: The request includes a parameter that is not valid for this queue type."
+                "Reason: The request include parameter that is not valid for this queue type."
             )
         packed.deduplication_id = identifier(message.MessageDeduplicationId, "MessageDeduplicationId")
     elif fifo:
@@ -126,7 +129,7 @@ def delay_ms(seconds: int, fifo: bool) -> int:
     """A message's own delay. Raises SqsError."""
     if fifo and seconds != 0:
         raise invalid_value(
-            f"Value {seconds} for parameter DelaySeconds is invalid. Reason: The request includes a parameter that is not valid for this queue type."
+            f"Value {seconds} for parameter DelaySeconds is invalid. Reason: The request include parameter that is not valid for this queue type."
         )
     if not 0 <= seconds <= DELAY_MAX_S:
         raise invalid_value(f"Value {seconds} for parameter DelaySeconds is invalid. Reason: DelaySeconds must be >= 0 and <= {DELAY_MAX_S}.")
@@ -181,7 +184,9 @@ def sent(exchange: Exchange, call: Send) -> object:
     """The Send of one message is done."""
     errors = call.errors
     if errors is not None and errors[0] is not None:
-        raise from_record(errors[0])
+        if errors[0].reason is Reason.TOO_LARGE:
+            return exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _too_long)
+        raise from_record(errors[0], MESSAGE_MAX_BYTES)
     packed: Packed = exchange.state[0]
     fifo = exchange.queue.endswith(".fifo")
     if not exchange.is_json:
@@ -198,6 +203,10 @@ def sent(exchange: Exchange, call: Send) -> object:
     writer.raw(b'{"')
     write_sent(writer, packed, call.stored_ids[0], call.offsets[0], fifo)
     return exchange.answer_json(writer.take())
+
+
+def _too_long(exchange: Exchange, found: QueueDescription) -> object:
+    raise too_long(found.policy.record_max_bytes)
 
 
 def write_sent(writer: Writer, packed: Packed, message_id: bytes, offset: int, fifo: bool) -> int:
@@ -240,7 +249,9 @@ def send_message_batch(exchange: Exchange) -> object:
         try:
             packed = pack_message(shared, entry, fifo, sender)
         except SqsError as error:
-            if error.code.shape == "MissingRequiredParameterException" and not entry.MessageBody:
+            if error.code.shape == "MissingRequiredParameterException":
+                if entry.MessageBody:
+                    raise invalid_value(error.text) from None  # as SQS says it of a batch for a FIFO queue
                 raise
             failed.append(failed_entry(entry.Id, error))
             continue
@@ -261,6 +272,8 @@ def batch_sent(exchange: Exchange, call: Send) -> object:
     failed: list[Any] = exchange.state[1]
     fifo = exchange.queue.endswith(".fifo")
     errors = call.errors
+    if errors is not None:
+        return _some_refused(exchange, call, errors)
     if not exchange.is_json:
         return _answer_batch(exchange, call, good, failed, fifo)
     writer: Writer = exchange.session.shared.writer
@@ -270,9 +283,6 @@ def batch_sent(exchange: Exchange, call: Send) -> object:
     offsets: list[int] = call.offsets
     for index in range(len(good)):
         packed = good[index]
-        if errors is not None and errors[index] is not None:
-            failed.append(failed_entry(packed.entry_id, from_record(errors[index])))  # type: ignore[arg-type]
-            continue
         writer.raw(b'{"Id":"' if first else b',{"Id":"')
         first = False
         writer.raw(packed.entry_id.encode())
@@ -286,13 +296,34 @@ def batch_sent(exchange: Exchange, call: Send) -> object:
     return exchange.answer_json(writer.take())
 
 
-def _answer_batch(exchange: Exchange, call: Send, good: list[Packed], failed: list[Any], fifo: bool) -> object:
+def _some_refused(exchange: Exchange, call: Send, errors: list[Any]) -> object:
+    """Refused messages join the failed entries; a batch that all lacks deduplication ids fails whole, as SQS has it."""
+    for error in errors:
+        if error is not None and error.reason is Reason.TOO_LARGE:
+            exchange.state = (*exchange.state, call)
+            return exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _with_limit)
+    return _answer_refused(exchange, call, MESSAGE_MAX_BYTES)
+
+
+def _with_limit(exchange: Exchange, found: QueueDescription) -> object:
+    return _answer_refused(exchange, exchange.state[2], found.policy.record_max_bytes)
+
+
+def _answer_refused(exchange: Exchange, call: Send, record_max_bytes: int) -> object:
+    good, failed = exchange.state[0], exchange.state[1]
+    errors = [None if error is None else from_record(error, record_max_bytes) for error in call.errors or ()]
+    if not failed and all(error is not None and call.errors[index].reason is Reason.INVALID for index, error in enumerate(errors)):  # type: ignore[index, union-attr]
+        raise errors[0]  # type: ignore[misc]
+    taken = [index for index, error in enumerate(errors) if error is None]
+    failed += [failed_entry(good[index].entry_id, error) for index, error in enumerate(errors) if error is not None]
+    return _answer_batch(exchange, call, [good[index] for index in taken], failed, exchange.queue.endswith(".fifo"), taken)
+
+
+def _answer_batch(exchange: Exchange, call: Send, good: list[Packed], failed: list[Any], fifo: bool, places: Sequence[int] | None = None) -> object:
+    """The answer as structures. `places`: where in the call the good ones are."""
     done = []
-    for index in range(len(good)):
-        packed = good[index]
-        if call.errors is not None and call.errors[index] is not None:
-            failed.append(failed_entry(packed.entry_id, from_record(call.errors[index])))  # type: ignore[arg-type]
-            continue
+    for place, packed in enumerate(good):
+        index = place if places is None else places[place]
         done.append(
             SendMessageBatchResultEntry(
                 Id=packed.entry_id,

@@ -52,6 +52,7 @@ cdef class Session(Sink):
     cdef public bint heard
     cdef public double quiet_since
     cdef public double partial_since
+    cdef public unsigned long long partial_count
     # who speaks
     cdef readonly object callers
     cdef public long callers_version

@@ -17,6 +17,7 @@ from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Refused
 from entrepot.model.names import DEFAULT_NAMESPACE
 from entrepot.protocols.sqs import query_protocol
+from entrepot.protocols.sqs.accounts import is_account
 from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
 from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
 from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
@@ -111,6 +112,7 @@ class Session(Sink):
         "journal",
         "next_deadline",
         "output",
+        "partial_count",
         "partial_since",
         "paused",
         "peer",
@@ -150,7 +152,8 @@ class Session(Sink):
         self.is_writable = True
         self.heard = False
         self.quiet_since = 0.0
-        self.partial_since = 0.0
+        self.partial_since = 0.0  # a sweep first saw the request that is on its way, the partial_count-th
+        self.partial_count = 0
         # who speaks
         self.callers = shared.callers
         self.callers_version = -1
@@ -278,6 +281,8 @@ class Session(Sink):
             return None
         action, exchange.input = query_protocol.parse_request(form)
         route = ROUTES[b"AmazonSQS." + action.name.encode()]
+        if "Entries" in action.required and exchange.input.Entries is None:
+            exchange.input.Entries = []  # a form cannot say an empty list otherwise
         exchange.action = action
         self.identify(exchange)
         if "QueueUrl" in action.request.__struct_fields__ and not exchange.input.QueueUrl and path.strip(b"/"):
@@ -363,15 +368,14 @@ class Session(Sink):
         """Attachment and name of the queue that a URL, or a path, means; remembered. Raises SqsError."""
         if not url:
             raise missing("QueueUrl")
-        parts = url.partition("?")[0].rstrip("/").rsplit("/", 2)
-        if len(parts) < 2:
-            raise no_queue()
+        rest, _, name = url.partition("?")[0].rstrip("/").rpartition("/")
+        account = rest.rpartition("/")[2]
         caller: Caller = exchange.caller  # type: ignore[assignment]
         accounts = self.callers.accounts
-        namespace = accounts.maybe_namespace(parts[-2]) if len(parts) == 3 else caller.namespace
-        if namespace is None:
+        namespace = accounts.maybe_namespace(account) if is_account(account) else caller.namespace  # a name alone, or behind some other path, is the caller's
+        if namespace is None or not name:
             raise no_queue()
-        target = (self.attachment_to(caller, namespace), parts[-1])
+        target = (self.attachment_to(caller, namespace), name)
         if len(caller.targets) >= TARGETS_MAX:
             caller.targets.clear()
         caller.targets[url] = target
@@ -453,7 +457,8 @@ class Session(Sink):
             self.quiet_since = now
         elif not self.framing.is_partial and now - self.quiet_since >= self.settings.idle_s:
             self.end()
-        if not self.framing.is_partial or self.active is not None:
+        if not self.framing.is_partial or self.framing.begun_count != self.partial_count or self.active is not None:
+            self.partial_count = self.framing.begun_count
             self.partial_since = now
         elif now - self.partial_since >= self.settings.request_timeout_s and self.framing.failure is None:
             self.framing.failure = (408, f"a request took over {self.settings.request_timeout_s:g} s to arrive")
