@@ -164,6 +164,7 @@ class Grants:
                 continue
             if self.receive_max and self.is_dead(offset, sub.deliveries_of(offset)):
                 window.take(offset)
+                window.begin()  # what is behind it in its group waits until it has left
                 self.bury(offset)
                 continue
             window.take(offset)

@@ -94,7 +94,8 @@ class GroupWindow:
             group = self.add_group(name)
         item = self.free_item
         if item >= 0:
-            self.free_item = get_u32_le_ba(self.items, item * _ITEM + 12) - 1
+            self.free_item = get_u32_le_ba(self.items, item * _ITEM + 12)
+            self.free_item -= 1  # apart: the other is unsigned in C
         else:
             item = self.item_capacity
             self.item_capacity = item + 1
@@ -238,7 +239,8 @@ class GroupWindow:
         """A group without items."""
         group = self.free_group
         if group >= 0:
-            self.free_group = get_u32_le_ba(self.groups, group * _GROUP) - 1
+            self.free_group = get_u32_le_ba(self.groups, group * _GROUP)
+            self.free_group -= 1
         else:
             group = self.group_capacity
             self.group_capacity = group + 1

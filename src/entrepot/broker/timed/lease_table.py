@@ -298,7 +298,8 @@ class LeaseTable:
         """A new row, lapsed."""
         if self.free >= 0:
             row = self.free
-            self.free = get_u64_le_ba(self.rows, row * _ROW + 8) - 1
+            self.free = get_u64_le_ba(self.rows, row * _ROW + 8)
+            self.free -= 1
         else:
             row = self.capacity
             if (row + 1) * _ROW > len(self.rows):

@@ -1,0 +1,446 @@
+"""TimedRun: queues with timed leases in a whole broker over a simulated disk; clients that send, receive, settle, wait and vanish; machines that fail.
+
+The model knows what clients were told. Outcomes that nobody was told are unknown: they may have happened or not.
+
+    leases       nobody gets a record while another's lease holds (by the latest deadline that was told), crash or not
+    nothing lost what was confirmed comes until its settlement was confirmed, and after that never again; in the dead-letter queue if it is not here
+    order        of a group, a record does not come before an earlier one that is neither settled nor dead
+    exclusion    of a group, nothing comes while an earlier one of it is leased
+    duplicates   of one deduplication id, one record comes within five minutes, and each answer names it
+    delays       nothing comes before its time
+    counts       a delivery count is never lower than what was told before, and grows with every lease that was answered
+    attempts     as many as receive_max, no more: then the record is in the dead-letter queue
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from entrepot.broker.broker import Broker
+from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.lease_calls import ENDED, EndLeases, Receive, Send, make_end_leases, make_receive, make_send, make_withdraw
+from entrepot.broker.port import DONE, PENDING, Attachment, Call, Sink, make_ask
+from entrepot.broker.queue_requests import CreateTimedQueue, TimedPolicy
+from entrepot.broker.state import default_folds
+from entrepot.model.entry import HAS_GROUPS
+from entrepot.model.errors import EntrepotError
+from entrepot.model.principal import Principal
+from entrepot.protocols.amqp091 import rewriting
+from entrepot.protocols.amqp091.records import AmqpEntryCodec
+from entrepot.simulation.disk import Crashed
+from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
+from entrepot.simulation.store_model import Violation
+from entrepot.simulation.store_run import Seams
+from entrepot.store.interface import LOG_ID_SIZE
+from entrepot.store.local.disk import Disk
+from entrepot.store.local.opening import open_store
+from entrepot.store.local.settings import StoreSettings
+from entrepot.store.local.store import LocalStore
+
+NAMESPACE = "public/default"
+CRASHES = 3
+ACTIONS = 90  # between two crashes
+CLIENTS = 4
+GROUPS = (b"a", b"b", b"c", b"d")
+RECEIVE_MAX = 6
+QUEUES = ("fifo", "standard", "fair")
+POLICIES = {
+    "dead.fifo": TimedPolicy(groups=True, visibility_ms=2_000),
+    "dead": TimedPolicy(visibility_ms=2_000),
+    "fifo": TimedPolicy(groups=True, visibility_ms=1_500, dead_letter_queue="dead.fifo", receive_max=RECEIVE_MAX),
+    "standard": TimedPolicy(visibility_ms=1_500, dead_letter_queue="dead", receive_max=RECEIVE_MAX),
+    "fair": TimedPolicy(visibility_ms=1_500),
+}
+DEDUPLICATION_MS = 300_000
+
+
+class _Everyone:
+    """Anybody may do anything."""
+
+    version = 0
+
+    def authorize(self, *_: object) -> None:
+        pass
+
+    def authorize_namespace(self, *_: object) -> None:
+        pass
+
+    def may(self, *_: object) -> bool:
+        return True
+
+
+class _Message:
+    """What is known of one record, by what clients were told."""
+
+    def __init__(self, body: bytes, queue: str, group: bytes, due_ms: int, number: int) -> None:
+        self.body = body
+        self.queue = queue
+        self.group = group
+        self.due_ms = due_ms  # not to be seen before
+        self.number = number
+        self.confirmed = False
+        self.offset = -1
+        self.deliveries = 0
+        self.held_until_ms = -1  # by the latest lease that was told
+        self.lease: tuple[bytes, int, bytes] | None = None  # queue id, offset, lease id
+        self.settling = False  # asked for, not answered
+        self.settled = False
+        self.dead = False
+
+
+class TimedRun:
+    """One seed's run."""
+
+    def __init__(self, seed: int, seams: Seams | None = None) -> None:
+        seams = seams or Seams()
+        self.loop = SimulatedLoop(seed)
+        self.chance = self.loop.random
+        self.disk = seams.disk(self.loop)
+        self.clock = SimulatedClock(self.loop)
+        self.entropy = seams.entropy(self.loop)
+        self.codec = AmqpEntryCodec()
+        self.settings = StoreSettings(
+            journal_file_size=64 << 10, journal_ready_files=1, cache_size=self.chance.choice((0, 32 << 10, 1 << 20)), reserve_size=64 << 10, linger_ms=1
+        )
+        # this life of the broker
+        self.failed: BaseException | None = None
+        self.clients: list[_Client] = []
+        # all lives
+        self.messages: dict[bytes, _Message] = {}
+        self.by_group: dict[tuple[str, bytes], list[_Message]] = {}
+        self.ids: dict[bytes, tuple[int, int]] = {}  # deduplication id -> when the last that was stored was sent, and its number
+        self.last_ids: list[tuple[bytes, bytes]] = []
+        self.serial = 0
+        self.receives = 0
+        self.confirms = 0
+        self.deaths = 0
+
+    def run(self) -> str:
+        """Do all of it; the digest of the trace. Violation if the broker broke a promise."""
+        for _ in range(CRASHES):
+            self.start()
+            try:
+                for _ in range(ACTIONS):
+                    self.act()
+                self.disk.crash_after = self.chance.randint(1, 60)
+                for _ in range(50 * ACTIONS):
+                    self.act()
+            except Crashed:
+                pass
+            self.loop.forget_all()
+            if self.chance.random() < 0.7:
+                self.disk.crash()
+            else:
+                self.disk.kill()
+        self.start()
+        self.drain()
+        for message in self.messages.values():
+            if message.confirmed and not (message.settled or message.settling):
+                raise Violation(f"{message.body!r} of queue {message.queue} is lost")
+        return self.loop.digest()
+
+    # ---- the broker
+
+    def start(self) -> None:
+        """Recover; make the queues the first time."""
+        self.clients = []
+        store = self._opened()
+        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), CatalogueLimits(10, 100, 100, 100, 100, 100))
+        catalogue.load()
+        self.broker = Broker(
+            scheduler=self.loop,
+            clock=self.clock,
+            entropy=self.entropy,
+            store=store,
+            volatile=store,
+            catalogue=catalogue,
+            authorizer=_Everyone(),
+            on_failed=self._store_failed,
+        )
+        self.broker.register(self.codec)
+        self.broker.open()
+        maker = _Client(self)
+        for name, policy in POLICIES.items():
+            call = make_ask(0, CreateTimedQueue(name, policy, frozenset(), {}, {}))
+            maker.link.submit(call)
+            self.loop.run_until(lambda call=call: call.outcome != PENDING, 60)  # type: ignore[misc]
+            if call.outcome != DONE:
+                raise Violation(f"queue {name} cannot be made: {call.error}")
+
+    def _opened(self) -> LocalStore:
+        disk = cast("Disk", self.disk)
+        try:
+            return open_store(disk, scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=default_folds().fold, settings=self.settings)
+        except (EntrepotError, OSError) as error:
+            raise Violation(f"the store does not open: {error!r}") from error
+
+    def _store_failed(self, error: BaseException) -> None:
+        self.failed = error
+
+    # ---- its clients
+
+    def act(self) -> None:
+        """Somebody does something, and some time passes."""
+        while len(self.clients) < CLIENTS:
+            self.clients.append(_Client(self))
+        client = self.chance.choice(self.clients)
+        what = self.chance.random()
+        if what < 0.35:
+            client.send(self.chance.choice(QUEUES))
+        elif what < 0.65:
+            client.receive(self.chance.choice((*QUEUES, "fifo", "dead", "dead.fifo")))
+        elif what < 0.9:
+            client.settle()
+        elif what < 0.95:
+            client.change()
+        elif what < 0.98:
+            client.withdraw()
+        else:
+            self.clients.remove(client)
+            client.link.close()
+        self.loop.run_for(self.chance.choice((1e-5, 1e-3, 1e-2, 0.2)))
+        if self.failed is not None:
+            raise Violation(f"the store failed on its own: {self.failed!r}") from self.failed
+
+    def drain(self) -> None:
+        """Settle everything, until nothing more comes for longer than any lease and delay."""
+        client = _Client(self)
+        for other in self.clients:
+            other.link.close()
+        quiet_since = self.loop.time()
+        while self.loop.time() - quiet_since < 8:
+            before = self.receives
+            for queue in POLICIES:
+                client.receive(queue, wait_ms=0)
+            self.loop.run_for(0.05)
+            client.settle_all()
+            self.loop.run_for(0.05)
+            if self.receives > before:
+                quiet_since = self.loop.time()
+
+    # ---- what they are told
+
+    def now_ms(self) -> int:
+        """The broker's clock."""
+        return self.clock.wall_ms()
+
+    def received(self, queue: str, body: bytes, deliveries: int, until_ms: int, lease: tuple[bytes, int, bytes], batch: set[bytes], again: bool) -> None:
+        """A client was given a record; `batch`: what came before it in the same answer."""
+        message = self.messages.get(body)
+        if message is None:
+            raise Violation(f"queue {queue} gave {body!r}, which nobody sent")
+        self.receives += 1
+        now = self.now_ms()
+        home = message.queue
+        in_dead = queue != home
+        if in_dead and queue != POLICIES[home].dead_letter_queue:
+            raise Violation(f"queue {queue} gave {body!r} of queue {home}")
+        if message.settled:
+            raise Violation(f"{body!r} came after its settlement was confirmed")
+        if now < message.due_ms and not in_dead:
+            raise Violation(f"{body!r} came {message.due_ms - now} ms before its time")
+        if message.held_until_ms > now and not again:
+            raise Violation(f"{body!r} came while it was leased for {message.held_until_ms - now} ms more")
+        if message.dead and not in_dead:
+            raise Violation(f"{body!r} came from queue {queue} after it was dead")
+        if in_dead and not message.dead:
+            message.dead = True
+            message.deliveries = 0
+            self.deaths += 1
+        if deliveries < message.deliveries + (0 if again else 1):
+            raise Violation(f"{body!r} was delivered {deliveries} times by what is said, but {message.deliveries} times before")
+        if not in_dead and POLICIES[home].receive_max and deliveries > RECEIVE_MAX:
+            raise Violation(f"{body!r} was delivered {deliveries} times, more than {RECEIVE_MAX}")
+        message.confirmed = True  # who got it knows that it is there
+        message.settling = False  # what was asked has not happened, or came too late
+        if home == "fifo" and not in_dead:
+            self.check_order(message, batch, now)
+        message.deliveries = deliveries
+        message.held_until_ms = until_ms
+        message.lease = lease
+        self.loop.note("received", queue, body, deliveries)
+
+    def check_order(self, message: _Message, batch: set[bytes], now: int) -> None:
+        """Every earlier one of its group is settled, dead, or came just before it; one of unknown fate may be anything."""
+        for other in self.by_group[message.queue, message.group]:
+            if other.offset < 0 or message.offset < 0 or other.offset >= message.offset:
+                continue
+            if other.body in batch or other.dead or other.settled or other.settling or not other.confirmed:
+                continue
+            if other.deliveries >= RECEIVE_MAX or self.is_gone(other):
+                continue  # on its way to the dead-letter queue, or there: if it is nowhere, it is lost in the end
+            how = "is leased" if other.held_until_ms > now else "did not come yet"
+            raise Violation(f"{message.body!r} came before {other.body!r} of its group, which {how}")
+
+    def is_gone(self, message: _Message) -> bool:
+        """Whether the record is settled in its queue, which nobody who settles it was told."""
+        queue = self.broker.catalogue.namespace(NAMESPACE).queues[message.queue].runtime
+        return bool(queue.subscription.is_settled(message.offset))
+
+    def check_repeat(self, ident: bytes, number: int, asked_ms: int) -> None:
+        """A Send with this deduplication id was stored as a record of its own."""
+        first = self.ids.get(ident)
+        if first is not None and first[1] != number and asked_ms - first[0] < DEDUPLICATION_MS:
+            raise Violation(f"a repeat of {ident!r} was stored after {asked_ms - first[0]} ms")
+        self.ids[ident] = (asked_ms, number)
+
+
+class _Client(Sink):
+    """A connection."""
+
+    def __init__(self, run: TimedRun) -> None:
+        self.run = run
+        self.held: list[_Message] = []
+        self.waiting: list[Receive] = []
+        self.sent: dict[int, tuple[list[bytes], list[bytes]]] = {}
+        self.asked: dict[int, tuple[list[_Message], int | None, int]] = {}
+        self.link: Attachment = run.broker.attach(self, Principal("me"), NAMESPACE)
+
+    def throttle(self, blocked: bool, reason: str) -> None:
+        pass
+
+    # ---- what it does
+
+    def send(self, queue: str) -> None:
+        run = self.run
+        chance = run.chance
+        bodies, groups, ids, delays = [], [], [], []
+        for _ in range(chance.choice((1, 1, 3, 10))):
+            run.serial += 1
+            group = chance.choice(GROUPS)
+            delay = chance.choice((0, 0, 0, 500, 3_000)) if queue == "standard" else 0
+            body = b"%s:%s:%06d" % (queue.encode(), group, run.serial) + b"." * chance.choice((0, 10, 500))
+            ident = b"id%06d" % run.serial
+            if queue == "fifo" and chance.random() < 0.2 and run.last_ids:
+                ident = chance.choice(run.last_ids[-20:])[0]
+            message = _Message(body, queue, group, run.now_ms() + delay, run.serial)
+            run.messages[body] = message
+            run.by_group.setdefault((queue, group), []).append(message)
+            bodies.append(body)
+            groups.append(group)
+            ids.append(ident)
+            delays.append(delay)
+            if queue == "fifo":
+                run.last_ids.append((ident, body))
+        grouped = queue != "standard"
+        data = b"".join(
+            rewriting.Parts({}, [(b"x-group-id", b"S" + len(group).to_bytes(4, "big") + group)] if grouped else None, body).packed()
+            for body, group in zip(bodies, groups, strict=True)
+        )
+        numbers = [b"%016d" % run.messages[body].number for body in bodies]
+        flags = HAS_GROUPS if grouped else 0
+        call = make_send(1, queue, run.codec.tag, run.codec.version, flags, data, len(bodies), [1] * len(bodies), numbers)
+        call.groups = groups if grouped else None
+        call.delays_ms = delays if queue == "standard" else None
+        call.deduplication_ids = ids if queue == "fifo" else None
+        call.tag = run.now_ms()
+        self.sent[id(call)] = (bodies, ids)
+        self.link.submit(call)
+
+    def receive(self, queue: str, wait_ms: int = -1) -> None:
+        chance = self.run.chance
+        visibility = chance.choice((-1, -1, 0, 300, 5_000))
+        call = make_receive(1, queue, self.run.codec.tag, chance.choice((1, 3, 10)), visibility, chance.choice((0, 500, 20_000)) if wait_ms < 0 else wait_ms)
+        call.tag = self.run.now_ms()
+        self.waiting.append(call)
+        self.link.submit(call)
+
+    def withdraw(self) -> None:
+        if self.waiting:
+            self.link.submit(make_withdraw(1, self.run.chance.choice(self.waiting)))
+
+    def settle(self) -> None:
+        chosen = [message for message in self.held if self.run.chance.random() < 0.6]
+        self._end(chosen, None)
+
+    def settle_all(self) -> None:
+        self._end(list(self.held), None)
+
+    def change(self) -> None:
+        chosen = [message for message in self.held if self.run.chance.random() < 0.3]
+        self._end(chosen, self.run.chance.choice((0, 400, 4_000)))
+
+    def _end(self, chosen: list[_Message], visibility_ms: int | None) -> None:
+        homes: dict[str, list[_Message]] = {}
+        for message in chosen:
+            home = POLICIES[message.queue].dead_letter_queue if message.dead else message.queue
+            homes.setdefault(home or "", []).append(message)
+        for queue, messages in homes.items():
+            leases = [message.lease for message in messages if message.lease is not None]
+            times = None if visibility_ms is None else [visibility_ms] * len(messages)
+            call = make_end_leases(1, queue, leases[0][0], [lease[1] for lease in leases], [lease[2] for lease in leases], times)
+            self.asked[id(call)] = (messages, visibility_ms, self.run.now_ms())
+            call.tag = [message.lease for message in messages]
+            for message in messages:
+                if visibility_ms is None:
+                    message.settling = True
+                    self.held.remove(message)
+                else:
+                    message.held_until_ms = min(message.held_until_ms, self.run.now_ms() + visibility_ms)
+            self.link.submit(call)
+
+    # ---- what it is told
+
+    def completed(self, call: Call) -> None:
+        if isinstance(call, Send):
+            self._sent(call)
+        elif isinstance(call, Receive):
+            self._received(call)
+        elif isinstance(call, EndLeases):
+            self._ended(call)
+
+    def _sent(self, call: Send) -> None:
+        bodies, ids = self.sent.pop(id(call))
+        if call.outcome != DONE or call.errors is not None:
+            raise Violation(f"a Send was refused: {call.error} {call.errors}")
+        run = self.run
+        for body, ident, offset, stored_id in zip(bodies, ids, call.offsets, call.stored_ids, strict=True):
+            message = run.messages[body]
+            if int(stored_id) == message.number:
+                if call.queue == "fifo":
+                    run.check_repeat(ident, message.number, call.tag)
+                message.confirmed = True
+                message.offset = offset
+                run.confirms += 1
+            elif call.queue != "fifo":
+                raise Violation(f"{body!r} was answered with the id of another message")
+            else:
+                first = next(other for other in run.messages.values() if other.number == int(stored_id))
+                first.confirmed = True
+                first.offset = offset
+                run.by_group[message.queue, message.group].remove(message)
+                del run.messages[body]
+
+    def _received(self, call: Receive) -> None:
+        self.waiting = [other for other in self.waiting if other is not call]
+        if call.outcome != DONE:
+            raise Violation(f"a Receive was refused: {call.error}")
+        run = self.run
+        batch: set[bytes] = set()
+        for item in call.received:
+            parts = rewriting.take_apart(run.codec.split(item.data, item.position, 1)[0])
+            visibility = call.visibility_ms
+            lease = (call.queue_id, item.offset, call.lease_id)
+            # The lease began between the call and the answer; it is certain from the lease id's own time on.
+            until_ms = int.from_bytes(call.lease_id[:6], "big") + visibility
+            message = run.messages.get(parts.body)
+            if message is not None and message.offset < 0:
+                message.offset = item.offset
+            run.received(call.queue, parts.body, item.deliveries, until_ms, lease, batch, False)
+            batch.add(parts.body)
+            self.held.append(run.messages[parts.body])
+            for client in run.clients:
+                if client is not self:
+                    client.held = [other for other in client.held if other.body != parts.body]
+
+    def _ended(self, call: EndLeases) -> None:
+        messages, visibility_ms, asked_ms = self.asked.pop(id(call))
+        if call.outcome != DONE:
+            raise Violation(f"an EndLeases was refused: {call.error}")
+        for message, status, lease in zip(messages, call.statuses, call.tag, strict=True):
+            if visibility_ms is None:
+                message.settling = message.settling and status != ENDED and message.lease == lease
+                if status == ENDED:
+                    message.settled = True
+            elif status == ENDED and message.lease == lease:
+                message.held_until_ms = asked_ms + visibility_ms
