@@ -10,6 +10,7 @@ from entrepot.protocols.sqs.characters import is_batch_id
 from entrepot.protocols.sqs.errors import SqsError, from_refused, invalid_value, missing
 
 ENTRIES_MAX = 10
+NO_DEDUPLICATION = "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly"
 MESSAGE_MAX_BYTES = 1_048_576  # of one message, and of all of a batch
 
 
@@ -48,5 +49,5 @@ def from_record(refused: Refused, record_max_bytes: int) -> SqsError:
     if refused.reason is Reason.TOO_LARGE:
         return too_long(record_max_bytes)
     if refused.reason is Reason.INVALID:  # of what a FIFO queue needs, only this depends on the queue
-        return invalid_value("The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided explicitly")
+        return invalid_value(NO_DEDUPLICATION)
     return from_refused(refused)

@@ -28,6 +28,8 @@ cdef class Framing:
     cdef public bint continues
     cdef readonly bint is_partial
     cdef readonly unsigned long long begun_count
+    cdef readonly Py_ssize_t waiting_bytes
+    cdef bint _holds
     cdef Py_ssize_t _body_max
     cdef public object share
     cdef object _parser
@@ -51,4 +53,8 @@ cdef class Framing:
     cpdef bint overrun(self) except? True
     @cython.locals(request=Request, parts=list)
     cpdef object on_message_complete(self)
+    @cython.locals(request=Request)
+    cpdef Request next(self)
+    @cython.locals(held=Py_ssize_t)
+    cdef int _hold(self) except -1
     cdef object _fail(self, int status, str reason)

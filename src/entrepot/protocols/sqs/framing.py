@@ -1,7 +1,8 @@
 """HTTP/1.1 requests out of bytes, by httptools (llhttp): sans-IO, any split of the input gives the same requests.
 
-Limits: HEAD_MAX bytes of a request line with headers, HEADERS_MAX headers, `body_max` bytes of body; what is held of a body beyond FREE_MAX counts in
-the share of net/unfinished.py. What is over a limit, or no HTTP, leaves `failure`: the status to answer before the connection is closed.
+Limits: HEAD_MAX bytes of a request line with headers, HEADERS_MAX headers, `body_max` bytes of body; what is held of bodies beyond FREE_MAX, of those that
+wait for their turn too, counts in the share of net/unfinished.py. What is over a limit, or no HTTP, leaves `failure`: the status to answer before the
+connection is closed.
 """
 
 from __future__ import annotations
@@ -53,6 +54,8 @@ class Framing:
         self.continues = False  # a request waits for "100 Continue"
         self.is_partial = False  # a request has begun and is not whole
         self.begun_count = 0  # requests that have begun to arrive
+        self.waiting_bytes = 0  # of the bodies of whole requests
+        self._holds = False  # the share knows of something
         self._body_max = body_max
         self.share: Any = None  # net.unfinished.Share, if there is a limit over all connections
         self._parser: Any = httptools.HttpRequestParser(self)
@@ -69,6 +72,8 @@ class Framing:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
+            if len(self.requests) > 0:
+                self.requests.pop()  # it came without its body
             self.failure = (400, "an upgrade of the protocol is not supported")
         except httptools.HttpParserError as error:
             if self.failure is None and not self.ended:
@@ -93,9 +98,6 @@ class Framing:
         return 0
 
     def _release(self) -> int:
-        if self._body_bytes > _FREE_MAX and self.share is not None:
-            self.share.finished()
-            self.share.hold(0)
         self._body_bytes = 0
         self._parts = []
         self.is_partial = False
@@ -163,16 +165,19 @@ class Framing:
             return self._fail(413, f"a request's body may have {self._body_max} bytes (limits.sqs_request_bytes)")
         self._body_bytes += size
         self._parts.append(data)
-        if self._body_bytes > _FREE_MAX and self.share is not None:
-            self.share.hold(self._body_bytes)
+        if self._body_bytes + self.waiting_bytes > _FREE_MAX:
+            self._hold()
         return None
 
     def overrun(self) -> bool:
-        """See net.unfinished.Unfinished.share: what has arrived of a body is given up."""
+        """See net.unfinished.Unfinished.share: what has arrived is given up."""
         if self.failure is None:
             self.failure = (503, "unfinished requests of all connections hold more than limits.unfinished_bytes; try again")
         self._parts = []
         self._body_bytes = 0
+        self._holds = False
+        self.requests.clear()
+        self.waiting_bytes = 0
         return True
 
     def on_message_complete(self) -> object:
@@ -188,8 +193,27 @@ class Framing:
             self.ended = True
         self.requests.append(request)  # type: ignore[arg-type]
         self._request = None
+        self.waiting_bytes += len(request.body)  # type: ignore[union-attr]
         self._release()
+        if self._holds:
+            self.share.finished()
+            self._hold()
         return None
+
+    def next(self) -> Request:
+        """The first of the requests, which there is."""
+        request: Request = self.requests.popleft()
+        self.waiting_bytes -= len(request.body)
+        if self._holds:
+            self._hold()
+        return request
+
+    def _hold(self) -> int:
+        if self.share is not None:
+            held = self._body_bytes + self.waiting_bytes
+            self._holds = held > _FREE_MAX
+            self.share.hold(held if self._holds else 0)
+        return 0
 
     def _fail(self, status: int, reason: str) -> object:
         if self.failure is None:

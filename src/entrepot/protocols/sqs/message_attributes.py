@@ -90,8 +90,8 @@ def _checked(name: str, attribute: MessageAttributeValue, system: bool = False) 
     lower = name.lower()
     if not _NAME.fullmatch(name) or name.startswith(".") or name.endswith(".") or ".." in name or (not system and lower.startswith(("aws.", "amazon."))):
         raise invalid_value(
-            f"The message attribute name '{name[:300]}' is invalid. Attribute name can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.) "
-            f"characters, 1 to {NAME_MAX} of them; it must not start or end with a period, have periods in succession, or start with 'AWS.' or 'Amazon.'."
+            f"The message attribute name '{name[:300]}' is invalid. "
+            "Attribute name can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.) characters."
         )
     kind = attribute.DataType
     if not kind:

@@ -22,7 +22,7 @@ from entrepot.protocols.sqs.accounts import is_account
 from entrepot.protocols.sqs.characters import is_queue_name
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing, no_queue
 from entrepot.protocols.sqs.handles import make_token, read_token
-from entrepot.protocols.sqs.queue_attributes import SETTABLE, check_names, invalid, read_attributes, show_attributes, unknown
+from entrepot.protocols.sqs.queue_attributes import SETTABLE, check_names, invalid, read_attributes, show_attributes
 
 if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
@@ -70,7 +70,9 @@ def create_queue(exchange: Exchange) -> None:
     """Handler of CreateQueue."""
     request = exchange.input
     name = request.QueueName
-    attributes = dict(request.Attributes or {})
+    attributes = {name.strip(): value for name, value in (request.Attributes or {}).items()}
+    if attributes.get("FifoQueue", "").lower() == "false" and not name.endswith(".fifo"):
+        del attributes["FifoQueue"]  # more than SQS takes: what tests written for other emulators say
     wants_fifo = attributes.get("FifoQueue", "").lower() == "true"
     if not is_queue_name(name) or wants_fifo != name.endswith(".fifo"):
         if wants_fifo:
@@ -78,8 +80,6 @@ def create_queue(exchange: Exchange) -> None:
                 "The name of a FIFO queue can only include alphanumeric characters, hyphens, or underscores, "
                 "must end with .fifo suffix and be 1 to 80 in length."
             )
-        if attributes.get("FifoQueue") is not None and not name.endswith(".fifo"):
-            raise unknown("FifoQueue")
         raise invalid_value("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length")
     own_queue(exchange, name)
     fifo = name.endswith(".fifo")

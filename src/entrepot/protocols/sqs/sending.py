@@ -13,7 +13,7 @@ from entrepot.broker.queue_requests import DescribeQueue, QueueDescription
 from entrepot.model.entry import CODEC_SQS, HAS_DELIVER_AT
 from entrepot.model.errors import Reason
 from entrepot.protocols.sqs.actions import SendMessageBatchResult, SendMessageBatchResultEntry, SendMessageResult
-from entrepot.protocols.sqs.batches import MESSAGE_MAX_BYTES, check_entries, failed_entry, from_record, too_long
+from entrepot.protocols.sqs.batches import MESSAGE_MAX_BYTES, NO_DEDUPLICATION, check_entries, failed_entry, from_record, too_long
 from entrepot.protocols.sqs.characters import ALLOWED, is_identifier
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing
 from entrepot.protocols.sqs.message_attributes import pack_attributes, pack_trace
@@ -99,11 +99,6 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
     elif fifo:
         raise missing("MessageGroupId")
     if message.MessageDeduplicationId is not None:
-        if not fifo:
-            raise invalid_value(
-                f"Value {message.MessageDeduplicationId[:128]} for parameter MessageDeduplicationId is invalid. "
-                "Reason: The request include parameter that is not valid for this queue type."
-            )
         packed.deduplication_id = identifier(message.MessageDeduplicationId, "MessageDeduplicationId")
     elif fifo:
         packed.content_id = hashlib.sha256(body).digest()
@@ -239,6 +234,20 @@ def send_message_batch(exchange: Exchange) -> object:
     entries: list[Any] = request.Entries
     check_entries(entries, "SendMessageBatchRequestEntry")
     exchange.open(request.QueueUrl)
+    if exchange.queue.endswith(".fifo"):
+        for entry in entries:
+            if entry.MessageDeduplicationId is None:  # SQS refuses the whole batch where the queue does not deduplicate by content
+                return exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _described)
+    return _send_batch(exchange, entries)
+
+
+def _described(exchange: Exchange, found: QueueDescription) -> object:
+    if not found.policy.deduplicate_content and all(entry.MessageGroupId is not None for entry in exchange.input.Entries):
+        raise invalid_value(NO_DEDUPLICATION)
+    return _send_batch(exchange, exchange.input.Entries)
+
+
+def _send_batch(exchange: Exchange, entries: list[Any]) -> object:
     fifo = exchange.queue.endswith(".fifo")
     shared: Shared = exchange.session.shared
     sender: bytes = exchange.caller.sender  # type: ignore[union-attr]
@@ -262,8 +271,12 @@ def send_message_batch(exchange: Exchange) -> object:
         raise SqsError("BatchRequestTooLong", f"Batch requests cannot be longer than {MESSAGE_MAX_BYTES} bytes. You have sent {total} bytes.")
     exchange.state = (good, failed)
     if len(good) == 0:
-        return exchange.answer(SendMessageBatchResult(Successful=[], Failed=failed))
+        return exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _all_failed)  # whether it is there, and the caller may, comes first
     return exchange.submit(make_call(exchange.queue, good), batch_sent)
+
+
+def _all_failed(exchange: Exchange, found: QueueDescription) -> object:
+    return exchange.answer(SendMessageBatchResult(Successful=[], Failed=exchange.state[1]))
 
 
 def batch_sent(exchange: Exchange, call: Send) -> object:

@@ -8,7 +8,7 @@ from entrepot.protocols.sqs.framing cimport Framing, Request
 from entrepot.protocols.sqs.output cimport Output
 from entrepot.protocols.sqs.writing cimport Writer
 
-cdef Py_ssize_t _PIPELINE_MAX, _TURN, _IDS_DRAWN
+cdef Py_ssize_t _PIPELINE_MAX, _WAITING_MAX, _TURN, _IDS_DRAWN
 cdef bytes _CREDENTIAL, _CONTINUE
 
 
@@ -65,8 +65,9 @@ cdef class Session(Sink):
 
     cpdef object get_buffer(self, Py_ssize_t size_hint)
     cpdef object buffer_updated(self, Py_ssize_t count)
-    @cython.locals(left=int)
+    @cython.locals(left=int, framing=Framing, crowded=bint)
     cpdef object pump(self)
+    @cython.locals(framing=Framing)
     cdef object _starved(self)
     @cython.locals(exchange=Exchange, operation=bytes)
     cpdef object begin(self, Request request)

@@ -1,7 +1,7 @@
 """Session: one HTTP connection to SQS as a state machine. Bytes and the port's answers in, calls and answers out; sans-IO.
 
-Requests of a connection are answered one after the other: a pipelined one begins when all before it are answered, and no more than
-PIPELINE_MAX wait for that before reading stops. Each says by itself who sends it (callers.py), so a connection may speak for many.
+Requests of a connection are answered one after the other: a pipelined one begins when all before it are answered; when PIPELINE_MAX of them, or
+WAITING_MAX_BYTES, wait for that, reading stops. Each says by itself who sends it (callers.py), so a connection may speak for many.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from entrepot.protocols.sqs.sigv4 import split_target
 from entrepot.protocols.sqs.writing import Writer
 
 PIPELINE_MAX = 32  # whole requests that wait for those before them: above this nothing is read
+WAITING_MAX_BYTES = 256 << 10  # of their bodies
 TURN = 32  # requests of one connection begun in a turn of the loop: others have theirs
 READ_BYTES = 65_536
 SWEEP_S = 5.0
@@ -35,7 +36,7 @@ IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
 STATISTICS_ERRORS_MAX = 64
 FORM = b"application/x-www-form-urlencoded"
 
-_PIPELINE_MAX, _TURN = PIPELINE_MAX, TURN
+_PIPELINE_MAX, _WAITING_MAX, _TURN = PIPELINE_MAX, WAITING_MAX_BYTES, TURN
 _CREDENTIAL = b"Credential="
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _IDS_DRAWN = IDS_DRAWN
@@ -194,10 +195,12 @@ class Session(Sink):
                     self.shared.later(self.next_turn)
                     break
                 left -= 1
-                self.begin(self.framing.requests.popleft())
+                self.begin(self.framing.next())
         finally:
             self.pumping = False
-        self.paused = self.resting or len(self.framing.requests) >= _PIPELINE_MAX or self.throttled or not self.is_writable
+        framing = self.framing
+        crowded = len(framing.requests) >= _PIPELINE_MAX or framing.waiting_bytes > _WAITING_MAX
+        self.paused = crowded or self.resting or self.throttled or not self.is_writable
         return None
 
     def next_turn(self) -> object:

@@ -11,6 +11,7 @@ import cython
 import msgspec
 
 from entrepot.broker.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, TOO_LONG
+from entrepot.broker.queue_requests import DescribeQueue
 from entrepot.protocols.sqs.actions import BatchResultEntry, ChangeMessageVisibilityBatchResult, DeleteMessageBatchResult
 from entrepot.protocols.sqs.batches import check_entries, failed_entry
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing
@@ -43,9 +44,9 @@ class Ending:
         self.waiting: list[Any] = []  # visibility of each in milliseconds, None where they are deleted
 
 
-def bad_handle(text: str) -> SqsError:
+def bad_handle() -> SqsError:
     """It is no receipt handle, or one of another queue."""
-    return SqsError("ReceiptHandleIsInvalid", f'The input receipt handle "{text[:200]}" is not a valid receipt handle.')
+    return SqsError("ReceiptHandleIsInvalid", "The input receipt handle is invalid.")
 
 
 def status_error(status: int, deletes: bool, handle: str) -> SqsError | None:
@@ -53,7 +54,7 @@ def status_error(status: int, deletes: bool, handle: str) -> SqsError | None:
     if status == _ENDED or (deletes and status == _SUPERSEDED):
         return None
     if status == _FOREIGN:
-        return bad_handle(handle)
+        return bad_handle()
     if deletes:
         return invalid_value(f"Value {handle[:200]} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.")
     if status == _NOT_LEASED:
@@ -67,13 +68,18 @@ def status_error(status: int, deletes: bool, handle: str) -> SqsError | None:
     )
 
 
+def _bad_handle(exchange: Exchange, found: object) -> object:
+    """The queue is there, so it is the handle that is wrong."""
+    raise bad_handle()
+
+
 def delete_message(exchange: Exchange) -> object:
     """Handler of DeleteMessage."""
     request = exchange.input
     exchange.open(request.QueueUrl)
     handle = read_handle(request.ReceiptHandle)
     if handle is None:
-        raise bad_handle(request.ReceiptHandle)
+        return exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _bad_handle)
     return exchange.submit(make_end_leases(0, exchange.queue, handle.queue_id, [handle.offset], [handle.lease_id], None), deleted)
 
 
@@ -93,7 +99,7 @@ def change_message_visibility(exchange: Exchange) -> object:
     visibility_ms = check_visibility(request.VisibilityTimeout)
     handle = read_handle(request.ReceiptHandle)
     if handle is None:
-        raise bad_handle(request.ReceiptHandle)
+        return exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _bad_handle)
     return exchange.submit(make_end_leases(0, exchange.queue, handle.queue_id, [handle.offset], [handle.lease_id], [visibility_ms]), changed)
 
 
@@ -140,7 +146,7 @@ def _add(ending: Ending, entry: Any, visibility_ms: int | None) -> int:
         raise missing("ReceiptHandle")
     handle = read_handle(text)
     if handle is None:
-        ending.failed.append(failed_entry(entry.Id, bad_handle(text)))
+        ending.failed.append(failed_entry(entry.Id, bad_handle()))
         return 0
     ending.ids.append(entry.Id)
     ending.handles.append(handle)
@@ -170,8 +176,14 @@ def _next(exchange: Exchange, ending: Ending) -> object:
         times.append(ending.waiting[index])
     exchange.state = ending
     if len(offsets) == 0:
+        if len(ending.handles) == 0:  # the broker was not asked: whether the queue is there, and the caller may, comes first
+            return exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _all_failed)
         return _answer(exchange, ending)
     return exchange.submit(make_end_leases(0, exchange.queue, queue_id, offsets, leases, None if ending.deletes else times), batch_ended)
+
+
+def _all_failed(exchange: Exchange, found: object) -> object:
+    return _answer(exchange, exchange.state)
 
 
 def batch_ended(exchange: Exchange, call: EndLeases) -> object:

@@ -147,14 +147,19 @@ class Verifier:
             if claim.expires_s >= 0:
                 raise SqsError("RequestExpiredException", f"Request has expired: signed {claim.time}, good for {claim.expires_s} s.")
             raise SqsError("InvalidSignatureException", f"Signature expired: {claim.time} is more than {SKEW_S // 60} minutes from the broker's time.")
-        canonical = canonical_request(request, claim)
-        to_sign = f"{ALGORITHM}\n{claim.time}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}"
-        expected = hmac.digest(self._key(secret, claim), to_sign.encode("latin-1", "replace"), "sha256").hex()
-        if not hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1", "replace")):
+        key = self._key(secret, claim)
+        if not self._is_right(key, claim, canonical_request(request, claim)) and not (
+            b"+" in request.target and self._is_right(key, claim, canonical_request(request, claim, as_sent=True))
+        ):
             raise SqsError(
                 "InvalidSignatureException",
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.",
             )
+
+    def _is_right(self, key: bytes, claim: Claim, canonical: bytes) -> bool:
+        to_sign = f"{ALGORITHM}\n{claim.time}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}"
+        expected = hmac.digest(key, to_sign.encode("latin-1", "replace"), "sha256").hex()
+        return hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1", "replace"))
 
     def _key(self, secret: str, claim: Claim) -> bytes:
         name = (secret, claim.date, claim.region, claim.service)
@@ -169,10 +174,15 @@ class Verifier:
         return key
 
 
-def canonical_request(request: Request, claim: Claim) -> bytes:
-    """The canonical request. Raises SqsError where a header that must be signed is not, or is not there, or the body is not the one that was hashed."""
+def canonical_request(request: Request, claim: Claim, as_sent: bool = False) -> bytes:
+    """The canonical request; `as_sent`: the query is not encoded anew, as some signers leave a `+` in it alone.
+
+    Raises SqsError where a header that must be signed is not, or is not there, or the body is not the one that was hashed.
+    """
     path, query = split_target(request.target)
     pairs = sorted((quote(name.encode("latin-1"), safe="-_.~"), quote(value.encode("latin-1"), safe="-_.~")) for name, value in query_pairs(query))
+    if as_sent:
+        pairs = sorted((name, value) for name, _, value in (part.partition("=") for part in query.decode("latin-1").split("&") if part))
     if claim.expires_s >= 0:
         pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
     values: dict[str, list[str]] = {}
