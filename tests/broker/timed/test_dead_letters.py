@@ -3,7 +3,7 @@
 import pytest
 from timed_bench import TimedBench
 
-from entrepot.broker.lease_calls import ENDED
+from entrepot.broker.lease_calls import ENDED, SUPERSEDED
 from entrepot.broker.queue_requests import CancelMove, CreateTimedQueue, DeleteTimedQueue, ListMoves, ListSources, SetQueuePolicy, StartMove, TimedPolicy
 from entrepot.model.errors import Reason, Refused
 
@@ -53,9 +53,14 @@ def test_what_is_received_too_often_is_dead(bench, link):
     waiting = link.start_receive(wait_ms=20_000, queue="dead")
     assert link.receive() == []
     link.until_done(waiting)
-    assert [(message.body, message.deliveries) for message in link.messages(waiting)] == [(b"a", 1)]
+    found = link.messages(waiting)
+    assert [(message.body, message.deliveries, message.first_received_ms) for message in found] == [(b"a", 3, messages[0].first_received_ms)]
     assert link.counts() == (0, 0, 0)
     assert bench.broker.statistics()["dead_lettered_total"] == 1
+    bench, link = reopened(bench)
+    bench.run(31)
+    assert [message.deliveries for message in link.receive(queue="dead")] == [4]
+    assert link.end(found, queue="dead") == [SUPERSEDED]
 
 
 def test_without_its_dead_letter_queue_it_stays(bench, link):

@@ -211,3 +211,11 @@ def test_the_same_attempt_brings_the_same(bench, link):
     assert got(link, attempt=b"one") == ""
     bench.run(31)
     assert got(link, attempt=b"one") == "a2 b1"
+
+
+def test_what_lies_on_disk_in_several_entries_comes_together(bench, link):
+    put(link, "a1")
+    put(link, "b1")
+    put(link, "a2")
+    bench, link = reopened(bench)
+    assert got(link) == "a1 a2 b1"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from entrepot.broker.timed.timed_queue import TimedQueue
 
 RECORDS_PER_TICK = 256
+CARRIED_MAX = 1_000_000  # records of the other queue of which is known how often they were received; with more, a further one begins at 0
 RETRY_S = 1.0  # while appends are refused
 
 
@@ -71,7 +72,12 @@ class DeadLetterQueue(LogOwner):
                 timed.hub.mark_dirty(timed.queue)
                 continue
             if found != GAP:
-                transfer(timed, target, self._cursor, offset, timed.queue.name)
+                base = transfer(timed, target, self._cursor, offset, timed.queue.name)
+                row = timed.leases.find(offset)
+                if row >= 0 and target.leases.count < CARRIED_MAX:
+                    leases = timed.leases
+                    target.leases.adopt(base, timed.now_ms(), leases.first_received_of(row), leases.deliveries_of(row))
+                    target.kept.stage()
                 timed.hub.dead_lettered_count += 1
             timed.sub.settle(BROKER_ID, offset, 1)
             timed.queue.discard_settled()

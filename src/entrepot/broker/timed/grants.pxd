@@ -19,6 +19,7 @@ from entrepot.store.interface cimport Group, Store
 
 cdef uint64_t _TIMED
 cdef uint64_t _BROKER
+cdef Py_ssize_t _FEW
 cdef uint64_t _END
 cdef int _HAS_GROUPS
 cdef int _DONE

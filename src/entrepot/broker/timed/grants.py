@@ -27,6 +27,7 @@ ATTEMPTS_MAX = 100_000  # remembered of one queue
 
 _TIMED = TIMED
 _BROKER = BROKER_ID
+_FEW = 256  # records known ahead: with fewer, what is being fetched is waited for
 _END = 0xFFFFFFFFFFFFFFFF
 _HAS_GROUPS = HAS_GROUPS
 _DONE = DONE
@@ -150,6 +151,8 @@ class Grants:
         while queue.expirable and queue.expire_head():
             pass
         scan.fill()
+        if scan.cursor.loading and window.linked < _FEW:
+            return False  # it is served when more is known
         window.begin()
         while got < limit:
             offset = window.next()

@@ -10,6 +10,7 @@ cdef uint64_t _END
 cdef Py_ssize_t _ITEM
 cdef Py_ssize_t _GROUP
 cdef uint32_t _FEW
+cdef uint64_t _NEAR
 cdef uint64_t _OFFSET_MASK
 cdef uint64_t _CLASS
 
@@ -46,7 +47,7 @@ cdef class GroupWindow:
     @cython.locals(item=Py_ssize_t, offset=uint64_t)
     cpdef int remove_range(self, uint64_t first, uint64_t end) except -1
     cpdef int begin(self) except -1
-    @cython.locals(after=uint32_t, group=int64_t, key=uint64_t)
+    @cython.locals(after=uint32_t, offset=uint64_t, group=int64_t, key=uint64_t)
     cpdef uint64_t next(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(item=int64_t)
     cpdef int take(self, uint64_t offset) except -1

@@ -27,6 +27,7 @@ NONE = 0xFFFFFFFFFFFFFFFF
 _END = NONE
 _ITEM = 24
 _GROUP = 32
+_NEAR = 1024  # offsets
 _FEW = 10  # in flight: groups with fewer are equals
 _CLASS = 1 << 56
 _OFFSET_MASK = (1 << 56) - 1
@@ -210,11 +211,15 @@ class GroupWindow:
         return 0
 
     def next(self) -> int:
-        """The offset that comes next, NONE: nothing may be taken. Whoever took the last one of an ordered group may go on with it."""
+        """The offset that comes next, NONE: nothing may be taken. Whoever took one of an ordered group goes on with it, if that is near: what lies
+        far apart would be read from all over the log.
+        """
         if self.current >= 0:
             after = get_u32_le_ba(self.items, self.current * _ITEM + 12)
             if after and get_u32_le_ba(self.items, (after - 1) * _ITEM + 20):
-                return get_u64_le_ba(self.items, (after - 1) * _ITEM)
+                offset = get_u64_le_ba(self.items, (after - 1) * _ITEM)
+                if offset - get_u64_le_ba(self.items, self.current * _ITEM) <= _NEAR:
+                    return offset
             self.current = -1
         while self.heap_count:
             group = get_u32_le_ba(self.heap, 8)

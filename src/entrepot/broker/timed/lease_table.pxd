@@ -47,6 +47,8 @@ cdef class LeaseTable:
     cpdef int64_t lease(self, uint64_t offset, bytes lease_id, uint64_t deadline_ms, uint64_t now_ms, uint32_t deliveries) except -2
     @cython.locals(row=int64_t, p=Py_ssize_t)
     cpdef int restore(self, uint64_t offset, bytes lease_id, uint64_t deadline_ms, uint64_t first_received_ms, uint32_t deliveries, bint held) except -1
+    @cython.locals(row=int64_t, p=Py_ssize_t)
+    cpdef int adopt(self, uint64_t offset, uint64_t now_ms, uint64_t first_received_ms, uint32_t deliveries) except -1
     @cython.locals(place=Py_ssize_t)
     cpdef int change(self, int64_t row, uint64_t deadline_ms) except -1
     cpdef int hold_again(self, int64_t row, uint64_t deadline_ms) except -1

@@ -97,7 +97,7 @@ class LeaseTable:
     def has_id(self, row: int, lease_id: bytes) -> bool:
         """Whether the latest lease is this one."""
         p = row * _ROW
-        if len(lease_id) != 16:
+        if len(lease_id) != 16 or get_u64_le(lease_id, 0) == 0:  # as of what was never leased here
             return False
         return get_u64_le_ba(self.rows, p + 24) == get_u64_le(lease_id, 0) and get_u64_le_ba(self.rows, p + 32) == get_u64_le(lease_id, 8)
 
@@ -166,6 +166,18 @@ class LeaseTable:
         put_u32_le(self.rows, p + 40, deliveries)
         if held:
             self.push(row, deadline_ms)
+        return 0
+
+    def adopt(self, offset: int, now_ms: int, first_received_ms: int, deliveries: int) -> int:
+        """A record that was received elsewhere before: what is known goes on."""
+        row = self.add(offset)
+        p = row * _ROW
+        put_u64_le(self.rows, p + 8, now_ms)
+        put_u64_le(self.rows, p + 16, first_received_ms)
+        put_u64_le(self.rows, p + 24, 0)
+        put_u64_le(self.rows, p + 32, 0)
+        put_u32_le(self.rows, p + 40, deliveries)
+        self.note(row)
         return 0
 
     def change(self, row: int, deadline_ms: int) -> int:

@@ -285,7 +285,7 @@ class TimedQueue:
             self.expire(now)
         if self.delays is not None:
             self.delays.dispatch(now)
-        if self.line.first is not None and self.sub.ready_count > 0 and not self.is_loading():
+        if self.line.first is not None and self.sub.ready_count > 0 and not self.queue.cursor.loading:
             self.serve()
         if self.line.short_count and not self.is_loading():
             self.finish_short()

@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 _OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | HAS_DELIVER_AT | TRANSIENT | HAS_GROUPS  # flags that go with a record elsewhere
 
 
-def transfer(source: TimedQueue, target: TimedQueue, cursor: Cursor, offset: int, name: str) -> None:
-    """Append the record at `offset`, which `cursor` has located, to `target`; `name`: where it is dead-lettered from, "" where it is brought back.
+def transfer(source: TimedQueue, target: TimedQueue, cursor: Cursor, offset: int, name: str) -> int:
+    """Append the record at `offset`, which `cursor` has located, to `target`: its offset there. `name`: where it is dead-lettered from, "" where it is
+    brought back.
 
     It keeps its age, but in a queue that orders groups, where it begins anew (as SQS has it).
     """
@@ -31,7 +32,8 @@ def transfer(source: TimedQueue, target: TimedQueue, cursor: Cursor, offset: int
             sent_ms = entry.append_time_ms
         flags |= HAS_SENT_TIME
     record = codec.moved(codec.split(data, position, 1)[0], name, sent_ms, source.now_ms())
-    target.sending.stage(cursor.tag, codec.version, flags, record, 1)
+    base: int = target.sending.stage(cursor.tag, codec.version, flags, record, 1)
     if flags & HAS_GROUPS and target.scan is None:
         target.look_at_groups()
     target.store.urgent()
+    return base
