@@ -12,6 +12,7 @@ from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader
 
 cdef Py_ssize_t _COLD_MAX
+cdef Py_ssize_t _STRETCHES_SIZE, _STRETCH_SIZE_MIN, _STRETCH_SIZE_MAX
 cdef int64_t _ENTRIES_MAX, _FOREIGN_MAX
 cdef int _CONTROL
 
@@ -89,6 +90,7 @@ cdef class Reads:
     cdef readonly int epoch
     cdef readonly dict cold
     cdef readonly object waiting
+    cdef readonly Py_ssize_t stretch_size
     cdef readonly uint64_t read_count
     cdef public uint64_t read_bytes
     cdef public uint64_t skipped_count
@@ -97,6 +99,8 @@ cdef class Reads:
     cpdef object read(self, Read call, TopicTable table)
     @cython.locals(victim=Place, reading=Reading)
     cdef bint admit(self, Place place) except? True
+    @cython.locals(size=Py_ssize_t)
+    cdef int share(self) except -1
     @cython.locals(place=Place)
     cdef object go_on(self)
     @cython.locals(part=ReadPart, place=Place)

@@ -22,10 +22,16 @@ from entrepot.model.entry import CONTROL, StoredEntry
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import LogReader
 
-COLD_MAX = 128  # places that hold, or are being brought, what was fetched (256 to 512 KiB each); others wait for one of them
+COLD_MAX = 128  # places that hold, or are being brought, what was fetched (two stretches each); others wait for one of them
+STRETCHES_SIZE = 32 << 20  # bytes of a stretch, over all of them
+STRETCH_SIZE_MIN = 256 << 10
+STRETCH_SIZE_MAX = 2 << 20
 ENTRIES_MAX = 16_384  # looked at in one go; a Read that has none of them goes on in the next tick
 FOREIGN_MAX = 16_384  # records of another protocol in one answer: they are translated while the loop waits
 _COLD_MAX = COLD_MAX
+_STRETCHES_SIZE = STRETCHES_SIZE
+_STRETCH_SIZE_MIN = STRETCH_SIZE_MIN
+_STRETCH_SIZE_MAX = STRETCH_SIZE_MAX
 _ENTRIES_MAX = ENTRIES_MAX
 _FOREIGN_MAX = FOREIGN_MAX
 _CONTROL = CONTROL
@@ -117,6 +123,7 @@ class Place(Watcher):
         self.cold = False
         self.fetched = False
         self.reads.cold.pop(self, None)
+        self.reads.share()
 
     def close(self) -> None:
         """Nobody reads the part any more."""
@@ -348,6 +355,7 @@ class Reading(LogOwner):
         room = call.max_bytes - self.size
         if part.max_bytes - part.size < room:
             room = part.max_bytes - part.size
+        place.reader.stretch_size = self.reads.stretch_size
         while place.next < end:
             if self.budget == 0 or (room <= 0 and self.size > 0):
                 self._leave(place, part)
@@ -400,7 +408,7 @@ class Reading(LogOwner):
 class Reads:
     """Every Read of one broker."""
 
-    __slots__ = ("authorizer", "cold", "epoch", "hub", "read_bytes", "read_count", "skipped_count", "waiting")
+    __slots__ = ("authorizer", "cold", "epoch", "hub", "read_bytes", "read_count", "skipped_count", "stretch_size", "waiting")
 
     def __init__(self, hub: Hub, authorizer: Any, epoch: int) -> None:
         self.hub = hub
@@ -408,6 +416,7 @@ class Reads:
         self.authorizer = authorizer
         self.cold: dict[Place, bool] = {}  # who holds what was fetched, or waits for it, the longest first
         self.waiting: deque[Place] = deque()  # whose turn to fetch has not come
+        self.stretch_size = _STRETCH_SIZE_MAX  # what one brings
         self.read_count = 0
         self.read_bytes = 0
         self.skipped_count = 0  # entries that no translation of exists
@@ -440,7 +449,15 @@ class Reads:
             victim.release()
         place.cold = True
         self.cold[place] = True
+        self.share()
+        place.reader.stretch_size = self.stretch_size
         return True
+
+    def share(self) -> int:
+        """How long stretches are, which all places that have some share."""
+        size = _STRETCHES_SIZE // max(1, len(self.cold))
+        self.stretch_size = max(_STRETCH_SIZE_MIN, min(_STRETCH_SIZE_MAX, size))
+        return 0
 
     def go_on(self) -> None:
         """Somebody may have let go: those that wait have their turn."""

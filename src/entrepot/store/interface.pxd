@@ -28,6 +28,8 @@ cdef class Log:
 
 
 cdef class LogReader:
+    cdef public Py_ssize_t stretch_size
+
     cpdef StoredEntry at(self, uint64_t offset)
     cpdef object fetch(self, uint64_t offset, object done)
     cpdef object close(self)

@@ -82,16 +82,21 @@ class Log:
 
 
 class LogReader:
-    """Reads entries of one log in any order, fastest forwards. Never past the durable end."""
+    """Reads entries of one log in any order, fastest forwards. Never past the durable end.
 
-    __slots__ = ()
+    `stretch_size` is about how many bytes a fetch brings, once as many may be read ahead; who reads may change it at any time.
+    """
+
+    __slots__ = ("stretch_size",)
+
+    stretch_size: int
 
     def at(self, offset: int) -> StoredEntry | None:
         """The entry holding `offset`, else the first alive one after it; None if that is not in memory (fetch it) or nothing durable lies there."""
         raise NotImplementedError
 
     def fetch(self, offset: int, done: Callable[[], None]) -> None:
-        """Bring what lies at and after `offset` (about 256 KiB) into memory off the loop; then done(). One fetch at a time."""
+        """Bring what lies at and after `offset` (about `stretch_size`) into memory off the loop; then done(). One fetch at a time."""
         raise NotImplementedError
 
     def close(self) -> None:

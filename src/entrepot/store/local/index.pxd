@@ -6,7 +6,6 @@ from libc.stdint cimport uint32_t, uint64_t
 from entrepot.model.octets cimport get_u32_le_ba, get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
 
 cdef Py_ssize_t _ROW
-cdef Py_ssize_t _FETCH
 cdef Py_ssize_t _GAP
 cdef Py_ssize_t _READS
 
@@ -29,6 +28,6 @@ cdef class Rows:
     cpdef bytes packed(self, Py_ssize_t first, Py_ssize_t end)
     @cython.locals(
         life=uint32_t, reads=list, packed=list, first=Py_ssize_t, last=Py_ssize_t, start=Py_ssize_t, stop=Py_ssize_t, read=Py_ssize_t, more=bint)
-    cpdef tuple stretches(self, Py_ssize_t row, uint64_t durable_offset, object file)
+    cpdef tuple stretches(self, Py_ssize_t row, uint64_t durable_offset, Py_ssize_t size_max, object file)
     @cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t)
     cpdef Py_ssize_t through(self, uint32_t life) except -1

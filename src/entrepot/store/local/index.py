@@ -15,7 +15,6 @@ if not cython.compiled:
 
 ROW_SIZE = 24
 _ROW = ROW_SIZE
-_FETCH = 256 * 1024  # bytes of one fetch
 _GAP = 16 * 1024  # bytes between two entries that are read rather than skipped
 _READS = 64  # stretches of one fetch
 
@@ -85,7 +84,7 @@ class Rows:
         """The rows [first, end) as they lie."""
         return take_ba(self.data, first * _ROW, (end - first) * _ROW)
 
-    def stretches(self, row: int, durable_offset: int, file: Any) -> tuple[list[tuple[Any, int, int]], list[bytes], int]:
+    def stretches(self, row: int, durable_offset: int, size_max: int, file: Any) -> tuple[list[tuple[Any, int, int]], list[bytes], int]:
         """What one fetch from `row` on reads: (file, position, size) stretches, the packed rows of each, and the offset that it ends at.
 
         Entries of one log among many lie far apart: what is read is the rows' own bytes, near ones in one stretch, of one journal file.
@@ -99,7 +98,7 @@ class Rows:
         stop = start
         read = 0
         while True:
-            more = last < self.count and self.base(last) < durable_offset and self.life(last) == life and read + stop - start < _FETCH
+            more = last < self.count and self.base(last) < durable_offset and self.life(last) == life and read + stop - start < size_max
             if not more or self.position(last) < start or self.position(last) - stop > _GAP:
                 reads.append((file, start, stop - start))
                 packed.append(self.packed(first, last))

@@ -416,6 +416,7 @@ class LocalReader(LogReader):
 
     def __init__(self, log: LocalLog) -> None:
         self.log = log
+        self.stretch_size = _FETCH
         self.hint = 0  # number of the tail's entry that was last read, counted from the log's first ever in this process
         self.fetched: list[StoredEntry] = []  # what lies in [fetched_first, fetched_end), ascending
         self.fetched_first = 0
@@ -448,7 +449,7 @@ class LocalReader(LogReader):
                     return None
                 self.take_ahead()
             stored = self.in_fetched(offset)
-            if not self.ahead_loading and self.hint_fetched * 2 >= len(self.fetched) and self.ahead_end <= self.fetched_end:
+            if not self.ahead_loading and (self.hint_fetched + 1) * 2 > len(self.fetched) and self.ahead_end <= self.fetched_end:
                 self.read_ahead()
             if stored is None:
                 offset = self.fetched_end

@@ -22,7 +22,7 @@ from entrepot.store.local.disk import Disk
 from entrepot.store.local.file_window import FileWindow
 from entrepot.store.local.journal import FILE_HEADER_SIZE
 from entrepot.store.local.journal_read import JournalTimes
-from entrepot.store.local.log import FETCH_SIZE, LocalLog
+from entrepot.store.local.log import LocalLog
 from entrepot.store.local.reserve import Reserve
 from entrepot.store.local.rewriting import Rewriting
 from entrepot.store.local.ring import JournalFile, slot_of
@@ -420,7 +420,7 @@ class Maintenance:
             else:
                 reader.loaded(offset, next_offset, entries)
 
-        self._segments.fetch(reader.log.id, offset, end, FETCH_SIZE, done)
+        self._segments.fetch(reader.log.id, offset, end, reader.stretch_size, done)
 
     def find(self, log: LocalLog, timestamp_ms: int, done: Callable[[int], None]) -> None:
         """See Log.find."""

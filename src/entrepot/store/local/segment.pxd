@@ -87,6 +87,7 @@ cdef class Piece:
     cdef readonly uint64_t end
     cdef readonly uint64_t position
     cdef readonly uint64_t size
+    cdef readonly uint64_t data_size
     cdef readonly uint64_t max_time_ms
     cdef readonly uint32_t step_first
     cdef readonly uint32_t step_count
@@ -103,7 +104,7 @@ cdef class SegmentIndex:
     cdef readonly uint32_t step_count
 
     cpdef Py_ssize_t size(self) except -1
-    @cython.locals(at=Py_ssize_t, piece=Piece)
+    @cython.locals(at=Py_ssize_t, piece=Piece, start=uint64_t, end=uint64_t)
     cpdef Piece piece(self, Py_ssize_t number)
     @cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, found=list)
     cpdef list pieces(self, bytes key)

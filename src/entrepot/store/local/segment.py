@@ -293,13 +293,14 @@ class SegmentWriter:
 class Piece:
     """A run of one log's entries in a segment: authoritative for offsets [first, end)."""
 
-    __slots__ = ("end", "entry_count", "first", "key", "max_time_ms", "position", "size", "step_count", "step_first")
+    __slots__ = ("data_size", "end", "entry_count", "first", "key", "max_time_ms", "position", "size", "step_count", "step_first")
 
     key: bytes  # shard (4 bytes, big-endian) and log id
     first: int
     end: int
     position: int
     size: int
+    data_size: int  # bytes to be read for all of it
     max_time_ms: int
     step_first: int
     step_count: int
@@ -334,6 +335,13 @@ class SegmentIndex:
         piece.end = get_u64_le(self.data, at + 32)
         piece.position = get_u64_le(self.data, at + 40)
         piece.size = get_u64_le(self.data, at + 48)
+        piece.data_size = piece.size
+        if self.frames:
+            start = piece.position - _HEADER_SIZE
+            end = start + piece.size
+            while start < end:
+                piece.data_size += get_u32_le(self.frames, start + 16)
+                start += _HEAD_SIZE + 16
         piece.max_time_ms = get_u64_le(self.data, at + 56)
         piece.step_first = get_u32_le(self.data, at + 64)
         piece.entry_count = get_u32_le(self.data, at + 68)

@@ -27,7 +27,6 @@ IDLE_COUNT_MAX = 128  # segments whose files stay open while nobody reads them
 LAYOUT_COUNT_MAX = 256
 
 _JOINED_PARTS_MAX = 8
-_ADOPTED_ENTRY_SIZE = 32 * 1024
 
 
 def segment_name(segment_id: int) -> str:
@@ -79,10 +78,6 @@ class Part(NamedTuple):
     end: int
     segment: Segment
     piece: Piece
-
-    def size(self) -> int:
-        """Bytes of its entries; of those in a journal file, which are large, at least about so many."""
-        return self.piece.size if self.segment.adopted is None else self.piece.entry_count * _ADOPTED_ENTRY_SIZE
 
 
 def resolve(pieces: list[tuple[Segment, Piece]]) -> list[Part]:
@@ -348,7 +343,7 @@ class Segments:
                 part = parts[place]
                 if part.piece.step_count:
                     some.append(part)
-                    size += part.size() * (part.end - max(at, part.first)) // (part.end - part.first)
+                    size += part.piece.data_size * (part.end - max(at, part.first)) // (part.end - part.first)
                 place += 1
             if some:
                 self._read_together(some, at, limit, size_max, done)
