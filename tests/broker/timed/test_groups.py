@@ -219,3 +219,38 @@ def test_what_lies_on_disk_in_several_entries_comes_together(bench, link):
     put(link, "a2")
     bench, link = reopened(bench)
     assert got(link) == "a1 a2 b1"
+
+
+def test_what_was_purged_while_it_was_delayed_holds_nobody_up(bench):
+    link = bench.connect()
+    link.create(groups=True, delay_ms=5_000)
+    put(link, "a1 a2")
+    link.ask(PurgeTimedQueue("q"))
+    put(link, "a3")
+    bench.run(6)
+    assert got(link) == "a3"
+    assert link.counts() == (0, 1, 0)
+
+
+def test_an_attempt_is_answered_while_others_wait(bench, link):
+    put(link, "a1 a2")
+    first = link.receive(1, attempt=b"one")
+    waiting = bench.connect().start_receive(wait_ms=20_000)
+    assert got(link, attempt=b"one") == "a1"
+    assert waiting.outcome == PENDING
+    bench, link = reopened(bench)
+    bench.connect().start_receive(wait_ms=20_000)
+    assert got(link, attempt=b"one") == "a1"
+    assert link.end(first) == [ENDED]
+
+
+def test_leases_that_end_out_of_order(bench):
+    link = bench.connect()
+    link.create()
+    link.send(*[b"%03d" % number for number in range(300)], groups=[b"g"] * 300)
+    messages = [message for _ in range(30) for message in link.receive()]
+    for message in messages[::-3]:
+        link.end([message], 0)
+    assert link.counts() == (100, 200, 0)
+    bench.run(31)
+    assert {message.body for _ in range(30) for message in link.receive()} == {message.body for message in messages}

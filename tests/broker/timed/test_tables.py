@@ -1,9 +1,9 @@
 """The dense tables against naive models: OffsetTable, LeaseTable with its state, GroupWindow, Repeats."""
 
 import pytest
+from broker_bench import Bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from state_store import StateStore
 
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.timed.group_window import NONE, GroupWindow
@@ -11,7 +11,7 @@ from entrepot.broker.timed.kept_leases import TIMED, KeptLeases
 from entrepot.broker.timed.lease_state import BLOCK_SIZE, fold_all_leases, fold_leases
 from entrepot.broker.timed.lease_table import NO_DEADLINE, LeaseTable
 from entrepot.broker.timed.offset_table import OffsetTable
-from entrepot.broker.timed.repeats import INTERVAL_MS, SLOT_MS, Repeats, digest_of, fold_repeats
+from entrepot.broker.timed.repeats import INTERVAL_MS, REPEAT_PREFIX, SLOT_MS, Repeats, digest_of
 from entrepot.model.errors import CorruptData
 
 MORE = settings(max_examples=80, deadline=None)
@@ -47,12 +47,13 @@ def test_an_offset_table_grows_and_shrinks():
 # ---- leases
 
 
-class Volatile:
-    """Of a log, what KeptLeases asks for."""
+def store_and_log():
+    store = Bench().store
+    return store, store.create_log(3, b"L" * 16)
 
-    id = b"L" * 16
-    shard = 3
-    volatile = False
+
+def state_keys(store, prefix):
+    return store.scan(3, prefix, prefix + b"\xff" * 30, 1000)
 
 
 offsets = st.one_of(st.integers(0, 30), st.integers(BLOCK_SIZE - 5, BLOCK_SIZE + 5), st.integers(0, 3 * BLOCK_SIZE))
@@ -74,8 +75,8 @@ steps = st.lists(
 def test_lease_table(steps):
     """The model: offset -> [deadline, first received, id, deliveries, held]."""
     table, model, now = LeaseTable(), {}, 1000
-    store = StateStore(fold_leases)
-    kept = KeptLeases(store, Volatile, table)
+    store, log = store_and_log()
+    kept = KeptLeases(store, log, table)
     gone = set()
     for number, (name, offset, value) in enumerate(steps):
         row = table.find(offset)
@@ -121,7 +122,7 @@ def test_lease_table(steps):
     sub = Subscription(0, 4 * BLOCK_SIZE)
     for offset in gone:
         sub.restore_settled(offset, offset + 1)
-    KeptLeases(store, Volatile, again).load(sub, now)
+    KeptLeases(store, log, again).load(sub, now)
     for entry in model.values():
         entry[4] = entry[0] > now
     assert state_of(again) == model
@@ -261,8 +262,8 @@ def test_a_window_is_used_again_and_again():
 @given(st.lists(st.tuples(st.integers(0, 15), st.integers(0, 60_000)), max_size=80))
 def test_repeats(sent):
     """The model: name -> (time, offset)."""
-    store = StateStore(fold_repeats)
-    repeats, model, now = Repeats(store, Volatile), {}, 10**12
+    store, log = store_and_log()
+    repeats, model, now = Repeats(store, log), {}, 10**12
     for offset, (name, pause) in enumerate(sent):
         now += pause
         digest = digest_of(b"", b"%d" % name)
@@ -275,13 +276,13 @@ def test_repeats(sent):
             repeats.add(digest, offset, b"%016d" % offset, now)
             model[name] = (now, offset)
         if offset % 20 == 19:
-            repeats = Repeats(store, Volatile)
+            repeats = Repeats(store, log)
             repeats.load(now)
         assert len(repeats) == sum(time + INTERVAL_MS > now for time, _ in model.values())
-    assert len(store.values) <= INTERVAL_MS // SLOT_MS + 2
+    assert len(state_keys(store, REPEAT_PREFIX)) <= INTERVAL_MS // SLOT_MS + 2
     repeats.clear()
     assert len(repeats) == 0
-    assert not store.values
+    assert not state_keys(store, REPEAT_PREFIX)
 
 
 def test_repeats_by_scope_are_others():

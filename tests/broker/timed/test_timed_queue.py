@@ -310,3 +310,44 @@ def test_a_delay_that_ends_while_the_broker_is_down(bench):
     link = bench.connect()
     assert link.received_bodies() == [b"a"]
     assert link.counts() == (0, 1, 1)
+
+
+def test_a_mark_alone_is_no_delivery(bench):
+    link = bench.connect()
+    link.create("dead")
+    link.create(dead_letter_queue="dead", receive_max=1)
+    link.send(b"a", b"b")
+    other = bench.connect()
+    other.consume("c", limit=1)
+    bench.run()
+    other.close()
+    bench, link = reopened(bench)
+    assert [message.deliveries for message in link.receive()] == [1, 1]
+
+
+def test_a_record_that_stays_does_not_keep_the_state_of_those_behind_it(bench, link):
+    link.send(b"stays")
+    stuck = link.receive(1, visibility_ms=40_000_000)
+    for _ in range(10):
+        link.send(*[b"x"] * 1000)
+        while messages := link.receive():
+            link.end(messages)
+    bench.run()
+    keys = bench.store.scan(bench.queue().log.shard, b"l:", b"l;", 100)
+    assert len(keys) <= 2
+    bench, link = reopened(bench)
+    assert link.counts() == (0, 1, 0)
+    assert link.end(stuck) == [ENDED]
+
+
+def test_a_clock_that_is_set_back_stops_nothing(bench, link):
+    link.send(b"a")
+    link.receive()
+    bench.clock.skew_ms -= 3_600_000
+    bench.run(29)
+    assert link.receive() == []
+    bench.run(2)
+    assert link.received_bodies() == [b"a"]
+    bench.clock.skew_ms += 3_600_000
+    bench.run(31)
+    assert link.received_bodies() == [b"a"]

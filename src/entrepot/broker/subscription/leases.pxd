@@ -89,6 +89,7 @@ cdef class Subscription:
     cdef uint32_t count_of(self, uint64_t offset) except? 0xFFFFFFFF
     @cython.locals(deliveries=uint32_t)
     cpdef uint32_t deliveries_of(self, uint64_t offset) except? 0xFFFFFFFF
+    cpdef uint32_t counted_deliveries(self, uint64_t offset) except? 0xFFFFFFFF
     @cython.locals(stop=uint64_t, other=uint64_t, bucket=RangeSet)
     cdef uint64_t same_count_until(self, uint64_t first, uint64_t end) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(stop=uint64_t, deliveries=uint32_t)

@@ -467,6 +467,10 @@ class Subscription:
             return 1
         return deliveries
 
+    def counted_deliveries(self, offset: int) -> int:
+        """As deliveries_of(), but that it lies below `redelivered_below` alone is no delivery."""
+        return self.count_of(offset) if self.counted.count else 0
+
     def count_of(self, offset: int) -> int:
         """Its noted deliveries."""
         if not self.counted.contains(offset):

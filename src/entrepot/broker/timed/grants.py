@@ -116,7 +116,7 @@ class Grants:
                 continue
             want = limit - got
             if self.receive_max and offset < self.leases.end:
-                if self.is_dead(offset, sub.deliveries_of(offset)):
+                if self.is_dead(offset, sub.counted_deliveries(offset)):
                     self.bury(offset)
                     continue
                 want = self.leases.same_deliveries(offset, want)
@@ -125,7 +125,7 @@ class Grants:
                 break
             if not lease_id:
                 lease_id = self.next_lease_id(now)
-            self.give(call, data, sub.taken_first, taken, sub.taken_deliveries, lease_id, now)
+            self.give(call, data, sub.taken_first, taken, sub.counted_deliveries(sub.taken_first), lease_id, now)
             got += taken
         if got == 0:
             return False
@@ -141,8 +141,6 @@ class Grants:
         assert scan is not None
         window = scan.window
         now = self.timed.now_ms()
-        if call.attempt_id and self.is_again(call, now):
-            return self.grant_again(call, now)
         limit = call.count
         if limit > self.timed.in_flight_max - self.leases.held:
             limit = self.timed.in_flight_max - self.leases.held
@@ -165,17 +163,18 @@ class Grants:
             data = self.data_for(call)
             if data is None:
                 continue
-            if self.receive_max and self.is_dead(offset, sub.deliveries_of(offset)):
+            if self.receive_max and self.is_dead(offset, sub.counted_deliveries(offset)):
                 window.take(offset)
                 window.begin()  # what is behind it in its group waits until it has left
                 self.bury(offset)
                 continue
-            window.take(offset)
             if sub.take_range(_TIMED, offset, 1) == 0:
+                self.timed.taken(offset)
                 continue
+            window.take(offset)
             if not lease_id:
                 lease_id = _attempt_lease(call.attempt_id, now) if call.attempt_id else self.next_lease_id(now)
-            self.give(call, data, offset, 1, sub.taken_deliveries, lease_id, now)
+            self.give(call, data, offset, 1, sub.counted_deliveries(offset), lease_id, now)
             got += 1
         if got == 0:
             return False
@@ -316,7 +315,7 @@ class Grants:
             item.base = cursor.base
             item.position = codec.skip(data, codec.start(data), offset - cursor.base)
             item.offset = offset
-            item.deliveries = self.leases.deliveries_of(row) + self.sub.deliveries_of(offset)
+            item.deliveries = self.leases.deliveries_of(row) + self.sub.counted_deliveries(offset)
             item.first_received_ms = self.leases.first_received_of(row)
             item.append_time_ms = cursor.entry.append_time_ms
             received.append(item)

@@ -112,7 +112,7 @@ class GroupScan:
         """These may be taken again."""
         offset = first
         while offset < first + count:
-            if not self.window.returned(offset) and offset < self.position:
+            if self.sub.is_ready(offset) and not self.window.returned(offset) and offset < self.position:
                 self.adopt(offset)
             offset += 1
 

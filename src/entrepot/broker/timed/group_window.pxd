@@ -10,6 +10,7 @@ cdef uint64_t _END
 cdef Py_ssize_t _ITEM
 cdef Py_ssize_t _GROUP
 cdef uint32_t _FEW
+cdef int _STEPS
 cdef uint64_t _NEAR
 cdef uint64_t _OFFSET_MASK
 cdef uint64_t _CLASS
@@ -55,7 +56,7 @@ cdef class GroupWindow:
     cdef int64_t add_group(self, bytes name) except -2
     @cython.locals(g=Py_ssize_t)
     cdef int drop_group(self, int64_t group) except -1
-    @cython.locals(g=Py_ssize_t, p=Py_ssize_t, offset=uint64_t, last=uint32_t, before=uint32_t, after=uint32_t, hint=int64_t)
+    @cython.locals(g=Py_ssize_t, p=Py_ssize_t, offset=uint64_t, last=uint32_t, before=uint32_t, after=uint32_t, hint=int64_t, steps=int)
     cdef int link(self, int64_t item, int64_t group) except -1
     @cython.locals(g=Py_ssize_t, p=Py_ssize_t, before=uint32_t, after=uint32_t)
     cdef int unlink(self, int64_t item, int64_t group) except -1

@@ -28,6 +28,7 @@ _END = NONE
 _ITEM = 24
 _GROUP = 32
 _NEAR = 1024  # offsets
+_STEPS = 64  # that are looked at for a place
 _FEW = 10  # in flight: groups with fewer are equals
 _CLASS = 1 << 56
 _OFFSET_MASK = (1 << 56) - 1
@@ -290,9 +291,11 @@ class GroupWindow:
                 before = hint + 1
                 after = get_u32_le_ba(self.items, hint * _ITEM + 12)
             self.hint = item
-            while after and get_u64_le_ba(self.items, (after - 1) * _ITEM) < offset:
+            steps = _STEPS
+            while steps and after and get_u64_le_ba(self.items, (after - 1) * _ITEM) < offset:
                 before = after
                 after = get_u32_le_ba(self.items, (after - 1) * _ITEM + 12)
+                steps -= 1  # in a fair group the order is nearly that of sending: a place for each would cost too much
         else:
             after = 0
         put_u32_le(self.items, p + 16, before)

@@ -23,6 +23,6 @@ cdef class KeptLeases:
 
     @cython.locals(deltas=list)
     cpdef object stage(self)
-    cpdef object passed(self, uint64_t floor)
+    cpdef object passed(self, uint64_t floor, uint64_t cursor)
     @cython.locals(p=Py_ssize_t, low=uint64_t, end=uint64_t, deadline=uint64_t, received=uint64_t, lease_id=bytes, deliveries=uint32_t, offset=uint64_t)
     cpdef object load_block(self, Subscription sub, uint64_t base, bytes value, uint64_t now_ms)

@@ -40,10 +40,14 @@ class KeptLeases:
                 if number < self.low_block:
                     self.low_block = number
 
-    def passed(self, floor: int) -> None:
-        """Everything below `floor` is settled."""
+    def passed(self, floor: int, cursor: int) -> None:
+        """Everything below `floor` is settled, and nothing below `cursor` is unread."""
         if self.low_block < floor // _BLOCK:
+            self.leases.take_emptied(floor // _BLOCK)
             self.forget(floor // _BLOCK)
+        if self.low_block < cursor // _BLOCK:  # behind a record that stays, blocks go one by one
+            for number in self.leases.take_emptied(cursor // _BLOCK):
+                self.drop_block(number)
 
     def forget(self, below: int) -> None:
         """Nothing is kept of blocks below that number."""
@@ -51,6 +55,14 @@ class KeptLeases:
             self.blocks.discard(number)
             self.store.fold(self.log.shard, self.prefix + number.to_bytes(8, "big"), b"")
         self.low_block = min(self.blocks) if self.blocks else _END
+
+    def drop_block(self, number: int) -> None:
+        """Nothing is kept of it."""
+        if number in self.blocks:
+            self.blocks.discard(number)
+            self.store.fold(self.log.shard, self.prefix + number.to_bytes(8, "big"), b"")
+            if number == self.low_block:
+                self.low_block = min(self.blocks) if self.blocks else _END
 
     def drop(self) -> None:
         """The queue is deleted: so is what was kept."""

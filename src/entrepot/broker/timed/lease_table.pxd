@@ -29,7 +29,13 @@ cdef class LeaseTable:
     cdef uint64_t delta_block
     cdef uint64_t delta_next
     cdef list deltas
+    cdef dict block_rows
+    cdef uint64_t block
+    cdef int64_t block_change
+    cdef set emptied
 
+    cdef int count_block(self, uint64_t block, int64_t change) except -1
+    cdef int sum_block(self) except -1
     cpdef int64_t find(self, uint64_t offset) except -2
     cpdef bint is_held(self, int64_t row) except? True
     @cython.locals(p=Py_ssize_t)

@@ -40,6 +40,7 @@ _NO_BLOCK = 0xFFFFFFFFFFFFFFFF
 _BLOCK = BLOCK_SIZE
 _RUN = RUN_SIZE
 _FORMAT = FORMAT
+_EMPTIED_MAX = 65_536
 
 
 class LeaseTable:
@@ -50,12 +51,16 @@ class LeaseTable:
     """
 
     __slots__ = (
+        "block",
+        "block_change",
+        "block_rows",
         "capacity",
         "count",
         "delta",
         "delta_block",
         "delta_next",
         "deltas",
+        "emptied",
         "end",
         "free",
         "heap",
@@ -81,6 +86,10 @@ class LeaseTable:
         self.delta_block = _NO_BLOCK
         self.delta_next = 0  # the offset that would lengthen the last run
         self.deltas: list[tuple[int, bytes]] = []
+        self.block_rows: dict[int, int] = {}  # block -> rows, but for what was counted of the last one
+        self.block = _NO_BLOCK
+        self.block_change = 0
+        self.emptied: set[int] = set()
 
     # ---- rows
 
@@ -226,6 +235,7 @@ class LeaseTable:
         put_u64_le(self.rows, row * _ROW, _END)
         put_u64_le(self.rows, row * _ROW + 8, self.free + 1)
         self.free = row
+        self.count_block(offset // _BLOCK, -1)
         self.count -= 1
         if self.count == 0:
             self.clear()
@@ -323,7 +333,38 @@ class LeaseTable:
         self.count += 1
         if offset >= self.end:
             self.end = offset + 1
+        self.count_block(offset // _BLOCK, 1)
         return row
+
+    def count_block(self, block: int, change: int) -> int:
+        """So many rows more of one block."""
+        if block != self.block:
+            self.sum_block()
+            self.block = block
+        self.block_change += change
+        return 0
+
+    def sum_block(self) -> int:
+        """Sum up what was counted of the last block."""
+        if self.block != _NO_BLOCK:
+            rows = self.block_rows.pop(self.block, 0) + self.block_change
+            if rows:
+                self.block_rows[self.block] = rows
+            else:
+                if len(self.emptied) >= _EMPTIED_MAX:  # nobody asks
+                    self.emptied.clear()
+                self.emptied.add(self.block)
+        self.block_change = 0
+        return 0
+
+    def take_emptied(self, below: int) -> list[int]:
+        """Blocks below that number of which no row is left, each told once."""
+        self.sum_block()
+        if not self.emptied:
+            return []
+        found = [block for block in self.emptied if block < below]
+        self.emptied.difference_update(found)
+        return [block for block in found if block not in self.block_rows]
 
     def clear(self) -> int:
         """Forget everything but what was noted."""

@@ -228,7 +228,7 @@ class TimedOperations:
         self._check_version(definition, request)
         self._authorize(link, Action.READ, request.name, request.granted)
         timed = self.timed_of(definition)
-        now_ms = self._broker.hub.now_ms()
+        now_ms = timed.now_ms()
         if timed.purged_ms and now_ms - timed.purged_ms < PURGE_INTERVAL_MS:
             raise Refused(Reason.IN_USE, f"queue '{request.name}' was purged less than {PURGE_INTERVAL_MS // 1000} seconds ago")
         timed.purged_ms = now_ms

@@ -55,6 +55,8 @@ cdef class TimedQueue:
     # leases
     cdef readonly LeaseTable leases
     cdef int64_t last_ms
+    cdef int64_t last_wall_ms
+    cdef double last_s
     cdef readonly object delays
     cdef object timer
     cdef uint64_t timer_due
@@ -72,6 +74,7 @@ cdef class TimedQueue:
     cdef public object moves
     cdef readonly object find
 
+    @cython.locals(now=int64_t, elapsed_s=double, passed_ms=int64_t)
     cpdef int64_t now_ms(self) except? -1
     @cython.locals(wait_ms=int64_t)
     cpdef object receive(self, Receive call)

@@ -7,6 +7,7 @@ same subscription. A Receive is answered when the commit that holds its leases i
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cython
@@ -74,6 +75,8 @@ class TimedQueue:
         "in_flight_max",
         "kept",
         "last_ms",
+        "last_s",
+        "last_wall_ms",
         "leases",
         "line",
         "log",
@@ -111,6 +114,8 @@ class TimedQueue:
         # leases
         self.leases = LeaseTable()
         self.last_ms = 0
+        self.last_wall_ms = -1
+        self.last_s = 0.0
         self.timer: Any = None
         self.timer_due = 0
         self.kept = KeptLeases(self.store, self.log, self.leases)
@@ -146,8 +151,17 @@ class TimedQueue:
     def now_ms(self) -> int:
         """The queue's time: never behind what it was."""
         now = self.hub.now_ms()
-        if now > self.last_ms:
+        if now == self.last_wall_ms:
+            return self.last_ms
+        self.last_wall_ms = now
+        elapsed_s = self.hub.scheduler.time()
+        if now < self.last_ms:  # the clock was set back: from here on time goes by the monotonic one, until the clock is there again
+            passed_ms = int((elapsed_s - self.last_s) * 1000)
+            self.last_ms += passed_ms
+            self.last_s += passed_ms / 1000
+        else:
             self.last_ms = now
+            self.last_s = elapsed_s
         return self.last_ms
 
     # ---- Receive
@@ -160,6 +174,12 @@ class TimedQueue:
             call.wait_ms = self.wait_ms
         if self.leases.held >= self.in_flight_max:
             raise Refused(Reason.LIMIT, f"{self.in_flight_max} messages of queue '{self.queue.name}' are in flight, as many as there may be")
+        if self.deleted:
+            raise Refused(Reason.NOT_FOUND, f"queue '{self.queue.name}' is deleted")
+        if call.attempt_id and self.ordered and self.grants.is_again(call, self.now_ms()):
+            if not self.grants.grant_again(call, self.now_ms()):
+                self.queue.wait(partial(self.receive_later, call))
+            return
         if self.line.first is None and self.grants.grant(call):
             return
         if call.wait_ms > 0:
@@ -174,6 +194,16 @@ class TimedQueue:
         call.timed = self
         self.line.join(call, wait_ms)
         self.queue.hub.mark_dirty(self.queue)
+
+    def receive_later(self, call: Receive) -> None:
+        """What it waited for is in memory."""
+        try:
+            self.receive(call)
+        except Refused as refused:
+            call.outcome = _REFUSED
+            call.error = refused
+            if not call.attachment.closed:
+                call.attachment.sink.completed(call)
 
     def is_loading(self) -> bool:
         """Whether something is being fetched that may be given."""
@@ -240,7 +270,7 @@ class TimedQueue:
             self.leases.remove_range(first, end)
             if self.scan is not None:
                 self.scan.window.remove_range(first, end)
-        self.kept.passed(self.sub.floor)
+        self.kept.passed(self.sub.floor, self.sub.cursor)
 
     def returned(self, first: int, count: int) -> None:
         """These may be taken again."""
@@ -266,9 +296,12 @@ class TimedQueue:
         return scan.window.next()
 
     def taken(self, offset: int) -> None:
-        """A connection's consumer has it."""
+        """A connection's consumer has it, or somebody else has, or it is gone."""
         assert self.scan is not None
-        self.scan.window.taken(offset)
+        if self.sub.is_settled(offset):
+            self.scan.window.remove(offset)
+        else:
+            self.scan.window.taken(offset)
 
     def same_deliveries(self, offset: int, limit: int) -> int:
         """See LeaseTable."""
@@ -381,6 +414,9 @@ class TimedQueue:
         self.sub.settle(_TIMED, 0, _END)
         self.sub.settle(DELAYED, 0, _END)
         self.queue.purge()
+        if self.delays is not None:
+            self.delays.drop()
+            self.delays = None
         if self.sending.repeats is not None:
             self.sending.repeats.clear()
 
