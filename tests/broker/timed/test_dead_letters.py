@@ -96,6 +96,47 @@ def test_of_a_group_the_next_comes_when_the_dead_one_is_gone(bench):
     assert link.received_bodies(queue="dead") == [b"a1"]
 
 
+def test_all_of_a_group_that_are_dead_go_at_once(bench):
+    link = bench.connect()
+    link.create("dead", groups=True)
+    link.create(groups=True, dead_letter_queue="dead", receive_max=1, visibility_ms=1_000)
+    link.send(b"a1", b"a2", b"a3", groups=[b"a"] * 3)
+    assert link.received_bodies(2) == [b"a1", b"a2"]
+    bench.run(1.1)
+    assert link.receive() == []
+    bench.run()
+    assert link.received_bodies(queue="dead") == [b"a1", b"a2"]
+    assert link.received_bodies() == [b"a3"]
+
+
+class Limited:
+    """`mine` only."""
+
+    version = 0
+
+    def authorize_namespace(self, *asked):
+        pass
+
+    def may(self, principal, action, namespace, name):
+        return name.startswith("mine")
+
+    def authorize(self, principal, action, namespace, kind, name, granted=False):
+        if not granted and not name.startswith("mine"):
+            raise Refused(Reason.NOT_PERMITTED, name)
+
+
+def test_dead_letters_go_where_their_owner_may_write(bench, link):
+    link.create("mine-dead")
+    link.create("others", dead_letter_queue="mine-dead", receive_max=1)
+    bench.broker.authorizer = Limited()
+    assert refusal(link, CreateTimedQueue("mine", TimedPolicy(dead_letter_queue="dead", receive_max=1), frozenset(), {}, {})) is Reason.NOT_PERMITTED
+    link.create("mine")
+    assert refusal(link, SetQueuePolicy("mine", TimedPolicy(dead_letter_queue="dead", receive_max=1))) is Reason.NOT_PERMITTED
+    assert refusal(link, StartMove("mine-dead")) is Reason.NOT_PERMITTED
+    assert refusal(link, StartMove("mine-dead", "dead")) is Reason.NOT_PERMITTED
+    assert refusal(link, CreateTimedQueue("q2", TimedPolicy(), frozenset(), {}, {}, granted=True)) is Reason.NOT_PERMITTED
+
+
 def test_who_may_be_a_dead_letter_queue(link):
     assert refusal(link, CreateTimedQueue("x", TimedPolicy(dead_letter_queue="none", receive_max=1), frozenset(), {}, {})) is Reason.NOT_FOUND
     assert refusal(link, CreateTimedQueue("x", TimedPolicy(dead_letter_queue="dead", receive_max=1, groups=True), frozenset(), {}, {})) is Reason.INVALID

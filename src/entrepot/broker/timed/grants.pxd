@@ -51,7 +51,7 @@ cdef class Grants:
 
     @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, now=int64_t, limit=uint64_t, got=uint64_t, want=uint64_t, taken=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
     cpdef bint grant(self, Receive call) except? True
-    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, scan=GroupScan, window=GroupWindow, now=int64_t, limit=uint64_t, got=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
+    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, scan=GroupScan, window=GroupWindow, buried=bint, now=int64_t, limit=uint64_t, got=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
     cdef bint grant_grouped(self, Receive call) except? True
     @cython.locals(cursor=Cursor, data=bytes)
     cdef bytes data_for(self, Receive call)

@@ -149,6 +149,7 @@ class Grants:
         while queue.expirable and queue.expire_head():
             pass
         scan.fill()
+        buried = False
         if scan.cursor.loading and window.linked < _FEW:
             return False  # it is served when more is known
         window.begin()
@@ -165,8 +166,12 @@ class Grants:
                 continue
             if self.receive_max and self.is_dead(offset, sub.counted_deliveries(offset)):
                 window.take(offset)
-                window.begin()  # what is behind it in its group waits until it has left
                 self.bury(offset)
+                buried = True
+                continue
+            if buried:
+                buried = False
+                window.begin()  # what is behind it in its group waits until it has left
                 continue
             if sub.take_range(_TIMED, offset, 1) == 0:
                 self.timed.taken(offset)

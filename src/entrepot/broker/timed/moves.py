@@ -150,6 +150,10 @@ class _Run(LogOwner):
                 continue
             name = self.task.destination or timed.hub.codec(self._cursor.tag).source_of(self._cursor.data(), self._cursor.position_of(offset))
             target = timed.find(name) if name else None
+            if not self.task.destination and target is not None and target.definition.policy.dead_letter_queue != timed.queue.name:
+                status = FAILED
+                failure = f"queue '{name}' has another dead-letter queue"
+                break
             if target is None:
                 status = FAILED
                 failure = f"queue '{name}' does not exist" if name else "it is not known where a message came from"

@@ -128,7 +128,7 @@ class TimedOperations:
 
     def create(self, link: Link, call: Ask, request: asked.CreateTimedQueue) -> Outcome:
         """See CreateTimedQueue."""
-        self._authorize(link, Action.CONFIGURE, request.name, request.granted)
+        self._authorize(link, Action.CONFIGURE, request.name, False)  # a queue's own policy lets nobody make it
         catalogue = self._broker.catalogue
         if request.name in catalogue.namespace(link.namespace).queues:
             definition = self._definition(link, request.name)
@@ -138,7 +138,13 @@ class TimedOperations:
         self._check_policy(link, request.name, request.policy)
         now_s = self._broker.clock.wall_ms() // 1000
         timed = TimedDefinition(
-            request.policy, dict(request.attributes), dict(request.tags), now_s, now_s, 1 if request.access_policy else 0, request.access_policy
+            request.policy,
+            dict(request.attributes),
+            dict(request.tags),
+            now_s,
+            now_s,
+            self._first_version() if request.access_policy else 0,
+            request.access_policy,
         )
         definition, _ = catalogue.declare_queue(
             link.namespace, request.name, durable=True, exclusive=False, auto_delete=False, arguments={}, connection=link, timed=timed
@@ -165,12 +171,13 @@ class TimedOperations:
         policy = was.policy
         if request.policy is not None:
             policy = request.policy
-            self._check_policy(link, request.name, policy)
+            if (policy.dead_letter_queue, policy.groups) != (was.policy.dead_letter_queue, was.policy.groups):
+                self._check_policy(link, request.name, policy)
             if policy.groups != was.policy.groups:
                 raise Refused(Reason.INVALID, f"queue '{request.name}': whether it orders groups cannot be changed")
         version, access = was.policy_version, was.access_policy
         if request.access_policy is not None and request.access_policy != access:
-            version, access = version + 1, request.access_policy
+            version, access = version + 1 if version else self._first_version(), request.access_policy
         definition.timed = TimedDefinition(
             policy,
             dict(was.attributes if request.attributes is None else request.attributes),
@@ -260,13 +267,17 @@ class TimedOperations:
         self._check_version(source, request)
         self._authorize(link, Action.READ, request.source, request.granted)
         queues = self._broker.catalogue.namespace(link.namespace).queues
-        if not any(one.timed is not None and one.timed.policy.dead_letter_queue == request.source for one in queues.values()):
+        homes = [name for name, one in queues.items() if one.timed is not None and one.timed.policy.dead_letter_queue == request.source]
+        if not homes:
             raise Refused(Reason.INVALID, f"queue '{request.source}' is nobody's dead-letter queue")
         if request.destination:
             target = self._definition(link, request.destination)
             self._authorize(link, Action.WRITE, request.destination, False)
             if (target.timed or self._default(target)).policy.groups != (source.timed or self._default(source)).policy.groups:
                 raise Refused(Reason.INVALID, f"queue '{request.destination}' must order groups if and only if queue '{request.source}' does")
+        else:  # what is moved says itself where it came from: it may go to no queue that the caller may not write to
+            for home in homes:
+                self._authorize(link, Action.WRITE, home, False)
         timed = self.timed_of(source)
         if timed.move is not None:
             raise Refused(Reason.IN_USE, f"a task moves from queue '{request.source}' already")
@@ -329,12 +340,18 @@ class TimedOperations:
         if target_name is None:
             return
         target = self._definition(link, target_name)
+        self._authorize(link, Action.WRITE, target_name, False)
         timed = target.timed or self._default(target)
         if timed.policy.groups != policy.groups:
             raise Refused(Reason.INVALID, f"dead-letter queue '{target_name}' must order groups if and only if queue '{name}' does")
         allowed = timed.policy.sources_allowed
         if allowed is not None and name not in allowed:
             raise Refused(Reason.INVALID, f"queue '{target_name}' does not allow queue '{name}' to use it as a dead-letter queue")
+
+    def _first_version(self) -> int:
+        """Of a policy: not that of another queue of this name before, which somebody may remember."""
+        version: int = 1 + self._broker.entropy.below(1 << 30)
+        return version
 
     def _check_version(self, definition: QueueDefinition, request: asked.Checked) -> None:
         """The queue's own policy is the one that the call was checked against."""
