@@ -51,6 +51,8 @@ cdef class Link(Attachment):
     @cython.locals(place=Place)
     cdef object end_leases(self, EndLeases call)
     cdef object withdraw(self, Withdraw call)
+    @cython.locals(place=Place)
+    cpdef object close(self)
     cdef object refuse(self, Call call, object refused)
     @cython.locals(other=Consumer)
     cpdef object credit_returned(self, Consumer consumer)

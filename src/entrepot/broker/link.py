@@ -228,4 +228,6 @@ class Link(Attachment):
         if not self.closed:
             self.closed = True
             self.writable = False
+            for place in self.places.values():
+                place.timed.withdraw_all(self)
             self.broker.detach(self)

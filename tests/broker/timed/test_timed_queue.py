@@ -127,7 +127,7 @@ def test_who_gives_up_gets_nothing_and_keeps_nothing(bench, link):
     link.withdraw(granted)
     link.until_done(granted)
     assert granted.received == []
-    assert call.outcome == PENDING
+    assert call.received == []
     assert link.received_bodies() == [b"a"]
     third = bench.connect()
     link.send(b"b")
@@ -354,3 +354,22 @@ def test_a_clock_that_is_set_back_stops_nothing(bench, link):
     bench.clock.skew_ms += 3_600_000
     bench.run(31)
     assert link.received_bodies() == [b"a"]
+
+
+def test_a_deleted_queue_keeps_nothing(bench, link):
+    link.send(*[b"x"] * 3000, delays=[1000 + number for number in range(3000)])
+    link.send(b"a")
+    link.receive()
+    shard = bench.queue().log.shard
+    link.ask(DeleteTimedQueue("q"))
+    bench.run(1)
+    for prefix in (b"l:", b"d:", b"e:", b"m:"):
+        assert bench.store.scan(shard, prefix, prefix[:1] + b";", 10) == []
+
+
+def test_who_is_gone_waits_no_more(bench, link):
+    other = bench.connect()
+    other.start_receive(wait_ms=20_000)
+    mine = link.start_receive(wait_ms=20_000)
+    other.close()
+    assert bench.queue().timed.line.first is mine

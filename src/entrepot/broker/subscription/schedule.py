@@ -117,6 +117,14 @@ class Schedule:
             self._store.fold(self._shard, self._prefix + _KEY.pack(due_ms, first), b"")
         self._near = []
 
+    def drop_some(self, limit: int) -> bool:
+        """Stage that up to `limit` of the next wait no more; whether nothing is left. Nothing is added any more."""
+        self._near = []
+        found = self._store.scan(self._shard, self._prefix, self._prefix + _LAST_KEY + b"\x00", limit)
+        for key, _ in found:
+            self._store.fold(self._shard, key, b"")
+        return len(found) < limit
+
     def _load(self) -> None:
         """Read the next of what waits."""
         if self._horizon == _LAST_KEY:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from entrepot.broker.timed.timed_queue import TimedQueue
 
 DELAYED = 0xFFFFFFFFFFFFFFFD  # the consumer id of what waits for its time
+SLICE_S = 0.01  # between two slices of what a deleted queue kept
 DUE_MAX = 1024  # runs whose time has come that are released at once; the rest in the next turn
 
 
@@ -77,5 +78,10 @@ class Delays:
         self._timed.arm()
 
     def drop(self) -> None:
-        """The queue is deleted: so is what was kept."""
+        """The queue is purged: so is what was kept."""
         self._schedule.drop()
+
+    def drop_later(self) -> None:
+        """The queue is deleted: what was kept goes a slice at a time."""
+        if not self._schedule.drop_some(DUE_MAX):
+            self._timed.hub.scheduler.call_later(SLICE_S, self.drop_later)

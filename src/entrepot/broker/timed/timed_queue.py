@@ -18,7 +18,7 @@ from entrepot.broker.lease_calls import (
     PolicyChanged,
     Receive,
 )
-from entrepot.broker.port import DONE, REFUSED
+from entrepot.broker.port import DONE, REFUSED, Attachment
 from entrepot.broker.timed.dead_letter_queue import DeadLetterQueue
 from entrepot.broker.timed.delays import DELAYED, Delays
 from entrepot.broker.timed.grants import Grants
@@ -257,6 +257,16 @@ class TimedQueue:
             self.scan.returned(offset, 1)
         self.hub.mark_dirty(self.queue)
 
+    def withdraw_all(self, link: Attachment) -> None:
+        """The link is closed: its calls wait no more."""
+        call = self.line.first
+        while call is not None:
+            after = call.after
+            if call.attachment is link:
+                self.line.leave(call)
+                self.finish(call)
+            call = after
+
     # ---- what the queue tells
 
     def advanced(self) -> None:
@@ -426,7 +436,7 @@ class TimedQueue:
         if self.sending.repeats is not None:
             self.sending.repeats.clear()
         if self.delays is not None:
-            self.delays.drop()
+            self.delays.drop_later()
         self.moves.forget(self)
 
     def close(self) -> None:
