@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import uvloop
-from echo import connect, listening, network, until
+from echo import EchoListener, EchoSession, connect, listening, network, until
 
 from entrepot.model.errors import Refused
+from entrepot.net.connection import TURN_BYTES_MAX, Connection, Tick
 from entrepot.net.tls import server_context
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -304,3 +305,52 @@ def test_tls_files_that_are_none_are_named(tmp_path: Path) -> None:
     wrong.write_text("nothing")
     with pytest.raises(Refused, match="wrong.pem"):
         server_context(wrong, wrong)
+
+
+class NotedTransport:
+    """Notes what is asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def write(self, data: bytes) -> None:
+        self.asked.append("write")
+
+    def writelines(self, parts: list[bytes]) -> None:
+        self.asked.append("write")
+
+    def pause_reading(self) -> None:
+        self.asked.append("pause")
+
+    def resume_reading(self) -> None:
+        self.asked.append("resume")
+
+
+def test_who_reads_much_in_one_turn_waits_for_the_next(run: Run) -> None:
+    async def talk() -> None:
+        echo = EchoListener(await network(connection_output_bytes=1 << 30))
+        soon: list[Any] = []
+        tick = Tick(lambda callback, *args: soon.append(lambda: callback(*args)))
+        connections = []
+        for _ in range(2):
+            connection = Connection(echo, tick, 1 << 30)
+            connection.transport = NotedTransport()
+            connection.session = EchoSession(None, connection.wake)  # type: ignore[arg-type]
+            connection.output = connection.session.output
+            connections.append(connection)
+        first, second = connections
+        count = TURN_BYTES_MAX // 65_536
+        for _ in range(count):
+            first.buffer_updated(65_536)
+        assert first.transport.asked == []
+        first.buffer_updated(65_536)
+        second.buffer_updated(10)
+        assert first.transport.asked == ["pause"]
+        assert second.transport.asked == ["pause"]
+        assert len(soon) == 1
+        soon.pop()()
+        assert first.transport.asked == ["pause", "write", "resume"]
+        second.buffer_updated(10)
+        assert second.transport.asked == ["pause", "write", "resume"]
+
+    run(talk())

@@ -1,5 +1,7 @@
 cimport cython
 
+cdef Py_ssize_t _TURN_BYTES_MAX
+
 
 @cython.final
 cdef class Tick:
@@ -9,6 +11,7 @@ cdef class Tick:
     cdef public unsigned long long ticks
     cdef public unsigned long long bytes_received
     cdef public unsigned long long bytes_sent
+    cdef public Py_ssize_t turn_bytes
 
     cpdef object flush(self)
     @cython.locals(connection=ConnectionCore)

@@ -4,8 +4,10 @@
     ConnectionCore  the compiled half: what runs for every read and every flush
     Connection      the same as an asyncio protocol (a compiled class cannot derive from one)
 
-Reading stops while the session is paused, while it is closing, and while more than `output_max_bytes` of answers wait for a
-peer that does not read. Writing stops above the transport's high mark; the session is told, and keeps what it has.
+An event loop reads a socket that always has more dozens of times before it turns to anything else: once TURN_BYTES_MAX have been
+received in a tick, by all connections, each that reads is paused until the tick's flush. Besides, reading stops while the session is
+paused, while it is closing, and while more than `output_max_bytes` of answers wait for a peer that does not read. Writing stops above
+the transport's high mark; the session is told, and keeps what it has.
 """
 
 from __future__ import annotations
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from entrepot.net.session import Output, Peer, Session
 
 
+TURN_BYTES_MAX = 2 << 20
+_TURN_BYTES_MAX = TURN_BYTES_MAX
+
+
 class Tick:
     """Connections to flush at the end of this loop tick. Shared by all listeners of a process."""
 
@@ -29,6 +35,7 @@ class Tick:
         self.ticks = 0
         self.bytes_received = 0
         self.bytes_sent = 0
+        self.turn_bytes = 0  # received in this tick
 
     def flush_once(self) -> object:
         """Arrange for one flush."""
@@ -41,6 +48,7 @@ class Tick:
         """Send what every dirty connection has. What becomes dirty meanwhile waits for the next tick."""
         self.scheduled = False
         self.ticks += 1
+        self.turn_bytes = 0
         dirty = self.dirty
         self.dirty = []
         for connection in dirty:
@@ -89,8 +97,12 @@ class ConnectionCore:
     def buffer_updated(self, nbytes: int) -> Any:
         """asyncio has read `nbytes` bytes."""
         self.tick.bytes_received += nbytes
+        self.tick.turn_bytes += nbytes
         if self.is_closing:
             return None
+        if self.tick.turn_bytes > _TURN_BYTES_MAX and not self.reading_paused:
+            self.reading_paused = True
+            self.transport.pause_reading()  # flush() resumes it
         try:
             self.session.buffer_updated(nbytes)  # type: ignore[union-attr]
         except Exception as error:  # our bug: it must cost this connection and no other
