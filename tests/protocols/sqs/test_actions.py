@@ -179,7 +179,7 @@ ATTRIBUTE = {"DataType": "String", "StringValue": "v"}
         ({"MessageBody": "x" * 1_048_577}, "InvalidParameterValue"),
         ({"DelaySeconds": -1}, "InvalidParameterValue"),
         ({"DelaySeconds": 901}, "InvalidParameterValue"),
-        ({"MessageDeduplicationId": "d d"}, "InvalidParameterValue"),
+        ({"MessageDeduplicationId": "d"}, "InvalidParameterValue"),
         ({"MessageGroupId": "a b"}, "InvalidParameterValue"),
         ({"MessageGroupId": "x" * 129}, "InvalidParameterValue"),
         ({"MessageAttributes": {f"a{n}": ATTRIBUTE for n in range(11)}}, "InvalidParameterValue"),
@@ -215,6 +215,8 @@ def test_messages_that_are_refused(sqs, url, words, code):
         ({"VisibilityTimeout": 43_201}, "InvalidParameterValue"),
         ({"ReceiveRequestAttemptId": "a"}, "InvalidParameterValue"),
         ({"AttributeNames": ["Nothing"]}, "InvalidAttributeName"),
+        ({"MessageAttributeNames": ["x.*"] * 101}, "InvalidParameterValue"),
+        ({"MaxNumberOfMessages": 2**31 - 1}, "InvalidParameterValue"),
         ({"QueueUrl": URL.format("none")}, "AWS.SimpleQueueService.NonExistentQueue"),
         ({"QueueUrl": "http://127.0.0.1:9324/999999999999/q"}, "AWS.SimpleQueueService.NonExistentQueue"),
     ],
@@ -336,6 +338,14 @@ def test_lists_come_in_pages(sqs, bench):
     fails(sqs.list_queues, "InvalidParameterValue", MaxResults=1001)
     fails(sqs.list_queues, "InvalidParameterValue", MaxResults=1, NextToken="nonsense")
     fails(sqs.list_dead_letter_source_queues, "InvalidParameterValue", QueueUrl=URL.format("a1"), MaxResults=1, NextToken=first["NextToken"])
+
+
+def test_names_that_sqs_cannot_say_are_passed_over_in_turns(sqs, bench):
+    queue = sqs.create_queue(QueueName="z")["QueueUrl"]
+    double = bench.port.queues["public/default", "z"]
+    for number in range(5000):
+        bench.port.queues["public/default", f"a.{number:05d}"] = double
+    assert sqs.list_queues(MaxResults=1)["QueueUrls"] == [queue]
 
 
 def test_tags(sqs, url):

@@ -88,7 +88,7 @@ def test_a_connection_ends_where_the_client_says_so():
     [
         (b"\x16\x03\x01\x02\x00\x01\x00", 400),  # TLS
         (b"HELO there\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nA: " + b"x" * (2 * HEAD_MAX) + b"\r\n\r\n", 431),
+        (b"GET / HTTP/1.1\r\nA: " + b"x" * (3 * HEAD_MAX) + b"\r\n\r\n", 431),
         (b"GET /" + b"x" * (HEAD_MAX + 10) + b" HTTP/1.1\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\n" + b"A: x\r\n" * (HEADERS_MAX + 1) + b"\r\n", 431),
         (b"POST / HTTP/1.1\r\nContent-Length: 9000000\r\n\r\n" + b"x" * 9_000_000, 413),
@@ -123,6 +123,9 @@ def test_what_is_no_request_ends_its_connection_only(data, status):
         (json_request("ListQueues", b"[" * 100_000), 400),
         (json_request("ListQueues", b'{"MaxResults":"ten"}'), 400),
         (json_request("ListQueues", b'{"MaxResults":true}'), 400),
+        (json_request("ReceiveMessage", b'{"QueueUrl":"/000000000000/q","MaxNumberOfMessages":1' + b"0" * 4000 + b"}"), 400),
+        (json_request("ReceiveMessage", b'{"QueueUrl":"/000000000000/q","WaitTimeSeconds":-100000000000000000000}'), 400),
+        (http(b"Action=ReceiveMessage&QueueUrl=/000000000000/q&MaxNumberOfMessages=1" + b"0" * 4000, FORM), 400),
         (json_request("SendMessage", b'{"QueueUrl":"/000000000000/q","MessageBody":"\\ud800"}'), 400),
         (json_request("SendMessage", b'{"QueueUrl":null,"MessageBody":"x"}'), 400),
         (json_request("SendMessage", b'{"QueueUrl":"?","MessageBody":"x"}'), 400),
@@ -160,6 +163,28 @@ def test_changed_requests_cost_their_sender_an_error_only():
     assert statuses(healthy) == [200]
 
 
+def test_trailers_and_chunks_without_end():
+    for data in (b"0\r\nTrailer: " + b"x" * (4 * HEAD_MAX), b"1\r\nx\r\n" * 60_000):
+        connection = Bench().session()
+        connection.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n" + data)
+        assert statuses(connection) == [431]
+    many = Bench().session()
+    many.send(http(b"Action=ListQueues", FORM) * 2000)
+    assert statuses(many) == [200] * 2000
+
+
+def test_a_bug_of_ours_costs_one_request():
+    bench = Bench()
+    connection = bench.session()
+    connection.send(CREATE)
+    connection.received()
+    bench.port.held = True
+    connection.send(SEND)
+    [call] = bench.port.calls
+    bench.port.complete(call, DONE)  # without what a Send answers
+    assert statuses(connection) == [500]
+
+
 # ---- pipelining and flow control
 
 
@@ -195,7 +220,6 @@ def test_reading_stops_while_much_waits_for_an_answer():
 
 def test_much_that_is_unfinished_is_given_up():
     bench = Bench()
-    bench.shared.unfinished = None
     unfinished = Unfinished(300_000)
     first, second = bench.session(), bench.session()
     for connection in (first, second):

@@ -286,6 +286,20 @@ def test_a_policy_opens_a_queue(bench):
     assert code_of(nobody.send_message, QueueUrl=url, MessageBody="x") == "AccessDenied"
 
 
+def test_no_policy_gives_a_queue_away(bench):
+    """What only the owner may do, a policy gives to nobody else: not to strangers, not to other accounts."""
+    ann, bob, nobody = keyed(bench, "ann"), keyed(bench, "bob"), client(bench, key_id=None)
+    url = ann.create_queue(QueueName="q")["QueueUrl"]
+    ann.set_queue_attributes(QueueUrl=url, Attributes={"Policy": '{"Statement":[{"Effect":"Allow","Principal":"*","Action":"SQS:*"}]}'})
+    for other in (bob, nobody):
+        other.send_message(QueueUrl=url, MessageBody="x")
+        assert code_of(other.set_queue_attributes, QueueUrl=url, Attributes={"DelaySeconds": "1"}) == "AccessDenied"
+        assert code_of(other.add_permission, QueueUrl=url, Label="l", AWSAccountIds=["111111111111"], Actions=["*"]) == "AccessDenied"
+        assert code_of(other.tag_queue, QueueUrl=url, Tags={"a": "b"}) == "AccessDenied"
+        assert code_of(other.delete_queue, QueueUrl=url) == "AccessDenied"
+    ann.delete_queue(QueueUrl=url)
+
+
 def test_a_setting_gives_unsigned_requests_to_a_user():
     bench = Bench(anonymous="ann")
     bench.users.add_user("ann", "secret-password")

@@ -21,6 +21,7 @@ class Shape(msgspec.Struct, omit_defaults=True, kw_only=True):
     """A structure of the API."""
 
 
+Integer = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]
 Strings = list[str] | None
 
 
@@ -45,7 +46,7 @@ class SendMessageRequest(Shape):
 
     QueueUrl: str | None = None
     MessageBody: str | None = None
-    DelaySeconds: int | None = None
+    DelaySeconds: Integer | None = None
     MessageAttributes: Annotated[AttributeMap, query("MessageAttribute")] = None
     MessageSystemAttributes: Annotated[AttributeMap, query("MessageSystemAttribute")] = None
     MessageDeduplicationId: str | None = None
@@ -57,7 +58,7 @@ class SendMessageBatchRequestEntry(Shape):
 
     Id: str | None = None
     MessageBody: str | None = None
-    DelaySeconds: int | None = None
+    DelaySeconds: Integer | None = None
     MessageAttributes: Annotated[AttributeMap, query("MessageAttribute")] = None
     MessageSystemAttributes: Annotated[AttributeMap, query("MessageSystemAttribute")] = None
     MessageDeduplicationId: str | None = None
@@ -78,9 +79,9 @@ class ReceiveMessageRequest(Shape):
     AttributeNames: Annotated[Strings, query("AttributeName")] = None
     MessageSystemAttributeNames: Annotated[Strings, query("MessageSystemAttributeName")] = None
     MessageAttributeNames: Annotated[Strings, query("MessageAttributeName")] = None
-    MaxNumberOfMessages: int | None = None
-    VisibilityTimeout: int | None = None
-    WaitTimeSeconds: int | None = None
+    MaxNumberOfMessages: Integer | None = None
+    VisibilityTimeout: Integer | None = None
+    WaitTimeSeconds: Integer | None = None
     ReceiveRequestAttemptId: str | None = None
 
 
@@ -110,7 +111,7 @@ class ChangeMessageVisibilityRequest(Shape):
 
     QueueUrl: str | None = None
     ReceiptHandle: str | None = None
-    VisibilityTimeout: int | None = None
+    VisibilityTimeout: Integer | None = None
 
 
 class ChangeMessageVisibilityBatchRequestEntry(Shape):
@@ -118,7 +119,7 @@ class ChangeMessageVisibilityBatchRequestEntry(Shape):
 
     Id: str | None = None
     ReceiptHandle: str | None = None
-    VisibilityTimeout: int | None = None
+    VisibilityTimeout: Integer | None = None
 
 
 class ChangeMessageVisibilityBatchRequest(Shape):
@@ -147,7 +148,7 @@ class ListQueuesRequest(Shape):
 
     QueueNamePrefix: str | None = None
     NextToken: str | None = None
-    MaxResults: int | None = None
+    MaxResults: Integer | None = None
 
 
 class GetQueueUrlRequest(Shape):
@@ -206,7 +207,7 @@ class ListDeadLetterSourceQueuesRequest(Shape):
 
     QueueUrl: str | None = None
     NextToken: str | None = None
-    MaxResults: int | None = None
+    MaxResults: Integer | None = None
 
 
 class StartMessageMoveTaskRequest(Shape):
@@ -214,7 +215,7 @@ class StartMessageMoveTaskRequest(Shape):
 
     SourceArn: str | None = None
     DestinationArn: str | None = None
-    MaxNumberOfMessagesPerSecond: int | None = None
+    MaxNumberOfMessagesPerSecond: Integer | None = None
 
 
 class CancelMessageMoveTaskRequest(Shape):
@@ -227,7 +228,7 @@ class ListMessageMoveTasksRequest(Shape):
     """ListMessageMoveTasks."""
 
     SourceArn: str | None = None
-    MaxResults: int | None = None
+    MaxResults: Integer | None = None
 
 
 # ---- answers

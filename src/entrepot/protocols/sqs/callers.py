@@ -14,7 +14,7 @@ from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.errors import SqsError, from_refused
-from entrepot.protocols.sqs.policy import ALLOW, DENY, Context, evaluate, parse_policy
+from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, evaluate, parse_policy
 from entrepot.protocols.sqs.sigv4 import Verifier, read_claim
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ class Callers:
             return Caller(principal, usual, self.accounts.account_of(usual), "", b"anonymous")
         namespace = self._authenticator.namespace_of(principal, usual)
         account = self.accounts.account_of(namespace)
-        return Caller(principal, namespace, account, f"arn:aws:iam::{account}:user/{principal.name}", principal.name.encode()[:255])
+        return Caller(
+            principal, namespace, account, f"arn:aws:iam::{account}:user/{principal.name}", principal.name.encode()[:255].decode(errors="ignore").encode()
+        )
 
     def decide(self, caller: Caller, action: str, namespace: str, queue: str, changed: PolicyChanged, peer: Peer, user_agent: str) -> bool:
         """What a queue's policy says of a caller: whether it grants what permissions may not. Raises SqsError where it denies."""
@@ -123,6 +125,8 @@ class Callers:
         found = evaluate(document, context)
         if found == DENY:
             raise SqsError("AccessDeniedException", f"Access to the resource is denied: the queue's policy denies sqs:{action} to the caller.")
+        if found == ALLOW and action in OWNER_ONLY:  # as in AWS, no policy gives these to other accounts
+            return bool(caller.arn) and caller.namespace == namespace
         return found == ALLOW
 
     def arn_of(self, namespace: str, queue: str) -> str:

@@ -119,6 +119,9 @@ class Exchange:
                 self.fail(SqsError("InternalFailure", "The outcome is not known; try again."))
         except SqsError as error:
             self.fail(error)
+        except Exception as error:  # our bug: it must cost this request and nobody's commit
+            self.session.journal(f"{self.session.peer}: a request failed by a bug: {error!r}")
+            self.fail(SqsError("InternalFailure", "The request failed; what it asked may have been done."))
         return 0
 
     def _refused(self, call: Call) -> int:

@@ -2,7 +2,7 @@
 
 cimport cython
 
-cdef Py_ssize_t _HEAD_MAX, _HEADERS_MAX, _FREE_MAX
+cdef Py_ssize_t _HEAD_MAX, _HEADERS_MAX, _FREE_MAX, _OVERHEAD_MAX
 
 
 @cython.final
@@ -35,10 +35,12 @@ cdef class Framing:
     cdef object _parser
     cdef Request _request
     cdef bint _in_head
-    cdef Py_ssize_t _head_bytes
+    cdef Py_ssize_t _overhead
+    cdef unsigned long long _seen_bytes
     cdef list _parts
     cdef Py_ssize_t _body_bytes
 
+    @cython.locals(seen=cython.ulonglong, begun=cython.ulonglong)
     cpdef int feed(self, bytes data) except -1
     cpdef int close(self) except -1
     cdef int _release(self) except -1

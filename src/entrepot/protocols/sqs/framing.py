@@ -17,6 +17,7 @@ HEADERS_MAX = 256
 FREE_MAX = 65_536
 
 _HEAD_MAX, _HEADERS_MAX, _FREE_MAX = HEAD_MAX, HEADERS_MAX, FREE_MAX
+_OVERHEAD_MAX = 2 * HEAD_MAX  # one read more than the limit: where in it a request began is not known
 
 
 class Request:
@@ -61,7 +62,8 @@ class Framing:
         self._parser: Any = httptools.HttpRequestParser(self)
         self._request: Request | None = None
         self._in_head = False
-        self._head_bytes = 0
+        self._overhead = 0  # bytes of the request that now arrives that are none of its body
+        self._seen_bytes = 0  # of all bodies
         self._parts: list[bytes] = []
         self._body_bytes = 0
 
@@ -69,6 +71,8 @@ class Framing:
         """The next bytes."""
         if self.failure is not None or self.ended:
             return 0
+        seen = self._seen_bytes
+        begun = self.begun_count
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -78,10 +82,11 @@ class Framing:
         except httptools.HttpParserError as error:
             if self.failure is None and not self.ended:
                 self.failure = (400, f"not HTTP/1.1: {error}")
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_MAX:
-                self.failure = self.failure or (431, f"request line and headers may have {_HEAD_MAX} bytes")
+        self._overhead += len(data) - (self._seen_bytes - seen)
+        if begun != self.begun_count:
+            self._overhead = min(self._overhead, len(data))  # what came before it is another request's
+        if self.is_partial and self._overhead > _OVERHEAD_MAX:
+            self.failure = self.failure or (431, f"request line, headers, trailers and the sizes of chunks may have {_HEAD_MAX} bytes")
         if self.failure is not None:
             self._release()
         return 0
@@ -112,7 +117,6 @@ class Framing:
         self._request = Request()
         self.begun_count += 1
         self._in_head = True
-        self._head_bytes = 0
         self.is_partial = True
         return None
 
@@ -159,6 +163,7 @@ class Framing:
         """A piece of the body."""
         self.continues = False
         size = len(data)
+        self._seen_bytes += size
         if self.failure is not None:
             return None
         if size > self._body_max - self._body_bytes:

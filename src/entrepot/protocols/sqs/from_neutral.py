@@ -42,6 +42,7 @@ _UUID = re.compile(rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4
 _WHOLE = frozenset((neutral.I8, neutral.U8, neutral.I16, neutral.U16, neutral.I32, neutral.U32, neutral.I64, neutral.U64, neutral.TIMESTAMP))
 _BEHIND = {DEDUPLICATION_HEADER, TRACE_HEADER, SOURCE_HEADER}  # headers that are fields of an SQS message
 _SHORT_MAX = 255
+_FIELD_MAX = 65_535
 
 Attribute = tuple[bytes, bytes, bytes]
 
@@ -101,8 +102,8 @@ def _record(batch: bytes, position: int, offset: int, append_time_ms: int) -> by
         fit(fields.get(DEDUPLICATION_HEADER)),
         -1,
         sent_ms,
-        fields.get(TRACE_HEADER, b"")[:65_535],
-        fields.get(SOURCE_HEADER, b"")[:65_535],
+        fields.get(TRACE_HEADER, b""),
+        fields.get(SOURCE_HEADER, b""),
         pack_checked(attributes),
     )
 
@@ -138,7 +139,7 @@ def _headers(raw: bytes, attributes: list[Attribute], fields: dict[bytes, bytes]
     seen = set(CARRIERS) | {BODY_ENCODING, NULL_BODY}
     for name, kind, value in neutral.decode_entries(raw):
         if name in _BEHIND:
-            if kind == neutral.STRING and is_text(value):
+            if kind == neutral.STRING and len(value) <= _FIELD_MAX and is_text(value):
                 fields.setdefault(name, value)
             continue
         lower = name.lower()

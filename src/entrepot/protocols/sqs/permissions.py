@@ -11,29 +11,13 @@ from entrepot.broker.queue_requests import QueueDescription, SetQueuePolicy
 from entrepot.protocols.sqs.accounts import is_account
 from entrepot.protocols.sqs.actions import ACTIONS
 from entrepot.protocols.sqs.errors import SqsError, invalid_value
-from entrepot.protocols.sqs.policy import parse_policy
+from entrepot.protocols.sqs.policy import OWNER_ONLY, parse_policy
 from entrepot.protocols.sqs.queues import change_queue
 
 if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
 
 ACTIONS_MAX = 7  # of one statement
-OWNER_ONLY = frozenset(
-    {
-        "AddPermission",
-        "RemovePermission",
-        "CreateQueue",
-        "DeleteQueue",
-        "ListQueues",
-        "SetQueueAttributes",
-        "TagQueue",
-        "UntagQueue",
-        "ListQueueTags",
-        "StartMessageMoveTask",
-        "CancelMessageMoveTask",
-        "ListMessageMoveTasks",
-    }
-)
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 

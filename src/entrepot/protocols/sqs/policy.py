@@ -19,6 +19,23 @@ ALLOW = "Allow"
 DENY = "Deny"
 POLICY_MAX_BYTES = 65_536
 STATEMENTS_MAX = 1000
+OWNER_ONLY = frozenset(
+    {
+        "AddPermission",
+        "RemovePermission",
+        "CreateQueue",
+        "DeleteQueue",
+        "ListQueues",
+        "SetQueueAttributes",
+        "TagQueue",
+        "UntagQueue",
+        "ListQueueTags",
+        "StartMessageMoveTask",
+        "CancelMessageMoveTask",
+        "ListMessageMoveTasks",
+    }
+)
+"""What no policy gives to another account."""
 VERSIONS = ("2008-10-17", "2012-10-17")
 
 

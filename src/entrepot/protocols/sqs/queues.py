@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.queue_requests import (
@@ -187,7 +188,11 @@ def list_queues(exchange: Exchange) -> None:
     after = _page(request, "queues")
     own_queue(exchange, "")
     exchange.state = []
-    exchange.ask(ListQueues(prefix=request.QueueNamePrefix or "", after=after, limit=request.MaxResults or RESULTS_MAX), _listed)
+    _list_more(exchange, after)
+
+
+def _list_more(exchange: Exchange, after: str) -> None:
+    exchange.ask(ListQueues(prefix=exchange.input.QueueNamePrefix or "", after=after, limit=RESULTS_MAX), _listed)
 
 
 def _page(request: Any, kind: str) -> str:
@@ -203,15 +208,16 @@ def _page(request: Any, kind: str) -> str:
 
 
 def _listed(exchange: Exchange, result: tuple[list[str], bool]) -> None:
-    """Names that SQS's clients could not say are passed over, and the page filled up behind them."""
+    """Names that SQS's clients could not say are passed over, and the page is filled up behind them, in another turn of the loop."""
     names, more = result
     request = exchange.input
     exchange.state += [name for name in names if is_queue_name(name)]
     limit = request.MaxResults or RESULTS_MAX
     if more and len(exchange.state) < limit:
-        exchange.ask(ListQueues(prefix=request.QueueNamePrefix or "", after=names[-1], limit=limit - len(exchange.state)), _listed)
+        exchange.session.shared.later(partial(_list_more, exchange, names[-1]))
         return
-    found = exchange.state
+    more = more or len(exchange.state) > limit
+    found = exchange.state[:limit]
     exchange.answer(
         actions.ListQueuesResult(
             QueueUrls=[_url(exchange, name) for name in found] or None,

@@ -38,6 +38,7 @@ if not cython.compiled:
 MESSAGES_MAX = 10
 WAIT_MAX_S = 20
 VISIBILITY_MAX_S = 43_200
+NAMES_MAX = 100  # of message attributes asked for
 
 # System attributes that a receiver may ask for, a bit each.
 SENDER_ID, SENT_TIMESTAMP, RECEIVE_COUNT, FIRST_RECEIVE, SEQUENCE_NUMBER, DEDUPLICATION_ID, GROUP_ID, TRACE_HEADER, SOURCE_ARN = (1 << bit for bit in range(9))
@@ -92,7 +93,11 @@ def receive_message(exchange: Exchange) -> object:
     for names in (request.AttributeNames, request.MessageSystemAttributeNames):
         if names is not None:
             system |= system_attributes(names)
-    selection = Selection(request.MessageAttributeNames) if request.MessageAttributeNames else None
+    selection = None
+    if request.MessageAttributeNames:
+        if len(request.MessageAttributeNames) > NAMES_MAX:
+            raise invalid_value(f"Value for parameter MessageAttributeNames is invalid. Reason: Must be at most {NAMES_MAX} names.")
+        selection = Selection(request.MessageAttributeNames)
     exchange.state = Wanted(system, selection, fifo)
     exchange.refused = refused
     call = make_receive(0, exchange.queue, _CODEC, count, visibility_ms, wait_ms)
@@ -276,7 +281,9 @@ def as_structure(exchange: Exchange, call: Receive, item: Received, wanted: Want
         (TRACE_HEADER, "AWSTraceHeader", field_of(data, position, TRACE)),
         (SOURCE_ARN, "DeadLetterQueueSourceArn", source_arn(exchange, source) if (source := field_of(data, position, SOURCE)) else b""),
     ]
-    system = {name: value.decode() if isinstance(value, bytes) else str(value) for bit, name, value in values if wanted.system & bit and value != b""}
+    system = {
+        name: value.decode(errors="replace") if isinstance(value, bytes) else str(value) for bit, name, value in values if wanted.system & bit and value != b""
+    }
     if system:
         message.Attributes = system
     packed = field_of(data, position, ATTRIBUTES)

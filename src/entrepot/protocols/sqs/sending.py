@@ -99,6 +99,11 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
     elif fifo:
         raise missing("MessageGroupId")
     if message.MessageDeduplicationId is not None:
+        if not fifo:
+            raise invalid_value(
+                f"Value {message.MessageDeduplicationId[:128]} for parameter MessageDeduplicationId is invalid. "
+                "Reason: The request include parameter that is not valid for this queue type."
+            )
         packed.deduplication_id = identifier(message.MessageDeduplicationId, "MessageDeduplicationId")
     elif fifo:
         packed.content_id = hashlib.sha256(body).digest()
