@@ -33,6 +33,7 @@ from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
 from entrepot.net import connection
+from entrepot.net.listener import Listener
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.stall import StallWatch
 from entrepot.net.tls import server_context
@@ -99,6 +100,7 @@ class Server:
         self.stalls = StallWatch(self.loop, clock)
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
+        self.make_kafka_listener: Callable[[str, str, int, str], Listener] | None = None  # name, host, port, namespace; None: nobody listens for Kafka
         self._on_failed = on_failed
         self._began = clock.monotonic_s()
 
@@ -172,13 +174,14 @@ class Server:
         kafka, limits = self.config.kafka, self.config.limits
         shared = Shared(self.entropy, BatchValidator(limits.unpacked_batch_bytes), self.loop.call_soon, self.network.unfinished)
         register_kafka(self.metrics, shared)
-        for name, (host, port) in wanted.items():
-            check_listen(name, host, self.node.users)
+
+        def make(name: str, host: str, port: int, namespace: str) -> KafkaListener:
+            assert self.node is not None
             key, advertised = ("kafka.advertised_tls", kafka.advertised_tls) if name == "kafkas" else ("kafka.advertised", kafka.advertised)
             settings = KafkaSettings(
                 node_id=kafka.node_id,
                 cluster_id=self.node.broker.cluster_id,
-                namespace=kafka.namespace,
+                namespace=namespace,
                 advertised=address(key, advertised) if advertised else None,
                 produce_size_max=limits.kafka_produce_bytes,
                 request_size_max=limits.kafka_request_bytes,
@@ -187,9 +190,12 @@ class Server:
                 idle_s=kafka.idle_s,
             )
             tls = self._tls() if name == "kafkas" else None
-            await self.network.listen(
-                KafkaListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, shared=shared, tls=tls)
-            )
+            return KafkaListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, shared=shared, tls=tls)
+
+        self.make_kafka_listener = make
+        for name, (host, port) in wanted.items():
+            check_listen(name, host, self.node.users)
+            await self.network.listen(make(name, host, port, kafka.namespace))
 
     async def _listen_sqs(self, wanted: Mapping[str, tuple[str, int]]) -> None:
         """Imported only where somebody listens: it is a large package."""
@@ -239,13 +245,13 @@ class _RecoveryLog:
             log.info("recovering: %s, %d of %d MiB (%d %%)", what, done >> 20, total >> 20, 100 * done // max(1, total))
 
 
-def run(config: Config, announce: Callable[[Started], None], notes: Sequence[str] = ()) -> int:
-    """Run a broker until a signal ends it; the exit status. `announce` is called once, when it is ready."""
+def run(config: Config, announce: Callable[[Started], None], notes: Sequence[str] = (), control_fd: int | None = None) -> int:
+    """Run a broker until a signal ends it; the exit status. `announce` is called once, when it is ready. `control_fd`: a socket for control.py."""
     for note in notes:
         log.warning("%s", note)
     _raise_file_limit(config.limits.connections + FILES_OF_OUR_OWN)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(config, announce))
+        return runner.run(_serve(config, announce, control_fd))
 
 
 def _raise_file_limit(wanted: int) -> None:
@@ -272,7 +278,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-async def _serve(config: Config, announce: Callable[[Started], None]) -> int:
+async def _serve(config: Config, announce: Callable[[Started], None], control_fd: int | None) -> int:
     stopping = asyncio.Event()
 
     def on_signal() -> None:
@@ -298,8 +304,15 @@ async def _serve(config: Config, announce: Callable[[Started], None]) -> int:
         loop.add_signal_handler(number, on_signal)
     announce(started)
     _settle()
+    control = None
+    if control_fd is not None:
+        from entrepot.control import Control
+
+        control = loop.create_task(Control(server).serve(control_fd))
     server.stalls.start()  # from here on: what it finds is traffic's
     await stopping.wait()
+    if control is not None:
+        control.cancel()
     await server.stop()
     return 0
 

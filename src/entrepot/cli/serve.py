@@ -31,6 +31,9 @@ def serve(
     ready_fd: Annotated[
         int | None, typer.Option("--ready-fd", metavar="N", help="Write one line of JSON with all addresses to this file descriptor once ready, and close it.")
     ] = None,
+    control_fd: Annotated[
+        int | None, typer.Option("--control-fd", metavar="N", hidden=True, help="A connected socket for entrepot.control's commands.")
+    ] = None,
 ) -> None:
     """Run a broker.
 
@@ -52,7 +55,7 @@ def serve(
                 os.close(ready_fd)
         print(_banner(started), flush=True)
 
-    sys.exit(run(found.config, announce, notes=found.notes))
+    sys.exit(run(found.config, announce, notes=found.notes, control_fd=control_fd))
 
 
 def _banner(started: Started) -> str:

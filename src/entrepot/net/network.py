@@ -54,6 +54,13 @@ class Network:
         if self._sweeper is None:
             self._sweeper = self.loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
+    def drop(self, listener: Listener) -> None:
+        """Close one listener of ours, and cut its connections off."""
+        listener.stop_accepting()
+        for connection in list(listener.connections):
+            listener.cut(connection)
+        self.listeners.remove(listener)
+
     def log_seldom(self, kind: str, text: str) -> None:
         """A warning that a misbehaving crowd must not turn into a flood."""
         now = self.clock.monotonic_s()

@@ -6,14 +6,18 @@ import json
 import os
 import select
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
+
+from entrepot.testing.namespace import FIRST_ACCOUNT, Namespace
 
 START_TIMEOUT_S = 60.0  # a loaded machine; the usual time is well under one second
 STOP_TIMEOUT_S = 60.0
@@ -51,6 +55,9 @@ class Broker:
         self._command = command or (sys.executable, "-m", "entrepot")
         self._log_file = self._scratch / "broker.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._spaces: dict[str, Namespace] = {}  # those that are open, by account
+        self._last_account = FIRST_ACCOUNT
         self.ready: dict[str, Any] = {}  # what the broker said when it was ready
 
     # -- where it is
@@ -104,13 +111,47 @@ class Broker:
         """Of the running process."""
         return self._running().pid
 
+    # -- namespaces of their own
+
+    @contextmanager
+    def namespace(self) -> Iterator[Namespace]:
+        """A namespace that nobody else uses, for all protocols that the broker listens for. Its Kafka listener is closed at the end."""
+        self._last_account += 1
+        space = Namespace(self._host_ports(), f"{self._last_account:012d}")
+        self._open(space)
+        self._spaces[space.account] = space
+        try:
+            yield space
+        finally:
+            del self._spaces[space.account]
+            if self.process is not None and self.process.poll() is None:
+                self._ask({"close": space.name})
+
+    def _host_ports(self) -> dict[str, str]:
+        return {name: f"127.0.0.1:{port}" for name, port in self._ports.items()}
+
+    def _open(self, space: Namespace) -> None:
+        answer = self._ask({"open": space.name, "kafka_port": space.kafka_port})
+        space.kafka_port = answer.get("kafka", 0)
+
+    def _ask(self, command: dict[str, object]) -> dict[str, Any]:
+        """One command of entrepot.control; BrokerFailed if it is refused."""
+        assert self._control is not None, "the broker does not run"
+        self._control.sendall(json.dumps(command).encode() + b"\n")
+        line = _read_line(self._control.fileno(), STOP_TIMEOUT_S)
+        answer: dict[str, Any] = json.loads(line) if line else {"error": f"no answer:\n{self.log}"}
+        if "error" in answer:
+            raise BrokerFailed(f"{command}: {answer['error']}")
+        return answer
+
     # -- its life
 
     def start(self) -> Self:
         """Start the process and wait until it is ready. BrokerFailed if it ends before, or takes too long."""
         assert self.process is None, "the broker runs already"
         readable, writable = os.pipe()
-        command = [*self._command, "serve", "--data", str(self.data_dir), "--ready-fd", str(writable)]
+        self._control, theirs = socket.socketpair()
+        command = [*self._command, "serve", "--data", str(self.data_dir), "--ready-fd", str(writable), "--control-fd", str(theirs.fileno())]
         for name, port in self._ports.items():
             command += ["--listen", f"{name}=127.0.0.1:{port}"]
         for key, value in self._settings.items():
@@ -123,12 +164,13 @@ class Broker:
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    pass_fds=(writable,),
+                    pass_fds=(writable, theirs.fileno()),
                     env=_bare_environment() | self._environment,
                     start_new_session=True,
                 )
         finally:
             os.close(writable)
+            theirs.close()
         try:
             line = _read_line(readable, START_TIMEOUT_S)
         finally:
@@ -139,6 +181,8 @@ class Broker:
         self.ready = json.loads(line)
         for name, url in self.ready["listen"].items():
             self._ports[name] = urlsplit(url).port or 0
+        for space in self._spaces.values():
+            self._open(space)
         return self
 
     def kill(self) -> None:
@@ -178,6 +222,9 @@ class Broker:
 
     def _end(self, *, kill: bool) -> int | None:
         process, self.process = self.process, None
+        if self._control is not None:
+            self._control.close()
+            self._control = None
         if process is None:
             return None
         if process.poll() is None:
