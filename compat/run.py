@@ -3,21 +3,24 @@
     python compat/run.py                                 every suite against an Entrepot started for it
     python compat/run.py --url amqp://guest:guest@HOST:PORT/ kombu    one suite against any broker
     python compat/run.py --url kafka://HOST:PORT kafka-python
+    python compat/run.py --url http://HOST:PORT moto
     python compat/run.py --record                        add what passes now to <client>/passes.txt
-    python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, or kafka.txt: run this against RabbitMQ, or Kafka
+    python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, kafka.txt or moto.txt: run this against RabbitMQ, Kafka, or moto's server
 
-`<client>/rabbitmq.txt` (`kafka.txt`) names the tests that pass on RabbitMQ (on Kafka), `<client>/passes.txt` those that pass on Entrepot: a list that only
-grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a reference list pass. Nothing of the suites is kept in this repository; they
-lie under ENTREPOT_TEST_CACHE, else the user's cache folder.
+`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`) names the tests that pass on RabbitMQ (on Kafka, on moto's server), `<client>/passes.txt` those that pass
+on Entrepot: a list that only grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a reference list pass.
+Nothing of the suites is kept in this repository; they lie under ENTREPOT_TEST_CACHE, else the user's cache folder.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -32,10 +35,14 @@ HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("ENTREPOT_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "entrepot-tests") / "compat"
 WANTED_RATIO = 0.9
 SUITE_TIMEOUT_S = 900
+LISTENERS = {"rabbitmq": "amqp", "kafka": "kafka", "moto": "sqs"}  # by reference, what its suite speaks
 KAFKA_VERSION = "4.3.1"
 FRANZ_GO = "1.20.0"
 FRANZ_GO_LEFT_OUT = "Txn|Record(Reader|Formatter)|Parse|Compress|Ring|xerial|ProcessHooks|AppendTo|sticky|MaxVersions|NewConsumerBalancer"
 MOCHA = "9.2.2"
+MOTO = "5.2.3"
+MOTO_GIT = os.environ.get("ENTREPOT_MOTO_GIT", "https://github.com/getmoto/moto.git")  # its source distribution leaves the tests out
+MOTO_TESTS = ("test_sqs", "test_server", "test_sqs_message_attributes", "test_sqs_multiaccount")
 PYTEST = ("pytest==8.3.5", "pytest-rerunfailures==15.0", "pytest-timeout==2.3.1")
 
 
@@ -48,6 +55,7 @@ class Suite:
     run: Callable[[Path, str], tuple[set[str], set[str]]]
     reference: str = "rabbitmq"  # the broker that the client is made for
     settings: dict[str, object] = field(default_factory=dict)  # of the Entrepot that is started for it
+    ports: dict[str, int] = field(default_factory=dict)  # that it expects; a free one where they are taken
 
     @property
     def folder(self) -> Path:
@@ -117,6 +125,26 @@ def run_pytest(python: Path, source: Path, environment: dict[str, str], *words: 
         return junit(report)
 
 
+def checkout(folder: Path, git: str, tag: str, paths: tuple[str, ...], *requirements: str) -> tuple[Path, Path]:
+    """(some files of a project's tagged commit, the Python of an environment with these requirements)."""
+    python = folder / "venv" / "bin" / "python"
+    source = folder / "source"
+    if not source.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+        subprocess.run([str(python), "-m", "pip", "-q", "--disable-pip-version-check", "install", *requirements, *PYTEST], check=True)
+        repository = Path(git)
+        if not repository.is_dir():
+            repository = folder / "git"
+            clone = ["git", "clone", "-q", "--bare", "--depth=1", "--filter=blob:none", f"--branch={tag}", git]
+            subprocess.run([*clone, str(repository)], check=True)
+        archive = subprocess.run(["git", "-C", repository, "archive", tag, *paths], check=True, capture_output=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(folder / "unpacked", filter="data")
+        (folder / "unpacked").rename(source)
+    return source, python
+
+
 def pytest_suite(requirement: str, tests: str, *selection: str) -> Callable[[Path, str], tuple[set[str], set[str]]]:
     """A suite under pytest that finds its broker by RABBITMQ_HOST and RABBITMQ_5672_TCP."""
 
@@ -184,6 +212,20 @@ def franz_go(folder: Path, url: str) -> tuple[set[str], set[str]]:
     return go_tests(folder, f"github.com/twmb/franz-go@v{FRANZ_GO}", ("pkg/kgo",), environment, "-skip", FRANZ_GO_LEFT_OUT)
 
 
+def moto(folder: Path, url: str) -> tuple[set[str], set[str]]:
+    """moto's tests of SQS, from outside: moto/outside.py turns its mock into an endpoint."""
+    source, python = checkout(
+        folder,
+        MOTO_GIT,
+        MOTO,
+        ("tests/__init__.py", "tests/conftest.py", "tests/markers.py", "tests/test_sqs", "setup.cfg"),
+        f"moto[server]=={MOTO}",
+        "freezegun",
+    )
+    environment = {"MOTO_OUTSIDE": url, "PYTHONPATH": str(HERE / "moto")}
+    return run_pytest(python, source, environment, *(f"tests/test_sqs/{name}.py" for name in MOTO_TESTS), "-p", "outside", "-W", "ignore")
+
+
 AMQPLIB = Suite("amqplib", "0.10.9", amqplib)
 SUITES = {
     suite.name: suite
@@ -193,8 +235,15 @@ SUITES = {
         Suite("kombu", "5.7.0", pytest_suite("kombu==5.7.0", "t/integration/test_py_amqp.py")),
         Suite("kafka-python", "3.0.12", kafka_python, "kafka"),
         Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
+        Suite("moto", MOTO, moto, "moto", {"sqs.account": "123456789012"}, {"sqs": 5000}),
     )
 }
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens there."""
+    with socket.socket() as one:
+        return one.connect_ex(("127.0.0.1", port)) != 0
 
 
 @contextlib.contextmanager
@@ -204,8 +253,12 @@ def broker(suite: Suite, url: str | None) -> Iterator[str]:
         return
     from entrepot.testing import Broker
 
-    with Broker(listeners=("amqp", "kafka", "http"), settings=suite.settings) as running:
-        yield running.amqp_url if suite.reference == "rabbitmq" else f"kafka://127.0.0.1:{running.port('kafka')}"
+    listener = LISTENERS[suite.reference]
+    ports = {name: port for name, port in suite.ports.items() if is_free(port)}
+    with Broker(listeners=(listener, "http"), settings=suite.settings, ports=ports) as running:
+        yield {"amqp": "amqp://guest:guest@127.0.0.1:{}/%2F", "kafka": "kafka://127.0.0.1:{}", "sqs": "http://localhost:{}"}[listener].format(
+            running.port(listener)
+        )
 
 
 def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:
@@ -214,7 +267,7 @@ def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:
     both = passed & reference
     ratio = len(both) / len(reference) if reference else 0.0
     lost = sorted(kept - passed)
-    model = {"kafka": "Kafka", "rabbitmq": "RabbitMQ"}[suite.reference]
+    model = {"kafka": "Kafka", "moto": "moto's server", "rabbitmq": "RabbitMQ"}[suite.reference]
     print(f"{suite.name} {suite.version}: {len(passed)} passed, {len(failed)} failed; of {len(reference)} that pass on {model} {len(both)} pass: {ratio:.1%}")
     for name in sorted((reference | kept) - passed):
         print(f"  {'LOST' if name in kept else 'fails'}: {name}")
@@ -226,7 +279,7 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all unless named")
     parser.add_argument("--url", help="a broker that runs; without it an Entrepot is started")
     parser.add_argument("--record", action="store_true", help="add what passes to passes.txt")
-    parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt, or kafka.txt, from this run")
+    parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt, kafka.txt or moto.txt from this run")
     arguments = parser.parse_args()
     good = True
     for name in arguments.suites or SUITES:

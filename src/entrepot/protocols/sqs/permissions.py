@@ -46,7 +46,7 @@ def add_permission(exchange: Exchange) -> None:
 
 
 def _document(found: QueueDescription) -> dict[str, Any]:
-    return parse_policy(found.access_policy) if found.access_policy else {"Version": "2008-10-17", "Id": f"{found.name}/SQSDefaultPolicy", "Statement": []}
+    return parse_policy(found.access_policy) if found.access_policy else {"Version": "2012-10-17", "Id": "", "Statement": []}
 
 
 def _statements(document: dict[str, Any]) -> list[dict[str, Any]]:
@@ -75,6 +75,7 @@ def _with_statement(exchange: Exchange, found: QueueDescription) -> SetQueuePoli
         }
     )
     document["Statement"] = statements
+    document["Id"] = document.get("Id") or f"{arn}/SQSDefaultPolicy"
     return _changed(document, found)
 
 
@@ -97,6 +98,7 @@ def _without_statement(exchange: Exchange, found: QueueDescription) -> SetQueueP
     statements = _statements(document)
     left = [statement for statement in statements if statement.get("Sid") != label]
     if len(left) == len(statements):
-        raise invalid_value(f"Value {label[:100]} for parameter Label is invalid. Reason: can't find label.")
+        where = "" if found.access_policy else " on existing policy"
+        raise invalid_value(f"Value {label[:100]} for parameter Label is invalid. Reason: can't find label{where}.")
     document["Statement"] = left
     return _changed(document, found)
