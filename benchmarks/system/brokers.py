@@ -129,9 +129,9 @@ class Entrepot(Broker):
         words = [word.replace("{data}", str(self.directory / "data")) for word in self.command]
         if "{data}" not in " ".join(self.command):
             words += ["--data", str(self.directory / "data")]
-        kafka = ["--listen", "kafka=127.0.0.1:0"] if self.protocol == "kafka" else []  # other builds have no such listener
+        more = ["--listen", f"{self.protocol}=127.0.0.1:0"] if self.protocol != "amqp" else []  # other builds have no such listener
         try:
-            self._spawn([*words, "--listen", "amqp=127.0.0.1:0", *kafka, "--listen", "http=127.0.0.1:0", "--ready-fd", str(writing)], pass_fds=(writing,))
+            self._spawn([*words, "--listen", "amqp=127.0.0.1:0", *more, "--listen", "http=127.0.0.1:0", "--ready-fd", str(writing)], pass_fds=(writing,))
         finally:
             os.close(writing)
         with os.fdopen(reading) as ready:

@@ -1,7 +1,8 @@
-"""Measures Entrepot and, where they are installed, RabbitMQ and Apache Kafka: alternating, several repetitions, medians; JSON and a table.
+"""Measures Entrepot and, where they can be had, RabbitMQ, Apache Kafka and other SQS endpoints: alternating, several repetitions, medians; JSON and a table.
 
   python -m benchmarks.system.run list                    the cases
-  python -m benchmarks.system.run [CASE…]                 all of them, or these; `quick` and `kafka-quick` stand for a few, `kafka` for all of that protocol
+  python -m benchmarks.system.run [CASE…]                 all of them, or these; `quick`, `kafka-quick` and `sqs-quick` stand for a few,
+                                                          `kafka` and `sqs` for all of that protocol
   python -m benchmarks.system.run table FILE…             a result again as a table
 
 Exit status 0: done, whatever the figures; 1: something failed, or messages were lost, repeated, reordered or damaged; 2: wrong usage.
@@ -30,6 +31,8 @@ from benchmarks.system.kafka_measure import KAFKA_LOAD
 from benchmarks.system.kafka_peer import Kafka, can_run
 from benchmarks.system.measure import Figures, LoadFailed
 from benchmarks.system.report import judged, table
+from benchmarks.system.sqs_measure import SQS_LOAD
+from benchmarks.system.sqs_peers import ElasticMQ, LocalStack, Moto
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -38,13 +41,14 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(prog="python -m benchmarks.system.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = out.add_argument
-    add("words", nargs="*", metavar="CASE", help="cases, `quick`, `kafka`, `kafka-quick`, `list`, or `table` and files")
+    add("words", nargs="*", metavar="CASE", help="cases, `quick`, `kafka`, `kafka-quick`, `sqs`, `sqs-quick`, `list`, or `table` and files")
     add("--repetitions", type=int, default=3, help="runs of each case and broker; medians are shown")
     add("--seconds", type=float, default=5.0, help="of each short run")
     add("--bulk-seconds", type=float, default=60.0, help="of each long run")
     add("--part", type=float, default=1.0, help="part of the full counts in the memory and catch-up cases")
-    add("--peers", choices=["auto", "none"], default="auto", help="none: Entrepot alone")
+    add("--peers", default="auto", help="none: Entrepot alone; or names with commas, such as elasticmq,moto; auto: all that can be had")
     add("--kafka-load", type=Path, help="another load generator for Kafka's protocol, with the options and the output of benchmarks.system.kafka_load")
+    add("--sqs-load", type=Path, help="another load generator for SQS, with the options and the output of benchmarks.system.sqs_load")
     add("--entrepot", default="", help="command that starts Entrepot instead of `python -m entrepot serve`; {data} stands for its directory")
     add("--directory", type=Path, default=_ROOT / "build" / "benchmarks" / "data", help="where brokers keep their data, on the disk to be measured")
     add("--output", type=Path, default=_ROOT / "build" / "benchmarks" / "results", help="folder for the JSON file")
@@ -106,13 +110,21 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
     build.ensure()
     directory = arguments.directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    brokers: dict[str, list[Broker]] = {protocol: [Entrepot(directory / "entrepot", arguments.entrepot, protocol)] for protocol in ("amqp", "kafka")}
-    if arguments.peers == "auto" and RabbitMQ.installed():
-        brokers["amqp"].append(RabbitMQ(directory / "rabbitmq"))
-    if arguments.peers == "auto" and can_run():
-        brokers["kafka"].append(Kafka(directory / "kafka"))
+    brokers: dict[str, list[Broker]] = {protocol: [Entrepot(directory / "entrepot", arguments.entrepot, protocol)] for protocol in ("amqp", "kafka", "sqs")}
+    peers: tuple[tuple[str, type[Broker], bool], ...] = (
+        ("amqp", RabbitMQ, RabbitMQ.installed()),
+        ("kafka", Kafka, can_run()),
+        ("sqs", ElasticMQ, ElasticMQ.can_run()),
+        ("sqs", LocalStack, True),
+        ("sqs", Moto, True),
+    )
+    for protocol, peer, there in peers:
+        if there and (arguments.peers == "auto" or peer.name in arguments.peers.split(",")):
+            brokers[protocol].append(peer(directory / peer.name))
     if arguments.kafka_load:
         os.environ[KAFKA_LOAD] = str(arguments.kafka_load.resolve())
+    if arguments.sqs_load:
+        os.environ[SQS_LOAD] = str(arguments.sqs_load.resolve())
     scale = Scale(arguments.seconds, arguments.bulk_seconds, arguments.part)
     begun = datetime.now(UTC)
     result: dict[str, Any] = {
