@@ -146,8 +146,8 @@ class Receive(Call):
     again, as long as none of them was settled or has become visible. A Withdraw gives a waiting call up; an attachment's end withdraws
     its own. What was leased for a call that was given up between its commit and its answer is released.
 
-    Answers: `received`, ascending by offset; `lease_id` of all of them; `queue_id`. Refused: NOT_FOUND (also when the queue is deleted
-    meanwhile), NOT_PERMITTED, LIMIT (as many in flight as there may be).
+    Answers: `received`, in the order given, about a MiB at most where that is several; `lease_id` of all of them; `queue_id`. Refused:
+    NOT_FOUND (also when the queue is deleted meanwhile), NOT_PERMITTED, LIMIT (as many in flight as there may be).
     """
 
     __slots__ = (

@@ -373,3 +373,17 @@ def test_who_is_gone_waits_no_more(bench, link):
     mine = link.start_receive(wait_ms=20_000)
     other.close()
     assert bench.queue().timed.line.first is mine
+
+
+def test_an_answer_has_about_a_mebibyte(bench, link):
+    link.create("f", groups=True)
+    bodies = [b"%d" % number * 300_000 for number in range(8)]
+    for queue, groups in (("q", None), ("f", [b"g"])):
+        for body in bodies:
+            link.send(body, queue=queue, groups=groups)
+        got = []
+        while messages := link.receive(queue=queue):
+            assert len(messages) <= 4
+            got += [message.body for message in messages]
+            link.end(messages, queue=queue)
+        assert got == bodies

@@ -20,6 +20,7 @@ from entrepot.store.interface cimport Group, Store
 cdef uint64_t _TIMED
 cdef uint64_t _BROKER
 cdef Py_ssize_t _FEW
+cdef uint64_t _BYTES_MAX
 cdef uint64_t _END
 cdef int _HAS_GROUPS
 cdef int _DONE
@@ -49,9 +50,9 @@ cdef class Grants:
     cdef public uint32_t receive_max
     cdef public object dead_letters
 
-    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, now=int64_t, limit=uint64_t, got=uint64_t, want=uint64_t, taken=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
+    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, now=int64_t, limit=uint64_t, got=uint64_t, want=uint64_t, size=uint64_t, average=uint64_t, taken=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
     cpdef bint grant(self, Receive call) except? True
-    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, scan=GroupScan, window=GroupWindow, buried=bint, now=int64_t, limit=uint64_t, got=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
+    @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, scan=GroupScan, window=GroupWindow, buried=bint, size=uint64_t, now=int64_t, limit=uint64_t, got=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
     cdef bint grant_grouped(self, Receive call) except? True
     @cython.locals(cursor=Cursor, data=bytes)
     cdef bytes data_for(self, Receive call)

@@ -27,6 +27,7 @@ ATTEMPTS_MAX = 100_000  # remembered of one queue
 
 _TIMED = TIMED
 _BROKER = BROKER_ID
+_BYTES_MAX = 1_048_576  # of one answer, about: with so many, no further record is added
 _FEW = 256  # records known ahead: with fewer, what is being fetched is waited for
 _END = 0xFFFFFFFFFFFFFFFF
 _HAS_GROUPS = HAS_GROUPS
@@ -98,7 +99,8 @@ class Grants:
             limit = self.timed.in_flight_max - self.leases.held
         lease_id = b""
         got = 0
-        while got < limit and sub.ready_count > 0:
+        size = 0
+        while got < limit and size < _BYTES_MAX and sub.ready_count > 0:
             if queue.expirable and queue.expire_head():
                 continue
             offset = sub.peek()
@@ -120,6 +122,9 @@ class Grants:
                     self.bury(offset)
                     continue
                 want = self.leases.same_deliveries(offset, want)
+            average = len(data) // cursor.entry.count
+            if want * average > _BYTES_MAX - size:
+                want = (_BYTES_MAX - size) // average + 1
             taken = sub.take(_TIMED, want, cursor.end)
             if taken == 0:
                 break
@@ -127,6 +132,7 @@ class Grants:
                 lease_id = self.next_lease_id(now)
             self.give(call, data, sub.taken_first, taken, sub.counted_deliveries(sub.taken_first), lease_id, now)
             got += taken
+            size += taken * average
         if got == 0:
             return False
         self.granting(call, lease_id)
@@ -153,7 +159,8 @@ class Grants:
         if scan.cursor.loading and window.linked < _FEW:
             return False  # it is served when more is known
         window.begin()
-        while got < limit:
+        size = 0
+        while got < limit and size < _BYTES_MAX:
             offset = window.next()
             if offset == _END:
                 break
@@ -181,6 +188,7 @@ class Grants:
                 lease_id = _attempt_lease(call.attempt_id, now) if call.attempt_id else self.next_lease_id(now)
             self.give(call, data, offset, 1, sub.counted_deliveries(offset), lease_id, now)
             got += 1
+            size += len(data) // cursor.entry.count
         if got == 0:
             return False
         if call.attempt_id:
