@@ -356,6 +356,7 @@ def test_tags(sqs, url):
     assert sqs.list_queue_tags(QueueUrl=url)["Tags"] == {"a": "3", "c": ""}
     fails(sqs.tag_queue, "InvalidParameterValue", QueueUrl=url, Tags={f"t{n}": "" for n in range(49)})
     fails(sqs.tag_queue, "InvalidParameterValue", QueueUrl=url, Tags={"aws:x": ""})
+    fails(sqs.tag_queue, "InvalidParameterValue", QueueUrl=url, Tags={"x": "\x01"})
     fails(sqs.tag_queue, "InvalidParameterValue", QueueUrl=url, Tags={"x" * 129: ""})
 
 

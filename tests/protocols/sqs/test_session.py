@@ -163,6 +163,15 @@ def test_changed_requests_cost_their_sender_an_error_only():
     assert statuses(healthy) == [200]
 
 
+@pytest.mark.parametrize("header", [{"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-origin"}])
+def test_web_pages_are_no_guests(header):
+    connection = Bench().session()
+    connection.send(http(b"Action=CreateQueue&QueueName=q", FORM | header) + http(b"", header, "GET", "/?Action=ListQueues"))
+    assert statuses(connection) == [403, 403]
+    connection.send(http(b"", {"Sec-Fetch-Site": "none"}, "GET", "/?Action=ListQueues"))
+    assert statuses(connection) == [200]
+
+
 def test_trailers_and_chunks_without_end():
     for data in (b"0\r\nTrailer: " + b"x" * (4 * HEAD_MAX), b"1\r\nx\r\n" * 60_000):
         connection = Bench().session()

@@ -17,8 +17,8 @@ def query(name: str, key: str = "Name") -> msgspec.Meta:
     return msgspec.Meta(extra={"query": name, "key": key})
 
 
-class Shape(msgspec.Struct, omit_defaults=True, kw_only=True):
-    """A structure of the API."""
+class Shape(msgspec.Struct, omit_defaults=True, kw_only=True, gc=False):
+    """A structure of the API: a tree, which the collector of cycles need not look at."""
 
 
 Integer = Annotated[int, msgspec.Meta(ge=-(2**31), le=2**31 - 1)]

@@ -23,7 +23,7 @@ _OVERHEAD_MAX = 2 * HEAD_MAX  # one read more than the limit: where in it a requ
 class Request:
     """One whole request. Names of headers are lower case; `target` is what the request line says."""
 
-    __slots__ = ("authorization", "body", "content_type", "headers", "host", "keep_alive", "method", "operation", "target")
+    __slots__ = ("authorization", "body", "content_type", "from_page", "headers", "host", "keep_alive", "method", "operation", "target")
 
     def __init__(self) -> None:
         self.method = b""
@@ -31,6 +31,7 @@ class Request:
         self.headers: list[tuple[bytes, bytes]] = []
         self.body = b""
         self.keep_alive = True
+        self.from_page = False  # a browser sends it for a page
         # of the headers, b"" where they are not there
         self.host = b""
         self.operation = b""  # x-amz-target
@@ -149,8 +150,13 @@ class Framing:
         elif size == 4:
             if name == b"host":
                 request.host = value  # type: ignore[union-attr]
-        elif size == 6 and name == b"expect":
-            self.continues = value.lower() == b"100-continue"
+        elif size == 6:
+            if name == b"expect":
+                self.continues = value.lower() == b"100-continue"
+            elif name == b"origin":
+                request.from_page = True  # type: ignore[union-attr]
+        elif size == 14 and name == b"sec-fetch-site" and value != b"none":
+            request.from_page = True  # type: ignore[union-attr]
         return None
 
     def on_headers_complete(self) -> object:

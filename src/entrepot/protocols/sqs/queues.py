@@ -20,7 +20,7 @@ from entrepot.broker.queue_requests import (
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.sqs import actions
 from entrepot.protocols.sqs.accounts import is_account
-from entrepot.protocols.sqs.characters import is_queue_name
+from entrepot.protocols.sqs.characters import ALLOWED, illegal_at, is_queue_name
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing, no_queue
 from entrepot.protocols.sqs.handles import make_token, read_token
 from entrepot.protocols.sqs.queue_attributes import SETTABLE, check_names, invalid, read_attributes, show_attributes
@@ -336,6 +336,8 @@ def check_tags(tags: dict[str, str], queue: str, there: dict[str, str]) -> None:
     if len({**there, **tags}) > TAGS_MAX:
         raise invalid_value(f"Too many tags added for queue {queue}.")
     for key, value in tags.items():
+        if illegal_at((key + value).encode(errors="surrogatepass")) >= 0:
+            raise invalid_value(f"Tag keys and values can only contain {ALLOWED}.")
         if not 1 <= len(key) <= TAG_KEY_MAX or len(value) > TAG_VALUE_MAX or key.lower().startswith("aws:"):
             raise invalid_value(
                 f"Tag keys must be 1 to {TAG_KEY_MAX} characters and must not start with aws:, tag values at most {TAG_VALUE_MAX} characters: {key[:140]}."

@@ -106,7 +106,7 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
             )
         packed.deduplication_id = identifier(message.MessageDeduplicationId, "MessageDeduplicationId")
     elif fifo:
-        packed.content_id = hashlib.sha256(body).digest()
+        packed.content_id = hashlib.sha256(body).hexdigest().encode()  # as SQS: an explicit id that says the same is a duplicate
     packed.body_md5 = _md5(body, usedforsecurity=False).digest()
     packed.message_id = shared.message_id()
     packed.record = pack(
@@ -115,7 +115,7 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
         packed.body_md5,
         sender,
         packed.group,
-        packed.deduplication_id if len(packed.content_id) == 0 else packed.content_id.hex().encode(),
+        packed.deduplication_id if len(packed.content_id) == 0 else packed.content_id,
         packed.delay_ms,
         -1,
         trace,

@@ -3,6 +3,7 @@
 cimport cython
 
 from entrepot.broker.port cimport Attachment, Call, Delivery, Sink
+from entrepot.model.octets cimport take_ba
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.framing cimport Framing, Request
 from entrepot.protocols.sqs.output cimport Output

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import cython
 import msgspec
 
 from entrepot.broker.port import Attachment, Call, Delivery, Sink
@@ -26,6 +27,9 @@ from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.output import Output
 from entrepot.protocols.sqs.sigv4 import split_target
 from entrepot.protocols.sqs.writing import Writer
+
+if not cython.compiled:
+    from entrepot.model.octets import take_ba
 
 PIPELINE_MAX = 32  # whole requests that wait for those before them: above this nothing is read
 WAITING_MAX_BYTES = 256 << 10  # of their bodies
@@ -176,7 +180,7 @@ class Session(Sink):
         self.heard = True
         if self.closing:
             return None
-        self.framing.feed(bytes(self.shared.buffer[:count]))
+        self.framing.feed(take_ba(self.shared.buffer, 0, count))
         return self.pump()
 
     def pump(self) -> object:
@@ -304,6 +308,8 @@ class Session(Sink):
         if self.guest is None:
             exchange.caller = self.signed_caller(request)
             return None
+        if request.from_page:  # any page may have a browser send requests to this machine; what needs no signature must not be open to them
+            raise SqsError("AccessDeniedException", "Requests of web pages must be signed: there are no users, whose keys would sign.")
         key_id = b""
         text = request.authorization
         at = text.find(_CREDENTIAL)
