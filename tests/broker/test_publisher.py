@@ -6,6 +6,7 @@ import pytest
 from broker_bench import SMALL, Bench, longstr_array, table_of
 
 from entrepot.broker import requests as r
+from entrepot.broker.operations import BINDINGS_MAX
 from entrepot.broker.port import DONE, PENDING, REFUSED
 from entrepot.model.errors import Reason, Refused
 
@@ -216,3 +217,74 @@ class TestPressure:
         bench.loop.run_until(lambda: all(call.outcome == DONE for call in calls), 600)
         bench.loop.run_until(lambda: me.blocked[-1] == (False, ""), 600)
         assert me.put(b"x").outcome == DONE
+
+
+class TestManyBindings:
+    """What is deleted with many bindings loses them over many turns of the loop."""
+
+    COUNT = 3 * BINDINGS_MAX
+
+    @pytest.fixture
+    def me(self, bench):
+        me = bench.connect()
+        me.declare("q")
+        me.declare("other")
+        me.ask(r.DeclareExchange("x", "topic", durable=True))
+        for number in range(self.COUNT):
+            me.ask(r.Bind("x", "q", "queue", f"k{number}"))
+        me.ask(r.Bind("x", "other", "queue", "k1"))
+        return me
+
+    def bindings(self, bench):
+        return len(bench.catalogue.namespace("public/default").bindings)
+
+    @pytest.mark.parametrize("request_", [r.DeleteExchange("x"), r.DeleteQueue("q")])
+    def test_some_in_a_turn_and_all_in_the_end(self, bench, me, request_):
+        call = me.submit(request_)
+        assert call.outcome == PENDING
+        assert self.bindings(bench) == self.COUNT + 1 - BINDINGS_MAX
+        bench.run()
+        assert call.outcome == DONE
+        assert self.bindings(bench) == (1 if isinstance(request_, r.DeleteQueue) else 0)
+        again = bench.reopen()
+        assert self.bindings(again) == (1 if isinstance(request_, r.DeleteQueue) else 0)
+        assert ("x" in again.catalogue.namespace("public/default").exchanges, again.exists("q")) == (
+            (True, False) if isinstance(request_, r.DeleteQueue) else (False, True)
+        )
+
+    def test_a_binding_made_meanwhile_goes_too(self, bench, me):
+        call = me.submit(r.DeleteExchange("x"))
+        me.submit(r.Bind("x", "other", "queue", "late"), stream=2)
+        bench.run()
+        assert call.outcome == DONE
+        assert self.bindings(bench) == 0
+
+    def test_two_at_once(self, bench, me):
+        calls = [me.submit(r.DeleteQueue("q"), stream=stream) for stream in (1, 2)]
+        bench.run()
+        assert [call.outcome for call in calls] == [DONE, DONE]
+        assert not bench.exists("q")
+
+    def test_a_crash_on_the_way_leaves_what_a_client_could_have_made(self, bench, me):
+        me.submit(r.DeleteExchange("x"))
+        bench.run(0)
+        again = type(bench)(bench=bench)
+        left = self.bindings(again)
+        assert left == 0 or "x" in again.catalogue.namespace("public/default").exchanges
+
+    def test_with_a_condition_it_is_done_at_once_or_not_at_all(self, bench, me):
+        with pytest.raises(Refused):
+            me.ask(r.DeleteExchange("x", if_unused=True))
+        me.put(b"x")
+        with pytest.raises(Refused):
+            me.ask(r.DeleteQueue("q", if_empty=True))
+        assert self.bindings(bench) == self.COUNT + 1
+
+    def test_an_exchange_that_goes_with_its_last_binding(self, bench, me):
+        me.ask(r.DeclareExchange("auto", "direct", auto_delete=True))
+        for number in range(self.COUNT):
+            me.ask(r.Bind("auto", "q", "queue", f"k{number}"))
+        call = me.submit(r.DeleteQueue("q"))
+        bench.run()
+        assert call.outcome == DONE
+        assert "auto" not in bench.catalogue.namespace("public/default").exchanges

@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
 
 from entrepot.broker.arguments import Arguments, pack, type_name
@@ -199,6 +200,17 @@ class Catalogue:
         if if_unused and exchange.bindings_out:
             raise Refused(Reason.IN_USE, f"{exchange_text(space, name)} in use")
         return self._forget(space, space.remove_exchange(exchange))
+
+    def thin_out(self, definition: ExchangeDefinition | QueueDefinition | TopicDefinition, count: int) -> bool:
+        """Remove at most `count` of what is bound to it and by it, with what that leaves unused; whether more than `count` are left."""
+        space = self.namespace(definition.namespace)
+        tables = [definition.bindings_in]
+        if isinstance(definition, ExchangeDefinition):
+            tables.append(definition.bindings_out)
+        for binding in list(islice(chain.from_iterable(table.values() for table in tables), count)):
+            if space.bindings.get(binding.identity) is binding:
+                self._forget(space, space.remove_binding(binding))
+        return sum(map(len, tables)) > count
 
     # Queues
 

@@ -15,7 +15,8 @@ from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.link import Link
-from entrepot.broker.port import DONE, Ask
+from entrepot.broker.namespace import SYSTEM_EXCHANGES
+from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.queue import Queue
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
 
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
+
+BINDINGS_MAX = 200  # of what is deleted, taken away in a turn of the loop
 
 LATER = object()
 """The operation completes its call itself."""
@@ -127,6 +130,8 @@ class Operations:
             if refused.reason is Reason.NOT_FOUND:
                 return 0, None  # as RabbitMQ: deleting what is not there succeeds
             raise
+        if len(definition.bindings_in) > BINDINGS_MAX and not request.if_unused and not request.if_empty:
+            return self._thin_out(call, definition, partial(self.delete_queue, link, call, request))
         target = definition.runtime
         topic = isinstance(target, Topic)
         ready = target.ready_count() if topic else target.depth()
@@ -158,7 +163,11 @@ class Operations:
             queue.wait(partial(self._purge_later, call, queue))
             return
         call.result = 0 if queue.deleted else queue.purge()
-        group = self._when_durable(not queue.log.volatile and not queue.deleted)
+        self._complete(call, self._when_durable(not queue.log.volatile and not queue.deleted))
+
+    @staticmethod
+    def _complete(call: Ask, group: Group | None) -> None:
+        """A call that was LATER has its result: it is complete now, or with the commit of its effect."""
         if group is None:
             call.outcome = DONE
             call.attachment.sink.completed(call)
@@ -299,8 +308,38 @@ class Operations:
     def delete_exchange(self, link: Link, call: Ask, request: requests.DeleteExchange) -> Outcome:
         """See requests.DeleteExchange."""
         self._authorize(link, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
+        catalogue = self._broker.catalogue
+        exchange = catalogue.namespace(link.namespace).exchanges.get(request.name)
+        if exchange is not None and not request.if_unused and request.name not in SYSTEM_EXCHANGES:
+            delete = partial(self._delete_exchange, link, request)
+            if len(exchange.bindings_in) + len(exchange.bindings_out) > BINDINGS_MAX:
+                return self._thin_out(call, exchange, delete)
+        return self._delete_exchange(link, request)
+
+    def _delete_exchange(self, link: Link, request: requests.DeleteExchange) -> Outcome:
         self._broker.catalogue.delete_exchange(link.namespace, request.name, if_unused=request.if_unused)
         return None, self._when_durable(True)
+
+    def _thin_out(self, call: Ask, definition: Any, delete: Callable[[], Outcome]) -> Outcome:
+        """Take away bindings of what is to be deleted, some in a turn of the loop, and delete it when few are left.
+
+        Each commit on the way is a state that the client could have made; until the last one it has not been told that anything is gone.
+        """
+        if self._broker.catalogue.thin_out(definition, BINDINGS_MAX):
+            self._broker.store.urgent()
+            self._broker.scheduler.call_soon(self._thin_out, call, definition, delete)
+            return LATER, None
+        try:
+            result, group = delete()
+        except Refused as refused:
+            call.outcome = REFUSED
+            call.error = refused
+            call.attachment.sink.completed(call)
+            return LATER, None
+        if result is not LATER:
+            call.result = result
+            self._complete(call, group)
+        return LATER, None
 
     def bind(self, link: Link, call: Ask, request: requests.Bind) -> Outcome:
         """See requests.Bind."""

@@ -7,7 +7,7 @@ are matched; both have limits.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from entrepot.model.errors import Reason, Refused
 
@@ -28,13 +28,32 @@ _ANY = (((10, 10),), True)
 
 _Ranges = tuple[tuple[int, int], ...]
 _Class = tuple[_Ranges, bool]  # ranges, whether it is everything else
-_State = frozenset[int]
+_Nodes = frozenset[int]
+
+
+class State:
+    """A state of the deterministic automaton: the nodes that it is, and where each character seen so far leads (`ascii` by its code)."""
+
+    __slots__ = ("accepts", "ascii", "nodes", "others")
+
+    def __init__(self, nodes: _Nodes) -> None:
+        self.nodes = nodes
+        self.accepts: bool | None = None
+        self.forget()
+
+    def forget(self) -> None:
+        """Where nothing leads."""
+        self.ascii: list[State | None] = [None] * 128
+        self.others: dict[str, State] = {}
+
+
+_NOWHERE = State(frozenset())
 
 
 class TopicPattern:
     """One compiled expression. Raises Refused (INVALID_PATTERN) for what is no expression, not supported, or too large."""
 
-    __slots__ = ("_accepts", "_classes", "_first", "_fold", "_kinds", "_next", "_other", "_steps", "text")
+    __slots__ = ("_classes", "_first", "_fold", "_kinds", "_next", "_other", "_states", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -49,33 +68,25 @@ class TopicPattern:
         match = self.node(_MATCH)
         self.join(ends, match)
         self._fold = parser.ignores_case
-        self._first = self._closure([start], True)
-        self._steps: dict[_State, dict[str, _State]] = {}
-        self._accepts: dict[_State, bool] = {}
+        self._first = State(self._reached([start], True))
+        self._states: dict[_Nodes, State] = {self._first.nodes: self._first}
 
     def matches(self, name: str) -> bool:
         """Whether the whole of `name` matches."""
+        if not name:
+            return self._is_match(self._first.nodes, True)
         state = self._first
         for character in name:
-            steps = self._steps.get(state)
-            if steps is None:
-                if len(self._steps) >= STATES_MAX:
-                    self._steps.clear()
-                    self._accepts.clear()
-                steps = self._steps[state] = {}
-            following = steps.get(character)
+            code = ord(character)
+            following = state.ascii[code] if code < 128 else state.others.get(character)
             if following is None:
-                following = steps[character] = self._step(state, character)
-            if not following:
+                following = self._step(state, character)
+            if following is _NOWHERE:
                 return False
             state = following
-        answer = self._accepts.get(state)
-        if answer is None:
-            at_start = not name
-            answer = self._is_match(state, at_start)
-            if not at_start:
-                self._accepts[state] = answer
-        return answer
+        if state.accepts is None:
+            state.accepts = self._is_match(state.nodes, False)
+        return bool(state.accepts)
 
     # ---- building
 
@@ -103,8 +114,8 @@ class TopicPattern:
 
     # ---- running
 
-    def _closure(self, nodes: list[int], at_start: bool) -> _State:
-        """All that can be reached without a character; `$` waits for the end."""
+    def _walk(self, nodes: Iterable[int], at_start: bool, at_end: bool) -> set[int]:
+        """All nodes that can be reached without a character."""
         found: set[int] = set()
         work = list(nodes)
         while work:
@@ -114,38 +125,42 @@ class TopicPattern:
             found.add(node)
             kind = self._kinds[node]
             if kind == _SPLIT:
+                work += (self._next[node], self._other[node])
+            elif (kind == _BEGIN and at_start) or (kind == _END and at_end):
                 work.append(self._next[node])
-                work.append(self._other[node])
-            elif kind == _BEGIN and at_start:
-                work.append(self._next[node])
-        return frozenset(node for node in found if self._kinds[node] in (_CHAR, _END, _MATCH))
+        return found
 
-    def _step(self, state: _State, character: str) -> _State:
-        reached = [self._next[node] for node in state if self._kinds[node] == _CHAR and self._takes(self._classes[self._other[node]], character)]
-        return self._closure(reached, False)
+    def _reached(self, nodes: Iterable[int], at_start: bool) -> _Nodes:
+        """The nodes that a state is made of; `$` waits for the end."""
+        return frozenset(node for node in self._walk(nodes, at_start, False) if self._kinds[node] in (_CHAR, _END, _MATCH))
+
+    def _step(self, state: State, character: str) -> State:
+        """Where a character leads to, remembered in `state`."""
+        nodes = self._reached(
+            [self._next[node] for node in state.nodes if self._kinds[node] == _CHAR and self._takes(self._classes[self._other[node]], character)], False
+        )
+        following = self._states.get(nodes, _NOWHERE) if nodes else _NOWHERE
+        if nodes and following is _NOWHERE:
+            if len(self._states) >= STATES_MAX:
+                for known in self._states.values():
+                    known.forget()
+                self._states = {self._first.nodes: self._first}
+            following = self._states[nodes] = State(nodes)
+        code = ord(character)
+        if code < 128:
+            state.ascii[code] = following
+        else:
+            state.others[character] = following
+        return following
 
     def _takes(self, which: _Class, character: str) -> bool:
         ranges, is_other = which
         forms = {character, character.lower(), character.upper()} if self._fold else {character}
         return any(low <= ord(form) <= high for form in forms if len(form) == 1 for low, high in ranges) != is_other
 
-    def _is_match(self, state: _State, at_start: bool) -> bool:
+    def _is_match(self, nodes: _Nodes, at_start: bool) -> bool:
         """At the end of the name."""
-        seen: set[int] = set()
-        work = list(state)
-        while work:
-            node = work.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            kind = self._kinds[node]
-            if kind == _MATCH:
-                return True
-            if kind == _END or (kind == _BEGIN and at_start):
-                work.append(self._next[node])
-            elif kind == _SPLIT:
-                work.extend((self._next[node], self._other[node]))
-        return False
+        return any(self._kinds[node] == _MATCH for node in self._walk(nodes, at_start, True))
 
 
 class Matched:
