@@ -215,6 +215,13 @@ class TestConsumers:
         complete(client.link.pending[0], 17)
         assert client.hear() == [(1, "basic.consume_ok", {"consumer_tag": "t"})]
 
+    @pytest.mark.parametrize(("asked", "allowed", "given"), [(0, 5, 5), (3, 5, 3), (9, 5, 5), (9, 0, 9), (0, 0, 0)])
+    def test_no_more_than_the_broker_allows(self, asked, allowed, given):
+        client = Client(Settings(consumer_prefetch_max=allowed)).open().open_channel()
+        client.say("basic.qos", prefetch_count=asked)
+        client.send(frame("basic.consume"))
+        assert client.link.requests[-1].limit == given
+
     def test_tags_are_made_up_and_not_used_twice(self, client):
         client.link.answer = lambda call: complete(call, 1)
         tags = {client.say("basic.consume", consumer_tag="")[0][2]["consumer_tag"] for _ in range(5)}
