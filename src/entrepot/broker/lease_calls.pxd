@@ -3,7 +3,7 @@
 import cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
-from entrepot.broker.port cimport Call
+from entrepot.broker.port cimport Call, pend
 
 
 @cython.final

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.port import PENDING, Call
+import cython
+
+from entrepot.broker.port import Call
 from entrepot.model.errors import Reason, Refused
 
 LEASE_ID_SIZE = 16  # bytes
@@ -28,6 +30,9 @@ FOREIGN = 3  # no record of this queue ever had this handle: another queue's, or
 TOO_LONG = 4  # the new deadline would be more than LEASE_MAX_MS after the lease began: it keeps the one it has
 
 LEASE_MAX_MS = 43_200_000
+
+if not cython.compiled:
+    from entrepot.broker.port import pend
 
 
 class PolicyChanged(Refused):
@@ -96,10 +101,7 @@ class Send(Call):
 def make_send(stream: int, queue: str, codec: int, codec_version: int, flags: int, data: bytes, count: int, sizes: list[int], message_ids: list[bytes]) -> Send:
     """A Send of records that say nothing of delays, groups and duplicates."""
     call = Send.__new__(Send)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.queue = queue
     call.codec = codec
     call.codec_version = codec_version
@@ -197,10 +199,7 @@ class Receive(Call):
 def make_receive(stream: int, queue: str, codec: int, count: int, visibility_ms: int, wait_ms: int) -> Receive:
     """A Receive without an attempt id."""
     call = Receive.__new__(Receive)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.queue = queue
     call.codec = codec
     call.count = count
@@ -234,10 +233,7 @@ class Withdraw(Call):
 def make_withdraw(stream: int, receive: Receive) -> Withdraw:
     """A Withdraw."""
     call = Withdraw.__new__(Withdraw)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.receive = receive
     return call
 
@@ -268,10 +264,7 @@ class EndLeases(Call):
 def make_end_leases(stream: int, queue: str, queue_id: bytes, offsets: list[int], lease_ids: list[bytes], visibility_ms: list[int] | None) -> EndLeases:
     """An EndLeases."""
     call = EndLeases.__new__(EndLeases)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.queue = queue
     call.queue_id = queue_id
     call.offsets = offsets

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.port import PENDING, Call
+import cython
+
+from entrepot.broker.port import Call
 from entrepot.model.errors import EntrepotError, Reason, Refused
+
+if not cython.compiled:
+    from entrepot.broker.port import pend
 
 
 class AppendPart:
@@ -96,10 +101,7 @@ class Append(Call):
 def make_append(stream: int, codec: int, codec_version: int, parts: list[AppendPart], confirm: bool) -> Append:
     """An Append."""
     call = Append.__new__(Append)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.codec = codec
     call.codec_version = codec_version
     call.parts = parts
@@ -212,10 +214,7 @@ class Read(Call):
 def make_read(stream: int, codec: int, parts: list[ReadPart], min_bytes: int, max_bytes: int, max_wait_ms: int, committed: bool) -> Read:
     """A Read."""
     call = Read.__new__(Read)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.codec = codec
     call.parts = parts
     call.min_bytes = min_bytes
@@ -237,9 +236,6 @@ class CloseParts(Call):
 def make_close_parts(stream: int, parts: list[ReadPart]) -> CloseParts:
     """A CloseParts."""
     call = CloseParts.__new__(CloseParts)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.parts = parts
     return call

@@ -14,6 +14,9 @@ cdef class Call:
     cdef public Attachment attachment
 
 
+cdef int pend(Call call, int stream) except -1
+
+
 @cython.final
 cdef class Publish(Call):
     # asked

@@ -37,6 +37,15 @@ class Call:
     attachment: Attachment
 
 
+def pend(call: Call, stream: int) -> int:
+    """What every make function begins with: the call is new, and nobody has answered it."""
+    call.stream = stream
+    call.outcome = PENDING
+    call.error = None
+    call.result = None
+    return 0
+
+
 class Publish(Call):
     """Append records to wherever an address leads: a run of neighbouring publishes with the same address, mode and flags.
 
@@ -81,10 +90,7 @@ class Publish(Call):
 def make_publish(stream: int, address: bytes, codec: int, codec_version: int, flags: int, data: bytes, count: int, body_bytes: int) -> Publish:
     """A Publish, neither mandatory nor confirmed."""
     call = Publish.__new__(Publish)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.address = address
     call.codec = codec
     call.codec_version = codec_version
@@ -118,10 +124,7 @@ class Settle(Call):
 def make_settle(stream: int, consumer_id: int, first: int, count: int, disposition: int) -> Settle:
     """A Settle."""
     call = Settle.__new__(Settle)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.consumer_id = consumer_id
     call.first = first
     call.count = count
@@ -140,10 +143,7 @@ class Ask(Call):
 def make_ask(stream: int, request: Any) -> Ask:
     """An Ask."""
     call = Ask.__new__(Ask)
-    call.stream = stream
-    call.outcome = PENDING
-    call.error = None
-    call.result = None
+    pend(call, stream)
     call.request = request
     return call
 
