@@ -14,7 +14,7 @@ cdef class Call:
     cdef public Attachment attachment
 
 
-cdef int pend(Call call, int stream) except -1
+cpdef int pend(Call call, int stream) except -1
 
 
 @cython.final

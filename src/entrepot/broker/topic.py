@@ -107,15 +107,18 @@ class Topic(LogOwner):
         self.timer: Any = None
         self.policy = policy or TopicPolicy(definition.policy.max_age_ms, definition.policy.max_length_bytes)
         for log in logs:
-            self.add_log(log)
+            self._add(log)
         self.configure(self.policy)
 
     def add_log(self, log: Log) -> None:
         """One more partition."""
+        self._retain(self._add(log))
+
+    def _add(self, log: Log) -> Partition:
         partition = Partition(self, self.rules, len(self.logs), log, self.hub.transactions.get(log.id))
         self.logs.append(log)
         self.partitions.append(partition)
-        self._retain(partition)
+        return partition
 
     def configure(self, policy: TopicPolicy) -> None:
         """What holds from now on."""
