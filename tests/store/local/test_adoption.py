@@ -111,6 +111,28 @@ def test_a_mostly_dead_file_is_copied_and_goes() -> None:
     assert verify(again.disk).is_whole  # type: ignore[arg-type]
 
 
+def test_few_large_entries_that_are_gone_free_their_file_however_many_small_ones_stay() -> None:
+    bench = Bench(settings=ADOPTING)
+    large, *small = [bench.create(number, number) for number in range(LOGS)]
+    for number in range(COUNT):
+        bench.append(large, data=b"%04d" % number * 1500)
+        for log in small:
+            bench.append(log, data=b"x" * 20)
+        assert bench.commit()
+    bench.loop.run()
+    before = bench.store.statistics()["segment_bytes"]
+    assert before > COUNT * 4000
+    bench.store.discard(bench.log(0), 0, bench.log(0).next_offset)
+    for number in range(4 * COUNT):
+        bench.append(bench.log(1), data=b"x" * 20)
+        bench.store.fold(0, b"key%d" % (number % 7), b"z" * 300)
+        assert bench.commit()
+    bench.loop.run()
+    assert bench.store.statistics()["segment_bytes"] < before / 4
+    assert len(bench.read(bench.log(1))) == 5 * COUNT
+    assert len(bench.read(bench.log(2))) == COUNT
+
+
 def test_a_fetch_brings_no_more_than_it_should() -> None:
     bench = grown(replace(ADOPTING, journal_file_size=64 << 10, journal_sort_files=1))
     segment = next(segment for segment in bench.store.maintenance._segments.segments() if segment.adopted is not None)

@@ -104,7 +104,9 @@ cdef class SegmentIndex:
     cdef readonly uint32_t step_count
 
     cpdef Py_ssize_t size(self) except -1
-    @cython.locals(at=Py_ssize_t, piece=Piece, start=uint64_t, end=uint64_t)
+    @cython.locals(start=uint64_t, size=uint64_t)
+    cpdef uint64_t data_size(self, uint64_t position, uint64_t end) except? 0xFFFFFFFFFFFFFFFF
+    @cython.locals(at=Py_ssize_t, piece=Piece)
     cpdef Piece piece(self, Py_ssize_t number)
     @cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, found=list)
     cpdef list pieces(self, bytes key)

@@ -323,6 +323,17 @@ class SegmentIndex:
         """Bytes that it holds in memory."""
         return len(self.data) + len(self.frames)
 
+    def data_size(self, position: int, end: int) -> int:
+        """Bytes of the frames between two positions of the file, and of the entries that they refer to in a journal file adopted."""
+        size = end - position
+        if self.frames:
+            start = position - _HEADER_SIZE
+            end -= _HEADER_SIZE
+            while start < end:
+                size += get_u32_le(self.frames, start + 16)
+                start += _HEAD_SIZE + 16
+        return size
+
     def piece(self, number: int) -> Piece:
         """The piece of that number, from 0."""
         if number < 0 or number >= self.piece_count:
@@ -335,13 +346,7 @@ class SegmentIndex:
         piece.end = get_u64_le(self.data, at + 32)
         piece.position = get_u64_le(self.data, at + 40)
         piece.size = get_u64_le(self.data, at + 48)
-        piece.data_size = piece.size
-        if self.frames:
-            start = piece.position - _HEADER_SIZE
-            end = start + piece.size
-            while start < end:
-                piece.data_size += get_u32_le(self.frames, start + 16)
-                start += _HEAD_SIZE + 16
+        piece.data_size = self.data_size(piece.position, piece.position + piece.size)
         piece.max_time_ms = get_u64_le(self.data, at + 56)
         piece.step_first = get_u32_le(self.data, at + 64)
         piece.entry_count = get_u32_le(self.data, at + 68)

@@ -37,7 +37,7 @@ def segment_name(segment_id: int) -> str:
 class Segment:
     """One segment of the set."""
 
-    __slots__ = ("adopted", "body", "dead_bytes", "doomed", "file", "frames_size", "id", "index", "name", "pins", "size", "tier", "waiting")
+    __slots__ = ("adopted", "body", "data_size", "dead_bytes", "doomed", "file", "id", "index", "name", "pins", "size", "tier", "waiting")
 
     def __init__(self, row: SegmentRow) -> None:
         self.id = row.id
@@ -50,7 +50,7 @@ class Segment:
         self.index: SegmentIndex | None = None  # while in the cache
         self.pins = 0  # reads under way
         self.doomed = False  # no longer in the set
-        self.frames_size = 0  # bytes of frames, and how many of them are dead, as of the last assessment
+        self.data_size = 0  # bytes of entries, and how many of them are dead, as of the last assessment
         self.dead_bytes = 0
         self.waiting: list[Callable[[BaseException | None], None]] = []
 
@@ -185,7 +185,7 @@ class Segments:
         return self.next_id - 1
 
     def statistics(self) -> dict[str, float]:
-        """segments: files in the set; segment_bytes: their sizes, with the journal files adopted; segment_dead_bytes: of their frames, known dead;
+        """segments: files in the set; segment_bytes: their sizes, with the journal files adopted; segment_dead_bytes: of their entries, known dead;
         segment_index_bytes: indexes in memory.
         """
         return {

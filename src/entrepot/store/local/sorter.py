@@ -351,9 +351,9 @@ class Sorter:
         output.writer.add(frame.base, frame.span, frame.time_ms, data, 0, frame.size, (window.number << 48) | frame.position)
 
     def _assess(self, segment: Segment) -> _Steps:
-        """Whether anything in it is alive; the bytes of its frames that are dead, to within a step."""
+        """Whether anything in it is alive; the bytes of its entries that are dead, to within a step."""
         index: SegmentIndex = yield segment
-        segment.frames_size = index.index_position - HEADER_SIZE
+        segment.data_size = index.data_size(HEADER_SIZE, index.index_position)
         dead = 0
         alive = False
         looked = 0
@@ -362,7 +362,7 @@ class Sorter:
             log = self._log_of(piece.key[4:])
             looked += 1
             if log is None or log.dead(piece.first, piece.end):
-                dead += piece.size
+                dead += piece.data_size
             elif log.whole(piece.first, piece.end):
                 alive = True
             else:
@@ -373,7 +373,7 @@ class Sorter:
                     looked += 1
                     base, at, _ = index.step(step)
                     if log.dead(base, end):
-                        dead += position - at
+                        dead += index.data_size(at, position)
                     end, position = base, at
             if looked >= SLICE_PIECES:
                 looked = 0
@@ -382,13 +382,13 @@ class Sorter:
         return alive
 
     def _plan(self, alive: dict[int, bool]) -> list[Segment]:
-        """Neighbours to be replaced; [] if nothing is worth it. A journal file that was adopted is not copied as long as half of it is alive."""
+        """Neighbours to be replaced; [] if nothing is worth it. A journal file that was adopted is not copied as long as half of what was alive then is."""
         segments = [segment for segment in self._segments.segments() if segment.id in alive]
         for segment in segments:
             if not alive[segment.id]:
                 return [segment]
         for segment in segments:
-            if segment.dead_bytes * 2 > segment.frames_size:
+            if segment.dead_bytes * 2 > segment.data_size:
                 return [segment]
         for tier in range(len(TIER_SIZES)):
             run: list[Segment] = []
