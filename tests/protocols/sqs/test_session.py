@@ -392,3 +392,15 @@ def test_a_conversation_over_many_accounts_keeps_few_attachments():
         connection.send(json_request("CreateQueue", b'{"QueueName":"q"}', key_id=f"{number:012d}"))
     assert statuses(connection) == [200] * 100
     assert sum(not attachment.closed for attachment in bench.port.attachments) <= 16
+
+
+def test_urls_that_no_queue_can_have_are_not_remembered():
+    bench = Bench()
+    connection = bench.session()
+    connection.send(CREATE)
+    for number in range(20):
+        connection.send(json_request("GetQueueAttributes", b'{"QueueUrl":"/000000000000/%d%s"}' % (number, b"q" * 2000)))
+    assert statuses(connection) == [200] + [400] * 20
+    connection.send(json_request("GetQueueAttributes", b'{"QueueUrl":"/000000000000/q"}'))
+    assert answers(connection)[0][0] == 200
+    assert [list(caller.targets) for caller in connection.session.by_key_id.values()] == [["/000000000000/q"]]

@@ -9,7 +9,7 @@ from entrepot.protocols.sqs.framing cimport Framing, Request
 from entrepot.protocols.sqs.output cimport Output
 from entrepot.protocols.sqs.writing cimport Writer
 
-cdef Py_ssize_t _PIPELINE_MAX, _WAITING_MAX, _TURN, _IDS_DRAWN
+cdef Py_ssize_t _PIPELINE_MAX, _WAITING_MAX, _TURN, _IDS_DRAWN, _URL_MAX
 cdef bytes _CREDENTIAL, _CONTINUE
 
 

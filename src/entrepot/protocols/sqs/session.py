@@ -38,12 +38,14 @@ READ_BYTES = 65_536
 SWEEP_S = 5.0
 IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
 STATISTICS_ERRORS_MAX = 64
+URL_MAX = 1024  # characters of a queue's URL: host, account and at most 80 of its name
 FORM = b"application/x-www-form-urlencoded"
 
 _PIPELINE_MAX, _WAITING_MAX, _TURN = PIPELINE_MAX, WAITING_MAX_BYTES, TURN
 _CREDENTIAL = b"Credential="
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _IDS_DRAWN = IDS_DRAWN
+_URL_MAX = URL_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +379,8 @@ class Session(Sink):
         """Attachment and name of the queue that a URL, or a path, means; remembered. Raises SqsError."""
         if not url:
             raise missing("QueueUrl")
+        if len(url) > _URL_MAX:  # such a queue cannot be, and its URL is not to be remembered
+            raise no_queue()
         rest, _, name = url.partition("?")[0].rstrip("/").rpartition("/")
         account = rest.rpartition("/")[2]
         caller: Caller = exchange.caller  # type: ignore[assignment]
