@@ -198,8 +198,8 @@ class SqsSide:
         while not client.ended.is_set():
             self.take(client.raw, client.dice)
 
-    def take(self, raw: Raw, dice: random.Random, wait_s: int = 1) -> int:
-        """One receive, and the deletes of most of what came; how many came."""
+    def take(self, raw: Raw, dice: random.Random, wait_s: int = 1, *, all_of_it: bool = False) -> int:
+        """One receive, and the deletes of most of what came, or of all; how many came."""
         asked = time.monotonic()
         try:
             answer = raw.call("ReceiveMessage", QueueUrl=self.url, MaxNumberOfMessages=dice.randint(1, 10), WaitTimeSeconds=wait_s, AttributeNames=["All"])
@@ -222,7 +222,7 @@ class SqsSide:
             found.append((taken, message["ReceiptHandle"]))
         if not found:
             return 0
-        keeps = dice.random() < 0.1  # leaves the lease to its end
+        keeps = not all_of_it and dice.random() < 0.1  # leaves the lease to its end
         if not keeps:
             entries = [{"Id": str(index), "ReceiptHandle": handle} for index, (_, handle) in enumerate(found)]
             begun = time.monotonic()
@@ -254,7 +254,7 @@ class SqsSide:
         quiet = 0
         while quiet < 2:
             assert time.monotonic() < give_up, "the queue does not become empty"
-            quiet = 0 if self.take(self._raw, dice, LEASE_S + 1) else quiet + 1
+            quiet = 0 if self.take(self._raw, dice, LEASE_S + 1, all_of_it=True) else quiet + 1
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed"]
         counts = self._raw.sure("GetQueueAttributes", QueueUrl=self.url, AttributeNames=names)["Attributes"]
         assert set(counts.values()) == {"0"}, counts
