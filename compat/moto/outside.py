@@ -75,6 +75,12 @@ def forget(*_: object) -> None:
                     error.close()
 
 
+def web_application(_: object) -> SimpleNamespace:
+    """An endpoint without queues, as its own tests make one for each."""
+    forget()
+    return SimpleNamespace(test_client=OverASocket)
+
+
 class SecurityTokens:
     """What these tests ask of STS: who they are, and credentials in another account."""
 
@@ -119,4 +125,4 @@ def client(name: str, *words: Any, **options: Any) -> Any:
 
 boto3.client = client
 moto_models.ServerModeMockAWS.reset = forget  # type: ignore[method-assign]
-moto_server.create_backend_app = lambda _: SimpleNamespace(test_client=OverASocket)  # type: ignore[attr-defined]
+moto_server.create_backend_app = web_application  # type: ignore[attr-defined]

@@ -387,3 +387,18 @@ def test_an_answer_has_about_a_mebibyte(bench, link):
             got += [message.body for message in messages]
             link.end(messages, queue=queue)
         assert got == bodies
+
+
+def test_a_receive_that_would_not_wait_sees_what_is_on_its_way_to_the_disk(link):
+    link.start_send(b"a")
+    assert link.received_bodies(wait_ms=0) == [b"a"]
+
+
+def test_dead_letters_are_there_as_soon_as_the_receive_that_found_them_dead_is_answered(bench, link):
+    link.create("dead")
+    link.create("source", visibility_ms=1000, dead_letter_queue="dead", receive_max=1)
+    link.send(b"a", queue="source")
+    assert link.received_bodies(queue="source") == [b"a"]
+    bench.run(2)
+    assert link.received_bodies(queue="source") == []
+    assert link.received_bodies(queue="dead") == [b"a"]

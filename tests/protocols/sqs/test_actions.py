@@ -160,6 +160,7 @@ def test_batches(sqs, url):
         ([{"Id": "", "MessageBody": "x"}], "InvalidBatchEntryId"),
         ([{"Id": "x" * 81, "MessageBody": "x"}], "InvalidBatchEntryId"),
         ([{"Id": str(n), "MessageBody": "x" * 200_000} for n in range(6)], "BatchRequestTooLong"),
+        ([{"Id": "0", "MessageBody": "x" * (1_048_576 + 1)}], "BatchRequestTooLong"),
     ],
 )
 def test_batches_that_are_refused_whole(sqs, url, entries, code):

@@ -39,6 +39,10 @@ class DeadLetterQueue(LogOwner):
         """Whether there is a queue to go to."""
         return self.name is not None and self._find(self.name) is not None
 
+    def is_busy(self) -> bool:
+        """Whether some record has not gone there yet."""
+        return bool(self._due)
+
     def add(self, offset: int) -> None:
         """A record that was received as often as it may, and is leased to the broker now."""
         self._due.append(offset)

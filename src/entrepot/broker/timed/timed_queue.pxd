@@ -70,6 +70,7 @@ cdef class TimedQueue:
     cdef readonly Grants grants
     cdef public object sending
     cdef public int64_t purged_ms
+    cdef uint64_t short_until
     cdef public object move
     cdef public object moves
     cdef readonly object find
@@ -79,6 +80,7 @@ cdef class TimedQueue:
     @cython.locals(wait_ms=int64_t)
     cpdef object receive(self, Receive call)
     cdef bint is_loading(self) except? True
+    cdef bint is_burying(self) except? True
     cdef object finish(self, Receive call)
     cpdef object wait_over(self, Receive call)
     cpdef object withdraw(self, Receive call)

@@ -88,6 +88,7 @@ class TimedQueue:
         "queue",
         "scan",
         "sending",
+        "short_until",
         "store",
         "sub",
         "timer",
@@ -126,6 +127,7 @@ class TimedQueue:
         self.sending: Any = None
         self.delays = Delays.of(self)  # None as long as nothing was ever delayed
         self.purged_ms = 0
+        self.short_until = 0  # calls that would not wait wait until this is durable
         self.moves: Any = None  # the broker's MoveTasks
         self.move: Any = None  # the task that moves what lies here, while it runs
         self.ordered = definition.policy.groups
@@ -185,8 +187,14 @@ class TimedQueue:
         if call.wait_ms > 0:
             call.state = _WAITING
             wait_ms = call.wait_ms
-        elif self.is_loading() or (self.line.first is not None and self.sub.ready_count > 0):
+        elif (
+            self.is_loading()
+            or self.is_burying()
+            or (self.line.first is not None and self.sub.ready_count > 0)
+            or self.log.next_offset > self.log.durable_offset
+        ):
             call.state = _SHORT
+            self.short_until = self.log.next_offset  # what others were told of, or will be with the same commit, is seen
             wait_ms = _LOAD_WAIT
         else:
             self.finish(call)
@@ -208,6 +216,10 @@ class TimedQueue:
     def is_loading(self) -> bool:
         """Whether something is being fetched that may be given."""
         return self.queue.cursor.loading or (self.scan is not None and self.scan.cursor.loading)
+
+    def is_burying(self) -> bool:
+        """Whether something is on its way to the dead-letter queue."""
+        return self.grants.dead_letters is not None and self.grants.dead_letters.is_busy()
 
     def finish(self, call: Receive) -> None:
         """Done, with nothing."""
@@ -330,7 +342,7 @@ class TimedQueue:
             self.delays.dispatch(now)
         if self.line.first is not None and self.sub.ready_count > 0 and not self.queue.cursor.loading:
             self.serve()
-        if self.line.short_count and not self.is_loading():
+        if self.line.short_count and self.log.durable_offset >= self.short_until and not self.is_loading() and not self.is_burying():
             self.finish_short()
 
     def expire(self, now: int) -> None:

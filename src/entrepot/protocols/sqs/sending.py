@@ -63,12 +63,14 @@ def send_message(exchange: Exchange) -> object:
     request = exchange.input
     exchange.open(request.QueueUrl)
     packed = pack_message(exchange.session.shared, request, exchange.queue.endswith(".fifo"), exchange.caller.sender)  # type: ignore[union-attr]
+    if packed.size > _MESSAGE_MAX:
+        raise too_long()
     exchange.state = [packed]
     return exchange.submit(make_call(exchange.queue, [packed]), sent)
 
 
 def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Packed:
-    """Check and pack one message. Raises SqsError."""
+    """Check and pack one message, but for its size: that of a batch counts as a whole. Raises SqsError."""
     text = message.MessageBody
     if not text:
         raise missing("MessageBody")
@@ -89,8 +91,6 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
         size = size + counted
     if message.MessageSystemAttributes:
         trace, packed.trace_md5 = pack_trace(message.MessageSystemAttributes)
-    if size > _MESSAGE_MAX:
-        raise too_long()
     packed.size = size
     if message.DelaySeconds is not None:
         packed.delay_ms = delay_ms(message.DelaySeconds, fifo)

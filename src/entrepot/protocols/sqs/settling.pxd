@@ -16,6 +16,7 @@ cdef class Ending:
     cdef readonly bint deletes
     cdef readonly list ids
     cdef readonly list handles
+    cdef readonly list texts
     cdef readonly list statuses
     cdef readonly list failed
     cdef public list asked

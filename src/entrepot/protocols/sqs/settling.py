@@ -32,12 +32,13 @@ _ENCODER = msgspec.json.Encoder()
 class Ending:
     """A batch under way: its entries' ids and handles, what became of them, and which are still to be submitted."""
 
-    __slots__ = ("asked", "deletes", "failed", "handles", "ids", "statuses", "waiting")
+    __slots__ = ("asked", "deletes", "failed", "handles", "ids", "statuses", "texts", "waiting")
 
     def __init__(self, deletes: bool) -> None:
         self.deletes = deletes
         self.ids: list[str] = []
         self.handles: list[Handle] = []
+        self.texts: list[str] = []  # the handles as they were given
         self.statuses: list[int] = []
         self.failed: list[Any] = []
         self.asked: list[int] = []  # places that the call under way is about
@@ -47,6 +48,11 @@ class Ending:
 def bad_handle() -> SqsError:
     """It is no receipt handle, or one of another queue."""
     return SqsError("ReceiptHandleIsInvalid", "The input receipt handle is invalid.")
+
+
+def bad_entry(handle: str) -> SqsError:
+    """The same of one entry of a batch, which says which."""
+    return SqsError("ReceiptHandleIsInvalid", f'The input receipt handle "{handle[:200].encode(errors="replace").decode()}" is not a valid receipt handle.')
 
 
 def status_error(status: int, deletes: bool, handle: str) -> SqsError | None:
@@ -146,10 +152,11 @@ def _add(ending: Ending, entry: Any, visibility_ms: int | None) -> int:
         raise missing("ReceiptHandle")
     handle = read_handle(text)
     if handle is None:
-        ending.failed.append(failed_entry(entry.Id, bad_handle()))
+        ending.failed.append(failed_entry(entry.Id, bad_entry(text)))
         return 0
     ending.ids.append(entry.Id)
     ending.handles.append(handle)
+    ending.texts.append(text)
     ending.statuses.append(-1)
     ending.waiting.append(visibility_ms)
     return 0
@@ -200,7 +207,7 @@ def _answer(exchange: Exchange, ending: Ending) -> object:
     for index in range(len(ending.ids)):
         status = ending.statuses[index]
         if status != _ENDED:
-            error = status_error(status, ending.deletes, "")
+            error = status_error(status, ending.deletes, ending.texts[index])
             if error is not None:
                 ending.failed.append(failed_entry(ending.ids[index], error))
                 continue
