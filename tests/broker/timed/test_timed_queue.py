@@ -402,3 +402,9 @@ def test_dead_letters_are_there_as_soon_as_the_receive_that_found_them_dead_is_a
     bench.run(2)
     assert link.received_bodies(queue="source") == []
     assert link.received_bodies(queue="dead") == [b"a"]
+
+
+def test_a_lease_whose_time_is_over_ends_for_the_next_receive_whenever_its_timer_fires(link):
+    link.send(b"a")
+    for _ in range(3):
+        assert link.received_bodies(visibility_ms=0) == [b"a"]

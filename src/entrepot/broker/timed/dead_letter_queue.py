@@ -32,6 +32,7 @@ class DeadLetterQueue(LogOwner):
         self._find = find
         self._due: deque[int] = deque()  # offsets, leased to the broker
         self._cursor = Cursor(timed.hub, timed.log, self._loaded)
+        self._moving = 0  # commits with records that go there
         self._retry: Any = None
         self._closed = False
 
@@ -40,8 +41,13 @@ class DeadLetterQueue(LogOwner):
         return self.name is not None and self._find(self.name) is not None
 
     def is_busy(self) -> bool:
-        """Whether some record has not gone there yet."""
-        return bool(self._due)
+        """Whether some record is on its way there, and not durably there yet."""
+        return (bool(self._due) and self._retry is None) or self._moving > 0
+
+    def __call__(self) -> None:
+        """A commit with records that went there is durable."""
+        self._moving -= 1
+        self._timed.hub.mark_dirty(self._timed.queue)
 
     def add(self, offset: int) -> None:
         """A record that was received as often as it may, and is leased to the broker now."""
@@ -62,6 +68,7 @@ class DeadLetterQueue(LogOwner):
             return
         target = self._find(self.name) if self.name is not None else None
         left = RECORDS_PER_TICK
+        moved = False
         while self._due and left:
             offset = self._due[0]
             found = self._cursor.locate(offset)
@@ -85,7 +92,11 @@ class DeadLetterQueue(LogOwner):
                 timed.hub.dead_lettered_count += 1
             timed.sub.settle(BROKER_ID, offset, 1)
             timed.queue.discard_settled()
-        timed.store.urgent()
+            moved = True
+        if moved:
+            self._moving += 1
+            timed.store.group().calls.append(self)
+            timed.store.urgent()
         timed.hub.mark_dirty(timed.queue)
         if self._due:
             timed.hub.mark_dirty(self)

@@ -99,8 +99,9 @@ cdef class TimedQueue:
     cpdef object taken(self, uint64_t offset)
     cpdef uint64_t same_deliveries(self, uint64_t offset, uint64_t limit) except? 0xFFFFFFFFFFFFFFFF
     cpdef uint32_t deliveries_at(self, uint64_t offset) except? 0xFFFFFFFF
-    @cython.locals(now=int64_t)
     cpdef object dispatch(self)
+    @cython.locals(now=int64_t)
+    cdef object end_due(self)
     @cython.locals(left=int, offset=uint64_t)
     cdef object expire(self, int64_t now)
     @cython.locals(left=int, call=Receive, state=object)

@@ -174,6 +174,7 @@ class TimedQueue:
             call.visibility_ms = self.visibility_ms
         if call.wait_ms < 0:
             call.wait_ms = self.wait_ms
+        self.end_due()  # its timer may come later
         if self.leases.held >= self.in_flight_max:
             raise Refused(Reason.LIMIT, f"{self.in_flight_max} messages of queue '{self.queue.name}' are in flight, as many as there may be")
         if self.deleted:
@@ -335,15 +336,19 @@ class TimedQueue:
 
     def dispatch(self) -> None:
         """End what is due, then give what is ready to who waits."""
+        self.end_due()
+        if self.line.first is not None and self.sub.ready_count > 0 and not self.queue.cursor.loading:
+            self.serve()
+        if self.line.short_count and self.log.durable_offset >= self.short_until and not self.is_loading() and not self.is_burying():
+            self.finish_short()
+
+    def end_due(self) -> None:
+        """Leases and delays whose time has come end."""
         now = self.now_ms()
         if self.leases.next_deadline() <= now:
             self.expire(now)
         if self.delays is not None:
             self.delays.dispatch(now)
-        if self.line.first is not None and self.sub.ready_count > 0 and not self.queue.cursor.loading:
-            self.serve()
-        if self.line.short_count and self.log.durable_offset >= self.short_until and not self.is_loading() and not self.is_burying():
-            self.finish_short()
 
     def expire(self, now: int) -> None:
         """End the leases whose deadline has come."""
