@@ -195,18 +195,24 @@ class Broker:
 
     def committed(self, group: Group) -> None:
         """See store.interface.Owner."""
+        failure: Exception | None = None
         for call in group.calls:
-            if isinstance(call, Call):
-                call.outcome = DONE
-                call.attachment.sink.completed(call)
-            else:
-                call()
+            try:
+                if isinstance(call, Call):
+                    call.outcome = DONE
+                    call.attachment.sink.completed(call)
+                else:
+                    call()
+            except Exception as error:
+                failure = failure or error
         for log in group.logs:
             owner: LogOwner | None = log.owner
             if owner is not None:
                 owner.on_durable(log)
         if self.throttled:
             self.check_pressure()
+        if failure is not None:
+            raise failure
 
     def store_failed(self, error: BaseException) -> None:
         """See store.interface.Owner: what is pending stays unknown, and the process must end."""

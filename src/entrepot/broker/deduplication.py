@@ -330,7 +330,7 @@ class Deduplication:
     def _has_room(self, now_ms: int) -> bool:
         """Whether one more may be remembered. Forgets who has been silent for too long, and where there are too many who has been for longest."""
         holder = self._holder
-        self._forget_silent(holder, now_ms, self._idle_ms)
+        self._forget_silent(holder, now_ms, self._idle_ms)  # two for each that comes: they become fewer
         self._forget_silent(holder, now_ms, self._idle_ms)
         self._forget_silent(self._holders[""], now_ms, self._idle_ms)
         if holder.name and holder.count >= self._share_max and not self._forget_silent(holder, now_ms, self._retry_ms):

@@ -9,31 +9,18 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue, CatalogueLimits
-from entrepot.broker.state import default_folds
-from entrepot.model.errors import EntrepotError
-from entrepot.model.principal import Principal
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.listener import AmqpListener
-from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.simulation.amqp_client import AmqpClient
-from entrepot.simulation.disk import Crashed
-from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
+from entrepot.simulation.crashing_run import CrashingRun
 from entrepot.simulation.network import SimulatedNetwork
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
-from entrepot.store.interface import LOG_ID_SIZE
-from entrepot.store.local.disk import Disk
-from entrepot.store.local.opening import open_store
-from entrepot.store.local.settings import StoreSettings
-from entrepot.store.local.store import LocalStore
 
 QUEUES = ("orders", "returns")
 PUBLISHERS = 3
 CONSUMERS = 3
-CRASHES = 3
 ACTIONS = 120  # between two crashes
 _LIMITS = NetworkLimits(
     connections=100,
@@ -47,44 +34,18 @@ _LIMITS = NetworkLimits(
 )
 
 
-class _Everyone:
-    """Anybody may log in, and do anything."""
-
-    version = 0
-
-    def plain(self, name: str, password: str, peer: Any, done: Any) -> None:
-        done(Principal(name))
-
-    def authorize(self, *_: object) -> None:
-        pass
-
-    def authorize_namespace(self, *_: object) -> None:
-        pass
-
-    def may(self, *_: object) -> bool:
-        return True
-
-
-class BrokerRun:
+class BrokerRun(CrashingRun):
     """One seed's run."""
 
+    actions = ACTIONS
+
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
-        seams = seams or Seams()
-        self.loop = SimulatedLoop(seed)
-        self.chance = self.loop.random
-        self.disk = seams.disk(self.loop)
-        self.clock = SimulatedClock(self.loop)
-        self.entropy = seams.entropy(self.loop)
-        self.settings = StoreSettings(
-            journal_file_size=64 << 10, journal_ready_files=1, cache_size=self.chance.choice((0, 32 << 10, 1 << 20)), reserve_size=64 << 10, linger_ms=1
-        )
+        super().__init__(seed, seams)
         # this life of the broker
         self.network = SimulatedNetwork(self.loop)
         self.publishers: list[_Publisher] = []
         self.consumers: list[_Consumer] = []
-        self.failed: BaseException | None = None
         # all lives
-        self.serial = 0
         self.published: set[bytes] = set()
         self.must_arrive: set[bytes] = set()  # confirmed, or given to somebody
         self.accepted: set[bytes] = set()
@@ -92,67 +53,23 @@ class BrokerRun:
         self.confirms = 0
         self.deliveries = 0
 
-    def run(self) -> str:
-        """Do all of it; the digest of the trace. Violation if the broker broke a promise."""
-        for _ in range(CRASHES):
-            self.start()
-            try:
-                for _ in range(ACTIONS):
-                    self.act()
-                self.disk.crash_after = self.chance.randint(1, 60)
-                for _ in range(50 * ACTIONS):
-                    self.act()
-            except Crashed:
-                pass
-            self.loop.forget_all()
-            if self.chance.random() < 0.7:
-                self.disk.crash()
-            else:
-                self.disk.kill()
-        self.start()
-        self.drain()
+    def conclude(self) -> None:
+        """See CrashingRun."""
         lost = self.must_arrive - self.accepted
         if lost:
             raise Violation(f"{len(lost)} messages are lost, such as {min(lost)[:40]!r}")
-        return self.loop.digest()
 
     # ---- the broker
 
     def start(self) -> None:
         """Recover, and listen."""
-        self.failed = None
         self.publishers = []
         self.consumers = []
         loop = cast("Any", self.loop)
-        store = self._opened()
-        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), CatalogueLimits(10, 100, 100, 100, 100, 100))
-        catalogue.load()
-        everyone = _Everyone()
-        broker = Broker(
-            scheduler=self.loop,
-            clock=self.clock,
-            entropy=self.entropy,
-            store=store,
-            volatile=store,
-            catalogue=catalogue,
-            authorizer=everyone,
-            on_failed=self._store_failed,
-        )
-        broker.register(AmqpEntryCodec())
-        broker.open()
-        listener = AmqpListener(Network(loop, self.clock, _LIMITS), "simulated", 5672, port=broker, authenticator=everyone, settings=Settings())
+        broker = self.recovered()
+        listener = AmqpListener(Network(loop, self.clock, _LIMITS), "simulated", 5672, port=broker, authenticator=self.everyone, settings=Settings())
         self.network.listen("amqp", listener._accept)  # noqa: SLF001 - what create_server() is given
         self.sessions = listener.network
-
-    def _opened(self) -> LocalStore:
-        disk = cast("Disk", self.disk)
-        try:
-            return open_store(disk, scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=default_folds().fold, settings=self.settings)
-        except (EntrepotError, OSError) as error:
-            raise Violation(f"the store does not open: {error!r}") from error
-
-    def _store_failed(self, error: BaseException) -> None:
-        self.failed = error
 
     # ---- its clients
 
@@ -176,8 +93,7 @@ class BrokerRun:
 
     def check(self) -> None:
         """Nothing has gone wrong inside."""
-        if self.failed is not None:
-            raise Violation(f"the store failed on its own: {self.failed!r}") from self.failed
+        self.check_store()
         if self.sessions.session_failures:
             raise Violation("a session failed by its own fault")
 

@@ -14,31 +14,17 @@ The model knows what clients were told. Outcomes that nobody was told are unknow
 
 from __future__ import annotations
 
-from typing import cast
-
-from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue, CatalogueLimits
 from entrepot.broker.lease_calls import ENDED, EndLeases, Receive, Send, make_end_leases, make_receive, make_send, make_withdraw
 from entrepot.broker.port import DONE, PENDING, Attachment, Call, Sink, make_ask
 from entrepot.broker.queue_requests import CreateTimedQueue, TimedPolicy
-from entrepot.broker.state import default_folds
 from entrepot.model.entry import HAS_GROUPS
-from entrepot.model.errors import EntrepotError
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting
-from entrepot.protocols.amqp091.records import AmqpEntryCodec
-from entrepot.simulation.disk import Crashed
-from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
+from entrepot.simulation.crashing_run import CrashingRun
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
-from entrepot.store.interface import LOG_ID_SIZE
-from entrepot.store.local.disk import Disk
-from entrepot.store.local.opening import open_store
-from entrepot.store.local.settings import StoreSettings
-from entrepot.store.local.store import LocalStore
 
 NAMESPACE = "public/default"
-CRASHES = 3
 ACTIONS = 90  # between two crashes
 CLIENTS = 4
 GROUPS = (b"a", b"b", b"c", b"d")
@@ -52,21 +38,6 @@ POLICIES = {
     "fair": TimedPolicy(visibility_ms=1_500),
 }
 DEDUPLICATION_MS = 300_000
-
-
-class _Everyone:
-    """Anybody may do anything."""
-
-    version = 0
-
-    def authorize(self, *_: object) -> None:
-        pass
-
-    def authorize_namespace(self, *_: object) -> None:
-        pass
-
-    def may(self, *_: object) -> bool:
-        return True
 
 
 class _Message:
@@ -88,77 +59,36 @@ class _Message:
         self.dead = False
 
 
-class TimedRun:
+class TimedRun(CrashingRun):
     """One seed's run."""
 
+    actions = ACTIONS
+
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
-        seams = seams or Seams()
-        self.loop = SimulatedLoop(seed)
-        self.chance = self.loop.random
-        self.disk = seams.disk(self.loop)
-        self.clock = SimulatedClock(self.loop)
-        self.entropy = seams.entropy(self.loop)
-        self.codec = AmqpEntryCodec()
-        self.settings = StoreSettings(
-            journal_file_size=64 << 10, journal_ready_files=1, cache_size=self.chance.choice((0, 32 << 10, 1 << 20)), reserve_size=64 << 10, linger_ms=1
-        )
+        super().__init__(seed, seams)
         # this life of the broker
-        self.failed: BaseException | None = None
         self.clients: list[_Client] = []
         # all lives
         self.messages: dict[bytes, _Message] = {}
         self.by_group: dict[tuple[str, bytes], list[_Message]] = {}
         self.ids: dict[bytes, tuple[int, int]] = {}  # deduplication id -> when the last that was stored was sent, and its number
         self.last_ids: list[tuple[bytes, bytes]] = []
-        self.serial = 0
         self.receives = 0
         self.confirms = 0
         self.deaths = 0
 
-    def run(self) -> str:
-        """Do all of it; the digest of the trace. Violation if the broker broke a promise."""
-        for _ in range(CRASHES):
-            self.start()
-            try:
-                for _ in range(ACTIONS):
-                    self.act()
-                self.disk.crash_after = self.chance.randint(1, 60)
-                for _ in range(50 * ACTIONS):
-                    self.act()
-            except Crashed:
-                pass
-            self.loop.forget_all()
-            if self.chance.random() < 0.7:
-                self.disk.crash()
-            else:
-                self.disk.kill()
-        self.start()
-        self.drain()
+    def conclude(self) -> None:
+        """See CrashingRun."""
         for message in self.messages.values():
             if message.confirmed and not (message.settled or message.settling):
                 raise Violation(f"{message.body!r} of queue {message.queue} is lost")
-        return self.loop.digest()
 
     # ---- the broker
 
     def start(self) -> None:
         """Recover; make the queues the first time."""
         self.clients = []
-        store = self._opened()
-        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), CatalogueLimits(10, 100, 100, 100, 100, 100))
-        catalogue.load()
-        self.broker = Broker(
-            scheduler=self.loop,
-            clock=self.clock,
-            entropy=self.entropy,
-            store=store,
-            volatile=store,
-            catalogue=catalogue,
-            authorizer=_Everyone(),
-            on_failed=self._store_failed,
-        )
-        self.broker.register(self.codec)
-        self.broker.open()
+        self.broker = self.recovered()
         maker = _Client(self)
         for name, policy in POLICIES.items():
             call = make_ask(0, CreateTimedQueue(name, policy, frozenset(), {}, {}))
@@ -166,16 +96,6 @@ class TimedRun:
             self.loop.run_until(lambda call=call: call.outcome != PENDING, 60)  # type: ignore[misc]
             if call.outcome != DONE:
                 raise Violation(f"queue {name} cannot be made: {call.error}")
-
-    def _opened(self) -> LocalStore:
-        disk = cast("Disk", self.disk)
-        try:
-            return open_store(disk, scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=default_folds().fold, settings=self.settings)
-        except (EntrepotError, OSError) as error:
-            raise Violation(f"the store does not open: {error!r}") from error
-
-    def _store_failed(self, error: BaseException) -> None:
-        self.failed = error
 
     # ---- its clients
 
@@ -199,8 +119,7 @@ class TimedRun:
             self.clients.remove(client)
             client.link.close()
         self.loop.run_for(self.chance.choice((1e-5, 1e-3, 1e-2, 0.2)))
-        if self.failed is not None:
-            raise Violation(f"the store failed on its own: {self.failed!r}") from self.failed
+        self.check_store()
 
     def drain(self) -> None:
         """Settle everything, until nothing more comes for longer than any lease and delay."""

@@ -11,7 +11,7 @@ from entrepot.broker.timed.kept_leases import TIMED, KeptLeases
 from entrepot.broker.timed.lease_state import BLOCK_SIZE, fold_all_leases, fold_leases
 from entrepot.broker.timed.lease_table import NO_DEADLINE, LeaseTable
 from entrepot.broker.timed.offset_table import OffsetTable
-from entrepot.broker.timed.repeats import INTERVAL_MS, REPEAT_PREFIX, SLOT_MS, Repeats, digest_of
+from entrepot.broker.timed.repeats import FORGET_MAX, INTERVAL_MS, REPEAT_PREFIX, SLOT_MS, Repeats, digest_of
 from entrepot.model.errors import CorruptData
 
 MORE = settings(max_examples=80, deadline=None)
@@ -283,6 +283,24 @@ def test_repeats(sent):
     repeats.clear()
     assert len(repeats) == 0
     assert not state_keys(store, REPEAT_PREFIX)
+
+
+def test_what_is_over_is_forgotten_some_at_a_time_and_is_no_repeat_meanwhile():
+    store, log = store_and_log()
+    repeats = Repeats(store, log)
+    digests = [digest_of(b"", b"%d" % number) for number in range(3 * FORGET_MAX)]
+    for offset, digest in enumerate(digests):
+        repeats.add(digest, offset, b"%016d" % offset, 10**12)
+    later = 10**12 + INTERVAL_MS
+    assert not repeats.find(digests[-1], later)
+    assert len(repeats) == 2 * FORGET_MAX
+    repeats.add(digests[-1], 10**6, b"%016d" % 10**6, later)
+    assert repeats.find(digests[-1], later)
+    assert repeats.offset == 10**6
+    for _ in range(3):
+        repeats.expire(later)
+    assert len(repeats) == 1
+    assert repeats.find(digests[-1], later)
 
 
 def test_repeats_by_scope_are_others():

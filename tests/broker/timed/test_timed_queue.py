@@ -408,3 +408,21 @@ def test_a_lease_whose_time_is_over_ends_for_the_next_receive_whenever_its_timer
     link.send(b"a")
     for _ in range(3):
         assert link.received_bodies(visibility_ms=0) == [b"a"]
+
+
+def test_a_session_that_fails_costs_nobody_else_of_its_commit_an_answer(bench, link):
+    other = bench.connect()
+
+    def fail(call):
+        raise RuntimeError("a bug of a session")
+
+    link.send(b"a", b"b")
+    broken, sent, received = link.start_send(b"c"), other.start_send(b"d"), other.start_receive(1)
+    first = link.start_receive(1)
+    link.completed = fail
+    with pytest.raises(RuntimeError, match="a bug of a session"):
+        bench.run(1)
+    bench.run(1)
+    assert [call.outcome for call in (broken, sent, received, first)] == [DONE] * 4
+    assert len(other.messages(received)) == 1
+    assert bench.queue("q").log.durable_offset == 4

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.cursor import GAP, LATER, Cursor
+from entrepot.broker.cursor import GAP, HERE, LATER, Cursor
 from entrepot.broker.head_drops import BROKER_ID
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.timed.transfer import transfer
@@ -69,11 +69,12 @@ class DeadLetterQueue(LogOwner):
         target = self._find(self.name) if self.name is not None else None
         left = RECORDS_PER_TICK
         moved = False
+        found = HERE
         while self._due and left:
             offset = self._due[0]
             found = self._cursor.locate(offset)
             if found == LATER:
-                return
+                break
             self._due.popleft()
             left -= 1
             timed.queue.burying -= 1
@@ -98,7 +99,7 @@ class DeadLetterQueue(LogOwner):
             timed.store.group().calls.append(self)
             timed.store.urgent()
         timed.hub.mark_dirty(timed.queue)
-        if self._due:
+        if self._due and found != LATER:
             timed.hub.mark_dirty(self)
 
     def close(self) -> None:

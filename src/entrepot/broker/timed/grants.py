@@ -55,6 +55,7 @@ class Granted:
         grants = self.grants
         if grants.granted is self:
             grants.granted = None
+        failure: Exception | None = None
         for call in self.calls:
             link = call.attachment
             if link.closed or call.state == _GIVEN_UP:
@@ -64,7 +65,12 @@ class Granted:
             call.state = None
             call.timed = None
             call.outcome = _DONE
-            link.sink.completed(call)
+            try:
+                link.sink.completed(call)
+            except Exception as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
 
 
 class Grants:
@@ -94,9 +100,7 @@ class Grants:
         sub = self.sub
         cursor = queue.cursor
         now = self.timed.now_ms()
-        limit = call.count
-        if limit > self.timed.in_flight_max - self.leases.held:
-            limit = self.timed.in_flight_max - self.leases.held
+        limit = self.room(call)
         lease_id = b""
         got = 0
         size = 0
@@ -147,9 +151,7 @@ class Grants:
         assert scan is not None
         window = scan.window
         now = self.timed.now_ms()
-        limit = call.count
-        if limit > self.timed.in_flight_max - self.leases.held:
-            limit = self.timed.in_flight_max - self.leases.held
+        limit = self.room(call)
         lease_id = b""
         got = 0
         while queue.expirable and queue.expire_head():
@@ -195,6 +197,11 @@ class Grants:
             self.note_attempt(lease_id, [item.offset for item in call.received], now)
         self.granting(call, lease_id)
         return True
+
+    def room(self, call: Receive) -> int:
+        """How many the call may get."""
+        left = self.timed.in_flight_max - self.leases.held
+        return min(call.count, left)
 
     def data_for(self, call: Receive) -> bytes | None:
         """The queue's cursor's entry as the call's codec packs it; None: it is opaque to who asks, and was dropped."""

@@ -20,10 +20,12 @@ cdef class OffsetTable:
 
     cdef Py_ssize_t home(self, uint64_t offset) except -1
     @cython.locals(place=Py_ssize_t, key=uint64_t, found=uint64_t)
+    cdef Py_ssize_t place_of(self, uint64_t offset) except -1
+    @cython.locals(place=Py_ssize_t)
     cpdef int64_t get(self, uint64_t offset) except -2
-    @cython.locals(place=Py_ssize_t, key=uint64_t, found=uint64_t)
+    @cython.locals(place=Py_ssize_t)
     cpdef int put(self, uint64_t offset, uint32_t value) except -1
-    @cython.locals(place=Py_ssize_t, key=uint64_t, found=uint64_t, value=uint32_t)
+    @cython.locals(place=Py_ssize_t, value=uint32_t)
     cpdef int64_t remove(self, uint64_t offset) except -2
     @cython.locals(place=Py_ssize_t, home=Py_ssize_t, found=uint64_t)
     cdef int close_gap(self, Py_ssize_t gap) except -1

@@ -33,57 +33,43 @@ class OffsetTable:
         """Where an offset would like to be."""
         return ((offset * _SPREAD) & _MASK) >> (64 - self.bits)
 
-    def get(self, offset: int) -> int:
-        """The number of `offset`; -1 if there is none."""
-        if self.count == 0:
-            return -1
+    def place_of(self, offset: int) -> int:
+        """Where `offset` stands, or the free place where it would."""
         place = self.home(offset)
         key = offset + 1
         while True:
             found = get_u64_le_ba(self.keys, 8 * place)
-            if found == key:
-                return get_u32_le_ba(self.values, 4 * place)
-            if found == 0:
-                return -1
+            if found == key or found == 0:
+                return place
             place += 1
             if place == self.places:
                 place = 0
+
+    def get(self, offset: int) -> int:
+        """The number of `offset`; -1 if there is none."""
+        if self.count == 0:
+            return -1
+        place = self.place_of(offset)
+        return -1 if get_u64_le_ba(self.keys, 8 * place) == 0 else get_u32_le_ba(self.values, 4 * place)
 
     def put(self, offset: int, value: int) -> int:
         """Set the number of `offset`."""
         if 3 * (self.count + 1) > 2 * self.places:
             self.resize(self.bits + 1)
-        place = self.home(offset)
-        key = offset + 1
-        while True:
-            found = get_u64_le_ba(self.keys, 8 * place)
-            if found == 0:
-                put_u64_le(self.keys, 8 * place, key)
-                put_u32_le(self.values, 4 * place, value)
-                self.count += 1
-                return 0
-            if found == key:
-                put_u32_le(self.values, 4 * place, value)
-                return 0
-            place += 1
-            if place == self.places:
-                place = 0
+        place = self.place_of(offset)
+        if get_u64_le_ba(self.keys, 8 * place) == 0:
+            put_u64_le(self.keys, 8 * place, offset + 1)
+            self.count += 1
+        put_u32_le(self.values, 4 * place, value)
+        return 0
 
     def remove(self, offset: int) -> int:
         """Forget `offset`; its number, or -1 if there was none."""
         if self.count == 0:
             return -1
-        place = self.home(offset)
-        key = offset + 1
-        while True:
-            found = get_u64_le_ba(self.keys, 8 * place)
-            if found == 0:
-                return -1
-            if found == key:
-                break
-            place += 1
-            if place == self.places:
-                place = 0
+        place = self.place_of(offset)
+        if get_u64_le_ba(self.keys, 8 * place) == 0:
+            return -1
         value = get_u32_le_ba(self.values, 4 * place)
         self.close_gap(place)
         self.count -= 1

@@ -12,6 +12,7 @@ cdef bytes _FORMAT
 cdef uint64_t _INTERVAL
 cdef int64_t _SLOT
 cdef int64_t _MAX
+cdef int _FORGET_MAX
 
 
 @cython.final
@@ -37,7 +38,7 @@ cdef class Repeats:
     cdef object put(self, bytes packed, Py_ssize_t position)
     @cython.locals(ring=bytearray, count=int64_t, number=int64_t)
     cdef object grow(self)
-    @cython.locals(place=int64_t, key=uint64_t)
+    @cython.locals(place=int64_t, key=uint64_t, left=int)
     cpdef object expire(self, uint64_t now_ms)
     @cython.locals(value=bytes, position=Py_ssize_t)
     cpdef object load(self, uint64_t now_ms)

@@ -25,6 +25,7 @@ if not cython.compiled:
 REPEAT_PREFIX = b"e:"
 INTERVAL_MS = 300_000
 REPEATS_MAX = 2_000_000  # remembered of one queue; one more is refused
+FORGET_MAX = 1024  # forgotten at once; the rest at the next sends
 SLOT_MS = 10_000
 DIGEST_SIZE = 16  # bytes
 SCAN_LIMIT = 16  # keys read at once at opening
@@ -34,6 +35,7 @@ _FORMAT = b"\x01"
 _INTERVAL = INTERVAL_MS
 _SLOT = SLOT_MS
 _MAX = REPEATS_MAX
+_FORGET_MAX = FORGET_MAX
 
 
 def fold_repeats(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
@@ -91,6 +93,8 @@ class Repeats:
         p = number * _ROW
         if get_u64_le_ba(self.ring, p) != get_u64_le(digest, 0) or get_u64_le_ba(self.ring, p + 8) != get_u64_le(digest, 8):
             return False
+        if get_u64_le_ba(self.ring, p + 16) + _INTERVAL <= now_ms:
+            return False
         self.offset = get_u64_le_ba(self.ring, p + 24)
         self.message_id = take_ba(self.ring, p + 32, 16)
         return True
@@ -139,8 +143,10 @@ class Repeats:
         self.next = count
 
     def expire(self, now_ms: int) -> None:
-        """Forget what was sent more than five minutes ago."""
-        while self.first < self.next:
+        """Forget what was sent more than five minutes ago, FORGET_MAX of it at the most."""
+        left = _FORGET_MAX
+        while self.first < self.next and left:
+            left -= 1
             place = self.first % self.places
             if get_u64_le_ba(self.ring, place * _ROW + 16) + _INTERVAL > now_ms:
                 break

@@ -174,11 +174,11 @@ class TimedQueue:
             call.visibility_ms = self.visibility_ms
         if call.wait_ms < 0:
             call.wait_ms = self.wait_ms
+        if self.deleted:
+            raise Refused(Reason.NOT_FOUND, f"queue '{self.queue.name}' is deleted")
         self.end_due()  # its timer may come later
         if self.leases.held >= self.in_flight_max:
             raise Refused(Reason.LIMIT, f"{self.in_flight_max} messages of queue '{self.queue.name}' are in flight, as many as there may be")
-        if self.deleted:
-            raise Refused(Reason.NOT_FOUND, f"queue '{self.queue.name}' is deleted")
         if call.attempt_id and self.ordered and self.grants.is_again(call, self.now_ms()):
             if not self.grants.grant_again(call, self.now_ms()):
                 self.queue.wait(partial(self.receive_later, call))

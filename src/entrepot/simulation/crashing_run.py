@@ -1,0 +1,138 @@
+"""CrashingRun: a whole broker that lives several lives over one simulated disk. Derived runs say who its clients are, and what must hold."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from entrepot.broker.broker import Broker
+from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.state import default_folds
+from entrepot.model.errors import EntrepotError
+from entrepot.model.principal import Principal
+from entrepot.protocols.amqp091.records import AmqpEntryCodec
+from entrepot.simulation.disk import Crashed
+from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
+from entrepot.simulation.store_model import Violation
+from entrepot.simulation.store_run import Seams
+from entrepot.store.interface import LOG_ID_SIZE
+from entrepot.store.local.disk import Disk
+from entrepot.store.local.opening import open_store
+from entrepot.store.local.settings import StoreSettings
+
+CRASHES = 3
+
+
+class Everyone:
+    """Anybody may log in, and do anything."""
+
+    version = 0
+
+    def plain(self, name: str, password: str, peer: Any, done: Any) -> None:
+        """See authentication."""
+        done(Principal(name))
+
+    def authorize(self, *_: object) -> None:
+        """See Authorizer."""
+
+    def authorize_namespace(self, *_: object) -> None:
+        """See Authorizer."""
+
+    def may(self, *_: object) -> bool:
+        """See Authorizer."""
+        return True
+
+
+class CrashingRun:
+    """One seed's run: `actions` between two crashes. Derived: start(), act(), drain(), conclude()."""
+
+    actions: int
+
+    def __init__(self, seed: int, seams: Seams | None = None) -> None:
+        seams = seams or Seams()
+        self.loop = SimulatedLoop(seed)
+        self.chance = self.loop.random
+        self.disk = seams.disk(self.loop)
+        self.clock = SimulatedClock(self.loop)
+        self.entropy = seams.entropy(self.loop)
+        self.codec = AmqpEntryCodec()
+        self.everyone = Everyone()
+        self.settings = StoreSettings(
+            journal_file_size=64 << 10, journal_ready_files=1, cache_size=self.chance.choice((0, 32 << 10, 1 << 20)), reserve_size=64 << 10, linger_ms=1
+        )
+        self.failed: BaseException | None = None  # of this life
+        self.serial = 0
+
+    def run(self) -> str:
+        """Do all of it; the digest of the trace. Violation if the broker broke a promise."""
+        for _ in range(CRASHES):
+            self.start()
+            try:
+                for _ in range(self.actions):
+                    self.act()
+                self.disk.crash_after = self.chance.randint(1, 60)
+                for _ in range(50 * self.actions):
+                    self.act()
+            except Crashed:
+                pass
+            self.loop.forget_all()
+            if self.chance.random() < 0.7:
+                self.disk.crash()
+            else:
+                self.disk.kill()
+        self.start()
+        self.drain()
+        self.conclude()
+        return self.loop.digest()
+
+    # ---- what a run is made of
+
+    def start(self) -> None:
+        """A new life: the broker, and nobody connected."""
+        raise NotImplementedError
+
+    def act(self) -> None:
+        """Somebody does something, and some time passes."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """At the end: whatever is there is taken."""
+        raise NotImplementedError
+
+    def conclude(self) -> None:
+        """What must hold at the end. Raises Violation."""
+        raise NotImplementedError
+
+    # ---- the broker
+
+    def recovered(self) -> Broker:
+        """The broker, from what is on the disk."""
+        self.failed = None
+        try:
+            store = open_store(
+                cast("Disk", self.disk), scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=default_folds().fold, settings=self.settings
+            )
+        except (EntrepotError, OSError) as error:
+            raise Violation(f"the store does not open: {error!r}") from error
+        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), CatalogueLimits(10, 100, 100, 100, 100, 100))
+        catalogue.load()
+        broker = Broker(
+            scheduler=self.loop,
+            clock=self.clock,
+            entropy=self.entropy,
+            store=store,
+            volatile=store,
+            catalogue=catalogue,
+            authorizer=self.everyone,
+            on_failed=self._store_failed,
+        )
+        broker.register(self.codec)
+        broker.open()
+        return broker
+
+    def check_store(self) -> None:
+        """Violation if the store has failed on its own."""
+        if self.failed is not None:
+            raise Violation(f"the store failed on its own: {self.failed!r}") from self.failed
+
+    def _store_failed(self, error: BaseException) -> None:
+        self.failed = error
