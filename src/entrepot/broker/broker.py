@@ -23,7 +23,7 @@ from entrepot.broker.hub import Hub
 from entrepot.broker.link import STAGED_HIGH_BYTES, Link
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.operations import LATER, Operations
-from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Call, Sink, make_publish
+from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Sink, complete, make_publish
 from entrepot.broker.producer_ids import ProducerIds
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.reading import Reads
@@ -195,16 +195,7 @@ class Broker:
 
     def committed(self, group: Group) -> None:
         """See store.interface.Owner."""
-        failure: Exception | None = None
-        for call in group.calls:
-            try:
-                if isinstance(call, Call):
-                    call.outcome = DONE
-                    call.attachment.sink.completed(call)
-                else:
-                    call()
-            except Exception as error:
-                failure = failure or error
+        failure = complete(group.calls)
         for log in group.logs:
             owner: LogOwner | None = log.owner
             if owner is not None:

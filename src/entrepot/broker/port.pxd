@@ -5,6 +5,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from entrepot.model.entry cimport Entry
 
+cdef int _DONE
 
 cdef class Call:
     cdef public int stream
@@ -91,3 +92,5 @@ cpdef Publish make_publish(int stream, bytes address, int codec, int codec_versi
 cpdef Settle make_settle(int stream, uint64_t consumer_id, uint64_t first, uint32_t count, int disposition)
 @cython.locals(call=Ask)
 cpdef Ask make_ask(int stream, object request)
+@cython.locals(call=Call)
+cpdef object complete(list calls)

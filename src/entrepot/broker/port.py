@@ -24,6 +24,8 @@ ACCEPT = 0
 RELEASE = 1  # back to its place, to be delivered again; counts as a delivery
 REJECT = 2  # dead-letter it, or drop it where there is no dead-letter target
 
+_DONE = DONE
+
 
 class Call:
     """A request, and the ticket for it. `result` is described by each kind; `error` is set when the outcome is not DONE."""
@@ -223,3 +225,19 @@ class Attachment:
     def close(self) -> None:
         """The connection has ended: cancel its consumers, release its leases, delete its exclusive queues. Idempotent."""
         raise NotImplementedError
+
+
+def complete(calls: list[Any]) -> Exception | None:
+    """All of them are done: a Call's sink hears it, anything else is called. The first failure; it costs the others nothing."""
+    failure: Exception | None = None
+    for one in calls:
+        try:
+            if isinstance(one, Call):
+                call = one
+                call.outcome = _DONE
+                call.attachment.sink.completed(call)
+            else:
+                one()
+        except Exception as error:
+            failure = failure or error
+    return failure

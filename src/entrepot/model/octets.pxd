@@ -36,6 +36,13 @@ cdef inline bint same_ba(bytearray data, Py_ssize_t a, Py_ssize_t b, Py_ssize_t 
     return memcmp(PyByteArray_AS_STRING(data) + a, PyByteArray_AS_STRING(data) + b, count) == 0
 
 
+cdef inline bint same(bytes a, Py_ssize_t a_pos, bytes b, Py_ssize_t b_pos, Py_ssize_t count) except? True:
+    """Whether a[a_pos:a_pos+count] equals b[b_pos:b_pos+count]."""
+    if count < 0 or a_pos < 0 or b_pos < 0 or count > PyBytes_GET_SIZE(a) - a_pos or count > PyBytes_GET_SIZE(b) - b_pos:
+        raise IndexError("compare outside a buffer")
+    return memcmp(PyBytes_AS_STRING(a) + a_pos, PyBytes_AS_STRING(b) + b_pos, count) == 0
+
+
 cdef inline bytes take(bytes source, Py_ssize_t pos, Py_ssize_t count):
     if count < 0 or pos < 0 or count > PyBytes_GET_SIZE(source) - pos:
         raise IndexError("take outside a buffer")

@@ -39,6 +39,12 @@ if not cython.compiled:
         _check(len(data), b, count)
         return data[a : a + count] == data[b : b + count]
 
+    def same(a: bytes, a_pos: int, b: bytes, b_pos: int, count: int) -> bool:
+        """Whether a[a_pos:a_pos+count] equals b[b_pos:b_pos+count]."""
+        _check(len(a), a_pos, count)
+        _check(len(b), b_pos, count)
+        return a[a_pos : a_pos + count] == b[b_pos : b_pos + count]
+
     def take(source: bytes, pos: int, count: int) -> bytes:
         """source[pos:pos+count], never short."""
         _check(len(source), pos, count)

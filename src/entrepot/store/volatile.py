@@ -306,6 +306,7 @@ class VolatileStore(Store):
         self.staged_bytes = 0
         group.durable = True
         self.owner.committed(group)
+        group.calls = []  # some know their group
         if self.memory_bytes <= self._memory_size_max:
             self._full = False
         else:

@@ -195,13 +195,13 @@ def read_item(node: Any, hint: Any, space: str) -> Any:
 def test_an_error_is_answered_as_each_protocol_says_it(shape, monkeypatch):
     from entrepot.protocols.sqs import session as session_module
     from entrepot.protocols.sqs.errors import SqsError
-    from entrepot.protocols.sqs.handlers import ROUTES
+    from entrepot.protocols.sqs.handlers import ROUTES, Route
 
     def fail(exchange):
         raise SqsError(shape, 'why <it> "failed"')
 
     key = b"AmazonSQS.ListQueues"
-    monkeypatch.setitem(session_module.ROUTES, key, ROUTES[key]._replace(handler=fail))
+    monkeypatch.setitem(session_module.ROUTES, key, Route(ROUTES[key].action, fail))
     connection = Bench().session()
     connection.send(json_request("ListQueues", b"{}"))
     [(status, headers, body)] = parse_answers(connection.received())

@@ -4,3 +4,7 @@ cimport cython
 
 @cython.locals(end=Py_ssize_t, pos=Py_ssize_t, octet=int)
 cpdef Py_ssize_t illegal_at(bytes text) except -2
+@cython.locals(character=cython.Py_UCS4)
+cpdef bint is_identifier(str text) except? True
+@cython.locals(character=cython.Py_UCS4)
+cpdef bint is_batch_id(str text) except? True

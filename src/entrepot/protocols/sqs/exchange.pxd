@@ -4,6 +4,7 @@ cimport cython
 
 from entrepot.broker.port cimport Ask, Attachment, Call, make_ask
 from entrepot.protocols.sqs.framing cimport Request
+from entrepot.protocols.sqs.writing cimport Writer
 
 cdef int _PENDING, _DONE, _REFUSED, _UNAVAILABLE, _RETRIES_MAX
 cdef bytes _JSON_OK, _XML_OK, _LENGTH, _HEAD_END, _HEAD_END_CLOSE
@@ -40,6 +41,8 @@ cdef class Exchange:
     cdef int _checked(self, object version, bint granted) except -1
     cpdef int answer(self, object result) except -1
     cpdef int answer_json(self, bytes body) except -1
+    @cython.locals(size=Py_ssize_t)
+    cpdef int answer_written(self, Writer writer) except -1
     cpdef int fail(self, object error) except -1
     cpdef int plain(self, int status, str text) except -1
     @cython.locals(end=bytes, length=bytes)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.sqs.actions import Action
     from entrepot.protocols.sqs.framing import Request
     from entrepot.protocols.sqs.session import Session
+    from entrepot.protocols.sqs.writing import Writer
 
 if not cython.compiled:
     from entrepot.broker.port import Call, make_ask
@@ -181,6 +182,22 @@ class Exchange:
     def answer_json(self, body: bytes) -> int:
         """The answer as JSON."""
         return self._send(_JSON_OK, body)
+
+    def answer_written(self, writer: Writer) -> int:
+        """The answer is the JSON in the writer, which is empty then."""
+        if self.answered or self.request.method != b"POST":
+            return self._send(_JSON_OK, writer.take())
+        self.answered = True
+        self.call = None
+        self.then = None
+        size = writer.filled
+        writer.raw(_JSON_OK)
+        writer.raw(self.request_id)
+        writer.raw(_LENGTH)
+        writer.decimal(size, 1)
+        writer.raw(_HEAD_END if self.request.keep_alive else _HEAD_END_CLOSE)
+        self.session.send(self, writer.take_turned(size))
+        return 0
 
     def fail(self, error: SqsError) -> int:
         """The answer is an error."""

@@ -18,6 +18,7 @@ cdef class Request:
     cdef public bytes content_type
     cdef public bytes authorization
 
+    @cython.locals(headers=list, index=Py_ssize_t)
     cpdef bytes header(self, bytes name)
 
 
@@ -48,7 +49,7 @@ cdef class Framing:
     cpdef object on_message_begin(self)
     @cython.locals(request=Request)
     cpdef object on_url(self, bytes url)
-    @cython.locals(request=Request, size=Py_ssize_t)
+    @cython.locals(request=Request, headers=list, size=Py_ssize_t)
     cpdef object on_header(self, bytes name, bytes value)
     cpdef object on_headers_complete(self)
     @cython.locals(size=Py_ssize_t)

@@ -21,14 +21,14 @@ _OVERHEAD_MAX = 2 * HEAD_MAX  # one read more than the limit: where in it a requ
 
 
 class Request:
-    """One whole request. Names of headers are lower case; `target` is what the request line says."""
+    """One whole request. `headers` are names, as they came, and values in turn; `target` is what the request line says."""
 
     __slots__ = ("authorization", "body", "content_type", "from_page", "headers", "host", "keep_alive", "method", "operation", "target")
 
     def __init__(self) -> None:
         self.method = b""
         self.target = b""
-        self.headers: list[tuple[bytes, bytes]] = []
+        self.headers: list[bytes] = []
         self.body = b""
         self.keep_alive = True
         self.from_page = False  # a browser sends it for a page
@@ -39,10 +39,11 @@ class Request:
         self.authorization = b""
 
     def header(self, name: bytes) -> bytes | None:
-        """The first header of that name."""
-        for known, value in self.headers:
-            if known == name:
-                return value
+        """The first header of that name, which is lower case."""
+        headers = self.headers
+        for index in range(0, len(headers), 2):
+            if headers[index].lower() == name:
+                return headers[index + 1]
         return None
 
 
@@ -134,11 +135,15 @@ class Framing:
         request = self._request
         if not self._in_head:
             return None  # a trailer says nothing that is asked for
-        if len(request.headers) >= _HEADERS_MAX:  # type: ignore[union-attr]
+        headers = request.headers  # type: ignore[union-attr]
+        if len(headers) >= 2 * _HEADERS_MAX:
             return self._fail(431, f"a request may have {_HEADERS_MAX} headers")
-        name = name.lower()
-        request.headers.append((name, value))  # type: ignore[union-attr]
+        headers.append(name)
+        headers.append(value)
         size = len(name)
+        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 14):
+            return None
+        name = name.lower()
         if size == 12:
             if name == b"x-amz-target":
                 request.operation = value  # type: ignore[union-attr]

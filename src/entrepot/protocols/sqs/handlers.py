@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -37,12 +37,17 @@ HANDLERS: dict[str, Callable[[Any], object]] = {
 }
 
 
-class Route(NamedTuple):
-    """One action, ready to be carried out."""
+class Route:
+    """One action, ready to be carried out. decode(body) makes its structure; `required` are the members that must be there."""
 
-    action: Action
-    decode: Callable[[bytes], Any]
-    handler: Callable[[Any], object]
+    __slots__ = ("action", "decode", "handler", "name", "required")
+
+    def __init__(self, action: Action, handler: Callable[[Any], object]) -> None:
+        self.action = action
+        self.name = action.name
+        self.required = tuple(action.required)
+        self.decode: Callable[[bytes], Any] = msgspec.json.Decoder(action.request).decode
+        self.handler = handler
 
 
-ROUTES = {f"AmazonSQS.{name}".encode(): Route(action, msgspec.json.Decoder(action.request).decode, HANDLERS[name]) for name, action in ACTIONS.items()}
+ROUTES = {f"AmazonSQS.{name}".encode(): Route(action, HANDLERS[name]) for name, action in ACTIONS.items()}

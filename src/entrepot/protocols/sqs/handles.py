@@ -13,8 +13,10 @@ import zlib
 import cython
 import msgspec
 
+from entrepot.protocols.sqs.writing import BASE64
+
 if not cython.compiled:
-    from entrepot.model.octets import copy, get_u32_be, get_u64_be, put_u32_be, put_u64_be, take, take_ba
+    from entrepot.model.octets import copy, get_u32_be_ba, get_u64_be_ba, put_u32_be, put_u64_be, take_ba
     from entrepot.protocols.sqs.writing import Writer
 
 VERSION = 1
@@ -23,6 +25,8 @@ HANDLE_CHARACTERS = 60
 TOKEN_MAX = 1024  # characters
 
 _VERSION, _BYTES, _CHARACTERS = VERSION, HANDLE_BYTES, HANDLE_CHARACTERS
+_VALUES = bytes(BASE64.find(bytes((octet,))) & 255 for octet in range(256))  # 255: no character of base64
+_packed = bytearray(HANDLE_BYTES)  # of the handle that is being written or read
 
 
 class Handle:
@@ -38,7 +42,7 @@ class Handle:
 
 def write_handle(writer: Writer, queue_id: bytes, offset: int, lease_id: bytes) -> int:
     """The characters of a handle."""
-    packed = bytearray(_BYTES)
+    packed = _packed
     packed[0] = _VERSION
     copy(packed, 1, queue_id, 0, 16)
     put_u64_be(packed, 17, offset)
@@ -51,13 +55,27 @@ def read_handle(text: str) -> Handle | None:
     """What it says; None: it is none of ours."""
     if len(text) != _CHARACTERS:
         return None
-    try:
-        packed = binascii.a2b_base64(text, strict_mode=True)
-    except (binascii.Error, ValueError):
+    packed = _packed
+    octets = text.encode(errors="replace")
+    if len(octets) != _CHARACTERS:
         return None
-    if len(packed) != _BYTES or packed[0] != _VERSION or zlib.crc32(take(packed, 0, 41)) != get_u32_be(packed, 41):
+    at = 0
+    pos = 0
+    wrong = 0
+    while pos < _CHARACTERS:
+        bits = 0
+        for index in range(pos, pos + 4):
+            value = _VALUES[octets[index]]
+            wrong |= value
+            bits = (bits << 6) | (value & 63)
+        packed[at] = bits >> 16
+        packed[at + 1] = (bits >> 8) & 255
+        packed[at + 2] = bits & 255
+        at += 3
+        pos += 4
+    if wrong > 63 or packed[0] != _VERSION or zlib.crc32(take_ba(packed, 0, 41)) != get_u32_be_ba(packed, 41):
         return None
-    return Handle(take(packed, 1, 16), get_u64_be(packed, 17), take(packed, 25, 16))
+    return Handle(take_ba(packed, 1, 16), get_u64_be_ba(packed, 17), take_ba(packed, 25, 16))
 
 
 def make_token(kind: str, after: str) -> str:

@@ -30,7 +30,7 @@ cpdef object receive_message(Exchange exchange)
 @cython.locals(messages=list)
 cpdef object received(Exchange exchange, Receive call)
 @cython.locals(wanted=Wanted, writer=Writer, first=bint, messages=list, item=Received, data=bytes, position=Py_ssize_t, packed=bytes, at=Py_ssize_t)
-cpdef bytes write_messages(Exchange exchange, Receive call)
+cpdef Writer write_messages(Exchange exchange, Receive call)
 @cython.locals(data=bytes, position=Py_ssize_t, system=uint32_t, first=bint, value=bytes)
 cpdef int write_system(Exchange exchange, Writer writer, Received item, Wanted wanted) except -1
 cdef bint _text(Writer writer, bint first, bytes name, bytes value) except? True

@@ -146,10 +146,10 @@ def received(exchange: Exchange, call: Receive) -> object:
         return exchange.answer(ReceiveMessageResult(Messages=[as_structure(exchange, call, item, wanted) for item in messages]))
     if len(messages) == 0:
         return exchange.answer_json(b"{}")
-    return exchange.answer_json(write_messages(exchange, call))
+    return exchange.answer_written(write_messages(exchange, call))
 
 
-def write_messages(exchange: Exchange, call: Receive) -> bytes:
+def write_messages(exchange: Exchange, call: Receive) -> Writer:
     """The answer as JSON."""
     wanted: Wanted = exchange.state
     writer: Writer = exchange.session.shared.writer
@@ -185,7 +185,7 @@ def write_messages(exchange: Exchange, call: Receive) -> bytes:
         at = body_at(data, position)
         writer.string(data, at, position + 4 + get_u32_le(data, position) - at)
     writer.raw(b'"}]}')
-    return writer.take()
+    return writer
 
 
 def write_system(exchange: Exchange, writer: Writer, item: Received, wanted: Wanted) -> int:

@@ -5,14 +5,15 @@ from libc.stdint cimport int64_t, uint64_t
 
 from entrepot.broker.lease_calls cimport Send, make_send
 from entrepot.protocols.sqs.characters cimport illegal_at
+from entrepot.protocols.sqs.batches cimport check_entries
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.packing cimport pack
 from entrepot.protocols.sqs.writing cimport Writer
 
 cdef int _CODEC, _VERSION, _HAS_DELIVER_AT
-cdef Py_ssize_t _MESSAGE_MAX
+cdef Py_ssize_t _MESSAGE_MAX, _LONG
 cdef uint64_t _SEQUENCE_FIRST
-cdef object _md5, _ENCODER
+cdef object _md5, _long_md5, _ENCODER
 
 
 @cython.final

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cython
@@ -13,7 +14,7 @@ from entrepot.broker.queue_requests import DescribeQueue, QueueDescription
 from entrepot.model.entry import CODEC_SQS, HAS_DELIVER_AT
 from entrepot.model.errors import Reason
 from entrepot.protocols.sqs.actions import SendMessageBatchResult, SendMessageBatchResultEntry, SendMessageResult
-from entrepot.protocols.sqs.batches import MESSAGE_MAX_BYTES, NO_DEDUPLICATION, check_entries, failed_entry, from_record, too_long
+from entrepot.protocols.sqs.batches import MESSAGE_MAX_BYTES, NO_DEDUPLICATION, failed_entry, from_record, too_long
 from entrepot.protocols.sqs.characters import ALLOWED, is_identifier
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing
 from entrepot.protocols.sqs.message_attributes import pack_attributes, pack_trace
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 if not cython.compiled:
     from entrepot.broker.lease_calls import Send, make_send
+    from entrepot.protocols.sqs.batches import check_entries
     from entrepot.protocols.sqs.characters import illegal_at
     from entrepot.protocols.sqs.packing import pack
     from entrepot.protocols.sqs.writing import Writer
@@ -32,10 +34,16 @@ ENTRY_VERSION = 1
 DELAY_MAX_S = 900
 SEQUENCE_FIRST = 10**19  # sequence numbers have 20 digits: this and the offset
 
+_long_md5: Any = partial(hashlib.md5, usedforsecurity=False)
+try:
+    from _md5 import md5 as _md5  # type: ignore[import-not-found]  # hashlib's own, without OpenSSL: half the time where there is little to hash
+except ImportError:  # some builds of Python have none
+    _md5 = _long_md5
+
 _CODEC, _VERSION, _HAS_DELIVER_AT = CODEC_SQS, ENTRY_VERSION, HAS_DELIVER_AT
 _MESSAGE_MAX = MESSAGE_MAX_BYTES
 _SEQUENCE_FIRST = SEQUENCE_FIRST
-_md5 = hashlib.md5
+_LONG = 4096
 _ENCODER = msgspec.json.Encoder()
 
 
@@ -107,7 +115,7 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
         packed.deduplication_id = identifier(message.MessageDeduplicationId, "MessageDeduplicationId")
     elif fifo:
         packed.content_id = hashlib.sha256(body).hexdigest().encode()  # as SQS: an explicit id that says the same is a duplicate
-    packed.body_md5 = _md5(body, usedforsecurity=False).digest()
+    packed.body_md5 = _long_md5(body).digest() if len(body) > _LONG else _md5(body).digest()
     packed.message_id = shared.message_id()
     packed.record = pack(
         packed.message_id,
@@ -202,7 +210,7 @@ def sent(exchange: Exchange, call: Send) -> object:
     writer: Writer = exchange.session.shared.writer
     writer.raw(b'{"')
     write_sent(writer, packed, call.stored_ids[0], call.offsets[0], fifo)
-    return exchange.answer_json(writer.take())
+    return exchange.answer_written(writer)
 
 
 def _too_long(exchange: Exchange, found: QueueDescription) -> object:
@@ -311,7 +319,7 @@ def batch_sent(exchange: Exchange, call: Send) -> object:
         writer.raw(b',"Failed":')
         writer.raw(_ENCODER.encode(failed))
     writer.raw(b"}")
-    return exchange.answer_json(writer.take())
+    return exchange.answer_written(writer)
 
 
 def _some_refused(exchange: Exchange, call: Send, errors: list[Any]) -> object:

@@ -3,14 +3,15 @@
 cimport cython
 
 from entrepot.broker.port cimport Attachment, Call, Delivery, Sink
-from entrepot.model.octets cimport take_ba
+from entrepot.model.octets cimport copy, same, take_ba
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.framing cimport Framing, Request
+from entrepot.protocols.sqs.handlers cimport Route
 from entrepot.protocols.sqs.output cimport Output
 from entrepot.protocols.sqs.writing cimport Writer
 
 cdef Py_ssize_t _PIPELINE_MAX, _WAITING_MAX, _TURN, _IDS_DRAWN, _URL_MAX
-cdef bytes _CREDENTIAL, _CONTINUE
+cdef bytes _CREDENTIAL, _CONTINUE, _HEX
 
 
 @cython.final
@@ -24,9 +25,10 @@ cdef class Shared:
     cdef readonly bytearray buffer
     cdef readonly Writer writer
     cdef bytes _drawn
+    cdef bytearray _id
     cdef Py_ssize_t _left
 
-    @cython.locals(at=Py_ssize_t, drawn=bytes)
+    @cython.locals(octets=bytearray)
     cpdef bytes message_id(self)
 
 
@@ -59,9 +61,12 @@ cdef class Session(Sink):
     cdef public long callers_version
     cdef public object guest
     cdef readonly dict by_key_id
+    cdef public bytes last_start
+    cdef public object last_caller
     # requests
     cdef readonly dict asked
-    cdef public bytes request_prefix
+    cdef readonly dict counted
+    cdef public bytearray request_text
     cdef public unsigned long long request_count
 
     cpdef object get_buffer(self, Py_ssize_t size_hint)
@@ -70,11 +75,11 @@ cdef class Session(Sink):
     cpdef object pump(self)
     @cython.locals(framing=Framing)
     cdef object _starved(self)
-    @cython.locals(exchange=Exchange, operation=bytes)
+    @cython.locals(exchange=Exchange, operation=bytes, route=Route)
     cpdef object begin(self, Request request)
     @cython.locals(request=Request)
     cpdef object begin_query(self, Exchange exchange)
-    @cython.locals(request=Request, key_id=bytes, text=bytes, at=Py_ssize_t, end=Py_ssize_t)
+    @cython.locals(request=Request, key_id=bytes, text=bytes, start=bytes, size=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
     cpdef object identify(self, Exchange exchange)
     cpdef object signed_caller(self, Request request)
     cpdef object keep(self, bytes key_id, object caller)
@@ -83,7 +88,7 @@ cdef class Session(Sink):
     cpdef object own_attachment(self, object caller)
     cpdef object find_target(self, Exchange exchange, str url)
     cpdef str url_of(self, Exchange exchange, str namespace, str queue)
-    @cython.locals(prefix=bytes)
+    @cython.locals(text=bytearray, count=cython.ulonglong, at=Py_ssize_t)
     cpdef bytes request_id(self)
     cpdef object send(self, Exchange exchange, bytes answer)
     @cython.locals(exchange=Exchange)

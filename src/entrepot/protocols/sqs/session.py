@@ -6,6 +6,7 @@ WAITING_MAX_BYTES, wait for that, reading stops. Each says by itself who sends i
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +30,7 @@ from entrepot.protocols.sqs.sigv4 import split_target
 from entrepot.protocols.sqs.writing import Writer
 
 if not cython.compiled:
-    from entrepot.model.octets import take_ba
+    from entrepot.model.octets import copy, same, take_ba
 
 PIPELINE_MAX = 32  # whole requests that wait for those before them: above this nothing is read
 WAITING_MAX_BYTES = 256 << 10  # of their bodies
@@ -45,6 +46,7 @@ _PIPELINE_MAX, _WAITING_MAX, _TURN = PIPELINE_MAX, WAITING_MAX_BYTES, TURN
 _CREDENTIAL = b"Credential="
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _IDS_DRAWN = IDS_DRAWN
+_HEX = b"0123456789abcdef"
 _URL_MAX = URL_MAX
 
 
@@ -74,7 +76,7 @@ class Shared:
     loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
     """
 
-    __slots__ = ("_drawn", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "unfinished", "writer")
+    __slots__ = ("_drawn", "_id", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "unfinished", "writer")
 
     def __init__(self, callers: Callers, clock: Any, entropy: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None) -> None:
         self.callers = callers
@@ -86,6 +88,7 @@ class Shared:
         self.buffer = bytearray(READ_BYTES)
         self.writer = Writer()
         self._drawn = b""
+        self._id = bytearray(16)
         self._left = 0
 
     def message_id(self) -> bytes:
@@ -94,9 +97,11 @@ class Shared:
             self._drawn = self.entropy.octets(16 * _IDS_DRAWN)
             self._left = _IDS_DRAWN
         self._left -= 1
-        at = 16 * self._left
-        drawn = self._drawn
-        return b"".join((drawn[at : at + 6], bytes((drawn[at + 6] & 0x0F | 0x40, drawn[at + 7], drawn[at + 8] & 0x3F | 0x80)), drawn[at + 9 : at + 16]))
+        octets = self._id
+        copy(octets, 0, self._drawn, 16 * self._left, 16)
+        octets[6] = octets[6] & 0x0F | 0x40
+        octets[8] = octets[8] & 0x3F | 0x80
+        return take_ba(octets, 0, 16)
 
 
 class Session(Sink):
@@ -112,11 +117,14 @@ class Session(Sink):
         "callers",
         "callers_version",
         "closing",
+        "counted",
         "framing",
         "guest",
         "heard",
         "is_writable",
         "journal",
+        "last_caller",
+        "last_start",
         "next_deadline",
         "output",
         "partial_count",
@@ -127,7 +135,7 @@ class Session(Sink):
         "pumping",
         "quiet_since",
         "request_count",
-        "request_prefix",
+        "request_text",
         "resting",
         "settings",
         "shared",
@@ -166,9 +174,12 @@ class Session(Sink):
         self.callers_version = -1
         self.guest: Any = None
         self.by_key_id: dict[bytes, Caller] = {}
+        self.last_start = b""  # of a guest's Authorization, up to the end of the key id
+        self.last_caller: Caller | None = None
         # requests
         self.asked: dict[Call, Exchange] = {}
-        self.request_prefix = b""
+        self.counted = shared.statistics.requests
+        self.request_text = bytearray()  # the last request's id
         self.request_count = 0
 
     # ---- bytes in
@@ -239,9 +250,6 @@ class Session(Sink):
 
     def begin(self, request: Request) -> object:
         """The next request's turn."""
-        if len(self.request_prefix) == 0:
-            self.request_prefix = self.shared.entropy.octets(10).hex().encode()
-        self.request_count += 1
         exchange = Exchange(self, request, self.request_id())
         self.active = exchange
         try:
@@ -253,7 +261,8 @@ class Session(Sink):
                 exchange.action = route.action
                 self.identify(exchange)
                 try:
-                    exchange.input = route.decode(request.body)
+                    decode = route.decode
+                    exchange.input = decode(request.body)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     raise SqsError("SerializationException", f"The request is not what {route.action.name} takes: {error}") from None
             else:
@@ -262,11 +271,12 @@ class Session(Sink):
                 if found is None:
                     return None
                 route = found
-            self.shared.statistics.requests[route.action.name] += 1
-            for name in route.action.required:
+            self.counted[route.name] += 1
+            for name in route.required:
                 if getattr(exchange.input, name) is None:
                     raise missing(name)
-            route.handler(exchange)
+            handler = route.handler
+            handler(exchange)
         except SqsError as error:
             exchange.fail(error)
         return None
@@ -312,8 +322,13 @@ class Session(Sink):
             return None
         if request.from_page:  # any page may have a browser send requests to this machine; what needs no signature must not be open to them
             raise SqsError("AccessDeniedException", "Requests of web pages must be signed: there are no users, whose keys would sign.")
-        key_id = b""
         text = request.authorization
+        size = len(self.last_start)
+        if size > 0 and len(text) >= size and same(text, 0, self.last_start, 0, size):
+            exchange.caller = self.last_caller
+            return None
+        key_id = b""
+        start = b""
         at = text.find(_CREDENTIAL)
         if at < 0 and len(text) == 0 and b"Credential=" in request.target:
             text = request.target.replace(b"%2F", b"/").replace(b"%2f", b"/")
@@ -322,10 +337,13 @@ class Session(Sink):
             end = text.find(b"/", at)
             if end > 0:
                 key_id = text[at + 11 : end]
+                start = text[: end + 1] if len(request.authorization) > 0 else b""
         caller = self.by_key_id.get(key_id)
         if caller is None:
             caller = self.callers.guest_caller(self.guest, key_id.decode("latin-1"))
             self.keep(key_id, caller)
+        self.last_start = start
+        self.last_caller = caller
         exchange.caller = caller
         return None
 
@@ -351,6 +369,8 @@ class Session(Sink):
             for attachment in caller.attachments.values():
                 attachment.close()
         self.by_key_id.clear()
+        self.last_start = b""
+        self.last_caller = None
         return None
 
     def attachment_to(self, caller: Caller, namespace: str) -> Attachment:
@@ -402,9 +422,19 @@ class Session(Sink):
     # ---- answers
 
     def request_id(self) -> bytes:
-        """Of the request that now begins: 36 characters as of a UUID."""
-        prefix = self.request_prefix
-        return b"-".join((prefix[:8], prefix[8:12], prefix[12:16], prefix[16:20], b"%012x" % (self.request_count & 0xFFFFFFFFFFFF)))
+        """Of the request that now begins: 36 characters as of a UUID. The connection's are counted in the last 12."""
+        text = self.request_text
+        if len(text) == 0:
+            text = bytearray(str(uuid.UUID(bytes=self.shared.entropy.octets(16))).encode())
+            self.request_text = text
+        self.request_count += 1
+        count = self.request_count & 0xFFFFFFFFFFFF
+        at = 36
+        while at > 24:
+            at -= 1
+            text[at] = _HEX[count & 15]
+            count = count >> 4
+        return take_ba(text, 0, 36)
 
     def send(self, exchange: Exchange, answer: bytes) -> object:
         """An exchange has its answer."""

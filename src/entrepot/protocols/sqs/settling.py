@@ -13,7 +13,7 @@ import msgspec
 from entrepot.broker.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, TOO_LONG
 from entrepot.broker.queue_requests import DescribeQueue
 from entrepot.protocols.sqs.actions import BatchResultEntry, ChangeMessageVisibilityBatchResult, DeleteMessageBatchResult
-from entrepot.protocols.sqs.batches import check_entries, failed_entry
+from entrepot.protocols.sqs.batches import failed_entry
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing
 from entrepot.protocols.sqs.receiving import check_visibility
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 if not cython.compiled:
     from entrepot.broker.lease_calls import EndLeases, make_end_leases
+    from entrepot.protocols.sqs.batches import check_entries
     from entrepot.protocols.sqs.handles import Handle, read_handle
     from entrepot.protocols.sqs.writing import Writer
 
@@ -230,4 +231,4 @@ def _answer(exchange: Exchange, ending: Ending) -> object:
         writer.raw(b',"Failed":')
         writer.raw(_ENCODER.encode(ending.failed))
     writer.raw(b"}")
-    return exchange.answer_json(writer.take())
+    return exchange.answer_written(writer)

@@ -186,8 +186,8 @@ def canonical_request(request: Request, claim: Claim, as_sent: bool = False) -> 
     if claim.expires_s >= 0:
         pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
     values: dict[str, list[str]] = {}
-    for raw_name, raw_value in request.headers:
-        values.setdefault(raw_name.decode("latin-1"), []).append(_SPACES.sub(" ", raw_value.decode("latin-1").strip()))
+    for raw_name, raw_value in zip(request.headers[::2], request.headers[1::2], strict=True):
+        values.setdefault(raw_name.lower().decode("latin-1"), []).append(_SPACES.sub(" ", raw_value.decode("latin-1").strip()))
     signed = claim.signed_headers
     if "host" not in signed:
         raise SqsError("InvalidSignatureException", "'Host' must be a signed header.")

@@ -26,6 +26,8 @@ cdef class Writer:
     @cython.locals(buffer=bytearray, at=Py_ssize_t, end=Py_ssize_t, bits=uint32_t)
     cpdef int base64(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
     cpdef bytes take(self)
+    cpdef bytes take_turned(self, Py_ssize_t middle)
+    cdef int _start_over(self) except -1
     cdef int _hyphen(self) except -1
     @cython.locals(capacity=Py_ssize_t, buffer=bytearray)
     cdef int _room(self, Py_ssize_t need) except -1

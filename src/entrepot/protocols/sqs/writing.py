@@ -148,11 +148,23 @@ class Writer:
     def take(self) -> bytes:
         """All that was written."""
         data = take_ba(self._buffer, 0, self.filled)
+        self._start_over()
+        return data
+
+    def take_turned(self, middle: int) -> bytes:
+        """All that was written, what stands from `middle` on first: a head is written once the size of what follows it is known."""
+        self._room(middle)
+        copy_ba(self._buffer, self.filled, self._buffer, 0, middle)
+        data = take_ba(self._buffer, middle, self.filled)
+        self._start_over()
+        return data
+
+    def _start_over(self) -> int:
         self.filled = 0
         if self._capacity > 1 << 20:  # one large answer is no reason to keep so much
             self._buffer = bytearray(1024)
             self._capacity = 1024
-        return data
+        return 0
 
     def _hyphen(self) -> int:
         self._room(1)

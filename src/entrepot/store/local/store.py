@@ -434,6 +434,7 @@ class LocalStore(Store):
         group.table = []
         group.places = bytearray()
         self.owner.committed(group)
+        group.calls = []  # some know their group
         if self.cached_bytes > self.settings.cache_size or self._fifo_head * 2 < len(self._fifo_logs):
             self._evict()
 
