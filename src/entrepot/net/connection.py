@@ -108,7 +108,8 @@ class ConnectionCore:
         except Exception as error:  # our bug: it must cost this connection and no other
             self.listener.broken(self, error)
             return None
-        self.wake()
+        if not self.is_dirty and (self.output.size > 0 or self.session.closing or self.session.paused != self.reading_paused):  # type: ignore[union-attr]
+            self.wake()
         return None
 
     def send(self) -> object:

@@ -3,6 +3,7 @@
 cimport cython
 
 from entrepot.broker.port cimport Ask, Attachment, Call, make_ask
+from entrepot.protocols.sqs.callers cimport Caller
 from entrepot.protocols.sqs.framing cimport Request
 from entrepot.protocols.sqs.writing cimport Writer
 
@@ -19,7 +20,7 @@ cdef class Exchange:
     cdef public object action
     cdef public bint is_json
     cdef public object input
-    cdef public object caller
+    cdef public Caller caller
     cdef public Attachment attachment
     cdef public str queue
     cdef public object state

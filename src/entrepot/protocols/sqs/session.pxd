@@ -4,6 +4,7 @@ cimport cython
 
 from entrepot.broker.port cimport Attachment, Call, Delivery, Sink
 from entrepot.model.octets cimport copy, same, take_ba
+from entrepot.protocols.sqs.callers cimport Caller
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.framing cimport Framing, Request
 from entrepot.protocols.sqs.handlers cimport Route
@@ -62,7 +63,7 @@ cdef class Session(Sink):
     cdef public object guest
     cdef readonly dict by_key_id
     cdef public bytes last_start
-    cdef public object last_caller
+    cdef public Caller last_caller
     # requests
     cdef readonly dict asked
     cdef readonly dict counted
