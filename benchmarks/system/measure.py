@@ -22,6 +22,7 @@ _COMMAND = [sys.executable, "-m", "benchmarks.system.load"]
 # The names of the broker's own figures, the first that is there counts. Other brokers have none of them.
 UNSORTED = ("entrepot_store_journal_unsorted_bytes",)
 STALL = ("entrepot_loop_stall_longest_seconds",)
+STALL_OWN = ("entrepot_loop_stall_own_longest_seconds",)  # without the time that the load and other threads had all processors
 COMMITS = ("entrepot_commits_total", "entrepot_store_commits_total")
 
 Figures = dict[str, Any]
@@ -58,11 +59,11 @@ def measured(broker: Broker, words: Sequence[str], *, watch_unsorted: bool = Fal
     """One run with the broker's processor time, memory and disk bytes, and its own figures where it has them. `by`: what makes the run of these words."""
     pids = broker.pids()
     before = probes.metrics(broker.metrics_url)
-    cpu, written = probes.cpu_s(pids), probes.written_bytes(pids)
+    cpu, written = probes.cpu_s(pids), probes.Written(pids, broker.directory)
     with probes.Watcher(pids, broker.metrics_url, UNSORTED if watch_unsorted else (), 1.0 if watch_unsorted else 0.25) as watcher:
         result = by(broker, words)
     pids = broker.pids()
-    cpu, written = probes.cpu_s(pids) - cpu, probes.written_bytes(pids) - written
+    cpu, disk_bytes = probes.cpu_s(pids) - cpu, written.since(pids)
     after = probes.metrics(broker.metrics_url)
     messages = max(result["published"], result["consumed"])
     received_bytes = result["published"] * (result["options"]["size"] if "options" in result else result["size"])
@@ -75,9 +76,9 @@ def measured(broker: Broker, words: Sequence[str], *, watch_unsorted: bool = Fal
         "client_cpu_us_per_message": result["client_cpu_us_per_message"],
         "rss_max_bytes": max(watcher.rss),
         "rss_bytes": probes.rss_bytes(pids),
-        "disk_bytes": written,
-        "disk_bytes_per_byte_received": written / received_bytes if received_bytes else None,
-        "loop_stall_longest_ms": _ms(probes.metric(after, *STALL)),
+        "disk_bytes": disk_bytes,
+        "disk_bytes_per_byte_received": disk_bytes / received_bytes if received_bytes else None,
+        **stalls(after),
         "unsorted_bytes": probes.metric(after, *UNSORTED),
         "errors": sum(result["errors"].values()),
         "alive": broker.alive(),
@@ -92,6 +93,11 @@ def measured(broker: Broker, words: Sequence[str], *, watch_unsorted: bool = Fal
         figures["unsorted_bytes_each_s"] = watcher.values
         figures["unsorted_grows"] = grows(watcher.values)
     return figures
+
+
+def stalls(samples: dict[str, float]) -> Figures:
+    """The longest that the loop was away since start, and how much of it was its own doing; None where a broker has no such figures."""
+    return {"loop_stall_longest_ms": _ms(probes.metric(samples, *STALL)), "loop_stall_own_longest_ms": _ms(probes.metric(samples, *STALL_OWN))}
 
 
 def grows(values: Sequence[float]) -> bool:

@@ -19,7 +19,7 @@ _COLUMNS = (
     "broker CPU µs",
     "RSS MiB",
     "disk B/B",
-    "stall ms",
+    "stall (own) ms",
     "unsorted MiB",
     "errors",
 )
@@ -120,10 +120,15 @@ def _row(name: str, broker: str, figures: Figures, medians: dict[str, Figures]) 
         _rounded(figures.get("broker_cpu_us_per_message")),
         _rounded(rss / _MIB if rss is not None else None),
         _rounded(figures.get("disk_bytes_per_byte_received")),
-        _rounded(figures.get("loop_stall_longest_ms")),
+        _stall(figures),
         _rounded(unsorted / _MIB if unsorted is not None else None),
         f"{figures.get('errors', 0):.0f}",
     ]
+
+
+def _stall(figures: Figures) -> str:
+    own = figures.get("loop_stall_own_longest_ms")
+    return _rounded(figures.get("loop_stall_longest_ms")) + ("" if own is None else f" ({_rounded(own)})")
 
 
 def _latencies(figures: Figures, kind: str) -> str:

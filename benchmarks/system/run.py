@@ -94,7 +94,7 @@ def median(runs: list[Figures]) -> Figures:
         if any(value is None or not isinstance(value, int | float) for value in values):
             continue
         numbers = [float(value) for value in values if value is not None]
-        most = name in ("rss_max_bytes", "loop_stall_longest_ms", "unsorted_grows")
+        most = name in ("rss_max_bytes", "loop_stall_longest_ms", "loop_stall_own_longest_ms", "unsorted_grows")
         out[name] = sum(numbers) if name == "errors" else max(numbers) if most else statistics.median(numbers)
     return out
 

@@ -104,7 +104,7 @@ def _receives(most_cpu_us: float) -> tuple[Expectation, ...]:
     return (Expectation("consume_per_s", at_least=2.0, of_peer=True), Expectation(_CPU, at_most=most_cpu_us))
 
 
-_STALL = Expectation("loop_stall_longest_ms", at_most=10.0)
+_STALL = Expectation("loop_stall_own_longest_ms", at_most=10.0)
 
 
 def _case(name: str, about: str, case: Measure, *expectations: Expectation, peers: bool = True, repetitions: int | None = None) -> Case:

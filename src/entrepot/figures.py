@@ -57,6 +57,11 @@ def register_process(metrics: Metrics, config: Config, network: Network, stalls:
     metrics.histogram("entrepot_loop_stall_seconds", "How late a timer of the event loop fired", lambda: Histogram(BOUNDS_S, stalls.counts, stalls.sum_s))
     metrics.gauge("entrepot_loop_stall_longest_seconds", "The longest since start", lambda: stalls.longest_s)
     metrics.gauge(
+        "entrepot_loop_stall_own_longest_seconds",
+        "The longest since start, without the time that the loop waited for a processor",
+        lambda: stalls.longest_own_s,
+    )
+    metrics.gauge(
         "entrepot_unfinished_bytes", "Received of requests and messages that are not whole, of all connections", lambda: network.unfinished.held_bytes
     )
     metrics.counter(

@@ -40,7 +40,7 @@ def is_batch_id(text: str) -> bool:
     """Whether it may name an entry of a batch."""
     if not 1 <= len(text) <= 80:
         return False
-    for character in text:
+    for character in text:  # noqa: SIM110
         if not ("a" <= character <= "z" or "A" <= character <= "Z" or "0" <= character <= "9" or character == "_" or character == "-"):
             return False
     return True
