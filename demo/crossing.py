@@ -1,6 +1,7 @@
 """One topic and one queue, and clients of two protocols at both ends of each.
 
-confluent-kafka   writes flights to the topic; by its subject they also arrive in the queue, where pika takes them
+confluent-kafka   writes flights to the topic; by its subject they also arrive in the queue, where pika takes them, and in one of SQS, where boto3 does
+boto3             sends flights back to the SQS queue in batches of ten; pika takes them
 pika              publishes flights to the topic; aiokafka reads the whole topic, whoever wrote it
 Java              writes Celery's tasks to the topic with Kafka's own client; a Celery worker takes them from the queue, and answers
 """
@@ -17,6 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pika
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka import Producer
@@ -26,6 +28,8 @@ from tally import Tally
 TOPIC = "departures"
 QUEUE = "departures.queue"
 ANSWERS = "departures.answers"
+SQS_QUEUE = "departures-sqs"
+SQS_BATCH = 10  # the most that SQS takes, or gives, at once
 KAFKA_CLIENTS = "4.3.1"
 POM = f"""<project><modelVersion>4.0.0</modelVersion><groupId>demo</groupId><artifactId>demo</artifactId><version>1</version><dependencies>
 <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-clients</artifactId><version>{KAFKA_CLIENTS}</version></dependency>
@@ -40,14 +44,17 @@ Row = tuple[str, str, Tally, Tally]
 class Crossing:
     """The topic and the queue, and what goes through them."""
 
-    def __init__(self, amqp_url: str, bootstrap: str) -> None:
+    def __init__(self, amqp_url: str, bootstrap: str, sqs_url: str) -> None:
         self.amqp_url, self.bootstrap = amqp_url, bootstrap
+        self.sqs = boto3.client("sqs", endpoint_url=sqs_url, region_name="us-east-1", aws_access_key_id="demo", aws_secret_access_key="demo")
+        self.queue_url = self.sqs.create_queue(QueueName=SQS_QUEUE)["QueueUrl"]
         admin = AdminClient({"bootstrap.servers": bootstrap})
         admin.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result(TIMEOUT_S)
         self.connection = pika.BlockingConnection(pika.URLParameters(amqp_url))
         self.channel = self.connection.channel()
         self.channel.queue_declare(QUEUE, durable=True)
         self.channel.queue_bind(QUEUE, "amq.topic", TOPIC)  # the topic's subject is its name
+        self.channel.queue_bind(SQS_QUEUE, "amq.topic", TOPIC)
         self.channel.queue_declare(ANSWERS, durable=True)
         self.channel.confirm_delivery()
         self.channel.basic_qos(prefetch_count=1000)
@@ -70,6 +77,31 @@ class Crossing:
         types = self.take(len(lines), got)
         assert types == {"text/csv"}, types
         return [(f"into topic {TOPIC}", "confluent-kafka", sent, acknowledged), (f"  and by its subject queue {QUEUE}", "pika", sent, got)]
+
+    def by_boto3(self, lines: list[bytes]) -> list[Row]:
+        """What confluent-kafka wrote, from the SQS queue by boto3; and from boto3 into it again, to pika."""
+        got, sent, back = Tally(), Tally(checksum=None), Tally()
+        while got.count < len(lines):
+            messages = self.sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=SQS_BATCH, WaitTimeSeconds=20).get("Messages")
+            if not messages:
+                break
+            for message in messages:
+                got.add(message["Body"].encode())
+            handles = [{"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]} for place, message in enumerate(messages)]
+            self.sqs.delete_message_batch(QueueUrl=self.queue_url, Entries=handles)
+        self.channel.queue_unbind(SQS_QUEUE, "amq.topic", TOPIC)
+        sent.began = time.perf_counter()
+        for start in range(0, len(lines), SQS_BATCH):
+            part = lines[start : start + SQS_BATCH]
+            entries = [{"Id": str(place), "MessageBody": line.decode()} for place, line in enumerate(part)]
+            sent.count += len(self.sqs.send_message_batch(QueueUrl=self.queue_url, Entries=entries)["Successful"])
+        sent.ended = time.perf_counter()
+        self.take(len(lines), back, SQS_QUEUE)
+        return [
+            (f"  and by its subject SQS queue {SQS_QUEUE}", "boto3", all_of(lines), got),
+            (f"into SQS queue {SQS_QUEUE}", "boto3", all_of(lines), sent),
+            ("  and out of it", "pika", all_of(lines), back),
+        ]
 
     async def by_pika(self, before: list[bytes], lines: list[bytes]) -> list[Row]:
         """pika to the topic, aiokafka from it: what the others wrote, too."""
@@ -130,10 +162,10 @@ class Crossing:
                     seen.add(line)
         return [(f"{len(parts)} tasks by topic {TOPIC}, queue {QUEUE}", "Java, Celery", sent, seen)]
 
-    def take(self, count: int, tally: Tally) -> set[str | None]:
-        """So many messages of the queue, acknowledged; their content types."""
+    def take(self, count: int, tally: Tally, queue: str = QUEUE) -> set[str | None]:
+        """So many messages of a queue, acknowledged; their content types."""
         types = set()
-        for method, properties, body in self.channel.consume(QUEUE, inactivity_timeout=TIMEOUT_S):
+        for method, properties, body in self.channel.consume(queue, inactivity_timeout=TIMEOUT_S):
             if body is None:
                 break
             tally.add(body)
