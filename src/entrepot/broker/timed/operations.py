@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 from dataclasses import fields
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker import queue_requests as asked
@@ -196,16 +197,13 @@ class TimedOperations:
     def list_queues(self, link: Link, call: Ask, request: asked.ListQueues) -> Outcome:
         """See ListQueues."""
         may = self._broker.authorizer.may
-        queues = self._broker.catalogue.namespace(link.namespace).queues
+        namespace = self._broker.catalogue.namespace(link.namespace)
         found = (
             name
-            for name, definition in queues.items()
-            if name > request.after
-            and name.startswith(request.prefix)
-            and definition.exclusive_to is None
-            and any(may(link.principal, action, link.namespace, name) for action in ACTIONS)
+            for name in namespace.queue_names(request.prefix, request.after)
+            if namespace.queues[name].exclusive_to is None and any(may(link.principal, action, link.namespace, name) for action in ACTIONS)
         )
-        names = heapq.nsmallest(request.limit + 1, found)
+        names = list(islice(found, request.limit + 1))
         return (names[: request.limit], len(names) > request.limit), None
 
     def list_sources(self, link: Link, call: Ask, request: asked.ListSources) -> Outcome:
