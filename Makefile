@@ -13,12 +13,14 @@ HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -n
 # What starts processes or measures them; these run the compiled modules only.
 PROCESSES := interop crash memory testing cli server
 
-.PHONY: serve test lint pytest pytest-pure demo wheels bench reference crash clean
+.PHONY: serve test lint pytest pytest-processes pytest-modules pytest-pure demo wheels bench reference crash clean
 
 serve: .venv/.built
 	@exec $(BIN)/entrepot serve $(ARGS)
 
-test: .venv/.dev lint pytest-pure pytest
+# The tests that start processes mostly wait for them: the others run beside them.
+test: .venv/.dev lint
+	@$(MAKE) --no-print-directory -j2 --output-sync=target pytest-processes pytest-pure pytest-modules
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -28,6 +30,12 @@ lint: .venv/.dev
 
 pytest: .venv/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+pytest-processes: .venv/.dev
+	$(BIN)/python -m pytest $(addprefix tests/,$(PROCESSES)) $(ARGS)
+
+pytest-modules: .venv/.dev
+	$(BIN)/python -m pytest $(addprefix --ignore=tests/,$(PROCESSES)) $(ARGS)
 
 pytest-pure: .venv/.dev
 	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(addprefix --ignore=tests/,$(PROCESSES)) $(ARGS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -33,6 +34,32 @@ TEXTS = {
     "memory_bytes": "Transient messages in memory",
     "scratch_bytes": "Transient messages in scratch files",
 }
+
+
+class RunQueueWait:
+    """How long the thread that makes it has waited for a processor, as Linux counts it; 0 where the system does not say.
+
+    Source: the kernel's documentation, scheduler/sched-stats.
+    """
+
+    def __init__(self) -> None:
+        try:
+            self._file: io.FileIO | None = open("/proc/thread-self/schedstat", "rb", buffering=0)  # noqa: SIM115 - read 100 times a second
+        except OSError:
+            self._file = None
+
+    def seconds(self) -> float:
+        """See net.stall.Waited."""
+        if self._file is None:
+            return 0.0
+        self._file.seek(0)
+        return int(self._file.read(96).split()[1]) / 1e9
+
+    def close(self) -> None:
+        """See net.stall.Waited."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
 
 def register_process(metrics: Metrics, config: Config, network: Network, stalls: StallWatch, is_ready: Callable[[], bool], clock: Clock) -> None:

@@ -28,7 +28,7 @@ from entrepot.broker.users import Users, check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.config import Config, address
 from entrepot.entropy import Entropy, SystemEntropy
-from entrepot.figures import register_kafka, register_node, register_process, register_sqs
+from entrepot.figures import RunQueueWait, register_kafka, register_node, register_process, register_sqs
 from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
@@ -97,7 +97,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         limits = config.limits
         self.network = Network(self.loop, clock, NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__}))
-        self.stalls = StallWatch(self.loop, clock)
+        self.stalls = StallWatch(self.loop, clock, RunQueueWait())
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
         self.make_kafka_listener: Callable[[str, str, int, str], Listener] | None = None  # name, host, port, namespace; None: nobody listens for Kafka

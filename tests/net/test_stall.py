@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.net.stall import BOUNDS_S, INTERVAL_S, RunQueueWait, StallWatch
+from entrepot.figures import RunQueueWait
+from entrepot.net.stall import BOUNDS_S, INTERVAL_S, StallWatch
 
 
 class Time:

@@ -7,7 +7,6 @@ A loop may be away because of what it does, or because other threads have the pr
 from __future__ import annotations
 
 import asyncio
-import os
 from bisect import bisect_left
 from typing import Protocol
 
@@ -27,38 +26,16 @@ class Waited(Protocol):
         """It is asked no more."""
 
 
-class RunQueueWait:
-    """Of the thread that makes it, as Linux counts it; 0 where the system does not say. Source: the kernel's documentation of sched-stats."""
-
-    def __init__(self) -> None:
-        try:
-            self._file = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
-        except OSError:
-            self._file = -1
-
-    def seconds(self) -> float:
-        """See Waited."""
-        if self._file < 0:
-            return 0.0
-        return int(os.pread(self._file, 96, 0).split()[1]) / 1e9
-
-    def close(self) -> None:
-        """See Waited."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-
 class StallWatch:
     """Counts how late the loop was. `counts[i]` are those of at most BOUNDS_S[i] seconds, the last those above all bounds.
 
     `longest_own_s` is the longest without what the thread waited for a processor: what the broker itself did, or waited for.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, waited: Waited | None = None) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, waited: Waited) -> None:
         self._loop = loop
         self._clock = clock
-        self._waited = waited or RunQueueWait()
+        self._waited = waited
         self._waited_s = 0.0
         self._due = 0.0
         self._handle: asyncio.TimerHandle | None = None
