@@ -11,7 +11,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c '
 BIN := .venv/bin
 HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd'))
 # What starts processes or measures them; these run the compiled modules only.
-PROCESSES := interop crash memory testing cli server
+PROCESSES := interop crash testing cli server
 
 .PHONY: serve test lint pytest pytest-processes pytest-modules pytest-pure demo wheels bench reference crash clean
 
@@ -20,7 +20,7 @@ serve: .venv/.built
 
 # The tests that start processes mostly wait for them: the others run beside them.
 test: .venv/.dev lint
-	@$(MAKE) --no-print-directory -j2 --output-sync=target pytest-processes pytest-pure pytest-modules
+	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target pytest-processes pytest-pure pytest-modules
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
