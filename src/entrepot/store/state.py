@@ -18,6 +18,8 @@ from typing import Protocol
 
 from entrepot.store.interface import ABSOLUTE_PREFIX_SIZE, Fold
 
+PREPARED_BYTES = 1 << 20  # folded in one go
+
 
 class Base(Protocol):
     """Where values lie that have not changed: a checkpoint."""
@@ -150,8 +152,11 @@ class State:
         self._changed = _Layer()
         self._unprepared = ((shard, key, cell) for shard, cells in self._frozen.cells.items() for key, cell in cells.items())
 
-    def prepare(self, limit: int) -> list[tuple[int, bytes, bytes | None]]:
-        """Fold up to `limit` keys of the cut: (shard, key, value or None if gone), each key once over all calls; [] when there are no more."""
+    def prepare(self, limit: int, size: int = PREPARED_BYTES) -> list[tuple[int, bytes, bytes | None]]:
+        """Fold up to `limit` keys of the cut, about `size` bytes of values: (shard, key, value or None if gone), each key once over all calls.
+
+        [] when there are no more.
+        """
         assert self._frozen is not None, "no cut to prepare"
         assert self._unprepared is not None
         rows: list[tuple[int, bytes, bytes | None]] = []
@@ -159,8 +164,10 @@ class State:
             if not cell.known:
                 cell.value = self._base.get(shard, key)
                 cell.known = True
-            rows.append((shard, key, self._current(key, cell)))
-            if len(rows) == limit:
+            value = self._current(key, cell)
+            rows.append((shard, key, value))
+            size -= 0 if value is None else len(value)
+            if len(rows) == limit or size <= 0:
                 break
         return rows
 

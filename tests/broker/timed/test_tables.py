@@ -11,7 +11,7 @@ from entrepot.broker.timed.kept_leases import TIMED, KeptLeases
 from entrepot.broker.timed.lease_state import BLOCK_SIZE, fold_all_leases, fold_leases
 from entrepot.broker.timed.lease_table import NO_DEADLINE, LeaseTable
 from entrepot.broker.timed.offset_table import OffsetTable
-from entrepot.broker.timed.repeats import FORGET_MAX, INTERVAL_MS, REPEAT_PREFIX, SLOT_MS, Repeats, digest_of
+from entrepot.broker.timed.repeats import FORGET_MAX, INTERVAL_MS, REPEAT_PREFIX, SLOT_MS, SLOT_ROWS, SPLIT_AT, Repeats, digest_of
 from entrepot.model.errors import CorruptData
 
 MORE = settings(max_examples=80, deadline=None)
@@ -279,7 +279,7 @@ def test_repeats(sent):
             repeats = Repeats(store, log)
             repeats.load(now)
         assert len(repeats) == sum(time + INTERVAL_MS > now for time, _ in model.values())
-    assert len(state_keys(store, REPEAT_PREFIX)) <= INTERVAL_MS // SLOT_MS + 2
+    assert len(state_keys(store, REPEAT_PREFIX)) <= INTERVAL_MS // SLOT_MS + 2 + len(sent) // 20  # each start begins a slot
     repeats.clear()
     assert len(repeats) == 0
     assert not state_keys(store, REPEAT_PREFIX)
@@ -301,6 +301,32 @@ def test_what_is_over_is_forgotten_some_at_a_time_and_is_no_repeat_meanwhile():
         repeats.expire(later)
     assert len(repeats) == 1
     assert repeats.find(digests[-1], later)
+
+
+def test_very_many_are_remembered_over_a_start_and_kept_in_small_values():
+    store, log = store_and_log()
+    repeats = Repeats(store, log)
+    digests = [digest_of(b"", b"%d" % number) for number in range(3 * SPLIT_AT)]
+    for offset, digest in enumerate(digests):
+        repeats.add(digest, offset, b"%016d" % offset, 10**12 + offset // 100)
+    again = Repeats(store, log)
+    again.load(10**12)
+    for kept in (repeats, again):
+        assert len(kept) == len(digests)
+        for offset, digest in enumerate(digests):
+            assert kept.find(digest, 10**12 + INTERVAL_MS - 1)
+            assert (kept.offset, kept.message_id) == (offset, b"%016d" % offset)
+        assert not kept.find(digest_of(b"", b"another"), 10**12 + 1000)
+    keys = state_keys(store, REPEAT_PREFIX)
+    assert len(keys) == 3 * SPLIT_AT // SLOT_ROWS
+    again.add(digest_of(b"", b"another"), 10**6, b"%016d" % 10**6, 10**12 + 1000)
+    assert len(state_keys(store, REPEAT_PREFIX)) == len(keys) + 1
+    for _ in range(3 * SPLIT_AT // FORGET_MAX + 1):
+        again.expire(10**12 + 2 * INTERVAL_MS)
+    assert len(again) == 0
+    assert not state_keys(store, REPEAT_PREFIX)
+    again.add(digests[0], 7, b"%016d" % 7, 10**12 + 2 * INTERVAL_MS)
+    assert again.find(digests[0], 10**12 + 2 * INTERVAL_MS)
 
 
 def test_repeats_by_scope_are_others():
