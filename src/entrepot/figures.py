@@ -31,6 +31,7 @@ TEXTS = {
     "adopted_bytes": "Journal files that stay as they are, as parts of segments",
     "merged_bytes": "Copied from segments into segments",
     "disk_free_bytes": "Free on the data directory's file system, as last looked at",
+    "shelved_bytes": "Stored entries kept in memory for queues with message groups",
     "memory_bytes": "Transient messages in memory",
     "scratch_bytes": "Transient messages in scratch files",
 }

@@ -262,6 +262,7 @@ class Broker:
             "attachments": len(self.links),
             "attachments_total": self.connected_count,
             "paths_cached": len(self.paths),
+            "shelved_bytes": hub.shelved_bytes,
             **hub.translations.statistics(),
             **self.subjects.statistics(),
             "publishers_throttled": float(self.throttled),

@@ -4,6 +4,7 @@ import cython
 from libc.stdint cimport uint64_t
 
 from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.entry_shelf cimport EntryShelf
 from entrepot.broker.hub cimport Hub
 from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader
@@ -27,6 +28,7 @@ cdef class Cursor:
     cdef Hub hub
     cdef Log log
     cdef LogReader reader
+    cdef public EntryShelf shelf
     cdef object on_loaded
     cdef object fetched
     cdef uint64_t next_offset

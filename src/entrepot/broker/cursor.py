@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from entrepot.broker.entry_shelf import EntryShelf
 from entrepot.broker.hub import Hub
 from entrepot.model.entry import CONTROL, Entry, StoredEntry
 from entrepot.store.interface import Log
@@ -40,6 +41,7 @@ class Cursor:
         "next_position",
         "on_loaded",
         "reader",
+        "shelf",
         "stored",
         "tag",
     )
@@ -59,6 +61,7 @@ class Cursor:
         self.tag = 0
         self.gap_end = 0
         self.loading = False
+        self.shelf: EntryShelf | None = None  # where entries lie that were read ahead, if any are
         self.fetched: Any = None  # the offset of the last fetch, until it was looked at
         self.next_offset = 0
         self.next_position = -1
@@ -70,6 +73,8 @@ class Cursor:
         if self.loading:
             return _LATER
         stored = self.reader.at(offset)
+        if stored is None and self.shelf is not None:
+            stored = self.shelf.find(offset)
         if stored is None:
             if self.fetched == offset:
                 self.fetched = None

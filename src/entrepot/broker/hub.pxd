@@ -28,6 +28,8 @@ cdef class Hub:
     # fixed after registration
     cdef list codecs
     cdef readonly int record_tag
+    cdef public int64_t shelved_bytes
+    cdef public int64_t shelved_max_bytes
     # figures
     cdef public uint64_t delivered_count
     cdef public uint64_t settled_count

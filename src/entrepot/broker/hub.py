@@ -14,6 +14,7 @@ TURN_MAX = 20_000  # records delivered in one turn of the loop before others hav
 
 NO_ADDRESS = b"\x00\x00"
 
+SHELVED_MAX_BYTES = 16 << 20
 _TURN_MAX = TURN_MAX
 _OPAQUE = OPAQUE
 
@@ -35,6 +36,8 @@ class Hub:
         "scheduled",
         "scheduler",
         "settled_count",
+        "shelved_bytes",
+        "shelved_max_bytes",
         "transactions",
         "translations",
     )
@@ -51,6 +54,8 @@ class Hub:
         self.transactions: dict[bytes, Any] = {}  # log id -> LogTransactions, of logs that have any
         self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
         self.translations = Translations()
+        self.shelved_bytes = 0  # on the shelves of all queues (entry_shelf.py)
+        self.shelved_max_bytes = SHELVED_MAX_BYTES
         self.delivered_count = 0
         self.settled_count = 0
         self.dead_lettered_count = 0

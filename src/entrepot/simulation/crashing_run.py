@@ -125,6 +125,7 @@ class CrashingRun:
             authorizer=self.everyone,
             on_failed=self._store_failed,
         )
+        broker.hub.shelved_max_bytes = self.chance.choice((0, 2000, 1 << 20))
         broker.register(self.codec)
         broker.open()
         return broker

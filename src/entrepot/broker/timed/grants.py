@@ -163,7 +163,7 @@ class Grants:
         window.begin()
         size = 0
         while got < limit and size < _BYTES_MAX:
-            offset = window.next()
+            offset = scan.next()
             if offset == _END:
                 break
             if not queue.locate(offset):

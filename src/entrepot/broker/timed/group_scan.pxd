@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint64_t
 
 from entrepot.broker.cursor cimport Cursor
 from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.entry_shelf cimport EntryShelf
 from entrepot.broker.queue cimport Queue
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.group_window cimport GroupWindow
@@ -29,9 +30,13 @@ cdef class GroupScan:
     cdef Cursor cursor
     cdef readonly uint64_t position
     cdef public int64_t lookahead
+    cdef readonly bint limited
+    cdef readonly EntryShelf shelf
 
     @cython.locals(sub=Subscription, window=GroupWindow, cursor=Cursor, left=int64_t, room=int64_t, offset=uint64_t, found=int)
-    cpdef object fill(self)
+    cpdef object fill(self, bint further=*)
+    @cython.locals(offset=uint64_t)
+    cpdef uint64_t next(self) except? 0xFFFFFFFFFFFFFFFF
     cdef object pass_over(self, uint64_t first, uint64_t end)
     @cython.locals(sub=Subscription, window=GroupWindow, cursor=Cursor, end=uint64_t, codec=EntryCodec, data=bytes, ask=bint, position=Py_ssize_t, ready_end=uint64_t, first=uint64_t, name=bytes)
     cdef int64_t read(self, uint64_t offset, int64_t limit) except -1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from entrepot.broker.cursor import GAP, HERE, LATER, Cursor
+from entrepot.broker.entry_shelf import EntryShelf
 from entrepot.broker.timed.group_window import LOOKAHEAD, GroupWindow
 from entrepot.model.entry import CONTROL, HAS_GROUPS, TRANSACTIONAL
 
@@ -30,7 +31,7 @@ _FILL_MAX = FILL_MAX
 class GroupScan:
     """Of one queue."""
 
-    __slots__ = ("cursor", "lookahead", "ordered", "position", "queue", "sub", "window")
+    __slots__ = ("cursor", "limited", "lookahead", "ordered", "position", "queue", "shelf", "sub", "window")
 
     position: int
     lookahead: int
@@ -43,17 +44,34 @@ class GroupScan:
         self.cursor = Cursor(queue.hub, queue.log, self.loaded)
         self.position = queue.subscription.floor
         self.lookahead = _LOOKAHEAD
+        self.limited = False  # there is more to look at than the shelf has room for
+        self.shelf = EntryShelf(queue.hub)
+        self.queue.cursor.shelf = self.shelf
 
     def loaded(self) -> None:
         """What was fetched may be looked at."""
         self.queue.hub.mark_dirty(self.queue)
 
-    def fill(self) -> None:
-        """Look as far ahead as may be, and as lies in memory."""
+    def next(self) -> int:
+        """The offset of what may be taken next; END: nothing, or it is being read."""
+        offset = self.window.next()
+        if offset == _END and self.limited:  # what lies on the shelf is all of groups that may not be given from
+            self.fill(True)
+            self.window.begin()
+            offset = self.window.next()
+        return offset
+
+    def fill(self, further: bool = False) -> None:
+        """Look as far ahead as may be, and as lies in memory: no further than there is room on the shelf, unless it must be."""
         sub = self.sub
         window = self.window
         cursor = self.cursor
         left = _FILL_MAX
+        self.limited = False
+        if window.count == 0:
+            self.shelf.clear()
+        elif self.shelf.is_half_full():
+            self.shelf.sweep(sub)
         while True:
             room = self.lookahead - (window.count if self.ordered else window.linked)
             if room <= 0:
@@ -66,6 +84,9 @@ class GroupScan:
                 return
             found = cursor.locate(offset)
             if found == _LATER:
+                return
+            if found == _HERE and not self.shelf.put(cursor.stored) and not further:
+                self.limited = True
                 return
             if found == _GAP:
                 self.pass_over(offset, cursor.gap_end)
@@ -135,4 +156,5 @@ class GroupScan:
 
     def close(self) -> None:
         """No more work."""
+        self.shelf.clear()
         self.cursor.close()

@@ -316,7 +316,7 @@ class TimedQueue:
         assert scan is not None
         scan.fill()
         scan.window.begin()
-        return scan.window.next()
+        return scan.next()
 
     def taken(self, offset: int) -> None:
         """A connection's consumer has it, or somebody else has, or it is gone."""
