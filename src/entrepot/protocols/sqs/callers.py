@@ -15,7 +15,7 @@ from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.errors import SqsError, from_refused
 from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, evaluate, parse_policy
-from entrepot.protocols.sqs.sigv4 import Verifier, read_claim
+from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
 
 if TYPE_CHECKING:
     from entrepot.broker.port import Attachment
@@ -57,6 +57,7 @@ class Callers:
         self._anonymous = anonymous
         self._clock = clock
         self._verifier = Verifier()
+        self._keys: dict[str, tuple[str, Principal]] = {}  # by the access key's id
         self._policies: dict[str, dict[str, Any]] = {}
         users.on_changed.append(self._changed)
 
@@ -84,16 +85,27 @@ class Callers:
             if user is None:
                 raise SqsError("AccessDeniedException", "Requests must be signed: the user whose unsigned ones would be does not exist.")
             return "", Principal(user.name, user.tags, "anonymous")
+        known = self._keys.get(claim.key_id)
+        if known is None:
+            known = self._key(claim.key_id)
+        secret, principal = known
+        self._verifier.verify(request, claim, secret, self._clock.wall_ms())
+        return claim.key_id, principal
+
+    def _key(self, key_id: str) -> tuple[str, Principal]:
+        """Secret and user of an access key, remembered until users change. Raises SqsError."""
         try:
-            access_key = self._users.access_key(claim.key_id)
-            secret = self._users.secret_of(claim.key_id)
+            access_key = self._users.access_key(key_id)
+            secret = self._users.secret_of(key_id)
         except Refused:
             raise SqsError("UnrecognizedClientException", "The security token included in the request is invalid.") from None
-        self._verifier.verify(request, claim, secret, self._clock.wall_ms())
         user = self._users.maybe_user(access_key.user)
         if user is None:
             raise SqsError("UnrecognizedClientException", "The security token included in the request is invalid.")
-        return claim.key_id, Principal(user.name, user.tags, "access-key")
+        if len(self._keys) >= KEYS_MAX:
+            self._keys.clear()
+        found = self._keys[key_id] = (secret, Principal(user.name, user.tags, "access-key"))
+        return found
 
     def signed_caller(self, principal: Principal, usual: str) -> Caller:
         """The caller that a principal is. `usual` is the namespace of who may use all."""
@@ -135,3 +147,5 @@ class Callers:
 
     def _changed(self) -> None:
         self.version += 1
+        self._keys.clear()
+        self._verifier.forget()

@@ -13,9 +13,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
 from entrepot.protocols.sqs.errors import SqsError
@@ -27,31 +26,45 @@ ALGORITHM = "AWS4-HMAC-SHA256"
 SKEW_S = 15 * 60
 EXPIRES_MAX_S = 7 * 24 * 3600
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
-KEYS_MAX = 1024  # signing keys remembered; one more forgets all
+KEYS_MAX = 1024  # signing keys, and signers, remembered; one more forgets all
+START_MAX = 1024  # characters of a header before its signature that are remembered
 PARAMETERS_MAX = 256
 
 _TIME = re.compile(r"\d{8}T\d{6}Z", re.ASCII)
 _HEX_64 = re.compile(r"[0-9a-f]{64}")
-_SPACES = re.compile(r" {2,}")
+_SPACES = re.compile(rb" {2,}")
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """What a request says of its signature."""
+_signers: dict[bytes, Signer] = {}  # by the header up to the signature
+
+
+class Signer(NamedTuple):
+    """What does not change from one request of a client to the next: who signs, for what, and which headers."""
 
     key_id: str
     date: str
     region: str
     service: str
-    time: str  # YYYYMMDDTHHMMSSZ
-    signed_headers: tuple[str, ...]
-    signature: str
-    expires_s: int  # of a presigned one, else -1
+    signed_headers: tuple[bytes, ...]  # in the order that they are said in
 
     @property
     def scope(self) -> str:
         """As it is signed."""
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
+
+
+class Claim(NamedTuple):
+    """What a request says of its signature."""
+
+    signer: Signer
+    time: str  # YYYYMMDDTHHMMSSZ
+    signature: str
+    expires_s: int  # of a presigned one, else -1
+
+    @property
+    def key_id(self) -> str:
+        """Of the access key."""
+        return self.signer.key_id
 
 
 def incomplete(text: str) -> SqsError:
@@ -91,6 +104,11 @@ def read_claim(request: Request) -> Claim | None:
 
 
 def _of_header(request: Request) -> Claim:
+    when = request.header(b"x-amz-date")
+    start, found, signature = request.authorization.rpartition(b"Signature=")
+    signer = _signers.get(start)
+    if signer is not None and found and when is not None and b"," not in signature:
+        return _claim(signer, when.decode("latin-1"), signature.strip().decode("latin-1"), -1)
     text = request.authorization.decode("latin-1")
     algorithm, _, rest = text.partition(" ")
     if algorithm != ALGORITHM:
@@ -102,10 +120,15 @@ def _of_header(request: Request) -> Claim:
     for name in ("Credential", "SignedHeaders", "Signature"):
         if not parts.get(name):
             raise incomplete(f"Authorization header requires '{name}' parameter.")
-    when = request.header(b"x-amz-date")
     if when is None:
         raise incomplete("Authorization header requires existence of an 'X-Amz-Date' header.")
-    return _claim(parts["Credential"], when.decode("latin-1"), parts["SignedHeaders"], parts["Signature"], -1)
+    signer = _signer(parts["Credential"], parts["SignedHeaders"])
+    claim = _claim(signer, when.decode("latin-1"), parts["Signature"], -1)
+    if found and b"," not in signature and len(start) <= START_MAX:
+        if len(_signers) >= KEYS_MAX:
+            _signers.clear()
+        _signers[start] = signer
+    return claim
 
 
 def _of_query(request: Request) -> Claim:
@@ -118,30 +141,39 @@ def _of_query(request: Request) -> Claim:
     expires = parts.get("X-Amz-Expires", str(EXPIRES_MAX_S))
     if not (expires.isascii() and expires.isdigit() and len(expires) < 9 and 1 <= int(expires) <= EXPIRES_MAX_S):
         raise incomplete(f"X-Amz-Expires must be between 1 and {EXPIRES_MAX_S} seconds.")
-    return _claim(parts["X-Amz-Credential"], parts["X-Amz-Date"], parts["X-Amz-SignedHeaders"], parts["X-Amz-Signature"], int(expires))
+    return _claim(_signer(parts["X-Amz-Credential"], parts["X-Amz-SignedHeaders"]), parts["X-Amz-Date"], parts["X-Amz-Signature"], int(expires))
 
 
-def _claim(credential: str, when: str, signed_headers: str, signature: str, expires_s: int) -> Claim:
+def _signer(credential: str, signed_headers: str) -> Signer:
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or parts[4] != "aws4_request":
         raise incomplete("Credential must have exactly 5 slash-delimited elements: KEY_ID/YYYYMMDD/REGION/SERVICE/aws4_request.")
-    if not _TIME.fullmatch(when) or not when.startswith(parts[1]):
+    return Signer(parts[0], parts[1], parts[2], parts[3], tuple(name.encode("latin-1", "replace") for name in signed_headers.split(";")))
+
+
+def _claim(signer: Signer, when: str, signature: str, expires_s: int) -> Claim:
+    if not _TIME.fullmatch(when) or not when.startswith(signer.date):
         raise incomplete("Date must be in ISO-8601 'basic format', YYYYMMDDTHHMMSSZ, and of the day that Credential says.")
-    return Claim(parts[0], parts[1], parts[2], parts[3], when, tuple(signed_headers.split(";")), signature, expires_s)
+    return Claim(signer, when, signature, expires_s)
 
 
 class Verifier:
     """Checks signatures; keeps signing keys, which change by the day."""
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, str, str, str], bytes] = {}
+        self._keys: dict[tuple[str, Signer], bytes] = {}
+        self._last_time = ""
+        self._last_time_s = 0
 
     def verify(self, request: Request, claim: Claim, secret: str, now_ms: int) -> None:
         """Return where the signature is right and of now. Raises SqsError."""
-        try:
-            signed_s = int(datetime.strptime(claim.time, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
-        except ValueError:
-            raise incomplete("X-Amz-Date is no date.") from None
+        if claim.time != self._last_time:  # requests of one second say the same
+            try:
+                self._last_time_s = int(datetime.strptime(claim.time, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+            except ValueError:
+                raise incomplete("X-Amz-Date is no date.") from None
+            self._last_time = claim.time
+        signed_s = self._last_time_s
         now_s = now_ms // 1000
         if signed_s > now_s + SKEW_S or now_s > signed_s + (claim.expires_s if claim.expires_s >= 0 else SKEW_S):
             if claim.expires_s >= 0:
@@ -156,17 +188,22 @@ class Verifier:
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.",
             )
 
+    def forget(self) -> None:
+        """Keep no key of before."""
+        self._keys.clear()
+
     def _is_right(self, key: bytes, claim: Claim, canonical: bytes) -> bool:
-        to_sign = f"{ALGORITHM}\n{claim.time}\n{claim.scope}\n{hashlib.sha256(canonical).hexdigest()}"
+        to_sign = f"{ALGORITHM}\n{claim.time}\n{claim.signer.scope}\n{hashlib.sha256(canonical).hexdigest()}"
         expected = hmac.digest(key, to_sign.encode("latin-1", "replace"), "sha256").hex()
         return hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1", "replace"))
 
     def _key(self, secret: str, claim: Claim) -> bytes:
-        name = (secret, claim.date, claim.region, claim.service)
+        signer = claim.signer
+        name = (secret, signer)
         key = self._keys.get(name)
         if key is None:
             key = ("AWS4" + secret).encode()
-            for part in (claim.date, claim.region, claim.service, "aws4_request"):
+            for part in (signer.date, signer.region, signer.service, "aws4_request"):
                 key = hmac.digest(key, part.encode("latin-1", "replace"), "sha256")
             if len(self._keys) >= KEYS_MAX:
                 self._keys.clear()
@@ -179,37 +216,48 @@ def canonical_request(request: Request, claim: Claim, as_sent: bool = False) -> 
 
     Raises SqsError where a header that must be signed is not, or is not there, or the body is not the one that was hashed.
     """
+    signed = claim.signer.signed_headers
+    values = _signed_values(request, signed)
+    if request.target == b"/":
+        return b"\n".join((request.method, b"/\n", *[b"%b:%b" % (name, values[name]) for name in signed], b"", b";".join(signed), _body_hash(request).encode()))
     path, query = split_target(request.target)
     pairs = sorted((quote(name.encode("latin-1"), safe="-_.~"), quote(value.encode("latin-1"), safe="-_.~")) for name, value in query_pairs(query))
     if as_sent:
         pairs = sorted((name, value) for name, _, value in (part.partition("=") for part in query.decode("latin-1").split("&") if part))
     if claim.expires_s >= 0:
         pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
-    values: dict[str, list[str]] = {}
-    for raw_name, raw_value in zip(request.headers[::2], request.headers[1::2], strict=True):
-        values.setdefault(raw_name.lower().decode("latin-1"), []).append(_SPACES.sub(" ", raw_value.decode("latin-1").strip()))
-    signed = claim.signed_headers
-    if "host" not in signed:
+    return b"\n".join(
+        (
+            request.method,
+            quote(path, safe="/-_.~").encode(),  # of the path as it was sent: encoded once more, as for every service but S3
+            "&".join(f"{name}={value}" for name, value in pairs).encode("latin-1"),
+            *[b"%b:%b" % (name, values[name]) for name in signed],
+            b"",
+            b";".join(signed),
+            _body_hash(request).encode(),
+        )
+    )
+
+
+def _signed_values(request: Request, signed: tuple[bytes, ...]) -> dict[bytes, bytes]:
+    """The values of the signed headers, by name. Raises SqsError where one that must be signed is not, or is not there."""
+    values: dict[bytes, bytes] = {}
+    headers = request.headers
+    for index in range(0, len(headers), 2):
+        name = headers[index].lower()
+        if name in signed:
+            value = headers[index + 1].strip()
+            if b"  " in value:
+                value = _SPACES.sub(b" ", value)
+            values[name] = values[name] + b"," + value if name in values else value
+        elif name == b"x-amz-target":  # what decides what the request means must not be anybody's to change
+            raise SqsError("InvalidSignatureException", "'x-amz-target' must be a signed header.")
+    if b"host" not in signed:
         raise SqsError("InvalidSignatureException", "'Host' must be a signed header.")
-    for name in values:
-        # What decides what the request means must not be anybody's to change.
-        if name == "x-amz-target" and name not in signed:
-            raise SqsError("InvalidSignatureException", f"'{name}' must be a signed header.")
-    lines = []
     for name in signed:
         if name not in values:
-            raise SqsError("InvalidSignatureException", f"The signed header '{name[:80]}' is not in the request.")
-        lines.append(f"{name}:{','.join(values[name])}\n")
-    return "\n".join(
-        (
-            request.method.decode("latin-1"),
-            quote(path, safe="/-_.~"),  # of the path as it was sent: encoded once more, as for every service but S3
-            "&".join(f"{name}={value}" for name, value in pairs),
-            "".join(lines),
-            ";".join(signed),
-            _body_hash(request),
-        )
-    ).encode("latin-1")
+            raise SqsError("InvalidSignatureException", f"The signed header '{name[:80].decode('latin-1')}' is not in the request.")
+    return values
 
 
 def _body_hash(request: Request) -> str:
