@@ -53,8 +53,11 @@ class RunQueueWait:
         """See net.stall.Waited."""
         if self._file is None:
             return 0.0
-        self._file.seek(0)
-        return int(self._file.read(96).split()[1]) / 1e9
+        try:
+            self._file.seek(0)
+            return int(self._file.read(96).split()[1]) / 1e9
+        except (OSError, ValueError, IndexError):
+            return 0.0
 
     def close(self) -> None:
         """See net.stall.Waited."""

@@ -7,7 +7,7 @@ from entrepot.broker.hub cimport Hub
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.model.entry cimport StoredEntry
 
-cdef int _SWEPT
+cdef int _SWEPT, _SHARES
 cdef Py_ssize_t _OVERHEAD
 
 
@@ -21,7 +21,9 @@ cdef class EntryShelf:
 
     cpdef bint is_full(self) except? True
     cpdef bint is_half_full(self) except? True
-    @cython.locals(base=uint64_t, size=Py_ssize_t)
+    @cython.locals(shelves=dict)
+    cpdef object used(self)
+    @cython.locals(base=uint64_t, size=Py_ssize_t, oldest=EntryShelf)
     cpdef bint put(self, StoredEntry stored) except? True
     @cython.locals(index=Py_ssize_t, stored=StoredEntry)
     cpdef StoredEntry find(self, uint64_t offset)

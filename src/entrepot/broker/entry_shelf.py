@@ -1,7 +1,8 @@
 """EntryShelf: entries that a scan has read ahead, kept until nothing in them is to be given any more.
 
-Where records are given by group, those that come next lie far apart: without a shelf each would be a read of its own. Its bytes count in
-`hub.shelved_bytes`, which `hub.shelved_max_bytes` limits for all queues of the process; over it nothing is added, and what is not here is read again.
+Where records are given by group, those that come next lie far apart: without a shelf each would be a read of its own. A queue has a quarter at most of
+what `hub.shelved_max_bytes` allows all queues of the process; where they want more, the one that has not been used for longest gives up all it has.
+What is not here is read again.
 """
 
 from __future__ import annotations
@@ -16,8 +17,10 @@ if TYPE_CHECKING:
     from entrepot.broker.subscription.leases import Subscription
 
 SWEPT_AT_ONCE = 64
+SHARES = 4  # a queue has one at most
 
 _SWEPT = SWEPT_AT_ONCE
+_SHARES = SHARES
 _OVERHEAD = 320  # bytes of an entry's objects
 
 
@@ -35,11 +38,18 @@ class EntryShelf:
 
     def is_full(self) -> bool:
         """Whether nothing more is added."""
-        return self.hub.shelved_bytes >= self.hub.shelved_max_bytes
+        return _SHARES * self.size >= self.hub.shelved_max_bytes
 
     def is_half_full(self) -> bool:
         """Whether it is worth looking for what may go."""
-        return 2 * self.hub.shelved_bytes >= self.hub.shelved_max_bytes
+        return 2 * _SHARES * self.size >= self.hub.shelved_max_bytes
+
+    def used(self) -> None:
+        """It is in use: others give up theirs before."""
+        shelves = self.hub.shelves
+        if self.size and len(shelves) > 1:
+            del shelves[self]
+            shelves[self] = None
 
     def put(self, stored: StoredEntry) -> bool:
         """Keep an entry; False: there is no room."""
@@ -52,10 +62,16 @@ class EntryShelf:
             self.bases.append(base)
         elif self.bases[bisect_right(self.bases, base) - 1] != base:  # else it was here before
             insort(self.bases, base)
+        if len(self.entries) == 0:
+            self.hub.shelves[self] = None
         self.entries[base] = stored
         size = stored.entry.size + _OVERHEAD
         self.size += size
         self.hub.shelved_bytes += size
+        if self.hub.shelved_bytes > self.hub.shelved_max_bytes:
+            oldest = next(iter(self.hub.shelves))
+            if oldest is not self:
+                oldest.clear()
         return True
 
     def find(self, offset: int) -> StoredEntry | None:
@@ -90,9 +106,13 @@ class EntryShelf:
         size = stored.entry.size + _OVERHEAD
         self.size -= size
         self.hub.shelved_bytes -= size
+        if len(self.entries) == 0:
+            del self.hub.shelves[self]
 
     def clear(self) -> None:
         """All go."""
+        if len(self.entries) > 0:
+            del self.hub.shelves[self]
         self.hub.shelved_bytes -= self.size
         self.size = 0
         self.swept = 0

@@ -30,6 +30,7 @@ cdef class Hub:
     cdef readonly int record_tag
     cdef public int64_t shelved_bytes
     cdef public int64_t shelved_max_bytes
+    cdef readonly dict shelves
     # figures
     cdef public uint64_t delivered_count
     cdef public uint64_t settled_count

@@ -14,7 +14,7 @@ TURN_MAX = 20_000  # records delivered in one turn of the loop before others hav
 
 NO_ADDRESS = b"\x00\x00"
 
-SHELVED_MAX_BYTES = 16 << 20
+SHELVED_MAX_BYTES = 32 << 20
 _TURN_MAX = TURN_MAX
 _OPAQUE = OPAQUE
 
@@ -38,6 +38,7 @@ class Hub:
         "settled_count",
         "shelved_bytes",
         "shelved_max_bytes",
+        "shelves",
         "transactions",
         "translations",
     )
@@ -56,6 +57,7 @@ class Hub:
         self.translations = Translations()
         self.shelved_bytes = 0  # on the shelves of all queues (entry_shelf.py)
         self.shelved_max_bytes = SHELVED_MAX_BYTES
+        self.shelves: dict[Any, None] = {}  # those that hold something, the one that was used last at the end
         self.delivered_count = 0
         self.settled_count = 0
         self.dead_lettered_count = 0

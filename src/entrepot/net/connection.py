@@ -103,6 +103,8 @@ class ConnectionCore:
         if self.tick.turn_bytes > _TURN_BYTES_MAX and not self.reading_paused:
             self.reading_paused = True
             self.transport.pause_reading()  # flush() resumes it
+        if not self.tick.scheduled:
+            self.tick.flush_once()  # where the tick's bytes are counted anew
         try:
             self.session.buffer_updated(nbytes)  # type: ignore[union-attr]
         except Exception as error:  # our bug: it must cost this connection and no other

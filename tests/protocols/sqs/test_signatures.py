@@ -25,7 +25,7 @@ from entrepot.protocols.sqs.actions import ACTIONS
 from entrepot.protocols.sqs.errors import SqsError
 from entrepot.protocols.sqs.framing import Request
 from entrepot.protocols.sqs.policy import Context, evaluate, matches, parse_policy
-from entrepot.protocols.sqs.sigv4 import Verifier, read_claim
+from entrepot.protocols.sqs.sigv4 import CREDENTIAL_MAX, SIGNED_MAX, Verifier, read_claim
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 AT = "20150830T123600Z"
@@ -115,6 +115,23 @@ def test_signatures_that_are_not_whole(name, value):
     with pytest.raises(SqsError) as caught:
         read_claim(request_of("GET", "/", [("X-Amz-Date", AT), (name, value)]))
     assert caught.value.code.shape == "IncompleteSignatureException"
+
+
+def test_who_cannot_sign_leaves_nothing_behind():
+    names = ";".join(["host", "x-amz-date", *(f"h{number}" for number in range(SIGNED_MAX))])
+    head = f"AWS4-HMAC-SHA256 Credential=K/20150830/us-east-1/sqs/aws4_request, SignedHeaders={names}, Signature=0"
+    with pytest.raises(SqsError, match="over 100 headers"):
+        read_claim(request_of("POST", "/", [("Host", "h"), ("X-Amz-Date", AT), ("Authorization", head)]))
+    head = f"AWS4-HMAC-SHA256 Credential={'K' * CREDENTIAL_MAX}/20150830/us-east-1/sqs/aws4_request, SignedHeaders=host;x-amz-date, Signature=0"
+    with pytest.raises(SqsError, match="256 characters"):
+        read_claim(request_of("POST", "/", [("Host", "h"), ("X-Amz-Date", AT), ("Authorization", head)]))
+    verifier = Verifier()
+    for region in ("us-east-1", "eu-west-1"):
+        head = f"AWS4-HMAC-SHA256 Credential=K/20150830/{region}/sqs/aws4_request, SignedHeaders=host;x-amz-date, Signature={'0' * 64}"
+        request = request_of("POST", "/", [("Host", "h"), ("X-Amz-Date", AT), ("Authorization", head)])
+        with pytest.raises(SqsError, match="does not match"):
+            verifier.verify(request, read_claim(request), SECRET, AT_MS)
+    assert not verifier._keys
 
 
 def test_what_decides_the_meaning_must_be_signed():

@@ -42,5 +42,6 @@ cdef class GroupScan:
     cdef int64_t read(self, uint64_t offset, int64_t limit) except -1
     @cython.locals(offset=uint64_t)
     cpdef object returned(self, uint64_t first, uint64_t count)
+    cpdef object settled(self, uint64_t first, uint64_t end)
     @cython.locals(cursor=Cursor, name=bytes)
     cdef object adopt(self, uint64_t offset)

@@ -62,7 +62,7 @@ class GroupScan:
         return offset
 
     def fill(self, further: bool = False) -> None:
-        """Look as far ahead as may be, and as lies in memory: no further than there is room on the shelf, unless it must be."""
+        """Look as far ahead as may be, and as lies in memory; in an ordered queue no further than there is room on the shelf, unless it must be."""
         sub = self.sub
         window = self.window
         cursor = self.cursor
@@ -70,8 +70,10 @@ class GroupScan:
         self.limited = False
         if window.count == 0:
             self.shelf.clear()
-        elif self.shelf.is_half_full():
-            self.shelf.sweep(sub)
+        else:
+            self.shelf.used()
+            if self.shelf.is_half_full():
+                self.shelf.sweep(sub)
         while True:
             room = self.lookahead - (window.count if self.ordered else window.linked)
             if room <= 0:
@@ -85,8 +87,8 @@ class GroupScan:
             found = cursor.locate(offset)
             if found == _LATER:
                 return
-            if found == _HERE and not self.shelf.put(cursor.stored) and not further:
-                self.limited = True
+            if found == _HERE and not self.shelf.put(cursor.stored) and self.ordered and not further:
+                self.limited = True  # a fair queue must know who else waits
                 return
             if found == _GAP:
                 self.pass_over(offset, cursor.gap_end)
@@ -153,6 +155,12 @@ class GroupScan:
         for offset in self.window.waiting():
             if self.sub.is_ready(offset):
                 self.window.returned(offset)
+
+    def settled(self, first: int, end: int) -> None:
+        """These are settled."""
+        self.window.remove_range(first, end)
+        if self.window.count == 0:
+            self.shelf.clear()
 
     def close(self) -> None:
         """No more work."""

@@ -292,7 +292,7 @@ class TimedQueue:
         for first, end in ranges:
             self.leases.remove_range(first, end)
             if self.scan is not None:
-                self.scan.window.remove_range(first, end)
+                self.scan.settled(first, end)
         self.kept.passed(self.sub.floor, self.sub.cursor)
 
     def returned(self, first: int, count: int) -> None:
@@ -441,6 +441,8 @@ class TimedQueue:
         self.sub.settle(_TIMED, 0, _END)
         self.sub.settle(DELAYED, 0, _END)
         self.queue.purge()
+        if self.scan is not None:
+            self.scan.shelf.clear()
         if self.delays is not None:
             self.delays.drop()
             self.delays = None

@@ -187,16 +187,17 @@ class Exchange:
         """The answer is the JSON in the writer, which is empty then."""
         if self.answered or self.request.method != b"POST":
             return self._send(_JSON_OK, writer.take())
-        self.answered = True
-        self.call = None
-        self.then = None
         size = writer.filled
         writer.raw(_JSON_OK)
         writer.raw(self.request_id)
         writer.raw(_LENGTH)
         writer.decimal(size, 1)
         writer.raw(_HEAD_END if self.request.keep_alive else _HEAD_END_CLOSE)
-        self.session.send(self, writer.take_turned(size))
+        answer = writer.take_turned(size)
+        self.answered = True
+        self.call = None
+        self.then = None
+        self.session.send(self, answer)
         return 0
 
     def fail(self, error: SqsError) -> int:

@@ -152,7 +152,7 @@ def received(exchange: Exchange, call: Receive) -> object:
 def write_messages(exchange: Exchange, call: Receive) -> Writer:
     """The answer as JSON."""
     wanted: Wanted = exchange.state
-    writer: Writer = exchange.session.shared.writer
+    writer: Writer = exchange.session.shared.fresh_writer()
     first = True
     messages: list[Received] = call.received
     for item in messages:
@@ -260,7 +260,7 @@ def source_arn(exchange: Exchange, queue: bytes) -> bytes:
 def as_structure(exchange: Exchange, call: Receive, item: Received, wanted: Wanted) -> Message:
     """One message as the API's structure."""
     data, position = item.data, item.position
-    writer: Writer = exchange.session.shared.writer
+    writer: Writer = exchange.session.shared.fresh_writer()
     write_handle(writer, call.queue_id, item.offset, call.lease_id)
     handle = writer.take().decode()
     body = body_of(data, position)

@@ -207,7 +207,7 @@ def sent(exchange: Exchange, call: Send) -> object:
                 SequenceNumber=str(SEQUENCE_FIRST + call.offsets[0]) if fifo else None,
             )
         )
-    writer: Writer = exchange.session.shared.writer
+    writer: Writer = exchange.session.shared.fresh_writer()
     writer.raw(b'{"')
     write_sent(writer, packed, call.stored_ids[0], call.offsets[0], fifo)
     return exchange.answer_written(writer)
@@ -302,7 +302,7 @@ def batch_sent(exchange: Exchange, call: Send) -> object:
         return _some_refused(exchange, call, errors)
     if not exchange.is_json:
         return _answer_batch(exchange, call, good, failed, fifo)
-    writer: Writer = exchange.session.shared.writer
+    writer: Writer = exchange.session.shared.fresh_writer()
     writer.raw(b'{"Successful":[')
     first = True
     ids: list[bytes] = call.stored_ids

@@ -29,6 +29,7 @@ cdef class Shared:
     cdef bytearray _id
     cdef Py_ssize_t _left
 
+    cpdef Writer fresh_writer(self)
     @cython.locals(octets=bytearray)
     cpdef bytes message_id(self)
 

@@ -91,6 +91,11 @@ class Shared:
         self._id = bytearray(16)
         self._left = 0
 
+    def fresh_writer(self) -> Writer:
+        """The writer, empty: a bug may have left something in it."""
+        self.writer.filled = 0
+        return self.writer
+
     def message_id(self) -> bytes:
         """16 bytes, as random as a version 4 UUID's."""
         if self._left == 0:

@@ -219,7 +219,7 @@ def _answer(exchange: Exchange, ending: Ending) -> object:
         if ending.deletes:
             return exchange.answer(DeleteMessageBatchResult(Successful=successful, Failed=failed))
         return exchange.answer(ChangeMessageVisibilityBatchResult(Successful=successful, Failed=failed))
-    writer: Writer = exchange.session.shared.writer
+    writer: Writer = exchange.session.shared.fresh_writer()
     writer.raw(b'{"Successful":[')
     first = True
     for entry_id in done:

@@ -27,6 +27,8 @@ SKEW_S = 15 * 60
 EXPIRES_MAX_S = 7 * 24 * 3600
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 KEYS_MAX = 1024  # signing keys, and signers, remembered; one more forgets all
+SIGNED_MAX = 100  # headers
+CREDENTIAL_MAX = 256  # characters
 START_MAX = 1024  # characters of a header before its signature that are remembered
 PARAMETERS_MAX = 256
 
@@ -46,6 +48,7 @@ class Signer(NamedTuple):
     region: str
     service: str
     signed_headers: tuple[bytes, ...]  # in the order that they are said in
+    names: frozenset[bytes]  # the same
 
     @property
     def scope(self) -> str:
@@ -145,10 +148,15 @@ def _of_query(request: Request) -> Claim:
 
 
 def _signer(credential: str, signed_headers: str) -> Signer:
+    if len(credential) > CREDENTIAL_MAX:
+        raise incomplete(f"Credential may have {CREDENTIAL_MAX} characters.")
     parts = credential.rsplit("/", 4)
     if len(parts) != 5 or parts[4] != "aws4_request":
         raise incomplete("Credential must have exactly 5 slash-delimited elements: KEY_ID/YYYYMMDD/REGION/SERVICE/aws4_request.")
-    return Signer(parts[0], parts[1], parts[2], parts[3], tuple(name.encode("latin-1", "replace") for name in signed_headers.split(";")))
+    names = tuple(name.encode("latin-1", "replace") for name in signed_headers.split(";", SIGNED_MAX))
+    if len(names) > SIGNED_MAX:
+        raise incomplete(f"A signature may be over {SIGNED_MAX} headers.")
+    return Signer(parts[0], parts[1], parts[2], parts[3], names, frozenset(names))
 
 
 def _claim(signer: Signer, when: str, signature: str, expires_s: int) -> Claim:
@@ -161,7 +169,7 @@ class Verifier:
     """Checks signatures; keeps signing keys, which change by the day."""
 
     def __init__(self) -> None:
-        self._keys: dict[tuple[str, Signer], bytes] = {}
+        self._keys: dict[tuple[str, str, str, str], bytes] = {}
         self._last_time = ""
         self._last_time_s = 0
 
@@ -179,7 +187,9 @@ class Verifier:
             if claim.expires_s >= 0:
                 raise SqsError("RequestExpiredException", f"Request has expired: signed {claim.time}, good for {claim.expires_s} s.")
             raise SqsError("InvalidSignatureException", f"Signature expired: {claim.time} is more than {SKEW_S // 60} minutes from the broker's time.")
-        key = self._key(secret, claim)
+        signer = claim.signer
+        name = (secret, signer.date, signer.region, signer.service)
+        key = self._keys.get(name) or self._key(secret, signer)
         if not self._is_right(key, claim, canonical_request(request, claim)) and not (
             b"+" in request.target and self._is_right(key, claim, canonical_request(request, claim, as_sent=True))
         ):
@@ -187,6 +197,10 @@ class Verifier:
                 "InvalidSignatureException",
                 "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method.",
             )
+        if name not in self._keys:  # who cannot sign has nothing remembered
+            if len(self._keys) >= KEYS_MAX:
+                self._keys.clear()
+            self._keys[name] = key
 
     def forget(self) -> None:
         """Keep no key of before."""
@@ -197,17 +211,10 @@ class Verifier:
         expected = hmac.digest(key, to_sign.encode("latin-1", "replace"), "sha256").hex()
         return hmac.compare_digest(expected.encode(), claim.signature.encode("latin-1", "replace"))
 
-    def _key(self, secret: str, claim: Claim) -> bytes:
-        signer = claim.signer
-        name = (secret, signer)
-        key = self._keys.get(name)
-        if key is None:
-            key = ("AWS4" + secret).encode()
-            for part in (signer.date, signer.region, signer.service, "aws4_request"):
-                key = hmac.digest(key, part.encode("latin-1", "replace"), "sha256")
-            if len(self._keys) >= KEYS_MAX:
-                self._keys.clear()
-            self._keys[name] = key
+    def _key(self, secret: str, signer: Signer) -> bytes:
+        key = ("AWS4" + secret).encode()
+        for part in (signer.date, signer.region, signer.service, "aws4_request"):
+            key = hmac.digest(key, part.encode("latin-1", "replace"), "sha256")
         return key
 
 
@@ -217,7 +224,7 @@ def canonical_request(request: Request, claim: Claim, as_sent: bool = False) -> 
     Raises SqsError where a header that must be signed is not, or is not there, or the body is not the one that was hashed.
     """
     signed = claim.signer.signed_headers
-    values = _signed_values(request, signed)
+    values = _signed_values(request, claim.signer.names)
     if request.target == b"/":
         return b"\n".join((request.method, b"/\n", *[b"%b:%b" % (name, values[name]) for name in signed], b"", b";".join(signed), _body_hash(request).encode()))
     path, query = split_target(request.target)
@@ -239,22 +246,22 @@ def canonical_request(request: Request, claim: Claim, as_sent: bool = False) -> 
     )
 
 
-def _signed_values(request: Request, signed: tuple[bytes, ...]) -> dict[bytes, bytes]:
+def _signed_values(request: Request, names: frozenset[bytes]) -> dict[bytes, bytes]:
     """The values of the signed headers, by name. Raises SqsError where one that must be signed is not, or is not there."""
     values: dict[bytes, bytes] = {}
     headers = request.headers
     for index in range(0, len(headers), 2):
         name = headers[index].lower()
-        if name in signed:
+        if name in names:
             value = headers[index + 1].strip()
             if b"  " in value:
                 value = _SPACES.sub(b" ", value)
             values[name] = values[name] + b"," + value if name in values else value
         elif name == b"x-amz-target":  # what decides what the request means must not be anybody's to change
             raise SqsError("InvalidSignatureException", "'x-amz-target' must be a signed header.")
-    if b"host" not in signed:
+    if b"host" not in names:
         raise SqsError("InvalidSignatureException", "'Host' must be a signed header.")
-    for name in signed:
+    for name in names:
         if name not in values:
             raise SqsError("InvalidSignatureException", f"The signed header '{name[:80].decode('latin-1')}' is not in the request.")
     return values
