@@ -40,6 +40,7 @@ class Bench:
         self.disk = MemoryDisk()
         self.logs = {log_id: ModelLog(shard, log_id) for shard, log_id in ((1, LOG), (2, OTHER))}
         self.segments = Segments(self.disk, self.logs.get, **options)
+        self.origins: dict[bytes, int] = {}  # where in a journal each body might come from: equal ones are one entry of many logs
 
     def write(self, segment_id: int, pieces: list[tuple[int, bytes, int, int, Rows]]) -> SegmentRow:
         """pieces: (shard, log, first, end, rows)."""
@@ -48,7 +49,7 @@ class Bench:
             writer.begin(shard, log_id, first)
             for base, span, body, time_ms in rows:
                 encoded = encode(entry_of(body, count=span, append_time_ms=time_ms))
-                writer.add(base, span, entry_time(encoded, 0), encoded, 0, len(encoded), hash(body) & 0xFFFF)
+                writer.add(base, span, entry_time(encoded, 0), encoded, 0, len(encoded), self.origins.setdefault(body, len(self.origins)))
             writer.end(end)
         data = writer.finish()
         self.disk.files[segment_name(segment_id)] = bytearray(data)
