@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -156,6 +157,7 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
 
 def main(words: list[str] | None = None) -> int:
     """The command; its exit status."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: the brokers are stopped
     arguments = parser().parse_args(words)
     names: list[str] = arguments.words
     if names[:1] == ["list"]:
