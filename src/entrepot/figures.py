@@ -48,6 +48,7 @@ class RunQueueWait:
             self._file: io.FileIO | None = open("/proc/thread-self/schedstat", "rb", buffering=0)  # noqa: SIM115 - read 100 times a second
         except OSError:
             self._file = None
+        self._last_s = 0.0
 
     def seconds(self) -> float:
         """See net.stall.Waited."""
@@ -55,9 +56,10 @@ class RunQueueWait:
             return 0.0
         try:
             self._file.seek(0)
-            return int(self._file.read(96).split()[1]) / 1e9
+            self._last_s = int(self._file.read(96).split()[1]) / 1e9
         except (OSError, ValueError, IndexError):
-            return 0.0
+            pass  # it waited no longer, as far as is known
+        return self._last_s
 
     def close(self) -> None:
         """See net.stall.Waited."""

@@ -21,6 +21,10 @@ cdef class Hub:
     # shared with Transactions
     cdef readonly dict transactions
     cdef readonly object translations
+    # shared by EntryShelves
+    cdef public int64_t shelved_bytes
+    cdef public int64_t shelved_max_bytes
+    cdef readonly dict shelves
     # this tick
     cdef list dirty
     cdef bint scheduled
@@ -28,9 +32,6 @@ cdef class Hub:
     # fixed after registration
     cdef list codecs
     cdef readonly int record_tag
-    cdef public int64_t shelved_bytes
-    cdef public int64_t shelved_max_bytes
-    cdef readonly dict shelves
     # figures
     cdef public uint64_t delivered_count
     cdef public uint64_t settled_count

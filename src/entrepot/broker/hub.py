@@ -14,7 +14,7 @@ TURN_MAX = 20_000  # records delivered in one turn of the loop before others hav
 
 NO_ADDRESS = b"\x00\x00"
 
-SHELVED_MAX_BYTES = 32 << 20
+SHELVED_MAX_BYTES = 32 << 20  # on the shelves of all queues
 _TURN_MAX = TURN_MAX
 _OPAQUE = OPAQUE
 

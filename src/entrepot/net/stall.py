@@ -29,7 +29,8 @@ class Waited(Protocol):
 class StallWatch:
     """Counts how late the loop was. `counts[i]` are those of at most BOUNDS_S[i] seconds, the last those above all bounds.
 
-    `longest_own_s` is the longest without what the thread waited for a processor: what the broker itself did, or waited for.
+    `longest_own_s` is the longest without what the thread waited for a processor, be it before the timer was due (so it may be up to 10 ms too short):
+    what the broker itself did, or waited for.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Clock, waited: Waited) -> None:

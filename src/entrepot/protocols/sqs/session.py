@@ -27,7 +27,7 @@ from entrepot.protocols.sqs.framing import Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.output import Output
 from entrepot.protocols.sqs.sigv4 import split_target
-from entrepot.protocols.sqs.writing import Writer
+from entrepot.protocols.sqs.writing import HEX, Writer
 
 if not cython.compiled:
     from entrepot.model.octets import copy, same, take_ba
@@ -46,7 +46,7 @@ _PIPELINE_MAX, _WAITING_MAX, _TURN = PIPELINE_MAX, WAITING_MAX_BYTES, TURN
 _CREDENTIAL = b"Credential="
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _IDS_DRAWN = IDS_DRAWN
-_HEX = b"0123456789abcdef"
+_HEX = HEX
 _URL_MAX = URL_MAX
 
 

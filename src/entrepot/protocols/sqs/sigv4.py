@@ -225,25 +225,21 @@ def canonical_request(request: Request, claim: Claim, as_sent: bool = False) -> 
     """
     signed = claim.signer.signed_headers
     values = _signed_values(request, claim.signer.names)
-    if request.target == b"/":
-        return b"\n".join((request.method, b"/\n", *[b"%b:%b" % (name, values[name]) for name in signed], b"", b";".join(signed), _body_hash(request).encode()))
+    path, query = (b"/", b"") if request.target == b"/" else _canonical_target(request, claim, as_sent)
+    lines = [b"%b:%b" % (name, values[name]) for name in signed]
+    return b"\n".join((request.method, path, query, *lines, b"", b";".join(signed), _body_hash(request).encode()))
+
+
+def _canonical_target(request: Request, claim: Claim, as_sent: bool) -> tuple[bytes, bytes]:
+    """Path and query as they are signed."""
     path, query = split_target(request.target)
     pairs = sorted((quote(name.encode("latin-1"), safe="-_.~"), quote(value.encode("latin-1"), safe="-_.~")) for name, value in query_pairs(query))
     if as_sent:
         pairs = sorted((name, value) for name, _, value in (part.partition("=") for part in query.decode("latin-1").split("&") if part))
     if claim.expires_s >= 0:
         pairs = [pair for pair in pairs if pair[0] != "X-Amz-Signature"]
-    return b"\n".join(
-        (
-            request.method,
-            quote(path, safe="/-_.~").encode(),  # of the path as it was sent: encoded once more, as for every service but S3
-            "&".join(f"{name}={value}" for name, value in pairs).encode("latin-1"),
-            *[b"%b:%b" % (name, values[name]) for name in signed],
-            b"",
-            b";".join(signed),
-            _body_hash(request).encode(),
-        )
-    )
+    # The path as it was sent is encoded once more, as for every service but S3.
+    return quote(path, safe="/-_.~").encode(), "&".join(f"{name}={value}" for name, value in pairs).encode("latin-1")
 
 
 def _signed_values(request: Request, names: frozenset[bytes]) -> dict[bytes, bytes]:
