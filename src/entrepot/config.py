@@ -175,6 +175,36 @@ class Limits(Section, frozen=True):
     connections_per_listener: Annotated[
         int, key("open connections of one listener", unit="connections", metric="entrepot_connections", at="a new connection is closed at once", least=1)
     ] = 16_000
+    strangers_per_listener: Annotated[
+        int,
+        key(
+            "connections of one listener on which nobody has logged in yet",
+            unit="connections",
+            metric="entrepot_strangers",
+            at="the one that has waited for longest is cut off",
+            least=1,
+        ),
+    ] = 2000
+    strangers_per_address: Annotated[
+        int,
+        key(
+            "the same from one address (IPv6: one /64)",
+            unit="connections",
+            metric="entrepot_strangers",
+            at="the one that has waited for longest is cut off",
+            least=1,
+        ),
+    ] = 1000
+    strangers_bytes: Annotated[
+        int,
+        key(
+            "received on all such connections and not yet taken (4 KiB of each are free)",
+            unit="bytes",
+            metric="entrepot_strangers_bytes",
+            at="the one that has waited for longest is cut off",
+            least=1 << 16,
+        ),
+    ] = 16 << 20
     accept_backlog: Annotated[
         int, key("connections the system holds until they are accepted", unit="connections", at="the system makes new ones wait", least=1, most=65_535)
     ] = 4096

@@ -22,6 +22,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from entrepot import __version__
 from entrepot.authentication import Authenticator
 from entrepot.broker.users import Users, check_listen
@@ -44,7 +46,7 @@ from entrepot.protocols.amqp091.listener import AmqpListener
 log = logging.getLogger("entrepot.server")
 
 STORE_FAILED = 74  # exit status; EX_IOERR of sysexits.h
-FILES_OF_OUR_OWN = 200  # journal, segments, libraries
+FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in a turn before it is counted
 STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
@@ -113,7 +115,8 @@ class Server:
         self.why_not_ready = "the store recovers"
         self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
         register_node(self.metrics, node)
-        self.authenticator = Authenticator(node.users, self.loop)
+        self.authenticator = Authenticator(node.users, self.loop, self.clock)
+        self._warn()
         for name in ("amqp", "amqps"):
             if name in wanted:
                 check_listen(name, wanted[name][0], node.users)
@@ -137,6 +140,15 @@ class Server:
         if self.node is not None:
             await self.node.close()
         self.stalls.stop()
+
+    def _warn(self) -> None:
+        """Of what is open wider than it need be."""
+        assert self.node is not None
+        mode = Path(self.config.data).stat().st_mode
+        if mode & 0o077:
+            log.warning("others on this machine may enter the data directory (mode %03o): `chmod 700 %s`", mode & 0o777, self.config.data)
+        if self.node.users.has_own() and self.node.users.guest_is_as_it_came():
+            log.warning("the user guest may still do everything from this machine, with the password that everybody knows: `entrepot users delete guest`")
 
     def _failed(self, error: BaseException) -> None:
         self.why_not_ready = "the store has failed"
@@ -172,7 +184,7 @@ class Server:
 
         assert self.node is not None
         kafka, limits = self.config.kafka, self.config.limits
-        shared = Shared(self.entropy, BatchValidator(limits.unpacked_batch_bytes), self.loop.call_soon, self.network.unfinished)
+        shared = Shared(self.entropy, BatchValidator(limits.unpacked_batch_bytes), self.loop.call_soon, self.network.unfinished, self.network.strangers)
         register_kafka(self.metrics, shared)
 
         def make(name: str, host: str, port: int, namespace: str) -> KafkaListener:
@@ -249,24 +261,34 @@ def run(config: Config, announce: Callable[[Started], None], notes: Sequence[str
     """Run a broker until a signal ends it; the exit status. `announce` is called once, when it is ready. `control_fd`: a socket for control.py."""
     for note in notes:
         log.warning("%s", note)
-    _raise_file_limit(config.limits.connections + FILES_OF_OUR_OWN)
+    os.umask(0o077)  # what the broker writes is its own
+    config = _within_descriptors(config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config, announce, control_fd))
 
 
-def _raise_file_limit(wanted: int) -> None:
-    """Every connection is an open file: take as many as the system gives, and say so if that is fewer than the configuration allows."""
+def _within_descriptors(config: Config) -> Config:
+    """Every connection is an open file: take as many as the system gives, and where that is fewer than the configuration allows, allow fewer, and say so."""
+    limits = config.limits
+    possible = max(1, _raise_file_limit(limits.connections + FILES_OF_OUR_OWN) - FILES_OF_OUR_OWN)
+    if possible >= limits.connections:
+        return config
+    log.warning("limits.connections is %d instead of %d: the system allows no more open files (`ulimit -n`)", possible, limits.connections)
+    return msgspec.structs.replace(config, limits=msgspec.structs.replace(limits, connections=possible))
+
+
+def _raise_file_limit(wanted: int) -> int:
+    """How many files may be open, `wanted` if the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     if soft == unlimited or soft >= wanted:
-        return
+        return wanted
     possible = wanted if hard == unlimited else min(wanted, hard)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
     except (OSError, ValueError):  # macOS has a lower limit than it says
         possible = soft
-    if possible < wanted:
-        log.warning("the system allows %d open files (ulimit -n): limits.connections cannot be reached, new connections will wait", possible)
+    return possible
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -347,6 +369,7 @@ def offline(config: Config) -> Iterator[Users]:
 
     Raises Refused if a broker runs on it.
     """
+    os.umask(0o077)
     with asyncio.Runner() as runner:
         node = runner.run(_open(config))
         try:

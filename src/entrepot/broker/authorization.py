@@ -1,6 +1,7 @@
 """Authorization: authorize(), the one place that says whether a principal may do something.
 
-As RabbitMQ: a user has three regular expressions for each namespace (configure, write, read), which a resource's name is searched with.
+As RabbitMQ: a user has three regular expressions for each namespace (configure, write, read), which a resource's whole name has to match
+(RabbitMQ's are found anywhere in it).
 The default exchange is called `amq.default` here. Answers are remembered until any user changes.
 """
 
@@ -80,7 +81,7 @@ class Authorizer:
         pattern = self._patterns.get(text)
         if pattern is None:
             pattern = self._patterns[text] = re.compile(text)
-        return pattern.search(name) is not None
+        return pattern.fullmatch(name) is not None
 
     def _permission(self, name: str, namespace: str) -> Permission | None:
         user = self._users.maybe_user(name)

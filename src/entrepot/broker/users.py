@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.credentials import HASHES, ITERATIONS, ITERATIONS_MIN, SALT_SIZE, SCRAM_SHA_256, ScramVerifier, check_password, derive
+from entrepot.broker.credentials import HASHES, ITERATIONS, ITERATIONS_MIN, SALT_SIZE, SCRAM_SHA_256, ScramVerifier, check_password, derive, may_be_right
 from entrepot.broker.kept_definitions import CATALOGUE_SHARD, StateStore, decode_value, encode_value, scan_all
 from entrepot.broker.state import CATALOGUE_PREFIX, DELETE, set_value
 from entrepot.clock import Clock
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 USER_KEY = CATALOGUE_PREFIX + b"u"
 ACCESS_KEY_KEY = CATALOGUE_PREFIX + b"k"
+DECOY_KEY = CATALOGUE_PREFIX + b"d"  # 32 random octets, from which the salts of users who do not exist are made
 
 GUEST = "guest"
 ALL_NAMESPACES = "*"
@@ -45,7 +46,7 @@ USERS_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What a user may do in a namespace: three regular expressions over names, found anywhere in one; "" permits nothing."""
+    """What a user may do in a namespace: three regular expressions over whole names; "" permits nothing."""
 
     configure: str = ".*"
     write: str = ".*"
@@ -118,6 +119,7 @@ class Users:
         self._access_keys: dict[str, AccessKey] = {}
         self._checked: dict[bytes, tuple[Principal, float]] = {}
         self._digest_key = entropy.octets(32)
+        self._decoy_key = entropy.octets(32)  # until load() has the one that is kept
         self._decoy = ScramVerifier(SCRAM_SHA_256, entropy.octets(SALT_SIZE), iterations, entropy.octets(32), b"")
         guest_salt = entropy.octets(SALT_SIZE)
         self._guest = User(GUEST, frozenset({TAG_ADMINISTRATOR}), self._derive(GUEST, guest_salt), {ALL_NAMESPACES: Permission()})
@@ -127,6 +129,11 @@ class Users:
         for key, value in scan_all(self._store, USER_KEY):
             user = _read_user(key[len(USER_KEY) :].decode(), decode_value(key, value))
             self._users[user.name] = user
+        kept = next((value for key, value in scan_all(self._store, DECOY_KEY) if key == DECOY_KEY), None)
+        if kept is None:
+            self._store.fold(CATALOGUE_SHARD, DECOY_KEY, set_value(self._decoy_key))
+        else:
+            self._decoy_key = kept
         for key, value in scan_all(self._store, ACCESS_KEY_KEY):
             fields = decode_value(key, value)
             access_key = AccessKey(key[len(ACCESS_KEY_KEY) :].decode(), fields["user"], fields["sealed"])
@@ -158,6 +165,10 @@ class Users:
     def has_own(self) -> bool:
         """Whether anybody may come in from elsewhere: there is a user besides guest."""
         return any(not user.deleted and user.name != GUEST for user in self._users.values())
+
+    def guest_is_as_it_came(self) -> bool:
+        """Whether guest still has the password that everybody knows."""
+        return GUEST not in self._users
 
     # Changes
 
@@ -233,6 +244,8 @@ class Users:
         user = self.maybe_user(name)
         if name == GUEST and not from_loopback:
             raise _not_authenticated()
+        if not may_be_right(name, password):  # answered as any other that is wrong
+            return PlainCheck(None, self._decoy, "", b"")
         digest = hashlib.blake2b(name.encode(errors="surrogateescape"), key=self._digest_key, digest_size=32)
         digest.update(b"\x00" + password.encode(errors="surrogateescape"))
         key = digest.digest()
@@ -267,7 +280,7 @@ class Users:
         verifier = None if user is None else user.verifier(mechanism)
         if verifier is not None:
             return verifier
-        salt = hashlib.blake2b(name.encode(errors="surrogateescape"), key=self._digest_key, digest_size=SALT_SIZE).digest()
+        salt = hashlib.blake2b(name.encode(errors="surrogateescape"), key=self._decoy_key, digest_size=SALT_SIZE).digest()
         return ScramVerifier(mechanism, salt, self._iterations, self._decoy.stored_key, b"")
 
     def scram_principal(self, name: str, mechanism: str) -> Principal | None:

@@ -78,6 +78,8 @@ class HttpSession:
         self._body = bytearray()
         self._is_writable = True
 
+    established = False  # nobody logs in here
+
     def get_buffer(self, size_hint: int) -> bytearray:
         """See net.session.Session, for this and the others."""
         return self._buffer

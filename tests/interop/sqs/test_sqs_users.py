@@ -39,7 +39,7 @@ def keys(is_entrepot: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         entrepot("users", "add", user, "--password", "correct horse", *where)
         key_id, secret = entrepot("users", "keys", "add", user, *where).split()
         found[user] = {"aws_access_key_id": key_id, "aws_secret_access_key": secret}
-    entrepot("users", "permit", BOB, "--configure", "^bob-", "--write", "^bob-", "--read", "^bob-", *where)
+    entrepot("users", "permit", BOB, "--configure", "bob-.*", "--write", "bob-.*", "--read", "bob-.*", *where)
     with Broker(data, listeners=("sqs", "http")) as broker:
         yield f"http://127.0.0.1:{broker.port('sqs')}", found
 

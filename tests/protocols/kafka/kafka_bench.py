@@ -48,6 +48,9 @@ class Authenticator:
         verifier = derive(mechanism, "lovelace", b"salt" * 4, self.iterations)
         return verifier if name == "ada" else derive(mechanism, "nobody's", b"salt" * 4, self.iterations)
 
+    def wrong(self, name: str, peer: Peer, answer: Any) -> None:
+        answer()
+
     def scram_done(self, name: str, mechanism: str) -> Principal | None:
         return Principal(name, mechanism=mechanism)
 

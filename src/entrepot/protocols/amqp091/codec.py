@@ -441,7 +441,7 @@ class Decoder(ReceiveBuffer):
         self._gathered += size
         if self._gathered > self.assembly_max_bytes:
             raise AmqpError(506, f"unfinished messages hold more than {self.assembly_max_bytes} bytes", 60, 40)
-        if self._gathered > _BUFFER_MAX:
+        if self._gathered > self._free:
             self._hold()
             if self._overrun:
                 raise _overrun()

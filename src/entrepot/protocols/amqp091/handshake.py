@@ -148,6 +148,7 @@ def _authenticated(session: Session, mechanism: str, principal: Any) -> None:
         return
     session.principal = principal
     settings = session.settings
+    session.give_room()
     _send(session, "connection.tune", channel_max=settings.channel_max, frame_max=settings.frame_max, heartbeat=settings.heartbeat_s)
     session.state = states.TUNING
     early = session.early

@@ -18,6 +18,7 @@ from typing import Any
 
 from entrepot.broker.port import Call, Delivery, Sink
 from entrepot.model.errors import Refused
+from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.protocols.kafka import sasl
 from entrepot.protocols.kafka.apis import API_VERSIONS, APIS, SASL_AUTHENTICATE, WITHOUT_LOGIN
 from entrepot.protocols.kafka.exchange import Exchange
@@ -30,7 +31,7 @@ PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is
 QUEUED_MAX_BYTES = 1 << 20  # answers that wait for those before them, and output that waits for the end of the tick: above this no request begins
 TURN = 128  # what one connection may cost in a turn of the loop: a Produce costs 1,
 TURN_OTHER = 4  # and any other request this
-SIZE_BEFORE_LOGIN_MAX = 512 * 1024  # bytes of a request
+SIZE_BEFORE_LOGIN_MAX = 16 * 1024  # bytes of a request
 SWEEP_S = 30.0
 
 _PIPELINE_MAX = PIPELINE_MAX
@@ -69,16 +70,17 @@ class Statistics:
 class Shared:
     """What all Kafka connections of the process have in common.
 
-    later(function) calls it in the loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
+    later(function) calls it in the loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those before their login.
     """
 
-    __slots__ = ("entropy", "fetch_slots", "later", "statistics", "unfinished", "validator")
+    __slots__ = ("entropy", "fetch_slots", "later", "statistics", "strangers", "unfinished", "validator")
 
-    def __init__(self, entropy: Any, validator: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None) -> None:
+    def __init__(self, entropy: Any, validator: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None, strangers: Any = None) -> None:
         self.entropy = entropy
         self.validator = validator
         self.later = later
         self.unfinished = unfinished
+        self.strangers = strangers
         self.statistics = Statistics()
         self.fetch_slots = FetchSlots(entropy)
 
@@ -138,10 +140,13 @@ class Session(Sink):
         # the connection
         if authenticator.anonymous(peer) is None:
             self.framing = Framing(SIZE_BEFORE_LOGIN_MAX, SIZE_BEFORE_LOGIN_MAX)
+            self.framing.of_stranger(SIZE_BEFORE_LOGIN_MAX)
+            unfinished = shared.strangers
         else:
             self.framing = Framing(settings.produce_size_max, settings.request_size_max)
-        if shared.unfinished is not None:
-            self.framing.share = shared.unfinished.share(self.overrun)
+            unfinished = shared.unfinished
+        if unfinished is not None:
+            self.framing.share = unfinished.share(self.overrun)
         self.principal: Any = None
         self.attachment: Any = None  # the port's Attachment, once somebody is logged in
         self.sasl: Any = None  # a login under way: sasl.Login
@@ -158,6 +163,11 @@ class Session(Sink):
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
         self.fetches = FetchSessions(shared.fetch_slots)
+
+    @property
+    def established(self) -> bool:
+        """See net.session.Session."""
+        return self.attachment is not None
 
     # ---- bytes in
 
@@ -211,7 +221,9 @@ class Session(Sink):
         if not self.framing.waiting_bytes:
             self.framing.shrink()
             return False
-        self.fail("unfinished requests of all connections hold more than limits.unfinished_bytes, and this one's has waited longest")
+        self.fail(
+            "unfinished requests of all connections hold more than limits.unfinished_bytes (before a login limits.strangers_bytes); this has waited longest"
+        )
         self.framing.drop()
         return True
 
@@ -313,6 +325,9 @@ class Session(Sink):
         namespace = self.authenticator.namespace_of(principal, self.settings.namespace)
         self.attachment = self.port.attach(self, principal, namespace)
         self.principal = principal
+        if self.sasl is not None:  # until now it was a stranger's
+            unfinished = self.shared.unfinished
+            self.framing.of_user(BUFFER_MAX_BYTES, None if unfinished is None else unfinished.share(self.overrun))
         self.framing.produce_size_max = self.settings.produce_size_max
         self.framing.size_max = self.settings.request_size_max
 

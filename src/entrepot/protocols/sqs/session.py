@@ -187,6 +187,11 @@ class Session(Sink):
         self.request_text = bytearray()  # the last request's id
         self.request_count = 0
 
+    @property
+    def established(self) -> bool:
+        """See net.session.Session: requests of nobody do not count."""
+        return any(caller.principal is not NOBODY for caller in self.by_key_id.values())
+
     # ---- bytes in
 
     def get_buffer(self, size_hint: int) -> Any:
