@@ -55,6 +55,9 @@ class _Codec(EntryCodec):
 class _Everyone:
     version = 0
 
+    def watch(self, *_: object) -> None:
+        """Nothing changes."""
+
     def authorize(self, *_: object) -> None:
         pass
 

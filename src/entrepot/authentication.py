@@ -74,9 +74,9 @@ class Authenticator:
         """What a SCRAM proof of `name` is checked against; for nobody's name, and guest from elsewhere, one that no proof fits."""
         return self._users.scram_verifier(name, mechanism, peer.is_loopback)
 
-    def scram_done(self, name: str, mechanism: str) -> Principal | None:
-        """Who has shown the proof; None where the user is gone meanwhile."""
-        return self._users.scram_principal(name, mechanism)
+    def scram_done(self, name: str, mechanism: str, verifier: ScramVerifier) -> Principal | None:
+        """Who has shown a proof that `verifier` took; None where user or password are others meanwhile."""
+        return self._users.scram_principal(name, mechanism, verifier)
 
     def namespace_of(self, principal: Principal, usual: str) -> str:
         """The namespace of a connection whose protocol names none: the usual one where the user may use it, else the user's first."""

@@ -253,6 +253,7 @@ class TestAuthorize:
         users.set_permission("ann", NS, Permission(read="x"))
         assert not self.may(authorizer, "ann", Action.READ, "q")
         users.clear_permission("ann", NS)
+        users.set_permission("ann", NS, Permission())
         assert self.may(authorizer, "ann", Action.READ, "q")
         users.delete_user("ann")
         assert not self.may(authorizer, "ann", Action.READ, "q")

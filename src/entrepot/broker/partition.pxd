@@ -68,7 +68,7 @@ cdef class TopicTable:
     cdef readonly object catalogue
     cdef readonly object authorizer
     cdef readonly str namespace
-    cdef readonly object principal
+    cdef public object principal
     cdef readonly dict by_name
     cdef readonly set watchers
 

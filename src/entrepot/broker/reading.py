@@ -232,6 +232,25 @@ class Reading(LogOwner):
             self.timer = None
         self.call = None
 
+    def ask_again(self, place: Place, table: TopicTable, version: int) -> bool:
+        """Users have changed: whether the place's part may not be read any more; it is refused then, with what it has brought."""
+        part = place.part
+        if part is None:
+            return False
+        try:
+            access = table.by_id(part.topic_id, version) if part.topic_id else table.access(part.topic, version)
+            if access.no_read is None:
+                return False
+            raise access.no_read
+        except Refused as refused:
+            part.error = refused
+        self.size -= part.size
+        part.data = []
+        part.size = 0
+        place.close()
+        self.failed = True
+        return True
+
     def finish(self) -> None:
         """Answer the Read under way with what there is."""
         call = self.call
@@ -435,6 +454,16 @@ class Reads:
         elif reading.call is not None:
             reading.finish()
         reading.begin(call, table, self.authorizer.version)
+
+    def ask_again(self, table: TopicTable) -> None:
+        """Users have changed: Reads that wait are answered if a part of theirs may not be read any more; others ask at their next Read."""
+        ended = []
+        for place in list(table.watchers):
+            reading = place.reading
+            if reading is not None and reading.call is not None and reading.ask_again(place, table, self.authorizer.version):
+                ended.append(reading)
+        for reading in ended:
+            reading.finish()
 
     def admit(self, place: Place) -> bool:
         """Whether it may fetch now. Where too many do, one that nobody waits for lets go of what it holds."""

@@ -37,12 +37,15 @@ def add(
 
 @commands.command("list")
 def list_users(config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
-    """Print every user, with namespaces."""
+    """Print every user, with namespaces: those it may use, and those it is forbidden."""
     from entrepot.server import offline
 
     with offline(loaded(config, data, settings).config) as catalogue:
         for user in catalogue.users():
-            typer.echo(f"{user.name}\t{', '.join(user.namespaces) or 'all namespaces'}{'	administrator' if user.administrator else ''}")
+            namespaces = ", ".join(user.namespaces) or ("all namespaces" if "*" in user.permissions else "no namespaces")
+            forbidden = f" but {', '.join(user.forbidden)}" if user.forbidden else ""
+            notes = "".join(f"\t{note}" for note, holds in (("administrator", user.administrator), ("by the configuration", user.configured)) if holds)
+            typer.echo(f"{user.name}\t{namespaces}{forbidden}{notes}")
 
 
 @commands.command("set-password")
@@ -93,12 +96,12 @@ def forbid(
     data: DataDirectory = None,
     settings: Settings = None,
 ) -> None:
-    """Take a user's permissions in a namespace away."""
+    """Forbid a user a namespace, also where it may use all others; `users permit` opens it again."""
     from entrepot.server import offline
 
     with offline(loaded(config, data, settings).config) as catalogue:
         catalogue.clear_permission(name, namespace)
-    typer.echo(f"{name} may not use {namespace}")
+    typer.echo(f"{name} may not use {'namespaces that are not listed' if namespace == '*' else namespace}")
 
 
 keys = typer.Typer(help="Access keys, which sign requests for a user.", no_args_is_help=True)

@@ -51,7 +51,7 @@ class Authenticator:
     def wrong(self, name: str, peer: Peer, answer: Any) -> None:
         answer()
 
-    def scram_done(self, name: str, mechanism: str) -> Principal | None:
+    def scram_done(self, name: str, mechanism: str, verifier: ScramVerifier) -> Principal | None:
         return Principal(name, mechanism=mechanism)
 
     def namespace_of(self, principal: Principal, usual: str) -> str:

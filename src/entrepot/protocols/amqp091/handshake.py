@@ -246,7 +246,7 @@ def close_with(session: Session, error: AmqpError) -> None:
 
 
 def shut_down(session: Session, reason: str) -> None:
-    """The broker stops: 320, as RabbitMQ does."""
+    """The broker stops, or ends this connection: 320, as RabbitMQ does."""
     if session.state >= states.TUNED:
         close_with(session, AmqpError(ReplyCode.CONNECTION_FORCED, f"broker forced connection closure with reason '{reason}'"))
     else:

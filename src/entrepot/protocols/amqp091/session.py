@@ -385,6 +385,10 @@ class Session(Sink):
         """See port.Sink."""
         handlers.consumer_cancelled(self, token)
 
+    def revoked(self, reason: str) -> None:
+        """See port.Sink."""
+        handshake.shut_down(self, reason)
+
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink."""
         handlers.throttle(self, blocked, reason)

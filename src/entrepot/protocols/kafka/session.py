@@ -340,6 +340,10 @@ class Session(Sink):
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
 
+    def revoked(self, reason: str) -> None:
+        """See port.Sink: Kafka has no goodbye."""
+        self.fail(reason)
+
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink. While appends are refused, every batch is told so; only what passes in a moment stops reading."""
         if reason:

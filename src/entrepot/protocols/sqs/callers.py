@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.lease_calls import PolicyChanged
+from entrepot.broker.users import ACCESS_KEY
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
@@ -104,7 +105,7 @@ class Callers:
             raise SqsError("UnrecognizedClientException", "The security token included in the request is invalid.")
         if len(self._keys) >= KEYS_MAX:
             self._keys.clear()
-        found = self._keys[key_id] = (secret, Principal(user.name, user.tags, "access-key"))
+        found = self._keys[key_id] = (secret, Principal(user.name, user.tags, ACCESS_KEY, access_key.standing))
         return found
 
     def signed_caller(self, principal: Principal, usual: str) -> Caller:

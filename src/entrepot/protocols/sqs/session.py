@@ -481,6 +481,12 @@ class Session(Sink):
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
 
+    def revoked(self, reason: str) -> None:
+        """See port.Sink: whoever else speaks here connects again."""
+        if not self.closing:
+            self.journal(f"{self.peer}: connection closed: {reason}")
+            self.end()
+
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink. While appends are refused, every send is told so; only what passes in a moment stops reading."""
         if reason:

@@ -10,12 +10,14 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.local.cached_read import read_cached
 from entrepot.store.local.committer import Committer, write_parts
 from entrepot.store.local.disk import Done
+
+T = TypeVar("T")
 
 _LOCK = "lock"
 _READERS = 2
@@ -106,9 +108,14 @@ class PosixDisk:
     def open(self, name: str, *, create: bool = False) -> PosixFile:
         """See Disk.open."""
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        fd = self._with_spare(lambda: os.open(os.path.join(self.path, name), flags, 0o600))
+        return PosixFile(name, fd, self._full_sync)
+
+    def _with_spare(self, work: Callable[[], T]) -> T:
+        """Do what takes descriptors; where there are none, with those that were held for this."""
         while True:
             try:
-                fd = os.open(os.path.join(self.path, name), flags, 0o600)
+                done = work()
                 break
             except OSError as error:
                 if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._spare:
@@ -117,7 +124,7 @@ class PosixDisk:
         if len(self._spare) < _SPARE:
             with contextlib.suppress(OSError):  # none to spare yet
                 self._spare.append(os.dup(self._directory))
-        return PosixFile(name, fd, self._full_sync)
+        return done
 
     def names(self) -> list[str]:
         """See Disk.names."""
@@ -146,7 +153,7 @@ class PosixDisk:
             self._jobs.append((file, position, parts, sync, done))
             return
         if self._committer is None:
-            self._committer = Committer(self._full_sync)
+            self._committer = self._with_spare(lambda: Committer(self._full_sync))
             self._loop.add_reader(self._committer.wake_read, self._committed)
         self._running = done
         self._committer.submit(file.fd, position, parts, sync)
