@@ -117,10 +117,16 @@ class Bench:
 
 
 class Connection(Sink):
-    """A connection with streams. `got` are (body, redelivered) per consumer's name, in order; `held` are unsettled ones as (body, consumer id, offset)."""
+    """A connection with streams, of `principal`.
 
-    def __init__(self, bench):
+    `got` are (body, redelivered) per consumer's name, in order; `held` are unsettled ones as (body, consumer id, offset).
+    """
+
+    principal = Principal("me")
+
+    def __init__(self, bench, principal=None):
         self.bench = bench
+        self.principal = principal or self.principal
         self.got = {}
         self.held = {}
         self.done = []
@@ -128,7 +134,8 @@ class Connection(Sink):
         self.blocked = []
         self.ids = {}
         self.headers = []
-        self.link = bench.broker.attach(self, Principal("me"), NS)
+        self.revoked_for = None
+        self.link = bench.broker.attach(self, self.principal, NS)
 
     # ---- what the port says
 
@@ -154,6 +161,9 @@ class Connection(Sink):
 
     def cancelled(self, token):
         self.ended.append(token)
+
+    def revoked(self, reason):
+        self.revoked_for = reason
 
     def throttle(self, blocked, reason):
         self.blocked.append((blocked, reason))

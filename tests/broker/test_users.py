@@ -3,7 +3,9 @@ from memory_state import MemoryState
 
 from entrepot.broker.authorization import Action, Authorizer, ResourceKind
 from entrepot.broker.credentials import SCRAM_SHA_256, SCRAM_SHA_512
+from entrepot.broker.kept_definitions import decode_value, encode_value
 from entrepot.broker.secret_box import SecretBox
+from entrepot.broker.state import set_value
 from entrepot.broker.users import PLAIN_CACHE_S, Permission, PlainCheck, Users, check_listen, is_loopback
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, Reason, Refused
@@ -215,6 +217,89 @@ def test_listening_to_others_needs_users(users):
         check_listen("amqp", "0.0.0.0", users)
     users.add_user("ann", "secret")
     check_listen("amqp", "0.0.0.0", users)
+
+
+class TestForbidden:
+    """A namespace that a user is forbidden cannot be opened, whatever else it may."""
+
+    def test_it_wins_over_all_namespaces_and_is_kept(self, users, state, clock):
+        users.add_user("ann", "secret")
+        users.clear_permission("ann", "acme/x")
+        for found in (users, make(state, clock)):
+            ann = found.user("ann")
+            assert ann.permission("acme/x") is None
+            assert ann.permission("acme/y") == Permission()
+            assert (ann.namespaces, ann.forbidden) == ((), ("acme/x",))
+            with pytest.raises(Refused, match="access to vhost 'acme/x' refused for user 'ann'"):
+                Authorizer(found).authorize_namespace(Principal("ann"), "acme/x")
+        users.set_permission("ann", "*", Permission())
+        assert users.user("ann").permission("acme/x") is None
+        users.set_permission("ann", "acme/x", Permission(read="x"))
+        assert make(state, clock).user("ann").permission("acme/x") == Permission(read="x")
+
+    def test_all_that_are_not_listed(self, users):
+        users.add_user("ann", "secret")
+        users.set_permission("ann", NS, Permission())
+        users.clear_permission("ann", "*")
+        assert users.user("ann").namespaces == (NS,)
+        assert users.user("ann").permission("acme/x") is None
+
+    @pytest.mark.parametrize("namespaces", [(), ("acme/x", NS)])
+    def test_a_seed_does_not_open_it_again(self, users, namespaces):
+        users.seed_user("ann", "secret", namespaces)
+        users.clear_permission("ann", "acme/x")
+        users.seed_user("ann", "secret", namespaces)
+        assert users.user("ann").permission("acme/x") is None
+        assert users.user("ann").permission(NS) == Permission()
+
+    def test_a_version_that_does_not_know_of_it_permits_nothing_there(self, users, state):
+        users.add_user("ann", "secret")
+        users.clear_permission("ann", "acme/x")
+        (value,) = (value for (_, key), value in state.values.items() if key.endswith(b"uann"))
+        fields = decode_value(b"", value)
+        assert (fields["permissions"]["acme/x"], fields["forbidden"]) == (["", "", ""], ["acme/x"])
+
+
+class TestConfigured:
+    def test_who_is_in_the_configuration_no_more_is_deleted_and_nobody_else(self, users, state, clock):
+        users.seed_user("ann", "secret")
+        users.seed_user("eve", "secret")
+        users.add_user("bob", "secret")
+        key, _ = users.add_access_key("ann")
+        users.seed_user("bob", "secret")  # made otherwise: stays whatever the configuration says later
+        again = make(state, clock)
+        assert again.forget_seeded({"eve"}) == ["ann"]
+        assert again.forget_seeded({"eve"}) == []
+        assert [user.name for user in make(state, clock).users()] == ["bob", "eve", "guest"]
+        with pytest.raises(Refused):
+            again.access_key(key.id)
+
+    def test_guest_of_the_configuration_goes_for_good(self, users, state, clock):
+        users.seed_user("guest", "secret")
+        assert users.forget_seeded({}) == ["guest"]
+        assert make(state, clock).maybe_user("guest") is None
+
+    def test_who_was_kept_before_that_was_kept_is_the_configurations_once_it_says_so(self, users, state, clock):
+        for name in ("ann", "bob"):
+            users.add_user(name, "secret")
+        for (_, key), value in list(state.values.items()):
+            if key.endswith((b"uann", b"ubob")):
+                fields = decode_value(key, value)
+                del fields["configured"], fields["forbidden"]
+                state.fold(0, key, set_value(encode_value(fields)))
+        again = make(state, clock)
+        again.seed_user("ann", "secret")
+        assert again.forget_seeded({}) == ["ann"]
+        assert again.maybe_user("bob") is not None
+
+
+def test_a_proof_of_an_old_password_lets_nobody_in(users):
+    users.add_user("ann", "secret")
+    verifier = users.scram_verifier("ann", SCRAM_SHA_256, True)
+    users.set_tags("ann", frozenset())
+    assert users.scram_principal("ann", SCRAM_SHA_256, verifier) is not None
+    users.set_password("ann", "secret")
+    assert users.scram_principal("ann", SCRAM_SHA_256, verifier) is None
 
 
 class TestAuthorize:

@@ -33,7 +33,22 @@ class Link(Attachment):
     `publishes` tells whether it ever published: only such links are throttled. `by_policy`: see Broker.attach().
     """
 
-    __slots__ = ("appender", "blocked", "broker", "by_policy", "consumers", "getters", "hub", "paths", "places", "pools", "publisher", "publishes", "reads", "topics")
+    __slots__ = (
+        "appender",
+        "blocked",
+        "broker",
+        "by_policy",
+        "consumers",
+        "getters",
+        "hub",
+        "paths",
+        "places",
+        "pools",
+        "publisher",
+        "publishes",
+        "reads",
+        "topics",
+    )
 
     def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int, by_policy: bool = False) -> None:
         self.broker = broker

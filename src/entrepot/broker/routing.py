@@ -281,9 +281,7 @@ def _count_down(destinations: dict[Any, tuple[tuple[str, ...], ...]], destinatio
         del destinations[destination]
 
 
-def _add_carried(
-    destinations: dict[Any, tuple[tuple[str, ...], ...]], found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None
-) -> None:
+def _add_carried(destinations: dict[Any, tuple[tuple[str, ...], ...]], found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None) -> None:
     """Add to `found` those that a binding leads to which carries."""
     for destination in destinations:
         if carries is None:

@@ -7,7 +7,7 @@ from typing import Any
 from crc32c import crc32c
 from kio_bridge import decode_kio, encode_kio
 
-from entrepot.broker.credentials import derive
+from entrepot.broker.credentials import ScramVerifier, derive
 from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN, Call
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.model.principal import Principal

@@ -148,7 +148,15 @@ class TimedOperations:
             request.access_policy,
         )
         definition, _ = catalogue.declare_queue(
-            link.namespace, request.name, durable=True, exclusive=False, auto_delete=False, arguments={}, connection=link, timed=timed, maker=link.principal.name
+            link.namespace,
+            request.name,
+            durable=True,
+            exclusive=False,
+            auto_delete=False,
+            arguments={},
+            connection=link,
+            timed=timed,
+            maker=link.principal.name,
         )
         self._broker.operations.create_queue(definition)
         self.timed_of(definition)
