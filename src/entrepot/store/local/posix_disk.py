@@ -113,14 +113,14 @@ class PosixDisk:
 
     def _with_spare(self, work: Callable[[], T]) -> T:
         """Do what takes descriptors; where there are none, with those that were held for this."""
-        while True:
-            try:
-                done = work()
-                break
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._spare:
-                    raise
+        try:
+            done = work()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            while self._spare:
                 os.close(self._spare.pop())
+            done = work()
         if len(self._spare) < _SPARE:
             with contextlib.suppress(OSError):  # none to spare yet
                 self._spare.append(os.dup(self._directory))
