@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from entrepot.broker.link import Link
 
 TURN_MAX = 500  # links, and consumers of theirs, in one turn
+CACHE_MAX = 65_536  # answers remembered; one more forgets all
 
 
 class Revocation:
@@ -32,6 +33,7 @@ class Revocation:
         self._broker = broker
         self._waiting: list[Link] = []  # to be asked
         self._scheduled = False
+        self._carries: dict[tuple[str, str, tuple[str, ...]], bool] = {}  # what may_carry() has answered: headers exchanges ask for every message
         self.ended_count = 0
         self.cancelled_count = 0
         broker.catalogue.guard(self.may_carry)
@@ -39,10 +41,18 @@ class Revocation:
 
     def may_carry(self, namespace: str, topic: str, makers: tuple[str, ...]) -> bool:
         """Whether a binding of these makers carries what the topic sends on: one of them may read it. Where they are not known it is guest's."""
-        return any(self._broker.authorizer.may(Principal(maker), Action.READ, namespace, topic) for maker in makers or (GUEST,))
+        key = (namespace, topic, makers)
+        answer = self._carries.get(key)
+        if answer is None:
+            if len(self._carries) >= CACHE_MAX:
+                self._carries.clear()
+            answer = any(self._broker.authorizer.may(Principal(maker), Action.READ, namespace, topic) for maker in makers or (GUEST,))
+            self._carries[key] = answer
+        return answer
 
     def users_changed(self) -> None:
         """Ask everybody again."""
+        self._carries.clear()
         self._broker.catalogue.routes_changed()
         self._waiting = list(self._broker.links)
         if not self._scheduled:

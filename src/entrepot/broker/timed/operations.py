@@ -200,6 +200,8 @@ class TimedOperations:
         timed = self.timed_of(definition)
         timed.definition = definition.timed
         self._configure(definition)
+        if access != was.access_policy:
+            timed.withdraw_all(None)  # whoever waits was let in by the policy before
         return self._description(definition, True), self._when_durable()
 
     def list_queues(self, link: Link, call: Ask, request: asked.ListQueues) -> Outcome:
