@@ -58,6 +58,9 @@ class _Everyone:
     def watch(self, *_: object) -> None:
         """Nothing changes."""
 
+    def may(self, *_: object) -> bool:
+        return True
+
     def authorize(self, *_: object) -> None:
         pass
 

@@ -155,7 +155,7 @@ def binding_fields(binding: Binding) -> dict[str, Any]:
         plain_key = routing_key
     except UnicodeEncodeError:
         plain_key = routing_key.encode(errors="surrogateescape")
-    fields = {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": to_plain(binding.arguments)}
+    fields: dict[str, Any] = {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": to_plain(binding.arguments)}
     if binding.makers:
         fields["makers"] = list(binding.makers)
     return fields
