@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from entrepot.cli.settings import ConfigFile, DataDirectory, Settings, loaded
+from entrepot.model.printable import printable
 
 commands = typer.Typer(help="Users, their passwords and namespaces, in a data directory. The broker must not run.", no_args_is_help=True)
 
@@ -45,7 +46,7 @@ def list_users(config: ConfigFile = None, data: DataDirectory = None, settings: 
             namespaces = ", ".join(user.namespaces) or ("all namespaces" if "*" in user.permissions else "no namespaces")
             forbidden = f" but {', '.join(user.forbidden)}" if user.forbidden else ""
             notes = "".join(f"\t{note}" for note, holds in (("administrator", user.administrator), ("by the configuration", user.configured)) if holds)
-            typer.echo(f"{user.name}\t{namespaces}{forbidden}{notes}")
+            typer.echo(f"{printable(user.name)}\t{printable(namespaces + forbidden)}{notes}")
 
 
 @commands.command("set-password")
