@@ -15,7 +15,7 @@ from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.errors import SqsError, from_refused
-from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, evaluate, parse_policy
+from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, Policy
 from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 CALLERS_MAX = 16  # of one connection, and attachments of each: one more begins anew
 TARGETS_MAX = 256  # queue URLs that a caller has ready
 DECISIONS_MAX = 1024  # what policies said, per caller; one more forgets all
-POLICIES_MAX = 1024  # parsed policies of the process; one more forgets all
+POLICIES_MAX = 256  # policies of the process that are ready; one more forgets all
 NOBODY = Principal("", frozenset(), "anonymous")
 
 
@@ -59,7 +59,7 @@ class Callers:
         self._clock = clock
         self._verifier = Verifier()
         self._keys: dict[str, tuple[str, Principal]] = {}  # by the access key's id
-        self._policies: dict[str, dict[str, Any]] = {}
+        self._policies: dict[str, Policy] = {}
         users.on_changed.append(self._changed)
 
     def guest(self, peer: Peer) -> Principal | None:
@@ -122,20 +122,18 @@ class Callers:
         """What a queue's policy says of a caller: whether it grants what permissions may not. Raises SqsError where it denies."""
         if not changed.policy:
             return False
-        document = self._policies.get(changed.policy)
-        if document is None:
+        policy = self._policies.get(changed.policy)
+        if policy is None:
             if len(self._policies) >= POLICIES_MAX:
                 self._policies.clear()
-            document = self._policies[changed.policy] = parse_policy(changed.policy)
-        keys = {
-            "aws:sourceip": peer.host,
-            "aws:securetransport": "true" if peer.tls else "false",
-            "aws:useragent": user_agent,
-        }
+            policy = self._policies[changed.policy] = Policy(changed.policy)
+        keys = {"aws:sourceip": peer.host, "aws:securetransport": "true" if peer.tls else "false"}
+        if user_agent:
+            keys["aws:useragent"] = user_agent
         if caller.arn:
             keys |= {"aws:principalarn": caller.arn, "aws:principalaccount": caller.account, "aws:username": caller.principal.name}
         context = Context(action, self.arn_of(namespace, queue), caller.account if caller.arn else "", caller.arn, keys)
-        found = evaluate(document, context)
+        found = policy.decide(context)
         if found == DENY:
             raise SqsError("AccessDeniedException", f"Access to the resource is denied: the queue's policy denies sqs:{action} to the caller.")
         if found == ALLOW and action in OWNER_ONLY:  # as in AWS, no policy gives these to other accounts
