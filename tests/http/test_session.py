@@ -142,3 +142,13 @@ def test_answers_are_http() -> None:
     answer = client.next_event()
     assert isinstance(answer, h11.Response)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("rest", [b"content-length: 5000\r\n\r\n" + bytes(5000), b"transfer-encoding: chunked\r\n\r\nno size\r\n"])
+def test_a_head_that_is_refused_is_answered_without_a_body(rest: bytes) -> None:
+    talk = Conversation()
+    talk.feed(b"HEAD / HTTP/1.1\r\nhost: x\r\n" + rest)
+    head, _, body = talk.sent().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 4")
+    assert body == b""
+    assert talk.session.closing

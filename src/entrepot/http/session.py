@@ -148,8 +148,10 @@ class HttpSession:
             self.closing = True
 
     def _refuse(self, status: int, text: str) -> None:
-        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._send(Response(status, text.encode() + b"\n", headers={"connection": "close"}), "")
+        state = self._http.our_state
+        if state in (h11.IDLE, h11.SEND_RESPONSE):
+            asked = self._request if state is h11.SEND_RESPONSE else None  # in IDLE it is that of the cycle before
+            self._send(Response(status, text.encode() + b"\n", headers={"connection": "close"}), asked.method.decode("latin-1") if asked else "")
         self.closing = True
 
     def _send(self, response: Response, method: str) -> None:
