@@ -53,6 +53,7 @@ _UNSUPPORTED = frozenset({"immediate", "prefetch_size", "internal"})  # what mos
 _COMMON = [method for method in _FROM_CLIENT if method.name not in _RARE and method.class_id != 90]
 _OFTEN = [BY_NAME[name] for name in ("basic.consume", "basic.get", "basic.ack", "basic.ack", "basic.nack", "basic.reject", "basic.qos", "queue.declare")]
 _CONNECTION = [method for method in TABLE if method.class_id == 10 and method.name not in ("connection.close", "connection.close_ok")]
+_SETTLES = frozenset({"basic.ack", "basic.nack", "basic.reject"})
 _WIDTHS = {"octet": 8, "short": 16, "long": 32, "longlong": 64}
 _CHANNELS = (1, 1, 1, 2, 3)
 
@@ -120,7 +121,7 @@ def table(chance: Chance) -> bytes:
 
 
 def arguments(chance: Chance, method: Method, tag: int = 0) -> bytes:
-    """What a method says, field by field. `tag`: the last delivery's."""
+    """What a method says, field by field. `tag`: a delivery's that may be settled."""
     out = b""
     bits = width = 0
     for argument in method.arguments:
@@ -135,7 +136,7 @@ def arguments(chance: Chance, method: Method, tag: int = 0) -> bytes:
         if argument.type == "table":
             out += table(chance)
         elif argument.type == "shortstr":
-            out += short(text(chance, NAMES.get(argument.name, (b"",))))
+            out += short(text(chance, NAMES.get(argument.name, (b"",)), 0.01))
         elif argument.type == "longstr":
             data = text(chance, (f"\0{USER}\0{PASSWORD}".encode(), b"\0guest\0guest", b"\0a\0b"), 0.2)
             out += struct.pack(">I", len(data)) + data
@@ -143,7 +144,7 @@ def arguments(chance: Chance, method: Method, tag: int = 0) -> bytes:
             bits_wide = _WIDTHS[argument.type]
             value = number(chance, bits_wide)
             if argument.name == "delivery_tag" and chance.random() < 0.95:
-                value = max(0, tag - chance.choice((0, 0, 1, 2, 5)))
+                value = tag
             elif argument.name in _UNSUPPORTED and chance.random() < 0.98:
                 value = 0
             out += value.to_bytes(bits_wide // 8, "big")
@@ -160,6 +161,8 @@ def properties(chance: Chance) -> bytes:
     if chance.random() < 0.5:
         return b"\x10\x00\x02"
     flags = chance.getrandbits(16) & chance.getrandbits(16)
+    if chance.random() < 0.9:
+        flags &= 0xFFEF  # a user id that is not the connection's closes its channel
     if chance.random() < 0.98:
         flags &= 0xFFFC
     out = struct.pack(">H", flags)
@@ -171,9 +174,9 @@ def properties(chance: Chance) -> bytes:
         elif place == 9:
             out += number(chance, 64).to_bytes(8, "big")
         elif kind == "B":
-            out += bytes((chance.choice((0, 1, 2, 2, 9, 255)),))
+            out += bytes((chance.choice((1, 2, 2)) if chance.random() < 0.97 else chance.getrandbits(8),))
         elif place == 7:
-            out += short(text(chance, (b"0", b"1", b"1000", b"4294967295", b"4294967296", b"-1", b"x")))
+            out += short(text(chance, (b"0", b"1", b"1000", b"4294967295") if chance.random() < 0.9 else (b"4294967296", b"-1", b"x")))
         elif place == 6:
             out += short(text(chance, (b"amq.rabbitmq.reply-to", b"orders")))
         else:
@@ -186,16 +189,19 @@ def publish(chance: Chance, channel: int) -> list[bytes]:
     body = payload(chance)
     size = number(chance, 64) if chance.random() < 0.02 else len(body)
     at = chance.choice((1, 4000, 130_000))
-    frames = [method_frame(chance, BY_NAME["basic.publish"], channel), frame(2, channel, struct.pack(">HHQ", 60, 0, size) + properties(chance))]
+    begin = method_frame(chance, BY_NAME["basic.publish"], channel)
+    if chance.random() < 0.6:
+        begin = frame(1, channel, b"\x00\x3c\x00\x28\x00\x00\x00" + short(chance.choice(QUEUES[:5])) + bytes((chance.random() < 0.3,)))
+    frames = [begin, frame(2, channel, struct.pack(">HHQ", 60, 0, size) + properties(chance))]
     frames += [frame(3, channel, body[start : start + at]) for start in range(0, min(len(body), 20 * at), at)]
-    if chance.random() < 0.03:
+    if chance.random() < 0.01:
         frames.pop(chance.randrange(len(frames)))
-    elif chance.random() < 0.03:
+    elif chance.random() < 0.01:
         frames.insert(chance.randrange(len(frames)), chance.choice(frames))
     return frames
 
 
-def login(chance: Chance, world: World | None, has_users: bool) -> list[bytes]:
+def login(chance: Chance, has_users: bool) -> list[bytes]:
     """All that it takes to have three channels, one of them with confirms."""
     name, password = (USER, PASSWORD) if has_users and chance.random() < 0.9 else ("guest", "guest")
     response = f"\0{name}\0{password}".encode()
@@ -233,11 +239,11 @@ class AmqpTalk:
 
     def __init__(self, chance: Chance, world: World | None, has_users: bool) -> None:
         self._chance = chance
-        self._world = world
+        self._is_new = True
         self._has_users = has_users
         self._waiting: list[bytes] = []  # to be sent next
         self._seen = bytearray()
-        self._tags: dict[int, int] = {}  # the last delivery's, by channel
+        self._tags: dict[int, list[int]] = {}  # of deliveries that were not settled, by channel
 
     # ---- what arrives
 
@@ -247,12 +253,13 @@ class AmqpTalk:
         self._seen.clear()
         self._tags.clear()
         way = chance.random()
-        if way < 0.9:
-            self._waiting = login(chance, self._world, self._has_users)
-            if chance.random() < 0.2:
+        if way < 0.9 or self._is_new:
+            self._waiting = login(chance, self._has_users)
+            if self._is_new or chance.random() < 0.2:
                 self._waiting += topology()
+            self._is_new = False
         else:
-            steps = login(chance, self._world, self._has_users)
+            steps = login(chance, self._has_users)
             self._waiting = steps[: chance.randrange(6)]
             if chance.random() < 0.3:
                 self._waiting = [damaged(chance, step) if chance.random() < 0.3 else step for step in self._waiting]
@@ -270,7 +277,7 @@ class AmqpTalk:
                 which = struct.unpack_from(">HH", seen, at + 7)
                 if which in ((60, 60), (60, 71)):
                     start = at + 11 + (1 + seen[at + 11] if which == (60, 60) else 0)
-                    self._tags[channel] = struct.unpack_from(">Q", seen, start)[0]
+                    self._tags.setdefault(channel, []).append(struct.unpack_from(">Q", seen, start)[0])
                 else:
                     self._heard(channel, *which)
             at += size + 8
@@ -290,6 +297,15 @@ class AmqpTalk:
 
     # ---- what is sent
 
+    def _method(self, method: Method, channel: int) -> bytes:
+        """One that settles mostly settles what was delivered."""
+        chance = self._chance
+        tags = self._tags.get(channel)
+        if method.name in _SETTLES and not tags and chance.random() < 0.98:
+            method = BY_NAME[chance.choice(("basic.get", "basic.consume"))]
+        at = chance.randrange(min(len(tags), 5)) if tags else 0
+        return method_frame(chance, method, channel, tags.pop(at) if tags and method.name in _SETTLES else 0)
+
     def next_frames(self) -> list[bytes]:
         """What it sends now: one frame or a few."""
         chance = self._chance
@@ -302,9 +318,9 @@ class AmqpTalk:
         if way < 0.30:
             frames = publish(chance, channel)
         elif way < 0.65:
-            frames = [method_frame(chance, chance.choice(_OFTEN), channel, self._tags.get(channel, 0)) for _ in range(chance.choice((1, 1, 1, 4)))]
+            frames = [self._method(chance.choice(_OFTEN), channel) for _ in range(chance.choice((1, 1, 1, 4)))]
         elif way < 0.93:
-            frames = [method_frame(chance, chance.choice(_COMMON), channel, self._tags.get(channel, 0))]
+            frames = [self._method(chance.choice(_COMMON), channel)]
         elif way < 0.96:
             frames = [method_frame(chance, chance.choice(_FROM_CLIENT), channel)]
         elif way < 0.97:

@@ -47,6 +47,7 @@ _SMALL = {"partition": 4, "partition_index": 4, "index": 4, "partitions": 4, "pa
 _SOON = frozenset({"max_wait_ms", "timeout_ms", "retention_time_ms"})
 _LONG = frozenset({"session_timeout_ms", "rebalance_timeout_ms"})
 _UNKNOWN = frozenset({"replica_id", "current_leader_epoch", "leader_epoch", "last_fetched_epoch", "broker_ids", "replicas"})
+_SELDOM = frozenset({"transactional_id", "group_instance_id", "instance_id", "server_assignor", "subscribed_topic_regex"})  # mostly null
 _MEMBER = re.compile(rb"[ -~]{0,20}[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _MANY = frozenset({0, 1, 11, 12, 14, 8, 68, 2, 9, 13})  # APIs that are asked more often
 _PREFERRED = [api for api in APIS.values() if api.key in _MANY]
@@ -182,7 +183,7 @@ class Writer:
     def field(self, field: Field) -> bytes:
         """One field."""
         chance = self.chance
-        if field.nullable and chance.random() < (0.3 if field.kind else 0.1):
+        if field.nullable and chance.random() < (0.95 if field.name in _SELDOM else 0.02 if field.kind == "records" else 0.3 if field.kind else 0.1):
             return self._null(field)
         if chance.random() < self.wrong / 2:
             return self._null(field)
@@ -239,7 +240,7 @@ class KafkaTalk:
         self._producer = (0, 0)
         self._sequence = 0
         self._session = 0
-        self._raw = False
+        self._is_new = True
 
     # ---- what arrives
 
@@ -254,8 +255,9 @@ class KafkaTalk:
             self._waiting = self.login(name.encode())
             if chance.random() < 0.1:
                 self._waiting = [damaged(chance, step) for step in self._waiting]
-        if chance.random() < 0.3:
+        if self._is_new or chance.random() < 0.3:
             self._waiting.append(create_topics())
+        self._is_new = False
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
@@ -308,7 +310,7 @@ class KafkaTalk:
         known = NAMES.get(field.name, (b"",))
         if known is TOPICS and chance.random() < 0.08:
             known = CONFIGS  # of a configuration, which is called `name` too
-        return text(chance, known, 0.03)
+        return text(chance, known, 0.004)
 
     def octets(self, field: Field) -> bytes:
         """Bytes."""
@@ -326,7 +328,7 @@ class KafkaTalk:
         """A number."""
         chance = self._chance
         name = field.name
-        if chance.random() < 0.06:
+        if chance.random() < 0.02:
             return number(chance, bits)
         if name in _SMALL:
             return chance.randrange(_SMALL[name])

@@ -41,7 +41,9 @@ class Failed(AssertionError):
     def __init__(self, report: Report, frames: int, error: BaseException) -> None:
         inputs = "\n".join(f"  {name} {data[:600].hex()}{f'... {len(data)} bytes' if len(data) > 600 else ''}" for name, data in report.inputs)
         found = "".join(traceback.format_exception(error)[-12:])
-        super().__init__(f"seed {report.seed}, frame {report.frames}; again: ENTREPOT_SEED={report.seed} ENTREPOT_FRAMES={frames}\n{found}last inputs:\n{inputs}")
+        super().__init__(
+            f"seed {report.seed}, frame {report.frames}; again: ENTREPOT_SEED={report.seed} ENTREPOT_FRAMES={frames}\n{found}last inputs:\n{inputs}"
+        )
 
 
 class Canary:
@@ -133,9 +135,9 @@ class Run:
             wire.reads = False
         elif not wire.reads and way < 0.3:
             wire.read_on()
-        elif len(wire.outgoing) > 100_000:  # it does not read: others go on, and time does
-            world.run_for(chance.choice((0.1, 3.0)))
-            if chance.random() < 0.2:
+        elif wire.outgoing and way < 0.9:  # the broker does not read: time goes on, and so do others
+            world.run_for(chance.choice((0.1, 0.5, 3.0)))
+            if way < 0.03:
                 wire.abort()
         else:
             self.send(wire, self._spoilt(talk.next_frames()))

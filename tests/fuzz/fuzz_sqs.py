@@ -54,7 +54,9 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 _HANDLE = re.compile(rb'(?:"ReceiptHandle":"|<ReceiptHandle>)([^"<]{1,400})')
 _TASK = re.compile(rb'(?:"TaskHandle":"|<TaskHandle>)([^"<]{1,400})')
-_OFTEN = [ACTIONS[name] for name in ("SendMessage", "SendMessage", "SendMessageBatch", "ReceiveMessage", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch")]
+_OFTEN = [
+    ACTIONS[name] for name in ("SendMessage", "SendMessage", "SendMessageBatch", "ReceiveMessage", "ReceiveMessage", "DeleteMessage", "DeleteMessageBatch")
+]
 _OFTEN += [ACTIONS[name] for name in ("ChangeMessageVisibility", "ChangeMessageVisibilityBatch", "CreateQueue")]
 _ALL = list(ACTIONS.values())
 TEXTS: dict[str, tuple[bytes, ...]] = {
@@ -118,7 +120,21 @@ def policy(chance: Chance) -> str:
         pick(("Resource", "NotResource")): pick(("*", ARN + "orders", [ARN + "*"], 7)),
     }
     if chance.random() < 0.5:
-        operator = pick(("StringLike", "StringEquals", "IpAddress", "NotIpAddress", "ArnLike", "Bool", "DateLessThan", "NumericEquals", "Null", "ForAllValues:StringLike", "x"))
+        operator = pick(
+            (
+                "StringLike",
+                "StringEquals",
+                "IpAddress",
+                "NotIpAddress",
+                "ArnLike",
+                "Bool",
+                "DateLessThan",
+                "NumericEquals",
+                "Null",
+                "ForAllValues:StringLike",
+                "x",
+            )
+        )
         key = pick(("aws:SourceIp", "aws:UserAgent", "aws:SecureTransport", "aws:username", "x", ""))
         statement["Condition"] = {operator: {key: pick(("*", "10.0.0.0/8", "999.1.1.1/99", ["a*b?c", "*a*a*b"], "true", "2026", {}, 3, None))}}
     document: Any = {"Version": pick(("2012-10-17", "2008-10-17", 1)), "Statement": pick(([statement], statement, [statement] * 3, [], "x"))}
@@ -144,7 +160,7 @@ class SqsTalk:
 
     def connection_made(self, transport: Wire) -> None:
         """See asyncio."""
-        self._first = self._chance.random() < 0.3
+        self._first = self._first or self._chance.random() < 0.3
 
     def data_received(self, data: bytes) -> None:
         """See asyncio."""
@@ -160,7 +176,7 @@ class SqsTalk:
         chance = self._chance
         if name == "QueueUrl":
             host = chance.choice(("http://127.0.0.1:9324", "http://localhost:9324", "https://sqs.us-east-1.amazonaws.com", ""))
-            return f"{host}/{ACCOUNT}/{text(chance, QUEUES, 0.03).decode('latin-1')}"
+            return f"{host}/{ACCOUNT}/{text(chance, QUEUES, 0.01).decode('latin-1')}"
         if name == "ReceiptHandle":
             handle = chance.choice(self._handles)
             return damaged(chance, handle.encode()).decode("latin-1") if chance.random() < 0.05 else handle
@@ -168,7 +184,7 @@ class SqsTalk:
             return chance.choice(self._tasks)
         if name == "MessageBody":
             return payload(chance).decode("latin-1")
-        return text(chance, TEXTS.get(name, (b"v",)), 0.03).decode("utf-8", "replace")
+        return text(chance, TEXTS.get(name, (b"v",)), 0.01).decode("utf-8", "replace")
 
     def _attribute(self) -> tuple[str, str]:
         chance = self._chance
@@ -187,7 +203,12 @@ class SqsTalk:
         if origin is list:
             inner = _bare(get_args(kind)[0])
             count = chance.choice((0, 1, 1, 2, 3, 10)) if chance.random() < 0.98 else chance.choice((11, 200))
-            return [self._value(name, inner, wrong) for _ in range(count)]
+            values = [self._value(name, inner, wrong) for _ in range(count or chance.randrange(2))]
+            if name == "Entries" and chance.random() < 0.95:
+                for index, one in enumerate(values):
+                    if isinstance(one, dict) and "Id" in one:
+                        one["Id"] = str(index)
+            return values
         if origin is dict:
             inner = _bare(get_args(kind)[1])
             if inner is str:
@@ -250,7 +271,12 @@ class SqsTalk:
         if self._has_users and chance.random() < 0.9:
             headers += self._signature(method, target, body, headers)
         elif chance.random() < 0.5:
-            headers.append((b"Authorization", b"AWS4-HMAC-SHA256 Credential=" + _plain(text(chance, (b"test", b"123456789012", b"AKID"), 0.1)) + b"/20260101/us-east-1/sqs/aws4_request"))
+            headers.append(
+                (
+                    b"Authorization",
+                    b"AWS4-HMAC-SHA256 Credential=" + _plain(text(chance, (b"test", b"123456789012", b"AKID"), 0.1)) + b"/20260101/us-east-1/sqs/aws4_request",
+                )
+            )
         way = chance.random()
         if way < 0.01:
             headers.append((b"Origin", b"http://evil.example"))

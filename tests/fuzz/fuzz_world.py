@@ -107,7 +107,8 @@ class Loop(SimulatedLoop):
         reached = self.call_at(end, _nothing)
         while self._now < end and self.step():
             if self.steps > last:
-                raise Finding(f"{CALLBACKS_MAX} callbacks in {seconds} s of virtual time, the next of them {self._soon[:1] if self._soon else self._timers[:1]}")
+                following = self._soon[0].callback if self._soon else None
+                raise Finding(f"{CALLBACKS_MAX} callbacks in {seconds} s of virtual time, the next of them {following}")
         reached.cancel()
 
     def run_in_executor(self, executor: object, function: Callable[[], object]) -> _Done:
