@@ -228,7 +228,7 @@ class SqsTalk:
         usual = {"QueueName", "Id", "MessageBody", "ReceiptHandle", "DataType", "StringValue", *required}
         out = {}
         for slot in slots(shape):
-            if slot.name in usual and chance.random() < 0.99 or slot.name not in usual and chance.random() < likely:
+            if (slot.name in usual and chance.random() < 0.99) or (slot.name not in usual and chance.random() < likely):
                 out[slot.name] = self._value(slot.name, slot.kind, wrong)
         return out
 

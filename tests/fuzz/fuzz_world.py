@@ -33,7 +33,7 @@ from entrepot.protocols.kafka.record_batch import BatchValidator
 from entrepot.protocols.kafka.records import KafkaEntryCodec
 from entrepot.protocols.kafka.session import Settings as KafkaSettings
 from entrepot.protocols.kafka.session import Shared as KafkaShared
-from entrepot.protocols.sqs.accounts import DEFAULT_ACCOUNT, Accounts
+from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
 from entrepot.protocols.sqs.listener import SqsListener
 from entrepot.protocols.sqs.records import SqsEntryCodec
@@ -59,6 +59,9 @@ _NETWORK = NetworkLimits(
     close_timeout_ms=1000,
     dead_peer_timeout_ms=60_000,
     unfinished_bytes=UNFINISHED_BYTES,
+    strangers_per_listener=100,
+    strangers_per_address=100,
+    strangers_bytes=UNFINISHED_BYTES,
 )
 
 
@@ -304,10 +307,10 @@ class World:
 
     def _listen(self) -> None:
         network, loop = self.network, self.loop
-        authenticator = Authenticator(self.users, cast("Any", loop))
+        authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
         accounts = Accounts(self.catalogue.namespaces, self.catalogue.create_namespace)
         callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock)
-        kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished)
+        kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)
         sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished)
         self.listeners: dict[str, Any] = {}
         for name in LISTENERS:
