@@ -299,6 +299,10 @@ class Config(Section, frozen=True):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], key("least level that is logged")] = "info"
     log_format: Annotated[Literal["text", "json"], key("text for people, json for machines, one line each")] = "text"
     namespaces: Annotated[tuple[str, ...], key("namespaces made at start if they are missing, as tenant/name")] = ("public/default",)
+    http_hosts: Annotated[
+        tuple[str, ...],
+        key("names besides localhost by which HTTP requests without a signature may call this broker: SQS without users or unsigned, health, metrics"),
+    ] = ()
     listen: Listen = Listen()
     durability: Durability = Durability()
     journal: Journal = Journal()

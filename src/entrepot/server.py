@@ -37,6 +37,7 @@ from entrepot.model.errors import Reason, Refused
 from entrepot.net import connection
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network, NetworkLimits
+from entrepot.net.pages import Pages
 from entrepot.net.stall import StallWatch
 from entrepot.net.tls import server_context
 from entrepot.node import Node
@@ -99,6 +100,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         limits = config.limits
         self.network = Network(self.loop, clock, NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__}))
+        self.pages = Pages(config.http_hosts)
         self.stalls = StallWatch(self.loop, clock, RunQueueWait())
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
@@ -160,7 +162,15 @@ class Server:
         from entrepot.http.health import Health
 
         await self.network.listen(
-            HttpListener(self.network, host, port, Health(self.metrics, lambda: self.why_not_ready), self.config.limits.http_request_bytes)
+            HttpListener(
+                self.network,
+                host,
+                port,
+                Health(self.metrics, lambda: self.why_not_ready),
+                self.config.limits.http_request_bytes,
+                pages=self.pages,
+                has_users=lambda: self.node is not None and self.node.users.has_own(),
+            )
         )
 
     async def _listen_amqp(self, name: str, host: str, port: int) -> None:
@@ -225,7 +235,7 @@ class Server:
             raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
         catalogue = self.node.catalogue
         accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account)
-        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock)
+        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock, self.pages)
         shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished)
         register_sqs(self.metrics, shared)
         settings = SqsSettings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)

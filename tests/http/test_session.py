@@ -31,7 +31,12 @@ class Conversation:
     def __init__(self) -> None:
         self.clock = StandingClock()
         self.wakes = 0
-        self.session = HttpSession(echo, self.clock, LIMIT, self.wake)
+        self.hosts: list[str | None] = []
+        self.session = HttpSession(echo, self.clock, LIMIT, self.wake, self.why_not)
+
+    def why_not(self, host: str | None) -> str | None:
+        self.hosts.append(host)
+        return "not here" if host == "evil.test" else None
 
     def wake(self) -> None:
         self.wakes += 1
@@ -60,6 +65,24 @@ def test_requests_one_after_another() -> None:
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert answer.endswith(b"\r\n\r\n" + body)
     assert not talk.session.closing
+
+
+def test_what_is_refused_is_not_answered() -> None:
+    talk = Conversation()
+    talk.feed(GET.replace(b"host: x", b"Host: evil.test") + GET + b"GET / HTTP/1.0\r\n\r\n")
+    answers = talk.sent()
+    assert answers.startswith(b"HTTP/1.1 403 ")
+    assert b"not here\nHTTP/1.1 200 " in answers
+    assert answers.count(b"HTTP/1.1 200 ") == 2
+    assert talk.hosts == ["evil.test", "x", None]
+
+
+@pytest.mark.parametrize("hosts", [b"", b"host: localhost\r\nhost: evil.test\r\n"])
+def test_a_request_has_one_host(hosts: bytes) -> None:
+    talk = Conversation()
+    talk.feed(b"GET / HTTP/1.1\r\n" + hosts + b"\r\n")
+    assert talk.sent().startswith(b"HTTP/1.1 400 ")
+    assert talk.hosts == []
 
 
 def test_head_has_no_body() -> None:

@@ -20,6 +20,7 @@ from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
 
 if TYPE_CHECKING:
     from entrepot.broker.port import Attachment
+    from entrepot.net.pages import Pages
     from entrepot.net.session import Peer
     from entrepot.protocols.sqs.framing import Request
 
@@ -27,6 +28,8 @@ CALLERS_MAX = 16  # of one connection, and attachments of each: one more begins 
 TARGETS_MAX = 256  # queue URLs that a caller has ready
 DECISIONS_MAX = 1024  # what policies said, per caller; one more forgets all
 POLICIES_MAX = 256  # policies of the process that are ready; one more forgets all
+READING = frozenset({"GetQueueAttributes", "GetQueueUrl", "ListDeadLetterSourceQueues", "ListMessageMoveTasks", "ListQueueTags", "ListQueues"})
+"""Actions that change nothing, whose answers a browser shows to nobody but who has typed the address."""
 NOBODY = Principal("", frozenset(), "anonymous")
 
 
@@ -47,11 +50,12 @@ class Caller:
 
 
 class Callers:
-    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous` is the setting."""
+    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous` and `pages` are the settings."""
 
-    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, region: str, clock: Any) -> None:
+    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, region: str, clock: Any, pages: Pages) -> None:
         self.accounts = accounts
         self.region = region
+        self.pages = pages
         self.version = 0  # another one whenever users change
         self._users = users
         self._authenticator = authenticator
@@ -75,6 +79,14 @@ class Callers:
             raise from_refused(refused) from None
         account = self.accounts.account_of(namespace)
         return Caller(principal, namespace, account, f"arn:aws:iam::{account}:root", account.encode())
+
+    def check_page(self, request: Request, action: str, peer: Peer) -> None:
+        """Of any request without a signature that counts: whether a web page may have had it sent. Raises SqsError."""
+        host = request.host.decode("latin-1")
+        reads = action in READING
+        why = self.pages.why_not(host, peer.local_host, from_page=request.from_page, from_browser=request.from_browser, reads=reads)
+        if why is not None:
+            raise SqsError("AccessDeniedException", why)
 
     def signed(self, request: Request) -> tuple[str, Principal]:
         """Key id ("": not signed) and principal of a request. Raises SqsError."""
