@@ -25,6 +25,7 @@ from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.names import DEFAULT_NAMESPACE
 from entrepot.net.network import Network, NetworkLimits
+from entrepot.net.pages import Pages
 from entrepot.protocols.amqp091.handshake import Settings as AmqpSettings
 from entrepot.protocols.amqp091.listener import AmqpListener
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
@@ -297,7 +298,7 @@ class World:
         self.access_key = ("", "")
         if has_users:
             self.users.add_user(USER, PASSWORD)
-            self.users.set_permission(USER, DEFAULT_NAMESPACE, Permission("^(?!canary)", "^(?!canary)", "^(?!canary)"))
+            self.users.set_permission(USER, DEFAULT_NAMESPACE, Permission("(?!canary).*", "(?!canary).*", "(?!canary).*"))
             key, secret = self.users.add_access_key(USER)
             self.access_key = (key.id, secret)
         self.network = Network(cast("Any", loop), self.clock, _NETWORK)
@@ -309,7 +310,8 @@ class World:
         network, loop = self.network, self.loop
         authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
         accounts = Accounts(self.catalogue.namespaces, self.catalogue.create_namespace)
-        callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock)
+        pages = Pages(())
+        callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock, pages)
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)
         sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished)
         self.listeners: dict[str, Any] = {}
@@ -325,7 +327,7 @@ class World:
             elif name.startswith("sqs"):
                 self.listeners[name] = SqsListener(*at, port=self.broker, settings=SqsSettings(1 << 20, 5.0, 60.0), shared=sqs, tls=tls)
             else:
-                self.listeners[name] = HttpListener(*at, Health(Metrics(), lambda: None), 65_536)
+                self.listeners[name] = HttpListener(*at, Health(Metrics(), lambda: None), 65_536, pages=pages, has_users=self.users.has_own)
         network.listeners.extend(self.listeners.values())
 
     def connect(self, name: str, client: Any) -> Wire:
