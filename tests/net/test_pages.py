@@ -35,7 +35,7 @@ OTHERS = [
         "[::1",
         "::1",
     ),
-    *("ｌocalhost", "\u017f", "localhost:999999"),
+    *("\uff4cocalhost", "\u017f", "localhost:999999"),
 ]
 
 

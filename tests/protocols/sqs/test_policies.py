@@ -8,7 +8,7 @@ from aws_client import client
 from botocore.exceptions import ClientError
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from port_double import Bench
+from port_double import Bench, json_request, parse_answers
 
 from entrepot.protocols.sqs.errors import SqsError
 from entrepot.protocols.sqs.patterns import Exhausted, Pattern, Steps
@@ -365,7 +365,7 @@ def long_condition(pattern, count, operator="StringLike"):
 def test_an_evaluation_has_a_bound(pattern, agent, monkeypatch):
     monkeypatch.setattr("entrepot.protocols.sqs.policy.Steps", CountedSteps)
     context = Context("SendMessage", QUEUE, "", "", {"aws:useragent": agent})
-    for count in (1, 500):
+    for count in (1, 50):
         CountedSteps.taken = 0
         assert said(text_of(long_condition(pattern, count)), context) != "Allow"
         assert said(text_of(long_condition(pattern, count, "StringNotLike"), long_condition(pattern, count) | {"Effect": "Deny"}), context) is not None
@@ -377,6 +377,25 @@ def test_a_value_that_is_too_long_is_not_understood():
     for operator in ("StringLike", "StringEquals", "StringNotEquals", "StringNotLikeIfExists"):
         assert said(text_of(long_condition("*", 1, operator)), context) is None
         assert said(text_of({}, long_condition("*", 1, operator) | {"Effect": "Deny"}), context) == "Deny"
+
+
+def test_one_policy_a_turn_is_asked(bench):
+    """However many requests wait on a connection, and whatever their queues' policies cost, others have their turn in between."""
+    sqs = client(bench)
+    for number in range(8):
+        sqs.create_queue(QueueName=f"q{number}", Attributes={"Policy": text_of({"Effect": "Deny", "Action": "sqs:SendMessage"})})
+    asked = []
+    decide = bench.callers.decide
+    bench.callers.decide = lambda *words: asked.append(words) or decide(*words)
+    data = b"".join(json_request("SendMessage", b'{"QueueUrl":"/000000000000/q%d","MessageBody":"x"}' % number) for number in range(8))
+    session = bench.session().session
+    session.get_buffer(-1)[: len(data)] = data
+    session.buffer_updated(len(data))
+    for turn in range(1, 9):
+        assert len(asked) == turn
+        if bench.later:
+            bench.later.pop(0)()
+    assert [status for status, _, _ in parse_answers(b"".join(session.output.take()))] == [403] * 8
 
 
 def test_a_policy_that_costs_too_much_denies():
