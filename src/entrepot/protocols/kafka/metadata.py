@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from entrepot.broker.port import DONE
@@ -13,6 +14,7 @@ from entrepot.protocols.kafka.exchange import Exchange
 
 NO_ID = bytes(16)
 GROUP, TRANSACTION = 0, 1
+TURN_TOPICS = 500  # looked up for one Metadata request in a turn of the loop
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
@@ -31,14 +33,27 @@ def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
     if not names and not ids:
         _answer_metadata(exchange, [])
         return
-    create = values.get("allow_auto_topic_creation", True)
-    requests: list[Any] = []
-    if names:
-        requests.append(DescribeTopics(names=names, create_missing=create))
-    if ids:
-        requests.append(DescribeTopics(ids=ids))
-    exchange.state = (values, names, ids)
-    exchange.ask(requests, _described)
+    exchange.state = _Lookup(names, ids, values.get("allow_auto_topic_creation", True))
+    _look_on(exchange)
+
+
+class _Lookup:
+    """What a Metadata request asks for, in parts of at most TURN_TOPICS: others have their turn between them."""
+
+    def __init__(self, names: list[str], ids: list[bytes], create: bool) -> None:
+        self.parts: deque[tuple[list[Any], DescribeTopics]] = deque()
+        for at in range(0, len(names), TURN_TOPICS):
+            part = names[at : at + TURN_TOPICS]
+            self.parts.append((part, DescribeTopics(names=part, create_missing=create)))
+        for at in range(0, len(ids), TURN_TOPICS):
+            some = ids[at : at + TURN_TOPICS]
+            self.parts.append((some, DescribeTopics(ids=some)))
+        self.topics: list[dict[str, Any]] = []
+
+
+def _look_on(exchange: Exchange) -> None:
+    if not exchange.session.closing:
+        exchange.ask([exchange.state.parts[0][1]], _described)
 
 
 def _all_described(exchange: Exchange, calls: list[Any]) -> None:
@@ -50,13 +65,16 @@ def _all_described(exchange: Exchange, calls: list[Any]) -> None:
 
 
 def _described(exchange: Exchange, calls: list[Any]) -> None:
-    _, names, ids = exchange.state
-    topics: list[dict[str, Any]] = []
-    for call, asked in zip(calls, [asked for asked in (names, ids) if asked], strict=True):
-        results = call.result if call.outcome == DONE else [call.error] * len(asked)
-        for key, found in zip(asked, results, strict=True):
-            topics.append(_topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found))
-    _answer_metadata(exchange, topics)
+    lookup = exchange.state
+    call = calls[0]
+    asked, _ = lookup.parts.popleft()
+    results = call.result if call.outcome == DONE else [call.error] * len(asked)
+    for key, found in zip(asked, results, strict=True):
+        lookup.topics.append(_topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found))
+    if lookup.parts:
+        exchange.session.shared.later(lambda: _look_on(exchange))
+    else:
+        _answer_metadata(exchange, lookup.topics)
 
 
 def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict[str, Any]:

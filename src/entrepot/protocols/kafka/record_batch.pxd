@@ -26,6 +26,7 @@ cdef class BatchHead:
 @cython.final
 cdef class BatchValidator:
     cdef object _unpacker
+    cdef readonly int64_t unpacked_bytes
     cdef int64_t _size_max, _left
 
     cpdef int begin(self) except -1

@@ -87,6 +87,7 @@ class BatchValidator:
         self._unpacker = Unpacker(unpacked_max_bytes)
         self._size_max = unpacked_max_bytes
         self._left = 0
+        self.unpacked_bytes = 0  # by all requests, since it was made
         self.begin()
 
     def begin(self) -> int:
@@ -133,6 +134,7 @@ class BatchValidator:
         self._left -= self._size_max  # what fails may have cost as much as the largest that does not
         records: bytes = self._unpacker.unpack(compression, packed)
         self._left = left - len(records)
+        self.unpacked_bytes += len(records)
         return records
 
 

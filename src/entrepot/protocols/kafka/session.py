@@ -31,6 +31,7 @@ PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is
 QUEUED_MAX_BYTES = 1 << 20  # answers that wait for those before them, and output that waits for the end of the tick: above this no request begins
 TURN = 128  # what one connection may cost in a turn of the loop: a Produce costs 1,
 TURN_OTHER = 4  # and any other request this
+TURN_UNPACKED_BYTES = 4 << 20  # of compressed batches, by all connections: above this no Produce begins in this turn
 SIZE_BEFORE_LOGIN_MAX = 16 * 1024  # bytes of a request
 SWEEP_S = 30.0
 
@@ -73,7 +74,7 @@ class Shared:
     later(function) calls it in the loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those before their login.
     """
 
-    __slots__ = ("entropy", "fetch_slots", "later", "statistics", "strangers", "unfinished", "validator")
+    __slots__ = ("_has_unpacked", "_unpacked_before", "entropy", "fetch_slots", "later", "statistics", "strangers", "unfinished", "validator")
 
     def __init__(self, entropy: Any, validator: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None, strangers: Any = None) -> None:
         self.entropy = entropy
@@ -83,6 +84,22 @@ class Shared:
         self.strangers = strangers
         self.statistics = Statistics()
         self.fetch_slots = FetchSlots(entropy)
+        self._unpacked_before = 0  # this turn of the loop
+        self._has_unpacked = False  # in it
+
+    def unpacked_enough(self) -> bool:
+        """Whether so much has been unpacked in this turn of the loop that further batches have the next one."""
+        unpacked: int = self.validator.unpacked_bytes
+        if unpacked == self._unpacked_before:
+            return False
+        if not self._has_unpacked:
+            self._has_unpacked = True
+            self.later(self._next_turn)
+        return unpacked - self._unpacked_before >= TURN_UNPACKED_BYTES
+
+    def _next_turn(self) -> None:
+        self._has_unpacked = False
+        self._unpacked_before = self.validator.unpacked_bytes
 
 
 class Session(Sink):
@@ -198,7 +215,7 @@ class Session(Sink):
                 self.blocked = len(self.pending) > 0 and (key != _PRODUCE or len(self.pending) >= _PIPELINE_MAX or self.queued_bytes >= _QUEUED_MAX)
                 if self.blocked:
                     break
-                if left <= 0 or self.output.size >= _QUEUED_MAX:
+                if left <= 0 or self.output.size >= _QUEUED_MAX or (key == _PRODUCE and self.shared.unpacked_enough()):
                     self.resting = True
                     self.shared.later(self.next_turn)
                     break
