@@ -47,7 +47,7 @@ def test_sqs_is_not_for_pages(broker: Broker) -> None:
     path = "/?Action=CreateQueue&QueueName=q&Version=2012-11-05"
     assert b" 403 " in said(port, get(path, "evil.test")).partition(b"\r\n")[0]
     assert b" 403 " in said(port, get(path, f"127.0.0.1:{port}", "Sec-Fetch-Site: cross-site")).partition(b"\r\n")[0]
-    assert b" 403 " in said(port, get(path, f"127.0.0.1:{port}", "User-Agent: Mozilla/5.0")).partition(b"\r\n")[0]
+    assert b" 403 " in said(port, get(path, f"127.0.0.1:{port}", "Sec-Fetch-Site: none")).partition(b"\r\n")[0]
     for host in (f"127.0.0.1:{port}", "broker.example"):
         assert b" 200 " in said(port, get(path, host)).partition(b"\r\n")[0]
 

@@ -142,7 +142,7 @@ class Framing:
         headers.append(name)
         headers.append(value)
         size = len(name)
-        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 7 or size == 10 or size == 14):
+        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 7 or size == 14):
             return None
         name = name.lower()
         if size == 12:
@@ -163,9 +163,6 @@ class Framing:
                 self.continues = value.lower() == b"100-continue"
             elif name == b"origin":
                 request.from_page = True  # type: ignore[union-attr]
-        elif size == 10:
-            if name == b"user-agent" and value.startswith(b"Mozilla/"):
-                request.from_browser = True  # type: ignore[union-attr]
         elif size == 7:
             if name == b"referer":
                 request.from_page = True  # type: ignore[union-attr]
