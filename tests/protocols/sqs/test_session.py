@@ -244,7 +244,7 @@ def test_two_hosts_are_no_request():
     assert statuses(connection) == [400]
 
 
-@pytest.mark.parametrize("header", [{"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "none", "User-Agent": FIREFOX}])
+@pytest.mark.parametrize("header", [{"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "none", "User-Agent": FIREFOX}])
 def test_who_types_an_address_may_read(header):
     connection = Bench().session()
     connection.send(CREATE)
