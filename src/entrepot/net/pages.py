@@ -1,9 +1,9 @@
 """Which requests over HTTP may do something without a signature: those that no web page can have had a browser send.
 
 A browser sends requests to this machine, and to others of its network, for any page that it shows. It says so: in Origin, Sec-Fetch-Site and Referer (its
-User-Agent says nothing: clients of libcurl call themselves Mozilla, too). On a GET there may be no Origin, and a page whose own name was made to lead here (DNS rebinding) counts as the same
-origin; but the name is in Host then. So Host must be what no page's owner can have: an address of loopback, the address that the connection came in on,
-`localhost`, or a name that the operator has given.
+User-Agent says nothing: clients of libcurl call themselves Mozilla, too). On a GET there may be no Origin, and a page whose own name was made to lead here
+(DNS rebinding) counts as the same origin; but the name is in Host then. So Host must be what no page's owner can have: an address of loopback, the address
+that the connection came in on, `localhost`, or a name that the operator has given.
 """
 
 from __future__ import annotations
