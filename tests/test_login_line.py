@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
+from entrepot.authentication import Authenticator
 from entrepot.failed_logins import DELAY_MAX_S, FORGET_S, FREE_FAILURES, FREE_FAILURES_OF_ADDRESS, REMEMBERED_MAX, FailedLogins
 from entrepot.login_line import WAITING_MAX, WAITING_PER_NAME_MAX, LoginLine, Waiting
+from entrepot.net.session import Peer
 
 CHECK: Any = None
 
@@ -85,3 +88,15 @@ def test_what_is_remembered_is_bounded():
     for number in range(REMEMBERED_MAX):
         failed.failed(str(number), "x", 0.0)
     assert len(failed._failures) == REMEMBERED_MAX
+
+
+def test_of_a_long_name_little_is_remembered():
+    users, loop, clock = (
+        SimpleNamespace(begin_plain=lambda *given: None),
+        SimpleNamespace(call_later=lambda *given: None),
+        SimpleNamespace(monotonic_s=lambda: 0.0),
+    )
+    authenticator = Authenticator(users, loop, clock)
+    authenticator.wrong("n" * 16_000, Peer("10.0.0.1", 1, False, "kafka", False), lambda: None)
+    authenticator.close()
+    assert {len(name) for _, name in authenticator._failed._failures if name is not None} == {255}

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from entrepot.broker.credentials import ScramVerifier
+from entrepot.broker.credentials import USER_NAME_SIZE_MAX, ScramVerifier
 from entrepot.broker.users import PlainCheck, Users
 from entrepot.clock import Clock
 from entrepot.failed_logins import FailedLogins
@@ -52,7 +52,7 @@ class Authenticator:
         if not isinstance(found, PlainCheck):
             done(found)
             return
-        dropped = self._line.add(Waiting(source, name, found, lambda principal: self._answer(name, peer, principal, done)))
+        dropped = self._line.add(Waiting(source, _kept(name), found, lambda principal: self._answer(name, peer, principal, done)))
         if dropped is not None:
             dropped.done(None)
         self._check_next()
@@ -60,7 +60,7 @@ class Authenticator:
     def wrong(self, name: str, peer: Peer, answer: Callable[[], object]) -> None:
         """Somebody did not show that it is `name`: answer() is called, the later the oftener that has happened."""
         self.refused += 1
-        delay_s = self._failed.failed(source_of(peer.host), name, self._clock.monotonic_s())
+        delay_s = self._failed.failed(source_of(peer.host), _kept(name), self._clock.monotonic_s())
         if delay_s:
             self._loop.call_later(delay_s, answer)
         else:
@@ -103,16 +103,21 @@ class Authenticator:
         if future.cancelled():
             return
         self._is_checking = False
+        self._check_next()
         try:
             principal = self._users.finish_plain(waiting.check, future.result())
         except Refused:
             principal = None
-        self._check_next()
         waiting.done(principal)
 
     def _answer(self, name: str, peer: Peer, principal: Principal | None, done: Callable[[Principal | None], object]) -> None:
         if principal is None:
             self.wrong(name, peer, partial(done, None))
         else:
-            self._failed.succeeded(source_of(peer.host), name)
+            self._failed.succeeded(source_of(peer.host), _kept(name))
             done(principal)
+
+
+def _kept(name: str) -> str:
+    """What is remembered of a name: a stranger's may be as long as a request, and nobody's is longer than this."""
+    return name[:USER_NAME_SIZE_MAX]

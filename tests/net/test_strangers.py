@@ -10,10 +10,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-import uvloop
 from echo import EchoListener, EchoSession, connect, network, until
 
-from entrepot.net.arrivals import source_of
+from entrepot.net.arrivals import Arrivals, source_of
 from entrepot.net.session import Peer, Wake
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -35,15 +34,6 @@ class KnockListener(EchoListener):
     def make_session(self, peer: Peer, wake: Wake) -> EchoSession:
         self.sessions.append(KnockSession(peer, wake))
         return self.sessions[-1]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    def runner(test: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop if request.param == "uvloop" else None) as it:
-            it.run(test)
-
-    return runner
 
 
 async def echoes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
@@ -116,3 +106,22 @@ def test_without_descriptors_it_waits_and_goes_on(run: Run, monkeypatch: pytest.
 )
 def test_who_counts_as_one(host: str, source: str) -> None:
     assert source_of(host) == source
+
+
+def test_who_leaves_for_one_limit_takes_nobody_s_place_in_the_other() -> None:
+    class Network:
+        def log_seldom(self, kind: str, text: str) -> None: ...
+
+        def connection_ended(self) -> None: ...
+
+    class Listening:
+        name, network, open_count = "x", Network(), 0
+
+    listener: Any = Listening()
+    arrivals = Arrivals(1, 5)
+    for _ in range(3):
+        with socket.socket() as sock:
+            last = arrivals.add(listener, sock, "10.0.0.1")
+        assert list(arrivals._by_source["10.0.0.1"]) == list(arrivals._by_listener[listener]) == [last]
+    last.release()
+    assert (arrivals.strangers, arrivals._by_source, arrivals._by_listener) == (0, {}, {})

@@ -63,6 +63,8 @@ class HttpOutput:
 class HttpSession:
     """See the module. why_not(Host, None without one) says why a request is refused (403), or None."""
 
+    established = False  # nobody logs in here
+
     def __init__(self, handler: Handler, clock: Clock, request_bytes: int, wake: Wake, why_not: Callable[[str | None], str | None]) -> None:
         self.output = HttpOutput()
         self.closing = False
@@ -78,8 +80,6 @@ class HttpSession:
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._is_writable = True
-
-    established = False  # nobody logs in here
 
     def get_buffer(self, size_hint: int) -> bytearray:
         """See net.session.Session, for this and the others."""

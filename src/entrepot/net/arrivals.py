@@ -88,11 +88,10 @@ class Arrivals:
         arrival = Arrival(self, listener, sock, source_of(host))
         self.count += 1
         self._strangers[arrival] = None
-        for group, limit in (
-            (self._by_listener.setdefault(listener, {}), self.per_listener),
-            (self._by_source.setdefault(arrival.source, {}), self.per_source),
-        ):
-            group[arrival] = None
+        of_listener = self._by_listener.setdefault(listener, {})
+        of_source = self._by_source.setdefault(arrival.source, {})
+        of_listener[arrival] = of_source[arrival] = None  # in both before anybody leaves: a group that is empty goes
+        for group, limit in ((of_listener, self.per_listener), (of_source, self.per_source)):
             while len(group) > limit:
                 self._pass(next(iter(group)))
         return arrival
@@ -137,6 +136,8 @@ class Arrivals:
         self._strangers.pop(arrival, None)
         if (of_listener := self._by_listener.get(arrival.listener)) is not None:
             of_listener.pop(arrival, None)
+            if not of_listener:
+                del self._by_listener[arrival.listener]
         if (of_source := self._by_source.get(arrival.source)) is not None:
             of_source.pop(arrival, None)
             if not of_source:

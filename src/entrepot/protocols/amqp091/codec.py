@@ -461,7 +461,7 @@ class Decoder(ReceiveBuffer):
         if assembly.has_header and not assembly.skipped:
             before = self._gathered
             self._gathered -= len(assembly.properties) + assembly.body_size - assembly.left
-            if before > _BUFFER_MAX:
+            if before > self._free:
                 self._hold()
                 if assembly.left == 0 and self.share is not None:
                     self.share.finished()

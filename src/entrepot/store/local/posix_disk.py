@@ -118,8 +118,9 @@ class PosixDisk:
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE):
                 raise
-            while self._spare:
-                os.close(self._spare.pop())
+            with contextlib.suppress(IndexError):  # another thread may be giving them up, too
+                while True:
+                    os.close(self._spare.pop())
             done = work()
         if len(self._spare) < _SPARE:
             with contextlib.suppress(OSError):  # none to spare yet
