@@ -60,7 +60,7 @@ cdef class Reading(LogOwner):
     cdef bint expired
     cdef object timer
 
-    @cython.locals(parts=list, count=Py_ssize_t, index=Py_ssize_t, part=ReadPart, place=Place)
+    @cython.locals(parts=list, count=Py_ssize_t, index=Py_ssize_t, part=ReadPart, place=Place, found=bint)
     cdef object begin(self, Read call, TopicTable table, int64_t version)
     @cython.locals(woken=list, place=Place, part=ReadPart)
     cpdef object dispatch(self)

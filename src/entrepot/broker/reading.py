@@ -176,6 +176,7 @@ class Reading(LogOwner):
         count = len(parts)
         index = self.turn if self.turn < count else 0
         self.turn = index
+        found = False
         for _ in range(count):
             part = parts[index]
             place = part.place
@@ -187,15 +188,16 @@ class Reading(LogOwner):
             if place is None or place.version != version or place.partition.rules.closed:
                 place = self._open(part, table, version)
             if place is not None:
+                found = True
                 place.reading = self
                 place.index = index
                 if self._ask(place, part):
                     self._gather(place, part)
-            else:
-                self.failed = True
             index += 1
             if index == count:
                 index = 0
+        if not found:
+            self.failed = True  # a part that is not there, or not to be read, hurries nobody as long as another is; an offset that is not there does
         if not self._is_complete() and call.max_wait_ms > 0:
             self.timer = self.hub.scheduler.call_later(call.max_wait_ms / 1000, self.expire)
         else:

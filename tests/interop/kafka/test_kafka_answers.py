@@ -1,0 +1,76 @@
+"""What a broker answers where no client's API shows it, in Kafka's own protocol: each as Apache Kafka answers it."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from kafka_endpoints import Endpoint
+from kafka_messages import produce, wait_until
+from kafka_wire import Wire
+
+NewTopicName = Callable[..., str]
+
+
+@pytest.fixture
+def wire(endpoint: Endpoint) -> Iterator[Wire]:
+    with Wire(endpoint) as one:
+        yield one
+
+
+def id_of(wire: Wire, name: str) -> uuid.UUID:
+    (found,) = wire.ask("Metadata", 12, topics=[{"topic_id": uuid.UUID(int=0), "name": name}], allow_auto_topic_creation=False)["topics"]
+    assert found["error_code"] == 0
+    return found["topic_id"]  # type: ignore[no-any-return]
+
+
+# ---- Fetch
+
+
+def fetching(*places: tuple[str | uuid.UUID, int, int], max_wait_ms: int = 60_000) -> dict[str, Any]:
+    """A Fetch of (topic, partition, offset), that waits for a byte."""
+    topics = [
+        {
+            "topic" if isinstance(topic, str) else "topic_id": topic,
+            "partitions": [{"partition": partition, "fetch_offset": offset, "partition_max_bytes": 1 << 20}],
+        }
+        for topic, partition, offset in places
+    ]
+    return {"max_wait_ms": max_wait_ms, "min_bytes": 1, "max_bytes": 1 << 20, "session_id": 0, "session_epoch": -1, "topics": topics}
+
+
+def led(wire: Wire, name: str, partitions: int = 1) -> str:
+    """A topic's name, as soon as its partitions are served: Kafka says that a topic is made a moment before."""
+    places = [(name, partition, 0) for partition in range(partitions)]
+    wait_until(lambda: {code for code, _ in codes(wire.ask("Fetch", 12, **fetching(*places, max_wait_ms=1)))} == {0}, "leaders of the partitions")
+    return name
+
+
+def codes(answer: dict[str, Any]) -> list[tuple[int, bool]]:
+    """(error, whether there are records), in order."""
+    return [(part["error_code"], bool(part["records"])) for topic in answer["responses"] for part in topic["partitions"]]
+
+
+@pytest.mark.parametrize("what", ["a topic", "a number", "an id"])
+def test_a_fetch_of_what_is_not_there_waits_with_what_is(wire: Wire, bootstrap: str, topic: NewTopicName, what: str) -> None:
+    name = led(wire, topic())
+    there, missing, version, code = {
+        "a topic": (name, (f"interop.{secrets.token_hex(6)}", 0, 0), 12, 3),
+        "a number": (name, (name, 7, 0), 12, 3),
+        "an id": (id_of(wire, name), (uuid.uuid4(), 0, 0), 13, 100),
+    }[what]
+    wire.send("Fetch", version, **fetching((there, 0, 0), missing))  # type: ignore[arg-type]
+    produce(bootstrap, name, [b"here"])
+    assert codes(wire.answer()) == [(0, True), (code, False)]
+
+
+def test_a_fetch_of_nothing_that_is_there_is_answered_at_once(wire: Wire) -> None:
+    assert codes(wire.ask("Fetch", 12, **fetching((f"interop.{secrets.token_hex(6)}", 0, 0)))) == [(3, False)]
+
+
+def test_a_fetch_of_an_offset_that_is_not_there_is_answered_at_once(wire: Wire, topic: NewTopicName) -> None:
+    name = led(wire, topic(2), 2)
+    assert codes(wire.ask("Fetch", 12, **fetching((name, 0, 0), (name, 1, 99)))) == [(0, False), (1, False)]
