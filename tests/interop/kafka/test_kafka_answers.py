@@ -74,3 +74,64 @@ def test_a_fetch_of_nothing_that_is_there_is_answered_at_once(wire: Wire) -> Non
 def test_a_fetch_of_an_offset_that_is_not_there_is_answered_at_once(wire: Wire, topic: NewTopicName) -> None:
     name = led(wire, topic(2), 2)
     assert codes(wire.ask("Fetch", 12, **fetching((name, 0, 0), (name, 1, 99)))) == [(0, False), (1, False)]
+
+
+# ---- offsets of groups
+
+
+@pytest.fixture
+def offsets(wire: Wire, topic: NewTopicName) -> Offsets:
+    name = led(wire, topic(2), 2)
+    return Offsets(wire, name)
+
+
+class Offsets:
+    """Commits and reads offsets of one topic, as (partition, offset or error)."""
+
+    def __init__(self, wire: Wire, topic: str) -> None:
+        self.wire = wire
+        self.topic = topic
+        wait_until(lambda: self.commit(f"interop.{secrets.token_hex(6)}") == [(0, 0)], "the coordinator")
+
+    def commit(self, group: str, generation: int = -1, member: str = "", topic: str = "", partition: int = 0, version: int = 9) -> list[tuple[int, int]]:
+        """Errors."""
+        part = {"partition_index": partition, "committed_offset": 5, "committed_metadata": ""}
+        values = {"group_id": group, "generation_id_or_member_epoch": generation, "member_id": member}
+        answer = self.wire.ask("OffsetCommit", version, **values, topics=[{"name": topic or self.topic, "partitions": [part]}])
+        return [(part["partition_index"], part["error_code"]) for topic in answer["topics"] for part in topic["partitions"]]
+
+    def fetch(self, group: str) -> list[tuple[int, int]]:
+        """Offsets."""
+        (found,) = self.wire.ask("OffsetFetch", 8, groups=[{"group_id": group, "topics": [{"name": self.topic, "partition_indexes": [0]}]}])["groups"]
+        assert found["error_code"] == 0
+        return [(part["partition_index"], part["committed_offset"]) for topic in found["topics"] for part in topic["partitions"]]
+
+
+@pytest.mark.parametrize("member", ["", "somebody"])
+def test_offsets_are_committed_from_outside_whoever_it_is(offsets: Offsets, group: str, member: str) -> None:
+    assert offsets.commit(group, member=member) == [(0, 0)]
+    assert offsets.fetch(group) == [(0, 5)]
+
+
+def test_offsets_are_not_committed(offsets: Offsets, group: str) -> None:
+    assert offsets.commit(group, 3, "somebody") == [(0, 69)]
+    assert offsets.commit(group, 3, "somebody", version=8) == [(0, 22)]
+    assert offsets.commit(group, 3, "somebody", topic=f"interop.{secrets.token_hex(6)}") == [(0, 3)]
+    assert offsets.commit(group, partition=7) == [(7, 3)]
+    (described,) = offsets.wire.ask("DescribeGroups", 5, groups=[group])["groups"]
+    assert described["group_state"] == "Dead"
+
+
+def test_the_empty_group_has_offsets_and_no_members(offsets: Offsets) -> None:
+    assert offsets.commit("") == [(0, 0)]
+    assert offsets.fetch("") == [(0, 5)]
+    (described,) = offsets.wire.ask("DescribeGroups", 5, groups=[""])["groups"]
+    assert (described["error_code"], described["group_state"]) == (0, "Empty")
+    protocols = [{"name": "range", "metadata": b""}]
+    member = {"group_id": "", "session_timeout_ms": 30_000, "rebalance_timeout_ms": 30_000, "member_id": "", "protocol_type": "consumer"}
+    assert offsets.wire.ask("JoinGroup", 6, **member, protocols=protocols)["error_code"] == 24
+    assert offsets.wire.ask("Heartbeat", 4, group_id="", generation_id=0, member_id="x")["error_code"] == 24
+    assert offsets.wire.ask("SyncGroup", 4, group_id="", generation_id=0, member_id="x", assignments=[])["error_code"] == 24
+    assert offsets.wire.ask("LeaveGroup", 4, group_id="", members=[{"member_id": "x"}])["error_code"] == 24
+    assert offsets.wire.ask("DeleteGroups", 2, groups_names=[""])["results"][0]["error_code"] == 0
+    assert offsets.wire.ask("DeleteGroups", 2, groups_names=[""])["results"][0]["error_code"] == 69
