@@ -134,27 +134,21 @@ def changed(topic: TopicDefinition, defaults: TopicDefaults, changes: list[tuple
         raise Refused(Reason.LIMIT, f"{len(changes)} changes at once; {CONFIG_MAX} are allowed")
     new = dict(topic.config)
     for operation, key, value in changes:
-        setting = setting_of(key)
-        if operation == "set":
+        if operation == "delete":
+            new.pop(key, None)  # as Kafka: a name that is none is not set, and stays so
+        elif value is None:
+            raise Refused(Reason.INVALID, f"{key}: no value to {operation}")
+        elif operation == "set":
             new[key] = check_value(key, value)
-        elif operation == "delete":
-            new.pop(key, None)
         elif operation in ("append", "subtract"):
-            if setting.type != "list":
+            if setting_of(key).type != "list":
                 raise Refused(Reason.INVALID_VALUE, f"{key} is no list: it can be set or deleted, not appended to or subtracted from")
-            words = [word.strip() for word in check_words(key, value).split(",")]
+            words = [word.strip() for word in value.split(",")]
             current = [word for word in new.get(key, default_of(key, topic, defaults)).split(",") if word and word not in words]
             new[key] = check_value(key, ",".join(current + words if operation == "append" else current))
         else:
             raise Refused(Reason.INVALID, f"'{operation}' is no change of a setting: set, delete, append and subtract are")
     return new
-
-
-def check_words(key: str, value: str | None) -> str:
-    """The value. Refused INVALID_VALUE if there is none."""
-    if value is None:
-        raise Refused(Reason.INVALID_VALUE, f"{key}: no value to append or subtract")
-    return value
 
 
 def default_of(key: str, topic: TopicDefinition, defaults: TopicDefaults) -> str:

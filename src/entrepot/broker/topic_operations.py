@@ -67,7 +67,7 @@ class TopicOperations:
         for name in request.names or []:
             try:
                 topic = catalogue.namespace(link.namespace).topics.get(name)
-                if topic is None and request.create_missing and self._broker.topic_defaults.auto_create and self._may_see(link, name):
+                if topic is None and request.create_missing and self._makes(link, name):
                     topic = self._create(link, name, self._broker.topic_defaults.partitions, {})
                     made = True
                 self._check_visible(link, name)
@@ -83,6 +83,10 @@ class TopicOperations:
         if request.sizes:
             self._with_sizes(link, found)
         return found, self._durable() if made else None
+
+    def _makes(self, link: Link, name: str) -> bool:
+        """Whether a topic is made because somebody asks for it."""
+        return self._broker.topic_defaults.auto_create and name not in asked.INTERNAL_TOPICS and self._may_see(link, name)
 
     def create(self, link: Link, call: Ask, request: asked.CreateTopic) -> Outcome:
         """See CreateTopic."""

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"})
+"""Where Kafka keeps what is elsewhere here. Clients that look for them must not find empty ones: they are never made, by asking for them or otherwise."""
+
 
 @dataclass(slots=True)
 class PartitionDescription:

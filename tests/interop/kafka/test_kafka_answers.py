@@ -135,3 +135,83 @@ def test_the_empty_group_has_offsets_and_no_members(offsets: Offsets) -> None:
     assert offsets.wire.ask("LeaveGroup", 4, group_id="", members=[{"member_id": "x"}])["error_code"] == 24
     assert offsets.wire.ask("DeleteGroups", 2, groups_names=[""])["results"][0]["error_code"] == 0
     assert offsets.wire.ask("DeleteGroups", 2, groups_names=[""])["results"][0]["error_code"] == 69
+
+
+# ---- topics
+
+
+@pytest.mark.parametrize(
+    ("count", "brokers", "code"),
+    [
+        (3, [[0]], 0),
+        (3, [[9]], 39),
+        (3, [[0, 0]], 39),
+        (3, [[0, 9]], 39),
+        (3, [[]], 39),
+        (3, [], 39),
+        (3, [[0], [0]], 39),
+        (4, [[0]], 39),
+        (2, [[9]], 37),
+    ],
+    ids=["the broker", "another", "repeated", "with another", "none", "no assignment", "too many", "too few", "nothing added"],
+)
+def test_partitions_are_added_with_assignments(wire: Wire, topic: NewTopicName, count: int, brokers: list[list[int]], code: int) -> None:
+    """`brokers`: 0 and 9 stand for the broker's own number and for another one."""
+    name = led(wire, topic(2), 2)
+    node = wire.ask("Metadata", 9, topics=[])["brokers"][0]["node_id"]
+    assignments = [{"broker_ids": [node + broker for broker in some]} for some in brokers]
+    answer = wire.ask("CreatePartitions", 3, topics=[{"name": name, "count": count, "assignments": assignments}], timeout_ms=10_000, validate_only=False)
+    assert [row["error_code"] for row in answer["results"]] == [code]
+
+
+def test_a_topic_is_not_deleted_twice(wire: Wire, topic: NewTopicName) -> None:
+    first, second = topic(), topic()
+    answer = wire.ask("DeleteTopics", 5, topic_names=[first, second, first], timeout_ms=10_000)
+    assert sorted((row["name"], row["error_code"]) for row in answer["responses"]) == sorted([(first, 42), (second, 0)])
+    first_id, nobody = id_of(wire, first), uuid.UUID(int=0)
+    for rows in ([(None, first_id)] * 2, [(first, nobody), (None, first_id)], [(first, first_id)]):
+        answer = wire.ask("DeleteTopics", 6, topics=[{"name": name, "topic_id": topic_id} for name, topic_id in rows], timeout_ms=10_000)
+        assert [row["error_code"] for row in answer["responses"]] == [42], rows
+    assert id_of(wire, first) == first_id
+
+
+SETTING = "retention.ms"
+
+
+@pytest.mark.parametrize(
+    ("operation", "key", "value", "code"),
+    [
+        (0, SETTING, "5000", 0),
+        (1, SETTING, None, 0),
+        (1, "no.such.setting", None, 0),
+        (0, "no.such.setting", "1", 40),
+        (2, "no.such.setting", "1", 40),
+        (0, SETTING, None, 42),
+        (2, "cleanup.policy", None, 42),
+        (3, "cleanup.policy", None, 42),
+        (2, SETTING, "1", 40),
+    ],
+)
+def test_a_setting_is_altered(wire: Wire, topic: NewTopicName, operation: int, key: str, value: str | None, code: int) -> None:
+    resource = {"resource_type": 2, "resource_name": topic(), "configs": [{"name": key, "config_operation": operation, "value": value}]}
+    assert [row["error_code"] for row in wire.ask("IncrementalAlterConfigs", 1, resources=[resource], validate_only=False)["responses"]] == [code]
+
+
+def test_a_setting_without_a_value_or_a_resource_that_is_named_twice(wire: Wire, topic: NewTopicName) -> None:
+    resource = {"resource_type": 2, "resource_name": topic(), "configs": [{"name": SETTING, "value": None}]}
+    assert [row["error_code"] for row in wire.ask("AlterConfigs", 1, resources=[resource], validate_only=False)["responses"]] == [42]
+    resource["configs"] = [{"name": SETTING, "config_operation": 0, "value": "5000"}]
+    answer = wire.ask("IncrementalAlterConfigs", 1, resources=[resource, resource], validate_only=False)
+    assert {row["error_code"] for row in answer["responses"]} == {42}
+    new = {"name": f"interop.{secrets.token_hex(6)}", "num_partitions": 1, "replication_factor": 1, "configs": [{"name": SETTING, "value": None}]}
+    assert wire.ask("CreateTopics", 5, topics=[new | {"assignments": []}], timeout_ms=10_000, validate_only=False)["topics"][0]["error_code"] == 40
+
+
+def test_what_kafka_keeps_for_itself_is_not_made(wire: Wire, is_entrepot: bool) -> None:
+    """Kafka makes its own of those that it needs; here there are none, and clients that look for them find none that are empty."""
+    for name in ("__cluster_metadata", "__consumer_offsets") if is_entrepot else ("__cluster_metadata",):
+        new = {"name": name, "num_partitions": 1, "replication_factor": 1, "assignments": [], "configs": []}
+        assert wire.ask("CreateTopics", 5, topics=[new], timeout_ms=10_000, validate_only=False)["topics"][0]["error_code"] == 42
+        wire.ask("Metadata", 9, topics=[{"name": name}], allow_auto_topic_creation=True)
+        (found,) = wire.ask("Metadata", 9, topics=[{"name": name}], allow_auto_topic_creation=True)["topics"]
+        assert found["error_code"] == 3

@@ -125,7 +125,7 @@ def test_describe_cluster(client):
 
 @pytest.mark.parametrize("version", range(7))
 def test_this_broker_coordinates_groups_and_no_transactions(client, version):
-    for kind, code in ((0, 0), (1, ErrorCode.UNSUPPORTED_VERSION), (9, ErrorCode.INVALID_REQUEST)):
+    for kind, code in ((0, 0), (1, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED), (9, ErrorCode.INVALID_REQUEST)):
         _, answer = exchange(client, "FindCoordinator", version, {"key": "g", "key_type": kind, "coordinator_keys": ["g", "h"]})
         rows = answer["coordinators"] if version >= 4 else [answer]
         if version == 0:

@@ -13,6 +13,8 @@ from entrepot.protocols.kafka.exchange import Exchange
 
 NO_ID = bytes(16)
 GROUP, TRANSACTION = 0, 1
+NO_TRANSACTIONS = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+"""What is told to clients that want transactions, which are not there: every client takes it for final, where librdkafka tries UNSUPPORTED_VERSION for ever."""
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
@@ -178,7 +180,7 @@ def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
     kind = values.get("key_type", GROUP)
     code, text = (0, None) if kind == GROUP else (int(ErrorCode.INVALID_REQUEST), f"a coordinator of kind {kind}: only consumer groups have one here")
     if kind == TRANSACTION:
-        code, text = int(ErrorCode.UNSUPPORTED_VERSION), "transactions are not supported"
+        code, text = int(NO_TRANSACTIONS), "transactions are not supported by this broker"
     if code:
         exchange.session.count_error(exchange)
         row: dict[str, Any] = {"error_code": code, "error_message": text, "node_id": -1, "host": "", "port": -1}
