@@ -129,8 +129,8 @@ class Kafka(Section, frozen=True):
     advertised: Annotated[
         str,
         key(
-            "address that clients of listen.kafka are told to connect to, as HOST:PORT: where it is not the one at which they arrive (a port forwarded to another "
-            "number, a container); empty: that one (advertised.listeners)"
+            "address that clients of listen.kafka are told to connect to, as HOST:PORT: where it is not the one at which they arrive (a port forwarded to "
+            "another number, a container); empty: that one (advertised.listeners)"
         ),
     ] = ""
     advertised_tls: Annotated[str, key("the same of listen.kafkas")] = ""

@@ -45,6 +45,16 @@ class DescribeTopics:
 
 
 @dataclass(slots=True)
+class AllowedActions:
+    """What the principal may do, by name of a topic or a group; with None for a name, whether there is any name with which it may.
+
+    result: a set of "configure", "write" and "read" for each, in order.
+    """
+
+    names: list[str | None]
+
+
+@dataclass(slots=True)
 class CreateTopic:
     """Make a topic. `partitions` -1: the broker's default. result: TopicDescription. `check_only`: refuse what would be refused, make nothing.
 

@@ -215,3 +215,30 @@ def test_what_kafka_keeps_for_itself_is_not_made(wire: Wire, is_entrepot: bool) 
         wire.ask("Metadata", 9, topics=[{"name": name}], allow_auto_topic_creation=True)
         (found,) = wire.ask("Metadata", 9, topics=[{"name": name}], allow_auto_topic_creation=True)["topics"]
         assert found["error_code"] == 3
+
+
+# ---- what may be done
+
+OF_TOPICS, OF_GROUPS, OF_THE_CLUSTER = {3, 4, 5, 6, 7, 8, 10, 11}, {3, 6, 8}, {5, 8, 10, 12}
+"""What somebody who may do everything is told at least; Kafka's groups and clusters have settings, and more to be done with them."""
+
+
+def test_operations_are_told_where_they_are_asked_for(wire: Wire, offsets: Offsets, group: str) -> None:
+    asked = {"topics": [{"name": offsets.topic}], "allow_auto_topic_creation": False}
+    answer = wire.ask("Metadata", 9, **asked, include_topic_authorized_operations=True, include_cluster_authorized_operations=True)
+    assert answer["topics"][0]["authorized_operations"] == OF_TOPICS
+    assert answer["authorized_operations"] >= OF_THE_CLUSTER
+    assert wire.ask("DescribeCluster", 1, include_cluster_authorized_operations=True, endpoint_type=1)["authorized_operations"] >= OF_THE_CLUSTER
+    assert offsets.commit(group) == [(0, 0)]
+    (found,) = wire.ask("DescribeGroups", 5, groups=[group], include_authorized_operations=True)["groups"]
+    assert found["authorized_operations"] >= OF_GROUPS
+    (found,) = wire.ask("DescribeTopicPartitions", 0, topics=[{"name": offsets.topic}], response_partition_limit=10, cursor=None)["topics"]
+    assert found["topic_authorized_operations"] == sum(1 << operation for operation in OF_TOPICS)
+
+
+def test_operations_are_not_told_where_they_are_not(wire: Wire, offsets: Offsets, group: str) -> None:
+    answer = wire.ask("Metadata", 9, topics=[{"name": offsets.topic}], allow_auto_topic_creation=False)
+    assert (answer["authorized_operations"], answer["topics"][0]["authorized_operations"]) == (None, None)
+    assert wire.ask("DescribeCluster", 1, endpoint_type=1)["authorized_operations"] is None
+    assert offsets.commit(group) == [(0, 0)]
+    assert [found["authorized_operations"] for found in wire.ask("DescribeGroups", 5, groups=[group])["groups"]] == [None]

@@ -202,6 +202,19 @@ def test_describe_groups(client, version):
     assert (found["client_host"], found["member_metadata"], found["member_assignment"]) == ("/h", b"meta", b"assigned")
 
 
+def test_what_may_be_done_with_groups(client):
+    old = groups.GroupDescription("g", "classic", "Empty", "", "", [])
+    values = {"groups": ["g", "h", "i"], "include_authorized_operations": True}
+    allowed = [{"read", "write", "configure"}, {"read"}, set()]
+    asked, answer = exchange(client, "DescribeGroups", 5, values, old, Reason.NOT_FOUND, Reason.NOT_PERMITTED, allowed)
+    assert asked[3] == topics.AllowedActions(["g", "h", "i"])
+    assert [row["authorized_operations"] for row in answer["groups"]] == [0b1_0100_1000, 0b1_0000_1000, -(2**31)]
+    new = groups.GroupDescription("g", "consumer", "Empty", "consumer", "", [])
+    values = {"group_ids": ["g", "h"], "include_authorized_operations": True}
+    _, answer = exchange(client, "ConsumerGroupDescribe", 1, values, new, Reason.NOT_FOUND, [{"configure"}, {"read"}])
+    assert [row["authorized_operations"] for row in answer["groups"]] == [0b100_0000, -(2**31)]
+
+
 @pytest.mark.parametrize("version", range(6))
 def test_list_groups(client, version):
     values = {"states_filter": ["Stable"], "types_filter": ["classic"]}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import broker_node, code_of, error_code
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
@@ -24,7 +25,7 @@ PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's 
 def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all."""
     topics = values["topics"]
-    exchange.state = values
+    exchange.state = (values, [], [])
     if topics is None or (not topics and exchange.version == 0):
         exchange.ask([DescribeTopics()], _all_described)
         return
@@ -93,16 +94,36 @@ def _topic(exchange: Exchange, topic: TopicDescription) -> dict[str, Any]:
 
 
 def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]], code: int = 0) -> None:
+    values = exchange.state[0]
     settings = exchange.session.settings
-    exchange.answer(
-        {
-            "brokers": [broker_node(exchange, "node_id")],
-            "cluster_id": settings.cluster_id,
-            "controller_id": settings.node_id,
-            "topics": topics,
-            "error_code": code,
-        }
-    )
+    answer = {
+        "brokers": [broker_node(exchange, "node_id")],
+        "cluster_id": settings.cluster_id,
+        "controller_id": settings.node_id,
+        "topics": topics,
+        "error_code": code,
+    }
+    of_topics, of_cluster = values.get("include_topic_authorized_operations", False), values.get("include_cluster_authorized_operations", False)
+    _with_operations(exchange, answer, topics if of_topics else [], of_cluster)
+
+
+def _with_operations(exchange: Exchange, answer: dict[str, Any], topics: list[dict[str, Any]], of_cluster: bool = False) -> None:
+    """Answer, saying what the user may do with each of `topics`, and with the cluster. Of what it may not see nothing is said."""
+    rows = [row for row in topics if row["name"] and row["error_code"] != ErrorCode.TOPIC_AUTHORIZATION_FAILED]
+    if not rows and not of_cluster:
+        exchange.answer(answer)
+        return
+
+    def told(exchange: Exchange, calls: list[Any]) -> None:
+        call = calls[0]
+        if call.outcome == DONE:
+            for row, actions in zip(rows, call.result, strict=False):
+                row["topic_authorized_operations"] = operations.bits(operations.TOPIC, actions)
+            if of_cluster:
+                answer["cluster_authorized_operations"] = operations.bits(operations.CLUSTER, call.result[-1])
+        exchange.answer(answer)
+
+    exchange.ask([AllowedActions([row["name"] for row in rows] + [None] * of_cluster)], told)
 
 
 # ---- DescribeTopicPartitions
@@ -153,7 +174,7 @@ def _partitions_described(exchange: Exchange, calls: list[Any]) -> None:
             next_cursor = {"topic_name": name, "partition_index": first + left}
             break
         left -= len(partitions)
-    exchange.answer({"topics": topics, "next_cursor": next_cursor})
+    _with_operations(exchange, {"topics": topics, "next_cursor": next_cursor}, topics)
 
 
 # ---- the broker
@@ -163,16 +184,15 @@ def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DescribeCluster. Controllers (endpoint type 2) are not for clients here."""
     settings = exchange.session.settings
     code = 0 if values.get("endpoint_type", 1) == 1 else 115  # UNSUPPORTED_ENDPOINT_TYPE
-    exchange.answer(
-        {
-            "error_code": code,
-            "error_message": "there is no controller apart from the broker" if code else None,
-            "endpoint_type": 1,
-            "cluster_id": settings.cluster_id,
-            "controller_id": settings.node_id,
-            "brokers": [] if code else [broker_node(exchange, "broker_id")],
-        }
-    )
+    answer = {
+        "error_code": code,
+        "error_message": "there is no controller apart from the broker" if code else None,
+        "endpoint_type": 1,
+        "cluster_id": settings.cluster_id,
+        "controller_id": settings.node_id,
+        "brokers": [] if code else [broker_node(exchange, "broker_id")],
+    }
+    _with_operations(exchange, answer, [], values["include_cluster_authorized_operations"] and not code)
 
 
 def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
