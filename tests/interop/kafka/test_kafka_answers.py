@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import secrets
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from kafka_batches import batch
 from kafka_endpoints import Endpoint
-from kafka_messages import produce, wait_until
+from kafka_forms import REFUSED, TAKEN
+from kafka_messages import Sent, assorted, produce, read_all, wait_until
 from kafka_wire import Wire
 
 NewTopicName = Callable[..., str]
@@ -242,3 +245,41 @@ def test_operations_are_not_told_where_they_are_not(wire: Wire, offsets: Offsets
     assert wire.ask("DescribeCluster", 1, endpoint_type=1)["authorized_operations"] is None
     assert offsets.commit(group) == [(0, 0)]
     assert [found["authorized_operations"] for found in wire.ask("DescribeGroups", 5, groups=[group])["groups"]] == [None]
+
+
+# ---- compression
+
+
+def producing(name: str, batch: bytes) -> dict[str, Any]:
+    return {"transactional_id": None, "acks": -1, "timeout_ms": 10_000, "topic_data": [{"name": name, "partition_data": [{"index": 0, "records": batch}]}]}
+
+
+def produced(wire: Wire, name: str, form: tuple[int, bytes]) -> int:
+    """What is said of a batch of four records in that form (kafka_forms.py): a code."""
+    compression, packed = form
+    now_ms = int(time.time() * 1000)
+    data = batch([packed], attributes=compression, count=4, last_delta=3, base_time=now_ms, max_time=now_ms)
+    return wire.ask("Produce", 8, **producing(name, data))["responses"][0]["partition_responses"][0]["error_code"]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("form", TAKEN)
+def test_a_form_of_compression_that_readers_read_is_taken(wire: Wire, topic: NewTopicName, form: str) -> None:
+    assert produced(wire, led(wire, topic()), TAKEN[form]) == 0
+
+
+@pytest.mark.parametrize("form", REFUSED)
+def test_one_that_they_do_not_is_refused(wire: Wire, topic: NewTopicName, form: str) -> None:
+    assert produced(wire, led(wire, topic()), REFUSED[form]) != 0
+
+
+@pytest.mark.parametrize("sent", ["none", "gzip", "snappy", "lz4", "zstd"])
+@pytest.mark.parametrize("wanted", ["producer", "uncompressed", "gzip", "snappy", "lz4", "zstd"])
+def test_batches_are_compressed_as_the_topic_wants_it(wire: Wire, bootstrap: str, topic: NewTopicName, sent: str, wanted: str) -> None:
+    name = led(wire, topic(compression_type=wanted))
+    records = assorted()
+    produce(bootstrap, name, records, compression_type=sent, linger_ms=50)
+    assert [Sent.of(message) for message in read_all(bootstrap, name, len(records))] == records
+    (answer,) = wire.ask("Fetch", 12, **fetching((name, 0, 0)))["responses"]
+    attributes = int.from_bytes(bytes(answer["partitions"][0]["records"])[21:23], "big")
+    numbers = {"none": 0, "uncompressed": 0, "gzip": 1, "snappy": 2, "lz4": 3, "zstd": 4}
+    assert attributes & 7 == numbers[sent if wanted == "producer" else wanted]

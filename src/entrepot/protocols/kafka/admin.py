@@ -34,10 +34,10 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of CreateTopics. There is one broker: a replication factor of 1 or the default, and assignments to it alone, are possible."""
     node_id = exchange.session.settings.node_id
     rows: list[Any] = []
-    requests = []
+    requests: list[Any] = []
     named = Counter(topic["name"] for topic in values["topics"])
-    for name, refused in _twice(named):
-        rows.append({"name": name, "topic_id": NO_ID, "error_code": int(refused[0]), "error_message": refused[1]})
+    for name, (code, text) in _twice(named):
+        rows.append({"name": name, "topic_id": NO_ID, "error_code": int(code), "error_message": text})
     for topic in values["topics"]:
         if named[topic["name"]] > 1:
             continue

@@ -25,7 +25,7 @@ PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's 
 def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all."""
     topics = values["topics"]
-    exchange.state = (values, [], [])
+    exchange.wanted = values
     if topics is None or (not topics and exchange.version == 0):
         exchange.ask([DescribeTopics()], _all_described)
         return
@@ -94,7 +94,7 @@ def _topic(exchange: Exchange, topic: TopicDescription) -> dict[str, Any]:
 
 
 def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]], code: int = 0) -> None:
-    values = exchange.state[0]
+    values = exchange.wanted
     settings = exchange.session.settings
     answer = {
         "brokers": [broker_node(exchange, "node_id")],
