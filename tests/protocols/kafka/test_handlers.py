@@ -10,6 +10,7 @@ from entrepot.broker import topic_requests as topics
 from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.error_codes import ErrorCode
+from entrepot.protocols.kafka.metadata import TURN_ALLOWED
 
 ID = bytes(range(16))
 NO_ID = bytes(16)
@@ -126,6 +127,18 @@ def test_what_may_be_done_with_the_cluster(client, actions, bits):
     assert (asked, answer["cluster_authorized_operations"]) == ([topics.AllowedActions([None])], bits)
     _, answer = exchange(client, "DescribeCluster", 2, values | {"include_cluster_authorized_operations": False})
     assert answer["cluster_authorized_operations"] == UNSAID
+
+
+def test_what_may_be_done_with_very_many_topics_is_looked_up_in_turns(client):
+    names = [f"t{number}" for number in range(TURN_ALLOWED + 1)]
+    client.send(BY_NAME["Metadata"], 9, metadata(None, include_topic_authorized_operations=True))
+    done(client.port.take(), [described(name, 1) for name in names])
+    for part in (names[:TURN_ALLOWED], names[TURN_ALLOWED:]):
+        call = client.port.take()
+        assert call.request == topics.AllowedActions(part)
+        done(call, [EVERYTHING] * len(part))
+        client.turn()
+    assert [topic["topic_authorized_operations"] for topic in client.answer()["topics"]] == [3576] * len(names)
 
 
 def test_describe_topic_partitions_goes_page_by_page(client):

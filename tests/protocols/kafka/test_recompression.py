@@ -7,7 +7,8 @@ from kafka_batches import COMPRESSIONS, GZIP, LZ4, NONE, SNAPPY, ZSTD, batch, nu
 
 from entrepot.broker.topic_config import COMPRESSIONS as NAMES
 from entrepot.protocols.kafka.batch_errors import MESSAGE_TOO_LARGE, InvalidBatch
-from entrepot.protocols.kafka.compression import Unpacker, check_lz4
+from entrepot.protocols.kafka.compression import Unpacker
+from entrepot.protocols.kafka.lz4_frame import check_lz4
 from entrepot.protocols.kafka.record_batch import BatchValidator
 from entrepot.protocols.kafka.records import KafkaEntryCodec
 

@@ -19,7 +19,7 @@ from entrepot.protocols.kafka import batch_errors
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE
 from entrepot.protocols.kafka.compression import Unpacker
 
-MODES = both("entrepot.protocols.kafka.record_batch", "entrepot.protocols.kafka.record_cursor")
+MODES = both("entrepot.protocols.kafka.record_batch", "entrepot.protocols.kafka.lz4_frame", "entrepot.protocols.kafka.record_cursor")
 mode = pytest.mark.parametrize("module", MODES, ids=["installed", "interpreted"])
 UNPACKED_MAX = 1 << 16
 

@@ -2,7 +2,7 @@
 
 What is taken is what Kafka's clients read. gzip may have several members; what is behind them and is none is passed over, as Java does. Java's snappy
 framing: 0x82 "SNAPPY" 0x00, two u32 of versions, then blocks of u32 size (big-endian) and a plain snappy block; the header may come again
-between blocks. Of LZ4 one frame alone is read, whose blocks do not refer to each other; frames behind it are lost to Java and an error to librdkafka.
+between blocks. Of LZ4 all is unpacked that the library unpacks; lz4_frame.py looks at what comes in.
 docs/decisions/compression.md says which libraries, and why.
 """
 
@@ -34,9 +34,6 @@ _MEMBER = b"\x1f\x8b\x08"
 _MEMBER_MIN_BYTES = 19  # Java looks for no further member in less
 _MEMBERS_MAX = 1_000
 _CHUNK_BYTES = 64 << 10
-_LZ4_MAGIC = b"\x04\x22\x4d\x18"
-_LZ4_VERSION, _LZ4_INDEPENDENT, _LZ4_BLOCK_CHECKSUM, _LZ4_SIZE, _LZ4_CHECKSUM = 0x40, 0x20, 0x10, 0x08, 0x04  # of a frame's first flags
-_LZ4_BLOCKS_MAX = 16_384  # clients' blocks have 64 KiB
 _SNAPPY_RATIO_MAX = 64  # a copy of 64 bytes takes at least 2
 _FULL = "failed to write whole buffer"  # what the library says when the target has no more room
 
@@ -151,31 +148,3 @@ class Unpacker:
 
     def _too_large(self) -> InvalidBatch:
         return InvalidBatch(MESSAGE_TOO_LARGE, f"a batch unpacks to more than {self.unpacked_max_bytes} bytes")
-
-
-def check_lz4(packed: bytes) -> None:
-    """Whether it is one LZ4 frame, and nothing else, that Kafka's readers can read. Raises InvalidBatch.
-
-    Asked of what comes in; what is stored is unpacked whatever it is like.
-    """
-    if len(packed) < 7 or not packed.startswith(_LZ4_MAGIC):
-        raise InvalidBatch(CORRUPT_MESSAGE, "a batch's lz4 does not begin with a frame")
-    flags = packed[4]
-    if flags & 0xC0 != _LZ4_VERSION or not flags & _LZ4_INDEPENDENT:
-        raise InvalidBatch(CORRUPT_MESSAGE, "a batch's lz4 has blocks that refer to each other, or is of another version: Kafka's readers cannot read it")
-    pos = 15 if flags & _LZ4_SIZE else 7
-    after = 4 if flags & _LZ4_BLOCK_CHECKSUM else 0
-    for _ in range(_LZ4_BLOCKS_MAX):
-        size = int.from_bytes(packed[pos : pos + 4], "little") & 0x7FFFFFFF
-        pos += 4
-        if size == 0:
-            break
-        pos += size + after
-    else:
-        raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's lz4 has more than {_LZ4_BLOCKS_MAX} blocks")
-    if flags & _LZ4_CHECKSUM:
-        pos += 4
-    if pos != len(packed):
-        raise InvalidBatch(
-            CORRUPT_MESSAGE, "a batch's lz4 is cut off" if pos > len(packed) else "a batch's lz4 has bytes behind its frame, which no reader reads"
-        )

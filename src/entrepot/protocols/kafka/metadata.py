@@ -16,6 +16,7 @@ NO_ID = bytes(16)
 GROUP, TRANSACTION = 0, 1
 NO_TRANSACTIONS = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 """What is told to clients that want transactions, which are not there: every client takes it for final, where librdkafka tries UNSUPPORTED_VERSION for ever."""
+TURN_ALLOWED = 500  # topics of which is looked up, in a turn of the loop, what one request's user may do with them
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
@@ -114,16 +115,27 @@ def _with_operations(exchange: Exchange, answer: dict[str, Any], topics: list[di
         exchange.answer(answer)
         return
 
-    def told(exchange: Exchange, calls: list[Any]) -> None:
-        call = calls[0]
-        if call.outcome == DONE:
-            for row, actions in zip(rows, call.result, strict=False):
-                row["topic_authorized_operations"] = operations.bits(operations.TOPIC, actions)
-            if of_cluster:
-                answer["cluster_authorized_operations"] = operations.bits(operations.CLUSTER, call.result[-1])
-        exchange.answer(answer)
+    named: list[dict[str, Any] | None] = [*rows, *[None] * of_cluster]
 
-    exchange.ask([AllowedActions([row["name"] for row in rows] + [None] * of_cluster)], told)
+    def look_on(at: int) -> None:
+        part = named[at : at + TURN_ALLOWED]
+
+        def told(exchange: Exchange, calls: list[Any]) -> None:
+            call = calls[0]
+            for row, actions in zip(part, call.result if call.outcome == DONE else (), strict=False):
+                if row is None:
+                    answer["cluster_authorized_operations"] = operations.bits(operations.CLUSTER, actions)
+                else:
+                    row["topic_authorized_operations"] = operations.bits(operations.TOPIC, actions)
+            if at + TURN_ALLOWED < len(named):
+                exchange.session.shared.later(lambda: look_on(at + TURN_ALLOWED))
+            else:
+                exchange.answer(answer)
+
+        if not exchange.session.closing:
+            exchange.ask([AllowedActions([None if row is None else row["name"] for row in part])], told)
+
+    look_on(0)
 
 
 # ---- DescribeTopicPartitions

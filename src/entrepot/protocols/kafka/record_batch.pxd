@@ -2,6 +2,7 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from entrepot.model.octets cimport get_u16_be, get_u32_be, get_u64_be, over_u16_be, over_u32_be, over_u64_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
+from entrepot.protocols.kafka.lz4_frame cimport check_lz4
 from entrepot.protocols.kafka.record_cursor cimport RecordCursor, make_cursor
 
 cdef Py_ssize_t _HEADER, _BEFORE_SIZE, _COPIED_MAX

@@ -29,7 +29,7 @@ from entrepot.protocols.kafka.batch_errors import (
     UNSUPPORTED_COMPRESSION_TYPE,
     InvalidBatch,
 )
-from entrepot.protocols.kafka.compression import LZ4, UNPACKED_MAX_BYTES, ZSTD, Unpacker, check_lz4
+from entrepot.protocols.kafka.compression import LZ4, UNPACKED_MAX_BYTES, ZSTD, Unpacker
 
 if not cython.compiled:
     from entrepot.model.octets import (
@@ -45,6 +45,7 @@ if not cython.compiled:
         take,
         take_ba,
     )
+    from entrepot.protocols.kafka.lz4_frame import check_lz4
     from entrepot.protocols.kafka.record_cursor import make_cursor
 
 HEADER_BYTES = 61
