@@ -127,7 +127,11 @@ class Kafka(Section, frozen=True):
 
     node_id: Annotated[int, key("the broker's id, as clients see it (broker.id)", least=0, most=0x7FFFFFFF)] = 1
     advertised: Annotated[
-        str, key("address that clients of listen.kafka are told to connect to, as HOST:PORT; empty: the one they connected to (advertised.listeners)")
+        str,
+        key(
+            "address that clients of listen.kafka are told to connect to, as HOST:PORT: where it is not the one at which they arrive (a port forwarded to "
+            "another number, a container); empty: that one (advertised.listeners)"
+        ),
     ] = ""
     advertised_tls: Annotated[str, key("the same of listen.kafkas")] = ""
     namespace: Annotated[str, key("namespace of connections whose user may use it, or may use all")] = "public/default"

@@ -91,11 +91,18 @@ class Authorizer:
             answer = self._answers[key] = self._look_up(principal.name, action, namespace, name or DEFAULT_EXCHANGE_NAME)
         return answer
 
+    def may_some(self, principal: Principal, action: Action, namespace: str) -> bool:
+        """Whether there are names in the namespace with which it may; the pattern `^$`, which only the empty name matches, counts as none."""
+        if principal.is_internal:
+            return True
+        permission = self._permission(principal.name, namespace)
+        return permission is not None and _text_of(permission, action) not in ("", "^$")
+
     def _look_up(self, user: str, action: Action, namespace: str, name: str) -> bool:
         permission = self._permission(user, namespace)
         if permission is None:
             return False
-        text = {Action.CONFIGURE: permission.configure, Action.WRITE: permission.write, Action.READ: permission.read}[action]
+        text = _text_of(permission, action)
         if text == "":  # as RabbitMQ: nothing, where a regular expression would match everything
             return False
         pattern = self._patterns.get(text)
@@ -113,3 +120,8 @@ class Authorizer:
         self.version += 1
         for tell in self._watching:
             tell()
+
+
+def _text_of(permission: Permission, action: Action) -> str:
+    """The pattern that says which names an action is permitted for."""
+    return {Action.CONFIGURE: permission.configure, Action.WRITE: permission.write, Action.READ: permission.read}[action]
