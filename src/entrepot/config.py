@@ -274,8 +274,43 @@ class Limits(Section, frozen=True):
     queues: Annotated[int, key("queues", unit="queues", metric="entrepot_queues", at="declaring is refused", least=1)] = 1_000_000
     topics: Annotated[int, key("topics, streams among them", unit="topics", metric="entrepot_topics", at="declaring is refused", least=1)] = 100_000
     partitions: Annotated[int, key("partitions of one topic", unit="partitions", at="declaring is refused", least=1)] = 10_000
+    total_partitions: Annotated[
+        int, key("partitions of all topics", unit="partitions", metric="entrepot_partitions", at="declaring and adding are refused", least=1)
+    ] = 200_000
     bindings: Annotated[int, key("bindings", unit="bindings", metric="entrepot_bindings", at="binding is refused", least=1)] = 2_000_000
+    consumers: Annotated[
+        int, key("consumers of AMQP clients, on all connections", unit="consumers", metric="entrepot_broker_consumers", at="consuming is refused", least=1)
+    ] = 500_000
     groups: Annotated[int, key("consumer groups", unit="groups", metric="entrepot_broker_groups", at="joining and committing are refused", least=1)] = 100_000
+    total_group_members: Annotated[
+        int, key("members of all consumer groups", unit="members", metric="entrepot_broker_group_members", at="joining is refused", least=1)
+    ] = 200_000
+    offsets: Annotated[
+        int,
+        key(
+            "committed offsets, of each group and partition one", unit="offsets", metric="entrepot_broker_offsets", at="committing another is refused", least=1
+        ),
+    ] = 1_000_000
+    metadata_bytes: Annotated[
+        int,
+        key(
+            "arguments, tags and policies of all that is declared, metadata of offsets, and what members of groups say of themselves and are assigned",
+            unit="bytes",
+            metric="entrepot_broker_metadata_bytes",
+            at="what would add to it is refused",
+            least=1 << 16,
+        ),
+    ] = 512 << 20
+    share_percent: Annotated[
+        int,
+        key(
+            "of each limit from exchanges to metadata_bytes that is one of the whole broker, what one user may have",
+            unit="percent",
+            at="as at the limit itself, for that user",
+            least=1,
+            most=100,
+        ),
+    ] = 80
     group_members: Annotated[int, key("members of one consumer group", unit="members", at="joining is refused", least=1)] = 10_000
     group_metadata_bytes: Annotated[
         int, key("what one member says of its subscription, and what it is assigned", unit="bytes", at="joining or assigning is refused", least=1024)

@@ -16,7 +16,7 @@ from entrepot.net.network import Network
 from entrepot.net.stall import BOUNDS_S, StallWatch
 from entrepot.node import Node
 
-CATALOGUE = ("namespaces", "exchanges", "queues", "topics", "bindings")
+CATALOGUE = ("namespaces", "exchanges", "queues", "topics", "partitions", "bindings")
 
 COUNTED = {"commits", "commit_bytes", "commit_seconds", "checkpoints", "sorted_bytes", "adopted_bytes", "merged_bytes"}  # of statistics(): counts since start
 TEXTS = {

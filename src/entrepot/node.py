@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.groups.settings import GroupSettings
+from entrepot.broker.quotas import QuotaLimits
 from entrepot.broker.state import default_folds
 from entrepot.broker.topic_config import TopicDefaults
 from entrepot.broker.users import Users
@@ -62,10 +64,14 @@ def group_settings(config: Config) -> GroupSettings:
         offsets_retention_ms=groups.offsets_retention_ms,
         offsets_check_interval_ms=groups.offsets_check_interval_ms,
         offset_metadata_bytes=limits.offset_metadata_bytes,
-        groups_max=limits.groups,
         members_max=limits.group_members,
         metadata_bytes_max=limits.group_metadata_bytes,
     )
+
+
+def quota_limits(config: Config) -> QuotaLimits:
+    """How much there may be of what takes memory for good: the limits of the same names."""
+    return QuotaLimits(**{one.name: getattr(config.limits, one.name) for one in fields(QuotaLimits)})
 
 
 class Node:
@@ -91,12 +97,7 @@ class Node:
         self.volatile: Store = VolatileStore(loop, clock.wall_ms, fold, PosixDisk(str(directory / VOLATILE), loop), memory_size_max=config.cache.volatile_bytes)
         self.users = Users(self.store, clock, entropy, partial(open_secret_box, directory, entropy))
         self.users.load()
-        limits = config.limits
-        self.catalogue = Catalogue(
-            self.store,
-            lambda: entropy.octets(LOG_ID_SIZE),
-            CatalogueLimits(limits.namespaces, limits.exchanges, limits.queues, limits.topics, limits.partitions, limits.bindings),
-        )
+        self.catalogue = Catalogue(self.store, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))
         self.catalogue.load()
         self.broker = Broker(
             scheduler=loop,

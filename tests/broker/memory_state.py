@@ -28,8 +28,8 @@ class MemoryState:
 class LogIds:
     """Distinct ids, in order."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, count: int = 0) -> None:
+        self.count = count
 
     def __call__(self) -> bytes:
         self.count += 1

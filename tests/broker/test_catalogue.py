@@ -1,9 +1,10 @@
 import pytest
 from memory_state import LogIds, MemoryState
 
-from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.kept_definitions import QUEUE_KEY, encode_value, named_key
+from entrepot.broker.quotas import QuotaLimits
 from entrepot.model.errors import CorruptData, Reason, Refused
 
 NS = "public/default"
@@ -324,7 +325,7 @@ def test_auto_delete_exchanges_go_with_their_last_binding_and_take_others_along(
     removed = broker.unbind("q", "second", "b")
     assert sorted(exchange.name for exchange in removed.exchanges) == ["first", "second"]
     assert ns.bindings == {}
-    assert catalogue.statistics() == {"namespaces": 1, "exchanges": 0, "queues": 1, "topics": 0, "bindings": 0}
+    assert catalogue.statistics() == {"namespaces": 1, "exchanges": 0, "queues": 1, "topics": 0, "partitions": 0, "bindings": 0}
 
 
 def test_deleting_a_queue_takes_its_bindings_and_unused_exchanges(broker):
@@ -395,7 +396,7 @@ def test_what_is_durable_survives_and_nothing_else(broker):
     assert (again.ns.topics["t"].subject, again.ns.topics["t"].policy) == ("elsewhere", topic.policy)
     assert again.catalogue.namespaces["tenant/space"].queues["kept"].auto_delete
     again.queue("kept", arguments=kept.arguments)  # equivalent
-    assert again.catalogue.statistics() == {"namespaces": 2, "exchanges": 1, "queues": 2, "topics": 2, "bindings": 3}
+    assert again.catalogue.statistics() == {"namespaces": 2, "exchanges": 1, "queues": 2, "topics": 2, "partitions": 4, "bindings": 3}
 
 
 def test_a_kept_value_of_a_newer_version_stops_the_start():
@@ -438,18 +439,18 @@ def test_streams_and_topics_meet_queues(broker):
 
 
 def test_limits_refuse_and_free_places_serve_again():
-    broker = Broker(limits=CatalogueLimits(queues_max=2, bindings_max=1, exchanges_max=1, namespaces_max=1))
+    broker = Broker(limits=QuotaLimits(queues=2, bindings=1, exchanges=1, namespaces=1))
     broker.queue("a")
     broker.queue("b")
-    with refused(Reason.LIMIT, "there are 2 queues already, which is the limit"):
+    with refused(Reason.LIMIT, "there are 2 queues already, and 2 is the limit"):
         broker.queue("c")
     broker.bind("a", "amq.direct")
-    with refused(Reason.LIMIT, "there are 1 bindings already, which is the limit"):
+    with refused(Reason.LIMIT, "there are 1 bindings already, and 1 is the limit"):
         broker.bind("b", "amq.direct")
     broker.exchange("e")
-    with refused(Reason.LIMIT, "there are 1 exchanges already, which is the limit"):
+    with refused(Reason.LIMIT, "there are 1 exchanges already, and 1 is the limit"):
         broker.exchange("f")
-    with refused(Reason.LIMIT, "there are 1 namespaces already, which is the limit"):
+    with refused(Reason.LIMIT, "there are 1 namespaces already, and 1 is the limit"):
         broker.catalogue.create_namespace("a/b")
     broker.catalogue.delete_queue(NS, "a", connection=1)
     broker.queue("c")

@@ -81,7 +81,7 @@ def test_what_is_refused_leaves_nothing_behind(bench, request_, text):
     call = bench.ask(request_)
     assert call.outcome == REFUSED
     assert str(call.error) == text
-    assert bench.catalogue.statistics() == {"namespaces": 1, "exchanges": 0, "queues": 0, "topics": 0, "bindings": 0}
+    assert bench.catalogue.statistics() == {"namespaces": 1, "exchanges": 0, "queues": 0, "topics": 0, "partitions": 0, "bindings": 0}
     assert bench.store.scan(0, b"c:q", b"c:r", 10) == []
 
 

@@ -15,8 +15,9 @@ from typing import Any, cast
 from entrepot.authentication import Authenticator
 from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.credentials import ITERATIONS_MIN
+from entrepot.broker.quotas import QuotaLimits
 from entrepot.broker.secret_box import KEY_SIZE, SecretBox
 from entrepot.broker.state import default_folds
 from entrepot.broker.users import Permission, Users
@@ -278,7 +279,7 @@ class World:
         box = SecretBox(entropy.octets(KEY_SIZE), entropy)
         self.users = Users(cast("Any", store), self.clock, entropy, lambda: box, iterations=ITERATIONS_MIN)
         self.users.load()
-        self.catalogue = Catalogue(store, lambda: entropy.octets(LOG_ID_SIZE), CatalogueLimits(20, 100, 200, 100, 64, 1000))
+        self.catalogue = Catalogue(store, lambda: entropy.octets(LOG_ID_SIZE), QuotaLimits(20, 100, 200, 100, 64, 1000))
         self.catalogue.load()
         self.broker = Broker(
             scheduler=loop,

@@ -27,6 +27,7 @@ from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Sink, complete,
 from entrepot.broker.producer_ids import ProducerIds
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
+from entrepot.broker.quotas import METADATA
 from entrepot.broker.reading import Reads
 from entrepot.broker.revocation import Revocation
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
@@ -89,7 +90,7 @@ class Broker:
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.shards = Shards(SHARD_COUNT_DEFAULT)
-        self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings())
+        self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue), authorizer)
         # per connection
         self.links: set[Link] = set()
@@ -306,4 +307,5 @@ class Broker:
             **self.operations.statistics(),
             **self.revocation.statistics(),
             **self.groups.statistics(),
+            "metadata_bytes": self.catalogue.quotas.used(METADATA),
         }

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from typing import Any
@@ -42,25 +41,13 @@ from entrepot.broker.kept_definitions import (
 )
 from entrepot.broker.namespace import SYSTEM_EXCHANGES, Namespace, Removed, exchange_text, queue_text
 from entrepot.broker.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueuePolicy, check_properties, check_same_arguments, parse_queue_arguments
+from entrepot.broker.quotas import BINDINGS, EXCHANGES, METADATA, NAMESPACES, NOBODY, PARTITIONS, QUEUES, TOPICS, QuotaLimits, Quotas
 from entrepot.broker.routing import KINDS
 from entrepot.broker.state import DELETE, set_value
 from entrepot.broker.timed.definition import TimedDefinition
 from entrepot.broker.users import GUEST
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace, shown, vhost_of
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueLimits:
-    """How much may be declared, in all namespaces together; one more is refused (LIMIT)."""
-
-    namespaces_max: int = 1000
-    exchanges_max: int = 100_000
-    queues_max: int = 1_000_000
-    topics_max: int = 100_000
-    partitions_max: int = 10_000  # of one topic
-    bindings_max: int = 2_000_000
-
 
 SERVER_NAMED = "amq.gen-"
 MAKERS_MAX = 8  # of one binding: the latest are kept
@@ -69,15 +56,14 @@ MAKERS_MAX = 8  # of one binding: the latest are kept
 class Catalogue:
     """All definitions of this broker."""
 
-    def __init__(self, store: StateStore, new_log_id: Callable[[], bytes], limits: CatalogueLimits | None = None) -> None:
+    def __init__(self, store: StateStore, new_log_id: Callable[[], bytes], limits: QuotaLimits | None = None) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self._store = store
         self._new_log_id = new_log_id
-        self._limits = limits or CatalogueLimits()
+        self.quotas = Quotas(limits)
         self._topics: dict[bytes, TopicDefinition] = {}  # by id
         self._exclusive: dict[Hashable, dict[QueueDefinition, bool]] = {}
         self._may_carry: Callable[[str, str, tuple[str, ...]], bool] | None = None
-        self._counts = {"namespaces": 0, "exchanges": 0, "queues": 0, "topics": 0, "bindings": 0}
         self._make_namespace(DEFAULT_NAMESPACE)
 
     # Start
@@ -86,15 +72,16 @@ class Catalogue:
         """Take in what the store has kept; once, before the first call. Raises CorruptData for what cannot be understood."""
         load(self._store, self._namespace_of)
         for namespace in self.namespaces.values():
-            self._counts["exchanges"] += len(namespace.exchanges) - len(SYSTEM_EXCHANGES)
-            self._counts["queues"] += len(namespace.queues)
-            self._counts["topics"] += len(namespace.topics)
             self._topics.update((topic.id, topic) for topic in namespace.topics.values())
-            self._counts["bindings"] += len(namespace.bindings)
+            exchanges = (exchange for exchange in namespace.exchanges.values() if exchange.name not in SYSTEM_EXCHANGES)
+            made: Iterator[Destination | Binding]
+            made = chain(exchanges, namespace.queues.values(), namespace.topics.values(), namespace.bindings.values())
+            for one in made:
+                self.quotas.count(one.maker, one.uses())
 
     def statistics(self) -> dict[str, int]:
-        """How many there are of each kind: namespaces, exchanges (system ones not counted), queues, topics, bindings."""
-        return dict(self._counts)
+        """How many there are of each kind; system exchanges are not counted."""
+        return {kind: self.quotas.used(kind) for kind in (NAMESPACES, EXCHANGES, QUEUES, TOPICS, PARTITIONS, BINDINGS)}
 
     def queues(self) -> Iterator[QueueDefinition]:
         """Every queue of every namespace."""
@@ -147,7 +134,7 @@ class Catalogue:
         for binding in list(namespace.bindings.values()):  # among the system exchanges
             self._forget(namespace, namespace.remove_binding(binding))
         del self.namespaces[name]
-        self._counts["namespaces"] -= 1
+        self.quotas.give_back(NOBODY, {NAMESPACES: 1})
         self._store.fold(CATALOGUE_SHARD, named_key(NAMESPACE_KEY, name, ""), DELETE)
 
     # Exchanges
@@ -163,8 +150,9 @@ class Catalogue:
         internal: bool,
         arguments: Arguments,
         passive: bool = False,
+        maker: str = NOBODY,
     ) -> ExchangeDefinition:
-        """The exchange of that name, made if there is none, else checked to be the same; `passive`: as find_exchange()."""
+        """The exchange of that name, made if there is none, for the user `maker`, else checked to be the same; `passive`: as find_exchange()."""
         if passive:
             return self.find_exchange(namespace, name)
         space = self.namespace(namespace)
@@ -186,10 +174,10 @@ class Catalogue:
         if alternate is not None and alternate.__class__ is not str:
             raise Refused(Reason.INVALID, f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in {where}")
         _check_keepable(arguments)
-        self._count("exchanges", self._limits.exchanges_max)
         exchange = ExchangeDefinition(
-            space.name, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments, kind=kind
+            space.name, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments, kind=kind, maker=maker
         )
+        self.quotas.take(maker, exchange.uses())
         space.add_exchange(exchange)
         if exchange.persistent:
             self._keep(named_key(EXCHANGE_KEY, space.name, name), exchange_fields(exchange))
@@ -275,8 +263,7 @@ class Catalogue:
         check_properties(where, policy.queue_type, durable, exclusive, auto_delete)
         _check_keepable(arguments)
         if policy.queue_type == STREAM:
-            return self._make_topic(space, name, 1, name, arguments, policy), True
-        self._count("queues", self._limits.queues_max)
+            return self._make_topic(space, name, 1, name, arguments, policy, maker=maker), True
         queue = QueueDefinition(
             space.name,
             name,
@@ -289,6 +276,7 @@ class Catalogue:
             timed=timed,
             maker=maker,
         )
+        self.quotas.take(maker, queue.uses())
         space.add_queue(queue)
         if exclusive:
             self._exclusive.setdefault(connection, {})[queue] = True
@@ -296,9 +284,16 @@ class Catalogue:
         return queue, True
 
     def keep_queue(self, queue: QueueDefinition) -> None:
-        """Stage the definition as it is now."""
+        """Stage the definition as it is now; see check_room()."""
+        size = queue.size()
+        self.quotas.count(queue.maker, {METADATA: size - queue.metadata_bytes})
+        queue.metadata_bytes = size
         if queue.persistent:
             self._keep(named_key(QUEUE_KEY, queue.namespace, queue.name), queue_fields(queue))
+
+    def check_room(self, queue: QueueDefinition, timed: TimedDefinition) -> None:
+        """Whether there is room for a queue to be changed so; LIMIT."""
+        self.quotas.check(queue.maker, {METADATA: timed.size() - (0 if queue.timed is None else queue.timed.size())})
 
     def maybe_queue(self, namespace: str, name: str) -> QueueDefinition | TopicDefinition | None:
         """The queue of that name, else the topic, else None; whoever owns it."""
@@ -358,6 +353,7 @@ class Catalogue:
         subject: str | None = None,
         max_age_ms: int | None = None,
         max_length_bytes: int | None = None,
+        maker: str = NOBODY,
     ) -> tuple[TopicDefinition, bool]:
         """The topic of that name and whether it was made now. `subject` None is its name, "" is none; limits are per partition.
 
@@ -372,9 +368,11 @@ class Catalogue:
         check_name("topic", name)
         self._check_partitions(name, partitions)
         policy = QueuePolicy(queue_type=STREAM, max_age_ms=max_age_ms, max_length_bytes=max_length_bytes)
-        return self._make_topic(space, name, partitions, name if subject is None else subject, {}, policy), True
+        return self._make_topic(space, name, partitions, name if subject is None else subject, {}, policy, maker=maker), True
 
-    def create_topic(self, namespace: str, name: str, partitions: int, config: dict[str, str], *, check_only: bool = False) -> TopicDefinition | None:
+    def create_topic(
+        self, namespace: str, name: str, partitions: int, config: dict[str, str], *, check_only: bool = False, maker: str = NOBODY
+    ) -> TopicDefinition | None:
         """A new topic, as Kafka's clients ask for it; None with `check_only`. EXISTS_DIFFERENT where there is one, INVALID, LIMIT."""
         space = self.namespace(namespace)
         if name in space.topics:
@@ -382,8 +380,9 @@ class Catalogue:
         check_name("topic", name)
         self._check_partitions(name, partitions)
         if check_only:
+            self.quotas.check(maker, {TOPICS: 1, PARTITIONS: partitions})
             return None
-        return self._make_topic(space, name, partitions, name, {}, QueuePolicy(queue_type=STREAM), config)
+        return self._make_topic(space, name, partitions, name, {}, QueuePolicy(queue_type=STREAM), config, maker)
 
     def find_topic(self, namespace: str, name: str) -> TopicDefinition:
         """The topic of that name; NOT_FOUND."""
@@ -398,12 +397,15 @@ class Catalogue:
         return self._topics.get(topic_id)
 
     def add_partitions(self, topic: TopicDefinition, count: int, *, check_only: bool = False) -> list[bytes]:
-        """Have `count` partitions in all: the new logs' ids. INVALID: not more than there are, or too many."""
+        """Have `count` partitions in all: the new logs' ids. INVALID: not more than there are, or too many; LIMIT, of the topic's maker."""
         if count <= len(topic.partitions):
             raise Refused(Reason.INVALID, f"topic '{topic.name}' has {len(topic.partitions)} partitions: {count} would not be more")
         self._check_partitions(topic.name, count)
+        more = {PARTITIONS: count - len(topic.partitions)}
+        self.quotas.check(topic.maker, more)
         if check_only:
             return []
+        self.quotas.count(topic.maker, more)
         added = [self._new_log_id() for _ in range(count - len(topic.partitions))]
         topic.partitions = topic.partitions + added
         self._keep_topic(topic)
@@ -446,16 +448,15 @@ class Catalogue:
         space = self.namespace(namespace)
         exchange = self.find_exchange(namespace, source)
         _check_keepable(arguments)
-        self._count("bindings", self._limits.bindings_max)
-        try:
-            binding = space.add_binding(exchange, destination, routing_key, dict(arguments), (maker,) if maker else ())
-        except Refused:
-            self._counts["bindings"] -= 1
-            raise
-        if binding is None:
-            self._counts["bindings"] -= 1
-            self._add_maker(space, space.bindings[identity_of(source, destination, routing_key, arguments)], maker)
+        identity = identity_of(source, destination, routing_key, arguments)
+        existing = space.bindings.get(identity)
+        if existing is not None:
+            self._add_maker(space, existing, maker)
             return None, False
+        self.quotas.check(maker, {BINDINGS: 1, METADATA: len(identity[4])})
+        binding = space.add_binding(exchange, destination, routing_key, dict(arguments), (maker,) if maker else ())
+        assert binding is not None, identity
+        self.quotas.count(maker, binding.uses())
         if binding.persistent:
             self._keep(binding_key(space.name, binding.identity), binding_fields(binding))
         return binding, True
@@ -493,7 +494,7 @@ class Catalogue:
             self._keep(binding_key(space.name, binding.identity), binding_fields(binding))
 
     def _make_namespace(self, name: str) -> Namespace:
-        self._count("namespaces", self._limits.namespaces_max)
+        self.quotas.take(NOBODY, {NAMESPACES: 1})
         namespace = Namespace(name)
         if self._may_carry is not None:
             namespace.router.may_carry = partial(self._may_carry, name)
@@ -509,10 +510,13 @@ class Catalogue:
         arguments: Arguments,
         policy: QueuePolicy,
         config: dict[str, str] | None = None,
+        maker: str = NOBODY,
     ) -> TopicDefinition:
-        self._count("topics", self._limits.topics_max)
+        self.quotas.check(maker, {TOPICS: 1, PARTITIONS: partitions})
         log_ids = [self._new_log_id() for _ in range(partitions)]
-        topic = TopicDefinition(namespace.name, name, log_ids, subject=subject, arguments=arguments, policy=policy, id_=self._new_log_id(), config=config)
+        id_ = self._new_log_id()
+        topic = TopicDefinition(namespace.name, name, log_ids, subject=subject, arguments=arguments, policy=policy, id_=id_, config=config, maker=maker)
+        self.quotas.take(maker, topic.uses())
         namespace.add_topic(topic)
         self._topics[topic.id] = topic
         self._keep_topic(topic)
@@ -522,8 +526,9 @@ class Catalogue:
         self._keep(named_key(TOPIC_KEY, topic.namespace, topic.name), topic_fields(topic))
 
     def _check_partitions(self, name: str, partitions: int) -> None:
-        if not 1 <= partitions <= self._limits.partitions_max:
-            raise Refused(Reason.INVALID, f"topic '{name}': {partitions} partitions; 1 to {self._limits.partitions_max} are allowed")
+        most = self.quotas.limits.partitions
+        if not 1 <= partitions <= most:
+            raise Refused(Reason.INVALID, f"topic '{name}': {partitions} partitions; 1 to {most} are allowed")
 
     def _check_owner(self, namespace: Namespace, queue: QueueDefinition | TopicDefinition, connection: Hashable) -> None:
         if queue.exclusive_to is None or queue.exclusive_to != connection:
@@ -532,11 +537,6 @@ class Catalogue:
                 f"cannot obtain exclusive access to locked {queue_text(namespace, queue.name)}. It could be originally declared on another connection "
                 "or the exclusive property value does not match that of the original declaration.",
             )
-
-    def _count(self, kind: str, count_max: int) -> None:
-        if self._counts[kind] >= count_max:
-            raise Refused(Reason.LIMIT, f"there are {count_max} {kind} already, which is the limit")
-        self._counts[kind] += 1
 
     def _keep(self, key: bytes, fields: dict[str, Any]) -> None:
         self._store.fold(CATALOGUE_SHARD, key, set_value(encode_value(fields)))
@@ -549,7 +549,6 @@ class Catalogue:
         for key in keys:
             self._store.fold(CATALOGUE_SHARD, key, DELETE)
         for queue in removed.queues:
-            self._counts["topics" if queue.is_topic else "queues"] -= 1
             if isinstance(queue, TopicDefinition):
                 del self._topics[queue.id]
             owned = self._exclusive.get(queue.exclusive_to)
@@ -557,8 +556,8 @@ class Catalogue:
                 owned.pop(queue, None)
                 if not owned:
                     del self._exclusive[queue.exclusive_to]
-        self._counts["bindings"] -= len(removed.bindings)
-        self._counts["exchanges"] -= len(removed.exchanges)
+        for gone in chain(removed.queues, removed.exchanges, removed.bindings):
+            self.quotas.give_back(gone.maker, gone.uses())
         return removed
 
     def _namespace_of(self, name: str) -> Namespace:

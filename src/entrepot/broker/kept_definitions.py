@@ -115,12 +115,13 @@ def decode_value(key: bytes, value: bytes) -> dict[str, Any]:
 
 def exchange_fields(exchange: ExchangeDefinition) -> dict[str, Any]:
     """What is kept of an exchange."""
-    return {
+    fields = {
         "type": exchange.type,
         "auto_delete": exchange.auto_delete,
         "internal": exchange.internal,
         "arguments": to_plain(exchange.arguments),
     }
+    return fields | {"maker": exchange.maker} if exchange.maker else fields
 
 
 def queue_fields(queue: QueueDefinition) -> dict[str, Any]:
@@ -135,7 +136,7 @@ def queue_fields(queue: QueueDefinition) -> dict[str, Any]:
 
 def topic_fields(topic: TopicDefinition) -> dict[str, Any]:
     """What is kept of a topic."""
-    return {
+    fields = {
         "id": topic.id,
         "config": topic.config,
         "partitions": topic.partitions,
@@ -144,6 +145,7 @@ def topic_fields(topic: TopicDefinition) -> dict[str, Any]:
         "max_age_ms": topic.policy.max_age_ms,
         "max_length_bytes": topic.policy.max_length_bytes,
     }
+    return fields | {"maker": topic.maker} if topic.maker else fields
 
 
 def binding_fields(binding: Binding) -> dict[str, Any]:
@@ -181,6 +183,7 @@ def _load_exchange(namespace: Namespace, name: str, fields: dict[str, Any]) -> N
             internal=fields["internal"],
             arguments=kept_arguments(fields),
             kind=kind,
+            maker=fields.get("maker", ""),
         )
     )
 
@@ -219,6 +222,7 @@ def _load_topic(namespace: Namespace, name: str, fields: dict[str, Any]) -> None
             policy=policy,
             id_=fields.get("id") or _id_of(partitions),
             config=fields.get("config"),
+            maker=fields.get("maker", ""),
         )
     )
 

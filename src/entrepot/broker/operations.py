@@ -18,6 +18,7 @@ from entrepot.broker.link import Link
 from entrepot.broker.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.queue import Queue
+from entrepot.broker.quotas import CONSUMERS
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
 from entrepot.model.errors import Reason, Refused
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
 
 BINDINGS_MAX = 200  # of what is deleted, taken away in a turn of the loop
+
+CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
 
 LATER = object()
 """The operation completes its call itself."""
@@ -44,7 +47,6 @@ class Operations:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._queue_count = 0
-        self._consumer_count = 0
         self._further: dict[type, FurtherHandler] = {}
         self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
 
@@ -77,7 +79,7 @@ class Operations:
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
-        return {"queues": self._queue_count, "consumers": self._consumer_count}
+        return {"queues": self._queue_count, "consumers": self._broker.catalogue.quotas.used(CONSUMERS)}
 
     # ---- queues
 
@@ -255,7 +257,7 @@ class Operations:
         link.consumers.pop(consumer.id, None)
         if consumer in consumer.pool.consumers:
             consumer.pool.consumers.remove(consumer)
-        self._consumer_count -= 1
+        self._uncount(link)
         if not link.closed:
             link.sink.cancelled(consumer.token)
 
@@ -303,6 +305,7 @@ class Operations:
             internal=request.internal,
             arguments=request.arguments,
             passive=request.passive,
+            maker=link.principal.name,
         )
         return None, self._when_durable(definition.persistent and not request.passive)
 
@@ -407,6 +410,7 @@ class Operations:
             raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
         elif request.limit == 0:
             raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
+        self._broker.catalogue.quotas.take(link.principal.name, CONSUMER)
         consumer = make_consumer(
             self._broker.next_consumer_id(), link, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
         )
@@ -416,7 +420,6 @@ class Operations:
             target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
         link.consumers[consumer.id] = consumer
         pool.consumers.append(consumer)
-        self._consumer_count += 1
         return consumer.id
 
     def cancel(self, link: Link, call: Ask, request: requests.Cancel) -> Outcome:
@@ -428,7 +431,7 @@ class Operations:
 
     def stop_consumer(self, link: Link, consumer: Consumer) -> None:
         """No more deliveries to it; what it holds stays leased to it."""
-        self._consumer_count -= 1
+        self._uncount(link)
         if consumer in consumer.pool.consumers:
             consumer.pool.consumers.remove(consumer)
         if consumer.leased == 0:
@@ -528,8 +531,12 @@ class Operations:
             return
         owner.release_all(consumer)
         if consumer.active and consumer.token is not None:
-            self._consumer_count -= 1
+            self._uncount(link)
             owner.remove_consumer(consumer)
+
+    def _uncount(self, link: Link) -> None:
+        """One consumer less."""
+        self._broker.catalogue.quotas.give_back(link.principal.name, CONSUMER)
 
     def _stop_expiry(self, queue: Queue) -> None:
         timer = self._expiring.pop(queue, None)

@@ -143,7 +143,7 @@ class TopicOperations:
         self._authorize(link, Action.CONFIGURE, name)
         broker = self._broker
         kept = {key: check_value(key, value) for key, value in config.items()}
-        topic: TopicDefinition | None = broker.catalogue.create_topic(link.namespace, name, partitions, kept, check_only=check_only)
+        topic: TopicDefinition | None = broker.catalogue.create_topic(link.namespace, name, partitions, kept, check_only=check_only, maker=link.principal.name)
         if topic is not None:
             broker.operations.create_topic(topic)
         return topic

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any, cast
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue, CatalogueLimits
+from entrepot.broker.catalogue import Catalogue
+from entrepot.broker.quotas import QuotaLimits
 from entrepot.broker.state import default_folds
 from entrepot.model.errors import EntrepotError
 from entrepot.model.principal import Principal
@@ -116,7 +117,7 @@ class CrashingRun:
             )
         except (EntrepotError, OSError) as error:
             raise Violation(f"the store does not open: {error!r}") from error
-        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), CatalogueLimits(10, 100, 100, 100, 100, 100))
+        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), QuotaLimits(10, 100, 100, 100, 100, 100))
         catalogue.load()
         broker = Broker(
             scheduler=self.loop,

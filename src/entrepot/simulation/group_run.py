@@ -18,6 +18,7 @@ from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.topics import TopicFacts
 from entrepot.broker.port import DONE, REFUSED, Attachment, Call, Sink, make_ask
+from entrepot.broker.quotas import Quotas
 from entrepot.broker.shards import Shards
 from entrepot.broker.state import default_folds
 from entrepot.model.errors import Refused
@@ -249,7 +250,7 @@ class GroupRun:
             consumer_heartbeat_interval_ms=1_500,
             new_member_timeout_ms=20_000,
         )
-        desk = Desk(self.life, SimulatedClock(self.loop), SimulatedEntropy(self.loop), self.store, Shards(2), settings)
+        desk = Desk(self.life, SimulatedClock(self.loop), SimulatedEntropy(self.loop), self.store, Shards(2), settings, Quotas())
         self.coordinator = GroupCoordinator(desk, self.topics, _Everybody())
         self.coordinator.load()
         self.is_down = False

@@ -8,6 +8,7 @@ from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.topics import TopicFacts
 from entrepot.broker.port import DONE, REFUSED, Attachment, Sink, make_ask
+from entrepot.broker.quotas import Quotas
 from entrepot.broker.shards import Shards
 from entrepot.broker.state import default_folds
 from entrepot.model.errors import Reason, Refused
@@ -79,7 +80,8 @@ class Answers(Sink):
 
 
 class GroupBench:
-    def __init__(self, **settings):
+    def __init__(self, limits=None, **settings):
+        self.limits = limits
         self.loop = SimulatedLoop(1)
         self.store = StateStore(self.loop, default_folds().fold, lambda: 0.001)
         self.settings = GroupSettings(**{"session_timeout_min_ms": 1, "initial_rebalance_delay_ms": 0, **settings})
@@ -88,7 +90,8 @@ class GroupBench:
         self.start()
 
     def start(self):
-        desk = Desk(self.loop, SimulatedClock(self.loop), SimulatedEntropy(self.loop), self.store, Shards(4), self.settings)
+        self.quotas = Quotas(self.limits)
+        desk = Desk(self.loop, SimulatedClock(self.loop), SimulatedEntropy(self.loop), self.store, Shards(4), self.settings, self.quotas)
         self.coordinator = GroupCoordinator(desk, self.topics, self.permissions)
         self.coordinator.load()
         self.link = Link()

@@ -5,6 +5,7 @@ from group_bench import GroupBench, answer, reason, subscription
 
 from entrepot.broker import group_requests as r
 from entrepot.broker.port import DONE, PENDING
+from entrepot.broker.quotas import QuotaLimits
 from entrepot.model.errors import Reason
 
 
@@ -154,7 +155,7 @@ class TestJoin:
         assert bench.describe().state == "Stable"
 
     def test_limits(self):
-        bench = GroupBench(members_max=2, groups_max=1)
+        bench = GroupBench(QuotaLimits(groups=1), members_max=2)
         bench.form(2)
         assert reason(bench.join()) is Reason.LIMIT
         assert reason(bench.join(group="other")) is Reason.LIMIT

@@ -25,6 +25,7 @@ from entrepot.broker.groups.desk import Deadline, Desk, unknown_member
 from entrepot.broker.groups.kept import CLASSIC, GENERATION, KeptClassicGroup, KeptGeneration, encode, group_key
 from entrepot.broker.groups.subscribed_topics import CONSUMER, subscribed_topics
 from entrepot.broker.port import Ask
+from entrepot.broker.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX
 from entrepot.model.errors import Reason, Refused
 
@@ -36,10 +37,11 @@ class ClassicGroup:
 
     kind = "classic"
 
-    def __init__(self, desk: Desk, namespace: str, name: str) -> None:
+    def __init__(self, desk: Desk, namespace: str, name: str, account: Account) -> None:
         self.namespace = namespace
         self.name = name
         self._desk = desk
+        self._account = account
         self._shard = desk.shard(namespace, name)
         self._key = group_key(GROUP_PREFIX, namespace, name)
         # the generation
@@ -55,6 +57,7 @@ class ClassicGroup:
         self._static: dict[str, str] = {}  # instance id -> member id
         self._pending: dict[str, Deadline] = {}  # ids given out, whose members have not come back yet
         self._supported: Counter[str] = Counter()  # protocol -> members
+        self._assigned_bytes = 0  # counted of assignments
         # the rebalance
         self._gathering = False  # within the initial delay
         self._gather_left_ms = 0
@@ -70,13 +73,14 @@ class ClassicGroup:
         """See JoinGroup."""
         if request.member_id == "" or request.member_id in self._pending:
             self._check_protocols(request)
-            self._check_room(request.member_id)
+            self._check_room(request)
             self._join_new(call, request)
         else:
             member = self._member(request.member_id, request.instance_id)
             if member.is_behind:
                 raise unknown_member(self.name, member.member_id)
             self._check_protocols(request)
+            self._account.check({METADATA: _size(request.protocols) - _size(member.protocols)})
             self._join_again(call, request, member)
 
     def sync(self, call: Ask, request: SyncGroup) -> None:
@@ -88,6 +92,8 @@ class ClassicGroup:
                 raise Refused(Reason.INCONSISTENT_GROUP, f"group '{self.name}' has {what} '{ours}', not '{given}'")
         if self.state == PREPARING:
             raise self._rebalancing()
+        if self.state == COMPLETING and member.member_id == self.leader:
+            self._account.check({METADATA: self._assigned_size(request.assignments) - self._assigned_bytes})
         self._unsynced.discard(member.member_id)
         if self.state == STABLE:
             self._put_off(member)
@@ -115,6 +121,7 @@ class ClassicGroup:
             member_id = given_id
             if member_id in self._pending:
                 self._pending.pop(member_id).stop()
+                self._account.count({MEMBERS: -1})
                 answers.append(None)
                 continue
             if instance_id is not None and member_id == "":
@@ -181,6 +188,7 @@ class ClassicGroup:
         self.state = DEAD
         for deadline in (self._join_limit, self._sync_limit, *self._pending.values()):
             deadline.stop()
+        self._account.count({MEMBERS: -len(self._pending)})
         self._pending.clear()
         self._desk.store.fold(self._shard, self._key + CLASSIC, DELETE)
 
@@ -197,12 +205,14 @@ class ClassicGroup:
         came_back = self._pending.pop(member_id, None)
         if came_back is not None:
             came_back.stop()
+            self._account.count({MEMBERS: -1})
         if instance_id is not None and instance_id in self._static:
             self._replace_static(call, request, self.members[self._static[instance_id]], member_id)
             return
         if instance_id is None and request.member_id == "" and request.require_known_member_id:
             pending = self._pending[member_id] = self._desk.deadline(partial(self._pending_is_gone, member_id))
             pending.put_off(request.session_timeout_ms)
+            self._account.count({MEMBERS: 1})
             call.result = member_id
             raise Refused(Reason.MEMBER_ID_REQUIRED, f"come back to group '{self.name}' as member '{member_id}'")
         self._add(ClassicMember(member_id, request, self._desk.deadline(partial(self._session_is_over, member_id))), request)
@@ -232,6 +242,7 @@ class ClassicGroup:
         self._remove(old, fenced)
         member = ClassicMember(member_id, request, self._desk.deadline(partial(self._session_is_over, member_id)))
         member.assignment = old.assignment
+        self._count_assigned(len(member.assignment))
         member.is_new = old.is_new
         self._add(member, request)
         if was_leader:
@@ -286,15 +297,21 @@ class ClassicGroup:
         self._count_protocols(member, 1)
 
     def _count_protocols(self, member: ClassicMember, change: int) -> None:
+        self._account.count({MEMBERS: change, METADATA: change * _size(member.protocols)})
         for name in {name for name, _ in member.protocols}:
             self._supported[name] += change
             if self._supported[name] == 0:
                 del self._supported[name]
 
+    def _count_assigned(self, change: int) -> None:
+        self._assigned_bytes += change
+        self._account.count({METADATA: change})
+
     def _remove(self, member: ClassicMember, refused: Refused) -> None:
         """It is no member any more; what it waits for is refused."""
         del self.members[member.member_id]
         self._count_protocols(member, -1)
+        self._count_assigned(-len(member.assignment))
         if member.instance_id is not None:
             del self._static[member.instance_id]
         if self.leader == member.member_id:
@@ -328,6 +345,7 @@ class ClassicGroup:
 
     def _pending_is_gone(self, member_id: str) -> None:
         del self._pending[member_id]
+        self._account.count({MEMBERS: -1})
         if self.state == PREPARING:
             self._complete_if_all_joined()
 
@@ -409,6 +427,7 @@ class ClassicGroup:
 
     def _assign(self, assignments: dict[str, bytes]) -> None:
         """The leader has assigned: the generation is complete."""
+        self._count_assigned(self._assigned_size(assignments) - self._assigned_bytes)
         for member in self.members.values():
             member.assignment = assignments.get(member.member_id, b"")
         self._enter(STABLE)
@@ -472,7 +491,13 @@ class ClassicGroup:
         if not any(self._supported[name] - (name in mine) == others for name in names):
             raise Refused(Reason.INCONSISTENT_GROUP, f"no protocol of {', '.join(names)} is known to all members of group '{self.name}'")
 
-    def _check_room(self, member_id: str) -> None:
+    def _assigned_size(self, assignments: dict[str, bytes]) -> int:
+        return sum(len(assignment) for member_id, assignment in assignments.items() if member_id in self.members)
+
+    def _check_room(self, request: JoinGroup) -> None:
+        """Whether one more may come."""
+        member_id = request.member_id
+        self._account.check({MEMBERS: 0 if member_id in self._pending else 1, METADATA: _size(request.protocols)})
         settings = self._desk.settings
         if len(self.members) + len(self._pending) - (member_id in self._pending) >= settings.members_max:
             raise Refused(Reason.LIMIT, f"group '{self.name}' has {settings.members_max} members, as many as it may")
@@ -501,9 +526,15 @@ class ClassicGroup:
             if member.instance_id is not None:
                 self._static[member.instance_id] = member.member_id
             self._put_off(member)
+            self._count_assigned(len(member.assignment))
         self.leader = kept.leader
         self.state = STABLE if self.members else EMPTY
 
     def restore_generation(self, kept: KeptGeneration) -> None:
         """A generation up to this was given out, whatever became of it: the next is a higher one."""
         self._given_generation = kept.generation
+
+
+def _size(protocols: list[tuple[str, bytes]]) -> int:
+    """Bytes of what a member says of itself."""
+    return sum(len(name) + len(metadata) for name, metadata in protocols)

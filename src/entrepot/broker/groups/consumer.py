@@ -27,6 +27,7 @@ from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topic_pattern import Matched, TopicPattern
 from entrepot.broker.groups.topics import TopicFacts, Topics
 from entrepot.broker.port import Ask
+from entrepot.broker.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
@@ -41,12 +42,13 @@ class ConsumerGroup:
     kind = "consumer"
     protocol_type = CONSUMER
 
-    def __init__(self, desk: Desk, topics: Topics, authorizer: Any, namespace: str, name: str, epoch: int = 0) -> None:
+    def __init__(self, desk: Desk, topics: Topics, authorizer: Any, namespace: str, name: str, account: Account, epoch: int = 0) -> None:
         self.namespace = namespace
         self.name = name
         self._desk = desk
         self._topics = topics
         self._authorizer = authorizer
+        self._account = account
         self._shard = desk.shard(namespace, name)
         self._key = group_key(GROUP_PREFIX, namespace, name)
         # epochs
@@ -72,6 +74,7 @@ class ConsumerGroup:
         if request.member_epoch in (LEAVE, STATIC_AWAY):
             self._leave(call, request)
             return
+        self._check_room(request)
         member = self._member_that_speaks(request)
         joins = request.member_epoch == JOIN
         told_before = member.epoch == request.member_epoch
@@ -204,16 +207,27 @@ class ConsumerGroup:
         member_id = request.member_id or str(uuid.UUID(bytes=self._desk.entropy.octets(16), version=4))
         if member_id in self.members:
             raise Refused(Reason.INVALID, f"member '{member_id}' of group '{self.name}' has another instance id")
-        most = self._desk.settings.members_max
-        if known is None and len(self.members) >= most:
-            raise Refused(Reason.LIMIT, f"group '{self.name}' has {most} members, as many as it may")
+        if known is None:
+            most = self._desk.settings.members_max
+            if len(self.members) >= most:
+                raise Refused(Reason.LIMIT, f"group '{self.name}' has {most} members, as many as it may")
+            self._account.check({MEMBERS: 1})
         member = self._made(member_id, instance_id)
         if known is not None:
             self._replace(known, member)
         else:
             self._grow()
         self.members[member_id] = member
+        self._account.count({MEMBERS: 1, METADATA: member.size()})
         return member
+
+    def _check_room(self, request: ConsumerHeartbeat) -> None:
+        """Whether there is room for what the member says of itself. Raises Refused."""
+        if request.subscribed_names is None and not request.subscribed_regex:
+            return
+        known = self.members.get(request.member_id)
+        size = sum(map(len, request.subscribed_names or ())) + len(request.subscribed_regex or "")
+        self._account.check({METADATA: size - (0 if known is None else known.size())})
 
     def _made(self, member_id: str, instance_id: str | None) -> ConsumerMember:
         if instance_id is not None:
@@ -236,6 +250,7 @@ class ConsumerGroup:
         if says_nothing and request.member_epoch != JOIN and request.rebalance_timeout_ms < 0:
             return False  # as nearly every heartbeat
         before = member.kept()
+        size = member.size()
         if request.member_epoch == JOIN:
             member.client_id, member.client_host, member.principal = request.client_id, request.client_host, principal.name
             member.instance_id = request.instance_id
@@ -251,6 +266,7 @@ class ConsumerGroup:
         if request.subscribed_regex is not None:
             member.subscribed_regex = request.subscribed_regex or None
         now = member.kept()
+        self._account.count({METADATA: member.size() - size})
         if before == now and member.epoch != JOIN:
             return False
         if (before.subscribed_names, before.subscribed_regex, before.assignor) != (now.subscribed_names, now.subscribed_regex, now.assignor):
@@ -273,6 +289,7 @@ class ConsumerGroup:
 
     def _forget_member(self, member: ConsumerMember) -> None:
         del self.members[member.member_id]
+        self._account.count({MEMBERS: -1, METADATA: -member.size()})
         if member.instance_id is not None and self._static.get(member.instance_id) == member.member_id:
             del self._static[member.instance_id]
         self._count_readers(member.topics, -1)
@@ -386,6 +403,7 @@ class ConsumerGroup:
         """As it was kept; its session starts again."""
         member = self.members[member_id] = self._made(member_id, kept.instance_id)
         member.restore(kept)
+        self._account.count({MEMBERS: 1, METADATA: member.size()})
         self._owners.set(member, member.assigned)
         self._owners.set(member, member.revoking)
         member.session.put_off(self._desk.settings.consumer_session_timeout_ms)

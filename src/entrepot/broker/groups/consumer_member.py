@@ -104,6 +104,10 @@ class ConsumerMember:
         self.session = session
         self.revocation = revocation
 
+    def size(self) -> int:
+        """Of what it says of itself."""
+        return sum(map(len, self.subscribed_names)) + len(self.subscribed_regex or "")
+
     def take_over(self, other: ConsumerMember) -> None:
         """Be what a static member was that is gone; its partitions are in nobody's hands meanwhile."""
         self.rack_id, self.assignor, self.rebalance_timeout_ms = other.rack_id, other.assignor, other.rebalance_timeout_ms

@@ -18,13 +18,17 @@ from entrepot.broker.groups.kept import (
     CLASSIC,
     EPOCHS,
     GENERATION,
+    MAKER,
     MEMBER,
     KeptClassicGroup,
     KeptEpochs,
     KeptGeneration,
+    KeptMaker,
     KeptMember,
     decode,
     decode_offset,
+    encode,
+    group_key,
     scan,
     split_key,
     split_offset,
@@ -33,7 +37,8 @@ from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topics import Topics
 from entrepot.broker.port import Ask
-from entrepot.broker.state import GROUP_PREFIX, OFFSET_PREFIX
+from entrepot.broker.quotas import GROUPS, NOBODY, OFFSETS, Account
+from entrepot.broker.state import DELETE, GROUP_PREFIX, OFFSET_PREFIX
 from entrepot.model.errors import CorruptData, EntrepotError, Reason, Refused
 from entrepot.model.names import check_name
 
@@ -52,6 +57,7 @@ class GroupCoordinator:
         self._topics = topics
         self._authorizer = authorizer
         self._groups: dict[GroupKey, AnyGroup] = {}
+        self._accounts: dict[GroupKey, Account] = {}
         self._offsets: dict[GroupKey, GroupOffsets] = {}
         self._sweeping = False
 
@@ -66,6 +72,8 @@ class GroupCoordinator:
                 self._restore_classic(namespace, name, kind, key, value)
             elif kind in (EPOCHS, MEMBER):
                 self._restore_consumer(namespace, name, rest, key, value)
+            elif kind == MAKER:
+                self._account(namespace, name).move_to(decode(key, value, KeptMaker).user)
             else:
                 raise CorruptData(f"group state {key!r} is of no kind this version knows")
         for group in self._groups.values():
@@ -74,9 +82,11 @@ class GroupCoordinator:
         for key, value in scan(self._desk.store, self._desk.shards.count, OFFSET_PREFIX):
             namespace, name, rest = split_key(key)
             if (namespace, name) not in self._groups:
-                self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name)
+                self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name, self._account(namespace, name))
             topic, partition = split_offset(rest)
             self._offsets_of(namespace, name).restore(topic, partition, decode_offset(key, value))
+        for place in self._accounts.keys() - self._groups.keys():  # nothing is left of it but who made it
+            self._close_account(*place)
         if self._groups:
             self._sweep_later()
 
@@ -101,6 +111,7 @@ class GroupCoordinator:
             "groups": len(self._groups),
             "group_members": sum(len(group.members) for group in self._groups.values()),
             "group_rebalances_total": self._desk.rebalance_count,
+            "offsets": self._desk.quotas.used(OFFSETS),
             "offsets_committed_total": self._desk.committed_count,
         }
 
@@ -123,13 +134,13 @@ class GroupCoordinator:
             return
         if request.member_id:
             raise unknown_member(request.group, request.member_id)
-        group = ClassicGroup(self._desk, call.attachment.namespace, request.group)
-        self._add(group)
+        group = self._new_classic_group(call, request.group)
         try:
             group.join(call, request)
         except Refused:
             if group.is_empty:
                 del self._groups[group.namespace, group.name]
+                self._close_account(group.namespace, group.name)
             raise
 
     def sync_group(self, call: Ask, request: requests.SyncGroup) -> None:
@@ -202,7 +213,10 @@ class GroupCoordinator:
                 refused[place] = Refused(Reason.TOO_LARGE, f"metadata of an offset is limited to {metadata_max} bytes")
                 continue
             committed.time_ms = now_ms
-            offsets.commit(*place, committed)
+            try:
+                offsets.commit(*place, committed)
+            except Refused as error:
+                refused[place] = error
         self._desk.committed_count += len(request.offsets) - len(refused)
         self._desk.answer_when_durable(call, refused)
 
@@ -214,7 +228,7 @@ class GroupCoordinator:
         elif request.generation >= 0:
             raise Refused(Reason.NOT_FOUND, f"no group '{request.group}', and so no generation {request.generation} of it")
         else:
-            self._add(ClassicGroup(self._desk, call.attachment.namespace, request.group))
+            self._new_classic_group(call, request.group)
 
     def fetch_offsets(self, call: Ask, request: requests.FetchOffsets) -> None:
         """See FetchOffsets. Answered when everything committed so far is durable: what is lost with the power was never seen."""
@@ -305,7 +319,7 @@ class GroupCoordinator:
         if not group.is_empty:
             raise Refused(Reason.INCONSISTENT_GROUP, f"group '{name}' has members of the consumer protocol")
         group.drop()
-        classic = self._groups[group.namespace, name] = ClassicGroup(self._desk, group.namespace, name)
+        classic = self._groups[group.namespace, name] = ClassicGroup(self._desk, group.namespace, name, self._account(group.namespace, name))
         classic.restore_generation(KeptGeneration(group.epoch))
         return classic
 
@@ -316,12 +330,19 @@ class GroupCoordinator:
             if not classic.is_empty:
                 raise Refused(Reason.INCONSISTENT_GROUP, f"group '{name}' has members of the classic protocol")
             epoch = classic.highest_generation
-        group = ConsumerGroup(self._desk, self._topics, self._authorizer, call.attachment.namespace, name, epoch)
+        namespace = call.attachment.namespace
         if classic is not None:
             classic.forget()
-            self._groups[group.namespace, name] = group
+            account = self._account(namespace, name)
         else:
-            self._add(group)
+            account = self._open_account(call, name)
+        group = self._groups[namespace, name] = ConsumerGroup(self._desk, self._topics, self._authorizer, namespace, name, account, epoch)
+        return group
+
+    def _new_classic_group(self, call: Ask, name: str) -> ClassicGroup:
+        """A new one, whose members agree among themselves. Raises Refused."""
+        namespace = call.attachment.namespace
+        group = self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name, self._open_account(call, name))
         return group
 
     def _member_of_classic(self, call: Ask, request: requests.SyncGroup | requests.Heartbeat) -> ClassicGroup:
@@ -330,16 +351,36 @@ class GroupCoordinator:
             raise unknown_member(request.group, request.member_id)
         return group
 
-    def _add(self, group: AnyGroup) -> None:
-        if len(self._groups) >= self._desk.settings.groups_max:
-            raise Refused(Reason.LIMIT, f"there are {self._desk.settings.groups_max} groups, as many as there may be")
-        self._groups[group.namespace, group.name] = group
+    # ---- who made them
+
+    def _open_account(self, call: Ask, name: str) -> Account:
+        """That of a new group, which is its maker's. Raises Refused."""
+        namespace, user = call.attachment.namespace, call.attachment.principal.name
+        account = Account(self._desk.quotas, user)
+        account.take({GROUPS: 1})
+        self._accounts[namespace, name] = account
+        self._desk.store.fold(self._desk.shard(namespace, name), group_key(GROUP_PREFIX, namespace, name) + MAKER, encode(KeptMaker(user)))
         self._sweep_later()
+        return account
+
+    def _account(self, namespace: str, name: str) -> Account:
+        """Of a group that is there, or is taken in."""
+        account = self._accounts.get((namespace, name))
+        if account is None:
+            account = self._accounts[namespace, name] = Account(self._desk.quotas, NOBODY)
+            account.count({GROUPS: 1})
+        return account
+
+    def _close_account(self, namespace: str, name: str) -> None:
+        self._accounts.pop((namespace, name)).close()
+        self._desk.store.fold(self._desk.shard(namespace, name), group_key(GROUP_PREFIX, namespace, name) + MAKER, DELETE)
+
+    # ---- what was kept
 
     def _restore_classic(self, namespace: str, name: str, kind: bytes, key: bytes, value: bytes) -> None:
         group = self._groups.get((namespace, name))
         if group is None:
-            group = self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name)
+            group = self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name, self._account(namespace, name))
         if not isinstance(group, ClassicGroup):
             raise CorruptData(f"group '{name}' of {namespace} is kept as being of both kinds")
         if kind == CLASSIC:
@@ -350,7 +391,8 @@ class GroupCoordinator:
     def _restore_consumer(self, namespace: str, name: str, rest: bytes, key: bytes, value: bytes) -> None:
         group = self._groups.get((namespace, name))
         if group is None:
-            group = self._groups[namespace, name] = ConsumerGroup(self._desk, self._topics, self._authorizer, namespace, name)
+            account = self._account(namespace, name)
+            group = self._groups[namespace, name] = ConsumerGroup(self._desk, self._topics, self._authorizer, namespace, name, account)
         if not isinstance(group, ConsumerGroup):
             raise CorruptData(f"group '{name}' of {namespace} is kept as being of both kinds")
         if rest[:1] == EPOCHS:
@@ -361,7 +403,7 @@ class GroupCoordinator:
     def _offsets_of(self, namespace: str, name: str) -> GroupOffsets:
         offsets = self._offsets.get((namespace, name))
         if offsets is None:
-            offsets = self._offsets[namespace, name] = GroupOffsets(self._desk, namespace, name)
+            offsets = self._offsets[namespace, name] = GroupOffsets(self._desk, namespace, name, self._account(namespace, name))
         return offsets
 
     def _forget(self, group: AnyGroup) -> None:
@@ -371,6 +413,7 @@ class GroupCoordinator:
         offsets = self._offsets.pop(key, None)
         if offsets is not None:
             offsets.delete_all()
+        self._close_account(*key)
 
     # ---- old offsets
 

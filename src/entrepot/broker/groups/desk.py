@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.port import DONE, REFUSED, Ask
+from entrepot.broker.quotas import Quotas
 from entrepot.broker.shards import Shards
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Group, Scheduler
@@ -32,15 +33,16 @@ class GroupStore(Protocol):
 class Desk:
     """Shared by all groups of a broker."""
 
-    __slots__ = ("clock", "committed_count", "entropy", "rebalance_count", "scheduler", "settings", "shards", "store")
+    __slots__ = ("clock", "committed_count", "entropy", "quotas", "rebalance_count", "scheduler", "settings", "shards", "store")
 
-    def __init__(self, scheduler: Scheduler, clock: Any, entropy: Any, store: GroupStore, shards: Shards, settings: GroupSettings) -> None:
+    def __init__(self, scheduler: Scheduler, clock: Any, entropy: Any, store: GroupStore, shards: Shards, settings: GroupSettings, quotas: Quotas) -> None:
         self.scheduler = scheduler
         self.clock = clock
         self.entropy = entropy
         self.store = store
         self.shards = shards
         self.settings = settings
+        self.quotas = quotas
         self.rebalance_count = 0  # generations completed, and target assignments made
         self.committed_count = 0  # offsets
 

@@ -4,6 +4,7 @@
     g: ... "c"                                             a group whose members agree among themselves, as of its last complete generation
     g: ... "e"                                             a group whose coordinator assigns: its epochs
     g: ... "m" member id                                   one of its members
+    g: ... "u"                                             the user who made the group
     o: u8 size, namespace, u8 size, group, topic, u32be partition     a committed offset
 
 Values of `g:` are MessagePack `[version, minimum reader version, fields]`, those of `o:` packed. All are replaced whole.
@@ -29,6 +30,7 @@ GENERATION = b"n"
 CLASSIC = b"c"
 EPOCHS = b"e"
 MEMBER = b"m"
+MAKER = b"u"
 
 _SCAN_COUNT = 1024
 _OFFSET = struct.Struct("<BBqiq")  # version, minimum reader version, offset, leader epoch, time of the commit in ms
@@ -64,6 +66,12 @@ class KeptClassicGroup(msgspec.Struct, array_like=True):
     leader: str | None
     since_ms: int
     members: list[KeptClassicMember]
+
+
+class KeptMaker(msgspec.Struct, array_like=True):
+    """The user who made a group, by name."""
+
+    user: str
 
 
 class KeptEpochs(msgspec.Struct, array_like=True):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from entrepot.broker.group_requests import CommittedOffset
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.kept import encode_offset, group_key, offset_key
+from entrepot.broker.quotas import METADATA, OFFSETS, Account
 from entrepot.broker.state import DELETE, OFFSET_PREFIX
 
 NOTHING = CommittedOffset(-1)
@@ -15,17 +16,23 @@ NOTHING = CommittedOffset(-1)
 class GroupOffsets:
     """Committed offsets by topic and partition. Every change is staged; who waits for it hangs on the open commit."""
 
-    __slots__ = ("_desk", "_key", "_shard", "table")
+    __slots__ = ("_account", "_desk", "_key", "_shard", "table")
 
-    def __init__(self, desk: Desk, namespace: str, group: str) -> None:
+    def __init__(self, desk: Desk, namespace: str, group: str, account: Account) -> None:
         self._desk = desk
+        self._account = account
         self._shard = desk.shard(namespace, group)
         self._key = group_key(OFFSET_PREFIX, namespace, group)
         self.table: dict[str, dict[int, CommittedOffset]] = {}
 
     def commit(self, topic: str, partition: int, committed: CommittedOffset) -> None:
-        """Remember one offset."""
+        """Remember one offset. Refused (LIMIT): there are as many as there may be."""
         partitions = self.table.get(topic)
+        before = None if partitions is None else partitions.get(partition)
+        if before is None:
+            self._account.take({OFFSETS: 1, METADATA: len(committed.metadata)})
+        elif committed.metadata != before.metadata:
+            self._account.take({METADATA: len(committed.metadata) - len(before.metadata)})
         if partitions is None:
             partitions = self.table[topic] = {}
         partitions[partition] = committed
@@ -45,7 +52,9 @@ class GroupOffsets:
     def delete(self, topic: str, partition: int) -> None:
         """Forget one; nothing if there is none."""
         partitions = self.table.get(topic)
-        if partitions is not None and partitions.pop(partition, None) is not None:
+        gone = None if partitions is None else partitions.pop(partition, None)
+        if gone is not None:
+            self._account.count({OFFSETS: -1, METADATA: -len(gone.metadata)})
             self._desk.store.fold(self._shard, offset_key(self._key, topic, partition), DELETE)
             if not partitions:
                 del self.table[topic]
@@ -68,4 +77,5 @@ class GroupOffsets:
 
     def restore(self, topic: str, partition: int, committed: CommittedOffset) -> None:
         """Take in what was kept."""
+        self._account.count({OFFSETS: 1, METADATA: len(committed.metadata)})
         self.table.setdefault(topic, {})[partition] = committed

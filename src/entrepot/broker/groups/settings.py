@@ -24,6 +24,5 @@ class GroupSettings:
     offsets_check_interval_ms: int = 600_000  # offsets.retention.check.interval.ms
     offset_metadata_bytes: int = 4_096  # with one offset (offset.metadata.max.bytes)
     # limits
-    groups_max: int = 100_000  # of the broker
     members_max: int = 10_000  # of one group (group.max.size)
     metadata_bytes_max: int = 1 << 20  # what one member says of itself: protocols, or subscription; and what it is assigned

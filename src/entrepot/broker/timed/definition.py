@@ -20,6 +20,11 @@ class TimedDefinition:
     policy_version: int = 0
     access_policy: str = ""
 
+    def size(self) -> int:
+        """Bytes of what its users say of it."""
+        texts = (*self.attributes, *self.attributes.values(), *self.tags, *self.tags.values(), self.access_policy)
+        return sum(len(text.encode(errors="replace")) for text in texts)
+
     def kept(self) -> dict[str, Any]:
         """As plain values; of the policy what is not as by default."""
         plain = TimedPolicy()

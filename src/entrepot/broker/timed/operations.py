@@ -187,7 +187,7 @@ class TimedOperations:
         version, access = was.policy_version, was.access_policy
         if request.access_policy is not None and request.access_policy != access:
             version, access = version + 1 if version else self._first_version(), request.access_policy
-        definition.timed = TimedDefinition(
+        changed = TimedDefinition(
             policy,
             dict(was.attributes if request.attributes is None else request.attributes),
             dict(was.tags if request.tags is None else request.tags),
@@ -196,6 +196,8 @@ class TimedOperations:
             version,
             access,
         )
+        self._broker.catalogue.check_room(definition, changed)
+        definition.timed = changed
         self._broker.catalogue.keep_queue(definition)
         timed = self.timed_of(definition)
         timed.definition = definition.timed

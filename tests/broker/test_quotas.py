@@ -1,0 +1,187 @@
+"""What there may be in all, and of one user; that what is gone frees its place, and that a restart counts the same."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from memory_state import LogIds, MemoryState
+
+from entrepot.broker.catalogue import Catalogue
+from entrepot.broker.queue_requests import TimedPolicy
+from entrepot.broker.quotas import (
+    BINDINGS,
+    EXCHANGES,
+    MEMBERS,
+    METADATA,
+    PARTITIONS,
+    QUEUES,
+    TOPICS,
+    Account,
+    QuotaLimits,
+    Quotas,
+)
+from entrepot.broker.timed.definition import TimedDefinition
+from entrepot.model.errors import Reason, Refused
+
+NS = "public/default"
+SMALL = QuotaLimits(exchanges=10, queues=10, topics=10, total_partitions=10, bindings=10, groups=10, total_group_members=10, offsets=10, metadata_bytes=1000)
+
+
+def full(kind: str, user: str) -> str:
+    return f"user '{user}' has 8 {kind} already, and 8 is the limit of one user"
+
+
+class Declared:
+    """One user's way to a catalogue."""
+
+    def __init__(self, catalogue: Catalogue, user: str) -> None:
+        self.catalogue = catalogue
+        self.user = user
+
+    def queue(self, name: str, **more: object) -> object:
+        more = {"durable": True, "exclusive": False, "auto_delete": False, "arguments": {}, "connection": 1} | more
+        return self.catalogue.declare_queue(NS, self.user + name, maker=self.user, **more)[0]
+
+    def exchange(self, name: str, arguments: dict[str, object] | None = None) -> object:
+        return self.catalogue.declare_exchange(
+            NS, self.user + name, "direct", durable=True, auto_delete=False, internal=False, arguments=arguments or {}, maker=self.user
+        )
+
+    def topic(self, name: str, partitions: int = 1) -> object:
+        return self.catalogue.create_topic(NS, self.user + name, partitions, {}, maker=self.user)
+
+    def binding(self, key: str) -> None:
+        self.catalogue.bind_queue(NS, "shared", "amq.direct", key, {}, 1, self.user)
+
+
+@pytest.fixture
+def state() -> MemoryState:
+    return MemoryState()
+
+
+@pytest.fixture
+def catalogue(state: MemoryState) -> Catalogue:
+    made = Catalogue(state, LogIds(), SMALL)
+    made.load()
+    made.declare_queue(NS, "shared", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=1)
+    return made
+
+
+KINDS = {
+    QUEUES: lambda user, name: user.queue(name),
+    EXCHANGES: lambda user, name: user.exchange(name),
+    TOPICS: lambda user, name: user.topic(name),
+    BINDINGS: lambda user, name: user.binding(name),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_one_user_leaves_some_for_others(state, catalogue, kind):
+    mine, yours = Declared(catalogue, "me"), Declared(catalogue, "you")
+    for number in range(8):
+        KINDS[kind](mine, f"{number}")
+    with pytest.raises(Refused) as refused:
+        KINDS[kind](mine, "more")
+    assert (refused.value.reason, str(refused.value)) == (Reason.LIMIT, full(kind, "me"))
+    KINDS[kind](yours, "one")
+    after = Catalogue(state, LogIds(1000), SMALL)
+    after.load()
+    assert after.statistics() == catalogue.statistics()
+    with pytest.raises(Refused, match="is the limit of one user"):
+        KINDS[kind](Declared(after, "me"), "more")
+
+
+def test_partitions_count_each(catalogue):
+    mine, yours = Declared(catalogue, "me"), Declared(catalogue, "you")
+    topic = mine.topic("a", 6)
+    with pytest.raises(Refused, match="user 'me' has 6 partitions already, and 8 is the limit of one user"):
+        mine.topic("b", 3)
+    with pytest.raises(Refused, match="is the limit of one user"):
+        catalogue.create_topic(NS, "b", 3, {}, maker="me", check_only=True)
+    catalogue.add_partitions(topic, 8)
+    with pytest.raises(Refused, match="is the limit of one user"):
+        catalogue.add_partitions(topic, 9)
+    yours.topic("a", 2)
+    with pytest.raises(Refused, match="there are 10 partitions already, and 10 is the limit"):
+        yours.topic("b", 1)
+    catalogue.remove_queue(topic)
+    assert catalogue.quotas.used(PARTITIONS) == 2
+    yours.topic("b", 6)
+
+
+def test_arguments_count_in_bytes(catalogue):
+    mine = Declared(catalogue, "me")
+    large = {"x": "y" * 500}
+    mine.exchange("a", large)
+    with pytest.raises(Refused, match="bytes of arguments and metadata already, and 800 is the limit of one user"):
+        mine.exchange("b", large)
+    with pytest.raises(Refused, match="bytes of arguments"):
+        mine.queue("b", arguments={"x-dead-letter-routing-key": "y" * 200, "x-dead-letter-exchange": "z" * 200})
+    with pytest.raises(Refused, match="bytes of arguments"):
+        catalogue.bind_queue(NS, "shared", "amq.headers", "", large, 1, "me")
+    catalogue.delete_exchange(NS, "mea")
+    assert catalogue.quotas.used(METADATA) == 0
+
+
+def test_what_a_queue_is_given_later_counts(catalogue):
+    queue = Declared(catalogue, "me").queue("a")
+    small = TimedDefinition(TimedPolicy(), tags={"a": "b"})
+    large = TimedDefinition(TimedPolicy(), access_policy="p" * 900)
+    catalogue.check_room(queue, small)
+    queue.timed = small
+    catalogue.keep_queue(queue)
+    assert catalogue.quotas.used_by(METADATA, "me") == 2
+    with pytest.raises(Refused, match="user 'me' has 2 bytes"):
+        catalogue.check_room(queue, large)
+    catalogue.remove_queue(queue)
+    assert (catalogue.quotas.used(QUEUES), catalogue.quotas.used(METADATA)) == (1, 0)
+
+
+def test_a_binding_that_is_there_takes_no_place(catalogue):
+    mine, yours = Declared(catalogue, "me"), Declared(catalogue, "you")
+    for number in range(8):
+        mine.binding(f"{number}")
+    mine.binding("0")
+    yours.binding("0")
+    assert catalogue.quotas.used_by(BINDINGS, "you") == 0
+    catalogue.unbind_queue(NS, "shared", "amq.direct", "0", {}, 1)
+    mine.binding("8")
+
+
+# ---- the model
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["take", "give"]), st.sampled_from(["", "a", "b"]), st.sampled_from([QUEUES, METADATA]), st.integers(0, 400)), max_size=60
+)
+
+
+@given(STEPS)
+@settings(deadline=None)
+def test_nobody_has_more_than_a_share_and_all_have_no_more_than_there_is(steps):
+    quotas = Quotas(SMALL)
+    held: dict[tuple[str, str], int] = {}
+    for what, who, kind, count in steps:
+        if what == "give":
+            count = min(count, held.get((who, kind), 0))
+            quotas.give_back(who, {kind: count})
+            held[who, kind] = held.get((who, kind), 0) - count
+            continue
+        try:
+            quotas.take(who, {kind: count})
+        except Refused:
+            continue
+        held[who, kind] = held.get((who, kind), 0) + count
+    for kind, most in ((QUEUES, 10), (METADATA, 1000)):
+        mine = {who: count for (who, found), count in held.items() if found == kind}
+        assert quotas.used(kind) == sum(mine.values()) <= most
+        assert all(quotas.used_by(kind, who) == count <= most * 8 // 10 for who, count in mine.items() if who)
+
+
+def test_an_account_is_closed_with_all_it_held():
+    quotas = Quotas(SMALL)
+    account = Account(quotas, "")
+    account.take({MEMBERS: 2, METADATA: 7})
+    account.move_to("a")
+    account.count({MEMBERS: -1})
+    assert (quotas.used_by(MEMBERS, "a"), quotas.used_by(METADATA, "a")) == (1, 7)
+    account.close()
+    assert (quotas.used(MEMBERS), quotas.used(METADATA)) == (0, 0)
