@@ -96,7 +96,11 @@ class Bench:
         self.store.close(lambda: closed.append(True))
         self.loop.run_until(lambda: bool(closed))
         self.disk.close()
-        self.loop.forget_all()  # the process is gone
+        return self.start_again()
+
+    def start_again(self):
+        """The process is gone, and another one starts on the same disk."""
+        self.loop.forget_all()
         return type(self)(bench=self, settings=self.settings)
 
     def connect(self):

@@ -26,6 +26,7 @@ from entrepot.broker.operations import LATER, Operations
 from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Sink, complete, make_publish
 from entrepot.broker.producer_ids import ProducerIds
 from entrepot.broker.publisher import Path, Publisher
+from entrepot.broker.queue import Queue
 from entrepot.broker.reading import Reads
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.subjects import Subjects
@@ -227,6 +228,13 @@ class Broker:
         elif not self.throttled and (staged > STAGED_HIGH_BYTES or self._pressed):
             self.throttled = True
             self._tell_publishers(True, "")
+
+    def store_closing(self) -> None:
+        """A stop in good order: everything staged is durable. What was marked ahead and never delivered will not be called redelivered."""
+        for log in self.store.logs():
+            owner = log.owner
+            if isinstance(owner, Queue):
+                log.unmark(max(owner.subscription.cursor, owner.subscription.redelivered_below))
 
     def set_refusing(self, refused: Refused | None) -> None:
         """Refuse appends (the disk reserve is reached), or take them again."""
