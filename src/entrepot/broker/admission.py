@@ -94,7 +94,7 @@ class Admission:
         return [(targets, b"".join(pieces), indices) for targets, pieces, indices in groups]
 
     def _admitted(
-        self, call: Publish, codec: Any, targets: list[Any], data: bytes, indices: Sequence[int], nacked: list[int]
+        self, call: Publish, codec: Any, targets: list[Any], data: bytes, indices: Sequence[int], nacked: list[int], hidden: bytes = b""
     ) -> Any:  # an iterator of (targets, records, count)
         """Runs of the records with the targets that take them; the caller stages each before the next. Adds to `nacked` what some target refuses."""
         choosy = [target for target in targets if isinstance(target, Queue) and target.rejects_when_full]
@@ -110,7 +110,7 @@ class Admission:
             accepted = [target for target in targets if target not in refusing]
             if refusing:
                 nacked.extend(indices[at : at + run])
-                self._dead_letter(call, codec, records, run, refusing)
+                self._dead_letter(call, codec, records, run, refusing, hidden)
             if accepted:
                 yield accepted, records, run
             at += run
@@ -137,7 +137,7 @@ class Admission:
         return run, refusing
 
     @staticmethod
-    def _stage(publisher: Publisher, call: Publish, data: bytes, count: int, body_bytes: int, targets: list[Any]) -> bool:
+    def _stage(publisher: Publisher, call: Publish, data: bytes, count: int, body_bytes: int, targets: list[Any], hidden: bytes = b"") -> bool:
         """Append `count` records at each target; whether any of them is durable. Refused: nothing was staged (volatile logs alone may refuse)."""
         durable_logs: list[Log] = []
         volatile_logs: list[Log] = []
@@ -149,7 +149,7 @@ class Admission:
                 durable_logs.append(target.logs[0])
             else:
                 spread.append(target)
-        prefix = publisher.hub.codec(call.codec).prefix(call.address)
+        prefix = _prefix(publisher.hub.codec(call.codec), call.address, hidden)
         for store, logs in ((publisher.volatile, volatile_logs), (publisher.store, durable_logs)):
             if logs:
                 store.append(logs, make_entry(call.codec, call.codec_version, call.flags, prefix, data, count))
@@ -181,11 +181,12 @@ class Admission:
                 targets = [target for target in targets if not (isinstance(target, Queue) and codec.is_cycle(record, target.name))]
             if not targets:
                 returned.append(index)
+            hidden = b""
             if call.scattered:
-                record = codec.without_hidden_keys(record)
-            for accepted, run, count in self._admitted(call, codec, targets, record, (index,), nacked):
+                record, hidden = codec.without_hidden_keys(record)
+            for accepted, run, count in self._admitted(call, codec, targets, record, (index,), nacked, hidden):
                 staged = True
-                durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, 1), accepted) or durable
+                durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, 1), accepted, hidden) or durable
         return self._answer(publisher, call, returned, nacked, staged, durable)
 
     def _targets(self, path: Path, call: Publish, codec: Any, record: bytes, exchange: str, routing_key: str) -> list[Any]:
@@ -206,16 +207,21 @@ class Admission:
         return list(found.values())
 
     @staticmethod
-    def _dead_letter(call: Publish, codec: Any, data: bytes, count: int, refusing: list[Queue]) -> None:
+    def _dead_letter(call: Publish, codec: Any, data: bytes, count: int, refusing: list[Queue], hidden: bytes) -> None:
         """reject-publish-dlx: what a full queue refuses goes to its dead-letter exchange."""
         to = [queue.dead_letters for queue in refusing if queue.rejects_to_dead_letters and queue.dead_letters is not None]
         if not to:
             return
         for record in codec.split(data, 0, count):
-            entry = make_entry(call.codec, call.codec_version, call.flags, codec.prefix(call.address), record, 1)
+            entry = make_entry(call.codec, call.codec_version, call.flags, _prefix(codec, call.address, hidden), record, 1)
             entry.seal()
             for dead_letters in to:
                 dead_letters.publish_refused(entry, record)
+
+
+def _prefix(codec: Any, address: bytes, hidden: bytes) -> bytes:
+    prefix: bytes = codec.hiding_prefix(address, hidden) if hidden else codec.prefix(address)
+    return prefix
 
 
 def split_address(address: bytes) -> tuple[str, str]:

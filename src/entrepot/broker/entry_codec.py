@@ -113,8 +113,12 @@ class EntryCodec:
             found += 1
         return found
 
-    def without_hidden_keys(self, record: bytes) -> bytes:
-        """One packed record without the header that receivers must not see (BCC)."""
+    def without_hidden_keys(self, record: bytes) -> tuple[bytes, bytes]:
+        """One packed record without the header that receivers must not see (BCC), and what it said, for hiding_prefix(); b"": nothing."""
+        raise NotImplementedError
+
+    def hiding_prefix(self, address: bytes, keys: bytes) -> bytes:
+        """As prefix(), with hidden keys, which a dead letter is published with again."""
         raise NotImplementedError
 
     def dead_letter(self, data: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes] | None:
