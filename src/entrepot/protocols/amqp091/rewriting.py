@@ -114,8 +114,8 @@ def dead_letter(address: bytes, record: bytes, letter: DeadLetter, hidden: bytes
     """(address, record) as RabbitMQ 3.13 publishes it to the dead-letter exchange.
 
     The death of this queue and reason comes first in x-death, its count one higher if it was there; x-first-death-* are written once, x-last-death-* each time;
-    the expiration moves into the death. With a routing key of its own the CC header goes; without one it goes to all the keys that it was published with, those of
-    its BCC header (`hidden`: type octet and value) among them, which x-death does not tell.
+    the expiration moves into the death. With a routing key of its own the CC header goes; without one it goes to all the keys that it was published with,
+    those of its BCC header (`hidden`: type octet and value) among them, which x-death does not tell.
     """
     parts = take_apart(record)
     exchange = address[1 : 1 + address[0]]
