@@ -329,7 +329,7 @@ class Decoder(ReceiveBuffer):
         return 0
 
     def _publish_key(self, pos: int, size: int) -> bytes:
-        """Exchange and routing key of the basic.publish payload at `pos`: u32 method, u16 ticket, short string, short string, bits."""
+        """Exchange and routing key, of any bytes, of the basic.publish payload at `pos`: u32 method, u16 ticket, short string, short string, bits."""
         buffer = self._buffer
         stop = pos + 7 + size
         if size < 9:
@@ -337,13 +337,7 @@ class Decoder(ReceiveBuffer):
         routing_key = pos + 14 + buffer[pos + 13]
         if routing_key >= stop or routing_key + 2 + buffer[routing_key] != stop:
             raise AmqpError(501, "basic.publish whose strings do not fill it", 60, 40)
-        key = take_ba(buffer, pos + 13, size - 7)
-        seen = 0
-        for at in range(pos + 13, stop - 1):
-            seen |= buffer[at]
-        if seen & 0x80:
-            _check_utf8(key)
-        return key
+        return take_ba(buffer, pos + 13, size - 7)
 
     def _reset_run(self) -> int:
         self._count = 0
@@ -549,14 +543,3 @@ class Decoder(ReceiveBuffer):
 
 def _overrun() -> AmqpError:
     return AmqpError(506, "unfinished messages of all connections hold more than limits.unfinished_bytes, and this one's have waited longest", 60, 40)
-
-
-def _check_utf8(key: bytes) -> int:
-    """Raise AmqpError 501 unless exchange and routing key are UTF-8."""
-    split = 1 + key[0]
-    try:
-        key[1:split].decode()
-        key[split + 1 :].decode()
-    except UnicodeDecodeError:
-        raise AmqpError(501, f"exchange {key[1:split]!r} or routing key {key[split + 1 :]!r} is not UTF-8", 60, 40) from None
-    return 0

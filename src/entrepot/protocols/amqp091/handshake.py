@@ -194,7 +194,7 @@ def _open(session: Session, frame: MethodFrame) -> None:
 
 
 def close_requested(session: Session, frame: MethodFrame) -> None:
-    """connection.close of the client: say goodbye, and leave the socket to it for a while (an end of the stream together with close-ok looks like a failure)."""
+    """connection.close of the client: say goodbye, and leave the socket to it for a while (an end of the stream with close-ok looks like a failure)."""
     _send(session, "connection.close_ok")
     session.state = states.CLOSED
     _detach(session)
