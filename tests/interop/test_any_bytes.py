@@ -109,6 +109,12 @@ def test_names_and_texts_in_tables(wire: Wire, name: Name) -> None:
     wire.expect(BASIC_GET_OK)
 
 
+def test_line_ends_are_taken_out_of_the_name_of_a_declared_queue(wire: Wire, name: Name) -> None:
+    queue = name().encode()
+    wire.send(declare(b"\r" + queue[:9] + b"\r\n" + queue[9:] + b"\n"))
+    assert wire.expect(QUEUE_DECLARE_OK).payload[4:] == short(queue) + bytes(8)
+
+
 @pytest.mark.parametrize(
     "frames",
     [
