@@ -166,8 +166,15 @@ def test_acknowledgements_join_to_ranges() -> None:
 
 
 def test_negative_acknowledgements_and_rejects_join_to_ranges() -> None:
-    events = greeted().push(settle(1, 90, 1, 1) + settle(1, 120, 2, 2) + settle(1, 90, 3, 0) + settle(1, 120, 4, 3) + settle(1, 120, 6, 3))
-    assert [(event.lo, event.hi, event.multiple, event.requeue) for event in events] == [(1, 2, False, True), (3, 3, False, False), (4, 6, True, True)]
+    rejects = [settle(1, 90, 1, 1), settle(1, 90, 2, 1), settle(1, 90, 3, 0)]
+    nacks = [settle(1, 120, 4, 3), settle(1, 120, 6, 3), settle(1, 120, 7, 2), settle(1, 120, 8, 2)]
+    events = greeted().push(b"".join(rejects + nacks))
+    assert [(event.lo, event.hi, event.multiple, event.requeue, event.method) for event in events] == [
+        (1, 2, False, True, 90),
+        (3, 3, False, False, 90),
+        (4, 6, True, True, 120),
+        (7, 8, False, True, 120),
+    ]
 
 
 def test_order_is_kept_between_kinds() -> None:

@@ -325,16 +325,19 @@ class TestDeliveries:
         assert client.hear() == []
 
     @pytest.mark.parametrize(
-        "octets", [ack(1, 0), ack(1, 3), ack(1, 3, True), ack(1, 2**64 - 1), ack(1, 2**64 - 1, True), settle(1, 90, 9), settle(1, 120, 9, 1)]
+        ("octets", "method"),
+        [
+            *((octets, 80) for octets in (ack(1, 0), ack(1, 3), ack(1, 3, True), ack(1, 2**64 - 1), ack(1, 2**64 - 1, True))),
+            *[(settle(1, 90, 9), 90), (settle(1, 90, 2) + settle(1, 90, 3), 90), (settle(1, 120, 9), 120), (settle(1, 120, 9, 1), 120)],
+        ],
     )
-    def test_unknown_tags(self, client, octets):
+    def test_unknown_tags(self, client, octets, method):
         token = client.consume()
         client.deliver(token, 0, [b"a", b"b"])
         client.hear()
         client.send(octets)
         name, code, culprit = closing(client.hear())
-        assert (name, code) == ("channel.close", 406)
-        assert culprit[0] == 60
+        assert (name, code, culprit) == ("channel.close", 406, (60, method))
 
     def test_twice(self, client):
         token = client.consume()

@@ -9,7 +9,7 @@ from entrepot.protocols.amqp091.properties cimport check_properties
 
 cdef int _FRAME_END
 cdef Py_ssize_t _BUFFER_MAX, _RUN_COUNT, _RUN_BYTES, _WHOLE_MAX, _PUBLISH_MAX, _QUIET_READS
-cdef int _NOTHING, _RUN, _ACKS, _NACKS
+cdef int _NOTHING, _RUN, _ACKS, _NACKS, _REJECTS
 
 @cython.final
 cdef class Decoder(ReceiveBuffer):
@@ -63,7 +63,7 @@ cdef class Decoder(ReceiveBuffer):
     cdef int _drop(self, Assembly assembly) except -1
     @cython.locals(tag=uint64_t, multiple=int)
     cdef int _ack(self, list events, int channel, Py_ssize_t pos, Py_ssize_t size) except -1
-    @cython.locals(tag=uint64_t, bits=int, requeue=bint, multiple=bint)
+    @cython.locals(tag=uint64_t, bits=int, requeue=bint, multiple=bint, kind=int)
     cdef int _nack(self, list events, int channel, Py_ssize_t pos, Py_ssize_t size, uint32_t method) except -1
     cdef bint _extends(self, uint64_t tag, bint multiple) except -1
     cdef int _open_range(self, int kind, int channel, uint64_t tag, bint multiple) except -1

@@ -46,7 +46,7 @@ _PUBLISH_MAX = 4 + 2 + 256 + 256 + 1
 _QUIET_READS = 128
 
 # What is open at the end of what was decoded so far: a run or range that the next frame may still extend.
-_NOTHING, _RUN, _ACKS, _NACKS = 0, 1, 2, 3
+_NOTHING, _RUN, _ACKS, _NACKS, _REJECTS = 0, 1, 2, 3, 4
 
 
 class Decoder(ReceiveBuffer):
@@ -480,15 +480,17 @@ class Decoder(ReceiveBuffer):
             raise AmqpError(501 if channel else 504, f"basic.nack or reject of {size} bytes on channel {channel}", 60, method & 0xFFFF)
         tag = get_u64_be_ba(self._buffer, pos + 11)
         bits = self._buffer[pos + 19]
+        kind = _NACKS
         if method == 0x003C005A:  # basic.reject has the requeue bit alone
+            kind = _REJECTS
             bits = (bits & 1) << 1
         requeue = bits & 2 != 0
         multiple = bits & 1 != 0
-        if self._open == _NACKS and channel == self._channel and requeue == self._requeue and self._extends(tag, multiple):
+        if self._open == kind and channel == self._channel and requeue == self._requeue and self._extends(tag, multiple):
             self._hi = tag
             return 0
         self._flush(events)
-        self._open_range(_NACKS, channel, tag, multiple)
+        self._open_range(kind, channel, tag, multiple)
         self._requeue = requeue
         return 0
 
@@ -537,6 +539,7 @@ class Decoder(ReceiveBuffer):
             nack.hi = self._hi
             nack.multiple = self._multiple
             nack.requeue = self._requeue
+            nack.method = 120 if opened == _NACKS else 90
             events.append(nack)
         return 0
 
