@@ -256,8 +256,9 @@ def _reply_unless_nowait(frame: MethodFrame, reply: Reply) -> Reply | None:
 def _open_channel(session: Session, number: int) -> None:
     if number in session.channels:
         raise AmqpError(ReplyCode.CHANNEL_ERROR, "second 'channel.open' seen", 20, 10)
-    if number > session.channel_max:
-        raise AmqpError(ReplyCode.CHANNEL_ERROR, f"channel {number} is above the negotiated channel_max of {session.channel_max}", 20, 10)
+    opened = len(session.channels)
+    if opened >= session.channel_max:
+        raise AmqpError(ReplyCode.NOT_ALLOWED, f"number of channels opened ({opened}) has reached the negotiated channel_max ({session.channel_max})")
     session.last_stream += 1
     channel = Channel(number, session.last_stream)
     session.channels[number] = channel
