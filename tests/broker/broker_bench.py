@@ -30,6 +30,9 @@ class AllowAll:
 
     version = 0
 
+    def watch(self, tell):
+        pass
+
     def authorize(self, *asked):
         pass
 
@@ -37,6 +40,9 @@ class AllowAll:
         pass
 
     def may(self, *asked):
+        return True
+
+    def may_some(self, *asked):
         return True
 
 
@@ -118,10 +124,16 @@ class Bench:
 
 
 class Connection(Sink):
-    """A connection with streams. `got` are (body, redelivered) per consumer's name, in order; `held` are unsettled ones as (body, consumer id, offset)."""
+    """A connection with streams, of `principal`.
 
-    def __init__(self, bench):
+    `got` are (body, redelivered) per consumer's name, in order; `held` are unsettled ones as (body, consumer id, offset).
+    """
+
+    principal = Principal("me")
+
+    def __init__(self, bench, principal=None):
         self.bench = bench
+        self.principal = principal or self.principal
         self.got = {}
         self.held = {}
         self.done = []
@@ -129,7 +141,8 @@ class Connection(Sink):
         self.blocked = []
         self.ids = {}
         self.headers = []
-        self.link = bench.broker.attach(self, Principal("me"), NS)
+        self.revoked_for = None
+        self.link = bench.broker.attach(self, self.principal, NS)
 
     # ---- what the port says
 
@@ -155,6 +168,9 @@ class Connection(Sink):
 
     def cancelled(self, token):
         self.ended.append(token)
+
+    def revoked(self, reason):
+        self.revoked_for = reason
 
     def throttle(self, blocked, reason):
         self.blocked.append((blocked, reason))

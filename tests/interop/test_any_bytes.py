@@ -6,7 +6,10 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+import boto3
 import pytest
+from confluent_kafka import Consumer, TopicPartition
+from harness import DEADLINE_S
 from wire import (
     BASIC_GET,
     BASIC_GET_OK,
@@ -17,6 +20,7 @@ from wire import (
     CHANNEL_OPEN,
     CHANNEL_OPEN_OK,
     CONNECTION_CLOSE,
+    HEADER,
     QUEUE_DECLARE,
     QUEUE_DECLARE_OK,
     Wire,
@@ -26,7 +30,8 @@ from wire import (
     method,
 )
 
-BASIC_RETURN = (60, 50)
+BASIC_RETURN, BASIC_ACK, BASIC_REJECT = (60, 50), (60, 80), (60, 90)
+CONFIRM_SELECT, CONFIRM_SELECT_OK = (85, 10), (85, 11)
 EXCHANGE_DECLARE, EXCHANGE_DECLARE_OK = (40, 10), (40, 11)
 QUEUE_BIND, QUEUE_BIND_OK = (50, 20), (50, 21)
 MANDATORY = b"\x01"
@@ -55,8 +60,8 @@ def bind(queue: bytes, exchange: bytes, key: bytes, arguments: bytes = b"") -> b
     return method(1, QUEUE_BIND, b"\x00\x00" + short(queue) + short(exchange) + short(key) + b"\x00" + long(arguments))
 
 
-def get(queue: bytes) -> bytes:
-    return method(1, BASIC_GET, b"\x00\x00" + short(queue) + b"\x01")
+def get(queue: bytes, *, no_ack: bool = True) -> bytes:
+    return method(1, BASIC_GET, b"\x00\x00" + short(queue) + bytes([no_ack]))
 
 
 @pytest.fixture
@@ -113,6 +118,64 @@ def test_line_ends_are_taken_out_of_the_name_of_a_declared_queue(wire: Wire, nam
     queue = name().encode()
     wire.send(declare(b"\r" + queue[:9] + b"\r\n" + queue[9:] + b"\n"))
     assert wire.expect(QUEUE_DECLARE_OK).payload[4:] == short(queue) + bytes(8)
+
+
+def test_they_outlive_a_restart_and_readers_of_every_protocol_come_past_them(own_broker: Any) -> None:
+    """In a stored address, in x-death, in headers, in definitions."""
+    key = LATIN_1 + b".end"
+    with Wire(own_broker.amqp_url) as wire:
+        wire.connect()
+        wire.open_channel()
+        for queue, arguments in (
+            (b"first", field(b"x-dead-letter-exchange", b"amq.fanout") + field(LATIN_1, LATIN_1)),
+            (b"letters", b""),
+            (b"records", field(b"x-queue-type", b"stream")),
+        ):
+            wire.send(declare(queue, arguments))
+            wire.expect(QUEUE_DECLARE_OK)
+        for bound, exchange in ((b"first", b"amq.topic"), (b"letters", b"amq.fanout"), (b"records", b"amq.fanout")):
+            wire.send(bind(bound, exchange, b"*.end", field(LATIN_1, LATIN_1)))
+            wire.expect(QUEUE_BIND_OK)
+        persistent = b"\x30\x00" + long(field(LATIN_1, LATIN_1)) + b"\x02"
+        wire.send(method(1, CONFIRM_SELECT, b"\x00"))
+        wire.expect(CONFIRM_SELECT_OK)
+        for number in (1, 2, 3):
+            wire.send(publish(b"amq.topic", key, persistent))
+            wire.expect(BASIC_ACK)
+            if number < 3:  # the third stays where it is
+                wire.send(get(b"first", no_ack=False))
+                assert wire.expect(BASIC_GET_OK).payload.endswith(short(key) + bytes(4))
+                assert [wire.read_frame().kind for _ in range(2)] == [HEADER, BODY]  # type: ignore[union-attr]
+                wire.send(method(1, BASIC_REJECT, struct.pack(">QB", number, 0)))
+        wire.send(publish(b"", b"letters"))  # what was rejected before is dead-lettered once this is confirmed
+        wire.expect(BASIC_ACK)
+    own_broker.restart()
+    with Wire(own_broker.amqp_url) as wire:
+        wire.connect()
+        wire.open_channel()
+        wire.send(declare(b"first", field(b"x-dead-letter-exchange", b"amq.fanout") + field(LATIN_1, LATIN_1)))
+        assert wire.expect(QUEUE_DECLARE_OK).payload[4:] == short(b"first") + struct.pack(">II", 1, 0)
+        wire.send(get(b"first"))
+        assert short(b"amq.topic") + short(key) in wire.expect(BASIC_GET_OK).payload
+        assert [wire.read_frame().kind for _ in range(2)] == [HEADER, BODY]  # type: ignore[union-attr]
+        wire.send(get(b"letters"))
+        assert short(b"amq.fanout") + short(key) in wire.expect(BASIC_GET_OK).payload
+        properties = wire.read_frame().payload  # type: ignore[union-attr]
+        assert field(LATIN_1, LATIN_1) in properties
+        assert short(b"routing-keys") + b"A" + long(b"S" + long(key)) in properties
+    sqs = boto3.client("sqs", endpoint_url=own_broker.sqs_url, aws_access_key_id="key", aws_secret_access_key="secret", region_name="eu-west-1")
+    address = sqs.get_queue_url(QueueName="letters")["QueueUrl"]
+    (message,) = sqs.receive_message(QueueUrl=address, MessageAttributeNames=["All"], MaxNumberOfMessages=1, WaitTimeSeconds=20)["Messages"]
+    assert message["Body"] == "x"
+    sqs.close()
+    reader = Consumer({"bootstrap.servers": own_broker.kafka_bootstrap, "group.id": "reader", "auto.offset.reset": "earliest"})
+    reader.assign([TopicPartition("records", 0, 0)])
+    for _ in range(2):
+        record = reader.poll(DEADLINE_S)
+        assert record is not None
+        assert record.error() is None
+        assert record.value() == b"x"
+    reader.close()
 
 
 @pytest.mark.parametrize(

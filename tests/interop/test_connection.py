@@ -276,7 +276,7 @@ def test_client_properties_of_every_kind(connect: Any, name: Callable[..., str])
 
 
 def test_after_close_ok_the_socket_is_left_to_the_client(amqp_url: str) -> None:
-    """RabbitMQ keeps it open for the heartbeat's time, at most 30 s; to a client, the end of the stream together with close-ok may look like a failure."""
+    """RabbitMQ keeps it open for the heartbeat's time, at most 30 s; to some clients an end of the stream together with close-ok is a failure."""
     with Wire(amqp_url) as wire:
         wire.connect()
         wire.send(method(0, CONNECTION_CLOSE, struct.pack(">HBHH", 200, 0, 0, 0)))

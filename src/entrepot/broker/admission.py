@@ -18,7 +18,14 @@ from entrepot.store.interface import Log
 
 
 class Admission:
-    """Stages what Publisher cannot stage as a whole."""
+    """Stages what Publisher cannot stage as a whole.
+
+    `authorize_route`(attachment, route) says, by Refused, where a route reaches a topic by name that the attachment's principal may not write into;
+    for a call's own address that was asked when its path was made, for further routing keys it is asked here.
+    """
+
+    def __init__(self) -> None:
+        self.authorize_route: Any = None
 
     def publish(self, publisher: Publisher, path: Path, call: Publish) -> bool:
         """As Publisher.publish(); sets call.returned and call.nacked where records fare differently."""
@@ -175,6 +182,8 @@ class Admission:
         returned: list[int] = []
         nacked: list[int] = []
         exchange, routing_key = split_address(call.address)
+        if call.scattered and not dead:
+            self._authorize_further(path, call, codec, exchange)
         for index, record in enumerate(codec.split(call.data, 0, call.count)):
             targets = self._targets(path, call, codec, record, exchange, routing_key)
             if dead:
@@ -188,6 +197,13 @@ class Admission:
                 staged = True
                 durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, 1), accepted, hidden) or durable
         return self._answer(publisher, call, returned, nacked, staged, durable)
+
+    def _authorize_further(self, path: Path, call: Publish, codec: Any, exchange: str) -> None:
+        """Refused if a further routing key of any record reaches a topic that may not be written into; nothing is staged yet."""
+        if self.authorize_route is not None:
+            keys = {key for record in codec.split(call.data, 0, call.count) for key in codec.further_keys(record, 0)}
+            for key in keys:
+                self.authorize_route(call.attachment, path.router.route(exchange, key))
 
     def _targets(self, path: Path, call: Publish, codec: Any, record: bytes, exchange: str, routing_key: str) -> list[Any]:
         """The live targets of one record, each once."""

@@ -159,6 +159,14 @@ class EntryCodec:
         """
         return data
 
+    def is_compressed_as(self, data: bytes, compression: int) -> bool:
+        """Whether an entry that is about to be appended is compressed as its topic wants it: a number of topic_config.COMPRESSIONS."""
+        return True
+
+    def recompressed(self, data: bytes, compression: int) -> tuple[bytes, int]:
+        """The entry compressed so, and its size in bytes when it is not compressed; of one that is not yet. Raises EntrepotError."""
+        raise NotImplementedError
+
     def placeholder(self, base_offset: int, span: int) -> bytes | None:
         """An entry without records that stands for `span` offsets which its readers pass over; None: the protocol can do without."""
         return None

@@ -81,7 +81,7 @@ class Log:
         raise NotImplementedError
 
     def unmark(self, offset: int) -> None:
-        """Nothing at or above `offset` was delivered: the mark falls back to there, as of the checkpoint that ends the store. For Owner.store_closing()."""
+        """Nothing at or above `offset` was delivered: the mark falls back to there by the checkpoint that ends the store. For Owner.store_closing()."""
         raise NotImplementedError
 
 

@@ -177,6 +177,17 @@ def test_other_acks_are_refused(client, acks):
     assert partition_answers(client.answer())["t", 0]["error_code"] == ErrorCode.INVALID_REQUIRED_ACKS
 
 
+def test_what_is_compressed_anew_counts_as_unpacked(client):
+    class Rewriting(list):
+        def append(self, call):
+            call.rewritten_bytes = 1000
+            super().append(call)
+
+    client.port.calls = Rewriting()
+    client.send(0, 9, produce({"t": {0: batch()}}))
+    assert client.shared.validator.unpacked_bytes == 1000
+
+
 def test_transactions_are_refused(client):
     client.send(0, 9, produce({"t": {0: batch()}}, transactional_id="x"))
     assert partition_answers(client.answer())["t", 0]["error_code"] == ErrorCode.INVALID_TXN_STATE

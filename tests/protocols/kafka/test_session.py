@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kafka_batches
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.kafka.answers import TEXTS_MAX
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.error_codes import ErrorCode
-from entrepot.protocols.kafka.session import PIPELINE_MAX, QUEUED_MAX_BYTES, SIZE_BEFORE_LOGIN_MAX, TURN, TURN_OTHER
+from entrepot.protocols.kafka.session import PIPELINE_MAX, QUEUED_MAX_BYTES, SIZE_BEFORE_LOGIN_MAX, TURN, TURN_OTHER, TURN_UNPACKED_BYTES
 
 VERSIONS = {"client_software_name": "test", "client_software_version": "1"}
 METADATA = {"topics": None, "allow_auto_topic_creation": True, "include_cluster_authorized_operations": False, "include_topic_authorized_operations": False}
@@ -172,6 +173,18 @@ def test_what_is_not_sent_yet_stops_further_requests(client):
     while client.turn():
         answered += len(client.answers())
     assert answered == 6
+
+
+def test_what_unpacks_to_much_takes_turns(client):
+    packed = kafka_batches.batch([batch(value=bytes(900_000))[61:]], kafka_batches.LZ4)
+    data = b"".join(client.frame(0, 9, produce({"t": {0: packed}})) for _ in range(12))
+    client.feed(data)
+    assert 0 < len(client.port.calls) <= 1 + TURN_UNPACKED_BYTES // 900_000
+    turns = 0
+    while client.turn():
+        turns += 1
+    assert len(client.port.calls) == 12
+    assert turns >= 2
 
 
 def test_all_connections_have_one_limit_of_what_is_unfinished():

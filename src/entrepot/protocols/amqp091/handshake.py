@@ -148,6 +148,7 @@ def _authenticated(session: Session, mechanism: str, principal: Any) -> None:
         return
     session.principal = principal
     settings = session.settings
+    session.give_room()
     _send(session, "connection.tune", channel_max=settings.channel_max, frame_max=settings.frame_max, heartbeat=settings.heartbeat_s)
     session.state = states.TUNING
     early = session.early
@@ -194,7 +195,7 @@ def _open(session: Session, frame: MethodFrame) -> None:
 
 
 def close_requested(session: Session, frame: MethodFrame) -> None:
-    """connection.close of the client: say goodbye, and leave the socket to it for a while (an end of the stream with close-ok looks like a failure)."""
+    """connection.close of the client: say goodbye, and leave the socket to it for a while. An end of the stream beside close-ok looks like a failure."""
     _send(session, "connection.close_ok")
     session.state = states.CLOSED
     _detach(session)
@@ -252,7 +253,7 @@ def close_with(session: Session, error: AmqpError) -> None:
 
 
 def shut_down(session: Session, reason: str) -> None:
-    """The broker stops: 320, as RabbitMQ does."""
+    """The broker stops, or ends this connection: 320, as RabbitMQ does."""
     if states.TUNED <= session.state < states.CLOSED:
         close_with(session, AmqpError(ReplyCode.CONNECTION_FORCED, f"broker forced connection closure with reason '{reason}'"))
     else:

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import CreatePartitions, CreateTopic, DeleteTopic, DescribeTopicConfig, NewProducer, TrimPartition
+from entrepot.broker.topic_requests import (
+    INTERNAL_TOPICS,
+    CreatePartitions,
+    CreateTopic,
+    DeleteTopic,
+    DescribeTopicConfig,
+    DescribeTopics,
+    NewProducer,
+    TopicDescription,
+    TrimPartition,
+)
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka.answers import by_topic, code_of, per_partition, text_of
 from entrepot.protocols.kafka.error_codes import NAMING, PARTITIONS, TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
-from entrepot.protocols.kafka.metadata import NO_ID
+from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS
 
 DEFAULT_CONFIG, TOPIC_CONFIG = 5, 1  # config_source
 
@@ -22,10 +34,14 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of CreateTopics. There is one broker: a replication factor of 1 or the default, and assignments to it alone, are possible."""
     node_id = exchange.session.settings.node_id
     rows: list[Any] = []
-    requests = []
-    names = [topic["name"] for topic in values["topics"]]
+    requests: list[Any] = []
+    named = Counter(topic["name"] for topic in values["topics"])
+    for name, (code, text) in _twice(named):
+        rows.append({"name": name, "topic_id": NO_ID, "error_code": int(code), "error_message": text})
     for topic in values["topics"]:
-        refused = _cannot_create(topic, names, node_id)
+        if named[topic["name"]] > 1:
+            continue
+        refused = _cannot_create(topic, node_id)
         if refused is not None:
             rows.append({"name": topic["name"], "topic_id": NO_ID, "error_code": int(refused[0]), "error_message": refused[1]})
             continue
@@ -37,22 +53,38 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> None:
     exchange.ask(requests, _topics_created)
 
 
-def _cannot_create(topic: dict[str, Any], names: list[str], node_id: int) -> tuple[ErrorCode, str] | None:
+Refusal = tuple[ErrorCode, str]
+
+
+def _twice(named: Counter[str]) -> Iterable[tuple[str, Refusal]]:
+    """What a request names more than once, which is done for none of them, and told once."""
+    for name, count in named.items():
+        if count > 1:
+            yield name, (ErrorCode.INVALID_REQUEST, f"topic '{name}' is named twice")
+
+
+def _cannot_create(topic: dict[str, Any], node_id: int) -> Refusal | None:
     assignments = topic["assignments"]
-    if names.count(topic["name"]) > 1:
-        return ErrorCode.INVALID_REQUEST, f"topic '{topic['name']}' is named twice"
+    if topic["name"] in INTERNAL_TOPICS:
+        return ErrorCode.INVALID_REQUEST, f"'{topic['name']}' is the name of a topic that Kafka keeps for itself; there is none here, and none can be made"
     if assignments:
         if topic["num_partitions"] != -1 or topic["replication_factor"] != -1:
             return ErrorCode.INVALID_REQUEST, "with assignments, the number of partitions and the replication factor must be -1"
         if sorted(assignment["partition_index"] for assignment in assignments) != list(range(len(assignments))):
             return ErrorCode.INVALID_REPLICA_ASSIGNMENT, "assignments are of partitions 0 and up, each once"
-        if any(assignment["broker_ids"] != [node_id] for assignment in assignments):
-            return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"there is one broker, {node_id}: every partition is its own"
-    elif topic["num_partitions"] != -1 and topic["num_partitions"] <= 0:
+        return _cannot_assign([assignment["broker_ids"] for assignment in assignments], node_id)
+    if topic["num_partitions"] != -1 and topic["num_partitions"] <= 0:
         return ErrorCode.INVALID_PARTITIONS, f"{topic['num_partitions']} partitions; a topic has at least 1"
-    if not assignments and topic["replication_factor"] not in (-1, 1):
+    if topic["replication_factor"] not in (-1, 1):
         return ErrorCode.INVALID_REPLICATION_FACTOR, f"replication factor {topic['replication_factor']}: there is one broker"
     return None
+
+
+def _cannot_assign(replicas: list[list[int]], node_id: int) -> Refusal | None:
+    """What is wrong with partitions' brokers: there is one, and every partition is its own."""
+    if all(brokers == [node_id] for brokers in replicas):
+        return None
+    return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"there is one broker, {node_id}: every partition is its own, once"
 
 
 def _topics_created(exchange: Exchange, calls: list[Any]) -> None:
@@ -110,18 +142,43 @@ def _configs_of_created(exchange: Exchange, calls: list[Any]) -> None:
 
 
 def delete_topics(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of DeleteTopics: by name, from version 6 on also by id."""
+    """Handler of DeleteTopics: by name, from version 6 on also by id. What is named twice is not deleted, and told once."""
     if exchange.version >= 6:
         topics = [(topic["name"], topic["topic_id"]) for topic in values["topics"]]
     else:
         topics = [(name, NO_ID) for name in values["topic_names"]]
-    exchange.state = topics
-    exchange.ask([DeleteTopic(name or "", b"" if name else topic_id) for name, topic_id in topics], _topics_deleted)
+    named = Counter(topics)
+    refused = {topic: "named twice" for topic, count in named.items() if count > 1}
+    refused |= {(name, topic_id): "named by its name and an id" for name, topic_id in named if name is not None and topic_id != NO_ID}
+    left = [topic for topic in named if topic not in refused]
+    exchange.state = (left, refused)
+    names = [name for name, _ in left if name]
+    if len(names) in (0, len(left)):
+        _delete_topics(exchange, [])
+    else:
+        exchange.ask([DescribeTopics(names=names)], _delete_topics)
+
+
+def _delete_topics(exchange: Exchange, calls: list[Any]) -> None:
+    """Delete what is left; `calls`: what those that are named are, where others are said by id."""
+    left, refused = exchange.state
+    found = calls[0].result if calls and calls[0].outcome == DONE else []
+    for topic in found:
+        if isinstance(topic, TopicDescription) and (None, topic.id) in left:
+            left = [one for one in left if one not in ((topic.name, NO_ID), (None, topic.id))]
+            refused[topic.name, topic.id] = "named by its name and by its id"
+    exchange.state = (left, refused)
+    exchange.ask([DeleteTopic(name or "", b"" if name else topic_id) for name, topic_id in left], _topics_deleted)
 
 
 def _topics_deleted(exchange: Exchange, calls: list[Any]) -> None:
+    left, refused = exchange.state
     rows = []
-    for (name, topic_id), call in zip(exchange.state, calls, strict=True):
+    for (name, topic_id), text in refused.items():
+        exchange.session.count_error(exchange)
+        what = f"topic '{name}'" if name is not None else "a topic's id"
+        rows.append({"name": name, "topic_id": topic_id, "error_code": int(ErrorCode.INVALID_REQUEST), "error_message": f"{what} is {text}"})
+    for (name, topic_id), call in zip(left, calls, strict=True):
         code = code_of(exchange, call, NAMING)
         if call.outcome == DONE:
             name, topic_id = call.result.name, call.result.id
@@ -132,16 +189,48 @@ def _topics_deleted(exchange: Exchange, calls: list[Any]) -> None:
 
 
 def create_partitions(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of CreatePartitions. Assignments say nothing where there is one broker."""
-    exchange.state = values
-    exchange.ask([CreatePartitions(topic["name"], topic["count"], values["validate_only"]) for topic in values["topics"]], _partitions_created)
+    """Handler of CreatePartitions. First it is asked whether the topics may have so many, and how many they have: assignments are of what is added."""
+    named = Counter(topic["name"] for topic in values["topics"])
+    topics = [topic for topic in values["topics"] if named[topic["name"]] == 1]
+    rows = [{"name": name, "error_code": int(code), "error_message": text} for name, (code, text) in _twice(named)]
+    exchange.state = (topics, rows, values["validate_only"])
+    exchange.ask([CreatePartitions(topic["name"], topic["count"], check_only=True) for topic in topics], _partitions_checked)
+
+
+def _partitions_checked(exchange: Exchange, calls: list[Any]) -> None:
+    topics, rows, check_only = exchange.state
+    left = []
+    for topic, call in zip(topics, calls, strict=True):
+        if call.outcome != DONE:
+            rows.append({"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)})
+            continue
+        refused = _cannot_add(topic, topic["count"] - len(call.result.partitions), exchange.session.settings.node_id)
+        if refused is not None:
+            exchange.session.count_error(exchange)
+            rows.append({"name": topic["name"], "error_code": int(refused[0]), "error_message": refused[1]})
+        elif check_only:
+            rows.append({"name": topic["name"], "error_code": 0, "error_message": None})
+        else:
+            left.append(topic)
+    exchange.state = (left, rows, check_only)
+    exchange.ask([CreatePartitions(topic["name"], topic["count"]) for topic in left], _partitions_created)
+
+
+def _cannot_add(topic: dict[str, Any], count: int, node_id: int) -> Refusal | None:
+    """What is wrong with the brokers of the partitions that are added."""
+    assignments = topic["assignments"]
+    if assignments is None:
+        return None
+    refused = _cannot_assign([assignment["broker_ids"] for assignment in assignments], node_id)
+    if refused is None and len(assignments) != count:
+        return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{len(assignments)} assignments for {count} partitions that are added"
+    return refused
 
 
 def _partitions_created(exchange: Exchange, calls: list[Any]) -> None:
-    rows = [
-        {"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)}
-        for topic, call in zip(exchange.state["topics"], calls, strict=True)
-    ]
+    left, rows, _ = exchange.state
+    for topic, call in zip(left, calls, strict=True):
+        rows.append({"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)})
     exchange.answer({"results": rows})
 
 
@@ -165,10 +254,10 @@ def _records_deleted(exchange: Exchange, calls: list[Any]) -> None:
 
 
 def init_producer_id(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of InitProducerId, of idempotent producers: there are no transactions yet."""
+    """Handler of InitProducerId, of idempotent producers: there are no transactions yet (see metadata.NO_TRANSACTIONS)."""
     if values["transactional_id"] is not None:
         exchange.session.count_error(exchange)
-        exchange.answer({"error_code": int(ErrorCode.UNSUPPORTED_VERSION), "producer_epoch": -1})
+        exchange.answer({"error_code": int(NO_TRANSACTIONS), "producer_epoch": -1})
         return
     exchange.ask([NewProducer(values.get("producer_id", -1), values.get("producer_epoch", -1))], _producer_made)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from entrepot.broker.port import DONE
@@ -95,6 +96,7 @@ def _config(entry: ConfigEntry, values: dict[str, Any]) -> dict[str, Any]:
 def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of IncrementalAlterConfigs."""
     requests: list[Any] = []
+    _mark_twice(values["resources"])
     for resource in values["resources"]:
         if _cannot_alter(resource) is None:
             changes = [(OPERATIONS[change["config_operation"]], change["name"], change["value"]) for change in resource["configs"]]
@@ -103,7 +105,16 @@ def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> Non
     exchange.ask(requests, _altered)
 
 
+def _mark_twice(resources: list[dict[str, Any]]) -> None:
+    """Note of each resource whether the request has it twice: then it is altered neither time."""
+    named = Counter((resource["resource_type"], resource["resource_name"]) for resource in resources)
+    for resource in resources:
+        resource["twice"] = named[resource["resource_type"], resource["resource_name"]] > 1
+
+
 def _cannot_alter(resource: dict[str, Any]) -> str | None:
+    if resource["twice"]:
+        return f"'{resource['resource_name']}' is altered twice"
     if resource["resource_type"] != TOPIC_RESOURCE:
         return f"only topics (resource type {TOPIC_RESOURCE}) have configuration that can be altered, not type {resource['resource_type']}"
     names = [change["name"] for change in resource["configs"]]
@@ -132,6 +143,7 @@ def _altered(exchange: Exchange, calls: list[Any]) -> None:
 def alter_configs(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of AlterConfigs: what is not named goes back to its default. Deprecated since Kafka 2.3, and still used."""
     exchange.state = values
+    _mark_twice(values["resources"])
     exchange.ask([DescribeTopicConfig(found["resource_name"]) for found in values["resources"] if _cannot_alter(found) is None], _replace)
 
 

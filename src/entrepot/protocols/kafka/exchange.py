@@ -25,7 +25,7 @@ _UNKNOWN = UNKNOWN
 
 
 class Exchange:
-    """See the module. `version` and `flexible` are the request's; `state` is the handler's own."""
+    """See the module. `version` and `flexible` are the request's; `state` and `wanted` are the handler's own."""
 
     def __init__(self, session: Session, api: Api, version: int, flexible: bool, correlation_id: int) -> None:
         self.session: Any = session
@@ -34,6 +34,7 @@ class Exchange:
         self.flexible = flexible
         self.correlation_id = correlation_id
         self.state: Any = None
+        self.wanted: Any = None  # the request's fields that say what the answer is to tell besides
         self.parts: list[bytes | bytearray] | None = None  # the answer, once there is one
         self.size = 0  # bytes of it
         self._calls: list[Call] = []

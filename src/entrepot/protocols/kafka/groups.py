@@ -6,8 +6,9 @@ from typing import Any
 
 from entrepot.broker import group_requests as ask
 from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import code_of, error_code, text_of
 from entrepot.protocols.kafka.error_codes import CONSUMER_GROUP, GROUP, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
@@ -201,11 +202,31 @@ def _listed(exchange: Exchange, calls: list[Any]) -> None:
 def describe_groups(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DescribeGroups: groups of the classic kind; before version 6 a group that is not there is a dead one."""
     exchange.state = values["groups"]
-    exchange.ask([ask.DescribeGroup(group) for group in values["groups"]], _described)
+    exchange.ask(_describing(values["groups"], values.get("include_authorized_operations", False)), _described)
+
+
+def _describing(groups: list[str], with_operations: bool) -> list[Any]:
+    """What to ask of groups that are described; last, if it is wanted, what the user may do with each."""
+    requests: list[Any] = [ask.DescribeGroup(group) for group in groups]
+    if with_operations and groups:
+        requests.append(AllowedActions(list(groups)))
+    return requests
+
+
+def _split(exchange: Exchange, calls: list[Any]) -> tuple[list[Any], list[dict[str, Any]]]:
+    """The calls of _describing() as those of the groups, and what is told of operations: each group's fields, none where they are not wanted."""
+    count = len(exchange.state)
+    fields: list[dict[str, Any]] = [{} for _ in range(count)]
+    for call in calls[count:]:
+        if call.outcome == DONE:
+            fields = [{"authorized_operations": operations.bits(operations.GROUP, actions)} for actions in call.result]
+    return calls[:count], fields
 
 
 def _described(exchange: Exchange, calls: list[Any]) -> None:
-    exchange.answer({"groups": [_classic_group(exchange, group, call) for group, call in zip(exchange.state, calls, strict=True)]})
+    calls, operated = _split(exchange, calls)
+    rows = [_classic_group(exchange, group, call) for group, call in zip(exchange.state, calls, strict=True)]
+    exchange.answer({"groups": [row | fields if row.get("error_code", 0) == 0 else row for row, fields in zip(rows, operated, strict=True)]})
 
 
 def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
@@ -242,28 +263,30 @@ def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
 def consumer_group_describe(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of ConsumerGroupDescribe. Topics of assignments are named as they are called now."""
     exchange.state = values["group_ids"]
-    exchange.ask([ask.DescribeGroup(group) for group in values["group_ids"]], _consumers_found)
+    exchange.ask(_describing(values["group_ids"], values["include_authorized_operations"]), _consumers_found)
 
 
 def _consumers_found(exchange: Exchange, calls: list[Any]) -> None:
+    calls, operated = _split(exchange, calls)
     ids: dict[bytes, None] = {}
     for call in calls:
         if call.outcome == DONE:
             for member in call.result.members:
                 ids |= dict.fromkeys((*member.assigned, *member.target))
     if not ids:
-        _describe_consumers(exchange, calls, {})
+        _describe_consumers(exchange, calls, operated, {})
         return
 
     def named(exchange: Exchange, answers: list[Any]) -> None:
         found = answers[0].result if answers[0].outcome == DONE else []
-        _describe_consumers(exchange, calls, {topic.id: topic.name for topic in found if isinstance(topic, TopicDescription)})
+        _describe_consumers(exchange, calls, operated, {topic.id: topic.name for topic in found if isinstance(topic, TopicDescription)})
 
     exchange.ask([DescribeTopics(ids=list(ids))], named)
 
 
-def _describe_consumers(exchange: Exchange, calls: list[Any], names: dict[bytes, str]) -> None:
-    exchange.answer({"groups": [_consumer_group(exchange, group, call, names) for group, call in zip(exchange.state, calls, strict=True)]})
+def _describe_consumers(exchange: Exchange, calls: list[Any], operated: list[dict[str, Any]], names: dict[bytes, str]) -> None:
+    rows = [_consumer_group(exchange, group, call, names) for group, call in zip(exchange.state, calls, strict=True)]
+    exchange.answer({"groups": [row | fields if row.get("error_code", 0) == 0 else row for row, fields in zip(rows, operated, strict=True)]})
 
 
 def _consumer_group(exchange: Exchange, group: str, call: Any, names: dict[bytes, str]) -> dict[str, Any]:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any
 
 from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import broker_node, code_of, error_code
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
 
 NO_ID = bytes(16)
 GROUP, TRANSACTION = 0, 1
+TURN_TOPICS = 500  # looked up for one Metadata request in a turn of the loop
+NO_TRANSACTIONS = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+"""What is told to clients that want transactions, which are not there: every client takes it for final, where librdkafka tries UNSUPPORTED_VERSION for ever."""
+TURN_ALLOWED = 500  # topics of which is looked up, in a turn of the loop, what one request's user may do with them
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
@@ -22,7 +28,7 @@ PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's 
 def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all."""
     topics = values["topics"]
-    exchange.state = values
+    exchange.wanted = values
     if topics is None or (not topics and exchange.version == 0):
         exchange.ask([DescribeTopics()], _all_described)
         return
@@ -31,14 +37,27 @@ def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
     if not names and not ids:
         _answer_metadata(exchange, [])
         return
-    create = values.get("allow_auto_topic_creation", True)
-    requests: list[Any] = []
-    if names:
-        requests.append(DescribeTopics(names=names, create_missing=create))
-    if ids:
-        requests.append(DescribeTopics(ids=ids))
-    exchange.state = (values, names, ids)
-    exchange.ask(requests, _described)
+    exchange.state = _Lookup(names, ids, values.get("allow_auto_topic_creation", True))
+    _look_on(exchange)
+
+
+class _Lookup:
+    """What a Metadata request asks for, in parts of at most TURN_TOPICS: others have their turn between them."""
+
+    def __init__(self, names: list[str], ids: list[bytes], create: bool) -> None:
+        self.parts: deque[tuple[list[Any], DescribeTopics]] = deque()
+        for at in range(0, len(names), TURN_TOPICS):
+            part = names[at : at + TURN_TOPICS]
+            self.parts.append((part, DescribeTopics(names=part, create_missing=create)))
+        for at in range(0, len(ids), TURN_TOPICS):
+            some = ids[at : at + TURN_TOPICS]
+            self.parts.append((some, DescribeTopics(ids=some)))
+        self.topics: list[dict[str, Any]] = []
+
+
+def _look_on(exchange: Exchange) -> None:
+    if not exchange.session.closing:
+        exchange.ask([exchange.state.parts[0][1]], _described)
 
 
 def _all_described(exchange: Exchange, calls: list[Any]) -> None:
@@ -50,13 +69,16 @@ def _all_described(exchange: Exchange, calls: list[Any]) -> None:
 
 
 def _described(exchange: Exchange, calls: list[Any]) -> None:
-    _, names, ids = exchange.state
-    topics: list[dict[str, Any]] = []
-    for call, asked in zip(calls, [asked for asked in (names, ids) if asked], strict=True):
-        results = call.result if call.outcome == DONE else [call.error] * len(asked)
-        for key, found in zip(asked, results, strict=True):
-            topics.append(_topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found))
-    _answer_metadata(exchange, topics)
+    lookup = exchange.state
+    call = calls[0]
+    asked, _ = lookup.parts.popleft()
+    results = call.result if call.outcome == DONE else [call.error] * len(asked)
+    for key, found in zip(asked, results, strict=True):
+        lookup.topics.append(_topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found))
+    if lookup.parts:
+        exchange.session.shared.later(lambda: _look_on(exchange))
+    else:
+        _answer_metadata(exchange, lookup.topics)
 
 
 def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict[str, Any]:
@@ -91,16 +113,47 @@ def _topic(exchange: Exchange, topic: TopicDescription) -> dict[str, Any]:
 
 
 def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]], code: int = 0) -> None:
+    values = exchange.wanted
     settings = exchange.session.settings
-    exchange.answer(
-        {
-            "brokers": [broker_node(exchange, "node_id")],
-            "cluster_id": settings.cluster_id,
-            "controller_id": settings.node_id,
-            "topics": topics,
-            "error_code": code,
-        }
-    )
+    answer = {
+        "brokers": [broker_node(exchange, "node_id")],
+        "cluster_id": settings.cluster_id,
+        "controller_id": settings.node_id,
+        "topics": topics,
+        "error_code": code,
+    }
+    of_topics, of_cluster = values.get("include_topic_authorized_operations", False), values.get("include_cluster_authorized_operations", False)
+    _with_operations(exchange, answer, topics if of_topics else [], of_cluster)
+
+
+def _with_operations(exchange: Exchange, answer: dict[str, Any], topics: list[dict[str, Any]], of_cluster: bool = False) -> None:
+    """Answer, saying what the user may do with each of `topics`, and with the cluster. Of what it may not see nothing is said."""
+    rows = [row for row in topics if row["name"] and row["error_code"] != ErrorCode.TOPIC_AUTHORIZATION_FAILED]
+    if not rows and not of_cluster:
+        exchange.answer(answer)
+        return
+
+    named: list[dict[str, Any] | None] = [*rows, *[None] * of_cluster]
+
+    def look_on(at: int) -> None:
+        part = named[at : at + TURN_ALLOWED]
+
+        def told(exchange: Exchange, calls: list[Any]) -> None:
+            call = calls[0]
+            for row, actions in zip(part, call.result if call.outcome == DONE else (), strict=False):
+                if row is None:
+                    answer["cluster_authorized_operations"] = operations.bits(operations.CLUSTER, actions)
+                else:
+                    row["topic_authorized_operations"] = operations.bits(operations.TOPIC, actions)
+            if at + TURN_ALLOWED < len(named):
+                exchange.session.shared.later(lambda: look_on(at + TURN_ALLOWED))
+            else:
+                exchange.answer(answer)
+
+        if not exchange.session.closing:
+            exchange.ask([AllowedActions([None if row is None else row["name"] for row in part])], told)
+
+    look_on(0)
 
 
 # ---- DescribeTopicPartitions
@@ -151,7 +204,7 @@ def _partitions_described(exchange: Exchange, calls: list[Any]) -> None:
             next_cursor = {"topic_name": name, "partition_index": first + left}
             break
         left -= len(partitions)
-    exchange.answer({"topics": topics, "next_cursor": next_cursor})
+    _with_operations(exchange, {"topics": topics, "next_cursor": next_cursor}, topics)
 
 
 # ---- the broker
@@ -161,16 +214,15 @@ def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DescribeCluster. Controllers (endpoint type 2) are not for clients here."""
     settings = exchange.session.settings
     code = 0 if values.get("endpoint_type", 1) == 1 else 115  # UNSUPPORTED_ENDPOINT_TYPE
-    exchange.answer(
-        {
-            "error_code": code,
-            "error_message": "there is no controller apart from the broker" if code else None,
-            "endpoint_type": 1,
-            "cluster_id": settings.cluster_id,
-            "controller_id": settings.node_id,
-            "brokers": [] if code else [broker_node(exchange, "broker_id")],
-        }
-    )
+    answer = {
+        "error_code": code,
+        "error_message": "there is no controller apart from the broker" if code else None,
+        "endpoint_type": 1,
+        "cluster_id": settings.cluster_id,
+        "controller_id": settings.node_id,
+        "brokers": [] if code else [broker_node(exchange, "broker_id")],
+    }
+    _with_operations(exchange, answer, [], values["include_cluster_authorized_operations"] and not code)
 
 
 def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
@@ -178,7 +230,7 @@ def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
     kind = values.get("key_type", GROUP)
     code, text = (0, None) if kind == GROUP else (int(ErrorCode.INVALID_REQUEST), f"a coordinator of kind {kind}: only consumer groups have one here")
     if kind == TRANSACTION:
-        code, text = int(ErrorCode.UNSUPPORTED_VERSION), "transactions are not supported"
+        code, text = int(NO_TRANSACTIONS), "transactions are not supported by this broker"
     if code:
         exchange.session.count_error(exchange)
         row: dict[str, Any] = {"error_code": code, "error_message": text, "node_id": -1, "host": "", "port": -1}

@@ -96,6 +96,8 @@ def offset_commit(exchange: Exchange, values: dict[str, Any]) -> None:
 def _committed(exchange: Exchange, calls: list[Any]) -> None:
     call = calls[0]
     code = code_of(exchange, call, GROUP, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+    if code == ErrorCode.GROUP_ID_NOT_FOUND and exchange.version < 9:
+        code = int(ErrorCode.ILLEGAL_GENERATION)  # what clients of the older kind of groups know
     refused = call.result if call.outcome == DONE else {}
     rows = []
     for topic, partition in per_partition(exchange.state):

@@ -10,7 +10,7 @@ from entrepot.protocols.kafka.produce_codec cimport ProduceRequest, ProduceTopic
 cdef int _CODEC, _CODEC_VERSION, _DONE
 
 
-@cython.locals(request=ProduceRequest)
+@cython.locals(request=ProduceRequest, call=Append)
 cpdef object produce(Exchange exchange, Reader reader)
 @cython.locals(call=Append, part=AppendPart)
 cpdef object appended(Exchange exchange, list calls)

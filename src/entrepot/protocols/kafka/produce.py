@@ -39,7 +39,10 @@ def produce(exchange: Exchange, reader: Reader) -> None:
     if len(request.valid) == 0:
         _answer(exchange)
         return
-    exchange.submit([make_append(0, _CODEC, _CODEC_VERSION, request.valid, request.acks != 0)], appended)
+    call = make_append(0, _CODEC, _CODEC_VERSION, request.valid, request.acks != 0)
+    exchange.submit([call], appended)
+    if call.rewritten_bytes:
+        session.shared.validator.charge(call.rewritten_bytes)
 
 
 def appended(exchange: Exchange, calls: list[Any]) -> None:

@@ -29,7 +29,7 @@ from entrepot.protocols.kafka.batch_errors import (
     UNSUPPORTED_COMPRESSION_TYPE,
     InvalidBatch,
 )
-from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, ZSTD, Unpacker
+from entrepot.protocols.kafka.compression import LZ4, UNPACKED_MAX_BYTES, ZSTD, Unpacker
 
 if not cython.compiled:
     from entrepot.model.octets import (
@@ -45,6 +45,7 @@ if not cython.compiled:
         take,
         take_ba,
     )
+    from entrepot.protocols.kafka.lz4_frame import check_lz4
     from entrepot.protocols.kafka.record_cursor import make_cursor
 
 HEADER_BYTES = 61
@@ -59,6 +60,7 @@ _BEFORE_SIZE = 12
 _COPIED_MAX = 4096  # bytes: below this a copy costs less than a view
 _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL, _DELETE_HORIZON = 0x07, 0x08, 0x10, 0x20, 0x40
 _COMPRESSION_MAX = ZSTD
+_LZ4 = LZ4
 _ENTRY_TRANSACTIONAL = TRANSACTIONAL
 _TIME_MAX = 2**63 - 1
 _TIME_MIN = -_TIME_MAX - 1
@@ -87,6 +89,7 @@ class BatchValidator:
         self._unpacker = Unpacker(unpacked_max_bytes)
         self._size_max = unpacked_max_bytes
         self._left = 0
+        self.unpacked_bytes = 0  # by all requests, since it was made
         self.begin()
 
     def begin(self) -> int:
@@ -131,9 +134,16 @@ class BatchValidator:
             raise InvalidBatch(MESSAGE_TOO_LARGE, f"the batches of one request unpack to more than {_REQUEST_UNPACKED_MAX * self._size_max} bytes")
         left = self._left
         self._left -= self._size_max  # what fails may have cost as much as the largest that does not
+        if compression == _LZ4:
+            check_lz4(packed)
         records: bytes = self._unpacker.unpack(compression, packed)
         self._left = left - len(records)
+        self.unpacked_bytes += len(records)
         return records
+
+    def charge(self, size: int) -> None:
+        """Count as unpacked what a topic has had unpacked, and compressed as it wants it."""
+        self.unpacked_bytes += size
 
 
 def checksum(data: bytes) -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 from entrepot.broker.port import Call, Delivery, Sink
 from entrepot.model.errors import Refused
+from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.protocols.kafka import sasl
 from entrepot.protocols.kafka.apis import API_VERSIONS, APIS, SASL_AUTHENTICATE, WITHOUT_LOGIN
 from entrepot.protocols.kafka.exchange import Exchange
@@ -30,7 +31,8 @@ PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is
 QUEUED_MAX_BYTES = 1 << 20  # answers that wait for those before them, and output that waits for the end of the tick: above this no request begins
 TURN = 128  # what one connection may cost in a turn of the loop: a Produce costs 1,
 TURN_OTHER = 4  # and any other request this
-SIZE_BEFORE_LOGIN_MAX = 512 * 1024  # bytes of a request
+TURN_UNPACKED_BYTES = 4 << 20  # of compressed batches, by all connections: above this no Produce begins in this turn
+SIZE_BEFORE_LOGIN_MAX = 16 * 1024  # bytes of a request
 SWEEP_S = 30.0
 
 _PIPELINE_MAX = PIPELINE_MAX
@@ -69,18 +71,35 @@ class Statistics:
 class Shared:
     """What all Kafka connections of the process have in common.
 
-    later(function) calls it in the loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
+    later(function) calls it in the loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those before their login.
     """
 
-    __slots__ = ("entropy", "fetch_slots", "later", "statistics", "unfinished", "validator")
+    __slots__ = ("_has_unpacked", "_unpacked_before", "entropy", "fetch_slots", "later", "statistics", "strangers", "unfinished", "validator")
 
-    def __init__(self, entropy: Any, validator: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None) -> None:
+    def __init__(self, entropy: Any, validator: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None, strangers: Any = None) -> None:
         self.entropy = entropy
         self.validator = validator
         self.later = later
         self.unfinished = unfinished
+        self.strangers = strangers
         self.statistics = Statistics()
         self.fetch_slots = FetchSlots(entropy)
+        self._unpacked_before = 0  # this turn of the loop
+        self._has_unpacked = False  # in it
+
+    def unpacked_enough(self) -> bool:
+        """Whether so much has been unpacked in this turn of the loop that further batches have the next one."""
+        unpacked: int = self.validator.unpacked_bytes
+        if unpacked == self._unpacked_before:
+            return False
+        if not self._has_unpacked:
+            self._has_unpacked = True
+            self.later(self._next_turn)
+        return unpacked - self._unpacked_before >= TURN_UNPACKED_BYTES
+
+    def _next_turn(self) -> None:
+        self._has_unpacked = False
+        self._unpacked_before = self.validator.unpacked_bytes
 
 
 class Session(Sink):
@@ -138,10 +157,13 @@ class Session(Sink):
         # the connection
         if authenticator.anonymous(peer) is None:
             self.framing = Framing(SIZE_BEFORE_LOGIN_MAX, SIZE_BEFORE_LOGIN_MAX)
+            self.framing.of_stranger(SIZE_BEFORE_LOGIN_MAX)
+            unfinished = shared.strangers
         else:
             self.framing = Framing(settings.produce_size_max, settings.request_size_max)
-        if shared.unfinished is not None:
-            self.framing.share = shared.unfinished.share(self.overrun)
+            unfinished = shared.unfinished
+        if unfinished is not None:
+            self.framing.share = unfinished.share(self.overrun)
         self.principal: Any = None
         self.attachment: Any = None  # the port's Attachment, once somebody is logged in
         self.sasl: Any = None  # a login under way: sasl.Login
@@ -158,6 +180,11 @@ class Session(Sink):
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
         self.fetches = FetchSessions(shared.fetch_slots)
+
+    @property
+    def established(self) -> bool:
+        """See net.session.Session."""
+        return self.attachment is not None
 
     # ---- bytes in
 
@@ -188,7 +215,7 @@ class Session(Sink):
                 self.blocked = len(self.pending) > 0 and (key != _PRODUCE or len(self.pending) >= _PIPELINE_MAX or self.queued_bytes >= _QUEUED_MAX)
                 if self.blocked:
                     break
-                if left <= 0 or self.output.size >= _QUEUED_MAX:
+                if left <= 0 or self.output.size >= _QUEUED_MAX or (key == _PRODUCE and self.shared.unpacked_enough()):
                     self.resting = True
                     self.shared.later(self.next_turn)
                     break
@@ -211,7 +238,9 @@ class Session(Sink):
         if not self.framing.waiting_bytes:
             self.framing.shrink()
             return False
-        self.fail("unfinished requests of all connections hold more than limits.unfinished_bytes, and this one's has waited longest")
+        self.fail(
+            "unfinished requests of all connections hold more than limits.unfinished_bytes (before a login limits.strangers_bytes); this has waited longest"
+        )
         self.framing.drop()
         return True
 
@@ -313,6 +342,9 @@ class Session(Sink):
         namespace = self.authenticator.namespace_of(principal, self.settings.namespace)
         self.attachment = self.port.attach(self, principal, namespace)
         self.principal = principal
+        if self.sasl is not None:  # until now it was a stranger's
+            unfinished = self.shared.unfinished
+            self.framing.of_user(BUFFER_MAX_BYTES, None if unfinished is None else unfinished.share(self.overrun))
         self.framing.produce_size_max = self.settings.produce_size_max
         self.framing.size_max = self.settings.request_size_max
 
@@ -324,6 +356,10 @@ class Session(Sink):
 
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
+
+    def revoked(self, reason: str) -> None:
+        """See port.Sink: Kafka has no goodbye."""
+        self.fail(reason)
 
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink. While appends are refused, every batch is told so; only what passes in a moment stops reading."""
