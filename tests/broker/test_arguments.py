@@ -17,7 +17,8 @@ SCALARS = st.one_of(
     st.binary().map(lambda data: data.decode(errors="surrogateescape")),
     st.datetimes(min_value=dt.datetime(1970, 1, 1), timezones=st.just(dt.UTC)),  # noqa: DTZ001 - Hypothesis adds the zone
 )
-VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4), max_leaves=12)
+NAMES = st.text() | st.binary().map(lambda data: data.decode(errors="surrogateescape"))
+VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4), max_leaves=12)
 
 
 @given(VALUES)

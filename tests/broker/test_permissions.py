@@ -98,6 +98,12 @@ def test_what_is_permitted_goes_through(bench):
     assert bench.ask(requests.DeclareQueue("a", passive=True)).outcome == DONE
 
 
+def test_a_name_with_line_ends_is_matched_as_any_other(bench):
+    bench.users.set_permission("ann", NS, Permission("a.*z", "", ""))
+    assert bench.ask(requests.DeclareQueue("a\n\rz")).outcome == DONE
+    assert bench.ask(requests.DeclareQueue("a\nz\n")).outcome == REFUSED
+
+
 def test_answers_need_no_permission(bench):
     call = bench.ask(requests.ConsumeReplies("token"))
     assert call.outcome == DONE

@@ -182,6 +182,21 @@ def test_channel_max(connect: Any) -> None:
         connection.channel()
 
 
+def test_channel_max_counts_open_channels_whatever_their_numbers(amqp_url: str) -> None:
+    """RabbitMQ 3.10.8's text."""
+    with Wire(amqp_url) as wire:
+        wire.connect(channel_max=2)
+        for number in (5, 65_535):
+            wire.open_channel(number)
+        wire.send(method(5, (20, 40), struct.pack(">HBHH", 200, 0, 0, 0)))
+        wire.expect((20, 41))
+        wire.open_channel(40_000)
+        wire.send(method(7, CHANNEL_OPEN, b"\x00"))
+        close = wire.expect(CONNECTION_CLOSE)
+        assert close.reply == (530, "NOT_ALLOWED - number of channels opened (2) has reached the negotiated channel_max (2)")
+        assert close.culprit == (0, 0)
+
+
 def test_heartbeats_come_at_the_negotiated_pace(amqp_url: str) -> None:
     with Wire(amqp_url) as wire:
         wire.connect(heartbeat_s=1)

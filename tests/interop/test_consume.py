@@ -79,6 +79,24 @@ def test_prefetch_of_consumer_and_channel_hold_both(connection: Any, channel: An
     wait_until(connection, lambda: sorted([len(one.deliveries), len(other.deliveries)]) == [1, 2])
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["before it consumes", "while it consumes"])
+@pytest.mark.parametrize(("limit", "most"), [(5, 5), (0, 10)])
+def test_a_prefetch_of_consumers_lifts_that_of_the_channel(connection: Any, channel: Any, queue: str, limit: int, most: int, late: bool) -> None:
+    """RabbitMQ 3.10.8: after qos(n, global) and then qos(m) the channel has no limit of its own."""
+    publish(channel, queue, *[b"x"] * 10)
+    consuming = connection.channel()
+    consuming.basic_qos(prefetch_count=2, global_qos=True)
+    if not late:
+        consuming.basic_qos(prefetch_count=limit)
+    inbox = Inbox.on(consuming, queue)
+    if late:
+        inbox.wait(2)
+        consuming.basic_qos(prefetch_count=limit)
+        most = 10  # it was made without a limit of its own
+    wait_ready(channel, queue, 10 - most)
+    inbox.wait(most)
+
+
 def test_prefetch_does_not_count_for_get_and_auto_ack(connection: Any, channel: Any, queue: str) -> None:
     publish(channel, queue, *[b"x"] * 5)
     consuming = connection.channel()

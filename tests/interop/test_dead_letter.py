@@ -215,10 +215,41 @@ def test_time_to_live_does_not_touch_what_is_out(channel: Any, with_dead_letters
     assert [letter.body for letter in dead.wait(2)] == [b"waits", b"out"]
 
 
-@pytest.mark.parametrize("expiration", ["abc", "", "-1", "1.5", "99999999999999"])
-def test_expiration_that_is_no_time(channel: Any, queue: str, expiration: str) -> None:
-    with refused(406, "PRECONDITION_FAILED - invalid expiration"):
+@pytest.mark.parametrize(
+    ("expiration", "why"),
+    [
+        ("abc", "no_integer"),
+        ("", "no_integer"),
+        ("+", "no_integer"),
+        ("+-5", "no_integer"),
+        (" 5", "no_integer"),
+        ("1.5", '{leftover_string,".5"}'),
+        ("-1", "{value_negative,-1}"),
+        ("-0007", "{value_negative,-7}"),
+        ("315360000001", "{value_too_large,315360000001}"),
+        ("+000315360000001", "{value_too_large,315360000001}"),
+        ("9" * 200, ""),
+    ],
+)
+def test_expiration_that_is_no_time(channel: Any, queue: str, expiration: str, why: str) -> None:
+    with refused(406, f"PRECONDITION_FAILED - invalid expiration '{expiration}': {why}"):
         publish(channel, queue, b"x", expiration=expiration)
+
+
+@pytest.mark.parametrize("expiration", ["4294967296", "315360000000", "+60000", "0" * 200 + "60000"])
+def test_expiration_of_up_to_ten_years(channel: Any, queue: str, expiration: str) -> None:
+    publish(channel, queue, b"x", expiration=expiration)
+    got, properties, _ = channel.basic_get(queue, auto_ack=True)
+    assert got is not None
+    assert properties.expiration == expiration
+
+
+@pytest.mark.parametrize("expiration", ["0", "+0", "-0", "000", "+00001"])
+def test_expiration_of_no_time(channel: Any, with_dead_letters: WithDeadLetters, expiration: str) -> None:
+    queue, dead = with_dead_letters()
+    publish(channel, queue, b"x", expiration=expiration)
+    (letter,) = dead.wait(1)
+    assert letter.properties.headers["x-death"][0]["original-expiration"] == expiration
 
 
 @pytest.mark.parametrize("limits", [{"x-max-length": 3}, {"x-max-length-bytes": 30}, {"x-max-length": 3, "x-overflow": "drop-head"}], ids=str)

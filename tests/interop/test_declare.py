@@ -42,6 +42,34 @@ def test_no_last_queue(channel: Any) -> None:
         channel.basic_get("")
 
 
+def test_line_ends_are_taken_out_of_names_that_are_declared_bound_and_deleted(channel: Any, name: Name) -> None:
+    """Where a name is only used, and in routing keys, types and tags, they stay (RabbitMQ 3.10.8)."""
+    queue, exchange = name("queue"), name("exchange")
+
+    def broken(text: str) -> str:
+        return f"\r{text[:9]}\r\n{text[9:]}\n"
+
+    channel.exchange_declare(broken(exchange), "direct")
+    channel.exchange_declare(exchange, passive=True)
+    channel.queue_declare(queue)  # test_any_bytes.py has a broken name here: pika waits for an answer with that one
+    channel.queue_bind(broken(queue), broken(exchange), "a\nb")
+    publish(channel, "a\nb", b"x", exchange=exchange)
+    assert get(channel, queue) == b"x"
+    channel.queue_unbind(broken(queue), broken(exchange), "a\nb")
+    channel.exchange_bind(broken(exchange), "amq.\nfanout", "k")
+    channel.exchange_unbind(broken(exchange), "amq.\nfanout", "k")
+    channel.queue_delete(broken(queue))
+    channel.exchange_delete(broken(exchange))
+    with refused(404, f"no exchange '{exchange}'"):
+        channel.exchange_declare(exchange, passive=True)
+
+
+@pytest.mark.parametrize("act", [lambda channel, name: channel.basic_get(name), lambda channel, name: channel.queue_purge(name)])
+def test_line_ends_stay_where_a_queue_is_only_used(channel: Any, queue: str, act: Callable[[Any, str], Any]) -> None:
+    with refused(404, f"no queue '{queue}\n'"):
+        act(channel, queue + "\n")
+
+
 def test_passive(channel: Any, queue: str, name: Name) -> None:
     assert channel.queue_declare(queue, passive=True).method.queue == queue
     exchange = name("exchange")

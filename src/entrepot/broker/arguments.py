@@ -12,7 +12,8 @@
     table, array                      dict[str, ...], list
 
 Values compare by class and value, as RabbitMQ does: 1 of any integer width equals 1, and neither True nor 1.0 nor "1".
-Kept values are MessagePack; extension 1 is a decimal (text), 2 a long string that is not UTF-8 (its bytes).
+Kept values are MessagePack; extension 1 is a decimal (text), 2 a long string that is not UTF-8 (its bytes), 3 a table with such a name: its names as bytes
+and its values in turn, an array.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ Arguments: TypeAlias = Mapping[str, Value]
 
 _EXT_DECIMAL = 1
 _EXT_OCTETS = 2
+_EXT_TABLE = 3
 _TYPE_NAMES: dict[type, str] = {
     bool: "bool",
     float: "double",
@@ -82,17 +84,27 @@ def unpack(data: bytes) -> Value:
     return from_plain(msgspec.msgpack.decode(data, ext_hook=_ext_hook))
 
 
-def to_plain(arguments: Arguments) -> dict[str, Any]:
+def to_plain(arguments: Arguments) -> Any:
     """Arguments as MessagePack can say them, fields sorted."""
-    return {name: _to_plain(arguments[name]) for name in sorted(arguments)}
+    plain = {name: _to_plain(arguments[name]) for name in sorted(arguments)}
+    if all(map(_is_utf8, plain)):
+        return plain
+    parts = [part for name, value in plain.items() for part in (name.encode(errors="surrogateescape"), value)]
+    return msgspec.msgpack.Ext(_EXT_TABLE, _ENCODER.encode(parts))
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _to_plain(value: Value) -> Any:
     kind = value.__class__
     if kind is str:
-        try:
-            value.encode()
-        except UnicodeEncodeError:
+        if not _is_utf8(value):
             return msgspec.msgpack.Ext(_EXT_OCTETS, value.encode(errors="surrogateescape"))
     elif kind is dict:
         return to_plain(value)
@@ -120,6 +132,9 @@ def _ext_hook(code: int, data: memoryview) -> Any:
         return Decimal(bytes(data).decode())
     if code == _EXT_OCTETS:
         return bytes(data).decode(errors="surrogateescape")
+    if code == _EXT_TABLE:
+        parts = msgspec.msgpack.decode(data, ext_hook=_ext_hook)
+        return {name.decode(errors="surrogateescape"): from_plain(value) for name, value in zip(parts[::2], parts[1::2], strict=True)}
     raise ValueError(f"argument value of unknown extension {code}")
 
 

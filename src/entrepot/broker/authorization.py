@@ -107,7 +107,7 @@ class Authorizer:
             return False
         pattern = self._patterns.get(text)
         if pattern is None:
-            pattern = self._patterns[text] = re.compile(text)
+            pattern = self._patterns[text] = re.compile(text, re.DOTALL)  # a name may have line ends, and `.*` is for every name
         return pattern.fullmatch(name) is not None
 
     def _permission(self, name: str, namespace: str) -> Permission | None:

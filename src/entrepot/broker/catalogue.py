@@ -21,7 +21,7 @@ from functools import partial
 from itertools import chain, islice
 from typing import Any
 
-from entrepot.broker.arguments import Arguments, pack, type_name
+from entrepot.broker.arguments import Arguments, type_name
 from entrepot.broker.definitions import Binding, Destination, ExchangeDefinition, QueueDefinition, TopicDefinition, identity_of
 from entrepot.broker.kept_definitions import (
     CATALOGUE_SHARD,
@@ -173,7 +173,6 @@ class Catalogue:
         alternate = arguments.get("alternate-exchange")
         if alternate is not None and alternate.__class__ is not str:
             raise Refused(Reason.INVALID, f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in {where}")
-        _check_keepable(arguments)
         exchange = ExchangeDefinition(
             space.name, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments, kind=kind, maker=maker
         )
@@ -261,7 +260,6 @@ class Catalogue:
         check_name("queue", name)
         policy = parse_queue_arguments(where, arguments)
         check_properties(where, policy.queue_type, durable, exclusive, auto_delete)
-        _check_keepable(arguments)
         if policy.queue_type == STREAM:
             return self._make_topic(space, name, 1, name, arguments, policy, maker=maker), True
         queue = QueueDefinition(
@@ -447,7 +445,6 @@ class Catalogue:
         """Bind any destination; as bind_queue()."""
         space = self.namespace(namespace)
         exchange = self.find_exchange(namespace, source)
-        _check_keepable(arguments)
         identity = identity_of(source, destination, routing_key, arguments)
         existing = space.bindings.get(identity)
         if existing is not None:
@@ -479,7 +476,6 @@ class Catalogue:
     def unbind(self, namespace: str, source: str, destination: Destination, routing_key: str, arguments: Arguments) -> Removed:
         """Undo bind(); nothing is removed where exchange or binding are not there."""
         space = self.namespace(namespace)
-        _check_keepable(arguments)
         binding = space.bindings.get(identity_of(source, destination, routing_key, arguments))
         return Removed() if binding is None else self._forget(space, space.remove_binding(binding))
 
@@ -578,11 +574,3 @@ def _check_same(where: str, name: str, received: bool | str, current: bool | str
     if received != current:
         shown = [("true" if value else "false") if isinstance(value, bool) else value for value in (received, current)]
         raise Refused(Reason.EXISTS_DIFFERENT, f"inequivalent arg '{name}' for {where}: received '{shown[0]}' but current is '{shown[1]}'")
-
-
-def _check_keepable(arguments: Arguments) -> None:
-    if arguments:
-        try:
-            pack(dict(arguments))
-        except UnicodeEncodeError:
-            raise Refused(Reason.INVALID, "arguments have a field whose name is not UTF-8") from None

@@ -165,8 +165,8 @@ def binding_fields(binding: Binding) -> dict[str, Any]:
 
 def kept_arguments(fields: dict[str, Any]) -> dict[str, Any]:
     """The arguments among decoded fields."""
-    arguments = fields["arguments"]
-    return {name: from_plain(value) for name, value in arguments.items()} if arguments else {}
+    arguments: dict[str, Any] = from_plain(fields["arguments"])
+    return arguments
 
 
 def _load_exchange(namespace: Namespace, name: str, fields: dict[str, Any]) -> None:

@@ -101,7 +101,7 @@ def plain(event: Any) -> tuple[Any, ...]:
         case "AckRange":
             return name, event.channel, event.lo, event.hi, event.multiple
         case "NackRange":
-            return name, event.channel, event.requeue, event.lo, event.hi, event.multiple
+            return name, event.channel, event.requeue, event.method, event.lo, event.hi, event.multiple
         case "Control":
             return name, event.channel, event.method, event.payload
         case "TooLarge":

@@ -58,6 +58,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "longlong": st.integers(0, 2**63 - 1),
     "bit": st.booleans(),
     "shortstr": st.text(max_size=60).filter(lambda text: len(text.encode()) <= 255),
+    "name": st.text(max_size=60).filter(lambda text: len(text.encode()) <= 255 and not set(text) & {"\r", "\n"}),
     "longstr": st.text(max_size=300),
     "table": st.dictionaries(
         st.text(max_size=10),
@@ -109,7 +110,7 @@ def test_what_encode_refuses() -> None:
 
 @pytest.mark.parametrize("method", TABLE, ids=lambda method: method.name)
 def test_every_cut_and_every_extra_octet_is_an_error(method: Method) -> None:
-    samples = {"bit": True, "shortstr": "text", "longstr": "text", "table": {"a": 1}}
+    samples = {"bit": True, "shortstr": "text", "name": "text", "longstr": "text", "table": {"a": 1}}
     payload = encode(method.name, **{argument.name: samples.get(argument.type, 1) for argument in method.arguments if not argument.reserved})
     for broken in [payload[:cut] for cut in range(len(payload))] + [payload + b"\x00"]:
         with pytest.raises(AmqpError) as caught:

@@ -74,7 +74,10 @@ def test_damaged_sizes_do_not_wrap(module: Any, sizes: tuple[int, int]) -> None:
 @mode
 @pytest.mark.parametrize(
     ("text", "ttl"),
-    [("0", 0), ("60000", 60_000), ("4294967295", 4294967295), ("4294967296", -1), ("", -1), ("abc", -1), ("-1", -1), ("1.5", -1), ("9" * 255, -1)],
+    [
+        *[("0", 0), ("60000", 60_000), ("4294967296", 4294967296), ("315360000000", 315_360_000_000), ("+5", 5), ("-0", 0), ("0" * 250 + "7", 7)],
+        *[("315360000001", -1), ("", -1), ("+", -1), ("abc", -1), ("-1", -1), ("1.5", -1), ("+-5", -1), ("9" * 255, -1)],
+    ],
 )
 def test_time_to_live(module: Any, text: str, ttl: int) -> None:
     assert module.AmqpEntryCodec().time_to_live_ms(expiring(text), 0) == ttl

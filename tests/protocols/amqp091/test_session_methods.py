@@ -128,8 +128,11 @@ class TestChannels:
         client = Client()
         client.send(HEADER, frame("connection.start_ok", 0), frame("connection.tune_ok", 0, channel_max=3), frame("connection.open", 0))
         client.hear()
-        client.open_channel(3)
-        assert closing(client.say("channel.open", 4))[:2] == ("connection.close", 504)
+        for number in (3, 65_535, 4):
+            client.open_channel(number)
+        client.say("channel.close", 4)
+        client.open_channel(40_000)
+        assert closing(client.say("channel.open", 4)) == ("connection.close", 530, (0, 0))
 
     @pytest.mark.parametrize("octets", [frame("queue.declare", 5), publish(5, Q, b"x"), ack(5, 1), frame("channel.close", 5)])
     def test_never_opened(self, client, octets):

@@ -32,6 +32,7 @@ cdef class Channel:
     cdef public dict consumers
     cdef public int next_consumer
     cdef public int prefetch
+    cdef public bint limited
     cdef public object reply_consumer
     cdef public bytes reply_queue
     cdef public uint64_t next_tag

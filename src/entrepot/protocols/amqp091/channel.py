@@ -49,6 +49,7 @@ class Channel:
         "deferred",
         "head",
         "last_queue",
+        "limited",
         "next_consumer",
         "next_tag",
         "number",
@@ -71,6 +72,7 @@ class Channel:
         self.consumers: dict[str, Any] = {}  # consumer tag -> the session's Subscriber
         self.next_consumer = 1
         self.prefetch = 0  # for consumers to come
+        self.limited = False  # they have a limit together, too
         self.reply_consumer: Any = None  # the Subscriber that takes direct replies
         self.reply_queue = b""  # its queue's name as a short string; empty: none
         self.next_tag = 1

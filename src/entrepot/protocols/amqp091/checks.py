@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import cython
 
-from entrepot.protocols.amqp091.properties import DELIVERY_MODE, EXPIRATION, HEADERS, USER_ID
+from entrepot.protocols.amqp091.properties import DELIVERY_MODE, EXPIRATION, EXPIRATION_MAX_MS, HEADERS, USER_ID
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 
 if not cython.compiled:
     from entrepot.model.octets import get_u32_be
     from entrepot.protocols.amqp091.properties import find_header, property_at, short_string
-
-EXPIRATION_MAX_MS = 0xFFFFFFFF  # RabbitMQ's longest timer
 
 _HEADERS = HEADERS
 _EXPIRATION = EXPIRATION
@@ -53,20 +51,23 @@ def check_run(data: bytes, count: int, user: bytes) -> bool:
 
 
 def parse_expiration(text: bytes) -> int:
-    """Milliseconds of an expiration property. Raises AmqpError 406 if it is not a decimal number within the limit."""
+    """Milliseconds of an expiration property. Raises AmqpError 406 if it is not an integer, sign or not, from 0 to the limit."""
     value = 0
-    if not text:
-        raise _refusal("invalid expiration '': no_integer")
-    for index in range(len(text)):
-        octet = text[index]
-        if octet < 48 or octet > 57:
-            why = "no_integer" if index == 0 else f'{{leftover_string,"{_text(text[index:])}"}}'
-            if index == 0 and octet == 45 and text[1:].isdigit():
-                why = f"{{value_negative,{_text(text)}}}"
-            raise _refusal(f"invalid expiration '{_text(text)}': {why}")
-        value = value * 10 + (octet - 48)
-        if value > _EXPIRATION_MAX:
-            raise _refusal(f"invalid expiration '{_text(text)}': {{value_too_large,{_text(text)}}}")
+    size = len(text)
+    first = 1 if size and (text[0] == 43 or text[0] == 45) else 0
+    index = first
+    while index < size and 48 <= text[index] <= 57:
+        if value <= _EXPIRATION_MAX:
+            value = value * 10 + (text[index] - 48)
+        index += 1
+    if index == first:
+        raise _refusal(f"invalid expiration '{_text(text)}': no_integer")
+    if index < size:
+        raise _refusal(f"invalid expiration '{_text(text)}': {{leftover_string,\"{_text(text[index:])}\"}}")
+    if value and text[0] == 45:
+        raise _refusal(f"invalid expiration '{_text(text)}': {{value_negative,-{_digits(text)}}}")
+    if value > _EXPIRATION_MAX:
+        raise _refusal(f"invalid expiration '{_text(text)}': {{value_too_large,{_digits(text)}}}")
     return value
 
 
@@ -87,6 +88,10 @@ def names_further_keys(data: bytes, properties: int) -> bool:
 
 def _refusal(text: str) -> AmqpError:
     return AmqpError(ReplyCode.PRECONDITION_FAILED, text, 60, 40)
+
+
+def _digits(number: bytes) -> str:
+    return number.lstrip(b"+-").lstrip(b"0").decode()
 
 
 def _text(value: bytes | None) -> str:

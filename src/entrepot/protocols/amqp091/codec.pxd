@@ -9,7 +9,7 @@ from entrepot.protocols.amqp091.properties cimport check_properties
 
 cdef int _FRAME_END
 cdef Py_ssize_t _BUFFER_MAX, _RUN_COUNT, _RUN_BYTES, _WHOLE_MAX, _PUBLISH_MAX, _QUIET_READS
-cdef int _NOTHING, _RUN, _ACKS, _NACKS
+cdef int _NOTHING, _RUN, _ACKS, _NACKS, _REJECTS
 
 @cython.final
 cdef class Decoder(ReceiveBuffer):
@@ -42,7 +42,7 @@ cdef class Decoder(ReceiveBuffer):
         need=Py_ssize_t, pack=bytearray, packed=Py_ssize_t)
     cdef Py_ssize_t _publish(self, list events, int channel, Py_ssize_t pos, Py_ssize_t size) except -1
     cdef int _open_run(self, int channel, Py_ssize_t pos, Py_ssize_t size) except -1
-    @cython.locals(buffer=bytearray, stop=Py_ssize_t, routing_key=Py_ssize_t, seen=int, at=Py_ssize_t)
+    @cython.locals(buffer=bytearray, stop=Py_ssize_t, routing_key=Py_ssize_t)
     cdef bytes _publish_key(self, Py_ssize_t pos, Py_ssize_t size)
     cdef int _reset_run(self) except -1
     @cython.locals(capacity=Py_ssize_t, pack=bytearray)
@@ -63,7 +63,7 @@ cdef class Decoder(ReceiveBuffer):
     cdef int _drop(self, Assembly assembly) except -1
     @cython.locals(tag=uint64_t, multiple=int)
     cdef int _ack(self, list events, int channel, Py_ssize_t pos, Py_ssize_t size) except -1
-    @cython.locals(tag=uint64_t, bits=int, requeue=bint, multiple=bint)
+    @cython.locals(tag=uint64_t, bits=int, requeue=bint, multiple=bint, kind=int)
     cdef int _nack(self, list events, int channel, Py_ssize_t pos, Py_ssize_t size, uint32_t method) except -1
     cdef bint _extends(self, uint64_t tag, bint multiple) except -1
     cdef int _open_range(self, int kind, int channel, uint64_t tag, bint multiple) except -1
@@ -71,6 +71,3 @@ cdef class Decoder(ReceiveBuffer):
     cdef int _control(self, list events, int channel, uint32_t method, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(opened=int, ack=AckRange, nack=NackRange)
     cdef int _flush(self, list events) except -1
-
-@cython.locals(split=Py_ssize_t)
-cdef int _check_utf8(bytes key) except -1

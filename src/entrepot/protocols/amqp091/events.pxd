@@ -32,6 +32,7 @@ cdef class NackRange:
     cdef public uint64_t hi
     cdef public bint multiple
     cdef public bint requeue
+    cdef public int method
 
 @cython.final
 cdef class Control:

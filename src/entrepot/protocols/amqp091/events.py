@@ -59,14 +59,15 @@ class AckRange:
 
 
 class NackRange:
-    """As AckRange for basic.nack and basic.reject; `requeue` as the client asked."""
+    """As AckRange for basic.nack or basic.reject, whichever `method` is the id of; `requeue` as the client asked."""
 
-    def __init__(self, channel: int, lo: int, hi: int, multiple: bool, requeue: bool) -> None:
+    def __init__(self, channel: int, lo: int, hi: int, multiple: bool, requeue: bool, method: int) -> None:
         self.channel = channel
         self.lo = lo
         self.hi = hi
         self.multiple = multiple
         self.requeue = requeue
+        self.method = method
 
 
 class Control:

@@ -15,7 +15,7 @@ from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, Sett
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.amqp091 import handshake, states
 from entrepot.protocols.amqp091.channel import Channel
-from entrepot.protocols.amqp091.events import Control, TooLarge
+from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, TooLarge
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 from entrepot.protocols.amqp091.reply_to import DIRECT_REPLY_TO
@@ -114,6 +114,11 @@ def fail_on(session: Session, channel: Channel, error: AmqpError) -> None:
         handshake.close_with(session, error)
     else:
         _close_channel(session, channel, error)
+
+
+def unknown_tag(tag: int, event: AckRange | NackRange) -> AmqpError:
+    """What a settlement of something that is not out raises."""
+    return AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {tag}", 60, event.method if isinstance(event, NackRange) else 80)
 
 
 def overrun(session: Session) -> bool:
@@ -251,8 +256,9 @@ def _reply_unless_nowait(frame: MethodFrame, reply: Reply) -> Reply | None:
 def _open_channel(session: Session, number: int) -> None:
     if number in session.channels:
         raise AmqpError(ReplyCode.CHANNEL_ERROR, "second 'channel.open' seen", 20, 10)
-    if number > session.channel_max:
-        raise AmqpError(ReplyCode.CHANNEL_ERROR, f"channel {number} is above the negotiated channel_max of {session.channel_max}", 20, 10)
+    opened = len(session.channels)
+    if opened >= session.channel_max:
+        raise AmqpError(ReplyCode.NOT_ALLOWED, f"number of channels opened ({opened}) has reached the negotiated channel_max ({session.channel_max})")
     session.last_stream += 1
     channel = Channel(number, session.last_stream)
     session.channels[number] = channel
@@ -377,11 +383,14 @@ def _queue_unbind(session: Session, channel: Channel, frame: MethodFrame) -> Non
 def _qos(session: Session, channel: Channel, frame: MethodFrame) -> None:
     if frame["prefetch_size"]:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, f"prefetch_size!=0 ({frame['prefetch_size']})", 60, 10)
-    if frame["global_qos"]:
-        ask(session, channel, frame, requests.StreamLimit(frame["prefetch_count"]), _replying("basic.qos_ok"))
-    else:
-        channel.prefetch = frame["prefetch_count"]
-        send(session, channel.number, "basic.qos_ok")
+    limit = frame["prefetch_count"]
+    if not frame["global_qos"]:
+        channel.prefetch, limit = limit, 0  # RabbitMQ lifts the channel's own limit with it
+        if not channel.limited:
+            send(session, channel.number, "basic.qos_ok")
+            return
+    channel.limited = limit > 0
+    ask(session, channel, frame, requests.StreamLimit(limit), _replying("basic.qos_ok"))
 
 
 def _capped(prefetch: int, most: int) -> int:

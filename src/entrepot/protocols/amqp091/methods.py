@@ -2,7 +2,8 @@
 
 One line a method: class and method id, name, arguments in wire order as name:type, what answers it, who sends it. A minus sign marks
 an argument that nobody reads any more (sent as zero). Types are the specification's domains (4.2.5): octet, short, long, longlong
-unsigned; bit, neighbours packed into octets from the lowest bit; shortstr, longstr, table. Names are the specification's, with `_`
+unsigned; bit, neighbours packed into octets from the lowest bit; shortstr, longstr, table; and `name`, a shortstr that RabbitMQ takes CR and LF
+out of (names of exchanges and queues, where they are declared, bound or deleted). Names are the specification's, with `_`
 for `-` and RabbitMQ's for its own.
 
 decode() and encode() are interpreted: publishes, acknowledgements and deliveries do not pass here.
@@ -70,8 +71,8 @@ def _m(class_id: int, method_id: int, name: str, arguments: str = "", replies: s
 
 
 _CLOSE = "reply_code:short reply_text:shortstr class_id:short method_id:short"
-_BINDING = "destination:shortstr source:shortstr routing_key:shortstr nowait:bit arguments:table"
-_QUEUE_BINDING = "queue:shortstr exchange:shortstr routing_key:shortstr"
+_BINDING = "destination:name source:name routing_key:shortstr nowait:bit arguments:table"
+_QUEUE_BINDING = "queue:name exchange:name routing_key:shortstr"
 
 TABLE: tuple[Method, ...] = (
     _m(
@@ -107,11 +108,11 @@ TABLE: tuple[Method, ...] = (
         40,
         10,
         "exchange.declare",
-        "-ticket:short exchange:shortstr type:shortstr passive:bit durable:bit auto_delete:bit internal:bit nowait:bit arguments:table",
+        "-ticket:short exchange:name type:shortstr passive:bit durable:bit auto_delete:bit internal:bit nowait:bit arguments:table",
         "exchange.declare_ok",
     ),
     _m(40, 11, "exchange.declare_ok", sender="server"),
-    _m(40, 20, "exchange.delete", "-ticket:short exchange:shortstr if_unused:bit nowait:bit", "exchange.delete_ok"),
+    _m(40, 20, "exchange.delete", "-ticket:short exchange:name if_unused:bit nowait:bit", "exchange.delete_ok"),
     _m(40, 21, "exchange.delete_ok", sender="server"),
     _m(40, 30, "exchange.bind", "-ticket:short " + _BINDING, "exchange.bind_ok"),
     _m(40, 31, "exchange.bind_ok", sender="server"),
@@ -121,7 +122,7 @@ TABLE: tuple[Method, ...] = (
         50,
         10,
         "queue.declare",
-        "-ticket:short queue:shortstr passive:bit durable:bit exclusive:bit auto_delete:bit nowait:bit arguments:table",
+        "-ticket:short queue:name passive:bit durable:bit exclusive:bit auto_delete:bit nowait:bit arguments:table",
         "queue.declare_ok",
     ),
     _m(50, 11, "queue.declare_ok", "queue:shortstr message_count:long consumer_count:long", sender="server"),
@@ -129,7 +130,7 @@ TABLE: tuple[Method, ...] = (
     _m(50, 21, "queue.bind_ok", sender="server"),
     _m(50, 30, "queue.purge", "-ticket:short queue:shortstr nowait:bit", "queue.purge_ok"),
     _m(50, 31, "queue.purge_ok", "message_count:long", sender="server"),
-    _m(50, 40, "queue.delete", "-ticket:short queue:shortstr if_unused:bit if_empty:bit nowait:bit", "queue.delete_ok"),
+    _m(50, 40, "queue.delete", "-ticket:short queue:name if_unused:bit if_empty:bit nowait:bit", "queue.delete_ok"),
     _m(50, 41, "queue.delete_ok", "message_count:long", sender="server"),
     _m(50, 50, "queue.unbind", "-ticket:short " + _QUEUE_BINDING + " arguments:table", "queue.unbind_ok"),
     _m(50, 51, "queue.unbind_ok", sender="server"),
@@ -237,12 +238,14 @@ def _arguments(method: Method, payload: bytes, limits: TableLimits) -> dict[str,
 
 
 def _string(method: Method, argument: Argument, payload: bytes, pos: int, end: int) -> tuple[str | bytes, int]:
-    width = 1 if argument.type == "shortstr" else 4
+    width = 4 if argument.type == "longstr" else 1
     _need(method, argument, width, pos, end)
     size = int.from_bytes(payload[pos : pos + width], "big")
     pos += width
     _need(method, argument, size, pos, end)
     raw = payload[pos : pos + size]
+    if argument.type == "name":
+        raw = raw.translate(None, b"\r\n")
     try:
         return raw.decode(), pos + size
     except UnicodeDecodeError:

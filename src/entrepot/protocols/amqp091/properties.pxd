@@ -30,5 +30,5 @@ cpdef bytes short_string(bytes data, Py_ssize_t pos, uint32_t bit)
 @cython.locals(size=Py_ssize_t, stop=Py_ssize_t, pos=Py_ssize_t, length=Py_ssize_t)
 cpdef Py_ssize_t find_header(bytes data, Py_ssize_t table_pos, bytes name) except -2
 
-@cython.locals(at=Py_ssize_t, size=int, value=int64_t, index=Py_ssize_t, digit=int)
+@cython.locals(at=Py_ssize_t, end=Py_ssize_t, sign=int, value=int64_t, index=Py_ssize_t, digit=int)
 cpdef int64_t expiration_ms(bytes data, Py_ssize_t pos) except -2

@@ -37,7 +37,8 @@ CLUSTER_ID = 0x0004
 NESTING_MAX = 64
 """Tables and arrays inside one another, the header table itself being 1, that check_properties() accepts unless told otherwise."""
 
-EXPIRATION_MAX_MS = 0xFFFFFFFF
+EXPIRATION_MAX_MS = 315_360_000_000
+"""Ten years, RabbitMQ's longest time to live."""
 
 _HEADERS = HEADERS
 _EXPIRATION = EXPIRATION
@@ -195,17 +196,24 @@ def find_header(data: bytes, table_pos: int, name: bytes) -> int:
 
 
 def expiration_ms(data: bytes, pos: int) -> int:
-    """Time to live of the record at `pos` in milliseconds, -1 where it has none or one that is no number."""
+    """Time to live of the record at `pos` in milliseconds, -1 where it has none or one that is no number (checks.parse_expiration says what is one)."""
     if not get_u16_be(data, pos + 8) & _EXPIRATION:
         return -1
     at = property_at(data, pos + 8, _EXPIRATION)
-    size = data[at]
-    if size == 0 or size > 10:
+    end = at + 1 + data[at]
+    at += 1
+    sign = 0
+    if at < end and (data[at] == 0x2B or data[at] == 0x2D):
+        sign = data[at]
+        at += 1
+    if at == end:
         return -1
     value = 0
-    for index in range(at + 1, at + 1 + size):
+    for index in range(at, end):
         digit = data[index]
         if digit < 0x30 or digit > 0x39:
             return -1
         value = value * 10 + digit - 0x30
-    return value if value <= _EXPIRATION_MAX_MS else -1
+        if value > _EXPIRATION_MAX_MS:
+            return -1
+    return -1 if sign == 0x2D and value else value

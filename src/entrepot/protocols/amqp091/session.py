@@ -366,20 +366,19 @@ class Session(Sink):
         channel = self.channel_of(number)
         if (channel.closing or channel.waiting is not None or channel.deferred) and self.held_back(channel, event):
             return
-        method = 80 if disposition == _ACCEPT else 120
         if multiple:
             if high >= channel.next_tag:
-                raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {high}", 60, method)
+                raise handlers.unknown_tag(high, event)
             taken = channel.settle_through(high)
             if high and not taken:
-                raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {high}", 60, method)
+                raise handlers.unknown_tag(high, event)
         else:
             taken = channel.settle_range(low, high)
         for span in taken:
             if span.count:
                 self.attachment.submit(make_settle(channel.stream, span.consumer_id, span.offset, span.count, disposition))
             else:
-                raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {span.first_tag}", 60, method)
+                raise handlers.unknown_tag(span.first_tag, event)
 
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
