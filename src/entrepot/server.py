@@ -153,6 +153,8 @@ class Server:
             log.warning("others on this machine may enter the data directory (mode %03o): `chmod 700 %s`", mode & 0o777, self.config.data)
         if self.node.users.has_own() and self.node.users.guest_is_as_it_came():
             log.warning("the user guest may still do everything from this machine, with the password that everybody knows: `entrepot users delete guest`")
+        for note in self.node.users.pattern_notes():
+            log.warning("%s", note)
 
     def _failed(self, error: BaseException) -> None:
         self.why_not_ready = "the store has failed"

@@ -4,9 +4,11 @@ from memory_state import MemoryState
 from entrepot.broker.authorization import Action, Authorizer, ResourceKind
 from entrepot.broker.credentials import SCRAM_SHA_256, SCRAM_SHA_512
 from entrepot.broker.kept_definitions import decode_value, encode_value
+from entrepot.broker.name_pattern import NamePattern
+from entrepot.broker.permission_pattern import is_half_anchored
 from entrepot.broker.secret_box import SecretBox
 from entrepot.broker.state import set_value
-from entrepot.broker.users import PLAIN_CACHE_S, Permission, PlainCheck, Users, check_listen, is_loopback
+from entrepot.broker.users import PLAIN_CACHE_S, USER_KEY, Permission, PlainCheck, Users, check_listen, is_loopback
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, Reason, Refused
 from entrepot.model.principal import BROKER, Principal
@@ -158,6 +160,54 @@ def test_seeds_change_what_differs_and_nothing_else(users, state):
     users.seed_user("ann", "other", (), administrator=True)
     assert log_in(users, "ann", "other").tags == {"administrator"}
     assert users.user("ann").namespaces == ()
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?!amq).*", "(a)\\1", "(?<=a)b", "[", "a" * 1025, "(a{200}){200}", "\\p{L}"])
+def test_patterns_that_are_not_taken(users, pattern):
+    users.add_user("ann", "secret")
+    with pytest.raises(Refused) as caught:
+        users.set_permission("ann", NS, Permission(read=pattern))
+    assert caught.value.reason is Reason.INVALID
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+b", "(a|a)*b", "(.*.*.*.*.*)*b", "a*" * 100 + "b", "(a|ab|aba)*c"])
+def test_no_pattern_takes_more_steps_than_the_name_has_letters(users, monkeypatch, pattern):
+    users.add_user("ann", "secret")
+    users.set_permission("ann", NS, Permission(read=pattern))
+    steps = []
+    step = NamePattern._step
+    monkeypatch.setattr(NamePattern, "_step", lambda self, *where: steps.append(1) or step(self, *where))
+    assert not Authorizer(users).may(log_in(users, "ann", "secret"), Action.READ, NS, "a" * 255)
+    assert len(steps) <= 255
+
+
+@pytest.mark.parametrize(
+    ("pattern", "is_half"),
+    [("^orders-", True), ("orders$", True), ("^orders$", False), ("^orders-.*", False), (".*-dlq$", False), ("orders", False), ("", False)],
+)
+def test_patterns_of_which_one_end_is_anchored(pattern, is_half):
+    assert is_half_anchored(pattern) is is_half
+
+
+def test_what_is_said_of_patterns_at_a_start(users, state, clock):
+    users.add_user("ann", "secret")
+    users.set_permission("ann", NS, Permission("orders", "^orders$", "^orders-.*"))
+    assert list(users.pattern_notes()) == []
+    users.set_permission("ann", NS, Permission("^mine-", "^mine-", "in$"))
+    assert [note.partition(",")[0] for note in make(state, clock).pattern_notes()] == [
+        f"user 'ann' in public/default: the regular expression {pattern!r} is matched with whole names" for pattern in ("^mine-", "in$")
+    ]
+
+
+def test_a_kept_pattern_that_is_not_understood_permits_nothing(users, state, clock):
+    users.add_user("ann", "secret")
+    users.set_permission("ann", NS, Permission("", "", "there"))
+    key = USER_KEY + b"ann"
+    state.values[0, key] = state.values[0, key].replace(b"there", b"(?!x)")
+    again = make(state, clock)
+    assert not Authorizer(again).may(log_in(again, "ann", "secret"), Action.READ, NS, "there")
+    (note,) = again.pattern_notes()
+    assert note.startswith("user 'ann' in public/default: '(?!x)' permits nothing: ")
 
 
 class TestAccessKeys:

@@ -8,10 +8,11 @@ The default exchange is called `amq.default` here. Answers are remembered until 
 from __future__ import annotations
 
 import enum
-import re
 from collections.abc import Callable
 from dataclasses import replace
 
+from entrepot.broker.name_pattern import NamePattern
+from entrepot.broker.permission_pattern import compiled
 from entrepot.broker.users import Permission, Users
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import vhost_of
@@ -44,7 +45,7 @@ class Authorizer:
     def __init__(self, users: Users) -> None:
         self._users = users
         self._answers: dict[tuple[str, Action, str, str], bool] = {}
-        self._patterns: dict[str, re.Pattern[str]] = {}
+        self._patterns: dict[str, NamePattern | None] = {}
         self.version = 0  # another one whenever answers may be others
         self._watching: list[Callable[[], object]] = []
         users.on_changed.append(self._forget)
@@ -103,12 +104,13 @@ class Authorizer:
         if permission is None:
             return False
         text = _text_of(permission, action)
-        if text == "":  # as RabbitMQ: nothing, where a regular expression would match everything
-            return False
-        pattern = self._patterns.get(text)
-        if pattern is None:
-            pattern = self._patterns[text] = re.compile(text, re.DOTALL)  # a name may have line ends, and `.*` is for every name
-        return pattern.fullmatch(name) is not None
+        if text not in self._patterns:
+            try:
+                self._patterns[text] = compiled(text)
+            except Refused:  # kept from before, and told of at the start
+                self._patterns[text] = None
+        pattern = self._patterns[text]
+        return pattern is not None and pattern.matches(name)
 
     def _permission(self, name: str, namespace: str) -> Permission | None:
         user = self._users.maybe_user(name)

@@ -15,13 +15,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import ipaddress
-import re
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.credentials import HASHES, ITERATIONS, ITERATIONS_MIN, SALT_SIZE, SCRAM_SHA_256, ScramVerifier, check_password, derive, may_be_right
 from entrepot.broker.kept_definitions import CATALOGUE_SHARD, StateStore, decode_value, encode_value, scan_all
+from entrepot.broker.permission_pattern import compiled, half_anchored_text, is_half_anchored
 from entrepot.broker.state import CATALOGUE_PREFIX, DELETE, set_value
 from entrepot.clock import Clock
 from entrepot.entropy import Entropy
@@ -57,6 +57,11 @@ class Permission:
     write: str = ".*"
     read: str = ".*"
     closed: bool = False
+
+    @property
+    def patterns(self) -> tuple[str, str, str]:
+        """The three."""
+        return self.configure, self.write, self.read
 
 
 FORBIDDEN = Permission("", "", "", closed=True)
@@ -195,6 +200,19 @@ class Users:
         """Whether anybody may come in from elsewhere: there is a user besides guest."""
         return any(not user.deleted and user.name != GUEST for user in self._users.values())
 
+    def pattern_notes(self) -> Iterator[str]:
+        """What there is to say of kept patterns: which permit nothing, for they are not understood, and which permit fewer than they may seem to."""
+        for user in self.users():
+            for namespace, permission in user.permissions.items():
+                for pattern in dict.fromkeys(permission.patterns):
+                    try:
+                        compiled(pattern)
+                    except Refused as refused:
+                        yield f"user '{user.name}' in {namespace}: {pattern!r} permits nothing: {refused}"
+                        continue
+                    if is_half_anchored(pattern):
+                        yield f"user '{user.name}' in {namespace}: {half_anchored_text(pattern)}"
+
     def guest_is_as_it_came(self) -> bool:
         """Whether guest still has the password that everybody knows."""
         return GUEST not in self._users
@@ -267,11 +285,8 @@ class Users:
         """What the user may do in a namespace, or in ALL_NAMESPACES; INVALID for what is no regular expression."""
         if namespace != ALL_NAMESPACES:
             check_namespace(namespace)
-        for pattern in (permission.configure, permission.write, permission.read):
-            try:
-                re.compile(pattern)
-            except (re.error, RecursionError, OverflowError) as error:
-                raise Refused(Reason.INVALID, f"{pattern!r} is not a regular expression: {error}") from None
+        for pattern in permission.patterns:
+            compiled(pattern)
         user = self.user(name)
         return self._keep(replace(user, permissions={**user.permissions, namespace: permission}))
 

@@ -94,11 +94,16 @@ def permit(
     settings: Settings = None,
 ) -> None:
     """Say what a user may do in a namespace: regular expressions of whole names; an empty one permits nothing."""
+    from entrepot.broker.permission_pattern import half_anchored_text, is_half_anchored
     from entrepot.broker.users import Permission
     from entrepot.server import offline
 
+    permission = Permission(configure, write, read)
     with offline(loaded(config, data, settings).config) as catalogue:
-        catalogue.set_permission(name, namespace, Permission(configure, write, read))
+        catalogue.set_permission(name, namespace, permission)
+    for pattern in dict.fromkeys(permission.patterns):
+        if is_half_anchored(pattern):
+            typer.echo(f"entrepot: {half_anchored_text(pattern)}", err=True)
     typer.echo(f"{name} in {namespace}: configure {configure!r}, write {write!r}, read {read!r}")
 
 

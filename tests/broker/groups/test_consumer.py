@@ -5,7 +5,7 @@ from group_bench import GroupBench, answer, reason
 
 from entrepot.broker import group_requests as r
 from entrepot.broker.groups import consumer
-from entrepot.broker.groups.topic_pattern import TopicPattern
+from entrepot.broker.name_pattern import NamePattern
 from entrepot.broker.port import DONE, PENDING
 from entrepot.model.errors import Reason
 
@@ -220,13 +220,13 @@ class TestSubscriptions:
 
         class Watched:
             def __init__(self, text):
-                self.pattern = TopicPattern(text)
+                self.pattern = NamePattern(text)
 
             def matches(self, name):
                 looked.append(name)
                 return self.pattern.matches(name)
 
-        monkeypatch.setattr(consumer, "TopicPattern", Watched)
+        monkeypatch.setattr(consumer, "NamePattern", Watched)
         for member in ("a", "b", "c"):
             bench.told(bench.consume(member, names=None, regex="t.*"))
         assert looked == ["t"]

@@ -23,9 +23,10 @@ from entrepot.broker.groups.assignors import ASSIGNORS, DEFAULT_ASSIGNOR, Subscr
 from entrepot.broker.groups.consumer_member import STABLE, STATIC_AWAY, UNREVOKED, ConsumerMember, Owners
 from entrepot.broker.groups.desk import Desk, unknown_member
 from entrepot.broker.groups.kept import EPOCHS, MEMBER, KeptEpochs, KeptMember, encode, group_key, partitions_kept
+from entrepot.broker.groups.matched_topics import Matched
 from entrepot.broker.groups.subscribed_topics import CONSUMER
-from entrepot.broker.groups.topic_pattern import Matched, TopicPattern
 from entrepot.broker.groups.topics import TopicFacts, Topics
+from entrepot.broker.name_pattern import NamePattern
 from entrepot.broker.port import Ask
 from entrepot.broker.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX
@@ -63,7 +64,7 @@ class ConsumerGroup:
         # topics that members read
         self._readers: Counter[str] = Counter()  # topic -> members that read it
         self._facts: dict[str, TopicFacts] = {}  # as the target assignment knows them
-        self._patterns: dict[str, TopicPattern] = {}
+        self._patterns: dict[str, NamePattern] = {}
         self._matched: dict[tuple[str, str], Matched] = {}  # by expression and user
         self._topics_seen = topics.version(namespace)
 
@@ -308,10 +309,10 @@ class ConsumerGroup:
 
     # ---- topics
 
-    def _pattern(self, text: str) -> TopicPattern:
+    def _pattern(self, text: str) -> NamePattern:
         pattern = self._patterns.get(text)
         if pattern is None:
-            pattern = TopicPattern(text)
+            pattern = NamePattern(text)
             used = {member.subscribed_regex for member in self.members.values()}
             self._patterns = {known: kept for known, kept in self._patterns.items() if known in used}
             self._patterns[text] = pattern
@@ -444,6 +445,6 @@ def check_heartbeat(request: ConsumerHeartbeat) -> None:
         if request.assignor is not None and request.assignor not in ASSIGNORS:
             raise Refused(Reason.UNSUPPORTED_ASSIGNOR, f"there is no assignor '{request.assignor}'; there are: {', '.join(ASSIGNORS)}")
         if request.subscribed_regex:
-            TopicPattern(request.subscribed_regex)
+            NamePattern(request.subscribed_regex)
         return
     raise Refused(Reason.INVALID, f"a heartbeat {'that joins' if joins else 'of a member of'} group '{request.group}' gives {wrong}")

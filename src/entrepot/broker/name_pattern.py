@@ -1,6 +1,6 @@
-"""TopicPattern: a regular expression over whole topic names, matched in time linear in the name, whatever the expression.
+"""NamePattern: a regular expression over whole names, matched in time linear in the name, whatever the expression.
 
-The syntax is the part of RE2's that names of topics need: literals, `.`, classes with ranges and `\\d \\w \\s`, groups, `|`, `* + ? {m,n}`,
+Topics that groups read, and what users may do, are said by such. The syntax is the part of RE2's that names need: literals, `.`, classes with ranges and `\\d \\w \\s`, groups, `|`, `* + ? {m,n}`,
 `^` and `$`, and `(?i)` at the start. Anything else is refused. It is compiled to a nondeterministic automaton, and that to a deterministic one as names
 are matched; both have limits.
 """
@@ -25,6 +25,7 @@ _WORD = ((48, 57), (65, 90), (95, 95), (97, 122))
 _SPACE = ((9, 10), (12, 13), (32, 32))
 _CLASSES = {"d": (_DIGIT, False), "D": (_DIGIT, True), "w": (_WORD, False), "W": (_WORD, True), "s": (_SPACE, False), "S": (_SPACE, True)}
 _ANY = (((10, 10),), True)
+_ALL: tuple[tuple[tuple[int, int], ...], bool] = ((), True)
 
 _Ranges = tuple[tuple[int, int], ...]
 _Class = tuple[_Ranges, bool]  # ranges, whether it is everything else
@@ -50,13 +51,17 @@ class State:
 _NOWHERE = State(frozenset())
 
 
-class TopicPattern:
-    """One compiled expression. Raises Refused (INVALID_PATTERN) for what is no expression, not supported, or too large."""
+class NamePattern:
+    """One compiled expression. Raises Refused (INVALID_PATTERN) for what is no expression, not supported, or too large.
 
-    __slots__ = ("_classes", "_first", "_fold", "_kinds", "_next", "_other", "_states", "text")
+    `any_is_all`: `.` takes line ends, too.
+    """
 
-    def __init__(self, text: str) -> None:
+    __slots__ = ("_classes", "_first", "_fold", "_kinds", "_next", "_other", "_states", "any", "text")
+
+    def __init__(self, text: str, any_is_all: bool = False) -> None:
         self.text = text
+        self.any = _ALL if any_is_all else _ANY
         # nodes: what each is, and where it leads
         self._kinds: list[int] = []
         self._next: list[int] = []
@@ -163,36 +168,13 @@ class TopicPattern:
         return any(self._kinds[node] == _MATCH for node in self._walk(nodes, at_start, True))
 
 
-class Matched:
-    """The topics that a pattern means: only those are looked at that were not there before."""
-
-    __slots__ = ("_looked_at", "_matching", "_pattern", "_permissions")
-
-    def __init__(self, pattern: TopicPattern) -> None:
-        self._pattern = pattern
-        self._looked_at: frozenset[str] = frozenset()
-        self._matching: frozenset[str] = frozenset()
-        self._permissions: int | None = None
-
-    def among(self, names: frozenset[str], may_read: Callable[[str], bool], permissions: int) -> frozenset[str]:
-        """Those of `names` that match and may be read; `permissions` is another number when may_read may answer otherwise."""
-        if permissions != self._permissions:
-            self._looked_at = self._matching = frozenset()
-            self._permissions = permissions
-        if names is not self._looked_at:
-            came = names - self._looked_at
-            self._matching = (self._matching & names).union(name for name in came if self._pattern.matches(name) and may_read(name))
-            self._looked_at = names
-        return self._matching
-
-
 _Piece = tuple[int, list[tuple[int, bool]]]  # first node, loose ends
 
 
 class _Parser:
     """Recursive descent; builds nodes as it goes."""
 
-    def __init__(self, text: str, pattern: TopicPattern) -> None:
+    def __init__(self, text: str, pattern: NamePattern) -> None:
         self.text = text
         self.at = 0
         self.depth = 0
@@ -318,7 +300,7 @@ class _Parser:
         if character in "^$":
             node = pattern.node(_BEGIN if character == "^" else _END)
         elif character == ".":
-            node = pattern.character(_ANY)
+            node = pattern.character(pattern.any)
         elif character == "[":
             node = pattern.character(self._class())
         elif character == "\\":

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.broker.groups.topic_pattern import TopicPattern
+from entrepot.broker.name_pattern import NamePattern
 from entrepot.model.errors import Reason, Refused
 
 ATOMS = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "[a-c]", "\\d", "\\w", "\\.", "(?:)", "^", "$", "-"])
@@ -26,7 +26,7 @@ def expressions():
 
 @given(expressions(), st.lists(st.text("abcA1._-", max_size=6), max_size=8))
 def test_as_python_says(text, names):
-    pattern = TopicPattern(text)
+    pattern = NamePattern(text)
     for name in names:
         assert pattern.matches(name) == (re.compile(text + r"\Z").match(name) is not None), (text, name)
 
@@ -50,7 +50,7 @@ def test_as_python_says(text, names):
     ],
 )
 def test_examples(text, matching, others):
-    pattern = TopicPattern(text)
+    pattern = NamePattern(text)
     assert [name for name in [*matching, *others] if pattern.matches(name)] == matching
 
 
@@ -91,18 +91,18 @@ def test_examples(text, matching, others):
 )
 def test_what_is_not_supported_is_refused(text):
     with pytest.raises(Refused) as caught:
-        TopicPattern(text)
+        NamePattern(text)
     assert caught.value.reason is Reason.INVALID_PATTERN
 
 
 def test_what_explodes_elsewhere_does_not_here():
-    pattern = TopicPattern("(a*)*(a|aa)+(.*a.*)*b")
+    pattern = NamePattern("(a*)*(a|aa)+(.*a.*)*b")
     assert not pattern.matches("a" * 200)
     assert pattern.matches("a" * 200 + "b")
 
 
 def test_many_states_are_forgotten():
-    pattern = TopicPattern("[ab]*a[ab]{12}")
+    pattern = NamePattern("[ab]*a[ab]{12}")
     for number in range(3000):
         name = f"{number:020b}".replace("0", "a").replace("1", "b")
         assert pattern.matches(name) == (name[7] == "a")
@@ -111,7 +111,7 @@ def test_many_states_are_forgotten():
 @given(st.text("ab()[]{}*+?|^$\\.,-01:i<P=", max_size=20))
 def test_any_text_compiles_or_is_refused(text):
     try:
-        pattern = TopicPattern(text)
+        pattern = NamePattern(text)
     except Refused as refused:
         why = refused.reason
     else:
