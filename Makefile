@@ -62,7 +62,7 @@ clean:
 .venv/.made:
 	@test -n "$(PYTHON)" || { echo "Entrepot needs Python 3.11 or later with its venv module (Debian: python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=77' 'Cython>=3.2,<3.4'
+	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=77' 'Cython>=3.3,<3.4'
 	@touch $@
 
 # ENTREPOT_PURE: the modules are compiled once, in the next step, and again only when they have changed.
@@ -72,7 +72,7 @@ clean:
 
 .venv/.built: .venv/.installed setup.py $(HOT)
 	@echo compiling the hot modules
-	@$(BIN)/python setup.py -q build_ext --inplace > .venv/build.log 2>&1 || { cat .venv/build.log; exit 1; }
+	@ENTREPOT_PROGRESS=/dev/fd/3 $(BIN)/python setup.py -q build_ext --inplace 3>&2 > .venv/build.log 2>&1 || { cat .venv/build.log; exit 1; }
 	@grep 'no C compiler' .venv/build.log || true
 	@touch $@
 

@@ -24,3 +24,11 @@ def test_hot_module_is_loaded_as_meant(name: str) -> None:
 
 def test_there_are_hot_modules() -> None:
     assert len(MODULES) >= 3
+
+
+def test_what_is_compiled_for_speed_is_there() -> None:
+    assert build["PER_RECORD"] <= set(build["hot_modules"]())
+
+
+def test_what_modules_have_in_common_is_built_once() -> None:
+    assert "\nstatic CYTHON_INLINE PyObject *__Pyx_PyUnicode_Join(" not in "".join(path.read_text("utf-8") for path in Path("build").glob("cython-*/src/**/*.c"))

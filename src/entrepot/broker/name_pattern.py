@@ -1,8 +1,8 @@
 """NamePattern: a regular expression over whole names, matched in time linear in the name, whatever the expression.
 
-Topics that groups read, and what users may do, are said by such. The syntax is the part of RE2's that names need: literals, `.`, classes with ranges and `\\d \\w \\s`, groups, `|`, `* + ? {m,n}`,
-`^` and `$`, and `(?i)` at the start. Anything else is refused. It is compiled to a nondeterministic automaton, and that to a deterministic one as names
-are matched; both have limits.
+Topics that groups read, and what users may do, are said by such. The syntax is the part of RE2's that names need: literals, `.`, classes with ranges
+and `\\d \\w \\s`, groups, `|`, `* + ? {m,n}`, `^` and `$`, and `(?i)` at the start. Anything else is refused. It is compiled to a nondeterministic
+automaton, and that to a deterministic one as names are matched; both have limits.
 """
 
 from __future__ import annotations
