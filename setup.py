@@ -73,7 +73,8 @@ def extensions() -> list[Extension]:
     lflags = os.environ.get("ENTREPOT_LDFLAGS", "").split()
     modules = hot_modules()
     progress(f"translating {len(modules)} modules to C")
-    return [Extension(SHARED, [str(shared)], extra_compile_args=["-O1", *cflags], extra_link_args=lflags)] + cythonize(
+    common = Extension(SHARED, [str(shared)], extra_compile_args=["-O1", *cflags], extra_link_args=lflags)
+    modules_of_their_own = cythonize(
         [
             Extension(
                 ".".join(path.relative_to(SOURCE).with_suffix("").parts),
@@ -90,6 +91,7 @@ def extensions() -> list[Extension]:
         nthreads=os.cpu_count() or 1,
         annotate=bool(os.environ.get("ENTREPOT_ANNOTATE")),
     )
+    return [common, *modules_of_their_own]
 
 
 def progress(text: str) -> None:
