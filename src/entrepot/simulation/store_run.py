@@ -59,6 +59,7 @@ class StoreRun:
             entry_size_max=2048,
             entry_count_max=64,
             journal_file_size=self.chance.choice((16 << 10, 32 << 10, 64 << 10)),
+            journal_first_file_size=self.chance.choice((2 << 10, 8 << 10, 64 << 10)),
             journal_ready_files=self.chance.choice((1, 2)),
             journal_sort_files=self.chance.choice((1, 2, 3)),
             journal_bulk_file_size=self.chance.choice((0, 64 << 10, 128 << 10)),

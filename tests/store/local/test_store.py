@@ -365,3 +365,22 @@ def test_what_is_staged_beyond_a_large_group_is_the_next_commit_at_once() -> Non
     again = Bench(bench.disk.copy(Loop()))
     assert again.read(again.log(1)) == expected
     assert again.store.get(0, b"key") == b"01234"
+
+
+def journal_sizes(bench: Bench) -> list[int]:
+    return sorted(bench.disk.open(name).size() for name in bench.disk.names() if name.startswith("journal-"))
+
+
+def test_journal_files_are_small_until_there_is_traffic() -> None:
+    settings = StoreSettings(journal_file_size=1 << 20, journal_first_file_size=16 << 10, reserve_size=0)
+    bench = Bench(None, settings)
+    bench.loop.run()
+    assert sum(journal_sizes(bench)) <= 3 * (16 << 10)
+    log = bench.create(1)
+    for number in range(400):
+        bench.append(log, data=b"%d" % number + bytes(10_000))
+        assert bench.commit()
+        bench.loop.run()
+    assert journal_sizes(bench)[-1] == 1 << 20
+    bench = bench.reopened()
+    assert [int(data[:-10_000]) for _, _, data in bench.read(bench.log(1))] == list(range(400))

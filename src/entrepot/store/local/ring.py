@@ -1,6 +1,6 @@
 """JournalRing: the journal's files, used in turn. Which one the next commit goes to, which are ready, which wait to be sorted.
 
-A file's use is a life: numbered, with a salt of its own. Files are zeroed ahead once, then reused whole. Where none is ready the
+A file's use is a life: numbered, with a salt of its own. Files are zeroed ahead once, small ones at first, then reused whole. Where none is ready the
 commit goes to a new file that grows as it is written; while commits are large no file is zeroed, since one that grows costs them little,
 and most of it will stay: see Sorter.
 """
@@ -17,6 +17,7 @@ from entrepot.store.local.settings import StoreSettings
 
 PREFIX = "journal-"
 POSITION_MAX = (1 << 32) - 1
+_GROWTH = 4  # times what came into one file is the next that is zeroed ahead, up to the full size
 _SMALL_MAX = 16  # commits that are not large, in a file that grows, after which others are zeroed ahead
 
 
@@ -72,11 +73,13 @@ class JournalRing:
         self._sealed = False
         self._is_bulk = False  # commits are large
         self._small_count = 0  # small commits in the current file, which grows
+        self._ahead_size = min(settings.journal_first_file_size, settings.journal_file_size)  # of the next that is zeroed ahead
 
     def adopt(self, journal_file: JournalFile) -> None:
         """Recovery: a life of the chain, in order."""
         self.lives[journal_file.life] = journal_file
         self.current = journal_file
+        self._learn(journal_file.end)
         self.next_life = max(self.next_life, journal_file.life + 1)
 
     def adopt_free(self, name: str, file: File) -> None:
@@ -115,6 +118,7 @@ class JournalRing:
         previous = self.current
         if previous is not None:
             self._is_bulk = previous.end >= self._settings.journal_bulk_commit_size * max(1, sequence - previous.first_sequence)
+            self._learn(previous.end)
         self._small_count = 0
         grows = not self.ready
         if self.ready:
@@ -135,6 +139,10 @@ class JournalRing:
         self.current.capacity = file.size() if not grows else max(at_least, self._settings.journal_bulk_file_size) if self._is_bulk else at_least
         return encode_file_header(header)
 
+    def _learn(self, size: int) -> None:
+        """So much came into one file: those that are zeroed ahead grow with the traffic, to their full size."""
+        self._ahead_size = min(self._settings.journal_file_size, max(self._ahead_size, _GROWTH * size))
+
     def create_file(self) -> tuple[str, File]:
         """A new, empty file; its directory is not synced yet."""
         name = self._take_name()
@@ -153,13 +161,13 @@ class JournalRing:
             return
         self.preparing = True
         name = self._take_name()
-        size = self._settings.journal_file_size
+        size = self._ahead_size
 
         def work() -> File:
             if self._disk.free_bytes() < size + self._settings.reserve_size:
                 raise OSError(28, "not enough disk to prepare a journal file")
             file = self._disk.open(name, create=True)
-            zeroes = bytes(1 << 20)
+            zeroes = bytes(min(size, 1 << 20))
             position = 0
             while position < size:
                 step = min(len(zeroes), size - position)

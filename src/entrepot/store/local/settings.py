@@ -25,6 +25,7 @@ class StoreSettings:
     entry_size_max: int = 64 << 10  # an entry is extended up to this; one publish may exceed it
     entry_count_max: int = 4096
     journal_file_size: int = 32 << 20
+    journal_first_file_size: int = 1 << 20  # of the first that are zeroed ahead, before anything is known of the traffic
     journal_bulk_file_size: int = 64 << 20  # of one that grows as it is written, while commits are large
     journal_bulk_commit_size: int = 256 << 10  # commits of that size on average are large
     journal_ready_files: int = 2  # zeroed ahead
