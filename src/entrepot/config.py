@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.listeners import LISTENERS
 
 
 def key(text: str, *, unit: str = "", metric: str = "", at: str = "", least: int | None = None, most: int | None = None) -> msgspec.Meta:
@@ -28,16 +29,21 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """A table of the configuration."""
 
 
+def _listener(name: str) -> Any:
+    kind = LISTENERS[name]
+    return key(kind.title + ("; needs [tls]" if kind.without_tls else ""))
+
+
 class Listen(Section, frozen=True):
     """Addresses, as HOST:PORT; port 0 takes a free one, an empty string listens not at all."""
 
-    amqp: Annotated[str, key("AMQP 0-9-1")] = "127.0.0.1:5672"
-    amqps: Annotated[str, key("AMQP 0-9-1 over TLS; needs [tls]")] = ""
-    kafka: Annotated[str, key("Apache Kafka")] = "127.0.0.1:9092"
-    kafkas: Annotated[str, key("Apache Kafka over TLS; needs [tls]")] = ""
-    sqs: Annotated[str, key("Amazon SQS")] = "127.0.0.1:9324"
-    sqss: Annotated[str, key("Amazon SQS over TLS; needs [tls]")] = ""
-    http: Annotated[str, key("health and metrics")] = "127.0.0.1:9700"
+    amqp: Annotated[str, _listener("amqp")] = LISTENERS["amqp"].address
+    amqps: Annotated[str, _listener("amqps")] = LISTENERS["amqps"].address
+    kafka: Annotated[str, _listener("kafka")] = LISTENERS["kafka"].address
+    kafkas: Annotated[str, _listener("kafkas")] = LISTENERS["kafkas"].address
+    sqs: Annotated[str, _listener("sqs")] = LISTENERS["sqs"].address
+    sqss: Annotated[str, _listener("sqss")] = LISTENERS["sqss"].address
+    http: Annotated[str, _listener("http")] = LISTENERS["http"].address
 
 
 class Durability(Section, frozen=True):

@@ -34,6 +34,7 @@ from entrepot.figures import RunQueueWait, register_kafka, register_node, regist
 from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.listeners import LISTENERS
 from entrepot.net import connection
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network, NetworkLimits
@@ -70,8 +71,7 @@ class Started:
     def url(self, name: str) -> str:
         """A listener's address as a client writes it."""
         host, port = self.addresses[name]
-        scheme = {"sqs": "http", "sqss": "https"}.get(name, name)
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"{LISTENERS[name].scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def as_json(self) -> dict[str, Any]:
         """The ready line for programs."""
@@ -111,6 +111,7 @@ class Server:
     async def start(self) -> Started:
         """Recover and listen. Raises Refused for what the configuration or the data directory does not allow, CorruptData, OSError for a taken address."""
         wanted = {name: address(name, where) for name in self.config.listen.__struct_fields__ if (where := getattr(self.config.listen, name))}
+        _check_tls(self.config)
         register_process(self.metrics, self.config, self.network, self.stalls, lambda: self.why_not_ready is None, self.clock)
         if "http" in wanted:
             await self._listen_http(*wanted["http"])
@@ -247,9 +248,19 @@ class Server:
             await self.network.listen(SqsListener(self.network, host, port, port=self.node.broker, settings=settings, shared=shared, tls=tls))
 
     def _tls(self) -> ssl.SSLContext:
+        """Of the listeners over TLS; _check_tls has found the settings."""
         files = self.config.tls
         authorities = Path(files.client_authorities) if files.client_authorities else None
         return server_context(Path(files.certificate), Path(files.key), authorities)
+
+
+def _check_tls(config: Config) -> None:
+    """Refused where a listener over TLS is wanted and [tls] does not say with which certificate and key."""
+    missing = [f"tls.{name}" for name in ("certificate", "key") if not getattr(config.tls, name)]
+    for name, kind in LISTENERS.items():
+        where = getattr(config.listen, name)
+        if where and kind.without_tls and missing:
+            raise Refused(Reason.INVALID, f"listen.{name} = '{where}': a listener over TLS needs {' and '.join(missing)}: PEM files, by their paths")
 
 
 def is_compiled() -> bool:

@@ -32,7 +32,8 @@ class Conversation:
         self.clock = StandingClock()
         self.wakes = 0
         self.hosts: list[str | None] = []
-        self.session = HttpSession(echo, self.clock, LIMIT, self.wake, self.why_not)
+        self.notes: list[tuple[str, str]] = []
+        self.session = HttpSession(echo, self.clock, LIMIT, self.wake, self.why_not, lambda text, look: self.notes.append((text, look)))
 
     def why_not(self, host: str | None) -> str | None:
         self.hosts.append(host)

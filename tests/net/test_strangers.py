@@ -13,6 +13,7 @@ import pytest
 from echo import EchoListener, EchoSession, connect, network, until
 
 from entrepot.net.arrivals import Arrivals, source_of
+from entrepot.net.complaints import Complaints
 from entrepot.net.session import Peer, Wake
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -110,7 +111,7 @@ def test_who_counts_as_one(host: str, source: str) -> None:
 
 def test_who_leaves_for_one_limit_takes_nobody_s_place_in_the_other() -> None:
     class Network:
-        def log_seldom(self, kind: str, text: str) -> None: ...
+        complaints = Complaints(lambda: 0.0)
 
         def connection_ended(self) -> None: ...
 

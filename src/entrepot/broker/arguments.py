@@ -70,8 +70,21 @@ def describe(value: Value) -> str:
 
 
 def text_of(value: Value) -> str:
-    """A value in an error text; booleans as AMQP's clients write them."""
-    return ("true" if value else "false") if value.__class__ is bool else str(value)
+    r"""A value in an error text, as AMQP's clients write it: true, seconds since 1970, [1, 2], {name: value}; bytes that are no UTF-8 as \xe9."""
+    kind = value.__class__
+    if kind is bool:
+        return "true" if value else "false"
+    if kind is str:
+        return value if _is_utf8(value) else text_of(value.encode(errors="surrogateescape"))
+    if kind is bytes:
+        return str(value, errors="backslashreplace")
+    if kind is dt.datetime:
+        return str(int(value.timestamp()))
+    if kind is list:
+        return f"[{', '.join(map(text_of, value))}]"
+    if kind is dict:
+        return f"{{{', '.join(f'{text_of(name)}: {text_of(item)}' for name, item in value.items())}}}"
+    return "none" if value is None else str(value)
 
 
 def pack(value: Value) -> bytes:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from entrepot.broker.arguments import same_value, type_name
+from entrepot.broker.arguments import same_value, text_of, type_name
 from entrepot.model.errors import Reason, Refused
 
 DIRECT = 1
@@ -193,7 +193,7 @@ def check_headers_match(arguments: Mapping[str, Any]) -> str:
     """The x-match of a binding's arguments, `all` where there is none; Refused (INVALID) for what is none of the four."""
     match = arguments.get("x-match", "all")
     if not isinstance(match, str):
-        raise Refused(Reason.INVALID, f"Invalid x-match field type {type_name(match)} (value {match}); expected longstr")
+        raise Refused(Reason.INVALID, f"Invalid x-match field type {type_name(match)} (value {text_of(match)}); expected longstr")
     if match not in ("all", "any", "all-with-x", "any-with-x"):
         raise Refused(Reason.INVALID, f'Invalid x-match field value <<"{match}">>; expected all, any, all-with-x, or any-with-x')
     return match

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeAlias
 
-from entrepot.broker.arguments import type_name
+from entrepot.broker.arguments import text_of, type_name
 from entrepot.broker.queue_arguments import parse_age_ms
 from entrepot.model.errors import Reason, Refused
 
@@ -45,5 +45,5 @@ def parse_partition(value: Any) -> int | None:
     if value is None:
         return None
     if value.__class__ is not int or value < 0:
-        raise Refused(Reason.INVALID, f"invalid arg 'x-stream-partition': a partition's number, counted from 0, is expected, not {value!r}")
+        raise Refused(Reason.INVALID, f"invalid arg 'x-stream-partition': a partition's number, counted from 0, is expected, not '{text_of(value)}'")
     return int(value)

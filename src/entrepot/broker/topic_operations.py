@@ -18,6 +18,7 @@ from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
 from entrepot.broker.topic_requests import ConfigEntry, PartitionDescription, TopicDescription
 from entrepot.model.errors import EntrepotError, Reason, Refused
+from entrepot.model.printable import printable
 from entrepot.store.interface import Group
 
 if TYPE_CHECKING:
@@ -139,7 +140,9 @@ class TopicOperations:
 
     def _create(self, link: Link, name: str, partitions: int, config: dict[str, str | None], *, check_only: bool = False) -> TopicDefinition | None:
         if not is_legal(name):
-            raise Refused(Reason.INVALID, f"topic name {name[:300]!r}: 1 to 249 letters, digits, '.', '_' and '-' are allowed, and neither '.' nor '..'")
+            raise Refused(
+                Reason.INVALID, f"topic name '{printable(name, 300)}': 1 to 249 letters, digits, '.', '_' and '-' are allowed, and neither '.' nor '..'"
+            )
         self._authorize(link, Action.CONFIGURE, name)
         broker = self._broker
         kept = {key: check_value(key, value) for key, value in config.items()}
@@ -218,7 +221,7 @@ class TopicOperations:
         elif isinstance(request.where, int) and request.where >= 0:
             TimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find(request.where)
         else:
-            raise Refused(Reason.INVALID, f"{request.where!r} is neither a time nor the name of an offset")
+            raise Refused(Reason.INVALID, f"'{request.where}' is neither a time nor the name of an offset")
         return LATER, None
 
     def epoch_end(self, link: Link, call: Ask, request: asked.EpochEnd) -> Outcome:

@@ -8,13 +8,16 @@ import typer
 
 from entrepot import __version__
 from entrepot.cli import serve, store, users
+from entrepot.model.listeners import LISTENERS
+
+ADDRESSES = ", ".join(f"{kind.title} at {kind.scheme}://{kind.address}" for kind in LISTENERS.values() if kind.address)
 
 app = typer.Typer(
     name="entrepot",
     help=(
         "One durable messaging broker, spoken to by the clients of many.\n\n"
-        "Start it with [bold]entrepot serve[/bold]: RabbitMQ clients connect to amqp://127.0.0.1:5672, health and metrics are at http://127.0.0.1:9700,"
-        " messages are in ./entrepot-data. Nothing is confirmed before it is on the disk.\n\n"
+        f"Start it with [bold]entrepot serve[/bold], which listens for {ADDRESSES}."
+        " Messages are in ./entrepot-data; nothing is confirmed before it is on the disk.\n\n"
         "Every setting can stand in a TOML file (--config), in the environment (limits.connections is ENTREPOT_LIMITS_CONNECTIONS) and on the command line"
         " (--set limits.connections=100); the last of these wins. docs/configuration.md lists them all."
     ),
@@ -24,7 +27,7 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve")(serve.serve)
+app.command("serve", help=serve.HELP)(serve.serve)
 app.add_typer(store.commands, name="store")
 app.add_typer(users.commands, name="users")
 

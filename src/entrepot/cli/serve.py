@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from entrepot.cli.settings import ConfigFile, DataDirectory, Settings, loaded
+from entrepot.model.listeners import LISTENERS
 
 if TYPE_CHECKING:
     from entrepot.server import Started
+
+
+BY_DEFAULT = ", ".join(f"{kind.title} on {kind.address}" for kind in LISTENERS.values() if kind.address)
+HELP = (
+    "Run a broker.\n\n"
+    f"Without options: {BY_DEFAULT}, messages in ./entrepot-data, every confirmed message synced to the disk.\n\n"
+    "SIGTERM or Ctrl-C stops it gracefully (clients are told, everything is stored); a second one stops it at once."
+)
 
 
 def serve(
@@ -24,7 +33,7 @@ def serve(
             "--listen",
             "-l",
             metavar="PROTOCOL=HOST:PORT",
-            help="Listen here, and only where --listen says; repeatable. PROTOCOL: amqp, amqps, kafka, kafkas, http; port 0 takes a free one and prints it.",
+            help=f"Listen here, and only where --listen says; repeatable. PROTOCOL: {', '.join(LISTENERS)}; port 0 takes a free one and prints it.",
         ),
     ] = None,
     settings: Settings = None,
@@ -35,13 +44,7 @@ def serve(
         int | None, typer.Option("--control-fd", metavar="N", hidden=True, help="A connected socket for entrepot.control's commands.")
     ] = None,
 ) -> None:
-    """Run a broker.
-
-    Without options: AMQP 0-9-1 on 127.0.0.1:5672, Apache Kafka on 127.0.0.1:9092, health and metrics on 127.0.0.1:9700, messages in
-    ./entrepot-data, every confirmed message synced to the disk.
-
-    SIGTERM or Ctrl-C stops it gracefully (clients are told, everything is stored); a second one stops it at once.
-    """
+    """Run a broker; HELP is what its users are told."""
     from entrepot import logs
     from entrepot.server import run
 
@@ -59,17 +62,8 @@ def serve(
 
 
 def _banner(started: Started) -> str:
-    about = {
-        "http": "/healthz /readyz /metrics",
-        "amqp": "RabbitMQ clients",
-        "amqps": "RabbitMQ clients, TLS",
-        "kafka": "Apache Kafka clients; behind another address or port: kafka.advertised",
-        "kafkas": "Apache Kafka clients, TLS; behind another address or port: kafka.advertised_tls",
-        "sqs": "Amazon SQS: endpoint_url, AWS_ENDPOINT_URL_SQS",
-        "sqss": "Amazon SQS, TLS",
-    }
     lines = [f"Entrepot {started.version} is ready after {started.seconds:.2f} s (process {started.pid})"]
-    lines += [f"  {name:6} {started.url(name):31} {about.get(name, '')}" for name in started.addresses]
+    lines += [f"  {name:6} {started.url(name):31} {LISTENERS[name].clients}" for name in started.addresses]
     if not started.is_compiled:
         lines.append("  the modules run interpreted, many times slower: there was no C compiler (or ENTREPOT_PURE was set) when Entrepot was installed")
     lines += [f"  data  {started.data}   durability: {started.durability}", "Ctrl-C stops it."]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import h11
 
 from entrepot.clock import Clock
+from entrepot.model.listeners import HTTP, look_of
 from entrepot.net.session import Wake
 
 KEEP_ALIVE_S = 30.0
@@ -61,11 +62,13 @@ class HttpOutput:
 
 
 class HttpSession:
-    """See the module. why_not(Host, None without one) says why a request is refused (403), or None."""
+    """See the module. why_not(Host, None without one) says why a request is refused (403), or None. journal(text, look of it): for the operator."""
 
     established = False  # nobody logs in here
 
-    def __init__(self, handler: Handler, clock: Clock, request_bytes: int, wake: Wake, why_not: Callable[[str | None], str | None]) -> None:
+    def __init__(
+        self, handler: Handler, clock: Clock, request_bytes: int, wake: Wake, why_not: Callable[[str | None], str | None], journal: Callable[..., None]
+    ) -> None:
         self.output = HttpOutput()
         self.closing = False
         self.paused = False
@@ -75,6 +78,8 @@ class HttpSession:
         self._request_bytes = request_bytes
         self._wake = wake
         self._why_not = why_not
+        self._journal = journal
+        self._first = b""  # of what came
         self._buffer = bytearray(READ_BYTES)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=request_bytes)
         self._request: h11.Request | None = None
@@ -88,6 +93,13 @@ class HttpSession:
     def buffer_updated(self, count: int) -> None:
         """h11 keeps what is not a whole event yet, up to `request_bytes`."""
         self.next_deadline = self._clock.monotonic_s() + KEEP_ALIVE_S
+        if not self._first:
+            self._first = bytes(self._buffer[: min(count, 8)])
+            look = look_of(self._first)
+            if look and look != HTTP:  # without a line's end h11 would wait for one
+                self._journal("connection closed: it does not begin as HTTP does", look)
+                self._refuse(400, "this is HTTP/1.1")
+                return
         self._http.receive_data(bytes(self._buffer[:count]))
         self._answer_all()
 
@@ -119,6 +131,7 @@ class HttpSession:
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
+                self._journal(f"connection closed: {error}", look_of(self._first))
                 self._refuse(error.error_status_hint, str(error))
                 return
             if event is h11.NEED_DATA or event is h11.PAUSED:

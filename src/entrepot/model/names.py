@@ -10,6 +10,7 @@ import re
 from typing import NamedTuple
 
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.printable import printable
 
 DEFAULT_TENANT = "public"
 DEFAULT_NAMESPACE = "public/default"
@@ -46,10 +47,16 @@ def check_name(kind: str, name: str) -> str:
         try:
             size = len(name.encode())
         except UnicodeEncodeError:
-            raise Refused(Reason.INVALID, f"{kind} name {name!r} is not UTF-8") from None
+            raise Refused(Reason.INVALID, f"{kind} name '{printable(name)}' {_why_no_utf8(name)}") from None
         if size > NAME_SIZE_MAX:
             raise Refused(Reason.INVALID, f"{kind} name of {size} bytes exceeds the maximum of {NAME_SIZE_MAX}")
     return name
+
+
+def _why_no_utf8(name: str) -> str:
+    """Octets that are no UTF-8 are surrogate escapes in it; any other surrogate is half of a pair."""
+    half = next((each for each in name if "\ud800" <= each <= "\udfff" and not "\udc80" <= each <= "\udcff"), "")
+    return f"has half of a surrogate pair without the other half (U+{ord(half):04X}), which is no character" if half else "is not UTF-8"
 
 
 def shown(name: str) -> str:
@@ -82,3 +89,14 @@ def vhost_of(namespace: str) -> str:
         return "/"
     tenant, _, name = namespace.partition("/")
     return name if tenant == DEFAULT_TENANT else namespace
+
+
+_IN_VHOST = re.compile(r" in vhost '[^\s']+'")
+_VHOST = re.compile(r"vhost ('?)([^\s',]+)\1")
+
+
+def without_vhosts(text: str) -> str:
+    """An error's text for clients that know no virtual hosts: where those of AMQP are told one, `in vhost '/'` goes, `vhost 'a'` is `namespace 'public/a'`."""
+    if "vhost" not in text:
+        return text
+    return _VHOST.sub(lambda found: f"namespace '{namespace_of_vhost(found[2])}'", _IN_VHOST.sub("", text))

@@ -128,7 +128,7 @@ class Arrivals:
             return False
         self.outwaited += 1
         listener = arrival.listener
-        listener.network.log_seldom("outwaited", f"{listener.name}: a connection from {arrival.source} cut off: of those without a login it waited longest")
+        listener.network.complaints.say(f"{listener.name}: a connection from {arrival.source} cut off: of those without a login it waited longest")
         arrival.cut()
         return True
 

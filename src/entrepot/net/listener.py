@@ -14,9 +14,11 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from entrepot.model.listeners import LISTENERS, PLAIN, TLS, with_tls
 from entrepot.net.arrivals import Arrival
 from entrepot.net.connection import Connection, ConnectionCore
-from entrepot.net.session import Peer, Session, Wake
+from entrepot.net.session import Peer, Session, Wake, address_text
+from entrepot.net.tls import why_no_handshake
 
 if TYPE_CHECKING:
     import asyncio
@@ -89,7 +91,7 @@ class Listener(abc.ABC):
 
     def _rest(self, sock: socket.socket, error: OSError) -> None:
         """Nothing can be accepted now, most likely for want of descriptors: the stranger that waits for longest gives up its own, and we try again later."""
-        self.network.log_seldom("accept", f"{self.name}: a connection could not be accepted: {error.strerror}; see `ulimit -n`")
+        self.network.complaints.say(f"{self.name}: a connection could not be accepted: {error.strerror}; see `ulimit -n`")
         self.network.arrivals.make_room()
         self.network.loop.remove_reader(sock.fileno())
         self.network.loop.call_later(ACCEPT_REST_S, self._go_on_accepting, sock)
@@ -108,19 +110,19 @@ class Listener(abc.ABC):
             full = f"{self.open_count} connections are open (limits.connections_per_listener)"
         if full:
             self.turned_away += 1
-            network.log_seldom("turned away", f"{self.name}: {address[0]}:{address[1]} turned away, {full}")
+            network.complaints.say(f"{self.name}: {address_text(address)} turned away, {full}")
             sock.close()
             return
         self.open_count += 1
         arrival = network.arrivals.add(self, sock, address[0])
-        task = network.loop.create_task(self._connect(sock, arrival))
+        task = network.loop.create_task(self._connect(sock, arrival, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def _accept(self) -> Connection:
         return Connection(self, self.network.tick, self.network.limits.connection_output_bytes)
 
-    async def _connect(self, sock: socket.socket, arrival: Arrival) -> None:
+    async def _connect(self, sock: socket.socket, arrival: Arrival, address: tuple[Any, ...]) -> None:
         def make() -> Connection:
             connection = self._accept()
             connection.arrival = arrival
@@ -131,10 +133,42 @@ class Listener(abc.ABC):
             await self.network.loop.connect_accepted_socket(make, sock, ssl=self.tls, ssl_handshake_timeout=timeout_s)
         except (OSError, ssl.SSLError) as error:  # also a handshake that took too long
             arrival.release()
-            self.network.log_seldom("handshake", f"{self.name}: a connection from {arrival.source} ended before it began: {error or type(error).__name__}")
+            why, look = why_no_handshake(error)
+            what = "ended before it began" if self.tls is None else "TLS handshake failed"
+            self.note(f"{address_text(address)}: {what}: {why}", look)
         except BaseException:
             arrival.release()
             raise
+
+    # -- what the operator should know
+
+    def note(self, text: str, look: str = "") -> None:
+        """A session's warning; with `look`, what the connection looks like (model/listeners.py), where that says more."""
+        self.network.complaints.say(f"{self.name}: {text}{self._hint(look)}")
+
+    def _hint(self, look: str) -> str:
+        """To whom it belongs who looks like that, where that is another listener than this one."""
+        here = LISTENERS.get(self.name)
+        if not look or here is None:
+            return ""
+        if look == TLS:
+            other = with_tls(self.name)
+            if not other:
+                return "; it looks like TLS, and there is none here"
+            where = self._where([other])
+            return f"; it looks like TLS: the TLS listener is {where}" if where else f"; it looks like TLS, and there is no TLS listener (listen.{other})"
+        if look == PLAIN:
+            where = self._where([here.without_tls])
+            return f"; it looks like plain text: the listener without TLS is {where}" if where else "; it looks like plain text, and TLS is expected"
+        if look == here.look:
+            return ""
+        is_plain = self.tls is None
+        where = self._where([name for name, kind in LISTENERS.items() if kind.look == look and (not kind.without_tls) == is_plain])
+        return f"; it looks like {look}" + (f": that is served by {where}" if where else "")
+
+    def _where(self, names: Sequence[str]) -> str:
+        """Those of the listeners that there are, with their addresses."""
+        return ", ".join(f"{other.name} at {address_text((other.host, other.port))}" for other in self.network.listeners if other.name in names)
 
     # -- a connection's life, called by the connection
 
@@ -204,7 +238,7 @@ class Listener(abc.ABC):
         for connection in list(self.connections):
             session = connection.session
             if connection.abort_at and now >= connection.abort_at:
-                self.network.log_seldom("cut off", f"{self.name}: {connection.peer} cut off: it did not take its last bytes in time")
+                self.network.complaints.say(f"{self.name}: {connection.peer} cut off: it did not take its last bytes in time")
                 self.cut(connection)
             elif session is not None and not connection.is_closing and 0.0 < session.next_deadline <= now:
                 try:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from entrepot.clock import Clock
 from entrepot.net.arrivals import Arrivals
+from entrepot.net.complaints import Complaints
 from entrepot.net.connection import Tick
 from entrepot.net.listener import Listener
 from entrepot.net.unfinished import Unfinished
@@ -15,7 +16,6 @@ from entrepot.net.unfinished import Unfinished
 log = logging.getLogger("entrepot.net")
 
 SWEEP_INTERVAL_S = 0.25
-LOG_INTERVAL_S = 1.0  # the same complaint is logged once in this time, however many peers cause it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +45,12 @@ class Network:
         self.tick = Tick(loop.call_soon)
         self.unfinished = Unfinished(limits.unfinished_bytes)
         self.strangers = Unfinished(limits.strangers_bytes)
+        self.complaints = Complaints(clock.monotonic_s)
         self.arrivals = Arrivals(limits.strangers_per_listener, limits.strangers_per_address)
         self.listeners: list[Listener] = []
         self.session_failures = 0  # sessions ended by our own bugs
         self._sweeper: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
-        self._last_logged: dict[str, float] = {}
 
     @property
     def connection_count(self) -> int:
@@ -70,13 +70,6 @@ class Network:
         for connection in list(listener.connections):
             listener.cut(connection)
         self.listeners.remove(listener)
-
-    def log_seldom(self, kind: str, text: str) -> None:
-        """A warning that a misbehaving crowd must not turn into a flood."""
-        now = self.clock.monotonic_s()
-        if now - self._last_logged.get(kind, -LOG_INTERVAL_S) >= LOG_INTERVAL_S:
-            self._last_logged[kind] = now
-            log.warning("%s", text)
 
     def connection_ended(self) -> None:
         """Called for every connection that is gone."""
@@ -108,10 +101,12 @@ class Network:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+        self.complaints.close()
 
     def _sweep(self) -> None:
         now = self.clock.monotonic_s()
         self.arrivals.sweep()
+        self.complaints.sweep()
         for listener in self.listeners:
             listener.sweep(now)
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL_S, self._sweep)

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.printable import printable
 
 _AUTHORITY = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,255})(:\d{0,5})?", re.ASCII)
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,255}|\[?[0-9A-Fa-f:.]{2,45}\]?", re.ASCII)
@@ -44,8 +45,8 @@ class Pages:
         if from_page:
             return FROM_PAGE
         if not self.is_ours(host, local_host):
-            shown = host[:_SHOWN_MAX]
-            return f"Without a signature the header Host must be an address of loopback, localhost, or one of the setting http_hosts; it is {shown!r}."
+            shown = printable(host, _SHOWN_MAX)
+            return f"Without a signature the header Host must be an address of loopback, localhost, or one of the setting http_hosts; it is '{shown}'."
         if from_browser and not reads:
             return READS_ONLY
         return None

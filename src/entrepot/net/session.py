@@ -13,6 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from entrepot.model.printable import printable
+
+NAME_MAX = 100
+
 Wake = Callable[[], object]
 """Says that output, paused, closing or next_deadline may have changed. Cheap, and may be called any number of times a tick."""
 
@@ -30,7 +34,19 @@ class Peer:
     local_port: int = 0
 
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return address_text((self.host, self.port))
+
+
+def peer_text(peer: object, **known: str) -> str:
+    """Who is at the other end, as the log says it: the address, and what is known by name, each cut at NAME_MAX characters."""
+    names = [f"{what.replace('_', ' ')} '{printable(name, NAME_MAX)}'" for what, name in known.items() if name]
+    return f"{peer} ({', '.join(names)})" if names else str(peer)
+
+
+def address_text(address: Sequence[Any]) -> str:
+    """HOST:PORT of a socket's address, [V6]:PORT where the host is one of IPv6."""
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 class Output(Protocol):

@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.listeners import PLAIN
 
 
 def server_context(certificate: Path, key: Path, client_authorities: Path | None = None, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
@@ -31,3 +32,29 @@ def server_context(certificate: Path, key: Path, client_authorities: Path | None
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
+
+
+_WHY = {
+    "WRONG_VERSION_NUMBER": ("it does not begin as TLS does", PLAIN),
+    "HTTP_REQUEST": ("a request of HTTP in the clear", PLAIN),
+    "HTTPS_PROXY_REQUEST": ("a request of HTTP in the clear", PLAIN),
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": ("the client shows no certificate, and tls.client_authorities asks for one", ""),
+    "CERTIFICATE_VERIFY_FAILED": ("the client's certificate is signed by none of tls.client_authorities", ""),
+    "UNSUPPORTED_PROTOCOL": ("the client offers no TLS 1.2 or later", ""),
+    "TLSV1_ALERT_UNKNOWN_CA": ("the client does not trust the certificate (tls.certificate)", ""),
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": ("the client does not trust the certificate (tls.certificate)", ""),
+    "SSLV3_ALERT_BAD_CERTIFICATE": ("the client does not take the certificate (tls.certificate)", ""),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": ("for the client the certificate (tls.certificate) has expired", ""),
+}
+
+
+def why_no_handshake(error: OSError) -> tuple[str, str]:
+    """Why a connection was not made, and what it looks like: PLAIN, or "" where that says no more."""
+    known = _WHY.get(error.reason or "") if isinstance(error, ssl.SSLError) else None
+    if known is not None:
+        why, look = known
+        detail = getattr(error, "verify_message", "")
+        return (f"{why}: {detail}" if detail else why), look
+    if isinstance(error, ConnectionResetError):
+        return "the client ended the connection", ""
+    return str(error) or type(error).__name__, ""

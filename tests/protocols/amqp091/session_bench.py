@@ -172,8 +172,13 @@ class Client:
         self.authenticator = Authenticator()
         self.wakes = 0
         self.notes = []
-        self.session = Session(self.port, self.authenticator, settings or Settings(), "peer", self._wake, self.notes.append, unfinished)
+        self.looks = []
+        self.session = Session(self.port, self.authenticator, settings or Settings(), "peer", self._wake, self._note, unfinished)
         self.raw = b""
+
+    def _note(self, text, look=""):
+        self.notes.append(text)
+        self.looks.append(look)
 
     def _wake(self):
         self.wakes += 1

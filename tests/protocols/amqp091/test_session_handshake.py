@@ -360,7 +360,7 @@ class TestTime:
         client.session.deadline_reached(now + 5)
         assert client.session.closing
         assert client.link.closed
-        assert client.notes == ["peer: missed heartbeats from client, timeout: 10s; connection closed"]
+        assert client.notes == ["peer (user 'guest', virtual host '/'): missed heartbeats from client, timeout: 10s; connection closed"]
 
     def test_any_byte_is_a_sign_of_life(self, client):
         client.open(heartbeat=10)

@@ -135,13 +135,18 @@ class Client:
         self.authenticator = Authenticator()
         self.authenticator.needs_login = needs_login
         self.notes: list[str] = []
+        self.looks: list[str] = []
         self.later: list[Any] = []  # what the session wants to be called in the loop's next turn
         self.shared = Shared(Chance(), BatchValidator(1 << 20), self.later.append, unfinished)
         self.awake = 0
-        self.session = Session(self.port, self.authenticator, Settings(**settings), self.shared, PEER, self._wake, self.notes.append)
+        self.session = Session(self.port, self.authenticator, Settings(**settings), self.shared, PEER, self._wake, self._note)
         self._sent: dict[int, tuple[int, int]] = {}
         self._next = 1
         self._received = b""
+
+    def _note(self, text: str, look: str = "") -> None:
+        self.notes.append(text)
+        self.looks.append(look)
 
     def _wake(self) -> None:
         self.awake += 1

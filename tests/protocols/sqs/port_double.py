@@ -289,7 +289,13 @@ class Connection:
 
     def __init__(self, bench: Bench, peer: Peer, settings: Settings) -> None:
         self.bench = bench
-        self.session = Session(bench.port, settings, bench.shared, peer, lambda: None, lambda text: None)
+        self.notes: list[str] = []
+        self.looks: list[str] = []
+        self.session = Session(bench.port, settings, bench.shared, peer, lambda: None, self._note)
+
+    def _note(self, text: str, look: str = "") -> None:
+        self.notes.append(text)
+        self.looks.append(look)
 
     def send(self, data: bytes) -> None:
         """Bytes from the peer."""

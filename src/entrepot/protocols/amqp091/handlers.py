@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker import requests
+from entrepot.broker.arguments import type_name
 from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, Settle, make_ask
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.amqp091 import handshake, states
@@ -132,7 +133,7 @@ def overrun(session: Session) -> bool:
 def _close_channel(session: Session, channel: Channel, error: AmqpError) -> None:
     if channel.closing:
         return
-    session.journal(f"{session.peer}: channel {channel.number} closed: {error.reply_text}")
+    session.journal(f"{handshake.who(session)}: channel {channel.number} closed: {error.reply_text}")
     channel.closing = True
     _release(session, channel)
     send(
@@ -411,7 +412,7 @@ def _consume(session: Session, channel: Channel, frame: MethodFrame) -> None:
     arguments = frame["arguments"]
     priority = arguments.get("x-priority", 0)
     if not isinstance(priority, int) or isinstance(priority, bool):
-        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg 'x-priority': expected an integer, got {priority!r}", 60, 20)
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg 'x-priority': expected an integer, got {type_name(priority)}", 60, 20)
     subscriber = Subscriber(channel, tag.encode("utf-8", "surrogateescape"), frame["no_ack"])
     nowait = frame["nowait"]
 

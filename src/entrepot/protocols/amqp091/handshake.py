@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot import __version__
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.listeners import look_of
 from entrepot.model.names import namespace_of_vhost
+from entrepot.net.session import peer_text
 from entrepot.protocols.amqp091 import states
 from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, Control, ProtocolHeader
 from entrepot.protocols.amqp091.fields import decode_table
@@ -87,6 +89,7 @@ def on_event(session: Session, event: Any) -> None:
 
 def _greet(session: Session, header: ProtocolHeader) -> None:
     if not header.supported:
+        _note_greeting(session, header.data)
         session.output.raw(PROTOCOL_HEADER)
         session.state = states.CLOSED
         session.closing = True
@@ -102,6 +105,14 @@ def _greet(session: Session, header: ProtocolHeader) -> None:
     }
     _send(session, "connection.start", version_major=0, version_minor=9, server_properties=properties, mechanisms=MECHANISMS, locales=b"en_US")
     session.state = states.STARTED
+
+
+def _note_greeting(session: Session, greeting: bytes) -> None:
+    if greeting.startswith(b"AMQP"):
+        session.journal(f"{session.peer}: connection closed: AMQP {'.'.join(map(str, greeting[5:]))} is asked for, and 0-9-1 is spoken here")
+    else:
+        text = greeting.decode("latin-1")
+        session.journal(f"{session.peer}: connection closed: it began with '{text}' instead of AMQP's protocol header", look_of(greeting))
 
 
 def _start_ok(session: Session, frame: MethodFrame) -> None:
@@ -138,7 +149,7 @@ def _authenticated(session: Session, mechanism: str, principal: Any) -> None:
     if session.state != states.SECURING:
         return  # lost meanwhile
     if principal is None:
-        session.journal(f"{session.peer}: login of '{session.user.decode('utf-8', 'replace')}' refused ({mechanism})")
+        session.journal(f"{who(session)}: login of '{session.user.decode('utf-8', 'replace')}' refused ({mechanism})")
         session.state = states.CLOSED
         session.closing = True
         if client_can(session, "authentication_failure_close"):
@@ -234,7 +245,7 @@ def _detach(session: Session) -> None:
 
 def close_with(session: Session, error: AmqpError) -> None:
     """connection.close: tell the peer why, release what it held, wait for its answer where its bytes can still be read."""
-    session.journal(f"{session.peer}: connection closed: {error.reply_text}")
+    session.journal(f"{who(session)}: connection closed: {error.reply_text}")
     if session.state < states.TUNED and session.state != states.TUNING:
         session.state = states.CLOSED
         session.closing = True
@@ -272,7 +283,7 @@ def deadline_reached(session: Session, now: float) -> None:
         session.next_deadline = now + timeout_s
         return
     if session.state < states.CLOSING:
-        session.journal(f"{session.peer}: handshake not finished in {session.settings.handshake_timeout_s:g} s; connection closed")
+        session.journal(f"{who(session)}: handshake not finished in {session.settings.handshake_timeout_s:g} s; connection closed")
     session.state = states.CLOSED
     session.closing = True
     session.wake()
@@ -290,7 +301,7 @@ def _beat(session: Session, now: float) -> None:
     else:
         session.silent_periods += 1
         if session.silent_periods >= HEARTBEATS_MISSED_MAX:
-            session.journal(f"{session.peer}: missed heartbeats from client, timeout: {session.heartbeat_s}s; connection closed")
+            session.journal(f"{who(session)}: missed heartbeats from client, timeout: {session.heartbeat_s}s; connection closed")
             session.state = states.CLOSED
             session.closing = True
             _detach(session)
@@ -301,6 +312,13 @@ def _beat(session: Session, now: float) -> None:
         session.output.heartbeat()
         session.wake()
     session.spoke = False
+
+
+def who(session: Session) -> str:
+    """The connection, as the log names it: address, and user, virtual host and the name that the client gave it, as far as they are known."""
+    name = session.client_properties.get("connection_name")
+    user = session.user.decode("utf-8", "replace") if session.principal is not None else ""
+    return peer_text(session.peer, user=user, virtual_host=session.vhost, connection=name if isinstance(name, str) else "")
 
 
 def client_can(session: Session, capability: str) -> bool:

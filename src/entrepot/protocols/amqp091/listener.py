@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from typing import Any
 
@@ -11,8 +10,6 @@ from entrepot.net.network import Network
 from entrepot.net.session import Peer, Wake
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.session import Session
-
-log = logging.getLogger("entrepot.amqp")
 
 
 class AmqpListener(Listener):
@@ -32,7 +29,4 @@ class AmqpListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
-        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self._note, self.network.unfinished, self.network.strangers)
-
-    def _note(self, text: str) -> None:
-        self.network.log_seldom("amqp", text)
+        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self.note, self.network.unfinished, self.network.strangers)

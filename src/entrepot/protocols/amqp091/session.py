@@ -72,8 +72,8 @@ class Subscriber:
 class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
-    port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text) notes
-    what the operator should know: errors that were sent to the peer. unfinished, strangers: net.unfinished.Unfinished of
+    port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text, look of it)
+    notes what the operator should know: errors that were sent to the peer. unfinished, strangers: net.unfinished.Unfinished of
     all connections, and of those before their login, if they share a limit.
     """
 
@@ -121,7 +121,7 @@ class Session(Sink):
         settings: Any,
         peer: Any,
         wake: Callable[[], object],
-        journal: Callable[[str], None],
+        journal: Callable[..., None],
         unfinished: Any = None,
         strangers: Any = None,
     ) -> None:

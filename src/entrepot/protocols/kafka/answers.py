@@ -7,6 +7,7 @@ from typing import Any
 
 from entrepot.broker.port import DONE
 from entrepot.model.errors import Reason
+from entrepot.model.names import without_vhosts
 from entrepot.protocols.kafka.error_codes import ErrorCode, code_for
 
 TEXT_MAX = 400  # characters of an error's text
@@ -30,7 +31,7 @@ def error_code(exchange: Any, error: BaseException | None, table: dict[Reason, E
 
 def text_of(error: BaseException | None) -> str | None:
     """What a response says of an error, short enough for the strings of every version."""
-    return None if error is None else str(error)[:TEXT_MAX]
+    return None if error is None else without_vhosts(str(error))[:TEXT_MAX]
 
 
 def broker_address(exchange: Any) -> tuple[str, int]:

@@ -121,7 +121,7 @@ def _cannot_alter(resource: dict[str, Any]) -> str | None:
     if len(set(names)) < len(names):
         return "a key is altered twice"
     if any(change.get("config_operation", 0) not in OPERATIONS for change in resource["configs"]):
-        return f"operations are {OPERATIONS}"
+        return "operations are " + ", ".join(f"{number} ({name})" for number, name in OPERATIONS.items())
     return None
 
 

@@ -67,6 +67,10 @@ class Framing(ReceiveBuffer):
         """What is raw at the front."""
         return take_ba(self._buffer, self._start + 4, self._total - 4)
 
+    def first(self) -> bytes:
+        """Up to eight bytes at the front."""
+        return take_ba(self._buffer, self._start, min(8, self._end - self._start))
+
     def consume(self) -> int:
         """The request at the front is done with; what reads it may do so until the next writable()."""
         self._start += self._total

@@ -38,7 +38,4 @@ class KafkaListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
-        return Session(self.broker_port, self.authenticator, self.settings, self.shared, peer, wake, self._note)
-
-    def _note(self, text: str) -> None:
-        self.network.log_seldom("kafka", text)
+        return Session(self.broker_port, self.authenticator, self.settings, self.shared, peer, wake, self.note)

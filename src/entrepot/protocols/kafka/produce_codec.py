@@ -12,6 +12,7 @@ import cython
 
 from entrepot.broker.partition_calls import AppendPart
 from entrepot.model.entry import TRANSACTIONAL
+from entrepot.model.names import without_vhosts
 from entrepot.protocols.kafka.answers import TEXT_MAX, TEXTS_MAX
 from entrepot.protocols.kafka.batch_errors import INVALID_RECORD, InvalidBatch
 from entrepot.protocols.kafka.error_codes import APPEND, ErrorCode, code_for
@@ -148,7 +149,7 @@ def _encode_error(writer: Writer, version: int, flexible: bool, part: AppendPart
     if version >= 5:
         writer.i64(-1)
     if version >= 8:
-        text = str(error)[:_TEXT_MAX] if told else None
+        text = without_vhosts(str(error))[:_TEXT_MAX] if told else None
         index = error.record_index if isinstance(error, InvalidBatch) else -1
         if index >= 0:
             writer.count(1, flexible)

@@ -18,7 +18,10 @@ from typing import Any
 
 from entrepot.broker.port import Call, Delivery, Sink
 from entrepot.model.errors import Refused
+from entrepot.model.listeners import look_of
+from entrepot.model.names import without_vhosts
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
+from entrepot.net.session import peer_text
 from entrepot.protocols.kafka import sasl
 from entrepot.protocols.kafka.apis import API_VERSIONS, APIS, SASL_AUTHENTICATE, WITHOUT_LOGIN
 from entrepot.protocols.kafka.exchange import Exchange
@@ -105,7 +108,7 @@ class Shared:
 class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
-    port: has attach(sink, principal, namespace). authenticator: see sasl.py. shared: see Shared. journal(text) notes what the operator should know.
+    port: has attach(sink, principal, namespace). authenticator: see sasl.py. shared: see Shared. journal(text, look of it) notes what the operator should know.
     """
 
     __slots__ = (
@@ -139,7 +142,7 @@ class Session(Sink):
     )
 
     def __init__(
-        self, port: Any, authenticator: Any, settings: Settings, shared: Any, peer: Any, wake: Callable[[], object], journal: Callable[[str], None]
+        self, port: Any, authenticator: Any, settings: Settings, shared: Any, peer: Any, wake: Callable[[], object], journal: Callable[..., None]
     ) -> None:
         # what net sees
         self.output = Output()
@@ -409,8 +412,17 @@ class Session(Sink):
     def fail(self, text: str) -> None:
         """The peer broke the protocol, or cannot be answered: Kafka closes the connection."""
         if not self.closing:
-            self.journal(f"{self.peer}: connection closed: {text}")
+            look = look_of(self.framing.first()) if self.attachment is None and self.sasl is None else ""
+            text = f"{self.who()}: connection closed: {without_vhosts(text)}"
+            self.journal(text, look)
             self.end()
+
+    def who(self) -> str:
+        """The connection, as the log names it: address, and user, namespace and client id, as far as they are known."""
+        attachment = self.attachment
+        if attachment is None:
+            return peer_text(self.peer, client=self.client_id)
+        return peer_text(self.peer, user=self.principal.name, namespace=attachment.namespace, client=self.client_id)
 
     def end(self) -> None:
         """Close, after what is already answered was sent."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.names import without_vhosts
 
 
 class ErrorCode(NamedTuple):
@@ -127,4 +128,4 @@ def from_refused(refused: Refused) -> SqsError:
     """A refusal of the broker's as SQS says it, where the action has no better word."""
     if refused.reason is Reason.NOT_FOUND:
         return no_queue()
-    return SqsError(_BY_REASON.get(refused.reason, "InvalidParameterValueException"), str(refused))
+    return SqsError(_BY_REASON.get(refused.reason, "InvalidParameterValueException"), without_vhosts(str(refused)))

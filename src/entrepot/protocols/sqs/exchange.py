@@ -121,7 +121,7 @@ class Exchange:
         except SqsError as error:
             self.fail(error)
         except Exception as error:  # our bug: it must cost this request and nobody's commit
-            self.session.journal(f"{self.session.peer}: a request failed by a bug: {error!r}")
+            self.session.journal(f"{self.session.who()}: {self.action.name} failed by a bug: {error!r}")  # type: ignore[union-attr]
             self.fail(SqsError("InternalFailure", "The request failed; what it asked may have been done."))
         return 0
 

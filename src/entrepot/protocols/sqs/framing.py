@@ -12,6 +12,8 @@ from typing import Any
 
 import httptools
 
+from entrepot.model.listeners import look_of
+
 HEAD_MAX = 65_536
 HEADERS_MAX = 256
 FREE_MAX = 65_536
@@ -54,6 +56,7 @@ class Framing:
     def __init__(self, body_max: int) -> None:
         self.requests: deque[Request] = deque()
         self.failure: tuple[int, str] | None = None
+        self.look = ""  # what the connection looks like that began with no HTTP (model/listeners.py)
         self.ended = False  # the last request was one without keep-alive: what comes behind it is not read
         self.continues = False  # a request waits for "100 Continue"
         self.is_partial = False  # a request has begun and is not whole
@@ -85,6 +88,8 @@ class Framing:
         except httptools.HttpParserError as error:
             if self.failure is None and not self.ended:
                 self.failure = (400, f"not HTTP/1.1: {error}")
+                if begun <= 1 and self._overhead == 0 and seen == 0:
+                    self.look = look_of(data[:8])
         self._overhead += len(data) - (self._seen_bytes - seen)
         if begun != self.begun_count:
             self._overhead = min(self._overhead, len(data))  # what came before it is another request's

@@ -28,7 +28,4 @@ class SqsListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
-        return Session(self.broker_port, self.settings, self.shared, peer, wake, self._note)
-
-    def _note(self, text: str) -> None:
-        self.network.log_seldom("sqs", text)
+        return Session(self.broker_port, self.settings, self.shared, peer, wake, self.note)

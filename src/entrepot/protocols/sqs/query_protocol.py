@@ -16,6 +16,7 @@ import msgspec
 
 from entrepot.protocols.sqs.actions import ACTIONS, Action, Shape
 from entrepot.protocols.sqs.errors import ErrorCode, SqsError
+from entrepot.protocols.sqs.wrong_input import why_wrong
 
 NAMESPACE = "http://queue.amazonaws.com/doc/2012-11-05/"
 PARAMETERS_MAX = 4096  # of one request: ten messages with ten attributes each are under 600
@@ -90,7 +91,7 @@ def parse_request(form: dict[str, str]) -> tuple[Action, Any]:
     try:
         return action, msgspec.convert(_structure(tree, action.request), action.request, strict=False)
     except msgspec.ValidationError as error:
-        raise SqsError("InvalidParameterValueException", f"The request has a parameter of the wrong type: {error}") from None
+        raise SqsError("InvalidParameterValueException", f"The request has a parameter of the wrong type: {why_wrong(error)}.") from None
 
 
 def _structure(tree: dict[str, Any], shape: type[Shape]) -> dict[str, Any]:

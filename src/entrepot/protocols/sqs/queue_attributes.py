@@ -162,7 +162,7 @@ def _redrive(wished: Wished, value: str, fifo: bool, name_of: NameOf) -> None:
         )
     queue = name_of(target) if isinstance(target, str) else None
     if queue is None:
-        raise SqsError("InvalidParameterValueException", f"{text}Invalid value for deadLetterTargetArn.")
+        raise SqsError("InvalidParameterValueException", f"{text}Invalid value for deadLetterTargetArn: {str(target)[:300]}.")
     if queue.endswith(".fifo") != fifo:
         kind = "FIFO" if fifo else "standard"
         raise SqsError("InvalidParameterValueException", f"{text}Dead-letter queue must be of the same type as the source, a {kind} queue.")

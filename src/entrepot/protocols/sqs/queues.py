@@ -113,11 +113,16 @@ def _created(exchange: Exchange, result: tuple[QueueDescription, bool]) -> None:
 
 def _create_refused(exchange: Exchange, refused: Refused) -> SqsError | None:
     if refused.reason is Reason.NOT_FOUND:
-        return invalid_value(f"Value for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist. {refused}")
+        return _no_dead_letter_target(exchange)
     if refused.reason is Reason.EXISTS_DIFFERENT:
         exchange.refused = None
         exchange.ask(DescribeQueue(name=exchange.queue, counts=False), _differs)
     return None
+
+
+def _no_dead_letter_target(exchange: Exchange) -> SqsError:
+    value = (exchange.input.Attributes or {}).get("RedrivePolicy", "")
+    return invalid_value(f"Value {value[:300]} for parameter RedrivePolicy is invalid. Reason: Dead letter target does not exist.")
 
 
 def _differs(exchange: Exchange, found: QueueDescription) -> None:
@@ -287,6 +292,9 @@ def _change(exchange: Exchange, found: QueueDescription) -> None:
 
 
 def _change_refused(exchange: Exchange, refused: Refused) -> SqsError | None:
+    request = exchange.call.request
+    if refused.reason is Reason.NOT_FOUND and isinstance(request, SetQueuePolicy) and f"'{request.policy.dead_letter_queue}'" in str(refused):
+        return _no_dead_letter_target(exchange)
     if refused.reason is Reason.EXISTS_DIFFERENT:
         return SqsError("ServiceUnavailableException", "The queue was changed by somebody else at the same time; try again.")
     return None

@@ -8,6 +8,7 @@ import cython
 
 from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.names import without_vhosts
 from entrepot.protocols.sqs.actions import Message, ReceiveMessageResult
 from entrepot.protocols.sqs.errors import SqsError, invalid_value
 from entrepot.protocols.sqs.message_attributes import Selection, as_values, select
@@ -134,7 +135,7 @@ def system_attributes(names: list[str]) -> int:
 def refused(exchange: Exchange, error: Refused) -> SqsError | None:
     """What a refusal means here."""
     if error.reason is Reason.LIMIT:
-        return SqsError("OverLimit", f"The maximum number of in flight messages is reached: {error}")
+        return SqsError("OverLimit", f"The maximum number of in flight messages is reached: {without_vhosts(str(error))}")
     return None
 
 

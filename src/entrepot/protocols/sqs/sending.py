@@ -85,7 +85,7 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
     try:
         body = text.encode()
     except UnicodeEncodeError:
-        raise _bad_character("a surrogate") from None
+        raise _bad_character("half of a surrogate pair") from None
     at = illegal_at(body)
     if at >= 0:
         raise _bad_character(f"#x{ord(body[at:].decode()[0]):x}")

@@ -17,8 +17,10 @@ import msgspec
 from entrepot.broker.port import Attachment, Call, Delivery, Sink
 from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Refused
-from entrepot.model.names import DEFAULT_NAMESPACE
+from entrepot.model.names import DEFAULT_NAMESPACE, without_vhosts
+from entrepot.net.session import peer_text
 from entrepot.protocols.sqs import query_protocol
+from entrepot.protocols.sqs.about import about
 from entrepot.protocols.sqs.accounts import is_account
 from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
 from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
@@ -26,8 +28,9 @@ from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
 from entrepot.protocols.sqs.framing import Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.output import Output
-from entrepot.protocols.sqs.sigv4 import split_target
+from entrepot.protocols.sqs.sigv4 import maybe_key_id, split_target
 from entrepot.protocols.sqs.writing import HEX, Writer
+from entrepot.protocols.sqs.wrong_input import why_wrong
 
 if not cython.compiled:
     from entrepot.model.octets import copy, same, take_ba
@@ -112,7 +115,7 @@ class Shared:
 class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
-    port: has attach(sink, principal, namespace, codec). shared: see Shared. journal(text) notes what the operator should know.
+    port: has attach(sink, principal, namespace, codec). shared: see Shared. journal(text, look of it) notes what the operator should know.
     """
 
     __slots__ = (
@@ -150,7 +153,7 @@ class Session(Sink):
         "wake",
     )
 
-    def __init__(self, port: Any, settings: Settings, shared: Shared, peer: Any, wake: Callable[[], object], journal: Callable[[str], None]) -> None:
+    def __init__(self, port: Any, settings: Settings, shared: Shared, peer: Any, wake: Callable[[], object], journal: Callable[..., None]) -> None:
         # what net sees
         self.output = Output()
         self.closing = False
@@ -253,7 +256,7 @@ class Session(Sink):
             body = text.encode(errors="replace") + b"\n"
             head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             self.output.add(head.encode() + body)
-            self.journal(f"{self.peer}: connection closed: {text}")
+            self.journal(f"{self.who()}: connection closed: {text}", framing.look)
             self.end()
         elif framing.ended:
             self.end()
@@ -279,7 +282,7 @@ class Session(Sink):
                     decode = route.decode
                     exchange.input = decode(request.body)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    raise SqsError("SerializationException", f"The request is not what {route.action.name} takes: {error}") from None
+                    raise SqsError("SerializationException", f"The request is not what {route.action.name} takes: {why_wrong(error, request.body)}.") from None
             else:
                 exchange.is_json = False
                 found = self.begin_query(exchange)
@@ -305,7 +308,8 @@ class Session(Sink):
         elif request.method in (b"GET", b"HEAD"):
             form = query_protocol.parse_form(query)
             if "Action" not in form:
-                exchange.plain(200, "Entrepot: Amazon SQS\n") if path == b"/" else exchange.plain(404, "there are requests of Amazon SQS\n")
+                status, text = about(path)
+                exchange.plain(status, text)
                 return None
         elif request.method == b"POST":
             exchange.is_json = request.content_type.lower().startswith(b"application/x-amz-json")
@@ -371,7 +375,12 @@ class Session(Sink):
 
     def signed_caller(self, exchange: Exchange) -> Caller:
         """The caller that a request is signed by. Raises SqsError."""
-        key_id, principal = self.callers.signed(exchange.request)
+        try:
+            key_id, principal = self.callers.signed(exchange.request)
+        except SqsError as error:
+            why = error.text.partition("\n")[0]
+            self.journal(f"{peer_text(self.peer, access_key=maybe_key_id(exchange.request))}: {exchange.action.name} refused: {why}")  # type: ignore[union-attr]
+            raise
         if not key_id:
             self.check_page(exchange)
         known = self.by_key_id.get(key_id.encode())
@@ -498,7 +507,7 @@ class Session(Sink):
     def revoked(self, reason: str) -> None:
         """See port.Sink: whoever else speaks here connects again."""
         if not self.closing:
-            self.journal(f"{self.peer}: connection closed: {reason}")
+            self.journal(f"{self.who()}: connection closed: {without_vhosts(reason)}")
             self.end()
 
     def throttle(self, blocked: bool, reason: str) -> None:
@@ -540,6 +549,13 @@ class Session(Sink):
     def shut_down(self, reason: str) -> None:
         """See net.session.Session: what is being answered is given up."""
         self.end()
+
+    def who(self) -> str:
+        """The connection, as the log names it: address, and user and namespace of who spoke last on it."""
+        caller = self.last_caller
+        if caller is None:
+            return peer_text(self.peer)
+        return peer_text(self.peer, user=caller.principal.name, namespace=caller.namespace)
 
     def end(self) -> object:
         """Close, after what is already answered was sent."""

@@ -106,6 +106,15 @@ def read_claim(request: Request) -> Claim | None:
     return None
 
 
+def maybe_key_id(request: Request) -> str:
+    """The access key that a request names, whoever it is; "" for none that can be read."""
+    try:
+        claim = read_claim(request)
+    except SqsError:
+        return ""
+    return claim.key_id if claim is not None else ""
+
+
 def _of_header(request: Request) -> Claim:
     when = request.header(b"x-amz-date")
     start, found, signature = request.authorization.rpartition(b"Signature=")
