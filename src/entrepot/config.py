@@ -18,6 +18,7 @@ import msgspec
 
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.listeners import LISTENERS
+from entrepot.model.mismatch import mismatch_text
 
 
 def key(text: str, *, unit: str = "", metric: str = "", at: str = "", least: int | None = None, most: int | None = None) -> msgspec.Meta:
@@ -469,7 +470,7 @@ def _users(value: object, source: str) -> dict[str, User]:
             users[name] = msgspec.convert(fields, User)
         except msgspec.ValidationError as error:
             known = ", ".join(field.name for field in msgspec.structs.fields(User))
-            raise Refused(Reason.INVALID, f"users.{name} ({source}): {error}; a user has: {known}") from None
+            raise Refused(Reason.INVALID, f"users.{name} ({source}): {mismatch_text(str(error))}; a user has: {known}") from None
     return users
 
 
@@ -495,7 +496,14 @@ def _convert(found: Key, value: object, source: str) -> Any:
         return msgspec.convert(plain, Annotated[found.type, _bounds(found)], strict=not isinstance(plain, str))
     except msgspec.ValidationError:
         default = ", ".join(found.default) if isinstance(found.default, tuple) else found.default
-        raise Refused(Reason.INVALID, f"{found.name} = {value!r} ({source}): {found.allowed} is expected (default: {default!r})") from None
+        raise Refused(Reason.INVALID, f"{found.name} = {_shown(value)} ({source}): {found.allowed} is expected (default: {_shown(default)})") from None
+
+
+def _shown(value: object) -> str:
+    """As it stands in TOML, where that is one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"'{value}'" if isinstance(value, str) else str(value)
 
 
 def _bounds(found: Key) -> msgspec.Meta:

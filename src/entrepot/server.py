@@ -345,7 +345,7 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     try:
         started = await server.start()
     except OSError as error:
-        raise Refused(Reason.INVALID, f"cannot start: {error}") from None
+        raise Refused(Reason.INVALID, f"cannot start: {error.strerror or error}") from None
     loop = asyncio.get_running_loop()
     for number in SIGNALS:
         loop.add_signal_handler(number, on_signal)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrepot import __version__
+from entrepot.model.listeners import LISTENERS
 
 
 def entrepot(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -27,11 +28,27 @@ def test_version() -> None:
     assert (ran.returncode, ran.stdout) == (0, f"entrepot {__version__}\n")
 
 
+BY_DEFAULT = [kind for kind in LISTENERS.values() if kind.address]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ["serve", "store", "users", "amqp://127.0.0.1:5672", "docs/configuration.md"]),
-        (("serve", "--help"), ["--listen", "--data", "--config", "--set", "SIGTERM", "127.0.0.1:9700"]),
+        (
+            (),
+            [
+                "serve",
+                "store",
+                "users",
+                "docs/configuration.md",
+                *(f"{kind.scheme}://{kind.address}" for kind in BY_DEFAULT),
+                *(kind.title for kind in BY_DEFAULT),
+            ],
+        ),
+        (
+            ("serve", "--help"),
+            ["--listen", "--data", "--config", "--set", "SIGTERM", ", ".join(LISTENERS), *(f"{kind.title} on {kind.address}" for kind in BY_DEFAULT)],
+        ),
         (("store", "--help"), ["verify", "quarantine"]),
         (("users", "--help"), ["add", "list", "set-password", "delete"]),
     ],

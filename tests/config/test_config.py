@@ -67,10 +67,11 @@ def test_an_error_names_key_value_source_and_what_is_allowed(environment: dict[s
     [
         ("[limits]\nconections = 1", ["limits.conections", "entrepot.toml", "limits.connections is meant?"]),
         ("[durability]\nzzz = 1", ["durability.zzz", "there is no such key"]),
-        ("[limits]\nconnections = true", ["limits.connections = True"]),
+        ("[limits]\nconnections = true", ["limits.connections = true"]),
         ("[limits]\nconnections = 1.5", ["limits.connections = 1.5"]),
         ("limits = 1", ["limits", "there is no such key"]),
         ("limits =", ["entrepot.toml is not TOML"]),
+        ("[users.ann]\npassword = 5", ["users.ann", "password must be a string, and is a whole number"]),
         ("users = 1", ["users", "[users.NAME]"]),
         ("[users.ann]\npasword = 'x'", ["users.ann", "password, namespaces, administrator"]),
     ],

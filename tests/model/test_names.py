@@ -1,7 +1,7 @@
 import pytest
 
 from entrepot.model.errors import Refused
-from entrepot.model.names import Address, check_name, check_namespace, namespace_of_vhost, parse_address, vhost_of
+from entrepot.model.names import Address, check_name, check_namespace, namespace_of_vhost, parse_address, vhost_of, without_vhosts
 from entrepot.model.principal import BROKER, Principal
 
 
@@ -44,6 +44,35 @@ def test_names_are_limited_in_bytes():
     assert check_name("queue", "é" * 127)
     with pytest.raises(Refused, match="256 bytes"):
         check_name("queue", "é" * 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("cut \ud83d", "queue name 'cut \\ud83d' has half of a surrogate pair without the other half (U+D83D), which is no character"),
+        ("caf\udce9", "queue name 'caf\\xe9' is not UTF-8"),
+    ],
+)
+def test_what_is_no_text_is_named_as_what_it_is(name, text):
+    with pytest.raises(Refused) as caught:
+        check_name("queue", name)
+    assert str(caught.value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "elsewhere"),
+    [
+        ("no queue 'q' in vhost '/'", "no queue 'q'"),
+        ("queue 'q' in vhost 'acme/shop' is exclusive to another connection", "queue 'q' is exclusive to another connection"),
+        ("consumer prefetch count is not set for 'queue 'q' in vhost '/''", "consumer prefetch count is not set for 'queue 'q''"),
+        ("access to vhost 'shop' refused for user 'ann'", "access to namespace 'public/shop' refused for user 'ann'"),
+        ("access to vhost '/' was taken from user 'ann'", "access to namespace 'public/default' was taken from user 'ann'"),
+        ("vhost acme/shop not found", "namespace 'acme/shop' not found"),
+        ("no topic 'vhosts'", "no topic 'vhosts'"),
+    ],
+)
+def test_who_knows_no_virtual_hosts_hears_of_none(text, elsewhere):
+    assert without_vhosts(text) == elsewhere
 
 
 def test_principals_are_values():

@@ -6,6 +6,7 @@ buffer, which is read no further); a connection that says nothing for KEEP_ALIVE
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from entrepot.net.session import Wake
 
 KEEP_ALIVE_S = 30.0
 READ_BYTES = 16_384
+
+_QUOTED = re.compile(r": (?:bytearray\()?b['\"].*", re.DOTALL)  # what h11 quotes of a request, as Python writes bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,9 @@ class HttpSession:
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
-                self._journal(f"connection closed: {error}", look_of(self._first))
-                self._refuse(error.error_status_hint, str(error))
+                why = _QUOTED.sub("", str(error))
+                self._journal(f"connection closed: {why}", look_of(self._first))
+                self._refuse(error.error_status_hint, why)
                 return
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 return

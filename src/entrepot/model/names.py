@@ -47,7 +47,7 @@ def check_name(kind: str, name: str) -> str:
         try:
             size = len(name.encode())
         except UnicodeEncodeError:
-            raise Refused(Reason.INVALID, f"{kind} name '{printable(name)}' {_why_no_utf8(name)}") from None
+            raise Refused(Reason.INVALID, f"{kind} name {_why_no_utf8(name)}") from None
         if size > NAME_SIZE_MAX:
             raise Refused(Reason.INVALID, f"{kind} name of {size} bytes exceeds the maximum of {NAME_SIZE_MAX}")
     return name
@@ -55,8 +55,12 @@ def check_name(kind: str, name: str) -> str:
 
 def _why_no_utf8(name: str) -> str:
     """Octets that are no UTF-8 are surrogate escapes in it; any other surrogate is half of a pair."""
-    half = next((each for each in name if "\ud800" <= each <= "\udfff" and not "\udc80" <= each <= "\udcff"), "")
-    return f"has half of a surrogate pair without the other half (U+{ord(half):04X}), which is no character" if half else "is not UTF-8"
+    try:
+        octets = name.encode(errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        half = ord(name[error.start])
+        return f"'{printable(name)}' has half of a surrogate pair without the other half (U+{half:04X}), which is no character"
+    return f"'{printable(octets.decode(errors='backslashreplace'))}' is not UTF-8"
 
 
 def shown(name: str) -> str:

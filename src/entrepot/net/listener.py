@@ -272,7 +272,7 @@ def _bind(found: Sequence[tuple[Any, ...]], backlog: int) -> list[socket.socket]
             try:
                 sock.bind((address[0], port, *address[2:]))
             except OSError as error:
-                raise OSError(error.errno, f"error while attempting to bind on address {address[:2]}: {(error.strerror or str(error)).lower()}") from None
+                raise OSError(error.errno, f"cannot listen at {address_text(address)}: {(error.strerror or str(error)).lower()}") from None
             sock.listen(backlog)
             sock.setblocking(False)
     except BaseException:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_to_bytes
 from xml.sax.saxutils import escape
 
 import msgspec
@@ -62,8 +62,10 @@ def parse_form(text: bytes) -> dict[str, str]:
     """Names and values of a form, or of what stands behind `?`. Of a name twice the last counts. Raises SqsError."""
     try:
         pairs = parse_qsl(text.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
+    except UnicodeError as error:
+        raise SqsError("SerializationException", f"The request is no form of UTF-8: {why_wrong(error, unquote_to_bytes(text))}.") from None
     except ValueError:
-        raise SqsError("SerializationException", f"The request is no form of at most {PARAMETERS_MAX} parameters in UTF-8.") from None
+        raise SqsError("SerializationException", f"The request is no form of at most {PARAMETERS_MAX} parameters.") from None
     return dict(pairs)
 
 
