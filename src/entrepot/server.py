@@ -118,7 +118,7 @@ class Server:
         self.why_not_ready = "the store recovers"
         self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
         for name in node.users.forget_seeded(self.config.users):
-            log.warning("user %r is deleted with its access keys: the configuration that made it has it no more", name)
+            log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
         register_node(self.metrics, node)
         self.authenticator = Authenticator(node.users, self.loop, self.clock)
         self._warn()

@@ -292,8 +292,9 @@ def _change(exchange: Exchange, found: QueueDescription) -> None:
 
 
 def _change_refused(exchange: Exchange, refused: Refused) -> SqsError | None:
-    request = exchange.call.request
-    if refused.reason is Reason.NOT_FOUND and isinstance(request, SetQueuePolicy) and f"'{request.policy.dead_letter_queue}'" in str(refused):
+    request = getattr(exchange.call, "request", None)
+    target = request.policy.dead_letter_queue if isinstance(request, SetQueuePolicy) and request.policy is not None else None
+    if refused.reason is Reason.NOT_FOUND and target and f"'{target}'" in str(refused):
         return _no_dead_letter_target(exchange)
     if refused.reason is Reason.EXISTS_DIFFERENT:
         return SqsError("ServiceUnavailableException", "The queue was changed by somebody else at the same time; try again.")
