@@ -214,12 +214,14 @@ def test_http_quotes_no_bytes(broker: Broker) -> None:
 
 def test_a_get_of_a_queue_s_url_says_what_it_is(broker: Broker) -> None:
     url = boto(broker).create_queue(QueueName="seen")["QueueUrl"]
-    with urllib.request.urlopen(url, timeout=30) as answer:
-        assert answer.read().decode().startswith("This is the URL of an Amazon SQS queue: seen, of account 000000000000. ")
-    with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(f"{broker.sqs_url}/favicon.ico", timeout=30):
-        pass
-    with caught.value as missing:
-        assert missing.code == 404
+    for address, text in ((url, "This is the URL of an Amazon SQS queue: hand it to an SDK"), (f"{broker.sqs_url}/favicon.ico", "queues are at /ACCOUNT/NAME")):
+        with pytest.raises(urllib.error.HTTPError) as caught, urllib.request.urlopen(address, timeout=30):
+            pass
+        with caught.value as answer:
+            found = answer.read().decode()
+        assert answer.code == 404
+        assert found.startswith("<UnknownOperationException/>")
+        assert text in found
 
 
 def test_a_dead_letter_target_that_is_not_there_is_named(broker: Broker) -> None:

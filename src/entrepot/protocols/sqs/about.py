@@ -1,19 +1,15 @@
-"""What a GET without an action is answered: most likely somebody tries an endpoint, or a queue's URL, in a browser or with curl."""
+"""What a request without an action is answered: most likely somebody tries an endpoint, or a queue's URL, in a browser or with curl."""
 
 from __future__ import annotations
 
 from entrepot.protocols.sqs.accounts import is_account
-from entrepot.protocols.sqs.characters import is_queue_name
+
+UNKNOWN_OPERATION = "<UnknownOperationException/>\n"  # as Amazon SQS says it, with 404
+OF_A_QUEUE = "<!-- This is the URL of an Amazon SQS queue: hand it to an SDK or to the AWS CLI as QueueUrl, with its host as the endpoint URL. -->\n"
+OF_NOTHING = "<!-- Requests of Amazon SQS are served here; queues are at /ACCOUNT/NAME. -->\n"
 
 
-def about(path: bytes) -> tuple[int, str]:
-    """Status and text for a path. Whether a queue is there is not said: nobody has shown who it is."""
-    if path == b"/":
-        return 200, "Entrepot: Amazon SQS\n"
+def about(path: bytes) -> str:
+    """The text for a path but `/`. Whether a queue is there is not said: nobody has shown who it is."""
     account, _, name = path.decode("latin-1").strip("/").partition("/")
-    if is_account(account) and is_queue_name(name):
-        return 200, (
-            f"This is the URL of an Amazon SQS queue: {name}, of account {account}. Hand it to an SDK or the AWS CLI as QueueUrl, with this host as the"
-            " endpoint; messages are sent and received by requests of theirs, not by GET.\n"
-        )
-    return 404, "There are requests of Amazon SQS here, and queues at /ACCOUNT/NAME.\n"
+    return UNKNOWN_OPERATION + (OF_A_QUEUE if is_account(account) and name and "/" not in name else OF_NOTHING)

@@ -308,8 +308,7 @@ class Session(Sink):
         elif request.method in (b"GET", b"HEAD"):
             form = query_protocol.parse_form(query)
             if "Action" not in form:
-                status, text = about(path)
-                exchange.plain(status, text)
+                exchange.plain(200, "Entrepot: Amazon SQS\n") if path == b"/" else exchange.plain(404, about(path))
                 return None
         elif request.method == b"POST":
             exchange.is_json = request.content_type.lower().startswith(b"application/x-amz-json")
