@@ -18,6 +18,7 @@ from entrepot.broker.port import DONE, PENDING, REFUSED, UNAVAILABLE, Ask, Attac
 from entrepot.model.errors import Refused
 from entrepot.protocols.sqs.callers import DECISIONS_MAX, Caller
 from entrepot.protocols.sqs.errors import FAULTS, NO_QUEUE, NO_QUEUE_QUERY, SqsError, from_refused
+from entrepot.protocols.sqs.notes import note_bug
 from entrepot.protocols.sqs.query_protocol import encode_answer, encode_error
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ class Exchange:
         except SqsError as error:
             self.fail(error)
         except Exception as error:  # our bug: it must cost this request and nobody's commit
-            self.session.journal(f"{self.session.who()}: {self.action.name} failed by a bug: {error!r}")  # type: ignore[union-attr]
+            note_bug(self.session, self, error)
             self.fail(SqsError("InternalFailure", "The request failed; what it asked may have been done."))
         return 0
 

@@ -17,8 +17,7 @@ import msgspec
 from entrepot.broker.port import Attachment, Call, Delivery, Sink
 from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Refused
-from entrepot.model.names import DEFAULT_NAMESPACE, without_vhosts
-from entrepot.net.session import peer_text
+from entrepot.model.names import DEFAULT_NAMESPACE
 from entrepot.protocols.sqs import query_protocol
 from entrepot.protocols.sqs.about import about
 from entrepot.protocols.sqs.accounts import is_account
@@ -27,8 +26,9 @@ from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_qu
 from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
 from entrepot.protocols.sqs.framing import Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
+from entrepot.protocols.sqs.notes import note_closed, note_refused
 from entrepot.protocols.sqs.output import Output
-from entrepot.protocols.sqs.sigv4 import maybe_key_id, split_target
+from entrepot.protocols.sqs.sigv4 import split_target
 from entrepot.protocols.sqs.writing import HEX, Writer
 from entrepot.protocols.sqs.wrong_input import why_wrong
 
@@ -256,7 +256,7 @@ class Session(Sink):
             body = text.encode(errors="replace") + b"\n"
             head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
             self.output.add(head.encode() + body)
-            self.journal(f"{self.who()}: connection closed: {text}", framing.look)
+            note_closed(self, text, framing.look)
             self.end()
         elif framing.ended:
             self.end()
@@ -377,8 +377,7 @@ class Session(Sink):
         try:
             key_id, principal = self.callers.signed(exchange.request)
         except SqsError as error:
-            why = error.text.partition("\n")[0]
-            self.journal(f"{peer_text(self.peer, access_key=maybe_key_id(exchange.request))}: {exchange.action.name} refused: {why}")  # type: ignore[union-attr]
+            note_refused(self, exchange, error)
             raise
         if not key_id:
             self.check_page(exchange)
@@ -506,7 +505,7 @@ class Session(Sink):
     def revoked(self, reason: str) -> None:
         """See port.Sink: whoever else speaks here connects again."""
         if not self.closing:
-            self.journal(f"{self.who()}: connection closed: {without_vhosts(reason)}")
+            note_closed(self, reason)
             self.end()
 
     def throttle(self, blocked: bool, reason: str) -> None:
@@ -548,13 +547,6 @@ class Session(Sink):
     def shut_down(self, reason: str) -> None:
         """See net.session.Session: what is being answered is given up."""
         self.end()
-
-    def who(self) -> str:
-        """The connection, as the log names it: address, and user and namespace of who spoke last on it."""
-        caller = self.last_caller
-        if caller is None:
-            return peer_text(self.peer)
-        return peer_text(self.peer, user=caller.principal.name, namespace=caller.namespace)
 
     def end(self) -> object:
         """Close, after what is already answered was sent."""
