@@ -135,7 +135,7 @@ def test_the_log_says_what_and_from_whom(bystander: Wire) -> None:
         host, port = wire.socket.getsockname()
         wire.send(method(0, CHANNEL_OPEN, b"\x00"))
         text = wire.expect(CONNECTION_CLOSE).reply[1]
-        assert f"{host}:{port}: connection closed: {text}" in fresh.log
+        assert f" amqp: {host}:{port} (user 'guest', virtual host '/'): connection closed: {text}" in fresh.log
 
 
 def test_names_at_their_limit(broker: Broker, bystander: Wire) -> None:
