@@ -204,3 +204,10 @@ def test_what_is_left_out_of_a_flood_is_counted() -> None:
         left_out = sum(int(found[1]) for line in lines if (found := re.search(r"\((\d+) like this left out before it\)", line)))
         assert len(lines) + left_out == 60
         assert len(lines) < 60
+
+
+def test_who_spoke_last_in_sqs() -> None:
+    request = b"POST / HTTP/1.1\r\nHost: localhost\r\nX-Amz-Target: AmazonSQS.ListQueues\r\nContent-Length: 2\r\n\r\n{}"
+    with Broker(listeners=("sqs",)) as broker:
+        found = knock(broker.sqs_port, request + b"no request\r\n\r\n")
+        assert line_with(broker, f" sqs: {found} (user 'guest', namespace 'public/default'): connection closed: not HTTP/1.1: ")
