@@ -51,13 +51,3 @@ class Route:
 
 
 ROUTES = {f"AmazonSQS.{name}".encode(): Route(action, HANDLERS[name]) for name, action in ACTIONS.items()}
-
-
-class Statistics:
-    """Counted over all SQS connections, since start: requests by action, and errors by their name in AWS JSON."""
-
-    __slots__ = ("errors", "requests")
-
-    def __init__(self) -> None:
-        self.requests: dict[str, int] = {route.action.name: 0 for route in ROUTES.values()}
-        self.errors: dict[str, int] = {}

@@ -25,7 +25,7 @@ from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Cal
 from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
 from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
 from entrepot.protocols.sqs.framing import Framing, Request
-from entrepot.protocols.sqs.handlers import ROUTES, Statistics
+from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.notes import note_closed, note_refused
 from entrepot.protocols.sqs.output import Output
 from entrepot.protocols.sqs.sigv4 import split_target
@@ -41,6 +41,7 @@ TURN = 32  # requests of one connection begun in a turn of the loop: others have
 READ_BYTES = 65_536
 SWEEP_S = 5.0
 IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
+STATISTICS_ERRORS_MAX = 64
 URL_MAX = 1024  # characters of a queue's URL: host, account and at most 80 of its name
 FORM = b"application/x-www-form-urlencoded"
 
@@ -59,6 +60,16 @@ class Settings:
     request_size_max: int = 8 << 20
     request_timeout_s: float = 30.0
     idle_s: float = 120.0
+
+
+class Statistics:
+    """Counted over all SQS connections, since start: requests by action, and errors by their name in AWS JSON."""
+
+    __slots__ = ("errors", "requests")
+
+    def __init__(self) -> None:
+        self.requests: dict[str, int] = {route.action.name: 0 for route in ROUTES.values()}
+        self.errors: dict[str, int] = {}
 
 
 class Shared:
