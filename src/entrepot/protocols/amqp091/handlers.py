@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker import requests
-from entrepot.broker.arguments import type_name
 from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, Settle, make_ask
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.amqp091 import handshake, states
@@ -412,7 +411,7 @@ def _consume(session: Session, channel: Channel, frame: MethodFrame) -> None:
     arguments = frame["arguments"]
     priority = arguments.get("x-priority", 0)
     if not isinstance(priority, int) or isinstance(priority, bool):
-        raise AmqpError(ReplyCode.PRECONDITION_FAILED, f"invalid arg 'x-priority': expected an integer, got {type_name(priority)}", 60, 20)
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "invalid arg 'x-priority': expected an integer", 60, 20)
     subscriber = Subscriber(channel, tag.encode("utf-8", "surrogateescape"), frame["no_ack"])
     nowait = frame["nowait"]
 
