@@ -135,7 +135,7 @@ def arguments(chance: Chance, method: Method, tag: int = 0) -> bytes:
             bits = width = 0
         if argument.type == "table":
             out += table(chance)
-        elif argument.type == "shortstr":
+        elif argument.type in ("shortstr", "name"):
             out += short(text(chance, NAMES.get(argument.name, (b"",)), 0.01))
         elif argument.type == "longstr":
             data = text(chance, (f"\0{USER}\0{PASSWORD}".encode(), b"\0guest\0guest", b"\0a\0b"), 0.2)
