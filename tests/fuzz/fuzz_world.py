@@ -299,7 +299,7 @@ class World:
         self.access_key = ("", "")
         if has_users:
             self.users.add_user(USER, PASSWORD)
-            self.users.set_permission(USER, DEFAULT_NAMESPACE, Permission("([^c]|c[^a]).*", "(?!canary).*", "(?!canary).*"))
+            self.users.set_permission(USER, DEFAULT_NAMESPACE, Permission("([^c]|c[^a]).*", "([^c]|c[^a]).*", "([^c]|c[^a]).*"))
             key, secret = self.users.add_access_key(USER)
             self.access_key = (key.id, secret)
         self.network = Network(cast("Any", loop), self.clock, _NETWORK)
