@@ -70,12 +70,18 @@ class TestCommit:
         token = client.consume(7)
         client.deliver(token, 100, [b"x"] * 10)
         client.hear()
-        client.send(publish(1, Q, b"a"), ack(1, 1), publish(1, Q, b"b", bits=1), ack(1, 2), settle(1, 120, 4, 2), settle(1, 90, 5), publish(1, Q, b"c"), ack(1, 10))
+        client.send(
+            publish(1, Q, b"a"), ack(1, 1), publish(1, Q, b"b", bits=1), ack(1, 2), settle(1, 120, 4, 2), settle(1, 90, 5), publish(1, Q, b"c"), ack(1, 10)
+        )
         assert client.hear() == []
         assert (client.link.publishes, client.link.settles) == ([], [])
         client.send(frame("tx.commit"))
         (commit,) = commits(client)
-        assert [(call.data[-1:], call.mandatory, call.confirm) for call in commit.publishes] == [(b"a", False, False), (b"b", True, False), (b"c", False, False)]
+        assert [(call.data[-1:], call.mandatory, call.confirm) for call in commit.publishes] == [
+            (b"a", False, False),
+            (b"b", True, False),
+            (b"c", False, False),
+        ]
         assert parts(commit) == [(7, 100, 2, ACCEPT), (7, 103, 1, RELEASE), (7, 104, 1, REJECT), (7, 109, 1, ACCEPT)]
         assert client.hear() == []
         complete(client.link.pending[-1])
