@@ -223,6 +223,17 @@ class Connection(Sink):
         self.ids[name] = self.ask(r.Consume(queue, name, **how), stream)
         return self
 
+    def give_all_back(self):
+        """Release whatever is held, neighbours together."""
+        ranges = []
+        for consumer_id, offset in sorted((consumer_id, offset) for held in self.held.values() for _, consumer_id, offset in held):
+            if ranges and ranges[-1][0] == consumer_id and ranges[-1][1] + ranges[-1][2] == offset:
+                ranges[-1] = (consumer_id, ranges[-1][1], ranges[-1][2] + 1)
+            else:
+                ranges.append((consumer_id, offset, 1))
+        self.held.clear()
+        self.ask(r.Release(ranges))
+
     def cancel(self, name):
         self.ask(r.Cancel(self.ids[name]))
 

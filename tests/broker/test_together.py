@@ -1,9 +1,10 @@
 """Publishes and settlements in one commit: all of them or none, whatever refuses one and whenever the power goes."""
 
 import random
+from dataclasses import replace
 
 import pytest
-from broker_bench import Bench, longstr_array, refused
+from broker_bench import SMALL, Bench, longstr_array, refused
 
 from entrepot.broker import requests as r
 from entrepot.broker.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, make_settle
@@ -137,6 +138,23 @@ def test_a_full_disk_refuses_publishes_and_takes_settlements(bench, me):
     assert bench.queue("source").subscription.leased_count == 1
     me.ask(r.CommitTogether([], [settlement(me, ACCEPT)]))
     assert bench.queue("source").subscription.leased_count == 0
+
+
+def test_a_disk_that_fills_in_the_midst_of_it_does_not_cut_it_short():
+    """With so much staged the store looks at the disk, and has its owner refuse publishes from then on."""
+    bench = Bench(settings=replace(SMALL, staged_max=20_000))
+    me = bench.connect()
+    me.declare("q")
+    call = me.submit(r.CommitTogether([me.run_of(bytes(1_000)) for _ in range(100)], []))
+    bench.run()
+    assert (call.outcome, bench.queue().depth()) == (DONE, 100)
+    bench.disk.capacity = bench.disk.used + SMALL.reserve_size // 2
+    call = me.submit(r.CommitTogether([me.run_of(bytes(1_000)) for _ in range(100)], []))
+    assert bench.broker.refusing is not None
+    bench.run()
+    assert (call.outcome, bench.queue().depth()) == (DONE, 200)
+    assert "nearly full" in refused(me.ask, r.CommitTogether([me.run_of(b"x")], []))
+    assert bench.queue().depth() == 200
 
 
 def test_memory_that_is_full_refuses_all_of_it():

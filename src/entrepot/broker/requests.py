@@ -64,11 +64,6 @@ class CloseStream:
 
 
 @dataclass(slots=True)
-class Recover:
-    """Release every lease of the stream, to be delivered again."""
-
-
-@dataclass(slots=True)
 class Release:
     """Release these leases of the stream, to be delivered again: (consumer_id, first offset, count) each. Of a topic they are done with."""
 

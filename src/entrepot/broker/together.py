@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.link import Link
 from entrepot.broker.operations import FurtherHandler, Outcome
-from entrepot.broker.port import ACCEPT, RELEASE, Ask, make_settle
+from entrepot.broker.port import ACCEPT, RELEASE, Ask, Publish, make_settle
 from entrepot.broker.publisher import Path
 from entrepot.broker.queue import Queue
 from entrepot.broker.requests import CheckPublish, CommitTogether, Release
@@ -41,19 +41,28 @@ class Together:
         """See requests.CommitTogether."""
         if not request.publishes and not request.settlements:
             return None, None
-        self._check_room(link, request)
+        routed = self._check_publishes(link, request)
         self._check_settlements(link, request)
-        stores = (self._broker.store, self._broker.volatile)
+        broker = self._broker
+        stores = (broker.store, broker.volatile)
         for store in stores:
             store.whole = True
         try:
-            for part in (*request.publishes, *request.settlements):
-                link.submit(part)
+            for path, publish in routed:  # not by link.submit(): the broker may begin to refuse publishes in the midst of it
+                broker.publisher.publish(path, publish)
+            for settlement in request.settlements:
+                link.submit(settlement)
         finally:
             for store in stores:
                 store.whole = False
-        self._broker.store.urgent()
-        return None, self._broker.store.group()
+        broker.store.urgent()
+        for _, publish in routed:
+            if publish.mandatory:
+                link.sink.completed(publish)
+        if routed:
+            link.publishes = True
+            broker.check_pressure()
+        return None, broker.store.group()
 
     def _release(self, link: Link, call: Ask, request: Release) -> Outcome:
         """See requests.Release."""
@@ -68,29 +77,37 @@ class Together:
             if consumer is not None and settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
                 raise self._broker.operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
 
-    def _check_room(self, link: Link, request: CommitTogether) -> None:
-        """Raise Refused if any of the publishes would be."""
+    def _check_publishes(self, link: Link, request: CommitTogether) -> list[tuple[Path, Publish]]:
+        """The publishes, each with where it goes. Raises Refused if any of them would be."""
         broker = self._broker
+        routed = []
         if request.publishes and broker.refusing is not None:
             raise broker.refusing
         work = len(request.settlements)
         filling: dict[Queue, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
         for publish in request.publishes:
             path: Path = broker.path_for(link, publish.address)
-            if (path.volatile_logs and broker.volatile.is_full()) or (path.durable_logs and broker.store.is_full()):
+            publish.attachment = link
+            routed.append((path, publish))
+            if path.volatile_logs and broker.volatile.is_full():
                 raise Refused(Reason.LIMIT, "there is no room for a transaction's messages now")
             if path.plain and not publish.scattered:
-                work += 1 + (len(path.durable_logs) + len(path.volatile_logs)) // 8
+                work += _work(len(path.durable_logs) + len(path.volatile_logs))
             else:
-                publish.attachment = link
                 for targets, count, body_bytes in broker.publisher.slow.loads(path, publish, broker.hub.codec(publish.codec)):
-                    work += _BY_RECORD + len(targets) // 8
+                    work += _BY_RECORD + _work(len(targets))
                     _add(filling, targets, count, body_bytes)
             if work > WORK_MAX:
                 raise Refused(Reason.LIMIT, "too many messages, or to too many queues, for one transaction: commit it sooner")
         for queue, (count, body_bytes) in filling.items():
             if queue.is_full(count, body_bytes):
                 raise Refused(Reason.FULL, f"queue '{queue.name}' refuses what is over its limit: nothing of the transaction was done")
+        return routed
+
+
+def _work(targets: int) -> int:
+    """Of a publish to so many logs."""
+    return 1 + max(0, targets - 1) // 8
 
 
 def _add(filling: dict[Queue, list[int]], targets: list[Any], count: int, body_bytes: int) -> None:

@@ -507,13 +507,8 @@ def _got(session: Session, channel: Channel, result: Any) -> None:
 def _recover(session: Session, channel: Channel, frame: MethodFrame) -> None:
     if not frame["requeue"]:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "requeue=false", 60, frame.method.method_id)
-    taken = channel.settle_through(0)
-    reply = _replying("basic.recover_ok") if frame.method.name == "basic.recover" else None
-    if channel.transaction is None:
-        ask(session, channel, frame, requests.Recover(), reply)
-        return
-    ranges = [(span.consumer_id, span.offset, span.count) for span in taken]  # not what is settled in the transaction
-    ask(session, channel, frame, requests.Release(ranges), reply)
+    ranges = [(span.consumer_id, span.offset, span.count) for span in channel.settle_through(0)]  # not what a transaction has settled
+    ask(session, channel, frame, requests.Release(ranges), _replying("basic.recover_ok") if frame.method.name == "basic.recover" else None)
 
 
 def consumer_cancelled(session: Session, subscriber: Subscriber) -> None:

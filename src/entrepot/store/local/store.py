@@ -183,10 +183,6 @@ class LocalStore(Store):
 
     # -- staging ---------------------------------------------------------------------------------------------------------------
 
-    def is_full(self) -> bool:
-        """See Store.is_full."""
-        return bool(self.full)
-
     def append(self, logs: list[Log], entry: Entry) -> None:
         """See Store.append. The list is kept until the commit is durable: do not change it."""
         if self.failed is not None:
