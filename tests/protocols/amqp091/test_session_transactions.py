@@ -194,7 +194,10 @@ class TestHeld:
 
     def test_one_large_message_is_taken(self):
         client = transactional(Settings(message_size_max=10_000))
-        client.send(publish(1, Q, bytes(10_000)), frame("tx.commit"))
+        client.deliver(client.consume(7), 100, [b"x"])
+        client.hear()
+        client.send(ack(1, 1), publish(1, Q, bytes(10_000)), frame("tx.commit"))
+        assert client.hear() == []
         assert len(commits(client)) == 1
 
     def test_so_many_messages(self, client):

@@ -62,7 +62,7 @@ def stage_publish(session: Session, channel: Channel, call: Publish) -> None:
     """A publish on a transactional channel. Raises AmqpError 406 where it is more than a transaction may hold."""
     transaction: Transaction = channel.transaction
     size = len(call.data) + _OVERHEAD
-    if transaction.bytes and transaction.bytes + size > session.settings.message_size_max:
+    if transaction.publishes and transaction.bytes + size > session.settings.message_size_max:
         raise _too_much(f"{session.settings.message_size_max} bytes of messages", 40)
     _count(transaction, call.count, 40)
     transaction.publishes.append(call)
