@@ -56,7 +56,7 @@ ASKED = [
     ("queue.unbind", {}, r.Bind("e", "q", "queue", "k", remove=True), None, ("queue.unbind_ok", {})),
     ("basic.qos", {"prefetch_count": 9, "global_qos": True}, r.StreamLimit(9), None, ("basic.qos_ok", {})),
     ("basic.get", {"no_ack": True}, r.Get("q", True), None, ("basic.get_empty", {})),
-    ("basic.recover", {}, r.Recover(), None, ("basic.recover_ok", {})),
+    ("basic.recover", {}, r.Release([]), None, ("basic.recover_ok", {})),
 ]
 
 
