@@ -253,10 +253,10 @@ class Limits(Section, frozen=True):
     unfinished_bytes: Annotated[
         int,
         key(
-            "received of requests and messages that are not whole, of all connections (256 KiB of each are free)",
+            "received of requests and messages that are not whole (256 KiB of each connection are free), and held by AMQP transactions, in all",
             unit="bytes",
             metric="entrepot_unfinished_bytes",
-            at="the connection that has waited longest for the rest of one is closed",
+            at="the connection that has waited longest for the rest of one is closed; where it is transactions, their channels are",
             least=1 << 20,
         ),
     ] = 512 << 20

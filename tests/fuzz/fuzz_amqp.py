@@ -50,7 +50,7 @@ PROPERTIES = "ssTBBsssssssss"  # of the flags from bit 15 down; s: short string,
 _FROM_CLIENT = [method for method in TABLE if method.from_client and method.class_id != 10 and method.name not in ("basic.publish", "channel.open")]
 _RARE = frozenset({"queue.delete", "exchange.delete", "channel.close", "channel.close_ok", "queue.purge", "channel.flow", "basic.recover_async"})
 _UNSUPPORTED = frozenset({"immediate", "prefetch_size", "internal"})  # what mostly ends a connection
-_COMMON = [method for method in _FROM_CLIENT if method.name not in _RARE and method.class_id != 90]
+_COMMON = [method for method in _FROM_CLIENT if method.name not in _RARE]
 _OFTEN = [BY_NAME[name] for name in ("basic.consume", "basic.get", "basic.ack", "basic.ack", "basic.nack", "basic.reject", "basic.qos", "queue.declare")]
 _CONNECTION = [method for method in TABLE if method.class_id == 10 and method.name not in ("connection.close", "connection.close_ok")]
 _SETTLES = frozenset({"basic.ack", "basic.nack", "basic.reject"})

@@ -455,14 +455,6 @@ class Operations:
             del link.getters[key]
         return None, None
 
-    def recover(self, link: Link, call: Ask, request: requests.Recover) -> Outcome:
-        """See requests.Recover."""
-        for consumer in [consumer for consumer in link.consumers.values() if consumer.stream == call.stream]:
-            if not (isinstance(consumer.owner, Queue) and consumer.owner.deleted):
-                consumer.owner.release_all(consumer)
-            link.credit_returned(consumer)
-        return None, None
-
     def get(self, link: Link, call: Ask, request: requests.Get) -> Outcome:
         """See requests.Get."""
         self._authorize(link, Action.READ, ResourceKind.QUEUE, request.queue)
@@ -591,7 +583,6 @@ HANDLERS: dict[type, Handler] = {
     requests.Cancel: Operations.cancel,
     requests.StreamLimit: Operations.stream_limit,
     requests.CloseStream: Operations.close_stream,
-    requests.Recover: Operations.recover,
     requests.Get: Operations.get,
     **dict.fromkeys(GROUP_HANDLERS, Operations.of_group),
 }

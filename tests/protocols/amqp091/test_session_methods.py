@@ -56,7 +56,7 @@ ASKED = [
     ("queue.unbind", {}, r.Bind("e", "q", "queue", "k", remove=True), None, ("queue.unbind_ok", {})),
     ("basic.qos", {"prefetch_count": 9, "global_qos": True}, r.StreamLimit(9), None, ("basic.qos_ok", {})),
     ("basic.get", {"no_ack": True}, r.Get("q", True), None, ("basic.get_empty", {})),
-    ("basic.recover", {}, r.Recover(), None, ("basic.recover_ok", {})),
+    ("basic.recover", {}, r.Release([]), None, ("basic.recover_ok", {})),
 ]
 
 
@@ -165,7 +165,7 @@ class TestChannels:
 
     @pytest.mark.parametrize(
         ("name", "code"),
-        [("tx.select", 540), ("tx.commit", 540), ("tx.rollback", 540), ("queue.declare_ok", 503), ("basic.qos_ok", 503), ("basic.get_empty", 503)],
+        [("tx.select_ok", 503), ("tx.commit_ok", 503), ("tx.rollback_ok", 503), ("queue.declare_ok", 503), ("basic.qos_ok", 503), ("basic.get_empty", 503)],
     )
     def test_not_for_us(self, client, name, code):
         arguments = {"queue": "q", "message_count": 0, "consumer_count": 0} if name == "queue.declare_ok" else {}

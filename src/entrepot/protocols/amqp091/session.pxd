@@ -12,6 +12,7 @@ from entrepot.protocols.amqp091.events cimport AckRange, Control, NackRange, Pub
 from entrepot.protocols.amqp091.output cimport Output
 from entrepot.protocols.amqp091.reply_to cimport with_reply_queue
 
+cdef dict _HANDLERS
 cdef int _PENDING
 cdef int _DONE
 cdef int _ACCEPT
@@ -52,6 +53,7 @@ cdef class Session(Sink):
     cdef readonly object wake
     cdef readonly object journal
     cdef readonly object unfinished
+    cdef public object staging
     # the connection
     cdef readonly Decoder decoder
     cdef public int state

@@ -19,7 +19,7 @@ import cython
 from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Call, Delivery, Publish, Sink
 from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
-from entrepot.protocols.amqp091 import handlers, handshake
+from entrepot.protocols.amqp091 import handlers, handshake, staging, transactions
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, PublishRun
@@ -38,6 +38,8 @@ OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the 
 DEFERRED_MAX = 64  # events held back for waiting channels: above this nothing is read
 FRAME_MAX_DEFAULT = 131_072
 CODEC_VERSION = 1
+
+_HANDLERS = handlers.HANDLERS | transactions.HANDLERS
 
 _PENDING = PENDING
 _DONE = DONE
@@ -106,6 +108,7 @@ class Session(Sink):
         "settings",
         "silent_periods",
         "spoke",
+        "staging",
         "state",
         "throttled",
         "unfinished",
@@ -138,6 +141,7 @@ class Session(Sink):
         self.decoder = Decoder(handshake.FRAME_MIN, settings.channel_max, settings.message_size_max)
         self.decoder.of_stranger(2 * handshake.FRAME_MIN)
         self.unfinished = unfinished
+        self.staging: Any = None  # the share of it that transactions have
         if strangers is not None:
             self.decoder.share = strangers.share(partial(handlers.overrun, self))
         self.state = HEADER
@@ -199,7 +203,7 @@ class Session(Sink):
             elif isinstance(event, NackRange):
                 self.on_settle(event.channel, event.lo, event.hi, event.multiple, RELEASE if event.requeue else REJECT, event)
             elif isinstance(event, Control):
-                handlers.on_control(self, event)
+                handlers.on_control(self, event, _HANDLERS)
             else:
                 handlers.on_other(self, event)
         except AmqpError as error:
@@ -250,6 +254,9 @@ class Session(Sink):
         call.confirm = channel.confirming
         if channel.confirming:
             channel.unconfirmed.append(call)
+        elif channel.transaction is not None:
+            staging.stage_publish(self, channel, call)
+            return
         self.attachment.submit(call)
 
     def confirm(self, channel: Channel) -> None:
@@ -374,6 +381,12 @@ class Session(Sink):
                 raise handlers.unknown_tag(high, event)
         else:
             taken = channel.settle_range(low, high)
+        if channel.transaction is not None:
+            unknown = taken.pop() if taken and not taken[len(taken) - 1].count else None
+            staging.stage_settled(channel, taken, disposition, handlers.method_of(event))
+            if unknown is not None:
+                raise handlers.unknown_tag(unknown.first_tag, event)
+            return
         for span in taken:
             if span.count:
                 self.attachment.submit(make_settle(channel.stream, span.consumer_id, span.offset, span.count, disposition))
@@ -423,6 +436,8 @@ class Session(Sink):
         self.state = CLOSED
         if self.decoder.share is not None:
             self.decoder.share.close()
+        if self.staging is not None:
+            self.staging.close()
         self.channels.clear()
         self.by_stream.clear()
         self.recent = None
