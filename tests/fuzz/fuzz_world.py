@@ -313,7 +313,7 @@ class World:
         pages = Pages(())
         callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock, pages)
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)
-        sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished)
+        sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished, network.strangers)
         self.listeners: dict[str, Any] = {}
         for name in LISTENERS:
             at: Any = (network, "127.0.0.1", PORTS[name])

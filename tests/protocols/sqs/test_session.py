@@ -325,18 +325,64 @@ def test_reading_stops_while_much_waits_for_an_answer():
 
 
 def test_much_that_is_unfinished_is_given_up():
-    bench = Bench()
-    unfinished = Unfinished(300_000)
+    unfinished = Unfinished(250_000)
+    bench = Bench(unfinished=unfinished)
     first, second = bench.session(), bench.session()
     for connection in (first, second):
-        connection.session.framing.share = unfinished.share(connection.session.overrun)
+        connection.send(CREATE)
+        assert statuses(connection) == [200]
         connection.send(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 200_000)
     assert unfinished.ended_count == 1
-    first.send(b"x")
-    assert statuses(first) == [503]
+    assert statuses(first) == [503]  # it need not send anything more
+    assert first.session.closing
     assert statuses(second) == []
     second.session.lost("gone")
     assert unfinished.held_bytes == 0
+
+
+BEGUN = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nContent-Length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "pieces"),
+    [
+        (BEGUN + b"x" * 200_000, 1),
+        (BEGUN + b"x" * 3000, 1500),  # each piece is an object of its own
+        (b"POST / HTTP/1.1\r\nContent-Length: 9\r\n" + b"".join(b"A%d: x\r\n" % number for number in range(200)) + b"\r\n", 1),
+        (b"POST / HTTP/1.1\r\nA: " + b"x" * 60_000, 1),
+        (b"GET /" + b"x" * 60_000, 1),
+    ],
+)
+def test_what_a_stranger_has_begun_counts_and_of_many_the_oldest_pays(data, pieces):
+    strangers = Unfinished(1 << 20)
+    bench = Bench(strangers=strangers)
+    connections = []
+    while not strangers.ended_count and len(connections) < 500:
+        connections.append(bench.session())
+        step = len(data) // pieces
+        for at in range(0, len(data), step):
+            connections[-1].send(data[at : at + step])
+    assert strangers.ended_count == 1
+    assert strangers.held_bytes <= strangers.limit_bytes
+    assert statuses(connections[0]) == [503]
+    assert [statuses(connection) for connection in connections[1:]] == [[]] * (len(connections) - 1)
+    for connection in connections:
+        connection.session.lost("gone")
+    assert strangers.held_bytes == 0
+
+
+def test_a_connection_is_a_strangers_until_the_last_request_was_not():
+    strangers, unfinished = Unfinished(100_000), Unfinished(1 << 20)
+    connection = Bench(strangers=strangers, unfinished=unfinished).session()
+    connection.send(BEGUN + b"x" * 90_000)
+    assert strangers.held_bytes > 80_000
+    connection.send(b"x" * 9_000)
+    assert statuses(connection) == []
+    other = Bench(strangers=strangers, unfinished=unfinished).session()
+    other.send(CREATE)
+    other.send(BEGUN + b"x" * 300_000)
+    assert statuses(other) == [200]
+    assert unfinished.held_bytes > 200_000
 
 
 def test_a_turn_ends_however_much_is_here():

@@ -19,10 +19,12 @@ from entrepot.broker.secret_box import SecretBox
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.session import Peer
+from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.actions import ACTIONS
 from entrepot.protocols.sqs.errors import SqsError
 from entrepot.protocols.sqs.framing import Request
+from entrepot.protocols.sqs.session import Shared
 from entrepot.protocols.sqs.sigv4 import CREDENTIAL_MAX, SIGNED_MAX, Verifier, read_claim
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -209,6 +211,44 @@ def test_accounts_of_users(bench):
     assert len(account) == 12
     assert bob.get_queue_url(QueueName="q", QueueOwnerAWSAccountId=account)["QueueUrl"] == url
     assert bob.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"] == f"arn:aws:sqs:us-east-1:{account}:q"
+
+
+def test_unsigned_bodies_are_bounded_over_all_connections(bench):
+    """Many that hold what nobody has signed: all of it is within one limit, the oldest pay, and who signs is served."""
+    strangers = Unfinished(16 << 20)
+    unfinished = Unfinished(512 << 20)
+    bench.shared = Shared(bench.callers, bench.clock, bench.entropy, bench.later.append, unfinished, strangers)
+    known = bench.session()
+    ann = keyed(bench, "ann", connection=known)
+    ann.create_queue(QueueName="q")
+    url = "http://127.0.0.1:9324/000000000000/q"
+    connections = []
+    for number in range(500):
+        connections.append(bench.session())
+        connections[-1].send(http(b"", {"X-Amz-Target": "AmazonSQS.SendMessage"}).replace(b"Content-Length: 0", b"Content-Length: 262144") + b"x" * 204_800)
+        assert strangers.held_bytes <= strangers.limit_bytes
+        if number % 100 == 50:
+            ann.send_message(QueueUrl=url, MessageBody="x" * 250_000)
+            keyed(bench, "ann").send_message(QueueUrl=url, MessageBody="y" * 250_000)
+    bench.turn()
+    ended = [connection.session.closing for connection in connections]
+    left = ended.count(False)
+    assert ended == [True] * (500 - left) + [False] * left
+    assert 70 < left < 84
+    assert unfinished.held_bytes == 0
+
+
+def test_who_signs_no_more_is_a_stranger_again(bench):
+    strangers, unfinished = Unfinished(1 << 20), Unfinished(1 << 20)
+    bench.shared = Shared(bench.callers, bench.clock, bench.entropy, bench.later.append, unfinished, strangers)
+    connection = bench.session()
+    begun = http(b"x" * 300_000, {"X-Amz-Target": "AmazonSQS.SendMessage"})
+    keyed(bench, "ann", connection=connection).list_queues()
+    connection.send(begun[:-1])
+    assert (strangers.held_bytes, unfinished.held_bytes > 200_000) == (0, True)
+    connection.send(begun[-1:] + begun[:-1])
+    assert [status for status, _, _ in parse_answers(connection.received())] == [400]
+    assert (strangers.held_bytes > 200_000, unfinished.held_bytes) == (True, 0)
 
 
 def words_for(name, url):

@@ -1,7 +1,8 @@
 """Session: one HTTP connection to SQS as a state machine. Bytes and the port's answers in, calls and answers out; sans-IO.
 
 Requests of a connection are answered one after the other: a pipelined one begins when all before it are answered; when PIPELINE_MAX of them, or
-WAITING_MAX_BYTES, wait for that, reading stops. Each says by itself who sends it (callers.py), so a connection may speak for many.
+WAITING_MAX_BYTES, wait for that, reading stops. Each says by itself who sends it (callers.py), so a connection may speak for many. Who that is can only
+be known once the request is whole: until the last one was a user's, what a connection holds counts as a stranger's.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from entrepot.protocols.sqs.accounts import is_account
 from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
 from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
 from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
-from entrepot.protocols.sqs.framing import Framing, Request
+from entrepot.protocols.sqs.framing import FREE_MAX, STRANGER_FREE_MAX, Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.output import Output
 from entrepot.protocols.sqs.sigv4 import split_target
@@ -33,7 +34,7 @@ if not cython.compiled:
     from entrepot.model.octets import copy, same, take_ba
 
 PIPELINE_MAX = 32  # whole requests that wait for those before them: above this nothing is read
-WAITING_MAX_BYTES = 256 << 10  # of their bodies
+WAITING_MAX_BYTES = 256 << 10  # of them
 TURN = 32  # requests of one connection begun in a turn of the loop: others have theirs
 READ_BYTES = 65_536
 SWEEP_S = 5.0
@@ -73,17 +74,26 @@ class Shared:
     """What all SQS connections of the process have in common.
 
     Their reads are taken in at once, so they share one buffer; so are answers written, and they share the writer. later(function) calls it in the
-    loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
+    loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those that are strangers', if they share limits.
     """
 
-    __slots__ = ("_drawn", "_id", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "unfinished", "writer")
+    __slots__ = ("_drawn", "_id", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "strangers", "unfinished", "writer")
 
-    def __init__(self, callers: Callers, clock: Any, entropy: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None) -> None:
+    def __init__(
+        self,
+        callers: Callers,
+        clock: Any,
+        entropy: Any,
+        later: Callable[[Callable[[], object]], object],
+        unfinished: Any = None,
+        strangers: Any = None,
+    ) -> None:
         self.callers = callers
         self.clock = clock
         self.entropy = entropy
         self.later = later
         self.unfinished = unfinished
+        self.strangers = strangers
         self.statistics = Statistics()
         self.buffer = bytearray(READ_BYTES)
         self.writer = Writer()
@@ -126,6 +136,7 @@ class Session(Sink):
         "framing",
         "guest",
         "heard",
+        "is_strangers",
         "is_writable",
         "journal",
         "last_caller",
@@ -165,8 +176,8 @@ class Session(Sink):
         self.journal = journal
         # the connection
         self.framing = Framing(settings.request_size_max)
-        if shared.unfinished is not None:
-            self.framing.share = shared.unfinished.share(self.overrun)
+        self.is_strangers = False
+        self.count_as(True)
         self.active: Exchange | None = None  # the request that is being answered
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
@@ -243,7 +254,16 @@ class Session(Sink):
 
     def overrun(self) -> bool:
         """See net.unfinished.Unfinished.share."""
+        self.shared.later(self.next_turn)  # it may never hear of its peer again
         return self.framing.overrun()
+
+    def count_as(self, is_strangers: bool) -> object:
+        """What this connection holds is a stranger's, or a user's, from now on."""
+        if is_strangers != self.is_strangers:
+            self.is_strangers = is_strangers
+            limit = self.shared.strangers if is_strangers else self.shared.unfinished
+            self.framing.count_in(None if limit is None else limit.share(self.overrun), STRANGER_FREE_MAX if is_strangers else FREE_MAX)
+        return None
 
     def _starved(self) -> object:
         """Every whole request is answered."""
@@ -360,6 +380,7 @@ class Session(Sink):
         self.last_start = start
         self.last_caller = caller
         exchange.caller = caller
+        self.count_as(False)
         return None
 
     def check_page(self, exchange: Exchange) -> object:
@@ -371,9 +392,14 @@ class Session(Sink):
 
     def signed_caller(self, exchange: Exchange) -> Caller:
         """The caller that a request is signed by. Raises SqsError."""
-        key_id, principal = self.callers.signed(exchange.request)
-        if not key_id:
-            self.check_page(exchange)
+        try:
+            key_id, principal = self.callers.signed(exchange.request)
+            if not key_id:
+                self.check_page(exchange)
+        except SqsError:
+            self.count_as(True)
+            raise
+        self.count_as(principal is NOBODY)
         known = self.by_key_id.get(key_id.encode())
         if known is None or known.principal != principal:
             known = self.callers.signed_caller(principal, DEFAULT_NAMESPACE)
