@@ -54,6 +54,56 @@ def test_a_batch_takes_the_oldest_group_first(link):
     assert got(link) == "a1 a2 b1 b2"
 
 
+@pytest.mark.parametrize("how", ["given back", "expired", "received for no time", "a connection's"])
+@pytest.mark.parametrize("groups", [True, False])
+def test_what_always_comes_back_keeps_no_other_group_from_its_turn(bench, how, groups):
+    """One worker takes one at a time and cannot do anything of group a: everybody else is served, and then a again, in order."""
+    link = bench.connect()
+    link.create(groups=groups)
+    put(link, "a1 a2 b1 c1 b2")
+    served = []
+    worker = bench.connect()
+    if how == "a connection's":
+        worker.consume(limit=1)
+    for takes in range(10):
+        if len(served) == 3:
+            break
+        if how == "a connection's":
+            bench.run()
+            body, _, _ = worker.held["c"][0]
+            (worker.release if body.startswith(b"a") else worker.accept)()
+        else:
+            [message] = link.receive(1, visibility_ms=0 if how == "received for no time" and not takes else -1)
+            body = message.body
+            if not body.startswith(b"a"):
+                link.end([message])
+            elif how == "given back":
+                link.end([message], 0)
+            elif how == "expired":
+                bench.run(31)
+        if not body.startswith(b"a"):
+            served.append(body)
+    assert served == [b"b1", b"c1", b"b2"]
+    bench.run(31)
+    worker.close()
+    assert got(link) == "a1 a2"
+
+
+def test_groups_that_lie_beyond_what_is_kept_in_memory_have_their_turn_too(bench, link):
+    """The shelf is full of one group's records, the first of which comes back again and again."""
+    bench.queue().hub.shelved_max_bytes = 4000
+    for number in range(30):
+        put(link, f"a{number}")
+        bench.run()
+    put(link, "b1")
+    bodies = []
+    while b"b1" not in bodies and len(bodies) < 5:  # what is not in memory is read while others are served
+        [message] = link.receive(1)
+        bodies.append(message.body)
+        link.end([message], 0)
+    assert bodies == [b"a0"] * (len(bodies) - 1) + [b"b1"]
+
+
 def test_what_comes_back_comes_first(bench, link):
     put(link, "a1 a2 a3 a4")
     messages = link.receive(3)
