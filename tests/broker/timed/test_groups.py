@@ -5,7 +5,7 @@ from timed_bench import TimedBench
 
 from entrepot.broker.lease_calls import ENDED, NOT_LEASED
 from entrepot.broker.port import PENDING
-from entrepot.broker.queue_requests import PurgeTimedQueue
+from entrepot.broker.queue_requests import PurgeTimedQueue, SetQueuePolicy, TimedPolicy
 from entrepot.model.errors import Reason
 
 
@@ -222,6 +222,23 @@ def test_by_content_and_by_group(bench):
     link.create("strict", groups=True)
     call = link.send(b"x", b"y", b"z", groups=[b"g", b"", b"g"], ids=[b"", b"1", b"2"], content=[b"c"] * 3, queue="strict")
     assert [error and error.reason for error in call.errors] == [Reason.INVALID, Reason.INVALID, None]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("by_group", [False, True])
+def test_another_scope_holds_for_what_is_sent_from_then_on(bench, by_group, restarted):
+    """What is remembered keeps the scope that it was sent under, for the five minutes that it is remembered."""
+    link = bench.connect()
+    link.create(groups=True, deduplication_by_group=by_group)
+    first = put(link, "a1", ids=[b"one"])
+    link.ask(SetQueuePolicy("q", TimedPolicy(groups=True, deduplication_by_group=not by_group)))
+    if restarted:
+        bench, link = reopened(bench)
+    assert put(link, "a2", ids=[b"one"]).stored_ids == first.stored_ids
+    others = put(link, "b1", ids=[b"one"])
+    assert (others.stored_ids == first.stored_ids) == (not by_group)
+    put(link, "c1 d1", ids=[b"two", b"two"])
+    assert sorted(got(link).split()) == sorted(["a1"] + ["b1"] * by_group + ["c1"] + ["d1"] * (not by_group))
 
 
 def test_purging_forgets_what_was_sent(link):

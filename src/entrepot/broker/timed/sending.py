@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker.hub import Hub
 from entrepot.broker.lease_calls import Send
 from entrepot.broker.port import DONE
-from entrepot.broker.timed.repeats import Repeats, digest_of
+from entrepot.broker.timed.repeats import INTERVAL_MS, Repeats, digest_of
 from entrepot.model.entry import HAS_EXPIRY, HAS_GROUPS, Entry, make_entry
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Log, Store
@@ -33,6 +33,7 @@ class Sending:
         "hub",
         "log",
         "logs",
+        "other_scope_until",
         "prefix",
         "queue",
         "record_max",
@@ -43,6 +44,7 @@ class Sending:
 
     def __init__(self, timed: TimedQueue) -> None:
         queue = timed.queue
+        policy_now = timed.definition.policy
         self.timed = timed
         self.queue = queue
         self.hub: Hub = timed.hub
@@ -57,19 +59,22 @@ class Sending:
         self.record_max = 0
         self.delay_ms = 0
         self.by_content = False
-        self.by_group = False
+        self.by_group = policy_now.deduplication_by_group
+        self.other_scope_until = timed.now_ms() + INTERVAL_MS  # before the start it may have been the other one
         self.repeats: Any = None  # of an ordered queue
         if timed.ordered:
             self.repeats = Repeats(self.store, self.log)
             self.repeats.load(timed.now_ms())
-        self.configure(timed.definition.policy)
+        self.configure(policy_now)
 
     def configure(self, policy: Any) -> None:
         """The queue's policy has changed."""
         self.record_max = policy.record_max_bytes
         self.delay_ms = policy.delay_ms
         self.by_content = policy.deduplicate_content
-        self.by_group = policy.deduplication_by_group
+        if self.by_group != policy.deduplication_by_group:
+            self.by_group = policy.deduplication_by_group
+            self.other_scope_until = self.timed.now_ms() + INTERVAL_MS
 
     def send(self, call: Send) -> bool:
         """Stage it; True: it is complete already, else it completes with the open commit. The caller has checked permissions. Raises Refused."""
@@ -142,7 +147,7 @@ class Sending:
             if error is None:
                 waits = True
                 digest = self.digest_of(call, index) if self.repeats is not None else b""
-                if digest and self.repeats.find(digest, self.timed.now_ms()):
+                if digest and (self.repeats.find(digest, self.timed.now_ms()) or self.is_repeat_of_before(call, index)):
                     offset = self.repeats.offset
                     stored_id = self.repeats.message_id
                 elif digest and self.repeats.is_full():
@@ -192,8 +197,17 @@ class Sending:
 
     def digest_of(self, call: Send, index: int) -> bytes:
         """Under which a record is remembered."""
-        scope = call.groups[index] if self.by_group and call.groups is not None else b""
+        return self.digest_in(call, index, self.by_group)
+
+    def digest_in(self, call: Send, index: int, by_group: bool) -> bytes:
+        """The same, were that the scope."""
+        scope = call.groups[index] if by_group and call.groups is not None else b""
         return digest_of(scope, self.deduplication_id(call, index))
+
+    def is_repeat_of_before(self, call: Send, index: int) -> bool:
+        """Whether a record repeats one that was sent while the other scope held: what is remembered keeps the scope that it was sent under."""
+        now = self.timed.now_ms()
+        return now < self.other_scope_until and self.repeats.find(self.digest_in(call, index, not self.by_group), now)
 
     def check_room(self, call: Send) -> None:
         """The limits of a queue that AMQP declared."""

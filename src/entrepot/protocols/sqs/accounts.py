@@ -21,6 +21,12 @@ def is_account(text: str) -> bool:
     return len(text) == ACCOUNT_SIZE and text.isascii() and text.isdigit()
 
 
+def is_queue_path(path: bytes) -> bool:
+    """Whether a URL's path is a queue's: /ACCOUNT/NAME."""
+    account, _, name = path.strip(b"/").partition(b"/")
+    return bool(name) and b"/" not in name and is_account(account.decode("latin-1"))
+
+
 class Accounts:
     """The accounts of one broker. namespaces: those there are, by name; create(name) makes one, Refused where that is not possible."""
 

@@ -3,6 +3,7 @@
 cimport cython
 
 cdef Py_ssize_t _HEAD_MAX, _HEADERS_MAX, _FREE_MAX, _OVERHEAD_MAX, _STRANGER_FREE, _PIECE
+cdef int _X
 
 
 @cython.final
@@ -19,6 +20,8 @@ cdef class Request:
     cdef public bytes operation
     cdef public bytes content_type
     cdef public bytes authorization
+    cdef public bytes trace
+    cdef public bint wants_json
 
     @cython.locals(headers=list, index=Py_ssize_t)
     cpdef bytes header(self, bytes name)

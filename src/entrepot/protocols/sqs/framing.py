@@ -22,6 +22,7 @@ PIECE_BYTES = 64  # about what a piece of a head or a body takes in memory besid
 
 _HEAD_MAX, _HEADERS_MAX, _FREE_MAX = HEAD_MAX, HEADERS_MAX, FREE_MAX
 _STRANGER_FREE, _PIECE = STRANGER_FREE_MAX, PIECE_BYTES
+_X = 120  # x
 _OVERHEAD_MAX = 2 * HEAD_MAX  # one read more than the limit: where in it a request began is not known
 
 
@@ -41,6 +42,8 @@ class Request:
         "method",
         "operation",
         "target",
+        "trace",
+        "wants_json",
     )
 
     def __init__(self) -> None:
@@ -57,6 +60,8 @@ class Request:
         self.operation = b""  # x-amz-target
         self.content_type = b""
         self.authorization = b""
+        self.trace = b""  # x-amzn-trace-id
+        self.wants_json = False  # accept
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that name, which is lower case."""
@@ -175,7 +180,7 @@ class Framing:
         headers.append(value)
         size = len(name)
         request.held_bytes += size + len(value) + 2 * _PIECE  # type: ignore[union-attr]
-        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 7 or size == 14):
+        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 7 or size == 14 or (size == 15 and name[0] | 32 == _X)):
             return None
         name = name.lower()
         if size == 12:
@@ -196,9 +201,14 @@ class Framing:
                 self.continues = value.lower() == b"100-continue"
             elif name == b"origin":
                 request.from_page = True  # type: ignore[union-attr]
+            elif name == b"accept":
+                request.wants_json = b"application/json" in value.lower()  # type: ignore[union-attr]
         elif size == 7:
             if name == b"referer":
                 request.from_page = True  # type: ignore[union-attr]
+        elif size == 15:
+            if name == b"x-amzn-trace-id":
+                request.trace = value  # type: ignore[union-attr]
         elif name == b"sec-fetch-site":
             request.from_browser = True  # type: ignore[union-attr]
             if value != b"none":

@@ -72,8 +72,6 @@ def create_queue(exchange: Exchange) -> None:
     request = exchange.input
     name = request.QueueName
     attributes = {name.strip(): value for name, value in (request.Attributes or {}).items()}
-    if attributes.get("FifoQueue", "").lower() == "false" and not name.endswith(".fifo"):
-        del attributes["FifoQueue"]  # more than SQS takes: what tests written for other emulators say
     wants_fifo = attributes.get("FifoQueue", "").lower() == "true"
     if not is_queue_name(name) or wants_fifo != name.endswith(".fifo"):
         if wants_fifo:

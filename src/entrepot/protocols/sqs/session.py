@@ -20,7 +20,7 @@ from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Refused
 from entrepot.model.names import DEFAULT_NAMESPACE
 from entrepot.protocols.sqs import query_protocol
-from entrepot.protocols.sqs.accounts import is_account
+from entrepot.protocols.sqs.accounts import is_account, is_queue_path
 from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
 from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
 from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
@@ -325,7 +325,7 @@ class Session(Sink):
         elif request.method in (b"GET", b"HEAD"):
             form = query_protocol.parse_form(query)
             if "Action" not in form:
-                exchange.plain(200, "Entrepot: Amazon SQS\n") if path == b"/" else exchange.plain(404, "there are requests of Amazon SQS\n")
+                exchange.plain(200, "Entrepot: Amazon SQS\n") if path == b"/" else exchange.plain(404, "<UnknownOperationException/>\n", "text/xml")
                 return None
         elif request.method == b"POST":
             exchange.is_json = request.content_type.lower().startswith(b"application/x-amz-json")
@@ -334,6 +334,8 @@ class Session(Sink):
             exchange.plain(405, "GET and POST\n")
             return None
         action, exchange.input = query_protocol.parse_request(form)
+        if action.name in query_protocol.AT_ENDPOINT_ONLY and is_queue_path(path):
+            raise query_protocol.not_here(action.name)
         route = ROUTES[b"AmazonSQS." + action.name.encode()]
         if "Entries" in action.required and exchange.input.Entries is None:
             exchange.input.Entries = []  # a form cannot say an empty list otherwise
