@@ -159,6 +159,10 @@ class Sqs(Section, frozen=True):
         "000000000000"
     )
     anonymous: Annotated[str, key("user whose requests without a signature are; empty: they may only do what a queue's own policy allows everybody")] = ""
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        key("origins of web pages whose scripts may call (CORS), as http://localhost:3000; * for all, which must sign then and need users"),
+    ] = ()
     idle_s: Annotated[int, key("silence after which a connection is closed", unit="s", least=1, most=86_400)] = 120
 
 

@@ -225,6 +225,7 @@ class Server:
         """Imported only where somebody listens: it is a large package."""
         from entrepot.protocols.sqs.accounts import Accounts, is_account
         from entrepot.protocols.sqs.callers import Callers
+        from entrepot.protocols.sqs.cors import Cors
         from entrepot.protocols.sqs.listener import SqsListener
         from entrepot.protocols.sqs.session import Settings as SqsSettings
         from entrepot.protocols.sqs.session import Shared
@@ -235,7 +236,7 @@ class Server:
             raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
         catalogue = self.node.catalogue
         accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account)
-        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock, self.pages)
+        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock, self.pages, Cors(sqs.allowed_origins))
         shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished, self.network.strangers)
         register_sqs(self.metrics, shared)
         settings = SqsSettings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)

@@ -36,6 +36,7 @@ from entrepot.protocols.kafka.session import Settings as KafkaSettings
 from entrepot.protocols.kafka.session import Shared as KafkaShared
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
+from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.listener import SqsListener
 from entrepot.protocols.sqs.records import SqsEntryCodec
 from entrepot.protocols.sqs.session import Settings as SqsSettings
@@ -311,7 +312,7 @@ class World:
         authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
         accounts = Accounts(self.catalogue.namespaces, self.catalogue.create_namespace)
         pages = Pages(())
-        callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock, pages)
+        callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock, pages, Cors(("*", "http://localhost:3000")))
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)
         sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished, network.strangers)
         self.listeners: dict[str, Any] = {}

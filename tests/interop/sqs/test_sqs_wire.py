@@ -315,6 +315,21 @@ def test_what_is_not_http(endpoint: str, queue: Queue, octets: bytes) -> None:
     assert json_call(endpoint, "SendMessage", {"QueueUrl": queue.url, "MessageBody": "x"}).status == 200
 
 
+@pytest.mark.usefixtures("as_documented")
+def test_a_script_of_a_page(endpoint: str, queue: Queue) -> None:
+    """What a browser sends for the JavaScript SDK: a preflight, and then the request, whose answer it lets the script read."""
+    names = "amz-sdk-invocation-id,amz-sdk-request,authorization,content-type,x-amz-date,x-amz-target,x-amz-user-agent,x-amzn-query-mode"
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": names}
+    for origin, allowed in (("http://localhost:3000", True), ("http://evil.test", False)):
+        answer = send(endpoint, "OPTIONS", "/", {"Origin": origin, **asked})
+        assert (answer.status == 200, answer.headers["Access-Control-Allow-Origin"]) == (allowed, origin if allowed else None)
+        assert answer.headers["Access-Control-Allow-Headers"] == (names if allowed else None)
+        words = {"QueueUrl": queue.url, "MessageBody": origin}
+        answer = json_call(endpoint, "SendMessage", words, {"Origin": origin, "Sec-Fetch-Site": "cross-site"})
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == ((200, origin) if allowed else (403, None))
+    assert queue.one()["Body"] == "http://localhost:3000"
+
+
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
 @pytest.mark.usefixtures("as_documented")
 def test_methods_that_there_are_not(endpoint: str, method: str) -> None:

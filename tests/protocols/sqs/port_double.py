@@ -23,6 +23,7 @@ from entrepot.net.pages import Pages
 from entrepot.net.session import Peer
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
+from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.records import SqsEntryCodec
 from entrepot.protocols.sqs.session import Session, Settings, Shared
 
@@ -270,14 +271,20 @@ class Bench:
     """A port, and sessions over it."""
 
     def __init__(
-        self, secrets: Any = None, anonymous: str = "", hosts: tuple[str, ...] = ("sqs.test", "x"), unfinished: Any = None, strangers: Any = None
+        self,
+        secrets: Any = None,
+        anonymous: str = "",
+        hosts: tuple[str, ...] = ("sqs.test", "x"),
+        unfinished: Any = None,
+        strangers: Any = None,
+        origins: tuple[str, ...] = (),
     ) -> None:
         self.clock = Clock()
         self.entropy = Drawn()
         self.port = PortDouble()
         self.users = Users(MemoryState(), self.clock, self.entropy, secrets, iterations=4096)
         self.accounts = Accounts(self.port.namespaces, lambda name: self.port.namespaces.__setitem__(name, None))
-        self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, "us-east-1", self.clock, Pages(hosts))
+        self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, "us-east-1", self.clock, Pages(hosts), Cors(origins))
         self.later: list[Any] = []
         self.shared = Shared(self.callers, self.clock, self.entropy, self.later.append, unfinished, strangers)
 

@@ -11,6 +11,7 @@ from port_double import Bench, http, json_request, parse_answers
 from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.net.unfinished import Unfinished
+from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.framing import HEAD_MAX, HEADERS_MAX
 from entrepot.protocols.sqs.session import PIPELINE_MAX, WAITING_MAX_BYTES, Settings
 
@@ -210,6 +211,92 @@ def test_web_pages_are_no_guests(way, header):
     for action, target in (("ListQueues", {}), ("SendMessage", {})):
         connection.send(http(b"{}", {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{action}"} | target | header))
         assert "Requests of web pages must be signed" in refusal(connection)
+
+
+PAGE = "http://localhost:3000"
+PREFLIGHT = {"Origin": PAGE, "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization,content-type,x-amz-target"}
+
+
+def preflight(**changed):
+    return http(b"", {name: value for name, value in (PREFLIGHT | changed).items() if value}, "OPTIONS")
+
+
+def test_a_page_of_a_listed_origin_may_call_and_read():
+    connection = Bench(origins=(PAGE,)).session()
+    connection.send(preflight() + preflight(**{"Access-Control-Request-Private-Network": "true"}))
+    [(status, headers, body), (_, private, _)] = answers(connection)
+    assert (status, body) == (200, b"")
+    assert headers["access-control-allow-origin"] == PAGE
+    assert headers["access-control-allow-headers"] == PREFLIGHT["Access-Control-Request-Headers"]
+    assert headers["access-control-allow-methods"] == "GET, POST"
+    assert headers["vary"] == "Origin"
+    assert "access-control-allow-private-network" not in headers
+    assert private["access-control-allow-private-network"] == "true"
+    browser = {"Origin": PAGE, "Referer": f"{PAGE}/", "Sec-Fetch-Site": "same-site"}
+    for request in (
+        http(b'{"QueueName":"q"}', {"X-Amz-Target": "AmazonSQS.CreateQueue"} | browser),
+        http(b'{"QueueUrl":"/000000000000/q","MessageBody":"hello"}', {"X-Amz-Target": "AmazonSQS.SendMessage"} | browser),
+        http(b"Action=ListQueues", FORM | browser),
+    ):
+        connection.send(request)
+        [(status, headers, _)] = answers(connection)
+        assert (status, headers["access-control-allow-origin"], headers["vary"]) == (200, PAGE, "Origin")
+        assert "x-amzn-query-error" in headers["access-control-expose-headers"]
+    connection.send(json_request("SendMessage", b"{"))
+    [(_, headers, _)] = answers(connection)
+    assert "access-control-allow-origin" not in headers  # no page asked
+
+
+@pytest.mark.parametrize("origins", [(), (PAGE,), ("*",)])
+@pytest.mark.parametrize("origin", ["http://evil.test", "null", "http://localhost:3000.evil.test", "http://localhost:30001", "https://localhost:3000"])
+def test_any_other_page_is_no_guest_whatever_is_listed(origins, origin):
+    """`*` lets pages read what they have signed for; a guest signs nothing that is looked at."""
+    connection = Bench(origins=origins).session()
+    for request in (
+        http(b"Action=CreateQueue&QueueName=q", FORM | {"Origin": origin}),
+        http(b"{}", {"X-Amz-Target": "AmazonSQS.ListQueues", "Origin": origin}),
+    ):
+        connection.send(request)
+        [(status, headers, _)] = answers(connection)
+        assert status == 403
+        assert headers.get("access-control-allow-origin") == ("*" if origins == ("*",) else None)
+    connection.send(preflight(Origin=origin))
+    assert statuses(connection) == [200 if origins == ("*",) else 405]
+
+
+def test_a_listed_origin_does_not_vouch_for_the_host():
+    connection = Bench(origins=(PAGE,)).session()
+    connection.send(http(b"Action=ListQueues", FORM | {"Origin": PAGE}).replace(b"sqs.test:9324", b"evil.test"))
+    assert statuses(connection) == [403]
+    connection.send(http(b"Action=ListQueues", FORM | {"Referer": f"{PAGE}/", "Sec-Fetch-Site": "same-site"}))
+    assert statuses(connection) == [403]
+
+
+@pytest.mark.parametrize("changed", [{"Access-Control-Request-Method": ""}, {"Origin": ""}])
+def test_what_is_no_preflight(changed):
+    connection = Bench(origins=(PAGE, "*")).session()
+    connection.send(preflight(**changed))
+    assert statuses(connection) == [405]
+
+
+@pytest.mark.parametrize("wanted", ["a\tb", "a, <b>", "x" * 1025])
+def test_a_preflight_is_not_answered_with_just_anything(wanted):
+    connection = Bench(origins=(PAGE,)).session()
+    connection.send(preflight(**{"Access-Control-Request-Headers": wanted}))
+    [(status, headers, _)] = answers(connection)
+    assert (status, "access-control-allow-headers" in headers) == (200, False)
+
+
+def test_a_request_has_one_origin():
+    connection = Bench(origins=(PAGE,)).session()
+    connection.send(http(b"Action=ListQueues", FORM | {"Origin": PAGE, "origin": "http://evil.test"}))
+    assert statuses(connection) == [400]
+
+
+@pytest.mark.parametrize("origin", ["null", "localhost", "http://a/", "http://a/b", "HTTP://a", "http://a:b", "http://*.a", "", "http://a\r\nX: y"])
+def test_settings_that_are_no_origins(origin):
+    with pytest.raises(Refused, match="allowed_origins"):
+        Cors((origin,))
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -14,6 +14,7 @@ from entrepot.broker.users import ACCESS_KEY
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
+from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.errors import SqsError, from_refused
 from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, Policy
 from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
@@ -50,12 +51,13 @@ class Caller:
 
 
 class Callers:
-    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous` and `pages` are the settings."""
+    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous`, `pages` and `cors` are the settings."""
 
-    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, region: str, clock: Any, pages: Pages) -> None:
+    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, region: str, clock: Any, pages: Pages, cors: Cors) -> None:
         self.accounts = accounts
         self.region = region
         self.pages = pages
+        self.cors = cors
         self.version = 0  # another one whenever users change
         self._users = users
         self._authenticator = authenticator
@@ -84,7 +86,9 @@ class Callers:
         """Of any request without a signature that counts: whether a web page may have had it sent. Raises SqsError."""
         host = request.host.decode("latin-1")
         reads = action in READING
-        why = self.pages.why_not(host, peer.local_host, from_page=request.from_page, from_browser=request.from_browser, reads=reads)
+        listed = len(request.origin) > 0 and self.cors.is_listed(request.origin)
+        from_page, from_browser = request.from_page and not listed, request.from_browser and not listed
+        why = self.pages.why_not(host, peer.local_host, from_page=from_page, from_browser=from_browser, reads=reads)
         if why is not None:
             raise SqsError("AccessDeniedException", why)
 

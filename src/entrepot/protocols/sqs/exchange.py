@@ -36,6 +36,7 @@ _JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nx-am
 _XML_OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nx-amzn-RequestId: "
 _PLAIN_JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-amzn-RequestId: "
 _LENGTH = b"\r\nContent-Length: "
+_LINE_END = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
 _HEAD_END_CLOSE = b"\r\nConnection: close\r\n\r\n"
 _ENCODER = msgspec.json.Encoder()
@@ -189,7 +190,7 @@ class Exchange:
 
     def answer_written(self, writer: Writer) -> int:
         """The answer is the JSON in the writer, which is empty then."""
-        if self.answered or self.request.method != b"POST":
+        if self.answered or self.request.method != b"POST" or len(self.request.origin) > 0:
             return self._send(_JSON_OK, writer.take())
         size = writer.filled
         writer.raw(_JSON_OK)
@@ -225,6 +226,10 @@ class Exchange:
         head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: {content_type}\r\nx-amzn-RequestId: "
         return self._send(head.encode(), text.encode())
 
+    def answer_preflight(self, lines: bytes) -> int:
+        """A browser may send what it asks for."""
+        return self._send(b"HTTP/1.1 200 OK\r\n" + lines + b"x-amzn-RequestId: ", b"")
+
     def _send(self, head: bytes, body: bytes) -> int:
         if self.answered:
             return 0
@@ -233,6 +238,8 @@ class Exchange:
         self.then = None
         end = _HEAD_END if self.request.keep_alive else _HEAD_END_CLOSE
         length = str(len(body)).encode()
+        if len(self.request.origin) > 0:
+            head = head.replace(_LINE_END, _LINE_END + self.session.callers.cors.headers(self.request.origin), 1)
         if self.request.method == b"HEAD":
             body = b""
         self.session.send(self, b"".join((head, self.request_id, _LENGTH, length, end, body)))

@@ -20,6 +20,7 @@ cdef class Request:
     cdef public bytes operation
     cdef public bytes content_type
     cdef public bytes authorization
+    cdef public bytes origin
     cdef public bytes trace
     cdef public bint wants_json
 

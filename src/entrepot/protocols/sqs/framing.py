@@ -41,6 +41,7 @@ class Request:
         "keep_alive",
         "method",
         "operation",
+        "origin",
         "target",
         "trace",
         "wants_json",
@@ -60,6 +61,7 @@ class Request:
         self.operation = b""  # x-amz-target
         self.content_type = b""
         self.authorization = b""
+        self.origin = b""
         self.trace = b""  # x-amzn-trace-id
         self.wants_json = False  # accept
 
@@ -200,6 +202,9 @@ class Framing:
             if name == b"expect":
                 self.continues = value.lower() == b"100-continue"
             elif name == b"origin":
+                if len(request.origin) > 0:  # type: ignore[union-attr]
+                    return self._fail(400, "a request has one Origin")
+                request.origin = value  # type: ignore[union-attr]
                 request.from_page = True  # type: ignore[union-attr]
             elif name == b"accept":
                 request.wants_json = b"application/json" in value.lower()  # type: ignore[union-attr]

@@ -331,7 +331,8 @@ class Session(Sink):
             exchange.is_json = request.content_type.lower().startswith(b"application/x-amz-json")
             raise SqsError("UnknownOperationException", "The request names no operation: the header X-Amz-Target, or a form with the parameter Action.")
         else:
-            exchange.plain(405, "GET and POST\n")
+            lines = self.callers.cors.preflight(request)
+            exchange.plain(405, "GET and POST\n") if lines is None else exchange.answer_preflight(lines)
             return None
         action, exchange.input = query_protocol.parse_request(form)
         if action.name in query_protocol.AT_ENDPOINT_ONLY and is_queue_path(path):
