@@ -155,6 +155,10 @@ class Sqs(Section, frozen=True):
     """Amazon SQS."""
 
     region: Annotated[str, key("region in the ARNs of queues")] = "us-east-1"
+    regions: Annotated[
+        Literal["one", "apart"],
+        key("one: there is `region`, whatever clients sign for; apart: a queue is of the region that its requests are signed for, others do not see it"),
+    ] = "one"
     account: Annotated[str, key("account of the namespace public/default, twelve digits; without users also of every key id that is not twelve digits")] = (
         "000000000000"
     )

@@ -312,7 +312,7 @@ class World:
         authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
         accounts = Accounts(self.catalogue.namespaces, self.catalogue.create_namespace)
         pages = Pages(())
-        callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock, pages, Cors(("*", "http://localhost:3000")))
+        callers = Callers(self.users, authenticator, accounts, "", self.clock, pages, Cors(("*", "http://localhost:3000")))
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)
         sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished, network.strangers)
         self.listeners: dict[str, Any] = {}

@@ -278,13 +278,14 @@ class Bench:
         unfinished: Any = None,
         strangers: Any = None,
         origins: tuple[str, ...] = (),
+        apart: bool = False,
     ) -> None:
         self.clock = Clock()
         self.entropy = Drawn()
         self.port = PortDouble()
         self.users = Users(MemoryState(), self.clock, self.entropy, secrets, iterations=4096)
-        self.accounts = Accounts(self.port.namespaces, lambda name: self.port.namespaces.__setitem__(name, None))
-        self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, "us-east-1", self.clock, Pages(hosts), Cors(origins))
+        self.accounts = Accounts(self.port.namespaces, lambda name: self.port.namespaces.__setitem__(name, None), apart=apart)
+        self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, self.clock, Pages(hosts), Cors(origins))
         self.later: list[Any] = []
         self.shared = Shared(self.callers, self.clock, self.entropy, self.later.append, unfinished, strangers)
 

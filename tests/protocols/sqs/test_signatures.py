@@ -377,11 +377,45 @@ def test_accounts_go_both_ways():
     made = []
     accounts = Accounts(namespaces, made.append)
     for namespace in namespaces:
-        assert accounts.maybe_namespace(accounts.account_of(namespace)) == namespace
+        assert accounts.maybe_namespace(accounts.account_of(namespace), "eu-west-1") == namespace
     assert accounts.account_of("public/default") == "000000000000"
     assert accounts.account_of("public/123456789012") == "123456789012"
-    assert accounts.maybe_namespace("222222222222") is None
-    assert accounts.namespace_of_key_id("222222222222") == "public/222222222222"
+    assert accounts.maybe_namespace("222222222222", "us-east-1") is None
+    assert accounts.namespace_of_key_id("222222222222", "eu-west-1") == "public/222222222222"
     assert made == ["public/222222222222"]
-    assert accounts.namespace_of_key_id("AKIA") == "public/default"
+    assert accounts.namespace_of_key_id("AKIA", "eu-west-1") == "public/default"
     assert NOW_MS > 0
+
+
+def test_accounts_and_regions_go_both_ways():
+    there = ("public/default", "public/default:eu-west-1", "public/123456789012", "public/123456789012:eu-west-1", "t/name", "t/name:eu-west-1", "t/a:B")
+    namespaces = dict.fromkeys(there)
+    accounts = Accounts(namespaces, lambda name: namespaces.__setitem__(name, None), apart=True)
+    for namespace in there:
+        assert accounts.maybe_namespace(accounts.account_of(namespace), accounts.region_of(namespace)) == namespace
+    for namespace in there[:-1:2]:
+        assert accounts.account_of(f"{namespace}:eu-west-1") == accounts.account_of(namespace)
+        assert accounts.in_region(namespace, "eu-west-1") == accounts.in_region(f"{namespace}:eu-west-1", "eu-west-1") == f"{namespace}:eu-west-1"
+        assert accounts.in_region(f"{namespace}:eu-west-1", "us-east-1") == namespace
+        for nonsense in ("", "Eu", "a/b", "a:b", "x" * 33, "é"):
+            assert accounts.in_region(namespace, nonsense) == namespace
+    assert accounts.maybe_namespace("123456789012", "ap-south-1") is None
+    assert accounts.namespace_of_key_id("AKIA", "ap-south-1") == "public/default:ap-south-1"
+    assert accounts.namespace_of_key_id("222222222222", "ap-south-1") == "public/222222222222:ap-south-1"
+    assert accounts.maybe_namespace("222222222222", "ap-south-1") == "public/222222222222:ap-south-1"
+    assert accounts.maybe_namespace("222222222222", "us-east-1") is None
+
+
+def test_a_user_s_regions_are_those_that_an_administrator_has_made(bench):
+    """Where regions are apart, who signs for another one is in another namespace: nothing is made for a user, and nothing of the home region's is shown."""
+    bench.accounts.apart = True
+    connection = bench.session()
+    access_key, secret = bench.users.add_access_key("ann")
+    home = client(bench, key_id=access_key.id, secret=secret, connection=connection)
+    url = home.create_queue(QueueName="q")["QueueUrl"]
+    abroad = client(bench, key_id=access_key.id, secret=secret, connection=connection, region="eu-west-1")
+    assert code_of(abroad.create_queue, QueueName="q") == "AccessDenied"
+    assert code_of(abroad.send_message, QueueUrl=url, MessageBody="x") == "AWS.SimpleQueueService.NonExistentQueue"
+    bench.port.namespaces["public/default:eu-west-1"] = None
+    assert code_of(abroad.create_queue, QueueName="q2") == "AccessDenied"  # it must be given to her, too
+    assert home.list_queues()["QueueUrls"] == [url]

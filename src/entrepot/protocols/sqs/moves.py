@@ -24,7 +24,7 @@ def _open_arn(exchange: Exchange, arn: str, parameter: str) -> None:
     accounts = exchange.session.callers.accounts
     if len(parts) != 6 or parts[:3] != ["arn", "aws", "sqs"]:
         raise invalid_value(f"You must use this format to specify the {parameter}: arn:<partition>:<service>:<region>:<account-id>:<resource-id>")
-    namespace = accounts.maybe_namespace(parts[4])
+    namespace = accounts.maybe_namespace(parts[4], parts[3])
     if namespace is None:
         raise _no_resource(parameter)
     own_queue(exchange, parts[5], namespace)

@@ -85,7 +85,7 @@ cdef class Session(Sink):
     cpdef object begin(self, Request request)
     @cython.locals(request=Request)
     cpdef object begin_query(self, Exchange exchange)
-    @cython.locals(request=Request, key_id=bytes, text=bytes, start=bytes, size=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
+    @cython.locals(request=Request, key_id=bytes, region=bytes, name=bytes, text=bytes, start=bytes, size=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
     cpdef object identify(self, Exchange exchange)
     cpdef object count_as(self, bint is_strangers)
     @cython.locals(request=Request)

@@ -192,7 +192,7 @@ class Session(Sink):
         self.callers = shared.callers
         self.callers_version = -1
         self.guest: Any = None
-        self.by_key_id: dict[bytes, Caller] = {}
+        self.by_key_id: dict[bytes, Caller] = {}  # with the region, where that counts
         self.last_host = b"\0"  # a Host that a request without a signature may have; none has this one
         self.last_start = b""  # of a guest's Authorization, up to the end of the key id
         self.last_caller: Caller | None = None
@@ -366,6 +366,7 @@ class Session(Sink):
             exchange.caller = self.last_caller
             return None
         key_id = b""
+        region = b""
         start = b""
         at = text.find(_CREDENTIAL)
         if at < 0 and len(text) == 0 and b"Credential=" in request.target:
@@ -375,11 +376,16 @@ class Session(Sink):
             end = text.find(b"/", at)
             if end > 0:
                 key_id = text[at + 11 : end]
-                start = text[: end + 1] if len(request.authorization) > 0 else b""
-        caller = self.by_key_id.get(key_id)
+                if self.callers.accounts.apart:
+                    at = text.find(b"/", end + 1)  # behind the date
+                    end = text.find(b"/", at + 1) if at > 0 else -1
+                    region = text[at + 1 : end] if end > 0 else b""
+                start = text[: end + 1] if len(request.authorization) > 0 and end > 0 else b""
+        name = key_id + b"/" + region
+        caller = self.by_key_id.get(name)
         if caller is None:
-            caller = self.callers.guest_caller(self.guest, key_id.decode("latin-1"))
-            self.keep(key_id, caller)
+            caller = self.callers.guest_caller(self.guest, key_id.decode("latin-1"), region.decode("latin-1"))
+            self.keep(name, caller)
         self.last_start = start
         self.last_caller = caller
         exchange.caller = caller
@@ -396,17 +402,18 @@ class Session(Sink):
     def signed_caller(self, exchange: Exchange) -> Caller:
         """The caller that a request is signed by. Raises SqsError."""
         try:
-            key_id, principal = self.callers.signed(exchange.request)
+            key_id, region, principal = self.callers.signed(exchange.request)
             if not key_id:
                 self.check_page(exchange)
         except SqsError:
             self.count_as(True)
             raise
         self.count_as(principal is NOBODY)
-        known = self.by_key_id.get(key_id.encode())
+        name = f"{key_id}/{region}".encode(errors="replace") if self.callers.accounts.apart else key_id.encode()
+        known = self.by_key_id.get(name)
         if known is None or known.principal != principal:
-            known = self.callers.signed_caller(principal, DEFAULT_NAMESPACE)
-            self.keep(key_id.encode(), known)
+            known = self.callers.signed_caller(principal, DEFAULT_NAMESPACE, region)
+            self.keep(name, known)
         return known
 
     def keep(self, key_id: bytes, caller: Caller) -> object:
@@ -435,6 +442,8 @@ class Session(Sink):
                     other.close()
                 caller.attachments.clear()
                 caller.targets.clear()
+            if self.callers.accounts.apart and not self.callers.accounts.has(namespace):
+                raise SqsError("AccessDeniedException", f"Region {caller.region} is not there for the account: there is no namespace {namespace}.")
             try:
                 attachment = self.port.attach(self, caller.principal, namespace, CODEC_SQS, by_policy=True)
             except Refused as refused:
@@ -458,7 +467,9 @@ class Session(Sink):
         account = rest.rpartition("/")[2]
         caller: Caller = exchange.caller  # type: ignore[assignment]
         accounts = self.callers.accounts
-        namespace = accounts.maybe_namespace(account) if is_account(account) else caller.namespace  # a name alone, or behind some other path, is the caller's
+        namespace = caller.namespace  # of a name alone, or behind some other path, too
+        if is_account(account):
+            namespace = accounts.maybe_namespace(account, caller.region)
         if namespace is None or not name:
             raise no_queue()
         target = (self.attachment_to(caller, namespace), name)
