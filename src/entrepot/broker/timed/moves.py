@@ -67,7 +67,8 @@ class MoveTasks:
 
     def new_id(self) -> bytes:
         """For what is moved: it is a new message."""
-        return self._broker.entropy.octets(16)
+        octets: bytes = self._broker.entropy.octets(16)
+        return octets
 
     def start(self, timed: TimedQueue, destination: str, per_second_max: int) -> MoveTask:
         """A new task; the caller has checked that none runs."""

@@ -267,7 +267,7 @@ class Framing:
             self.ended = True
         self.requests.append(request)  # type: ignore[arg-type]
         self._request = None
-        request.held_bytes += len(request.body) + len(request.target)  # type: ignore[union-attr]
+        request.held_bytes += len(request.body) + len(request.target)  # type: ignore[union-attr, operator]
         self.waiting_bytes += request.held_bytes  # type: ignore[union-attr]
         self._release()
         if self._holds:

@@ -467,7 +467,7 @@ class Session(Sink):
         account = rest.rpartition("/")[2]
         caller: Caller = exchange.caller  # type: ignore[assignment]
         accounts = self.callers.accounts
-        namespace = caller.namespace  # of a name alone, or behind some other path, too
+        namespace: str | None = caller.namespace  # of a name alone, or behind some other path, too
         if is_account(account):
             namespace = accounts.maybe_namespace(account, caller.region)
         if namespace is None or not name:
