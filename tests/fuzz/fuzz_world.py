@@ -350,6 +350,8 @@ class World:
             raise Finding("the store failed") from self.failed
         if self.network.unfinished.held_bytes > UNFINISHED_BYTES:
             raise Finding(f"{self.network.unfinished.held_bytes} bytes of unfinished requests are held")
+        if self.network.strangers.held_bytes > UNFINISHED_BYTES:
+            raise Finding(f"{self.network.strangers.held_bytes} bytes of requests before a login are held")
         for wire in self.wires:
             held = wire.connection.output.size if wire.connection.output is not None else 0
             if held > HELD_MAX_BYTES:
@@ -364,7 +366,7 @@ class World:
         figures = self.broker.statistics()
         left = {
             "connections": self.network.connection_count,
-            "unfinished bytes": self.network.unfinished.held_bytes,
+            "unfinished bytes": self.network.unfinished.held_bytes + self.network.strangers.held_bytes,
             "attachments": int(figures["attachments"]),
             "consumers": int(figures["consumers"]),
             "members of groups": int(figures["group_members"]),

@@ -130,9 +130,10 @@ def test_what_a_queue_s_url_is_no_address_for(endpoint: str, queue: Queue, metho
 @pytest.mark.usefixtures("as_documented")
 @pytest.mark.parametrize("headers", [{}, JSON_WANTED])
 def test_a_queue_s_url_without_an_action(endpoint: str, queue: Queue, headers: dict[str, str]) -> None:
-    answer = send(endpoint, "GET", urlsplit(queue.url).path, headers)
-    assert (answer.status, answer.headers["Content-Type"]) == (404, "text/xml")
-    assert ET.fromstring(answer.body).tag == "UnknownOperationException"
+    for method in ("GET", "POST"):
+        answer = query_call(endpoint, {"Version": "2012-11-05"}, urlsplit(queue.url).path, method, headers)
+        assert (answer.status, answer.headers["Content-Type"]) == (404, "text/xml")
+        assert ET.fromstring(answer.body).tag == "UnknownOperationException"
 
 
 @pytest.mark.usefixtures("as_documented")

@@ -60,11 +60,13 @@ class Sending:
         self.delay_ms = 0
         self.by_content = False
         self.by_group = policy_now.deduplication_by_group
-        self.other_scope_until = timed.now_ms() + INTERVAL_MS  # before the start it may have been the other one
+        self.other_scope_until = 0
         self.repeats: Any = None  # of an ordered queue
         if timed.ordered:
             self.repeats = Repeats(self.store, self.log)
             self.repeats.load(timed.now_ms())
+            if len(self.repeats):  # before the start it may have been the other one
+                self.other_scope_until = timed.now_ms() + INTERVAL_MS
         self.configure(policy_now)
 
     def configure(self, policy: Any) -> None:
@@ -147,7 +149,7 @@ class Sending:
             if error is None:
                 waits = True
                 digest = self.digest_of(call, index) if self.repeats is not None else b""
-                if digest and (self.repeats.find(digest, self.timed.now_ms()) or self.is_repeat_of_before(call, index)):
+                if digest and (self.repeats.find(digest, self.timed.now_ms()) or (self.other_scope_until > 0 and self.is_repeat_of_before(call, index))):
                     offset = self.repeats.offset
                     stored_id = self.repeats.message_id
                 elif digest and self.repeats.is_full():
@@ -207,7 +209,11 @@ class Sending:
     def is_repeat_of_before(self, call: Send, index: int) -> bool:
         """Whether a record repeats one that was sent while the other scope held: what is remembered keeps the scope that it was sent under."""
         now = self.timed.now_ms()
-        return now < self.other_scope_until and self.repeats.find(self.digest_in(call, index, not self.by_group), now)
+        if now >= self.other_scope_until:
+            self.other_scope_until = 0
+            return False
+        found: bool = self.repeats.find(self.digest_in(call, index, not self.by_group), now)
+        return found
 
     def check_room(self, call: Send) -> None:
         """The limits of a queue that AMQP declared."""

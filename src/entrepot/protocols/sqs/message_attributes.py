@@ -14,7 +14,7 @@ from typing import Any
 import cython
 
 from entrepot.protocols.sqs.actions import MessageAttributeValue
-from entrepot.protocols.sqs.characters import ALLOWED
+from entrepot.protocols.sqs.characters import ALLOWED, ATTRIBUTE_NAME
 from entrepot.protocols.sqs.errors import SqsError, invalid_value
 
 if not cython.compiled:
@@ -29,7 +29,6 @@ TRACE_HEADER = "AWSTraceHeader"
 TRACE_MAX = 65_535
 
 _BINARY = 66  # B
-_NAME = re.compile(r"[\w\-.]{1,256}")  # letters and digits of any script: AWS takes them, whatever its guide says
 _KIND = re.compile(r"[A-Za-z0-9_\-.]{1,256}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -95,7 +94,13 @@ def digest_of(attributes: list[tuple[bytes, bytes, bytes]]) -> bytes:
 def _checked(name: str, attribute: MessageAttributeValue, system: bool = False) -> tuple[str, bytes]:
     """Type and value of one attribute. Raises SqsError."""
     lower = name.lower()
-    if not _NAME.fullmatch(name) or name.startswith(".") or name.endswith(".") or ".." in name or (not system and lower.startswith(("aws.", "amazon."))):
+    if (
+        not ATTRIBUTE_NAME.fullmatch(name)
+        or name.startswith(".")
+        or name.endswith(".")
+        or ".." in name
+        or (not system and lower.startswith(("aws.", "amazon.")))
+    ):
         raise invalid_value(
             f"The message attribute name '{name[:300]}' is invalid. "
             "Attribute name can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.) characters."

@@ -324,8 +324,8 @@ class Session(Sink):
             form = query_protocol.parse_form(query + b"&" + request.body if query else request.body)
         elif request.method in (b"GET", b"HEAD"):
             form = query_protocol.parse_form(query)
-            if "Action" not in form:
-                exchange.plain(200, "Entrepot: Amazon SQS\n") if path == b"/" else exchange.plain(404, "<UnknownOperationException/>\n", "text/xml")
+            if "Action" not in form and path == b"/":
+                exchange.plain(200, "Entrepot: Amazon SQS\n")
                 return None
         elif request.method == b"POST":
             exchange.is_json = request.content_type.lower().startswith(b"application/x-amz-json")
@@ -333,6 +333,9 @@ class Session(Sink):
         else:
             lines = self.callers.cors.preflight(request)
             exchange.plain(405, "GET and POST\n") if lines is None else exchange.answer_preflight(lines)
+            return None
+        if "Action" not in form and (request.method != b"POST" or is_queue_path(path)):
+            exchange.plain(404, "<UnknownOperationException/>\n", "text/xml")
             return None
         action, exchange.input = query_protocol.parse_request(form)
         if action.name in query_protocol.AT_ENDPOINT_ONLY and is_queue_path(path):
