@@ -20,6 +20,9 @@ RECEIVE = json_request("ReceiveMessage", b'{"QueueUrl":"/000000000000/q","WaitTi
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
+LIST = http(b"Action=ListQueues", FORM)
+
+
 def answers(connection):
     return parse_answers(connection.received())
 
@@ -250,6 +253,7 @@ BEGUN = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nC
 def test_what_a_stranger_has_begun_counts_and_of_many_the_oldest_pays(data, pieces):
     strangers = Unfinished(1 << 20)
     bench = Bench(strangers=strangers)
+    bench.users.add_user("ann", "secret-password")
     connections = []
     while not strangers.ended_count and len(connections) < 500:
         connections.append(bench.session())
@@ -265,18 +269,17 @@ def test_what_a_stranger_has_begun_counts_and_of_many_the_oldest_pays(data, piec
     assert strangers.held_bytes == 0
 
 
-def test_a_connection_is_a_strangers_until_the_last_request_was_not():
+def test_a_guest_is_no_stranger():
+    """Where there are no users, who comes from this machine is the guest: what he has begun counts as a user's, from the first octet on."""
     strangers, unfinished = Unfinished(100_000), Unfinished(1 << 20)
-    connection = Bench(strangers=strangers, unfinished=unfinished).session()
-    connection.send(BEGUN + b"x" * 90_000)
-    assert strangers.held_bytes > 80_000
-    connection.send(b"x" * 9_000)
-    assert statuses(connection) == []
-    other = Bench(strangers=strangers, unfinished=unfinished).session()
-    other.send(CREATE)
-    other.send(BEGUN + b"x" * 300_000)
-    assert statuses(other) == [200]
-    assert unfinished.held_bytes > 200_000
+    bench = Bench(strangers=strangers, unfinished=unfinished)
+    connection = bench.session()
+    connection.send(BEGUN + b"x" * 300_000)
+    assert (strangers.held_bytes, unfinished.held_bytes > 200_000) == (0, True)
+    bench.users.add_user("ann", "secret-password")
+    connection.send(b"x" * 700_000 + LIST + BEGUN + b"x" * 90_000)
+    assert statuses(connection) == [400, 403]  # nobody may do it any more
+    assert (strangers.held_bytes > 80_000, unfinished.held_bytes) == (True, 0)
 
 
 def test_a_turn_ends_however_much_is_here():

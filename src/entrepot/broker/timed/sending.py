@@ -199,11 +199,7 @@ class Sending:
 
     def digest_of(self, call: Send, index: int) -> bytes:
         """Under which a record is remembered."""
-        return self.digest_in(call, index, self.by_group)
-
-    def digest_in(self, call: Send, index: int, by_group: bool) -> bytes:
-        """The same, were that the scope."""
-        scope = call.groups[index] if by_group and call.groups is not None else b""
+        scope = call.groups[index] if self.by_group and call.groups is not None else b""
         return digest_of(scope, self.deduplication_id(call, index))
 
     def is_repeat_of_before(self, call: Send, index: int) -> bool:
@@ -212,7 +208,8 @@ class Sending:
         if now >= self.other_scope_until:
             self.other_scope_until = 0
             return False
-        found: bool = self.repeats.find(self.digest_in(call, index, not self.by_group), now)
+        scope = call.groups[index] if not self.by_group and call.groups is not None else b""
+        found: bool = self.repeats.find(digest_of(scope, self.deduplication_id(call, index)), now)
         return found
 
     def check_room(self, call: Send) -> None:

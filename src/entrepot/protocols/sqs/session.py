@@ -2,7 +2,7 @@
 
 Requests of a connection are answered one after the other: a pipelined one begins when all before it are answered; when PIPELINE_MAX of them, or
 WAITING_MAX_BYTES, wait for that, reading stops. Each says by itself who sends it (callers.py), so a connection may speak for many. Who that is can only
-be known once the request is whole: until the last one was a user's, what a connection holds counts as a stranger's.
+be known once the request is whole: where they must be signed, what a connection holds counts as a stranger's until the last one was a user's.
 """
 
 from __future__ import annotations
@@ -176,8 +176,9 @@ class Session(Sink):
         self.journal = journal
         # the connection
         self.framing = Framing(settings.request_size_max)
-        self.is_strangers = False
-        self.count_as(True)
+        is_strangers = shared.callers.guest(peer) is None
+        self.is_strangers = not is_strangers
+        self.count_as(is_strangers)
         self.active: Exchange | None = None  # the request that is being answered
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
