@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -29,6 +31,11 @@ def apart(is_entrepot: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def model(request: pytest.FixtureRequest) -> Path | None:
     """Both wire protocols."""
     return None if request.param == "json" else request.getfixturevalue("query_model")
+
+
+def entrepot(*arguments: str) -> str:
+    """A command of a user's, before the broker runs."""
+    return subprocess.run([sys.executable, "-m", "entrepot", *arguments], check=True, capture_output=True, text=True, timeout=60).stdout
 
 
 def in_regions(broker: Any, model: Path | None = None) -> list[Any]:
@@ -100,3 +107,30 @@ def test_what_was_kept_before_they_were_apart_is_of_the_home_region(is_entrepot:
         broker.start()
         for sqs in in_regions(broker):
             assert sqs.get_queue_url(QueueName=name)["QueueUrl"]
+
+
+def test_a_user_s_regions_are_made_and_given(is_entrepot: bool, tmp_path: Path) -> None:
+    """By an administrator: a namespace for the region, which the user may use."""
+    if not is_entrepot:
+        pytest.skip("the endpoint's users are not ours")
+    from entrepot.testing import Broker
+
+    data = tmp_path / "data"
+    where = ("--data", str(data))
+    given = f"public/team:{ABROAD}"
+    entrepot("users", "add", "ann", "--password", "correct horse", "--namespace", "public/team", "--namespace", given, *where)
+    key_id, secret = entrepot("users", "keys", "add", "ann", *where).split()
+    settings = {"sqs.regions": "apart", "namespaces": f"public/default,public/team,{given}"}
+    with Broker(data, listeners=("sqs", "http"), settings=settings) as broker:
+        endpoint = f"http://127.0.0.1:{broker.port('sqs')}"
+        keys = {"aws_access_key_id": key_id, "aws_secret_access_key": secret}
+        home, abroad, elsewhere = (client(endpoint, region_name=region, **keys) for region in (REGION, ABROAD, "ap-south-1"))
+        name = new_name()
+        queues = [Queue(sqs, sqs.create_queue(QueueName=name)["QueueUrl"]) for sqs in (home, abroad)]
+        assert [queue.arn.split(":")[3] for queue in queues] == [REGION, ABROAD]
+        assert queues[0].arn.split(":")[4] == queues[1].arn.split(":")[4]
+        queues[1].send("abroad")
+        assert queues[0].receive() == []
+        assert queues[1].one()["Body"] == "abroad"
+        with refused("AccessDenied", "ap-south-1", status=403):
+            elsewhere.create_queue(QueueName=name)
