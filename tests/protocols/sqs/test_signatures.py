@@ -238,7 +238,10 @@ def test_unsigned_bodies_are_bounded_over_all_connections(bench):
     assert unfinished.held_bytes == 0
 
 
-def test_who_signs_no_more_is_a_stranger_again(bench):
+@pytest.mark.parametrize("anonymous", ["", "ann"])
+def test_who_signs_no_more_is_a_stranger_again(bench, anonymous):
+    """Also where what is unsigned is a user's."""
+    bench.callers._anonymous = anonymous
     strangers, unfinished = Unfinished(1 << 20), Unfinished(1 << 20)
     bench.shared = Shared(bench.callers, bench.clock, bench.entropy, bench.later.append, unfinished, strangers)
     connection = bench.session()

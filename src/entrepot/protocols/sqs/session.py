@@ -412,7 +412,7 @@ class Session(Sink):
         except SqsError:
             self.count_as(True)
             raise
-        self.count_as(principal is NOBODY)
+        self.count_as(not key_id)
         name = f"{key_id}/{region}".encode(errors="replace") if self.callers.accounts.apart else key_id.encode()
         known = self.by_key_id.get(name)
         if known is None or known.principal != principal:
