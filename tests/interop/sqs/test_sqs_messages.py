@@ -179,10 +179,9 @@ def test_the_trace_header_of_a_request(endpoint: str, queues: Queues, header: st
 @pytest.mark.usefixtures("as_documented")
 def test_words_of_errors(queue: Queue) -> None:
     """As AWS was recorded to say them."""
-    said = 'The input receipt handle "garbage" is not a valid receipt handle.'
-    with refused(BAD_HANDLE, said, status=404):
+    with refused(BAD_HANDLE, 'The input receipt handle "garbage" is not a valid receipt handle.', status=404):
         queue.sqs.delete_message(QueueUrl=queue.url, ReceiptHandle="garbage")
-    with refused(BAD_HANDLE, said, status=404):
+    with refused(BAD_HANDLE, "The input receipt handle is invalid.", status=404):
         queue.sqs.change_message_visibility(QueueUrl=queue.url, ReceiptHandle="garbage", VisibilityTimeout=1)
     queue.set(MaximumMessageSize=1024)
     failed = queue.send_batch({"MessageBody": "x"}, {"MessageBody": "x" * 1025})["Failed"]

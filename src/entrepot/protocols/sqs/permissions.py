@@ -107,6 +107,7 @@ def _without_statement(exchange: Exchange, found: QueueDescription) -> SetQueueP
     statements = _statements(document)
     left = [statement for statement in statements if not _has_label(statement, label)]
     if len(left) == len(statements):
-        raise invalid_value(f"Value {label[:100]} for parameter Label is invalid. Reason: can't find label.")
+        where = "" if found.policy_version else " on existing policy"
+        raise invalid_value(f"Value {label[:100]} for parameter Label is invalid. Reason: can't find label{where}.")
     document["Statement"] = left
     return SetQueuePolicy(name=found.name, access_policy=_text(document) if left else "")  # what was kept before is no worse for having less

@@ -46,8 +46,13 @@ class Ending:
         self.waiting: list[Any] = []  # visibility of each in milliseconds, None where they are deleted
 
 
+def foreign_handle() -> SqsError:
+    """It is a receipt handle of another queue, or what is none where visibility is to be changed."""
+    return SqsError("ReceiptHandleIsInvalid", "The input receipt handle is invalid.")
+
+
 def bad_handle(handle: str) -> SqsError:
-    """It is no receipt handle, or one of another queue."""
+    """It is no receipt handle."""
     return SqsError("ReceiptHandleIsInvalid", f'The input receipt handle "{handle[:200].encode(errors="replace").decode()}" is not a valid receipt handle.')
 
 
@@ -56,7 +61,7 @@ def status_error(status: int, deletes: bool, handle: str) -> SqsError | None:
     if status == _ENDED or (deletes and status == _SUPERSEDED):
         return None
     if status == _FOREIGN:
-        return bad_handle(handle)
+        return foreign_handle()
     if deletes:
         return invalid_value(f"Value {handle[:200]} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.")
     if status == _NOT_LEASED:
@@ -72,7 +77,8 @@ def status_error(status: int, deletes: bool, handle: str) -> SqsError | None:
 
 def _bad_handle(exchange: Exchange, found: object) -> object:
     """The queue is there, so it is the handle that is wrong."""
-    raise bad_handle(exchange.input.ReceiptHandle)
+    deletes = exchange.action.name == "DeleteMessage"  # type: ignore[union-attr]
+    raise bad_handle(exchange.input.ReceiptHandle) if deletes else foreign_handle()
 
 
 def delete_message(exchange: Exchange) -> object:
