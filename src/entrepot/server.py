@@ -227,6 +227,7 @@ class Server:
         """Imported only where somebody listens: it is a large package."""
         from entrepot.protocols.sqs.accounts import Accounts, is_account
         from entrepot.protocols.sqs.callers import Callers
+        from entrepot.protocols.sqs.cors import Cors
         from entrepot.protocols.sqs.listener import SqsListener
         from entrepot.protocols.sqs.session import Settings as SqsSettings
         from entrepot.protocols.sqs.session import Shared
@@ -236,9 +237,9 @@ class Server:
         if not is_account(sqs.account):
             raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
         catalogue = self.node.catalogue
-        accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account)
-        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock, self.pages)
-        shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished)
+        accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account, sqs.region, apart=sqs.regions == "apart")
+        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, self.clock, self.pages, Cors(sqs.allowed_origins))
+        shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished, self.network.strangers)
         register_sqs(self.metrics, shared)
         settings = SqsSettings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)
         for name, (host, port) in wanted.items():

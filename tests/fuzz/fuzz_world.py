@@ -37,6 +37,7 @@ from entrepot.protocols.kafka.session import Settings as KafkaSettings
 from entrepot.protocols.kafka.session import Shared as KafkaShared
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
+from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.listener import SqsListener
 from entrepot.protocols.sqs.records import SqsEntryCodec
 from entrepot.protocols.sqs.session import Settings as SqsSettings
@@ -312,9 +313,9 @@ class World:
         authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
         accounts = Accounts(self.catalogue.namespaces, self.catalogue.create_namespace)
         pages = Pages(())
-        callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock, pages)
+        callers = Callers(self.users, authenticator, accounts, "", self.clock, pages, Cors(("*", "http://localhost:3000")))
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)
-        sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished)
+        sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished, network.strangers)
         self.listeners: dict[str, Any] = {}
         for name in LISTENERS:
             at: Any = (network, "127.0.0.1", PORTS[name])
@@ -350,6 +351,8 @@ class World:
             raise Finding("the store failed") from self.failed
         if self.network.unfinished.held_bytes > UNFINISHED_BYTES:
             raise Finding(f"{self.network.unfinished.held_bytes} bytes of unfinished requests are held")
+        if self.network.strangers.held_bytes > UNFINISHED_BYTES:
+            raise Finding(f"{self.network.strangers.held_bytes} bytes of requests before a login are held")
         for wire in self.wires:
             held = wire.connection.output.size if wire.connection.output is not None else 0
             if held > HELD_MAX_BYTES:
@@ -364,7 +367,7 @@ class World:
         figures = self.broker.statistics()
         left = {
             "connections": self.network.connection_count,
-            "unfinished bytes": self.network.unfinished.held_bytes,
+            "unfinished bytes": self.network.unfinished.held_bytes + self.network.strangers.held_bytes,
             "attachments": int(figures["attachments"]),
             "consumers": int(figures["consumers"]),
             "members of groups": int(figures["group_members"]),

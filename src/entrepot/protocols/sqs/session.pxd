@@ -22,6 +22,7 @@ cdef class Shared:
     cdef readonly object entropy
     cdef readonly object later
     cdef readonly object unfinished
+    cdef readonly object strangers
     cdef readonly object statistics
     cdef readonly bytearray buffer
     cdef readonly Writer writer
@@ -49,6 +50,7 @@ cdef class Session(Sink):
     cdef readonly object journal
     # the connection
     cdef readonly Framing framing
+    cdef public bint is_strangers
     cdef public Exchange active
     cdef public bint pumping
     cdef public bint resting
@@ -83,8 +85,9 @@ cdef class Session(Sink):
     cpdef object begin(self, Request request)
     @cython.locals(request=Request)
     cpdef object begin_query(self, Exchange exchange)
-    @cython.locals(request=Request, key_id=bytes, text=bytes, start=bytes, size=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
+    @cython.locals(request=Request, key_id=bytes, region=bytes, name=bytes, text=bytes, start=bytes, size=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
     cpdef object identify(self, Exchange exchange)
+    cpdef object count_as(self, bint is_strangers)
     @cython.locals(request=Request)
     cpdef object check_page(self, Exchange exchange)
     cpdef object signed_caller(self, Exchange exchange)
