@@ -24,6 +24,7 @@ from typing import Any, NoReturn
 
 from entrepot import __version__
 from entrepot.authentication import Authenticator
+from entrepot.beside import Beside
 from entrepot.broker.users import Users, check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.config import Config, address
@@ -101,6 +102,7 @@ class Server:
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
         self.make_kafka_listener: Callable[[str, str, int, str], Listener] | None = None  # name, host, port, namespace; None: nobody listens for Kafka
+        self.beside: Beside | None = None
         self._on_failed = on_failed
         self._began = clock.monotonic_s()
 
@@ -134,6 +136,8 @@ class Server:
         await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
         if self.authenticator is not None:
             self.authenticator.close()
+        if self.beside is not None:
+            self.beside.close()
         if self.node is not None:
             await self.node.close()
         self.stalls.stop()
@@ -165,6 +169,7 @@ class Server:
 
     async def _listen_kafka(self, wanted: Mapping[str, tuple[str, int]]) -> None:
         """Imported only where somebody listens: it is a large package."""
+        from entrepot.protocols.kafka.checking import Checks
         from entrepot.protocols.kafka.listener import KafkaListener
         from entrepot.protocols.kafka.record_batch import BatchValidator
         from entrepot.protocols.kafka.session import Settings as KafkaSettings
@@ -172,7 +177,10 @@ class Server:
 
         assert self.node is not None
         kafka, limits = self.config.kafka, self.config.limits
-        shared = Shared(self.entropy, BatchValidator(limits.unpacked_batch_bytes), self.loop.call_soon, self.network.unfinished)
+        self.beside = Beside(self.loop, "entrepot-batches")
+        checks = Checks(limits.unpacked_batch_bytes, self.beside.do)
+        validator = BatchValidator(limits.unpacked_batch_bytes)
+        shared = Shared(self.entropy, validator, self.loop.call_soon, self.network.unfinished, self.network.turns, checks)
         register_kafka(self.metrics, shared)
 
         def make(name: str, host: str, port: int, namespace: str) -> KafkaListener:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from entrepot.clock import Clock
 from entrepot.net.connection import Tick
 from entrepot.net.listener import Listener
+from entrepot.net.turns import Turns
 from entrepot.net.unfinished import Unfinished
 
 log = logging.getLogger("entrepot.net")
@@ -39,6 +40,7 @@ class Network:
         self.clock = clock
         self.limits = limits
         self.tick = Tick(loop.call_soon)
+        self.turns = Turns(loop.call_soon)
         self.unfinished = Unfinished(limits.unfinished_bytes)
         self.listeners: list[Listener] = []
         self.connection_count = 0

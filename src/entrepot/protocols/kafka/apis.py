@@ -21,11 +21,15 @@ NEVER = 0x7FFF  # no version of it is flexible
 
 
 class Api:
-    """One row. `handler(exchange, values)` gets the request as a dict, or with `takes_reader` the Reader behind the header."""
+    """One row. `handler(exchange, values)` gets the request as a dict, or with `takes_reader` the Reader behind the header.
+
+    `elements_max`: how many elements a request may have, where each is worth more than a few numbers; 0 for primitives.ELEMENTS_MAX.
+    """
 
     __slots__ = (
         "_requests",
         "_responses",
+        "elements_max",
         "flexible_from",
         "handler",
         "key",
@@ -51,6 +55,7 @@ class Api:
         *,
         takes_reader: bool = False,
         told_least: int | None = None,
+        elements_max: int = 0,
     ) -> None:
         self.key = key
         self.name = name
@@ -61,6 +66,7 @@ class Api:
         self.request_table = request_table
         self.response_table = response_table
         self.takes_reader = takes_reader
+        self.elements_max = elements_max
         self.told_least = least if told_least is None else told_least
         self._requests: dict[int, Plan] = {}
         self._responses: dict[int, Plan] = {}

@@ -25,10 +25,15 @@ NAMES = ("none", "gzip", "snappy", "lz4", "zstd")
 UNPACKED_MAX_BYTES = 64 << 20  # unless told otherwise
 _ROOM_BYTES = 1 << 20  # kept from batch to batch; Kafka's clients make batches of 16 KiB to 1 MiB
 _GROWTH = 8
-_FRAMED = b"\x82SNAPPY\x00"
-_FRAME_HEADER = 16
-_SNAPPY_RATIO_MAX = 64  # a copy of 64 bytes takes at least 2
+FRAMED = b"\x82SNAPPY\x00"
+FRAME_HEADER = 16
+SNAPPY_RATIO_MAX = 64  # a copy of 64 bytes takes at least 2
 _FULL = "failed to write whole buffer"  # what the library says when the target has no more room
+
+
+def is_full(error: cramjam.DecompressionError) -> bool:
+    """Whether the library had no more room, and nothing else was wrong so far."""
+    return _FULL in str(error)
 
 
 class Unpacker:
@@ -68,11 +73,11 @@ class Unpacker:
         return data
 
     def _snappy(self, packed: bytes) -> bytes:
-        if not packed.startswith(_FRAMED):
+        if not packed.startswith(FRAMED):
             return self._block(packed, self.unpacked_max_bytes)
         parts = []
         left = self.unpacked_max_bytes
-        pos = _FRAME_HEADER
+        pos = FRAME_HEADER
         while pos < len(packed):
             size = int.from_bytes(packed[pos : pos + 4], "big")
             pos += 4
@@ -86,7 +91,7 @@ class Unpacker:
     def _block(self, block: bytes, size_max: int) -> bytes:
         """A plain snappy block, which begins with the size of what it unpacks to."""
         size = cramjam.snappy.decompress_raw_len(block)
-        if size > len(block) * _SNAPPY_RATIO_MAX:
+        if size > len(block) * SNAPPY_RATIO_MAX:
             raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's snappy claims {size} bytes out of {len(block)}")
         if size > size_max:
             raise self._too_large()
@@ -103,7 +108,7 @@ class Unpacker:
             try:
                 filled = decompress_into(packed, room)
             except cramjam.DecompressionError as error:
-                if _FULL not in str(error):
+                if not is_full(error):
                     raise
                 if len(room) >= self.unpacked_max_bytes:
                     raise self._too_large() from None

@@ -3,7 +3,7 @@
 Requests are answered in the order in which they came. A Produce is taken in as soon as it is here, whatever waits before it; every other
 request begins when all before it are answered, and stays in the receive buffer until then, while nothing more is read. So does
 everything while the peer does not read its answers, many bytes of answers wait, or the broker asks publishers to wait. What one connection may have done
-in a turn of the loop is bounded, whatever lies in its buffer: others have theirs.
+in a turn of the loop is bounded, whatever lies in its buffer, and so is what all may have done (net/turns.py): others have theirs.
 
 Before anybody is logged in, only ApiVersions and the two SASL requests are understood, unless the listener's authenticator knows a
 principal for connections without credentials.
@@ -18,8 +18,10 @@ from typing import Any
 
 from entrepot.broker.port import Call, Delivery, Sink
 from entrepot.model.errors import Refused
+from entrepot.net.turns import Turns
 from entrepot.protocols.kafka import sasl
 from entrepot.protocols.kafka.apis import API_VERSIONS, APIS, SASL_AUTHENTICATE, WITHOUT_LOGIN
+from entrepot.protocols.kafka.checking import Checks
 from entrepot.protocols.kafka.exchange import Exchange
 from entrepot.protocols.kafka.fetch_session import FetchSessions, FetchSlots
 from entrepot.protocols.kafka.framing import PRODUCE, Framing
@@ -37,6 +39,7 @@ _PIPELINE_MAX = PIPELINE_MAX
 _QUEUED_MAX = QUEUED_MAX_BYTES
 _TURN = TURN
 _TURN_OTHER = TURN_OTHER
+_OTHER_STEPS = 20  # what a request costs that is not a Produce, whatever else it does
 _PRODUCE = PRODUCE
 _API_VERSIONS = API_VERSIONS
 
@@ -69,16 +72,27 @@ class Statistics:
 class Shared:
     """What all Kafka connections of the process have in common.
 
-    later(function) calls it in the loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
+    later(function) calls it in the loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit. turns: net.turns.Turns
+    of the process. checks: see checking.py.
     """
 
-    __slots__ = ("entropy", "fetch_slots", "later", "statistics", "unfinished", "validator")
+    __slots__ = ("checks", "entropy", "fetch_slots", "later", "statistics", "turns", "unfinished", "validator")
 
-    def __init__(self, entropy: Any, validator: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None) -> None:
+    def __init__(
+        self,
+        entropy: Any,
+        validator: Any,
+        later: Callable[[Callable[[], object]], object],
+        unfinished: Any = None,
+        turns: Turns | None = None,
+        checks: Any = None,
+    ) -> None:
         self.entropy = entropy
         self.validator = validator
         self.later = later
         self.unfinished = unfinished
+        self.turns = Turns(later) if turns is None else turns
+        self.checks = Checks(validator.size_max, None) if checks is None else checks
         self.statistics = Statistics()
         self.fetch_slots = FetchSlots(entropy)
 
@@ -115,7 +129,9 @@ class Session(Sink):
         "sasl",
         "settings",
         "shared",
+        "taking",
         "throttled",
+        "turns",
         "wake",
     )
 
@@ -132,6 +148,7 @@ class Session(Sink):
         self.authenticator = authenticator
         self.settings = settings
         self.shared = shared
+        self.turns = shared.turns
         self.peer = peer
         self.wake = wake
         self.journal = journal
@@ -157,6 +174,7 @@ class Session(Sink):
         self.queued_bytes = 0  # of answers in `pending`
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
+        self.taking = False  # a Produce is taken in piece by piece
         self.fetches = FetchSessions(shared.fetch_slots)
 
     # ---- bytes in
@@ -180,7 +198,7 @@ class Session(Sink):
         self.pumping = True
         left = _TURN
         try:
-            while self.is_writable and not self.throttled and not self.closing:
+            while self.is_writable and not self.throttled and not self.closing and not self.taking:
                 if not self.framing.next():
                     self.blocked = False
                     break
@@ -188,9 +206,9 @@ class Session(Sink):
                 self.blocked = len(self.pending) > 0 and (key != _PRODUCE or len(self.pending) >= _PIPELINE_MAX or self.queued_bytes >= _QUEUED_MAX)
                 if self.blocked:
                     break
-                if left <= 0 or self.output.size >= _QUEUED_MAX:
+                if left <= 0 or self.output.size >= _QUEUED_MAX or (left < _TURN and self.turns.left <= 0):
                     self.resting = True
-                    self.shared.later(self.next_turn)
+                    self.turns.wait(self.next_turn)
                     break
                 left -= 1 if key == _PRODUCE else _TURN_OTHER
                 self.begin()
@@ -198,12 +216,17 @@ class Session(Sink):
             self.fail(str(error))
         finally:
             self.pumping = False
-        self.paused = self.blocked or self.resting or self.throttled or not self.is_writable
+        self.paused = self.blocked or self.resting or self.taking or self.throttled or not self.is_writable
         return None
 
     def next_turn(self) -> None:
         """Go on with what is here."""
         self.resting = False
+        self.go_on()
+
+    def taken(self) -> None:
+        """A Produce that took turns is taken in: whatever is behind it may begin."""
+        self.taking = False
         self.go_on()
 
     def overrun(self) -> bool:
@@ -253,8 +276,10 @@ class Session(Sink):
         elif not served:
             api.handler(exchange, None)
         else:
-            # What is behind the last field is not looked at, as Kafka does not: librdkafka's Metadata request has bytes too many.
-            api.handler(exchange, api.request_plan(version).read(reader))
+            exchange.begin(reader)
+            self.turns.spend(_OTHER_STEPS)
+            if not exchange.is_read:
+                reader.detach()
         self.framing.consume()
         return None
 
@@ -336,7 +361,7 @@ class Session(Sink):
 
     def go_on(self) -> object:
         """What held requests back may be over."""
-        self.paused = self.blocked or self.resting or self.throttled or not self.is_writable
+        self.paused = self.blocked or self.resting or self.taking or self.throttled or not self.is_writable
         if not self.paused or self.blocked:
             self.pump()
         return self.wake()
