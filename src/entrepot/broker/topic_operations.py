@@ -16,7 +16,7 @@ from entrepot.broker.partition import Partition
 from entrepot.broker.partition_calls import wrong_epoch
 from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
-from entrepot.broker.topic_requests import ConfigEntry, PartitionDescription, TopicDescription
+from entrepot.broker.topic_requests import ConfigEntry, TopicDescription
 from entrepot.model.errors import EntrepotError, Reason, Refused
 from entrepot.store.interface import Group
 
@@ -89,8 +89,7 @@ class TopicOperations:
         partitions = self._broker.topic_defaults.partitions if request.partitions == -1 else request.partitions
         topic = self._create(link, request.name, partitions, request.config, check_only=request.check_only)
         if topic is None:
-            shown = [PartitionDescription(number, self._broker.appender.epoch) for number in range(partitions)]
-            return TopicDescription(request.name, bytes(16), shown), None
+            return TopicDescription(request.name, bytes(16), partitions, self._broker.appender.epoch), None
         return self._description(topic), self._durable()
 
     def delete(self, link: Link, call: Ask, request: asked.DeleteTopic) -> Outcome:
@@ -134,13 +133,12 @@ class TopicOperations:
 
     def _with_sizes(self, link: Link, found: list[Any]) -> list[Any]:
         for topic in found:
-            for partition in topic.partitions if isinstance(topic, TopicDescription) else ():
-                partition.size_bytes = self._partition(link, topic.name, partition.partition).log.bytes_alive
+            if isinstance(topic, TopicDescription):
+                topic.sizes = [self._partition(link, topic.name, number).log.bytes_alive for number in range(topic.partition_count)]
         return found
 
     def _description(self, topic: TopicDefinition) -> TopicDescription:
-        epoch = self._broker.appender.epoch
-        return TopicDescription(topic.name, topic.id, [PartitionDescription(number, epoch) for number in range(len(topic.partitions))])
+        return TopicDescription(topic.name, topic.id, len(topic.partitions), self._broker.appender.epoch)
 
     # ---- configuration
 

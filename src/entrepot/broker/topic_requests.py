@@ -9,22 +9,18 @@ from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
-class PartitionDescription:
-    """One partition: its log and who owns it."""
-
-    partition: int
-    epoch: int  # grows with every change of owner
-    size_bytes: int = 0  # of its records as they are stored, where sizes are asked for
-
-
-@dataclass(slots=True)
 class TopicDescription:
-    """What a client may know of a topic. `id` is 16 bytes, never reused."""
+    """What a client may know of a topic. `id` is 16 bytes, never reused; `epoch` grows with every change of its partitions' owner.
+
+    `sizes`: bytes of each partition's records as they are stored, where they are asked for.
+    """
 
     name: str
     id: bytes
-    partitions: list[PartitionDescription]
+    partition_count: int
+    epoch: int
     internal: bool = False
+    sizes: list[int] | None = None
 
 
 @dataclass(slots=True)

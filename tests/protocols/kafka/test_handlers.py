@@ -22,7 +22,7 @@ def client() -> Client:
 
 
 def described(name="t", count=2, topic_id=ID):
-    return topics.TopicDescription(name, topic_id, [topics.PartitionDescription(index, 3) for index in range(count)])
+    return topics.TopicDescription(name, topic_id, count, 3)
 
 
 def exchange(client, api, version, values, *outcomes):

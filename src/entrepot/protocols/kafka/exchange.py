@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 if not cython.compiled:
     from entrepot.broker.port import Call, make_ask
 
+Steps = int | Callable[[Any], int]
 ASK_STEPS = 12  # what one request to the broker costs, unless the handler knows better
 ANSWER_MAX_BYTES = 64 << 20  # of one answer, records apart: a client that asks for more is to ask in parts
 
@@ -92,11 +93,15 @@ class Exchange:
 
     # ---- asking the broker
 
-    def ask(self, requests: Iterable[Any], then: Callable[[Exchange, list[Any]], object], steps: int = ASK_STEPS) -> int:
+    def ask(self, requests: Iterable[Any], then: Callable[[Exchange, list[Any]], object], steps: Steps = ASK_STEPS) -> int:
         """Submit an Ask for each request; then(exchange, calls) once all have completed, their outcomes known. `steps`: what each request costs."""
-        return self.run(self.submitting((make_ask(0, request) for request in requests), then, steps))
+        return self.run(self.asking(requests, then, steps))
 
-    def submitting(self, made: Iterable[Call], then: Callable[[Exchange, list[Any]], object], steps: int) -> Generator[int, None, None]:
+    def asking(self, requests: Iterable[Any], then: Callable[[Exchange, list[Any]], object], steps: Steps = ASK_STEPS) -> Generator[int, None, None]:
+        """ask(), for a handler that is a generator itself."""
+        return self.submitting((make_ask(0, request) for request in requests), then, steps)
+
+    def submitting(self, made: Iterable[Call], then: Callable[[Exchange, list[Any]], object], steps: Steps) -> Generator[int, None, None]:
         """As ask(), of calls of any kind, in pieces: to be run(), or yielded from."""
         asked = self.session.asked
         attachment = self.session.attachment
@@ -108,8 +113,9 @@ class Exchange:
             calls.append(call)
             self._left += 1
             asked[call] = self
+            cost = steps if isinstance(steps, int) else steps(call.request)
             attachment.submit(call)
-            yield steps
+            yield cost
         self._ended()
 
     def submit(self, calls: list[Call], then: Callable[[Exchange, list[Any]], object]) -> int:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 from entrepot.broker import group_requests as ask
 from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
-from entrepot.protocols.kafka.answers import code_of, error_code, text_of
+from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, error_code, text_of
 from entrepot.protocols.kafka.error_codes import CONSUMER_GROUP, GROUP, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
+from entrepot.protocols.kafka.schema import Rows
 
+DESCRIPTION_STEPS = 40  # of looking at one group
 UNAVAILABLE = ErrorCode.COORDINATOR_NOT_AVAILABLE
 
 
@@ -191,9 +194,13 @@ def _listed(exchange: Exchange, calls: list[Any]) -> None:
     exchange.answer(
         {
             "error_code": code_of(exchange, call, GROUP, UNAVAILABLE),
-            "groups": [
-                {"group_id": group, "protocol_type": protocol_type, "group_state": state, "group_type": kind} for group, protocol_type, state, kind in groups
-            ],
+            "groups": Rows(
+                len(groups),
+                (
+                    {"group_id": group, "protocol_type": protocol_type, "group_state": state, "group_type": kind}
+                    for group, protocol_type, state, kind in groups
+                ),
+            ),
         }
     )
 
@@ -201,11 +208,11 @@ def _listed(exchange: Exchange, calls: list[Any]) -> None:
 def describe_groups(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DescribeGroups: groups of the classic kind; before version 6 a group that is not there is a dead one."""
     exchange.state = values["groups"]
-    exchange.ask([ask.DescribeGroup(group) for group in values["groups"]], _described)
+    exchange.ask((ask.DescribeGroup(group) for group in values["groups"]), _described, DESCRIPTION_STEPS)
 
 
 def _described(exchange: Exchange, calls: list[Any]) -> None:
-    exchange.answer({"groups": [_classic_group(exchange, group, call) for group, call in zip(exchange.state, calls, strict=True)]})
+    exchange.answer({"groups": Rows(len(calls), (_classic_group(exchange, group, call) for group, call in zip(exchange.state, calls, strict=True)))})
 
 
 def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
@@ -216,17 +223,7 @@ def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
             "group_state": found.state,
             "protocol_type": found.protocol_type,
             "protocol_data": found.protocol,
-            "members": [
-                {
-                    "member_id": member.member_id,
-                    "group_instance_id": member.instance_id,
-                    "client_id": member.client_id,
-                    "client_host": member.client_host,
-                    "member_metadata": member.metadata,
-                    "member_assignment": member.assignment,
-                }
-                for member in found.members
-            ],
+            "members": Rows(len(found.members), map(_classic_member, found.members)),
         }
     row: dict[str, Any] = {"group_id": group, "group_state": "", "error_code": int(ErrorCode.GROUP_ID_NOT_FOUND)}
     row["error_message"] = f"group '{group}' is not a classic group" if call.outcome == DONE else text_of(call.error)
@@ -239,31 +236,43 @@ def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
     return row
 
 
+def _classic_member(member: ask.MemberDescription) -> dict[str, Any]:
+    return {
+        "member_id": member.member_id,
+        "group_instance_id": member.instance_id,
+        "client_id": member.client_id,
+        "client_host": member.client_host,
+        "member_metadata": member.metadata,
+        "member_assignment": member.assignment,
+    }
+
+
 def consumer_group_describe(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of ConsumerGroupDescribe. Topics of assignments are named as they are called now."""
     exchange.state = values["group_ids"]
-    exchange.ask([ask.DescribeGroup(group) for group in values["group_ids"]], _consumers_found)
+    exchange.ask((ask.DescribeGroup(group) for group in values["group_ids"]), _consumers_found, DESCRIPTION_STEPS)
 
 
-def _consumers_found(exchange: Exchange, calls: list[Any]) -> None:
+def _consumers_found(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     ids: dict[bytes, None] = {}
     for call in calls:
         if call.outcome == DONE:
             for member in call.result.members:
-                ids |= dict.fromkeys((*member.assigned, *member.target))
+                ids.update(dict.fromkeys((*member.assigned, *member.target)))
+                yield 2 + len(member.assigned) // 4
     if not ids:
         _describe_consumers(exchange, calls, {})
         return
 
     def named(exchange: Exchange, answers: list[Any]) -> None:
-        found = answers[0].result if answers[0].outcome == DONE else []
+        found = (topic for answer in answers if answer.outcome == DONE for topic in answer.result)
         _describe_consumers(exchange, calls, {topic.id: topic.name for topic in found if isinstance(topic, TopicDescription)})
 
-    exchange.ask([DescribeTopics(ids=list(ids))], named)
+    exchange.ask((DescribeTopics(ids=some) for some in chunks(ids)), named, ASKED_AT_ONCE * 3)
 
 
 def _describe_consumers(exchange: Exchange, calls: list[Any], names: dict[bytes, str]) -> None:
-    exchange.answer({"groups": [_consumer_group(exchange, group, call, names) for group, call in zip(exchange.state, calls, strict=True)]})
+    exchange.answer({"groups": Rows(len(calls), (_consumer_group(exchange, group, call, names) for group, call in zip(exchange.state, calls, strict=True)))})
 
 
 def _consumer_group(exchange: Exchange, group: str, call: Any, names: dict[bytes, str]) -> dict[str, Any]:
@@ -278,35 +287,37 @@ def _consumer_group(exchange: Exchange, group: str, call: Any, names: dict[bytes
         "group_epoch": found.epoch,
         "assignment_epoch": found.assignment_epoch,
         "assignor_name": found.assignor,
-        "members": [
-            {
-                "member_id": member.member_id,
-                "instance_id": member.instance_id,
-                "rack_id": member.rack_id,
-                "member_epoch": member.member_epoch,
-                "client_id": member.client_id,
-                "client_host": member.client_host,
-                "subscribed_topic_names": member.subscribed_names,
-                "subscribed_topic_regex": member.subscribed_regex,
-                "assignment": _assignment(member.assigned, names),
-                "target_assignment": _assignment(member.target, names),
-                "member_type": 0 if member.is_classic else 1,
-            }
-            for member in found.members
-        ],
+        "members": Rows(len(found.members), (_consumer(member, names) for member in found.members)),
+    }
+
+
+def _consumer(member: ask.MemberDescription, names: dict[bytes, str]) -> dict[str, Any]:
+    return {
+        "member_id": member.member_id,
+        "instance_id": member.instance_id,
+        "rack_id": member.rack_id,
+        "member_epoch": member.member_epoch,
+        "client_id": member.client_id,
+        "client_host": member.client_host,
+        "subscribed_topic_names": member.subscribed_names,
+        "subscribed_topic_regex": member.subscribed_regex,
+        "assignment": _assignment(member.assigned, names),
+        "target_assignment": _assignment(member.target, names),
+        "member_type": 0 if member.is_classic else 1,
     }
 
 
 def _assignment(partitions: dict[bytes, list[int]], names: dict[bytes, str]) -> dict[str, Any]:
-    return {"topic_partitions": [{"topic_id": topic, "topic_name": names.get(topic, ""), "partitions": found} for topic, found in partitions.items()]}
+    rows = ({"topic_id": topic, "topic_name": names.get(topic, ""), "partitions": found} for topic, found in partitions.items())
+    return {"topic_partitions": Rows(len(partitions), rows)}
 
 
 def delete_groups(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DeleteGroups."""
     exchange.state = values["groups_names"]
-    exchange.ask([ask.DeleteGroup(group) for group in values["groups_names"]], _deleted)
+    exchange.ask((ask.DeleteGroup(group) for group in values["groups_names"]), _deleted, DESCRIPTION_STEPS)
 
 
 def _deleted(exchange: Exchange, calls: list[Any]) -> None:
-    rows = [{"group_id": group, "error_code": code_of(exchange, call, GROUP, UNAVAILABLE)} for group, call in zip(exchange.state, calls, strict=True)]
-    exchange.answer({"results": rows})
+    rows = ({"group_id": group, "error_code": code_of(exchange, call, GROUP, UNAVAILABLE)} for group, call in zip(exchange.state, calls, strict=True))
+    exchange.answer({"results": Rows(len(calls), rows)})

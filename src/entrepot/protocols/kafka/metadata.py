@@ -2,43 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable
+from functools import partial
 from typing import Any
 
 from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
-from entrepot.protocols.kafka.answers import broker_node, code_of, error_code
+from entrepot.protocols.kafka.answers import broker_node, chunks, code_of, counted, error_code
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
-from entrepot.protocols.kafka.exchange import Exchange
+from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
+from entrepot.protocols.kafka.schema import Rows
 
 NO_ID = bytes(16)
 GROUP, TRANSACTION = 0, 1
+TOPICS_AT_ONCE = 64  # described in one request to the broker
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
 # ---- Metadata
 
 
-def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all."""
+def metadata(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
+    """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all. What is named twice is answered once."""
     topics = values["topics"]
-    exchange.state = values
     if topics is None or (not topics and exchange.version == 0):
         exchange.ask([DescribeTopics()], _all_described)
         return
-    ids = [topic["topic_id"] for topic in topics if topic.get("topic_id", NO_ID) != NO_ID]
-    names = [topic["name"] or "" for topic in topics if topic.get("topic_id", NO_ID) == NO_ID]
-    if not names and not ids:
-        _answer_metadata(exchange, [])
-        return
-    create = values.get("allow_auto_topic_creation", True)
-    requests: list[Any] = []
-    if names:
-        requests.append(DescribeTopics(names=names, create_missing=create))
-    if ids:
-        requests.append(DescribeTopics(ids=ids))
-    exchange.state = (values, names, ids)
-    exchange.ask(requests, _described)
+    ids: dict[bytes, int] = {}
+    names: dict[str, int] = {}
+    yield from counted((topic["topic_id"] for topic in topics if topic.get("topic_id", NO_ID) != NO_ID), ids)
+    yield from counted((topic["name"] or "" for topic in topics if topic.get("topic_id", NO_ID) == NO_ID), names)
+    exchange.state = names, ids
+    exchange.ask(_descriptions(names, ids, values.get("allow_auto_topic_creation", True)), _described, ASK_STEPS + 6 * min(TOPICS_AT_ONCE, len(topics)))
+
+
+def _descriptions(names: Iterable[str], ids: Iterable[bytes], create: bool) -> Iterable[DescribeTopics]:
+    for some_names in chunks(names, TOPICS_AT_ONCE):
+        if some_names:
+            yield DescribeTopics(names=some_names, create_missing=create)
+    for some_ids in chunks(ids, TOPICS_AT_ONCE):
+        if some_ids:
+            yield DescribeTopics(ids=some_ids)
 
 
 def _all_described(exchange: Exchange, calls: list[Any]) -> None:
@@ -46,17 +51,23 @@ def _all_described(exchange: Exchange, calls: list[Any]) -> None:
     if call.outcome != DONE:
         _answer_metadata(exchange, [], code_of(exchange, call, NAMING))
         return
-    _answer_metadata(exchange, [_topic(exchange, found) for found in call.result if isinstance(found, TopicDescription)])
+    _answer_metadata(exchange, Rows(len(call.result), (_topic(exchange, found) for found in call.result)))
 
 
 def _described(exchange: Exchange, calls: list[Any]) -> None:
-    _, names, ids = exchange.state
-    topics: list[dict[str, Any]] = []
-    for call, asked in zip(calls, [asked for asked in (names, ids) if asked], strict=True):
-        results = call.result if call.outcome == DONE else [call.error] * len(asked)
-        for key, found in zip(asked, results, strict=True):
-            topics.append(_topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found))
-    _answer_metadata(exchange, topics)
+    names, ids = exchange.state
+    _answer_metadata(exchange, Rows(len(names) + len(ids), _found(exchange, names, ids, calls)))
+
+
+def _found(exchange: Exchange, names: Iterable[str], ids: Iterable[bytes], calls: list[Any]) -> Iterable[dict[str, Any]]:
+    answers = iter(calls)
+    for keys in (names, ids):
+        for asked in chunks(keys, TOPICS_AT_ONCE):
+            if asked:
+                call = next(answers)
+                results = call.result if call.outcome == DONE else [call.error] * len(asked)
+                for key, found in zip(asked, results, strict=True):
+                    yield _topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found)
 
 
 def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict[str, Any]:
@@ -70,27 +81,17 @@ def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict
 
 
 def _topic(exchange: Exchange, topic: TopicDescription) -> dict[str, Any]:
-    node = [exchange.session.settings.node_id]
+    version, session = exchange.version, exchange.session
     return {
         "error_code": 0,
         "name": topic.name,
         "topic_id": topic.id,
         "is_internal": topic.internal,
-        "partitions": [
-            {
-                "error_code": 0,
-                "partition_index": partition.partition,
-                "leader_id": node[0],
-                "leader_epoch": partition.epoch,
-                "replica_nodes": node,
-                "isr_nodes": node,
-            }
-            for partition in topic.partitions
-        ],
+        "partitions": session.shared.partition_rows.encoded(exchange.api.response_plan(version), version, session.settings.node_id, topic.epoch, topic.partition_count),
     }
 
 
-def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]], code: int = 0) -> None:
+def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]] | Rows, code: int = 0) -> None:
     settings = exchange.session.settings
     exchange.answer(
         {
@@ -106,30 +107,32 @@ def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]], code: int
 # ---- DescribeTopicPartitions
 
 
-def describe_partitions(exchange: Exchange, values: dict[str, Any]) -> None:
+def describe_partitions(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of DescribeTopicPartitions (KIP-966): topics by name in order, so many partitions at a time, and where to go on."""
-    names = sorted({topic["name"] for topic in values["topics"]})
-    exchange.state = values
-    exchange.ask([DescribeTopics(names=names or None)], _partitions_described)
+    asked: dict[str, int] = {}
+    yield from counted((topic["name"] for topic in values["topics"]), asked)
+    names = sorted(asked)
+    exchange.state = values, names
+    exchange.ask((DescribeTopics(names=some or None) for some in chunks(names, TOPICS_AT_ONCE)), _partitions_described, ASK_STEPS + 6 * TOPICS_AT_ONCE)
 
 
-def _partitions_described(exchange: Exchange, calls: list[Any]) -> None:
-    values = exchange.state
+def _partitions_described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    values, names = exchange.state
     cursor = values["cursor"]
-    call = calls[0]
-    if call.outcome != DONE:
-        names = sorted({topic["name"] for topic in values["topics"]})
-        code = code_of(exchange, call, NAMING)
-        exchange.answer({"topics": [{"error_code": code, "name": name} for name in names]})
+    refused = next((call for call in calls if call.outcome != DONE), None)
+    if refused is not None:
+        code = code_of(exchange, refused, NAMING)
+        exchange.answer({"topics": Rows(len(names), ({"error_code": code, "name": name} for name in names))})
         return
-    names = sorted({topic["name"] for topic in values["topics"]})
-    found: list[Any] = call.result
-    rows = list(zip(names, found, strict=True)) if names else sorted((topic.name, topic) for topic in found if isinstance(topic, TopicDescription))
+    found = [topic for call in calls for topic in call.result]
+    rows = list(zip(names, found, strict=True)) if names else sorted((topic.name, topic) for topic in found)
     left = values["response_partition_limit"]
     left = PARTITION_LIMIT_MAX if left <= 0 else min(left, PARTITION_LIMIT_MAX)
-    topics = []
+    topics: list[dict[str, Any]] = []
     next_cursor = None
-    for name, topic in rows:
+    for at, (name, topic) in enumerate(rows):
+        if at % 64 == 0:
+            yield 64
         first = 0
         if cursor is not None:
             if name < cursor["topic_name"]:
@@ -141,17 +144,28 @@ def _partitions_described(exchange: Exchange, calls: list[Any]) -> None:
         if not isinstance(topic, TopicDescription):
             topics.append(_missing(exchange, name, topic))
             continue
-        row = _topic(exchange, topic)
-        partitions = row["partitions"][first:]
-        row["partitions"] = partitions[:left]
-        for partition in row["partitions"]:
-            partition |= {"eligible_leader_replicas": [], "last_known_elr": []}
-        topics.append(row)
-        if len(partitions) > left:
+        count = max(0, topic.partition_count - first)
+        shown = range(first, first + min(left, count))
+        topics.append({"error_code": 0, "name": topic.name, "topic_id": topic.id, "is_internal": topic.internal, "partitions": [_partition(exchange, topic, number) for number in shown]})
+        if count > left:
             next_cursor = {"topic_name": name, "partition_index": first + left}
             break
-        left -= len(partitions)
+        left -= count
     exchange.answer({"topics": topics, "next_cursor": next_cursor})
+
+
+def _partition(exchange: Exchange, topic: TopicDescription, number: int) -> dict[str, Any]:
+    node = [exchange.session.settings.node_id]
+    return {
+        "error_code": 0,
+        "partition_index": number,
+        "leader_id": node[0],
+        "leader_epoch": topic.epoch,
+        "replica_nodes": node,
+        "isr_nodes": node,
+        "eligible_leader_replicas": [],
+        "last_known_elr": [],
+    }
 
 
 # ---- the broker
@@ -185,6 +199,7 @@ def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
     else:
         row = {"error_code": 0, "error_message": None, **broker_node(exchange, "node_id")}
     if exchange.version >= 4:
-        exchange.answer({"coordinators": [{"key": key, **row} for key in values["coordinator_keys"]]})
+        keys = values["coordinator_keys"]
+        exchange.answer({"coordinators": Rows(len(keys), ({"key": key, **row} for key in keys))})
     else:
         exchange.answer(row)

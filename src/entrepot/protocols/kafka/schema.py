@@ -204,7 +204,7 @@ class Field:
                 self.write_one(writer, one)
             done += 1
             if done % _PIECE == 0:
-                yield 3 * _PIECE + (writer.size - mark) // _STEP_BYTES
+                yield 2 * _PIECE + (writer.size - mark) // _STEP_BYTES
                 writer.seal_full()
                 mark = writer.size
         assert done == len(value), f"{self.name} has {done} elements, and was said to have {len(value)}"

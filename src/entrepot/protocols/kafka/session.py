@@ -26,6 +26,7 @@ from entrepot.protocols.kafka.exchange import Exchange
 from entrepot.protocols.kafka.fetch_session import FetchSessions, FetchSlots
 from entrepot.protocols.kafka.framing import PRODUCE, Framing
 from entrepot.protocols.kafka.output import Output
+from entrepot.protocols.kafka.partition_rows import PartitionRows
 from entrepot.protocols.kafka.primitives import Malformed
 
 PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is read; their bytes are bounded by limits.staged_bytes
@@ -76,7 +77,7 @@ class Shared:
     of the process. checks: see checking.py.
     """
 
-    __slots__ = ("checks", "entropy", "fetch_slots", "later", "statistics", "turns", "unfinished", "validator")
+    __slots__ = ("checks", "entropy", "fetch_slots", "later", "partition_rows", "statistics", "turns", "unfinished", "validator")
 
     def __init__(
         self,
@@ -95,6 +96,7 @@ class Shared:
         self.checks = Checks(validator.size_max, None) if checks is None else checks
         self.statistics = Statistics()
         self.fetch_slots = FetchSlots(entropy)
+        self.partition_rows = PartitionRows()
 
 
 class Session(Sink):
