@@ -55,6 +55,12 @@ class _Codec(EntryCodec):
 class _Everyone:
     version = 0
 
+    def watch(self, *_: object) -> None:
+        """Nothing changes."""
+
+    def may(self, *_: object) -> bool:
+        return True
+
     def authorize(self, *_: object) -> None:
         pass
 

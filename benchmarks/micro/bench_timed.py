@@ -47,6 +47,9 @@ RECEIVERS = 50
 class _Everyone:
     version = 0
 
+    def watch(self, *_: object) -> None:
+        """Nothing changes."""
+
     def authorize(self, *_: object) -> None:
         pass
 

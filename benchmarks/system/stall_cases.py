@@ -7,7 +7,7 @@ import struct
 import threading
 from typing import Any
 
-from benchmarks.system.stalls import NO_ID, Clients, Kafka, batch, case, large_record, produce, small_records, topics
+from benchmarks.system.stalls import Clients, Kafka, batch, case, large_record, produce, small_records, topics
 
 MANY = 95_000  # elements of one request, below its limit
 MIB = 1 << 20
@@ -19,7 +19,7 @@ MIB = 1 << 20
 def _pipelined(clients: Clients, records: bytes, count: int, codec: int, times: int) -> None:
     kafka = clients.kafka()
     topics(kafka, ["t"])
-    data = produce(kafka, {"t": {0: batch(records, count, codec)}})
+    data = produce({"t": {0: batch(records, count, codec)}})
     clients.begin()
     kafka.send(data * times)
     kafka.answers(times)
@@ -47,7 +47,7 @@ def _(clients: Clients) -> None:
     kafka = clients.kafka()
     topics(kafka, ["a", "b", "c", "d"], 10_000)
     one = batch(large_record(10), 1, 0)
-    data = produce(kafka, {name: dict.fromkeys(range(10_000), one) for name in "abcd"})
+    data = produce({name: dict.fromkeys(range(10_000), one) for name in "abcd"})
     clients.begin()
     kafka.send(data)
     kafka.answers()
@@ -57,7 +57,7 @@ def _(clients: Clients) -> None:
 def _(clients: Clients) -> None:
     kafkas = [clients.kafka() for _ in range(60)]
     topics(kafkas[0], ["t"])
-    data = produce(kafkas[0], {"t": {0: batch(small_records(120_000), 120_000, 4)}}) * 12
+    data = produce({"t": {0: batch(small_records(120_000), 120_000, 4)}}) * 12
     clients.begin()
     for kafka in kafkas:
         kafka.send(data)
@@ -96,9 +96,7 @@ case("kafka Metadata: of 10 topics of 10 000 partitions, 100 times")(
     _ask("Metadata", 9, {"topics": [{"name": f"t{n}"} for n in range(10)], **_METADATA}, 10, 10_000, 100)
 )
 case("kafka Metadata: all of 20 000 topics")(_ask("Metadata", 9, {"topics": None, **_METADATA}, 20_000, 1, 5))
-case("kafka Metadata: 95 000 ids")(
-    _ask("Metadata", 12, {"topics": [{"topic_id": n.to_bytes(16, "big"), "name": None} for n in range(1, MANY)], **_METADATA})
-)
+case("kafka Metadata: 95 000 ids")(_ask("Metadata", 12, {"topics": [{"topic_id": n.to_bytes(16, "big"), "name": None} for n in range(1, MANY)], **_METADATA}))
 case("kafka Metadata: 9 000 names with creation")(
     _ask("Metadata", 9, {"topics": [{"name": f"new{n}"} for n in range(9000)], **_METADATA, "allow_auto_topic_creation": True})
 )
@@ -113,7 +111,11 @@ case("kafka ListOffsets: 10 000 partitions")(
     _ask(
         "ListOffsets",
         7,
-        {"replica_id": -1, "isolation_level": 0, "topics": [{"name": "t0", "partitions": [{"partition_index": n, "timestamp": -1, "current_leader_epoch": -1} for n in range(10_000)]}]},
+        {
+            "replica_id": -1,
+            "isolation_level": 0,
+            "topics": [{"name": "t0", "partitions": [{"partition_index": n, "timestamp": -1, "current_leader_epoch": -1} for n in range(10_000)]}],
+        },
         1,
         10_000,
     )
@@ -128,9 +130,7 @@ case("kafka OffsetCommit: 95 000 partitions")(
 case("kafka OffsetFetch: 95 000 partitions")(
     _ask("OffsetFetch", 7, {"group_id": "g", "topics": [{"name": "t0", "partition_indexes": list(range(MANY))}], "require_stable": False}, 1, 10_000)
 )
-case("kafka OffsetFetch: 95 000 groups")(
-    _ask("OffsetFetch", 8, {"groups": [{"group_id": name, "topics": None} for name in NAMES], "require_stable": False})
-)
+case("kafka OffsetFetch: 95 000 groups")(_ask("OffsetFetch", 8, {"groups": [{"group_id": name, "topics": None} for name in NAMES], "require_stable": False}))
 case("kafka OffsetDelete: 95 000 partitions")(_ask("OffsetDelete", 0, {"group_id": "g", "topics": _in_one("partition_index")}, 1, 10_000))
 case("kafka DeleteRecords: 95 000 partitions")(_ask("DeleteRecords", 2, {"topics": _in_one("partition_index", offset=0), "timeout_ms": 1000}, 1, 10_000))
 _NEW = {"num_partitions": 1, "replication_factor": 1, "assignments": [], "configs": []}
@@ -142,7 +142,12 @@ case("kafka CreateTopics: 10 topics of 10 000 partitions")(
     _ask("CreateTopics", 5, {"topics": [{"name": f"n{n}", **_NEW, "num_partitions": 10_000} for n in range(10)], "timeout_ms": 1000, "validate_only": False})
 )
 case("kafka CreatePartitions: 10 topics to 10 000")(
-    _ask("CreatePartitions", 2, {"topics": [{"name": f"t{n}", "count": 10_000, "assignments": None} for n in range(10)], "timeout_ms": 1000, "validate_only": False}, 10)
+    _ask(
+        "CreatePartitions",
+        2,
+        {"topics": [{"name": f"t{n}", "count": 10_000, "assignments": None} for n in range(10)], "timeout_ms": 1000, "validate_only": False},
+        10,
+    )
 )
 case("kafka DeleteTopics: 10 topics of 10 000 partitions")(
     _ask("DeleteTopics", 5, {"topic_names": [f"t{n}" for n in range(10)], "timeout_ms": 1000}, 10, 10_000)
@@ -153,7 +158,11 @@ case("kafka DescribeConfigs: 19 000 times a topic")(
     _ask("DescribeConfigs", 4, {"resources": [{"resource_name": "t0", **_CONFIG}] * 19_000, "include_synonyms": True, "include_documentation": True}, 1)
 )
 case("kafka IncrementalAlterConfigs: 19 000 resources")(
-    _ask("IncrementalAlterConfigs", 1, {"resources": [{"resource_type": 2, "resource_name": name, "configs": []} for name in NAMES[:19_000]], "validate_only": True})
+    _ask(
+        "IncrementalAlterConfigs",
+        1,
+        {"resources": [{"resource_type": 2, "resource_name": name, "configs": []} for name in NAMES[:19_000]], "validate_only": True},
+    )
 )
 case("kafka DescribeGroups: 19 000 groups")(_ask("DescribeGroups", 5, {"groups": NAMES[:19_000], "include_authorized_operations": False}))
 case("kafka DeleteGroups: 19 000 groups")(_ask("DeleteGroups", 2, {"groups_names": NAMES[:19_000]}))
@@ -161,7 +170,15 @@ case("kafka ConsumerGroupDescribe: 19 000 groups")(_ask("ConsumerGroupDescribe",
 case("kafka LeaveGroup: 95 000 members")(
     _ask("LeaveGroup", 5, {"group_id": "g", "members": [{"member_id": name, "group_instance_id": None, "reason": None} for name in NAMES]})
 )
-_JOIN = {"group_id": "g", "session_timeout_ms": 10_000, "rebalance_timeout_ms": 10_000, "member_id": "", "group_instance_id": None, "protocol_type": "consumer", "reason": None}
+_JOIN = {
+    "group_id": "g",
+    "session_timeout_ms": 10_000,
+    "rebalance_timeout_ms": 10_000,
+    "member_id": "",
+    "group_instance_id": None,
+    "protocol_type": "consumer",
+    "reason": None,
+}
 case("kafka JoinGroup: 95 000 protocols")(_ask("JoinGroup", 8, {**_JOIN, "protocols": [{"name": name, "metadata": b""} for name in NAMES]}))
 case("kafka SyncGroup: 95 000 assignments")(
     _ask(
@@ -178,13 +195,21 @@ _BEAT = {
     "server_assignor": None, "topic_partitions": [], "subscribed_topic_names": None, "subscribed_topic_regex": None,
 }  # fmt: skip
 case("kafka ConsumerGroupHeartbeat: 95 000 names")(_ask("ConsumerGroupHeartbeat", 1, {**_BEAT, "subscribed_topic_names": NAMES}))
-case("kafka ConsumerGroupHeartbeat: pattern over 20 000 topics")(_ask("ConsumerGroupHeartbeat", 1, {**_BEAT, "subscribed_topic_regex": "(t|x)*[0-9]*(5|y)+"}, 20_000))
+case("kafka ConsumerGroupHeartbeat: pattern over 20 000 topics")(
+    _ask("ConsumerGroupHeartbeat", 1, {**_BEAT, "subscribed_topic_regex": "(t|x)*[0-9]*(5|y)+"}, 20_000)
+)
 case("kafka ConsumerGroupHeartbeat: 10 000 partitions")(_ask("ConsumerGroupHeartbeat", 1, {**_BEAT, "subscribed_topic_names": ["t0"]}, 1, 10_000))
 case("kafka ElectLeaders: 95 000 partitions")(
     _ask("ElectLeaders", 2, {"election_type": 0, "topic_partitions": [{"topic": "t0", "partitions": list(range(MANY))}], "timeout_ms": 1}, 1, 10_000)
 )
 case("kafka AlterPartitionReassignments: 40 000 partitions")(
-    _ask("AlterPartitionReassignments", 0, {"timeout_ms": 1, "topics": [{"name": "t0", "partitions": [{"partition_index": n % 10_000, "replicas": [1]} for n in range(40_000)]}]}, 1, 10_000)
+    _ask(
+        "AlterPartitionReassignments",
+        0,
+        {"timeout_ms": 1, "topics": [{"name": "t0", "partitions": [{"partition_index": n % 10_000, "replicas": [1]} for n in range(40_000)]}]},
+        1,
+        10_000,
+    )
 )
 case("kafka DescribeLogDirs: 10 topics of 10 000 partitions")(_ask("DescribeLogDirs", 2, {"topics": None}, 10, 10_000))
 case("kafka ListConfigResources: 20 000 topics")(_ask("ListConfigResources", 1, {"resource_types": [2]}, 20_000))
@@ -197,7 +222,8 @@ def _(clients: Clients) -> None:
     topics(kafka, ["a", "b", "c", "d"], 10_000)
     part = {"current_leader_epoch": -1, "fetch_offset": 0, "last_fetched_epoch": -1, "log_start_offset": -1, "partition_max_bytes": MIB}
     rows = [{"topic": name, "partitions": [{"partition": n, **part} for n in range(10_000)]} for name in "abcd"]
-    data = kafka.frame("Fetch", 12, {"replica_id": -1, "max_wait_ms": 100, "min_bytes": 1, "max_bytes": 50 * MIB, "isolation_level": 0, "session_id": 0, "session_epoch": -1, "topics": rows, "forgotten_topics_data": [], "rack_id": ""})  # fmt: skip
+    values = {"replica_id": -1, "max_wait_ms": 100, "min_bytes": 1, "max_bytes": 50 * MIB, "isolation_level": 0, "session_id": 0, "session_epoch": -1}
+    data = kafka.frame("Fetch", 12, {**values, "topics": rows, "forgotten_topics_data": [], "rack_id": ""})
     clients.begin()
     kafka.send(data)
     kafka.answers()
@@ -241,16 +267,25 @@ def _amqp_frames(name: str, make: Any, after: tuple[int, int, bytes, int] = (20,
 
 
 _QUEUE = b"\0\0\x01q\x00" + b"\0\0\0\0"
-_amqp_frames("amqp: 1 000 000 heartbeats", lambda amqp: b"\x08\0\0\0\0\0\0\xce" * 1_000_000)
+_amqp_frames("amqp: 1 000 000 heartbeats", lambda _: b"\x08\0\0\0\0\0\0\xce" * 1_000_000)
 _amqp_frames("amqp: 100 000 queue.declare without wait", lambda amqp: amqp.method(50, 10, b"\0\0\x01q\x10\0\0\0\0") * 100_000)
-_amqp_frames("amqp: 30 000 queue.declare of other queues without wait", lambda amqp: b"".join(amqp.method(50, 10, b"\0\0\x05" + b"%05d" % n + b"\x10\0\0\0\0") for n in range(30_000)))
+_amqp_frames(
+    "amqp: 30 000 queue.declare of other queues without wait",
+    lambda amqp: b"".join(amqp.method(50, 10, b"\0\0\x05" + b"%05d" % n + b"\x10\0\0\0\0") for n in range(30_000)),
+)
 _amqp_frames("amqp: 100 000 basic.qos", lambda amqp: amqp.method(60, 10, b"\0\0\0\0\0\x01\0") * 100_000)
 _amqp_frames("amqp: 200 000 channel.flow-ok", lambda amqp: amqp.method(20, 21, b"\x01") * 200_000)
 _amqp_frames(
     "amqp: 100 000 queue.bind without wait",
-    lambda amqp: amqp.method(50, 10, b"\0\0\x01q\x10\0\0\0\0") + b"".join(amqp.method(50, 20, b"\0\0\x01q\x09amq.topic\x05" + b"%05d" % n + b"\x01\0\0\0\0") for n in range(100_000)),
+    lambda amqp: (
+        amqp.method(50, 10, b"\0\0\x01q\x10\0\0\0\0")
+        + b"".join(amqp.method(50, 20, b"\0\0\x01q\x09amq.topic\x05" + b"%05d" % n + b"\x01\0\0\0\0") for n in range(100_000))
+    ),
 )
-_amqp_frames("amqp: 20 000 declares with a table of 4000 values", lambda amqp: amqp.method(50, 10, b"\0\0\x01q\x10" + struct.pack(">I", 8000) + b"\x01aA" + struct.pack(">I", 7993) + b"t\x01" * 3996 + b"V") * 300)
+_amqp_frames(
+    "amqp: 20 000 declares with a table of 4000 values",
+    lambda amqp: amqp.method(50, 10, b"\0\0\x01q\x10" + struct.pack(">I", 8000) + b"\x01aA" + struct.pack(">I", 7993) + b"t\x01" * 3996 + b"V") * 300,
+)
 _amqp_frames("amqp: 100 000 publishes, each to another key", lambda amqp: b"".join(amqp.publish(b"amq.direct", b"%06d" % n, b"x") for n in range(100_000)))
 
 
@@ -260,7 +295,8 @@ def _(clients: Clients) -> None:
     for start in range(0, 20_000, 1000):
         amqp.sock.sendall(
             b"".join(
-                amqp.method(50, 10, b"\0\0\x05" + b"%05d" % n + b"\x10\0\0\0\0") + amqp.method(50, 20, b"\0\0\x05" + b"%05d" % n + b"\x0aamq.fanout\0\x01\0\0\0\0")
+                amqp.method(50, 10, b"\0\0\x05" + b"%05d" % n + b"\x10\0\0\0\0")
+                + amqp.method(50, 20, b"\0\0\x05" + b"%05d" % n + b"\x0aamq.fanout\0\x01\0\0\0\0")
                 for n in range(start, start + 1000)
             )
         )
@@ -320,4 +356,8 @@ _sqs("sqs: 8 MB of JSON, other action", b'{"QueueUrl": "x", "AttributeNames": ['
 _sqs("sqs: 8 MB of JSON, tags", json.dumps({"QueueUrl": "x", "Tags": {f"k{n}": "v" for n in range(500_000)}}).encode(), action="TagQueue")
 _sqs("sqs: 8 MB of form, a million parameters", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"&a=b" * 1_900_000, form=True)
 _sqs("sqs: 8 MB of form, escaped", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x&MessageBody=" + b"%41" * 2_700_000, form=True)
-_sqs("sqs: 8 MB of form, attributes", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"".join(b"&MessageAttribute.%d.Name=a" % n for n in range(250_000)), form=True)
+_sqs(
+    "sqs: 8 MB of form, attributes",
+    b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"".join(b"&MessageAttribute.%d.Name=a" % n for n in range(250_000)),
+    form=True,
+)

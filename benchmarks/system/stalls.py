@@ -148,7 +148,7 @@ class Kafka:
 
     def answers(self, count: int = 1) -> list[int]:
         """Wait for so many answers: their sizes. An end of the connection is one of size -1."""
-        sizes = []
+        sizes: list[int] = []
         for _ in range(count):
             head = self._exactly(4)
             if head is None:
@@ -181,15 +181,13 @@ class Kafka:
 def topics(kafka: Kafka, names: list[str], partitions: int = 1) -> None:
     """Make topics."""
     for at in range(0, len(names), 1000):
-        rows = [
-            {"name": name, "num_partitions": partitions, "replication_factor": 1, "assignments": [], "configs": []} for name in names[at : at + 1000]
-        ]
+        rows = [{"name": name, "num_partitions": partitions, "replication_factor": 1, "assignments": [], "configs": []} for name in names[at : at + 1000]]
         kafka.ask("CreateTopics", 5, {"topics": rows, "timeout_ms": 60_000, "validate_only": False})
 
 
 def batch(records: bytes, count: int, codec: int) -> bytes:
     """A record batch."""
-    pack = {0: bytes, 1: gzip, 2: cramjam.snappy.compress_raw, 3: cramjam.lz4.compress, 4: cramjam.zstd.compress}
+    pack: dict[int, Callable[[bytes], Any]] = {0: bytes, 1: gzip, 2: cramjam.snappy.compress_raw, 3: cramjam.lz4.compress, 4: cramjam.zstd.compress}
     packed = bytes(pack[codec](records))
     body = struct.pack(">hiqqqhii", codec, count - 1, 0, 0, -1, -1, -1, count) + packed
     tail = struct.pack(">ib", -1, 2) + struct.pack(">I", crc32c(body)) + body
@@ -228,7 +226,7 @@ def large_record(size: int) -> bytes:
     return varint(len(body)) + body
 
 
-def produce(kafka: Kafka, data: dict[str, dict[int, bytes]]) -> bytes:
+def produce(data: dict[str, dict[int, bytes]]) -> bytes:
     """A Produce request."""
     rows = [{"name": name, "partitions": [{"index": index, "records": records} for index, records in parts.items()]} for name, parts in data.items()]
     writer = Writer()

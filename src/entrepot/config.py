@@ -127,7 +127,11 @@ class Kafka(Section, frozen=True):
 
     node_id: Annotated[int, key("the broker's id, as clients see it (broker.id)", least=0, most=0x7FFFFFFF)] = 1
     advertised: Annotated[
-        str, key("address that clients of listen.kafka are told to connect to, as HOST:PORT; empty: the one they connected to (advertised.listeners)")
+        str,
+        key(
+            "address that clients of listen.kafka are told to connect to, as HOST:PORT: where it is not the one at which they arrive (a port forwarded to "
+            "another number, a container); empty: that one (advertised.listeners)"
+        ),
     ] = ""
     advertised_tls: Annotated[str, key("the same of listen.kafkas")] = ""
     namespace: Annotated[str, key("namespace of connections whose user may use it, or may use all")] = "public/default"
@@ -175,6 +179,36 @@ class Limits(Section, frozen=True):
     connections_per_listener: Annotated[
         int, key("open connections of one listener", unit="connections", metric="entrepot_connections", at="a new connection is closed at once", least=1)
     ] = 16_000
+    strangers_per_listener: Annotated[
+        int,
+        key(
+            "connections of one listener on which nobody has logged in yet",
+            unit="connections",
+            metric="entrepot_strangers",
+            at="the one that has waited for longest is cut off",
+            least=1,
+        ),
+    ] = 2000
+    strangers_per_address: Annotated[
+        int,
+        key(
+            "the same from one address (IPv6: one /64)",
+            unit="connections",
+            metric="entrepot_strangers",
+            at="the one that has waited for longest is cut off",
+            least=1,
+        ),
+    ] = 1000
+    strangers_bytes: Annotated[
+        int,
+        key(
+            "received on all such connections and not yet taken (4 KiB of each are free)",
+            unit="bytes",
+            metric="entrepot_strangers_bytes",
+            at="the one that has waited for longest is cut off",
+            least=1 << 16,
+        ),
+    ] = 16 << 20
     accept_backlog: Annotated[
         int, key("connections the system holds until they are accepted", unit="connections", at="the system makes new ones wait", least=1, most=65_535)
     ] = 4096
@@ -269,6 +303,10 @@ class Config(Section, frozen=True):
     log_level: Annotated[Literal["debug", "info", "warning", "error"], key("least level that is logged")] = "info"
     log_format: Annotated[Literal["text", "json"], key("text for people, json for machines, one line each")] = "text"
     namespaces: Annotated[tuple[str, ...], key("namespaces made at start if they are missing, as tenant/name")] = ("public/default",)
+    http_hosts: Annotated[
+        tuple[str, ...],
+        key("names besides localhost by which HTTP requests without a signature may call this broker: SQS without users or unsigned, health, metrics"),
+    ] = ()
     listen: Listen = Listen()
     durability: Durability = Durability()
     journal: Journal = Journal()

@@ -6,6 +6,8 @@ Test suites use it (entrepot.testing): one broker for all tests, a namespace for
         The namespace is there, and a Kafka listener on loopback is in it (port 0: a free one; none where Kafka is not listened for).
     {"close": "public/123456789012"}                   -> {}
         Its listener is closed, its connections are cut off; the namespace stays.
+    {"users": ["clear_permission", "ann", "acme/x"]}   -> {}
+        A change of users, by the name of its method (USER_CHANGES) and its arguments, where a permission is its three patterns.
     what cannot be done                                -> {"error": "..."}
 """
 
@@ -16,6 +18,7 @@ import json
 import socket
 from typing import TYPE_CHECKING, Any
 
+from entrepot.broker.users import Permission
 from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from entrepot.server import Server
 
 LOOPBACK = "127.0.0.1"
+USER_CHANGES = frozenset({"add_user", "clear_permission", "delete_access_key", "delete_user", "set_password", "set_permission"})
 
 
 class Control:
@@ -53,7 +57,10 @@ class Control:
             if "close" in command:
                 self._close(command["close"])
                 return {}
-            raise Refused(Reason.INVALID, "a command is open or close")
+            if "users" in command:
+                self._change_users(*command["users"])
+                return {}
+            raise Refused(Reason.INVALID, "a command is open, close or users")
         except (Refused, OSError, ValueError, TypeError) as error:
             return {"error": str(error)}
 
@@ -69,6 +76,14 @@ class Control:
             await self._server.network.listen(listener)
             self._listeners[namespace] = listener
         return {"kafka": self._listeners[namespace].port}
+
+    def _change_users(self, change: str, *arguments: Any) -> None:
+        node = self._server.node
+        assert node is not None
+        if change not in USER_CHANGES:
+            raise Refused(Reason.INVALID, f"{change} is no change of users")
+        getattr(node.users, change)(*(Permission(*argument) if isinstance(argument, list) else argument for argument in arguments))
+        node.store.urgent()
 
     def _close(self, namespace: str) -> None:
         listener = self._listeners.pop(namespace, None)

@@ -77,6 +77,9 @@ def register_process(metrics: Metrics, config: Config, network: Network, stalls:
     metrics.gauge("entrepot_memory_resident_bytes", "Of the process, as the system counts it", _resident_bytes)
     metrics.counter("entrepot_cpu_seconds_total", "Processor time of the process", _cpu_seconds)
     metrics.gauge("entrepot_connections", "Open connections", lambda: network.connection_count)
+    metrics.gauge("entrepot_strangers", "Connections on which nobody has logged in yet", lambda: network.arrivals.strangers)
+    metrics.gauge("entrepot_strangers_bytes", "Received on connections before their login", lambda: network.strangers.held_bytes)
+    metrics.counter("entrepot_strangers_cut_total", "Connections before their login cut off for others", lambda: network.arrivals.outwaited)
     metrics.counter("entrepot_connections_accepted_total", "Connections accepted", lambda: sum(listener.accepted for listener in network.listeners))
     metrics.counter(
         "entrepot_connections_turned_away_total",

@@ -22,6 +22,8 @@ from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any, NoReturn
 
+import msgspec
+
 from entrepot import __version__
 from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
@@ -36,6 +38,7 @@ from entrepot.model.errors import Reason, Refused
 from entrepot.net import connection
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network, NetworkLimits
+from entrepot.net.pages import Pages
 from entrepot.net.stall import StallWatch
 from entrepot.net.tls import server_context
 from entrepot.node import Node
@@ -45,7 +48,7 @@ from entrepot.protocols.amqp091.listener import AmqpListener
 log = logging.getLogger("entrepot.server")
 
 STORE_FAILED = 74  # exit status; EX_IOERR of sysexits.h
-FILES_OF_OUR_OWN = 200  # journal, segments, libraries
+FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in a turn before it is counted
 STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
@@ -98,6 +101,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         limits = config.limits
         self.network = Network(self.loop, clock, NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__}))
+        self.pages = Pages(config.http_hosts)
         self.stalls = StallWatch(self.loop, clock, RunQueueWait())
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
@@ -114,8 +118,11 @@ class Server:
             await self._listen_http(*wanted["http"])
         self.why_not_ready = "the store recovers"
         self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
+        for name in node.users.forget_seeded(self.config.users):
+            log.warning("user %r is deleted with its access keys: the configuration that made it has it no more", name)
         register_node(self.metrics, node)
-        self.authenticator = Authenticator(node.users, self.loop)
+        self.authenticator = Authenticator(node.users, self.loop, self.clock)
+        self._warn()
         for name in ("amqp", "amqps"):
             if name in wanted:
                 check_listen(name, wanted[name][0], node.users)
@@ -142,6 +149,15 @@ class Server:
             await self.node.close()
         self.stalls.stop()
 
+    def _warn(self) -> None:
+        """Of what is open wider than it need be."""
+        assert self.node is not None
+        mode = Path(self.config.data).stat().st_mode
+        if mode & 0o077:
+            log.warning("others on this machine may enter the data directory (mode %03o): `chmod 700 %s`", mode & 0o777, self.config.data)
+        if self.node.users.has_own() and self.node.users.guest_is_as_it_came():
+            log.warning("the user guest may still do everything from this machine, with the password that everybody knows: `entrepot users delete guest`")
+
     def _failed(self, error: BaseException) -> None:
         self.why_not_ready = "the store has failed"
         self._on_failed(error)
@@ -150,7 +166,15 @@ class Server:
         from entrepot.http.health import Health
 
         await self.network.listen(
-            HttpListener(self.network, host, port, Health(self.metrics, lambda: self.why_not_ready), self.config.limits.http_request_bytes)
+            HttpListener(
+                self.network,
+                host,
+                port,
+                Health(self.metrics, lambda: self.why_not_ready),
+                self.config.limits.http_request_bytes,
+                pages=self.pages,
+                has_users=lambda: self.node is not None and self.node.users.has_own(),
+            )
         )
 
     async def _listen_amqp(self, name: str, host: str, port: int) -> None:
@@ -180,7 +204,8 @@ class Server:
         self.beside = Beside(self.loop, "entrepot-batches")
         checks = Checks(limits.unpacked_batch_bytes, self.beside.do)
         validator = BatchValidator(limits.unpacked_batch_bytes)
-        shared = Shared(self.entropy, validator, self.loop.call_soon, self.network.unfinished, self.network.turns, checks)
+        network = self.network
+        shared = Shared(self.entropy, validator, self.loop.call_soon, network.unfinished, network.strangers, turns=network.turns, checks=checks)
         register_kafka(self.metrics, shared)
 
         def make(name: str, host: str, port: int, namespace: str) -> KafkaListener:
@@ -219,7 +244,7 @@ class Server:
             raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
         catalogue = self.node.catalogue
         accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account)
-        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock)
+        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock, self.pages)
         shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished)
         register_sqs(self.metrics, shared)
         settings = SqsSettings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)
@@ -257,24 +282,34 @@ def run(config: Config, announce: Callable[[Started], None], notes: Sequence[str
     """Run a broker until a signal ends it; the exit status. `announce` is called once, when it is ready. `control_fd`: a socket for control.py."""
     for note in notes:
         log.warning("%s", note)
-    _raise_file_limit(config.limits.connections + FILES_OF_OUR_OWN)
+    os.umask(0o077)  # what the broker writes is its own
+    config = _within_descriptors(config)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(config, announce, control_fd))
 
 
-def _raise_file_limit(wanted: int) -> None:
-    """Every connection is an open file: take as many as the system gives, and say so if that is fewer than the configuration allows."""
+def _within_descriptors(config: Config) -> Config:
+    """Every connection is an open file: take as many as the system gives, and where that is fewer than the configuration allows, allow fewer, and say so."""
+    limits = config.limits
+    possible = max(1, _raise_file_limit(limits.connections + FILES_OF_OUR_OWN) - FILES_OF_OUR_OWN)
+    if possible >= limits.connections:
+        return config
+    log.warning("limits.connections is %d instead of %d: the system allows no more open files (`ulimit -n`)", possible, limits.connections)
+    return msgspec.structs.replace(config, limits=msgspec.structs.replace(limits, connections=possible))
+
+
+def _raise_file_limit(wanted: int) -> int:
+    """How many files may be open, `wanted` if the system allows it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = resource.RLIM_INFINITY
     if soft == unlimited or soft >= wanted:
-        return
+        return wanted
     possible = wanted if hard == unlimited else min(wanted, hard)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (possible, hard))
     except (OSError, ValueError):  # macOS has a lower limit than it says
         possible = soft
-    if possible < wanted:
-        log.warning("the system allows %d open files (ulimit -n): limits.connections cannot be reached, new connections will wait", possible)
+    return possible
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -355,6 +390,7 @@ def offline(config: Config) -> Iterator[Users]:
 
     Raises Refused if a broker runs on it.
     """
+    os.umask(0o077)
     with asyncio.Runner() as runner:
         node = runner.run(_open(config))
         try:

@@ -30,6 +30,9 @@ class AllowAll:
 
     version = 0
 
+    def watch(self, tell):
+        pass
+
     def authorize(self, *asked):
         pass
 
@@ -37,6 +40,9 @@ class AllowAll:
         pass
 
     def may(self, *asked):
+        return True
+
+    def may_some(self, *asked):
         return True
 
 
@@ -96,7 +102,11 @@ class Bench:
         self.store.close(lambda: closed.append(True))
         self.loop.run_until(lambda: bool(closed))
         self.disk.close()
-        self.loop.forget_all()  # the process is gone
+        return self.start_again()
+
+    def start_again(self):
+        """The process is gone, and another one starts on the same disk."""
+        self.loop.forget_all()
         return type(self)(bench=self, settings=self.settings)
 
     def connect(self):
@@ -114,10 +124,16 @@ class Bench:
 
 
 class Connection(Sink):
-    """A connection with streams. `got` are (body, redelivered) per consumer's name, in order; `held` are unsettled ones as (body, consumer id, offset)."""
+    """A connection with streams, of `principal`.
 
-    def __init__(self, bench):
+    `got` are (body, redelivered) per consumer's name, in order; `held` are unsettled ones as (body, consumer id, offset).
+    """
+
+    principal = Principal("me")
+
+    def __init__(self, bench, principal=None):
         self.bench = bench
+        self.principal = principal or self.principal
         self.got = {}
         self.held = {}
         self.done = []
@@ -125,7 +141,8 @@ class Connection(Sink):
         self.blocked = []
         self.ids = {}
         self.headers = []
-        self.link = bench.broker.attach(self, Principal("me"), NS)
+        self.revoked_for = None
+        self.link = bench.broker.attach(self, self.principal, NS)
 
     # ---- what the port says
 
@@ -151,6 +168,9 @@ class Connection(Sink):
 
     def cancelled(self, token):
         self.ended.append(token)
+
+    def revoked(self, reason):
+        self.revoked_for = reason
 
     def throttle(self, blocked, reason):
         self.blocked.append((blocked, reason))

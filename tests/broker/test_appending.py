@@ -1,8 +1,9 @@
 """Append calls: offsets, answers, refusals, producers that number their batches."""
 
 import pytest
-from partition_bench import ROOMY, Batch, Bench, Guard
+from partition_bench import HEAD, ROOMY, Batch, Bench, Guard, PlainCodec
 
+from entrepot.broker.appending import REWRITTEN_MAX_BYTES
 from entrepot.broker.port import DONE, PENDING
 from entrepot.broker.topic_requests import AlterTopicConfig, DeleteTopic
 from entrepot.model.errors import Reason, Refused
@@ -87,6 +88,61 @@ def test_a_batch_over_the_limit_of_its_topic_is_refused(client):
     client.ask(AlterTopicConfig("t", [("set", "max.message.bytes", "100")]))
     assert reason(client.append, b"x" * 100) is Reason.TOO_LARGE
     client.append(b"x" * 76)
+
+
+class Packing(PlainCodec):
+    """A batch's text says how it is compressed: by its first octet, which is a digit."""
+
+    def is_compressed_as(self, data, compression):
+        return data[HEAD.size] == 0x30 + compression
+
+    def recompressed(self, data, compression):
+        return data[: HEAD.size] + b"%d" % compression + data[HEAD.size + 1 :] + b"+" * compression, len(data)
+
+
+class PackingBench(Bench):
+    codecs = (Packing,)
+
+
+@pytest.fixture
+def packing():
+    client = PackingBench().connect()
+    client.topic("t", 2, compression_type="lz4")
+    return client
+
+
+def test_a_batch_is_compressed_as_its_topic_wants_it(packing):
+    call = packing.wait(packing.send(packing.part(b"3 as it is"), packing.part(b"0 anew"), packing.part(b"4 anew")))
+    assert [text for _, _, text in packing.drain()] == [b"3 as it is", b"3 anew+++", b"3 anew+++"]
+    assert call.rewritten_bytes == 2 * (HEAD.size + 6)
+    packing.ask(AlterTopicConfig("t", [("set", "compression.type", "uncompressed")]))
+    packing.append(b"3 anew")
+    packing.ask(AlterTopicConfig("t", [("delete", "compression.type", None)]))
+    packing.append(b"3 as it is")
+    assert [text for _, _, text in packing.drain(3)] == [b"0 anew", b"3 as it is"]
+
+
+def test_a_batch_that_was_sent_before_is_not_compressed_again(packing):
+    assert packing.append(b"0 once", producer=(PRODUCER, 0, 0)) == 0
+    part = packing.part(b"0 once", producer=(PRODUCER, 0, 0))
+    call = packing.wait(packing.send(part))
+    assert (part.base_offset, part.error, call.rewritten_bytes) == (0, None, 0)
+
+
+def test_what_is_too_large_when_it_is_compressed_anew_is_refused(packing):
+    packing.ask(AlterTopicConfig("t", [("set", "max.message.bytes", str(HEAD.size + 10))]))
+    packing.append(b"3.........")
+    packing.append(b"0......")
+    assert reason(packing.append, b"0.........") is Reason.TOO_LARGE
+
+
+def test_one_call_has_so_much_compressed_anew_and_no_more(packing, monkeypatch):
+    size = REWRITTEN_MAX_BYTES // 2
+    monkeypatch.setattr(Packing, "recompressed", lambda self, data, compression: (data, size))
+    parts = [packing.part(b"0", partition=number % 2) for number in range(3)] + [packing.part(b"3")]
+    packing.wait(packing.send(*parts))
+    assert [part.error and part.error.reason for part in parts] == [None, None, Reason.TOO_LARGE, None]
+    packing.append(b"0")
 
 
 def test_append_time_goes_into_the_batch_and_the_answer(client):

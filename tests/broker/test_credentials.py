@@ -1,9 +1,11 @@
 import base64
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrepot.broker import credentials
 from entrepot.broker.credentials import ITERATIONS_MIN, SCRAM_SHA_256, SCRAM_SHA_512, check_password, derive, saslprep
 from entrepot.broker.secret_box import SecretBox, make_key_file, read_key_file
 from entrepot.entropy import SystemEntropy
@@ -96,3 +98,18 @@ class TestSecretBox:
     def test_the_golden_key_file_reads(self):
         golden = bytes.fromhex("454e544b45590101" + "00112233445566778899aabbccddeeff" * 2 + "e87beb1f")
         assert read_key_file(golden) == bytes.fromhex("00112233445566778899aabbccddeeff" * 2)
+
+
+@pytest.mark.parametrize("text", ["\u0301\u0323" * 20_000, "a" * 1025, "é" * 513], ids=["marks", "ascii", "letters"])
+def test_what_is_too_long_is_refused_before_anything_reads_it(monkeypatch, text):
+    def none(*given):
+        raise AssertionError("normalising takes the square of the length")
+
+    monkeypatch.setattr(credentials, "unicodedata", SimpleNamespace(normalize=none))
+    for take in (credentials.saslprep, credentials.check_password):
+        with pytest.raises(Refused, match="at most 1024"):
+            take(text)
+    assert not credentials.may_be_right("ann", text)
+    assert not credentials.may_be_right(text, "x")
+    assert not credentials.may_be_right("a" * 256, "x")
+    assert credentials.may_be_right("a" * 255, "a" * 1024)

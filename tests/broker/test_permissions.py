@@ -9,6 +9,7 @@ from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.port import DONE, REFUSED, Sink, make_ask
 from entrepot.broker.state import default_folds
+from entrepot.broker.topic_requests import AllowedActions
 from entrepot.broker.users import Permission, Users
 from entrepot.model.principal import Principal
 from entrepot.simulation.disk import SimulatedDisk
@@ -31,8 +32,9 @@ class Bench:
         store = open_store(SimulatedDisk(self.loop), scheduler=self.loop, clock=clock, entropy=entropy, fold=default_folds().fold, settings=SMALL)
         users = Users(store, clock, entropy, iterations=4096)
         users.add_user("ann", "secret", (NS,))
-        users.set_permission("ann", NS, Permission("^a", "^b", "^c"))
+        users.set_permission("ann", NS, Permission("a.*|amq\\.gen-.*", "b.*", "c.*"))
         self.store = store
+        self.users = users
         self.catalogue = Catalogue(store, lambda: entropy.octets(16))
         self.broker = Broker(
             scheduler=self.loop,
@@ -85,7 +87,7 @@ def test_what_is_refused_leaves_nothing_behind(bench, request_, text):
 
 def test_a_name_made_up_needs_permission_too(bench):
     call = bench.ask(requests.DeclareQueue("", exclusive=True))
-    assert call.outcome == DONE  # `amq.gen-` begins as the permission asks
+    assert call.outcome == DONE  # its pattern has such names
     assert call.result[0].startswith("amq.gen-")
     assert bench.ask(requests.DeleteQueue(call.result[0])).outcome == DONE
 
@@ -105,3 +107,10 @@ def test_answers_need_no_permission(bench):
     bench.ask(requests.Cancel(consumer_id))
     assert bench.ask(requests.DeclareQueue(name)).outcome == REFUSED
     assert bench.catalogue.statistics()["queues"] == 0
+
+
+def test_what_somebody_may_do_is_told(bench):
+    call = bench.ask(AllowedActions(["a", "b", "c", "abc", "x", None]))
+    assert call.result == [{"configure"}, {"write"}, {"read"}, {"configure"}, set(), {"configure", "write", "read"}]
+    bench.users.set_permission("ann", NS, Permission("", "^$", ".*"))
+    assert bench.ask(AllowedActions(["a", None])).result == [{"read"}, {"read"}]

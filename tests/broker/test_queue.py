@@ -269,13 +269,14 @@ class TestGivingBack:
         assert bench.queue("dead").depth() == 2
         assert bench.queue().subscription.leased_count == 2
 
-    def test_marked_as_delivered_after_a_restart(self, bench, me):
+    def test_marked_as_delivered_after_a_crash(self, bench, me):
         me.put(*TEN)
         me.consume(limit=3)
         bench.run()
         me.accept(count=1)
         bench.run()
-        again = bench.reopen()
+        bench.disk.kill()
+        again = bench.start_again()
         you = again.connect().consume()
         again.run()
         assert you.deliveries() == [(body, True) for body in TEN[1:]]  # all below the mark may have been

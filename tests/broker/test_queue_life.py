@@ -137,6 +137,59 @@ class TestLife:
         again.run()
         assert you.bodies() == [body for body in TEN if body not in (b"7", b"3", b"4")]
 
+    def test_after_a_stop_only_what_was_delivered_is_redelivered(self, bench, me):
+        me.put(*TEN)
+        me.consume(limit=3)
+        bench.run()
+        me.accept(count=1, index=1)  # which brings the next one
+        again = bench.reopen()
+        you = again.connect()
+        you.put(b"new")
+        you.consume(limit=5)
+        again.run()
+        marked = [(b"0", True), (b"2", True), (b"3", True)]
+        assert you.deliveries() == [*marked, (b"4", False), (b"5", False)]
+        you.close()
+        once_more = again.reopen()
+        you = once_more.connect()
+        you.consume()
+        once_more.run()
+        assert you.deliveries() == [*marked, *((b"%d" % number, number < 6) for number in range(4, 10)), (b"new", False)]
+
+    def test_after_a_crash_all_that_may_have_been_delivered_is_redelivered(self, bench, me):
+        me.put(*TEN)
+        me.consume(limit=3)
+        bench.run()
+        bench.disk.kill()
+        after_a_crash = bench.start_again()
+        you = after_a_crash.connect()
+        you.put(b"new")
+        you.consume(limit=5)
+        after_a_crash.run()
+        assert you.deliveries() == [(b"%d" % number, True) for number in range(5)]
+        you.close()
+        stopped = after_a_crash.reopen()  # which does not know better than the crash left it
+        you = stopped.connect()
+        you.consume()
+        stopped.run()
+        assert you.deliveries() == [*((body, True) for body in TEN), (b"new", False)]
+
+    def test_a_stop_and_then_a_crash(self, bench, me):
+        me.put(*TEN)
+        me.consume(limit=3)
+        bench.run()
+        again = bench.reopen()
+        you = again.connect()
+        you.consume(limit=6)
+        again.run()
+        assert len(you.deliveries()) == 6
+        again.disk.crash()
+        last = again.start_again()
+        you = last.connect()
+        you.consume()
+        last.run()
+        assert you.deliveries() == [(body, True) for body in TEN]
+
     def test_cold_records_come_in_order(self, bench, me):
         count = 3000
         for first in range(0, count, 10):

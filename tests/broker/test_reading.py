@@ -101,7 +101,7 @@ class TestWhatIsThere:
 
     def test_unknown_topics_and_partitions(self, client):
         parts = client.reading(("nowhere", 0, 0), ("t", 3, 0), ("t", -1, 0), ("t", 0, 0))
-        assert client.ask_read(parts).outcome == DONE
+        client.wait(client.ask_read(parts, wait_ms=1))
         assert [part.error and part.error.reason for part in parts] == [Reason.NOT_FOUND] * 3 + [None]
 
     def test_by_id(self, client):
@@ -178,8 +178,40 @@ class TestWaiting:
             assert [bool(part.data) for part in parts] == [number == partition for number in range(3)]
             parts[partition].offset += 1
 
-    def test_an_error_is_told_at_once(self, client):
-        assert client.ask_read(client.reading(0, ("nowhere", 0, 0)), wait_ms=60_000).outcome == DONE
+    @pytest.mark.parametrize("places", [[("nowhere", 0, 0)], [("t", 0, 0), ("t", 1, 99)]], ids=["nothing else to wait for", "an offset that is not there"])
+    def test_an_error_is_told_at_once(self, client, places):
+        assert client.ask_read(client.reading(*places), wait_ms=60_000).outcome == DONE
+
+    @pytest.mark.parametrize("missing", [("nowhere", 0, 0), ("t", 7, 0)])
+    def test_what_is_not_there_waits_with_what_is(self, client, missing):
+        parts = client.reading(missing, ("t", 0, 0))
+        call = client.ask_read(parts, wait_ms=100)
+        client.bench.run(0.09)
+        assert call.outcome == PENDING
+        client.bench.run(0.02)
+        assert call.outcome == DONE
+        assert [part.error and part.error.reason for part in parts] == [Reason.NOT_FOUND, None]
+        call = client.ask_read(parts, wait_ms=60_000)
+        assert call.outcome == PENDING
+        client.append(b"a")
+        client.wait(call)
+        assert [part.error and part.error.reason for part in parts] == [Reason.NOT_FOUND, None]
+        assert texts(parts[1]) == [b"a"]
+
+    def test_what_may_not_be_read_waits_with_what_may(self):
+        class Guarded(Bench):
+            authorizer = Guard()
+
+        client = Guarded().connect()
+        client.topic()
+        client.topic("u")
+        Guarded.authorizer.refuse(("read", "u"))
+        parts = client.reading(0, ("u", 0, 0))
+        call = client.ask_read(parts, wait_ms=60_000)
+        assert call.outcome == PENDING
+        client.append(b"a")
+        client.wait(call)
+        assert (texts(parts[0]), parts[1].error.reason) == ([b"a"], Reason.NOT_PERMITTED)
 
     def test_a_topic_that_is_deleted_meanwhile(self, client):
         parts = client.reading(0)

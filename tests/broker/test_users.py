@@ -3,7 +3,9 @@ from memory_state import MemoryState
 
 from entrepot.broker.authorization import Action, Authorizer, ResourceKind
 from entrepot.broker.credentials import SCRAM_SHA_256, SCRAM_SHA_512
+from entrepot.broker.kept_definitions import decode_value, encode_value
 from entrepot.broker.secret_box import SecretBox
+from entrepot.broker.state import set_value
 from entrepot.broker.users import PLAIN_CACHE_S, Permission, PlainCheck, Users, check_listen, is_loopback
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, Reason, Refused
@@ -110,7 +112,7 @@ def test_users_survive_a_restart(users, state, clock):
 def test_guest_comes_from_loopback_only_until_deleted(users, state, clock):
     assert log_in(users, "guest", "guest").name == "guest"
     assert_not_let_in(users, "guest", "guest", from_loopback=False)
-    assert state.values == {}
+    assert set(state.values) == {(0, b"c:d")}  # nothing of guest
     users.delete_user("guest")
     assert_not_let_in(users, "guest", "guest")
     again = make(state, clock)
@@ -176,7 +178,7 @@ class TestAccessKeys:
         users.add_user("ann", "secret")
         key, _ = users.add_access_key("ann")
         users.delete_user("ann")
-        assert state.values == {}
+        assert set(state.values) == {(0, b"c:d")}
         with pytest.raises(Refused, match="there is no access key"):
             users.secret_of(key.id)
         with pytest.raises(Refused, match="there is no user"):
@@ -217,6 +219,89 @@ def test_listening_to_others_needs_users(users):
     check_listen("amqp", "0.0.0.0", users)
 
 
+class TestForbidden:
+    """A namespace that a user is forbidden cannot be opened, whatever else it may."""
+
+    def test_it_wins_over_all_namespaces_and_is_kept(self, users, state, clock):
+        users.add_user("ann", "secret")
+        users.clear_permission("ann", "acme/x")
+        for found in (users, make(state, clock)):
+            ann = found.user("ann")
+            assert ann.permission("acme/x") is None
+            assert ann.permission("acme/y") == Permission()
+            assert (ann.namespaces, ann.forbidden) == ((), ("acme/x",))
+            with pytest.raises(Refused, match="access to vhost 'acme/x' refused for user 'ann'"):
+                Authorizer(found).authorize_namespace(Principal("ann"), "acme/x")
+        users.set_permission("ann", "*", Permission())
+        assert users.user("ann").permission("acme/x") is None
+        users.set_permission("ann", "acme/x", Permission(read="x"))
+        assert make(state, clock).user("ann").permission("acme/x") == Permission(read="x")
+
+    def test_all_that_are_not_listed(self, users):
+        users.add_user("ann", "secret")
+        users.set_permission("ann", NS, Permission())
+        users.clear_permission("ann", "*")
+        assert users.user("ann").namespaces == (NS,)
+        assert users.user("ann").permission("acme/x") is None
+
+    @pytest.mark.parametrize("namespaces", [(), ("acme/x", NS)])
+    def test_a_seed_does_not_open_it_again(self, users, namespaces):
+        users.seed_user("ann", "secret", namespaces)
+        users.clear_permission("ann", "acme/x")
+        users.seed_user("ann", "secret", namespaces)
+        assert users.user("ann").permission("acme/x") is None
+        assert users.user("ann").permission(NS) == Permission()
+
+    def test_a_version_that_does_not_know_of_it_permits_nothing_there(self, users, state):
+        users.add_user("ann", "secret")
+        users.clear_permission("ann", "acme/x")
+        (value,) = (value for (_, key), value in state.values.items() if key.endswith(b"uann"))
+        fields = decode_value(b"", value)
+        assert (fields["permissions"]["acme/x"], fields["forbidden"]) == (["", "", ""], ["acme/x"])
+
+
+class TestConfigured:
+    def test_who_is_in_the_configuration_no_more_is_deleted_and_nobody_else(self, users, state, clock):
+        users.seed_user("ann", "secret")
+        users.seed_user("eve", "secret")
+        users.add_user("bob", "secret")
+        key, _ = users.add_access_key("ann")
+        users.seed_user("bob", "secret")  # made otherwise: stays whatever the configuration says later
+        again = make(state, clock)
+        assert again.forget_seeded({"eve"}) == ["ann"]
+        assert again.forget_seeded({"eve"}) == []
+        assert [user.name for user in make(state, clock).users()] == ["bob", "eve", "guest"]
+        with pytest.raises(Refused):
+            again.access_key(key.id)
+
+    def test_guest_of_the_configuration_goes_for_good(self, users, state, clock):
+        users.seed_user("guest", "secret")
+        assert users.forget_seeded({}) == ["guest"]
+        assert make(state, clock).maybe_user("guest") is None
+
+    def test_who_was_kept_before_that_was_kept_is_the_configurations_once_it_says_so(self, users, state, clock):
+        for name in ("ann", "bob"):
+            users.add_user(name, "secret")
+        for (_, key), value in list(state.values.items()):
+            if key.endswith((b"uann", b"ubob")):
+                fields = decode_value(key, value)
+                del fields["configured"], fields["forbidden"]
+                state.fold(0, key, set_value(encode_value(fields)))
+        again = make(state, clock)
+        again.seed_user("ann", "secret")
+        assert again.forget_seeded({}) == ["ann"]
+        assert again.maybe_user("bob") is not None
+
+
+def test_a_proof_of_an_old_password_lets_nobody_in(users):
+    users.add_user("ann", "secret")
+    verifier = users.scram_verifier("ann", SCRAM_SHA_256, True)
+    users.set_tags("ann", frozenset())
+    assert users.scram_principal("ann", SCRAM_SHA_256, verifier) is not None
+    users.set_password("ann", "secret")
+    assert users.scram_principal("ann", SCRAM_SHA_256, verifier) is None
+
+
 class TestAuthorize:
     @pytest.fixture
     def authorizer(self, users):
@@ -225,15 +310,16 @@ class TestAuthorize:
     def may(self, authorizer, user, action, name, namespace=NS):
         return authorizer.may(Principal(user), action, namespace, name)
 
-    def test_patterns_are_searched(self, users, authorizer):
+    def test_patterns_are_of_whole_names(self, users, authorizer):
         users.add_user("ann", "secret", (NS,))
-        users.set_permission("ann", NS, Permission("^mine-", "", "^(amq\\.default|in)$"))
+        users.set_permission("ann", NS, Permission("mine-.*", "", "amq\\.default|in"))
         assert self.may(authorizer, "ann", Action.CONFIGURE, "mine-1")
         assert not self.may(authorizer, "ann", Action.CONFIGURE, "not-mine-1")
         assert not self.may(authorizer, "ann", Action.WRITE, "mine-1")
         assert self.may(authorizer, "ann", Action.READ, "in")
         assert self.may(authorizer, "ann", Action.READ, "")
         assert not self.may(authorizer, "ann", Action.READ, "inn")
+        assert not self.may(authorizer, "ann", Action.READ, "in\n")
 
     def test_texts(self, users, authorizer):
         users.add_user("ann", "secret", ("acme/x",))
@@ -252,6 +338,7 @@ class TestAuthorize:
         users.set_permission("ann", NS, Permission(read="x"))
         assert not self.may(authorizer, "ann", Action.READ, "q")
         users.clear_permission("ann", NS)
+        users.set_permission("ann", NS, Permission())
         assert self.may(authorizer, "ann", Action.READ, "q")
         users.delete_user("ann")
         assert not self.may(authorizer, "ann", Action.READ, "q")
@@ -263,3 +350,24 @@ class TestAuthorize:
     def test_names_of_no_user_may_nothing(self, authorizer):
         assert not self.may(authorizer, "nobody", Action.READ, "q")
         assert self.may(authorizer, "guest", Action.READ, "q")
+
+
+@pytest.mark.parametrize(
+    ("name", "password"),
+    [("ann", "\u0301\u0323" * 20_000), ("nobody", "\u0301\u0323" * 20_000), ("a" * 256, "secret")],
+    ids=["password", "password of nobody", "name"],
+)
+def test_sizes_that_nobody_has_cost_what_any_wrong_login_costs(users, name, password):
+    users.add_user("ann", "secret")
+    check = users.begin_plain(name, password, True)
+    assert isinstance(check, PlainCheck)
+    assert (check.user, check.password) == (None, "")
+    assert not check.run()
+    with pytest.raises(Refused):
+        users.finish_plain(check, False)
+
+
+def test_salts_of_who_does_not_exist_are_the_same_after_a_restart(users, state, clock):
+    before = users.scram_verifier("nobody", "SCRAM-SHA-256", True).salt
+    assert make(state, clock).scram_verifier("nobody", "SCRAM-SHA-256", True).salt == before
+    assert users.scram_verifier("somebody", "SCRAM-SHA-256", True).salt != before

@@ -45,7 +45,7 @@ def test_verifiers_of_users(users, mechanism):
     verifier = users.scram_verifier("ann", mechanism, False)
     assert verifier.mechanism == mechanism
     assert verifier.is_password("secret")
-    assert users.scram_principal("ann", mechanism) == Principal("ann", frozenset(), mechanism)
+    assert users.scram_principal("ann", mechanism, users.scram_verifier("ann", mechanism, True)) == Principal("ann", frozenset(), mechanism)
 
 
 def test_nobodys_name_looks_like_anybodys_and_fits_no_proof(users):
@@ -56,7 +56,7 @@ def test_nobodys_name_looks_like_anybodys_and_fits_no_proof(users):
     assert made_up.salt == users.scram_verifier("bob", SCRAM_SHA_256, True).salt
     assert made_up.salt != users.scram_verifier("eve", SCRAM_SHA_256, True).salt
     assert made_up.check_proof(b"message", bytes(32)) is None
-    assert users.scram_principal("bob", SCRAM_SHA_256) is None
+    assert users.scram_principal("bob", SCRAM_SHA_256, users.scram_verifier("bob", SCRAM_SHA_256, True)) is None
 
 
 def test_guest_has_a_verifier_from_loopback_only(users):

@@ -62,3 +62,23 @@ def test_nothing_slow_is_imported_to_listen() -> None:
     listing = "import sys; import entrepot.cli.app, entrepot.server; print(sorted({name.partition('.')[0] for name in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", listing], capture_output=True, text=True, check=True).stdout
     assert not {"rich", "prometheus_client", "pytest", "hypothesis"} & set(eval(loaded))
+
+
+def test_passwords_come_from_a_file_or_standard_input_and_the_command_line_is_warned_of(tmp_path: Path) -> None:
+    data = ("--data", str(tmp_path / "data"))
+    file = tmp_path / "password"
+    file.write_text("correct horse\nnot this\n")
+    from_file = entrepot("users", "add", "ann", "--password-file", str(file), *data)
+    assert (from_file.returncode, from_file.stderr) == (0, "")
+    piped = subprocess.run(
+        [sys.executable, "-m", "entrepot", "users", "add", "bob", "--password-file", "-", *data],
+        input="battery staple\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (piped.returncode, piped.stderr) == (0, "")
+    open_to_all = entrepot("users", "set-password", "ann", "--password", "another", *data)
+    assert open_to_all.returncode == 0
+    assert "can be read by others" in open_to_all.stderr
+    assert entrepot("users", "add", "eve", "--password-file", str(tmp_path / "nothing"), *data).returncode == 2

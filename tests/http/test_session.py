@@ -31,7 +31,12 @@ class Conversation:
     def __init__(self) -> None:
         self.clock = StandingClock()
         self.wakes = 0
-        self.session = HttpSession(echo, self.clock, LIMIT, self.wake)
+        self.hosts: list[str | None] = []
+        self.session = HttpSession(echo, self.clock, LIMIT, self.wake, self.why_not)
+
+    def why_not(self, host: str | None) -> str | None:
+        self.hosts.append(host)
+        return "not here" if host == "evil.test" else None
 
     def wake(self) -> None:
         self.wakes += 1
@@ -60,6 +65,24 @@ def test_requests_one_after_another() -> None:
         assert answer.startswith(b"HTTP/1.1 200 ")
         assert answer.endswith(b"\r\n\r\n" + body)
     assert not talk.session.closing
+
+
+def test_what_is_refused_is_not_answered() -> None:
+    talk = Conversation()
+    talk.feed(GET.replace(b"host: x", b"Host: evil.test") + GET + b"GET / HTTP/1.0\r\n\r\n")
+    answers = talk.sent()
+    assert answers.startswith(b"HTTP/1.1 403 ")
+    assert b"not here\nHTTP/1.1 200 " in answers
+    assert answers.count(b"HTTP/1.1 200 ") == 2
+    assert talk.hosts == ["evil.test", "x", None]
+
+
+@pytest.mark.parametrize("hosts", [b"", b"host: localhost\r\nhost: evil.test\r\n"])
+def test_a_request_has_one_host(hosts: bytes) -> None:
+    talk = Conversation()
+    talk.feed(b"GET / HTTP/1.1\r\n" + hosts + b"\r\n")
+    assert talk.sent().startswith(b"HTTP/1.1 400 ")
+    assert talk.hosts == []
 
 
 def test_head_has_no_body() -> None:
@@ -142,3 +165,13 @@ def test_answers_are_http() -> None:
     answer = client.next_event()
     assert isinstance(answer, h11.Response)
     assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("rest", [b"content-length: 5000\r\n\r\n" + bytes(5000), b"transfer-encoding: chunked\r\n\r\nno size\r\n"])
+def test_a_head_that_is_refused_is_answered_without_a_body(rest: bytes) -> None:
+    talk = Conversation()
+    talk.feed(b"HEAD / HTTP/1.1\r\nhost: x\r\n" + rest)
+    head, _, body = talk.sent().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 4")
+    assert body == b""
+    assert talk.session.closing

@@ -258,3 +258,17 @@ def test_client_properties_of_every_kind(connect: Any, name: Callable[..., str])
     connection = connect(client_properties={"product": "interop", "connection_name": "Ünïcødé", "numbers": [1, 2**40], "nested": {"deep": {"er": True}}})
     inbox = Inbox.on(connection.channel(), connection.channel().queue_declare("", exclusive=True).method.queue)
     assert inbox.bodies == []
+
+
+def test_after_close_ok_the_socket_is_left_to_the_client(amqp_url: str) -> None:
+    """RabbitMQ keeps it open for the heartbeat's time, at most 30 s; to some clients an end of the stream together with close-ok is a failure."""
+    with Wire(amqp_url) as wire:
+        wire.connect()
+        wire.send(method(0, CONNECTION_CLOSE, struct.pack(">HBHH", 200, 0, 0, 0)))
+        wire.expect(CONNECTION_CLOSE_OK)
+        with Wire(amqp_url) as other:  # by its answers the broker has had its turns
+            other.connect()
+            other.open_channel()
+        wire.socket.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            wire.socket.recv(1)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from harness import Inbox, drain, get, publish, ready, refused, wait_until
+from harness import Inbox, drain, get, publish, ready, refused, wait_ready, wait_until
 from pika.exceptions import NackError
 
 Name = Callable[..., str]
@@ -67,6 +68,67 @@ def test_dead_letter_routing_key(channel: Any, with_dead_letters: WithDeadLetter
     (letter,) = dead.wait(1)
     assert letter.method.routing_key == "of the dead"
     assert letter.properties.headers["x-death"][0]["routing-keys"] == [queue, "copy"]
+
+
+CAUSES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # the queue's arguments, the message's properties
+    "rejected": ({}, {}),
+    "expired": ({}, {"expiration": "1"}),
+    "of the queue's time": ({"x-message-ttl": 1}, {}),
+    "maxlen": ({"x-max-length": 1}, {}),
+    "refused": ({"x-max-length": 0, "x-overflow": "reject-publish-dlx"}, {}),
+    "delivery_limit": ({"x-queue-type": "quorum", "x-delivery-limit": 1}, {}),
+}
+
+
+@pytest.mark.parametrize("kind", ["direct", "topic", "default"])
+@pytest.mark.parametrize("cause", CAUSES)
+def test_without_a_key_of_its_own_a_dead_letter_goes_to_all_that_it_had(channel: Any, name: Name, cause: str, kind: str) -> None:
+    """To its routing key, its CC keys and its BCC keys, over several deaths; x-death and the headers do not tell of BCC (RabbitMQ 3.10.8)."""
+    arguments, properties = CAUSES[cause]
+    living, second, last, dlx = name(), name("second"), name("last"), "" if kind == "default" else name("dlx")
+    if dlx:
+        channel.exchange_declare(dlx, kind)
+    for queue, further in ((last, {}), (second, {"x-message-ttl": 0, "x-dead-letter-exchange": dlx})):
+        channel.queue_declare(queue, arguments=further)
+    channel.queue_declare(living, durable=True, arguments={"x-dead-letter-exchange": dlx, **arguments})
+    if dlx:
+        channel.queue_bind(second, dlx, second)  # "second" is where it dies again, by way of BCC
+        channel.queue_bind(last, dlx, last)
+    dead = Inbox.on(channel.connection.channel(), last, auto_ack=True)
+    headers = {"CC": ["nowhere"], "BCC": [second]}
+    source = name("source")
+    channel.exchange_declare(source, "direct")
+    channel.queue_bind(living, source, last)  # its routing key is the last queue's name: it would come there at once by the first exchange
+    with contextlib.suppress(NackError):
+        publish(channel, last, b"x", exchange=source, headers=headers, **properties)
+    if cause == "maxlen":
+        publish(channel, last, b"y", exchange=source)
+    for _ in range({"rejected": 1, "delivery_limit": 2}.get(cause, 0)):
+        wait_ready(channel, living, 1)
+        channel.basic_nack(channel.basic_get(living)[0].delivery_tag, requeue=cause == "delivery_limit")
+    letters = dead.wait(2)
+    assert [letter.body for letter in letters] == [b"x", b"x"]
+    first, again = sorted(letters, key=lambda letter: len(letter.properties.headers["x-death"]))
+    assert [death["queue"] for death in first.properties.headers["x-death"]] == [living]
+    assert [death["queue"] for death in again.properties.headers["x-death"]] == [second, living]
+    for letter in letters:
+        assert letter.method.routing_key == last
+        assert "BCC" not in letter.properties.headers
+        assert letter.properties.headers["CC"] == ["nowhere"]
+        assert all(death["routing-keys"] == [last, "nowhere"] for death in letter.properties.headers["x-death"])
+
+
+def test_with_a_key_of_its_own_a_dead_letter_goes_nowhere_else(channel: Any, name: Name, queue: str) -> None:
+    living, other = name(), name("other")
+    channel.queue_declare(other)
+    channel.queue_declare(living, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": queue})
+    publish(channel, living, b"x", headers={"BCC": [other]})
+    assert drain(channel, other) == [b"x"]
+    channel.basic_reject(channel.basic_get(living)[0].delivery_tag, requeue=False)
+    inbox = Inbox.on(channel, queue, auto_ack=True)
+    (letter,) = inbox.wait(1)
+    assert letter.properties.headers["x-death"][0]["routing-keys"] == [living]
+    assert drain(channel, other) == []
 
 
 def test_default_exchange_as_dead_letter_exchange(channel: Any, name: Name, queue: str) -> None:

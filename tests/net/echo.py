@@ -20,6 +20,9 @@ LIMITS = {
     "close_timeout_ms": 60_000,
     "dead_peer_timeout_ms": 60_000,
     "unfinished_bytes": 1 << 26,
+    "strangers_per_listener": 100,
+    "strangers_per_address": 100,
+    "strangers_bytes": 1 << 26,
 }
 
 
@@ -48,6 +51,7 @@ class EchoSession:
         self.next_deadline = 0.0
         self.buffer = bytearray(65_536)
         self.received = 0
+        self.established = True
         self.flushes = 0
         self.log: list[Any] = []
         self.answer_shut_down = True

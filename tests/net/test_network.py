@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import uvloop
 from echo import EchoListener, EchoSession, connect, listening, network, until
 
 from entrepot.model.errors import Refused
@@ -19,15 +18,6 @@ from entrepot.net.connection import TURN_BYTES_MAX, Connection, Tick
 from entrepot.net.tls import server_context
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
-    def runner(test: Coroutine[Any, Any, None]) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop if request.param == "uvloop" else None) as it:
-            it.run(test)
-
-    return runner
 
 
 def test_bytes_come_back_and_the_end_is_told_once(run: Run) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from entrepot import figures, server
+from entrepot.config import Config, Limits
 from entrepot.net import listener
 
 
@@ -71,6 +72,8 @@ def test_the_limit_on_open_files_is_raised_as_far_as_it_goes(
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", set_limit)
     with caplog.at_level(logging.WARNING):
-        server._raise_file_limit(2000)
+        config = server._within_descriptors(Config(limits=Limits(connections=2000 - server.FILES_OF_OUR_OWN)))
     assert made == ([expected] if expected else [])
     assert ("ulimit -n" in caplog.text) == warns
+    files = expected[0] if expected else limits[0]
+    assert config.limits.connections == min(2000, files) - server.FILES_OF_OUR_OWN

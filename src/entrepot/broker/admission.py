@@ -18,7 +18,14 @@ from entrepot.store.interface import Log
 
 
 class Admission:
-    """Stages what Publisher cannot stage as a whole."""
+    """Stages what Publisher cannot stage as a whole.
+
+    `authorize_route`(attachment, route) says, by Refused, where a route reaches a topic by name that the attachment's principal may not write into;
+    for a call's own address that was asked when its path was made, for further routing keys it is asked here.
+    """
+
+    def __init__(self) -> None:
+        self.authorize_route: Any = None
 
     def publish(self, publisher: Publisher, path: Path, call: Publish) -> bool:
         """As Publisher.publish(); sets call.returned and call.nacked where records fare differently."""
@@ -94,7 +101,7 @@ class Admission:
         return [(targets, b"".join(pieces), indices) for targets, pieces, indices in groups]
 
     def _admitted(
-        self, call: Publish, codec: Any, targets: list[Any], data: bytes, indices: Sequence[int], nacked: list[int]
+        self, call: Publish, codec: Any, targets: list[Any], data: bytes, indices: Sequence[int], nacked: list[int], hidden: bytes = b""
     ) -> Any:  # an iterator of (targets, records, count)
         """Runs of the records with the targets that take them; the caller stages each before the next. Adds to `nacked` what some target refuses."""
         choosy = [target for target in targets if isinstance(target, Queue) and target.rejects_when_full]
@@ -110,7 +117,7 @@ class Admission:
             accepted = [target for target in targets if target not in refusing]
             if refusing:
                 nacked.extend(indices[at : at + run])
-                self._dead_letter(call, codec, records, run, refusing)
+                self._dead_letter(call, codec, records, run, refusing, hidden)
             if accepted:
                 yield accepted, records, run
             at += run
@@ -137,7 +144,7 @@ class Admission:
         return run, refusing
 
     @staticmethod
-    def _stage(publisher: Publisher, call: Publish, data: bytes, count: int, body_bytes: int, targets: list[Any]) -> bool:
+    def _stage(publisher: Publisher, call: Publish, data: bytes, count: int, body_bytes: int, targets: list[Any], hidden: bytes = b"") -> bool:
         """Append `count` records at each target; whether any of them is durable. Refused: nothing was staged (volatile logs alone may refuse)."""
         durable_logs: list[Log] = []
         volatile_logs: list[Log] = []
@@ -149,7 +156,7 @@ class Admission:
                 durable_logs.append(target.logs[0])
             else:
                 spread.append(target)
-        prefix = publisher.hub.codec(call.codec).prefix(call.address)
+        prefix = _prefix(publisher.hub.codec(call.codec), call.address, hidden)
         for store, logs in ((publisher.volatile, volatile_logs), (publisher.store, durable_logs)):
             if logs:
                 store.append(logs, make_entry(call.codec, call.codec_version, call.flags, prefix, data, count))
@@ -175,18 +182,28 @@ class Admission:
         returned: list[int] = []
         nacked: list[int] = []
         exchange, routing_key = split_address(call.address)
+        if call.scattered and not dead:
+            self._authorize_further(path, call, codec, exchange)
         for index, record in enumerate(codec.split(call.data, 0, call.count)):
             targets = self._targets(path, call, codec, record, exchange, routing_key)
             if dead:
                 targets = [target for target in targets if not (isinstance(target, Queue) and codec.is_cycle(record, target.name))]
             if not targets:
                 returned.append(index)
+            hidden = b""
             if call.scattered:
-                record = codec.without_hidden_keys(record)
-            for accepted, run, count in self._admitted(call, codec, targets, record, (index,), nacked):
+                record, hidden = codec.without_hidden_keys(record)
+            for accepted, run, count in self._admitted(call, codec, targets, record, (index,), nacked, hidden):
                 staged = True
-                durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, 1), accepted) or durable
+                durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, 1), accepted, hidden) or durable
         return self._answer(publisher, call, returned, nacked, staged, durable)
+
+    def _authorize_further(self, path: Path, call: Publish, codec: Any, exchange: str) -> None:
+        """Refused if a further routing key of any record reaches a topic that may not be written into; nothing is staged yet."""
+        if self.authorize_route is not None:
+            keys = {key for record in codec.split(call.data, 0, call.count) for key in codec.further_keys(record, 0)}
+            for key in keys:
+                self.authorize_route(call.attachment, path.router.route(exchange, key))
 
     def _targets(self, path: Path, call: Publish, codec: Any, record: bytes, exchange: str, routing_key: str) -> list[Any]:
         """The live targets of one record, each once."""
@@ -206,16 +223,21 @@ class Admission:
         return list(found.values())
 
     @staticmethod
-    def _dead_letter(call: Publish, codec: Any, data: bytes, count: int, refusing: list[Queue]) -> None:
+    def _dead_letter(call: Publish, codec: Any, data: bytes, count: int, refusing: list[Queue], hidden: bytes) -> None:
         """reject-publish-dlx: what a full queue refuses goes to its dead-letter exchange."""
         to = [queue.dead_letters for queue in refusing if queue.rejects_to_dead_letters and queue.dead_letters is not None]
         if not to:
             return
         for record in codec.split(data, 0, count):
-            entry = make_entry(call.codec, call.codec_version, call.flags, codec.prefix(call.address), record, 1)
+            entry = make_entry(call.codec, call.codec_version, call.flags, _prefix(codec, call.address, hidden), record, 1)
             entry.seal()
             for dead_letters in to:
                 dead_letters.publish_refused(entry, record)
+
+
+def _prefix(codec: Any, address: bytes, hidden: bytes) -> bytes:
+    prefix: bytes = codec.hiding_prefix(address, hidden) if hidden else codec.prefix(address)
+    return prefix
 
 
 def split_address(address: bytes) -> tuple[str, str]:

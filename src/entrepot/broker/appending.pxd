@@ -15,6 +15,7 @@ from entrepot.store.interface cimport Log, Store
 
 cdef int _OK
 cdef int _DUPLICATE
+cdef int64_t _REWRITTEN_MAX
 
 
 @cython.final
@@ -40,4 +41,7 @@ cdef class Appender:
     cpdef object append(self, Append call, TopicTable table)
     @cython.locals(log=Log, rules=TopicRules, size=Py_ssize_t, now_ms=int64_t, max_time_ms=int64_t, base=int64_t, data=bytes, entry=Entry, router=Router, logs=list, path=Path, verdict=int, end=uint64_t)
     cdef bint _append(self, Append call, AppendPart part, Partition partition, EntryCodec codec) except? True
+    @cython.locals(size=Py_ssize_t)
+    cdef object _recompress(self, Append call, AppendPart part, TopicRules rules, EntryCodec codec)
+    cdef object _too_large(self, Py_ssize_t size, TopicRules rules)
     cdef object _refusal(self, object verdict, AppendPart part, str name)

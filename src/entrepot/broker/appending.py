@@ -1,7 +1,7 @@
 """Appender: stages Append calls, a batch for each of their parts, in the open commit.
 
-A batch gets its base offset, is stamped by its codec, and becomes one entry. A producer that numbers its batches is judged first
-(deduplication.py); a batch that was sent before is answered as it was then, once that is durable.
+A batch gets its base offset, is compressed as its topic wants it, stamped by its codec, and becomes one entry. A producer that numbers its batches is judged
+first (deduplication.py); a batch that was sent before is answered as it was then, once that is durable.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from entrepot.broker.deduplication import Deduplication
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.hub import Hub
-from entrepot.broker.partition import Partition, TopicAccess, TopicTable
+from entrepot.broker.partition import Partition, TopicAccess, TopicRules, TopicTable
 from entrepot.broker.partition_calls import Append, AppendPart
 from entrepot.broker.port import DONE
 from entrepot.broker.producer_state import Verdict
@@ -21,6 +21,9 @@ from entrepot.model.entry import make_entry
 from entrepot.model.errors import EntrepotError, Reason, Refused
 from entrepot.store.interface import Store
 
+REWRITTEN_MAX_BYTES = 64 << 20  # compressed anew for one call: batches behind are refused, for the loop waits meanwhile
+
+_REWRITTEN_MAX = REWRITTEN_MAX_BYTES
 _OK = int(Verdict.OK)
 _DUPLICATE = int(Verdict.DUPLICATE)
 
@@ -97,7 +100,7 @@ class Appender:
         if self.refusing is not None:
             raise self.refusing
         if size > rules.max_message_bytes:
-            raise Refused(Reason.TOO_LARGE, f"a batch of {size} bytes; max.message.bytes of topic '{rules.name}' is {rules.max_message_bytes}")
+            raise self._too_large(size, rules)
         now_ms = self.hub.now_ms()
         if part.producer_id >= 0:
             verdict = self.producers.judge(log, part.producer_id, part.producer_epoch, part.first_sequence, part.count, now_ms)
@@ -109,6 +112,9 @@ class Appender:
                 return end > log.durable_offset
             if verdict != _OK:
                 raise self._refusal(Verdict(verdict), part, rules.name)
+        if rules.compression >= 0 and not codec.is_compressed_as(part.data, rules.compression):
+            self._recompress(call, part, rules, codec)
+            size = len(part.data)
         max_time_ms = part.max_time_ms
         if rules.append_time:
             part.append_time_ms = now_ms
@@ -150,6 +156,18 @@ class Appender:
         self.appended_count += part.count
         self.appended_bytes += size
         return True
+
+    def _recompress(self, call: Append, part: AppendPart, rules: TopicRules, codec: EntryCodec) -> None:
+        """Have a batch as its topic wants it. Refused TOO_LARGE."""
+        if call.rewritten_bytes >= _REWRITTEN_MAX:
+            raise Refused(Reason.TOO_LARGE, f"the batches of one request that are compressed anew have more than {_REWRITTEN_MAX} bytes")
+        part.data, size = codec.recompressed(part.data, rules.compression)
+        call.rewritten_bytes += size
+        if len(part.data) > rules.max_message_bytes:
+            raise self._too_large(len(part.data), rules)
+
+    def _too_large(self, size: int, rules: TopicRules) -> Refused:
+        return Refused(Reason.TOO_LARGE, f"a batch of {size} bytes; max.message.bytes of topic '{rules.name}' is {rules.max_message_bytes}")
 
     def _refusal(self, verdict: Verdict, part: AppendPart, name: str) -> Refused:
         """What the producer is told."""

@@ -1,6 +1,7 @@
 """Authorization: authorize(), the one place that says whether a principal may do something.
 
-As RabbitMQ: a user has three regular expressions for each namespace (configure, write, read), which a resource's name is searched with.
+As RabbitMQ: a user has three regular expressions for each namespace (configure, write, read), which a resource's whole name has to match
+(RabbitMQ's are found anywhere in it).
 The default exchange is called `amq.default` here. Answers are remembered until any user changes.
 """
 
@@ -8,8 +9,10 @@ from __future__ import annotations
 
 import enum
 import re
+from collections.abc import Callable
+from dataclasses import replace
 
-from entrepot.broker.users import ALL_NAMESPACES, Permission, Users
+from entrepot.broker.users import Permission, Users
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.model.principal import Principal
@@ -43,7 +46,12 @@ class Authorizer:
         self._answers: dict[tuple[str, Action, str, str], bool] = {}
         self._patterns: dict[str, re.Pattern[str]] = {}
         self.version = 0  # another one whenever answers may be others
+        self._watching: list[Callable[[], object]] = []
         users.on_changed.append(self._forget)
+
+    def watch(self, tell: Callable[[], object]) -> None:
+        """Have `tell` called whenever answers may be others, after `version` is another."""
+        self._watching.append(tell)
 
     def authorize(self, principal: Principal, action: Action, namespace: str, kind: ResourceKind, name: str, granted: bool = False) -> None:
         """Refused (NOT_PERMITTED) unless `principal` may do `action` to the thing called `name`, or the thing's own policy has `granted` it."""
@@ -55,8 +63,21 @@ class Authorizer:
 
     def authorize_namespace(self, principal: Principal, namespace: str) -> None:
         """Refused (NOT_PERMITTED) unless `principal` may use the namespace at all."""
-        if not principal.is_internal and self._permission(principal.name, namespace) is None:
+        if not self.may_use(principal, namespace):
             raise Refused(Reason.NOT_PERMITTED, f"access to vhost '{vhost_of(namespace)}' refused for user '{principal.name}'")
+
+    def may_use(self, principal: Principal, namespace: str) -> bool:
+        """Whether it may use the namespace at all, by what it showed when it came."""
+        return principal.is_internal or (self.is_current(principal) and self._permission(principal.name, namespace) is not None)
+
+    def is_current(self, principal: Principal) -> bool:
+        """Whether it would still be let in by what it showed when it came."""
+        return self._users.is_current(principal)
+
+    def refreshed(self, principal: Principal) -> Principal:
+        """The same, with the tags that its user has now."""
+        user = self._users.maybe_user(principal.name)
+        return principal if user is None or principal.is_internal or user.tags == principal.tags else replace(principal, tags=user.tags)
 
     def may(self, principal: Principal, action: Action, namespace: str, name: str) -> bool:
         """Whether it may."""
@@ -70,25 +91,37 @@ class Authorizer:
             answer = self._answers[key] = self._look_up(principal.name, action, namespace, name or DEFAULT_EXCHANGE_NAME)
         return answer
 
+    def may_some(self, principal: Principal, action: Action, namespace: str) -> bool:
+        """Whether there are names in the namespace with which it may; the pattern `^$`, which only the empty name matches, counts as none."""
+        if principal.is_internal:
+            return True
+        permission = self._permission(principal.name, namespace)
+        return permission is not None and _text_of(permission, action) not in ("", "^$")
+
     def _look_up(self, user: str, action: Action, namespace: str, name: str) -> bool:
         permission = self._permission(user, namespace)
         if permission is None:
             return False
-        text = {Action.CONFIGURE: permission.configure, Action.WRITE: permission.write, Action.READ: permission.read}[action]
+        text = _text_of(permission, action)
         if text == "":  # as RabbitMQ: nothing, where a regular expression would match everything
             return False
         pattern = self._patterns.get(text)
         if pattern is None:
             pattern = self._patterns[text] = re.compile(text)
-        return pattern.search(name) is not None
+        return pattern.fullmatch(name) is not None
 
     def _permission(self, name: str, namespace: str) -> Permission | None:
         user = self._users.maybe_user(name)
-        if user is None:
-            return None
-        return user.permissions.get(namespace) or user.permissions.get(ALL_NAMESPACES)
+        return None if user is None else user.permission(namespace)
 
     def _forget(self) -> None:
         self._answers.clear()
         self._patterns.clear()
         self.version += 1
+        for tell in self._watching:
+            tell()
+
+
+def _text_of(permission: Permission, action: Action) -> str:
+    """The pattern that says which names an action is permitted for."""
+    return {Action.CONFIGURE: permission.configure, Action.WRITE: permission.write, Action.READ: permission.read}[action]

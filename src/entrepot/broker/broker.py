@@ -26,15 +26,19 @@ from entrepot.broker.operations import LATER, Operations
 from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Sink, complete, make_publish
 from entrepot.broker.producer_ids import ProducerIds
 from entrepot.broker.publisher import Path, Publisher
+from entrepot.broker.queue import Queue
 from entrepot.broker.reading import Reads
+from entrepot.broker.revocation import Revocation
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.subjects import Subjects
 from entrepot.broker.timed.operations import TimedOperations
 from entrepot.broker.topic_config import TopicDefaults
 from entrepot.broker.topic_operations import TopicOperations
 from entrepot.broker.transactions import Transactions
+from entrepot.broker.users import GUEST
 from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.principal import Principal
 from entrepot.store.interface import Group, Scheduler, Store
 
 PATHS_MAX = 65_536  # resolved addresses kept; one more empties the table
@@ -70,7 +74,9 @@ class Broker:
         self.catalogue = catalogue
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
-        self.publisher = Publisher(self.hub, store, volatile, Admission())
+        admission = Admission()
+        admission.authorize_route = self._authorize_route
+        self.publisher = Publisher(self.hub, store, volatile, admission)
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(store)
         self.subjects = Subjects(self.hub, self.publisher)
@@ -96,6 +102,7 @@ class Broker:
         self.cluster_id = ""  # set by open()
         self.connected_count = 0
         self._on_failed = on_failed
+        self.revocation = Revocation(self)
         store.set_owner(self)
         volatile.set_owner(self)
 
@@ -124,7 +131,7 @@ class Broker:
         self.catalogue.namespace(namespace)
         if not by_policy:
             self.authorizer.authorize_namespace(principal, namespace)
-        link = Link(self, sink, principal, namespace, codec)
+        link = Link(self, sink, principal, namespace, codec, by_policy)
         self.links.add(link)
         self.connected_count += 1
         if self.throttled:
@@ -163,7 +170,14 @@ class Broker:
         """The path of an address for this link's principal. Refused: no such exchange, internal, or not permitted."""
         exchange, routing_key = split_address(address)
         self.authorizer.authorize(link.principal, Action.WRITE, link.namespace, ResourceKind.EXCHANGE, exchange)
-        return self._path(link.namespace, address, exchange, routing_key)
+        path = self._path(link.namespace, address, exchange, routing_key)
+        self._authorize_route(link, path.route)
+        return path
+
+    def _authorize_route(self, link: Attachment, route: Any) -> None:
+        """Refused where a topic is reached by its name or subject that the link's principal may not write into."""
+        for topic in route.named:
+            self.authorizer.authorize(link.principal, Action.WRITE, link.namespace, ResourceKind.TOPIC, topic.name)
 
     def _path(self, namespace: str, address: bytes, exchange: str, routing_key: str) -> Path:
         key = (namespace, address)
@@ -176,16 +190,23 @@ class Broker:
             self.paths[key] = path
         return path
 
-    def publish_dead(self, namespace: str, address: bytes, tag: int, flags: int, record: bytes) -> None:
-        """Publish one dead-lettered record of the codec `tag`. Where its exchange is gone, or nothing matches, it is dropped, as RabbitMQ does."""
+    def publish_dead(self, namespace: str, address: bytes, tag: int, flags: int, record: bytes, maker: str = "") -> None:
+        """Publish one dead-lettered record of the codec `tag`. Where its exchange is gone, or nothing matches, it is dropped, as RabbitMQ does.
+
+        So it is where it would reach a topic by its name or subject that `maker`, the queue's, may not write into.
+        """
         exchange, routing_key = split_address(address)
+        codec = self.hub.codec(tag)
+        further = codec.further_keys(record, 0)
         try:
             path = self._path(namespace, address, exchange, routing_key)
+            for route in (path.route, *(path.router.route(exchange, key) for key in further)):
+                for topic in route.named:
+                    self.authorizer.authorize(Principal(maker or GUEST), Action.WRITE, namespace, ResourceKind.TOPIC, topic.name)
         except Refused:
             return
-        codec = self.hub.codec(tag)
         call = make_publish(0, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))
-        call.scattered = bool(codec.further_keys(record, 0))
+        call.scattered = bool(further)
         if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in path.queues):
             self.publisher.publish(path, call)
         else:
@@ -227,6 +248,13 @@ class Broker:
         elif not self.throttled and (staged > STAGED_HIGH_BYTES or self._pressed):
             self.throttled = True
             self._tell_publishers(True, "")
+
+    def store_closing(self) -> None:
+        """A stop in good order: everything staged is durable. What was marked ahead and never delivered will not be called redelivered."""
+        for log in self.store.logs():
+            owner = log.owner
+            if isinstance(owner, Queue):
+                log.unmark(max(owner.subscription.cursor, owner.subscription.redelivered_below))
 
     def set_refusing(self, refused: Refused | None) -> None:
         """Refuse appends (the disk reserve is reached), or take them again."""
@@ -276,5 +304,6 @@ class Broker:
             "read_entries_skipped_total": self.reads.skipped_count,
             "producers": len(self.producers),
             **self.operations.statistics(),
+            **self.revocation.statistics(),
             **self.groups.statistics(),
         }

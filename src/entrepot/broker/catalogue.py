@@ -18,6 +18,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, islice
 from typing import Any
 
@@ -44,6 +45,7 @@ from entrepot.broker.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueueP
 from entrepot.broker.routing import KINDS
 from entrepot.broker.state import DELETE, set_value
 from entrepot.broker.timed.definition import TimedDefinition
+from entrepot.broker.users import GUEST
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, check_name, check_namespace, shown, vhost_of
 
@@ -61,6 +63,7 @@ class CatalogueLimits:
 
 
 SERVER_NAMED = "amq.gen-"
+MAKERS_MAX = 8  # of one binding: the latest are kept
 
 
 class Catalogue:
@@ -73,6 +76,7 @@ class Catalogue:
         self._limits = limits or CatalogueLimits()
         self._topics: dict[bytes, TopicDefinition] = {}  # by id
         self._exclusive: dict[Hashable, dict[QueueDefinition, bool]] = {}
+        self._may_carry: Callable[[str, str, tuple[str, ...]], bool] | None = None
         self._counts = {"namespaces": 0, "exchanges": 0, "queues": 0, "topics": 0, "bindings": 0}
         self._make_namespace(DEFAULT_NAMESPACE)
 
@@ -101,6 +105,18 @@ class Catalogue:
         """Every topic of every namespace, streams among them."""
         for namespace in self.namespaces.values():
             yield from namespace.topics.values()
+
+    def guard(self, may_carry: Callable[[str, str, tuple[str, ...]], bool]) -> None:
+        """Whether a binding of these makers carries what a topic sends on is asked from now on: may_carry(namespace, topic, makers)."""
+        self._may_carry = may_carry
+        for namespace in self.namespaces.values():
+            namespace.router.may_carry = partial(may_carry, namespace.name)
+            namespace.router.changed()
+
+    def routes_changed(self) -> None:
+        """Whoever knows a route has to ask for it again: what users may do has changed."""
+        for namespace in self.namespaces.values():
+            namespace.router.changed()
 
     # Namespaces
 
@@ -227,6 +243,7 @@ class Catalogue:
         passive: bool = False,
         prefix: str = SERVER_NAMED,
         timed: TimedDefinition | None = None,
+        maker: str = "",
     ) -> tuple[QueueDefinition | TopicDefinition, bool]:
         """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
 
@@ -270,6 +287,7 @@ class Catalogue:
             arguments=arguments,
             policy=policy,
             timed=timed,
+            maker=maker,
         )
         space.add_queue(queue)
         if exclusive:
@@ -405,30 +423,38 @@ class Catalogue:
     # Bindings
 
     def bind_queue(
-        self, namespace: str, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Hashable
+        self, namespace: str, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Hashable, maker: str = ""
     ) -> tuple[Binding | None, bool]:
-        """Bind a queue or stream to an exchange; the binding (None if it was there) and whether it was made now."""
-        destination = self.find_queue(namespace, queue, connection)
-        return self.bind(namespace, exchange, destination, routing_key, arguments)
+        """Bind a queue or stream to an exchange; the binding (None if it was there) and whether it was made now.
 
-    def bind_exchange(self, namespace: str, destination: str, source: str, routing_key: str, arguments: Arguments) -> tuple[Binding | None, bool]:
+        `maker` is the user who asks, "" for nobody that is known. One that was there is the user's too from now on.
+        """
+        destination = self.find_queue(namespace, queue, connection)
+        return self.bind(namespace, exchange, destination, routing_key, arguments, maker)
+
+    def bind_exchange(
+        self, namespace: str, destination: str, source: str, routing_key: str, arguments: Arguments, maker: str = ""
+    ) -> tuple[Binding | None, bool]:
         """Bind exchange `destination` to exchange `source`; as bind_queue()."""
         _refuse_default(source)
-        return self.bind(namespace, source, self.find_exchange(namespace, destination), routing_key, arguments)
+        return self.bind(namespace, source, self.find_exchange(namespace, destination), routing_key, arguments, maker)
 
-    def bind(self, namespace: str, source: str, destination: Destination, routing_key: str, arguments: Arguments) -> tuple[Binding | None, bool]:
+    def bind(
+        self, namespace: str, source: str, destination: Destination, routing_key: str, arguments: Arguments, maker: str = ""
+    ) -> tuple[Binding | None, bool]:
         """Bind any destination; as bind_queue()."""
         space = self.namespace(namespace)
         exchange = self.find_exchange(namespace, source)
         _check_keepable(arguments)
         self._count("bindings", self._limits.bindings_max)
         try:
-            binding = space.add_binding(exchange, destination, routing_key, dict(arguments))
+            binding = space.add_binding(exchange, destination, routing_key, dict(arguments), (maker,) if maker else ())
         except Refused:
             self._counts["bindings"] -= 1
             raise
         if binding is None:
             self._counts["bindings"] -= 1
+            self._add_maker(space, space.bindings[identity_of(source, destination, routing_key, arguments)], maker)
             return None, False
         if binding.persistent:
             self._keep(binding_key(space.name, binding.identity), binding_fields(binding))
@@ -458,9 +484,19 @@ class Catalogue:
 
     # Below: how
 
+    def _add_maker(self, space: Namespace, binding: Binding, maker: str) -> None:
+        """A binding that is there was made by this user too."""
+        if not maker or maker in (binding.makers or (GUEST,)):
+            return
+        space.change_makers(binding, (*(binding.makers or (GUEST,)), maker)[-MAKERS_MAX:])
+        if binding.persistent:
+            self._keep(binding_key(space.name, binding.identity), binding_fields(binding))
+
     def _make_namespace(self, name: str) -> Namespace:
         self._count("namespaces", self._limits.namespaces_max)
         namespace = Namespace(name)
+        if self._may_carry is not None:
+            namespace.router.may_carry = partial(self._may_carry, name)
         self.namespaces[name] = namespace
         return namespace
 

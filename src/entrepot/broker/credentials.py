@@ -20,7 +20,8 @@ from entrepot.model.errors import Reason, Refused
 ITERATIONS = 15_000
 ITERATIONS_MIN = 4096
 SALT_SIZE = 16  # bytes
-PASSWORD_SIZE_MAX = 1024  # bytes of UTF-8
+PASSWORD_SIZE_MAX = 1024  # bytes of UTF-8, as they are given
+USER_NAME_SIZE_MAX = 255  # bytes of UTF-8
 
 SCRAM_SHA_256 = "SCRAM-SHA-256"
 SCRAM_SHA_512 = "SCRAM-SHA-512"
@@ -81,14 +82,26 @@ def check_password(password: str) -> str:
     """`password` itself if it may be one: not empty, not over PASSWORD_SIZE_MAX bytes, and SASLprep takes it. Refused (INVALID) otherwise."""
     if not password:
         raise Refused(Reason.INVALID, "the password is empty")
-    size = len(saslprep(password).encode())
-    if size > PASSWORD_SIZE_MAX:
-        raise Refused(Reason.INVALID, f"the password has {size} bytes; at most {PASSWORD_SIZE_MAX} are allowed")
+    saslprep(password)
     return password
 
 
+def may_be_right(name: str, password: str) -> bool:
+    """Whether their sizes allow that these are anybody's name and password: looked at before anything else, since what follows costs by size."""
+    return _size(name) <= USER_NAME_SIZE_MAX and _size(password) <= PASSWORD_SIZE_MAX
+
+
+def _size(text: str) -> int:
+    return len(text.encode(errors="surrogatepass"))
+
+
 def saslprep(text: str) -> str:
-    """RFC 4013: what two spellings of one password have in common. Refused (INVALID) for control and other prohibited characters."""
+    """RFC 4013: what two spellings of one password have in common.
+
+    Refused (INVALID) for control and other prohibited characters, and for more than PASSWORD_SIZE_MAX bytes: normalising takes the square of its length.
+    """
+    if (size := _size(text)) > PASSWORD_SIZE_MAX:
+        raise Refused(Reason.INVALID, f"the password has {size} bytes; at most {PASSWORD_SIZE_MAX} are allowed")
     if text.isascii() and text.isprintable():
         return text
     mapped = "".join(" " if stringprep.in_table_c12(character) else character for character in text if not stringprep.in_table_b1(character))

@@ -131,5 +131,5 @@ class DeadLetters(LogOwner):
         again = self._hub.codec(tag).dead_letter(data, record, letter)
         if again is not None:
             address, packed = again
-            self._hub.publish_dead(self._namespace, address, tag, flags & _OF_RECORDS, packed)
+            self._hub.publish_dead(self._namespace, address, tag, flags & _OF_RECORDS, packed, self._queue.definition.maker)
             self._hub.dead_lettered_count += 1

@@ -48,10 +48,11 @@ class ExchangeDefinition:
 class QueueDefinition:
     """A declared queue. `exclusive_to` is the connection that owns it; such a queue never survives a restart, durable or not.
 
-    `timed`: what it does with leases that are timed; None as long as nobody has asked for one.
+    `timed`: what it does with leases that are timed; None as long as nobody has asked for one. `maker` is the user who declared it, whose its dead
+    letters are; "": not known.
     """
 
-    __slots__ = ("arguments", "auto_delete", "bindings_in", "durable", "exclusive_to", "log_id", "name", "namespace", "policy", "runtime", "timed")
+    __slots__ = ("arguments", "auto_delete", "bindings_in", "durable", "exclusive_to", "log_id", "maker", "name", "namespace", "policy", "runtime", "timed")
 
     is_topic = False
 
@@ -67,7 +68,9 @@ class QueueDefinition:
         arguments: Arguments,
         policy: QueuePolicy,
         timed: TimedDefinition | None = None,
+        maker: str = "",
     ) -> None:
+        self.maker = maker
         self.namespace = namespace
         self.name = name
         self.log_id = log_id
@@ -135,11 +138,20 @@ Destination: TypeAlias = ExchangeDefinition | QueueDefinition | TopicDefinition
 
 
 class Binding:
-    """A binding from an exchange to what it leads to."""
+    """A binding from an exchange to what it leads to. `makers` are the users who made it, by name, the latest of them last; (): not known."""
 
-    __slots__ = ("arguments", "destination", "identity", "routing_key", "source")
+    __slots__ = ("arguments", "destination", "identity", "makers", "routing_key", "source")
 
-    def __init__(self, identity: Identity, source: ExchangeDefinition, destination: Destination, routing_key: str, arguments: Arguments) -> None:
+    def __init__(
+        self,
+        identity: Identity,
+        source: ExchangeDefinition,
+        destination: Destination,
+        routing_key: str,
+        arguments: Arguments,
+        makers: tuple[str, ...] = (),
+    ) -> None:
+        self.makers = makers
         self.identity = identity
         self.source = source
         self.destination = destination

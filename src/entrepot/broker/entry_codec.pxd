@@ -23,6 +23,7 @@ cdef class EntryCodec:
     cpdef uint32_t larger_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t body_bytes_max) except? 0xFFFFFFFF
     cpdef bytes placeholder(self, int64_t base_offset, uint32_t span)
     cpdef bytes stamp(self, bytes data, int64_t base_offset, int epoch, int64_t append_time_ms)
+    cpdef bint is_compressed_as(self, bytes data, int compression) except? True
     cpdef bytes placed(self, bytes data, int64_t base_offset)
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)

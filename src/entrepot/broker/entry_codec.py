@@ -113,8 +113,12 @@ class EntryCodec:
             found += 1
         return found
 
-    def without_hidden_keys(self, record: bytes) -> bytes:
-        """One packed record without the header that receivers must not see (BCC)."""
+    def without_hidden_keys(self, record: bytes) -> tuple[bytes, bytes]:
+        """One packed record without the header that receivers must not see (BCC), and what it said, for hiding_prefix(); b"": nothing."""
+        raise NotImplementedError
+
+    def hiding_prefix(self, address: bytes, keys: bytes) -> bytes:
+        """As prefix(), with hidden keys, which a dead letter is published with again."""
         raise NotImplementedError
 
     def dead_letter(self, data: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes] | None:
@@ -154,6 +158,14 @@ class EntryCodec:
         `append_time_ms` -1: the records keep their own times. `data` is the caller's alone: it may be changed where it lies.
         """
         return data
+
+    def is_compressed_as(self, data: bytes, compression: int) -> bool:
+        """Whether an entry that is about to be appended is compressed as its topic wants it: a number of topic_config.COMPRESSIONS."""
+        return True
+
+    def recompressed(self, data: bytes, compression: int) -> tuple[bytes, int]:
+        """The entry compressed so, and its size in bytes when it is not compressed; of one that is not yet. Raises EntrepotError."""
+        raise NotImplementedError
 
     def placeholder(self, base_offset: int, span: int) -> bytes | None:
         """An entry without records that stands for `span` offsets which its readers pass over; None: the protocol can do without."""

@@ -14,7 +14,7 @@ as the call's error, with these reasons besides the general ones:
     UNSUPPORTED_ASSIGNOR           no assignor of that name
     INVALID_SESSION_TIMEOUT        out of the bounds that are set
     INVALID_PATTERN                not a regular expression that is supported
-    INVALID_GROUP                  not a name for a group: empty, or too long
+    INVALID_GROUP                  not a name for a group: too long; or empty, where that has members (offsets of the group "" can be kept)
     LIMIT                          the group has as many members as it may, or there are as many groups as there may be
 """
 
@@ -139,7 +139,8 @@ class CommittedOffset:
 
 @dataclass(slots=True)
 class CommitOffsets:
-    """Remember offsets, durably. `generation` (or member epoch) and `member_id` -1 and "": from outside, allowed while the group has no members.
+    """Remember offsets, durably. `generation` (or member epoch) -1: from outside, whatever the member id; allowed while the group has no members, and makes
+    it if it is not there. Refused NOT_FOUND: no group, for a generation.
 
     `offsets`: (topic, partition) -> CommittedOffset, which the caller gives up. result: dict (topic, partition) -> Refused, of those that were refused:
     NOT_FOUND, NOT_PERMITTED (the topic), TOO_LARGE (metadata).

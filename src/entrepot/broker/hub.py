@@ -46,7 +46,7 @@ class Hub:
     def __init__(self, scheduler: Any, clock: Any) -> None:
         self.scheduler = scheduler
         self.clock = clock
-        self.publish_dead: Any = None  # (namespace, address, codec tag, flags, record) -> None; the broker sets it
+        self.publish_dead: Any = None  # (namespace, address, codec tag, flags, record, maker of the queue) -> None; the broker sets it
         self.record_tag = 0  # the codec into which entries are translated that cannot be taken apart, where a record alone is asked for
         self.refusing = False  # nothing may be appended to durable logs now
         self.dirty: list[LogOwner] = []

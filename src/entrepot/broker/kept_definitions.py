@@ -126,6 +126,8 @@ def exchange_fields(exchange: ExchangeDefinition) -> dict[str, Any]:
 def queue_fields(queue: QueueDefinition) -> dict[str, Any]:
     """What is kept of a queue."""
     fields = {"log_id": queue.log_id, "auto_delete": queue.auto_delete, "arguments": to_plain(queue.arguments)}
+    if queue.maker:
+        fields["maker"] = queue.maker
     if queue.timed is not None:
         fields["timed"] = queue.timed.kept()
     return fields
@@ -153,7 +155,10 @@ def binding_fields(binding: Binding) -> dict[str, Any]:
         plain_key = routing_key
     except UnicodeEncodeError:
         plain_key = routing_key.encode(errors="surrogateescape")
-    return {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": to_plain(binding.arguments)}
+    fields: dict[str, Any] = {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": to_plain(binding.arguments)}
+    if binding.makers:
+        fields["makers"] = list(binding.makers)
+    return fields
 
 
 def kept_arguments(fields: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +198,7 @@ def _load_queue(namespace: Namespace, name: str, fields: dict[str, Any]) -> None
             arguments=arguments,
             policy=parse_queue_arguments(queue_text(namespace, name), arguments),
             timed=TimedDefinition.of(fields["timed"]) if fields.get("timed") else None,
+            maker=fields.get("maker", ""),
         )
     )
 
@@ -237,7 +243,7 @@ def _load_binding(namespace: Namespace, key: bytes, fields: dict[str, Any]) -> N
     routing_key = fields["routing_key"]
     if isinstance(routing_key, bytes):
         routing_key = routing_key.decode(errors="surrogateescape")
-    namespace.add_binding(source, destination, routing_key, kept_arguments(fields))
+    namespace.add_binding(source, destination, routing_key, kept_arguments(fields), tuple(fields.get("makers", ())))
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -34,6 +34,7 @@ cdef class Link(Attachment):
     cdef readonly TopicTable topics
     cdef public bint blocked
     cdef public bint publishes
+    cdef readonly bint by_policy
 
     @cython.locals(publish=Publish, settle=Settle)
     cpdef object submit(self, Call call)
@@ -54,5 +55,7 @@ cdef class Link(Attachment):
     @cython.locals(place=Place)
     cpdef object close(self)
     cdef object refuse(self, Call call, object refused)
+    @cython.locals(place=Place)
+    cpdef object ask_again(self)
     @cython.locals(other=Consumer)
     cpdef object credit_returned(self, Consumer consumer)

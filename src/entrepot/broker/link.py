@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from entrepot.broker.appending import Appender
+from entrepot.broker.authorization import Action
 from entrepot.broker.consumer import Consumer, Pool
 from entrepot.broker.hub import Hub
 from entrepot.broker.lease_calls import EndLeases, Receive, Send, Withdraw
@@ -29,12 +30,27 @@ _STAGED_HIGH = STAGED_HIGH_BYTES
 class Link(Attachment):
     """The port for one connection. Consumers and pools are its own; everything else is the broker's.
 
-    `publishes` tells whether it ever published: only such links are throttled.
+    `publishes` tells whether it ever published: only such links are throttled. `by_policy`: see Broker.attach().
     """
 
-    __slots__ = ("appender", "blocked", "broker", "consumers", "getters", "hub", "paths", "places", "pools", "publisher", "publishes", "reads", "topics")
+    __slots__ = (
+        "appender",
+        "blocked",
+        "broker",
+        "by_policy",
+        "consumers",
+        "getters",
+        "hub",
+        "paths",
+        "places",
+        "pools",
+        "publisher",
+        "publishes",
+        "reads",
+        "topics",
+    )
 
-    def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int) -> None:
+    def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int, by_policy: bool = False) -> None:
         self.broker = broker
         self.hub: Hub = broker.hub
         self.publisher: Publisher = broker.publisher
@@ -44,6 +60,7 @@ class Link(Attachment):
         self.codec = codec
         self.principal = principal
         self.namespace = namespace
+        self.by_policy = by_policy
         self.writable = True
         self.closed = False
         self.blocked = False
@@ -163,6 +180,13 @@ class Link(Attachment):
         if call.receive.timed is not None:
             call.receive.timed.withdraw(call.receive)
         call.outcome = DONE
+
+    def ask_again(self) -> None:
+        """Users have changed: what waits for a queue or topic that may not be read any more waits no longer."""
+        self.reads.ask_again(self.topics)
+        for name, place in self.places.items():
+            if not self.broker.authorizer.may(self.principal, Action.READ, self.namespace, name):
+                place.timed.withdraw_all(self)
 
     def timed_out(self, call: Receive) -> None:
         """A Receive has waited long enough."""

@@ -45,6 +45,7 @@ class Namespace:
         self._ordered_names: list[str] | None = None  # of the queues; None as long as nobody has asked
         self.topics: dict[str, TopicDefinition] = {}
         self.bindings: dict[Identity, Binding] = {}
+        self._makers: dict[tuple[str, ...], tuple[str, ...]] = {}  # of bindings: the same users, the same tuple
         self.router = Router(self.where, self.queues, self.topics)
         for exchange, type_name in SYSTEM_EXCHANGES.items():
             self.add_exchange(
@@ -87,19 +88,31 @@ class Namespace:
             self.exchanges[SUBJECT_EXCHANGE].routes.add_subject(topic.subject, topic)
         self.router.changed()
 
-    def add_binding(self, source: ExchangeDefinition, destination: Destination, routing_key: str, arguments: dict[str, object]) -> Binding | None:
+    def add_binding(
+        self, source: ExchangeDefinition, destination: Destination, routing_key: str, arguments: dict[str, object], makers: tuple[str, ...] = ()
+    ) -> Binding | None:
         """Take in a binding; None if the same one is there. Refused (INVALID) where a headers exchange does not take the arguments."""
         identity = identity_of(source.name, destination, routing_key, arguments)
         if identity in self.bindings:
             return None
         target = destination.routes if isinstance(destination, ExchangeDefinition) else destination
-        source.routes.add(identity, routing_key, arguments, target)
-        binding = Binding(identity, source, destination, routing_key, arguments)
+        makers = self._makers.setdefault(makers, makers)
+        source.routes.add(identity, routing_key, arguments, target, makers)
+        binding = Binding(identity, source, destination, routing_key, arguments, makers)
         self.bindings[identity] = binding
         source.bindings_out[identity] = binding
         destination.bindings_in[identity] = binding
         self.router.changed()
         return binding
+
+    def change_makers(self, binding: Binding, makers: tuple[str, ...]) -> None:
+        """A binding has other makers from now on."""
+        target = binding.destination.routes if isinstance(binding.destination, ExchangeDefinition) else binding.destination
+        routes = binding.source.routes
+        routes.remove(binding.identity, binding.routing_key, target, binding.makers)
+        binding.makers = self._makers.setdefault(makers, makers)
+        routes.add(binding.identity, binding.routing_key, binding.arguments, target, binding.makers)
+        self.router.changed()
 
     def remove_binding(self, binding: Binding) -> Removed:
         """Drop a binding, and its source if that was the last of an auto-delete exchange."""
@@ -168,7 +181,7 @@ class Namespace:
 
     def _unbind(self, binding: Binding, removed: Removed) -> None:
         target = binding.destination.routes if isinstance(binding.destination, ExchangeDefinition) else binding.destination
-        binding.source.routes.remove(binding.identity, binding.routing_key, target)
+        binding.source.routes.remove(binding.identity, binding.routing_key, target, binding.makers)
         del self.bindings[binding.identity]
         del binding.source.bindings_out[binding.identity]
         del binding.destination.bindings_in[binding.identity]

@@ -15,7 +15,7 @@ from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.link import Link
-from entrepot.broker.namespace import SYSTEM_EXCHANGES
+from entrepot.broker.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.queue import Queue
 from entrepot.broker.topic import Topic
@@ -99,6 +99,7 @@ class Operations:
             arguments=request.arguments,
             connection=link,
             passive=request.passive,
+            maker=link.principal.name,
         )
         if created:
             try:
@@ -344,16 +345,28 @@ class Operations:
     def bind(self, link: Link, call: Ask, request: requests.Bind) -> Outcome:
         """See requests.Bind."""
         catalogue = self._broker.catalogue
+        maker = link.principal.name
         to_queue = request.destination_kind == "queue"
         self._authorize(link, Action.WRITE, ResourceKind.QUEUE if to_queue else ResourceKind.EXCHANGE, request.destination)
         self._authorize(link, Action.READ, ResourceKind.EXCHANGE, request.source)
         if to_queue:
-            change = catalogue.unbind_queue if request.remove else catalogue.bind_queue
-            change(link.namespace, request.destination, request.source, request.routing_key, request.arguments, link)
+            if request.remove:
+                catalogue.unbind_queue(link.namespace, request.destination, request.source, request.routing_key, request.arguments, link)
+            else:
+                self._authorize_subject(link, request)
+                catalogue.bind_queue(link.namespace, request.destination, request.source, request.routing_key, request.arguments, link, maker)
+        elif request.remove:
+            catalogue.unbind_exchange(link.namespace, request.destination, request.source, request.routing_key, request.arguments)
         else:
-            change = catalogue.unbind_exchange if request.remove else catalogue.bind_exchange
-            change(link.namespace, request.destination, request.source, request.routing_key, request.arguments)
+            self._authorize_subject(link, request)
+            catalogue.bind_exchange(link.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
         return None, self._when_durable(True)
+
+    def _authorize_subject(self, link: Link, request: requests.Bind) -> None:
+        """A binding to a topic's subject asks for the topic. What a pattern matches, now or later, is asked when it is carried (routing.py)."""
+        if request.source == SUBJECT_EXCHANGE:
+            for topic in self._broker.catalogue.namespace(link.namespace).exchanges[SUBJECT_EXCHANGE].routes.subjects.get(request.routing_key, ()):
+                self._authorize(link, Action.READ, ResourceKind.TOPIC, topic.name)
 
     # ---- consuming
 
@@ -410,13 +423,17 @@ class Operations:
         """See requests.Cancel."""
         consumer = link.consumers.get(request.consumer_id)
         if consumer is not None and consumer.active:
-            self._consumer_count -= 1
-            if consumer in consumer.pool.consumers:
-                consumer.pool.consumers.remove(consumer)
-            if consumer.leased == 0:
-                link.consumers.pop(consumer.id, None)
-            consumer.owner.remove_consumer(consumer)
+            self.stop_consumer(link, consumer)
         return None, None
+
+    def stop_consumer(self, link: Link, consumer: Consumer) -> None:
+        """No more deliveries to it; what it holds stays leased to it."""
+        self._consumer_count -= 1
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+        if consumer.leased == 0:
+            link.consumers.pop(consumer.id, None)
+        consumer.owner.remove_consumer(consumer)
 
     def stream_limit(self, link: Link, call: Ask, request: requests.StreamLimit) -> Outcome:
         """See requests.StreamLimit."""

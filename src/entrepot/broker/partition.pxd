@@ -15,6 +15,7 @@ cdef class TopicRules:
     cdef readonly str name
     cdef public bint closed
     cdef public bint append_time
+    cdef public int compression
     cdef public int64_t max_message_bytes
     cdef public int64_t before_max_ms
     cdef public int64_t after_max_ms
@@ -68,7 +69,7 @@ cdef class TopicTable:
     cdef readonly object catalogue
     cdef readonly object authorizer
     cdef readonly str namespace
-    cdef readonly object principal
+    cdef public object principal
     cdef readonly dict by_name
     cdef readonly set watchers
 

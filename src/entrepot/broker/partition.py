@@ -23,14 +23,16 @@ _TOPICS_MAX = TOPICS_MAX
 class TopicRules:
     """What a topic's configuration says of appends; one object per topic, changed where it is. `closed`: the topic is gone.
 
+    `compression`: of batches, as topic_config.COMPRESSIONS numbers them; -1: as they come.
     `append_time`: records carry the time of their append. A record may be `before_max_ms` older and `after_max_ms` newer than its append.
     """
 
-    __slots__ = ("after_max_ms", "append_time", "before_max_ms", "closed", "max_message_bytes", "name", "onward", "onward_version", "router")
+    __slots__ = ("after_max_ms", "append_time", "before_max_ms", "closed", "compression", "max_message_bytes", "name", "onward", "onward_version", "router")
 
     name: str
     closed: bool
     append_time: bool
+    compression: int
     max_message_bytes: int
     before_max_ms: int
     after_max_ms: int
@@ -45,6 +47,7 @@ class TopicRules:
         self.onward = None
         self.onward_version = 0
         self.append_time = False
+        self.compression = -1
         self.max_message_bytes = 0x7FFFFFFF
         self.before_max_ms = TIME_UNBOUNDED_MS
         self.after_max_ms = TIME_UNBOUNDED_MS

@@ -32,6 +32,7 @@ cdef class Append(Call):
     cdef public int codec_version
     cdef public bint confirm
     cdef public list parts
+    cdef public int64_t rewritten_bytes
 
 
 @cython.final

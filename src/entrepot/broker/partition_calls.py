@@ -88,14 +88,17 @@ class Append(Call):
 
     `confirm` False: nobody waits (acks=0); it completes at once. UNKNOWN: the store has ended. Parts of one partition keep their order, within a call and
     over the calls of one attachment.
+
+    Answers: `rewritten_bytes`, how much was unpacked and compressed anew for topics that want it otherwise; known as soon as it was submitted.
     """
 
-    __slots__ = ("codec", "codec_version", "confirm", "parts")
+    __slots__ = ("codec", "codec_version", "confirm", "parts", "rewritten_bytes")
 
     codec: int
     codec_version: int
     confirm: bool
     parts: list[AppendPart]
+    rewritten_bytes: int
 
 
 def make_append(stream: int, codec: int, codec_version: int, parts: list[AppendPart], confirm: bool) -> Append:
@@ -106,6 +109,7 @@ def make_append(stream: int, codec: int, codec_version: int, parts: list[AppendP
     call.codec_version = codec_version
     call.parts = parts
     call.confirm = confirm
+    call.rewritten_bytes = 0
     return call
 
 

@@ -70,6 +70,7 @@ cdef class Sink:
     cpdef object completed(self, Call call)
     cpdef Py_ssize_t deliver(self, Delivery delivery) except? -1
     cpdef object cancelled(self, object token)
+    cpdef object revoked(self, str reason)
     cpdef object throttle(self, bint blocked, str reason)
 
 

@@ -187,7 +187,11 @@ class Sink:
         raise NotImplementedError
 
     def cancelled(self, token: Any) -> None:
-        """The consumer with this token has ended because its queue is gone."""
+        """The consumer with this token has ended because its queue is gone, or may not be read any more."""
+        raise NotImplementedError
+
+    def revoked(self, reason: str) -> None:
+        """The attachment was closed, because its principal is not to be connected any more: end the connection."""
         raise NotImplementedError
 
     def throttle(self, blocked: bool, reason: str) -> None:

@@ -112,7 +112,7 @@ class Queue(LogOwner):
         self.subscription = Subscription(log.first_offset, max(log.first_offset, self.visible_end()))
         for first, end in log.holes():
             self.subscription.restore_settled(first, end)
-        self.subscription.redelivered_below = log.marked_offset
+        self.subscription.redelivered_below = min(log.marked_offset, log.next_offset)  # what comes now is new
         if self.transactions is not None:
             for transaction_id, pending in self.transactions.pending.items():
                 for first, end in pending:

@@ -60,11 +60,13 @@ cdef class Reading(LogOwner):
     cdef bint expired
     cdef object timer
 
-    @cython.locals(parts=list, count=Py_ssize_t, index=Py_ssize_t, part=ReadPart, place=Place)
+    @cython.locals(parts=list, count=Py_ssize_t, index=Py_ssize_t, part=ReadPart, place=Place, found=bint)
     cdef object begin(self, Read call, TopicTable table, int64_t version)
     @cython.locals(woken=list, place=Place, part=ReadPart)
     cpdef object dispatch(self)
     cdef object cancel(self)
+    @cython.locals(access=TopicAccess, part=ReadPart)
+    cdef bint ask_again(self, Place place, TopicTable table, int64_t version) except? True
     @cython.locals(call=Read)
     cdef object finish(self)
     @cython.locals(call=Read)
@@ -95,6 +97,8 @@ cdef class Reads:
     cdef public uint64_t read_bytes
     cdef public uint64_t skipped_count
 
+    @cython.locals(reading=Reading, place=Place, ended=list)
+    cpdef object ask_again(self, TopicTable table)
     @cython.locals(reading=Reading, first=ReadPart, place=Place)
     cpdef object read(self, Read call, TopicTable table)
     @cython.locals(victim=Place, reading=Reading)

@@ -176,6 +176,7 @@ class Reading(LogOwner):
         count = len(parts)
         index = self.turn if self.turn < count else 0
         self.turn = index
+        found = False
         for _ in range(count):
             part = parts[index]
             place = part.place
@@ -187,15 +188,16 @@ class Reading(LogOwner):
             if place is None or place.version != version or place.partition.rules.closed:
                 place = self._open(part, table, version)
             if place is not None:
+                found = True
                 place.reading = self
                 place.index = index
                 if self._ask(place, part):
                     self._gather(place, part)
-            else:
-                self.failed = True
             index += 1
             if index == count:
                 index = 0
+        if not found:
+            self.failed = True  # a part that is not there, or not to be read, hurries nobody as long as another is; an offset that is not there does
         if not self._is_complete() and call.max_wait_ms > 0:
             self.timer = self.hub.scheduler.call_later(call.max_wait_ms / 1000, self.expire)
         else:
@@ -231,6 +233,25 @@ class Reading(LogOwner):
             self.timer.cancel()
             self.timer = None
         self.call = None
+
+    def ask_again(self, place: Place, table: TopicTable, version: int) -> bool:
+        """Users have changed: whether the place's part may not be read any more; it is refused then, with what it has brought."""
+        part = place.part
+        if part is None:
+            return False
+        try:
+            access = table.by_id(part.topic_id, version) if part.topic_id else table.access(part.topic, version)
+            if access.no_read is None:
+                return False
+            raise access.no_read
+        except Refused as refused:
+            part.error = refused
+        self.size -= part.size
+        part.data = []
+        part.size = 0
+        place.close()
+        self.failed = True
+        return True
 
     def finish(self) -> None:
         """Answer the Read under way with what there is."""
@@ -435,6 +456,16 @@ class Reads:
         elif reading.call is not None:
             reading.finish()
         reading.begin(call, table, self.authorizer.version)
+
+    def ask_again(self, table: TopicTable) -> None:
+        """Users have changed: Reads that wait are answered if a part of theirs may not be read any more; others ask at their next Read."""
+        ended = []
+        for place in list(table.watchers):
+            reading = place.reading
+            if reading is not None and reading.call is not None and reading.ask_again(place, table, self.authorizer.version):
+                ended.append(reading)
+        for reading in ended:
+            reading.finish()
 
     def admit(self, place: Place) -> bool:
         """Whether it may fetch now. Where too many do, one that nobody waits for lets go of what it holds."""

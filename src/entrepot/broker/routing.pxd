@@ -3,17 +3,18 @@
 import cython
 from libc.stdint cimport uint64_t
 
-cdef int _DIRECT, _FANOUT, _TOPIC
+cdef int _DIRECT, _FANOUT, _TOPIC, _HEADERS
 
 
 @cython.final
 cdef class Route:
     cdef readonly tuple targets
     cdef readonly bint needs_headers
+    cdef readonly tuple named
 
 
 @cython.locals(route=Route)
-cpdef Route make_route(tuple targets, bint needs_headers)
+cpdef Route make_route(tuple targets, bint needs_headers, tuple named=*)
 
 
 @cython.final
@@ -39,11 +40,11 @@ cdef class TopicTrie:
     cdef uint64_t _step
 
     @cython.locals(node=TrieNode, child=TrieNode)
-    cpdef object add(self, str pattern, object destination)
-    @cython.locals(node=TrieNode, parent=TrieNode, left=Py_ssize_t)
-    cpdef object remove(self, str pattern, object destination)
+    cpdef object add(self, str pattern, object destination, tuple makers=*)
+    @cython.locals(node=TrieNode, parent=TrieNode)
+    cpdef object remove(self, str pattern, object destination, tuple makers=*)
     @cython.locals(alive=list, following=list, node=TrieNode, child=TrieNode, word=str)
-    cpdef object match(self, str key, dict found)
+    cpdef object match(self, str key, dict found, object carries=*)
     @cython.locals(current=TrieNode)
     cdef object _enter(self, list alive, TrieNode node)
 
@@ -51,6 +52,7 @@ cdef class TopicTrie:
 @cython.final
 cdef class HeadersBinding:
     cdef readonly object destination
+    cdef readonly tuple makers
     cdef readonly bint match_all
     cdef readonly list wanted
 
@@ -59,7 +61,7 @@ cdef class HeadersBinding:
 
 
 @cython.locals(binding=HeadersBinding)
-cpdef HeadersBinding make_headers_binding(object destination, object arguments)
+cpdef HeadersBinding make_headers_binding(object destination, object arguments, tuple makers=*)
 
 
 @cython.final
@@ -73,13 +75,13 @@ cdef class ExchangeRoutes:
     cdef readonly dict subjects
 
     @cython.locals(destinations=dict, binding=HeadersBinding)
-    cpdef bint match(self, str routing_key, object headers, dict found) except? True
+    cpdef bint match(self, str routing_key, object headers, dict found, object carries=*) except? True
 
 
-@cython.locals(destinations=dict)
-cdef object _count_up(dict table, str key, object destination)
-@cython.locals(destinations=dict, left=Py_ssize_t)
-cdef object _count_down(dict table, str key, object destination)
+cdef object _count_up(dict destinations, object destination, tuple makers)
+@cython.locals(left=list)
+cdef object _count_down(dict destinations, object destination, tuple makers)
+cdef object _add_carried(dict destinations, dict found, object carries)
 
 
 @cython.final
@@ -89,6 +91,7 @@ cdef class Router:
     cdef readonly dict exchanges
     cdef readonly dict internal
     cdef public ExchangeRoutes subject_exchange
+    cdef public object may_carry
     cdef dict _queues
     cdef dict _topics
     cdef dict _cache
@@ -107,5 +110,5 @@ cdef class Router:
     @cython.locals(needs_headers=bint)
     cdef bint _send_on(self, dict targets, list topics, object headers) except? True
     @cython.locals(needs_headers=bint, visited=dict, waiting=list, found=dict, routes=ExchangeRoutes, alternate=ExchangeRoutes)
-    cdef bint _expand(self, ExchangeRoutes start, str routing_key, object headers, dict targets, bint alternates) except? True
+    cdef bint _expand(self, ExchangeRoutes start, str routing_key, object headers, dict targets, bint alternates, object carries) except? True
     cdef bint _has_subject(self, ExchangeRoutes routes, str routing_key) except? True

@@ -3,13 +3,15 @@
     exchange's own match -> exchanges bound to it, each once (cycles end) -> its alternate where it matched nothing
     -> queues and topics, each once; a topic reached sends on, one hop, what its subject in `amq.topic` matches
 
-Destinations are QueueDefinition and TopicDefinition, opaque here, and ExchangeRoutes. One Router serves a namespace; its caches are
-dropped when anything changes, which `version` tells everybody else who caches.
+Destinations are QueueDefinition and TopicDefinition, opaque here, and ExchangeRoutes. Every binding has its makers, the names of the users who
+made it: what a topic sends on passes only those bindings of which a maker may read that topic. One Router serves a namespace; its caches are
+dropped when anything changes, users too, which `version` tells everybody else who caches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from entrepot.broker.arguments import same_value, type_name
@@ -28,30 +30,34 @@ CACHE_MAX = 16_384
 _DIRECT = DIRECT
 _FANOUT = FANOUT
 _TOPIC = TOPIC
+_HEADERS = HEADERS
 
 
 class Route:
     """Where one (exchange, routing key) leads.
 
-    With `needs_headers` the answer depends on each message's headers: `targets` is empty, ask Router.route_with_headers().
+    With `needs_headers` the answer depends on each message's headers: `targets` is empty, ask Router.route_with_headers(). `named` are the
+    topics that are reached by their name or subject and by no binding: nobody but the publisher answers for what is written into them.
     """
 
-    __slots__ = ("needs_headers", "targets")
+    __slots__ = ("named", "needs_headers", "targets")
 
     targets: tuple[Any, ...]
     needs_headers: bool
+    named: tuple[Any, ...]
 
 
-def make_route(targets: tuple[Any, ...], needs_headers: bool) -> Route:
+def make_route(targets: tuple[Any, ...], needs_headers: bool, named: tuple[Any, ...] = ()) -> Route:
     """A Route."""
     route = Route.__new__(Route)
+    route.named = named
     route.targets = targets
     route.needs_headers = needs_headers
     return route
 
 
 class TrieNode:
-    """A word of topic patterns, with the destinations of the patterns that end here and how many bindings each has."""
+    """A word of topic patterns, with the destinations of the patterns that end here and the makers of each of their bindings."""
 
     __slots__ = ("destinations", "is_hash", "parent", "seen", "word", "words")
 
@@ -59,7 +65,7 @@ class TrieNode:
     word: str
     is_hash: bool  # stays for any number of words
     words: dict[str, TrieNode]  # `*` and `#` among them
-    destinations: dict[Any, int]
+    destinations: dict[Any, tuple[tuple[str, ...], ...]]
     seen: int  # the step of a match that came by last
 
 
@@ -90,7 +96,7 @@ class TopicTrie:
         self.count = 0
         self._step = 0
 
-    def add(self, pattern: str, destination: Any) -> None:
+    def add(self, pattern: str, destination: Any, makers: tuple[str, ...] = ()) -> None:
         """One binding more from `pattern` to `destination`."""
         node = self.root
         for word in words_of(pattern):
@@ -99,27 +105,23 @@ class TopicTrie:
                 child = _make_node(node, word)
                 node.words[word] = child
             node = child
-        node.destinations[destination] = node.destinations.get(destination, 0) + 1
+        _count_up(node.destinations, destination, makers)
         self.count += 1
 
-    def remove(self, pattern: str, destination: Any) -> None:
+    def remove(self, pattern: str, destination: Any, makers: tuple[str, ...] = ()) -> None:
         """One binding less; the last one of a word takes the word along."""
         node = self.root
         for word in words_of(pattern):
             node = node.words[word]
         self.count -= 1
-        left = node.destinations[destination] - 1
-        if left:
-            node.destinations[destination] = left
-            return
-        del node.destinations[destination]
+        _count_down(node.destinations, destination, makers)
         while node.parent is not None and not node.destinations and not node.words:
             parent = node.parent
             del parent.words[node.word]
             node = parent
 
-    def match(self, key: str, found: dict[Any, bool]) -> None:
-        """Add to `found` every destination with a pattern that matches `key`."""
+    def match(self, key: str, found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None = None) -> None:
+        """Add to `found` every destination with a pattern that matches `key`; with `carries`, by a binding whose makers it says yes to."""
         if self.count == 0:
             return
         alive: list[TrieNode] = []
@@ -142,8 +144,7 @@ class TopicTrie:
                 return
             alive = following
         for node in alive:
-            for destination in node.destinations:
-                found[destination] = True
+            _add_carried(node.destinations, found, carries)
 
     def _enter(self, alive: list[TrieNode], node: TrieNode) -> None:
         """Make `node` alive, and every `#` that follows it at once, since it may stand for no word."""
@@ -157,9 +158,10 @@ class TopicTrie:
 class HeadersBinding:
     """What a binding to a headers exchange asks of a message's headers."""
 
-    __slots__ = ("destination", "match_all", "wanted")
+    __slots__ = ("destination", "makers", "match_all", "wanted")
 
     destination: Any
+    makers: tuple[str, ...]
     match_all: bool
     wanted: list[tuple[str, Any]]  # name, value; None: the name alone must be there
 
@@ -172,12 +174,13 @@ class HeadersBinding:
         return self.match_all
 
 
-def make_headers_binding(destination: Any, arguments: Mapping[str, Any]) -> HeadersBinding:
+def make_headers_binding(destination: Any, arguments: Mapping[str, Any], makers: tuple[str, ...] = ()) -> HeadersBinding:
     """Read x-match (all, any, all-with-x, any-with-x) and the headers asked for. Refused (INVALID) for another x-match."""
     binding = HeadersBinding.__new__(HeadersBinding)
     match = check_headers_match(arguments)
     with_x = match.endswith("-with-x")
     binding.destination = destination
+    binding.makers = makers
     binding.match_all = match.startswith("all")
     binding.wanted = []
     for name, value in arguments.items():
@@ -205,84 +208,96 @@ class ExchangeRoutes:
         self.name = name
         self.kind = kind
         self.alternate = alternate
-        self.by_key: dict[str, dict[Any, int]] = {}  # direct: routing key -> destinations; fanout: all under ""
+        self.by_key: dict[str, dict[Any, tuple[tuple[str, ...], ...]]] = {}  # direct: routing key -> destinations; fanout: all under ""
         self.trie = TopicTrie()
         self.by_headers: dict[Any, HeadersBinding] = {}  # by the binding's identity
-        self.subjects: dict[str, dict[Any, int]] = {}  # amq.topic: subject -> topics
+        self.subjects: dict[str, dict[Any, bool]] = {}  # amq.topic: subject -> topics
 
-    def add(self, identity: Any, routing_key: str, arguments: Mapping[str, Any], destination: Any) -> None:
+    def add(self, identity: Any, routing_key: str, arguments: Mapping[str, Any], destination: Any, makers: tuple[str, ...] = ()) -> None:
         """Take in a binding that is not there yet."""
         if self.kind == _TOPIC:
-            self.trie.add(routing_key, destination)
-        elif self.kind == _DIRECT:
-            _count_up(self.by_key, routing_key, destination)
-        elif self.kind == _FANOUT:
-            _count_up(self.by_key, "", destination)
+            self.trie.add(routing_key, destination, makers)
+        elif self.kind == _HEADERS:
+            self.by_headers[identity] = make_headers_binding(destination, arguments, makers)
         else:
-            self.by_headers[identity] = make_headers_binding(destination, arguments)
+            _count_up(self.by_key.setdefault(routing_key if self.kind == _DIRECT else "", {}), destination, makers)
 
-    def remove(self, identity: Any, routing_key: str, destination: Any) -> None:
-        """Drop a binding that is there."""
+    def remove(self, identity: Any, routing_key: str, destination: Any, makers: tuple[str, ...] = ()) -> None:
+        """Drop a binding that is there, as it was added."""
         if self.kind == _TOPIC:
-            self.trie.remove(routing_key, destination)
-        elif self.kind == _DIRECT:
-            _count_down(self.by_key, routing_key, destination)
-        elif self.kind == _FANOUT:
-            _count_down(self.by_key, "", destination)
-        else:
+            self.trie.remove(routing_key, destination, makers)
+        elif self.kind == _HEADERS:
             del self.by_headers[identity]
+        else:
+            key = routing_key if self.kind == _DIRECT else ""
+            destinations = self.by_key[key]
+            _count_down(destinations, destination, makers)
+            if not destinations:
+                del self.by_key[key]
 
     def add_subject(self, subject: str, topic: Any) -> None:
         """A topic receives what is published under its subject."""
-        _count_up(self.subjects, subject, topic)
+        self.subjects.setdefault(subject, {})[topic] = True
 
     def remove_subject(self, subject: str, topic: Any) -> None:
         """It no longer does."""
-        _count_down(self.subjects, subject, topic)
+        topics = self.subjects[subject]
+        del topics[topic]
+        if not topics:
+            del self.subjects[subject]
 
-    def match(self, routing_key: str, headers: Mapping[str, Any] | None, found: dict[Any, bool]) -> bool:
-        """Add what is bound here and matches to `found`; whether headers were needed and not given."""
+    def match(
+        self, routing_key: str, headers: Mapping[str, Any] | None, found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None = None
+    ) -> bool:
+        """Add what is bound here and matches to `found`; whether headers were needed and not given. `carries`: see TopicTrie.match()."""
         if self.kind == _TOPIC:
-            self.trie.match(routing_key, found)
+            self.trie.match(routing_key, found, carries)
             return False
         if self.kind == _DIRECT or self.kind == _FANOUT:
             destinations = self.by_key.get(routing_key if self.kind == _DIRECT else "")
             if destinations is not None:
-                for destination in destinations:
-                    found[destination] = True
+                _add_carried(destinations, found, carries)
             return False
         if headers is None:
             return len(self.by_headers) > 0
         for binding in self.by_headers.values():
-            if binding.destination not in found and binding.matches(headers):
+            if binding.destination not in found and (carries is None or carries(binding.makers)) and binding.matches(headers):
                 found[binding.destination] = True
         return False
 
 
-def _count_up(table: dict[str, dict[Any, int]], key: str, destination: Any) -> None:
-    destinations = table.get(key)
-    if destinations is None:
-        destinations = {}
-        table[key] = destinations
-    destinations[destination] = destinations.get(destination, 0) + 1
+def _count_up(destinations: dict[Any, tuple[tuple[str, ...], ...]], destination: Any, makers: tuple[str, ...]) -> None:
+    """One binding more of these makers."""
+    destinations[destination] = (*destinations.get(destination, ()), makers)
 
 
-def _count_down(table: dict[str, dict[Any, int]], key: str, destination: Any) -> None:
-    destinations = table[key]
-    left = destinations[destination] - 1
+def _count_down(destinations: dict[Any, tuple[tuple[str, ...], ...]], destination: Any, makers: tuple[str, ...]) -> None:
+    """One less; the last one takes the destination along."""
+    left = list(destinations[destination])
+    left.remove(makers)
     if left:
-        destinations[destination] = left
-        return
-    del destinations[destination]
-    if not destinations:
-        del table[key]
+        destinations[destination] = tuple(left)
+    else:
+        del destinations[destination]
+
+
+def _add_carried(destinations: dict[Any, tuple[tuple[str, ...], ...]], found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None) -> None:
+    """Add to `found` those that a binding leads to which carries."""
+    for destination in destinations:
+        if carries is None:
+            found[destination] = True
+            continue
+        for makers in destinations[destination]:
+            if carries(makers):
+                found[destination] = True
+                break
 
 
 class Router:
     """Routes of one namespace.
 
     `where` is how error texts name the namespace ("vhost '/'"). The dicts are shared with the catalogue, which calls changed() after
-    every change of them.
+    every change of them. `may_carry`(topic's name, makers): whether a binding of theirs carries what that topic sends on; None: all do.
     """
 
     def __init__(self, where: str, queues: dict[str, Any], topics: dict[str, Any]) -> None:
@@ -291,6 +306,7 @@ class Router:
         self.exchanges: dict[str, ExchangeRoutes] = {}
         self.internal: dict[str, bool] = {}
         self.subject_exchange: ExchangeRoutes | None = None  # amq.topic
+        self.may_carry: Callable[[str, tuple[str, ...]], bool] | None = None
         self._queues = queues
         self._topics = topics
         self._cache: dict[Any, Route] = {}
@@ -352,13 +368,16 @@ class Router:
                 raise Refused(Reason.NOT_FOUND, f"no exchange '{exchange}' in {self.where}")
             if exchange in self.internal:
                 raise Refused(Reason.NOT_PERMITTED, f"cannot publish to internal exchange '{exchange}' in {self.where}")
-            needs_headers = self._expand(start, routing_key, headers, targets, True)
+            needs_headers = self._expand(start, routing_key, headers, targets, True, None)
         sending = [target for target in targets if target.is_topic]
         if sending and self._send_on(targets, sending, headers):
             needs_headers = True
         if exchange != "" and self.subject_exchange is not None:
             self._by_subject(exchange, routing_key, targets)
-        return make_route(() if needs_headers else tuple(targets), needs_headers)
+        named = tuple([target for target in targets if target.is_topic and not targets[target]])
+        return make_route(() if needs_headers else tuple(targets), needs_headers, named)
+
+    # `targets` below: a target -> whether a binding led to it, and not its name or subject alone
 
     def _default(self, routing_key: str, targets: dict[Any, bool]) -> None:
         """The default exchange: the queue of that name, else the topic."""
@@ -366,7 +385,7 @@ class Router:
         if target is None:
             target = self._topics.get(routing_key)
         if target is not None:
-            targets[target] = True
+            targets.setdefault(target, False)
 
     def _by_subject(self, exchange: str, routing_key: str, targets: dict[Any, bool]) -> None:
         """amq.topic reaches topics by their subject; those do not send on, their subject's matches being this message's already."""
@@ -375,25 +394,34 @@ class Router:
             destinations = subjects.subjects.get(routing_key)
             if destinations is not None:
                 for destination in destinations:
-                    targets[destination] = True
+                    targets.setdefault(destination, False)
 
     def _send_on(self, targets: dict[Any, bool], topics: list[Any], headers: Mapping[str, Any] | None) -> bool:
-        """Add what the subjects of `topics` match in amq.topic, one hop; whether headers were needed and not given."""
+        """Add what the subjects of `topics` match in amq.topic, one hop, by bindings of who may read them; whether headers were needed and not given."""
         needs_headers = False
         if self.subject_exchange is not None and self.subject_exchange.trie.count:
             for topic in topics:
-                if topic.subject and self._expand(self.subject_exchange, topic.subject, headers, targets, False):
+                carries = None if self.may_carry is None else partial(self.may_carry, topic.name)
+                if topic.subject and self._expand(self.subject_exchange, topic.subject, headers, targets, False, carries):
                     needs_headers = True
         return needs_headers
 
-    def _expand(self, start: ExchangeRoutes, routing_key: str, headers: Mapping[str, Any] | None, targets: dict[Any, bool], alternates: bool) -> bool:
-        """Follow exchanges from `start`, each once, adding targets; whether headers were needed and not given."""
+    def _expand(
+        self,
+        start: ExchangeRoutes,
+        routing_key: str,
+        headers: Mapping[str, Any] | None,
+        targets: dict[Any, bool],
+        alternates: bool,
+        carries: Callable[[tuple[str, ...]], bool] | None,
+    ) -> bool:
+        """Follow exchanges from `start`, each once, by bindings that carry, adding targets; whether headers were needed and not given."""
         needs_headers = False
         visited = {start: True}
         waiting = [start]
         for routes in waiting:  # grows while it is walked
             found: dict[Any, bool] = {}
-            if routes.match(routing_key, headers, found):
+            if routes.match(routing_key, headers, found, carries):
                 needs_headers = True
             if not found and alternates and routes.alternate is not None and not self._has_subject(routes, routing_key):
                 if routes.alternate == "":

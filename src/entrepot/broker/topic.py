@@ -125,6 +125,7 @@ class Topic(LogOwner):
         self.policy = policy
         rules = self.rules
         rules.append_time = policy.append_time
+        rules.compression = policy.compression
         rules.max_message_bytes = policy.max_message_bytes
         rules.before_max_ms = policy.before_max_ms
         rules.after_max_ms = policy.after_max_ms

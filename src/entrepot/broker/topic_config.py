@@ -16,6 +16,8 @@ from entrepot.model.errors import Reason, Refused
 LONG_MAX = 0x7FFFFFFFFFFFFFFF
 INT_MAX = 0x7FFFFFFF
 CONFIG_MAX = 200  # changes in one request
+COMPRESSIONS = ("uncompressed", "gzip", "snappy", "lz4", "zstd")  # by number, which is Kafka's
+AS_PRODUCED = "producer"
 
 
 class TopicDefaults(NamedTuple):
@@ -31,6 +33,7 @@ class TopicPolicy(NamedTuple):
 
     max_age_ms: int | None = None
     max_bytes: int | None = None  # of each partition
+    compression: int = -1  # of batches, in COMPRESSIONS; -1: as they come
     append_time: bool = False  # records carry the time of their append, not their producer's
     max_message_bytes: int = INT_MAX
     before_max_ms: int = LONG_MAX
@@ -74,7 +77,12 @@ SETTINGS: dict[str, Setting] = {
         _one_of("delete"),
         "What happens to old records: delete lets go of them by retention.ms and retention.bytes. Compaction is not supported.",
     ),
-    "compression.type": Setting("string", "producer", _one_of("producer"), "Batches are kept as their producer has compressed them, or not."),
+    "compression.type": Setting(
+        "string",
+        AS_PRODUCED,
+        _one_of(AS_PRODUCED, *COMPRESSIONS),
+        "How batches are compressed: producer keeps them as they come; otherwise those that come in another way are compressed anew.",
+    ),
     "delete.retention.ms": Setting("long", "86400000", _number(0, LONG_MAX), "Without effect: belongs to compaction."),
     "file.delete.delay.ms": Setting("long", "60000", _number(0, LONG_MAX), "Without effect: what is deleted is gone for readers at once."),
     "flush.messages": Setting("long", str(LONG_MAX), _number(1, LONG_MAX), "Without effect: durability.mode says when appends are synced, and why they are."),
@@ -134,27 +142,21 @@ def changed(topic: TopicDefinition, defaults: TopicDefaults, changes: list[tuple
         raise Refused(Reason.LIMIT, f"{len(changes)} changes at once; {CONFIG_MAX} are allowed")
     new = dict(topic.config)
     for operation, key, value in changes:
-        setting = setting_of(key)
-        if operation == "set":
+        if operation == "delete":
+            new.pop(key, None)  # as Kafka: a name that is none is not set, and stays so
+        elif value is None:
+            raise Refused(Reason.INVALID, f"{key}: no value to {operation}")
+        elif operation == "set":
             new[key] = check_value(key, value)
-        elif operation == "delete":
-            new.pop(key, None)
         elif operation in ("append", "subtract"):
-            if setting.type != "list":
+            if setting_of(key).type != "list":
                 raise Refused(Reason.INVALID_VALUE, f"{key} is no list: it can be set or deleted, not appended to or subtracted from")
-            words = [word.strip() for word in check_words(key, value).split(",")]
+            words = [word.strip() for word in value.split(",")]
             current = [word for word in new.get(key, default_of(key, topic, defaults)).split(",") if word and word not in words]
             new[key] = check_value(key, ",".join(current + words if operation == "append" else current))
         else:
             raise Refused(Reason.INVALID, f"'{operation}' is no change of a setting: set, delete, append and subtract are")
     return new
-
-
-def check_words(key: str, value: str | None) -> str:
-    """The value. Refused INVALID_VALUE if there is none."""
-    if value is None:
-        raise Refused(Reason.INVALID_VALUE, f"{key}: no value to append or subtract")
-    return value
 
 
 def default_of(key: str, topic: TopicDefinition, defaults: TopicDefaults) -> str:
@@ -179,8 +181,15 @@ def policy_of(topic: TopicDefinition, defaults: TopicDefaults) -> TopicPolicy:
     return TopicPolicy(
         max_age_ms=age if age >= 0 else None,
         max_bytes=size if size >= 0 else None,
+        compression=compression_of(topic),
         append_time=topic.config.get("message.timestamp.type") == "LogAppendTime",
         max_message_bytes=number("max.message.bytes"),
         before_max_ms=number("message.timestamp.before.max.ms"),
         after_max_ms=number("message.timestamp.after.max.ms"),
     )
+
+
+def compression_of(topic: TopicDefinition) -> int:
+    """The number of what its batches are compressed with; -1: as they come."""
+    name = topic.config.get("compression.type", AS_PRODUCED)
+    return -1 if name == AS_PRODUCED else COMPRESSIONS.index(name)

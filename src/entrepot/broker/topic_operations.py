@@ -42,6 +42,7 @@ class TopicOperations:
         """Who carries out what."""
         return {
             asked.DescribeTopics: self.describe,
+            asked.AllowedActions: self.allowed_actions,
             asked.CreateTopic: self.create,
             asked.DeleteTopic: self.delete,
             asked.CreatePartitions: self.create_partitions,
@@ -67,7 +68,7 @@ class TopicOperations:
         for name in request.names or []:
             try:
                 topic = catalogue.namespace(link.namespace).topics.get(name)
-                if topic is None and request.create_missing and self._broker.topic_defaults.auto_create and self._may_see(link, name):
+                if topic is None and request.create_missing and self._makes(link, name):
                     topic = self._create(link, name, self._broker.topic_defaults.partitions, {})
                     made = True
                 self._check_visible(link, name)
@@ -83,6 +84,21 @@ class TopicOperations:
         if request.sizes:
             self._with_sizes(link, found)
         return found, self._durable() if made else None
+
+    def allowed_actions(self, link: Link, call: Ask, request: asked.AllowedActions) -> Outcome:
+        """See AllowedActions."""
+        authorizer = self._broker.authorizer
+        found = []
+        for name in request.names:
+            if name is None:
+                found.append({action.value for action in Action if authorizer.may_some(link.principal, action, link.namespace)})
+            else:
+                found.append({action.value for action in Action if authorizer.may(link.principal, action, link.namespace, name)})
+        return found, None
+
+    def _makes(self, link: Link, name: str) -> bool:
+        """Whether a topic is made because somebody asks for it."""
+        return self._broker.topic_defaults.auto_create and name not in asked.INTERNAL_TOPICS and self._may_see(link, name)
 
     def create(self, link: Link, call: Ask, request: asked.CreateTopic) -> Outcome:
         """See CreateTopic."""

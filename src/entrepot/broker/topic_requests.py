@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"})
+"""Where Kafka keeps what is elsewhere here. Clients that look for them must not find empty ones: they are never made, by asking for them or otherwise."""
+
 
 @dataclass(slots=True)
 class TopicDescription:
@@ -35,6 +38,16 @@ class DescribeTopics:
     ids: list[bytes] | None = None
     create_missing: bool = False
     sizes: bool = False
+
+
+@dataclass(slots=True)
+class AllowedActions:
+    """What the principal may do, by name of a topic or a group; with None for a name, whether there is any name with which it may.
+
+    result: a set of "configure", "write" and "read" for each, in order.
+    """
+
+    names: list[str | None]
 
 
 @dataclass(slots=True)

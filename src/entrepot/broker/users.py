@@ -16,11 +16,11 @@ import base64
 import hashlib
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.credentials import HASHES, ITERATIONS, ITERATIONS_MIN, SALT_SIZE, SCRAM_SHA_256, ScramVerifier, check_password, derive
+from entrepot.broker.credentials import HASHES, ITERATIONS, ITERATIONS_MIN, SALT_SIZE, SCRAM_SHA_256, ScramVerifier, check_password, derive, may_be_right
 from entrepot.broker.kept_definitions import CATALOGUE_SHARD, StateStore, decode_value, encode_value, scan_all
 from entrepot.broker.state import CATALOGUE_PREFIX, DELETE, set_value
 from entrepot.clock import Clock
@@ -34,9 +34,12 @@ if TYPE_CHECKING:
 
 USER_KEY = CATALOGUE_PREFIX + b"u"
 ACCESS_KEY_KEY = CATALOGUE_PREFIX + b"k"
+DECOY_KEY = CATALOGUE_PREFIX + b"d"  # 32 random octets, from which the salts of users who do not exist are made
 
 GUEST = "guest"
 ALL_NAMESPACES = "*"
+ACCESS_KEY = "access-key"  # mechanisms of a Principal that are none of SASL's
+NO_CREDENTIALS = "none"
 PLAIN_CACHE_S = 600  # how long a checked password is remembered
 PLAIN_CACHE_MAX = 10_000  # passwords remembered; one more forgets all
 ACCESS_KEYS_MAX = 100_000
@@ -45,27 +48,49 @@ USERS_MAX = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Permission:
-    """What a user may do in a namespace: three regular expressions over names, found anywhere in one; "" permits nothing."""
+    """What a user may do in a namespace: three regular expressions over whole names; "" permits nothing.
+
+    `closed`: the namespace cannot be opened at all, whatever ALL_NAMESPACES says.
+    """
 
     configure: str = ".*"
     write: str = ".*"
     read: str = ".*"
+    closed: bool = False
+
+
+FORBIDDEN = Permission("", "", "", closed=True)
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A user as kept. `permissions` by namespace, ALL_NAMESPACES for every one that is not listed. `deleted`: a guest that shall not be."""
+    """A user as kept. `permissions` by namespace, ALL_NAMESPACES for every one that is not listed. `deleted`: a guest that shall not be.
+
+    `configured`: the configuration made it, and it goes with its section; None: not known, from before this was kept. `standing`: see Principal; not kept.
+    """
 
     name: str
     tags: frozenset[str] = frozenset()
     verifiers: tuple[ScramVerifier, ...] = ()
     permissions: dict[str, Permission] = field(default_factory=dict)
     deleted: bool = False
+    configured: bool | None = False
+    standing: int = field(default=0, compare=False)
 
     @property
     def namespaces(self) -> tuple[str, ...]:
-        """Those it may use; empty for all."""
-        return () if ALL_NAMESPACES in self.permissions else tuple(sorted(self.permissions))
+        """Those it may use, by name; empty for all but those it is forbidden."""
+        return () if ALL_NAMESPACES in self.permissions else tuple(sorted(name for name, permission in self.permissions.items() if not permission.closed))
+
+    @property
+    def forbidden(self) -> tuple[str, ...]:
+        """Those it may not use whatever ALL_NAMESPACES says."""
+        return tuple(sorted(name for name, permission in self.permissions.items() if permission.closed))
+
+    def permission(self, namespace: str) -> Permission | None:
+        """What it may do in a namespace; None: it may not use it."""
+        found = self.permissions.get(namespace) or self.permissions.get(ALL_NAMESPACES)
+        return None if found is None or found.closed else found
 
     @property
     def administrator(self) -> bool:
@@ -79,11 +104,12 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """A key id and a secret that sign requests in a user's name; `sealed` is the secret as kept."""
+    """A key id and a secret that sign requests in a user's name; `sealed` is the secret as kept. `standing`: see Principal; not kept."""
 
     id: str
     user: str
     sealed: bytes
+    standing: int = field(default=0, compare=False)
 
 
 class PlainCheck:
@@ -116,21 +142,31 @@ class Users:
         self._iterations = iterations
         self._users: dict[str, User] = {}
         self._access_keys: dict[str, AccessKey] = {}
+        self._key_standings: dict[int, str] = {}  # of access keys -> their user
         self._checked: dict[bytes, tuple[Principal, float]] = {}
+        self._standing_count = 0
         self._digest_key = entropy.octets(32)
+        self._decoy_key = entropy.octets(32)  # until load() has the one that is kept
         self._decoy = ScramVerifier(SCRAM_SHA_256, entropy.octets(SALT_SIZE), iterations, entropy.octets(32), b"")
         guest_salt = entropy.octets(SALT_SIZE)
-        self._guest = User(GUEST, frozenset({TAG_ADMINISTRATOR}), self._derive(GUEST, guest_salt), {ALL_NAMESPACES: Permission()})
+        self._guest = User(
+            GUEST, frozenset({TAG_ADMINISTRATOR}), self._derive(GUEST, guest_salt), {ALL_NAMESPACES: Permission()}, standing=self._next_standing()
+        )
 
     def load(self) -> None:
         """Take in what the store has kept; once, before the first call. Raises CorruptData for what cannot be understood."""
         for key, value in scan_all(self._store, USER_KEY):
             user = _read_user(key[len(USER_KEY) :].decode(), decode_value(key, value))
-            self._users[user.name] = user
+            self._users[user.name] = replace(user, standing=self._next_standing())
+        kept = next((value for key, value in scan_all(self._store, DECOY_KEY) if key == DECOY_KEY), None)
+        if kept is None:
+            self._store.fold(CATALOGUE_SHARD, DECOY_KEY, set_value(self._decoy_key))
+        else:
+            self._decoy_key = kept
         for key, value in scan_all(self._store, ACCESS_KEY_KEY):
             fields = decode_value(key, value)
-            access_key = AccessKey(key[len(ACCESS_KEY_KEY) :].decode(), fields["user"], fields["sealed"])
-            self._access_keys[access_key.id] = access_key
+            access_key = AccessKey(key[len(ACCESS_KEY_KEY) :].decode(), fields["user"], fields["sealed"], self._next_standing())
+            self._add_key(access_key)
 
     # Who there is
 
@@ -159,9 +195,26 @@ class Users:
         """Whether anybody may come in from elsewhere: there is a user besides guest."""
         return any(not user.deleted and user.name != GUEST for user in self._users.values())
 
+    def guest_is_as_it_came(self) -> bool:
+        """Whether guest still has the password that everybody knows."""
+        return GUEST not in self._users
+
+    def is_current(self, principal: Principal) -> bool:
+        """Whether what it showed would still let it in: its user is there, with that password or access key."""
+        if principal.is_internal or not principal.name:
+            return True
+        if principal.mechanism == NO_CREDENTIALS:
+            return self.anonymous(True) is not None
+        user = self.maybe_user(principal.name)
+        if user is None:
+            return False
+        if principal.mechanism == ACCESS_KEY:
+            return self._key_standings.get(principal.standing) == user.name
+        return principal.standing in (0, user.standing)
+
     # Changes
 
-    def add_user(self, name: str, password: str, namespaces: tuple[str, ...] = (), administrator: bool = False) -> User:
+    def add_user(self, name: str, password: str, namespaces: tuple[str, ...] = (), administrator: bool = False, configured: bool = False) -> User:
         """A new user with every permission in `namespaces` (empty: in all). EXISTS_DIFFERENT where there is one."""
         if name in self._users and not self._users[name].deleted:
             raise Refused(Reason.EXISTS_DIFFERENT, f"there is a user {name!r} already; set-password changes the password")
@@ -170,13 +223,17 @@ class Users:
         check_name("user", name)
         verifiers = self._derive(check_password(password), self._entropy.octets(SALT_SIZE))
         permissions = {check_namespace(namespace): Permission() for namespace in namespaces} or {ALL_NAMESPACES: Permission()}
-        return self._keep(User(name, frozenset({TAG_ADMINISTRATOR}) if administrator else frozenset(), verifiers, permissions))
+        tags = frozenset({TAG_ADMINISTRATOR}) if administrator else frozenset[str]()
+        return self._keep(User(name, tags, verifiers, permissions, configured=configured, standing=self._next_standing()))
 
     def seed_user(self, name: str, password: str, namespaces: tuple[str, ...] = (), administrator: bool = False) -> None:
-        """See that there is a user with this password, these namespaces and this role; changes nothing where there is."""
+        """See that there is a user with this password, these namespaces and this role; changes nothing where there is.
+
+        A namespace that the user was forbidden stays so. The user is the configuration's (forget_seeded()) unless it was made otherwise.
+        """
         user = self._users.get(name)
         if user is None or user.deleted:
-            self.add_user(name, password, namespaces, administrator)
+            self.add_user(name, password, namespaces, administrator, configured=True)
             return
         verifier = user.verifier(SCRAM_SHA_256)
         if verifier is None or not verifier.is_password(password):
@@ -185,16 +242,25 @@ class Users:
         permissions = {check_namespace(namespace): user.permissions.get(namespace, Permission()) for namespace in namespaces}
         if not namespaces:
             permissions = {**user.permissions, ALL_NAMESPACES: user.permissions.get(ALL_NAMESPACES, Permission())}
-        if tags != user.tags or permissions != user.permissions:
-            self._keep(replace(user, tags=tags, permissions=permissions))
+        configured = True if user.configured is None else user.configured
+        if tags != user.tags or permissions != user.permissions or configured != user.configured:
+            self._keep(replace(user, tags=tags, permissions=permissions, configured=configured))
+
+    def forget_seeded(self, names: Container[str]) -> list[str]:
+        """Delete the users that a configuration made which is not `names` any more, with their access keys; who they were."""
+        gone = [user.name for user in self._users.values() if user.configured and not user.deleted and user.name not in names]
+        for name in gone:
+            self.delete_user(name)
+        return gone
 
     def set_password(self, name: str, password: str) -> User:
-        """Another password; connections that are open stay so."""
+        """Another password; connections that showed the old one end."""
         user = self.user(name)
-        return self._keep(replace(user, verifiers=self._derive(check_password(password), self._entropy.octets(SALT_SIZE))))
+        verifiers = self._derive(check_password(password), self._entropy.octets(SALT_SIZE))
+        return self._keep(replace(user, verifiers=verifiers, standing=self._next_standing()))
 
     def set_tags(self, name: str, tags: frozenset[str]) -> User:
-        """Other tags; they count from the next connection."""
+        """Other tags; they count at once."""
         return self._keep(replace(self.user(name), tags=tags))
 
     def set_permission(self, name: str, namespace: str, permission: Permission) -> User:
@@ -210,12 +276,15 @@ class Users:
         return self._keep(replace(user, permissions={**user.permissions, namespace: permission}))
 
     def clear_permission(self, name: str, namespace: str) -> User:
-        """The user may no longer use the namespace."""
+        """The user may not use the namespace, also where it may use all others; with ALL_NAMESPACES: none that is not listed."""
         user = self.user(name)
-        return self._keep(replace(user, permissions={other: permission for other, permission in user.permissions.items() if other != namespace}))
+        permissions = {other: permission for other, permission in user.permissions.items() if other != namespace}
+        if namespace != ALL_NAMESPACES:
+            permissions[check_namespace(namespace)] = FORBIDDEN
+        return self._keep(replace(user, permissions=permissions))
 
     def delete_user(self, name: str) -> None:
-        """The user and its access keys; what it made stays, and its open connections may do nothing more."""
+        """The user and its access keys; what it made stays, and its open connections end."""
         self.user(name)
         for access_key in self.access_keys(name):
             self.delete_access_key(access_key.id)
@@ -233,6 +302,8 @@ class Users:
         user = self.maybe_user(name)
         if name == GUEST and not from_loopback:
             raise _not_authenticated()
+        if not may_be_right(name, password):  # answered as any other that is wrong
+            return PlainCheck(None, self._decoy, "", b"")
         digest = hashlib.blake2b(name.encode(errors="surrogateescape"), key=self._digest_key, digest_size=32)
         digest.update(b"\x00" + password.encode(errors="surrogateescape"))
         key = digest.digest()
@@ -247,7 +318,7 @@ class Users:
         user = check.user
         if not ok or user is None or self.maybe_user(user.name) is not user:
             raise _not_authenticated()
-        principal = Principal(user.name, user.tags, "PLAIN")
+        principal = Principal(user.name, user.tags, "PLAIN", user.standing)
         if len(self._checked) >= PLAIN_CACHE_MAX:
             self._checked.clear()
         self._checked[check.digest] = (principal, self._clock.monotonic_s() + PLAIN_CACHE_S)
@@ -259,7 +330,7 @@ class Users:
         """Who shows no credentials where a protocol has none: guest, from loopback, while nobody changed that and there is no other user."""
         if not from_loopback or GUEST in self._users or self.has_own():
             return None
-        return Principal(GUEST, self._guest.tags, "none")
+        return Principal(GUEST, self._guest.tags, NO_CREDENTIALS)
 
     def scram_verifier(self, name: str, mechanism: str, from_loopback: bool) -> ScramVerifier:
         """What a SCRAM proof is checked against. Of a name that nobody has, salt and iterations look like anybody's, and no proof fits."""
@@ -267,13 +338,15 @@ class Users:
         verifier = None if user is None else user.verifier(mechanism)
         if verifier is not None:
             return verifier
-        salt = hashlib.blake2b(name.encode(errors="surrogateescape"), key=self._digest_key, digest_size=SALT_SIZE).digest()
+        salt = hashlib.blake2b(name.encode(errors="surrogateescape"), key=self._decoy_key, digest_size=SALT_SIZE).digest()
         return ScramVerifier(mechanism, salt, self._iterations, self._decoy.stored_key, b"")
 
-    def scram_principal(self, name: str, mechanism: str) -> Principal | None:
-        """Who it is, after check_proof()."""
+    def scram_principal(self, name: str, mechanism: str, verifier: ScramVerifier) -> Principal | None:
+        """Who it is, after check_proof() of `verifier`; None where that is not the user's any more."""
         user = self.maybe_user(name)
-        return None if user is None else Principal(user.name, user.tags, mechanism)
+        if user is None or user.verifier(mechanism) != verifier:
+            return None
+        return Principal(user.name, user.tags, mechanism, user.standing)
 
     # Access keys
 
@@ -284,8 +357,8 @@ class Users:
             raise Refused(Reason.LIMIT, f"there are {ACCESS_KEYS_MAX} access keys already, which is the limit")
         key_id = "ENTK" + base64.b32encode(self._entropy.octets(10)).decode()
         secret = base64.b64encode(self._entropy.octets(30)).decode()
-        access_key = AccessKey(key_id, user, self._box().seal(secret.encode(), key_id))
-        self._access_keys[key_id] = access_key
+        access_key = AccessKey(key_id, user, self._box().seal(secret.encode(), key_id), self._next_standing())
+        self._add_key(access_key)
         fields = {"user": user, "sealed": access_key.sealed}
         self._store.fold(CATALOGUE_SHARD, ACCESS_KEY_KEY + key_id.encode(), set_value(encode_value(fields)))
         return access_key, secret
@@ -307,7 +380,7 @@ class Users:
 
     def delete_access_key(self, key_id: str) -> None:
         """It signs nothing more."""
-        self.access_key(key_id)
+        del self._key_standings[self.access_key(key_id).standing]
         del self._access_keys[key_id]
         self._store.fold(CATALOGUE_SHARD, ACCESS_KEY_KEY + key_id.encode(), DELETE)
         self._changed()
@@ -320,6 +393,14 @@ class Users:
                 raise Refused(Reason.NOT_SUPPORTED, "access keys need the key file of the data directory, which was not given")
             self._opened = self._secrets()
         return self._opened
+
+    def _next_standing(self) -> int:
+        self._standing_count += 1
+        return self._standing_count
+
+    def _add_key(self, access_key: AccessKey) -> None:
+        self._access_keys[access_key.id] = access_key
+        self._key_standings[access_key.standing] = access_key.user
 
     def _derive(self, password: str, salt: bytes) -> tuple[ScramVerifier, ...]:
         return tuple(derive(mechanism, password, salt, self._iterations) for mechanism in HASHES)
@@ -376,7 +457,9 @@ def _user_fields(user: User) -> dict[str, Any]:
             for verifier in user.verifiers
         ],
         "permissions": {namespace: [permission.configure, permission.write, permission.read] for namespace, permission in user.permissions.items()},
+        "forbidden": list(user.forbidden),
         "deleted": user.deleted,
+        "configured": user.configured,
     }
 
 
@@ -385,6 +468,7 @@ def _read_user(name: str, fields: dict[str, Any]) -> User:
         name,
         frozenset(fields["tags"]),
         tuple(ScramVerifier(**verifier) for verifier in fields["verifiers"] if verifier["mechanism"] in HASHES),
-        {namespace: Permission(*patterns) for namespace, patterns in fields["permissions"].items()},
+        {namespace: Permission(*patterns) for namespace, patterns in fields["permissions"].items()} | dict.fromkeys(fields.get("forbidden", ()), FORBIDDEN),
         fields["deleted"],
+        fields.get("configured"),
     )

@@ -63,8 +63,8 @@ def _banner(started: Started) -> str:
         "http": "/healthz /readyz /metrics",
         "amqp": "RabbitMQ clients",
         "amqps": "RabbitMQ clients, TLS",
-        "kafka": "Apache Kafka clients",
-        "kafkas": "Apache Kafka clients, TLS",
+        "kafka": "Apache Kafka clients; behind another address or port: kafka.advertised",
+        "kafkas": "Apache Kafka clients, TLS; behind another address or port: kafka.advertised_tls",
         "sqs": "Amazon SQS: endpoint_url, AWS_ENDPOINT_URL_SQS",
         "sqss": "Amazon SQS, TLS",
     }

@@ -61,9 +61,11 @@ class HttpOutput:
 
 
 class HttpSession:
-    """See the module."""
+    """See the module. why_not(Host, None without one) says why a request is refused (403), or None."""
 
-    def __init__(self, handler: Handler, clock: Clock, request_bytes: int, wake: Wake) -> None:
+    established = False  # nobody logs in here
+
+    def __init__(self, handler: Handler, clock: Clock, request_bytes: int, wake: Wake, why_not: Callable[[str | None], str | None]) -> None:
         self.output = HttpOutput()
         self.closing = False
         self.paused = False
@@ -72,6 +74,7 @@ class HttpSession:
         self._clock = clock
         self._request_bytes = request_bytes
         self._wake = wake
+        self._why_not = why_not
         self._buffer = bytearray(READ_BYTES)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=request_bytes)
         self._request: h11.Request | None = None
@@ -139,15 +142,22 @@ class HttpSession:
         path, _, query = request.target.decode("latin-1").partition("?")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         method = request.method.decode("latin-1")
-        self._send(self._handler(Request(method, path, query, headers, bytes(self._body))), method)
+        why = self._why_not(headers.get("host"))
+        if why is None:
+            response = self._handler(Request(method, path, query, headers, bytes(self._body)))
+        else:
+            response = Response(403, why.encode() + b"\n")
+        self._send(response, method)
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         else:
             self.closing = True
 
     def _refuse(self, status: int, text: str) -> None:
-        if self._http.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._send(Response(status, text.encode() + b"\n", headers={"connection": "close"}), "")
+        state = self._http.our_state
+        if state in (h11.IDLE, h11.SEND_RESPONSE):
+            asked = self._request if state is h11.SEND_RESPONSE else None  # in IDLE it is that of the cycle before
+            self._send(Response(status, text.encode() + b"\n", headers={"connection": "close"}), asked.method.decode("latin-1") if asked else "")
         self.closing = True
 
     def _send(self, response: Response, method: str) -> None:

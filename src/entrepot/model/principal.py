@@ -13,12 +13,14 @@ class Principal:
     """Who does something. Equal and hashable by value: what caches are keyed by.
 
     `name` is the user's. `tags` are RabbitMQ's user tags (`administrator`, `monitoring`...), a role and no permission on names.
-    `mechanism` says how it was established: a SASL mechanism, "access-key", or "internal" for the broker itself.
+    `mechanism` says how it was established: a SASL mechanism, "access-key", "none", or "internal" for the broker itself. `standing` is the number of
+    the password or access key that was shown: a later one of the same user, or of another user of the same name, has another. 0: none was shown.
     """
 
     name: str
     tags: frozenset[str] = field(default=frozenset())
     mechanism: str = ""
+    standing: int = field(default=0, compare=False)
 
     @property
     def is_internal(self) -> bool:

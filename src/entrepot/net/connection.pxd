@@ -24,6 +24,7 @@ cdef class ConnectionCore:
     cdef public object transport
     cdef public object peer
     cdef public object listener
+    cdef public object arrival
     cdef public Tick tick
     cdef public bint tls
     cdef public bint is_dirty

@@ -64,6 +64,7 @@ class ConnectionCore:
 
     def __init__(self, listener: Listener, tick: Tick, output_max_bytes: int) -> None:
         self.listener = listener
+        self.arrival: Any = None  # arrivals.Arrival: that it counts, until it is gone
         self.tick = tick
         self.tls = listener.tls is not None
         self.output_max_bytes = output_max_bytes

@@ -11,8 +11,10 @@ import logging
 import socket
 import ssl
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
+from entrepot.net.arrivals import Arrival
 from entrepot.net.connection import Connection, ConnectionCore
 from entrepot.net.session import Peer, Session, Wake
 
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from entrepot.net.network import Network
 
 log = logging.getLogger("entrepot.net")
+
+ACCEPTS_PER_TURN = 64
+ACCEPT_REST_S = 0.1
 
 
 class Listener(abc.ABC):
@@ -37,8 +42,10 @@ class Listener(abc.ABC):
         self.host = host
         self.port = port
         self.tls = tls
-        self.server: asyncio.Server | None = None
+        self._sockets: list[socket.socket] = []
+        self._tasks: set[asyncio.Task[None]] = set()  # connections that are being made
         self.connections: set[ConnectionCore] = set()
+        self.open_count = 0  # accepted and not ended, those in TLS's handshake too
         self.accepted = 0  # since start
         self.turned_away = 0  # over a limit, since start
 
@@ -50,24 +57,84 @@ class Listener(abc.ABC):
 
     async def start(self) -> None:
         """Bind and accept. OSError if the address is taken."""
-        limits = self.network.limits
-        self.server = await self.network.loop.create_server(
-            self._accept,
-            self.host,
-            self.port,
-            ssl=self.tls,
-            ssl_handshake_timeout=limits.close_timeout_ms / 1000 if self.tls is not None else None,
-            backlog=limits.accept_backlog,
+        loop = self.network.loop
+        self._sockets = _bind(
+            await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE), self.network.limits.accept_backlog
         )
-        self.host, self.port = self.server.sockets[0].getsockname()[:2]
+        self.host, self.port = self._sockets[0].getsockname()[:2]
+        for sock in self._sockets:
+            loop.add_reader(sock.fileno(), self._acceptable, sock)
 
     def stop_accepting(self) -> None:
         """Close the listening socket; connections go on."""
-        if self.server is not None:
-            self.server.close()
+        sockets, self._sockets = self._sockets, []
+        for sock in sockets:
+            self.network.loop.remove_reader(sock.fileno())
+            sock.close()
+
+    # -- accepting
+
+    def _acceptable(self, sock: socket.socket) -> None:
+        """Take what waits, at most ACCEPTS_PER_TURN of it."""
+        for _ in range(ACCEPTS_PER_TURN):
+            try:
+                accepted, address = sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                self._rest(sock, error)
+                return
+            accepted.setblocking(False)
+            self._accepted(accepted, address)
+
+    def _rest(self, sock: socket.socket, error: OSError) -> None:
+        """Nothing can be accepted now, most likely for want of descriptors: the stranger that waits for longest gives up its own, and we try again later."""
+        self.network.log_seldom("accept", f"{self.name}: a connection could not be accepted: {error.strerror}; see `ulimit -n`")
+        self.network.arrivals.make_room()
+        self.network.loop.remove_reader(sock.fileno())
+        self.network.loop.call_later(ACCEPT_REST_S, self._go_on_accepting, sock)
+
+    def _go_on_accepting(self, sock: socket.socket) -> None:
+        if sock in self._sockets:
+            self.network.loop.add_reader(sock.fileno(), self._acceptable, sock)
+
+    def _accepted(self, sock: socket.socket, address: tuple[Any, ...]) -> None:
+        """Count a connection, or turn it away; then make its transport."""
+        network, limits = self.network, self.network.limits
+        full = ""
+        if network.connection_count >= limits.connections and not network.arrivals.make_room():
+            full = f"{network.connection_count} connections are open (limits.connections)"
+        elif self.open_count >= limits.connections_per_listener and not network.arrivals.make_room(self):
+            full = f"{self.open_count} connections are open (limits.connections_per_listener)"
+        if full:
+            self.turned_away += 1
+            network.log_seldom("turned away", f"{self.name}: {address[0]}:{address[1]} turned away, {full}")
+            sock.close()
+            return
+        self.open_count += 1
+        arrival = network.arrivals.add(self, sock, address[0])
+        task = network.loop.create_task(self._connect(sock, arrival))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _accept(self) -> Connection:
         return Connection(self, self.network.tick, self.network.limits.connection_output_bytes)
+
+    async def _connect(self, sock: socket.socket, arrival: Arrival) -> None:
+        def make() -> Connection:
+            connection = self._accept()
+            connection.arrival = arrival
+            return connection
+
+        timeout_s = self.network.limits.close_timeout_ms / 1000 if self.tls is not None else None
+        try:
+            await self.network.loop.connect_accepted_socket(make, sock, ssl=self.tls, ssl_handshake_timeout=timeout_s)
+        except (OSError, ssl.SSLError) as error:  # also a handshake that took too long
+            arrival.release()
+            self.network.log_seldom("handshake", f"{self.name}: a connection from {arrival.source} ended before it began: {error or type(error).__name__}")
+        except BaseException:
+            arrival.release()
+            raise
 
     # -- a connection's life, called by the connection
 
@@ -78,24 +145,19 @@ class Listener(abc.ABC):
         local = transport.get_extra_info("sockname") or ("", 0)
         connection.peer = peer = Peer(address[0], address[1], self.tls is not None, self.name, _is_loopback(address[0]), local[0], local[1])
         limits = self.network.limits
-        full = ""
-        if self.network.connection_count >= limits.connections:
-            full = f"{self.network.connection_count} connections are open (limits.connections)"
-        elif len(self.connections) >= limits.connections_per_listener:
-            full = f"{len(self.connections)} connections are open (limits.connections_per_listener)"
-        if full:
-            self.turned_away += 1
-            self.network.log_seldom("turned away", f"{self.name}: {peer} turned away, {full}")
-            connection.is_closing = True
-            transport.abort()
-            return
+        arrival = connection.arrival
+        if arrival is not None:
+            if arrival.sock is None:  # cut while it was made
+                connection.is_closing = True
+                transport.abort()
+                return
+            arrival.connection = connection
         sock = transport.get_extra_info("socket")
-        _tune(sock, self.network.limits.dead_peer_timeout_ms)
+        _tune(sock, limits.dead_peer_timeout_ms)
         transport.set_write_buffer_limits(high=limits.socket_output_bytes)
         connection.session = session = self.make_session(peer, connection.wake)
         connection.output = session.output
         self.connections.add(connection)
-        self.network.connection_count += 1
         self.accepted += 1
         connection.wake()
 
@@ -104,15 +166,15 @@ class Listener(abc.ABC):
         session = connection.session
         connection.session = None
         connection.is_closing = True
+        self.connections.discard(connection)
+        if connection.arrival is not None:
+            connection.arrival.release()
         if session is None:
             return
-        self.connections.discard(connection)
-        self.network.connection_count -= 1
         try:
             session.lost("the peer closed the connection" if error is None else str(error) or type(error).__name__)
         except Exception:
             log.exception("%s: %s: a session failed at its end", self.name, connection.peer)
-        self.network.connection_ended()
 
     def finish(self, connection: ConnectionCore) -> None:
         """All its output is with the transport: close after that is sent, or cut it off if the peer never takes it."""
@@ -160,6 +222,30 @@ class Listener(abc.ABC):
                 except Exception as error:
                     self.broken(connection, error)
                 connection.wake()
+
+
+def _bind(found: Sequence[tuple[Any, ...]], backlog: int) -> list[socket.socket]:
+    """Listening sockets, one for each address; where the system chooses the port, it is the same for all. OSError where one is taken."""
+    sockets: list[socket.socket] = []
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            sock = socket.socket(family, kind, protocol)
+            sockets.append(sock)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            port = sockets[0].getsockname()[1] if len(sockets) > 1 and not address[1] else address[1]
+            try:
+                sock.bind((address[0], port, *address[2:]))
+            except OSError as error:
+                raise OSError(error.errno, f"error while attempting to bind on address {address[:2]}: {(error.strerror or str(error)).lower()}") from None
+            sock.listen(backlog)
+            sock.setblocking(False)
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
 
 
 def _is_loopback(host: str) -> bool:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from entrepot.clock import Clock
+from entrepot.net.arrivals import Arrivals
 from entrepot.net.connection import Tick
 from entrepot.net.listener import Listener
 from entrepot.net.turns import Turns
@@ -30,6 +31,9 @@ class NetworkLimits:
     close_timeout_ms: int
     dead_peer_timeout_ms: int
     unfinished_bytes: int
+    strangers_per_listener: int
+    strangers_per_address: int
+    strangers_bytes: int
 
 
 class Network:
@@ -42,12 +46,18 @@ class Network:
         self.tick = Tick(loop.call_soon)
         self.turns = Turns(loop.call_soon)
         self.unfinished = Unfinished(limits.unfinished_bytes)
+        self.strangers = Unfinished(limits.strangers_bytes)
+        self.arrivals = Arrivals(limits.strangers_per_listener, limits.strangers_per_address)
         self.listeners: list[Listener] = []
-        self.connection_count = 0
         self.session_failures = 0  # sessions ended by our own bugs
         self._sweeper: asyncio.TimerHandle | None = None
         self._drained: asyncio.Event | None = None
         self._last_logged: dict[str, float] = {}
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open, from their accept on."""
+        return self.arrivals.count
 
     async def listen(self, listener: Listener) -> None:
         """Start `listener`; it is ours from now on."""
@@ -86,6 +96,8 @@ class Network:
         self._drained = asyncio.Event()
         for listener in self.listeners:
             listener.shut_down(reason)
+        for arrival in self.arrivals.pending():
+            arrival.cut()
         if self.connection_count:
             try:
                 await asyncio.wait_for(self._drained.wait(), grace_s)
@@ -101,6 +113,7 @@ class Network:
 
     def _sweep(self) -> None:
         now = self.clock.monotonic_s()
+        self.arrivals.sweep()
         for listener in self.listeners:
             listener.sweep(now)
         self._sweeper = self.loop.call_later(SWEEP_INTERVAL_S, self._sweep)

@@ -12,10 +12,12 @@ cdef class ReceiveBuffer:
     cdef public object share
     cdef bytearray _buffer
     cdef object _view
-    cdef Py_ssize_t _capacity, _start, _end, _total, _limit, _gathered
+    cdef Py_ssize_t _capacity, _start, _end, _total, _limit, _free, _gathered
     cdef bint _filled
     cdef int _quiet
 
+    cpdef int of_stranger(self, Py_ssize_t limit) except -1
+    cpdef int of_user(self, Py_ssize_t limit, object share) except -1
     @cython.locals(left=Py_ssize_t, limit=Py_ssize_t)
     cpdef object writable(self)
     cpdef int received(self, Py_ssize_t count) except -1

@@ -26,7 +26,7 @@ class ReceiveBuffer:
     """Fill the room that writable() gives, and say received(count). `_buffer[_start:_end]` is not taken yet.
 
     `_limit` is how far it grows unless what lies at the front needs more: `_total` bytes, as far as the codec knows. `share`, if it is set, is told of
-    what the connection holds beyond BUFFER_MAX_BYTES (unfinished.Share).
+    what the connection holds beyond `_free` bytes (unfinished.Share): BUFFER_MAX_BYTES, and next to nothing for a stranger.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,7 @@ class ReceiveBuffer:
         self._end = 0
         self._total = 0
         self._limit = _BUFFER_MAX
+        self._free = _BUFFER_MAX
         self._gathered = 0  # bytes that the codec has taken of what is not whole yet
         self._filled = False  # the last read left no room: the next one gets more
         self._quiet = 0  # small reads in a row
@@ -51,6 +52,21 @@ class ReceiveBuffer:
     def waiting_bytes(self) -> int:
         """Bytes that are here and not taken."""
         return self._end - self._start
+
+    def of_stranger(self, limit: int) -> int:
+        """Nobody has logged in yet: at most `limit` bytes, and all that is more than the least counts."""
+        self._limit = limit
+        self._free = _BUFFER_MIN
+        return 0
+
+    def of_user(self, limit: int, share: Any) -> int:
+        """Somebody has: up to `limit` bytes, counted by another share (or None) and beyond BUFFER_MAX_BYTES only."""
+        if self.share is not None:
+            self.share.close()
+        self.share = share
+        self._limit = limit
+        self._free = _BUFFER_MAX
+        return 0
 
     def writable(self) -> memoryview:
         """Room for the next read, never empty; valid until the next call of writable() or shrink()."""
@@ -118,12 +134,12 @@ class ReceiveBuffer:
         self._capacity = capacity
         self._start = 0
         self._end = left
-        if capacity > _BUFFER_MAX or was > _BUFFER_MAX:
+        if capacity > self._free or was > self._free:
             self._hold()  # may call drop()
         return 0
 
     def _hold(self) -> int:
         """Tell the share what is held."""
         if self.share is not None:
-            self.share.hold(self._capacity + self._gathered - _BUFFER_MAX)
+            self.share.hold(self._capacity + self._gathered - self._free)
         return 0

@@ -52,6 +52,10 @@ class Session(Protocol):
     paused: bool  # nothing is read until it is False again (and wake() was called)
     next_deadline: float  # monotonic seconds; 0.0 for none
 
+    @property
+    def established(self) -> bool:
+        """Whether somebody has shown who it is; until then it is a stranger's connection (arrivals.py)."""
+
     def get_buffer(self, size_hint: int) -> bytearray | memoryview:
         """Where the next bytes go: writable, not empty, and not moved before buffer_updated()."""
 

@@ -31,6 +31,9 @@ _LIMITS = NetworkLimits(
     close_timeout_ms=1000,
     dead_peer_timeout_ms=60_000,
     unfinished_bytes=1 << 26,
+    strangers_per_listener=100,
+    strangers_per_address=100,
+    strangers_bytes=1 << 26,
 )
 
 

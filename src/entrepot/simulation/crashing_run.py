@@ -31,6 +31,9 @@ class Everyone:
         """See authentication."""
         done(Principal(name))
 
+    def watch(self, *_: object) -> None:
+        """Nothing changes."""
+
     def authorize(self, *_: object) -> None:
         """See Authorizer."""
 

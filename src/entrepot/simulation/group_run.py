@@ -61,6 +61,9 @@ class _Everybody:
 
     version = 0
 
+    def watch(self, *_: object) -> None:
+        """Nothing changes."""
+
     def authorize(self, *_: object) -> None:
         pass
 

@@ -80,6 +80,10 @@ class Log:
         """Discarded ranges [first, end) above first_offset, ascending: what a queue's subscription has already settled."""
         raise NotImplementedError
 
+    def unmark(self, offset: int) -> None:
+        """Nothing at or above `offset` was delivered: the mark falls back to there by the checkpoint that ends the store. For Owner.store_closing()."""
+        raise NotImplementedError
+
 
 class LogReader:
     """Reads entries of one log in any order, fastest forwards. Never past the durable end.
@@ -105,7 +109,7 @@ class LogReader:
 
 
 class Owner(Protocol):
-    """Who is told: the broker."""
+    """Who is told: the broker. It may also have `store_pressure(on)`, and `store_closing()`: everything staged is durable, the last checkpoint comes next."""
 
     def committed(self, group: Group) -> None:
         """Called once per group, in order, after its logs' durable ends have advanced."""

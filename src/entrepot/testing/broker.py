@@ -134,6 +134,10 @@ class Broker:
         answer = self._ask({"open": space.name, "kafka_port": space.kafka_port})
         space.kafka_port = answer.get("kafka", 0)
 
+    def change_users(self, change: str, *arguments: object) -> None:
+        """A change of the running broker's users, by a method of broker.users.Users; BrokerFailed if it is refused."""
+        self._ask({"users": [change, *arguments]})
+
     def _ask(self, command: dict[str, object]) -> dict[str, Any]:
         """One command of entrepot.control; BrokerFailed if it is refused."""
         assert self._control is not None, "the broker does not run"

@@ -75,12 +75,23 @@ class TestCommit:
             ({"generation": 1, "member": second.member_id, "instance": "a"}, Reason.FENCED_INSTANCE),
             ({"generation": 1, "member": second.member_id, "instance": "b"}, Reason.UNKNOWN_MEMBER),
             ({}, Reason.UNKNOWN_MEMBER),
-            ({"group": "other", "generation": 1, "member": "x"}, Reason.STALE_MEMBER),
-            ({"group": "other", "member": "x"}, Reason.UNKNOWN_MEMBER),
+            ({"group": "other", "generation": 1, "member": "x"}, Reason.NOT_FOUND),
         ]
         for how, why in refusals:
             assert bench.reason(commit({("t", 0): 9}, **how)) is why, how
         assert fetched(bench) == {("t", 0): 2}
+
+    @pytest.mark.parametrize(("member", "instance"), [("x", None), ("", "a"), ("x", "a")])
+    def test_from_outside_whatever_the_member_calls_itself(self, bench, member, instance):
+        assert bench.get(commit({("t", 0): 3}, member=member, instance=instance)) == {}
+        assert bench.get(commit({("t", 1): 4}, member="other")) == {}
+        assert fetched(bench) == {("t", 0): 3, ("t", 1): 4}
+
+    @pytest.mark.parametrize("offsets", [{("none", 0): 1}, {("t", 9): 1}, {}])
+    def test_without_a_topic_that_is_there_the_group_is_not_asked(self, bench, offsets):
+        refused = bench.get(commit(offsets, generation=7, member="x"))
+        assert {place: error.reason for place, error in refused.items()} == dict.fromkeys(offsets, Reason.NOT_FOUND)
+        assert bench.get(r.ListGroups()) == []
 
     def test_during_a_rebalance(self, bench):
         (first,) = bench.form(1)
@@ -178,4 +189,16 @@ def test_one_fold_a_partition(bench):
 
 
 def test_reasons_of_calls_come_with_calls(bench):
-    assert reason(bench.ask(r.FetchOffsets("", None))) is Reason.INVALID_GROUP
+    assert reason(bench.ask(r.FetchOffsets("x" * 256, None))) is Reason.INVALID_GROUP
+
+
+def test_the_empty_name_has_offsets_and_no_members(bench):
+    assert bench.get(commit({("t", 0): 1}, group="")) == {}
+    assert bench.reason(commit({("t", 0): 2}, group="", generation=2, member="x")) is Reason.UNKNOWN_MEMBER
+    bench.restart()
+    assert {place: found.offset for place, found in bench.get(r.FetchOffsets("", None)).items()} == {("t", 0): 1}
+    assert bench.get(r.DescribeGroup("")).state == "Empty"
+    for request in (r.LeaveGroup("", [("x", None, None)]), r.Heartbeat("", 0, "x", None), r.DeleteOffsets("", [("t", 0)])):
+        assert bench.reason(request) is Reason.INVALID_GROUP, request
+    assert bench.get(r.DeleteGroup("")) is None
+    assert bench.reason(r.DeleteGroup("")) is Reason.NOT_FOUND

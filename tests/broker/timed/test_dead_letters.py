@@ -112,6 +112,9 @@ class Limited:
 
     version = 0
 
+    def watch(self, tell):
+        pass
+
     def authorize_namespace(self, *asked):
         pass
 

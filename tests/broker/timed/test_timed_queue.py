@@ -1,12 +1,14 @@
 """Send, Receive and EndLeases on standard queues, over a real store in virtual time."""
 
 import pytest
-from timed_bench import TimedBench
+from test_revocation import Doors
+from timed_bench import TimedBench, TimedConnection
 
 from entrepot.broker.lease_calls import ENDED, FOREIGN, SUPERSEDED, TOO_LONG, PolicyChanged
 from entrepot.broker.port import DONE, PENDING
 from entrepot.broker.queue_requests import DeleteTimedQueue, ListQueues, PurgeTimedQueue, SetQueuePolicy, TimedPolicy
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.principal import Principal
 
 
 @pytest.fixture
@@ -270,6 +272,30 @@ def test_a_changed_policy_is_brought_along(bench, link):
     assert [message.body for message in link.receive(version=version)] == [b"a"]
     link.ask(DeleteTimedQueue("q", policy_version=version))
     assert link.create(access_policy="{1}")[0].policy_version != version
+
+
+def test_who_waits_was_let_in_by_the_policy_before(bench, link):
+    waiting = bench.connect().start_receive(wait_ms=20_000)
+    bench.run()
+    assert waiting.outcome == PENDING
+    link.ask(SetQueuePolicy("q", attributes={"a": "b"}))
+    assert waiting.outcome == PENDING
+    link.ask(SetQueuePolicy("q", access_policy="{}"))
+    assert waiting.outcome == DONE
+
+
+def test_a_receive_of_who_may_not_read_any_more_ends(bench):
+    doors = Doors()
+    doors.users.add_user("bob", "secret")
+    bob = TimedConnection(doors, Principal("bob"))
+    bob.create()
+    bob.create("mine-q")
+    waiting = [bob.start_receive(wait_ms=20_000, queue=queue) for queue in ("q", "mine-q")]
+    doors.run()
+    doors.permit("bob")
+    assert [call.outcome for call in waiting] == [DONE, PENDING]
+    with pytest.raises(Refused, match="access to queue 'q' in vhost '/' refused for user 'bob'"):
+        bob.receive()
 
 
 def test_what_is_on_disk_is_received_too(bench, link):

@@ -55,6 +55,17 @@ def test_an_idempotent_producer(bootstrap: str, topic: NewTopicName) -> None:
         assert [int(message.value() or b"") for message in messages if message.partition() == partition] == list(range(partition, 3000, 3))
 
 
+def test_a_transactional_producer_is_told_at_once(bootstrap: str, is_entrepot: bool) -> None:
+    """It ends on its first request, where one that is told UNSUPPORTED_VERSION would ask for ever."""
+    if not is_entrepot:
+        pytest.skip("has transactions")
+    producer = Producer({"bootstrap.servers": bootstrap, "transactional.id": "interop"})
+    with pytest.raises(KafkaException) as raised:
+        producer.init_transactions(DEADLINE_S)
+    error = raised.value.args[0]
+    assert (error.code(), error.fatal(), error.retriable()) == (KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED, True, False)
+
+
 def test_batches_interleave_over_partitions_and_producers(bootstrap: str, topic: NewTopicName) -> None:
     name = topic(4)
     producers = [Producer({"bootstrap.servers": bootstrap, "linger.ms": 0}) for _ in range(4)]

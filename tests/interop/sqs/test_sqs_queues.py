@@ -286,6 +286,34 @@ def test_a_policy_is_kept_and_taken_away(sqs: Any, queue: Queue) -> None:
     assert queue.attributes("Policy") == {}
 
 
+@pytest.mark.usefixtures("as_documented")
+def test_policies_that_are_refused(sqs: Any, queue: Queue) -> None:
+    statement = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": queue.arn}
+
+    def policy(*statements: dict[str, Any]) -> str:
+        return json.dumps({"Version": "2012-10-17", "Statement": statements})
+
+    for wrong in (
+        {"Conditions": {"IpAddress": {"aws:SourceIp": "10.0.0.0/8"}}},
+        {"Condition": {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/33"}}},
+        {"Condition": {"StringLikes": {"aws:UserAgent": "x"}}},
+        {"Principal": {"Foo": "x"}},
+        {"Principal": {"AWS": []}},
+        {"NotAction": "sqs:DeleteMessage"},
+        {"Action": 7},
+    ):
+        with refused("InvalidAttributeValue", "Invalid value for the parameter Policy."):
+            queue.set(Policy=policy(statement | wrong))
+    with refused("OverLimit", "21 statements were found in the submitted policy, max allowed is 20", status=403):
+        queue.set(Policy=policy(*[statement] * 21))
+    with refused("OverLimit", "8 actions were found in a statement from the submitted policy, max allowed is 7", status=403):
+        queue.set(Policy=policy(statement | {"Action": ["sqs:SendMessage"] * 8}))
+    with refused("OverLimit", "Submitted policy is over max allowed size.", status=403):
+        queue.set(Policy=policy(statement | {"Sid": "s" * 8192}))
+    assert queue.attributes("Policy") == {}
+    queue.set(Policy=policy(statement | {"Principal": {"Service": "sns.amazonaws.com"}, "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:sns:*:*:t"}}}))
+
+
 def test_purging(sqs: Any, queue: Queue) -> None:
     queue.send("ready", "out")
     queue.send("late", DelaySeconds=900)

@@ -39,7 +39,7 @@ def keys(is_entrepot: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         entrepot("users", "add", user, "--password", "correct horse", *where)
         key_id, secret = entrepot("users", "keys", "add", user, *where).split()
         found[user] = {"aws_access_key_id": key_id, "aws_secret_access_key": secret}
-    entrepot("users", "permit", BOB, "--configure", "^bob-", "--write", "^bob-", "--read", "^bob-", *where)
+    entrepot("users", "permit", BOB, "--configure", "bob-.*", "--write", "bob-.*", "--read", "bob-.*", *where)
     with Broker(data, listeners=("sqs", "http")) as broker:
         yield f"http://127.0.0.1:{broker.port('sqs')}", found
 
@@ -96,6 +96,22 @@ def test_unsigned_requests_are_nobody_s_until_a_queue_lets_everybody_in(keys: An
     with pytest.raises(nobody.exceptions.ClientError):
         nobody.delete_queue(QueueUrl=url)
     assert ann.receive_message(QueueUrl=url, WaitTimeSeconds=10)["Messages"][0]["Body"] == "from anybody"
+
+
+def test_a_denied_message_is_denied_in_a_batch(keys: Any) -> None:
+    endpoint, credentials = keys
+    ann, bob = (client(endpoint, **credentials[user]) for user in (ANN, BOB))
+    url = ann.create_queue(QueueName=new_name())["QueueUrl"]
+    account = url.split("/")[3]
+    bob_arn = f"arn:aws:iam::{account}:user/{BOB}"
+    allow = {"Effect": "Allow", "Principal": {"AWS": bob_arn}, "Action": "sqs:*"}
+    entries = [{"Id": "1", "MessageBody": "x"}]
+    ann.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [allow]})})
+    bob.send_message_batch(QueueUrl=url, Entries=entries)
+    deny = allow | {"Effect": "Deny", "Action": "sqs:SendMessage"}
+    ann.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Version": "2012-10-17", "Statement": [allow, deny]})})
+    with refused("AccessDenied", status=403):
+        bob.send_message_batch(QueueUrl=url, Entries=entries)
 
 
 def test_a_presigned_url_does_what_it_was_signed_for(keys: Any, query_model: Path) -> None:

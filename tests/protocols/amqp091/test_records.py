@@ -95,9 +95,33 @@ def test_headers_and_further_keys() -> None:
     assert CODEC.further_keys(data, 0) == ["a", "b", "c"]
     assert CODEC.headers(record(PERSISTENT, b""), 0) == {}
     assert CODEC.further_keys(record(PERSISTENT, b""), 0) == []
-    stripped = CODEC.without_hidden_keys(data)
+    stripped, hidden = CODEC.without_hidden_keys(data)
     assert read(stripped).headers == {"CC": ["a", "b", 3], "n": {"x": [1, None]}, "s": "t"}
-    assert CODEC.without_hidden_keys(stripped) is stripped
+    assert hidden == b"A\x00\x00\x00\x06S\x00\x00\x00\x01c"
+    again, nothing = CODEC.without_hidden_keys(stripped)
+    assert again is stripped
+    assert nothing == b""
+
+
+def test_an_entry_keeps_the_hidden_keys_of_its_record_to_itself() -> None:
+    packed = record(properties(headers={"n": 1}), b"body")
+    hidden = b"A\x00\x00\x00\x06S\x00\x00\x00\x01c"
+    address = route(b"exchange", b"key")
+    data = CODEC.hiding_prefix(address, hidden) + packed
+    assert data.hex() == (  # docs/formats/amqp091-entry.md
+        "02000d0865786368616e6765036b65790000000b4100000006530000000163"
+        "0000000d00000004200000000007016e4900000001" + b"body".hex()
+    )  # fmt: skip
+    assert CODEC.address(data) == address
+    assert CODEC.split(data, CODEC.start(data), 1) == [packed]
+    without = CODEC.prefix(address) + packed
+    assert CODEC.to_record_batch(data, 0, 0) == CODEC.to_record_batch(without, 0, 0)
+    letter = DeadLetter("ns", "q", "rejected", "dlx", None, 0)
+    to, dead = CODEC.dead_letter(data, packed, letter) or (b"", b"")
+    assert to == route(b"dlx", b"key")
+    assert CODEC.further_keys(dead, 0) == ["c"]
+    _, dead = CODEC.dead_letter(data, packed, DeadLetter("ns", "q", "rejected", "dlx", "other", 0)) or (b"", b"")
+    assert CODEC.further_keys(dead, 0) == []
 
 
 @pytest.mark.parametrize("listed", PROPERTIES)

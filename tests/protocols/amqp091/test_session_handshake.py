@@ -19,6 +19,19 @@ def silent_end(client):
     return client.octets() == b"" and client.session.closing and client.session.state == states.CLOSED
 
 
+def left_to_the_client(client):
+    """The client began to close and ends the stream itself: it is read until then, or for a while."""
+    session = client.session
+    assert session.state == states.CLOSED
+    assert not session.closing
+    assert not session.paused
+    session.deadline_reached(500.0)
+    assert session.next_deadline == 500.0 + CLOSE_TIMEOUT_S
+    assert not session.closing
+    session.deadline_reached(500.0 + CLOSE_TIMEOUT_S)
+    return silent_end(client)
+
+
 def test_a_good_one(client):
     (start,) = client.greet()
     assert start[1] == "connection.start"
@@ -195,7 +208,7 @@ def test_a_client_may_take_its_leave_early(state):
     client.send(*BEFORE[state])
     client.hear()
     assert [said[1] for said in client.say("connection.close", 0)] == ["connection.close_ok"]
-    assert client.session.closing
+    assert left_to_the_client(client)
 
 
 @pytest.mark.parametrize("state", [states.HEADER, *BEFORE, states.OPEN, states.CLOSING])
@@ -241,10 +254,23 @@ class TestAtTheEnd:
     def test_the_client_closes(self, client):
         client.open().open_channel()
         assert [said[1] for said in client.say("connection.close", 0)] == ["connection.close_ok"]
-        assert client.session.closing
         assert client.link.closed
-        client.send(frame("channel.open", 2))
+        client.send(frame("channel.open", 2), frame("connection.close", 0))
         assert client.octets() == b""
+        assert left_to_the_client(client)
+
+    def test_the_client_closes_while_the_broker_stops(self, client):
+        client.open()
+        assert [said[1] for said in client.say("connection.close", 0)] == ["connection.close_ok"]
+        client.session.shut_down("stopping")
+        assert silent_end(client)
+
+    def test_the_client_closes_while_nothing_is_read(self, client):
+        client.open().open_channel()
+        client.session.throttle(True, "")
+        client.send(frame("connection.close", 0))
+        client.octets()
+        assert left_to_the_client(client)
 
     def test_after_our_close_only_its_answer_matters(self, client):
         client.open().open_channel()
@@ -261,7 +287,9 @@ class TestAtTheEnd:
         client.open().open_channel()
         client.say("channel.open")
         assert [said[1] for said in client.say("connection.close", 0)] == ["connection.close_ok"]
-        assert client.session.closing
+        assert not client.session.closing
+        client.send(frame("connection.close_ok", 0))
+        assert silent_end(client)
 
     def test_rubbish_instead_of_the_answer_ends_it(self, client):
         client.open().open_channel()

@@ -12,6 +12,7 @@ from entrepot.model.entry import HAS_EXPIRY
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.amqp091.session import OUTPUT_HIGH_BYTES
+from entrepot.protocols.amqp091.states import CLOSED
 
 Q = route(b"", b"q")
 
@@ -444,7 +445,7 @@ def test_any_split_of_the_bytes_gives_the_same(data):
     cut, published_cut, asked_cut = run(octets, cuts)
     assert published_cut == published
     assert asked_cut == asked
-    assert cut.session.closing
+    assert cut.session.state == whole.session.state == CLOSED
     assert cut.notes == whole.notes
 
     # Confirms may be joined differently: what they say is the same.

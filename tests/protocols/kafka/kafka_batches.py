@@ -45,10 +45,17 @@ def pack(compression: int, data: bytes) -> bytes:
         blocks = [bytes(cramjam.snappy.compress_raw(data[at : at + 40])) for at in range(0, len(data), 40)]
         return b"\x82SNAPPY\x00" + struct.pack(">ii", 1, 1) + b"".join(struct.pack(">i", len(block)) + block for block in blocks)
     if compression == LZ4:
-        return bytes(cramjam.lz4.compress(data))
+        return lz4_frame(data)
     if compression == ZSTD:
         return bytes(cramjam.zstd.compress(data))
     return data
+
+
+def lz4_frame(data: bytes, *, linked: bool = False, checksum: bool = False) -> bytes:
+    """One frame; blocks that refer to each other are what Kafka's readers do not read."""
+    frame = cramjam.lz4.Compressor(block_linked=linked, content_checksum=checksum)
+    frame.compress(data)
+    return bytes(frame.finish())
 
 
 def seal(body: bytes, base_offset: int = 0, epoch: int = -1, magic: int = 2, crc: int | None = None, size: int | None = None) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 from crc32c import crc32c
 from kio_bridge import decode_kio, encode_kio
 
-from entrepot.broker.credentials import derive
+from entrepot.broker.credentials import ScramVerifier, derive
 from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN, Call
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.model.principal import Principal
@@ -48,7 +48,10 @@ class Authenticator:
         verifier = derive(mechanism, "lovelace", b"salt" * 4, self.iterations)
         return verifier if name == "ada" else derive(mechanism, "nobody's", b"salt" * 4, self.iterations)
 
-    def scram_done(self, name: str, mechanism: str) -> Principal | None:
+    def wrong(self, name: str, peer: Peer, answer: Any) -> None:
+        answer()
+
+    def scram_done(self, name: str, mechanism: str, verifier: ScramVerifier) -> Principal | None:
         return Principal(name, mechanism=mechanism)
 
     def namespace_of(self, principal: Principal, usual: str) -> str:

@@ -202,6 +202,19 @@ def test_describe_groups(client, version):
     assert (found["client_host"], found["member_metadata"], found["member_assignment"]) == ("/h", b"meta", b"assigned")
 
 
+def test_what_may_be_done_with_groups(client):
+    old = groups.GroupDescription("g", "classic", "Empty", "", "", [])
+    values = {"groups": ["g", "h", "i"], "include_authorized_operations": True}
+    allowed = [{"read", "write", "configure"}, {"read"}, set()]
+    asked, answer = exchange(client, "DescribeGroups", 5, values, old, Reason.NOT_FOUND, Reason.NOT_PERMITTED, allowed)
+    assert asked[3] == topics.AllowedActions(["g", "h", "i"])
+    assert [row["authorized_operations"] for row in answer["groups"]] == [0b1_0100_1000, 0b1_0000_1000, -(2**31)]
+    new = groups.GroupDescription("g", "consumer", "Empty", "consumer", "", [])
+    values = {"group_ids": ["g", "h"], "include_authorized_operations": True}
+    _, answer = exchange(client, "ConsumerGroupDescribe", 1, values, new, Reason.NOT_FOUND, [{"configure"}, {"read"}])
+    assert [row["authorized_operations"] for row in answer["groups"]] == [0b100_0000, -(2**31)]
+
+
 @pytest.mark.parametrize("version", range(6))
 def test_list_groups(client, version):
     values = {"states_filter": ["Stable"], "types_filter": ["classic"]}
@@ -252,6 +265,10 @@ def test_create_topics(client, version):
         (topic(partitions=-1, factor=-1, assignments=[(0, [2])]), 39),
         (topic(partitions=-1, factor=-1, assignments=[(1, [1])]), 39),
         (topic(partitions=1, factor=1, assignments=[(0, [1])]), 42),
+        (topic(partitions=-1, factor=-1, assignments=[(0, [1, 1])]), 39),
+        (topic(partitions=-1, factor=-1, assignments=[(0, [])]), 39),
+        (topic("__consumer_offsets"), 42),
+        (topic("__cluster_metadata"), 42),
     ],
 )
 def test_topics_that_cannot_be(client, row, code):
@@ -272,24 +289,64 @@ def test_topics_that_the_broker_refuses(client, reason, code):
 def test_a_topic_named_twice_and_one_with_assignments(client):
     asked, answer = exchange(client, "CreateTopics", 4, create(topic("t"), topic("t"), topic("u", -1, -1, [(1, [1]), (0, [1])]), check=True), described("u"))
     assert asked == [topics.CreateTopic("u", 2, {}, True)]
-    assert [row["error_code"] for row in answer["topics"]] == [42, 42, 0]
+    assert [(row["name"], row["error_code"]) for row in answer["topics"]] == [("t", 42), ("u", 0)]
 
 
 @pytest.mark.parametrize("version", range(1, 7))
 def test_delete_topics(client, version):
     values = {"topics": [{"name": "t", "topic_id": NO_ID}, {"name": None, "topic_id": ID}], "topic_names": ["t", "u"], "timeout_ms": 0}
-    asked, answer = exchange(client, "DeleteTopics", version, values, described(), Reason.NOT_FOUND)
-    assert asked == [topics.DeleteTopic("t"), topics.DeleteTopic("", ID) if version >= 6 else topics.DeleteTopic("u")]
+    known = [[described("t", topic_id=b"t" * 16)]] if version >= 6 else []
+    asked, answer = exchange(client, "DeleteTopics", version, values, *known, described(), Reason.NOT_FOUND)
+    assert asked[len(known) :] == [topics.DeleteTopic("t"), topics.DeleteTopic("", ID) if version >= 6 else topics.DeleteTopic("u")]
     rows = [(row["name"], row["error_code"]) for row in answer["responses"]]
     assert rows == [("t", 0), (None, 100) if version >= 6 else ("u", 3)]
 
 
+def deleting(*rows):
+    return {"topics": [{"name": name, "topic_id": topic_id} for name, topic_id in rows], "topic_names": [name for name, _ in rows], "timeout_ms": 0}
+
+
+def test_a_topic_deleted_twice_is_told_once_and_not_deleted(client):
+    asked, answer = exchange(client, "DeleteTopics", 5, deleting(("t", NO_ID), ("u", NO_ID), ("t", NO_ID)), described("u"))
+    assert asked == [topics.DeleteTopic("u")]
+    assert [(row["name"], row["error_code"]) for row in answer["responses"]] == [("t", 42), ("u", 0)]
+    asked, answer = exchange(client, "DeleteTopics", 6, deleting((None, ID), (None, ID), ("t", b"x" * 16)))
+    assert asked == []
+    assert [(row["name"], row["topic_id"], row["error_code"]) for row in answer["responses"]] == [(None, ID, 42), ("t", b"x" * 16, 42)]
+    asked, answer = exchange(client, "DeleteTopics", 6, deleting(("t", NO_ID), (None, ID)), [described("t")])
+    assert asked == [topics.DescribeTopics(names=["t"])]
+    assert [(row["name"], row["topic_id"], row["error_code"]) for row in answer["responses"]] == [("t", ID, 42)]
+
+
+def adding(name, count, *assignments):
+    return {"name": name, "count": count, "assignments": [{"broker_ids": brokers} for brokers in assignments] if assignments else None}
+
+
 def test_create_partitions(client):
-    rows = [{"name": name, "count": 5, "assignments": None} for name in "tuv"]
-    values = {"topics": rows, "timeout_ms": 0, "validate_only": True}
-    asked, answer = exchange(client, "CreatePartitions", 3, values, described(), Reason.INVALID, Reason.NOT_FOUND)
-    assert asked == [topics.CreatePartitions(name, 5, True) for name in "tuv"]
-    assert [row["error_code"] for row in answer["results"]] == [0, 37, 3]
+    values = {"topics": [adding(name, 5) for name in ("t", "u", "v", "w", "w")], "timeout_ms": 0, "validate_only": False}
+    asked, answer = exchange(client, "CreatePartitions", 3, values, described(), Reason.INVALID, Reason.NOT_FOUND, described(count=5))
+    assert asked == [topics.CreatePartitions(name, 5, True) for name in "tuv"] + [topics.CreatePartitions("t", 5)]
+    assert {row["name"]: row["error_code"] for row in answer["results"]} == {"t": 0, "u": 37, "v": 3, "w": 42}
+    assert len(answer["results"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("assignments", "code"),
+    [([[1]], 0), ([[9]], 39), ([[1, 1]], 39), ([[1, 9]], 39), ([[]], 39), ([[1], [1]], 39)],
+    ids=["this broker", "another", "repeated", "with another", "none", "too many"],
+)
+@pytest.mark.parametrize("check", [True, False])
+def test_partitions_with_assignments(client, assignments, code, check):
+    values = {"topics": [adding("t", 3, *assignments)], "timeout_ms": 0, "validate_only": check}
+    made = [] if code or check else [described(count=3)]
+    asked, answer = exchange(client, "CreatePartitions", 3, values, described(), *made)
+    assert asked == [topics.CreatePartitions("t", 3, True), topics.CreatePartitions("t", 3)][: 1 + len(made)]
+    assert answer["results"][0]["error_code"] == code
+
+
+def test_partitions_with_too_few_assignments(client):
+    _, answer = exchange(client, "CreatePartitions", 3, {"topics": [adding("t", 4, [1])], "timeout_ms": 0, "validate_only": False}, described())
+    assert answer["results"][0]["error_code"] == ErrorCode.INVALID_REPLICA_ASSIGNMENT
 
 
 def test_delete_records(client):
@@ -306,7 +363,7 @@ def test_init_producer_id(client, version):
     assert asked == [topics.NewProducer(5, 1) if version >= 3 else topics.NewProducer()]
     assert (answer["error_code"], answer["producer_id"], answer["producer_epoch"]) == (0, 5, 2)
     asked, answer = exchange(client, "InitProducerId", version, values | {"transactional_id": "x"})
-    assert (asked, answer["error_code"]) == ([], ErrorCode.UNSUPPORTED_VERSION)
+    assert (asked, answer["error_code"]) == ([], ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
 
 
 # ---- configuration
@@ -341,6 +398,13 @@ def test_incremental_alter_configs(client):
         topics.AlterTopicConfig("w", []),
     ]
     assert [row["error_code"] for row in answer["responses"]] == [40, 42, 42, 42, 0]
+
+
+def test_a_resource_that_is_altered_twice_is_not_altered(client):
+    rows = [{"resource_type": 2, "resource_name": name, "configs": [{"name": "a", "config_operation": 0, "value": "1"}]} for name in ("t", "u", "t")]
+    asked, answer = exchange(client, "IncrementalAlterConfigs", 1, {"resources": rows, "validate_only": False}, None)
+    assert asked == [topics.AlterTopicConfig("u", [("set", "a", "1")])]
+    assert [row["error_code"] for row in answer["responses"]] == [42, 0, 42]
 
 
 def test_alter_configs_puts_back_what_is_not_named(client):

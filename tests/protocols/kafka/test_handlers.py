@@ -10,6 +10,7 @@ from entrepot.broker import topic_requests as topics
 from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.error_codes import ErrorCode
+from entrepot.protocols.kafka.metadata import ALLOWED_AT_ONCE
 
 ID = bytes(range(16))
 NO_ID = bytes(16)
@@ -103,12 +104,53 @@ def test_the_address_that_is_told_can_be_set():
     assert [(broker["node_id"], broker["host"], broker["port"]) for broker in answer["brokers"]] == [(7, "kafka.example", 19092)]
 
 
+UNSAID = -(2**31)
+EVERYTHING = {"read", "write", "configure"}
+
+
+@pytest.mark.parametrize(("actions", "bits"), [(EVERYTHING, 3576), ({"read"}, 0b101_0000_1000), ({"write"}, 0b101_0001_0000), (set(), 0)])
+def test_what_may_be_done_with_topics(client, actions, bits):
+    values = metadata(["t", "u"], include_topic_authorized_operations=True)
+    refused = Refused(Reason.NOT_PERMITTED, "no")
+    asked, answer = exchange(client, "Metadata", 9, values, [described(), refused], [actions])
+    assert asked[1] == topics.AllowedActions(["t"])
+    assert [topic["topic_authorized_operations"] for topic in answer["topics"]] == [bits, UNSAID]
+    assert answer["cluster_authorized_operations"] == UNSAID
+
+
+@pytest.mark.parametrize(("actions", "bits"), [(EVERYTHING, 0b1_0101_0010_0000), ({"read"}, 0b101_0000_0000), (set(), 0)])
+def test_what_may_be_done_with_the_cluster(client, actions, bits):
+    asked, answer = exchange(client, "Metadata", 9, metadata([], include_cluster_authorized_operations=True), [actions])
+    assert (asked, answer["cluster_authorized_operations"]) == ([topics.AllowedActions([None])], bits)
+    values = {"include_cluster_authorized_operations": True, "endpoint_type": 1, "include_fenced_brokers": False}
+    asked, answer = exchange(client, "DescribeCluster", 2, values, [actions])
+    assert (asked, answer["cluster_authorized_operations"]) == ([topics.AllowedActions([None])], bits)
+    _, answer = exchange(client, "DescribeCluster", 2, values | {"include_cluster_authorized_operations": False})
+    assert answer["cluster_authorized_operations"] == UNSAID
+
+
+def test_what_may_be_done_with_very_many_topics_is_looked_up_in_turns(client):
+    names = [f"t{number}" for number in range(ALLOWED_AT_ONCE + 1)]
+    client.send(BY_NAME["Metadata"], 9, metadata(None, include_topic_authorized_operations=True))
+    done(client.port.take(), [described(name, 1) for name in names])
+    while client.turn():
+        pass
+    calls = list(client.port.calls)
+    assert [call.request for call in calls] == [topics.AllowedActions(part) for part in (names[:ALLOWED_AT_ONCE], names[ALLOWED_AT_ONCE:])]
+    for call in calls:
+        done(call, [EVERYTHING] * len(call.request.names))
+    while client.turn():
+        pass
+    assert [topic["topic_authorized_operations"] for topic in client.answer()["topics"]] == [3576] * len(names)
+
+
 def test_describe_topic_partitions_goes_page_by_page(client):
     values = {"topics": [{"name": "b"}, {"name": "a"}], "response_partition_limit": 3, "cursor": None}
     pages = []
     while True:
-        asked, answer = exchange(client, "DescribeTopicPartitions", 0, values, [described("a", 2), described("b", 4)])
-        assert asked == [topics.DescribeTopics(names=["a", "b"])]
+        asked, answer = exchange(client, "DescribeTopicPartitions", 0, values, [described("a", 2), described("b", 4)], [EVERYTHING, EVERYTHING])
+        assert asked[0] == topics.DescribeTopics(names=["a", "b"])
+        assert {topic["topic_authorized_operations"] for topic in answer["topics"]} == {3576}
         pages.append([(topic["name"], [part["partition_index"] for part in topic["partitions"]]) for topic in answer["topics"]])
         if answer["next_cursor"] is None:
             break
@@ -125,7 +167,7 @@ def test_describe_cluster(client):
 
 @pytest.mark.parametrize("version", range(7))
 def test_this_broker_coordinates_groups_and_no_transactions(client, version):
-    for kind, code in ((0, 0), (1, ErrorCode.UNSUPPORTED_VERSION), (9, ErrorCode.INVALID_REQUEST)):
+    for kind, code in ((0, 0), (1, ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED), (9, ErrorCode.INVALID_REQUEST)):
         _, answer = exchange(client, "FindCoordinator", version, {"key": "g", "key_type": kind, "coordinator_keys": ["g", "h"]})
         rows = answer["coordinators"] if version >= 4 else [answer]
         if version == 0:

@@ -11,9 +11,11 @@ from kio_bridge import decode_kio, encode_kio
 from both_modes import both
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused, Unavailable
+from entrepot.net.turns import TURN_STEPS
 from entrepot.protocols.kafka.batch_errors import INVALID_RECORD, InvalidBatch
 from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.primitives import Malformed
+from entrepot.protocols.kafka.produce_codec import STEP_BYTES
 from entrepot.protocols.kafka.record_batch import BATCH_VERSION, BatchValidator
 
 VERSIONS = range(3, 13)
@@ -179,6 +181,17 @@ def test_other_acks_are_refused(client, acks):
     client.send(0, 9, produce({"t": {0: batch()}}, acks))
     assert client.port.calls == []
     assert partition_answers(client.answer())["t", 0]["error_code"] == ErrorCode.INVALID_REQUIRED_ACKS
+
+
+def test_what_is_compressed_anew_counts_as_unpacked(client):
+    class Rewriting(list):
+        def append(self, call):
+            call.rewritten_bytes = 3 << 20
+            super().append(call)
+
+    client.port.calls = Rewriting()
+    client.send(0, 9, produce({"t": {0: batch()}}))
+    assert client.shared.turns.left < TURN_STEPS - (3 << 20) // STEP_BYTES
 
 
 def test_transactions_are_refused(client):

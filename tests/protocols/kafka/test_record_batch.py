@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
@@ -10,13 +11,15 @@ from crc32c import crc32c
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka_batches import COMPRESSIONS, GZIP, LZ4, NONE, SNAPPY, ZSTD, batch, pack, plain, record, record_fields, seal, valid_batches, varint
+from kafka_forms import ALL, REFUSED, REFUSED_HERE, TAKEN
 
 from both_modes import both
 from entrepot.model.entry import TRANSACTIONAL
 from entrepot.protocols.kafka import batch_errors
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE
+from entrepot.protocols.kafka.compression import Unpacker
 
-MODES = both("entrepot.protocols.kafka.record_batch", "entrepot.protocols.kafka.record_cursor")
+MODES = both("entrepot.protocols.kafka.record_batch", "entrepot.protocols.kafka.lz4_frame", "entrepot.protocols.kafka.record_cursor")
 mode = pytest.mark.parametrize("module", MODES, ids=["installed", "interpreted"])
 UNPACKED_MAX = 1 << 16
 
@@ -108,7 +111,8 @@ WRONG = {
     "snappy of nothing": (batch(plain([b"a" * 40]), attributes=SNAPPY), CORRUPT_MESSAGE),
     "lz4 of nothing": (batch(plain([b"a"]), attributes=LZ4), CORRUPT_MESSAGE),
     "zstd of nothing": (batch(plain([b"a"]), attributes=ZSTD), CORRUPT_MESSAGE),
-    "gzip with bytes behind it": (batch([pack(GZIP, record()), b"x"], attributes=GZIP, count=1, last_delta=0), CORRUPT_MESSAGE),
+    "gzip of a thousand members": (batch([pack(GZIP, b"") * 1_000 + pack(GZIP, record())], attributes=GZIP), CORRUPT_MESSAGE),
+    "lz4 of ever more blocks": (batch([pack(LZ4, b"")[:7] + b"\x01\x00\x00\x80x" * 20_000 + bytes(4)], attributes=LZ4), CORRUPT_MESSAGE),
     "a cut gzip": (batch([pack(GZIP, record())[:-3]], attributes=GZIP), CORRUPT_MESSAGE),
     "a snappy that claims a gigabyte": (batch([b"\x80\x80\x80\x80\x04" + b"\x00a" * 9], attributes=SNAPPY), CORRUPT_MESSAGE),
     "a snappy block that claims more": (batch([b"\x82SNAPPY\x00" + bytes(8) + b"\x00\x00\x10\x00abc"], attributes=SNAPPY), CORRUPT_MESSAGE),
@@ -123,6 +127,36 @@ def test_what_is_wrong_has_its_error(module: Any, case: str) -> None:
     error = refusal(module, data)
     assert error.code == code, error
     assert str(error)
+
+
+def compressed(form: tuple[int, bytes]) -> bytes:
+    """Four records in one of the forms of kafka_forms."""
+    compression, packed = form
+    return batch([packed], attributes=compression, count=4, last_delta=3)
+
+
+@mode
+@pytest.mark.parametrize("form", TAKEN)
+def test_forms_of_compression_that_readers_read(module: Any, form: str) -> None:
+    data = compressed(TAKEN[form])
+    assert validate(module, data).data == data
+    assert Unpacker(UNPACKED_MAX).unpack(*TAKEN[form]) == ALL
+
+
+@mode
+@pytest.mark.parametrize("form", REFUSED | REFUSED_HERE)
+def test_forms_of_compression_that_they_do_not(module: Any, form: str) -> None:
+    assert refusal(module, compressed((REFUSED | REFUSED_HERE)[form])).code in (CORRUPT_MESSAGE, INVALID_RECORD)
+
+
+def test_members_unpack_to_so_much_together_and_no_more() -> None:
+    half = pack(GZIP, bytes(UNPACKED_MAX // 2))
+    assert Unpacker(UNPACKED_MAX).unpack(GZIP, half * 2) == bytes(UNPACKED_MAX)
+    with pytest.raises(batch_errors.InvalidBatch) as caught:
+        Unpacker(UNPACKED_MAX).unpack(GZIP, half * 2 + pack(GZIP, b"x"))
+    assert caught.value.code == MESSAGE_TOO_LARGE
+    large = bytes(range(256)) * 1024
+    assert Unpacker().unpack(GZIP, pack(GZIP, b"small") + gzip.compress(large, 0)) == b"small" + large
 
 
 @mode

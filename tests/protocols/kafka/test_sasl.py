@@ -304,4 +304,4 @@ def test_raw_messages_have_a_limit(client):
     handshake(client, "PLAIN", 0)
     client.feed(b"\0\2\0\0")
     assert client.session.closing
-    assert "login message" in client.notes[0]
+    assert "at most 16384 are allowed" in client.notes[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import kafka_batches
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,10 +10,12 @@ from kafka_bench import Client, batch, done, fetch, produce, refuse, unavailable
 
 from entrepot.broker.partition_calls import Append, Read
 from entrepot.model.errors import Reason, Refused
+from entrepot.net.turns import TURN_STEPS
 from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.kafka.answers import TEXTS_MAX
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.error_codes import ErrorCode
+from entrepot.protocols.kafka.produce_codec import STEP_BYTES
 from entrepot.protocols.kafka.session import PIPELINE_MAX, QUEUED_MAX_BYTES, SIZE_BEFORE_LOGIN_MAX, TURN, TURN_OTHER
 
 VERSIONS = {"client_software_name": "test", "client_software_version": "1"}
@@ -113,6 +116,7 @@ def test_anything_else_waits_for_those_before_it(client):
 def test_requests_in_flight_are_limited(client):
     for _ in range(PIPELINE_MAX + 5):
         client.send(0, 9, produce({"t": {0: batch()}}))
+        client.turn()
     assert len(client.port.calls) == PIPELINE_MAX
     assert client.session.paused
     first = client.port.calls[0]
@@ -174,6 +178,18 @@ def test_what_is_not_sent_yet_stops_further_requests(client):
     while client.turn():
         answered += len(client.answers())
     assert answered == 6
+
+
+def test_what_unpacks_to_much_takes_turns(client):
+    packed = kafka_batches.batch([batch(value=bytes(900_000))[61:]], kafka_batches.LZ4)
+    data = b"".join(client.frame(0, 9, produce({"t": {0: packed}})) for _ in range(12))
+    client.feed(data)
+    assert 0 < len(client.port.calls) <= 1 + TURN_STEPS * STEP_BYTES // 900_000
+    turns = 0
+    while client.turn():
+        turns += 1
+    assert len(client.port.calls) == 12
+    assert turns >= 2
 
 
 def test_all_connections_have_one_limit_of_what_is_unfinished():

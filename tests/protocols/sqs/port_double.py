@@ -19,6 +19,7 @@ from entrepot.broker.port import DONE, REFUSED, Attachment
 from entrepot.broker.queue_requests import QueueDescription, TimedPolicy
 from entrepot.broker.users import Users
 from entrepot.model.errors import Reason, Refused
+from entrepot.net.pages import Pages
 from entrepot.net.session import Peer
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
@@ -268,13 +269,13 @@ PEER = Peer("127.0.0.1", 50_000, False, "sqs", True, "127.0.0.1", 9324)
 class Bench:
     """A port, and sessions over it."""
 
-    def __init__(self, secrets: Any = None, anonymous: str = "") -> None:
+    def __init__(self, secrets: Any = None, anonymous: str = "", hosts: tuple[str, ...] = ("sqs.test", "x")) -> None:
         self.clock = Clock()
         self.entropy = Drawn()
         self.port = PortDouble()
         self.users = Users(MemoryState(), self.clock, self.entropy, secrets, iterations=4096)
         self.accounts = Accounts(self.port.namespaces, lambda name: self.port.namespaces.__setitem__(name, None))
-        self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, "us-east-1", self.clock)
+        self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, "us-east-1", self.clock, Pages(hosts))
         self.later: list[Any] = []
         self.shared = Shared(self.callers, self.clock, self.entropy, self.later.append)
 

@@ -163,13 +163,110 @@ def test_changed_requests_cost_their_sender_an_error_only():
     assert statuses(healthy) == [200]
 
 
-@pytest.mark.parametrize("header", [{"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-origin"}])
-def test_web_pages_are_no_guests(header):
+def unsigned_benches():
+    """Each way in which a request without a signature is somebody's."""
+    guest = Bench()
+    user = Bench(anonymous="ann")
+    user.users.add_user("ann", "secret-password")
+    opened = Bench()
+    opened.port.namespaces["public/default"] = None
+    connection = opened.session()
+    connection.send(CREATE)
+    opened.users.add_user("ann", "secret-password")
+    return {"guest": guest, "sqs.anonymous": user, "policy": opened}
+
+
+WAYS = list(unsigned_benches())
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+LIST = http(b"Action=ListQueues", FORM)
+UNSIGNED_SEND = http(
+    b'{"QueueUrl":"/000000000000/q","MessageBody":"x"}', {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.SendMessage"}
+)
+
+
+def refusal(connection):
+    [(status, _, body)] = parse_answers(connection.received())
+    assert status == 403
+    return body.decode()
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"Origin": "http://evil.test"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "same-origin"},
+        {"Referer": "http://evil.test/"},
+    ],
+)
+def test_web_pages_are_no_guests(way, header):
+    connection = unsigned_benches()[way].session()
+    for request in (http(b"Action=CreateQueue&QueueName=q", FORM | header), http(b"", header, "GET", "/?Action=ListQueues")):
+        connection.send(request)
+        assert "Requests of web pages must be signed" in refusal(connection)
+    for action, target in (("ListQueues", {}), ("SendMessage", {})):
+        connection.send(http(b"{}", {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{action}"} | target | header))
+        assert "Requests of web pages must be signed" in refusal(connection)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("host", ["evil.test", "evil.test:9324", "", "0.0.0.0:9324"])
+def test_a_name_that_leads_here_is_not_ours(way, host):
+    """After DNS rebinding a page's requests are of the same origin: only Host says whose."""
+    connection = unsigned_benches()[way].session()
+    for request in (LIST, http(b"", {}, "GET", "/?Action=CreateQueue&QueueName=q"), UNSIGNED_SEND):
+        connection.send(request.replace(b"Host: sqs.test:9324\r\n", f"Host: {host}\r\n".encode()))
+        assert "http_hosts" in refusal(connection)
+        connection.send(request.replace(b"Host: sqs.test:9324\r\n", b""))
+        assert "http_hosts" in refusal(connection)
+
+
+def test_a_right_host_does_not_vouch_for_the_next():
     connection = Bench().session()
-    connection.send(http(b"Action=CreateQueue&QueueName=q", FORM | header) + http(b"", header, "GET", "/?Action=ListQueues"))
-    assert statuses(connection) == [403, 403]
-    connection.send(http(b"", {"Sec-Fetch-Site": "none"}, "GET", "/?Action=ListQueues"))
+    for host, status in (
+        (b"127.0.0.1", 200),
+        (b"localhost:9324", 200),
+        (b"evil.test", 403),
+        (b"localhost:9324", 200),
+        (b"sqs.test:9324", 200),
+        (b"sqs.test.evil", 403),
+    ):
+        connection.send(LIST.replace(b"sqs.test:9324", host))
+        assert statuses(connection) == [status]
+
+
+def test_two_hosts_are_no_request():
+    connection = Bench().session()
+    connection.send(LIST.replace(b"Host:", b"Host: 127.0.0.1\r\nHost:"))
+    assert statuses(connection) == [400]
+
+
+@pytest.mark.parametrize("header", [{"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "none", "User-Agent": FIREFOX}])
+def test_who_types_an_address_may_read(header):
+    connection = Bench().session()
+    connection.send(CREATE)
+    connection.received()
+    connection.send(http(b"", header, "GET", "/?Action=ListQueues"))
     assert statuses(connection) == [200]
+    for action in (
+        "CreateQueue&QueueName=r",
+        "DeleteQueue&QueueUrl=/000000000000/q",
+        "PurgeQueue&QueueUrl=/000000000000/q",
+        "ReceiveMessage&QueueUrl=/000000000000/q",
+    ):
+        connection.send(http(b"", header, "GET", f"/?Action={action}"))
+        assert "may only read" in refusal(connection)
+
+
+def test_programs_are_no_browsers():
+    """What Node's fetch, curl and SDKs say of themselves."""
+    for header in ({"Sec-Fetch-Mode": "cors", "User-Agent": "node"}, {"User-Agent": "curl/8.5.0"}, {"User-Agent": "Boto3/1.40 md/Botocore#1.40 ua/2.1"}):
+        connection = Bench().session()
+        connection.send(http(b"Action=CreateQueue&QueueName=q", FORM | header))
+        assert statuses(connection) == [200]
 
 
 def test_trailers_and_chunks_without_end():

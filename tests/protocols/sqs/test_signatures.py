@@ -1,7 +1,6 @@
 """SigV4 against botocore's signer, users and policies: who may do what."""
 
 import base64
-import fnmatch
 import json
 import time
 from urllib.parse import urlencode
@@ -24,7 +23,6 @@ from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.actions import ACTIONS
 from entrepot.protocols.sqs.errors import SqsError
 from entrepot.protocols.sqs.framing import Request
-from entrepot.protocols.sqs.policy import Context, evaluate, matches, parse_policy
 from entrepot.protocols.sqs.sigv4 import CREDENTIAL_MAX, SIGNED_MAX, Verifier, read_claim
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -329,85 +327,6 @@ def test_a_setting_gives_unsigned_requests_to_a_user():
     bench.users.delete_user("ann")
     bench.users.add_user("other", "secret-password")
     assert code_of(nobody.list_queues) == "AccessDenied"
-
-
-# ---- policies by themselves
-
-ME = Context(
-    "SendMessage",
-    "arn:aws:sqs:us-east-1:000000000000:q",
-    "111111111111",
-    "arn:aws:iam::111111111111:user/me",
-    {"aws:sourceip": "10.0.0.1", "aws:securetransport": "false", "aws:username": "me", "aws:principalarn": "arn:aws:iam::111111111111:user/me"},
-)
-BASE = {"Effect": "Allow", "Principal": "*", "Action": "*"}
-
-
-@pytest.mark.parametrize(
-    ("statement", "expected"),
-    [
-        ({}, "Allow"),
-        ({"Effect": "Deny"}, "Deny"),
-        ({"Principal": {"AWS": "*"}}, "Allow"),
-        ({"Principal": {"AWS": "111111111111"}}, "Allow"),
-        ({"Principal": {"AWS": ["arn:aws:iam::222222222222:root", "arn:aws:iam::111111111111:root"]}}, "Allow"),
-        ({"Principal": {"AWS": "arn:aws:iam::111111111111:user/you"}}, None),
-        ({"Principal": {"Service": "sns.amazonaws.com"}}, None),
-        ({"Principal": None, "NotPrincipal": {"AWS": "111111111111"}}, None),
-        ({"Action": "sqs:SendMessage"}, "Allow"),
-        ({"Action": "SQS:Send*"}, "Allow"),
-        ({"Action": ["sqs:ReceiveMessage"]}, None),
-        ({"Action": "sns:*"}, None),
-        ({"Action": None, "NotAction": "sqs:SendMessage"}, None),
-        ({"Resource": "arn:aws:sqs:*:000000000000:?"}, "Allow"),
-        ({"Resource": "arn:aws:sqs:us-east-1:000000000000:other"}, None),
-        ({"NotResource": "arn:aws:sqs:us-east-1:000000000000:q"}, None),
-        ({"Condition": {"StringEquals": {"aws:username": ["you", "me"]}}}, "Allow"),
-        ({"Condition": {"StringNotEquals": {"aws:username": "me"}}}, None),
-        ({"Condition": {"StringEqualsIgnoreCase": {"aws:UserName": "ME"}}}, "Allow"),
-        ({"Condition": {"StringLike": {"aws:username": "m?"}}}, "Allow"),
-        ({"Condition": {"IpAddress": {"aws:SourceIp": ["192.168.0.0/16", "10.0.0.0/8"]}}}, "Allow"),
-        ({"Condition": {"NotIpAddress": {"aws:SourceIp": "10.0.0.0/8"}}}, None),
-        ({"Condition": {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:user/*"}}}, "Allow"),
-        ({"Condition": {"ArnEquals": {"aws:SourceArn": "arn:aws:sns:us-east-1:111111111111:t"}}}, None),
-        ({"Condition": {"Bool": {"aws:SecureTransport": True}}}, None),
-        ({"Condition": {"Bool": {"aws:SecureTransport": "false"}}}, "Allow"),
-        ({"Condition": {"Null": {"aws:SourceArn": "true"}}}, "Allow"),
-        ({"Condition": {"ArnEqualsIfExists": {"aws:SourceArn": "x"}}}, "Allow"),
-        ({"Condition": {"StringEqualsIfExists": {"aws:SourceArn": "x"}}}, "Allow"),
-        ({"Condition": {"DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}}, None),
-        ({"Effect": "Deny", "Condition": {"DateLessThan": {"aws:CurrentTime": "2030-01-01T00:00:00Z"}}}, "Deny"),
-        ({"Effect": "Deny", "Condition": {"StringEquals": {"aws:username": "you"}, "Unheard": {"x:y": "z"}}}, None),
-    ],
-)
-def test_statements(statement, expected):
-    made = {name: value for name, value in (BASE | statement).items() if value is not None}
-    assert evaluate(parse_policy(json.dumps({"Version": "2012-10-17", "Statement": [made]})), ME) == expected
-
-
-def test_deny_wins_in_any_order():
-    deny = BASE | {"Effect": "Deny"}
-    for statements in ([BASE, deny], [deny, BASE]):
-        assert evaluate(parse_policy(json.dumps({"Statement": statements})), ME) == "Deny"
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "[]", "{}", '{"Statement":[]}', '{"Statement":[{"Effect":"Maybe","Principal":"*","Action":"*"}]}', "[" * 5000, '{"Version":"1","Statement":[{}]}'],
-)
-def test_what_is_no_policy(text):
-    with pytest.raises(SqsError):
-        parse_policy(text)
-
-
-@given(st.text("ab*?", max_size=12), st.text("ab", max_size=12))
-@settings(deadline=None)
-def test_patterns(pattern, text):
-    assert matches(pattern, text) == fnmatch.fnmatchcase(text, pattern)
-
-
-def test_a_pattern_of_many_stars_takes_no_time():
-    assert not matches("*a" * 2000, "a" * 1999)
 
 
 # ---- accounts

@@ -175,24 +175,11 @@ class GroupCoordinator:
     # ---- offsets
 
     def commit_offsets(self, call: Ask, request: requests.CommitOffsets) -> None:
-        """See CommitOffsets."""
-        self._check_group(call, request.group)
-        group = self._find(call, request.group)
-        namespace = call.attachment.namespace
-        if group is not None:
-            group.check_commit(request.generation, request.member_id, request.instance_id)
-        elif request.generation >= 0:
-            raise Refused(Reason.STALE_MEMBER, f"group '{request.group}' has no generation {request.generation}: it has no members")
-        elif request.member_id:
-            raise unknown_member(request.group, request.member_id)
-        else:
-            self._add(ClassicGroup(self._desk, namespace, request.group))
-        offsets = self._offsets_of(namespace, request.group)
+        """See CommitOffsets. The topics come first: where none of them is left, the group is not asked, nor made."""
+        self._check_group(call, request.group, allow_empty=True)
         refused: dict[tuple[str, int], EntrepotError] = {}
-        now_ms = self._desk.wall_ms()
-        metadata_max = self._desk.settings.offset_metadata_bytes
         last_topic, topic_refused, partition_count = "", None, 0
-        for place, committed in request.offsets.items():
+        for place in request.offsets:
             topic, partition = place
             if topic != last_topic:
                 last_topic = topic
@@ -201,17 +188,37 @@ class GroupCoordinator:
                 refused[place] = topic_refused
             elif not 0 <= partition < partition_count:
                 refused[place] = Refused(Reason.NOT_FOUND, f"topic '{topic}' has no partition {partition}")
-            elif len(committed.metadata) > metadata_max:
+        if len(refused) == len(request.offsets):
+            self._desk.answer(call, refused)
+            return
+        self._check_commit(call, request)
+        offsets = self._offsets_of(call.attachment.namespace, request.group)
+        now_ms = self._desk.wall_ms()
+        metadata_max = self._desk.settings.offset_metadata_bytes
+        for place, committed in request.offsets.items():
+            if place in refused:
+                continue
+            if len(committed.metadata) > metadata_max:
                 refused[place] = Refused(Reason.TOO_LARGE, f"metadata of an offset is limited to {metadata_max} bytes")
-            else:
-                committed.time_ms = now_ms
-                offsets.commit(topic, partition, committed)
+                continue
+            committed.time_ms = now_ms
+            offsets.commit(*place, committed)
         self._desk.committed_count += len(request.offsets) - len(refused)
         self._desk.answer_when_durable(call, refused)
 
+    def _check_commit(self, call: Ask, request: requests.CommitOffsets) -> None:
+        """Whether the group takes offsets so; one that is not there comes to be if the client is none of its members. Raises Refused."""
+        group = self._find(call, request.group)
+        if group is not None:
+            group.check_commit(request.generation, request.member_id, request.instance_id)
+        elif request.generation >= 0:
+            raise Refused(Reason.NOT_FOUND, f"no group '{request.group}', and so no generation {request.generation} of it")
+        else:
+            self._add(ClassicGroup(self._desk, call.attachment.namespace, request.group))
+
     def fetch_offsets(self, call: Ask, request: requests.FetchOffsets) -> None:
         """See FetchOffsets. Answered when everything committed so far is durable: what is lost with the power was never seen."""
-        self._check_group(call, request.group)
+        self._check_group(call, request.group, allow_empty=True)
         group = self._find(call, request.group)
         if group is not None and (request.member_id is not None or request.member_epoch >= 0):
             group.check_fetch(request.member_id or "", request.member_epoch)
@@ -267,12 +274,12 @@ class GroupCoordinator:
 
     def describe_group(self, call: Ask, request: requests.DescribeGroup) -> None:
         """See DescribeGroup."""
-        self._check_group(call, request.group)
+        self._check_group(call, request.group, allow_empty=True)
         self._desk.answer(call, self._must_find(call, request.group).describe())
 
     def delete_group(self, call: Ask, request: requests.DeleteGroup) -> None:
         """See DeleteGroup."""
-        self._check_group(call, request.group, Action.CONFIGURE)
+        self._check_group(call, request.group, Action.CONFIGURE, allow_empty=True)
         group = self._must_find(call, request.group)
         if not group.is_empty:
             raise Refused(Reason.NOT_EMPTY, f"group '{request.group}' has members")
@@ -396,12 +403,13 @@ class GroupCoordinator:
 
     # ---- checks
 
-    def _check_group(self, call: Ask, name: str, action: Action = Action.READ) -> None:
-        """Whether that may be a group's name, and the principal may do that to it."""
-        try:
-            check_name("group", name)
-        except Refused as refused:
-            raise Refused(Reason.INVALID_GROUP, str(refused)) from None
+    def _check_group(self, call: Ask, name: str, action: Action = Action.READ, *, allow_empty: bool = False) -> None:
+        """Whether that may be a group's name, and the principal may do that to it. The empty name is that of a group that nobody can join."""
+        if name or not allow_empty:
+            try:
+                check_name("group", name)
+            except Refused as refused:
+                raise Refused(Reason.INVALID_GROUP, str(refused)) from None
         here = call.attachment
         self._authorizer.authorize(here.principal, action, here.namespace, ResourceKind.GROUP, name)
 

@@ -148,7 +148,15 @@ class TimedOperations:
             request.access_policy,
         )
         definition, _ = catalogue.declare_queue(
-            link.namespace, request.name, durable=True, exclusive=False, auto_delete=False, arguments={}, connection=link, timed=timed
+            link.namespace,
+            request.name,
+            durable=True,
+            exclusive=False,
+            auto_delete=False,
+            arguments={},
+            connection=link,
+            timed=timed,
+            maker=link.principal.name,
         )
         self._broker.operations.create_queue(definition)
         self.timed_of(definition)
@@ -192,6 +200,8 @@ class TimedOperations:
         timed = self.timed_of(definition)
         timed.definition = definition.timed
         self._configure(definition)
+        if access != was.access_policy:
+            timed.withdraw_all(None)  # whoever waits was let in by the policy before
         return self._description(definition, True), self._when_durable()
 
     def list_queues(self, link: Link, call: Ask, request: asked.ListQueues) -> Outcome:

@@ -148,6 +148,7 @@ def _authenticated(session: Session, mechanism: str, principal: Any) -> None:
         return
     session.principal = principal
     settings = session.settings
+    session.give_room()
     _send(session, "connection.tune", channel_max=settings.channel_max, frame_max=settings.frame_max, heartbeat=settings.heartbeat_s)
     session.state = states.TUNING
     early = session.early
@@ -194,17 +195,25 @@ def _open(session: Session, frame: MethodFrame) -> None:
 
 
 def close_requested(session: Session, frame: MethodFrame) -> None:
-    """connection.close of the client: say goodbye, and end."""
+    """connection.close of the client: say goodbye, and leave the socket to it for a while. An end of the stream beside close-ok looks like a failure."""
     _send(session, "connection.close_ok")
-    _end(session)
+    session.state = states.CLOSED
+    _detach(session)
+    session.paused = False  # else its end of the stream would not be seen
+    _await_end(session)
 
 
 def _while_closing(session: Session, frame: MethodFrame) -> None:
-    if frame.method.name == "connection.close":
+    if frame.method.name == "connection.close":  # both at once: its close-ok, or its end of the stream, is still to come
         _send(session, "connection.close_ok")
-    elif frame.method.name != "connection.close_ok":
-        return
-    _end(session)
+    elif frame.method.name == "connection.close_ok":
+        _end(session)
+
+
+def _await_end(session: Session) -> None:
+    """deadline_reached sets the time that the peer is given to end the connection."""
+    session.next_deadline = 1.0
+    session.silent_periods = -1
 
 
 def _end(session: Session) -> None:
@@ -237,16 +246,15 @@ def close_with(session: Session, error: AmqpError) -> None:
     session.state = states.CLOSING
     _detach(session)
     session.paused = False
-    session.next_deadline = 1.0
-    session.silent_periods = -1  # deadline_reached sets the time to wait for close-ok
+    _await_end(session)
     if session.decoder.error is not None:
         session.state = states.CLOSED
         session.closing = True
 
 
 def shut_down(session: Session, reason: str) -> None:
-    """The broker stops: 320, as RabbitMQ does."""
-    if session.state >= states.TUNED:
+    """The broker stops, or ends this connection: 320, as RabbitMQ does."""
+    if states.TUNED <= session.state < states.CLOSED:
         close_with(session, AmqpError(ReplyCode.CONNECTION_FORCED, f"broker forced connection closure with reason '{reason}'"))
     else:
         session.state = states.CLOSED
@@ -259,8 +267,8 @@ def deadline_reached(session: Session, now: float) -> None:
     if session.state == states.OPEN:
         _beat(session, now)
         return
-    if session.silent_periods <= 0 and session.state < states.CLOSED and session.next_deadline == 1.0:
-        timeout_s = CLOSE_TIMEOUT_S if session.state == states.CLOSING else session.settings.handshake_timeout_s
+    if session.silent_periods <= 0 and session.next_deadline == 1.0:
+        timeout_s = CLOSE_TIMEOUT_S if session.state >= states.CLOSING else session.settings.handshake_timeout_s
         session.next_deadline = now + timeout_s
         return
     if session.state < states.CLOSING:

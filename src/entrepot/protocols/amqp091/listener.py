@@ -32,7 +32,7 @@ class AmqpListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
-        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self._note, self.network.unfinished)
+        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self._note, self.network.unfinished, self.network.strangers)
 
     def _note(self, text: str) -> None:
         self.network.log_seldom("amqp", text)

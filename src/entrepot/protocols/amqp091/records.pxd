@@ -6,9 +6,9 @@ from entrepot.broker.key_hash cimport key_hash
 from entrepot.model.batch cimport sized
 from entrepot.model.octets cimport get_u16_be, get_u32_be, take
 from entrepot.protocols.amqp091.properties cimport expiration_ms, find_header, property_at
-from entrepot.protocols.amqp091.translation cimport from_batch, to_batch
+from entrepot.protocols.amqp091.translation cimport from_batch, start_of, to_batch
 
-cdef int _VERSION
+cdef int _VERSION, _VERSION_HIDING
 cdef Py_ssize_t _BATCH_HEADER
 cdef int _ORIGIN
 cdef uint32_t _HEADERS

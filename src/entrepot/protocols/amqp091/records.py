@@ -3,6 +3,7 @@
 An entry holds records that were published with one exchange and routing key (docs/formats/amqp091-entry.md), all big-endian:
 
     u8 version (1) | u16 address size | address: exchange short string, routing key short string | records
+    u8 version (2) | the same         | u32 size | hidden keys: the value of the header BCC      | records
     record: u32 properties size | u32 body size | properties (flag word and values, as published) | body
 
 The decoder checked every property list, so what is read here parses; damage shows as IndexError. rewriting.py makes changed records.
@@ -25,15 +26,17 @@ if not cython.compiled:
     from entrepot.model.batch import sized
     from entrepot.model.octets import get_u16_be, get_u32_be, take
     from entrepot.protocols.amqp091.properties import expiration_ms, find_header, property_at
-    from entrepot.protocols.amqp091.translation import from_batch, to_batch
+    from entrepot.protocols.amqp091.translation import from_batch, start_of, to_batch
 
 ENTRY_VERSION = 1
+ENTRY_VERSION_HIDING = 2
 
 _HEADERS = 0x2000
 _KEY = b"x-key"
 _STRING = 0x53  # S
 _OCTETS = 0x78  # x
 _VERSION = ENTRY_VERSION
+_VERSION_HIDING = ENTRY_VERSION_HIDING
 _BATCH_HEADER = HEADER_BYTES
 _ORIGIN = ORIGIN
 _UNLIMITED = TableLimits(size_max_bytes=0xFFFFFFFF, nesting_max=1000, values_max=0xFFFFFFFF)
@@ -112,9 +115,13 @@ class AmqpEntryCodec(EntryCodec):
         """What an entry for `address` (both short strings) begins with."""
         return b"\x01" + len(address).to_bytes(2, "big") + address
 
+    def hiding_prefix(self, address: bytes, keys: bytes) -> bytes:
+        """See EntryCodec."""
+        return b"\x02" + len(address).to_bytes(2, "big") + address + len(keys).to_bytes(4, "big") + keys
+
     def start(self, data: bytes) -> int:
         """Position of the first record."""
-        return 3 + get_u16_be(data, 1)
+        return start_of(data)
 
     def skip(self, data: bytes, position: int, count: int) -> int:
         """Position `count` records further."""
@@ -270,13 +277,17 @@ class AmqpEntryCodec(EntryCodec):
             count -= 1
         return records
 
-    def without_hidden_keys(self, record: bytes) -> bytes:
-        """One packed record without its BCC header."""
+    def without_hidden_keys(self, record: bytes) -> tuple[bytes, bytes]:
+        """See EntryCodec: the header BCC, type octet and value."""
         return rewriting.without_header(record, b"BCC")
 
     def dead_letter(self, data: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes] | None:
-        """(address, packed record) to publish instead, with RabbitMQ's x-death."""
-        return rewriting.dead_letter(self.address(data), record, letter)
+        """(address, packed record) to publish instead, with RabbitMQ's x-death; with the header BCC again, unless the letter has a routing key."""
+        hidden = b""
+        if data[0] == _VERSION_HIDING:
+            at = 3 + get_u16_be(data, 1)
+            hidden = take(data, at + 4, get_u32_be(data, at))
+        return rewriting.dead_letter(self.address(data), record, letter, hidden)
 
     def moved(self, record: bytes, source: str, sent_ms: int, time_ms: int) -> bytes:
         """See EntryCodec: as a dead letter, with x-death; what is brought back keeps it."""

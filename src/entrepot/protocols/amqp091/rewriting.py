@@ -82,13 +82,14 @@ def strings(data: bytes, pos: int) -> list[bytes]:
     return found
 
 
-def without_header(record: bytes, name: bytes) -> bytes:
-    """The record without its headers of that name; the table stays, even if empty."""
+def without_header(record: bytes, name: bytes) -> tuple[bytes, bytes]:
+    """The record without its headers of that name (the table stays, even if empty), and the first one's type octet and value; b"": it has none."""
     parts = take_apart(record)
-    if parts.header(name) is None:
-        return record
+    value = parts.header(name)
+    if value is None:
+        return record, b""
     parts.headers = [entry for entry in parts.headers or [] if entry[0] != name]
-    return parts.packed()
+    return parts.packed(), value
 
 
 def with_delivery_count(record: bytes, count: int) -> bytes:
@@ -109,11 +110,12 @@ def is_cycle(record: bytes, queue: bytes) -> bool:
     return False
 
 
-def dead_letter(address: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes]:
+def dead_letter(address: bytes, record: bytes, letter: DeadLetter, hidden: bytes = b"") -> tuple[bytes, bytes]:
     """(address, record) as RabbitMQ 3.13 publishes it to the dead-letter exchange.
 
     The death of this queue and reason comes first in x-death, its count one higher if it was there; x-first-death-* are written once, x-last-death-* each time;
-    the expiration moves into the death; with a routing key of its own the CC header goes.
+    the expiration moves into the death. With a routing key of its own the CC header goes; without one it goes to all the keys that it was published with,
+    those of its BCC header (`hidden`: type octet and value) among them, which x-death does not tell.
     """
     parts = take_apart(record)
     exchange = address[1 : 1 + address[0]]
@@ -143,6 +145,8 @@ def dead_letter(address: bytes, record: bytes, letter: DeadLetter) -> tuple[byte
     if letter.routing_key is not None:
         parts.headers = [entry for entry in parts.headers or [] if entry[0] != b"CC"]
         routing_key = letter.routing_key.encode(errors="surrogateescape")
+    elif hidden:
+        parts.set_header(b"BCC", hidden)
     if parts.header(b"x-first-death-queue") is None:
         for name, value in ((b"x-first-death-reason", reason), (b"x-first-death-queue", queue), (b"x-first-death-exchange", exchange)):
             parts.set_header(name, _longstr(value))

@@ -51,6 +51,7 @@ cdef class Session(Sink):
     cdef readonly object authenticator
     cdef readonly object wake
     cdef readonly object journal
+    cdef readonly object unfinished
     # the connection
     cdef readonly Decoder decoder
     cdef public int state

@@ -18,6 +18,7 @@ import cython
 
 from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Call, Delivery, Publish, Sink
 from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
+from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.protocols.amqp091 import handlers, handshake
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
@@ -72,7 +73,8 @@ class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
     port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text) notes
-    what the operator should know: errors that were sent to the peer. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
+    what the operator should know: errors that were sent to the peer. unfinished, strangers: net.unfinished.Unfinished of
+    all connections, and of those before their login, if they share a limit.
     """
 
     __slots__ = (
@@ -106,13 +108,22 @@ class Session(Sink):
         "spoke",
         "state",
         "throttled",
+        "unfinished",
         "user",
         "vhost",
         "wake",
     )
 
     def __init__(
-        self, port: Any, authenticator: Any, settings: Any, peer: Any, wake: Callable[[], object], journal: Callable[[str], None], unfinished: Any = None
+        self,
+        port: Any,
+        authenticator: Any,
+        settings: Any,
+        peer: Any,
+        wake: Callable[[], object],
+        journal: Callable[[str], None],
+        unfinished: Any = None,
+        strangers: Any = None,
     ) -> None:
         self.output = Output()
         self.closing = False
@@ -124,9 +135,11 @@ class Session(Sink):
         self.authenticator = authenticator
         self.wake = wake
         self.journal = journal
-        self.decoder = Decoder(settings.frame_max, settings.channel_max, settings.message_size_max)
-        if unfinished is not None:
-            self.decoder.share = unfinished.share(partial(handlers.overrun, self))
+        self.decoder = Decoder(handshake.FRAME_MIN, settings.channel_max, settings.message_size_max)
+        self.decoder.of_stranger(2 * handshake.FRAME_MIN)
+        self.unfinished = unfinished
+        if strangers is not None:
+            self.decoder.share = strangers.share(partial(handlers.overrun, self))
         self.state = HEADER
         self.principal: Any = None
         self.user = b""
@@ -149,6 +162,16 @@ class Session(Sink):
         self.last_stream = 0
         self.deferred_count = 0
         self.recent: Channel | None = None
+
+    @property
+    def established(self) -> bool:
+        """See net.session.Session."""
+        return self.attachment is not None
+
+    def give_room(self) -> None:
+        """Somebody has logged in: what is received is bounded as a user's, no more as a stranger's."""
+        share = None if self.unfinished is None else self.unfinished.share(partial(handlers.overrun, self))
+        self.decoder.of_user(BUFFER_MAX_BYTES, share)
 
     # ---- bytes in
 
@@ -361,6 +384,10 @@ class Session(Sink):
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
         handlers.consumer_cancelled(self, token)
+
+    def revoked(self, reason: str) -> None:
+        """See port.Sink."""
+        handshake.shut_down(self, reason)
 
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink."""

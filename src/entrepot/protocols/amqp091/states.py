@@ -7,4 +7,4 @@ TUNING = 3  # connection.tune sent
 TUNED = 4  # waiting for connection.open
 OPEN = 5
 CLOSING = 6  # connection.close sent: only its answer matters
-CLOSED = 7
+CLOSED = 7  # nothing is read any more; the client that began to close may still end the stream itself

@@ -16,6 +16,9 @@ cdef bytes _KEY_NAME, _GROUP_NAME, _NULL_NAME, _USER_ID_NAME, _APP_ID_NAME, _CLU
 @cython.locals(builder=BatchBuilder, pos=Py_ssize_t, origin=bytes, end=Py_ssize_t)
 cpdef object to_batch(bytes data)
 
+@cython.locals(pos=Py_ssize_t)
+cpdef Py_ssize_t start_of(bytes data) except -1
+
 @cython.locals(
     properties_size=Py_ssize_t, body_size=Py_ssize_t, flags=uint32_t, group=Py_ssize_t, table=Py_ssize_t, key=Py_ssize_t, at=Py_ssize_t, opened=Py_ssize_t,
     ttl=int64_t, null=bint)

@@ -81,12 +81,20 @@ _USER_ID_NAME, _APP_ID_NAME, _CLUSTER_ID_NAME = b"amqp.user-id", b"amqp.app-id",
 def to_batch(data: bytes) -> RecordBatch:
     """All records of an entry."""
     builder = BatchBuilder()
-    pos = 3 + get_u16_be(data, 1)
-    origin = bytes((_CODEC,)) + take(data, 3, pos - 3)
+    pos = start_of(data)
+    origin = bytes((_CODEC,)) + take(data, 3, get_u16_be(data, 1))
     end = len(data)
     while pos < end:
         pos = _record_to(builder, data, pos, origin)
     return RecordBatch(builder.build())
+
+
+def start_of(data: bytes) -> int:
+    """Where the first record of an entry begins (records.py has the layout)."""
+    pos = 3 + get_u16_be(data, 1)
+    if data[0] != 1:
+        pos = pos + 4 + get_u32_be(data, pos)
+    return pos
 
 
 def _record_to(builder: BatchBuilder, data: bytes, pos: int, origin: bytes) -> int:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import CreatePartitions, CreateTopic, DeleteTopic, DescribeTopicConfig, NewProducer, TrimPartition
+from entrepot.broker.topic_requests import (
+    INTERNAL_TOPICS,
+    CreatePartitions,
+    CreateTopic,
+    DeleteTopic,
+    DescribeTopicConfig,
+    DescribeTopics,
+    NewProducer,
+    TopicDescription,
+    TrimPartition,
+)
 from entrepot.model.errors import Reason, Refused
-from entrepot.protocols.kafka.answers import code_of, counted, partition_rows, per_partition, text_of
+from entrepot.protocols.kafka.answers import chunks, code_of, counted, partition_rows, per_partition, text_of
 from entrepot.protocols.kafka.error_codes import NAMING, PARTITIONS, TOPIC, ErrorCode
-from entrepot.protocols.kafka.exchange import Exchange
-from entrepot.protocols.kafka.metadata import NO_ID
+from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
+from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS, TOPICS_AT_ONCE
 from entrepot.protocols.kafka.schema import Rows
 
 DEFAULT_CONFIG, TOPIC_CONFIG = 5, 1  # config_source
@@ -28,6 +39,9 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, 
     names: dict[str, int] = {}
     yield from counted((topic["name"] for topic in values["topics"]), names)
     rows: list[Any] = []
+    for name, (code, text) in _twice(names):
+        rows.append({"name": name, "topic_id": NO_ID, "error_code": int(code), "error_message": text})
+        yield 2
     exchange.state = (values, rows)
     yield from exchange.asking(_creations(values, rows, names, node_id), _topics_created, _creation_steps)
 
@@ -36,10 +50,12 @@ def _creation_steps(request: CreateTopic) -> int:
     return CREATION_STEPS + PARTITION_STEPS * max(1, request.partitions)
 
 
-def _creations(values: dict[str, Any], rows: list[Any], names: dict[str, int], node_id: int) -> Iterator[CreateTopic]:
+def _creations(values: dict[str, Any], rows: list[Any], named: dict[str, int], node_id: int) -> Iterator[CreateTopic]:
     """Requests for the topics that may be made. `rows` gets their names, and the answers of those that may not."""
     for topic in values["topics"]:
-        refused = _cannot_create(topic, names, node_id)
+        if named[topic["name"]] > 1:
+            continue
+        refused = _cannot_create(topic, node_id)
         if refused is not None:
             rows.append({"name": topic["name"], "topic_id": NO_ID, "error_code": int(refused[0]), "error_message": refused[1]})
             continue
@@ -49,22 +65,38 @@ def _creations(values: dict[str, Any], rows: list[Any], names: dict[str, int], n
         yield CreateTopic(topic["name"], partitions, config, values["validate_only"])
 
 
-def _cannot_create(topic: dict[str, Any], names: dict[str, int], node_id: int) -> tuple[ErrorCode, str] | None:
+Refusal = tuple[ErrorCode, str]
+
+
+def _twice(named: dict[str, int]) -> Iterable[tuple[str, Refusal]]:
+    """What a request names more than once, which is done for none of them, and told once."""
+    for name, count in named.items():
+        if count > 1:
+            yield name, (ErrorCode.INVALID_REQUEST, f"topic '{name}' is named twice")
+
+
+def _cannot_create(topic: dict[str, Any], node_id: int) -> Refusal | None:
     assignments = topic["assignments"]
-    if names[topic["name"]] > 1:
-        return ErrorCode.INVALID_REQUEST, f"topic '{topic['name']}' is named twice"
+    if topic["name"] in INTERNAL_TOPICS:
+        return ErrorCode.INVALID_REQUEST, f"'{topic['name']}' is the name of a topic that Kafka keeps for itself; there is none here, and none can be made"
     if assignments:
         if topic["num_partitions"] != -1 or topic["replication_factor"] != -1:
             return ErrorCode.INVALID_REQUEST, "with assignments, the number of partitions and the replication factor must be -1"
         if sorted(assignment["partition_index"] for assignment in assignments) != list(range(len(assignments))):
             return ErrorCode.INVALID_REPLICA_ASSIGNMENT, "assignments are of partitions 0 and up, each once"
-        if any(assignment["broker_ids"] != [node_id] for assignment in assignments):
-            return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"there is one broker, {node_id}: every partition is its own"
-    elif topic["num_partitions"] != -1 and topic["num_partitions"] <= 0:
+        return _cannot_assign([assignment["broker_ids"] for assignment in assignments], node_id)
+    if topic["num_partitions"] != -1 and topic["num_partitions"] <= 0:
         return ErrorCode.INVALID_PARTITIONS, f"{topic['num_partitions']} partitions; a topic has at least 1"
-    if not assignments and topic["replication_factor"] not in (-1, 1):
+    if topic["replication_factor"] not in (-1, 1):
         return ErrorCode.INVALID_REPLICATION_FACTOR, f"replication factor {topic['replication_factor']}: there is one broker"
     return None
+
+
+def _cannot_assign(replicas: list[list[int]], node_id: int) -> Refusal | None:
+    """What is wrong with partitions' brokers: there is one, and every partition is its own."""
+    if all(brokers == [node_id] for brokers in replicas):
+        return None
+    return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"there is one broker, {node_id}: every partition is its own, once"
 
 
 def _topics_created(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
@@ -124,22 +156,59 @@ def _configs_of_created(exchange: Exchange, calls: list[Any]) -> Generator[int, 
 # ---- DeleteTopics, CreatePartitions
 
 
-def delete_topics(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of DeleteTopics: by name, from version 6 on also by id."""
+def delete_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
+    """Handler of DeleteTopics: by name, from version 6 on also by id. What is named twice is not deleted, and told once."""
     if exchange.version >= 6:
         topics = [(topic["name"], topic["topic_id"]) for topic in values["topics"]]
     else:
         topics = [(name, NO_ID) for name in values["topic_names"]]
-    exchange.state = topics
-    exchange.ask((DeleteTopic(name or "", b"" if name else topic_id) for name, topic_id in topics), _topics_deleted, CREATION_STEPS)
+    named: dict[Any, int] = {}
+    yield from counted(topics, named)
+    left: dict[tuple[str | None, bytes], None] = {}
+    refused: dict[tuple[str | None, bytes], str] = {}
+    names = []
+    for (name, topic_id), count in named.items():
+        yield 1
+        if name is not None and topic_id != NO_ID:
+            refused[name, topic_id] = "named by its name and an id"
+        elif count > 1:
+            refused[name, topic_id] = "named twice"
+        else:
+            left[name, topic_id] = None
+            if name:
+                names.append(name)
+    exchange.state = (left, refused)
+    if len(names) in (0, len(left)):
+        yield from _delete_topics(exchange, [])
+    else:
+        requests = (DescribeTopics(names=some) for some in chunks(names, TOPICS_AT_ONCE))
+        yield from exchange.asking(requests, _delete_topics, ASK_STEPS + 6 * min(TOPICS_AT_ONCE, len(names)))
+
+
+def _delete_topics(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    """Delete what is left; `calls`: what those that are named are, where others are said by id."""
+    left, refused = exchange.state
+    for call in calls:
+        for topic in call.result if call.outcome == DONE else ():
+            yield 1
+            if isinstance(topic, TopicDescription) and (None, topic.id) in left:
+                del left[topic.name, NO_ID], left[None, topic.id]
+                refused[topic.name, topic.id] = "named by its name and by its id"
+    requests = (DeleteTopic(name or "", b"" if name else topic_id) for name, topic_id in left)
+    yield from exchange.asking(requests, _topics_deleted, CREATION_STEPS)
 
 
 def _topics_deleted(exchange: Exchange, calls: list[Any]) -> None:
-    exchange.answer({"responses": Rows(len(calls), _deletions(exchange, calls))})
+    left, refused = exchange.state
+    exchange.answer({"responses": Rows(len(refused) + len(left), _deletions(exchange, left, refused, calls))})
 
 
-def _deletions(exchange: Exchange, calls: list[Any]) -> Iterator[dict[str, Any]]:
-    for (name, topic_id), call in zip(exchange.state, calls, strict=True):
+def _deletions(exchange: Exchange, left: Iterable[Any], refused: dict[Any, str], calls: list[Any]) -> Iterator[dict[str, Any]]:
+    for (name, topic_id), text in refused.items():
+        exchange.session.count_error(exchange)
+        what = f"topic '{name}'" if name is not None else "a topic's id"
+        yield {"name": name, "topic_id": topic_id, "error_code": int(ErrorCode.INVALID_REQUEST), "error_message": f"{what} is {text}"}
+    for (name, topic_id), call in zip(left, calls, strict=True):
         code = code_of(exchange, call, NAMING)
         if call.outcome == DONE:
             name, topic_id = call.result.name, call.result.id
@@ -148,22 +217,59 @@ def _deletions(exchange: Exchange, calls: list[Any]) -> Iterator[dict[str, Any]]
         yield {"name": name, "topic_id": topic_id, "error_code": code, "error_message": text_of(call.error)}
 
 
-def create_partitions(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of CreatePartitions. Assignments say nothing where there is one broker."""
-    exchange.state = values
-    exchange.ask(
-        (CreatePartitions(topic["name"], topic["count"], values["validate_only"]) for topic in values["topics"]),
-        _partitions_created,
-        lambda request: CREATION_STEPS + PARTITION_STEPS * max(1, request.count),
-    )
+def create_partitions(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
+    """Handler of CreatePartitions. First it is asked whether the topics may have so many, and how many they have: assignments are of what is added."""
+    named: dict[str, int] = {}
+    yield from counted((topic["name"] for topic in values["topics"]), named)
+    rows: list[Any] = []
+    for name, (code, text) in _twice(named):
+        rows.append({"name": name, "error_code": int(code), "error_message": text})
+        yield 2
+    topics = [topic for topic in values["topics"] if named[topic["name"]] == 1]
+    exchange.state = (topics, rows, values["validate_only"])
+    yield from exchange.asking((CreatePartitions(topic["name"], topic["count"], check_only=True) for topic in topics), _partitions_checked)
+
+
+def _partitions_checked(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    topics, rows, check_only = exchange.state
+    left = []
+    for topic, call in zip(topics, calls, strict=True):
+        yield 2 + len(topic["assignments"] or ()) // 8
+        if call.outcome != DONE:
+            rows.append({"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)})
+            continue
+        added = topic["count"] - call.result.partition_count
+        refused = _cannot_add(topic, added, exchange.session.settings.node_id)
+        if refused is not None:
+            exchange.session.count_error(exchange)
+            rows.append({"name": topic["name"], "error_code": int(refused[0]), "error_message": refused[1]})
+        elif check_only:
+            rows.append({"name": topic["name"], "error_code": 0, "error_message": None})
+        else:
+            left.append((topic, added))
+    exchange.state = (left, rows)
+    steps = iter([CREATION_STEPS + PARTITION_STEPS * added for _, added in left])
+    yield from exchange.asking((CreatePartitions(topic["name"], topic["count"]) for topic, _ in left), _partitions_created, lambda _: next(steps))
+
+
+def _cannot_add(topic: dict[str, Any], count: int, node_id: int) -> Refusal | None:
+    """What is wrong with the brokers of the partitions that are added."""
+    assignments = topic["assignments"]
+    if assignments is None:
+        return None
+    refused = _cannot_assign([assignment["broker_ids"] for assignment in assignments], node_id)
+    if refused is None and len(assignments) != count:
+        return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{len(assignments)} assignments for {count} partitions that are added"
+    return refused
 
 
 def _partitions_created(exchange: Exchange, calls: list[Any]) -> None:
-    rows = (
+    left, rows = exchange.state
+    added = (
         {"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)}
-        for topic, call in zip(exchange.state["topics"], calls, strict=True)
+        for (topic, _), call in zip(left, calls, strict=True)
     )
-    exchange.answer({"results": Rows(len(calls), rows)})
+    exchange.answer({"results": Rows(len(rows) + len(left), chain(rows, added))})
 
 
 # ---- DeleteRecords, InitProducerId
@@ -187,10 +293,10 @@ def _records_deleted(exchange: Exchange, calls: list[Any]) -> None:
 
 
 def init_producer_id(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of InitProducerId, of idempotent producers: there are no transactions yet."""
+    """Handler of InitProducerId, of idempotent producers: there are no transactions yet (see metadata.NO_TRANSACTIONS)."""
     if values["transactional_id"] is not None:
         exchange.session.count_error(exchange)
-        exchange.answer({"error_code": int(ErrorCode.UNSUPPORTED_VERSION), "producer_epoch": -1})
+        exchange.answer({"error_code": int(NO_TRANSACTIONS), "producer_epoch": -1})
         return
     exchange.ask([NewProducer(values.get("producer_id", -1), values.get("producer_epoch", -1))], _producer_made)
 

@@ -18,6 +18,7 @@ from entrepot.protocols.kafka import schemas_topics as _t
 from entrepot.protocols.kafka.schema import Plan, plan_for
 
 MANY = 20_000  # elements of a request each of which is answered with many
+ANSWERED_WITH_MANY = frozenset({15, 32, 33, 42, 44, 69})  # APIs whose elements are: groups, and configurations
 NEVER = 0x7FFF  # no version of it is flexible
 
 
@@ -56,7 +57,6 @@ class Api:
         *,
         takes_reader: bool = False,
         told_least: int | None = None,
-        elements_max: int = 0,
     ) -> None:
         self.key = key
         self.name = name
@@ -67,7 +67,7 @@ class Api:
         self.request_table = request_table
         self.response_table = response_table
         self.takes_reader = takes_reader
-        self.elements_max = elements_max
+        self.elements_max = MANY if key in ANSWERED_WITH_MANY else 0
         self.told_least = least if told_least is None else told_least
         self._requests: dict[int, Plan] = {}
         self._responses: dict[int, Plan] = {}
@@ -110,7 +110,7 @@ _ROWS = (
     Api(12, "Heartbeat", 0, 4, 4, groups.heartbeat, _g.HEARTBEAT_REQUEST, _g.HEARTBEAT_RESPONSE),
     Api(13, "LeaveGroup", 0, 5, 4, groups.leave_group, _g.LEAVE_GROUP_REQUEST, _g.LEAVE_GROUP_RESPONSE),
     Api(14, "SyncGroup", 0, 5, 4, groups.sync_group, _g.SYNC_GROUP_REQUEST, _g.SYNC_GROUP_RESPONSE),
-    Api(15, "DescribeGroups", 0, 6, 5, groups.describe_groups, _g.DESCRIBE_GROUPS_REQUEST, _g.DESCRIBE_GROUPS_RESPONSE, elements_max=MANY),
+    Api(15, "DescribeGroups", 0, 6, 5, groups.describe_groups, _g.DESCRIBE_GROUPS_REQUEST, _g.DESCRIBE_GROUPS_RESPONSE),
     Api(16, "ListGroups", 0, 5, 3, groups.list_groups, _g.LIST_GROUPS_REQUEST, _g.LIST_GROUPS_RESPONSE),
     Api(17, "SaslHandshake", 0, 1, NEVER, sasl.handshake, _c.SASL_HANDSHAKE_REQUEST, _c.SASL_HANDSHAKE_RESPONSE),
     Api(18, "ApiVersions", 0, 4, 3, _api_versions, _c.API_VERSIONS_REQUEST, _c.API_VERSIONS_RESPONSE),
@@ -119,20 +119,20 @@ _ROWS = (
     Api(21, "DeleteRecords", 0, 2, 2, admin.delete_records, _r.DELETE_RECORDS_REQUEST, _r.DELETE_RECORDS_RESPONSE),
     Api(22, "InitProducerId", 0, 5, 2, admin.init_producer_id, _r.INIT_PRODUCER_ID_REQUEST, _r.INIT_PRODUCER_ID_RESPONSE),
     Api(23, "OffsetForLeaderEpoch", 2, 4, 4, offsets.offset_for_leader_epoch, _r.OFFSET_FOR_LEADER_EPOCH_REQUEST, _r.OFFSET_FOR_LEADER_EPOCH_RESPONSE),
-    Api(32, "DescribeConfigs", 1, 4, 4, configs.describe_configs, _t.DESCRIBE_CONFIGS_REQUEST, _t.DESCRIBE_CONFIGS_RESPONSE, elements_max=MANY),
-    Api(33, "AlterConfigs", 0, 2, 2, configs.alter_configs, _t.ALTER_CONFIGS_REQUEST, _t.ALTER_CONFIGS_RESPONSE, elements_max=MANY),
+    Api(32, "DescribeConfigs", 1, 4, 4, configs.describe_configs, _t.DESCRIBE_CONFIGS_REQUEST, _t.DESCRIBE_CONFIGS_RESPONSE),
+    Api(33, "AlterConfigs", 0, 2, 2, configs.alter_configs, _t.ALTER_CONFIGS_REQUEST, _t.ALTER_CONFIGS_RESPONSE),
     Api(35, "DescribeLogDirs", 1, 5, 2, single_broker.describe_log_dirs, _k.DESCRIBE_LOG_DIRS_REQUEST, _k.DESCRIBE_LOG_DIRS_RESPONSE),
     Api(36, "SaslAuthenticate", 0, 2, 2, sasl.authenticate, _c.SASL_AUTHENTICATE_REQUEST, _c.SASL_AUTHENTICATE_RESPONSE),
     Api(37, "CreatePartitions", 0, 3, 2, admin.create_partitions, _t.CREATE_PARTITIONS_REQUEST, _t.CREATE_PARTITIONS_RESPONSE),
-    Api(42, "DeleteGroups", 0, 2, 2, groups.delete_groups, _g.DELETE_GROUPS_REQUEST, _g.DELETE_GROUPS_RESPONSE, elements_max=MANY),
+    Api(42, "DeleteGroups", 0, 2, 2, groups.delete_groups, _g.DELETE_GROUPS_REQUEST, _g.DELETE_GROUPS_RESPONSE),
     Api(43, "ElectLeaders", 0, 2, 2, single_broker.elect_leaders, _k.ELECT_LEADERS_REQUEST, _k.ELECT_LEADERS_RESPONSE),
-    Api(44, "IncrementalAlterConfigs", 0, 1, 1, configs.incremental_alter_configs, _t.INCREMENTAL_ALTER_CONFIGS_REQUEST, _t.INCREMENTAL_ALTER_CONFIGS_RESPONSE, elements_max=MANY),
+    Api(44, "IncrementalAlterConfigs", 0, 1, 1, configs.incremental_alter_configs, _t.INCREMENTAL_ALTER_CONFIGS_REQUEST, _t.INCREMENTAL_ALTER_CONFIGS_RESPONSE),
     Api(45, "AlterPartitionReassignments", 0, 1, 0, single_broker.alter_reassignments, _k.ALTER_REASSIGNMENTS_REQUEST, _k.ALTER_REASSIGNMENTS_RESPONSE),
     Api(46, "ListPartitionReassignments", 0, 0, 0, single_broker.list_reassignments, _k.LIST_REASSIGNMENTS_REQUEST, _k.LIST_REASSIGNMENTS_RESPONSE),
     Api(47, "OffsetDelete", 0, 0, NEVER, offsets.offset_delete, _g.OFFSET_DELETE_REQUEST, _g.OFFSET_DELETE_RESPONSE),
     Api(60, "DescribeCluster", 0, 2, 0, metadata.describe_cluster, _c.DESCRIBE_CLUSTER_REQUEST, _c.DESCRIBE_CLUSTER_RESPONSE),
     Api(68, "ConsumerGroupHeartbeat", 0, 1, 0, groups.consumer_group_heartbeat, _g.CONSUMER_GROUP_HEARTBEAT_REQUEST, _g.CONSUMER_GROUP_HEARTBEAT_RESPONSE),
-    Api(69, "ConsumerGroupDescribe", 0, 1, 0, groups.consumer_group_describe, _g.CONSUMER_GROUP_DESCRIBE_REQUEST, _g.CONSUMER_GROUP_DESCRIBE_RESPONSE, elements_max=MANY),
+    Api(69, "ConsumerGroupDescribe", 0, 1, 0, groups.consumer_group_describe, _g.CONSUMER_GROUP_DESCRIBE_REQUEST, _g.CONSUMER_GROUP_DESCRIBE_RESPONSE),
     Api(74, "ListConfigResources", 0, 1, 0, single_broker.list_config_resources, _k.LIST_CONFIG_RESOURCES_REQUEST, _k.LIST_CONFIG_RESOURCES_RESPONSE),
     Api(75, "DescribeTopicPartitions", 0, 0, 0, metadata.describe_partitions, _c.DESCRIBE_TOPIC_PARTITIONS_REQUEST, _c.DESCRIBE_TOPIC_PARTITIONS_RESPONSE),
 )  # fmt: skip

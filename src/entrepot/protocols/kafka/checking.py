@@ -14,7 +14,22 @@ from typing import Any
 import cramjam
 
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, InvalidBatch
-from entrepot.protocols.kafka.compression import FRAME_HEADER, FRAMED, GZIP, LZ4, NAMES, SNAPPY, SNAPPY_RATIO_MAX, ZSTD, is_full
+from entrepot.protocols.kafka.compression import (
+    FRAME_HEADER,
+    FRAME_VERSION_MIN,
+    FRAMED,
+    GZIP,
+    LZ4,
+    MEMBER,
+    MEMBER_MIN_BYTES,
+    MEMBERS_MAX,
+    NAMES,
+    SNAPPY,
+    SNAPPY_RATIO_MAX,
+    ZSTD,
+    is_full,
+)
+from entrepot.protocols.kafka.lz4_frame import check_lz4
 from entrepot.protocols.kafka.record_batch import HEADER_BYTES, BatchHead, BatchValidator
 from entrepot.protocols.kafka.record_scan import GOOD, MISNUMBERED, OUT_OF_TIME, scan_records
 
@@ -43,6 +58,8 @@ class Check:
         """The greatest timestamp of the records of `data`."""
         if not head.compression:
             return _scanned(memoryview(data), HEADER_BYTES, head)
+        if head.compression == LZ4:
+            check_lz4(data[HEADER_BYTES:])
         self.unpacked_bytes = self._max  # unless it turns out to be less
         room = mmap.mmap(-1, self._max)  # no memory until it is written to
         whole = memoryview(room)
@@ -108,12 +125,24 @@ def _unpack(compression: int, packed: memoryview, room: memoryview) -> int:
 
 
 def _gzip(packed: memoryview, room: memoryview) -> int:
+    filled = pos = members = 0
+    while pos == 0 or (len(packed) - pos >= MEMBER_MIN_BYTES and packed[pos : pos + len(MEMBER)] == MEMBER):
+        members += 1
+        if members > MEMBERS_MAX:
+            raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's gzip has more than {MEMBERS_MAX} members")
+        pos, filled = _member(packed, pos, room, filled)
+    return filled
+
+
+def _member(packed: memoryview, pos: int, room: memoryview, filled: int) -> tuple[int, int]:
+    """Decompress the gzip member at `pos`: where it ends, and what is filled then."""
     stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
-    filled = 0
-    for at in range(0, len(packed), _INPUT_BYTES):
-        if stream.eof:
-            raise InvalidBatch(CORRUPT_MESSAGE, "a batch's gzip has bytes behind it")
-        left: bytes | memoryview = packed[at : at + _INPUT_BYTES]
+    while not stream.eof:
+        chunk = packed[pos : pos + _INPUT_BYTES]
+        if not chunk:
+            raise InvalidBatch(CORRUPT_MESSAGE, "a batch's gzip is cut off")
+        pos += len(chunk)
+        left: bytes | memoryview = chunk
         while True:
             data = stream.decompress(left, _OUTPUT_BYTES)
             if len(data) > len(room) - filled:
@@ -123,9 +152,7 @@ def _gzip(packed: memoryview, room: memoryview) -> int:
             left = stream.unconsumed_tail
             if stream.eof or (not left and len(data) < _OUTPUT_BYTES):
                 break
-    if not stream.eof or stream.unused_data:
-        raise InvalidBatch(CORRUPT_MESSAGE, "a batch's gzip is cut off" if not stream.eof else "a batch's gzip has bytes behind it")
-    return filled
+    return pos - len(stream.unused_data), filled
 
 
 def _snappy(packed: memoryview, room: memoryview) -> int:
@@ -134,6 +161,11 @@ def _snappy(packed: memoryview, room: memoryview) -> int:
     filled = 0
     pos = FRAME_HEADER
     while pos < len(packed):
+        if packed[pos : pos + len(FRAMED)] == FRAMED:
+            if int.from_bytes(packed[pos + 8 : pos + 12], "big") < FRAME_VERSION_MIN or pos + FRAME_HEADER > len(packed):
+                raise InvalidBatch(CORRUPT_MESSAGE, "a batch's snappy has a header within it that is none")
+            pos += FRAME_HEADER
+            continue
         size = int.from_bytes(packed[pos : pos + 4], "big")
         pos += 4
         if size > len(packed) - pos:

@@ -1,6 +1,8 @@
-"""What is inside a compressed record batch: gzip, snappy (plain and in the framing of Java's clients), LZ4 frames, zstd.
+"""What is inside a compressed record batch: gzip, snappy (plain and in the framing of Java's clients), one LZ4 frame, zstd.
 
-Java's snappy framing: 0x82 "SNAPPY" 0x00, two u32 of versions, then blocks of u32 size (big-endian) and a plain snappy block.
+What is taken is what Kafka's clients read. gzip may have several members; what is behind them and is none is passed over, as Java does. Java's snappy
+framing: 0x82 "SNAPPY" 0x00, two u32 of versions, then blocks of u32 size (big-endian) and a plain snappy block; the header may come again
+between blocks. Of LZ4 all is unpacked that the library unpacks; lz4_frame.py looks at what comes in.
 docs/decisions/compression.md says which libraries, and why.
 """
 
@@ -27,6 +29,11 @@ _ROOM_BYTES = 1 << 20  # kept from batch to batch; Kafka's clients make batches 
 _GROWTH = 8
 FRAMED = b"\x82SNAPPY\x00"
 FRAME_HEADER = 16
+FRAME_VERSION_MIN = 1
+MEMBER = b"\x1f\x8b\x08"
+MEMBER_MIN_BYTES = 19  # Java looks for no further member in less
+MEMBERS_MAX = 1_000
+_CHUNK_BYTES = 64 << 10
 SNAPPY_RATIO_MAX = 64  # a copy of 64 bytes takes at least 2
 _FULL = "failed to write whole buffer"  # what the library says when the target has no more room
 
@@ -68,9 +75,32 @@ class Unpacker:
         data = stream.decompress(packed, self.unpacked_max_bytes + 1)
         if len(data) > self.unpacked_max_bytes:
             raise self._too_large()
-        if not stream.eof or stream.unused_data:
-            raise InvalidBatch(CORRUPT_MESSAGE, "a batch's gzip is cut off" if not stream.eof else "a batch's gzip has bytes behind it")
-        return data
+        if not stream.eof:
+            raise InvalidBatch(CORRUPT_MESSAGE, "a batch's gzip is cut off")
+        if not stream.unused_data:
+            return data
+        return data + self._further_members(stream.unused_data, self.unpacked_max_bytes - len(data))
+
+    def _further_members(self, rest: bytes, left: int) -> bytes:
+        """What the gzip members at the start of `rest` have, at most `left` bytes. It is fed by pieces, for of each the library copies what it has not used."""
+        parts = []
+        pos = 0
+        members = 1
+        while len(rest) - pos >= MEMBER_MIN_BYTES and rest.startswith(MEMBER, pos):
+            members += 1
+            if members > MEMBERS_MAX:
+                raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's gzip has more than {MEMBERS_MAX} members")
+            stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
+            while not stream.eof:
+                chunk = rest[pos : pos + _CHUNK_BYTES]
+                if not chunk:
+                    raise InvalidBatch(CORRUPT_MESSAGE, "a batch's gzip is cut off")
+                parts.append(stream.decompress(chunk, left + 1))
+                left -= len(parts[-1])
+                if left < 0:
+                    raise self._too_large()
+                pos += len(chunk) - len(stream.unused_data)
+        return b"".join(parts)
 
     def _snappy(self, packed: bytes) -> bytes:
         if not packed.startswith(FRAMED):
@@ -79,6 +109,11 @@ class Unpacker:
         left = self.unpacked_max_bytes
         pos = FRAME_HEADER
         while pos < len(packed):
+            if packed.startswith(FRAMED, pos):
+                if int.from_bytes(packed[pos + 8 : pos + 12], "big") < FRAME_VERSION_MIN or pos + FRAME_HEADER > len(packed):
+                    raise InvalidBatch(CORRUPT_MESSAGE, "a batch's snappy has a header within it that is none")
+                pos += FRAME_HEADER
+                continue
             size = int.from_bytes(packed[pos : pos + 4], "big")
             pos += 4
             if size > len(packed) - pos:

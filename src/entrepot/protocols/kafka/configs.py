@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any
 
 from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import AlterTopicConfig, ConfigEntry, DescribeTopicConfig
-from entrepot.protocols.kafka.answers import code_of, text_of
+from entrepot.protocols.kafka.answers import code_of, counted, text_of
 from entrepot.protocols.kafka.error_codes import TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
 from entrepot.protocols.kafka.schema import Rows
@@ -100,8 +100,9 @@ def _config(values: dict[str, Any], entry: ConfigEntry) -> dict[str, Any]:
     }
 
 
-def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> None:
+def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of IncrementalAlterConfigs."""
+    yield from _mark_twice(values["resources"])
     exchange.state = values
     exchange.ask(
         (
@@ -118,7 +119,18 @@ def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> Non
     )
 
 
+def _mark_twice(resources: list[dict[str, Any]]) -> Generator[int, None, None]:
+    """Note of each resource whether the request has it twice: then it is altered neither time."""
+    named: dict[tuple[int, str], int] = {}
+    yield from counted(((resource["resource_type"], resource["resource_name"]) for resource in resources), named)
+    for resource in resources:
+        resource["twice"] = named[resource["resource_type"], resource["resource_name"]] > 1
+        yield 1
+
+
 def _cannot_alter(resource: dict[str, Any]) -> str | None:
+    if resource["twice"]:
+        return f"'{resource['resource_name']}' is altered twice"
     if resource["resource_type"] != TOPIC_RESOURCE:
         return f"only topics (resource type {TOPIC_RESOURCE}) have configuration that can be altered, not type {resource['resource_type']}"
     names = [change["name"] for change in resource["configs"]]
@@ -147,12 +159,11 @@ def _alterations(exchange: Exchange, calls: list[Any]) -> Iterator[dict[str, Any
         yield row | {"error_code": code_of(exchange, call, TOPIC), "error_message": text_of(call.error)}
 
 
-def alter_configs(exchange: Exchange, values: dict[str, Any]) -> None:
+def alter_configs(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of AlterConfigs: what is not named goes back to its default. Deprecated since Kafka 2.3, and still used."""
     exchange.state = values
-    exchange.ask(
-        (DescribeTopicConfig(found["resource_name"]) for found in values["resources"] if _cannot_alter(found) is None), _replace, DESCRIPTION_STEPS
-    )
+    yield from _mark_twice(values["resources"])
+    exchange.ask((DescribeTopicConfig(found["resource_name"]) for found in values["resources"] if _cannot_alter(found) is None), _replace, DESCRIPTION_STEPS)
 
 
 def _replace(exchange: Exchange, calls: list[Any]) -> None:

@@ -18,6 +18,7 @@ cdef class Exchange:
     cdef readonly bint flexible
     cdef readonly int32_t correlation_id
     cdef public object state
+    cdef public object wanted
     cdef public list parts
     cdef public Py_ssize_t size
     cdef public bint is_read

@@ -35,7 +35,7 @@ _ANSWER_MAX = ANSWER_MAX_BYTES
 
 
 class Exchange:
-    """See the module. `version` and `flexible` are the request's; `state` is the handler's own."""
+    """See the module. `version` and `flexible` are the request's; `state` and `wanted` are the handler's own."""
 
     def __init__(self, session: Session, api: Api, version: int, flexible: bool, correlation_id: int) -> None:
         self.session: Any = session
@@ -44,6 +44,7 @@ class Exchange:
         self.flexible = flexible
         self.correlation_id = correlation_id
         self.state: Any = None
+        self.wanted: Any = None  # the request's fields that say what the answer is to tell besides
         self.parts: list[bytes | bytearray] | None = None  # the answer, once there is one
         self.size = 0  # bytes of it
         self.is_read = False  # nothing of the request is read any more
@@ -113,7 +114,7 @@ class Exchange:
             calls.append(call)
             self._left += 1
             asked[call] = self
-            cost = steps if isinstance(steps, int) else steps(call.request)
+            cost = steps if isinstance(steps, int) else steps(call.request)  # type: ignore[attr-defined]
             attachment.submit(call)
             yield cost
         self._ended()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from itertools import repeat
 from typing import Any
 
 from entrepot.broker import group_requests as ask
 from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, error_code, text_of
 from entrepot.protocols.kafka.error_codes import CONSUMER_GROUP, GROUP, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
 from entrepot.protocols.kafka.schema import Rows
 
+ALLOWED_AT_ONCE = 64  # groups in one question of what the user may do with them
 DESCRIPTION_STEPS = 40  # of looking at one group
 UNAVAILABLE = ErrorCode.COORDINATOR_NOT_AVAILABLE
 
@@ -196,10 +199,7 @@ def _listed(exchange: Exchange, calls: list[Any]) -> None:
             "error_code": code_of(exchange, call, GROUP, UNAVAILABLE),
             "groups": Rows(
                 len(groups),
-                (
-                    {"group_id": group, "protocol_type": protocol_type, "group_state": state, "group_type": kind}
-                    for group, protocol_type, state, kind in groups
-                ),
+                ({"group_id": group, "protocol_type": protocol_type, "group_state": state, "group_type": kind} for group, protocol_type, state, kind in groups),
             ),
         }
     )
@@ -208,11 +208,42 @@ def _listed(exchange: Exchange, calls: list[Any]) -> None:
 def describe_groups(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DescribeGroups: groups of the classic kind; before version 6 a group that is not there is a dead one."""
     exchange.state = values["groups"]
-    exchange.ask((ask.DescribeGroup(group) for group in values["groups"]), _described, DESCRIPTION_STEPS)
+    exchange.ask(_describing(values["groups"], values.get("include_authorized_operations", False)), _described, DESCRIPTION_STEPS)
+
+
+def _describing(groups: list[str], with_operations: bool) -> Iterator[Any]:
+    """What to ask of groups that are described; last, if it is wanted, what the user may do with each."""
+    for group in groups:
+        yield ask.DescribeGroup(group)
+    if with_operations and groups:
+        for some in chunks(groups, ALLOWED_AT_ONCE):
+            yield AllowedActions(list(some))
+
+
+def _split(exchange: Exchange, calls: list[Any]) -> tuple[list[Any], Iterator[dict[str, Any]]]:
+    """The calls of _describing() as those of the groups, and what is told of operations: each group's fields, none where they are not wanted."""
+    count = len(exchange.state)
+    return calls[:count], _operated(calls[count:])
+
+
+def _operated(calls: list[Any]) -> Iterator[dict[str, Any]]:
+    for call in calls:
+        if call.outcome == DONE:
+            for actions in call.result:
+                yield {"authorized_operations": operations.bits(operations.GROUP, actions)}
+        else:
+            yield from repeat({}, ALLOWED_AT_ONCE)
+    yield from repeat({})
+
+
+def _with_operations(row: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    return row | fields if fields and row.get("error_code", 0) == 0 else row
 
 
 def _described(exchange: Exchange, calls: list[Any]) -> None:
-    exchange.answer({"groups": Rows(len(calls), (_classic_group(exchange, group, call) for group, call in zip(exchange.state, calls, strict=True)))})
+    calls, operated = _split(exchange, calls)
+    rows = (_with_operations(_classic_group(exchange, group, call), fields) for group, call, fields in zip(exchange.state, calls, operated, strict=False))
+    exchange.answer({"groups": Rows(len(calls), rows)})
 
 
 def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
@@ -250,10 +281,11 @@ def _classic_member(member: ask.MemberDescription) -> dict[str, Any]:
 def consumer_group_describe(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of ConsumerGroupDescribe. Topics of assignments are named as they are called now."""
     exchange.state = values["group_ids"]
-    exchange.ask((ask.DescribeGroup(group) for group in values["group_ids"]), _consumers_found, DESCRIPTION_STEPS)
+    exchange.ask(_describing(values["group_ids"], values["include_authorized_operations"]), _consumers_found, DESCRIPTION_STEPS)
 
 
 def _consumers_found(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    calls, operated = _split(exchange, calls)
     ids: dict[bytes, None] = {}
     for call in calls:
         if call.outcome == DONE:
@@ -261,18 +293,21 @@ def _consumers_found(exchange: Exchange, calls: list[Any]) -> Generator[int, Non
                 ids.update(dict.fromkeys((*member.assigned, *member.target)))
                 yield 2 + len(member.assigned) // 4
     if not ids:
-        _describe_consumers(exchange, calls, {})
+        _describe_consumers(exchange, calls, operated, {})
         return
 
     def named(exchange: Exchange, answers: list[Any]) -> None:
         found = (topic for answer in answers if answer.outcome == DONE for topic in answer.result)
-        _describe_consumers(exchange, calls, {topic.id: topic.name for topic in found if isinstance(topic, TopicDescription)})
+        _describe_consumers(exchange, calls, operated, {topic.id: topic.name for topic in found if isinstance(topic, TopicDescription)})
 
     exchange.ask((DescribeTopics(ids=some) for some in chunks(ids)), named, ASKED_AT_ONCE * 3)
 
 
-def _describe_consumers(exchange: Exchange, calls: list[Any], names: dict[bytes, str]) -> None:
-    exchange.answer({"groups": Rows(len(calls), (_consumer_group(exchange, group, call, names) for group, call in zip(exchange.state, calls, strict=True)))})
+def _describe_consumers(exchange: Exchange, calls: list[Any], operated: Iterator[dict[str, Any]], names: dict[bytes, str]) -> None:
+    rows = (
+        _with_operations(_consumer_group(exchange, group, call, names), fields) for group, call, fields in zip(exchange.state, calls, operated, strict=False)
+    )
+    exchange.answer({"groups": Rows(len(calls), rows)})
 
 
 def _consumer_group(exchange: Exchange, group: str, call: Any, names: dict[bytes, str]) -> dict[str, Any]:

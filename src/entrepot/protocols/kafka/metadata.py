@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable
-from functools import partial
 from typing import Any
 
 from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import broker_node, chunks, code_of, counted, error_code
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
@@ -17,6 +17,9 @@ from entrepot.protocols.kafka.schema import Rows
 NO_ID = bytes(16)
 GROUP, TRANSACTION = 0, 1
 TOPICS_AT_ONCE = 64  # described in one request to the broker
+ALLOWED_AT_ONCE = 128  # topics in one question of what the user may do with them
+NO_TRANSACTIONS = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+"""What is told to clients that want transactions, which are not there: every client takes it for final, where librdkafka tries UNSUPPORTED_VERSION for ever."""
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
@@ -26,6 +29,7 @@ PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's 
 def metadata(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all. What is named twice is answered once."""
     topics = values["topics"]
+    exchange.wanted = values
     if topics is None or (not topics and exchange.version == 0):
         exchange.ask([DescribeTopics()], _all_described)
         return
@@ -46,17 +50,16 @@ def _descriptions(names: Iterable[str], ids: Iterable[bytes], create: bool) -> I
             yield DescribeTopics(ids=some_ids)
 
 
-def _all_described(exchange: Exchange, calls: list[Any]) -> None:
+def _all_described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     call = calls[0]
     if call.outcome != DONE:
-        _answer_metadata(exchange, [], code_of(exchange, call, NAMING))
-        return
-    _answer_metadata(exchange, Rows(len(call.result), (_topic(exchange, found) for found in call.result)))
+        return _answer_metadata(exchange, [], code_of(exchange, call, NAMING))
+    return _answer_metadata(exchange, Rows(len(call.result), (_topic(exchange, found) for found in call.result)))
 
 
-def _described(exchange: Exchange, calls: list[Any]) -> None:
+def _described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     names, ids = exchange.state
-    _answer_metadata(exchange, Rows(len(names) + len(ids), _found(exchange, names, ids, calls)))
+    return _answer_metadata(exchange, Rows(len(names) + len(ids), _found(exchange, names, ids, calls)))
 
 
 def _found(exchange: Exchange, names: Iterable[str], ids: Iterable[bytes], calls: list[Any]) -> Iterable[dict[str, Any]]:
@@ -82,26 +85,55 @@ def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict
 
 def _topic(exchange: Exchange, topic: TopicDescription) -> dict[str, Any]:
     version, session = exchange.version, exchange.session
-    return {
-        "error_code": 0,
-        "name": topic.name,
-        "topic_id": topic.id,
-        "is_internal": topic.internal,
-        "partitions": session.shared.partition_rows.encoded(exchange.api.response_plan(version), version, session.settings.node_id, topic.epoch, topic.partition_count),
-    }
-
-
-def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]] | Rows, code: int = 0) -> None:
-    settings = exchange.session.settings
-    exchange.answer(
-        {
-            "brokers": [broker_node(exchange, "node_id")],
-            "cluster_id": settings.cluster_id,
-            "controller_id": settings.node_id,
-            "topics": topics,
-            "error_code": code,
-        }
+    partitions = session.shared.partition_rows.encoded(
+        exchange.api.response_plan(version), version, session.settings.node_id, topic.epoch, topic.partition_count
     )
+    return {"error_code": 0, "name": topic.name, "topic_id": topic.id, "is_internal": topic.internal, "partitions": partitions}
+
+
+def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]] | Rows, code: int = 0) -> Generator[int, None, None]:
+    values = exchange.wanted
+    settings = exchange.session.settings
+    answer = {
+        "brokers": [broker_node(exchange, "node_id")],
+        "cluster_id": settings.cluster_id,
+        "controller_id": settings.node_id,
+        "topics": topics,
+        "error_code": code,
+    }
+    of_topics, of_cluster = values.get("include_topic_authorized_operations", False), values.get("include_cluster_authorized_operations", False)
+    return _with_operations(exchange, answer, of_topics=of_topics, of_cluster=of_cluster)
+
+
+def _with_operations(exchange: Exchange, answer: dict[str, Any], *, of_topics: bool = False, of_cluster: bool = False) -> Generator[int, None, None]:
+    """Answer, saying what the user may do with each of the answer's topics, and with the cluster. Of what it may not see nothing is said."""
+    named: list[dict[str, Any] | None] = []
+    if of_topics:
+        rows = []
+        for row in answer["topics"]:
+            rows.append(row)
+            if row["name"] and row["error_code"] != ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+                named.append(row)
+            yield 2
+        answer["topics"] = rows
+    if of_cluster:
+        named.append(None)
+    if not named:
+        exchange.answer(answer)
+        return
+
+    def told(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+        for call, some in zip(calls, chunks(named, ALLOWED_AT_ONCE), strict=True):
+            for row, actions in zip(some, call.result if call.outcome == DONE else (), strict=False):
+                if row is None:
+                    answer["cluster_authorized_operations"] = operations.bits(operations.CLUSTER, actions)
+                else:
+                    row["topic_authorized_operations"] = operations.bits(operations.TOPIC, actions)
+                yield 2
+        exchange.answer(answer)
+
+    requests = (AllowedActions([None if row is None else row["name"] for row in some]) for some in chunks(named, ALLOWED_AT_ONCE))
+    yield from exchange.asking(requests, told, ASK_STEPS + 4 * min(ALLOWED_AT_ONCE, len(named)))
 
 
 # ---- DescribeTopicPartitions
@@ -146,12 +178,13 @@ def _partitions_described(exchange: Exchange, calls: list[Any]) -> Generator[int
             continue
         count = max(0, topic.partition_count - first)
         shown = range(first, first + min(left, count))
-        topics.append({"error_code": 0, "name": topic.name, "topic_id": topic.id, "is_internal": topic.internal, "partitions": [_partition(exchange, topic, number) for number in shown]})
+        partitions = [_partition(exchange, topic, number) for number in shown]
+        topics.append({"error_code": 0, "name": topic.name, "topic_id": topic.id, "is_internal": topic.internal, "partitions": partitions})
         if count > left:
             next_cursor = {"topic_name": name, "partition_index": first + left}
             break
         left -= count
-    exchange.answer({"topics": topics, "next_cursor": next_cursor})
+    yield from _with_operations(exchange, {"topics": topics, "next_cursor": next_cursor}, of_topics=True)
 
 
 def _partition(exchange: Exchange, topic: TopicDescription, number: int) -> dict[str, Any]:
@@ -171,20 +204,19 @@ def _partition(exchange: Exchange, topic: TopicDescription, number: int) -> dict
 # ---- the broker
 
 
-def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> None:
+def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of DescribeCluster. Controllers (endpoint type 2) are not for clients here."""
     settings = exchange.session.settings
     code = 0 if values.get("endpoint_type", 1) == 1 else 115  # UNSUPPORTED_ENDPOINT_TYPE
-    exchange.answer(
-        {
-            "error_code": code,
-            "error_message": "there is no controller apart from the broker" if code else None,
-            "endpoint_type": 1,
-            "cluster_id": settings.cluster_id,
-            "controller_id": settings.node_id,
-            "brokers": [] if code else [broker_node(exchange, "broker_id")],
-        }
-    )
+    answer = {
+        "error_code": code,
+        "error_message": "there is no controller apart from the broker" if code else None,
+        "endpoint_type": 1,
+        "cluster_id": settings.cluster_id,
+        "controller_id": settings.node_id,
+        "brokers": [] if code else [broker_node(exchange, "broker_id")],
+    }
+    return _with_operations(exchange, answer, of_cluster=values["include_cluster_authorized_operations"] and not code)
 
 
 def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
@@ -192,7 +224,7 @@ def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
     kind = values.get("key_type", GROUP)
     code, text = (0, None) if kind == GROUP else (int(ErrorCode.INVALID_REQUEST), f"a coordinator of kind {kind}: only consumer groups have one here")
     if kind == TRANSACTION:
-        code, text = int(ErrorCode.UNSUPPORTED_VERSION), "transactions are not supported"
+        code, text = int(NO_TRANSACTIONS), "transactions are not supported by this broker"
     if code:
         exchange.session.count_error(exchange)
         row: dict[str, Any] = {"error_code": code, "error_message": text, "node_id": -1, "host": "", "port": -1}

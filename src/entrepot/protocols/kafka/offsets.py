@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator
+from itertools import starmap
 from typing import Any
 
 from entrepot.broker.group_requests import CommitOffsets, CommittedOffset, DeleteOffsets, FetchOffsets
 from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import EpochEnd, FindOffset
-from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, by_topic, chunks, code_of, counted, error_code, partition_rows, per_partition, results_of
+from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, counted, error_code, partition_rows, per_partition, results_of
 from entrepot.protocols.kafka.error_codes import GROUP, OFFSETS_PARTITION, TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.schema import Rows
@@ -113,6 +114,8 @@ def _committed_offsets(partitions: list[tuple[str, dict[str, Any]]]) -> dict[tup
 
 def _committed(exchange: Exchange, calls: list[Any]) -> None:
     code = _first_code(exchange, calls)
+    if code == ErrorCode.GROUP_ID_NOT_FOUND and exchange.version < 9:
+        code = int(ErrorCode.ILLEGAL_GENERATION)  # what clients of the older kind of groups know
     refused = results_of(calls)
 
     def row(topic: str, partition: dict[str, Any]) -> dict[str, Any]:
@@ -168,7 +171,7 @@ def _group_offsets(exchange: Exchange, group: dict[str, Any], named: dict[Any, i
     code = _first_code(exchange, calls)
     found = results_of(calls)
 
-    def row(topic: str, index: int) -> dict[str, Any]:
+    def row(topic: str, index: Any) -> dict[str, Any]:
         offset = next(found).get((topic, index))
         if isinstance(offset, CommittedOffset):
             return _offset_row(index, offset)
@@ -187,11 +190,10 @@ def _group_offsets(exchange: Exchange, group: dict[str, Any], named: dict[Any, i
 
 
 def _all_offsets(found: dict[tuple[str, int], Any]) -> list[dict[str, Any]]:
-    topics = by_topic((topic, (index, offset)) for (topic, index), offset in found.items())
-    for topic in topics:
-        offsets = topic["partitions"]
-        topic["partitions"] = Rows(len(offsets), (_offset_row(index, offset) for index, offset in offsets))
-    return topics
+    offsets: dict[str, list[tuple[int, Any]]] = {}
+    for (topic, index), offset in found.items():
+        offsets.setdefault(topic, []).append((index, offset))
+    return [{"name": topic, "partitions": Rows(len(some), starmap(_offset_row, some))} for topic, some in offsets.items()]
 
 
 def _offset_row(index: int, offset: CommittedOffset) -> dict[str, Any]:

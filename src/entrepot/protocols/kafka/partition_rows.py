@@ -28,8 +28,7 @@ class PartitionRows:
 
 
 def _rows(plan: Plan, node_id: int, epoch: int, count: int) -> bytes:
-    topics = next(field.plan for field in plan.fields if field.name == "topics")
-    partitions = next(field.plan for field in topics.fields if field.name == "partitions")
+    partitions = _plan_of(_plan_of(plan, "topics"), "partitions")
     node = [node_id]
     row: dict[str, Any] = {"error_code": 0, "partition_index": 0, "leader_id": node_id, "leader_epoch": epoch, "replica_nodes": node, "isr_nodes": node}
     writer = Writer()
@@ -37,3 +36,10 @@ def _rows(plan: Plan, node_id: int, epoch: int, count: int) -> bytes:
     one = b"".join(writer.finish())[4:]  # without the size that a writer begins with
     before, after = one[:_INDEX_AT], one[_INDEX_AT + 4 :]
     return b"".join([before + number.to_bytes(4, "big") + after for number in range(count)])
+
+
+def _plan_of(plan: Plan, name: str) -> Plan:
+    """Of the elements of the array that has that name."""
+    found = next(field.plan for field in plan.fields if field.name == name)
+    assert found is not None, name
+    return found

@@ -9,14 +9,15 @@ from entrepot.protocols.kafka.produce_codec cimport ProduceReading, ProduceReque
 
 from entrepot.net.turns cimport Turns
 
-cdef int _CODEC, _CODEC_VERSION, _DONE, _RESTING, _CHECKING, _REQUEST_STEPS
-cdef Py_ssize_t _APPEND_PARTS
+cdef int _CODEC, _CODEC_VERSION, _DONE, _READ, _CHECKING, _REQUEST_STEPS
+cdef Py_ssize_t _APPEND_PARTS, _STEP_BYTES
 
 
 @cython.locals(reading=ProduceReading, how=int)
 cpdef object produce(Exchange exchange, Reader reader)
 @cython.locals(turns=Turns)
 cdef int _read(Exchange exchange, ProduceReading reading) except -1
+@cython.locals(call=Append)
 cdef object _begin(Exchange exchange, ProduceRequest request)
 cdef bint _refuse(Exchange exchange, ProduceRequest request) except? True
 @cython.locals(call=Append, part=AppendPart)

@@ -6,7 +6,7 @@ keep their order. A request of very many partitions has several Appends.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any
 
@@ -19,7 +19,7 @@ from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
 from entrepot.protocols.kafka.primitives import Malformed
-from entrepot.protocols.kafka.produce_codec import CHECKING, INVALID_TXN_STATE, RESTING, ProduceRequest
+from entrepot.protocols.kafka.produce_codec import CHECKING, INVALID_TXN_STATE, READ, STEP_BYTES, ProduceRequest
 from entrepot.protocols.kafka.record_batch import BATCH_VERSION
 
 if not cython.compiled:
@@ -33,9 +33,10 @@ INVALID_REQUIRED_ACKS = int(ErrorCode.INVALID_REQUIRED_ACKS)
 _CODEC = CODEC_KAFKA
 _CODEC_VERSION = BATCH_VERSION
 _DONE = DONE
-_RESTING = RESTING
+_READ = READ
 _CHECKING = CHECKING
 _APPEND_PARTS = APPEND_PARTS
+_STEP_BYTES = STEP_BYTES
 _REQUEST_STEPS = 10
 
 
@@ -44,7 +45,7 @@ def produce(exchange: Exchange, reader: Reader) -> None:
     session = exchange.session
     reading = ProduceReading(reader, exchange.flexible, session.shared.validator)
     how = _read(exchange, reading)
-    if how == _RESTING or how == _CHECKING:
+    if how != _READ:
         reading.detach()
         session.taking = True
         exchange.state = reading
@@ -88,7 +89,7 @@ def _read_on(exchange: Exchange) -> None:
     except Malformed as error:
         session.fail(str(error))
         return
-    if how == _RESTING or how == _CHECKING:
+    if how != _READ:
         _wait(exchange, how)
     else:
         exchange.run(_begin_long(exchange, exchange.state.request))
@@ -97,20 +98,23 @@ def _read_on(exchange: Exchange) -> None:
 def _begin_long(exchange: Exchange, request: ProduceRequest) -> Generator[int, None, None]:
     """As _begin(), in pieces. What is behind the request may begin afterwards."""
     if not _refuse(exchange, request):
-        yield from exchange.submitting(
-            (
-                make_append(0, _CODEC, _CODEC_VERSION, request.valid[at : at + _APPEND_PARTS], request.acks != 0)
-                for at in range(0, len(request.valid), _APPEND_PARTS)
-            ),
-            appended,
-            4 * min(_APPEND_PARTS, len(request.valid)),
-        )
+        yield from exchange.submitting(_appends(exchange, request), appended, 4 * min(_APPEND_PARTS, len(request.valid)))
     exchange.session.taken()
+
+
+def _appends(exchange: Exchange, request: ProduceRequest) -> Iterator[Any]:
+    for at in range(0, len(request.valid), _APPEND_PARTS):
+        call = make_append(0, _CODEC, _CODEC_VERSION, request.valid[at : at + _APPEND_PARTS], request.acks != 0)
+        yield call
+        exchange.session.turns.spend(call.rewritten_bytes // _STEP_BYTES)
 
 
 def _begin(exchange: Exchange, request: ProduceRequest) -> None:
     if not _refuse(exchange, request):
-        exchange.submit([make_append(0, _CODEC, _CODEC_VERSION, request.valid, request.acks != 0)], appended)
+        call = make_append(0, _CODEC, _CODEC_VERSION, request.valid, request.acks != 0)
+        exchange.submit([call], appended)
+        if call.rewritten_bytes:
+            exchange.session.turns.spend(call.rewritten_bytes // _STEP_BYTES)
 
 
 def _refuse(exchange: Exchange, request: ProduceRequest) -> bool:

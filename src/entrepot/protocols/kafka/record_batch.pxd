@@ -2,13 +2,14 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from entrepot.model.octets cimport get_u16_be, get_u32_be, get_u64_be, over_u16_be, over_u32_be, over_u64_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
+from entrepot.protocols.kafka.lz4_frame cimport check_lz4
 from entrepot.protocols.kafka.record_cursor cimport RecordCursor, make_cursor
 
 cdef Py_ssize_t _HEADER, _LARGE, _BEFORE_SIZE, _COPIED_MAX
 cdef Py_ssize_t _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA
 cdef Py_ssize_t _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT
 cdef uint32_t _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL, _DELETE_HORIZON
-cdef int _COMPRESSION_MAX, _ENTRY_TRANSACTIONAL
+cdef int _COMPRESSION_MAX, _LZ4, _ENTRY_TRANSACTIONAL
 cdef int64_t _TIME_MAX, _TIME_MIN, _REQUEST_UNPACKED_MAX
 
 @cython.final

@@ -31,7 +31,7 @@ from entrepot.protocols.kafka.batch_errors import (
     UNSUPPORTED_COMPRESSION_TYPE,
     InvalidBatch,
 )
-from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, ZSTD, Unpacker
+from entrepot.protocols.kafka.compression import LZ4, UNPACKED_MAX_BYTES, ZSTD, Unpacker
 
 if not cython.compiled:
     from entrepot.model.octets import (
@@ -47,6 +47,7 @@ if not cython.compiled:
         take,
         take_ba,
     )
+    from entrepot.protocols.kafka.lz4_frame import check_lz4
     from entrepot.protocols.kafka.record_cursor import make_cursor
 
 HEADER_BYTES = 61
@@ -63,6 +64,7 @@ _BEFORE_SIZE = 12
 _COPIED_MAX = 4096  # bytes: below this a copy costs less than a view
 _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL, _DELETE_HORIZON = 0x07, 0x08, 0x10, 0x20, 0x40
 _COMPRESSION_MAX = ZSTD
+_LZ4 = LZ4
 _ENTRY_TRANSACTIONAL = TRANSACTIONAL
 _TIME_MAX = 2**63 - 1
 _TIME_MIN = -_TIME_MAX - 1
@@ -99,7 +101,7 @@ class BatchValidator:
         self.begin()
 
     def begin(self) -> int:
-        """A request begins: its batches together may unpack to REQUEST_UNPACKED_MAX times the bound of one, so that no request keeps the broker busy for long."""
+        """A request begins: its batches together may unpack to REQUEST_UNPACKED_MAX times the bound of one, whatever it costs elsewhere."""
         self.left_bytes = _REQUEST_UNPACKED_MAX * self.size_max
         return 0
 
@@ -148,6 +150,8 @@ class BatchValidator:
             raise self.too_much()
         left = self.left_bytes
         self.left_bytes -= self.size_max  # what fails may have cost as much as the largest that does not
+        if compression == _LZ4:
+            check_lz4(packed)
         records: bytes = unpacker.unpack(compression, packed)
         self.left_bytes = left - len(records)
         self.unpacked_bytes += len(records)

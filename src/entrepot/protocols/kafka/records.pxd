@@ -22,6 +22,7 @@ cdef class KafkaEntryCodec(EntryCodec):
     cpdef Py_ssize_t skip(self, bytes data, Py_ssize_t position, uint32_t count) except -1
     cpdef uint32_t expired_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t age_ms) except? 0xFFFFFFFF
     cpdef bytes stamp(self, bytes data, int64_t base_offset, int epoch, int64_t append_time_ms)
+    cpdef bint is_compressed_as(self, bytes data, int compression) except? True
     @cython.locals(at=Py_ssize_t, size=Py_ssize_t, buffer=bytearray)
     cpdef bytes placed(self, bytes data, int64_t base_offset)
     @cython.locals(buffer=bytearray)

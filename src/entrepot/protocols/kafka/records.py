@@ -20,6 +20,7 @@ from entrepot.model.entry import CODEC_KAFKA
 from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.from_neutral import FromNeutral
+from entrepot.protocols.kafka.recompression import recompressed
 from entrepot.protocols.kafka.record_cursor import RecordCursor
 from entrepot.protocols.kafka.to_neutral import ToNeutral
 
@@ -95,6 +96,14 @@ class KafkaEntryCodec(EntryCodec):
     def stamp(self, data: bytes, base_offset: int, epoch: int, append_time_ms: int) -> bytes:
         """See EntryCodec: base offset, leader epoch, and the time of the append."""
         return stamp(data, base_offset, epoch, append_time_ms)
+
+    def is_compressed_as(self, data: bytes, compression: int) -> bool:
+        """See EntryCodec; the numbers are Kafka's own."""
+        return get_u16_be(data, _ATTRIBUTES) & _COMPRESSION == compression
+
+    def recompressed(self, data: bytes, compression: int) -> tuple[bytes, int]:
+        """See EntryCodec."""
+        return recompressed(data, compression, self._unpacker)
 
     def placed(self, data: bytes, base_offset: int) -> bytes:
         """The bare batch with its base offset in the log that is read."""

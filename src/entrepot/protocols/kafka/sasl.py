@@ -2,8 +2,8 @@
 
 After version 0 of SaslHandshake the messages come without Kafka's header, each behind its size alone (KIP-43), as kafka-python 2.0 still sends them.
 
-An authenticator has anonymous(peer), plain(user, password, peer, done), scram(name, mechanism, peer), scram_done(name, mechanism) and
-namespace_of(principal, namespace); see entrepot.authentication.
+An authenticator has anonymous(peer), plain(user, password, peer, done), wrong(name, peer, answer), scram(name, mechanism, peer),
+scram_done(name, mechanism, verifier) and namespace_of(principal, namespace); see entrepot.authentication.
 """
 
 from __future__ import annotations
@@ -78,9 +78,10 @@ def message(exchange: Exchange, login: Login, token: bytes) -> None:
             return
         answer = login.scram.final(token)
     except ScramError as error:
-        _refuse(exchange, login, f"'{_name(login)}': {error}")
+        why = f"'{_name(login)}': {error}"
+        session.authenticator.wrong(_name(login), session.peer, lambda: None if session.closing else _refuse(exchange, login, why))
         return
-    _enter(exchange, login, session.authenticator.scram_done(login.scram.name, login.mechanism), answer)
+    _enter(exchange, login, session.authenticator.scram_done(login.scram.name, login.mechanism, login.scram.verifier), answer)
 
 
 def _plain(exchange: Exchange, login: Login, token: bytes) -> None:

@@ -27,7 +27,7 @@ class ScramServer:
         self.name = ""
         self._find = find
         self._nonce = nonce
-        self._verifier: ScramVerifier | None = None
+        self.verifier: ScramVerifier | None = None
         self._header = b""  # gs2, of client-first
         self._first = ""  # client-first-bare and server-first, which both sides sign
 
@@ -48,7 +48,7 @@ class ScramServer:
         client_nonce = fields[1][2:]
         if not client_nonce:
             raise ScramError("the client's nonce is empty")
-        self._verifier = verifier = self._find(self.name)
+        self.verifier = verifier = self._find(self.name)
         self._nonce = client_nonce + self._nonce
         answer = f"r={self._nonce},s={base64.b64encode(verifier.salt).decode()},i={verifier.iterations}"
         self._first = f"{bare},{answer}"
@@ -56,7 +56,7 @@ class ScramServer:
 
     def final(self, message: bytes) -> bytes:
         """server-final for client-final: the client knows the password. Raises ScramError."""
-        assert self._verifier is not None, "first() comes first"
+        assert self.verifier is not None, "first() comes first"
         text = _text(message)
         without_proof, comma, proof_text = text.rpartition(",p=")
         fields = without_proof.split(",")
@@ -66,7 +66,7 @@ class ScramServer:
             raise ScramError("the channel binding is not the one that client-first said")
         if fields[1] != f"r={self._nonce}":
             raise ScramError("the nonce is not the one that was agreed")
-        signature = self._verifier.check_proof(f"{self._first},{without_proof}".encode(), _decoded(proof_text))
+        signature = self.verifier.check_proof(f"{self._first},{without_proof}".encode(), _decoded(proof_text))
         if signature is None:
             raise ScramError("the proof is not right")
         return b"v=" + base64.b64encode(signature)

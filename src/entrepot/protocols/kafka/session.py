@@ -18,6 +18,7 @@ from typing import Any
 
 from entrepot.broker.port import Call, Delivery, Sink
 from entrepot.model.errors import Refused
+from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
 from entrepot.protocols.kafka import sasl
 from entrepot.protocols.kafka.apis import API_VERSIONS, APIS, SASL_AUTHENTICATE, WITHOUT_LOGIN
@@ -33,7 +34,7 @@ PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is
 QUEUED_MAX_BYTES = 1 << 20  # answers that wait for those before them, and output that waits for the end of the tick: above this no request begins
 TURN = 128  # what one connection may cost in a turn of the loop: a Produce costs 1,
 TURN_OTHER = 4  # and any other request this
-SIZE_BEFORE_LOGIN_MAX = 512 * 1024  # bytes of a request
+SIZE_BEFORE_LOGIN_MAX = 16 * 1024  # bytes of a request
 SWEEP_S = 30.0
 
 _PIPELINE_MAX = PIPELINE_MAX
@@ -73,11 +74,11 @@ class Statistics:
 class Shared:
     """What all Kafka connections of the process have in common.
 
-    later(function) calls it in the loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit. turns: net.turns.Turns
-    of the process. checks: see checking.py.
+    later(function) calls it in the loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those before their login.
+    turns: net.turns.Turns of the process. checks: see checking.py.
     """
 
-    __slots__ = ("checks", "entropy", "fetch_slots", "later", "partition_rows", "statistics", "turns", "unfinished", "validator")
+    __slots__ = ("checks", "entropy", "fetch_slots", "later", "partition_rows", "statistics", "strangers", "turns", "unfinished", "validator")
 
     def __init__(
         self,
@@ -85,6 +86,8 @@ class Shared:
         validator: Any,
         later: Callable[[Callable[[], object]], object],
         unfinished: Any = None,
+        strangers: Any = None,
+        *,
         turns: Turns | None = None,
         checks: Any = None,
     ) -> None:
@@ -92,6 +95,7 @@ class Shared:
         self.validator = validator
         self.later = later
         self.unfinished = unfinished
+        self.strangers = strangers
         self.turns = Turns(later) if turns is None else turns
         self.checks = Checks(validator.size_max, None) if checks is None else checks
         self.statistics = Statistics()
@@ -157,10 +161,13 @@ class Session(Sink):
         # the connection
         if authenticator.anonymous(peer) is None:
             self.framing = Framing(SIZE_BEFORE_LOGIN_MAX, SIZE_BEFORE_LOGIN_MAX)
+            self.framing.of_stranger(SIZE_BEFORE_LOGIN_MAX)
+            unfinished = shared.strangers
         else:
             self.framing = Framing(settings.produce_size_max, settings.request_size_max)
-        if shared.unfinished is not None:
-            self.framing.share = shared.unfinished.share(self.overrun)
+            unfinished = shared.unfinished
+        if unfinished is not None:
+            self.framing.share = unfinished.share(self.overrun)
         self.principal: Any = None
         self.attachment: Any = None  # the port's Attachment, once somebody is logged in
         self.sasl: Any = None  # a login under way: sasl.Login
@@ -178,6 +185,11 @@ class Session(Sink):
         self.resting = False  # the rest of what is here has its turn later
         self.taking = False  # a Produce is taken in piece by piece
         self.fetches = FetchSessions(shared.fetch_slots)
+
+    @property
+    def established(self) -> bool:
+        """See net.session.Session."""
+        return self.attachment is not None
 
     # ---- bytes in
 
@@ -208,7 +220,7 @@ class Session(Sink):
                 self.blocked = len(self.pending) > 0 and (key != _PRODUCE or len(self.pending) >= _PIPELINE_MAX or self.queued_bytes >= _QUEUED_MAX)
                 if self.blocked:
                     break
-                if left <= 0 or self.output.size >= _QUEUED_MAX or (left < _TURN and self.turns.left <= 0):
+                if left <= 0 or self.output.size >= _QUEUED_MAX or self.turns.left <= 0:
                     self.resting = True
                     self.turns.wait(self.next_turn)
                     break
@@ -236,7 +248,9 @@ class Session(Sink):
         if not self.framing.waiting_bytes:
             self.framing.shrink()
             return False
-        self.fail("unfinished requests of all connections hold more than limits.unfinished_bytes, and this one's has waited longest")
+        self.fail(
+            "unfinished requests of all connections hold more than limits.unfinished_bytes (before a login limits.strangers_bytes); this has waited longest"
+        )
         self.framing.drop()
         return True
 
@@ -340,6 +354,9 @@ class Session(Sink):
         namespace = self.authenticator.namespace_of(principal, self.settings.namespace)
         self.attachment = self.port.attach(self, principal, namespace)
         self.principal = principal
+        if self.sasl is not None:  # until now it was a stranger's
+            unfinished = self.shared.unfinished
+            self.framing.of_user(BUFFER_MAX_BYTES, None if unfinished is None else unfinished.share(self.overrun))
         self.framing.produce_size_max = self.settings.produce_size_max
         self.framing.size_max = self.settings.request_size_max
 
@@ -351,6 +368,10 @@ class Session(Sink):
 
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
+
+    def revoked(self, reason: str) -> None:
+        """See port.Sink: Kafka has no goodbye."""
+        self.fail(reason)
 
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink. While appends are refused, every batch is told so; only what passes in a moment stops reading."""

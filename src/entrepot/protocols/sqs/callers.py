@@ -10,22 +10,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.lease_calls import PolicyChanged
+from entrepot.broker.users import ACCESS_KEY
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.errors import SqsError, from_refused
-from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, evaluate, parse_policy
+from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, Policy
 from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
 
 if TYPE_CHECKING:
     from entrepot.broker.port import Attachment
+    from entrepot.net.pages import Pages
     from entrepot.net.session import Peer
     from entrepot.protocols.sqs.framing import Request
 
 CALLERS_MAX = 16  # of one connection, and attachments of each: one more begins anew
 TARGETS_MAX = 256  # queue URLs that a caller has ready
 DECISIONS_MAX = 1024  # what policies said, per caller; one more forgets all
-POLICIES_MAX = 1024  # parsed policies of the process; one more forgets all
+POLICIES_MAX = 256  # policies of the process that are ready; one more forgets all
+READING = frozenset({"GetQueueAttributes", "GetQueueUrl", "ListDeadLetterSourceQueues", "ListMessageMoveTasks", "ListQueueTags", "ListQueues"})
+"""Actions that change nothing, whose answers a browser shows to nobody but who has typed the address."""
 NOBODY = Principal("", frozenset(), "anonymous")
 
 
@@ -46,11 +50,12 @@ class Caller:
 
 
 class Callers:
-    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous` is the setting."""
+    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous` and `pages` are the settings."""
 
-    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, region: str, clock: Any) -> None:
+    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, region: str, clock: Any, pages: Pages) -> None:
         self.accounts = accounts
         self.region = region
+        self.pages = pages
         self.version = 0  # another one whenever users change
         self._users = users
         self._authenticator = authenticator
@@ -58,7 +63,7 @@ class Callers:
         self._clock = clock
         self._verifier = Verifier()
         self._keys: dict[str, tuple[str, Principal]] = {}  # by the access key's id
-        self._policies: dict[str, dict[str, Any]] = {}
+        self._policies: dict[str, Policy] = {}
         users.on_changed.append(self._changed)
 
     def guest(self, peer: Peer) -> Principal | None:
@@ -74,6 +79,14 @@ class Callers:
             raise from_refused(refused) from None
         account = self.accounts.account_of(namespace)
         return Caller(principal, namespace, account, f"arn:aws:iam::{account}:root", account.encode())
+
+    def check_page(self, request: Request, action: str, peer: Peer) -> None:
+        """Of any request without a signature that counts: whether a web page may have had it sent. Raises SqsError."""
+        host = request.host.decode("latin-1")
+        reads = action in READING
+        why = self.pages.why_not(host, peer.local_host, from_page=request.from_page, from_browser=request.from_browser, reads=reads)
+        if why is not None:
+            raise SqsError("AccessDeniedException", why)
 
     def signed(self, request: Request) -> tuple[str, Principal]:
         """Key id ("": not signed) and principal of a request. Raises SqsError."""
@@ -104,7 +117,7 @@ class Callers:
             raise SqsError("UnrecognizedClientException", "The security token included in the request is invalid.")
         if len(self._keys) >= KEYS_MAX:
             self._keys.clear()
-        found = self._keys[key_id] = (secret, Principal(user.name, user.tags, "access-key"))
+        found = self._keys[key_id] = (secret, Principal(user.name, user.tags, ACCESS_KEY, access_key.standing))
         return found
 
     def signed_caller(self, principal: Principal, usual: str) -> Caller:
@@ -121,20 +134,18 @@ class Callers:
         """What a queue's policy says of a caller: whether it grants what permissions may not. Raises SqsError where it denies."""
         if not changed.policy:
             return False
-        document = self._policies.get(changed.policy)
-        if document is None:
+        policy = self._policies.get(changed.policy)
+        if policy is None:
             if len(self._policies) >= POLICIES_MAX:
                 self._policies.clear()
-            document = self._policies[changed.policy] = parse_policy(changed.policy)
-        keys = {
-            "aws:sourceip": peer.host,
-            "aws:securetransport": "true" if peer.tls else "false",
-            "aws:useragent": user_agent,
-        }
+            policy = self._policies[changed.policy] = Policy(changed.policy)
+        keys = {"aws:sourceip": peer.host, "aws:securetransport": "true" if peer.tls else "false"}
+        if user_agent:
+            keys["aws:useragent"] = user_agent
         if caller.arn:
             keys |= {"aws:principalarn": caller.arn, "aws:principalaccount": caller.account, "aws:username": caller.principal.name}
         context = Context(action, self.arn_of(namespace, queue), caller.account if caller.arn else "", caller.arn, keys)
-        found = evaluate(document, context)
+        found = policy.decide(context)
         if found == DENY:
             raise SqsError("AccessDeniedException", f"Access to the resource is denied: the queue's policy denies sqs:{action} to the caller.")
         if found == ALLOW and action in OWNER_ONLY:  # as in AWS, no policy gives these to other accounts

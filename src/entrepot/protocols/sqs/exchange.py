@@ -147,6 +147,7 @@ class Exchange:
 
     def _decide(self, changed: Any) -> int:
         """What the queue's policy says, remembered until the queue has another. Raises SqsError where it denies."""
+        self.session.spent = True
         caller = self.caller
         namespace = self.attachment.namespace  # type: ignore[union-attr]
         name = self.action.name  # type: ignore[union-attr]

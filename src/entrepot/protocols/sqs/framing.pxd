@@ -13,6 +13,7 @@ cdef class Request:
     cdef public bytes body
     cdef public bint keep_alive
     cdef public bint from_page
+    cdef public bint from_browser
     cdef public bytes host
     cdef public bytes operation
     cdef public bytes content_type

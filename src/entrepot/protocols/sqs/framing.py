@@ -23,7 +23,7 @@ _OVERHEAD_MAX = 2 * HEAD_MAX  # one read more than the limit: where in it a requ
 class Request:
     """One whole request. `headers` are names, as they came, and values in turn; `target` is what the request line says."""
 
-    __slots__ = ("authorization", "body", "content_type", "from_page", "headers", "host", "keep_alive", "method", "operation", "target")
+    __slots__ = ("authorization", "body", "content_type", "from_browser", "from_page", "headers", "host", "keep_alive", "method", "operation", "target")
 
     def __init__(self) -> None:
         self.method = b""
@@ -32,6 +32,7 @@ class Request:
         self.body = b""
         self.keep_alive = True
         self.from_page = False  # a browser sends it for a page
+        self.from_browser = False  # a browser sends it, perhaps for somebody who typed it
         # of the headers, b"" where they are not there
         self.host = b""
         self.operation = b""  # x-amz-target
@@ -141,7 +142,7 @@ class Framing:
         headers.append(name)
         headers.append(value)
         size = len(name)
-        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 14):
+        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 7 or size == 14):
             return None
         name = name.lower()
         if size == 12:
@@ -154,14 +155,21 @@ class Framing:
                 request.authorization = value  # type: ignore[union-attr]
         elif size == 4:
             if name == b"host":
+                if len(request.host) > 0:  # type: ignore[union-attr]
+                    return self._fail(400, "a request has one Host")
                 request.host = value  # type: ignore[union-attr]
         elif size == 6:
             if name == b"expect":
                 self.continues = value.lower() == b"100-continue"
             elif name == b"origin":
                 request.from_page = True  # type: ignore[union-attr]
-        elif size == 14 and name == b"sec-fetch-site" and value != b"none":
-            request.from_page = True  # type: ignore[union-attr]
+        elif size == 7:
+            if name == b"referer":
+                request.from_page = True  # type: ignore[union-attr]
+        elif name == b"sec-fetch-site":
+            request.from_browser = True  # type: ignore[union-attr]
+            if value != b"none":
+                request.from_page = True  # type: ignore[union-attr]
         return None
 
     def on_headers_complete(self) -> object:

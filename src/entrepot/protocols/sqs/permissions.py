@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING, Any
-
-import msgspec
 
 from entrepot.broker.queue_requests import QueueDescription, SetQueuePolicy
 from entrepot.protocols.sqs.accounts import is_account
 from entrepot.protocols.sqs.actions import ACTIONS
 from entrepot.protocols.sqs.errors import SqsError, invalid_value
-from entrepot.protocols.sqs.policy import OWNER_ONLY, parse_policy
+from entrepot.protocols.sqs.policy import OWNER_ONLY, read_document
+from entrepot.protocols.sqs.policy_rules import ACTIONS_MAX, check_policy
 from entrepot.protocols.sqs.queues import change_queue
 
 if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
 
-ACTIONS_MAX = 7  # of one statement
 _LABEL = re.compile(r"[A-Za-z0-9_-]{1,80}")
 
 
@@ -46,12 +45,23 @@ def add_permission(exchange: Exchange) -> None:
 
 
 def _document(found: QueueDescription) -> dict[str, Any]:
-    return parse_policy(found.access_policy) if found.access_policy else {"Version": "2012-10-17", "Id": "", "Statement": []}
+    """The queue's policy, which may be one that would not be kept today; it is written again, so nothing in it may get another meaning."""
+    try:
+        document = read_document(found.access_policy, plain=True) if found.access_policy else {"Version": "2012-10-17", "Id": "", "Statement": []}
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise SqsError("InvalidAttributeValue", "Invalid value for the parameter Policy.")
+    return document
 
 
-def _statements(document: dict[str, Any]) -> list[dict[str, Any]]:
+def _statements(document: dict[str, Any]) -> list[Any]:
     statements = document.get("Statement")
     return list(statements) if isinstance(statements, list) else [statements] if statements else []
+
+
+def _has_label(statement: Any, label: str) -> bool:
+    return isinstance(statement, dict) and statement.get("Sid") == label
 
 
 def _one(values: list[str]) -> str | list[str]:
@@ -62,7 +72,7 @@ def _with_statement(exchange: Exchange, found: QueueDescription) -> SetQueuePoli
     request = exchange.input
     document = _document(found)
     statements = _statements(document)
-    if any(statement.get("Sid") == request.Label for statement in statements):
+    if any(_has_label(statement, request.Label) for statement in statements):
         raise invalid_value(f"Value {request.Label} for parameter Label is invalid. Reason: Already exists.")
     arn: str = exchange.session.callers.arn_of(exchange.attachment.namespace, found.name)  # type: ignore[union-attr]
     statements.append(
@@ -76,14 +86,13 @@ def _with_statement(exchange: Exchange, found: QueueDescription) -> SetQueuePoli
     )
     document["Statement"] = statements
     document["Id"] = document.get("Id") or f"{arn}/SQSDefaultPolicy"
-    return _changed(document, found)
-
-
-def _changed(document: dict[str, Any], found: QueueDescription) -> SetQueuePolicy:
-    text = msgspec.json.encode(document).decode() if document["Statement"] else ""
-    if text:
-        parse_policy(text)  # not over the limits of one
+    text = _text(document)
+    check_policy(text)  # not over the quotas
     return SetQueuePolicy(name=found.name, access_policy=text)
+
+
+def _text(document: dict[str, Any]) -> str:
+    return json.dumps(document, separators=(",", ":"))
 
 
 def remove_permission(exchange: Exchange) -> None:
@@ -96,9 +105,9 @@ def _without_statement(exchange: Exchange, found: QueueDescription) -> SetQueueP
     label = exchange.input.Label
     document = _document(found)
     statements = _statements(document)
-    left = [statement for statement in statements if statement.get("Sid") != label]
+    left = [statement for statement in statements if not _has_label(statement, label)]
     if len(left) == len(statements):
         where = "" if found.access_policy else " on existing policy"
         raise invalid_value(f"Value {label[:100]} for parameter Label is invalid. Reason: can't find label{where}.")
     document["Statement"] = left
-    return _changed(document, found)
+    return SetQueuePolicy(name=found.name, access_policy=_text(document) if left else "")  # what was kept before is no worse for having less

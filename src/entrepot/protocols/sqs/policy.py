@@ -1,24 +1,23 @@
 """Queue policies: whether the policy of a queue allows a principal an action (AWS's policy language, as far as SQS has use for it).
 
-Deny wins over Allow. An Allow whose condition has an operator or a key that is not known here never allows; a Deny of that kind always denies: what
-is not understood never opens a queue.
+Deny wins over Allow. Whatever of a statement is not understood, here always None, is neither true nor false: an Allow that hangs on it does not allow, and
+a Deny that hangs on it denies. So what is not understood never opens a queue; policy_rules.py refuses most of it before it is kept.
 """
 
 from __future__ import annotations
 
-import ipaddress
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
-from entrepot.protocols.sqs.errors import SqsError
+from entrepot.protocols.sqs.patterns import Exhausted, Pattern, Steps
+from entrepot.protocols.sqs.policy_conditions import Condition, has_variable, make_condition, maybe_arn_pattern
 
 ALLOW = "Allow"
 DENY = "Deny"
-POLICY_MAX_BYTES = 65_536
-STATEMENTS_MAX = 1000
+STEPS_MAX = 5000  # of one evaluation: about a millisecond; one that needs more denies
 OWNER_ONLY = frozenset(
     {
         "AddPermission",
@@ -37,6 +36,12 @@ OWNER_ONLY = frozenset(
 )
 """What no policy gives to another account."""
 VERSIONS = ("2008-10-17", "2012-10-17")
+DOCUMENT_ELEMENTS = frozenset({"Version", "Id", "Statement"})
+STATEMENT_ELEMENTS = frozenset({"Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction", "Resource", "NotResource", "Condition"})
+PRINCIPAL_KINDS = frozenset({"AWS", "Service", "Federated", "CanonicalUser"})
+PRINCIPAL = re.compile(r"\d{12}|arn:[a-z0-9-]+:(iam|sts)::\d{12}:[^*?]+|A[A-Z0-9]{15,127}", re.ASCII | re.DOTALL)
+"""An account, a user or role, or the unique id of one that was deleted."""
+ACTION = re.compile(r"\*|[A-Za-z0-9*?-]+:[A-Za-z0-9*?]+", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,169 +55,196 @@ class Context:
     keys: Mapping[str, str] = field(default_factory=dict)
 
 
-def parse_policy(text: str) -> dict[str, Any]:
-    """A policy's document. Raises SqsError (InvalidAttributeValue)."""
-    bad = SqsError("InvalidAttributeValue", "Invalid value for the parameter Policy.")
-    if len(text) > POLICY_MAX_BYTES:
-        raise bad
+class Ambiguous(dict[str, Any]):
+    """A JSON object that says one name twice."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else Ambiguous(made)
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(name)
+
+
+def _plain_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise ValueError("a name is said twice")
+    return made
+
+
+def read_document(text: str, plain: bool = False) -> Any:
+    """A policy's JSON. Raises ValueError; `plain`: also where an object would be Ambiguous."""
     try:
-        document = msgspec.json.decode(text.encode())
-    except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
-        raise bad from None
-    if not isinstance(document, dict) or document.get("Version", VERSIONS[0]) not in VERSIONS:
-        raise bad
-    statements = _list(document.get("Statement"))
-    if not statements or len(statements) > STATEMENTS_MAX:
-        raise bad
-    for statement in statements:
-        if not isinstance(statement, dict) or statement.get("Effect") not in (ALLOW, DENY):
-            raise bad
-        if not any(name in statement for name in ("Principal", "NotPrincipal")) or not any(name in statement for name in ("Action", "NotAction")):
-            raise bad
-        if not isinstance(statement.get("Condition", {}), dict):
-            raise bad
-    return document
+        return json.loads(text, object_pairs_hook=_plain_object if plain else _object, parse_constant=_no_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
-def evaluate(document: dict[str, Any], context: Context) -> str | None:
-    """ALLOW, DENY, or None: the policy says nothing of this."""
-    allowed = False
-    for statement in _list(document.get("Statement")):
-        effect = statement.get("Effect")
-        if not (_principal(statement, context) and _action(statement, context) and _resource(statement, context)):
-            continue
-        holds = _conditions(statement.get("Condition"), context)
-        if effect == DENY and holds is not False:
-            return DENY
-        if effect == ALLOW and holds is True:
-            allowed = True
-    return ALLOW if allowed else None
-
-
-def _list(value: Any) -> list[Any]:
-    if value is None:
-        return []
+def list_of(value: Any) -> list[Any]:
+    """One or many as many."""
     return value if isinstance(value, list) else [value]
 
 
-def matches(pattern: str, text: str, fold: bool = False) -> bool:
-    """Whether `text` is like the pattern, in which * is anything and ? one character. At most len(pattern) * len(text) steps."""
-    if fold:
-        pattern, text = pattern.lower(), text.lower()
-    at = pos = 0
-    star, mark = -1, 0  # the last * so far, and up to where it reaches in the text
-    while pos < len(text):
-        if at < len(pattern) and pattern[at] == "*":
-            star, mark = at, pos
-            at += 1
-        elif at < len(pattern) and pattern[at] in ("?", text[pos]):
-            at += 1
-            pos += 1
-        elif star >= 0:
-            mark += 1
-            at, pos = star + 1, mark
-        else:
-            return False
-    return all(rest == "*" for rest in pattern[at:])
+# ---- the elements of a statement, each made once and then asked: True, False, or None
 
 
-def _principal(statement: dict[str, Any], context: Context) -> bool:
-    if "NotPrincipal" in statement:
-        return not _is_principal(statement["NotPrincipal"], context)
-    return _is_principal(statement.get("Principal"), context)
+class _Principals:
+    __slots__ = ("everybody", "is_known", "names", "negated", "unknown")
 
+    def __init__(self, value: Any, negated: bool) -> None:
+        kinds = {"AWS": "*"} if value == "*" else value if isinstance(value, dict) and not isinstance(value, Ambiguous) else {}
+        names = list_of(kinds.get("AWS", []))
+        self.negated = negated
+        self.is_known = len(kinds) > 0 and kinds.keys() <= PRINCIPAL_KINDS and all(list_of(listed) for listed in kinds.values())
+        self.everybody = "*" in names
+        self.names = frozenset(name for name in names if isinstance(name, str))
+        self.unknown = not all(map(is_principal, names))
 
-def _is_principal(value: Any, context: Context) -> bool:
-    if value == "*":
-        return True
-    if not isinstance(value, dict):
-        return False
-    for name in _list(value.get("AWS")):
-        if name == "*":
-            return True
-        if not context.arn or not isinstance(name, str):
-            continue
-        if name in (context.arn, context.account, f"arn:aws:iam::{context.account}:root"):
-            return True
-    return False
-
-
-def _action(statement: dict[str, Any], context: Context) -> bool:
-    action = f"sqs:{context.action}"
-    if "NotAction" in statement:
-        return not any(isinstance(name, str) and matches(name, action, fold=True) for name in _list(statement["NotAction"]))
-    return any(isinstance(name, str) and (name == "*" or matches(name, action, fold=True)) for name in _list(statement.get("Action")))
-
-
-def _resource(statement: dict[str, Any], context: Context) -> bool:
-    if "NotResource" in statement:
-        return not any(isinstance(name, str) and matches(name, context.resource) for name in _list(statement["NotResource"]))
-    if "Resource" not in statement:
-        return True
-    return any(isinstance(name, str) and matches(name, context.resource) for name in _list(statement["Resource"]))
-
-
-def _conditions(value: Any, context: Context) -> bool | None:
-    """Whether all hold; None: one is not understood."""
-    if not value:
-        return True
-    known = True
-    for operator, keys in value.items():
-        if not isinstance(keys, dict):
+    def holds(self, context: Context) -> bool | None:
+        if not self.is_known:
             return None
-        for key, wanted in keys.items():
-            holds = _condition(operator, key.lower(), [str(item) if not isinstance(item, bool) else str(item).lower() for item in _list(wanted)], context)
-            if holds is False:
-                return False
-            if holds is None:
-                known = False
-    return True if known else None
+        arn, account = context.arn, context.account
+        if self.everybody or (arn and not self.names.isdisjoint((arn, account, f"arn:aws:iam::{account}:root"))):
+            return not self.negated
+        return None if self.unknown else self.negated
 
 
-KEYS = frozenset(
-    {"aws:sourceip", "aws:securetransport", "aws:sourcearn", "aws:sourceaccount", "aws:principalarn", "aws:principalaccount", "aws:username", "aws:useragent"}
-)
+class _Actions:
+    __slots__ = ("names", "negated", "patterns", "unknown")
+
+    def __init__(self, value: Any, negated: bool) -> None:
+        listed = list_of(value)
+        known = [name.lower() for name in listed if is_action(name)]
+        self.negated = negated
+        self.names = frozenset(known)
+        self.patterns = [Pattern(name) for name in known if "*" in name or "?" in name]
+        self.unknown = not known or len(known) < len(listed)
+
+    def holds(self, names: list[str], steps: Steps) -> bool | None:
+        if not self.names.isdisjoint(names) or any(pattern.matches(name, steps) for pattern in self.patterns for name in names):
+            return not self.negated
+        return None if self.unknown else self.negated
 
 
-def _condition(operator: str, key: str, wanted: list[str], context: Context) -> bool | None:
-    """Whether one condition holds; None: not understood."""
-    if_exists = operator.endswith("IfExists")
-    name = operator.removesuffix("IfExists")
-    if key not in KEYS:
-        return None
-    there = context.keys.get(key)
-    if name == "Null":
-        return (there is None) == (wanted == ["true"])
-    test = _OPERATORS.get(name)
-    if test is None:
-        return None
-    if there is None:
-        return if_exists or name in _NEGATIVE
-    holds: bool = test(there, wanted)
-    return holds
+class _Resources:
+    __slots__ = ("negated", "patterns", "unknown")
+
+    def __init__(self, value: Any, negated: bool) -> None:
+        listed = list_of(value)
+        known = [name for name in listed if is_resource(name) and not has_variable(name)]
+        self.negated = negated
+        self.patterns = [Pattern(name) for name in known]
+        self.unknown = not known or len(known) < len(listed)
+
+    def holds(self, arn: str, steps: Steps) -> bool | None:
+        if any(pattern.matches(arn, steps) for pattern in self.patterns):
+            return not self.negated
+        return None if self.unknown else self.negated
 
 
-def _in_networks(address: str, networks: list[str]) -> bool:
-    try:
-        there = ipaddress.ip_address(address)
-        return any(there in ipaddress.ip_network(network, strict=False) for network in networks)
-    except (ValueError, TypeError):
-        return False
+def is_principal(name: Any) -> bool:
+    """Whether it is what "AWS" may be."""
+    return isinstance(name, str) and (name == "*" or PRINCIPAL.fullmatch(name) is not None)
 
 
-_NEGATIVE = frozenset({"StringNotEquals", "StringNotEqualsIgnoreCase", "StringNotLike", "ArnNotEquals", "ArnNotLike", "NotIpAddress"})
-_OPERATORS: dict[str, Any] = {
-    "StringEquals": lambda there, wanted: there in wanted,
-    "StringNotEquals": lambda there, wanted: there not in wanted,
-    "StringEqualsIgnoreCase": lambda there, wanted: there.lower() in [item.lower() for item in wanted],
-    "StringNotEqualsIgnoreCase": lambda there, wanted: there.lower() not in [item.lower() for item in wanted],
-    "StringLike": lambda there, wanted: any(matches(item, there) for item in wanted),
-    "StringNotLike": lambda there, wanted: not any(matches(item, there) for item in wanted),
-    "ArnEquals": lambda there, wanted: any(matches(item, there) for item in wanted),
-    "ArnLike": lambda there, wanted: any(matches(item, there) for item in wanted),
-    "ArnNotEquals": lambda there, wanted: not any(matches(item, there) for item in wanted),
-    "ArnNotLike": lambda there, wanted: not any(matches(item, there) for item in wanted),
-    "IpAddress": _in_networks,
-    "NotIpAddress": lambda there, wanted: not _in_networks(there, wanted),
-    "Bool": lambda there, wanted: there in [item.lower() for item in wanted],
-}
+def is_action(name: Any) -> bool:
+    """Whether it has the form of an action, of any service."""
+    return isinstance(name, str) and ACTION.fullmatch(name) is not None
+
+
+def is_resource(name: Any) -> bool:
+    """Whether it is an ARN, or like one."""
+    return isinstance(name, str) and maybe_arn_pattern(name) is not None
+
+
+def _one_of(statement: dict[str, Any], name: str) -> tuple[Any, bool]:
+    """The value of an element or of its negation, and whether it is that; both are none."""
+    negation = f"Not{name}"
+    if negation not in statement:
+        return statement.get(name), False
+    return (None if name in statement else statement[negation]), True
+
+
+class _Statement:
+    """One statement. `is_whole`: there is nothing in it, beside its elements, that is not understood."""
+
+    __slots__ = ("actions", "conditions", "denies", "is_whole", "principals", "resources")
+
+    def __init__(self, statement: Any) -> None:
+        self.is_whole = (
+            isinstance(statement, dict)
+            and not isinstance(statement, Ambiguous)
+            and statement.keys() <= STATEMENT_ELEMENTS
+            and statement.get("Effect") in (ALLOW, DENY)
+            and isinstance(statement.get("Sid", ""), str)
+        )
+        if not isinstance(statement, dict) or isinstance(statement, Ambiguous):
+            statement = {}
+        self.denies = statement.get("Effect") != ALLOW  # what it does is not understood: it might deny
+        self.principals = _Principals(*_one_of(statement, "Principal"))
+        self.actions = _Actions(*_one_of(statement, "Action"))
+        self.resources = _Resources(*_one_of(statement, "Resource")) if "Resource" in statement or "NotResource" in statement else None
+        self.conditions: list[Condition] = []
+        operators = statement.get("Condition", {})
+        if not isinstance(operators, dict) or isinstance(operators, Ambiguous):
+            operators = {"": None}
+        for operator, keys in operators.items():
+            if isinstance(keys, dict) and keys and not isinstance(keys, Ambiguous):
+                self.conditions += [make_condition(operator, key, value) for key, value in keys.items()]
+            else:
+                self.is_whole = False
+
+    def holds(self, context: Context, names: list[str], steps: Steps) -> bool | None:
+        steps.take(1)
+        found = [self.principals.holds(context)]
+        if found[0] is not False:
+            found.append(self.actions.holds(names, steps))
+        if self.resources is not None and False not in found:
+            found.append(self.resources.holds(context.resource, steps))
+        for condition in self.conditions:
+            if False in found:
+                break
+            found.append(condition.holds(context.keys, steps))
+        if False in found:
+            return False
+        return True if self.is_whole and None not in found else None
+
+
+class Policy:
+    """A policy, made ready once: of any text, also of what would not be kept today."""
+
+    __slots__ = ("_statements",)
+
+    def __init__(self, text: str) -> None:
+        try:
+            document = read_document(text)
+        except ValueError:
+            document = None
+        if not isinstance(document, dict) or isinstance(document, Ambiguous) or "Statement" not in document:
+            document = {"Statement": None}
+        self._statements = [_Statement(statement) for statement in list_of(document["Statement"])]
+        if not document.keys() <= DOCUMENT_ELEMENTS or document.get("Version", VERSIONS[0]) not in VERSIONS or not isinstance(document.get("Id", ""), str):
+            for statement in self._statements:
+                statement.is_whole = False
+
+    def decide(self, context: Context) -> str | None:
+        """ALLOW, DENY, or None: the policy says nothing of this. In at most STEPS_MAX steps."""
+        action = f"sqs:{context.action}".lower()
+        names = [action]
+        if action.endswith("batch"):
+            names.append(action.removesuffix("batch"))  # what holds for one message holds for many
+        steps = Steps(STEPS_MAX)
+        allowed = False
+        try:
+            for statement in self._statements:
+                if statement.denies:
+                    if statement.holds(context, names, steps) is not False:
+                        return DENY
+                elif not allowed:
+                    allowed = statement.holds(context, names, steps) is True
+        except Exhausted:
+            return DENY
+        return ALLOW if allowed else None

@@ -10,7 +10,7 @@ import msgspec
 
 from entrepot.broker.queue_requests import QueueDescription, TimedPolicy
 from entrepot.protocols.sqs.errors import SqsError
-from entrepot.protocols.sqs.policy import parse_policy
+from entrepot.protocols.sqs.policy_rules import check_policy
 
 RECEIVE_COUNT_MAX = 1000
 SOURCES_MAX = 10
@@ -66,7 +66,7 @@ def read_attributes(attributes: dict[str, str], base: TimedPolicy, kept: dict[st
             _set(wished, **{field: factor * _number(name, value, least, greatest)})
         elif name == "Policy":
             if value:
-                parse_policy(value)
+                check_policy(value)
             wished.access_policy = value
         elif name == "RedrivePolicy":
             _redrive(wished, value, fifo, name_of)

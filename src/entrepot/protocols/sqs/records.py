@@ -99,9 +99,9 @@ class SqsEntryCodec(EntryCodec):
             count -= 1
         return records
 
-    def without_hidden_keys(self, record: bytes) -> bytes:
+    def without_hidden_keys(self, record: bytes) -> tuple[bytes, bytes]:
         """Nothing is hidden."""
-        return record
+        return record, b""
 
     def dead_letter(self, data: bytes, record: bytes, letter: DeadLetter) -> tuple[bytes, bytes] | None:
         """(address, packed record) to publish instead: with the source queue noted, no longer delayed."""

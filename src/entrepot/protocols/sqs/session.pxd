@@ -53,6 +53,7 @@ cdef class Session(Sink):
     cdef public bint pumping
     cdef public bint resting
     cdef public bint throttled
+    cdef public bint spent
     cdef public bint is_writable
     cdef public bint heard
     cdef public double quiet_since
@@ -64,6 +65,7 @@ cdef class Session(Sink):
     cdef public object guest
     cdef readonly dict by_key_id
     cdef public bytes last_start
+    cdef public bytes last_host
     cdef public Caller last_caller
     # requests
     cdef readonly dict asked
@@ -83,7 +85,9 @@ cdef class Session(Sink):
     cpdef object begin_query(self, Exchange exchange)
     @cython.locals(request=Request, key_id=bytes, text=bytes, start=bytes, size=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
     cpdef object identify(self, Exchange exchange)
-    cpdef object signed_caller(self, Request request)
+    @cython.locals(request=Request)
+    cpdef object check_page(self, Exchange exchange)
+    cpdef object signed_caller(self, Exchange exchange)
     cpdef object keep(self, bytes key_id, object caller)
     cpdef object forget_callers(self)
     cpdef object attachment_to(self, object caller, str namespace)

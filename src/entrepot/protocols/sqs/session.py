@@ -129,6 +129,7 @@ class Session(Sink):
         "is_writable",
         "journal",
         "last_caller",
+        "last_host",
         "last_start",
         "next_deadline",
         "output",
@@ -144,6 +145,7 @@ class Session(Sink):
         "resting",
         "settings",
         "shared",
+        "spent",
         "throttled",
         "wake",
     )
@@ -168,6 +170,7 @@ class Session(Sink):
         self.active: Exchange | None = None  # the request that is being answered
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
+        self.spent = False  # a request has cost what the others of this turn had
         self.throttled = False
         self.is_writable = True
         self.heard = False
@@ -179,6 +182,7 @@ class Session(Sink):
         self.callers_version = -1
         self.guest: Any = None
         self.by_key_id: dict[bytes, Caller] = {}
+        self.last_host = b"\0"  # a Host that a request without a signature may have; none has this one
         self.last_start = b""  # of a guest's Authorization, up to the end of the key id
         self.last_caller: Caller | None = None
         # requests
@@ -186,6 +190,11 @@ class Session(Sink):
         self.counted = shared.statistics.requests
         self.request_text = bytearray()  # the last request's id
         self.request_count = 0
+
+    @property
+    def established(self) -> bool:
+        """See net.session.Session: requests of nobody do not count."""
+        return any(caller.principal is not NOBODY for caller in self.by_key_id.values())
 
     # ---- bytes in
 
@@ -212,7 +221,8 @@ class Session(Sink):
                 if len(self.framing.requests) == 0:
                     self._starved()
                     break
-                if left == 0:
+                if left == 0 or self.spent:
+                    self.spent = False
                     self.resting = True
                     self.shared.later(self.next_turn)
                     break
@@ -323,10 +333,10 @@ class Session(Sink):
             self.forget_callers()
         request = exchange.request
         if self.guest is None:
-            exchange.caller = self.signed_caller(request)
+            exchange.caller = self.signed_caller(exchange)
             return None
-        if request.from_page:  # any page may have a browser send requests to this machine; what needs no signature must not be open to them
-            raise SqsError("AccessDeniedException", "Requests of web pages must be signed: there are no users, whose keys would sign.")
+        if request.from_browser or request.from_page or request.host != self.last_host:
+            self.check_page(exchange)
         text = request.authorization
         size = len(self.last_start)
         if size > 0 and len(text) >= size and same(text, 0, self.last_start, 0, size):
@@ -352,9 +362,18 @@ class Session(Sink):
         exchange.caller = caller
         return None
 
-    def signed_caller(self, request: Request) -> Caller:
+    def check_page(self, exchange: Exchange) -> object:
+        """Refuse what a web page may have had sent. Raises SqsError."""
+        request = exchange.request
+        self.callers.check_page(request, exchange.action.name, self.peer)  # type: ignore[union-attr]
+        self.last_host = request.host
+        return None
+
+    def signed_caller(self, exchange: Exchange) -> Caller:
         """The caller that a request is signed by. Raises SqsError."""
-        key_id, principal = self.callers.signed(request)
+        key_id, principal = self.callers.signed(exchange.request)
+        if not key_id:
+            self.check_page(exchange)
         known = self.by_key_id.get(key_id.encode())
         if known is None or known.principal != principal:
             known = self.callers.signed_caller(principal, DEFAULT_NAMESPACE)
@@ -475,6 +494,12 @@ class Session(Sink):
 
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
+
+    def revoked(self, reason: str) -> None:
+        """See port.Sink: whoever else speaks here connects again."""
+        if not self.closing:
+            self.journal(f"{self.peer}: connection closed: {reason}")
+            self.end()
 
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink. While appends are refused, every send is told so; only what passes in a moment stops reading."""

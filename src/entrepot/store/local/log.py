@@ -366,6 +366,12 @@ class LocalLog(Log):
             self.mark_high = offset
         return 0
 
+    def unmark(self, offset: int) -> None:
+        """See Log.unmark."""
+        if offset < self.marked_offset:
+            self.marked_offset = self.mark_high = offset
+            self.changed = True
+
     def restore(self, first: int, next_offset: int, marked: int, bytes_alive: int) -> int:
         """As a checkpoint has it."""
         self.first_offset = first

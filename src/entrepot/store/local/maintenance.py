@@ -133,6 +133,9 @@ class Maintenance:
             self._sorter.stop()
             self._running = False
         self._last_round = True
+        told = getattr(self._store.owner, "store_closing", None)
+        if told is not None:
+            told()
         self._sources, self._added, self._removed = [], [], []
         self._running = True
         self._store.want_cut()

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import sys
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.local.cached_read import read_cached
 from entrepot.store.local.committer import Committer, write_parts
 from entrepot.store.local.disk import Done
 
+T = TypeVar("T")
+
 _LOCK = "lock"
 _READERS = 2
+_SPARE = 8  # descriptors held for files that cannot wait until somebody else closes one
 _CACHED_SIZE_MAX = 4 << 20  # read without another thread in one turn of the loop: a millisecond's work
 _CACHED_COUNT_MAX = 64
 
@@ -74,7 +78,7 @@ class PosixFile:
 
 
 class PosixDisk:
-    """One directory, locked against a second process. `loop` is an asyncio loop: completions arrive on it.
+    """One directory, locked against a second process, and readable by its owner alone where we make it. `loop` is an asyncio loop: completions arrive on it.
 
     `full_sync` is the fcntl command that syncs where fdatasync does not reach the platter (macOS), else 0.
     """
@@ -83,9 +87,9 @@ class PosixDisk:
         self.path = path
         self._loop = loop
         self._full_sync = (getattr(fcntl, "F_FULLFSYNC", 0) if sys.platform == "darwin" else 0) if full_sync is None else full_sync
-        os.makedirs(path, exist_ok=True)
+        os.makedirs(path, mode=0o700, exist_ok=True)
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self._lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        self._lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -93,6 +97,7 @@ class PosixDisk:
             os.close(self._directory)
             raise Refused(Reason.IN_USE, f"{path} is in use by another process: a data directory has one broker") from error
         self._closed = False
+        self._spare = [os.dup(self._directory) for _ in range(_SPARE)]
         self._cached_left = _CACHED_SIZE_MAX
         self._jobs: deque[tuple[PosixFile, int, list[bytes], bool, Done]] = deque()
         self._running: Done | None = None
@@ -103,7 +108,24 @@ class PosixDisk:
     def open(self, name: str, *, create: bool = False) -> PosixFile:
         """See Disk.open."""
         flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
-        return PosixFile(name, os.open(os.path.join(self.path, name), flags, 0o644), self._full_sync)
+        fd = self._with_spare(lambda: os.open(os.path.join(self.path, name), flags, 0o600))
+        return PosixFile(name, fd, self._full_sync)
+
+    def _with_spare(self, work: Callable[[], T]) -> T:
+        """Do what takes descriptors; where there are none, with those that were held for this."""
+        try:
+            done = work()
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE):
+                raise
+            with contextlib.suppress(IndexError):  # another thread may be giving them up, too
+                while True:
+                    os.close(self._spare.pop())
+            done = work()
+        if len(self._spare) < _SPARE:
+            with contextlib.suppress(OSError):  # none to spare yet
+                self._spare.append(os.dup(self._directory))
+        return done
 
     def names(self) -> list[str]:
         """See Disk.names."""
@@ -132,7 +154,7 @@ class PosixDisk:
             self._jobs.append((file, position, parts, sync, done))
             return
         if self._committer is None:
-            self._committer = Committer(self._full_sync)
+            self._committer = self._with_spare(lambda: Committer(self._full_sync))
             self._loop.add_reader(self._committer.wake_read, self._committed)
         self._running = done
         self._committer.submit(file.fd, position, parts, sync)
@@ -198,6 +220,8 @@ class PosixDisk:
         self._background.shutdown()
         os.close(self._lock)
         os.close(self._directory)
+        while self._spare:
+            os.close(self._spare.pop())
 
     def _committed(self) -> None:
         assert self._committer is not None

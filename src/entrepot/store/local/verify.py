@@ -13,6 +13,7 @@ from typing import Any
 
 from entrepot.model.entry import StoredEntry
 from entrepot.model.errors import CorruptData
+from entrepot.model.printable import printable
 from entrepot.store.local.checkpoint import CHECKPOINT_NAME, IMAGE_NAME, AdoptedRow, Checkpoint, Checkpointed, ImageCheckpoint, SegmentRow, SqliteCheckpoint
 from entrepot.store.local.disk import Disk, File
 from entrepot.store.local.journal import FILE_HEADER_SIZE
@@ -98,7 +99,7 @@ class Report:
             lines.append(f"Not mended: {self.cannot_mend}")
         elif not self.is_mended:
             lines.append("Stop here and keep a copy. 'entrepot store quarantine DIR' sets the damaged parts aside, so that the broker starts without them.")
-        return "\n".join(lines)
+        return "\n".join([printable(line) for line in lines])
 
 
 def verify(where: str | Path | Disk, on_progress: Progress | None = None) -> Report:

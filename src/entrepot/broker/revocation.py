@@ -1,0 +1,102 @@
+"""Revocation: what users may do has changed, and whoever is connected is asked again, a few hundred links in a turn of the loop.
+
+    routes      are resolved anew at once: publishers' permissions, and what bindings of their makers carry (routing.py)
+    a link      whose user is gone, whose password or access key is another, or whose namespace is closed to it: is closed, its session told
+    a consumer  of what may not be read any more: is cancelled, as if its queue had been deleted; what it holds it may still settle
+    what waits  a read of topics is answered, a receive of a queue ends with nothing: the next one is refused
+
+Every other call asks when it comes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from entrepot.broker.authorization import Action
+from entrepot.broker.requests import REPLY_QUEUE_PREFIX
+from entrepot.broker.users import GUEST
+from entrepot.model.names import vhost_of
+from entrepot.model.principal import Principal
+
+if TYPE_CHECKING:
+    from entrepot.broker.broker import Broker
+    from entrepot.broker.link import Link
+
+TURN_MAX = 500  # links, and consumers of theirs, in one turn
+CACHE_MAX = 65_536  # answers remembered; one more forgets all
+
+
+class Revocation:
+    """Of one broker. `ended_count`: links that were closed; `cancelled_count`: consumers that were cancelled."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._waiting: list[Link] = []  # to be asked
+        self._scheduled = False
+        self._carries: dict[tuple[str, str, tuple[str, ...]], bool] = {}  # what may_carry() has answered: headers exchanges ask for every message
+        self.ended_count = 0
+        self.cancelled_count = 0
+        broker.catalogue.guard(self.may_carry)
+        broker.authorizer.watch(self.users_changed)
+
+    def may_carry(self, namespace: str, topic: str, makers: tuple[str, ...]) -> bool:
+        """Whether a binding of these makers carries what the topic sends on: one of them may read it. Where they are not known it is guest's."""
+        key = (namespace, topic, makers)
+        answer = self._carries.get(key)
+        if answer is None:
+            if len(self._carries) >= CACHE_MAX:
+                self._carries.clear()
+            answer = any(self._broker.authorizer.may(Principal(maker), Action.READ, namespace, topic) for maker in makers or (GUEST,))
+            self._carries[key] = answer
+        return answer
+
+    def users_changed(self) -> None:
+        """Ask everybody again."""
+        self._carries.clear()
+        self._broker.catalogue.routes_changed()
+        self._waiting = list(self._broker.links)
+        if not self._scheduled:
+            self._turn()
+
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics."""
+        return {"attachments_revoked_total": self.ended_count, "consumers_revoked_total": self.cancelled_count}
+
+    def _turn(self) -> None:
+        self._scheduled = False
+        left = TURN_MAX
+        while self._waiting and left > 0:
+            link = self._waiting.pop()
+            if not link.closed:
+                left -= 1 + len(link.consumers)
+                self._ask(link)
+        if self._waiting:
+            self._scheduled = True
+            self._broker.scheduler.call_soon(self._turn)
+
+    def _ask(self, link: Link) -> None:
+        authorizer = self._broker.authorizer
+        principal = link.principal
+        if not authorizer.is_current(principal):
+            self._end(link, f"user '{principal.name}' was deleted, or has other credentials")
+        elif not link.by_policy and not authorizer.may_use(principal, link.namespace):
+            self._end(link, f"access to vhost '{vhost_of(link.namespace)}' was taken from user '{principal.name}'")
+        else:
+            link.principal = link.topics.principal = authorizer.refreshed(principal)
+            self._ask_consumers(link)
+            link.ask_again()
+
+    def _end(self, link: Link, reason: str) -> None:
+        self.ended_count += 1
+        link.close()
+        link.sink.revoked(reason)
+
+    def _ask_consumers(self, link: Link) -> None:
+        may = self._broker.authorizer.may
+        for consumer in list(link.consumers.values()):
+            name = consumer.owner.definition.name
+            if consumer.token is None or not consumer.active or name.startswith(REPLY_QUEUE_PREFIX) or may(link.principal, Action.READ, link.namespace, name):
+                continue
+            self.cancelled_count += 1
+            self._broker.operations.stop_consumer(link, consumer)
+            link.sink.cancelled(consumer.token)
