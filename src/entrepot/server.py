@@ -245,7 +245,7 @@ class Server:
         catalogue = self.node.catalogue
         accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account)
         callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock, self.pages)
-        shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished)
+        shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished, self.network.turns)
         register_sqs(self.metrics, shared)
         settings = SqsSettings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)
         for name, (host, port) in wanted.items():

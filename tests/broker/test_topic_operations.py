@@ -51,7 +51,7 @@ class TestTopics:
         assert (made.name, len(made.id), made.partition_count) == ("t", 16, 3)
         by_name, by_id = client.ask(asked.DescribeTopics(["t"], [made.id]))
         assert by_name == by_id == made
-        assert client.ask(asked.DescribeTopics()) == [made]
+        assert list(client.ask(asked.DescribeTopics())) == [made]
 
     def test_as_many_partitions_as_the_broker_says(self, client):
         assert client.topic("t", -1).partition_count == 2
@@ -81,11 +81,11 @@ class TestTopics:
     @pytest.mark.parametrize(("key", "value", "expected"), [("no.such.key", "1", Reason.UNKNOWN_KEY), ("retention.ms", "soon", Reason.INVALID_VALUE)])
     def test_bad_configuration_makes_nothing(self, client, key, value, expected):
         assert reason(client, asked.CreateTopic("t", 1, {key: value})) is expected
-        assert client.ask(asked.DescribeTopics()) == []
+        assert list(client.ask(asked.DescribeTopics())) == []
 
     def test_only_checked(self, client):
         assert client.ask(asked.CreateTopic("t", 1, check_only=True)).name == "t"
-        assert client.ask(asked.DescribeTopics()) == []
+        assert list(client.ask(asked.DescribeTopics())) == []
 
     def test_a_queue_may_have_the_same_name(self, client):
         client.declare("both")
@@ -180,7 +180,7 @@ class TestPermissions:
         guard.refuse(*hidden)
         assert described(client, "t")[0].reason is Reason.NOT_PERMITTED
         assert client.ask(asked.DescribeTopics(ids=[found.id]))[0].reason is Reason.NOT_FOUND
-        assert client.ask(asked.DescribeTopics()) == []
+        assert list(client.ask(asked.DescribeTopics())) == []
         for request in (asked.DescribeTopicConfig("t"), asked.FindOffset("t", 0, "end"), asked.EpochEnd("t", 0, 1)):
             assert reason(client, request) is Reason.NOT_PERMITTED
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -60,9 +61,7 @@ class TopicOperations:
         """See DescribeTopics."""
         catalogue = self._broker.catalogue
         if request.names is None and request.ids is None:
-            topics = catalogue.namespace(link.namespace).topics.values()
-            seen = [self._description(topic) for topic in topics if is_legal(topic.name) and self._may_see(link, topic.name)]
-            return self._with_sizes(link, seen) if request.sizes else seen, None
+            return self._all(link, sizes=request.sizes), None
         found: list[TopicDescription | Refused] = []
         made = False
         for name in request.names or []:
@@ -84,6 +83,15 @@ class TopicOperations:
         if request.sizes:
             self._with_sizes(link, found)
         return found, self._durable() if made else None
+
+    def _all(self, link: Link, *, sizes: bool) -> Iterator[TopicDescription]:
+        topics = self._broker.catalogue.namespace(link.namespace).topics
+        for topic in list(topics.values()):
+            if topics.get(topic.name) is topic and is_legal(topic.name) and self._may_see(link, topic.name):
+                description = self._description(topic)
+                if sizes:
+                    self._with_sizes(link, [description])
+                yield description
 
     def allowed_actions(self, link: Link, call: Ask, request: asked.AllowedActions) -> Outcome:
         """See AllowedActions."""

@@ -30,8 +30,9 @@ class TopicDescription:
 class DescribeTopics:
     """Topics by name, by id, or (both None) all that the principal may see.
 
-    result: list of TopicDescription | Refused, one for each that was asked for, in order, names first. `create_missing`: a name that is not there is made
-    with the broker's defaults, if that is set to be done and the principal may.
+    result: list of TopicDescription | Refused, one for each that was asked for, in order, names first; of all, an iterator of TopicDescription, which looks
+    at each topic when its turn comes: there may be very many. `create_missing`: a name that is not there is made with the broker's defaults, if that is set
+    to be done and the principal may.
     """
 
     names: list[str] | None = None

@@ -53,8 +53,13 @@ def _descriptions(names: Iterable[str], ids: Iterable[bytes], create: bool) -> I
 def _all_described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     call = calls[0]
     if call.outcome != DONE:
-        return _answer_metadata(exchange, [], code_of(exchange, call, NAMING))
-    return _answer_metadata(exchange, Rows(len(call.result), (_topic(exchange, found) for found in call.result)))
+        yield from _answer_metadata(exchange, [], code_of(exchange, call, NAMING))
+        return
+    topics = []
+    for found in call.result:
+        topics.append(found)
+        yield 2
+    yield from _answer_metadata(exchange, Rows(len(topics), (_topic(exchange, found) for found in topics)))
 
 
 def _described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
@@ -156,7 +161,11 @@ def _partitions_described(exchange: Exchange, calls: list[Any]) -> Generator[int
         code = code_of(exchange, refused, NAMING)
         exchange.answer({"topics": Rows(len(names), ({"error_code": code, "name": name} for name in names))})
         return
-    found = [topic for call in calls for topic in call.result]
+    found = []
+    for call in calls:
+        for topic in call.result:
+            found.append(topic)
+            yield 1
     rows = list(zip(names, found, strict=True)) if names else sorted((topic.name, topic) for topic in found)
     left = values["response_partition_limit"]
     left = PARTITION_LIMIT_MAX if left <= 0 else min(left, PARTITION_LIMIT_MAX)

@@ -11,14 +11,21 @@ from entrepot.protocols.kafka.answers import by_topic, chunks, code_of
 from entrepot.protocols.kafka.configs import BROKER_RESOURCE, TOPIC_RESOURCE
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
+from entrepot.protocols.kafka.schema import Rows
 
 AT_ONCE = 64  # topics in one request to the broker
 LOG_DIR = "data"  # where the directory really is, is nobody's business over the network
 
 
-def _known(calls: list[Any]) -> dict[str, TopicDescription]:
+def _known(calls: list[Any]) -> Generator[int, None, dict[str, TopicDescription]]:
     """The topics that were found, by name."""
-    return {found.name: found for call in calls if call.outcome == DONE for found in call.result if isinstance(found, TopicDescription)}
+    topics = {}
+    for call in calls:
+        for found in call.result if call.outcome == DONE else ():
+            if isinstance(found, TopicDescription):
+                topics[found.name] = found
+                yield 2 + len(found.sizes or ()) // 4
+    return topics
 
 
 def _has(topics: dict[str, TopicDescription], name: str, partition: int) -> bool:
@@ -28,8 +35,8 @@ def _has(topics: dict[str, TopicDescription], name: str, partition: int) -> bool
 def _asked(rows: list[dict[str, Any]] | None, topics: dict[str, TopicDescription], name_field: str, partitions_field: str) -> Iterator[tuple[str, int]]:
     """Every (topic, partition) of a request, in order; of all topics where it names none."""
     if rows is None:
-        for name, topic in sorted(topics.items()):
-            for number in range(topic.partition_count):
+        for name in sorted(topics):
+            for number in range(topics[name].partition_count):
                 yield name, number
         return
     for row in rows:
@@ -55,7 +62,7 @@ def elect_leaders(exchange: Exchange, values: dict[str, Any]) -> None:
 
 
 def _elected(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
-    topics = _known(calls)
+    topics = yield from _known(calls)
     results: list[dict[str, Any]] = []
     for name, index in _asked(exchange.state["topic_partitions"], topics, "topic", "partitions"):
         code = ErrorCode.ELECTION_NOT_NEEDED if _has(topics, name, index) else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
@@ -75,7 +82,7 @@ def alter_reassignments(exchange: Exchange, values: dict[str, Any]) -> None:
 
 
 def _reassigned(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
-    topics, values, node = _known(calls), exchange.state, exchange.session.settings.node_id
+    topics, values, node = (yield from _known(calls)), exchange.state, exchange.session.settings.node_id
     rows = []
     for topic in values["topics"]:
         for part in topic["partitions"]:
@@ -111,7 +118,7 @@ def _log_dirs_described(exchange: Exchange, calls: list[Any]) -> Generator[int, 
     if code:
         exchange.answer({"error_code": code, "results": []})
         return
-    topics = _known(calls)
+    topics = yield from _known(calls)
     rows = []
     for name, index in _asked(exchange.state["topics"], topics, "topic", "partitions"):
         if _has(topics, name, index):
@@ -131,11 +138,13 @@ def list_config_resources(exchange: Exchange, values: dict[str, Any]) -> None:
     if TOPIC_RESOURCE in exchange.state:
         exchange.ask([DescribeTopics()], _resources_found)
     else:
-        _resources_found(exchange, [])
+        exchange.ask((), _resources_found)
 
 
-def _resources_found(exchange: Exchange, calls: list[Any]) -> None:
-    rows = [{"resource_name": name, "resource_type": TOPIC_RESOURCE} for name in sorted(_known(calls))] if calls else []
+def _resources_found(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    topics = yield from _known(calls)
+    found = [(name, TOPIC_RESOURCE) for name in sorted(topics)]
     if BROKER_RESOURCE in exchange.state:
-        rows.append({"resource_name": str(exchange.session.settings.node_id), "resource_type": BROKER_RESOURCE})
-    exchange.answer({"error_code": 0, "config_resources": rows})
+        found.append((str(exchange.session.settings.node_id), BROKER_RESOURCE))
+    rows = ({"resource_name": name, "resource_type": kind} for name, kind in found)
+    exchange.answer({"error_code": 0, "config_resources": Rows(len(found), rows)})
