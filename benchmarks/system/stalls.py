@@ -8,6 +8,8 @@ broker's own metric. `--source` measures another tree's broker with this one's c
 
 from __future__ import annotations
 
+import contextlib
+import math
 import multiprocessing
 import os
 import socket
@@ -28,6 +30,7 @@ from entrepot.testing.broker import Broker
 
 QUIET_S = 0.5
 ANSWER_TIMEOUT_S = 120.0
+PARTITIONS_AT_ONCE = 500
 BY_NAME = {api.name: key for key, api in APIS.items()}
 NO_ID = bytes(16)
 
@@ -77,14 +80,18 @@ class Watch:
         self.longest_ms()
 
     def longest_ms(self) -> float:
-        """Since the last look."""
-        self._pipe.send("look")
-        longest: float = self._pipe.recv()
-        return longest * 1000
+        """Since the last look; infinite if the broker has left the watching connection without an answer."""
+        try:
+            self._pipe.send("look")
+            longest: float = self._pipe.recv()
+        except (OSError, EOFError):
+            return math.inf
+        return longest * 1000 if longest >= 0 else math.inf
 
     def end(self) -> None:
         """No more."""
-        self._pipe.send("end")
+        with contextlib.suppress(OSError):
+            self._pipe.send("end")
         self._process.join()
 
 
@@ -179,10 +186,15 @@ class Kafka:
 
 
 def topics(kafka: Kafka, names: list[str], partitions: int = 1) -> None:
-    """Make topics."""
+    """Make topics, of many partitions little by little: what is measured comes later."""
+    begun = min(partitions, PARTITIONS_AT_ONCE)
     for at in range(0, len(names), 1000):
-        rows = [{"name": name, "num_partitions": partitions, "replication_factor": 1, "assignments": [], "configs": []} for name in names[at : at + 1000]]
+        rows = [{"name": name, "num_partitions": begun, "replication_factor": 1, "assignments": [], "configs": []} for name in names[at : at + 1000]]
         kafka.ask("CreateTopics", 5, {"topics": rows, "timeout_ms": 60_000, "validate_only": False})
+    for count in range(begun + PARTITIONS_AT_ONCE, partitions + 1, PARTITIONS_AT_ONCE):
+        for name in names:
+            rows = [{"name": name, "count": count, "assignments": None}]
+            kafka.ask("CreatePartitions", 2, {"topics": rows, "timeout_ms": 60_000, "validate_only": False})
 
 
 def batch(records: bytes, count: int, codec: int) -> bytes:

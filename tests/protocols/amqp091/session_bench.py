@@ -79,6 +79,7 @@ class Link(Attachment):
         self.principal = None
         self.writable = True
         self.closed = False
+        self.spent = 0
         self.asked = []
         self.answer = None
         self.resumed = 0

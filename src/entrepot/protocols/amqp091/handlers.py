@@ -212,8 +212,9 @@ def _replay(session: Session, channel: Channel) -> None:
 
 def update_paused(session: Session) -> None:
     """Whether reading stops, by all that may hold it."""
-    waits = session.throttled or session.authenticating or session.deferred_count >= DEFERRED_MAX or len(session.backlog) > 0
-    paused = waits and session.state < states.CLOSING  # what ends a connection is always read
+    waits = session.throttled or session.authenticating or session.deferred_count >= DEFERRED_MAX
+    paused = waits and session.state < states.CLOSING  # what ends a connection is always read, if in its turn
+    paused = paused or len(session.backlog) > 0
     if session.paused != paused:
         session.paused = paused
         session.wake()

@@ -85,7 +85,7 @@ cdef class Session(Sink):
     cpdef object get_buffer(self, Py_ssize_t size_hint)
     @cython.locals(events=list)
     cpdef object buffer_updated(self, Py_ssize_t count)
-    @cython.locals(turns=Turns, steps=Py_ssize_t, done=Py_ssize_t)
+    @cython.locals(turns=Turns, steps=Py_ssize_t, done=Py_ssize_t, attachment=Attachment)
     cdef object take_in(self, list events)
     cpdef object on_event(self, object event)
     @cython.locals(channel=Channel)

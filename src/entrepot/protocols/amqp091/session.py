@@ -202,14 +202,14 @@ class Session(Sink):
             self.take_in(events)
 
     def take_in(self, events: list[Any]) -> None:
-        """Events, as far as the turn allows; the others later. Who is being shown out costs nothing."""
+        """Events, as far as the turn allows; the others later."""
         turns = self.turns
         steps = done = 0
         while done < len(events):
             if steps >= _PIECE_STEPS or done == 0:
                 turns.spend(steps)
                 steps = 0
-                if turns.left <= 0 and self.state == _OPEN:
+                if turns.left <= 0:
                     self.backlog = events[done:]
                     handlers.update_paused(self)
                     turns.wait(self.next_turn)
@@ -220,6 +220,10 @@ class Session(Sink):
             if isinstance(event, Control):
                 steps += _CONTROL_STEPS + len(event.payload) // _STEP_BYTES
             self.on_event(event)
+            attachment = self.attachment
+            if attachment is not None and attachment.spent > 0:
+                steps += attachment.spent
+                attachment.spent = 0
         if steps:
             turns.spend(steps)
 

@@ -13,7 +13,7 @@ from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, error_code, text_of
 from entrepot.protocols.kafka.error_codes import CONSUMER_GROUP, GROUP, ErrorCode
-from entrepot.protocols.kafka.exchange import Exchange
+from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.schema import Rows
 
 ALLOWED_AT_ONCE = 64  # groups in one question of what the user may do with them
@@ -116,24 +116,24 @@ def leave_group(exchange: Exchange, values: dict[str, Any]) -> None:
     if members is None:
         members = [{"member_id": values["member_id"]}]
     exchange.state = members
-    leaving = [(member["member_id"], member.get("group_instance_id"), member.get("reason")) for member in members]
-    exchange.ask([ask.LeaveGroup(values["group_id"], leaving)], _left)
+    leaving = ((member["member_id"], member.get("group_instance_id"), member.get("reason")) for member in members)
+    exchange.ask((ask.LeaveGroup(values["group_id"], some) for some in chunks(leaving)), _left, lambda request: ASK_STEPS + 4 * len(request.members))
 
 
 def _left(exchange: Exchange, calls: list[Any]) -> None:
-    call = calls[0]
-    if call.outcome != DONE:
-        exchange.answer({"error_code": code_of(exchange, call, GROUP, UNAVAILABLE)})
+    refused = next((call for call in calls if call.outcome != DONE), None)
+    if refused is not None:
+        exchange.answer({"error_code": code_of(exchange, refused, GROUP, UNAVAILABLE)})
         return
-    codes = [error_code(exchange, error, GROUP, UNAVAILABLE) for error in call.result]
+    codes = (error_code(exchange, error, GROUP, UNAVAILABLE) for call in calls for error in call.result)
     if exchange.version < 3:
-        exchange.answer({"error_code": codes[0] if codes else 0})
+        exchange.answer({"error_code": next(codes, 0)})
         return
-    members = [
+    rows = (
         {"member_id": member["member_id"], "group_instance_id": member["group_instance_id"], "error_code": code}
         for member, code in zip(exchange.state, codes, strict=True)
-    ]
-    exchange.answer({"error_code": 0, "members": members})
+    )
+    exchange.answer({"error_code": 0, "members": Rows(len(exchange.state), rows)})
 
 
 # ---- groups whose coordinator assigns (KIP-848)

@@ -17,6 +17,7 @@ from entrepot.protocols.kafka.schema import Rows
 PLACES = {-1: "end", -2: "first", -3: "max_time", -4: "first"}
 """ListOffsets' special timestamps; -4 is the first offset that is on the broker's own disk."""
 
+COMMIT_STEPS = 8  # of keeping one offset
 NOWHERE = -5  # the greatest offset that is in tiered storage: there is none
 
 
@@ -99,7 +100,7 @@ def offset_commit(exchange: Exchange, values: dict[str, Any]) -> None:
             for some in chunks(per_partition(values))
         ),
         _committed,
-        ASK_STEPS + 4 * min(ASKED_AT_ONCE, len(values["topics"])),
+        lambda request: ASK_STEPS + COMMIT_STEPS * len(request.offsets),
     )
 
 
