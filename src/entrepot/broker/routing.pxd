@@ -76,6 +76,7 @@ cdef class ExchangeRoutes:
     cdef dict by_headers
     cdef readonly dict subjects
     cdef readonly Py_ssize_t walked
+    cdef Py_ssize_t _wanted
 
     @cython.locals(destinations=dict, binding=HeadersBinding)
     cpdef bint match(self, str routing_key, object headers, dict found, object carries=*) except? True

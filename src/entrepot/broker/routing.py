@@ -27,7 +27,7 @@ KINDS = {"direct": DIRECT, "fanout": FANOUT, "topic": TOPIC, "headers": HEADERS}
 CACHE_MAX = 16_384
 """Routes a Router remembers; one more empties its cache."""
 
-_WALKED_PER_STEP = 8  # nodes of patterns or bindings looked at
+_WALKED_PER_STEP = 16  # nodes of patterns, or headers that bindings want, looked at
 _DIRECT = DIRECT
 _FANOUT = FANOUT
 _TOPIC = TOPIC
@@ -206,7 +206,7 @@ def check_headers_match(arguments: Mapping[str, Any]) -> str:
 class ExchangeRoutes:
     """One exchange's bindings, arranged for matching."""
 
-    __slots__ = ("alternate", "by_headers", "by_key", "kind", "name", "subjects", "trie", "walked")
+    __slots__ = ("_wanted", "alternate", "by_headers", "by_key", "kind", "name", "subjects", "trie", "walked")
 
     def __init__(self, name: str, kind: int, alternate: str | None) -> None:
         self.name = name
@@ -216,14 +216,16 @@ class ExchangeRoutes:
         self.trie = TopicTrie()
         self.by_headers: dict[Any, HeadersBinding] = {}  # by the binding's identity
         self.subjects: dict[str, dict[Any, bool]] = {}  # amq.topic: subject -> topics
-        self.walked = 0  # nodes or bindings looked at by the last match
+        self.walked = 0  # nodes, or headers that bindings want, looked at by the last match, at most
+        self._wanted = 0  # headers, by all bindings
 
     def add(self, identity: Any, routing_key: str, arguments: Mapping[str, Any], destination: Any, makers: tuple[str, ...] = ()) -> None:
         """Take in a binding that is not there yet."""
         if self.kind == _TOPIC:
             self.trie.add(routing_key, destination, makers)
         elif self.kind == _HEADERS:
-            self.by_headers[identity] = make_headers_binding(destination, arguments, makers)
+            binding = self.by_headers[identity] = make_headers_binding(destination, arguments, makers)
+            self._wanted += 1 + len(binding.wanted)
         else:
             _count_up(self.by_key.setdefault(routing_key if self.kind == _DIRECT else "", {}), destination, makers)
 
@@ -232,7 +234,7 @@ class ExchangeRoutes:
         if self.kind == _TOPIC:
             self.trie.remove(routing_key, destination, makers)
         elif self.kind == _HEADERS:
-            del self.by_headers[identity]
+            self._wanted -= 1 + len(self.by_headers.pop(identity).wanted)
         else:
             key = routing_key if self.kind == _DIRECT else ""
             destinations = self.by_key[key]
@@ -266,7 +268,7 @@ class ExchangeRoutes:
             return False
         if headers is None:
             return len(self.by_headers) > 0
-        self.walked = len(self.by_headers)
+        self.walked = self._wanted
         for binding in self.by_headers.values():
             if binding.destination not in found and (carries is None or carries(binding.makers)) and binding.matches(headers):
                 found[binding.destination] = True

@@ -36,7 +36,7 @@ METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
 RUN_MAX_COUNT = 1024
 RUN_MAX_BYTES = 64 * 1024
-RUN_HEADERS_MAX_COUNT = 16  # of messages with headers: each may be routed by them, which takes its turn
+RUN_HEADERS_MAX_COUNT = 4  # of messages with headers: each may be routed by them, which takes its turn
 
 _FRAME_END = FRAME_END
 _BUFFER_MAX = BUFFER_MAX_BYTES

@@ -470,6 +470,7 @@ class Session(Sink):
     def lost(self, reason: str) -> None:
         """See net.session.Session."""
         self.state = CLOSED
+        self.backlog = []
         if self.decoder.share is not None:
             self.decoder.share.close()
         self.channels.clear()

@@ -17,7 +17,7 @@ from entrepot.protocols.kafka.schema import Rows
 PLACES = {-1: "end", -2: "first", -3: "max_time", -4: "first"}
 """ListOffsets' special timestamps; -4 is the first offset that is on the broker's own disk."""
 
-COMMIT_STEPS = 8  # of keeping one offset
+COMMIT_STEPS, FETCH_STEPS = 8, 3  # of keeping one offset, and of looking one up
 NOWHERE = -5  # the greatest offset that is in tiered storage: there is none
 
 
@@ -142,7 +142,11 @@ def offset_fetch(exchange: Exchange, values: dict[str, Any]) -> Generator[int, N
     named: dict[Any, int] = {}
     yield from counted((group["group_id"] for group in groups), named)
     exchange.state = groups, named
-    exchange.ask(_fetches(groups, named), _offsets_fetched, ASK_STEPS + ASKED_AT_ONCE // 2)
+    exchange.ask(_fetches(groups, named), _offsets_fetched, _fetch_steps)
+
+
+def _fetch_steps(request: FetchOffsets) -> int:
+    return ASK_STEPS + FETCH_STEPS * (ASKED_AT_ONCE if request.partitions is None else len(request.partitions))
 
 
 def _fetches(groups: list[dict[str, Any]], named: dict[Any, int]) -> Iterator[FetchOffsets]:
@@ -213,7 +217,7 @@ def offset_delete(exchange: Exchange, values: dict[str, Any]) -> None:
     exchange.ask(
         (DeleteOffsets(values["group_id"], [(topic, part["partition_index"]) for topic, part in some]) for some in chunks(per_partition(values))),
         _offsets_deleted,
-        ASK_STEPS + 4 * min(ASKED_AT_ONCE, len(values["topics"])),
+        lambda request: ASK_STEPS + COMMIT_STEPS * len(request.partitions),
     )
 
 
