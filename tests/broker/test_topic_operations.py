@@ -74,6 +74,16 @@ class TestTopics:
     def test_numbers_of_partitions_that_cannot_be(self, client, partitions):
         assert reason(client, asked.CreateTopic("t", partitions)) is Reason.INVALID
 
+    def test_what_partitions_cost_is_told(self, client):
+        link = client.link
+        link.spent = 0
+        client.topic("t", 1000)
+        made, link.spent = link.spent, 0
+        client.ask(asked.CreatePartitions("t", 2000))
+        added, link.spent = link.spent, 0
+        client.ask(asked.DeleteTopic("t"))
+        assert (made, added, link.spent) == (3000, 3000, 1000)
+
     def test_one_that_exists(self, client):
         client.topic("t")
         assert reason(client, asked.CreateTopic("t", 1)) is Reason.EXISTS_DIFFERENT

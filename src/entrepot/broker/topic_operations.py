@@ -24,6 +24,8 @@ from entrepot.store.interface import Group
 if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
 
+PARTITION_STEPS = 3  # of making one, of net/turns.py
+
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
 
@@ -129,6 +131,7 @@ class TopicOperations:
             self._authorize(link, Action.CONFIGURE, topic.name)
         description = self._description(topic)
         self._broker.operations.remove(catalogue.remove_queue(topic))
+        link.spent += description.partition_count // 2
         return description, self._durable()
 
     def create_partitions(self, link: Link, call: Ask, request: asked.CreatePartitions) -> Outcome:
@@ -138,7 +141,7 @@ class TopicOperations:
         topic = catalogue.find_topic(link.namespace, request.name)
         if topic.is_stream:
             raise Refused(Reason.NOT_SUPPORTED, f"topic '{topic.name}' is an AMQP stream, which has one partition")
-        catalogue.add_partitions(topic, request.count, check_only=request.check_only)
+        link.spent += PARTITION_STEPS * len(catalogue.add_partitions(topic, request.count, check_only=request.check_only))
         if request.check_only:
             return self._description(topic), None
         self._broker.operations.create_partitions(topic)
@@ -153,6 +156,7 @@ class TopicOperations:
         topic: TopicDefinition | None = broker.catalogue.create_topic(link.namespace, name, partitions, kept, check_only=check_only)
         if topic is not None:
             broker.operations.create_topic(topic)
+            link.spent += PARTITION_STEPS * partitions
         return topic
 
     def _with_sizes(self, link: Link, found: list[Any]) -> list[Any]:

@@ -90,6 +90,7 @@ class Port:
 
         link = Link()
         link.sink, link.principal, link.namespace, link.writable, link.closed = sink, principal, namespace, True, False
+        link.spent = 0
         self.link = link
         return link
 

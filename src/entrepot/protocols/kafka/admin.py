@@ -26,7 +26,7 @@ from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS, TOPICS_AT_
 from entrepot.protocols.kafka.schema import Rows
 
 DEFAULT_CONFIG, TOPIC_CONFIG = 5, 1  # config_source
-CREATION_STEPS, PARTITION_STEPS = 60, 5  # of making a topic, and each of its partitions
+CREATION_STEPS = 60  # of making a topic, or deleting one; the broker says what its partitions cost besides
 DESCRIPTION_STEPS = 60  # of what is set of a topic
 
 
@@ -43,11 +43,7 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, 
         rows.append({"name": name, "topic_id": NO_ID, "error_code": int(code), "error_message": text})
         yield 2
     exchange.state = (values, rows)
-    yield from exchange.asking(_creations(values, rows, names, node_id), _topics_created, _creation_steps)
-
-
-def _creation_steps(request: CreateTopic) -> int:
-    return CREATION_STEPS + PARTITION_STEPS * max(1, request.partitions)
+    yield from exchange.asking(_creations(values, rows, names, node_id), _topics_created, CREATION_STEPS)
 
 
 def _creations(values: dict[str, Any], rows: list[Any], named: dict[str, int], node_id: int) -> Iterator[CreateTopic]:
@@ -238,18 +234,16 @@ def _partitions_checked(exchange: Exchange, calls: list[Any]) -> Generator[int, 
         if call.outcome != DONE:
             rows.append({"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)})
             continue
-        added = topic["count"] - call.result.partition_count
-        refused = _cannot_add(topic, added, exchange.session.settings.node_id)
+        refused = _cannot_add(topic, topic["count"] - call.result.partition_count, exchange.session.settings.node_id)
         if refused is not None:
             exchange.session.count_error(exchange)
             rows.append({"name": topic["name"], "error_code": int(refused[0]), "error_message": refused[1]})
         elif check_only:
             rows.append({"name": topic["name"], "error_code": 0, "error_message": None})
         else:
-            left.append((topic, added))
+            left.append(topic)
     exchange.state = (left, rows)
-    steps = iter([CREATION_STEPS + PARTITION_STEPS * added for _, added in left])
-    yield from exchange.asking((CreatePartitions(topic["name"], topic["count"]) for topic, _ in left), _partitions_created, lambda _: next(steps))
+    yield from exchange.asking((CreatePartitions(topic["name"], topic["count"]) for topic in left), _partitions_created, CREATION_STEPS)
 
 
 def _cannot_add(topic: dict[str, Any], count: int, node_id: int) -> Refusal | None:
@@ -267,7 +261,7 @@ def _partitions_created(exchange: Exchange, calls: list[Any]) -> None:
     left, rows = exchange.state
     added = (
         {"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)}
-        for (topic, _), call in zip(left, calls, strict=True)
+        for topic, call in zip(left, calls, strict=True)
     )
     exchange.answer({"results": Rows(len(rows) + len(left), chain(rows, added))})
 

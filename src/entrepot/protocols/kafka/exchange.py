@@ -116,6 +116,8 @@ class Exchange:
             asked[call] = self
             cost = steps if isinstance(steps, int) else steps(call.request)  # type: ignore[attr-defined]
             attachment.submit(call)
+            cost += attachment.spent
+            attachment.spent = 0
             yield cost
         self._ended()
 
