@@ -119,6 +119,14 @@ class Link(Attachment):
         if complete and (call.confirm or call.mandatory):
             self.sink.completed(call)
 
+    def compression_of(self, topic: str, size: int) -> int:
+        """See port.Attachment."""
+        try:
+            access = self.topics.access(topic, self.broker.authorizer.version)
+        except Refused:
+            return -1
+        return access.rules.compression if access.no_write is None and size <= access.rules.max_message_bytes else -1
+
     def append(self, call: Append) -> None:
         """An Append."""
         self.publishes = True

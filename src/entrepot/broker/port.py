@@ -224,6 +224,10 @@ class Attachment:
         """Hand a call over; never waits and never raises for what the call asks."""
         raise NotImplementedError
 
+    def compression_of(self, topic: str, size: int) -> int:
+        """What a batch of that many bytes is to be compressed with, by topic_config.COMPRESSIONS; -1: as it comes, or it would be refused anyway."""
+        raise NotImplementedError
+
     def resume(self) -> None:
         """Set writable, and let deliveries flow again."""
         raise NotImplementedError

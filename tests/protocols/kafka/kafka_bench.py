@@ -66,6 +66,7 @@ class Port:
     def __init__(self) -> None:
         self.calls: list[Any] = []
         self.namespace = ""
+        self.compression = -1  # that topics want of batches
         self.principal: Any = None
         self.refusal: Refused | None = None
 
@@ -81,6 +82,9 @@ class Port:
             def submit(self, call: Call) -> None:
                 call.attachment = self
                 port.calls.append(call)
+
+            def compression_of(self, topic: str, size: int) -> int:
+                return port.compression
 
             def close(self) -> None:
                 self.closed = True

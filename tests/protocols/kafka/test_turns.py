@@ -5,13 +5,16 @@ from __future__ import annotations
 import kafka_batches
 import pytest
 from kafka_bench import Client, batch, done, produce
+from kafka_forms import REFUSED, REFUSED_HERE, TAKEN
 
 from entrepot.net.turns import TURN_STEPS
 from entrepot.protocols.kafka.apis import APIS
-from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE
+from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
+from entrepot.protocols.kafka.checking import Check
+from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.exchange import ASK_STEPS
 from entrepot.protocols.kafka.produce_codec import STEP_BYTES
-from entrepot.protocols.kafka.record_batch import LARGE_BYTES
+from entrepot.protocols.kafka.record_batch import LARGE_BYTES, BatchValidator
 
 BY_NAME = {api.name: key for key, api in APIS.items()}
 MANY = 3000
@@ -168,3 +171,44 @@ def test_a_large_batch_that_is_damaged_is_its_partitions_error():
     done(client.port.take())
     answers = {part["index"]: part["error_code"] for part in client.answer()["responses"][0]["partition_responses"]}
     assert answers == {0: CORRUPT_MESSAGE, 1: 0}
+
+
+def test_a_large_batch_is_compressed_anew_elsewhere():
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    client.port.compression = kafka_batches.ZSTD
+    records = batch(value=bytes(LARGE_BYTES))[61:]
+    client.send(0, 9, produce({"t": {0: kafka_batches.batch([records], kafka_batches.LZ4)}}))
+    run, then = elsewhere.pop()
+    run()
+    then()
+    while client.turn():
+        pass
+    (part,) = client.port.take().parts
+    assert part.data[22] == kafka_batches.ZSTD
+    assert Unpacker().unpack(kafka_batches.ZSTD, part.data[61:]) == records
+
+
+def test_much_that_may_be_compressed_anew_is_appended_little_by_little():
+    client = Client()
+    packed = kafka_batches.batch([batch(value=bytes(900_000))[61:]], kafka_batches.LZ4)
+    client.send(0, 9, produce({"t": dict.fromkeys(range(4), packed)}))
+    while client.turn():
+        pass
+    assert sum(len(call.parts) for call in client.port.calls) == 4
+    assert max(len(call.parts) for call in client.port.calls) < 4
+
+
+@pytest.mark.parametrize("form", [*TAKEN, *REFUSED, *REFUSED_HERE])
+def test_elsewhere_the_same_forms_are_taken(form):
+    codec, packed = (TAKEN | REFUSED | REFUSED_HERE)[form]
+    data = kafka_batches.batch([packed], attributes=codec, count=4, last_delta=3)
+    check = Check(data, UNPACKED_MAX_BYTES)
+    check.run()
+    if form in TAKEN:
+        head = BatchValidator().validate(data)
+        assert (check.error, check.batch, check.head.max_time_ms) == (None, head.data, head.max_time_ms)
+    else:
+        with pytest.raises(InvalidBatch) as refused:
+            BatchValidator().validate(data)
+        assert (check.head, check.error.code) == (None, refused.value.code)

@@ -17,8 +17,8 @@ from entrepot.protocols.kafka import schemas_records as _r
 from entrepot.protocols.kafka import schemas_topics as _t
 from entrepot.protocols.kafka.schema import Plan, plan_for
 
-MANY = 20_000  # elements of a request each of which is answered with many
-ANSWERED_WITH_MANY = frozenset({15, 32, 33, 42, 44, 69})  # APIs whose elements are: groups, and configurations
+MANY = 20_000  # elements of a request each of which is worth many
+ANSWERED_WITH_MANY = frozenset({11, 15, 32, 33, 42, 44, 69, 75})  # APIs whose elements are: groups and their protocols, configurations; and what is sorted
 NEVER = 0x7FFF  # no version of it is flexible
 
 

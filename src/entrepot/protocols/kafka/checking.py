@@ -27,9 +27,11 @@ from entrepot.protocols.kafka.compression import (
     SNAPPY,
     SNAPPY_RATIO_MAX,
     ZSTD,
+    Unpacker,
     is_full,
 )
 from entrepot.protocols.kafka.lz4_frame import check_lz4
+from entrepot.protocols.kafka.recompression import recompressed
 from entrepot.protocols.kafka.record_batch import HEADER_BYTES, BatchHead, BatchValidator
 from entrepot.protocols.kafka.record_scan import GOOD, MISNUMBERED, OUT_OF_TIME, scan_records
 
@@ -38,19 +40,28 @@ _OUTPUT_BYTES = 1 << 20
 
 
 class Check:
-    """One large batch: `head` or `error` once run() has been called, on whatever thread. `unpacked_bytes`: what it cost."""
+    """One large batch: `head` or `error` once run() has been called, on whatever thread. `unpacked_bytes`: what it cost.
 
-    def __init__(self, data: bytes, unpacked_max_bytes: int) -> None:
+    `compression`: what its topic wants it compressed with, -1: as it comes. It then is, in `batch`.
+    """
+
+    def __init__(self, data: bytes, unpacked_max_bytes: int, compression: int = -1) -> None:
         self.head: BatchHead | None = None
         self.error: InvalidBatch | None = None
         self.unpacked_bytes = 0
+        self.batch = data
         self._data = data
         self._max = unpacked_max_bytes
+        self._compression = compression
 
     def run(self) -> None:
         """Check it."""
         try:
-            self.head = BatchValidator.validate_with(self._data, self._records)
+            head = BatchValidator.validate_with(self._data, self._records)
+            self.batch = head.data
+            if self._compression >= 0 and head.compression != self._compression:
+                self.batch, _ = recompressed(head.data, self._compression, Unpacker(self._max))
+            self.head = head
         except InvalidBatch as invalid:
             self.error = invalid
 
@@ -83,10 +94,10 @@ class Checks:
         self.count = 0  # since start
         self._elsewhere = elsewhere
 
-    def check(self, data: bytes, done: Callable[[Check], object]) -> None:
-        """Check a batch; done(check) is called when it is done."""
+    def check(self, data: bytes, done: Callable[[Check], object], compression: int = -1) -> None:
+        """Check a batch, and compress it as its topic wants it; done(check) is called when it is done."""
         self.count += 1
-        check = Check(data, self.unpacked_max_bytes)
+        check = Check(data, self.unpacked_max_bytes, compression)
         if self._elsewhere is None:
             check.run()
             done(check)

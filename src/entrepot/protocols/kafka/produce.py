@@ -27,7 +27,9 @@ if not cython.compiled:
     from entrepot.protocols.kafka.primitives import Reader
     from entrepot.protocols.kafka.produce_codec import ProduceReading, encode_produce
 
-APPEND_PARTS = 250  # of one Append
+APPEND_PARTS = 250  # of one Append,
+APPEND_UNPACKED_BYTES = 2 << 20  # or fewer, where that many would unpack to more
+REWRITING_STEPS = 4  # of compressing anew, by STEP_BYTES
 INVALID_REQUIRED_ACKS = int(ErrorCode.INVALID_REQUIRED_ACKS)
 
 _CODEC = CODEC_KAFKA
@@ -37,7 +39,7 @@ _READ = READ
 _CHECKING = CHECKING
 _APPEND_PARTS = APPEND_PARTS
 _STEP_BYTES = STEP_BYTES
-_REQUEST_STEPS = 10
+_REQUEST_STEPS = 4
 
 
 def produce(exchange: Exchange, reader: Reader) -> None:
@@ -69,14 +71,16 @@ def _read(exchange: Exchange, reading: ProduceReading) -> int:
 def _wait(exchange: Exchange, how: int) -> None:
     session = exchange.session
     if how == _CHECKING:
-        session.shared.checks.check(exchange.state.large, partial(_checked, exchange))
+        reading = exchange.state
+        wanted = session.attachment.compression_of(reading.topic, len(reading.large))
+        session.shared.checks.check(reading.large, partial(_checked, exchange), wanted)
     else:
         session.turns.wait(partial(_read_on, exchange))
 
 
 def _checked(exchange: Exchange, check: Any) -> None:
     if not exchange.session.closing:
-        exchange.state.checked(check.head, check.error, check.unpacked_bytes)
+        exchange.state.checked(check.head, check.batch, check.error, check.unpacked_bytes)
         exchange.session.turns.wait(partial(_read_on, exchange))
 
 
@@ -103,10 +107,12 @@ def _begin_long(exchange: Exchange, request: ProduceRequest) -> Generator[int, N
 
 
 def _appends(exchange: Exchange, request: ProduceRequest) -> Iterator[Any]:
-    for at in range(0, len(request.valid), _APPEND_PARTS):
-        call = make_append(0, _CODEC, _CODEC_VERSION, request.valid[at : at + _APPEND_PARTS], request.acks != 0)
+    """Few parts at a time where they unpack to much: they may have to be compressed anew."""
+    count = max(1, min(_APPEND_PARTS, len(request.valid) * APPEND_UNPACKED_BYTES // (request.unpacked_bytes + 1)))
+    for at in range(0, len(request.valid), count):
+        call = make_append(0, _CODEC, _CODEC_VERSION, request.valid[at : at + count], request.acks != 0)
         yield call
-        exchange.session.turns.spend(call.rewritten_bytes // _STEP_BYTES)
+        exchange.session.turns.spend(REWRITING_STEPS * call.rewritten_bytes // _STEP_BYTES)
 
 
 def _begin(exchange: Exchange, request: ProduceRequest) -> None:
@@ -114,7 +120,7 @@ def _begin(exchange: Exchange, request: ProduceRequest) -> None:
         call = make_append(0, _CODEC, _CODEC_VERSION, request.valid, request.acks != 0)
         exchange.submit([call], appended)
         if call.rewritten_bytes:
-            exchange.session.turns.spend(call.rewritten_bytes // _STEP_BYTES)
+            exchange.session.turns.spend(REWRITING_STEPS * call.rewritten_bytes // _STEP_BYTES)
 
 
 def _refuse(exchange: Exchange, request: ProduceRequest) -> bool:

@@ -23,6 +23,7 @@ cdef class ProduceRequest:
     cdef public object transactional_id
     cdef public int acks
     cdef public int64_t timeout_ms
+    cdef public int64_t unpacked_bytes
     cdef public list topics
     cdef public list valid
 
@@ -46,11 +47,11 @@ cdef class ProduceReading:
     @cython.locals(reader=Reader, flexible=bint, validator=BatchValidator, request=ProduceRequest, steps=Py_ssize_t, data=bytes, unpacked=int64_t, head=BatchHead)
     cpdef int read(self, Py_ssize_t steps_max) except -1
     cdef int _stop(self, Py_ssize_t steps, int how) except -1
-    cpdef int checked(self, object head, object error, int64_t unpacked_bytes) except -1
+    cpdef int checked(self, object head, bytes batch, object error, int64_t unpacked_bytes) except -1
     @cython.locals(topic=ProduceTopic, part=AppendPart)
     cdef int _refused(self, object error) except -1
     @cython.locals(topic=ProduceTopic, part=AppendPart)
-    cdef int _valid(self, BatchHead head) except -1
+    cdef int _valid(self, BatchHead head, bytes batch) except -1
 
 
 @cython.locals(errors=int, topic=ProduceTopic, part=AppendPart)

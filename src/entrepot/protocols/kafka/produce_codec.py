@@ -54,6 +54,7 @@ class ProduceRequest:
         self.transactional_id: str | None = None
         self.acks = 0
         self.timeout_ms = 0
+        self.unpacked_bytes = 0  # of its batches that are not large
         self.topics: list[ProduceTopic] = []
         self.valid: list[AppendPart] = []
 
@@ -74,6 +75,12 @@ class ProduceReading:
         self._parts_left = 0
         self._topic: ProduceTopic | None = None
         self._partition = 0
+
+    @property
+    def topic(self) -> str:
+        """Whose batch `large` is."""
+        assert self._topic is not None
+        return self._topic.name
 
     def detach(self) -> int:
         """What is left to read stays, whatever becomes of where the request arrived."""
@@ -129,7 +136,8 @@ class ProduceReading:
                     if head is None:
                         self.large = data
                         return self._stop(steps + (validator.unpacked_bytes - unpacked) // _STEP_BYTES, _CHECKING)
-                    self._valid(head)
+                    self._valid(head, head.data)
+                request.unpacked_bytes += validator.unpacked_bytes - unpacked
                 steps += (validator.unpacked_bytes - unpacked) // _STEP_BYTES
             else:
                 self._refused(InvalidBatch(INVALID_RECORD, "there is no record batch"))
@@ -142,8 +150,8 @@ class ProduceReading:
         self._left_bytes = self._validator.left_bytes
         return how
 
-    def checked(self, head: Any, error: Any, unpacked_bytes: int) -> int:
-        """The large batch has been checked, and is good or not."""
+    def checked(self, head: Any, batch: bytes, error: Any, unpacked_bytes: int) -> int:
+        """The large batch has been checked, and is good or not; `batch` is what is to be appended."""
         self.large = None
         if self._left_bytes <= 0 and unpacked_bytes:
             head, error = None, self._validator.too_much()
@@ -151,7 +159,7 @@ class ProduceReading:
         if head is None:
             self._refused(error)
         else:
-            self._valid(head)
+            self._valid(head, batch)
         return 0
 
     def _refused(self, error: InvalidBatch) -> int:
@@ -161,9 +169,9 @@ class ProduceReading:
         topic.parts.append(part)  # type: ignore[union-attr]
         return 0
 
-    def _valid(self, head: BatchHead) -> int:
+    def _valid(self, head: BatchHead, batch: bytes) -> int:
         topic = self._topic
-        part = make_append_part(topic.name, self._partition, head.data, head.flags, head.count, head.max_time_ms)  # type: ignore[union-attr]
+        part = make_append_part(topic.name, self._partition, batch, head.flags, head.count, head.max_time_ms)  # type: ignore[union-attr]
         part.producer_id = head.producer_id
         part.producer_epoch = head.producer_epoch
         part.first_sequence = head.first_sequence
