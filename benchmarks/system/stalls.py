@@ -199,11 +199,18 @@ def topics(kafka: Kafka, names: list[str], partitions: int = 1) -> None:
 
 def batch(records: bytes, count: int, codec: int) -> bytes:
     """A record batch."""
-    pack: dict[int, Callable[[bytes], Any]] = {0: bytes, 1: gzip, 2: cramjam.snappy.compress_raw, 3: cramjam.lz4.compress, 4: cramjam.zstd.compress}
+    pack: dict[int, Callable[[bytes], Any]] = {0: bytes, 1: gzip, 2: cramjam.snappy.compress_raw, 3: lz4, 4: cramjam.zstd.compress}
     packed = bytes(pack[codec](records))
     body = struct.pack(">hiqqqhii", codec, count - 1, 0, 0, -1, -1, -1, count) + packed
     tail = struct.pack(">ib", -1, 2) + struct.pack(">I", crc32c(body)) + body
     return struct.pack(">qi", 0, len(tail)) + tail
+
+
+def lz4(data: bytes) -> bytes:
+    """As one frame, whose blocks do not refer to each other: others are refused at once."""
+    frame = cramjam.lz4.Compressor(content_checksum=False, block_linked=False)
+    frame.compress(data)
+    return bytes(frame.finish())
 
 
 def gzip(data: bytes) -> bytes:

@@ -173,20 +173,23 @@ def test_a_large_batch_that_is_damaged_is_its_partitions_error():
     assert answers == {0: CORRUPT_MESSAGE, 1: 0}
 
 
-def test_a_large_batch_is_compressed_anew_elsewhere():
+@pytest.mark.parametrize("sent", [kafka_batches.NONE, kafka_batches.LZ4])
+@pytest.mark.parametrize("wanted", [kafka_batches.GZIP, kafka_batches.SNAPPY, kafka_batches.ZSTD])
+def test_a_large_batch_is_compressed_anew_elsewhere(sent, wanted):
     elsewhere = []
     client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
-    client.port.compression = kafka_batches.ZSTD
+    client.port.compression = wanted
     records = batch(value=bytes(LARGE_BYTES))[61:]
-    client.send(0, 9, produce({"t": {0: kafka_batches.batch([records], kafka_batches.LZ4)}}))
+    client.send(0, 9, produce({"t": {0: kafka_batches.batch([records], sent)}}))
     run, then = elsewhere.pop()
     run()
     then()
     while client.turn():
         pass
     (part,) = client.port.take().parts
-    assert part.data[22] == kafka_batches.ZSTD
-    assert Unpacker().unpack(kafka_batches.ZSTD, part.data[61:]) == records
+    assert part.data[22] == wanted
+    assert BatchValidator().validate(part.data).count == 1
+    assert Unpacker().unpack(wanted, part.data[61:]) == records
 
 
 def test_much_that_may_be_compressed_anew_is_appended_little_by_little():

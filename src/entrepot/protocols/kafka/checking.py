@@ -27,11 +27,10 @@ from entrepot.protocols.kafka.compression import (
     SNAPPY,
     SNAPPY_RATIO_MAX,
     ZSTD,
-    Unpacker,
     is_full,
 )
 from entrepot.protocols.kafka.lz4_frame import check_lz4
-from entrepot.protocols.kafka.recompression import recompressed
+from entrepot.protocols.kafka.recompression import pack, with_records
 from entrepot.protocols.kafka.record_batch import HEADER_BYTES, BatchHead, BatchValidator
 from entrepot.protocols.kafka.record_scan import GOOD, MISNUMBERED, OUT_OF_TIME, scan_records
 
@@ -53,14 +52,15 @@ class Check:
         self._data = data
         self._max = unpacked_max_bytes
         self._compression = compression
+        self._packed: bytes | None = None
 
     def run(self) -> None:
         """Check it."""
         try:
             head = BatchValidator.validate_with(self._data, self._records)
             self.batch = head.data
-            if self._compression >= 0 and head.compression != self._compression:
-                self.batch, _ = recompressed(head.data, self._compression, Unpacker(self._max))
+            if self._packed is not None:
+                self.batch = with_records(head.data, self._packed, self._compression)
             self.head = head
         except InvalidBatch as invalid:
             self.error = invalid
@@ -68,7 +68,10 @@ class Check:
     def _records(self, head: BatchHead, data: bytes) -> int:
         """The greatest timestamp of the records of `data`."""
         if not head.compression:
-            return _scanned(memoryview(data), HEADER_BYTES, head)
+            view = memoryview(data)
+            greatest = _scanned(view, HEADER_BYTES, head)
+            self._pack(head, view[HEADER_BYTES:])
+            return greatest
         if head.compression == LZ4:
             check_lz4(data[HEADER_BYTES:])
         self.unpacked_bytes = self._max  # unless it turns out to be less
@@ -78,12 +81,18 @@ class Check:
             filled = _unpack(head.compression, memoryview(data)[HEADER_BYTES:], whole)
             self.unpacked_bytes = filled
             with whole[:filled] as records:
-                return _scanned(records, 0, head)
+                greatest = _scanned(records, 0, head)
+                self._pack(head, records)
+                return greatest
         except (cramjam.DecompressionError, zlib.error) as error:
             raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's {NAMES[head.compression]} is damaged: {error}") from None
         finally:
             whole.release()
             room.close()
+
+    def _pack(self, head: BatchHead, records: memoryview) -> None:
+        if self._compression >= 0 and head.compression != self._compression:
+            self._packed = pack(self._compression, records)
 
 
 class Checks:
