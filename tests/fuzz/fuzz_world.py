@@ -40,8 +40,8 @@ from entrepot.protocols.sqs.callers import Callers
 from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.listener import SqsListener
 from entrepot.protocols.sqs.records import SqsEntryCodec
-from entrepot.protocols.sqs.session import Settings as SqsSettings
 from entrepot.protocols.sqs.session import Shared as SqsShared
+from entrepot.protocols.sqs.settings import Settings as SqsSettings
 from entrepot.simulation.loop import Handle, SimulatedClock, SimulatedEntropy, SimulatedLoop
 from entrepot.store.interface import LOG_ID_SIZE
 from entrepot.store.volatile import VolatileStore

@@ -196,21 +196,22 @@ class Operations:
 
     def create_topic(self, definition: Any) -> None:
         """Bring a topic to life that the catalogue has just made."""
-        for partition in range(len(definition.partitions)):
-            self._create_partition(definition, partition)
+        self._create_partitions(definition, 0)
         self._make_topic(definition)
 
     def create_partitions(self, definition: Any) -> None:
         """Bring those to life that the catalogue has just added."""
         topic = definition.runtime
-        for partition in range(len(topic.logs), len(definition.partitions)):
-            topic.add_log(self._create_partition(definition, partition))
+        for log in self._create_partitions(definition, len(topic.logs)):
+            topic.add_log(log)
         self._broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
         self._broker.groups.topics_changed(definition.namespace)
 
-    def _create_partition(self, definition: Any, partition: int) -> Log:
-        shard = self._broker.shards.shard("topic", definition.namespace, definition.name, partition)
-        return self._broker.store.create_log(shard, definition.partitions[partition])
+    def _create_partitions(self, definition: Any, first: int) -> list[Log]:
+        """Logs of a topic's partitions from `first` on: there may be ten thousand."""
+        log_ids = definition.partitions[first:]
+        shards = self._broker.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
+        return list(map(self._broker.store.create_log, shards, log_ids))
 
     def _make_topic(self, definition: Any) -> None:
         broker = self._broker

@@ -10,6 +10,7 @@ from entrepot.clock import Clock
 from entrepot.net.arrivals import Arrivals
 from entrepot.net.connection import Tick
 from entrepot.net.listener import Listener
+from entrepot.net.turns import Turns
 from entrepot.net.unfinished import Unfinished
 
 log = logging.getLogger("entrepot.net")
@@ -43,6 +44,7 @@ class Network:
         self.clock = clock
         self.limits = limits
         self.tick = Tick(loop.call_soon)
+        self.turns = Turns(loop.call_soon)
         self.unfinished = Unfinished(limits.unfinished_bytes)
         self.strangers = Unfinished(limits.strangers_bytes)
         self.arrivals = Arrivals(limits.strangers_per_listener, limits.strangers_per_address)

@@ -25,7 +25,8 @@ from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
 from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.records import SqsEntryCodec
-from entrepot.protocols.sqs.session import Session, Settings, Shared
+from entrepot.protocols.sqs.session import Session, Shared
+from entrepot.protocols.sqs.settings import Settings
 
 NOW_MS = 1_800_000_000_000
 CODEC = SqsEntryCodec()

@@ -10,9 +10,12 @@ from port_double import Bench, http, json_request, parse_answers
 
 from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
+from entrepot.net.turns import TURN_STEPS
 from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.sqs.framing import HEAD_MAX, HEADERS_MAX
-from entrepot.protocols.sqs.session import PIPELINE_MAX, WAITING_MAX_BYTES, Settings
+from entrepot.protocols.sqs.json_values import VALUES_MAX
+from entrepot.protocols.sqs.session import LONG_BYTES, PIPELINE_MAX, REQUEST_STEPS, WAITING_MAX_BYTES
+from entrepot.protocols.sqs.settings import Settings
 
 CREATE = json_request("CreateQueue", b'{"QueueName":"q"}')
 SEND = json_request("SendMessage", b'{"QueueUrl":"/000000000000/q","MessageBody":"hello"}')
@@ -310,6 +313,42 @@ def test_requests_wait_while_the_broker_or_the_peer_is_behind():
     assert statuses(connection) == []
     connection.session.writable(True)
     assert statuses(connection) == [200]
+
+
+def test_all_connections_have_one_budget_of_a_turn():
+    bench = Bench()
+    connections = [bench.session() for _ in range(10)]
+    data = http(b"", {}, "GET", "/x") * 30
+    before, counts = 0, []
+    for connection in connections:
+        connection.session.get_buffer(-1)[: len(data)] = data
+        connection.session.buffer_updated(len(data))
+    answered = sum(len(statuses(connection)) for connection in connections)
+    counts.append(answered)
+    while bench.later:
+        due, bench.later[:] = bench.later[:], []
+        for function in due:
+            function()
+        before, answered = answered, answered + sum(len(statuses(connection)) for connection in connections)
+        counts.append(answered - before)
+    assert sum(counts) == 300
+    assert max(counts) <= 1 + TURN_STEPS // REQUEST_STEPS
+
+
+@pytest.mark.parametrize("values", [b"[" + b"1," * VALUES_MAX + b"1]", b"[" * (VALUES_MAX + 1), b"{" * (VALUES_MAX + 1)])
+def test_json_of_very_many_values_is_refused(values):
+    connection = Bench().session()
+    connection.send(json_request("SendMessage", b'{"QueueUrl":"/000000000000/q","MessageBody":"hello","Other":' + values.ljust(LONG_BYTES) + b"}"))
+    ((status, _, body),) = answers(connection)
+    assert (status, b"SerializationException" in body, b"values" in body) == (400, True, True)
+
+
+def test_what_is_within_strings_is_no_value():
+    connection = Bench().session()
+    connection.send(CREATE)
+    body = b'\\"{[,' * (VALUES_MAX + LONG_BYTES // 6)
+    connection.send(json_request("SendMessage", b'{"QueueUrl":"/000000000000/q","MessageBody":"' + body + b'"}'))
+    assert statuses(connection) == [200, 200]
 
 
 # ---- time

@@ -155,7 +155,7 @@ def _release(session: Session, channel: Channel) -> None:
     if channel.transaction is not None:
         channel.transaction.end()
         channel.transaction = None
-    _update_paused(session)
+    update_paused(session)
     if session.attachment is not None:
         session.attachment.submit(make_ask(channel.stream, requests.CloseStream()))
 
@@ -216,12 +216,14 @@ def _replay(session: Session, channel: Channel) -> None:
         session.deferred_count -= len(events) - done
     else:
         channel.deferred = events[done:] + channel.deferred
-    _update_paused(session)
+    update_paused(session)
 
 
-def _update_paused(session: Session) -> None:
+def update_paused(session: Session) -> None:
+    """Whether reading stops, by all that may hold it."""
     waits = session.throttled or session.authenticating or session.deferred_count >= DEFERRED_MAX
-    paused = waits and session.state < states.CLOSING  # what ends a connection is always read
+    paused = waits and session.state < states.CLOSING  # what ends a connection is always read, if in its turn
+    paused = paused or len(session.backlog) > 0
     if session.paused != paused:
         session.paused = paused
         session.wake()
@@ -562,7 +564,7 @@ def throttle(session: Session, blocked: bool, reason: str) -> None:
     """Stop reading for a moment; or, with a reason, tell a client that understands it (connection.blocked)."""
     if not reason:
         session.throttled = blocked
-        _update_paused(session)
+        update_paused(session)
         return
     was, session.blocked_reason = session.blocked_reason, reason if blocked else ""
     if bool(was) != blocked and session.state == states.OPEN:

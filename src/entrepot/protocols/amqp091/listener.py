@@ -32,7 +32,8 @@ class AmqpListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
-        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self._note, self.network.unfinished, self.network.strangers)
+        network = self.network
+        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self._note, network.turns, network.unfinished, network.strangers)
 
     def _note(self, text: str) -> None:
         self.network.log_seldom("amqp", text)

@@ -19,6 +19,7 @@ import cython
 from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Call, Delivery, Publish, Sink
 from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
+from entrepot.net.turns import Turns
 from entrepot.protocols.amqp091 import handlers, handshake, staging, transactions
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
@@ -38,6 +39,10 @@ OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the 
 DEFERRED_MAX = 64  # events held back for waiting channels: above this nothing is read
 FRAME_MAX_DEFAULT = 131_072
 CODEC_VERSION = 1
+PIECE_STEPS = 100  # of events taken in, between two looks at what the turn has left (net/turns.py)
+EVENT_STEPS = 4  # what an event costs; of a method that is not hot
+CONTROL_STEPS = 6
+STEP_BYTES = 16  # of its arguments, besides
 
 _HANDLERS = handlers.HANDLERS | transactions.HANDLERS
 
@@ -54,6 +59,7 @@ _HAS_EXPIRY = HAS_EXPIRY
 _OUTPUT_HIGH = OUTPUT_HIGH_BYTES
 _DEFERRED_MAX = DEFERRED_MAX
 _FRAME_MAX_DEFAULT = FRAME_MAX_DEFAULT
+_PIECE_STEPS, _EVENT_STEPS, _CONTROL_STEPS, _STEP_BYTES = PIECE_STEPS, EVENT_STEPS, CONTROL_STEPS, STEP_BYTES
 
 
 class Subscriber:
@@ -75,14 +81,15 @@ class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
     port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text) notes
-    what the operator should know: errors that were sent to the peer. unfinished, strangers: net.unfinished.Unfinished of
-    all connections, and of those before their login, if they share a limit.
+    what the operator should know: errors that were sent to the peer. turns: net.turns.Turns of the process. unfinished, strangers:
+    net.unfinished.Unfinished of all connections, and of those before their login, if they share a limit.
     """
 
     __slots__ = (
         "attachment",
         "authenticating",
         "authenticator",
+        "backlog",
         "blocked_reason",
         "by_stream",
         "channel_max",
@@ -111,6 +118,7 @@ class Session(Sink):
         "staging",
         "state",
         "throttled",
+        "turns",
         "unfinished",
         "user",
         "vhost",
@@ -125,6 +133,7 @@ class Session(Sink):
         peer: Any,
         wake: Callable[[], object],
         journal: Callable[[str], None],
+        turns: Turns,
         unfinished: Any = None,
         strangers: Any = None,
     ) -> None:
@@ -161,6 +170,8 @@ class Session(Sink):
         self.overfull = False
         self.authenticating = False
         self.early: list[Any] = []  # events that arrived while credentials were checked
+        self.backlog: list[Any] = []  # events that have their turn later
+        self.turns = turns
         self.channels: dict[int, Channel] = {}
         self.by_stream: dict[int, Channel] = {}
         self.last_stream = 0
@@ -188,8 +199,45 @@ class Session(Sink):
         self.heard = True
         if self.state >= CLOSED:
             return
-        for event in self.decoder.feed(count):
+        events = self.decoder.feed(count)
+        if self.backlog:
+            self.backlog.extend(events)
+        else:
+            self.take_in(events)
+
+    def take_in(self, events: list[Any]) -> None:
+        """Events, as far as the turn allows; the others later."""
+        turns = self.turns
+        steps = done = 0
+        while done < len(events):
+            if steps >= _PIECE_STEPS or done == 0:
+                turns.spend(steps)
+                steps = 0
+                if turns.left <= 0:
+                    self.backlog = events[done:]
+                    handlers.update_paused(self)
+                    turns.wait(self.next_turn)
+                    return
+            event = events[done]
+            done += 1
+            steps += _EVENT_STEPS
+            if isinstance(event, Control):
+                steps += _CONTROL_STEPS + len(event.payload) // _STEP_BYTES
             self.on_event(event)
+            attachment = self.attachment
+            if attachment is not None and attachment.spent > 0:
+                steps += attachment.spent
+                attachment.spent = 0
+        if steps:
+            turns.spend(steps)
+
+    def next_turn(self) -> None:
+        """Go on with what is here."""
+        events = self.backlog
+        self.backlog = []
+        if self.state < CLOSED:
+            self.take_in(events)
+            handlers.update_paused(self)
 
     def on_event(self, event: Any) -> None:
         """One event of the decoder. What the peer did wrong is answered here."""
@@ -434,6 +482,7 @@ class Session(Sink):
     def lost(self, reason: str) -> None:
         """See net.session.Session."""
         self.state = CLOSED
+        self.backlog = []
         if self.decoder.share is not None:
             self.decoder.share.close()
         if self.staging is not None:

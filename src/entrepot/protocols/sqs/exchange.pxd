@@ -7,7 +7,7 @@ from entrepot.protocols.sqs.callers cimport Caller
 from entrepot.protocols.sqs.framing cimport Request
 from entrepot.protocols.sqs.writing cimport Writer
 
-cdef int _PENDING, _DONE, _REFUSED, _UNAVAILABLE, _RETRIES_MAX
+cdef int _PENDING, _DONE, _REFUSED, _UNAVAILABLE, _RETRIES_MAX, _DECISION_STEPS
 cdef bytes _JSON_OK, _XML_OK, _PLAIN_JSON_OK, _LENGTH, _LINE_END, _HEAD_END, _HEAD_END_CLOSE
 cdef object _ENCODER
 

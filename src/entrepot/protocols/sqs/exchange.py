@@ -31,6 +31,7 @@ if not cython.compiled:
 
 _PENDING, _DONE, _REFUSED, _UNAVAILABLE = PENDING, DONE, REFUSED, UNAVAILABLE
 _RETRIES_MAX = 8  # changes of a queue's policy under way that one request puts up with
+_DECISION_STEPS = 1000  # of asking a policy: steps of net/turns.py
 
 _JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nx-amzn-RequestId: "
 _XML_OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nx-amzn-RequestId: "
@@ -150,6 +151,7 @@ class Exchange:
     def _decide(self, changed: Any) -> int:
         """What the queue's policy says, remembered until the queue has another. Raises SqsError where it denies."""
         self.session.spent = True
+        self.session.turns.spend(_DECISION_STEPS)
         caller = self.caller
         namespace = self.attachment.namespace  # type: ignore[union-attr]
         name = self.action.name  # type: ignore[union-attr]

@@ -4,13 +4,16 @@ cimport cython
 
 from entrepot.broker.port cimport Attachment, Call, Delivery, Sink
 from entrepot.model.octets cimport copy, same, take_ba
+from entrepot.net.turns cimport Turns
 from entrepot.protocols.sqs.callers cimport Caller
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.framing cimport Framing, Request
 from entrepot.protocols.sqs.handlers cimport Route
+from entrepot.protocols.sqs.json_values cimport check_values
 from entrepot.protocols.sqs.output cimport Output
 from entrepot.protocols.sqs.writing cimport Writer
 
+cdef Py_ssize_t _REQUEST_STEPS, _STEP_BYTES, _LONG
 cdef Py_ssize_t _PIPELINE_MAX, _WAITING_MAX, _TURN, _IDS_DRAWN, _URL_MAX
 cdef bytes _CREDENTIAL, _CONTINUE, _HEX
 
@@ -26,6 +29,7 @@ cdef class Shared:
     cdef readonly object statistics
     cdef readonly bytearray buffer
     cdef readonly Writer writer
+    cdef readonly Turns turns
     cdef bytes _drawn
     cdef bytearray _id
     cdef Py_ssize_t _left
@@ -45,6 +49,7 @@ cdef class Session(Sink):
     cdef readonly object port
     cdef readonly object settings
     cdef readonly Shared shared
+    cdef readonly Turns turns
     cdef readonly object peer
     cdef readonly object wake
     cdef readonly object journal

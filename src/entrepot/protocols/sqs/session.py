@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import cython
@@ -19,6 +18,7 @@ from entrepot.broker.port import Attachment, Call, Delivery, Sink
 from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Refused
 from entrepot.model.names import DEFAULT_NAMESPACE
+from entrepot.net.turns import Turns
 from entrepot.protocols.sqs import query_protocol
 from entrepot.protocols.sqs.accounts import is_account, is_queue_path
 from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
@@ -27,11 +27,14 @@ from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
 from entrepot.protocols.sqs.framing import FREE_MAX, STRANGER_FREE_MAX, Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.output import Output
+from entrepot.protocols.sqs.settings import Settings
 from entrepot.protocols.sqs.sigv4 import split_target
+from entrepot.protocols.sqs.statistics import Statistics
 from entrepot.protocols.sqs.writing import HEX, Writer
 
 if not cython.compiled:
     from entrepot.model.octets import copy, same, take_ba
+    from entrepot.protocols.sqs.json_values import check_values
 
 PIPELINE_MAX = 32  # whole requests that wait for those before them: above this nothing is read
 WAITING_MAX_BYTES = 256 << 10  # of them
@@ -40,6 +43,9 @@ READ_BYTES = 65_536
 SWEEP_S = 5.0
 IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
 STATISTICS_ERRORS_MAX = 64
+REQUEST_STEPS = 15  # what a request costs, in steps of net/turns.py, at least,
+STEP_BYTES = 2048  # and so many bytes of its body one more
+LONG_BYTES = 64 << 10  # of a body in JSON: a longer one is looked at for how many values it has, which costs more than bytes
 URL_MAX = 1024  # characters of a queue's URL: host, account and at most 80 of its name
 FORM = b"application/x-www-form-urlencoded"
 
@@ -49,25 +55,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _IDS_DRAWN = IDS_DRAWN
 _HEX = HEX
 _URL_MAX = URL_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What all SQS connections of a listener share: limits in bytes and seconds."""
-
-    request_size_max: int = 8 << 20
-    request_timeout_s: float = 30.0
-    idle_s: float = 120.0
-
-
-class Statistics:
-    """Counted over all SQS connections, since start: requests by action, and errors by their name in AWS JSON."""
-
-    __slots__ = ("errors", "requests")
-
-    def __init__(self) -> None:
-        self.requests: dict[str, int] = {route.action.name: 0 for route in ROUTES.values()}
-        self.errors: dict[str, int] = {}
+_REQUEST_STEPS, _STEP_BYTES, _LONG = REQUEST_STEPS, STEP_BYTES, LONG_BYTES
 
 
 class Shared:
@@ -75,9 +63,10 @@ class Shared:
 
     Their reads are taken in at once, so they share one buffer; so are answers written, and they share the writer. later(function) calls it in the
     loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those that are strangers', if they share limits.
+    turns: net.turns.Turns of the process.
     """
 
-    __slots__ = ("_drawn", "_id", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "strangers", "unfinished", "writer")
+    __slots__ = ("_drawn", "_id", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "strangers", "turns", "unfinished", "writer")
 
     def __init__(
         self,
@@ -87,6 +76,7 @@ class Shared:
         later: Callable[[Callable[[], object]], object],
         unfinished: Any = None,
         strangers: Any = None,
+        turns: Turns | None = None,
     ) -> None:
         self.callers = callers
         self.clock = clock
@@ -94,6 +84,7 @@ class Shared:
         self.later = later
         self.unfinished = unfinished
         self.strangers = strangers
+        self.turns = Turns(later) if turns is None else turns
         self.statistics = Statistics()
         self.buffer = bytearray(READ_BYTES)
         self.writer = Writer()
@@ -158,6 +149,7 @@ class Session(Sink):
         "shared",
         "spent",
         "throttled",
+        "turns",
         "wake",
     )
 
@@ -171,6 +163,7 @@ class Session(Sink):
         self.port = port
         self.settings = settings
         self.shared = shared
+        self.turns = shared.turns
         self.peer = peer
         self.wake = wake
         self.journal = journal
@@ -233,10 +226,10 @@ class Session(Sink):
                 if len(self.framing.requests) == 0:
                     self._starved()
                     break
-                if left == 0 or self.spent:
+                if left == 0 or self.spent or self.turns.left <= 0:
                     self.spent = False
                     self.resting = True
-                    self.shared.later(self.next_turn)
+                    self.turns.wait(self.next_turn)
                     break
                 left -= 1
                 self.begin(self.framing.next())
@@ -288,6 +281,7 @@ class Session(Sink):
         """The next request's turn."""
         exchange = Exchange(self, request, self.request_id())
         self.active = exchange
+        self.turns.spend(_REQUEST_STEPS + len(request.body) // _STEP_BYTES)
         try:
             operation = request.operation
             if len(operation) > 0:
@@ -296,6 +290,8 @@ class Session(Sink):
                     raise SqsError("UnknownOperationException", f"The operation {operation[:80].decode('latin-1')} is not known.")
                 exchange.action = route.action
                 self.identify(exchange)
+                if len(request.body) > _LONG:
+                    check_values(request.body)
                 try:
                     decode = route.decode
                     exchange.input = decode(request.body)
