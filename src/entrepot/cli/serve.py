@@ -43,10 +43,12 @@ def serve(
     SIGTERM or Ctrl-C stops it gracefully (clients are told, everything is stored); a second one stops it at once.
     """
     from entrepot import logs
+    from entrepot.allocator import keep_free_memory
     from entrepot.server import run
 
     found = loaded(config, data, settings, listen)
     logs.set_up(found.config.log_level, found.config.log_format)
+    keep_free_memory()
 
     def announce(started: Started) -> None:
         if ready_fd is not None:
