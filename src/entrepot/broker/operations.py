@@ -390,9 +390,14 @@ class Operations:
             arguments={},
             connection=link,
             prefix=requests.REPLY_QUEUE_PREFIX,
+            maker=link.principal.name,
         )
         self.create_queue(definition)
-        consumer_id = self._consume(link, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
+        try:
+            consumer_id = self._consume(link, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
+        except Refused:
+            self.remove(self._broker.catalogue.remove_queue(definition))
+            raise
         return (consumer_id, definition.name), None
 
     def _consume(self, link: Link, call: Ask, request: requests.Consume, definition: Any) -> int:
@@ -400,6 +405,8 @@ class Operations:
         target = definition.runtime
         pool = self._pool(link, call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(link.namespace)}'"
+        quotas = self._broker.catalogue.quotas
+        quotas.check(link.principal.name, CONSUMER)
         if isinstance(target, Queue):
             shared = target.consumers or definition.policy.single_active_consumer
             if any(other.exclusive for other in target.consumers) or (request.exclusive and shared):
@@ -411,7 +418,6 @@ class Operations:
             raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
         elif request.limit == 0:
             raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
-        self._broker.catalogue.quotas.take(link.principal.name, CONSUMER)
         consumer = make_consumer(
             self._broker.next_consumer_id(), link, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
         )
@@ -419,6 +425,7 @@ class Operations:
             target.add_consumer(consumer)
         else:
             target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
+        quotas.count(link.principal.name, CONSUMER)
         link.consumers[consumer.id] = consumer
         pool.consumers.append(consumer)
         return consumer.id
