@@ -36,8 +36,8 @@ PER_RECORD = {
         *(f"broker/{name}" for name in ("cursor", "publisher", "queue", "routing", "subscription/leases")),
         *(f"protocols/amqp091/{name}" for name in ("assembly", "codec", "output", "properties", "records", "translation")),
         *(f"protocols/kafka/{name}" for name in ("fetch_codec", "from_neutral", "lz4_frame", "primitives", "produce_codec")),
-        *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "records", "to_neutral")),
-        *(f"protocols/sqs/{name}" for name in ("characters", "framing", "message_attributes", "packing", "writing")),
+        *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records", "to_neutral")),
+        *(f"protocols/sqs/{name}" for name in ("characters", "framing", "json_values", "message_attributes", "packing", "writing")),
         *(f"store/{name}" for name in ("entry_codec", "volatile_log", "local/index", "local/journal", "local/log", "local/segment")),
     )
 }

@@ -32,6 +32,7 @@ from entrepot.broker.queue_requests import CreateTimedQueue, TimedPolicy
 from entrepot.broker.state import default_folds
 from entrepot.clock import SystemClock
 from entrepot.entropy import SystemEntropy
+from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.server import GC_THRESHOLDS
@@ -102,7 +103,7 @@ class Bench:
         self.broker.register(self.codec)
         self.broker.open()
         self.sink = _Sink()
-        self.link: Attachment = self.broker.attach(self.sink, None, "public/default")
+        self.link: Attachment = self.broker.attach(self.sink, Principal("bench"), "public/default")
 
     async def create(self, name: str, **policy: Any) -> None:
         done = self.loop.create_future()

@@ -162,10 +162,18 @@ class Sqs(Section, frozen=True):
     """Amazon SQS."""
 
     region: Annotated[str, key("region in the ARNs of queues")] = "us-east-1"
+    regions: Annotated[
+        Literal["one", "apart"],
+        key("one: there is `region`, whatever clients sign for; apart: a queue is of the region that its requests are signed for, others do not see it"),
+    ] = "one"
     account: Annotated[str, key("account of the namespace public/default, twelve digits; without users also of every key id that is not twelve digits")] = (
         "000000000000"
     )
     anonymous: Annotated[str, key("user whose requests without a signature are; empty: they may only do what a queue's own policy allows everybody")] = ""
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        key("origins of web pages whose scripts may call (CORS), as http://localhost:3000; * for all, which must sign then and need users"),
+    ] = ()
     idle_s: Annotated[int, key("silence after which a connection is closed", unit="s", least=1, most=86_400)] = 120
 
 
@@ -260,10 +268,10 @@ class Limits(Section, frozen=True):
     unfinished_bytes: Annotated[
         int,
         key(
-            "received of requests and messages that are not whole, of all connections (256 KiB of each are free)",
+            "received of requests and messages that are not whole (256 KiB of each connection are free), and held by AMQP transactions, in all",
             unit="bytes",
             metric="entrepot_unfinished_bytes",
-            at="the connection that has waited longest for the rest of one is closed",
+            at="the connection that has waited longest for the rest of one is closed; where it is transactions, their channels are",
             least=1 << 20,
         ),
     ] = 512 << 20

@@ -26,6 +26,7 @@ import msgspec
 
 from entrepot import __version__
 from entrepot.authentication import Authenticator
+from entrepot.beside import Beside
 from entrepot.broker.users import Users, check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.config import Config, address
@@ -52,7 +53,7 @@ FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in 
 STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
-GC_THRESHOLDS = (50_000, 50, 100)  # after recovery: what lives then lives on, and the rest is mostly freed by counting
+GC_THRESHOLDS = (5_000, 2, 25_000)  # after recovery: what lives then lives on, and the rest is mostly freed by counting; a look at what is young is short
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +106,7 @@ class Server:
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
         self.make_kafka_listener: Callable[[str, str, int, str], Listener] | None = None  # name, host, port, namespace; None: nobody listens for Kafka
+        self.beside: Beside | None = None
         self._on_failed = on_failed
         self._began = clock.monotonic_s()
 
@@ -142,6 +144,8 @@ class Server:
         await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
         if self.authenticator is not None:
             self.authenticator.close()
+        if self.beside is not None:
+            self.beside.close()
         if self.node is not None:
             await self.node.close()
         self.stalls.stop()
@@ -192,6 +196,7 @@ class Server:
 
     async def _listen_kafka(self, wanted: Mapping[str, tuple[str, int]]) -> None:
         """Imported only where somebody listens: it is a large package."""
+        from entrepot.protocols.kafka.checking import Checks
         from entrepot.protocols.kafka.listener import KafkaListener
         from entrepot.protocols.kafka.record_batch import BatchValidator
         from entrepot.protocols.kafka.session import Settings as KafkaSettings
@@ -199,7 +204,11 @@ class Server:
 
         assert self.node is not None
         kafka, limits = self.config.kafka, self.config.limits
-        shared = Shared(self.entropy, BatchValidator(limits.unpacked_batch_bytes), self.loop.call_soon, self.network.unfinished, self.network.strangers)
+        self.beside = Beside(self.loop, "entrepot-batches")
+        checks = Checks(limits.unpacked_batch_bytes, self.beside.do)
+        validator = BatchValidator(limits.unpacked_batch_bytes)
+        network = self.network
+        shared = Shared(self.entropy, validator, self.loop.call_soon, network.unfinished, network.strangers, turns=network.turns, checks=checks)
         register_kafka(self.metrics, shared)
 
         def make(name: str, host: str, port: int, namespace: str) -> KafkaListener:
@@ -228,18 +237,19 @@ class Server:
         """Imported only where somebody listens: it is a large package."""
         from entrepot.protocols.sqs.accounts import Accounts, is_account
         from entrepot.protocols.sqs.callers import Callers
+        from entrepot.protocols.sqs.cors import Cors
         from entrepot.protocols.sqs.listener import SqsListener
-        from entrepot.protocols.sqs.session import Settings as SqsSettings
         from entrepot.protocols.sqs.session import Shared
+        from entrepot.protocols.sqs.settings import Settings as SqsSettings
 
         assert self.node is not None
         sqs, limits = self.config.sqs, self.config.limits
         if not is_account(sqs.account):
             raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
         catalogue = self.node.catalogue
-        accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account)
-        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, sqs.region, self.clock, self.pages)
-        shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished)
+        accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account, sqs.region, apart=sqs.regions == "apart")
+        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, self.clock, self.pages, Cors(sqs.allowed_origins))
+        shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished, self.network.strangers, self.network.turns)
         register_sqs(self.metrics, shared)
         settings = SqsSettings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)
         for name, (host, port) in wanted.items():

@@ -18,7 +18,7 @@ from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
 from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
-from entrepot.store.volatile import VolatileStore
+from entrepot.store.volatile import MEMORY_SIZE_MAX, VolatileStore
 
 NS = "public/default"
 SMALL = StoreSettings(journal_file_size=1 << 20, journal_unsorted_max=64 << 20, cache_size=1 << 16, entry_count_max=64)
@@ -66,6 +66,7 @@ class Bench:
 
     codecs = ()  # classes of further ones
     topic_defaults = None
+    memory_size_max = MEMORY_SIZE_MAX
     authorizer = AllowAll()
 
     def __init__(self, seed=1, bench=None, settings=SMALL):
@@ -77,7 +78,7 @@ class Bench:
         self.failed = []
         self.fold = default_folds().fold
         self.store = open_store(self.disk, scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=self.fold, settings=settings)
-        self.volatile = VolatileStore(self.loop, self.clock.wall_ms, self.fold)
+        self.volatile = VolatileStore(self.loop, self.clock.wall_ms, self.fold, memory_size_max=self.memory_size_max)
         self.catalogue = Catalogue(self.store, lambda: self.entropy.octets(16))
         self.catalogue.load()
         self.broker = Broker(
@@ -198,13 +199,18 @@ class Connection(Sink):
 
     def publish(self, *bodies, key="q", exchange="", ttl_ms=None, headers=None, confirm=True, mandatory=False):
         """One run; its call."""
+        call = self.run_of(*bodies, key=key, exchange=exchange, ttl_ms=ttl_ms, headers=headers, confirm=confirm, mandatory=mandatory)
+        self.link.submit(call)
+        return call
+
+    def run_of(self, *bodies, key="q", exchange="", ttl_ms=None, headers=None, confirm=False, mandatory=False):
+        """One run as a call that nobody has submitted."""
         data = b"".join(record_of(body, ttl_ms, headers) for body in bodies)
         flags = 0 if ttl_ms is None else HAS_EXPIRY
         call = make_publish(1, address_of(exchange, key), CODEC.tag, 1, flags, data, len(bodies), sum(map(len, bodies)))
         call.confirm = confirm
         call.mandatory = mandatory
         call.scattered = any(name in (b"CC", b"BCC") for name, _ in headers or [])
-        self.link.submit(call)
         return call
 
     def put(self, *bodies, **how):
@@ -216,6 +222,17 @@ class Connection(Sink):
     def consume(self, name="c", queue="q", stream=1, **how):
         self.ids[name] = self.ask(r.Consume(queue, name, **how), stream)
         return self
+
+    def give_all_back(self):
+        """Release whatever is held, neighbours together."""
+        ranges = []
+        for consumer_id, offset in sorted((consumer_id, offset) for held in self.held.values() for _, consumer_id, offset in held):
+            if ranges and ranges[-1][0] == consumer_id and ranges[-1][1] + ranges[-1][2] == offset:
+                ranges[-1] = (consumer_id, ranges[-1][1], ranges[-1][2] + 1)
+            else:
+                ranges.append((consumer_id, offset, 1))
+        self.held.clear()
+        self.ask(r.Release(ranges))
 
     def cancel(self, name):
         self.ask(r.Cancel(self.ids[name]))

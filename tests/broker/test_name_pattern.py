@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.broker.name_pattern import NamePattern
+from entrepot.broker.name_pattern import HELD_MAX, NODES_MAX, NamePattern
 from entrepot.model.errors import Reason, Refused
 
 ATOMS = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "[a-c]", "\\d", "\\w", "\\.", "(?:)", "^", "$", "-"])
@@ -106,6 +106,32 @@ def test_many_states_are_forgotten():
     for number in range(3000):
         name = f"{number:020b}".replace("0", "a").replace("1", "b")
         assert pattern.matches(name) == (name[7] == "a")
+
+
+def held(pattern):
+    """What its states hold that grows with names."""
+    states, waiting = {}, [pattern._first, *pattern._states.values()]
+    while waiting:
+        state = waiting.pop()
+        if id(state) not in states:
+            states[id(state)] = state
+            waiting += [following for following in (*state.ascii, *state.others.values()) if following is not None]
+    return sum(len(state.nodes) + len(state.others) for state in states.values())
+
+
+def test_names_of_very_many_characters_take_little():
+    pattern = NamePattern(".*", any_is_all=True)
+    for first in range(0x4E00, 0x4E00 + 4 * HELD_MAX, 200):
+        assert pattern.matches("".join(map(chr, range(first, first + 200))))
+        assert held(pattern) <= HELD_MAX + 2 * NODES_MAX
+
+
+def test_states_of_very_many_nodes_take_little():
+    pattern = NamePattern(".*a(.{200}){3}")
+    for number in range(200):
+        name = f"{number:08b}".replace("0", "a").replace("1", "b") * 30
+        assert not pattern.matches(name)
+        assert held(pattern) <= HELD_MAX + 2 * NODES_MAX
 
 
 @given(st.text("ab()[]{}*+?|^$\\.,-01:i<P=", max_size=20))

@@ -228,8 +228,7 @@ class TestGivingBack:
         me.consume(limit=5)
         bench.run()
         me.deliveries()
-        me.held.clear()
-        me.ask(r.Recover())
+        me.give_all_back()
         bench.run()
         assert me.deliveries() == [(body, True) for body in TEN[:5]]
 
@@ -242,8 +241,7 @@ class TestGivingBack:
         bench.run()
         me.deliveries()
         me.reject(count=4)
-        me.held.clear()
-        me.ask(r.Recover())
+        me.give_all_back()
         bench.run()
         assert me.deliveries() == [(body, True) for body in TEN[4:]]
         assert bench.queue("dead").depth() == 4
@@ -262,8 +260,7 @@ class TestGivingBack:
             me.deliveries()
             assert me.release(count=2, index=at) == TEN[:2]  # delivered, and given back, twice
         bench.run()
-        me.held.clear()
-        me.ask(r.Recover())  # all at once: 0 and 1 are over the limit, 2 and 3 are not
+        me.give_all_back()  # all at once: 0 and 1 are over the limit, 2 and 3 are not
         bench.run()
         assert [body for body, _ in me.deliveries()][-2:] == TEN[2:4]
         assert bench.queue("dead").depth() == 2

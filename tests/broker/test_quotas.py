@@ -1,14 +1,17 @@
 """What there may be in all, and of one user; that what is gone frees its place, and that a restart counts the same."""
 
 import pytest
+from broker_bench import Bench, refused
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_state import LogIds, MemoryState
 
+from entrepot.broker import requests as r
 from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.queue_requests import TimedPolicy
 from entrepot.broker.quotas import (
     BINDINGS,
+    CONSUMERS,
     EXCHANGES,
     MEMBERS,
     METADATA,
@@ -145,6 +148,61 @@ def test_a_binding_that_is_there_takes_no_place(catalogue):
     assert catalogue.quotas.used_by(BINDINGS, "you") == 0
     catalogue.unbind_queue(NS, "shared", "amq.direct", "0", {}, 1)
     mine.binding("8")
+
+
+# ---- consumers
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def with_consumers(bench: Bench, most: int) -> None:
+    """No more than these may be had."""
+    bench.catalogue.quotas = Quotas(QuotaLimits(consumers=most, share_percent=100))
+
+
+WRONG = {
+    "a partition that is not there": {"arguments": {"x-stream-partition": 1}},
+    "a partition that is none": {"arguments": {"x-stream-partition": "x"}},
+    "a start that is none": {"start": "sometime"},
+    "acknowledged by itself": {"auto_settle": True},
+    "without a prefetch": {"limit": 0},
+}
+
+
+@pytest.mark.parametrize("why", WRONG)
+def test_a_consumer_that_is_refused_takes_no_place(bench, why):
+    me = bench.connect()
+    me.declare("s", x_queue_type="stream")
+    how = {"limit": 10, **WRONG[why]}
+    assert refused(me.consume, "c", "s", **how)
+    assert bench.catalogue.quotas.used(CONSUMERS) == 0
+    me.consume("d", "s", limit=10)
+    me.cancel("d")
+    assert bench.catalogue.quotas.used_by(CONSUMERS, "me") == 0
+
+
+def test_the_queue_of_replies_is_its_users_and_goes_with_a_consumer_that_is_refused(bench):
+    with_consumers(bench, 1)
+    me = bench.connect()
+    _, name = me.ask(r.ConsumeReplies("replies"))
+    assert bench.catalogue.quotas.used_by(QUEUES, "me") == 1
+    for _ in range(3):
+        assert "is the limit" in refused(me.ask, r.ConsumeReplies("more"))
+    assert list(bench.catalogue.namespace(NS).queues) == [name]
+    me.link.close()
+    assert (bench.catalogue.quotas.used(QUEUES), bench.catalogue.quotas.used(CONSUMERS)) == (0, 0)
+
+
+def test_a_queue_still_expires_after_a_consumer_that_is_refused(bench):
+    with_consumers(bench, 0)
+    me = bench.connect()
+    me.declare("q", x_expires=1000)
+    assert "is the limit" in refused(me.consume, "c", "q")
+    bench.run(2)
+    assert not bench.exists("q")
 
 
 # ---- the model

@@ -384,3 +384,20 @@ class Routes(RuleBasedStateMachine):
 
 Routes.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
 TestRoutes = Routes.TestCase
+
+
+def test_what_routing_costs_is_told_once(world):
+    router = world.catalogue.namespace(NS).router
+    world.queue("q")
+    assert router.taken_steps() == 0
+    for number in range(100):
+        world.bind("q", "amq.match", **{f"h{index}": number for index in range(10)})
+        world.bind("q", "amq.topic", "#.a.*." * 5 + str(number))
+    router.route_with_headers("amq.match", "", {})
+    by_headers = router.taken_steps()
+    assert by_headers >= 50
+    assert router.taken_steps() == 0
+    router.route("amq.topic", ".".join(["a"] * 50))
+    assert router.taken_steps() >= 20
+    router.route("amq.topic", ".".join(["a"] * 50))  # it is remembered
+    assert router.taken_steps() == 0

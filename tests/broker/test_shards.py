@@ -32,3 +32,8 @@ def test_a_resource_stays_in_its_shard() -> None:
 
 
 GOLDEN = [172, 209]  # on disk by now
+
+
+def test_many_partitions_are_where_each_is():
+    shards = Shards(64)
+    assert shards.shards("topic", "public/default", "näme", range(3, 2000)) == [shards.shard("topic", "public/default", "näme", n) for n in range(3, 2000)]

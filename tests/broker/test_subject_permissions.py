@@ -191,6 +191,14 @@ class TestWriting:
         assert "access to topic 'orders'" in str(call.error)
         assert waiting(bob) == []
 
+    @pytest.mark.parametrize("header", [b"CC", b"BCC"])
+    def test_nor_is_anything_else_of_one_commit(self, ann, bob, header):
+        ann.topic("orders")
+        bob.declare("mine-q")
+        publishes = [bob.run_of(b"x", key="mine-q"), bob.run_of(b"y", key="mine-q", headers=[(header, longstr_array(b"orders"))])]
+        assert "access to topic 'orders'" in refused(bob.ask, r.CommitTogether(publishes, []))
+        assert waiting(bob) == []
+
     def test_so_is_one_behind_an_alternate_exchange(self, ann, bob):
         ann.topic("orders")
         bob.ask(r.DeclareExchange("mine-x", "direct", arguments={"alternate-exchange": ""}))

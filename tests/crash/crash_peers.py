@@ -14,6 +14,7 @@ from crash_ledger import GONE, SETTLED, QueueLedger, Sent, StreamLedger
 
 FENCE = "fence"  # a queue of one message: what is published there, and confirmed, is behind what was settled on the same channel before
 _DELIVER, _ACK, _NACK = b"\x00\x3c\x00\x3c", b"\x00\x3c\x00\x50", b"\x00\x3c\x00\x78"
+_TX_COMMIT, _TX_COMMIT_OK = b"\x00\x5a\x00\x14", b"\x00\x5a\x00\x15"
 _BLOCKED, _UNBLOCKED = b"\x00\x0a\x00\x3c", b"\x00\x0a\x00\x3d"
 
 
@@ -141,8 +142,12 @@ class Publisher(Peer):
         self._answered: set[int] = set()
         sent.sent[self.source] = 0
         sent.confirmed[self.source] = 0
-        session.confirms()
+        self.begin()
         self.pump()
+
+    def begin(self) -> None:
+        """Ask for what will be answered."""
+        self.session.confirms()
 
     @property
     def done(self) -> bool:
@@ -176,6 +181,38 @@ class Publisher(Peer):
 
     def after_read(self) -> None:
         self.pump()
+
+
+class Transactor(Publisher):
+    """Publishes each of its messages to two queues, `window` of them in one transaction (the last may have fewer)."""
+
+    ROUTING_KEYS = ("both-1", "both-2")
+
+    def begin(self) -> None:
+        self.session.call(90, 10, b"")
+
+    def pump(self) -> None:
+        """One transaction, once the one before is done."""
+        if self._next > self._lowest or self.done:
+            return
+        until = min(self._next + self._window, self._budget)
+        for number in range(self._next, until):
+            body = body_of(*self.source, number)
+            for key in self.ROUTING_KEYS:
+                self.send(publish_frames("", key, body, frame_max=self.session.frame_max, persistent=True, mandatory=False)[0])
+        self.send(frame(METHOD, 1, _TX_COMMIT))
+        self._next = until
+        self._sent.sent[self.source] = until
+        self.write()
+
+    def told(self, name: bytes, payload: bytes) -> None:
+        if name != _TX_COMMIT_OK or self._lowest == self._next:
+            super().told(name, payload)
+        self._lowest = self._sent.confirmed[self.source] = self._next
+
+    def is_whole(self, count: int) -> bool:
+        """Whether so many messages are whole transactions."""
+        return count % self._window == 0 or count == self._budget
 
 
 class Consumer(Peer):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from crash_ledger import QueueLedger, Sent, StreamLedger
-from crash_peers import FENCE, Consumer, Peer, Publisher, StreamReader, connect, drive
+from crash_peers import FENCE, Consumer, Peer, Publisher, StreamReader, Transactor, connect, drive
 
 from entrepot.testing.broker import Broker, BrokerFailed
 
@@ -41,12 +41,14 @@ class Run:
         self.copies = [queue("copy-1", self.sent, (4, 5)), queue("copy-2", self.sent, (4, 5)), self.stream]
         self.refused = queue("refused", self.sent, (6,))
         self.dead = queue("dead", self.sent, (6,))
-        self.ledgers = [self.plain, self.shared, *self.copies, self.refused, self.dead]
+        self.both = [queue(name, self.sent, (7,)) for name in Transactor.ROUTING_KEYS]
+        self.transactors: dict[tuple[int, int], Transactor] = {}
+        self.ledgers = [self.plain, self.shared, *self.copies, self.refused, self.dead, *self.both]
 
     def declare(self) -> None:
         """Everything, or the same again."""
         session = connect(self.broker.amqp_url)
-        for name in ("plain", "shared", "copy-1", "copy-2", "dead"):
+        for name in ("plain", "shared", "copy-1", "copy-2", "dead", *Transactor.ROUTING_KEYS):
             session.declare_queue(name, durable=True)
         session.declare_queue("refused", durable=True, arguments={"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "dead"})
         session.declare_queue("stream", durable=True, arguments={"x-queue-type": "stream"})
@@ -59,7 +61,7 @@ class Run:
     def consume(self) -> None:
         """A consumer for every queue, and two for one; a reader for the stream."""
         url = self.broker.amqp_url
-        self.peers = [Consumer(connect(url), ledger) for ledger in (self.plain, self.copies[0], self.copies[1], self.dead)]
+        self.peers = [Consumer(connect(url), ledger) for ledger in (self.plain, self.copies[0], self.copies[1], self.dead, *self.both)]
         self.peers += [Consumer(connect(url), self.shared, run=30, returns=True), Consumer(connect(url), self.shared, run=7)]
         self.peers += [Consumer(connect(url), self.refused, run=50, rejects=True), StreamReader(connect(url), self.stream)]
 
@@ -72,6 +74,9 @@ class Run:
             Publisher(connect(self.broker.amqp_url), self.sent, number, self.life, exchange, key, self.random.choice([1, 50, 500]), budget)
             for number, (exchange, key) in enumerate(routes, 1)
         ]
+        transactor = Transactor(connect(self.broker.amqp_url), self.sent, 7, self.life, "", "", self.random.choice([1, 50, 500]), budget)
+        self.transactors[transactor.source] = transactor
+        self.publishers.append(transactor)
         self.peers += self.publishers
 
     def crash(self, confirms: int) -> None:
@@ -115,6 +120,10 @@ class Run:
             if source[0] in (4, 5):
                 counts = {ledger.name: ledger.count(source) for ledger in self.copies}
                 assert len(set(counts.values())) == 1, f"a publish reached some of its queues only: {source}: {counts}"
+            elif source in self.transactors:
+                count, other = (ledger.count(source) for ledger in self.both)
+                assert count == other, f"a transaction reached one of its queues only: {source}: {count}, {other}"
+                assert self.transactors[source].is_whole(count), f"part of a transaction: {source}: {count}"
         last, self.stream.next_offset = self.stream.next_offset, 0
         reader = StreamReader(connect(self.broker.amqp_url), self.stream)
         drive([*self.peers, reader], lambda: self.stream.next_offset == last)

@@ -50,7 +50,7 @@ PROPERTIES = "ssTBBsssssssss"  # of the flags from bit 15 down; s: short string,
 _FROM_CLIENT = [method for method in TABLE if method.from_client and method.class_id != 10 and method.name not in ("basic.publish", "channel.open")]
 _RARE = frozenset({"queue.delete", "exchange.delete", "channel.close", "channel.close_ok", "queue.purge", "channel.flow", "basic.recover_async"})
 _UNSUPPORTED = frozenset({"immediate", "prefetch_size", "internal"})  # what mostly ends a connection
-_COMMON = [method for method in _FROM_CLIENT if method.name not in _RARE and method.class_id != 90]
+_COMMON = [method for method in _FROM_CLIENT if method.name not in _RARE]
 _OFTEN = [BY_NAME[name] for name in ("basic.consume", "basic.get", "basic.ack", "basic.ack", "basic.nack", "basic.reject", "basic.qos", "queue.declare")]
 _CONNECTION = [method for method in TABLE if method.class_id == 10 and method.name not in ("connection.close", "connection.close_ok")]
 _SETTLES = frozenset({"basic.ack", "basic.nack", "basic.reject"})
@@ -135,7 +135,7 @@ def arguments(chance: Chance, method: Method, tag: int = 0) -> bytes:
             bits = width = 0
         if argument.type == "table":
             out += table(chance)
-        elif argument.type == "shortstr":
+        elif argument.type in ("shortstr", "name"):
             out += short(text(chance, NAMES.get(argument.name, (b"",)), 0.01))
         elif argument.type == "longstr":
             data = text(chance, (f"\0{USER}\0{PASSWORD}".encode(), b"\0guest\0guest", b"\0a\0b"), 0.2)

@@ -279,7 +279,7 @@ class SqsTalk:
             )
         way = chance.random()
         if way < 0.01:
-            headers.append((b"Origin", b"http://evil.example"))
+            headers.append((b"Origin", b"http://evil.example" if way < 0.005 else b"http://localhost:3000"))
         elif way < 0.02:
             headers.append((b"Expect", b"100-continue"))
         elif way < 0.022:
@@ -288,6 +288,13 @@ class SqsTalk:
             headers += [(b"X-%d" % index, b"v") for index in range(chance.choice((10, 255, 300)))]
         elif way < 0.025:
             headers.append((b"X-Long", b"v" * chance.choice((1000, 60_000, 70_000))))
+        elif way < 0.035:
+            headers.append((b"Accept", b"application/json"))
+        elif way < 0.045:
+            headers.append((b"X-Amzn-Trace-Id", b"Root=1-5759e988-bd862e3fe1be46a994272793" if way < 0.043 else b"\xff\x80"))
+        elif way < 0.05:
+            method = b"OPTIONS"
+            headers += [(b"Origin", b"http://localhost:3000"), (b"Access-Control-Request-Method", b"POST"), (b"Access-Control-Request-Headers", b"a,b")]
         chunked = chance.random() < 0.05
         if chunked:
             headers.append((b"Transfer-Encoding", b"chunked"))

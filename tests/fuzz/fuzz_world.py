@@ -37,10 +37,11 @@ from entrepot.protocols.kafka.session import Settings as KafkaSettings
 from entrepot.protocols.kafka.session import Shared as KafkaShared
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
+from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.listener import SqsListener
 from entrepot.protocols.sqs.records import SqsEntryCodec
-from entrepot.protocols.sqs.session import Settings as SqsSettings
 from entrepot.protocols.sqs.session import Shared as SqsShared
+from entrepot.protocols.sqs.settings import Settings as SqsSettings
 from entrepot.simulation.loop import Handle, SimulatedClock, SimulatedEntropy, SimulatedLoop
 from entrepot.store.interface import LOG_ID_SIZE
 from entrepot.store.volatile import VolatileStore
@@ -299,7 +300,7 @@ class World:
         self.access_key = ("", "")
         if has_users:
             self.users.add_user(USER, PASSWORD)
-            self.users.set_permission(USER, DEFAULT_NAMESPACE, Permission("(?!canary).*", "(?!canary).*", "(?!canary).*"))
+            self.users.set_permission(USER, DEFAULT_NAMESPACE, Permission("([^c]|c[^a]).*", "([^c]|c[^a]).*", "([^c]|c[^a]).*"))
             key, secret = self.users.add_access_key(USER)
             self.access_key = (key.id, secret)
         self.network = Network(cast("Any", loop), self.clock, _NETWORK)
@@ -312,9 +313,9 @@ class World:
         authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
         accounts = Accounts(self.catalogue.namespaces, self.catalogue.create_namespace)
         pages = Pages(())
-        callers = Callers(self.users, authenticator, accounts, "", "us-east-1", self.clock, pages)
+        callers = Callers(self.users, authenticator, accounts, "", self.clock, pages, Cors(("*", "http://localhost:3000")))
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)
-        sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished)
+        sqs = SqsShared(callers, self.clock, self.entropy, loop.call_soon, network.unfinished, network.strangers)
         self.listeners: dict[str, Any] = {}
         for name in LISTENERS:
             at: Any = (network, "127.0.0.1", PORTS[name])
@@ -350,6 +351,8 @@ class World:
             raise Finding("the store failed") from self.failed
         if self.network.unfinished.held_bytes > UNFINISHED_BYTES:
             raise Finding(f"{self.network.unfinished.held_bytes} bytes of unfinished requests are held")
+        if self.network.strangers.held_bytes > UNFINISHED_BYTES:
+            raise Finding(f"{self.network.strangers.held_bytes} bytes of requests before a login are held")
         for wire in self.wires:
             held = wire.connection.output.size if wire.connection.output is not None else 0
             if held > HELD_MAX_BYTES:
@@ -364,7 +367,7 @@ class World:
         figures = self.broker.statistics()
         left = {
             "connections": self.network.connection_count,
-            "unfinished bytes": self.network.unfinished.held_bytes,
+            "unfinished bytes": self.network.unfinished.held_bytes + self.network.strangers.held_bytes,
             "attachments": int(figures["attachments"]),
             "consumers": int(figures["consumers"]),
             "members of groups": int(figures["group_members"]),

@@ -113,6 +113,7 @@ def test_a_million_frames() -> None:
         connections += report.connections
         if report.longest_s > STALL_MAX_S and len(stalls) < STALLS_KEPT:
             stalls.append(f"seed {seed}: {report.longest_s * 1000:.0f} ms in {report.longest}")
+            print(stalls[-1], flush=True)
         seed += 1
         if seed - FIRST_SEED == WARM:
             warm_kib = _peak_kib()

@@ -154,6 +154,37 @@ public class InteropProgram {
         server.terminateMainloop();
     }
 
+    // What a transacted listener does: each message in one commit with what comes of it; every third is rolled back and given back.
+    static void transactions(Connection connection) throws Exception {
+        Channel plain = connection.createChannel();
+        String source = plain.queueDeclare().getQueue();
+        String target = plain.queueDeclare().getQueue();
+        for (int number = 0; number < 9; number++) plain.basicPublish("", source, null, String.valueOf(number).getBytes());
+        Channel channel = connection.createChannel();
+        channel.txSelect();
+        CountDownLatch done = new CountDownLatch(9);
+        channel.basicConsume(source, false, new DefaultConsumer(channel) {
+            @Override
+            public void handleDelivery(String tag, Envelope envelope, AMQP.BasicProperties properties, byte[] body) throws java.io.IOException {
+                channel.basicPublish("", target, null, body);
+                if (!envelope.isRedeliver() && Integer.parseInt(new String(body)) % 3 == 2) {
+                    channel.txRollback();
+                    channel.basicNack(envelope.getDeliveryTag(), false, true);
+                    channel.txCommit();
+                    return;
+                }
+                channel.basicAck(envelope.getDeliveryTag(), false);
+                channel.txCommit();
+                done.countDown();
+            }
+        });
+        boolean all = done.await(20, TimeUnit.SECONDS);
+        List<String> bodies = new ArrayList<>();
+        for (GetResponse got = plain.basicGet(target, true); got != null; got = plain.basicGet(target, true)) bodies.add(new String(got.getBody()));
+        Collections.sort(bodies);
+        say("transacted", all + " " + bodies + " " + plain.messageCount(source));
+    }
+
     static void threads(Connection connection) throws Exception {
         ExecutorService pool = Executors.newFixedThreadPool(8);
         List<Future<Boolean>> results = new ArrayList<>();
@@ -183,7 +214,7 @@ public class InteropProgram {
         factory.setRequestedHeartbeat(10);
         factory.setAutomaticRecoveryEnabled(false);
         List<Step> steps = List.of(InteropProgram::confirms, InteropProgram::properties, InteropProgram::returns, InteropProgram::deadLetters,
-            InteropProgram::refusals, InteropProgram::cancelled, InteropProgram::rpc, InteropProgram::threads);
+            InteropProgram::refusals, InteropProgram::cancelled, InteropProgram::rpc, InteropProgram::transactions, InteropProgram::threads);
         for (Step step : steps) {
             try (Connection connection = factory.newConnection("interop")) {
                 step.run(connection);

@@ -181,9 +181,10 @@ def test_exchange_redeclared_differently(channel: Any, name: Name, attribute: st
         channel.exchange_declare(exchange, kind, **changed)
 
 
-def test_unknown_exchange_type(channel: Any, name: Name) -> None:
-    with thrown_out(503, "COMMAND_INVALID - unknown exchange type 'bogus'"):
-        channel.exchange_declare(name("exchange"), "bogus")
+@pytest.mark.parametrize("kind", ["bogus", "x-delayed-message", "x-consistent-hash"])
+def test_unknown_exchange_type(channel: Any, name: Name, kind: str) -> None:
+    with thrown_out(503, f"COMMAND_INVALID - unknown exchange type '{kind}'"):
+        channel.exchange_declare(name("exchange"), kind, arguments={"x-delayed-type": "direct"})
 
 
 @pytest.mark.parametrize(

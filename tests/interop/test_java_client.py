@@ -62,6 +62,7 @@ def said(amqp_url: str, fetched: Path, tmp_path_factory: pytest.TempPathFactory)
         ("refused", "[404, 406, 403, 404, 406]"),
         ("cancelled", "true"),
         ("rpc", "hello world"),
+        ("transacted", "true [0, 1, 2, 3, 4, 5, 6, 7, 8] 0"),
         ("threads", "true"),
         ("wrongPassword", "refused"),
     ],

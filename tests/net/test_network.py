@@ -344,3 +344,19 @@ def test_who_reads_much_in_one_turn_waits_for_the_next(run: Run) -> None:
         assert second.transport.asked == ["pause", "write", "resume"]
 
     run(talk())
+
+
+def test_a_session_that_pauses_is_read_no_further_at_once(run: Run) -> None:
+    """Else the loop, which reads a socket until nothing is there, brings all of a flood in one turn."""
+
+    async def talk() -> None:
+        echo = EchoListener(await network())
+        connection = Connection(echo, Tick(lambda *_: None), 1 << 30)
+        connection.transport = transport = NotedTransport()
+        connection.session = session = EchoSession(None, connection.wake)  # type: ignore[arg-type]
+        connection.output = session.output
+        session.get_buffer(-1)[:5] = b"pause"
+        connection.buffer_updated(5)
+        assert transport.asked == ["pause"]
+
+    run(talk())

@@ -7,7 +7,7 @@ a whole call; here are the runs of records that fare alike. Only dead letters an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from entrepot.broker.port import DONE, Publish
@@ -46,6 +46,20 @@ class Admission:
                 staged = True
                 durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, count), accepted) or durable
         return self._answer(publisher, call, returned, nacked, staged, durable)
+
+    def loads(self, path: Path, call: Publish, codec: Any) -> Iterator[tuple[list[Any], int, int]]:
+        """What publish() would bring to which targets: (targets, records, bytes of their bodies), each record once. Refused where that would be."""
+        if call.scattered:
+            exchange, routing_key = split_address(call.address)
+            self._authorize_further(path, call, codec, exchange)
+            for record in codec.split(call.data, 0, call.count):
+                yield self._targets(path, call, codec, record, exchange, routing_key), 1, codec.body_bytes(record, 0, 1)
+            return
+        if not path.by_record:
+            yield [*path.queues, *path.topics], call.count, call.body_bytes
+            return
+        for targets, data, indices in self._by_headers(path, call, codec):
+            yield targets, len(indices), codec.body_bytes(data, 0, len(indices))
 
     def publish_dead(self, publisher: Publisher, path: Path, call: Publish) -> None:
         """Publish a dead letter, but not to queues that it came to in a circle."""

@@ -33,6 +33,7 @@ from entrepot.broker.revocation import Revocation
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.subjects import Subjects
 from entrepot.broker.timed.operations import TimedOperations
+from entrepot.broker.together import Together
 from entrepot.broker.topic_config import TopicDefaults
 from entrepot.broker.topic_operations import TopicOperations
 from entrepot.broker.transactions import Transactions
@@ -87,6 +88,7 @@ class Broker:
         self.operations = Operations(self)
         self.topic_operations = TopicOperations(self)
         self.operations.add_handlers(self.topic_operations.handlers())
+        self.operations.add_handlers(Together(self).handlers())
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.shards = Shards(SHARD_COUNT_DEFAULT)

@@ -142,10 +142,14 @@ class EntryCodec:
         return -1
 
     def moved(self, record: bytes, source: str, sent_ms: int, time_ms: int) -> bytes:
-        """One packed record as it goes to another queue: dead-lettered from queue `source` at `time_ms`, or brought back from there ("").
+        """One packed record as it goes to another queue: dead-lettered from queue `source` at `time_ms`.
 
         `sent_ms`: when it was first sent; -1: from now on, it is as old as its new entry.
         """
+        return record
+
+    def renewed(self, record: bytes, record_id: bytes) -> bytes:
+        """One packed record as a new message, sent now: a task has moved it. `record_id`: 16 random octets, where the protocol has ids of its own."""
         return record
 
     def source_of(self, data: bytes, position: int) -> str:

@@ -63,6 +63,7 @@ class Link(Attachment):
         self.by_policy = by_policy
         self.writable = True
         self.closed = False
+        self.spent = 0
         self.blocked = False
         self.publishes = False
         self.consumers: dict[int, Consumer] = {}
@@ -104,16 +105,27 @@ class Link(Attachment):
             path = self.paths.get(call.address)
             if path is None or path.version != path.router.version:
                 path = self._path(call.address)
+                self.spent += path.router.taken_steps()
             if self.broker.refusing is not None:
                 raise self.broker.refusing
             if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
             complete = self.publisher.publish(path, call)
+            if path.by_record:
+                self.spent += path.router.taken_steps()
         except Refused as refused:
             self.refuse(call, refused)
             return
         if complete and (call.confirm or call.mandatory):
             self.sink.completed(call)
+
+    def compression_of(self, topic: str, size: int) -> int:
+        """See port.Attachment."""
+        try:
+            access = self.topics.access(topic, self.broker.authorizer.version)
+        except Refused:
+            return -1
+        return access.rules.compression if access.no_write is None and size <= access.rules.max_message_bytes else -1
 
     def append(self, call: Append) -> None:
         """An Append."""

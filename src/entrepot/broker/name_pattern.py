@@ -2,7 +2,7 @@
 
 Topics that groups read, and what users may do, are said by such. The syntax is the part of RE2's that names need: literals, `.`, classes with ranges
 and `\\d \\w \\s`, groups, `|`, `* + ? {m,n}`, `^` and `$`, and `(?i)` at the start. Anything else is refused. It is compiled to a nondeterministic
-automaton, and that to a deterministic one as names are matched; both have limits.
+automaton, and that to a deterministic one as names are matched; both have limits, whatever the names: they come from anybody.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ NODES_MAX = 4_096
 DEPTH_MAX = 32  # of groups
 REPEAT_MAX = 256
 STATES_MAX = 512  # of the deterministic automaton; one more empties it
+HELD_MAX = 8 * NODES_MAX  # nodes that its states are, and characters beyond ASCII that lead on from them, together; one more empties it
 
 _SPLIT, _CHAR, _BEGIN, _END, _MATCH = range(5)
 
@@ -57,7 +58,7 @@ class NamePattern:
     `any_is_all`: `.` takes line ends, too.
     """
 
-    __slots__ = ("_classes", "_first", "_fold", "_kinds", "_next", "_other", "_states", "any", "text")
+    __slots__ = ("_classes", "_first", "_fold", "_held", "_kinds", "_next", "_other", "_states", "any", "text")
 
     def __init__(self, text: str, any_is_all: bool = False) -> None:
         self.text = text
@@ -75,6 +76,7 @@ class NamePattern:
         self._fold = parser.ignores_case
         self._first = State(self._reached([start], True))
         self._states: dict[_Nodes, State] = {self._first.nodes: self._first}
+        self._held = 0  # see HELD_MAX
 
     def matches(self, name: str) -> bool:
         """Whether the whole of `name` matches."""
@@ -141,22 +143,31 @@ class NamePattern:
 
     def _step(self, state: State, character: str) -> State:
         """Where a character leads to, remembered in `state`."""
+        if self._held >= HELD_MAX:
+            self.forget()
         nodes = self._reached(
             [self._next[node] for node in state.nodes if self._kinds[node] == _CHAR and self._takes(self._classes[self._other[node]], character)], False
         )
         following = self._states.get(nodes, _NOWHERE) if nodes else _NOWHERE
         if nodes and following is _NOWHERE:
             if len(self._states) >= STATES_MAX:
-                for known in self._states.values():
-                    known.forget()
-                self._states = {self._first.nodes: self._first}
+                self.forget()
             following = self._states[nodes] = State(nodes)
+            self._held += len(nodes)
         code = ord(character)
         if code < 128:
             state.ascii[code] = following
         else:
             state.others[character] = following
+            self._held += 1
         return following
+
+    def forget(self) -> None:
+        """What names have led to; it is found again as it is needed."""
+        for known in self._states.values():
+            known.forget()
+        self._states = {self._first.nodes: self._first}
+        self._held = 0
 
     def _takes(self, which: _Class, character: str) -> bool:
         ranges, is_other = which

@@ -196,21 +196,22 @@ class Operations:
 
     def create_topic(self, definition: Any) -> None:
         """Bring a topic to life that the catalogue has just made."""
-        for partition in range(len(definition.partitions)):
-            self._create_partition(definition, partition)
+        self._create_partitions(definition, 0)
         self._make_topic(definition)
 
     def create_partitions(self, definition: Any) -> None:
         """Bring those to life that the catalogue has just added."""
         topic = definition.runtime
-        for partition in range(len(topic.logs), len(definition.partitions)):
-            topic.add_log(self._create_partition(definition, partition))
+        for log in self._create_partitions(definition, len(topic.logs)):
+            topic.add_log(log)
         self._broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
         self._broker.groups.topics_changed(definition.namespace)
 
-    def _create_partition(self, definition: Any, partition: int) -> Log:
-        shard = self._broker.shards.shard("topic", definition.namespace, definition.name, partition)
-        return self._broker.store.create_log(shard, definition.partitions[partition])
+    def _create_partitions(self, definition: Any, first: int) -> list[Log]:
+        """Logs of a topic's partitions from `first` on: there may be ten thousand."""
+        log_ids = definition.partitions[first:]
+        shards = self._broker.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
+        return list(map(self._broker.store.create_log, shards, log_ids))
 
     def _make_topic(self, definition: Any) -> None:
         broker = self._broker
@@ -389,9 +390,14 @@ class Operations:
             arguments={},
             connection=link,
             prefix=requests.REPLY_QUEUE_PREFIX,
+            maker=link.principal.name,
         )
         self.create_queue(definition)
-        consumer_id = self._consume(link, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
+        try:
+            consumer_id = self._consume(link, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
+        except Refused:
+            self.remove(self._broker.catalogue.remove_queue(definition))
+            raise
         return (consumer_id, definition.name), None
 
     def _consume(self, link: Link, call: Ask, request: requests.Consume, definition: Any) -> int:
@@ -399,6 +405,8 @@ class Operations:
         target = definition.runtime
         pool = self._pool(link, call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(link.namespace)}'"
+        quotas = self._broker.catalogue.quotas
+        quotas.check(link.principal.name, CONSUMER)
         if isinstance(target, Queue):
             shared = target.consumers or definition.policy.single_active_consumer
             if any(other.exclusive for other in target.consumers) or (request.exclusive and shared):
@@ -410,7 +418,6 @@ class Operations:
             raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
         elif request.limit == 0:
             raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
-        self._broker.catalogue.quotas.take(link.principal.name, CONSUMER)
         consumer = make_consumer(
             self._broker.next_consumer_id(), link, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
         )
@@ -418,6 +425,7 @@ class Operations:
             target.add_consumer(consumer)
         else:
             target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
+        quotas.count(link.principal.name, CONSUMER)
         link.consumers[consumer.id] = consumer
         pool.consumers.append(consumer)
         return consumer.id
@@ -453,14 +461,6 @@ class Operations:
         link.pools.pop(call.stream, None)
         for key in [key for key in link.getters if key[0] == call.stream]:
             del link.getters[key]
-        return None, None
-
-    def recover(self, link: Link, call: Ask, request: requests.Recover) -> Outcome:
-        """See requests.Recover."""
-        for consumer in [consumer for consumer in link.consumers.values() if consumer.stream == call.stream]:
-            if not (isinstance(consumer.owner, Queue) and consumer.owner.deleted):
-                consumer.owner.release_all(consumer)
-            link.credit_returned(consumer)
         return None, None
 
     def get(self, link: Link, call: Ask, request: requests.Get) -> Outcome:
@@ -591,7 +591,6 @@ HANDLERS: dict[type, Handler] = {
     requests.Cancel: Operations.cancel,
     requests.StreamLimit: Operations.stream_limit,
     requests.CloseStream: Operations.close_stream,
-    requests.Recover: Operations.recover,
     requests.Get: Operations.get,
     **dict.fromkeys(GROUP_HANDLERS, Operations.of_group),
 }

@@ -81,6 +81,7 @@ cdef class Attachment:
     cdef public str namespace
     cdef public bint writable
     cdef public bint closed
+    cdef public Py_ssize_t spent
 
     cpdef object submit(self, Call call)
     cpdef object resume(self)

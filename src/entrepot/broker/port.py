@@ -206,10 +206,11 @@ class Sink:
 class Attachment:
     """One connection's side of the port.
 
-    Set `writable` to False while the peer does not read: no deliveries come until resume().
+    Set `writable` to False while the peer does not read: no deliveries come until resume(). `spent`: what calls have cost beyond the usual, in steps of
+    net/turns.py; who takes turns counts it, and sets it to 0.
     """
 
-    __slots__ = ("closed", "codec", "namespace", "principal", "sink", "writable")
+    __slots__ = ("closed", "codec", "namespace", "principal", "sink", "spent", "writable")
 
     sink: Sink
     codec: int  # tag of the codec that its deliveries are packed by
@@ -217,9 +218,14 @@ class Attachment:
     namespace: str
     writable: bool
     closed: bool
+    spent: int
 
     def submit(self, call: Call) -> None:
         """Hand a call over; never waits and never raises for what the call asks."""
+        raise NotImplementedError
+
+    def compression_of(self, topic: str, size: int) -> int:
+        """What a batch of that many bytes is to be compressed with, by topic_config.COMPRESSIONS; -1: as it comes, or it would be refused anyway."""
         raise NotImplementedError
 
     def resume(self) -> None:

@@ -50,7 +50,7 @@ class QueueDescription:
     visible: int = 0
     leased: int = 0
     delayed: int = 0
-    policy_version: int = 0
+    policy_version: int = 0  # grows with every change of it; 0: there never was one
     access_policy: str = ""  # the queue's own policy for principals; "": none
 
 

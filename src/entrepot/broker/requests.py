@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from entrepot.broker.port import Publish, Settle
+
 
 @dataclass(slots=True)
 class Consume:
@@ -62,8 +64,30 @@ class CloseStream:
 
 
 @dataclass(slots=True)
-class Recover:
-    """Release every lease of the stream, to be delivered again."""
+class Release:
+    """Release these leases of the stream, to be delivered again: (consumer_id, first offset, count) each. Of a topic they are done with."""
+
+    ranges: list[tuple[int, int, int]]
+
+
+@dataclass(slots=True)
+class CheckPublish:
+    """Whether a Publish to this address (as port.Publish has it) may be: refused NOT_FOUND or NOT_PERMITTED as that would be."""
+
+    address: bytes
+
+
+@dataclass(slots=True)
+class CommitTogether:
+    """Publishes and settlements of the stream, all in one commit or none of them; complete when that is durable. result: None.
+
+    The Publishes are not confirmed one by one; mandatory ones complete by themselves as far as they have no target, before this does. Refused as a whole,
+    nothing done: as a Publish or Settle among them would be; FULL where a queue that refuses what is over its limit would. What is to be dead-lettered
+    stays leased until that is done, in commits that follow.
+    """
+
+    publishes: list[Publish]
+    settlements: list[Settle]
 
 
 @dataclass(slots=True)

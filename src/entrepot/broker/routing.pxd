@@ -3,6 +3,7 @@
 import cython
 from libc.stdint cimport uint64_t
 
+cdef Py_ssize_t _WALKED_PER_STEP
 cdef int _DIRECT, _FANOUT, _TOPIC, _HEADERS
 
 
@@ -37,6 +38,7 @@ cpdef list words_of(str key)
 cdef class TopicTrie:
     cdef TrieNode root
     cdef readonly Py_ssize_t count
+    cdef readonly Py_ssize_t walked
     cdef uint64_t _step
 
     @cython.locals(node=TrieNode, child=TrieNode)
@@ -73,6 +75,8 @@ cdef class ExchangeRoutes:
     cdef dict by_key
     cdef dict by_headers
     cdef readonly dict subjects
+    cdef readonly Py_ssize_t walked
+    cdef Py_ssize_t _wanted
 
     @cython.locals(destinations=dict, binding=HeadersBinding)
     cpdef bint match(self, str routing_key, object headers, dict found, object carries=*) except? True
@@ -95,7 +99,10 @@ cdef class Router:
     cdef dict _queues
     cdef dict _topics
     cdef dict _cache
+    cdef Py_ssize_t _walked
 
+    @cython.locals(steps=Py_ssize_t)
+    cpdef Py_ssize_t taken_steps(self)
     cpdef object changed(self)
     @cython.locals(key=tuple, route=Route)
     cpdef Route route(self, str exchange, str routing_key)

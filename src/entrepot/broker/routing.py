@@ -27,6 +27,7 @@ KINDS = {"direct": DIRECT, "fanout": FANOUT, "topic": TOPIC, "headers": HEADERS}
 CACHE_MAX = 16_384
 """Routes a Router remembers; one more empties its cache."""
 
+_WALKED_PER_STEP = 16  # nodes of patterns, or headers that bindings want, looked at
 _DIRECT = DIRECT
 _FANOUT = FANOUT
 _TOPIC = TOPIC
@@ -94,6 +95,7 @@ class TopicTrie:
     def __init__(self) -> None:
         self.root = _make_node(None, "")
         self.count = 0
+        self.walked = 0  # nodes looked at by the last match
         self._step = 0
 
     def add(self, pattern: str, destination: Any, makers: tuple[str, ...] = ()) -> None:
@@ -122,6 +124,7 @@ class TopicTrie:
 
     def match(self, key: str, found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None = None) -> None:
         """Add to `found` every destination with a pattern that matches `key`; with `carries`, by a binding whose makers it says yes to."""
+        self.walked = 0
         if self.count == 0:
             return
         alive: list[TrieNode] = []
@@ -130,6 +133,7 @@ class TopicTrie:
         for word in words_of(key):
             following: list[TrieNode] = []
             self._step += 1
+            self.walked += len(alive)
             for node in alive:
                 if node.is_hash:
                     self._enter(following, node)
@@ -202,7 +206,7 @@ def check_headers_match(arguments: Mapping[str, Any]) -> str:
 class ExchangeRoutes:
     """One exchange's bindings, arranged for matching."""
 
-    __slots__ = ("alternate", "by_headers", "by_key", "kind", "name", "subjects", "trie")
+    __slots__ = ("_wanted", "alternate", "by_headers", "by_key", "kind", "name", "subjects", "trie", "walked")
 
     def __init__(self, name: str, kind: int, alternate: str | None) -> None:
         self.name = name
@@ -212,13 +216,16 @@ class ExchangeRoutes:
         self.trie = TopicTrie()
         self.by_headers: dict[Any, HeadersBinding] = {}  # by the binding's identity
         self.subjects: dict[str, dict[Any, bool]] = {}  # amq.topic: subject -> topics
+        self.walked = 0  # nodes, or headers that bindings want, looked at by the last match, at most
+        self._wanted = 0  # headers, by all bindings
 
     def add(self, identity: Any, routing_key: str, arguments: Mapping[str, Any], destination: Any, makers: tuple[str, ...] = ()) -> None:
         """Take in a binding that is not there yet."""
         if self.kind == _TOPIC:
             self.trie.add(routing_key, destination, makers)
         elif self.kind == _HEADERS:
-            self.by_headers[identity] = make_headers_binding(destination, arguments, makers)
+            binding = self.by_headers[identity] = make_headers_binding(destination, arguments, makers)
+            self._wanted += 1 + len(binding.wanted)
         else:
             _count_up(self.by_key.setdefault(routing_key if self.kind == _DIRECT else "", {}), destination, makers)
 
@@ -227,7 +234,7 @@ class ExchangeRoutes:
         if self.kind == _TOPIC:
             self.trie.remove(routing_key, destination, makers)
         elif self.kind == _HEADERS:
-            del self.by_headers[identity]
+            self._wanted -= 1 + len(self.by_headers.pop(identity).wanted)
         else:
             key = routing_key if self.kind == _DIRECT else ""
             destinations = self.by_key[key]
@@ -252,6 +259,7 @@ class ExchangeRoutes:
         """Add what is bound here and matches to `found`; whether headers were needed and not given. `carries`: see TopicTrie.match()."""
         if self.kind == _TOPIC:
             self.trie.match(routing_key, found, carries)
+            self.walked = self.trie.walked
             return False
         if self.kind == _DIRECT or self.kind == _FANOUT:
             destinations = self.by_key.get(routing_key if self.kind == _DIRECT else "")
@@ -260,6 +268,7 @@ class ExchangeRoutes:
             return False
         if headers is None:
             return len(self.by_headers) > 0
+        self.walked = self._wanted
         for binding in self.by_headers.values():
             if binding.destination not in found and (carries is None or carries(binding.makers)) and binding.matches(headers):
                 found[binding.destination] = True
@@ -310,6 +319,13 @@ class Router:
         self._queues = queues
         self._topics = topics
         self._cache: dict[Any, Route] = {}
+        self._walked = 0
+
+    def taken_steps(self) -> int:
+        """What routing has cost since it was asked last, in steps of net/turns.py."""
+        steps = self._walked // _WALKED_PER_STEP
+        self._walked -= steps * _WALKED_PER_STEP
+        return steps
 
     def changed(self) -> None:
         """Something that routes go by has changed: forget them."""
@@ -423,6 +439,7 @@ class Router:
             found: dict[Any, bool] = {}
             if routes.match(routing_key, headers, found, carries):
                 needs_headers = True
+            self._walked += routes.walked + len(found)
             if not found and alternates and routes.alternate is not None and not self._has_subject(routes, routing_key):
                 if routes.alternate == "":
                     self._default(routing_key, targets)

@@ -41,3 +41,9 @@ class Shards:
     def shard(self, kind: str, namespace: str, name: str, partition: int = 0) -> int:
         """The shard of a "queue" or of a partition of a "topic"."""
         return crc32c.crc32c(f"{kind}\0{namespace}/{name}\0{partition}".encode("utf-8", "surrogateescape")) % self.count
+
+    def shards(self, kind: str, namespace: str, name: str, partitions: range) -> list[int]:
+        """shard() of each of many partitions."""
+        count = self.count
+        before = crc32c.crc32c(f"{kind}\0{namespace}/{name}\0".encode("utf-8", "surrogateescape"))
+        return [crc32c.crc32c(b"%d" % partition, before) % count for partition in partitions]

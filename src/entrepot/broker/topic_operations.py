@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,15 @@ from entrepot.broker.partition import Partition
 from entrepot.broker.partition_calls import wrong_epoch
 from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
-from entrepot.broker.topic_requests import ConfigEntry, PartitionDescription, TopicDescription
+from entrepot.broker.topic_requests import ConfigEntry, TopicDescription
 from entrepot.model.errors import EntrepotError, Reason, Refused
 from entrepot.model.printable import printable
 from entrepot.store.interface import Group
 
 if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
+
+PARTITION_STEPS = 3  # of making one, of net/turns.py
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -61,9 +64,7 @@ class TopicOperations:
         """See DescribeTopics."""
         catalogue = self._broker.catalogue
         if request.names is None and request.ids is None:
-            topics = catalogue.namespace(link.namespace).topics.values()
-            seen = [self._description(topic) for topic in topics if is_legal(topic.name) and self._may_see(link, topic.name)]
-            return self._with_sizes(link, seen) if request.sizes else seen, None
+            return self._all(link, sizes=request.sizes), None
         found: list[TopicDescription | Refused] = []
         made = False
         for name in request.names or []:
@@ -86,6 +87,15 @@ class TopicOperations:
             self._with_sizes(link, found)
         return found, self._durable() if made else None
 
+    def _all(self, link: Link, *, sizes: bool) -> Iterator[TopicDescription]:
+        topics = self._broker.catalogue.namespace(link.namespace).topics
+        for topic in list(topics.values()):
+            if topics.get(topic.name) is topic and is_legal(topic.name) and self._may_see(link, topic.name):
+                description = self._description(topic)
+                if sizes:
+                    self._with_sizes(link, [description])
+                yield description
+
     def allowed_actions(self, link: Link, call: Ask, request: asked.AllowedActions) -> Outcome:
         """See AllowedActions."""
         authorizer = self._broker.authorizer
@@ -106,8 +116,7 @@ class TopicOperations:
         partitions = self._broker.topic_defaults.partitions if request.partitions == -1 else request.partitions
         topic = self._create(link, request.name, partitions, request.config, check_only=request.check_only)
         if topic is None:
-            shown = [PartitionDescription(number, self._broker.appender.epoch) for number in range(partitions)]
-            return TopicDescription(request.name, bytes(16), shown), None
+            return TopicDescription(request.name, bytes(16), partitions, self._broker.appender.epoch), None
         return self._description(topic), self._durable()
 
     def delete(self, link: Link, call: Ask, request: asked.DeleteTopic) -> Outcome:
@@ -123,6 +132,7 @@ class TopicOperations:
             self._authorize(link, Action.CONFIGURE, topic.name)
         description = self._description(topic)
         self._broker.operations.remove(catalogue.remove_queue(topic))
+        link.spent += description.partition_count // 2
         return description, self._durable()
 
     def create_partitions(self, link: Link, call: Ask, request: asked.CreatePartitions) -> Outcome:
@@ -132,7 +142,7 @@ class TopicOperations:
         topic = catalogue.find_topic(link.namespace, request.name)
         if topic.is_stream:
             raise Refused(Reason.NOT_SUPPORTED, f"topic '{topic.name}' is an AMQP stream, which has one partition")
-        catalogue.add_partitions(topic, request.count, check_only=request.check_only)
+        link.spent += PARTITION_STEPS * len(catalogue.add_partitions(topic, request.count, check_only=request.check_only))
         if request.check_only:
             return self._description(topic), None
         self._broker.operations.create_partitions(topic)
@@ -149,17 +159,17 @@ class TopicOperations:
         topic: TopicDefinition | None = broker.catalogue.create_topic(link.namespace, name, partitions, kept, check_only=check_only, maker=link.principal.name)
         if topic is not None:
             broker.operations.create_topic(topic)
+            link.spent += PARTITION_STEPS * partitions
         return topic
 
     def _with_sizes(self, link: Link, found: list[Any]) -> list[Any]:
         for topic in found:
-            for partition in topic.partitions if isinstance(topic, TopicDescription) else ():
-                partition.size_bytes = self._partition(link, topic.name, partition.partition).log.bytes_alive
+            if isinstance(topic, TopicDescription):
+                topic.sizes = [self._partition(link, topic.name, number).log.bytes_alive for number in range(topic.partition_count)]
         return found
 
     def _description(self, topic: TopicDefinition) -> TopicDescription:
-        epoch = self._broker.appender.epoch
-        return TopicDescription(topic.name, topic.id, [PartitionDescription(number, epoch) for number in range(len(topic.partitions))])
+        return TopicDescription(topic.name, topic.id, len(topic.partitions), self._broker.appender.epoch)
 
     # ---- configuration
 

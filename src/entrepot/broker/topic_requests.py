@@ -12,30 +12,27 @@ INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__sha
 
 
 @dataclass(slots=True)
-class PartitionDescription:
-    """One partition: its log and who owns it."""
-
-    partition: int
-    epoch: int  # grows with every change of owner
-    size_bytes: int = 0  # of its records as they are stored, where sizes are asked for
-
-
-@dataclass(slots=True)
 class TopicDescription:
-    """What a client may know of a topic. `id` is 16 bytes, never reused."""
+    """What a client may know of a topic. `id` is 16 bytes, never reused; `epoch` grows with every change of its partitions' owner.
+
+    `sizes`: bytes of each partition's records as they are stored, where they are asked for.
+    """
 
     name: str
     id: bytes
-    partitions: list[PartitionDescription]
+    partition_count: int
+    epoch: int
     internal: bool = False
+    sizes: list[int] | None = None
 
 
 @dataclass(slots=True)
 class DescribeTopics:
     """Topics by name, by id, or (both None) all that the principal may see.
 
-    result: list of TopicDescription | Refused, one for each that was asked for, in order, names first. `create_missing`: a name that is not there is made
-    with the broker's defaults, if that is set to be done and the principal may.
+    result: list of TopicDescription | Refused, one for each that was asked for, in order, names first; of all, an iterator of TopicDescription, which looks
+    at each topic when its turn comes: there may be very many. `create_missing`: a name that is not there is made with the broker's defaults, if that is set
+    to be done and the principal may.
     """
 
     names: list[str] | None = None

@@ -46,10 +46,12 @@ def serve(
 ) -> None:
     """Run a broker; HELP is what its users are told."""
     from entrepot import logs
+    from entrepot.allocator import keep_free_memory
     from entrepot.server import run
 
     found = loaded(config, data, settings, listen)
     logs.set_up(found.config.log_level, found.config.log_format)
+    keep_free_memory()
 
     def announce(started: Started) -> None:
         if ready_fd is not None:

@@ -111,6 +111,9 @@ class ConnectionCore:
         except Exception as error:  # our bug: it must cost this connection and no other
             self.listener.broken(self, error)
             return None
+        if self.session.paused and not self.reading_paused:  # type: ignore[union-attr]
+            self.reading_paused = True
+            self.transport.pause_reading()  # else the loop reads on, until there is no more
         if not self.is_dirty and (self.output.size > 0 or self.session.closing or self.session.paused != self.reading_paused):  # type: ignore[union-attr]
             self.wake()
         return None

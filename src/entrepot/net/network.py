@@ -11,6 +11,7 @@ from entrepot.net.arrivals import Arrivals
 from entrepot.net.complaints import Complaints
 from entrepot.net.connection import Tick
 from entrepot.net.listener import Listener
+from entrepot.net.turns import Turns
 from entrepot.net.unfinished import Unfinished
 
 log = logging.getLogger("entrepot.net")
@@ -43,6 +44,7 @@ class Network:
         self.clock = clock
         self.limits = limits
         self.tick = Tick(loop.call_soon)
+        self.turns = Turns(loop.call_soon)
         self.unfinished = Unfinished(limits.unfinished_bytes)
         self.strangers = Unfinished(limits.strangers_bytes)
         self.complaints = Complaints(clock.monotonic_s)

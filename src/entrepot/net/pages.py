@@ -24,10 +24,7 @@ READS_ONLY = "A browser may only read here without a signature."
 
 
 class Pages:
-    """The rule. `names` are those that the operator has given, of hosts; they are not case-sensitive. Raises Refused for what is none.
-
-    Allowed origins of pages will be given here too, once there is CORS.
-    """
+    """The rule. `names` are those that the operator has given, of hosts; they are not case-sensitive. Raises Refused for what is none."""
 
     def __init__(self, names: Iterable[str] = ()) -> None:
         given = list(names)

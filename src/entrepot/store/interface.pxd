@@ -38,6 +38,7 @@ cdef class LogReader:
 cdef class Store:
     cdef readonly uint64_t staged_bytes
     cdef readonly object failed
+    cdef public bint whole
 
     cpdef object append(self, list logs, Entry entry)
     cpdef bint extend(self, list logs, Entry entry, bytes part, uint32_t count) except? True

@@ -127,12 +127,17 @@ store then need not look at that, nor remember any delta but the last. And `many
 
 
 class Store:
-    """One store; see the module's text for how commits form."""
+    """One store; see the module's text for how commits form.
 
-    __slots__ = ("failed", "staged_bytes")
+    What is staged in one go, without going back to the loop, is in one commit. While `whole` is set nothing of it is refused for want of space, which
+    may show after the first append; who sets it has looked before.
+    """
+
+    __slots__ = ("failed", "staged_bytes", "whole")
 
     staged_bytes: int  # appended and not yet durable
     failed: BaseException | None
+    whole: bool
 
     def set_owner(self, owner: Owner) -> None:
         """Who is told of commits and failure; set once, before the first staging call."""
@@ -153,6 +158,10 @@ class Store:
     def log(self, log_id: bytes) -> Log | None:
         """The log of that id."""
         raise NotImplementedError
+
+    def is_full(self) -> bool:
+        """Whether appends are refused for want of space, where the owner is not told so (store_pressure)."""
+        return False
 
     def append(self, logs: list[Log], entry: Entry) -> None:
         """Stage an open `entry` at the end of every log: one copy of the bytes, offsets assigned at once (log.next_offset grows by its span)."""

@@ -71,6 +71,7 @@ class VolatileStore(Store):
     ) -> None:
         self.staged_bytes = 0
         self.failed = None
+        self.whole = False
         self._scheduler = scheduler
         self._wall_ms = wall_ms
         self._size_max = entry_size_max
@@ -132,11 +133,15 @@ class VolatileStore(Store):
 
     # -- staging ---------------------------------------------------------------------------------------------------------------
 
+    def is_full(self) -> bool:
+        """See Store.is_full."""
+        return self.memory_bytes > 2 * self._memory_size_max
+
     def append(self, logs: list[Log], entry: Entry) -> None:
         """See Store.append. An entry that lies in durable logs already is sealed, and cannot be extended any more."""
         if self.failed is not None:
             self._check()
-        if self.memory_bytes > 2 * self._memory_size_max:
+        if self.memory_bytes > 2 * self._memory_size_max and not self.whole:
             raise Refused(Reason.LIMIT, f"volatile logs hold {self.memory_bytes} bytes in memory, over twice their budget: waiting for consumers or the disk")
         own = entry.targets_alive == 0 and not entry.sealed
         if own:

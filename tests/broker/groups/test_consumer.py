@@ -5,6 +5,7 @@ from group_bench import GroupBench, answer, reason
 
 from entrepot.broker import group_requests as r
 from entrepot.broker.groups import consumer
+from entrepot.broker.groups.coordinator import SUBSCRIBED_MAX
 from entrepot.broker.name_pattern import NamePattern
 from entrepot.broker.port import DONE, PENDING
 from entrepot.model.errors import Reason
@@ -438,3 +439,9 @@ def test_a_thousand_members(bench):
         bench.run()
     assert bench.describe().state == "Stable"
     assert {len(member.assigned) for member in bench.describe().members} == {1}
+
+
+def test_a_member_names_so_many_topics(bench):
+    names = [f"t{number}" for number in range(SUBSCRIBED_MAX + 1)]
+    assert reason(bench.consume("a", names)) is Reason.INVALID
+    assert bench.consume("a", names[1:]).outcome == PENDING

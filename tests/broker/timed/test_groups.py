@@ -5,7 +5,7 @@ from timed_bench import TimedBench
 
 from entrepot.broker.lease_calls import ENDED, NOT_LEASED
 from entrepot.broker.port import PENDING
-from entrepot.broker.queue_requests import PurgeTimedQueue
+from entrepot.broker.queue_requests import PurgeTimedQueue, SetQueuePolicy, TimedPolicy
 from entrepot.model.errors import Reason
 
 
@@ -52,6 +52,56 @@ def test_nothing_of_a_group_comes_while_an_earlier_one_is_in_flight(bench, link)
 def test_a_batch_takes_the_oldest_group_first(link):
     put(link, "a1 b1 a2 b2")
     assert got(link) == "a1 a2 b1 b2"
+
+
+@pytest.mark.parametrize("how", ["given back", "expired", "received for no time", "a connection's"])
+@pytest.mark.parametrize("groups", [True, False])
+def test_what_always_comes_back_keeps_no_other_group_from_its_turn(bench, how, groups):
+    """One worker takes one at a time and cannot do anything of group a: everybody else is served, and then a again, in order."""
+    link = bench.connect()
+    link.create(groups=groups)
+    put(link, "a1 a2 b1 c1 b2")
+    served = []
+    worker = bench.connect()
+    if how == "a connection's":
+        worker.consume(limit=1)
+    for takes in range(10):
+        if len(served) == 3:
+            break
+        if how == "a connection's":
+            bench.run()
+            body, _, _ = worker.held["c"][0]
+            (worker.release if body.startswith(b"a") else worker.accept)()
+        else:
+            [message] = link.receive(1, visibility_ms=0 if how == "received for no time" and not takes else -1)
+            body = message.body
+            if not body.startswith(b"a"):
+                link.end([message])
+            elif how == "given back":
+                link.end([message], 0)
+            elif how == "expired":
+                bench.run(31)
+        if not body.startswith(b"a"):
+            served.append(body)
+    assert served == [b"b1", b"c1", b"b2"]
+    bench.run(31)
+    worker.close()
+    assert got(link) == "a1 a2"
+
+
+def test_groups_that_lie_beyond_what_is_kept_in_memory_have_their_turn_too(bench, link):
+    """The shelf is full of one group's records, the first of which comes back again and again."""
+    bench.queue().hub.shelved_max_bytes = 4000
+    for number in range(30):
+        put(link, f"a{number}")
+        bench.run()
+    put(link, "b1")
+    bodies = []
+    while b"b1" not in bodies and len(bodies) < 5:  # what is not in memory is read while others are served
+        [message] = link.receive(1)
+        bodies.append(message.body)
+        link.end([message], 0)
+    assert bodies == [b"a0"] * (len(bodies) - 1) + [b"b1"]
 
 
 def test_what_comes_back_comes_first(bench, link):
@@ -172,6 +222,23 @@ def test_by_content_and_by_group(bench):
     link.create("strict", groups=True)
     call = link.send(b"x", b"y", b"z", groups=[b"g", b"", b"g"], ids=[b"", b"1", b"2"], content=[b"c"] * 3, queue="strict")
     assert [error and error.reason for error in call.errors] == [Reason.INVALID, Reason.INVALID, None]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("by_group", [False, True])
+def test_another_scope_holds_for_what_is_sent_from_then_on(bench, by_group, restarted):
+    """What is remembered keeps the scope that it was sent under, for the five minutes that it is remembered."""
+    link = bench.connect()
+    link.create(groups=True, deduplication_by_group=by_group)
+    first = put(link, "a1", ids=[b"one"])
+    link.ask(SetQueuePolicy("q", TimedPolicy(groups=True, deduplication_by_group=not by_group)))
+    if restarted:
+        bench, link = reopened(bench)
+    assert put(link, "a2", ids=[b"one"]).stored_ids == first.stored_ids
+    others = put(link, "b1", ids=[b"one"])
+    assert (others.stored_ids == first.stored_ids) == (not by_group)
+    put(link, "c1 d1", ids=[b"two", b"two"])
+    assert sorted(got(link).split()) == sorted(["a1"] + ["b1"] * by_group + ["c1"] + ["d1"] * (not by_group))
 
 
 def test_purging_forgets_what_was_sent(link):

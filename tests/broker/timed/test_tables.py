@@ -180,49 +180,87 @@ def test_lease_state_that_no_version_wrote(delta):
     steps=st.lists(st.tuples(st.sampled_from(["take", "take", "return", "remove", "add"]), st.integers(0, 1000)), max_size=120),
 )
 def test_group_window(ordered, groups, steps):
-    """The model: offset -> [group, ready]; of no group: one of its own."""
-    window, model, added = GroupWindow(ordered), {}, 0
+    """The model: offset -> [group, ready, turn]; of no group: one of its own. `earliest`: the turn that a group has at the earliest."""
+    window, model, earliest, added, turn = GroupWindow(ordered), {}, {}, 0, 0
 
     def add():
-        nonlocal added
+        nonlocal added, turn
+        turn += 1
         window.add(added, groups[added], True)
-        model[added] = [groups[added] or added, True]
+        model[added] = [groups[added] or added, True, turn]
         added += 1
+
+    def goes_behind(group):
+        nonlocal turn
+        turn += 1
+        earliest[group] = turn
 
     for name, number in steps:
         if name == "add" and added < len(groups):
             add()
         elif name == "take":
             window.begin()
-            expected = comes_next(model, ordered)
+            expected = comes_next(model, earliest, ordered)
             assert window.next() == expected
             if expected != NONE:
                 window.take(expected)
                 model[expected][1] = False
+                if ordered:
+                    goes_behind(model[expected][0])
         elif name == "return" and model:
             offset = sorted(model)[number % len(model)]
             assert window.returned(offset)
+            if not (model[offset][1] or ordered):
+                goes_behind(model[offset][0])
             model[offset][1] = True
         elif name == "remove" and model:
             offset = sorted(model)[number % len(model)]
             window.remove(offset)
-            del model[offset]
+            group = model.pop(offset)[0]
+            if all(other != group for other, _, _ in model.values()):
+                earliest.pop(group, None)
         assert window.count == len(model)
-        assert window.group_count == len({group for group, _ in model.values()})
+        assert window.group_count == len({group for group, _, _ in model.values()})
     window.remove_range(0, 10**9)
     assert (window.count, window.linked, window.group_count) == (0, 0, 0)
 
 
-def comes_next(model, ordered):
+def comes_next(model, earliest, ordered):
     heads = {}
     in_flight = {}
     for offset in sorted(model):
-        group, ready = model[offset]
+        group, ready, turn = model[offset]
         in_flight[group] = in_flight.get(group, 0) + (not ready)
         if ordered or ready:
-            heads.setdefault(group, (offset, ready))
-    found = [((in_flight[group] // 10).bit_length() if not ordered else 0, offset) for group, (offset, ready) in heads.items() if ready]
-    return min(found)[1] if found else NONE
+            heads.setdefault(group, (offset, ready, turn))
+    found = [
+        ((in_flight[group] // 10).bit_length() if not ordered else 0, max(turn, earliest.get(group, 0)), offset)
+        for group, (offset, ready, turn) in heads.items()
+        if ready
+    ]
+    return min(found)[2] if found else NONE
+
+
+@MORE
+@given(st.booleans(), st.lists(st.sampled_from([b"a", b"b", b"c", b"d", b""]), min_size=1, max_size=40), st.integers(0, 3))
+def test_every_group_has_its_turn_whatever_comes_back(ordered, groups, bad):
+    """Whose group is bad is given back at once, always; what else there is has left after as many takes as there are records and returns between them."""
+    window, left = GroupWindow(ordered), dict(enumerate(groups))
+    for offset, group in left.items():
+        window.add(offset, group, True)
+    spoilt = b"abcd"[bad : bad + 1]
+    for _ in range(2 * len(groups)):
+        window.begin()
+        offset = window.next()
+        if offset == NONE:
+            break
+        window.take(offset)
+        if left[offset] == spoilt:
+            window.returned(offset)
+        else:
+            window.remove(offset)
+            del left[offset]
+    assert set(left.values()) <= {spoilt}
 
 
 def test_a_taker_goes_on_with_its_group_where_it_is_near():

@@ -32,7 +32,9 @@ def sqs_broker() -> Iterator[Any]:
         return
     from entrepot.testing import Broker  # not at the top: runs against another endpoint need no Entrepot
 
-    with Broker(listeners=("amqp", "kafka", "sqs", "http"), settings={"http_hosts": "broker.example"}) as broker:
+    with Broker(
+        listeners=("amqp", "kafka", "sqs", "http"), settings={"http_hosts": "broker.example", "sqs.allowed_origins": "http://localhost:3000"}
+    ) as broker:
         yield broker
 
 

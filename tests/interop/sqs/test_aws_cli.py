@@ -71,6 +71,17 @@ def test_a_message_there_and_back(aws: Aws) -> None:
         aws("delete-queue", "--queue-url", url)
 
 
+def test_version_1_does_not_know_the_variable(command: list[str], endpoint: str) -> None:
+    """As the guide says: it goes to AWS, here to a proxy that is not there. Once it knows it, the guide can say so."""
+    version = subprocess.run([*command, "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    if not version.startswith("aws-cli/1."):
+        pytest.skip(version)
+    nowhere = environment(endpoint) | {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9", "AWS_MAX_ATTEMPTS": "1"}
+    done = subprocess.run([*command, "sqs", "list-queues"], env=nowhere, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode != 0
+    assert "proxy" in done.stderr
+
+
 def test_an_error_is_the_caller_s(command: list[str], endpoint: str) -> None:
     words = [*command, "--endpoint-url", endpoint, "sqs", "get-queue-url", "--queue-name", new_name()]
     done = subprocess.run(words, env=environment(endpoint), capture_output=True, text=True, timeout=60, check=False)

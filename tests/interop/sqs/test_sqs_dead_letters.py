@@ -156,6 +156,37 @@ def test_dead_letters_go_back(json_pair: tuple[Queue, Queue]) -> None:
     dead.wait_counts(0, 0, 0)
 
 
+@pytest.mark.usefixtures("as_documented")
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_what_a_task_moves_is_new(json_sqs: Any, queues: Queues, json_pair: tuple[Queue, Queue], elsewhere: bool) -> None:
+    """Another id, sent when it was moved, never received: AWS's guide. What is dead-lettered keeps all that."""
+    queue, dead = json_pair
+    first = queue.send("a")["MessageId"]
+    queue.take(1, VisibilityTimeout=0)
+    assert queue.receive() == []
+    dead.wait_counts(1, 0, 0)
+    letter = dead.take(1, AttributeNames=["All"], VisibilityTimeout=0)[0]
+    assert letter["MessageId"] == first
+    target = queues(json_sqs) if elsewhere else queue
+    json_sqs.start_message_move_task(SourceArn=dead.arn, **({"DestinationArn": target.arn} if elsewhere else {}))
+    task = wait_task(dead)
+    message = target.take(1, AttributeNames=["All"])[0]
+    assert message["MessageId"] != first
+    assert int(message["Attributes"]["SentTimestamp"]) >= task["StartedTimestamp"] > int(letter["Attributes"]["SentTimestamp"])
+    assert message["Attributes"]["ApproximateReceiveCount"] == "1"
+
+
+@pytest.mark.usefixtures("as_documented")
+def test_why_a_task_failed(json_sqs: Any, queues: Queues, json_pair: tuple[Queue, Queue]) -> None:
+    queue, dead = json_pair
+    target = queues(json_sqs)
+    give_up(queue, "a", "b", "c")
+    json_sqs.start_message_move_task(SourceArn=dead.arn, DestinationArn=target.arn, MaxNumberOfMessagesPerSecond=1)
+    json_sqs.delete_queue(QueueUrl=target.url)
+    task = wait_task(dead)
+    assert (task["Status"], task["FailureReason"]) == ("FAILED", "AWS.SimpleQueueService.NonExistentQueue")
+
+
 def test_dead_letters_go_elsewhere(json_sqs: Any, queues: Queues, json_pair: tuple[Queue, Queue]) -> None:
     queue, dead = json_pair
     other = queues(json_sqs)

@@ -60,6 +60,23 @@ def test_a_group_waits_for_all_that_are_out(fifo: Queue) -> None:
     assert bodies([fifo.one()]) == ["a3"]
 
 
+@pytest.mark.parametrize("hidden_s", [0, 30])
+def test_a_group_whose_worker_always_gives_back_leaves_the_others_their_turn(fifo: Queue, hidden_s: int) -> None:
+    put(fifo, "bad", "bad1", "bad2")
+    put(fifo, "a", "a1")
+    put(fifo, "b", "b1")
+    got: list[str] = []
+    for _ in range(6):
+        message = fifo.one(VisibilityTimeout=hidden_s)
+        got.append(message["Body"])
+        if hidden_s and got[-1].startswith("bad"):
+            fifo.show(message, 0)
+        elif hidden_s:
+            fifo.delete(message)
+    assert got[:3] == ["bad1", "a1", "b1"]
+    assert set(got[3:]) == ({"bad1"} if hidden_s else {"bad1", "a1", "b1"})
+
+
 def test_a_long_poll_is_woken_when_the_group_is_free(fifo: Queue) -> None:
     put(fifo, "a", "a1", "a2")
     first = fifo.one()

@@ -21,6 +21,7 @@ from sqs_endpoint import (
     TOO_MANY,
     Queue,
     bodies,
+    client,
     refused,
 )
 
@@ -111,6 +112,10 @@ def test_only_the_attributes_that_are_asked_for(queue: Queue, asked: list[str], 
         {".a": TEXT},
         {"a.": TEXT},
         {"a..b": TEXT},
+        {"a\u00a7b": TEXT},
+        {"a?b": TEXT},
+        {"a": {"DataType": "String", "StringValue": "x\x08,\x0b"}},
+        {"a": {"DataType": "Number", "StringValue": "1\uffff"}},
         {"AWS.a": TEXT},
         {"amazon.a": TEXT},
         {"a": {"DataType": "", "StringValue": "x"}},
@@ -129,6 +134,60 @@ def test_only_the_attributes_that_are_asked_for(queue: Queue, asked: list[str], 
 def test_attributes_that_are_refused(queue: Queue, attributes: dict[str, dict[str, Any]]) -> None:
     with refused(BAD_VALUE):
         queue.send("x", MessageAttributes=attributes)
+
+
+@pytest.mark.usefixtures("as_documented")
+def test_attribute_names_in_other_scripts(queue: Queue) -> None:
+    given = {"attr.1\u00f8\u00df\u00e4": TEXT, "\u65e5\u672c-\u8a9e": TEXT, "\U00020000_\u0663": TEXT}
+    queue.send("x", MessageAttributes=given)
+    message = queue.one(MessageAttributeNames=["All"], VisibilityTimeout=0)
+    assert message["MessageAttributes"] == given
+    assert message["MD5OfMessageAttributes"] == digest(given)
+    assert set(queue.one(MessageAttributeNames=["\u65e5.*"])["MessageAttributes"]) == {"\u65e5\u672c-\u8a9e"}
+
+
+TRACE = "Root=1-3152b799-8954dae64eda91bc9a23a7e8;Parent=7fa8c0f79203be72;Sampled=1"
+
+
+@pytest.mark.usefixtures("as_documented")
+@pytest.mark.parametrize("header", [TRACE, "x\xe9"])
+def test_the_trace_header_of_a_request(endpoint: str, queues: Queues, header: str) -> None:
+    """What X-Ray's SDK adds to a request is the message's, all of a batch's, unless one has its own; what is no text of ASCII is passed over."""
+    sqs = client(endpoint)
+    queue = queues(sqs)
+    own = {"AWSTraceHeader": {"DataType": "String", "StringValue": "own"}}
+
+    def add(request: Any, **_: Any) -> None:
+        request.headers["X-Amzn-Trace-Id"] = header.encode("latin-1")
+
+    for action in ("SendMessage", "SendMessageBatch"):
+        sqs.meta.events.register(f"before-send.sqs.{action}", add)
+    sent = queue.send("a")
+    assert "MD5OfMessageSystemAttributes" not in sent
+    queue.send("b", MessageSystemAttributes=own)
+    queue.send_batch({"MessageBody": "c"}, {"MessageBody": "d", "MessageSystemAttributes": own})
+    messages = queue.take(4, AttributeNames=["AWSTraceHeader"])
+    expected = TRACE if header == TRACE else None
+    assert {message["Body"]: message.get("Attributes", {}).get("AWSTraceHeader") for message in messages} == {
+        "a": expected,
+        "b": "own",
+        "c": expected,
+        "d": "own",
+    }
+
+
+@pytest.mark.usefixtures("as_documented")
+def test_words_of_errors(queue: Queue) -> None:
+    """As AWS was recorded to say them."""
+    with refused(BAD_HANDLE, 'The input receipt handle "garbage" is not a valid receipt handle.', status=404):
+        queue.sqs.delete_message(QueueUrl=queue.url, ReceiptHandle="garbage")
+    with refused(BAD_HANDLE, "The input receipt handle is invalid.", status=404):
+        queue.sqs.change_message_visibility(QueueUrl=queue.url, ReceiptHandle="garbage", VisibilityTimeout=1)
+    queue.set(MaximumMessageSize=1024)
+    failed = queue.send_batch({"MessageBody": "x"}, {"MessageBody": "x" * 1025})["Failed"]
+    assert [(entry["Code"], entry["Message"], entry["SenderFault"]) for entry in failed] == [
+        (BAD_VALUE, "One or more parameters cannot be validated. Reason: Message must be shorter than 1024 bytes.", True)
+    ]
 
 
 def test_system_attributes(json_sqs: Any, queues: Queues) -> None:

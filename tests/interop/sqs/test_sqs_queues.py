@@ -126,6 +126,8 @@ def test_fifo_and_its_suffix_belong_together(sqs: Any) -> None:
         sqs.create_queue(QueueName=new_name(), Attributes={"FifoQueue": "true"})
     with refused(BAD_VALUE):
         sqs.create_queue(QueueName=new_name() + ".fifo")
+    with refused(BAD_ATTRIBUTE_NAME, "Unknown Attribute FifoQueue."):
+        sqs.create_queue(QueueName=new_name(), Attributes={"FifoQueue": "false"})
     with refused(BAD_ATTRIBUTE_NAME, "ContentBasedDeduplication"):
         sqs.create_queue(QueueName=new_name(), Attributes={"ContentBasedDeduplication": "true"})
 
@@ -252,11 +254,13 @@ def test_too_many_tags(sqs: Any, queue: Queue) -> None:
 
 @pytest.mark.usefixtures("as_documented")
 def test_permissions_make_a_policy(sqs: Any, queue: Queue) -> None:
+    with refused(BAD_VALUE, "can't find label"):
+        sqs.remove_permission(QueueUrl=queue.url, Label="share")
     sqs.add_permission(QueueUrl=queue.url, Label="share", AWSAccountIds=["111122223333", "444455556666"], Actions=["SendMessage", "ReceiveMessage"])
     policy = json.loads(queue.attribute("Policy"))
     (statement,) = policy["Statement"]
     assert policy["Id"] == f"{queue.arn}/SQSDefaultPolicy"
-    assert policy["Version"] in ("2008-10-17", "2012-10-17")  # AWS was seen with either
+    assert policy["Version"] == "2008-10-17"
     assert (statement["Sid"], statement["Effect"], statement["Resource"]) == ("share", "Allow", queue.arn)
     assert statement["Principal"] == {"AWS": ["arn:aws:iam::111122223333:root", "arn:aws:iam::444455556666:root"]}
     assert statement["Action"] == ["SQS:SendMessage", "SQS:ReceiveMessage"]
@@ -272,6 +276,8 @@ def test_permissions_make_a_policy(sqs: Any, queue: Queue) -> None:
         sqs.remove_permission(QueueUrl=queue.url, Label="share")
     sqs.remove_permission(QueueUrl=queue.url, Label="other")
     assert queue.attributes("Policy") == {}
+    with refused(BAD_VALUE, "Reason: can't find label."):  # as AWS was recorded, also once there is no policy any more
+        sqs.remove_permission(QueueUrl=queue.url, Label="other")
 
 
 def test_a_policy_is_kept_and_taken_away(sqs: Any, queue: Queue) -> None:
@@ -335,6 +341,31 @@ def test_encryption_attributes_are_kept(sqs: Any, queues: Queues) -> None:
     """Nothing is encrypted by them; tools that set them read them back."""
     queue = queues(sqs, KmsMasterKeyId="alias/mine", KmsDataKeyReusePeriodSeconds=600)
     assert queue.attributes("KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds") == {"KmsMasterKeyId": "alias/mine", "KmsDataKeyReusePeriodSeconds": "600"}
+
+
+SSE = ("KmsMasterKeyId", "KmsDataKeyReusePeriodSeconds", "SqsManagedSseEnabled")
+
+
+@pytest.mark.usefixtures("as_documented")
+def test_one_way_of_encryption_at_a_time(sqs: Any, queues: Queues, queue: Queue) -> None:
+    both = {"KmsMasterKeyId": "alias/mine", "SqsManagedSseEnabled": "true"}
+    with refused(BAD_ATTRIBUTE_NAME, "one type of server-side encryption (SSE) at one time"):
+        queue.set(**both)
+    with refused(BAD_ATTRIBUTE_NAME, "one type of server-side encryption (SSE) at one time"):
+        sqs.create_queue(QueueName=new_name(), Attributes=both)
+    assert queue.attributes(*SSE) == {"SqsManagedSseEnabled": "true"}
+    queue.set(KmsMasterKeyId="alias/mine", KmsDataKeyReusePeriodSeconds=6000)
+    assert queue.attributes(*SSE) == {"KmsMasterKeyId": "alias/mine", "KmsDataKeyReusePeriodSeconds": "6000", "SqsManagedSseEnabled": "false"}
+    queue.set(KmsMasterKeyId="", KmsDataKeyReusePeriodSeconds=300)
+    assert queue.attributes(*SSE) == {"SqsManagedSseEnabled": "false"}
+    queue.set(KmsMasterKeyId="alias/mine")
+    queue.set(SqsManagedSseEnabled="true")
+    assert queue.attributes(*SSE) == {"SqsManagedSseEnabled": "true"}
+    keyed = queues(sqs, KmsMasterKeyId="alias/mine")
+    assert sqs.create_queue(QueueName=keyed.name, Attributes={"KmsMasterKeyId": "alias/mine"})["QueueUrl"] == keyed.url
+    assert sqs.create_queue(QueueName=keyed.name)["QueueUrl"] == keyed.url
+    with refused(EXISTS, "SqsManagedSseEnabled"):
+        sqs.create_queue(QueueName=keyed.name, Attributes={"SqsManagedSseEnabled": "true"})
 
 
 def test_a_redrive_policy_that_says_too_little(sqs: Any, queues: Queues, queue: Queue) -> None:

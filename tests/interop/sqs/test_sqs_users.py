@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -42,6 +45,23 @@ def keys(is_entrepot: bool, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     entrepot("users", "permit", BOB, "--configure", "bob-.*", "--write", "bob-.*", "--read", "bob-.*", *where)
     with Broker(data, listeners=("sqs", "http")) as broker:
         yield f"http://127.0.0.1:{broker.port('sqs')}", found
+
+
+def test_unsigned_bodies_make_no_room_scarce_for_who_signs(keys: Any) -> None:
+    """Two hundred connections hold what nobody has signed: more than strangers may, so the oldest are answered 503 and closed, and ann is served."""
+    endpoint, credentials = keys
+    address = urlsplit(endpoint)
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nContent-Length: 262144\r\n\r\n"
+    with ExitStack() as stack:
+        held = []
+        for _ in range(200):
+            held.append(stack.enter_context(socket.create_connection((address.hostname, address.port), DEADLINE_S)))
+            held[-1].sendall(head + b"x" * 204_800)
+        assert held[0].recv(12) == b"HTTP/1.1 503"
+        ann = client(endpoint, **credentials[ANN])
+        url = ann.create_queue(QueueName=new_name())["QueueUrl"]
+        ann.send_message(QueueUrl=url, MessageBody="x" * 1_000_000)
+        assert ann.receive_message(QueueUrl=url)["Messages"][0]["Body"] == "x" * 1_000_000
 
 
 @pytest.fixture(params=["json", "query"])

@@ -89,6 +89,53 @@ def test_errors_in_xml(endpoint: str) -> None:
     assert found(answer.body, "RequestId")
 
 
+JSON_WANTED = {"Accept": "application/json"}
+
+
+@pytest.mark.usefixtures("as_documented")
+def test_the_query_protocol_in_json(endpoint: str, queue: Queue) -> None:
+    path = urlsplit(queue.url).path
+    queue.send("x", MessageAttributes={"a": {"DataType": "String", "StringValue": "1"}})
+    answer = query_call(endpoint, {"Action": "GetQueueAttributes", "AttributeName.1": "QueueArn"}, path, "GET", JSON_WANTED)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    said = answer.json()["GetQueueAttributesResponse"]
+    assert said["GetQueueAttributesResult"] == {"Attributes": [{"Name": "QueueArn", "Value": queue.arn}]}
+    assert said["ResponseMetadata"]["RequestId"] == answer.headers["x-amzn-RequestId"]
+    [message] = query_call(endpoint, {"Action": "ReceiveMessage", "WaitTimeSeconds": "5", "MessageAttributeName.1": "All"}, path, headers=JSON_WANTED).json()[
+        "ReceiveMessageResponse"
+    ]["ReceiveMessageResult"]["messages"]
+    assert message["Body"] == "x"
+    assert message["MessageAttributes"][0]["Name"] == "a"
+    assert message["MessageAttributes"][0]["Value"]["StringValue"] == "1"
+    for words in ({"Action": "PurgeQueue"}, {"Action": "ListQueueTags"}):
+        assert list(query_call(endpoint, words, path, headers=JSON_WANTED).json()) == [f"{words['Action']}Response"]
+    failed = query_call(endpoint, {"Action": "ListQueues"}, path, "GET", JSON_WANTED)
+    assert (failed.status, failed.json()["Error"]["Code"]) == (400, "InvalidAction")
+    assert failed.json()["Error"]["Message"] == "The action ListQueues is not valid for this endpoint."
+    assert query_call(endpoint, {"Action": "ListQueues"}, headers=JSON_WANTED).json()["ListQueuesResponse"]["ListQueuesResult"]["queueUrls"]
+
+
+@pytest.mark.usefixtures("as_documented")
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_a_queue_s_url_is_no_address_for(endpoint: str, queue: Queue, method: str) -> None:
+    path = urlsplit(queue.url).path
+    for words in ({"Action": "ListQueues"}, {"Action": "CreateQueue", "QueueName": "another"}):
+        answer = query_call(endpoint, words, path, method)
+        assert (answer.status, found(answer.body, "Error", "Code")) == (400, "InvalidAction")
+        assert found(answer.body, "Error", "Message") == f"The action {words['Action']} is not valid for this endpoint."
+    assert query_call(endpoint, {"Action": "GetQueueUrl", "QueueName": queue.name}, path, method).status == 200
+    assert json_call(endpoint, "ListQueues", {}, path=path).status == 200  # as PHP's SDK sends it
+
+
+@pytest.mark.usefixtures("as_documented")
+@pytest.mark.parametrize("headers", [{}, JSON_WANTED])
+def test_a_queue_s_url_without_an_action(endpoint: str, queue: Queue, headers: dict[str, str]) -> None:
+    for method in ("GET", "POST"):
+        answer = query_call(endpoint, {"Version": "2012-11-05"}, urlsplit(queue.url).path, method, headers)
+        assert (answer.status, answer.headers["Content-Type"]) == (404, "text/xml")
+        assert ET.fromstring(answer.body).tag == "UnknownOperationException"
+
+
 @pytest.mark.usefixtures("as_documented")
 def test_an_action_that_there_is_not(endpoint: str) -> None:
     assert json_call(endpoint, "Nonsense", {}).status in (400, 404)
@@ -267,6 +314,21 @@ def test_what_is_not_http(endpoint: str, queue: Queue, octets: bytes) -> None:
             pass  # thrown out while it was still sending
     assert not answered or answered.startswith(b"HTTP/1.1 4")
     assert json_call(endpoint, "SendMessage", {"QueueUrl": queue.url, "MessageBody": "x"}).status == 200
+
+
+@pytest.mark.usefixtures("as_documented")
+def test_a_script_of_a_page(endpoint: str, queue: Queue) -> None:
+    """What a browser sends for the JavaScript SDK: a preflight, and then the request, whose answer it lets the script read."""
+    names = "amz-sdk-invocation-id,amz-sdk-request,authorization,content-type,x-amz-date,x-amz-target,x-amz-user-agent,x-amzn-query-mode"
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": names}
+    for origin, allowed in (("http://localhost:3000", True), ("http://evil.test", False)):
+        answer = send(endpoint, "OPTIONS", "/", {"Origin": origin, **asked})
+        assert (answer.status == 200, answer.headers["Access-Control-Allow-Origin"]) == (allowed, origin if allowed else None)
+        assert answer.headers["Access-Control-Allow-Headers"] == (names if allowed else None)
+        words = {"QueueUrl": queue.url, "MessageBody": origin}
+        answer = json_call(endpoint, "SendMessage", words, {"Origin": origin, "Sec-Fetch-Site": "cross-site"})
+        assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == ((200, origin) if allowed else (403, None))
+    assert queue.one()["Body"] == "http://localhost:3000"
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])

@@ -8,6 +8,7 @@ from entrepot.broker.port import DONE, PENDING, REFUSED, Ask, Attachment, Delive
 from entrepot.broker.requests import CloseStream
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
+from entrepot.net.turns import Turns
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.methods import decode, encode_frame
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
@@ -78,6 +79,7 @@ class Link(Attachment):
         self.principal = None
         self.writable = True
         self.closed = False
+        self.spent = 0
         self.asked = []
         self.answer = None
         self.resumed = 0
@@ -173,8 +175,17 @@ class Client:
         self.wakes = 0
         self.notes = []
         self.looks = []
-        self.session = Session(self.port, self.authenticator, settings or Settings(), "peer", self._wake, self._note, unfinished)
+        self.later = []
+        self.holds = False  # who sends says when the loop's turns are
+        self.session = Session(self.port, self.authenticator, settings or Settings(), "peer", self._wake, self._note, Turns(self.later.append), unfinished)
         self.raw = b""
+
+    def turn(self):
+        """A turn of the loop; whether there was anything to do."""
+        due, self.later[:] = self.later[:], []
+        for function in due:
+            function()
+        return bool(due)
 
     def _note(self, text, look=""):
         self.notes.append(text)
@@ -196,6 +207,8 @@ class Client:
             view[:step] = data[position : position + step]
             position += step
             self.session.buffer_updated(step)
+        while not self.holds and self.turn():
+            pass
         return self
 
     def say(self, name, channel=1, /, **arguments):

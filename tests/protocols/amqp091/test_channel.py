@@ -24,6 +24,7 @@ steps = st.lists(
         st.tuples(st.just("skip"), st.integers(1, 3), st.just(0), st.just(0)),
         st.tuples(st.just("range"), st.integers(0, 60), st.integers(0, 6), st.just(0)),
         st.tuples(st.just("through"), st.integers(0, 60), st.just(0), st.just(0)),
+        st.tuples(st.just("back"), st.just(0), st.just(0), st.just(0)),
     ),
     max_size=60,
 )
@@ -36,6 +37,7 @@ def test_spans_are_what_a_dictionary_says(module, steps, ordered):
     channel = module.Channel(1, 1)
     tags = {}
     next_offset = {1: 0, 2: 0, 3: 0}
+    out = []  # what was taken since anything was put back
     for step, first, second, third in steps:
         if step == "deliver":
             offset = next_offset[first] if ordered else second
@@ -46,7 +48,9 @@ def test_spans_are_what_a_dictionary_says(module, steps, ordered):
         elif step == "skip":  # auto-acknowledged ones take tags too
             channel.next_tag += first
         elif step == "range":
-            taken, unknown = expanded(channel.settle_range(first, first + second))
+            spans = channel.settle_range(first, first + second)
+            out += [span for span in spans if span.count]
+            taken, unknown = expanded(spans)
             wanted = {}
             missing = []
             for tag in range(first, first + second + 1):
@@ -55,8 +59,14 @@ def test_spans_are_what_a_dictionary_says(module, steps, ordered):
                     break
                 wanted[tag] = tags.pop(tag)
             assert (taken, unknown) == (wanted, missing)
+        elif step == "back":
+            tags.update(expanded(out)[0])
+            channel.put_back(out)
+            out = []
         else:
-            taken, unknown = expanded(channel.settle_through(first))
+            spans = channel.settle_through(first)
+            out += spans
+            taken, unknown = expanded(spans)
             wanted = {tag: tags.pop(tag) for tag in sorted(tags) if tag <= first or first == 0}
             assert (taken, unknown) == (wanted, [])
             assert list(taken) == sorted(taken)

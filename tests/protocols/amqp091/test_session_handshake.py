@@ -59,7 +59,10 @@ def test_amqplain(client):
     assert client.authenticator.asked == [("guest", "guest")]
 
 
-@pytest.mark.parametrize("header", [b"AMQP\x00\x00\x08\x00", b"AMQP\x00\x01\x00\x00", b"GET / HT", b"\x16\x03\x01\x02\x00\x01\x00\x01"])
+@pytest.mark.parametrize(
+    "header",
+    [b"AMQP\x01\x01\x08\x00", b"AMQP\x01\x01\x00\x09", b"AMQP\x00\x00\x08\x00", b"AMQP\x00\x01\x00\x00", b"GET / HT", b"\x16\x03\x01\x02\x00\x01\x00\x01"],
+)
 def test_another_protocol_is_told_ours(client, header):
     client.send(header)
     assert client.octets() == HEADER

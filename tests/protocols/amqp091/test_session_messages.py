@@ -324,6 +324,17 @@ class TestDeliveries:
         ]
         assert client.hear() == []
 
+    def test_recover_names_what_is_out(self, client):
+        token = client.consume(7)
+        client.deliver(token, 100, [b"x"] * 5)
+        client.hear()
+        client.send(ack(1, 2), settle(1, 90, 4), frame("basic.recover"))
+        assert client.link.requests[-1].ranges == [(7, 100, 1), (7, 102, 1), (7, 104, 1)]
+        complete(client.link.pending[-1])
+        assert client.names() == ["basic.recover_ok"]
+        client.send(ack(1, 1))
+        assert closing(client.hear()) == ("channel.close", 406, (60, 80))
+
     @pytest.mark.parametrize(
         ("octets", "method"),
         [

@@ -1,7 +1,7 @@
 """Every method of an open connection: what is asked of the port, how its answers come back, and in which order."""
 
 import pytest
-from amqp_wire import ack, publish, route
+from amqp_wire import ack, entry, publish, route, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_bench import CAPABLE, HEADER, Client, closing, complete, frame, refuse
@@ -9,9 +9,12 @@ from session_bench import CAPABLE, HEADER, Client, closing, complete, frame, ref
 from entrepot.broker import requests as r
 from entrepot.broker.port import UNAVAILABLE, UNKNOWN, Ask
 from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
+from entrepot.net.turns import TURN_STEPS
+from entrepot.protocols.amqp091.codec import RUN_HEADERS_MAX_COUNT
 from entrepot.protocols.amqp091.handlers import DEFERRED_MAX, HANDLERS, REASONS
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.methods import BY_NAME
+from entrepot.protocols.amqp091.session import CONTROL_STEPS, PIECE_STEPS
 
 Q = route(b"", b"q")
 
@@ -56,7 +59,7 @@ ASKED = [
     ("queue.unbind", {}, r.Bind("e", "q", "queue", "k", remove=True), None, ("queue.unbind_ok", {})),
     ("basic.qos", {"prefetch_count": 9, "global_qos": True}, r.StreamLimit(9), None, ("basic.qos_ok", {})),
     ("basic.get", {"no_ack": True}, r.Get("q", True), None, ("basic.get_empty", {})),
-    ("basic.recover", {}, r.Recover(), None, ("basic.recover_ok", {})),
+    ("basic.recover", {}, r.Release([]), None, ("basic.recover_ok", {})),
 ]
 
 
@@ -165,7 +168,7 @@ class TestChannels:
 
     @pytest.mark.parametrize(
         ("name", "code"),
-        [("tx.select", 540), ("tx.commit", 540), ("tx.rollback", 540), ("queue.declare_ok", 503), ("basic.qos_ok", 503), ("basic.get_empty", 503)],
+        [("tx.select_ok", 503), ("tx.commit_ok", 503), ("tx.rollback_ok", 503), ("queue.declare_ok", 503), ("basic.qos_ok", 503), ("basic.get_empty", 503)],
     )
     def test_not_for_us(self, client, name, code):
         arguments = {"queue": "q", "message_count": 0, "consumer_count": 0} if name == "queue.declare_ok" else {}
@@ -456,3 +459,62 @@ def test_error_texts_with_odd_strings_are_still_sent(client):
     said = client.hear()
     assert closing(said)[1] == 406
     assert len(said[-1][2]["reply_text"].encode()) <= 255
+
+
+class TestTurns:
+    """What arrives beyond a turn's budget of steps has a later turn (net/turns.py)."""
+
+    def patient(self):
+        """A client who says himself when the loop's turns are."""
+        client = Client().open().open_channel()
+        client.holds = True
+        client.link.asked.clear()
+        return client
+
+    def names(self, client):
+        return [request.name for request in client.link.requests]
+
+    def test_a_flood_of_methods_takes_turns_and_keeps_its_order(self):
+        client = self.patient()
+        client.link.answer = lambda call: complete(call, ("q", 0, 0))
+        asked = [f"q{number}" for number in range(1000)]
+        client.send(b"".join(frame("queue.declare", queue=name, nowait=True) for name in asked))
+        counts = [len(self.names(client))]
+        assert client.session.paused
+        client.send(frame("queue.declare", queue="last", nowait=True))
+        while client.turn():
+            counts.append(len(self.names(client)))
+        assert self.names(client) == [*asked, "last"]
+        assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) <= (TURN_STEPS + PIECE_STEPS) // CONTROL_STEPS
+        assert not client.session.paused
+
+    def test_what_the_broker_says_a_publish_has_cost_counts(self):
+        client = self.patient()
+
+        def costly(call):
+            call.attachment.spent += TURN_STEPS // 2
+
+        client.link.answer = costly
+        client.send(b"".join(publish(1, route(b"", str(number).encode()), b"x") for number in range(6)))
+        counts = [len(client.link.publishes)]
+        while client.turn():
+            counts.append(len(client.link.publishes))
+        assert counts[-1] == 6
+        assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) <= 2
+
+    def test_messages_with_headers_come_in_short_runs(self):
+        client = self.patient()
+        client.send(publish(1, route(b"e", b"k"), b"x", b"\x20\x00" + table(entry(b"h", b"I", bytes(4)))) * 20)
+        while client.turn():
+            pass
+        assert {call.count for call in client.link.publishes} == {RUN_HEADERS_MAX_COUNT}
+
+    def test_who_has_gone_is_left_alone(self):
+        client = self.patient()
+        client.link.answer = lambda call: complete(call, ("q", 0, 0))
+        client.send(frame("queue.declare", queue="q", nowait=True) * 1000)
+        client.session.lost("gone")
+        before = len(client.link.requests)
+        while client.turn():
+            pass
+        assert len(client.link.requests) == before

@@ -13,6 +13,8 @@ from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.model.principal import Principal
 from entrepot.net.session import Peer
 from entrepot.protocols.kafka.apis import APIS
+from entrepot.protocols.kafka.checking import Checks
+from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES
 from entrepot.protocols.kafka.record_batch import BatchValidator
 from entrepot.protocols.kafka.session import Session, Settings, Shared
 
@@ -64,6 +66,7 @@ class Port:
     def __init__(self) -> None:
         self.calls: list[Any] = []
         self.namespace = ""
+        self.compression = -1  # that topics want of batches
         self.principal: Any = None
         self.refusal: Refused | None = None
 
@@ -80,6 +83,9 @@ class Port:
                 call.attachment = self
                 port.calls.append(call)
 
+            def compression_of(self, topic: str, size: int) -> int:
+                return port.compression
+
             def close(self) -> None:
                 self.closed = True
 
@@ -88,6 +94,7 @@ class Port:
 
         link = Link()
         link.sink, link.principal, link.namespace, link.writable, link.closed = sink, principal, namespace, True, False
+        link.spent = 0
         self.link = link
         return link
 
@@ -130,14 +137,17 @@ def unknown(call: Any) -> None:
 class Client:
     """A client at the other end of a session's wires."""
 
-    def __init__(self, *, needs_login: bool = False, unfinished: Any = None, **settings: Any) -> None:
+    def __init__(self, *, needs_login: bool = False, unfinished: Any = None, beside: Client | None = None, elsewhere: Any = None, **settings: Any) -> None:
+        """`beside`: another of the same process. `elsewhere`: where large batches are checked."""
         self.port = Port()
         self.authenticator = Authenticator()
         self.authenticator.needs_login = needs_login
         self.notes: list[str] = []
         self.looks: list[str] = []
-        self.later: list[Any] = []  # what the session wants to be called in the loop's next turn
-        self.shared = Shared(Chance(), BatchValidator(1 << 20), self.later.append, unfinished)
+        self.later: list[Any] = [] if beside is None else beside.later  # what sessions want to be called in the loop's next turn
+        checks = None if elsewhere is None else Checks(UNPACKED_MAX_BYTES, elsewhere)
+        validator = BatchValidator(1 << 20 if elsewhere is None else UNPACKED_MAX_BYTES)
+        self.shared = Shared(Chance(), validator, self.later.append, unfinished, checks=checks) if beside is None else beside.shared
         self.awake = 0
         self.session = Session(self.port, self.authenticator, Settings(**settings), self.shared, PEER, self._wake, self._note)
         self._sent: dict[int, tuple[int, int]] = {}

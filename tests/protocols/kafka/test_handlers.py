@@ -10,7 +10,7 @@ from entrepot.broker import topic_requests as topics
 from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.error_codes import ErrorCode
-from entrepot.protocols.kafka.metadata import TURN_ALLOWED
+from entrepot.protocols.kafka.metadata import ALLOWED_AT_ONCE
 
 ID = bytes(range(16))
 NO_ID = bytes(16)
@@ -23,7 +23,7 @@ def client() -> Client:
 
 
 def described(name="t", count=2, topic_id=ID):
-    return topics.TopicDescription(name, topic_id, [topics.PartitionDescription(index, 3) for index in range(count)])
+    return topics.TopicDescription(name, topic_id, count, 3)
 
 
 def exchange(client, api, version, values, *outcomes):
@@ -130,14 +130,17 @@ def test_what_may_be_done_with_the_cluster(client, actions, bits):
 
 
 def test_what_may_be_done_with_very_many_topics_is_looked_up_in_turns(client):
-    names = [f"t{number}" for number in range(TURN_ALLOWED + 1)]
+    names = [f"t{number}" for number in range(ALLOWED_AT_ONCE + 1)]
     client.send(BY_NAME["Metadata"], 9, metadata(None, include_topic_authorized_operations=True))
     done(client.port.take(), [described(name, 1) for name in names])
-    for part in (names[:TURN_ALLOWED], names[TURN_ALLOWED:]):
-        call = client.port.take()
-        assert call.request == topics.AllowedActions(part)
-        done(call, [EVERYTHING] * len(part))
-        client.turn()
+    while client.turn():
+        pass
+    calls = list(client.port.calls)
+    assert [call.request for call in calls] == [topics.AllowedActions(part) for part in (names[:ALLOWED_AT_ONCE], names[ALLOWED_AT_ONCE:])]
+    for call in calls:
+        done(call, [EVERYTHING] * len(call.request.names))
+    while client.turn():
+        pass
     assert [topic["topic_authorized_operations"] for topic in client.answer()["topics"]] == [3576] * len(names)
 
 

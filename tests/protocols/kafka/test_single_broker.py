@@ -47,7 +47,7 @@ def test_partitions_stay_where_they_are(client, version):
 @pytest.mark.parametrize("version", range(1, 6))
 def test_partitions_and_their_sizes(client, version):
     topic = described()
-    topic.partitions[1].size_bytes = 4711
+    topic.sizes = [0, 4711]
     asked, answer = exchange(client, "DescribeLogDirs", version, {"topics": None}, [topic])
     assert asked == [topics.DescribeTopics(sizes=True)]
     (folder,) = answer["results"]

@@ -52,9 +52,11 @@ class _Loader(botocore.loaders.Loader):
         return super().load_service_model(service_name, type_name, api_version)
 
 
-def client(bench: Bench, protocol: str = "json", key_id: str | None = "test", secret: str = "secret", connection: Connection | None = None) -> Any:
+def client(
+    bench: Bench, protocol: str = "json", key_id: str | None = "test", secret: str = "secret", connection: Connection | None = None, region: str = "us-east-1"
+) -> Any:
     """A client whose requests go to a session over the bench's port. key_id None: nothing is signed."""
-    made = _make(protocol, key_id, secret)
+    made = _make(protocol, key_id, secret, region)
     there = connection or bench.session()
 
     def send(request: Any, **_: Any) -> Any:
@@ -92,11 +94,9 @@ class Client:
 
 
 @functools.cache
-def _make(protocol: str, key_id: str | None, secret: str) -> Any:
+def _make(protocol: str, key_id: str | None, secret: str, region: str) -> Any:
     session = botocore.session.Session()
     if protocol == "query":
         session.register_component("data_loader", _Loader())
     config = botocore.config.Config(retries={"max_attempts": 0}, signature_version=botocore.UNSIGNED if key_id is None else None)
-    return session.create_client(
-        "sqs", "us-east-1", endpoint_url="http://127.0.0.1:9324", aws_access_key_id=key_id, aws_secret_access_key=secret, config=config
-    )
+    return session.create_client("sqs", region, endpoint_url="http://127.0.0.1:9324", aws_access_key_id=key_id, aws_secret_access_key=secret, config=config)

@@ -23,8 +23,10 @@ from entrepot.net.pages import Pages
 from entrepot.net.session import Peer
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.callers import Callers
+from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.records import SqsEntryCodec
-from entrepot.protocols.sqs.session import Session, Settings, Shared
+from entrepot.protocols.sqs.session import Session, Shared
+from entrepot.protocols.sqs.settings import Settings
 
 NOW_MS = 1_800_000_000_000
 CODEC = SqsEntryCodec()
@@ -269,15 +271,29 @@ PEER = Peer("127.0.0.1", 50_000, False, "sqs", True, "127.0.0.1", 9324)
 class Bench:
     """A port, and sessions over it."""
 
-    def __init__(self, secrets: Any = None, anonymous: str = "", hosts: tuple[str, ...] = ("sqs.test", "x")) -> None:
+    def __init__(
+        self,
+        secrets: Any = None,
+        anonymous: str = "",
+        hosts: tuple[str, ...] = ("sqs.test", "x"),
+        unfinished: Any = None,
+        strangers: Any = None,
+        origins: tuple[str, ...] = (),
+        apart: bool = False,
+    ) -> None:
         self.clock = Clock()
         self.entropy = Drawn()
         self.port = PortDouble()
         self.users = Users(MemoryState(), self.clock, self.entropy, secrets, iterations=4096)
-        self.accounts = Accounts(self.port.namespaces, lambda name: self.port.namespaces.__setitem__(name, None))
-        self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, "us-east-1", self.clock, Pages(hosts))
+        self.accounts = Accounts(self.port.namespaces, lambda name: self.port.namespaces.__setitem__(name, None), apart=apart)
+        self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, self.clock, Pages(hosts), Cors(origins))
         self.later: list[Any] = []
-        self.shared = Shared(self.callers, self.clock, self.entropy, self.later.append)
+        self.shared = Shared(self.callers, self.clock, self.entropy, self.later.append, unfinished, strangers)
+
+    def turn(self) -> None:
+        """The loop's next turn."""
+        while self.later:
+            self.later.pop(0)()
 
     def session(self, peer: Peer = PEER, settings: Settings | None = None) -> Connection:
         """A new connection."""
@@ -305,8 +321,7 @@ class Connection:
             buffer[:count] = data[:count]
             self.session.buffer_updated(count)
             data = data[count:]
-            while self.bench.later:
-                self.bench.later.pop(0)()
+            self.bench.turn()
 
     def received(self) -> bytes:
         """What the session has sent since."""

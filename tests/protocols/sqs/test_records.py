@@ -218,7 +218,14 @@ def test_headers(kind, raw, expected):
     assert attributes_of(from_neutral(with_header(kind, raw))).get("name") == expected
 
 
-@pytest.mark.parametrize("name", [b"a b", b"", b"x" * 257, b"AWS.x", b"Amazon.x", b".x", b"x.", "\u00e9".encode()])
+@pytest.mark.parametrize("name", ["\u00e9", "attr.1\u00f8", "\u65e5" * 256])
+def test_names_of_other_letters_go_both_ways(name):
+    found = attributes_of(from_neutral(with_header(neutral.STRING, b"v", name.encode())))
+    assert found == {name: ("String", b"v")}
+    assert to_neutral(record(**{name: text("v")})).headers == [(name, "v")]
+
+
+@pytest.mark.parametrize("name", [b"a b", b"", b"x" * 257, b"AWS.x", b"Amazon.x", b".x", b"x.", "a\u00a7".encode(), "\u65e5".encode() * 257, b"\xe9"])
 def test_headers_that_sqs_has_no_name_for_are_left_out(name):
     assert attributes_of(from_neutral(with_header(neutral.STRING, b"v", name))) == {}
 

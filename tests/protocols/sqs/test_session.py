@@ -10,14 +10,20 @@ from port_double import Bench, http, json_request, parse_answers
 
 from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
+from entrepot.net.turns import TURN_STEPS
 from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.sqs.framing import HEAD_MAX, HEADERS_MAX
-from entrepot.protocols.sqs.session import PIPELINE_MAX, WAITING_MAX_BYTES, Settings
+from entrepot.protocols.sqs.json_values import VALUES_MAX
+from entrepot.protocols.sqs.session import LONG_BYTES, PIPELINE_MAX, REQUEST_STEPS, WAITING_MAX_BYTES
+from entrepot.protocols.sqs.settings import Settings
 
 CREATE = json_request("CreateQueue", b'{"QueueName":"q"}')
 SEND = json_request("SendMessage", b'{"QueueUrl":"/000000000000/q","MessageBody":"hello"}')
 RECEIVE = json_request("ReceiveMessage", b'{"QueueUrl":"/000000000000/q","WaitTimeSeconds":20}')
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+LIST = http(b"Action=ListQueues", FORM)
 
 
 def answers(connection):
@@ -163,112 +169,6 @@ def test_changed_requests_cost_their_sender_an_error_only():
     assert statuses(healthy) == [200]
 
 
-def unsigned_benches():
-    """Each way in which a request without a signature is somebody's."""
-    guest = Bench()
-    user = Bench(anonymous="ann")
-    user.users.add_user("ann", "secret-password")
-    opened = Bench()
-    opened.port.namespaces["public/default"] = None
-    connection = opened.session()
-    connection.send(CREATE)
-    opened.users.add_user("ann", "secret-password")
-    return {"guest": guest, "sqs.anonymous": user, "policy": opened}
-
-
-WAYS = list(unsigned_benches())
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
-LIST = http(b"Action=ListQueues", FORM)
-UNSIGNED_SEND = http(
-    b'{"QueueUrl":"/000000000000/q","MessageBody":"x"}', {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": "AmazonSQS.SendMessage"}
-)
-
-
-def refusal(connection):
-    [(status, _, body)] = parse_answers(connection.received())
-    assert status == 403
-    return body.decode()
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize(
-    "header",
-    [
-        {"Origin": "http://evil.test"},
-        {"Origin": "null"},
-        {"Sec-Fetch-Site": "cross-site"},
-        {"Sec-Fetch-Site": "same-site"},
-        {"Sec-Fetch-Site": "same-origin"},
-        {"Referer": "http://evil.test/"},
-    ],
-)
-def test_web_pages_are_no_guests(way, header):
-    connection = unsigned_benches()[way].session()
-    for request in (http(b"Action=CreateQueue&QueueName=q", FORM | header), http(b"", header, "GET", "/?Action=ListQueues")):
-        connection.send(request)
-        assert "Requests of web pages must be signed" in refusal(connection)
-    for action, target in (("ListQueues", {}), ("SendMessage", {})):
-        connection.send(http(b"{}", {"Content-Type": "application/x-amz-json-1.0", "X-Amz-Target": f"AmazonSQS.{action}"} | target | header))
-        assert "Requests of web pages must be signed" in refusal(connection)
-
-
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("host", ["evil.test", "evil.test:9324", "", "0.0.0.0:9324"])
-def test_a_name_that_leads_here_is_not_ours(way, host):
-    """After DNS rebinding a page's requests are of the same origin: only Host says whose."""
-    connection = unsigned_benches()[way].session()
-    for request in (LIST, http(b"", {}, "GET", "/?Action=CreateQueue&QueueName=q"), UNSIGNED_SEND):
-        connection.send(request.replace(b"Host: sqs.test:9324\r\n", f"Host: {host}\r\n".encode()))
-        assert "http_hosts" in refusal(connection)
-        connection.send(request.replace(b"Host: sqs.test:9324\r\n", b""))
-        assert "http_hosts" in refusal(connection)
-
-
-def test_a_right_host_does_not_vouch_for_the_next():
-    connection = Bench().session()
-    for host, status in (
-        (b"127.0.0.1", 200),
-        (b"localhost:9324", 200),
-        (b"evil.test", 403),
-        (b"localhost:9324", 200),
-        (b"sqs.test:9324", 200),
-        (b"sqs.test.evil", 403),
-    ):
-        connection.send(LIST.replace(b"sqs.test:9324", host))
-        assert statuses(connection) == [status]
-
-
-def test_two_hosts_are_no_request():
-    connection = Bench().session()
-    connection.send(LIST.replace(b"Host:", b"Host: 127.0.0.1\r\nHost:"))
-    assert statuses(connection) == [400]
-
-
-@pytest.mark.parametrize("header", [{"Sec-Fetch-Site": "none"}, {"Sec-Fetch-Site": "none", "User-Agent": FIREFOX}])
-def test_who_types_an_address_may_read(header):
-    connection = Bench().session()
-    connection.send(CREATE)
-    connection.received()
-    connection.send(http(b"", header, "GET", "/?Action=ListQueues"))
-    assert statuses(connection) == [200]
-    for action in (
-        "CreateQueue&QueueName=r",
-        "DeleteQueue&QueueUrl=/000000000000/q",
-        "PurgeQueue&QueueUrl=/000000000000/q",
-        "ReceiveMessage&QueueUrl=/000000000000/q",
-    ):
-        connection.send(http(b"", header, "GET", f"/?Action={action}"))
-        assert "may only read" in refusal(connection)
-
-
-def test_programs_are_no_browsers():
-    """What Node's fetch, curl and SDKs say of themselves."""
-    for header in ({"Sec-Fetch-Mode": "cors", "User-Agent": "node"}, {"User-Agent": "curl/8.5.0"}, {"User-Agent": "Boto3/1.40 md/Botocore#1.40 ua/2.1"}):
-        connection = Bench().session()
-        connection.send(http(b"Action=CreateQueue&QueueName=q", FORM | header))
-        assert statuses(connection) == [200]
-
-
 def test_trailers_and_chunks_without_end():
     for data in (b"0\r\nTrailer: " + b"x" * (4 * HEAD_MAX), b"1\r\nx\r\n" * 60_000):
         connection = Bench().session()
@@ -325,18 +225,64 @@ def test_reading_stops_while_much_waits_for_an_answer():
 
 
 def test_much_that_is_unfinished_is_given_up():
-    bench = Bench()
-    unfinished = Unfinished(300_000)
+    unfinished = Unfinished(250_000)
+    bench = Bench(unfinished=unfinished)
     first, second = bench.session(), bench.session()
     for connection in (first, second):
-        connection.session.framing.share = unfinished.share(connection.session.overrun)
+        connection.send(CREATE)
+        assert statuses(connection) == [200]
         connection.send(b"POST / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n" + b"x" * 200_000)
     assert unfinished.ended_count == 1
-    first.send(b"x")
-    assert statuses(first) == [503]
+    assert statuses(first) == [503]  # it need not send anything more
+    assert first.session.closing
     assert statuses(second) == []
     second.session.lost("gone")
     assert unfinished.held_bytes == 0
+
+
+BEGUN = b"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.SendMessage\r\nContent-Length: 1000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "pieces"),
+    [
+        (BEGUN + b"x" * 200_000, 1),
+        (BEGUN + b"x" * 3000, 1500),  # each piece is an object of its own
+        (b"POST / HTTP/1.1\r\nContent-Length: 9\r\n" + b"".join(b"A%d: x\r\n" % number for number in range(200)) + b"\r\n", 1),
+        (b"POST / HTTP/1.1\r\nA: " + b"x" * 60_000, 1),
+        (b"GET /" + b"x" * 60_000, 1),
+    ],
+)
+def test_what_a_stranger_has_begun_counts_and_of_many_the_oldest_pays(data, pieces):
+    strangers = Unfinished(1 << 20)
+    bench = Bench(strangers=strangers)
+    bench.users.add_user("ann", "secret-password")
+    connections = []
+    while not strangers.ended_count and len(connections) < 500:
+        connections.append(bench.session())
+        step = len(data) // pieces
+        for at in range(0, len(data), step):
+            connections[-1].send(data[at : at + step])
+    assert strangers.ended_count == 1
+    assert strangers.held_bytes <= strangers.limit_bytes
+    assert statuses(connections[0]) == [503]
+    assert [statuses(connection) for connection in connections[1:]] == [[]] * (len(connections) - 1)
+    for connection in connections:
+        connection.session.lost("gone")
+    assert strangers.held_bytes == 0
+
+
+def test_a_guest_is_no_stranger():
+    """Where there are no users, who comes from this machine is the guest: what he has begun counts as a user's, from the first octet on."""
+    strangers, unfinished = Unfinished(100_000), Unfinished(1 << 20)
+    bench = Bench(strangers=strangers, unfinished=unfinished)
+    connection = bench.session()
+    connection.send(BEGUN + b"x" * 300_000)
+    assert (strangers.held_bytes, unfinished.held_bytes > 200_000) == (0, True)
+    bench.users.add_user("ann", "secret-password")
+    connection.send(b"x" * 700_000 + LIST + BEGUN + b"x" * 90_000)
+    assert statuses(connection) == [400, 403]  # nobody may do it any more
+    assert (strangers.held_bytes > 80_000, unfinished.held_bytes) == (True, 0)
 
 
 def test_a_turn_ends_however_much_is_here():
@@ -367,6 +313,42 @@ def test_requests_wait_while_the_broker_or_the_peer_is_behind():
     assert statuses(connection) == []
     connection.session.writable(True)
     assert statuses(connection) == [200]
+
+
+def test_all_connections_have_one_budget_of_a_turn():
+    bench = Bench()
+    connections = [bench.session() for _ in range(10)]
+    data = http(b"", {}, "GET", "/x") * 30
+    before, counts = 0, []
+    for connection in connections:
+        connection.session.get_buffer(-1)[: len(data)] = data
+        connection.session.buffer_updated(len(data))
+    answered = sum(len(statuses(connection)) for connection in connections)
+    counts.append(answered)
+    while bench.later:
+        due, bench.later[:] = bench.later[:], []
+        for function in due:
+            function()
+        before, answered = answered, answered + sum(len(statuses(connection)) for connection in connections)
+        counts.append(answered - before)
+    assert sum(counts) == 300
+    assert max(counts) <= 1 + TURN_STEPS // REQUEST_STEPS
+
+
+@pytest.mark.parametrize("values", [b"[" + b"1," * VALUES_MAX + b"1]", b"[" * (VALUES_MAX + 1), b"{" * (VALUES_MAX + 1)])
+def test_json_of_very_many_values_is_refused(values):
+    connection = Bench().session()
+    connection.send(json_request("SendMessage", b'{"QueueUrl":"/000000000000/q","MessageBody":"hello","Other":' + values.ljust(LONG_BYTES) + b"}"))
+    ((status, _, body),) = answers(connection)
+    assert (status, b"SerializationException" in body, b"values" in body) == (400, True, True)
+
+
+def test_what_is_within_strings_is_no_value():
+    connection = Bench().session()
+    connection.send(CREATE)
+    body = b'\\"{[,' * (VALUES_MAX + LONG_BYTES // 6)
+    connection.send(json_request("SendMessage", b'{"QueueUrl":"/000000000000/q","MessageBody":"' + body + b'"}'))
+    assert statuses(connection) == [200, 200]
 
 
 # ---- time

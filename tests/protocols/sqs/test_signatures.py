@@ -19,10 +19,12 @@ from entrepot.broker.secret_box import SecretBox
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.session import Peer
+from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.actions import ACTIONS
 from entrepot.protocols.sqs.errors import SqsError
 from entrepot.protocols.sqs.framing import Request
+from entrepot.protocols.sqs.session import Shared
 from entrepot.protocols.sqs.sigv4 import CREDENTIAL_MAX, SIGNED_MAX, Verifier, read_claim
 
 SECRET = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -211,6 +213,47 @@ def test_accounts_of_users(bench):
     assert bob.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"] == f"arn:aws:sqs:us-east-1:{account}:q"
 
 
+def test_unsigned_bodies_are_bounded_over_all_connections(bench):
+    """Many that hold what nobody has signed: all of it is within one limit, the oldest pay, and who signs is served."""
+    strangers = Unfinished(16 << 20)
+    unfinished = Unfinished(512 << 20)
+    bench.shared = Shared(bench.callers, bench.clock, bench.entropy, bench.later.append, unfinished, strangers)
+    known = bench.session()
+    ann = keyed(bench, "ann", connection=known)
+    ann.create_queue(QueueName="q")
+    url = "http://127.0.0.1:9324/000000000000/q"
+    connections = []
+    for number in range(500):
+        connections.append(bench.session())
+        connections[-1].send(http(b"", {"X-Amz-Target": "AmazonSQS.SendMessage"}).replace(b"Content-Length: 0", b"Content-Length: 262144") + b"x" * 204_800)
+        assert strangers.held_bytes <= strangers.limit_bytes
+        if number % 100 == 50:
+            ann.send_message(QueueUrl=url, MessageBody="x" * 250_000)
+            keyed(bench, "ann").send_message(QueueUrl=url, MessageBody="y" * 250_000)
+    bench.turn()
+    ended = [connection.session.closing for connection in connections]
+    left = ended.count(False)
+    assert ended == [True] * (500 - left) + [False] * left
+    assert 70 < left < 84
+    assert unfinished.held_bytes == 0
+
+
+@pytest.mark.parametrize("anonymous", ["", "ann"])
+def test_who_signs_no_more_is_a_stranger_again(bench, anonymous):
+    """Also where what is unsigned is a user's."""
+    bench.callers._anonymous = anonymous
+    strangers, unfinished = Unfinished(1 << 20), Unfinished(1 << 20)
+    bench.shared = Shared(bench.callers, bench.clock, bench.entropy, bench.later.append, unfinished, strangers)
+    connection = bench.session()
+    begun = http(b"x" * 300_000, {"X-Amz-Target": "AmazonSQS.SendMessage"})
+    keyed(bench, "ann", connection=connection).list_queues()
+    connection.send(begun[:-1])
+    assert (strangers.held_bytes, unfinished.held_bytes > 200_000) == (0, True)
+    connection.send(begun[-1:] + begun[:-1])
+    assert [status for status, _, _ in parse_answers(connection.received())] == [400]
+    assert (strangers.held_bytes > 200_000, unfinished.held_bytes) == (True, 0)
+
+
 def words_for(name, url):
     """The least of a request."""
     arn = "arn:aws:sqs:us-east-1:000000000000:q"
@@ -337,11 +380,45 @@ def test_accounts_go_both_ways():
     made = []
     accounts = Accounts(namespaces, made.append)
     for namespace in namespaces:
-        assert accounts.maybe_namespace(accounts.account_of(namespace)) == namespace
+        assert accounts.maybe_namespace(accounts.account_of(namespace), "eu-west-1") == namespace
     assert accounts.account_of("public/default") == "000000000000"
     assert accounts.account_of("public/123456789012") == "123456789012"
-    assert accounts.maybe_namespace("222222222222") is None
-    assert accounts.namespace_of_key_id("222222222222") == "public/222222222222"
+    assert accounts.maybe_namespace("222222222222", "us-east-1") is None
+    assert accounts.namespace_of_key_id("222222222222", "eu-west-1") == "public/222222222222"
     assert made == ["public/222222222222"]
-    assert accounts.namespace_of_key_id("AKIA") == "public/default"
+    assert accounts.namespace_of_key_id("AKIA", "eu-west-1") == "public/default"
     assert NOW_MS > 0
+
+
+def test_accounts_and_regions_go_both_ways():
+    there = ("public/default", "public/default:eu-west-1", "public/123456789012", "public/123456789012:eu-west-1", "t/name", "t/name:eu-west-1", "t/a:B")
+    namespaces = dict.fromkeys(there)
+    accounts = Accounts(namespaces, lambda name: namespaces.__setitem__(name, None), apart=True)
+    for namespace in there:
+        assert accounts.maybe_namespace(accounts.account_of(namespace), accounts.region_of(namespace)) == namespace
+    for namespace in there[:-1:2]:
+        assert accounts.account_of(f"{namespace}:eu-west-1") == accounts.account_of(namespace)
+        assert accounts.in_region(namespace, "eu-west-1") == accounts.in_region(f"{namespace}:eu-west-1", "eu-west-1") == f"{namespace}:eu-west-1"
+        assert accounts.in_region(f"{namespace}:eu-west-1", "us-east-1") == namespace
+        for nonsense in ("", "Eu", "a/b", "a:b", "x" * 33, "é"):
+            assert accounts.in_region(namespace, nonsense) == namespace
+    assert accounts.maybe_namespace("123456789012", "ap-south-1") is None
+    assert accounts.namespace_of_key_id("AKIA", "ap-south-1") == "public/default:ap-south-1"
+    assert accounts.namespace_of_key_id("222222222222", "ap-south-1") == "public/222222222222:ap-south-1"
+    assert accounts.maybe_namespace("222222222222", "ap-south-1") == "public/222222222222:ap-south-1"
+    assert accounts.maybe_namespace("222222222222", "us-east-1") is None
+
+
+def test_a_user_s_regions_are_those_that_an_administrator_has_made(bench):
+    """Where regions are apart, who signs for another one is in another namespace: nothing is made for a user, and nothing of the home region's is shown."""
+    bench.accounts.apart = True
+    connection = bench.session()
+    access_key, secret = bench.users.add_access_key("ann")
+    home = client(bench, key_id=access_key.id, secret=secret, connection=connection)
+    url = home.create_queue(QueueName="q")["QueueUrl"]
+    abroad = client(bench, key_id=access_key.id, secret=secret, connection=connection, region="eu-west-1")
+    assert code_of(abroad.create_queue, QueueName="q") == "AccessDenied"
+    assert code_of(abroad.send_message, QueueUrl=url, MessageBody="x") == "AWS.SimpleQueueService.NonExistentQueue"
+    bench.port.namespaces["public/default:eu-west-1"] = None
+    assert code_of(abroad.create_queue, QueueName="q2") == "AccessDenied"  # it must be given to her, too
+    assert home.list_queues()["QueueUrls"] == [url]

@@ -43,6 +43,7 @@ from entrepot.model.errors import CorruptData, EntrepotError, Reason, Refused
 from entrepot.model.names import check_name
 
 ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
+SUBSCRIBED_MAX = 4000  # topics that a member may name in a heartbeat
 SWEEP_COUNT = 256  # groups looked at in one go when old offsets are forgotten
 
 GroupKey: TypeAlias = tuple[str, str]  # namespace, name
@@ -170,6 +171,8 @@ class GroupCoordinator:
         self._check_group(call, request.group)
         names = request.subscribed_names
         if names is not None:
+            if len(names) > SUBSCRIBED_MAX:
+                raise Refused(Reason.INVALID, f"a member may name {SUBSCRIBED_MAX} topics, not {len(names)}; a pattern may mean more")
             self._check_size(sum(map(len, names)), "the subscription of a member")
             for name in names:
                 if not self._may_read(call, name):

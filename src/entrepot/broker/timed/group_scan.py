@@ -55,7 +55,7 @@ class GroupScan:
     def next(self) -> int:
         """The offset of what may be taken next; END: nothing, or it is being read."""
         offset = self.window.next()
-        if offset == _END and self.limited:  # what lies on the shelf is all of groups that may not be given from
+        if self.limited and (offset == _END or self.window.is_again(offset)):  # what is known may not be given, or keeps coming back: others come first
             self.fill(True)
             self.window.begin()
             offset = self.window.next()

@@ -12,7 +12,6 @@ cdef Py_ssize_t _GROUP
 cdef uint32_t _FEW
 cdef int _STEPS
 cdef uint64_t _NEAR
-cdef uint64_t _OFFSET_MASK
 cdef uint64_t _CLASS
 
 
@@ -33,6 +32,7 @@ cdef class GroupWindow:
     cdef list group_names
     cdef bytearray heap
     cdef Py_ssize_t heap_count
+    cdef uint64_t turn
     cdef int64_t current
     cdef int64_t hint
 
@@ -48,8 +48,10 @@ cdef class GroupWindow:
     @cython.locals(item=Py_ssize_t, offset=uint64_t)
     cpdef int remove_range(self, uint64_t first, uint64_t end) except -1
     cpdef int begin(self) except -1
-    @cython.locals(after=uint32_t, offset=uint64_t, group=int64_t, key=uint64_t)
+    @cython.locals(after=uint32_t, offset=uint64_t, group=int64_t, item=int64_t, key=uint64_t)
     cpdef uint64_t next(self) except? 0xFFFFFFFFFFFFFFFF
+    @cython.locals(item=int64_t)
+    cpdef bint is_again(self, uint64_t offset) except? True
     @cython.locals(item=int64_t)
     cpdef int take(self, uint64_t offset) except -1
     @cython.locals(group=int64_t, g=Py_ssize_t)
@@ -60,7 +62,7 @@ cdef class GroupWindow:
     cdef int link(self, int64_t item, int64_t group) except -1
     @cython.locals(g=Py_ssize_t, p=Py_ssize_t, before=uint32_t, after=uint32_t)
     cdef int unlink(self, int64_t item, int64_t group) except -1
-    @cython.locals(g=Py_ssize_t, key=uint64_t, first=uint32_t, few=uint32_t)
+    @cython.locals(g=Py_ssize_t, key=uint64_t, earliest=uint64_t, first=uint32_t, few=uint32_t)
     cdef int offer(self, int64_t group) except -1
     @cython.locals(place=Py_ssize_t, parent=Py_ssize_t, other=uint64_t)
     cdef int push(self, uint64_t key, int64_t group) except -1

@@ -1,12 +1,16 @@
 """GroupWindow: which record comes next where records are in groups: the first so many that are not settled, by group, in dense rows.
 
     ordered     of each group, a record comes when no earlier one of it is leased or waits (FIFO)
-    fair        what comes next is of a group that has few in flight; among those that have about as few, the oldest (fair queues)
+    fair        what comes next is of a group that has few in flight (fair queues)
+
+Among groups, or those that have about as few in flight, the one is first whose turn came first: a record has its turn when it is added, and a group goes
+behind all others once it was served (ordered) or something of it came back (fair). So what is given back at once keeps nobody else from a turn.
 
 A record of no group is a group of its own. Rows, little-endian:
 
-    item (24)   0 u64 offset    8 u32 group    12 u32 next + 1    16 u32 previous + 1    20 u32 1: it may be taken
+    item (32)   0 u64 offset    8 u32 group    12 u32 next + 1    16 u32 previous + 1    20 u32 0: it may not be taken, 1: it may, 2: again    24 u64 turn
     group (32)  0 u32 first item + 1    4 u32 last item + 1    8 u32 items    12 u32 in flight    16 u64 its key in the heap, END: none
+                24 u64 the turn that it has at the earliest
     heap (16)   0 u64 key    8 u32 group; a place whose key is not the group's is passed over
 
 An ordered group's items are linked while they are not settled, a fair one's while they may be taken.
@@ -25,13 +29,12 @@ LOOKAHEAD = 120_000  # records, as SQS
 NONE = 0xFFFFFFFFFFFFFFFF
 
 _END = NONE
-_ITEM = 24
+_ITEM = 32
 _GROUP = 32
 _NEAR = 1024  # offsets
 _STEPS = 64  # that are looked at for a place
 _FEW = 10  # in flight: groups with fewer are equals
 _CLASS = 1 << 56
-_OFFSET_MASK = (1 << 56) - 1
 
 
 class GroupWindow:
@@ -55,6 +58,7 @@ class GroupWindow:
         "linked",
         "names",
         "ordered",
+        "turn",
     )
 
     count: int
@@ -64,6 +68,7 @@ class GroupWindow:
         self.ordered = ordered
         self.count = 0
         self.linked = 0
+        self.turn = 0  # the last one that was given
         self.index = OffsetTable()
         self.items = bytearray()
         self.item_capacity = 0
@@ -109,6 +114,8 @@ class GroupWindow:
         put_u32_le(self.items, p + 12, 0)
         put_u32_le(self.items, p + 16, 0)
         put_u32_le(self.items, p + 20, 1 if ready else 0)
+        self.turn += 1
+        put_u64_le(self.items, p + 24, self.turn)
         self.index.put(offset, item)
         self.count += 1
         g = group * _GROUP
@@ -132,7 +139,10 @@ class GroupWindow:
         group = get_u32_le_ba(self.items, p + 8)
         g = group * _GROUP
         put_u32_le(self.groups, g + 12, get_u32_le_ba(self.groups, g + 12) + 1)
-        if not self.ordered:
+        if self.ordered:
+            self.turn += 1
+            put_u64_le(self.groups, g + 24, self.turn)
+        else:
             self.unlink(item, group)
         self.offer(group)
         return 0
@@ -145,11 +155,13 @@ class GroupWindow:
         p = item * _ITEM
         if get_u32_le_ba(self.items, p + 20):
             return 1
-        put_u32_le(self.items, p + 20, 1)
+        put_u32_le(self.items, p + 20, 2)
         group = get_u32_le_ba(self.items, p + 8)
         g = group * _GROUP
         put_u32_le(self.groups, g + 12, get_u32_le_ba(self.groups, g + 12) - 1)
         if not self.ordered:
+            self.turn += 1
+            put_u64_le(self.groups, g + 24, self.turn)
             self.link(item, group)
         self.offer(group)
         return 1
@@ -226,9 +238,18 @@ class GroupWindow:
             group = get_u32_le_ba(self.heap, 8)
             key = get_u64_le_ba(self.heap, 0)
             if key == get_u64_le_ba(self.groups, group * _GROUP + 16):
-                return key & _OFFSET_MASK
+                item = get_u32_le_ba(self.groups, group * _GROUP)
+                item -= 1
+                return get_u64_le_ba(self.items, item * _ITEM)
             self.pop()
         return _END
+
+    def is_again(self, offset: int) -> bool:
+        """Whether what next() gave came back once, and begins what is taken of its group."""
+        if self.current >= 0:
+            return False
+        item = self.index.get(offset)
+        return item >= 0 and get_u32_le_ba(self.items, item * _ITEM + 20) == 2
 
     def take(self, offset: int) -> int:
         """What next() gave is taken."""
@@ -257,6 +278,7 @@ class GroupWindow:
         put_u64_le(self.groups, g, 0)
         put_u64_le(self.groups, g + 8, 0)
         put_u64_le(self.groups, g + 16, _END)
+        put_u64_le(self.groups, g + 24, 0)
         self.group_count += 1
         if name:
             self.names[name] = group
@@ -336,7 +358,10 @@ class GroupWindow:
         key = _END
         first = get_u32_le_ba(self.groups, g)
         if first and get_u32_le_ba(self.items, (first - 1) * _ITEM + 20):
-            key = get_u64_le_ba(self.items, (first - 1) * _ITEM)
+            key = get_u64_le_ba(self.items, (first - 1) * _ITEM + 24)
+            earliest = get_u64_le_ba(self.groups, g + 24)
+            if earliest > key:
+                key = earliest
             if not self.ordered:
                 few = get_u32_le_ba(self.groups, g + 12) // _FEW
                 while few:

@@ -65,6 +65,11 @@ class MoveTasks:
             if kept.task.status == RUNNING:
                 timed.move = _Run(self, timed, kept)
 
+    def new_id(self) -> bytes:
+        """For what is moved: it is a new message."""
+        octets: bytes = self._broker.entropy.octets(16)
+        return octets
+
     def start(self, timed: TimedQueue, destination: str, per_second_max: int) -> MoveTask:
         """A new task; the caller has checked that none runs."""
         task = MoveTask(self._broker.entropy.octets(16), timed.queue.name, destination, RUNNING, per_second_max, 0, timed.sub.ready_count, timed.hub.now_ms())
@@ -159,7 +164,7 @@ class _Run(LogOwner):
                 failure = f"queue '{name}' does not exist" if name else "it is not known where a message came from"
                 break
             timed.sub.take_range(BROKER_ID, offset, 1)
-            transfer(timed, target, self._cursor, offset, "")
+            transfer(timed, target, self._cursor, offset, "", self._tasks.new_id())
             timed.sub.settle(BROKER_ID, offset, 1)
             timed.queue.discard_settled()
             moved += 1

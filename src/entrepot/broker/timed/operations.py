@@ -332,7 +332,7 @@ class TimedOperations:
             visible,
             leased,
             delayed,
-            timed.policy_version if timed.access_policy else 0,
+            timed.policy_version,
             timed.access_policy,
         )
 

@@ -33,6 +33,7 @@ cdef class Sending:
     cdef readonly int64_t delay_ms
     cdef readonly bint by_content
     cdef readonly bint by_group
+    cdef readonly int64_t other_scope_until
     cdef readonly Repeats repeats
 
     @cython.locals(size=int64_t, size_max=int64_t, base=uint64_t)

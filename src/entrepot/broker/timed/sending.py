@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker.hub import Hub
 from entrepot.broker.lease_calls import Send
 from entrepot.broker.port import DONE
-from entrepot.broker.timed.repeats import Repeats, digest_of
+from entrepot.broker.timed.repeats import INTERVAL_MS, Repeats, digest_of
 from entrepot.model.entry import HAS_EXPIRY, HAS_GROUPS, Entry, make_entry
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Log, Store
@@ -33,6 +33,7 @@ class Sending:
         "hub",
         "log",
         "logs",
+        "other_scope_until",
         "prefix",
         "queue",
         "record_max",
@@ -43,6 +44,7 @@ class Sending:
 
     def __init__(self, timed: TimedQueue) -> None:
         queue = timed.queue
+        policy_now = timed.definition.policy
         self.timed = timed
         self.queue = queue
         self.hub: Hub = timed.hub
@@ -57,19 +59,24 @@ class Sending:
         self.record_max = 0
         self.delay_ms = 0
         self.by_content = False
-        self.by_group = False
+        self.by_group = policy_now.deduplication_by_group
+        self.other_scope_until = 0
         self.repeats: Any = None  # of an ordered queue
         if timed.ordered:
             self.repeats = Repeats(self.store, self.log)
             self.repeats.load(timed.now_ms())
-        self.configure(timed.definition.policy)
+            if len(self.repeats):  # before the start it may have been the other one
+                self.other_scope_until = timed.now_ms() + INTERVAL_MS
+        self.configure(policy_now)
 
     def configure(self, policy: Any) -> None:
         """The queue's policy has changed."""
         self.record_max = policy.record_max_bytes
         self.delay_ms = policy.delay_ms
         self.by_content = policy.deduplicate_content
-        self.by_group = policy.deduplication_by_group
+        if self.by_group != policy.deduplication_by_group:
+            self.by_group = policy.deduplication_by_group
+            self.other_scope_until = self.timed.now_ms() + INTERVAL_MS
 
     def send(self, call: Send) -> bool:
         """Stage it; True: it is complete already, else it completes with the open commit. The caller has checked permissions. Raises Refused."""
@@ -142,7 +149,7 @@ class Sending:
             if error is None:
                 waits = True
                 digest = self.digest_of(call, index) if self.repeats is not None else b""
-                if digest and self.repeats.find(digest, self.timed.now_ms()):
+                if digest and (self.repeats.find(digest, self.timed.now_ms()) or (self.other_scope_until > 0 and self.is_repeat_of_before(call, index))):
                     offset = self.repeats.offset
                     stored_id = self.repeats.message_id
                 elif digest and self.repeats.is_full():
@@ -194,6 +201,16 @@ class Sending:
         """Under which a record is remembered."""
         scope = call.groups[index] if self.by_group and call.groups is not None else b""
         return digest_of(scope, self.deduplication_id(call, index))
+
+    def is_repeat_of_before(self, call: Send, index: int) -> bool:
+        """Whether a record repeats one that was sent while the other scope held: what is remembered keeps the scope that it was sent under."""
+        now = self.timed.now_ms()
+        if now >= self.other_scope_until:
+            self.other_scope_until = 0
+            return False
+        scope = call.groups[index] if not self.by_group and call.groups is not None else b""
+        found: bool = self.repeats.find(digest_of(scope, self.deduplication_id(call, index)), now)
+        return found
 
     def check_room(self, call: Send) -> None:
         """The limits of a queue that AMQP declared."""

@@ -38,6 +38,7 @@ cdef class Channel:
     cdef public uint64_t next_tag
     cdef list spans
     cdef Py_ssize_t head
+    cdef public object transaction
     # publishing
     cdef public bint confirming
     cdef public list unconfirmed

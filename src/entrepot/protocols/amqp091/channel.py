@@ -33,6 +33,10 @@ def make_span(first_tag: int, count: int, consumer_id: int, offset: int) -> Span
     return span
 
 
+def _first_tag(span: Span) -> int:
+    return span.first_tag
+
+
 class Channel:
     """One channel. `stream` numbers it for the port: unlike `number` it is never used again.
 
@@ -58,6 +62,7 @@ class Channel:
         "reply_queue",
         "spans",
         "stream",
+        "transaction",
         "unconfirmed",
         "waiting",
     )
@@ -78,6 +83,7 @@ class Channel:
         self.next_tag = 1
         self.spans: list[Span] = []  # ascending by tag, from `head`
         self.head = 0
+        self.transaction: Any = None  # a staging.Transaction, once the channel is transactional
         self.confirming = False
         self.unconfirmed: list[Publish] = []  # in order of publishing, from `confirmed_head`
         self.confirmed_head = 0
@@ -163,6 +169,11 @@ class Channel:
             break
         self.tidy()
         return taken
+
+    def put_back(self, taken: list[Span]) -> None:
+        """What settle_range() and settle_through() took out is unsettled again."""
+        self.spans = sorted(self.spans[self.head :] + taken, key=_first_tag)
+        self.head = 0
 
     def tidy(self) -> None:
         """Cut off spans at the front that are settled, now and then."""

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker import requests
-from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Call, Publish, Settle, make_ask
+from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Ask, Call, Publish, Settle, make_ask
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.amqp091 import handshake, states
 from entrepot.protocols.amqp091.channel import Channel
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 Reply = Callable[["Session", Channel, Any], None]
 """Answers the client with a call's result."""
 
+Handler = Callable[["Session", Channel, MethodFrame], None]
+
 REASONS = dict.fromkeys(Reason, ReplyCode.PRECONDITION_FAILED) | {  # what only other protocols' clients can ask for is refused with the general one
     Reason.NOT_FOUND: ReplyCode.NOT_FOUND,
     Reason.NOT_PERMITTED: ReplyCode.ACCESS_REFUSED,
@@ -38,8 +40,8 @@ REASONS = dict.fromkeys(Reason, ReplyCode.PRECONDITION_FAILED) | {  # what only 
 # ---- events
 
 
-def on_control(session: Session, event: Control) -> None:
-    """A method that is not hot. Raises AmqpError."""
+def on_control(session: Session, event: Control, handlers: dict[str, Handler]) -> None:
+    """A method that is not hot, by its name in the table. Raises AmqpError."""
     if event.channel == 0:
         frame = decode(event.payload)
         if frame.method.name == "connection.close":
@@ -66,18 +68,10 @@ def on_control(session: Session, event: Control) -> None:
     if (channel.waiting is not None or channel.deferred) and session.held_back(channel, event):
         return
     frame = decode(event.payload)
-    handler = HANDLERS.get(frame.method.name)
+    handler = handlers.get(frame.method.name)
     if handler is None:
-        raise _refuse_method(frame)
+        raise _command_invalid(frame, "unimplemented method")
     handler(session, channel, frame)
-
-
-def _refuse_method(frame: MethodFrame) -> AmqpError:
-    if frame.method.class_id == 90:
-        return AmqpError(
-            ReplyCode.NOT_IMPLEMENTED, "transactions (tx) are not supported; use publisher confirms", frame.method.class_id, frame.method.method_id
-        )
-    return _command_invalid(frame, "unimplemented method")
 
 
 def _command_invalid(frame: MethodFrame, text: str) -> AmqpError:
@@ -118,7 +112,12 @@ def fail_on(session: Session, channel: Channel, error: AmqpError) -> None:
 
 def unknown_tag(tag: int, event: AckRange | NackRange) -> AmqpError:
     """What a settlement of something that is not out raises."""
-    return AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {tag}", 60, event.method if isinstance(event, NackRange) else 80)
+    return AmqpError(ReplyCode.PRECONDITION_FAILED, f"unknown delivery tag {tag}", 60, method_of(event))
+
+
+def method_of(event: AckRange | NackRange) -> int:
+    """The id of the method that settled."""
+    return event.method if isinstance(event, NackRange) else 80
 
 
 def overrun(session: Session) -> bool:
@@ -153,7 +152,10 @@ def _release(session: Session, channel: Channel) -> None:
     channel.deferred = []
     channel.waiting = None
     channel.unconfirmed = []
-    _update_paused(session)
+    if channel.transaction is not None:
+        channel.transaction.end()
+        channel.transaction = None
+    update_paused(session)
     if session.attachment is not None:
         session.attachment.submit(make_ask(channel.stream, requests.CloseStream()))
 
@@ -181,6 +183,8 @@ def answered(session: Session, channel: Channel, call: Call) -> None:
         raise _as_amqp(call.error, 60, 120)
     waiting = channel.waiting
     if waiting is None or waiting[0] is not call:
+        if isinstance(call, Ask) and isinstance(call.request, requests.CheckPublish) and isinstance(call.error, Refused):
+            raise _as_amqp(call.error, 60, 40)
         return
     _, reply, method = waiting
     channel.waiting = None
@@ -212,12 +216,14 @@ def _replay(session: Session, channel: Channel) -> None:
         session.deferred_count -= len(events) - done
     else:
         channel.deferred = events[done:] + channel.deferred
-    _update_paused(session)
+    update_paused(session)
 
 
-def _update_paused(session: Session) -> None:
+def update_paused(session: Session) -> None:
+    """Whether reading stops, by all that may hold it."""
     waits = session.throttled or session.authenticating or session.deferred_count >= DEFERRED_MAX
-    paused = waits and session.state < states.CLOSING  # what ends a connection is always read
+    paused = waits and session.state < states.CLOSING  # what ends a connection is always read, if in its turn
+    paused = paused or len(session.backlog) > 0
     if session.paused != paused:
         session.paused = paused
         session.wake()
@@ -287,6 +293,8 @@ def _access(session: Session, channel: Channel, frame: MethodFrame) -> None:
 
 
 def _confirm_select(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    if channel.transaction is not None:
+        raise AmqpError(ReplyCode.PRECONDITION_FAILED, "cannot switch from tx to confirm mode", 85, 10)
     channel.confirming = True
     if not frame["nowait"]:
         send(session, channel.number, "confirm.select_ok")
@@ -501,9 +509,8 @@ def _got(session: Session, channel: Channel, result: Any) -> None:
 def _recover(session: Session, channel: Channel, frame: MethodFrame) -> None:
     if not frame["requeue"]:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "requeue=false", 60, frame.method.method_id)
-    channel.settle_through(0)
-    reply = _replying("basic.recover_ok") if frame.method.name == "basic.recover" else None
-    ask(session, channel, frame, requests.Recover(), reply)
+    ranges = [(span.consumer_id, span.offset, span.count) for span in channel.settle_through(0)]  # not what a transaction has settled
+    ask(session, channel, frame, requests.Release(ranges), _replying("basic.recover_ok") if frame.method.name == "basic.recover" else None)
 
 
 def consumer_cancelled(session: Session, subscriber: Subscriber) -> None:
@@ -557,7 +564,7 @@ def throttle(session: Session, blocked: bool, reason: str) -> None:
     """Stop reading for a moment; or, with a reason, tell a client that understands it (connection.blocked)."""
     if not reason:
         session.throttled = blocked
-        _update_paused(session)
+        update_paused(session)
         return
     was, session.blocked_reason = session.blocked_reason, reason if blocked else ""
     if bool(was) != blocked and session.state == states.OPEN:
@@ -568,7 +575,7 @@ _CHANNEL_OPEN = 20 << 16 | 10
 _CHANNEL_CLOSE = 20 << 16 | 40
 _CHANNEL_CLOSE_OK = 20 << 16 | 41
 
-HANDLERS: dict[str, Callable[[Session, Channel, MethodFrame], None]] = {
+HANDLERS: dict[str, Handler] = {
     "channel.close": _channel_close,
     "channel.close_ok": _channel_close_ok,
     "channel.flow": _flow,

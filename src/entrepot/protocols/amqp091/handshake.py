@@ -238,6 +238,8 @@ def _detach(session: Session) -> None:
     session.channels.clear()
     session.by_stream.clear()
     session.deferred_count = 0
+    if session.staging is not None:
+        session.staging.hold(0)
     session.recent = None
     if session.attachment is not None:
         session.attachment.close()

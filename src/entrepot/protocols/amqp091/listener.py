@@ -29,4 +29,5 @@ class AmqpListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
-        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self.note, self.network.unfinished, self.network.strangers)
+        network = self.network
+        return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self.note, network.turns, network.unfinished, network.strangers)

@@ -291,8 +291,6 @@ class AmqpEntryCodec(EntryCodec):
 
     def moved(self, record: bytes, source: str, sent_ms: int, time_ms: int) -> bytes:
         """See EntryCodec: as a dead letter, with x-death; what is brought back keeps it."""
-        if not source:
-            return record
         name = source.encode("utf-8", "surrogateescape")
         letter = DeadLetter("", source, "delivery_limit", "", None, time_ms)
         again = rewriting.dead_letter(b"\0" + bytes((len(name),)) + name, record, letter)

@@ -4,6 +4,7 @@ import cython
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from entrepot.broker.port cimport Attachment, Call, Delivery, Publish, Settle, Sink, make_publish, make_settle
+from entrepot.net.turns cimport Turns
 from entrepot.model.octets cimport get_u16_be, take
 from entrepot.protocols.amqp091.channel cimport Channel, Span
 from entrepot.protocols.amqp091.checks cimport check_run
@@ -12,6 +13,7 @@ from entrepot.protocols.amqp091.events cimport AckRange, Control, NackRange, Pub
 from entrepot.protocols.amqp091.output cimport Output
 from entrepot.protocols.amqp091.reply_to cimport with_reply_queue
 
+cdef dict _HANDLERS
 cdef int _PENDING
 cdef int _DONE
 cdef int _ACCEPT
@@ -25,6 +27,7 @@ cdef uint16_t _HAS_EXPIRY
 cdef Py_ssize_t _OUTPUT_HIGH
 cdef Py_ssize_t _DEFERRED_MAX
 cdef Py_ssize_t _FRAME_MAX_DEFAULT
+cdef Py_ssize_t _PIECE_STEPS, _EVENT_STEPS, _CONTROL_STEPS, _STEP_BYTES
 
 
 @cython.final
@@ -52,6 +55,7 @@ cdef class Session(Sink):
     cdef readonly object wake
     cdef readonly object journal
     cdef readonly object unfinished
+    cdef public object staging
     # the connection
     cdef readonly Decoder decoder
     cdef public int state
@@ -71,6 +75,8 @@ cdef class Session(Sink):
     cdef public bint overfull
     cdef public bint authenticating
     cdef public list early
+    cdef public list backlog
+    cdef readonly Turns turns
     # channels
     cdef readonly dict channels
     cdef readonly dict by_stream
@@ -81,6 +87,8 @@ cdef class Session(Sink):
     cpdef object get_buffer(self, Py_ssize_t size_hint)
     @cython.locals(events=list)
     cpdef object buffer_updated(self, Py_ssize_t count)
+    @cython.locals(turns=Turns, steps=Py_ssize_t, done=Py_ssize_t, attachment=Attachment)
+    cdef object take_in(self, list events)
     cpdef object on_event(self, object event)
     @cython.locals(channel=Channel)
     cdef Channel channel_of(self, int number)

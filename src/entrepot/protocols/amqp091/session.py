@@ -19,7 +19,8 @@ import cython
 from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Call, Delivery, Publish, Sink
 from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
-from entrepot.protocols.amqp091 import handlers, handshake
+from entrepot.net.turns import Turns
+from entrepot.protocols.amqp091 import handlers, handshake, staging, transactions
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, PublishRun
@@ -38,6 +39,12 @@ OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the 
 DEFERRED_MAX = 64  # events held back for waiting channels: above this nothing is read
 FRAME_MAX_DEFAULT = 131_072
 CODEC_VERSION = 1
+PIECE_STEPS = 100  # of events taken in, between two looks at what the turn has left (net/turns.py)
+EVENT_STEPS = 4  # what an event costs; of a method that is not hot
+CONTROL_STEPS = 6
+STEP_BYTES = 16  # of its arguments, besides
+
+_HANDLERS = handlers.HANDLERS | transactions.HANDLERS
 
 _PENDING = PENDING
 _DONE = DONE
@@ -52,6 +59,7 @@ _HAS_EXPIRY = HAS_EXPIRY
 _OUTPUT_HIGH = OUTPUT_HIGH_BYTES
 _DEFERRED_MAX = DEFERRED_MAX
 _FRAME_MAX_DEFAULT = FRAME_MAX_DEFAULT
+_PIECE_STEPS, _EVENT_STEPS, _CONTROL_STEPS, _STEP_BYTES = PIECE_STEPS, EVENT_STEPS, CONTROL_STEPS, STEP_BYTES
 
 
 class Subscriber:
@@ -73,14 +81,15 @@ class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
     port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text, look of it)
-    notes what the operator should know: errors that were sent to the peer. unfinished, strangers: net.unfinished.Unfinished of
-    all connections, and of those before their login, if they share a limit.
+    notes what the operator should know: errors that were sent to the peer. turns: net.turns.Turns of the process. unfinished, strangers:
+    net.unfinished.Unfinished of all connections, and of those before their login, if they share a limit.
     """
 
     __slots__ = (
         "attachment",
         "authenticating",
         "authenticator",
+        "backlog",
         "blocked_reason",
         "by_stream",
         "channel_max",
@@ -106,8 +115,10 @@ class Session(Sink):
         "settings",
         "silent_periods",
         "spoke",
+        "staging",
         "state",
         "throttled",
+        "turns",
         "unfinished",
         "user",
         "vhost",
@@ -122,6 +133,7 @@ class Session(Sink):
         peer: Any,
         wake: Callable[[], object],
         journal: Callable[..., None],
+        turns: Turns,
         unfinished: Any = None,
         strangers: Any = None,
     ) -> None:
@@ -138,6 +150,7 @@ class Session(Sink):
         self.decoder = Decoder(handshake.FRAME_MIN, settings.channel_max, settings.message_size_max)
         self.decoder.of_stranger(2 * handshake.FRAME_MIN)
         self.unfinished = unfinished
+        self.staging: Any = None  # the share of it that transactions have
         if strangers is not None:
             self.decoder.share = strangers.share(partial(handlers.overrun, self))
         self.state = HEADER
@@ -157,6 +170,8 @@ class Session(Sink):
         self.overfull = False
         self.authenticating = False
         self.early: list[Any] = []  # events that arrived while credentials were checked
+        self.backlog: list[Any] = []  # events that have their turn later
+        self.turns = turns
         self.channels: dict[int, Channel] = {}
         self.by_stream: dict[int, Channel] = {}
         self.last_stream = 0
@@ -184,8 +199,45 @@ class Session(Sink):
         self.heard = True
         if self.state >= CLOSED:
             return
-        for event in self.decoder.feed(count):
+        events = self.decoder.feed(count)
+        if self.backlog:
+            self.backlog.extend(events)
+        else:
+            self.take_in(events)
+
+    def take_in(self, events: list[Any]) -> None:
+        """Events, as far as the turn allows; the others later."""
+        turns = self.turns
+        steps = done = 0
+        while done < len(events):
+            if steps >= _PIECE_STEPS or done == 0:
+                turns.spend(steps)
+                steps = 0
+                if turns.left <= 0:
+                    self.backlog = events[done:]
+                    handlers.update_paused(self)
+                    turns.wait(self.next_turn)
+                    return
+            event = events[done]
+            done += 1
+            steps += _EVENT_STEPS
+            if isinstance(event, Control):
+                steps += _CONTROL_STEPS + len(event.payload) // _STEP_BYTES
             self.on_event(event)
+            attachment = self.attachment
+            if attachment is not None and attachment.spent > 0:
+                steps += attachment.spent
+                attachment.spent = 0
+        if steps:
+            turns.spend(steps)
+
+    def next_turn(self) -> None:
+        """Go on with what is here."""
+        events = self.backlog
+        self.backlog = []
+        if self.state < CLOSED:
+            self.take_in(events)
+            handlers.update_paused(self)
 
     def on_event(self, event: Any) -> None:
         """One event of the decoder. What the peer did wrong is answered here."""
@@ -199,7 +251,7 @@ class Session(Sink):
             elif isinstance(event, NackRange):
                 self.on_settle(event.channel, event.lo, event.hi, event.multiple, RELEASE if event.requeue else REJECT, event)
             elif isinstance(event, Control):
-                handlers.on_control(self, event)
+                handlers.on_control(self, event, _HANDLERS)
             else:
                 handlers.on_other(self, event)
         except AmqpError as error:
@@ -250,6 +302,9 @@ class Session(Sink):
         call.confirm = channel.confirming
         if channel.confirming:
             channel.unconfirmed.append(call)
+        elif channel.transaction is not None:
+            staging.stage_publish(self, channel, call)
+            return
         self.attachment.submit(call)
 
     def confirm(self, channel: Channel) -> None:
@@ -374,6 +429,12 @@ class Session(Sink):
                 raise handlers.unknown_tag(high, event)
         else:
             taken = channel.settle_range(low, high)
+        if channel.transaction is not None:
+            unknown = taken.pop() if taken and not taken[len(taken) - 1].count else None
+            staging.stage_settled(channel, taken, disposition, handlers.method_of(event))
+            if unknown is not None:
+                raise handlers.unknown_tag(unknown.first_tag, event)
+            return
         for span in taken:
             if span.count:
                 self.attachment.submit(make_settle(channel.stream, span.consumer_id, span.offset, span.count, disposition))
@@ -421,8 +482,11 @@ class Session(Sink):
     def lost(self, reason: str) -> None:
         """See net.session.Session."""
         self.state = CLOSED
+        self.backlog = []
         if self.decoder.share is not None:
             self.decoder.share.close()
+        if self.staging is not None:
+            self.staging.close()
         self.channels.clear()
         self.by_stream.clear()
         self.recent = None

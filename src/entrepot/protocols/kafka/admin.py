@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from entrepot.broker.port import DONE
@@ -19,25 +19,35 @@ from entrepot.broker.topic_requests import (
     TrimPartition,
 )
 from entrepot.model.errors import Reason, Refused
-from entrepot.protocols.kafka.answers import by_topic, code_of, per_partition, text_of
+from entrepot.protocols.kafka.answers import chunks, code_of, counted, partition_rows, per_partition, text_of
 from entrepot.protocols.kafka.error_codes import NAMING, PARTITIONS, TOPIC, ErrorCode
-from entrepot.protocols.kafka.exchange import Exchange
-from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS
+from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
+from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS, TOPICS_AT_ONCE
+from entrepot.protocols.kafka.schema import Rows
 
 DEFAULT_CONFIG, TOPIC_CONFIG = 5, 1  # config_source
+CREATION_STEPS = 60  # of making a topic, or deleting one; the broker says what its partitions cost besides
+DESCRIPTION_STEPS = 60  # of what is set of a topic
 
 
 # ---- CreateTopics
 
 
-def create_topics(exchange: Exchange, values: dict[str, Any]) -> None:
+def create_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of CreateTopics. There is one broker: a replication factor of 1 or the default, and assignments to it alone, are possible."""
     node_id = exchange.session.settings.node_id
+    names: dict[str, int] = {}
+    yield from counted((topic["name"] for topic in values["topics"]), names)
     rows: list[Any] = []
-    requests: list[Any] = []
-    named = Counter(topic["name"] for topic in values["topics"])
-    for name, (code, text) in _twice(named):
+    for name, (code, text) in _twice(names):
         rows.append({"name": name, "topic_id": NO_ID, "error_code": int(code), "error_message": text})
+        yield 2
+    exchange.state = (values, rows)
+    yield from exchange.asking(_creations(values, rows, names, node_id), _topics_created, CREATION_STEPS)
+
+
+def _creations(values: dict[str, Any], rows: list[Any], named: dict[str, int], node_id: int) -> Iterator[CreateTopic]:
+    """Requests for the topics that may be made. `rows` gets their names, and the answers of those that may not."""
     for topic in values["topics"]:
         if named[topic["name"]] > 1:
             continue
@@ -48,15 +58,13 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> None:
         rows.append(topic["name"])
         partitions = len(topic["assignments"]) or topic["num_partitions"]
         config = {entry["name"]: entry["value"] for entry in topic["configs"]}
-        requests.append(CreateTopic(topic["name"], partitions, config, values["validate_only"]))
-    exchange.state = (values, rows)
-    exchange.ask(requests, _topics_created)
+        yield CreateTopic(topic["name"], partitions, config, values["validate_only"])
 
 
 Refusal = tuple[ErrorCode, str]
 
 
-def _twice(named: Counter[str]) -> Iterable[tuple[str, Refusal]]:
+def _twice(named: dict[str, int]) -> Iterable[tuple[str, Refusal]]:
     """What a request names more than once, which is done for none of them, and told once."""
     for name, count in named.items():
         if count > 1:
@@ -87,11 +95,13 @@ def _cannot_assign(replicas: list[list[int]], node_id: int) -> Refusal | None:
     return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"there is one broker, {node_id}: every partition is its own, once"
 
 
-def _topics_created(exchange: Exchange, calls: list[Any]) -> None:
+def _topics_created(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     values, rows = exchange.state
     answers = iter(calls)
     made = []
     for at, name in enumerate(rows):
+        if at % 16 == 0:
+            yield 32
         if not isinstance(name, str):
             exchange.session.count_error(exchange)
             continue
@@ -105,16 +115,16 @@ def _topics_created(exchange: Exchange, calls: list[Any]) -> None:
             "topic_id": topic.id,
             "error_code": 0,
             "error_message": None,
-            "num_partitions": len(topic.partitions),
+            "num_partitions": topic.partition_count,
             "replication_factor": 1,
             "configs": [],
         }
         made.append(rows[at])
     exchange.state = (rows, made)
     if exchange.version < 5 or values["validate_only"]:
-        _configs_of_created(exchange, [])
+        exchange.answer({"topics": rows})
         return
-    exchange.ask([DescribeTopicConfig(row["name"]) for row in made], _configs_of_created)
+    exchange.ask((DescribeTopicConfig(row["name"]) for row in made), _configs_of_created, DESCRIPTION_STEPS)
 
 
 def _creation_code(exchange: Exchange, call: Any) -> int:
@@ -124,9 +134,10 @@ def _creation_code(exchange: Exchange, call: Any) -> int:
     return code_of(exchange, call, NAMING)
 
 
-def _configs_of_created(exchange: Exchange, calls: list[Any]) -> None:
+def _configs_of_created(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     rows, made = exchange.state
     for row, call in zip(made, calls, strict=False):
+        yield 10
         if call.outcome != DONE:
             row["topic_config_error_code"] = code_of(exchange, call, TOPIC)
             row["configs"] = None
@@ -141,70 +152,89 @@ def _configs_of_created(exchange: Exchange, calls: list[Any]) -> None:
 # ---- DeleteTopics, CreatePartitions
 
 
-def delete_topics(exchange: Exchange, values: dict[str, Any]) -> None:
+def delete_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of DeleteTopics: by name, from version 6 on also by id. What is named twice is not deleted, and told once."""
     if exchange.version >= 6:
         topics = [(topic["name"], topic["topic_id"]) for topic in values["topics"]]
     else:
         topics = [(name, NO_ID) for name in values["topic_names"]]
-    named = Counter(topics)
-    refused = {topic: "named twice" for topic, count in named.items() if count > 1}
-    refused |= {(name, topic_id): "named by its name and an id" for name, topic_id in named if name is not None and topic_id != NO_ID}
-    left = [topic for topic in named if topic not in refused]
+    named: dict[Any, int] = {}
+    yield from counted(topics, named)
+    left: dict[tuple[str | None, bytes], None] = {}
+    refused: dict[tuple[str | None, bytes], str] = {}
+    names = []
+    for (name, topic_id), count in named.items():
+        yield 1
+        if name is not None and topic_id != NO_ID:
+            refused[name, topic_id] = "named by its name and an id"
+        elif count > 1:
+            refused[name, topic_id] = "named twice"
+        else:
+            left[name, topic_id] = None
+            if name:
+                names.append(name)
     exchange.state = (left, refused)
-    names = [name for name, _ in left if name]
     if len(names) in (0, len(left)):
-        _delete_topics(exchange, [])
+        yield from _delete_topics(exchange, [])
     else:
-        exchange.ask([DescribeTopics(names=names)], _delete_topics)
+        requests = (DescribeTopics(names=some) for some in chunks(names, TOPICS_AT_ONCE))
+        yield from exchange.asking(requests, _delete_topics, ASK_STEPS + 6 * min(TOPICS_AT_ONCE, len(names)))
 
 
-def _delete_topics(exchange: Exchange, calls: list[Any]) -> None:
+def _delete_topics(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     """Delete what is left; `calls`: what those that are named are, where others are said by id."""
     left, refused = exchange.state
-    found = calls[0].result if calls and calls[0].outcome == DONE else []
-    for topic in found:
-        if isinstance(topic, TopicDescription) and (None, topic.id) in left:
-            left = [one for one in left if one not in ((topic.name, NO_ID), (None, topic.id))]
-            refused[topic.name, topic.id] = "named by its name and by its id"
-    exchange.state = (left, refused)
-    exchange.ask([DeleteTopic(name or "", b"" if name else topic_id) for name, topic_id in left], _topics_deleted)
+    for call in calls:
+        for topic in call.result if call.outcome == DONE else ():
+            yield 1
+            if isinstance(topic, TopicDescription) and (None, topic.id) in left:
+                del left[topic.name, NO_ID], left[None, topic.id]
+                refused[topic.name, topic.id] = "named by its name and by its id"
+    requests = (DeleteTopic(name or "", b"" if name else topic_id) for name, topic_id in left)
+    yield from exchange.asking(requests, _topics_deleted, CREATION_STEPS)
 
 
 def _topics_deleted(exchange: Exchange, calls: list[Any]) -> None:
     left, refused = exchange.state
-    rows = []
+    exchange.answer({"responses": Rows(len(refused) + len(left), _deletions(exchange, left, refused, calls))})
+
+
+def _deletions(exchange: Exchange, left: Iterable[Any], refused: dict[Any, str], calls: list[Any]) -> Iterator[dict[str, Any]]:
     for (name, topic_id), text in refused.items():
         exchange.session.count_error(exchange)
         what = f"topic '{name}'" if name is not None else "a topic's id"
-        rows.append({"name": name, "topic_id": topic_id, "error_code": int(ErrorCode.INVALID_REQUEST), "error_message": f"{what} is {text}"})
+        yield {"name": name, "topic_id": topic_id, "error_code": int(ErrorCode.INVALID_REQUEST), "error_message": f"{what} is {text}"}
     for (name, topic_id), call in zip(left, calls, strict=True):
         code = code_of(exchange, call, NAMING)
         if call.outcome == DONE:
             name, topic_id = call.result.name, call.result.id
         elif name is None and code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
             code = int(ErrorCode.UNKNOWN_TOPIC_ID)
-        rows.append({"name": name, "topic_id": topic_id, "error_code": code, "error_message": text_of(call.error)})
-    exchange.answer({"responses": rows})
+        yield {"name": name, "topic_id": topic_id, "error_code": code, "error_message": text_of(call.error)}
 
 
-def create_partitions(exchange: Exchange, values: dict[str, Any]) -> None:
+def create_partitions(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of CreatePartitions. First it is asked whether the topics may have so many, and how many they have: assignments are of what is added."""
-    named = Counter(topic["name"] for topic in values["topics"])
+    named: dict[str, int] = {}
+    yield from counted((topic["name"] for topic in values["topics"]), named)
+    rows: list[Any] = []
+    for name, (code, text) in _twice(named):
+        rows.append({"name": name, "error_code": int(code), "error_message": text})
+        yield 2
     topics = [topic for topic in values["topics"] if named[topic["name"]] == 1]
-    rows = [{"name": name, "error_code": int(code), "error_message": text} for name, (code, text) in _twice(named)]
     exchange.state = (topics, rows, values["validate_only"])
-    exchange.ask([CreatePartitions(topic["name"], topic["count"], check_only=True) for topic in topics], _partitions_checked)
+    yield from exchange.asking((CreatePartitions(topic["name"], topic["count"], check_only=True) for topic in topics), _partitions_checked)
 
 
-def _partitions_checked(exchange: Exchange, calls: list[Any]) -> None:
+def _partitions_checked(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     topics, rows, check_only = exchange.state
     left = []
     for topic, call in zip(topics, calls, strict=True):
+        yield 2 + len(topic["assignments"] or ()) // 8
         if call.outcome != DONE:
             rows.append({"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)})
             continue
-        refused = _cannot_add(topic, topic["count"] - len(call.result.partitions), exchange.session.settings.node_id)
+        refused = _cannot_add(topic, topic["count"] - call.result.partition_count, exchange.session.settings.node_id)
         if refused is not None:
             exchange.session.count_error(exchange)
             rows.append({"name": topic["name"], "error_code": int(refused[0]), "error_message": refused[1]})
@@ -212,8 +242,8 @@ def _partitions_checked(exchange: Exchange, calls: list[Any]) -> None:
             rows.append({"name": topic["name"], "error_code": 0, "error_message": None})
         else:
             left.append(topic)
-    exchange.state = (left, rows, check_only)
-    exchange.ask([CreatePartitions(topic["name"], topic["count"]) for topic in left], _partitions_created)
+    exchange.state = (left, rows)
+    yield from exchange.asking((CreatePartitions(topic["name"], topic["count"]) for topic in left), _partitions_created, CREATION_STEPS)
 
 
 def _cannot_add(topic: dict[str, Any], count: int, node_id: int) -> Refusal | None:
@@ -228,10 +258,12 @@ def _cannot_add(topic: dict[str, Any], count: int, node_id: int) -> Refusal | No
 
 
 def _partitions_created(exchange: Exchange, calls: list[Any]) -> None:
-    left, rows, _ = exchange.state
-    for topic, call in zip(left, calls, strict=True):
-        rows.append({"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)})
-    exchange.answer({"results": rows})
+    left, rows = exchange.state
+    added = (
+        {"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)}
+        for topic, call in zip(left, calls, strict=True)
+    )
+    exchange.answer({"results": Rows(len(rows) + len(left), chain(rows, added))})
 
 
 # ---- DeleteRecords, InitProducerId
@@ -240,17 +272,18 @@ def _partitions_created(exchange: Exchange, calls: list[Any]) -> None:
 def delete_records(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DeleteRecords: everything below an offset; -1 is the high watermark."""
     exchange.state = values
-    exchange.ask([TrimPartition(topic, partition["partition_index"], partition["offset"]) for topic, partition in per_partition(values)], _records_deleted)
+    exchange.ask((TrimPartition(topic, partition["partition_index"], partition["offset"]) for topic, partition in per_partition(values)), _records_deleted)
 
 
 def _records_deleted(exchange: Exchange, calls: list[Any]) -> None:
-    rows = []
-    for (topic, partition), call in zip(per_partition(exchange.state), calls, strict=True):
-        row = {"partition_index": partition["partition_index"], "error_code": code_of(exchange, call, TOPIC), "low_watermark": -1}
-        if call.outcome == DONE:
-            row["low_watermark"] = call.result
-        rows.append((topic, row))
-    exchange.answer({"topics": by_topic(rows)})
+    answers = iter(calls)
+
+    def row(topic: str, partition: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG001 - every row is asked alike
+        call = next(answers)
+        low = call.result if call.outcome == DONE else -1
+        return {"partition_index": partition["partition_index"], "error_code": code_of(exchange, call, TOPIC), "low_watermark": low}
+
+    exchange.answer({"topics": partition_rows(exchange.state, row)})
 
 
 def init_producer_id(exchange: Exchange, values: dict[str, Any]) -> None:

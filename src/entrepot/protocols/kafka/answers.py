@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from entrepot.broker.port import DONE
 from entrepot.model.errors import Reason
 from entrepot.model.names import without_vhosts
 from entrepot.protocols.kafka.error_codes import ErrorCode, code_for
+from entrepot.protocols.kafka.schema import Rows
 
 TEXT_MAX = 400  # characters of an error's text
+ASKED_AT_ONCE = 250  # offsets, names and the like in one request to the broker: those that are more are asked for in several
 TEXTS_MAX = 100  # texts of one Produce's answer: further errors have their code alone
 
 
@@ -54,6 +57,44 @@ def per_partition(values: dict[str, Any], name_field: str = "name") -> Iterable[
     for topic in values["topics"]:
         for partition in topic["partitions"]:
             yield topic[name_field], partition
+
+
+def partition_rows(
+    values: dict[str, Any], row: Callable[[str, dict[str, Any]], dict[str, Any]], name_field: str = "name", asked_field: str = "partitions"
+) -> Rows:
+    """The topics of a request as its response lists them: row(topic, partition's fields) is asked of every partition, in order, as it is written."""
+    return Rows(
+        len(values["topics"]),
+        (
+            {name_field: topic[name_field], "partitions": Rows(len(topic[asked_field]), (row(topic[name_field], part) for part in topic[asked_field]))}
+            for topic in values["topics"]
+        ),
+    )
+
+
+def chunks(elements: Iterable[Any], count: int = ASKED_AT_ONCE) -> Iterator[list[Any]]:
+    """Lists of `count` elements, the last with what is left; one empty list of no elements."""
+    rest = iter(elements)
+    some = list(islice(rest, count))
+    yield some
+    while len(some) == count and (some := list(islice(rest, count))):
+        yield some
+
+
+def results_of(calls: list[Any], count: int = ASKED_AT_ONCE) -> Iterator[dict[Any, Any]]:
+    """For every element that chunks() made requests of, in order, the result of the call that asked for it; empty where it failed."""
+    for call in calls:
+        result = call.result if call.outcome == DONE else {}
+        for _ in range(count):
+            yield result
+
+
+def counted(named: Iterable[Any], found: dict[Any, int]) -> Generator[int, None, None]:
+    """Count into `found` how often each of `named` is there, in pieces."""
+    for count, one in enumerate(named):
+        found[one] = found.get(one, 0) + 1
+        if count % 64 == 0:
+            yield 32
 
 
 def by_topic(rows: Iterable[tuple[str, dict[str, Any]]], name_field: str = "name") -> list[dict[str, Any]]:

@@ -17,15 +17,21 @@ from entrepot.protocols.kafka import schemas_records as _r
 from entrepot.protocols.kafka import schemas_topics as _t
 from entrepot.protocols.kafka.schema import Plan, plan_for
 
+MANY = 20_000  # elements of a request each of which is worth many
+ANSWERED_WITH_MANY = frozenset({11, 13, 15, 32, 33, 42, 44, 69, 75})  # APIs whose elements are: groups and their protocols, configurations; and what is sorted
 NEVER = 0x7FFF  # no version of it is flexible
 
 
 class Api:
-    """One row. `handler(exchange, values)` gets the request as a dict, or with `takes_reader` the Reader behind the header."""
+    """One row. `handler(exchange, values)` gets the request as a dict, or with `takes_reader` the Reader behind the header.
+
+    `elements_max`: how many elements a request may have, where each is worth more than a few numbers; 0 for primitives.ELEMENTS_MAX.
+    """
 
     __slots__ = (
         "_requests",
         "_responses",
+        "elements_max",
         "flexible_from",
         "handler",
         "key",
@@ -61,6 +67,7 @@ class Api:
         self.request_table = request_table
         self.response_table = response_table
         self.takes_reader = takes_reader
+        self.elements_max = MANY if key in ANSWERED_WITH_MANY else 0
         self.told_least = least if told_least is None else told_least
         self._requests: dict[int, Plan] = {}
         self._responses: dict[int, Plan] = {}

@@ -27,15 +27,20 @@ NAMES = ("none", "gzip", "snappy", "lz4", "zstd")
 UNPACKED_MAX_BYTES = 64 << 20  # unless told otherwise
 _ROOM_BYTES = 1 << 20  # kept from batch to batch; Kafka's clients make batches of 16 KiB to 1 MiB
 _GROWTH = 8
-_FRAMED = b"\x82SNAPPY\x00"
-_FRAME_HEADER = 16
-_FRAME_VERSION_MIN = 1
-_MEMBER = b"\x1f\x8b\x08"
-_MEMBER_MIN_BYTES = 19  # Java looks for no further member in less
-_MEMBERS_MAX = 1_000
+FRAMED = b"\x82SNAPPY\x00"
+FRAME_HEADER = 16
+FRAME_VERSION_MIN = 1
+MEMBER = b"\x1f\x8b\x08"
+MEMBER_MIN_BYTES = 19  # Java looks for no further member in less
+MEMBERS_MAX = 1_000
 _CHUNK_BYTES = 64 << 10
-_SNAPPY_RATIO_MAX = 64  # a copy of 64 bytes takes at least 2
+SNAPPY_RATIO_MAX = 64  # a copy of 64 bytes takes at least 2
 _FULL = "failed to write whole buffer"  # what the library says when the target has no more room
+
+
+def is_full(error: cramjam.DecompressionError) -> bool:
+    """Whether the library had no more room, and nothing else was wrong so far."""
+    return _FULL in str(error)
 
 
 class Unpacker:
@@ -81,10 +86,10 @@ class Unpacker:
         parts = []
         pos = 0
         members = 1
-        while len(rest) - pos >= _MEMBER_MIN_BYTES and rest.startswith(_MEMBER, pos):
+        while len(rest) - pos >= MEMBER_MIN_BYTES and rest.startswith(MEMBER, pos):
             members += 1
-            if members > _MEMBERS_MAX:
-                raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's gzip has more than {_MEMBERS_MAX} members")
+            if members > MEMBERS_MAX:
+                raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's gzip has more than {MEMBERS_MAX} members")
             stream = zlib.decompressobj(zlib.MAX_WBITS | 16)
             while not stream.eof:
                 chunk = rest[pos : pos + _CHUNK_BYTES]
@@ -98,16 +103,16 @@ class Unpacker:
         return b"".join(parts)
 
     def _snappy(self, packed: bytes) -> bytes:
-        if not packed.startswith(_FRAMED):
+        if not packed.startswith(FRAMED):
             return self._block(packed, self.unpacked_max_bytes)
         parts = []
         left = self.unpacked_max_bytes
-        pos = _FRAME_HEADER
+        pos = FRAME_HEADER
         while pos < len(packed):
-            if packed.startswith(_FRAMED, pos):
-                if int.from_bytes(packed[pos + 8 : pos + 12], "big") < _FRAME_VERSION_MIN or pos + _FRAME_HEADER > len(packed):
+            if packed.startswith(FRAMED, pos):
+                if int.from_bytes(packed[pos + 8 : pos + 12], "big") < FRAME_VERSION_MIN or pos + FRAME_HEADER > len(packed):
                     raise InvalidBatch(CORRUPT_MESSAGE, "a batch's snappy has a header within it that is none")
-                pos += _FRAME_HEADER
+                pos += FRAME_HEADER
                 continue
             size = int.from_bytes(packed[pos : pos + 4], "big")
             pos += 4
@@ -121,7 +126,7 @@ class Unpacker:
     def _block(self, block: bytes, size_max: int) -> bytes:
         """A plain snappy block, which begins with the size of what it unpacks to."""
         size = cramjam.snappy.decompress_raw_len(block)
-        if size > len(block) * _SNAPPY_RATIO_MAX:
+        if size > len(block) * SNAPPY_RATIO_MAX:
             raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's snappy claims {size} bytes out of {len(block)}")
         if size > size_max:
             raise self._too_large()
@@ -138,7 +143,7 @@ class Unpacker:
             try:
                 filled = decompress_into(packed, room)
             except cramjam.DecompressionError as error:
-                if _FULL not in str(error):
+                if not is_full(error):
                     raise
                 if len(room) >= self.unpacked_max_bytes:
                     raise self._too_large() from None

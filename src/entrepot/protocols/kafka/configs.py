@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import AlterTopicConfig, ConfigEntry, DescribeTopicConfig
-from entrepot.protocols.kafka.answers import code_of, text_of
+from entrepot.protocols.kafka.answers import code_of, counted, text_of
 from entrepot.protocols.kafka.error_codes import TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
+from entrepot.protocols.kafka.schema import Rows
 
 TOPIC_RESOURCE, BROKER_RESOURCE = 2, 4
 DEFAULT_CONFIG, TOPIC_CONFIG, STATIC_BROKER_CONFIG = 5, 1, 4  # config_source
+DESCRIPTION_STEPS = 60  # of what is set of a topic, told or changed
 TYPES = {"boolean": 1, "string": 2, "int": 3, "short": 4, "long": 5, "double": 6, "list": 7}
 OPERATIONS = {0: "set", 1: "delete", 2: "append", 3: "subtract"}
 
@@ -22,15 +25,20 @@ def describe_configs(exchange: Exchange, values: dict[str, Any]) -> None:
     resources = values["resources"]
     exchange.state = values
     exchange.ask(
-        [DescribeTopicConfig(found["resource_name"], found["configuration_keys"]) for found in resources if found["resource_type"] == TOPIC_RESOURCE],
+        (DescribeTopicConfig(found["resource_name"], found["configuration_keys"]) for found in resources if found["resource_type"] == TOPIC_RESOURCE),
         _configs_described,
+        DESCRIPTION_STEPS,
     )
 
 
 def _configs_described(exchange: Exchange, calls: list[Any]) -> None:
+    resources = exchange.state["resources"]
+    exchange.answer({"results": Rows(len(resources), _descriptions(exchange, calls))})
+
+
+def _descriptions(exchange: Exchange, calls: list[Any]) -> Iterator[dict[str, Any]]:
     values = exchange.state
     answers = iter(calls)
-    rows = []
     for resource in values["resources"]:
         row = {"resource_type": resource["resource_type"], "resource_name": resource["resource_name"], "error_code": 0, "error_message": None}
         if resource["resource_type"] == TOPIC_RESOURCE:
@@ -38,7 +46,7 @@ def _configs_described(exchange: Exchange, calls: list[Any]) -> None:
             row["error_code"] = code_of(exchange, call, TOPIC)
             row["error_message"] = text_of(call.error)
             if call.outcome == DONE:
-                row["configs"] = [_config(entry, values) for entry in call.result]
+                row["configs"] = Rows(len(call.result), map(partial(_config, values), call.result))
         elif resource["resource_type"] == BROKER_RESOURCE:
             if resource["resource_name"] in ("", str(exchange.session.settings.node_id)):
                 row["configs"] = _of_the_broker(exchange, resource["configuration_keys"])
@@ -48,8 +56,7 @@ def _configs_described(exchange: Exchange, calls: list[Any]) -> None:
         else:
             row["error_code"] = int(ErrorCode.INVALID_REQUEST)
             row["error_message"] = f"there is no configuration of resource type {resource['resource_type']}"
-        rows.append(row)
-    exchange.answer({"results": rows})
+        yield row
 
 
 def _of_the_broker(exchange: Exchange, keys: list[str] | None) -> list[dict[str, Any]]:
@@ -75,7 +82,7 @@ def _of_the_broker(exchange: Exchange, keys: list[str] | None) -> list[dict[str,
     ]
 
 
-def _config(entry: ConfigEntry, values: dict[str, Any]) -> dict[str, Any]:
+def _config(values: dict[str, Any], entry: ConfigEntry) -> dict[str, Any]:
     synonyms = []
     if values["include_synonyms"]:
         if not entry.is_default:
@@ -93,23 +100,32 @@ def _config(entry: ConfigEntry, values: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> None:
+def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of IncrementalAlterConfigs."""
-    requests: list[Any] = []
-    _mark_twice(values["resources"])
-    for resource in values["resources"]:
-        if _cannot_alter(resource) is None:
-            changes = [(OPERATIONS[change["config_operation"]], change["name"], change["value"]) for change in resource["configs"]]
-            requests.append(AlterTopicConfig(resource["resource_name"], changes, values["validate_only"]))
+    yield from _mark_twice(values["resources"])
     exchange.state = values
-    exchange.ask(requests, _altered)
+    exchange.ask(
+        (
+            AlterTopicConfig(
+                resource["resource_name"],
+                [(OPERATIONS[change["config_operation"]], change["name"], change["value"]) for change in resource["configs"]],
+                values["validate_only"],
+            )
+            for resource in values["resources"]
+            if _cannot_alter(resource) is None
+        ),
+        _altered,
+        DESCRIPTION_STEPS,
+    )
 
 
-def _mark_twice(resources: list[dict[str, Any]]) -> None:
+def _mark_twice(resources: list[dict[str, Any]]) -> Generator[int, None, None]:
     """Note of each resource whether the request has it twice: then it is altered neither time."""
-    named = Counter((resource["resource_type"], resource["resource_name"]) for resource in resources)
+    named: dict[tuple[int, str], int] = {}
+    yield from counted(((resource["resource_type"], resource["resource_name"]) for resource in resources), named)
     for resource in resources:
         resource["twice"] = named[resource["resource_type"], resource["resource_name"]] > 1
+        yield 1
 
 
 def _cannot_alter(resource: dict[str, Any]) -> str | None:
@@ -126,31 +142,36 @@ def _cannot_alter(resource: dict[str, Any]) -> str | None:
 
 
 def _altered(exchange: Exchange, calls: list[Any]) -> None:
+    resources = exchange.state["resources"]
+    exchange.answer({"responses": Rows(len(resources), _alterations(exchange, calls))})
+
+
+def _alterations(exchange: Exchange, calls: list[Any]) -> Iterator[dict[str, Any]]:
     answers = iter(calls)
-    rows = []
     for resource in exchange.state["resources"]:
         reason = _cannot_alter(resource)
         row = {"resource_type": resource["resource_type"], "resource_name": resource["resource_name"]}
         if reason is not None:
             exchange.session.count_error(exchange)
-            rows.append(row | {"error_code": int(ErrorCode.INVALID_REQUEST), "error_message": reason})
+            yield row | {"error_code": int(ErrorCode.INVALID_REQUEST), "error_message": reason}
             continue
         call = next(answers)
-        rows.append(row | {"error_code": code_of(exchange, call, TOPIC), "error_message": text_of(call.error)})
-    exchange.answer({"responses": rows})
+        yield row | {"error_code": code_of(exchange, call, TOPIC), "error_message": text_of(call.error)}
 
 
-def alter_configs(exchange: Exchange, values: dict[str, Any]) -> None:
+def alter_configs(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of AlterConfigs: what is not named goes back to its default. Deprecated since Kafka 2.3, and still used."""
     exchange.state = values
-    _mark_twice(values["resources"])
-    exchange.ask([DescribeTopicConfig(found["resource_name"]) for found in values["resources"] if _cannot_alter(found) is None], _replace)
+    yield from _mark_twice(values["resources"])
+    exchange.ask((DescribeTopicConfig(found["resource_name"]) for found in values["resources"] if _cannot_alter(found) is None), _replace, DESCRIPTION_STEPS)
 
 
 def _replace(exchange: Exchange, calls: list[Any]) -> None:
-    values = exchange.state
+    exchange.ask(_replacements(exchange.state, calls), _altered, DESCRIPTION_STEPS)
+
+
+def _replacements(values: dict[str, Any], calls: list[Any]) -> Iterator[AlterTopicConfig]:
     answers = iter(calls)
-    requests = []
     for resource in values["resources"]:
         if _cannot_alter(resource) is not None:
             continue
@@ -159,5 +180,4 @@ def _replace(exchange: Exchange, calls: list[Any]) -> None:
         named = {change["name"] for change in resource["configs"]}
         if call.outcome == DONE:
             changes += [("delete", entry.name, None) for entry in call.result if not entry.is_default and entry.name not in named]
-        requests.append(AlterTopicConfig(resource["resource_name"], changes, values["validate_only"]))
-    exchange.ask(requests, _altered)
+        yield AlterTopicConfig(resource["resource_name"], changes, values["validate_only"])

@@ -7,6 +7,7 @@ from entrepot.broker.port cimport Ask, Call, make_ask
 from entrepot.protocols.kafka.primitives cimport Writer
 
 cdef int _UNKNOWN
+cdef Py_ssize_t _ANSWER_MAX
 
 
 @cython.final
@@ -20,18 +21,20 @@ cdef class Exchange:
     cdef public object wanted
     cdef public list parts
     cdef public Py_ssize_t size
+    cdef public bint is_read
     cdef list _calls
     cdef Py_ssize_t _left
     cdef object _then
 
-    cpdef int ask(self, list requests, object then) except -1
+    cpdef int run(self, object work) except -1
+    cpdef int begin(self, object reader) except -1
     @cython.locals(call=Call, asked=dict)
     cpdef int submit(self, list calls, object then) except -1
-    @cython.locals(calls=list, then=object)
     cpdef int completed(self, Call call) except -1
+    @cython.locals(calls=list, then=object)
+    cdef int _ended(self) except -1
     @cython.locals(writer=Writer)
     cpdef Writer writer(self)
-    @cython.locals(writer=Writer)
     cpdef int answer(self, dict values) except -1
     cpdef int encoded(self, Writer writer) except -1
     cpdef int no_answer(self) except -1

@@ -2,17 +2,22 @@
 
 A handler gets the Exchange. It answers at once (answer, encoded or no_answer), or asks the broker first: ask(requests, then) calls
 then(exchange, calls) when every call has completed, however they were delayed or reordered.
+
+What is long takes turns (net/turns.py): a long request is read in pieces, requests are handed to the broker as far as the turn allows, and an answer is
+written in pieces. A handler, and what it gives to ask(), may be a generator itself, of the steps that each of its pieces cost. Others have their
+turn in between; this connection's next request waits for this one anyway.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import cython
 
 from entrepot.broker.port import UNKNOWN
-from entrepot.protocols.kafka.primitives import Writer
+from entrepot.protocols.kafka.primitives import Malformed, Writer
 
 if TYPE_CHECKING:
     from entrepot.protocols.kafka.apis import Api
@@ -21,7 +26,12 @@ if TYPE_CHECKING:
 if not cython.compiled:
     from entrepot.broker.port import Call, make_ask
 
+Steps = int | Callable[[Any], int]
+ASK_STEPS = 12  # what one request to the broker costs, unless the handler knows better
+ANSWER_MAX_BYTES = 64 << 20  # of one answer, records apart: a client that asks for more is to ask in parts
+
 _UNKNOWN = UNKNOWN
+_ANSWER_MAX = ANSWER_MAX_BYTES
 
 
 class Exchange:
@@ -37,23 +47,87 @@ class Exchange:
         self.wanted: Any = None  # the request's fields that say what the answer is to tell besides
         self.parts: list[bytes | bytearray] | None = None  # the answer, once there is one
         self.size = 0  # bytes of it
+        self.is_read = False  # nothing of the request is read any more
         self._calls: list[Call] = []
         self._left = 0
         self._then: Callable[[Exchange, list[Any]], object] | None = None
 
+    # ---- taking turns
+
+    def run(self, work: Any) -> int:
+        """Do `work`, a generator of steps, as far as this turn allows, a first piece at least, and the rest later; nothing if it is None."""
+        if work is None:
+            return 0
+        session = self.session
+        turns = session.turns
+        try:
+            while True:
+                turns.spend(next(work))
+                if turns.left <= 0:
+                    turns.wait(partial(self._run_on, work))
+                    break
+        except StopIteration:
+            pass
+        return 0
+
+    def _run_on(self, work: Any) -> None:
+        if self.session.closing:
+            return
+        try:
+            self.run(work)
+        except Malformed as error:
+            self.session.fail(str(error))
+
+    def begin(self, reader: Any) -> int:
+        """Read the request, and have its handler answer it. Raises Malformed, at once or from run()."""
+        if self.api.elements_max:
+            reader.elements_left = self.api.elements_max
+        return self.run(self._beginning(reader))
+
+    def _beginning(self, reader: Any) -> Generator[int, None, None]:
+        # What is behind the last field is not looked at, as Kafka does not: librdkafka's Metadata request has bytes too many.
+        values = yield from self.api.request_plan(self.version).reading(reader)
+        self.is_read = True
+        handling = self.api.handler(self, values)
+        if handling is not None:
+            yield from handling
+
     # ---- asking the broker
 
-    def ask(self, requests: list[Any], then: Callable[[Exchange, list[Any]], object]) -> int:
-        """Submit an Ask for each request; then(exchange, calls) once all have completed, their outcomes known."""
-        return self.submit([make_ask(0, request) for request in requests], then)
+    def ask(self, requests: Iterable[Any], then: Callable[[Exchange, list[Any]], object], steps: Steps = ASK_STEPS) -> int:
+        """Submit an Ask for each request; then(exchange, calls) once all have completed, their outcomes known. `steps`: what each request costs."""
+        return self.run(self.asking(requests, then, steps))
+
+    def asking(self, requests: Iterable[Any], then: Callable[[Exchange, list[Any]], object], steps: Steps = ASK_STEPS) -> Generator[int, None, None]:
+        """ask(), for a handler that is a generator itself."""
+        return self.submitting((make_ask(0, request) for request in requests), then, steps)
+
+    def submitting(self, made: Iterable[Call], then: Callable[[Exchange, list[Any]], object], steps: Steps) -> Generator[int, None, None]:
+        """As ask(), of calls of any kind, in pieces: to be run(), or yielded from."""
+        asked = self.session.asked
+        attachment = self.session.attachment
+        calls: list[Call] = []
+        self._calls = calls
+        self._then = then
+        self._left = 1  # for the end of the requests
+        for call in made:
+            calls.append(call)
+            self._left += 1
+            asked[call] = self
+            cost = steps if isinstance(steps, int) else steps(call.request)  # type: ignore[attr-defined]
+            attachment.submit(call)
+            cost += attachment.spent
+            attachment.spent = 0
+            yield cost
+        self._ended()
 
     def submit(self, calls: list[Call], then: Callable[[Exchange, list[Any]], object]) -> int:
-        """As ask(), of calls of any kind."""
+        """As ask(), of few calls of any kind."""
         self._calls = calls
         self._then = then
         self._left = len(calls)
         if not calls:
-            then(self, calls)
+            self.run(then(self, calls))
             return 0
         asked = self.session.asked
         attachment = self.session.attachment
@@ -68,13 +142,17 @@ class Exchange:
         if call.outcome == _UNKNOWN:
             self.session.outcome_unknown(self)
             return 0
+        return self._ended()
+
+    def _ended(self) -> int:
+        """One less is waited for."""
         self._left -= 1
         if self._left == 0:
             calls = self._calls
             then = self._then
             self._calls = []
             self._then = None
-            then(self, calls)  # type: ignore[misc]
+            self.run(then(self, calls))  # type: ignore[misc]
         return 0
 
     # ---- answering
@@ -88,10 +166,16 @@ class Exchange:
         return writer
 
     def answer(self, values: dict[str, Any]) -> int:
-        """The response as a dict."""
+        """The response as a dict. Its rows may be schema.Rows."""
+        return self.run(self._answering(values))
+
+    def _answering(self, values: dict[str, Any]) -> Generator[int, None, None]:
         writer = self.writer()
-        self.api.response_plan(self.version).write(writer, values)
-        return self.encoded(writer)
+        for steps in self.api.response_plan(self.version).writing(writer, values):
+            if writer.size > _ANSWER_MAX:
+                raise Malformed(f"a {self.api.name} whose answer has more than {_ANSWER_MAX} bytes")
+            yield steps
+        self.encoded(writer)
 
     def encoded(self, writer: Writer) -> int:
         """The response, written."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from itertools import repeat
 from typing import Any
 
 from entrepot.broker import group_requests as ask
@@ -9,10 +11,13 @@ from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka import operations
-from entrepot.protocols.kafka.answers import code_of, error_code, text_of
+from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, error_code, text_of
 from entrepot.protocols.kafka.error_codes import CONSUMER_GROUP, GROUP, ErrorCode
-from entrepot.protocols.kafka.exchange import Exchange
+from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
+from entrepot.protocols.kafka.schema import Rows
 
+ALLOWED_AT_ONCE = 64  # groups in one question of what the user may do with them
+DESCRIPTION_STEPS = 40  # of looking at one group
 UNAVAILABLE = ErrorCode.COORDINATOR_NOT_AVAILABLE
 
 
@@ -111,24 +116,24 @@ def leave_group(exchange: Exchange, values: dict[str, Any]) -> None:
     if members is None:
         members = [{"member_id": values["member_id"]}]
     exchange.state = members
-    leaving = [(member["member_id"], member.get("group_instance_id"), member.get("reason")) for member in members]
-    exchange.ask([ask.LeaveGroup(values["group_id"], leaving)], _left)
+    leaving = ((member["member_id"], member.get("group_instance_id"), member.get("reason")) for member in members)
+    exchange.ask((ask.LeaveGroup(values["group_id"], some) for some in chunks(leaving)), _left, lambda request: ASK_STEPS + 4 * len(request.members))
 
 
 def _left(exchange: Exchange, calls: list[Any]) -> None:
-    call = calls[0]
-    if call.outcome != DONE:
-        exchange.answer({"error_code": code_of(exchange, call, GROUP, UNAVAILABLE)})
+    refused = next((call for call in calls if call.outcome != DONE), None)
+    if refused is not None:
+        exchange.answer({"error_code": code_of(exchange, refused, GROUP, UNAVAILABLE)})
         return
-    codes = [error_code(exchange, error, GROUP, UNAVAILABLE) for error in call.result]
+    codes = (error_code(exchange, error, GROUP, UNAVAILABLE) for call in calls for error in call.result)
     if exchange.version < 3:
-        exchange.answer({"error_code": codes[0] if codes else 0})
+        exchange.answer({"error_code": next(codes, 0)})
         return
-    members = [
+    rows = (
         {"member_id": member["member_id"], "group_instance_id": member["group_instance_id"], "error_code": code}
         for member, code in zip(exchange.state, codes, strict=True)
-    ]
-    exchange.answer({"error_code": 0, "members": members})
+    )
+    exchange.answer({"error_code": 0, "members": Rows(len(exchange.state), rows)})
 
 
 # ---- groups whose coordinator assigns (KIP-848)
@@ -192,9 +197,10 @@ def _listed(exchange: Exchange, calls: list[Any]) -> None:
     exchange.answer(
         {
             "error_code": code_of(exchange, call, GROUP, UNAVAILABLE),
-            "groups": [
-                {"group_id": group, "protocol_type": protocol_type, "group_state": state, "group_type": kind} for group, protocol_type, state, kind in groups
-            ],
+            "groups": Rows(
+                len(groups),
+                ({"group_id": group, "protocol_type": protocol_type, "group_state": state, "group_type": kind} for group, protocol_type, state, kind in groups),
+            ),
         }
     )
 
@@ -202,31 +208,42 @@ def _listed(exchange: Exchange, calls: list[Any]) -> None:
 def describe_groups(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DescribeGroups: groups of the classic kind; before version 6 a group that is not there is a dead one."""
     exchange.state = values["groups"]
-    exchange.ask(_describing(values["groups"], values.get("include_authorized_operations", False)), _described)
+    exchange.ask(_describing(values["groups"], values.get("include_authorized_operations", False)), _described, DESCRIPTION_STEPS)
 
 
-def _describing(groups: list[str], with_operations: bool) -> list[Any]:
+def _describing(groups: list[str], with_operations: bool) -> Iterator[Any]:
     """What to ask of groups that are described; last, if it is wanted, what the user may do with each."""
-    requests: list[Any] = [ask.DescribeGroup(group) for group in groups]
+    for group in groups:
+        yield ask.DescribeGroup(group)
     if with_operations and groups:
-        requests.append(AllowedActions(list(groups)))
-    return requests
+        for some in chunks(groups, ALLOWED_AT_ONCE):
+            yield AllowedActions(list(some))
 
 
-def _split(exchange: Exchange, calls: list[Any]) -> tuple[list[Any], list[dict[str, Any]]]:
+def _split(exchange: Exchange, calls: list[Any]) -> tuple[list[Any], Iterator[dict[str, Any]]]:
     """The calls of _describing() as those of the groups, and what is told of operations: each group's fields, none where they are not wanted."""
     count = len(exchange.state)
-    fields: list[dict[str, Any]] = [{} for _ in range(count)]
-    for call in calls[count:]:
+    return calls[:count], _operated(calls[count:])
+
+
+def _operated(calls: list[Any]) -> Iterator[dict[str, Any]]:
+    for call in calls:
         if call.outcome == DONE:
-            fields = [{"authorized_operations": operations.bits(operations.GROUP, actions)} for actions in call.result]
-    return calls[:count], fields
+            for actions in call.result:
+                yield {"authorized_operations": operations.bits(operations.GROUP, actions)}
+        else:
+            yield from repeat({}, ALLOWED_AT_ONCE)
+    yield from repeat({})
+
+
+def _with_operations(row: dict[str, Any], fields: dict[str, Any]) -> dict[str, Any]:
+    return row | fields if fields and row.get("error_code", 0) == 0 else row
 
 
 def _described(exchange: Exchange, calls: list[Any]) -> None:
     calls, operated = _split(exchange, calls)
-    rows = [_classic_group(exchange, group, call) for group, call in zip(exchange.state, calls, strict=True)]
-    exchange.answer({"groups": [row | fields if row.get("error_code", 0) == 0 else row for row, fields in zip(rows, operated, strict=True)]})
+    rows = (_with_operations(_classic_group(exchange, group, call), fields) for group, call, fields in zip(exchange.state, calls, operated, strict=False))
+    exchange.answer({"groups": Rows(len(calls), rows)})
 
 
 def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
@@ -237,17 +254,7 @@ def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
             "group_state": found.state,
             "protocol_type": found.protocol_type,
             "protocol_data": found.protocol,
-            "members": [
-                {
-                    "member_id": member.member_id,
-                    "group_instance_id": member.instance_id,
-                    "client_id": member.client_id,
-                    "client_host": member.client_host,
-                    "member_metadata": member.metadata,
-                    "member_assignment": member.assignment,
-                }
-                for member in found.members
-            ],
+            "members": Rows(len(found.members), map(_classic_member, found.members)),
         }
     row: dict[str, Any] = {"group_id": group, "group_state": "", "error_code": int(ErrorCode.GROUP_ID_NOT_FOUND)}
     row["error_message"] = f"group '{group}' is not a classic group" if call.outcome == DONE else text_of(call.error)
@@ -260,33 +267,47 @@ def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
     return row
 
 
+def _classic_member(member: ask.MemberDescription) -> dict[str, Any]:
+    return {
+        "member_id": member.member_id,
+        "group_instance_id": member.instance_id,
+        "client_id": member.client_id,
+        "client_host": member.client_host,
+        "member_metadata": member.metadata,
+        "member_assignment": member.assignment,
+    }
+
+
 def consumer_group_describe(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of ConsumerGroupDescribe. Topics of assignments are named as they are called now."""
     exchange.state = values["group_ids"]
-    exchange.ask(_describing(values["group_ids"], values["include_authorized_operations"]), _consumers_found)
+    exchange.ask(_describing(values["group_ids"], values["include_authorized_operations"]), _consumers_found, DESCRIPTION_STEPS)
 
 
-def _consumers_found(exchange: Exchange, calls: list[Any]) -> None:
+def _consumers_found(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     calls, operated = _split(exchange, calls)
     ids: dict[bytes, None] = {}
     for call in calls:
         if call.outcome == DONE:
             for member in call.result.members:
-                ids |= dict.fromkeys((*member.assigned, *member.target))
+                ids.update(dict.fromkeys((*member.assigned, *member.target)))
+                yield 2 + len(member.assigned) // 4
     if not ids:
         _describe_consumers(exchange, calls, operated, {})
         return
 
     def named(exchange: Exchange, answers: list[Any]) -> None:
-        found = answers[0].result if answers[0].outcome == DONE else []
+        found = (topic for answer in answers if answer.outcome == DONE for topic in answer.result)
         _describe_consumers(exchange, calls, operated, {topic.id: topic.name for topic in found if isinstance(topic, TopicDescription)})
 
-    exchange.ask([DescribeTopics(ids=list(ids))], named)
+    exchange.ask((DescribeTopics(ids=some) for some in chunks(ids)), named, ASKED_AT_ONCE * 3)
 
 
-def _describe_consumers(exchange: Exchange, calls: list[Any], operated: list[dict[str, Any]], names: dict[bytes, str]) -> None:
-    rows = [_consumer_group(exchange, group, call, names) for group, call in zip(exchange.state, calls, strict=True)]
-    exchange.answer({"groups": [row | fields if row.get("error_code", 0) == 0 else row for row, fields in zip(rows, operated, strict=True)]})
+def _describe_consumers(exchange: Exchange, calls: list[Any], operated: Iterator[dict[str, Any]], names: dict[bytes, str]) -> None:
+    rows = (
+        _with_operations(_consumer_group(exchange, group, call, names), fields) for group, call, fields in zip(exchange.state, calls, operated, strict=False)
+    )
+    exchange.answer({"groups": Rows(len(calls), rows)})
 
 
 def _consumer_group(exchange: Exchange, group: str, call: Any, names: dict[bytes, str]) -> dict[str, Any]:
@@ -301,35 +322,37 @@ def _consumer_group(exchange: Exchange, group: str, call: Any, names: dict[bytes
         "group_epoch": found.epoch,
         "assignment_epoch": found.assignment_epoch,
         "assignor_name": found.assignor,
-        "members": [
-            {
-                "member_id": member.member_id,
-                "instance_id": member.instance_id,
-                "rack_id": member.rack_id,
-                "member_epoch": member.member_epoch,
-                "client_id": member.client_id,
-                "client_host": member.client_host,
-                "subscribed_topic_names": member.subscribed_names,
-                "subscribed_topic_regex": member.subscribed_regex,
-                "assignment": _assignment(member.assigned, names),
-                "target_assignment": _assignment(member.target, names),
-                "member_type": 0 if member.is_classic else 1,
-            }
-            for member in found.members
-        ],
+        "members": Rows(len(found.members), (_consumer(member, names) for member in found.members)),
+    }
+
+
+def _consumer(member: ask.MemberDescription, names: dict[bytes, str]) -> dict[str, Any]:
+    return {
+        "member_id": member.member_id,
+        "instance_id": member.instance_id,
+        "rack_id": member.rack_id,
+        "member_epoch": member.member_epoch,
+        "client_id": member.client_id,
+        "client_host": member.client_host,
+        "subscribed_topic_names": member.subscribed_names,
+        "subscribed_topic_regex": member.subscribed_regex,
+        "assignment": _assignment(member.assigned, names),
+        "target_assignment": _assignment(member.target, names),
+        "member_type": 0 if member.is_classic else 1,
     }
 
 
 def _assignment(partitions: dict[bytes, list[int]], names: dict[bytes, str]) -> dict[str, Any]:
-    return {"topic_partitions": [{"topic_id": topic, "topic_name": names.get(topic, ""), "partitions": found} for topic, found in partitions.items()]}
+    rows = ({"topic_id": topic, "topic_name": names.get(topic, ""), "partitions": found} for topic, found in partitions.items())
+    return {"topic_partitions": Rows(len(partitions), rows)}
 
 
 def delete_groups(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of DeleteGroups."""
     exchange.state = values["groups_names"]
-    exchange.ask([ask.DeleteGroup(group) for group in values["groups_names"]], _deleted)
+    exchange.ask((ask.DeleteGroup(group) for group in values["groups_names"]), _deleted, DESCRIPTION_STEPS)
 
 
 def _deleted(exchange: Exchange, calls: list[Any]) -> None:
-    rows = [{"group_id": group, "error_code": code_of(exchange, call, GROUP, UNAVAILABLE)} for group, call in zip(exchange.state, calls, strict=True)]
-    exchange.answer({"results": rows})
+    rows = ({"group_id": group, "error_code": code_of(exchange, call, GROUP, UNAVAILABLE)} for group, call in zip(exchange.state, calls, strict=True))
+    exchange.answer({"results": Rows(len(calls), rows)})

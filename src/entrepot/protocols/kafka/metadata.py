@@ -2,83 +2,80 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka import operations
-from entrepot.protocols.kafka.answers import broker_node, code_of, error_code
+from entrepot.protocols.kafka.answers import broker_node, chunks, code_of, counted, error_code
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
-from entrepot.protocols.kafka.exchange import Exchange
+from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
+from entrepot.protocols.kafka.schema import Rows
 
 NO_ID = bytes(16)
 GROUP, TRANSACTION = 0, 1
-TURN_TOPICS = 500  # looked up for one Metadata request in a turn of the loop
+TOPICS_AT_ONCE = 64  # described in one request to the broker
+ALLOWED_AT_ONCE = 128  # topics in one question of what the user may do with them
 NO_TRANSACTIONS = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 """What is told to clients that want transactions, which are not there: every client takes it for final, where librdkafka tries UNSUPPORTED_VERSION for ever."""
-TURN_ALLOWED = 500  # topics of which is looked up, in a turn of the loop, what one request's user may do with them
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
 # ---- Metadata
 
 
-def metadata(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all."""
+def metadata(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
+    """Handler of Metadata. A null list of topics, or in version 0 an empty one, asks for all. What is named twice is answered once."""
     topics = values["topics"]
     exchange.wanted = values
     if topics is None or (not topics and exchange.version == 0):
         exchange.ask([DescribeTopics()], _all_described)
         return
-    ids = [topic["topic_id"] for topic in topics if topic.get("topic_id", NO_ID) != NO_ID]
-    names = [topic["name"] or "" for topic in topics if topic.get("topic_id", NO_ID) == NO_ID]
-    if not names and not ids:
-        _answer_metadata(exchange, [])
-        return
-    exchange.state = _Lookup(names, ids, values.get("allow_auto_topic_creation", True))
-    _look_on(exchange)
+    ids: dict[bytes, int] = {}
+    names: dict[str, int] = {}
+    yield from counted((topic["topic_id"] for topic in topics if topic.get("topic_id", NO_ID) != NO_ID), ids)
+    yield from counted((topic["name"] or "" for topic in topics if topic.get("topic_id", NO_ID) == NO_ID), names)
+    exchange.state = names, ids
+    exchange.ask(_descriptions(names, ids, values.get("allow_auto_topic_creation", True)), _described, ASK_STEPS + 6 * min(TOPICS_AT_ONCE, len(topics)))
 
 
-class _Lookup:
-    """What a Metadata request asks for, in parts of at most TURN_TOPICS: others have their turn between them."""
-
-    def __init__(self, names: list[str], ids: list[bytes], create: bool) -> None:
-        self.parts: deque[tuple[list[Any], DescribeTopics]] = deque()
-        for at in range(0, len(names), TURN_TOPICS):
-            part = names[at : at + TURN_TOPICS]
-            self.parts.append((part, DescribeTopics(names=part, create_missing=create)))
-        for at in range(0, len(ids), TURN_TOPICS):
-            some = ids[at : at + TURN_TOPICS]
-            self.parts.append((some, DescribeTopics(ids=some)))
-        self.topics: list[dict[str, Any]] = []
+def _descriptions(names: Iterable[str], ids: Iterable[bytes], create: bool) -> Iterable[DescribeTopics]:
+    for some_names in chunks(names, TOPICS_AT_ONCE):
+        if some_names:
+            yield DescribeTopics(names=some_names, create_missing=create)
+    for some_ids in chunks(ids, TOPICS_AT_ONCE):
+        if some_ids:
+            yield DescribeTopics(ids=some_ids)
 
 
-def _look_on(exchange: Exchange) -> None:
-    if not exchange.session.closing:
-        exchange.ask([exchange.state.parts[0][1]], _described)
-
-
-def _all_described(exchange: Exchange, calls: list[Any]) -> None:
+def _all_described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     call = calls[0]
     if call.outcome != DONE:
-        _answer_metadata(exchange, [], code_of(exchange, call, NAMING))
+        yield from _answer_metadata(exchange, [], code_of(exchange, call, NAMING))
         return
-    _answer_metadata(exchange, [_topic(exchange, found) for found in call.result if isinstance(found, TopicDescription)])
+    topics = []
+    for found in call.result:
+        topics.append(found)
+        yield 2
+    yield from _answer_metadata(exchange, Rows(len(topics), (_topic(exchange, found) for found in topics)))
 
 
-def _described(exchange: Exchange, calls: list[Any]) -> None:
-    lookup = exchange.state
-    call = calls[0]
-    asked, _ = lookup.parts.popleft()
-    results = call.result if call.outcome == DONE else [call.error] * len(asked)
-    for key, found in zip(asked, results, strict=True):
-        lookup.topics.append(_topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found))
-    if lookup.parts:
-        exchange.session.shared.later(lambda: _look_on(exchange))
-    else:
-        _answer_metadata(exchange, lookup.topics)
+def _described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    names, ids = exchange.state
+    return _answer_metadata(exchange, Rows(len(names) + len(ids), _found(exchange, names, ids, calls)))
+
+
+def _found(exchange: Exchange, names: Iterable[str], ids: Iterable[bytes], calls: list[Any]) -> Iterable[dict[str, Any]]:
+    answers = iter(calls)
+    for keys in (names, ids):
+        for asked in chunks(keys, TOPICS_AT_ONCE):
+            if asked:
+                call = next(answers)
+                results = call.result if call.outcome == DONE else [call.error] * len(asked)
+                for key, found in zip(asked, results, strict=True):
+                    yield _topic(exchange, found) if isinstance(found, TopicDescription) else _missing(exchange, key, found)
 
 
 def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict[str, Any]:
@@ -92,27 +89,14 @@ def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict
 
 
 def _topic(exchange: Exchange, topic: TopicDescription) -> dict[str, Any]:
-    node = [exchange.session.settings.node_id]
-    return {
-        "error_code": 0,
-        "name": topic.name,
-        "topic_id": topic.id,
-        "is_internal": topic.internal,
-        "partitions": [
-            {
-                "error_code": 0,
-                "partition_index": partition.partition,
-                "leader_id": node[0],
-                "leader_epoch": partition.epoch,
-                "replica_nodes": node,
-                "isr_nodes": node,
-            }
-            for partition in topic.partitions
-        ],
-    }
+    version, session = exchange.version, exchange.session
+    partitions = session.shared.partition_rows.encoded(
+        exchange.api.response_plan(version), version, session.settings.node_id, topic.epoch, topic.partition_count
+    )
+    return {"error_code": 0, "name": topic.name, "topic_id": topic.id, "is_internal": topic.internal, "partitions": partitions}
 
 
-def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]], code: int = 0) -> None:
+def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]] | Rows, code: int = 0) -> Generator[int, None, None]:
     values = exchange.wanted
     settings = exchange.session.settings
     answer = {
@@ -123,66 +107,73 @@ def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]], code: int
         "error_code": code,
     }
     of_topics, of_cluster = values.get("include_topic_authorized_operations", False), values.get("include_cluster_authorized_operations", False)
-    _with_operations(exchange, answer, topics if of_topics else [], of_cluster)
+    return _with_operations(exchange, answer, of_topics=of_topics, of_cluster=of_cluster)
 
 
-def _with_operations(exchange: Exchange, answer: dict[str, Any], topics: list[dict[str, Any]], of_cluster: bool = False) -> None:
-    """Answer, saying what the user may do with each of `topics`, and with the cluster. Of what it may not see nothing is said."""
-    rows = [row for row in topics if row["name"] and row["error_code"] != ErrorCode.TOPIC_AUTHORIZATION_FAILED]
-    if not rows and not of_cluster:
+def _with_operations(exchange: Exchange, answer: dict[str, Any], *, of_topics: bool = False, of_cluster: bool = False) -> Generator[int, None, None]:
+    """Answer, saying what the user may do with each of the answer's topics, and with the cluster. Of what it may not see nothing is said."""
+    named: list[dict[str, Any] | None] = []
+    if of_topics:
+        rows = []
+        for row in answer["topics"]:
+            rows.append(row)
+            if row["name"] and row["error_code"] != ErrorCode.TOPIC_AUTHORIZATION_FAILED:
+                named.append(row)
+            yield 2
+        answer["topics"] = rows
+    if of_cluster:
+        named.append(None)
+    if not named:
         exchange.answer(answer)
         return
 
-    named: list[dict[str, Any] | None] = [*rows, *[None] * of_cluster]
-
-    def look_on(at: int) -> None:
-        part = named[at : at + TURN_ALLOWED]
-
-        def told(exchange: Exchange, calls: list[Any]) -> None:
-            call = calls[0]
-            for row, actions in zip(part, call.result if call.outcome == DONE else (), strict=False):
+    def told(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+        for call, some in zip(calls, chunks(named, ALLOWED_AT_ONCE), strict=True):
+            for row, actions in zip(some, call.result if call.outcome == DONE else (), strict=False):
                 if row is None:
                     answer["cluster_authorized_operations"] = operations.bits(operations.CLUSTER, actions)
                 else:
                     row["topic_authorized_operations"] = operations.bits(operations.TOPIC, actions)
-            if at + TURN_ALLOWED < len(named):
-                exchange.session.shared.later(lambda: look_on(at + TURN_ALLOWED))
-            else:
-                exchange.answer(answer)
+                yield 2
+        exchange.answer(answer)
 
-        if not exchange.session.closing:
-            exchange.ask([AllowedActions([None if row is None else row["name"] for row in part])], told)
-
-    look_on(0)
+    requests = (AllowedActions([None if row is None else row["name"] for row in some]) for some in chunks(named, ALLOWED_AT_ONCE))
+    yield from exchange.asking(requests, told, ASK_STEPS + 4 * min(ALLOWED_AT_ONCE, len(named)))
 
 
 # ---- DescribeTopicPartitions
 
 
-def describe_partitions(exchange: Exchange, values: dict[str, Any]) -> None:
+def describe_partitions(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of DescribeTopicPartitions (KIP-966): topics by name in order, so many partitions at a time, and where to go on."""
-    names = sorted({topic["name"] for topic in values["topics"]})
-    exchange.state = values
-    exchange.ask([DescribeTopics(names=names or None)], _partitions_described)
+    asked: dict[str, int] = {}
+    yield from counted((topic["name"] for topic in values["topics"]), asked)
+    names = sorted(asked)
+    exchange.state = values, names
+    exchange.ask((DescribeTopics(names=some or None) for some in chunks(names, TOPICS_AT_ONCE)), _partitions_described, ASK_STEPS + 6 * TOPICS_AT_ONCE)
 
 
-def _partitions_described(exchange: Exchange, calls: list[Any]) -> None:
-    values = exchange.state
+def _partitions_described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    values, names = exchange.state
     cursor = values["cursor"]
-    call = calls[0]
-    if call.outcome != DONE:
-        names = sorted({topic["name"] for topic in values["topics"]})
-        code = code_of(exchange, call, NAMING)
-        exchange.answer({"topics": [{"error_code": code, "name": name} for name in names]})
+    refused = next((call for call in calls if call.outcome != DONE), None)
+    if refused is not None:
+        code = code_of(exchange, refused, NAMING)
+        exchange.answer({"topics": Rows(len(names), ({"error_code": code, "name": name} for name in names))})
         return
-    names = sorted({topic["name"] for topic in values["topics"]})
-    found: list[Any] = call.result
-    rows = list(zip(names, found, strict=True)) if names else sorted((topic.name, topic) for topic in found if isinstance(topic, TopicDescription))
+    found = []
+    for call in calls:
+        for topic in call.result:
+            found.append(topic)
+            yield 1
+    rows = list(zip(names, found, strict=True)) if names else sorted((topic.name, topic) for topic in found)
     left = values["response_partition_limit"]
     left = PARTITION_LIMIT_MAX if left <= 0 else min(left, PARTITION_LIMIT_MAX)
-    topics = []
+    topics: list[dict[str, Any]] = []
     next_cursor = None
-    for name, topic in rows:
+    for at, (name, topic) in enumerate(rows):
+        if at % 64 == 0:
+            yield 64
         first = 0
         if cursor is not None:
             if name < cursor["topic_name"]:
@@ -194,23 +185,35 @@ def _partitions_described(exchange: Exchange, calls: list[Any]) -> None:
         if not isinstance(topic, TopicDescription):
             topics.append(_missing(exchange, name, topic))
             continue
-        row = _topic(exchange, topic)
-        partitions = row["partitions"][first:]
-        row["partitions"] = partitions[:left]
-        for partition in row["partitions"]:
-            partition |= {"eligible_leader_replicas": [], "last_known_elr": []}
-        topics.append(row)
-        if len(partitions) > left:
+        count = max(0, topic.partition_count - first)
+        shown = range(first, first + min(left, count))
+        partitions = [_partition(exchange, topic, number) for number in shown]
+        topics.append({"error_code": 0, "name": topic.name, "topic_id": topic.id, "is_internal": topic.internal, "partitions": partitions})
+        if count > left:
             next_cursor = {"topic_name": name, "partition_index": first + left}
             break
-        left -= len(partitions)
-    _with_operations(exchange, {"topics": topics, "next_cursor": next_cursor}, topics)
+        left -= count
+    yield from _with_operations(exchange, {"topics": topics, "next_cursor": next_cursor}, of_topics=True)
+
+
+def _partition(exchange: Exchange, topic: TopicDescription, number: int) -> dict[str, Any]:
+    node = [exchange.session.settings.node_id]
+    return {
+        "error_code": 0,
+        "partition_index": number,
+        "leader_id": node[0],
+        "leader_epoch": topic.epoch,
+        "replica_nodes": node,
+        "isr_nodes": node,
+        "eligible_leader_replicas": [],
+        "last_known_elr": [],
+    }
 
 
 # ---- the broker
 
 
-def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> None:
+def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of DescribeCluster. Controllers (endpoint type 2) are not for clients here."""
     settings = exchange.session.settings
     code = 0 if values.get("endpoint_type", 1) == 1 else 115  # UNSUPPORTED_ENDPOINT_TYPE
@@ -222,7 +225,7 @@ def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> None:
         "controller_id": settings.node_id,
         "brokers": [] if code else [broker_node(exchange, "broker_id")],
     }
-    _with_operations(exchange, answer, [], values["include_cluster_authorized_operations"] and not code)
+    return _with_operations(exchange, answer, of_cluster=values["include_cluster_authorized_operations"] and not code)
 
 
 def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
@@ -237,6 +240,7 @@ def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
     else:
         row = {"error_code": 0, "error_message": None, **broker_node(exchange, "node_id")}
     if exchange.version >= 4:
-        exchange.answer({"coordinators": [{"key": key, **row} for key in values["coordinator_keys"]]})
+        keys = values["coordinator_keys"]
+        exchange.answer({"coordinators": Rows(len(keys), ({"key": key, **row} for key in keys))})
     else:
         exchange.answer(row)

@@ -5,7 +5,7 @@ from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
 from entrepot.model.octets cimport copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, put_u16_be, put_u32_be, put_u64_be, resize_ba, take_ba
 
-cdef Py_ssize_t _ELEMENTS_MAX, _REFERENCED_MIN, _BUFFER
+cdef Py_ssize_t _ELEMENTS_MAX, _REFERENCED_MIN, _BUFFER, _SEALED_MIN
 
 
 @cython.final
@@ -40,6 +40,9 @@ cdef class Reader:
     cpdef int64_t count_or_null(self, bint flexible, Py_ssize_t element_min_size) except? -1
     @cython.locals(count=int64_t)
     cpdef int64_t count(self, bint flexible, Py_ssize_t element_min_size) except? -1
+    @cython.locals(count=int64_t)
+    cpdef int64_t tags(self) except? -1
+    cpdef int detach(self) except -1
     @cython.locals(left=int64_t, size=int64_t)
     cpdef int skip_tags(self) except -1
     cpdef int finish(self) except -1
@@ -65,6 +68,7 @@ cdef class Writer:
     cpdef int string(self, object value, bint flexible) except -1
     cpdef int sized_octets(self, bytes value, bint flexible) except -1
     cpdef int count(self, Py_ssize_t count, bint flexible) except -1
+    cpdef int seal_full(self) except -1
     @cython.locals(first=bytearray)
     cpdef list finish(self)
     @cython.locals(buffer=bytearray)

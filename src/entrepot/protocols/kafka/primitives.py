@@ -18,13 +18,15 @@ from entrepot.model.errors import ProtocolError
 if not cython.compiled:
     from entrepot.model.octets import copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, put_u16_be, put_u32_be, put_u64_be, resize_ba, take_ba
 
-ELEMENTS_MAX = 200_000
+ELEMENTS_MAX = 100_000
 REFERENCED_MIN_BYTES = 4096  # bytes objects from this size on are referred to by a response, not copied into it
 BUFFER_BYTES = 256
+SEALED_MIN_BYTES = 256 * 1024  # what a long response is written in
 
 _ELEMENTS_MAX = ELEMENTS_MAX
 _REFERENCED_MIN = REFERENCED_MIN_BYTES
 _BUFFER = BUFFER_BYTES
+_SEALED_MIN = SEALED_MIN_BYTES
 
 
 class Malformed(ProtocolError):
@@ -157,7 +159,7 @@ class Reader:
                 raise Malformed(f"an array of {count} elements where {self.end - self.pos} bytes are left")
             self.elements_left -= count
             if self.elements_left < 0:
-                raise Malformed(f"more than {_ELEMENTS_MAX} elements in one request")
+                raise Malformed(f"too many elements in one request: {-self.elements_left} more than are allowed")
         return count
 
     def count(self, flexible: bool, element_min_size: int) -> int:
@@ -167,9 +169,27 @@ class Reader:
             raise Malformed("null where an array must be")
         return count
 
+    def tags(self) -> int:
+        """How many tagged fields follow; they count as elements."""
+        count = self.uvarint()
+        self.elements_left -= count
+        if self.elements_left < 0:
+            raise Malformed("too many elements, tagged fields among them, in one request")
+        return count
+
+    def detach(self) -> int:
+        """What is left to read is the reader's own from now on: what it was read from may change."""
+        if self.pos < self.end:
+            self.data = self.data[self.pos : self.end]
+        else:
+            self.data = bytearray()
+        self.end -= self.pos
+        self.pos = 0
+        return 0
+
     def skip_tags(self) -> int:
         """Pass over tagged fields, all of them unknown."""
-        left = self.uvarint()
+        left = self.tags()
         while left > 0:
             self.uvarint()
             size = self.uvarint()
@@ -297,6 +317,12 @@ class Writer:
         if flexible:
             return self.uvarint(count + 1)
         return self.i32(count)
+
+    def seal_full(self) -> int:
+        """So far so long: go on in a buffer of its own, so that none grows large."""
+        if self._filled >= _SEALED_MIN:
+            self._seal()
+        return 0
 
     def finish(self) -> list[bytes | bytearray]:
         """The whole response, in parts for a gathering write. Nothing may be written afterwards."""

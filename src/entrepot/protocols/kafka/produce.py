@@ -1,7 +1,13 @@
-"""Produce: one Append for all partitions of a request, answered when what was taken is durable."""
+"""Produce: an Append for all partitions of a request, answered when what was taken is durable.
+
+What is much takes turns, and what is large is checked beside the loop; the connection takes in nothing else until then, so that its batches
+keep their order. A request of very many partitions has several Appends.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from functools import partial
 from typing import Any
 
 import cython
@@ -12,25 +18,113 @@ from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
-from entrepot.protocols.kafka.produce_codec import INVALID_TXN_STATE, ProduceRequest
+from entrepot.protocols.kafka.primitives import Malformed
+from entrepot.protocols.kafka.produce_codec import CHECKING, INVALID_TXN_STATE, READ, STEP_BYTES, ProduceRequest
 from entrepot.protocols.kafka.record_batch import BATCH_VERSION
 
 if not cython.compiled:
     from entrepot.broker.partition_calls import make_append
     from entrepot.protocols.kafka.primitives import Reader
-    from entrepot.protocols.kafka.produce_codec import decode_produce, encode_produce
+    from entrepot.protocols.kafka.produce_codec import ProduceReading, encode_produce
 
+APPEND_PARTS = 250  # of one Append,
+APPEND_UNPACKED_BYTES = 2 << 20  # or fewer, where that many would unpack to more
+REWRITING_STEPS = 4  # of compressing anew, by STEP_BYTES
 INVALID_REQUIRED_ACKS = int(ErrorCode.INVALID_REQUIRED_ACKS)
 
 _CODEC = CODEC_KAFKA
 _CODEC_VERSION = BATCH_VERSION
 _DONE = DONE
+_READ = READ
+_CHECKING = CHECKING
+_APPEND_PARTS = APPEND_PARTS
+_STEP_BYTES = STEP_BYTES
+_REQUEST_STEPS = 4
 
 
 def produce(exchange: Exchange, reader: Reader) -> None:
     """Handler of Produce. acks 0: not answered, and an error ends the connection; 1 and -1: answered when durable."""
     session = exchange.session
-    request = decode_produce(reader, exchange.flexible, session.shared.validator)
+    reading = ProduceReading(reader, exchange.flexible, session.shared.validator)
+    how = _read(exchange, reading)
+    if how != _READ:
+        reading.detach()
+        session.taking = True
+        exchange.state = reading
+        _wait(exchange, how)
+        return
+    if len(reading.request.valid) <= _APPEND_PARTS:
+        _begin(exchange, reading.request)
+    else:
+        session.taking = True
+        exchange.run(_begin_long(exchange, reading.request))
+
+
+def _read(exchange: Exchange, reading: ProduceReading) -> int:
+    """A stretch of the request, as long as the turn allows."""
+    turns = exchange.session.turns
+    how = reading.read(max(_REQUEST_STEPS, turns.left))
+    turns.spend(_REQUEST_STEPS + reading.steps)
+    return how
+
+
+def _wait(exchange: Exchange, how: int) -> None:
+    session = exchange.session
+    if how == _CHECKING:
+        reading = exchange.state
+        wanted = session.attachment.compression_of(reading.topic, len(reading.large))
+        session.shared.checks.check(reading.large, partial(_checked, exchange), wanted)
+    else:
+        session.turns.wait(partial(_read_on, exchange))
+
+
+def _checked(exchange: Exchange, check: Any) -> None:
+    if not exchange.session.closing:
+        exchange.state.checked(check.head, check.batch, check.error, check.unpacked_bytes)
+        exchange.session.turns.wait(partial(_read_on, exchange))
+
+
+def _read_on(exchange: Exchange) -> None:
+    session = exchange.session
+    if session.closing:
+        return
+    try:
+        how = _read(exchange, exchange.state)
+    except Malformed as error:
+        session.fail(str(error))
+        return
+    if how != _READ:
+        _wait(exchange, how)
+    else:
+        exchange.run(_begin_long(exchange, exchange.state.request))
+
+
+def _begin_long(exchange: Exchange, request: ProduceRequest) -> Generator[int, None, None]:
+    """As _begin(), in pieces. What is behind the request may begin afterwards."""
+    if not _refuse(exchange, request):
+        yield from exchange.submitting(_appends(exchange, request), appended, 4 * min(_APPEND_PARTS, len(request.valid)))
+    exchange.session.taken()
+
+
+def _appends(exchange: Exchange, request: ProduceRequest) -> Iterator[Any]:
+    """Few parts at a time where they unpack to much: they may have to be compressed anew."""
+    count = max(1, min(_APPEND_PARTS, len(request.valid) * APPEND_UNPACKED_BYTES // (request.unpacked_bytes + 1)))
+    for at in range(0, len(request.valid), count):
+        call = make_append(0, _CODEC, _CODEC_VERSION, request.valid[at : at + count], request.acks != 0)
+        yield call
+        exchange.session.turns.spend(REWRITING_STEPS * call.rewritten_bytes // _STEP_BYTES)
+
+
+def _begin(exchange: Exchange, request: ProduceRequest) -> None:
+    if not _refuse(exchange, request):
+        call = make_append(0, _CODEC, _CODEC_VERSION, request.valid, request.acks != 0)
+        exchange.submit([call], appended)
+        if call.rewritten_bytes:
+            exchange.session.turns.spend(REWRITING_STEPS * call.rewritten_bytes // _STEP_BYTES)
+
+
+def _refuse(exchange: Exchange, request: ProduceRequest) -> bool:
+    """Whether nothing of it is to be appended: it is answered then."""
     exchange.state = request
     if request.acks < -1 or request.acks > 1:
         _refuse_all(request, InvalidBatch(INVALID_REQUIRED_ACKS, f"acks is {request.acks}; 0, 1 and -1 are possible"))
@@ -38,22 +132,19 @@ def produce(exchange: Exchange, reader: Reader) -> None:
         _refuse_all(request, InvalidBatch(INVALID_TXN_STATE, "transactions are not supported"))
     if len(request.valid) == 0:
         _answer(exchange)
-        return
-    call = make_append(0, _CODEC, _CODEC_VERSION, request.valid, request.acks != 0)
-    exchange.submit([call], appended)
-    if call.rewritten_bytes:
-        session.shared.validator.charge(call.rewritten_bytes)
+        return True
+    return False
 
 
 def appended(exchange: Exchange, calls: list[Any]) -> None:
-    """The Append has its outcome."""
-    call = calls[0]
-    if call.outcome != _DONE:
-        error = call.error
-        if not isinstance(error, (Refused, Unavailable)):
-            error = Refused(Reason.INVALID, "the batch was not taken")
-        for part in exchange.state.valid:
-            part.error = error
+    """Every Append has its outcome."""
+    for call in calls:
+        if call.outcome != _DONE:
+            error = call.error
+            if not isinstance(error, (Refused, Unavailable)):
+                error = Refused(Reason.INVALID, "the batch was not taken")
+            for part in call.parts:
+                part.error = error
     _answer(exchange)
 
 

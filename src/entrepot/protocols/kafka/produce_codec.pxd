@@ -8,7 +8,8 @@ from entrepot.protocols.kafka.primitives cimport Reader, Writer
 from entrepot.protocols.kafka.record_batch cimport BatchHead, BatchValidator
 
 cdef Py_ssize_t _PARTS_MAX, _TEXT_MAX
-cdef int _TEXTS_MAX, _TRANSACTIONAL
+cdef int _TEXTS_MAX, _TRANSACTIONAL, _READ, _RESTING, _CHECKING, _PART_STEPS
+cdef Py_ssize_t _STEP_BYTES
 
 
 @cython.final
@@ -22,14 +23,37 @@ cdef class ProduceRequest:
     cdef public object transactional_id
     cdef public int acks
     cdef public int64_t timeout_ms
+    cdef public int64_t unpacked_bytes
     cdef public list topics
     cdef public list valid
 
 
-@cython.locals(request=ProduceRequest, topics_left=int64_t, parts_left=int64_t, topic=ProduceTopic, partition=int32_t, data=bytes, part=AppendPart)
-cpdef ProduceRequest decode_produce(Reader reader, bint flexible, object validator)
-@cython.locals(part=AppendPart, head=BatchHead)
-cdef AppendPart _part(str topic, int32_t partition, bytes data, BatchValidator validator)
+@cython.final
+cdef class ProduceReading:
+    cdef readonly ProduceRequest request
+    cdef public bytes large
+    cdef public Py_ssize_t steps
+    cdef Reader _reader
+    cdef bint _flexible
+    cdef BatchValidator _validator
+    cdef int64_t _left_bytes
+    cdef bint _begun
+    cdef int64_t _topics_left
+    cdef int64_t _parts_left
+    cdef ProduceTopic _topic
+    cdef int32_t _partition
+
+    cpdef int detach(self) except -1
+    @cython.locals(reader=Reader, flexible=bint, validator=BatchValidator, request=ProduceRequest, steps=Py_ssize_t, data=bytes, unpacked=int64_t, head=BatchHead)
+    cpdef int read(self, Py_ssize_t steps_max) except -1
+    cdef int _stop(self, Py_ssize_t steps, int how) except -1
+    cpdef int checked(self, object head, bytes batch, object error, int64_t unpacked_bytes) except -1
+    @cython.locals(topic=ProduceTopic, part=AppendPart)
+    cdef int _refused(self, object error) except -1
+    @cython.locals(topic=ProduceTopic, part=AppendPart)
+    cdef int _valid(self, BatchHead head, bytes batch) except -1
+
+
 @cython.locals(errors=int, topic=ProduceTopic, part=AppendPart)
 cpdef int encode_produce(Writer writer, int version, bint flexible, list topics) except -1
 cdef int _encode_error(Writer writer, int version, bint flexible, AppendPart part, bint told) except -1

@@ -2,6 +2,8 @@
 
 Every batch leaves the receive buffer with one copy and is checked as it does (record_batch.py): what is wrong with one partition's batch is that
 partition's error and nobody else's. Record batches of version 2 alone are taken, as Kafka 4 does.
+
+A request is read in one go where that is little work, as it nearly always is; else in several, and what is large is checked elsewhere (checking.py).
 """
 
 from __future__ import annotations
@@ -22,10 +24,17 @@ if not cython.compiled:
     from entrepot.broker.partition_calls import make_append_part
     from entrepot.protocols.kafka.primitives import Reader, Writer
 
-PARTS_MAX = 100_000  # topics and partitions of one request
+PARTS_MAX = 50_000  # topics and partitions of one request
 INVALID_TXN_STATE = 48
 
+READ, RESTING, CHECKING = range(3)
+STEP_BYTES = 1024  # of batches read or unpacked, as steps of net/turns.py
+PART_STEPS = 4
+
 _PARTS_MAX = PARTS_MAX
+_READ, _RESTING, _CHECKING = READ, RESTING, CHECKING
+_STEP_BYTES = STEP_BYTES
+_PART_STEPS = PART_STEPS
 _TEXT_MAX = TEXT_MAX
 _TEXTS_MAX = TEXTS_MAX
 _TRANSACTIONAL = TRANSACTIONAL
@@ -46,60 +55,133 @@ class ProduceRequest:
         self.transactional_id: str | None = None
         self.acks = 0
         self.timeout_ms = 0
+        self.unpacked_bytes = 0  # of its batches that are not large
         self.topics: list[ProduceTopic] = []
         self.valid: list[AppendPart] = []
 
 
-def decode_produce(reader: Reader, flexible: bool, validator: Any) -> ProduceRequest:
-    """The request that `reader` is at, behind its header. `validator` is a record_batch.BatchValidator. Raises Malformed."""
-    request = ProduceRequest()
-    reader.elements_left = _PARTS_MAX
-    validator.begin()
-    request.transactional_id = reader.maybe_string(flexible)
-    request.acks = reader.i16()
-    request.timeout_ms = reader.i32()
-    topics_left = reader.count(flexible, 3 if flexible else 6)
-    while topics_left > 0:
-        topics_left -= 1
-        topic = ProduceTopic(reader.string(flexible))
-        request.topics.append(topic)
-        parts_left = reader.count(flexible, 6 if flexible else 8)
-        while parts_left > 0:
-            parts_left -= 1
-            partition = reader.i32()
+class ProduceReading:
+    """A request that is being read. read() until it says READ; `large` is the batch to be checked when it says CHECKING: then checked(), and on."""
+
+    def __init__(self, reader: Reader, flexible: bool, validator: Any) -> None:
+        self.request = ProduceRequest()
+        self.large: bytes | None = None
+        self.steps = 0  # what the last read() cost
+        self._reader = reader
+        self._flexible = flexible
+        self._validator = validator
+        self._left_bytes = 0
+        self._begun = False
+        self._topics_left = 0
+        self._parts_left = 0
+        self._topic: ProduceTopic | None = None
+        self._partition = 0
+
+    @property
+    def topic(self) -> str:
+        """Whose batch `large` is."""
+        assert self._topic is not None
+        return self._topic.name
+
+    def detach(self) -> int:
+        """What is left to read stays, whatever becomes of where the request arrived."""
+        return self._reader.detach()
+
+    def read(self, steps_max: int) -> int:
+        """Go on until about `steps_max` steps were done. READ, RESTING or CHECKING. Raises Malformed."""
+        reader = self._reader
+        flexible = self._flexible
+        validator = self._validator
+        request = self.request
+        steps = 0
+        if self._begun:
+            validator.left_bytes = self._left_bytes
+        else:
+            self._begun = True
+            reader.elements_left = _PARTS_MAX
+            validator.begin()
+            request.transactional_id = reader.maybe_string(flexible)
+            request.acks = reader.i16()
+            request.timeout_ms = reader.i32()
+            self._topics_left = reader.count(flexible, 3 if flexible else 6)
+        while True:
+            if self._topic is None:
+                if self._topics_left <= 0:
+                    break
+                self._topics_left -= 1
+                self._topic = ProduceTopic(reader.string(flexible))
+                request.topics.append(self._topic)
+                self._parts_left = reader.count(flexible, 6 if flexible else 8)
+            if self._parts_left <= 0:
+                self._topic = None
+                if flexible:
+                    reader.skip_tags()
+                steps += _PART_STEPS
+                continue
+            if steps >= steps_max:
+                return self._stop(steps, _RESTING)
+            self._parts_left -= 1
+            self._partition = reader.i32()
             data = reader.maybe_octets(flexible)
             if flexible:
                 reader.skip_tags()
-            part = _part(topic.name, partition, data, validator)
-            topic.parts.append(part)
-            if part.error is None:
-                request.valid.append(part)
+            steps += _PART_STEPS
+            if data is not None:
+                steps += len(data) // _STEP_BYTES
+                unpacked = validator.unpacked_bytes
+                try:
+                    head = validator.maybe_validate(data)
+                except InvalidBatch as invalid:
+                    self._refused(invalid)
+                else:
+                    if head is None:
+                        self.large = data
+                        return self._stop(steps + (validator.unpacked_bytes - unpacked) // _STEP_BYTES, _CHECKING)
+                    self._valid(head, head.data)
+                request.unpacked_bytes += validator.unpacked_bytes - unpacked
+                steps += (validator.unpacked_bytes - unpacked) // _STEP_BYTES
+            else:
+                self._refused(InvalidBatch(INVALID_RECORD, "there is no record batch"))
         if flexible:
             reader.skip_tags()
-    if flexible:
-        reader.skip_tags()
-    return request
+        return self._stop(steps, _READ)
 
+    def _stop(self, steps: int, how: int) -> int:
+        self.steps = steps
+        self._left_bytes = self._validator.left_bytes
+        return how
 
-def _part(topic: str, partition: int, data: bytes | None, validator: Any) -> AppendPart:
-    """One partition's batch, checked."""
-    if data is None:
-        part = make_append_part(topic, partition, b"", 0, 0, -1)
-        part.error = InvalidBatch(INVALID_RECORD, "there is no record batch")
-        return part
-    try:
-        head: BatchHead = validator.validate(data)
-    except InvalidBatch as invalid:
-        part = make_append_part(topic, partition, b"", 0, 0, -1)
-        part.error = invalid
-        return part
-    part = make_append_part(topic, partition, head.data, head.flags, head.count, head.max_time_ms)
-    part.producer_id = head.producer_id
-    part.producer_epoch = head.producer_epoch
-    part.first_sequence = head.first_sequence
-    if head.flags & _TRANSACTIONAL:
-        part.error = InvalidBatch(INVALID_TXN_STATE, "a transactional batch; this broker has no transactions for Kafka")
-    return part
+    def checked(self, head: Any, batch: bytes, error: Any, unpacked_bytes: int) -> int:
+        """The large batch has been checked, and is good or not; `batch` is what is to be appended."""
+        self.large = None
+        if self._left_bytes <= 0 and unpacked_bytes:
+            head, error = None, self._validator.too_much()
+        self._left_bytes -= unpacked_bytes
+        if head is None:
+            self._refused(error)
+        else:
+            self._valid(head, batch)
+        return 0
+
+    def _refused(self, error: InvalidBatch) -> int:
+        topic = self._topic
+        part = make_append_part(topic.name, self._partition, b"", 0, 0, -1)  # type: ignore[union-attr]
+        part.error = error
+        topic.parts.append(part)  # type: ignore[union-attr]
+        return 0
+
+    def _valid(self, head: BatchHead, batch: bytes) -> int:
+        topic = self._topic
+        part = make_append_part(topic.name, self._partition, batch, head.flags, head.count, head.max_time_ms)  # type: ignore[union-attr]
+        part.producer_id = head.producer_id
+        part.producer_epoch = head.producer_epoch
+        part.first_sequence = head.first_sequence
+        topic.parts.append(part)  # type: ignore[union-attr]
+        if head.flags & _TRANSACTIONAL:
+            part.error = InvalidBatch(INVALID_TXN_STATE, "a transactional batch; this broker has no transactions for Kafka")
+        else:
+            self.request.valid.append(part)
+        return 0
 
 
 def encode_produce(writer: Writer, version: int, flexible: bool, topics: list[ProduceTopic]) -> int:

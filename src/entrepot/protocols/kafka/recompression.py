@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import cramjam
 from crc32c import crc32c
@@ -33,8 +34,8 @@ def _lz4(records: bytes) -> bytes:
     return bytes(frame.finish())
 
 
-_PACK: dict[int, Callable[[bytes], bytes]] = {
-    NONE: lambda records: records,
+_PACK: dict[int, Callable[[Any], bytes]] = {
+    NONE: bytes,
     GZIP: _gzip,
     SNAPPY: lambda records: bytes(cramjam.snappy.compress_raw(records)),
     LZ4: _lz4,
@@ -46,9 +47,20 @@ def recompressed(data: bytes, compression: int, unpacker: Unpacker) -> tuple[byt
     """The batch with its records compressed so, and how many bytes they are unpacked. Raises InvalidBatch, as Unpacker.unpack()."""
     attributes = int.from_bytes(data[_ATTRIBUTES : _ATTRIBUTES + 2], "big")
     records = unpacker.unpack(attributes & _COMPRESSION, data[_HEADER:])
+    return with_records(data, pack(compression, records), compression), len(records)
+
+
+def pack(compression: int, records: Any) -> bytes:
+    """Records, as any buffer, compressed so."""
+    return _PACK[compression](records)
+
+
+def with_records(data: bytes, packed: bytes, compression: int) -> bytes:
+    """The batch with other records in the place of its own."""
+    attributes = int.from_bytes(data[_ATTRIBUTES : _ATTRIBUTES + 2], "big")
     batch = bytearray(data[:_HEADER])
-    batch += _PACK[compression](records)
+    batch += packed
     batch[_ATTRIBUTES : _ATTRIBUTES + 2] = (attributes & ~_COMPRESSION | compression).to_bytes(2, "big")
     batch[_SIZE : _SIZE + 4] = (len(batch) - _BEFORE_SIZE).to_bytes(4, "big")
     batch[_CRC : _CRC + 4] = crc32c(memoryview(batch)[_ATTRIBUTES:]).to_bytes(4, "big")
-    return bytes(batch), len(records)
+    return bytes(batch)

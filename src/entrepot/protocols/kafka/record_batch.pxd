@@ -5,7 +5,7 @@ from entrepot.model.octets cimport get_u16_be, get_u32_be, get_u64_be, over_u16_
 from entrepot.protocols.kafka.lz4_frame cimport check_lz4
 from entrepot.protocols.kafka.record_cursor cimport RecordCursor, make_cursor
 
-cdef Py_ssize_t _HEADER, _BEFORE_SIZE, _COPIED_MAX
+cdef Py_ssize_t _HEADER, _LARGE, _BEFORE_SIZE, _COPIED_MAX
 cdef Py_ssize_t _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA
 cdef Py_ssize_t _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT
 cdef uint32_t _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL, _DELETE_HORIZON
@@ -27,15 +27,22 @@ cdef class BatchHead:
 @cython.final
 cdef class BatchValidator:
     cdef object _unpacker
-    cdef readonly int64_t unpacked_bytes
-    cdef int64_t _size_max, _left
+    cdef object _small
+    cdef readonly int64_t size_max
+    cdef public int64_t left_bytes
+    cdef public int64_t unpacked_bytes
 
     cpdef int begin(self) except -1
     @cython.locals(left=int64_t, records=bytes)
-    cdef bytes _unpack(self, int compression, bytes packed)
-    @cython.locals(attributes=uint32_t, head=BatchHead, records=bytes, start=Py_ssize_t)
+    cdef bytes _unpack(self, object unpacker, int compression, bytes packed)
+    @cython.locals(head=BatchHead, records=bytes, start=Py_ssize_t)
     cpdef BatchHead validate(self, bytes data)
-    cpdef object charge(self, int64_t size)
+    @cython.locals(head=BatchHead, records=bytes, start=Py_ssize_t, left=int64_t)
+    cpdef BatchHead maybe_validate(self, bytes data)
+
+@cython.locals(attributes=uint32_t, head=BatchHead)
+cdef BatchHead _head_of(bytes data)
+cdef BatchHead _finished(BatchHead head, bytes data, int64_t max_time_ms)
 
 @cython.locals(size=Py_ssize_t, covered=uint32_t)
 cpdef uint32_t checksum(bytes data) except? 0xFFFFFFFF

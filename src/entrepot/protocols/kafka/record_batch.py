@@ -17,6 +17,8 @@ append, attribute bit 3, greatest timestamp and checksum.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cython
 from crc32c import crc32c
 
@@ -50,9 +52,11 @@ if not cython.compiled:
 
 HEADER_BYTES = 61
 BATCH_VERSION = 1  # of entries with tag CODEC_KAFKA: one version 2 batch each
+LARGE_BYTES = (1 << 20) + (64 << 10)  # of a batch, packed or unpacked: above this it is checked beside the loop (checking.py)
 REQUEST_UNPACKED_MAX = 4  # what the batches of one request may unpack to together, in the bound of one
 
 _HEADER = HEADER_BYTES
+_LARGE = LARGE_BYTES
 _REQUEST_UNPACKED_MAX = REQUEST_UNPACKED_MAX
 _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA = 8, 12, 16, 17, 21, 23
 _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT = 27, 35, 43, 51, 53, 57
@@ -83,18 +87,22 @@ class BatchHead:
 
 
 class BatchValidator:
-    """Checks batches as a partition's leader does before it stores them; every record is read. Of one thread."""
+    """Checks batches as a partition's leader does before it stores them; every record is read. Of one thread.
+
+    `left_bytes`: what the batches of the request that is being read may still unpack to; who reads several in turns sets it for each.
+    """
 
     def __init__(self, unpacked_max_bytes: int = UNPACKED_MAX_BYTES) -> None:
         self._unpacker = Unpacker(unpacked_max_bytes)
-        self._size_max = unpacked_max_bytes
-        self._left = 0
-        self.unpacked_bytes = 0  # by all requests, since it was made
+        self._small = Unpacker(min(unpacked_max_bytes, _LARGE))
+        self.size_max = unpacked_max_bytes
+        self.left_bytes = 0
+        self.unpacked_bytes = 0  # since it was made
         self.begin()
 
     def begin(self) -> int:
-        """A request begins: its batches together may unpack to REQUEST_UNPACKED_MAX times the bound of one, so that no request holds up the others for long."""
-        self._left = _REQUEST_UNPACKED_MAX * self._size_max
+        """A request begins: its batches together may unpack to REQUEST_UNPACKED_MAX times the bound of one, whatever it costs elsewhere."""
+        self.left_bytes = _REQUEST_UNPACKED_MAX * self.size_max
         return 0
 
     def validate(self, data: bytes) -> BatchHead:
@@ -103,47 +111,84 @@ class BatchValidator:
         Raises InvalidBatch: CORRUPT_MESSAGE (size or checksum, damaged compression), UNSUPPORTED_COMPRESSION_TYPE, MESSAGE_TOO_LARGE (unpacked),
         INVALID_TIMESTAMP (timestamps of the append), INVALID_RECORD (anything else).
         """
-        _check_frame(data)
-        attributes = get_u16_be(data, _ATTRIBUTES)
-        head = BatchHead.__new__(BatchHead)
-        head.flags = 0
-        head.compression = attributes & _COMPRESSION
-        head.count = _signed_u32(get_u32_be(data, _COUNT))
-        head.base_time_ms = signed_u64(get_u64_be(data, _BASE_TIME))
-        head.producer_id = signed_u64(get_u64_be(data, _PRODUCER_ID))
-        head.producer_epoch = _signed_u16(get_u16_be(data, _PRODUCER_EPOCH))
-        head.first_sequence = _signed_u32(get_u32_be(data, _FIRST_SEQUENCE))
-        if attributes & _TRANSACTIONAL:
-            head.flags = _ENTRY_TRANSACTIONAL
-        _check_head(head, attributes, _signed_u32(get_u32_be(data, _LAST_DELTA)))
+        head = _head_of(data)
         records = data
         start = _HEADER
         if head.compression:
-            records = self._unpack(head.compression, take(data, start, len(data) - start))
+            records = self._unpack(self._unpacker, head.compression, take(data, start, len(data) - start))
             start = 0
-        head.max_time_ms = check_records(records, start, head.count, head.base_time_ms)
-        if head.max_time_ms != signed_u64(get_u64_be(data, _MAX_TIME)):
-            # Clients that leave it out are taken, as Kafka takes them: readers must find records by it.
-            data = over_u64_be(data, _MAX_TIME, head.max_time_ms)
-            data = over_u32_be(data, _CRC, checksum(data))
-        head.data = data
-        return head
+        return _finished(head, data, check_records(records, start, head.count, head.base_time_ms))
 
-    def _unpack(self, compression: int, packed: bytes) -> bytes:
-        if self._left <= 0:
-            raise InvalidBatch(MESSAGE_TOO_LARGE, f"the batches of one request unpack to more than {_REQUEST_UNPACKED_MAX * self._size_max} bytes")
-        left = self._left
-        self._left -= self._size_max  # what fails may have cost as much as the largest that does not
+    def maybe_validate(self, data: bytes) -> BatchHead | None:
+        """As validate(), of a batch that is not large; None for one that is, of which nothing is known then."""
+        if len(data) > _LARGE:
+            return None
+        head = _head_of(data)
+        records = data
+        start = _HEADER
+        if head.compression:
+            left = self.left_bytes
+            try:
+                records = self._unpack(self._small, head.compression, take(data, start, len(data) - start))
+            except InvalidBatch as invalid:
+                if invalid.code != MESSAGE_TOO_LARGE or left <= 0 or self.size_max <= _LARGE:
+                    raise
+                self.left_bytes = left
+                self.unpacked_bytes += _LARGE
+                return None
+            start = 0
+        return _finished(head, data, check_records(records, start, head.count, head.base_time_ms))
+
+    @staticmethod
+    def validate_with(data: bytes, greatest_time: Callable[[BatchHead, bytes], int]) -> BatchHead:
+        """As validate(), with greatest_time(head, data) to check the records. Touches nothing else: of any thread."""
+        head = _head_of(data)
+        return _finished(head, data, greatest_time(head, data))
+
+    def _unpack(self, unpacker: Unpacker, compression: int, packed: bytes) -> bytes:
+        if self.left_bytes <= 0:
+            raise self.too_much()
+        left = self.left_bytes
+        self.left_bytes -= self.size_max  # what fails may have cost as much as the largest that does not
         if compression == _LZ4:
             check_lz4(packed)
-        records: bytes = self._unpacker.unpack(compression, packed)
-        self._left = left - len(records)
+        records: bytes = unpacker.unpack(compression, packed)
+        self.left_bytes = left - len(records)
         self.unpacked_bytes += len(records)
         return records
 
-    def charge(self, size: int) -> None:
-        """Count as unpacked what a topic has had unpacked, and compressed as it wants it."""
-        self.unpacked_bytes += size
+    def too_much(self) -> InvalidBatch:
+        """What a batch is told where those before it have unpacked to all that a request may."""
+        return InvalidBatch(MESSAGE_TOO_LARGE, f"the batches of one request unpack to more than {_REQUEST_UNPACKED_MAX * self.size_max} bytes")
+
+
+def _head_of(data: bytes) -> BatchHead:
+    """What a batch says of itself, all but its records checked."""
+    _check_frame(data)
+    attributes = get_u16_be(data, _ATTRIBUTES)
+    head = BatchHead.__new__(BatchHead)
+    head.flags = 0
+    head.compression = attributes & _COMPRESSION
+    head.count = _signed_u32(get_u32_be(data, _COUNT))
+    head.base_time_ms = signed_u64(get_u64_be(data, _BASE_TIME))
+    head.producer_id = signed_u64(get_u64_be(data, _PRODUCER_ID))
+    head.producer_epoch = _signed_u16(get_u16_be(data, _PRODUCER_EPOCH))
+    head.first_sequence = _signed_u32(get_u32_be(data, _FIRST_SEQUENCE))
+    if attributes & _TRANSACTIONAL:
+        head.flags = _ENTRY_TRANSACTIONAL
+    _check_head(head, attributes, _signed_u32(get_u32_be(data, _LAST_DELTA)))
+    return head
+
+
+def _finished(head: BatchHead, data: bytes, max_time_ms: int) -> BatchHead:
+    """The head with its batch, whose records' greatest timestamp is `max_time_ms`."""
+    head.max_time_ms = max_time_ms
+    if max_time_ms != signed_u64(get_u64_be(data, _MAX_TIME)):
+        # Clients that leave it out are taken, as Kafka takes them: readers must find records by it.
+        data = over_u64_be(data, _MAX_TIME, max_time_ms)
+        data = over_u32_be(data, _CRC, checksum(data))
+    head.data = data
+    return head
 
 
 def checksum(data: bytes) -> int:

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t
 
 from entrepot.protocols.kafka.primitives cimport Reader, Writer
 
+cdef Py_ssize_t _PIECE, _STEP_BYTES
 cdef int _BOOL, _I8, _I16, _I32, _I64, _U16, _F64, _STRING, _BYTES, _UUID, _STRUCT
 
 
@@ -24,7 +25,6 @@ cdef class Field:
     cpdef object read(self, Reader reader)
     @cython.locals(kind=int, value=bytes)
     cpdef object read_one(self, Reader reader)
-    @cython.locals(values=list)
     cpdef int write(self, Writer writer, object value) except -1
     @cython.locals(kind=int)
     cpdef int write_one(self, Writer writer, object value) except -1
@@ -35,6 +35,7 @@ cdef class Plan:
     cdef readonly list fields
     cdef readonly list tagged
     cdef readonly bint flexible
+    cdef readonly bint has_arrays
     cdef readonly Py_ssize_t min_size
 
     @cython.locals(values=dict, field=Field)

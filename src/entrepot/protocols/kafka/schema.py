@@ -12,10 +12,14 @@ A line of a table is one field, what is indented beneath it are the fields of it
 
 A field's place in the text is its place on the wire. Reading gives every field of the version; tagged fields that are not there have
 their default. Writing takes the default of what the dict does not have.
+
+reading() and writing() do the same in pieces, as generators of the steps that each piece cost (net/turns.py): what is in one request or answer may be
+more than a turn of the loop allows. An array may then be Rows, made one by one as they are written, or Encoded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterable, Iterator
 from typing import Any
 
 import cython
@@ -42,7 +46,35 @@ _KINDS = {
     "": _STRUCT,
 }
 _SIZES = {_BOOL: 1, _I8: 1, _I16: 2, _I32: 4, _I64: 8, _U16: 2, _F64: 8, _UUID: 16}
+_PIECE = 16  # elements between two looks at what they cost
+_STEP_BYTES = 16  # read or written, of whatever they are
 _ZEROS: dict[int, Any] = {_BOOL: False, _F64: 0.0, _STRING: "", _BYTES: b"", _UUID: bytes(16)}
+
+
+class Rows:
+    """An array of an answer that is made while it is written: `count` elements, each asked of `rows` when its turn comes."""
+
+    __slots__ = ("_rows", "count")
+
+    def __init__(self, count: int, rows: Iterable[Any]) -> None:
+        self.count = count
+        self._rows = rows
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+
+class Encoded:
+    """An array of an answer that is ready: `count` elements as the wire has them."""
+
+    __slots__ = ("count", "data")
+
+    def __init__(self, count: int, data: bytes) -> None:
+        self.count = count
+        self.data = data
 
 
 class Field:
@@ -128,11 +160,54 @@ class Field:
             return self.write_one(writer, value)
         if value is None:
             return writer.count(-1, self.flexible)
-        values: list[Any] = value
-        writer.count(len(values), self.flexible)
-        for one in values:
+        if isinstance(value, Encoded):
+            writer.count(value.count, self.flexible)
+            return writer.octets(value.data)
+        writer.count(len(value), self.flexible)
+        for one in value:
             self.write_one(writer, one)
         return 0
+
+    def reading(self, reader: Reader) -> Generator[int, None, Any]:
+        """read() of an array, in pieces."""
+        count = reader.count_or_null(self.flexible, self.element_min_size) if self.nullable else reader.count(self.flexible, self.element_min_size)
+        if count < 0:
+            return None
+        nested = self.plan is not None and self.plan.has_arrays
+        values: list[Any] = []
+        mark = reader.pos
+        while len(values) < count:
+            if nested:
+                values.append((yield from self.plan.reading(reader)))  # type: ignore[union-attr]
+            else:
+                values.append(self.read_one(reader))
+            if len(values) % _PIECE == 0:
+                yield _PIECE + max(0, reader.pos - mark) // _STEP_BYTES  # positions begin anew where the reader was detached
+                mark = reader.pos
+        return values
+
+    def writing(self, writer: Writer, value: Any) -> Generator[int, None, None]:
+        """write() of an array, in pieces."""
+        if value is None or isinstance(value, Encoded):
+            before = writer.size
+            self.write(writer, value)
+            yield (writer.size - before) // _STEP_BYTES // _STEP_BYTES
+            return
+        writer.count(len(value), self.flexible)
+        nested = self.plan is not None and self.plan.has_arrays
+        done = 0
+        mark = writer.size
+        for one in value:
+            if nested:
+                yield from self.plan.writing(writer, one)  # type: ignore[union-attr]
+            else:
+                self.write_one(writer, one)
+            done += 1
+            if done % _PIECE == 0:
+                yield 2 * _PIECE + (writer.size - mark) // _STEP_BYTES
+                writer.seal_full()
+                mark = writer.size
+        assert done == len(value), f"{self.name} has {done} elements, and was said to have {len(value)}"
 
     def write_one(self, writer: Writer, value: Any) -> int:
         """One element."""
@@ -161,12 +236,13 @@ class Field:
 class Plan:
     """A struct in one version: its fields in the wire's order, then the tagged ones."""
 
-    __slots__ = ("fields", "flexible", "min_size", "tagged")
+    __slots__ = ("fields", "flexible", "has_arrays", "min_size", "tagged")
 
     def __init__(self, fields: list[Field], flexible: bool) -> None:
         self.fields = [field for field in fields if field.tag < 0]
         self.tagged = sorted((field for field in fields if field.tag >= 0), key=_tag_of)
         self.flexible = flexible
+        self.has_arrays = _have_arrays(self.fields)
         self.min_size = max(1, _sum([field.min_size for field in fields]) + (1 if flexible else 0))
 
     def read(self, reader: Reader) -> dict[str, Any]:
@@ -180,8 +256,30 @@ class Plan:
             self._read_tags(reader, values)
         return values
 
+    def reading(self, reader: Reader) -> Generator[int, None, dict[str, Any]]:
+        """read(), in pieces."""
+        values: dict[str, Any] = {}
+        for field in self.fields:
+            values[field.name] = (yield from field.reading(reader)) if field.array else field.read(reader)
+        if self.flexible:
+            for field in self.tagged:
+                values[field.name] = field.default
+            self._read_tags(reader, values)
+        return values
+
+    def writing(self, writer: Writer, values: dict[str, Any]) -> Generator[int, None, None]:
+        """write(), in pieces."""
+        for field in self.fields:
+            value = values.get(field.name, field.default)
+            if field.array:
+                yield from field.writing(writer, value)
+            else:
+                field.write(writer, value)
+        if self.flexible:
+            self._write_tags(writer, values)
+
     def _read_tags(self, reader: Reader, values: dict[str, Any]) -> int:
-        left = reader.uvarint()
+        left = reader.tags()
         while left > 0:
             left -= 1
             tag = reader.uvarint()
@@ -222,6 +320,11 @@ class Plan:
 
 def _tag_of(field: Field) -> int:
     return field.tag
+
+
+def _have_arrays(fields: list[Field]) -> bool:
+    """In them, or in the structs that they are."""
+    return any(field.array or (field.plan is not None and field.plan.has_arrays) for field in fields)
 
 
 def _sum(sizes: list[int]) -> int:

@@ -4,13 +4,14 @@ cimport cython
 from libc.stdint cimport int64_t
 
 from entrepot.broker.port cimport Attachment, Call, Delivery, Sink
+from entrepot.net.turns cimport Turns
 from entrepot.protocols.kafka.exchange cimport Exchange
 from entrepot.protocols.kafka.framing cimport Framing
 from entrepot.protocols.kafka.output cimport Output
 from entrepot.protocols.kafka.primitives cimport Reader
 
 cdef Py_ssize_t _PIPELINE_MAX, _QUEUED_MAX
-cdef int _TURN, _TURN_OTHER, _PRODUCE, _API_VERSIONS
+cdef int _TURN, _TURN_OTHER, _OTHER_STEPS, _PRODUCE, _API_VERSIONS
 
 
 cdef class Session(Sink):
@@ -24,6 +25,7 @@ cdef class Session(Sink):
     cdef readonly object authenticator
     cdef readonly object settings
     cdef readonly object shared
+    cdef readonly Turns turns
     cdef readonly object peer
     cdef readonly object wake
     cdef readonly object journal
@@ -44,6 +46,7 @@ cdef class Session(Sink):
     cdef public Py_ssize_t queued_bytes
     cdef public bint pumping
     cdef public bint resting
+    cdef public bint taking
     cdef readonly object fetches
 
     cpdef object get_buffer(self, Py_ssize_t size_hint)

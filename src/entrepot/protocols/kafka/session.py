@@ -3,7 +3,7 @@
 Requests are answered in the order in which they came. A Produce is taken in as soon as it is here, whatever waits before it; every other
 request begins when all before it are answered, and stays in the receive buffer until then, while nothing more is read. So does
 everything while the peer does not read its answers, many bytes of answers wait, or the broker asks publishers to wait. What one connection may have done
-in a turn of the loop is bounded, whatever lies in its buffer: others have theirs.
+in a turn of the loop is bounded, whatever lies in its buffer, and so is what all may have done (net/turns.py): others have theirs.
 
 Before anybody is logged in, only ApiVersions and the two SASL requests are understood, unless the listener's authenticator knows a
 principal for connections without credentials.
@@ -22,19 +22,21 @@ from entrepot.model.listeners import look_of
 from entrepot.model.names import without_vhosts
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.session import peer_text
+from entrepot.net.turns import Turns
 from entrepot.protocols.kafka import sasl
 from entrepot.protocols.kafka.apis import API_VERSIONS, APIS, SASL_AUTHENTICATE, WITHOUT_LOGIN
+from entrepot.protocols.kafka.checking import Checks
 from entrepot.protocols.kafka.exchange import Exchange
 from entrepot.protocols.kafka.fetch_session import FetchSessions, FetchSlots
 from entrepot.protocols.kafka.framing import PRODUCE, Framing
 from entrepot.protocols.kafka.output import Output
+from entrepot.protocols.kafka.partition_rows import PartitionRows
 from entrepot.protocols.kafka.primitives import Malformed
 
 PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is read; their bytes are bounded by limits.staged_bytes
 QUEUED_MAX_BYTES = 1 << 20  # answers that wait for those before them, and output that waits for the end of the tick: above this no request begins
 TURN = 128  # what one connection may cost in a turn of the loop: a Produce costs 1,
 TURN_OTHER = 4  # and any other request this
-TURN_UNPACKED_BYTES = 4 << 20  # of compressed batches, by all connections: above this no Produce begins in this turn
 SIZE_BEFORE_LOGIN_MAX = 16 * 1024  # bytes of a request
 SWEEP_S = 30.0
 
@@ -42,6 +44,7 @@ _PIPELINE_MAX = PIPELINE_MAX
 _QUEUED_MAX = QUEUED_MAX_BYTES
 _TURN = TURN
 _TURN_OTHER = TURN_OTHER
+_OTHER_STEPS = 20  # what a request costs that is not a Produce, whatever else it does
 _PRODUCE = PRODUCE
 _API_VERSIONS = API_VERSIONS
 
@@ -75,34 +78,32 @@ class Shared:
     """What all Kafka connections of the process have in common.
 
     later(function) calls it in the loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those before their login.
+    turns: net.turns.Turns of the process. checks: see checking.py.
     """
 
-    __slots__ = ("_has_unpacked", "_unpacked_before", "entropy", "fetch_slots", "later", "statistics", "strangers", "unfinished", "validator")
+    __slots__ = ("checks", "entropy", "fetch_slots", "later", "partition_rows", "statistics", "strangers", "turns", "unfinished", "validator")
 
-    def __init__(self, entropy: Any, validator: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None, strangers: Any = None) -> None:
+    def __init__(
+        self,
+        entropy: Any,
+        validator: Any,
+        later: Callable[[Callable[[], object]], object],
+        unfinished: Any = None,
+        strangers: Any = None,
+        *,
+        turns: Turns | None = None,
+        checks: Any = None,
+    ) -> None:
         self.entropy = entropy
         self.validator = validator
         self.later = later
         self.unfinished = unfinished
         self.strangers = strangers
+        self.turns = Turns(later) if turns is None else turns
+        self.checks = Checks(validator.size_max, None) if checks is None else checks
         self.statistics = Statistics()
         self.fetch_slots = FetchSlots(entropy)
-        self._unpacked_before = 0  # this turn of the loop
-        self._has_unpacked = False  # in it
-
-    def unpacked_enough(self) -> bool:
-        """Whether so much has been unpacked in this turn of the loop that further batches have the next one."""
-        unpacked: int = self.validator.unpacked_bytes
-        if unpacked == self._unpacked_before:
-            return False
-        if not self._has_unpacked:
-            self._has_unpacked = True
-            self.later(self._next_turn)
-        return unpacked - self._unpacked_before >= TURN_UNPACKED_BYTES
-
-    def _next_turn(self) -> None:
-        self._has_unpacked = False
-        self._unpacked_before = self.validator.unpacked_bytes
+        self.partition_rows = PartitionRows()
 
 
 class Session(Sink):
@@ -137,7 +138,9 @@ class Session(Sink):
         "sasl",
         "settings",
         "shared",
+        "taking",
         "throttled",
+        "turns",
         "wake",
     )
 
@@ -154,6 +157,7 @@ class Session(Sink):
         self.authenticator = authenticator
         self.settings = settings
         self.shared = shared
+        self.turns = shared.turns
         self.peer = peer
         self.wake = wake
         self.journal = journal
@@ -182,6 +186,7 @@ class Session(Sink):
         self.queued_bytes = 0  # of answers in `pending`
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
+        self.taking = False  # a Produce is taken in piece by piece
         self.fetches = FetchSessions(shared.fetch_slots)
 
     @property
@@ -210,7 +215,7 @@ class Session(Sink):
         self.pumping = True
         left = _TURN
         try:
-            while self.is_writable and not self.throttled and not self.closing:
+            while self.is_writable and not self.throttled and not self.closing and not self.taking:
                 if not self.framing.next():
                     self.blocked = False
                     break
@@ -218,9 +223,9 @@ class Session(Sink):
                 self.blocked = len(self.pending) > 0 and (key != _PRODUCE or len(self.pending) >= _PIPELINE_MAX or self.queued_bytes >= _QUEUED_MAX)
                 if self.blocked:
                     break
-                if left <= 0 or self.output.size >= _QUEUED_MAX or (key == _PRODUCE and self.shared.unpacked_enough()):
+                if left <= 0 or self.output.size >= _QUEUED_MAX or self.turns.left <= 0:
                     self.resting = True
-                    self.shared.later(self.next_turn)
+                    self.turns.wait(self.next_turn)
                     break
                 left -= 1 if key == _PRODUCE else _TURN_OTHER
                 self.begin()
@@ -228,12 +233,17 @@ class Session(Sink):
             self.fail(str(error))
         finally:
             self.pumping = False
-        self.paused = self.blocked or self.resting or self.throttled or not self.is_writable
+        self.paused = self.blocked or self.resting or self.taking or self.throttled or not self.is_writable
         return None
 
     def next_turn(self) -> None:
         """Go on with what is here."""
         self.resting = False
+        self.go_on()
+
+    def taken(self) -> None:
+        """A Produce that took turns is taken in: whatever is behind it may begin."""
+        self.taking = False
         self.go_on()
 
     def overrun(self) -> bool:
@@ -285,8 +295,10 @@ class Session(Sink):
         elif not served:
             api.handler(exchange, None)
         else:
-            # What is behind the last field is not looked at, as Kafka does not: librdkafka's Metadata request has bytes too many.
-            api.handler(exchange, api.request_plan(version).read(reader))
+            exchange.begin(reader)
+            self.turns.spend(_OTHER_STEPS)
+            if not exchange.is_read:
+                reader.detach()
         self.framing.consume()
         return None
 
@@ -375,7 +387,7 @@ class Session(Sink):
 
     def go_on(self) -> object:
         """What held requests back may be over."""
-        self.paused = self.blocked or self.resting or self.throttled or not self.is_writable
+        self.paused = self.blocked or self.resting or self.taking or self.throttled or not self.is_writable
         if not self.paused or self.blocked:
             self.pump()
         return self.wake()

@@ -2,35 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
-from entrepot.protocols.kafka.answers import by_topic, code_of
+from entrepot.protocols.kafka.answers import by_topic, chunks, code_of
 from entrepot.protocols.kafka.configs import BROKER_RESOURCE, TOPIC_RESOURCE
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
+from entrepot.protocols.kafka.schema import Rows
 
+AT_ONCE = 64  # topics in one request to the broker
 LOG_DIR = "data"  # where the directory really is, is nobody's business over the network
 
 
-def _known(calls: list[Any]) -> dict[str, TopicDescription]:
+def _known(calls: list[Any]) -> Generator[int, None, dict[str, TopicDescription]]:
     """The topics that were found, by name."""
-    call = calls[0]
-    return {found.name: found for found in call.result if isinstance(found, TopicDescription)} if call.outcome == DONE else {}
+    topics = {}
+    for call in calls:
+        for found in call.result if call.outcome == DONE else ():
+            if isinstance(found, TopicDescription):
+                topics[found.name] = found
+                yield 2 + len(found.sizes or ()) // 4
+    return topics
 
 
 def _has(topics: dict[str, TopicDescription], name: str, partition: int) -> bool:
-    return name in topics and 0 <= partition < len(topics[name].partitions)
+    return name in topics and 0 <= partition < topics[name].partition_count
 
 
 def _asked(rows: list[dict[str, Any]] | None, topics: dict[str, TopicDescription], name_field: str, partitions_field: str) -> Iterator[tuple[str, int]]:
     """Every (topic, partition) of a request, in order; of all topics where it names none."""
     if rows is None:
-        for name, topic in sorted(topics.items()):
-            for partition in topic.partitions:
-                yield name, partition.partition
+        for name in sorted(topics):
+            for number in range(topics[name].partition_count):
+                yield name, number
         return
     for row in rows:
         for index in row[partitions_field]:
@@ -39,7 +46,10 @@ def _asked(rows: list[dict[str, Any]] | None, topics: dict[str, TopicDescription
 
 def _describe(exchange: Exchange, values: dict[str, Any], names: list[str] | None, answer: Any, *, sizes: bool = False) -> None:
     exchange.state = values
-    exchange.ask([DescribeTopics(names=names, sizes=sizes)], answer)
+    if names is None:
+        exchange.ask([DescribeTopics(sizes=sizes)], answer)
+    else:
+        exchange.ask((DescribeTopics(names=some, sizes=sizes) for some in chunks(dict.fromkeys(names), AT_ONCE)), answer, 6 * AT_ONCE)
 
 
 # ---- ElectLeaders
@@ -51,14 +61,15 @@ def elect_leaders(exchange: Exchange, values: dict[str, Any]) -> None:
     _describe(exchange, values, None if rows is None else [row["topic"] for row in rows], _elected)
 
 
-def _elected(exchange: Exchange, calls: list[Any]) -> None:
-    topics = _known(calls)
+def _elected(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    topics = yield from _known(calls)
     results: list[dict[str, Any]] = []
     for name, index in _asked(exchange.state["topic_partitions"], topics, "topic", "partitions"):
         code = ErrorCode.ELECTION_NOT_NEEDED if _has(topics, name, index) else ErrorCode.UNKNOWN_TOPIC_OR_PARTITION
         if not results or results[-1]["topic"] != name:
             results.append({"topic": name, "partition_result": []})
         results[-1]["partition_result"].append({"partition_id": index, "error_code": int(code), "error_message": None})
+        yield 1
     exchange.answer({"error_code": 0, "replica_election_results": results})
 
 
@@ -70,8 +81,8 @@ def alter_reassignments(exchange: Exchange, values: dict[str, Any]) -> None:
     _describe(exchange, values, [topic["name"] for topic in values["topics"]], _reassigned)
 
 
-def _reassigned(exchange: Exchange, calls: list[Any]) -> None:
-    topics, values, node = _known(calls), exchange.state, exchange.session.settings.node_id
+def _reassigned(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    topics, values, node = (yield from _known(calls)), exchange.state, exchange.session.settings.node_id
     rows = []
     for topic in values["topics"]:
         for part in topic["partitions"]:
@@ -83,6 +94,7 @@ def _reassigned(exchange: Exchange, calls: list[Any]) -> None:
             elif part["replicas"] != [node]:
                 code, text = int(ErrorCode.INVALID_REPLICA_ASSIGNMENT), f"there is one broker, {node}: every partition is its own"
             rows.append((topic["name"], {"partition_index": part["partition_index"], "error_code": code, "error_message": text}))
+            yield 2
     changes = values.get("allow_replication_factor_change", True)
     exchange.answer({"allow_replication_factor_change": changes, "error_code": 0, "error_message": None, "responses": by_topic(rows)})
 
@@ -101,17 +113,19 @@ def describe_log_dirs(exchange: Exchange, values: dict[str, Any]) -> None:
     _describe(exchange, values, None if rows is None else [row["topic"] for row in rows], _log_dirs_described, sizes=True)
 
 
-def _log_dirs_described(exchange: Exchange, calls: list[Any]) -> None:
+def _log_dirs_described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     code = code_of(exchange, calls[0], NAMING)
     if code:
         exchange.answer({"error_code": code, "results": []})
         return
-    topics = _known(calls)
+    topics = yield from _known(calls)
     rows = []
     for name, index in _asked(exchange.state["topics"], topics, "topic", "partitions"):
         if _has(topics, name, index):
-            size = topics[name].partitions[index].size_bytes
+            sizes = topics[name].sizes
+            size = 0 if sizes is None else sizes[index]
             rows.append((name, {"partition_index": index, "partition_size": size, "offset_lag": 0, "is_future_key": False}))
+        yield 1
     exchange.answer({"error_code": 0, "results": [{"error_code": 0, "log_dir": LOG_DIR, "topics": by_topic(rows)}]})
 
 
@@ -124,11 +138,13 @@ def list_config_resources(exchange: Exchange, values: dict[str, Any]) -> None:
     if TOPIC_RESOURCE in exchange.state:
         exchange.ask([DescribeTopics()], _resources_found)
     else:
-        _resources_found(exchange, [])
+        exchange.ask((), _resources_found)
 
 
-def _resources_found(exchange: Exchange, calls: list[Any]) -> None:
-    rows = [{"resource_name": name, "resource_type": TOPIC_RESOURCE} for name in sorted(_known(calls))] if calls else []
+def _resources_found(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    topics = yield from _known(calls)
+    found = [(name, TOPIC_RESOURCE) for name in sorted(topics)]
     if BROKER_RESOURCE in exchange.state:
-        rows.append({"resource_name": str(exchange.session.settings.node_id), "resource_type": BROKER_RESOURCE})
-    exchange.answer({"error_code": 0, "config_resources": rows})
+        found.append((str(exchange.session.settings.node_id), BROKER_RESOURCE))
+    rows = ({"resource_name": name, "resource_type": kind} for name, kind in found)
+    exchange.answer({"error_code": 0, "config_resources": Rows(len(found), rows)})

@@ -51,9 +51,9 @@ def too_long(most: int = MESSAGE_MAX_BYTES) -> SqsError:
 
 
 def from_record(refused: Refused, record_max_bytes: int) -> SqsError:
-    """What one record's refusal means; `record_max_bytes` is the queue's."""
+    """What the refusal of an entry's record means; `record_max_bytes` is the queue's."""
     if refused.reason is Reason.TOO_LARGE:
-        return too_long(record_max_bytes)
+        return invalid_value(f"One or more parameters cannot be validated. Reason: Message must be shorter than {record_max_bytes} bytes.")
     if refused.reason is Reason.INVALID:  # of what a FIFO queue needs, only this depends on the queue
         return invalid_value(NO_DEDUPLICATION)
     return from_refused(refused)

@@ -8,6 +8,7 @@ cdef class Caller:
     cdef readonly object principal
     cdef readonly str namespace
     cdef readonly str account
+    cdef readonly str region
     cdef readonly str arn
     cdef readonly bytes sender
     cdef readonly dict attachments

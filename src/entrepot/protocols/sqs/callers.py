@@ -14,6 +14,7 @@ from entrepot.broker.users import ACCESS_KEY
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
+from entrepot.protocols.sqs.cors import Cors
 from entrepot.protocols.sqs.errors import SqsError, from_refused
 from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, Policy
 from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
@@ -36,10 +37,11 @@ NOBODY = Principal("", frozenset(), "anonymous")
 class Caller:
     """One principal on one connection, with its attachments to namespaces."""
 
-    __slots__ = ("account", "arn", "attachments", "decisions", "namespace", "principal", "sender", "targets")
+    __slots__ = ("account", "arn", "attachments", "decisions", "namespace", "principal", "region", "sender", "targets")
 
-    def __init__(self, principal: Principal, namespace: str, account: str, arn: str, sender: bytes) -> None:
+    def __init__(self, principal: Principal, namespace: str, account: str, region: str, arn: str, sender: bytes) -> None:
         self.principal = principal
+        self.region = region
         self.namespace = namespace
         self.account = account
         self.arn = arn  # "": nobody
@@ -50,12 +52,12 @@ class Caller:
 
 
 class Callers:
-    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous` and `pages` are the settings."""
+    """Finds out who a request comes from. `users` and `authenticator` are the broker's; `anonymous`, `pages` and `cors` are the settings."""
 
-    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, region: str, clock: Any, pages: Pages) -> None:
+    def __init__(self, users: Any, authenticator: Any, accounts: Accounts, anonymous: str, clock: Any, pages: Pages, cors: Cors) -> None:
         self.accounts = accounts
-        self.region = region
         self.pages = pages
+        self.cors = cors
         self.version = 0  # another one whenever users change
         self._users = users
         self._authenticator = authenticator
@@ -71,39 +73,41 @@ class Callers:
         found: Principal | None = self._authenticator.anonymous(peer)
         return found
 
-    def guest_caller(self, principal: Principal, key_id: str) -> Caller:
-        """The caller of a key id where there are no users. Raises SqsError."""
+    def guest_caller(self, principal: Principal, key_id: str, region: str) -> Caller:
+        """The caller of a key id, in the region that it signs for, where there are no users. Raises SqsError."""
         try:
-            namespace = self.accounts.namespace_of_key_id(key_id)
+            namespace = self.accounts.namespace_of_key_id(key_id, region)
         except Refused as refused:
             raise from_refused(refused) from None
         account = self.accounts.account_of(namespace)
-        return Caller(principal, namespace, account, f"arn:aws:iam::{account}:root", account.encode())
+        return Caller(principal, namespace, account, self.accounts.region_of(namespace), f"arn:aws:iam::{account}:root", account.encode())
 
     def check_page(self, request: Request, action: str, peer: Peer) -> None:
         """Of any request without a signature that counts: whether a web page may have had it sent. Raises SqsError."""
         host = request.host.decode("latin-1")
         reads = action in READING
-        why = self.pages.why_not(host, peer.local_host, from_page=request.from_page, from_browser=request.from_browser, reads=reads)
+        listed = len(request.origin) > 0 and self.cors.is_listed(request.origin)
+        from_page, from_browser = request.from_page and not listed, request.from_browser and not listed
+        why = self.pages.why_not(host, peer.local_host, from_page=from_page, from_browser=from_browser, reads=reads)
         if why is not None:
             raise SqsError("AccessDeniedException", why)
 
-    def signed(self, request: Request) -> tuple[str, Principal]:
-        """Key id ("": not signed) and principal of a request. Raises SqsError."""
+    def signed(self, request: Request) -> tuple[str, str, Principal]:
+        """Key id ("": not signed), region and principal of a request. Raises SqsError."""
         claim = read_claim(request)
         if claim is None:
             if not self._anonymous:
-                return "", NOBODY
+                return "", self.accounts.home, NOBODY
             user = self._users.maybe_user(self._anonymous)
             if user is None:
                 raise SqsError("AccessDeniedException", "Requests must be signed: the user whose unsigned ones would be does not exist.")
-            return "", Principal(user.name, user.tags, "anonymous")
+            return "", self.accounts.home, Principal(user.name, user.tags, "anonymous")
         known = self._keys.get(claim.key_id)
         if known is None:
             known = self._key(claim.key_id)
         secret, principal = known
         self._verifier.verify(request, claim, secret, self._clock.wall_ms())
-        return claim.key_id, principal
+        return claim.key_id, claim.signer.region, principal
 
     def _key(self, key_id: str) -> tuple[str, Principal]:
         """Secret and user of an access key, remembered until users change. Raises SqsError."""
@@ -120,15 +124,14 @@ class Callers:
         found = self._keys[key_id] = (secret, Principal(user.name, user.tags, ACCESS_KEY, access_key.standing))
         return found
 
-    def signed_caller(self, principal: Principal, usual: str) -> Caller:
-        """The caller that a principal is. `usual` is the namespace of who may use all."""
+    def signed_caller(self, principal: Principal, usual: str, region: str) -> Caller:
+        """The caller that a principal is, in the region that it signs for. `usual` is the namespace of who may use all."""
         if principal is NOBODY or not principal.name:
-            return Caller(principal, usual, self.accounts.account_of(usual), "", b"anonymous")
-        namespace = self._authenticator.namespace_of(principal, usual)
+            return Caller(principal, usual, self.accounts.account_of(usual), self.accounts.home, "", b"anonymous")
+        namespace = self.accounts.in_region(self._authenticator.namespace_of(principal, usual), region)
         account = self.accounts.account_of(namespace)
-        return Caller(
-            principal, namespace, account, f"arn:aws:iam::{account}:user/{principal.name}", principal.name.encode()[:255].decode(errors="ignore").encode()
-        )
+        sender = principal.name.encode()[:255].decode(errors="ignore").encode()
+        return Caller(principal, namespace, account, self.accounts.region_of(namespace), f"arn:aws:iam::{account}:user/{principal.name}", sender)
 
     def decide(self, caller: Caller, action: str, namespace: str, queue: str, changed: PolicyChanged, peer: Peer, user_agent: str) -> bool:
         """What a queue's policy says of a caller: whether it grants what permissions may not. Raises SqsError where it denies."""
@@ -154,7 +157,7 @@ class Callers:
 
     def arn_of(self, namespace: str, queue: str) -> str:
         """The ARN of a queue."""
-        return f"arn:aws:sqs:{self.region}:{self.accounts.account_of(namespace)}:{queue}"
+        return f"arn:aws:sqs:{self.accounts.region_of(namespace)}:{self.accounts.account_of(namespace)}:{queue}"
 
     def _changed(self) -> None:
         self.version += 1

@@ -1,4 +1,4 @@
-"""Which characters SQS takes: those of XML 1.0 in bodies and values; letters, digits and punctuation in ids."""
+"""Which characters SQS takes: those of XML 1.0 in bodies and values; letters, digits and punctuation in ids; letters of any script in names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 
 ALLOWED = "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
 
+ATTRIBUTE_NAME = re.compile(r"[\w\-.]{1,256}")  # letters and digits of any script: AWS takes them, whatever its guide says
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
 

@@ -7,8 +7,8 @@ from entrepot.protocols.sqs.callers cimport Caller
 from entrepot.protocols.sqs.framing cimport Request
 from entrepot.protocols.sqs.writing cimport Writer
 
-cdef int _PENDING, _DONE, _REFUSED, _UNAVAILABLE, _RETRIES_MAX
-cdef bytes _JSON_OK, _XML_OK, _LENGTH, _HEAD_END, _HEAD_END_CLOSE
+cdef int _PENDING, _DONE, _REFUSED, _UNAVAILABLE, _RETRIES_MAX, _DECISION_STEPS
+cdef bytes _JSON_OK, _XML_OK, _PLAIN_JSON_OK, _LENGTH, _LINE_END, _HEAD_END, _HEAD_END_CLOSE
 cdef object _ENCODER
 
 
@@ -45,6 +45,7 @@ cdef class Exchange:
     @cython.locals(size=Py_ssize_t)
     cpdef int answer_written(self, Writer writer) except -1
     cpdef int fail(self, object error) except -1
-    cpdef int plain(self, int status, str text) except -1
+    cpdef int plain(self, int status, str text, str content_type=*) except -1
+    cpdef int answer_preflight(self, bytes lines) except -1
     @cython.locals(end=bytes, length=bytes)
     cdef int _send(self, bytes head, bytes body) except -1

@@ -19,7 +19,7 @@ from entrepot.model.errors import Refused
 from entrepot.protocols.sqs.callers import DECISIONS_MAX, Caller
 from entrepot.protocols.sqs.errors import FAULTS, NO_QUEUE, NO_QUEUE_QUERY, SqsError, from_refused
 from entrepot.protocols.sqs.notes import note_bug
-from entrepot.protocols.sqs.query_protocol import encode_answer, encode_error
+from entrepot.protocols.sqs.query_protocol import encode_answer, encode_answer_json, encode_error, encode_error_json
 
 if TYPE_CHECKING:
     from entrepot.protocols.sqs.actions import Action
@@ -32,10 +32,13 @@ if not cython.compiled:
 
 _PENDING, _DONE, _REFUSED, _UNAVAILABLE = PENDING, DONE, REFUSED, UNAVAILABLE
 _RETRIES_MAX = 8  # changes of a queue's policy under way that one request puts up with
+_DECISION_STEPS = 1000  # of asking a policy: steps of net/turns.py
 
 _JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nx-amzn-RequestId: "
 _XML_OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nx-amzn-RequestId: "
+_PLAIN_JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-amzn-RequestId: "
 _LENGTH = b"\r\nContent-Length: "
+_LINE_END = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
 _HEAD_END_CLOSE = b"\r\nConnection: close\r\n\r\n"
 _ENCODER = msgspec.json.Encoder()
@@ -149,6 +152,7 @@ class Exchange:
     def _decide(self, changed: Any) -> int:
         """What the queue's policy says, remembered until the queue has another. Raises SqsError where it denies."""
         self.session.spent = True
+        self.session.turns.spend(_DECISION_STEPS)
         caller = self.caller
         namespace = self.attachment.namespace  # type: ignore[union-attr]
         name = self.action.name  # type: ignore[union-attr]
@@ -173,6 +177,8 @@ class Exchange:
     def answer(self, result: Any) -> int:
         """The answer as the structure of its action; None: without content."""
         if not self.is_json:
+            if self.request.wants_json:
+                return self._send(_PLAIN_JSON_OK, encode_answer_json(self.action, result, self.request_id.decode()))  # type: ignore[arg-type]
             body = encode_answer(self.action, result, self.request_id.decode())  # type: ignore[arg-type]
             return self._send(_XML_OK, body)
         if result is not None:
@@ -187,7 +193,7 @@ class Exchange:
 
     def answer_written(self, writer: Writer) -> int:
         """The answer is the JSON in the writer, which is empty then."""
-        if self.answered or self.request.method != b"POST":
+        if self.answered or self.request.method != b"POST" or len(self.request.origin) > 0:
             return self._send(_JSON_OK, writer.take())
         size = writer.filled
         writer.raw(_JSON_OK)
@@ -212,15 +218,20 @@ class Exchange:
             head = f"Content-Type: application/x-amz-json-1.0\r\nx-amzn-query-error: {code.code};{fault}\r\nx-amzn-RequestId: "
             body = _ENCODER.encode({"__type": f"com.amazonaws.sqs#{code.shape}", "message": error.text.encode(errors="replace").decode()})
         else:
-            head = "Content-Type: text/xml\r\nx-amzn-RequestId: "
+            wants_json = self.request.wants_json
+            head = f"Content-Type: {'application/json' if wants_json else 'text/xml'}\r\nx-amzn-RequestId: "
             text = NO_QUEUE_QUERY if error.text == NO_QUEUE else error.text
-            body = encode_error(code, text, self.request_id.decode())
+            body = (encode_error_json if wants_json else encode_error)(code, text, self.request_id.decode())
         return self._send(f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\n{head}".encode(), body)
 
-    def plain(self, status: int, text: str) -> int:
+    def plain(self, status: int, text: str, content_type: str = "text/plain; charset=utf-8") -> int:
         """An answer to what is no request of the API."""
-        head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: text/plain; charset=utf-8\r\nx-amzn-RequestId: "
+        head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: {content_type}\r\nx-amzn-RequestId: "
         return self._send(head.encode(), text.encode())
+
+    def answer_preflight(self, lines: bytes) -> int:
+        """A browser may send what it asks for."""
+        return self._send(b"HTTP/1.1 200 OK\r\n" + lines + b"x-amzn-RequestId: ", b"")
 
     def _send(self, head: bytes, body: bytes) -> int:
         if self.answered:
@@ -230,6 +241,8 @@ class Exchange:
         self.then = None
         end = _HEAD_END if self.request.keep_alive else _HEAD_END_CLOSE
         length = str(len(body)).encode()
+        if len(self.request.origin) > 0:
+            head = head.replace(_LINE_END, _LINE_END + self.session.callers.cors.headers(self.request.origin), 1)
         if self.request.method == b"HEAD":
             body = b""
         self.session.send(self, b"".join((head, self.request_id, _LENGTH, length, end, body)))

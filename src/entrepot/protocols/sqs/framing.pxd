@@ -2,7 +2,8 @@
 
 cimport cython
 
-cdef Py_ssize_t _HEAD_MAX, _HEADERS_MAX, _FREE_MAX, _OVERHEAD_MAX
+cdef Py_ssize_t _HEAD_MAX, _HEADERS_MAX, _FREE_MAX, _OVERHEAD_MAX, _STRANGER_FREE, _PIECE
+cdef int _X
 
 
 @cython.final
@@ -14,10 +15,14 @@ cdef class Request:
     cdef public bint keep_alive
     cdef public bint from_page
     cdef public bint from_browser
+    cdef public Py_ssize_t held_bytes
     cdef public bytes host
     cdef public bytes operation
     cdef public bytes content_type
     cdef public bytes authorization
+    cdef public bytes origin
+    cdef public bytes trace
+    cdef public bint wants_json
 
     @cython.locals(headers=list, index=Py_ssize_t)
     cpdef bytes header(self, bytes name)
@@ -36,6 +41,7 @@ cdef class Framing:
     cdef bint _holds
     cdef Py_ssize_t _body_max
     cdef public object share
+    cdef Py_ssize_t _free
     cdef object _parser
     cdef Request _request
     cdef bint _in_head
@@ -44,6 +50,7 @@ cdef class Framing:
     cdef list _parts
     cdef Py_ssize_t _body_bytes
 
+    cpdef int count_in(self, object share, Py_ssize_t free) except -1
     @cython.locals(seen=cython.ulonglong, begun=cython.ulonglong)
     cpdef int feed(self, bytes data) except -1
     cpdef int close(self) except -1
@@ -61,6 +68,8 @@ cdef class Framing:
     cpdef object on_message_complete(self)
     @cython.locals(request=Request)
     cpdef Request next(self)
+    @cython.locals(held=Py_ssize_t, head=Py_ssize_t)
+    cdef Py_ssize_t _held_bytes(self) except? -1
     @cython.locals(held=Py_ssize_t)
     cdef int _hold(self) except -1
     cdef object _fail(self, int status, str reason)

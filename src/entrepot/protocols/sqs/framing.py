@@ -1,8 +1,8 @@
 """HTTP/1.1 requests out of bytes, by httptools (llhttp): sans-IO, any split of the input gives the same requests.
 
-Limits: HEAD_MAX bytes of a request line with headers, HEADERS_MAX headers, `body_max` bytes of body; what is held of bodies beyond FREE_MAX, of those that
-wait for their turn too, counts in the share of net/unfinished.py. What is over a limit, or no HTTP, leaves `failure`: the status to answer before the
-connection is closed.
+Limits: HEAD_MAX bytes of a request line with headers, HEADERS_MAX headers, `body_max` bytes of body; what is held of requests, of those that wait for their
+turn too, counts in the share of net/unfinished.py: of a user's beyond FREE_MAX, of a stranger's beyond next to nothing. What is over a limit, or no HTTP,
+leaves `failure`: the status to answer before the connection is closed.
 """
 
 from __future__ import annotations
@@ -13,19 +13,40 @@ from typing import Any
 import httptools
 
 from entrepot.model.listeners import look_of
+from entrepot.net.receive_buffer import BUFFER_MIN_BYTES
 
 HEAD_MAX = 65_536
 HEADERS_MAX = 256
 FREE_MAX = 65_536
+STRANGER_FREE_MAX = BUFFER_MIN_BYTES
+PIECE_BYTES = 64  # about what a piece of a head or a body takes in memory besides its bytes
 
 _HEAD_MAX, _HEADERS_MAX, _FREE_MAX = HEAD_MAX, HEADERS_MAX, FREE_MAX
+_STRANGER_FREE, _PIECE = STRANGER_FREE_MAX, PIECE_BYTES
+_X = 120  # x
 _OVERHEAD_MAX = 2 * HEAD_MAX  # one read more than the limit: where in it a request began is not known
 
 
 class Request:
     """One whole request. `headers` are names, as they came, and values in turn; `target` is what the request line says."""
 
-    __slots__ = ("authorization", "body", "content_type", "from_browser", "from_page", "headers", "host", "keep_alive", "method", "operation", "target")
+    __slots__ = (
+        "authorization",
+        "body",
+        "content_type",
+        "from_browser",
+        "from_page",
+        "headers",
+        "held_bytes",
+        "host",
+        "keep_alive",
+        "method",
+        "operation",
+        "origin",
+        "target",
+        "trace",
+        "wants_json",
+    )
 
     def __init__(self) -> None:
         self.method = b""
@@ -35,11 +56,15 @@ class Request:
         self.keep_alive = True
         self.from_page = False  # a browser sends it for a page
         self.from_browser = False  # a browser sends it, perhaps for somebody who typed it
+        self.held_bytes = 0  # about what it takes in memory
         # of the headers, b"" where they are not there
         self.host = b""
         self.operation = b""  # x-amz-target
         self.content_type = b""
         self.authorization = b""
+        self.origin = b""
+        self.trace = b""  # x-amzn-trace-id
+        self.wants_json = False  # accept
 
     def header(self, name: bytes) -> bytes | None:
         """The first header of that name, which is lower case."""
@@ -61,10 +86,11 @@ class Framing:
         self.continues = False  # a request waits for "100 Continue"
         self.is_partial = False  # a request has begun and is not whole
         self.begun_count = 0  # requests that have begun to arrive
-        self.waiting_bytes = 0  # of the bodies of whole requests
+        self.waiting_bytes = 0  # of whole requests
         self._holds = False  # the share knows of something
         self._body_max = body_max
         self.share: Any = None  # net.unfinished.Share, if there is a limit over all connections
+        self._free = _FREE_MAX
         self._parser: Any = httptools.HttpRequestParser(self)
         self._request: Request | None = None
         self._in_head = False
@@ -72,6 +98,16 @@ class Framing:
         self._seen_bytes = 0  # of all bodies
         self._parts: list[bytes] = []
         self._body_bytes = 0
+
+    def count_in(self, share: Any, free: int) -> int:
+        """What is held beyond `free` bytes counts in another share (or None) from now on."""
+        if self.share is not None:
+            self.share.hold(0)
+        self.share = share
+        self._free = free
+        self._holds = False
+        self._hold()
+        return 0
 
     def feed(self, data: bytes) -> int:
         """The next bytes."""
@@ -97,6 +133,8 @@ class Framing:
             self.failure = self.failure or (431, f"request line, headers, trailers and the sizes of chunks may have {_HEAD_MAX} bytes")
         if self.failure is not None:
             self._release()
+        if self._holds or self._held_bytes() > self._free:
+            self._hold()
         return 0
 
     def close(self) -> int:
@@ -147,7 +185,8 @@ class Framing:
         headers.append(name)
         headers.append(value)
         size = len(name)
-        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 7 or size == 14):
+        request.held_bytes += size + len(value) + 2 * _PIECE  # type: ignore[union-attr]
+        if not (size == 12 or size == 13 or size == 4 or size == 6 or size == 7 or size == 14 or (size == 15 and name[0] | 32 == _X)):
             return None
         name = name.lower()
         if size == 12:
@@ -167,10 +206,18 @@ class Framing:
             if name == b"expect":
                 self.continues = value.lower() == b"100-continue"
             elif name == b"origin":
+                if len(request.origin) > 0:  # type: ignore[union-attr]
+                    return self._fail(400, "a request has one Origin")
+                request.origin = value  # type: ignore[union-attr]
                 request.from_page = True  # type: ignore[union-attr]
+            elif name == b"accept":
+                request.wants_json = b"application/json" in value.lower()  # type: ignore[union-attr]
         elif size == 7:
             if name == b"referer":
                 request.from_page = True  # type: ignore[union-attr]
+        elif size == 15:
+            if name == b"x-amzn-trace-id":
+                request.trace = value  # type: ignore[union-attr]
         elif name == b"sec-fetch-site":
             request.from_browser = True  # type: ignore[union-attr]
             if value != b"none":
@@ -194,16 +241,18 @@ class Framing:
             return self._fail(413, f"a request's body may have {self._body_max} bytes (limits.sqs_request_bytes)")
         self._body_bytes += size
         self._parts.append(data)
-        if self._body_bytes + self.waiting_bytes > _FREE_MAX:
-            self._hold()
         return None
 
     def overrun(self) -> bool:
         """See net.unfinished.Unfinished.share: what has arrived is given up."""
         if self.failure is None:
-            self.failure = (503, "unfinished requests of all connections hold more than limits.unfinished_bytes; try again")
-        self._parts = []
-        self._body_bytes = 0
+            self.failure = (
+                503,
+                "unfinished requests of all connections hold more than limits.unfinished_bytes (where nobody has signed limits.strangers_bytes); try again",
+            )
+        self._release()
+        self._overhead = 0
+        self._request = None
         self._holds = False
         self.requests.clear()
         self.waiting_bytes = 0
@@ -222,26 +271,36 @@ class Framing:
             self.ended = True
         self.requests.append(request)  # type: ignore[arg-type]
         self._request = None
-        self.waiting_bytes += len(request.body)  # type: ignore[union-attr]
+        request.held_bytes += len(request.body) + len(request.target)  # type: ignore[union-attr, operator]
+        self.waiting_bytes += request.held_bytes  # type: ignore[union-attr]
         self._release()
         if self._holds:
             self.share.finished()
-            self._hold()
         return None
 
     def next(self) -> Request:
         """The first of the requests, which there is."""
         request: Request = self.requests.popleft()
-        self.waiting_bytes -= len(request.body)
+        self.waiting_bytes -= request.held_bytes
         if self._holds:
             self._hold()
         return request
 
+    def _held_bytes(self) -> int:
+        """About what is held of requests that wait, and of the one that arrives."""
+        held = self.waiting_bytes
+        if self.is_partial:
+            head = self._overhead  # with what is no whole header yet
+            if self._request is not None and self._request.held_bytes > head:
+                head = self._request.held_bytes
+            held += head + self._body_bytes + _PIECE * len(self._parts)
+        return held
+
     def _hold(self) -> int:
         if self.share is not None:
-            held = self._body_bytes + self.waiting_bytes
-            self._holds = held > _FREE_MAX
-            self.share.hold(held if self._holds else 0)
+            held = self._held_bytes()
+            self._holds = held > self._free
+            self.share.hold(held - self._free if self._holds else 0)
         return 0
 
     def _fail(self, status: int, reason: str) -> object:

@@ -16,6 +16,7 @@ import msgspec
 
 from entrepot.model import batch as neutral
 from entrepot.model.batch import HEADER_BYTES, RecordBatch
+from entrepot.protocols.sqs.characters import ATTRIBUTE_NAME
 from entrepot.protocols.sqs.message_attributes import digest_of
 from entrepot.protocols.sqs.sending import ENTRY_VERSION
 from entrepot.protocols.sqs.to_neutral import BODY_ENCODING, CARRIERS, DEDUPLICATION_HEADER, NULL_BODY, SOURCE_HEADER, TRACE_HEADER
@@ -143,12 +144,25 @@ def _headers(raw: bytes, attributes: list[Attribute], fields: dict[bytes, bytes]
                 fields.setdefault(name, value)
             continue
         lower = name.lower()
-        if name in seen or not _NAME.fullmatch(name) or lower.startswith((b"aws.", b"amazon.")) or name.startswith(b".") or name.endswith(b"."):
+        if (
+            name in seen
+            or not (_NAME.fullmatch(name) or _is_name_of_other_letters(name))
+            or lower.startswith((b"aws.", b"amazon."))
+            or name.startswith(b".")
+            or name.endswith(b".")
+        ):
             continue
         attribute = _attribute(kind, value)
         if attribute is not None and attribute[1]:
             seen.add(name)
             attributes.append((name, *attribute))
+
+
+def _is_name_of_other_letters(name: bytes) -> bool:
+    try:
+        return not name.isascii() and ATTRIBUTE_NAME.fullmatch(name.decode()) is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def _attribute(kind: int, value: bytes) -> tuple[bytes, bytes] | None:

@@ -8,7 +8,8 @@ from typing import Any
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
 from entrepot.net.session import Peer, Wake
-from entrepot.protocols.sqs.session import Session, Settings, Shared
+from entrepot.protocols.sqs.session import Session, Shared
+from entrepot.protocols.sqs.settings import Settings
 
 
 class SqsListener(Listener):

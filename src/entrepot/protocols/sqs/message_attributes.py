@@ -14,6 +14,7 @@ from typing import Any
 import cython
 
 from entrepot.protocols.sqs.actions import MessageAttributeValue
+from entrepot.protocols.sqs.characters import ALLOWED, ATTRIBUTE_NAME
 from entrepot.protocols.sqs.errors import SqsError, invalid_value
 
 if not cython.compiled:
@@ -28,7 +29,7 @@ TRACE_HEADER = "AWSTraceHeader"
 TRACE_MAX = 65_535
 
 _BINARY = 66  # B
-_NAME = re.compile(r"[A-Za-z0-9_\-.]{1,256}")
+_KIND = re.compile(r"[A-Za-z0-9_\-.]{1,256}")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})?", re.ASCII)
 
 
@@ -71,6 +72,11 @@ def pack_trace(attributes: dict[str, MessageAttributeValue]) -> tuple[bytes, str
     return raw, digest.hexdigest()
 
 
+def trace_of(header: bytes) -> bytes:
+    """What the header X-Amzn-Trace-Id says, as the value of AWSTraceHeader where a message has none of its own; b"": nothing that one may say."""
+    return header if len(header) <= TRACE_MAX and header.isascii() and header.decode().isprintable() else b""
+
+
 def _digest(digest: Any, name: bytes, kind: bytes, value: bytes) -> None:
     digest.update(len(name).to_bytes(4, "big") + name + len(kind).to_bytes(4, "big") + kind)
     digest.update((b"\x02" if kind[0] == _BINARY else b"\x01") + len(value).to_bytes(4, "big"))
@@ -88,7 +94,13 @@ def digest_of(attributes: list[tuple[bytes, bytes, bytes]]) -> bytes:
 def _checked(name: str, attribute: MessageAttributeValue, system: bool = False) -> tuple[str, bytes]:
     """Type and value of one attribute. Raises SqsError."""
     lower = name.lower()
-    if not _NAME.fullmatch(name) or name.startswith(".") or name.endswith(".") or ".." in name or (not system and lower.startswith(("aws.", "amazon."))):
+    if (
+        not ATTRIBUTE_NAME.fullmatch(name)
+        or name.startswith(".")
+        or name.endswith(".")
+        or ".." in name
+        or (not system and lower.startswith(("aws.", "amazon.")))
+    ):
         raise invalid_value(
             f"The message attribute name '{name[:300]}' is invalid. "
             "Attribute name can contain A-Z, a-z, 0-9, underscore (_), hyphen (-), and period (.) characters."
@@ -97,7 +109,7 @@ def _checked(name: str, attribute: MessageAttributeValue, system: bool = False) 
     if not kind:
         raise invalid_value(f"The message attribute '{name}' must contain non-empty message attribute type.")
     base, _, label = kind.partition(".")
-    if base not in ("String", "Number", "Binary") or ("." in kind and not label) or len(kind) > TYPE_MAX or not _NAME.fullmatch(kind):
+    if base not in ("String", "Number", "Binary") or ("." in kind and not label) or len(kind) > TYPE_MAX or not _KIND.fullmatch(kind):
         raise invalid_value(
             f"The message attribute '{name}' has an invalid message attribute type, the set of supported type prefixes is Binary, Number, and String."
         )
@@ -128,7 +140,7 @@ def _empty(name: str, kind: str) -> SqsError:
 
 
 def _characters(name: str) -> SqsError:
-    return SqsError("InvalidMessageContents", f"The value of message attribute '{name}' contains a character that is not allowed.")
+    return invalid_value(f"The value of message attribute '{name}' contains a character that is not allowed, the set of allowed characters is {ALLOWED}")
 
 
 class Selection:

@@ -24,7 +24,7 @@ def _open_arn(exchange: Exchange, arn: str, parameter: str) -> None:
     accounts = exchange.session.callers.accounts
     if len(parts) != 6 or parts[:3] != ["arn", "aws", "sqs"]:
         raise invalid_value(f"You must use this format to specify the {parameter}: arn:<partition>:<service>:<region>:<account-id>:<resource-id>")
-    namespace = accounts.maybe_namespace(parts[4])
+    namespace = accounts.maybe_namespace(parts[4], parts[3])
     if namespace is None:
         raise _no_resource(parameter)
     own_queue(exchange, parts[5], namespace)
@@ -101,6 +101,13 @@ def _list_refused(exchange: Exchange, refused: Refused) -> SqsError | None:
     return _no_resource("SourceArn") if refused.reason is Reason.NOT_FOUND else None
 
 
+def _failure_reason(failure: str) -> str | None:
+    """What the broker says of a failure, in AWS's words."""
+    if not failure:
+        return None
+    return "AWS.SimpleQueueService.NonExistentQueue" if failure.endswith(" does not exist") else "CouldNotDetermineMessageSource"
+
+
 def _listed(exchange: Exchange, tasks: list[MoveTask]) -> None:
     callers, namespace = exchange.session.callers, exchange.attachment.namespace  # type: ignore[union-attr]
     results = []
@@ -115,7 +122,7 @@ def _listed(exchange: Exchange, tasks: list[MoveTask]) -> None:
                 MaxNumberOfMessagesPerSecond=task.per_second_max or None,
                 ApproximateNumberOfMessagesMoved=task.moved,
                 ApproximateNumberOfMessagesToMove=task.to_move,
-                FailureReason=task.failure or None,
+                FailureReason=_failure_reason(task.failure),
                 StartedTimestamp=task.started_ms,
             )
         )

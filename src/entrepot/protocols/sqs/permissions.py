@@ -47,7 +47,7 @@ def add_permission(exchange: Exchange) -> None:
 def _document(found: QueueDescription) -> dict[str, Any]:
     """The queue's policy, which may be one that would not be kept today; it is written again, so nothing in it may get another meaning."""
     try:
-        document = read_document(found.access_policy, plain=True) if found.access_policy else {"Version": "2012-10-17", "Id": "", "Statement": []}
+        document = read_document(found.access_policy, plain=True) if found.access_policy else {"Version": "2008-10-17", "Id": "", "Statement": []}
     except ValueError:
         document = None
     if not isinstance(document, dict):
@@ -107,7 +107,7 @@ def _without_statement(exchange: Exchange, found: QueueDescription) -> SetQueueP
     statements = _statements(document)
     left = [statement for statement in statements if not _has_label(statement, label)]
     if len(left) == len(statements):
-        where = "" if found.access_policy else " on existing policy"
+        where = "" if found.policy_version else " on existing policy"
         raise invalid_value(f"Value {label[:100]} for parameter Label is invalid. Reason: can't find label{where}.")
     document["Statement"] = left
     return SetQueuePolicy(name=found.name, access_policy=_text(document) if left else "")  # what was kept before is no worse for having less

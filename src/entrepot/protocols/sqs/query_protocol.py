@@ -1,4 +1,4 @@
-"""The Query protocol: a form becomes the structure of its action, and an answer XML, both by the table in actions.py.
+"""The Query protocol: a form becomes the structure of its action, and an answer XML, both by the table in actions.py; or JSON, where the client says Accept.
 
 A list is `Name.1`, `Name.2`..., a map `Name.1.Name` and `Name.1.Value` (or what the table says), a structure `Name.Field`. Numbers of
 a list need not be without gaps; what the table does not know is passed over.
@@ -21,6 +21,15 @@ from entrepot.protocols.sqs.wrong_input import why_wrong
 NAMESPACE = "http://queue.amazonaws.com/doc/2012-11-05/"
 PARAMETERS_MAX = 4096  # of one request: ten messages with ten attributes each are under 600
 DEPTH_MAX = 8  # of names with points
+_JSON = msgspec.json.Encoder()
+_JSON_NAMES = {"Messages": "messages", "QueueUrls": "queueUrls"}  # what JSON calls otherwise
+AT_ENDPOINT_ONLY = frozenset({"CreateQueue", "ListQueues"})
+"""Actions that a queue's URL is no address for."""
+
+
+def not_here(name: str) -> SqsError:
+    """The action is none that is asked for at this address."""
+    return SqsError("UnknownOperationException", f"The action {name[:80]} is not valid for this endpoint.")
 
 
 class FieldShape(NamedTuple):
@@ -76,7 +85,7 @@ def parse_request(form: dict[str, str]) -> tuple[Action, Any]:
         raise SqsError("MissingRequiredParameterException", "The request must contain the parameter Action.")
     action = ACTIONS.get(name)
     if action is None:
-        raise SqsError("UnknownOperationException", f"The action {name[:80]} is not valid for this endpoint.")
+        raise not_here(name)
     tree: dict[str, Any] = {}
     for key, value in form.items():
         parts = key.split(".")
@@ -135,6 +144,39 @@ def encode_answer(action: Action, result: Any, request_id: str) -> bytes:
         parts.append(f"</{action.name}Result>")
     parts.append(f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action.name}Response>")
     return "".join(parts).encode("utf-8", "surrogateescape")
+
+
+def encode_answer_json(action: Action, result: Any, request_id: str) -> bytes:
+    """The JSON of an answer: as the XML, with what is not there as null, lists as lists, and maps as lists of their entries."""
+    answer: dict[str, Any] = {"ResponseMetadata": {"RequestId": request_id}}
+    if action.result is not None:
+        answer[f"{action.name}Result"] = _plain(action.result() if result is None else result)
+    return _JSON.encode({f"{action.name}Response": answer})
+
+
+def encode_error_json(code: ErrorCode, text: str, request_id: str) -> bytes:
+    """The JSON of an error."""
+    fault = "Sender" if code.is_sender_fault else "Receiver"
+    shown = text.encode(errors="replace").decode()
+    return _JSON.encode({"Error": {"Code": code.code, "Detail": None, "Message": shown, "Type": fault}, "RequestId": request_id})
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Shape):
+        found = {}
+        for field in fields_of(type(value)):
+            content = getattr(value, field.name)
+            if field.kind == "map" and content is not None:
+                content = [{field.key_name: key, "Value": item} for key, item in content.items()]
+            found[_JSON_NAMES.get(field.name, field.name)] = _plain(content)
+        return found
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, str):
+        return value.encode(errors="surrogateescape").decode(errors="replace")
+    return value
 
 
 def encode_error(code: ErrorCode, text: str, request_id: str) -> bytes:

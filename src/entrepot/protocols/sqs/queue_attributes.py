@@ -82,6 +82,7 @@ def read_attributes(attributes: dict[str, str], base: TimedPolicy, kept: dict[st
             _keep(wished, name, value)
         else:
             raise unknown(name)
+    _encryption(wished, attributes)
     if wished.policy.limit_by_group and not wished.policy.deduplication_by_group:
         raise invalid("FifoThroughputLimit", "perMessageGroupId is allowed only when DeduplicationScope is messageGroup.")
     return wished
@@ -129,6 +130,21 @@ def _keep(wished: Wished, name: str, value: str) -> None:
         wished.attributes[name] = value
     else:
         wished.attributes.pop(name, None)
+
+
+def _encryption(wished: Wished, given: dict[str, str]) -> None:
+    """There is one way at a time: who sets a key turns SSE-SQS off, which stays off without the key, and who turns SSE-SQS on takes the key away."""
+    managed = wished.attributes.get("SqsManagedSseEnabled") == "true" and "SqsManagedSseEnabled" in given
+    if given.get("KmsMasterKeyId"):
+        if managed:
+            raise SqsError(
+                "InvalidAttributeName", "You can use one type of server-side encryption (SSE) at one time. You can either enable KMS SSE or SQS SSE."
+            )
+        wished.attributes["SqsManagedSseEnabled"] = "false"
+    elif managed:
+        wished.attributes.pop("KmsMasterKeyId", None)
+    if "KmsMasterKeyId" not in wished.attributes:
+        wished.attributes.pop("KmsDataKeyReusePeriodSeconds", None)
 
 
 def _json(name: str, value: str) -> dict[str, Any]:
@@ -230,5 +246,8 @@ def show_attributes(found: QueueDescription, wanted: set[str], arn_of: ArnOf) ->
     values |= found.attributes
     if "KmsMasterKeyId" in values:
         values.setdefault("KmsDataKeyReusePeriodSeconds", "300")
-    values.setdefault("SqsManagedSseEnabled", "false" if "KmsMasterKeyId" in values else "true")
+        values["SqsManagedSseEnabled"] = "false"  # older versions kept both
+    else:
+        values.pop("KmsDataKeyReusePeriodSeconds", None)
+        values.setdefault("SqsManagedSseEnabled", "true")
     return {name: value for name, value in values.items() if name in wanted}

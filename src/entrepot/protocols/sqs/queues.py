@@ -43,7 +43,7 @@ def queue_of_arn(exchange: Exchange, arn: str, namespace: str) -> str | None:
     session = exchange.session
     if len(parts) != 6 or parts[:3] != ["arn", "aws", "sqs"] or not is_queue_name(parts[5]):
         return None
-    return parts[5] if session.callers.accounts.maybe_namespace(parts[4]) == namespace else None
+    return parts[5] if session.callers.accounts.maybe_namespace(parts[4], parts[3]) == namespace else None
 
 
 def own_queue(exchange: Exchange, name: str | None, namespace: str | None = None) -> None:
@@ -72,8 +72,6 @@ def create_queue(exchange: Exchange) -> None:
     request = exchange.input
     name = request.QueueName
     attributes = {name.strip(): value for name, value in (request.Attributes or {}).items()}
-    if attributes.get("FifoQueue", "").lower() == "false" and not name.endswith(".fifo"):
-        del attributes["FifoQueue"]  # more than SQS takes: what tests written for other emulators say
     wants_fifo = attributes.get("FifoQueue", "").lower() == "true"
     if not is_queue_name(name) or wants_fifo != name.endswith(".fifo"):
         if wants_fifo:
@@ -147,7 +145,8 @@ def get_queue_url(exchange: Exchange) -> None:
     namespace = None
     if request.QueueOwnerAWSAccountId:
         accounts = exchange.session.callers.accounts
-        namespace = accounts.maybe_namespace(request.QueueOwnerAWSAccountId) if is_account(request.QueueOwnerAWSAccountId) else None
+        owner = request.QueueOwnerAWSAccountId
+        namespace = accounts.maybe_namespace(owner, exchange.caller.region) if is_account(owner) else None  # type: ignore[union-attr]
         if namespace is None:
             raise no_queue()
     if not is_queue_name(request.QueueName):

@@ -14,7 +14,7 @@ import cython
 from entrepot.broker.entry_codec import DeadLetter, EntryCodec
 from entrepot.model.entry import CODEC_SQS
 from entrepot.protocols.sqs.message_attributes import unpack
-from entrepot.protocols.sqs.packing import ATTRIBUTES, GROUP, SENT_TIME, SOURCE
+from entrepot.protocols.sqs.packing import ATTRIBUTES, GROUP, MESSAGE_ID, SENT_TIME, SOURCE
 from entrepot.protocols.sqs.sending import ENTRY_VERSION
 
 if not cython.compiled:
@@ -25,6 +25,7 @@ if not cython.compiled:
 
 _TAG, _VERSION = CODEC_SQS, ENTRY_VERSION
 _ATTRIBUTES, _GROUP, _SENT_TIME, _SOURCE = ATTRIBUTES, GROUP, SENT_TIME, SOURCE
+_MESSAGE_ID = MESSAGE_ID
 
 
 class SqsEntryCodec(EntryCodec):
@@ -131,6 +132,14 @@ class SqsEntryCodec(EntryCodec):
     def moved(self, record: bytes, source: str, sent_ms: int, time_ms: int) -> bytes:
         """See EntryCodec: the message keeps its id and has no delay of its own any more."""
         return with_fields(record, sent_ms, source.encode(errors="surrogateescape"), False)
+
+    def renewed(self, record: bytes, record_id: bytes) -> bytes:
+        """See EntryCodec."""
+        octets = bytearray(record_id)
+        octets[6] = octets[6] & 0x0F | 0x40  # a version 4 UUID, as all are
+        octets[8] = octets[8] & 0x3F | 0x80
+        plain = with_fields(record, -1, b"", False)
+        return plain[:_MESSAGE_ID] + bytes(octets) + plain[_MESSAGE_ID + 16 :]
 
     def source_of(self, data: bytes, position: int) -> str:
         """See EntryCodec."""

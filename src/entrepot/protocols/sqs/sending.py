@@ -17,7 +17,7 @@ from entrepot.protocols.sqs.actions import SendMessageBatchResult, SendMessageBa
 from entrepot.protocols.sqs.batches import MESSAGE_MAX_BYTES, NO_DEDUPLICATION, failed_entry, from_record, too_long
 from entrepot.protocols.sqs.characters import ALLOWED, is_identifier
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing
-from entrepot.protocols.sqs.message_attributes import pack_attributes, pack_trace
+from entrepot.protocols.sqs.message_attributes import pack_attributes, pack_trace, trace_of
 
 if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
@@ -70,14 +70,14 @@ def send_message(exchange: Exchange) -> object:
     """Handler of SendMessage."""
     request = exchange.input
     exchange.open(request.QueueUrl)
-    packed = pack_message(exchange.session.shared, request, exchange.queue.endswith(".fifo"), exchange.caller.sender)  # type: ignore[union-attr]
+    packed = pack_message(exchange.session.shared, request, exchange.queue.endswith(".fifo"), exchange.caller.sender, exchange.request.trace)  # type: ignore[union-attr]
     if packed.size > _MESSAGE_MAX:
         raise too_long()
     exchange.state = [packed]
     return exchange.submit(make_call(exchange.queue, [packed]), sent)
 
 
-def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Packed:
+def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes, trace_header: bytes) -> Packed:
     """Check and pack one message, but for its size: that of a batch counts as a whole. Raises SqsError."""
     text = message.MessageBody
     if not text:
@@ -99,6 +99,8 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes) -> Pac
         size = size + counted
     if message.MessageSystemAttributes:
         trace, packed.trace_md5 = pack_trace(message.MessageSystemAttributes)
+    if len(trace) == 0 and len(trace_header) > 0:
+        trace = trace_of(trace_header)
     packed.size = size
     if message.DelaySeconds is not None:
         packed.delay_ms = delay_ms(message.DelaySeconds, fifo)
@@ -264,12 +266,13 @@ def _send_batch(exchange: Exchange, entries: list[Any]) -> object:
     fifo = exchange.queue.endswith(".fifo")
     shared: Shared = exchange.session.shared
     sender: bytes = exchange.caller.sender  # type: ignore[union-attr]
+    trace_header: bytes = exchange.request.trace
     good: list[Packed] = []
     failed: list[Any] = []
     total = 0
     for entry in entries:
         try:
-            packed = pack_message(shared, entry, fifo, sender)
+            packed = pack_message(shared, entry, fifo, sender, trace_header)
         except SqsError as error:
             if error.code.shape == "MissingRequiredParameterException":
                 if entry.MessageBody:

@@ -4,13 +4,16 @@ cimport cython
 
 from entrepot.broker.port cimport Attachment, Call, Delivery, Sink
 from entrepot.model.octets cimport copy, same, take_ba
+from entrepot.net.turns cimport Turns
 from entrepot.protocols.sqs.callers cimport Caller
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.framing cimport Framing, Request
 from entrepot.protocols.sqs.handlers cimport Route
+from entrepot.protocols.sqs.json_values cimport check_values
 from entrepot.protocols.sqs.output cimport Output
 from entrepot.protocols.sqs.writing cimport Writer
 
+cdef Py_ssize_t _REQUEST_STEPS, _STEP_BYTES, _LONG
 cdef Py_ssize_t _PIPELINE_MAX, _WAITING_MAX, _TURN, _IDS_DRAWN, _URL_MAX
 cdef bytes _CREDENTIAL, _CONTINUE, _HEX
 
@@ -22,9 +25,11 @@ cdef class Shared:
     cdef readonly object entropy
     cdef readonly object later
     cdef readonly object unfinished
+    cdef readonly object strangers
     cdef readonly object statistics
     cdef readonly bytearray buffer
     cdef readonly Writer writer
+    cdef readonly Turns turns
     cdef bytes _drawn
     cdef bytearray _id
     cdef Py_ssize_t _left
@@ -44,11 +49,13 @@ cdef class Session(Sink):
     cdef readonly object port
     cdef readonly object settings
     cdef readonly Shared shared
+    cdef readonly Turns turns
     cdef readonly object peer
     cdef readonly object wake
     cdef readonly object journal
     # the connection
     cdef readonly Framing framing
+    cdef public bint is_strangers
     cdef public Exchange active
     cdef public bint pumping
     cdef public bint resting
@@ -83,8 +90,9 @@ cdef class Session(Sink):
     cpdef object begin(self, Request request)
     @cython.locals(request=Request)
     cpdef object begin_query(self, Exchange exchange)
-    @cython.locals(request=Request, key_id=bytes, text=bytes, start=bytes, size=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
+    @cython.locals(request=Request, key_id=bytes, region=bytes, name=bytes, text=bytes, start=bytes, size=Py_ssize_t, at=Py_ssize_t, end=Py_ssize_t)
     cpdef object identify(self, Exchange exchange)
+    cpdef object count_as(self, bint is_strangers)
     @cython.locals(request=Request)
     cpdef object check_page(self, Exchange exchange)
     cpdef object signed_caller(self, Exchange exchange)

@@ -1,14 +1,14 @@
 """Session: one HTTP connection to SQS as a state machine. Bytes and the port's answers in, calls and answers out; sans-IO.
 
 Requests of a connection are answered one after the other: a pipelined one begins when all before it are answered; when PIPELINE_MAX of them, or
-WAITING_MAX_BYTES, wait for that, reading stops. Each says by itself who sends it (callers.py), so a connection may speak for many.
+WAITING_MAX_BYTES, wait for that, reading stops. Each says by itself who sends it (callers.py), so a connection may speak for many. Who that is can only
+be known once the request is whole: where they must be signed, what a connection holds counts as a stranger's until the last one was a user's.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import cython
@@ -18,30 +18,37 @@ from entrepot.broker.port import Attachment, Call, Delivery, Sink
 from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Refused
 from entrepot.model.names import DEFAULT_NAMESPACE
+from entrepot.net.turns import Turns
 from entrepot.protocols.sqs import query_protocol
 from entrepot.protocols.sqs.about import about
-from entrepot.protocols.sqs.accounts import is_account
+from entrepot.protocols.sqs.accounts import is_account, is_queue_path
 from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
 from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
 from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
-from entrepot.protocols.sqs.framing import Framing, Request
+from entrepot.protocols.sqs.framing import FREE_MAX, STRANGER_FREE_MAX, Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.notes import note_closed, note_refused
 from entrepot.protocols.sqs.output import Output
+from entrepot.protocols.sqs.settings import Settings
 from entrepot.protocols.sqs.sigv4 import split_target
+from entrepot.protocols.sqs.statistics import Statistics
 from entrepot.protocols.sqs.writing import HEX, Writer
 from entrepot.protocols.sqs.wrong_input import why_wrong
 
 if not cython.compiled:
     from entrepot.model.octets import copy, same, take_ba
+    from entrepot.protocols.sqs.json_values import check_values
 
 PIPELINE_MAX = 32  # whole requests that wait for those before them: above this nothing is read
-WAITING_MAX_BYTES = 256 << 10  # of their bodies
+WAITING_MAX_BYTES = 256 << 10  # of them
 TURN = 32  # requests of one connection begun in a turn of the loop: others have theirs
 READ_BYTES = 65_536
 SWEEP_S = 5.0
 IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
 STATISTICS_ERRORS_MAX = 64
+REQUEST_STEPS = 15  # what a request costs, in steps of net/turns.py, at least,
+STEP_BYTES = 2048  # and so many bytes of its body one more
+LONG_BYTES = 64 << 10  # of a body in JSON: a longer one is looked at for how many values it has, which costs more than bytes
 URL_MAX = 1024  # characters of a queue's URL: host, account and at most 80 of its name
 FORM = b"application/x-www-form-urlencoded"
 
@@ -51,42 +58,36 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _IDS_DRAWN = IDS_DRAWN
 _HEX = HEX
 _URL_MAX = URL_MAX
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What all SQS connections of a listener share: limits in bytes and seconds."""
-
-    request_size_max: int = 8 << 20
-    request_timeout_s: float = 30.0
-    idle_s: float = 120.0
-
-
-class Statistics:
-    """Counted over all SQS connections, since start: requests by action, and errors by their name in AWS JSON."""
-
-    __slots__ = ("errors", "requests")
-
-    def __init__(self) -> None:
-        self.requests: dict[str, int] = {route.action.name: 0 for route in ROUTES.values()}
-        self.errors: dict[str, int] = {}
+_REQUEST_STEPS, _STEP_BYTES, _LONG = REQUEST_STEPS, STEP_BYTES, LONG_BYTES
 
 
 class Shared:
     """What all SQS connections of the process have in common.
 
     Their reads are taken in at once, so they share one buffer; so are answers written, and they share the writer. later(function) calls it in the
-    loop's next turn. unfinished: net.unfinished.Unfinished of all connections, if they share a limit.
+    loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those that are strangers', if they share limits.
+    turns: net.turns.Turns of the process.
     """
 
-    __slots__ = ("_drawn", "_id", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "unfinished", "writer")
+    __slots__ = ("_drawn", "_id", "_left", "buffer", "callers", "clock", "entropy", "later", "statistics", "strangers", "turns", "unfinished", "writer")
 
-    def __init__(self, callers: Callers, clock: Any, entropy: Any, later: Callable[[Callable[[], object]], object], unfinished: Any = None) -> None:
+    def __init__(
+        self,
+        callers: Callers,
+        clock: Any,
+        entropy: Any,
+        later: Callable[[Callable[[], object]], object],
+        unfinished: Any = None,
+        strangers: Any = None,
+        turns: Turns | None = None,
+    ) -> None:
         self.callers = callers
         self.clock = clock
         self.entropy = entropy
         self.later = later
         self.unfinished = unfinished
+        self.strangers = strangers
+        self.turns = Turns(later) if turns is None else turns
         self.statistics = Statistics()
         self.buffer = bytearray(READ_BYTES)
         self.writer = Writer()
@@ -129,6 +130,7 @@ class Session(Sink):
         "framing",
         "guest",
         "heard",
+        "is_strangers",
         "is_writable",
         "journal",
         "last_caller",
@@ -150,6 +152,7 @@ class Session(Sink):
         "shared",
         "spent",
         "throttled",
+        "turns",
         "wake",
     )
 
@@ -163,13 +166,15 @@ class Session(Sink):
         self.port = port
         self.settings = settings
         self.shared = shared
+        self.turns = shared.turns
         self.peer = peer
         self.wake = wake
         self.journal = journal
         # the connection
         self.framing = Framing(settings.request_size_max)
-        if shared.unfinished is not None:
-            self.framing.share = shared.unfinished.share(self.overrun)
+        is_strangers = shared.callers.guest(peer) is None
+        self.is_strangers = not is_strangers
+        self.count_as(is_strangers)
         self.active: Exchange | None = None  # the request that is being answered
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
@@ -184,7 +189,7 @@ class Session(Sink):
         self.callers = shared.callers
         self.callers_version = -1
         self.guest: Any = None
-        self.by_key_id: dict[bytes, Caller] = {}
+        self.by_key_id: dict[bytes, Caller] = {}  # with the region, where that counts
         self.last_host = b"\0"  # a Host that a request without a signature may have; none has this one
         self.last_start = b""  # of a guest's Authorization, up to the end of the key id
         self.last_caller: Caller | None = None
@@ -224,10 +229,10 @@ class Session(Sink):
                 if len(self.framing.requests) == 0:
                     self._starved()
                     break
-                if left == 0 or self.spent:
+                if left == 0 or self.spent or self.turns.left <= 0:
                     self.spent = False
                     self.resting = True
-                    self.shared.later(self.next_turn)
+                    self.turns.wait(self.next_turn)
                     break
                 left -= 1
                 self.begin(self.framing.next())
@@ -246,7 +251,16 @@ class Session(Sink):
 
     def overrun(self) -> bool:
         """See net.unfinished.Unfinished.share."""
+        self.shared.later(self.next_turn)  # it may never hear of its peer again
         return self.framing.overrun()
+
+    def count_as(self, is_strangers: bool) -> object:
+        """What this connection holds is a stranger's, or a user's, from now on."""
+        if is_strangers != self.is_strangers:
+            self.is_strangers = is_strangers
+            limit = self.shared.strangers if is_strangers else self.shared.unfinished
+            self.framing.count_in(None if limit is None else limit.share(self.overrun), STRANGER_FREE_MAX if is_strangers else FREE_MAX)
+        return None
 
     def _starved(self) -> object:
         """Every whole request is answered."""
@@ -270,6 +284,7 @@ class Session(Sink):
         """The next request's turn."""
         exchange = Exchange(self, request, self.request_id())
         self.active = exchange
+        self.turns.spend(_REQUEST_STEPS + len(request.body) // _STEP_BYTES)
         try:
             operation = request.operation
             if len(operation) > 0:
@@ -278,6 +293,8 @@ class Session(Sink):
                     raise SqsError("UnknownOperationException", f"The operation {operation[:80].decode('latin-1')} is not known.")
                 exchange.action = route.action
                 self.identify(exchange)
+                if len(request.body) > _LONG:
+                    check_values(request.body)
                 try:
                     decode = route.decode
                     exchange.input = decode(request.body)
@@ -307,16 +324,22 @@ class Session(Sink):
             form = query_protocol.parse_form(query + b"&" + request.body if query else request.body)
         elif request.method in (b"GET", b"HEAD"):
             form = query_protocol.parse_form(query)
-            if "Action" not in form:
-                exchange.plain(200, "Entrepot: Amazon SQS\n") if path == b"/" else exchange.plain(404, about(path))
+            if "Action" not in form and path == b"/":
+                exchange.plain(200, "Entrepot: Amazon SQS\n")
                 return None
         elif request.method == b"POST":
             exchange.is_json = request.content_type.lower().startswith(b"application/x-amz-json")
             raise SqsError("UnknownOperationException", "The request names no operation: the header X-Amz-Target, or a form with the parameter Action.")
         else:
-            exchange.plain(405, "GET and POST\n")
+            lines = self.callers.cors.preflight(request)
+            exchange.plain(405, "GET and POST\n") if lines is None else exchange.answer_preflight(lines)
+            return None
+        if "Action" not in form and (request.method != b"POST" or is_queue_path(path)):
+            exchange.plain(404, about(path), "text/xml")
             return None
         action, exchange.input = query_protocol.parse_request(form)
+        if action.name in query_protocol.AT_ENDPOINT_ONLY and is_queue_path(path):
+            raise query_protocol.not_here(action.name)
         route = ROUTES[b"AmazonSQS." + action.name.encode()]
         if "Entries" in action.required and exchange.input.Entries is None:
             exchange.input.Entries = []  # a form cannot say an empty list otherwise
@@ -346,6 +369,7 @@ class Session(Sink):
             exchange.caller = self.last_caller
             return None
         key_id = b""
+        region = b""
         start = b""
         at = text.find(_CREDENTIAL)
         if at < 0 and len(text) == 0 and b"Credential=" in request.target:
@@ -355,14 +379,20 @@ class Session(Sink):
             end = text.find(b"/", at)
             if end > 0:
                 key_id = text[at + 11 : end]
-                start = text[: end + 1] if len(request.authorization) > 0 else b""
-        caller = self.by_key_id.get(key_id)
+                if self.callers.accounts.apart:
+                    at = text.find(b"/", end + 1)  # behind the date
+                    end = text.find(b"/", at + 1) if at > 0 else -1
+                    region = text[at + 1 : end] if end > 0 else b""
+                start = text[: end + 1] if len(request.authorization) > 0 and end > 0 else b""
+        name = key_id + b"/" + region
+        caller = self.by_key_id.get(name)
         if caller is None:
-            caller = self.callers.guest_caller(self.guest, key_id.decode("latin-1"))
-            self.keep(key_id, caller)
+            caller = self.callers.guest_caller(self.guest, key_id.decode("latin-1"), region.decode("latin-1"))
+            self.keep(name, caller)
         self.last_start = start
         self.last_caller = caller
         exchange.caller = caller
+        self.count_as(False)
         return None
 
     def check_page(self, exchange: Exchange) -> object:
@@ -375,16 +405,19 @@ class Session(Sink):
     def signed_caller(self, exchange: Exchange) -> Caller:
         """The caller that a request is signed by. Raises SqsError."""
         try:
-            key_id, principal = self.callers.signed(exchange.request)
+            key_id, region, principal = self.callers.signed(exchange.request)
+            if not key_id:
+                self.check_page(exchange)
         except SqsError as error:
+            self.count_as(True)
             note_refused(self, exchange, error)
             raise
-        if not key_id:
-            self.check_page(exchange)
-        known = self.by_key_id.get(key_id.encode())
+        self.count_as(not key_id)
+        name = f"{key_id}/{region}".encode(errors="replace") if self.callers.accounts.apart else key_id.encode()
+        known = self.by_key_id.get(name)
         if known is None or known.principal != principal:
-            known = self.callers.signed_caller(principal, DEFAULT_NAMESPACE)
-            self.keep(key_id.encode(), known)
+            known = self.callers.signed_caller(principal, DEFAULT_NAMESPACE, region)
+            self.keep(name, known)
         return known
 
     def keep(self, key_id: bytes, caller: Caller) -> object:
@@ -413,6 +446,8 @@ class Session(Sink):
                     other.close()
                 caller.attachments.clear()
                 caller.targets.clear()
+            if self.callers.accounts.apart and not self.callers.accounts.has(namespace):
+                raise SqsError("AccessDeniedException", f"Region {caller.region} is not there for the account: there is no namespace {namespace}.")
             try:
                 attachment = self.port.attach(self, caller.principal, namespace, CODEC_SQS, by_policy=True)
             except Refused as refused:
@@ -436,7 +471,9 @@ class Session(Sink):
         account = rest.rpartition("/")[2]
         caller: Caller = exchange.caller  # type: ignore[assignment]
         accounts = self.callers.accounts
-        namespace = accounts.maybe_namespace(account) if is_account(account) else caller.namespace  # a name alone, or behind some other path, is the caller's
+        namespace: str | None = caller.namespace  # of a name alone, or behind some other path, too
+        if is_account(account):
+            namespace = accounts.maybe_namespace(account, caller.region)
         if namespace is None or not name:
             raise no_queue()
         target = (self.attachment_to(caller, namespace), name)

@@ -46,13 +46,13 @@ class Ending:
         self.waiting: list[Any] = []  # visibility of each in milliseconds, None where they are deleted
 
 
-def bad_handle() -> SqsError:
-    """It is no receipt handle, or one of another queue."""
+def foreign_handle() -> SqsError:
+    """It is a receipt handle of another queue, or what is none where visibility is to be changed."""
     return SqsError("ReceiptHandleIsInvalid", "The input receipt handle is invalid.")
 
 
-def bad_entry(handle: str) -> SqsError:
-    """The same of one entry of a batch, which says which."""
+def bad_handle(handle: str) -> SqsError:
+    """It is no receipt handle."""
     return SqsError("ReceiptHandleIsInvalid", f'The input receipt handle "{handle[:200].encode(errors="replace").decode()}" is not a valid receipt handle.')
 
 
@@ -61,7 +61,7 @@ def status_error(status: int, deletes: bool, handle: str) -> SqsError | None:
     if status == _ENDED or (deletes and status == _SUPERSEDED):
         return None
     if status == _FOREIGN:
-        return bad_handle()
+        return foreign_handle()
     if deletes:
         return invalid_value(f"Value {handle[:200]} for parameter ReceiptHandle is invalid. Reason: The receipt handle has expired.")
     if status == _NOT_LEASED:
@@ -77,7 +77,8 @@ def status_error(status: int, deletes: bool, handle: str) -> SqsError | None:
 
 def _bad_handle(exchange: Exchange, found: object) -> object:
     """The queue is there, so it is the handle that is wrong."""
-    raise bad_handle()
+    deletes = exchange.action.name == "DeleteMessage"  # type: ignore[union-attr]
+    raise bad_handle(exchange.input.ReceiptHandle) if deletes else foreign_handle()
 
 
 def delete_message(exchange: Exchange) -> object:
@@ -153,7 +154,7 @@ def _add(ending: Ending, entry: Any, visibility_ms: int | None) -> int:
         raise missing("ReceiptHandle")
     handle = read_handle(text)
     if handle is None:
-        ending.failed.append(failed_entry(entry.Id, bad_entry(text)))
+        ending.failed.append(failed_entry(entry.Id, bad_handle(text)))
         return 0
     ending.ids.append(entry.Id)
     ending.handles.append(handle)

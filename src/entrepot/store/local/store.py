@@ -81,7 +81,7 @@ class LocalStore(Store):
 
     def __init__(self, disk: Any, scheduler: Any, wall_ms: Callable[[], int], settings: Any, ring: Any, state: Any) -> None:
         self.staged_bytes = 0
-        self.failed = None
+        self.failed, self.whole = None, False
         # parts
         self._disk = disk
         self.scheduler = scheduler
@@ -187,7 +187,7 @@ class LocalStore(Store):
         """See Store.append. The list is kept until the commit is durable: do not change it."""
         if self.failed is not None:
             self._check()
-        if self.full:
+        if self.full and not self.whole:
             raise Refused(Reason.LIMIT, "the disk is nearly full: appends are refused until space is freed")
         assert not entry.sealed, "an entry is appended while it is open"
         assert entry.targets_alive == 0, "an entry is appended once"

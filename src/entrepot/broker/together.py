@@ -1,0 +1,118 @@
+"""Together: publishes and settlements of one stream that are done in one commit, or not at all (AMQP's transactions of one channel).
+
+Nothing that is staged can be taken back, so everything that may refuse is asked first, before the first of them is staged. What is staged in
+one go is one commit of the store: after a crash all of it is there, or nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from entrepot.broker.link import Link
+from entrepot.broker.operations import FurtherHandler, Outcome
+from entrepot.broker.port import ACCEPT, RELEASE, Ask, Publish, make_settle
+from entrepot.broker.publisher import Path
+from entrepot.broker.queue import Queue
+from entrepot.broker.requests import CheckPublish, CommitTogether, Release
+from entrepot.model.errors import Reason, Refused
+
+if TYPE_CHECKING:
+    from entrepot.broker.broker import Broker
+
+WORK_MAX = 100_000  # of one commit, which cannot take turns: a publish that goes whole where its address leads, to up to eight queues, is 1
+_BY_RECORD = 12  # what a run of records costs that has to be looked at, or may be refused
+
+
+class Together:
+    """The requests, over one broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def handlers(self) -> dict[type, FurtherHandler]:
+        """For Operations."""
+        return {CheckPublish: self._check_publish, CommitTogether: self._commit, Release: self._release}
+
+    def _check_publish(self, link: Link, call: Ask, request: CheckPublish) -> Outcome:
+        self._broker.path_for(link, request.address)
+        return None, None
+
+    def _commit(self, link: Link, call: Ask, request: CommitTogether) -> Outcome:
+        """See requests.CommitTogether."""
+        if not request.publishes and not request.settlements:
+            return None, None
+        routed = self._check_publishes(link, request)
+        self._check_settlements(link, request)
+        broker = self._broker
+        stores = (broker.store, broker.volatile)
+        for store in stores:
+            store.whole = True
+        try:
+            for path, publish in routed:  # not by link.submit(): the broker may begin to refuse publishes in the midst of it
+                broker.publisher.publish(path, publish)
+            for settlement in request.settlements:
+                link.submit(settlement)
+        finally:
+            for store in stores:
+                store.whole = False
+        broker.store.urgent()
+        for _, publish in routed:
+            if publish.mandatory:
+                link.sink.completed(publish)
+        if routed:
+            link.publishes = True
+            broker.check_pressure()
+        return None, broker.store.group()
+
+    def _release(self, link: Link, call: Ask, request: Release) -> Outcome:
+        """See requests.Release."""
+        for consumer_id, first, count in request.ranges:
+            disposition = RELEASE if consumer_id in link.consumers and isinstance(link.consumers[consumer_id].owner, Queue) else ACCEPT
+            link.submit(make_settle(call.stream, consumer_id, first, count, disposition))
+        return None, None
+
+    def _check_settlements(self, link: Link, request: CommitTogether) -> None:
+        for settlement in request.settlements:
+            consumer = link.consumers.get(settlement.consumer_id)
+            if consumer is not None and settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
+                raise self._broker.operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
+
+    def _check_publishes(self, link: Link, request: CommitTogether) -> list[tuple[Path, Publish]]:
+        """The publishes, each with where it goes. Raises Refused if any of them would be."""
+        broker = self._broker
+        routed = []
+        if request.publishes and broker.refusing is not None:
+            raise broker.refusing
+        work = len(request.settlements)
+        filling: dict[Queue, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
+        for publish in request.publishes:
+            path: Path = broker.path_for(link, publish.address)
+            publish.attachment = link
+            routed.append((path, publish))
+            if path.volatile_logs and broker.volatile.is_full():
+                raise Refused(Reason.LIMIT, "there is no room for a transaction's messages now")
+            if path.plain and not publish.scattered:
+                work += _work(len(path.durable_logs) + len(path.volatile_logs))
+            else:
+                for targets, count, body_bytes in broker.publisher.slow.loads(path, publish, broker.hub.codec(publish.codec)):
+                    work += _BY_RECORD + _work(len(targets))
+                    _add(filling, targets, count, body_bytes)
+            if work > WORK_MAX:
+                raise Refused(Reason.LIMIT, "too many messages, or to too many queues, for one transaction: commit it sooner")
+        for queue, (count, body_bytes) in filling.items():
+            if queue.is_full(count, body_bytes):
+                raise Refused(Reason.FULL, f"queue '{queue.name}' refuses what is over its limit: nothing of the transaction was done")
+        return routed
+
+
+def _work(targets: int) -> int:
+    """Of a publish to so many logs."""
+    return 1 + max(0, targets - 1) // 8
+
+
+def _add(filling: dict[Queue, list[int]], targets: list[Any], count: int, body_bytes: int) -> None:
+    for target in targets:
+        if isinstance(target, Queue) and target.rejects_when_full:
+            so_far = filling.setdefault(target, [0, 0])
+            so_far[0] += count
+            so_far[1] += body_bytes

@@ -1,0 +1,59 @@
+"""Turns: what all connections may do in one turn of the loop, and whose turn is next.
+
+Work is counted in steps, of about a microsecond each on a machine of today: an element read or written, a request handed to the broker, so many
+bytes unpacked. Who has more to do than is left waits, and goes on in a later turn behind those who waited before. Whatever one
+connection asks for, and however many ask, the others are served in between.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+TURN_STEPS = 2000
+_TURN_STEPS = TURN_STEPS
+
+
+class Turns:
+    """Of one process. later(function) calls it in the loop's next turn. `left`: steps of this turn; below 1, what can wait does."""
+
+    def __init__(self, later: Callable[[Callable[[], object]], object]) -> None:
+        self.left = _TURN_STEPS
+        self._later = later
+        self._arranged = False
+        self._waiting: deque[Callable[[], object]] = deque()
+
+    @property
+    def waiting_count(self) -> int:
+        """How many wait."""
+        return len(self._waiting)
+
+    def spend(self, steps: int) -> int:
+        """So much is being done now."""
+        self.left -= steps
+        if not self._arranged:
+            self._arranged = True
+            self._later(self.turn)
+        return 0
+
+    def wait(self, function: Callable[[], object]) -> int:
+        """Call function() in a later turn, once, when all that waited before it had theirs."""
+        self._waiting.append(function)
+        if not self._arranged:
+            self._arranged = True
+            self._later(self.turn)
+        return 0
+
+    def turn(self) -> None:
+        """A new turn. Who waits is called while steps are left, whoever comes to wait meanwhile in a later one."""
+        self._arranged = False
+        self.left = _TURN_STEPS
+        count = len(self._waiting)
+        try:
+            while count > 0 and self.left > 0:
+                count -= 1
+                self._waiting.popleft()()
+        finally:
+            if self._waiting and not self._arranged:
+                self._arranged = True
+                self._later(self.turn)

@@ -1,0 +1,18 @@
+"""C types for record_scan.py."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+cdef int64_t _TIME_MAX, _TIME_MIN
+cdef int _GOOD, _MALFORMED, _MISNUMBERED, _OUT_OF_TIME, _BEHIND
+
+@cython.locals(wrong=int, index=int64_t, greatest=int64_t)
+cpdef scan_records(const unsigned char[::1] view, Py_ssize_t start, int64_t count, int64_t base_time_ms)
+@cython.locals(
+    end=Py_ssize_t, greatest=int64_t, index=int64_t, size=int64_t, stop=Py_ssize_t, delta=int64_t, number=int64_t, misnumbered=bint, headers=int64_t,
+    name=int64_t)
+cdef (int, int64_t, int64_t) _scan(const unsigned char[::1] view, Py_ssize_t pos, int64_t count, int64_t base_time_ms) noexcept nogil
+@cython.locals(size=int64_t)
+cdef Py_ssize_t _field(const unsigned char[::1] view, Py_ssize_t pos, Py_ssize_t stop) noexcept nogil
+@cython.locals(raw=uint64_t, shift=int, octet=int, low=uint64_t, half=int64_t)
+cdef (int64_t, Py_ssize_t) _number(const unsigned char[::1] view, Py_ssize_t pos, Py_ssize_t stop, int last, int last_max) noexcept nogil

@@ -1,0 +1,217 @@
+"""What a request costs beyond a turn's budget of steps is done in later turns, and others have theirs between."""
+
+from __future__ import annotations
+
+import kafka_batches
+import pytest
+from kafka_bench import Client, batch, done, produce
+from kafka_forms import REFUSED, REFUSED_HERE, TAKEN
+
+from entrepot.net.turns import TURN_STEPS
+from entrepot.protocols.kafka.apis import APIS
+from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
+from entrepot.protocols.kafka.checking import Check
+from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
+from entrepot.protocols.kafka.exchange import ASK_STEPS
+from entrepot.protocols.kafka.produce_codec import STEP_BYTES
+from entrepot.protocols.kafka.record_batch import LARGE_BYTES, BatchValidator
+
+BY_NAME = {api.name: key for key, api in APIS.items()}
+MANY = 3000
+NAMES = [f"t{number}" for number in range(MANY)]
+NEW = {"num_partitions": 1, "replication_factor": 1, "assignments": [], "configs": []}
+METADATA = {"include_cluster_authorized_operations": False, "include_topic_authorized_operations": False, "allow_auto_topic_creation": False}
+
+
+def in_one(**fields):
+    return [{"name": "t0", "partitions": [{"partition_index": number, **fields} for number in range(MANY)]}]
+
+
+def elements(call):
+    """How many of the request's elements a call is about."""
+    request = call.request
+    for field in ("names", "ids", "offsets", "partitions", "members"):
+        found = getattr(request, field, None)
+        if isinstance(found, (list, dict)):
+            return len(found)
+    return 1
+
+
+REQUESTS = {
+    "Metadata by name": ("Metadata", 9, {"topics": [{"name": name} for name in NAMES], **METADATA}),
+    "Metadata by id": ("Metadata", 12, {"topics": [{"topic_id": number.to_bytes(16, "big"), "name": None} for number in range(1, MANY + 1)], **METADATA}),
+    "DescribeTopicPartitions": ("DescribeTopicPartitions", 0, {"topics": [{"name": name} for name in NAMES], "response_partition_limit": 9, "cursor": None}),
+    "CreateTopics": ("CreateTopics", 5, {"topics": [{"name": name, **NEW} for name in NAMES], "timeout_ms": 1000, "validate_only": False}),
+    "DeleteTopics": ("DeleteTopics", 5, {"topic_names": NAMES, "timeout_ms": 1000}),
+    "CreatePartitions": (
+        "CreatePartitions",
+        2,
+        {"topics": [{"name": name, "count": 2, "assignments": None} for name in NAMES], "timeout_ms": 1000, "validate_only": False},
+    ),
+    "DeleteRecords": ("DeleteRecords", 2, {"topics": in_one(offset=0), "timeout_ms": 1000}),
+    "ListOffsets": ("ListOffsets", 7, {"replica_id": -1, "isolation_level": 0, "topics": in_one(timestamp=-1, current_leader_epoch=-1)}),
+    "OffsetCommit": (
+        "OffsetCommit",
+        8,
+        {
+            "group_id": "g",
+            "generation_id_or_member_epoch": -1,
+            "member_id": "",
+            "group_instance_id": None,
+            "topics": in_one(committed_offset=1, committed_leader_epoch=-1, committed_metadata=""),
+        },
+    ),
+    "OffsetFetch": ("OffsetFetch", 7, {"group_id": "g", "topics": [{"name": "t0", "partition_indexes": list(range(MANY))}], "require_stable": False}),
+    "OffsetDelete": ("OffsetDelete", 0, {"group_id": "g", "topics": in_one()}),
+    "DescribeGroups": ("DescribeGroups", 5, {"groups": NAMES, "include_authorized_operations": False}),
+    "DeleteGroups": ("DeleteGroups", 2, {"groups_names": NAMES}),
+    "LeaveGroup": (
+        "LeaveGroup",
+        5,
+        {"group_id": "g", "members": [{"member_id": name, "group_instance_id": None, "reason": None} for name in NAMES]},
+    ),
+    "DescribeConfigs": (
+        "DescribeConfigs",
+        4,
+        {
+            "resources": [{"resource_type": 2, "resource_name": name, "configuration_keys": None} for name in NAMES],
+            "include_synonyms": False,
+            "include_documentation": False,
+        },
+    ),
+    "IncrementalAlterConfigs": (
+        "IncrementalAlterConfigs",
+        1,
+        {"resources": [{"resource_type": 2, "resource_name": name, "configs": []} for name in NAMES], "validate_only": True},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_a_long_request_is_asked_in_turns(name):
+    client = Client()
+    other = Client(beside=client)
+    api, version, values = REQUESTS[name]
+    client.send(BY_NAME[api], version, values)
+    other.send(BY_NAME["ListGroups"], 4, {"states_filter": []})
+    found, answered_at, turns = [], None, 0
+    while True:
+        calls, client.port.calls = client.port.calls, []
+        assert sum(map(elements, calls)) <= TURN_STEPS // 2
+        assert len(calls) <= 1 + TURN_STEPS // ASK_STEPS
+        found += calls
+        if other.port.calls and answered_at is None:
+            answered_at = turns
+        if not client.turn():
+            break
+        turns += 1
+    assert sum(map(elements, found)) == MANY
+    assert turns >= 4
+    assert answered_at is not None
+    assert answered_at < turns / 2
+
+
+def test_a_long_answer_is_written_in_turns():
+    client = Client()
+    client.send(BY_NAME["FindCoordinator"], 4, {"key_type": 0, "coordinator_keys": [f"g{number}" for number in range(20_000)]})
+    turns = 0
+    while not client.session.output.size:
+        assert client.turn()
+        turns += 1
+    assert turns >= 10
+    assert len(client.answer()["coordinators"]) == 20_000
+
+
+def test_all_connections_have_one_budget_of_what_is_unpacked():
+    clients = [Client()]
+    clients += [Client(beside=clients[0]) for _ in range(9)]
+    packed = kafka_batches.batch([batch(value=bytes(900_000))[61:]], kafka_batches.LZ4)
+    for client in clients:
+        client.feed(client.frame(0, 9, produce({"t": {0: packed}})) * 3)
+    before, counts = 0, []
+    while True:
+        count = sum(len(client.port.calls) for client in clients)
+        counts.append(count - before)
+        before = count
+        if not clients[0].turn():
+            break
+    assert before == 30
+    assert max(counts) <= 1 + TURN_STEPS * STEP_BYTES // 900_000
+
+
+@pytest.mark.parametrize("codec", [kafka_batches.NONE, kafka_batches.GZIP, kafka_batches.SNAPPY, kafka_batches.LZ4, kafka_batches.ZSTD])
+def test_a_large_batch_is_checked_elsewhere_and_keeps_its_place(codec):
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    other = Client(beside=client)
+    large = kafka_batches.batch([batch(value=bytes(LARGE_BYTES + 100_000))[61:]], codec)
+    client.send(0, 9, produce({"t": {0: large}}))
+    client.send(0, 9, produce({"t": {0: batch(value=b"behind it")}}))
+    other.send(0, 9, produce({"t": {0: batch(value=b"other")}}))
+    assert (len(elsewhere), len(client.port.calls), len(other.port.calls)) == (1, 0, 1)
+    run, then = elsewhere.pop()
+    run()
+    then()
+    while client.turn():
+        pass
+    assert [call.parts[0].data[61:] == large[61:] for call in client.port.calls] == [True, False]
+
+
+def test_a_large_batch_that_is_damaged_is_its_partitions_error():
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    large = bytearray(kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], kafka_batches.NONE))
+    large[100] ^= 1
+    client.send(0, 9, produce({"t": {0: bytes(large), 1: batch()}}))
+    run, then = elsewhere.pop()
+    run()
+    then()
+    while client.turn():
+        pass
+    done(client.port.take())
+    answers = {part["index"]: part["error_code"] for part in client.answer()["responses"][0]["partition_responses"]}
+    assert answers == {0: CORRUPT_MESSAGE, 1: 0}
+
+
+@pytest.mark.parametrize("sent", [kafka_batches.NONE, kafka_batches.LZ4])
+@pytest.mark.parametrize("wanted", [kafka_batches.GZIP, kafka_batches.SNAPPY, kafka_batches.ZSTD])
+def test_a_large_batch_is_compressed_anew_elsewhere(sent, wanted):
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    client.port.compression = wanted
+    records = batch(value=bytes(LARGE_BYTES))[61:]
+    client.send(0, 9, produce({"t": {0: kafka_batches.batch([records], sent)}}))
+    run, then = elsewhere.pop()
+    run()
+    then()
+    while client.turn():
+        pass
+    (part,) = client.port.take().parts
+    assert part.data[22] == wanted
+    assert BatchValidator().validate(part.data).count == 1
+    assert Unpacker().unpack(wanted, part.data[61:]) == records
+
+
+def test_much_that_may_be_compressed_anew_is_appended_little_by_little():
+    client = Client()
+    packed = kafka_batches.batch([batch(value=bytes(900_000))[61:]], kafka_batches.LZ4)
+    client.send(0, 9, produce({"t": dict.fromkeys(range(4), packed)}))
+    while client.turn():
+        pass
+    assert sum(len(call.parts) for call in client.port.calls) == 4
+    assert max(len(call.parts) for call in client.port.calls) < 4
+
+
+@pytest.mark.parametrize("form", [*TAKEN, *REFUSED, *REFUSED_HERE])
+def test_elsewhere_the_same_forms_are_taken(form):
+    codec, packed = (TAKEN | REFUSED | REFUSED_HERE)[form]
+    data = kafka_batches.batch([packed], attributes=codec, count=4, last_delta=3)
+    check = Check(data, UNPACKED_MAX_BYTES)
+    check.run()
+    if form in TAKEN:
+        head = BatchValidator().validate(data)
+        assert (check.error, check.batch, check.head.max_time_ms) == (None, head.data, head.max_time_ms)
+    else:
+        with pytest.raises(InvalidBatch) as refused:
+            BatchValidator().validate(data)
+        assert (check.head, check.error.code) == (None, refused.value.code)
