@@ -33,6 +33,18 @@ class Peer:
         return f"{self.host}:{self.port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who speaks on a connection, as far as that is known: users that have logged in, namespaces that are used, and what the client says of itself."""
+
+    users: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    name: str = ""
+    product: str = ""
+    channels: int = 0
+    consumers: int = 0
+
+
 class Output(Protocol):
     """A session's bytes on their way out."""
 
