@@ -26,7 +26,7 @@ import msgspec
 
 from entrepot import __version__
 from entrepot.authentication import Authenticator
-from entrepot.broker.users import Users, check_listen
+from entrepot.broker.users import check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.config import Config, address
 from entrepot.entropy import Entropy, SystemEntropy
@@ -391,8 +391,8 @@ def _leave(status: int) -> NoReturn:
 
 
 @contextmanager
-def offline(config: Config) -> Iterator[Users]:
-    """The users of a data directory that no broker runs on, for the commands that change them. What was changed is durable at the end.
+def offline(config: Config) -> Iterator[Node]:
+    """The node of a data directory that no broker runs on, for the commands that change what it keeps. What was changed is durable at the end.
 
     Raises Refused if a broker runs on it.
     """
@@ -400,7 +400,7 @@ def offline(config: Config) -> Iterator[Users]:
     with asyncio.Runner() as runner:
         node = runner.run(_open(config))
         try:
-            yield node.users
+            yield node
         finally:
             runner.run(node.close())
 

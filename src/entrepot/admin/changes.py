@@ -1,4 +1,7 @@
-"""Changes: what an administrator has done to a broker, over the objects that its clients meet. They take effect at once, in memory and in the store's open commit."""
+"""Changes: what an administrator has done to a broker, over the objects that its clients meet.
+
+They take effect at once, in memory and in the store's open commit.
+"""
 
 from __future__ import annotations
 
@@ -39,41 +42,50 @@ class Changes:
             return _PASSWORD_CHANGES[type(request)](self, request, verifiers)
         return _CHANGES[type(request)](self, request)
 
-    def _add_user(self, request: requests.AddUser, verifiers: Verifiers) -> requests.Made:
+    def add_user(self, request: requests.AddUser, verifiers: Verifiers) -> requests.Made:
+        """See AddUser."""
         self._users.add_user(request.name, verifiers, request.namespaces, request.administrator)
         return NOTHING
 
-    def _set_password(self, request: requests.SetPassword, verifiers: Verifiers) -> requests.Made:
+    def set_password(self, request: requests.SetPassword, verifiers: Verifiers) -> requests.Made:
+        """See SetPassword."""
         self._users.set_password(request.name, verifiers)
         return NOTHING
 
-    def _delete_user(self, request: requests.DeleteUser) -> requests.Made:
+    def delete_user(self, request: requests.DeleteUser) -> requests.Made:
+        """See DeleteUser."""
         self._users.delete_user(request.name)
         return NOTHING
 
-    def _permit(self, request: requests.Permit) -> requests.Made:
+    def permit(self, request: requests.Permit) -> requests.Made:
+        """See Permit."""
         self._users.set_permission(request.name, request.namespace, Permission(request.configure, request.write, request.read))
         return NOTHING
 
-    def _forbid(self, request: requests.Forbid) -> requests.Made:
+    def forbid(self, request: requests.Forbid) -> requests.Made:
+        """See Forbid."""
         self._users.clear_permission(request.name, request.namespace)
         return NOTHING
 
-    def _add_key(self, request: requests.AddKey) -> requests.Made:
+    def add_key(self, request: requests.AddKey) -> requests.Made:
+        """See AddKey."""
         key, secret = self._users.add_access_key(request.user)
         return requests.Made(key.id, secret)
 
-    def _delete_key(self, request: requests.DeleteKey) -> requests.Made:
+    def delete_key(self, request: requests.DeleteKey) -> requests.Made:
+        """See DeleteKey."""
         self._users.delete_access_key(request.id)
         return NOTHING
 
-    def _add_namespace(self, request: requests.AddNamespace) -> requests.Made:
+    def add_namespace(self, request: requests.AddNamespace) -> requests.Made:
+        """See AddNamespace."""
         if request.name in self._node.catalogue.namespaces:
             raise Refused(Reason.EXISTS_DIFFERENT, f"there is a namespace {request.name} already")
         self._node.catalogue.create_namespace(request.name)
         return NOTHING
 
-    def _delete_namespace(self, request: requests.DeleteNamespace) -> requests.Made:
+    def delete_namespace(self, request: requests.DeleteNamespace) -> requests.Made:
+        """See DeleteNamespace."""
         name, broker = request.name, self._node.broker
         self._node.catalogue.namespace(name)
         attached = sum(link.namespace == name for link in broker.links)
@@ -84,7 +96,8 @@ class Changes:
         self._node.catalogue.delete_namespace(name)
         return NOTHING
 
-    def _close_connection(self, request: requests.CloseConnection) -> requests.Made:
+    def close_connection(self, request: requests.CloseConnection) -> requests.Made:
+        """See CloseConnection."""
         if len(request.reason.encode("utf-8", "replace")) > REASON_MAX:
             raise Refused(Reason.INVALID, f"the reason is over {REASON_MAX} bytes")
         connection = self._connection(request.id)
@@ -101,17 +114,17 @@ class Changes:
 
 
 _PASSWORD_CHANGES: dict[type, Callable[[Changes, Any, Verifiers], requests.Made]] = {
-    requests.AddUser: Changes._add_user,
-    requests.SetPassword: Changes._set_password,
+    requests.AddUser: Changes.add_user,
+    requests.SetPassword: Changes.set_password,
 }
 _CHANGES: dict[type, Callable[[Changes, Any], requests.Made]] = {
-    requests.DeleteUser: Changes._delete_user,
-    requests.Permit: Changes._permit,
-    requests.Forbid: Changes._forbid,
-    requests.AddKey: Changes._add_key,
-    requests.DeleteKey: Changes._delete_key,
-    requests.AddNamespace: Changes._add_namespace,
-    requests.DeleteNamespace: Changes._delete_namespace,
-    requests.CloseConnection: Changes._close_connection,
+    requests.DeleteUser: Changes.delete_user,
+    requests.Permit: Changes.permit,
+    requests.Forbid: Changes.forbid,
+    requests.AddKey: Changes.add_key,
+    requests.DeleteKey: Changes.delete_key,
+    requests.AddNamespace: Changes.add_namespace,
+    requests.DeleteNamespace: Changes.delete_namespace,
+    requests.CloseConnection: Changes.close_connection,
 }
 assert {*_PASSWORD_CHANGES, *_CHANGES} == {*requests.CHANGES.values()}

@@ -38,7 +38,7 @@ class AdminListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> HttpSession:
         """See Listener. No web page reaches a socket file: every Host is right."""
-        return AdminSession(self._handler, self.network.clock, self._request_bytes, wake, lambda host: None)
+        return AdminSession(self._handler, self.network.clock, self._request_bytes, wake, lambda _host: None)
 
     async def start(self) -> None:
         """See Listener."""
@@ -53,8 +53,9 @@ class AdminListener(Listener):
         super().stop_accepting()
 
     def _accepted(self, sock: socket.socket, address: Any) -> None:
-        if self.open_count >= CONNECTIONS_MAX and self.connections:
-            self.cut(min(self.connections, key=_number))
+        others = [connection for connection in self.connections if not connection.is_closing]
+        if len(others) >= CONNECTIONS_MAX:
+            self.cut(min(others, key=_number))
         self._begin(sock, LOCAL)
 
     def _peer_of(self, transport: Any) -> Peer:

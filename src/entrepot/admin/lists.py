@@ -138,9 +138,8 @@ class Lists:
                 client = listener.client_of(session)
                 for _ in range(client.channels // PARTITIONS_PER_STEP):
                     yield None
-                if request.namespace is not None and request.namespace not in client.namespaces:
-                    yield None
-                elif request.prefix and not any(user.startswith(request.prefix) for user in client.users):
+                is_there = request.namespace is None or request.namespace in client.namespaces
+                if not is_there or (request.prefix and not any(user.startswith(request.prefix) for user in client.users)):
                     yield None
                 else:
                     yield requests.ConnectionRow(

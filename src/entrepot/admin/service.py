@@ -18,7 +18,7 @@ import msgspec
 
 from entrepot.admin.changes import Changes
 from entrepot.admin.lists import Lists
-from entrepot.admin.requests import CHANGES, LISTS, ChangeRequest, ListRequest, Made, Row
+from entrepot.admin.requests import CHANGES, LISTS, ChangeRequest, Made, Row
 from entrepot.http.session import Later, Request, Response
 from entrepot.model.errors import CorruptData, Reason, Refused
 

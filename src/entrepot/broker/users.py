@@ -244,9 +244,7 @@ class Users:
         """What is to be kept of a password, as work of milliseconds for any thread; add_user() and set_password() take its result. INVALID."""
         return partial(_derive, check_password(password), self._entropy.octets(SALT_SIZE), self._iterations)
 
-    def add_user(
-        self, name: str, password: str | Verifiers, namespaces: tuple[str, ...] = (), administrator: bool = False, configured: bool = False
-    ) -> User:
+    def add_user(self, name: str, password: str | Verifiers, namespaces: tuple[str, ...] = (), administrator: bool = False, configured: bool = False) -> User:
         """A new user with every permission in `namespaces` (empty: in all). EXISTS_DIFFERENT where there is one."""
         if name in self._users and not self._users[name].deleted:
             raise Refused(Reason.EXISTS_DIFFERENT, f"there is a user {name!r} already; set-password changes the password")

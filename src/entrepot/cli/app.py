@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from entrepot import __version__
-from entrepot.cli import serve, store, users
+from entrepot.cli import listings, serve, store, users
 
 app = typer.Typer(
     name="entrepot",
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.add_typer(store.commands, name="store")
 app.add_typer(users.commands, name="users")
+for kind in ("namespaces", "queues", "topics", "groups", "connections"):
+    app.add_typer(getattr(listings, kind), name=kind)
 
 
 def _version(wanted: bool) -> None:
