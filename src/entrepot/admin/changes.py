@@ -87,7 +87,8 @@ class Changes:
     def delete_namespace(self, request: requests.DeleteNamespace) -> requests.Made:
         """See DeleteNamespace."""
         name, broker = request.name, self._node.broker
-        self._node.catalogue.namespace(name)
+        if name not in self._node.catalogue.namespaces:
+            raise Refused(Reason.NOT_FOUND, f"there is no namespace {name!r}")
         attached = sum(link.namespace == name for link in broker.links)
         if attached:
             raise Refused(Reason.IN_USE, f"namespace {name} is in use by {attached} connections: `entrepot connections list --namespace {name}`")

@@ -38,7 +38,7 @@ class Client:
             raise NotRunning from None
         except PermissionError:
             raise Refused(Reason.NOT_PERMITTED, f"{directory} is another user's: run this as {_owner(directory)}") from None
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # too many wait to be accepted
             raise self._silent() from None
         except OSError as error:
             raise Unavailable(f"{directory / socket_file.NAME}: {error.strerror or error}") from None

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from entrepot.admin import requests
 from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.broker.namespace import SYSTEM_EXCHANGES
+from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:
     from entrepot.net.network import Network
@@ -194,8 +195,8 @@ class Lists:
         return (requests.KeyRow(id_, request.user, users.secret_of(id_) if request.secrets else "") for id_ in found)
 
     def _check_namespace(self, name: str | None) -> None:
-        if name is not None:
-            self._catalogue.namespace(name)
+        if name is not None and name not in self._catalogue.namespaces:
+            raise Refused(Reason.NOT_FOUND, f"there is no namespace {name!r}")
 
     def _of_namespaces(self, request: requests.Listing, table: Callable[[Any], dict[str, Any]], rows: Callable[[Any], Steps]) -> Steps:
         """What lies in the namespaces that are asked for, in a table of theirs by name."""
@@ -238,7 +239,3 @@ _LISTS: dict[type, Callable[[Lists, Any], Steps]] = {
 }
 assert _LISTS.keys() == {asked for asked, _ in requests.LISTS.values()}
 
-
-def all_rows(steps: Iterator[requests.Row | None]) -> list[requests.Row]:
-    """All rows at once, where nobody waits meanwhile."""
-    return [row for row in steps if row is not None]

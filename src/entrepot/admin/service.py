@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from entrepot.net.network import Network
     from entrepot.node import Node
 
-STEPS_PER_TURN = 128  # a millisecond's work, or about
+STEPS_PER_TURN = 128  # less than a millisecond's work
 JSON = "application/json"
 STATUSES = {Reason.NOT_FOUND: 404, Reason.NOT_PERMITTED: 403, Reason.INVALID: 400, Reason.EXISTS_DIFFERENT: 409, Reason.IN_USE: 409, Reason.NOT_EMPTY: 409}
 STATUS_OTHERS = 422
@@ -101,7 +101,7 @@ def _parts(name: str, steps: Iterator[Row | None]) -> Iterator[bytes]:
     separator = b"\n"
     while taken := list(islice(steps, STEPS_PER_TURN)):
         rows = [msgspec.json.encode(row) for row in taken if row is not None]
-        yield separator + b",\n".join(rows) if rows else b""
+        yield separator + b",\n".join(rows) if rows else b"\n"  # of nothing at all nobody would hear that it was sent
         separator = b",\n" if rows else separator
     yield b"\n]}\n"
 

@@ -27,8 +27,11 @@ app = typer.Typer(
 app.command("serve")(serve.serve)
 app.add_typer(store.commands, name="store")
 app.add_typer(users.commands, name="users")
-for kind in ("namespaces", "queues", "topics", "groups", "connections"):
-    app.add_typer(getattr(listings, kind), name=kind)
+app.add_typer(listings.namespaces, name="namespaces")
+app.add_typer(listings.queues, name="queues")
+app.add_typer(listings.topics, name="topics")
+app.add_typer(listings.groups, name="groups")
+app.add_typer(listings.connections, name="connections")
 
 
 def _version(wanted: bool) -> None:

@@ -51,7 +51,7 @@ def kept(config: Config, may_make: bool = False) -> Iterator[Reached]:
     try:
         client = Client(directory)
     except NotRunning:
-        if not may_make and not (directory / "lock").exists():
+        if not may_make and not _is_data(directory):
             raise Refused(Reason.NOT_FOUND, _no_directory(directory)) from None
         with _opened(config) as here:
             yield here
@@ -90,11 +90,17 @@ def _opened(config: Config) -> Iterator[Reached]:
         yield _Here(node)
 
 
+def _is_data(directory: Path) -> bool:
+    from entrepot.store.local.posix_disk import LOCK
+
+    return (directory / LOCK).exists()
+
+
 def _no_directory(directory: Path) -> str:
     return f"{directory} is no data directory: --data says where it is, or --config which configuration does"
 
 
 def _no_broker(directory: Path) -> str:
-    if not (directory / "lock").exists():
+    if not _is_data(directory):
         return _no_directory(directory)
     return f"no broker runs on {directory}, or it is still starting: `entrepot serve` starts one, --data or --config says where another's data is"

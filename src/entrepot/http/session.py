@@ -31,7 +31,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer. A body in parts is asked for one of them in a turn of the loop, and only while the peer reads."""
+    """One answer. A body in parts, none of them empty, is asked for one in a turn of the loop, and only while the peer reads."""
 
     status: int
     body: bytes | Iterator[bytes]
@@ -229,8 +229,8 @@ class HttpSession:
         headers = [("content-type", response.content_type), *response.headers.items()]
         body = response.body
         if not isinstance(body, bytes):
-            self._parts = body
             self._emit(h11.Response(status_code=response.status, headers=headers))
+            self._parts = body if method != "HEAD" else iter(())
             return
         headers.append(("content-length", str(len(body))))
         self._emit(h11.Response(status_code=response.status, headers=headers))
@@ -240,6 +240,7 @@ class HttpSession:
     def _send_part(self, parts: Iterator[bytes]) -> None:
         part = next(parts, None)
         if part is not None:
+            assert part
             self._emit(h11.Data(data=part))
             return
         self._parts = None
