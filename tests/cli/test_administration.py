@@ -165,6 +165,7 @@ def test_users_are_changed_while_the_broker_runs_and_at_once(broker: Broker) -> 
         with pytest.raises(sqs.exceptions.ClientError, match="security token"):
             sqs.list_queues()
     told(data, "users", "delete", "bob")
+    assert "administration: users/set-password: name 'bob'\n" in broker.log
     assert {row["name"] for row in listed(data, "users")} == {"ann", "guest"}
     ann.channel().queue_declare("q", passive=True)
     ann.close()
@@ -232,7 +233,7 @@ def test_it_answers_when_clients_have_all_connections(tmp_path: Path) -> None:
         (("queues", "list"), "stopped", "no broker runs on"),
         (("users", "delete", "ann"), "stopped", "there is no user 'ann'"),
         (("queues", "list"), "locked", "no broker runs on"),
-        (("users", "list"), "locked", "in use by another process"),
+        (("users", "list"), "locked", "it does not take commands yet"),
     ],
 )
 def test_where_no_broker_answers_the_error_says_what_to_do(tmp_path: Path, arguments: tuple[str, ...], kind: str, words: str) -> None:

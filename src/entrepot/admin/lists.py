@@ -238,4 +238,3 @@ _LISTS: dict[type, Callable[[Lists, Any], Steps]] = {
     requests.ListKeys: Lists.keys,
 }
 assert _LISTS.keys() == {asked for asked, _ in requests.LISTS.values()}
-

@@ -10,6 +10,7 @@ Whoever reaches it may do everything: it is for a socket that only the broker's 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from entrepot.broker.users import Verifiers
     from entrepot.net.network import Network
     from entrepot.node import Node
+
+log = logging.getLogger("entrepot.admin")
 
 STEPS_PER_TURN = 128  # less than a millisecond's work
 JSON = "application/json"
@@ -91,6 +94,7 @@ class Service:
         except CorruptData as error:
             later.give(_error(500, str(error), "CORRUPT"))
             return
+        log.info("%s", _told(request))
         self._store.urgent()
         self._store.group().calls.append(lambda: later.give(_made(made)))
 
@@ -104,6 +108,13 @@ def _parts(name: str, steps: Iterator[Row | None]) -> Iterator[bytes]:
         yield separator + b",\n".join(rows) if rows else b"\n"  # of nothing at all nobody would hear that it was sent
         separator = b",\n" if rows else separator
     yield b"\n]}\n"
+
+
+def _told(request: ChangeRequest) -> str:
+    """A change, for the log: by its name, with what it was given but for the password."""
+    name = next(name for name, kind in CHANGES.items() if kind is type(request))
+    given = (f"{key} {value!r}" for key, value in msgspec.structs.asdict(request).items() if key != "password")
+    return f"administration: {name}: {', '.join(given)}"
 
 
 def _made(made: Made) -> Response:

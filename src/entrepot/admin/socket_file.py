@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,12 +57,14 @@ def remove(directory: Path) -> None:
 
 
 def connect(directory: Path, timeout_s: float) -> socket.socket:
-    """A connection to the broker that listens there. FileNotFoundError or ConnectionRefusedError: nobody does; OSError."""
+    """A connection to the broker that listens there. FileNotFoundError or ConnectionRefusedError: nobody does; BlockingIOError: it does not accept; OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout_s)
+        # One that does not block, as Python's timeouts make it, would not wait for its place in a line that is full.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000)))
         with reachable(directory) as path:
             sock.connect(path)
+        sock.settimeout(timeout_s)
     except BaseException:
         sock.close()
         raise

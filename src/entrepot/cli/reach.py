@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -86,7 +86,13 @@ class _Here:
 def _opened(config: Config) -> Iterator[Reached]:
     from entrepot.server import offline
 
-    with offline(config) as node:
+    with ExitStack() as ending:
+        try:
+            node = ending.enter_context(offline(config))
+        except Refused as refused:
+            if refused.reason is not Reason.IN_USE:
+                raise
+            raise Refused(Reason.IN_USE, f"{refused}; it does not take commands yet, or no more: it starts or stops, or its log says why") from None
         yield _Here(node)
 
 

@@ -35,7 +35,7 @@ class Arrival:
     def __init__(self, arrivals: Arrivals, listener: Listener, sock: socket.socket, source: str, number: int) -> None:
         self._all = arrivals
         self.number = number  # of no other one in this process
-        self.since_ms = listener.network.clock.wall_ms()
+        self.since_ms = 0  # of its accept, from 1970
         self._is_counted = True
         self.listener = listener
         self.sock: socket.socket | None = sock

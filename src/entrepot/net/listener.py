@@ -122,6 +122,7 @@ class Listener(abc.ABC):
         """It counts from here on."""
         self.open_count += 1
         arrival = self.network.arrivals.add(self, sock, host)
+        arrival.since_ms = self.network.clock.wall_ms()
         task = self.network.loop.create_task(self._connect(sock, arrival))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
