@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,12 @@ async def _taken(later: Later) -> Response:
     taken: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
     later.take(taken.set_result)
     return await taken
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.001)
 
 
 @contextmanager
@@ -192,6 +198,30 @@ def test_changes_are_there_after_a_restart(tmp_path: Path) -> None:
         assert not here.node.users.user("ann").verifiers[0].is_password("secret")
         assert here.ask("/keys/delete", json.dumps({"id": made["id"]}).encode()).status == 200
         assert here.listed("keys", user="ann") == []
+
+
+@pytest.mark.parametrize(("path", "body"), [("/users/delete", b'{"name": "guest"}'), ("/users/add", b'{"name": "ann", "password": "x"}')])
+def test_a_change_is_answered_when_it_is_durable(here: Administered, path: str, body: bytes) -> None:
+    durable: list[Any] = []
+
+    class Owner:
+        def committed(self, group: Any) -> None:
+            durable.extend(group.calls)
+
+        def store_failed(self, error: BaseException) -> None:
+            raise error
+
+    here.node.store.set_owner(Owner())
+    later = here.service(Request("POST", path, "", {}, body))
+    assert isinstance(later, Later)
+    taken: list[Response] = []
+    later.take(taken.append)
+    here.runner.run(_until(lambda: bool(durable)))
+    assert taken == []
+    here.node.store.set_owner(here.node.broker)
+    for call in durable:
+        call()
+    assert [answer.status for answer in taken] == [200]
 
 
 @pytest.mark.parametrize(

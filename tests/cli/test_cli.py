@@ -30,10 +30,13 @@ def test_version() -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), ["serve", "store", "users", "amqp://127.0.0.1:5672", "docs/configuration.md"]),
+        ((), ["serve", "store", "users", "queues", "topics", "groups", "connections", "namespaces", "amqp://127.0.0.1:5672", "docs/configuration.md"]),
         (("serve", "--help"), ["--listen", "--data", "--config", "--set", "SIGTERM", "127.0.0.1:9700"]),
         (("store", "--help"), ["verify", "quarantine"]),
         (("users", "--help"), ["add", "list", "set-password", "delete"]),
+        (("queues", "list", "--help"), ["--json", "--namespace", "--prefix", "--data", "--config"]),
+        (("connections", "--help"), ["list", "close"]),
+        (("namespaces", "--help"), ["list", "add", "delete"]),
     ],
 )
 def test_help_is_worth_reading(arguments: tuple[str, ...], words: list[str]) -> None:
