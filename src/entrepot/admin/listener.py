@@ -8,7 +8,7 @@ from typing import Any
 
 from entrepot.admin import socket_file
 from entrepot.http.session import Handler, HttpSession
-from entrepot.net.connection import ConnectionCore
+from entrepot.net.arrivals import Arrival
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
 from entrepot.net.session import Peer, Wake
@@ -35,6 +35,7 @@ class AdminListener(Listener):
         self._directory = directory
         self._handler = handler
         self._request_bytes = request_bytes
+        self._arrived: list[Arrival] = []  # the oldest first
 
     def make_session(self, peer: Peer, wake: Wake) -> HttpSession:
         """See Listener. No web page reaches a socket file: every Host is right."""
@@ -53,14 +54,10 @@ class AdminListener(Listener):
         super().stop_accepting()
 
     def _accepted(self, sock: socket.socket, address: Any) -> None:
-        others = [connection for connection in self.connections if not connection.is_closing]
-        if len(others) >= CONNECTIONS_MAX:
-            self.cut(min(others, key=_number))
-        self._begin(sock, LOCAL)
+        self._arrived = [arrival for arrival in self._arrived if arrival.sock is not None]  # those that have not ended
+        if len(self._arrived) >= CONNECTIONS_MAX:
+            self._arrived.pop(0).cut()
+        self._arrived.append(self._begin(sock, LOCAL))
 
     def _peer_of(self, transport: Any) -> Peer:
         return Peer(LOCAL, 0, False, self.name, True, LOCAL, 0)
-
-
-def _number(connection: ConnectionCore) -> int:
-    return 0 if connection.arrival is None else connection.arrival.number

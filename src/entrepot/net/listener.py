@@ -118,7 +118,7 @@ class Listener(abc.ABC):
             return
         self._begin(sock, address[0])
 
-    def _begin(self, sock: socket.socket, host: str) -> None:
+    def _begin(self, sock: socket.socket, host: str) -> Arrival:
         """It counts from here on."""
         self.open_count += 1
         arrival = self.network.arrivals.add(self, sock, host)
@@ -126,6 +126,7 @@ class Listener(abc.ABC):
         task = self.network.loop.create_task(self._connect(sock, arrival))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return arrival
 
     def _accept(self) -> Connection:
         return Connection(self, self.network.tick, self.network.limits.connection_output_bytes)
