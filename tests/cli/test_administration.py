@@ -143,6 +143,7 @@ def test_users_are_changed_while_the_broker_runs_and_at_once(broker: Broker) -> 
     assert told(data, "users", "add", "ann", "--password-file", "-", given="secret\n") == "ann added\n"
     told(data, "users", "add", "bob", "--password-file", "-", given="secret\n")
     assert told(data, "users", "list").startswith("ann\tall namespaces\nbob\t")
+    assert [row["name"] for row in listed(data, "users", "--prefix", "b", "--namespace", NS)] == ["bob"]
     ann, bob = amqp(broker, "ann", "secret"), amqp(broker, "bob", "secret")
     channel = bob.channel()
     channel.queue_declare("q", durable=True)
@@ -211,6 +212,19 @@ def test_the_socket_is_its_owners_and_what_a_crash_leaves_of_it_is_no_hindrance(
         assert [row["name"] for row in listed(data, "namespaces")] == [NS]
         broker.stop()
         assert not path.exists()
+
+
+def test_a_directory_that_takes_no_socket_costs_the_commands_and_no_more(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / socket_file.NAME).mkdir(parents=True)
+    data.chmod(0o700)
+    with Broker(data, listeners=("amqp",)) as broker:
+        amqp(broker).close()
+        assert "the broker cannot be administered while it runs: no socket in the data directory" in broker.log
+        for kind in ("queues", "users"):
+            done = ran(data, kind, "list")
+            assert done.returncode != 0
+            assert len(done.stderr.splitlines()) == 1
 
 
 def test_it_answers_when_clients_have_all_connections(tmp_path: Path) -> None:

@@ -109,4 +109,7 @@ def _no_directory(directory: Path) -> str:
 def _no_broker(directory: Path) -> str:
     if not _is_data(directory):
         return _no_directory(directory)
-    return f"no broker runs on {directory}, or it is still starting: `entrepot serve` starts one, --data or --config says where another's data is"
+    return (
+        f"no broker runs on {directory}, or it is still starting, or its log says why it takes no commands; `entrepot serve` starts one, "
+        "--data or --config says where another's data is"
+    )

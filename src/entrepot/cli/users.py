@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from entrepot.cli.listings import Json
+from entrepot.cli.listings import Json, Prefix
 from entrepot.cli.printing import print_json
 from entrepot.cli.reach import kept
 from entrepot.cli.settings import ConfigFile, DataDirectory, Settings, loaded
@@ -47,6 +47,7 @@ def add(
 @commands.command("list")
 def list_users(
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="Who may use this namespace.")] = None,
+    prefix: Prefix = "",
     as_json: Json = False,
     config: ConfigFile = None,
     data: DataDirectory = None,
@@ -56,7 +57,7 @@ def list_users(
     from entrepot.admin.requests import ListUsers, UserRow
 
     with kept(loaded(config, data, settings).config) as broker:
-        users = sorted(broker.rows(ListUsers(namespace), UserRow), key=lambda user: user.name)
+        users = sorted(broker.rows(ListUsers(namespace, prefix), UserRow), key=lambda user: user.name)
     if as_json:
         print_json({"users": users})
         return
