@@ -126,6 +126,7 @@ def test_what_clients_of_three_protocols_have_is_listed(broker: Broker) -> None:
         assert (of_amqp["channels"], of_amqp["consumers"]) == (1, 1)
         assert of_amqp["name"] == "billing\x1b[2J"
         assert {row["name"] for row in connections if row["protocol"] == "kafka"} >= {"kafka-reader"}
+        assert all(row["product"].startswith("confluent-kafka-python ") for row in connections if row["protocol"] == "kafka")
         assert [row["users"] for row in connections if row["protocol"] == "sqs"] == [["guest"]]
         assert listed(data, "namespaces")[0]["queues"] == 2
         assert [row["name"] for row in listed(data, "queues", "--prefix", "jo")] == ["jobs"]

@@ -43,8 +43,8 @@ class KafkaListener(Listener):
     def client_of(self, session: Any) -> Client:
         """See net.listener.Listener. What calls itself nothing has no name."""
         if session.attachment is None:
-            return Client(name=session.client_id)
-        return Client((session.principal.name,), (session.attachment.namespace,), session.client_id)
+            return Client(name=session.client_id, product=session.product)
+        return Client((session.principal.name,), (session.attachment.namespace,), session.client_id, session.product)
 
     def _note(self, text: str) -> None:
         self.network.log_seldom("kafka", text)
