@@ -181,7 +181,8 @@ def test_users_are_changed_while_the_broker_runs_and_at_once(broker: Broker) -> 
 def test_a_connection_is_closed(broker: Broker) -> None:
     connection = amqp(broker)
     producer = Producer({"bootstrap.servers": broker.kafka_bootstrap, "client.id": "other", "log_level": 0})
-    producer.list_topics(timeout=DEADLINE_S)
+    producer.produce("events", "x")
+    assert producer.flush(DEADLINE_S) == 0
     ids = {row["protocol"]: row["id"] for row in listed(broker.data_dir, "connections")}
     told(broker.data_dir, "connections", "close", str(ids["amqp"]), "--reason", "too loud")
     with pytest.raises(pika.exceptions.ConnectionClosedByBroker, match="too loud"):
