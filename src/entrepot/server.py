@@ -27,7 +27,7 @@ import msgspec
 from entrepot import __version__
 from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
-from entrepot.broker.users import Users, check_listen
+from entrepot.broker.users import check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.config import Config, address
 from entrepot.entropy import Entropy, SystemEntropy
@@ -132,8 +132,9 @@ class Server:
             await self._listen_kafka({name: wanted[name] for name in ("kafka", "kafkas") if name in wanted})
         if "sqs" in wanted or "sqss" in wanted:
             await self._listen_sqs({name: wanted[name] for name in ("sqs", "sqss") if name in wanted})
+        await self._listen_admin()
         self.why_not_ready = None
-        addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners}
+        addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners if listener.for_clients}
         seconds = self.clock.monotonic_s() - self._began
         data = str(Path(self.config.data).resolve())
         return Started(__version__, os.getpid(), seconds, addresses, data, self.config.durability.mode, is_compiled(), node.broker.cluster_id)
@@ -179,6 +180,18 @@ class Server:
                 has_users=lambda: self.node is not None and self.node.users.has_own(),
             )
         )
+
+    async def _listen_admin(self) -> None:
+        """For the commands of who owns the data directory; a directory that takes no socket costs no more than these."""
+        from entrepot.admin.listener import AdminListener
+        from entrepot.admin.service import Service
+
+        assert self.node is not None
+        service = Service(self.node, self.network, self.loop)
+        try:
+            await self.network.listen(AdminListener(self.network, Path(self.config.data), service, self.config.limits.http_request_bytes))
+        except OSError as error:
+            log.warning("the broker cannot be administered while it runs: no socket in the data directory: %s", error)
 
     async def _listen_amqp(self, name: str, host: str, port: int) -> None:
         assert self.node is not None
@@ -399,8 +412,8 @@ def _leave(status: int) -> NoReturn:
 
 
 @contextmanager
-def offline(config: Config) -> Iterator[Users]:
-    """The users of a data directory that no broker runs on, for the commands that change them. What was changed is durable at the end.
+def offline(config: Config) -> Iterator[Node]:
+    """The node of a data directory that no broker runs on, for the commands that change what it keeps. What was changed is durable at the end.
 
     Raises Refused if a broker runs on it.
     """
@@ -408,7 +421,7 @@ def offline(config: Config) -> Iterator[Users]:
     with asyncio.Runner() as runner:
         node = runner.run(_open(config))
         try:
-            yield node.users
+            yield node
         finally:
             runner.run(node.close())
 

@@ -40,6 +40,11 @@ BY_DEFAULT = [kind for kind in LISTENERS.values() if kind.address]
                 "serve",
                 "store",
                 "users",
+                "queues",
+                "topics",
+                "groups",
+                "connections",
+                "namespaces",
                 "docs/configuration.md",
                 *(f"{kind.scheme}://{kind.address}" for kind in BY_DEFAULT),
                 *(kind.title for kind in BY_DEFAULT),
@@ -51,6 +56,9 @@ BY_DEFAULT = [kind for kind in LISTENERS.values() if kind.address]
         ),
         (("store", "--help"), ["verify", "quarantine"]),
         (("users", "--help"), ["add", "list", "set-password", "delete"]),
+        (("queues", "list", "--help"), ["--json", "--namespace", "--prefix", "--data", "--config"]),
+        (("connections", "--help"), ["list", "close"]),
+        (("namespaces", "--help"), ["list", "add", "delete"]),
     ],
 )
 def test_help_is_worth_reading(arguments: tuple[str, ...], words: list[str]) -> None:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 
 import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.http.session import KEEP_ALIVE_S, HttpSession, Request, Response
+from entrepot.http.session import KEEP_ALIVE_S, Handler, HttpSession, Later, Request, Response
 
 LIMIT = 1024
 
@@ -28,12 +29,12 @@ def echo(request: Request) -> Response:
 
 
 class Conversation:
-    def __init__(self) -> None:
+    def __init__(self, handler: Handler = echo) -> None:
         self.clock = StandingClock()
         self.wakes = 0
         self.hosts: list[str | None] = []
         self.notes: list[tuple[str, str]] = []
-        self.session = HttpSession(echo, self.clock, LIMIT, self.wake, self.why_not, lambda text, look: self.notes.append((text, look)))
+        self.session = HttpSession(handler, self.clock, LIMIT, self.wake, self.why_not, lambda text, look: self.notes.append((text, look)))
 
     def why_not(self, host: str | None) -> str | None:
         self.hosts.append(host)
@@ -176,3 +177,92 @@ def test_a_head_that_is_refused_is_answered_without_a_body(rest: bytes) -> None:
     assert head.startswith(b"HTTP/1.1 4")
     assert body == b""
     assert talk.session.closing
+
+
+def test_an_answer_that_comes_later_holds_up_what_is_behind_it() -> None:
+    waiting: list[Later] = []
+
+    def handler(request: Request) -> Response | Later:
+        if request.method == "GET":
+            return echo(request)
+        waiting.append(Later())
+        return waiting[-1]
+
+    talk = Conversation(handler)
+    talk.feed(POST + GET)
+    assert talk.session.paused
+    assert talk.sent() == b""
+    waiting[0].give(Response(200, b"done"))
+    assert not talk.session.paused
+    answers = talk.sent()
+    assert answers.index(b"done") < answers.index(b"GET /a b=c 0")
+    assert talk.wakes > 0
+
+
+def test_an_answer_that_was_given_before_anybody_waits_is_sent_at_once() -> None:
+    def handler(request: Request) -> Later:
+        later = Later()
+        later.give(echo(request))
+        return later
+
+    talk = Conversation(handler)
+    talk.feed(POST + GET)
+    assert talk.sent().count(b"HTTP/1.1 200 ") == 2
+
+
+def test_an_answer_that_comes_after_the_end_is_nobodys() -> None:
+    later = Later()
+    talk = Conversation(lambda _request: later)
+    talk.feed(POST)
+    talk.session.lost("gone")
+    later.give(Response(200, b"done"))
+    assert talk.sent() == b""
+
+
+def test_parts_are_asked_for_one_by_one_and_only_while_the_peer_reads() -> None:
+    asked: list[int] = []
+
+    def parts() -> Iterator[bytes]:
+        for number in range(3):
+            asked.append(number)
+            yield b"part %d;" % number
+
+    talk = Conversation(lambda request: Response(200, parts()) if request.method == "POST" else echo(request))
+    talk.feed(POST + GET)
+    assert talk.session.paused
+    assert asked == []
+    sent = talk.sent()
+    for expected in ([0], [0, 1]):
+        talk.session.flushed()
+        assert asked == expected
+        sent += talk.sent()
+    talk.session.writable(False)
+    talk.session.flushed()
+    assert asked == [0, 1]
+    for _ in range(3):
+        talk.session.writable(True)
+        talk.session.flushed()
+        sent += talk.sent()
+    assert asked == [0, 1, 2]
+    client = h11.Connection(h11.CLIENT)
+    client.send(h11.Request(method="POST", target="/p", headers=[("host", "x"), ("content-length", "0")]))
+    client.send(h11.EndOfMessage())
+    client.receive_data(sent)
+    body = b""
+    while not isinstance(event := client.next_event(), h11.EndOfMessage):
+        body += event.data if isinstance(event, h11.Data) else b""
+    assert body == b"part 0;part 1;part 2;"
+    assert sent.endswith(b"GET /a b=c 0")
+    assert not talk.session.paused
+
+
+def test_who_takes_no_part_for_too_long_is_closed_and_who_does_is_not() -> None:
+    talk = Conversation(lambda _request: Response(200, itertools.repeat(b"part")))
+    talk.feed(POST)
+    talk.clock.now += KEEP_ALIVE_S - 1
+    talk.session.flushed()
+    assert talk.session.next_deadline == talk.clock.now + KEEP_ALIVE_S
+    talk.session.lost("gone")
+    talk.sent()
+    talk.session.flushed()
+    assert talk.sent() == b""

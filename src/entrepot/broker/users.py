@@ -17,7 +17,8 @@ import hashlib
 import ipaddress
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from entrepot.broker.credentials import HASHES, ITERATIONS, ITERATIONS_MIN, SALT_SIZE, SCRAM_SHA_256, ScramVerifier, check_password, derive, may_be_right
 from entrepot.broker.kept_definitions import CATALOGUE_SHARD, StateStore, decode_value, encode_value, scan_all
@@ -44,6 +45,9 @@ PLAIN_CACHE_S = 600  # how long a checked password is remembered
 PLAIN_CACHE_MAX = 10_000  # passwords remembered; one more forgets all
 ACCESS_KEYS_MAX = 100_000
 USERS_MAX = 100_000
+
+Verifiers: TypeAlias = tuple[ScramVerifier, ...]
+"""What is kept of a password, for each mechanism."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ class Users:
         self._decoy = ScramVerifier(SCRAM_SHA_256, entropy.octets(SALT_SIZE), iterations, entropy.octets(32), b"")
         guest_salt = entropy.octets(SALT_SIZE)
         self._guest = User(
-            GUEST, frozenset({TAG_ADMINISTRATOR}), self._derive(GUEST, guest_salt), {ALL_NAMESPACES: Permission()}, standing=self._next_standing()
+            GUEST, frozenset({TAG_ADMINISTRATOR}), _derive(GUEST, guest_salt, iterations), {ALL_NAMESPACES: Permission()}, standing=self._next_standing()
         )
 
     def load(self) -> None:
@@ -181,6 +185,10 @@ class Users:
         if GUEST not in self._users:
             names.add(GUEST)
         return (self.user(name) for name in sorted(names))
+
+    def names(self) -> list[str]:
+        """Of all that there are now, in no order; and perhaps of some that there are not."""
+        return list(self._users.keys() | {GUEST})
 
     def maybe_user(self, name: str) -> User | None:
         """The user of that name, or None."""
@@ -232,14 +240,18 @@ class Users:
 
     # Changes
 
-    def add_user(self, name: str, password: str, namespaces: tuple[str, ...] = (), administrator: bool = False, configured: bool = False) -> User:
+    def password_work(self, password: str) -> Callable[[], Verifiers]:
+        """What is to be kept of a password, as work of milliseconds for any thread; add_user() and set_password() take its result. INVALID."""
+        return partial(_derive, check_password(password), self._entropy.octets(SALT_SIZE), self._iterations)
+
+    def add_user(self, name: str, password: str | Verifiers, namespaces: tuple[str, ...] = (), administrator: bool = False, configured: bool = False) -> User:
         """A new user with every permission in `namespaces` (empty: in all). EXISTS_DIFFERENT where there is one."""
         if name in self._users and not self._users[name].deleted:
             raise Refused(Reason.EXISTS_DIFFERENT, f"there is a user {name!r} already; set-password changes the password")
         if len(self._users) >= USERS_MAX:
             raise Refused(Reason.LIMIT, f"there are {USERS_MAX} users already, which is the limit")
         check_name("user", name)
-        verifiers = self._derive(check_password(password), self._entropy.octets(SALT_SIZE))
+        verifiers = self._verifiers(password)
         permissions = {check_namespace(namespace): Permission() for namespace in namespaces} or {ALL_NAMESPACES: Permission()}
         tags = frozenset({TAG_ADMINISTRATOR}) if administrator else frozenset[str]()
         return self._keep(User(name, tags, verifiers, permissions, configured=configured, standing=self._next_standing()))
@@ -271,10 +283,10 @@ class Users:
             self.delete_user(name)
         return gone
 
-    def set_password(self, name: str, password: str) -> User:
+    def set_password(self, name: str, password: str | Verifiers) -> User:
         """Another password; connections that showed the old one end."""
         user = self.user(name)
-        verifiers = self._derive(check_password(password), self._entropy.octets(SALT_SIZE))
+        verifiers = self._verifiers(password)
         return self._keep(replace(user, verifiers=verifiers, standing=self._next_standing()))
 
     def set_tags(self, name: str, tags: frozenset[str]) -> User:
@@ -417,8 +429,8 @@ class Users:
         self._access_keys[access_key.id] = access_key
         self._key_standings[access_key.standing] = access_key.user
 
-    def _derive(self, password: str, salt: bytes) -> tuple[ScramVerifier, ...]:
-        return tuple(derive(mechanism, password, salt, self._iterations) for mechanism in HASHES)
+    def _verifiers(self, password: str | Verifiers) -> Verifiers:
+        return self.password_work(password)() if isinstance(password, str) else password
 
     def _keep(self, user: User) -> User:
         self._users[user.name] = user
@@ -430,6 +442,10 @@ class Users:
         self._checked.clear()
         for tell in self.on_changed:
             tell()
+
+
+def _derive(password: str, salt: bytes, iterations: int) -> Verifiers:
+    return tuple(derive(mechanism, password, salt, iterations) for mechanism in HASHES)
 
 
 def is_loopback(host: str) -> bool:

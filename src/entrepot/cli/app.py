@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from entrepot import __version__
-from entrepot.cli import serve, store, users
+from entrepot.cli import listings, serve, store, users
 from entrepot.model.listeners import LISTENERS
 
 ADDRESSES = ", ".join(f"{kind.title} at {kind.scheme}://{kind.address}" for kind in LISTENERS.values() if kind.address)
@@ -30,6 +30,11 @@ app = typer.Typer(
 app.command("serve", help=serve.HELP)(serve.serve)
 app.add_typer(store.commands, name="store")
 app.add_typer(users.commands, name="users")
+app.add_typer(listings.namespaces, name="namespaces")
+app.add_typer(listings.queues, name="queues")
+app.add_typer(listings.topics, name="topics")
+app.add_typer(listings.groups, name="groups")
+app.add_typer(listings.connections, name="connections")
 
 
 def _version(wanted: bool) -> None:

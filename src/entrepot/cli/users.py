@@ -1,4 +1,4 @@
-"""`entrepot users`: the users in a data directory, while no broker runs on it."""
+"""`entrepot users`: the users of a broker, whether it runs or not."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import Annotated
 
 import typer
 
+from entrepot.cli.listings import Json, Prefix
+from entrepot.cli.printing import print_json
+from entrepot.cli.reach import kept
 from entrepot.cli.settings import ConfigFile, DataDirectory, Settings, loaded
 from entrepot.model.printable import printable
 
-commands = typer.Typer(help="Users, their passwords and namespaces, in a data directory. The broker must not run.", no_args_is_help=True)
+commands = typer.Typer(help="Users, their passwords and namespaces, whether the broker runs or not.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
 Password = Annotated[str | None, typer.Option("--password", metavar="TEXT", help="Others on this machine can read it: better leave it out, and be asked.")]
@@ -33,25 +36,37 @@ def add(
     settings: Settings = None,
 ) -> None:
     """Add a user. Only verifiers derived from the password are stored."""
-    from entrepot.server import offline
+    from entrepot.admin.requests import AddUser
 
     text = _password(password, password_file)
-    with offline(loaded(config, data, settings).config) as catalogue:
-        catalogue.add_user(name, text, tuple(namespace or ()), administrator)
+    with kept(loaded(config, data, settings).config, may_make=True) as broker:
+        broker.change(AddUser(name, text, tuple(namespace or ()), administrator))
     typer.echo(f"{name} added")
 
 
 @commands.command("list")
-def list_users(config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
+def list_users(
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="Who may use this namespace.")] = None,
+    prefix: Prefix = "",
+    as_json: Json = False,
+    config: ConfigFile = None,
+    data: DataDirectory = None,
+    settings: Settings = None,
+) -> None:
     """Print every user, with namespaces: those it may use, and those it is forbidden."""
-    from entrepot.server import offline
+    from entrepot.admin.requests import ListUsers, UserRow
 
-    with offline(loaded(config, data, settings).config) as catalogue:
-        for user in catalogue.users():
-            namespaces = ", ".join(user.namespaces) or ("all namespaces" if "*" in user.permissions else "no namespaces")
-            forbidden = f" but {', '.join(user.forbidden)}" if user.forbidden else ""
-            notes = "".join(f"\t{note}" for note, holds in (("administrator", user.administrator), ("by the configuration", user.configured)) if holds)
-            typer.echo(f"{printable(user.name)}\t{printable(namespaces + forbidden)}{notes}")
+    with kept(loaded(config, data, settings).config) as broker:
+        users = sorted(broker.rows(ListUsers(namespace, prefix), UserRow), key=lambda user: user.name)
+    if as_json:
+        print_json({"users": users})
+        return
+    for user in users:
+        open_to = [permission.namespace for permission in user.permissions]
+        namespaces = "all namespaces" if "*" in open_to else ", ".join(open_to) or "no namespaces"
+        forbidden = f" but {', '.join(user.forbidden)}" if user.forbidden else ""
+        notes = "".join(f"\t{note}" for note, holds in (("administrator", user.administrator), ("by the configuration", user.configured)) if holds)
+        typer.echo(f"{printable(user.name)}\t{printable(namespaces + forbidden)}{notes}")
 
 
 @commands.command("set-password")
@@ -64,21 +79,21 @@ def set_password(
     settings: Settings = None,
 ) -> None:
     """Give a user another password."""
-    from entrepot.server import offline
+    from entrepot.admin.requests import SetPassword
 
     text = _password(password, password_file)
-    with offline(loaded(config, data, settings).config) as catalogue:
-        catalogue.set_password(name, text)
+    with kept(loaded(config, data, settings).config) as broker:
+        broker.change(SetPassword(name, text))
     typer.echo(f"{name} has a new password")
 
 
 @commands.command()
 def delete(name: Name, config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
     """Remove a user; what it made stays."""
-    from entrepot.server import offline
+    from entrepot.admin.requests import DeleteUser
 
-    with offline(loaded(config, data, settings).config) as catalogue:
-        catalogue.delete_user(name)
+    with kept(loaded(config, data, settings).config) as broker:
+        broker.change(DeleteUser(name))
     typer.echo(f"{name} deleted")
 
 
@@ -94,14 +109,12 @@ def permit(
     settings: Settings = None,
 ) -> None:
     """Say what a user may do in a namespace: regular expressions of whole names; an empty one permits nothing."""
+    from entrepot.admin.requests import Permit
     from entrepot.broker.permission_pattern import half_anchored_text, is_half_anchored
-    from entrepot.broker.users import Permission
-    from entrepot.server import offline
 
-    permission = Permission(configure, write, read)
-    with offline(loaded(config, data, settings).config) as catalogue:
-        catalogue.set_permission(name, namespace, permission)
-    for pattern in dict.fromkeys(permission.patterns):
+    with kept(loaded(config, data, settings).config) as broker:
+        broker.change(Permit(name, namespace, configure, write, read))
+    for pattern in dict.fromkeys((configure, write, read)):
         if is_half_anchored(pattern):
             typer.echo(f"entrepot: {half_anchored_text(pattern)}", err=True)
     typer.echo(f"{name} in {namespace}: configure {configure!r}, write {write!r}, read {read!r}")
@@ -116,10 +129,10 @@ def forbid(
     settings: Settings = None,
 ) -> None:
     """Forbid a user a namespace, also where it may use all others; `users permit` opens it again."""
-    from entrepot.server import offline
+    from entrepot.admin.requests import Forbid
 
-    with offline(loaded(config, data, settings).config) as catalogue:
-        catalogue.clear_permission(name, namespace)
+    with kept(loaded(config, data, settings).config) as broker:
+        broker.change(Forbid(name, namespace))
     typer.echo(f"{name} may not use {'namespaces that are not listed' if namespace == '*' else namespace}")
 
 
@@ -146,36 +159,44 @@ KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="The access key's i
 
 
 @keys.command("add")
-def add_key(name: Name, config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
+def add_key(name: Name, as_json: Json = False, config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
     """Make an access key for a user and print its id and secret."""
-    from entrepot.server import offline
+    from entrepot.admin.requests import AddKey
 
-    with offline(loaded(config, data, settings).config) as catalogue:
-        access_key, secret = catalogue.add_access_key(name)
-    typer.echo(f"{access_key.id}\t{secret}")
+    with kept(loaded(config, data, settings).config) as broker:
+        made = broker.change(AddKey(name))
+    if as_json:
+        print_json(made)
+        return
+    typer.echo(f"{made.id}\t{made.secret}")
 
 
 @keys.command("list")
 def list_keys(
     name: Name,
     secrets: Annotated[bool, typer.Option("--secrets", help="Print the secrets too.")] = False,
+    as_json: Json = False,
     config: ConfigFile = None,
     data: DataDirectory = None,
     settings: Settings = None,
 ) -> None:
     """Print the ids of a user's access keys."""
-    from entrepot.server import offline
+    from entrepot.admin.requests import KeyRow, ListKeys
 
-    with offline(loaded(config, data, settings).config) as catalogue:
-        for access_key in catalogue.access_keys(name):
-            typer.echo(f"{access_key.id}\t{catalogue.secret_of(access_key.id)}" if secrets else access_key.id)
+    with kept(loaded(config, data, settings).config) as broker:
+        rows = broker.rows(ListKeys(name, secrets), KeyRow)
+    if as_json:
+        print_json({"keys": rows})
+        return
+    for row in rows:
+        typer.echo(f"{row.id}\t{row.secret}" if secrets else row.id)
 
 
 @keys.command("delete")
 def delete_key(key_id: KeyId, config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
     """Remove an access key: it signs nothing more."""
-    from entrepot.server import offline
+    from entrepot.admin.requests import DeleteKey
 
-    with offline(loaded(config, data, settings).config) as catalogue:
-        catalogue.delete_access_key(key_id)
+    with kept(loaded(config, data, settings).config) as broker:
+        broker.change(DeleteKey(key_id))
     typer.echo(f"{key_id} deleted")

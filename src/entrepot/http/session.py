@@ -1,13 +1,13 @@
-"""HTTP/1.1 as a session: h11 does the protocol, a handler gives the answers. Requests are small and answered at once.
+"""HTTP/1.1 as a session: h11 does the protocol, a handler gives the answers. Requests are small; answers are there at once, or later, or come in parts.
 
 Limits: `request_bytes` for the head, and again for the body; one request at a time per connection (pipelined ones wait in the
-buffer, which is read no further); a connection that says nothing for KEEP_ALIVE_S is closed.
+buffer, which is read no further); a connection that says nothing for KEEP_ALIVE_S, or takes nothing of an answer for so long, is closed.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import h11
@@ -35,15 +35,38 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer."""
+    """One answer. A body in parts, none of them empty, is asked for one in a turn of the loop, and only while the peer reads."""
 
     status: int
-    body: bytes
+    body: bytes | Iterator[bytes]
     content_type: str = "text/plain; charset=utf-8"
     headers: dict[str, str] = field(default_factory=dict)
 
 
-Handler = Callable[[Request], Response]
+class Later:
+    """An answer that is not there yet: whoever has it calls give(), once, on the loop."""
+
+    __slots__ = ("_response", "_taker")
+
+    def __init__(self) -> None:
+        self._response: Response | None = None
+        self._taker: Callable[[Response], object] | None = None
+
+    def give(self, response: Response) -> None:
+        """Here it is."""
+        assert self._response is None
+        self._response = response
+        if self._taker is not None:
+            self._taker(response)
+
+    def take(self, taker: Callable[[Response], object]) -> None:
+        """taker(answer): now or when it is given."""
+        self._taker = taker
+        if self._response is not None:
+            taker(self._response)
+
+
+Handler = Callable[[Request], Response | Later]
 
 
 class HttpOutput:
@@ -88,6 +111,8 @@ class HttpSession:
         self._request: h11.Request | None = None
         self._body = bytearray()
         self._is_writable = True
+        self._is_waiting = False  # for an answer that comes later
+        self._parts: Iterator[bytes] | None = None  # what is left of an answer
 
     def get_buffer(self, size_hint: int) -> bytearray:
         """See net.session.Session, for this and the others."""
@@ -104,18 +129,24 @@ class HttpSession:
                 self._refuse(400, "this is HTTP/1.1")
                 return
         self._http.receive_data(bytes(self._buffer[:count]))
-        self._answer_all()
+        self._go_on()
+        self._rest()
 
     def writable(self, is_writable: bool) -> None:
         """A peer that does not read its answers is not answered."""
         self._is_writable = is_writable
-        self.paused = not is_writable
         if is_writable:
-            self._answer_all()
+            self._go_on()
+        self._rest()
         self._wake()
 
     def flushed(self) -> None:
-        """Nothing waits for this."""
+        """The next part of an answer has its turn."""
+        if self._parts is not None:
+            self.next_deadline = self._clock.monotonic_s() + KEEP_ALIVE_S
+            self._go_on()
+            self._rest()
+            self._wake()
 
     def deadline_reached(self, now: float) -> None:
         """Silent for too long."""
@@ -126,11 +157,22 @@ class HttpSession:
         self.closing = True
 
     def lost(self, reason: str) -> None:
-        """Nothing is held."""
+        """What is left of an answer is not asked for."""
         self.closing = True
+        self._parts = None
+
+    def _rest(self) -> None:
+        """Nothing is read while an answer is not there, or not taken: h11 would keep what comes."""
+        self.paused = not self._is_writable or self._is_waiting or self._parts is not None
+
+    def _go_on(self) -> None:
+        if self._parts is None:
+            self._answer_all()
+        elif self._is_writable and not self.closing:
+            self._send_part(self._parts)
 
     def _answer_all(self) -> None:
-        while not self.closing and self._is_writable:
+        while not self.closing and self._is_writable and not self._is_waiting and self._parts is None:
             try:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
@@ -160,11 +202,34 @@ class HttpSession:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in request.headers}
         method = request.method.decode("latin-1")
         why = self._why_not(headers.get("host"))
-        if why is None:
-            response = self._handler(Request(method, path, query, headers, bytes(self._body)))
-        else:
-            response = Response(403, why.encode() + b"\n")
+        if why is not None:
+            self._send(Response(403, why.encode() + b"\n"), method)
+            self._done()
+            return
+        answer = self._handler(Request(method, path, query, headers, bytes(self._body)))
+        if isinstance(answer, Response):
+            self._send(answer, method)
+            self._done()
+            return
+        self._is_waiting = True
+        answer.take(lambda response: self._given(response, method))
+
+    def _given(self, response: Response, method: str) -> None:
+        """The answer that was to come."""
+        self._is_waiting = False
+        if self.closing:
+            return
+        self.next_deadline = self._clock.monotonic_s() + KEEP_ALIVE_S
         self._send(response, method)
+        self._done()
+        self._go_on()
+        self._rest()
+        self._wake()
+
+    def _done(self) -> None:
+        """The next request may come, if the last one is answered whole and the connection goes on."""
+        if self._parts is not None:
+            return
         if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
         else:
@@ -178,10 +243,29 @@ class HttpSession:
         self.closing = True
 
     def _send(self, response: Response, method: str) -> None:
-        headers = [("content-type", response.content_type), ("content-length", str(len(response.body))), *response.headers.items()]
-        parts = [self._http.send(h11.Response(status_code=response.status, headers=headers))]
-        parts.append(self._http.send(h11.Data(data=response.body if method != "HEAD" else b"")))
-        parts.append(self._http.send(h11.EndOfMessage()))
-        for part in parts:
-            if part:
-                self.output.add(part)
+        headers = [("content-type", response.content_type), *response.headers.items()]
+        body = response.body
+        if not isinstance(body, bytes):
+            self._emit(h11.Response(status_code=response.status, headers=headers))
+            self._parts = body if method != "HEAD" else iter(())
+            return
+        headers.append(("content-length", str(len(body))))
+        self._emit(h11.Response(status_code=response.status, headers=headers))
+        self._emit(h11.Data(data=body if method != "HEAD" else b""))
+        self._emit(h11.EndOfMessage())
+
+    def _send_part(self, parts: Iterator[bytes]) -> None:
+        part = next(parts, None)
+        if part is not None:
+            assert part
+            self._emit(h11.Data(data=part))
+            return
+        self._parts = None
+        self._emit(h11.EndOfMessage())
+        self._done()
+        self._answer_all()
+
+    def _emit(self, event: h11.Event) -> None:
+        part = self._http.send(event)
+        if part:
+            self.output.add(part)

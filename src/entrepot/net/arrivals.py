@@ -30,10 +30,12 @@ def source_of(host: str) -> str:
 class Arrival:
     """One accepted connection. `connection` is None until its session is made: TLS still shakes hands."""
 
-    __slots__ = ("_all", "_is_counted", "connection", "listener", "sock", "source")
+    __slots__ = ("_all", "_is_counted", "connection", "listener", "number", "since_ms", "sock", "source")
 
-    def __init__(self, arrivals: Arrivals, listener: Listener, sock: socket.socket, source: str) -> None:
+    def __init__(self, arrivals: Arrivals, listener: Listener, sock: socket.socket, source: str, number: int) -> None:
         self._all = arrivals
+        self.number = number  # of no other one in this process
+        self.since_ms = 0  # of its accept, from 1970
         self._is_counted = True
         self.listener = listener
         self.sock: socket.socket | None = sock
@@ -74,6 +76,7 @@ class Arrivals:
         self.per_source = per_source
         self.count = 0
         self.outwaited = 0
+        self._last_number = 0
         self._strangers: dict[Arrival, None] = {}  # the one that waits for longest first, in these three
         self._by_listener: dict[Listener, dict[Arrival, None]] = {}
         self._by_source: dict[str, dict[Arrival, None]] = {}
@@ -85,7 +88,8 @@ class Arrivals:
 
     def add(self, listener: Listener, sock: socket.socket, host: str) -> Arrival:
         """A connection was accepted: where there are too many strangers now, the one that waits for longest is cut."""
-        arrival = Arrival(self, listener, sock, source_of(host))
+        self._last_number += 1
+        arrival = Arrival(self, listener, sock, source_of(host), self._last_number)
         self.count += 1
         self._strangers[arrival] = None
         of_listener = self._by_listener.setdefault(listener, {})

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.model.listeners import LISTENERS, PLAIN, TLS, with_tls
 from entrepot.net.arrivals import Arrival
 from entrepot.net.connection import Connection, ConnectionCore
-from entrepot.net.session import Peer, Session, Wake, address_text
+from entrepot.net.session import Client, Peer, Session, Wake, address_text
 from entrepot.net.tls import why_no_handshake
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Listener(abc.ABC):
     """
 
     name = ""
+    for_clients = True  # its connections are told of to who administers the broker
 
     def __init__(self, network: Network, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.network = network
@@ -54,6 +55,10 @@ class Listener(abc.ABC):
     @abc.abstractmethod
     def make_session(self, peer: Peer, wake: Wake) -> Session:
         """A new connection's session; called once per accepted connection. May raise Refused to turn the peer away."""
+
+    def client_of(self, session: Any) -> Client:
+        """What is known of who speaks; `session` is one that make_session() made."""
+        return Client()
 
     # -- its life, called by Network
 
@@ -113,11 +118,17 @@ class Listener(abc.ABC):
             network.complaints.say(f"{self.name}: {address_text(address)} turned away, {full}")
             sock.close()
             return
+        self._begin(sock, address)
+
+    def _begin(self, sock: socket.socket, address: Any) -> Arrival:
+        """It counts from here on."""
         self.open_count += 1
-        arrival = network.arrivals.add(self, sock, address[0])
-        task = network.loop.create_task(self._connect(sock, arrival, address))
+        arrival = self.network.arrivals.add(self, sock, address[0])
+        arrival.since_ms = self.network.clock.wall_ms()
+        task = self.network.loop.create_task(self._connect(sock, arrival, address))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return arrival
 
     def _accept(self) -> Connection:
         return Connection(self, self.network.tick, self.network.limits.connection_output_bytes)
@@ -175,9 +186,7 @@ class Listener(abc.ABC):
     def opened(self, connection: ConnectionCore) -> None:
         """A socket was accepted."""
         transport = connection.transport
-        address = transport.get_extra_info("peername") or ("", 0)
-        local = transport.get_extra_info("sockname") or ("", 0)
-        connection.peer = peer = Peer(address[0], address[1], self.tls is not None, self.name, _is_loopback(address[0]), local[0], local[1])
+        connection.peer = peer = self._peer_of(transport)
         limits = self.network.limits
         arrival = connection.arrival
         if arrival is not None:
@@ -194,6 +203,11 @@ class Listener(abc.ABC):
         self.connections.add(connection)
         self.accepted += 1
         connection.wake()
+
+    def _peer_of(self, transport: Any) -> Peer:
+        address = transport.get_extra_info("peername") or ("", 0)
+        local = transport.get_extra_info("sockname") or ("", 0)
+        return Peer(address[0], address[1], self.tls is not None, self.name, _is_loopback(address[0]), local[0], local[1])
 
     def closed(self, connection: ConnectionCore, error: Exception | None) -> None:
         """Its socket is gone: the session hears of it, once."""
@@ -250,12 +264,16 @@ class Listener(abc.ABC):
     def shut_down(self, reason: str) -> None:
         """Ask every session to say goodbye."""
         for connection in list(self.connections):
-            if connection.session is not None and not connection.is_closing:
-                try:
-                    connection.session.shut_down(reason)
-                except Exception as error:
-                    self.broken(connection, error)
-                connection.wake()
+            self.end(connection, reason)
+
+    def end(self, connection: ConnectionCore, reason: str) -> None:
+        """Ask one session to say goodbye."""
+        if connection.session is not None and not connection.is_closing:
+            try:
+                connection.session.shut_down(reason)
+            except Exception as error:
+                self.broken(connection, error)
+            connection.wake()
 
 
 def _bind(found: Sequence[tuple[Any, ...]], backlog: int) -> list[socket.socket]:

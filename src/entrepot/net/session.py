@@ -49,6 +49,18 @@ def address_text(address: Sequence[Any]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who speaks on a connection, as far as that is known: users that have logged in, namespaces that are used, and what the client says of itself."""
+
+    users: tuple[str, ...] = ()
+    namespaces: tuple[str, ...] = ()
+    name: str = ""
+    product: str = ""
+    channels: int = 0
+    consumers: int = 0
+
+
 class Output(Protocol):
     """A session's bytes on their way out."""
 

@@ -106,6 +106,15 @@ class GroupCoordinator:
                 offsets.delete_topic(topic)
         self._topics.changed(namespace)
 
+    def places(self) -> list[GroupKey]:
+        """Namespace and name of every group there is now."""
+        return list(self._groups)
+
+    def maybe_group(self, namespace: str, name: str) -> tuple[AnyGroup, GroupOffsets | None] | None:
+        """A group, and what it has committed; None: there is none of that name."""
+        group = self._groups.get((namespace, name))
+        return None if group is None else (group, self._offsets.get((namespace, name)))
+
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
         return {

@@ -7,7 +7,7 @@ from typing import Any
 
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
-from entrepot.net.session import Peer, Wake
+from entrepot.net.session import Client, Peer, Wake
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.session import Session
 
@@ -31,3 +31,17 @@ class AmqpListener(Listener):
         """See net.listener.Listener."""
         network = self.network
         return Session(self.broker_port, self.authenticator, self.settings, peer, wake, self.note, network.turns, network.unfinished, network.strangers)
+
+    def client_of(self, session: Any) -> Client:
+        """See net.listener.Listener."""
+        if session.attachment is None:
+            return Client()
+        said = session.client_properties
+        return Client(
+            (session.principal.name,),
+            (session.attachment.namespace,),
+            str(said.get("connection_name", "")),
+            " ".join(str(said[key]) for key in ("product", "version") if key in said),
+            len(session.channels),
+            sum(len(channel.consumers) for channel in session.channels.values()),
+        )

@@ -89,6 +89,9 @@ class Api:
 
 def _api_versions(exchange: Any, values: dict[str, Any] | None) -> None:
     """Handler of ApiVersions; without values for a version that is not served (KIP-511)."""
+    if values is not None and "client_software_name" in values:
+        product = f"{values['client_software_name']} {values['client_software_version']}"
+        exchange.session.product = product[:PRODUCT_MAX].strip()
     exchange.answer(
         {
             "error_code": 0 if values is not None else 35,
@@ -140,6 +143,7 @@ _ROWS = (
 APIS = {api.key: api for api in _ROWS}
 
 API_VERSIONS = 18
+PRODUCT_MAX = 128  # characters kept of what a client says its software is
 SASL_AUTHENTICATE = 36
 WITHOUT_LOGIN = frozenset({API_VERSIONS, 17, SASL_AUTHENTICATE})
 """What is answered before anybody is logged in."""

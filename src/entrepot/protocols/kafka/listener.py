@@ -7,7 +7,7 @@ from typing import Any
 
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
-from entrepot.net.session import Peer, Wake
+from entrepot.net.session import Client, Peer, Wake
 from entrepot.protocols.kafka.session import Session, Settings, Shared
 
 
@@ -39,3 +39,9 @@ class KafkaListener(Listener):
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
         return Session(self.broker_port, self.authenticator, self.settings, self.shared, peer, wake, self.note)
+
+    def client_of(self, session: Any) -> Client:
+        """See net.listener.Listener. What calls itself nothing has no name."""
+        if session.attachment is None:
+            return Client(name=session.client_id, product=session.product)
+        return Client((session.principal.name,), (session.attachment.namespace,), session.client_id, session.product)

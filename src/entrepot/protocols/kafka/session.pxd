@@ -35,6 +35,7 @@ cdef class Session(Sink):
     cdef public Attachment attachment
     cdef public object sasl
     cdef public str client_id
+    cdef public str product
     cdef public bint heard
     cdef public double quiet_since
     cdef public bint throttled

@@ -131,6 +131,7 @@ class Session(Sink):
         "pending",
         "port",
         "principal",
+        "product",
         "pumping",
         "queued_bytes",
         "quiet_since",
@@ -175,6 +176,7 @@ class Session(Sink):
         self.attachment: Any = None  # the port's Attachment, once somebody is logged in
         self.sasl: Any = None  # a login under way: sasl.Login
         self.client_id = ""
+        self.product = ""  # name and version of the client's software
         self.heard = False
         self.quiet_since = 0.0
         self.throttled = False

@@ -7,7 +7,7 @@ from typing import Any
 
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
-from entrepot.net.session import Peer, Wake
+from entrepot.net.session import Client, Peer, Wake
 from entrepot.protocols.sqs.session import Session, Shared
 from entrepot.protocols.sqs.settings import Settings
 
@@ -30,3 +30,10 @@ class SqsListener(Listener):
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
         return Session(self.broker_port, self.settings, self.shared, peer, wake, self.note)
+
+    def client_of(self, session: Any) -> Client:
+        """See net.listener.Listener. Requests say each by itself who sends them: these are the callers that the session remembers."""
+        callers = session.by_key_id.values()
+        users = dict.fromkeys(caller.principal.name for caller in callers if caller.principal.name)
+        namespaces = dict.fromkeys(namespace for caller in callers for namespace in caller.attachments)
+        return Client(tuple(users), tuple(namespaces))

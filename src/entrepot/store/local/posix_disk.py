@@ -19,7 +19,7 @@ from entrepot.store.local.disk import Done
 
 T = TypeVar("T")
 
-_LOCK = "lock"
+LOCK = "lock"  # its file: every data directory has it
 _READERS = 2
 _SPARE = 8  # descriptors held for files that cannot wait until somebody else closes one
 _CACHED_SIZE_MAX = 4 << 20  # read without another thread in one turn of the loop: a millisecond's work
@@ -89,7 +89,7 @@ class PosixDisk:
         self._full_sync = (getattr(fcntl, "F_FULLFSYNC", 0) if sys.platform == "darwin" else 0) if full_sync is None else full_sync
         os.makedirs(path, mode=0o700, exist_ok=True)
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self._lock = os.open(os.path.join(path, _LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._lock = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -129,7 +129,7 @@ class PosixDisk:
 
     def names(self) -> list[str]:
         """See Disk.names."""
-        return sorted(name for name in os.listdir(self.path) if name != _LOCK)
+        return sorted(name for name in os.listdir(self.path) if name != LOCK)
 
     def rename(self, old: str, new: str) -> None:
         """See Disk.rename."""

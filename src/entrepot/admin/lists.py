@@ -1,0 +1,240 @@
+"""Lists: the rows of a broker's objects, as iterators whose every step is bounded work, so that who asks for many takes turns.
+
+A step gives a row, or None: looked at something, nothing to show. What there is when a list begins is noted by name; what is gone when its turn comes is
+left out, so that no step minds what others do between two of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from entrepot.admin import requests
+from entrepot.broker.groups.offsets import GroupOffsets
+from entrepot.broker.namespace import SYSTEM_EXCHANGES
+from entrepot.model.errors import Reason, Refused
+
+if TYPE_CHECKING:
+    from entrepot.net.network import Network
+    from entrepot.node import Node
+
+TEXT_MAX = 256  # characters shown of what a client says of itself
+PARTITIONS_PER_STEP = 64  # also: committed offsets, channels
+
+Steps: TypeAlias = Iterator[requests.Row | None]
+
+
+class Lists:
+    """Over one node, and its sockets where it has any."""
+
+    def __init__(self, node: Node, network: Network | None) -> None:
+        self._node = node
+        self._catalogue = node.catalogue
+        self._network = network
+
+    def steps(self, request: requests.ListRequest) -> Steps:
+        """The rows of a list. Raises Refused at once, and no step does."""
+        return _LISTS[type(request)](self, request)
+
+    def queues(self, request: requests.ListQueues) -> Steps:
+        """See ListQueues."""
+        return self._of_namespaces(request, lambda space: space.queues, self._queue)
+
+    def _queue(self, definition: Any) -> Steps:
+        queue = definition.runtime
+        if queue is None:
+            return
+        delayed = 0 if queue.timed is None else queue.timed.delayed_count()
+        yield requests.QueueRow(
+            definition.namespace,
+            definition.name,
+            definition.policy.queue_type,
+            definition.durable,
+            definition.auto_delete,
+            definition.exclusive_to is not None,
+            queue.depth(),
+            queue.subscription.leased_count - delayed,
+            delayed,
+            len(queue.consumers),
+            queue.log.bytes_alive,
+        )
+
+    def topics(self, request: requests.ListTopics) -> Steps:
+        """See ListTopics."""
+        return self._of_namespaces(request, lambda space: space.topics, self._topic)
+
+    def _topic(self, definition: Any) -> Steps:
+        topic = definition.runtime
+        if topic is None:
+            return
+        offsets: list[tuple[int, int]] = []
+        size = 0
+        for number, log in enumerate(list(topic.logs)):
+            if number % PARTITIONS_PER_STEP == PARTITIONS_PER_STEP - 1:
+                yield None
+            offsets.append((log.first_offset, log.durable_offset))
+            size += log.bytes_alive
+        yield requests.TopicRow(
+            definition.namespace,
+            definition.name,
+            "stream" if definition.is_stream else "topic",
+            len(offsets),
+            sum(end - first for first, end in offsets),
+            size,
+            topic.consumer_count(),
+            offsets,
+        )
+
+    def groups(self, request: requests.ListGroups) -> Steps:
+        """See ListGroups."""
+        self._check_namespace(request.namespace)
+        return self._groups(request)
+
+    def _groups(self, request: requests.ListGroups) -> Steps:
+        coordinator = self._node.broker.groups
+        for namespace, name in coordinator.places():
+            found = coordinator.maybe_group(namespace, name) if _is_wanted(request, namespace, name) else None
+            if found is None:
+                yield None
+                continue
+            group, offsets = found
+            count = lag = 0
+            for behind in self._lags(namespace, offsets):
+                if behind is None:
+                    yield None
+                else:
+                    count += 1
+                    lag += behind
+            yield requests.GroupRow(namespace, name, group.kind, group.state, _text(group.protocol_type), len(group.members), count, lag)
+
+    def _lags(self, namespace: str, offsets: GroupOffsets | None) -> Iterator[int | None]:
+        """For each committed offset how far behind the end it is; None: a step is over."""
+        space = self._catalogue.namespaces.get(namespace)
+        seen = 0
+        for name in [] if offsets is None or space is None else list(offsets.table):
+            assert offsets is not None
+            assert space is not None
+            definition = space.topics.get(name)
+            logs = [] if definition is None or definition.runtime is None else definition.runtime.logs
+            for partition, committed in list(offsets.table.get(name, {}).items()):
+                seen += 1
+                if seen % PARTITIONS_PER_STEP == 0:
+                    yield None
+                if 0 <= partition < len(logs) and committed.offset >= 0:
+                    log = logs[partition]
+                    yield max(0, log.durable_offset - max(committed.offset, log.first_offset))
+
+    def connections(self, request: requests.ListConnections) -> Steps:
+        """See ListConnections."""
+        self._check_namespace(request.namespace)
+        return self._connections(request)
+
+    def _connections(self, request: requests.ListConnections) -> Steps:
+        for listener in [] if self._network is None else list(self._network.listeners):
+            for connection in list(listener.connections) if listener.for_clients else []:
+                session, peer, arrival = connection.session, connection.peer, connection.arrival
+                if session is None or connection.is_closing or peer is None or arrival is None:
+                    yield None
+                    continue
+                client = listener.client_of(session)
+                for _ in range(client.channels // PARTITIONS_PER_STEP):
+                    yield None
+                is_there = request.namespace is None or request.namespace in client.namespaces
+                if not is_there or (request.prefix and not any(user.startswith(request.prefix) for user in client.users)):
+                    yield None
+                else:
+                    yield requests.ConnectionRow(
+                        arrival.number,
+                        listener.name,
+                        str(peer),
+                        list(client.users),
+                        list(client.namespaces),
+                        _text(client.name),
+                        _text(client.product),
+                        client.channels,
+                        client.consumers,
+                        peer.tls,
+                        arrival.since_ms,
+                    )
+
+    def users(self, request: requests.ListUsers) -> Steps:
+        """See ListUsers."""
+        self._check_namespace(request.namespace)
+        return self._users(request)
+
+    def _users(self, request: requests.ListUsers) -> Steps:
+        for name in self._node.users.names():
+            user = self._node.users.maybe_user(name)
+            if user is None or not name.startswith(request.prefix) or (request.namespace is not None and user.permission(request.namespace) is None):
+                yield None
+                continue
+            permissions = [
+                requests.PermissionRow(namespace, *permission.patterns) for namespace, permission in sorted(user.permissions.items()) if not permission.closed
+            ]
+            yield requests.UserRow(name, user.administrator, bool(user.configured), permissions, list(user.forbidden))
+
+    def namespaces(self, request: requests.ListNamespaces) -> Steps:
+        """See ListNamespaces."""
+        self._check_namespace(request.namespace)
+        return self._namespaces(request)
+
+    def _namespaces(self, request: requests.ListNamespaces) -> Steps:
+        for name in list(self._catalogue.namespaces):
+            space = self._catalogue.namespaces.get(name)
+            if space is None or not name.startswith(request.prefix) or request.namespace not in (None, name):
+                yield None
+            else:
+                exchanges = len(space.exchanges) - len(SYSTEM_EXCHANGES)
+                yield requests.NamespaceRow(name, len(space.queues), len(space.topics), exchanges, len(space.bindings))
+
+    def keys(self, request: requests.ListKeys) -> Steps:
+        """See ListKeys."""
+        users = self._node.users
+        users.user(request.user)
+        found = [key.id for key in users.access_keys(request.user)]
+        return (requests.KeyRow(id_, request.user, users.secret_of(id_) if request.secrets else "") for id_ in found)
+
+    def _check_namespace(self, name: str | None) -> None:
+        if name is not None and name not in self._catalogue.namespaces:
+            raise Refused(Reason.NOT_FOUND, f"there is no namespace {name!r}")
+
+    def _of_namespaces(self, request: requests.Listing, table: Callable[[Any], dict[str, Any]], rows: Callable[[Any], Steps]) -> Steps:
+        """What lies in the namespaces that are asked for, in a table of theirs by name."""
+        self._check_namespace(request.namespace)
+        wanted: Iterable[str] = list(self._catalogue.namespaces) if request.namespace is None else [request.namespace]
+        return self._in_namespaces(wanted, request.prefix, table, rows)
+
+    def _in_namespaces(self, wanted: Iterable[str], prefix: str, table: Callable[[Any], dict[str, Any]], rows: Callable[[Any], Steps]) -> Steps:
+        for name in wanted:
+            space = self._catalogue.namespaces.get(name)
+            if space is None:
+                yield None
+                continue
+            found = table(space)
+            for each in list(found):
+                definition = found.get(each)
+                if definition is None or not each.startswith(prefix):
+                    yield None
+                else:
+                    yield from rows(definition)
+
+
+def _is_wanted(request: requests.Listing, namespace: str, name: str) -> bool:
+    return request.namespace in (None, namespace) and name.startswith(request.prefix)
+
+
+def _text(said: str) -> str:
+    """What a client says of itself, cut, and such that it can be written as UTF-8."""
+    return said[:TEXT_MAX].encode("utf-8", "backslashreplace").decode()
+
+
+_LISTS: dict[type, Callable[[Lists, Any], Steps]] = {
+    requests.ListQueues: Lists.queues,
+    requests.ListTopics: Lists.topics,
+    requests.ListGroups: Lists.groups,
+    requests.ListConnections: Lists.connections,
+    requests.ListUsers: Lists.users,
+    requests.ListNamespaces: Lists.namespaces,
+    requests.ListKeys: Lists.keys,
+}
+assert _LISTS.keys() == {asked for asked, _ in requests.LISTS.values()}

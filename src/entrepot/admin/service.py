@@ -1,0 +1,133 @@
+"""The administration over HTTP: a POST of a request's JSON to its name.
+
+    POST /queues {"namespace": null, "prefix": ""}   -> 200 {"queues": [ROW, ...]}     a list, in parts of STEPS_PER_TURN steps, one in a turn of the loop
+    POST /users/delete {"name": "ann"}               -> 200 {"id": "", "secret": ""}   a change, once it is durable
+    what is refused                                  -> 4xx {"error": TEXT, "reason": NAME}
+
+Whoever reaches it may do everything: it is for a socket that only the broker's owner can connect to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from itertools import islice
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from entrepot.admin.changes import Changes
+from entrepot.admin.lists import Lists
+from entrepot.admin.requests import CHANGES, LISTS, ChangeRequest, Made, Row
+from entrepot.http.session import Later, Request, Response
+from entrepot.model.errors import CorruptData, Reason, Refused
+
+if TYPE_CHECKING:
+    from entrepot.broker.users import Verifiers
+    from entrepot.net.network import Network
+    from entrepot.node import Node
+
+log = logging.getLogger("entrepot.admin")
+
+STEPS_PER_TURN = 128  # less than a millisecond's work
+JSON = "application/json"
+STATUSES = {Reason.NOT_FOUND: 404, Reason.NOT_PERMITTED: 403, Reason.INVALID: 400, Reason.EXISTS_DIFFERENT: 409, Reason.IN_USE: 409, Reason.NOT_EMPTY: 409}
+STATUS_OTHERS = 422
+
+
+class Service:
+    """An http.session.Handler over one running node."""
+
+    def __init__(self, node: Node, network: Network, loop: asyncio.AbstractEventLoop) -> None:
+        self._lists = Lists(node, network)
+        self._changes = Changes(node, network)
+        self._store = node.store
+        self._loop = loop
+        self._working: set[asyncio.Task[None]] = set()
+
+    def __call__(self, request: Request) -> Response | Later:
+        """Never raises for what was asked."""
+        name = request.path[1:]
+        if name not in LISTS and name not in CHANGES:
+            return _error(404, f"there is no {request.path!r}; there are {', '.join(['', *LISTS, *CHANGES])[2:]}", "NOT_FOUND")
+        if request.method != "POST":
+            return Response(405, _error_body("POST", "INVALID"), JSON, {"allow": "POST"})
+        try:
+            if name in LISTS:
+                asked = msgspec.json.decode(request.body or b"{}", type=LISTS[name][0])
+                return Response(200, _parts(name, self._lists.steps(asked)), JSON)
+            return self._change(msgspec.json.decode(request.body or b"{}", type=CHANGES[name]))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            return _error(400, f"{name}: {error}", "INVALID")
+        except Refused as refused:
+            return _refused(refused)
+        except CorruptData as error:  # the key that secrets are sealed with
+            return _error(500, str(error), "CORRUPT")
+
+    def _change(self, request: ChangeRequest) -> Later:
+        later = Later()
+        work = self._changes.password_work(request)
+        if work is None:
+            self._perform(request, None, later)
+        else:
+            task = self._loop.create_task(self._derive(request, self._loop.run_in_executor(None, work), later))
+            self._working.add(task)
+            task.add_done_callback(self._working.discard)
+        return later
+
+    async def _derive(self, request: ChangeRequest, work: asyncio.Future[Verifiers], later: Later) -> None:
+        """A password's derivation is milliseconds that the loop has not."""
+        try:
+            verifiers = await work
+        except Refused as refused:
+            later.give(_refused(refused))
+            return
+        self._perform(request, verifiers, later)
+
+    def _perform(self, request: ChangeRequest, verifiers: Verifiers | None, later: Later) -> None:
+        try:
+            made = self._changes.perform(request, verifiers)
+        except Refused as refused:
+            later.give(_refused(refused))
+            return
+        except CorruptData as error:
+            later.give(_error(500, str(error), "CORRUPT"))
+            return
+        log.info("%s", _told(request))
+        self._store.urgent()
+        self._store.group().calls.append(lambda: later.give(_made(made)))
+
+
+def _parts(name: str, steps: Iterator[Row | None]) -> Iterator[bytes]:
+    """A list's JSON, a line a row."""
+    yield b'{"%s":[' % name.encode()
+    separator = b"\n"
+    while taken := list(islice(steps, STEPS_PER_TURN)):
+        rows = [msgspec.json.encode(row) for row in taken if row is not None]
+        yield separator + b",\n".join(rows) if rows else b"\n"  # of nothing at all nobody would hear that it was sent
+        separator = b",\n" if rows else separator
+    yield b"\n]}\n"
+
+
+def _told(request: ChangeRequest) -> str:
+    """A change, for the log: by its name, with what it was given but for the password."""
+    name = next(name for name, kind in CHANGES.items() if kind is type(request))
+    given = (f"{key} {value!r}" for key, value in msgspec.structs.asdict(request).items() if key != "password")
+    return f"administration: {name}: {', '.join(given)}"
+
+
+def _made(made: Made) -> Response:
+    return Response(200, msgspec.json.encode(made), JSON)
+
+
+def _refused(refused: Refused) -> Response:
+    return _error(STATUSES.get(refused.reason, STATUS_OTHERS), str(refused), refused.reason.name)
+
+
+def _error(status: int, text: str, reason: str) -> Response:
+    return Response(status, _error_body(text, reason), JSON)
+
+
+def _error_body(text: str, reason: str) -> bytes:
+    return msgspec.json.encode({"error": text.encode("utf-8", "backslashreplace").decode(), "reason": reason})

@@ -1,0 +1,280 @@
+"""The administration over one node in this process: lists in bounded steps, changes, and requests that mean nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from entrepot.admin.lists import PARTITIONS_PER_STEP, Lists
+from entrepot.admin.requests import CHANGES, LISTS, ListGroups, ListTopics
+from entrepot.admin.service import STEPS_PER_TURN, Service
+from entrepot.broker.group_requests import CommitOffsets, CommittedOffset
+from entrepot.broker.port import Sink, make_ask
+from entrepot.clock import SystemClock
+from entrepot.config import load
+from entrepot.entropy import SystemEntropy
+from entrepot.http.session import Later, Request, Response
+from entrepot.model.principal import Principal
+from entrepot.node import VOLATILE, Node
+
+NS = "public/default"
+
+
+class NoNetwork:
+    listeners: tuple[Any, ...] = ()
+
+
+class Administered:
+    """A node, its service, and the loop that both are on."""
+
+    def __init__(self, runner: asyncio.Runner, node: Node) -> None:
+        self.runner = runner
+        self.node = node
+        self.service = Service(node, NoNetwork(), runner.get_loop())  # type: ignore[arg-type]
+
+    def ask(self, path: str, body: bytes = b"", method: str = "POST") -> Response:
+        """The answer, once it is there."""
+        answer = self.service(Request(method, path, "", {}, body))
+        if isinstance(answer, Response):
+            return answer
+        return self.runner.run(_taken(answer))
+
+    def listed(self, name: str, **request: Any) -> list[dict[str, Any]]:
+        answer = self.ask(f"/{name}", json.dumps(request).encode())
+        assert answer.status == 200, answer
+        assert not isinstance(answer.body, bytes)
+        rows: list[dict[str, Any]] = json.loads(b"".join(answer.body))[name]
+        return rows
+
+    def queue(self, name: str, namespace: str = NS) -> Any:
+        definition, _ = self.node.catalogue.declare_queue(namespace, name, durable=False, exclusive=False, auto_delete=False, arguments={}, connection=None)
+        self.node.broker.operations.create_queue(definition)
+        return definition
+
+    def topic(self, name: str, partitions: int) -> None:
+        self.node.broker.operations.create_topic(self.node.catalogue.create_topic(NS, name, partitions, {}))
+
+
+async def _taken(later: Later) -> Response:
+    taken: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+    later.take(taken.set_result)
+    return await taken
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+@contextmanager
+def administered(directory: Path) -> Iterator[Administered]:
+    async def opened() -> Node:
+        config = load(None, {}, {"data": str(directory)}).config
+        return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), lambda error: None)
+
+    with asyncio.Runner() as runner:
+        node = runner.run(opened())
+        try:
+            yield Administered(runner, node)
+        finally:
+            runner.run(node.close())
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Administered]:
+    with administered(tmp_path / "data") as found:
+        yield found
+
+
+@pytest.mark.parametrize(("prefix", "found"), [("", 10_000), ("queue-99", 111), ("nothing", 0)])
+def test_ten_thousand_queues_take_turns(here: Administered, monkeypatch: pytest.MonkeyPatch, prefix: str, found: int) -> None:
+    for number in range(10_000):
+        here.queue(f"queue-{number}")
+    steps = 0
+    of_lists = Lists.steps
+
+    def counted(lists: Lists, request: Any) -> Iterator[Any]:
+        nonlocal steps
+        for step in of_lists(lists, request):
+            steps += 1
+            yield step
+
+    monkeypatch.setattr(Lists, "steps", counted)
+    answer = here.ask("/queues", json.dumps({"prefix": prefix}).encode())
+    assert not isinstance(answer.body, bytes)
+    text, before = b"", 0
+    for part in answer.body:
+        assert part  # or the connection would not hear that it was sent
+        assert steps - before <= STEPS_PER_TURN
+        text, before = text + part, steps
+    assert steps >= 10_000
+    assert len({row["name"] for row in json.loads(text)["queues"]}) == found
+
+
+def test_what_comes_and_goes_between_two_parts_does_not_disturb(here: Administered) -> None:
+    for number in range(3 * STEPS_PER_TURN):
+        here.queue(f"queue-{number}")
+    answer = here.ask("/queues")
+    assert not isinstance(answer.body, bytes)
+    parts = [next(answer.body), next(answer.body)]
+    last = here.node.catalogue.namespace(NS).queues[f"queue-{3 * STEPS_PER_TURN - 1}"]
+    here.node.broker.operations.remove(here.node.catalogue.remove_queue(last))
+    here.queue("new")
+    names = [row["name"] for row in json.loads(b"".join([*parts, *answer.body]))["queues"]]
+    assert names == [f"queue-{number}" for number in range(3 * STEPS_PER_TURN - 1)]
+
+
+class Quiet(Sink):
+    def completed(self, call: Any) -> None:
+        pass
+
+
+@pytest.mark.parametrize(("request_", "field"), [(ListTopics(), "partitions"), (ListGroups(), "partitions_committed")], ids=["topics", "groups"])
+def test_partitions_are_counted_in_steps(here: Administered, request_: Any, field: str) -> None:
+    count = 10 * PARTITIONS_PER_STEP
+    here.topic("wide", count)
+    link = here.node.broker.attach(Quiet(), Principal("guest"), NS)
+    offsets = {("wide", partition): CommittedOffset(0) for partition in range(count)}
+    link.submit(make_ask(1, CommitOffsets("readers", -1, "", None, offsets)))
+    steps = list(Lists(here.node, None).steps(request_))
+    assert len(steps) > count // PARTITIONS_PER_STEP
+    assert [getattr(row, field) for row in steps if row is not None] == [count]
+    assert not link.closed
+
+
+def test_a_namespace_in_use_stays(here: Administered) -> None:
+    here.ask("/namespaces/add", b'{"name": "acme/orders"}')
+    link = here.node.broker.attach(Quiet(), Principal("guest"), "acme/orders")
+    answer = here.ask("/namespaces/delete", b'{"name": "acme/orders"}')
+    assert (answer.status, json.loads(answer.body)["reason"]) == (409, "IN_USE")  # type: ignore[arg-type]
+    link.close()
+    assert here.ask("/namespaces/delete", b'{"name": "acme/orders"}').status == 200
+
+
+def test_lists_are_narrowed(here: Administered) -> None:
+    here.ask("/namespaces/add", b'{"name": "acme/orders"}')
+    here.queue("a-1", "acme/orders")
+    here.queue("a-2")
+    here.queue("b")
+    assert {row["name"] for row in here.listed("queues", prefix="a-")} == {"a-1", "a-2"}
+    assert {row["name"] for row in here.listed("queues", namespace="acme/orders")} == {"a-1"}
+    assert {row["name"] for row in here.listed("namespaces", prefix="acme/")} == {"acme/orders"}
+    here.ask("/users/add", b'{"name": "ann", "password": "x", "namespaces": ["acme/orders"]}')
+    assert {row["name"] for row in here.listed("users", namespace=NS)} == {"guest"}
+    for name in ("queues", "topics", "groups", "connections", "users", "namespaces"):
+        answer = here.ask(f"/{name}", b'{"namespace": "acme/nothing"}')
+        assert (answer.status, json.loads(answer.body)["reason"]) == (404, "NOT_FOUND")  # type: ignore[arg-type]
+
+
+def test_changes_are_there_after_a_restart(tmp_path: Path) -> None:
+    with administered(tmp_path / "data") as here:
+        assert here.ask("/users/add", b'{"name": "ann", "password": "secret", "administrator": true}').status == 200
+        assert here.ask("/users/permit", b'{"name": "ann", "namespace": "acme/orders", "read": "x.*", "write": ""}').status == 200
+        assert here.ask("/users/forbid", b'{"name": "ann", "namespace": "public/default"}').status == 200
+        assert here.ask("/users/delete", b'{"name": "guest"}').status == 200
+        assert here.ask("/namespaces/add", b'{"name": "acme/orders"}').status == 200
+        made = json.loads(here.ask("/keys/add", b'{"user": "ann"}').body)  # type: ignore[arg-type]
+    shutil.rmtree(tmp_path / "data" / VOLATILE)  # this process has it still
+    with administered(tmp_path / "data") as here:
+        (ann,) = here.listed("users")
+        assert (ann["name"], ann["administrator"], ann["forbidden"]) == ("ann", True, [NS])
+        assert {"namespace": "acme/orders", "configure": ".*", "write": "", "read": "x.*"} in ann["permissions"]
+        assert [row["name"] for row in here.listed("namespaces", namespace="acme/orders")] == ["acme/orders"]
+        assert here.listed("keys", user="ann", secrets=True) == [{"id": made["id"], "user": "ann", "secret": made["secret"]}]
+        assert here.listed("keys", user="ann")[0]["secret"] == ""
+        verifier = here.node.users.user("ann").verifiers[0]
+        assert verifier.is_password("secret")
+        assert here.ask("/users/set-password", b'{"name": "ann", "password": "other"}').status == 200
+        assert not here.node.users.user("ann").verifiers[0].is_password("secret")
+        assert here.ask("/keys/delete", json.dumps({"id": made["id"]}).encode()).status == 200
+        assert here.listed("keys", user="ann") == []
+
+
+@pytest.mark.parametrize(("path", "body"), [("/users/delete", b'{"name": "guest"}'), ("/users/add", b'{"name": "ann", "password": "x"}')])
+def test_a_change_is_answered_when_it_is_durable(here: Administered, path: str, body: bytes) -> None:
+    durable: list[Any] = []
+
+    class Owner:
+        def committed(self, group: Any) -> None:
+            durable.extend(group.calls)
+
+        def store_failed(self, error: BaseException) -> None:
+            raise error
+
+    here.node.store.set_owner(Owner())
+    later = here.service(Request("POST", path, "", {}, body))
+    assert isinstance(later, Later)
+    taken: list[Response] = []
+    later.take(taken.append)
+    here.runner.run(_until(lambda: bool(durable)))
+    assert taken == []
+    here.node.store.set_owner(here.node.broker)
+    for call in durable:
+        call()
+    assert [answer.status for answer in taken] == [200]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status"),
+    [
+        ("/users/add", b'{"name": "guest2"}', 400),  # no password
+        ("/users/add", b'{"name": "guest2", "password": ""}', 400),
+        ("/users/add", b'{"name": "ann", "password": "x", "admin": true}', 400),  # no such field: a typing error must not make less of a user, or more
+        ("/users/delete", b'{"name": "nobody"}', 404),
+        ("/users/permit", b'{"name": "guest", "namespace": "*", "read": "("}', 400),
+        ("/keys", b'{"user": "nobody"}', 404),
+        ("/namespaces/add", b'{"name": "public/default"}', 409),
+        ("/namespaces/add", b'{"name": "nothing"}', 400),
+        ("/namespaces/delete", b'{"name": "public/default"}', 403),
+        ("/namespaces/delete", b'{"name": "acme/none"}', 404),
+        ("/connections/close", b'{"id": 1}', 404),
+        ("/connections/close", b'{"id": 1, "reason": "%s"}' % (b"x" * 129), 400),
+        ("/nothing", b"", 404),
+        ("/queues", b"[" * 5000, 400),
+        ("/queues", b"\xff", 400),
+    ],
+)
+def test_what_is_refused_says_why(here: Administered, path: str, body: bytes, status: int) -> None:
+    answer = here.ask(path, body)
+    assert isinstance(answer.body, bytes)
+    assert (answer.status, set(json.loads(answer.body))) == (status, {"error", "reason"})
+    assert [user.name for user in here.node.users.users()] == ["guest"]
+
+
+def test_a_namespace_that_is_not_empty_stays(here: Administered) -> None:
+    here.ask("/namespaces/add", b'{"name": "acme/orders"}')
+    queue = here.queue("q", "acme/orders")
+    assert here.ask("/namespaces/delete", b'{"name": "acme/orders"}').status == 409
+    here.node.broker.operations.remove(here.node.catalogue.remove_queue(queue))
+    assert here.ask("/namespaces/delete", b'{"name": "acme/orders"}').status == 200
+
+
+def test_only_posts_are_answered(here: Administered) -> None:
+    answers = [here.ask("/users/delete", b'{"name": "guest"}', method) for method in ("GET", "HEAD", "DELETE")]
+    assert {answer.status for answer in answers} == {405}
+    assert here.node.users.maybe_user("guest") is not None
+
+
+JSON = st.recursive(st.none() | st.integers() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(["name", "namespace", "id"]), inner))
+
+
+@pytest.fixture(scope="module")
+def one_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Administered]:
+    with administered(tmp_path_factory.mktemp("admin") / "data") as found:
+        yield found
+
+
+@given(name=st.sampled_from(sorted([*LISTS, *CHANGES])), body=st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_no_request_raises(one_for_all: Administered, name: str, body: bytes) -> None:
+    answer = one_for_all.ask(f"/{name}", body)
+    json.loads(answer.body if isinstance(answer.body, bytes) else b"".join(answer.body))
