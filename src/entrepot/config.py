@@ -309,7 +309,8 @@ class Limits(Section, frozen=True):
     metadata_bytes: Annotated[
         int,
         key(
-            "arguments, tags and policies of all that is declared, metadata of offsets, and what members of groups say of themselves and are assigned",
+            "arguments, tags and policies of all that is declared, metadata of offsets, what members of groups say of themselves and are assigned, "
+            "and what groups know of topics",
             unit="bytes",
             metric="entrepot_broker_metadata_bytes",
             at="what would add to it is refused",

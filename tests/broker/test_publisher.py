@@ -1,5 +1,6 @@
 """From a publish to every queue it leads to: order, copies, refusals, dead letters and their circles, pressure."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from broker_bench import SMALL, Bench, longstr_array, table_of
 from entrepot.broker import requests as r
 from entrepot.broker.operations import BINDINGS_MAX
 from entrepot.broker.port import DONE, PENDING, REFUSED
+from entrepot.model.entry import Entry
 from entrepot.model.errors import Reason, Refused
 
 
@@ -288,3 +290,23 @@ class TestManyBindings:
         bench.run()
         assert call.outcome == DONE
         assert "auto" not in bench.catalogue.namespace("public/default").exchanges
+
+
+def bytes_at_hand():
+    gc.collect()
+    return sum(len(entry.data) for entry in gc.get_objects() if isinstance(entry, Entry) and entry.data is not None)
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_was_published_last_to_each_of_many_addresses_leaves_memory(bench, me, durable):
+    """The cache is smaller than one of them."""
+    me.declare("q", durable=durable)
+    bind(me, "f", "fanout", ("q", ""))
+    me.consume("c", "q", auto_settle=True)
+    for number in range(50):
+        me.put(bytes(100_000), exchange="f", key=f"{number}")
+        bench.run(0.01)
+    assert len(me.bodies()) == 50
+    me.done.clear()
+    bench.run()
+    assert bytes_at_hand() < 500_000

@@ -7,6 +7,7 @@ import pytest
 from broker_bench import SMALL, Bench, longstr_array, refused
 
 from entrepot.broker import requests as r
+from entrepot.broker import together
 from entrepot.broker.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, make_settle
 from entrepot.broker.together import WORK_MAX
 from entrepot.model.errors import Reason, Refused
@@ -122,6 +123,37 @@ def test_what_is_refused_leaves_nothing_behind(bench, me, why):
     assert bench.queue("source").subscription.leased_count == 1
     me.ask(r.CommitTogether([me.run_of(b"a", key="kept")], [settlement(me, ACCEPT)]))  # goes on as if nothing had been
     assert depths(bench, "kept") == [1]
+
+
+def dear(me, patterns=400):
+    """A topic exchange that has to look at very many nodes for every key."""
+    me.ask(r.DeclareExchange("dear", "topic", False, True, False, False, {}))
+    for number in range(patterns):
+        me.ask(r.Bind("dear", "kept", "queue", "#." + "*." * 8 + f"{number}.#", {}))
+
+
+def test_what_routing_costs_counts(bench, me, monkeypatch):
+    me.declare("kept")
+    dear(me)
+    key = ".".join("x" * 120)
+    me.link.spent = 0
+    me.ask(r.CheckPublish(me.run_of(b"", exchange="dear", key=key).address))
+    each = me.link.spent
+    assert each > 5
+    publishes = [me.run_of(b"x", exchange="dear", key=f"{number}.{key}") for number in range(20)]
+    me.link.spent = 0
+    monkeypatch.setattr(together, "WORK_MAX", 10 * each)
+    assert "commit it sooner" in refused(me.ask, r.CommitTogether([*publishes, me.run_of(b"x", key="kept")], []))
+    assert depths(bench, "kept") == [0]
+    me.ask(r.CommitTogether(publishes[:5], []))  # known by now: no walk is due again
+
+
+def test_a_commit_costs_its_connection_its_turn(bench, me):
+    me.declare("source")
+    taken(bench, me, b"1")
+    me.link.spent = 0
+    me.ask(r.CommitTogether([me.run_of(b"x", key="source") for _ in range(500)], [settlement(me, ACCEPT)]))
+    assert me.link.spent >= 501
 
 
 def test_as_many_as_fit_go_in(bench, me):

@@ -485,7 +485,9 @@ class Catalogue:
         """A binding that is there was made by this user too."""
         if not maker or maker in (binding.makers or (GUEST,)):
             return
+        self.quotas.give_back(binding.maker, binding.uses())
         space.change_makers(binding, (*(binding.makers or (GUEST,)), maker)[-MAKERS_MAX:])
+        self.quotas.count(binding.maker, binding.uses())
         if binding.persistent:
             self._keep(binding_key(space.name, binding.identity), binding_fields(binding))
 

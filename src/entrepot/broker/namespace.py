@@ -111,6 +111,7 @@ class Namespace:
         routes = binding.source.routes
         routes.remove(binding.identity, binding.routing_key, target, binding.makers)
         binding.makers = self._makers.setdefault(makers, makers)
+        binding.maker = binding.makers[0] if makers else ""
         routes.add(binding.identity, binding.routing_key, binding.arguments, target, binding.makers)
         self.router.changed()
 

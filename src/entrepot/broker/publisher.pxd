@@ -3,6 +3,7 @@
 import cython
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
+from entrepot.broker.growing cimport Growing
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.port cimport Publish
 from entrepot.model.entry cimport Entry, make_entry
@@ -32,6 +33,8 @@ cdef class Path:
     cdef public Entry durable_entry
     cdef public Entry volatile_entry
 
+    cpdef object let_go(self)
+
 
 @cython.final
 cdef class Publisher:
@@ -39,6 +42,8 @@ cdef class Publisher:
     cdef readonly Store store
     cdef readonly Store volatile
     cdef readonly object slow
+    cdef readonly Growing durable_growing
+    cdef readonly Growing volatile_growing
     cdef public uint64_t published_count
     cdef public uint64_t published_bytes
 

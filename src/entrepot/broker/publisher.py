@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from entrepot.broker.growing import Growing
 from entrepot.broker.hub import Hub
 from entrepot.broker.port import DONE, Publish
 from entrepot.broker.queue import Queue
@@ -76,17 +77,24 @@ class Path:
         else:
             self.plain = False
 
+    def let_go(self) -> None:
+        """See Growing."""
+        self.durable_entry = None
+        self.volatile_entry = None
+
 
 class Publisher:
     """Stages publishes. `slow` is the Admission for paths that are not plain."""
 
-    __slots__ = ("hub", "published_bytes", "published_count", "slow", "store", "volatile")
+    __slots__ = ("durable_growing", "hub", "published_bytes", "published_count", "slow", "store", "volatile", "volatile_growing")
 
     def __init__(self, hub: Hub, store: Store, volatile: Store, slow: Any) -> None:
         self.hub = hub
         self.store = store
         self.volatile = volatile
         self.slow = slow
+        self.durable_growing = Growing(store)
+        self.volatile_growing = Growing(volatile)
         self.published_count = 0
         self.published_bytes = 0
 
@@ -125,6 +133,7 @@ class Publisher:
             if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.volatile.extend(path.volatile_logs, entry, data, count):
                 entry = make_entry(call.codec, call.codec_version, call.flags, path.prefix, data, count)
                 self.volatile.append(path.volatile_logs, entry)
+                self.volatile_growing.note(path)
                 path.volatile_entry = entry
             else:
                 entry.flags |= call.flags
@@ -134,6 +143,7 @@ class Publisher:
             if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.store.extend(path.durable_logs, entry, data, count):
                 entry = make_entry(call.codec, call.codec_version, call.flags, path.prefix, data, count)
                 self.store.append(path.durable_logs, entry)
+                self.durable_growing.note(path)
                 path.durable_entry = entry
             else:
                 entry.flags |= call.flags

@@ -19,7 +19,7 @@ from entrepot.model.errors import Reason, Refused
 if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
 
-WORK_MAX = 100_000  # of one commit, which cannot take turns: a publish that goes whole where its address leads, to up to eight queues, is 1
+WORK_MAX = 100_000  # of one commit, in steps of net/turns.py: a publish that goes whole where its address leads, to up to eight queues, is 1
 _BY_RECORD = 12  # what a run of records costs that has to be looked at, or may be refused
 
 
@@ -34,14 +34,14 @@ class Together:
         return {CheckPublish: self._check_publish, CommitTogether: self._commit, Release: self._release}
 
     def _check_publish(self, link: Link, call: Ask, request: CheckPublish) -> Outcome:
-        self._broker.path_for(link, request.address)
+        link.spent += self._broker.path_for(link, request.address).router.taken_steps()
         return None, None
 
     def _commit(self, link: Link, call: Ask, request: CommitTogether) -> Outcome:
         """See requests.CommitTogether."""
         if not request.publishes and not request.settlements:
             return None, None
-        routed = self._check_publishes(link, request)
+        routed, work = self._check_publishes(link, request)
         self._check_settlements(link, request)
         broker = self._broker
         stores = (broker.store, broker.volatile)
@@ -55,6 +55,7 @@ class Together:
         finally:
             for store in stores:
                 store.whole = False
+        link.spent += work  # it cannot take turns: others have theirs before this connection does more
         broker.store.urgent()
         for _, publish in routed:
             if publish.mandatory:
@@ -77,8 +78,8 @@ class Together:
             if consumer is not None and settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
                 raise self._broker.operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
 
-    def _check_publishes(self, link: Link, request: CommitTogether) -> list[tuple[Path, Publish]]:
-        """The publishes, each with where it goes. Raises Refused if any of them would be."""
+    def _check_publishes(self, link: Link, request: CommitTogether) -> tuple[list[tuple[Path, Publish]], int]:
+        """The publishes, each with where it goes, and what all of it costs. Raises Refused if any of them would be."""
         broker = self._broker
         routed = []
         if request.publishes and broker.refusing is not None:
@@ -97,12 +98,13 @@ class Together:
                 for targets, count, body_bytes in broker.publisher.slow.loads(path, publish, broker.hub.codec(publish.codec)):
                     work += _BY_RECORD + _work(len(targets))
                     _add(filling, targets, count, body_bytes)
+            work += path.router.taken_steps()
             if work > WORK_MAX:
                 raise Refused(Reason.LIMIT, "too many messages, or to too many queues, for one transaction: commit it sooner")
         for queue, (count, body_bytes) in filling.items():
             if queue.is_full(count, body_bytes):
                 raise Refused(Reason.FULL, f"queue '{queue.name}' refuses what is over its limit: nothing of the transaction was done")
-        return routed
+        return routed, work
 
 
 def _work(targets: int) -> int:

@@ -4,7 +4,7 @@ import pytest
 from group_bench import GroupBench, answer, reason
 
 from entrepot.broker import group_requests as r
-from entrepot.broker.groups import consumer
+from entrepot.broker.groups import matched_topics
 from entrepot.broker.groups.coordinator import SUBSCRIBED_MAX
 from entrepot.broker.name_pattern import NamePattern
 from entrepot.broker.port import DONE, PENDING
@@ -227,7 +227,7 @@ class TestSubscriptions:
                 looked.append(name)
                 return self.pattern.matches(name)
 
-        monkeypatch.setattr(consumer, "NamePattern", Watched)
+        monkeypatch.setattr(matched_topics, "NamePattern", Watched)
         for member in ("a", "b", "c"):
             bench.told(bench.consume(member, names=None, regex="t.*"))
         assert looked == ["t"]

@@ -239,6 +239,18 @@ class TestHeld:
         assert (first.hear(), third.hear()) == ([], [])
         assert 210_000 < shared.held_bytes < 220_000
 
+    @pytest.mark.parametrize("end", ["tx.commit", "tx.rollback"])
+    def test_small_transactions_keep_no_large_one(self, end):
+        shared = Unfinished(300_000)
+        large, other = transactional(unfinished=shared), transactional(unfinished=shared)
+        select(large.open_channel(2), 2)
+        large.send(publish(1, Q, bytes(150_000)))
+        other.send(publish(1, Q, bytes(100_000)))
+        large.send(publish(2, Q, b"x"), frame(end, 2))
+        other.send(publish(1, Q, bytes(60_000)))
+        assert ("channel.close", 406, (0, 0)) in [closing([said]) for said in large.hear() if said[1] == "channel.close"]
+        assert other.hear() == []
+
     def test_who_holds_most_of_it_ends_itself(self):
         shared = Unfinished(300_000)
         client = transactional(unfinished=shared)

@@ -20,7 +20,7 @@ from collections import Counter
 from functools import partial
 
 from entrepot.broker.group_requests import GroupDescription, Heartbeat, JoinGroup, JoinResult, LeaveGroup, SyncGroup
-from entrepot.broker.groups.classic_member import COMPLETING, DEAD, EMPTY, PREPARING, STABLE, ClassicMember
+from entrepot.broker.groups.classic_member import COMPLETING, DEAD, EMPTY, PREPARING, STABLE, ClassicMember, size_of
 from entrepot.broker.groups.desk import Deadline, Desk, unknown_member
 from entrepot.broker.groups.kept import CLASSIC, GENERATION, KeptClassicGroup, KeptGeneration, encode, group_key
 from entrepot.broker.groups.subscribed_topics import CONSUMER, subscribed_topics
@@ -80,7 +80,7 @@ class ClassicGroup:
             if member.is_behind:
                 raise unknown_member(self.name, member.member_id)
             self._check_protocols(request)
-            self._account.check({METADATA: _size(request.protocols) - _size(member.protocols)})
+            self._account.check({METADATA: size_of(request.protocols) - size_of(member.protocols)})
             self._join_again(call, request, member)
 
     def sync(self, call: Ask, request: SyncGroup) -> None:
@@ -120,8 +120,7 @@ class ClassicGroup:
         for given_id, instance_id, _ in request.members:
             member_id = given_id
             if member_id in self._pending:
-                self._pending.pop(member_id).stop()
-                self._account.count({MEMBERS: -1})
+                self._forget_pending(member_id)
                 answers.append(None)
                 continue
             if instance_id is not None and member_id == "":
@@ -186,10 +185,10 @@ class ClassicGroup:
     def drop(self) -> None:
         """It is deleted, or becomes a group of the other kind: forget what is kept of it but the generation, which stays the highest given out."""
         self.state = DEAD
-        for deadline in (self._join_limit, self._sync_limit, *self._pending.values()):
+        for deadline in (self._join_limit, self._sync_limit):
             deadline.stop()
-        self._account.count({MEMBERS: -len(self._pending)})
-        self._pending.clear()
+        for member_id in list(self._pending):
+            self._forget_pending(member_id)
         self._desk.store.fold(self._shard, self._key + CLASSIC, DELETE)
 
     def forget(self) -> None:
@@ -202,17 +201,15 @@ class ClassicGroup:
     def _join_new(self, call: Ask, request: JoinGroup) -> None:
         instance_id = request.instance_id
         member_id = request.member_id or self._desk.new_member_id(request.client_id if instance_id is None else instance_id)
-        came_back = self._pending.pop(member_id, None)
-        if came_back is not None:
-            came_back.stop()
-            self._account.count({MEMBERS: -1})
+        if member_id in self._pending:
+            self._forget_pending(member_id)
         if instance_id is not None and instance_id in self._static:
             self._replace_static(call, request, self.members[self._static[instance_id]], member_id)
             return
         if instance_id is None and request.member_id == "" and request.require_known_member_id:
             pending = self._pending[member_id] = self._desk.deadline(partial(self._pending_is_gone, member_id))
             pending.put_off(request.session_timeout_ms)
-            self._account.count({MEMBERS: 1})
+            self._account.count({MEMBERS: 1, METADATA: len(member_id)})
             call.result = member_id
             raise Refused(Reason.MEMBER_ID_REQUIRED, f"come back to group '{self.name}' as member '{member_id}'")
         self._add(ClassicMember(member_id, request, self._desk.deadline(partial(self._session_is_over, member_id))), request)
@@ -297,7 +294,7 @@ class ClassicGroup:
         self._count_protocols(member, 1)
 
     def _count_protocols(self, member: ClassicMember, change: int) -> None:
-        self._account.count({MEMBERS: change, METADATA: change * _size(member.protocols)})
+        self._account.count({MEMBERS: change, METADATA: change * member.size()})
         for name in {name for name, _ in member.protocols}:
             self._supported[name] += change
             if self._supported[name] == 0:
@@ -344,10 +341,13 @@ class ClassicGroup:
         self._rebalance_or_complete()
 
     def _pending_is_gone(self, member_id: str) -> None:
-        del self._pending[member_id]
-        self._account.count({MEMBERS: -1})
+        self._forget_pending(member_id)
         if self.state == PREPARING:
             self._complete_if_all_joined()
+
+    def _forget_pending(self, member_id: str) -> None:
+        self._pending.pop(member_id).stop()
+        self._account.count({MEMBERS: -1, METADATA: -len(member_id)})
 
     # ---- the rebalance
 
@@ -496,8 +496,12 @@ class ClassicGroup:
 
     def _check_room(self, request: JoinGroup) -> None:
         """Whether one more may come."""
-        member_id = request.member_id
-        self._account.check({MEMBERS: 0 if member_id in self._pending else 1, METADATA: _size(request.protocols)})
+        member_id, instance_id = request.member_id, request.instance_id
+        replaced = self.members[self._static[instance_id]] if instance_id is not None and instance_id in self._static else None
+        size = size_of(request.protocols, member_id, instance_id, request.client_id, request.client_host) - (0 if replaced is None else replaced.size())
+        self._account.check({MEMBERS: 0 if member_id in self._pending or replaced is not None else 1, METADATA: size})
+        if replaced is not None:
+            return
         settings = self._desk.settings
         if len(self.members) + len(self._pending) - (member_id in self._pending) >= settings.members_max:
             raise Refused(Reason.LIMIT, f"group '{self.name}' has {settings.members_max} members, as many as it may")
@@ -533,8 +537,3 @@ class ClassicGroup:
     def restore_generation(self, kept: KeptGeneration) -> None:
         """A generation up to this was given out, whatever became of it: the next is a higher one."""
         self._given_generation = kept.generation
-
-
-def _size(protocols: list[tuple[str, bytes]]) -> int:
-    """Bytes of what a member says of itself."""
-    return sum(len(name) + len(metadata) for name, metadata in protocols)

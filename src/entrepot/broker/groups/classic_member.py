@@ -52,6 +52,10 @@ class ClassicMember:
         self.rebalance_timeout_ms = request.rebalance_timeout_ms
         self.protocols = request.protocols
 
+    def size(self) -> int:
+        """Of what it says of itself."""
+        return size_of(self.protocols, self.member_id, self.instance_id, self.client_id, self.client_host)
+
     def metadata(self, protocol: str) -> bytes:
         """What it says under one protocol."""
         return next((metadata for name, metadata in self.protocols if name == protocol), b"")
@@ -105,3 +109,8 @@ class ClassicMember:
             assignment=self.assignment if is_stable else b"",
             is_classic=True,
         )
+
+
+def size_of(protocols: list[tuple[str, bytes]], *ids: str | None) -> int:
+    """Bytes of what a member says of itself."""
+    return sum(len(name) + len(metadata) for name, metadata in protocols) + sum(len(one or "") for one in ids)

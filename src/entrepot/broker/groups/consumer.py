@@ -20,7 +20,7 @@ from typing import Any
 from entrepot.broker.authorization import Action
 from entrepot.broker.group_requests import ConsumerHeartbeat, ConsumerHeartbeatResult, GroupDescription
 from entrepot.broker.groups.assignors import ASSIGNORS, DEFAULT_ASSIGNOR, Subscriber
-from entrepot.broker.groups.consumer_member import STABLE, STATIC_AWAY, UNREVOKED, ConsumerMember, Owners
+from entrepot.broker.groups.consumer_member import STABLE, STATIC_AWAY, TOPIC_BYTES, UNREVOKED, ConsumerMember, Owners
 from entrepot.broker.groups.desk import Desk, unknown_member
 from entrepot.broker.groups.kept import EPOCHS, MEMBER, KeptEpochs, KeptMember, encode, group_key, partitions_kept
 from entrepot.broker.groups.matched_topics import Matched
@@ -32,6 +32,9 @@ from entrepot.broker.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
+
+PATTERNS_MAX = 32  # different expressions that the members of a group may read by
+PARTITION_BYTES = 100  # what it costs to know who has a partition, and is to have it
 
 JOIN = 0  # member epochs that say what a member wants
 LEAVE = -1
@@ -64,7 +67,7 @@ class ConsumerGroup:
         # topics that members read
         self._readers: Counter[str] = Counter()  # topic -> members that read it
         self._facts: dict[str, TopicFacts] = {}  # as the target assignment knows them
-        self._patterns: dict[str, NamePattern] = {}
+        self._known_bytes = 0  # see _count_known()
         self._matched: dict[tuple[str, str], Matched] = {}  # by expression and user
         self._topics_seen = topics.version(namespace)
 
@@ -227,8 +230,13 @@ class ConsumerGroup:
         if request.subscribed_names is None and not request.subscribed_regex:
             return
         known = self.members.get(request.member_id)
-        size = sum(map(len, request.subscribed_names or ())) + len(request.subscribed_regex or "")
+        ids = (request.member_id, request.instance_id or "", request.rack_id or "", request.client_id, request.client_host)
+        size = sum(map(len, request.subscribed_names or ())) + len(request.subscribed_regex or "") + sum(map(len, ids))
         self._account.check({METADATA: size - (0 if known is None else known.size())})
+        if request.subscribed_regex:
+            used = {member.subscribed_regex for member in self.members.values()} - {None, request.subscribed_regex}
+            if len(used) >= PATTERNS_MAX:
+                raise Refused(Reason.LIMIT, f"the members of group '{self.name}' read by {len(used)} different expressions, as many as they may")
 
     def _made(self, member_id: str, instance_id: str | None) -> ConsumerMember:
         if instance_id is not None:
@@ -285,7 +293,8 @@ class ConsumerGroup:
         if not self.members:
             self.since_ms = self._desk.wall_ms()
             self.assignment_epoch = self.epoch
-            self._patterns.clear()
+            self._matched.clear()
+            self._count_known()
         self._keep_epochs()
 
     def _forget_member(self, member: ConsumerMember) -> None:
@@ -309,22 +318,13 @@ class ConsumerGroup:
 
     # ---- topics
 
-    def _pattern(self, text: str) -> NamePattern:
-        pattern = self._patterns.get(text)
-        if pattern is None:
-            pattern = NamePattern(text)
-            used = {member.subscribed_regex for member in self.members.values()}
-            self._patterns = {known: kept for known, kept in self._patterns.items() if known in used}
-            self._patterns[text] = pattern
-        return pattern
-
     def _matching(self, text: str, user: str) -> frozenset[str]:
         """The topics that an expression means, of those that the user may read."""
         matched = self._matched.get((text, user))
         if matched is None:
             if len(self._matched) > len(self.members):
                 self._matched.clear()
-            matched = self._matched[text, user] = Matched(self._pattern(text))
+            matched = self._matched[text, user] = Matched(text)
         principal = Principal(user)
         return matched.among(
             self._topics.names(self.namespace),
@@ -334,11 +334,16 @@ class ConsumerGroup:
 
     def _read(self, member: ConsumerMember) -> None:
         """Find out which topics the member reads."""
-        names = set(member.subscribed_names)
+        topics = frozenset(member.subscribed_names)
+        own = 0
         if member.subscribed_regex is not None:
-            names |= self._matching(member.subscribed_regex, member.principal)
+            matching = self._matching(member.subscribed_regex, member.principal)
+            own = len(topics | matching) if topics else 0
+            topics = topics | matching if topics else matching
+        self._account.count({METADATA: TOPIC_BYTES * (own - member.own_topics)})
+        member.own_topics = own
         self._count_readers(member.topics, -1)
-        member.topics = frozenset(names)
+        member.topics = topics
         self._count_readers(member.topics, 1)
 
     def _count_readers(self, topics: frozenset[str], change: int) -> None:
@@ -380,9 +385,18 @@ class ConsumerGroup:
         targets = ASSIGNORS[self.assignor](subscribers, {facts.id: facts.partition_count for facts in self._facts.values()})
         for member_id, target in targets.items():
             self.members[member_id].target = target
+        self._count_known()
         self.assignment_epoch = self.epoch
         self._desk.rebalance_count += 1
         self._keep_epochs()
+
+    def _count_known(self) -> None:
+        """What the group knows of topics and who has them; it is only counted: what a member asks for next is refused where that was too much."""
+        topics = len(self._readers) + sum(len(matched.topics) for matched in self._matched.values())
+        partitions = sum(facts.partition_count for facts in self._facts.values()) if self.members else 0
+        change = TOPIC_BYTES * topics + PARTITION_BYTES * partitions - self._known_bytes
+        self._known_bytes += change
+        self._account.count({METADATA: change})
 
     # ---- what is kept
 
@@ -420,6 +434,7 @@ class ConsumerGroup:
         for member in self.members.values():
             for topic, partitions in member.assigned.items():
                 had[topic] += len(partitions)
+        self._count_known()
         if had != Counter({facts.id: facts.partition_count for facts in self._facts.values()}):
             self._grow()  # topics have changed, and no heartbeat came since
         if not all(member.state == STABLE and member.epoch == self.assignment_epoch for member in self.members.values()):

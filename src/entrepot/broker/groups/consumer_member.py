@@ -18,6 +18,8 @@ STABLE = 0
 UNREVOKED = 1
 UNRELEASED = 2
 
+TOPIC_BYTES = 100  # what it costs to know of a topic that a member reads
+
 STATIC_AWAY = -2  # epoch of a static member that said that it will be back
 
 
@@ -66,6 +68,7 @@ class ConsumerMember:
         "epoch",
         "instance_id",
         "member_id",
+        "own_topics",
         "previous_epoch",
         "principal",
         "rack_id",
@@ -93,6 +96,7 @@ class ConsumerMember:
         self.subscribed_regex: str | None = None
         self.assignor: str | None = None
         self.topics: frozenset[str] = frozenset()
+        self.own_topics = 0  # of these that no other member's are the same set as
         # where it is
         self.epoch = 0
         self.previous_epoch = 0
@@ -105,8 +109,9 @@ class ConsumerMember:
         self.revocation = revocation
 
     def size(self) -> int:
-        """Of what it says of itself."""
-        return sum(map(len, self.subscribed_names)) + len(self.subscribed_regex or "")
+        """Of what it says of itself, and of what that means."""
+        ids = (self.member_id, self.instance_id or "", self.rack_id or "", self.client_id, self.client_host, self.subscribed_regex or "")
+        return sum(map(len, ids)) + sum(map(len, self.subscribed_names)) + TOPIC_BYTES * self.own_topics
 
     def take_over(self, other: ConsumerMember) -> None:
         """Be what a static member was that is gone; its partitions are in nobody's hands meanwhile."""

@@ -148,9 +148,7 @@ class GroupCoordinator:
         try:
             group.join(call, request)
         except Refused:
-            if group.is_empty:
-                del self._groups[group.namespace, group.name]
-                self._close_account(group.namespace, group.name)
+            self._forget_unused(group)
             raise
 
     def sync_group(self, call: Ask, request: requests.SyncGroup) -> None:
@@ -188,12 +186,17 @@ class GroupCoordinator:
                     raise self._topic_refusal(call, name)
         check_heartbeat(request)
         self._check_ids(request.member_id, request.instance_id, request.client_id, request.rack_id)
-        group = self._find(call, request.group)
+        found = group = self._find(call, request.group)
         if request.member_epoch == JOIN and not isinstance(group, ConsumerGroup):
             group = self._new_consumer_group(call, request.group, group)
         if not isinstance(group, ConsumerGroup):
             raise unknown_member(request.group, request.member_id)
-        group.heartbeat(call, request)
+        try:
+            group.heartbeat(call, request)
+        except Refused:
+            if found is None:
+                self._forget_unused(group)
+            raise
 
     # ---- offsets
 
@@ -214,6 +217,7 @@ class GroupCoordinator:
         if len(refused) == len(request.offsets):
             self._desk.answer(call, refused)
             return
+        found = self._find(call, request.group)
         self._check_commit(call, request)
         offsets = self._offsets_of(call.attachment.namespace, request.group)
         now_ms = self._desk.wall_ms()
@@ -229,6 +233,8 @@ class GroupCoordinator:
                 offsets.commit(*place, committed)
             except Refused as error:
                 refused[place] = error
+        if found is None:
+            self._forget_unused(self._must_find(call, request.group))
         self._desk.committed_count += len(request.offsets) - len(refused)
         self._desk.answer_when_durable(call, refused)
 
@@ -426,6 +432,12 @@ class GroupCoordinator:
         if offsets is not None:
             offsets.delete_all()
         self._close_account(*key)
+
+    def _forget_unused(self, group: AnyGroup) -> None:
+        """A group that was made now is none where all was refused that it was made for: its name would be its maker's."""
+        offsets = self._offsets.get((group.namespace, group.name))
+        if group.is_empty and (offsets is None or not offsets.table):
+            self._forget(group)
 
     # ---- old offsets
 

@@ -4,6 +4,7 @@ import cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.growing cimport Growing
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.lease_calls cimport Send
 from entrepot.broker.queue cimport Queue
@@ -29,6 +30,7 @@ cdef class Sending:
     cdef int codec
     cdef bytes prefix
     cdef Entry entry
+    cdef Growing growing
     cdef readonly int64_t record_max
     cdef readonly int64_t delay_ms
     cdef readonly bint by_content
@@ -40,5 +42,6 @@ cdef class Sending:
     cpdef bint send(self, Send call) except? True
     @cython.locals(codec=EntryCodec, flags=uint16_t, records=list, errors=list, refused=bint, waits=bint, index=Py_ssize_t, offset=uint64_t, stored_id=bytes, digest=bytes, repeats=Repeats)
     cdef bint send_by_record(self, Send call) except? True
+    cpdef object let_go(self)
     @cython.locals(base=uint64_t, entry=Entry)
     cpdef uint64_t stage(self, int codec, int version, uint16_t flags, bytes data, uint32_t count) except? 0xFFFFFFFFFFFFFFFF

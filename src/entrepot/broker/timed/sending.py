@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from entrepot.broker.growing import Growing
 from entrepot.broker.hub import Hub
 from entrepot.broker.lease_calls import Send
 from entrepot.broker.port import DONE
@@ -30,6 +31,7 @@ class Sending:
         "codec",
         "delay_ms",
         "entry",
+        "growing",
         "hub",
         "log",
         "logs",
@@ -42,7 +44,7 @@ class Sending:
         "timed",
     )
 
-    def __init__(self, timed: TimedQueue) -> None:
+    def __init__(self, timed: TimedQueue, growing: Growing) -> None:
         queue = timed.queue
         policy_now = timed.definition.policy
         self.timed = timed
@@ -56,6 +58,7 @@ class Sending:
         self.codec = 0
         self.prefix = b""
         self.entry: Entry | None = None
+        self.growing = growing
         self.record_max = 0
         self.delay_ms = 0
         self.by_content = False
@@ -111,10 +114,15 @@ class Sending:
         if entry is None or not self.store.extend(self.logs, entry, data, count):
             entry = make_entry(codec, version, flags, self.prefix, data, count)
             self.store.append(self.logs, entry)
+            self.growing.note(self)
             self.entry = entry
         else:
             entry.flags |= flags
         return base
+
+    def let_go(self) -> None:
+        """See Growing."""
+        self.entry = None
 
     def delay(self, delays_ms: list[int] | None, base: int, count: int) -> None:
         """What was staged at `base` is not to be seen yet."""
