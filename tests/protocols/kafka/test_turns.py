@@ -7,6 +7,7 @@ import pytest
 from kafka_bench import Client, batch, done, produce
 from kafka_forms import REFUSED, REFUSED_HERE, TAKEN
 
+from entrepot.broker.partition_calls import CloseParts
 from entrepot.net.turns import TURN_STEPS
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
@@ -120,6 +121,44 @@ def test_a_long_answer_is_written_in_turns():
         turns += 1
     assert turns >= 10
     assert len(client.answer()["coordinators"]) == 20_000
+
+
+def test_a_fetch_of_very_many_partitions_is_read_and_answered_in_turns():
+    client = Client()
+    topics = [
+        {
+            "topic": name,
+            "partitions": [
+                {"partition": number, "current_leader_epoch": -1, "fetch_offset": 0, "log_start_offset": -1, "partition_max_bytes": 9} for number in range(4)
+            ],
+        }
+        for name in NAMES
+    ]
+    head = {"replica_id": -1, "max_wait_ms": 0, "min_bytes": 1, "max_bytes": 9, "isolation_level": 0, "session_id": 0, "rack_id": ""}
+
+    def fetch(epoch, topics):
+        client.send(BY_NAME["Fetch"], 11, {**head, "session_epoch": epoch, "topics": topics, "forgotten_topics_data": []})
+        turns = 0
+        while client.turn():
+            turns += 1
+            assert sum(len(call.parts) for call in client.port.calls if isinstance(call, CloseParts)) <= 2 * TURN_STEPS * (turns + 1)
+        *closed, read = client.port.calls
+        client.port.calls = []
+        assert turns >= (len(topics) * 4 + sum(len(call.parts) for call in closed)) // TURN_STEPS
+        done(read)
+        other = Client(beside=client)
+        other.send(BY_NAME["ListGroups"], 4, {"states_filter": []})
+        turns = 0
+        while not client.session.output.size:
+            assert client.turn()
+            turns += 1
+        assert turns >= len(read.parts) // TURN_STEPS - 1
+        client.turn()
+        assert other.port.take()
+        return client.answer()["responses"]
+
+    assert [len(topic["partitions"]) for topic in fetch(0, topics)] == [4] * MANY
+    assert [topic["topic"] for topic in fetch(-1, topics[:2])] == NAMES[:2]
 
 
 def test_all_connections_have_one_budget_of_what_is_unpacked():
