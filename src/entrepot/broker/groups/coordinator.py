@@ -44,6 +44,7 @@ from entrepot.model.names import check_name
 
 ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
 SUBSCRIBED_MAX = 4000  # topics that a member may name in a heartbeat
+EXPRESSION_STEPS = 2000  # of a microsecond: to compile an expression may take some milliseconds
 SWEEP_COUNT = 256  # groups looked at in one go when old offsets are forgotten
 
 GroupKey: TypeAlias = tuple[str, str]  # namespace, name
@@ -177,6 +178,8 @@ class GroupCoordinator:
             for name in names:
                 if not self._may_read(call, name):
                     raise self._topic_refusal(call, name)
+        if request.subscribed_regex:
+            call.attachment.spent += EXPRESSION_STEPS
         check_heartbeat(request)
         self._check_ids(request.member_id, request.instance_id, request.client_id, request.rack_id)
         group = self._find(call, request.group)
