@@ -46,6 +46,7 @@ def fetch(exchange: Exchange, reader: Reader) -> None:
     reading = TopicsReading(reader, version, table)
     if not reading.read(_PIECE):
         reading.detach()
+        exchange.hold(session.framing.request_bytes)
         exchange.run(_reading_on(exchange, request, reading))
     elif len(reading.gone) > 0 or (full and table.seen_count < table.count):
         exchange.run(_closing(exchange, request, reading.gone))
@@ -58,6 +59,7 @@ def _reading_on(exchange: Exchange, request: Any, reading: Any) -> Generator[int
     yield _PIECE
     while not reading.read(_PIECE):
         yield _PIECE
+    exchange.release()
     yield from _closing(exchange, request, reading.gone)
 
 
