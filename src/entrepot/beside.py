@@ -15,7 +15,7 @@ class Beside:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     def do(self, run: Callable[[], object], done: Callable[[], object]) -> None:
-        """run() on the thread, after what came before it; then done() on the loop, unless it was closed meanwhile."""
+        """run() on the thread, after what came before it; then done() on the loop, though run() failed, unless it was closed meanwhile."""
         future: asyncio.Future[object] = self._loop.run_in_executor(self._thread, run)
         future.add_done_callback(lambda future: None if future.cancelled() else _told(future, done))
 
@@ -25,5 +25,7 @@ class Beside:
 
 
 def _told(future: asyncio.Future[object] | Future[object], done: Callable[[], object]) -> None:
-    future.result()  # raises what run() raised: our bug, which the loop logs
-    done()
+    try:
+        future.result()  # raises what run() raised: our bug, or there is no memory; the loop logs it
+    finally:
+        done()  # who waits for it is not left hanging

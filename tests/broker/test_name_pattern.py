@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrepot.broker.groups.work import at_once
 from entrepot.broker.name_pattern import HELD_MAX, NODES_MAX, NamePattern
 from entrepot.model.errors import Reason, Refused
 
@@ -28,7 +29,9 @@ def expressions():
 def test_as_python_says(text, names):
     pattern = NamePattern(text)
     for name in names:
-        assert pattern.matches(name) == (re.compile(text + r"\Z").match(name) is not None), (text, name)
+        expected = re.compile(text + r"\Z").match(name) is not None
+        assert at_once(NamePattern(text).matching(name)) == expected, (text, name)
+        assert pattern.matches(name) == at_once(pattern.matching(name)) == expected, (text, name)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from partition_bench import HEAD, ROOMY, Batch, Bench, Client, Guard, PlainCodec
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.partition_calls import make_close_parts, make_read_part
 from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.reading import COLD_MAX
+from entrepot.broker.reading import COLD_MAX, PARTS_MAX
 from entrepot.broker.topic_requests import CreatePartitions, DeleteTopic
 from entrepot.model.entry import OPAQUE, make_entry
 from entrepot.model.errors import Reason
@@ -481,5 +481,31 @@ class TestManyPartitions:
         client.append(b"one", topic="wide", partition=777)
         client.wait(call)
         assert [number for number, part in enumerate(parts) if part.data] == [777]
+        client.close()
+        assert all(part.place is None for part in parts)
+
+    def test_very_many_are_gone_over_in_several_ticks(self, client):
+        client.topic("wide", 4 * PARTS_MAX)
+        parts = client.reading(*[("wide", number, 0) for number in range(4 * PARTS_MAX)])
+        client.append(b"first", topic="wide", partition=0)
+        call = client.ask_read(parts)
+        assert sum(part.place is not None for part in parts) == PARTS_MAX
+        client.wait(call)
+        assert [texts(part) for part in parts[:2]] == [[b"first"], []]
+        assert {part.durable_end for part in parts[1:]} == {0}
+        parts[0].offset = 1
+        call = client.ask_read(parts, wait_ms=60_000)
+        client.append(b"one", topic="wide", partition=3 * PARTS_MAX)
+        client.wait(call)
+        assert [number for number, part in enumerate(parts) if part.data] == [3 * PARTS_MAX]
+
+    def test_very_many_of_which_some_are_closed_meanwhile(self, client):
+        client.topic("wide", 3 * PARTS_MAX)
+        parts = client.reading(*[("wide", number, 0) for number in range(3 * PARTS_MAX)])
+        call = client.ask_read(parts)
+        client.link.submit(make_close_parts(1, [parts[0]]))
+        client.bench.run()
+        assert call.outcome == PENDING
+        client.wait(client.ask_read(parts[1:], wait_ms=0))
         client.close()
         assert all(part.place is None for part in parts)

@@ -7,7 +7,7 @@ automaton, and that to a deterministic one as names are matched; both have limit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 from entrepot.model.errors import Reason, Refused
 
@@ -17,6 +17,8 @@ DEPTH_MAX = 32  # of groups
 REPEAT_MAX = 256
 STATES_MAX = 512  # of the deterministic automaton; one more empties it
 HELD_MAX = 8 * NODES_MAX  # nodes that its states are, and characters beyond ASCII that lead on from them, together; one more empties it
+
+_STEP_NODES = 4  # gone through in a microsecond
 
 _SPLIT, _CHAR, _BEGIN, _END, _MATCH = range(5)
 
@@ -91,9 +93,21 @@ class NamePattern:
             if following is _NOWHERE:
                 return False
             state = following
-        if state.accepts is None:
-            state.accepts = self._is_match(state.nodes, False)
-        return bool(state.accepts)
+        return self._accepts(state)
+
+    def matching(self, name: str) -> Generator[int, None, bool]:
+        """matches(), in pieces: what it has not seen so far costs as much as the expression has nodes, for each character. Yields microseconds, about."""
+        state = self._first
+        for character in name:
+            code = ord(character)
+            following = state.ascii[code] if code < 128 else state.others.get(character)
+            if following is None:
+                following = self._step(state, character)
+                yield 1 + (len(state.nodes) + len(following.nodes)) // _STEP_NODES
+            if following is _NOWHERE:
+                return False
+            state = following
+        return self._accepts(state) if name else self._is_match(self._first.nodes, True)
 
     # ---- building
 
@@ -173,6 +187,12 @@ class NamePattern:
         ranges, is_other = which
         forms = {character, character.lower(), character.upper()} if self._fold else {character}
         return any(low <= ord(form) <= high for form in forms if len(form) == 1 for low, high in ranges) != is_other
+
+    def _accepts(self, state: State) -> bool:
+        """Whether a name may end there."""
+        if state.accepts is None:
+            state.accepts = self._is_match(state.nodes, False)
+        return state.accepts
 
     def _is_match(self, nodes: _Nodes, at_start: bool) -> bool:
         """At the end of the name."""

@@ -14,6 +14,7 @@ from entrepot.store.interface cimport Log, LogReader
 cdef Py_ssize_t _COLD_MAX
 cdef Py_ssize_t _STRETCHES_SIZE, _STRETCH_SIZE_MIN, _STRETCH_SIZE_MAX
 cdef int64_t _ENTRIES_MAX, _FOREIGN_MAX
+cdef Py_ssize_t _PARTS_MAX
 cdef int _CONTROL
 
 
@@ -55,13 +56,19 @@ cdef class Reading(LogOwner):
     cdef int64_t size
     cdef int64_t budget
     cdef int64_t foreign
+    cdef TopicTable table
+    cdef readonly Py_ssize_t left
+    cdef Py_ssize_t index
+    cdef bint found
     cdef bint cut
     cdef bint failed
     cdef bint expired
     cdef object timer
 
-    @cython.locals(parts=list, count=Py_ssize_t, index=Py_ssize_t, part=ReadPart, place=Place, found=bint)
-    cdef object begin(self, Read call, TopicTable table, int64_t version)
+    @cython.locals(parts=list, count=Py_ssize_t, part=ReadPart)
+    cdef object begin(self, Read call, TopicTable table)
+    @cython.locals(call=Read, table=TopicTable, version=int64_t, parts=list, count=Py_ssize_t, index=Py_ssize_t, most=Py_ssize_t, part=ReadPart, place=Place)
+    cdef object _go_over(self)
     @cython.locals(woken=list, place=Place, part=ReadPart)
     cpdef object dispatch(self)
     cdef object cancel(self)
@@ -113,5 +120,6 @@ cdef class Reads:
     cpdef object detach(self, TopicTable table)
 
 
+cdef object _forget_answer(ReadPart part)
 @cython.locals(part=ReadPart, place=Place)
 cdef object _note_aborted(Read call)

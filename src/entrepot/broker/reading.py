@@ -28,12 +28,14 @@ STRETCH_SIZE_MIN = 256 << 10
 STRETCH_SIZE_MAX = 2 << 20
 ENTRIES_MAX = 16_384  # looked at in one go; a Read that has none of them goes on in the next tick
 FOREIGN_MAX = 16_384  # records of another protocol in one answer: they are translated while the loop waits
+PARTS_MAX = 1024  # gone over in one go; the rest of a Read's in the next tick
 _COLD_MAX = COLD_MAX
 _STRETCHES_SIZE = STRETCHES_SIZE
 _STRETCH_SIZE_MIN = STRETCH_SIZE_MIN
 _STRETCH_SIZE_MAX = STRETCH_SIZE_MAX
 _ENTRIES_MAX = ENTRIES_MAX
 _FOREIGN_MAX = FOREIGN_MAX
+_PARTS_MAX = PARTS_MAX
 _CONTROL = CONTROL
 
 
@@ -141,9 +143,9 @@ class Place(Watcher):
 
 
 class Reading(LogOwner):
-    """Parts that are read together. dispatch() looks at those that were woken."""
+    """Parts that are read together. dispatch() looks at those that were woken, when all have been gone over."""
 
-    __slots__ = ("budget", "call", "cut", "expired", "failed", "foreign", "hub", "reads", "size", "timer", "turn", "woken")
+    __slots__ = ("budget", "call", "cut", "expired", "failed", "foreign", "found", "hub", "index", "left", "reads", "size", "table", "timer", "turn", "woken")
 
     def __init__(self, reads: Reads) -> None:
         self.dirty = False
@@ -156,6 +158,10 @@ class Reading(LogOwner):
         self.size = 0
         self.budget = 0
         self.foreign = 0
+        self.table: TopicTable | None = None
+        self.left = 0  # parts that it has not gone over yet, from `index` on
+        self.index = 0
+        self.found = False  # a part that is there
         self.cut = False  # something did not fit
         self.failed = False  # a part has an error
         self.expired = False
@@ -163,32 +169,49 @@ class Reading(LogOwner):
 
     # ---- a Read
 
-    def begin(self, call: Read, table: TopicTable, version: int) -> None:
+    def begin(self, call: Read, table: TopicTable) -> None:
         """Take what is there of every part; wait if it is not enough."""
         self.call = call
+        self.table = table
         self.size = 0
-        self.budget = _ENTRIES_MAX
         self.foreign = 0
         self.cut = False
         self.failed = False
         self.expired = False
         parts = call.parts
         count = len(parts)
-        index = self.turn if self.turn < count else 0
-        self.turn = index
-        found = False
-        for _ in range(count):
+        if self.turn >= count:
+            self.turn = 0
+        self.index = self.turn
+        self.left = count
+        self.found = False
+        if count > _PARTS_MAX:  # it may end before all were gone over: nothing of the last one may be left then
+            for part in parts:
+                _forget_answer(part)
+        self._go_over()
+
+    def _go_over(self) -> None:
+        """Begin with the next parts, as many as may be; when they were the last, wait or answer."""
+        call = self.call
+        table = self.table
+        assert call is not None
+        assert table is not None
+        self.budget = _ENTRIES_MAX
+        version: int = self.reads.authorizer.version
+        parts = call.parts
+        count = len(parts)
+        index = self.index
+        most = min(self.left, _PARTS_MAX)
+        self.left -= most
+        while most > 0:
+            most -= 1
             part = parts[index]
             place = part.place
-            if part.size:
-                part.data = []
-                part.size = 0
-            part.aborted = None
-            part.error = None
+            _forget_answer(part)
             if place is None or place.version != version or place.partition.rules.closed:
                 place = self._open(part, table, version)
             if place is not None:
-                found = True
+                self.found = True
                 place.reading = self
                 place.index = index
                 if self._ask(place, part):
@@ -196,7 +219,11 @@ class Reading(LogOwner):
             index += 1
             if index == count:
                 index = 0
-        if not found:
+        self.index = index
+        if self.left > 0:
+            self.hub.mark_dirty(self)
+            return
+        if not self.found:
             self.failed = True  # a part that is not there, or not to be read, hurries nobody as long as another is; an offset that is not there does
         if not self._is_complete() and call.max_wait_ms > 0:
             self.timer = self.hub.scheduler.call_later(call.max_wait_ms / 1000, self.expire)
@@ -206,6 +233,10 @@ class Reading(LogOwner):
 
     def dispatch(self) -> None:
         """See LogOwner."""
+        if self.left > 0:
+            self._go_over()
+            if self.left > 0:
+                return
         woken = self.woken
         self.woken = []
         self.budget = _ENTRIES_MAX
@@ -233,6 +264,8 @@ class Reading(LogOwner):
             self.timer.cancel()
             self.timer = None
         self.call = None
+        self.table = None
+        self.left = 0
 
     def ask_again(self, place: Place, table: TopicTable, version: int) -> bool:
         """Users have changed: whether the place's part may not be read any more; it is refused then, with what it has brought."""
@@ -455,7 +488,7 @@ class Reads:
             reading = Reading(self)
         elif reading.call is not None:
             reading.finish()
-        reading.begin(call, table, self.authorizer.version)
+        reading.begin(call, table)
 
     def ask_again(self, table: TopicTable) -> None:
         """Users have changed: Reads that wait are answered if a part of theirs may not be read any more; others ask at their next Read."""
@@ -516,6 +549,15 @@ class Reads:
             if place.reading is not None:
                 place.reading.cancel()
             place.close()
+
+
+def _forget_answer(part: ReadPart) -> None:
+    """What the last Read brought."""
+    if part.size:
+        part.data = []
+        part.size = 0
+    part.aborted = None
+    part.error = None
 
 
 def _note_aborted(call: Read) -> None:

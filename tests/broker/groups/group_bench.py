@@ -96,6 +96,7 @@ class GroupBench:
         self.coordinator.load()
         self.link = Link()
         self.link.closed = False
+        self.link.spent = 0
         self.link.namespace = NAMESPACE
         self.link.principal = Principal("anybody")
         self.link.sink = Answers()

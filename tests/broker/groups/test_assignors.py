@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.broker.groups.assignors import ASSIGNORS, Subscriber, assign_range, assign_uniform
+from entrepot.broker.groups.work import at_once
 
 TOPICS = [bytes([number]) * 16 for number in range(4)]
 A, B, C, D = TOPICS
@@ -36,10 +37,10 @@ COUNTS = st.dictionaries(st.sampled_from(TOPICS), st.integers(0, 12))
 @given(st.sampled_from(sorted(ASSIGNORS)), SUBSCRIPTIONS, COUNTS, SUBSCRIPTIONS, COUNTS)
 def test_everything_once_to_who_reads_it(name, before, counts_before, after, counts):
     first = readers(*before)
-    given = ASSIGNORS[name](first, counts_before)
+    given = at_once(ASSIGNORS[name](first, counts_before))
     check(first, counts_before, given)
     second = [Subscriber(one.member_id, one.order, one.topics, given.get(one.member_id, {})) for one in readers(*after)]
-    check(second, counts, ASSIGNORS[name](second, counts))
+    check(second, counts, at_once(ASSIGNORS[name](second, counts)))
 
 
 @given(st.integers(1, 9), COUNTS, st.integers(1, 9), COUNTS)

@@ -7,10 +7,11 @@ import pytest
 from kafka_bench import Client, batch, done, produce
 from kafka_forms import REFUSED, REFUSED_HERE, TAKEN
 
+from entrepot.broker.partition_calls import CloseParts
 from entrepot.net.turns import TURN_STEPS
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
-from entrepot.protocols.kafka.checking import Check
+from entrepot.protocols.kafka.checking import NOT_CHECKED, Check
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.exchange import ASK_STEPS
 from entrepot.protocols.kafka.produce_codec import STEP_BYTES
@@ -122,6 +123,44 @@ def test_a_long_answer_is_written_in_turns():
     assert len(client.answer()["coordinators"]) == 20_000
 
 
+def test_a_fetch_of_very_many_partitions_is_read_and_answered_in_turns():
+    client = Client()
+    topics = [
+        {
+            "topic": name,
+            "partitions": [
+                {"partition": number, "current_leader_epoch": -1, "fetch_offset": 0, "log_start_offset": -1, "partition_max_bytes": 9} for number in range(4)
+            ],
+        }
+        for name in NAMES
+    ]
+    head = {"replica_id": -1, "max_wait_ms": 0, "min_bytes": 1, "max_bytes": 9, "isolation_level": 0, "session_id": 0, "rack_id": ""}
+
+    def fetch(epoch, topics):
+        client.send(BY_NAME["Fetch"], 11, {**head, "session_epoch": epoch, "topics": topics, "forgotten_topics_data": []})
+        turns = 0
+        while client.turn():
+            turns += 1
+            assert sum(len(call.parts) for call in client.port.calls if isinstance(call, CloseParts)) <= 2 * TURN_STEPS * (turns + 1)
+        *closed, read = client.port.calls
+        client.port.calls = []
+        assert turns >= (len(topics) * 4 + sum(len(call.parts) for call in closed)) // TURN_STEPS
+        done(read)
+        other = Client(beside=client)
+        other.send(BY_NAME["ListGroups"], 4, {"states_filter": []})
+        turns = 0
+        while not client.session.output.size:
+            assert client.turn()
+            turns += 1
+        assert turns >= len(read.parts) // TURN_STEPS - 1
+        client.turn()
+        assert other.port.take()
+        return client.answer()["responses"]
+
+    assert [len(topic["partitions"]) for topic in fetch(0, topics)] == [4] * MANY
+    assert [topic["topic"] for topic in fetch(-1, topics[:2])] == NAMES[:2]
+
+
 def test_all_connections_have_one_budget_of_what_is_unpacked():
     clients = [Client()]
     clients += [Client(beside=clients[0]) for _ in range(9)]
@@ -155,6 +194,88 @@ def test_a_large_batch_is_checked_elsewhere_and_keeps_its_place(codec):
     while client.turn():
         pass
     assert [call.parts[0].data[61:] == large[61:] for call in client.port.calls] == [True, False]
+
+
+def test_what_waits_to_be_checked_has_so_much_room_and_the_rest_stays_where_it_arrived():
+    elsewhere = []
+    clients = [Client(elsewhere=lambda run, done: elsewhere.append((run, done)))]
+    clients += [Client(beside=clients[0]) for _ in range(3)]
+    room = clients[0].shared.room
+    room.limit_bytes = 1 << 20
+    large = kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], kafka_batches.NONE)
+    for client in clients:
+        client.send(0, 9, produce({"t": {0: large}}))
+    assert len(elsewhere) == 1
+    assert LARGE_BYTES < room.held_bytes < 2 * LARGE_BYTES
+    assert [client.session.framing.waiting_bytes > LARGE_BYTES for client in clients] == [False, True, True, True]
+    assert clients[1].session.paused
+    small = Client(beside=clients[0])
+    small.send(0, 9, produce({"t": {0: batch()}}))
+    assert small.port.take()
+    clients[0].session.lost("gone")  # its batch is held until the thread is done with it
+    clients[2].session.lost("gone")
+    assert len(elsewhere) == 1
+    for client in (clients[0], clients[1], clients[3]):
+        run, then = elsewhere.pop()
+        run()
+        then()
+        while client.turn():
+            pass
+        assert len(client.port.calls) == (client is not clients[0])
+    assert (room.held_bytes, room.is_full, elsewhere) == (0, False, [])
+
+
+@pytest.mark.parametrize("name", ["Metadata by name", "OffsetCommit"])
+def test_a_long_request_takes_up_room_until_it_is_read_or_its_connection_has_ended(name):
+    for ends in (False, True):
+        client = Client()
+        api, version, values = REQUESTS[name]
+        client.send(BY_NAME[api], version, values)
+        room = client.shared.room
+        assert room.held_bytes > MANY
+        if ends:
+            client.session.lost("gone")
+        while client.turn():
+            pass
+        assert room.held_bytes == 0
+
+
+def test_a_long_request_that_is_malformed_gives_up_its_room():
+    client = Client()
+    api, version, values = REQUESTS["Metadata by name"]
+    frame = client.frame(BY_NAME[api], version, values)
+    client.feed(frame[:-9] + b"\xff" * 9)
+    while client.turn():
+        pass
+    assert client.session.closing
+    assert client.shared.room.held_bytes == 0
+
+
+def test_a_batch_that_could_not_be_checked_is_not_said_to_be_taken():
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    client.send(0, 9, produce({"t": {0: kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], kafka_batches.NONE)}}))
+    elsewhere.pop()[1]()  # run() has failed
+    while client.turn():
+        pass
+    assert client.port.calls == []
+    assert client.answer()["responses"][0]["partition_responses"][0]["error_code"] == NOT_CHECKED
+
+
+def test_a_request_that_fails_by_a_bug_ends_its_connection():
+    client = Client()
+    client.send(BY_NAME["ListGroups"], 4, {"states_filter": []})
+    (exchange,) = client.session.pending
+
+    def failing():
+        yield TURN_STEPS
+        raise AssertionError("a bug")
+
+    exchange.run(failing())
+    with pytest.raises(AssertionError):
+        client.turn()
+    assert client.session.closing
+    assert "bug" in client.notes[0]
 
 
 def test_a_large_batch_that_is_damaged_is_its_partitions_error():

@@ -2,13 +2,17 @@
 
 `uniform` gives everybody as many as the others, and leaves where they are as many as that allows. `range` gives neighbouring partitions of each
 topic to one member, the same ones of every topic with as many partitions and the same members.
+
+Both are generators of the steps that their pieces cost (work.py), and return the target: many members of many topics take seconds.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from typing import TypeAlias
+
+from entrepot.broker.groups.work import at_once
 
 Partitions: TypeAlias = dict[bytes, set[int]]  # by topic id
 
@@ -27,14 +31,26 @@ class Subscriber:
         self.had = had
 
 
-Assignor: TypeAlias = Callable[[list[Subscriber], Mapping[bytes, int]], dict[str, Partitions]]
+Assigning: TypeAlias = Generator[int, None, dict[str, Partitions]]
+Assignor: TypeAlias = Callable[[list[Subscriber], Mapping[bytes, int]], Assigning]
 
 
 def assign_range(subscribers: list[Subscriber], counts: Mapping[bytes, int]) -> dict[str, Partitions]:
+    """`range`, in one go."""
+    return at_once(_range(subscribers, counts))
+
+
+def assign_uniform(subscribers: list[Subscriber], counts: Mapping[bytes, int]) -> dict[str, Partitions]:
+    """`uniform`, in one go."""
+    return at_once(_uniform(subscribers, counts))
+
+
+def _range(subscribers: list[Subscriber], counts: Mapping[bytes, int]) -> Assigning:
     """Neighbouring partitions to one member, topic by topic. `counts`: topic id -> number of partitions."""
     given: dict[str, Partitions] = {one.member_id: {} for one in subscribers}
     ordered = sorted(subscribers, key=_order)
     for topic, count in counts.items():
+        yield 1 + (len(ordered) + count) // _CHEAP
         readers = [one for one in ordered if topic in one.topics]
         if not readers:
             continue
@@ -48,36 +64,41 @@ def assign_range(subscribers: list[Subscriber], counts: Mapping[bytes, int]) -> 
     return given
 
 
-def assign_uniform(subscribers: list[Subscriber], counts: Mapping[bytes, int]) -> dict[str, Partitions]:
+def _uniform(subscribers: list[Subscriber], counts: Mapping[bytes, int]) -> Assigning:
     """As many to everybody, as far as subscriptions allow, moving few. `counts`: topic id -> number of partitions."""
     ordered = sorted(subscribers, key=_order)
     if not ordered:
         return {}
     if all(one.topics == ordered[0].topics for one in ordered):
-        return _uniform_same(ordered, {topic: counts[topic] for topic in sorted(ordered[0].topics) if topic in counts})
-    return _uniform_different(ordered, counts)
+        return (yield from _uniform_same(ordered, {topic: counts[topic] for topic in sorted(ordered[0].topics) if topic in counts}))
+    return (yield from _uniform_different(ordered, counts))
 
 
-ASSIGNORS: dict[str, Assignor] = {"uniform": assign_uniform, "range": assign_range}
+ASSIGNORS: dict[str, Assignor] = {"uniform": _uniform, "range": _range}
 DEFAULT_ASSIGNOR = "uniform"
 
 _NONE: frozenset[int] = frozenset()
+_CHEAP = 8  # of the cheapest things, in a step
 
 
 def _order(one: Subscriber) -> tuple[str, str]:
     return one.order, one.member_id
 
 
-def _uniform_same(ordered: list[Subscriber], counts: dict[bytes, int]) -> dict[str, Partitions]:
+def _uniform_same(ordered: list[Subscriber], counts: dict[bytes, int]) -> Assigning:
     """All read the same: each gets the quota, the first few one more, those who have one more already before others."""
     quota, extra = divmod(sum(counts.values()), len(ordered))
-    free = {topic: set(range(count)) for topic, count in counts.items()}
+    free: Partitions = {}
+    for topic, count in counts.items():
+        free[topic] = set(range(count))
+        yield 1 + count // _CHEAP
     given: dict[str, Partitions] = {}
     room: dict[str, int] = {}
     without_extra: list[str] = []
     for one in ordered:
         kept = {topic: still for topic, partitions in one.had.items() if (still := partitions & free.get(topic, _NONE))}
         count = sum(map(len, kept.values()))
+        yield 1 + len(one.had) + count // _CHEAP
         most = quota
         if count > quota and extra > 0:
             extra -= 1
@@ -96,6 +117,7 @@ def _uniform_same(ordered: list[Subscriber], counts: dict[bytes, int]) -> dict[s
     takers = [one.member_id for one in ordered if room[one.member_id] > 0]
     turn = 0
     for topic, partitions in free.items():
+        yield 1 + len(partitions)
         for partition in sorted(partitions):
             turn %= len(takers)
             member_id = takers[turn]
@@ -119,20 +141,26 @@ def _first_of(partitions: Partitions, count: int) -> Partitions:
     return kept
 
 
-def _uniform_different(ordered: list[Subscriber], counts: Mapping[bytes, int]) -> dict[str, Partitions]:
+def _uniform_different(ordered: list[Subscriber], counts: Mapping[bytes, int]) -> Assigning:
     """Members read different topics: what is free goes to who has least of those who read it, then some moves from those who have more."""
-    readers = {topic: [one.member_id for one in ordered if topic in one.topics] for topic in counts}
+    readers: dict[bytes, list[str]] = {}
+    for topic in counts:
+        readers[topic] = [one.member_id for one in ordered if topic in one.topics]
+        yield 1 + len(ordered) // _CHEAP
     topics = sorted((topic for topic in counts if readers[topic]), key=lambda topic: (len(readers[topic]), topic))
     load = {one.member_id: 0 for one in ordered}
     owner: dict[tuple[bytes, int], str] = {}
     for one in ordered:
+        yield 1
         for topic, partitions in one.had.items():
+            yield 1 + len(partitions)
             if topic in one.topics:
                 for partition in partitions:
                     if partition < counts.get(topic, 0) and (topic, partition) not in owner:
                         owner[topic, partition] = one.member_id
                         load[one.member_id] += 1
     for topic in topics:
+        yield 1 + counts[topic] + len(readers[topic]) // _CHEAP
         least = _Least(readers[topic], load)
         for partition in range(counts[topic]):
             if (topic, partition) not in owner:
@@ -141,6 +169,7 @@ def _uniform_different(ordered: list[Subscriber], counts: Mapping[bytes, int]) -
     for _ in range(BALANCE_PASSES_MAX):
         moved = False
         for topic in topics:
+            yield 1 + counts[topic] + len(readers[topic]) // _CHEAP
             least = _Least(readers[topic], load)
             for partition in range(counts[topic]):
                 before, now = owner[topic, partition], least.take()
@@ -152,8 +181,10 @@ def _uniform_different(ordered: list[Subscriber], counts: Mapping[bytes, int]) -
         if not moved:
             break
     given: dict[str, Partitions] = {one.member_id: {} for one in ordered}
-    for (topic, partition), member_id in owner.items():
-        given[member_id].setdefault(topic, set()).add(partition)
+    for topic in topics:
+        yield 1 + counts[topic]
+        for partition in range(counts[topic]):
+            given[owner[topic, partition]].setdefault(topic, set()).add(partition)
     return given
 
 

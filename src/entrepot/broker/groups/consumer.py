@@ -7,13 +7,16 @@
 A member is fenced (it is out, and what it had is free) when its session ends, or when it takes longer than its rebalance timeout to give
 up what it is to. Member ids are the clients' own. A static member that leaves with epoch -2 keeps its partitions until its session ends.
 
+Heartbeats are worked off one after the other, the long ones in pieces (work.py). Meanwhile members may be fenced, and nothing else happens to the group.
+
 Kept: epochs, and each member with what it has; not the target, which is what everybody has, or is made anew.
 """
 
 from __future__ import annotations
 
 import uuid
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
@@ -26,6 +29,7 @@ from entrepot.broker.groups.kept import EPOCHS, MEMBER, KeptEpochs, KeptMember, 
 from entrepot.broker.groups.matched_topics import Matched
 from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topics import TopicFacts, Topics
+from entrepot.broker.groups.work import Pieces, at_once
 from entrepot.broker.name_pattern import NamePattern
 from entrepot.broker.port import Ask
 from entrepot.broker.quotas import MEMBERS, METADATA, Account
@@ -38,6 +42,9 @@ PARTITION_BYTES = 100  # what it costs to know who has a partition, and is to ha
 
 JOIN = 0  # member epochs that say what a member wants
 LEAVE = -1
+
+_CHEAP = 8  # of the cheapest things, in a step
+_PIECE = 64  # topics looked at between two looks at what they cost
 
 
 class ConsumerGroup:
@@ -53,6 +60,7 @@ class ConsumerGroup:
         self._topics = topics
         self._authorizer = authorizer
         self._account = account
+        self.when_refused: Callable[[ConsumerGroup], object] | None = None  # called where a heartbeat was, and there are no members
         self._shard = desk.shard(namespace, name)
         self._key = group_key(GROUP_PREFIX, namespace, name)
         # epochs
@@ -60,12 +68,15 @@ class ConsumerGroup:
         self.assignment_epoch = epoch
         self.assignor = DEFAULT_ASSIGNOR
         self.since_ms = desk.wall_ms()  # when its last member went
+        # heartbeats
+        self._asked: deque[tuple[Ask, ConsumerHeartbeat]] = deque()
+        self._working = False
         # members
         self.members: dict[str, ConsumerMember] = {}
         self._static: dict[str, str] = {}  # instance id -> member id
         self._owners = Owners()
         # topics that members read
-        self._readers: Counter[str] = Counter()  # topic -> members that read it
+        self._readers: Counter[frozenset[str]] = Counter()  # topics -> members that read them
         self._facts: dict[str, TopicFacts] = {}  # as the target assignment knows them
         self._known_bytes = 0  # see _count_known()
         self._matched: dict[tuple[str, str], Matched] = {}  # by expression and user
@@ -75,19 +86,43 @@ class ConsumerGroup:
 
     def heartbeat(self, call: Ask, request: ConsumerHeartbeat) -> None:
         """See ConsumerHeartbeat."""
+        self._asked.append((call, request))
+        if not self._working:
+            self._working = True
+            self._desk.work.run(self._work())
+        elif request.member_id in self.members:
+            self.members[request.member_id].session.put_off(self._desk.settings.consumer_session_timeout_ms)
+
+    def _work(self) -> Pieces:
+        try:
+            while self._asked:
+                call, request = self._asked.popleft()
+                try:
+                    yield from self._answering(call, request)
+                except Refused as refused:
+                    self._desk.refuse(call, refused)
+                    if not self.members and self.when_refused is not None:
+                        self.when_refused(self)
+        finally:
+            self._working = False
+
+    def _answering(self, call: Ask, request: ConsumerHeartbeat) -> Pieces:
         if request.member_epoch in (LEAVE, STATIC_AWAY):
             self._leave(call, request)
             return
         self._check_room(request)
+        yield from self._look_at_topics(request, call.attachment.principal)
         member = self._member_that_speaks(request)
         joins = request.member_epoch == JOIN
         told_before = member.epoch == request.member_epoch
         assigned_before = member.assigned
         changed = self._update(member, request, call.attachment.principal)
-        self._follow_topics()
+        yield from self._follow_topics()
         if self.assignment_epoch < self.epoch:
-            self._assign()
+            yield from self._assign()
             changed = True
+        if self.members.get(member.member_id) is not member:
+            raise unknown_member(self.name, member.member_id)
         if member.advance(request.owned, self.assignment_epoch, self._owners):
             self._keep_member(member)
             changed = True
@@ -151,12 +186,12 @@ class ConsumerGroup:
 
     @property
     def is_empty(self) -> bool:
-        """No members."""
-        return not self.members
+        """No members, and nobody who may be about to become one."""
+        return not self.members and not self._working
 
     def reads(self, topic: str) -> bool:
         """Whether its members read `topic`."""
-        return self._readers[topic] > 0
+        return any(topic in topics for topics in self._readers)
 
     def describe(self) -> GroupDescription:
         """See DescribeGroup."""
@@ -318,19 +353,21 @@ class ConsumerGroup:
 
     # ---- topics
 
-    def _matching(self, text: str, user: str) -> frozenset[str]:
-        """The topics that an expression means, of those that the user may read."""
+    def _matched_by(self, text: str, user: str) -> Matched:
         matched = self._matched.get((text, user))
         if matched is None:
             if len(self._matched) > len(self.members):
                 self._matched.clear()
             matched = self._matched[text, user] = Matched(text)
+        return matched
+
+    def _may_read(self, user: str) -> Callable[[str], bool]:
         principal = Principal(user)
-        return matched.among(
-            self._topics.names(self.namespace),
-            lambda name: self._authorizer.may(principal, Action.READ, self.namespace, name),
-            self._authorizer.version,
-        )
+        return lambda name: self._authorizer.may(principal, Action.READ, self.namespace, name)
+
+    def _matching(self, text: str, user: str) -> frozenset[str]:
+        """The topics that an expression means, of those that the user may read."""
+        return self._matched_by(text, user).among(self._topics.names(self.namespace), self._may_read(user), self._authorizer.version)
 
     def _read(self, member: ConsumerMember) -> None:
         """Find out which topics the member reads."""
@@ -339,7 +376,7 @@ class ConsumerGroup:
         if member.subscribed_regex is not None:
             matching = self._matching(member.subscribed_regex, member.principal)
             own = len(topics | matching) if topics else 0
-            topics = topics | matching if topics else matching
+            topics = topics | matching if topics else matching  # all who give the same expression have the same object
         self._account.count({METADATA: TOPIC_BYTES * (own - member.own_topics)})
         member.own_topics = own
         self._count_readers(member.topics, -1)
@@ -347,52 +384,79 @@ class ConsumerGroup:
         self._count_readers(member.topics, 1)
 
     def _count_readers(self, topics: frozenset[str], change: int) -> None:
-        for topic in topics:
-            self._readers[topic] += change
-            if self._readers[topic] == 0:
-                del self._readers[topic]
+        self._readers[topics] += change
+        if self._readers[topics] <= 0:
+            del self._readers[topics]
 
-    def _follow_topics(self) -> None:
+    def _look_at_topics(self, request: ConsumerHeartbeat, principal: Principal) -> Pieces:
+        """Look at the topics that expressions may mean, so that it is known when it is asked for."""
+        wanted: dict[tuple[str, str], None] = {}
+        member = self.members.get(request.member_id)
+        text = request.subscribed_regex or (None if member is None else member.subscribed_regex)
+        if text and (request.subscribed_regex or request.member_epoch == JOIN):
+            wanted[text, principal.name if member is None or request.member_epoch == JOIN else member.principal] = None
+        if self._topics.version(self.namespace) != self._topics_seen:
+            wanted.update(((one.subscribed_regex, one.principal), None) for one in self.members.values() if one.subscribed_regex is not None)
+        for text, user in wanted:
+            yield from self._matched_by(text, user).looking(self._topics.names(self.namespace), self._may_read(user), self._authorizer.version)
+
+    def _follow_topics(self) -> Pieces:
         """If topics were made, deleted or have more partitions since the last heartbeat, and members read them, a new target is due."""
         version = self._topics.version(self.namespace)
         if version == self._topics_seen:
             return
         self._topics_seen = version
-        for member in self.members.values():
-            if member.subscribed_regex is not None:
+        for member in list(self.members.values()):
+            if member.subscribed_regex is not None and member.member_id in self.members:
                 self._read(member)
-        if self._known_topics() != self._facts:
+                yield 1 + (len(member.topics) // _CHEAP if member.subscribed_names else 0)
+        if (yield from self._known_topics()) != self._facts:
             self._grow()
 
-    def _known_topics(self) -> dict[str, TopicFacts]:
-        return {name: facts for name in self._readers if (facts := self._topics.find(self.namespace, name)) is not None}
+    def _known_topics(self) -> Generator[int, None, dict[str, TopicFacts]]:
+        known: dict[str, TopicFacts] = {}
+        for topics in list(self._readers):
+            names = list(topics)
+            for at in range(0, len(names), _PIECE):
+                for name in names[at : at + _PIECE]:
+                    if name not in known and (facts := self._topics.find(self.namespace, name)) is not None:
+                        known[name] = facts
+                yield _PIECE // 2
+        return known
 
     # ---- the target
 
-    def _assign(self) -> None:
-        """Make the target assignment of this epoch."""
-        self._facts = self._known_topics()
+    def _assign(self) -> Pieces:
+        """Make the target assignment of this epoch. If members go meanwhile, another one is due."""
+        epoch = self.epoch
+        self._facts = yield from self._known_topics()
         ids = {name: facts.id for name, facts in self._facts.items()}
         known: dict[frozenset[str], frozenset[bytes]] = {}
         subscribers = []
-        for member in self.members.values():
+        for member in list(self.members.values()):
             topics = known.get(member.topics)
             if topics is None:
                 topics = known[member.topics] = frozenset(ids[name] for name in member.topics if name in ids)
+                yield 1 + len(topics) // _CHEAP
             subscribers.append(Subscriber(member.member_id, member.instance_id or member.member_id, topics, member.target))
         wanted = Counter(member.assignor for member in self.members.values() if member.assignor is not None)
         self.assignor = wanted.most_common(1)[0][0] if wanted else DEFAULT_ASSIGNOR
-        targets = ASSIGNORS[self.assignor](subscribers, {facts.id: facts.partition_count for facts in self._facts.values()})
+        targets = yield from ASSIGNORS[self.assignor](subscribers, {facts.id: facts.partition_count for facts in self._facts.values()})
+        if not self.members:
+            return
         for member_id, target in targets.items():
-            self.members[member_id].target = target
+            if member_id in self.members:
+                self.members[member_id].target = target
         self._count_known()
-        self.assignment_epoch = self.epoch
+        self.assignment_epoch = epoch
+        if len(targets) > len(self.members):
+            self._grow()
         self._desk.rebalance_count += 1
         self._keep_epochs()
 
     def _count_known(self) -> None:
         """What the group knows of topics and who has them; it is only counted: what a member asks for next is refused where that was too much."""
-        topics = len(self._readers) + sum(len(matched.topics) for matched in self._matched.values())
+        topics = sum(map(len, self._readers)) + sum(len(matched.topics) for matched in self._matched.values())
         partitions = sum(facts.partition_count for facts in self._facts.values()) if self.members else 0
         change = TOPIC_BYTES * topics + PARTITION_BYTES * partitions - self._known_bytes
         self._known_bytes += change
@@ -429,7 +493,7 @@ class ConsumerGroup:
         """Everything kept has been taken in: the target is what everybody has, or is made anew with the next heartbeat."""
         for member in self.members.values():
             self._read(member)
-        self._facts = self._known_topics()
+        self._facts = at_once(self._known_topics())
         had: Counter[bytes] = Counter()
         for member in self.members.values():
             for topic, partitions in member.assigned.items():

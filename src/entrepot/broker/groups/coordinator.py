@@ -44,6 +44,7 @@ from entrepot.model.names import check_name
 
 ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
 SUBSCRIBED_MAX = 4000  # topics that a member may name in a heartbeat
+EXPRESSION_STEPS = 2000  # of a microsecond: to compile an expression may take some milliseconds
 SWEEP_COUNT = 256  # groups looked at in one go when old offsets are forgotten
 
 GroupKey: TypeAlias = tuple[str, str]  # namespace, name
@@ -184,19 +185,16 @@ class GroupCoordinator:
             for name in names:
                 if not self._may_read(call, name):
                     raise self._topic_refusal(call, name)
+        if request.subscribed_regex:
+            call.attachment.spent += EXPRESSION_STEPS
         check_heartbeat(request)
         self._check_ids(request.member_id, request.instance_id, request.client_id, request.rack_id)
-        found = group = self._find(call, request.group)
+        group = self._find(call, request.group)
         if request.member_epoch == JOIN and not isinstance(group, ConsumerGroup):
             group = self._new_consumer_group(call, request.group, group)
         if not isinstance(group, ConsumerGroup):
             raise unknown_member(request.group, request.member_id)
-        try:
-            group.heartbeat(call, request)
-        except Refused:
-            if found is None:
-                self._forget_unused(group)
-            raise
+        group.heartbeat(call, request)
 
     # ---- offsets
 
@@ -355,6 +353,7 @@ class GroupCoordinator:
         else:
             account = self._open_account(call, name)
         group = self._groups[namespace, name] = ConsumerGroup(self._desk, self._topics, self._authorizer, namespace, name, account, epoch)
+        group.when_refused = self._forget_unused
         return group
 
     def _new_classic_group(self, call: Ask, name: str) -> ClassicGroup:

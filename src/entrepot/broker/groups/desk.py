@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from entrepot.broker.groups.settings import GroupSettings
+from entrepot.broker.groups.work import Work
 from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.quotas import Quotas
 from entrepot.broker.shards import Shards
@@ -33,7 +34,7 @@ class GroupStore(Protocol):
 class Desk:
     """Shared by all groups of a broker."""
 
-    __slots__ = ("clock", "committed_count", "entropy", "quotas", "rebalance_count", "scheduler", "settings", "shards", "store")
+    __slots__ = ("clock", "committed_count", "entropy", "quotas", "rebalance_count", "scheduler", "settings", "shards", "store", "work")
 
     def __init__(self, scheduler: Scheduler, clock: Any, entropy: Any, store: GroupStore, shards: Shards, settings: GroupSettings, quotas: Quotas) -> None:
         self.scheduler = scheduler
@@ -43,6 +44,7 @@ class Desk:
         self.shards = shards
         self.settings = settings
         self.quotas = quotas
+        self.work = Work(scheduler.call_soon)
         self.rebalance_count = 0  # generations completed, and target assignments made
         self.committed_count = 0  # offsets
 

@@ -29,11 +29,13 @@ from entrepot.protocols.kafka.compression import (
     ZSTD,
     is_full,
 )
+from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.lz4_frame import check_lz4
 from entrepot.protocols.kafka.recompression import pack, with_records
 from entrepot.protocols.kafka.record_batch import HEADER_BYTES, BatchHead, BatchValidator
 from entrepot.protocols.kafka.record_scan import GOOD, MISNUMBERED, OUT_OF_TIME, scan_records
 
+NOT_CHECKED = int(ErrorCode.KAFKA_STORAGE_ERROR)  # it is tried again
 _INPUT_BYTES = 256 * 1024  # of gzip, at a time
 _OUTPUT_BYTES = 1 << 20
 
@@ -46,7 +48,7 @@ class Check:
 
     def __init__(self, data: bytes, unpacked_max_bytes: int, compression: int = -1) -> None:
         self.head: BatchHead | None = None
-        self.error: InvalidBatch | None = None
+        self.error: InvalidBatch | None = InvalidBatch(NOT_CHECKED, "the batch could not be checked; nothing of it was taken")
         self.unpacked_bytes = 0
         self.batch = data
         self._data = data
@@ -62,6 +64,7 @@ class Check:
             if self._packed is not None:
                 self.batch = with_records(head.data, self._packed, self._compression)
             self.head = head
+            self.error = None
         except InvalidBatch as invalid:
             self.error = invalid
 

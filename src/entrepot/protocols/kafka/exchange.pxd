@@ -22,11 +22,15 @@ cdef class Exchange:
     cdef public list parts
     cdef public Py_ssize_t size
     cdef public bint is_read
+    cdef Py_ssize_t _held_bytes
     cdef list _calls
     cdef Py_ssize_t _left
     cdef object _then
 
     cpdef int run(self, object work) except -1
+    @cython.locals(size=Py_ssize_t)
+    cpdef int release(self) except -1
+    cpdef int hold(self, Py_ssize_t size) except -1
     cpdef int begin(self, object reader) except -1
     @cython.locals(call=Call, asked=dict)
     cpdef int submit(self, list calls, object then) except -1

@@ -48,6 +48,7 @@ class Exchange:
         self.parts: list[bytes | bytearray] | None = None  # the answer, once there is one
         self.size = 0  # bytes of it
         self.is_read = False  # nothing of the request is read any more
+        self._held_bytes = 0  # of the room
         self._calls: list[Call] = []
         self._left = 0
         self._then: Callable[[Exchange, list[Any]], object] | None = None
@@ -68,15 +69,37 @@ class Exchange:
                     break
         except StopIteration:
             pass
+        except Malformed:
+            self.release()
+            raise
         return 0
 
     def _run_on(self, work: Any) -> None:
         if self.session.closing:
+            self.release()
             return
         try:
             self.run(work)
         except Malformed as error:
             self.session.fail(str(error))
+        except Exception as error:  # our bug: it would never be answered
+            self.session.fail(f"a {self.api.name} failed by a bug: {error!r}")
+            self.release()
+            raise
+
+    def hold(self, size: int) -> int:
+        """So many bytes of the request stay until release(): they take up room (room.py)."""
+        self._held_bytes = size
+        self.session.shared.room.hold(size)
+        return 0
+
+    def release(self) -> int:
+        """Nothing of the request is held any more."""
+        size = self._held_bytes
+        if size:
+            self._held_bytes = 0
+            self.session.shared.room.release(size)
+        return 0
 
     def begin(self, reader: Any) -> int:
         """Read the request, and have its handler answer it. Raises Malformed, at once or from run()."""
@@ -88,6 +111,7 @@ class Exchange:
         # What is behind the last field is not looked at, as Kafka does not: librdkafka's Metadata request has bytes too many.
         values = yield from self.api.request_plan(self.version).reading(reader)
         self.is_read = True
+        self.release()
         handling = self.api.handler(self, values)
         if handling is not None:
             yield from handling

@@ -65,6 +65,7 @@ class FetchTable:
         self.count = 0
         self.by_id = False
         self.request = 0
+        self.seen_count = 0  # of its parts, those that the last request has named
         self.changed = False
 
     def name(self, key: object, partition: int, offset: int, max_bytes: int, leader_epoch: int) -> int:
@@ -90,7 +91,9 @@ class FetchTable:
         part.max_bytes = max_bytes
         part.leader_epoch = leader_epoch
         note: FetchNote = part.tag
-        note.seen = self.request
+        if note.seen != self.request:
+            note.seen = self.request
+            self.seen_count += 1
         return 0
 
     def forget(self, key: object, partition: int) -> ReadPart | None:
@@ -102,6 +105,9 @@ class FetchTable:
         if part is not None:
             self.changed = True
             self.count -= 1
+            note: FetchNote = part.tag
+            if note.seen == self.request:
+                self.seen_count -= 1
             if not topic.by_partition:
                 del self.topics[key]
         return part
@@ -109,6 +115,8 @@ class FetchTable:
     def forget_unseen(self) -> list[ReadPart]:
         """The parts that the last request did not name; they are out of the table."""
         gone: list[ReadPart] = []
+        if self.seen_count == self.count:
+            return gone
         for topic in list(self.topics.values()):
             for part in list(topic.by_partition.values()):
                 note: FetchNote = part.tag
@@ -144,49 +152,77 @@ def decode_head(reader: Reader, version: int) -> FetchRequest:
     return request
 
 
-def decode_topics(reader: Reader, version: int, table: FetchTable) -> list[ReadPart]:
-    """The rest of the request: what it names goes into `table`; the parts that it forgets, which are out of it. Raises Malformed."""
-    flexible = version >= 12
-    reader.elements_left = _PARTS_MAX
-    table.request += 1
-    topics_left = reader.count(flexible, 3 if flexible else 6)
-    while topics_left > 0:
-        topics_left -= 1
-        key = reader.octets(16) if version >= 13 else reader.string(flexible)
-        parts_left = reader.count(flexible, 16)
-        while parts_left > 0:
-            parts_left -= 1
-            partition = reader.i32()
-            leader_epoch = reader.i32() if version >= 9 else -1
-            offset = reader.i64()
-            if version >= 12:
-                reader.i32()  # epoch of the last record fetched
-            if version >= 5:
-                reader.i64()  # a follower's log start
-            table.name(key, partition, offset, reader.i32(), leader_epoch)
-            if flexible:
-                reader.skip_tags()
+class TopicsReading:
+    """The rest of a request while it is read: read() until it is True. What it names goes into `table`; `gone` are the parts that it forgets, which are
+    out of it."""
+
+    def __init__(self, reader: Reader, version: int, table: FetchTable) -> None:
+        self.gone: list[ReadPart] = []
+        self._reader = reader
+        self._version = version
+        self._table = table
+        self._begun = False
+        self._forgets = False
+        self._key: object = None
+        self._topics_left = 0
+        self._parts_left = 0
+
+    def detach(self) -> int:
+        """What is left to read stays, whatever becomes of where the request arrived."""
+        return self._reader.detach()
+
+    def read(self, most: int) -> bool:
+        """Go on with so many topics and partitions; whether that was all. Raises Malformed."""
+        reader = self._reader
+        version = self._version
+        table = self._table
+        flexible = version >= 12
+        if not self._begun:
+            self._begun = True
+            reader.elements_left = _PARTS_MAX
+            table.request += 1
+            table.seen_count = 0
+            self._topics_left = reader.count(flexible, 3 if flexible else 6)
+        while True:
+            if most <= 0:
+                return False
+            most -= 1
+            if self._parts_left > 0:
+                self._parts_left -= 1
+                if self._forgets:
+                    part = table.forget(self._key, reader.i32())
+                    if part is not None:
+                        self.gone.append(part)
+                    continue
+                partition = reader.i32()
+                leader_epoch = reader.i32() if version >= 9 else -1
+                offset = reader.i64()
+                if version >= 12:
+                    reader.i32()  # epoch of the last record fetched
+                if version >= 5:
+                    reader.i64()  # a follower's log start
+                table.name(self._key, partition, offset, reader.i32(), leader_epoch)
+                if flexible:
+                    reader.skip_tags()
+                continue
+            if self._key is not None:
+                self._key = None
+                if flexible:
+                    reader.skip_tags()
+            if self._topics_left > 0:
+                self._topics_left -= 1
+                self._key = reader.octets(16) if version >= 13 else reader.string(flexible)
+                self._parts_left = reader.count(flexible, 4 if self._forgets else 16)
+            elif not self._forgets and version >= 7:
+                self._forgets = True
+                self._topics_left = reader.count(flexible, 3 if flexible else 6)
+            else:
+                break
+        if version >= 11:
+            reader.maybe_string(flexible)  # rack
         if flexible:
             reader.skip_tags()
-    gone: list[ReadPart] = []
-    if version >= 7:
-        topics_left = reader.count(flexible, 3 if flexible else 6)
-        while topics_left > 0:
-            topics_left -= 1
-            key = reader.octets(16) if version >= 13 else reader.string(flexible)
-            parts_left = reader.count(flexible, 4)
-            while parts_left > 0:
-                parts_left -= 1
-                part = table.forget(key, reader.i32())
-                if part is not None:
-                    gone.append(part)
-            if flexible:
-                reader.skip_tags()
-    if version >= 11:
-        reader.maybe_string(flexible)  # rack
-    if flexible:
-        reader.skip_tags()
-    return gone
+        return True
 
 
 def encode_error(writer: Writer, version: int, code: int) -> int:
@@ -207,8 +243,15 @@ def encode_fetch(writer: Writer, version: int, table: FetchTable, session_id: in
 
     `incremental`: only what the client does not know yet. What was sent is out of the parts then.
     """
-    flexible = version >= 12
     errors = 0
+    for topic in begin_answer(writer, version, table, session_id, incremental):
+        errors += encode_parts(writer, version, topic, 0, len(topic.in_answer))
+    end_answer(writer, version)
+    return errors
+
+
+def begin_answer(writer: Writer, version: int, table: FetchTable, session_id: int, incremental: bool) -> list[FetchTopic]:
+    """The response up to its topics; which they are. encode_parts() of each comes next, then end_answer()."""
     writer.i32(0)
     if version >= 7:
         writer.i16(0)
@@ -219,23 +262,39 @@ def encode_fetch(writer: Writer, version: int, table: FetchTable, session_id: in
         if chosen:
             topic.in_answer = chosen
             topics.append(topic)
-    writer.count(len(topics), flexible)
-    for topic in topics:
+    writer.count(len(topics), version >= 12)
+    return topics
+
+
+def encode_parts(writer: Writer, version: int, topic: FetchTopic, first: int, end: int) -> int:
+    """The parts [first, end) of a topic that are in the answer, with what is before the first and behind the last; how many are errors."""
+    flexible = version >= 12
+    errors = 0
+    chosen = topic.in_answer
+    if first == 0:
         if version >= 13:
             writer.octets(topic.key)  # type: ignore[arg-type]
         else:
             writer.string(topic.key, flexible)  # type: ignore[arg-type]
-        writer.count(len(topic.in_answer), flexible)
-        for part in topic.in_answer:
-            if part.error is not None:
-                errors += 1
-            _encode_part(writer, version, flexible, part)
+        writer.count(len(chosen), flexible)
+    while first < end:
+        part = chosen[first]
+        first += 1
+        if part.error is not None:
+            errors += 1
+        _encode_part(writer, version, flexible, part)
+    if end == len(chosen):
         topic.in_answer = []
         if flexible:
             writer.uvarint(0)
-    if flexible:
-        writer.uvarint(0)
     return errors
+
+
+def end_answer(writer: Writer, version: int) -> int:
+    """What is behind the topics."""
+    if version >= 12:
+        writer.uvarint(0)
+    return 0
 
 
 def _has_news(part: ReadPart) -> bool:

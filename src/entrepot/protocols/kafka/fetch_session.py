@@ -58,8 +58,6 @@ class FetchSessions:
             if request.session_epoch == FULL:
                 self.id = self._slots.open()
                 self.epoch = 1
-            for note in (part.tag for part in self.table.all_parts()):
-                note.told = False
             self.table.by_id = by_id
             return ErrorCode.NONE
         if not self.id or request.session_id != self.id:

@@ -34,6 +34,11 @@ class Framing(ReceiveBuffer):
         self.api_key = -1
         self.raw = False
 
+    @property
+    def request_bytes(self) -> int:
+        """Of the request at the front, once next() has said that it is there."""
+        return self._total
+
     def next(self) -> bool:
         """Whether a whole request lies at the front. Raises Malformed for a size that is not allowed."""
         left = self._end - self._start

@@ -49,6 +49,7 @@ def produce(exchange: Exchange, reader: Reader) -> None:
     how = _read(exchange, reading)
     if how != _READ:
         reading.detach()
+        exchange.hold(session.framing.request_bytes)
         session.taking = True
         exchange.state = reading
         _wait(exchange, how)
@@ -79,7 +80,9 @@ def _wait(exchange: Exchange, how: int) -> None:
 
 
 def _checked(exchange: Exchange, check: Any) -> None:
-    if not exchange.session.closing:
+    if exchange.session.closing:
+        exchange.release()
+    else:
         exchange.state.checked(check.head, check.batch, check.error, check.unpacked_bytes)
         exchange.session.turns.wait(partial(_read_on, exchange))
 
@@ -87,11 +90,13 @@ def _checked(exchange: Exchange, check: Any) -> None:
 def _read_on(exchange: Exchange) -> None:
     session = exchange.session
     if session.closing:
+        exchange.release()
         return
     try:
         how = _read(exchange, exchange.state)
     except Malformed as error:
         session.fail(str(error))
+        exchange.release()
         return
     if how != _READ:
         _wait(exchange, how)
@@ -103,6 +108,7 @@ def _begin_long(exchange: Exchange, request: ProduceRequest) -> Generator[int, N
     """As _begin(), in pieces. What is behind the request may begin afterwards."""
     if not _refuse(exchange, request):
         yield from exchange.submitting(_appends(exchange, request), appended, 4 * min(_APPEND_PARTS, len(request.valid)))
+    exchange.release()
     exchange.session.taken()
 
 

@@ -12,6 +12,7 @@ from entrepot.protocols.kafka.primitives cimport Reader
 
 cdef Py_ssize_t _PIPELINE_MAX, _QUEUED_MAX
 cdef int _TURN, _TURN_OTHER, _OTHER_STEPS, _PRODUCE, _API_VERSIONS
+cdef Py_ssize_t _FREE
 
 
 cdef class Session(Sink):

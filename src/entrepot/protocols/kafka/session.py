@@ -32,6 +32,7 @@ from entrepot.protocols.kafka.framing import PRODUCE, Framing
 from entrepot.protocols.kafka.output import Output
 from entrepot.protocols.kafka.partition_rows import PartitionRows
 from entrepot.protocols.kafka.primitives import Malformed
+from entrepot.protocols.kafka.room import FREE_BYTES, Room
 
 PIPELINE_MAX = 1024  # requests taken in and not answered: above this nothing is read; their bytes are bounded by limits.staged_bytes
 QUEUED_MAX_BYTES = 1 << 20  # answers that wait for those before them, and output that waits for the end of the tick: above this no request begins
@@ -47,6 +48,7 @@ _TURN_OTHER = TURN_OTHER
 _OTHER_STEPS = 20  # what a request costs that is not a Produce, whatever else it does
 _PRODUCE = PRODUCE
 _API_VERSIONS = API_VERSIONS
+_FREE = FREE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,10 @@ class Shared:
     """What all Kafka connections of the process have in common.
 
     later(function) calls it in the loop's next turn. unfinished, strangers: net.unfinished.Unfinished of all connections, and of those before their login.
-    turns: net.turns.Turns of the process. checks: see checking.py.
+    turns: net.turns.Turns of the process. checks: see checking.py. room: see room.py.
     """
 
-    __slots__ = ("checks", "entropy", "fetch_slots", "later", "partition_rows", "statistics", "strangers", "turns", "unfinished", "validator")
+    __slots__ = ("checks", "entropy", "fetch_slots", "later", "partition_rows", "room", "statistics", "strangers", "turns", "unfinished", "validator")
 
     def __init__(
         self,
@@ -104,6 +106,7 @@ class Shared:
         self.statistics = Statistics()
         self.fetch_slots = FetchSlots(entropy)
         self.partition_rows = PartitionRows()
+        self.room = Room()
 
 
 class Session(Sink):
@@ -229,6 +232,10 @@ class Session(Sink):
                     self.resting = True
                     self.turns.wait(self.next_turn)
                     break
+                if self.framing.request_bytes > _FREE and self.shared.room.is_full:
+                    self.resting = True
+                    self.shared.room.wait(self.next_turn)
+                    break
                 left -= 1 if key == _PRODUCE else _TURN_OTHER
                 self.begin()
         except Malformed as error:
@@ -301,6 +308,7 @@ class Session(Sink):
             self.turns.spend(_OTHER_STEPS)
             if not exchange.is_read:
                 reader.detach()
+                exchange.hold(self.framing.request_bytes)
         self.framing.consume()
         return None
 
