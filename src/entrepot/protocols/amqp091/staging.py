@@ -2,8 +2,8 @@
 
 What is published is checked at once, as far as RabbitMQ checks it then: its exchange, permissions, properties. It is routed at the commit.
 Settled tags are out of the channel's book until a rollback puts them back. What all channels hold counts as what is unfinished of all connections
-(net/unfinished.py): over that limit the transactions of the connection that has gone without a commit for longest end, with their channels. A commit counts if what it
-ends is no less than what the connection's other channels still hold.
+(net/unfinished.py): over that limit the transactions of the connection that has gone without a commit for longest end, with their channels. A commit
+counts if what it ends is no less than what the connection's other channels still hold.
 """
 
 from __future__ import annotations
