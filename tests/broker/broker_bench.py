@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 from entrepot.broker import requests as r
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, Sink, make_ask, make_publish, make_settle
 from entrepot.broker.state import default_folds
-from entrepot.model.entry import HAS_EXPIRY
+from entrepot.model.entry import HAS_EXPIRY, Entry
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting
@@ -59,6 +61,12 @@ def record_of(body, ttl_ms=None, headers=None):
 def longstr_array(*texts):
     items = b"".join(b"S" + len(text).to_bytes(4, "big") + text for text in texts)
     return b"A" + len(items).to_bytes(4, "big") + items
+
+
+def bytes_at_hand():
+    """Of entries in memory, whoever holds them."""
+    gc.collect()
+    return sum(len(entry.data) for entry in gc.get_objects() if isinstance(entry, Entry) and entry.data is not None)
 
 
 class Bench:

@@ -1,15 +1,13 @@
 """From a publish to every queue it leads to: order, copies, refusals, dead letters and their circles, pressure."""
 
-import gc
 from dataclasses import replace
 
 import pytest
-from broker_bench import SMALL, Bench, longstr_array, table_of
+from broker_bench import SMALL, Bench, bytes_at_hand, longstr_array, table_of
 
 from entrepot.broker import requests as r
 from entrepot.broker.operations import BINDINGS_MAX
 from entrepot.broker.port import DONE, PENDING, REFUSED
-from entrepot.model.entry import Entry
 from entrepot.model.errors import Reason, Refused
 
 
@@ -292,11 +290,6 @@ class TestManyBindings:
         assert "auto" not in bench.catalogue.namespace("public/default").exchanges
 
 
-def bytes_at_hand():
-    gc.collect()
-    return sum(len(entry.data) for entry in gc.get_objects() if isinstance(entry, Entry) and entry.data is not None)
-
-
 @pytest.mark.parametrize("durable", [True, False])
 def test_what_was_published_last_to_each_of_many_addresses_leaves_memory(bench, me, durable):
     """The cache is smaller than one of them."""
@@ -310,3 +303,38 @@ def test_what_was_published_last_to_each_of_many_addresses_leaves_memory(bench, 
     me.done.clear()
     bench.run()
     assert bytes_at_hand() < 500_000
+
+
+@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("way", ["consumer", "get"])
+def test_what_was_read_last_of_each_of_many_queues_leaves_memory(bench, me, durable, way):
+    bench.broker.hub.located_max_bytes = 300_000
+    for number in range(50):
+        me.declare(f"q{number}", durable=durable)
+        if way == "consumer":
+            me.consume("c", f"q{number}", auto_settle=True)
+        me.put(bytes(100_000), key=f"q{number}")
+        if way == "get":
+            assert len(me.get(f"q{number}", auto_settle=True)[0]) == 100_000
+        bench.run(0.01)
+    assert way == "get" or len(me.bodies()) == 50
+    me.done.clear()
+    bench.run(3)
+    assert bytes_at_hand() < 800_000
+
+
+def test_what_is_half_read_is_found_again(bench, me):
+    """Though every queue's place is given up with every turn."""
+    bench.broker.hub.located_max_bytes = 0
+    for name in ("a", "b"):
+        me.declare(name)
+        me.put(*[b"%d" % number for number in range(100)], key=name)
+        me.consume(name, name, limit=3)
+    bench.run()
+    seen = {"a": [], "b": []}
+    while len(seen["a"]) + len(seen["b"]) < 200:
+        for name, bodies in seen.items():
+            bodies += me.bodies(name)
+            me.accept(name)
+        bench.run(0.1)
+    assert seen == {name: [b"%d" % number for number in range(100)] for name in "ab"}

@@ -13,6 +13,7 @@ cdef int _HERE
 cdef int _LATER
 cdef int _GAP
 cdef int _CONTROL
+cdef int _OVERHEAD
 
 
 @cython.final
@@ -36,6 +37,7 @@ cdef class Cursor:
 
     @cython.locals(stored=StoredEntry, entry=Entry, form=bytes, tag=int)
     cpdef int locate(self, uint64_t offset) except -2
+    cpdef object let_go(self)
     @cython.locals(data=bytes)
     cpdef bytes data(self)
     @cython.locals(codec=EntryCodec, data=bytes)

@@ -18,11 +18,12 @@ _HERE = HERE
 _LATER = LATER
 _GAP = GAP
 _CONTROL = CONTROL
+_OVERHEAD = 256  # bytes of an entry besides its data
 
 
 class Cursor:
     """A place in one log. After locate() was HERE, `entry` holds the offset asked for, with offsets base to end - 1; data() is it as the codec `tag`
-    packs it, which can take it apart: its own, or else the hub's for that.
+    packs it, which can take it apart: its own, or else the hub's for that. That holds for this turn of the loop; in the next one it is asked again.
 
     on_loaded() is called when what was LATER may be asked for again.
     """
@@ -104,7 +105,19 @@ class Cursor:
         self.base = stored.base
         self.end = stored.base + entry.span
         self.next_position = -1
+        self.hub.locating(self, len(self.data()) + _OVERHEAD)
         return _HERE
+
+    def let_go(self) -> None:
+        """See Hub.locating."""
+        self.base = 0
+        self.end = 0
+        self.form = None
+        self.entry = None  # type: ignore[assignment]  # as before the first HERE
+        self.stored = None  # type: ignore[assignment]
+        if not self.loading and self.fetched is None:  # else what was fetched is still to be looked at
+            self.reader.close()
+            self.reader = self.log.reader()
 
     def data(self) -> bytes:
         """The entry that locate() has found."""

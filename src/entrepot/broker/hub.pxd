@@ -25,6 +25,10 @@ cdef class Hub:
     cdef public int64_t shelved_bytes
     cdef public int64_t shelved_max_bytes
     cdef readonly dict shelves
+    # what Cursors have at hand
+    cdef list located
+    cdef int64_t located_bytes
+    cdef public int64_t located_max_bytes
     # this tick
     cdef list dirty
     cdef bint scheduled
@@ -42,6 +46,9 @@ cdef class Hub:
     cpdef EntryCodec codec(self, int tag)
     @cython.locals(entry=Entry, codec=EntryCodec, data=bytes, known=bytes, batch=bytes)
     cpdef bytes translated(self, StoredEntry stored, int tag, bytes address=*)
+    cpdef object locating(self, object cursor, Py_ssize_t size)
+    @cython.locals(located=list)
+    cpdef object let_go(self)
     cpdef int64_t now_ms(self) except? -1
     @cython.locals(dirty=list, stop=uint64_t, index=Py_ssize_t, owner=LogOwner)
     cpdef object run(self)

@@ -15,6 +15,7 @@ TURN_MAX = 20_000  # records delivered in one turn of the loop before others hav
 NO_ADDRESS = b"\x00\x00"
 
 SHELVED_MAX_BYTES = 32 << 20  # on the shelves of all queues
+LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand
 _TURN_MAX = TURN_MAX
 _OPAQUE = OPAQUE
 
@@ -29,6 +30,9 @@ class Hub:
         "delivered_count",
         "dirty",
         "expired_count",
+        "located",
+        "located_bytes",
+        "located_max_bytes",
         "now",
         "publish_dead",
         "record_tag",
@@ -58,6 +62,9 @@ class Hub:
         self.shelved_bytes = 0  # on the shelves of all queues (entry_shelf.py)
         self.shelved_max_bytes = SHELVED_MAX_BYTES
         self.shelves: dict[Any, None] = {}  # those that hold something, the one that was used last at the end
+        self.located: list[Any] = []  # cursors that have found an entry since the last time that all let go of theirs
+        self.located_bytes = 0  # of those entries
+        self.located_max_bytes = LOCATED_MAX_BYTES
         self.delivered_count = 0
         self.settled_count = 0
         self.dead_lettered_count = 0
@@ -120,6 +127,8 @@ class Hub:
         """End of the tick: dispatch whoever was marked, as many as fit a turn; the rest, and what gets marked meanwhile, at the next."""
         self.scheduled = False
         self.now = 0
+        if self.located_bytes > self.located_max_bytes:
+            self.let_go()
         dirty = self.dirty
         self.dirty = []
         stop = self.delivered_count + _TURN_MAX
@@ -134,6 +143,21 @@ class Hub:
             if index < len(dirty):
                 self.dirty = dirty[index:] + self.dirty
                 self._schedule()
+
+    def locating(self, cursor: Any, size: int) -> None:
+        """A cursor has an entry of so many bytes at hand, where it stays as long as its queue is not read: of very many queues that is much."""
+        self.located.append(cursor)
+        self.located_bytes += size
+        if self.located_bytes > self.located_max_bytes:
+            self._schedule()
+
+    def let_go(self) -> None:
+        """Between two turns, when nobody uses what a cursor has found."""
+        located = self.located
+        self.located = []
+        self.located_bytes = 0
+        for cursor in located:
+            cursor.let_go()
 
     def _schedule(self) -> None:
         if not self.scheduled:

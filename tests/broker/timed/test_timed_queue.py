@@ -1,6 +1,7 @@
 """Send, Receive and EndLeases on standard queues, over a real store in virtual time."""
 
 import pytest
+from broker_bench import bytes_at_hand
 from test_revocation import Doors
 from timed_bench import TimedBench, TimedConnection
 
@@ -452,3 +453,14 @@ def test_a_session_that_fails_costs_nobody_else_of_its_commit_an_answer(bench, l
     assert [call.outcome for call in (broken, sent, received, first)] == [DONE] * 4
     assert len(other.messages(received)) == 1
     assert bench.queue("q").log.durable_offset == 4
+
+
+def test_what_was_sent_and_received_last_of_each_of_many_queues_leaves_memory(bench, link):
+    bench.broker.hub.located_max_bytes = 300_000
+    for number in range(50):
+        link.create(f"q{number}")
+        link.send(b"x" * 100_000, queue=f"q{number}")
+        link.end(link.receive(1, queue=f"q{number}"), queue=f"q{number}")
+    link.done.clear()
+    bench.run()
+    assert bytes_at_hand() < 800_000
