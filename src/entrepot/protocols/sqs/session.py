@@ -42,7 +42,6 @@ TURN = 32  # requests of one connection begun in a turn of the loop: others have
 READ_BYTES = 65_536
 SWEEP_S = 5.0
 IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
-STATISTICS_ERRORS_MAX = 64
 REQUEST_STEPS = 15  # what a request costs, in steps of net/turns.py, at least,
 STEP_BYTES = 2048  # and so many bytes of its body one more
 LONG_BYTES = 64 << 10  # of a body in JSON: a longer one is looked at for how many values it has, which costs more than bytes
@@ -243,7 +242,11 @@ class Session(Sink):
     def next_turn(self) -> object:
         """Go on with what is here."""
         self.resting = False
-        self.pump()
+        try:
+            self.pump()
+        except Exception:  # our bug, which the loop logs: it must cost this connection, which would hang, and no other
+            self.end()
+            raise
         return self.wake()
 
     def overrun(self) -> bool:
@@ -303,6 +306,7 @@ class Session(Sink):
                 if found is None:
                     return None
                 route = found
+            request.body = b""  # what waits, for messages it may be, holds nothing that is read already
             self.counted[route.name] += 1
             for name in route.required:
                 if getattr(exchange.input, name) is None:
