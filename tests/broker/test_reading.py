@@ -508,4 +508,6 @@ class TestManyPartitions:
         assert call.outcome == PENDING
         client.wait(client.ask_read(parts[1:], wait_ms=0))
         client.close()
+        assert sum(part.place is not None for part in parts) == 2 * PARTS_MAX - 1
+        client.bench.run()
         assert all(part.place is None for part in parts)

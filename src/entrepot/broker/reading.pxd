@@ -116,7 +116,9 @@ cdef class Reads:
     cdef object go_on(self)
     @cython.locals(part=ReadPart, place=Place)
     cpdef object close_parts(self, CloseParts call)
-    @cython.locals(place=Place)
+    @cython.locals(most=Py_ssize_t, place=Place)
+    cpdef object close_places(self, list places)
+    @cython.locals(place=Place, places=list)
     cpdef object detach(self, TopicTable table)
 
 

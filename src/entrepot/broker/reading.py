@@ -545,10 +545,22 @@ class Reads:
 
     def detach(self, table: TopicTable) -> None:
         """The attachment has ended, and its reads with it."""
-        for place in list(table.watchers):
+        places: list[Place] = []
+        for place in table.watchers:
             if place.reading is not None:
                 place.reading.cancel()
+            places.append(place)
+        self.close_places(places)
+
+    def close_places(self, places: list[Place]) -> None:
+        """Close them, some now and the rest in the next ticks."""
+        most = _PARTS_MAX
+        while places and most > 0:
+            most -= 1
+            place = places.pop()
             place.close()
+        if places:
+            self.hub.scheduler.call_soon(self.close_places, places)
 
 
 def _forget_answer(part: ReadPart) -> None:

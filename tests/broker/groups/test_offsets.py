@@ -4,6 +4,8 @@ import pytest
 from group_bench import GroupBench, answer, reason, subscription
 
 from entrepot.broker import group_requests as r
+from entrepot.broker.groups import classic_member
+from entrepot.broker.groups.subscribed_topics import topics_end
 from entrepot.broker.port import PENDING
 from entrepot.model.errors import Reason
 
@@ -118,6 +120,22 @@ class TestDelete:
         assert result["none", 0].reason is Reason.NOT_FOUND
         assert fetched(bench) == {("t", 0): 1, ("u", 1): 3}
         assert bench.reason(r.DeleteOffsets("none", [])) is Reason.NOT_FOUND
+
+    def test_what_members_say_is_taken_apart_once_whatever_is_asked(self, bench, monkeypatch):
+        taken_apart = []
+        monkeypatch.setattr(classic_member, "topics_end", lambda metadata: taken_apart.append(metadata) or topics_end(metadata))
+        for number in range(40):
+            bench.topics.make(f"other{number}", 1)
+        bench.form(3, protocols=[("range", subscription("x" * 300, "t", user_data=subscription("u")))])
+        for topic, expected in [("t", Reason.IN_USE), ("u", None), *((f"other{number}", None) for number in range(40))]:
+            error = bench.get(r.DeleteOffsets("g", [(topic, 0)]))[topic, 0]
+            assert (error and error.reason) == expected, topic
+        assert len(taken_apart) == 3
+
+    @pytest.mark.parametrize("metadata", [b"", b"\0\1\0\0\0\1\0\5t", b"\0\1\0\0\0\2\0\1x", b"\0\1\xff\xff\xff\xff", subscription(*["x"] * 4001)])
+    def test_who_cannot_be_understood_reads_all(self, bench, metadata):
+        bench.form(1, protocols=[("range", metadata)])
+        assert bench.get(r.DeleteOffsets("g", [("u", 0)]))["u", 0].reason is Reason.IN_USE
 
     def test_groups_of_another_type_must_be_empty(self, bench):
         bench.form(1, kind="connect")

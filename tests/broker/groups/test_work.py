@@ -3,7 +3,9 @@
 import pytest
 from group_bench import GroupBench, answer, reason
 
+from entrepot.broker import group_requests as r
 from entrepot.broker.groups import matched_topics
+from entrepot.broker.groups.coordinator import LOOKED_AT_ONCE
 from entrepot.broker.groups.work import STEPS, Work, at_once
 from entrepot.broker.name_pattern import NamePattern
 from entrepot.broker.port import DONE, PENDING
@@ -166,6 +168,24 @@ def test_heartbeats_of_a_group_keep_their_order(bench):
     assert [answer(call).member_epoch < 0 for call in told] == [True, False]
     group = bench.coordinator._groups["public/default", "g"]
     assert group.members["late"].subscribed_names == ["t1"]
+
+
+def test_groups_are_listed_in_pieces():
+    bench = GroupBench()
+    bench.topics.make("t", 1)
+    for number in range(2 * STEPS):
+        bench.ask(r.CommitOffsets(f"g{number}", -1, "", None, {("t", 0): r.CommittedOffset(1, 3, "")}))
+    bench.run()
+    asked = []
+    may = bench.permissions.may
+    bench.permissions.may = lambda principal, action, namespace, name: asked.append(name) or may(principal, action, namespace, name)
+    call = bench.ask(r.ListGroups([], []))
+    assert STEPS // 8 < len(asked) <= STEPS + LOOKED_AT_ONCE
+    bench.get(r.DeleteGroup("g3999"))
+    bench.run()
+    assert len(answer(call)) == 2 * STEPS
+    assert {row[2:] for row in bench.get(r.ListGroups(["empty"], ["classic"]))} == {("Empty", "classic")}
+    assert bench.get(r.ListGroups(["stable"], [])) == []
 
 
 def test_at_once():

@@ -502,6 +502,26 @@ class TestTurns:
         assert counts[-1] == 6
         assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) <= 2
 
+    def test_what_fails_by_a_bug_in_a_later_turn_ends_its_connection(self):
+        client = self.patient()
+
+        def failing(call):
+            call.attachment.spent += TURN_STEPS
+            if len(client.link.publishes) > 3:
+                raise AssertionError("a bug")
+
+        client.link.answer = failing
+        client.send(b"".join(publish(1, route(b"", str(number).encode()), b"x") for number in range(6)))
+        while len(client.link.publishes) < 3:
+            client.turn()
+        with pytest.raises(AssertionError):
+            client.turn()
+        assert client.session.closing
+        before = len(client.link.publishes)
+        while client.turn():
+            pass
+        assert len(client.link.publishes) == before
+
     def test_messages_with_headers_come_in_short_runs(self):
         client = self.patient()
         client.send(publish(1, route(b"e", b"k"), b"x", b"\x20\x00" + table(entry(b"h", b"I", bytes(4)))) * 20)

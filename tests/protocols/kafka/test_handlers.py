@@ -265,8 +265,8 @@ def test_offset_fetch_of_several_groups_and_of_all(client):
 
 def test_offset_delete(client):
     values = {"group_id": "g", "topics": [{"name": "t", "partitions": [{"partition_index": 0}, {"partition_index": 1}]}]}
-    asked, answer = exchange(client, "OffsetDelete", 0, values, {("t", 0): None, ("t", 1): Refused(Reason.IN_USE, "no")})
-    assert asked == [groups.DeleteOffsets("g", [("t", 0), ("t", 1)])]
+    asked, answer = exchange(client, "OffsetDelete", 0, values, {("t", 0): None}, {("t", 1): Refused(Reason.IN_USE, "no")})
+    assert asked == [groups.DeleteOffsets("g", [("t", 0)]), groups.DeleteOffsets("g", [("t", 1)])]
     assert [row["error_code"] for row in answer["topics"][0]["partitions"]] == [0, ErrorCode.GROUP_SUBSCRIBED_TO_TOPIC]
-    _, answer = exchange(client, "OffsetDelete", 0, values, Reason.NOT_FOUND)
+    _, answer = exchange(client, "OffsetDelete", 0, values, Reason.NOT_FOUND, Reason.NOT_FOUND)
     assert (answer["error_code"], answer["topics"]) == (ErrorCode.GROUP_ID_NOT_FOUND, [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import kafka_batches
 import pytest
 from kafka_bench import Client, batch, done, produce
@@ -161,6 +163,35 @@ def test_a_fetch_of_very_many_partitions_is_read_and_answered_in_turns():
     assert [topic["topic"] for topic in fetch(-1, topics[:2])] == NAMES[:2]
 
 
+def test_fetches_that_are_answered_at_once_count_by_their_partitions(monkeypatch):
+    client = Client()
+    client.send(BY_NAME["ListGroups"], 4, {"states_filter": []})
+    done(client.port.take(), [])
+    asked = []
+    monkeypatch.setattr(client.port, "calls", Answering(asked))
+    head = {"replica_id": -1, "max_wait_ms": 0, "min_bytes": 0, "max_bytes": 9, "isolation_level": 0, "session_id": 0, "session_epoch": -1, "rack_id": ""}
+    fields = {"current_leader_epoch": -1, "fetch_offset": 0, "log_start_offset": -1, "partition_max_bytes": 9}
+    topics = [{"topic": "t", "partitions": [{"partition": number, **fields} for number in range(200)]}]
+    frame = client.frame(BY_NAME["Fetch"], 11, {**head, "topics": topics, "forgotten_topics_data": []})
+    client.feed(frame * 30)
+    counts = [len(asked)]
+    while client.turn():
+        counts.append(len(asked))
+    assert counts[-1] == 30
+    assert max(after - before for before, after in pairwise([0, *counts])) <= 1 + TURN_STEPS // 200
+
+
+class Answering:
+    """Answers calls as they come."""
+
+    def __init__(self, asked):
+        self.asked = asked
+
+    def append(self, call):
+        self.asked.append(call)
+        done(call)
+
+
 def test_all_connections_have_one_budget_of_what_is_unpacked():
     clients = [Client()]
     clients += [Client(beside=clients[0]) for _ in range(9)]
@@ -276,6 +307,18 @@ def test_a_request_that_fails_by_a_bug_ends_its_connection():
         client.turn()
     assert client.session.closing
     assert "bug" in client.notes[0]
+
+
+def test_a_request_that_fails_by_a_bug_in_a_later_turn_ends_its_connection(monkeypatch):
+    client = Client()
+    client.send(BY_NAME["ListGroups"], 4, {"states_filter": []})
+    done(client.port.take(), [])
+    monkeypatch.setattr(client.port, "calls", None)
+    client.shared.turns.spend(TURN_STEPS)
+    client.send(0, 9, produce({"t": {0: batch()}}))
+    with pytest.raises(AttributeError):
+        client.turn()
+    assert client.session.closing
 
 
 def test_a_large_batch_that_is_damaged_is_its_partitions_error():

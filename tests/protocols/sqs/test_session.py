@@ -285,6 +285,28 @@ def test_a_guest_is_no_stranger():
     assert (strangers.held_bytes > 80_000, unfinished.held_bytes) == (True, 0)
 
 
+def test_a_request_that_waits_for_messages_holds_no_body():
+    bench = Bench()
+    bench.port.held = True
+    connection = bench.session()
+    connection.send(json_request("ReceiveMessage", b'{"QueueUrl":"/000000000000/q","WaitTimeSeconds":20,"x":"%b"}' % (b"x" * 100_000)))
+    assert connection.session.active.action.name == "ReceiveMessage"
+    assert connection.session.active.request.body == b""
+
+
+def test_a_request_that_fails_by_a_bug_in_a_later_turn_ends_its_connection(monkeypatch):
+    bench = Bench()
+    connection = bench.session()
+    data = http(b"", {}, "GET", "/x") * 40 + LIST
+    connection.session.get_buffer(-1)[: len(data)] = data
+    connection.session.buffer_updated(len(data))
+    assert connection.session.paused
+    monkeypatch.setattr(bench.port, "attach", None)
+    with pytest.raises(TypeError):
+        bench.turn()
+    assert connection.session.closing
+
+
 def test_a_turn_ends_however_much_is_here():
     bench = Bench()
     connection = bench.session()

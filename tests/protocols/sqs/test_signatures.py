@@ -387,6 +387,10 @@ def test_accounts_go_both_ways():
     assert accounts.namespace_of_key_id("222222222222", "eu-west-1") == "public/222222222222"
     assert made == ["public/222222222222"]
     assert accounts.namespace_of_key_id("AKIA", "eu-west-1") == "public/default"
+    del namespaces["tenant/name"]  # as many as before
+    namespaces["tenant/other"] = None
+    assert accounts.maybe_namespace(accounts.account_of("tenant/other"), "eu-west-1") == "tenant/other"
+    assert accounts.maybe_namespace(accounts.account_of("tenant/name"), "eu-west-1") is None
     assert NOW_MS > 0
 
 

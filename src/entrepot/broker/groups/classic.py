@@ -176,11 +176,7 @@ class ClassicGroup:
         """Whether its members may be reading `topic`: unknown ones read everything."""
         if self.protocol_type != CONSUMER:
             return bool(self.members)
-        for member in self.members.values():
-            topics = subscribed_topics(member.protocols[0][1])
-            if topics is None or topic in topics:
-                return True
-        return False
+        return any(member.reads(topic) for member in self.members.values())
 
     def drop(self) -> None:
         """It is deleted, or becomes a group of the other kind: forget what is kept of it but the generation, which stays the highest given out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from entrepot.broker.group_requests import JoinGroup, MemberDescription
 from entrepot.broker.groups.desk import Deadline
 from entrepot.broker.groups.kept import KeptClassicMember
+from entrepot.broker.groups.subscribed_topics import has_topic, topics_end
 from entrepot.broker.port import Ask
 
 EMPTY = "Empty"
@@ -31,6 +32,7 @@ class ClassicMember:
         "session",
         "session_timeout_ms",
         "syncing",
+        "topics_end",
     )
 
     def __init__(self, member_id: str, request: JoinGroup, session: Deadline) -> None:
@@ -51,6 +53,14 @@ class ClassicMember:
         self.session_timeout_ms = request.session_timeout_ms
         self.rebalance_timeout_ms = request.rebalance_timeout_ms
         self.protocols = request.protocols
+        self.topics_end = -1  # of the first protocol's metadata, once somebody asked
+
+    def reads(self, topic: str) -> bool:
+        """Whether it may be reading `topic`, if it is a consumer."""
+        metadata = self.protocols[0][1]
+        if self.topics_end < 0:
+            self.topics_end = topics_end(metadata)
+        return self.topics_end == 0 or has_topic(metadata, self.topics_end, topic)
 
     def size(self) -> int:
         """Of what it says of itself."""

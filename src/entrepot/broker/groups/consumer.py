@@ -60,7 +60,8 @@ class ConsumerGroup:
         self._topics = topics
         self._authorizer = authorizer
         self._account = account
-        self.when_refused: Callable[[ConsumerGroup], object] | None = None  # called where a heartbeat was, and there are no members
+        self.when_unused: Callable[[ConsumerGroup], object] | None = None  # called where heartbeats were refused that would have been its first
+        self._made_at = epoch
         self._shard = desk.shard(namespace, name)
         self._key = group_key(GROUP_PREFIX, namespace, name)
         # epochs
@@ -101,10 +102,10 @@ class ConsumerGroup:
                     yield from self._answering(call, request)
                 except Refused as refused:
                     self._desk.refuse(call, refused)
-                    if not self.members and self.when_refused is not None:
-                        self.when_refused(self)
         finally:
             self._working = False
+        if not self.members and self.epoch == self._made_at and self.when_unused is not None:
+            self.when_unused(self)
 
     def _answering(self, call: Ask, request: ConsumerHeartbeat) -> Pieces:
         if request.member_epoch in (LEAVE, STATIC_AWAY):

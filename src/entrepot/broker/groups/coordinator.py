@@ -36,6 +36,7 @@ from entrepot.broker.groups.kept import (
 from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topics import Topics
+from entrepot.broker.groups.work import Pieces
 from entrepot.broker.port import Ask
 from entrepot.broker.quotas import GROUPS, NOBODY, OFFSETS, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX, OFFSET_PREFIX
@@ -45,6 +46,7 @@ from entrepot.model.names import check_name
 ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
 SUBSCRIBED_MAX = 4000  # topics that a member may name in a heartbeat
 EXPRESSION_STEPS = 2000  # of a microsecond: to compile an expression may take some milliseconds
+LOOKED_AT_ONCE = 64  # groups that are listed, or members of one, between two looks at what it costs
 SWEEP_COUNT = 256  # groups looked at in one go when old offsets are forgotten
 
 GroupKey: TypeAlias = tuple[str, str]  # namespace, name
@@ -287,20 +289,25 @@ class GroupCoordinator:
 
     def list_groups(self, call: Ask, request: requests.ListGroups) -> None:
         """See ListGroups."""
+        self._desk.work.run(self._listing(call, request))
+
+    def _listing(self, call: Ask, request: requests.ListGroups) -> Pieces:
         states = {state.lower() for state in request.states}
         kinds = {kind.lower() for kind in request.kinds}
         here = call.attachment
-        self._desk.answer(
-            call,
-            [
-                (group.name, group.protocol_type, group.state, group.kind)
-                for (namespace, name), group in self._groups.items()
-                if namespace == here.namespace
-                and (not states or group.state.lower() in states)
-                and (not kinds or group.kind in kinds)
-                and self._authorizer.may(here.principal, Action.READ, namespace, name)
-            ],
-        )
+        listed = []
+        steps = 0
+        for group in list(self._groups.values()):
+            steps += 3 + len(group.members) // LOOKED_AT_ONCE
+            if steps >= LOOKED_AT_ONCE:
+                yield steps
+                steps = 0
+            if group.namespace == here.namespace and (not kinds or group.kind in kinds):
+                state = group.state
+                if (not states or state.lower() in states) and self._authorizer.may(here.principal, Action.READ, group.namespace, group.name):
+                    listed.append((group.name, group.protocol_type, state, group.kind))
+        yield steps
+        self._desk.answer(call, listed)
 
     def describe_group(self, call: Ask, request: requests.DescribeGroup) -> None:
         """See DescribeGroup."""
@@ -353,7 +360,7 @@ class GroupCoordinator:
         else:
             account = self._open_account(call, name)
         group = self._groups[namespace, name] = ConsumerGroup(self._desk, self._topics, self._authorizer, namespace, name, account, epoch)
-        group.when_refused = self._forget_unused
+        group.when_unused = self._forget_unused
         return group
 
     def _new_classic_group(self, call: Ask, name: str) -> ClassicGroup:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 CONSUMER = "consumer"
 
+LOOKED_AT_MAX = 4000  # topics; who has more reads whatever is asked about
+
 _HEAD_SIZE = 6
 
 
@@ -30,3 +32,25 @@ def subscribed_topics(metadata: bytes) -> set[str] | None:
             return None
         at += size
     return topics
+
+
+def topics_end(metadata: bytes) -> int:
+    """Where the topics end; 0: it is not that format, or has more than are looked at."""
+    if len(metadata) < _HEAD_SIZE:
+        return 0
+    count = int.from_bytes(metadata[2:_HEAD_SIZE], "big", signed=True)
+    if not 0 <= count <= LOOKED_AT_MAX:
+        return 0
+    at = _HEAD_SIZE
+    for _ in range(count):
+        size = int.from_bytes(metadata[at : at + 2], "big", signed=True)
+        at += 2 + size
+        if size < 0 or at > len(metadata):
+            return 0
+    return at
+
+
+def has_topic(metadata: bytes, end: int, topic: str) -> bool:
+    """Whether it is among the topics, which end at `end`; without taking them apart, for many members may be asked about many topics."""
+    name = topic.encode()
+    return metadata.find(len(name).to_bytes(2, "big") + name, _HEAD_SIZE, end) >= 0

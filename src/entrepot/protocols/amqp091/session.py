@@ -235,9 +235,17 @@ class Session(Sink):
         """Go on with what is here."""
         events = self.backlog
         self.backlog = []
-        if self.state < CLOSED:
+        if self.state >= CLOSED:
+            return
+        try:
             self.take_in(events)
             handlers.update_paused(self)
+        except Exception as error:  # our bug: it must cost this connection, whose next events are lost, and no other
+            self.journal(f"{self.peer}: connection closed: an event failed by a bug: {error!r}")
+            self.state = CLOSED
+            self.closing = True
+            self.wake()
+            raise
 
     def on_event(self, event: Any) -> None:
         """One event of the decoder. What the peer did wrong is answered here."""

@@ -9,7 +9,7 @@ from entrepot.protocols.kafka.fetch_codec cimport FetchRequest, FetchTable, Topi
 from entrepot.protocols.kafka.primitives cimport Reader, Writer
 
 cdef int _CODEC, _DONE
-cdef Py_ssize_t _PIECE
+cdef Py_ssize_t _PIECE, _FEW
 
 
 @cython.locals(version=int, request=FetchRequest, full=bint, code=int, writer=Writer, table=FetchTable, reading=TopicsReading)

@@ -25,6 +25,7 @@ PIECE = 256  # topics and partitions that are read, or written, between two look
 _CODEC = CODEC_KAFKA
 _DONE = DONE
 _PIECE = PIECE
+_FEW = 16  # partitions, which cost next to nothing
 
 
 def fetch(exchange: Exchange, reader: Reader) -> None:
@@ -80,7 +81,7 @@ def _ask(exchange: Exchange, request: Any) -> None:
     if not parts:
         _answer(exchange)
         return
-    if len(parts) >= _PIECE:
+    if len(parts) > _FEW:
         session.turns.spend(len(parts))
     max_bytes = min(request.max_bytes, session.settings.fetch_size_max)
     exchange.submit([make_read(0, _CODEC, parts, request.min_bytes, max_bytes, request.max_wait_ms, request.committed)], have_read)

@@ -248,7 +248,11 @@ class Session(Sink):
     def next_turn(self) -> None:
         """Go on with what is here."""
         self.resting = False
-        self.go_on()
+        try:
+            self.go_on()
+        except Exception as error:  # our bug: it must cost this connection, which would hang, and no other
+            self.fail(f"a request failed by a bug: {error!r}")
+            raise
 
     def taken(self) -> None:
         """A Produce that took turns is taken in: whatever is behind it may begin."""

@@ -53,7 +53,7 @@ class Accounts:
         self.home = home
         self.apart = apart
         self._made: dict[tuple[str, str], str] = {}  # digits made from names, region -> namespace
-        self._seen = 0  # how many namespaces there were when _made was filled
+        self._seen = (0, "")  # how many namespaces there were when _made was filled, and the latest
 
     def has(self, namespace: str) -> bool:
         """Whether there is a namespace."""
@@ -86,8 +86,9 @@ class Accounts:
         plain = self.in_region(DEFAULT_NAMESPACE if account == self.default_account else f"{DEFAULT_TENANT}/{account}", region)
         if plain in self._namespaces:
             return plain
-        if len(self._namespaces) != self._seen:
-            self._seen = len(self._namespaces)
+        seen = (len(self._namespaces), next(reversed(self._namespaces), ""))
+        if seen != self._seen:
+            self._seen = seen
             self._made = {(self.account_of(name), self.region_of(name)): name for name in self._namespaces}
         found = self._made.get((account, self.region_of(plain)))
         return found if found is not None and found in self._namespaces else None

@@ -247,3 +247,10 @@ class Exchange:
             body = b""
         self.session.send(self, b"".join((head, self.request_id, _LENGTH, length, end, body)))
         return 0
+
+
+def failure_answer(status: int, text: str) -> bytes:
+    """The whole answer to what was no request; the connection closes after it."""
+    body = text.encode(errors="replace") + b"\n"
+    head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+    return head.encode() + body

@@ -24,7 +24,7 @@ from entrepot.protocols.sqs.about import about
 from entrepot.protocols.sqs.accounts import is_account, is_queue_path
 from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
 from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
-from entrepot.protocols.sqs.exchange import STATUS_TEXTS, Exchange
+from entrepot.protocols.sqs.exchange import Exchange, failure_answer
 from entrepot.protocols.sqs.framing import FREE_MAX, STRANGER_FREE_MAX, Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.notes import note_closed, note_refused
@@ -45,7 +45,6 @@ TURN = 32  # requests of one connection begun in a turn of the loop: others have
 READ_BYTES = 65_536
 SWEEP_S = 5.0
 IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
-STATISTICS_ERRORS_MAX = 64
 REQUEST_STEPS = 15  # what a request costs, in steps of net/turns.py, at least,
 STEP_BYTES = 2048  # and so many bytes of its body one more
 LONG_BYTES = 64 << 10  # of a body in JSON: a longer one is looked at for how many values it has, which costs more than bytes
@@ -55,9 +54,7 @@ FORM = b"application/x-www-form-urlencoded"
 _PIPELINE_MAX, _WAITING_MAX, _TURN = PIPELINE_MAX, WAITING_MAX_BYTES, TURN
 _CREDENTIAL = b"Credential="
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_IDS_DRAWN = IDS_DRAWN
-_HEX = HEX
-_URL_MAX = URL_MAX
+_IDS_DRAWN, _HEX, _URL_MAX = IDS_DRAWN, HEX, URL_MAX
 _REQUEST_STEPS, _STEP_BYTES, _LONG = REQUEST_STEPS, STEP_BYTES, LONG_BYTES
 
 
@@ -246,7 +243,11 @@ class Session(Sink):
     def next_turn(self) -> object:
         """Go on with what is here."""
         self.resting = False
-        self.pump()
+        try:
+            self.pump()
+        except Exception:  # our bug, which the loop logs: it must cost this connection, which would hang, and no other
+            self.end()
+            raise
         return self.wake()
 
     def overrun(self) -> bool:
@@ -267,9 +268,7 @@ class Session(Sink):
         framing = self.framing
         if framing.failure is not None:
             status, text = framing.failure
-            body = text.encode(errors="replace") + b"\n"
-            head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-            self.output.add(head.encode() + body)
+            self.output.add(failure_answer(status, text))
             note_closed(self, text, framing.look)
             self.end()
         elif framing.ended:
@@ -306,6 +305,7 @@ class Session(Sink):
                 if found is None:
                     return None
                 route = found
+            request.body = b""  # what waits, for messages it may be, holds nothing that is read already
             self.counted[route.name] += 1
             for name in route.required:
                 if getattr(exchange.input, name) is None:
