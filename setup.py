@@ -33,7 +33,7 @@ PER_RECORD = {
     Path("src/entrepot") / f"{name}.py"
     for name in (
         *(f"model/{name}" for name in ("batch", "entry", "ranges")),
-        *(f"broker/{name}" for name in ("cursor", "publisher", "queue", "routing", "subscription/leases")),
+        *(f"broker/{name}" for name in ("cursor", "name_pattern", "publisher", "queue", "routing", "subscription/leases")),
         *(f"protocols/amqp091/{name}" for name in ("assembly", "codec", "output", "properties", "records", "translation")),
         *(f"protocols/kafka/{name}" for name in ("fetch_codec", "from_neutral", "lz4_frame", "primitives", "produce_codec")),
         *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records", "to_neutral")),

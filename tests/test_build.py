@@ -35,3 +35,7 @@ def test_what_modules_have_in_common_is_built_once() -> None:
     if build["have_compiler"]() and not os.environ.get("ENTREPOT_PURE"):
         importlib.import_module(MODULES[0])
         assert build["SHARED"] in sys.modules
+
+
+def test_what_has_types_has_a_source() -> None:
+    assert [str(types) for types in Path("src").rglob("*.pxd") if not types.with_suffix(".py").exists()] == []
