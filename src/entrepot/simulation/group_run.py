@@ -153,6 +153,7 @@ class Connection(Sink):
 
     def _new_link(self) -> Attachment:
         link = Attachment()
+        link.spent = 0
         link.closed = False
         link.namespace = NAMESPACE
         link.principal = Principal("simulated")
