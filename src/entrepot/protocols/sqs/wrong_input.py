@@ -21,11 +21,11 @@ def why_wrong(error: Exception, body: bytes = b"") -> str:
     if half is not None:
         found = half[1].decode() if half[1] else f"\\u{ord(half[2].decode(errors='surrogatepass')):04x}"
         return f"{found} is half of a surrogate pair without the other half, as of an emoji that was cut in two, and no character"
-    if isinstance(error, UnicodeError):
+    text = str(error)
+    if isinstance(error, UnicodeError) or text.startswith("Invalid UTF-8"):  # msgspec has its own error for that since 0.23
         return "it is not UTF-8"
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
-    text = str(error)
     if isinstance(error, msgspec.ValidationError):
         return mismatch_text(text)
     if "truncated" in text:
