@@ -4,6 +4,11 @@ cimport cython
 
 @cython.locals(end=Py_ssize_t, pos=Py_ssize_t, octet=int)
 cpdef Py_ssize_t illegal_at(bytes text) except -2
+cdef int _PLUS, _PERCENT
+cdef bytes _DIGITS
+
+@cython.locals(size=Py_ssize_t, filled=Py_ssize_t, pos=Py_ssize_t, octet=int, high=int, low=int, out=bytearray)
+cpdef bytes percent_decoded(bytes text)
 @cython.locals(character=cython.Py_UCS4)
 cpdef bint is_identifier(str text) except? True
 @cython.locals(character=cython.Py_UCS4)

@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
-from urllib.parse import parse_qsl, unquote_to_bytes
 from xml.sax.saxutils import escape
 
 import msgspec
 
 from entrepot.protocols.sqs.actions import ACTIONS, Action, Shape
+from entrepot.protocols.sqs.characters import percent_decoded
 from entrepot.protocols.sqs.errors import ErrorCode, SqsError
 from entrepot.protocols.sqs.wrong_input import why_wrong
 
@@ -69,13 +69,17 @@ def fields_of(shape: type[Shape]) -> tuple[FieldShape, ...]:
 
 def parse_form(text: bytes) -> dict[str, str]:
     """Names and values of a form, or of what stands behind `?`. Of a name twice the last counts. Raises SqsError."""
+    if text.count(b"&") >= PARAMETERS_MAX:
+        raise SqsError("SerializationException", f"The request is no form of at most {PARAMETERS_MAX} parameters.")
+    form: dict[str, str] = {}
     try:
-        pairs = parse_qsl(text.decode("utf-8"), keep_blank_values=True, errors="strict", max_num_fields=PARAMETERS_MAX)
+        for pair in text.split(b"&"):
+            if pair:
+                name, _, value = pair.partition(b"=")
+                form[percent_decoded(name).decode()] = percent_decoded(value).decode()
     except UnicodeError as error:
-        raise SqsError("SerializationException", f"The request is no form of UTF-8: {why_wrong(error, unquote_to_bytes(text))}.") from None
-    except ValueError:
-        raise SqsError("SerializationException", f"The request is no form of at most {PARAMETERS_MAX} parameters.") from None
-    return dict(pairs)
+        raise SqsError("SerializationException", f"The request is no form of UTF-8: {why_wrong(error, percent_decoded(text))}.") from None
+    return form
 
 
 def parse_request(form: dict[str, str]) -> tuple[Action, Any]:
