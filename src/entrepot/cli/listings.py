@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from entrepot.cli.printing import print_json, print_table
+from entrepot.cli.printing import print_rows
 from entrepot.cli.reach import kept, running
 from entrepot.cli.settings import ConfigFile, DataDirectory, Settings, loaded
 from entrepot.model.printable import printable
@@ -37,10 +37,10 @@ def list_queues(
 
     with running(loaded(config, data, settings).config) as broker:
         rows = sorted(broker.rows(ListQueues(namespace, prefix), QueueRow), key=lambda row: (row.namespace, row.name))
-    if as_json:
-        print_json({"queues": rows})
-        return
-    print_table(
+    print_rows(
+        "queues",
+        rows,
+        as_json,
         ("NAMESPACE", "NAME", "TYPE", "FLAGS", "READY", "UNACKED", "DELAYED", "CONSUMERS", "BYTES"),
         [
             (
@@ -73,10 +73,10 @@ def list_topics(
 
     with running(loaded(config, data, settings).config) as broker:
         rows = sorted(broker.rows(ListTopics(namespace, prefix), TopicRow), key=lambda row: (row.namespace, row.name))
-    if as_json:
-        print_json({"topics": rows})
-        return
-    print_table(
+    print_rows(
+        "topics",
+        rows,
+        as_json,
         ("NAMESPACE", "NAME", "KIND", "PARTITIONS", "RECORDS", "CONSUMERS", "BYTES"),
         [(row.namespace, row.name, row.kind, row.partitions, row.records, row.consumers, row.bytes) for row in rows],
     )
@@ -96,10 +96,10 @@ def list_groups(
 
     with running(loaded(config, data, settings).config) as broker:
         rows = sorted(broker.rows(ListGroups(namespace, prefix), GroupRow), key=lambda row: (row.namespace, row.name))
-    if as_json:
-        print_json({"groups": rows})
-        return
-    print_table(
+    print_rows(
+        "groups",
+        rows,
+        as_json,
         ("NAMESPACE", "NAME", "KIND", "STATE", "MEMBERS", "PARTITIONS", "LAG"),
         [(row.namespace, row.name, row.kind, row.state, row.members, row.partitions_committed, row.lag) for row in rows],
     )
@@ -119,10 +119,10 @@ def list_connections(
 
     with running(loaded(config, data, settings).config) as broker:
         rows = sorted(broker.rows(ListConnections(namespace, user), ConnectionRow), key=lambda row: row.id)
-    if as_json:
-        print_json({"connections": rows})
-        return
-    print_table(
+    print_rows(
+        "connections",
+        rows,
+        as_json,
         ("ID", "PROTOCOL", "PEER", "USER", "NAMESPACE", "NAME", "PRODUCT", "CHANNELS", "CONSUMERS", "SINCE"),
         [
             (
@@ -171,10 +171,10 @@ def list_namespaces(
 
     with kept(loaded(config, data, settings).config) as broker:
         rows = sorted(broker.rows(ListNamespaces(None, prefix), NamespaceRow), key=lambda row: row.name)
-    if as_json:
-        print_json({"namespaces": rows})
-        return
-    print_table(
+    print_rows(
+        "namespaces",
+        rows,
+        as_json,
         ("NAME", "QUEUES", "TOPICS", "EXCHANGES", "BINDINGS"),
         [(row.name, row.queues, row.topics, row.exchanges, row.bindings) for row in rows],
     )

@@ -25,6 +25,14 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str | int]]) -> No
     typer.echo("\n".join(lines))
 
 
+def print_rows(what: str, rows: Sequence[object], as_json: bool, heads: Sequence[str], cells: Sequence[Sequence[str | int]]) -> None:
+    """A list: a document with the rows under that name, or a table of their cells."""
+    if as_json:
+        print_json({what: rows})
+    else:
+        print_table(heads, cells)
+
+
 def print_json(document: object) -> None:
     """In ASCII, so that no name in it does anything to a terminal."""
     typer.echo(json.dumps(msgspec.to_builtins(document), indent=2).replace("\x7f", "\\u007f"))

@@ -15,8 +15,6 @@ import cramjam
 
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, InvalidBatch
 from entrepot.protocols.kafka.compression import (
-    FRAME_HEADER,
-    FRAME_VERSION_MIN,
     FRAMED,
     GZIP,
     LZ4,
@@ -27,6 +25,7 @@ from entrepot.protocols.kafka.compression import (
     SNAPPY,
     SNAPPY_RATIO_MAX,
     ZSTD,
+    framed_blocks,
     is_full,
 )
 from entrepot.protocols.kafka.error_codes import ErrorCode
@@ -182,19 +181,8 @@ def _snappy(packed: memoryview, room: memoryview) -> int:
     if packed[: len(FRAMED)] != FRAMED:
         return _block(packed, room, 0)
     filled = 0
-    pos = FRAME_HEADER
-    while pos < len(packed):
-        if packed[pos : pos + len(FRAMED)] == FRAMED:
-            if int.from_bytes(packed[pos + 8 : pos + 12], "big") < FRAME_VERSION_MIN or pos + FRAME_HEADER > len(packed):
-                raise InvalidBatch(CORRUPT_MESSAGE, "a batch's snappy has a header within it that is none")
-            pos += FRAME_HEADER
-            continue
-        size = int.from_bytes(packed[pos : pos + 4], "big")
-        pos += 4
-        if size > len(packed) - pos:
-            raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's snappy has a block of {size} bytes, where {len(packed) - pos} are left")
-        filled += _block(packed[pos : pos + size], room, filled)
-        pos += size
+    for block in framed_blocks(packed):
+        filled += _block(block, room, filled)
     return filled
 
 

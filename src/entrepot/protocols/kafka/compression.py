@@ -9,11 +9,14 @@ docs/decisions/compression.md says which libraries, and why.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 import cramjam
 
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE, InvalidBatch
+
+BytesT = TypeVar("BytesT", bytes, memoryview)
 
 # A batch's compression, bits 0 to 2 of its attributes.
 NONE = 0
@@ -107,20 +110,9 @@ class Unpacker:
             return self._block(packed, self.unpacked_max_bytes)
         parts = []
         left = self.unpacked_max_bytes
-        pos = FRAME_HEADER
-        while pos < len(packed):
-            if packed.startswith(FRAMED, pos):
-                if int.from_bytes(packed[pos + 8 : pos + 12], "big") < FRAME_VERSION_MIN or pos + FRAME_HEADER > len(packed):
-                    raise InvalidBatch(CORRUPT_MESSAGE, "a batch's snappy has a header within it that is none")
-                pos += FRAME_HEADER
-                continue
-            size = int.from_bytes(packed[pos : pos + 4], "big")
-            pos += 4
-            if size > len(packed) - pos:
-                raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's snappy has a block of {size} bytes, where {len(packed) - pos} are left")
-            parts.append(self._block(packed[pos : pos + size], left))
+        for block in framed_blocks(packed):
+            parts.append(self._block(block, left))
             left -= len(parts[-1])
-            pos += size
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _block(self, block: bytes, size_max: int) -> bytes:
@@ -153,3 +145,20 @@ class Unpacker:
 
     def _too_large(self) -> InvalidBatch:
         return InvalidBatch(MESSAGE_TOO_LARGE, f"a batch unpacks to more than {self.unpacked_max_bytes} bytes")
+
+
+def framed_blocks(packed: BytesT) -> Iterator[BytesT]:
+    """The blocks of snappy as xerial's library frames it, headers before and between them. Raises InvalidBatch."""
+    pos = FRAME_HEADER
+    while pos < len(packed):
+        if packed[pos : pos + len(FRAMED)] == FRAMED:
+            if int.from_bytes(packed[pos + 8 : pos + 12], "big") < FRAME_VERSION_MIN or pos + FRAME_HEADER > len(packed):
+                raise InvalidBatch(CORRUPT_MESSAGE, "a batch's snappy has a header within it that is none")
+            pos += FRAME_HEADER
+            continue
+        size = int.from_bytes(packed[pos : pos + 4], "big")
+        pos += 4
+        if size > len(packed) - pos:
+            raise InvalidBatch(CORRUPT_MESSAGE, f"a batch's snappy has a block of {size} bytes, where {len(packed) - pos} are left")
+        yield packed[pos : pos + size]
+        pos += size
