@@ -93,18 +93,9 @@ class Loop(SimulatedLoop):
             self.longest_s = took
             self.longest = str(what)
 
-    def step(self) -> bool:
+    def perform(self, handle: Handle) -> None:
         """See SimulatedLoop."""
-        if not self._soon:
-            self._advance()
-        if not self._soon:
-            return False
-        for _ in range(len(self._soon)):
-            handle = self._soon.popleft()
-            if not handle.cancelled:
-                self.steps += 1
-                self.timed(handle.callback, handle.callback, *handle.args)
-        return True
+        self.timed(handle.callback, handle.callback, *handle.args)
 
     def run_for(self, seconds: float) -> None:
         """See SimulatedLoop. Finding: there is no end of it."""

@@ -89,8 +89,12 @@ class SimulatedLoop:
             handle = self._soon.popleft()
             if not handle.cancelled:
                 self.steps += 1
-                handle.callback(*handle.args)
+                self.perform(handle)
         return True
+
+    def perform(self, handle: Handle) -> None:
+        """Call what is due."""
+        handle.callback(*handle.args)
 
     def _advance(self) -> None:
         while self._timers and self._timers[0][2].cancelled:
