@@ -46,7 +46,7 @@ async def measure(session: Session, exchange: bytes, key: bytes, records: list[b
         call.confirm = True
         waiting = session.waiting[call] = asyncio.get_running_loop().create_future()
         began = time.process_time()
-        session.link.submit(call)
+        session.door.submit(call)
         spent += time.process_time() - began
         await waiting
     return spent / (count // RUN * RUN) * 1e9

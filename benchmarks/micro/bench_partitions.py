@@ -73,7 +73,7 @@ class Session(Sink):
 
     def __init__(self) -> None:
         self.waiting: dict[Call, asyncio.Future[None]] = {}
-        self.link: Attachment
+        self.door: Attachment
 
     def completed(self, call: Call) -> None:
         """See Sink."""
@@ -87,7 +87,7 @@ class Session(Sink):
     async def submit(self, call: Call) -> None:
         """Until it is complete."""
         waiting = self.waiting[call] = asyncio.get_running_loop().create_future()
-        self.link.submit(call)
+        self.door.submit(call)
         await waiting
 
 
@@ -119,7 +119,7 @@ class Bench:
     def connect(self) -> Session:
         """A session."""
         session = Session()
-        session.link = self.broker.attach(session, Principal("me"), "public/default")
+        session.door = self.broker.attach(session, Principal("me"), "public/default")
         return session
 
     async def close(self) -> None:
@@ -158,7 +158,7 @@ async def append(bench: Bench, partitions: int, batches: int, data: bytes, numbe
     await asyncio.gather(*running)
     assert all(part.error is None for part in parts), parts[0].error
     took = time.process_time() - started
-    session.link.close()
+    session.door.close()
     return took / batches * 1e6
 
 
@@ -177,7 +177,7 @@ async def read(bench: Bench, partitions: int, batches: int) -> float:
                 found += len(part.data)
                 part.offset = min(part.offset + 10 * len(part.data), end)
     took = time.process_time() - started
-    session.link.close()
+    session.door.close()
     return took / batches * 1e6
 
 
@@ -201,7 +201,7 @@ async def wait(bench: Bench, partitions: int, data: bytes, rounds: int = 200) ->
         await reading
         parts[partition].offset += 10
     woken = (time.process_time() - started) / rounds * 1e6
-    session.link.close()
+    session.door.close()
     return idle, woken
 
 

@@ -103,12 +103,12 @@ class Bench:
         self.broker.register(self.codec)
         self.broker.open()
         self.sink = _Sink()
-        self.link: Attachment = self.broker.attach(self.sink, Principal("bench"), "public/default")
+        self.door: Attachment = self.broker.attach(self.sink, Principal("bench"), "public/default")
 
     async def create(self, name: str, **policy: Any) -> None:
         done = self.loop.create_future()
         self.sink.done = done.set_result
-        self.link.submit(make_ask(0, CreateTimedQueue(name, TimedPolicy(**policy), frozenset(), {}, {})))
+        self.door.submit(make_ask(0, CreateTimedQueue(name, TimedPolicy(**policy), frozenset(), {}, {})))
         await done
 
     def send_call(self, queue: str, per_call: int, number: int, groups: int) -> Send:
@@ -135,14 +135,14 @@ class Bench:
             assert call.outcome == DONE, call.error
             left -= 1
             if calls:
-                self.link.submit(calls.pop())
+                self.door.submit(calls.pop())
             elif left == 0:
                 done.set_result(None)
 
         self.sink.done = completed
         begun = time.process_time()
         for _ in range(min(callers, len(calls))):
-            self.link.submit(calls.pop())
+            self.door.submit(calls.pop())
         await done
         return time.process_time() - begun
 
@@ -156,18 +156,18 @@ class Bench:
             if isinstance(call, Receive):
                 received = call.received
                 offsets = [item.offset for item in received]
-                self.link.submit(make_end_leases(1, queue, call.queue_id, offsets, [call.lease_id] * len(offsets), None))
+                self.door.submit(make_end_leases(1, queue, call.queue_id, offsets, [call.lease_id] * len(offsets), None))
             elif isinstance(call, EndLeases):
                 left -= len(call.offsets)
                 if left > 0:
-                    self.link.submit(make_receive(1, queue, self.codec.tag, per_call, 30_000, 20_000))
+                    self.door.submit(make_receive(1, queue, self.codec.tag, per_call, 30_000, 20_000))
                 elif not done.done():
                     done.set_result(None)
 
         self.sink.done = completed
         begun = time.process_time()
         for _ in range(receivers):
-            self.link.submit(make_receive(1, queue, self.codec.tag, per_call, 30_000, 20_000))
+            self.door.submit(make_receive(1, queue, self.codec.tag, per_call, 30_000, 20_000))
         await done
         return time.process_time() - begun
 
@@ -186,13 +186,13 @@ class Bench:
 
         self.sink.done = completed
         for _ in range(count):
-            self.link.submit(make_receive(1, queue, self.codec.tag, 1, 30_000, 600_000))
+            self.door.submit(make_receive(1, queue, self.codec.tag, 1, 30_000, 600_000))
         await asyncio.sleep(0.1)
         size = resident() - before
         calls = [self.send_call(queue, 1, number, 0) for number in range(count)]
         begun = time.process_time()
         for call in calls:
-            self.link.submit(call)
+            self.door.submit(call)
         await done
         return size, time.process_time() - begun
 

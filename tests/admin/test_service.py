@@ -143,21 +143,21 @@ class Quiet(Sink):
 def test_partitions_are_counted_in_steps(here: Administered, request_: Any, field: str) -> None:
     count = 10 * PARTITIONS_PER_STEP
     here.topic("wide", count)
-    link = here.node.broker.attach(Quiet(), Principal("guest"), NS)
+    door = here.node.broker.attach(Quiet(), Principal("guest"), NS)
     offsets = {("wide", partition): CommittedOffset(0) for partition in range(count)}
-    link.submit(make_ask(1, CommitOffsets("readers", -1, "", None, offsets)))
+    door.submit(make_ask(1, CommitOffsets("readers", -1, "", None, offsets)))
     steps = list(Lists(here.node, None).steps(request_))
     assert len(steps) > count // PARTITIONS_PER_STEP
     assert [getattr(row, field) for row in steps if row is not None] == [count]
-    assert not link.closed
+    assert not door.closed
 
 
 def test_a_namespace_in_use_stays(here: Administered) -> None:
     here.ask("/namespaces/add", b'{"name": "acme/orders"}')
-    link = here.node.broker.attach(Quiet(), Principal("guest"), "acme/orders")
+    door = here.node.broker.attach(Quiet(), Principal("guest"), "acme/orders")
     answer = here.ask("/namespaces/delete", b'{"name": "acme/orders"}')
     assert (answer.status, json.loads(answer.body)["reason"]) == (409, "IN_USE")  # type: ignore[arg-type]
-    link.close()
+    door.close()
     assert here.ask("/namespaces/delete", b'{"name": "acme/orders"}').status == 200
 
 

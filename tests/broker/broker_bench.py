@@ -151,7 +151,7 @@ class Connection(Sink):
         self.ids = {}
         self.headers = []
         self.revoked_for = None
-        self.link = bench.broker.attach(self, self.principal, NS)
+        self.door = bench.broker.attach(self, self.principal, NS)
 
     # ---- what the port says
 
@@ -189,7 +189,7 @@ class Connection(Sink):
     def ask(self, request, stream=1):
         """The result; Refused is raised. Time passes until it is there."""
         call = make_ask(stream, request)
-        self.link.submit(call)
+        self.door.submit(call)
         self.bench.loop.run_until(lambda: call.outcome != PENDING, 60)
         if call.outcome == REFUSED:
             raise call.error
@@ -198,7 +198,7 @@ class Connection(Sink):
 
     def submit(self, request, stream=1):
         call = make_ask(stream, request)
-        self.link.submit(call)
+        self.door.submit(call)
         return call
 
     def declare(self, name="q", durable=True, exclusive=False, auto_delete=False, passive=False, **arguments):
@@ -208,7 +208,7 @@ class Connection(Sink):
     def publish(self, *bodies, key="q", exchange="", ttl_ms=None, headers=None, confirm=True, mandatory=False):
         """One run; its call."""
         call = self.run_of(*bodies, key=key, exchange=exchange, ttl_ms=ttl_ms, headers=headers, confirm=confirm, mandatory=mandatory)
-        self.link.submit(call)
+        self.door.submit(call)
         return call
 
     def run_of(self, *bodies, key="q", exchange="", ttl_ms=None, headers=None, confirm=False, mandatory=False):
@@ -258,7 +258,7 @@ class Connection(Sink):
         chosen = held[index:] if count is None else held[index : index + count]
         self.held[name] = held[:index] + held[index + len(chosen) :]
         for _, consumer_id, offset in chosen:
-            self.link.submit(make_settle(1, consumer_id, offset, 1, disposition))
+            self.door.submit(make_settle(1, consumer_id, offset, 1, disposition))
         return [body for body, _, _ in chosen]
 
     def accept(self, *args, **how):
@@ -280,7 +280,7 @@ class Connection(Sink):
         return (*self.got["get"].pop(), left)
 
     def close(self):
-        self.link.close()
+        self.door.close()
 
 
 def refused(action, *args, **how):

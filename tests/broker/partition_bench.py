@@ -82,7 +82,7 @@ class Client(Connection):
     def send(self, *parts, confirm=True):
         """The call; it is not waited for."""
         call = make_append(1, CODEC_KAFKA, 1, list(parts), confirm)
-        self.link.submit(call)
+        self.door.submit(call)
         return call
 
     def append(self, text=b"x", count=1, **how):
@@ -106,7 +106,7 @@ class Client(Connection):
 
     def ask_read(self, parts, min_bytes=1, max_bytes=1 << 20, wait_ms=500, committed=False):
         call = make_read(1, CODEC_KAFKA, parts, min_bytes, max_bytes, wait_ms, committed)
-        self.link.submit(call)
+        self.door.submit(call)
         return call
 
     def read(self, parts, **how):
@@ -133,7 +133,7 @@ class Client(Connection):
                 break
             found += [Batch(data) for data in part.data]
             part.offset = found[-1].end
-        self.link.submit(make_close_parts(1, [part]))
+        self.door.submit(make_close_parts(1, [part]))
         return [(batch.base, batch.count, batch.text) for batch in found]
 
 

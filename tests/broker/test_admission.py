@@ -22,7 +22,7 @@ def publish(me, records, exchange="", key="", count=1):
     data = b"".join(records)
     call = make_publish(1, address_of(exchange, key), CODEC.tag, 1, 0, data, len(records), CODEC.body_bytes(data, 0, len(records)))
     call.confirm = call.mandatory = True
-    me.link.submit(call)
+    me.door.submit(call)
     me.bench.loop.run_until(lambda: call.outcome != PENDING, 60)
     return call
 

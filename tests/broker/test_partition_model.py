@@ -151,7 +151,7 @@ class Model:
 
     def restart(self):
         self.settle()
-        self.client.link.submit(make_close_parts(1, list(self.parts.values())))
+        self.client.door.submit(make_close_parts(1, list(self.parts.values())))
         self.bench = self.bench.reopen()
         self.client = self.bench.connect()
 

@@ -47,11 +47,11 @@ class Bench:
             on_failed=lambda error: pytest.fail(str(error)),
         )
         self.broker.open()
-        self.link = self.broker.attach(Quiet(), Principal("ann"), NS)
+        self.door = self.broker.attach(Quiet(), Principal("ann"), NS)
 
     def ask(self, request):
         call = make_ask(1, request)
-        self.link.submit(call)
+        self.door.submit(call)
         self.loop.run_for(0.5)
         return call
 

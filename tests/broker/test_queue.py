@@ -97,7 +97,7 @@ class TestDelivering:
         me.accept("a")
         bench.run()
         assert me.bodies("b") == TEN[:2]
-        assert list(me.link.consumers) == [me.ids["b"]]  # the cancelled one is forgotten
+        assert list(me.door.consumers) == [me.ids["b"]]  # the cancelled one is forgotten
 
     def test_dead_lettering_gives_a_shared_limit_back_too(self, bench, me):
         me.declare("dying", x_dead_letter_exchange="")
@@ -115,7 +115,7 @@ class TestDelivering:
     def test_a_peer_that_does_not_read_is_passed_over(self, bench, me):
         slow = bench.connect()
         slow.consume()
-        slow.link.writable = False
+        slow.door.writable = False
         me.consume()
         me.put(*TEN)
         bench.run()
@@ -123,7 +123,7 @@ class TestDelivering:
         me.close()
         bench.run()
         assert slow.bodies() == []
-        slow.link.resume()
+        slow.door.resume()
         bench.run()
         assert slow.deliveries() == [(body, True) for body in TEN]
 
@@ -356,7 +356,7 @@ class TestGet:
             me.declare(name)
             assert me.get(name) is None
             me.ask(r.DeleteQueue(name))
-        assert len(me.link.consumers) <= 64
+        assert len(me.door.consumers) <= 64
 
 
 def test_a_message_with_copies_reaches_each_queue_once(bench, me):

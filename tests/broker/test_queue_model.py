@@ -60,7 +60,7 @@ class QueueMachine(RuleBasedStateMachine):
         chosen = data.draw(st.lists(st.sampled_from(sorted(self.held[name])), unique=True, min_size=1))
         for number in chosen:
             consumer_id, offset = self.held[name].pop(number)
-            self.connections[name].link.submit(make_settle(1, consumer_id, offset, 1, disposition))
+            self.connections[name].door.submit(make_settle(1, consumer_id, offset, 1, disposition))
             if disposition == RELEASE:
                 self.back(number)
             elif disposition == REJECT:

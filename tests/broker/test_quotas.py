@@ -192,7 +192,7 @@ def test_the_queue_of_replies_is_its_users_and_goes_with_a_consumer_that_is_refu
     for _ in range(3):
         assert "is the limit" in refused(me.ask, r.ConsumeReplies("more"))
     assert list(bench.catalogue.namespace(NS).queues) == [name]
-    me.link.close()
+    me.door.close()
     assert (bench.catalogue.quotas.used(QUEUES), bench.catalogue.quotas.used(CONSUMERS)) == (0, 0)
 
 

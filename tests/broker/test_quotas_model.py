@@ -137,7 +137,7 @@ class Grouping:
 
     def step(self):
         pick, bench = self.chance.choice, self.bench
-        bench.link.principal = Principal(pick(USERS[1:4]))
+        bench.door.principal = Principal(pick(USERS[1:4]))
         group, instance = pick(["g", "h", "i"]), pick([None, None, "x", "y"])
         member = pick([*self.ids(), "m", "n"])
         protocols = [("range", bytes(self.chance.randrange(400)))]

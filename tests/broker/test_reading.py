@@ -236,7 +236,7 @@ class TestWaiting:
     def test_closing_parts_ends_it_without_an_answer(self, client):
         parts = client.reading(0)
         call = client.ask_read(parts, wait_ms=100)
-        client.link.submit(make_close_parts(1, parts))
+        client.door.submit(make_close_parts(1, parts))
         client.append(b"a")
         client.bench.run(1)
         assert call.outcome == PENDING
@@ -503,7 +503,7 @@ class TestManyPartitions:
         client.topic("wide", 3 * PARTS_MAX)
         parts = client.reading(*[("wide", number, 0) for number in range(3 * PARTS_MAX)])
         call = client.ask_read(parts)
-        client.link.submit(make_close_parts(1, [parts[0]]))
+        client.door.submit(make_close_parts(1, [parts[0]]))
         client.bench.run()
         assert call.outcome == PENDING
         client.wait(client.ask_read(parts[1:], wait_ms=0))

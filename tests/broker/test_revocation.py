@@ -1,4 +1,4 @@
-"""A change of users counts for whoever is connected: links end, consumers are cancelled, what waits is answered, publishers are asked again."""
+"""A change of users counts for whoever is connected: doors end, consumers are cancelled, what waits is answered, publishers are asked again."""
 
 import pytest
 from test_across import Client
@@ -56,7 +56,7 @@ def test_a_connection_ends_and_lets_go_of_what_it_holds(bench, bob, change):
     assert bob.bodies() == [b"1"]
     CHANGES[change](bench.users)
     assert bob.revoked_for
-    assert bob.link.closed
+    assert bob.door.closed
     assert ann.revoked_for is None
     assert bench.catalogue.maybe_queue(NS, "mine-own") is None
     assert bob.publish(b"3", key="mine-q").outcome == PENDING  # nobody listens
@@ -81,9 +81,9 @@ def test_what_does_not_concern_it_leaves_a_connection_alone(bench, bob):
     bench.users.set_tags("bob", frozenset({"administrator"}))
     bench.users.add_user("eve", "secret")
     assert bob.revoked_for is None
-    assert bob.link.principal.tags == {"administrator"}
+    assert bob.door.principal.tags == {"administrator"}
     bench.users.set_tags("bob", frozenset())
-    assert bob.link.principal.tags == frozenset()
+    assert bob.door.principal.tags == frozenset()
 
 
 def test_who_showed_nothing_is_not_let_in_once_there_is_a_user():

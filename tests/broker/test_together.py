@@ -136,12 +136,12 @@ def test_what_routing_costs_counts(bench, me, monkeypatch):
     me.declare("kept")
     dear(me)
     key = ".".join("x" * 120)
-    me.link.spent = 0
+    me.door.spent = 0
     me.ask(r.CheckPublish(me.run_of(b"", exchange="dear", key=key).address))
-    each = me.link.spent
+    each = me.door.spent
     assert each > 5
     publishes = [me.run_of(b"x", exchange="dear", key=f"{number}.{key}") for number in range(20)]
-    me.link.spent = 0
+    me.door.spent = 0
     monkeypatch.setattr(together, "WORK_MAX", 10 * each)
     assert "commit it sooner" in refused(me.ask, r.CommitTogether([*publishes, me.run_of(b"x", key="kept")], []))
     assert depths(bench, "kept") == [0]
@@ -151,9 +151,9 @@ def test_what_routing_costs_counts(bench, me, monkeypatch):
 def test_a_commit_costs_its_connection_its_turn(bench, me):
     me.declare("source")
     taken(bench, me, b"1")
-    me.link.spent = 0
+    me.door.spent = 0
     me.ask(r.CommitTogether([me.run_of(b"x", key="source") for _ in range(500)], [settlement(me, ACCEPT)]))
-    assert me.link.spent >= 501
+    assert me.door.spent >= 501
 
 
 def test_as_many_as_fit_go_in(bench, me):

@@ -75,14 +75,14 @@ class TestTopics:
         assert reason(client, asked.CreateTopic("t", partitions)) is Reason.INVALID
 
     def test_what_partitions_cost_is_told(self, client):
-        link = client.link
-        link.spent = 0
+        door = client.door
+        door.spent = 0
         client.topic("t", 1000)
-        made, link.spent = link.spent, 0
+        made, door.spent = door.spent, 0
         client.ask(asked.CreatePartitions("t", 2000))
-        added, link.spent = link.spent, 0
+        added, door.spent = door.spent, 0
         client.ask(asked.DeleteTopic("t"))
-        assert (made, added, link.spent) == (3000, 3000, 1000)
+        assert (made, added, door.spent) == (3000, 3000, 1000)
 
     def test_one_that_exists(self, client):
         client.topic("t")

@@ -89,7 +89,7 @@ class Changes:
         name, broker = request.name, self._node.broker
         if name not in self._node.catalogue.namespaces:
             raise Refused(Reason.NOT_FOUND, f"there is no namespace {name!r}")
-        attached = sum(link.namespace == name for link in broker.links)
+        attached = sum(door.namespace == name for door in broker.doors)
         if attached:
             raise Refused(Reason.IN_USE, f"namespace {name} is in use by {attached} connections: `entrepot connections list --namespace {name}`")
         if any(namespace == name for namespace, _ in broker.groups.places()):

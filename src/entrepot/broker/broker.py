@@ -1,6 +1,6 @@
 """Broker: the port's implementation in one process. Owns the live queues and topics, and hears of every commit.
 
-Link.submit -> Publisher / Queue / operations -> what is staged is one commit -> committed(group)
+Door.submit -> Publisher / Queue / operations -> what is staged is one commit -> committed(group)
     -> tickets complete -> queues learn what is durable -> the hub dispatches them at the end of the tick
 """
 
@@ -14,13 +14,13 @@ from entrepot.broker.appending import Appender
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.cluster_id import cluster_id
 from entrepot.broker.deduplication import IDLE_MS, Deduplication
+from entrepot.broker.door import STAGED_HIGH_BYTES, Door
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.topics import CatalogueTopics
 from entrepot.broker.hub import Hub
-from entrepot.broker.link import STAGED_HIGH_BYTES, Link
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.operations import LATER, Operations
 from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Sink, complete, make_publish
@@ -95,7 +95,7 @@ class Broker:
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue), authorizer)
         # per connection
-        self.links: set[Link] = set()
+        self.doors: set[Door] = set()
         # state
         self.paths: dict[tuple[str, bytes], Path] = {}
         self.refusing: Refused | None = None  # set while appends are refused (disk reserve)
@@ -134,53 +134,53 @@ class Broker:
         self.catalogue.namespace(namespace)
         if not by_policy:
             self.authorizer.authorize_namespace(principal, namespace)
-        link = Link(self, sink, principal, namespace, codec, by_policy)
-        self.links.add(link)
+        door = Door(self, sink, principal, namespace, codec, by_policy)
+        self.doors.add(door)
         self.connected_count += 1
         if self.throttled:
             sink.throttle(True, "")
         if self.refusing is not None:
             sink.throttle(True, str(self.refusing))
-        return link
+        return door
 
-    def ask(self, link: Link, call: Ask) -> None:
+    def ask(self, door: Door, call: Ask) -> None:
         """Carry out a request and complete its call now, or with the commit that holds its effect."""
         try:
-            result, group = self.operations.perform(link, call)
+            result, group = self.operations.perform(door, call)
         except Refused as refused:
             call.outcome = REFUSED
             call.error = refused
-            link.sink.completed(call)
+            door.sink.completed(call)
             return
         if result is LATER:
             return
         call.result = result
         if group is None:
             call.outcome = DONE
-            link.sink.completed(call)
+            door.sink.completed(call)
         else:
             group.calls.append(call)
 
-    def detach(self, link: Link) -> None:
-        """The link's connection has ended."""
-        self.links.discard(link)
-        self.reads.detach(link.topics)
-        self.operations.detach(link)
+    def detach(self, door: Door) -> None:
+        """The door's connection has ended."""
+        self.doors.discard(door)
+        self.reads.detach(door.topics)
+        self.operations.detach(door)
 
     # ---- publishing
 
-    def path_for(self, link: Link, address: bytes) -> Path:
-        """The path of an address for this link's principal. Refused: no such exchange, internal, or not permitted."""
+    def path_for(self, door: Door, address: bytes) -> Path:
+        """The path of an address for this door's principal. Refused: no such exchange, internal, or not permitted."""
         exchange, routing_key = split_address(address)
-        self.authorizer.authorize(link.principal, Action.WRITE, link.namespace, ResourceKind.EXCHANGE, exchange)
-        path = self._path(link.namespace, address, exchange, routing_key)
-        self._authorize_route(link, path.route)
+        self.authorizer.authorize(door.principal, Action.WRITE, door.namespace, ResourceKind.EXCHANGE, exchange)
+        path = self._path(door.namespace, address, exchange, routing_key)
+        self._authorize_route(door, path.route)
         return path
 
-    def _authorize_route(self, link: Attachment, route: Any) -> None:
-        """Refused where a topic is reached by its name or subject that the link's principal may not write into."""
+    def _authorize_route(self, door: Attachment, route: Any) -> None:
+        """Refused where a topic is reached by its name or subject that the door's principal may not write into."""
         for topic in route.named:
-            self.authorizer.authorize(link.principal, Action.WRITE, link.namespace, ResourceKind.TOPIC, topic.name)
+            self.authorizer.authorize(door.principal, Action.WRITE, door.namespace, ResourceKind.TOPIC, topic.name)
 
     def _path(self, namespace: str, address: bytes, exchange: str, routing_key: str) -> Path:
         key = (namespace, address)
@@ -265,13 +265,13 @@ class Broker:
             was, self.refusing = self.refusing, refused
             self.hub.refusing = refused is not None
             self.appender.refusing = refused
-            for link in self.links:
-                link.sink.throttle(refused is not None, str(refused or was))
+            for door in self.doors:
+                door.sink.throttle(refused is not None, str(refused or was))
 
     def _tell_publishers(self, blocked: bool, reason: str) -> None:
-        for link in list(self.links):
-            if link.publishes or not blocked:
-                link.sink.throttle(blocked, reason)
+        for door in list(self.doors):
+            if door.publishes or not blocked:
+                door.sink.throttle(blocked, reason)
 
     # ---- consumers' numbers
 
@@ -290,7 +290,7 @@ class Broker:
             "settled_total": hub.settled_count,
             "dead_lettered_total": hub.dead_lettered_count,
             "expired_total": hub.expired_count,
-            "attachments": len(self.links),
+            "attachments": len(self.doors),
             "attachments_total": self.connected_count,
             "paths_cached": len(self.paths),
             "shelved_bytes": hub.shelved_bytes,

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker import requests
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.consumer import Consumer, Pool, make_consumer
+from entrepot.broker.door import Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
-from entrepot.broker.link import Link
 from entrepot.broker.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.queue import Queue
@@ -38,7 +38,7 @@ LATER = object()
 """The operation completes its call itself."""
 
 Outcome = tuple[Any, Group | None]
-FurtherHandler = Callable[[Link, Ask, Any], Outcome]
+FurtherHandler = Callable[[Door, Ask, Any], Outcome]
 
 
 class Operations:
@@ -50,12 +50,12 @@ class Operations:
         self._further: dict[type, FurtherHandler] = {}
         self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
 
-    def perform(self, link: Link, call: Ask) -> Outcome:
+    def perform(self, door: Door, call: Ask) -> Outcome:
         """Carry out one request. Raises Refused."""
         handler = HANDLERS.get(type(call.request))
         if handler is not None:
-            return handler(self, link, call, call.request)
-        return self._further[type(call.request)](link, call, call.request)
+            return handler(self, door, call, call.request)
+        return self._further[type(call.request)](door, call, call.request)
 
     def add_handlers(self, handlers: dict[type, FurtherHandler]) -> None:
         """Requests that others carry out."""
@@ -70,11 +70,11 @@ class Operations:
         for definition in self._broker.catalogue.topics():
             self._make_topic(definition)
 
-    def detach(self, link: Link) -> None:
+    def detach(self, door: Door) -> None:
         """A connection has ended: cancel, release, delete its exclusive queues."""
-        for consumer in list(link.consumers.values()):
-            self._end_consumer(link, consumer)
-        for definition in self._broker.catalogue.exclusive_queues(link):
+        for consumer in list(door.consumers.values()):
+            self._end_consumer(door, consumer)
+        for definition in self._broker.catalogue.exclusive_queues(door):
             self.remove(self._broker.catalogue.remove_queue(definition))
 
     def statistics(self) -> dict[str, float]:
@@ -83,31 +83,31 @@ class Operations:
 
     # ---- queues
 
-    def declare_queue(self, link: Link, call: Ask, request: requests.DeclareQueue) -> Outcome:
+    def declare_queue(self, door: Door, call: Ask, request: requests.DeclareQueue) -> Outcome:
         """See requests.DeclareQueue."""
         broker = self._broker
         if request.name.startswith(requests.REPLY_QUEUE_PREFIX):
-            if broker.catalogue.maybe_queue(link.namespace, request.name) is None:
-                raise Refused(Reason.NOT_FOUND, f"no queue '{request.name}' in vhost '{vhost_of(link.namespace)}'")
+            if broker.catalogue.maybe_queue(door.namespace, request.name) is None:
+                raise Refused(Reason.NOT_FOUND, f"no queue '{request.name}' in vhost '{vhost_of(door.namespace)}'")
             return (request.name, 0, 1), None
         if not request.passive and request.name:
-            self._authorize(link, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
+            self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
         definition, created = broker.catalogue.declare_queue(
-            link.namespace,
+            door.namespace,
             request.name,
             durable=request.durable,
             exclusive=request.exclusive,
             auto_delete=request.auto_delete,
             arguments=request.arguments,
-            connection=link,
+            connection=door,
             passive=request.passive,
-            maker=link.principal.name,
+            maker=door.principal.name,
         )
         if created:
             try:
                 if not request.name:
-                    self._authorize(link, Action.CONFIGURE, ResourceKind.QUEUE, definition.name)
-                self._check_dead_letter_permission(link, definition)
+                    self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, definition.name)
+                self._check_dead_letter_permission(door, definition)
             except Refused:
                 broker.catalogue.remove_queue(definition)
                 raise
@@ -123,26 +123,26 @@ class Operations:
             result = (definition.name, target.depth(), len(target.consumers))
         return result, self._when_durable(created and definition.persistent)
 
-    def delete_queue(self, link: Link, call: Ask, request: requests.DeleteQueue) -> Outcome:
+    def delete_queue(self, door: Door, call: Ask, request: requests.DeleteQueue) -> Outcome:
         """See requests.DeleteQueue."""
         catalogue = self._broker.catalogue
-        self._authorize(link, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
+        self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
         try:
-            definition = catalogue.find_queue(link.namespace, request.name, link)
+            definition = catalogue.find_queue(door.namespace, request.name, door)
         except Refused as refused:
             if refused.reason is Reason.NOT_FOUND:
                 return 0, None  # as RabbitMQ: deleting what is not there succeeds
             raise
         if len(definition.bindings_in) > BINDINGS_MAX and not request.if_unused and not request.if_empty:
-            return self._thin_out(call, definition, partial(self.delete_queue, link, call, request))
+            return self._thin_out(call, definition, partial(self.delete_queue, door, call, request))
         target = definition.runtime
         topic = isinstance(target, Topic)
         ready = target.ready_count() if topic else target.depth()
         consumers = target.consumer_count() if topic else len(target.consumers)
         removed = catalogue.delete_queue(
-            link.namespace,
+            door.namespace,
             request.name,
-            connection=link,
+            connection=door,
             if_unused=request.if_unused,
             if_empty=request.if_empty,
             consumers=consumers,
@@ -152,10 +152,10 @@ class Operations:
             self.remove(removed)
         return ready, self._when_durable(definition.persistent)
 
-    def purge_queue(self, link: Link, call: Ask, request: requests.PurgeQueue) -> Outcome:
+    def purge_queue(self, door: Door, call: Ask, request: requests.PurgeQueue) -> Outcome:
         """See requests.PurgeQueue."""
-        self._authorize(link, Action.READ, ResourceKind.QUEUE, request.name)
-        queue = self._queue(link, request.name, "queue.purge")
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.name)
+        queue = self._queue(door, request.name, "queue.purge")
         if queue.has_staged():
             queue.wait(partial(self._purge_later, call, queue))
             return LATER, None
@@ -253,14 +253,14 @@ class Operations:
         consumer.freed(consumer.leased)
         for other in consumer.pool.consumers if consumer.pool.limit else ():
             self._broker.hub.mark_dirty(other.owner)
-        link = consumer.attachment
-        assert isinstance(link, Link)
-        link.consumers.pop(consumer.id, None)
+        door = consumer.attachment
+        assert isinstance(door, Door)
+        door.consumers.pop(consumer.id, None)
         if consumer in consumer.pool.consumers:
             consumer.pool.consumers.remove(consumer)
-        self._uncount(link)
-        if not link.closed:
-            link.sink.cancelled(consumer.token)
+        self._uncount(door)
+        if not door.closed:
+            door.sink.cancelled(consumer.token)
 
     # ---- a queue without consumers
 
@@ -289,16 +289,16 @@ class Operations:
 
     # ---- exchanges and bindings
 
-    def declare_exchange(self, link: Link, call: Ask, request: requests.DeclareExchange) -> Outcome:
+    def declare_exchange(self, door: Door, call: Ask, request: requests.DeclareExchange) -> Outcome:
         """See requests.DeclareExchange."""
         if not request.passive:
-            self._authorize(link, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
+            self._authorize(door, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
             alternate = request.arguments.get("alternate-exchange")
             if isinstance(alternate, str):
-                self._authorize(link, Action.READ, ResourceKind.EXCHANGE, request.name)
-                self._authorize(link, Action.WRITE, ResourceKind.EXCHANGE, alternate)
+                self._authorize(door, Action.READ, ResourceKind.EXCHANGE, request.name)
+                self._authorize(door, Action.WRITE, ResourceKind.EXCHANGE, alternate)
         definition = self._broker.catalogue.declare_exchange(
-            link.namespace,
+            door.namespace,
             request.name,
             request.type,
             durable=request.durable,
@@ -306,23 +306,23 @@ class Operations:
             internal=request.internal,
             arguments=request.arguments,
             passive=request.passive,
-            maker=link.principal.name,
+            maker=door.principal.name,
         )
         return None, self._when_durable(definition.persistent and not request.passive)
 
-    def delete_exchange(self, link: Link, call: Ask, request: requests.DeleteExchange) -> Outcome:
+    def delete_exchange(self, door: Door, call: Ask, request: requests.DeleteExchange) -> Outcome:
         """See requests.DeleteExchange."""
-        self._authorize(link, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
+        self._authorize(door, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
         catalogue = self._broker.catalogue
-        exchange = catalogue.namespace(link.namespace).exchanges.get(request.name)
+        exchange = catalogue.namespace(door.namespace).exchanges.get(request.name)
         if exchange is not None and not request.if_unused and request.name not in SYSTEM_EXCHANGES:
-            delete = partial(self._delete_exchange, link, request)
+            delete = partial(self._delete_exchange, door, request)
             if len(exchange.bindings_in) + len(exchange.bindings_out) > BINDINGS_MAX:
                 return self._thin_out(call, exchange, delete)
-        return self._delete_exchange(link, request)
+        return self._delete_exchange(door, request)
 
-    def _delete_exchange(self, link: Link, request: requests.DeleteExchange) -> Outcome:
-        self._broker.catalogue.delete_exchange(link.namespace, request.name, if_unused=request.if_unused)
+    def _delete_exchange(self, door: Door, request: requests.DeleteExchange) -> Outcome:
+        self._broker.catalogue.delete_exchange(door.namespace, request.name, if_unused=request.if_unused)
         return None, self._when_durable(True)
 
     def _thin_out(self, call: Ask, definition: Any, delete: Callable[[], Outcome]) -> Outcome:
@@ -346,67 +346,67 @@ class Operations:
             self._complete(call, group)
         return LATER, None
 
-    def bind(self, link: Link, call: Ask, request: requests.Bind) -> Outcome:
+    def bind(self, door: Door, call: Ask, request: requests.Bind) -> Outcome:
         """See requests.Bind."""
         catalogue = self._broker.catalogue
-        maker = link.principal.name
+        maker = door.principal.name
         to_queue = request.destination_kind == "queue"
-        self._authorize(link, Action.WRITE, ResourceKind.QUEUE if to_queue else ResourceKind.EXCHANGE, request.destination)
-        self._authorize(link, Action.READ, ResourceKind.EXCHANGE, request.source)
+        self._authorize(door, Action.WRITE, ResourceKind.QUEUE if to_queue else ResourceKind.EXCHANGE, request.destination)
+        self._authorize(door, Action.READ, ResourceKind.EXCHANGE, request.source)
         if to_queue:
             if request.remove:
-                catalogue.unbind_queue(link.namespace, request.destination, request.source, request.routing_key, request.arguments, link)
+                catalogue.unbind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door)
             else:
-                self._authorize_subject(link, request)
-                catalogue.bind_queue(link.namespace, request.destination, request.source, request.routing_key, request.arguments, link, maker)
+                self._authorize_subject(door, request)
+                catalogue.bind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door, maker)
         elif request.remove:
-            catalogue.unbind_exchange(link.namespace, request.destination, request.source, request.routing_key, request.arguments)
+            catalogue.unbind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments)
         else:
-            self._authorize_subject(link, request)
-            catalogue.bind_exchange(link.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
+            self._authorize_subject(door, request)
+            catalogue.bind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
         return None, self._when_durable(True)
 
-    def _authorize_subject(self, link: Link, request: requests.Bind) -> None:
+    def _authorize_subject(self, door: Door, request: requests.Bind) -> None:
         """A binding to a topic's subject asks for the topic. What a pattern matches, now or later, is asked when it is carried (routing.py)."""
         if request.source == SUBJECT_EXCHANGE:
-            for topic in self._broker.catalogue.namespace(link.namespace).exchanges[SUBJECT_EXCHANGE].routes.subjects.get(request.routing_key, ()):
-                self._authorize(link, Action.READ, ResourceKind.TOPIC, topic.name)
+            for topic in self._broker.catalogue.namespace(door.namespace).exchanges[SUBJECT_EXCHANGE].routes.subjects.get(request.routing_key, ()):
+                self._authorize(door, Action.READ, ResourceKind.TOPIC, topic.name)
 
     # ---- consuming
 
-    def consume(self, link: Link, call: Ask, request: requests.Consume) -> Outcome:
+    def consume(self, door: Door, call: Ask, request: requests.Consume) -> Outcome:
         """See requests.Consume."""
-        self._authorize(link, Action.READ, ResourceKind.QUEUE, request.queue)
-        return self._consume(link, call, request, self._broker.catalogue.find_queue(link.namespace, request.queue, link)), None
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        return self._consume(door, call, request, self._broker.catalogue.find_queue(door.namespace, request.queue, door)), None
 
-    def consume_replies(self, link: Link, call: Ask, request: requests.ConsumeReplies) -> Outcome:
+    def consume_replies(self, door: Door, call: Ask, request: requests.ConsumeReplies) -> Outcome:
         """See requests.ConsumeReplies."""
         definition, _ = self._broker.catalogue.declare_queue(
-            link.namespace,
+            door.namespace,
             "",
             durable=False,
             exclusive=True,
             auto_delete=True,
             arguments={},
-            connection=link,
+            connection=door,
             prefix=requests.REPLY_QUEUE_PREFIX,
-            maker=link.principal.name,
+            maker=door.principal.name,
         )
         self.create_queue(definition)
         try:
-            consumer_id = self._consume(link, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
+            consumer_id = self._consume(door, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
         except Refused:
             self.remove(self._broker.catalogue.remove_queue(definition))
             raise
         return (consumer_id, definition.name), None
 
-    def _consume(self, link: Link, call: Ask, request: requests.Consume, definition: Any) -> int:
+    def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> int:
         """Start deliveries from a queue or topic: the consumer's id. Raises Refused."""
         target = definition.runtime
-        pool = self._pool(link, call.stream)
-        where = f"queue '{request.queue}' in vhost '{vhost_of(link.namespace)}'"
+        pool = self._pool(door, call.stream)
+        where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
         quotas = self._broker.catalogue.quotas
-        quotas.check(link.principal.name, CONSUMER)
+        quotas.check(door.principal.name, CONSUMER)
         if isinstance(target, Queue):
             shared = target.consumers or definition.policy.single_active_consumer
             if any(other.exclusive for other in target.consumers) or (request.exclusive and shared):
@@ -419,73 +419,73 @@ class Operations:
         elif request.limit == 0:
             raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
         consumer = make_consumer(
-            self._broker.next_consumer_id(), link, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
+            self._broker.next_consumer_id(), door, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
         )
         if isinstance(target, Queue):
             target.add_consumer(consumer)
         else:
             target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
-        quotas.count(link.principal.name, CONSUMER)
-        link.consumers[consumer.id] = consumer
+        quotas.count(door.principal.name, CONSUMER)
+        door.consumers[consumer.id] = consumer
         pool.consumers.append(consumer)
         return consumer.id
 
-    def cancel(self, link: Link, call: Ask, request: requests.Cancel) -> Outcome:
+    def cancel(self, door: Door, call: Ask, request: requests.Cancel) -> Outcome:
         """See requests.Cancel."""
-        consumer = link.consumers.get(request.consumer_id)
+        consumer = door.consumers.get(request.consumer_id)
         if consumer is not None and consumer.active:
-            self.stop_consumer(link, consumer)
+            self.stop_consumer(door, consumer)
         return None, None
 
-    def stop_consumer(self, link: Link, consumer: Consumer) -> None:
+    def stop_consumer(self, door: Door, consumer: Consumer) -> None:
         """No more deliveries to it; what it holds stays leased to it."""
-        self._uncount(link)
+        self._uncount(door)
         if consumer in consumer.pool.consumers:
             consumer.pool.consumers.remove(consumer)
         if consumer.leased == 0:
-            link.consumers.pop(consumer.id, None)
+            door.consumers.pop(consumer.id, None)
         consumer.owner.remove_consumer(consumer)
 
-    def stream_limit(self, link: Link, call: Ask, request: requests.StreamLimit) -> Outcome:
+    def stream_limit(self, door: Door, call: Ask, request: requests.StreamLimit) -> Outcome:
         """See requests.StreamLimit."""
-        pool = self._pool(link, call.stream)
+        pool = self._pool(door, call.stream)
         pool.limit = request.limit
         for consumer in pool.consumers:
             self._broker.hub.mark_dirty(consumer.owner)
         return None, None
 
-    def close_stream(self, link: Link, call: Ask, request: requests.CloseStream) -> Outcome:
+    def close_stream(self, door: Door, call: Ask, request: requests.CloseStream) -> Outcome:
         """See requests.CloseStream."""
-        for consumer in [consumer for consumer in link.consumers.values() if consumer.stream == call.stream]:
-            self._end_consumer(link, consumer)
-        link.pools.pop(call.stream, None)
-        for key in [key for key in link.getters if key[0] == call.stream]:
-            del link.getters[key]
+        for consumer in [consumer for consumer in door.consumers.values() if consumer.stream == call.stream]:
+            self._end_consumer(door, consumer)
+        door.pools.pop(call.stream, None)
+        for key in [key for key in door.getters if key[0] == call.stream]:
+            del door.getters[key]
         return None, None
 
-    def get(self, link: Link, call: Ask, request: requests.Get) -> Outcome:
+    def get(self, door: Door, call: Ask, request: requests.Get) -> Outcome:
         """See requests.Get."""
-        self._authorize(link, Action.READ, ResourceKind.QUEUE, request.queue)
-        queue = self._queue(link, request.queue, "basic.get")
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        queue = self._queue(door, request.queue, "basic.get")
         self._touch(queue)
         key = (call.stream, request.queue, request.auto_settle)
-        getter = link.getters.get(key)
+        getter = door.getters.get(key)
         if getter is None or getter.owner is not queue:
-            if len(link.getters) >= GETTERS_MAX:
-                self._tidy_getters(link)
+            if len(door.getters) >= GETTERS_MAX:
+                self._tidy_getters(door)
             pool = Pool(call.stream)  # what Get takes is not counted against the stream's limit
-            getter = make_consumer(self._broker.next_consumer_id(), link, None, queue, pool, 0, request.auto_settle, False, 0)
-            link.getters[key] = getter
-            link.consumers[getter.id] = getter
+            getter = make_consumer(self._broker.next_consumer_id(), door, None, queue, pool, 0, request.auto_settle, False, 0)
+            door.getters[key] = getter
+            door.consumers[getter.id] = getter
         return self._take_one(call, queue, getter)
 
     @staticmethod
-    def _tidy_getters(link: Link) -> None:
+    def _tidy_getters(door: Door) -> None:
         """Forget those that hold nothing."""
-        for key, getter in list(link.getters.items()):
+        for key, getter in list(door.getters.items()):
             if getter.leased == 0:
-                del link.getters[key]
-                link.consumers.pop(getter.id, None)
+                del door.getters[key]
+                door.consumers.pop(getter.id, None)
 
     def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
         if not queue.deleted and not queue.drop_overflow():
@@ -505,8 +505,8 @@ class Operations:
         return None, None
 
     def _take_later(self, call: Ask, queue: Queue, getter: Consumer) -> None:
-        link = call.attachment
-        if link.closed or not isinstance(link, Link) or getter.id not in link.consumers:
+        door = call.attachment
+        if door.closed or not isinstance(door, Door) or getter.id not in door.consumers:
             return  # nobody is there to hold it
         result, _ = self._take_one(call, queue, getter)
         if result is not LATER:
@@ -514,44 +514,44 @@ class Operations:
             call.outcome = DONE
             call.attachment.sink.completed(call)
 
-    def of_group(self, link: Link, call: Ask, request: Any) -> Outcome:
+    def of_group(self, door: Door, call: Ask, request: Any) -> Outcome:
         """What broker/groups does."""
         self._broker.groups.perform(call)
         return LATER, None
 
     # ---- shared
 
-    def _end_consumer(self, link: Link, consumer: Consumer) -> None:
+    def _end_consumer(self, door: Door, consumer: Consumer) -> None:
         """Cancel, and put back what it holds."""
         owner = consumer.owner
-        link.consumers.pop(consumer.id, None)
+        door.consumers.pop(consumer.id, None)
         if consumer in consumer.pool.consumers:
             consumer.pool.consumers.remove(consumer)
         if isinstance(owner, Queue) and owner.deleted:
             return
         owner.release_all(consumer)
         if consumer.active and consumer.token is not None:
-            self._uncount(link)
+            self._uncount(door)
             owner.remove_consumer(consumer)
 
-    def _uncount(self, link: Link) -> None:
+    def _uncount(self, door: Door) -> None:
         """One consumer less."""
-        self._broker.catalogue.quotas.give_back(link.principal.name, CONSUMER)
+        self._broker.catalogue.quotas.give_back(door.principal.name, CONSUMER)
 
     def _stop_expiry(self, queue: Queue) -> None:
         timer = self._expiring.pop(queue, None)
         if timer is not None:
             timer.cancel()
 
-    def _pool(self, link: Link, stream: int) -> Pool:
-        pool = link.pools.get(stream)
+    def _pool(self, door: Door, stream: int) -> Pool:
+        pool = door.pools.get(stream)
         if pool is None:
-            pool = link.pools[stream] = Pool(stream)
+            pool = door.pools[stream] = Pool(stream)
         return pool
 
-    def _queue(self, link: Link, name: str, what: str) -> Queue:
+    def _queue(self, door: Door, name: str, what: str) -> Queue:
         """The live queue of that name; a stream is refused."""
-        definition = self._broker.catalogue.find_queue(link.namespace, name, link)
+        definition = self._broker.catalogue.find_queue(door.namespace, name, door)
         if not isinstance(definition.runtime, Queue):
             raise self.not_for_streams(definition, what)
         return definition.runtime
@@ -560,14 +560,14 @@ class Operations:
         """The refusal of what only queues can do."""
         return Refused(Reason.NOT_SUPPORTED, f"{what} not supported by stream queues queue '{definition.name}' in vhost '{vhost_of(definition.namespace)}'")
 
-    def _authorize(self, link: Link, action: Action, kind: ResourceKind, name: str) -> None:
-        self._broker.authorizer.authorize(link.principal, action, link.namespace, kind, name)
+    def _authorize(self, door: Door, action: Action, kind: ResourceKind, name: str) -> None:
+        self._broker.authorizer.authorize(door.principal, action, door.namespace, kind, name)
 
-    def _check_dead_letter_permission(self, link: Link, definition: Any) -> None:
+    def _check_dead_letter_permission(self, door: Door, definition: Any) -> None:
         exchange = definition.policy.dead_letter_exchange
         if exchange is not None:
-            self._authorize(link, Action.READ, ResourceKind.QUEUE, definition.name)
-            self._authorize(link, Action.WRITE, ResourceKind.EXCHANGE, exchange)
+            self._authorize(door, Action.READ, ResourceKind.QUEUE, definition.name)
+            self._authorize(door, Action.WRITE, ResourceKind.EXCHANGE, exchange)
 
     def _when_durable(self, staged: bool) -> Group | None:
         """The group that the call waits for, made urgent; None if nothing durable was staged."""
@@ -577,7 +577,7 @@ class Operations:
         return self._broker.store.group()
 
 
-Handler = Callable[[Operations, Link, Ask, Any], Outcome]
+Handler = Callable[[Operations, Door, Ask, Any], Outcome]
 
 HANDLERS: dict[type, Handler] = {
     requests.DeclareQueue: Operations.declare_queue,

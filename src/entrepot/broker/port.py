@@ -1,4 +1,4 @@
-"""The port: the only door between protocols and broker.
+"""The port: the only way between protocols and broker.
 
 A session attaches once per connection and submits calls; each call is its own ticket. Calls of one stream (an AMQP channel, a
 producer) take effect in the order of submission; they may complete in any order. When a call completes, its outcome is set and

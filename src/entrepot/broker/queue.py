@@ -488,8 +488,8 @@ class Queue(LogOwner):
             self.burying -= count
         else:
             consumer.freed(settled)
-            link: Any = consumer.attachment
-            link.credit_returned(consumer)
+            door: Any = consumer.attachment
+            door.credit_returned(consumer)
         self.discard_settled()
         self.hub.mark_dirty(self)
 

@@ -1,7 +1,7 @@
-"""Revocation: what users may do has changed, and whoever is connected is asked again, a few hundred links in a turn of the loop.
+"""Revocation: what users may do has changed, and whoever is connected is asked again, a few hundred doors in a turn of the loop.
 
     routes      are resolved anew at once: publishers' permissions, and what bindings of their makers carry (routing.py)
-    a link      whose user is gone, whose password or access key is another, or whose namespace is closed to it: is closed, its session told
+    a door      whose user is gone, whose password or access key is another, or whose namespace is closed to it: is closed, its session told
     a consumer  of what may not be read any more: is cancelled, as if its queue had been deleted; what it holds it may still settle
     what waits  a read of topics is answered, a receive of a queue ends with nothing: the next one is refused
 
@@ -20,18 +20,18 @@ from entrepot.model.principal import Principal
 
 if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
-    from entrepot.broker.link import Link
+    from entrepot.broker.door import Door
 
-TURN_MAX = 500  # links, and consumers of theirs, in one turn
+TURN_MAX = 500  # doors, and consumers of theirs, in one turn
 CACHE_MAX = 65_536  # answers remembered; one more forgets all
 
 
 class Revocation:
-    """Of one broker. `ended_count`: links that were closed; `cancelled_count`: consumers that were cancelled."""
+    """Of one broker. `ended_count`: doors that were closed; `cancelled_count`: consumers that were cancelled."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        self._waiting: list[Link] = []  # to be asked
+        self._waiting: list[Door] = []  # to be asked
         self._scheduled = False
         self._carries: dict[tuple[str, str, tuple[str, ...]], bool] = {}  # what may_carry() has answered: headers exchanges ask for every message
         self.ended_count = 0
@@ -54,7 +54,7 @@ class Revocation:
         """Ask everybody again."""
         self._carries.clear()
         self._broker.catalogue.routes_changed()
-        self._waiting = list(self._broker.links)
+        self._waiting = list(self._broker.doors)
         if not self._scheduled:
             self._turn()
 
@@ -66,37 +66,37 @@ class Revocation:
         self._scheduled = False
         left = TURN_MAX
         while self._waiting and left > 0:
-            link = self._waiting.pop()
-            if not link.closed:
-                left -= 1 + len(link.consumers)
-                self._ask(link)
+            door = self._waiting.pop()
+            if not door.closed:
+                left -= 1 + len(door.consumers)
+                self._ask(door)
         if self._waiting:
             self._scheduled = True
             self._broker.scheduler.call_soon(self._turn)
 
-    def _ask(self, link: Link) -> None:
+    def _ask(self, door: Door) -> None:
         authorizer = self._broker.authorizer
-        principal = link.principal
+        principal = door.principal
         if not authorizer.is_current(principal):
-            self._end(link, f"user '{principal.name}' was deleted, or has other credentials")
-        elif not link.by_policy and not authorizer.may_use(principal, link.namespace):
-            self._end(link, f"access to vhost '{vhost_of(link.namespace)}' was taken from user '{principal.name}'")
+            self._end(door, f"user '{principal.name}' was deleted, or has other credentials")
+        elif not door.by_policy and not authorizer.may_use(principal, door.namespace):
+            self._end(door, f"access to vhost '{vhost_of(door.namespace)}' was taken from user '{principal.name}'")
         else:
-            link.principal = link.topics.principal = authorizer.refreshed(principal)
-            self._ask_consumers(link)
-            link.ask_again()
+            door.principal = door.topics.principal = authorizer.refreshed(principal)
+            self._ask_consumers(door)
+            door.ask_again()
 
-    def _end(self, link: Link, reason: str) -> None:
+    def _end(self, door: Door, reason: str) -> None:
         self.ended_count += 1
-        link.close()
-        link.sink.revoked(reason)
+        door.close()
+        door.sink.revoked(reason)
 
-    def _ask_consumers(self, link: Link) -> None:
+    def _ask_consumers(self, door: Door) -> None:
         may = self._broker.authorizer.may
-        for consumer in list(link.consumers.values()):
+        for consumer in list(door.consumers.values()):
             name = consumer.owner.definition.name
-            if consumer.token is None or not consumer.active or name.startswith(REPLY_QUEUE_PREFIX) or may(link.principal, Action.READ, link.namespace, name):
+            if consumer.token is None or not consumer.active or name.startswith(REPLY_QUEUE_PREFIX) or may(door.principal, Action.READ, door.namespace, name):
                 continue
             self.cancelled_count += 1
-            self._broker.operations.stop_consumer(link, consumer)
-            link.sink.cancelled(consumer.token)
+            self._broker.operations.stop_consumer(door, consumer)
+            door.sink.cancelled(consumer.token)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.link import Link
+from entrepot.broker.door import Door
 from entrepot.broker.operations import FurtherHandler, Outcome
 from entrepot.broker.port import ACCEPT, RELEASE, Ask, Publish, make_settle
 from entrepot.broker.publisher import Path
@@ -33,52 +33,52 @@ class Together:
         """For Operations."""
         return {CheckPublish: self._check_publish, CommitTogether: self._commit, Release: self._release}
 
-    def _check_publish(self, link: Link, call: Ask, request: CheckPublish) -> Outcome:
-        link.spent += self._broker.path_for(link, request.address).router.taken_steps()
+    def _check_publish(self, door: Door, call: Ask, request: CheckPublish) -> Outcome:
+        door.spent += self._broker.path_for(door, request.address).router.taken_steps()
         return None, None
 
-    def _commit(self, link: Link, call: Ask, request: CommitTogether) -> Outcome:
+    def _commit(self, door: Door, call: Ask, request: CommitTogether) -> Outcome:
         """See requests.CommitTogether."""
         if not request.publishes and not request.settlements:
             return None, None
-        routed, work = self._check_publishes(link, request)
-        self._check_settlements(link, request)
+        routed, work = self._check_publishes(door, request)
+        self._check_settlements(door, request)
         broker = self._broker
         stores = (broker.store, broker.volatile)
         for store in stores:
             store.whole = True
         try:
-            for path, publish in routed:  # not by link.submit(): the broker may begin to refuse publishes in the midst of it
+            for path, publish in routed:  # not by door.submit(): the broker may begin to refuse publishes in the midst of it
                 broker.publisher.publish(path, publish)
             for settlement in request.settlements:
-                link.submit(settlement)
+                door.submit(settlement)
         finally:
             for store in stores:
                 store.whole = False
-        link.spent += work  # it cannot take turns: others have theirs before this connection does more
+        door.spent += work  # it cannot take turns: others have theirs before this connection does more
         broker.store.urgent()
         for _, publish in routed:
             if publish.mandatory:
-                link.sink.completed(publish)
+                door.sink.completed(publish)
         if routed:
-            link.publishes = True
+            door.publishes = True
             broker.check_pressure()
         return None, broker.store.group()
 
-    def _release(self, link: Link, call: Ask, request: Release) -> Outcome:
+    def _release(self, door: Door, call: Ask, request: Release) -> Outcome:
         """See requests.Release."""
         for consumer_id, first, count in request.ranges:
-            disposition = RELEASE if consumer_id in link.consumers and isinstance(link.consumers[consumer_id].owner, Queue) else ACCEPT
-            link.submit(make_settle(call.stream, consumer_id, first, count, disposition))
+            disposition = RELEASE if consumer_id in door.consumers and isinstance(door.consumers[consumer_id].owner, Queue) else ACCEPT
+            door.submit(make_settle(call.stream, consumer_id, first, count, disposition))
         return None, None
 
-    def _check_settlements(self, link: Link, request: CommitTogether) -> None:
+    def _check_settlements(self, door: Door, request: CommitTogether) -> None:
         for settlement in request.settlements:
-            consumer = link.consumers.get(settlement.consumer_id)
+            consumer = door.consumers.get(settlement.consumer_id)
             if consumer is not None and settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
                 raise self._broker.operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
 
-    def _check_publishes(self, link: Link, request: CommitTogether) -> tuple[list[tuple[Path, Publish]], int]:
+    def _check_publishes(self, door: Door, request: CommitTogether) -> tuple[list[tuple[Path, Publish]], int]:
         """The publishes, each with where it goes, and what all of it costs. Raises Refused if any of them would be."""
         broker = self._broker
         routed = []
@@ -87,8 +87,8 @@ class Together:
         work = len(request.settlements)
         filling: dict[Queue, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
         for publish in request.publishes:
-            path: Path = broker.path_for(link, publish.address)
-            publish.attachment = link
+            path: Path = broker.path_for(door, publish.address)
+            publish.attachment = door
             routed.append((path, publish))
             if path.volatile_logs and broker.volatile.is_full():
                 raise Refused(Reason.LIMIT, "there is no room for a transaction's messages now")

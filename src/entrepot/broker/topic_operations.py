@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker import topic_requests as asked
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.definitions import TopicDefinition
-from entrepot.broker.link import Link
+from entrepot.broker.door import Door
 from entrepot.broker.offset_search import EpochSearch, MaxTimeSearch, SearchTurns, TimeSearch
 from entrepot.broker.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.partition import Partition
@@ -60,112 +60,112 @@ class TopicOperations:
 
     # ---- topics
 
-    def describe(self, link: Link, call: Ask, request: asked.DescribeTopics) -> Outcome:
+    def describe(self, door: Door, call: Ask, request: asked.DescribeTopics) -> Outcome:
         """See DescribeTopics."""
         catalogue = self._broker.catalogue
         if request.names is None and request.ids is None:
-            return self._all(link, sizes=request.sizes), None
+            return self._all(door, sizes=request.sizes), None
         found: list[TopicDescription | Refused] = []
         made = False
         for name in request.names or []:
             try:
-                topic = catalogue.namespace(link.namespace).topics.get(name)
-                if topic is None and request.create_missing and self._makes(link, name):
-                    topic = self._create(link, name, self._broker.topic_defaults.partitions, {})
+                topic = catalogue.namespace(door.namespace).topics.get(name)
+                if topic is None and request.create_missing and self._makes(door, name):
+                    topic = self._create(door, name, self._broker.topic_defaults.partitions, {})
                     made = True
-                self._check_visible(link, name)
-                found.append(self._description(topic or catalogue.find_topic(link.namespace, name)))
+                self._check_visible(door, name)
+                found.append(self._description(topic or catalogue.find_topic(door.namespace, name)))
             except Refused as refused:
                 found.append(refused)
         for topic_id in request.ids or []:
             topic = catalogue.topic_by_id(topic_id)
-            if topic is None or topic.namespace != link.namespace or not self._may_see(link, topic.name):
+            if topic is None or topic.namespace != door.namespace or not self._may_see(door, topic.name):
                 found.append(Refused(Reason.NOT_FOUND, f"no topic has the id {topic_id.hex()}"))
             else:
                 found.append(self._description(topic))
         if request.sizes:
-            self._with_sizes(link, found)
+            self._with_sizes(door, found)
         return found, self._durable() if made else None
 
-    def _all(self, link: Link, *, sizes: bool) -> Iterator[TopicDescription]:
-        topics = self._broker.catalogue.namespace(link.namespace).topics
+    def _all(self, door: Door, *, sizes: bool) -> Iterator[TopicDescription]:
+        topics = self._broker.catalogue.namespace(door.namespace).topics
         for topic in list(topics.values()):
-            if topics.get(topic.name) is topic and is_legal(topic.name) and self._may_see(link, topic.name):
+            if topics.get(topic.name) is topic and is_legal(topic.name) and self._may_see(door, topic.name):
                 description = self._description(topic)
                 if sizes:
-                    self._with_sizes(link, [description])
+                    self._with_sizes(door, [description])
                 yield description
 
-    def allowed_actions(self, link: Link, call: Ask, request: asked.AllowedActions) -> Outcome:
+    def allowed_actions(self, door: Door, call: Ask, request: asked.AllowedActions) -> Outcome:
         """See AllowedActions."""
         authorizer = self._broker.authorizer
         found = []
         for name in request.names:
             if name is None:
-                found.append({action.value for action in Action if authorizer.may_some(link.principal, action, link.namespace)})
+                found.append({action.value for action in Action if authorizer.may_some(door.principal, action, door.namespace)})
             else:
-                found.append({action.value for action in Action if authorizer.may(link.principal, action, link.namespace, name)})
+                found.append({action.value for action in Action if authorizer.may(door.principal, action, door.namespace, name)})
         return found, None
 
-    def _makes(self, link: Link, name: str) -> bool:
+    def _makes(self, door: Door, name: str) -> bool:
         """Whether a topic is made because somebody asks for it."""
-        return self._broker.topic_defaults.auto_create and name not in asked.INTERNAL_TOPICS and self._may_see(link, name)
+        return self._broker.topic_defaults.auto_create and name not in asked.INTERNAL_TOPICS and self._may_see(door, name)
 
-    def create(self, link: Link, call: Ask, request: asked.CreateTopic) -> Outcome:
+    def create(self, door: Door, call: Ask, request: asked.CreateTopic) -> Outcome:
         """See CreateTopic."""
         partitions = self._broker.topic_defaults.partitions if request.partitions == -1 else request.partitions
-        topic = self._create(link, request.name, partitions, request.config, check_only=request.check_only)
+        topic = self._create(door, request.name, partitions, request.config, check_only=request.check_only)
         if topic is None:
             return TopicDescription(request.name, bytes(16), partitions, self._broker.appender.epoch), None
         return self._description(topic), self._durable()
 
-    def delete(self, link: Link, call: Ask, request: asked.DeleteTopic) -> Outcome:
+    def delete(self, door: Door, call: Ask, request: asked.DeleteTopic) -> Outcome:
         """See DeleteTopic."""
         catalogue = self._broker.catalogue
         if request.name:
-            self._authorize(link, Action.CONFIGURE, request.name)
-            topic = catalogue.find_topic(link.namespace, request.name)
+            self._authorize(door, Action.CONFIGURE, request.name)
+            topic = catalogue.find_topic(door.namespace, request.name)
         else:
             topic = catalogue.topic_by_id(request.id)
-            if topic is None or topic.namespace != link.namespace:
+            if topic is None or topic.namespace != door.namespace:
                 raise Refused(Reason.NOT_FOUND, f"no topic has the id {request.id.hex()}")
-            self._authorize(link, Action.CONFIGURE, topic.name)
+            self._authorize(door, Action.CONFIGURE, topic.name)
         description = self._description(topic)
         self._broker.operations.remove(catalogue.remove_queue(topic))
-        link.spent += description.partition_count // 2
+        door.spent += description.partition_count // 2
         return description, self._durable()
 
-    def create_partitions(self, link: Link, call: Ask, request: asked.CreatePartitions) -> Outcome:
+    def create_partitions(self, door: Door, call: Ask, request: asked.CreatePartitions) -> Outcome:
         """See CreatePartitions."""
-        self._authorize(link, Action.CONFIGURE, request.name)
+        self._authorize(door, Action.CONFIGURE, request.name)
         catalogue = self._broker.catalogue
-        topic = catalogue.find_topic(link.namespace, request.name)
+        topic = catalogue.find_topic(door.namespace, request.name)
         if topic.is_stream:
             raise Refused(Reason.NOT_SUPPORTED, f"topic '{topic.name}' is an AMQP stream, which has one partition")
-        link.spent += PARTITION_STEPS * len(catalogue.add_partitions(topic, request.count, check_only=request.check_only))
+        door.spent += PARTITION_STEPS * len(catalogue.add_partitions(topic, request.count, check_only=request.check_only))
         if request.check_only:
             return self._description(topic), None
         self._broker.operations.create_partitions(topic)
         return self._description(topic), self._durable()
 
-    def _create(self, link: Link, name: str, partitions: int, config: dict[str, str | None], *, check_only: bool = False) -> TopicDefinition | None:
+    def _create(self, door: Door, name: str, partitions: int, config: dict[str, str | None], *, check_only: bool = False) -> TopicDefinition | None:
         if not is_legal(name):
             raise Refused(
                 Reason.INVALID, f"topic name '{printable(name, 300)}': 1 to 249 letters, digits, '.', '_' and '-' are allowed, and neither '.' nor '..'"
             )
-        self._authorize(link, Action.CONFIGURE, name)
+        self._authorize(door, Action.CONFIGURE, name)
         broker = self._broker
         kept = {key: check_value(key, value) for key, value in config.items()}
-        topic: TopicDefinition | None = broker.catalogue.create_topic(link.namespace, name, partitions, kept, check_only=check_only, maker=link.principal.name)
+        topic: TopicDefinition | None = broker.catalogue.create_topic(door.namespace, name, partitions, kept, check_only=check_only, maker=door.principal.name)
         if topic is not None:
             broker.operations.create_topic(topic)
-            link.spent += PARTITION_STEPS * partitions
+            door.spent += PARTITION_STEPS * partitions
         return topic
 
-    def _with_sizes(self, link: Link, found: list[Any]) -> list[Any]:
+    def _with_sizes(self, door: Door, found: list[Any]) -> list[Any]:
         for topic in found:
             if isinstance(topic, TopicDescription):
-                topic.sizes = [self._partition(link, topic.name, number).log.bytes_alive for number in range(topic.partition_count)]
+                topic.sizes = [self._partition(door, topic.name, number).log.bytes_alive for number in range(topic.partition_count)]
         return found
 
     def _description(self, topic: TopicDefinition) -> TopicDescription:
@@ -173,10 +173,10 @@ class TopicOperations:
 
     # ---- configuration
 
-    def describe_config(self, link: Link, call: Ask, request: asked.DescribeTopicConfig) -> Outcome:
+    def describe_config(self, door: Door, call: Ask, request: asked.DescribeTopicConfig) -> Outcome:
         """See DescribeTopicConfig."""
-        self._check_visible(link, request.name)
-        topic = self._broker.catalogue.find_topic(link.namespace, request.name)
+        self._check_visible(door, request.name)
+        topic = self._broker.catalogue.find_topic(door.namespace, request.name)
         shown = []
         for key in SETTINGS if request.keys is None else request.keys:
             if key not in SETTINGS:
@@ -186,11 +186,11 @@ class TopicOperations:
             shown.append(ConfigEntry(key, topic.config.get(key, default), key not in topic.config, setting.type, setting.documentation, default))
         return shown, None
 
-    def alter_config(self, link: Link, call: Ask, request: asked.AlterTopicConfig) -> Outcome:
+    def alter_config(self, door: Door, call: Ask, request: asked.AlterTopicConfig) -> Outcome:
         """See AlterTopicConfig."""
-        self._authorize(link, Action.CONFIGURE, request.name)
+        self._authorize(door, Action.CONFIGURE, request.name)
         broker = self._broker
-        topic = broker.catalogue.find_topic(link.namespace, request.name)
+        topic = broker.catalogue.find_topic(door.namespace, request.name)
         config = changed(topic, broker.topic_defaults, request.changes)
         if request.check_only:
             return None, None
@@ -200,10 +200,10 @@ class TopicOperations:
 
     # ---- partitions
 
-    def trim(self, link: Link, call: Ask, request: asked.TrimPartition) -> Outcome:
+    def trim(self, door: Door, call: Ask, request: asked.TrimPartition) -> Outcome:
         """See TrimPartition."""
-        self._authorize(link, Action.CONFIGURE, request.name)
-        log = self._partition(link, request.name, request.partition).log
+        self._authorize(door, Action.CONFIGURE, request.name)
+        log = self._partition(door, request.name, request.partition).log
         offset = log.durable_offset if request.offset == -1 else request.offset
         if not 0 <= offset <= log.durable_offset:
             raise Refused(Reason.OUT_OF_RANGE, f"offset {offset}: there are {log.first_offset} to {log.durable_offset}")
@@ -212,10 +212,10 @@ class TopicOperations:
         self._broker.store.discard(log, log.first_offset, offset)
         return offset, self._durable()
 
-    def find_offset(self, link: Link, call: Ask, request: asked.FindOffset) -> Outcome:
+    def find_offset(self, door: Door, call: Ask, request: asked.FindOffset) -> Outcome:
         """See FindOffset."""
-        self._check_visible(link, request.name)
-        partition = self._partition(link, request.name, request.partition)
+        self._check_visible(door, request.name)
+        partition = self._partition(door, request.name, request.partition)
         self._check_epoch(request.leader_epoch)
         log = partition.log
         end = log.durable_offset
@@ -234,10 +234,10 @@ class TopicOperations:
             raise Refused(Reason.INVALID, f"'{request.where}' is neither a time nor the name of an offset")
         return LATER, None
 
-    def epoch_end(self, link: Link, call: Ask, request: asked.EpochEnd) -> Outcome:
+    def epoch_end(self, door: Door, call: Ask, request: asked.EpochEnd) -> Outcome:
         """See EpochEnd."""
-        self._check_visible(link, request.name)
-        log = self._partition(link, request.name, request.partition).log
+        self._check_visible(door, request.name)
+        log = self._partition(door, request.name, request.partition).log
         self._check_epoch(request.leader_epoch)
         EpochSearch(log, self._broker.appender.epoch, partial(self._answer, call)).find(request.epoch)
         return LATER, None
@@ -265,7 +265,7 @@ class TopicOperations:
 
     # ---- producers
 
-    def new_producer(self, link: Link, call: Ask, request: asked.NewProducer) -> Outcome:
+    def new_producer(self, door: Door, call: Ask, request: asked.NewProducer) -> Outcome:
         """See NewProducer."""
         ids = self._broker.producer_ids
         if request.producer_id == -1:
@@ -280,26 +280,26 @@ class TopicOperations:
 
     # ---- shared
 
-    def _partition(self, link: Link, name: str, number: int) -> Partition:
-        access = link.topics.access(name, self._broker.authorizer.version)
-        return link.topics.partition(access, number)
+    def _partition(self, door: Door, name: str, number: int) -> Partition:
+        access = door.topics.access(name, self._broker.authorizer.version)
+        return door.topics.partition(access, number)
 
-    def _authorize(self, link: Link, action: Action, name: str) -> None:
-        self._broker.authorizer.authorize(link.principal, action, link.namespace, ResourceKind.TOPIC, name)
+    def _authorize(self, door: Door, action: Action, name: str) -> None:
+        self._broker.authorizer.authorize(door.principal, action, door.namespace, ResourceKind.TOPIC, name)
 
-    def _check_visible(self, link: Link, name: str) -> None:
+    def _check_visible(self, door: Door, name: str) -> None:
         """Refused NOT_PERMITTED unless the principal may do anything with a topic of that name."""
         for action in (Action.READ, Action.WRITE):
             try:
-                self._authorize(link, action, name)
+                self._authorize(door, action, name)
             except Refused:
                 continue
             return
-        self._authorize(link, Action.CONFIGURE, name)
+        self._authorize(door, Action.CONFIGURE, name)
 
-    def _may_see(self, link: Link, name: str) -> bool:
+    def _may_see(self, door: Door, name: str) -> bool:
         try:
-            self._check_visible(link, name)
+            self._check_visible(door, name)
         except Refused:
             return False
         return True

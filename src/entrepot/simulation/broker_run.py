@@ -114,7 +114,7 @@ class BrokerRun(CrashingRun):
                 quiet_since = self.loop.time()
 
     def connect(self, client: AmqpClient) -> None:
-        """A link to the broker."""
+        """A door to the broker."""
         self.network.connect("amqp", client)
 
 

@@ -115,7 +115,7 @@ class Connection(Sink):
     def __init__(self, run: GroupRun, client: Client) -> None:
         self._run = run
         self._client = client
-        self._link = self._new_link()
+        self._door = self._new_door()
         self._waiting: dict[int, Callable[..., None]] = {}
         self._number = 0
         self._arrives_s = 0.0
@@ -128,7 +128,7 @@ class Connection(Sink):
         number = self._number
         self._waiting[number] = lambda result, refused: answered(result, refused, *more)
         call = make_ask(number, request)
-        call.attachment = self._link
+        call.attachment = self._door
         self._arrives_s = max(self._arrives_s, run.loop.time() + run.chance.choice((0.001, 0.01, 0.05)))
         run.loop.call_at(self._arrives_s, self._arrive, call)
         if run.chance.random() < run.break_chance:
@@ -136,8 +136,8 @@ class Connection(Sink):
 
     def reset(self) -> None:
         """The connection breaks: what is on its way is lost."""
-        self._link.closed = True
-        self._link = self._new_link()
+        self._door.closed = True
+        self._door = self._new_door()
         waiting, self._waiting = self._waiting, {}
         for answered in waiting.values():
             self._run.loop.call_later(0.1, self._client.now, answered, None, None)
@@ -151,14 +151,14 @@ class Connection(Sink):
         self._answered_s = max(self._answered_s, run.loop.time() + run.chance.choice((0.001, 0.01, 0.05)))
         run.loop.call_at(self._answered_s, self._deliver, call)
 
-    def _new_link(self) -> Attachment:
-        link = Attachment()
-        link.spent = 0
-        link.closed = False
-        link.namespace = NAMESPACE
-        link.principal = Principal("simulated")
-        link.sink = self
-        return link
+    def _new_door(self) -> Attachment:
+        door = Attachment()
+        door.spent = 0
+        door.closed = False
+        door.namespace = NAMESPACE
+        door.principal = Principal("simulated")
+        door.sink = self
+        return door
 
     def _arrive(self, call: Any) -> None:
         if call.attachment.closed:

@@ -92,7 +92,7 @@ class TimedRun(CrashingRun):
         maker = _Client(self)
         for name, policy in POLICIES.items():
             call = make_ask(0, CreateTimedQueue(name, policy, frozenset(), {}, {}))
-            maker.link.submit(call)
+            maker.door.submit(call)
             self.loop.run_until(lambda call=call: call.outcome != PENDING, 60)  # type: ignore[misc]
             if call.outcome != DONE:
                 raise Violation(f"queue {name} cannot be made: {call.error}")
@@ -117,7 +117,7 @@ class TimedRun(CrashingRun):
             client.withdraw()
         else:
             self.clients.remove(client)
-            client.link.close()
+            client.door.close()
         self.loop.run_for(self.chance.choice((1e-5, 1e-3, 1e-2, 0.2)))
         self.check_store()
 
@@ -125,7 +125,7 @@ class TimedRun(CrashingRun):
         """Settle everything, until nothing more comes for longer than any lease and delay."""
         client = _Client(self)
         for other in self.clients:
-            other.link.close()
+            other.door.close()
         quiet_since = self.loop.time()
         while self.loop.time() - quiet_since < 8:
             before = self.receives
@@ -213,7 +213,7 @@ class _Client(Sink):
         self.waiting: list[Receive] = []
         self.sent: dict[int, tuple[list[bytes], list[bytes]]] = {}
         self.asked: dict[int, tuple[list[_Message], int | None, int]] = {}
-        self.link: Attachment = run.broker.attach(self, Principal("me"), NAMESPACE)
+        self.door: Attachment = run.broker.attach(self, Principal("me"), NAMESPACE)
 
     def throttle(self, blocked: bool, reason: str) -> None:
         pass
@@ -254,7 +254,7 @@ class _Client(Sink):
         call.deduplication_ids = ids if queue == "fifo" else None
         call.tag = run.now_ms()
         self.sent[id(call)] = (bodies, ids)
-        self.link.submit(call)
+        self.door.submit(call)
 
     def receive(self, queue: str, wait_ms: int = -1) -> None:
         chance = self.run.chance
@@ -262,11 +262,11 @@ class _Client(Sink):
         call = make_receive(1, queue, self.run.codec.tag, chance.choice((1, 3, 10)), visibility, chance.choice((0, 500, 20_000)) if wait_ms < 0 else wait_ms)
         call.tag = self.run.now_ms()
         self.waiting.append(call)
-        self.link.submit(call)
+        self.door.submit(call)
 
     def withdraw(self) -> None:
         if self.waiting:
-            self.link.submit(make_withdraw(1, self.run.chance.choice(self.waiting)))
+            self.door.submit(make_withdraw(1, self.run.chance.choice(self.waiting)))
 
     def settle(self) -> None:
         chosen = [message for message in self.held if self.run.chance.random() < 0.6]
@@ -296,7 +296,7 @@ class _Client(Sink):
                     self.held.remove(message)
                 else:
                     message.held_until_ms = min(message.held_until_ms, self.run.now_ms() + visibility_ms)
-            self.link.submit(call)
+            self.door.submit(call)
 
     # ---- what it is told
 

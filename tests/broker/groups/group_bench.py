@@ -67,7 +67,7 @@ class MadeTopics:
         return self.facts[name].id
 
 
-class Link(Attachment):
+class Door(Attachment):
     """Made by GroupBench.ask(); remembers answers in order."""
 
 
@@ -94,16 +94,16 @@ class GroupBench:
         desk = Desk(self.loop, SimulatedClock(self.loop), SimulatedEntropy(self.loop), self.store, Shards(4), self.settings, self.quotas)
         self.coordinator = GroupCoordinator(desk, self.topics, self.permissions)
         self.coordinator.load()
-        self.link = Link()
-        self.link.closed = False
-        self.link.spent = 0
-        self.link.namespace = NAMESPACE
-        self.link.principal = Principal("anybody")
-        self.link.sink = Answers()
+        self.door = Door()
+        self.door.closed = False
+        self.door.spent = 0
+        self.door.namespace = NAMESPACE
+        self.door.principal = Principal("anybody")
+        self.door.sink = Answers()
 
     def restart(self):
         """The process is killed, and started again."""
-        self.link.closed = True
+        self.door.closed = True
         self.loop.forget_all()
         self.store.crash()
         self.start()
@@ -114,7 +114,7 @@ class GroupBench:
     def ask(self, request):
         """The call, answered or not."""
         call = make_ask(1, request)
-        call.attachment = self.link
+        call.attachment = self.door
         try:
             self.coordinator.perform(call)
         except Refused as refused:

@@ -309,7 +309,7 @@ class TestStaticMembers:
         bench.form(1, instances=["a"])
         bench.join(instance="b")
         second = bench.join(instance="b")
-        calls = [call for call in bench.link.sink.calls if call.outcome != DONE]
+        calls = [call for call in bench.door.sink.calls if call.outcome != DONE]
         assert [reason(call) for call in calls] == [Reason.FENCED_INSTANCE]
         assert second.outcome == PENDING
 

@@ -18,7 +18,7 @@ def full(kind: str, user: str) -> str:
 
 
 def user(bench: GroupBench, name: str) -> GroupBench:
-    bench.link.principal = replace(bench.link.principal, name=name)
+    bench.door.principal = replace(bench.door.principal, name=name)
     return bench
 
 

@@ -14,11 +14,11 @@ def bench():
 
 
 @pytest.fixture
-def link(bench):
-    link = bench.connect()
-    link.create("dead")
-    link.create(dead_letter_queue="dead", receive_max=2, visibility_ms=1_000)
-    return link
+def door(bench):
+    door = bench.connect()
+    door.create("dead")
+    door.create(dead_letter_queue="dead", receive_max=2, visibility_ms=1_000)
+    return door
 
 
 def reopened(bench):
@@ -27,84 +27,84 @@ def reopened(bench):
     return bench, bench.connect()
 
 
-def exhaust(bench, link, queue="q"):
+def exhaust(bench, door, queue="q"):
     """Let everything there be received as often as it may, and once more."""
     for _ in range(2):
-        while link.receive(queue=queue):
+        while door.receive(queue=queue):
             pass
         bench.run(1.1)
-    assert link.receive(queue=queue) == []
+    assert door.receive(queue=queue) == []
     bench.run()
 
 
-def refusal(link, request):
+def refusal(door, request):
     with pytest.raises(Refused) as refused:
-        link.ask(request)
+        door.ask(request)
     return refused.value.reason
 
 
-def test_what_is_received_too_often_is_dead(bench, link):
-    link.send(b"a", b"b")
-    messages = link.receive(2)
-    link.end(messages[1:])
+def test_what_is_received_too_often_is_dead(bench, door):
+    door.send(b"a", b"b")
+    messages = door.receive(2)
+    door.end(messages[1:])
     bench.run(1.1)
-    assert [message.deliveries for message in link.receive()] == [2]
+    assert [message.deliveries for message in door.receive()] == [2]
     bench.run(1.1)
-    waiting = link.start_receive(wait_ms=20_000, queue="dead")
-    assert link.receive() == []
-    link.until_done(waiting)
-    found = link.messages(waiting)
+    waiting = door.start_receive(wait_ms=20_000, queue="dead")
+    assert door.receive() == []
+    door.until_done(waiting)
+    found = door.messages(waiting)
     assert [(message.body, message.deliveries, message.first_received_ms) for message in found] == [(b"a", 3, messages[0].first_received_ms)]
-    assert link.counts() == (0, 0, 0)
+    assert door.counts() == (0, 0, 0)
     assert bench.broker.statistics()["dead_lettered_total"] == 1
-    bench, link = reopened(bench)
+    bench, door = reopened(bench)
     bench.run(31)
-    assert [message.deliveries for message in link.receive(queue="dead")] == [4]
-    assert link.end(found, queue="dead") == [SUPERSEDED]
+    assert [message.deliveries for message in door.receive(queue="dead")] == [4]
+    assert door.end(found, queue="dead") == [SUPERSEDED]
 
 
-def test_without_its_dead_letter_queue_it_stays(bench, link):
-    link.send(b"a")
-    link.ask(DeleteTimedQueue("dead"))
+def test_without_its_dead_letter_queue_it_stays(bench, door):
+    door.send(b"a")
+    door.ask(DeleteTimedQueue("dead"))
     for count in (1, 2, 3):
-        assert [message.deliveries for message in link.receive()] == [count]
+        assert [message.deliveries for message in door.receive()] == [count]
         bench.run(1.1)
 
 
-def test_a_limit_holds_over_a_restart(bench, link):
-    link.send(b"a")
-    link.receive()
+def test_a_limit_holds_over_a_restart(bench, door):
+    door.send(b"a")
+    door.receive()
     bench.run(1.1)
-    link.receive()
-    bench, link = reopened(bench)
+    door.receive()
+    bench, door = reopened(bench)
     bench.run(1.1)
-    assert link.receive() == []
+    assert door.receive() == []
     bench.run()
-    assert link.received_bodies(queue="dead") == [b"a"]
+    assert door.received_bodies(queue="dead") == [b"a"]
 
 
 def test_of_a_group_the_next_comes_when_the_dead_one_is_gone(bench):
-    link = bench.connect()
-    link.create("dead", groups=True)
-    link.create(groups=True, dead_letter_queue="dead", receive_max=1, visibility_ms=1_000)
-    link.send(b"a1", b"a2", groups=[b"a"] * 2)
-    assert link.received_bodies(1) == [b"a1"]
+    door = bench.connect()
+    door.create("dead", groups=True)
+    door.create(groups=True, dead_letter_queue="dead", receive_max=1, visibility_ms=1_000)
+    door.send(b"a1", b"a2", groups=[b"a"] * 2)
+    assert door.received_bodies(1) == [b"a1"]
     bench.run(1.1)
-    waiting = link.start_receive(wait_ms=20_000)
-    link.until_done(waiting)
-    assert [message.body for message in link.messages(waiting)] == [b"a2"]
-    assert link.received_bodies(queue="dead") == [b"a1"]
+    waiting = door.start_receive(wait_ms=20_000)
+    door.until_done(waiting)
+    assert [message.body for message in door.messages(waiting)] == [b"a2"]
+    assert door.received_bodies(queue="dead") == [b"a1"]
 
 
 def test_all_of_a_group_that_are_dead_go_at_once(bench):
-    link = bench.connect()
-    link.create("dead", groups=True)
-    link.create(groups=True, dead_letter_queue="dead", receive_max=1, visibility_ms=1_000)
-    link.send(b"a1", b"a2", b"a3", groups=[b"a"] * 3)
-    assert link.received_bodies(2) == [b"a1", b"a2"]
+    door = bench.connect()
+    door.create("dead", groups=True)
+    door.create(groups=True, dead_letter_queue="dead", receive_max=1, visibility_ms=1_000)
+    door.send(b"a1", b"a2", b"a3", groups=[b"a"] * 3)
+    assert door.received_bodies(2) == [b"a1", b"a2"]
     bench.run(1.1)
-    assert link.received_bodies() == [b"a3"]
-    assert link.received_bodies(queue="dead") == [b"a1", b"a2"]
+    assert door.received_bodies() == [b"a3"]
+    assert door.received_bodies(queue="dead") == [b"a1", b"a2"]
 
 
 class Limited:
@@ -126,80 +126,80 @@ class Limited:
             raise Refused(Reason.NOT_PERMITTED, name)
 
 
-def test_dead_letters_go_where_their_owner_may_write(bench, link):
-    link.create("mine-dead")
-    link.create("others", dead_letter_queue="mine-dead", receive_max=1)
+def test_dead_letters_go_where_their_owner_may_write(bench, door):
+    door.create("mine-dead")
+    door.create("others", dead_letter_queue="mine-dead", receive_max=1)
     bench.broker.authorizer = Limited()
-    assert refusal(link, CreateTimedQueue("mine", TimedPolicy(dead_letter_queue="dead", receive_max=1), frozenset(), {}, {})) is Reason.NOT_PERMITTED
-    link.create("mine")
-    assert refusal(link, SetQueuePolicy("mine", TimedPolicy(dead_letter_queue="dead", receive_max=1))) is Reason.NOT_PERMITTED
-    assert refusal(link, StartMove("mine-dead")) is Reason.NOT_PERMITTED
-    assert refusal(link, StartMove("mine-dead", "dead")) is Reason.NOT_PERMITTED
-    assert refusal(link, CreateTimedQueue("q2", TimedPolicy(), frozenset(), {}, {}, granted=True)) is Reason.NOT_PERMITTED
+    assert refusal(door, CreateTimedQueue("mine", TimedPolicy(dead_letter_queue="dead", receive_max=1), frozenset(), {}, {})) is Reason.NOT_PERMITTED
+    door.create("mine")
+    assert refusal(door, SetQueuePolicy("mine", TimedPolicy(dead_letter_queue="dead", receive_max=1))) is Reason.NOT_PERMITTED
+    assert refusal(door, StartMove("mine-dead")) is Reason.NOT_PERMITTED
+    assert refusal(door, StartMove("mine-dead", "dead")) is Reason.NOT_PERMITTED
+    assert refusal(door, CreateTimedQueue("q2", TimedPolicy(), frozenset(), {}, {}, granted=True)) is Reason.NOT_PERMITTED
 
 
-def test_who_may_be_a_dead_letter_queue(link):
-    assert refusal(link, CreateTimedQueue("x", TimedPolicy(dead_letter_queue="none", receive_max=1), frozenset(), {}, {})) is Reason.NOT_FOUND
-    assert refusal(link, CreateTimedQueue("x", TimedPolicy(dead_letter_queue="dead", receive_max=1, groups=True), frozenset(), {}, {})) is Reason.INVALID
-    link.create("closed", sources_allowed=())
-    link.create("choosy", sources_allowed=("x",))
-    assert refusal(link, CreateTimedQueue("x", TimedPolicy(dead_letter_queue="closed", receive_max=1), frozenset(), {}, {})) is Reason.INVALID
-    assert refusal(link, SetQueuePolicy("q", TimedPolicy(dead_letter_queue="choosy", receive_max=1))) is Reason.INVALID
-    link.create("x", dead_letter_queue="choosy", receive_max=1)
-    assert link.ask(ListSources("choosy")) == (["x"], False)
-    assert link.ask(ListSources("dead")) == (["q"], False)
+def test_who_may_be_a_dead_letter_queue(door):
+    assert refusal(door, CreateTimedQueue("x", TimedPolicy(dead_letter_queue="none", receive_max=1), frozenset(), {}, {})) is Reason.NOT_FOUND
+    assert refusal(door, CreateTimedQueue("x", TimedPolicy(dead_letter_queue="dead", receive_max=1, groups=True), frozenset(), {}, {})) is Reason.INVALID
+    door.create("closed", sources_allowed=())
+    door.create("choosy", sources_allowed=("x",))
+    assert refusal(door, CreateTimedQueue("x", TimedPolicy(dead_letter_queue="closed", receive_max=1), frozenset(), {}, {})) is Reason.INVALID
+    assert refusal(door, SetQueuePolicy("q", TimedPolicy(dead_letter_queue="choosy", receive_max=1))) is Reason.INVALID
+    door.create("x", dead_letter_queue="choosy", receive_max=1)
+    assert door.ask(ListSources("choosy")) == (["x"], False)
+    assert door.ask(ListSources("dead")) == (["q"], False)
 
 
-def test_a_task_brings_everything_back(bench, link):
-    link.create("p", dead_letter_queue="dead", receive_max=2, visibility_ms=1_000)
-    link.send(*[b"q%d" % number for number in range(300)])
-    link.send(b"p0", queue="p")
-    exhaust(bench, link)
-    exhaust(bench, link, "p")
-    assert link.counts("dead") == (301, 0, 0)
-    task = link.ask(StartMove("dead"))
+def test_a_task_brings_everything_back(bench, door):
+    door.create("p", dead_letter_queue="dead", receive_max=2, visibility_ms=1_000)
+    door.send(*[b"q%d" % number for number in range(300)])
+    door.send(b"p0", queue="p")
+    exhaust(bench, door)
+    exhaust(bench, door, "p")
+    assert door.counts("dead") == (301, 0, 0)
+    task = door.ask(StartMove("dead"))
     assert (task.status, task.to_move) == ("RUNNING", 301)
     bench.run(2)
-    tasks = link.ask(ListMoves("dead"))
+    tasks = door.ask(ListMoves("dead"))
     assert [(one.task_id, one.status, one.moved) for one in tasks] == [(task.task_id, "COMPLETED", 301)]
-    assert link.counts("dead") == (0, 0, 0)
-    assert link.counts() == (300, 0, 0)
-    assert link.received_bodies(queue="p") == [b"p0"]
-    bench, link = reopened(bench)
-    assert link.ask(ListMoves("dead")) == tasks
+    assert door.counts("dead") == (0, 0, 0)
+    assert door.counts() == (300, 0, 0)
+    assert door.received_bodies(queue="p") == [b"p0"]
+    bench, door = reopened(bench)
+    assert door.ask(ListMoves("dead")) == tasks
 
 
-def test_a_limited_task_goes_on_after_a_restart_until_it_is_cancelled(bench, link):
-    link.create("other")
-    link.send(*[b"x"] * 100, queue="dead")
-    task = link.ask(StartMove("dead", "other", 10))
-    assert refusal(link, StartMove("dead")) is Reason.IN_USE
+def test_a_limited_task_goes_on_after_a_restart_until_it_is_cancelled(bench, door):
+    door.create("other")
+    door.send(*[b"x"] * 100, queue="dead")
+    task = door.ask(StartMove("dead", "other", 10))
+    assert refusal(door, StartMove("dead")) is Reason.IN_USE
     bench.run(2)
-    bench, link = reopened(bench)
+    bench, door = reopened(bench)
     bench.run(2)
-    visible = link.counts("other")[0]
+    visible = door.counts("other")[0]
     assert 30 <= visible <= 50
-    assert link.counts("dead")[0] == 100 - visible
-    cancelled = link.ask(CancelMove(task.task_id))
-    assert (cancelled.status, cancelled.moved) == ("CANCELLED", link.counts("other")[0])
-    assert refusal(link, CancelMove(task.task_id)) is Reason.NOT_FOUND
+    assert door.counts("dead")[0] == 100 - visible
+    cancelled = door.ask(CancelMove(task.task_id))
+    assert (cancelled.status, cancelled.moved) == ("CANCELLED", door.counts("other")[0])
+    assert refusal(door, CancelMove(task.task_id)) is Reason.NOT_FOUND
     bench.run(5)
-    assert link.counts("other")[0] == cancelled.moved
+    assert door.counts("other")[0] == cancelled.moved
 
 
-def test_tasks_that_cannot_be(bench, link):
-    assert refusal(link, StartMove("q")) is Reason.INVALID
-    assert refusal(link, StartMove("none")) is Reason.NOT_FOUND
-    assert refusal(link, StartMove("dead", "none")) is Reason.NOT_FOUND
-    link.create("other")
-    link.send(b"a", b"b", b"c", queue="dead")
-    link.ask(StartMove("dead", "other", 1))
-    link.ask(DeleteTimedQueue("other"))
+def test_tasks_that_cannot_be(bench, door):
+    assert refusal(door, StartMove("q")) is Reason.INVALID
+    assert refusal(door, StartMove("none")) is Reason.NOT_FOUND
+    assert refusal(door, StartMove("dead", "none")) is Reason.NOT_FOUND
+    door.create("other")
+    door.send(b"a", b"b", b"c", queue="dead")
+    door.ask(StartMove("dead", "other", 1))
+    door.ask(DeleteTimedQueue("other"))
     bench.run(2)
-    found = link.ask(ListMoves("dead"))[0]
+    found = door.ask(ListMoves("dead"))[0]
     assert (found.status, found.failure) == ("FAILED", "queue 'other' does not exist")
-    link.send(b"nobody's", queue="dead")
-    link.ask(StartMove("dead"))
+    door.send(b"nobody's", queue="dead")
+    door.ask(StartMove("dead"))
     bench.run(1)
-    assert link.ask(ListMoves("dead"))[0].status == "FAILED"
-    assert link.end(link.receive(queue="dead"), queue="dead")[0] == ENDED
+    assert door.ask(ListMoves("dead"))[0].status == "FAILED"
+    assert door.end(door.receive(queue="dead"), queue="dead")[0] == ENDED

@@ -63,7 +63,7 @@ class TimedConnection(Connection):
         call.delays_ms = delays
         call.content_ids = content
         call.policy_version = version
-        self.link.submit(call)
+        self.door.submit(call)
         return call
 
     def send(self, *bodies, **how):
@@ -73,7 +73,7 @@ class TimedConnection(Connection):
         call = make_receive(1, queue, CODEC.tag, count, visibility_ms, wait_ms)
         call.attempt_id = attempt
         call.policy_version = version
-        self.link.submit(call)
+        self.door.submit(call)
         return call
 
     def receive(self, count=10, **how):
@@ -87,12 +87,12 @@ class TimedConnection(Connection):
         return [message.body for message in self.receive(count, **how)]
 
     def withdraw(self, call):
-        self.link.submit(make_withdraw(1, call))
+        self.door.submit(make_withdraw(1, call))
 
     def end(self, messages, visibility_ms=None, queue="q"):
         """Settle, or change; the statuses."""
         queue_id = messages[0].queue_id
         times = None if visibility_ms is None else [visibility_ms] * len(messages)
         call = make_end_leases(1, queue, queue_id, [message.offset for message in messages], [message.lease_id for message in messages], times)
-        self.link.submit(call)
+        self.door.submit(call)
         return self.until_done(call).statuses

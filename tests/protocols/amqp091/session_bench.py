@@ -70,7 +70,7 @@ def frame(name, channel=1, /, **arguments):
     return encode_frame(channel, name, **{**DEFAULTS.get(name, {}), **arguments})
 
 
-class Link(Attachment):
+class Door(Attachment):
     """One attachment of the scripted port: `asked` are the calls in order; `answer` completes them at once unless it is None."""
 
     def __init__(self, sink):
@@ -139,15 +139,15 @@ def refuse(call, reason=Reason.NOT_FOUND, text="no"):
 
 class Port:
     def __init__(self):
-        self.links = []
+        self.doors = []
         self.refusal = None
 
     def attach(self, sink, principal, namespace):
         if self.refusal is not None:
             raise self.refusal
-        self.links.append(Link(sink))
-        self.links[-1].namespace = namespace
-        return self.links[-1]
+        self.doors.append(Door(sink))
+        self.doors[-1].namespace = namespace
+        return self.doors[-1]
 
 
 class Authenticator:
@@ -195,8 +195,8 @@ class Client:
         self.wakes += 1
 
     @property
-    def link(self):
-        return self.port.links[-1]
+    def door(self):
+        return self.port.doors[-1]
 
     def send(self, *parts):
         data = b"".join(parts)
@@ -254,9 +254,9 @@ class Client:
 
     def consume(self, consumer_id=7, tag="t", number=1, **arguments):
         """A consumer, answered; its token."""
-        before = len(self.link.asked)
+        before = len(self.door.asked)
         self.send(frame("basic.consume", number, consumer_tag=tag, **arguments))
-        call = self.link.asked[before]
+        call = self.door.asked[before]
         complete(call, consumer_id)
         assert [said[1] for said in self.hear()] == ["basic.consume_ok"]
         return call.request.token

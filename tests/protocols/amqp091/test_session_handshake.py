@@ -44,7 +44,7 @@ def test_a_good_one(client):
     session = client.session
     assert (session.frame_max, session.channel_max, session.heartbeat_s) == (8192, 10, 7)
     assert session.state == states.OPEN
-    assert client.link.namespace == "public/default"
+    assert client.door.namespace == "public/default"
     assert client.notes == []
 
 
@@ -128,7 +128,7 @@ def test_lost_while_credentials_are_checked(client):
     client.session.lost("gone")
     client.authenticator.held.pop()()
     assert client.octets() == b""
-    assert client.port.links == []
+    assert client.port.doors == []
 
 
 @pytest.mark.parametrize(("channel_max", "frame_max", "expected"), [(0, 0, (2047, 131072)), (0, 4096, (2047, 4096)), (1, 131072, (1, 131072))])
@@ -202,7 +202,7 @@ def test_out_of_turn(state, octets):
         assert client.session.closing
     else:
         assert closing(said)[0] == "connection.close"
-    assert client.port.links == []
+    assert client.port.doors == []
 
 
 @pytest.mark.parametrize("state", BEFORE)
@@ -227,7 +227,7 @@ def test_lost_in_every_state(client, state):
     client.session.lost("reset")
     client.session.lost("twice does no harm")
     assert client.session.state == states.CLOSED
-    assert all(link.closed for link in client.port.links)
+    assert all(door.closed for door in client.port.doors)
     client.send(frame("channel.open", 3))
     assert client.octets() == b""
 
@@ -247,7 +247,7 @@ def test_shut_down_in_every_state(client, state):
     assert closing(said) == ("connection.close", 320, (0, 0))
     assert said[-1][2]["reply_text"] == "CONNECTION_FORCED - broker forced connection closure with reason 'stopping'"
     assert not client.session.closing
-    assert all(link.closed for link in client.port.links)
+    assert all(door.closed for door in client.port.doors)
     client.session.shut_down("again")
     assert client.say("connection.close_ok", 0) == []
     assert client.session.closing
@@ -257,7 +257,7 @@ class TestAtTheEnd:
     def test_the_client_closes(self, client):
         client.open().open_channel()
         assert [said[1] for said in client.say("connection.close", 0)] == ["connection.close_ok"]
-        assert client.link.closed
+        assert client.door.closed
         client.send(frame("channel.open", 2), frame("connection.close", 0))
         assert client.octets() == b""
         assert left_to_the_client(client)
@@ -278,10 +278,10 @@ class TestAtTheEnd:
     def test_after_our_close_only_its_answer_matters(self, client):
         client.open().open_channel()
         assert closing(client.say("channel.open")) == ("connection.close", 504, (20, 10))
-        assert client.link.closed
+        assert client.door.closed
         client.send(publish(1, route(b"", b"q"), b"x"), frame("queue.declare"), frame("channel.close"), frame("basic.ack"))
         assert client.octets() == b""
-        assert client.link.publishes == []
+        assert client.door.publishes == []
         assert not client.session.closing
         client.send(frame("connection.close_ok", 0))
         assert client.session.closing
@@ -325,7 +325,7 @@ class TestAtTheEnd:
         client.send(frame("queue.declare"))
         client.send(frame("channel.open", 0))
         client.octets()
-        (call,) = client.link.pending
+        (call,) = client.door.pending
         call.outcome = 1
         call.result = ("q", 0, 0)
         client.session.completed(call)
@@ -362,7 +362,7 @@ class TestTime:
             assert not client.session.closing
         client.session.deadline_reached(now + 5)
         assert client.session.closing
-        assert client.link.closed
+        assert client.door.closed
         assert client.notes == ["peer (user 'guest', virtual host '/'): missed heartbeats from client, timeout: 10s; connection closed"]
 
     def test_any_byte_is_a_sign_of_life(self, client):
@@ -403,7 +403,7 @@ class TestTime:
         assert client.session.decoder.buffer_bytes < 10_000
         assert client.session.output.buffer_bytes == 0
         client.send(publish(1, route(b"", b"q"), bytes(100_000)))
-        assert client.link.publishes[-1].body_bytes == 100_000
+        assert client.door.publishes[-1].body_bytes == 100_000
 
     def test_half_a_frame_survives_that(self, client):
         client.open().open_channel()
@@ -411,4 +411,4 @@ class TestTime:
         client.send(octets[:50_000])
         client.session.deadline_reached(100.0)
         client.send(octets[50_000:])
-        assert client.link.publishes[-1].data.endswith(bytes(range(256)) * 300)
+        assert client.door.publishes[-1].data.endswith(bytes(range(256)) * 300)

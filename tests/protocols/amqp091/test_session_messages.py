@@ -46,7 +46,7 @@ class Confirms:
 class TestPublishing:
     def test_a_run_is_one_call(self, client):
         client.send(publish(1, route(b"e", b"k"), b"abc", b"\x10\x00\x02") * 5)
-        (call,) = client.link.publishes
+        (call,) = client.door.publishes
         assert (call.address, call.count, call.body_bytes, call.flags) == (b"\x01e\x01k", 5, 15, 0)
         assert [call.mandatory, call.confirm, call.scattered] == [False] * 3
         complete(call)
@@ -55,7 +55,7 @@ class TestPublishing:
     def test_mandatory_and_confirms(self, client):
         client.confirming()
         client.send(publish(1, Q, b"x", bits=1))
-        (call,) = client.link.publishes
+        (call,) = client.door.publishes
         assert call.mandatory
         assert call.confirm
 
@@ -65,7 +65,7 @@ class TestPublishing:
 
     def test_an_expiration_is_noted(self, client):
         client.send(publish(1, Q, b"x", b"\x01\x00" + short(b"0")))
-        assert client.link.publishes[0].flags == HAS_EXPIRY
+        assert client.door.publishes[0].flags == HAS_EXPIRY
 
     @pytest.mark.parametrize(
         ("properties", "text"),
@@ -88,18 +88,18 @@ class TestPublishing:
         said = client.hear()
         assert closing(said) == ("channel.close", 406, (60, 40))
         assert said[-1][2]["reply_text"] == f"PRECONDITION_FAILED - {text}"
-        assert sum(call.count for call in client.link.publishes if b"bad" in call.data) == 0
+        assert sum(call.count for call in client.door.publishes if b"bad" in call.data) == 0
 
     @pytest.mark.parametrize("properties", [b"\x10\x00\x01", b"\x10\x00\x02", b"\x00\x10" + short(b"guest"), b"\x01\x00" + short(b"4294967295")])
     def test_properties_that_are_fine(self, client, properties):
         client.send(publish(1, Q, b"good", properties))
         assert client.hear() == []
-        assert len(client.link.publishes) == 1
+        assert len(client.door.publishes) == 1
 
     @pytest.mark.parametrize("name", [b"CC", b"BCC"])
     def test_further_routing_keys_are_noted(self, client, name):
         client.send(publish(1, Q, b"x", b"\x20\x00" + table(short(name) + b"A\x00\x00\x00\x00")))
-        assert client.link.publishes[0].scattered
+        assert client.door.publishes[0].scattered
 
     @pytest.mark.parametrize(("reason", "code"), [(Reason.NOT_FOUND, 404), (Reason.NOT_PERMITTED, 403)])
     @pytest.mark.parametrize("confirming", [False, True])
@@ -107,7 +107,7 @@ class TestPublishing:
         if confirming:
             client.confirming()
         client.send(publish(1, Q, b"x"))
-        refuse(client.link.publishes[0], reason)
+        refuse(client.door.publishes[0], reason)
         assert closing(client.hear()) == ("channel.close", code, (60, 40))
 
     @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ class TestPublishing:
     )
     def test_without_confirms_a_loss_is_not_silent(self, client, outcome, error, code):
         client.send(publish(1, Q, b"x"))
-        complete(client.link.publishes[0], None, outcome, error)
+        complete(client.door.publishes[0], None, outcome, error)
         said = client.hear()
         assert closing(said)[1] == code
         if outcome == UNKNOWN:
@@ -140,7 +140,7 @@ class TestConfirms:
     def test_the_outcomes(self, client, outcome, error, expected):
         client.confirming()
         client.send(publish(1, Q, b"x") * 3)
-        complete(client.link.publishes[0], None, outcome, error)
+        complete(client.door.publishes[0], None, outcome, error)
         assert client.hear() == [(1, expected, {"delivery_tag": 3, "multiple": True, **({"requeue": False} if "nack" in expected else {})})]
 
     def test_what_is_not_known_is_neither(self, client):
@@ -148,7 +148,7 @@ class TestConfirms:
         for _ in range(3):
             client.send(publish(1, Q, b"x"), frame("access.request"))
         client.hear()
-        first, second, third = client.link.publishes
+        first, second, third = client.door.publishes
         complete(third)
         complete(second, None, UNKNOWN, OutcomeUnknown("?"))
         assert client.hear() == []
@@ -161,7 +161,7 @@ class TestConfirms:
     def test_some_of_a_run(self, client):
         client.confirming()
         client.send(publish(1, Q, b"x") * 5)
-        call = client.link.publishes[0]
+        call = client.door.publishes[0]
         call.nacked = [1, 4]
         complete(call)
         told = Confirms()
@@ -172,7 +172,7 @@ class TestConfirms:
     def test_returns_come_before_their_confirms(self, client):
         client.confirming()
         client.send(publish(1, route(b"e", b"k"), b"abc", b"\x10\x00\x02", bits=1) * 2)
-        call = client.link.publishes[0]
+        call = client.door.publishes[0]
         call.unroutable = True
         complete(call)
         said = client.hear()
@@ -182,7 +182,7 @@ class TestConfirms:
 
     def test_only_some_are_returned(self, client):
         client.send(publish(1, Q, b"a", bits=1), publish(1, Q, b"bb", bits=1), publish(1, Q, b"ccc", bits=1))
-        call = client.link.publishes[0]
+        call = client.door.publishes[0]
         assert call.count == 3
         call.returned = [0, 2]
         complete(call)
@@ -191,24 +191,24 @@ class TestConfirms:
     def test_what_is_not_mandatory_is_not_returned(self, client):
         client.confirming()
         client.send(publish(1, Q, b"a"))
-        client.link.publishes[0].unroutable = True
-        complete(client.link.publishes[0])
+        client.door.publishes[0].unroutable = True
+        complete(client.door.publishes[0])
         assert client.names() == ["basic.ack"]
 
     def test_counting_begins_with_the_mode(self, client):
         client.send(publish(1, Q, b"before"))
         client.confirming()
         client.send(publish(1, Q, b"after"))
-        complete(client.link.publishes[0])
+        complete(client.door.publishes[0])
         assert client.hear() == []
-        complete(client.link.publishes[1])
+        complete(client.door.publishes[1])
         assert client.hear()[0][2]["delivery_tag"] == 1
 
     def test_a_channel_closed_meanwhile_hears_nothing(self, client):
         client.confirming()
         client.send(publish(1, Q, b"x"))
         client.say("channel.close")
-        complete(client.link.publishes[0])
+        complete(client.door.publishes[0])
         client.open_channel()
         assert client.hear() == []
 
@@ -225,7 +225,7 @@ class TestConfirms:
         fates = {}
         returns = 0
         first = 1
-        for call in client.link.publishes:
+        for call in client.door.publishes:
             fate = data.draw(st.sampled_from(["done", "full", "some", "unroutable"]))
             nacked = sorted(data.draw(st.sets(st.integers(0, call.count - 1), min_size=1))) if fate == "some" else []
             fates[id(call)] = (fate, nacked)
@@ -234,8 +234,8 @@ class TestConfirms:
             if fate == "unroutable" and call.mandatory:
                 returns += call.count
             first += call.count
-        while client.link.pending:
-            call = data.draw(st.sampled_from(client.link.pending))
+        while client.door.pending:
+            call = data.draw(st.sampled_from(client.door.pending))
             fate, nacked = fates[id(call)]
             if fate == "full":
                 refuse(call, Reason.FULL)
@@ -312,7 +312,7 @@ class TestDeliveries:
         client.send(settle(1, 90, 4, 1), settle(1, 90, 5, 0))
         client.send(settle(1, 120, 6, 1), settle(1, 120, 8, 3))
         client.send(ack(1, 0, True))
-        assert client.link.settles == [
+        assert client.door.settles == [
             (7, 101, 1, ACCEPT),
             (7, 100, 1, ACCEPT),
             (7, 103, 1, RELEASE),
@@ -329,8 +329,8 @@ class TestDeliveries:
         client.deliver(token, 100, [b"x"] * 5)
         client.hear()
         client.send(ack(1, 2), settle(1, 90, 4), frame("basic.recover"))
-        assert client.link.requests[-1].ranges == [(7, 100, 1), (7, 102, 1), (7, 104, 1)]
-        complete(client.link.pending[-1])
+        assert client.door.requests[-1].ranges == [(7, 100, 1), (7, 102, 1), (7, 104, 1)]
+        complete(client.door.pending[-1])
         assert client.names() == ["basic.recover_ok"]
         client.send(ack(1, 1))
         assert closing(client.hear()) == ("channel.close", 406, (60, 80))
@@ -371,28 +371,28 @@ class TestDeliveries:
 
     def test_a_peer_that_does_not_read_gets_no_more(self, client):
         token = client.consume()
-        while client.link.writable:
+        while client.door.writable:
             client.deliver(token, 0, [bytes(10_000)] * 10)
         assert OUTPUT_HIGH_BYTES < client.session.output.size < OUTPUT_HIGH_BYTES + 200_000
         client.octets()
-        assert client.link.writable
-        assert client.link.resumed == 1
+        assert client.door.writable
+        assert client.door.resumed == 1
 
     def test_the_socket_has_its_say_too(self, client):
         client.session.writable(False)
-        assert not client.link.writable
+        assert not client.door.writable
         client.session.writable(True)
-        assert client.link.writable
+        assert client.door.writable
         Client().session.writable(False)  # before the connection is open there is nobody to tell
 
     def test_settling_on_a_channel_that_closes_is_dropped(self, client):
         token = client.consume()
         client.deliver(token, 0, [b"a"])
         client.send(frame("queue.purge"))
-        refuse(client.link.pending[0])
+        refuse(client.door.pending[0])
         client.send(ack(1, 1))
-        assert client.link.settles == []
-        assert client.link.ended_streams == [1]
+        assert client.door.settles == []
+        assert client.door.ended_streams == [1]
 
 
 def script(client):
@@ -437,16 +437,16 @@ def run(octets, cuts):
     attach = client.port.attach
 
     def attached(sink, principal, namespace):
-        link = attach(sink, principal, namespace)
-        link.answer = client.port_answer
-        return link
+        door = attach(sink, principal, namespace)
+        door.answer = client.port_answer
+        return door
 
     client.port.attach = attached
     for first, last in zip([0, *cuts], [*cuts, len(octets)], strict=True):
         client.send(octets[first:last])
     client.octets()
-    published = b"".join(call.data for call in client.link.publishes)
-    asked = [type(call.request).__name__ for call in client.link.asked if hasattr(call, "request")]
+    published = b"".join(call.data for call in client.door.publishes)
+    asked = [type(call.request).__name__ for call in client.door.asked if hasattr(call, "request")]
     return client, published, asked
 
 
@@ -495,9 +495,9 @@ def test_rubbish_never_raises(data):
     attach = client.port.attach
 
     def attached(sink, principal, namespace):
-        link = attach(sink, principal, namespace)
-        link.answer = client.port_answer
-        return link
+        door = attach(sink, principal, namespace)
+        door.answer = client.port_answer
+        return door
 
     client.port.attach = attached
     client.send(bytes(octets))
@@ -536,7 +536,7 @@ class TestUnfinished:
         assert slow.session.closing
         for client, size in ((busy, 600_000), (last, 800_000)):
             self.go_on(client, 100_000)
-            assert client.link.publishes[-1].body_bytes == size
+            assert client.door.publishes[-1].body_bytes == size
         assert shared.held_bytes < 100_000
         assert shared.ended_count == 1
 

@@ -67,28 +67,28 @@ ASKED = [
 class TestAsked:
     def test_answered_when_it_completes(self, client, name, arguments, request_, result, answer):
         assert client.say(name, **arguments) == []
-        assert client.link.requests == [request_]
-        complete(client.link.pending[0], result)
+        assert client.door.requests == [request_]
+        complete(client.door.pending[0], result)
         assert client.hear() == [(1, *answer)]
         assert client.session.deferred_count == 0
 
     def test_answered_at_once(self, client, name, arguments, request_, result, answer):
-        client.link.answer = lambda call: complete(call, result)
+        client.door.answer = lambda call: complete(call, result)
         assert client.say(name, **arguments) == [(1, *answer)]
 
     def test_not_waited_for(self, client, name, arguments, request_, result, answer):
-        client.link.answer = lambda call: complete(call, result)
+        client.door.answer = lambda call: complete(call, result)
         try:
             said = client.say(name, nowait=True, **arguments)
         except TypeError:
             return  # it has no no-wait
         assert said == []
-        assert len(client.link.requests) == 1
+        assert len(client.door.requests) == 1
 
     @pytest.mark.parametrize("reason", list(Reason))
     def test_refused(self, client, name, arguments, request_, result, answer, reason):
         client.send(frame(name, **arguments))
-        refuse(client.link.pending[0], reason, "because")
+        refuse(client.door.pending[0], reason, "because")
         said = client.hear()
         kind, code, culprit = closing(said)
         expected = 503 if reason is Reason.NOT_SUPPORTED and name.startswith("exchange") else int(REASONS[reason])
@@ -101,7 +101,7 @@ class TestAsked:
     @pytest.mark.parametrize(("outcome", "error", "word"), [(UNAVAILABLE, Unavailable("x"), "try again"), (UNKNOWN, OutcomeUnknown("x"), "not known")])
     def test_neither_done_nor_refused(self, client, name, arguments, request_, result, answer, outcome, error, word):
         client.send(frame(name, **arguments))
-        complete(client.link.pending[0], None, outcome, error)
+        complete(client.door.pending[0], None, outcome, error)
         said = client.hear()
         assert closing(said)[:2] == ("connection.close", 541)
         assert word in said[-1][2]["reply_text"]
@@ -123,7 +123,7 @@ class TestChannels:
         streams = [channel.stream for channel in client.session.channels.values()]
         assert len(set(streams)) == 2
         assert client.say("channel.close", 2) == [(2, "channel.close_ok", {})]
-        assert client.link.ended_streams == [streams[1]]
+        assert client.door.ended_streams == [streams[1]]
         client.open_channel(2)
         assert client.session.channels[2].stream not in streams
 
@@ -156,12 +156,12 @@ class TestChannels:
 
     def test_after_our_close_all_is_dropped_until_its_answer(self, client):
         client.send(frame("queue.purge"))
-        refuse(client.link.pending[0])
+        refuse(client.door.pending[0])
         assert closing(client.hear()) == ("channel.close", 404, (50, 30))
-        before = len(client.link.asked)
+        before = len(client.door.asked)
         client.send(frame("queue.declare"), publish(1, Q, b"x"), ack(1, 7), frame("channel.flow", active=False))
         assert client.hear() == []
-        assert len(client.link.asked) == before
+        assert len(client.door.asked) == before
         assert client.say("channel.close") == [(1, "channel.close_ok", {})]
         assert client.say("channel.close_ok") == []
         client.open_channel()
@@ -195,17 +195,17 @@ class TestChannels:
         assert closing(client.say("connection.open", 0)) == ("connection.close", 503, (10, 40))
 
     def test_what_a_channel_said_last_is_what_an_empty_name_means(self, client):
-        client.link.answer = lambda call: complete(call, ("mine", 0, 0))
+        client.door.answer = lambda call: complete(call, ("mine", 0, 0))
         client.say("queue.declare", queue="")
-        client.link.answer = lambda call: complete(call, 0)
+        client.door.answer = lambda call: complete(call, 0)
         for name in ("queue.purge", "queue.delete"):
             client.say(name, queue="")
-            assert client.link.requests[-1].name == "mine"
-        client.link.answer = lambda call: complete(call, None)
+            assert client.door.requests[-1].name == "mine"
+        client.door.answer = lambda call: complete(call, None)
         client.say("queue.bind", queue="", routing_key="")
-        assert client.link.requests[-1] == r.Bind("e", "mine", "queue", "mine")
+        assert client.door.requests[-1] == r.Bind("e", "mine", "queue", "mine")
         client.say("basic.get", queue="")
-        assert client.link.requests[-1] == r.Get("mine")
+        assert client.door.requests[-1] == r.Get("mine")
         client.open_channel(2)
         said = client.say("queue.purge", 2, queue="")
         assert closing(said) == ("channel.close", 404, (50, 30))
@@ -216,9 +216,9 @@ class TestConsumers:
     def test_asked_for(self, client):
         client.say("basic.qos", prefetch_count=33)
         client.send(frame("basic.consume", no_ack=True, exclusive=True, arguments={"x-priority": 5, "x-stream-offset": "first"}))
-        (request,) = client.link.requests
+        (request,) = client.door.requests
         assert (request.queue, request.limit, request.auto_settle, request.exclusive, request.priority, request.start) == ("q", 33, True, True, 5, "first")
-        complete(client.link.pending[0], 17)
+        complete(client.door.pending[0], 17)
         assert client.hear() == [(1, "basic.consume_ok", {"consumer_tag": "t"})]
 
     @pytest.mark.parametrize(("asked", "allowed", "given"), [(0, 5, 5), (3, 5, 3), (9, 5, 5), (9, 0, 9), (0, 0, 0)])
@@ -226,10 +226,10 @@ class TestConsumers:
         client = Client(Settings(consumer_prefetch_max=allowed)).open().open_channel()
         client.say("basic.qos", prefetch_count=asked)
         client.send(frame("basic.consume"))
-        assert client.link.requests[-1].limit == given
+        assert client.door.requests[-1].limit == given
 
     def test_tags_are_made_up_and_not_used_twice(self, client):
-        client.link.answer = lambda call: complete(call, 1)
+        client.door.answer = lambda call: complete(call, 1)
         tags = {client.say("basic.consume", consumer_tag="")[0][2]["consumer_tag"] for _ in range(5)}
         assert len(tags) == 5
         assert all(tag.startswith("amq.ctag-") for tag in tags)
@@ -250,8 +250,8 @@ class TestConsumers:
     def test_cancelled_by_the_client(self, client):
         client.consume(7)
         client.send(frame("basic.cancel"))
-        assert client.link.requests[-1] == r.Cancel(7)
-        complete(client.link.pending[0])
+        assert client.door.requests[-1] == r.Cancel(7)
+        complete(client.door.pending[0])
         assert client.hear() == [(1, "basic.cancel_ok", {"consumer_tag": "t"})]
         assert client.say("basic.cancel") == [(1, "basic.cancel_ok", {"consumer_tag": "t"})]  # unknown by now: still answered
         assert client.say("basic.cancel", nowait=True) == []
@@ -268,7 +268,7 @@ class TestConsumers:
         token = client.consume(7)
         client.deliver(token, 0, [b"a", b"b"])
         client.hear()
-        client.link.answer = lambda call: complete(call)
+        client.door.answer = lambda call: complete(call)
         assert client.say("basic.recover") == [(1, "basic.recover_ok", {})]
         assert client.say("basic.recover_async") == []
         assert closing(client.say("basic.ack", delivery_tag=1)) == ("channel.close", 406, (60, 80))
@@ -278,13 +278,13 @@ class TestConsumers:
 
     def test_got(self, client):
         delivery, _ = client.deliver(None, 40, [b"one"], consumer_id=9, key=(b"e", b"k"))
-        client.link.answer = lambda call: complete(call, (delivery, 12))
+        client.door.answer = lambda call: complete(call, (delivery, 12))
         got, content = client.say("basic.get")
         assert got[2] == {"delivery_tag": 1, "redelivered": False, "exchange": "e", "routing_key": "k", "message_count": 12}
         assert content == (1, "content", b"\x00\x00", b"one")
-        client.link.answer = None
+        client.door.answer = None
         client.send(ack(1, 1))
-        assert client.link.settles == [(9, 40, 1, 0)]
+        assert client.door.settles == [(9, 40, 1, 0)]
 
 
 class TestHeld:
@@ -294,24 +294,24 @@ class TestHeld:
         client.send(
             frame("queue.declare", queue=""), frame("queue.bind", queue=""), frame("basic.consume", queue=""), publish(1, Q, b"x"), frame("queue.declare")
         )
-        assert [type(request) for request in client.link.requests] == [r.DeclareQueue]
-        complete(client.link.pending[0], ("made", 0, 0))
+        assert [type(request) for request in client.door.requests] == [r.DeclareQueue]
+        complete(client.door.pending[0], ("made", 0, 0))
         assert client.names() == ["queue.declare_ok"]
-        assert client.link.requests[-1].destination == "made"
-        complete(client.link.pending[0])
+        assert client.door.requests[-1].destination == "made"
+        complete(client.door.pending[0])
         assert client.names() == ["queue.bind_ok"]
-        assert client.link.publishes == []
-        complete(client.link.pending[0], 1)
+        assert client.door.publishes == []
+        complete(client.door.pending[0], 1)
         assert client.names() == ["basic.consume_ok"]
-        (call,) = client.link.publishes
+        (call,) = client.door.publishes
         assert call.data.endswith(b"x")
-        assert type(client.link.requests[-1]) is r.DeclareQueue
+        assert type(client.door.requests[-1]) is r.DeclareQueue
         assert client.session.deferred_count == 0
 
     def test_other_channels_go_on(self, client):
         client.open_channel(2)
         client.send(frame("queue.declare", 1), frame("queue.purge", 2))
-        complete(client.link.pending[1], 3)
+        complete(client.door.pending[1], 3)
         assert client.hear() == [(2, "queue.purge_ok", {"message_count": 3})]
 
     @settings(max_examples=60, deadline=None)
@@ -329,8 +329,8 @@ class TestHeld:
             sent.setdefault(number, []).append("basic.ack" if name == "basic.publish" else names[name])
         client.send(*octets)
         heard = {}
-        while client.link.pending:
-            call = data.draw(st.sampled_from(client.link.pending))
+        while client.door.pending:
+            call = data.draw(st.sampled_from(client.door.pending))
             if isinstance(call, Ask):
                 kind = {r.DeclareQueue: "queue.declare", r.Bind: "queue.bind", r.PurgeQueue: "queue.purge", r.Get: "basic.get"}[type(call.request)]
                 complete(call, results[kind])
@@ -352,23 +352,23 @@ class TestHeld:
         assert not client.session.paused
         client.send(frame("queue.purge"))
         assert client.session.paused
-        client.link.answer = lambda call: complete(call, 0)
-        complete(client.link.pending[0], ("q", 0, 0))
+        client.door.answer = lambda call: complete(call, 0)
+        complete(client.door.pending[0], ("q", 0, 0))
         assert not client.session.paused
         assert client.names() == ["queue.declare_ok"] + ["queue.purge_ok"] * DEFERRED_MAX
 
     def test_an_error_in_the_middle_drops_the_rest(self, client):
         client.send(frame("queue.declare"), frame("queue.purge"), publish(1, Q, b"x"), ack(1, 5))
-        complete(client.link.pending[0], ("q", 0, 0))
-        refuse(client.link.pending[0])
+        complete(client.door.pending[0], ("q", 0, 0))
+        refuse(client.door.pending[0])
         assert client.names() == ["queue.declare_ok", "channel.close"]
-        assert client.link.publishes == []
+        assert client.door.publishes == []
         assert client.session.deferred_count == 0
 
     def test_closing_with_an_answer_outstanding_waits_its_turn(self, client):
         client.send(frame("queue.declare"), frame("channel.close"))
         assert client.hear() == []
-        complete(client.link.pending[0], ("q", 0, 0))
+        complete(client.door.pending[0], ("q", 0, 0))
         assert client.names() == ["queue.declare_ok", "channel.close_ok"]
         client.open_channel()
 
@@ -376,7 +376,7 @@ class TestHeld:
         client.send(*[frame("queue.declare")] * (DEFERRED_MAX + 10))
         client.send(frame("connection.close", 0))
         assert client.names() == ["connection.close_ok"]
-        complete(client.link.pending[0], ("q", 0, 0))
+        complete(client.door.pending[0], ("q", 0, 0))
         assert client.octets() == b""
 
     def test_our_close_is_answered_even_if_much_was_held(self, client):
@@ -393,11 +393,11 @@ class TestHeld:
         client = Client(Settings(message_size_max=10)).open().open_channel()
         client.send(frame("queue.declare"), publish(1, Q, b"12345678901"), publish(1, Q, b"dropped"))
         assert client.hear() == []
-        complete(client.link.pending[0], ("q", 0, 0))
+        complete(client.door.pending[0], ("q", 0, 0))
         said = client.hear()
         assert said[0][1] == "queue.declare_ok"
         assert closing(said) == ("channel.close", 406, (60, 40))
-        assert client.link.publishes == []
+        assert client.door.publishes == []
 
 
 class TestThrottle:
@@ -440,9 +440,9 @@ class TestThrottle:
         attach = client.port.attach
 
         def full(sink, principal, namespace):
-            link = attach(sink, principal, namespace)
+            door = attach(sink, principal, namespace)
             sink.throttle(True, "disk")
-            return link
+            return door
 
         client.port.attach = full
         client.send(HEADER, frame("connection.start_ok", 0), frame("connection.tune_ok", 0), frame("connection.open", 0))
@@ -455,7 +455,7 @@ def test_update_secret(client):
 
 def test_error_texts_with_odd_strings_are_still_sent(client):
     client.send(frame("queue.declare"))
-    refuse(client.link.pending[0], Reason.INVALID, "bad \udcff " + "é" * 300)
+    refuse(client.door.pending[0], Reason.INVALID, "bad \udcff " + "é" * 300)
     said = client.hear()
     assert closing(said)[1] == 406
     assert len(said[-1][2]["reply_text"].encode()) <= 255
@@ -468,15 +468,15 @@ class TestTurns:
         """A client who says himself when the loop's turns are."""
         client = Client().open().open_channel()
         client.holds = True
-        client.link.asked.clear()
+        client.door.asked.clear()
         return client
 
     def names(self, client):
-        return [request.name for request in client.link.requests]
+        return [request.name for request in client.door.requests]
 
     def test_a_flood_of_methods_takes_turns_and_keeps_its_order(self):
         client = self.patient()
-        client.link.answer = lambda call: complete(call, ("q", 0, 0))
+        client.door.answer = lambda call: complete(call, ("q", 0, 0))
         asked = [f"q{number}" for number in range(1000)]
         client.send(b"".join(frame("queue.declare", queue=name, nowait=True) for name in asked))
         counts = [len(self.names(client))]
@@ -494,11 +494,11 @@ class TestTurns:
         def costly(call):
             call.attachment.spent += TURN_STEPS // 2
 
-        client.link.answer = costly
+        client.door.answer = costly
         client.send(b"".join(publish(1, route(b"", str(number).encode()), b"x") for number in range(6)))
-        counts = [len(client.link.publishes)]
+        counts = [len(client.door.publishes)]
         while client.turn():
-            counts.append(len(client.link.publishes))
+            counts.append(len(client.door.publishes))
         assert counts[-1] == 6
         assert max(after - before for before, after in zip([0, *counts], counts, strict=False)) <= 2
 
@@ -507,34 +507,34 @@ class TestTurns:
 
         def failing(call):
             call.attachment.spent += TURN_STEPS
-            if len(client.link.publishes) > 3:
+            if len(client.door.publishes) > 3:
                 raise AssertionError("a bug")
 
-        client.link.answer = failing
+        client.door.answer = failing
         client.send(b"".join(publish(1, route(b"", str(number).encode()), b"x") for number in range(6)))
-        while len(client.link.publishes) < 3:
+        while len(client.door.publishes) < 3:
             client.turn()
         with pytest.raises(AssertionError):
             client.turn()
         assert client.session.closing
-        before = len(client.link.publishes)
+        before = len(client.door.publishes)
         while client.turn():
             pass
-        assert len(client.link.publishes) == before
+        assert len(client.door.publishes) == before
 
     def test_messages_with_headers_come_in_short_runs(self):
         client = self.patient()
         client.send(publish(1, route(b"e", b"k"), b"x", b"\x20\x00" + table(entry(b"h", b"I", bytes(4)))) * 20)
         while client.turn():
             pass
-        assert {call.count for call in client.link.publishes} == {RUN_HEADERS_MAX_COUNT}
+        assert {call.count for call in client.door.publishes} == {RUN_HEADERS_MAX_COUNT}
 
     def test_who_has_gone_is_left_alone(self):
         client = self.patient()
-        client.link.answer = lambda call: complete(call, ("q", 0, 0))
+        client.door.answer = lambda call: complete(call, ("q", 0, 0))
         client.send(frame("queue.declare", queue="q", nowait=True) * 1000)
         client.session.lost("gone")
-        before = len(client.link.requests)
+        before = len(client.door.requests)
         while client.turn():
             pass
-        assert len(client.link.requests) == before
+        assert len(client.door.requests) == before

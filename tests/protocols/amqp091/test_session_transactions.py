@@ -31,11 +31,11 @@ def client():
 
 
 def commits(client):
-    return [request for request in client.link.requests if isinstance(request, requests.CommitTogether)]
+    return [request for request in client.door.requests if isinstance(request, requests.CommitTogether)]
 
 
 def checks(client):
-    return [request.address for request in client.link.requests if isinstance(request, requests.CheckPublish)]
+    return [request.address for request in client.door.requests if isinstance(request, requests.CheckPublish)]
 
 
 def parts(commit):
@@ -62,7 +62,7 @@ class TestSelect:
     def test_only_the_channel_that_asked(self, client):
         client.open_channel(2)
         client.send(publish(2, Q, b"x"), publish(1, Q, b"y"))
-        assert [call.data[-1:] for call in client.link.publishes] == [b"x"]
+        assert [call.data[-1:] for call in client.door.publishes] == [b"x"]
 
 
 class TestCommit:
@@ -74,7 +74,7 @@ class TestCommit:
             publish(1, Q, b"a"), ack(1, 1), publish(1, Q, b"b", bits=1), ack(1, 2), settle(1, 120, 4, 2), settle(1, 90, 5), publish(1, Q, b"c"), ack(1, 10)
         )
         assert client.hear() == []
-        assert (client.link.publishes, client.link.settles) == ([], [])
+        assert (client.door.publishes, client.door.settles) == ([], [])
         client.send(frame("tx.commit"))
         (commit,) = commits(client)
         assert [(call.data[-1:], call.mandatory, call.confirm) for call in commit.publishes] == [
@@ -84,7 +84,7 @@ class TestCommit:
         ]
         assert parts(commit) == [(7, 100, 2, ACCEPT), (7, 103, 1, RELEASE), (7, 104, 1, REJECT), (7, 109, 1, ACCEPT)]
         assert client.hear() == []
-        complete(client.link.pending[-1])
+        complete(client.door.pending[-1])
         assert client.hear() == [(1, "tx.commit_ok", {})]
         client.send(frame("tx.commit"))
         assert (commits(client)[1].publishes, commits(client)[1].settlements) == ([], [])
@@ -100,16 +100,16 @@ class TestCommit:
     def test_what_comes_while_it_waits_is_of_the_next(self, client):
         client.send(publish(1, Q, b"a"), frame("tx.commit"), publish(1, Q, b"b"), frame("tx.commit"))
         assert [[call.data[-1:] for call in commit.publishes] for commit in commits(client)] == [[b"a"]]
-        for call in client.link.pending:
+        for call in client.door.pending:
             complete(call)
         assert [[call.data[-1:] for call in commit.publishes] for commit in commits(client)] == [[b"a"], [b"b"]]
 
     def test_returns_come_first(self, client):
         client.send(publish(1, Q, b"a", bits=1), frame("tx.commit"))
         call = commits(client)[0].publishes[0]
-        call.attachment, call.unroutable = client.link, True
+        call.attachment, call.unroutable = client.door, True
         complete(call)
-        complete(client.link.pending[-1])
+        complete(client.door.pending[-1])
         assert [said[1] for said in client.hear()] == ["basic.return", "content", "tx.commit_ok"]
 
     def test_each_address_is_asked_about_once_on_end(self, client):
@@ -120,7 +120,7 @@ class TestCommit:
 
     @pytest.mark.parametrize(("reason", "code"), [(Reason.NOT_FOUND, 404), (Reason.NOT_PERMITTED, 403)])
     def test_a_publish_that_may_not_be_closes_its_channel_at_once(self, client, reason, code):
-        client.link.answer = lambda call: refuse(call, reason)
+        client.door.answer = lambda call: refuse(call, reason)
         client.send(publish(1, Q, b"a"), publish(1, Q, b"b"), frame("tx.commit"))
         assert closing(client.hear()) == ("channel.close", code, (60, 40))
         assert commits(client) == []
@@ -132,21 +132,21 @@ class TestCommit:
 
     def test_refused(self, client):
         client.send(publish(1, Q, b"a"), frame("tx.commit"))
-        refuse(client.link.pending[-1], Reason.FULL)
+        refuse(client.door.pending[-1], Reason.FULL)
         assert closing(client.hear()) == ("channel.close", 406, TX["commit"])
 
     @pytest.mark.parametrize(("outcome", "error"), [(UNAVAILABLE, Unavailable("no")), (UNKNOWN, OutcomeUnknown("who knows"))])
     def test_neither_done_nor_refused(self, client, outcome, error):
         client.send(publish(1, Q, b"a"), frame("tx.commit"))
-        complete(client.link.pending[-1], outcome=outcome, error=error)
+        complete(client.door.pending[-1], outcome=outcome, error=error)
         assert closing(client.hear()) == ("connection.close", 541, TX["commit"])
 
     def test_a_channel_that_closes_takes_it_along(self, client):
         token = client.consume(7)
         client.deliver(token, 100, [b"x"])
         client.send(publish(1, Q, b"a"), ack(1, 1), frame("channel.close"))
-        assert (commits(client), client.link.publishes, client.link.settles) == ([], [], [])
-        assert client.link.ended_streams == [1]
+        assert (commits(client), client.door.publishes, client.door.settles) == ([], [], [])
+        assert client.door.ended_streams == [1]
 
 
 class TestRollback:
@@ -156,7 +156,7 @@ class TestRollback:
         client.hear()
         client.send(publish(1, Q, b"a"), ack(1, 5), settle(1, 120, 1, 2), ack(1, 3, True))
         assert client.say("tx.rollback") == [(1, "tx.rollback_ok", {})]
-        assert client.link.settles == []
+        assert client.door.settles == []
         client.send(ack(1, 4), ack(1, 0, True), frame("tx.commit"))
         (commit,) = commits(client)
         assert commit.publishes == []
@@ -168,16 +168,16 @@ class TestRollback:
         client.hear()
         client.send(ack(1, 1), frame("tx.rollback"), ack(1, 1), ack(1, 1))
         assert closing(client.hear()) == ("channel.close", 406, (60, 80))
-        assert client.link.settles == []
+        assert client.door.settles == []
 
     def test_recover_leaves_what_is_settled_in_the_transaction(self, client):
         token = client.consume(7)
         client.deliver(token, 100, [b"x"] * 3)
         client.send(ack(1, 2), frame("basic.recover"))
-        (released,) = [request for request in client.link.requests if isinstance(request, requests.Release)]
+        (released,) = [request for request in client.door.requests if isinstance(request, requests.Release)]
         assert released.ranges == [(7, 100, 1), (7, 102, 1)]
         client.hear()
-        complete(client.link.pending[-1])
+        complete(client.door.pending[-1])
         assert [said[1] for said in client.hear()] == ["basic.recover_ok"]
         client.send(frame("tx.rollback"), ack(1, 2), frame("tx.commit"))
         assert parts(commits(client)[0]) == [(7, 101, 1, ACCEPT)]
@@ -234,7 +234,7 @@ class TestHeld:
         third.send(publish(1, Q, bytes(110_000)))
         assert closing(second.hear()) == ("channel.close", 406, (0, 0))
         assert second.say("tx.commit", 2) == []
-        complete(second.link.pending[-1])
+        complete(second.door.pending[-1])
         assert second.hear() == [(2, "tx.commit_ok", {})]
         assert (first.hear(), third.hear()) == ([], [])
         assert 210_000 < shared.held_bytes < 220_000

@@ -78,7 +78,7 @@ class Port:
         self.namespace, self.principal = namespace, principal
         port = self
 
-        class Link(Attachment):
+        class Door(Attachment):
             def submit(self, call: Call) -> None:
                 call.attachment = self
                 port.calls.append(call)
@@ -92,11 +92,11 @@ class Port:
             def resume(self) -> None:
                 self.writable = True
 
-        link = Link()
-        link.sink, link.principal, link.namespace, link.writable, link.closed = sink, principal, namespace, True, False
-        link.spent = 0
-        self.link = link
-        return link
+        door = Door()
+        door.sink, door.principal, door.namespace, door.writable, door.closed = sink, principal, namespace, True, False
+        door.spent = 0
+        self.door = door
+        return door
 
     def take(self) -> Any:
         """The only call since the last look."""

@@ -264,7 +264,7 @@ def test_what_completes_after_the_end_is_nothing(client):
     client.send(0, 9, produce({"t": {0: batch()}}))
     call = client.port.take()
     client.session.lost("gone")
-    assert client.port.link.closed
+    assert client.port.door.closed
     appended(call)
     assert client.octets() == b""
 
@@ -285,12 +285,12 @@ def test_a_client_that_does_not_read_is_asked_nothing_more(client):
 
 def test_a_throttled_publisher_is_not_read_from(client):
     client.send(0, 9, produce({"t": {0: batch()}}))
-    client.port.link.sink.throttle(True, "")
+    client.port.door.sink.throttle(True, "")
     assert client.session.paused
     client.send(0, 9, produce({"t": {0: batch()}}))
     assert len(client.port.calls) == 1
-    client.port.link.sink.throttle(True, "the disk is full")
-    client.port.link.sink.throttle(False, "")
+    client.port.door.sink.throttle(True, "the disk is full")
+    client.port.door.sink.throttle(False, "")
     assert len(client.port.calls) == 2
     assert not client.session.paused
 

@@ -57,16 +57,16 @@ class Granted:
             grants.granted = None
         failure: Exception | None = None
         for call in self.calls:
-            link = call.attachment
-            if link.closed or call.state == _GIVEN_UP:
+            door = call.attachment
+            if door.closed or call.state == _GIVEN_UP:
                 grants.give_back(call)
-                if link.closed:
+                if door.closed:
                     continue
             call.state = None
             call.timed = None
             call.outcome = _DONE
             try:
-                link.sink.completed(call)
+                door.sink.completed(call)
             except Exception as error:
                 failure = failure or error
         if failure is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker import queue_requests as asked
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.definitions import QueueDefinition
-from entrepot.broker.link import Link
+from entrepot.broker.door import Door
 from entrepot.broker.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.port import DONE, REFUSED, Ask
 from entrepot.broker.queue import Queue
@@ -67,16 +67,16 @@ class TimedOperations:
 
     # ---- finding
 
-    def place(self, link: Link, name: str) -> Place:
-        """The queue of that name, as this link's principal may use it. Refused: NOT_FOUND, LOCKED."""
-        definition = self._definition(link, name)
+    def place(self, door: Door, name: str) -> Place:
+        """The queue of that name, as this door's principal may use it. Refused: NOT_FOUND, LOCKED."""
+        definition = self._definition(door, name)
         authorizer = self._broker.authorizer
-        may = partial(authorizer.may, link.principal)
-        return Place(self.timed_of(definition), may(Action.READ, link.namespace, name), may(Action.WRITE, link.namespace, name), authorizer.version)
+        may = partial(authorizer.may, door.principal)
+        return Place(self.timed_of(definition), may(Action.READ, door.namespace, name), may(Action.WRITE, door.namespace, name), authorizer.version)
 
-    def not_permitted(self, link: Link, name: str, write: bool) -> None:
+    def not_permitted(self, door: Door, name: str, write: bool) -> None:
         """Say so: raises Refused."""
-        self._authorize(link, Action.WRITE if write else Action.READ, name, False)
+        self._authorize(door, Action.WRITE if write else Action.READ, name, False)
 
     def timed_of(self, definition: QueueDefinition) -> TimedQueue:
         """The side of a queue whose leases are timed; made, and kept with its definition, if there is none."""
@@ -100,13 +100,13 @@ class TimedOperations:
         definition = self._broker.catalogue.namespace(namespace).queues.get(name)
         return None if definition is None or definition.exclusive_to is not None else self.timed_of(definition)
 
-    def _definition(self, link: Link, name: str) -> QueueDefinition:
-        space = self._broker.catalogue.namespace(link.namespace)
+    def _definition(self, door: Door, name: str) -> QueueDefinition:
+        space = self._broker.catalogue.namespace(door.namespace)
         definition: QueueDefinition | None = space.queues.get(name)
         if definition is None:
-            raise Refused(Reason.NOT_FOUND, f"no queue '{name}' in vhost '{vhost_of(link.namespace)}'")
-        if definition.exclusive_to is not None and definition.exclusive_to != link:
-            raise Refused(Reason.LOCKED, f"queue '{name}' in vhost '{vhost_of(link.namespace)}' is exclusive to another connection")
+            raise Refused(Reason.NOT_FOUND, f"no queue '{name}' in vhost '{vhost_of(door.namespace)}'")
+        if definition.exclusive_to is not None and definition.exclusive_to != door:
+            raise Refused(Reason.LOCKED, f"queue '{name}' in vhost '{vhost_of(door.namespace)}' is exclusive to another connection")
         return definition
 
     def _default(self, definition: QueueDefinition) -> TimedDefinition:
@@ -128,16 +128,16 @@ class TimedOperations:
 
     # ---- requests
 
-    def create(self, link: Link, call: Ask, request: asked.CreateTimedQueue) -> Outcome:
+    def create(self, door: Door, call: Ask, request: asked.CreateTimedQueue) -> Outcome:
         """See CreateTimedQueue."""
-        self._authorize(link, Action.CONFIGURE, request.name, False)  # a queue's own policy lets nobody make it
+        self._authorize(door, Action.CONFIGURE, request.name, False)  # a queue's own policy lets nobody make it
         catalogue = self._broker.catalogue
-        if request.name in catalogue.namespace(link.namespace).queues:
-            definition = self._definition(link, request.name)
+        if request.name in catalogue.namespace(door.namespace).queues:
+            definition = self._definition(door, request.name)
             self._check_version(definition, request)
             self._compare(definition, request)
             return (self._description(definition, True), False), self._when_durable()
-        self._check_policy(link, request.name, request.policy)
+        self._check_policy(door, request.name, request.policy)
         now_s = self._broker.clock.wall_ms() // 1000
         timed = TimedDefinition(
             request.policy,
@@ -149,32 +149,32 @@ class TimedOperations:
             request.access_policy,
         )
         definition, _ = catalogue.declare_queue(
-            link.namespace,
+            door.namespace,
             request.name,
             durable=True,
             exclusive=False,
             auto_delete=False,
             arguments={},
-            connection=link,
+            connection=door,
             timed=timed,
-            maker=link.principal.name,
+            maker=door.principal.name,
         )
         self._broker.operations.create_queue(definition)
         self.timed_of(definition)
         return (self._description(definition, True), True), self._when_durable()
 
-    def describe(self, link: Link, call: Ask, request: asked.DescribeQueue) -> Outcome:
+    def describe(self, door: Door, call: Ask, request: asked.DescribeQueue) -> Outcome:
         """See DescribeQueue."""
-        definition = self._definition(link, request.name)
+        definition = self._definition(door, request.name)
         self._check_version(definition, request)
-        self._authorize_any(link, request.name, request.granted)
+        self._authorize_any(door, request.name, request.granted)
         return self._description(definition, request.counts), None
 
-    def set_policy(self, link: Link, call: Ask, request: asked.SetQueuePolicy) -> Outcome:
+    def set_policy(self, door: Door, call: Ask, request: asked.SetQueuePolicy) -> Outcome:
         """See SetQueuePolicy."""
-        definition = self._definition(link, request.name)
+        definition = self._definition(door, request.name)
         self._check_version(definition, request)
-        self._authorize(link, Action.CONFIGURE, request.name, request.granted)
+        self._authorize(door, Action.CONFIGURE, request.name, request.granted)
         was = definition.timed or self._default(definition)
         if request.expected is not None and request.expected != was.policy:
             raise Refused(Reason.EXISTS_DIFFERENT, f"queue '{request.name}' has been changed by somebody else: describe it and try again")
@@ -182,7 +182,7 @@ class TimedOperations:
         if request.policy is not None:
             policy = request.policy
             if (policy.dead_letter_queue, policy.groups) != (was.policy.dead_letter_queue, was.policy.groups):
-                self._check_policy(link, request.name, policy)
+                self._check_policy(door, request.name, policy)
             if policy.groups != was.policy.groups:
                 raise Refused(Reason.INVALID, f"queue '{request.name}': whether it orders groups cannot be changed")
         version, access = was.policy_version, was.access_policy
@@ -207,23 +207,23 @@ class TimedOperations:
             timed.withdraw_all(None)  # whoever waits was let in by the policy before
         return self._description(definition, True), self._when_durable()
 
-    def list_queues(self, link: Link, call: Ask, request: asked.ListQueues) -> Outcome:
+    def list_queues(self, door: Door, call: Ask, request: asked.ListQueues) -> Outcome:
         """See ListQueues."""
         may = self._broker.authorizer.may
-        namespace = self._broker.catalogue.namespace(link.namespace)
+        namespace = self._broker.catalogue.namespace(door.namespace)
         found = (
             name
             for name in namespace.queue_names(request.prefix, request.after)
-            if namespace.queues[name].exclusive_to is None and any(may(link.principal, action, link.namespace, name) for action in ACTIONS)
+            if namespace.queues[name].exclusive_to is None and any(may(door.principal, action, door.namespace, name) for action in ACTIONS)
         )
         names = list(islice(found, request.limit + 1))
         return (names[: request.limit], len(names) > request.limit), None
 
-    def list_sources(self, link: Link, call: Ask, request: asked.ListSources) -> Outcome:
+    def list_sources(self, door: Door, call: Ask, request: asked.ListSources) -> Outcome:
         """See ListSources."""
-        self._check_version(self._definition(link, request.name), request)
-        self._authorize_any(link, request.name, request.granted)
-        queues = self._broker.catalogue.namespace(link.namespace).queues
+        self._check_version(self._definition(door, request.name), request)
+        self._authorize_any(door, request.name, request.granted)
+        queues = self._broker.catalogue.namespace(door.namespace).queues
         found = (
             name
             for name, definition in queues.items()
@@ -232,19 +232,19 @@ class TimedOperations:
         names = heapq.nsmallest(request.limit + 1, found)
         return (names[: request.limit], len(names) > request.limit), None
 
-    def delete(self, link: Link, call: Ask, request: asked.DeleteTimedQueue) -> Outcome:
+    def delete(self, door: Door, call: Ask, request: asked.DeleteTimedQueue) -> Outcome:
         """See DeleteTimedQueue."""
-        definition = self._definition(link, request.name)
+        definition = self._definition(door, request.name)
         self._check_version(definition, request)
-        self._authorize(link, Action.CONFIGURE, request.name, request.granted)
+        self._authorize(door, Action.CONFIGURE, request.name, request.granted)
         self._broker.operations.remove(self._broker.catalogue.remove_queue(definition))
         return None, self._when_durable()
 
-    def purge(self, link: Link, call: Ask, request: asked.PurgeTimedQueue) -> Outcome:
+    def purge(self, door: Door, call: Ask, request: asked.PurgeTimedQueue) -> Outcome:
         """See PurgeTimedQueue."""
-        definition = self._definition(link, request.name)
+        definition = self._definition(door, request.name)
         self._check_version(definition, request)
-        self._authorize(link, Action.READ, request.name, request.granted)
+        self._authorize(door, Action.READ, request.name, request.granted)
         timed = self.timed_of(definition)
         now_ms = timed.now_ms()
         if timed.purged_ms and now_ms - timed.purged_ms < PURGE_INTERVAL_MS:
@@ -272,43 +272,43 @@ class TimedOperations:
 
     # ---- moves
 
-    def start_move(self, link: Link, call: Ask, request: asked.StartMove) -> Outcome:
+    def start_move(self, door: Door, call: Ask, request: asked.StartMove) -> Outcome:
         """See StartMove."""
-        source = self._definition(link, request.source)
+        source = self._definition(door, request.source)
         self._check_version(source, request)
-        self._authorize(link, Action.READ, request.source, request.granted)
-        queues = self._broker.catalogue.namespace(link.namespace).queues
+        self._authorize(door, Action.READ, request.source, request.granted)
+        queues = self._broker.catalogue.namespace(door.namespace).queues
         homes = [name for name, one in queues.items() if one.timed is not None and one.timed.policy.dead_letter_queue == request.source]
         if not homes:
             raise Refused(Reason.INVALID, f"queue '{request.source}' is nobody's dead-letter queue")
         if request.destination:
-            target = self._definition(link, request.destination)
-            self._authorize(link, Action.WRITE, request.destination, False)
+            target = self._definition(door, request.destination)
+            self._authorize(door, Action.WRITE, request.destination, False)
             if (target.timed or self._default(target)).policy.groups != (source.timed or self._default(source)).policy.groups:
                 raise Refused(Reason.INVALID, f"queue '{request.destination}' must order groups if and only if queue '{request.source}' does")
         else:  # what is moved says itself where it came from: it may go to no queue that the caller may not write to
             for home in homes:
-                self._authorize(link, Action.WRITE, home, False)
+                self._authorize(door, Action.WRITE, home, False)
         timed = self.timed_of(source)
         if timed.move is not None:
             raise Refused(Reason.IN_USE, f"a task moves from queue '{request.source}' already")
         return self._moves.start(timed, request.destination, request.per_second_max), self._when_durable()
 
-    def cancel_move(self, link: Link, call: Ask, request: asked.CancelMove) -> Outcome:
+    def cancel_move(self, door: Door, call: Ask, request: asked.CancelMove) -> Outcome:
         """See CancelMove."""
-        for definition in self._broker.catalogue.namespace(link.namespace).queues.values():
+        for definition in self._broker.catalogue.namespace(door.namespace).queues.values():
             timed = definition.runtime.timed
             if timed is not None and timed.move is not None and timed.move.task.task_id == request.task_id:
                 self._check_version(definition, request)
-                self._authorize(link, Action.READ, definition.name, request.granted)
+                self._authorize(door, Action.READ, definition.name, request.granted)
                 return self._moves.cancel(timed), self._when_durable()
         raise Refused(Reason.NOT_FOUND, "no such task runs")
 
-    def list_moves(self, link: Link, call: Ask, request: asked.ListMoves) -> Outcome:
+    def list_moves(self, door: Door, call: Ask, request: asked.ListMoves) -> Outcome:
         """See ListMoves."""
-        source = self._definition(link, request.source)
+        source = self._definition(door, request.source)
         self._check_version(source, request)
-        self._authorize(link, Action.READ, request.source, request.granted)
+        self._authorize(door, Action.READ, request.source, request.granted)
         return self._moves.tasks(self.timed_of(source))[: request.limit], None
 
     # ---- shared
@@ -345,13 +345,13 @@ class TimedOperations:
         if request.access_policy and request.access_policy != timed.access_policy:
             raise Refused(Reason.EXISTS_DIFFERENT, f"queue '{request.name}' exists with another value of access_policy")
 
-    def _check_policy(self, link: Link, name: str, policy: TimedPolicy) -> None:
+    def _check_policy(self, door: Door, name: str, policy: TimedPolicy) -> None:
         """Whether its dead-letter queue may be one."""
         target_name = policy.dead_letter_queue
         if target_name is None:
             return
-        target = self._definition(link, target_name)
-        self._authorize(link, Action.WRITE, target_name, False)
+        target = self._definition(door, target_name)
+        self._authorize(door, Action.WRITE, target_name, False)
         timed = target.timed or self._default(target)
         if timed.policy.groups != policy.groups:
             raise Refused(Reason.INVALID, f"dead-letter queue '{target_name}' must order groups if and only if queue '{name}' does")
@@ -370,14 +370,14 @@ class TimedOperations:
         if timed is not None and request.policy_version != (timed.policy_version if timed.access_policy else 0):
             raise self.timed_of(definition).policy_changed()
 
-    def _authorize(self, link: Link, action: Action, name: str, granted: bool) -> None:
-        self._broker.authorizer.authorize(link.principal, action, link.namespace, ResourceKind.QUEUE, name, granted)
+    def _authorize(self, door: Door, action: Action, name: str, granted: bool) -> None:
+        self._broker.authorizer.authorize(door.principal, action, door.namespace, ResourceKind.QUEUE, name, granted)
 
-    def _authorize_any(self, link: Link, name: str, granted: bool) -> None:
+    def _authorize_any(self, door: Door, name: str, granted: bool) -> None:
         """Whoever may do anything with a queue may look at it."""
         may = self._broker.authorizer.may
-        if not any(may(link.principal, action, link.namespace, name) for action in ACTIONS):
-            self._authorize(link, Action.READ, name, granted)
+        if not any(may(door.principal, action, door.namespace, name) for action in ACTIONS):
+            self._authorize(door, Action.READ, name, granted)
 
     def _when_durable(self) -> Group:
         self._broker.store.urgent()

@@ -1,4 +1,4 @@
-"""Place: a queue whose leases are timed, as one link knows it: found once by its name, and with what the link's principal may do there."""
+"""Place: a queue whose leases are timed, as one door knows it: found once by its name, and with what the door's principal may do there."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ cdef class TimedQueue:
     cpdef object withdraw(self, Receive call)
     cpdef object end_leases(self, EndLeases call)
     @cython.locals(call=Receive, after=Receive)
-    cpdef object withdraw_all(self, Attachment link)
+    cpdef object withdraw_all(self, Attachment door)
     cpdef object release(self, uint64_t offset, int64_t row)
     cpdef object advanced(self)
     @cython.locals(due=uint64_t, other=uint64_t)

@@ -270,12 +270,12 @@ class TimedQueue:
             self.scan.returned(offset, 1)
         self.hub.mark_dirty(self.queue)
 
-    def withdraw_all(self, link: Attachment | None) -> None:
-        """The calls of a link that is closed or may not receive any more, or (None) of all links, wait no more: who may goes on with another."""
+    def withdraw_all(self, door: Attachment | None) -> None:
+        """The calls of a door that is closed or may not receive any more, or (None) of all doors, wait no more: who may goes on with another."""
         call = self.line.first
         while call is not None:
             after = call.after
-            if link is None or call.attachment is link:
+            if door is None or call.attachment is door:
                 self.line.leave(call)
                 self.finish(call)
             call = after

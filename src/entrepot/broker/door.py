@@ -1,4 +1,4 @@
-"""Link: one connection's attachment to the broker in this process."""
+"""Door: one connection's attachment to the broker in this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from entrepot.broker.reading import Reads
 from entrepot.broker.timed.places import Place
 from entrepot.model.errors import Refused
 
-PLACES_MAX = 1024  # queues with timed leases that one link knows by name; one more empties its table
+PLACES_MAX = 1024  # queues with timed leases that one door knows by name; one more empties its table
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
 STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
 
@@ -27,10 +27,10 @@ _PLACES_MAX = PLACES_MAX
 _STAGED_HIGH = STAGED_HIGH_BYTES
 
 
-class Link(Attachment):
+class Door(Attachment):
     """The port for one connection. Consumers and pools are its own; everything else is the broker's.
 
-    `publishes` tells whether it ever published: only such links are throttled. `by_policy`: see Broker.attach().
+    `publishes` tells whether it ever published: only such doors are throttled. `by_policy`: see Broker.attach().
     """
 
     __slots__ = (

@@ -1,4 +1,4 @@
-"""C types for link.py."""
+"""C types for door.py."""
 
 import cython
 from libc.stdint cimport uint64_t
@@ -20,7 +20,7 @@ cdef Py_ssize_t _PLACES_MAX
 cdef uint64_t _STAGED_HIGH
 
 
-cdef class Link(Attachment):
+cdef class Door(Attachment):
     cdef readonly object broker
     cdef readonly Hub hub
     cdef readonly Publisher publisher
