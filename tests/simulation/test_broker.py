@@ -19,6 +19,7 @@ ONLY = os.environ.get("ENTREPOT_SEED")
 
 
 def test_promises_hold():
+    faults = [0, 0, 0]
     for seed in range(SEEDS) if ONLY is None else [int(ONLY)]:
         run = BrokerRun(seed)
         try:
@@ -28,6 +29,8 @@ def test_promises_hold():
             raise
         assert run.confirms > 100
         assert run.deliveries > 100
+        faults = [a + b for a, b in zip(faults, (run.faults.unavailable_count, run.faults.unknown_count, run.faults.late_count), strict=True)]
+    assert ONLY is not None or min(faults) > 10 * min(SEEDS, 10)
 
 
 def test_a_seed_is_a_run():

@@ -20,6 +20,7 @@ ONLY = os.environ.get("ENTREPOT_SEED")
 
 def run_seeds(seeds):
     deaths = 0
+    faults = [0, 0, 0]
     for seed in seeds if ONLY is None else [int(ONLY)]:
         run = TimedRun(seed)
         try:
@@ -30,6 +31,8 @@ def run_seeds(seeds):
         assert run.confirms > 50
         assert run.receives > 50
         deaths += run.deaths
+        faults = [a + b for a, b in zip(faults, (run.faults.unavailable_count, run.faults.unknown_count, run.faults.late_count), strict=True)]
+    assert ONLY is not None or min(faults) > 0
     return deaths
 
 
@@ -60,4 +63,15 @@ def run_all(seeds):
 
 def test_answering_before_the_sync_is_noticed():
     with pytest.raises(Violation):
+        run_all(range(30))
+
+
+def test_a_door_that_says_unavailable_of_what_is_done_is_noticed():
+    def run_all(seeds):
+        for seed in seeds:
+            run = TimedRun(seed)
+            run.faults.lies = True
+            run.run()
+
+    with pytest.raises(Violation, match="nobody sent"):
         run_all(range(30))

@@ -23,7 +23,7 @@ from entrepot.broker.groups.topics import CatalogueTopics
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.operations import LATER, Operations
-from entrepot.broker.port import DONE, REFUSED, Ask, Attachment, Sink, complete, make_publish
+from entrepot.broker.port import DONE, Ask, Attachment, Sink, complete, fail, make_publish
 from entrepot.broker.producer_ids import ProducerIds
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
@@ -39,7 +39,7 @@ from entrepot.broker.topic_operations import TopicOperations
 from entrepot.broker.transactions import Transactions
 from entrepot.broker.users import GUEST
 from entrepot.model.entry import CODEC_AMQP_091
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.principal import Principal
 from entrepot.store.interface import Group, Scheduler, Store
 
@@ -96,6 +96,7 @@ class Broker:
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue), authorizer)
         # per connection
         self.doors: set[Door] = set()
+        self.make_door: Callable[..., Door] = Door  # simulations have doors of their own
         # state
         self.paths: dict[tuple[str, bytes], Path] = {}
         self.refusing: Refused | None = None  # set while appends are refused (disk reserve)
@@ -134,7 +135,7 @@ class Broker:
         self.catalogue.namespace(namespace)
         if not by_policy:
             self.authorizer.authorize_namespace(principal, namespace)
-        door = Door(self, sink, principal, namespace, codec, by_policy)
+        door = self.make_door(self, sink, principal, namespace, codec, by_policy)
         self.doors.add(door)
         self.connected_count += 1
         if self.throttled:
@@ -147,10 +148,8 @@ class Broker:
         """Carry out a request and complete its call now, or with the commit that holds its effect."""
         try:
             result, group = self.operations.perform(door, call)
-        except Refused as refused:
-            call.outcome = REFUSED
-            call.error = refused
-            door.sink.completed(call)
+        except NotDone as error:
+            fail(call, error)
             return
         if result is LATER:
             return

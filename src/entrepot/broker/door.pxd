@@ -9,7 +9,7 @@ from entrepot.broker.hub cimport Hub
 from entrepot.broker.lease_calls cimport EndLeases, Receive, Send, Withdraw
 from entrepot.broker.partition cimport TopicTable
 from entrepot.broker.partition_calls cimport Append, CloseParts, Read
-from entrepot.broker.port cimport Attachment, Call, Publish, Settle
+from entrepot.broker.port cimport Attachment, Call, Publish, Settle, fail
 from entrepot.broker.publisher cimport Path, Publisher
 from entrepot.broker.queue cimport Queue
 from entrepot.broker.reading cimport Reads
@@ -54,7 +54,6 @@ cdef class Door(Attachment):
     cdef object withdraw(self, Withdraw call)
     @cython.locals(place=Place)
     cpdef object close(self)
-    cdef object refuse(self, Call call, object refused)
     @cython.locals(place=Place)
     cpdef object ask_again(self)
     @cython.locals(other=Consumer)

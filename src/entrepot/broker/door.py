@@ -11,12 +11,12 @@ from entrepot.broker.hub import Hub
 from entrepot.broker.lease_calls import EndLeases, Receive, Send, Withdraw
 from entrepot.broker.partition import TopicTable
 from entrepot.broker.partition_calls import Append, CloseParts, Read
-from entrepot.broker.port import ACCEPT, DONE, REFUSED, RELEASE, Attachment, Call, Publish, Settle, Sink
+from entrepot.broker.port import ACCEPT, DONE, RELEASE, Attachment, Call, Publish, Settle, Sink, fail
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
 from entrepot.broker.reading import Reads
 from entrepot.broker.timed.places import Place
-from entrepot.model.errors import Refused
+from entrepot.model.errors import NotDone
 
 PLACES_MAX = 1024  # queues with timed leases that one door knows by name; one more empties its table
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
@@ -113,8 +113,8 @@ class Door(Attachment):
             complete = self.publisher.publish(path, call)
             if path.by_record:
                 self.spent += path.router.taken_steps()
-        except Refused as refused:
-            self.refuse(call, refused)
+        except NotDone as error:
+            fail(call, error)
             return
         if complete and (call.confirm or call.mandatory):
             self.sink.completed(call)
@@ -123,7 +123,7 @@ class Door(Attachment):
         """See port.Attachment."""
         try:
             access = self.topics.access(topic, self.broker.authorizer.version)
-        except Refused:
+        except NotDone:
             return -1
         return access.rules.compression if access.no_write is None and size <= access.rules.max_message_bytes else -1
 
@@ -161,8 +161,8 @@ class Door(Attachment):
             if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
             complete = place.sending.send(call)
-        except Refused as refused:
-            self.refuse(call, refused)
+        except NotDone as error:
+            fail(call, error)
             return
         if complete:
             self.sink.completed(call)
@@ -174,8 +174,8 @@ class Door(Attachment):
             if not place.may_read and not call.granted:
                 self.broker.timed.not_permitted(self, call.queue, False)
             place.timed.receive(call)
-        except Refused as refused:
-            self.refuse(call, refused)
+        except NotDone as error:
+            fail(call, error)
 
     def end_leases(self, call: EndLeases) -> None:
         """An EndLeases."""
@@ -184,8 +184,8 @@ class Door(Attachment):
             if not place.may_read and not call.granted:
                 self.broker.timed.not_permitted(self, call.queue, False)
             place.timed.end_leases(call)
-        except Refused as refused:
-            self.refuse(call, refused)
+        except NotDone as error:
+            fail(call, error)
 
     def withdraw(self, call: Withdraw) -> None:
         """A Withdraw."""
@@ -204,12 +204,6 @@ class Door(Attachment):
         """A Receive has waited long enough."""
         call.timed.wait_over(call)
 
-    def refuse(self, call: Call, refused: Refused) -> None:
-        """Complete the call as refused."""
-        call.outcome = REFUSED
-        call.error = refused
-        self.sink.completed(call)
-
     def _path(self, address: bytes) -> Path:
         """Resolve an address, and keep it at hand."""
         self.publishes = True
@@ -227,7 +221,7 @@ class Door(Attachment):
         owner = consumer.owner
         if not isinstance(owner, Queue):
             if call.disposition != ACCEPT:
-                self.refuse(call, self.broker.operations.not_for_streams(owner.definition, "basic.nack and basic.reject"))
+                fail(call, self.broker.operations.not_for_streams(owner.definition, "basic.nack and basic.reject"))
                 return
             owner.settle(consumer, call.first, call.count)
         else:

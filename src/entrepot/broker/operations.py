@@ -16,12 +16,12 @@ from entrepot.broker.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.door import Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
-from entrepot.broker.port import DONE, REFUSED, Ask
+from entrepot.broker.port import DONE, Ask, fail
 from entrepot.broker.queue import Queue
 from entrepot.broker.quotas import CONSUMERS
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group, Log
 
@@ -108,7 +108,7 @@ class Operations:
                 if not request.name:
                     self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, definition.name)
                 self._check_dead_letter_permission(door, definition)
-            except Refused:
+            except NotDone:
                 broker.catalogue.remove_queue(definition)
                 raise
             if definition.is_topic:
@@ -336,10 +336,8 @@ class Operations:
             return LATER, None
         try:
             result, group = delete()
-        except Refused as refused:
-            call.outcome = REFUSED
-            call.error = refused
-            call.attachment.sink.completed(call)
+        except NotDone as error:
+            fail(call, error)
             return LATER, None
         if result is not LATER:
             call.result = result
@@ -395,7 +393,7 @@ class Operations:
         self.create_queue(definition)
         try:
             consumer_id = self._consume(door, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
-        except Refused:
+        except NotDone:
             self.remove(self._broker.catalogue.remove_queue(definition))
             raise
         return (consumer_id, definition.name), None

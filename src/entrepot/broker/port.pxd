@@ -16,6 +16,7 @@ cdef class Call:
 
 
 cpdef int pend(Call call, int stream) except -1
+cpdef int fail(Call call, object error) except -1
 
 
 @cython.final

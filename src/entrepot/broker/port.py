@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from entrepot.model.errors import NotDone, Refused, Unavailable
+
 # Outcomes of a call.
 PENDING = 0
 DONE = 1
@@ -28,13 +30,13 @@ _DONE = DONE
 
 
 class Call:
-    """A request, and the ticket for it. `result` is described by each kind; `error` is set when the outcome is not DONE."""
+    """A request, and the ticket for it. `result` is described by each kind; `error` is a NotDone when the outcome is not DONE."""
 
     __slots__ = ("attachment", "error", "outcome", "result", "stream")
 
     stream: int
     outcome: int
-    error: BaseException | None
+    error: NotDone | None
     result: Any
     attachment: Attachment
 
@@ -45,6 +47,15 @@ def pend(call: Call, stream: int) -> int:
     call.outcome = PENDING
     call.error = None
     call.result = None
+    return 0
+
+
+def fail(call: Call, error: NotDone) -> int:
+    """Complete a call that was not carried out, or that may not have been, with the outcome that its error stands for; unheard where the connection is gone."""
+    call.outcome = REFUSED if isinstance(error, Refused) else UNAVAILABLE if isinstance(error, Unavailable) else UNKNOWN
+    call.error = error
+    if not call.attachment.closed:
+        call.attachment.sink.completed(call)
     return 0
 
 

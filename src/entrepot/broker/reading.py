@@ -19,7 +19,7 @@ from entrepot.broker.partition import Partition, TopicTable, Watcher
 from entrepot.broker.partition_calls import CloseParts, Read, ReadPart, wrong_epoch
 from entrepot.broker.port import DONE
 from entrepot.model.entry import CONTROL, StoredEntry
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.store.interface import LogReader
 
 COLD_MAX = 128  # places that hold, or are being brought, what was fetched (two stretches each); others wait for one of them
@@ -277,8 +277,8 @@ class Reading(LogOwner):
             if access.no_read is None:
                 return False
             raise access.no_read
-        except Refused as refused:
-            part.error = refused
+        except NotDone as error:
+            part.error = error
         self.size -= part.size
         part.data = []
         part.size = 0
@@ -333,8 +333,8 @@ class Reading(LogOwner):
             if access.no_read is not None:
                 raise access.no_read
             partition = table.partition(access, part.partition)
-        except Refused as refused:
-            part.error = refused
+        except NotDone as error:
+            part.error = error
             return None
         place = Place.__new__(Place)
         place.part = part

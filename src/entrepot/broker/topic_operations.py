@@ -15,10 +15,10 @@ from entrepot.broker.offset_search import EpochSearch, MaxTimeSearch, SearchTurn
 from entrepot.broker.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.partition import Partition
 from entrepot.broker.partition_calls import wrong_epoch
-from entrepot.broker.port import DONE, REFUSED, Ask
+from entrepot.broker.port import DONE, Ask, fail
 from entrepot.broker.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
 from entrepot.broker.topic_requests import ConfigEntry, TopicDescription
-from entrepot.model.errors import EntrepotError, Reason, Refused
+from entrepot.model.errors import EntrepotError, NotDone, Reason, Refused
 from entrepot.model.printable import printable
 from entrepot.store.interface import Group
 
@@ -65,7 +65,7 @@ class TopicOperations:
         catalogue = self._broker.catalogue
         if request.names is None and request.ids is None:
             return self._all(door, sizes=request.sizes), None
-        found: list[TopicDescription | Refused] = []
+        found: list[TopicDescription | NotDone] = []
         made = False
         for name in request.names or []:
             try:
@@ -75,8 +75,8 @@ class TopicOperations:
                     made = True
                 self._check_visible(door, name)
                 found.append(self._description(topic or catalogue.find_topic(door.namespace, name)))
-            except Refused as refused:
-                found.append(refused)
+            except NotDone as error:
+                found.append(error)
         for topic_id in request.ids or []:
             topic = catalogue.topic_by_id(topic_id)
             if topic is None or topic.namespace != door.namespace or not self._may_see(door, topic.name):
@@ -258,10 +258,7 @@ class TopicOperations:
     @staticmethod
     def _failed(call: Ask, error: EntrepotError) -> None:
         """A search has met something that it cannot read."""
-        call.error = error if isinstance(error, Refused) else Refused(Reason.INVALID, str(error))
-        call.outcome = REFUSED
-        if not call.attachment.closed:
-            call.attachment.sink.completed(call)
+        fail(call, error if isinstance(error, NotDone) else Refused(Reason.INVALID, str(error)))
 
     # ---- producers
 

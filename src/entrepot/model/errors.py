@@ -56,7 +56,11 @@ class ProtocolError(EntrepotError):
     """The peer broke the wire format or its rules; the connection or channel ends with the protocol's own code."""
 
 
-class Refused(EntrepotError):
+class NotDone(EntrepotError):
+    """Why a call of the port was not carried out, or may not have been: one of the three below, each of which is an outcome (broker/port.py)."""
+
+
+class Refused(NotDone):
     """Understood and denied. `reason` says why, the text with which value, and what would be allowed."""
 
     def __init__(self, reason: Reason, text: str) -> None:
@@ -64,11 +68,11 @@ class Refused(EntrepotError):
         self.reason = reason
 
 
-class Unavailable(EntrepotError):
+class Unavailable(NotDone):
     """Certainly not applied: try again."""
 
 
-class OutcomeUnknown(EntrepotError):
+class OutcomeUnknown(NotDone):
     """Perhaps applied: never reported as success or as failure."""
 
 

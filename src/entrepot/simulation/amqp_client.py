@@ -12,7 +12,7 @@ from entrepot.simulation.network import Script
 
 _HEADER = b"AMQP\x00\x00\x09\x01"
 _START, _TUNE, _OPEN_OK = (10, 10), (10, 30), (10, 41)
-_CHANNEL_OPEN_OK = (20, 11)
+_CHANNEL_OPEN_OK, _CHANNEL_CLOSE, _CHANNEL_CLOSE_OK, _CANCEL = (20, 11), (20, 40), (20, 41), (60, 30)
 _DECLARE_OK, _QOS_OK, _CONSUME_OK, _SELECT_OK = (50, 11), (60, 11), (60, 21), (85, 11)
 _DELIVER, _ACK, _NACK = (60, 60), (60, 80), (60, 120)
 
@@ -45,7 +45,8 @@ class AmqpClient(Script):
     """One connection with one channel on one durable queue. `ready` once it may publish, or is subscribed.
 
     Publisher: publish() gives the delivery tag; on_confirm(low, high, acked) for each confirm's tags. Consumer (prefetch > 0):
-    on_delivery(tag, redelivered, body); then ack() or requeue().
+    on_delivery(tag, redelivered, body); then ack() or requeue(). Where the broker closes the channel because it cannot say that something was done
+    (405 "try again", 541), it opens it again: on_closed() then, everything that was not answered is unknown, and tags begin anew.
     """
 
     def __init__(self, queue: str, prefetch: int = 0) -> None:
@@ -57,6 +58,7 @@ class AmqpClient(Script):
         self.confirmed_to = 0
         self.on_confirm: Callable[[int, int, bool], None] = _ignore
         self.on_delivery: Callable[[int, bool, bytes], None] = _ignore
+        self.on_closed: Callable[[], None] = _ignore
         self._delivery: tuple[int, bool] | None = None
         self._size = 0
         self._body = bytearray()
@@ -130,6 +132,19 @@ class AmqpClient(Script):
             channels, size, _ = struct.unpack_from(">HIH", arguments)
             write(_method(0, 10, 31, struct.pack(">HIH", channels, size, 0)) + _method(0, 10, 40, _short(b"/") + b"\0\0"))
         elif method == _OPEN_OK:
+            write(_method(1, 20, 10, b"\0"))
+        elif method in (_CHANNEL_CLOSE, _CANCEL):
+            code = struct.unpack_from(">H", arguments)[0]
+            if method == _CHANNEL_CLOSE and code not in (405, 541):
+                raise Unexpected(f"the channel is closed: {arguments[2:200]!r}")
+            self.ready = False
+            self.next_tag, self.confirmed_to = 1, 0
+            self._delivery = None
+            self.on_closed()
+            write(_method(1, 20, 41) if method == _CHANNEL_CLOSE else _method(1, 20, 40, b"\0\xc8\0\0\0\0\0"))
+            if method == _CHANNEL_CLOSE:
+                write(_method(1, 20, 10, b"\0"))
+        elif method == _CHANNEL_CLOSE_OK:
             write(_method(1, 20, 10, b"\0"))
         elif method == _CHANNEL_OPEN_OK:
             write(_method(1, 50, 10, b"\0\0" + _short(self.queue) + b"\x02" + _long(b"")))

@@ -123,16 +123,19 @@ class _Publisher:
         self.run = run
         run.serial += 1
         self.name = b"%s-%04d" % (queue.encode(), run.serial)
-        self.bodies: dict[int, bytes] = {}
+        self.bodies: dict[int, bytes] = {}  # by delivery tag
+        self.sent = 0
         self.client = AmqpClient(queue)
         self.client.on_confirm = self.confirmed
+        self.client.on_closed = self.bodies.clear
         run.connect(self.client)
 
     def publish(self, count: int) -> None:
         if not self.client.ready or self.client.lost:
             return
         for _ in range(count):
-            body = b"%s:%06d:" % (self.name, self.client.next_tag) + b"." * self.run.chance.choice((0, 0, 10, 100, 5000))
+            self.sent += 1
+            body = b"%s:%06d:" % (self.name, self.sent) + b"." * self.run.chance.choice((0, 0, 10, 100, 5000))
             self.run.published.add(body)
             self.bodies[self.client.publish(body)] = body
 
@@ -153,6 +156,7 @@ class _Consumer:
         self.prefetch = prefetch
         self.client = AmqpClient(queue, prefetch)
         self.client.on_delivery = self.delivered
+        self.client.on_closed = self.held.clear
         run.connect(self.client)
 
     def delivered(self, tag: int, redelivered: bool, body: bytes) -> None:

@@ -12,6 +12,7 @@ from entrepot.model.errors import EntrepotError
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.simulation.disk import Crashed
+from entrepot.simulation.faulty_doors import Faults
 from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
@@ -21,6 +22,7 @@ from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
 
 CRASHES = 3
+FAULT_RATES = (0.0, 0.01, 0.1)  # of calls that are delayed, not carried out, or whose answer is lost or late
 
 
 class Everyone:
@@ -63,6 +65,7 @@ class CrashingRun:
         self.settings = StoreSettings(
             journal_file_size=64 << 10, journal_ready_files=1, cache_size=self.chance.choice((0, 32 << 10, 1 << 20)), reserve_size=64 << 10, linger_ms=1
         )
+        self.faults = Faults(self.loop, self.chance, self.chance.choice(FAULT_RATES))
         self.failed: BaseException | None = None  # of this life
         self.serial = 0
 
@@ -84,6 +87,7 @@ class CrashingRun:
             else:
                 self.disk.kill()
         self.start()
+        self.faults.stop()
         self.drain()
         self.conclude()
         return self.loop.digest()
@@ -129,6 +133,7 @@ class CrashingRun:
             authorizer=self.everyone,
             on_failed=self._store_failed,
         )
+        broker.make_door = self.faults.door
         broker.hub.shelved_max_bytes = self.chance.choice((0, 2000, 1 << 20))
         broker.register(self.codec)
         broker.open()

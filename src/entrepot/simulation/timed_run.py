@@ -15,7 +15,7 @@ The model knows what clients were told. Outcomes that nobody was told are unknow
 from __future__ import annotations
 
 from entrepot.broker.lease_calls import ENDED, EndLeases, Receive, Send, make_end_leases, make_receive, make_send, make_withdraw
-from entrepot.broker.port import DONE, PENDING, Attachment, Call, Sink, make_ask
+from entrepot.broker.port import DONE, PENDING, UNAVAILABLE, UNKNOWN, Attachment, Call, Sink, make_ask
 from entrepot.broker.queue_requests import CreateTimedQueue, TimedPolicy
 from entrepot.model.entry import HAS_GROUPS
 from entrepot.model.principal import Principal
@@ -89,6 +89,7 @@ class TimedRun(CrashingRun):
         """Recover; make the queues the first time."""
         self.clients = []
         self.broker = self.recovered()
+        rate, self.faults.rate = self.faults.rate, 0.0
         maker = _Client(self)
         for name, policy in POLICIES.items():
             call = make_ask(0, CreateTimedQueue(name, policy, frozenset(), {}, {}))
@@ -96,6 +97,7 @@ class TimedRun(CrashingRun):
             self.loop.run_until(lambda call=call: call.outcome != PENDING, 60)  # type: ignore[misc]
             if call.outcome != DONE:
                 raise Violation(f"queue {name} cannot be made: {call.error}")
+        self.faults.rate = rate
 
     # ---- its clients
 
@@ -310,9 +312,16 @@ class _Client(Sink):
 
     def _sent(self, call: Send) -> None:
         bodies, ids = self.sent.pop(id(call))
+        run = self.run
+        if call.outcome == UNAVAILABLE:
+            for body in bodies:  # which must not come then
+                message = run.messages.pop(body)
+                run.by_group[message.queue, message.group].remove(message)
+            return
+        if call.outcome == UNKNOWN:
+            return
         if call.outcome != DONE or call.errors is not None:
             raise Violation(f"a Send was refused: {call.error} {call.errors}")
-        run = self.run
         for body, ident, offset, stored_id in zip(bodies, ids, call.offsets, call.stored_ids, strict=True):
             message = run.messages[body]
             if int(stored_id) == message.number:
@@ -332,6 +341,8 @@ class _Client(Sink):
 
     def _received(self, call: Receive) -> None:
         self.waiting = [other for other in self.waiting if other is not call]
+        if call.outcome in (UNAVAILABLE, UNKNOWN):
+            return
         if call.outcome != DONE:
             raise Violation(f"a Receive was refused: {call.error}")
         run = self.run
@@ -354,6 +365,11 @@ class _Client(Sink):
 
     def _ended(self, call: EndLeases) -> None:
         messages, visibility_ms, asked_ms = self.asked.pop(id(call))
+        if call.outcome == UNAVAILABLE:
+            for message, lease in zip(messages, call.tag, strict=True):
+                message.settling = message.settling and message.lease != lease
+        if call.outcome in (UNAVAILABLE, UNKNOWN):
+            return
         if call.outcome != DONE:
             raise Violation(f"an EndLeases was refused: {call.error}")
         for message, status, lease in zip(messages, call.statuses, call.tag, strict=True):

@@ -114,7 +114,7 @@ class TestPublishing:
         ("outcome", "error", "code"),
         [
             (REFUSED, Refused(Reason.LIMIT, "full"), 406),
-            (UNAVAILABLE, Unavailable("later"), 541),
+            (UNAVAILABLE, Unavailable("later"), 405),
             (UNKNOWN, OutcomeUnknown("?"), 541),
         ],
     )
@@ -122,7 +122,7 @@ class TestPublishing:
         client.send(publish(1, Q, b"x"))
         complete(client.door.publishes[0], None, outcome, error)
         said = client.hear()
-        assert closing(said)[1] == code
+        assert closing(said) == ("channel.close", code, (60, 40))
         if outcome == UNKNOWN:
             assert "not known" in said[-1][2]["reply_text"]
 
@@ -155,7 +155,7 @@ class TestConfirms:
         complete(first)
         said = client.hear()
         assert said[0] == (1, "basic.ack", {"delivery_tag": 1, "multiple": True})
-        assert closing(said)[:2] == ("connection.close", 541)
+        assert closing(said) == ("channel.close", 541, (60, 40))
         assert len(said) == 2
 
     def test_some_of_a_run(self, client):

@@ -11,9 +11,10 @@ from entrepot.broker.port import UNAVAILABLE, UNKNOWN, Ask
 from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
 from entrepot.net.turns import TURN_STEPS
 from entrepot.protocols.amqp091.codec import RUN_HEADERS_MAX_COUNT
-from entrepot.protocols.amqp091.handlers import DEFERRED_MAX, HANDLERS, REASONS
+from entrepot.protocols.amqp091.handlers import DEFERRED_MAX, HANDLERS
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.methods import BY_NAME
+from entrepot.protocols.amqp091.outcomes import REASONS
 from entrepot.protocols.amqp091.session import CONTROL_STEPS, PIECE_STEPS
 
 Q = route(b"", b"q")
@@ -98,14 +99,18 @@ class TestAsked:
         assert said[-1][2]["reply_text"].endswith(" - because")
         assert len(client.notes) == 1
 
-    @pytest.mark.parametrize(("outcome", "error", "word"), [(UNAVAILABLE, Unavailable("x"), "try again"), (UNKNOWN, OutcomeUnknown("x"), "not known")])
-    def test_neither_done_nor_refused(self, client, name, arguments, request_, result, answer, outcome, error, word):
+    @pytest.mark.parametrize(
+        ("outcome", "error", "code", "word"), [(UNAVAILABLE, Unavailable("x"), 405, "try again"), (UNKNOWN, OutcomeUnknown("x"), 541, "not known")]
+    )
+    def test_neither_done_nor_refused(self, client, name, arguments, request_, result, answer, outcome, error, code, word):
         client.send(frame(name, **arguments))
         complete(client.door.pending[0], None, outcome, error)
         said = client.hear()
-        assert closing(said)[:2] == ("connection.close", 541)
+        assert closing(said) == ("channel.close", code, HANDLED[name])
         assert word in said[-1][2]["reply_text"]
         assert len(said) == 1
+        client.say("channel.close_ok")
+        client.open_channel()  # the connection has lost nothing
 
 
 HANDLED = {name: (BY_NAME[name].class_id, BY_NAME[name].method_id) for name in HANDLERS}

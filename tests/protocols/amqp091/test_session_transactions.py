@@ -135,11 +135,11 @@ class TestCommit:
         refuse(client.door.pending[-1], Reason.FULL)
         assert closing(client.hear()) == ("channel.close", 406, TX["commit"])
 
-    @pytest.mark.parametrize(("outcome", "error"), [(UNAVAILABLE, Unavailable("no")), (UNKNOWN, OutcomeUnknown("who knows"))])
-    def test_neither_done_nor_refused(self, client, outcome, error):
+    @pytest.mark.parametrize(("outcome", "error", "code"), [(UNAVAILABLE, Unavailable("no"), 405), (UNKNOWN, OutcomeUnknown("who knows"), 541)])
+    def test_neither_done_nor_refused(self, client, outcome, error, code):
         client.send(publish(1, Q, b"a"), frame("tx.commit"))
         complete(client.door.pending[-1], outcome=outcome, error=error)
-        assert closing(client.hear()) == ("connection.close", 541, TX["commit"])
+        assert closing(client.hear()) == ("channel.close", code, TX["commit"])
 
     def test_a_channel_that_closes_takes_it_along(self, client):
         token = client.consume(7)

@@ -6,7 +6,7 @@ import kafka_batches
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kafka_bench import Client, batch, done, fetch, produce, refuse, unavailable, unknown
+from kafka_bench import Client, batch, done, fetch, produce, refuse, unavailable
 
 from entrepot.broker.partition_calls import Append, Read
 from entrepot.model.errors import Reason, Refused
@@ -250,14 +250,6 @@ def test_refused_and_unavailable_are_answered(client):
     assert codes == [[ErrorCode.TOPIC_AUTHORIZATION_FAILED] * 2, [ErrorCode.NOT_LEADER_OR_FOLLOWER] * 2]
     assert client.shared.statistics.errors[0] == 2
     assert client.shared.statistics.requests[0] == 2
-
-
-def test_an_unknown_outcome_ends_the_connection_without_a_word(client):
-    client.send(0, 9, produce({"t": {0: batch()}}))
-    unknown(client.port.take())
-    assert client.octets() == b""
-    assert client.session.closing
-    assert "not known" in client.notes[0]
 
 
 def test_what_completes_after_the_end_is_nothing(client):

@@ -24,10 +24,10 @@ from entrepot.broker.groups.classic_member import COMPLETING, DEAD, EMPTY, PREPA
 from entrepot.broker.groups.desk import Deadline, Desk, unknown_member
 from entrepot.broker.groups.kept import CLASSIC, GENERATION, KeptClassicGroup, KeptGeneration, encode, group_key
 from entrepot.broker.groups.subscribed_topics import CONSUMER, subscribed_topics
-from entrepot.broker.port import Ask
+from entrepot.broker.port import Ask, fail
 from entrepot.broker.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 
 GENERATION_MAX = 0x7FFF_FFFF
 
@@ -115,7 +115,7 @@ class ClassicGroup:
 
     def leave(self, call: Ask, request: LeaveGroup) -> None:
         """See LeaveGroup."""
-        answers: list[Refused | None] = []
+        answers: list[NotDone | None] = []
         gone = False
         for given_id, instance_id, _ in request.members:
             member_id = given_id
@@ -127,8 +127,8 @@ class ClassicGroup:
                 member_id = self._static.get(instance_id, "")  # who speaks for it need not know its id
             try:
                 member = self._member(member_id, instance_id)
-            except Refused as refused:
-                answers.append(refused)
+            except NotDone as error:
+                answers.append(error)
                 continue
             self._remove(member, unknown_member(self.name, member_id))
             answers.append(None)
@@ -317,7 +317,7 @@ class ClassicGroup:
         """Answer what it waits for: it has asked again, or the wait is over."""
         for call in (member.joining, member.syncing):
             if call is not None:
-                self._desk.refuse(call, refused or self._rebalancing())
+                fail(call, refused or self._rebalancing())
         self._joined_count -= member.joining is not None
         member.joining = member.syncing = None
 

@@ -31,10 +31,10 @@ from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topics import TopicFacts, Topics
 from entrepot.broker.groups.work import Pieces, at_once
 from entrepot.broker.name_pattern import NamePattern
-from entrepot.broker.port import Ask
+from entrepot.broker.port import Ask, fail
 from entrepot.broker.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.principal import Principal
 
 PATTERNS_MAX = 32  # different expressions that the members of a group may read by
@@ -100,8 +100,8 @@ class ConsumerGroup:
                 call, request = self._asked.popleft()
                 try:
                     yield from self._answering(call, request)
-                except Refused as refused:
-                    self._desk.refuse(call, refused)
+                except NotDone as error:
+                    fail(call, error)
         finally:
             self._working = False
         if not self.members and self.epoch == self._made_at and self.when_unused is not None:

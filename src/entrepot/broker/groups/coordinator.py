@@ -40,7 +40,7 @@ from entrepot.broker.groups.work import Pieces
 from entrepot.broker.port import Ask
 from entrepot.broker.quotas import GROUPS, NOBODY, OFFSETS, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX, OFFSET_PREFIX
-from entrepot.model.errors import CorruptData, EntrepotError, Reason, Refused
+from entrepot.model.errors import CorruptData, EntrepotError, NotDone, Reason, Refused
 from entrepot.model.names import check_name
 
 ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
@@ -150,7 +150,7 @@ class GroupCoordinator:
         group = self._new_classic_group(call, request.group)
         try:
             group.join(call, request)
-        except Refused:
+        except NotDone:
             self._forget_unused(group)
             raise
 
@@ -231,7 +231,7 @@ class GroupCoordinator:
             committed.time_ms = now_ms
             try:
                 offsets.commit(*place, committed)
-            except Refused as error:
+            except NotDone as error:
                 refused[place] = error
         if found is None:
             self._forget_unused(self._must_find(call, request.group))

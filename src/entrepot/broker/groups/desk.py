@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.work import Work
-from entrepot.broker.port import DONE, REFUSED, Ask
+from entrepot.broker.port import DONE, Ask
 from entrepot.broker.quotas import Quotas
 from entrepot.broker.shards import Shards
 from entrepot.model.errors import Reason, Refused
@@ -73,13 +73,6 @@ class Desk:
         call.result = result
         self.store.urgent()
         self.store.group().calls.append(call)
-
-    def refuse(self, call: Ask, refused: Refused) -> None:
-        """The call is refused."""
-        call.error = refused
-        call.outcome = REFUSED
-        if not call.attachment.closed:
-            call.attachment.sink.completed(call)
 
     def deadline(self, expired: Callable[[], None]) -> Deadline:
         """A timer that does not run yet."""

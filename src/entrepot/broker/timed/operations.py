@@ -16,7 +16,7 @@ from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.definitions import QueueDefinition
 from entrepot.broker.door import Door
 from entrepot.broker.operations import LATER, FurtherHandler, Outcome
-from entrepot.broker.port import DONE, REFUSED, Ask
+from entrepot.broker.port import DONE, Ask, fail
 from entrepot.broker.queue import Queue
 from entrepot.broker.queue_requests import QueueDescription, TimedPolicy
 from entrepot.broker.timed.definition import TimedDefinition
@@ -261,9 +261,7 @@ class TimedOperations:
 
     def _purge_later(self, call: Ask, timed: TimedQueue) -> None:
         if timed.deleted:
-            call.outcome = REFUSED
-            call.error = Refused(Reason.NOT_FOUND, f"queue '{timed.queue.name}' is deleted")
-            call.attachment.sink.completed(call)
+            fail(call, Refused(Reason.NOT_FOUND, f"queue '{timed.queue.name}' is deleted"))
             return
         result, group = self._purge(call, timed)
         if result is not LATER and group is not None:

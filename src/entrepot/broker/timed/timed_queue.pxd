@@ -28,7 +28,6 @@ cdef int _LAPSE_MAX
 cdef int _SERVE_MAX
 cdef int64_t _LOAD_WAIT
 cdef int _DONE
-cdef int _REFUSED
 cdef int _FOREIGN
 cdef object _WAITING
 cdef object _SHORT

@@ -18,7 +18,7 @@ from entrepot.broker.lease_calls import (
     PolicyChanged,
     Receive,
 )
-from entrepot.broker.port import DONE, REFUSED, Attachment
+from entrepot.broker.port import DONE, Attachment, fail
 from entrepot.broker.timed.dead_letter_queue import DeadLetterQueue
 from entrepot.broker.timed.delays import DELAYED, Delays
 from entrepot.broker.timed.grants import Grants
@@ -28,7 +28,7 @@ from entrepot.broker.timed.lease_ends import LeaseEnds
 from entrepot.broker.timed.lease_table import LeaseTable
 from entrepot.broker.timed.waiting_line import GIVEN_UP, GRANTED, SHORT, WAITING, WaitingLine
 from entrepot.broker.timed.waits import Waits
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 
 if not cython.compiled:
     pass
@@ -48,7 +48,6 @@ _LAPSE_MAX = LAPSE_MAX
 _SERVE_MAX = SERVE_MAX
 _LOAD_WAIT = LOAD_WAIT_MS
 _DONE = DONE
-_REFUSED = REFUSED
 _FOREIGN = FOREIGN
 
 _WAITING = WAITING
@@ -208,11 +207,8 @@ class TimedQueue:
         """What it waited for is in memory."""
         try:
             self.receive(call)
-        except Refused as refused:
-            call.outcome = _REFUSED
-            call.error = refused
-            if not call.attachment.closed:
-                call.attachment.sink.completed(call)
+        except NotDone as error:
+            fail(call, error)
 
     def is_loading(self) -> bool:
         """Whether something is being fetched that may be given."""
@@ -474,10 +470,7 @@ class TimedQueue:
             call = self.line.first
             self.line.leave(call)
             call.state = None
-            call.error = Refused(Reason.NOT_FOUND, f"queue '{self.queue.name}' is deleted")
-            call.outcome = _REFUSED
-            if not call.attachment.closed:
-                call.attachment.sink.completed(call)
+            fail(call, Refused(Reason.NOT_FOUND, f"queue '{self.queue.name}' is deleted"))
 
     def policy_changed(self) -> PolicyChanged:
         """The refusal of a call that was checked against another policy."""

@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker import requests
-from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, Ask, Call, Publish, Settle, make_ask
-from entrepot.model.errors import Reason, Refused
+from entrepot.broker.port import DONE, Ask, Call, Publish, Settle, make_ask
 from entrepot.protocols.amqp091 import handshake, states
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, TooLarge
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
+from entrepot.protocols.amqp091.outcomes import as_amqp
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 from entrepot.protocols.amqp091.reply_to import DIRECT_REPLY_TO
 
@@ -27,14 +27,6 @@ Reply = Callable[["Session", Channel, Any], None]
 """Answers the client with a call's result."""
 
 Handler = Callable[["Session", Channel, MethodFrame], None]
-
-REASONS = dict.fromkeys(Reason, ReplyCode.PRECONDITION_FAILED) | {  # what only other protocols' clients can ask for is refused with the general one
-    Reason.NOT_FOUND: ReplyCode.NOT_FOUND,
-    Reason.NOT_PERMITTED: ReplyCode.ACCESS_REFUSED,
-    Reason.LOCKED: ReplyCode.RESOURCE_LOCKED,
-    Reason.NOT_SUPPORTED: ReplyCode.NOT_IMPLEMENTED,
-    Reason.UNAUTHENTICATED: ReplyCode.ACCESS_REFUSED,
-}
 
 
 # ---- events
@@ -177,23 +169,18 @@ def ask(session: Session, channel: Channel, frame: MethodFrame, request: Any, re
 
 
 def answered(session: Session, channel: Channel, call: Call) -> None:
-    """A request has completed, or a settlement was refused. Raises AmqpError where it was refused."""
+    """A request has completed, or a settlement was refused. Raises AmqpError where it is not done."""
     if isinstance(call, Settle):
-        assert isinstance(call.error, Refused)
-        raise _as_amqp(call.error, 60, 120)
+        raise as_amqp(call, 60, 120)
     waiting = channel.waiting
     if waiting is None or waiting[0] is not call:
-        if isinstance(call, Ask) and isinstance(call.request, requests.CheckPublish) and isinstance(call.error, Refused):
-            raise _as_amqp(call.error, 60, 40)
+        if isinstance(call, Ask) and isinstance(call.request, requests.CheckPublish) and call.outcome != DONE:
+            raise as_amqp(call, 60, 40)
         return
     _, reply, method = waiting
     channel.waiting = None
-    if call.outcome == REFUSED:
-        assert isinstance(call.error, Refused)
-        raise _as_amqp(call.error, method.class_id, method.method_id)
     if call.outcome != DONE:
-        text = "the broker cannot do this now; try again" if call.outcome == UNAVAILABLE else "the outcome is not known"
-        raise AmqpError(ReplyCode.INTERNAL_ERROR, text, method.class_id, method.method_id)
+        raise as_amqp(call, method.class_id, method.method_id)
     if reply is not None:
         reply(session, channel, call.result)
     session.wake()
@@ -230,13 +217,6 @@ def update_paused(session: Session) -> None:
 
 
 DEFERRED_MAX = 64
-
-
-def _as_amqp(refused: Refused, class_id: int, method_id: int) -> AmqpError:
-    code = REASONS[refused.reason]
-    if refused.reason is Reason.NOT_SUPPORTED and class_id == 40:
-        code = ReplyCode.COMMAND_INVALID
-    return AmqpError(code, str(refused), class_id, method_id)
 
 
 def send(session: Session, channel: int, name: str, **arguments: Any) -> None:
@@ -536,19 +516,6 @@ def consumer_cancelled(session: Session, subscriber: Subscriber) -> None:
 
 
 # ---- publishing
-
-
-def closes_channel(error: BaseException | None) -> bool:
-    """Whether a refused publish is the publisher's error, rather than something to be told by basic.nack."""
-    return isinstance(error, Refused) and error.reason not in (Reason.LIMIT, Reason.FULL)
-
-
-def publish_failed(session: Session, channel: Channel, call: Publish) -> None:
-    """A publish was refused and cannot be nacked: the channel closes. Raises AmqpError."""
-    if isinstance(call.error, Refused):
-        raise _as_amqp(call.error, 60, 40)
-    text = "a publish could not be stored; try again" if call.outcome == UNAVAILABLE else "the outcome of a publish is not known"
-    raise AmqpError(ReplyCode.INTERNAL_ERROR, text, 60, 40)
 
 
 def return_one(session: Session, channel: Channel, call: Publish, index: int, template: bytes) -> None:

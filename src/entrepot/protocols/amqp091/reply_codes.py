@@ -49,19 +49,21 @@ class AmqpError(ProtocolError):
     """The peer broke AMQP's wire format or rules.
 
     `reply_code`, and `class_id` and `method_id` of the method at fault (0 when none), go into channel.close or connection.close
-    as they are; `reply_text` is RabbitMQ's form of the text, cut to a short string.
+    as they are; `reply_text` is RabbitMQ's form of the text, cut to a short string. `channel_only`: the connection stays even where
+    the specification calls the code a hard error.
     """
 
-    def __init__(self, reply_code: int, text: str, class_id: int = 0, method_id: int = 0) -> None:
+    def __init__(self, reply_code: int, text: str, class_id: int = 0, method_id: int = 0, *, channel_only: bool = False) -> None:
         super().__init__(text)
+        self.channel_only = channel_only
         self.reply_code = ReplyCode(reply_code)
         self.class_id = class_id
         self.method_id = method_id
 
     @property
     def closes_connection(self) -> bool:
-        """Whether the specification calls this a hard error (else only the channel closes)."""
-        return self.reply_code not in SOFT_ERRORS
+        """Whether the specification calls this a hard error, and it is to be one (else only the channel closes)."""
+        return self.reply_code not in SOFT_ERRORS and not self.channel_only
 
     @property
     def reply_text(self) -> str:

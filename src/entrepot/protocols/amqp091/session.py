@@ -20,7 +20,7 @@ from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN
 from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
-from entrepot.protocols.amqp091 import handlers, handshake, staging, transactions
+from entrepot.protocols.amqp091 import handlers, handshake, outcomes, staging, transactions
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, PublishRun
@@ -329,8 +329,7 @@ class Session(Sink):
             if high > low:
                 self.output.ack(channel.number, high, True)
             if call.outcome == UNKNOWN:
-                # Neither success nor failure may be claimed: the connection ends instead.
-                raise AmqpError(ReplyCode.INTERNAL_ERROR, "the outcome of a publish is not known")
+                raise outcomes.as_amqp(call, 60, 40)  # neither success nor failure may be claimed: the channel ends instead
             low = high + call.count
             if call.nacked is None:
                 self.output.nack(channel.number, low, True)
@@ -369,13 +368,12 @@ class Session(Sink):
             return
         try:
             if isinstance(call, Publish):
-                if call.outcome != _DONE and (not channel.confirming or handlers.closes_channel(call.error)):
-                    handlers.publish_failed(self, channel, call)
-                else:
-                    if call.unroutable or call.returned is not None:
-                        self.return_records(channel, call)
-                    if channel.confirming:
-                        self.confirm(channel)
+                if call.outcome != _DONE and (not channel.confirming or outcomes.closes_channel(call.error)):
+                    raise outcomes.as_amqp(call, 60, 40)
+                if call.unroutable or call.returned is not None:
+                    self.return_records(channel, call)
+                if channel.confirming:
+                    self.confirm(channel)
             else:
                 handlers.answered(self, channel, call)
         except AmqpError as error:

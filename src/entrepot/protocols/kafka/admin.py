@@ -19,7 +19,7 @@ from entrepot.broker.topic_requests import (
     TrimPartition,
 )
 from entrepot.model.errors import Reason, Refused
-from entrepot.protocols.kafka.answers import chunks, code_of, counted, partition_rows, per_partition, text_of
+from entrepot.protocols.kafka.answers import chunks, code_of, counted, failed_code, partition_rows, per_partition, text_of
 from entrepot.protocols.kafka.error_codes import NAMING, PARTITIONS, TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS, TOPICS_AT_ONCE
@@ -184,8 +184,13 @@ def delete_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, 
 def _delete_topics(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     """Delete what is left; `calls`: what those that are named are, where others are said by id."""
     left, refused = exchange.state
+    code = failed_code(exchange, calls, NAMING)
+    if code:
+        rows = ({"name": name, "topic_id": topic_id, "error_code": code} for name, topic_id in (*refused, *left))
+        exchange.answer({"responses": Rows(len(refused) + len(left), rows)})
+        return
     for call in calls:
-        for topic in call.result if call.outcome == DONE else ():
+        for topic in call.result:
             yield 1
             if isinstance(topic, TopicDescription) and (None, topic.id) in left:
                 del left[topic.name, NO_ID], left[None, topic.id]

@@ -24,6 +24,14 @@ def code_of(exchange: Any, call: Any, table: dict[Reason, ErrorCode], unavailabl
     return error_code(exchange, call.error, table, unavailable)
 
 
+def failed_code(exchange: Any, calls: Iterable[Any], table: dict[Reason, ErrorCode]) -> int:
+    """The code of the first of the calls that is not done; 0: all are."""
+    for call in calls:
+        if call.outcome != DONE:
+            return code_of(exchange, call, table)
+    return 0
+
+
 def error_code(exchange: Any, error: BaseException | None, table: dict[Reason, ErrorCode], unavailable: ErrorCode = ErrorCode.NOT_LEADER_OR_FOLLOWER) -> int:
     """The code of an error; counted."""
     code = code_for(error, table, unavailable)

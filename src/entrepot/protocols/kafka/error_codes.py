@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import enum
 
-from entrepot.model.errors import Reason, Refused, Unavailable
+from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 
 
 class ErrorCode(enum.IntEnum):
@@ -150,11 +150,17 @@ del E
 
 
 def code_for(error: BaseException | None, table: dict[Reason, ErrorCode], unavailable: ErrorCode) -> ErrorCode:
-    """The code that says `error`; `unavailable` for what can be tried again."""
+    """The code that says `error`; `unavailable` for what can be tried again.
+
+    An outcome that is not known is REQUEST_TIMED_OUT, as Kafka has it: perhaps done, try again. Groups' clients do not know that code, and are told
+    that the coordinator is not available, as by Kafka where a write of its coordinator timed out.
+    """
     if error is None:
         return ErrorCode.NONE
     if isinstance(error, Refused):
         return table.get(error.reason, ErrorCode.UNKNOWN_SERVER_ERROR)
     if isinstance(error, Unavailable):
         return unavailable
+    if isinstance(error, OutcomeUnknown):
+        return unavailable if unavailable is ErrorCode.COORDINATOR_NOT_AVAILABLE else ErrorCode.REQUEST_TIMED_OUT
     return ErrorCode.UNKNOWN_SERVER_ERROR

@@ -6,7 +6,6 @@ from libc.stdint cimport int32_t
 from entrepot.broker.port cimport Ask, Call, make_ask
 from entrepot.protocols.kafka.primitives cimport Writer
 
-cdef int _UNKNOWN
 cdef Py_ssize_t _ANSWER_MAX
 
 

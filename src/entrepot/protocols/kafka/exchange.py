@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import cython
 
-from entrepot.broker.port import UNKNOWN
 from entrepot.protocols.kafka.primitives import Malformed, Writer
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ Steps = int | Callable[[Any], int]
 ASK_STEPS = 12  # what one request to the broker costs, unless the handler knows better
 ANSWER_MAX_BYTES = 64 << 20  # of one answer, records apart: a client that asks for more is to ask in parts
 
-_UNKNOWN = UNKNOWN
 _ANSWER_MAX = ANSWER_MAX_BYTES
 
 
@@ -163,9 +161,6 @@ class Exchange:
 
     def completed(self, call: Call) -> int:
         """One of its calls has its outcome."""
-        if call.outcome == _UNKNOWN:
-            self.session.outcome_unknown(self)
-            return 0
         return self._ended()
 
     def _ended(self) -> int:

@@ -12,7 +12,6 @@ import cython
 
 from entrepot.broker.port import DONE
 from entrepot.model.entry import CODEC_KAFKA
-from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.protocols.kafka.exchange import Exchange
 
 if not cython.compiled:
@@ -91,11 +90,8 @@ def have_read(exchange: Exchange, calls: list[Any]) -> None:
     """The Read has its outcome."""
     call = calls[0]
     if call.outcome != _DONE:
-        error = call.error
-        if not isinstance(error, (Refused, Unavailable)):
-            error = Refused(Reason.INVALID, "the read failed")
         for part in call.parts:
-            part.error = error
+            part.error = call.error
     _answer(exchange)
 
 

@@ -14,7 +14,6 @@ import cython
 
 from entrepot.broker.port import DONE
 from entrepot.model.entry import CODEC_KAFKA
-from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
@@ -146,11 +145,8 @@ def appended(exchange: Exchange, calls: list[Any]) -> None:
     """Every Append has its outcome."""
     for call in calls:
         if call.outcome != _DONE:
-            error = call.error
-            if not isinstance(error, (Refused, Unavailable)):
-                error = Refused(Reason.INVALID, "the batch was not taken")
             for part in call.parts:
-                part.error = error
+                part.error = call.error
     _answer(exchange)
 
 

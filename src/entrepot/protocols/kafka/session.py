@@ -346,10 +346,6 @@ class Session(Sink):
         except Malformed as error:
             self.fail(str(error))
 
-    def outcome_unknown(self, exchange: Exchange) -> None:
-        """Neither success nor failure may be claimed: the connection ends instead, and the client finds out for itself."""
-        self.fail(f"the outcome of a {exchange.api.name} is not known")
-
     def count_error(self, exchange: Exchange) -> None:
         """An answer says that something went wrong."""
         self.shared.statistics.errors[exchange.api.key] += 1

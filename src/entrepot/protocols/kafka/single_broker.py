@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from entrepot.broker.port import DONE
 from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
-from entrepot.protocols.kafka.answers import by_topic, chunks, code_of
+from entrepot.protocols.kafka.answers import by_topic, chunks, failed_code
 from entrepot.protocols.kafka.configs import BROKER_RESOURCE, TOPIC_RESOURCE
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
@@ -21,7 +20,7 @@ def _known(calls: list[Any]) -> Generator[int, None, dict[str, TopicDescription]
     """The topics that were found, by name."""
     topics = {}
     for call in calls:
-        for found in call.result if call.outcome == DONE else ():
+        for found in call.result:
             if isinstance(found, TopicDescription):
                 topics[found.name] = found
                 yield 2 + len(found.sizes or ()) // 4
@@ -62,6 +61,15 @@ def elect_leaders(exchange: Exchange, values: dict[str, Any]) -> None:
 
 
 def _elected(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    code = failed_code(exchange, calls, NAMING)
+    if code:
+        failed = {"error_code": code}
+        rows = [
+            {"topic": row["topic"], "partition_result": Rows(len(row["partitions"]), (failed | {"partition_id": index} for index in row["partitions"]))}
+            for row in exchange.state["topic_partitions"] or ()
+        ]
+        exchange.answer({"error_code": code, "replica_election_results": rows})
+        return
     topics = yield from _known(calls)
     results: list[dict[str, Any]] = []
     for name, index in _asked(exchange.state["topic_partitions"], topics, "topic", "partitions"):
@@ -82,6 +90,10 @@ def alter_reassignments(exchange: Exchange, values: dict[str, Any]) -> None:
 
 
 def _reassigned(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    code = failed_code(exchange, calls, NAMING)
+    if code:
+        exchange.answer({"error_code": code, "error_message": None, "responses": []})
+        return
     topics, values, node = (yield from _known(calls)), exchange.state, exchange.session.settings.node_id
     rows = []
     for topic in values["topics"]:
@@ -114,9 +126,9 @@ def describe_log_dirs(exchange: Exchange, values: dict[str, Any]) -> None:
 
 
 def _log_dirs_described(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
-    code = code_of(exchange, calls[0], NAMING)
+    code = failed_code(exchange, calls, NAMING)
     if code:
-        exchange.answer({"error_code": code, "results": []})
+        exchange.answer({"error_code": code, "results": [{"error_code": code, "log_dir": LOG_DIR, "topics": []}]})
         return
     topics = yield from _known(calls)
     rows = []
@@ -142,6 +154,10 @@ def list_config_resources(exchange: Exchange, values: dict[str, Any]) -> None:
 
 
 def _resources_found(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    code = failed_code(exchange, calls, NAMING)
+    if code:
+        exchange.answer({"error_code": code, "config_resources": []})
+        return
     topics = yield from _known(calls)
     found = [(name, TOPIC_RESOURCE) for name in sorted(topics)]
     if BROKER_RESOURCE in exchange.state:
