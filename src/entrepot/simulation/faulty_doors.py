@@ -91,10 +91,10 @@ class FaultyDoor(Door):
         what = faults.chance.random()
         if what < 0.5:
             faults.unavailable_count += 1
+            fail(call, Unavailable("the owner is moving"))
             if faults.lies:
                 self.sink.will_be_silent(call)  # type: ignore[attr-defined]
                 super().submit(call)
-            fail(call, Unavailable("the owner is moving"))
         elif what < 0.75:
             faults.unknown_count += 1
             fail(call, OutcomeUnknown("the owner was lost"))
