@@ -26,7 +26,7 @@ from entrepot.store.local.settings import Durability
 
 if not cython.compiled:
     from entrepot.model.octets import get_u64_le_ba, put_u64_le, resize_ba
-    from entrepot.store.local.group import encode_group, local_log, place_group
+    from entrepot.store.local.group import encode_group, is_large, local_log, place_group
 
 _OVERHEAD = 320
 _ROW = 24
@@ -294,7 +294,7 @@ class LocalStore(Store):
         """See Store.urgent."""
         group = self._open
         group.urgent = True
-        if not self._scheduled and (self._sealed is None or group.size >= self._group_size_max):
+        if not self._scheduled and (self._sealed is None or is_large(group, self._group_size_max)):
             self._scheduled = True
             self.scheduler.call_soon(self._seal_now)
 
@@ -329,7 +329,7 @@ class LocalStore(Store):
         self._scheduled = False
         group = self._open
         is_free = self._sealed is None
-        if self.failed is not None or not (is_free or group.size >= self._group_size_max):
+        if self.failed is not None or not (is_free or is_large(group, self._group_size_max)):
             return
         try:
             if not (is_free and self._encoded):
@@ -441,7 +441,7 @@ class LocalStore(Store):
     def _next(self) -> None:
         """The committer is free."""
         group = self._open
-        if self._encoded or group.urgent or self.closing is not None or group.size >= self._group_size_max:
+        if self._encoded or group.urgent or self.closing is not None or is_large(group, self._group_size_max):
             self._seal_now()
         if self._sealed is None and self.closing is not None:
             self.maintenance.quiet()
