@@ -10,7 +10,7 @@ from entrepot.model.mismatch import mismatch_text
 
 TEXT_MAX = 300
 SEARCHED_BYTES = 1 << 20  # for the first character that may be half of a pair,
-LOOKED_AT_BYTES = 65_536  # and from there on for one that is: a look at each takes time
+LOOKED_AT_BYTES = 16_384  # and from there on for one that is: a look at each takes time
 
 _HEX = rb"[0-9a-fA-F]"
 _HIGH, _LOW = rb"\\u[dD][89abAB]" + _HEX + _HEX, rb"\\u[dD][c-fC-F]" + _HEX + _HEX

@@ -3,7 +3,7 @@
     open group  --encode-->  encoded groups, in order  --write-->  sealed group (one, with the committer)  --written-->  durable, owner told
 
 Staging calls are compiled and do little; encoding a group is done in one go. While the committer is busy a group grows, until it is large:
-then it is encoded and waits, and the next one is opened, so that no turn of the loop encodes more than about `group_size_max`.
+then it is encoded and waits, and the next one is opened, so that no turn of the loop encodes more than about `group_size_max`, nor group.ROWS_MAX rows.
 """
 
 from __future__ import annotations
