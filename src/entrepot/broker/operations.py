@@ -204,6 +204,10 @@ class Operations:
         topic = definition.runtime
         for log in self._create_partitions(definition, len(topic.logs)):
             topic.add_log(log)
+        self.partitions_added(definition)
+
+    def partitions_added(self, definition: Any) -> None:
+        """They are alive."""
         self._broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
         self._broker.groups.topics_changed(definition.namespace)
 

@@ -444,8 +444,10 @@ class Maintenance:
         return log
 
     def statistics(self) -> dict[str, float]:
-        """Figures of segments, sorting and state."""
+        """Figures of journal files, segments, sorting and state."""
         return {
+            "journal_unsorted_bytes": self._store.ring.bytes_unsorted(),
+            "journal_files": len(self._store.ring.lives),
             "checkpoints": self.rounds,
             "sorted_bytes": self._sorter.sorted_bytes,
             "adopted_bytes": self._sorter.adopted_bytes,

@@ -135,20 +135,22 @@ class LocalStore(Store):
         """See Store.set_owner."""
         self.owner = owner
 
-    def create_log(self, shard: int, log_id: bytes) -> Log:
-        """See Store.create_log."""
+    def make_log(self, shard: int, log_id: bytes) -> Log:
+        """See Store.make_log."""
         if len(log_id) != LOG_ID_SIZE:
             raise ValueError(f"a log id is {LOG_ID_SIZE} bytes, not {len(log_id)}")
-        if log_id in self._logs:
-            raise Refused(Reason.EXISTS_DIFFERENT, f"log {log_id.hex()} exists")
+        return LocalLog(shard, log_id, self)
+
+    def add_log(self, log: Log) -> None:
+        """See Store.add_log."""
+        if log.id in self._logs:
+            raise Refused(Reason.EXISTS_DIFFERENT, f"log {log.id.hex()} exists")
         self._check()
-        log = LocalLog(shard, log_id, self)
-        self._logs[log_id] = log
+        local = self._logs[log.id] = local_log(log)
         group = self._open
-        self._number(log)
-        group.created.append(log)
+        self._number(local)
+        group.created.append(local)
         self._touch(group)
-        return log
 
     def drop_log(self, log: Log) -> None:
         """See Store.drop_log."""
@@ -172,8 +174,7 @@ class LocalStore(Store):
 
     def restored_log(self, shard: int, log_id: bytes) -> LocalLog:
         """Recovery: a log that is in checkpoint or journal."""
-        log = LocalLog(shard, log_id, self)
-        self._logs[log_id] = log
+        log = self._logs[log_id] = LocalLog(shard, log_id, self)
         return log
 
     def forget_log(self, log_id: bytes) -> None:
@@ -591,8 +592,6 @@ class LocalStore(Store):
             "commit_seconds": self.commit_seconds,  # the committer's time in write and sync
             "staged_bytes": self.staged_bytes,
             "cached_bytes": self.cached_bytes,  # entries in memory, with their objects
-            "journal_unsorted_bytes": self.ring.bytes_unsorted(),
-            "journal_files": len(self.ring.lives),
             "logs": len(self._logs),
             "pressure": self.pressure,
             "full": self.full,
