@@ -1,4 +1,4 @@
-"""Topics of very many partitions: what they need is made over turns of the loop, where nobody sees it, and all of it comes to be in one commit.
+"""Topics of very many partitions: what they need is made over turns of the loop, where nobody sees it, and all of it comes to be in one commit; it ends alike.
 
 Ten thousand partitions are ten thousand logs and as many objects of the broker's. None of them is in the store or in the catalogue until the last
 is made; then the topic, or what is added to it, is checked once more, since others had their turn meanwhile, and is there at once. After a crash there is
@@ -86,3 +86,20 @@ class TopicMaking:
         add_log: Any = self._broker.store.add_log
         for log in logs:
             add_log(log)
+
+
+def drop_logs(broker: Broker, topic: Topic) -> None:
+    """End the logs of a topic that is closed, all in this commit; their objects go over turns of the loop."""
+    logs = list(topic.logs)
+    for log in logs:
+        broker.transactions.drop(log)
+        broker.producers.forget(log)
+        broker.store.drop_log(log)
+    broker.desk.work.run(_letting_go(logs, list(topic.partitions)))
+
+
+def _letting_go(logs: list[Log], partitions: list[Partition]) -> Pieces:
+    while logs:
+        yield len(logs[-_PIECE:])
+        del logs[-_PIECE:]
+        del partitions[-_PIECE:]
