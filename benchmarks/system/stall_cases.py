@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import threading
+import time
 from typing import Any
 
-from benchmarks.system.stalls import Clients, Kafka, batch, case, large_record, produce, small_records, topics
+from benchmarks.system.stalls import Clients, Kafka, batch, case, large_record, produce, small_records, topics, varint
+from entrepot.broker.together import WORK_MAX
 
 MANY = 95_000  # elements of one request, below its limit
 MIB = 1 << 20
@@ -353,7 +356,8 @@ def _sqs(name: str, body: bytes, *, form: bool = False, action: str = "SendMessa
     def _(clients: Clients) -> None:
         sock = clients.http()
         kind = "application/x-www-form-urlencoded" if form else "application/x-amz-json-1.0"
-        head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nX-Amz-Target: AmazonSQS.{action}\r\nContent-Length: {len(body)}\r\n"
+        head = f"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
+        head += "" if form else f"X-Amz-Target: AmazonSQS.{action}\r\n"
         head += "Authorization: AWS4-HMAC-SHA256 Credential=guest/20261129/us-east-1/sqs/aws4_request, SignedHeaders=host, Signature=00\r\n\r\n"
         clients.begin()
         sock.sendall((head.encode() + body) * times)
@@ -366,10 +370,178 @@ _sqs("sqs: 8 MB of JSON, nested", b"[" * 4_000_000 + b"]" * 4_000_000)
 _sqs("sqs: 8 MB of JSON, a million elements", b'{"QueueUrl": "x", "Entries": [' + b",".join([b"{}"] * 2_600_000) + b"]}", action="SendMessageBatch")
 _sqs("sqs: 8 MB of JSON, other action", b'{"QueueUrl": "x", "AttributeNames": [' + b",".join([b'"a"'] * 2_000_000) + b"]}", action="GetQueueAttributes")
 _sqs("sqs: 8 MB of JSON, tags", json.dumps({"QueueUrl": "x", "Tags": {f"k{n}": "v" for n in range(500_000)}}).encode(), action="TagQueue")
+_sqs("sqs: 8 MB of JSON, which it is not", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"\\ud83d\\ude00" * 600_000)
 _sqs("sqs: 8 MB of form, a million parameters", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"&a=b" * 1_900_000, form=True)
 _sqs("sqs: 8 MB of form, escaped", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x&MessageBody=" + b"%41" * 2_700_000, form=True)
+_sqs("sqs: 4 MB of form, escaped", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x&MessageBody=" + b"%41" * 1_390_000, form=True)
+_sqs("sqs: 8 MB of JSON, escaped", b'{"QueueUrl": "x", "MessageBody": "' + b"\\u0041" * 1_300_000 + b'"}')
 _sqs(
     "sqs: 8 MB of form, attributes",
     b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"".join(b"&MessageAttribute.%d.Name=a" % n for n in range(250_000)),
     form=True,
 )
+
+
+# ---- more of each
+
+
+@case("kafka produce: 4 topics that want gzip, 30 batches of 1 MB in lz4 each")
+def _(clients: Clients) -> None:
+    kafka = clients.kafka()
+    wanted = [{"name": "compression.type", "value": "gzip"}]
+    rows = [{"name": name, "num_partitions": 1, "replication_factor": 1, "assignments": [], "configs": wanted} for name in "abcd"]
+    kafka.ask("CreateTopics", 5, {"topics": rows, "timeout_ms": 60_000, "validate_only": False})
+    noise = os.urandom(400_000) * 2
+    body = b"\0\0\0\1" + varint(len(noise)) + noise + b"\0"
+    one = batch(varint(len(body)) + body, 1, 3)
+    data = produce({name: {0: one} for name in "abcd"})
+    clients.begin()
+    kafka.send(data * 30)
+    kafka.answers(30)
+
+
+@case("kafka DeleteTopics: a topic whose offsets 50 000 groups hold")
+def _(clients: Clients) -> None:
+    kafka = clients.kafka()
+    topics(kafka, ["t", "u"])
+    place = [{"partition_index": 0, "committed_offset": 1, "committed_leader_epoch": -1, "committed_metadata": ""}]
+    for start in range(0, 50_000, 500):
+        for number in range(start, start + 500):
+            kafka.send(kafka.frame("OffsetCommit", 8, {**_COMMIT, "group_id": f"g{number}", "topics": [{"name": name, "partitions": place} for name in "tu"]}))
+        kafka.answers(500)
+    clients.begin()
+    kafka.ask("DeleteTopics", 5, {"topic_names": ["t"], "timeout_ms": 1000})
+
+
+@case("kafka JoinGroup: a group of 2000 members")
+def _(clients: Clients) -> None:
+    kafkas = [clients.kafka() for _ in range(2000)]
+    values = {**_JOIN, "protocols": [{"name": "p", "metadata": b"m" * 200}], "session_timeout_ms": 60_000, "rebalance_timeout_ms": 60_000}
+    frame = kafkas[0].frame("JoinGroup", 2, values)
+    clients.begin()
+    for kafka in kafkas:
+        kafka.send(frame)
+    bodies = [kafka.body() for kafka in kafkas]
+    ids = [_member_of(body) for body in bodies]
+    generation = int.from_bytes(bodies[0][10:14], "big")
+    for kafka, (member_id, leads) in zip(kafkas, ids, strict=True):
+        assignments = [{"member_id": other, "assignment": b"a" * 200} for other, _ in ids] if leads else []
+        kafka.send(kafka.frame("SyncGroup", 1, {"group_id": "g", "generation_id": generation, "member_id": member_id, "assignments": assignments}))
+    for kafka in kafkas:
+        kafka.answers()
+
+
+def _member_of(body: bytes) -> tuple[str, bool]:
+    """Who a JoinGroup's answer of version 2 is for, and whether it leads."""
+    at = 14  # correlation, throttle time, error, generation
+    texts = []
+    for _ in range(3):
+        size = int.from_bytes(body[at : at + 2], "big")
+        texts.append(body[at + 2 : at + 2 + size].decode())
+        at += 2 + size
+    return texts[2], texts[1] == texts[2]
+
+
+@case("amqp: a transaction of as much as there may be")
+def _(clients: Clients) -> None:
+    amqp = clients.amqp()
+    for number in range(8):
+        amqp.ask(50, 10, b"\0\0\x02q%d" % number + b"\0\0\0\0\0", 11)
+        amqp.ask(50, 20, b"\0\0\x02q%d" % number + b"\x0aamq.fanout\0\0\0\0\0\0", 21)
+    amqp.ask(90, 10, b"", 11)
+    clients.begin()
+    two = amqp.publish(b"amq.fanout", b"0", b"x" * 20) + amqp.publish(b"amq.fanout", b"1", b"x" * 20, b"\x01hI\0\0\0\0")
+    amqp.sock.sendall(two * (WORK_MAX // 6 - 10))
+    amqp.ask(90, 20, b"", 21)
+
+
+@case("amqp: a transaction of 99 000 messages to one queue")
+def _(clients: Clients) -> None:
+    amqp = clients.amqp()
+    amqp.ask(50, 10, _QUEUE, 11)
+    amqp.ask(90, 10, b"", 11)
+    clients.begin()
+    amqp.sock.sendall(amqp.publish(b"", b"q", b"x" * 20) * 99_000)
+    amqp.ask(90, 20, b"", 21)
+
+
+@case("amqp: a transaction of settlements")
+def _(clients: Clients) -> None:
+    amqp = clients.amqp()
+    amqp.ask(50, 10, _QUEUE, 11)
+    amqp.ask(90, 10, b"", 11)
+    for settled in range(2):
+        amqp.sock.sendall(amqp.publish(b"", b"q", b"x" * 20) * WORK_MAX)
+        amqp.ask(90, 20, b"", 21)
+        amqp.sock.sendall(amqp.method(60, 70, b"\0\0\x01q\0") * WORK_MAX if not settled else b"")
+        for _ in range(0 if settled else WORK_MAX):
+            amqp.wait(60, 71)
+    clients.begin()
+    amqp.sock.sendall(b"".join(amqp.method(60, 80, struct.pack(">QB", tag, 0)) for tag in range(1, WORK_MAX - 20, 2)))
+    amqp.ask(90, 20, b"", 21)
+
+
+@case("amqp: a message of 16 MB, published and delivered")
+def _(clients: Clients) -> None:
+    amqp = clients.amqp()
+    amqp.ask(50, 10, _QUEUE, 11)
+    size = 16_000_000
+    body = b"x" * 131_064
+    frames = b"".join(struct.pack(">BHI", 3, 1, min(len(body), size - at)) + body[: size - at] + b"\xce" for at in range(0, size, len(body)))
+    head = struct.pack(">HHQ", 60, 0, size) + b"\0\0"
+    begin = amqp.method(60, 40, b"\0\0\0\x01q\0") + struct.pack(">BHI", 2, 1, len(head)) + head + b"\xce"
+    clients.begin()
+    amqp.sock.sendall(begin + frames)
+    amqp.ask(20, 20, b"\x01", 21)
+    amqp.sock.sendall(amqp.method(60, 20, b"\0\0\x01q\x01c\x02\0\0\0\0"))
+    received = 0
+    while received < size:
+        received += len(amqp.sock.recv(1 << 20))
+
+
+@case("kafka Fetch: a batch of 60 MB")
+def _(clients: Clients) -> None:
+    kafka = clients.kafka()
+    topics(kafka, ["t"])
+    kafka.send(produce({"t": {0: batch(large_record(50_000_000), 1, 0)}}))
+    kafka.answers()
+    clients.begin()
+    for _ in range(3):
+        kafka.ask("Fetch", 11, _fetch_all())
+
+
+def _fetch_all() -> dict[str, Any]:
+    part = {"partition": 0, "current_leader_epoch": -1, "fetch_offset": 0, "log_start_offset": -1, "partition_max_bytes": 100 * MIB}
+    head = {"replica_id": -1, "max_wait_ms": 100, "min_bytes": 1, "max_bytes": 100 * MIB, "isolation_level": 0, "session_id": 0, "session_epoch": -1}
+    return {**head, "topics": [{"topic": "t", "partitions": [part]}], "forgotten_topics_data": [], "rack_id": ""}
+
+
+@case("amqp consumes a topic whose batch has 2 000 000 records in zstd")
+def _(clients: Clients) -> None:
+    kafka = clients.kafka()
+    topics(kafka, ["t"])
+    kafka.send(produce({"t": {0: batch(small_records(2_000_000), 2_000_000, 4)}}))
+    kafka.answers()
+    amqp = clients.amqp()
+    amqp.ask(60, 10, b"\0\0\0\0\0\x64\0", 11)
+    inside = b"\x0fx-stream-offsetS\0\0\0\x05first"
+    clients.begin()
+    amqp.sock.sendall(amqp.method(60, 20, b"\0\0\x01t\x01c\0" + struct.pack(">I", len(inside)) + inside))
+    amqp.wait(60, 60)
+    time.sleep(1)
+
+
+@case("kafka fetches a stream whose message has 16 MB")
+def _(clients: Clients) -> None:
+    amqp = clients.amqp()
+    inside = b"\x0cx-queue-typeS\0\0\0\x06stream"
+    amqp.ask(50, 10, b"\0\0\x01t\x02" + struct.pack(">I", len(inside)) + inside, 11)
+    size = 16_000_000
+    body = b"x" * 131_064
+    frames = b"".join(struct.pack(">BHI", 3, 1, min(len(body), size - at)) + body[: size - at] + b"\xce" for at in range(0, size, len(body)))
+    head = struct.pack(">HHQ", 60, 0, size) + b"\0\0"
+    amqp.sock.sendall(amqp.method(60, 40, b"\0\0\0\x01t\0") + struct.pack(">BHI", 2, 1, len(head)) + head + b"\xce" + frames)
+    amqp.ask(20, 20, b"\x01", 21)
+    kafka = clients.kafka()
+    clients.begin()
+    kafka.ask("Fetch", 11, _fetch_all())

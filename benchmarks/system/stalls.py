@@ -171,6 +171,14 @@ class Kafka:
         self.send(self.frame(api, version, values))
         return self.answers()
 
+    def body(self) -> bytes:
+        """The next answer. ConnectionError: none comes."""
+        head = self._exactly(4)
+        body = None if head is None else self._exactly(struct.unpack(">i", head)[0])
+        if body is None:
+            raise ConnectionError("ended")
+        return body
+
     def _exactly(self, size: int) -> bytes | None:
         parts = []
         while size:

@@ -251,9 +251,9 @@ class Limits(Section, frozen=True):
     ] = 10_000
     channels: Annotated[int, key("AMQP channels of one connection", unit="channels", at="the next one is an error 530", least=1, most=65_535)] = 2047
     frame_bytes: Annotated[int, key("one AMQP frame", unit="bytes", at="a larger one is an error 501", least=4096, most=1 << 24)] = 131_072
-    message_bytes: Annotated[int, key("one message's body", unit="bytes", at="a larger one closes its channel with 406", least=1024, most=512 << 20)] = (
-        128 << 20
-    )
+    message_bytes: Annotated[
+        int, key("one message's body (max_message_size)", unit="bytes", at="a larger one closes its channel with 406", least=1024, most=512 << 20)
+    ] = 16 << 20
     unpacked_batch_bytes: Annotated[
         int, key("one compressed Kafka record batch, unpacked", unit="bytes", at="a larger one is refused", least=1 << 16, most=1 << 30)
     ] = 64 << 20

@@ -53,7 +53,7 @@ FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in 
 STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
-GC_THRESHOLDS = (5_000, 2, 25_000)  # after recovery: what lives then lives on, and the rest is mostly freed by counting; a look at what is young is short
+GC_THRESHOLDS = (2_000, 2, 60_000)  # after recovery: what lives then lives on, and the rest is mostly freed by counting; a look at what is young is short
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,7 +59,7 @@ class Catalogue:
     def __init__(self, store: StateStore, new_log_id: Callable[[], bytes], limits: QuotaLimits | None = None) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self._store = store
-        self._new_log_id = new_log_id
+        self.new_log_id = new_log_id
         self.quotas = Quotas(limits)
         self._topics: dict[bytes, TopicDefinition] = {}  # by id
         self._exclusive: dict[Hashable, dict[QueueDefinition, bool]] = {}
@@ -241,7 +241,7 @@ class Catalogue:
         space = self.namespace(namespace)
         server_named = not name
         if server_named:
-            name = prefix + base64.urlsafe_b64encode(self._new_log_id()).rstrip(b"=").decode()
+            name = prefix + base64.urlsafe_b64encode(self.new_log_id()).rstrip(b"=").decode()
         else:
             _refuse_reserved("queue", name)
         where = queue_text(space, name)
@@ -265,7 +265,7 @@ class Catalogue:
         queue = QueueDefinition(
             space.name,
             name,
-            self._new_log_id(),
+            self.new_log_id(),
             durable=durable,
             auto_delete=auto_delete,
             exclusive_to=connection if exclusive else None,
@@ -372,15 +372,31 @@ class Catalogue:
         self, namespace: str, name: str, partitions: int, config: dict[str, str], *, check_only: bool = False, maker: str = NOBODY
     ) -> TopicDefinition | None:
         """A new topic, as Kafka's clients ask for it; None with `check_only`. EXISTS_DIFFERENT where there is one, INVALID, LIMIT."""
+        topic = self.new_topic(namespace, name, partitions, config, maker)
+        if check_only:
+            return None
+        topic.partitions = [self.new_log_id() for _ in range(partitions)]
+        self.add_topic(topic)
+        return topic
+
+    def new_topic(self, namespace: str, name: str, partitions: int, config: dict[str, str], maker: str = NOBODY) -> TopicDefinition:
+        """A topic that may be made, and is not there: add_topic() makes it once it has its partitions. As create_topic()."""
         space = self.namespace(namespace)
-        if name in space.topics:
-            raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {space.where} exists")
+        self._check_new(space, name)
         check_name("topic", name)
         self._check_partitions(name, partitions)
-        if check_only:
-            self.quotas.check(maker, {TOPICS: 1, PARTITIONS: partitions})
-            return None
-        return self._make_topic(space, name, partitions, name, {}, QueuePolicy(queue_type=STREAM), config, maker)
+        self.quotas.check(maker, {TOPICS: 1, PARTITIONS: partitions})
+        policy = QueuePolicy(queue_type=STREAM)
+        return TopicDefinition(space.name, name, [], subject=name, arguments={}, policy=policy, id_=self.new_log_id(), config=config, maker=maker)
+
+    def add_topic(self, topic: TopicDefinition) -> None:
+        """Have a topic of new_topic(), if that may still be: EXISTS_DIFFERENT, LIMIT."""
+        space = self.namespace(topic.namespace)
+        self._check_new(space, topic.name)
+        self.quotas.take(topic.maker, topic.uses())
+        space.add_topic(topic)
+        self._topics[topic.id] = topic
+        self._keep_topic(topic)
 
     def find_topic(self, namespace: str, name: str) -> TopicDefinition:
         """The topic of that name; NOT_FOUND."""
@@ -394,8 +410,8 @@ class Catalogue:
         """The topic of that id, of whatever namespace."""
         return self._topics.get(topic_id)
 
-    def add_partitions(self, topic: TopicDefinition, count: int, *, check_only: bool = False) -> list[bytes]:
-        """Have `count` partitions in all: the new logs' ids. INVALID: not more than there are, or too many; LIMIT, of the topic's maker."""
+    def add_partitions(self, topic: TopicDefinition, count: int, log_ids: list[bytes] | None = None, *, check_only: bool = False) -> list[bytes]:
+        """Have `count` partitions in all: the new logs' ids, `log_ids` if they are given. INVALID: not more than there are, or too many; LIMIT, of its maker."""
         if count <= len(topic.partitions):
             raise Refused(Reason.INVALID, f"topic '{topic.name}' has {len(topic.partitions)} partitions: {count} would not be more")
         self._check_partitions(topic.name, count)
@@ -404,7 +420,7 @@ class Catalogue:
         if check_only:
             return []
         self.quotas.count(topic.maker, more)
-        added = [self._new_log_id() for _ in range(count - len(topic.partitions))]
+        added = [self.new_log_id() for _ in range(count - len(topic.partitions))] if log_ids is None else log_ids
         topic.partitions = topic.partitions + added
         self._keep_topic(topic)
         return added
@@ -507,18 +523,19 @@ class Catalogue:
         subject: str,
         arguments: Arguments,
         policy: QueuePolicy,
-        config: dict[str, str] | None = None,
         maker: str = NOBODY,
     ) -> TopicDefinition:
         self.quotas.check(maker, {TOPICS: 1, PARTITIONS: partitions})
-        log_ids = [self._new_log_id() for _ in range(partitions)]
-        id_ = self._new_log_id()
-        topic = TopicDefinition(namespace.name, name, log_ids, subject=subject, arguments=arguments, policy=policy, id_=id_, config=config, maker=maker)
-        self.quotas.take(maker, topic.uses())
-        namespace.add_topic(topic)
-        self._topics[topic.id] = topic
-        self._keep_topic(topic)
+        log_ids = [self.new_log_id() for _ in range(partitions)]
+        id_ = self.new_log_id()
+        topic = TopicDefinition(namespace.name, name, log_ids, subject=subject, arguments=arguments, policy=policy, id_=id_, maker=maker)
+        self.add_topic(topic)
         return topic
+
+    @staticmethod
+    def _check_new(namespace: Namespace, name: str) -> None:
+        if name in namespace.topics:
+            raise Refused(Reason.EXISTS_DIFFERENT, f"topic '{name}' in {namespace.where} exists")
 
     def _keep_topic(self, topic: TopicDefinition) -> None:
         self._keep(named_key(TOPIC_KEY, topic.namespace, topic.name), topic_fields(topic))

@@ -21,6 +21,7 @@ from entrepot.broker.queue import Queue
 from entrepot.broker.quotas import CONSUMERS
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
+from entrepot.broker.topic_making import drop_logs
 from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group, Log
@@ -204,6 +205,10 @@ class Operations:
         topic = definition.runtime
         for log in self._create_partitions(definition, len(topic.logs)):
             topic.add_log(log)
+        self.partitions_added(definition)
+
+    def partitions_added(self, definition: Any) -> None:
+        """They are alive."""
         self._broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
         self._broker.groups.topics_changed(definition.namespace)
 
@@ -228,10 +233,7 @@ class Operations:
             if isinstance(queue, Topic):
                 for consumer in queue.close():
                     self._gone(consumer)
-                for log in queue.logs:
-                    self._broker.transactions.drop(log)
-                    self._broker.producers.forget(log)
-                    self._broker.store.drop_log(log)
+                drop_logs(self._broker, queue)
                 self._broker.groups.topic_deleted(definition.namespace, definition.name)
                 continue
             queue.on_unused = None

@@ -8,6 +8,7 @@ from entrepot.broker.routing cimport Router
 from entrepot.store.interface cimport Log
 
 cdef Py_ssize_t _TOPICS_MAX
+cdef LogOwner _GONE
 
 
 @cython.final

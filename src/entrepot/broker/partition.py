@@ -119,6 +119,10 @@ class Partition(LogOwner):
         self.log.owner = None
         for watcher in self.watchers:
             watcher.wake()
+        self.topic = _GONE  # which holds all its partitions: nothing is to be left to the search for garbage
+
+
+_GONE = LogOwner()
 
 
 class TopicAccess:

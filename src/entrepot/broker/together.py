@@ -19,7 +19,9 @@ from entrepot.model.errors import Reason, Refused
 if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
 
-WORK_MAX = 100_000  # of one commit, in steps of net/turns.py: a publish that goes whole where its address leads, to up to eight queues, is 1
+WORK_MAX = 9000  # of one commit, which cannot take turns: steps of net/turns.py
+_BY_RUN = 3  # what a run of records costs that goes whole where its address leads, to up to eight queues
+_BY_SETTLEMENT = 2  # a run of them
 _BY_RECORD = 12  # what a run of records costs that has to be looked at, or may be refused
 
 
@@ -84,7 +86,7 @@ class Together:
         routed = []
         if request.publishes and broker.refusing is not None:
             raise broker.refusing
-        work = len(request.settlements)
+        work = _BY_SETTLEMENT * len(request.settlements)
         filling: dict[Queue, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
         for publish in request.publishes:
             path: Path = broker.path_for(door, publish.address)
@@ -100,7 +102,9 @@ class Together:
                     _add(filling, targets, count, body_bytes)
             work += path.router.taken_steps()
             if work > WORK_MAX:
-                raise Refused(Reason.LIMIT, "too many messages, or to too many queues, for one transaction: commit it sooner")
+                break
+        if work > WORK_MAX:
+            raise Refused(Reason.LIMIT, f"a transaction's messages, queues and acknowledgements cost more than the {WORK_MAX} steps of one: commit it sooner")
         for queue, (count, body_bytes) in filling.items():
             if queue.is_full(count, body_bytes):
                 raise Refused(Reason.FULL, f"queue '{queue.name}' refuses what is over its limit: nothing of the transaction was done")
@@ -109,7 +113,7 @@ class Together:
 
 def _work(targets: int) -> int:
     """Of a publish to so many logs."""
-    return 1 + max(0, targets - 1) // 8
+    return _BY_RUN + max(0, targets - 1) // 8
 
 
 def _add(filling: dict[Queue, list[int]], targets: list[Any], count: int, body_bytes: int) -> None:

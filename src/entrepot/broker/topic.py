@@ -107,18 +107,24 @@ class Topic(LogOwner):
         self.timer: Any = None
         self.policy = policy or TopicPolicy(definition.policy.max_age_ms, definition.policy.max_length_bytes)
         for log in logs:
-            self._add(log)
+            self.add_log(log)
         self.configure(self.policy)
 
     def add_log(self, log: Log) -> None:
         """One more partition."""
-        self._retain(self._add(log))
+        self.add([self.prepared(log, len(self.logs))])
 
-    def _add(self, log: Log) -> Partition:
-        partition = Partition(self, self.rules, len(self.logs), log, self.hub.transactions.get(log.id))
-        self.logs.append(log)
-        self.partitions.append(partition)
+    def prepared(self, log: Log, number: int) -> Partition:
+        """A partition that add() takes."""
+        partition = Partition(self, self.rules, number, log, self.hub.transactions.get(log.id))
+        self._retain(partition)
         return partition
+
+    def add(self, partitions: list[Partition]) -> None:
+        """More partitions: the next in number."""
+        for partition in partitions:
+            self.logs.append(partition.log)
+            self.partitions.append(partition)
 
     def configure(self, policy: TopicPolicy) -> None:
         """What holds from now on."""
@@ -264,7 +270,8 @@ class Topic(LogOwner):
             busy = going
         if busy:
             # The rest at the next tick, and others first.
-            self.readers = [reader for reader in self.readers if reader not in busy] + busy
+            waiting = set(busy)
+            self.readers = [reader for reader in self.readers if reader not in waiting] + busy
             self.wake()
 
     def advance(self, reader: PartitionReader) -> int:

@@ -11,12 +11,14 @@ from entrepot.broker import topic_requests as asked
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.definitions import TopicDefinition
 from entrepot.broker.door import Door
+from entrepot.broker.groups.work import Pieces
 from entrepot.broker.offset_search import EpochSearch, MaxTimeSearch, SearchTurns, TimeSearch
 from entrepot.broker.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.partition import Partition
 from entrepot.broker.partition_calls import wrong_epoch
 from entrepot.broker.port import DONE, Ask, fail
 from entrepot.broker.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
+from entrepot.broker.topic_making import AT_ONCE, Making, TopicMaking
 from entrepot.broker.topic_requests import ConfigEntry, TopicDescription
 from entrepot.model.errors import EntrepotError, NotDone, Reason, Refused
 from entrepot.model.printable import printable
@@ -41,6 +43,7 @@ class TopicOperations:
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._turns = SearchTurns(broker.scheduler)
+        self._making = TopicMaking(broker)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -114,6 +117,11 @@ class TopicOperations:
     def create(self, door: Door, call: Ask, request: asked.CreateTopic) -> Outcome:
         """See CreateTopic."""
         partitions = self._broker.topic_defaults.partitions if request.partitions == -1 else request.partitions
+        if partitions > AT_ONCE and not request.check_only:
+            self._check_creation(door, request.name)
+            config = self._kept(request.config)
+            new = self._broker.catalogue.new_topic(door.namespace, request.name, partitions, config, door.principal.name)
+            return self._in_pieces(call, self._making.create(new, partitions))
         topic = self._create(door, request.name, partitions, request.config, check_only=request.check_only)
         if topic is None:
             return TopicDescription(request.name, bytes(16), partitions, self._broker.appender.epoch), None
@@ -142,6 +150,9 @@ class TopicOperations:
         topic = catalogue.find_topic(door.namespace, request.name)
         if topic.is_stream:
             raise Refused(Reason.NOT_SUPPORTED, f"topic '{topic.name}' is an AMQP stream, which has one partition")
+        if request.count > len(topic.partitions) + AT_ONCE and not request.check_only:
+            catalogue.add_partitions(topic, request.count, check_only=True)
+            return self._in_pieces(call, self._making.add(topic, request.count))
         door.spent += PARTITION_STEPS * len(catalogue.add_partitions(topic, request.count, check_only=request.check_only))
         if request.check_only:
             return self._description(topic), None
@@ -149,18 +160,41 @@ class TopicOperations:
         return self._description(topic), self._durable()
 
     def _create(self, door: Door, name: str, partitions: int, config: dict[str, str | None], *, check_only: bool = False) -> TopicDefinition | None:
-        if not is_legal(name):
-            raise Refused(
-                Reason.INVALID, f"topic name '{printable(name, 300)}': 1 to 249 letters, digits, '.', '_' and '-' are allowed, and neither '.' nor '..'"
-            )
-        self._authorize(door, Action.CONFIGURE, name)
+        self._check_creation(door, name)
         broker = self._broker
-        kept = {key: check_value(key, value) for key, value in config.items()}
+        kept = self._kept(config)
         topic: TopicDefinition | None = broker.catalogue.create_topic(door.namespace, name, partitions, kept, check_only=check_only, maker=door.principal.name)
         if topic is not None:
             broker.operations.create_topic(topic)
             door.spent += PARTITION_STEPS * partitions
         return topic
+
+    def _check_creation(self, door: Door, name: str) -> None:
+        """Whether a topic may be called so, and the principal may make it."""
+        if not is_legal(name):
+            raise Refused(
+                Reason.INVALID, f"topic name '{printable(name, 300)}': 1 to 249 letters, digits, '.', '_' and '-' are allowed, and neither '.' nor '..'"
+            )
+        self._authorize(door, Action.CONFIGURE, name)
+
+    @staticmethod
+    def _kept(config: dict[str, str | None]) -> dict[str, str]:
+        return {key: check_value(key, value) for key, value in config.items()}
+
+    def _in_pieces(self, call: Ask, making: Making) -> Outcome:
+        """Do it over turns of the loop; the call is answered with the commit of it."""
+        self._broker.desk.work.run(self._answering(call, making))
+        return LATER, None
+
+    def _answering(self, call: Ask, making: Making) -> Pieces:
+        try:
+            topic = yield from making
+        except EntrepotError as error:
+            self._failed(call, error)
+            return
+        call.result = self._description(topic)
+        self._durable().calls.append(call)
+        yield len(topic.partitions)  # of what came last, in one go
 
     def _with_sizes(self, door: Door, found: list[Any]) -> list[Any]:
         for topic in found:

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Any
+
+from entrepot.net.leftovers import Leftovers
 
 TURN_STEPS = 2000
+LEFTOVERS = 1000  # elements of what is left over that are let go of in a turn; each is a quarter of a step
 _TURN_STEPS = TURN_STEPS
+_LEFTOVERS = LEFTOVERS
 
 
 class Turns:
@@ -22,6 +27,7 @@ class Turns:
         self._later = later
         self._arranged = False
         self._waiting: deque[Callable[[], object]] = deque()
+        self._leftovers = Leftovers()
 
     @property
     def waiting_count(self) -> int:
@@ -44,16 +50,26 @@ class Turns:
             self._later(self.turn)
         return 0
 
+    def leave(self, containers: list[Any]) -> int:
+        """These lists and dicts are not used any more: let go of them little by little (leftovers.py). `containers` is emptied."""
+        self._leftovers.add(containers)
+        if not self._arranged:
+            self._arranged = True
+            self._later(self.turn)
+        return 0
+
     def turn(self) -> None:
         """A new turn. Who waits is called while steps are left, whoever comes to wait meanwhile in a later one."""
         self._arranged = False
         self.left = _TURN_STEPS
+        if self._leftovers:
+            self.left -= self._leftovers.let_go(_LEFTOVERS) // 4
         count = len(self._waiting)
         try:
             while count > 0 and self.left > 0:
                 count -= 1
                 self._waiting.popleft()()
         finally:
-            if self._waiting and not self._arranged:
+            if (self._waiting or self._leftovers) and not self._arranged:
                 self._arranged = True
                 self._later(self.turn)

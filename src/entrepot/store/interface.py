@@ -145,6 +145,16 @@ class Store:
 
     def create_log(self, shard: int, log_id: bytes) -> Log:
         """Stage the creation of an empty log; usable at once. `log_id` is LOG_ID_SIZE bytes from the entropy source."""
+        log = self.make_log(shard, log_id)
+        self.add_log(log)
+        return log
+
+    def make_log(self, shard: int, log_id: bytes) -> Log:
+        """A log as create_log()'s, that nobody knows yet and nothing is staged for: add_log() does. One that is not added is nothing."""
+        raise NotImplementedError
+
+    def add_log(self, log: Log) -> None:
+        """Stage the creation of a log that make_log() has made."""
         raise NotImplementedError
 
     def drop_log(self, log: Log) -> None:

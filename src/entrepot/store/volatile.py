@@ -99,17 +99,19 @@ class VolatileStore(Store):
         """See Store.set_owner."""
         self.owner = owner
 
-    def create_log(self, shard: int, log_id: bytes) -> Log:
-        """See Store.create_log."""
+    def make_log(self, shard: int, log_id: bytes) -> Log:
+        """See Store.make_log."""
         if len(log_id) != LOG_ID_SIZE:
             raise ValueError(f"a log id is {LOG_ID_SIZE} bytes, not {len(log_id)}")
-        if log_id in self._logs:
-            raise Refused(Reason.EXISTS_DIFFERENT, f"log {log_id.hex()} exists")
+        return VolatileLog(shard, log_id, self)
+
+    def add_log(self, log: Log) -> None:
+        """See Store.add_log."""
+        if log.id in self._logs:
+            raise Refused(Reason.EXISTS_DIFFERENT, f"log {log.id.hex()} exists")
         self._check()
-        log = VolatileLog(shard, log_id, self)
-        self._logs[log_id] = log
+        self._logs[log.id] = volatile_log(log)
         self._touch()
-        return log
 
     def drop_log(self, log: Log) -> None:
         """See Store.drop_log."""

@@ -9,7 +9,7 @@ from entrepot.broker.port import ACCEPT, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
 from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
 from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.amqp091.handshake import Settings
-from entrepot.protocols.amqp091.staging import STAGED_MAX
+from entrepot.protocols.amqp091.staging import RUNS_MAX, STAGED_MAX
 
 Q = route(b"", b"q")
 TX = {"select": (90, 10), "commit": (90, 20), "rollback": (90, 30)}
@@ -202,6 +202,14 @@ class TestHeld:
 
     def test_so_many_messages(self, client):
         client.send(publish(1, Q, b"") * STAGED_MAX)
+        assert client.hear() == []
+        client.send(publish(1, Q, b""))
+        assert closing(client.hear()) == ("channel.close", 406, (60, 40))
+
+    def test_so_many_that_do_not_follow_each_other(self, client):
+        other = route(b"", b"other")
+        for _ in range(RUNS_MAX // 1000):
+            client.send((publish(1, Q, b"") + publish(1, other, b"")) * 500)
         assert client.hear() == []
         client.send(publish(1, Q, b""))
         assert closing(client.hear()) == ("channel.close", 406, (60, 40))

@@ -6,11 +6,14 @@ from itertools import pairwise
 
 import kafka_batches
 import pytest
-from kafka_bench import Client, batch, done, produce
+from kafka_bench import Client, batch, done, produce, refuse
 from kafka_forms import REFUSED, REFUSED_HERE, TAKEN
 
 from entrepot.broker.partition_calls import CloseParts
-from entrepot.net.turns import TURN_STEPS
+from entrepot.model.errors import Reason
+from entrepot.net import turns as turns_module
+from entrepot.net.leftovers import Leftovers
+from entrepot.net.turns import LEFTOVERS, TURN_STEPS
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
 from entrepot.protocols.kafka.checking import NOT_CHECKED, Check
@@ -280,6 +283,53 @@ def test_a_long_request_that_is_malformed_gives_up_its_room():
         pass
     assert client.session.closing
     assert client.shared.room.held_bytes == 0
+
+
+class Noting(Leftovers):
+    """Notes how many elements it is given, and how many go at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.elements = []
+        self.most = 0
+
+    def add(self, containers):
+        found = [element for container in containers if isinstance(container, (list, dict)) for element in container]
+        found += [element for values in containers if isinstance(values, dict) for value in values.values() if isinstance(value, list) for element in value]
+        self.elements.append(len(found))
+        super().add(containers)
+
+    def let_go(self, count):
+        gone = super().let_go(count)
+        self.most = max(self.most, gone)
+        return gone
+
+
+@pytest.mark.parametrize("ends", ["answered", "lost", "malformed"])
+@pytest.mark.parametrize("name", ["Metadata by name", "DescribeGroups", "CreateTopics", "LeaveGroup"])
+def test_what_a_long_request_was_read_into_is_let_go_of_in_turns(monkeypatch, name, ends):
+    made = []
+    monkeypatch.setattr(turns_module, "Leftovers", lambda: made.append(Noting()) or made[-1])
+    client = Client()
+    api, version, values = REQUESTS[name]
+    frame = client.frame(BY_NAME[api], version, values)
+    client.feed(frame[:-9] + b"\xff" * 9 if ends == "malformed" else frame)
+    if ends == "lost":
+        for _ in range(4):
+            client.turn()
+        client.session.lost("gone")
+    while client.turn():
+        calls, client.port.calls = client.port.calls, []
+        for call in calls:
+            refuse(call, Reason.NOT_FOUND)
+    if ends == "malformed":
+        client.session.lost("ended")
+        while client.turn():
+            pass
+    (leftovers,) = made
+    assert max(leftovers.elements) >= (200 if ends == "lost" else MANY - 20)
+    assert len(leftovers) == 0
+    assert leftovers.most <= LEFTOVERS
 
 
 def test_a_batch_that_could_not_be_checked_is_not_said_to_be_taken():

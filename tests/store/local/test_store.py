@@ -10,6 +10,7 @@ from store_bench import SMALL, Bench, Loop
 from entrepot.model.entry import restore_entry, stored_entry
 from entrepot.model.errors import CorruptData, Refused, Unavailable
 from entrepot.store.interface import Log
+from entrepot.store.local.group import ROWS_MAX
 from entrepot.store.local.settings import StoreSettings
 
 
@@ -365,6 +366,28 @@ def test_what_is_staged_beyond_a_large_group_is_the_next_commit_at_once() -> Non
     again = Bench(bench.disk.copy(Loop()))
     assert again.read(again.log(1)) == expected
     assert again.store.get(0, b"key") == b"01234"
+
+
+def test_many_rows_are_the_next_commit_as_many_bytes_are() -> None:
+    bench = Bench()
+    log = bench.create(1)
+    assert bench.commit()
+    before = bench.store.commit_count
+    bench.append(log)
+    bench.store.urgent()
+    turn(bench)  # it is with the committer
+    numbers = set()
+    for number in range(3 * ROWS_MAX):
+        bench.store.fold(0, b"key%d" % number, b"v")
+        if number % 100 == 0:
+            numbers.add(bench.store.group().number)
+            bench.store.urgent()
+            turn(bench)
+    assert len(numbers) == 3
+    assert bench.commit()
+    assert bench.store.commit_count - before >= 4
+    again = Bench(bench.disk.copy(Loop()))
+    assert [again.store.get(0, b"key%d" % number) for number in (0, 3 * ROWS_MAX - 1)] == [b"v", b"v"]
 
 
 def journal_sizes(bench: Bench) -> list[int]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.amqp091.session import Session
 
 STAGED_MAX = 100_000  # messages, and runs of settled tags, of one transaction
+RUNS_MAX = 10_000  # runs of messages, which follow each other to one address: more cannot be committed (broker/together.py)
 _OVERHEAD = 256  # bytes that a publish or a settlement costs besides its message
 _GIVEN_BACK = "transactions of all connections hold more than limits.unfinished_bytes, and this connection's have gone without a commit for longest"
 
@@ -66,6 +67,8 @@ def stage_publish(session: Session, channel: Channel, call: Publish) -> None:
     if transaction.publishes and transaction.bytes + size > session.settings.message_size_max:
         raise _too_much(f"{session.settings.message_size_max} bytes of messages", 40)
     _count(transaction, call.count, 40)
+    if len(transaction.publishes) >= RUNS_MAX:
+        raise _too_much(f"{RUNS_MAX} messages that do not follow another to the same address", 40)
     transaction.publishes.append(call)
     if call.address != transaction.checked:
         transaction.checked = call.address

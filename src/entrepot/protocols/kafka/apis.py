@@ -18,7 +18,7 @@ from entrepot.protocols.kafka import schemas_topics as _t
 from entrepot.protocols.kafka.schema import Plan, plan_for
 
 MANY = 20_000  # elements of a request each of which is worth many
-ANSWERED_WITH_MANY = frozenset({11, 13, 15, 32, 33, 42, 44, 69, 75})  # APIs whose elements are: groups and their protocols, configurations; and what is sorted
+ANSWERED_WITH_MANY = frozenset({11, 13, 14, 15, 32, 33, 42, 44, 69, 75})  # APIs whose elements are: groups, what is in one, configurations; what is sorted
 NEVER = 0x7FFF  # no version of it is flexible
 
 

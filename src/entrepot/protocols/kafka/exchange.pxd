@@ -22,6 +22,9 @@ cdef class Exchange:
     cdef public Py_ssize_t size
     cdef public bint is_read
     cdef Py_ssize_t _held_bytes
+    cdef bint _is_long
+    cdef dict _values
+    cdef list _asked
     cdef list _calls
     cdef Py_ssize_t _left
     cdef object _then
@@ -30,6 +33,8 @@ cdef class Exchange:
     @cython.locals(size=Py_ssize_t)
     cpdef int release(self) except -1
     cpdef int hold(self, Py_ssize_t size) except -1
+    @cython.locals(containers=list)
+    cpdef int leave(self) except -1
     cpdef int begin(self, object reader) except -1
     @cython.locals(call=Call, asked=dict)
     cpdef int submit(self, list calls, object then) except -1

@@ -47,6 +47,9 @@ class Exchange:
         self.size = 0  # bytes of it
         self.is_read = False  # nothing of the request is read any more
         self._held_bytes = 0  # of the room
+        self._is_long = False  # it takes more than one turn
+        self._values: dict[str, Any] | None = None  # the request, if it is read in pieces
+        self._asked: list[Any] = []  # if it is long: all calls that have completed
         self._calls: list[Call] = []
         self._left = 0
         self._then: Callable[[Exchange, list[Any]], object] | None = None
@@ -63,6 +66,7 @@ class Exchange:
             while True:
                 turns.spend(next(work))
                 if turns.left <= 0:
+                    self._is_long = True
                     turns.wait(partial(self._run_on, work))
                     break
         except StopIteration:
@@ -99,6 +103,20 @@ class Exchange:
             self.session.shared.room.release(size)
         return 0
 
+    def leave(self) -> int:
+        """It is answered, or given up: what is long of it is let go of little by little."""
+        if self._is_long:
+            containers: list[Any] = [self._values, self._asked, self._calls]
+            if isinstance(self.state, tuple):
+                containers.extend(self.state)
+            else:
+                containers.append(self.state)
+            self._values = None
+            self._asked = []
+            self.state = None
+            self.session.turns.leave(containers)
+        return 0
+
     def begin(self, reader: Any) -> int:
         """Read the request, and have its handler answer it. Raises Malformed, at once or from run()."""
         if self.api.elements_max:
@@ -107,7 +125,9 @@ class Exchange:
 
     def _beginning(self, reader: Any) -> Generator[int, None, None]:
         # What is behind the last field is not looked at, as Kafka does not: librdkafka's Metadata request has bytes too many.
-        values = yield from self.api.request_plan(self.version).reading(reader)
+        values: dict[str, Any] = {}
+        self._values = values
+        yield from self.api.request_plan(self.version).reading(reader, values)
         self.is_read = True
         self.release()
         handling = self.api.handler(self, values)
@@ -169,6 +189,8 @@ class Exchange:
         if self._left == 0:
             calls = self._calls
             then = self._then
+            if self._is_long:
+                self._asked.append(calls)
             self._calls = []
             self._then = None
             self.run(then(self, calls))  # type: ignore[misc]
@@ -202,10 +224,12 @@ class Exchange:
         self.parts = writer.finish()
         self.session.queued_bytes += self.size
         self.session.answered()
+        self.leave()
         return 0
 
     def no_answer(self) -> int:
         """The client expects none."""
         self.parts = []
         self.session.answered()
+        self.leave()
         return 0

@@ -168,23 +168,26 @@ class Field:
             self.write_one(writer, one)
         return 0
 
-    def reading(self, reader: Reader) -> Generator[int, None, Any]:
-        """read() of an array, in pieces."""
+    def reading(self, reader: Reader, into: dict[str, Any]) -> Generator[int, None, None]:
+        """read() of an array, in pieces, as what `into` has under the field's name from the first on."""
         count = reader.count_or_null(self.flexible, self.element_min_size) if self.nullable else reader.count(self.flexible, self.element_min_size)
         if count < 0:
-            return None
+            into[self.name] = None
+            return
         nested = self.plan is not None and self.plan.has_arrays
         values: list[Any] = []
+        into[self.name] = values
         mark = reader.pos
         while len(values) < count:
             if nested:
-                values.append((yield from self.plan.reading(reader)))  # type: ignore[union-attr]
+                element: dict[str, Any] = {}
+                values.append(element)
+                yield from self.plan.reading(reader, element)  # type: ignore[union-attr]
             else:
                 values.append(self.read_one(reader))
             if len(values) % _PIECE == 0:
                 yield _PIECE + max(0, reader.pos - mark) // _STEP_BYTES  # positions begin anew where the reader was detached
                 mark = reader.pos
-        return values
 
     def writing(self, writer: Writer, value: Any) -> Generator[int, None, None]:
         """write() of an array, in pieces."""
@@ -256,16 +259,17 @@ class Plan:
             self._read_tags(reader, values)
         return values
 
-    def reading(self, reader: Reader) -> Generator[int, None, dict[str, Any]]:
-        """read(), in pieces."""
-        values: dict[str, Any] = {}
+    def reading(self, reader: Reader, values: dict[str, Any]) -> Generator[int, None, None]:
+        """read() into `values`, in pieces."""
         for field in self.fields:
-            values[field.name] = (yield from field.reading(reader)) if field.array else field.read(reader)
+            if field.array:
+                yield from field.reading(reader, values)
+            else:
+                values[field.name] = field.read(reader)
         if self.flexible:
             for field in self.tagged:
                 values[field.name] = field.default
             self._read_tags(reader, values)
-        return values
 
     def writing(self, writer: Writer, values: dict[str, Any]) -> Generator[int, None, None]:
         """write(), in pieces."""

@@ -457,6 +457,8 @@ class Session(Sink):
         self.closing = True
         if self.framing.share is not None:
             self.framing.share.close()
+        for exchange in self.pending:
+            exchange.leave()
         self.pending.clear()
         self.asked.clear()
         self.fetches.clear()

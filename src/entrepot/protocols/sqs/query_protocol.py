@@ -20,6 +20,7 @@ from entrepot.protocols.sqs.wrong_input import why_wrong
 
 NAMESPACE = "http://queue.amazonaws.com/doc/2012-11-05/"
 PARAMETERS_MAX = 4096  # of one request: ten messages with ten attributes each are under 600
+FORM_MAX_BYTES = 4 << 20  # of one: the bodies of a call may have 1 MiB, which is 3 MiB with every octet of it escaped
 DEPTH_MAX = 8  # of names with points
 _JSON = msgspec.json.Encoder()
 _JSON_NAMES = {"Messages": "messages", "QueueUrls": "queueUrls"}  # what JSON calls otherwise
@@ -69,6 +70,8 @@ def fields_of(shape: type[Shape]) -> tuple[FieldShape, ...]:
 
 def parse_form(text: bytes) -> dict[str, str]:
     """Names and values of a form, or of what stands behind `?`. Of a name twice the last counts. Raises SqsError."""
+    if len(text) > FORM_MAX_BYTES:
+        raise SqsError("SerializationException", f"The request is a form of {len(text)} bytes; at most {FORM_MAX_BYTES} are taken.")
     if text.count(b"&") >= PARAMETERS_MAX:
         raise SqsError("SerializationException", f"The request is no form of at most {PARAMETERS_MAX} parameters.")
     form: dict[str, str] = {}

@@ -9,6 +9,8 @@ from entrepot.store.interface cimport Group, Log
 from entrepot.store.local.journal cimport CommitBuilder
 from entrepot.store.local.log cimport LocalLog
 
+cdef Py_ssize_t _ROWS_MAX
+
 
 @cython.final
 cdef class LocalGroup(Group):
@@ -32,6 +34,7 @@ cdef class LocalGroup(Group):
 
 
 cpdef LocalLog local_log(Log log)
+cpdef bint is_large(LocalGroup group, Py_ssize_t size_max) except? True
 @cython.locals(builder=CommitBuilder, log=LocalLog, places=bytearray, packed=bytearray, p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, logs=list, n=Py_ssize_t, t=Py_ssize_t, item=Log)
 cpdef int encode_group(LocalGroup group, object now_ms) except -1
 @cython.locals(places=bytearray, p=Py_ssize_t, at=Py_ssize_t, index=Py_ssize_t, entry=Entry, position=uint64_t, size=uint64_t, log=LocalLog, base=uint64_t, item=Log)

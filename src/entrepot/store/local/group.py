@@ -14,6 +14,10 @@ from entrepot.store.local.log import LocalLog
 if not cython.compiled:
     from entrepot.model.octets import get_u64_le_ba, put_u32_le, put_u64_le, resize_ba, take_ba
 
+ROWS_MAX = 4096  # entries, logs and changes of state of a group that is not made larger if it can be helped
+
+_ROWS_MAX = ROWS_MAX
+
 
 class LocalGroup(Group):
     """A group and what is staged in it."""
@@ -71,6 +75,11 @@ def local_log(log: Log) -> LocalLog:
         return cython.cast(LocalLog, log, typecheck=True)  # type: ignore[no-any-return]
     assert isinstance(log, LocalLog)
     return log
+
+
+def is_large(group: LocalGroup, size_max: int) -> bool:
+    """Whether it is to be encoded before more is staged: it has many bytes, or many rows."""
+    return group.size >= size_max or len(group.entries) + len(group.table) + len(group.folds) >= _ROWS_MAX
 
 
 def encode_group(group: LocalGroup, now_ms: int) -> int:

@@ -312,15 +312,40 @@ class Maintenance:
             self._store.scheduler.call_soon(self._write_state)
             return
         # Logs dropped up to now are dropped by groups that are waited for; later ones are the next checkpoint's.
+        gone, self._store.dropped_ids = self._store.dropped_ids, []
+        self._write_drops(gone, set(), self._store.numbers)
+
+    def _write_drops(self, left: list[bytes], gone: set[bytes], number: int) -> None:
+        """The logs of `left` are dropped by groups up to `number`."""
         changes = self._changes
-        gone = set(self._store.dropped_ids)
-        self._store.dropped_ids = []
-        for log_id in gone:
-            changes.drop_log(log_id)
-        if gone:
-            changes.logs_rows = [row for row in changes.logs_rows if row[0] not in gone]
-            changes.holes_rows = [hole for hole in changes.holes_rows if hole[0] not in gone]
-        self._waiting_for = self._store.numbers
+        for log_id in left[-SLICE_LOGS:]:
+            if log_id not in gone:
+                changes.drop_log(log_id)
+        gone.update(left[-SLICE_LOGS:])
+        del left[-SLICE_LOGS:]
+        if left:
+            self._store.scheduler.call_soon(self._write_drops, left, gone, number)
+        elif gone:
+            rows: tuple[list[Any], list[Any]] = changes.logs_rows, changes.holes_rows
+            changes.logs_rows, changes.holes_rows = [], []
+            self._sift(rows, gone, number)
+        else:
+            self._captured(number)
+
+    def _sift(self, left: tuple[list[Any], list[Any]], gone: set[bytes], number: int) -> None:
+        """Rows of logs, and of their holes, that are not gone."""
+        changes = self._changes
+        for rows, kept in zip(left, (changes.logs_rows, changes.holes_rows), strict=True):
+            kept += [row for row in rows[-SLICE_LOGS:] if row[0] not in gone]
+            del rows[-SLICE_LOGS:]
+        if any(left):
+            self._store.scheduler.call_soon(self._sift, left, gone, number)
+        else:
+            self._captured(number)
+
+    def _captured(self, number: int) -> None:
+        """All that changes is; it counts with the group of that number."""
+        self._waiting_for = number
         self._settled()
 
     def _settled(self) -> None:
@@ -444,8 +469,10 @@ class Maintenance:
         return log
 
     def statistics(self) -> dict[str, float]:
-        """Figures of segments, sorting and state."""
+        """Figures of journal files, segments, sorting and state."""
         return {
+            "journal_unsorted_bytes": self._store.ring.bytes_unsorted(),
+            "journal_files": len(self._store.ring.lives),
             "checkpoints": self.rounds,
             "sorted_bytes": self._sorter.sorted_bytes,
             "adopted_bytes": self._sorter.adopted_bytes,

@@ -6,7 +6,7 @@ from libc.stdint cimport uint32_t, uint64_t
 from entrepot.model.entry cimport Entry
 from entrepot.model.octets cimport get_u64_le_ba, put_u64_le, resize_ba
 from entrepot.store.interface cimport Group, Log, Store
-from entrepot.store.local.group cimport LocalGroup, encode_group, local_log, place_group
+from entrepot.store.local.group cimport LocalGroup, encode_group, is_large, local_log, place_group
 from entrepot.store.local.index cimport Rows
 from entrepot.store.local.journal cimport CommitBuilder
 from entrepot.store.local.log cimport LocalLog, LocalReader

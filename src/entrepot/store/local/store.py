@@ -3,7 +3,7 @@
     open group  --encode-->  encoded groups, in order  --write-->  sealed group (one, with the committer)  --written-->  durable, owner told
 
 Staging calls are compiled and do little; encoding a group is done in one go. While the committer is busy a group grows, until it is large:
-then it is encoded and waits, and the next one is opened, so that no turn of the loop encodes more than about `group_size_max`.
+then it is encoded and waits, and the next one is opened, so that no turn of the loop encodes more than about `group_size_max`, nor group.ROWS_MAX rows.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from entrepot.store.local.settings import Durability
 
 if not cython.compiled:
     from entrepot.model.octets import get_u64_le_ba, put_u64_le, resize_ba
-    from entrepot.store.local.group import encode_group, local_log, place_group
+    from entrepot.store.local.group import encode_group, is_large, local_log, place_group
 
 _OVERHEAD = 320
 _ROW = 24
@@ -135,20 +135,22 @@ class LocalStore(Store):
         """See Store.set_owner."""
         self.owner = owner
 
-    def create_log(self, shard: int, log_id: bytes) -> Log:
-        """See Store.create_log."""
+    def make_log(self, shard: int, log_id: bytes) -> Log:
+        """See Store.make_log."""
         if len(log_id) != LOG_ID_SIZE:
             raise ValueError(f"a log id is {LOG_ID_SIZE} bytes, not {len(log_id)}")
-        if log_id in self._logs:
-            raise Refused(Reason.EXISTS_DIFFERENT, f"log {log_id.hex()} exists")
+        return LocalLog(shard, log_id, self)
+
+    def add_log(self, log: Log) -> None:
+        """See Store.add_log."""
+        if log.id in self._logs:
+            raise Refused(Reason.EXISTS_DIFFERENT, f"log {log.id.hex()} exists")
         self._check()
-        log = LocalLog(shard, log_id, self)
-        self._logs[log_id] = log
+        local = self._logs[log.id] = local_log(log)
         group = self._open
-        self._number(log)
-        group.created.append(log)
+        self._number(local)
+        group.created.append(local)
         self._touch(group)
-        return log
 
     def drop_log(self, log: Log) -> None:
         """See Store.drop_log."""
@@ -172,8 +174,7 @@ class LocalStore(Store):
 
     def restored_log(self, shard: int, log_id: bytes) -> LocalLog:
         """Recovery: a log that is in checkpoint or journal."""
-        log = LocalLog(shard, log_id, self)
-        self._logs[log_id] = log
+        log = self._logs[log_id] = LocalLog(shard, log_id, self)
         return log
 
     def forget_log(self, log_id: bytes) -> None:
@@ -294,7 +295,7 @@ class LocalStore(Store):
         """See Store.urgent."""
         group = self._open
         group.urgent = True
-        if not self._scheduled and (self._sealed is None or group.size >= self._group_size_max):
+        if not self._scheduled and (self._sealed is None or is_large(group, self._group_size_max)):
             self._scheduled = True
             self.scheduler.call_soon(self._seal_now)
 
@@ -329,7 +330,7 @@ class LocalStore(Store):
         self._scheduled = False
         group = self._open
         is_free = self._sealed is None
-        if self.failed is not None or not (is_free or group.size >= self._group_size_max):
+        if self.failed is not None or not (is_free or is_large(group, self._group_size_max)):
             return
         try:
             if not (is_free and self._encoded):
@@ -441,7 +442,7 @@ class LocalStore(Store):
     def _next(self) -> None:
         """The committer is free."""
         group = self._open
-        if self._encoded or group.urgent or self.closing is not None or group.size >= self._group_size_max:
+        if self._encoded or group.urgent or self.closing is not None or is_large(group, self._group_size_max):
             self._seal_now()
         if self._sealed is None and self.closing is not None:
             self.maintenance.quiet()
@@ -591,8 +592,6 @@ class LocalStore(Store):
             "commit_seconds": self.commit_seconds,  # the committer's time in write and sync
             "staged_bytes": self.staged_bytes,
             "cached_bytes": self.cached_bytes,  # entries in memory, with their objects
-            "journal_unsorted_bytes": self.ring.bytes_unsorted(),
-            "journal_files": len(self.ring.lives),
             "logs": len(self._logs),
             "pressure": self.pressure,
             "full": self.full,
