@@ -16,6 +16,7 @@ cdef class Group:
 cdef class Log:
     cdef readonly bytes id
     cdef readonly int shard
+    cdef public uint32_t epoch
     cdef readonly bint volatile
     cdef readonly uint64_t first_offset
     cdef readonly uint64_t next_offset
@@ -38,6 +39,7 @@ cdef class LogReader:
 cdef class Store:
     cdef readonly uint64_t staged_bytes
     cdef readonly object failed
+    cdef readonly set closed
     cdef public bint whole
 
     cpdef object append(self, list logs, Entry entry)

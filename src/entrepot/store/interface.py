@@ -53,13 +53,14 @@ class Log:
     Every offset below first_offset is discarded (others may be: holes()); next_offset is the next to be assigned;
     durable_offset is the end of what may be read, delivered or acknowledged; below marked_offset a record may have been delivered
     (durably noted: staged marks count once their commit is durable). `bytes_alive` is approximate: bytes of whole entries not
-    wholly discarded.
+    wholly discarded. `epoch` is that of its shard's owner now, which what is appended gets.
     """
 
-    __slots__ = ("bytes_alive", "durable_offset", "first_offset", "id", "marked_offset", "next_offset", "owner", "shard", "volatile")
+    __slots__ = ("bytes_alive", "durable_offset", "epoch", "first_offset", "id", "marked_offset", "next_offset", "owner", "shard", "volatile")
 
     id: bytes
     shard: int
+    epoch: int
     volatile: bool
     first_offset: int
     next_offset: int
@@ -131,10 +132,14 @@ class Store:
 
     What is staged in one go, without going back to the loop, is in one commit. While `whole` is set nothing of it is refused for want of space, which
     may show after the first append; who sets it has looked before.
+
+    A shard is open or closed. What is asked of a closed one, and of any log in it, is Unavailable, and nothing of that call is staged: whoever owns it
+    now may have changed everything. Volatile logs are in no shard that moves.
     """
 
-    __slots__ = ("failed", "staged_bytes", "whole")
+    __slots__ = ("closed", "failed", "staged_bytes", "whole")
 
+    closed: set[int]  # the shards that are not open here
     staged_bytes: int  # appended and not yet durable
     failed: BaseException | None
     whole: bool
@@ -161,8 +166,16 @@ class Store:
         """Stage the removal of a log and all that is in it; its readers end."""
         raise NotImplementedError
 
-    def logs(self) -> Iterator[Log]:
-        """Every log that exists."""
+    def open_shard(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
+        """Take a closed shard: done() once what is in it can be asked for. A local store's shards keep the epoch of its start, for nobody else has them."""
+        raise NotImplementedError
+
+    def close_shard(self, shard: int, done: Callable[[], None]) -> None:
+        """From now on it is closed; done() once all that was staged in it is durable, and somebody else may open it."""
+        raise NotImplementedError
+
+    def logs(self, shard: int | None = None) -> Iterator[Log]:
+        """Every log that exists, or those of one shard."""
         raise NotImplementedError
 
     def log(self, log_id: bytes) -> Log | None:

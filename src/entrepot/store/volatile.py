@@ -72,6 +72,7 @@ class VolatileStore(Store):
         self.staged_bytes = 0
         self.failed = None
         self.whole = False
+        self.closed = set()
         self._scheduler = scheduler
         self._wall_ms = wall_ms
         self._size_max = entry_size_max
@@ -125,9 +126,17 @@ class VolatileStore(Store):
         mine.head = 0
         self._touch()
 
-    def logs(self) -> Iterator[Log]:
+    def open_shard(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
+        """See Store.open_shard: it has none that are closed."""
+        raise AssertionError
+
+    def close_shard(self, shard: int, done: Callable[[], None]) -> None:
+        """See Store.close_shard: all are its process' own."""
+        raise AssertionError
+
+    def logs(self, shard: int | None = None) -> Iterator[Log]:
         """See Store.logs."""
-        return iter(list(self._logs.values()))
+        return iter([log for log in self._logs.values() if shard is None or log.shard == shard])
 
     def log(self, log_id: bytes) -> Log | None:
         """See Store.log."""

@@ -53,6 +53,7 @@ class VolatileLog(Log):
     def __init__(self, shard: int, log_id: bytes, store: Any) -> None:
         self.id = log_id
         self.shard = shard
+        self.epoch = 0
         self.volatile = True
         self.first_offset = 0
         self.next_offset = 0

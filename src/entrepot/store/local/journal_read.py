@@ -51,6 +51,28 @@ class JournalRead:
         self.reader.loaded(self.offset, self.end, entries)
 
 
+def fetch(store: LocalStore, disk: Any, reader: LocalReader, offset: int) -> None:
+    """Read what lies at and after `offset` of a log, from the journal or from segments, and give it to its reader."""
+    log = reader.log
+    if log.holes_set.count:
+        offset = log.holes_set.next_absent(offset)  # what is brought would all be dead, and the reader no further
+    rows = log.rows
+    row = rows.find(offset)
+    first_row = rows.base(0) if rows.count else log.next_offset
+    if offset < first_row:
+        store.maintenance.fetch(reader, offset, first_row)
+        return
+    if row == rows.count or rows.base(row) >= log.durable_offset:
+        # nothing lies there, or nothing yet (a row is there before its bytes): complete up to what is in memory
+        store.scheduler.call_soon(reader.loaded_nothing, offset, log.durable_offset)
+        return
+    journal_file = store.ring.lives[rows.life(row)]
+    reads, stretches, end = rows.stretches(row, log.durable_offset, reader.stretch_size, journal_file.file)
+    journal_file.pins += 1
+    fetched = JournalRead(store, reader, journal_file, reads, stretches, offset, end)
+    disk.read_many(reads, fetched.done)
+
+
 class JournalTimes:
     """Finds the first entry at or after a time among those in no segment, reading them in order."""
 

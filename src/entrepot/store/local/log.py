@@ -61,6 +61,7 @@ class LocalLog(Log):
     def __init__(self, shard: int, log_id: bytes, store: Any) -> None:
         self.id = log_id
         self.shard = shard
+        self.epoch = store.epoch
         self.volatile = False
         self.first_offset = 0
         self.next_offset = 0

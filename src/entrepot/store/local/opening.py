@@ -96,6 +96,8 @@ class _Opening:
         self._ring.trim()
         store = self._store
         store.epoch = self._ring.next_life
+        for log in store.logs():
+            log.epoch = store.epoch
         store.maintenance = Maintenance(store, self._disk, self._checkpoint, self._segments)
         store.maintenance.start()
         return store

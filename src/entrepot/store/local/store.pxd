@@ -87,5 +87,4 @@ cdef class LocalStore(Store):
     cdef object _fifo_push(self, LocalLog log, uint64_t end)
     @cython.locals(head=Py_ssize_t, n=Py_ssize_t, log=LocalLog, end=uint64_t, budget=Py_ssize_t)
     cdef object _evict(self)
-    @cython.locals(log=LocalLog, rows=Rows, row=Py_ssize_t, first_row=uint64_t)
     cpdef object fetch(self, LocalReader reader, uint64_t offset)

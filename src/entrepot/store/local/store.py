@@ -19,7 +19,7 @@ from entrepot.model.errors import EntrepotError, Reason, Refused, Unavailable
 from entrepot.store.interface import LOG_ID_SIZE, Group, Log, Owner, Store
 from entrepot.store.local.group import LocalGroup
 from entrepot.store.local.journal import COMMIT_HEADER_SIZE
-from entrepot.store.local.journal_read import JournalRead
+from entrepot.store.local.journal_read import fetch
 from entrepot.store.local.log import LocalLog, LocalReader
 from entrepot.store.local.rewriting import Rewriting
 from entrepot.store.local.settings import Durability
@@ -81,7 +81,7 @@ class LocalStore(Store):
 
     def __init__(self, disk: Any, scheduler: Any, wall_ms: Callable[[], int], settings: Any, ring: Any, state: Any) -> None:
         self.staged_bytes = 0
-        self.failed, self.whole = None, False
+        self.failed, self.whole, self.closed = None, False, set()
         # parts
         self._disk = disk
         self.scheduler = scheduler
@@ -145,7 +145,7 @@ class LocalStore(Store):
         """See Store.add_log."""
         if log.id in self._logs:
             raise Refused(Reason.EXISTS_DIFFERENT, f"log {log.id.hex()} exists")
-        self._check()
+        self._check(log.shard)
         local = self._logs[log.id] = local_log(log)
         group = self._open
         self._number(local)
@@ -154,7 +154,7 @@ class LocalStore(Store):
 
     def drop_log(self, log: Log) -> None:
         """See Store.drop_log."""
-        self._check()
+        self._check(log.shard)
         local = local_log(log)
         group = self._open
         self._number(local)
@@ -164,9 +164,9 @@ class LocalStore(Store):
         self.dropped_ids.append(local.id)
         self._touch(group)
 
-    def logs(self) -> Iterator[Log]:
+    def logs(self, shard: int | None = None) -> Iterator[Log]:
         """See Store.logs."""
-        return iter(list(self._logs.values()))
+        return iter([log for log in self._logs.values() if shard is None or log.shard == shard])
 
     def log(self, log_id: bytes) -> Log | None:
         """See Store.log."""
@@ -182,12 +182,27 @@ class LocalStore(Store):
         self._logs.pop(log_id, None)
         self.dropped_ids.append(log_id)
 
+    # -- shards ----------------------------------------------------------------------------------------------------------------
+
+    def open_shard(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
+        """See Store.open_shard."""
+        self.closed.remove(shard)
+        self.scheduler.call_soon(done)
+
+    def close_shard(self, shard: int, done: Callable[[], None]) -> None:
+        """See Store.close_shard."""
+        self._check(shard)
+        self.closed.add(shard)
+        self._open.calls.append(done)
+        self.urgent()
+
     # -- staging ---------------------------------------------------------------------------------------------------------------
 
     def append(self, logs: list[Log], entry: Entry) -> None:
         """See Store.append. The list is kept until the commit is durable: do not change it."""
-        if self.failed is not None:
-            self._check()
+        if self.failed is not None or len(self.closed) > 0:
+            for item in logs:
+                self._check(item.shard)
         if self.full and not self.whole:
             raise Refused(Reason.LIMIT, "the disk is nearly full: appends are refused until space is freed")
         assert not entry.sealed, "an entry is appended while it is open"
@@ -219,7 +234,7 @@ class LocalStore(Store):
         if self.failed is not None or self.full or entry.sealed or entry.targets_alive != len(logs):
             return False
         for item in logs:
-            if not local_log(item).ends_with(entry):
+            if not local_log(item).ends_with(entry) or item.shard in self.closed:
                 return False
         size = len(part)
         if not entry.extend(part, count, self._entry_size_max, self._entry_count_max):
@@ -233,8 +248,8 @@ class LocalStore(Store):
 
     def discard(self, log: Log, first: int, end: int) -> None:
         """See Store.discard."""
-        if self.failed is not None:
-            self._check()
+        if self.failed is not None or len(self.closed) > 0:
+            self._check(log.shard)
         local = local_log(log)
         if local.dropped or first >= end:
             return
@@ -252,8 +267,8 @@ class LocalStore(Store):
 
     def mark(self, log: Log, offset: int) -> None:
         """See Store.mark."""
-        if self.failed is not None:
-            self._check()
+        if self.failed is not None or len(self.closed) > 0:
+            self._check(log.shard)
         local = local_log(log)
         if local.dropped:
             return
@@ -269,8 +284,8 @@ class LocalStore(Store):
 
     def fold(self, shard: int, key: bytes, delta: bytes) -> None:
         """See Store.fold."""
-        if self.failed is not None:
-            self._check()
+        if self.failed is not None or len(self.closed) > 0:
+            self._check(shard)
         group = self._open
         group.folds.append((shard, key, delta))
         self.state.fold(shard, key, delta)
@@ -313,9 +328,11 @@ class LocalStore(Store):
         if self._timer is None:
             self._timer = self.scheduler.call_later(self.settings.linger_ms / 1000, self._lingered)
 
-    def _check(self) -> None:
+    def _check(self, shard: int = -1) -> None:
         if self.failed is not None:
             raise Unavailable(f"the store has ended: {self.failed}")
+        if shard in self.closed:
+            raise Unavailable(f"shard {shard} is not open here")
 
     def _lingered(self) -> None:
         self._timer = None
@@ -544,24 +561,7 @@ class LocalStore(Store):
 
     def fetch(self, reader: LocalReader, offset: int) -> None:
         """Read what lies at and after `offset` of a log, from the journal or from segments, and give it to its reader."""
-        log = reader.log
-        if log.holes_set.count:
-            offset = log.holes_set.next_absent(offset)  # what is brought would all be dead, and the reader no further
-        rows = log.rows
-        row = rows.find(offset)
-        first_row = rows.base(0) if rows.count else log.next_offset
-        if offset < first_row:
-            self.maintenance.fetch(reader, offset, first_row)
-            return
-        if row == rows.count or rows.base(row) >= log.durable_offset:
-            # nothing lies there, or nothing yet (a row is there before its bytes): complete up to what is in memory
-            self.scheduler.call_soon(reader.loaded_nothing, offset, log.durable_offset)
-            return
-        journal_file = self.ring.lives[rows.life(row)]
-        reads, stretches, end = rows.stretches(row, log.durable_offset, reader.stretch_size, journal_file.file)
-        journal_file.pins += 1
-        fetched = JournalRead(self, reader, journal_file, reads, stretches, offset, end)
-        self._disk.read_many(reads, fetched.done)
+        fetch(self, self._disk, reader, offset)
 
     def find(self, log: LocalLog, timestamp_ms: int, done: Callable[[int], None]) -> None:
         """See Log.find."""
