@@ -239,8 +239,7 @@ class Operations:
             timer = self._expiring.pop(queue, None)
             if timer is not None:
                 timer.cancel()
-            if queue.timed is not None:
-                queue.timed.drop()
+            queue.forget()
             queue.close()
             for consumer in list(queue.consumers):
                 self._gone(consumer)
