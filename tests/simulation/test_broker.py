@@ -19,6 +19,7 @@ ONLY = os.environ.get("ENTREPOT_SEED")
 
 
 def test_promises_hold():
+    counted = dead = 0
     for seed in range(SEEDS) if ONLY is None else [int(ONLY)]:
         run = BrokerRun(seed)
         try:
@@ -28,6 +29,9 @@ def test_promises_hold():
             raise
         assert run.confirms > 100
         assert run.deliveries > 100
+        counted += len(run.given_of_limit)
+        dead += run.dead
+    assert ONLY is not None or counted > dead > 0
 
 
 def test_a_seed_is_a_run():
