@@ -158,7 +158,21 @@ class Delivery:
     `settled`: taken with auto_settle. `from_topic`: read from a stream; settling gives credit only.
     """
 
-    __slots__ = ("codec", "codec_version", "consumer_id", "count", "counted", "data", "deliveries", "from_topic", "offset", "position", "redelivered", "settled", "token")
+    __slots__ = (
+        "codec",
+        "codec_version",
+        "consumer_id",
+        "count",
+        "counted",
+        "data",
+        "deliveries",
+        "from_topic",
+        "offset",
+        "position",
+        "redelivered",
+        "settled",
+        "token",
+    )
 
     consumer_id: int
     token: Any

@@ -79,7 +79,7 @@ cdef class Queue(LogOwner):
     cdef bint may_deliver(self, uint64_t offset) except? True
     @cython.locals(consumer=Consumer, limit=uint64_t, share=uint64_t, ready=uint64_t, slices=int)
     cpdef object dispatch(self)
-    @cython.locals(offset=uint64_t, passed=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery, data=bytes, position=Py_ssize_t, grouped=bint, told=uint64_t)
+    @cython.locals(offset=uint64_t, passed=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery, data=bytes, position=Py_ssize_t, grouped=bint, told=uint64_t, counts=DeliveryCounts)
     cdef Delivery take(self, Consumer consumer, uint64_t limit)
     @cython.locals(codec=EntryCodec)
     cdef Py_ssize_t _position_in(self, bytes data, int tag, uint64_t offset) except -1

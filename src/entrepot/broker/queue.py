@@ -229,7 +229,8 @@ class Queue(LogOwner):
         if self.deleted:
             return
         if self.overdelivered:
-            self._bury_overdelivered()
+            self.overdelivered = False
+            self.heads.bury_overdelivered()
         if self.timed is not None:
             self.timed.dispatch()
         if self.waiting and not self.is_waiting():
@@ -301,8 +302,9 @@ class Queue(LogOwner):
         if self.timed is not None and not grouped:
             limit = self.timed.same_deliveries(offset, limit)
         told = 0
-        if self.counts is not None and (self.delivery_limit == 0 or sub.deliveries_of(offset) > 0):
-            told = self.counts.told_from(offset)
+        counts = self.counts
+        if counts is not None and (self.delivery_limit == 0 or sub.deliveries_of(offset) > 0):
+            told = counts.told_from(offset)
             if told == 0:
                 self._tell(offset)
                 return None
@@ -320,8 +322,8 @@ class Queue(LogOwner):
         if taken == 0:
             return None
         first = sub.taken_first
-        if told:
-            self.counts.taken(first, taken)
+        if counts is not None and told:
+            counts.taken(first, taken)
         delivery = Delivery.__new__(Delivery)
         delivery.consumer_id = consumer.id
         delivery.token = consumer.token
@@ -402,7 +404,7 @@ class Queue(LogOwner):
 
     def _tell(self, offset: int) -> None:
         """Journal that `offset`, and what of its kind follows and may be taken, is delivered once more; delivering goes on once that is durable."""
-        if not self.marking:
+        if self.counts is not None and not self.marking:
             room = 0
             for consumer in self.consumers:
                 room += consumer.room(_SLICE_MAX)
@@ -563,17 +565,6 @@ class Queue(LogOwner):
                 self.bury(consumer, first, stop - first, "delivery_limit")
             first = stop
         return released
-
-    def _bury_overdelivered(self) -> None:
-        """End what is ready though it was delivered more often than it may be: its last delivery ended with the process, or in a transaction."""
-        self.overdelivered = False
-        sub = self.subscription
-        for first, end in sub.counted_over(self.delivery_limit):
-            position = sub.next_ready(first)
-            while position < end:
-                taken = sub.take_range(BROKER_ID, position, min(sub.ready_until(position), end) - position)
-                self.bury(None, position, taken, "delivery_limit")
-                position = sub.next_ready(position + taken)
 
     # ---- what leaves unread
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator
+
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.model.errors import CorruptData
 from entrepot.model.ranges import RangeSet
