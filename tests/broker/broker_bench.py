@@ -135,7 +135,8 @@ class Bench:
 class Connection(Sink):
     """A connection with streams, of `principal`.
 
-    `got` are (body, redelivered) per consumer's name, in order; `held` are unsettled ones as (body, consumer id, offset).
+    `got` are (body, redelivered) per consumer's name, in order; `told` (body, how often it was delivered before); `held` are unsettled ones as
+    (body, consumer id, offset).
     """
 
     principal = Principal("me")
@@ -144,6 +145,7 @@ class Connection(Sink):
         self.bench = bench
         self.principal = principal or self.principal
         self.got = {}
+        self.told = {}
         self.held = {}
         self.done = []
         self.ended = []
@@ -170,6 +172,8 @@ class Connection(Sink):
     def _take(self, delivery, position, offset, name):
         parts = rewriting.take_apart(CODEC.split(delivery.data, position, 1)[0])
         self.got.setdefault(name, []).append((parts.body, delivery.redelivered))
+        self.told.setdefault(name, []).append((parts.body, delivery.deliveries))
+        assert not delivery.counted or delivery.redelivered
         address = CODEC.address(delivery.data)
         self.headers.append((address[2 + address[0] :], {key.decode(): value for key, value in parts.headers or []}, EXPIRATION in parts.values))
         if not delivery.settled:

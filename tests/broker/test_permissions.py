@@ -8,6 +8,7 @@ from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.port import DONE, REFUSED, Sink, make_ask
+from entrepot.broker.routing import REPLY_PREFIX
 from entrepot.broker.state import default_folds
 from entrepot.broker.topic_requests import AllowedActions
 from entrepot.broker.users import Permission, Users
@@ -108,7 +109,7 @@ def test_answers_need_no_permission(bench):
     call = bench.ask(requests.ConsumeReplies("token"))
     assert call.outcome == DONE
     consumer_id, name = call.result
-    assert name.startswith(requests.REPLY_QUEUE_PREFIX)
+    assert name.startswith(REPLY_PREFIX)
     assert bench.ask(requests.DeclareQueue(name)).result == (name, 0, 1)
     bench.ask(requests.Cancel(consumer_id))
     assert bench.ask(requests.DeclareQueue(name)).outcome == REFUSED

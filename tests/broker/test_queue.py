@@ -1,5 +1,7 @@
 """Queues through the port: who gets what, in which order, how often, and what becomes of the rest."""
 
+import itertools
+
 import pytest
 from broker_bench import Bench, longstr_array, refused
 
@@ -265,6 +267,121 @@ class TestGivingBack:
         assert [body for body, _ in me.deliveries()][-2:] == TEN[2:4]
         assert bench.queue("dead").depth() == 2
         assert bench.queue().subscription.leased_count == 2
+
+    @pytest.mark.parametrize("limit", [0, 1, 3])
+    @pytest.mark.parametrize("ends", ["release", "close", "kill", "reopen", "kill release", "close kill", "reopen kill", "get kill", "kill get reopen"])
+    def test_what_kills_who_takes_it_is_buried_after_limit_and_one_deliveries(self, bench, ends, limit):
+        """However its deliveries end: given back, with its consumer, with the broker; what lies behind it is not buried with it."""
+        me = bench.connect()
+        me.declare("dead")
+        me.declare(x_queue_type="quorum", x_delivery_limit=limit, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+        me.put(*TEN)
+        given = 0
+        ways = itertools.cycle(ends.split())
+        while given <= limit:
+            way = next(ways)
+            me = bench.connect()
+            if way == "get":
+                assert me.get()[0] == TEN[0]
+                me.told["c"] = me.told.pop("get")
+            else:
+                me.consume(limit=1)
+                bench.run()
+            assert me.told["c"] == [(TEN[0], given)], "counted, or delivered too often"
+            given += 1
+            if way == "release":
+                me.cancel("c")
+                me.release()
+                bench.run()
+            elif way in ("close", "get"):
+                me.close()
+                bench.run()
+            elif way == "kill":
+                bench.disk.kill()
+                bench = bench.start_again()
+                bench.run()
+            else:
+                bench = bench.reopen()
+                bench.run()
+        assert bench.queue().depth() == len(TEN) - 1
+        assert bench.connect().get("dead")[0] == TEN[0]
+        you = bench.connect().consume()
+        bench.run()
+        assert you.bodies() == list(TEN[1:])
+        you.accept()
+        bench.run()
+        queue = bench.queue()
+        assert bench.store.scan(queue.log.shard, b"s:" + queue.log.id, b"s:" + queue.log.id + b"\xff", 10) == [], "settled, and not forgotten"
+
+    def test_all_of_a_prefetch_was_delivered(self, bench):
+        """As RabbitMQ counts: whoever had ten of them and died has had ten deliveries."""
+        me = bench.connect()
+        me.declare("dead")
+        me.declare(x_queue_type="quorum", x_delivery_limit=1, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+        me.put(*TEN, *TEN)
+        for deliveries in (0, 1):
+            me = bench.connect().consume(limit=10)
+            bench.run()
+            assert me.told["c"] == [(body, deliveries) for body in TEN]
+            me.close()
+            bench.run()
+        assert bench.queue("dead").depth() == 10
+        assert bench.queue().depth() == 10
+
+    def test_counts_are_told_for_all_who_have_room_at_once(self, bench):
+        me = bench.connect()
+        me.declare(x_queue_type="quorum", x_delivery_limit=5)
+        me.put(*[b"%d" % number for number in range(100)])
+        me.consume()
+        bench.run()
+        me.close()
+        bench.run()
+        before = bench.store.group().sequence
+        for _ in range(10):
+            bench.connect().consume(limit=10)
+        bench.run()
+        assert bench.queue().subscription.leased_count == 100
+        assert bench.store.group().sequence - before <= 12, "a commit for each consumer, at most"
+
+    def test_without_a_limit_nothing_is_kept(self, bench, me):
+        me.put(*TEN)
+        me.consume()
+        for _ in range(3):
+            bench.run()
+            me.release()
+        bench.run()
+        assert me.told["c"][-1] == (TEN[-1], 3)
+        assert [key for shard in range(256) for key, _ in bench.store.scan(shard, b"s:", b"s;", 10)] == []
+
+    def test_the_state_of_a_deleted_queue_goes(self, bench):
+        me = bench.connect()
+        me.declare(x_queue_type="quorum", x_delivery_limit=5)
+        me.put(*TEN)
+        for _ in range(2):
+            me = bench.connect().consume()
+            bench.run()
+            me.close()
+            bench.run()
+        bench.connect().consume()
+        bench.run()
+        log = bench.queue().log
+        assert bench.store.scan(log.shard, b"s:" + log.id, b"s:" + log.id + b"\xff", 10)
+        bench.connect().ask(r.DeleteQueue("q"))
+        bench.run()
+        assert bench.store.scan(log.shard, b"s:" + log.id, b"s:" + log.id + b"\xff", 10) == []
+
+    def test_of_what_only_the_mark_covers_none_is_buried_unseen(self, bench):
+        """A limit of 0: what a crash cannot tell from what was delivered is delivered once."""
+        me = bench.connect()
+        me.declare(x_queue_type="quorum", x_delivery_limit=0)
+        me.put(*TEN)
+        me.consume(limit=3)
+        bench.run()
+        bench.disk.kill()
+        bench = bench.start_again()
+        you = bench.connect().consume()
+        bench.run()
+        assert you.deliveries() == [(body, True) for body in TEN[3:]]
 
     def test_marked_as_delivered_after_a_crash(self, bench, me):
         me.put(*TEN)

@@ -185,7 +185,119 @@ class VolatileMachine(QueueMachine):
     durable = False
 
 
+class LimitMachine(RuleBasedStateMachine):
+    """Deliveries counted against a limit, over requeues, consumers that go and processes that die.
+
+    `deliveries` is how often each number was delivered, as the broker has to know it; `maybe` are those that a crash may have made one more of,
+    as the mark covered them and nobody had got them.
+    """
+
+    @initialize(seed=st.integers(0, 1000), limit=st.integers(0, 3))
+    def begin(self, seed, limit):
+        self.bench = Bench(seed)
+        self.limit = limit
+        self.ready = []
+        self.held = {}  # name -> {number: (consumer id, offset)}
+        self.connections = {}
+        self.deliveries = {}
+        self.maybe = set()
+        self.dead = []
+        self.next = 0
+        admin = self.bench.connect()
+        admin.declare("dead")
+        admin.declare(x_queue_type="quorum", x_delivery_limit=limit, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+
+    @rule(size=st.integers(1, 20))
+    def publish(self, size):
+        numbers = range(self.next, self.next + size)
+        self.bench.connect().put(*[b"%d" % number for number in numbers])
+        self.ready += numbers
+        self.deliveries.update(dict.fromkeys(numbers, 0))
+        self.next += size
+        self.flow()
+
+    @rule(name=st.sampled_from(NAMES), limit=st.integers(1, 5))
+    def consume(self, name, limit):
+        if name not in self.connections:
+            self.held[name] = {}
+            self.connections[name] = self.bench.connect().consume(name, limit=limit)
+            self.flow()
+
+    @precondition(lambda self: any(self.held.values()))
+    @rule(data=st.data(), disposition=st.sampled_from([ACCEPT, RELEASE, RELEASE]))
+    def settle(self, data, disposition):
+        name = data.draw(st.sampled_from([name for name, held in self.held.items() if held]))
+        for number in data.draw(st.lists(st.sampled_from(sorted(self.held[name])), unique=True, min_size=1)):
+            self.connections[name].door.submit(make_settle(1, *self.held[name].pop(number), 1, disposition))
+            if disposition == RELEASE:
+                self.ended(number)
+        self.flow()
+
+    @precondition(lambda self: self.connections)
+    @rule(data=st.data())
+    def disconnect(self, data):
+        name = data.draw(st.sampled_from(sorted(self.connections)))
+        self.connections.pop(name).close()
+        for number in sorted(self.held.pop(name)):
+            self.ended(number)
+        self.flow()
+
+    @rule()
+    def reopen(self):
+        self.bench = self.bench.reopen()
+        self.began()
+
+    @rule()
+    def kill(self):
+        self.bench.disk.kill()
+        self.bench = self.bench.start_again()
+        self.maybe.update(number for number in self.ready if not self.deliveries[number])
+        self.began()
+
+    def began(self):
+        for held in self.held.values():
+            for number in sorted(held):
+                self.ended(number)
+        self.held = {}
+        self.connections = {}
+        self.flow()
+
+    def ended(self, number):
+        """A delivery of it has: it is ready again, or was the last."""
+        if self.deliveries[number] <= self.limit:
+            self.ready.append(number)
+            self.ready.sort()
+        else:
+            self.dead.append(number)
+
+    def flow(self):
+        """Take over what was delivered."""
+        self.bench.run()
+        for name, connection in self.connections.items():
+            for body, told in connection.told.pop(name, []):
+                number = int(body)
+                assert number in self.ready, f"{number} is not there to be given"
+                self.ready.remove(number)
+                if number in self.maybe and told:
+                    self.deliveries[number] += 1
+                self.maybe.discard(number)
+                assert told == self.deliveries[number], f"{number} was delivered as often"
+                self.deliveries[number] += 1
+            for body, consumer_id, offset in connection.held.pop(name, []):
+                self.held[name][int(body)] = (consumer_id, offset)
+
+    @invariant()
+    def what_there_is(self):
+        if hasattr(self, "bench"):
+            assert self.bench.queue().depth() == len(self.ready)
+            assert self.bench.queue("dead").depth() == len(self.dead)
+            counts = self.bench.queue().counts
+            assert counts.kept.count <= len(self.ready) + sum(map(len, self.held.values())), "what is settled is forgotten"
+
+
 TestDurable = QueueMachine.TestCase
 TestDurable.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
+TestLimit = LimitMachine.TestCase
+TestLimit.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 TestVolatile = VolatileMachine.TestCase
 TestVolatile.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)

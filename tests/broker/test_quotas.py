@@ -184,15 +184,17 @@ def test_a_consumer_that_is_refused_takes_no_place(bench, why):
     assert bench.catalogue.quotas.used_by(CONSUMERS, "me") == 0
 
 
-def test_the_queue_of_replies_is_its_users_and_goes_with_a_consumer_that_is_refused(bench):
+def test_a_consumer_of_replies_is_a_consumer_and_no_queue(bench):
     with_consumers(bench, 1)
     me = bench.connect()
-    _, name = me.ask(r.ConsumeReplies("replies"))
-    assert bench.catalogue.quotas.used_by(QUEUES, "me") == 1
+    me.ask(r.ConsumeReplies("replies"))
+    assert bench.catalogue.quotas.used_by(QUEUES, "me") == 0
+    assert bench.catalogue.quotas.used_by(CONSUMERS, "me") == 1
     for _ in range(3):
         assert "is the limit" in refused(me.ask, r.ConsumeReplies("more"))
-    assert list(bench.catalogue.namespace(NS).queues) == [name]
+    assert len(bench.catalogue.namespace(NS).router.replies) == 1
     me.door.close()
+    assert bench.catalogue.namespace(NS).router.replies == {}
     assert (bench.catalogue.quotas.used(QUEUES), bench.catalogue.quotas.used(CONSUMERS)) == (0, 0)
 
 

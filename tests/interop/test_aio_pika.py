@@ -52,6 +52,30 @@ def test_publish_and_consume(amqp_url: str, robust: bool) -> None:
     conversation(amqp_url, body, robust=robust)
 
 
+def test_direct_replies(amqp_url: str) -> None:
+    async def body(connection: Any, channel: Any) -> None:
+        queue = await channel.declare_queue(exclusive=True)
+
+        async def serve(message: Any) -> None:
+            answer = aio_pika.Message(b"to " + message.body, correlation_id=message.correlation_id)
+            await channel.default_exchange.publish(answer, message.reply_to)
+
+        await queue.consume(serve, no_ack=True)
+        replies = await channel.get_queue("amq.rabbitmq.reply-to", ensure=False)
+        for attempt in range(3):
+            answers: asyncio.Queue[Any] = asyncio.Queue()
+            tag = await replies.consume(answers.put, no_ack=True)
+            for number in range(20):
+                request = aio_pika.Message(b"%d" % number, correlation_id=f"{attempt}.{number}", reply_to="amq.rabbitmq.reply-to")
+                await channel.default_exchange.publish(request, queue.name)
+            for number in range(20):
+                answer = await answers.get()
+                assert (answer.body, answer.correlation_id) == (b"to %d" % number, f"{attempt}.{number}")
+            await replies.cancel(tag)
+
+    conversation(amqp_url, body)
+
+
 def test_unroutable_is_raised(amqp_url: str) -> None:
     async def body(connection: Any, _: Any) -> None:
         channel = await connection.channel(on_return_raises=True)

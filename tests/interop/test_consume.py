@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -199,6 +200,41 @@ def test_not_requeued_is_gone(channel: Any, queue: str, drop: Any) -> None:
     drop(channel, got.delivery_tag)
     channel.close()
     assert drain(channel.connection.channel(), queue) == [b"2"]
+
+
+def test_quorum_queues_tell_how_often_a_message_was_delivered_before(connect: Any, channel: Any, name: Any) -> None:
+    """x-delivery-count: on redelivery, whichever way a message came back; in place of what its publisher said (RabbitMQ 3.10.8, 4)."""
+    queue = name()
+    channel.queue_declare(queue, durable=True, arguments={"x-queue-type": "quorum"})
+    publish(channel, queue, b"x", headers={"own": "1", "x-delivery-count": 77}, message_id="m", content_type="text/plain")
+    backs: list[Callable[[Any, int], object]] = [
+        lambda channel, tag: channel.basic_nack(tag, requeue=True),
+        lambda channel, tag: channel.basic_reject(tag, requeue=True),
+        lambda channel, tag: channel.basic_recover(requeue=True),
+        lambda channel, tag: channel.close(),
+        lambda channel, tag: channel.connection.close(),
+    ]
+    for count, back in enumerate(backs):
+        other = connect().channel()
+        if count < 3:
+            got, properties, _ = other.basic_get(queue)
+            tag = got.delivery_tag
+        else:
+            (delivery,) = Inbox.on(other, queue).wait(1)
+            got, properties, tag = delivery.method, delivery.properties, delivery.tag
+        assert got.redelivered == bool(count)
+        assert properties.headers == {"own": "1", "x-delivery-count": count or 77}
+        assert (properties.message_id, properties.content_type) == ("m", "text/plain")
+        back(other, tag)
+        if other.is_open:
+            other.connection.close()
+    classic = name()
+    channel.queue_declare(classic)
+    publish(channel, classic, b"x")
+    for _ in range(2):
+        got, properties, _ = channel.basic_get(classic)
+        assert properties.headers is None
+        channel.basic_nack(got.delivery_tag, requeue=True)
 
 
 def test_nack_multiple_of_everything(channel: Any, queue: str) -> None:

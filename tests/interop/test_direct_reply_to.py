@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from harness import Inbox, publish, refused
-from pika.exceptions import ChannelClosedByBroker, UnroutableError
+from harness import Inbox, publish, refused, wait_ready, wait_until
+from pika.exceptions import UnroutableError
 
 REPLY_TO = "amq.rabbitmq.reply-to"
 
@@ -78,8 +78,38 @@ def test_answers_are_for_the_asker_alone(connect: Any, channel: Any, queue: str)
     asking.confirm_delivery()
     publish(asking, queue, b"ping", reply_to=REPLY_TO)
     _, properties, _ = channel.basic_get(queue, auto_ack=True)
-    with pytest.raises(ChannelClosedByBroker):  # RabbitMQ: 404, it is no queue; 405, another connection's, says as much
-        channel.basic_consume(properties.reply_to, lambda *_: None)
+    channel.basic_publish("", properties.reply_to, b"it is there", mandatory=True)
+    for act in (
+        lambda channel: channel.basic_consume(properties.reply_to, lambda *_: None),
+        lambda channel: channel.basic_get(properties.reply_to),
+        lambda channel: channel.queue_purge(properties.reply_to),
+        lambda channel: channel.queue_bind(properties.reply_to, "amq.direct", "k"),
+    ):
+        with refused(404, f"NOT_FOUND - no queue '{properties.reply_to}' in vhost '/'"):
+            act(channel.connection.channel())
+
+
+def test_an_asker_that_does_not_read_loses_what_it_has_no_room_for(connect: Any, channel: Any, queue: str) -> None:
+    """Its answers are dropped, nobody else's, and it goes on with what comes later."""
+    asker, serving = connect(), connect().channel()
+    asking = asker.channel()
+    inbox = Inbox.on(asking, REPLY_TO, auto_ack=True)
+    publish(asking, queue, b"ping", reply_to=REPLY_TO)
+    wait_ready(channel, queue, 1)
+    _, properties, _ = channel.basic_get(queue, auto_ack=True)
+    serving.confirm_delivery()
+    for number in range(200):
+        publish(serving, properties.reply_to, b"%03d" % number + b"." * 500_000)  # confirmed, each of them
+
+    def came_later() -> bool:
+        publish(serving, properties.reply_to, b"later")  # dropped as well, as long as there is no room
+        return b"later" in inbox.bodies
+
+    wait_until(asker, came_later)
+    numbers = [int(body[:3]) for body in inbox.bodies if body != b"later"]
+    assert numbers == sorted(set(numbers))
+    assert numbers[:8] == list(range(8))
+    assert len(numbers) < 200
 
 
 def test_after_the_reply_consumer_another_one(channel: Any, queue: str) -> None:

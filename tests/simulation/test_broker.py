@@ -20,6 +20,7 @@ ONLY = os.environ.get("ENTREPOT_SEED")
 
 def test_promises_hold():
     faults = [0, 0, 0]
+    counted = dead = 0
     for seed in range(SEEDS) if ONLY is None else [int(ONLY)]:
         run = BrokerRun(seed)
         try:
@@ -30,6 +31,9 @@ def test_promises_hold():
         assert run.confirms > 100
         assert run.deliveries > 100
         faults = [a + b for a, b in zip(faults, (run.faults.unavailable_count, run.faults.unknown_count, run.faults.late_count), strict=True)]
+        counted += len(run.given_of_limit)
+        dead += run.dead
+    assert ONLY is not None or counted > dead > 0
     assert ONLY is not None or min(faults) > 10 * min(SEEDS, 10)
 
 

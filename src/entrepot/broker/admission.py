@@ -13,6 +13,7 @@ from typing import Any
 from entrepot.broker.port import DONE, Publish
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
+from entrepot.broker.replies import ReplyBox
 from entrepot.model.entry import HAS_EXPIRY, make_entry
 from entrepot.store.interface import Log
 
@@ -207,6 +208,11 @@ class Admission:
             hidden = b""
             if call.scattered:
                 record, hidden = codec.without_hidden_keys(record)
+            if boxes := [target for target in targets if isinstance(target, ReplyBox)]:
+                targets = [target for target in targets if not isinstance(target, ReplyBox)]
+                prefix = _prefix(codec, call.address, hidden)
+                for box in boxes:
+                    box.put(prefix + record, len(prefix), 1, call.codec)
             for accepted, run, count in self._admitted(call, codec, targets, record, (index,), nacked, hidden):
                 staged = True
                 durable = self._stage(publisher, call, run, count, codec.body_bytes(run, 0, 1), accepted, hidden) or durable
@@ -234,6 +240,8 @@ class Admission:
                 definitions = path.router.route_with_headers(exchange, key, codec.headers(record, 0))
             for definition in definitions:
                 found[id(definition)] = definition.runtime
+            if route.to_reply and (box := path.router.replies.get(key)) is not None:
+                found[id(box)] = box
         return list(found.values())
 
     @staticmethod

@@ -29,6 +29,7 @@ from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
 from entrepot.broker.quotas import METADATA
 from entrepot.broker.reading import Reads
+from entrepot.broker.replies import Replies
 from entrepot.broker.revocation import Revocation
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.subjects import Subjects
@@ -78,7 +79,8 @@ class Broker:
         self.transactions = Transactions(store, self.hub.transactions)
         admission = Admission()
         admission.authorize_route = self._authorize_route
-        self.publisher = Publisher(self.hub, store, volatile, admission)
+        self.replies = Replies(self.hub, entropy)
+        self.publisher = Publisher(self.hub, store, volatile, admission, self.replies)
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(store)
         self.subjects = Subjects(self.hub, self.publisher)
@@ -187,6 +189,8 @@ class Broker:
         router = self.catalogue.namespace(namespace).router
         if path is None or path.version != router.version or path.router is not router:
             path = Path(address, exchange, router.route(exchange, routing_key), router)
+            if path.to_reply:
+                return path  # nothing is kept of names that come and go
             if len(self.paths) >= PATHS_MAX:
                 self.paths.clear()
             self.paths[key] = path
@@ -294,6 +298,7 @@ class Broker:
             "paths_cached": len(self.paths),
             "shelved_bytes": hub.shelved_bytes,
             **hub.translations.statistics(),
+            **self.replies.statistics(),
             **self.subjects.statistics(),
             "publishers_throttled": float(self.throttled),
             "appended_batches_total": self.appender.batch_count,

@@ -228,20 +228,19 @@ class Catalogue:
         arguments: Arguments,
         connection: Hashable,
         passive: bool = False,
-        prefix: str = SERVER_NAMED,
         timed: TimedDefinition | None = None,
         maker: str = "",
     ) -> tuple[QueueDefinition | TopicDefinition, bool]:
         """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
 
-        An empty name: one is made up, beginning with `prefix`. `passive`: as find_queue().
+        An empty name: one is made up, beginning with SERVER_NAMED. `passive`: as find_queue().
         """
         if passive:
             return self.find_queue(namespace, name, connection), False
         space = self.namespace(namespace)
         server_named = not name
         if server_named:
-            name = prefix + base64.urlsafe_b64encode(self.new_log_id()).rstrip(b"=").decode()
+            name = SERVER_NAMED + base64.urlsafe_b64encode(self.new_log_id()).rstrip(b"=").decode()
         else:
             _refuse_reserved("queue", name)
         where = queue_text(space, name)

@@ -18,6 +18,7 @@ from entrepot.broker.timed.places cimport Place
 cdef Py_ssize_t _PATHS_MAX
 cdef Py_ssize_t _PLACES_MAX
 cdef uint64_t _STAGED_HIGH
+cdef bytes _REPLY_PREFIX
 
 
 cdef class Door(Attachment):
@@ -30,6 +31,7 @@ cdef class Door(Attachment):
     cdef readonly dict pools
     cdef readonly dict getters
     cdef dict paths
+    cdef Path reply_path
     cdef dict places
     cdef readonly TopicTable topics
     cdef public bint blocked

@@ -15,6 +15,7 @@ from entrepot.broker.port import ACCEPT, DONE, RELEASE, Attachment, Call, Publis
 from entrepot.broker.publisher import Path, Publisher
 from entrepot.broker.queue import Queue
 from entrepot.broker.reading import Reads
+from entrepot.broker.routing import REPLY_PREFIX
 from entrepot.broker.timed.places import Place
 from entrepot.model.errors import NotDone
 
@@ -25,6 +26,7 @@ STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publish
 _PATHS_MAX = PATHS_MAX
 _PLACES_MAX = PLACES_MAX
 _STAGED_HIGH = STAGED_HIGH_BYTES
+_REPLY_PREFIX = REPLY_PREFIX.encode()
 
 
 class Door(Attachment):
@@ -47,6 +49,7 @@ class Door(Attachment):
         "publisher",
         "publishes",
         "reads",
+        "reply_path",
         "topics",
     )
 
@@ -70,6 +73,7 @@ class Door(Attachment):
         self.pools: dict[int, Pool] = {}
         self.getters: dict[tuple[int, str, bool], Consumer] = {}  # (stream, queue, auto_settle) -> who holds what Get took
         self.paths: dict[bytes, Path] = {}
+        self.reply_path: Path | None = None  # of all addresses that are names of replies
         self.places: dict[str, Place] = {}
         self.topics = TopicTable(broker.catalogue, broker.authorizer, namespace, principal)
 
@@ -106,7 +110,7 @@ class Door(Attachment):
             if path is None or path.version != path.router.version:
                 path = self._path(call.address)
                 self.spent += path.router.taken_steps()
-            if self.broker.refusing is not None:
+            if self.broker.refusing is not None and not path.to_reply:
                 raise self.broker.refusing
             if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
@@ -207,6 +211,10 @@ class Door(Attachment):
     def _path(self, address: bytes) -> Path:
         """Resolve an address, and keep it at hand."""
         self.publishes = True
+        if address[0] == 0 and address.startswith(_REPLY_PREFIX, 2):
+            if self.reply_path is None or self.reply_path.version != self.reply_path.router.version:
+                self.reply_path = self.broker.path_for(self, address)
+            return self.reply_path
         path: Path = self.broker.path_for(self, address)
         if len(self.paths) >= _PATHS_MAX:
             self.paths.clear()

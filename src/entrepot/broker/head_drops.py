@@ -1,4 +1,4 @@
-"""HeadDrops: what leaves a queue's head without being delivered: expired, or over the length limits of a queue that drops."""
+"""HeadDrops: what leaves a queue without being delivered: its head expired or over the length limits of a queue that drops, or it was delivered too often."""
 
 from __future__ import annotations
 
@@ -60,6 +60,18 @@ class HeadDrops:
                 return
             if self._bury(min(over, BURY_MAX) if over > 0 else 1, "maxlen") == 0:
                 return
+
+    def bury_overdelivered(self) -> None:
+        """End what is ready though it was delivered more often than it may be: its last delivery ended with the process, or in a transaction."""
+        queue = self._queue
+        sub = queue.subscription
+        for first, end in sub.counted_over(queue.delivery_limit):
+            position = sub.next_ready(first)
+            while position < end:
+                taken = sub.take_range(BROKER_ID, position, min(sub.ready_until(position), end) - position)
+                assert taken, position
+                queue.bury(None, position, taken, "delivery_limit")
+                position = sub.next_ready(position + taken)
 
     def set_timer(self) -> None:
         """Wake up when the head expires."""

@@ -19,6 +19,7 @@ from entrepot.broker.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.port import DONE, Ask, fail
 from entrepot.broker.queue import Queue
 from entrepot.broker.quotas import CONSUMERS
+from entrepot.broker.routing import REPLY_PREFIX
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
 from entrepot.broker.topic_making import drop_logs
@@ -87,8 +88,8 @@ class Operations:
     def declare_queue(self, door: Door, call: Ask, request: requests.DeclareQueue) -> Outcome:
         """See requests.DeclareQueue."""
         broker = self._broker
-        if request.name.startswith(requests.REPLY_QUEUE_PREFIX):
-            if broker.catalogue.maybe_queue(door.namespace, request.name) is None:
+        if request.name.startswith(REPLY_PREFIX):
+            if request.name not in broker.catalogue.namespace(door.namespace).router.replies:
                 raise Refused(Reason.NOT_FOUND, f"no queue '{request.name}' in vhost '{vhost_of(door.namespace)}'")
             return (request.name, 0, 1), None
         if not request.passive and request.name:
@@ -241,8 +242,7 @@ class Operations:
             timer = self._expiring.pop(queue, None)
             if timer is not None:
                 timer.cancel()
-            if queue.timed is not None:
-                queue.timed.drop()
+            queue.forget()
             queue.close()
             for consumer in list(queue.consumers):
                 self._gone(consumer)
@@ -381,32 +381,20 @@ class Operations:
 
     def consume_replies(self, door: Door, call: Ask, request: requests.ConsumeReplies) -> Outcome:
         """See requests.ConsumeReplies."""
-        definition, _ = self._broker.catalogue.declare_queue(
-            door.namespace,
-            "",
-            durable=False,
-            exclusive=True,
-            auto_delete=True,
-            arguments={},
-            connection=door,
-            prefix=requests.REPLY_QUEUE_PREFIX,
-            maker=door.principal.name,
-        )
-        self.create_queue(definition)
-        try:
-            consumer_id = self._consume(door, call, requests.Consume(definition.name, request.token, auto_settle=True), definition)
-        except NotDone:
-            self.remove(self._broker.catalogue.remove_queue(definition))
-            raise
-        return (consumer_id, definition.name), None
+        broker = self._broker
+        broker.catalogue.quotas.check(door.principal.name, CONSUMER)
+        number = broker.next_consumer_id()
+        box = broker.replies.open(broker.catalogue.namespace(door.namespace).router, number)
+        box.consumer = make_consumer(number, door, request.token, box, self._pool(door, call.stream), 0, True, False, 0)
+        self._enter(door, box.consumer)
+        return (number, box.name), None
 
     def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> int:
         """Start deliveries from a queue or topic: the consumer's id. Raises Refused."""
         target = definition.runtime
         pool = self._pool(door, call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
-        quotas = self._broker.catalogue.quotas
-        quotas.check(door.principal.name, CONSUMER)
+        self._broker.catalogue.quotas.check(door.principal.name, CONSUMER)
         if isinstance(target, Queue):
             shared = target.consumers or definition.policy.single_active_consumer
             if any(other.exclusive for other in target.consumers) or (request.exclusive and shared):
@@ -425,10 +413,14 @@ class Operations:
             target.add_consumer(consumer)
         else:
             target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
-        quotas.count(door.principal.name, CONSUMER)
-        door.consumers[consumer.id] = consumer
-        pool.consumers.append(consumer)
+        self._enter(door, consumer)
         return consumer.id
+
+    def _enter(self, door: Door, consumer: Consumer) -> None:
+        """One consumer more."""
+        self._broker.catalogue.quotas.count(door.principal.name, CONSUMER)
+        door.consumers[consumer.id] = consumer
+        consumer.pool.consumers.append(consumer)
 
     def cancel(self, door: Door, call: Ask, request: requests.Cancel) -> Outcome:
         """See requests.Cancel."""

@@ -63,6 +63,7 @@ cdef class Delivery:
     cdef public uint64_t offset
     cdef public uint32_t deliveries
     cdef public bint redelivered
+    cdef public bint counted
     cdef public bint settled
     cdef public bint from_topic
 

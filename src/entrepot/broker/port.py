@@ -164,11 +164,26 @@ def make_ask(stream: int, request: Any) -> Ask:
 class Delivery:
     """A slice of one entry for one consumer: `count` records from `position` in `data`, offsets `offset` onwards.
 
-    `deliveries` is how often each was delivered before (0: never, as far as is known); `redelivered` says whether it may have been.
+    `deliveries` is how often each was delivered before (0: never, as far as is known); `redelivered` says whether it may have been, `counted` that
+    the reader is to be told how often.
     `settled`: taken with auto_settle. `from_topic`: read from a stream; settling gives credit only.
     """
 
-    __slots__ = ("codec", "codec_version", "consumer_id", "count", "data", "deliveries", "from_topic", "offset", "position", "redelivered", "settled", "token")
+    __slots__ = (
+        "codec",
+        "codec_version",
+        "consumer_id",
+        "count",
+        "counted",
+        "data",
+        "deliveries",
+        "from_topic",
+        "offset",
+        "position",
+        "redelivered",
+        "settled",
+        "token",
+    )
 
     consumer_id: int
     token: Any
@@ -180,6 +195,7 @@ class Delivery:
     offset: int
     deliveries: int
     redelivered: bool
+    counted: bool
     settled: bool
     from_topic: bool
 

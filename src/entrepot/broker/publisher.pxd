@@ -6,6 +6,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 from entrepot.broker.growing cimport Growing
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.port cimport Publish
+from entrepot.broker.replies cimport Replies
 from entrepot.model.entry cimport Entry, make_entry
 from entrepot.store.interface cimport Group, Log, Store
 
@@ -26,6 +27,7 @@ cdef class Path:
     cdef readonly list topics
     cdef readonly bint plain
     cdef readonly bint by_record
+    cdef readonly bint to_reply
     cdef public object sender
     # the codec whose prefix is cached, and the entries that may still grow
     cdef public int codec
@@ -42,6 +44,7 @@ cdef class Publisher:
     cdef readonly Store store
     cdef readonly Store volatile
     cdef readonly object slow
+    cdef readonly Replies replies
     cdef readonly Growing durable_growing
     cdef readonly Growing volatile_growing
     cdef public uint64_t published_count

@@ -12,6 +12,7 @@ from entrepot.broker.growing import Growing
 from entrepot.broker.hub import Hub
 from entrepot.broker.port import DONE, Publish
 from entrepot.broker.queue import Queue
+from entrepot.broker.replies import Replies
 from entrepot.model.entry import HAS_EXPIRY, TRANSIENT, Entry, make_entry
 from entrepot.store.interface import Log, Store
 
@@ -21,7 +22,8 @@ _TRANSIENT = TRANSIENT
 class Path:
     """A resolved address: valid while `version` is the router's.
 
-    `plain`: every record goes to every log, no target may refuse. `by_record`: ask the router for each record's headers.
+    `plain`: every record goes to every log, no target may refuse. `by_record`: ask the router for each record's headers. `to_reply`: to the
+    consumer of replies that each call's address names, whatever this one's does.
     """
 
     __slots__ = (
@@ -37,6 +39,7 @@ class Path:
         "route",
         "router",
         "sender",
+        "to_reply",
         "topics",
         "version",
         "volatile_entry",
@@ -55,7 +58,8 @@ class Path:
         self.volatile_logs: list[Log] = []
         self.queues: list[Queue] = []
         self.topics: list[Any] = []
-        self.plain = not route.needs_headers
+        self.to_reply = route.to_reply
+        self.plain = not route.needs_headers and not route.to_reply
         self.codec = 0
         self.prefix = b""
         self.durable_entry: Entry | None = None
@@ -86,10 +90,11 @@ class Path:
 class Publisher:
     """Stages publishes. `slow` is the Admission for paths that are not plain."""
 
-    __slots__ = ("durable_growing", "hub", "published_bytes", "published_count", "slow", "store", "volatile", "volatile_growing")
+    __slots__ = ("durable_growing", "hub", "published_bytes", "published_count", "replies", "slow", "store", "volatile", "volatile_growing")
 
-    def __init__(self, hub: Hub, store: Store, volatile: Store, slow: Any) -> None:
+    def __init__(self, hub: Hub, store: Store, volatile: Store, slow: Any, replies: Replies) -> None:
         self.hub = hub
+        self.replies = replies
         self.store = store
         self.volatile = volatile
         self.slow = slow
@@ -103,6 +108,9 @@ class Publisher:
         self.published_count += call.count
         self.published_bytes += call.body_bytes
         if not path.plain or call.scattered:
+            if path.to_reply and not call.scattered:
+                call.outcome = DONE
+                return self.replies.answer(path.router, call)
             return bool(self.slow.publish(self, path, call))
         if not path.durable_logs and not path.volatile_logs:
             call.unroutable = True

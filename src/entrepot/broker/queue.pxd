@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from entrepot.broker.consumer cimport Consumer
 from entrepot.broker.cursor cimport Cursor
+from entrepot.broker.delivery_counts cimport DeliveryCounts
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.log_owner cimport LogOwner
@@ -15,7 +16,6 @@ from entrepot.store.interface cimport Log, Store
 
 cdef uint64_t _SLICE_MAX
 cdef uint64_t _SLICE_BYTES
-cdef uint64_t _MARK_STEP
 cdef int _SLICES_MAX
 cdef uint64_t _END
 cdef int _CONTROL
@@ -39,6 +39,7 @@ cdef class Queue(LogOwner):
     cdef readonly int64_t bytes_max
     cdef readonly bint rejects_when_full
     cdef readonly int64_t delivery_limit
+    cdef readonly bint tells_deliveries
     cdef readonly bint single_active
     cdef readonly object dead_letters
     cdef readonly bint rejects_to_dead_letters
@@ -51,11 +52,15 @@ cdef class Queue(LogOwner):
     # reading
     cdef Cursor cursor
     cdef bint marking
+    cdef uint64_t mark_step
     cdef uint64_t marked_ahead
     cdef uint64_t fresh_from
     # ready body bytes, kept only with bytes_max
     cdef public int64_t ready_bytes
     cdef readonly object heads
+    # deliveries against a limit
+    cdef readonly DeliveryCounts counts
+    cdef bint overdelivered
     cdef public object timed
     cdef public bint deleted
     cdef list waiting
@@ -74,10 +79,13 @@ cdef class Queue(LogOwner):
     cdef bint may_deliver(self, uint64_t offset) except? True
     @cython.locals(consumer=Consumer, limit=uint64_t, share=uint64_t, ready=uint64_t, slices=int)
     cpdef object dispatch(self)
-    @cython.locals(offset=uint64_t, passed=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery, data=bytes, position=Py_ssize_t, grouped=bint)
+    @cython.locals(offset=uint64_t, passed=uint64_t, below=uint64_t, taken=uint64_t, average=uint64_t, first=uint64_t, entry=Entry, cursor=Cursor, sub=Subscription, delivery=Delivery, data=bytes, position=Py_ssize_t, grouped=bint, told=uint64_t, counts=DeliveryCounts)
     cdef Delivery take(self, Consumer consumer, uint64_t limit)
     @cython.locals(codec=EntryCodec)
     cdef Py_ssize_t _position_in(self, bytes data, int tag, uint64_t offset) except -1
+    @cython.locals(consumer=Consumer, room=uint64_t)
+    cdef object _tell(self, uint64_t offset)
+    cdef object _go_on_when_durable(self)
     cpdef Delivery take_one(self, Consumer getter)
     cpdef bint has_staged(self) except? True
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count)

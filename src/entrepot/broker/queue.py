@@ -12,10 +12,12 @@ from typing import Any
 from entrepot.broker.consumer import Consumer
 from entrepot.broker.cursor import GAP, HERE, Cursor
 from entrepot.broker.dead_letters import DeadLetters
+from entrepot.broker.delivery_counts import DeliveryCounts
 from entrepot.broker.head_drops import BROKER_ID, BURY_MAX, HeadDrops
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.port import Delivery
+from entrepot.broker.queue_arguments import QUORUM
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.transactions import Transactions
 from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry
@@ -25,11 +27,11 @@ SLICE_MAX = 512  # records handed to one consumer before the next has its turn
 SLICE_BYTES = 262_144  # and about so many bytes
 SLICES_MAX = 32  # and so many slices of one queue before other queues have their turn
 MARK_STEP = 65_536  # "may have been delivered" is journalled this many records ahead
+COUNTED_MARK_STEP = 4096  # where deliveries are counted against a limit: what a crash makes of the mark is a delivery
 
 # C aliases, declared in the .pxd.
 _SLICE_MAX = SLICE_MAX
 _SLICE_BYTES = SLICE_BYTES
-_MARK_STEP = MARK_STEP
 _SLICES_MAX = SLICES_MAX
 _END = 0xFFFFFFFFFFFFFFFF
 _CONTROL = CONTROL
@@ -46,6 +48,7 @@ class Queue(LogOwner):
         "burying",
         "bytes_max",
         "consumers",
+        "counts",
         "cursor",
         "dead_letters",
         "definition",
@@ -57,11 +60,13 @@ class Queue(LogOwner):
         "hub",
         "length_max",
         "log",
+        "mark_step",
         "marked_ahead",
         "marking",
         "message_ttl_ms",
         "name",
         "on_unused",
+        "overdelivered",
         "prioritised",
         "ready_bytes",
         "rejects_to_dead_letters",
@@ -69,6 +74,7 @@ class Queue(LogOwner):
         "single_active",
         "store",
         "subscription",
+        "tells_deliveries",
         "timed",
         "transactions",
         "turn",
@@ -89,6 +95,7 @@ class Queue(LogOwner):
         self.rejects_when_full = policy.overflow != "drop-head"
         self.rejects_to_dead_letters = policy.overflow == "reject-publish-dlx"
         self.delivery_limit = -1 if policy.delivery_limit is None else policy.delivery_limit
+        self.tells_deliveries = policy.queue_type == QUORUM
         self.single_active = policy.single_active_consumer
         self.dead_letters: DeadLetters | None = None
         if policy.dead_letter_exchange is not None:
@@ -99,6 +106,7 @@ class Queue(LogOwner):
         self.on_unused: Any = None
         self.cursor = Cursor(hub, log, self._loaded)
         self.marking = False
+        self.mark_step = MARK_STEP if self.delivery_limit < 0 else COUNTED_MARK_STEP
         self.marked_ahead = log.marked_offset
         self.fresh_from = _END
         self.ready_bytes = min(log.bytes_alive, max(self.bytes_max, 0))  # an upper estimate, which drops nothing
@@ -113,11 +121,18 @@ class Queue(LogOwner):
         for first, end in log.holes():
             self.subscription.restore_settled(first, end)
         self.subscription.redelivered_below = min(log.marked_offset, log.next_offset)  # what comes now is new
+        self.counts: DeliveryCounts | None = None  # where there is no limit, or nothing is kept over a restart
+        self.overdelivered = False  # something is ready that was delivered more often than it may be
+        if self.delivery_limit >= 0 and not log.volatile:
+            self.counts = DeliveryCounts(store, log, self.subscription)
+            self.overdelivered = self.counts.load() > 0
         if self.transactions is not None:
             for transaction_id, pending in self.transactions.pending.items():
                 for first, end in pending:
                     self.subscription.restore_pending(transaction_id, first, end)
         log.owner = self
+        if self.overdelivered:
+            hub.mark_dirty(self)
 
     # ---- what producers do
 
@@ -213,6 +228,9 @@ class Queue(LogOwner):
         """Give consumers with credit what is ready; then expire and drop what is over the limits."""
         if self.deleted:
             return
+        if self.overdelivered:
+            self.overdelivered = False
+            self.heads.bury_overdelivered()
         if self.timed is not None:
             self.timed.dispatch()
         if self.waiting and not self.is_waiting():
@@ -283,6 +301,15 @@ class Queue(LogOwner):
                     limit = 1
         if self.timed is not None and not grouped:
             limit = self.timed.same_deliveries(offset, limit)
+        told = 0
+        counts = self.counts
+        if counts is not None and (self.delivery_limit == 0 or sub.deliveries_of(offset) > 0):
+            told = counts.told_from(offset)
+            if told == 0:
+                self._tell(offset)
+                return None
+            if told < limit:
+                limit = told
         if grouped:
             self.timed.taken(offset)
             taken = sub.take_range(consumer.id, offset, 1)
@@ -295,6 +322,8 @@ class Queue(LogOwner):
         if taken == 0:
             return None
         first = sub.taken_first
+        if counts is not None and told:
+            counts.taken(first, taken)
         delivery = Delivery.__new__(Delivery)
         delivery.consumer_id = consumer.id
         delivery.token = consumer.token
@@ -306,6 +335,7 @@ class Queue(LogOwner):
         delivery.offset = first
         delivery.deliveries = sub.taken_deliveries if self.timed is None else sub.taken_deliveries + self.timed.deliveries_at(first)
         delivery.redelivered = delivery.deliveries > 0
+        delivery.counted = delivery.redelivered and self.tells_deliveries
         delivery.settled = consumer.auto_settle
         delivery.from_topic = False
         if self.bytes_max >= 0:
@@ -362,15 +392,27 @@ class Queue(LogOwner):
             if not self.marking:
                 self._mark_ahead(offset)
             return False
-        if marked - offset < _MARK_STEP // 2 and self.marked_ahead < offset + _MARK_STEP // 2:
-            self.marked_ahead = offset + _MARK_STEP
+        if marked - offset < self.mark_step // 2 and self.marked_ahead < offset + self.mark_step // 2:
+            self.marked_ahead = offset + self.mark_step
             self.store.mark(self.log, self.marked_ahead)
         return True
 
     def _mark_ahead(self, offset: int) -> None:
-        self.marking = True
-        self.marked_ahead = offset + _MARK_STEP
+        self.marked_ahead = offset + self.mark_step
         self.store.mark(self.log, self.marked_ahead)
+        self._go_on_when_durable()
+
+    def _tell(self, offset: int) -> None:
+        """Journal that `offset`, and what of its kind follows and may be taken, is delivered once more; delivering goes on once that is durable."""
+        if self.counts is not None and not self.marking:
+            room = 0
+            for consumer in self.consumers:
+                room += consumer.room(_SLICE_MAX)
+            self.counts.tell(offset, max(room, 1))
+            self._go_on_when_durable()
+
+    def _go_on_when_durable(self) -> None:
+        self.marking = True
         self.store.group().calls.append(self._marked)
         self.store.urgent()
 
@@ -455,6 +497,7 @@ class Queue(LogOwner):
         ended = self.subscription.end_pending(transaction_id, committed)
         if self.timed is not None and not committed:
             self.timed.look_again()
+        self.overdelivered = self.overdelivered or (self.delivery_limit >= 0 and not committed)
         if committed:
             self.hub.settled_count += ended
             self.discard_settled()
@@ -500,6 +543,8 @@ class Queue(LogOwner):
             self.store.discard(self.log, first, end)
         if self.timed is not None:
             self.timed.settled(ranges)
+        if self.counts is not None:
+            self.counts.settled(ranges)
         ranges.clear()
 
     def purge(self) -> int:
@@ -528,6 +573,13 @@ class Queue(LogOwner):
         return self.heads.expire()
 
     # ---- the end
+
+    def forget(self) -> None:
+        """The queue is deleted: so is what was kept of it beside its log."""
+        if self.timed is not None:
+            self.timed.drop()
+        if self.counts is not None:
+            self.counts.drop()
 
     def close(self) -> None:
         """The queue is deleted, or the broker stops: no more work."""

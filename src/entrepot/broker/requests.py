@@ -30,15 +30,12 @@ class Consume:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-REPLY_QUEUE_PREFIX = "amq.rabbitmq.reply-to."
-
-
 @dataclass(slots=True)
 class ConsumeReplies:
-    """Make a queue for answers to this connection, and start deliveries from it, settled as they are sent. result: (consumer_id, its name).
+    """Take answers to this connection, settled as they are sent. result: (consumer_id, the name to publish them to by the default exchange).
 
-    The name is REPLY_QUEUE_PREFIX and an unguessable rest. It lives in memory, as long as its consumer. No permission is needed to
-    make it; declaring its name, by whichever connection, tells whether it is still there.
+    The name is routing.REPLY_PREFIX and an unguessable rest (replies.py), and ends with its consumer. No permission is needed for it; declaring
+    it, by whichever connection, tells whether it is still there.
     """
 
     token: Any

@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from entrepot.broker.authorization import Action
-from entrepot.broker.requests import REPLY_QUEUE_PREFIX
+from entrepot.broker.replies import ReplyBox
 from entrepot.broker.users import GUEST
 from entrepot.model.names import vhost_of
 from entrepot.model.principal import Principal
@@ -94,8 +94,9 @@ class Revocation:
     def _ask_consumers(self, door: Door) -> None:
         may = self._broker.authorizer.may
         for consumer in list(door.consumers.values()):
-            name = consumer.owner.definition.name
-            if consumer.token is None or not consumer.active or name.startswith(REPLY_QUEUE_PREFIX) or may(door.principal, Action.READ, door.namespace, name):
+            if consumer.token is None or not consumer.active or isinstance(consumer.owner, ReplyBox):
+                continue
+            if may(door.principal, Action.READ, door.namespace, consumer.owner.definition.name):
                 continue
             self.cancelled_count += 1
             self._broker.operations.stop_consumer(door, consumer)

@@ -5,6 +5,7 @@ from libc.stdint cimport uint64_t
 
 cdef Py_ssize_t _WALKED_PER_STEP
 cdef int _DIRECT, _FANOUT, _TOPIC, _HEADERS
+cdef str _REPLY_PREFIX
 
 
 @cython.final
@@ -12,10 +13,13 @@ cdef class Route:
     cdef readonly tuple targets
     cdef readonly bint needs_headers
     cdef readonly tuple named
+    cdef readonly bint to_reply
 
 
 @cython.locals(route=Route)
-cpdef Route make_route(tuple targets, bint needs_headers, tuple named=*)
+cpdef Route make_route(tuple targets, bint needs_headers, tuple named=*, bint to_reply=*)
+
+cdef Route _REPLY
 
 
 @cython.final
@@ -96,6 +100,7 @@ cdef class Router:
     cdef readonly dict internal
     cdef public ExchangeRoutes subject_exchange
     cdef public object may_carry
+    cdef readonly dict replies
     cdef dict _queues
     cdef dict _topics
     cdef dict _cache

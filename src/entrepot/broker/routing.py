@@ -24,6 +24,9 @@ HEADERS = 4
 
 KINDS = {"direct": DIRECT, "fanout": FANOUT, "topic": TOPIC, "headers": HEADERS}
 
+REPLY_PREFIX = "amq.rabbitmq.reply-to."
+"""Of the default exchange: names of consumers of replies (replies.py)."""
+
 CACHE_MAX = 16_384
 """Routes a Router remembers; one more empties its cache."""
 
@@ -39,22 +42,29 @@ class Route:
 
     With `needs_headers` the answer depends on each message's headers: `targets` is empty, ask Router.route_with_headers(). `named` are the
     topics that are reached by their name or subject and by no binding: nobody but the publisher answers for what is written into them.
+    `to_reply`: to the consumer of replies that the routing key names, which Router.replies knows if it is there.
     """
 
-    __slots__ = ("named", "needs_headers", "targets")
+    __slots__ = ("named", "needs_headers", "targets", "to_reply")
 
     targets: tuple[Any, ...]
     needs_headers: bool
     named: tuple[Any, ...]
+    to_reply: bool
 
 
-def make_route(targets: tuple[Any, ...], needs_headers: bool, named: tuple[Any, ...] = ()) -> Route:
+def make_route(targets: tuple[Any, ...], needs_headers: bool, named: tuple[Any, ...] = (), to_reply: bool = False) -> Route:
     """A Route."""
     route = Route.__new__(Route)
+    route.to_reply = to_reply
     route.named = named
     route.targets = targets
     route.needs_headers = needs_headers
     return route
+
+
+_REPLY = make_route((), False, (), True)
+_REPLY_PREFIX = REPLY_PREFIX
 
 
 class TrieNode:
@@ -306,7 +316,8 @@ class Router:
     """Routes of one namespace.
 
     `where` is how error texts name the namespace ("vhost '/'"). The dicts are shared with the catalogue, which calls changed() after
-    every change of them. `may_carry`(topic's name, makers): whether a binding of theirs carries what that topic sends on; None: all do.
+    every change of them. `replies` are the consumers of replies by their names: none of them is a route, or changes one.
+    `may_carry`(topic's name, makers): whether a binding of theirs carries what that topic sends on; None: all do.
     """
 
     def __init__(self, where: str, queues: dict[str, Any], topics: dict[str, Any]) -> None:
@@ -316,6 +327,7 @@ class Router:
         self.internal: dict[str, bool] = {}
         self.subject_exchange: ExchangeRoutes | None = None  # amq.topic
         self.may_carry: Callable[[str, tuple[str, ...]], bool] | None = None
+        self.replies: dict[str, Any] = {}
         self._queues = queues
         self._topics = topics
         self._cache: dict[Any, Route] = {}
@@ -335,6 +347,8 @@ class Router:
 
     def route(self, exchange: str, routing_key: str) -> Route:
         """Where a publish goes. Raises Refused: NOT_FOUND where there is no such exchange, NOT_PERMITTED where it is internal."""
+        if exchange == "" and routing_key.startswith(_REPLY_PREFIX):
+            return _REPLY
         key = (exchange, routing_key)
         route = self._cache.get(key)
         if route is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from entrepot.broker.producer_state import PRODUCER_PREFIX, fold_producer
-from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_subscription
+from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_all_subscriptions, fold_subscription
 from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
 from entrepot.broker.timed.lease_state import LEASE_PREFIX, fold_all_leases, fold_leases
 from entrepot.broker.timed.repeats import REPEAT_PREFIX, fold_all_repeats, fold_repeats
@@ -87,7 +87,7 @@ def default_folds() -> StateFolds:
     """Every kind of state the broker keeps; others register here too."""
     folds = StateFolds()
     folds.register(CATALOGUE_PREFIX, fold_value, absolute=True)
-    folds.register(SUBSCRIPTION_PREFIX, fold_subscription)
+    folds.register(SUBSCRIPTION_PREFIX, fold_subscription, many=fold_all_subscriptions)
     folds.register(SCHEDULE_PREFIX, fold_schedule, absolute=True)
     folds.register(REPEAT_PREFIX, fold_repeats, many=fold_all_repeats)
     folds.register(LEASE_PREFIX, fold_leases, many=fold_all_leases)

@@ -306,6 +306,7 @@ class Topic(LogOwner):
         delivery.count = limit
         delivery.offset = reader.position
         delivery.deliveries = 0
+        delivery.counted = False
         delivery.redelivered = False
         delivery.settled = consumer.auto_settle
         delivery.from_topic = True

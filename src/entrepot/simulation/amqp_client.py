@@ -33,6 +33,25 @@ def _method(channel: int, class_id: int, method_id: int, arguments: bytes = b"")
     return _frame(1, channel, struct.pack(">HH", class_id, method_id) + arguments)
 
 
+def text_field(name: str, value: str) -> bytes:
+    """A field of a table, whose value is a long string."""
+    return _short(name.encode()) + b"S" + _long(value.encode())
+
+
+def number_field(name: str, value: int) -> bytes:
+    """A field of a table, whose value is a signed 32-bit number."""
+    return _short(name.encode()) + b"I" + struct.pack(">i", value)
+
+
+def _delivery_count(header: bytes) -> int:
+    """x-delivery-count of a content header whose first property, if it has the property at all, is a table of that field alone; else 0."""
+    expected = _long(_short(b"x-delivery-count") + b"l" + bytes(8))
+    (flags,) = struct.unpack_from(">H", header, 12)
+    if not flags & 0x2000 or header[14 : 14 + len(expected) - 8] != expected[:-8]:
+        return 0
+    return int.from_bytes(header[6 + len(expected) : 14 + len(expected)], "big")
+
+
 def _ignore(*_: object) -> None:
     pass
 
@@ -45,13 +64,15 @@ class AmqpClient(Script):
     """One connection with one channel on one durable queue. `ready` once it may publish, or is subscribed.
 
     Publisher: publish() gives the delivery tag; on_confirm(low, high, acked) for each confirm's tags. Consumer (prefetch > 0):
-    on_delivery(tag, redelivered, body); then ack() or requeue(). Where the broker closes the channel because it cannot say that something was done
-    (405 "try again", 541), it opens it again: on_closed() then, everything that was not answered is unknown, and tags begin anew.
+    on_delivery(tag, redelivered, body), while `deliveries` is what the message says of earlier ones; then ack() or requeue(). `arguments` are
+    the queue's, as fields of a table. Where the broker closes the channel because it cannot say that something was done (405 "try again", 541), it
+    opens it again: on_closed() then, everything that was not answered is unknown, and tags begin anew.
     """
 
-    def __init__(self, queue: str, prefetch: int = 0) -> None:
+    def __init__(self, queue: str, prefetch: int = 0, arguments: bytes = b"") -> None:
         super().__init__()
         self.queue = queue.encode()
+        self.arguments = arguments
         self.prefetch = prefetch
         self.ready = False
         self.next_tag = 1  # of publishes
@@ -59,6 +80,7 @@ class AmqpClient(Script):
         self.on_confirm: Callable[[int, int, bool], None] = _ignore
         self.on_delivery: Callable[[int, bool, bytes], None] = _ignore
         self.on_closed: Callable[[], None] = _ignore
+        self.deliveries = 0
         self._delivery: tuple[int, bool] | None = None
         self._size = 0
         self._body = bytearray()
@@ -106,6 +128,7 @@ class AmqpClient(Script):
             self._on_method(struct.unpack_from(">HH", payload), payload[4:])
         elif kind == 2 and self._delivery is not None:
             self._size = struct.unpack_from(">Q", payload, 4)[0]
+            self.deliveries = _delivery_count(payload)
             self._body.clear()
             self._delivered()
         elif kind == 3 and self._delivery is not None:
@@ -147,7 +170,7 @@ class AmqpClient(Script):
         elif method == _CHANNEL_CLOSE_OK:
             write(_method(1, 20, 10, b"\0"))
         elif method == _CHANNEL_OPEN_OK:
-            write(_method(1, 50, 10, b"\0\0" + _short(self.queue) + b"\x02" + _long(b"")))
+            write(_method(1, 50, 10, b"\0\0" + _short(self.queue) + b"\x02" + _long(self.arguments)))
         elif method == _DECLARE_OK:
             write(_method(1, 60, 10, struct.pack(">IHB", 0, self.prefetch, 0)) if self.prefetch else _method(1, 85, 10, b"\0"))
         elif method == _QOS_OK:

@@ -2,23 +2,34 @@
 
 What must hold, of each durable queue: a message that was confirmed, or that somebody was given, is delivered until somebody accepts it;
 what is delivered was published; no message is delivered twice without being marked redelivered; each consumer is given what a
-publisher sent in its order, unless it is marked redelivered.
+publisher sent in its order, unless it is marked redelivered. Where deliveries are limited, each says of how many others it comes after, all
+that anybody saw among them, and after the last the message is in the dead-letter queue.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, cast
 
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.listener import AmqpListener
-from entrepot.simulation.amqp_client import AmqpClient
+from entrepot.simulation.amqp_client import AmqpClient, number_field, text_field
 from entrepot.simulation.crashing_run import CrashingRun
 from entrepot.simulation.network import SimulatedNetwork
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 
-QUEUES = ("orders", "returns")
+LIMIT = 1
+DEAD = "dead"
+QUEUES = {
+    "orders": b"",
+    "returns": b"",
+    "fragile": text_field("x-queue-type", "quorum")
+    + number_field("x-delivery-limit", LIMIT)
+    + text_field("x-dead-letter-exchange", "")
+    + text_field("x-dead-letter-routing-key", DEAD),
+}
 PUBLISHERS = 3
 CONSUMERS = 3
 ACTIONS = 120  # between two crashes
@@ -53,8 +64,10 @@ class BrokerRun(CrashingRun):
         self.must_arrive: set[bytes] = set()  # confirmed, or given to somebody
         self.accepted: set[bytes] = set()
         self.given_unmarked: set[bytes] = set()
+        self.given_of_limit: Counter[bytes] = Counter()
         self.confirms = 0
         self.deliveries = 0
+        self.dead = 0
 
     def conclude(self) -> None:
         """See CrashingRun."""
@@ -73,6 +86,10 @@ class BrokerRun(CrashingRun):
         listener = AmqpListener(Network(loop, self.clock, _LIMITS), "simulated", 5672, port=broker, authenticator=self.everyone, settings=Settings())
         self.network.listen("amqp", listener._accept)  # noqa: SLF001 - what create_server() is given
         self.sessions = listener.network
+        self.consumers = [_Consumer(self, DEAD, 100)]
+        while not self.consumers[0].client.ready:  # the queue is there before anything dies
+            self.loop.run_for(1e-3)
+            self.check_store()
 
     # ---- its clients
 
@@ -80,9 +97,9 @@ class BrokerRun(CrashingRun):
         """Somebody does something, and some time passes."""
         what = self.chance.random()
         if len(self.publishers) < PUBLISHERS:
-            self.publishers.append(_Publisher(self, self.chance.choice(QUEUES)))
+            self.publishers.append(_Publisher(self, self.chance.choice(list(QUEUES))))
         elif len(self.consumers) < CONSUMERS:
-            self.consumers.append(_Consumer(self, self.chance.choice(QUEUES), self.chance.choice((1, 5, 100))))
+            self.consumers.append(_Consumer(self, self.chance.choice(list(QUEUES)), self.chance.choice((1, 5, 100))))
         elif what < 0.6:
             self.chance.choice(self.publishers).publish(self.chance.choice((1, 1, 5, 40)))
         elif what < 0.97:
@@ -102,7 +119,7 @@ class BrokerRun(CrashingRun):
 
     def drain(self) -> None:
         """Accept everything, until nothing more comes."""
-        consumers = [_Consumer(self, queue, 50) for queue in QUEUES]
+        consumers = self.consumers + [_Consumer(self, queue, 50) for queue in (*QUEUES, DEAD)]
         quiet_since = self.loop.time()
         while self.loop.time() - quiet_since < 5:
             before = self.deliveries
@@ -125,7 +142,7 @@ class _Publisher:
         self.name = b"%s-%04d" % (queue.encode(), run.serial)
         self.bodies: dict[int, bytes] = {}  # by delivery tag
         self.sent = 0
-        self.client = AmqpClient(queue)
+        self.client = AmqpClient(queue, arguments=QUEUES[queue])
         self.client.on_confirm = self.confirmed
         self.client.on_closed = self.bodies.clear
         run.connect(self.client)
@@ -154,7 +171,7 @@ class _Consumer:
         self.last: dict[bytes, bytes] = {}  # publisher -> the last unmarked body
         self.queue = queue
         self.prefetch = prefetch
-        self.client = AmqpClient(queue, prefetch)
+        self.client = AmqpClient(queue, prefetch, QUEUES.get(queue, b""))
         self.client.on_delivery = self.delivered
         self.client.on_closed = self.held.clear
         run.connect(self.client)
@@ -162,9 +179,13 @@ class _Consumer:
     def delivered(self, tag: int, redelivered: bool, body: bytes) -> None:
         run = self.run
         run.deliveries += 1
-        if body not in run.published or not body.startswith(self.queue.encode()):
+        if body not in run.published or not body.startswith(b"fragile" if self.queue == DEAD else self.queue.encode()):
             raise Violation(f"queue {self.queue} delivered {body[:40]!r}, which nobody published to it")
-        if not redelivered:
+        if self.queue == "fragile":
+            self.counted(body)
+        if self.queue == DEAD:
+            run.dead += 1
+        elif not redelivered:
             publisher = body.split(b":")[0]
             if body in run.given_unmarked:
                 raise Violation(f"{body[:40]!r} was delivered twice, and the second time is not marked redelivered")
@@ -176,6 +197,15 @@ class _Consumer:
         self.held[tag] = body
         if len(self.held) > self.prefetch:
             raise Violation(f"a consumer with prefetch {self.prefetch} holds {len(self.held)} deliveries")
+
+    def counted(self, body: bytes) -> None:
+        """Of a queue with a limit."""
+        given = self.run.given_of_limit
+        if self.client.deliveries < given[body]:
+            raise Violation(f"{body[:40]!r} says that it was delivered {self.client.deliveries} times before, and it was {given[body]} times")
+        given[body] += 1
+        if given[body] > LIMIT + 1:
+            raise Violation(f"{body[:40]!r} was delivered {given[body]} times, with a limit of {LIMIT}")
 
     def settle(self) -> None:
         """One of the things that consumers do with what they hold."""

@@ -1,12 +1,15 @@
 """Subscription state: what was staged is what is loaded."""
 
+import itertools
+import struct
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from state_store import StateStore
 
 from entrepot.broker.subscription.leases import Subscription
-from entrepot.broker.subscription.persistence import SubscriptionState, fold_subscription
+from entrepot.broker.subscription.persistence import SubscriptionState, fold_all_subscriptions, fold_subscription
 from entrepot.model.errors import CorruptData
 
 END = 2**64 - 1
@@ -66,6 +69,41 @@ def test_a_topics_subscription_comes_back(steps):
     assert loaded.floor == SIZE
     again.drop()
     assert {key[2:18] for _, key in store.values} == {OTHER}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    deltas=st.lists(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.integers(0, 3)), min_size=1, max_size=5), min_size=1, max_size=8),
+    forgotten=st.integers(-1, 7),
+)
+def test_counts_fold_all_at_once_as_one_after_the_other(deltas, forgotten):
+    key = b"s:" + ID + b"c" + bytes(8)
+    packed = [b"\x01" + b"".join(struct.pack("<HHI", first, first + more, deliveries) for first, more, deliveries in delta) for delta in deltas]
+    said = {}
+    for number, delta in enumerate(deltas):
+        if number == forgotten:
+            packed[number] = b""
+            said = {}
+            continue
+        for first, more, deliveries in delta:
+            said.update(dict.fromkeys(range(first, first + more + 1), deliveries))
+    value = None
+    for delta in packed:
+        value = fold_subscription(key, value, delta)
+    assert fold_all_subscriptions(key, None, packed) == value
+    half = fold_all_subscriptions(key, None, packed[: len(packed) // 2])
+    assert fold_all_subscriptions(key, half, packed[len(packed) // 2 :]) == value
+    runs = list(struct.iter_unpack("<HHI", (value or b"\x01")[1:]))
+    assert {offset: deliveries for first, last, deliveries in runs for offset in range(first, last + 1)} == {k: v for k, v in said.items() if v}
+    assert all(one[1] + 1 < two[0] or one[2] != two[2] for one, two in itertools.pairwise(runs)), "neighbours that say the same"
+
+
+def test_a_block_of_ten_thousand_runs_folds_in_one_pass():
+    key = b"s:" + ID + b"c" + bytes(8)
+    odd = b"\x01" + b"".join(struct.pack("<HHI", number, number, 2 + number % 3) for number in range(0, 65_536, 2))
+    settled = [b"\x01" + struct.pack("<HHI", number, number, 0) for number in range(0, 60_000, 2)]
+    value = fold_subscription(key, None, odd)
+    assert len(fold_all_subscriptions(key, value, settled)) == 1 + 8 * (65_536 - 60_000) // 2
 
 
 def test_blocks_below_the_floor_are_forgotten():

@@ -275,6 +275,7 @@ class Client:
         delivery.offset = offset
         delivery.deliveries = int(redelivered)
         delivery.redelivered = redelivered
+        delivery.counted = False
         delivery.settled = settled
         delivery.from_topic = from_topic
         return delivery, self.session.deliver(delivery) if token is not None else -1

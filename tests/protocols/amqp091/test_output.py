@@ -92,7 +92,7 @@ def test_both_modes_send_the_same_for_every_size_and_frame_max(content: list[tup
         template, tag_at = module.deliver_template(b"c", False, KEY, 3)
         out = module.Output()
         if stream:
-            pos = out.deliver_stream(data, 0, len(content), template, tag_at, 1, 3, frame_max, 100)
+            pos = out.deliver_numbered(data, 0, len(content), template, tag_at, 1, 3, frame_max, output.OFFSET_HEADER, 100, 1)
         else:
             pos = out.deliver(data, 0, len(content), template, tag_at, 1, 3, frame_max)
         assert pos == len(data)
@@ -127,7 +127,7 @@ OFFSET = b"x-stream-offset"
 def test_the_offset_header_is_added_or_replaced(module: Any, listed: bytes, expected: dict[str, Any]) -> None:
     out = module.Output()
     template, tag_at = module.deliver_template(b"c", False, KEY, 1)
-    out.deliver_stream(record(listed, b"body"), 0, 1, template, tag_at, 1, 1, 4096, 2**40)
+    out.deliver_numbered(record(listed, b"body"), 0, 1, template, tag_at, 1, 1, 4096, output.OFFSET_HEADER, 2**40, 1)
     ((_, _, header, body),) = messages(out.take_joined())
     assert header.headers == {**expected, "x-stream-offset": 2**40}
     assert body == b"body"
@@ -193,7 +193,7 @@ def test_damaged_records_do_not_reach_outside(module: Any) -> None:
         with pytest.raises(IndexError):
             module.Output().deliver(data, 0, 1, template, tag_at, 1, 1, 131072)
         with pytest.raises(IndexError):
-            module.Output().deliver_stream(data, 0, 1, template, tag_at, 1, 1, 131072, 0)
+            module.Output().deliver_numbered(data, 0, 1, template, tag_at, 1, 1, 131072, output.OFFSET_HEADER, 0, 1)
 
 
 @mode

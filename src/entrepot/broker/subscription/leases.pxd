@@ -90,8 +90,10 @@ cdef class Subscription:
     @cython.locals(deliveries=uint32_t)
     cpdef uint32_t deliveries_of(self, uint64_t offset) except? 0xFFFFFFFF
     cpdef uint32_t counted_deliveries(self, uint64_t offset) except? 0xFFFFFFFF
+    @cython.locals(deliveries=int64_t, bucket=RangeSet)
+    cpdef list counted_over(self, int64_t limit)
     @cython.locals(stop=uint64_t, other=uint64_t, bucket=RangeSet)
-    cdef uint64_t same_count_until(self, uint64_t first, uint64_t end) except? 0xFFFFFFFFFFFFFFFF
+    cpdef uint64_t same_count_until(self, uint64_t first, uint64_t end) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(stop=uint64_t, deliveries=uint32_t)
     cdef object count_delivery(self, uint64_t first, uint64_t end)
     @cython.locals(bucket=RangeSet)

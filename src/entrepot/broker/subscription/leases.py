@@ -480,6 +480,14 @@ class Subscription:
                 return deliveries
         raise AssertionError(f"offset {offset} is counted, but nowhere")
 
+    def counted_over(self, limit: int) -> list[tuple[int, int]]:
+        """The ranges that were delivered more than `limit` times, as far as is noted; ascending for each number of deliveries."""
+        found: list[tuple[int, int]] = []
+        for deliveries, bucket in self.counts.items():
+            if deliveries > limit:
+                found += bucket.ranges(0, _END, 0x7FFFFFFF)
+        return found
+
     def same_count_until(self, first: int, end: int) -> int:
         """Where, at most at `end`, offsets from `first` stop having the same delivery count."""
         stop = end

@@ -47,8 +47,36 @@ def fold_subscription(key: bytes, value: bytes | None, delta: bytes) -> bytes | 
     if kind == SETTLED:
         return _fold_settled(value, body)
     if kind == COUNTS:
-        return _fold_runs(_COUNT, value, body)
+        return _fold_counts(value, [delta])
     raise CorruptData(f"subscription state {key!r} is of unknown kind {kind!r}")
+
+
+def fold_all_subscriptions(key: bytes, value: bytes | None, deltas: list[bytes]) -> bytes | None:
+    """As fold_subscription() with one delta after the other. Of delivery counts, of which one block may hold tens of thousands of runs, in one pass."""
+    if b"" in deltas:
+        value = None
+        deltas = deltas[len(deltas) - deltas[::-1].index(b"") :]
+    if key[_KIND_AT : _KIND_AT + 1] == COUNTS and all(delta[:1] == FORMAT for delta in deltas) and (value is None or value[:1] == FORMAT):
+        return _fold_counts(value, deltas) if deltas else value
+    for delta in deltas:
+        value = fold_subscription(key, value, delta)
+    return value
+
+
+def _fold_counts(value: bytes | None, deltas: list[bytes]) -> bytes | None:
+    """Runs of the deltas replace what they cover of those before them, and of the value; a run of no deliveries only takes away."""
+    seen = RangeSet()
+    kept: list[tuple[int, int, int]] = []
+    for part in (*reversed(deltas), *(() if value is None else (value,))):
+        for first, last, deliveries in reversed(list(_COUNT.iter_unpack(part[1:]))):
+            position = first
+            while position <= last:
+                stop = min(seen.next_present(position) - 1, last)  # the newest that was said holds
+                if deliveries and position <= stop:
+                    kept.append((position, stop, deliveries))
+                position = seen.next_absent(stop + 1)
+            seen.add(first, last + 1)
+    return _joined(sorted(kept))
 
 
 def _fold_settled(value: bytes | None, body: bytes) -> bytes:
@@ -60,30 +88,15 @@ def _fold_settled(value: bytes | None, body: bytes) -> bytes:
     return FORMAT + block.encode_block(0)
 
 
-def _fold_runs(layout: struct.Struct, value: bytes | None, body: bytes) -> bytes | None:
-    """Runs of the delta replace what they cover; a run whose third field is 0 only takes away. Neighbours that say the same are joined."""
-    runs = [] if value is None else list(layout.iter_unpack(value[1:]))
-    for run in layout.iter_unpack(body):
-        first, last = run[0], run[1]
-        kept = []
-        for old in runs:
-            if old[1] < first or old[0] > last:
-                kept.append(old)
-                continue
-            if old[0] < first:
-                kept.append((old[0], first - 1, *old[2:]))
-            if old[1] > last:
-                kept.append((last + 1, *old[1:]))
-        if run[2]:
-            kept.append(run)
-        runs = sorted(kept)
-    joined: list[tuple[int | bytes, ...]] = []
+def _joined(runs: list[tuple[int, int, int]]) -> bytes | None:
+    """The value of ascending runs: neighbours that say the same are one."""
+    joined: list[tuple[int, int, int]] = []
     for run in runs:
-        if joined and joined[-1][2:] == run[2:] and joined[-1][1] == run[0] - 1:
-            joined[-1] = (joined[-1][0], *run[1:])
+        if joined and joined[-1][2] == run[2] and joined[-1][1] == run[0] - 1:
+            joined[-1] = (joined[-1][0], run[1], run[2])
         else:
             joined.append(run)
-    return FORMAT + b"".join(layout.pack(*run) for run in joined) if joined else None
+    return FORMAT + b"".join(_COUNT.pack(*run) for run in joined) if joined else None
 
 
 def _by_block(first: int, end: int) -> Iterator[tuple[int, int, int]]:

@@ -6,8 +6,8 @@ from entrepot.protocols.amqp091.properties cimport find_header, property_at, val
 
 cdef int _FRAME_END
 cdef uint32_t _HEADERS
-cdef Py_ssize_t _BUFFER_MIN, _PART, _REFERENCED_MIN, _OFFSET_ENTRY, _QUIET_TAKES
-cdef bytes _OFFSET_NAME, _HEARTBEAT_FRAME
+cdef Py_ssize_t _BUFFER_MIN, _PART, _REFERENCED_MIN, _NUMBER_SIZE, _QUIET_TAKES
+cdef bytes _HEARTBEAT_FRAME
 
 @cython.final
 cdef class Output:
@@ -26,11 +26,11 @@ cdef class Output:
     cpdef Py_ssize_t deliver(
         self, bytes data, Py_ssize_t pos, Py_ssize_t count, bytes template, Py_ssize_t tag_at, uint64_t first_tag, int channel, Py_ssize_t frame_max) except -1
     @cython.locals(
-        template_size=Py_ssize_t, buffer=bytearray, filled=Py_ssize_t, tag=uint64_t, offset=uint64_t, properties_size=Py_ssize_t, body_size=Py_ssize_t,
+        template_size=Py_ssize_t, buffer=bytearray, filled=Py_ssize_t, tag=uint64_t, properties_size=Py_ssize_t, body_size=Py_ssize_t,
         size_at=Py_ssize_t)
-    cpdef Py_ssize_t deliver_stream(
+    cpdef Py_ssize_t deliver_numbered(
         self, bytes data, Py_ssize_t pos, Py_ssize_t count, bytes template, Py_ssize_t tag_at, uint64_t first_tag, int channel, Py_ssize_t frame_max,
-        uint64_t first_offset) except -1
+        bytes header, uint64_t number, int step) except -1
     @cython.locals(data=bytes)
     cpdef bytes take_joined(self)
     @cython.locals(parts=list)
@@ -41,7 +41,7 @@ cdef class Output:
     @cython.locals(
         buffer=bytearray, filled=Py_ssize_t, stop=Py_ssize_t, flags=uint32_t, table=Py_ssize_t, size_at=Py_ssize_t, rest=Py_ssize_t, table_end=Py_ssize_t,
         own=Py_ssize_t)
-    cdef int _stream_properties(self, bytes data, Py_ssize_t pos, Py_ssize_t size, uint64_t offset) except -1
+    cdef int _numbered_properties(self, bytes data, Py_ssize_t pos, Py_ssize_t size, bytes header, uint64_t number) except -1
     @cython.locals(capacity=Py_ssize_t, buffer=bytearray)
     cdef int _room(self, Py_ssize_t need) except -1
     cdef int _seal(self) except -1

@@ -21,14 +21,14 @@ BUFFER_MIN_BYTES = 512
 PART_BYTES = 128 * 1024
 REFERENCED_BODY_MIN_BYTES = 16 * 1024
 OFFSET_HEADER = b"x-stream-offset"
+COUNT_HEADER = b"x-delivery-count"
 
 _FRAME_END = 0xCE
 _BUFFER_MIN = BUFFER_MIN_BYTES
 _PART = PART_BYTES
 _REFERENCED_MIN = REFERENCED_BODY_MIN_BYTES
 _HEADERS = 0x2000
-_OFFSET_NAME = OFFSET_HEADER
-_OFFSET_ENTRY = len(OFFSET_HEADER) + 10  # name with its length, type octet, i64
+_NUMBER_SIZE = 10  # of a header that is a number, besides its name: the name's length, type octet, i64
 _QUIET_TAKES = 64
 _HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
@@ -138,18 +138,28 @@ class Output:
         self._filled = filled
         return pos
 
-    def deliver_stream(
-        self, data: bytes, pos: int, count: int, template: bytes, tag_at: int, first_tag: int, channel: int, frame_max: int, first_offset: int
+    def deliver_numbered(
+        self,
+        data: bytes,
+        pos: int,
+        count: int,
+        template: bytes,
+        tag_at: int,
+        first_tag: int,
+        channel: int,
+        frame_max: int,
+        header: bytes,
+        number: int,
+        step: int,
     ) -> int:
-        """deliver() with the header `x-stream-offset` (i64: first_offset and up) put into each message, in place of one it had."""
+        """deliver() with a header of that name (i64: `number`, of each next message `step` more) put into each message, in place of one it had."""
         template_size = len(template)
         tag = first_tag
-        offset = first_offset
         while count > 0:
             properties_size = get_u32_be(data, pos)
             body_size = get_u32_be(data, pos + 4)
             pos += 8
-            self._room(template_size + properties_size + 21 + _OFFSET_ENTRY)
+            self._room(template_size + properties_size + 21 + len(header) + _NUMBER_SIZE)
             buffer = self._buffer
             filled = self._filled
             copy(buffer, filled, template, 0, template_size)
@@ -161,7 +171,7 @@ class Output:
             put_u32_be(buffer, filled + 8, 0)
             put_u32_be(buffer, filled + 12, body_size)
             self._filled = filled + 16
-            self._stream_properties(data, pos, properties_size, offset)
+            self._numbered_properties(data, pos, properties_size, header, number)
             pos += properties_size
             filled = self._filled
             put_u32_be(buffer, size_at, filled - size_at - 4)
@@ -171,7 +181,7 @@ class Output:
                 self._body(data, pos, body_size, channel, frame_max - 8)
             pos += body_size
             tag += 1
-            offset += 1
+            number += step
             count -= 1
         return pos
 
@@ -243,8 +253,8 @@ class Output:
             size -= step
         return 0
 
-    def _stream_properties(self, data: bytes, pos: int, size: int, offset: int) -> int:
-        """Append the property list data[pos:pos+size] with the offset header; there is room for it."""
+    def _numbered_properties(self, data: bytes, pos: int, size: int, header: bytes, number: int) -> int:
+        """Append the property list data[pos:pos+size] with a header that is a number; there is room for it."""
         buffer = self._buffer
         filled = self._filled
         stop = pos + size
@@ -255,16 +265,16 @@ class Output:
         filled += table - pos
         size_at = filled
         filled += 4
-        buffer[filled] = len(_OFFSET_NAME)
-        copy(buffer, filled + 1, _OFFSET_NAME, 0, len(_OFFSET_NAME))
-        filled += 1 + len(_OFFSET_NAME)
+        buffer[filled] = len(header)
+        copy(buffer, filled + 1, header, 0, len(header))
+        filled += 1 + len(header)
         buffer[filled] = 0x6C  # l
-        put_u64_be(buffer, filled + 1, offset)
+        put_u64_be(buffer, filled + 1, number)
         filled += 9
         if flags & _HEADERS:
             rest = table + 4
             table_end = rest + get_u32_be(data, table)
-            own = find_header(data, table, _OFFSET_NAME)
+            own = find_header(data, table, header)
             if own >= 0:
                 copy(buffer, filled, data, rest, own - rest)
                 filled += own - rest

@@ -24,6 +24,7 @@ cdef int _TO_CHECK
 cdef int _EXPIRATION
 cdef int _REPLY_TO
 cdef uint16_t _HAS_EXPIRY
+cdef bytes _OFFSET_HEADER, _COUNT_HEADER
 cdef Py_ssize_t _OUTPUT_HIGH
 cdef Py_ssize_t _DEFERRED_MAX
 cdef Py_ssize_t _FRAME_MAX_DEFAULT

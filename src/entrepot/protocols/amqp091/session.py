@@ -24,7 +24,7 @@ from entrepot.protocols.amqp091 import handlers, handshake, outcomes, staging, t
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, PublishRun
-from entrepot.protocols.amqp091.output import Output, deliver_template, get_ok_template, return_template
+from entrepot.protocols.amqp091.output import COUNT_HEADER, OFFSET_HEADER, Output, deliver_template, get_ok_template, return_template
 from entrepot.protocols.amqp091.properties import DELIVERY_MODE, EXPIRATION, HEADERS, REPLY_TO, USER_ID
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 from entrepot.protocols.amqp091.states import CLOSED, HEADER, OPEN
@@ -56,6 +56,7 @@ _TO_CHECK = HEADERS | DELIVERY_MODE | USER_ID | EXPIRATION
 _EXPIRATION = EXPIRATION
 _REPLY_TO = REPLY_TO
 _HAS_EXPIRY = HAS_EXPIRY
+_OFFSET_HEADER, _COUNT_HEADER = OFFSET_HEADER, COUNT_HEADER
 _OUTPUT_HIGH = OUTPUT_HIGH_BYTES
 _DEFERRED_MAX = DEFERRED_MAX
 _FRAME_MAX_DEFAULT = FRAME_MAX_DEFAULT
@@ -399,8 +400,12 @@ class Session(Sink):
         else:
             tag = channel.delivered(delivery.consumer_id, delivery.offset, delivery.count)
         if delivery.from_topic:
-            position = self.output.deliver_stream(
-                data, delivery.position, delivery.count, template, tag_at, tag, channel.number, self.frame_max, delivery.offset
+            position = self.output.deliver_numbered(
+                data, delivery.position, delivery.count, template, tag_at, tag, channel.number, self.frame_max, _OFFSET_HEADER, delivery.offset, 1
+            )
+        elif delivery.counted:
+            position = self.output.deliver_numbered(
+                data, delivery.position, delivery.count, template, tag_at, tag, channel.number, self.frame_max, _COUNT_HEADER, delivery.deliveries, 0
             )
         else:
             position = self.output.deliver(data, delivery.position, delivery.count, template, tag_at, tag, channel.number, self.frame_max)
@@ -420,7 +425,12 @@ class Session(Sink):
             channel.next_tag += 1
         else:
             tag = channel.delivered(delivery.consumer_id, delivery.offset, 1)
-        self.output.deliver(data, delivery.position, 1, template, tag_at, tag, channel.number, self.frame_max)
+        if delivery.counted:
+            self.output.deliver_numbered(
+                data, delivery.position, 1, template, tag_at, tag, channel.number, self.frame_max, _COUNT_HEADER, delivery.deliveries, 0
+            )
+        else:
+            self.output.deliver(data, delivery.position, 1, template, tag_at, tag, channel.number, self.frame_max)
 
     def on_settle(self, number: int, low: int, high: int, multiple: bool, disposition: int, event: Any) -> None:
         """basic.ack, nack and reject of delivery tags low..high, or up to high if `multiple`. Raises AmqpError."""
