@@ -7,8 +7,8 @@ from partition_bench import NAMESPACE, ROOMY, Bench, Guard
 
 from entrepot.broker import topic_requests as asked
 from entrepot.broker.catalogue import CATALOGUE_SHARD, TOPIC_KEY, named_key
-from entrepot.broker.kept_definitions import decode_value, encode_value
 from entrepot.broker.groups.work import STEPS
+from entrepot.broker.kept_definitions import decode_value, encode_value
 from entrepot.broker.port import DONE, PENDING, REFUSED
 from entrepot.broker.producer_ids import BLOCK_SIZE, EPOCH_MAX
 from entrepot.broker.quotas import PARTITIONS, TOPICS
