@@ -6,8 +6,8 @@ import pytest
 from broker_bench import SMALL, Bench, bytes_at_hand, longstr_array, table_of
 
 from entrepot.broker import requests as r
-from entrepot.broker.operations import BINDINGS_MAX
 from entrepot.broker.port import DONE, PENDING, REFUSED
+from entrepot.broker.thinning import THINNED_AT_ONCE
 from entrepot.model.errors import Reason, Refused
 
 
@@ -222,7 +222,7 @@ class TestPressure:
 class TestManyBindings:
     """What is deleted with many bindings loses them over many turns of the loop."""
 
-    COUNT = 3 * BINDINGS_MAX
+    COUNT = 3 * THINNED_AT_ONCE
 
     @pytest.fixture
     def me(self, bench):
@@ -242,7 +242,7 @@ class TestManyBindings:
     def test_some_in_a_turn_and_all_in_the_end(self, bench, me, request_):
         call = me.submit(request_)
         assert call.outcome == PENDING
-        assert self.bindings(bench) == self.COUNT + 1 - BINDINGS_MAX
+        assert self.bindings(bench) == self.COUNT + 1 - THINNED_AT_ONCE
         bench.run()
         assert call.outcome == DONE
         assert self.bindings(bench) == (1 if isinstance(request_, r.DeleteQueue) else 0)

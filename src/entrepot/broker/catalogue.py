@@ -410,7 +410,7 @@ class Catalogue:
         return self._topics.get(topic_id)
 
     def add_partitions(self, topic: TopicDefinition, count: int, log_ids: list[bytes] | None = None, *, check_only: bool = False) -> list[bytes]:
-        """Have `count` partitions in all: the new logs' ids, `log_ids` if they are given. INVALID: not more than there are, or too many; LIMIT, of its maker."""
+        """Have `count` partitions in all: the new logs' ids, `log_ids` if given. INVALID: not more than there are, or too many; LIMIT, of its maker."""
         if count <= len(topic.partitions):
             raise Refused(Reason.INVALID, f"topic '{topic.name}' has {len(topic.partitions)} partitions: {count} would not be more")
         self._check_partitions(topic.name, count)

@@ -16,10 +16,11 @@ from entrepot.broker.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.door import Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
-from entrepot.broker.port import DONE, Ask, fail
+from entrepot.broker.port import DONE, Ask
 from entrepot.broker.queue import Queue
 from entrepot.broker.quotas import CONSUMERS
 from entrepot.broker.routing import REPLY_PREFIX
+from entrepot.broker.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
 from entrepot.broker.topic_making import drop_logs
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
 
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
-
-BINDINGS_MAX = 200  # of what is deleted, taken away in a turn of the loop
 
 CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
 
@@ -135,8 +134,9 @@ class Operations:
             if refused.reason is Reason.NOT_FOUND:
                 return 0, None  # as RabbitMQ: deleting what is not there succeeds
             raise
-        if len(definition.bindings_in) > BINDINGS_MAX and not request.if_unused and not request.if_empty:
-            return self._thin_out(call, definition, partial(self.delete_queue, door, call, request))
+        if is_thick(self._broker, definition) and not request.if_unused and not request.if_empty:
+            thin_out(self._broker, door, call, definition)
+            return LATER, None
         target = definition.runtime
         topic = isinstance(target, Topic)
         ready = target.ready_count() if topic else target.depth()
@@ -317,34 +317,16 @@ class Operations:
         self._authorize(door, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
         catalogue = self._broker.catalogue
         exchange = catalogue.namespace(door.namespace).exchanges.get(request.name)
-        if exchange is not None and not request.if_unused and request.name not in SYSTEM_EXCHANGES:
-            delete = partial(self._delete_exchange, door, request)
-            if len(exchange.bindings_in) + len(exchange.bindings_out) > BINDINGS_MAX:
-                return self._thin_out(call, exchange, delete)
-        return self._delete_exchange(door, request)
-
-    def _delete_exchange(self, door: Door, request: requests.DeleteExchange) -> Outcome:
-        self._broker.catalogue.delete_exchange(door.namespace, request.name, if_unused=request.if_unused)
+        if (
+            exchange is not None
+            and not request.if_unused
+            and request.name not in SYSTEM_EXCHANGES
+            and len(exchange.bindings_in) + len(exchange.bindings_out) > THINNED_AT_ONCE
+        ):
+            thin_out(self._broker, door, call, exchange)
+            return LATER, None
+        catalogue.delete_exchange(door.namespace, request.name, if_unused=request.if_unused)
         return None, self._when_durable(True)
-
-    def _thin_out(self, call: Ask, definition: Any, delete: Callable[[], Outcome]) -> Outcome:
-        """Take away bindings of what is to be deleted, some in a turn of the loop, and delete it when few are left.
-
-        Each commit on the way is a state that the client could have made; until the last one it has not been told that anything is gone.
-        """
-        if self._broker.catalogue.thin_out(definition, BINDINGS_MAX):
-            self._broker.store.urgent()
-            self._broker.scheduler.call_soon(self._thin_out, call, definition, delete)
-            return LATER, None
-        try:
-            result, group = delete()
-        except NotDone as error:
-            fail(call, error)
-            return LATER, None
-        if result is not LATER:
-            call.result = result
-            self._complete(call, group)
-        return LATER, None
 
     def bind(self, door: Door, call: Ask, request: requests.Bind) -> Outcome:
         """See requests.Bind."""

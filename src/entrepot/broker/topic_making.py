@@ -53,7 +53,7 @@ class TopicMaking:
         return topic
 
     def add(self, topic: TopicDefinition, count: int) -> Making:
-        """Have `count` partitions: the topic of that name by then. Raises Refused, as Catalogue.add_partitions(), also if there are more then, or it is gone."""
+        """Have `count` partitions: the topic of that name by then. Raises Refused, as Catalogue.add_partitions(), also by what is then."""
         broker = self._broker
         while True:
             broker.catalogue.add_partitions(topic, count, check_only=True)

@@ -17,6 +17,7 @@ from entrepot.broker.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.partition import Partition
 from entrepot.broker.partition_calls import wrong_epoch
 from entrepot.broker.port import DONE, Ask, fail
+from entrepot.broker.thinning import is_thick, thin_out
 from entrepot.broker.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
 from entrepot.broker.topic_making import AT_ONCE, Making, TopicMaking
 from entrepot.broker.topic_requests import ConfigEntry, TopicDescription
@@ -138,6 +139,9 @@ class TopicOperations:
             if topic is None or topic.namespace != door.namespace:
                 raise Refused(Reason.NOT_FOUND, f"no topic has the id {request.id.hex()}")
             self._authorize(door, Action.CONFIGURE, topic.name)
+        if is_thick(self._broker, topic):
+            thin_out(self._broker, door, call, topic)
+            return LATER, None
         description = self._description(topic)
         self._broker.operations.remove(catalogue.remove_queue(topic))
         door.spent += description.partition_count // 2

@@ -19,7 +19,7 @@ from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
 from entrepot.protocols.kafka.checking import NOT_CHECKED, Check
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.exchange import ASK_STEPS
-from entrepot.protocols.kafka.produce_codec import STEP_BYTES
+from entrepot.protocols.kafka.produce_codec import REWRITTEN_AT_ONCE, STEP_BYTES
 from entrepot.protocols.kafka.record_batch import LARGE_BYTES, BatchValidator
 
 BY_NAME = {api.name: key for key, api in APIS.items()}
@@ -406,14 +406,44 @@ def test_a_large_batch_is_compressed_anew_elsewhere(sent, wanted):
     assert Unpacker().unpack(wanted, part.data[61:]) == records
 
 
-def test_much_that_may_be_compressed_anew_is_appended_little_by_little():
+@pytest.mark.parametrize(("wanted", "each"), [(kafka_batches.GZIP, 1), (-1, 8)])
+def test_much_that_is_compressed_anew_is_appended_batch_by_batch(wanted, each):
     client = Client()
-    packed = kafka_batches.batch([batch(value=bytes(900_000))[61:]], kafka_batches.LZ4)
-    client.send(0, 9, produce({"t": dict.fromkeys(range(4), packed)}))
+    client.port.compression = wanted
+    packed = kafka_batches.batch([batch(value=bytes(REWRITTEN_AT_ONCE - 100))[61:]], kafka_batches.LZ4)
+    client.send(0, 9, produce({"t": dict.fromkeys(range(8), packed)}))
     while client.turn():
         pass
-    assert sum(len(call.parts) for call in client.port.calls) == 4
-    assert max(len(call.parts) for call in client.port.calls) < 4
+    assert [len(call.parts) for call in client.port.calls] == [each] * (8 // each)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "sent", "goes"),
+    [
+        (kafka_batches.GZIP, kafka_batches.NONE, True),
+        (kafka_batches.GZIP, kafka_batches.ZSTD, True),
+        (kafka_batches.GZIP, kafka_batches.GZIP, False),
+        (-1, kafka_batches.ZSTD, False),
+        (kafka_batches.NONE, kafka_batches.NONE, False),
+    ],
+)
+def test_what_is_not_large_is_compressed_anew_elsewhere_if_it_is_not_little(wanted, sent, goes):
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    client.port.compression = wanted
+    little = batch(value=bytes(REWRITTEN_AT_ONCE - 200))[61:]
+    records = batch(value=bytes(REWRITTEN_AT_ONCE + 100))[61:]
+    client.send(0, 9, produce({"t": {0: kafka_batches.batch([little], sent), 1: kafka_batches.batch([records], sent)}}))
+    assert len(elsewhere) == goes
+    for run, then in elsewhere:
+        run()
+        then()
+    while client.turn():
+        pass
+    parts = [part for call in client.port.calls for part in call.parts]
+    assert [part.partition for part in parts] == [0, 1]
+    assert parts[1].data[22] == (wanted if goes else sent)
+    assert Unpacker().unpack(parts[1].data[22], parts[1].data[61:]) == records
 
 
 @pytest.mark.parametrize("form", [*TAKEN, *REFUSED, *REFUSED_HERE])

@@ -7,6 +7,7 @@ group without members expire after a time, and are deleted with their topic. A g
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeAlias
 
 from entrepot.broker import group_requests as requests
@@ -33,11 +34,11 @@ from entrepot.broker.groups.kept import (
     split_key,
     split_offset,
 )
-from entrepot.broker.groups.offsets import GroupOffsets
+from entrepot.broker.groups.offsets import FORGETTING_STEPS, GroupOffsets
 from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topics import Topics
 from entrepot.broker.groups.work import Pieces
-from entrepot.broker.port import Ask
+from entrepot.broker.port import Ask, fail
 from entrepot.broker.quotas import GROUPS, NOBODY, OFFSETS, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX, OFFSET_PREFIX
 from entrepot.model.errors import CorruptData, EntrepotError, NotDone, Reason, Refused
@@ -47,7 +48,8 @@ ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
 SUBSCRIBED_MAX = 4000  # topics that a member may name in a heartbeat
 EXPRESSION_STEPS = 2000  # of a microsecond: to compile an expression may take some milliseconds
 LOOKED_AT_ONCE = 64  # groups that are listed, or members of one, between two looks at what it costs
-SWEEP_COUNT = 256  # groups looked at in one go when old offsets are forgotten
+FETCHED_AT_ONCE = 512  # offsets of a group that are told,
+FORGOTTEN_AT_ONCE = 200  # and that are forgotten, in one go
 
 GroupKey: TypeAlias = tuple[str, str]  # namespace, name
 AnyGroup: TypeAlias = ClassicGroup | ConsumerGroup
@@ -104,10 +106,27 @@ class GroupCoordinator:
 
     def topic_deleted(self, namespace: str, topic: str) -> None:
         """Its offsets go with it, in the same commit."""
-        for (space, _), offsets in self._offsets.items():
-            if space == namespace:
-                offsets.delete_topic(topic)
+        for offsets in list(self._desk.holders.get((namespace, topic), ())):
+            offsets.delete_topic(topic)
         self._topics.changed(namespace)
+
+    def holds_many(self, namespace: str, topic: str, most: int) -> bool:
+        """Whether more than `most` offsets of a topic are committed."""
+        held = 0
+        for offsets in self._desk.holders.get((namespace, topic), ()):
+            held += len(offsets.table[topic])
+            if held > most:
+                return True
+        return False
+
+    def thin_out(self, namespace: str, topic: str, count: int) -> bool:
+        """Forget at most `count` offsets of a topic that is to be deleted; whether more than that are left."""
+        left = count
+        for offsets in list(islice(self._desk.holders.get((namespace, topic), ()), count)):
+            left -= offsets.thin_out(left, (topic,))
+            if left == 0:
+                break
+        return self.holds_many(namespace, topic, count)
 
     def places(self) -> list[GroupKey]:
         """Namespace and name of every group there is now."""
@@ -257,15 +276,27 @@ class GroupCoordinator:
         offsets = self._offsets.get((call.attachment.namespace, request.group))
         result: dict[tuple[str, int], requests.CommittedOffset | EntrepotError] = {}
         if request.partitions is None:
-            for topic in offsets.table if offsets is not None else ():
-                if offsets is not None and self._may_read(call, topic):
-                    result.update({(topic, partition): committed for partition, committed in offsets.table[topic].items()})
+            if offsets is not None:
+                self._desk.work.run(self._fetching(call, offsets))
+                return
         else:
             for topic, partition in request.partitions:
                 if not self._may_read(call, topic):
                     result[topic, partition] = self._topic_refusal(call, topic)
                 else:
                     result[topic, partition] = requests.CommittedOffset(-1) if offsets is None else offsets.get(topic, partition)
+        self._desk.answer_when_durable(call, result)
+
+    def _fetching(self, call: Ask, offsets: GroupOffsets) -> Pieces:
+        """All that a group has committed, of topics that may be read."""
+        result: dict[tuple[str, int], requests.CommittedOffset | EntrepotError] = {}
+        for topic in list(offsets.table):
+            if self._may_read(call, topic):
+                partitions = list(offsets.table.get(topic, {}).items())
+                for start in range(0, len(partitions), FETCHED_AT_ONCE):
+                    result.update({(topic, partition): committed for partition, committed in partitions[start : start + FETCHED_AT_ONCE]})
+                    yield len(partitions[start : start + FETCHED_AT_ONCE]) // 2
+            yield 1
         self._desk.answer_when_durable(call, result)
 
     def delete_offsets(self, call: Ask, request: requests.DeleteOffsets) -> None:
@@ -320,8 +351,21 @@ class GroupCoordinator:
         group = self._must_find(call, request.group)
         if not group.is_empty:
             raise Refused(Reason.NOT_EMPTY, f"group '{request.group}' has members")
+        offsets = self._offsets.get((group.namespace, group.name))
+        if offsets is not None and offsets.count > FORGOTTEN_AT_ONCE:
+            self._desk.work.run(self._deleting(call, request, offsets))
+            return
         self._forget(group)
         self._desk.answer_when_durable(call, None)
+
+    def _deleting(self, call: Ask, request: requests.DeleteGroup, offsets: GroupOffsets) -> Pieces:
+        """Forget many offsets of a group over turns, and then the group. Its client has not been told that anything is gone until the last."""
+        while offsets.count > FORGOTTEN_AT_ONCE:
+            yield FORGETTING_STEPS * offsets.thin_out(FORGOTTEN_AT_ONCE)
+        try:
+            self.delete_group(call, request)
+        except NotDone as error:
+            fail(call, error)
 
     # ---- the table
 
@@ -450,26 +494,24 @@ class GroupCoordinator:
     def _sweep_later(self) -> None:
         if not self._sweeping:
             self._sweeping = True
-            self._desk.scheduler.call_later(self._desk.settings.offsets_check_interval_ms / 1000, self._sweep, None)
+            self._desk.scheduler.call_later(self._desk.settings.offsets_check_interval_ms / 1000, self._sweep)
 
-    def _sweep(self, left: list[GroupKey] | None) -> None:
-        """Forget old offsets of groups without members, and groups that have neither; some of them now, the others in a moment."""
-        keys = list(self._groups) if left is None else left
-        now_ms = self._desk.wall_ms()
-        for key in keys[:SWEEP_COUNT]:
+    def _sweep(self) -> None:
+        """Forget old offsets of groups without members, and groups that have neither."""
+        self._desk.work.run(self._sweeps())
+
+    def _sweeps(self) -> Pieces:
+        for key in list(self._groups):
+            yield 3
             group = self._groups.get(key)
             if group is None or not group.is_empty:
                 continue
             offsets = self._offsets.get(key)
-            if offsets is not None:
-                before_ms = now_ms - self._desk.settings.offsets_retention_ms
-                if group.since_ms <= before_ms or not group.protocol_type:
-                    offsets.expire(before_ms)
-            if offsets is None or not offsets.table:
+            before_ms = self._desk.wall_ms() - self._desk.settings.offsets_retention_ms
+            if offsets is not None and (group.since_ms <= before_ms or not group.protocol_type):
+                yield from offsets.expiring(before_ms)
+            if self._groups.get(key) is group and group.is_empty and (offsets is None or not offsets.table):
                 self._forget(group)
-        if len(keys) > SWEEP_COUNT:
-            self._desk.scheduler.call_soon(self._sweep, keys[SWEEP_COUNT:])
-            return
         self._sweeping = False
         if self._groups:
             self._sweep_later()

@@ -34,7 +34,7 @@ class GroupStore(Protocol):
 class Desk:
     """Shared by all groups of a broker."""
 
-    __slots__ = ("clock", "committed_count", "entropy", "quotas", "rebalance_count", "scheduler", "settings", "shards", "store", "work")
+    __slots__ = ("clock", "committed_count", "entropy", "holders", "quotas", "rebalance_count", "scheduler", "settings", "shards", "store", "work")
 
     def __init__(self, scheduler: Scheduler, clock: Any, entropy: Any, store: GroupStore, shards: Shards, settings: GroupSettings, quotas: Quotas) -> None:
         self.scheduler = scheduler
@@ -47,6 +47,7 @@ class Desk:
         self.work = Work(scheduler.call_soon)
         self.rebalance_count = 0  # generations completed, and target assignments made
         self.committed_count = 0  # offsets
+        self.holders: dict[tuple[str, str], dict[Any, None]] = {}  # namespace and topic -> GroupOffsets that have committed some of it
 
     def shard(self, namespace: str, group: str) -> int:
         """Where a group's state lies."""

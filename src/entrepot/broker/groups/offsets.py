@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from entrepot.broker.group_requests import CommittedOffset
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.kept import encode_offset, group_key, offset_key
+from entrepot.broker.groups.work import Pieces
 from entrepot.broker.quotas import METADATA, OFFSETS, Account
 from entrepot.broker.state import DELETE, OFFSET_PREFIX
 
 NOTHING = CommittedOffset(-1)
+FORGETTING_STEPS = 3  # of forgetting one, of work.py
+_PIECE = 64
 
 
 class GroupOffsets:
     """Committed offsets by topic and partition. Every change is staged; who waits for it hangs on the open commit."""
 
-    __slots__ = ("_account", "_desk", "_key", "_shard", "table")
+    __slots__ = ("_account", "_desk", "_key", "_namespace", "_shard", "count", "table")
 
     def __init__(self, desk: Desk, namespace: str, group: str, account: Account) -> None:
         self._desk = desk
         self._account = account
+        self._namespace = namespace
         self._shard = desk.shard(namespace, group)
         self._key = group_key(OFFSET_PREFIX, namespace, group)
         self.table: dict[str, dict[int, CommittedOffset]] = {}
+        self.count = 0
 
     def commit(self, topic: str, partition: int, committed: CommittedOffset) -> None:
         """Remember one offset. Refused (LIMIT): there are as many as there may be."""
@@ -33,9 +39,7 @@ class GroupOffsets:
             self._account.take({OFFSETS: 1, METADATA: len(committed.metadata)})
         elif committed.metadata != before.metadata:
             self._account.take({METADATA: len(committed.metadata) - len(before.metadata)})
-        if partitions is None:
-            partitions = self.table[topic] = {}
-        partitions[partition] = committed
+        self._put(topic, partition, committed)
         self._desk.store.fold(self._shard, offset_key(self._key, topic, partition), encode_offset(committed))
 
     def get(self, topic: str, partition: int) -> CommittedOffset:
@@ -54,10 +58,15 @@ class GroupOffsets:
         partitions = self.table.get(topic)
         gone = None if partitions is None else partitions.pop(partition, None)
         if gone is not None:
+            self.count -= 1
             self._account.count({OFFSETS: -1, METADATA: -len(gone.metadata)})
             self._desk.store.fold(self._shard, offset_key(self._key, topic, partition), DELETE)
             if not partitions:
                 del self.table[topic]
+                holders = self._desk.holders[self._namespace, topic]
+                del holders[self]
+                if not holders:
+                    del self._desk.holders[self._namespace, topic]
 
     def delete_topic(self, topic: str) -> None:
         """Forget all of a topic."""
@@ -69,13 +78,37 @@ class GroupOffsets:
         for topic in list(self.table):
             self.delete_topic(topic)
 
-    def expire(self, before_ms: int) -> None:
-        """Forget what was committed before."""
-        old = [place for place, committed in self.all() if committed.time_ms < before_ms]
-        for topic, partition in old:
-            self.delete(topic, partition)
+    def thin_out(self, count: int, topics: Iterable[str] | None = None) -> int:
+        """Forget at most `count`, of these topics or of any; how many."""
+        gone = 0
+        for topic in list(self.table) if topics is None else topics:
+            for partition in list(islice(self.table.get(topic, ()), count - gone)):
+                self.delete(topic, partition)
+                gone += 1
+            if gone == count:
+                break
+        return gone
+
+    def expiring(self, before_ms: int) -> Pieces:
+        """Forget what was committed before, in pieces."""
+        for topic in list(self.table):
+            partitions = list(self.table.get(topic, ()))
+            for start in range(0, len(partitions), _PIECE):
+                for partition in partitions[start : start + _PIECE]:
+                    committed = self.get(topic, partition)
+                    if committed is not NOTHING and committed.time_ms < before_ms:
+                        self.delete(topic, partition)
+                yield FORGETTING_STEPS * len(partitions[start : start + _PIECE])
+
+    def _put(self, topic: str, partition: int, committed: CommittedOffset) -> None:
+        partitions = self.table.get(topic)
+        if partitions is None:
+            partitions = self.table[topic] = {}
+            self._desk.holders.setdefault((self._namespace, topic), {})[self] = None
+        self.count += partition not in partitions
+        partitions[partition] = committed
 
     def restore(self, topic: str, partition: int, committed: CommittedOffset) -> None:
         """Take in what was kept."""
         self._account.count({OFFSETS: 1, METADATA: len(committed.metadata)})
-        self.table.setdefault(topic, {})[partition] = committed
+        self._put(topic, partition, committed)

@@ -10,11 +10,13 @@ from entrepot.protocols.kafka.produce_codec cimport ProduceReading, ProduceReque
 from entrepot.net.turns cimport Turns
 
 cdef int _CODEC, _CODEC_VERSION, _DONE, _READ, _CHECKING, _REQUEST_STEPS
-cdef Py_ssize_t _APPEND_PARTS, _STEP_BYTES
+cdef Py_ssize_t _APPEND_PARTS, _STEP_BYTES, _REWRITTEN_AT_ONCE
 
 
 @cython.locals(reading=ProduceReading, how=int)
 cpdef object produce(Exchange exchange, Reader reader)
+@cython.locals(topic=ProduceTopic)
+cdef bint _rewrites_much(Exchange exchange, ProduceRequest request) except? True
 @cython.locals(turns=Turns)
 cdef int _read(Exchange exchange, ProduceReading reading) except -1
 @cython.locals(call=Append)

@@ -18,7 +18,7 @@ from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
 from entrepot.protocols.kafka.primitives import Malformed
-from entrepot.protocols.kafka.produce_codec import CHECKING, INVALID_TXN_STATE, READ, STEP_BYTES, ProduceRequest
+from entrepot.protocols.kafka.produce_codec import CHECKING, INVALID_TXN_STATE, READ, REWRITTEN_AT_ONCE, STEP_BYTES, ProduceRequest
 from entrepot.protocols.kafka.record_batch import BATCH_VERSION
 
 if not cython.compiled:
@@ -26,9 +26,8 @@ if not cython.compiled:
     from entrepot.protocols.kafka.primitives import Reader
     from entrepot.protocols.kafka.produce_codec import ProduceReading, encode_produce
 
-APPEND_PARTS = 250  # of one Append,
-APPEND_UNPACKED_BYTES = 2 << 20  # or fewer, where that many would unpack to more
-REWRITING_STEPS = 4  # of compressing anew, by STEP_BYTES
+APPEND_PARTS = 250  # of one Append; one alone where much may have to be compressed anew
+REWRITING_STEPS = 30  # of compressing anew with gzip, by STEP_BYTES
 INVALID_REQUIRED_ACKS = int(ErrorCode.INVALID_REQUIRED_ACKS)
 
 _CODEC = CODEC_KAFKA
@@ -38,13 +37,14 @@ _READ = READ
 _CHECKING = CHECKING
 _APPEND_PARTS = APPEND_PARTS
 _STEP_BYTES = STEP_BYTES
+_REWRITTEN_AT_ONCE = REWRITTEN_AT_ONCE
 _REQUEST_STEPS = 4
 
 
 def produce(exchange: Exchange, reader: Reader) -> None:
     """Handler of Produce. acks 0: not answered, and an error ends the connection; 1 and -1: answered when durable."""
     session = exchange.session
-    reading = ProduceReading(reader, exchange.flexible, session.shared.validator)
+    reading = ProduceReading(reader, exchange.flexible, session.shared.validator, session.attachment)
     how = _read(exchange, reading)
     if how != _READ:
         reading.detach()
@@ -53,11 +53,22 @@ def produce(exchange: Exchange, reader: Reader) -> None:
         exchange.state = reading
         _wait(exchange, how)
         return
-    if len(reading.request.valid) <= _APPEND_PARTS:
+    if len(reading.request.valid) <= _APPEND_PARTS and not _rewrites_much(exchange, reading.request):
         _begin(exchange, reading.request)
     else:
         session.taking = True
         exchange.run(_begin_long(exchange, reading.request))
+
+
+def _rewrites_much(exchange: Exchange, request: ProduceRequest) -> bool:
+    """Whether there are topics that want their batches in some compression, and more than may be compressed anew in one go."""
+    attachment = exchange.session.attachment
+    if len(request.valid) <= 1 or request.batch_bytes <= _REWRITTEN_AT_ONCE:
+        return False
+    for topic in request.topics:  # noqa: SIM110 - compiled, it is a loop without a closure
+        if attachment.compression_of(topic.name, 0) >= 0:
+            return True
+    return False
 
 
 def _read(exchange: Exchange, reading: ProduceReading) -> int:
@@ -112,8 +123,8 @@ def _begin_long(exchange: Exchange, request: ProduceRequest) -> Generator[int, N
 
 
 def _appends(exchange: Exchange, request: ProduceRequest) -> Iterator[Any]:
-    """Few parts at a time where they unpack to much: they may have to be compressed anew."""
-    count = max(1, min(_APPEND_PARTS, len(request.valid) * APPEND_UNPACKED_BYTES // (request.unpacked_bytes + 1)))
+    """One part at a time where they may have to be compressed anew, and are much."""
+    count = 1 if _rewrites_much(exchange, request) else _APPEND_PARTS
     for at in range(0, len(request.valid), count):
         call = make_append(0, _CODEC, _CODEC_VERSION, request.valid[at : at + count], request.acks != 0)
         yield call

@@ -9,7 +9,7 @@ from entrepot.protocols.kafka.record_batch cimport BatchHead, BatchValidator
 
 cdef Py_ssize_t _PARTS_MAX, _TEXT_MAX
 cdef int _TEXTS_MAX, _TRANSACTIONAL, _READ, _RESTING, _CHECKING, _PART_STEPS
-cdef Py_ssize_t _STEP_BYTES
+cdef Py_ssize_t _STEP_BYTES, _REWRITTEN_AT_ONCE
 
 
 @cython.final
@@ -23,7 +23,7 @@ cdef class ProduceRequest:
     cdef public object transactional_id
     cdef public int acks
     cdef public int64_t timeout_ms
-    cdef public int64_t unpacked_bytes
+    cdef public int64_t batch_bytes
     cdef public list topics
     cdef public list valid
 
@@ -36,6 +36,7 @@ cdef class ProduceReading:
     cdef Reader _reader
     cdef bint _flexible
     cdef BatchValidator _validator
+    cdef object _attachment
     cdef int64_t _left_bytes
     cdef bint _begun
     cdef int64_t _topics_left
@@ -44,8 +45,9 @@ cdef class ProduceReading:
     cdef int32_t _partition
 
     cpdef int detach(self) except -1
-    @cython.locals(reader=Reader, flexible=bint, validator=BatchValidator, request=ProduceRequest, steps=Py_ssize_t, data=bytes, unpacked=int64_t, head=BatchHead)
+    @cython.locals(reader=Reader, flexible=bint, validator=BatchValidator, request=ProduceRequest, steps=Py_ssize_t, data=bytes, unpacked=int64_t, unpacks_to=int64_t, left=int64_t, head=BatchHead)
     cpdef int read(self, Py_ssize_t steps_max) except -1
+    cdef bint _is_rewritten(self, BatchHead head, Py_ssize_t size) except? True
     cdef int _stop(self, Py_ssize_t steps, int how) except -1
     cpdef int checked(self, object head, bytes batch, object error, int64_t unpacked_bytes) except -1
     @cython.locals(topic=ProduceTopic, part=AppendPart)

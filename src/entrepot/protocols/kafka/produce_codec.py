@@ -30,11 +30,13 @@ INVALID_TXN_STATE = 48
 READ, RESTING, CHECKING = range(3)
 STEP_BYTES = 1024  # of batches read or unpacked, as steps of net/turns.py
 PART_STEPS = 4
+REWRITTEN_AT_ONCE = 64 << 10  # bytes, packed or unpacked, that are compressed anew in the loop: gzip takes two milliseconds for them
 
 _PARTS_MAX = PARTS_MAX
 _READ, _RESTING, _CHECKING = READ, RESTING, CHECKING
 _STEP_BYTES = STEP_BYTES
 _PART_STEPS = PART_STEPS
+_REWRITTEN_AT_ONCE = REWRITTEN_AT_ONCE
 _TEXT_MAX = TEXT_MAX
 _TEXTS_MAX = TEXTS_MAX
 _TRANSACTIONAL = TRANSACTIONAL
@@ -55,21 +57,23 @@ class ProduceRequest:
         self.transactional_id: str | None = None
         self.acks = 0
         self.timeout_ms = 0
-        self.unpacked_bytes = 0  # of its batches that are not large
+        self.batch_bytes = 0  # of its batches that are not large, packed and unpacked
         self.topics: list[ProduceTopic] = []
         self.valid: list[AppendPart] = []
 
 
 class ProduceReading:
-    """A request that is being read. read() until it says READ; `large` is the batch to be checked when it says CHECKING: then checked(), and on."""
+    """A request that is being read. read() until it says READ; `large` is the batch to be checked, or compressed anew, when it says
+    CHECKING: then checked(), and on."""
 
-    def __init__(self, reader: Reader, flexible: bool, validator: Any) -> None:
+    def __init__(self, reader: Reader, flexible: bool, validator: Any, attachment: Any = None) -> None:
         self.request = ProduceRequest()
         self.large: bytes | None = None
         self.steps = 0  # what the last read() cost
         self._reader = reader
         self._flexible = flexible
         self._validator = validator
+        self._attachment = attachment  # which knows what topics want their batches compressed with; None: as they come
         self._left_bytes = 0
         self._begun = False
         self._topics_left = 0
@@ -129,6 +133,7 @@ class ProduceReading:
             if data is not None:
                 steps += len(data) // _STEP_BYTES
                 unpacked = validator.unpacked_bytes
+                left = validator.left_bytes
                 try:
                     head = validator.maybe_validate(data)
                 except InvalidBatch as invalid:
@@ -137,14 +142,26 @@ class ProduceReading:
                     if head is None:
                         self.large = data
                         return self._stop(steps + (validator.unpacked_bytes - unpacked) // _STEP_BYTES, _CHECKING)
+                    unpacks_to = validator.unpacked_bytes - unpacked
+                    if (len(data) > _REWRITTEN_AT_ONCE or unpacks_to > _REWRITTEN_AT_ONCE) and self._is_rewritten(head, len(data)):
+                        validator.left_bytes = left
+                        self.large = data
+                        return self._stop(steps + unpacks_to // _STEP_BYTES, _CHECKING)
                     self._valid(head, head.data)
-                request.unpacked_bytes += validator.unpacked_bytes - unpacked
+                request.batch_bytes += len(data) + validator.unpacked_bytes - unpacked
                 steps += (validator.unpacked_bytes - unpacked) // _STEP_BYTES
             else:
                 self._refused(InvalidBatch(INVALID_RECORD, "there is no record batch"))
         if flexible:
             reader.skip_tags()
         return self._stop(steps, _READ)
+
+    def _is_rewritten(self, head: BatchHead, size: int) -> bool:
+        """Whether its topic wants the batch in another compression."""
+        if self._attachment is None:
+            return False
+        wanted: int = self._attachment.compression_of(self._topic.name, size)  # type: ignore[union-attr]
+        return wanted >= 0 and wanted != head.compression
 
     def _stop(self, steps: int, how: int) -> int:
         self.steps = steps

@@ -1,8 +1,8 @@
 """A record batch in the compression that its topic wants (compression.type), where its producer has sent it in another.
 
 Records, header and times stay as they are: only the attributes' compression, the size and the checksum are others. It costs an unpacking and a packing,
-in the loop; so each kind is made at the speed of the fastest that still packs well: gzip with its level 1, zstd with 3, LZ4 in blocks of their own
-(what Java reads), snappy as one block, as librdkafka writes it and everyone reads it.
+in the loop where it is little (produce_codec.REWRITTEN_AT_ONCE); so each kind is made at the speed of the fastest that still packs well: gzip with its
+level 1, zstd with 3, LZ4 in blocks of their own (what Java reads), snappy as one block, as librdkafka writes it and everyone reads it.
 """
 
 from __future__ import annotations
