@@ -29,7 +29,10 @@ class Admission:
         self.authorize_route: Any = None
 
     def publish(self, publisher: Publisher, path: Path, call: Publish) -> bool:
-        """As Publisher.publish(); sets call.returned and call.nacked where records fare differently."""
+        """As Publisher.publish(); sets call.returned and call.nacked where records fare differently. Unavailable: nothing was staged."""
+        if publisher.store.closed:  # a target may not be here: look at all of them before the first is staged
+            for _ in self.loads(path, call, publisher.hub.codec(call.codec)):
+                pass
         if call.scattered:
             return self._one_by_one(publisher, path, call, False)
         codec = publisher.hub.codec(call.codec)
@@ -63,7 +66,7 @@ class Admission:
             yield targets, len(indices), codec.body_bytes(data, 0, len(indices))
 
     def publish_dead(self, publisher: Publisher, path: Path, call: Publish) -> None:
-        """Publish a dead letter, but not to queues that it came to in a circle."""
+        """Publish a dead letter, but not to queues that it came to in a circle. It is one record: where a target is Unavailable nothing was staged."""
         self._one_by_one(publisher, path, call, True)
 
     @staticmethod
@@ -239,7 +242,7 @@ class Admission:
             elif route.needs_headers:
                 definitions = path.router.route_with_headers(exchange, key, codec.headers(record, 0))
             for definition in definitions:
-                found[id(definition)] = definition.runtime
+                found[id(definition)] = definition.here()
             if route.to_reply and (box := path.router.replies.get(key)) is not None:
                 found[id(box)] = box
         return list(found.values())

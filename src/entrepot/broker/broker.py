@@ -31,6 +31,7 @@ from entrepot.broker.quotas import METADATA
 from entrepot.broker.reading import Reads
 from entrepot.broker.replies import Replies
 from entrepot.broker.revocation import Revocation
+from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.subjects import Subjects
 from entrepot.broker.timed.operations import TimedOperations
@@ -109,6 +110,7 @@ class Broker:
         self.connected_count = 0
         self._on_failed = on_failed
         self.revocation = Revocation(self)
+        self.shard_moves = ShardMoves(self)
         store.set_owner(self)
         volatile.set_owner(self)
 
@@ -119,13 +121,14 @@ class Broker:
     def open(self) -> None:
         """Bring the catalogue's queues and topics to life."""
         self.shards = self.desk.shards = Shards.of(self.store)
-        self.transactions.load()
-        self.producers.load()
+        shards = sorted({log.shard for log in self.store.logs()})
+        self.transactions.load(shards)
+        self.producers.load(shards)
         self.producer_ids.load()
         self.cluster_id = cluster_id(self.store, self.entropy)
         self.operations.open()
         self.timed.open()
-        self.groups.load()
+        self.groups.load(range(self.shards.count))
 
     # ---- the port
 
@@ -149,6 +152,8 @@ class Broker:
     def ask(self, door: Door, call: Ask) -> None:
         """Carry out a request and complete its call now, or with the commit that holds its effect."""
         try:
+            if self.store.closed:
+                self.shard_moves.check(call.request)
             result, group = self.operations.perform(door, call)
         except NotDone as error:
             fail(call, error)
@@ -210,7 +215,7 @@ class Broker:
                 for topic in route.named:
                     self.authorizer.authorize(Principal(maker or GUEST), Action.WRITE, namespace, ResourceKind.TOPIC, topic.name)
         except Refused:
-            return
+            return  # Unavailable is who asks' to deal with: nothing has been staged
         call = make_publish(0, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))
         call.scattered = bool(further)
         if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in path.queues):

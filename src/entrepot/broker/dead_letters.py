@@ -15,6 +15,7 @@ from entrepot.broker.entry_codec import DeadLetter
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_PRIORITY, TRANSIENT, Entry
+from entrepot.model.errors import Unavailable
 from entrepot.model.ranges import RangeSet
 from entrepot.store.interface import Log
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 RECORDS_PER_TICK = 256
 _OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | HAS_DELIVER_AT | TRANSIENT  # flags that go with a record elsewhere
-RETRY_S = 1.0  # while appends are refused
+RETRY_S = 1.0  # while appends are refused, or a target is not open here
 
 
 class DeadLetters(LogOwner):
@@ -49,6 +50,10 @@ class DeadLetters(LogOwner):
         self._jobs.append((consumer, first, count, reason))
         self._hub.mark_dirty(self)
 
+    def jobs(self) -> list[tuple[Consumer | None, int, int, str]]:
+        """What is still to be dead-lettered: who holds it (None: the broker), first, count, and why."""
+        return list(self._jobs)
+
     def without_pending(self, consumer: Consumer, held: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """The ranges [first, end) of `held` without what is being dead-lettered for this consumer."""
         left = RangeSet()
@@ -69,9 +74,14 @@ class DeadLetters(LogOwner):
             return
         budget = RECORDS_PER_TICK
         while self._refused and budget > 0 and not self._closed:
-            entry, record = self._refused.popleft()
+            entry, record = self._refused[0]
             assert entry.data is not None
-            self._publish_record(entry.codec, entry.flags, entry.data, record, "maxlen")
+            try:
+                self._publish_record(entry.codec, entry.flags, entry.data, record, "maxlen")
+            except Unavailable:
+                self._try_later()
+                return
+            self._refused.popleft()
             budget -= 1
         while self._jobs and budget > 0 and not self._closed:
             consumer, first, count, reason = self._jobs[0]
@@ -81,8 +91,10 @@ class DeadLetters(LogOwner):
             if found == GAP:
                 now = min(count, self._cursor.gap_end - first)  # nothing there to publish
             else:
-                now = min(count, budget, self._cursor.end - first)
-                self._publish(first, now, reason)
+                now = self._publish(first, min(count, budget, self._cursor.end - first), reason)
+                if now == 0:
+                    self._try_later()
+                    return
             self._jobs.popleft()
             if now < count:
                 self._jobs.appendleft((consumer, first + now, count - now, reason))
@@ -118,13 +130,20 @@ class DeadLetters(LogOwner):
         if not self._closed:
             self._hub.mark_dirty(self)
 
-    def _publish(self, first: int, count: int, reason: str) -> None:
+    def _publish(self, first: int, count: int, reason: str) -> int:
+        """How many were: fewer than `count` where the next one's target is not open here."""
         cursor = self._cursor
         codec = self._hub.codec(cursor.tag)
         data = cursor.data()
-        for record in codec.split(data, cursor.position_of(first), count):
-            self._publish_record(cursor.tag, cursor.entry.flags, data, record, reason)
-        cursor.passed(first + count, -1)
+        done = 0
+        try:
+            for record in codec.split(data, cursor.position_of(first), count):
+                self._publish_record(cursor.tag, cursor.entry.flags, data, record, reason)
+                done += 1
+        except Unavailable:
+            pass
+        cursor.passed(first + done, -1)
+        return done
 
     def _publish_record(self, tag: int, flags: int, data: bytes, record: bytes, reason: str) -> None:
         letter = DeadLetter(self._namespace, self._queue.name, reason, self._exchange, self._routing_key, self._hub.now_ms())

@@ -8,6 +8,8 @@ before `retry_ms`, in which a batch may still be sent again.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cython
 
 from entrepot.broker.producer_state import (
@@ -134,10 +136,11 @@ class Deduplication:
             holder = self._holders[name] = Holder(name)
         self._holder = holder
 
-    def load(self) -> None:
-        """At opening: what the store has kept."""
+    def load(self, shards: Iterable[int]) -> None:
+        """As shards open: what the store has kept."""
+        self.hold("")
         found: list[tuple[int, int, bytes, bytes, bytes]] = []
-        for shard in {log.shard for log in self._store.logs()}:
+        for shard in shards:
             first = PRODUCER_PREFIX
             while True:
                 rows = self._store.scan(shard, first, b"p;", SCAN_LIMIT)
@@ -160,6 +163,13 @@ class Deduplication:
             producer.last_ms = last_ms
             producer.timed = value[0] == _TIMED_FORMAT
             producer.packed = bytearray(value[HEAD_SIZE:])
+
+    def unload(self, shard: int) -> None:
+        """A shard closes: nobody of it is known here any more."""
+        for log in self._store.logs(shard):
+            for producer in self._logs.pop(log.id, {}).values():
+                self._unlink(producer)
+                self._count -= 1
 
     def producer(self, log: Log, producer_id: int) -> Producer | None:
         """What is remembered of a producer in a log."""

@@ -131,6 +131,12 @@ class QueueDefinition:
         self.bindings_in: dict[Identity, Binding] = {}
         self.runtime: Any = None
 
+    def here(self) -> Any:
+        """The live object. Unavailable: its shard is not open here."""
+        if self.runtime.gone is not None:
+            raise self.runtime.gone
+        return self.runtime
+
     @property
     def persistent(self) -> bool:
         """Whether it survives a restart."""
@@ -186,6 +192,12 @@ class TopicDefinition:
         self.policy = policy
         self.bindings_in: dict[Identity, Binding] = {}
         self.runtime: Any = None
+
+    def here(self) -> Any:
+        """The live object. Unavailable: one of its partitions is in a shard that is not open here."""
+        if self.runtime.gone is not None:
+            raise self.runtime.gone
+        return self.runtime
 
     @property
     def is_stream(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from entrepot.broker.appending import Appender
 from entrepot.broker.authorization import Action
+from entrepot.broker.away import AwayQueue
 from entrepot.broker.consumer import Consumer, Pool
 from entrepot.broker.hub import Hub
 from entrepot.broker.lease_calls import EndLeases, Receive, Send, Withdraw
@@ -143,7 +144,7 @@ class Door(Attachment):
     def place(self, name: str, policy_version: int) -> Place:
         """The queue of that name, whose own policy is of that version. Raises Refused."""
         place = self.places.get(name)
-        if place is None or place.timed.deleted or place.version != self.broker.authorizer.version:
+        if place is None or place.timed.ended or place.version != self.broker.authorizer.version:
             found: Place = self.broker.timed.place(self, name)
             if len(self.places) >= _PLACES_MAX:
                 self.places.clear()
@@ -197,6 +198,12 @@ class Door(Attachment):
             call.receive.timed.withdraw(call.receive)
         call.outcome = DONE
 
+    def forget_found(self) -> None:
+        """Something that it has found by name may have moved."""
+        self.paths.clear()
+        self.places.clear()
+        self.topics.by_name.clear()
+
     def ask_again(self) -> None:
         """Users have changed: what waits for a queue or topic that may not be read any more waits no longer."""
         self.reads.ask_again(self.topics)
@@ -227,6 +234,10 @@ class Door(Attachment):
         if consumer is None:
             return
         owner = consumer.owner
+        if isinstance(owner, AwayQueue):
+            owner.settle(consumer, call.first, call.count, call.disposition)
+            call.outcome = DONE
+            return
         if not isinstance(owner, Queue):
             if call.disposition != ACCEPT:
                 fail(call, self.broker.operations.not_for_streams(owner.definition, "basic.nack and basic.reject"))
@@ -234,7 +245,7 @@ class Door(Attachment):
             owner.settle(consumer, call.first, call.count)
         else:
             queue = owner
-            if queue.deleted:
+            if queue.ended:
                 consumer.freed(call.count)
             elif call.disposition == ACCEPT:
                 queue.settle(consumer, call.first, call.count)

@@ -122,5 +122,5 @@ class HeadDrops:
 
     def _due(self) -> None:
         self._timer = None
-        if not self._queue.deleted:
+        if not self._queue.ended:
             self._queue.hub.mark_dirty(self._queue)

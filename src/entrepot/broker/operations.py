@@ -16,15 +16,16 @@ from entrepot.broker.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.door import Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
-from entrepot.broker.port import DONE, Ask
+from entrepot.broker.port import DONE, Ask, fail
 from entrepot.broker.queue import Queue
 from entrepot.broker.quotas import CONSUMERS
 from entrepot.broker.routing import REPLY_PREFIX
+from entrepot.broker.shards import CATALOGUE
 from entrepot.broker.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
 from entrepot.broker.topic_making import drop_logs
-from entrepot.model.errors import NotDone, Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group, Log
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
 
 CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
+
+UNUSED_AGAIN_S = 0.5  # until it is tried again to delete a queue that nobody reads any more, while the catalogue's decisions are made elsewhere
 
 LATER = object()
 """The operation completes its call itself."""
@@ -67,7 +70,7 @@ class Operations:
     def open(self) -> None:
         """Make the live objects of everything in the catalogue."""
         for definition in self._broker.catalogue.queues():
-            self._make_queue(definition, self._broker.store.log(definition.log_id))
+            self.make_queue(definition, self._broker.store.log(definition.log_id))
         for definition in self._broker.catalogue.topics():
             self._make_topic(definition)
 
@@ -93,6 +96,9 @@ class Operations:
             return (request.name, 0, 1), None
         if not request.passive and request.name:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
+        if broker.store.closed and request.durable and not request.passive:
+            kind = "topic" if request.arguments.get("x-queue-type") == "stream" else "queue"
+            broker.shard_moves.check_open([broker.shards.shard(kind, door.namespace, request.name)])
         definition, created = broker.catalogue.declare_queue(
             door.namespace,
             request.name,
@@ -116,7 +122,7 @@ class Operations:
                 self.create_topic(definition)
             else:
                 self.create_queue(definition)
-        target = definition.runtime
+        target = definition.here()
         if isinstance(target, Topic):
             result = (definition.name, target.ready_count(), target.consumer_count())
         else:
@@ -137,7 +143,7 @@ class Operations:
         if is_thick(self._broker, definition) and not request.if_unused and not request.if_empty:
             thin_out(self._broker, door, call, definition)
             return LATER, None
-        target = definition.runtime
+        target = definition.here()
         topic = isinstance(target, Topic)
         ready = target.ready_count() if topic else target.depth()
         consumers = target.consumer_count() if topic else len(target.consumers)
@@ -164,11 +170,14 @@ class Operations:
         return queue.purge(), self._when_durable(not queue.log.volatile)
 
     def _purge_later(self, call: Ask, queue: Queue) -> None:
-        if queue.has_staged() and not queue.deleted:
+        if queue.has_staged() and not queue.ended:
             queue.wait(partial(self._purge_later, call, queue))
             return
-        call.result = 0 if queue.deleted else queue.purge()
-        self._complete(call, self._when_durable(not queue.log.volatile and not queue.deleted))
+        if isinstance(queue.gone, Unavailable):
+            fail(call, queue.gone)
+            return
+        call.result = 0 if queue.ended else queue.purge()
+        self._complete(call, self._when_durable(not queue.log.volatile and not queue.ended))
 
     @staticmethod
     def _complete(call: Ask, group: Group | None) -> None:
@@ -183,9 +192,10 @@ class Operations:
         """Bring a queue to life that the catalogue has just made."""
         store = self._broker.store if definition.persistent else self._broker.volatile
         log = store.create_log(self._broker.shards.shard("queue", definition.namespace, definition.name), definition.log_id)
-        return self._make_queue(definition, log)
+        return self.make_queue(definition, log)
 
-    def _make_queue(self, definition: Any, log: Log | None) -> Queue:
+    def make_queue(self, definition: Any, log: Log | None) -> Queue:
+        """The live queue of a definition, over its log."""
         assert log is not None, definition.name
         broker = self._broker
         store = broker.volatile if log.volatile else broker.store
@@ -195,6 +205,12 @@ class Operations:
         self._queue_count += 1
         self._touch(queue)
         return queue
+
+    def leave(self, queue: Queue) -> None:
+        """A queue is about to end because its shard closes."""
+        queue.on_unused = None
+        self._queue_count -= 1
+        self._stop_expiry(queue)
 
     def create_topic(self, definition: Any) -> None:
         """Bring a topic to life that the catalogue has just made."""
@@ -268,10 +284,16 @@ class Operations:
 
     def _unused(self, queue: Queue) -> None:
         definition = queue.definition
-        if definition.auto_delete:
+        if definition.auto_delete and definition.persistent and CATALOGUE in self._broker.store.closed:
+            self._broker.scheduler.call_later(UNUSED_AGAIN_S, self._unused_again, queue)
+        elif definition.auto_delete:
             self.remove(self._broker.catalogue.remove_queue(definition))
         else:
             self._touch(queue)
+
+    def _unused_again(self, queue: Queue) -> None:
+        if not queue.consumers and not queue.ended:
+            self._unused(queue)
 
     def _touch(self, queue: Queue) -> None:
         """The queue was used just now: its x-expires starts again."""
@@ -286,7 +308,9 @@ class Operations:
 
     def _expired(self, queue: Queue) -> None:
         self._expiring.pop(queue, None)
-        if not queue.consumers and not queue.deleted:
+        if CATALOGUE in self._broker.store.closed:
+            self._touch(queue)  # nobody is here who could decide that it goes
+        elif not queue.consumers and not queue.ended:
             self.remove(self._broker.catalogue.remove_queue(queue.definition))
 
     # ---- exchanges and bindings
@@ -373,7 +397,7 @@ class Operations:
 
     def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> int:
         """Start deliveries from a queue or topic: the consumer's id. Raises Refused."""
-        target = definition.runtime
+        target = definition.here()
         pool = self._pool(door, call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
         self._broker.catalogue.quotas.check(door.principal.name, CONSUMER)
@@ -462,12 +486,14 @@ class Operations:
                 door.consumers.pop(getter.id, None)
 
     def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
-        if not queue.deleted and not queue.drop_overflow():
+        if not queue.ended and not queue.drop_overflow():
             queue.wait(partial(self._take_later, call, queue, getter))
             return LATER, None
-        while not queue.deleted and queue.subscription.ready_count > 0 and queue.expire_head():
+        while not queue.ended and queue.subscription.ready_count > 0 and queue.expire_head():
             pass
-        if queue.deleted:
+        if queue.ended:
+            if isinstance(queue.gone, Unavailable):
+                raise queue.gone
             return None, None
         delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
         if delivery is not None:
@@ -482,7 +508,11 @@ class Operations:
         door = call.attachment
         if door.closed or not isinstance(door, Door) or getter.id not in door.consumers:
             return  # nobody is there to hold it
-        result, _ = self._take_one(call, queue, getter)
+        try:
+            result, _ = self._take_one(call, queue, getter)
+        except NotDone as error:
+            fail(call, error)
+            return
         if result is not LATER:
             call.result = result
             call.outcome = DONE
@@ -501,7 +531,7 @@ class Operations:
         door.consumers.pop(consumer.id, None)
         if consumer in consumer.pool.consumers:
             consumer.pool.consumers.remove(consumer)
-        if isinstance(owner, Queue) and owner.deleted:
+        if isinstance(owner, Queue) and owner.ended:
             return
         owner.release_all(consumer)
         if consumer.active and consumer.token is not None:
@@ -526,9 +556,10 @@ class Operations:
     def _queue(self, door: Door, name: str, what: str) -> Queue:
         """The live queue of that name; a stream is refused."""
         definition = self._broker.catalogue.find_queue(door.namespace, name, door)
-        if not isinstance(definition.runtime, Queue):
+        target = definition.here()
+        if not isinstance(target, Queue):
             raise self.not_for_streams(definition, what)
-        return definition.runtime
+        return target
 
     def not_for_streams(self, definition: Any, what: str) -> Refused:
         """The refusal of what only queues can do."""

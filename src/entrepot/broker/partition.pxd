@@ -43,6 +43,7 @@ cdef class Partition(LogOwner):
     cdef public object retention
     cdef public bint sized
     cdef list watchers
+    cdef readonly object gone
 
     @cython.locals(watcher=Watcher)
     cpdef object on_durable(self, Log log)

@@ -11,7 +11,7 @@ from typing import Any
 from entrepot.broker.authorization import Action, ResourceKind
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.routing import Router
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.store.interface import Log
 
 TOPICS_MAX = 65_536  # topics that one attachment has ready; one more empties its table
@@ -68,7 +68,7 @@ class Watcher:
 class Partition(LogOwner):
     """One partition of the topic `topic`, which hears of everything through it. `logs` is the log alone, as a store's append() wants it."""
 
-    __slots__ = ("log", "logs", "number", "retention", "rules", "sized", "topic", "transactions", "watchers")
+    __slots__ = ("gone", "log", "logs", "number", "retention", "rules", "sized", "topic", "transactions", "watchers")
 
     def __init__(self, topic: LogOwner, rules: TopicRules, number: int, log: Log, transactions: Any) -> None:
         self.dirty = False
@@ -81,6 +81,7 @@ class Partition(LogOwner):
         self.retention: Any = None
         self.sized = False  # the retention looks at how much there is
         self.watchers: list[Watcher] = []
+        self.gone: NotDone | None = None  # why it has ended
         log.owner = self
 
     def on_durable(self, log: Log) -> None:
@@ -114,8 +115,13 @@ class Partition(LogOwner):
             last.slot = watcher.slot
             self.watchers[watcher.slot] = last
 
-    def close(self) -> None:
-        """The topic is gone: its rules say so already."""
+    def close(self, gone: NotDone) -> None:
+        """Its topic is deleted, or its shard open elsewhere: `gone` for whoever asks."""
+        self.gone = gone
+        if self.retention is not None:
+            self.retention.close()
+            self.retention = None
+        self.sized = False
         self.log.owner = None
         for watcher in self.watchers:
             watcher.wake()
@@ -165,10 +171,13 @@ class TopicTable:
         return self.access(definition.name, version)
 
     def partition(self, access: TopicAccess, number: int) -> Partition:
-        """One of its partitions. Refused NOT_FOUND."""
+        """One of its partitions. Refused NOT_FOUND; Unavailable: its shard is not open here."""
         if not 0 <= number < len(access.partitions):
             raise Refused(Reason.NOT_FOUND, f"topic '{access.rules.name}' has {len(access.partitions)} partitions, counted from 0: there is no {number}")
-        return access.partitions[number]
+        partition = access.partitions[number]
+        if partition.gone is not None:
+            raise partition.gone
+        return partition
 
     def _resolve(self, name: str, version: int) -> TopicAccess:
         topic = self.catalogue.find_topic(self.namespace, name).runtime

@@ -65,7 +65,7 @@ class Path:
         self.durable_entry: Entry | None = None
         self.volatile_entry: Entry | None = None
         for definition in route.targets:
-            self._add(definition.runtime)
+            self._add(definition.here())
 
     def _add(self, target: Any) -> None:
         if isinstance(target, Queue):

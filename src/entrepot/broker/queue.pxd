@@ -45,7 +45,7 @@ cdef class Queue(LogOwner):
     cdef readonly bint rejects_to_dead_letters
     cdef readonly object transactions
     # consumers
-    cdef readonly list consumers
+    cdef public list consumers
     cdef Py_ssize_t turn
     cdef bint prioritised
     cdef public object on_unused
@@ -62,7 +62,8 @@ cdef class Queue(LogOwner):
     cdef readonly DeliveryCounts counts
     cdef bint overdelivered
     cdef public object timed
-    cdef public bint deleted
+    cdef public bint ended
+    cdef readonly object gone
     cdef list waiting
     cdef public bint expirable
     cdef public uint64_t burying

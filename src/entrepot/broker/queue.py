@@ -21,6 +21,7 @@ from entrepot.broker.queue_arguments import QUORUM
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.transactions import Transactions
 from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.store.interface import Log, Store
 
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
@@ -52,10 +53,11 @@ class Queue(LogOwner):
         "cursor",
         "dead_letters",
         "definition",
-        "deleted",
         "delivery_limit",
+        "ended",
         "expirable",
         "fresh_from",
+        "gone",
         "heads",
         "hub",
         "length_max",
@@ -112,7 +114,8 @@ class Queue(LogOwner):
         self.ready_bytes = min(log.bytes_alive, max(self.bytes_max, 0))  # an upper estimate, which drops nothing
         self.heads = HeadDrops(self)
         self.timed: Any = None  # the TimedQueue, once anybody leases here for a time
-        self.deleted = False
+        self.ended = False
+        self.gone: NotDone | None = None  # why it has ended
         self.burying = 0  # records that the broker itself holds
         self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
         self.expirable = self.message_ttl_ms >= 0
@@ -226,7 +229,7 @@ class Queue(LogOwner):
 
     def dispatch(self) -> None:
         """Give consumers with credit what is ready; then expire and drop what is over the limits."""
-        if self.deleted:
+        if self.ended:
             return
         if self.overdelivered:
             self.overdelivered = False
@@ -492,7 +495,7 @@ class Queue(LogOwner):
 
     def end_pending(self, transaction_id: int, committed: bool) -> None:
         """See LogOwner."""
-        if self.deleted:
+        if self.ended:
             return
         ended = self.subscription.end_pending(transaction_id, committed)
         if self.timed is not None and not committed:
@@ -581,12 +584,13 @@ class Queue(LogOwner):
         if self.counts is not None:
             self.counts.drop()
 
-    def close(self) -> None:
-        """The queue is deleted, or the broker stops: no more work."""
-        self.deleted = True
+    def close(self, gone: NotDone | None = None) -> None:
+        """The queue is deleted, or open elsewhere: no more work, and `gone` for whoever asks."""
+        self.ended = True
+        self.gone = gone or Refused(Reason.NOT_FOUND, f"queue '{self.name}' is deleted")
         self.heads.close()
         if self.timed is not None:
-            self.timed.close()
+            self.timed.close(self.gone)
         self.cursor.close()
         if self.dead_letters is not None:
             self.dead_letters.close()

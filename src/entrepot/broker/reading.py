@@ -208,7 +208,7 @@ class Reading(LogOwner):
             part = parts[index]
             place = part.place
             _forget_answer(part)
-            if place is None or place.version != version or place.partition.rules.closed:
+            if place is None or place.version != version or place.partition.gone is not None:
                 place = self._open(part, table, version)
             if place is not None:
                 self.found = True
@@ -245,8 +245,8 @@ class Reading(LogOwner):
             part = place.part
             if part is None or place.reading is not self or self.call is None:
                 continue
-            if place.partition.rules.closed:
-                part.error = Refused(Reason.NOT_FOUND, f"topic '{place.partition.rules.name}' has been deleted")
+            if place.partition.gone is not None:
+                part.error = place.partition.gone
                 self.failed = True
             else:
                 self._gather(place, part)

@@ -13,6 +13,7 @@ from entrepot.broker.state import CATALOGUE_PREFIX, set_value
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Store
 
+CATALOGUE = 0  # the shard whose owner decides what there is
 SHARD_COUNT_DEFAULT = 256
 SHARD_COUNT_KEY = CATALOGUE_PREFIX + b"s"
 

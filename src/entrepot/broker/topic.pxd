@@ -63,6 +63,8 @@ cdef class Topic(LogOwner):
     cdef uint64_t turn
     # life
     cdef readonly bint closed
+    cdef readonly object gone
+    cdef dict _away
     cdef object timer
 
     cpdef Py_ssize_t next_partition(self) except -1

@@ -18,7 +18,7 @@ from entrepot.broker.retention import Retention, interval_s
 from entrepot.broker.stream_start import FIRST, LAST, NEXT, Start, parse_partition, parse_start
 from entrepot.broker.topic_config import TopicPolicy
 from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry, StoredEntry
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.store.interface import Log, LogReader, Store
 
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
@@ -88,7 +88,24 @@ class PartitionReader:
 class Topic(LogOwner):
     """The live topic over its partitions' logs. Its definition says what it is, `policy` what its configuration amounts to."""
 
-    __slots__ = ("address", "closed", "consumers", "definition", "hub", "logs", "name", "partitions", "policy", "readers", "rules", "store", "timer", "turn")
+    __slots__ = (
+        "_away",
+        "address",
+        "closed",
+        "consumers",
+        "definition",
+        "gone",
+        "hub",
+        "logs",
+        "name",
+        "partitions",
+        "policy",
+        "readers",
+        "rules",
+        "store",
+        "timer",
+        "turn",
+    )
 
     def __init__(self, definition: Any, hub: Hub, store: Store, logs: list[Log], policy: TopicPolicy | None = None) -> None:
         self.dirty = False
@@ -104,6 +121,8 @@ class Topic(LogOwner):
         self.readers: list[PartitionReader] = []
         self.turn = 0
         self.closed = False
+        self.gone: NotDone | None = None  # one of its partitions is not open here
+        self._away: dict[int, list[tuple[Consumer, int]]] = {}  # which are not -> who reads there, and from where
         self.timer: Any = None
         self.policy = policy or TopicPolicy(definition.policy.max_age_ms, definition.policy.max_length_bytes)
         for log in logs:
@@ -144,10 +163,38 @@ class Topic(LogOwner):
         if partition.retention is not None:
             partition.retention.close()
             partition.retention = None
+        if partition.gone is not None:
+            return
         policy = self.policy
         partition.sized = policy.max_bytes is not None
         if policy.max_age_ms is not None or policy.max_bytes is not None:
             partition.retention = Retention(partition.log, self.store, policy.max_age_ms, policy.max_bytes)
+
+    # ---- partitions whose shard closes and opens
+
+    def leave(self, partition: Partition) -> None:
+        """It is not open here any more. Who reads it goes on when it is again."""
+        self.gone = Unavailable(f"partition {partition.number} of topic '{self.name}' is on its way to another owner")
+        readers = [reader for reader in self.readers if reader.log is partition.log]
+        self._away[partition.number] = [(reader.consumer, reader.position) for reader in readers]
+        self.readers = [reader for reader in self.readers if reader.log is not partition.log]
+        for reader in readers:
+            _close_reader(reader)
+        partition.close(self.gone)
+
+    def return_to(self, number: int) -> Partition:
+        """It is open again: its partition."""
+        log = self.logs[number]
+        partition = self.partitions[number] = self.prepared(log, number)
+        for consumer, position in self._away.pop(number):
+            if consumer.active:
+                reader = _make_reader(self, consumer, log)
+                reader.position = position
+                self.readers.append(reader)
+        if not self._away:
+            self.gone = None
+        self.wake()
+        return partition
 
     # ---- what producers do
 
@@ -241,12 +288,9 @@ class Topic(LogOwner):
             self.timer.cancel()
             self.timer = None
         self.rules.closed = True
+        gone = Refused(Reason.NOT_FOUND, f"topic '{self.name}' has been deleted")
         for partition in self.partitions:
-            if partition.retention is not None:
-                partition.retention.close()
-                partition.retention = None
-            partition.sized = False
-            partition.close()
+            partition.close(gone)
         return consumers
 
     def wake(self) -> None:

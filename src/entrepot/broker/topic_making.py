@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from entrepot.broker.definitions import TopicDefinition
 from entrepot.broker.groups.work import Pieces
 from entrepot.broker.partition import Partition
+from entrepot.broker.shards import CATALOGUE
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
 from entrepot.store.interface import Log
@@ -43,6 +44,7 @@ class TopicMaking:
                 runtime.add([runtime.prepared(log, number) for number, log in enumerate(logs[len(runtime.logs) :], len(runtime.logs))])
                 yield piece
             topic.partitions = [log.id for log in logs]
+            broker.shard_moves.check_open((CATALOGUE, *(log.shard for log in logs)))
             broker.catalogue.add_topic(topic)
         except BaseException:
             runtime.close()
@@ -67,6 +69,7 @@ class TopicMaking:
             topic = broker.catalogue.find_topic(topic.namespace, topic.name)
             if topic.runtime is runtime and len(topic.partitions) == begun:
                 break
+        broker.shard_moves.check_open((CATALOGUE, *(log.shard for log in logs)))
         broker.catalogue.add_partitions(topic, count, [log.id for log in logs])
         self._add_logs(logs)
         runtime.add(made)

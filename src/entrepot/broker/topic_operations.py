@@ -139,6 +139,7 @@ class TopicOperations:
             if topic is None or topic.namespace != door.namespace:
                 raise Refused(Reason.NOT_FOUND, f"no topic has the id {request.id.hex()}")
             self._authorize(door, Action.CONFIGURE, topic.name)
+        topic.here()
         if is_thick(self._broker, topic):
             thin_out(self._broker, door, call, topic)
             return LATER, None

@@ -217,12 +217,19 @@ class Transactions:
         self._store = store
         self.by_log = by_log
 
-    def load(self) -> None:
-        """At opening, before queues and topics are made: what the store has kept. What no log stands behind any more is forgotten."""
-        for shard in {log.shard for log in self._store.logs()}:
+    def load(self, shards: Iterable[int]) -> None:
+        """As shards open, before queues and topics are made: what the store has kept. What no log stands behind any more is forgotten."""
+        before = set(self.by_log)
+        for shard in shards:
             self._load(shard)
-        for transactions in self.by_log.values():
-            transactions.restored()
+        for log_id, transactions in self.by_log.items():
+            if log_id not in before:
+                transactions.restored()
+
+    def unload(self, shard: int) -> None:
+        """A shard closes: nothing of it is known here any more."""
+        for log in self._store.logs(shard):
+            self.by_log.pop(log.id, None)
 
     def _load(self, shard: int) -> None:
         first = TRANSACTION_PREFIX

@@ -178,6 +178,17 @@ class ClassicGroup:
             return bool(self.members)
         return any(member.reads(topic) for member in self.members.values())
 
+    def close(self, gone: NotDone) -> None:
+        """Its shard closes: nothing is done here any more, and who waits is told."""
+        self.state = DEAD
+        for deadline in (self._join_limit, self._sync_limit, *self._pending.values()):
+            deadline.stop()
+        for member in self.members.values():
+            member.session.stop()
+            for call in (member.joining, member.syncing):
+                if call is not None:
+                    fail(call, gone)
+
     def drop(self) -> None:
         """It is deleted, or becomes a group of the other kind: forget what is kept of it but the generation, which stays the highest given out."""
         self.state = DEAD

@@ -71,7 +71,9 @@ class ConsumerGroup:
         self.since_ms = desk.wall_ms()  # when its last member went
         # heartbeats
         self._asked: deque[tuple[Ask, ConsumerHeartbeat]] = deque()
+        self._answered: tuple[Ask, ConsumerHeartbeat] | None = None  # the one at work
         self._working = False
+        self._work_under_way: Pieces | None = None
         # members
         self.members: dict[str, ConsumerMember] = {}
         self._static: dict[str, str] = {}  # instance id -> member id
@@ -90,18 +92,20 @@ class ConsumerGroup:
         self._asked.append((call, request))
         if not self._working:
             self._working = True
-            self._desk.work.run(self._work())
+            self._work_under_way = self._work()
+            self._desk.work.run(self._work_under_way)
         elif request.member_id in self.members:
             self.members[request.member_id].session.put_off(self._desk.settings.consumer_session_timeout_ms)
 
     def _work(self) -> Pieces:
         try:
             while self._asked:
-                call, request = self._asked.popleft()
+                self._answered = call, request = self._asked.popleft()
                 try:
                     yield from self._answering(call, request)
                 except NotDone as error:
                     fail(call, error)
+                self._answered = None
         finally:
             self._working = False
         if not self.members and self.epoch == self._made_at and self.when_unused is not None:
@@ -198,6 +202,20 @@ class ConsumerGroup:
         """See DescribeGroup."""
         members = [member.describe() for member in self.members.values()]
         return GroupDescription(self.name, self.kind, self.state, CONSUMER, "", members, self.epoch, self.assignment_epoch, self.assignor)
+
+    def close(self, gone: NotDone) -> None:
+        """Its shard closes: nothing is done here any more, and who waits is told."""
+        self.when_unused = None
+        asked, self._asked = self._asked, deque()
+        if self._answered is not None:
+            asked.appendleft(self._answered)
+        if self._working and self._work_under_way is not None:
+            self._work_under_way.close()
+        for call, _ in asked:
+            fail(call, gone)
+        for member in self.members.values():
+            member.session.stop()
+            member.revocation.stop()
 
     def drop(self) -> None:
         """It is deleted while it is empty, or becomes a group of the other kind."""

@@ -6,7 +6,7 @@ group without members expire after a time, and are deleted with their topic. A g
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -41,7 +41,7 @@ from entrepot.broker.groups.work import Pieces
 from entrepot.broker.port import Ask, fail
 from entrepot.broker.quotas import GROUPS, NOBODY, OFFSETS, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX, OFFSET_PREFIX
-from entrepot.model.errors import CorruptData, EntrepotError, NotDone, Reason, Refused
+from entrepot.model.errors import CorruptData, EntrepotError, NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import check_name
 
 ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
@@ -66,12 +66,14 @@ class GroupCoordinator:
         self._accounts: dict[GroupKey, Account] = {}
         self._offsets: dict[GroupKey, GroupOffsets] = {}
         self._sweeping = False
+        self._deleted: dict[int, list[tuple[str, str]]] = {}  # shards that are not open here -> topics deleted meanwhile
 
     # ---- life
 
-    def load(self) -> None:
-        """Take in what is kept; once, before the first request. Raises CorruptData."""
-        for key, value in scan(self._desk.store, self._desk.shards.count, GROUP_PREFIX):
+    def load(self, shards: Sequence[int]) -> None:
+        """Take in what is kept, as shards open. Raises CorruptData."""
+        before = set(self._groups)
+        for key, value in scan(self._desk.store, shards, GROUP_PREFIX):
             namespace, name, rest = split_key(key)
             kind = rest[:1]
             if kind in (CLASSIC, GENERATION):
@@ -82,10 +84,10 @@ class GroupCoordinator:
                 self._account(namespace, name).move_to(decode(key, value, KeptMaker).user)
             else:
                 raise CorruptData(f"group state {key!r} is of no kind this version knows")
-        for group in self._groups.values():
-            if isinstance(group, ConsumerGroup):
+        for place, group in self._groups.items():
+            if isinstance(group, ConsumerGroup) and place not in before:
                 group.restored()
-        for key, value in scan(self._desk.store, self._desk.shards.count, OFFSET_PREFIX):
+        for key, value in scan(self._desk.store, shards, OFFSET_PREFIX):
             namespace, name, rest = split_key(key)
             if (namespace, name) not in self._groups:
                 self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name, self._account(namespace, name))
@@ -95,9 +97,28 @@ class GroupCoordinator:
             self._close_account(*place)
         if self._groups:
             self._sweep_later()
+        for shard in shards:
+            for namespace, topic in self._deleted.pop(shard, ()):
+                for place, offsets in self._offsets.items():
+                    if place[0] == namespace and self._desk.shard(*place) == shard:
+                        offsets.delete_topic(topic)
+
+    def unload(self, shard: int) -> None:
+        """A shard closes: nothing of its groups is known here any more, and who waits for one is told."""
+        for place in [place for place in self._groups if self._desk.shard(*place) == shard]:
+            self._groups.pop(place).close(_gone(place[1]))
+            offsets = self._offsets.pop(place, None)
+            if offsets is not None:
+                offsets.close()
+            self._accounts.pop(place).close()
+        self._deleted[shard] = []
 
     def perform(self, call: Ask) -> None:
-        """Carry out one request; its call is answered at once or later. Raises Refused."""
+        """Carry out one request; its call is answered at once or later. Raises Refused, and Unavailable where the group's shard is not open here."""
+        if self._deleted:
+            name = getattr(call.request, "group", None)
+            if name is not None and self._desk.shard(call.attachment.namespace, name) in self._deleted:
+                raise _gone(name)
         HANDLERS[type(call.request)](self, call, call.request)
 
     def topics_changed(self, namespace: str) -> None:
@@ -108,6 +129,8 @@ class GroupCoordinator:
         """Its offsets go with it, in the same commit."""
         for offsets in list(self._desk.holders.get((namespace, topic), ())):
             offsets.delete_topic(topic)
+        for deleted in self._deleted.values():
+            deleted.append((namespace, topic))
         self._topics.changed(namespace)
 
     def holds_many(self, namespace: str, topic: str, most: int) -> bool:
@@ -556,6 +579,10 @@ class GroupCoordinator:
         if facts is None:
             return Refused(Reason.NOT_FOUND, f"no topic '{topic}'"), 0
         return None, facts.partition_count
+
+
+def _gone(name: str) -> Unavailable:
+    return Unavailable(f"group '{name}' is on its way to another coordinator")
 
 
 HANDLERS: dict[type, Callable[[GroupCoordinator, Ask, Any], None]] = {

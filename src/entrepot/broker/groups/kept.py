@@ -13,7 +13,7 @@ Values of `g:` are MessagePack `[version, minimum reader version, fields]`, thos
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 import msgspec
@@ -169,10 +169,10 @@ def split_offset(rest: bytes) -> tuple[str, int]:
     return rest[:end].decode(), int.from_bytes(rest[end:], "big")
 
 
-def scan(store: GroupStore, shard_count: int, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
+def scan(store: GroupStore, shards: Iterable[int], prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Every key and value of one kind, shard by shard."""
     end = prefix_end(prefix)
-    for shard in range(shard_count):
+    for shard in shards:
         first = prefix
         while True:
             found = store.scan(shard, first, end, _SCAN_COUNT)

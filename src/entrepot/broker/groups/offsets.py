@@ -68,6 +68,14 @@ class GroupOffsets:
                 if not holders:
                     del self._desk.holders[self._namespace, topic]
 
+    def close(self) -> None:
+        """Their shard closes: they are known here no more."""
+        for topic in self.table:
+            holders = self._desk.holders[self._namespace, topic]
+            del holders[self]
+            if not holders:
+                del self._desk.holders[self._namespace, topic]
+
     def delete_topic(self, topic: str) -> None:
         """Forget all of a topic."""
         for partition in list(self.table.get(topic, ())):

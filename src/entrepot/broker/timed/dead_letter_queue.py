@@ -12,6 +12,7 @@ from entrepot.broker.cursor import GAP, HERE, LATER, Cursor
 from entrepot.broker.head_drops import BROKER_ID
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.timed.transfer import transfer
+from entrepot.model.errors import Unavailable
 from entrepot.store.interface import Log
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 RECORDS_PER_TICK = 256
 CARRIED_MAX = 1_000_000  # records of the other queue of which is known how often they were received; with more, a further one begins at 0
-RETRY_S = 1.0  # while appends are refused
+RETRY_S = 1.0  # while appends are refused, or a target is not open here
 
 
 class DeadLetterQueue(LogOwner):
@@ -37,8 +38,11 @@ class DeadLetterQueue(LogOwner):
         self._closed = False
 
     def is_there(self) -> bool:
-        """Whether there is a queue to go to."""
-        return self.name is not None and self._find(self.name) is not None
+        """Whether there is a queue to go to, here or elsewhere."""
+        try:
+            return self.name is not None and self._find(self.name) is not None
+        except Unavailable:
+            return True
 
     def is_busy(self) -> bool:
         """Whether some record is on its way there, and not durably there yet."""
@@ -62,11 +66,15 @@ class DeadLetterQueue(LogOwner):
         timed = self._timed
         if self._closed or not self._due:
             return
-        if timed.hub.refusing:
+        try:
+            target = self._find(self.name) if self.name is not None else None
+            is_open = True
+        except Unavailable:
+            is_open = False
+        if timed.hub.refusing or not is_open:
             if self._retry is None:
                 self._retry = timed.hub.scheduler.call_later(RETRY_S, self._try_again)
             return
-        target = self._find(self.name) if self.name is not None else None
         left = RECORDS_PER_TICK
         moved = False
         found = HERE

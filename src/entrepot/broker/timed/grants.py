@@ -273,7 +273,7 @@ class Grants:
     def give_back(self, call: Receive) -> None:
         """What was leased for a call that nobody waits for any more is ready again."""
         leases = self.leases
-        if self.timed.deleted:
+        if self.timed.ended:
             return
         now = self.timed.now_ms()
         for item in call.received:

@@ -19,7 +19,7 @@ from entrepot.broker.queue_requests import MoveTask
 from entrepot.broker.state import DELETE, MOVE_PREFIX, set_value
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.timed.transfer import transfer
-from entrepot.model.errors import CorruptData
+from entrepot.model.errors import CorruptData, Unavailable
 from entrepot.store.interface import Log
 
 if TYPE_CHECKING:
@@ -64,6 +64,10 @@ class MoveTasks:
             self._kept.setdefault(timed.id, {})[kept.task.task_id] = kept
             if kept.task.status == RUNNING:
                 timed.move = _Run(self, timed, kept)
+
+    def leave(self, timed: TimedQueue) -> None:
+        """The source ends here; its tasks go on wherever it is open next."""
+        self._kept.pop(timed.id, None)
 
     def new_id(self) -> bytes:
         """For what is moved: it is a new message."""
@@ -154,7 +158,11 @@ class _Run(LogOwner):
                 timed.queue.discard_settled()
                 continue
             name = self.task.destination or timed.hub.codec(self._cursor.tag).source_of(self._cursor.data(), self._cursor.position_of(offset))
-            target = timed.find(name) if name else None
+            try:
+                target = timed.find(name) if name else None
+            except Unavailable:
+                self._rest(RETRY_S)
+                break
             if not self.task.destination and target is not None and target.definition.policy.dead_letter_queue != timed.queue.name:
                 status = FAILED
                 failure = f"queue '{name}' has another dead-letter queue"

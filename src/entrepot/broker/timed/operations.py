@@ -19,6 +19,7 @@ from entrepot.broker.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.port import DONE, Ask, fail
 from entrepot.broker.queue import Queue
 from entrepot.broker.queue_requests import QueueDescription, TimedPolicy
+from entrepot.broker.shards import CATALOGUE
 from entrepot.broker.timed.definition import TimedDefinition
 from entrepot.broker.timed.moves import MoveTasks
 from entrepot.broker.timed.places import Place
@@ -80,10 +81,11 @@ class TimedOperations:
 
     def timed_of(self, definition: QueueDefinition) -> TimedQueue:
         """The side of a queue whose leases are timed; made, and kept with its definition, if there is none."""
-        queue: Queue = definition.runtime
+        queue: Queue = definition.here()
         timed: TimedQueue | None = queue.timed
         if timed is None:
             if definition.timed is None:
+                self._broker.shard_moves.check_open((CATALOGUE,))
                 definition.timed = self._default(definition)
                 self._broker.catalogue.keep_queue(definition)
             timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), partial(self._find, definition.namespace))
@@ -96,7 +98,7 @@ class TimedOperations:
         return timed
 
     def _find(self, namespace: str, name: str) -> TimedQueue | None:
-        """The live queue of that name, for dead letters and moves."""
+        """The live queue of that name, for dead letters and moves; None: there is none. Unavailable: it is not open here."""
         definition = self._broker.catalogue.namespace(namespace).queues.get(name)
         return None if definition is None or definition.exclusive_to is not None else self.timed_of(definition)
 
@@ -116,7 +118,7 @@ class TimedOperations:
 
     def _configure(self, definition: QueueDefinition) -> None:
         """Have the live queue do what its definition says."""
-        timed: TimedQueue = definition.runtime.timed
+        timed: TimedQueue = definition.here().timed
         assert definition.timed is not None
         timed.configure()
         timed.sending.configure(definition.timed.policy)
@@ -260,8 +262,8 @@ class TimedOperations:
         return None, self._when_durable()
 
     def _purge_later(self, call: Ask, timed: TimedQueue) -> None:
-        if timed.deleted:
-            fail(call, Refused(Reason.NOT_FOUND, f"queue '{timed.queue.name}' is deleted"))
+        if timed.ended:
+            fail(call, timed.queue.gone)
             return
         result, group = self._purge(call, timed)
         if result is not LATER and group is not None:
@@ -295,7 +297,7 @@ class TimedOperations:
     def cancel_move(self, door: Door, call: Ask, request: asked.CancelMove) -> Outcome:
         """See CancelMove."""
         for definition in self._broker.catalogue.namespace(door.namespace).queues.values():
-            timed = definition.runtime.timed
+            timed = definition.runtime.timed if definition.runtime.gone is None else None
             if timed is not None and timed.move is not None and timed.move.task.task_id == request.task_id:
                 self._check_version(definition, request)
                 self._authorize(door, Action.READ, definition.name, request.granted)
@@ -314,7 +316,7 @@ class TimedOperations:
     def _description(self, definition: QueueDefinition, counts: bool) -> QueueDescription:
         timed = definition.timed or self._default(definition)
         visible = leased = delayed = 0
-        queue: Queue = definition.runtime
+        queue: Queue = definition.here()
         if counts:
             visible = queue.subscription.ready_count
             if queue.timed is not None:

@@ -45,7 +45,7 @@ cdef class TimedQueue:
     cdef readonly Log log
     cdef readonly Subscription sub
     cdef readonly bytes id
-    cdef public bint deleted
+    cdef public bint ended
     # policies
     cdef readonly int policy_version
     cdef readonly int64_t visibility_ms

@@ -65,7 +65,7 @@ class TimedQueue:
     __slots__ = (
         "definition",
         "delays",
-        "deleted",
+        "ended",
         "ends",
         "find",
         "grants",
@@ -105,7 +105,7 @@ class TimedQueue:
         self.log = queue.log
         self.sub = queue.subscription
         self.id = queue.log.id
-        self.deleted = False
+        self.ended = False
         # policies, from the definition
         self.policy_version = 0
         self.visibility_ms = 0
@@ -173,8 +173,8 @@ class TimedQueue:
             call.visibility_ms = self.visibility_ms
         if call.wait_ms < 0:
             call.wait_ms = self.wait_ms
-        if self.deleted:
-            raise Refused(Reason.NOT_FOUND, f"queue '{self.queue.name}' is deleted")
+        if self.ended:
+            raise self.queue.gone
         self.end_due()  # its timer may come later
         if self.leases.held >= self.in_flight_max:
             raise Refused(Reason.LIMIT, f"{self.in_flight_max} messages of queue '{self.queue.name}' are in flight, as many as there may be")
@@ -413,7 +413,7 @@ class TimedQueue:
     def due(self) -> None:
         """Some lease or delay may have ended."""
         self.timer = None
-        if not self.deleted:
+        if not self.ended:
             self.hub.mark_dirty(self.queue)
             if self.next_due() > self.now_ms():
                 self.arm()
@@ -454,9 +454,9 @@ class TimedQueue:
             self.delays.drop_later()
         self.moves.forget(self)
 
-    def close(self) -> None:
-        """The queue is gone, or the broker stops: who waits is told."""
-        self.deleted = True
+    def close(self, gone: NotDone) -> None:
+        """The queue is deleted, or open elsewhere: who waits is told."""
+        self.ended = True
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
@@ -466,11 +466,13 @@ class TimedQueue:
             self.grants.dead_letters.close()
         if self.move is not None:
             self.move.close()
+        if self.moves is not None:
+            self.moves.leave(self)
         while self.line.first is not None:
             call = self.line.first
             self.line.leave(call)
             call.state = None
-            fail(call, Refused(Reason.NOT_FOUND, f"queue '{self.queue.name}' is deleted"))
+            fail(call, gone)
 
     def policy_changed(self) -> PolicyChanged:
         """The refusal of a call that was checked against another policy."""

@@ -1,0 +1,132 @@
+"""ShardMoves: shards close and open while the broker runs. Closing one disturbs no other.
+
+What is in a shard is queues, partitions, what groups keep, producers and transactions; shard 0 has the catalogue's decisions and producers' ids. When it
+closes, everything of it that lives here ends, and whoever asks for it is told *unavailable*, never *not found*; what waits is answered so. When it opens,
+all of it is made again from what the store has. Nobody keeps what he had found there: doors and caches forget it at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from entrepot.broker import queue_requests, requests, topic_requests
+from entrepot.broker.away import AwayQueue
+from entrepot.broker.consumer import Consumer
+from entrepot.broker.partition import Partition
+from entrepot.broker.queue import Queue
+from entrepot.broker.shards import CATALOGUE
+from entrepot.broker.topic import Topic
+from entrepot.model.errors import Unavailable
+
+if TYPE_CHECKING:
+    from entrepot.broker.broker import Broker
+
+DECISIONS = frozenset(
+    {
+        requests.DeleteQueue,
+        requests.DeclareExchange,
+        requests.DeleteExchange,
+        requests.Bind,
+        topic_requests.CreateTopic,
+        topic_requests.CreatePartitions,
+        topic_requests.DeleteTopic,
+        topic_requests.AlterTopicConfig,
+        topic_requests.NewProducer,
+        queue_requests.CreateTimedQueue,
+        queue_requests.SetQueuePolicy,
+        queue_requests.DeleteTimedQueue,
+    }
+)
+"""Requests that only the owner of shard 0 can carry out; a DeclareQueue, too, where it is not passive."""
+
+
+class ShardMoves:
+    """Over one broker."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        self._queues: dict[int, list[AwayQueue]] = {}  # shard -> queues of it
+        self._partitions: dict[int, list[tuple[Topic, int]]] = {}
+
+    def check(self, request: Any) -> None:
+        """Raises Unavailable where a request needs the owner of shard 0, and that is not here."""
+        if CATALOGUE in self._broker.store.closed and (type(request) in DECISIONS or (isinstance(request, requests.DeclareQueue) and not request.passive)):
+            raise Unavailable("the catalogue is on its way to another owner")
+
+    def check_open(self, shards: Iterable[int]) -> None:
+        """Raises Unavailable where something is to be made in a shard that is not open here."""
+        for shard in shards:
+            if shard in self._broker.store.closed:
+                raise Unavailable(f"shard {shard} is on its way to another owner")
+
+    # ---- closing
+
+    def close(self, shard: int, done: Callable[[], None]) -> None:
+        """End all of a shard that lives here; done() when somebody else may have it."""
+        broker = self._broker
+        holders = self._holders()
+        queues = self._queues[shard] = []
+        partitions = self._partitions[shard] = []
+        for log in broker.store.logs(shard):
+            owner = log.owner
+            if isinstance(owner, Queue):
+                away = AwayQueue(owner.definition)
+                broker.operations.leave(owner)
+                away.leave(owner, holders.get(owner, []))
+                owner.definition.runtime = away
+                log.owner = None
+                queues.append(away)
+            elif isinstance(owner, Partition):
+                topic: Any = owner.topic
+                topic.leave(owner)
+                partitions.append((topic, owner.number))
+        broker.transactions.unload(shard)
+        broker.producers.unload(shard)
+        broker.groups.unload(shard)
+        self._forget_found()
+        broker.store.close_shard(shard, done)
+
+    def _holders(self) -> dict[Any, list[Consumer]]:
+        """Consumers by what they read."""
+        found: dict[Any, list[Consumer]] = {}
+        for door in self._broker.doors:
+            for consumer in door.consumers.values():
+                found.setdefault(consumer.owner, []).append(consumer)
+        return found
+
+    # ---- opening
+
+    def open(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
+        """Bring to life what is in a shard; done() then."""
+        self._broker.store.open_shard(shard, epoch, partial(self._opened, shard, done))
+
+    def _opened(self, shard: int, done: Callable[[], None]) -> None:
+        broker = self._broker
+        broker.transactions.load([shard])
+        broker.producers.load([shard])
+        if shard == CATALOGUE:
+            broker.producer_ids.load()
+        for away in self._queues.pop(shard):
+            definition = away.definition
+            queue = broker.operations.make_queue(definition, broker.store.log(definition.log_id))
+            if definition.timed is not None:
+                broker.timed.timed_of(definition)
+            away.return_to(queue)
+        for topic, number in self._partitions.pop(shard):
+            topic.return_to(number)
+        broker.groups.load([shard])
+        for log in broker.store.logs(shard):
+            if log.owner is None:  # no definition names it any more
+                broker.store.drop_log(log)
+        self._forget_found()
+        done()
+
+    def _forget_found(self) -> None:
+        """What was found by name may be another now."""
+        broker = self._broker
+        broker.paths.clear()
+        for door in broker.doors:
+            door.forget_found()
+        broker.catalogue.routes_changed()
