@@ -286,7 +286,7 @@ class TestGivingBack:
                 me.told["c"] = me.told.pop("get")
             else:
                 me.consume(limit=1)
-                bench.run()
+                bench.loop.run_until(lambda me=me: "c" in me.told)  # and not a moment longer
             assert me.told["c"] == [(TEN[0], given)], "counted, or delivered too often"
             given += 1
             if way == "release":
@@ -327,6 +327,36 @@ class TestGivingBack:
             bench.run()
         assert bench.queue("dead").depth() == 10
         assert bench.queue().depth() == 10
+
+    @pytest.mark.parametrize("why", ["single active", "shared limit", "gone meanwhile"])
+    def test_what_was_told_and_not_delivered_does_not_count(self, bench, why):
+        """Whoever had room takes none of it after all; the process dies over something else, again and again."""
+        me = bench.connect()
+        me.declare("dead")
+        arguments = {"x_dead_letter_exchange": "", "x_dead_letter_routing_key": "dead", "x_single_active_consumer": why == "single active"}
+        me.declare(x_queue_type="quorum", x_delivery_limit=2, **arguments)
+        me.put(*TEN)
+        for deliveries in range(3):
+            me = bench.connect()
+            if why == "shared limit":
+                me.ask(r.StreamLimit(1))
+            for name in ("a", "b", "c"):
+                call = me.submit(r.Consume("q", name, limit=1 if name == "a" or why == "shared limit" else 3))
+                if why == "gone meanwhile" and name != "a":
+                    me.bench.loop.run_until(lambda call=call: call.outcome != PENDING)
+                    me.submit(r.Cancel(call.result))
+            if why == "gone meanwhile":
+                you = bench.connect()
+                you.submit(r.Consume("q", "gone", limit=9))
+                you.close()
+            bench.run()
+            assert [told for consumer in me.told.values() for told in consumer] == [(TEN[0], deliveries)]
+            bench.disk.kill()
+            bench = bench.start_again()
+        bench.run()
+        assert bench.connect().get("dead")[0] == TEN[0]
+        assert bench.queue("dead").depth() == 0
+        assert bench.queue().depth() == 9
 
     def test_counts_are_told_for_all_who_have_room_at_once(self, bench):
         me = bench.connect()

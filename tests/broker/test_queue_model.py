@@ -192,8 +192,8 @@ class LimitMachine(RuleBasedStateMachine):
     as the mark covered them and nobody had got them.
     """
 
-    @initialize(seed=st.integers(0, 1000), limit=st.integers(0, 3))
-    def begin(self, seed, limit):
+    @initialize(seed=st.integers(0, 1000), limit=st.integers(0, 3), single_active=st.booleans())
+    def begin(self, seed, limit, single_active):
         self.bench = Bench(seed)
         self.limit = limit
         self.ready = []
@@ -205,7 +205,8 @@ class LimitMachine(RuleBasedStateMachine):
         self.next = 0
         admin = self.bench.connect()
         admin.declare("dead")
-        admin.declare(x_queue_type="quorum", x_delivery_limit=limit, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+        arguments = {"x_dead_letter_exchange": "", "x_dead_letter_routing_key": "dead", "x_single_active_consumer": single_active}
+        admin.declare(x_queue_type="quorum", x_delivery_limit=limit, **arguments)
 
     @rule(size=st.integers(1, 20))
     def publish(self, size):

@@ -2,8 +2,8 @@
 
 A record's first delivery is told by the log's mark, at no cost. Each further one is told before it begins: the number of the delivery is
 staged, and the record handed out once that is durable. So whatever ends a delivery (a requeue, its consumer's death, the process's),
-it has been counted, and nothing has to be written when it ends. With a limit of 0 the first delivery is told as well, as the mark,
-which lies ahead of what was delivered, must not bury what was never seen.
+it has been counted, and nothing has to be written when it ends. What was told and is then taken by nobody is taken back. With a limit
+of 0 the first delivery is told as well, as the mark, which lies ahead of what was delivered, must not bury what was never seen.
 """
 
 from __future__ import annotations
@@ -16,15 +16,17 @@ from entrepot.store.interface import Log, Store
 TOLD_MAX = 4096  # records of which it is told at once
 
 _TOLD_MAX = TOLD_MAX
+_END = 0xFFFFFFFFFFFFFFFF
 
 
 class DeliveryCounts:
     """Of one queue over a log that is kept. Memory and state follow the records that were delivered and are not settled, in runs."""
 
-    __slots__ = ("kept", "state", "subscription", "told")
+    __slots__ = ("kept", "state", "store", "subscription", "told")
 
     def __init__(self, store: Store, log: Log, subscription: Subscription) -> None:
         self.subscription = subscription
+        self.store = store
         self.state = SubscriptionState(store, log.shard, log.id)
         self.kept = RangeSet()  # of which something is kept
         self.told = RangeSet()  # whose next delivery is
@@ -50,6 +52,24 @@ class DeliveryCounts:
         self.state.stage_counts([(offset, stop, sub.deliveries_of(offset) + 1)])
         self.kept.add(offset, stop)
         self.told.add(offset, stop)
+
+    def take_back(self) -> None:
+        """What is still told goes to nobody now: see to it that it does not count as delivered."""
+        if self.told.count == 0:
+            return
+        sub = self.subscription
+        corrected: list[tuple[int, int, int]] = []
+        for first, end in self.told.ranges(0, _END, 0x7FFFFFFF):
+            while first < end:
+                stop = sub.same_count_until(first, end)
+                deliveries = sub.counted_deliveries(first)
+                corrected.append((first, stop, deliveries))
+                if deliveries == 0:
+                    self.kept.remove(first, stop)
+                first = stop
+        self.told.clear()
+        self.state.stage_counts(corrected)
+        self.store.urgent()
 
     def taken(self, first: int, count: int) -> None:
         """These are being delivered: the next time has to be told again."""

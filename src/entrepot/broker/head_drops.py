@@ -64,6 +64,7 @@ class HeadDrops:
     def bury_overdelivered(self) -> None:
         """End what is ready though it was delivered more often than it may be: its last delivery ended with the process, or in a transaction."""
         queue = self._queue
+        queue.overdelivered = False
         sub = queue.subscription
         for first, end in sub.counted_over(queue.delivery_limit):
             position = sub.next_ready(first)

@@ -60,7 +60,7 @@ cdef class Queue(LogOwner):
     cdef readonly object heads
     # deliveries against a limit
     cdef readonly DeliveryCounts counts
-    cdef bint overdelivered
+    cdef public bint overdelivered
     cdef public object timed
     cdef public bint ended
     cdef readonly object gone

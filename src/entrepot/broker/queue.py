@@ -232,7 +232,6 @@ class Queue(LogOwner):
         if self.ended:
             return
         if self.overdelivered:
-            self.overdelivered = False
             self.heads.bury_overdelivered()
         if self.timed is not None:
             self.timed.dispatch()
@@ -261,6 +260,8 @@ class Queue(LogOwner):
                 limit = min(limit, share)
             if self.take(consumer, limit) is None and self.subscription.ready_count == ready:
                 break
+        if self.counts is not None and not self.marking:
+            self.counts.take_back()
         if self.cursor.loading or self.marking:
             return
         self.fresh_from = _END
@@ -409,7 +410,7 @@ class Queue(LogOwner):
         """Journal that `offset`, and what of its kind follows and may be taken, is delivered once more; delivering goes on once that is durable."""
         if self.counts is not None and not self.marking:
             room = 0
-            for consumer in self.consumers:
+            for consumer in self.consumers[:1] if self.single_active else self.consumers:
                 room += consumer.room(_SLICE_MAX)
             self.counts.tell(offset, max(room, 1))
             self._go_on_when_durable()
