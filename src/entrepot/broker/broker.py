@@ -121,14 +121,13 @@ class Broker:
     def open(self) -> None:
         """Bring the catalogue's queues and topics to life."""
         self.shards = self.desk.shards = Shards.of(self.store)
-        shards = sorted({log.shard for log in self.store.logs()})
-        self.transactions.load(shards)
-        self.producers.load(shards)
+        self.transactions.load()
+        self.producers.load()
         self.producer_ids.load()
         self.cluster_id = cluster_id(self.store, self.entropy)
         self.operations.open()
         self.timed.open()
-        self.groups.load(range(self.shards.count))
+        self.groups.load()
 
     # ---- the port
 

@@ -64,7 +64,7 @@ cdef class Deduplication:
     cpdef object hold(self, str name)
 
     @cython.locals(producer=Producer, value=bytes, epoch=int64_t)
-    cpdef object load(self, object shards)
+    cpdef object load(self, object shards=*)
     @cython.locals(of_log=dict)
     cpdef Producer producer(self, Log log, int64_t producer_id)
     @cython.locals(producer=Producer, packed=bytearray, size=Py_ssize_t, expected=int64_t, p=Py_ssize_t, row=Py_ssize_t, sequence=int64_t, span=uint32_t)

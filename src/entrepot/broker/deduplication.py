@@ -136,11 +136,11 @@ class Deduplication:
             holder = self._holders[name] = Holder(name)
         self._holder = holder
 
-    def load(self, shards: Iterable[int]) -> None:
-        """As shards open: what the store has kept."""
+    def load(self, shards: Iterable[int] | None = None) -> None:
+        """As shards open (None: all): what the store has kept."""
         self.hold("")
         found: list[tuple[int, int, bytes, bytes, bytes]] = []
-        for shard in shards:
+        for shard in {log.shard for log in self._store.logs()} if shards is None else shards:
             first = PRODUCER_PREFIX
             while True:
                 rows = self._store.scan(shard, first, b"p;", SCAN_LIMIT)

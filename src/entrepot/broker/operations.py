@@ -20,11 +20,11 @@ from entrepot.broker.port import DONE, Ask, fail
 from entrepot.broker.queue import Queue
 from entrepot.broker.quotas import CONSUMERS
 from entrepot.broker.routing import REPLY_PREFIX
-from entrepot.broker.shards import CATALOGUE
 from entrepot.broker.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.topic import Topic
 from entrepot.broker.topic_config import policy_of
 from entrepot.broker.topic_making import drop_logs
+from entrepot.broker.unused_queues import UnusedQueues
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group, Log
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
 
 CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
-
-UNUSED_AGAIN_S = 0.5  # until it is tried again to delete a queue that nobody reads any more, while the catalogue's decisions are made elsewhere
 
 LATER = object()
 """The operation completes its call itself."""
@@ -52,7 +50,7 @@ class Operations:
         self._broker = broker
         self._queue_count = 0
         self._further: dict[type, FurtherHandler] = {}
-        self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
+        self._unused = UnusedQueues(broker)
 
     def perform(self, door: Door, call: Ask) -> Outcome:
         """Carry out one request. Raises Refused."""
@@ -126,7 +124,7 @@ class Operations:
         if isinstance(target, Topic):
             result = (definition.name, target.ready_count(), target.consumer_count())
         else:
-            self._touch(target)
+            self._unused.touch(target)
             result = (definition.name, target.depth(), len(target.consumers))
         return result, self._when_durable(created and definition.persistent)
 
@@ -201,16 +199,16 @@ class Operations:
         store = broker.volatile if log.volatile else broker.store
         queue = Queue(definition, broker.hub, store, log, definition.namespace)
         definition.runtime = queue
-        queue.on_unused = self._unused
+        queue.on_unused = self._unused.unused
         self._queue_count += 1
-        self._touch(queue)
+        self._unused.touch(queue)
         return queue
 
     def leave(self, queue: Queue) -> None:
         """A queue is about to end because its shard closes."""
         queue.on_unused = None
         self._queue_count -= 1
-        self._stop_expiry(queue)
+        self._unused.used(queue)
 
     def create_topic(self, definition: Any) -> None:
         """Bring a topic to life that the catalogue has just made."""
@@ -255,9 +253,7 @@ class Operations:
                 continue
             queue.on_unused = None
             self._queue_count -= 1
-            timer = self._expiring.pop(queue, None)
-            if timer is not None:
-                timer.cancel()
+            self._unused.used(queue)
             queue.forget()
             queue.close()
             for consumer in list(queue.consumers):
@@ -279,39 +275,6 @@ class Operations:
         self._uncount(door)
         if not door.closed:
             door.sink.cancelled(consumer.token)
-
-    # ---- a queue without consumers
-
-    def _unused(self, queue: Queue) -> None:
-        definition = queue.definition
-        if definition.auto_delete and definition.persistent and CATALOGUE in self._broker.store.closed:
-            self._broker.scheduler.call_later(UNUSED_AGAIN_S, self._unused_again, queue)
-        elif definition.auto_delete:
-            self.remove(self._broker.catalogue.remove_queue(definition))
-        else:
-            self._touch(queue)
-
-    def _unused_again(self, queue: Queue) -> None:
-        if not queue.consumers and not queue.ended:
-            self._unused(queue)
-
-    def _touch(self, queue: Queue) -> None:
-        """The queue was used just now: its x-expires starts again."""
-        expires_ms = queue.definition.policy.expires_ms
-        if expires_ms is None:
-            return
-        timer = self._expiring.pop(queue, None)
-        if timer is not None:
-            timer.cancel()
-        if not queue.consumers:
-            self._expiring[queue] = self._broker.scheduler.call_later(expires_ms / 1000, self._expired, queue)
-
-    def _expired(self, queue: Queue) -> None:
-        self._expiring.pop(queue, None)
-        if CATALOGUE in self._broker.store.closed:
-            self._touch(queue)  # nobody is here who could decide that it goes
-        elif not queue.consumers and not queue.ended:
-            self.remove(self._broker.catalogue.remove_queue(queue.definition))
 
     # ---- exchanges and bindings
 
@@ -407,7 +370,7 @@ class Operations:
                 raise Refused(Reason.NOT_PERMITTED, f"{where} in exclusive use")
             if "x-stream-offset" in request.arguments:
                 raise Refused(Reason.INVALID, f"invalid arg 'x-stream-offset' for {where} of queue type rabbit_{definition.policy.queue_type}_queue")
-            self._stop_expiry(target)
+            self._unused.used(target)
         elif request.auto_settle:
             raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
         elif request.limit == 0:
@@ -465,7 +428,7 @@ class Operations:
         """See requests.Get."""
         self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
         queue = self._queue(door, request.queue, "basic.get")
-        self._touch(queue)
+        self._unused.touch(queue)
         key = (call.stream, request.queue, request.auto_settle)
         getter = door.getters.get(key)
         if getter is None or getter.owner is not queue:
@@ -541,11 +504,6 @@ class Operations:
     def _uncount(self, door: Door) -> None:
         """One consumer less."""
         self._broker.catalogue.quotas.give_back(door.principal.name, CONSUMER)
-
-    def _stop_expiry(self, queue: Queue) -> None:
-        timer = self._expiring.pop(queue, None)
-        if timer is not None:
-            timer.cancel()
 
     def _pool(self, door: Door, stream: int) -> Pool:
         pool = door.pools.get(stream)

@@ -54,7 +54,7 @@ cdef class Partition(LogOwner):
     @cython.locals(last=Watcher)
     cpdef object unwatch(self, Watcher watcher)
     @cython.locals(watcher=Watcher)
-    cpdef object close(self)
+    cpdef object close(self, object gone)
 
 
 @cython.final

@@ -7,6 +7,7 @@ each slice on. A slice never crosses an entry. What is not in memory is fetched;
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from entrepot.broker.consumer import Consumer
@@ -115,7 +116,7 @@ class Queue(LogOwner):
         self.heads = HeadDrops(self)
         self.timed: Any = None  # the TimedQueue, once anybody leases here for a time
         self.ended = False
-        self.gone: NotDone | None = None  # why it has ended
+        self.gone: Any = None  # the NotDone that says why it has ended
         self.burying = 0  # records that the broker itself holds
         self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
         self.expirable = self.message_ttl_ms >= 0
@@ -184,7 +185,7 @@ class Queue(LogOwner):
     def add_consumer(self, consumer: Consumer) -> None:
         """A new subscriber; deliveries begin at the end of this tick."""
         self.consumers.append(consumer)
-        self.consumers.sort(key=_by_priority)
+        self.consumers.sort(key=attrgetter("priority"), reverse=True)
         self._note_priorities()
         if not self.log.volatile and not self.marking and self.log.marked_offset <= self.subscription.cursor:
             self._mark_ahead(self.subscription.cursor)
@@ -570,8 +571,6 @@ class Queue(LogOwner):
             first = stop
         return released
 
-    # ---- what leaves unread
-
     def expire_head(self) -> int:
         """See HeadDrops.expire()."""
         return self.heads.expire()
@@ -598,7 +597,3 @@ class Queue(LogOwner):
         waiting, self.waiting = self.waiting, []
         for callback in waiting:
             self.hub.scheduler.call_soon(callback)
-
-
-def _by_priority(consumer: Consumer) -> int:
-    return -consumer.priority

@@ -217,10 +217,10 @@ class Transactions:
         self._store = store
         self.by_log = by_log
 
-    def load(self, shards: Iterable[int]) -> None:
-        """As shards open, before queues and topics are made: what the store has kept. What no log stands behind any more is forgotten."""
+    def load(self, shards: Iterable[int] | None = None) -> None:
+        """As shards open (None: all), before queues and topics are made: what the store has kept. What no log stands behind any more is forgotten."""
         before = set(self.by_log)
-        for shard in shards:
+        for shard in {log.shard for log in self._store.logs()} if shards is None else shards:
             self._load(shard)
         for log_id, transactions in self.by_log.items():
             if log_id not in before:

@@ -70,9 +70,10 @@ class GroupCoordinator:
 
     # ---- life
 
-    def load(self, shards: Sequence[int]) -> None:
-        """Take in what is kept, as shards open. Raises CorruptData."""
+    def load(self, shards: Sequence[int] | None = None) -> None:
+        """Take in what is kept, as shards open (None: all). Raises CorruptData."""
         before = set(self._groups)
+        shards = range(self._desk.shards.count) if shards is None else shards
         for key, value in scan(self._desk.store, shards, GROUP_PREFIX):
             namespace, name, rest = split_key(key)
             kind = rest[:1]
@@ -115,10 +116,9 @@ class GroupCoordinator:
 
     def perform(self, call: Ask) -> None:
         """Carry out one request; its call is answered at once or later. Raises Refused, and Unavailable where the group's shard is not open here."""
-        if self._deleted:
-            name = getattr(call.request, "group", None)
-            if name is not None and self._desk.shard(call.attachment.namespace, name) in self._deleted:
-                raise _gone(name)
+        name = getattr(call.request, "group", None) if self._deleted else None
+        if name is not None and self._desk.shard(call.attachment.namespace, name) in self._deleted:
+            raise _gone(name)
         HANDLERS[type(call.request)](self, call, call.request)
 
     def topics_changed(self, namespace: str) -> None:
