@@ -22,7 +22,7 @@ cdef class Consumer:
     cdef readonly int codec
     cdef readonly object token
     cdef readonly int stream
-    cdef readonly object owner
+    cdef public object owner
     cdef readonly Pool pool
     cdef readonly uint64_t limit
     cdef readonly bint auto_settle

@@ -279,4 +279,5 @@ class Door(Attachment):
             self.writable = False
             for place in self.places.values():
                 place.timed.withdraw_all(self)
+            self.forget_found()
             self.broker.detach(self)

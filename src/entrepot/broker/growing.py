@@ -25,9 +25,12 @@ class Growing:
         """`holder` is about to keep an entry that was appended just now. What others kept of the commit before, they let go of: let_go()."""
         group = self._store.group()
         if group is not self._group:
-            holders = self._holders
+            self.let_go()
             self._group = group
-            self._holders = []
-            for one in holders:
-                one.let_go()
         self._holders.append(holder)
+
+    def let_go(self) -> None:
+        """Whoever keeps an entry lets go of it, and is forgotten."""
+        holders, self._holders = self._holders, []
+        for one in holders:
+            one.let_go()

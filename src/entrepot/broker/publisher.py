@@ -126,6 +126,11 @@ class Publisher:
             self.volatile.group().calls.append(call)
         return False
 
+    def let_go(self) -> None:
+        """Keep no entry that may still grow."""
+        self.durable_growing.let_go()
+        self.volatile_growing.let_go()
+
     def stage(self, path: Path, call: Publish, data: bytes, count: int) -> None:
         """Append `count` records at every log of the path. Refused: nothing was staged (volatile logs, which alone may refuse, come first)."""
         if path.codec != call.codec:

@@ -64,7 +64,7 @@ class ShardMoves:
     # ---- closing
 
     def close(self, shard: int, done: Callable[[], None]) -> None:
-        """End all of a shard that lives here; done() when somebody else may have it."""
+        """End all of a shard that lives here; done() when somebody else may have it. For a turn of the loop's own, with nobody at work below."""
         broker = self._broker
         holders = self._holders()
         queues = self._queues[shard] = []
@@ -85,6 +85,8 @@ class ShardMoves:
         broker.transactions.unload(shard)
         broker.producers.unload(shard)
         broker.groups.unload(shard)
+        broker.hub.let_go()  # cursors of what has ended
+        broker.publisher.let_go()
         self._forget_found()
         broker.store.close_shard(shard, done)
 

@@ -7,6 +7,7 @@ from typing import Any, cast
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.quotas import QuotaLimits
+from entrepot.broker.shards import CATALOGUE
 from entrepot.broker.state import default_folds
 from entrepot.model.errors import EntrepotError
 from entrepot.model.principal import Principal
@@ -16,12 +17,14 @@ from entrepot.simulation.faulty_doors import Faults
 from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
+from entrepot.simulation.wandering import Wandering
 from entrepot.store.interface import LOG_ID_SIZE
 from entrepot.store.local.disk import Disk
 from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
 
 CRASHES = 3
+WANDERING_RATES = (0.0, 0.3, 1.0)
 FAULT_RATES = (0.0, 0.01, 0.1)  # of calls that are delayed, not carried out, or whose answer is lost or late
 
 
@@ -66,6 +69,7 @@ class CrashingRun:
             journal_file_size=64 << 10, journal_ready_files=1, cache_size=self.chance.choice((0, 32 << 10, 1 << 20)), reserve_size=64 << 10, linger_ms=1
         )
         self.faults = Faults(self.loop, self.chance, self.chance.choice(FAULT_RATES))
+        self.wandering = Wandering(self.loop, self.chance.choice(WANDERING_RATES), [CATALOGUE])
         self.failed: BaseException | None = None  # of this life
         self.serial = 0
 
@@ -76,9 +80,11 @@ class CrashingRun:
             try:
                 for _ in range(self.actions):
                     self.act()
+                    self.wandering.step()
                 self.disk.crash_after = self.chance.randint(1, 60)
                 for _ in range(50 * self.actions):
                     self.act()
+                    self.wandering.step()
             except Crashed:
                 pass
             self.loop.forget_all()
@@ -88,6 +94,7 @@ class CrashingRun:
                 self.disk.kill()
         self.start()
         self.faults.stop()
+        self.wandering.rate = 0.0
         self.drain()
         self.conclude()
         return self.loop.digest()
@@ -137,6 +144,7 @@ class CrashingRun:
         broker.hub.shelved_max_bytes = self.chance.choice((0, 2000, 1 << 20))
         broker.register(self.codec)
         broker.open()
+        self.wandering.begin(broker)
         return broker
 
     def check_store(self) -> None:

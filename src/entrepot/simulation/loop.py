@@ -28,8 +28,9 @@ class Handle:
         self.cancelled = False
 
     def cancel(self) -> None:
-        """It will not run; nothing if it has."""
+        """It will not run; nothing if it has. As asyncio's, it lets go of what it would have called."""
         self.cancelled = True
+        self.callback, self.args = _nothing, ()
 
 
 class Stuck(AssertionError):

@@ -472,6 +472,7 @@ class TimedQueue:
             call = self.line.first
             self.line.leave(call)
             call.state = None
+            call.timed = None
             fail(call, gone)
 
     def policy_changed(self) -> PolicyChanged:

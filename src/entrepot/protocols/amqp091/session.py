@@ -384,6 +384,8 @@ class Session(Sink):
         """See port.Sink."""
         subscriber = delivery.token
         channel = subscriber.channel
+        if channel.closing:  # what it held goes back, and so does this, when the port hears of it
+            return -1
         data = delivery.data
         key = take(data, 3, get_u16_be(data, 1))
         if delivery.redelivered:
