@@ -4,6 +4,7 @@ ENTREPOT_PURE=1 builds no extension. Without a C compiler none is built either, 
 the same sources run interpreted.
 """
 
+import gc
 import os
 import shutil
 import subprocess
@@ -28,25 +29,42 @@ DIRECTIVES = {
     "auto_pickle": False,  # a fifth of the compile time, for what nobody does
 }
 SHARED = "entrepot._cython"  # what Cython's modules have in common, once rather than in each of them
-# What looks at every byte or record is compiled with -O2. All else gains nothing that can be measured by it, and compiles in two thirds of the time with -O1.
+# How hard the C compiler tries: -O2 where a benchmark of single modules shows a gain over -O1; -O1 for what looks at every byte, record or message;
+# and for all else, which runs once for each request, call or batch, -Og, which takes two thirds of -O1's time.
+PER_BYTE = {
+    Path("src/entrepot") / f"{name}.py"
+    for name in (
+        *(f"protocols/amqp091/{name}" for name in ("assembly", "codec", "output", "properties")),
+        *(f"protocols/{name}" for name in ("kafka/from_neutral", "kafka/to_neutral", "sqs/characters", "sqs/json_values")),
+    )
+}
 PER_RECORD = {
     Path("src/entrepot") / f"{name}.py"
     for name in (
-        *(f"model/{name}" for name in ("batch", "entry", "ranges")),
-        *(f"broker/{name}" for name in ("cursor", "name_pattern", "publisher", "queue", "routing", "subscription/leases")),
-        *(f"protocols/amqp091/{name}" for name in ("assembly", "codec", "output", "properties", "records", "translation")),
-        *(f"protocols/kafka/{name}" for name in ("fetch_codec", "from_neutral", "lz4_frame", "primitives", "produce_codec")),
-        *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records", "to_neutral")),
-        *(f"protocols/sqs/{name}" for name in ("characters", "framing", "json_values", "message_attributes", "packing", "writing")),
+        *(f"model/{name}" for name in ("batch", "entry", "range_block", "ranges")),
+        *(f"broker/{name}" for name in ("cursor", "publisher", "queue", "routing", "subscription/leases")),
+        *(f"broker/{name}" for name in ("deduplication", "entry_shelf", "lease_calls")),
+        *(f"broker/timed/{name}" for name in ("grants", "group_scan", "group_window", "lease_ends", "lease_state", "lease_table")),
+        *(f"broker/timed/{name}" for name in ("offset_table", "places", "repeats", "sending", "timed_queue", "waiting_line", "waits")),
+        *(f"protocols/amqp091/{name}" for name in ("records", "translation")),
+        *(f"protocols/kafka/{name}" for name in ("fetch_codec", "lz4_frame", "primitives", "produce_codec")),
+        *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records")),
+        *(f"protocols/sqs/{name}" for name in ("framing", "message_attributes", "packing", "writing")),
         *(f"store/{name}" for name in ("entry_codec", "volatile_log", "local/index", "local/journal", "local/log", "local/segment")),
     )
 }
+TRANSLATING_GC = (200_000, 50, 10)  # of Python's collector, whose own take two fifths of the time of translating
 
 
 def hot_modules() -> list[Path]:
     """Sources with a .pxd beside them, the largest first, so that a parallel build ends evenly."""
     found = [pxd.with_suffix(".py").relative_to(ROOT) for pxd in (ROOT / SOURCE).rglob("*.pxd")]
     return sorted((path for path in found if (ROOT / path).exists() and path not in INLINE_ONLY), key=lambda path: (-(ROOT / path).stat().st_size, path))
+
+
+def optimization(path: Path) -> str:
+    """The C compiler's option for a module of hot_modules()."""
+    return "-O2" if path in PER_BYTE else "-O1" if path in PER_RECORD else "-Og"
 
 
 def have_compiler() -> bool:
@@ -74,12 +92,14 @@ def extensions() -> list[Extension]:
     modules = hot_modules()
     progress(f"translating {len(modules)} modules to C")
     common = Extension(SHARED, [str(shared)], extra_compile_args=["-O1", *cflags], extra_link_args=lflags)
+    thresholds = gc.get_threshold()
+    gc.set_threshold(*TRANSLATING_GC)
     modules_of_their_own = cythonize(
         [
             Extension(
                 ".".join(path.relative_to(SOURCE).with_suffix("").parts),
                 [str(path)],
-                extra_compile_args=["-O2" if path in PER_RECORD else "-O1", *cflags],
+                extra_compile_args=[optimization(path), *cflags],
                 extra_link_args=lflags,
             )
             for path in modules
@@ -91,6 +111,7 @@ def extensions() -> list[Extension]:
         nthreads=os.cpu_count() or 1,
         annotate=bool(os.environ.get("ENTREPOT_ANNOTATE")),
     )
+    gc.set_threshold(*thresholds)
     return [common, *modules_of_their_own]
 
 

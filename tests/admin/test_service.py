@@ -134,6 +134,24 @@ def test_what_comes_and_goes_between_two_parts_does_not_disturb(here: Administer
     assert names == [f"queue-{number}" for number in range(3 * STEPS_PER_TURN - 1)]
 
 
+def test_bindings_of_one_exchange_are_listed_in_parts(here: Administered) -> None:
+    """Those that go meanwhile are left out; keys that are no text are shown."""
+    here.queue("q")
+    catalogue = here.node.catalogue
+    for number in range(3 * STEPS_PER_TURN):
+        catalogue.bind(NS, "amq.direct", here.node.catalogue.namespace(NS).queues["q"], f"key-{number}", {})
+    catalogue.bind(NS, "amq.fanout", here.node.catalogue.namespace(NS).queues["q"], "caf\udce9", {"a": b"\xff", "b": "\udce9", "c": [True, 1.5]})
+    answer = here.ask("/bindings", b'{"prefix": "amq.direct"}')
+    assert not isinstance(answer.body, bytes)
+    parts = [next(answer.body)]
+    catalogue.unbind(NS, "amq.direct", here.node.catalogue.namespace(NS).queues["q"], f"key-{3 * STEPS_PER_TURN - 1}", {})
+    parts.extend(answer.body)
+    assert len(parts) > 3
+    assert [row["routing_key"] for row in json.loads(b"".join(parts))["bindings"]] == [f"key-{number}" for number in range(3 * STEPS_PER_TURN - 1)]
+    (row,) = here.listed("bindings", prefix="amq.fanout")
+    assert (row["routing_key"], row["arguments"]) == ("caf\\udce9", "a=\\xff, b=\\udce9, c=[true, 1.5]")
+
+
 class Quiet(Sink):
     def completed(self, call: Any) -> None:
         pass
@@ -171,7 +189,7 @@ def test_lists_are_narrowed(here: Administered) -> None:
     assert {row["name"] for row in here.listed("namespaces", prefix="acme/")} == {"acme/orders"}
     here.ask("/users/add", b'{"name": "ann", "password": "x", "namespaces": ["acme/orders"]}')
     assert {row["name"] for row in here.listed("users", namespace=NS)} == {"guest"}
-    for name in ("queues", "topics", "groups", "connections", "users", "namespaces"):
+    for name in ("queues", "topics", "groups", "exchanges", "bindings", "connections", "users", "namespaces"):
         answer = here.ask(f"/{name}", b'{"namespace": "acme/nothing"}')
         assert (answer.status, json.loads(answer.body)["reason"]) == (404, "NOT_FOUND")  # type: ignore[arg-type]
 

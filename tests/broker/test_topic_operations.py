@@ -369,6 +369,13 @@ class TestConfiguration:
         again = client.bench.reopen().connect()
         assert config(again, "t", "retention.ms", "cleanup.policy") == {"retention.ms": ("-1", True), "cleanup.policy": ("delete", False)}
 
+    @pytest.mark.parametrize(("kind", "lowest", "highest"), [("gzip", "-1", "9"), ("lz4", "1", "17"), ("zstd", "-131072", "22")])
+    def test_levels_of_compression_are_kept(self, client, kind, lowest, highest):
+        client.topic("t", 1)
+        for level in (lowest, highest):
+            alter(client, ("set", f"compression.{kind}.level", level))
+            assert config(client, "t", f"compression.{kind}.level") == {f"compression.{kind}.level": (level, False)}
+
     @pytest.mark.parametrize(
         ("change", "expected"),
         [
@@ -381,6 +388,9 @@ class TestConfiguration:
             (("append", "retention.ms", "1"), Reason.INVALID_VALUE),
             (("set", "compression.type", "none"), Reason.INVALID_VALUE),
             (("set", "compression.type", "GZIP"), Reason.INVALID_VALUE),
+            *((("set", "compression.gzip.level", level), Reason.INVALID_VALUE) for level in ("0", "10", "-2", "fast")),
+            *((("set", "compression.lz4.level", level), Reason.INVALID_VALUE) for level in ("0", "18", "-1")),
+            *((("set", "compression.zstd.level", level), Reason.INVALID_VALUE) for level in ("23", "-131073")),
             (("set", "min.insync.replicas", "2"), Reason.INVALID_VALUE),
             (("set", "retention.ms", "-2"), Reason.INVALID_VALUE),
             (("set", "retention.ms", str(1 << 63)), Reason.INVALID_VALUE),

@@ -130,10 +130,26 @@ def test_what_clients_of_three_protocols_have_is_listed(broker: Broker) -> None:
         assert [row["users"] for row in connections if row["protocol"] == "sqs"] == [["guest"]]
         assert listed(data, "namespaces")[0]["queues"] == 2
         assert [row["name"] for row in listed(data, "queues", "--prefix", "jo")] == ["jobs"]
+        channel.exchange_declare("routes", "topic", auto_delete=True)
+        channel.exchange_bind("routes", "amq.headers", "", {"x-match": "any", "kind": "\x1b[2J"})
+        channel.queue_bind("orders\u202e", "routes", "a.#")
+        exchanges = {row["name"]: row for row in listed(data, "exchanges")}
+        assert exchanges["routes"] == {
+            "namespace": NS, "name": "routes", "type": "topic", "durable": False, "auto_delete": True, "internal": False, "bindings": 1
+        }  # fmt: skip
+        assert exchanges["amq.headers"]["bindings"] == 1
+        bindings = {row["source"]: row for row in listed(data, "bindings")}
+        assert bindings["routes"] == {
+            "namespace": NS, "source": "routes", "destination_kind": "queue", "destination": "orders\u202e", "routing_key": "a.#", "arguments": "",
+            "users": ["guest"],
+        }  # fmt: skip
+        assert bindings["amq.headers"]["arguments"] == "x-match=any, kind=\x1b[2J"
+        assert [row["source"] for row in listed(data, "bindings", "--prefix", "rou")] == ["routes"]
         assert listed(data, "connections", "--user", "nobody") == []
 
         # nothing that strangers have named reaches a terminal as it is
         shown = told(data, "queues", "list") + told(data, "queues", "list", "--json") + told(data, "connections", "list") + told(data, "topics", "list")
+        shown += told(data, "exchanges", "list") + told(data, "bindings", "list")
         assert "orders\\u202e" in shown
         assert shown.isascii()
         assert shown.replace("\n", "").isprintable()

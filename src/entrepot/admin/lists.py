@@ -6,7 +6,9 @@ left out, so that no step minds what others do between two of them.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from entrepot.admin import requests
@@ -124,6 +126,36 @@ class Lists:
                     log = logs[partition]
                     yield max(0, log.durable_offset - max(committed.offset, log.first_offset))
 
+    def exchanges(self, request: requests.ListExchanges) -> Steps:
+        """See ListExchanges."""
+        return self._of_namespaces(request, lambda space: space.exchanges, self._exchange)
+
+    def _exchange(self, definition: Any) -> Steps:
+        yield requests.ExchangeRow(
+            definition.namespace,
+            definition.name,
+            definition.type,
+            definition.durable,
+            definition.auto_delete,
+            definition.internal,
+            len(definition.bindings_out),
+        )
+
+    def bindings(self, request: requests.ListBindings) -> Steps:
+        """See ListBindings."""
+        return self._of_namespaces(request, lambda space: space.exchanges, self._bindings_of)
+
+    def _bindings_of(self, exchange: Any) -> Steps:
+        yield None
+        for identity in list(exchange.bindings_out):
+            binding = exchange.bindings_out.get(identity)
+            if binding is None:
+                yield None
+                continue
+            _, kind, destination, routing_key, _ = identity
+            arguments = _text(", ".join(f"{key}={_argument(value)}" for key, value in islice(binding.arguments.items(), TEXT_MAX)))
+            yield requests.BindingRow(exchange.namespace, exchange.name, kind, destination, _whole(routing_key), arguments, list(binding.makers))
+
     def connections(self, request: requests.ListConnections) -> Steps:
         """See ListConnections."""
         self._check_namespace(request.namespace)
@@ -223,6 +255,20 @@ def _is_wanted(request: requests.Listing, namespace: str, name: str) -> bool:
     return request.namespace in (None, namespace) and name.startswith(request.prefix)
 
 
+def _argument(value: object) -> str:
+    """An argument's value: text as it is, anything else as in JSON."""
+    return _plain(value) if isinstance(value, str | bytes) else json.dumps(value, default=_plain)
+
+
+def _plain(value: object) -> str:
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
+
+
+def _whole(name: str) -> str:
+    """A routing key, such that it can be written as UTF-8: it may be any bytes."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def _text(said: str) -> str:
     """What a client says of itself, cut, and such that it can be written as UTF-8."""
     return said[:TEXT_MAX].encode("utf-8", "backslashreplace").decode()
@@ -232,6 +278,8 @@ _LISTS: dict[type, Callable[[Lists, Any], Steps]] = {
     requests.ListQueues: Lists.queues,
     requests.ListTopics: Lists.topics,
     requests.ListGroups: Lists.groups,
+    requests.ListExchanges: Lists.exchanges,
+    requests.ListBindings: Lists.bindings,
     requests.ListConnections: Lists.connections,
     requests.ListUsers: Lists.users,
     requests.ListNamespaces: Lists.namespaces,

@@ -31,6 +31,14 @@ class ListGroups(Listing, frozen=True):
     """Every consumer group: GroupRow."""
 
 
+class ListExchanges(Listing, frozen=True):
+    """Every exchange, those that are there from the beginning, too, but for the default one: ExchangeRow."""
+
+
+class ListBindings(Listing, frozen=True):
+    """Every binding: BindingRow. The prefix is of the name of the exchange that it leads from."""
+
+
 class ListConnections(Listing, frozen=True):
     """Every connection of a client: ConnectionRow. The prefix is of a user's name."""
 
@@ -90,6 +98,30 @@ class GroupRow(msgspec.Struct, frozen=True):
     members: int
     partitions_committed: int
     lag: int
+
+
+class ExchangeRow(msgspec.Struct, frozen=True):
+    """An exchange. `bindings`: how many lead from it."""
+
+    namespace: str
+    name: str
+    type: str
+    durable: bool
+    auto_delete: bool
+    internal: bool
+    bindings: int
+
+
+class BindingRow(msgspec.Struct, frozen=True):
+    """A binding. `destination_kind`: exchange, queue or topic. `arguments` are shown as text, cut; `users`: who made it, where that is known."""
+
+    namespace: str
+    source: str
+    destination_kind: str
+    destination: str
+    routing_key: str
+    arguments: str
+    users: list[str]
 
 
 class ConnectionRow(msgspec.Struct, frozen=True):
@@ -229,14 +261,16 @@ class Made(msgspec.Struct, frozen=True):
     secret: str = ""
 
 
-Row: TypeAlias = QueueRow | TopicRow | GroupRow | ConnectionRow | UserRow | NamespaceRow | KeyRow
-ListRequest: TypeAlias = ListQueues | ListTopics | ListGroups | ListConnections | ListUsers | ListNamespaces | ListKeys
+Row: TypeAlias = QueueRow | TopicRow | GroupRow | ExchangeRow | BindingRow | ConnectionRow | UserRow | NamespaceRow | KeyRow
+ListRequest: TypeAlias = ListQueues | ListTopics | ListGroups | ListExchanges | ListBindings | ListConnections | ListUsers | ListNamespaces | ListKeys
 ChangeRequest: TypeAlias = AddUser | SetPassword | DeleteUser | Permit | Forbid | AddKey | DeleteKey | AddNamespace | DeleteNamespace | CloseConnection
 
 LISTS: dict[str, tuple[type[ListRequest], type[Row]]] = {
     "queues": (ListQueues, QueueRow),
     "topics": (ListTopics, TopicRow),
     "groups": (ListGroups, GroupRow),
+    "exchanges": (ListExchanges, ExchangeRow),
+    "bindings": (ListBindings, BindingRow),
     "connections": (ListConnections, ConnectionRow),
     "users": (ListUsers, UserRow),
     "namespaces": (ListNamespaces, NamespaceRow),

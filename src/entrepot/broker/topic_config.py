@@ -54,6 +54,10 @@ def _number(low: int, high: int) -> _Check:
     return check
 
 
+def _gzip_level(value: str) -> str | None:
+    return None if value == "-1" else _number(1, 9)(value)
+
+
 def _one_of(*allowed: str) -> _Check:
     def check(value: str) -> str | None:
         return None if value in allowed else f"is none of what is supported: {', '.join(allowed)}"
@@ -77,12 +81,15 @@ SETTINGS: dict[str, Setting] = {
         _one_of("delete"),
         "What happens to old records: delete lets go of them by retention.ms and retention.bytes. Compaction is not supported.",
     ),
+    "compression.gzip.level": Setting("int", "-1", _gzip_level, "Without effect: what is compressed anew has gzip's level 1."),
+    "compression.lz4.level": Setting("int", "9", _number(1, 17), "Without effect: what is compressed anew has LZ4's level 1."),
     "compression.type": Setting(
         "string",
         AS_PRODUCED,
         _one_of(AS_PRODUCED, *COMPRESSIONS),
         "How batches are compressed: producer keeps them as they come; otherwise those that come in another way are compressed anew.",
     ),
+    "compression.zstd.level": Setting("int", "3", _number(-131072, 22), "Without effect: what is compressed anew has zstd's level 3."),
     "delete.retention.ms": Setting("long", "86400000", _number(0, LONG_MAX), "Without effect: belongs to compaction."),
     "file.delete.delay.ms": Setting("long", "60000", _number(0, LONG_MAX), "Without effect: what is deleted is gone for readers at once."),
     "flush.messages": Setting("long", str(LONG_MAX), _number(1, LONG_MAX), "Without effect: durability.mode says when appends are synced, and why they are."),

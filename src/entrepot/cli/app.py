@@ -34,6 +34,8 @@ app.add_typer(listings.namespaces, name="namespaces")
 app.add_typer(listings.queues, name="queues")
 app.add_typer(listings.topics, name="topics")
 app.add_typer(listings.groups, name="groups")
+app.add_typer(listings.exchanges, name="exchanges")
+app.add_typer(listings.bindings, name="bindings")
 app.add_typer(listings.connections, name="connections")
 
 

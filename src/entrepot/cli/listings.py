@@ -1,4 +1,4 @@
-"""`entrepot queues`, `topics`, `groups`, `connections` and `namespaces`: what a running broker has, and who is connected."""
+"""`entrepot queues`, `topics`, `groups`, `exchanges`, `bindings`, `connections` and `namespaces`: what a running broker has, and who is connected."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from entrepot.model.printable import printable
 queues = typer.Typer(help="Queues of the running broker.", no_args_is_help=True)
 topics = typer.Typer(help="Topics and streams of the running broker.", no_args_is_help=True)
 groups = typer.Typer(help="Consumer groups of the running broker.", no_args_is_help=True)
+exchanges = typer.Typer(help="Exchanges of the running broker.", no_args_is_help=True)
+bindings = typer.Typer(help="Bindings of the running broker.", no_args_is_help=True)
 connections = typer.Typer(help="Connections of clients to the running broker.", no_args_is_help=True)
 namespaces = typer.Typer(help="Namespaces (virtual hosts, accounts), whether the broker runs or not.", no_args_is_help=True)
 
@@ -102,6 +104,52 @@ def list_groups(
         as_json,
         ("NAMESPACE", "NAME", "KIND", "STATE", "MEMBERS", "PARTITIONS", "LAG"),
         [(row.namespace, row.name, row.kind, row.state, row.members, row.partitions_committed, row.lag) for row in rows],
+    )
+
+
+@exchanges.command("list")
+def list_exchanges(
+    namespace: InNamespace = None,
+    prefix: Prefix = "",
+    as_json: Json = False,
+    config: ConfigFile = None,
+    data: DataDirectory = None,
+    settings: Settings = None,
+) -> None:
+    """Every exchange but the default one, with how many bindings lead from it."""
+    from entrepot.admin.requests import ExchangeRow, ListExchanges
+
+    with running(loaded(config, data, settings).config) as broker:
+        rows = sorted(broker.rows(ListExchanges(namespace, prefix), ExchangeRow), key=lambda row: (row.namespace, row.name))
+    print_rows(
+        "exchanges",
+        rows,
+        as_json,
+        ("NAMESPACE", "NAME", "TYPE", "FLAGS", "BINDINGS"),
+        [(row.namespace, row.name, row.type, _flags(durable=row.durable, auto_delete=row.auto_delete, internal=row.internal), row.bindings) for row in rows],
+    )
+
+
+@bindings.command("list")
+def list_bindings(
+    namespace: InNamespace = None,
+    prefix: Annotated[str, typer.Option("--prefix", metavar="TEXT", help="From exchanges whose names begin so.")] = "",
+    as_json: Json = False,
+    config: ConfigFile = None,
+    data: DataDirectory = None,
+    settings: Settings = None,
+) -> None:
+    """Every binding: the exchange, what it leads to, key and arguments, and who made it."""
+    from entrepot.admin.requests import BindingRow, ListBindings
+
+    with running(loaded(config, data, settings).config) as broker:
+        rows = sorted(broker.rows(ListBindings(namespace, prefix), BindingRow), key=lambda row: (row.namespace, row.source, row.destination, row.routing_key))
+    print_rows(
+        "bindings",
+        rows,
+        as_json,
+        ("NAMESPACE", "EXCHANGE", "TO", "NAME", "ROUTING KEY", "ARGUMENTS", "USER"),
+        [(row.namespace, row.source, row.destination_kind, row.destination, row.routing_key, row.arguments, ", ".join(row.users)) for row in rows],
     )
 
 

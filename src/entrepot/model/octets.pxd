@@ -4,10 +4,22 @@
 octets.py holds the plain-Python twins for interpreted mode.
 """
 
-from cpython.bytearray cimport PyByteArray_AS_STRING, PyByteArray_GET_SIZE, PyByteArray_Resize
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
-from libc.string cimport memcmp, memcpy, memmove
+
+# As cpython.bytes, cpython.bytearray and libc.string have them: those bring along what each of our modules would read anew.
+
+cdef extern from "Python.h":
+    char* PyByteArray_AS_STRING(object array)
+    Py_ssize_t PyByteArray_GET_SIZE(object array)
+    int PyByteArray_Resize(object array, Py_ssize_t size) except -1
+    char* PyBytes_AS_STRING(object data)
+    bytes PyBytes_FromStringAndSize(const char* data, Py_ssize_t size)
+    Py_ssize_t PyBytes_GET_SIZE(object data)
+
+cdef extern from "<string.h>" nogil:
+    int memcmp(const void* a, const void* b, size_t size)
+    void* memcpy(void* target, const void* source, size_t size)
+    void* memmove(void* target, const void* source, size_t size)
 
 cdef extern from *:
     uint16_t __builtin_bswap16(uint16_t) nogil

@@ -101,6 +101,30 @@ public class KafkaProgram {
         }
     }
 
+    static void compressedAnew() throws Exception {
+        for (String wanted : List.of("uncompressed", "gzip", "snappy", "lz4", "zstd")) {
+            String name = topic(1, "compression.type", wanted);
+            List<String> sent = new ArrayList<>();
+            for (String compression : List.of("none", "gzip", "snappy", "lz4", "zstd")) {
+                try (Producer<byte[], byte[]> producer = producer("compression.type", compression, "linger.ms", "20", "batch.size", "200000")) {
+                    for (int number = 0; number < 2000; number++) {
+                        sent.add(compression + " " + number + " ".repeat(number % 90));
+                        List<Header> headers = List.of(new RecordHeader("n", octets(number)));
+                        producer.send(new ProducerRecord<byte[], byte[]>(name, 0, null, octets(sent.get(sent.size() - 1)), headers));
+                    }
+                }
+            }
+            try (Consumer<byte[], byte[]> consumer = consumer(unique(), "check.crcs", "true")) {
+                consumer.assign(List.of(new TopicPartition(name, 0)));
+                consumer.seekToBeginning(consumer.assignment());
+                List<ConsumerRecord<byte[], byte[]>> got = take(consumer, sent.size());
+                boolean good = got.stream().map(record -> new String(record.value())).toList().equals(sent);
+                for (int number = 0; number < sent.size(); number++) good &= new String(got.get(number).headers().lastHeader("n").value()).equals("" + number % 2000);
+                say("compressed anew " + wanted, good);
+            }
+        }
+    }
+
     static void acks() throws Exception {
         for (String acks : List.of("0", "1", "all")) {
             String name = topic(1);
@@ -313,7 +337,7 @@ public class KafkaProgram {
     public static void main(String[] arguments) throws Exception {
         bootstrap = arguments[0];
         admin = Admin.create(Map.of("bootstrap.servers", bootstrap));
-        List<Step> steps = List.of(KafkaProgram::fields, KafkaProgram::acks, KafkaProgram::classicGroup, KafkaProgram::consumerGroup, KafkaProgram::cooperative,
+        List<Step> steps = List.of(KafkaProgram::fields, KafkaProgram::compressedAnew, KafkaProgram::acks, KafkaProgram::classicGroup, KafkaProgram::consumerGroup, KafkaProgram::cooperative,
             KafkaProgram::staticMembers, KafkaProgram::positions, KafkaProgram::administration, KafkaProgram::large, KafkaProgram::threads);
         ExecutorService pool = Executors.newFixedThreadPool(4); // groups wait more than they work
         List<Future<?>> running = new ArrayList<>();

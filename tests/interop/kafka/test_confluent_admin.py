@@ -81,6 +81,18 @@ def test_defaults_checks_and_refusals(admin: AdminClient) -> None:
     admin.delete_topics([name])[name].result(DEADLINE_S)
 
 
+def test_names_that_differ_in_dots_alone(admin: AdminClient, is_entrepot: bool) -> None:
+    first = f"interop.{secrets.token_hex(6)}.a"
+    second = first.replace(".", "_")
+    for name, code in ((first, 0), (second, 0 if is_entrepot else KafkaError.TOPIC_EXCEPTION)):
+        future = admin.create_topics([NewTopic(name, 1, 1)])[name]
+        assert (code_of(future) if code else future.result(DEADLINE_S)) == (code or None)
+    made = {first, second} if is_entrepot else {first}
+    wait_until(lambda: made <= set(admin.list_topics(timeout=DEADLINE_S).topics), "the topics")
+    for future in admin.delete_topics(list(made)).values():
+        future.result(DEADLINE_S)
+
+
 def test_configuration(admin: AdminClient, topic: NewTopicName) -> None:
     name = topic(retention_ms=3_600_000)
     entries = configuration(admin, name)

@@ -187,6 +187,23 @@ def test_commits_with_metadata_and_from_outside(bootstrap: str, topic: NewTopicN
         assert take(one, 1)[0].value() == b"4"
 
 
+@BOTH
+def test_who_assigns_by_itself_commits(bootstrap: str, topic: NewTopicName, group: str, protocol: str) -> None:
+    """Without ever joining: librdkafka says a member id of its own with epoch -1, where the broker is to assign."""
+    name = topic(2)
+    produce(bootstrap, name, [b"%d" % n for n in range(10)], partition=1)
+    with consumer(bootstrap, group, group_protocol=protocol) as one:
+        one.assign([TopicPartition(name, 1, 0)])
+        take(one, 10)
+        one.commit(asynchronous=False)
+        one.commit(offsets=[TopicPartition(name, 0, 3)], asynchronous=False)
+    with consumer(bootstrap, group, group_protocol=protocol) as again:
+        assert committed(again, name, 2) == [3, 10]
+        again.assign([TopicPartition(name, 1)])
+        produce(bootstrap, name, [b"next"], partition=1)
+        assert [message.value() for message in take(again, 1)] == [b"next"]
+
+
 def test_commits_of_a_member_that_was_left_behind_are_refused(bootstrap: str, topic: NewTopicName, group: str) -> None:
     name = topic()
     with consumer(bootstrap, group) as member, consumer(bootstrap, group) as outsider:

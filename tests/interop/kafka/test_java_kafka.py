@@ -31,6 +31,7 @@ def for_both(what: str, classic: str, consumer: str = "") -> list[tuple[str, str
     ("what", "expected"),
     [
         *((f"fields {compression}", "true") for compression in ("none", "gzip", "snappy", "lz4", "zstd")),
+        *((f"compressed anew {compression}", "true") for compression in ("uncompressed", "gzip", "snappy", "lz4", "zstd")),
         *((f"acks {acks}", "true") for acks in ("0", "1", "all")),
         *for_both("disjoint", "true"),
         *for_both("seen", "40"),

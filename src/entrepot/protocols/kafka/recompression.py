@@ -1,8 +1,8 @@
 """A record batch in the compression that its topic wants (compression.type), where its producer has sent it in another.
 
 Records, header and times stay as they are: only the attributes' compression, the size and the checksum are others. It costs an unpacking and a packing,
-in the loop where it is little (produce_codec.REWRITTEN_AT_ONCE); so each kind is made at the speed of the fastest that still packs well: gzip with its
-level 1, zstd with 3, LZ4 in blocks of their own (what Java reads), snappy as one block, as librdkafka writes it and everyone reads it.
+in the loop where it is little (produce_codec.REWRITTEN_AT_ONCE); so each kind is made at the speed of the fastest that still packs well: gzip and LZ4
+with their level 1, zstd with 3, LZ4 in blocks of their own (what Java reads), snappy as one block, as librdkafka writes it and everyone reads it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _SIZE, _CRC, _ATTRIBUTES, _HEADER = 8, 17, 21, 61  # record_batch.py has the lay
 _COMPRESSION = 0x07
 _BEFORE_SIZE = 12
 _GZIP_LEVEL = 1
+_LZ4_LEVEL = 1
 _ZSTD_LEVEL = 3
 
 
@@ -29,7 +30,7 @@ def _gzip(records: bytes) -> bytes:
 
 
 def _lz4(records: bytes) -> bytes:
-    frame = cramjam.lz4.Compressor(content_checksum=False, block_linked=False)
+    frame = cramjam.lz4.Compressor(level=_LZ4_LEVEL, content_checksum=False, block_linked=False)
     frame.compress(records)
     return bytes(frame.finish())
 
