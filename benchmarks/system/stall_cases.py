@@ -413,9 +413,9 @@ def _(clients: Clients) -> None:
     kafka.ask("DeleteTopics", 5, {"topic_names": ["t"], "timeout_ms": 1000})
 
 
-@case("kafka JoinGroup: a group of 2000 members")
+@case("kafka JoinGroup: a group of 900 members")
 def _(clients: Clients) -> None:
-    kafkas = [clients.kafka() for _ in range(2000)]
+    kafkas = [clients.kafka() for _ in range(900)]
     values = {**_JOIN, "protocols": [{"name": "p", "metadata": b"m" * 200}], "session_timeout_ms": 60_000, "rebalance_timeout_ms": 60_000}
     frame = kafkas[0].frame("JoinGroup", 2, values)
     clients.begin()

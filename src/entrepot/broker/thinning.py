@@ -44,7 +44,7 @@ def _thinning(broker: Broker, door: Door, call: Ask, definition: Any) -> Pieces:
 
 
 def _thin_out(broker: Broker, definition: Any) -> bool:
-    many = broker.catalogue.thin_out(definition, THINNED_AT_ONCE)
+    many: bool = broker.catalogue.thin_out(definition, THINNED_AT_ONCE)
     if isinstance(definition, TopicDefinition) and definition.runtime is not None:
         many |= broker.groups.thin_out(definition.namespace, definition.name, THINNED_AT_ONCE)
     return many

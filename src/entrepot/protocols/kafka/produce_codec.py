@@ -144,7 +144,7 @@ class ProduceReading:
                 steps += count // _STEP_BYTES
                 if self._copied < len(self._copy):
                     continue
-                data = self._copy
+                data: bytes | None = self._copy
                 self._copy = None
             else:
                 data = reader.octets(size) if size >= 0 else None
