@@ -270,6 +270,7 @@ class TestVeryManyPartitions:
             turns += 1
             counts.append(0)
         assert max(counts) <= 2 * STEPS // LOG_STEPS
+        assert sum(counts) == after - (before or 0)
         assert self.seen(bench) == after
         assert call.outcome == PENDING
         client.wait(call)
