@@ -30,7 +30,7 @@ from entrepot.broker.state import DELETE, GROUP_PREFIX
 from entrepot.model.errors import Reason, Refused
 
 GENERATION_MAX = 0x7FFF_FFFF
-MEMBERS_MAX = 1500  # of one such group: all of them are answered, and kept, in one go
+MEMBERS_MAX = 1000  # of one such group: all of them are answered, and kept, in one go
 BYTES_MAX = 8 << 20  # of what all of them say of themselves and are assigned, which is kept, and told to the leader, in one go
 
 
