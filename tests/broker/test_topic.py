@@ -5,6 +5,7 @@ from stream_bench import Bench
 
 from entrepot.broker.consumer import Pool
 from entrepot.broker.stream_start import parse_partition, parse_start
+from entrepot.broker.topic import CONSUMER_PARTITIONS_MAX
 from entrepot.model.entry import CONTROL
 from entrepot.model.errors import Refused
 
@@ -244,6 +245,16 @@ class TestPartitions:
             by_partition.setdefault(int(record) % 3, []).append(int(record))
         assert all(seen == sorted(seen) for seen in by_partition.values())
         assert one.offsets == list(range(4, 10))
+
+    def test_of_very_many_partitions_a_consumer_says_which(self, bench):
+        topic = bench.topic(partitions=CONSUMER_PARTITIONS_MAX + 1)
+        with pytest.raises(Refused, match=f"at most {CONSUMER_PARTITIONS_MAX}: say which"):
+            bench.subscribe(topic, "first")
+        assert topic.consumer_count() == 0
+        bench.publish(topic, b"a", log=topic.logs[CONSUMER_PARTITIONS_MAX])
+        one = bench.subscribe(topic, "first", partition=CONSUMER_PARTITIONS_MAX)
+        bench.settle_down()
+        assert one.offsets == [0]
 
     def test_an_offset_of_several_partitions_is_refused(self, bench):
         topic = bench.topic(partitions=2)

@@ -7,15 +7,12 @@ from partition_bench import NAMESPACE, ROOMY, Bench, Guard
 
 from entrepot.broker import topic_requests as asked
 from entrepot.broker.catalogue import CATALOGUE_SHARD, TOPIC_KEY, named_key
-from entrepot.broker.groups.work import STEPS
 from entrepot.broker.kept_definitions import decode_value, encode_value
-from entrepot.broker.port import DONE, PENDING, REFUSED
+from entrepot.broker.port import DONE, PENDING
 from entrepot.broker.producer_ids import BLOCK_SIZE, EPOCH_MAX
-from entrepot.broker.quotas import PARTITIONS, TOPICS
 from entrepot.broker.requests import DeclareQueue
 from entrepot.broker.state import set_value
 from entrepot.broker.topic_config import SETTINGS, TopicDefaults
-from entrepot.broker.topic_making import LOG_STEPS
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused
 
@@ -28,20 +25,6 @@ def bench():
 @pytest.fixture
 def client(bench):
     return bench.connect()
-
-
-class Counting:
-    """A store that counts the logs that are made, into the last of `counts`."""
-
-    def __init__(self, store, counts):
-        self.store, self.counts = store, counts
-
-    def __getattr__(self, name):
-        return getattr(self.store, name)
-
-    def make_log(self, shard, log_id):
-        self.counts[-1] += 1
-        return self.store.make_log(shard, log_id)
 
 
 def reason(client, request):
@@ -235,112 +218,6 @@ class TestPartitions:
         client.put(b"2", key="t")
         client.put(b"3", key="t")
         assert sorted(log.next_offset for log in bench.topic().logs) == [1, 2]
-
-
-class TestVeryManyPartitions:
-    """Made over turns of the loop; all of them are there at once, or none."""
-
-    COUNT = 1000
-
-    @pytest.fixture(params=["made", "added"])
-    def submitted(self, request, client):
-        """The call that is under way; how many there are before it, and with it."""
-        if request.param == "made":
-            return client.submit(asked.CreateTopic("t", self.COUNT)), None, self.COUNT
-        client.topic("t", 2)
-        return client.submit(asked.CreatePartitions("t", self.COUNT)), 2, self.COUNT
-
-    def seen(self, bench):
-        """The topic's partitions, if it is there: in the catalogue, and alive."""
-        topic = bench.catalogue.namespace(NAMESPACE).topics.get("t")
-        if topic is None:
-            return None
-        assert len(topic.partitions) == len(topic.runtime.logs) == len(topic.runtime.partitions)
-        assert [partition.number for partition in topic.runtime.partitions] == list(range(len(topic.partitions)))
-        assert [log.id for log in topic.runtime.logs] == topic.partitions
-        return len(topic.partitions)
-
-    def test_a_few_in_a_turn_and_nobody_sees_them_before_the_last(self, bench, client, submitted, monkeypatch):
-        call, before, after = submitted
-        counts = [0]
-        monkeypatch.setattr(bench.broker, "store", Counting(bench.store, counts))
-        turns = 0
-        while self.seen(bench) == before:
-            bench.loop.step()
-            turns += 1
-            counts.append(0)
-        assert max(counts) <= 2 * STEPS // LOG_STEPS
-        assert self.seen(bench) == after
-        assert call.outcome == PENDING
-        client.wait(call)
-        assert call.result.partition_count == after
-        assert client.append(topic="t", partition=after - 1) == 0
-        assert self.seen(bench.reopen()) == after
-
-    @pytest.mark.parametrize("seed", range(3))
-    def test_after_a_crash_all_of_it_or_nothing(self, seed):
-        found = []
-        steps, ended = 0, False
-        while not ended:
-            bench = Bench(seed)
-            call = bench.connect().submit(asked.CreateTopic("t", self.COUNT))
-            for _ in range(steps):
-                bench.loop.step()
-            ended = call.outcome == DONE
-            steps += 1
-            bench.disk.crash()
-            again = bench.start_again()
-            found.append(self.seen(again))
-            assert sum(1 for _ in again.store.logs()) == (found[-1] or 0)
-        assert set(found) == {None, self.COUNT}
-        assert found[-1] == self.COUNT
-
-    def test_a_name_that_is_taken_meanwhile(self, bench, client):
-        call = client.submit(asked.CreateTopic("t", self.COUNT))
-        client.topic("t", 3)
-        bench.loop.run_until(lambda: call.outcome != PENDING, 60)
-        assert (call.outcome, call.error.reason) == (REFUSED, Reason.EXISTS_DIFFERENT)
-        assert self.seen(bench) == 3
-        assert sum(1 for _ in bench.store.logs()) == 3
-
-    def test_room_that_is_taken_meanwhile(self, bench, client):
-        call = client.submit(asked.CreateTopic("t", self.COUNT))
-        bench.catalogue.quotas.count("other", {PARTITIONS: bench.catalogue.quotas.limits.total_partitions - self.COUNT + 1})
-        bench.loop.run_until(lambda: call.outcome != PENDING, 60)
-        assert (call.outcome, call.error.reason) == (REFUSED, Reason.LIMIT)
-        assert self.seen(bench) is None
-        assert bench.catalogue.quotas.used(TOPICS) == 0
-
-    @pytest.mark.parametrize(("meanwhile", "expected"), [(5, 1000), (None, Reason.NOT_FOUND), ("anew", 1000)])
-    def test_partitions_that_change_meanwhile(self, bench, client, meanwhile, expected):
-        client.topic("t", 2)
-        call = client.submit(asked.CreatePartitions("t", self.COUNT))
-        if meanwhile is None or meanwhile == "anew":
-            client.submit(asked.DeleteTopic("t"))
-            if meanwhile == "anew":
-                client.submit(asked.CreateTopic("t", 7))
-        else:
-            client.submit(asked.CreatePartitions("t", meanwhile))
-        bench.loop.run_until(lambda: call.outcome != PENDING, 60)
-        if isinstance(expected, Reason):
-            assert (call.outcome, call.error.reason) == (REFUSED, expected)
-        else:
-            assert call.result.partition_count == self.seen(bench) == expected
-        assert bench.catalogue.quotas.used(PARTITIONS) == (self.seen(bench) or 0) == sum(1 for _ in bench.store.logs())
-
-    def test_the_same_twice(self, bench, client):
-        client.topic("t", 2)
-        calls = [client.submit(asked.CreatePartitions("t", self.COUNT)) for _ in range(2)]
-        bench.loop.run_until(lambda: all(call.outcome != PENDING for call in calls), 60)
-        assert [call.outcome for call in calls] == [DONE, REFUSED]
-        assert calls[1].error.reason is Reason.INVALID
-        assert self.seen(bench) == self.COUNT
-
-    def test_whose_connection_is_gone(self, bench, client, submitted):
-        _, _, after = submitted
-        client.door.close()
-        bench.run()
-        assert self.seen(bench) == after
 
 
 class TestConfiguration:

@@ -304,12 +304,8 @@ class Operations:
         self._authorize(door, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
         catalogue = self._broker.catalogue
         exchange = catalogue.namespace(door.namespace).exchanges.get(request.name)
-        if (
-            exchange is not None
-            and not request.if_unused
-            and request.name not in SYSTEM_EXCHANGES
-            and len(exchange.bindings_in) + len(exchange.bindings_out) > THINNED_AT_ONCE
-        ):
+        many = exchange is not None and len(exchange.bindings_in) + len(exchange.bindings_out) > THINNED_AT_ONCE
+        if many and not request.if_unused and request.name not in SYSTEM_EXCHANGES:
             thin_out(self._broker, door, call, exchange)
             return LATER, None
         catalogue.delete_exchange(door.namespace, request.name, if_unused=request.if_unused)

@@ -25,6 +25,7 @@ SLICE_MAX = 512  # records handed to one consumer before the next has its turn
 SLICE_BYTES = 262_144  # and about so many bytes
 TURN_MAX = 16_384  # records handed out by one topic in one tick
 RETAIN_MAX = 64  # partitions whose age is looked at in one tick
+CONSUMER_PARTITIONS_MAX = 1000  # that one consumer reads: it has a place in each
 SKIP_MAX = 64  # entries without anything to deliver that are passed over in one go
 
 # C aliases, declared in the .pxd.
@@ -239,6 +240,11 @@ class Topic(LogOwner):
             if partition >= len(logs):
                 raise Refused(Reason.INVALID, f"x-stream-partition {partition}: topic '{self.name}' has {len(logs)} partitions, counted from 0")
             logs = [logs[partition]]
+        elif len(logs) > CONSUMER_PARTITIONS_MAX:
+            raise Refused(
+                Reason.INVALID,
+                f"topic '{self.name}' has {len(logs)} partitions; a consumer of all reads at most {CONSUMER_PARTITIONS_MAX}: say which with x-stream-partition",
+            )
         if len(logs) > 1 and isinstance(start, int):
             raise Refused(
                 Reason.INVALID, f"x-stream-offset {start} of topic '{self.name}', which has {len(logs)} partitions: say which with x-stream-partition"

@@ -220,6 +220,20 @@ cdef inline uint64_t get_u64_le_ba(bytearray source, Py_ssize_t pos) except? 0xF
 
 # Bytes changed where they lie: for their sole owner, before anybody else has seen them.
 
+cdef inline bytes new_bytes(Py_ssize_t count):
+    """What is in them must be written before it is read."""
+    if count < 0:
+        raise IndexError("negative size")
+    return PyBytes_FromStringAndSize(NULL, count)
+
+
+cdef inline bytes over_ba(bytes data, Py_ssize_t pos, bytearray source, Py_ssize_t source_pos, Py_ssize_t count):
+    if count < 0 or pos < 0 or source_pos < 0 or count > PyBytes_GET_SIZE(data) - pos or count > PyByteArray_GET_SIZE(source) - source_pos:
+        raise IndexError("copy outside a buffer")
+    memcpy(PyBytes_AS_STRING(data) + pos, PyByteArray_AS_STRING(source) + source_pos, count)
+    return data
+
+
 cdef inline bytes over_u16_be(bytes data, Py_ssize_t pos, uint16_t value):
     if pos < 0 or 2 > PyBytes_GET_SIZE(data) - pos:
         raise IndexError("write outside a buffer")

@@ -143,6 +143,16 @@ if not cython.compiled:
         _check(len(source), pos, 8)
         return int.from_bytes(source[pos : pos + 8], "little")
 
+    def new_bytes(count: int) -> bytes:
+        """So many, whose values must be written before they are read."""
+        return bytes(count)
+
+    def over_ba(data: bytes, pos: int, source: bytearray, source_pos: int, count: int) -> bytes:
+        """`data` with source[source_pos:+count] at `pos`."""
+        _check(len(data), pos, count)
+        _check(len(source), source_pos, count)
+        return data[:pos] + bytes(source[source_pos : source_pos + count]) + data[pos + count :]
+
     def over_u16_be(data: bytes, pos: int, value: int) -> bytes:
         """`data` with this in it: compiled, changed where it lies, so that only its sole owner may ask for it."""
         _check(len(data), pos, 2)

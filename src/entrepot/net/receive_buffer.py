@@ -10,7 +10,7 @@ from typing import Any
 import cython
 
 if not cython.compiled:
-    from entrepot.model.octets import copy_ba
+    from entrepot.model.octets import copy_ba, resize_ba
 
 BUFFER_MIN_BYTES = 4096
 BUFFER_MAX_BYTES = 256 * 1024  # more is held only while what lies at the front needs it
@@ -42,6 +42,8 @@ class ReceiveBuffer:
         self._gathered = 0  # bytes that the codec has taken of what is not whole yet
         self._filled = False  # the last read left no room: the next one gets more
         self._quiet = 0  # small reads in a row
+        self._lent = False  # somebody reads the buffer for longer
+        self._readers = 0  # who do so, of this buffer or of ones before it
 
     @property
     def buffer_bytes(self) -> int:
@@ -68,9 +70,24 @@ class ReceiveBuffer:
         self._free = _BUFFER_MAX
         return 0
 
+    def lend(self) -> int:
+        """What is in the buffer now stays as it is until give_back(), for who reads it; what comes meanwhile arrives in another one."""
+        self._lent = True
+        self._readers += 1
+        return 0
+
+    def give_back(self) -> int:
+        """One reads it no more."""
+        self._readers -= 1
+        if not self._readers:
+            self._lent = False
+        return 0
+
     def writable(self) -> memoryview:
         """Room for the next read, never empty; valid until the next call of writable() or shrink()."""
         left = self._end - self._start
+        if self._lent:
+            self._resize(max(_BUFFER_MIN, left + _ROOM))
         if left == 0:
             self._start = 0
             self._end = 0
@@ -126,10 +143,12 @@ class ReceiveBuffer:
     def _resize(self, capacity: int) -> int:
         """A buffer of `capacity`, with what is not taken yet at its front."""
         left = self._end - self._start
-        buffer = bytearray(capacity)
-        copy_ba(buffer, 0, self._buffer, self._start, left)
-        self._buffer = buffer
-        self._view = memoryview(buffer)
+        if self._lent or self._start or capacity < self._capacity or self._capacity < _LARGE or not self._grow(capacity):
+            buffer = bytearray(capacity)
+            copy_ba(buffer, 0, self._buffer, self._start, left)
+            self._buffer = buffer
+            self._lent = False
+        self._view = memoryview(self._buffer)
         was = self._capacity
         self._capacity = capacity
         self._start = 0
@@ -137,6 +156,15 @@ class ReceiveBuffer:
         if capacity > self._free or was > self._free:
             self._hold()  # may call drop()
         return 0
+
+    def _grow(self, capacity: int) -> bool:
+        """Where it lies, or rather where the system moves its pages to; False if somebody still looks at it."""
+        try:
+            self._view.release()
+            resize_ba(self._buffer, capacity)
+        except BufferError:
+            return False
+        return True
 
     def _hold(self) -> int:
         """Tell the share what is held."""

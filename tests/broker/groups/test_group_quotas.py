@@ -5,6 +5,7 @@ from dataclasses import replace
 from group_bench import GroupBench, answer, reason
 
 from entrepot.broker import group_requests as r
+from entrepot.broker.groups import classic
 from entrepot.broker.groups.consumer import PARTITION_BYTES, PATTERNS_MAX
 from entrepot.broker.groups.consumer_member import TOPIC_BYTES
 from entrepot.broker.quotas import GROUPS, MEMBERS, METADATA, OFFSETS, QuotaLimits
@@ -174,3 +175,34 @@ def test_offsets_of_one_user():
     assert (bench.quotas.used(OFFSETS), bench.quotas.used(GROUPS), bench.quotas.used(METADATA)) == (0, 0, 0)
     bench.restart()
     assert bench.quotas.used(GROUPS) == 0
+
+
+def test_members_that_agree_among_themselves_are_so_many(monkeypatch):
+    monkeypatch.setattr(classic, "MEMBERS_MAX", 2)
+    bench = GroupBench(members_max=3)
+    bench.form(2)
+    refused = bench.join()
+    assert reason(refused) is Reason.LIMIT
+    assert "has 2 members" in str(refused.error)
+    for number in range(3):
+        bench.consume(f"m{number}", group="assigned")
+    bench.run()
+    assert len(bench.coordinator.maybe_group("public/default", "assigned")[0].members) == 3
+
+
+def test_what_all_members_of_a_group_say_and_are_assigned_has_a_limit(monkeypatch):
+    monkeypatch.setattr(classic, "BYTES_MAX", 10_000)
+    bench = GroupBench()
+    first, second = bench.form(2, protocols=[("range", b"m" * 3000)])
+    refused = bench.join(protocols=[("range", b"m" * 5000)])
+    assert reason(refused) is Reason.LIMIT
+    assert "10000 are allowed" in str(refused.error)
+    assert reason(bench.join(member=second.member_id, protocols=[("range", b"m" * 8000)])) is Reason.LIMIT
+    again = bench.join(member=first.member_id, protocols=[("range", b"m" * 100)])
+    bench.join(member=second.member_id, protocols=[("range", b"m" * 100)])
+    bench.run()
+    leader = answer(again)
+    assert reason(bench.sync(leader, {first.member_id: b"a" * 6000, second.member_id: b"a" * 6000})) is Reason.LIMIT
+    bench.sync(leader, {first.member_id: b"a" * 4000, second.member_id: b"a" * 4000})
+    bench.get(r.LeaveGroup("g", [(member.member_id, None, "") for member in (first, second)]))
+    bench.form(3, protocols=[("range", b"m" * 3000)])

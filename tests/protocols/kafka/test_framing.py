@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,3 +94,58 @@ def test_raw_messages_have_no_header(module):
     framing.received(7)
     assert framing.next()
     assert (framing.api_key, framing.token()) == (-1, b"abc")
+
+
+@pytest.mark.parametrize("module", MODES, ids=["installed", "interpreted"])
+@given(size=st.integers(100, 300_000), behind=st.integers(0, 400_000), more=st.integers(1, 400_000), seed=st.integers(0, 99))
+@settings(max_examples=60)
+def test_what_is_lent_stays_whatever_comes_behind_it(module, size, behind, more, seed):
+    chance = random.Random(seed)
+    framing = module.Framing(1 << 20, 1 << 20)
+    requests = [chance.randbytes(length) for length in (size, behind + 8, more + 8)]
+    data = b"".join(len(request).to_bytes(4, "big") + request for request in requests)
+    at = 4 + size + behind // 2
+    begun = data[:at]
+    while begun:
+        room = framing.writable()
+        step = min(len(room), len(begun))
+        room[:step] = begun[:step]
+        begun = begun[step:]
+        framing.received(step)
+    assert framing.next()
+    reader = framing.reader()
+    framing.lend()
+    framing.consume()
+    again = framing.reader() if framing.next() else None
+    if again is not None:
+        framing.lend()
+        framing.consume()
+        framing.give_back()
+        assert again.octets(again.end - again.pos) == requests[1]
+        del requests[1]
+    assert fill(framing, data[at:], 50_000) == requests[1:]
+    if chance.random() < 0.5:
+        framing.shrink()
+    assert reader.octets(reader.end - reader.pos) == requests[0]
+    framing.give_back()
+    assert fill(framing, data, 50_000)[-1] == requests[-1]
+
+
+@pytest.mark.parametrize("module", MODES, ids=["installed", "interpreted"])
+def test_a_large_buffer_grows_where_it_lies_unless_somebody_looks_at_it(module):
+    framing = module.Framing(64 << 20, 64 << 20)
+    request = b"\0\0" + bytes(range(256)) * (20 << 12)
+    data = len(request).to_bytes(4, "big") + request
+    views, at = [], 0
+    while at < len(data):
+        room = framing.writable()
+        if at % 3:
+            views = [room]  # somebody holds on to it
+        size = min(len(room), len(data) - at, 1_000_001)
+        room[:size] = data[at : at + size]
+        framing.received(size)
+        at += size
+    assert framing.next()
+    assert views
+    reader = framing.reader()
+    assert reader.octets(reader.end - reader.pos) == request

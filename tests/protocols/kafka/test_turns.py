@@ -19,7 +19,7 @@ from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
 from entrepot.protocols.kafka.checking import NOT_CHECKED, Check
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.exchange import ASK_STEPS
-from entrepot.protocols.kafka.produce_codec import REWRITTEN_AT_ONCE, STEP_BYTES
+from entrepot.protocols.kafka.produce_codec import COPIED_AT_ONCE, REWRITTEN_AT_ONCE, STEP_BYTES
 from entrepot.protocols.kafka.record_batch import LARGE_BYTES, BatchValidator
 
 BY_NAME = {api.name: key for key, api in APIS.items()}
@@ -282,6 +282,36 @@ def test_a_long_request_that_is_malformed_gives_up_its_room():
     while client.turn():
         pass
     assert client.session.closing
+    assert client.shared.room.held_bytes == 0
+
+
+@pytest.mark.parametrize("behind", [0, 1])
+def test_a_very_large_batch_leaves_where_it_arrived_in_pieces(behind):
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    other = Client(beside=client)
+    value = bytes(range(256)) * (10 * COPIED_AT_ONCE // 256)
+    large = batch(value=value)
+    client.send(0, 9, produce({"t": {0: batch(value=b"before"), 1: large}, "u": {2: batch(value=b"after")}}))
+    if behind:
+        client.send(0, 9, produce({"t": {0: batch(value=bytes(100_000))}}))  # it arrives while the one before it is still read
+    turns = answered_at = 0
+    other.send(BY_NAME["ListGroups"], 4, {"states_filter": []})
+    while not elsewhere:
+        assert client.turn()
+        turns += 1
+        if other.port.calls and not answered_at:
+            answered_at = turns
+    assert turns >= 10 * COPIED_AT_ONCE // STEP_BYTES // TURN_STEPS
+    assert answered_at < turns / 2
+    run, then = elsewhere.pop()
+    run()
+    then()
+    while client.turn():
+        pass
+    parts = [part for call in client.port.calls for part in call.parts]
+    assert [(part.topic, part.partition) for part in parts] == [("t", 0), ("t", 1), ("u", 2)] + behind * [("t", 0)]
+    assert parts[1].data[61:] == large[61:]
     assert client.shared.room.held_bytes == 0
 
 

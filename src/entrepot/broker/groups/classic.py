@@ -30,6 +30,8 @@ from entrepot.broker.state import DELETE, GROUP_PREFIX
 from entrepot.model.errors import NotDone, Reason, Refused
 
 GENERATION_MAX = 0x7FFF_FFFF
+MEMBERS_MAX = 1000  # of one such group: all of them are answered, and kept, in one go
+BYTES_MAX = 8 << 20  # of what all of them say of themselves and are assigned, which is kept, and told to the leader, in one go
 
 
 class ClassicGroup:
@@ -58,6 +60,7 @@ class ClassicGroup:
         self._pending: dict[str, Deadline] = {}  # ids given out, whose members have not come back yet
         self._supported: Counter[str] = Counter()  # protocol -> members
         self._assigned_bytes = 0  # counted of assignments
+        self._bytes = 0  # of all that members say of themselves and are assigned
         # the rebalance
         self._gathering = False  # within the initial delay
         self._gather_left_ms = 0
@@ -80,7 +83,7 @@ class ClassicGroup:
             if member.is_behind:
                 raise unknown_member(self.name, member.member_id)
             self._check_protocols(request)
-            self._account.check({METADATA: size_of(request.protocols) - size_of(member.protocols)})
+            self._check_bytes(size_of(request.protocols) - size_of(member.protocols))
             self._join_again(call, request, member)
 
     def sync(self, call: Ask, request: SyncGroup) -> None:
@@ -93,7 +96,7 @@ class ClassicGroup:
         if self.state == PREPARING:
             raise self._rebalancing()
         if self.state == COMPLETING and member.member_id == self.leader:
-            self._account.check({METADATA: self._assigned_size(request.assignments) - self._assigned_bytes})
+            self._check_bytes(self._assigned_size(request.assignments) - self._assigned_bytes)
         self._unsynced.discard(member.member_id)
         if self.state == STABLE:
             self._put_off(member)
@@ -301,7 +304,9 @@ class ClassicGroup:
         self._count_protocols(member, 1)
 
     def _count_protocols(self, member: ClassicMember, change: int) -> None:
-        self._account.count({MEMBERS: change, METADATA: change * member.size()})
+        size = change * member.size()
+        self._bytes += size
+        self._account.count({MEMBERS: change, METADATA: size})
         for name in {name for name, _ in member.protocols}:
             self._supported[name] += change
             if self._supported[name] == 0:
@@ -309,6 +314,7 @@ class ClassicGroup:
 
     def _count_assigned(self, change: int) -> None:
         self._assigned_bytes += change
+        self._bytes += change
         self._account.count({METADATA: change})
 
     def _remove(self, member: ClassicMember, refused: Refused) -> None:
@@ -506,12 +512,19 @@ class ClassicGroup:
         member_id, instance_id = request.member_id, request.instance_id
         replaced = self.members[self._static[instance_id]] if instance_id is not None and instance_id in self._static else None
         size = size_of(request.protocols, member_id, instance_id, request.client_id, request.client_host) - (0 if replaced is None else replaced.size())
-        self._account.check({MEMBERS: 0 if member_id in self._pending or replaced is not None else 1, METADATA: size})
+        self._account.check({MEMBERS: 0 if member_id in self._pending or replaced is not None else 1})
+        self._check_bytes(size)
         if replaced is not None:
             return
-        settings = self._desk.settings
-        if len(self.members) + len(self._pending) - (member_id in self._pending) >= settings.members_max:
-            raise Refused(Reason.LIMIT, f"group '{self.name}' has {settings.members_max} members, as many as it may")
+        most = min(MEMBERS_MAX, self._desk.settings.members_max)
+        if len(self.members) + len(self._pending) - (member_id in self._pending) >= most:
+            raise Refused(Reason.LIMIT, f"group '{self.name}' has {most} members, as many as it may")
+
+    def _check_bytes(self, more: int) -> None:
+        """Whether members may say, or be assigned, so much more."""
+        self._account.check({METADATA: more})
+        if more > 0 and self._bytes + more > BYTES_MAX:
+            raise Refused(Reason.LIMIT, f"members of group '{self.name}' say and are assigned {self._bytes + more} bytes: {BYTES_MAX} are allowed")
 
     def _rebalancing(self) -> Refused:
         return Refused(Reason.REBALANCING, f"group '{self.name}' rebalances: join it again")

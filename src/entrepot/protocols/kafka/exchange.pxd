@@ -6,7 +6,7 @@ from libc.stdint cimport int32_t
 from entrepot.broker.port cimport Ask, Call, make_ask
 from entrepot.protocols.kafka.primitives cimport Writer
 
-cdef Py_ssize_t _ANSWER_MAX
+cdef Py_ssize_t _ANSWER_MAX, _LENT_MIN
 
 
 @cython.final
@@ -22,6 +22,7 @@ cdef class Exchange:
     cdef public Py_ssize_t size
     cdef public bint is_read
     cdef Py_ssize_t _held_bytes
+    cdef bint _lends
     cdef bint _is_long
     cdef dict _values
     cdef list _asked
@@ -32,6 +33,7 @@ cdef class Exchange:
     cpdef int run(self, object work) except -1
     @cython.locals(size=Py_ssize_t)
     cpdef int release(self) except -1
+    cpdef int keep(self, object reader) except -1
     cpdef int hold(self, Py_ssize_t size) except -1
     @cython.locals(containers=list)
     cpdef int leave(self) except -1

@@ -27,9 +27,11 @@ if not cython.compiled:
 
 Steps = int | Callable[[Any], int]
 ASK_STEPS = 12  # what one request to the broker costs, unless the handler knows better
+LENT_MIN_BYTES = 256 << 10  # a request that is not longer is copied to where it waits for its turn
 ANSWER_MAX_BYTES = 64 << 20  # of one answer, records apart: a client that asks for more is to ask in parts
 
 _ANSWER_MAX = ANSWER_MAX_BYTES
+_LENT_MIN = LENT_MIN_BYTES
 
 
 class Exchange:
@@ -47,6 +49,7 @@ class Exchange:
         self.size = 0  # bytes of it
         self.is_read = False  # nothing of the request is read any more
         self._held_bytes = 0  # of the room
+        self._lends = False  # it is read where it has arrived
         self._is_long = False  # it takes more than one turn
         self._values: dict[str, Any] | None = None  # the request, if it is read in pieces
         self._asked: list[Any] = []  # if it is long: all calls that have completed
@@ -95,8 +98,22 @@ class Exchange:
         self.session.shared.room.hold(size)
         return 0
 
+    def keep(self, reader: Any) -> int:
+        """The request is read on in later turns: it stays, whatever arrives behind it, and takes up room until release()."""
+        framing = self.session.framing
+        self.hold(framing.request_bytes)
+        if framing.request_bytes > _LENT_MIN:
+            framing.lend()
+            self._lends = True
+        else:
+            reader.detach()
+        return 0
+
     def release(self) -> int:
         """Nothing of the request is held any more."""
+        if self._lends:
+            self._lends = False
+            self.session.framing.give_back()
         size = self._held_bytes
         if size:
             self._held_bytes = 0

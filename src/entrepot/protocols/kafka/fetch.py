@@ -45,8 +45,7 @@ def fetch(exchange: Exchange, reader: Reader) -> None:
     table = sessions.table
     reading = TopicsReading(reader, version, table)
     if not reading.read(_PIECE):
-        reading.detach()
-        exchange.hold(session.framing.request_bytes)
+        exchange.keep(reading)
         exchange.run(_reading_on(exchange, request, reading))
     elif len(reading.gone) > 0 or (full and table.seen_count < table.count):
         exchange.run(_closing(exchange, request, reading.gone))

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t
 
-from entrepot.model.octets cimport copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, put_u16_be, put_u32_be, put_u64_be, resize_ba, take_ba
+from entrepot.model.octets cimport copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, over_ba, put_u16_be, put_u32_be, put_u64_be, resize_ba, take_ba
 
 cdef Py_ssize_t _ELEMENTS_MAX, _REFERENCED_MIN, _BUFFER, _SEALED_MIN
 
@@ -29,6 +29,7 @@ cdef class Reader:
     cpdef int64_t uvarint(self) except? -1
     @cython.locals(value=bytes)
     cpdef bytes octets(self, int64_t size)
+    cpdef bytes copy_over(self, bytes target, Py_ssize_t at, Py_ssize_t size)
     @cython.locals(size=int64_t)
     cpdef int64_t size_or_null(self, bint flexible, bint is_string) except? -1
     @cython.locals(size=int64_t)

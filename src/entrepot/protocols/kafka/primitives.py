@@ -16,7 +16,19 @@ import cython
 from entrepot.model.errors import ProtocolError
 
 if not cython.compiled:
-    from entrepot.model.octets import copy, copy_ba, get_u16_be_ba, get_u32_be_ba, get_u64_be_ba, put_u16_be, put_u32_be, put_u64_be, resize_ba, take_ba
+    from entrepot.model.octets import (
+        copy,
+        copy_ba,
+        get_u16_be_ba,
+        get_u32_be_ba,
+        get_u64_be_ba,
+        over_ba,
+        put_u16_be,
+        put_u32_be,
+        put_u64_be,
+        resize_ba,
+        take_ba,
+    )
 
 ELEMENTS_MAX = 100_000
 REFERENCED_MIN_BYTES = 4096  # bytes objects from this size on are referred to by a response, not copied into it
@@ -115,6 +127,13 @@ class Reader:
         value = take_ba(self.data, self.pos, size)
         self.pos += size
         return value
+
+    def copy_over(self, target: bytes, at: int, size: int) -> bytes:
+        """The next `size` bytes into `target`, which nobody else has seen: what it is then."""
+        self.need(size)
+        target = over_ba(target, at, self.data, self.pos, size)
+        self.pos += size
+        return target
 
     def size_or_null(self, flexible: bool, is_string: bool) -> int:
         """The size that a string, bytes or array begins with; -1 for null. What is behind it is not checked."""

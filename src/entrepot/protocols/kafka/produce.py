@@ -47,8 +47,7 @@ def produce(exchange: Exchange, reader: Reader) -> None:
     reading = ProduceReading(reader, exchange.flexible, session.shared.validator, session.attachment)
     how = _read(exchange, reading)
     if how != _READ:
-        reading.detach()
-        exchange.hold(session.framing.request_bytes)
+        exchange.keep(reading)
         session.taking = True
         exchange.state = reading
         _wait(exchange, how)

@@ -4,12 +4,13 @@ cimport cython
 from libc.stdint cimport int32_t, int64_t
 
 from entrepot.broker.partition_calls cimport AppendPart, make_append_part
+from entrepot.model.octets cimport new_bytes
 from entrepot.protocols.kafka.primitives cimport Reader, Writer
 from entrepot.protocols.kafka.record_batch cimport BatchHead, BatchValidator
 
 cdef Py_ssize_t _PARTS_MAX, _TEXT_MAX
 cdef int _TEXTS_MAX, _TRANSACTIONAL, _READ, _RESTING, _CHECKING, _PART_STEPS
-cdef Py_ssize_t _STEP_BYTES, _REWRITTEN_AT_ONCE
+cdef Py_ssize_t _STEP_BYTES, _REWRITTEN_AT_ONCE, _COPIED_AT_ONCE
 
 
 @cython.final
@@ -43,9 +44,11 @@ cdef class ProduceReading:
     cdef int64_t _parts_left
     cdef ProduceTopic _topic
     cdef int32_t _partition
+    cdef bytes _copy
+    cdef Py_ssize_t _copied
 
     cpdef int detach(self) except -1
-    @cython.locals(reader=Reader, flexible=bint, validator=BatchValidator, request=ProduceRequest, steps=Py_ssize_t, data=bytes, unpacked=int64_t, unpacks_to=int64_t, left=int64_t, head=BatchHead)
+    @cython.locals(reader=Reader, flexible=bint, validator=BatchValidator, request=ProduceRequest, steps=Py_ssize_t, data=bytes, unpacked=int64_t, unpacks_to=int64_t, size=int64_t, count=Py_ssize_t, left=int64_t, head=BatchHead)
     cpdef int read(self, Py_ssize_t steps_max) except -1
     cdef bint _is_rewritten(self, BatchHead head, Py_ssize_t size) except? True
     cdef int _stop(self, Py_ssize_t steps, int how) except -1

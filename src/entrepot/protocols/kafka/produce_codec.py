@@ -22,6 +22,7 @@ from entrepot.protocols.kafka.record_batch import BatchHead
 
 if not cython.compiled:
     from entrepot.broker.partition_calls import make_append_part
+    from entrepot.model.octets import new_bytes
     from entrepot.protocols.kafka.primitives import Reader, Writer
 
 PARTS_MAX = 50_000  # topics and partitions of one request
@@ -30,12 +31,14 @@ INVALID_TXN_STATE = 48
 READ, RESTING, CHECKING = range(3)
 STEP_BYTES = 1024  # of batches read or unpacked, as steps of net/turns.py
 PART_STEPS = 4
+COPIED_AT_ONCE = 1 << 20  # bytes of a batch that leave the receive buffer in one go
 REWRITTEN_AT_ONCE = 64 << 10  # bytes, packed or unpacked, that are compressed anew in the loop: gzip takes two milliseconds for them
 
 _PARTS_MAX = PARTS_MAX
 _READ, _RESTING, _CHECKING = READ, RESTING, CHECKING
 _STEP_BYTES = STEP_BYTES
 _PART_STEPS = PART_STEPS
+_COPIED_AT_ONCE = COPIED_AT_ONCE
 _REWRITTEN_AT_ONCE = REWRITTEN_AT_ONCE
 _TEXT_MAX = TEXT_MAX
 _TEXTS_MAX = TEXTS_MAX
@@ -80,6 +83,8 @@ class ProduceReading:
         self._parts_left = 0
         self._topic: ProduceTopic | None = None
         self._partition = 0
+        self._copy: bytes | None = None  # of a batch that leaves the receive buffer in pieces: what has so far
+        self._copied = 0
 
     @property
     def topic(self) -> str:
@@ -116,7 +121,7 @@ class ProduceReading:
                 self._topic = ProduceTopic(reader.string(flexible))
                 request.topics.append(self._topic)
                 self._parts_left = reader.count(flexible, 6 if flexible else 8)
-            if self._parts_left <= 0:
+            if self._parts_left <= 0 and self._copy is None:
                 self._topic = None
                 if flexible:
                     reader.skip_tags()
@@ -124,14 +129,30 @@ class ProduceReading:
                 continue
             if steps >= steps_max:
                 return self._stop(steps, _RESTING)
-            self._parts_left -= 1
-            self._partition = reader.i32()
-            data = reader.maybe_octets(flexible)
+            if self._copy is None:
+                self._parts_left -= 1
+                self._partition = reader.i32()
+                size = reader.size_or_null(flexible, False)
+                if size > _COPIED_AT_ONCE:
+                    reader.need(size)
+                    self._copy = new_bytes(size)
+                    self._copied = 0
+            if self._copy is not None:
+                count = min(_COPIED_AT_ONCE, len(self._copy) - self._copied)
+                self._copy = reader.copy_over(self._copy, self._copied, count)
+                self._copied += count
+                steps += count // _STEP_BYTES
+                if self._copied < len(self._copy):
+                    continue
+                data: bytes | None = self._copy
+                self._copy = None
+            else:
+                data = reader.octets(size) if size >= 0 else None
+                steps += size // _STEP_BYTES
             if flexible:
                 reader.skip_tags()
             steps += _PART_STEPS
             if data is not None:
-                steps += len(data) // _STEP_BYTES
                 unpacked = validator.unpacked_bytes
                 left = validator.left_bytes
                 try:

@@ -311,8 +311,7 @@ class Session(Sink):
             exchange.begin(reader)
             self.turns.spend(_OTHER_STEPS)
             if not exchange.is_read:
-                reader.detach()
-                exchange.hold(self.framing.request_bytes)
+                exchange.keep(reader)
         self.framing.consume()
         return None
 

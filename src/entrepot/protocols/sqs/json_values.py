@@ -11,7 +11,9 @@ _QUOTE, _BACKSLASH, _COMMA, _BRACKET, _BRACE = 0x22, 0x5C, 0x2C, 0x5B, 0x7B
 
 
 def check_values(text: bytes) -> int:
-    """Raises SqsError SerializationException where there are more than VALUES_MAX. What is no JSON passes: its decoder says so."""
+    """How many, where they may be many; raises SqsError SerializationException for more than VALUES_MAX. What is no JSON passes: its decoder says so."""
+    if text.count(b",") + text.count(b"[") + text.count(b"{") <= _VALUES_MAX:
+        return 0  # not even with those in its strings
     size = len(text)
     pos = 0
     values = 0
