@@ -557,10 +557,10 @@ class LocalStore(Store):
             self.scheduler.call_soon(reader.loaded_nothing, offset, log.durable_offset)
             return
         journal_file = self.ring.lives[rows.life(row)]
-        reads, stretches, end = rows.stretches(row, log.durable_offset, reader.stretch_size, journal_file.file)
+        reads, stretches, end = rows.stretches(row, log.durable_offset, reader.stretch_size, journal_file.file, log.head_size)
         journal_file.pins += 1
         fetched = JournalRead(self, reader, journal_file, reads, stretches, offset, end)
-        self._disk.read_many(reads, fetched.done)
+        self._disk.read_apart(reads, fetched.done)
 
     def find(self, log: LocalLog, timestamp_ms: int, done: Callable[[int], None]) -> None:
         """See Log.find."""
