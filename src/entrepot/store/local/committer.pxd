@@ -88,24 +88,6 @@ cdef inline int do_job(Job* job) noexcept nogil:
     return 0
 
 
-cdef inline int put_signal(int fd) except -1:
-    """One octet into a pipe that has room."""
-    cdef char signal = c'j'
-    while c_write(fd, &signal, 1) != 1:
-        if errno != EINTR:
-            raise OSError(errno, "the committer's pipe")
-    return 0
-
-
-cdef inline int take_signal(int fd) except -1:
-    """One octet from a pipe that has one."""
-    cdef char signal
-    while c_read(fd, &signal, 1) != 1:
-        if errno != EINTR:
-            raise OSError(errno, "the committer's pipe")
-    return 0
-
-
 cdef inline int serve_jobs(Job* job, bint* stop, int job_read, int wake_write) noexcept nogil:
     """Until told to stop."""
     cdef char signal

@@ -55,10 +55,7 @@ class Committer:
         self._job.error = 0
         self.load(parts)
         self._busy = True
-        if cython.compiled:
-            put_signal(self._job_write)  # type: ignore[name-defined]  # noqa: F821
-        else:
-            os.write(self._job_write, b"j")
+        os.write(self._job_write, b"j")
 
     def load(self, parts: list[bytes]) -> int:
         """Note where the parts lie, and keep them there."""
@@ -81,10 +78,7 @@ class Committer:
 
     def result(self) -> tuple[int, float]:
         """(errno or 0, seconds it took); the thread is free again."""
-        if cython.compiled:
-            take_signal(self.wake_read)  # type: ignore[name-defined]  # noqa: F821
-        else:
-            os.read(self.wake_read, 1)
+        os.read(self.wake_read, 1)
         self._busy = False
         self._keep = []
         return self._job.error, self._job.seconds
