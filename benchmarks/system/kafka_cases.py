@@ -111,7 +111,7 @@ def _at_least_kafka(times: float) -> tuple[Expectation, ...]:
 
 
 _BULK = (Expectation("publish_per_s", at_least=1.0, of_peer=True), Expectation(_CPU, at_most=1.0, of_peer=True))
-_READ = (Expectation("consume_per_s", at_least=1.0, of_peer=True),)
+_READ = (Expectation("consume_per_s", at_least=1.0, of_peer=True), Expectation(_CPU, at_most=1.0, of_peer=True))
 _STALL = Expectation("loop_stall_own_longest_ms", at_most=10.0)
 
 

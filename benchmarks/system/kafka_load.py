@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import struct
@@ -205,6 +206,16 @@ def latency(options: argparse.Namespace, partitions: list[int], result: dict[str
     result["errors"] |= {"failed": failed}
 
 
+def thread_s() -> float:
+    """How long this thread has run, or waited for a processor, as Linux counts it; what is left of the time it slept. NaN elsewhere."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            ran, waited, _ = file.read().split()
+    except OSError:
+        return float("nan")
+    return (int(ran) + int(waited)) / 1e9
+
+
 def consume(options: argparse.Namespace, partitions: list[int], result: dict[str, Any]) -> None:
     told = {
         "group.id": "load",
@@ -218,20 +229,23 @@ def consume(options: argparse.Namespace, partitions: list[int], result: dict[str
     consumer = Consumer(told)
     consumer.assign([TopicPartition(options.topic, partition, OFFSET_BEGINNING) for partition in partitions])
     check = Check(options.size)
-    begin = cpu = 0.0
-    last = silent_since = time.perf_counter()
+    begin = cpu = busy = 0.0
+    assigned = last = silent_since = time.perf_counter()
     end = silent_since + (options.seconds or 3600.0)
     while time.perf_counter() < end and (not options.count or check.consumed < options.count):
         messages = consumer.consume(10_000, timeout=0.1)
         now = time.perf_counter()
         if messages:
-            begin, cpu = begin or now, cpu or time.process_time()
+            begin, cpu, busy = begin or now, cpu or time.process_time(), busy or thread_s()
             check.see(messages)
             last = silent_since = now
         elif now - silent_since > 5.0:
             break
+    ended, busy = time.perf_counter(), thread_s() - busy
     consumer.close()
     result |= {
+        "first_s": begin - assigned,
+        "waited_s": ended - begin - busy if not math.isnan(busy) else None,
         "consumed": check.consumed,
         "consume_per_s": check.consumed / max(last - begin, 1e-9),
         "seconds": last - begin,

@@ -86,6 +86,9 @@ def measured(broker: Broker, words: Sequence[str], *, watch_unsorted: bool = Fal
     commits = (probes.metric(before, *COMMITS), probes.metric(after, *COMMITS))
     if commits[0] is not None and commits[1] is not None and commits[1] > commits[0]:
         figures["messages_per_commit"] = messages / (commits[1] - commits[0])
+    for name in ("first_s", "waited_s"):
+        if result.get(name) is not None:
+            figures[f"client_{name}"] = result[name]
     for kind in ("confirm_us", "end_to_end_us"):
         for name, value in (result[kind] or {}).items():
             figures[f"{kind} {name}"] = value

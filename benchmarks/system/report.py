@@ -34,6 +34,8 @@ _EXTRA = (
     "part_of_alone",
     "messages_per_commit",
     "client_cpu_us_per_message",
+    "client_first_s",
+    "client_waited_s",
     "part_of_one",
 )
 

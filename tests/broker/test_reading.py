@@ -7,7 +7,7 @@ from partition_bench import HEAD, ROOMY, Batch, Bench, Client, Guard, PlainCodec
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.partition_calls import make_close_parts, make_read_part
 from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.reading import COLD_MAX, PARTS_MAX
+from entrepot.broker.reading import COLD_MAX, PARTS_MAX, SHARE_SIZE_MAX, STRETCH_SIZE_MAX
 from entrepot.broker.topic_requests import CreatePartitions, DeleteTopic
 from entrepot.model.entry import OPAQUE, make_entry
 from entrepot.model.errors import Reason
@@ -393,6 +393,28 @@ class TestColdReads:
         client.close()
         paused.close()
         assert (len(bench.broker.reads.cold), any(place.queued for place in bench.broker.reads.waiting)) == (0, False)
+
+    def test_who_has_fallen_behind_gets_answers_as_long_as_asked_for(self, client):
+        sizes = [STRETCH_SIZE_MAX // 4 * number for number in (1, 6, 13)]
+        for partition, size in enumerate(sizes):
+            for _ in range(size // 65_536):
+                client.append(b"." * 65_536, partition=partition)
+        parts = client.reading(*[("t", partition, 0) for partition in range(3)], max_bytes=sum(sizes) * 2)
+        client.wait(client.ask_read(parts, max_bytes=sum(sizes) * 2))
+        assert [len(part.data) for part in parts] == [size // 65_536 for size in sizes]
+
+    @pytest.mark.parametrize("min_bytes", [1, 4 * SHARE_SIZE_MAX])
+    def test_but_no_longer_than_its_share_of_what_all_may_hold(self, client, min_bytes):
+        count = SHARE_SIZE_MAX * 2 // 65_536
+        for _ in range(count):
+            client.append(b"." * 65_536)
+        parts = client.reading(0, max_bytes=1 << 30)
+        call = client.ask_read(parts, min_bytes=min_bytes, max_bytes=1 << 30, wait_ms=1 << 30)
+        client.wait(call)
+        assert SHARE_SIZE_MAX <= parts[0].size < SHARE_SIZE_MAX + STRETCH_SIZE_MAX + 65_536
+        parts[0].offset = len(parts[0].data)
+        found = len(parts[0].data) + len(client.read(parts, max_bytes=1 << 30)[0])
+        assert found == count
 
     def test_a_topic_deleted_while_it_is_fetched(self, cold):
         parts = cold.reading(0)

@@ -128,6 +128,12 @@ class RecordedDisk:
     def read(self, file: RecordedFile, position: int, size: int, done: Done) -> None:
         self._inner.read(file.inner, position, size, done)
 
+    def read_many(self, reads: list[tuple[RecordedFile, int, int]], done: Done) -> None:
+        self._inner.read_many([(file.inner, position, size) for file, position, size in reads], done)
+
+    def read_apart(self, reads: list[tuple[RecordedFile, int, int, int]], done: Done) -> None:
+        self._inner.read_apart([(file.inner, position, head_size, size) for file, position, head_size, size in reads], done)
+
     def background(self, work: Callable[[], Any], done: Done) -> None:
         self._inner.background(work, done)
 

@@ -220,6 +220,11 @@ class MemoryDisk:
     def read_many(self, reads: list[tuple[MemoryFile, int, int]], done: Any) -> None:
         self.loop.call_later(0.0001, lambda: done([file.pread(position, size) for file, position, size in reads], None))
 
+    def read_apart(self, reads: list[tuple[MemoryFile, int, int, int]], done: Any) -> None:
+        self.loop.call_later(
+            0.0001, lambda: done([(file.pread(position, head), file.pread(position + head, size - head)) for file, position, head, size in reads], None)
+        )
+
     def background(self, work: Callable[[], Any], done: Any) -> None:
         self.loop.call_later(0.0002, self._work, work, done)
 

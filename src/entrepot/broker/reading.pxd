@@ -12,7 +12,7 @@ from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader
 
 cdef Py_ssize_t _COLD_MAX
-cdef Py_ssize_t _STRETCHES_SIZE, _STRETCH_SIZE_MIN, _STRETCH_SIZE_MAX
+cdef Py_ssize_t _STRETCHES_SIZE, _STRETCH_SIZE_MIN, _STRETCH_SIZE_MAX, _SHARE_SIZE_MAX
 cdef int64_t _ENTRIES_MAX, _FOREIGN_MAX
 cdef Py_ssize_t _PARTS_MAX
 cdef int _CONTROL
@@ -40,7 +40,7 @@ cdef class Place(Watcher):
     cdef bint woken
 
     cpdef object wake(self)
-    @cython.locals(stored=StoredEntry)
+    @cython.locals(stored=StoredEntry, part=ReadPart)
     cdef StoredEntry take(self, uint64_t durable)
     cdef object fetch(self)
     cdef object release(self)
@@ -61,6 +61,7 @@ cdef class Reading(LogOwner):
     cdef Py_ssize_t index
     cdef bint found
     cdef bint cut
+    cdef bint prompt
     cdef bint failed
     cdef bint expired
     cdef object timer
@@ -78,6 +79,8 @@ cdef class Reading(LogOwner):
     cdef object finish(self)
     @cython.locals(call=Read)
     cdef bint _is_complete(self) except? True
+    @cython.locals(place=Place)
+    cdef bint _is_fetching(self) except? True
     cdef object _check(self)
     @cython.locals(call=Read, part=ReadPart, place=Place)
     cdef bint _is_loading(self) except? True
@@ -87,6 +90,7 @@ cdef class Reading(LogOwner):
     cdef bint _ask(self, Place place, ReadPart part) except? True
     @cython.locals(call=Read, log=Log, durable=uint64_t, end=uint64_t, room=int64_t, stored=StoredEntry, entry=Entry, data=bytes, size=int64_t)
     cdef object _gather(self, Place place, ReadPart part)
+    @cython.locals(call=Read)
     cdef object _leave(self, Place place, ReadPart part)
     @cython.locals(entry=Entry)
     cdef bytes _stand_in(self, StoredEntry stored, ReadPart part, int codec)
@@ -100,6 +104,7 @@ cdef class Reads:
     cdef readonly dict cold
     cdef readonly object waiting
     cdef readonly Py_ssize_t stretch_size
+    cdef readonly Py_ssize_t share_size
     cdef readonly uint64_t read_count
     cdef public uint64_t read_bytes
     cdef public uint64_t skipped_count

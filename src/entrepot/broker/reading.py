@@ -5,7 +5,8 @@
 
 A Read goes once over its parts, in a compiled loop, and takes what lies there. While it waits nothing runs: a commit wakes the places of the
 partitions that got something, and at the end of the tick their Reading looks at those alone. What is not in memory is fetched, and wakes the
-place when it is there; a Read that has something goes without it.
+place when it is there. A Read that has something from memory goes without it; one that has not (its client has fallen behind) takes along what
+is being fetched, so that answers are as long as the client wants them: some clients rest for a second once they hold enough, and should hold it then.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.store.interface import LogReader
 
 COLD_MAX = 128  # places that hold, or are being brought, what was fetched (two stretches each); others wait for one of them
-STRETCHES_SIZE = 32 << 20  # bytes of a stretch, over all of them
+STRETCHES_SIZE = 32 << 20  # bytes of a stretch, or of what one answer takes of several, over all of them
 STRETCH_SIZE_MIN = 256 << 10
 STRETCH_SIZE_MAX = 2 << 20
+SHARE_SIZE_MAX = 8 << 20  # of one part in an answer, as one stretch after the other
 ENTRIES_MAX = 16_384  # looked at in one go; a Read that has none of them goes on in the next tick
 FOREIGN_MAX = 16_384  # records of another protocol in one answer: they are translated while the loop waits
 PARTS_MAX = 1024  # gone over in one go; the rest of a Read's in the next tick
@@ -33,6 +35,7 @@ _COLD_MAX = COLD_MAX
 _STRETCHES_SIZE = STRETCHES_SIZE
 _STRETCH_SIZE_MIN = STRETCH_SIZE_MIN
 _STRETCH_SIZE_MAX = STRETCH_SIZE_MAX
+_SHARE_SIZE_MAX = SHARE_SIZE_MAX
 _ENTRIES_MAX = ENTRIES_MAX
 _FOREIGN_MAX = FOREIGN_MAX
 _PARTS_MAX = PARTS_MAX
@@ -44,23 +47,9 @@ class Place(Watcher):
     what was passed over)."""
 
     __slots__ = (
-        "cold",
-        "empty_end",
-        "expected",
-        "fetched",
-        "index",
-        "loading",
-        "next",
-        "part",
-        "partition",
-        "queued",
-        "reader",
-        "reading",
-        "reads",
-        "table",
-        "version",
-        "woken",
-    )
+        "cold", "empty_end", "expected", "fetched", "index", "loading", "next", "part", "partition", "queued", "reader", "reading",
+        "reads", "table", "version", "woken",
+    )  # fmt: skip
 
     part: ReadPart | None
     partition: Partition
@@ -106,6 +95,9 @@ class Place(Watcher):
                 self.fetched = False
                 self.empty_end = durable  # all gone up to there: something new has to come first
                 return None
+            part = self.part
+            if part is not None and part.size >= self.reads.share_size:
+                return None  # its share of an answer: the rest comes with the next
             self.fetched = True
             self.loading = True
             if self.cold or self.reads.admit(self):
@@ -145,7 +137,10 @@ class Place(Watcher):
 class Reading(LogOwner):
     """Parts that are read together. dispatch() looks at those that were woken, when all have been gone over."""
 
-    __slots__ = ("budget", "call", "cut", "expired", "failed", "foreign", "found", "hub", "index", "left", "reads", "size", "table", "timer", "turn", "woken")
+    __slots__ = (
+        "budget", "call", "cut", "expired", "failed", "foreign", "found", "hub", "index", "left", "prompt", "reads", "size", "table",
+        "timer", "turn", "woken",
+    )  # fmt: skip
 
     def __init__(self, reads: Reads) -> None:
         self.dirty = False
@@ -163,6 +158,7 @@ class Reading(LogOwner):
         self.index = 0
         self.found = False  # a part that is there
         self.cut = False  # something did not fit
+        self.prompt = False  # not to wait for what is being fetched: something of it was in memory, or nothing else would fit
         self.failed = False  # a part has an error
         self.expired = False
         self.timer: Any = None
@@ -176,6 +172,7 @@ class Reading(LogOwner):
         self.size = 0
         self.foreign = 0
         self.cut = False
+        self.prompt = False
         self.failed = False
         self.expired = False
         parts = call.parts
@@ -304,7 +301,18 @@ class Reading(LogOwner):
     def _is_complete(self) -> bool:
         call = self.call
         assert call is not None
-        return self.failed or self.size >= call.min_bytes or (self.cut and self.size > 0) or not call.parts
+        if self.failed or not call.parts:
+            return True
+        if self.size < call.min_bytes and not (self.cut and self.size > 0):
+            return False
+        return self.prompt or not self._is_fetching()
+
+    def _is_fetching(self) -> bool:
+        """Whether something for one of the parts is being brought, which takes no longer than it takes."""
+        for place in self.reads.cold:  # noqa: SIM110 - typed, no generator
+            if place.reading is self and place.loading:
+                return True
+        return False
 
     def _check(self) -> None:
         """Complete the Read if it is time."""
@@ -415,6 +423,8 @@ class Reading(LogOwner):
                 self._leave(place, part)
                 return
             stored = place.take(durable)
+            if stored is None and not place.loading and place.empty_end != durable:
+                self._leave(place, part)  # it has its share
             if stored is None or stored.base >= end:
                 return
             self.budget -= 1
@@ -434,6 +444,8 @@ class Reading(LogOwner):
                 if size > room and self.size > 0:
                     self._leave(place, part)
                     return
+                if not place.cold:
+                    self.prompt = True
                 part.data.append(data)
                 part.size += size
                 self.size += size
@@ -446,6 +458,10 @@ class Reading(LogOwner):
         if self.budget == 0 and self.size == 0:
             place.wake()
             return
+        call = self.call
+        assert call is not None
+        if self.budget == 0 or self.foreign >= _FOREIGN_MAX or call.max_bytes - self.size <= part.max_bytes - part.size:
+            self.prompt = True
         if not self.cut:
             self.cut = True
             self.turn = place.index + 1 if part.size else place.index
@@ -462,7 +478,7 @@ class Reading(LogOwner):
 class Reads:
     """Every Read of one broker."""
 
-    __slots__ = ("authorizer", "cold", "epoch", "hub", "read_bytes", "read_count", "skipped_count", "stretch_size", "waiting")
+    __slots__ = ("authorizer", "cold", "epoch", "hub", "read_bytes", "read_count", "share_size", "skipped_count", "stretch_size", "waiting")
 
     def __init__(self, hub: Hub, authorizer: Any, epoch: int) -> None:
         self.hub = hub
@@ -471,6 +487,7 @@ class Reads:
         self.cold: dict[Place, bool] = {}  # who holds what was fetched, or waits for it, the longest first
         self.waiting: deque[Place] = deque()  # whose turn to fetch has not come
         self.stretch_size = _STRETCH_SIZE_MAX  # what one brings
+        self.share_size = _SHARE_SIZE_MAX  # what one part gets into an answer of what is brought, and no further stretch after it
         self.read_count = 0
         self.read_bytes = 0
         self.skipped_count = 0  # entries that no translation of exists
@@ -518,9 +535,10 @@ class Reads:
         return True
 
     def share(self) -> int:
-        """How long stretches are, which all places that have some share."""
+        """How long stretches are, and how much of them goes into an answer: all places that have some share that."""
         size = _STRETCHES_SIZE // max(1, len(self.cold))
         self.stretch_size = max(_STRETCH_SIZE_MIN, min(_STRETCH_SIZE_MAX, size))
+        self.share_size = max(_STRETCH_SIZE_MIN, min(_SHARE_SIZE_MAX, size))
         return 0
 
     def go_on(self) -> None:

@@ -332,6 +332,15 @@ class SimulatedDisk:
         self._reads += 1
         self._submit(f"read {self._reads}", _Job([lambda: [file.pread(position, size) for file, position, size in reads]], READ_S, done))
 
+    def read_apart(self, reads: list[tuple[SimulatedFile, int, int, int]], done: Done) -> None:
+        """See Disk.read_apart."""
+        self._reads += 1
+
+        def step() -> list[tuple[bytes, bytes]]:
+            return [(file.pread(position, head), file.pread(position + head, size - head)) for file, position, head, size in reads]
+
+        self._submit(f"read {self._reads}", _Job([step], READ_S, done))
+
     def background(self, work: Callable[[], Any], done: Done) -> None:
         """See Disk.background: the work happens at one moment, is reported at a later one."""
         results: list[Any] = []

@@ -22,8 +22,14 @@ cdef int _HAS_TRANSACTION
 cpdef bytes encode_header(Entry entry)
 @cython.locals(left=Py_ssize_t, size=Py_ssize_t)
 cpdef Py_ssize_t entry_size(bytes data, Py_ssize_t pos, Py_ssize_t end) except -1
-@cython.locals(size=Py_ssize_t, body=bytes, header_size=Py_ssize_t, expected=Py_ssize_t, presence=int, count=uint32_t, span=uint32_t, epoch=uint32_t, p=Py_ssize_t, entry=Entry)
+@cython.locals(size=Py_ssize_t, body=bytes, header_size=Py_ssize_t)
 cpdef Entry decode_entry(bytes data, Py_ssize_t pos, Py_ssize_t end)
+@cython.locals(whole=Py_ssize_t, is_header=bint, joined=bytes, body=bytes)
+cpdef Entry decode_apart(bytes head, bytes data)
+@cython.locals(header_size=Py_ssize_t, expected=Py_ssize_t, presence=int)
+cdef int _check_header(bytes body, Py_ssize_t size) except -1
+@cython.locals(presence=int, count=uint32_t, span=uint32_t, epoch=uint32_t, p=Py_ssize_t, entry=Entry)
+cdef Entry _restored(bytes body, bytes data)
 @cython.locals(presence=uint8_t)
 cpdef uint32_t entry_span(bytes data, Py_ssize_t pos) except? 0xFFFFFFFF
 @cython.locals(presence=uint8_t, p=Py_ssize_t)

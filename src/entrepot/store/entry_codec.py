@@ -109,6 +109,30 @@ def decode_entry(data: bytes, pos: int, end: int) -> Entry:
         if crc32c(body) != get_u32_le(data, pos + 4):
             raise CorruptData("an entry's checksum does not hold")
     header_size = body[0]
+    _check_header(body, size)
+    return _restored(body, take(data, pos + header_size, size - header_size))
+
+
+def decode_apart(head: bytes, data: bytes) -> Entry:
+    """The encoded entry of which `head` is the beginning and `data` the rest, checksum verified. Where `head` is its header, and no more, `data` is not
+    copied. CorruptData if it does not hold."""
+    whole = len(head) + len(data)
+    is_header = len(head) >= _HEADER_MIN and head[8] == len(head)
+    joined = head if is_header else head + data
+    if entry_size(joined, 0, whole) != whole:
+        raise CorruptData(f"an entry says it has {get_u32_le(joined, 0)} bytes, {whole} are there")
+    if not is_header:
+        return decode_entry(joined, 0, whole)
+    body = take(head, 8, len(head) - 8)
+    if crc32c(data, crc32c(body)) != get_u32_le(head, 4):
+        raise CorruptData("an entry's checksum does not hold")
+    _check_header(body, whole)
+    return _restored(body, data)
+
+
+def _check_header(body: bytes, size: int) -> int:
+    """That a header, from its octet 8 on, is as long as its fields need."""
+    header_size = body[0]
     presence = body[3]
     expected = _HEADER_MIN
     if presence & _HAS_EPOCH:
@@ -123,6 +147,12 @@ def decode_entry(data: bytes, pos: int, end: int) -> Entry:
         expected += 8
     if header_size < expected or header_size > size:
         raise CorruptData(f"an entry's header says {header_size} bytes, its fields need {expected}")
+    return 0
+
+
+def _restored(body: bytes, data: bytes) -> Entry:
+    """The entry of a header, from its octet 8 on, and its data."""
+    presence = body[3]
     count = get_u32_le(body, 8)
     span = count
     epoch = 0
@@ -133,7 +163,7 @@ def decode_entry(data: bytes, pos: int, end: int) -> Entry:
     if presence & _HAS_SPAN:
         span = get_u32_le(body, p)
         p += 4
-    entry = restore_entry(body[1], body[2], get_u16_le(body, 4), count, span, take(data, pos + header_size, size - header_size))
+    entry = restore_entry(body[1], body[2], get_u16_le(body, 4), count, span, data)
     entry.epoch = epoch
     entry.append_time_ms = _signed(get_u64_le(body, 12))
     if presence & _HAS_MAX_TIME:

@@ -79,6 +79,10 @@ class MemoryDisk:
         self.reads += [(file.name, position, size) for file, position, size in reads]
         self.background(lambda: [file.pread(position, size) for file, position, size in reads], done)
 
+    def read_apart(self, reads: list[tuple[MemoryFile, int, int, int]], done: Any) -> None:
+        self.reads += [(file.name, position, size) for file, position, _, size in reads]
+        self.background(lambda: [(file.pread(position, head), file.pread(position + head, size - head)) for file, position, head, size in reads], done)
+
     def background(self, work: Callable[[], Any], done: Any) -> None:
         self.pending.append((work, done))
 

@@ -146,6 +146,25 @@ def test_a_fetch_brings_no_more_than_it_should() -> None:
     assert after == entries[-1].base + entries[-1].entry.span
 
 
+@pytest.mark.parametrize("settings", [ADOPTING, StoreSettings()], ids=["adopted", "journal"])
+def test_long_entries_are_read_straight_to_where_they_stay(settings: StoreSettings) -> None:
+    bench = Bench(settings=replace(settings, cache_size=1))
+    log = bench.create(0, 0)
+    wanted = [b"%04d" % number * 12_000 for number in range(COUNT)]
+    for number, data in enumerate(wanted):
+        entry = bench.append(log, data=data)
+        if number % 7 == 6:
+            entry.producer_id, entry.first_sequence = 5, number  # another length of its header
+        assert bench.commit()
+    bench.loop.run()
+    apart: list[int] = []  # sizes of heads
+    read_apart = bench.disk.read_apart
+    bench.disk.read_apart = lambda reads, done: apart.extend(head for _, _, head, _ in reads) or read_apart(reads, done)  # type: ignore[method-assign]
+    assert [data for _, _, data in bench.read(log)] == wanted
+    assert 0 < apart.count(0) < 10  # before any was seen
+    assert apart.count(32) > len(apart) / 2
+
+
 @pytest.mark.parametrize("what", ["missing", "header"])
 def test_a_file_that_is_not_the_one_referred_to_is_refused_and_set_aside(what: str) -> None:
     bench = grown()

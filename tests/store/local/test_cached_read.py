@@ -15,8 +15,22 @@ NAME = "entrepot.store.local.cached_read"
 
 
 @pytest.fixture(params=["as built", "interpreted"])
-def read(request: pytest.FixtureRequest) -> Any:
-    return cached_read.read_cached if request.param == "as built" else interpreted(NAME).read_cached
+def module(request: pytest.FixtureRequest) -> Any:
+    return cached_read if request.param == "as built" else interpreted(NAME)
+
+
+@pytest.fixture(params=["whole", "apart"])
+def read(module: Any, request: pytest.FixtureRequest) -> Any:
+    if request.param == "whole":
+        return module.read_cached
+
+    def read(fd: int, position: int, size: int) -> bytes | None:
+        found = {module.read_apart_cached(fd, position, head_size, size) for head_size in (0, size // 3, size)}
+        assert None in found or {len(head) for head, _ in found} == {0, size // 3, size}
+        (data,) = {None if pieces is None else b"".join(pieces) for pieces in found}
+        return data
+
+    return read
 
 
 def test_it_is_the_file_s_octets_or_nothing(read: Any, tmp_path: Path) -> None:

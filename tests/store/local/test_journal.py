@@ -50,6 +50,26 @@ def test_an_entry_comes_back_as_it_was_in_both_modes(data, count, flags, epoch, 
         assert codec.entry_time(stored, len(before)) == (times[1] or times[0])
 
 
+@given(data=st.binary(max_size=60), producer=st.booleans(), head_size=st.integers(0, 90), flip=st.integers(0, 10_000), cut=st.integers(1, 200))
+def test_an_entry_read_as_two_pieces_is_the_same_wherever_they_meet(data, producer, head_size, flip, cut):
+    entry = make_entry(2, 1, 0, b"", data, 1)
+    if producer:
+        entry.producer_id, entry.first_sequence = 7, 9
+    entry.seal()
+    header = CODECS[0].encode_header(entry)
+    whole = header + data
+    for codec in CODECS:
+        for at in (head_size, len(header)):
+            again = codec.decode_apart(whole[:at], whole[at:])
+            assert (again.data, again.producer_id, again.first_sequence, again.size) == (data, entry.producer_id, entry.first_sequence, len(data))
+            flipped = bytearray(whole)
+            flipped[flip % len(whole)] ^= 1 << (flip % 8)
+            for damaged in (bytes(flipped), whole[:-cut], whole + b"\0"):
+                with pytest.raises(CorruptData):
+                    codec.decode_apart(damaged[:at], damaged[at:])
+        assert codec.decode_apart(header, data).data is data
+
+
 @given(data=st.binary(max_size=60), flip=st.integers(0, 10_000), cut=st.integers(0, 200))
 def test_a_damaged_entry_is_refused_in_both_modes(data, flip, cut):
     entry = make_entry(2, 1, 0, b"", data, 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,32 @@ def test_files_of_a_disk(tmp_path: Path) -> None:
             file.close()
             disk.close()
             disk.close()
+
+    asyncio.run(run())
+
+
+def test_reads_of_more_than_a_turns_share_all_come_also_while_it_closes(tmp_path: Path) -> None:
+    size = 3 << 20
+    data = os.urandom(size)
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        disk = PosixDisk(str(tmp_path), loop)
+        file = disk.open("a", create=True)
+        file.pwrite(0, [data])
+        found: list[bytes] = []
+        for _ in range(6):
+            disk.read_apart([(file, 0, 30, 1 << 20), (file, 1 << 20, 0, 2 << 20)], lambda pieces, _: found.append(b"".join(map(b"".join, pieces))))
+            disk.read_many([(file, 0, size)], lambda pieces, _: found.append(b"".join(pieces)))
+        while len(found) < 12:
+            await asyncio.sleep(0)
+        for _ in range(6):
+            disk.read(file, 0, size, lambda piece, _: found.append(piece))
+        disk.close()
+        while len(found) < 18:
+            await asyncio.sleep(0)
+        file.close()
+        assert set(found) == {data}
 
     asyncio.run(run())
 

@@ -10,6 +10,14 @@ import cython
 _NO_WAIT = getattr(os, "RWF_NOWAIT", 0)
 
 
+def read_apart_cached(fd: int, position: int, head_size: int, size: int) -> tuple[bytes, bytes] | None:
+    """The same as two pieces, the first of `head_size` bytes."""
+    if cython.compiled:
+        return cached_apart(fd, position, head_size, size)  # type: ignore[name-defined,no-any-return]  # noqa: F821
+    data = read_cached(fd, position, size)
+    return None if data is None else (data[:head_size], data[head_size:])
+
+
 def read_cached(fd: int, position: int, size: int) -> bytes | None:
     """`size` bytes at `position`, if all of them are in the system's cache and it can tell (Linux); else None. Raises nothing of the disk's."""
     if cython.compiled:

@@ -13,14 +13,25 @@ from typing import TYPE_CHECKING, TypeAlias
 from entrepot.model.entry import StoredEntry
 from entrepot.model.errors import CorruptData
 from entrepot.store.local.disk import Disk, File
-from entrepot.store.local.segment import HEAD_SIZE, HEADER_SIZE, STEP_BYTES, Reference, decode_referred, find_time, frame_size, parse_frames
+from entrepot.store.local.index import APART_SIZE_MIN
+from entrepot.store.local.segment import (
+    HEAD_SIZE,
+    HEADER_SIZE,
+    STEP_BYTES,
+    Reference,
+    decode_referred,
+    decode_referred_apart,
+    find_time,
+    frame_size,
+    parse_frames,
+)
 
 if TYPE_CHECKING:
     from entrepot.store.local.segments import Part, Segments
 
 _JOINED_READ_SIZE_MAX = 1024 * 1024
 _JOINED_GAP_SIZE_MAX = 64 * 1024
-_FRAMES_SIZE = 4096  # of a segment whose entries are elsewhere
+_FRAMES_SIZE = 32 * 1024  # of a segment whose entries are elsewhere
 
 Fetched: TypeAlias = Callable[[list[StoredEntry], int, BaseException | None], None]
 """done(entries, next_offset, error): all that the segments hold in [offset, next_offset)."""
@@ -47,8 +58,6 @@ class ColdRead:
         self.next_offset = end
         self.entries: list[StoredEntry | None] = []
         self.references: list[Reference] = []
-        self.reads_left = 0
-        self.error: BaseException | None = None
 
     def go(self) -> None:
         """Begin; `done` is called once."""
@@ -127,27 +136,32 @@ class ColdRead:
         for reference in self.references:
             start = joined[-1][0][2] if joined else 0
             behind = joined[-1][-1][2] + joined[-1][-1][3] if joined else 0
-            if joined and reference[2] - behind <= _JOINED_GAP_SIZE_MAX and reference[2] + reference[3] - start <= _JOINED_READ_SIZE_MAX:
+            apart = reference[3] >= APART_SIZE_MIN or (joined and joined[-1][0][3] >= APART_SIZE_MIN)
+            if joined and not apart and reference[2] - behind <= _JOINED_GAP_SIZE_MAX and reference[2] + reference[3] - start <= _JOINED_READ_SIZE_MAX:
                 joined[-1].append(reference)
             else:
                 joined.append([reference])
-        self.reads_left = len(joined)
-        for some in joined:
-            start = some[0][2]
-            self.disk.read(self.body, start, some[-1][2] + some[-1][3] - start, partial(self._referred, some))
+        heads = [self.owner.head_size if some[0][3] >= APART_SIZE_MIN else 0 for some in joined]
+        reads = [(self.body, some[0][2], head, some[-1][2] + some[-1][3] - some[0][2]) for head, some in zip(heads, joined, strict=True)]
+        self.disk.read_apart(reads, partial(self._referred, joined))
 
-    def _referred(self, references: list[Reference], data: bytes, error: BaseException | None) -> None:
-        self.reads_left -= 1
-        start = references[0][2]
-        if error is None and self.error is None:
+    def _referred(self, joined: list[list[Reference]], read: list[tuple[bytes, bytes]], error: BaseException | None) -> None:
+        if error is None:
+            name = self.segment.names()[-1]
             try:
-                for place, base, position, size in references:
-                    self.entries[place] = decode_referred(self.segment.names()[-1], position, base, data, position - start, size)
+                for references, (head, data) in zip(joined, read, strict=True):
+                    start = references[0][2]
+                    for place, base, position, size in references:
+                        if head:
+                            stored = decode_referred_apart(name, position, base, head, data)
+                        else:
+                            stored = decode_referred(name, position, base, data, position - start, size)
+                        self.entries[place] = stored
+                        if size >= APART_SIZE_MIN:
+                            self.owner.head_size = size - stored.entry.size
             except CorruptData as damage:
                 error = damage
-        self.error = self.error or error
-        if self.reads_left == 0:
-            self._finish(self.error)
+        self._finish(error)
 
     def _finish(self, error: BaseException | None) -> None:
         if error is None and self.next_offset == 0:

@@ -72,6 +72,10 @@ class Disk(Protocol):
     def read_many(self, reads: list[tuple[File, int, int]], done: Done) -> None:
         """READ lane, as one job: pread(position, size) of each (file, position, size). result: list[bytes], in their order."""
 
+    def read_apart(self, reads: list[tuple[File, int, int, int]], done: Done) -> None:
+        """READ lane, as one job: pread(position, size) of each (file, position, head size, size), in two pieces, the first as long as the head, so that
+        what is behind it lies by itself. result: list[tuple[bytes, bytes]], in their order."""
+
     def background(self, work: Callable[[], Any], done: Done) -> None:
         """BACKGROUND lane: run `work` (blocking File and Disk calls, SQLite; short interpreted stretches only). result: what it returned."""
 

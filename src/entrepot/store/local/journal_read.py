@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.model.entry import StoredEntry
 from entrepot.model.errors import EntrepotError
-from entrepot.store.local.log import LocalLog, LocalReader, decode_rows
+from entrepot.store.local.index import APART_SIZE_MIN, ROW_SIZE, decode_row, decode_rows
+from entrepot.store.local.log import LocalLog, LocalReader
 
 if TYPE_CHECKING:
     from entrepot.store.local.store import LocalStore
@@ -21,7 +22,7 @@ class JournalRead:
         store: LocalStore,
         reader: LocalReader,
         journal_file: Any,
-        reads: list[tuple[Any, int, int]],
+        reads: list[tuple[Any, int, int, int]],
         stretches: list[bytes],
         offset: int,
         end: int,
@@ -34,15 +35,20 @@ class JournalRead:
         self.offset = offset
         self.end = end
 
-    def done(self, data: list[bytes], error: BaseException | None) -> None:
+    def done(self, read: list[tuple[bytes, bytes]], error: BaseException | None) -> None:
         """The read is done."""
         self.journal_file.pins -= 1
         entries: list[StoredEntry] = []
         if error is None:
             start = 0
             try:
-                for (_, start, _), rows, part in zip(self.reads, self.stretches, data, strict=True):
-                    entries += decode_rows(part, start, rows)
+                for (_, start, _, size), rows, (head, data) in zip(self.reads, self.stretches, read, strict=True):
+                    if head:
+                        entries.append(decode_row(head, data, rows))
+                    else:
+                        entries += decode_rows(data, start, rows)
+                    if size >= APART_SIZE_MIN and (head or len(rows) == ROW_SIZE):
+                        self.reader.log.head_size = size - entries[-1].entry.size
             except EntrepotError as damage:
                 error = type(damage)(f"{self.journal_file.name} at {start}: {damage}")
         if error is not None:
@@ -67,10 +73,10 @@ def fetch(store: LocalStore, disk: Any, reader: LocalReader, offset: int) -> Non
         store.scheduler.call_soon(reader.loaded_nothing, offset, log.durable_offset)
         return
     journal_file = store.ring.lives[rows.life(row)]
-    reads, stretches, end = rows.stretches(row, log.durable_offset, reader.stretch_size, journal_file.file)
+    reads, stretches, end = rows.stretches(row, log.durable_offset, reader.stretch_size, journal_file.file, log.head_size)
     journal_file.pins += 1
     fetched = JournalRead(store, reader, journal_file, reads, stretches, offset, end)
-    disk.read_many(reads, fetched.done)
+    disk.read_apart(reads, fetched.done)
 
 
 class JournalTimes:

@@ -4,9 +4,8 @@ import cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from entrepot.model.entry cimport Entry, StoredEntry, stored_entry
-from entrepot.model.octets cimport get_u32_le, get_u64_le_ba, put_u64_le, resize_ba, take_ba
+from entrepot.model.octets cimport get_u64_le_ba, put_u64_le, resize_ba, take_ba
 from entrepot.model.ranges cimport RangeSet
-from entrepot.store.entry_codec cimport decode_entry
 from entrepot.store.interface cimport Log, LogReader
 from entrepot.store.local.index cimport Rows
 
@@ -22,6 +21,7 @@ cdef class LocalLog(Log):
     cdef public bint changed
     cdef readonly RangeSet holes_set
     cdef readonly Rows rows
+    cdef public Py_ssize_t head_size
     cdef readonly uint64_t sealed_end
     cdef list tail
     cdef bytearray tail_bases
@@ -111,7 +111,3 @@ cdef class LocalReader(LogReader):
     cdef object go_on(self, uint64_t offset)
     cpdef object loaded(self, uint64_t first, uint64_t end, list entries)
     cpdef object close(self)
-
-
-@cython.locals(found=list, table=bytearray, p=Py_ssize_t, pos=Py_ssize_t)
-cpdef list decode_rows(bytes data, Py_ssize_t start, bytes rows)

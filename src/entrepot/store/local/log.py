@@ -22,8 +22,7 @@ from entrepot.store.local.index import Rows
 
 if not cython.compiled:
     from entrepot.model.entry import stored_entry
-    from entrepot.model.octets import get_u32_le, get_u64_le_ba, put_u64_le, resize_ba, take_ba
-    from entrepot.store.entry_codec import decode_entry
+    from entrepot.model.octets import get_u64_le_ba, put_u64_le, resize_ba, take_ba
 
 ENTRY_OVERHEAD = 320  # bytes of objects around a cached entry's data
 FETCH_SIZE = 256 * 1024
@@ -43,6 +42,7 @@ class LocalLog(Log):
         "discard_first",
         "discard_group",
         "dropped",
+        "head_size",
         "holes_set",
         "mark_group",
         "mark_high",
@@ -75,6 +75,7 @@ class LocalLog(Log):
         self.changed = True  # since the last checkpoint
         self.holes_set = RangeSet(True)
         self.rows = Rows()
+        self.head_size = 0  # of the long entry that was read back last, header without data: most are alike; 0: none was
         self.sealed_end = 0  # offsets below are in the journal, or on the way to it
         # entries in memory: tail[tail_head:], whose bases are in tail_bases; None where wholly discarded; tail_gone left at the front
         self.tail: list[Entry | None] = []
@@ -582,15 +583,3 @@ class LocalReader(LogReader):
         self.ahead_first = 0
         self.closed = True
         self.done = None
-
-
-def decode_rows(data: bytes, start: int, rows: bytes) -> list[StoredEntry]:
-    """The entries of packed rows, from `data`, which was read at file position `start`. CorruptData if one does not hold."""
-    found: list[StoredEntry] = []
-    table = bytearray(rows)
-    p = 0
-    while p < len(rows):
-        pos = get_u32_le(rows, p + 12) - start
-        found.append(stored_entry(get_u64_le_ba(table, p), decode_entry(data, pos, pos + get_u32_le(rows, p + 16))))
-        p += 24
-    return found

@@ -8,12 +8,12 @@ import fcntl
 import os
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from entrepot.model.errors import Reason, Refused
-from entrepot.store.local.cached_read import read_cached
+from entrepot.store.local.cached_read import read_apart_cached, read_cached
 from entrepot.store.local.committer import Committer, write_parts
 from entrepot.store.local.disk import Done
 
@@ -24,6 +24,7 @@ _READERS = 2
 _SPARE = 8  # descriptors held for files that cannot wait until somebody else closes one
 _CACHED_SIZE_MAX = 4 << 20  # read without another thread in one turn of the loop: a millisecond's work
 _CACHED_COUNT_MAX = 64
+_POSTPONED_SIZE_MAX = 8 << 20  # read so in the turns after this one; the readers' threads do what is more
 
 
 class PosixFile:
@@ -99,6 +100,8 @@ class PosixDisk:
         self._closed = False
         self._spare = [os.dup(self._directory) for _ in range(_SPARE)]
         self._cached_left = _CACHED_SIZE_MAX
+        self._postponed: deque[tuple[int, int, Callable[[], Any], Callable[[], Any], Done]] = deque()  # reads for which this turn has no share left
+        self._postponed_size = 0
         self._jobs: deque[tuple[PosixFile, int, list[bytes], bool, Done]] = deque()
         self._running: Done | None = None
         self._committer: Committer | None = None
@@ -161,36 +164,53 @@ class PosixDisk:
 
     def read(self, file: PosixFile, position: int, size: int, done: Done) -> None:
         """See Disk.read."""
-        if (data := self._cached([(file, position, size)])) is not None:
-            self._loop.call_soon(done, data[0], None)
-            return
-        self._readers.submit(self._run, lambda: file.pread(position, size), done)
+        self._read(size, 1, lambda: read_cached(file.fd, position, size), lambda: file.pread(position, size), done)
 
     def read_many(self, reads: list[tuple[PosixFile, int, int]], done: Done) -> None:
         """See Disk.read_many."""
-        if (data := self._cached(reads)) is not None:
-            self._loop.call_soon(done, data, None)
-            return
-        self._readers.submit(self._run, lambda: [file.pread(position, size) for file, position, size in reads], done)
+        self._read(
+            sum(read[2] for read in reads),
+            len(reads),
+            lambda: _all_of(read_cached(file.fd, position, size) for file, position, size in reads),
+            lambda: [file.pread(position, size) for file, position, size in reads],
+            done,
+        )
 
-    def _cached(self, reads: list[tuple[PosixFile, int, int]]) -> list[bytes] | None:
-        """What is to be read, if it is not too much for this turn of the loop and the system has it in memory."""
-        size = sum(read[2] for read in reads)
-        if len(reads) > _CACHED_COUNT_MAX or size > self._cached_left:
-            return None
-        found: list[bytes] = []
-        for file, position, wanted in reads:
-            data = read_cached(file.fd, position, wanted)
-            if data is None:
-                return None
-            found.append(data)
-        if self._cached_left == _CACHED_SIZE_MAX:
-            self._loop.call_soon(self._next_turn)
-        self._cached_left -= size
-        return found
+    def read_apart(self, reads: list[tuple[PosixFile, int, int, int]], done: Done) -> None:
+        """See Disk.read_apart."""
+        self._read(
+            sum(read[3] for read in reads),
+            len(reads),
+            lambda: _all_of(read_apart_cached(file.fd, position, head_size, size) for file, position, head_size, size in reads),
+            lambda: [(file.pread(position, head_size), file.pread(position + head_size, size - head_size)) for file, position, head_size, size in reads],
+            done,
+        )
+
+    def _read(self, size: int, count: int, cached: Callable[[], Any], read: Callable[[], Any], done: Done) -> None:
+        """On the loop if the system has it in memory, now or, where this turn has had its share, in the next ones; else in another thread."""
+        if count <= _CACHED_COUNT_MAX and size <= _CACHED_SIZE_MAX:
+            if size <= self._cached_left and not self._postponed:
+                if (data := cached()) is not None:
+                    if self._cached_left == _CACHED_SIZE_MAX:
+                        self._loop.call_soon(self._next_turn)
+                    self._cached_left -= size
+                    self._loop.call_soon(done, data, None)
+                    return
+            elif self._postponed_size + size <= _POSTPONED_SIZE_MAX:
+                self._postponed.append((size, count, cached, read, done))
+                self._postponed_size += size
+                return
+        self._readers.submit(self._run, read, done)
 
     def _next_turn(self) -> None:
         self._cached_left = _CACHED_SIZE_MAX
+        if self._closed:
+            return
+        postponed = self._postponed
+        self._postponed = deque()
+        self._postponed_size = 0
+        for job in postponed:
+            self._read(*job)
 
     def background(self, work: Callable[[], Any], done: Done) -> None:
         """See Disk.background."""
@@ -216,6 +236,8 @@ class PosixDisk:
         if self._committer is not None:
             self._loop.remove_reader(self._committer.wake_read)
             self._committer.close()
+        for _, _, _, read, done in self._postponed:
+            self._readers.submit(self._run, read, done)
         self._readers.shutdown()
         self._background.shutdown()
         os.close(self._lock)
@@ -250,3 +272,13 @@ class PosixDisk:
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(done, result, failure)
+
+
+def _all_of(found: Iterable[T | None]) -> list[T] | None:
+    """All of them, as long as each is there."""
+    have: list[T] = []
+    for one in found:
+        if one is None:
+            return None
+        have.append(one)
+    return have

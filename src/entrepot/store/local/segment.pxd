@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from entrepot.model.entry cimport StoredEntry, stored_entry
 from entrepot.model.octets cimport copy, get_u16_le, get_u32_le, get_u64_le, put_u16_le, put_u32_le, put_u64_le, take, take_ba
 
-from entrepot.store.entry_codec cimport decode_entry
+from entrepot.store.entry_codec cimport decode_apart, decode_entry
 
 cdef bytes _MAGIC
 cdef bytes _END_MAGIC
@@ -131,6 +131,7 @@ cdef uint64_t _referred(str name, uint64_t position, bytes data, Py_ssize_t at) 
 @cython.locals(at=Py_ssize_t, size=Py_ssize_t, got=Py_ssize_t, whole=Py_ssize_t, base=uint64_t)
 cpdef Py_ssize_t parse_frames(
     str name, uint64_t position, bytes data, uint64_t first, uint64_t end, Py_ssize_t size_max, list entries, list references) except -1
+cpdef StoredEntry decode_referred_apart(str name, uint64_t position, uint64_t base, bytes head, bytes data)
 cpdef StoredEntry decode_referred(str name, uint64_t position, uint64_t base, bytes data, Py_ssize_t at, Py_ssize_t size)
 
 

@@ -28,7 +28,7 @@ from crc32c import crc32c as _crc32c
 
 from entrepot.model.entry import StoredEntry, stored_entry
 from entrepot.model.errors import CorruptData
-from entrepot.store.entry_codec import decode_entry
+from entrepot.store.entry_codec import decode_apart, decode_entry
 
 if not cython.compiled:
     from entrepot.model.octets import copy, get_u16_le, get_u32_le, get_u64_le, put_u16_le, put_u32_le, put_u64_le, take, take_ba
@@ -500,6 +500,14 @@ def decode_referred(name: str, position: int, base: int, data: bytes, at: int, s
         raise CorruptData(f"{name}: the entry at position {position} (offset {base}) has not the {size} bytes it should; run 'entrepot store verify'")
     try:
         return stored_entry(base, decode_entry(data, at, at + size))
+    except CorruptData as error:
+        raise CorruptData(f"{name}: at position {position} (offset {base}): {error}; run 'entrepot store verify'") from None
+
+
+def decode_referred_apart(name: str, position: int, base: int, head: bytes, data: bytes) -> StoredEntry:
+    """The same, read as two pieces (decode_apart). Raises CorruptData."""
+    try:
+        return stored_entry(base, decode_apart(head, data))
     except CorruptData as error:
         raise CorruptData(f"{name}: at position {position} (offset {base}): {error}; run 'entrepot store verify'") from None
 

@@ -129,6 +129,7 @@ class Segments:
         self._layouts: OrderedDict[bytes, _Layout] = OrderedDict()
         self._idle: OrderedDict[int, Segment] = OrderedDict()  # with open files that nobody reads; least recently used first
         self.next_id = 1
+        self.head_size = 0  # of the long entry that was read last, header without data: most are alike; 0: none was
 
     # -- the set ---------------------------------------------------------------------------------------------------------------
 
