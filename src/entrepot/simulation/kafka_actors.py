@@ -104,10 +104,13 @@ class _Line:
             self.next_sequence += len(batch.values)
 
     def next(self, alone: bool) -> Batch | None:
-        """The next to be sent, if there is one: everything before it is on its way. `alone`: nothing is."""
+        """The next to be sent, if there is one: everything before it is on its way. `alone`: nothing is.
+
+        It is one of WINDOW from the first that is not acknowledged: as many the broker knows again.
+        """
         for batch in self.waiting:
             if batch not in self.flying:
-                return batch
+                return batch if batch.number < self.waiting[0].number + WINDOW else None
             if alone:
                 return None
         return None
