@@ -84,6 +84,8 @@ class CrashingRun:
         self.faults = Faults(self.loop, self.chance, self.chance.choice(FAULT_RATES))
         self.failed: BaseException | None = None  # of this life
         self.serial = 0
+        self.power_failures = 0
+        self.kills = 0
 
     def run(self) -> str:
         """Do all of it; the digest of the trace. Violation if the broker broke a promise."""
@@ -99,8 +101,10 @@ class CrashingRun:
                 pass
             self.loop.forget_all()
             if self.chance.random() < 0.7:
+                self.power_failures += 1
                 self.disk.crash()
             else:
+                self.kills += 1
                 self.disk.kill()
         self.start()
         self.faults.stop()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 OUT_OF_RANGE, LEADER_NOT_AVAILABLE, NOT_LEADER, TIMED_OUT, NO_COORDINATOR, OUT_OF_ORDER = 1, 5, 6, 7, 15, 45
 NO_SESSION, WRONG_EPOCH = 70, 71
 AGAIN = (LEADER_NOT_AVAILABLE, NOT_LEADER, TIMED_OUT)
+GROUPS = ("one", "two", "three")
 WINDOW = 5  # requests of a producer that are not answered, and batches of an idempotent one for each partition
 REST_S = 0.01  # after which nothing of a connection that was dropped still happens
 _NO_SESSION = (0, -1)
@@ -46,6 +47,7 @@ class Actor:
         """Its connection breaks."""
         if self.connection is not None:
             self.connection.drop()
+            self.run.drops += 1
             self.rests_until = self.run.loop.time() + self.rest_s()
             self.gone()
 
@@ -310,8 +312,8 @@ class Follower(Actor):
         what = self.chance.random()
         if self.group is not None and what < 0.3:
             self._commit(client)
-        elif self.group is not None and what < 0.4:
-            self._ask_committed(client)
+        elif what < 0.4:
+            self._ask_committed(client, self.group or self.chance.choice(GROUPS))
         elif not client.waiting_count:
             self.fetch(client)
 
@@ -325,7 +327,7 @@ class Follower(Actor):
         elif self.group is not None and not self.has_coordinator:
             client.find_coordinator(self.group, self._coordinated)
         elif self.group is not None and not self.knows_committed:
-            self._ask_committed(client)
+            self._ask_committed(client, self.group)
         else:
             missing = [place for place in self.places if place not in self.positions]
             known = self._known()
@@ -464,9 +466,7 @@ class Follower(Actor):
                 self.run.commits[self.group, place].acknowledged(offsets[place])
                 self.run.committed_count += 1
 
-    def _ask_committed(self, client: KafkaClient) -> None:
-        assert self.group is not None
-        group = self.group
+    def _ask_committed(self, client: KafkaClient, group: str) -> None:
         least = {place: self.run.commits[group, place].least for place in self.places}
 
         def told(code: int, found: dict[Place, tuple[int, int]]) -> None:
@@ -476,9 +476,10 @@ class Follower(Actor):
                 part_code, offset = found[place]
                 if self.expect(part_code):
                     self.run.commits[group, place].told(offset, least[place])
-                    if not self.knows_committed and offset >= 0:
+                    if group == self.group and not self.knows_committed and offset >= 0:
                         self.positions[place] = offset
-            if not self.knows_committed:
+            self.run.lookups += 1
+            if group == self.group and not self.knows_committed:
                 self.knows_committed = True
                 self.step()
 

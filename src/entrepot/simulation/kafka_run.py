@@ -16,7 +16,8 @@ from entrepot.protocols.kafka.record_batch import BatchValidator
 from entrepot.protocols.kafka.records import KafkaEntryCodec
 from entrepot.protocols.kafka.session import Settings, Shared
 from entrepot.simulation.crashing_run import NETWORK_LIMITS, CrashingRun, Everyone
-from entrepot.simulation.kafka_actors import AGAIN, REST_S, Actor, Follower, Producer
+from entrepot.simulation.disk import COMMIT_S, SLOW_COMMIT_S
+from entrepot.simulation.kafka_actors import AGAIN, GROUPS, REST_S, Actor, Follower, Producer
 from entrepot.simulation.kafka_client import Place
 from entrepot.simulation.kafka_model import CommitModel, PartitionModel
 from entrepot.simulation.network import SimulatedNetwork
@@ -26,7 +27,6 @@ from entrepot.simulation.store_run import Seams
 ACTIONS = 120  # between two crashes
 PRODUCERS = 4
 FOLLOWERS = 4
-GROUPS = ("one", "two", "three")
 TOPICS_MAX = 2
 PARTITIONS_MAX = 4
 _STEPS_MAX = 4000  # of what remains to be done at the end
@@ -60,6 +60,7 @@ class KafkaRun(CrashingRun):
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         super().__init__(seed, seams)
         self.codecs.append(KafkaEntryCodec())
+        self.disk.commit_s = self.chance.choice((COMMIT_S, COMMIT_S, SLOW_COMMIT_S))
         # this life of the broker
         self.network = SimulatedNetwork(self.loop)
         self.broker: Any = None
@@ -82,8 +83,11 @@ class KafkaRun(CrashingRun):
         self.retries = 0
         self.duplicates = 0
         self.committed_count = 0
+        self.lookups = 0  # of what is committed
         self.session_fetches = 0
-        self.resets = 0
+        self.deletions = 0
+        self.resets = 0  # of followers whose offset was gone
+        self.drops = 0  # connections that broke
         self.closes = 0  # connections that the broker closed because something was refused that expects no answer
 
     # ---- the broker
@@ -179,6 +183,7 @@ class KafkaRun(CrashingRun):
                     if follower.expect(code, *AGAIN):  # noqa: B023 - nothing follows in this loop
                         model.ends(low, None, known)  # noqa: B023
                         model.deleted = max(model.deleted, min(low, before))  # noqa: B023
+                        self.deletions += 1
 
                 client.delete_records(place, before, deleted)
                 return
