@@ -18,10 +18,9 @@ from entrepot.simulation.kafka_actors import AGAIN, NO_COORDINATOR, OUT_OF_ORDER
 from entrepot.simulation.kafka_run import KafkaRun
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
-from entrepot.store.local import store
 
-COMPILED = str(store.__file__).endswith(".so")
-SEEDS = int(os.environ.get("ENTREPOT_KAFKA_SEEDS", "16" if COMPILED else "3"))
+ENOUGH = 16  # seeds in which everything happens
+SEEDS = int(os.environ.get("ENTREPOT_KAFKA_SEEDS", ENOUGH))
 ONLY = os.environ.get("ENTREPOT_SEED")
 COUNTS = ("acks", "reads", "retries", "duplicates", "committed_count", "lookups", "session_fetches", "deletions", "resets", "drops", "power_failures", "kills")
 FAULTS = ("unavailable_count", "unknown_count", "late_count")
@@ -45,7 +44,7 @@ def run_seeds(seeds):
 
 def test_promises_hold():
     counts = run_seeds(range(SEEDS))
-    if ONLY is None:
+    if ONLY is None and SEEDS >= ENOUGH:
         assert counts["acks"] > 100 * SEEDS
         assert counts["reads"] > 300 * SEEDS
         assert min(counts[name] for name in (*COUNTS, *FAULTS)) > 0, counts

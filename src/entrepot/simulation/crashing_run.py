@@ -13,7 +13,7 @@ from entrepot.model.errors import EntrepotError
 from entrepot.model.principal import Principal
 from entrepot.net.network import NetworkLimits
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
-from entrepot.simulation.disk import Crashed
+from entrepot.simulation.disk import COMMIT_S, SLOW_COMMIT_S, Crashed
 from entrepot.simulation.faulty_doors import Faults
 from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
 from entrepot.simulation.store_model import Violation
@@ -73,6 +73,7 @@ class CrashingRun:
         self.loop = SimulatedLoop(seed)
         self.chance = self.loop.random
         self.disk = seams.disk(self.loop)
+        self.disk.commit_s = self.chance.choice((COMMIT_S, COMMIT_S, SLOW_COMMIT_S))
         self.clock = SimulatedClock(self.loop)
         self.entropy = seams.entropy(self.loop)
         self.codec = AmqpEntryCodec()

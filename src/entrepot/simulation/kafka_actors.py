@@ -431,6 +431,26 @@ class Follower(Actor):
         if self.connection is not None and self.connection.ready:
             self.connection.list_offsets([place], FIRST, begins)
 
+    def delete(self) -> bool:
+        """Have some of what it has read deleted; False: it cannot ask now."""
+        client = self.connection
+        if client is None or not client.ready or client.waiting_count or not self.positions:
+            return False
+        place = self.chance.choice(list(self.positions))
+        model = self.run.partitions[place]
+        before = self.chance.randint(0, self.positions[place])
+        model.deleting = max(model.deleting, before)
+        known = model.known()
+
+        def deleted(code: int, low: int) -> None:
+            if self.expect(code, *AGAIN):
+                model.ends(low, None, known)
+                model.deleted = max(model.deleted, before)
+                self.run.deletions += 1
+
+        client.delete_records(place, before, deleted)
+        return True
+
     def find_ends(self, told: dict[Place, int]) -> None:
         """Put into `told` where the partitions end."""
         client = self.usable()

@@ -25,6 +25,7 @@ VERSIONS |= {INIT_PRODUCER_ID: 4, API_VERSIONS: 3}
 
 END, FIRST = -1, -2  # ListOffsets' special timestamps
 _NO_TAGS = b"\0"
+_FIRST = 1  # request of a connection: ApiVersions
 
 
 class ProducedPart(NamedTuple):
@@ -102,6 +103,10 @@ class Answer:
         for _ in range(self.uvarint()):
             self.uvarint()
             self.octets(self.uvarint())
+
+
+def _nothing(_: Answer) -> None:
+    pass
 
 
 def _uvarint(value: int) -> bytes:
@@ -218,9 +223,12 @@ class KafkaClient(Script):
                 return
             answer = Answer(bytes(self.received[8 : size + 4]))
             del self.received[: size + 4]
-            if not self._waiting or self._waiting[0][0] != correlation:
-                raise Unexpected(f"an answer to request {correlation}, waited for are {[number for number, _ in self._waiting]}")
-            self._waiting.popleft()[1](answer)
+            number, answered = self._waiting.popleft() if self._waiting else (0, _nothing)
+            if number != correlation:
+                raise Unexpected(f"an answer to request {correlation}, when the next is to {number}")
+            if number != _FIRST:  # the header of every answer but ApiVersions' has tagged fields
+                answer.tags()
+            answered(answer)
 
     def _ask(self, key: int, version: int, body: bytes, answered: Callable[[Answer], None] | None) -> None:
         self.asked_count += 1
@@ -228,7 +236,7 @@ class KafkaClient(Script):
         request = struct.pack(">hhi", key, version, number) + b"\0\3sim" + _NO_TAGS + body + _NO_TAGS
         self.transport.write(struct.pack(">i", len(request)) + request)
         if answered is not None:
-            self._waiting.append((number, answered if key == API_VERSIONS else lambda answer: (answer.tags(), answered(answer))[1]))
+            self._waiting.append((number, answered))
 
     def _versions_told(self, answer: Answer) -> None:
         code = answer.number("h")

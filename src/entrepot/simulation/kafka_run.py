@@ -16,7 +16,6 @@ from entrepot.protocols.kafka.record_batch import BatchValidator
 from entrepot.protocols.kafka.records import KafkaEntryCodec
 from entrepot.protocols.kafka.session import Settings, Shared
 from entrepot.simulation.crashing_run import NETWORK_LIMITS, CrashingRun, Everyone
-from entrepot.simulation.disk import COMMIT_S, SLOW_COMMIT_S
 from entrepot.simulation.kafka_actors import AGAIN, GROUPS, REST_S, Actor, Follower, Producer
 from entrepot.simulation.kafka_client import Place
 from entrepot.simulation.kafka_model import CommitModel, PartitionModel
@@ -60,7 +59,6 @@ class KafkaRun(CrashingRun):
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         super().__init__(seed, seams)
         self.codecs.append(KafkaEntryCodec())
-        self.disk.commit_s = self.chance.choice((COMMIT_S, COMMIT_S, SLOW_COMMIT_S))
         # this life of the broker
         self.network = SimulatedNetwork(self.loop)
         self.broker: Any = None
@@ -169,23 +167,9 @@ class KafkaRun(CrashingRun):
                 self.free_from[actor.group] = self.loop.time() + REST_S
 
     def _delete(self) -> None:
-        """A follower that is alone deletes what it has read."""
+        """A follower deletes some of what it has read."""
         for follower in self.followers:
-            client = follower.connection
-            if client is not None and client.ready and not client.waiting_count and follower.positions:
-                place = self.chance.choice(list(follower.positions))
-                model = self.partitions[place]
-                before = self.chance.randint(0, follower.positions[place])
-                model.deleting = max(model.deleting, before)
-                known = model.known()
-
-                def deleted(code: int, low: int) -> None:
-                    if follower.expect(code, *AGAIN):  # noqa: B023 - nothing follows in this loop
-                        model.ends(low, None, known)  # noqa: B023
-                        model.deleted = max(model.deleted, min(low, before))  # noqa: B023
-                        self.deletions += 1
-
-                client.delete_records(place, before, deleted)
+            if follower.delete():
                 return
 
     # ---- the end
@@ -202,13 +186,13 @@ class KafkaRun(CrashingRun):
             self._until(reader.is_placed, [reader])
             starts, ends = dict(reader.positions), dict[Place, int]()
             reader.find_ends(ends)
-            self._until(lambda reader=reader, ends=ends: len(ends) == len(reader.places) and ends == reader.positions, [reader])  # type: ignore[misc]
+            self._until(lambda reader=reader, ends=ends: len(ends) == len(reader.places) and ends == reader.positions, [reader])
             for place, base in starts.items():
                 self.partitions[place].conclude(base, ends[place], reader.found[place])
         for group in GROUPS:
             for topic in self.topics:
                 follower = Follower(self, topic, group)
-                self._until(lambda follower=follower: follower.knows_committed, [follower])  # type: ignore[misc]
+                self._until(lambda follower=follower: follower.knows_committed, [follower])
 
     def conclude(self) -> None:
         """See CrashingRun: drain() has."""
