@@ -164,6 +164,21 @@ class TestWaiting:
         assert call.outcome == DONE
         assert texts(parts[0]) == [b"a"]
 
+    def test_what_is_trimmed_while_it_waits(self, client):
+        """An answer has no gap: it ends before what is gone, and whoever goes on from there hears of it."""
+        client.topic("small", retention_bytes="5000")
+        client.append(b"a", topic="small")
+        parts = client.reading(("small", 0, 0))
+        call = client.ask_read(parts, min_bytes=1 << 20)
+        client.send(*(client.part(text * 3000, topic="small") for text in (b"b", b"c", b"d")))
+        client.wait(call)
+        assert texts(parts[0]) == [b"a"]
+        parts[0].offset = 1
+        client.wait(client.ask_read(parts))
+        assert parts[0].error.reason is Reason.OUT_OF_RANGE
+        parts[0].offset = parts[0].first_offset
+        assert client.read(parts)[0][-1] == b"d" * 3000
+
     def test_it_does_not_wait_if_it_may_not(self, client):
         assert client.ask_read(client.reading(0), wait_ms=0).outcome == DONE
         assert client.ask_read(client.reading(0), min_bytes=0).outcome == DONE
@@ -364,6 +379,17 @@ class TestColdReads:
         parts[0].offset = self.COUNT
         cold.append(b"tail")
         assert cold.read(parts) == [[b"tail"]]
+
+    def test_what_is_trimmed_while_it_is_fetched(self, cold, bench):
+        parts = cold.reading(10)
+        call = cold.ask_read(parts)
+        bench.store.discard(bench.topic().logs[0], 0, 20)
+        cold.wait(call)
+        assert texts(parts[0]) == []
+        assert parts[0].error.reason is Reason.OUT_OF_RANGE
+        assert (parts[0].first_offset, parts[0].durable_end) == (20, self.COUNT)
+        parts[0].offset = 20
+        assert cold.read(parts)[0][0][:4] == b"0020"
 
     def test_the_end_of_the_attachment_while_it_is_fetched(self, cold):
         other = cold.bench.connect()

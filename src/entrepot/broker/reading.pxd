@@ -88,6 +88,8 @@ cdef class Reading(LogOwner):
     cdef Place _open(self, ReadPart part, TopicTable table, int64_t version)
     @cython.locals(log=Log, offset=int64_t)
     cdef bint _ask(self, Place place, ReadPart part) except? True
+    @cython.locals(log=Log)
+    cdef object _out_of_range(self, Place place, ReadPart part)
     @cython.locals(call=Read, log=Log, durable=uint64_t, end=uint64_t, room=int64_t, stored=StoredEntry, entry=Entry, data=bytes, size=int64_t)
     cdef object _gather(self, Place place, ReadPart part)
     @cython.locals(call=Read)

@@ -386,20 +386,31 @@ class Reading(LogOwner):
             if offset >= 0:
                 place.next = offset
         if offset < 0 or offset < log.first_offset or offset > log.durable_offset:
-            part.durable_end = log.durable_offset
-            part.stable_end = log.durable_offset
-            part.first_offset = log.first_offset
-            part.error = Refused(Reason.OUT_OF_RANGE, f"offset {offset}: there are {log.first_offset} to {log.durable_offset}")
-            place.expected = -1
-            self.failed = True
+            self._out_of_range(place, part)
             return False
         return True
+
+    def _out_of_range(self, place: Place, part: ReadPart) -> None:
+        """There is no such offset."""
+        log = place.partition.log
+        part.durable_end = log.durable_offset
+        part.stable_end = log.durable_offset
+        part.first_offset = log.first_offset
+        part.error = Refused(Reason.OUT_OF_RANGE, f"offset {part.offset}: there are {log.first_offset} to {log.durable_offset}")
+        place.expected = -1
+        self.failed = True
 
     def _gather(self, place: Place, part: ReadPart) -> None:
         """Add what fits of what lies at the part's place."""
         call = self.call
         assert call is not None
         log = place.partition.log
+        if place.next < log.first_offset:  # trimmed while it waited: who reads is to hear of it, and not to go on behind what is gone
+            if part.size:
+                self._leave(place, part)
+            else:
+                self._out_of_range(place, part)
+            return
         durable = log.durable_offset
         end = durable
         if place.partition.transactions is not None:

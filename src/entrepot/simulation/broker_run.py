@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, cast
 
-from entrepot.net.network import Network, NetworkLimits
+from entrepot.net.network import Network
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.listener import AmqpListener
 from entrepot.simulation.amqp_client import AmqpClient, number_field, text_field
-from entrepot.simulation.crashing_run import CrashingRun
+from entrepot.simulation.crashing_run import NETWORK_LIMITS, CrashingRun
 from entrepot.simulation.network import SimulatedNetwork
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
@@ -33,19 +33,6 @@ QUEUES = {
 PUBLISHERS = 3
 CONSUMERS = 3
 ACTIONS = 120  # between two crashes
-_LIMITS = NetworkLimits(
-    connections=100,
-    connections_per_listener=100,
-    accept_backlog=10,
-    socket_output_bytes=65_536,
-    connection_output_bytes=1 << 20,
-    close_timeout_ms=1000,
-    dead_peer_timeout_ms=60_000,
-    unfinished_bytes=1 << 26,
-    strangers_per_listener=100,
-    strangers_per_address=100,
-    strangers_bytes=1 << 26,
-)
 
 
 class BrokerRun(CrashingRun):
@@ -83,7 +70,7 @@ class BrokerRun(CrashingRun):
         self.consumers = []
         loop = cast("Any", self.loop)
         broker = self.recovered()
-        listener = AmqpListener(Network(loop, self.clock, _LIMITS), "simulated", 5672, port=broker, authenticator=self.everyone, settings=Settings())
+        listener = AmqpListener(Network(loop, self.clock, NETWORK_LIMITS), "simulated", 5672, port=broker, authenticator=self.everyone, settings=Settings())
         self.network.listen("amqp", listener._accept)  # noqa: SLF001 - what create_server() is given
         self.sessions = listener.network
         self.consumers = [_Consumer(self, DEAD, 100)]

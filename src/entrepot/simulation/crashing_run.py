@@ -6,13 +6,15 @@ from typing import Any, cast
 
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue import Catalogue
+from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.quotas import QuotaLimits
 from entrepot.broker.shards import CATALOGUE
 from entrepot.broker.state import default_folds
 from entrepot.model.errors import EntrepotError
 from entrepot.model.principal import Principal
+from entrepot.net.network import NetworkLimits
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
-from entrepot.simulation.disk import Crashed
+from entrepot.simulation.disk import COMMIT_S, SLOW_COMMIT_S, Crashed
 from entrepot.simulation.faulty_doors import Faults
 from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
 from entrepot.simulation.store_model import Violation
@@ -26,6 +28,19 @@ from entrepot.store.local.settings import StoreSettings
 CRASHES = 3
 WANDERING_RATES = (0.0, 0.3, 1.0)
 FAULT_RATES = (0.0, 0.01, 0.1)  # of calls that are delayed, not carried out, or whose answer is lost or late
+NETWORK_LIMITS = NetworkLimits(
+    connections=100,
+    connections_per_listener=100,
+    accept_backlog=10,
+    socket_output_bytes=65_536,
+    connection_output_bytes=1 << 20,
+    close_timeout_ms=1000,
+    dead_peer_timeout_ms=60_000,
+    unfinished_bytes=1 << 26,
+    strangers_per_listener=100,
+    strangers_per_address=100,
+    strangers_bytes=1 << 26,
+)
 
 
 class Everyone:
@@ -61,9 +76,11 @@ class CrashingRun:
         self.loop = SimulatedLoop(seed)
         self.chance = self.loop.random
         self.disk = seams.disk(self.loop)
+        self.disk.commit_s = self.chance.choice((COMMIT_S, COMMIT_S, SLOW_COMMIT_S))
         self.clock = SimulatedClock(self.loop)
         self.entropy = seams.entropy(self.loop)
         self.codec = AmqpEntryCodec()
+        self.codecs: list[EntryCodec] = [self.codec]
         self.everyone = Everyone()
         self.settings = StoreSettings(
             journal_file_size=64 << 10, journal_ready_files=1, cache_size=self.chance.choice((0, 32 << 10, 1 << 20)), reserve_size=64 << 10, linger_ms=1
@@ -72,6 +89,8 @@ class CrashingRun:
         self.wandering = Wandering(self.loop, self.chance.choice(WANDERING_RATES), [CATALOGUE])
         self.failed: BaseException | None = None  # of this life
         self.serial = 0
+        self.power_failures = 0
+        self.kills = 0
 
     def run(self) -> str:
         """Do all of it; the digest of the trace. Violation if the broker broke a promise."""
@@ -89,8 +108,10 @@ class CrashingRun:
                 pass
             self.loop.forget_all()
             if self.chance.random() < 0.7:
+                self.power_failures += 1
                 self.disk.crash()
             else:
+                self.kills += 1
                 self.disk.kill()
         self.start()
         self.faults.stop()
@@ -142,7 +163,8 @@ class CrashingRun:
         )
         broker.make_door = self.faults.door
         broker.hub.shelved_max_bytes = self.chance.choice((0, 2000, 1 << 20))
-        broker.register(self.codec)
+        for codec in self.codecs:
+            broker.register(codec)
         broker.open()
         self.wandering.begin(broker)
         return broker

@@ -22,6 +22,7 @@ from entrepot.store.local.disk import Done
 SECTOR_SIZE = 4096  # bytes that reach the disk together or not at all
 UNLIMITED = 1 << 40  # bytes
 COMMIT_S = (50e-6, 400e-6)  # how long the lanes take, virtual seconds
+SLOW_COMMIT_S = (1e-3, 50e-3)  # of a disk that is slower than the network
 BACKGROUND_S = (100e-6, 20e-3)
 READ_S = (20e-6, 2e-3)
 
@@ -200,6 +201,7 @@ class SimulatedDisk:
         self._lanes: dict[str, list[_Job]] = {}  # those with work
         self._reads = 0
         self._life = 0  # of the machine: completions of an earlier one never arrive
+        self.commit_s = COMMIT_S
         self.operations = 0
         self.crash_after = 0  # operations from now; 0: never
         self.fail_next: dict[str, int] = {}  # kind of operation -> errno
@@ -320,7 +322,7 @@ class SimulatedDisk:
                 end_sync()
             return self._loop.time() - started
 
-        self._submit("commit", _Job([write, end] if sync else [write], COMMIT_S, done))
+        self._submit("commit", _Job([write, end] if sync else [write], self.commit_s, done))
 
     def read(self, file: SimulatedFile, position: int, size: int, done: Done) -> None:
         """See Disk.read: no order between them."""

@@ -394,6 +394,21 @@ class TestDeliveries:
         assert client.door.settles == []
         assert client.door.ended_streams == [1]
 
+    @pytest.mark.parametrize("ours", [True, False])
+    def test_what_comes_for_a_channel_that_is_closed_is_not_for_the_next_of_its_number(self, client, ours):
+        token = client.consume()
+        if ours:
+            client.send(frame("queue.purge"))
+            refuse(client.door.pending[0])
+            client.say("channel.close_ok")
+        else:
+            client.say("channel.close")
+        client.open_channel()
+        assert client.deliver(token, 0, [b"a"])[1] == -1
+        assert client.hear() == []
+        client.deliver(client.consume(), 1, [b"b"])
+        assert [said[2]["delivery_tag"] for said in client.hear() if said[1] == "basic.deliver"] == [1]
+
 
 def script(client):
     """Everything at once, answered as it is asked."""

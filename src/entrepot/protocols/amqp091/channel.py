@@ -40,8 +40,8 @@ def _first_tag(span: Span) -> int:
 class Channel:
     """One channel. `stream` numbers it for the port: unlike `number` it is never used again.
 
-    `waiting` is the call whose answer the client waits for; what arrives meanwhile is in `deferred`. `closing`: we sent
-    channel.close, and ignore everything but its answer.
+    `waiting` is the call whose answer the client waits for; what arrives meanwhile is in `deferred`. `closing`: somebody has
+    closed it. Nothing more is sent on it; where it was us, everything but the answer to our channel.close is ignored.
     """
 
     __slots__ = (

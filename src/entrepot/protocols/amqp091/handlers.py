@@ -124,7 +124,6 @@ def _close_channel(session: Session, channel: Channel, error: AmqpError) -> None
     if channel.closing:
         return
     session.journal(f"{handshake.who(session)}: channel {channel.number} closed: {error.reply_text}")
-    channel.closing = True
     _release(session, channel)
     send(
         session,
@@ -138,7 +137,8 @@ def _close_channel(session: Session, channel: Channel, error: AmqpError) -> None
 
 
 def _release(session: Session, channel: Channel) -> None:
-    """The channel's consumers and leases end; nothing that is under way for it is answered."""
+    """The channel's consumers and leases end; nothing that is under way for it is answered, or delivered to whoever has its number next."""
+    channel.closing = True
     session.by_stream.pop(channel.stream, None)
     session.deferred_count -= len(channel.deferred)
     channel.deferred = []

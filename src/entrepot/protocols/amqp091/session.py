@@ -384,7 +384,7 @@ class Session(Sink):
         """See port.Sink."""
         subscriber = delivery.token
         channel = subscriber.channel
-        if channel.closing:  # what it held goes back, and so does this, when the port hears of it
+        if channel.closing:  # the broker has not heard of it yet, and gives back what it had leased when it does
             return -1
         data = delivery.data
         key = take(data, 3, get_u16_be(data, 1))
