@@ -120,6 +120,11 @@ class CrashingRun:
         self.conclude()
         return self.loop.digest()
 
+    @property
+    def is_troubled(self) -> bool:
+        """Whether calls may not be carried out though nobody's connection or machine fails."""
+        return self.faults.rate > 0 or self.wandering.rate > 0
+
     # ---- what a run is made of
 
     def start(self) -> None:

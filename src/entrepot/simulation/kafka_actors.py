@@ -168,7 +168,7 @@ class Producer(Actor):
             for place, line in self.lines.items():
                 # A producer that nobody remembers may begin anywhere: where the first of several is refused and the second is not, the first
                 # comes too late. So it is by Kafka's own rules; here the first goes alone where calls are refused one by one.
-                batch = line.next(alone=self.idempotent and not line.begun and self.run.faults.rate > 0)
+                batch = line.next(alone=self.idempotent and not line.begun and self.run.is_troubled)
                 if batch is not None and (not chosen or self.chance.random() < 0.5):
                     chosen[place] = batch
             if not chosen:
@@ -226,7 +226,7 @@ class Producer(Actor):
 
     def may_be_closed(self) -> bool:
         """See Actor: with acks=0 there is no other way to say that something was refused."""
-        return self.unanswered and self.run.faults.rate > 0
+        return self.unanswered and self.run.is_troubled
 
     # ---- below
 
