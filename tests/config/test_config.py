@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.config import Config, address, keys, listening_only, load
+from entrepot.config import keys, listening_only, load
 from entrepot.model.errors import Refused
+from entrepot.settings import Config, address
 
 
 def write(folder: Path, text: str) -> Path:

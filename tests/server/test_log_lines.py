@@ -14,9 +14,10 @@ import pika.exceptions
 import pytest
 from identities import Identity, make_identity
 
-from entrepot.model.listeners import LISTENERS
+from entrepot.protocol_table import listeners
 from entrepot.testing import Broker
 
+LISTENERS = listeners().kinds
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
