@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_origin
 
@@ -40,8 +40,9 @@ def _limits() -> Iterator[Key]:
     return _placed(list(keys_of(Limits, "limits.")), own, lambda one: one.name.removeprefix("limits."))
 
 
-def _placed(general: Iterable[T], own: Sequence[tuple[str, T]], name_of: Callable[[T], str]) -> Iterator[T]:
+def _placed(general: Sequence[T], own: Sequence[tuple[str, T]], name_of: Callable[[T], str]) -> Iterator[T]:
     """What is general, and behind each of it what of `own` names it."""
+    assert {after for after, _ in own} <= {name_of(each) for each in general}, own
     for each in general:
         yield each
         yield from (one for after, one in own if after == name_of(each))
@@ -56,12 +57,13 @@ def _of_protocols() -> Iterator[tuple[str, type[Section]]]:
             yield "limits", protocol.limits
 
 
-def limit_of(config: Config, limit: Key) -> int:
-    """What a limit is set to."""
-    assert limit.section is not None
-    holder = config.limits if limit.section is Limits else config.of(limit.section)
-    value: int = getattr(holder, limit.name.removeprefix("limits."))
-    return value
+def value_of(config: Config, found: Key) -> Any:
+    """What a key is set to."""
+    section, _, name = found.name.rpartition(".")
+    if found.section is None:
+        return config.listen.get(name, found.default)
+    holder = getattr(config, section, None) if section else config
+    return getattr(holder if isinstance(holder, found.section) else config.of(found.section), name)
 
 
 class Loaded(msgspec.Struct, frozen=True):

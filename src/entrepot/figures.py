@@ -10,7 +10,7 @@ from typing import Any
 
 from entrepot import __version__
 from entrepot.clock import Clock
-from entrepot.config import keys, limit_of
+from entrepot.config import keys, value_of
 from entrepot.metrics import Histogram, Metrics
 from entrepot.net.network import Network
 from entrepot.net.stall import BOUNDS_S, StallWatch
@@ -107,7 +107,7 @@ def register_process(metrics: Metrics, config: Config, network: Network, stalls:
     for found in keys():
         if found.name.startswith("limits."):
             name = found.name.removeprefix("limits.")
-            metrics.gauge("entrepot_limit", "What each limit is set to; docs/limits.md explains them", partial(limit_of, config, found), limit=name)
+            metrics.gauge("entrepot_limit", "What each limit is set to; docs/limits.md explains them", partial(float, value_of(config, found)), limit=name)
 
 
 def register_node(metrics: Metrics, node: Node) -> None:
