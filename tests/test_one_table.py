@@ -7,7 +7,10 @@ of protocols: docstrings, comments, and texts of some words.
 from __future__ import annotations
 
 import ast
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,6 +94,21 @@ def test_each_way_to_name_one_is_seen(text: str) -> None:
 @pytest.mark.parametrize("text", ['"""Kafka\'s ways."""', "# as SQS says", 'key("consumers of AMQP clients")'])
 def test_people_are_told_of_protocols(text: str) -> None:
     assert not offences(text, "entrepot/server.py")
+
+
+@pytest.mark.parametrize(
+    ("module", "said", "kept_out"),
+    [
+        ("entrepot.cli.app", {"protocol"}, {"asyncio", "entrepot.broker", "entrepot.config", "entrepot.net", "entrepot.store"}),
+        ("entrepot.testing.plugin", {"endpoints"}, {"asyncio", "entrepot.settings", "entrepot.testing.broker", "msgspec"}),
+    ],
+)
+def test_what_is_read_of_a_protocol_is_light(module: str, said: set[str], kept_out: set[str]) -> None:
+    program = f"import sys, pytest; before = set(sys.modules); import {module}; print(*(set(sys.modules) - before))"
+    env = {**os.environ, "PYTHONPATH": str(SRC)}
+    found = set(subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stdout.split())
+    assert not found & kept_out
+    assert {name for name in found if name.startswith(PACKAGES)} == {*PACKAGES, *(f"{package}.{one}" for package in PACKAGES for one in said)}
 
 
 def test_names_in_the_table_are_apart() -> None:

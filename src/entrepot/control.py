@@ -20,14 +20,16 @@ import asyncio
 import json
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.users import Permission
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
 from entrepot.node import Node
-from entrepot.protocol import MakeListener
+
+if TYPE_CHECKING:
+    from entrepot.protocol import MakeListener
 
 LOOPBACK = "127.0.0.1"
 USER_CHANGES = frozenset({"add_user", "clear_permission", "delete_access_key", "delete_user", "set_password", "set_permission"})

@@ -7,9 +7,9 @@ Its `protocol.py` holds the one PROTOCOL, its `endpoints.py` the ENDPOINTS of te
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypedDict
-from typing import Protocol as Interface
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+
+import msgspec
 
 from entrepot.model.listeners import ListenerKind
 from entrepot.settings import Config, Section
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from entrepot.net.network import Network
     from entrepot.net.pages import Pages
 
+    MakeListener: TypeAlias = Callable[[str, str, int, str | None], Listener]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Site:
+
+class Site(msgspec.Struct, frozen=True, kw_only=True):
     """Where a protocol is spoken: a node that has recovered, and this process's sockets."""
 
     config: Config
@@ -51,20 +52,15 @@ class Site:
         return self.tls() if kind.without_tls else None
 
 
-class MakeListener(Interface):
-    """Makes a listener that does not listen yet. `namespace`: the only one that it leads to, where the protocol can name none and a listener does."""
-
-    def __call__(self, name: str, host: str, port: int, namespace: str | None = None) -> Listener:
-        """Called for each address."""
-
-
 def _nothing() -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """One protocol of a running broker: what its listeners have in common is made. `close` is called when no connection is left."""
+class Speaker(msgspec.Struct, frozen=True):
+    """One protocol of a running broker: what its listeners have in common is made. `close` is called when no connection is left.
+
+    make_listener(name, host, port, namespace): one that does not listen yet. namespace: the only one that it leads to; None: its connections say, or settings.
+    """
 
     make_listener: MakeListener
     close: Callable[[], None] = _nothing
@@ -77,13 +73,12 @@ class BrokerTerms(TypedDict, total=False):
     producer_idle_ms: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Protocol:
+class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     """All that others need of a protocol."""
 
     name: str  # of its section of the configuration, and of its listener in the clear
     listeners: Mapping[str, ListenerKind]
-    looks: Mapping[str, Callable[[bytes], bool]] = field(default_factory=dict)  # what the first bytes of its connections look like
+    looks: Mapping[str, Callable[[bytes], bool]] = {}  # what the first bytes of its connections look like
     settings: type[Section] | None = None  # its section
     limits: type[Section] | None = None  # its lines of [limits]
     entry_codec: Callable[[Config], EntryCodec] | None = None  # of what its producers store: every node has it, whoever listens

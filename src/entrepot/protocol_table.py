@@ -10,10 +10,9 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from entrepot.model.listeners import Listeners
-
 if TYPE_CHECKING:
     from entrepot.model.endpoints import Endpoints
+    from entrepot.model.listeners import Listeners
     from entrepot.protocol import Protocol
 
 PACKAGES: tuple[str, ...] = (
@@ -34,6 +33,8 @@ def protocols() -> Mapping[str, Protocol]:
 @cache
 def listeners() -> Listeners:
     """Those of all protocols."""
+    from entrepot.model.listeners import Listeners
+
     kinds = {name: kind for protocol in protocols().values() for name, kind in protocol.listeners.items()}
     looks = {look: is_so for protocol in protocols().values() for look, is_so in protocol.looks.items()}
     return Listeners(kinds, looks)

@@ -210,7 +210,7 @@ class Server:
         self.speakers[protocol.name] = speaker = protocol.speak(site)
         for name, (host, port) in wanted.items():
             check_listen(name, host, site.users)
-            await self.network.listen(speaker.make_listener(name, host, port))
+            await self.network.listen(speaker.make_listener(name, host, port, None))
 
     def control(self) -> Control:
         """For the program that started the broker, once it is ready."""

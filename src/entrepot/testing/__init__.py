@@ -13,25 +13,38 @@ With pytest the fixtures `entrepot_sqs`, `entrepot_kafka`, `entrepot_amqp`, `ent
 `entrepot_broker` are there as soon as Entrepot is installed (plugin.py). Which protocols there are, entrepot.protocol_table says.
 """
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
+from __future__ import annotations
 
-from entrepot import protocol_table
-from entrepot.testing.broker import Broker, BrokerFailed
-from entrepot.testing.endpoints import endpoint, shared_broker
-from entrepot.testing.namespace import Namespace
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-_FUNCTIONS = {name: endpoint(offered) for name, offered in protocol_table.endpoints().items() if offered.client is not None}
+from entrepot.protocol_table import endpoints as _endpoints
 
-__all__ = ["Broker", "BrokerFailed", "Namespace", "shared_broker", *_FUNCTIONS]
+if TYPE_CHECKING:
+    from entrepot.testing.broker import Broker as Broker
+    from entrepot.testing.broker import BrokerFailed as BrokerFailed
+    from entrepot.testing.endpoints import shared_broker as shared_broker
+    from entrepot.testing.namespace import Namespace as Namespace
+
+_HOMES = {"Broker": "broker", "BrokerFailed": "broker", "Namespace": "namespace", "shared_broker": "endpoints"}  # imported when they are asked for
 
 
-def __getattr__(name: str) -> Callable[[], AbstractContextManager[Any]]:
-    if name in _FUNCTIONS:
-        return _FUNCTIONS[name]
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name == "__all__":
+        return sorted(_names())
+    if name in _names():
+        from entrepot.testing.endpoints import endpoint
+
+        return endpoint(_endpoints()[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FUNCTIONS})
+    return sorted({*globals(), *_names()})
+
+
+def _names() -> set[str]:
+    """What there is to import: for each protocol a function."""
+    return {*_HOMES, *(name for name, offered in _endpoints().items() if offered.client is not None)}

@@ -36,7 +36,7 @@ def speak(site: Site) -> Speaker:
     site.metrics.counter("entrepot_line_lines_total", "Lines answered", lambda: counts["lines"])
     own, limits = site.config.of(LineSection), site.config.of(LineLimits)
 
-    def make(name: str, host: str, port: int, namespace: str | None = None) -> LineListener:
+    def make(name: str, host: str, port: int, namespace: str | None) -> LineListener:
         greeting = f"{own.greeting} from {namespace or 'public/default'}: "
         return LineListener(site.network, host, port, site.tls_of(LISTENERS[name]), name, greeting.encode(), limits.line_bytes, counts)
 

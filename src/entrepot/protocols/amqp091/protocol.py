@@ -53,7 +53,7 @@ def speak(site: Site) -> Speaker:
         consumer_prefetch_max=limits.prefetch,
     )
 
-    def make(name: str, host: str, port: int, namespace: str | None = None) -> AmqpListener:
+    def make(name: str, host: str, port: int, namespace: str | None) -> AmqpListener:
         assert namespace is None, "a connection names its virtual host"
         tls = site.tls_of(LISTENERS[name])
         return AmqpListener(site.network, host, port, port=site.broker, authenticator=site.authenticator, settings=settings, tls=tls)

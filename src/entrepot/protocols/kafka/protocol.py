@@ -90,7 +90,7 @@ def speak(site: Site) -> Speaker:
     shared = Shared(site.entropy, validator, network.loop.call_soon, network.unfinished, network.strangers, turns=network.turns, checks=checks)
     register(site.metrics, shared)
 
-    def make(name: str, host: str, port: int, namespace: str | None = None) -> KafkaListener:
+    def make(name: str, host: str, port: int, namespace: str | None) -> KafkaListener:
         kind = LISTENERS[name]
         key_name, advertised = ("kafka.advertised_tls", kafka.advertised_tls) if kind.without_tls else ("kafka.advertised", kafka.advertised)
         settings = Settings(

@@ -60,7 +60,7 @@ def speak(site: Site) -> Speaker:
     register(site.metrics, shared)
     settings = Settings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)
 
-    def make(name: str, host: str, port: int, namespace: str | None = None) -> SqsListener:
+    def make(name: str, host: str, port: int, namespace: str | None) -> SqsListener:
         assert namespace is None, "a request's signature names its account"
         return SqsListener(network, host, port, port=site.broker, settings=settings, shared=shared, tls=site.tls_of(LISTENERS[name]))
 
