@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from entrepot.protocol_table import PACKAGES, endpoints, listeners, protocols
+from entrepot.testing.offered import Offered
 
 SRC = Path(__file__).parents[1] / "src"
 OWN = tuple(package.replace(".", "/") + "/" for package in PACKAGES)
@@ -31,6 +32,7 @@ ALLOWED = {
     ("entrepot/model/entry.py", "CODEC_"): "the tags of entries' formats on disk: no number may be given twice, so they stand together",
     ("entrepot/broker/", "CODEC_AMQP_091"): "the tag of what the broker itself moves between queues",
     ("entrepot/broker/", "KAFKA_WRAP"): "where sequences of producers begin anew, which Kafka has defined for all",
+    ("entrepot/testing/offered.py", ""): "declarations for type checkers, which cannot read the table; what is not there is offered all the same",
     ("entrepot/simulation/", ""): "the seeded runs drive certain protocols with scripted clients, as tests do",
 }
 
@@ -109,6 +111,14 @@ def test_what_is_read_of_a_protocol_is_light(module: str, said: set[str], kept_o
     found = set(subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=True).stdout.split())
     assert not found & kept_out
     assert {name for name in found if name.startswith(PACKAGES)} == {*PACKAGES, *(f"{package}.{one}" for package in PACKAGES for one in said)}
+
+
+def test_what_is_declared_of_endpoints_is_offered() -> None:
+    offered = {name: value for each in endpoints().values() for name, value in each.values.items()}
+    declared = dict(Offered.__annotations__)
+    assert declared.keys() <= offered.keys() | {f"{name}_port" for name in endpoints()}
+    for name in declared.keys() & offered.keys():
+        assert declared[name] == offered[name].__annotations__["return"]
 
 
 def test_names_in_the_table_are_apart() -> None:

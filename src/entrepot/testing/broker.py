@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from entrepot.protocol_table import endpoints
 from entrepot.testing.namespace import FIRST_ACCOUNT, Namespace, values
+from entrepot.testing.offered import Offered
 
 START_TIMEOUT_S = 60.0  # a loaded machine; the usual time is well under one second
 STOP_TIMEOUT_S = 60.0
@@ -28,7 +29,7 @@ class BrokerFailed(Exception):
     """The process did not start, or ended otherwise than asked; the text holds its log."""
 
 
-class Broker:
+class Broker(Offered):
     """One broker process, started by `with` or `start()`.
 
     data_dir: kept if given, else temporary and removed at the end. settings: configuration keys by dotted name, such as

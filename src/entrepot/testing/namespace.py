@@ -10,6 +10,7 @@ from typing import Any
 
 from entrepot.model.endpoints import Endpoints, Place
 from entrepot.protocol_table import endpoints
+from entrepot.testing.offered import Offered
 
 FIRST_ACCOUNT = 100_000_000_000  # accounts are numbered from here on
 LOOPBACK = "127.0.0.1"
@@ -30,7 +31,7 @@ def _place(offered: Endpoints, ports: Mapping[str, int], account: str) -> Place:
 
 
 @dataclass
-class Namespace:
+class Namespace(Offered):
     """Addresses within one namespace, in the words of each protocol: sqs_url, credentials, amqp_url, kafka_bootstrap, and whatever else is offered.
 
     `ports`: by listener; `account`: its name, and the twelve digits that SQS calls it by; `own_ports`: of the listeners that lead to it alone.
