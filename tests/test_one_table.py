@@ -32,7 +32,7 @@ ALLOWED = {
     ("entrepot/model/entry.py", "CODEC_"): "the tags of entries' formats on disk: no number may be given twice, so they stand together",
     ("entrepot/broker/", "CODEC_AMQP_091"): "the tag of what the broker itself moves between queues",
     ("entrepot/broker/", "KAFKA_WRAP"): "where sequences of producers begin anew, which Kafka has defined for all",
-    ("entrepot/testing/offered.py", ""): "declarations for type checkers, which cannot read the table; what is not there is offered all the same",
+    ("entrepot/testing/offered", ""): "declarations for type checkers, which cannot read the table; what is not there is offered all the same",
     ("entrepot/simulation/", ""): "the seeded runs drive certain protocols with scripted clients, as tests do",
 }
 

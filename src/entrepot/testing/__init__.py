@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from entrepot.testing.broker import BrokerFailed as BrokerFailed
     from entrepot.testing.endpoints import shared_broker as shared_broker
     from entrepot.testing.namespace import Namespace as Namespace
-    from entrepot.testing.offered import *  # noqa: F403
+    from entrepot.testing.offered_functions import *  # noqa: F403
 
 _HOMES = {"Broker": "broker", "BrokerFailed": "broker", "Namespace": "namespace", "shared_broker": "endpoints"}  # imported when they are asked for
 
