@@ -42,7 +42,7 @@ class Namespace(Offered):
     own_ports: dict[str, int] = field(default_factory=dict)
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") or name not in (found := values(self._all_ports, self.account)):
+        if name.startswith("_") or name in self.__dataclass_fields__ or name not in (found := values(self._all_ports, self.account)):
             raise AttributeError(f"a namespace of this broker has no {name!r}")
         return found[name]
 
