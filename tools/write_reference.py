@@ -11,7 +11,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from entrepot.config import Key, User, keys
+from entrepot.config import keys
+from entrepot.settings import Key, User, keys_of
 
 DOCS = Path(__file__).parents[1] / "docs"
 BEGIN, END = "<!-- made by tools/write_reference.py -->\n", "<!-- end -->\n"
@@ -38,7 +39,7 @@ def configuration() -> Iterator[str]:
             allowed = one.allowed.replace("|", "\\|")
             yield f"| `{one.name.rpartition('.')[2]}` | {shown(one.default, one.extra['unit'])} | {one.meta.description} | {allowed} |\n"
     yield "\n### `[users.NAME]`\n\n| key | default | what it is |\n|---|---|---|\n"
-    for one in keys(User):
+    for one in keys_of(User):
         yield f"| `{one.name}` | {'must be given' if one.name == 'password' else shown(one.default, '')} | {one.meta.description} |\n"
     yield "\n"
 

@@ -2,13 +2,16 @@
 
 Test suites use it (entrepot.testing): one broker for all tests, a namespace for each. One JSON object a line, each answered by one line:
 
-    {"open": "public/123456789012", "kafka_port": 0}   -> {"kafka": 40001}
-        The namespace is there, and a Kafka listener on loopback is in it (port 0: a free one; none where Kafka is not listened for).
+    {"open": "public/123456789012", "ports": {}}       -> {"ports": {"kafka": 40001}}
+        The namespace is there, and so are listeners on loopback that lead to it alone, of the protocols that are spoken and whose connections
+        cannot say which one they mean. `ports`: those that they shall have; else free ones.
     {"close": "public/123456789012"}                   -> {}
-        Its listener is closed, its connections are cut off; the namespace stays.
+        Its listeners are closed, their connections are cut off; the namespace stays.
     {"users": ["clear_permission", "ann", "acme/x"]}   -> {}
         A change of users, by the name of its method (USER_CHANGES) and its arguments, where a permission is its three patterns.
     what cannot be done                                -> {"error": "..."}
+
+It stands below server.py, which hands it what it works on.
 """
 
 from __future__ import annotations
@@ -16,25 +19,30 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.users import Permission
 from entrepot.model.errors import Reason, Refused
+from entrepot.net.listener import Listener
+from entrepot.net.network import Network
+from entrepot.node import Node
 
 if TYPE_CHECKING:
-    from entrepot.net.listener import Listener
-    from entrepot.server import Server
+    from entrepot.protocol import MakeListener
 
 LOOPBACK = "127.0.0.1"
 USER_CHANGES = frozenset({"add_user", "clear_permission", "delete_access_key", "delete_user", "set_password", "set_permission"})
 
 
 class Control:
-    """Serves one socket until its other end is closed. Nobody else can reach it."""
+    """Serves one socket until its other end is closed. Nobody else can reach it. `makers`: of the listeners that namespaces get, by name."""
 
-    def __init__(self, server: Server) -> None:
-        self._server = server
-        self._listeners: dict[str, Listener] = {}  # by namespace
+    def __init__(self, node: Node, network: Network, makers: Mapping[str, MakeListener]) -> None:
+        self._node = node
+        self._network = network
+        self._makers = makers
+        self._listeners: dict[str, dict[str, Listener]] = {}  # by namespace and name
 
     async def serve(self, descriptor: int) -> None:
         """Until the other end is closed. `descriptor` is a connected stream socket, and ours from now on."""
@@ -53,7 +61,7 @@ class Control:
         try:
             command = json.loads(line)
             if "open" in command:
-                return await self._open(command["open"], int(command.get("kafka_port", 0)))
+                return await self._open(command["open"], command.get("ports", {}))
             if "close" in command:
                 self._close(command["close"])
                 return {}
@@ -64,28 +72,22 @@ class Control:
         except (Refused, OSError, ValueError, TypeError) as error:
             return {"error": str(error)}
 
-    async def _open(self, namespace: str, kafka_port: int) -> dict[str, Any]:
-        node = self._server.node
-        assert node is not None
-        node.catalogue.create_namespace(namespace)
-        make = self._server.make_kafka_listener
-        if make is None:
-            return {}
-        if namespace not in self._listeners:
-            listener = make("kafka", LOOPBACK, kafka_port, namespace)
-            await self._server.network.listen(listener)
-            self._listeners[namespace] = listener
-        return {"kafka": self._listeners[namespace].port}
+    async def _open(self, namespace: str, ports: Mapping[str, int]) -> dict[str, Any]:
+        self._node.catalogue.create_namespace(namespace)
+        opened = self._listeners.setdefault(namespace, {})
+        for name, make in self._makers.items():
+            if name not in opened:
+                listener = make(name, LOOPBACK, ports.get(name, 0), namespace)
+                await self._network.listen(listener)
+                opened[name] = listener
+        return {"ports": {name: listener.port for name, listener in opened.items()}}
 
     def _change_users(self, change: str, *arguments: Any) -> None:
-        node = self._server.node
-        assert node is not None
         if change not in USER_CHANGES:
             raise Refused(Reason.INVALID, f"{change} is no change of users")
-        getattr(node.users, change)(*(Permission(*argument) if isinstance(argument, list) else argument for argument in arguments))
-        node.store.urgent()
+        getattr(self._node.users, change)(*(Permission(*argument) if isinstance(argument, list) else argument for argument in arguments))
+        self._node.store.urgent()
 
     def _close(self, namespace: str) -> None:
-        listener = self._listeners.pop(namespace, None)
-        if listener is not None:
-            self._server.network.drop(listener)
+        for listener in self._listeners.pop(namespace, {}).values():
+            self._network.drop(listener)

@@ -10,11 +10,12 @@ from typing import Any
 
 from entrepot import __version__
 from entrepot.clock import Clock
-from entrepot.config import Config, keys
+from entrepot.config import keys, value_of
 from entrepot.metrics import Histogram, Metrics
 from entrepot.net.network import Network
 from entrepot.net.stall import BOUNDS_S, StallWatch
 from entrepot.node import Node
+from entrepot.settings import Config
 
 CATALOGUE = ("namespaces", "exchanges", "queues", "topics", "partitions", "bindings")
 
@@ -106,7 +107,7 @@ def register_process(metrics: Metrics, config: Config, network: Network, stalls:
     for found in keys():
         if found.name.startswith("limits."):
             name = found.name.removeprefix("limits.")
-            metrics.gauge("entrepot_limit", "What each limit is set to; docs/limits.md explains them", partial(getattr, config.limits, name), limit=name)
+            metrics.gauge("entrepot_limit", "What each limit is set to; docs/limits.md explains them", partial(float, value_of(config, found)), limit=name)
 
 
 def register_node(metrics: Metrics, node: Node) -> None:
@@ -117,17 +118,6 @@ def register_node(metrics: Metrics, node: Node) -> None:
     for prefix, store in (("entrepot_store_", node.store), ("entrepot_volatile_", node.volatile)):
         metrics.gauge(f"{prefix}staged_bytes", "Published and not yet durable", partial(getattr, store, "staged_bytes"))
         _register_all(metrics, prefix, store.statistics)
-
-
-def register_kafka(metrics: Metrics, shared: Any) -> None:
-    """Kafka's requests by API; `shared` is protocols.kafka.session.Shared."""
-    from entrepot.protocols.kafka.apis import APIS
-
-    counted = shared.statistics
-    for key, api in APIS.items():
-        metrics.counter("entrepot_kafka_requests_total", "Kafka requests, by API", partial(counted.requests.__getitem__, key), api=api.name)
-        metrics.counter("entrepot_kafka_errors_total", "Kafka requests answered with an error, by API", partial(counted.errors.__getitem__, key), api=api.name)
-    metrics.gauge("entrepot_kafka_fetch_sessions", "Connections with a fetch session", lambda: shared.fetch_slots.count)
 
 
 def _register_all(metrics: Metrics, prefix: str, statistics: Callable[[], Mapping[str, Any]]) -> None:
@@ -159,11 +149,3 @@ def _resident_bytes() -> float:
 def _cpu_seconds() -> float:
     times = os.times()
     return times.user + times.system
-
-
-def register_sqs(metrics: Metrics, shared: Any) -> None:
-    """SQS's requests by action; `shared` is protocols.sqs.session.Shared."""
-    counted = shared.statistics
-    for name in counted.requests:
-        metrics.counter("entrepot_sqs_requests_total", "SQS requests, by action", partial(counted.requests.__getitem__, name), action=name)
-    metrics.counter("entrepot_sqs_errors_total", "SQS requests answered with an error", lambda: sum(counted.errors.values()))

@@ -18,15 +18,13 @@ from entrepot.broker.catalogue import Catalogue
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.quotas import QuotaLimits
 from entrepot.broker.state import default_folds
-from entrepot.broker.topic_config import TopicDefaults
 from entrepot.broker.users import Users
 from entrepot.clock import Clock
-from entrepot.config import Config
 from entrepot.entropy import Entropy
-from entrepot.protocols.amqp091.records import AmqpEntryCodec
-from entrepot.protocols.kafka.records import KafkaEntryCodec
-from entrepot.protocols.sqs.records import SqsEntryCodec
+from entrepot.protocol import BrokerTerms
+from entrepot.protocol_table import protocols
 from entrepot.secret_file import open_secret_box
+from entrepot.settings import Config
 from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.opening import Progress, open_store
 from entrepot.store.local.posix_disk import PosixDisk
@@ -74,6 +72,15 @@ def quota_limits(config: Config) -> QuotaLimits:
     return QuotaLimits(**{one.name: getattr(config.limits, one.name) for one in fields(QuotaLimits)})
 
 
+def broker_terms(config: Config) -> BrokerTerms:
+    """What protocols set of the broker itself."""
+    terms: BrokerTerms = {}
+    for protocol in protocols().values():
+        if protocol.broker_terms is not None:
+            terms.update(protocol.broker_terms(config))
+    return terms
+
+
 class Node:
     """Opened at construction, which blocks while the store recovers. `close` ends it.
 
@@ -108,13 +115,12 @@ class Node:
             catalogue=self.catalogue,
             authorizer=Authorizer(self.users),
             on_failed=on_failed,
-            topic_defaults=TopicDefaults(config.kafka.create_topics, config.kafka.partitions, config.kafka.retention_ms),
             group_settings=group_settings(config),
-            producer_idle_ms=config.kafka.producer_idle_ms,
+            **broker_terms(config),
         )
-        self.broker.register(AmqpEntryCodec())
-        self.broker.register(KafkaEntryCodec(config.limits.unpacked_batch_bytes))
-        self.broker.register(SqsEntryCodec())
+        for protocol in protocols().values():
+            if protocol.entry_codec is not None:
+                self.broker.register(protocol.entry_codec(config))
         self.broker.hub.translations.size_max = config.cache.translated_bytes
         self.broker.open()
         for name in config.namespaces:

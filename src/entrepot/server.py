@@ -26,25 +26,23 @@ import msgspec
 
 from entrepot import __version__
 from entrepot.authentication import Authenticator
-from entrepot.beside import Beside
 from entrepot.broker.users import check_listen
 from entrepot.clock import Clock, SystemClock
-from entrepot.config import Config, address
+from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
-from entrepot.figures import RunQueueWait, register_kafka, register_node, register_process, register_sqs
+from entrepot.figures import RunQueueWait, register_node, register_process
 from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
-from entrepot.model.listeners import LISTENERS
 from entrepot.net import connection
-from entrepot.net.listener import Listener
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
 from entrepot.net.stall import StallWatch
 from entrepot.net.tls import server_context
 from entrepot.node import Node
-from entrepot.protocols.amqp091.handshake import Settings
-from entrepot.protocols.amqp091.listener import AmqpListener
+from entrepot.protocol import Protocol, Site, Speaker
+from entrepot.protocol_table import listeners, protocols
+from entrepot.settings import Config, address
 
 log = logging.getLogger("entrepot.server")
 
@@ -72,7 +70,7 @@ class Started:
     def url(self, name: str) -> str:
         """A listener's address as a client writes it."""
         host, port = self.addresses[name]
-        return f"{LISTENERS[name].scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return f"{listeners().kinds[name].scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     def as_json(self) -> dict[str, Any]:
         """The ready line for programs."""
@@ -100,20 +98,22 @@ class Server:
         self.why_not_ready: str | None = "starting"
         self.loop = asyncio.get_running_loop()
         limits = config.limits
-        self.network = Network(self.loop, clock, NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__}))
+        bounds = NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__})
+        self.network = Network(self.loop, clock, bounds, listeners())
         self.pages = Pages(config.http_hosts)
         self.stalls = StallWatch(self.loop, clock, RunQueueWait())
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
-        self.make_kafka_listener: Callable[[str, str, int, str], Listener] | None = None  # name, host, port, namespace; None: nobody listens for Kafka
-        self.beside: Beside | None = None
+        self.speakers: dict[str, Speaker] = {}  # by protocol; of those that are listened for
         self._on_failed = on_failed
         self._began = clock.monotonic_s()
 
     async def start(self) -> Started:
         """Recover and listen. Raises Refused for what the configuration or the data directory does not allow, CorruptData, OSError for a taken address."""
-        wanted = {name: address(name, where) for name in self.config.listen.__struct_fields__ if (where := getattr(self.config.listen, name))}
-        _check_tls(self.config)
+        kinds = listeners().kinds
+        given = {name: self.config.listen.get(name, kind.address) for name, kind in kinds.items()}
+        wanted = {name: address(name, where) for name, where in given.items() if where}
+        _check_tls(self.config, given)
         register_process(self.metrics, self.config, self.network, self.stalls, lambda: self.why_not_ready is None, self.clock)
         if "http" in wanted:
             await self._listen_http(*wanted["http"])
@@ -124,14 +124,9 @@ class Server:
         register_node(self.metrics, node)
         self.authenticator = Authenticator(node.users, self.loop, self.clock)
         self._warn()
-        for name in ("amqp", "amqps"):
-            if name in wanted:
-                check_listen(name, wanted[name][0], node.users)
-                await self._listen_amqp(name, *wanted[name])
-        if "kafka" in wanted or "kafkas" in wanted:
-            await self._listen_kafka({name: wanted[name] for name in ("kafka", "kafkas") if name in wanted})
-        if "sqs" in wanted or "sqss" in wanted:
-            await self._listen_sqs({name: wanted[name] for name in ("sqs", "sqss") if name in wanted})
+        site = self._site(node, self.authenticator)
+        for protocol in protocols().values():
+            await self._speak(protocol, site, {name: wanted[name] for name in protocol.listeners if name in wanted})
         await self._listen_admin()
         self.why_not_ready = None
         addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners if listener.for_clients}
@@ -145,8 +140,8 @@ class Server:
         await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
         if self.authenticator is not None:
             self.authenticator.close()
-        if self.beside is not None:
-            self.beside.close()
+        for speaker in self.speakers.values():
+            speaker.close()
         if self.node is not None:
             await self.node.close()
         self.stalls.stop()
@@ -193,82 +188,35 @@ class Server:
         except OSError as error:
             log.warning("the broker cannot be administered while it runs: no socket in the data directory: %s", error)
 
-    async def _listen_amqp(self, name: str, host: str, port: int) -> None:
-        assert self.node is not None
-        limits = self.config.limits
-        settings = Settings(
-            frame_max=limits.frame_bytes,
-            channel_max=limits.channels,
-            message_size_max=limits.message_bytes,
-            heartbeat_s=self.config.amqp.heartbeat_s,
-            handshake_timeout_s=limits.handshake_timeout_ms / 1000,
-            consumer_prefetch_max=limits.prefetch,
+    def _site(self, node: Node, authenticator: Authenticator) -> Site:
+        return Site(
+            config=self.config,
+            network=self.network,
+            broker=node.broker,
+            catalogue=node.catalogue,
+            users=node.users,
+            authenticator=authenticator,
+            clock=self.clock,
+            entropy=self.entropy,
+            pages=self.pages,
+            metrics=self.metrics,
+            tls=self._tls,
         )
-        tls = self._tls() if name == "amqps" else None
-        await self.network.listen(AmqpListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, tls=tls))
 
-    async def _listen_kafka(self, wanted: Mapping[str, tuple[str, int]]) -> None:
-        """Imported only where somebody listens: it is a large package."""
-        from entrepot.protocols.kafka.checking import Checks
-        from entrepot.protocols.kafka.listener import KafkaListener
-        from entrepot.protocols.kafka.record_batch import BatchValidator
-        from entrepot.protocols.kafka.session import Settings as KafkaSettings
-        from entrepot.protocols.kafka.session import Shared
-
-        assert self.node is not None
-        kafka, limits = self.config.kafka, self.config.limits
-        self.beside = Beside(self.loop, "entrepot-batches")
-        checks = Checks(limits.unpacked_batch_bytes, self.beside.do)
-        validator = BatchValidator(limits.unpacked_batch_bytes)
-        network = self.network
-        shared = Shared(self.entropy, validator, self.loop.call_soon, network.unfinished, network.strangers, turns=network.turns, checks=checks)
-        register_kafka(self.metrics, shared)
-
-        def make(name: str, host: str, port: int, namespace: str) -> KafkaListener:
-            assert self.node is not None
-            key, advertised = ("kafka.advertised_tls", kafka.advertised_tls) if name == "kafkas" else ("kafka.advertised", kafka.advertised)
-            settings = KafkaSettings(
-                node_id=kafka.node_id,
-                cluster_id=self.node.broker.cluster_id,
-                namespace=namespace,
-                advertised=address(key, advertised) if advertised else None,
-                produce_size_max=limits.kafka_produce_bytes,
-                request_size_max=limits.kafka_request_bytes,
-                fetch_size_max=limits.kafka_fetch_bytes,
-                handshake_timeout_s=limits.handshake_timeout_ms / 1000,
-                idle_s=kafka.idle_s,
-            )
-            tls = self._tls() if name == "kafkas" else None
-            return KafkaListener(self.network, host, port, port=self.node.broker, authenticator=self.authenticator, settings=settings, shared=shared, tls=tls)
-
-        self.make_kafka_listener = make
+    async def _speak(self, protocol: Protocol, site: Site, wanted: Mapping[str, tuple[str, int]]) -> None:
+        """Listen where that is wanted; a protocol that nobody listens for costs nothing."""
+        if protocol.speak is None or not wanted:
+            return
+        self.speakers[protocol.name] = speaker = protocol.speak(site)
         for name, (host, port) in wanted.items():
-            check_listen(name, host, self.node.users)
-            await self.network.listen(make(name, host, port, kafka.namespace))
+            check_listen(name, host, site.users)
+            await self.network.listen(speaker.make_listener(name, host, port, None))
 
-    async def _listen_sqs(self, wanted: Mapping[str, tuple[str, int]]) -> None:
-        """Imported only where somebody listens: it is a large package."""
-        from entrepot.protocols.sqs.accounts import Accounts, is_account
-        from entrepot.protocols.sqs.callers import Callers
-        from entrepot.protocols.sqs.cors import Cors
-        from entrepot.protocols.sqs.listener import SqsListener
-        from entrepot.protocols.sqs.session import Shared
-        from entrepot.protocols.sqs.settings import Settings as SqsSettings
-
+    def control(self) -> Control:
+        """For the program that started the broker, once it is ready."""
         assert self.node is not None
-        sqs, limits = self.config.sqs, self.config.limits
-        if not is_account(sqs.account):
-            raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
-        catalogue = self.node.catalogue
-        accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account, sqs.region, apart=sqs.regions == "apart")
-        callers = Callers(self.node.users, self.authenticator, accounts, sqs.anonymous, self.clock, self.pages, Cors(sqs.allowed_origins))
-        shared = Shared(callers, self.clock, self.entropy, self.loop.call_soon, self.network.unfinished, self.network.strangers, self.network.turns)
-        register_sqs(self.metrics, shared)
-        settings = SqsSettings(limits.sqs_request_bytes, limits.sqs_request_ms / 1000, sqs.idle_s)
-        for name, (host, port) in wanted.items():
-            check_listen(name, host, self.node.users)
-            tls = self._tls() if name == "sqss" else None
-            await self.network.listen(SqsListener(self.network, host, port, port=self.node.broker, settings=settings, shared=shared, tls=tls))
+        own = {name: protocols()[name].namespace_listener for name in self.speakers}
+        return Control(self.node, self.network, {listener: self.speakers[name].make_listener for name, listener in own.items() if listener})
 
     def _tls(self) -> ssl.SSLContext:
         """Of the listeners over TLS; _check_tls has found the settings."""
@@ -277,12 +225,11 @@ class Server:
         return server_context(Path(files.certificate), Path(files.key), authorities)
 
 
-def _check_tls(config: Config) -> None:
-    """Refused where a listener over TLS is wanted and [tls] does not say with which certificate and key."""
+def _check_tls(config: Config, given: Mapping[str, str]) -> None:
+    """Refused where a listener over TLS is wanted and [tls] does not say with which certificate and key. `given`: addresses by listener."""
     missing = [f"tls.{name}" for name in ("certificate", "key") if not getattr(config.tls, name)]
-    for name, kind in LISTENERS.items():
-        where = getattr(config.listen, name)
-        if where and kind.without_tls and missing:
+    for name, where in given.items():
+        if where and listeners().kinds[name].without_tls and missing:
             raise Refused(Reason.INVALID, f"listen.{name} = '{where}': a listener over TLS needs {' and '.join(missing)}: PEM files, by their paths")
 
 
@@ -376,9 +323,7 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     _settle()
     control = None
     if control_fd is not None:
-        from entrepot.control import Control
-
-        control = loop.create_task(Control(server).serve(control_fd))
+        control = loop.create_task(server.control().serve(control_fd))
     server.stalls.start()  # from here on: what it finds is traffic's
     await stopping.wait()
     if control is not None:

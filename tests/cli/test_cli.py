@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from entrepot import __version__
-from entrepot.model.listeners import LISTENERS
+from entrepot.protocol_table import listeners
 
 
 def entrepot(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,6 +28,7 @@ def test_version() -> None:
     assert (ran.returncode, ran.stdout) == (0, f"entrepot {__version__}\n")
 
 
+LISTENERS = listeners().kinds
 BY_DEFAULT = [kind for kind in LISTENERS.values() if kind.address]
 
 

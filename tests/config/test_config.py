@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from entrepot.config import Config, address, keys, listening_only, load
+from entrepot.config import keys, listening_only, load, value_of
 from entrepot.model.errors import Refused
+from entrepot.settings import Config, address
 
 
 def write(folder: Path, text: str) -> Path:
@@ -100,10 +101,7 @@ def test_every_key_is_documented_and_its_default_is_allowed(found: object) -> No
     text = (
         ",".join(found.default) if isinstance(found.default, tuple) else str(found.default).lower() if isinstance(found.default, bool) else str(found.default)
     )
-    config = load(flags={found.name: text}).config
-    for part in found.name.split("."):
-        config = getattr(config, part)
-    assert config == found.default
+    assert value_of(load(flags={found.name: text}).config, found) == found.default
     if found.name.startswith("limits."):
         assert found.extra["at"]
         assert found.extra["unit"]

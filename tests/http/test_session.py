@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.http.session import KEEP_ALIVE_S, Handler, HttpSession, Later, Request, Response
+from entrepot.protocol_table import listeners
 
 LIMIT = 1024
 
@@ -33,8 +34,10 @@ class Conversation:
         self.clock = StandingClock()
         self.wakes = 0
         self.hosts: list[str | None] = []
-        self.notes: list[tuple[str, str]] = []
-        self.session = HttpSession(handler, self.clock, LIMIT, self.wake, self.why_not, lambda text, look: self.notes.append((text, look)))
+        self.notes: list[tuple[str, bytes]] = []
+        self.session = HttpSession(
+            handler, self.clock, LIMIT, self.wake, self.why_not, lambda text, first: self.notes.append((text, first)), listeners().look_of
+        )
 
     def why_not(self, host: str | None) -> str | None:
         self.hosts.append(host)

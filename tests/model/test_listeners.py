@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.config import Listen
-from entrepot.model.listeners import AMQP, HTTP, KAFKA, LISTENERS, TLS, look_of, with_tls
+from entrepot.config import keys
+from entrepot.model.listeners import HTTP, TLS
+from entrepot.protocol_table import listeners
+from entrepot.protocols.amqp091.protocol import AMQP
+from entrepot.protocols.kafka.protocol import KAFKA
+
+LISTENERS = listeners().kinds
 
 
 def test_the_configuration_is_made_of_it() -> None:
-    assert {field.name: field.default for field in msgspec.structs.fields(Listen)} == {name: kind.address for name, kind in LISTENERS.items()}
+    assert {one.name: one.default for one in keys() if one.name.startswith("listen.")} == {f"listen.{name}": kind.address for name, kind in LISTENERS.items()}
 
 
 def test_who_speaks_tls_has_who_does_not() -> None:
     for name, kind in LISTENERS.items():
         if kind.without_tls:
             assert LISTENERS[kind.without_tls].look == kind.look
-            assert with_tls(kind.without_tls) == name
-    assert with_tls("http") == ""
+            assert listeners().with_tls(kind.without_tls) == name
+    assert listeners().with_tls("http") == ""
 
 
 @pytest.mark.parametrize(
@@ -44,9 +48,9 @@ def test_who_speaks_tls_has_who_does_not() -> None:
     ],
 )
 def test_looks(first: bytes, look: str) -> None:
-    assert look_of(first) == look
+    assert listeners().look_of(first) == look
 
 
 @given(st.binary(max_size=12))
 def test_any_bytes_look_like_something_or_nothing(first: bytes) -> None:
-    assert look_of(first) in (TLS, AMQP, HTTP, KAFKA, "")
+    assert listeners().look_of(first) in (TLS, AMQP, HTTP, KAFKA, "")

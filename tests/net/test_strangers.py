@@ -110,19 +110,15 @@ def test_who_counts_as_one(host: str, source: str) -> None:
 
 
 def test_who_leaves_for_one_limit_takes_nobody_s_place_in_the_other() -> None:
-    class Network:
-        complaints = Complaints(lambda: 0.0)
-
-        def connection_ended(self) -> None: ...
-
     class Listening:
-        name, network, open_count = "x", Network(), 0
+        name, open_count = "x", 0
 
     listener: Any = Listening()
-    arrivals = Arrivals(1, 5)
+    ended: list[None] = []
+    arrivals = Arrivals(1, 5, Complaints(lambda: 0.0).say, lambda: ended.append(None))
     for _ in range(3):
         with socket.socket() as sock:
             last = arrivals.add(listener, sock, "10.0.0.1")
         assert list(arrivals._by_source["10.0.0.1"]) == list(arrivals._by_listener[listener]) == [last]
     last.release()
-    assert (arrivals.strangers, arrivals._by_source, arrivals._by_listener) == (0, {}, {})
+    assert (arrivals.strangers, arrivals._by_source, arrivals._by_listener, len(ended)) == (0, {}, {}, 3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +12,12 @@ import pika
 import pika.exceptions
 import pytest
 from identities import Identity, make_identity
+from log_lines import line_with
 
-from entrepot.model.listeners import LISTENERS
+from entrepot.protocol_table import listeners
 from entrepot.testing import Broker
 
+LISTENERS = listeners().kinds
 pytestmark = [
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
@@ -66,17 +67,6 @@ def shake_hands(port: int, context: ssl.SSLContext) -> str:
         except (ssl.SSLError, ConnectionError):
             pass
     return name
-
-
-def line_with(broker: Broker, *parts: str) -> str:
-    """The line of the log with all of `parts`, once it is there."""
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        for line in broker.log.splitlines():
-            if all(part in line for part in parts):
-                return line
-        time.sleep(0.02)
-    pytest.fail(f"{parts} not in\n{broker.log}")
 
 
 def where(broker: Broker, *names: str) -> str:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from entrepot import figures, server
-from entrepot.config import Config, Limits
 from entrepot.net import listener
+from entrepot.settings import Config, Limits
 
 
 def test_without_uvloop_the_standard_loop_runs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -39,7 +39,7 @@ class AdminListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> HttpSession:
         """See Listener. No web page reaches a socket file: every Host is right."""
-        return AdminSession(self._handler, self.network.clock, self._request_bytes, wake, lambda _host: None, self.note)
+        return AdminSession(self._handler, self.network.clock, self._request_bytes, wake, lambda _host: None, self.note, self.network.known.look_of)
 
     async def start(self) -> None:
         """See Listener."""

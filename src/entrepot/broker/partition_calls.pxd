@@ -80,6 +80,7 @@ cpdef AppendPart make_append_part(str topic, int32_t partition, bytes data, uint
 cpdef Append make_append(int stream, int codec, int codec_version, list parts, bint confirm)
 @cython.locals(part=ReadPart)
 cpdef ReadPart make_read_part(str topic, int32_t partition, int64_t offset, int64_t max_bytes)
+cpdef object forget_answer(ReadPart part)
 @cython.locals(call=Read)
 cpdef Read make_read(int stream, int codec, list parts, int64_t min_bytes, int64_t max_bytes, int64_t max_wait_ms, bint committed)
 @cython.locals(call=CloseParts)

@@ -229,6 +229,15 @@ def make_read(stream: int, codec: int, parts: list[ReadPart], min_bytes: int, ma
     return call
 
 
+def forget_answer(part: ReadPart) -> None:
+    """What the last Read brought of a part is not its answer any more."""
+    if part.size:
+        part.data = []
+        part.size = 0
+    part.aborted = None
+    part.error = None
+
+
 class CloseParts(Call):
     """Release the places of parts that are read no more; a Read of them that waits ends without an answer. Has no answer."""
 

@@ -7,7 +7,7 @@ from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.hub cimport Hub
 from entrepot.broker.log_owner cimport LogOwner
 from entrepot.broker.partition cimport Partition, TopicAccess, TopicTable, Watcher
-from entrepot.broker.partition_calls cimport CloseParts, Read, ReadPart
+from entrepot.broker.partition_calls cimport CloseParts, Read, ReadPart, forget_answer
 from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader
 
@@ -129,6 +129,5 @@ cdef class Reads:
     cpdef object detach(self, TopicTable table)
 
 
-cdef object _forget_answer(ReadPart part)
 @cython.locals(part=ReadPart, place=Place)
 cdef object _note_aborted(Read call)

@@ -17,7 +17,7 @@ from typing import Any
 from entrepot.broker.hub import Hub
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.partition import Partition, TopicTable, Watcher
-from entrepot.broker.partition_calls import CloseParts, Read, ReadPart, wrong_epoch
+from entrepot.broker.partition_calls import CloseParts, Read, ReadPart, forget_answer, wrong_epoch
 from entrepot.broker.port import DONE
 from entrepot.model.entry import CONTROL, StoredEntry
 from entrepot.model.errors import NotDone, Reason, Refused
@@ -184,7 +184,7 @@ class Reading(LogOwner):
         self.found = False
         if count > _PARTS_MAX:  # it may end before all were gone over: nothing of the last one may be left then
             for part in parts:
-                _forget_answer(part)
+                forget_answer(part)
         self._go_over()
 
     def _go_over(self) -> None:
@@ -204,7 +204,7 @@ class Reading(LogOwner):
             most -= 1
             part = parts[index]
             place = part.place
-            _forget_answer(part)
+            forget_answer(part)
             if place is None or place.version != version or place.partition.gone is not None:
                 place = self._open(part, table, version)
             if place is not None:
@@ -590,15 +590,6 @@ class Reads:
             place.close()
         if places:
             self.hub.scheduler.call_soon(self.close_places, places)
-
-
-def _forget_answer(part: ReadPart) -> None:
-    """What the last Read brought."""
-    if part.size:
-        part.data = []
-        part.size = 0
-    part.aborted = None
-    part.error = None
 
 
 def _note_aborted(call: Read) -> None:

@@ -8,9 +8,9 @@ import typer
 
 from entrepot import __version__
 from entrepot.cli import listings, serve, store, users
-from entrepot.model.listeners import LISTENERS
+from entrepot.protocol_table import listeners
 
-ADDRESSES = ", ".join(f"{kind.title} at {kind.scheme}://{kind.address}" for kind in LISTENERS.values() if kind.address)
+ADDRESSES = ", ".join(f"{kind.title} at {kind.scheme}://{kind.address}" for kind in listeners().kinds.values() if kind.address)
 
 app = typer.Typer(
     name="entrepot",

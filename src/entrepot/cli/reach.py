@@ -11,7 +11,7 @@ from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:
     from entrepot.admin.requests import ChangeRequest, ListRequest, Made, Row
-    from entrepot.config import Config
+    from entrepot.settings import Config
 
 RowT = TypeVar("RowT", bound="Row")
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from entrepot.cli.settings import ConfigFile, DataDirectory, Settings, loaded
-from entrepot.model.listeners import LISTENERS
+from entrepot.protocol_table import listeners
 
 if TYPE_CHECKING:
     from entrepot.server import Started
 
 
+LISTENERS = listeners().kinds
 BY_DEFAULT = ", ".join(f"{kind.title} on {kind.address}" for kind in LISTENERS.values() if kind.address)
 HELP = (
     "Run a broker.\n\n"

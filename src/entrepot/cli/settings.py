@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from entrepot.config import Loaded, listening_only, load
 from entrepot.model.errors import Reason, Refused
+
+if TYPE_CHECKING:
+    from entrepot.config import Loaded
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", envvar="ENTREPOT_CONFIG", help="A TOML file with settings; docs/configuration.md lists them.")
@@ -20,6 +22,8 @@ Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE"
 
 def loaded(config: Path | None, data: str | None, settings: list[str] | None, listen: list[str] | None = None) -> Loaded:
     """The configuration from file, environment and these flags. Refused as config.load says."""
+    from entrepot.config import listening_only, load
+
     flags: dict[str, str] = {}
     for text in settings or []:
         name, equals, value = text.partition("=")

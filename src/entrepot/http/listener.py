@@ -38,10 +38,18 @@ class HttpListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> HttpSession:
         """See Listener."""
-        return HttpSession(self._handler, self.network.clock, self._request_bytes, wake, lambda host: self._why_not(host, peer), partial(self._note_of, peer))
+        return HttpSession(
+            self._handler,
+            self.network.clock,
+            self._request_bytes,
+            wake,
+            lambda host: self._why_not(host, peer),
+            partial(self._note_of, peer),
+            self.network.known.look_of,
+        )
 
-    def _note_of(self, peer: Peer, text: str, look: str) -> None:
-        self.note(f"{peer}: {text}", look)
+    def _note_of(self, peer: Peer, text: str, first: bytes) -> None:
+        self.note(f"{peer}: {text}", first)
 
     def _why_not(self, host: str | None, peer: Peer) -> str | None:
         """No answer is secret to who can connect; but no page of elsewhere is to read it through somebody's browser.

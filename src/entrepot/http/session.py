@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import h11
 
 from entrepot.clock import Clock
-from entrepot.model.listeners import HTTP, look_of
+from entrepot.model.listeners import HTTP
 from entrepot.net.session import Wake
 
 KEEP_ALIVE_S = 30.0
@@ -88,12 +88,22 @@ class HttpOutput:
 
 
 class HttpSession:
-    """See the module. why_not(Host, None without one) says why a request is refused (403), or None. journal(text, look of it): for the operator."""
+    """See the module. why_not(Host, None without one) says why a request is refused (403), or None. journal(text, first bytes): for the operator.
+
+    look_of: see model.listeners.Listeners.
+    """
 
     established = False  # nobody logs in here
 
     def __init__(
-        self, handler: Handler, clock: Clock, request_bytes: int, wake: Wake, why_not: Callable[[str | None], str | None], journal: Callable[..., None]
+        self,
+        handler: Handler,
+        clock: Clock,
+        request_bytes: int,
+        wake: Wake,
+        why_not: Callable[[str | None], str | None],
+        journal: Callable[..., None],
+        look_of: Callable[[bytes], str],
     ) -> None:
         self.output = HttpOutput()
         self.closing = False
@@ -105,6 +115,7 @@ class HttpSession:
         self._wake = wake
         self._why_not = why_not
         self._journal = journal
+        self._look_of = look_of
         self._first = b""  # of what came
         self._buffer = bytearray(READ_BYTES)
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=request_bytes)
@@ -123,9 +134,8 @@ class HttpSession:
         self.next_deadline = self._clock.monotonic_s() + KEEP_ALIVE_S
         if not self._first:
             self._first = bytes(self._buffer[: min(count, 8)])
-            look = look_of(self._first)
-            if look and look != HTTP:  # without a line's end h11 would wait for one
-                self._journal("connection closed: it does not begin as HTTP does", look)
+            if self._look_of(self._first) not in ("", HTTP):  # without a line's end h11 would wait for one
+                self._journal("connection closed: it does not begin as HTTP does", self._first)
                 self._refuse(400, "this is HTTP/1.1")
                 return
         self._http.receive_data(bytes(self._buffer[:count]))
@@ -177,7 +187,7 @@ class HttpSession:
                 event = self._http.next_event()
             except h11.RemoteProtocolError as error:
                 why = _QUOTED.sub("", str(error))
-                self._journal(f"connection closed: {why}", look_of(self._first))
+                self._journal(f"connection closed: {why}", self._first)
                 self._refuse(error.error_status_hint, why)
                 return
             if event is h11.NEED_DATA or event is h11.PAUSED:

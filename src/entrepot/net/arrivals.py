@@ -9,11 +9,20 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from entrepot.net.connection import ConnectionCore
-    from entrepot.net.listener import Listener
+from entrepot.net.connection import ConnectionCore
+
+
+class Port(Protocol):
+    """What is asked of a listener here."""
+
+    name: str
+    open_count: int  # accepted and not ended, those in TLS's handshake too
+
+    def cut(self, connection: ConnectionCore) -> None:
+        """End it now."""
 
 
 def source_of(host: str) -> str:
@@ -32,7 +41,7 @@ class Arrival:
 
     __slots__ = ("_all", "_is_counted", "connection", "listener", "number", "since_ms", "sock", "source")
 
-    def __init__(self, arrivals: Arrivals, listener: Listener, sock: socket.socket, source: str, number: int) -> None:
+    def __init__(self, arrivals: Arrivals, listener: Port, sock: socket.socket, source: str, number: int) -> None:
         self._all = arrivals
         self.number = number  # of no other one in this process
         self.since_ms = 0  # of its accept, from 1970
@@ -71,14 +80,16 @@ class Arrival:
 class Arrivals:
     """Of one process. `count` connections in all. `outwaited`: strangers that were cut for others, since start."""
 
-    def __init__(self, per_listener: int, per_source: int) -> None:
+    def __init__(self, per_listener: int, per_source: int, complain: Callable[[str], object], on_ended: Callable[[], object]) -> None:
         self.per_listener = per_listener
         self.per_source = per_source
         self.count = 0
         self.outwaited = 0
+        self._complain = complain
+        self._on_ended = on_ended  # called for every connection that is gone
         self._last_number = 0
         self._strangers: dict[Arrival, None] = {}  # the one that waits for longest first, in these three
-        self._by_listener: dict[Listener, dict[Arrival, None]] = {}
+        self._by_listener: dict[Port, dict[Arrival, None]] = {}
         self._by_source: dict[str, dict[Arrival, None]] = {}
 
     @property
@@ -86,7 +97,7 @@ class Arrivals:
         """Connections that nobody has shown to be anybody's."""
         return len(self._strangers)
 
-    def add(self, listener: Listener, sock: socket.socket, host: str) -> Arrival:
+    def add(self, listener: Port, sock: socket.socket, host: str) -> Arrival:
         """A connection was accepted: where there are too many strangers now, the one that waits for longest is cut."""
         self._last_number += 1
         arrival = Arrival(self, listener, sock, source_of(host), self._last_number)
@@ -100,7 +111,7 @@ class Arrivals:
                 self._pass(next(iter(group)))
         return arrival
 
-    def make_room(self, listener: Listener | None = None) -> bool:
+    def make_room(self, listener: Port | None = None) -> bool:
         """Cut the stranger that waits for longest, of one listener or of all; False: there is none."""
         group = self._strangers if listener is None else self._by_listener.get(listener, {})
         while group:
@@ -120,10 +131,9 @@ class Arrivals:
     def released(self, arrival: Arrival) -> None:
         """Called once by an arrival that has ended."""
         self.count -= 1
-        listener = arrival.listener
-        listener.open_count -= 1
+        arrival.listener.open_count -= 1
         self._forget(arrival)
-        listener.network.connection_ended()
+        self._on_ended()
 
     def _pass(self, arrival: Arrival) -> bool:
         """The first in line: it is no stranger, or it is cut (True)."""
@@ -131,8 +141,7 @@ class Arrivals:
         if arrival.is_established:
             return False
         self.outwaited += 1
-        listener = arrival.listener
-        listener.network.complaints.say(f"{listener.name}: a connection from {arrival.source} cut off: of those without a login it waited longest")
+        self._complain(f"{arrival.listener.name}: a connection from {arrival.source} cut off: of those without a login it waited longest")
         arrival.cut()
         return True
 

@@ -3,6 +3,7 @@
     Tick            the list of connections that have something to send; flushed once per tick, however many messages that is
     ConnectionCore  the compiled half: what runs for every read and every flush
     Connection      the same as an asyncio protocol (a compiled class cannot derive from one)
+    Keeper          what either asks of its listener, which stands above
 
 An event loop reads a socket that always has more dozens of times before it turns to anything else: once TURN_BYTES_MAX have been
 received in a tick, by all connections, each that reads is paused until the tick's flush. Besides, reading stops while the session is
@@ -14,15 +15,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-if TYPE_CHECKING:
-    from entrepot.net.listener import Listener
-    from entrepot.net.session import Output, Peer, Session
-
+from entrepot.net.session import Output, Peer, Session
 
 TURN_BYTES_MAX = 2 << 20
 _TURN_BYTES_MAX = TURN_BYTES_MAX
+
+
+class Keeper(Protocol):
+    """What a connection asks of who accepted it (listener.py): it decides on beginnings and ends."""
+
+    tls: Any  # a context, or None in the clear
+
+    def opened(self, connection: ConnectionCore) -> None:
+        """The socket is open."""
+
+    def closed(self, connection: ConnectionCore, error: Exception | None) -> None:
+        """The socket is gone."""
+
+    def broken(self, connection: ConnectionCore, error: Exception) -> None:
+        """Its session failed by our own fault."""
+
+    def linger(self, connection: ConnectionCore) -> None:
+        """It is to end once its peer has taken what waits."""
+
+    def finish(self, connection: ConnectionCore) -> None:
+        """All of its output is with the transport: end it."""
+
+    def end(self, connection: ConnectionCore, reason: str) -> None:
+        """Ask its session to say goodbye."""
 
 
 class Tick:
@@ -62,7 +84,7 @@ class Tick:
 class ConnectionCore:
     """See the module. `start` and the rest of a connection's life are in Connection."""
 
-    def __init__(self, listener: Listener, tick: Tick, output_max_bytes: int) -> None:
+    def __init__(self, listener: Keeper, tick: Tick, output_max_bytes: int) -> None:
         self.listener = listener
         self.arrival: Any = None  # arrivals.Arrival: that it counts, until it is gone
         self.tick = tick

@@ -1,29 +1,27 @@
 """A protocol's port: accepts connections within the limits, gives each a session, and ends them.
 
-A protocol derives from Listener and writes `make_session`; everything else is here. `Network` (network.py) owns the listeners.
+A protocol derives from Listener and writes `make_session`; everything else is here. It stands on connection.py, arrivals.py and ground.py; above it
+stands `Network` (network.py), which owns the listeners.
 """
 
 from __future__ import annotations
 
 import abc
+import asyncio
 import ipaddress
 import logging
 import socket
 import ssl
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from entrepot.model.listeners import LISTENERS, PLAIN, TLS, with_tls
+from entrepot.model.listeners import PLAIN, TLS
 from entrepot.net.arrivals import Arrival
 from entrepot.net.connection import Connection, ConnectionCore
+from entrepot.net.ground import Ground
 from entrepot.net.session import Client, Peer, Session, Wake, address_text
 from entrepot.net.tls import why_no_handshake
-
-if TYPE_CHECKING:
-    import asyncio
-
-    from entrepot.net.network import Network
 
 log = logging.getLogger("entrepot.net")
 
@@ -40,7 +38,7 @@ class Listener(abc.ABC):
     name = ""
     for_clients = True  # its connections are told of to who administers the broker
 
-    def __init__(self, network: Network, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, network: Ground, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self.network = network
         self.host = host
         self.port = port
@@ -146,24 +144,28 @@ class Listener(abc.ABC):
             arrival.release()
             why, look = why_no_handshake(error)
             what = "ended before it began" if self.tls is None else "TLS handshake failed"
-            self.note(f"{address_text(address)}: {what}: {why}", look)
+            self._note(f"{address_text(address)}: {what}: {why}", look)
         except BaseException:
             arrival.release()
             raise
 
     # -- what the operator should know
 
-    def note(self, text: str, look: str = "") -> None:
-        """A session's warning; with `look`, what the connection looks like (model/listeners.py), where that says more."""
+    def note(self, text: str, first: bytes = b"") -> None:
+        """A session's warning; with the first bytes of its connection, of which eight are enough, where what those look like says more."""
+        self._note(text, self.network.known.look_of(first) if first else "")
+
+    def _note(self, text: str, look: str) -> None:
         self.network.complaints.say(f"{self.name}: {text}{self._hint(look)}")
 
     def _hint(self, look: str) -> str:
         """To whom it belongs who looks like that, where that is another listener than this one."""
-        here = LISTENERS.get(self.name)
+        known = self.network.known
+        here = known.kinds.get(self.name)
         if not look or here is None:
             return ""
         if look == TLS:
-            other = with_tls(self.name)
+            other = known.with_tls(self.name)
             if not other:
                 return "; it looks like TLS, and there is none here"
             where = self._where([other])
@@ -174,12 +176,12 @@ class Listener(abc.ABC):
         if look == here.look:
             return ""
         is_plain = self.tls is None
-        where = self._where([name for name, kind in LISTENERS.items() if kind.look == look and (not kind.without_tls) == is_plain])
+        where = self._where([name for name, kind in known.kinds.items() if kind.look == look and (not kind.without_tls) == is_plain])
         return f"; it looks like {look}" + (f": that is served by {where}" if where else "")
 
     def _where(self, names: Sequence[str]) -> str:
         """Those of the listeners that there are, with their addresses."""
-        return ", ".join(f"{other.name} at {address_text((other.host, other.port))}" for other in self.network.listeners if other.name in names)
+        return ", ".join(f"{name} at {address_text((host, port))}" for name, host, port in self.network.open if name in names)
 
     # -- a connection's life, called by the connection
 

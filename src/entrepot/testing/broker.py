@@ -17,7 +17,9 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from entrepot.testing.namespace import FIRST_ACCOUNT, Namespace
+from entrepot.protocol_table import endpoints
+from entrepot.testing.namespace import FIRST_ACCOUNT, Namespace, values
+from entrepot.testing.offered import Offered
 
 START_TIMEOUT_S = 60.0  # a loaded machine; the usual time is well under one second
 STOP_TIMEOUT_S = 60.0
@@ -27,12 +29,13 @@ class BrokerFailed(Exception):
     """The process did not start, or ended otherwise than asked; the text holds its log."""
 
 
-class Broker:
+class Broker(Offered):
     """One broker process, started by `with` or `start()`.
 
     data_dir: kept if given, else temporary and removed at the end. settings: configuration keys by dotted name, such as
     {"durability.mode": "none"}. ports: fixed ones by listener, such as {"amqp": 5673}; others are free ones, and stay the same over
-    restarts. arguments: more command line arguments of `entrepot serve`. environment: added to this process's own.
+    restarts. listeners: by name; None: of every protocol, in the clear. arguments: more command line arguments of `entrepot serve`.
+    environment: added to this process's own.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class Broker:
         *,
         settings: Mapping[str, object] | None = None,
         ports: Mapping[str, int] | None = None,
-        listeners: tuple[str, ...] = ("amqp", "kafka", "sqs", "http"),
+        listeners: tuple[str, ...] | None = None,
         arguments: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
         command: tuple[str, ...] = (),
@@ -49,7 +52,7 @@ class Broker:
         self._scratch = Path(tempfile.mkdtemp(prefix="entrepot-"))
         self.data_dir = Path(data_dir) if data_dir is not None else self._scratch / "data"
         self._settings = dict(settings or {})
-        self._ports = dict.fromkeys(listeners, 0) | dict(ports or {})
+        self._ports = dict.fromkeys(endpoints() if listeners is None else listeners, 0) | dict(ports or {})
         self._arguments = arguments
         self._environment = dict(environment or {})
         self._command = command or (sys.executable, "-m", "entrepot")
@@ -66,40 +69,14 @@ class Broker:
         """The port of a listener."""
         return self._ports[listener]
 
-    @property
-    def amqp_port(self) -> int:
-        """The port of AMQP 0-9-1."""
-        return self._ports["amqp"]
+    def __getattr__(self, name: str) -> Any:
+        """What clients are told, in the words of each protocol: amqp_port, amqp_url, kafka_bootstrap, sqs_url, http_url, and whatever else is offered."""
+        if name.startswith("_") or name not in (found := values(self._ports)):
+            raise AttributeError(f"this broker has no {name!r}")
+        return found[name]
 
-    @property
-    def amqp_url(self) -> str:
-        """With the default user, to the default virtual host."""
-        return f"amqp://guest:guest@127.0.0.1:{self.amqp_port}/%2F"
-
-    @property
-    def kafka_port(self) -> int:
-        """The port of Apache Kafka."""
-        return self._ports["kafka"]
-
-    @property
-    def kafka_bootstrap(self) -> str:
-        """What Kafka clients call bootstrap.servers."""
-        return f"127.0.0.1:{self.kafka_port}"
-
-    @property
-    def sqs_port(self) -> int:
-        """The port of Amazon SQS."""
-        return self._ports["sqs"]
-
-    @property
-    def sqs_url(self) -> str:
-        """The endpoint URL for AWS's SDKs."""
-        return f"http://127.0.0.1:{self.sqs_port}"
-
-    @property
-    def http_url(self) -> str:
-        """Where /healthz, /readyz and /metrics are."""
-        return f"http://127.0.0.1:{self._ports['http']}"
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *values(self._ports)]
 
     @property
     def log(self) -> str:
@@ -115,9 +92,9 @@ class Broker:
 
     @contextmanager
     def namespace(self) -> Iterator[Namespace]:
-        """A namespace that nobody else uses, for all protocols that the broker listens for. Its Kafka listener is closed at the end."""
+        """A namespace that nobody else uses, for all protocols that the broker listens for. Listeners of its own are closed at the end."""
         self._last_account += 1
-        space = Namespace(self._host_ports(), f"{self._last_account:012d}")
+        space = Namespace(dict(self._ports), f"{self._last_account:012d}")
         self._open(space)
         self._spaces[space.account] = space
         try:
@@ -127,12 +104,9 @@ class Broker:
             if self.process is not None and self.process.poll() is None:
                 self._ask({"close": space.name})
 
-    def _host_ports(self) -> dict[str, str]:
-        return {name: f"127.0.0.1:{port}" for name, port in self._ports.items()}
-
     def _open(self, space: Namespace) -> None:
-        answer = self._ask({"open": space.name, "kafka_port": space.kafka_port})
-        space.kafka_port = answer.get("kafka", 0)
+        answer = self._ask({"open": space.name, "ports": space.own_ports})
+        space.own_ports = answer["ports"]
 
     def change_users(self, change: str, *arguments: object) -> None:
         """A change of the running broker's users, by a method of broker.users.Users; BrokerFailed if it is refused."""

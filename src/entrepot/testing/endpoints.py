@@ -1,13 +1,14 @@
-"""sqs(), kafka(), amqp(): an endpoint of its own for a block, on one broker for the whole process."""
+"""sqs(), kafka(), amqp(), and whatever else is in the table: an endpoint of its own for a block, on one broker for the whole process."""
 
 from __future__ import annotations
 
 import atexit
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
+from entrepot.model.endpoints import Endpoints
 from entrepot.testing.broker import Broker
-from entrepot.testing.namespace import Namespace
 
 SETTINGS = {"limits.namespaces": 1_000_000}  # one a test, and a run has many
 
@@ -22,22 +23,22 @@ def shared_broker() -> Broker:
     return _shared[0]
 
 
-@contextmanager
-def sqs() -> Iterator[Namespace]:
-    """An SQS account of its own; in the block every AWS SDK without an endpoint or credentials of its own goes there."""
-    with shared_broker().namespace() as space, space.in_environment():
-        yield space
+def endpoint(offered: Endpoints) -> Callable[[], AbstractContextManager[Any]]:
+    """The function that is called as the protocol is."""
 
+    @contextmanager
+    def opened() -> Iterator[Any]:
+        with shared_broker().namespace() as space:
+            if offered.client:
+                yield getattr(space, offered.client)
+            else:
+                with space.in_environment():
+                    yield space
 
-@contextmanager
-def kafka() -> Iterator[str]:
-    """The bootstrap servers of a Kafka listener with topics and groups of its own."""
-    with shared_broker().namespace() as space:
-        yield space.kafka_bootstrap
-
-
-@contextmanager
-def amqp() -> Iterator[str]:
-    """The URL of a virtual host of its own."""
-    with shared_broker().namespace() as space:
-        yield space.amqp_url
+    opened.__name__ = opened.__qualname__ = offered.name
+    opened.__doc__ = (
+        f"`{offered.client}` of a namespace of its own."
+        if offered.client
+        else "A namespace of its own; in the block its clients without an endpoint or credentials of their own go there."
+    )
+    return opened

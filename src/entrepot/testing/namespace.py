@@ -3,22 +3,52 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from entrepot.model.endpoints import Endpoints, Place
+from entrepot.protocol_table import endpoints
+from entrepot.testing.offered import Offered
 
 FIRST_ACCOUNT = 100_000_000_000  # accounts are numbered from here on
-REGION = "us-east-1"
+LOOPBACK = "127.0.0.1"
+
+
+def values(ports: Mapping[str, int], account: str = "") -> dict[str, Any]:
+    """What is offered where these listeners are: a `port` of each protocol, and the addresses in its words."""
+    found: dict[str, Any] = {}
+    for name, offered in endpoints().items():
+        if name in ports:
+            found[f"{name}_port"] = ports[name]
+            found |= {value: form(_place(offered, ports, account)) for value, form in offered.values.items()}
+    return found
+
+
+def _place(offered: Endpoints, ports: Mapping[str, int], account: str) -> Place:
+    return Place(f"{LOOPBACK}:{ports[offered.name]}", account)
 
 
 @dataclass
-class Namespace:
-    """Addresses within one namespace. `host_ports`: by listener, as clients dial them; `account`: the twelve digits that SQS calls it by."""
+class Namespace(Offered):
+    """Addresses within one namespace, in the words of each protocol: sqs_url, credentials, amqp_url, kafka_bootstrap, and whatever else is offered.
 
-    host_ports: Mapping[str, str]
+    `ports`: by listener; `account`: its name, and the twelve digits that SQS calls it by; `own_ports`: of the listeners that lead to it alone.
+    """
+
+    ports: Mapping[str, int]
     account: str
-    kafka_port: int = 0  # of the listener that is in it; 0: there is none
+    own_ports: dict[str, int] = field(default_factory=dict)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name in self.__dataclass_fields__ or name not in (found := values(self._all_ports, self.account)):
+            raise AttributeError(f"a namespace of this broker has no {name!r}")
+        return found[name]
+
+    @property
+    def _all_ports(self) -> dict[str, int]:
+        return {**self.ports, **self.own_ports}
 
     @property
     def name(self) -> str:
@@ -26,59 +56,35 @@ class Namespace:
         return f"public/{self.account}"
 
     @property
-    def sqs_url(self) -> str:
-        """What AWS's SDKs call endpoint_url. Which account a client is in its access key says: `account`, or `environment`."""
-        return f"http://{self.host_ports['sqs']}"
-
-    @property
-    def amqp_url(self) -> str:
-        """With the default user, to the virtual host of this namespace."""
-        return f"amqp://guest:guest@{self.host_ports['amqp']}/{self.account}"
-
-    @property
-    def kafka_bootstrap(self) -> str:
-        """What Kafka clients call bootstrap.servers."""
-        return f"127.0.0.1:{self.kafka_port}"
-
-    @property
-    def credentials(self) -> dict[str, str]:
-        """Arguments for boto3.client, with `endpoint_url=sqs_url`."""
-        return {"aws_access_key_id": self.account, "aws_secret_access_key": "test", "region_name": REGION}
-
-    @property
     def environment(self) -> dict[str, str]:
-        """What brings every AWS SDK here, with credentials of this account."""
-        return {
-            "AWS_ENDPOINT_URL_SQS": self.sqs_url,
-            "AWS_ACCESS_KEY_ID": self.account,
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
-        }
+        """What brings clients here that look for it there, with the credentials of this account."""
+        found: dict[str, str] = {}
+        for offered in self._offered():
+            if offered.environment is not None:
+                found |= offered.environment(_place(offered, self._all_ports, self.account))
+        return found
 
     @contextmanager
     def in_environment(self) -> Iterator[None]:
-        """os.environ holds `environment` in the block; boto3's default session, which would keep other credentials, is begun anew."""
-        before = {name: os.environ.get(name) for name in (*self.environment, "AWS_PROFILE", "AWS_SESSION_TOKEN")}
-        os.environ.update(self.environment)
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        """os.environ holds `environment` in the block, and nothing that would lead elsewhere."""
+        given = self.environment
+        unset = [name for offered in self._offered() for name in offered.unset]
+        before = {name: os.environ.get(name) for name in (*given, *unset)}
+        os.environ.update(given)
+        for name in unset:
             os.environ.pop(name, None)
-        session = _swap_session(None)
         try:
-            yield
+            with ExitStack() as stack:
+                for offered in self._offered():
+                    if offered.around is not None:
+                        stack.enter_context(offered.around())
+                yield
         finally:
-            _swap_session(session)
             for name, value in before.items():
                 if value is None:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
 
-
-def _swap_session(session: object) -> object:
-    """Put boto3's default session in place, where boto3 is imported; the one before."""
-    boto3 = sys.modules.get("boto3")
-    before = getattr(boto3, "DEFAULT_SESSION", None)
-    if boto3 is not None:
-        boto3.DEFAULT_SESSION = session  # type: ignore[attr-defined]
-    return before
+    def _offered(self) -> list[Endpoints]:
+        return [offered for offered in endpoints().values() if offered.name in self.ports]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from entrepot.protocol_table import endpoints
+
 if TYPE_CHECKING:
+    from entrepot.model.endpoints import Endpoints
     from entrepot.testing.broker import Broker
     from entrepot.testing.namespace import Namespace
 
@@ -21,38 +24,34 @@ def entrepot_broker() -> Broker:
 
 
 @pytest.fixture
-def entrepot_amqp_url(entrepot_broker: Broker) -> str:
-    """The AMQP address of `entrepot_broker`."""
-    return entrepot_broker.amqp_url
-
-
-@pytest.fixture
-def entrepot_kafka_bootstrap(entrepot_broker: Broker) -> str:
-    """The bootstrap servers of `entrepot_broker`, for Kafka clients."""
-    return entrepot_broker.kafka_bootstrap
-
-
-@pytest.fixture
 def entrepot_namespace(entrepot_broker: Broker) -> Iterator[Namespace]:
-    """A namespace of this test's own on `entrepot_broker`: an SQS account, a virtual host and a Kafka listener that lead to the same queues and topics."""
+    """A namespace of this test's own on `entrepot_broker`: an account, a virtual host, a listener of its own, that lead to the same queues and topics."""
     with entrepot_broker.namespace() as space:
         yield space
 
 
-@pytest.fixture
-def entrepot_sqs(entrepot_namespace: Namespace) -> Iterator[Namespace]:
-    """`entrepot_namespace`; in the test every AWS SDK goes there: endpoint, credentials and region are in the environment, for child processes too."""
-    with entrepot_namespace.in_environment():
-        yield entrepot_namespace
+def _fixtures(offered: Endpoints) -> dict[str, Any]:
+    """A protocol's fixtures: what a client of its is told of a namespace of the test's own, and the same of the whole broker."""
+    name, client = offered.name, offered.client
+
+    def of_namespace(entrepot_namespace: Namespace) -> Any:
+        return getattr(entrepot_namespace, client or "")
+
+    def of_broker(entrepot_broker: Broker) -> Any:
+        return getattr(entrepot_broker, client or "")
+
+    def in_environment(entrepot_namespace: Namespace) -> Iterator[Namespace]:
+        """`entrepot_namespace`; in the test every client goes there that looks into the environment (endpoint, credentials), in child processes too."""
+        with entrepot_namespace.in_environment():
+            yield entrepot_namespace
+
+    if client is None:
+        return {}
+    if not client:
+        return {f"entrepot_{name}": pytest.fixture(in_environment)}
+    of_namespace.__doc__, of_broker.__doc__ = (f"`{client}` of `{of}`. {offered.values[client].__doc__}" for of in ("entrepot_namespace", "entrepot_broker"))
+    return {f"entrepot_{name}": pytest.fixture(of_namespace), f"entrepot_{client}": pytest.fixture(of_broker)}
 
 
-@pytest.fixture
-def entrepot_kafka(entrepot_namespace: Namespace) -> str:
-    """The bootstrap servers of `entrepot_namespace`."""
-    return entrepot_namespace.kafka_bootstrap
-
-
-@pytest.fixture
-def entrepot_amqp(entrepot_namespace: Namespace) -> str:
-    """The AMQP URL of `entrepot_namespace`."""
-    return entrepot_namespace.amqp_url
+for _offered in endpoints().values():
+    globals().update(_fixtures(_offered))

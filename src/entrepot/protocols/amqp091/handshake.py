@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot import __version__
 from entrepot.model.errors import Reason, Refused
-from entrepot.model.listeners import look_of
 from entrepot.model.names import namespace_of_vhost
 from entrepot.net.session import peer_text
 from entrepot.protocols.amqp091 import states
@@ -112,7 +111,7 @@ def _note_greeting(session: Session, greeting: bytes) -> None:
         session.journal(f"{session.peer}: connection closed: AMQP {'.'.join(map(str, greeting[5:]))} is asked for, and 0-9-1 is spoken here")
     else:
         text = greeting.decode("latin-1")
-        session.journal(f"{session.peer}: connection closed: it began with '{text}' instead of AMQP's protocol header", look_of(greeting))
+        session.journal(f"{session.peer}: connection closed: it began with '{text}' instead of AMQP's protocol header", greeting)
 
 
 def _start_ok(session: Session, frame: MethodFrame) -> None:

@@ -81,7 +81,7 @@ class Subscriber:
 class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
-    port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text, look of it)
+    port: has attach(sink, principal, namespace). authenticator: see handshake.py. settings: handshake.Settings. journal(text, first bytes)
     notes what the operator should know: errors that were sent to the peer. turns: net.turns.Turns of the process. unfinished, strangers:
     net.unfinished.Unfinished of all connections, and of those before their login, if they share a limit.
     """

@@ -18,7 +18,6 @@ from typing import Any
 
 from entrepot.broker.port import Call, Delivery, Sink
 from entrepot.model.errors import Refused
-from entrepot.model.listeners import look_of
 from entrepot.model.names import without_vhosts
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.session import peer_text
@@ -112,7 +111,7 @@ class Shared:
 class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
-    port: has attach(sink, principal, namespace). authenticator: see sasl.py. shared: see Shared. journal(text, look of it) notes what the operator should know.
+    port: has attach(sink, principal, namespace). authenticator: see sasl.py. shared: see Shared. journal(text, first bytes): for the operator.
     """
 
     __slots__ = (
@@ -433,9 +432,9 @@ class Session(Sink):
     def fail(self, text: str) -> None:
         """The peer broke the protocol, or cannot be answered: Kafka closes the connection."""
         if not self.closing:
-            look = look_of(self.framing.first()) if self.attachment is None and self.sasl is None else ""
+            first = self.framing.first() if self.attachment is None and self.sasl is None else b""
             text = f"{self.who()}: connection closed: {without_vhosts(text)}"
-            self.journal(text, look)
+            self.journal(text, first)
             self.end()
 
     def who(self) -> str:

@@ -32,7 +32,7 @@ cdef class Request:
 cdef class Framing:
     cdef readonly object requests
     cdef public object failure
-    cdef readonly str look
+    cdef readonly bytes first
     cdef readonly bint ended
     cdef public bint continues
     cdef readonly bint is_partial

@@ -12,7 +12,6 @@ from typing import Any
 
 import httptools
 
-from entrepot.model.listeners import look_of
 from entrepot.net.receive_buffer import BUFFER_MIN_BYTES
 
 HEAD_MAX = 65_536
@@ -81,7 +80,7 @@ class Framing:
     def __init__(self, body_max: int) -> None:
         self.requests: deque[Request] = deque()
         self.failure: tuple[int, str] | None = None
-        self.look = ""  # what the connection looks like that began with no HTTP (model/listeners.py)
+        self.first = b""  # of a connection that began with no HTTP
         self.ended = False  # the last request was one without keep-alive: what comes behind it is not read
         self.continues = False  # a request waits for "100 Continue"
         self.is_partial = False  # a request has begun and is not whole
@@ -125,7 +124,7 @@ class Framing:
             if self.failure is None and not self.ended:
                 self.failure = (400, f"not HTTP/1.1: {error}")
                 if begun <= 1 and self._overhead == 0 and seen == 0:
-                    self.look = look_of(data[:8])
+                    self.first = data[:8]
         self._overhead += len(data) - (self._seen_bytes - seen)
         if begun != self.begun_count:
             self._overhead = min(self._overhead, len(data))  # what came before it is another request's

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
 
 
-def note_closed(session: Any, why: str, look: str = "") -> None:
+def note_closed(session: Any, why: str, first: bytes = b"") -> None:
     """The connection is closed."""
-    session.journal(f"{who(session)}: connection closed: {without_vhosts(why)}", look)
+    session.journal(f"{who(session)}: connection closed: {without_vhosts(why)}", first)
 
 
 def note_refused(session: Any, exchange: Exchange, error: SqsError) -> None:

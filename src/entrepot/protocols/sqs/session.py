@@ -113,7 +113,7 @@ class Shared:
 class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
-    port: has attach(sink, principal, namespace, codec). shared: see Shared. journal(text, look of it) notes what the operator should know.
+    port: has attach(sink, principal, namespace, codec). shared: see Shared. journal(text, first bytes) notes what the operator should know.
     """
 
     __slots__ = (
@@ -269,7 +269,7 @@ class Session(Sink):
         if framing.failure is not None:
             status, text = framing.failure
             self.output.add(failure_answer(status, text))
-            note_closed(self, text, framing.look)
+            note_closed(self, text, framing.first)
             self.end()
         elif framing.ended:
             self.end()
