@@ -171,10 +171,7 @@ class Reading(LogOwner):
         self.table = table
         self.size = 0
         self.foreign = 0
-        self.cut = False
-        self.prompt = False
-        self.failed = False
-        self.expired = False
+        self.cut = self.prompt = self.failed = self.expired = False
         parts = call.parts
         count = len(parts)
         if self.turn >= count:

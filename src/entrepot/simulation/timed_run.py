@@ -333,7 +333,9 @@ class _Client(Sink):
             elif call.queue != "fifo":
                 raise Violation(f"{body!r} was answered with the id of another message")
             else:
-                first = next(other for other in run.messages.values() if other.number == int(stored_id))
+                first = next((other for other in run.messages.values() if other.number == int(stored_id)), None)
+                if first is None:
+                    raise Violation(f"{body!r} was answered as a repeat of a message which nobody sent")
                 first.confirmed = True
                 first.offset = offset
                 run.by_group[message.queue, message.group].remove(message)
