@@ -77,11 +77,12 @@ class Appender:
                 if access is None or access.rules.name != part.topic:
                     access = table.access(part.topic, version)
                 if access.no_write is not None:
-                    raise access.no_write
+                    raise access.no_write.with_traceback(None)
                 if self._append(call, part, table.partition(access, part.partition), codec):
                     waits = True
             except EntrepotError as error:
                 part.error = error
+                error.__traceback__ = None
                 self.refused_count += 1
         if waits:
             self.store.urgent()
@@ -98,7 +99,7 @@ class Appender:
         size = len(part.data)
         part.first_offset = log.first_offset
         if self.refusing is not None:
-            raise self.refusing
+            raise self.refusing.with_traceback(None)
         if size > rules.max_message_bytes:
             raise self._too_large(size, rules)
         now_ms = self.hub.now_ms()

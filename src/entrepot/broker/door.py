@@ -112,7 +112,7 @@ class Door(Attachment):
                 path = self._path(call.address)
                 self.spent += path.router.taken_steps()
             if self.broker.refusing is not None and not path.to_reply:
-                raise self.broker.refusing
+                raise self.broker.refusing.with_traceback(None)
             if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
             complete = self.publisher.publish(path, call)
@@ -161,7 +161,7 @@ class Door(Attachment):
             if not place.may_write and not call.granted:
                 self.broker.timed.not_permitted(self, call.queue, True)
             if self.broker.refusing is not None:
-                raise self.broker.refusing
+                raise self.broker.refusing.with_traceback(None)
             self.publishes = True
             if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()

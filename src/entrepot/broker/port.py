@@ -54,6 +54,7 @@ def fail(call: Call, error: NotDone) -> int:
     """Complete a call that was not carried out, or that may not have been, with the outcome that its error stands for; unheard where the connection is gone."""
     call.outcome = REFUSED if isinstance(error, Refused) else UNAVAILABLE if isinstance(error, Unavailable) else UNKNOWN
     call.error = error
+    error.__traceback__ = None  # it may be one that is raised again and again, and would keep all that was at work each time
     if not call.attachment.closed:
         call.attachment.sink.completed(call)
     return 0

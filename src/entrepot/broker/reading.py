@@ -270,7 +270,7 @@ class Reading(LogOwner):
             access = table.by_id(part.topic_id, version) if part.topic_id else table.access(part.topic, version)
             if access.no_read is None:
                 return False
-            raise access.no_read
+            raise access.no_read.with_traceback(None)
         except NotDone as error:
             part.error = error
         self.size -= part.size
@@ -336,10 +336,11 @@ class Reading(LogOwner):
         try:
             access = table.by_id(part.topic_id, version) if part.topic_id else table.access(part.topic, version)
             if access.no_read is not None:
-                raise access.no_read
+                raise access.no_read.with_traceback(None)
             partition = table.partition(access, part.partition)
         except NotDone as error:
             part.error = error
+            error.__traceback__ = None
             return None
         place = Place.__new__(Place)
         place.part = part

@@ -85,7 +85,7 @@ class Together:
         broker = self._broker
         routed = []
         if request.publishes and broker.refusing is not None:
-            raise broker.refusing
+            raise broker.refusing.with_traceback(None)
         work = _BY_SETTLEMENT * len(request.settlements)
         filling: dict[Queue, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
         for publish in request.publishes:

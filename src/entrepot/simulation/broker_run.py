@@ -50,6 +50,7 @@ class BrokerRun(CrashingRun):
         self.published: set[bytes] = set()
         self.must_arrive: set[bytes] = set()  # confirmed, or given to somebody
         self.accepted: set[bytes] = set()
+        self.accepted_by: dict[bytes, _Consumer] = {}  # in this life
         self.given_unmarked: set[bytes] = set()
         self.given_of_limit: Counter[bytes] = Counter()
         self.confirms = 0
@@ -58,6 +59,10 @@ class BrokerRun(CrashingRun):
 
     def conclude(self) -> None:
         """See CrashingRun."""
+        for queue in QUEUES:
+            leased = self.broker.catalogue.namespace("public/default").queues[queue].runtime.subscription.leased_count
+            if leased:
+                raise Violation(f"{leased} records of queue {queue} are held, though all were accepted")
         lost = self.must_arrive - self.accepted
         if lost:
             raise Violation(f"{len(lost)} messages are lost, such as {min(lost)[:40]!r}")
@@ -68,8 +73,9 @@ class BrokerRun(CrashingRun):
         """Recover, and listen."""
         self.publishers = []
         self.consumers = []
+        self.accepted_by.clear()
         loop = cast("Any", self.loop)
-        broker = self.recovered()
+        broker = self.broker = self.recovered()
         listener = AmqpListener(Network(loop, self.clock, NETWORK_LIMITS), "simulated", 5672, port=broker, authenticator=self.everyone, settings=Settings())
         self.network.listen("amqp", listener._accept)  # noqa: SLF001 - what create_server() is given
         self.sessions = listener.network
@@ -107,6 +113,12 @@ class BrokerRun(CrashingRun):
     def drain(self) -> None:
         """Accept everything, until nothing more comes."""
         consumers = self.consumers + [_Consumer(self, queue, 50) for queue in (*QUEUES, DEAD)]
+        for _ in range(40):
+            self.wandering.step()
+            for consumer in consumers:
+                consumer.accept_all()
+            self.loop.run_for(0.01)
+        self.wandering.come_home()
         quiet_since = self.loop.time()
         while self.loop.time() - quiet_since < 5:
             before = self.deliveries
@@ -160,14 +172,32 @@ class _Consumer:
         self.prefetch = prefetch
         self.client = AmqpClient(queue, prefetch, QUEUES.get(queue, b""))
         self.client.on_delivery = self.delivered
-        self.client.on_closed = self.held.clear
+        self.client.on_closed = self.closed
+        self.was_closed = False
         run.connect(self.client)
+
+    def closed(self) -> None:
+        self.was_closed = True
+        self.held.clear()
+
+    def accept(self, tag: int) -> None:
+        body = self.held.pop(tag)
+        self.run.accepted.add(body)
+        self.run.accepted_by[body] = self
+
+    def check_once(self, body: bytes) -> None:
+        """What was accepted does not come again, unless who accepted it may not have been heard."""
+        before = self.run.accepted_by.get(body)
+        if before is not None and not before.was_closed and not before.client.lost and self.run.faults.rate == 0:
+            raise Violation(f"{body[:40]!r} was accepted, and delivered again")
 
     def delivered(self, tag: int, redelivered: bool, body: bytes) -> None:
         run = self.run
         run.deliveries += 1
         if body not in run.published or not body.startswith(b"fragile" if self.queue == DEAD else self.queue.encode()):
             raise Violation(f"queue {self.queue} delivered {body[:40]!r}, which nobody published to it")
+        if self.queue != DEAD:
+            self.check_once(body)
         if self.queue == "fragile":
             self.counted(body)
         if self.queue == DEAD:
@@ -205,11 +235,11 @@ class _Consumer:
             del self.held[tag]
             self.client.requeue(tag)
         elif way < 0.5:
-            self.run.accepted.add(self.held.pop(tag))
+            self.accept(tag)
             self.client.ack(tag)
         else:
             for earlier in [held for held in self.held if held <= tag]:
-                self.run.accepted.add(self.held.pop(earlier))
+                self.accept(earlier)
             self.client.ack(tag, multiple=True)
 
     def accept_all(self) -> None:

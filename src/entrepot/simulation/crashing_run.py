@@ -115,7 +115,6 @@ class CrashingRun:
                 self.disk.kill()
         self.start()
         self.faults.stop()
-        self.wandering.rate = 0.0
         self.drain()
         self.conclude()
         return self.loop.digest()

@@ -176,6 +176,7 @@ class KafkaRun(CrashingRun):
 
     def drain(self) -> None:
         """Everything that producers have left is sent; then everything is read from the beginning."""
+        self.wandering.come_home()
         for follower in self.followers:
             follower.drop()
         self._until(lambda: all(producer.is_settled() for producer in self.producers), self.producers)

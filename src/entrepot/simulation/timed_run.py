@@ -54,7 +54,8 @@ class _Message:
         self.deliveries = 0
         self.held_until_ms = -1  # by the latest lease that was told
         self.lease: tuple[bytes, int, bytes] | None = None  # queue id, offset, lease id
-        self.settling = False  # asked for, not answered
+        self.settling = False  # asked for, and not answered, or answered as unknown
+        self.perhaps = False  # some settlement was answered as unknown
         self.settled = False
         self.dead = False
 
@@ -125,6 +126,7 @@ class TimedRun(CrashingRun):
 
     def drain(self) -> None:
         """Settle everything, until nothing more comes for longer than any lease and delay."""
+        self.wandering.come_home()
         client = _Client(self)
         for other in self.clients:
             other.door.close()
@@ -173,7 +175,7 @@ class TimedRun(CrashingRun):
         if not in_dead and POLICIES[home].receive_max and deliveries > RECEIVE_MAX:
             raise Violation(f"{body!r} was delivered {deliveries} times, more than {RECEIVE_MAX}")
         message.confirmed = True  # who got it knows that it is there
-        message.settling = False  # what was asked has not happened, or came too late
+        message.settling = message.perhaps = False  # what was asked has not happened, or came too late
         if home == "fifo" and not in_dead:
             self.check_order(message, batch, now)
         message.deliveries = deliveries
@@ -369,7 +371,10 @@ class _Client(Sink):
         messages, visibility_ms, asked_ms = self.asked.pop(id(call))
         if call.outcome == UNAVAILABLE:
             for message, lease in zip(messages, call.tag, strict=True):
-                message.settling = message.settling and message.lease != lease
+                message.settling = message.settling and (message.lease != lease or message.perhaps)
+        if call.outcome == UNKNOWN and visibility_ms is None:
+            for message in messages:
+                message.perhaps = message.settling
         if call.outcome in (UNAVAILABLE, UNKNOWN):
             return
         if call.outcome != DONE:

@@ -14,7 +14,7 @@ from entrepot.simulation.store_model import Violation
 
 CLOSED_MAX = 3  # shards that are away at once
 CLOSES, OPENS = 0.02, 0.06  # how likely in one action
-FORGOTTEN_S = 2.0  # after which nothing may refer to what was in a closed shard: the longest that a call is held back by faults, and more
+FORGOTTEN_S = 0.3  # after which nothing may refer to what was in a closed shard: about the longest that calls are held back by faults
 
 
 class Wandering:
@@ -84,9 +84,10 @@ class Wandering:
         if broker is not self._broker:
             return
         gc.collect()
-        for found in gc.get_objects():
+        objects = gc.get_objects()
+        for found in objects:
             moved = found.queue if isinstance(found, TimedQueue) else found
             if isinstance(moved, Queue) and moved.hub is broker.hub and isinstance(moved.gone, Unavailable) and moved.log.shard not in self._closing:
-                holders = {type(one).__name__ for one in gc.get_referrers(found)} - {"list", "frame"}
+                holders = {type(one).__name__ for one in gc.get_referrers(found) if one is not objects} - {"frame"}
                 if holders:
                     raise Violation(f"{type(found).__name__} '{moved.name}' has moved, and is still known to {', '.join(sorted(holders))}")

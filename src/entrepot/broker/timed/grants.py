@@ -61,6 +61,7 @@ class Granted:
             if door.closed or call.state == _GIVEN_UP:
                 grants.give_back(call)
                 if door.closed:
+                    call.timed = None
                     continue
             call.state = None
             call.timed = None
