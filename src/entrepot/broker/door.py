@@ -201,7 +201,7 @@ class Door(Attachment):
     def forget_found(self) -> None:
         """Something that it has found by name may have moved."""
         self.paths.clear()
-        self.places.clear()
+        self.places = {name: place for name, place in self.places.items() if not place.timed.ended}  # calls may wait at the others
         self.topics.by_name.clear()
 
     def ask_again(self) -> None:
@@ -280,4 +280,5 @@ class Door(Attachment):
             for place in self.places.values():
                 place.timed.withdraw_all(self)
             self.forget_found()
+            self.places.clear()
             self.broker.detach(self)

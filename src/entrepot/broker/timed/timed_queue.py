@@ -372,6 +372,7 @@ class TimedQueue:
             left -= 1
             if call.attachment.closed:
                 self.line.leave(call)
+                call.timed = None
                 continue
             state = call.state
             if not self.grants.grant(call):
