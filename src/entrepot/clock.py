@@ -5,12 +5,17 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
+_BOOTTIME = getattr(time, "CLOCK_BOOTTIME", None)
+
 
 class Clock(Protocol):
     """Where time comes from."""
 
     def monotonic_s(self) -> float:
         """Seconds that never step back, from an arbitrary origin, on the event loop's own scale."""
+
+    def elapsed_s(self) -> float:
+        """Seconds that never step back, from an arbitrary origin, those in which the machine was suspended included where that can be known."""
 
     def wall_ms(self) -> int:
         """Milliseconds since 1970-01-01 UTC; may step either way."""
@@ -22,6 +27,10 @@ class SystemClock:
     def monotonic_s(self) -> float:
         """CLOCK_MONOTONIC, which asyncio's and uvloop's loops count by too."""
         return time.monotonic()
+
+    def elapsed_s(self) -> float:
+        """CLOCK_BOOTTIME on Linux, elsewhere as monotonic_s()."""
+        return time.clock_gettime(_BOOTTIME) if _BOOTTIME is not None else time.monotonic()
 
     def wall_ms(self) -> int:
         """CLOCK_REALTIME."""

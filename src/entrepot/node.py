@@ -101,7 +101,9 @@ class Node:
         self.store: Store = open_store(
             str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
         )
-        self.volatile: Store = VolatileStore(loop, clock.wall_ms, fold, PosixDisk(str(directory / VOLATILE), loop), memory_size_max=config.cache.volatile_bytes)
+        self.volatile: Store = VolatileStore(
+            loop, self.store.time, fold, PosixDisk(str(directory / VOLATILE), loop), memory_size_max=config.cache.volatile_bytes
+        )
         self.users = Users(self.store, clock, entropy, partial(open_secret_box, directory, entropy))
         self.users.load()
         self.catalogue = Catalogue(self.store, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))

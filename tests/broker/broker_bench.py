@@ -20,6 +20,7 @@ from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
 from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
+from entrepot.store.shard_time import ShardTime
 from entrepot.store.volatile import MEMORY_SIZE_MAX, VolatileStore
 
 NS = "public/default"
@@ -86,7 +87,7 @@ class Bench:
         self.failed = []
         self.fold = default_folds().fold
         self.store = open_store(self.disk, scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=self.fold, settings=settings)
-        self.volatile = VolatileStore(self.loop, self.clock.wall_ms, self.fold, memory_size_max=self.memory_size_max)
+        self.volatile = VolatileStore(self.loop, ShardTime(self.clock), self.fold, memory_size_max=self.memory_size_max)
         self.catalogue = Catalogue(self.store, lambda: self.entropy.octets(16))
         self.catalogue.load()
         self.broker = Broker(

@@ -44,6 +44,7 @@ from entrepot.protocols.sqs.session import Shared as SqsShared
 from entrepot.protocols.sqs.settings import Settings as SqsSettings
 from entrepot.simulation.loop import Handle, SimulatedClock, SimulatedEntropy, SimulatedLoop
 from entrepot.store.interface import LOG_ID_SIZE
+from entrepot.store.shard_time import ShardTime
 from entrepot.store.volatile import VolatileStore
 
 USER, PASSWORD = "alice", "wonderland"
@@ -267,7 +268,7 @@ class World:
         self.wires: set[Wire] = set()
         self.failed: BaseException | None = None
         fold = default_folds().fold
-        store = VolatileStore(loop, self.clock.wall_ms, fold)
+        store = VolatileStore(loop, ShardTime(self.clock), fold)
         box = SecretBox(entropy.octets(KEY_SIZE), entropy)
         self.users = Users(cast("Any", store), self.clock, entropy, lambda: box, iterations=ITERATIONS_MIN)
         self.users.load()

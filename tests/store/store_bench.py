@@ -42,6 +42,9 @@ class Loop:
     def monotonic_s(self) -> float:
         return self.now
 
+    def elapsed_s(self) -> float:
+        return self.now
+
     def wall_ms(self) -> int:
         return 1_700_000_000_000 + int(self.now * 1000)
 

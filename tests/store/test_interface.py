@@ -13,6 +13,7 @@ from store_bench import Bench, Loop, MemoryDisk, Told, fold
 from entrepot.model.entry import make_entry
 from entrepot.model.errors import Refused, Unavailable
 from entrepot.store.interface import Log
+from entrepot.store.shard_time import ShardTime
 from entrepot.store.volatile import VolatileStore
 
 
@@ -24,7 +25,7 @@ class VolatileBench(Bench):
         self.disk = disk if disk is not None else MemoryDisk(self.loop)
         self.disk.loop = self.loop
         self.told = Told()
-        self.store: Any = VolatileStore(self.loop, self.loop.wall_ms, fold, self.disk, memory_size_max=memory_size_max)
+        self.store: Any = VolatileStore(self.loop, ShardTime(self.loop), fold, self.disk, memory_size_max=memory_size_max)
         self.store.set_owner(self.told)
 
 

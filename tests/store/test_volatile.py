@@ -7,6 +7,7 @@ from store_bench import Bench, Loop, MemoryDisk
 from test_interface import VolatileBench
 
 from entrepot.model.errors import CorruptData, Refused
+from entrepot.store.shard_time import ShardTime
 from entrepot.store.volatile import VolatileStore
 
 
@@ -153,7 +154,7 @@ def test_an_entry_also_in_a_durable_store_is_sealed_and_shared() -> None:
 
 def test_without_a_disk_memory_is_the_limit() -> None:
     bench = VolatileBench()
-    bench.store = VolatileStore(bench.loop, bench.loop.wall_ms, lambda _key, _value, delta: delta, memory_size_max=1000)
+    bench.store = VolatileStore(bench.loop, ShardTime(bench.loop), lambda _key, _value, delta: delta, memory_size_max=1000)
     bench.store.set_owner(bench.told)
     log = bench.create(1)
     bench.append(log, data=b"x" * 1000)

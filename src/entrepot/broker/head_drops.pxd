@@ -15,6 +15,7 @@ cdef class HeadDrops:
     cdef Queue _queue
     cdef object _timer
     cdef int64_t _due_ms
+    cdef object _time
 
     @cython.locals(queue=Queue, offset=uint64_t, count=uint64_t, entry=Entry, cursor=Cursor, age=int64_t, codec=EntryCodec)
     cpdef uint64_t expire(self) except? 0xFFFFFFFFFFFFFFFF

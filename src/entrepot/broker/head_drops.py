@@ -22,6 +22,7 @@ class HeadDrops:
         self._queue = queue
         self._timer: Any = None
         self._due_ms = 0
+        self._time = queue.store.shard_time(queue.log.shard)
 
     def expire(self) -> int:
         """Take the head's expired records and bury them; how many (0: the head lives, or has to be fetched first)."""
@@ -31,11 +32,11 @@ class HeadDrops:
             return 0
         cursor = queue.cursor
         entry = cursor.entry
-        age = queue.hub.now_ms() - entry.append_time_ms
+        age = self._now_ms() - entry.append_time_ms
         count = 0
         if queue.message_ttl_ms >= 0 and age >= queue.message_ttl_ms:
             count = cursor.end - offset
-        elif entry.flags & HAS_SENT_TIME and queue.message_ttl_ms >= 0 and self._sent_ms(offset) + queue.message_ttl_ms <= queue.hub.now_ms():
+        elif entry.flags & HAS_SENT_TIME and queue.message_ttl_ms >= 0 and self._sent_ms(offset) + queue.message_ttl_ms <= self._now_ms():
             count = 1
         elif entry.flags & HAS_EXPIRY and age >= 0:
             codec = queue.hub.codec(cursor.tag)
@@ -94,13 +95,17 @@ class HeadDrops:
                     return
                 self._timer.cancel()
             self._due_ms = due_ms
-            self._timer = queue.hub.scheduler.call_later(max(due_ms - queue.hub.now_ms(), 1) / 1000, self._due)
+            self._timer = queue.hub.scheduler.call_later(max(due_ms - self._now_ms(), 1) / 1000, self._due)
 
     def close(self) -> None:
         """No more work."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _now_ms(self) -> int:
+        now: int = self._time.at(self._queue.hub.now_ms())
+        return now
 
     def _sent_ms(self, offset: int) -> int:
         """When a record of the cursor's entry was first sent."""

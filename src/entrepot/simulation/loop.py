@@ -154,6 +154,10 @@ class SimulatedClock:
         """See Clock."""
         return self._loop.time()
 
+    def elapsed_s(self) -> float:
+        """See Clock."""
+        return self._loop.time()
+
     def wall_ms(self) -> int:
         """See Clock."""
         return WALL_START_MS + self.skew_ms + int(self._loop.time() * 1000)

@@ -22,6 +22,7 @@ cdef int _HAS_TRANSACTION
 cpdef bytes encode_header(Entry entry)
 @cython.locals(left=Py_ssize_t, size=Py_ssize_t)
 cpdef Py_ssize_t entry_size(bytes data, Py_ssize_t pos, Py_ssize_t end) except -1
+cpdef int64_t appended_time(bytes data, Py_ssize_t pos) except? -1
 @cython.locals(size=Py_ssize_t, body=bytes, header_size=Py_ssize_t)
 cpdef Entry decode_entry(bytes data, Py_ssize_t pos, Py_ssize_t end)
 @cython.locals(whole=Py_ssize_t, is_header=bint, joined=bytes, body=bytes)

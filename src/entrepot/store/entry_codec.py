@@ -97,6 +97,11 @@ def entry_size(data: bytes, pos: int, end: int) -> int:
     return size
 
 
+def appended_time(data: bytes, pos: int) -> int:
+    """When the encoded entry at `pos`, which is whole, was appended."""
+    return _signed(get_u64_le(data, pos + 20))
+
+
 def decode_entry(data: bytes, pos: int, end: int) -> Entry:
     """The encoded entry at `pos`, its checksum verified. CorruptData if it does not hold or does not lie before `end`; the caller adds file and position."""
     size = entry_size(data, pos, end)

@@ -40,6 +40,7 @@ cdef class Store:
     cdef readonly uint64_t staged_bytes
     cdef readonly object failed
     cdef readonly set closed
+    cdef readonly object time
     cdef public bint whole
 
     cpdef object append(self, list logs, Entry entry)

@@ -137,8 +137,9 @@ class Store:
     now may have changed everything. Volatile logs are in no shard that moves.
     """
 
-    __slots__ = ("closed", "failed", "staged_bytes", "whole")
+    __slots__ = ("closed", "failed", "staged_bytes", "time", "whole")
 
+    time: Any
     closed: set[int]  # the shards that are not open here
     staged_bytes: int  # appended and not yet durable
     failed: BaseException | None
@@ -165,6 +166,10 @@ class Store:
     def drop_log(self, log: Log) -> None:
         """Stage the removal of a log and all that is in it; its readers end."""
         raise NotImplementedError
+
+    def shard_time(self, shard: int) -> Any:
+        """The ShardTime of an open shard; here one of all of them."""
+        return self.time
 
     def open_shard(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
         """Take a closed shard: done() once what is in it can be asked for. A local store's shards keep the epoch of its start, for nobody else has them."""

@@ -16,7 +16,6 @@ cdef Py_ssize_t _KEEP_SIZE
 cdef class VolatileStore(Store):
     # parts
     cdef object _scheduler
-    cdef object _wall_ms
     cdef object _state
     cdef public object owner
     cdef dict _logs

@@ -20,6 +20,7 @@ from entrepot.model.entry import Entry, StoredEntry
 from entrepot.model.errors import CorruptData, Reason, Refused, Unavailable
 from entrepot.store.interface import LOG_ID_SIZE, Fold, Group, Log, Owner, Scheduler, Store
 from entrepot.store.scratch import Block, Scratch
+from entrepot.store.shard_time import ShardTime
 from entrepot.store.state import NoBase, State
 from entrepot.store.volatile_log import Item, VolatileLog, VolatileReader
 
@@ -53,7 +54,6 @@ class VolatileStore(Store):
         "_spilling",
         "_state",
         "_waiting",
-        "_wall_ms",
         "memory_bytes",
         "owner",
     )
@@ -61,7 +61,7 @@ class VolatileStore(Store):
     def __init__(
         self,
         scheduler: Scheduler,
-        wall_ms: Callable[[], int],
+        time: ShardTime,
         fold: Fold,
         disk: Any = None,
         *,
@@ -74,7 +74,7 @@ class VolatileStore(Store):
         self.whole = False
         self.closed = set()
         self._scheduler = scheduler
-        self._wall_ms = wall_ms
+        self.time = time
         self._size_max = entry_size_max
         self._count_max = entry_count_max
         self._state = State(NoBase(), fold)
@@ -159,7 +159,7 @@ class VolatileStore(Store):
             entry.targets_alive = len(logs)
             self.memory_bytes += entry.size + _OVERHEAD
         elif not entry.sealed:
-            entry.append_time_ms = self._wall_ms()
+            entry.append_time_ms = self.time.now_ms()
             entry.seal()
         for target in logs:
             log = volatile_log(target)
@@ -308,7 +308,7 @@ class VolatileStore(Store):
         entries = self._entries
         self._entries = []
         self._open = self._new_group()
-        now = self._wall_ms()
+        now = self.time.now_ms()
         for entry in entries:
             if not entry.sealed:
                 entry.append_time_ms = now

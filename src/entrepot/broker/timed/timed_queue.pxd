@@ -55,7 +55,7 @@ cdef class TimedQueue:
     cdef readonly LeaseTable leases
     cdef int64_t last_ms
     cdef int64_t last_wall_ms
-    cdef double last_s
+    cdef readonly object time
     cdef readonly object delays
     cdef object timer
     cdef uint64_t timer_due

@@ -74,7 +74,6 @@ class TimedQueue:
         "in_flight_max",
         "kept",
         "last_ms",
-        "last_s",
         "last_wall_ms",
         "leases",
         "line",
@@ -90,6 +89,7 @@ class TimedQueue:
         "short_until",
         "store",
         "sub",
+        "time",
         "timer",
         "timer_due",
         "visibility_ms",
@@ -115,7 +115,7 @@ class TimedQueue:
         self.leases = LeaseTable()
         self.last_ms = 0
         self.last_wall_ms = -1
-        self.last_s = 0.0
+        self.time = self.store.shard_time(self.log.shard)
         self.timer: Any = None
         self.timer_due = 0
         self.kept = KeptLeases(self.store, self.log, self.leases)
@@ -150,19 +150,11 @@ class TimedQueue:
             self.grants.dead_letters.name = policy.dead_letter_queue
 
     def now_ms(self) -> int:
-        """The queue's time: never behind what it was."""
+        """The time of the queue's shard."""
         now = self.hub.now_ms()
-        if now == self.last_wall_ms:
-            return self.last_ms
-        self.last_wall_ms = now
-        elapsed_s = self.hub.scheduler.time()
-        if now < self.last_ms:  # the clock was set back: from here on time goes by the monotonic one, until the clock is there again
-            passed_ms = int((elapsed_s - self.last_s) * 1000)
-            self.last_ms += passed_ms
-            self.last_s += passed_ms / 1000
-        else:
-            self.last_ms = now
-            self.last_s = elapsed_s
+        if now != self.last_wall_ms:
+            self.last_wall_ms = now
+            self.last_ms = self.time.at(now)
         return self.last_ms
 
     # ---- Receive

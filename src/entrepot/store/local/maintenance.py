@@ -367,6 +367,7 @@ class Maintenance:
         changes = self._changes
         changes.meta("captured", store.synced)
         changes.meta("next_life", store.ring.next_life)
+        changes.meta("time", store.time.now_ms())
         sorted_lives = {source.life for source in self._sources}
         changes.journals([JournalRow(one.life, one.salt, FILE_HEADER_SIZE) for one in store.ring.lives.values() if one.life not in sorted_lives])
         changes.segments(self._segments.rows_after(self._added, self._removed))

@@ -27,6 +27,7 @@ from entrepot.store.local.ring import PREFIX, JournalFile, JournalRing, journal_
 from entrepot.store.local.segments import Segments, segment_name
 from entrepot.store.local.settings import StoreSettings
 from entrepot.store.local.store import LocalStore
+from entrepot.store.shard_time import ShardTime
 from entrepot.store.state import State
 
 Progress = Callable[[str, int, int], None]
@@ -78,11 +79,12 @@ class _Opening:
         self._journals = found.journals
         self._first_life = found.journals[0].number if found.journals else 0  # the oldest that the checkpoint names; 0: none
         self._last_life = found.meta.get("next_life", 1) - 1
-        self._store = LocalStore(disk, scheduler, clock.wall_ms, settings, self._ring, State(self._checkpoint, fold))
+        self._store = LocalStore(disk, scheduler, ShardTime(clock), settings, self._ring, State(self._checkpoint, fold))
         self._segments = Segments(disk, self._store.log)
         self._segments.adopt(found.segments)
         self._adopted = {journal_name(row.adopted.slot): row for row in found.segments if row.adopted is not None}
         self._kept: set[str] = set()  # of these, the files that were found
+        self._journalled_ms = found.meta.get("time", 0)
         self._replay = Replay(self._store, self._covered, found.meta.get("captured", 0))
         self._restore(found)
 
@@ -98,6 +100,7 @@ class _Opening:
         store.epoch = self._ring.next_life
         for log in store.logs():
             log.epoch = store.epoch
+        store.time.not_before(max(self._journalled_ms, self._replay.time_ms))
         store.maintenance = Maintenance(store, self._disk, self._checkpoint, self._segments)
         store.maintenance.start()
         return store

@@ -16,7 +16,7 @@ from entrepot.store.local.log import LocalLog
 
 if not cython.compiled:
     from entrepot.model.octets import get_u32_le, get_u64_le, take
-    from entrepot.store.entry_codec import entry_size, entry_span
+    from entrepot.store.entry_codec import appended_time, entry_size, entry_span
 
 _MAGIC = COMMIT_MAGIC
 _HEADER = COMMIT_HEADER_SIZE
@@ -107,6 +107,7 @@ class Replay:
         self.covered = covered
         self.captured = captured  # of commits up to this one the checkpoint may have some of what they did to logs
         self.strict = True
+        self.time_ms = 0  # the latest append
         self.logs: dict[bytes, LocalLog] = {}
         self.entries = 0
 
@@ -195,6 +196,9 @@ class Replay:
         size = entry_size(data, at, end)
         span = entry_span(data, at)
         self.entries += 1
+        time_ms = appended_time(data, at)
+        if time_ms > self.time_ms:
+            self.time_ms = time_ms
         q = p + 4
         i = 0
         while i < n:

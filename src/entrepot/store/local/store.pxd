@@ -19,7 +19,6 @@ cdef Py_ssize_t _STEP
 cdef class LocalStore(Store):
     cdef object _disk
     cdef public object scheduler
-    cdef object _wall_ms
     cdef public object settings
     cdef Py_ssize_t _entry_size_max
     cdef uint32_t _entry_count_max

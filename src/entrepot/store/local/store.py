@@ -23,6 +23,7 @@ from entrepot.store.local.journal_read import fetch
 from entrepot.store.local.log import LocalLog, LocalReader
 from entrepot.store.local.rewriting import Rewriting
 from entrepot.store.local.settings import Durability
+from entrepot.store.shard_time import ShardTime
 
 if not cython.compiled:
     from entrepot.model.octets import get_u64_le_ba, put_u64_le, resize_ba
@@ -54,7 +55,6 @@ class LocalStore(Store):
         "_sync_timer",
         "_timer",
         "_unsynced",
-        "_wall_ms",
         "cached_bytes",
         "chain",
         "closing",
@@ -79,13 +79,13 @@ class LocalStore(Store):
         "synced",
     )
 
-    def __init__(self, disk: Any, scheduler: Any, wall_ms: Callable[[], int], settings: Any, ring: Any, state: Any) -> None:
+    def __init__(self, disk: Any, scheduler: Any, time: ShardTime, settings: Any, ring: Any, state: Any) -> None:
         self.staged_bytes = 0
         self.failed, self.whole, self.closed = None, False, set()
         # parts
         self._disk = disk
         self.scheduler = scheduler
-        self._wall_ms = wall_ms
+        self.time = time
         self.settings = settings
         self._entry_size_max = settings.entry_size_max
         self._group_size_max = settings.group_size_max
@@ -369,7 +369,7 @@ class LocalStore(Store):
 
     def _encode(self, group: LocalGroup) -> None:
         """Nothing more is staged in a group; it is written after those before it."""
-        encode_group(group, self._wall_ms())
+        encode_group(group, self.time.now_ms())
         self._encoded.append(group)
         group.sequence = self.sequence + len(self._encoded)
         if self.cut_wanted:
