@@ -32,14 +32,15 @@ class AwayQueue(LogOwner):
 
     def leave(self, queue: Queue, holders: list[Consumer]) -> None:
         """Take over from the live queue, which ends. `holders`: consumers, cancelled ones and Gets' too, that may hold something of it."""
-        for consumer in holders:
+        jobs = [] if queue.dead_letters is None else queue.dead_letters.jobs()
+        gone = [holder for holder, *_ in jobs if holder is not None and holder not in holders]  # their connections have ended, what they rejected is on its way
+        for consumer in [*holders, *dict.fromkeys(gone)]:
             self._held += [(consumer, first, end) for first, end in queue.subscription.leased_by(consumer.id)]
             consumer.owner = self
             consumer.burying = 0
-        if queue.dead_letters is not None:
-            for holder, first, count, reason in queue.dead_letters.jobs():
-                if holder is not None:  # what the broker itself holds is ready again when it is back
-                    self._kept.append((holder, first, count, REJECT, reason))
+        for holder, first, count, reason in jobs:
+            if holder is not None:  # what the broker itself holds is ready again when it is back
+                self._kept.append((holder, first, count, REJECT, reason))
         self.consumers = queue.consumers
         self._was_used = bool(queue.consumers)
         queue.consumers = []

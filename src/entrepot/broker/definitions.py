@@ -134,7 +134,7 @@ class QueueDefinition:
     def here(self) -> Any:
         """The live object. Unavailable: its shard is not open here."""
         if self.runtime.gone is not None:
-            raise self.runtime.gone.with_traceback(None)
+            raise self.runtime.gone.again()
         return self.runtime
 
     @property
@@ -196,7 +196,7 @@ class TopicDefinition:
     def here(self) -> Any:
         """The live object. Unavailable: one of its partitions is in a shard that is not open here."""
         if self.runtime.gone is not None:
-            raise self.runtime.gone.with_traceback(None)
+            raise self.runtime.gone.again()
         return self.runtime
 
     @property

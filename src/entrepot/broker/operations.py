@@ -452,7 +452,7 @@ class Operations:
             pass
         if queue.ended:
             if isinstance(queue.gone, Unavailable):
-                raise queue.gone.with_traceback(None)
+                raise queue.gone.again()
             return None, None
         delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
         if delivery is not None:

@@ -176,7 +176,7 @@ class TopicTable:
             raise Refused(Reason.NOT_FOUND, f"topic '{access.rules.name}' has {len(access.partitions)} partitions, counted from 0: there is no {number}")
         partition = access.partitions[number]
         if partition.gone is not None:
-            raise partition.gone.with_traceback(None)
+            raise partition.gone.again()
         return partition
 
     def _resolve(self, name: str, version: int) -> TopicAccess:

@@ -166,7 +166,7 @@ class TimedQueue:
         if call.wait_ms < 0:
             call.wait_ms = self.wait_ms
         if self.ended:
-            raise self.queue.gone.with_traceback(None)
+            raise self.queue.gone.again()
         self.end_due()  # its timer may come later
         if self.leases.held >= self.in_flight_max:
             raise Refused(Reason.LIMIT, f"{self.in_flight_max} messages of queue '{self.queue.name}' are in flight, as many as there may be")
