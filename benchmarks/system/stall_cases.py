@@ -365,18 +365,18 @@ def _sqs(name: str, body: bytes, *, form: bool = False, action: str = "SendMessa
                 raise ConnectionError("ended")
 
 
-_sqs("sqs: 8 MB of JSON, nested", b"[" * 4_000_000 + b"]" * 4_000_000)
-_sqs("sqs: 8 MB of JSON, a million elements", b'{"QueueUrl": "x", "Entries": [' + b",".join([b"{}"] * 2_600_000) + b"]}", action="SendMessageBatch")
-_sqs("sqs: 8 MB of JSON, other action", b'{"QueueUrl": "x", "AttributeNames": [' + b",".join([b'"a"'] * 2_000_000) + b"]}", action="GetQueueAttributes")
-_sqs("sqs: 8 MB of JSON, tags", json.dumps({"QueueUrl": "x", "Tags": {f"k{n}": "v" for n in range(500_000)}}).encode(), action="TagQueue")
-_sqs("sqs: 8 MB of JSON, which it is not", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"\\ud83d\\ude00" * 600_000)
-_sqs("sqs: 8 MB of form, a million parameters", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"&a=b" * 1_900_000, form=True)
-_sqs("sqs: 8 MB of form, escaped", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x&MessageBody=" + b"%41" * 2_700_000, form=True)
+_sqs("sqs: 4 MB of JSON, nested", b"[" * 2_000_000 + b"]" * 2_000_000)
+_sqs("sqs: 4 MB of JSON, a million elements", b'{"QueueUrl": "x", "Entries": [' + b",".join([b"{}"] * 1_300_000) + b"]}", action="SendMessageBatch")
+_sqs("sqs: 4 MB of JSON, other action", b'{"QueueUrl": "x", "AttributeNames": [' + b",".join([b'"a"'] * 1_000_000) + b"]}", action="GetQueueAttributes")
+_sqs("sqs: 4 MB of JSON, tags", json.dumps({"QueueUrl": "x", "Tags": {f"k{n}": "v" for n in range(250_000)}}).encode(), action="TagQueue")
+_sqs("sqs: 4 MB of JSON, which it is not", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"\\ud83d\\ude00" * 340_000)
+_sqs("sqs: 4 MB of JSON, escaped", b'{"QueueUrl": "x", "MessageBody": "' + b"\\u0041" * 690_000 + b'"}')
+_sqs("sqs: 4 MB of JSON, commas and escapes", b'{"QueueUrl": "x", "MessageBody": "' + b'\\",' * 1_390_000 + b'"}')
+_sqs("sqs: 4 MB of form, a million parameters", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"&a=b" * 1_040_000, form=True)
 _sqs("sqs: 4 MB of form, escaped", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x&MessageBody=" + b"%41" * 1_390_000, form=True)
-_sqs("sqs: 8 MB of JSON, escaped", b'{"QueueUrl": "x", "MessageBody": "' + b"\\u0041" * 1_300_000 + b'"}')
 _sqs(
-    "sqs: 8 MB of form, attributes",
-    b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"".join(b"&MessageAttribute.%d.Name=a" % n for n in range(250_000)),
+    "sqs: 4 MB of form, attributes",
+    b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"".join(b"&MessageAttribute.%d.Name=a" % n for n in range(130_000)),
     form=True,
 )
 

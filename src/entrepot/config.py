@@ -275,7 +275,7 @@ class Limits(Section, frozen=True):
             least=1 << 20,
         ),
     ] = 512 << 20
-    sqs_request_bytes: Annotated[int, key("the body of one SQS request", unit="bytes", at="it is answered 413", least=1 << 20, most=1 << 26)] = 8 << 20
+    sqs_request_bytes: Annotated[int, key("the body of one SQS request", unit="bytes", at="it is answered 413", least=1 << 20, most=1 << 26)] = 4 << 20
     sqs_request_ms: Annotated[int, key("time an SQS request has to arrive", unit="ms", at="it is answered 408", least=1_000, most=3_600_000)] = 30_000
     prefetch: Annotated[
         int, key("unacknowledged messages of one consumer without a prefetch; 0 for no other limit than leases", unit="messages", at="it gets no more", least=0)
