@@ -193,3 +193,15 @@ class EntryCodec:
         `address` (as port.Publish has it) is used where the batch's origin says none.
         """
         raise NotImplementedError
+
+    def without_value(self, data: bytes) -> tuple[bytes, int, int] | None:
+        """A whole entry of one record with an empty value, to be translated, and where in `data` its value lies, and its size; None: it cannot be cut out."""
+        return None
+
+    def takes_value(self) -> bool:
+        """Whether there is a with_value()."""
+        return False
+
+    def with_value(self, data: bytes, source: bytes, at: int, size: int) -> bytes:
+        """What from_record_batch() has made of a record with an empty value, with source[at:at+size] as that."""
+        raise NotImplementedError

@@ -5,10 +5,12 @@ from libc.stdint cimport int64_t, uint64_t
 
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.log_owner cimport LogOwner
+from entrepot.model.batch cimport field_at
 from entrepot.model.entry cimport Entry, StoredEntry
 
 cdef uint64_t _TURN_MAX
-cdef int _OPAQUE
+cdef int _OPAQUE, _VALUE
+cdef Py_ssize_t _LARGE, _BATCH_HEADER
 
 
 @cython.final
@@ -44,7 +46,7 @@ cdef class Hub:
 
     cpdef object mark_dirty(self, LogOwner owner)
     cpdef EntryCodec codec(self, int tag)
-    @cython.locals(entry=Entry, codec=EntryCodec, data=bytes, known=bytes, batch=bytes)
+    @cython.locals(entry=Entry, codec=EntryCodec, source=EntryCodec, data=bytes, known=bytes, batch=bytes, cut=tuple)
     cpdef bytes translated(self, StoredEntry stored, int tag, bytes address=*)
     cpdef object locating(self, object cursor, Py_ssize_t size)
     @cython.locals(located=list)

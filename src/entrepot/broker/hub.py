@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
+import cython
+
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.log_owner import LogOwner
 from entrepot.broker.translations import Translations
+from entrepot.model.batch import HEADER_BYTES, VALUE
 from entrepot.model.entry import OPAQUE, StoredEntry
+
+if not cython.compiled:
+    from entrepot.model.batch import field_at
 
 CODEC_TAG_MAX = 63
 TURN_MAX = 20_000  # records delivered in one turn of the loop before others have theirs
@@ -16,8 +22,11 @@ NO_ADDRESS = b"\x00\x00"
 
 SHELVED_MAX_BYTES = 32 << 20  # on the shelves of all queues
 LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand
+LARGE_BYTES = 256 << 10  # of an entry of one record: its value is put into the translation as it is, copied once
 _TURN_MAX = TURN_MAX
 _OPAQUE = OPAQUE
+_LARGE = LARGE_BYTES
+_BATCH_HEADER, _VALUE = HEADER_BYTES, VALUE
 
 
 class Hub:
@@ -101,11 +110,15 @@ class Hub:
         known: bytes | None = self.translations.get(entry, stored.base, tag, address)
         if known is not None:
             return known
-        batch = self.codec(entry.codec).to_record_batch(data, stored.base, entry.append_time_ms)
+        source = self.codec(entry.codec)
+        cut = source.without_value(data) if entry.count == 1 and len(data) > _LARGE and codec.takes_value() else None
+        batch = source.to_record_batch(data if cut is None else cut[0], stored.base, entry.append_time_ms)
         if batch is None:
             self.translations.opaque_count += 1
             return None
         known = codec.from_record_batch(batch, stored.base, entry.append_time_ms, address)
+        if cut is not None and field_at(batch, _BATCH_HEADER, _VALUE) >= 0:
+            known = codec.with_value(known, data, cut[1], cut[2])
         self.translations.put(entry, stored.base, tag, address, known)
         return known
 

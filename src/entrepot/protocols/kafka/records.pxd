@@ -31,5 +31,10 @@ cdef class KafkaEntryCodec(EntryCodec):
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
     @cython.locals(translator=FromNeutral)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)
+    @cython.locals(at=Py_ssize_t, cursor=RecordCursor)
+    cpdef tuple without_value(self, bytes data)
+    cpdef bint takes_value(self) except? True
+    @cython.locals(cursor=RecordCursor)
+    cpdef bytes with_value(self, bytes data, bytes source, Py_ssize_t at, Py_ssize_t size)
     @cython.locals(compression=uint32_t)
     cdef RecordCursor _cursor(self, bytes data, Py_ssize_t at)

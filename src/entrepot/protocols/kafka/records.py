@@ -17,6 +17,7 @@ import cython
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.model.batch import RecordBatch
 from entrepot.model.entry import CODEC_KAFKA
+from entrepot.protocols.kafka import large_values
 from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.from_neutral import FromNeutral
@@ -159,6 +160,27 @@ class KafkaEntryCodec(EntryCodec):
     def from_record_batch(self, batch: bytes, base_offset: int, append_time_ms: int, address: bytes) -> bytes:
         """See EntryCodec; from_neutral.py says what becomes what."""
         return FromNeutral(batch, append_time_ms).build(base_offset)
+
+    def without_value(self, data: bytes) -> tuple[bytes, int, int] | None:
+        """See EntryCodec."""
+        at = batch_at(data)
+        if get_u32_be(data, at + _COUNT) != 1 or get_u16_be(data, at + _ATTRIBUTES) & _COMPRESSION:
+            return None
+        cursor = self._cursor(data, at)
+        cursor.advance()
+        if cursor.value_size < 0:
+            return None
+        return large_values.without_value(data, at, cursor), cursor.value_at, cursor.value_size
+
+    def takes_value(self) -> bool:
+        """See EntryCodec."""
+        return True
+
+    def with_value(self, data: bytes, source: bytes, at: int, size: int) -> bytes:
+        """See EntryCodec."""
+        cursor = self._cursor(data, 0)
+        cursor.advance()
+        return large_values.with_value(data, cursor, source, at, size)
 
     def _cursor(self, data: bytes, at: int) -> RecordCursor:
         """Before the first record of the batch at `at`."""
