@@ -113,7 +113,7 @@ class Node:
             producer_idle_ms=config.kafka.producer_idle_ms,
         )
         self.broker.register(AmqpEntryCodec())
-        self.broker.register(KafkaEntryCodec(config.limits.unpacked_batch_bytes))
+        self.broker.register(KafkaEntryCodec(config.limits.unpacked_batch_bytes, config.limits.message_bytes))
         self.broker.register(SqsEntryCodec())
         self.broker.hub.translations.size_max = config.cache.translated_bytes
         self.broker.open()

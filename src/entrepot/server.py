@@ -121,6 +121,8 @@ class Server:
         self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
         for name in node.users.forget_seeded(self.config.users):
             log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
+        self.beside = Beside(self.loop, "entrepot-batches")
+        node.broker.hub.pieces.elsewhere = self.beside.do
         register_node(self.metrics, node)
         self.authenticator = Authenticator(node.users, self.loop, self.clock)
         self._warn()
@@ -217,7 +219,7 @@ class Server:
 
         assert self.node is not None
         kafka, limits = self.config.kafka, self.config.limits
-        self.beside = Beside(self.loop, "entrepot-batches")
+        assert self.beside is not None
         checks = Checks(limits.unpacked_batch_bytes, self.beside.do)
         validator = BatchValidator(limits.unpacked_batch_bytes)
         network = self.network

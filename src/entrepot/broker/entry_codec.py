@@ -194,6 +194,14 @@ class EntryCodec:
         """
         raise NotImplementedError
 
+    def is_long(self, data: bytes) -> bool:
+        """Whether a whole entry is more than is translated in one go: pieces() of it are."""
+        return False
+
+    def pieces(self, data: bytes) -> list[tuple[int, bytes]]:
+        """A long entry as several, each with its count of records, b"" for what is opaque to others, as all is where there are none. On any thread."""
+        raise NotImplementedError
+
     def without_value(self, data: bytes) -> tuple[bytes, int, int] | None:
         """A whole entry of one record with an empty value, to be translated, and where in `data` its value lies, and its size; None: it cannot be cut out."""
         return None

@@ -9,7 +9,7 @@ from entrepot.model.batch cimport field_at
 from entrepot.model.entry cimport Entry, StoredEntry
 
 cdef uint64_t _TURN_MAX
-cdef int _OPAQUE, _VALUE
+cdef int _OPAQUE, _WHOLE, _VALUE
 cdef Py_ssize_t _LARGE, _BATCH_HEADER
 
 
@@ -23,6 +23,7 @@ cdef class Hub:
     # shared with Transactions
     cdef readonly dict transactions
     cdef readonly object translations
+    cdef readonly object pieces
     # shared by EntryShelves
     cdef public int64_t shelved_bytes
     cdef public int64_t shelved_max_bytes
@@ -46,6 +47,8 @@ cdef class Hub:
 
     cpdef object mark_dirty(self, LogOwner owner)
     cpdef EntryCodec codec(self, int tag)
+    @cython.locals(entry=Entry, data=bytes)
+    cpdef bint is_long(self, StoredEntry stored, int tag, bytes address=*) except? True
     @cython.locals(entry=Entry, codec=EntryCodec, source=EntryCodec, data=bytes, known=bytes, batch=bytes, cut=tuple)
     cpdef bytes translated(self, StoredEntry stored, int tag, bytes address=*)
     cpdef object locating(self, object cursor, Py_ssize_t size)

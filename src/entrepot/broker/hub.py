@@ -8,9 +8,10 @@ import cython
 
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.pieces import Pieces
 from entrepot.broker.translations import Translations
 from entrepot.model.batch import HEADER_BYTES, VALUE
-from entrepot.model.entry import OPAQUE, StoredEntry
+from entrepot.model.entry import CONTROL, OPAQUE, StoredEntry
 
 if not cython.compiled:
     from entrepot.model.batch import field_at
@@ -25,6 +26,7 @@ LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand
 LARGE_BYTES = 256 << 10  # of an entry of one record: its value is put into the translation as it is, copied once
 _TURN_MAX = TURN_MAX
 _OPAQUE = OPAQUE
+_WHOLE = OPAQUE | CONTROL
 _LARGE = LARGE_BYTES
 _BATCH_HEADER, _VALUE = HEADER_BYTES, VALUE
 
@@ -43,6 +45,7 @@ class Hub:
         "located_bytes",
         "located_max_bytes",
         "now",
+        "pieces",
         "publish_dead",
         "record_tag",
         "refusing",
@@ -68,6 +71,7 @@ class Hub:
         self.transactions: dict[bytes, Any] = {}  # log id -> LogTransactions, of logs that have any
         self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
         self.translations = Translations()
+        self.pieces = Pieces()
         self.shelved_bytes = 0  # on the shelves of all queues (entry_shelf.py)
         self.shelved_max_bytes = SHELVED_MAX_BYTES
         self.shelves: dict[Any, None] = {}  # those that hold something, the one that was used last at the end
@@ -91,6 +95,15 @@ class Hub:
         codec = self.codecs[tag]
         assert codec is not None, tag
         return codec
+
+    def is_long(self, stored: StoredEntry, tag: int, address: bytes = NO_ADDRESS) -> bool:
+        """Whether translated() would have more to do for these arguments than is done in one go: it is asked for pieces of the entry instead."""
+        entry = stored.entry
+        if entry.codec == tag or entry.flags & _WHOLE or self.translations.has(entry, stored.base, tag, address):
+            return False
+        data = entry.data
+        assert data is not None
+        return self.codec(entry.codec).is_long(data)
 
     def translated(self, stored: StoredEntry, tag: int, address: bytes = NO_ADDRESS) -> bytes | None:
         """An entry in memory as the codec `tag` packs it, with as many records, each at its place; None: it is opaque to that codec, and counted.

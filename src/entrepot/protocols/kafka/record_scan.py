@@ -25,6 +25,29 @@ def scan_records(view: Any, start: int, count: int, base_time_ms: int) -> tuple[
     return wrong, index, greatest
 
 
+def piece_end(view: Any, start: int, count: int, size: int) -> tuple[int, int]:
+    """Of the records from `start` on, at most `count`, how many have `size` octets or less together, but one at least, and where they end; (0, start):
+    there is no record."""
+    if start < 0 or start > len(view):
+        raise IndexError("outside a buffer")
+    with cython.nogil:
+        found, end = _piece(view, start, count, size)
+    return found, end
+
+
+def _piece(view: Any, start: int, count: int, most: int) -> tuple[int, int]:
+    end = view.shape[0]
+    index = 0
+    behind = start
+    while index < count:
+        size, pos = _number(view, behind, end, 28, 0x0F)
+        if pos < 0 or size < 1 or size > end - pos or (index > 0 and pos + size - start > most):
+            break
+        behind = pos + size
+        index += 1
+    return index, behind
+
+
 def _scan(view: Any, pos: int, count: int, base_time_ms: int) -> tuple[int, int, int]:
     end = view.shape[0]
     greatest = _TIME_MIN
