@@ -126,11 +126,14 @@ class Hub:
         source = self.codec(entry.codec)
         cut = source.without_value(data) if entry.count == 1 and len(data) > _LARGE and codec.takes_value() else None
         batch = source.to_record_batch(data if cut is None else cut[0], stored.base, entry.append_time_ms)
+        if cut is not None and (batch is None or field_at(batch, _BATCH_HEADER, _VALUE) < 0):  # without its value it would mean something else
+            cut = None
+            batch = source.to_record_batch(data, stored.base, entry.append_time_ms)
         if batch is None:
             self.translations.opaque_count += 1
             return None
         known = codec.from_record_batch(batch, stored.base, entry.append_time_ms, address)
-        if cut is not None and field_at(batch, _BATCH_HEADER, _VALUE) >= 0:
+        if cut is not None:
             known = codec.with_value(known, data, cut[1], cut[2])
         self.translations.put(entry, stored.base, tag, address, known)
         return known
