@@ -9,6 +9,8 @@ from kafka_batches import COMPRESSIONS, GZIP, NONE, ZSTD, batch, record
 from test_across import Bench as AcrossBench
 
 from entrepot.broker.hub import LARGE_BYTES, Hub
+from entrepot.broker.port import PENDING
+from entrepot.broker.topic_requests import FindOffset
 from entrepot.model.entry import CODEC_AMQP_091, CODEC_KAFKA, restore_entry, stored_entry
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.kafka import records as kafka_records
@@ -186,6 +188,29 @@ def test_pieces_are_bounded_and_made_again(bench, client):
     bench.run_all()
     assert (client.bodies(), client.bodies("d")) == (numbered(LONG), numbered(LONG))
     assert bench.figure("pieces_bytes") < LONG * 20
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("count", [10, LONG])
+def test_the_first_record_of_a_time(count, compression):
+    codec = KafkaEntryCodec()
+    data = batch([record(delta=index, time_delta=3 * index - 10) for index in range(count)], compression, base_time=5_000)
+    for entry in (data, codec.prefix(ADDRESS) + data):
+        for time_ms, expected in ((0, 0), (4_990, 0), (4_991, 1), (5_000, 4), (5_000 + 3 * (count - 1) - 10, count - 1)):
+            assert codec.first_at(entry, 100, time_ms) == (100 + expected, 4_990 + 3 * expected)
+        assert codec.first_at(entry, 100, 5_000 + 3 * count) == (100, -1)
+        assert codec.first_at(entry, 100, 2**62) == (100, -1)
+
+
+def test_it_is_looked_for_in_a_long_batch_beside_the_loop(bench, client):
+    client.topic()
+    client.write(*numbered(LONG), compression=ZSTD)
+    call = client.submit(FindOffset("t", 0, 5_000))
+    bench.run()
+    assert call.outcome == PENDING
+    assert bench.elsewhere.work() == 1
+    bench.run()
+    assert call.result[:2] == (0, 5_000)
 
 
 def hub():

@@ -176,7 +176,10 @@ class EntryCodec:
         return None
 
     def first_at(self, data: bytes, base_offset: int, time_ms: int) -> tuple[int, int]:
-        """Offset and time of the first record of a whole entry that is of `time_ms` or later; the entry's first, and -1, where records have no times."""
+        """Offset and time of the first record of a whole entry that is of `time_ms` or later; the entry's first, and -1, where records have no times.
+
+        Of a long entry, on any thread.
+        """
         return base_offset, -1
 
     def placed(self, data: bytes, base_offset: int) -> bytes:

@@ -42,5 +42,6 @@ cdef class KafkaEntryCodec(EntryCodec):
     cpdef bint takes_value(self) except? True
     @cython.locals(cursor=RecordCursor)
     cpdef bytes with_value(self, bytes data, bytes source, Py_ssize_t at, Py_ssize_t size)
+    cdef bint _is_packed(self, bytes data, Py_ssize_t at) except? True
     @cython.locals(compression=uint32_t)
     cdef RecordCursor _cursor(self, bytes data, Py_ssize_t at)

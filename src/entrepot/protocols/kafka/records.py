@@ -21,7 +21,7 @@ from entrepot.protocols.kafka import large_values
 from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.from_neutral import FromNeutral
-from entrepot.protocols.kafka.pieces import pieces_of
+from entrepot.protocols.kafka.pieces import first_at, pieces_of
 from entrepot.protocols.kafka.recompression import recompressed
 from entrepot.protocols.kafka.record_cursor import RecordCursor
 from entrepot.protocols.kafka.to_neutral import ToNeutral
@@ -37,6 +37,7 @@ ENTRY_VERSION = 2
 LONG_RECORDS = 4096
 LONG_BYTES = 1 << 20  # of a batch, packed or unpacked: longer ones are translated in pieces
 RECORD_MAX_BYTES = 16 << 20
+_DELTA_MAX = 2**63 - 1
 
 _VERSION = ENTRY_VERSION
 _LONG_RECORDS, _LONG_BYTES = LONG_RECORDS, LONG_BYTES
@@ -144,6 +145,9 @@ class KafkaEntryCodec(EntryCodec):
             return base_offset, signed_u64(get_u64_be(data, at + _MAX_TIME))
         base_time_ms = signed_u64(get_u64_be(data, at + _BASE_TIME))
         count = get_u32_be(data, at + _COUNT)
+        if count > _LONG_RECORDS or len(data) > _LONG_BYTES or self._is_packed(data, at):  # perhaps on another thread
+            delta, later = first_at(data, at, self._unpacker.unpacked_max_bytes, min(time_ms - int(base_time_ms), _DELTA_MAX))
+            return (base_offset, -1) if delta < 0 else (base_offset + delta, base_time_ms + later)
         cursor = self._cursor(data, at)
         while count > 0:
             cursor.advance()
@@ -210,6 +214,10 @@ class KafkaEntryCodec(EntryCodec):
         cursor = self._cursor(data, 0)
         cursor.advance()
         return large_values.with_value(data, cursor, source, at, size)
+
+    def _is_packed(self, data: bytes, at: int) -> bool:
+        """Whether it is compressed, and not known to be short."""
+        return bool(get_u16_be(data, at + _ATTRIBUTES) & _COMPRESSION) and data is not self._packed
 
     def _cursor(self, data: bytes, at: int) -> RecordCursor:
         """Before the first record of the batch at `at`."""
