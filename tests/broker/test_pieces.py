@@ -8,7 +8,7 @@ import pytest
 from kafka_batches import COMPRESSIONS, GZIP, NONE, ZSTD, batch, record
 from test_across import Bench as AcrossBench
 
-from entrepot.broker.hub import LARGE_BYTES, Hub
+from entrepot.broker.hub import LARGE_BYTES, STEPS_MAX, Hub
 from entrepot.broker.port import PENDING
 from entrepot.broker.topic_requests import FindOffset
 from entrepot.model.entry import CODEC_AMQP_091, CODEC_KAFKA, restore_entry, stored_entry
@@ -37,6 +37,11 @@ class Noted(KafkaEntryCodec):
     def from_record_batch(self, batch, base_offset, append_time_ms, address):
         self.noted.append((1, len(batch)))
         return super().from_record_batch(batch, base_offset, append_time_ms, address)
+
+
+class Loop:
+    def call_soon(self, function):
+        pass
 
 
 class Elsewhere:
@@ -128,6 +133,32 @@ def test_the_loop_waits_for_no_piece_and_others_go_on(bench, client):
     assert client.bodies("again") == [b"3", b"4"]
 
 
+@pytest.mark.parametrize("queue", ["t", "q"])
+def test_so_much_is_translated_in_a_tick(bench, client, queue, monkeypatch):
+    """Whoever asks: here two consumers with room for all of it, of many batches that are not long."""
+    client.topic()
+    client.declare()
+    client.bind()
+    for number in range(12):
+        client.write(*[b"%d %d" % (number, index) for index in range(LONG_RECORDS)])
+    bench.run()
+    hub, steps = bench.broker.hub, []
+    translate = Noted.to_record_batch
+
+    def noted(codec, *what):
+        steps.append(hub.translation_steps)
+        return translate(codec, *what)
+
+    monkeypatch.setattr(Noted, "to_record_batch", noted)
+    how = {"start": "first"} if queue == "t" else {}
+    client.consume(queue=queue, limit=100_000, **how)
+    client.consume("again", queue=queue, limit=100_000, **how)
+    bench.run_all()
+    assert len(client.bodies()) + len(client.bodies("again")) == 12 * LONG_RECORDS * (2 if queue == "t" else 1)
+    assert len(steps) >= 12
+    assert max(steps) < STEPS_MAX
+
+
 def test_a_consumer_that_has_gone_meanwhile_gets_nothing(bench, client):
     client.topic()
     client.write(*numbered(LONG))
@@ -214,7 +245,7 @@ def test_it_is_looked_for_in_a_long_batch_beside_the_loop(bench, client):
 
 
 def hub():
-    found = Hub(None, None)
+    found = Hub(Loop(), None)
     found.translations.size_max = 0
     found.register(AmqpEntryCodec())
     found.register(Noted())

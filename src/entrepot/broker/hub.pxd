@@ -9,6 +9,7 @@ from entrepot.model.batch cimport field_at
 from entrepot.model.entry cimport Entry, StoredEntry
 
 cdef uint64_t _TURN_MAX
+cdef int64_t _STEP_RECORDS, _STEP_BYTES, _STEPS_MAX
 cdef int _OPAQUE, _WHOLE, _VALUE
 cdef Py_ssize_t _LARGE, _BATCH_HEADER
 
@@ -38,6 +39,7 @@ cdef class Hub:
     cdef int64_t now
     # fixed after registration
     cdef list codecs
+    cdef readonly int64_t translation_steps  # in this tick
     cdef readonly int record_tag
     # figures
     cdef public uint64_t delivered_count
@@ -54,6 +56,7 @@ cdef class Hub:
     cpdef object locating(self, object cursor, Py_ssize_t size)
     @cython.locals(located=list)
     cpdef object let_go(self)
+    cpdef bint is_spent(self) except? True
     cpdef int64_t now_ms(self) except? -1
     @cython.locals(dirty=list, stop=uint64_t, index=Py_ssize_t, owner=LogOwner)
     cpdef object run(self)

@@ -24,7 +24,10 @@ NO_ADDRESS = b"\x00\x00"
 SHELVED_MAX_BYTES = 32 << 20  # on the shelves of all queues
 LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand
 LARGE_BYTES = 256 << 10  # of an entry of one record: its value is put into the translation as it is, copied once
+STEP_RECORDS, STEP_BYTES = 3, 2048  # translated in a microsecond
+STEPS_MAX = 2000  # of translating in a tick; the entry that passes it is the last
 _TURN_MAX = TURN_MAX
+_STEP_RECORDS, _STEP_BYTES, _STEPS_MAX = STEP_RECORDS, STEP_BYTES, STEPS_MAX
 _OPAQUE = OPAQUE
 _WHOLE = OPAQUE | CONTROL
 _LARGE = LARGE_BYTES
@@ -56,6 +59,7 @@ class Hub:
         "shelved_max_bytes",
         "shelves",
         "transactions",
+        "translation_steps",
         "translations",
     )
 
@@ -78,6 +82,7 @@ class Hub:
         self.located: list[Any] = []  # cursors that have found an entry since the last time that all let go of theirs
         self.located_bytes = 0  # of those entries
         self.located_max_bytes = LOCATED_MAX_BYTES
+        self.translation_steps = 0  # of about a microsecond, in this tick
         self.delivered_count = 0
         self.settled_count = 0
         self.dead_lettered_count = 0
@@ -136,7 +141,14 @@ class Hub:
         if cut is not None:
             known = codec.with_value(known, data, cut[1], cut[2])
         self.translations.put(entry, stored.base, tag, address, known)
+        self.translation_steps += entry.count // _STEP_RECORDS + len(known) // _STEP_BYTES
+        if self.translation_steps >= _STEPS_MAX:
+            self._schedule()  # which begins anew
         return known
+
+    def is_spent(self) -> bool:
+        """Whether as much has been translated in this tick as is in one: who can wait for its entry does, until the next."""
+        return self.translation_steps >= _STEPS_MAX
 
     def now_ms(self) -> int:
         """Wall clock, read once a tick."""
@@ -156,6 +168,7 @@ class Hub:
         """End of the tick: dispatch whoever was marked, as many as fit a turn; the rest, and what gets marked meanwhile, at the next."""
         self.scheduled = False
         self.now = 0
+        self.translation_steps = 0
         if self.located_bytes > self.located_max_bytes:
             self.let_go()
         dirty = self.dirty

@@ -389,11 +389,13 @@ class Topic(LogOwner):
                 return False
             if not stored.entry.flags & (_CONTROL | _TRANSACTIONAL) or not _is_passed_over(reader, stored.entry):
                 if reader.form is None:
+                    if stored.entry.codec != reader.consumer.codec and self.hub.is_spent():
+                        break
                     reader.form = self.hub.translated(stored, reader.consumer.codec, self.address)
                 if reader.form is not None:
                     return True
             reader.position = stored.base + stored.entry.span
-        self.wake()  # markers and aborted entries and nothing else so far: go on at the next tick
+        self.wake()  # markers and aborted entries and nothing else so far, or much was translated: go on at the next tick
         return False
 
     def _take_up(self, reader: PartitionReader) -> StoredEntry | None:
