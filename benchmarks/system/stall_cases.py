@@ -365,18 +365,18 @@ def _sqs(name: str, body: bytes, *, form: bool = False, action: str = "SendMessa
                 raise ConnectionError("ended")
 
 
-_sqs("sqs: 8 MB of JSON, nested", b"[" * 4_000_000 + b"]" * 4_000_000)
-_sqs("sqs: 8 MB of JSON, a million elements", b'{"QueueUrl": "x", "Entries": [' + b",".join([b"{}"] * 2_600_000) + b"]}", action="SendMessageBatch")
-_sqs("sqs: 8 MB of JSON, other action", b'{"QueueUrl": "x", "AttributeNames": [' + b",".join([b'"a"'] * 2_000_000) + b"]}", action="GetQueueAttributes")
-_sqs("sqs: 8 MB of JSON, tags", json.dumps({"QueueUrl": "x", "Tags": {f"k{n}": "v" for n in range(500_000)}}).encode(), action="TagQueue")
-_sqs("sqs: 8 MB of JSON, which it is not", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"\\ud83d\\ude00" * 600_000)
-_sqs("sqs: 8 MB of form, a million parameters", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"&a=b" * 1_900_000, form=True)
-_sqs("sqs: 8 MB of form, escaped", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x&MessageBody=" + b"%41" * 2_700_000, form=True)
+_sqs("sqs: 4 MB of JSON, nested", b"[" * 2_000_000 + b"]" * 2_000_000)
+_sqs("sqs: 4 MB of JSON, a million elements", b'{"QueueUrl": "x", "Entries": [' + b",".join([b"{}"] * 1_300_000) + b"]}", action="SendMessageBatch")
+_sqs("sqs: 4 MB of JSON, other action", b'{"QueueUrl": "x", "AttributeNames": [' + b",".join([b'"a"'] * 1_000_000) + b"]}", action="GetQueueAttributes")
+_sqs("sqs: 4 MB of JSON, tags", json.dumps({"QueueUrl": "x", "Tags": {f"k{n}": "v" for n in range(250_000)}}).encode(), action="TagQueue")
+_sqs("sqs: 4 MB of JSON, which it is not", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"\\ud83d\\ude00" * 340_000)
+_sqs("sqs: 4 MB of JSON, escaped", b'{"QueueUrl": "x", "MessageBody": "' + b"\\u0041" * 690_000 + b'"}')
+_sqs("sqs: 4 MB of JSON, commas and escapes", b'{"QueueUrl": "x", "MessageBody": "' + b'\\",' * 1_390_000 + b'"}')
+_sqs("sqs: 4 MB of form, a million parameters", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"&a=b" * 1_040_000, form=True)
 _sqs("sqs: 4 MB of form, escaped", b"Action=SendMessage&Version=2012-11-05&QueueUrl=x&MessageBody=" + b"%41" * 1_390_000, form=True)
-_sqs("sqs: 8 MB of JSON, escaped", b'{"QueueUrl": "x", "MessageBody": "' + b"\\u0041" * 1_300_000 + b'"}')
 _sqs(
-    "sqs: 8 MB of form, attributes",
-    b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"".join(b"&MessageAttribute.%d.Name=a" % n for n in range(250_000)),
+    "sqs: 4 MB of form, attributes",
+    b"Action=SendMessage&Version=2012-11-05&QueueUrl=x" + b"".join(b"&MessageAttribute.%d.Name=a" % n for n in range(130_000)),
     form=True,
 )
 
@@ -412,9 +412,9 @@ def _(clients: Clients) -> None:
     kafka.ask("DeleteTopics", 5, {"topic_names": ["t"], "timeout_ms": 1000})
 
 
-@case("kafka JoinGroup: a group of 900 members")
+@case("kafka JoinGroup: a group of 990 members")
 def _(clients: Clients) -> None:
-    kafkas = [clients.kafka() for _ in range(900)]
+    kafkas = [clients.kafka() for _ in range(990)]
     values = {**_JOIN, "protocols": [{"name": "p", "metadata": b"m" * 200}], "session_timeout_ms": 60_000, "rebalance_timeout_ms": 60_000}
     frame = kafkas[0].frame("JoinGroup", 2, values)
     clients.begin()
@@ -529,3 +529,36 @@ def _(clients: Clients) -> None:
     kafka = clients.kafka()
     clients.begin()
     kafka.ask("Fetch", 11, _fetch_all())
+
+
+_FIRST = b"\x0fx-stream-offsetS\0\0\0\x05first"
+
+
+def _streamed(clients: Clients, records: bytes, count: int) -> None:
+    """A topic of Kafka's is read by a consumer of AMQP from its first batch on, all of it."""
+    kafka = clients.kafka()
+    wanted = [{"name": "max.message.bytes", "value": str(64 * MIB)}]
+    row = {"name": "t", "num_partitions": 1, "replication_factor": 1, "assignments": [], "configs": wanted}
+    kafka.ask("CreateTopics", 5, {"topics": [row], "timeout_ms": 60_000, "validate_only": False})
+    kafka.send(produce({"t": {0: batch(records, count, 4)}}))
+    kafka.answers()
+    amqp = clients.amqp()
+    amqp.ask(60, 10, struct.pack(">IHB", 0, 1000, 0), 11)
+    clients.begin()
+    amqp.ask(60, 20, b"\0\0\x01t\x01c\0" + struct.pack(">I", len(_FIRST)) + _FIRST, 21)
+    amqp.wait(60, 60)
+    kafka.ask("ListOffsets", 1, {"replica_id": -1, "topics": [{"name": "t", "partitions": [{"partition_index": 0, "timestamp": 1 << 40}]}]})
+
+
+@case("amqp consumes a topic whose batch has 2 000 000 records in zstd")
+def _(clients: Clients) -> None:
+    _streamed(clients, small_records(2_000_000), 2_000_000)
+
+
+@case("amqp consumes a topic whose batch unpacks to 4 records of 15 MB")
+def _(clients: Clients) -> None:
+    rows = []
+    for number in range(4):
+        body = b"\0\0" + varint(number) + b"\1" + varint(15_000_000) + bytes(15_000_000) + b"\0"
+        rows.append(varint(len(body)) + body)
+    _streamed(clients, b"".join(rows), 4)

@@ -17,6 +17,7 @@ from entrepot.settings import Config, Section
 if TYPE_CHECKING:
     import ssl
 
+    from entrepot.beside import Beside
     from entrepot.broker.broker import Broker
     from entrepot.broker.catalogue import Catalogue
     from entrepot.broker.entry_codec import EntryCodec
@@ -44,6 +45,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     entropy: Entropy
     pages: Pages
+    beside: Beside  # for what would hold up the loop
     metrics: Metrics
     tls: Callable[[], ssl.SSLContext]  # for the listeners that need it
 

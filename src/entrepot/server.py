@@ -26,6 +26,7 @@ import msgspec
 
 from entrepot import __version__
 from entrepot.authentication import Authenticator
+from entrepot.beside import Beside
 from entrepot.broker.users import check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.control import Control
@@ -104,6 +105,7 @@ class Server:
         self.stalls = StallWatch(self.loop, clock, RunQueueWait())
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
+        self.beside: Beside | None = None
         self.speakers: dict[str, Speaker] = {}  # by protocol; of those that are listened for
         self._on_failed = on_failed
         self._began = clock.monotonic_s()
@@ -121,10 +123,12 @@ class Server:
         self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
         for name in node.users.forget_seeded(self.config.users):
             log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
+        self.beside = beside = Beside(self.loop, "entrepot-batches")
+        node.broker.hub.pieces.elsewhere = beside.do
         register_node(self.metrics, node)
         self.authenticator = Authenticator(node.users, self.loop, self.clock)
         self._warn()
-        site = self._site(node, self.authenticator)
+        site = self._site(node, self.authenticator, beside)
         for protocol in protocols().values():
             await self._speak(protocol, site, {name: wanted[name] for name in protocol.listeners if name in wanted})
         await self._listen_admin()
@@ -142,6 +146,8 @@ class Server:
             self.authenticator.close()
         for speaker in self.speakers.values():
             speaker.close()
+        if self.beside is not None:
+            self.beside.close()
         if self.node is not None:
             await self.node.close()
         self.stalls.stop()
@@ -172,6 +178,7 @@ class Server:
                 Health(self.metrics, lambda: self.why_not_ready),
                 self.config.limits.http_request_bytes,
                 pages=self.pages,
+                beside=beside,
                 has_users=lambda: self.node is not None and self.node.users.has_own(),
             )
         )
@@ -188,7 +195,7 @@ class Server:
         except OSError as error:
             log.warning("the broker cannot be administered while it runs: no socket in the data directory: %s", error)
 
-    def _site(self, node: Node, authenticator: Authenticator) -> Site:
+    def _site(self, node: Node, authenticator: Authenticator, beside: Beside) -> Site:
         return Site(
             config=self.config,
             network=self.network,
@@ -199,6 +206,7 @@ class Server:
             clock=self.clock,
             entropy=self.entropy,
             pages=self.pages,
+            beside=beside,
             metrics=self.metrics,
             tls=self._tls,
         )

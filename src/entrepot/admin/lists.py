@@ -1,7 +1,7 @@
 """Lists: the rows of a broker's objects, as iterators whose every step is bounded work, so that who asks for many takes turns.
 
-A step gives a row, or None: looked at something, nothing to show. What there is when a list begins is noted by name; what is gone when its turn comes is
-left out, so that no step minds what others do between two of them.
+A step gives a row, or None: looked at something, nothing to show. What there is when a list begins is noted by name, but for queues, which are listed in
+the order of their names; what is gone when its turn comes is left out, so that no step minds what others do between two of them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from entrepot.broker.namespace import SYSTEM_EXCHANGES
 from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:
+    from entrepot.broker.namespace import Namespace
     from entrepot.net.network import Network
     from entrepot.node import Node
 
 TEXT_MAX = 256  # characters shown of what a client says of itself
 PARTITIONS_PER_STEP = 64  # also: committed offsets, channels
 
+NAMES_PER_STEP = 1000
+
 Steps: TypeAlias = Iterator[requests.Row | None]
+Names: TypeAlias = "Callable[[Namespace], Iterator[Any]]"
 
 
 class Lists:
@@ -40,7 +44,7 @@ class Lists:
 
     def queues(self, request: requests.ListQueues) -> Steps:
         """See ListQueues."""
-        return self._of_namespaces(request, lambda space: space.queues, self._queue)
+        return self._of_namespaces(request, lambda space: _in_order(space, request.prefix), lambda space: space.queues, self._queue)
 
     def _queue(self, definition: Any) -> Steps:
         queue = definition.runtime
@@ -63,7 +67,7 @@ class Lists:
 
     def topics(self, request: requests.ListTopics) -> Steps:
         """See ListTopics."""
-        return self._of_namespaces(request, lambda space: space.topics, self._topic)
+        return self._of_namespaces(request, lambda space: _noted(space.topics), lambda space: space.topics, self._topic)
 
     def _topic(self, definition: Any) -> Steps:
         topic = definition.runtime
@@ -128,7 +132,7 @@ class Lists:
 
     def exchanges(self, request: requests.ListExchanges) -> Steps:
         """See ListExchanges."""
-        return self._of_namespaces(request, lambda space: space.exchanges, self._exchange)
+        return self._of_namespaces(request, lambda space: _noted(space.exchanges), lambda space: space.exchanges, self._exchange)
 
     def _exchange(self, definition: Any) -> Steps:
         yield requests.ExchangeRow(
@@ -143,12 +147,12 @@ class Lists:
 
     def bindings(self, request: requests.ListBindings) -> Steps:
         """See ListBindings."""
-        return self._of_namespaces(request, lambda space: space.exchanges, self._bindings_of)
+        return self._of_namespaces(request, lambda space: _noted(space.exchanges), lambda space: space.exchanges, self._bindings_of)
 
     def _bindings_of(self, exchange: Any) -> Steps:
         yield None
-        for identity in list(exchange.bindings_out):
-            binding = exchange.bindings_out.get(identity)
+        for identity in _noted(exchange.bindings_out):
+            binding = None if identity is None else exchange.bindings_out.get(identity)
             if binding is None:
                 yield None
                 continue
@@ -230,25 +234,47 @@ class Lists:
         if name is not None and name not in self._catalogue.namespaces:
             raise Refused(Reason.NOT_FOUND, f"there is no namespace {name!r}")
 
-    def _of_namespaces(self, request: requests.Listing, table: Callable[[Any], dict[str, Any]], rows: Callable[[Any], Steps]) -> Steps:
+    def _of_namespaces(self, request: requests.Listing, names: Names, table: Callable[[Any], dict[str, Any]], rows: Callable[[Any], Steps]) -> Steps:
         """What lies in the namespaces that are asked for, in a table of theirs by name."""
         self._check_namespace(request.namespace)
         wanted: Iterable[str] = list(self._catalogue.namespaces) if request.namespace is None else [request.namespace]
-        return self._in_namespaces(wanted, request.prefix, table, rows)
+        return self._in_namespaces(wanted, request.prefix, names, table, rows)
 
-    def _in_namespaces(self, wanted: Iterable[str], prefix: str, table: Callable[[Any], dict[str, Any]], rows: Callable[[Any], Steps]) -> Steps:
+    def _in_namespaces(self, wanted: Iterable[str], prefix: str, names: Names, table: Callable[[Any], dict[str, Any]], rows: Callable[[Any], Steps]) -> Steps:
         for name in wanted:
             space = self._catalogue.namespaces.get(name)
             if space is None:
                 yield None
                 continue
             found = table(space)
-            for each in list(found):
-                definition = found.get(each)
+            for each in names(space):
+                definition = None if each is None else found.get(each)
                 if definition is None or not each.startswith(prefix):
                     yield None
                 else:
                     yield from rows(definition)
+
+
+def _in_order(space: Namespace, prefix: str) -> Iterator[str]:
+    """Names of queues, of which there may be a million: so many at a time, behind those before."""
+    after = ""
+    while names := list(islice(space.queue_names(prefix, after), NAMES_PER_STEP)):
+        yield from names
+        after = names[-1]
+
+
+def _noted(table: dict[Any, Any]) -> Iterator[Any]:
+    """The keys that are there now, noted so many in a step, with None between; at once, where some come or go meanwhile."""
+    keys: list[Any] = []
+    left = iter(table)
+    try:
+        while some := list(islice(left, NAMES_PER_STEP)):
+            keys += some
+            if len(some) == NAMES_PER_STEP:
+                yield None
+    except RuntimeError:  # it is another table now
+        keys = list(table)
+    yield from keys
 
 
 def _is_wanted(request: requests.Listing, namespace: str, name: str) -> bool:

@@ -302,6 +302,7 @@ class Broker:
             "paths_cached": len(self.paths),
             "shelved_bytes": hub.shelved_bytes,
             **hub.translations.statistics(),
+            **hub.pieces.statistics(),
             **self.replies.statistics(),
             **self.subjects.statistics(),
             "publishers_throttled": float(self.throttled),

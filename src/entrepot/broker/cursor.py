@@ -94,6 +94,16 @@ class Cursor:
         tag = entry.codec
         if not entry.flags & _CONTROL and not self.hub.codec(tag).by_record:
             tag = self.hub.record_tag
+            if self.hub.is_spent():
+                self.loading = True
+                self.hub.scheduler.call_soon(self.loaded)
+                return _LATER
+            if self.hub.is_long(stored, tag):
+                stored = self.hub.pieces.find(stored, self.hub.codec(entry.codec), offset, self.loaded)
+                if stored is None:
+                    self.loading = True
+                    return _LATER
+                entry = stored.entry
             form = self.hub.translated(stored, tag)
             if form is None:
                 self.gap_end = stored.base + entry.span

@@ -27,3 +27,7 @@ cdef class EntryCodec:
     cpdef bytes placed(self, bytes data, int64_t base_offset)
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)
+    cpdef bint is_long(self, bytes data) except? True
+    cpdef tuple without_value(self, bytes data)
+    cpdef bint takes_value(self) except? True
+    cpdef bytes with_value(self, bytes data, bytes source, Py_ssize_t at, Py_ssize_t size)

@@ -176,7 +176,10 @@ class EntryCodec:
         return None
 
     def first_at(self, data: bytes, base_offset: int, time_ms: int) -> tuple[int, int]:
-        """Offset and time of the first record of a whole entry that is of `time_ms` or later; the entry's first, and -1, where records have no times."""
+        """Offset and time of the first record of a whole entry that is of `time_ms` or later; the entry's first, and -1, where records have no times.
+
+        Of a long entry, on any thread.
+        """
         return base_offset, -1
 
     def placed(self, data: bytes, base_offset: int) -> bytes:
@@ -192,4 +195,24 @@ class EntryCodec:
 
         `address` (as port.Publish has it) is used where the batch's origin says none.
         """
+        raise NotImplementedError
+
+    def is_long(self, data: bytes) -> bool:
+        """Whether a whole entry is more than is translated in one go: pieces() of it are."""
+        return False
+
+    def pieces(self, data: bytes) -> list[tuple[int, bytes]]:
+        """A long entry as several, each with its count of records, b"" for what is opaque to others, as all is where there are none. On any thread."""
+        raise NotImplementedError
+
+    def without_value(self, data: bytes) -> tuple[bytes, int, int] | None:
+        """A whole entry of one record with an empty value, to be translated, and where in `data` its value lies, and its size; None: it cannot be cut out."""
+        return None
+
+    def takes_value(self) -> bool:
+        """Whether there is a with_value()."""
+        return False
+
+    def with_value(self, data: bytes, source: bytes, at: int, size: int) -> bytes:
+        """What from_record_batch() has made of a record with an empty value, with source[at:at+size] as that."""
         raise NotImplementedError

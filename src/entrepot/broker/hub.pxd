@@ -5,10 +5,13 @@ from libc.stdint cimport int64_t, uint64_t
 
 from entrepot.broker.entry_codec cimport EntryCodec
 from entrepot.broker.log_owner cimport LogOwner
+from entrepot.model.batch cimport field_at
 from entrepot.model.entry cimport Entry, StoredEntry
 
 cdef uint64_t _TURN_MAX
-cdef int _OPAQUE
+cdef int64_t _STEP_RECORDS, _STEP_BYTES, _STEPS_MAX
+cdef int _OPAQUE, _WHOLE, _VALUE
+cdef Py_ssize_t _LARGE, _BATCH_HEADER
 
 
 @cython.final
@@ -21,6 +24,7 @@ cdef class Hub:
     # shared with Transactions
     cdef readonly dict transactions
     cdef readonly object translations
+    cdef readonly object pieces
     # shared by EntryShelves
     cdef public int64_t shelved_bytes
     cdef public int64_t shelved_max_bytes
@@ -35,6 +39,7 @@ cdef class Hub:
     cdef int64_t now
     # fixed after registration
     cdef list codecs
+    cdef readonly int64_t translation_steps  # in this tick
     cdef readonly int record_tag
     # figures
     cdef public uint64_t delivered_count
@@ -44,11 +49,14 @@ cdef class Hub:
 
     cpdef object mark_dirty(self, LogOwner owner)
     cpdef EntryCodec codec(self, int tag)
-    @cython.locals(entry=Entry, codec=EntryCodec, data=bytes, known=bytes, batch=bytes)
+    @cython.locals(entry=Entry, data=bytes)
+    cpdef bint is_long(self, StoredEntry stored, int tag, bytes address=*) except? True
+    @cython.locals(entry=Entry, codec=EntryCodec, source=EntryCodec, data=bytes, known=bytes, batch=bytes, cut=tuple)
     cpdef bytes translated(self, StoredEntry stored, int tag, bytes address=*)
     cpdef object locating(self, object cursor, Py_ssize_t size)
     @cython.locals(located=list)
     cpdef object let_go(self)
+    cpdef bint is_spent(self) except? True
     cpdef int64_t now_ms(self) except? -1
     @cython.locals(dirty=list, stop=uint64_t, index=Py_ssize_t, owner=LogOwner)
     cpdef object run(self)

@@ -4,10 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import cython
+
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.pieces import Pieces
 from entrepot.broker.translations import Translations
-from entrepot.model.entry import OPAQUE, StoredEntry
+from entrepot.model.batch import HEADER_BYTES, VALUE
+from entrepot.model.entry import CONTROL, OPAQUE, StoredEntry
+
+if not cython.compiled:
+    from entrepot.model.batch import field_at
 
 CODEC_TAG_MAX = 63
 TURN_MAX = 20_000  # records delivered in one turn of the loop before others have theirs
@@ -16,8 +23,15 @@ NO_ADDRESS = b"\x00\x00"
 
 SHELVED_MAX_BYTES = 32 << 20  # on the shelves of all queues
 LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand
+LARGE_BYTES = 256 << 10  # of an entry of one record: its value is put into the translation as it is, copied once
+STEP_RECORDS, STEP_BYTES = 3, 2048  # translated in a microsecond
+STEPS_MAX = 2000  # of translating in a tick; the entry that passes it is the last
 _TURN_MAX = TURN_MAX
+_STEP_RECORDS, _STEP_BYTES, _STEPS_MAX = STEP_RECORDS, STEP_BYTES, STEPS_MAX
 _OPAQUE = OPAQUE
+_WHOLE = OPAQUE | CONTROL
+_LARGE = LARGE_BYTES
+_BATCH_HEADER, _VALUE = HEADER_BYTES, VALUE
 
 
 class Hub:
@@ -34,6 +48,7 @@ class Hub:
         "located_bytes",
         "located_max_bytes",
         "now",
+        "pieces",
         "publish_dead",
         "record_tag",
         "refusing",
@@ -44,6 +59,7 @@ class Hub:
         "shelved_max_bytes",
         "shelves",
         "transactions",
+        "translation_steps",
         "translations",
     )
 
@@ -59,12 +75,14 @@ class Hub:
         self.transactions: dict[bytes, Any] = {}  # log id -> LogTransactions, of logs that have any
         self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
         self.translations = Translations()
+        self.pieces = Pieces()
         self.shelved_bytes = 0  # on the shelves of all queues (entry_shelf.py)
         self.shelved_max_bytes = SHELVED_MAX_BYTES
         self.shelves: dict[Any, None] = {}  # those that hold something, the one that was used last at the end
         self.located: list[Any] = []  # cursors that have found an entry since the last time that all let go of theirs
         self.located_bytes = 0  # of those entries
         self.located_max_bytes = LOCATED_MAX_BYTES
+        self.translation_steps = 0  # of about a microsecond, in this tick
         self.delivered_count = 0
         self.settled_count = 0
         self.dead_lettered_count = 0
@@ -82,6 +100,15 @@ class Hub:
         codec = self.codecs[tag]
         assert codec is not None, tag
         return codec
+
+    def is_long(self, stored: StoredEntry, tag: int, address: bytes = NO_ADDRESS) -> bool:
+        """Whether translated() would have more to do for these arguments than is done in one go: it is asked for pieces of the entry instead."""
+        entry = stored.entry
+        if entry.codec == tag or entry.flags & _WHOLE or self.translations.has(entry, stored.base, tag, address):
+            return False
+        data = entry.data
+        assert data is not None
+        return self.codec(entry.codec).is_long(data)
 
     def translated(self, stored: StoredEntry, tag: int, address: bytes = NO_ADDRESS) -> bytes | None:
         """An entry in memory as the codec `tag` packs it, with as many records, each at its place; None: it is opaque to that codec, and counted.
@@ -101,13 +128,27 @@ class Hub:
         known: bytes | None = self.translations.get(entry, stored.base, tag, address)
         if known is not None:
             return known
-        batch = self.codec(entry.codec).to_record_batch(data, stored.base, entry.append_time_ms)
+        source = self.codec(entry.codec)
+        cut = source.without_value(data) if entry.count == 1 and len(data) > _LARGE and codec.takes_value() else None
+        batch = source.to_record_batch(data if cut is None else cut[0], stored.base, entry.append_time_ms)
+        if cut is not None and (batch is None or field_at(batch, _BATCH_HEADER, _VALUE) < 0):  # without its value it would mean something else
+            cut = None
+            batch = source.to_record_batch(data, stored.base, entry.append_time_ms)
         if batch is None:
             self.translations.opaque_count += 1
             return None
         known = codec.from_record_batch(batch, stored.base, entry.append_time_ms, address)
+        if cut is not None:
+            known = codec.with_value(known, data, cut[1], cut[2])
         self.translations.put(entry, stored.base, tag, address, known)
+        self.translation_steps += entry.count // _STEP_RECORDS + len(known) // _STEP_BYTES
+        if self.translation_steps >= _STEPS_MAX:
+            self._schedule()  # which begins anew
         return known
+
+    def is_spent(self) -> bool:
+        """Whether as much has been translated in this tick as is in one: who can wait for its entry does, until the next."""
+        return self.translation_steps >= _STEPS_MAX
 
     def now_ms(self) -> int:
         """Wall clock, read once a tick."""
@@ -127,6 +168,7 @@ class Hub:
         """End of the tick: dispatch whoever was marked, as many as fit a turn; the rest, and what gets marked meanwhile, at the next."""
         self.scheduled = False
         self.now = 0
+        self.translation_steps = 0
         if self.located_bytes > self.located_max_bytes:
             self.let_go()
         dirty = self.dirty

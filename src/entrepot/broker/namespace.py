@@ -5,7 +5,6 @@ Nothing here checks who may or whether a name is legal, and nothing persists: th
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -18,6 +17,7 @@ from entrepot.broker.definitions import (
     TopicDefinition,
     identity_of,
 )
+from entrepot.broker.name_order import NameOrder
 from entrepot.broker.routing import KINDS, Router
 from entrepot.model.names import vhost_of
 
@@ -42,7 +42,7 @@ class Namespace:
         self.where = f"vhost '{vhost_of(name)}'"
         self.exchanges: dict[str, ExchangeDefinition] = {}
         self.queues: dict[str, QueueDefinition] = {}
-        self._ordered_names: list[str] | None = None  # of the queues; None as long as nobody has asked
+        self._queue_order = NameOrder()
         self.topics: dict[str, TopicDefinition] = {}
         self.bindings: dict[Identity, Binding] = {}
         self._makers: dict[tuple[str, ...], tuple[str, ...]] = {}  # of bindings: the same users, the same tuple
@@ -66,19 +66,12 @@ class Namespace:
         """Take in a queue of a new name."""
         assert queue.name not in self.queues, queue.name
         self.queues[queue.name] = queue
-        if self._ordered_names is not None:
-            insort(self._ordered_names, queue.name)
+        self._queue_order.add(queue.name)
         self.router.changed()
 
     def queue_names(self, prefix: str, after: str) -> Iterator[str]:
         """Names of queues that begin with `prefix` and come behind `after`, in order; not to be used once queues have come or gone."""
-        names = self._ordered_names
-        if names is None:  # from the first time on it is kept in order
-            names = self._ordered_names = sorted(self.queues)
-        at = max(bisect_left(names, prefix), bisect_right(names, after))
-        while at < len(names) and names[at].startswith(prefix):
-            yield names[at]
-            at += 1
+        return self._queue_order.behind(prefix, after)
 
     def add_topic(self, topic: TopicDefinition) -> None:
         """Take in a topic of a new name, and its subject."""
@@ -132,8 +125,7 @@ class Namespace:
         """Drop a queue with its bindings, and what that leaves unused."""
         removed = Removed(queues=[queue])
         del self.queues[queue.name]
-        if self._ordered_names is not None:
-            del self._ordered_names[bisect_left(self._ordered_names, queue.name)]
+        self._queue_order.remove(queue.name)
         self._remove_bindings_in(queue, removed)
         return removed
 

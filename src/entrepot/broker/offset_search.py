@@ -12,7 +12,7 @@ from functools import partial
 
 from entrepot.broker.hub import Hub
 from entrepot.model.entry import CONTROL, StoredEntry
-from entrepot.model.errors import EntrepotError
+from entrepot.model.errors import EntrepotError, Unavailable
 from entrepot.store.interface import Log, Scheduler
 
 TIME_MAX_MS = 1 << 62
@@ -170,12 +170,30 @@ class TimeSearch:
         entry = stored.entry
         data = entry.data
         assert data is not None
-        try:
-            offset, time_ms = self._hub.codec(entry.codec).first_at(data, stored.base, self._time_ms)
-        except EntrepotError as error:
-            self._end(partial(self._failed, error))
-            return
-        self._end(partial(self._done, max(offset, self._log.first_offset), time_ms if time_ms >= 0 else _time_of(stored), entry.epoch))
+        codec = self._hub.codec(entry.codec)
+        found: list[tuple[int, int] | EntrepotError] = []
+
+        def look() -> None:
+            try:
+                found.append(codec.first_at(data, stored.base, self._time_ms))
+            except EntrepotError as error:
+                found.append(error)
+
+        elsewhere = self._hub.pieces.elsewhere
+        if elsewhere is not None and codec.is_long(data):
+            elsewhere(look, lambda: self._looked(stored, found))
+        else:
+            look()
+            self._looked(stored, found)
+
+    def _looked(self, stored: StoredEntry, found: list[tuple[int, int] | EntrepotError]) -> None:
+        if not found:
+            self._end(partial(self._failed, Unavailable("an entry could not be looked into")))
+        elif isinstance(found[0], EntrepotError):
+            self._end(partial(self._failed, found[0]))
+        else:
+            offset, time_ms = found[0]
+            self._end(partial(self._done, max(offset, self._log.first_offset), time_ms if time_ms >= 0 else _time_of(stored), stored.entry.epoch))
 
     def _end(self, answer: Callable[[], None]) -> None:
         self._search.close()

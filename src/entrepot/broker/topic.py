@@ -389,11 +389,13 @@ class Topic(LogOwner):
                 return False
             if not stored.entry.flags & (_CONTROL | _TRANSACTIONAL) or not _is_passed_over(reader, stored.entry):
                 if reader.form is None:
+                    if stored.entry.codec != reader.consumer.codec and self.hub.is_spent():
+                        break
                     reader.form = self.hub.translated(stored, reader.consumer.codec, self.address)
                 if reader.form is not None:
                     return True
             reader.position = stored.base + stored.entry.span
-        self.wake()  # markers and aborted entries and nothing else so far: go on at the next tick
+        self.wake()  # markers and aborted entries and nothing else so far, or much was translated: go on at the next tick
         return False
 
     def _take_up(self, reader: PartitionReader) -> StoredEntry | None:
@@ -413,13 +415,21 @@ class Topic(LogOwner):
             reader.reader.fetch(reader.position, reader.loaded)
             return None
         reader.fetched = False
+        if stored.base > reader.position or reader.entry_start:
+            reader.position = max(reader.log.first_offset, stored.base)
+        reader.entry_start = False
+        reader.current = None
+        if self.hub.is_long(stored, reader.consumer.codec, self.address) and not _is_passed_over(reader, stored.entry):
+            if reader.position >= _visible_end(reader):
+                return None
+            stored = self.hub.pieces.find(stored, self.hub.codec(stored.entry.codec), reader.position, reader.loaded)
+            if stored is None:
+                reader.loading = True
+                return None
         reader.current = stored
         reader.form = None
         reader.next_index = 0
         reader.next_position = -1
-        if stored.base > reader.position or reader.entry_start:
-            reader.position = max(reader.log.first_offset, stored.base)
-        reader.entry_start = False
         return stored
 
     def position_of(self, reader: PartitionReader) -> int:

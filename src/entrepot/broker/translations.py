@@ -32,6 +32,10 @@ class Translations:
         self.found_count += entry.count
         return kept[1]
 
+    def has(self, entry: Entry, base: int, tag: int, address: bytes) -> bool:
+        """Whether it is."""
+        return (id(entry), base, tag, address) in self._kept
+
     def put(self, entry: Entry, base: int, tag: int, address: bytes, data: bytes) -> None:
         """Keep a translation, unless it alone is over half of the bound."""
         self.translated_count += entry.count

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import Any, Protocol
 
 from entrepot.store.interface import ABSOLUTE_PREFIX_SIZE, Fold
 
@@ -64,6 +64,10 @@ class _Layer:
         self.count = 0  # keys
         self.size = 0  # bytes of keys and deltas
         self._ordered: dict[int, tuple[int, list[bytes]]] = {}  # per shard: keys in order, and of how many
+
+    def containers(self) -> list[Any]:
+        """All that it consists of; it is not used any more."""
+        return [*self.cells.values(), *(ordered for _, ordered in self._ordered.values())]
 
     def keys(self, shard: int, first: bytes, end: bytes) -> list[bytes]:
         """Its keys with first <= key < end, ascending."""
@@ -171,10 +175,11 @@ class State:
                 break
         return rows
 
-    def saved(self) -> None:
-        """The checkpoint of the cut is durable and in the base: forget what it covers."""
-        self._frozen = None
+    def saved(self) -> list[Any]:
+        """The checkpoint of the cut is durable and in the base: forget what it covers. The containers that it was in, which may be many elements to free."""
+        frozen, self._frozen = self._frozen, None
         self._unprepared = None
+        return [] if frozen is None else frozen.containers()
 
     def changed_count(self) -> int:
         """Keys held in memory."""

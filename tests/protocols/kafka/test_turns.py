@@ -9,6 +9,7 @@ import pytest
 from kafka_bench import Client, batch, done, produce, refuse
 from kafka_forms import REFUSED, REFUSED_HERE, TAKEN
 
+from entrepot.broker.group_requests import JoinResult
 from entrepot.broker.partition_calls import CloseParts
 from entrepot.model.errors import Reason
 from entrepot.net import turns as turns_module
@@ -19,6 +20,7 @@ from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
 from entrepot.protocols.kafka.checking import NOT_CHECKED, Check
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.exchange import ASK_STEPS
+from entrepot.protocols.kafka.groups import ANSWER_STEPS
 from entrepot.protocols.kafka.produce_codec import COPIED_AT_ONCE, REWRITTEN_AT_ONCE, STEP_BYTES
 from entrepot.protocols.kafka.record_batch import LARGE_BYTES, BatchValidator
 
@@ -489,3 +491,43 @@ def test_elsewhere_the_same_forms_are_taken(form):
         with pytest.raises(InvalidBatch) as refused:
             BatchValidator().validate(data)
         assert (check.head, check.error.code) == (None, refused.value.code)
+
+
+@pytest.mark.parametrize(
+    ("api", "version", "values", "result"),
+    [
+        (
+            "JoinGroup",
+            5,
+            {
+                "group_id": "g",
+                "session_timeout_ms": 10_000,
+                "rebalance_timeout_ms": 10_000,
+                "member_id": "m",
+                "group_instance_id": None,
+                "protocol_type": "consumer",
+                "protocols": [{"name": "range", "metadata": b""}],
+            },
+            JoinResult(1, "consumer", "range", "m", "m", []),
+        ),
+        ("SyncGroup", 3, {"group_id": "g", "generation_id": 1, "member_id": "m", "group_instance_id": None, "assignments": []}, ("consumer", "range", b"")),
+    ],
+)
+def test_members_of_a_group_that_are_answered_together_are_told_in_turns(api, version, values, result):
+    clients = [Client()]
+    clients += [Client(beside=clients[0]) for _ in range(2 * TURN_STEPS // ANSWER_STEPS)]
+    calls = []
+    for client in clients:
+        client.send(BY_NAME[api], version, values)
+        while not client.port.calls:
+            assert clients[0].turn()
+        calls.append(client.port.take())
+    while clients[0].turn():
+        pass
+    for call in calls:
+        done(call, result)
+    told = []
+    while sum(told) < len(clients):
+        told.append(sum(len(client.answers()) for client in clients))
+        clients[0].turn()
+    assert max(told) <= 2 + TURN_STEPS // ANSWER_STEPS

@@ -50,6 +50,11 @@ cdef class AmqpEntryCodec(EntryCodec):
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
     @cython.locals(origin=bytes)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)
+    @cython.locals(position=Py_ssize_t, at=Py_ssize_t, size=Py_ssize_t)
+    cpdef tuple without_value(self, bytes data)
+    cpdef bint takes_value(self) except? True
+    @cython.locals(position=Py_ssize_t)
+    cpdef bytes with_value(self, bytes data, bytes source, Py_ssize_t at, Py_ssize_t size)
     @cython.locals(total=int64_t, size=uint32_t)
     cpdef int64_t body_bytes(self, bytes data, Py_ssize_t position, uint32_t count) except? -1
     @cython.locals(runs=dict, run=PartitionRun, position=Py_ssize_t, after=Py_ssize_t, total=uint32_t, key=bytes, number=uint32_t, found=list)

@@ -320,3 +320,21 @@ class AmqpEntryCodec(EntryCodec):
         if origin is not None and len(origin) > 2:
             address = take(origin, 1, len(origin) - 1)
         return from_batch(RecordBatch(batch), address)
+
+    def without_value(self, data: bytes) -> tuple[bytes, int, int] | None:
+        """See EntryCodec."""
+        position = start_of(data)
+        at = position + 8 + get_u32_be(data, position)
+        size = get_u32_be(data, position + 4)
+        if size != len(data) - at:
+            return None  # there are more records
+        return b"".join((data[: position + 4], bytes(4), data[position + 8 : at])), at, size
+
+    def takes_value(self) -> bool:
+        """See EntryCodec."""
+        return True
+
+    def with_value(self, data: bytes, source: bytes, at: int, size: int) -> bytes:
+        """See EntryCodec."""
+        position = start_of(data) + 4
+        return b"".join((data[:position], size.to_bytes(4, "big"), data[position + 4 :], memoryview(source)[at : at + size]))

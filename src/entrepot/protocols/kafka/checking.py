@@ -80,7 +80,7 @@ class Check:
         room = mmap.mmap(-1, self._max)  # no memory until it is written to
         whole = memoryview(room)
         try:
-            filled = _unpack(head.compression, memoryview(data)[HEADER_BYTES:], whole)
+            filled = unpack_into(head.compression, memoryview(data)[HEADER_BYTES:], whole)
             self.unpacked_bytes = filled
             with whole[:filled] as records:
                 greatest = _scanned(records, 0, head)
@@ -129,7 +129,7 @@ def _scanned(records: memoryview, start: int, head: BatchHead) -> int:
     raise InvalidBatch(INVALID_RECORD, f"bytes behind the {head.count} records that a batch says it has")
 
 
-def _unpack(compression: int, packed: memoryview, room: memoryview) -> int:
+def unpack_into(compression: int, packed: memoryview, room: memoryview) -> int:
     """Decompress into `room`; how many bytes it is."""
     if compression == GZIP:
         return _gzip(packed, room)

@@ -17,6 +17,7 @@ from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.schema import Rows
 
 ALLOWED_AT_ONCE = 64  # groups in one question of what the user may do with them
+ANSWER_STEPS = 8  # of what all members of a group are answered at once
 DESCRIPTION_STEPS = 40  # of looking at one group
 UNAVAILABLE = ErrorCode.COORDINATOR_NOT_AVAILABLE
 
@@ -50,7 +51,8 @@ def join_group(exchange: Exchange, values: dict[str, Any]) -> None:
     )
 
 
-def _joined(exchange: Exchange, calls: list[Any]) -> None:
+def _joined(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    yield ANSWER_STEPS
     call = calls[0]
     if call.outcome != DONE:
         member_id = exchange.state
@@ -68,7 +70,10 @@ def _joined(exchange: Exchange, calls: list[Any]) -> None:
             "leader": joined.leader,
             "skip_assignment": joined.skip_assignment,
             "member_id": joined.member_id,
-            "members": [{"member_id": name, "group_instance_id": instance, "metadata": metadata} for name, instance, metadata in joined.members],
+            "members": Rows(
+                len(joined.members),
+                ({"member_id": name, "group_instance_id": instance, "metadata": metadata} for name, instance, metadata in joined.members),
+            ),
         }
     )
 
@@ -92,7 +97,8 @@ def sync_group(exchange: Exchange, values: dict[str, Any]) -> None:
     )
 
 
-def _synced(exchange: Exchange, calls: list[Any]) -> None:
+def _synced(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
+    yield ANSWER_STEPS
     call = calls[0]
     if call.outcome != DONE:
         exchange.answer({"error_code": code_of(exchange, call, GROUP, UNAVAILABLE)})

@@ -75,7 +75,6 @@ def looks_like_kafka(first: bytes) -> bool:
 
 def speak(site: Site) -> Speaker:
     """Imported only where somebody listens: it is a large package."""
-    from entrepot.beside import Beside
     from entrepot.protocols.kafka.checking import Checks
     from entrepot.protocols.kafka.figures import register
     from entrepot.protocols.kafka.listener import KafkaListener
@@ -84,8 +83,7 @@ def speak(site: Site) -> Speaker:
 
     config, network = site.config, site.network
     kafka, limits = config.of(KafkaSection), config.of(KafkaLimits)
-    beside = Beside(network.loop, "entrepot-batches")
-    checks = Checks(limits.unpacked_batch_bytes, beside.do)
+    checks = Checks(limits.unpacked_batch_bytes, site.beside.do)
     validator = BatchValidator(limits.unpacked_batch_bytes)
     shared = Shared(site.entropy, validator, network.loop.call_soon, network.unfinished, network.strangers, turns=network.turns, checks=checks)
     register(site.metrics, shared)
@@ -107,13 +105,13 @@ def speak(site: Site) -> Speaker:
         tls = site.tls_of(kind)
         return KafkaListener(network, host, port, port=site.broker, authenticator=site.authenticator, settings=settings, shared=shared, tls=tls)
 
-    return Speaker(make, beside.close)
+    return Speaker(make)
 
 
 def _entry_codec(config: Config) -> EntryCodec:
     from entrepot.protocols.kafka.records import KafkaEntryCodec
 
-    return KafkaEntryCodec(config.of(KafkaLimits).unpacked_batch_bytes)
+    return KafkaEntryCodec(config.of(KafkaLimits).unpacked_batch_bytes, config.limits.message_bytes)
 
 
 def _broker_terms(config: Config) -> BrokerTerms:

@@ -8,6 +8,14 @@ cdef int _GOOD, _MALFORMED, _MISNUMBERED, _OUT_OF_TIME, _BEHIND
 
 @cython.locals(wrong=int, index=int64_t, greatest=int64_t)
 cpdef scan_records(const unsigned char[::1] view, Py_ssize_t start, int64_t count, int64_t base_time_ms)
+@cython.locals(found=int64_t, end=Py_ssize_t)
+cpdef piece_end(const unsigned char[::1] view, Py_ssize_t start, int64_t count, Py_ssize_t size)
+@cython.locals(end=Py_ssize_t, index=int64_t, behind=Py_ssize_t, size=int64_t, pos=Py_ssize_t)
+cdef (int64_t, Py_ssize_t) _piece(const unsigned char[::1] view, Py_ssize_t start, int64_t count, Py_ssize_t most) noexcept nogil
+@cython.locals(number=int64_t, found=int64_t)
+cpdef first_of(const unsigned char[::1] view, Py_ssize_t start, int64_t count, int64_t delta)
+@cython.locals(end=Py_ssize_t, behind=Py_ssize_t, size=int64_t, pos=Py_ssize_t, delta=int64_t, number=int64_t)
+cdef (int64_t, int64_t) _first(const unsigned char[::1] view, Py_ssize_t start, int64_t count, int64_t least) noexcept nogil
 @cython.locals(
     end=Py_ssize_t, greatest=int64_t, index=int64_t, size=int64_t, stop=Py_ssize_t, delta=int64_t, number=int64_t, misnumbered=bint, headers=int64_t,
     name=int64_t)

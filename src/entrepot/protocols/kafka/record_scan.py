@@ -25,6 +25,56 @@ def scan_records(view: Any, start: int, count: int, base_time_ms: int) -> tuple[
     return wrong, index, greatest
 
 
+def piece_end(view: Any, start: int, count: int, size: int) -> tuple[int, int]:
+    """Of the records from `start` on, at most `count`, how many have `size` octets or less together, but one at least, and where they end; (0, start):
+    there is no record."""
+    if start < 0 or start > len(view):
+        raise IndexError("outside a buffer")
+    with cython.nogil:
+        found, end = _piece(view, start, count, size)
+    return found, end
+
+
+def _piece(view: Any, start: int, count: int, most: int) -> tuple[int, int]:
+    end = view.shape[0]
+    index = 0
+    behind = start
+    while index < count:
+        size, pos = _number(view, behind, end, 28, 0x0F)
+        if pos < 0 or size < 1 or size > end - pos or (index > 0 and pos + size - start > most):
+            break
+        behind = pos + size
+        index += 1
+    return index, behind
+
+
+def first_of(view: Any, start: int, count: int, delta: int) -> tuple[int, int]:
+    """Offset delta and time delta of the first of `count` good records from `start` on whose time delta is `delta` or more; (-1, 0): there is none."""
+    if start < 0 or start > len(view):
+        raise IndexError("outside a buffer")
+    with cython.nogil:
+        number, found = _first(view, start, count, delta)
+    return number, found
+
+
+def _first(view: Any, start: int, count: int, least: int) -> tuple[int, int]:
+    end = view.shape[0]
+    behind = start
+    while count > 0:
+        count -= 1
+        size, pos = _number(view, behind, end, 28, 0x0F)
+        if pos < 0 or size < 1 or size > end - pos:
+            break
+        behind = pos + size
+        delta, pos = _number(view, pos + 1, behind, 63, 0x01)
+        if pos < 0:
+            break
+        if delta >= least:
+            number, pos = _number(view, pos, behind, 28, 0x0F)
+            return number, delta
+    return -1, 0
+
+
 def _scan(view: Any, pos: int, count: int, base_time_ms: int) -> tuple[int, int, int]:
     end = view.shape[0]
     greatest = _TIME_MIN

@@ -9,13 +9,17 @@ from entrepot.protocols.kafka.record_cursor cimport RecordCursor, make_cursor
 from entrepot.protocols.kafka.to_neutral cimport ToNeutral
 
 cdef int _VERSION, _ADDRESSED, _TAG
+cdef uint32_t _LONG_RECORDS
+cdef Py_ssize_t _LONG_BYTES
 cdef Py_ssize_t _HEADER, _ATTRIBUTES, _BASE_TIME, _MAX_TIME, _COUNT
 cdef uint32_t _COMPRESSION, _APPEND_TIME
 
 cpdef Py_ssize_t batch_at(bytes data) except -1
 
 cdef class KafkaEntryCodec(EntryCodec):
-    cdef object _unpacker
+    cdef object _unpacker, _small
+    cdef Py_ssize_t _record_max_bytes
+    cdef bytes _packed, _unpacked
 
     cpdef bytes prefix(self, bytes address)
     cpdef Py_ssize_t start(self, bytes data) except -1
@@ -31,5 +35,13 @@ cdef class KafkaEntryCodec(EntryCodec):
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
     @cython.locals(translator=FromNeutral)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)
+    @cython.locals(at=Py_ssize_t, compression=uint32_t)
+    cpdef bint is_long(self, bytes data) except? True
+    @cython.locals(at=Py_ssize_t, cursor=RecordCursor)
+    cpdef tuple without_value(self, bytes data)
+    cpdef bint takes_value(self) except? True
+    @cython.locals(cursor=RecordCursor)
+    cpdef bytes with_value(self, bytes data, bytes source, Py_ssize_t at, Py_ssize_t size)
+    cdef bint _is_packed(self, bytes data, Py_ssize_t at) except? True
     @cython.locals(compression=uint32_t)
     cdef RecordCursor _cursor(self, bytes data, Py_ssize_t at)

@@ -17,9 +17,11 @@ import cython
 from entrepot.broker.entry_codec import EntryCodec
 from entrepot.model.batch import RecordBatch
 from entrepot.model.entry import CODEC_KAFKA
+from entrepot.protocols.kafka import large_values
 from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.from_neutral import FromNeutral
+from entrepot.protocols.kafka.pieces import first_at, pieces_of
 from entrepot.protocols.kafka.recompression import recompressed
 from entrepot.protocols.kafka.record_cursor import RecordCursor
 from entrepot.protocols.kafka.to_neutral import ToNeutral
@@ -32,7 +34,13 @@ if not cython.compiled:
 ENTRY_VERSION = 2
 """The newest that is written; a bare batch is version 1 (record_batch.BATCH_VERSION)."""
 
+LONG_RECORDS = 4096
+LONG_BYTES = 1 << 20  # of a batch, packed or unpacked: longer ones are translated in pieces
+RECORD_MAX_BYTES = 16 << 20
+_DELTA_MAX = 2**63 - 1
+
 _VERSION = ENTRY_VERSION
+_LONG_RECORDS, _LONG_BYTES = LONG_RECORDS, LONG_BYTES
 _ADDRESSED = 2
 _TAG = CODEC_KAFKA
 _HEADER = 61
@@ -50,13 +58,18 @@ def batch_at(data: bytes) -> int:
 class KafkaEntryCodec(EntryCodec):
     """The codec with tag CODEC_KAFKA."""
 
-    __slots__ = ("_unpacker",)
+    __slots__ = ("_packed", "_record_max_bytes", "_small", "_unpacked", "_unpacker")
 
-    def __init__(self, unpacked_max_bytes: int = UNPACKED_MAX_BYTES) -> None:
+    def __init__(self, unpacked_max_bytes: int = UNPACKED_MAX_BYTES, record_max_bytes: int = RECORD_MAX_BYTES) -> None:
+        """`record_max_bytes`: of one record of a long batch; a larger one is for Kafka's clients alone."""
         self.tag = _TAG
         self.version = _VERSION
         self.by_record = False
         self._unpacker = Unpacker(unpacked_max_bytes)
+        self._small = Unpacker(min(unpacked_max_bytes, LONG_BYTES))
+        self._record_max_bytes = record_max_bytes
+        self._packed: bytes | None = None  # the batch that was looked at last, and what it unpacks to
+        self._unpacked = b""
 
     def prefix(self, address: bytes) -> bytes:
         """What stands before a batch that is sent on to `address`."""
@@ -132,6 +145,9 @@ class KafkaEntryCodec(EntryCodec):
             return base_offset, signed_u64(get_u64_be(data, at + _MAX_TIME))
         base_time_ms = signed_u64(get_u64_be(data, at + _BASE_TIME))
         count = get_u32_be(data, at + _COUNT)
+        if count > _LONG_RECORDS or len(data) > _LONG_BYTES or self._is_packed(data, at):  # perhaps on another thread
+            delta, later = first_at(data, at, self._unpacker.unpacked_max_bytes, min(time_ms - int(base_time_ms), _DELTA_MAX))
+            return (base_offset, -1) if delta < 0 else (base_offset + delta, base_time_ms + later)
         cursor = self._cursor(data, at)
         while count > 0:
             cursor.advance()
@@ -160,11 +176,57 @@ class KafkaEntryCodec(EntryCodec):
         """See EntryCodec; from_neutral.py says what becomes what."""
         return FromNeutral(batch, append_time_ms).build(base_offset)
 
+    def is_long(self, data: bytes) -> bool:
+        """See EntryCodec. What is compressed is unpacked for it, which is kept until the next one is."""
+        at = batch_at(data)
+        if get_u32_be(data, at + _COUNT) > _LONG_RECORDS or len(data) > _LONG_BYTES:
+            return True
+        compression = get_u16_be(data, at + _ATTRIBUTES) & _COMPRESSION
+        if compression and data is not self._packed:
+            try:
+                self._unpacked = self._small.unpack(compression, take(data, at + _HEADER, len(data) - at - _HEADER))
+            except InvalidBatch:
+                return True
+            self._packed = data
+        return False
+
+    def pieces(self, data: bytes) -> list[tuple[int, bytes]]:
+        """See EntryCodec."""
+        return pieces_of(data, batch_at(data), self._unpacker.unpacked_max_bytes, self._record_max_bytes)
+
+    def without_value(self, data: bytes) -> tuple[bytes, int, int] | None:
+        """See EntryCodec."""
+        at = batch_at(data)
+        if get_u32_be(data, at + _COUNT) != 1 or get_u16_be(data, at + _ATTRIBUTES) & _COMPRESSION:
+            return None
+        cursor = self._cursor(data, at)
+        cursor.advance()
+        if cursor.value_size < 0:
+            return None
+        return large_values.without_value(data, at, cursor), cursor.value_at, cursor.value_size
+
+    def takes_value(self) -> bool:
+        """See EntryCodec."""
+        return True
+
+    def with_value(self, data: bytes, source: bytes, at: int, size: int) -> bytes:
+        """See EntryCodec."""
+        cursor = self._cursor(data, 0)
+        cursor.advance()
+        return large_values.with_value(data, cursor, source, at, size)
+
+    def _is_packed(self, data: bytes, at: int) -> bool:
+        """Whether it is compressed, and not known to be short."""
+        return bool(get_u16_be(data, at + _ATTRIBUTES) & _COMPRESSION) and data is not self._packed
+
     def _cursor(self, data: bytes, at: int) -> RecordCursor:
         """Before the first record of the batch at `at`."""
         compression = get_u16_be(data, at + _ATTRIBUTES) & _COMPRESSION
         at += _HEADER
         if compression:
-            data = self._unpacker.unpack(compression, take(data, at, len(data) - at))
+            if data is self._packed:
+                data = self._unpacked
+            else:
+                data = self._unpacker.unpack(compression, take(data, at, len(data) - at))
             at = 0
         return make_cursor(data, at, len(data))

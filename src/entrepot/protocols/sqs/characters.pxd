@@ -2,7 +2,7 @@
 
 cimport cython
 
-@cython.locals(end=Py_ssize_t, pos=Py_ssize_t, octet=int)
+@cython.locals(end=Py_ssize_t, pos=Py_ssize_t, octet=cython.uchar)
 cpdef Py_ssize_t illegal_at(bytes text) except -2
 cdef int _PLUS, _PERCENT
 cdef bytes _DIGITS

@@ -17,15 +17,16 @@ def illegal_at(text: bytes) -> int:
     """Where the first character that SQS does not take begins, in UTF-8; -1: there is none."""
     end = len(text)
     pos = 0
-    while pos < end:
-        octet = text[pos]
-        if octet < 32 and octet != 9 and octet != 10 and octet != 13:
-            return pos
-        if octet == 0xEF and pos + 2 < end and text[pos + 1] == 0xBF and text[pos + 2] >= 0xBE:
-            return pos  # U+FFFE and U+FFFF
-        if octet == 0xED and pos + 1 < end and text[pos + 1] >= 0xA0:
-            return pos  # half of a surrogate pair
-        pos += 1
+    for octet in text:
+        if octet < 32:
+            if octet != 9 and octet != 10 and octet != 13:
+                return pos
+        elif octet >= 0xED:
+            if octet == 0xEF and pos + 2 < end and text[pos + 1] == 0xBF and text[pos + 2] >= 0xBE:
+                return pos  # U+FFFE and U+FFFF
+            if octet == 0xED and pos + 1 < end and text[pos + 1] >= 0xA0:
+                return pos  # half of a surrogate pair
+        pos += 1  # noqa: SIM113 - a typed count
     return -1
 
 

@@ -36,7 +36,7 @@ class SqsSection(Section, frozen=True):
 class SqsLimits(Section, frozen=True):
     """What is SQS's alone of [limits]."""
 
-    sqs_request_bytes: Annotated[int, key("the body of one SQS request", unit="bytes", at="it is answered 413", least=1 << 20, most=1 << 26)] = 8 << 20
+    sqs_request_bytes: Annotated[int, key("the body of one SQS request", unit="bytes", at="it is answered 413", least=1 << 20, most=1 << 26)] = 4 << 20
     sqs_request_ms: Annotated[int, key("time an SQS request has to arrive", unit="ms", at="it is answered 408", least=1_000, most=3_600_000)] = 30_000
 
 

@@ -9,6 +9,6 @@ from dataclasses import dataclass
 class Settings:
     """What all SQS connections of a listener share: limits in bytes and seconds."""
 
-    request_size_max: int = 8 << 20
+    request_size_max: int = 4 << 20
     request_timeout_s: float = 30.0
     idle_s: float = 120.0

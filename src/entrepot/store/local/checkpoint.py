@@ -188,6 +188,10 @@ class Changes:
         )
         return sum(map(len, rows))
 
+    def lists(self) -> list[list[Any]]:
+        """Those whose rows may be many."""
+        return [self.logs_rows, self.drops_rows, self.holes_rows, self.holes_gone_rows, self.values_rows, self.values_gone_rows]
+
 
 class Checkpoint:
     """The contract of both keepers, and what they share. Driven from the loop; only the work that save() gives runs elsewhere."""

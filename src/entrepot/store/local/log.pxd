@@ -17,6 +17,7 @@ cdef Py_ssize_t _PACK_AT
 @cython.final
 cdef class LocalLog(Log):
     cdef public object store
+    cdef public Py_ssize_t place
     cdef public bint dropped
     cdef public bint changed
     cdef readonly RangeSet holes_set

@@ -47,6 +47,7 @@ class LocalLog(Log):
         "mark_group",
         "mark_high",
         "mark_staged",
+        "place",
         "rows",
         "sealed_end",
         "store",
@@ -71,6 +72,7 @@ class LocalLog(Log):
         self.owner = None
         # shared with the store
         self.store = store
+        self.place = 0  # in its table
         self.dropped = False
         self.changed = True  # since the last checkpoint
         self.holes_set = RangeSet(True)

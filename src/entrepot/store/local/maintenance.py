@@ -16,13 +16,13 @@ import errno
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from entrepot.store.interface import Log
 from entrepot.store.local.checkpoint import AdoptedRow, Changes, Checkpoint, JournalRow, LogRow, SegmentRow
 from entrepot.store.local.disk import Disk
 from entrepot.store.local.file_window import FileWindow
 from entrepot.store.local.journal import FILE_HEADER_SIZE
 from entrepot.store.local.journal_read import JournalTimes
 from entrepot.store.local.log import LocalLog
+from entrepot.store.local.log_table import Walk
 from entrepot.store.local.reserve import Reserve
 from entrepot.store.local.rewriting import Rewriting
 from entrepot.store.local.ring import JournalFile, slot_of
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 REST_S = 5.0  # before another try, when there was no room for segments
 SLICE_LOGS = 100
 SLICE_KEYS = 200
+SLICE_FREED = 1000  # elements
 FULL_WATCH_S = 0.25  # how often the disk is asked while it is full
 STATE_SIZE = 32 << 20  # bytes of changed state that start a round
 
@@ -82,7 +83,8 @@ class Maintenance:
         self._rewriting: Rewriting | None = None
         self._rotating_for = 0  # number of the group that starts a new journal file, so that the one before can be sorted; 0: none
         self._placed_seen = 0  # rows placed when they were last counted
-        self._crowded = False  # there are too many rows in memory
+        self._counting = False  # the rows in memory
+        self._crowded = False  # there are too many of them
         self.rounds = 0
 
     def start(self) -> None:
@@ -113,7 +115,9 @@ class Maintenance:
             self.assess()
         if store.placed - self._placed_seen > store.settings.index_rows_max >> 2:
             self._placed_seen = store.placed
-            self._crowded = store.rows_total() > store.settings.index_rows_max
+            if not self._counting:
+                self._counting = True
+                self._count(store.table.walk(), 0)
         if not self._running and store.closing is None and self._round_is_due():
             self._begin()
 
@@ -165,6 +169,18 @@ class Maintenance:
             self.assess()
             self._tell()
 
+    def _count(self, walk: Walk, count: int) -> None:
+        """The rows of every log: are there too many?"""
+        for log in walk.take(SLICE_LOGS):
+            count += log.rows.count
+        if not walk.is_over:
+            self._store.scheduler.call_soon(self._count, walk, count)
+            return
+        self._counting = False
+        self._crowded = count > self._store.settings.index_rows_max
+        if self._crowded:
+            self._again()
+
     def rewrite(self, request: Rewriting) -> None:
         """Take a request; they are carried out one by one."""
         self._rewrites.append(request)
@@ -212,7 +228,7 @@ class Maintenance:
         self._sources = self._store.ring.closed()
         if self._is_cramped:
             del self._sources[1:]
-        self._gather(list(self._store.logs()), [], self._sources[-1].life)
+        self._gather(self._store.table.walk(), [], self._sources[-1].life)
 
     def _write(self, request: Rewriting) -> None:
         if request.log.dropped:
@@ -229,16 +245,14 @@ class Maintenance:
         self._added = [row]
         self._store.want_cut()
 
-    def _gather(self, logs: list[Log], packed: list[tuple[int, bytes, bytes]], life: int) -> None:
+    def _gather(self, walk: Walk, packed: list[tuple[int, bytes, bytes]], life: int) -> None:
         """The rows of every log that point into the files to be sorted; closed files get no more of them."""
-        for log in logs[:SLICE_LOGS]:
-            assert isinstance(log, LocalLog)
+        for log in walk.take(SLICE_LOGS):
             rows = log.rows_through(life)
             if rows and not log.dropped:
                 packed.append((log.shard, log.id, rows))
-        del logs[:SLICE_LOGS]
-        if logs:
-            self._store.scheduler.call_soon(self._gather, logs, packed, life)
+        if not walk.is_over:
+            self._store.scheduler.call_soon(self._gather, walk, packed, life)
         elif self._store.failed is None:
             adoptable = [AdoptedRow(source.life, slot_of(source.name), source.salt, source.end) for source in self._sources]
             self._sorter.sort([(source.life, source.file) for source in self._sources], packed, self._sorted, adoptable)
@@ -280,21 +294,19 @@ class Maintenance:
         self._store.state.freeze()
         self._changes = changes = Changes()
         changes.meta("covered", sequence)
-        self._capture(list(self._store.logs()), {})
+        self._capture(self._store.table.walk(), [])
 
-    def _capture(self, logs: list[Log], captured: dict[bytes, tuple[LogRow, list[tuple[int, bytes | None]]]]) -> None:
-        for log in logs[-SLICE_LOGS:]:
-            assert isinstance(log, LocalLog)
+    def _capture(self, walk: Walk, captured: list[tuple[LogRow, list[tuple[int, bytes | None]]]]) -> None:
+        for log in walk.take(SLICE_LOGS):
             if log.dropped or not log.changed:
                 continue
             log.changed = False
             blocks = [(block, log.holes_set.encode_block(block) or None) for block in log.holes_set.take_changed()]
-            captured[log.id] = LogRow(log.id, log.shard, log.first_offset, log.next_offset, log.mark_high, log.bytes_alive), blocks
-        del logs[-SLICE_LOGS:]
-        if logs:
-            self._store.scheduler.call_soon(self._capture, logs, captured)
+            captured.append((LogRow(log.id, log.shard, log.first_offset, log.next_offset, log.mark_high, log.bytes_alive), blocks))
+        if walk.is_over:
+            self._write_logs(captured)
         else:
-            self._write_logs(list(captured.values()))
+            self._store.scheduler.call_soon(self._capture, walk, captured)
 
     def _write_logs(self, captured: list[tuple[LogRow, list[tuple[int, bytes | None]]]]) -> None:
         for row, blocks in captured[-SLICE_LOGS:]:
@@ -382,7 +394,8 @@ class Maintenance:
             return
         self.rounds += 1
         self._is_cramped = False
-        store.state.saved()
+        changes, self._changes = self._changes, Changes()
+        self._let_go([*store.state.saved(), *changes.lists()])
         self._segments.replace(self._added, self._removed)
         if (self._added or self._removed) and not self._merger.busy and self._merge_result is None and store.closing is None:
             self._merger.merge(self._merged)
@@ -394,17 +407,30 @@ class Maintenance:
             request.done()
         self._window.add(self._added)
         if self._sources:
-            self._forget(list(store.logs()), self._sources[-1].life)
+            self._forget(store.table.walk(), self._sources[-1].life)
         else:
             self._finished()
 
-    def _forget(self, logs: list[Log], life: int) -> None:
-        for log in logs[-SLICE_LOGS:]:
-            assert isinstance(log, LocalLog)
+    def _let_go(self, left: list[Any]) -> None:
+        """Of lists and dicts that nobody uses any more, little by little: a hundred thousand of their elements take ten milliseconds."""
+        count = SLICE_FREED
+        while left and count > 0:
+            container = left[-1]
+            if not container:
+                left.pop()
+            elif isinstance(container, list):
+                container.pop()
+            else:
+                container.popitem()
+            count -= 1
+        if left:
+            self._store.scheduler.call_soon(self._let_go, left)
+
+    def _forget(self, walk: Walk, life: int) -> None:
+        for log in walk.take(SLICE_LOGS):
             log.forget_through(life)
-        del logs[-SLICE_LOGS:]
-        if logs:
-            self._store.scheduler.call_soon(self._forget, logs, life)
+        if not walk.is_over:
+            self._store.scheduler.call_soon(self._forget, walk, life)
             return
         adopted = {row.adopted.number for row in self._added if row.adopted is not None}
         for source in self._sources:

@@ -26,7 +26,7 @@ cdef class LocalStore(Store):
     cdef public object state
     cdef public object maintenance
     cdef public object owner
-    cdef dict _logs
+    cdef readonly object table
     cdef public uint32_t epoch
     cdef public uint64_t numbers
     cdef public uint64_t sequence
@@ -80,8 +80,6 @@ cdef class LocalStore(Store):
     cdef object _complete(self, LocalGroup group)
     @cython.locals(group=LocalGroup)
     cdef object _next(self)
-    @cython.locals(total=Py_ssize_t, log=LocalLog)
-    cpdef Py_ssize_t rows_total(self) except -1
     @cython.locals(n=Py_ssize_t)
     cdef object _fifo_push(self, LocalLog log, uint64_t end)
     @cython.locals(head=Py_ssize_t, n=Py_ssize_t, log=LocalLog, end=uint64_t, budget=Py_ssize_t)

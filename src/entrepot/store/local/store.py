@@ -21,6 +21,7 @@ from entrepot.store.local.group import LocalGroup
 from entrepot.store.local.journal import COMMIT_HEADER_SIZE
 from entrepot.store.local.journal_read import fetch
 from entrepot.store.local.log import LocalLog, LocalReader
+from entrepot.store.local.log_table import LogTable
 from entrepot.store.local.rewriting import Rewriting
 from entrepot.store.local.settings import Durability
 from entrepot.store.shard_time import ShardTime
@@ -47,7 +48,6 @@ class LocalStore(Store):
         "_fifo_head",
         "_fifo_logs",
         "_group_size_max",
-        "_logs",
         "_open",
         "_scheduled",
         "_sealed",
@@ -77,6 +77,7 @@ class LocalStore(Store):
         "settings",
         "state",
         "synced",
+        "table",
     )
 
     def __init__(self, disk: Any, scheduler: Any, time: ShardTime, settings: Any, ring: Any, state: Any) -> None:
@@ -96,7 +97,7 @@ class LocalStore(Store):
         self.maintenance: Any = None
         self.owner: Any = None
         # logs
-        self._logs: dict[bytes, LocalLog] = {}
+        self.table = LogTable()
         # commits
         self.epoch = 1  # grows with every start
         self.numbers = 1
@@ -143,10 +144,11 @@ class LocalStore(Store):
 
     def add_log(self, log: Log) -> None:
         """See Store.add_log."""
-        if log.id in self._logs:
+        if log.id in self.table.by_id:
             raise Refused(Reason.EXISTS_DIFFERENT, f"log {log.id.hex()} exists")
         self._check(log.shard)
-        local = self._logs[log.id] = local_log(log)
+        local = local_log(log)
+        self.table.add(local)
         group = self._open
         self._number(local)
         group.created.append(local)
@@ -160,26 +162,28 @@ class LocalStore(Store):
         self._number(local)
         group.dropped.append(local)
         self.cached_bytes -= local.clear()
-        del self._logs[local.id]
+        self.table.remove(local)
         self.dropped_ids.append(local.id)
         self._touch(group)
 
     def logs(self, shard: int | None = None) -> Iterator[Log]:
         """See Store.logs."""
-        return iter([log for log in self._logs.values() if shard is None or log.shard == shard])
+        return iter([log for log in self.table.by_id.values() if shard is None or log.shard == shard])
 
     def log(self, log_id: bytes) -> Log | None:
         """See Store.log."""
-        return self._logs.get(log_id)
+        return self.table.by_id.get(log_id)
 
     def restored_log(self, shard: int, log_id: bytes) -> LocalLog:
         """Recovery: a log that is in checkpoint or journal."""
-        log = self._logs[log_id] = LocalLog(shard, log_id, self)
+        log = LocalLog(shard, log_id, self)
+        self.table.add(log)
         return log
 
     def forget_log(self, log_id: bytes) -> None:
         """Recovery: a log that the journal drops."""
-        self._logs.pop(log_id, None)
+        if (log := self.table.by_id.get(log_id)) is not None:
+            self.table.remove(log)
         self.dropped_ids.append(log_id)
 
     # -- shards ----------------------------------------------------------------------------------------------------------------
@@ -478,13 +482,6 @@ class LocalStore(Store):
         number: int = self._open.number
         return number
 
-    def rows_total(self) -> int:
-        """Rows in memory, of all logs."""
-        total = 0
-        for log in self._logs.values():
-            total += log.rows.count
-        return total
-
     def replaced(self, log: LocalLog, end: int) -> None:
         """What lies below `end` of a log has been rewritten: what is in memory of it is old."""
         self.cached_bytes -= log.pop_front(end)
@@ -592,7 +589,7 @@ class LocalStore(Store):
             "commit_seconds": self.commit_seconds,  # the committer's time in write and sync
             "staged_bytes": self.staged_bytes,
             "cached_bytes": self.cached_bytes,  # entries in memory, with their objects
-            "logs": len(self._logs),
+            "logs": len(self.table.by_id),
             "pressure": self.pressure,
             "full": self.full,
             **self.maintenance.statistics(),
