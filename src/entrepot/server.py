@@ -26,7 +26,7 @@ import msgspec
 
 from entrepot import __version__
 from entrepot.authentication import Authenticator
-from entrepot.broker.users import check_listen
+from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy

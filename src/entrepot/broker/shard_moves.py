@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker import queue_requests, requests, topic_requests
-from entrepot.broker.away import AwayQueue
-from entrepot.broker.consumer import Consumer
-from entrepot.broker.partition import Partition
-from entrepot.broker.queue import Queue
-from entrepot.broker.shards import CATALOGUE
-from entrepot.broker.topic import Topic
+from entrepot.broker.calls import queue_requests, requests, topic_requests
+from entrepot.broker.catalogue.shards import CATALOGUE
+from entrepot.broker.queue.away import AwayQueue
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.broker.topic.partition import Partition
+from entrepot.broker.topic.topic import Topic
 from entrepot.model.errors import Unavailable
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ class ProtocolError(EntrepotError):
 
 
 class NotDone(EntrepotError):
-    """Why a call of the port was not carried out, or may not have been: one of the three below, each of which is an outcome (broker/port.py)."""
+    """Why a call of the port was not carried out, or may not have been: one of the three below, each of which is an outcome (broker/calls/port.py)."""
 
 
 class Refused(NotDone):

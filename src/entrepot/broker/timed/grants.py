@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import cython
 
-from entrepot.broker.head_drops import BROKER_ID
-from entrepot.broker.lease_calls import Receive, Received
-from entrepot.broker.port import DONE
+from entrepot.broker.calls.lease_calls import Receive, Received
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.queue.head_drops import BROKER_ID
 from entrepot.broker.timed.group_scan import GroupScan
 from entrepot.broker.timed.kept_leases import TIMED
 from entrepot.broker.timed.waiting_line import GIVEN_UP, GRANTED

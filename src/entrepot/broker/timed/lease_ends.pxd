@@ -3,7 +3,7 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
 
-from entrepot.broker.lease_calls cimport EndLeases
+from entrepot.broker.calls.lease_calls cimport EndLeases
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.lease_table cimport LeaseTable
 from entrepot.broker.timed.timed_queue cimport TimedQueue

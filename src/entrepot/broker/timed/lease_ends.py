@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot.broker.lease_calls import ENDED, FOREIGN, LEASE_MAX_MS, NOT_LEASED, SUPERSEDED, TOO_LONG, EndLeases
+from entrepot.broker.calls.lease_calls import ENDED, FOREIGN, LEASE_MAX_MS, NOT_LEASED, SUPERSEDED, TOO_LONG, EndLeases
 from entrepot.broker.timed.kept_leases import TIMED
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import cython
 
-from entrepot.broker.lease_calls import (
+from entrepot.broker.calls.lease_calls import (
     FOREIGN,
     EndLeases,
     PolicyChanged,
     Receive,
 )
-from entrepot.broker.port import DONE, Attachment, fail
+from entrepot.broker.calls.port import DONE, Attachment, fail
 from entrepot.broker.timed.dead_letter_queue import DeadLetterQueue
 from entrepot.broker.timed.delays import DELAYED, Delays
 from entrepot.broker.timed.grants import Grants
@@ -34,7 +34,7 @@ if not cython.compiled:
     pass
 
 if TYPE_CHECKING:
-    from entrepot.broker.queue import Queue
+    from entrepot.broker.queue.queue import Queue
 
 IN_FLIGHT_MAX = 120_000  # as SQS
 LAPSE_MAX = 2048  # leases that end at once; the rest in the next turn

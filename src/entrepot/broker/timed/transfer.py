@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot.broker.cursor import Cursor
+from entrepot.broker.logs.cursor import Cursor
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_GROUPS, HAS_PRIORITY, HAS_SENT_TIME, TRANSIENT
 
 if TYPE_CHECKING:
