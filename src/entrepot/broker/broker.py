@@ -88,10 +88,10 @@ class Broker:
         self.reads = Reads(self.hub, authorizer, self.appender.epoch)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.operations = Operations(self)
-        self.topic_operations = TopicOperations(self)
+        self.topic_operations = TopicOperations(self, self.operations)
         self.operations.add_handlers(self.topic_operations.handlers())
-        self.operations.add_handlers(Together(self).handlers())
-        self.timed = TimedOperations(self)
+        self.operations.add_handlers(Together(self, self.operations).handlers())
+        self.timed = TimedOperations(self, self.operations)
         self.operations.add_handlers(self.timed.handlers())
         self.shards = Shards(SHARD_COUNT_DEFAULT)
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
@@ -108,7 +108,7 @@ class Broker:
         self.cluster_id = ""  # set by open()
         self.connected_count = 0
         self._on_failed = on_failed
-        self.revocation = Revocation(self)
+        self.revocation = Revocation(scheduler, catalogue, authorizer, self.doors, self.operations.stop_consumer)
         self.shard_moves = ShardMoves(self)
         store.set_owner(self)
         volatile.set_owner(self)

@@ -7,10 +7,12 @@ decimal, modulo the count: it never changes while the name lives.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import crc32c
 
 from entrepot.broker.state import CATALOGUE_PREFIX, set_value
-from entrepot.model.errors import CorruptData
+from entrepot.model.errors import CorruptData, Unavailable
 from entrepot.store.interface import Store
 
 CATALOGUE = 0  # the shard whose owner decides what there is
@@ -48,3 +50,10 @@ class Shards:
         count = self.count
         before = crc32c.crc32c(f"{kind}\0{namespace}/{name}\0".encode("utf-8", "surrogateescape"))
         return [crc32c.crc32c(b"%d" % partition, before) % count for partition in partitions]
+
+
+def check_open(store: Store, shards: Iterable[int]) -> None:
+    """Raises Unavailable where something is to be made in a shard that is not open here."""
+    for shard in shards:
+        if shard in store.closed:
+            raise Unavailable(f"shard {shard} is on its way to another owner")

@@ -10,16 +10,16 @@ Every other call asks when it comes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
+from entrepot.broker.front.door import Door
 from entrepot.broker.front.replies import ReplyBox
+from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.users.authorization import Action
 from entrepot.model.names import vhost_of
 from entrepot.model.principal import GUEST, Principal
-
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
-    from entrepot.broker.front.door import Door
+from entrepot.store.interface import Scheduler
 
 TURN_MAX = 500  # doors, and consumers of theirs, in one turn
 CACHE_MAX = 65_536  # answers remembered; one more forgets all
@@ -28,15 +28,19 @@ CACHE_MAX = 65_536  # answers remembered; one more forgets all
 class Revocation:
     """Of one broker. `ended_count`: doors that were closed; `cancelled_count`: consumers that were cancelled."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, scheduler: Scheduler, catalogue: Any, authorizer: Any, doors: set[Door], stop_consumer: Callable[[Door, Consumer], None]) -> None:
+        self._scheduler = scheduler
+        self._catalogue = catalogue
+        self._authorizer = authorizer
+        self._doors = doors
+        self._stop_consumer = stop_consumer
         self._waiting: list[Door] = []  # to be asked
         self._scheduled = False
         self._carries: dict[tuple[str, str, tuple[str, ...]], bool] = {}  # what may_carry() has answered: headers exchanges ask for every message
         self.ended_count = 0
         self.cancelled_count = 0
-        broker.catalogue.guard(self.may_carry)
-        broker.authorizer.watch(self.users_changed)
+        catalogue.guard(self.may_carry)
+        authorizer.watch(self.users_changed)
 
     def may_carry(self, namespace: str, topic: str, makers: tuple[str, ...]) -> bool:
         """Whether a binding of these makers carries what the topic sends on: one of them may read it. Where they are not known it is guest's."""
@@ -45,15 +49,15 @@ class Revocation:
         if answer is None:
             if len(self._carries) >= CACHE_MAX:
                 self._carries.clear()
-            answer = any(self._broker.authorizer.may(Principal(maker), Action.READ, namespace, topic) for maker in makers or (GUEST,))
+            answer = any(self._authorizer.may(Principal(maker), Action.READ, namespace, topic) for maker in makers or (GUEST,))
             self._carries[key] = answer
         return answer
 
     def users_changed(self) -> None:
         """Ask everybody again."""
         self._carries.clear()
-        self._broker.catalogue.routes_changed()
-        self._waiting = list(self._broker.doors)
+        self._catalogue.routes_changed()
+        self._waiting = list(self._doors)
         if not self._scheduled:
             self._turn()
 
@@ -71,10 +75,10 @@ class Revocation:
                 self._ask(door)
         if self._waiting:
             self._scheduled = True
-            self._broker.scheduler.call_soon(self._turn)
+            self._scheduler.call_soon(self._turn)
 
     def _ask(self, door: Door) -> None:
-        authorizer = self._broker.authorizer
+        authorizer = self._authorizer
         principal = door.principal
         if not authorizer.is_current(principal):
             self._end(door, f"user '{principal.name}' was deleted, or has other credentials")
@@ -91,12 +95,12 @@ class Revocation:
         door.sink.revoked(reason)
 
     def _ask_consumers(self, door: Door) -> None:
-        may = self._broker.authorizer.may
+        may = self._authorizer.may
         for consumer in list(door.consumers.values()):
             if consumer.token is None or not consumer.active or isinstance(consumer.owner, ReplyBox):
                 continue
             if may(door.principal, Action.READ, door.namespace, consumer.owner.definition.name):
                 continue
             self.cancelled_count += 1
-            self._broker.operations.stop_consumer(door, consumer)
+            self._stop_consumer(door, consumer)
             door.sink.cancelled(consumer.token)

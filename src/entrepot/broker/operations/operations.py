@@ -8,19 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
+from entrepot.broker.catalogue.shards import check_open
 from entrepot.broker.front.door import Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
+from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.operations.topic_making import drop_logs
-from entrepot.broker.operations.unused_queues import UnusedQueues
 from entrepot.broker.queue.queue import Queue
+from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.topic.topic import Topic
 from entrepot.broker.topic.topic_config import policy_of
@@ -28,9 +30,6 @@ from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group, Log
-
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
 
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
 
@@ -46,11 +45,11 @@ FurtherHandler = Callable[[Door, Ask, Any], Outcome]
 class Operations:
     """The requests, over one broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: BrokerParts) -> None:
         self._broker = broker
         self._queue_count = 0
         self._further: dict[type, FurtherHandler] = {}
-        self._unused = UnusedQueues(broker)
+        self._unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
 
     def perform(self, door: Door, call: Ask) -> Outcome:
         """Carry out one request. Raises Refused."""
@@ -96,7 +95,7 @@ class Operations:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
         if broker.store.closed and request.durable and not request.passive:
             kind = "topic" if request.arguments.get("x-queue-type") == "stream" else "queue"
-            broker.shard_moves.check_open([broker.shards.shard(kind, door.namespace, request.name)])
+            check_open(broker.store, [broker.shards.shard(kind, door.namespace, request.name)])
         definition, created = broker.catalogue.declare_queue(
             door.namespace,
             request.name,
@@ -260,6 +259,9 @@ class Operations:
                 self._gone(consumer)
             self._broker.transactions.drop(queue.log)
             (self._broker.volatile if queue.log.volatile else self._broker.store).drop_log(queue.log)
+
+    def _remove_unused(self, queue: Queue) -> None:
+        self.remove(self._broker.catalogue.remove_queue(queue.definition))
 
     def _gone(self, consumer: Consumer) -> None:
         """A consumer's queue was deleted: its session is told, and its credit is free again."""

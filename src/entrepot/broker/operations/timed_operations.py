@@ -9,16 +9,17 @@ import heapq
 from dataclasses import fields
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from entrepot.broker.calls import queue_requests as asked
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
 from entrepot.broker.catalogue.definitions import QueueDefinition
-from entrepot.broker.catalogue.shards import CATALOGUE
+from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.broker.front.door import Door
-from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
+from entrepot.broker.operations.operations import LATER, FurtherHandler, Operations, Outcome
+from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.moves import MoveTasks
 from entrepot.broker.timed.places import Place
@@ -30,9 +31,6 @@ from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group
 
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
-
 PURGE_INTERVAL_MS = 60_000  # between two purges of a queue, as SQS
 ACTIONS = (Action.READ, Action.WRITE, Action.CONFIGURE)
 
@@ -40,10 +38,11 @@ ACTIONS = (Action.READ, Action.WRITE, Action.CONFIGURE)
 class TimedOperations:
     """The requests, over one broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: BrokerParts, operations: Operations) -> None:
         self._broker = broker
+        self._operations = operations
         self._waits = Waits(broker.hub, _wait_over)
-        self._moves = MoveTasks(broker)
+        self._moves = MoveTasks(broker.entropy)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -85,7 +84,7 @@ class TimedOperations:
         timed: TimedQueue | None = queue.timed
         if timed is None:
             if definition.timed is None:
-                self._broker.shard_moves.check_open((CATALOGUE,))
+                check_open(self._broker.store, (CATALOGUE,))
                 definition.timed = self._default(definition)
                 self._broker.catalogue.keep_queue(definition)
             timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), partial(self._find, definition.namespace))
@@ -161,7 +160,7 @@ class TimedOperations:
             timed=timed,
             maker=door.principal.name,
         )
-        self._broker.operations.create_queue(definition)
+        self._operations.create_queue(definition)
         self.timed_of(definition)
         return (self._description(definition, True), True), self._when_durable()
 
@@ -239,7 +238,7 @@ class TimedOperations:
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.CONFIGURE, request.name, request.granted)
-        self._broker.operations.remove(self._broker.catalogue.remove_queue(definition))
+        self._operations.remove(self._broker.catalogue.remove_queue(definition))
         return None, self._when_durable()
 
     def purge(self, door: Door, call: Ask, request: asked.PurgeTimedQueue) -> Outcome:

@@ -6,18 +6,16 @@ one go is one commit of the store: after a crash all of it is there, or nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, Ask, Publish, make_settle
 from entrepot.broker.calls.requests import CheckPublish, CommitTogether, Release
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
-from entrepot.broker.operations.operations import FurtherHandler, Outcome
+from entrepot.broker.operations.operations import FurtherHandler, Operations, Outcome
+from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.queue import Queue
 from entrepot.model.errors import Reason, Refused
-
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
 
 WORK_MAX = 9000  # of one commit, which cannot take turns: steps of net/turns.py
 _BY_RUN = 3  # what a run of records costs that goes whole where its address leads, to up to eight queues
@@ -28,8 +26,9 @@ _BY_RECORD = 12  # what a run of records costs that has to be looked at, or may 
 class Together:
     """The requests, over one broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: BrokerParts, operations: Operations) -> None:
         self._broker = broker
+        self._operations = operations
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """For Operations."""
@@ -78,7 +77,7 @@ class Together:
         for settlement in request.settlements:
             consumer = door.consumers.get(settlement.consumer_id)
             if consumer is not None and settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
-                raise self._broker.operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
+                raise self._operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
 
     def _check_publishes(self, door: Door, request: CommitTogether) -> tuple[list[tuple[Path, Publish]], int]:
         """The publishes, each with where it goes, and what all of it costs. Raises Refused if any of them would be."""

@@ -7,19 +7,17 @@ all of it or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator
+from typing import Any
 
 from entrepot.broker.catalogue.definitions import TopicDefinition
-from entrepot.broker.catalogue.shards import CATALOGUE
+from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.groups.work import Pieces
+from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.topic.partition import Partition
 from entrepot.broker.topic.topic import Topic
 from entrepot.broker.topic.topic_config import policy_of
 from entrepot.store.interface import Log
-
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
 
 AT_ONCE = 256  # partitions that are made in one go
 LOG_STEPS = 3  # of making one log, of net/turns.py
@@ -29,10 +27,11 @@ Making = Generator[int, None, TopicDefinition]
 
 
 class TopicMaking:
-    """Over one broker."""
+    """Over one broker. partitions_added(definition) is called when those that are new are alive."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: BrokerParts, partitions_added: Callable[[TopicDefinition], None]) -> None:
         self._broker = broker
+        self._partitions_added = partitions_added
 
     def create(self, topic: TopicDefinition, count: int) -> Making:
         """Make the topic that Catalogue.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
@@ -44,7 +43,7 @@ class TopicMaking:
                 runtime.add([runtime.prepared(log, number) for number, log in enumerate(logs[len(runtime.logs) :], len(runtime.logs))])
                 yield piece
             topic.partitions = [log.id for log in logs]
-            broker.shard_moves.check_open((CATALOGUE, *(log.shard for log in logs)))
+            check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
             broker.catalogue.add_topic(topic)
         except BaseException:
             runtime.close()
@@ -69,11 +68,11 @@ class TopicMaking:
             topic = broker.catalogue.find_topic(topic.namespace, topic.name)
             if topic.runtime is runtime and len(topic.partitions) == begun:
                 break
-        broker.shard_moves.check_open((CATALOGUE, *(log.shard for log in logs)))
+        check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
         broker.catalogue.add_partitions(topic, count, [log.id for log in logs])
         self._add_logs(logs)
         runtime.add(made)
-        broker.operations.partitions_added(topic)
+        self._partitions_added(topic)
         return topic
 
     def _logs(self, topic: TopicDefinition, first: int, end: int, logs: list[Log]) -> Pieces:
@@ -91,7 +90,7 @@ class TopicMaking:
             add_log(log)
 
 
-def drop_logs(broker: Broker, topic: Topic) -> None:
+def drop_logs(broker: BrokerParts, topic: Topic) -> None:
     """End the logs of a topic that is closed, all in this commit; their objects go over turns of the loop."""
     logs = list(topic.logs)
     for log in logs:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from entrepot.broker.calls import topic_requests as asked
 from entrepot.broker.calls.partition_calls import wrong_epoch
@@ -14,7 +14,8 @@ from entrepot.broker.calls.topic_requests import ConfigEntry, TopicDescription
 from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.front.door import Door
 from entrepot.broker.groups.work import Pieces
-from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
+from entrepot.broker.operations.operations import LATER, FurtherHandler, Operations, Outcome
+from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import is_thick, thin_out
 from entrepot.broker.operations.topic_making import AT_ONCE, Making, TopicMaking
 from entrepot.broker.topic.offset_search import EpochSearch, MaxTimeSearch, SearchTurns, TimeSearch
@@ -24,9 +25,6 @@ from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import EntrepotError, NotDone, Reason, Refused
 from entrepot.model.printable import printable
 from entrepot.store.interface import Group
-
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
 
 PARTITION_STEPS = 3  # of making one, of net/turns.py
 
@@ -41,10 +39,11 @@ def is_legal(name: str) -> bool:
 class TopicOperations:
     """The requests, over one broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: BrokerParts, operations: Operations) -> None:
         self._broker = broker
+        self._operations = operations
         self._turns = SearchTurns(broker.scheduler)
-        self._making = TopicMaking(broker)
+        self._making = TopicMaking(broker, operations.partitions_added)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -144,7 +143,7 @@ class TopicOperations:
             thin_out(self._broker, door, call, topic)
             return LATER, None
         description = self._description(topic)
-        self._broker.operations.remove(catalogue.remove_queue(topic))
+        self._operations.remove(catalogue.remove_queue(topic))
         door.spent += description.partition_count // 2
         return description, self._durable()
 
@@ -161,7 +160,7 @@ class TopicOperations:
         door.spent += PARTITION_STEPS * len(catalogue.add_partitions(topic, request.count, check_only=request.check_only))
         if request.check_only:
             return self._description(topic), None
-        self._broker.operations.create_partitions(topic)
+        self._operations.create_partitions(topic)
         return self._description(topic), self._durable()
 
     def _create(self, door: Door, name: str, partitions: int, config: dict[str, str | None], *, check_only: bool = False) -> TopicDefinition | None:
@@ -170,7 +169,7 @@ class TopicOperations:
         kept = self._kept(config)
         topic: TopicDefinition | None = broker.catalogue.create_topic(door.namespace, name, partitions, kept, check_only=check_only, maker=door.principal.name)
         if topic is not None:
-            broker.operations.create_topic(topic)
+            self._operations.create_topic(topic)
             door.spent += PARTITION_STEPS * partitions
         return topic
 

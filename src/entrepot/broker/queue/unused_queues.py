@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.queue.queue import Queue
-
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
+from entrepot.store.interface import Scheduler, Store
 
 AGAIN_S = 0.5  # until it is tried again to delete a queue, while the catalogue's decisions are made elsewhere
 
 
 class UnusedQueues:
-    """Of one broker."""
+    """Of one broker. remove(queue) is called when one is to be deleted."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, scheduler: Scheduler, store: Store, remove: Callable[[Queue], None]) -> None:
+        self._scheduler = scheduler
+        self._store = store
+        self._remove = remove
         self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
 
     def unused(self, queue: Queue) -> None:
@@ -27,7 +28,7 @@ class UnusedQueues:
         elif self._may_decide(queue):
             self._remove(queue)
         else:
-            self._broker.scheduler.call_later(AGAIN_S, self._again, queue)
+            self._scheduler.call_later(AGAIN_S, self._again, queue)
 
     def touch(self, queue: Queue) -> None:
         """The queue was used just now: its x-expires starts again."""
@@ -36,7 +37,7 @@ class UnusedQueues:
             return
         self.used(queue)
         if not queue.consumers:
-            self._expiring[queue] = self._broker.scheduler.call_later(expires_ms / 1000, self._expired, queue)
+            self._expiring[queue] = self._scheduler.call_later(expires_ms / 1000, self._expired, queue)
 
     def used(self, queue: Queue) -> None:
         """Somebody reads it, or it has ended."""
@@ -57,7 +58,4 @@ class UnusedQueues:
 
     def _may_decide(self, queue: Queue) -> bool:
         """Whether those are here who could decide that it goes."""
-        return not queue.definition.persistent or CATALOGUE not in self._broker.store.closed
-
-    def _remove(self, queue: Queue) -> None:
-        self._broker.operations.remove(self._broker.catalogue.remove_queue(queue.definition))
+        return not queue.definition.persistent or CATALOGUE not in self._store.closed
