@@ -21,6 +21,7 @@ from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.operations.topic_making import drop_logs
+from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
@@ -196,7 +197,7 @@ class Operations:
         assert log is not None, definition.name
         broker = self._broker
         store = broker.volatile if log.volatile else broker.store
-        queue = Queue(definition, broker.hub, store, log, definition.namespace)
+        queue = Queue(definition, broker.hub, store, log, definition.namespace, HeadDrops)
         definition.runtime = queue
         queue.on_unused = self._unused.unused
         self._queue_count += 1

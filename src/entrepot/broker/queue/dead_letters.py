@@ -7,7 +7,8 @@ again and loses nothing.
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.logs.entry_codec import DeadLetter
@@ -19,24 +20,22 @@ from entrepot.model.errors import Unavailable
 from entrepot.model.ranges import RangeSet
 from entrepot.store.interface import Log
 
-if TYPE_CHECKING:
-    from entrepot.broker.queue.queue import Queue
-
 RECORDS_PER_TICK = 256
 _OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | HAS_DELIVER_AT | TRANSIENT  # flags that go with a record elsewhere
 RETRY_S = 1.0  # while appends are refused, or a target is not open here
 
 
 class DeadLetters(LogOwner):
-    """One queue's dead-lettering. The hub dispatches it as it does queues."""
+    """One queue's dead-lettering. The hub dispatches it as it does queues. end(holder, first, count): these are published elsewhere, and go."""
 
-    def __init__(self, queue: Queue, hub: Hub, log: Log, namespace: str, exchange: str, routing_key: str | None) -> None:
+    def __init__(self, definition: Any, hub: Hub, log: Log, namespace: str, end: Callable[[Consumer | None, int, int], None]) -> None:
         self.dirty = False
-        self._queue = queue
+        self._definition = definition
+        self._end = end
         self._hub = hub
         self._namespace = namespace
-        self._exchange = exchange
-        self._routing_key = routing_key
+        self._exchange: str = definition.policy.dead_letter_exchange
+        self._routing_key: str | None = definition.policy.dead_letter_routing_key
         self._jobs: deque[tuple[Consumer | None, int, int, str]] = deque()  # (holder, first, count, reason)
         self._refused: deque[tuple[Entry, bytes]] = deque()
         self._cursor = Cursor(hub, log, self._loaded)
@@ -100,7 +99,7 @@ class DeadLetters(LogOwner):
                 self._jobs.appendleft((consumer, first + now, count - now, reason))
             if now == count and consumer is not None:
                 consumer.burying -= 1
-            self._queue.end_buried(consumer, first, now)
+            self._end(consumer, first, now)
             budget -= now
         if (self._jobs or self._refused) and not self._closed:
             self._hub.mark_dirty(self)
@@ -146,9 +145,9 @@ class DeadLetters(LogOwner):
         return done
 
     def _publish_record(self, tag: int, flags: int, data: bytes, record: bytes, reason: str) -> None:
-        letter = DeadLetter(self._namespace, self._queue.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
+        letter = DeadLetter(self._namespace, self._definition.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
         again = self._hub.codec(tag).dead_letter(data, record, letter)
         if again is not None:
             address, packed = again
-            self._hub.publish_dead(self._namespace, address, tag, flags & _OF_RECORDS, packed, self._queue.definition.maker)
+            self._hub.publish_dead(self._namespace, address, tag, flags & _OF_RECORDS, packed, self._definition.maker)
             self._hub.dead_lettered_count += 1

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from entrepot.broker.queue.heads import BURY_MAX
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.model.entry import HAS_EXPIRY, HAS_SENT_TIME
-
-if TYPE_CHECKING:
-    from entrepot.broker.queue.queue import Queue
-
-BURY_MAX = 256  # records dead-lettered per tick and queue
-BROKER_ID = 0  # the consumer id under which the broker itself holds records that it expires or dead-letters
 
 _END = 0xFFFFFFFFFFFFFFFF
 
 
 class HeadDrops:
-    """Of one queue. Nothing here runs for a queue without limits and times to live."""
+    """The Heads of one queue. Nothing here runs for a queue without limits and times to live."""
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue

@@ -17,8 +17,8 @@ from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.queue.dead_letters import DeadLetters
 from entrepot.broker.queue.delivery_counts import DeliveryCounts
-from entrepot.broker.queue.head_drops import BROKER_ID, BURY_MAX, HeadDrops
-from entrepot.broker.subscription.consumer import Consumer
+from entrepot.broker.queue.heads import BURY_MAX, Heads
+from entrepot.broker.subscription.consumer import BROKER_ID, Consumer
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.transactions.log_transactions import Transactions
 from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry
@@ -44,7 +44,7 @@ _BURY_MAX = BURY_MAX
 
 
 class Queue(LogOwner):
-    """The live queue over one log. Its definition says what it is; `dead_letters` is None where dropped records go nowhere."""
+    """The live queue over one log. Its definition says what it is; `dead_letters` is None where dropped records go nowhere; heads(queue) makes its Heads."""
 
     __slots__ = (
         "burying",
@@ -84,7 +84,7 @@ class Queue(LogOwner):
         "waiting",
     )
 
-    def __init__(self, definition: Any, hub: Hub, store: Store, log: Log, namespace: str) -> None:
+    def __init__(self, definition: Any, hub: Hub, store: Store, log: Log, namespace: str, heads: Callable[[Queue], Heads]) -> None:
         policy = definition.policy
         self.dirty = False
         self.definition = definition
@@ -102,7 +102,7 @@ class Queue(LogOwner):
         self.single_active = policy.single_active_consumer
         self.dead_letters: DeadLetters | None = None
         if policy.dead_letter_exchange is not None:
-            self.dead_letters = DeadLetters(self, hub, log, namespace, policy.dead_letter_exchange, policy.dead_letter_routing_key)
+            self.dead_letters = DeadLetters(definition, hub, log, namespace, self.end_buried)
         self.consumers: list[Consumer] = []
         self.turn = 0
         self.prioritised = False
@@ -113,7 +113,7 @@ class Queue(LogOwner):
         self.marked_ahead = log.marked_offset
         self.fresh_from = _END
         self.ready_bytes = min(log.bytes_alive, max(self.bytes_max, 0))  # an upper estimate, which drops nothing
-        self.heads = HeadDrops(self)
+        self.heads = heads(self)
         self.timed: Any = None  # the TimedQueue, once anybody leases here for a time
         self.ended = False
         self.gone: Any = None  # the NotDone that says why it has ended
@@ -572,7 +572,7 @@ class Queue(LogOwner):
         return released
 
     def expire_head(self) -> int:
-        """See HeadDrops.expire()."""
+        """See Heads.expire()."""
         return self.heads.expire()
 
     # ---- the end

@@ -7,6 +7,8 @@ from typing import Any
 from entrepot.broker.calls.port import Attachment
 
 LEASED_MAX = 16_777_216  # records that one consumer without a limit of its own may hold; leases are runs, so this costs little
+BROKER_ID = 0  # the id under which the broker itself holds records that it expires, dead-letters or moves
+
 _LEASED_MAX = LEASED_MAX
 
 

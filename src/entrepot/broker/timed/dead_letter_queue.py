@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.logs.cursor import GAP, HERE, LATER, Cursor
 from entrepot.broker.logs.log_owner import LogOwner
-from entrepot.broker.queue.head_drops import BROKER_ID
+from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.broker.timed.transfer import transfer
 from entrepot.model.errors import Unavailable
 from entrepot.store.interface import Log

@@ -9,7 +9,7 @@ import cython
 
 from entrepot.broker.calls.lease_calls import Receive, Received
 from entrepot.broker.calls.port import DONE
-from entrepot.broker.queue.head_drops import BROKER_ID
+from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.broker.timed.group_scan import GroupScan
 from entrepot.broker.timed.kept_leases import TIMED
 from entrepot.broker.timed.waiting_line import GIVEN_UP, GRANTED

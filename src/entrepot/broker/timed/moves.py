@@ -15,8 +15,8 @@ import msgspec
 from entrepot.broker.calls.queue_requests import MoveTask
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.logs.log_owner import LogOwner
-from entrepot.broker.queue.head_drops import BROKER_ID
 from entrepot.broker.state import DELETE, MOVE_PREFIX, set_value
+from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.timed.transfer import transfer
 from entrepot.entropy import Entropy
