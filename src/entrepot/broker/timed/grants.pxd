@@ -13,7 +13,7 @@ from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.group_scan cimport GroupScan
 from entrepot.broker.timed.group_window cimport GroupWindow
 from entrepot.broker.timed.lease_table cimport LeaseTable
-from entrepot.broker.timed.timed_queue cimport TimedQueue
+from entrepot.broker.timed.timed_state cimport TimedState
 from entrepot.model.octets cimport put_u16_be, put_u32_be, take_ba
 from entrepot.store.interface cimport Group, Store
 
@@ -37,7 +37,7 @@ cdef class Granted:
 
 @cython.final
 cdef class Grants:
-    cdef TimedQueue timed
+    cdef TimedState timed
     cdef Queue queue
     cdef Hub hub
     cdef Store store
