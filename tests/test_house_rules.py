@@ -105,7 +105,7 @@ def test_time_chance_waiting_and_files_come_from_outside(source: Path) -> None:
     ],
 )
 def test_each_ban_is_seen(text: str, name: str) -> None:
-    assert any(f" {name} " in offence for offence in offences(text, "entrepot/broker/port.py"))
+    assert any(f" {name} " in offence for offence in offences(text, "entrepot/broker/calls/port.py"))
 
 
 @pytest.mark.parametrize("source", [*SOURCES, *sorted((ROOT / "tests").rglob("*.py"))], ids=lambda path: str(path.relative_to(ROOT)))

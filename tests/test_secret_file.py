@@ -2,7 +2,7 @@
 
 import pytest
 
-from entrepot.broker.secret_box import KEY_FILE_NAME
+from entrepot.broker.users.secret_box import KEY_FILE_NAME
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData
 from entrepot.secret_file import open_secret_box

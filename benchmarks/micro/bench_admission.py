@@ -20,9 +20,9 @@ from typing import Any
 
 from benchmarks.micro.bench_partitions import Bench, Session
 
-from entrepot.broker import requests as r
-from entrepot.broker.port import make_ask, make_publish
-from entrepot.broker.topic_requests import CreateTopic
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import make_ask, make_publish
+from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 
 RUN = 512

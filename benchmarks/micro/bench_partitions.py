@@ -23,12 +23,12 @@ from typing import Any
 import uvloop
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.entry_codec import EntryCodec
-from entrepot.broker.partition_calls import Append, AppendPart, Read, ReadPart, make_append, make_append_part, make_read, make_read_part
-from entrepot.broker.port import Attachment, Call, Sink, make_ask
-from entrepot.broker.state import default_folds
-from entrepot.broker.topic_requests import CreateTopic
+from entrepot.broker.calls.partition_calls import Append, AppendPart, Read, ReadPart, make_append, make_append_part, make_read, make_read_part
+from entrepot.broker.calls.port import Attachment, Call, Sink, make_ask
+from entrepot.broker.calls.topic_requests import CreateTopic
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.state_kinds import default_folds
 from entrepot.clock import SystemClock
 from entrepot.entropy import SystemEntropy
 from entrepot.model.entry import CODEC_KAFKA

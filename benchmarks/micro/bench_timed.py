@@ -25,11 +25,11 @@ from typing import Any
 import uvloop
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.lease_calls import EndLeases, Receive, Send, make_end_leases, make_receive, make_send
-from entrepot.broker.port import DONE, Attachment, Call, Sink, make_ask
-from entrepot.broker.queue_requests import CreateTimedQueue, TimedPolicy
-from entrepot.broker.state import default_folds
+from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, make_end_leases, make_receive, make_send
+from entrepot.broker.calls.port import DONE, Attachment, Call, Sink, make_ask
+from entrepot.broker.calls.queue_requests import CreateTimedQueue, TimedPolicy
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.state_kinds import default_folds
 from entrepot.clock import SystemClock
 from entrepot.entropy import SystemEntropy
 from entrepot.model.principal import Principal

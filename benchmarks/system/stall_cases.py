@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from benchmarks.system.stalls import Clients, Kafka, batch, case, large_record, produce, small_records, topics, varint
-from entrepot.broker.together import WORK_MAX
+from entrepot.broker.operations.together import WORK_MAX
 
 MANY = 95_000  # elements of one request, below its limit
 MIB = 1 << 20

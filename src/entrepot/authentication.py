@@ -12,8 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-from entrepot.broker.credentials import USER_NAME_SIZE_MAX, ScramVerifier
-from entrepot.broker.users import PlainCheck, Users
+from entrepot.broker.users.credentials import USER_NAME_SIZE_MAX, ScramVerifier
+from entrepot.broker.users.users import PlainCheck, Users
 from entrepot.clock import Clock
 from entrepot.failed_logins import FailedLogins
 from entrepot.login_line import LoginLine, Waiting

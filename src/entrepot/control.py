@@ -22,7 +22,7 @@ import socket
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.users import Permission
+from entrepot.broker.users.users import Permission
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network

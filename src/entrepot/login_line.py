@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from entrepot.broker.users import PlainCheck
+from entrepot.broker.users.users import PlainCheck
 from entrepot.model.principal import Principal
 
 WAITING_MAX = 1000

@@ -12,13 +12,13 @@ from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
-from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.broker.groups.settings import GroupSettings
-from entrepot.broker.quotas import QuotaLimits
-from entrepot.broker.state import default_folds
-from entrepot.broker.users import Users
+from entrepot.broker.state_kinds import default_folds
+from entrepot.broker.users.authorization import Authorizer
+from entrepot.broker.users.users import Users
 from entrepot.clock import Clock
 from entrepot.entropy import Entropy
 from entrepot.protocol import BrokerTerms

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
     from entrepot.beside import Beside
     from entrepot.broker.broker import Broker
-    from entrepot.broker.catalogue import Catalogue
-    from entrepot.broker.entry_codec import EntryCodec
-    from entrepot.broker.topic_config import TopicDefaults
-    from entrepot.broker.users import Users
+    from entrepot.broker.catalogue.catalogue import Catalogue
+    from entrepot.broker.logs.entry_codec import EntryCodec
+    from entrepot.broker.topic.topic_config import TopicDefaults
+    from entrepot.broker.users.users import Users
     from entrepot.clock import Clock
     from entrepot.entropy import Entropy
     from entrepot.metrics import Metrics

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from entrepot.entropy import Entropy
 
 if TYPE_CHECKING:
-    from entrepot.broker.secret_box import SecretBox
+    from entrepot.broker.users.secret_box import SecretBox
 
 
 def open_secret_box(directory: Path, entropy: Entropy) -> SecretBox:
@@ -17,7 +17,7 @@ def open_secret_box(directory: Path, entropy: Entropy) -> SecretBox:
 
     Raises CorruptData where the file is damaged, OSError.
     """
-    from entrepot.broker.secret_box import KEY_FILE_NAME, SecretBox, make_key_file, read_key_file
+    from entrepot.broker.users.secret_box import KEY_FILE_NAME, SecretBox, make_key_file, read_key_file
 
     path = directory / KEY_FILE_NAME
     try:

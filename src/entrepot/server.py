@@ -27,7 +27,7 @@ import msgspec
 from entrepot import __version__
 from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
-from entrepot.broker.users import check_listen
+from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
@@ -178,7 +178,6 @@ class Server:
                 Health(self.metrics, lambda: self.why_not_ready),
                 self.config.limits.http_request_bytes,
                 pages=self.pages,
-                beside=beside,
                 has_users=lambda: self.node is not None and self.node.users.has_own(),
             )
         )

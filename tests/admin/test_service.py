@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from entrepot.admin.lists import NAMES_PER_STEP, PARTITIONS_PER_STEP, Lists, _noted
 from entrepot.admin.requests import CHANGES, LISTS, ListGroups, ListTopics
 from entrepot.admin.service import STEPS_PER_TURN, Service
-from entrepot.broker.group_requests import CommitOffsets, CommittedOffset
-from entrepot.broker.port import Sink, make_ask
+from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset
+from entrepot.broker.calls.port import Sink, make_ask
 from entrepot.clock import SystemClock
 from entrepot.config import load
 from entrepot.entropy import SystemEntropy

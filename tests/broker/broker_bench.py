@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 
-from entrepot.broker import requests as r
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, Sink, make_ask, make_publish, make_settle
-from entrepot.broker.state import default_folds
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, Sink, make_ask, make_publish, make_settle
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.state_kinds import default_folds
 from entrepot.model.entry import HAS_EXPIRY, Entry
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal

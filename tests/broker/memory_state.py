@@ -1,6 +1,6 @@
 """A state store in memory, folding as the real ones do."""
 
-from entrepot.broker.state import default_folds
+from entrepot.broker.state_kinds import default_folds
 
 
 class MemoryState:

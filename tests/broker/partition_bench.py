@@ -7,11 +7,11 @@ import struct
 from broker_bench import AllowAll, Connection
 from broker_bench import Bench as BrokerBench
 
-from entrepot.broker.entry_codec import EntryCodec
-from entrepot.broker.partition_calls import make_append, make_append_part, make_close_parts, make_read, make_read_part
-from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.topic_config import TopicDefaults
-from entrepot.broker.topic_requests import CreateTopic
+from entrepot.broker.calls.partition_calls import make_append, make_append_part, make_close_parts, make_read, make_read_part
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.calls.topic_requests import CreateTopic
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.topic.topic_config import TopicDefaults
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.local.settings import StoreSettings

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.consumer import Pool, make_consumer
-from entrepot.broker.entry_codec import EntryCodec
-from entrepot.broker.hub import Hub
-from entrepot.broker.port import Attachment, Sink
-from entrepot.broker.state import default_folds
-from entrepot.broker.topic import Topic
+from entrepot.broker.calls.port import Attachment, Sink
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.state_kinds import default_folds
+from entrepot.broker.subscription.consumer import Pool, make_consumer
+from entrepot.broker.topic.topic import Topic
 from entrepot.model.entry import make_entry
 from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop

@@ -9,9 +9,9 @@ from partition_bench import ROOMY
 from partition_bench import Bench as PartitionBench
 from partition_bench import Client as PartitionClient
 
-from entrepot.broker import requests as r
-from entrepot.broker.key_hash import key_hash
-from entrepot.broker.partition_calls import make_append_part, make_read_part
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.partition_calls import make_append_part, make_read_part
+from entrepot.broker.logs.key_hash import key_hash
 from entrepot.model.entry import OPAQUE
 from entrepot.protocols.kafka.record_batch import BatchValidator
 from entrepot.protocols.kafka.records import KafkaEntryCodec

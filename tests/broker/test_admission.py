@@ -7,10 +7,10 @@ from broker_bench import CODEC, Bench, address_of, record_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from entrepot.broker import requests as r
-from entrepot.broker.entry_codec import EntryCodec
-from entrepot.broker.port import PENDING, make_publish
-from entrepot.broker.topic_requests import CreateTopic
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import PENDING, make_publish
+from entrepot.broker.calls.topic_requests import CreateTopic
+from entrepot.broker.logs.entry_codec import EntryCodec
 
 
 def longstr(text):

@@ -3,9 +3,9 @@
 import pytest
 from partition_bench import HEAD, ROOMY, Batch, Bench, Guard, PlainCodec
 
-from entrepot.broker.appending import REWRITTEN_MAX_BYTES
-from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.topic_requests import AlterTopicConfig, DeleteTopic
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.calls.topic_requests import AlterTopicConfig, DeleteTopic
+from entrepot.broker.front.appending import REWRITTEN_MAX_BYTES
 from entrepot.model.errors import Reason, Refused
 
 PRODUCER = 7

@@ -4,7 +4,7 @@ from decimal import Decimal
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.broker.arguments import pack, same_value, unpack
+from entrepot.broker.catalogue.arguments import pack, same_value, unpack
 
 SCALARS = st.one_of(
     st.none(),

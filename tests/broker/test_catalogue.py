@@ -1,10 +1,10 @@
 import pytest
 from memory_state import LogIds, MemoryState
 
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.definitions import QueueDefinition, TopicDefinition
-from entrepot.broker.kept_definitions import QUEUE_KEY, encode_value, named_key
-from entrepot.broker.quotas import QuotaLimits
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.catalogue.kept_definitions import QUEUE_KEY, encode_value, named_key
+from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.model.errors import CorruptData, Reason, Refused
 
 NS = "public/default"

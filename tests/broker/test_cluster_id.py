@@ -5,7 +5,7 @@ import re
 import pytest
 from broker_bench import Bench
 
-from entrepot.broker.cluster_id import CLUSTER_ID_KEY
+from entrepot.broker.catalogue.cluster_id import CLUSTER_ID_KEY
 from entrepot.broker.state import set_value
 from entrepot.model.errors import CorruptData
 

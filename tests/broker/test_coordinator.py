@@ -1,8 +1,8 @@
 import pytest
 from transaction_bench import Bench
 
-from entrepot.broker import coordinator as module
-from entrepot.broker.coordinator import Participant, ParticipantKind, Phase, coordinator_log_id
+from entrepot.broker.transactions import coordinator as module
+from entrepot.broker.transactions.coordinator import Participant, ParticipantKind, Phase, coordinator_log_id
 from entrepot.model.entry import make_entry, stored_entry
 from entrepot.model.errors import CorruptData, Reason, Refused
 

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.broker import credentials
-from entrepot.broker.credentials import ITERATIONS_MIN, SCRAM_SHA_256, SCRAM_SHA_512, check_password, derive, saslprep
-from entrepot.broker.secret_box import SecretBox, make_key_file, read_key_file
+from entrepot.broker.users import credentials
+from entrepot.broker.users.credentials import ITERATIONS_MIN, SCRAM_SHA_256, SCRAM_SHA_512, check_password, derive, saslprep
+from entrepot.broker.users.secret_box import SecretBox, make_key_file, read_key_file
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, Refused
 

@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transaction_bench import Bench
 
-from entrepot.broker.deduplication import KAFKA_WRAP, NO_WRAP, Deduplication
-from entrepot.broker.producer_state import BATCHES_MAX, PRODUCER_PREFIX, Verdict, fold_producer
+from entrepot.broker.producers.deduplication import KAFKA_WRAP, NO_WRAP, Deduplication
+from entrepot.broker.producers.producer_state import BATCHES_MAX, PRODUCER_PREFIX, Verdict, fold_producer
 from entrepot.model.errors import CorruptData
 
 

@@ -8,8 +8,8 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.broker.entry_shelf import SHARES, EntryShelf
-from entrepot.broker.hub import Hub
+from entrepot.broker.logs.entry_shelf import SHARES, EntryShelf
+from entrepot.broker.logs.hub import Hub
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.model.entry import StoredEntry, restore_entry, stored_entry
 

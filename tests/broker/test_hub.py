@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from entrepot.broker.hub import Hub
-from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.logs.log_owner import LogOwner
 
 
 class Scheduler:

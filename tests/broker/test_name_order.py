@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from entrepot.broker.name_order import RUN_MAX, NameOrder
+from entrepot.broker.catalogue.name_order import RUN_MAX, NameOrder
 
 
 def test_in_order_by_prefix_and_behind_a_name() -> None:

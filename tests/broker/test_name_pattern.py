@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.broker.groups.work import at_once
-from entrepot.broker.name_pattern import HELD_MAX, NODES_MAX, NamePattern
+from entrepot.broker.users.name_pattern import HELD_MAX, NODES_MAX, NamePattern
 from entrepot.model.errors import Reason, Refused
 
 ATOMS = st.sampled_from(["a", "b", ".", "[ab]", "[^a]", "[a-c]", "\\d", "\\w", "\\.", "(?:)", "^", "$", "-"])

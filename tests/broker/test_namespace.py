@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.broker.definitions import QueueDefinition, QueuePolicy
-from entrepot.broker.namespace import Namespace
+from entrepot.broker.catalogue.definitions import QueueDefinition, QueuePolicy
+from entrepot.broker.catalogue.namespace import Namespace
 
 NAMES = st.text(alphabet="ab-é", max_size=4)
 

@@ -1,6 +1,6 @@
 """Whose turn it is to search, and to look into an entry."""
 
-from entrepot.broker.offset_search import ACTIVE_MAX, SearchTurns
+from entrepot.broker.topic.offset_search import ACTIVE_MAX, SearchTurns
 
 
 class Loop:

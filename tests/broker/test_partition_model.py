@@ -4,9 +4,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from partition_bench import ROOMY, Batch, Bench
 
-from entrepot.broker.partition_calls import make_close_parts, make_read_part
-from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import TrimPartition
+from entrepot.broker.calls.partition_calls import make_close_parts, make_read_part
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.calls.topic_requests import TrimPartition
 from entrepot.model.errors import Reason
 from entrepot.store.local.settings import StoreSettings
 

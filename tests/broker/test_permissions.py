@@ -3,15 +3,15 @@
 import pytest
 from stream_bench import NS, SMALL
 
-from entrepot.broker import requests
-from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.port import DONE, REFUSED, Sink, make_ask
-from entrepot.broker.routing import REPLY_PREFIX
-from entrepot.broker.state import default_folds
-from entrepot.broker.topic_requests import AllowedActions
-from entrepot.broker.users import Permission, Users
+from entrepot.broker.calls import requests
+from entrepot.broker.calls.port import DONE, REFUSED, Sink, make_ask
+from entrepot.broker.calls.topic_requests import AllowedActions
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.routing import REPLY_PREFIX
+from entrepot.broker.state_kinds import default_folds
+from entrepot.broker.users.authorization import Authorizer
+from entrepot.broker.users.users import Permission, Users
 from entrepot.model.principal import Principal
 from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop

@@ -8,9 +8,9 @@ import pytest
 from kafka_batches import COMPRESSIONS, GZIP, NONE, ZSTD, batch, record
 from test_across import Bench as AcrossBench
 
-from entrepot.broker.hub import LARGE_BYTES, STEPS_MAX, Hub
-from entrepot.broker.port import PENDING
-from entrepot.broker.topic_requests import FindOffset
+from entrepot.broker.calls.port import PENDING
+from entrepot.broker.calls.topic_requests import FindOffset
+from entrepot.broker.logs.hub import LARGE_BYTES, STEPS_MAX, Hub
 from entrepot.model.entry import CODEC_AMQP_091, CODEC_KAFKA, restore_entry, stored_entry
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.kafka import records as kafka_records

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 from broker_bench import SMALL, Bench, bytes_at_hand, longstr_array, table_of
 
-from entrepot.broker import requests as r
-from entrepot.broker.port import DONE, PENDING, REFUSED
-from entrepot.broker.thinning import THINNED_AT_ONCE
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED
+from entrepot.broker.operations.thinning import THINNED_AT_ONCE
 from entrepot.model.errors import Reason, Refused
 
 

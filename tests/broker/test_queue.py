@@ -5,9 +5,9 @@ import itertools
 import pytest
 from broker_bench import Bench, longstr_array, refused
 
-from entrepot.broker import requests as r
-from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.queue import MARK_STEP
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.queue.queue import MARK_STEP
 
 TEN = [b"%d" % number for number in range(10)]
 

@@ -3,7 +3,7 @@
 import pytest
 from broker_bench import Bench, refused
 
-from entrepot.broker import requests as r
+from entrepot.broker.calls import requests as r
 
 TEN = [b"%d" % number for number in range(10)]
 

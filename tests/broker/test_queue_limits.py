@@ -3,8 +3,8 @@
 import pytest
 from broker_bench import Bench
 
-from entrepot.broker import requests as r
-from entrepot.broker.port import DONE
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import DONE
 
 TEN = [b"%d" % number for number in range(10)]
 

@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from entrepot.broker import requests as r
-from entrepot.broker.port import ACCEPT, REJECT, RELEASE, make_settle
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE, make_settle
 
 NAMES = ("a", "b", "c")
 

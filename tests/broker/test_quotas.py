@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_state import LogIds, MemoryState
 
-from entrepot.broker import requests as r
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.queue_requests import TimedPolicy
-from entrepot.broker.quotas import (
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.queue_requests import TimedPolicy
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.quotas import (
     BINDINGS,
     CONSUMERS,
     EXCHANGES,
@@ -22,7 +22,7 @@ from entrepot.broker.quotas import (
     QuotaLimits,
     Quotas,
 )
-from entrepot.broker.timed.definition import TimedDefinition
+from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.model.errors import Reason, Refused
 
 NS = "public/default"

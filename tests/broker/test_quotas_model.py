@@ -7,11 +7,11 @@ import pytest
 from group_bench import GroupBench
 from memory_state import LogIds, MemoryState
 
-from entrepot.broker import group_requests as r
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.queue_requests import TimedPolicy
-from entrepot.broker.quotas import BINDINGS, EXCHANGES, GROUPS, MEMBERS, METADATA, NAMESPACES, OFFSETS, PARTITIONS, QUEUES, TOPICS, QuotaLimits
-from entrepot.broker.timed.definition import TimedDefinition
+from entrepot.broker.calls import group_requests as r
+from entrepot.broker.calls.queue_requests import TimedPolicy
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.quotas import BINDINGS, EXCHANGES, GROUPS, MEMBERS, METADATA, NAMESPACES, OFFSETS, PARTITIONS, QUEUES, TOPICS, QuotaLimits
+from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 

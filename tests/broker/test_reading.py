@@ -4,11 +4,11 @@ import pytest
 from broker_bench import CODEC, record_of
 from partition_bench import HEAD, ROOMY, Batch, Bench, Client, Guard, PlainCodec
 
-from entrepot.broker.entry_codec import EntryCodec
-from entrepot.broker.partition_calls import make_close_parts, make_read_part
-from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.reading import COLD_MAX, PARTS_MAX, SHARE_SIZE_MAX, STRETCH_SIZE_MAX
-from entrepot.broker.topic_requests import CreatePartitions, DeleteTopic
+from entrepot.broker.calls.partition_calls import make_close_parts, make_read_part
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.calls.topic_requests import CreatePartitions, DeleteTopic
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.topic.reading import COLD_MAX, PARTS_MAX, SHARE_SIZE_MAX, STRETCH_SIZE_MAX
 from entrepot.model.entry import OPAQUE, make_entry
 from entrepot.model.errors import Reason
 

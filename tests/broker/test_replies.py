@@ -3,10 +3,10 @@
 import pytest
 from broker_bench import NS, Bench, longstr_array, refused
 
-from entrepot.broker import requests as r
-from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.replies import ALL_WAITING_MAX_BYTES, WAITING_MAX_BYTES
-from entrepot.broker.routing import CACHE_MAX, REPLY_PREFIX
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.catalogue.routing import CACHE_MAX, REPLY_PREFIX
+from entrepot.broker.front.replies import ALL_WAITING_MAX_BYTES, WAITING_MAX_BYTES
 from entrepot.model.errors import Reason, Refused
 
 CLIENTS = 1000

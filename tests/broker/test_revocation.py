@@ -4,11 +4,11 @@ import pytest
 from test_across import Client
 from test_subject_permissions import FREE, NS, Bench
 
-from entrepot.broker import requests as r
-from entrepot.broker.partition_calls import make_read_part
-from entrepot.broker.port import PENDING, REFUSED
-from entrepot.broker.revocation import TURN_MAX
-from entrepot.broker.users import Permission, PlainCheck
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.partition_calls import make_read_part
+from entrepot.broker.calls.port import PENDING, REFUSED
+from entrepot.broker.front.revocation import TURN_MAX
+from entrepot.broker.users.users import Permission, PlainCheck
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 

@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from memory_state import LogIds, MemoryState
 
-from entrepot.broker import routing
-from entrepot.broker.arguments import same_value
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.routing import TopicTrie, make_headers_binding
+from entrepot.broker.catalogue import routing
+from entrepot.broker.catalogue.arguments import same_value
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.routing import TopicTrie, make_headers_binding
 from entrepot.model.errors import Reason, Refused
 
 NS = "public/default"

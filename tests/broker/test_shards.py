@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from memory_state import MemoryState
 
-from entrepot.broker.shards import SHARD_COUNT_KEY, Shards
+from entrepot.broker.catalogue.shards import SHARD_COUNT_KEY, Shards
 from entrepot.broker.state import set_value
 from entrepot.model.errors import CorruptData
 

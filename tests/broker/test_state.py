@@ -1,6 +1,7 @@
 import pytest
 
-from entrepot.broker.state import DELETE, StateFolds, default_folds, fold_value, prefix_end, set_value
+from entrepot.broker.state import DELETE, StateFolds, fold_value, prefix_end, set_value
+from entrepot.broker.state_kinds import default_folds
 from entrepot.model.errors import CorruptData
 
 

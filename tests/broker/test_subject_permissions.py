@@ -5,10 +5,10 @@ from broker_bench import longstr_array, refused
 from test_across import Bench as AcrossBench
 from test_across import Client
 
-from entrepot.broker import requests as r
-from entrepot.broker.authorization import Authorizer
-from entrepot.broker.secret_box import SecretBox
-from entrepot.broker.users import Permission, Users
+from entrepot.broker.calls import requests as r
+from entrepot.broker.users.authorization import Authorizer
+from entrepot.broker.users.secret_box import SecretBox
+from entrepot.broker.users.users import Permission, Users
 from entrepot.model.principal import Principal
 
 NS = "public/default"

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 from broker_bench import SMALL, Bench, longstr_array, refused
 
-from entrepot.broker import requests as r
-from entrepot.broker import together
-from entrepot.broker.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, make_settle
-from entrepot.broker.together import WORK_MAX
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, make_settle
+from entrepot.broker.operations import together
+from entrepot.broker.operations.together import WORK_MAX
 from entrepot.model.errors import Reason, Refused
 
 

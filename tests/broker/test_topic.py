@@ -3,9 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_bench import Bench
 
-from entrepot.broker.consumer import Pool
-from entrepot.broker.stream_start import parse_partition, parse_start
-from entrepot.broker.topic import CONSUMER_PARTITIONS_MAX
+from entrepot.broker.subscription.consumer import Pool
+from entrepot.broker.topic.stream_start import parse_partition, parse_start
+from entrepot.broker.topic.topic import CONSUMER_PARTITIONS_MAX
 from entrepot.model.entry import CONTROL
 from entrepot.model.errors import Refused
 

@@ -3,11 +3,11 @@
 import pytest
 from partition_bench import NAMESPACE, Bench
 
-from entrepot.broker import topic_requests as asked
+from entrepot.broker.calls import topic_requests as asked
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED
+from entrepot.broker.catalogue.quotas import PARTITIONS, TOPICS
 from entrepot.broker.groups.work import STEPS
-from entrepot.broker.port import DONE, PENDING, REFUSED
-from entrepot.broker.quotas import PARTITIONS, TOPICS
-from entrepot.broker.topic_making import LOG_STEPS
+from entrepot.broker.operations.topic_making import LOG_STEPS
 from entrepot.model.errors import Reason
 
 

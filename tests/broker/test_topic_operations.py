@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from partition_bench import NAMESPACE, ROOMY, Bench, Guard
 
-from entrepot.broker import topic_requests as asked
-from entrepot.broker.catalogue import CATALOGUE_SHARD, TOPIC_KEY, named_key
-from entrepot.broker.kept_definitions import decode_value, encode_value
-from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.producer_ids import BLOCK_SIZE, EPOCH_MAX
-from entrepot.broker.requests import DeclareQueue
+from entrepot.broker.calls import topic_requests as asked
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.calls.requests import DeclareQueue
+from entrepot.broker.catalogue.catalogue import CATALOGUE_SHARD, TOPIC_KEY, named_key
+from entrepot.broker.catalogue.kept_definitions import decode_value, encode_value
+from entrepot.broker.producers.producer_ids import BLOCK_SIZE, EPOCH_MAX
 from entrepot.broker.state import set_value
-from entrepot.broker.topic_config import SETTINGS, TopicDefaults
+from entrepot.broker.topic.topic_config import SETTINGS, TopicDefaults
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused
 

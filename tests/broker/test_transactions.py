@@ -1,9 +1,9 @@
 import pytest
 from transaction_bench import QUEUE, Bench
 
-from entrepot.broker.state import default_folds
-from entrepot.broker.transaction_marker import make_marker, read_marker
-from entrepot.broker.transactions import OPEN_MAX, TRANSACTION_PREFIX
+from entrepot.broker.state_kinds import default_folds
+from entrepot.broker.transactions.log_transactions import OPEN_MAX, TRANSACTION_PREFIX
+from entrepot.broker.transactions.marker import make_marker, read_marker
 from entrepot.model.entry import CODEC_MARKER, CONTROL
 from entrepot.model.errors import CorruptData, Refused
 

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transaction_bench import LOGS, QUEUE, Bench
 
-from entrepot.broker.coordinator import Phase
-from entrepot.broker.transactions import NOT_ENDED
+from entrepot.broker.transactions.coordinator import Phase
+from entrepot.broker.transactions.log_transactions import NOT_ENDED
 
 MARKER = b""
 

@@ -1,14 +1,14 @@
 import pytest
 from memory_state import MemoryState
 
-from entrepot.broker.authorization import Action, Authorizer, ResourceKind
-from entrepot.broker.credentials import SCRAM_SHA_256, SCRAM_SHA_512
-from entrepot.broker.kept_definitions import decode_value, encode_value
-from entrepot.broker.name_pattern import NamePattern
-from entrepot.broker.permission_pattern import is_half_anchored
-from entrepot.broker.secret_box import SecretBox
+from entrepot.broker.catalogue.kept_definitions import decode_value, encode_value
 from entrepot.broker.state import set_value
-from entrepot.broker.users import PLAIN_CACHE_S, USER_KEY, Permission, PlainCheck, Users, check_listen, is_loopback
+from entrepot.broker.users.authorization import Action, Authorizer, ResourceKind
+from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512
+from entrepot.broker.users.name_pattern import NamePattern
+from entrepot.broker.users.permission_pattern import is_half_anchored
+from entrepot.broker.users.secret_box import SecretBox
+from entrepot.broker.users.users import PLAIN_CACHE_S, USER_KEY, Permission, PlainCheck, Users, check_listen, is_loopback
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, Reason, Refused
 from entrepot.model.principal import BROKER, Principal

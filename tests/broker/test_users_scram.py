@@ -3,8 +3,8 @@
 import pytest
 from memory_state import MemoryState
 
-from entrepot.broker.credentials import SCRAM_SHA_256, SCRAM_SHA_512
-from entrepot.broker.users import Users
+from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512
+from entrepot.broker.users.users import Users
 from entrepot.entropy import SystemEntropy
 from entrepot.model.principal import Principal
 

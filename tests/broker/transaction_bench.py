@@ -6,16 +6,17 @@ from types import SimpleNamespace
 
 from stream_bench import CODEC, LineCodec
 
-from entrepot.broker.consumer import Pool, make_consumer
-from entrepot.broker.coordinator import Coordinator, Participant, ParticipantKind, coordinator_log_id
-from entrepot.broker.deduplication import Deduplication
-from entrepot.broker.hub import Hub
-from entrepot.broker.port import Attachment, Sink
-from entrepot.broker.queue import Queue
-from entrepot.broker.queue_arguments import parse_queue_arguments
-from entrepot.broker.state import default_folds
-from entrepot.broker.topic import Topic
-from entrepot.broker.transactions import Transactions
+from entrepot.broker.calls.port import Attachment, Sink
+from entrepot.broker.catalogue.queue_arguments import parse_queue_arguments
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.producers.deduplication import Deduplication
+from entrepot.broker.queue.head_drops import HeadDrops
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.state_kinds import default_folds
+from entrepot.broker.subscription.consumer import Pool, make_consumer
+from entrepot.broker.topic.topic import Topic
+from entrepot.broker.transactions.coordinator import Coordinator, Participant, ParticipantKind, coordinator_log_id
+from entrepot.broker.transactions.log_transactions import Transactions
 from entrepot.model.entry import make_entry
 from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
@@ -67,7 +68,7 @@ class Bench:
         self.logs = [self.store.log(log_id) or self.store.create_log(0, log_id) for log_id in LOGS]
         policy = parse_queue_arguments("q", {})
         self.topic = Topic(SimpleNamespace(name="t", policy=policy), self.hub, self.store, self.logs[:QUEUE])
-        self.queue = Queue(SimpleNamespace(name="q", policy=policy), self.hub, self.store, self.logs[QUEUE], "n")
+        self.queue = Queue(SimpleNamespace(name="q", policy=policy), self.hub, self.store, self.logs[QUEUE], "n", HeadDrops)
         coordinator_id = coordinator_log_id(0)
         self.coordinator = Coordinator(self.store, self.store.log(coordinator_id) or self.store.create_log(0, coordinator_id))
         loaded = []

@@ -21,8 +21,8 @@ from crash_bodies import Violation, who
 from crash_ledger import QueueLedger, Sent, Source
 from crash_peers import FENCE, Consumer, Publisher, connect, drive
 
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.state import default_folds
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.state_kinds import default_folds
 from entrepot.model.batch import VALUE
 from entrepot.protocols.amqp091.translation import to_batch
 from entrepot.simulation.disk import SimulatedDisk

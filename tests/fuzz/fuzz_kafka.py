@@ -11,7 +11,7 @@ import kafka_batches as batches
 from fuzz_values import Chance, damaged, number, payload, text
 from fuzz_world import PASSWORD, USER, Wire, World
 
-from entrepot.broker.topic_config import SETTINGS
+from entrepot.broker.topic.topic_config import SETTINGS
 from entrepot.model.names import DEFAULT_NAMESPACE
 from entrepot.protocols.kafka.apis import APIS, Api
 

@@ -13,14 +13,14 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from entrepot.authentication import Authenticator
-from entrepot.broker.authorization import Authorizer
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.credentials import ITERATIONS_MIN
-from entrepot.broker.quotas import QuotaLimits
-from entrepot.broker.secret_box import KEY_SIZE, SecretBox
-from entrepot.broker.state import default_folds
-from entrepot.broker.users import Permission, Users
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.quotas import QuotaLimits
+from entrepot.broker.state_kinds import default_folds
+from entrepot.broker.users.authorization import Authorizer
+from entrepot.broker.users.credentials import ITERATIONS_MIN
+from entrepot.broker.users.secret_box import KEY_SIZE, SecretBox
+from entrepot.broker.users.users import Permission, Users
 from entrepot.http.health import Health
 from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from entrepot.broker.away import AwayQueue
+from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.timed.moves import MoveTasks
 from entrepot.simulation.broker_run import BrokerRun

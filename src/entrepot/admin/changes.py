@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from entrepot.admin import requests
-from entrepot.broker.users import Permission, Verifiers
+from entrepot.broker.users.users import Permission, Verifiers
 from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:

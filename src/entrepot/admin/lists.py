@@ -12,12 +12,12 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from entrepot.admin import requests
+from entrepot.broker.catalogue.namespace import SYSTEM_EXCHANGES
 from entrepot.broker.groups.offsets import GroupOffsets
-from entrepot.broker.namespace import SYSTEM_EXCHANGES
 from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:
-    from entrepot.broker.namespace import Namespace
+    from entrepot.broker.catalogue.namespace import Namespace
     from entrepot.net.network import Network
     from entrepot.node import Node
 

@@ -24,7 +24,7 @@ from entrepot.http.session import Later, Request, Response
 from entrepot.model.errors import CorruptData, Reason, Refused
 
 if TYPE_CHECKING:
-    from entrepot.broker.users import Verifiers
+    from entrepot.broker.users.users import Verifiers
     from entrepot.net.network import Network
     from entrepot.node import Node
 

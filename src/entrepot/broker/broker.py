@@ -9,40 +9,39 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from entrepot.broker.admission import Admission, split_address
-from entrepot.broker.appending import Appender
-from entrepot.broker.authorization import Action, ResourceKind
-from entrepot.broker.cluster_id import cluster_id
-from entrepot.broker.deduplication import IDLE_MS, Deduplication
-from entrepot.broker.door import STAGED_HIGH_BYTES, Door
-from entrepot.broker.entry_codec import EntryCodec
+from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fail, make_publish
+from entrepot.broker.catalogue.cluster_id import cluster_id
+from entrepot.broker.catalogue.quotas import METADATA
+from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
+from entrepot.broker.front.admission import Admission, split_address
+from entrepot.broker.front.appending import Appender
+from entrepot.broker.front.door import STAGED_HIGH_BYTES, Door
+from entrepot.broker.front.publisher import Path, Publisher
+from entrepot.broker.front.replies import Replies
+from entrepot.broker.front.revocation import Revocation
+from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.topics import CatalogueTopics
-from entrepot.broker.hub import Hub
-from entrepot.broker.log_owner import LogOwner
-from entrepot.broker.operations import LATER, Operations
-from entrepot.broker.port import DONE, Ask, Attachment, Sink, complete, fail, make_publish
-from entrepot.broker.producer_ids import ProducerIds
-from entrepot.broker.publisher import Path, Publisher
-from entrepot.broker.queue import Queue
-from entrepot.broker.quotas import METADATA
-from entrepot.broker.reading import Reads
-from entrepot.broker.replies import Replies
-from entrepot.broker.revocation import Revocation
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.operations.operations import LATER, Operations
+from entrepot.broker.operations.timed_operations import TimedOperations
+from entrepot.broker.operations.together import Together
+from entrepot.broker.operations.topic_operations import TopicOperations
+from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
+from entrepot.broker.producers.producer_ids import ProducerIds
+from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
-from entrepot.broker.shards import SHARD_COUNT_DEFAULT, Shards
-from entrepot.broker.subjects import Subjects
-from entrepot.broker.timed.operations import TimedOperations
-from entrepot.broker.together import Together
-from entrepot.broker.topic_config import TopicDefaults
-from entrepot.broker.topic_operations import TopicOperations
-from entrepot.broker.transactions import Transactions
-from entrepot.broker.users import GUEST
+from entrepot.broker.topic.reading import Reads
+from entrepot.broker.topic.topic_config import TopicDefaults
+from entrepot.broker.transactions.log_transactions import Transactions
+from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.model.errors import NotDone, Reason, Refused
-from entrepot.model.principal import Principal
+from entrepot.model.principal import GUEST, Principal
 from entrepot.store.interface import Group, Scheduler, Store
 
 PATHS_MAX = 65_536  # resolved addresses kept; one more empties the table
@@ -89,10 +88,10 @@ class Broker:
         self.reads = Reads(self.hub, authorizer, self.appender.epoch)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.operations = Operations(self)
-        self.topic_operations = TopicOperations(self)
+        self.topic_operations = TopicOperations(self, self.operations)
         self.operations.add_handlers(self.topic_operations.handlers())
-        self.operations.add_handlers(Together(self).handlers())
-        self.timed = TimedOperations(self)
+        self.operations.add_handlers(Together(self, self.operations).handlers())
+        self.timed = TimedOperations(self, self.operations)
         self.operations.add_handlers(self.timed.handlers())
         self.shards = Shards(SHARD_COUNT_DEFAULT)
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
@@ -109,7 +108,7 @@ class Broker:
         self.cluster_id = ""  # set by open()
         self.connected_count = 0
         self._on_failed = on_failed
-        self.revocation = Revocation(self)
+        self.revocation = Revocation(scheduler, catalogue, authorizer, self.doors, self.operations.stop_consumer)
         self.shard_moves = ShardMoves(self)
         store.set_owner(self)
         volatile.set_owner(self)

@@ -7,21 +7,23 @@ all of it is made again from what the store has. Nobody keeps what he had found 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from entrepot.broker import queue_requests, requests, topic_requests
-from entrepot.broker.away import AwayQueue
-from entrepot.broker.consumer import Consumer
-from entrepot.broker.partition import Partition
-from entrepot.broker.queue import Queue
-from entrepot.broker.shards import CATALOGUE
-from entrepot.broker.topic import Topic
+from entrepot.broker.calls import queue_requests, requests, topic_requests
+from entrepot.broker.catalogue.shards import CATALOGUE
+from entrepot.broker.front.door import Door
+from entrepot.broker.front.publisher import Path
+from entrepot.broker.operations.operations import Operations
+from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.timed_operations import TimedOperations
+from entrepot.broker.queue.away import AwayQueue
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.broker.topic.partition import Partition
+from entrepot.broker.topic.topic import Topic
 from entrepot.model.errors import Unavailable
-
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
 
 DECISIONS = frozenset(
     {
@@ -42,10 +44,19 @@ DECISIONS = frozenset(
 """Requests that only the owner of shard 0 can carry out; a DeclareQueue, too, where it is not passive."""
 
 
+class MovingParts(BrokerParts, Protocol):
+    """The broker, as what comes and goes with a shard is seen: also who keeps what was found there, and who brings it back to life."""
+
+    doors: set[Door]
+    paths: dict[tuple[str, bytes], Path]
+    operations: Operations
+    timed: TimedOperations
+
+
 class ShardMoves:
     """Over one broker."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: MovingParts) -> None:
         self._broker = broker
         self._queues: dict[int, list[AwayQueue]] = {}  # shard -> queues of it
         self._partitions: dict[int, list[tuple[Topic, int]]] = {}
@@ -54,12 +65,6 @@ class ShardMoves:
         """Raises Unavailable where a request needs the owner of shard 0, and that is not here."""
         if CATALOGUE in self._broker.store.closed and (type(request) in DECISIONS or (isinstance(request, requests.DeclareQueue) and not request.passive)):
             raise Unavailable("the catalogue is on its way to another owner")
-
-    def check_open(self, shards: Iterable[int]) -> None:
-        """Raises Unavailable where something is to be made in a shard that is not open here."""
-        for shard in shards:
-            if shard in self._broker.store.closed:
-                raise Unavailable(f"shard {shard} is on its way to another owner")
 
     # ---- closing
 

@@ -8,12 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from entrepot.broker.producer_state import PRODUCER_PREFIX, fold_producer
-from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_all_subscriptions, fold_subscription
-from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
-from entrepot.broker.timed.lease_state import LEASE_PREFIX, fold_all_leases, fold_leases
-from entrepot.broker.timed.repeats import REPEAT_PREFIX, fold_all_repeats, fold_repeats
-from entrepot.broker.transactions import TRANSACTION_PREFIX, fold_transaction
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Fold
 
@@ -81,24 +75,6 @@ def fold_value(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:  
 def set_value(value: bytes) -> bytes:
     """The delta that makes `value` the value of a fold_value() key."""
     return SET + value
-
-
-def default_folds() -> StateFolds:
-    """Every kind of state the broker keeps; others register here too."""
-    folds = StateFolds()
-    folds.register(CATALOGUE_PREFIX, fold_value, absolute=True)
-    folds.register(SUBSCRIPTION_PREFIX, fold_subscription, many=fold_all_subscriptions)
-    folds.register(SCHEDULE_PREFIX, fold_schedule, absolute=True)
-    folds.register(REPEAT_PREFIX, fold_repeats, many=fold_all_repeats)
-    folds.register(LEASE_PREFIX, fold_leases, many=fold_all_leases)
-    folds.register(TRANSACTION_PREFIX, fold_transaction)
-    folds.register(PRODUCER_PREFIX, fold_producer, absolute=True)
-    folds.register(GROUP_PREFIX, fold_value, absolute=True)
-    folds.register(OFFSET_PREFIX, fold_value, absolute=True)
-    folds.register(PRODUCER_IDS_PREFIX, fold_value, absolute=True)
-    folds.register(CLUSTER_PREFIX, fold_value, absolute=True)
-    folds.register(MOVE_PREFIX, fold_value, absolute=True)
-    return folds
 
 
 def prefix_end(prefix: bytes) -> bytes:

@@ -110,7 +110,7 @@ def permit(
 ) -> None:
     """Say what a user may do in a namespace: regular expressions of whole names; an empty one permits nothing."""
     from entrepot.admin.requests import Permit
-    from entrepot.broker.permission_pattern import half_anchored_text, is_half_anchored
+    from entrepot.broker.users.permission_pattern import half_anchored_text, is_half_anchored
 
     with kept(loaded(config, data, settings).config) as broker:
         broker.change(Permit(name, namespace, configure, write, read))

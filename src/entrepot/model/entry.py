@@ -21,8 +21,8 @@ HAS_SENT_TIME = 0x0100  # some record was first sent before it was appended: it 
 CODEC_RECORD_BATCH = 1
 CODEC_AMQP_091 = 2
 CODEC_KAFKA = 3
-CODEC_MARKER = 4  # a transaction's end in one log: broker/transaction_marker.py
-CODEC_COORDINATOR = 5  # a transaction coordinator's records: broker/coordinator.py
+CODEC_MARKER = 4  # a transaction's end in one log: broker/transactions/marker.py
+CODEC_COORDINATOR = 5  # a transaction coordinator's records: broker/transactions/coordinator.py
 CODEC_SQS = 6
 
 

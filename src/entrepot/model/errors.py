@@ -58,7 +58,7 @@ class ProtocolError(EntrepotError):
 
 
 class NotDone(EntrepotError):
-    """Why a call of the port was not carried out, or may not have been: one of the three below, each of which is an outcome (broker/port.py)."""
+    """Why a call of the port was not carried out, or may not have been: one of the three below, each of which is an outcome (broker/calls/port.py)."""
 
     def again(self) -> Self:
         """The same, to be raised: an error that is raised where it is kept keeps in turn whoever was at work then."""

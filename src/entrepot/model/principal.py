@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 TAG_ADMINISTRATOR = "administrator"
 TAG_INTERNAL = "internal"
 
+GUEST = "guest"
+"""The user that a new data directory has, and to whom belongs what was made before makers were kept."""
+
 
 @dataclass(frozen=True, slots=True)
 class Principal:

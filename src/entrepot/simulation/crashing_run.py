@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue import Catalogue
-from entrepot.broker.entry_codec import EntryCodec
-from entrepot.broker.quotas import QuotaLimits
-from entrepot.broker.shards import CATALOGUE
-from entrepot.broker.state import default_folds
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.quotas import QuotaLimits
+from entrepot.broker.catalogue.shards import CATALOGUE
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.state_kinds import default_folds
 from entrepot.model.errors import EntrepotError
 from entrepot.model.principal import Principal
 from entrepot.net.network import NetworkLimits

@@ -10,11 +10,11 @@ import random
 from collections import deque
 from typing import Any
 
-from entrepot.broker.door import Door
-from entrepot.broker.lease_calls import Receive, Withdraw
-from entrepot.broker.partition_calls import CloseParts, Read
-from entrepot.broker.port import PENDING, UNKNOWN, Ask, Call, Delivery, Settle, Sink, fail
-from entrepot.broker.requests import CloseStream, Consume, ConsumeReplies
+from entrepot.broker.calls.lease_calls import Receive, Withdraw
+from entrepot.broker.calls.partition_calls import CloseParts, Read
+from entrepot.broker.calls.port import PENDING, UNKNOWN, Ask, Call, Delivery, Settle, Sink, fail
+from entrepot.broker.calls.requests import CloseStream, Consume, ConsumeReplies
+from entrepot.broker.front.door import Door
 from entrepot.model.errors import OutcomeUnknown, Unavailable
 from entrepot.simulation.loop import SimulatedLoop
 

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker import group_requests as ask
+from entrepot.broker.calls import group_requests as ask
 from entrepot.broker.groups.assignors import Subscriber, assign_range, assign_uniform
 from entrepot.model.errors import Reason, Refused
 

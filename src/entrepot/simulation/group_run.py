@@ -10,17 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from entrepot.broker import group_requests as ask
+from entrepot.broker.calls import group_requests as ask
+from entrepot.broker.calls.port import DONE, REFUSED, Attachment, Call, Sink, make_ask
+from entrepot.broker.catalogue.quotas import Quotas
+from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.groups.classic import ClassicGroup
 from entrepot.broker.groups.consumer import ConsumerGroup
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.topics import TopicFacts
-from entrepot.broker.port import DONE, REFUSED, Attachment, Call, Sink, make_ask
-from entrepot.broker.quotas import Quotas
-from entrepot.broker.shards import Shards
-from entrepot.broker.state import default_folds
+from entrepot.broker.state_kinds import default_folds
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.simulation.group_clients import GROUP, SESSION_MS, ClassicClient, Client, ConsumerClient, Place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from entrepot.broker.port import DONE
+from entrepot.broker.calls.port import DONE
 from entrepot.store.interface import Fold, Group, Scheduler
 
 

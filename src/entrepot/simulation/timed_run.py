@@ -14,9 +14,9 @@ The model knows what clients were told. Outcomes that nobody was told are unknow
 
 from __future__ import annotations
 
-from entrepot.broker.lease_calls import ENDED, EndLeases, Receive, Send, make_end_leases, make_receive, make_send, make_withdraw
-from entrepot.broker.port import DONE, PENDING, UNAVAILABLE, UNKNOWN, Attachment, Call, Sink, make_ask
-from entrepot.broker.queue_requests import CreateTimedQueue, TimedPolicy
+from entrepot.broker.calls.lease_calls import ENDED, EndLeases, Receive, Send, make_end_leases, make_receive, make_send, make_withdraw
+from entrepot.broker.calls.port import DONE, PENDING, UNAVAILABLE, UNKNOWN, Attachment, Call, Sink, make_ask
+from entrepot.broker.calls.queue_requests import CreateTimedQueue, TimedPolicy
 from entrepot.model.entry import HAS_GROUPS
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting

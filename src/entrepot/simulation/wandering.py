@@ -6,7 +6,7 @@ import gc
 from typing import Any
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.queue import Queue
+from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.model.errors import Unavailable
 from entrepot.simulation.loop import SimulatedLoop

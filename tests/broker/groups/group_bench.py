@@ -2,15 +2,15 @@
 
 import struct
 
-from entrepot.broker import group_requests as r
+from entrepot.broker.calls import group_requests as r
+from entrepot.broker.calls.port import DONE, REFUSED, Attachment, Sink, make_ask
+from entrepot.broker.catalogue.quotas import Quotas
+from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.topics import TopicFacts
-from entrepot.broker.port import DONE, REFUSED, Attachment, Sink, make_ask
-from entrepot.broker.quotas import Quotas
-from entrepot.broker.shards import Shards
-from entrepot.broker.state import default_folds
+from entrepot.broker.state_kinds import default_folds
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop

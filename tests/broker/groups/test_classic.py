@@ -3,9 +3,9 @@
 import pytest
 from group_bench import GroupBench, answer, reason, subscription
 
-from entrepot.broker import group_requests as r
-from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.quotas import QuotaLimits
+from entrepot.broker.calls import group_requests as r
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.model.errors import Reason
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 from group_bench import GroupBench, answer, reason
 
-from entrepot.broker import group_requests as r
+from entrepot.broker.calls import group_requests as r
+from entrepot.broker.catalogue.quotas import GROUPS, MEMBERS, METADATA, OFFSETS, QuotaLimits
 from entrepot.broker.groups import classic
 from entrepot.broker.groups.consumer import PARTITION_BYTES, PATTERNS_MAX
 from entrepot.broker.groups.consumer_member import TOPIC_BYTES
-from entrepot.broker.quotas import GROUPS, MEMBERS, METADATA, OFFSETS, QuotaLimits
 from entrepot.model.errors import Reason
 
 SMALL = QuotaLimits(groups=10, total_group_members=10, offsets=10, metadata_bytes=10_000)

@@ -3,13 +3,13 @@
 import pytest
 from broker_bench import Bench
 
-from entrepot.broker import group_requests as r
-from entrepot.broker import requests, topic_requests
+from entrepot.broker.calls import group_requests as r
+from entrepot.broker.calls import requests, topic_requests
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED
 from entrepot.broker.groups.offsets import FORGETTING_STEPS
 from entrepot.broker.groups.work import STEPS
-from entrepot.broker.port import DONE, PENDING, REFUSED
+from entrepot.broker.operations.thinning import THINNED_AT_ONCE
 from entrepot.broker.state import DELETE, OFFSET_PREFIX
-from entrepot.broker.thinning import THINNED_AT_ONCE
 from entrepot.model.errors import Reason
 
 

@@ -3,7 +3,7 @@
 import pytest
 from group_bench import GroupBench
 
-from entrepot.broker.group_requests import CommittedOffset
+from entrepot.broker.calls.group_requests import CommittedOffset
 from entrepot.broker.groups import kept
 from entrepot.broker.state import GROUP_PREFIX, OFFSET_PREFIX
 from entrepot.model.errors import CorruptData

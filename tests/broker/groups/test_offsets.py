@@ -3,10 +3,10 @@
 import pytest
 from group_bench import GroupBench, answer, reason, subscription
 
-from entrepot.broker import group_requests as r
+from entrepot.broker.calls import group_requests as r
+from entrepot.broker.calls.port import PENDING
 from entrepot.broker.groups import classic_member
 from entrepot.broker.groups.subscribed_topics import topics_end
-from entrepot.broker.port import PENDING
 from entrepot.model.errors import Reason
 
 DAY_S = 86_400

@@ -3,12 +3,12 @@
 import pytest
 from group_bench import GroupBench, answer, reason
 
-from entrepot.broker import group_requests as r
+from entrepot.broker.calls import group_requests as r
+from entrepot.broker.calls.port import DONE, PENDING
 from entrepot.broker.groups import matched_topics
 from entrepot.broker.groups.coordinator import LOOKED_AT_ONCE
 from entrepot.broker.groups.work import STEPS, Work, at_once
-from entrepot.broker.name_pattern import NamePattern
-from entrepot.broker.port import DONE, PENDING
+from entrepot.broker.users.name_pattern import NamePattern
 from entrepot.model.errors import Reason
 
 MANY = 120

@@ -3,8 +3,8 @@
 import pytest
 from timed_bench import TimedBench
 
-from entrepot.broker.lease_calls import ENDED, SUPERSEDED
-from entrepot.broker.queue_requests import CancelMove, CreateTimedQueue, DeleteTimedQueue, ListMoves, ListSources, SetQueuePolicy, StartMove, TimedPolicy
+from entrepot.broker.calls.lease_calls import ENDED, SUPERSEDED
+from entrepot.broker.calls.queue_requests import CancelMove, CreateTimedQueue, DeleteTimedQueue, ListMoves, ListSources, SetQueuePolicy, StartMove, TimedPolicy
 from entrepot.model.errors import Reason, Refused
 
 

@@ -3,9 +3,9 @@
 import pytest
 from timed_bench import TimedBench
 
-from entrepot.broker.lease_calls import ENDED, NOT_LEASED
-from entrepot.broker.port import PENDING
-from entrepot.broker.queue_requests import PurgeTimedQueue, SetQueuePolicy, TimedPolicy
+from entrepot.broker.calls.lease_calls import ENDED, NOT_LEASED
+from entrepot.broker.calls.port import PENDING
+from entrepot.broker.calls.queue_requests import PurgeTimedQueue, SetQueuePolicy, TimedPolicy
 from entrepot.model.errors import Reason
 
 

@@ -5,9 +5,9 @@ from broker_bench import bytes_at_hand
 from test_revocation import Doors
 from timed_bench import TimedBench, TimedConnection
 
-from entrepot.broker.lease_calls import ENDED, FOREIGN, SUPERSEDED, TOO_LONG, PolicyChanged
-from entrepot.broker.port import DONE, PENDING
-from entrepot.broker.queue_requests import DeleteTimedQueue, ListQueues, PurgeTimedQueue, SetQueuePolicy, TimedPolicy
+from entrepot.broker.calls.lease_calls import ENDED, FOREIGN, SUPERSEDED, TOO_LONG, PolicyChanged
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.calls.queue_requests import DeleteTimedQueue, ListQueues, PurgeTimedQueue, SetQueuePolicy, TimedPolicy
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 

@@ -2,9 +2,9 @@
 
 from broker_bench import CODEC, Bench, Connection, record_of
 
-from entrepot.broker.lease_calls import make_end_leases, make_receive, make_send, make_withdraw
-from entrepot.broker.port import DONE, PENDING, REFUSED
-from entrepot.broker.queue_requests import CreateTimedQueue, DescribeQueue, TimedPolicy
+from entrepot.broker.calls.lease_calls import make_end_leases, make_receive, make_send, make_withdraw
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED
+from entrepot.broker.calls.queue_requests import CreateTimedQueue, DescribeQueue, TimedPolicy
 from entrepot.protocols.amqp091 import rewriting
 
 GROUP_HEADER = b"x-group-id"

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
-from entrepot.broker.port import DONE, PENDING, REFUSED, Ask, Attachment, Delivery, Publish, Settle
-from entrepot.broker.requests import CloseStream
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED, Ask, Attachment, Delivery, Publish, Settle
+from entrepot.broker.calls.requests import CloseStream
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 from entrepot.net.turns import Turns

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from both_modes import both
-from entrepot.broker.port import DONE, PENDING, make_publish
+from entrepot.broker.calls.port import DONE, PENDING, make_publish
 
 
 def expanded(spans):

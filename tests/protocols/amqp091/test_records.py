@@ -10,7 +10,7 @@ from amqp_wire import PERSISTENT, entry, longstr, record, route, table
 from pika.spec import BasicProperties
 
 from both_modes import both
-from entrepot.broker.entry_codec import DeadLetter
+from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.protocols.amqp091 import records, rewriting
 
 BELOW = "entrepot.protocols.amqp091.properties"

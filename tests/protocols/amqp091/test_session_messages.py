@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_bench import HEADER, Client, closing, complete, frame, parse, refuse
 
-from entrepot.broker.port import ACCEPT, DONE, REFUSED, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
+from entrepot.broker.calls.port import ACCEPT, DONE, REFUSED, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
 from entrepot.model.entry import HAS_EXPIRY
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.net.unfinished import Unfinished

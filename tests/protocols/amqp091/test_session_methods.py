@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_bench import CAPABLE, HEADER, Client, closing, complete, frame, refuse
 
-from entrepot.broker import requests as r
-from entrepot.broker.port import UNAVAILABLE, UNKNOWN, Ask
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import UNAVAILABLE, UNKNOWN, Ask
 from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
 from entrepot.net.turns import TURN_STEPS
 from entrepot.protocols.amqp091.codec import RUN_HEADERS_MAX_COUNT

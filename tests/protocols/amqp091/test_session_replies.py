@@ -5,7 +5,7 @@ from amqp_wire import publish, record, route
 from pika.spec import BasicProperties
 from session_bench import Client, complete, frame, refuse
 
-from entrepot.broker import requests as r
+from entrepot.broker.calls import requests as r
 from entrepot.model.errors import Reason
 
 NAME = "amq.rabbitmq.reply-to"

@@ -4,8 +4,8 @@ import pytest
 from amqp_wire import ack, publish, route, settle, short
 from session_bench import Client, closing, complete, frame, refuse
 
-from entrepot.broker import requests
-from entrepot.broker.port import ACCEPT, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
+from entrepot.broker.calls import requests
+from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
 from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
 from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.amqp091.handshake import Settings

@@ -7,8 +7,8 @@ from typing import Any
 from crc32c import crc32c
 from kio_bridge import decode_kio, encode_kio
 
-from entrepot.broker.credentials import ScramVerifier, derive
-from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN, Call
+from entrepot.broker.calls.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN, Call
+from entrepot.broker.users.credentials import ScramVerifier, derive
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.model.principal import Principal
 from entrepot.net.session import Peer
@@ -71,7 +71,7 @@ class Port:
         self.refusal: Refused | None = None
 
     def attach(self, sink: Any, principal: Any, namespace: str) -> Any:
-        from entrepot.broker.port import Attachment
+        from entrepot.broker.calls.port import Attachment
 
         if self.refusal is not None:
             raise self.refusal

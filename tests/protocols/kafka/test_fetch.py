@@ -9,7 +9,7 @@ from kafka_bench import Chance, Client, done, fetch, refuse, unavailable
 from kio_bridge import decode_kio, encode_kio
 
 from both_modes import both
-from entrepot.broker.partition_calls import CloseParts, Read
+from entrepot.broker.calls.partition_calls import CloseParts, Read
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka.error_codes import ErrorCode
@@ -19,7 +19,7 @@ from entrepot.protocols.kafka.primitives import Malformed
 VERSIONS = range(4, 18)
 KAFKA = "entrepot.protocols.kafka"
 PRIMITIVES = both(f"{KAFKA}.primitives")
-MODES = both(f"{KAFKA}.fetch_codec", "entrepot.broker.partition_calls", f"{KAFKA}.primitives")
+MODES = both(f"{KAFKA}.fetch_codec", "entrepot.broker.calls.partition_calls", f"{KAFKA}.primitives")
 ID = bytes(range(16))
 
 

@@ -6,8 +6,8 @@ import pytest
 from kafka_bench import Client
 from test_handlers import ID, NO_ID, described, exchange
 
-from entrepot.broker import group_requests as groups
-from entrepot.broker import topic_requests as topics
+from entrepot.broker.calls import group_requests as groups
+from entrepot.broker.calls import topic_requests as topics
 from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.protocols.kafka.error_codes import ErrorCode
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from kafka_bench import Client, done, refuse, unavailable
 
-from entrepot.broker import group_requests as groups
-from entrepot.broker import topic_requests as topics
+from entrepot.broker.calls import group_requests as groups
+from entrepot.broker.calls import topic_requests as topics
 from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.error_codes import ErrorCode

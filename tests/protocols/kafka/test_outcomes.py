@@ -8,8 +8,8 @@ import pytest
 from kafka_bench import Client, batch, refuse, unavailable, unknown
 from kio_bridge import BOOL, BYTES, F64, STRING, STRUCT, UUID, plan
 
-from entrepot.broker.port import Ask
-from entrepot.broker.topic_requests import AllowedActions
+from entrepot.broker.calls.port import Ask
+from entrepot.broker.calls.topic_requests import AllowedActions
 from entrepot.model.errors import Reason
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.error_codes import ErrorCode as E

@@ -21,11 +21,11 @@ from entrepot.protocols.kafka.record_batch import BATCH_VERSION, BatchValidator
 
 VERSIONS = range(3, 13)
 KAFKA = "entrepot.protocols.kafka"
-BENEATH = ("entrepot.broker.partition_calls", f"{KAFKA}.primitives", f"{KAFKA}.record_cursor", f"{KAFKA}.record_batch")
+BENEATH = ("entrepot.broker.calls.partition_calls", f"{KAFKA}.primitives", f"{KAFKA}.record_cursor", f"{KAFKA}.record_batch")
 MODES = both(f"{KAFKA}.produce_codec", *BENEATH)
 PRIMITIVES = both(f"{KAFKA}.primitives")
 VALIDATORS = both(f"{KAFKA}.record_batch", f"{KAFKA}.record_cursor")
-CALLS = both("entrepot.broker.partition_calls")
+CALLS = both("entrepot.broker.calls.partition_calls")
 
 topics = st.dictionaries(
     st.text(st.characters(codec="utf-8"), max_size=5), st.dictionaries(st.integers(-1, 5), st.none() | st.integers(1, 3).map(batch), max_size=3), max_size=3

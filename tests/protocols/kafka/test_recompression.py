@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from kafka_batches import COMPRESSIONS, GZIP, LZ4, NONE, SNAPPY, ZSTD, batch, numbered, plain
 
-from entrepot.broker.topic_config import COMPRESSIONS as NAMES
+from entrepot.broker.topic.topic_config import COMPRESSIONS as NAMES
 from entrepot.protocols.kafka.batch_errors import MESSAGE_TOO_LARGE, InvalidBatch
 from entrepot.protocols.kafka.compression import Unpacker
 from entrepot.protocols.kafka.lz4_frame import check_lz4

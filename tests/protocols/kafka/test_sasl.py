@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from kafka_bench import PEER, Client, done
 
-from entrepot.broker.credentials import SCRAM_SHA_256, SCRAM_SHA_512, derive
-from entrepot.broker.port import UNKNOWN
+from entrepot.broker.calls.port import UNKNOWN
+from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512, derive
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.kafka.error_codes import ErrorCode

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka_bench import Client, batch, done, fetch, produce, refuse, unavailable
 
-from entrepot.broker.partition_calls import Append, Read
+from entrepot.broker.calls.partition_calls import Append, Read
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.turns import TURN_STEPS
 from entrepot.net.unfinished import Unfinished

@@ -6,7 +6,7 @@ import pytest
 from kafka_bench import Client
 from test_handlers import described, exchange
 
-from entrepot.broker import topic_requests as topics
+from entrepot.broker.calls import topic_requests as topics
 from entrepot.model.errors import Reason, Refused
 
 

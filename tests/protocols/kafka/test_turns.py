@@ -9,8 +9,8 @@ import pytest
 from kafka_bench import Client, batch, done, produce, refuse
 from kafka_forms import REFUSED, REFUSED_HERE, TAKEN
 
-from entrepot.broker.group_requests import JoinResult
-from entrepot.broker.partition_calls import CloseParts
+from entrepot.broker.calls.group_requests import JoinResult
+from entrepot.broker.calls.partition_calls import CloseParts
 from entrepot.model.errors import Reason
 from entrepot.net import turns as turns_module
 from entrepot.net.leftovers import Leftovers

@@ -13,11 +13,11 @@ from typing import Any
 
 from memory_state import MemoryState
 
-from entrepot.broker import queue_requests as asked
-from entrepot.broker.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, EndLeases, PolicyChanged, Receive, Received, Send
-from entrepot.broker.port import DONE, REFUSED, Attachment
-from entrepot.broker.queue_requests import QueueDescription, TimedPolicy
-from entrepot.broker.users import Users
+from entrepot.broker.calls import queue_requests as asked
+from entrepot.broker.calls.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, EndLeases, PolicyChanged, Receive, Received, Send
+from entrepot.broker.calls.port import DONE, REFUSED, Attachment
+from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
+from entrepot.broker.users.users import Users
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.pages import Pages
 from entrepot.net.session import Peer

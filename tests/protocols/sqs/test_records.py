@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from both_modes import both
-from entrepot.broker.entry_codec import DeadLetter
+from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.model import batch as neutral
 from entrepot.model.batch import BatchBuilder, RecordBatch
 from entrepot.protocols.sqs import packing

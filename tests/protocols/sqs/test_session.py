@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from port_double import Bench, http, json_request, parse_answers
 
-from entrepot.broker.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN
+from entrepot.broker.calls.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.net.turns import TURN_STEPS
 from entrepot.net.unfinished import Unfinished

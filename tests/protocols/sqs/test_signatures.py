@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from port_double import NOW_MS, Bench, http, parse_answers
 
-from entrepot.broker.secret_box import SecretBox
+from entrepot.broker.users.secret_box import SecretBox
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.session import Peer

@@ -19,13 +19,13 @@ from __future__ import annotations
 from collections import Counter
 from functools import partial
 
-from entrepot.broker.group_requests import GroupDescription, Heartbeat, JoinGroup, JoinResult, LeaveGroup, SyncGroup
+from entrepot.broker.calls.group_requests import GroupDescription, Heartbeat, JoinGroup, JoinResult, LeaveGroup, SyncGroup
+from entrepot.broker.calls.port import Ask, fail
+from entrepot.broker.catalogue.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.groups.classic_member import COMPLETING, DEAD, EMPTY, PREPARING, STABLE, ClassicMember, size_of
 from entrepot.broker.groups.desk import Deadline, Desk, unknown_member
 from entrepot.broker.groups.kept import CLASSIC, GENERATION, KeptClassicGroup, KeptGeneration, encode, group_key
 from entrepot.broker.groups.subscribed_topics import CONSUMER, subscribed_topics
-from entrepot.broker.port import Ask, fail
-from entrepot.broker.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX
 from entrepot.model.errors import NotDone, Reason, Refused
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from entrepot.broker.group_requests import JoinGroup, MemberDescription
+from entrepot.broker.calls.group_requests import JoinGroup, MemberDescription
+from entrepot.broker.calls.port import Ask
 from entrepot.broker.groups.desk import Deadline
 from entrepot.broker.groups.kept import KeptClassicMember
 from entrepot.broker.groups.subscribed_topics import has_topic, topics_end
-from entrepot.broker.port import Ask
 
 EMPTY = "Empty"
 PREPARING = "PreparingRebalance"  # members are to join again

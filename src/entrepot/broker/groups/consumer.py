@@ -20,8 +20,9 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-from entrepot.broker.authorization import Action
-from entrepot.broker.group_requests import ConsumerHeartbeat, ConsumerHeartbeatResult, GroupDescription
+from entrepot.broker.calls.group_requests import ConsumerHeartbeat, ConsumerHeartbeatResult, GroupDescription
+from entrepot.broker.calls.port import Ask, fail
+from entrepot.broker.catalogue.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.groups.assignors import ASSIGNORS, DEFAULT_ASSIGNOR, Subscriber
 from entrepot.broker.groups.consumer_member import STABLE, STATIC_AWAY, TOPIC_BYTES, UNREVOKED, ConsumerMember, Owners
 from entrepot.broker.groups.desk import Desk, unknown_member
@@ -30,10 +31,9 @@ from entrepot.broker.groups.matched_topics import Matched
 from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topics import TopicFacts, Topics
 from entrepot.broker.groups.work import Pieces, at_once
-from entrepot.broker.name_pattern import NamePattern
-from entrepot.broker.port import Ask, fail
-from entrepot.broker.quotas import MEMBERS, METADATA, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX
+from entrepot.broker.users.authorization import Action
+from entrepot.broker.users.name_pattern import NamePattern
 from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.principal import Principal
 

@@ -9,7 +9,7 @@ A partition has one owner: a member it is assigned to, or who is to give it up. 
 
 from __future__ import annotations
 
-from entrepot.broker.group_requests import MemberDescription
+from entrepot.broker.calls.group_requests import MemberDescription
 from entrepot.broker.groups.assignors import Partitions
 from entrepot.broker.groups.desk import Deadline
 from entrepot.broker.groups.kept import KeptMember, partitions_kept

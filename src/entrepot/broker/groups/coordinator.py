@@ -1,4 +1,4 @@
-"""GroupCoordinator: the table of a broker's groups, and what the requests of broker/group_requests.py do.
+"""GroupCoordinator: the table of a broker's groups, and what the requests of broker/calls/group_requests.py do.
 
 A group comes to be with its first member or its first offset. It is forgotten when it is deleted, or when it has neither: offsets of a
 group without members expire after a time, and are deleted with their topic. A group of one kind becomes one of the other when it is empty.
@@ -10,8 +10,9 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Any, TypeAlias
 
-from entrepot.broker import group_requests as requests
-from entrepot.broker.authorization import Action, ResourceKind
+from entrepot.broker.calls import group_requests as requests
+from entrepot.broker.calls.port import Ask, fail
+from entrepot.broker.catalogue.quotas import GROUPS, NOBODY, OFFSETS, Account
 from entrepot.broker.groups.classic import ClassicGroup
 from entrepot.broker.groups.consumer import JOIN, ConsumerGroup, check_heartbeat
 from entrepot.broker.groups.desk import Desk, unknown_member
@@ -38,9 +39,8 @@ from entrepot.broker.groups.offsets import FORGETTING_STEPS, GroupOffsets
 from entrepot.broker.groups.subscribed_topics import CONSUMER
 from entrepot.broker.groups.topics import Topics
 from entrepot.broker.groups.work import Pieces
-from entrepot.broker.port import Ask, fail
-from entrepot.broker.quotas import GROUPS, NOBODY, OFFSETS, Account
 from entrepot.broker.state import DELETE, GROUP_PREFIX, OFFSET_PREFIX
+from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import CorruptData, EntrepotError, NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import check_name
 

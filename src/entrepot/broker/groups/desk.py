@@ -6,11 +6,11 @@ import uuid
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from entrepot.broker.calls.port import DONE, Ask
+from entrepot.broker.catalogue.quotas import Quotas
+from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.work import Work
-from entrepot.broker.port import DONE, Ask
-from entrepot.broker.quotas import Quotas
-from entrepot.broker.shards import Shards
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Group, Scheduler
 

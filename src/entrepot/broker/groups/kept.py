@@ -18,7 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
-from entrepot.broker.group_requests import CommittedOffset
+from entrepot.broker.calls.group_requests import CommittedOffset
 from entrepot.broker.groups.desk import GroupStore
 from entrepot.broker.state import GROUP_PREFIX, SET, prefix_end
 from entrepot.model.errors import CorruptData

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 
 from entrepot.broker.groups.work import at_once
-from entrepot.broker.name_pattern import NamePattern
+from entrepot.broker.users.name_pattern import NamePattern
 
 PIECE = 64  # names looked at between two looks at what they cost
 _COMPARED = 64  # names compared in a step

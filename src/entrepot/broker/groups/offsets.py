@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from entrepot.broker.group_requests import CommittedOffset
+from entrepot.broker.calls.group_requests import CommittedOffset
+from entrepot.broker.catalogue.quotas import METADATA, OFFSETS, Account
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.kept import encode_offset, group_key, offset_key
 from entrepot.broker.groups.work import Pieces
-from entrepot.broker.quotas import METADATA, OFFSETS, Account
 from entrepot.broker.state import DELETE, OFFSET_PREFIX
 
 NOTHING = CommittedOffset(-1)

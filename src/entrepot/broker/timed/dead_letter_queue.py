@@ -6,17 +6,15 @@ Until then it stays leased to the broker, so that a crash in between loses nothi
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from entrepot.broker.cursor import GAP, HERE, LATER, Cursor
-from entrepot.broker.head_drops import BROKER_ID
-from entrepot.broker.log_owner import LogOwner
+from entrepot.broker.logs.cursor import GAP, HERE, LATER, Cursor
+from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.subscription.consumer import BROKER_ID
+from entrepot.broker.timed.timed_state import TimedState
 from entrepot.broker.timed.transfer import transfer
 from entrepot.model.errors import Unavailable
 from entrepot.store.interface import Log
-
-if TYPE_CHECKING:
-    from entrepot.broker.timed.timed_queue import TimedQueue
 
 RECORDS_PER_TICK = 256
 CARRIED_MAX = 1_000_000  # records of the other queue of which is known how often they were received; with more, a further one begins at 0
@@ -26,7 +24,7 @@ RETRY_S = 1.0  # while appends are refused, or a target is not open here
 class DeadLetterQueue(LogOwner):
     """Of one source. The hub dispatches it as it does queues. `find(name)` gives the live TimedQueue of the source's namespace, or None."""
 
-    def __init__(self, timed: TimedQueue, find: Any) -> None:
+    def __init__(self, timed: TimedState, find: Any) -> None:
         self.dirty = False
         self.name: str | None = None
         self._timed = timed

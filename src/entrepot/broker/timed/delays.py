@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
 
 from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, Schedule
-
-if TYPE_CHECKING:
-    from entrepot.broker.timed.timed_queue import TimedQueue
+from entrepot.broker.timed.timed_state import TimedState
 
 DELAYED = 0xFFFFFFFFFFFFFFFD  # the consumer id of what waits for its time
 SLICE_S = 0.01  # between two slices of what a deleted queue kept
@@ -18,7 +15,7 @@ DUE_MAX = 1024  # runs whose time has come that are released at once; the rest i
 class Delays:
     """Of one queue. A run is what one Send, or several in the same millisecond, delayed until one time."""
 
-    def __init__(self, timed: TimedQueue) -> None:
+    def __init__(self, timed: TimedState) -> None:
         self._timed = timed
         self._sub = timed.sub
         self._schedule = Schedule(timed.store, timed.log.shard, timed.id)
@@ -26,7 +23,7 @@ class Delays:
         self._last = (-1, 0, 0)  # the last run added: it grows
 
     @classmethod
-    def of(cls, timed: TimedQueue) -> Delays | None:
+    def of(cls, timed: TimedState) -> Delays | None:
         """At opening: what was kept; None if nothing waits."""
         prefix = SCHEDULE_PREFIX + timed.id
         if not timed.store.scan(timed.log.shard, prefix, prefix + b"\xff" * 17, 1):

@@ -3,17 +3,17 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from entrepot.broker.cursor cimport Cursor
-from entrepot.broker.entry_codec cimport EntryCodec
-from entrepot.broker.hub cimport Hub
-from entrepot.broker.lease_calls cimport Receive, Received
-from entrepot.broker.port cimport Attachment
-from entrepot.broker.queue cimport Queue
+from entrepot.broker.logs.cursor cimport Cursor
+from entrepot.broker.logs.entry_codec cimport EntryCodec
+from entrepot.broker.logs.hub cimport Hub
+from entrepot.broker.calls.lease_calls cimport Receive, Received
+from entrepot.broker.calls.port cimport Attachment
+from entrepot.broker.queue.queue cimport Queue
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.group_scan cimport GroupScan
 from entrepot.broker.timed.group_window cimport GroupWindow
 from entrepot.broker.timed.lease_table cimport LeaseTable
-from entrepot.broker.timed.timed_queue cimport TimedQueue
+from entrepot.broker.timed.timed_state cimport TimedState
 from entrepot.model.octets cimport put_u16_be, put_u32_be, take_ba
 from entrepot.store.interface cimport Group, Store
 
@@ -37,7 +37,7 @@ cdef class Granted:
 
 @cython.final
 cdef class Grants:
-    cdef TimedQueue timed
+    cdef TimedState timed
     cdef Queue queue
     cdef Hub hub
     cdef Store store

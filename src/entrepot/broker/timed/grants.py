@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cython
 
-from entrepot.broker.head_drops import BROKER_ID
-from entrepot.broker.lease_calls import Receive, Received
-from entrepot.broker.port import DONE
+from entrepot.broker.calls.lease_calls import Receive, Received
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.broker.timed.group_scan import GroupScan
 from entrepot.broker.timed.kept_leases import TIMED
+from entrepot.broker.timed.timed_state import TimedState
 from entrepot.broker.timed.waiting_line import GIVEN_UP, GRANTED
 from entrepot.model.entry import HAS_GROUPS
 from entrepot.store.interface import Group
 
 if not cython.compiled:
     from entrepot.model.octets import put_u16_be, put_u32_be, take_ba
-
-if TYPE_CHECKING:
-    from entrepot.broker.timed.timed_queue import TimedQueue
 
 ATTEMPT_MS = 300_000  # how long an attempt is the same
 ATTEMPTS_MAX = 100_000  # remembered of one queue
@@ -79,7 +77,7 @@ class Grants:
 
     __slots__ = ("attempts", "counter", "dead_letters", "granted", "hub", "id_bytes", "leases", "queue", "receive_max", "store", "sub", "timed")
 
-    def __init__(self, timed: TimedQueue, nonce: bytes) -> None:
+    def __init__(self, timed: TimedState, nonce: bytes) -> None:
         self.timed = timed
         self.queue = timed.queue
         self.hub = timed.hub

@@ -3,10 +3,10 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
 
-from entrepot.broker.cursor cimport Cursor
-from entrepot.broker.entry_codec cimport EntryCodec
-from entrepot.broker.entry_shelf cimport EntryShelf
-from entrepot.broker.queue cimport Queue
+from entrepot.broker.logs.cursor cimport Cursor
+from entrepot.broker.logs.entry_codec cimport EntryCodec
+from entrepot.broker.logs.entry_shelf cimport EntryShelf
+from entrepot.broker.queue.queue cimport Queue
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.group_window cimport GroupWindow
 from entrepot.model.entry cimport Entry

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot.broker.cursor import GAP, HERE, LATER, Cursor
-from entrepot.broker.entry_shelf import EntryShelf
+from entrepot.broker.logs.cursor import GAP, HERE, LATER, Cursor
+from entrepot.broker.logs.entry_shelf import EntryShelf
 from entrepot.broker.timed.group_window import LOOKAHEAD, GroupWindow
 from entrepot.model.entry import CONTROL, HAS_GROUPS, TRANSACTIONAL
 
 if TYPE_CHECKING:
-    from entrepot.broker.queue import Queue
+    from entrepot.broker.queue.queue import Queue
 
 FILL_MAX = 8192  # records read at once; the rest in the next turn
 

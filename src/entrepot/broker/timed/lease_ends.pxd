@@ -3,10 +3,10 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
 
-from entrepot.broker.lease_calls cimport EndLeases
+from entrepot.broker.calls.lease_calls cimport EndLeases
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.lease_table cimport LeaseTable
-from entrepot.broker.timed.timed_queue cimport TimedQueue
+from entrepot.broker.timed.timed_state cimport TimedState
 
 cdef uint64_t _TIMED
 cdef int64_t _LEASE_MAX
@@ -19,7 +19,7 @@ cdef int _TOO_LONG
 
 @cython.final
 cdef class LeaseEnds:
-    cdef TimedQueue timed
+    cdef TimedState timed
     cdef Subscription sub
     cdef LeaseTable leases
 

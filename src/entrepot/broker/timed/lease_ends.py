@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from entrepot.broker.lease_calls import ENDED, FOREIGN, LEASE_MAX_MS, NOT_LEASED, SUPERSEDED, TOO_LONG, EndLeases
+from entrepot.broker.calls.lease_calls import ENDED, FOREIGN, LEASE_MAX_MS, NOT_LEASED, SUPERSEDED, TOO_LONG, EndLeases
 from entrepot.broker.timed.kept_leases import TIMED
-
-if TYPE_CHECKING:
-    from entrepot.broker.timed.timed_queue import TimedQueue
+from entrepot.broker.timed.timed_state import TimedState
 
 _TIMED = TIMED
 _LEASE_MAX = LEASE_MAX_MS
@@ -24,7 +20,7 @@ class LeaseEnds:
 
     __slots__ = ("leases", "sub", "timed")
 
-    def __init__(self, timed: TimedQueue) -> None:
+    def __init__(self, timed: TimedState) -> None:
         self.timed = timed
         self.sub = timed.sub
         self.leases = timed.leases

@@ -8,22 +8,20 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
-from entrepot.broker.cursor import GAP, LATER, Cursor
-from entrepot.broker.head_drops import BROKER_ID
-from entrepot.broker.log_owner import LogOwner
-from entrepot.broker.queue_requests import MoveTask
+from entrepot.broker.calls.queue_requests import MoveTask
+from entrepot.broker.logs.cursor import GAP, LATER, Cursor
+from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.state import DELETE, MOVE_PREFIX, set_value
+from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.timed.transfer import transfer
+from entrepot.entropy import Entropy
 from entrepot.model.errors import CorruptData, Unavailable
 from entrepot.store.interface import Log
-
-if TYPE_CHECKING:
-    from entrepot.broker.broker import Broker
 
 TASKS_MAX = 10  # remembered of a source
 RECORDS_PER_TICK = 256
@@ -50,8 +48,8 @@ class _Kept:
 class MoveTasks:
     """Of all queues. Tasks of a source are kept under its log's id."""
 
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
+    def __init__(self, entropy: Entropy) -> None:
+        self._entropy = entropy
         self._kept: dict[bytes, dict[bytes, _Kept]] = {}  # log id -> task id -> task, the oldest first
 
     def open(self, timed: TimedQueue) -> None:
@@ -71,12 +69,12 @@ class MoveTasks:
 
     def new_id(self) -> bytes:
         """For what is moved: it is a new message."""
-        octets: bytes = self._broker.entropy.octets(16)
+        octets: bytes = self._entropy.octets(16)
         return octets
 
     def start(self, timed: TimedQueue, destination: str, per_second_max: int) -> MoveTask:
         """A new task; the caller has checked that none runs."""
-        task = MoveTask(self._broker.entropy.octets(16), timed.queue.name, destination, RUNNING, per_second_max, 0, timed.sub.ready_count, timed.hub.now_ms())
+        task = MoveTask(self._entropy.octets(16), timed.queue.name, destination, RUNNING, per_second_max, 0, timed.sub.ready_count, timed.hub.now_ms())
         kept = _Kept(task, timed.log.next_offset)
         self.keep(timed, kept)
         tasks = self._kept[timed.id]

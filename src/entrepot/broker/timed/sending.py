@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.growing import Growing
-from entrepot.broker.hub import Hub
-from entrepot.broker.lease_calls import Send
-from entrepot.broker.port import DONE
+from entrepot.broker.calls.lease_calls import Send
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.logs.growing import Growing
+from entrepot.broker.logs.hub import Hub
 from entrepot.broker.timed.repeats import INTERVAL_MS, Repeats, digest_of
 from entrepot.model.entry import HAS_EXPIRY, HAS_GROUPS, Entry, make_entry
 from entrepot.model.errors import Reason, Refused

@@ -3,12 +3,12 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from entrepot.broker.cursor cimport Cursor
-from entrepot.broker.entry_codec cimport EntryCodec
-from entrepot.broker.hub cimport Hub
-from entrepot.broker.lease_calls cimport EndLeases, Receive, Received
-from entrepot.broker.port cimport Attachment
-from entrepot.broker.queue cimport Queue
+from entrepot.broker.logs.cursor cimport Cursor
+from entrepot.broker.logs.entry_codec cimport EntryCodec
+from entrepot.broker.logs.hub cimport Hub
+from entrepot.broker.calls.lease_calls cimport EndLeases, Receive, Received
+from entrepot.broker.calls.port cimport Attachment
+from entrepot.broker.queue.queue cimport Queue
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.grants cimport Grants
 from entrepot.broker.timed.group_scan cimport GroupScan
@@ -16,6 +16,7 @@ from entrepot.broker.timed.group_window cimport GroupWindow
 from entrepot.broker.timed.kept_leases cimport KeptLeases
 from entrepot.broker.timed.lease_ends cimport LeaseEnds
 from entrepot.broker.timed.lease_table cimport LeaseTable
+from entrepot.broker.timed.timed_state cimport TimedState
 from entrepot.broker.timed.waiting_line cimport WaitingLine
 from entrepot.broker.timed.waits cimport Waits
 from entrepot.model.octets cimport put_u16_be, put_u32_be, take_ba
@@ -23,7 +24,6 @@ from entrepot.store.interface cimport Group, Log, Store
 
 cdef uint64_t _TIMED
 cdef uint64_t _END
-cdef uint64_t _NEVER
 cdef int _LAPSE_MAX
 cdef int _SERVE_MAX
 cdef int64_t _LOAD_WAIT
@@ -36,46 +36,20 @@ cdef object _GIVEN_UP
 
 
 @cython.final
-cdef class TimedQueue:
-    # identity
-    cdef readonly Queue queue
-    cdef public object definition
-    cdef readonly Hub hub
-    cdef readonly Store store
-    cdef readonly Log log
-    cdef readonly Subscription sub
-    cdef readonly bytes id
-    cdef public bint ended
+cdef class TimedQueue(TimedState):
     # policies
     cdef readonly int policy_version
     cdef readonly int64_t visibility_ms
     cdef readonly int64_t wait_ms
-    cdef public Py_ssize_t in_flight_max
-    # leases
-    cdef readonly LeaseTable leases
-    cdef int64_t last_ms
-    cdef int64_t last_wall_ms
-    cdef readonly object time
-    cdef readonly object delays
-    cdef object timer
-    cdef uint64_t timer_due
-    # groups
-    cdef readonly bint ordered
-    cdef public GroupScan scan
-    # who waits
-    cdef readonly WaitingLine line
-    cdef readonly KeptLeases kept
+    # what it does with its leases
     cdef readonly LeaseEnds ends
     cdef readonly Grants grants
-    cdef public object sending
     cdef public int64_t purged_ms
     cdef uint64_t short_until
     cdef public object move
     cdef public object moves
     cdef readonly object find
 
-    @cython.locals(now=int64_t, elapsed_s=double, passed_ms=int64_t)
-    cpdef int64_t now_ms(self) except? -1
     @cython.locals(wait_ms=int64_t)
     cpdef object receive(self, Receive call)
     cdef bint is_loading(self) except? True
@@ -86,16 +60,11 @@ cdef class TimedQueue:
     cpdef object end_leases(self, EndLeases call)
     @cython.locals(call=Receive, after=Receive)
     cpdef object withdraw_all(self, Attachment door)
-    cpdef object release(self, uint64_t offset, int64_t row)
     cpdef object advanced(self)
-    @cython.locals(due=uint64_t, other=uint64_t)
-    cdef uint64_t next_due(self) except? 0xFFFFFFFFFFFFFFFF
     cpdef object delay(self, int64_t due_ms, uint64_t first, uint64_t count)
     @cython.locals(first=uint64_t, end=uint64_t)
     cpdef object settled(self, list ranges)
-    cpdef object returned(self, uint64_t first, uint64_t count)
     cpdef uint64_t next_of_groups(self) except? 0xFFFFFFFFFFFFFFFF
-    cpdef object taken(self, uint64_t offset)
     cpdef uint64_t same_deliveries(self, uint64_t offset, uint64_t limit) except? 0xFFFFFFFFFFFFFFFF
     cpdef uint32_t deliveries_at(self, uint64_t offset) except? 0xFFFFFFFF
     cpdef object dispatch(self)
@@ -107,5 +76,3 @@ cdef class TimedQueue:
     cdef object serve(self)
     @cython.locals(call=Receive, after=Receive)
     cdef object finish_short(self)
-    @cython.locals(due=uint64_t, delay_ms=int64_t)
-    cpdef object arm(self)

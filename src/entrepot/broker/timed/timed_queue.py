@@ -8,42 +8,32 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import cython
-
-from entrepot.broker.lease_calls import (
+from entrepot.broker.calls.lease_calls import (
     FOREIGN,
     EndLeases,
     PolicyChanged,
     Receive,
 )
-from entrepot.broker.port import DONE, Attachment, fail
+from entrepot.broker.calls.port import DONE, Attachment, fail
+from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.dead_letter_queue import DeadLetterQueue
 from entrepot.broker.timed.delays import DELAYED, Delays
 from entrepot.broker.timed.grants import Grants
-from entrepot.broker.timed.group_scan import GroupScan
-from entrepot.broker.timed.kept_leases import TIMED, KeptLeases
+from entrepot.broker.timed.kept_leases import TIMED
 from entrepot.broker.timed.lease_ends import LeaseEnds
-from entrepot.broker.timed.lease_table import LeaseTable
-from entrepot.broker.timed.waiting_line import GIVEN_UP, GRANTED, SHORT, WAITING, WaitingLine
+from entrepot.broker.timed.timed_state import TimedState
+from entrepot.broker.timed.waiting_line import GIVEN_UP, GRANTED, SHORT, WAITING
 from entrepot.broker.timed.waits import Waits
 from entrepot.model.errors import NotDone, Reason, Refused
 
-if not cython.compiled:
-    pass
-
-if TYPE_CHECKING:
-    from entrepot.broker.queue import Queue
-
-IN_FLIGHT_MAX = 120_000  # as SQS
 LAPSE_MAX = 2048  # leases that end at once; the rest in the next turn
 SERVE_MAX = 256  # waiting calls answered before other queues have their turn
 LOAD_WAIT_MS = 5000  # how long a call that would not wait waits for the disk
 
 _TIMED = TIMED
 _END = 0xFFFFFFFFFFFFFFFF
-_NEVER = 0xFFFFFFFFFFFFFFFF
 _LAPSE_MAX = LAPSE_MAX
 _SERVE_MAX = SERVE_MAX
 _LOAD_WAIT = LOAD_WAIT_MS
@@ -56,81 +46,40 @@ _GRANTED = GRANTED
 _GIVEN_UP = GIVEN_UP
 
 
-class TimedQueue:
-    """One queue's. `definition` is its TimedDefinition; find() gives others of its namespace by name.
+class TimedQueue(TimedState):
+    """One queue's. find() gives others of its namespace by name.
 
     `policy_version` says which of the queue's own policies holds (0: none).
     """
 
     __slots__ = (
-        "definition",
-        "delays",
-        "ended",
         "ends",
         "find",
         "grants",
-        "hub",
-        "id",
-        "in_flight_max",
-        "kept",
-        "last_ms",
-        "last_wall_ms",
-        "leases",
-        "line",
-        "log",
         "move",
         "moves",
-        "ordered",
         "policy_version",
         "purged_ms",
-        "queue",
-        "scan",
-        "sending",
         "short_until",
-        "store",
-        "sub",
-        "time",
-        "timer",
-        "timer_due",
         "visibility_ms",
         "wait_ms",
     )
 
     def __init__(self, queue: Queue, definition: Any, waits: Waits, nonce: bytes, find: Callable[[str], TimedQueue | None]) -> None:
-        self.queue = queue
+        super().__init__(queue, definition, waits)
         self.find = find
-        self.definition = definition
-        self.hub = queue.hub
-        self.store = queue.store
-        self.log = queue.log
-        self.sub = queue.subscription
-        self.id = queue.log.id
-        self.ended = False
         # policies, from the definition
         self.policy_version = 0
         self.visibility_ms = 0
         self.wait_ms = 0
-        self.in_flight_max = IN_FLIGHT_MAX
-        # leases
-        self.leases = LeaseTable()
-        self.last_ms = 0
-        self.last_wall_ms = -1
-        self.time = self.store.shard_time(self.log.shard)
-        self.timer: Any = None
-        self.timer_due = 0
-        self.kept = KeptLeases(self.store, self.log, self.leases)
-        # who waits
-        self.line = WaitingLine(waits)
+        # what it does with its leases
         self.ends = LeaseEnds(self)
         self.grants = Grants(self, nonce)
-        self.sending: Any = None
-        self.delays = Delays.of(self)  # None as long as nothing was ever delayed
+        self.delays = Delays.of(self)
         self.purged_ms = 0
         self.short_until = 0  # calls that would not wait wait until this is durable
         self.moves: Any = None  # the broker's MoveTasks
         self.move: Any = None  # the task that moves what lies here, while it runs
-        self.ordered = definition.policy.groups
-        self.scan: GroupScan | None = GroupScan(queue, True) if self.ordered else None  # None as long as no record is in a group
         self.configure()
         self.kept.load(self.sub, self.now_ms())
         if self.ordered:
@@ -148,14 +97,6 @@ class TimedQueue:
             self.grants.dead_letters = DeadLetterQueue(self, self.find)
         if self.grants.dead_letters is not None:
             self.grants.dead_letters.name = policy.dead_letter_queue
-
-    def now_ms(self) -> int:
-        """The time of the queue's shard."""
-        now = self.hub.now_ms()
-        if now != self.last_wall_ms:
-            self.last_wall_ms = now
-            self.last_ms = self.time.at(now)
-        return self.last_ms
 
     # ---- Receive
 
@@ -250,14 +191,6 @@ class TimedQueue:
         self.store.group().calls.append(call)
         self.store.urgent()
 
-    def release(self, offset: int, row: int) -> None:
-        """The lease has ended: the record is ready again."""
-        self.leases.lapse(row)
-        self.sub.release(_TIMED, offset, 1, False)
-        if self.scan is not None:
-            self.scan.returned(offset, 1)
-        self.hub.mark_dirty(self.queue)
-
     def withdraw_all(self, door: Attachment | None) -> None:
         """The calls of a door that is closed or may not receive any more, or (None) of all doors, wait no more: who may goes on with another."""
         call = self.line.first
@@ -283,16 +216,6 @@ class TimedQueue:
                 self.scan.settled(first, end)
         self.kept.passed(self.sub.floor, self.sub.cursor)
 
-    def returned(self, first: int, count: int) -> None:
-        """These may be taken again."""
-        if self.scan is not None:
-            self.scan.returned(first, count)
-
-    def look_at_groups(self) -> None:
-        """Some record is in a group from now on."""
-        if self.scan is None:
-            self.scan = GroupScan(self.queue, False)
-
     def look_again(self) -> None:
         """Some may be taken again; it is not known which."""
         if self.scan is not None:
@@ -305,14 +228,6 @@ class TimedQueue:
         scan.fill()
         scan.window.begin()
         return scan.next()
-
-    def taken(self, offset: int) -> None:
-        """A connection's consumer has it, or somebody else has, or it is gone."""
-        assert self.scan is not None
-        if self.sub.is_settled(offset):
-            self.scan.window.remove(offset)
-        else:
-            self.scan.window.taken(offset)
 
     def same_deliveries(self, offset: int, limit: int) -> int:
         """See LeaseTable."""
@@ -382,34 +297,6 @@ class TimedQueue:
                 self.line.leave(call)
                 self.finish(call)
             call = after
-
-    def arm(self) -> None:
-        """Wake up when the next lease ends."""
-        due = self.next_due()
-        if due == _NEVER or (self.timer is not None and self.timer_due <= due):
-            return
-        if self.timer is not None:
-            self.timer.cancel()
-        self.timer_due = due
-        delay_ms = due - self.last_ms if due > self.last_ms else 0
-        self.timer = self.hub.scheduler.call_later(max(delay_ms, 1) / 1000, self.due)
-
-    def next_due(self) -> int:
-        """When the next lease or delay ends."""
-        due = self.leases.next_deadline()
-        if self.delays is not None:
-            other = self.delays.next_due()
-            if other < due:
-                return other
-        return due
-
-    def due(self) -> None:
-        """Some lease or delay may have ended."""
-        self.timer = None
-        if not self.ended:
-            self.hub.mark_dirty(self.queue)
-            if self.next_due() > self.now_ms():
-                self.arm()
 
     def delay(self, due_ms: int, first: int, count: int) -> None:
         """These were just staged, and are to be seen from then on."""

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from entrepot.broker.cursor import Cursor
+from entrepot.broker.logs.cursor import Cursor
+from entrepot.broker.timed.timed_state import TimedState
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_GROUPS, HAS_PRIORITY, HAS_SENT_TIME, TRANSIENT
-
-if TYPE_CHECKING:
-    from entrepot.broker.timed.timed_queue import TimedQueue
 
 _OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | HAS_DELIVER_AT | TRANSIENT | HAS_GROUPS  # flags that go with a record elsewhere
 
 
-def transfer(source: TimedQueue, target: TimedQueue, cursor: Cursor, offset: int, name: str, new_id: bytes = b"") -> int:
+def transfer(source: TimedState, target: TimedState, cursor: Cursor, offset: int, name: str, new_id: bytes = b"") -> int:
     """Append the record at `offset`, which `cursor` has located, to `target`: its offset there. `name`: where it is dead-lettered from.
 
     It keeps its age, but in a queue that orders groups, where it begins anew (as SQS has it). With `new_id`, 16 random octets, it is a new message.

@@ -3,7 +3,7 @@
 import cython
 from libc.stdint cimport int64_t
 
-from entrepot.broker.lease_calls cimport Receive
+from entrepot.broker.calls.lease_calls cimport Receive
 from entrepot.broker.timed.waits cimport Waits
 
 cdef object _SHORT

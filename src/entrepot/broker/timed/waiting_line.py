@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entrepot.broker.lease_calls import Receive
+from entrepot.broker.calls.lease_calls import Receive
 from entrepot.broker.timed.waits import Waits
 
 # Receive.state

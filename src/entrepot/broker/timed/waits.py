@@ -8,8 +8,8 @@ from __future__ import annotations
 import heapq
 from typing import Any
 
-from entrepot.broker.hub import Hub
-from entrepot.broker.lease_calls import Receive
+from entrepot.broker.calls.lease_calls import Receive
+from entrepot.broker.logs.hub import Hub
 
 SLOT_MS = 10
 _SLOT = SLOT_MS

@@ -3,7 +3,7 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from entrepot.broker.port cimport Publish
+from entrepot.broker.calls.port cimport Publish
 
 
 @cython.final

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.port import PENDING, Publish
+from entrepot.broker.calls.port import PENDING, Publish
 
 _TIDY_AT = 64  # settled entries at the front of a list before it is cut
 

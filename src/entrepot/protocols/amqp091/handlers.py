@@ -10,8 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker import requests
-from entrepot.broker.port import DONE, Ask, Call, Publish, Settle, make_ask
+from entrepot.broker.calls import requests
+from entrepot.broker.calls.port import DONE, Ask, Call, Publish, Settle, make_ask
 from entrepot.protocols.amqp091 import handshake, states
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, TooLarge

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from entrepot.broker.port import UNAVAILABLE, Call
+from entrepot.broker.calls.port import UNAVAILABLE, Call
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 

@@ -9,7 +9,7 @@ from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.settings import Config, Section, key
 
 if TYPE_CHECKING:
-    from entrepot.broker.entry_codec import EntryCodec
+    from entrepot.broker.logs.entry_codec import EntryCodec
     from entrepot.protocols.amqp091.listener import AmqpListener
 
 AMQP = "AMQP"  # what it looks like

@@ -1,8 +1,8 @@
 cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
-from entrepot.broker.entry_codec cimport EntryCodec
-from entrepot.broker.key_hash cimport key_hash
+from entrepot.broker.logs.entry_codec cimport EntryCodec
+from entrepot.broker.logs.key_hash cimport key_hash
 from entrepot.model.batch cimport sized
 from entrepot.model.octets cimport get_u16_be, get_u32_be, take
 from entrepot.protocols.amqp091.properties cimport expiration_ms, find_header, property_at

@@ -15,14 +15,14 @@ from typing import Any
 
 import cython
 
-from entrepot.broker.entry_codec import DeadLetter, EntryCodec
+from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
 from entrepot.model.batch import HEADER_BYTES, ORIGIN, RecordBatch
 from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.protocols.amqp091 import rewriting
 from entrepot.protocols.amqp091.fields import TableLimits, decode_table
 
 if not cython.compiled:
-    from entrepot.broker.key_hash import key_hash
+    from entrepot.broker.logs.key_hash import key_hash
     from entrepot.model.batch import sized
     from entrepot.model.octets import get_u16_be, get_u32_be, take
     from entrepot.protocols.amqp091.properties import expiration_ms, find_header, property_at

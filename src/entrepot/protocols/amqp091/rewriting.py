@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from entrepot.broker.entry_codec import DeadLetter
+from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.protocols.amqp091 import properties as p
 
 _BITS = tuple(1 << bit for bit in range(15, 1, -1))

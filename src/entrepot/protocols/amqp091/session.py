@@ -16,7 +16,7 @@ from typing import Any
 
 import cython
 
-from entrepot.broker.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Call, Delivery, Publish, Sink
+from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNKNOWN, Call, Delivery, Publish, Sink
 from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
@@ -30,7 +30,7 @@ from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 from entrepot.protocols.amqp091.states import CLOSED, HEADER, OPEN
 
 if not cython.compiled:
-    from entrepot.broker.port import make_publish, make_settle
+    from entrepot.broker.calls.port import make_publish, make_settle
     from entrepot.model.octets import get_u16_be, take
     from entrepot.protocols.amqp091.checks import check_run
     from entrepot.protocols.amqp091.reply_to import with_reply_queue

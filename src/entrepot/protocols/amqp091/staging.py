@@ -11,8 +11,8 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from entrepot.broker.port import Publish, make_ask
-from entrepot.broker.requests import CheckPublish
+from entrepot.broker.calls.port import Publish, make_ask
+from entrepot.broker.calls.requests import CheckPublish
 from entrepot.net.unfinished import Share
 from entrepot.protocols.amqp091 import handlers
 from entrepot.protocols.amqp091.channel import Channel, Span
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.amqp091.session import Session
 
 STAGED_MAX = 100_000  # messages, and runs of settled tags, of one transaction
-RUNS_MAX = 10_000  # runs of messages, which follow each other to one address: more cannot be committed (broker/together.py)
+RUNS_MAX = 10_000  # runs of messages, which follow each other to one address: more cannot be committed (broker/operations/together.py)
 _OVERHEAD = 256  # bytes that a publish or a settlement costs besides its message
 _GIVEN_BACK = "transactions of all connections hold more than limits.unfinished_bytes, and this connection's have gone without a commit for longest"
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.port import make_settle
-from entrepot.broker.requests import CommitTogether
+from entrepot.broker.calls.port import make_settle
+from entrepot.broker.calls.requests import CommitTogether
 from entrepot.protocols.amqp091 import staging
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.handlers import Handler, ask, send

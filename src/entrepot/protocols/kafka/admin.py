@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
 from typing import Any
 
-from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import (
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.calls.topic_requests import (
     INTERNAL_TOPICS,
     CreatePartitions,
     CreateTopic,

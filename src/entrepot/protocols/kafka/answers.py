@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from entrepot.broker.port import DONE
+from entrepot.broker.calls.port import DONE
 from entrepot.model.errors import Reason
 from entrepot.model.names import without_vhosts
 from entrepot.protocols.kafka.error_codes import ErrorCode, code_for

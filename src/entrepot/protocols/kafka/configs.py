@@ -6,8 +6,8 @@ from collections.abc import Generator, Iterator
 from functools import partial
 from typing import Any
 
-from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import AlterTopicConfig, ConfigEntry, DescribeTopicConfig
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.calls.topic_requests import AlterTopicConfig, ConfigEntry, DescribeTopicConfig
 from entrepot.protocols.kafka.answers import code_of, counted, text_of
 from entrepot.protocols.kafka.error_codes import TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange

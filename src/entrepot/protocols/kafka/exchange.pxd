@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int32_t
 
-from entrepot.broker.port cimport Ask, Call, make_ask
+from entrepot.broker.calls.port cimport Ask, Call, make_ask
 from entrepot.protocols.kafka.primitives cimport Writer
 
 cdef Py_ssize_t _ANSWER_MAX, _LENT_MIN

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.kafka.session import Session
 
 if not cython.compiled:
-    from entrepot.broker.port import Call, make_ask
+    from entrepot.broker.calls.port import Call, make_ask
 
 Steps = int | Callable[[Any], int]
 ASK_STEPS = 12  # what one request to the broker costs, unless the handler knows better

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from entrepot.broker.partition_calls cimport CloseParts, Read, ReadPart, make_close_parts, make_read
+from entrepot.broker.calls.partition_calls cimport CloseParts, Read, ReadPart, make_close_parts, make_read
 from entrepot.protocols.kafka.exchange cimport Exchange
 from entrepot.protocols.kafka.fetch_codec cimport FetchRequest, FetchTable, TopicsReading, begin_answer, decode_head, encode_error, encode_fetch, encode_parts, end_answer
 from entrepot.protocols.kafka.primitives cimport Reader, Writer

@@ -10,12 +10,12 @@ from typing import Any
 
 import cython
 
-from entrepot.broker.port import DONE
+from entrepot.broker.calls.port import DONE
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.protocols.kafka.exchange import Exchange
 
 if not cython.compiled:
-    from entrepot.broker.partition_calls import make_close_parts, make_read
+    from entrepot.broker.calls.partition_calls import make_close_parts, make_read
     from entrepot.protocols.kafka.fetch_codec import TopicsReading, begin_answer, decode_head, encode_error, encode_fetch, encode_parts, end_answer
     from entrepot.protocols.kafka.primitives import Reader
 

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t
 
-from entrepot.broker.partition_calls cimport ReadPart, make_read_part
+from entrepot.broker.calls.partition_calls cimport ReadPart, make_read_part
 from entrepot.protocols.kafka.primitives cimport Reader, Writer
 
 cdef Py_ssize_t _PARTS_MAX

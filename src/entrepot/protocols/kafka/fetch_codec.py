@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import cython
 
-from entrepot.broker.partition_calls import ReadPart
+from entrepot.broker.calls.partition_calls import ReadPart
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka.error_codes import TOPIC, ErrorCode, code_for
 from entrepot.protocols.kafka.primitives import Malformed
 
 if not cython.compiled:
-    from entrepot.broker.partition_calls import make_read_part
+    from entrepot.broker.calls.partition_calls import make_read_part
     from entrepot.protocols.kafka.primitives import Reader, Writer
 
 PARTS_MAX = 100_000  # topics and partitions of one request, or of one session

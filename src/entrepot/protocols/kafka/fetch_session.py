@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.partition_calls import ReadPart
+from entrepot.broker.calls.partition_calls import ReadPart
 from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.fetch_codec import FetchRequest, FetchTable
 

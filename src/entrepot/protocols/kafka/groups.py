@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterator
 from itertools import repeat
 from typing import Any
 
-from entrepot.broker import group_requests as ask
-from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
+from entrepot.broker.calls import group_requests as ask
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.calls.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, error_code, text_of

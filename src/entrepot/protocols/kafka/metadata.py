@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable
 from typing import Any
 
-from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import AllowedActions, DescribeTopics, TopicDescription
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.calls.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import broker_node, chunks, code_of, counted, error_code

@@ -6,9 +6,9 @@ from collections.abc import Generator, Iterator
 from itertools import starmap
 from typing import Any
 
-from entrepot.broker.group_requests import CommitOffsets, CommittedOffset, DeleteOffsets, FetchOffsets
-from entrepot.broker.port import DONE
-from entrepot.broker.topic_requests import EpochEnd, FindOffset
+from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset, DeleteOffsets, FetchOffsets
+from entrepot.broker.calls.port import DONE
+from entrepot.broker.calls.topic_requests import EpochEnd, FindOffset
 from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, counted, error_code, partition_rows, per_partition, results_of
 from entrepot.protocols.kafka.error_codes import GROUP, OFFSETS_PARTITION, TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange

@@ -2,7 +2,7 @@
 
 cimport cython
 
-from entrepot.broker.partition_calls cimport Append, AppendPart, make_append
+from entrepot.broker.calls.partition_calls cimport Append, AppendPart, make_append
 from entrepot.protocols.kafka.exchange cimport Exchange
 from entrepot.protocols.kafka.primitives cimport Reader, Writer
 from entrepot.protocols.kafka.produce_codec cimport ProduceReading, ProduceRequest, ProduceTopic, encode_produce

@@ -12,7 +12,7 @@ from typing import Any
 
 import cython
 
-from entrepot.broker.port import DONE
+from entrepot.broker.calls.port import DONE
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.protocols.kafka.batch_errors import InvalidBatch
 from entrepot.protocols.kafka.error_codes import ErrorCode
@@ -22,7 +22,7 @@ from entrepot.protocols.kafka.produce_codec import CHECKING, INVALID_TXN_STATE, 
 from entrepot.protocols.kafka.record_batch import BATCH_VERSION
 
 if not cython.compiled:
-    from entrepot.broker.partition_calls import make_append
+    from entrepot.broker.calls.partition_calls import make_append
     from entrepot.protocols.kafka.primitives import Reader
     from entrepot.protocols.kafka.produce_codec import ProduceReading, encode_produce
 

@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t
 
-from entrepot.broker.partition_calls cimport AppendPart, make_append_part
+from entrepot.broker.calls.partition_calls cimport AppendPart, make_append_part
 from entrepot.model.octets cimport new_bytes
 from entrepot.protocols.kafka.primitives cimport Reader, Writer
 from entrepot.protocols.kafka.record_batch cimport BatchHead, BatchValidator

@@ -12,7 +12,7 @@ from typing import Any
 
 import cython
 
-from entrepot.broker.partition_calls import AppendPart
+from entrepot.broker.calls.partition_calls import AppendPart
 from entrepot.model.entry import TRANSACTIONAL
 from entrepot.model.names import without_vhosts
 from entrepot.protocols.kafka.answers import TEXT_MAX, TEXTS_MAX
@@ -21,7 +21,7 @@ from entrepot.protocols.kafka.error_codes import APPEND, ErrorCode, code_for
 from entrepot.protocols.kafka.record_batch import BatchHead
 
 if not cython.compiled:
-    from entrepot.broker.partition_calls import make_append_part
+    from entrepot.broker.calls.partition_calls import make_append_part
     from entrepot.model.octets import new_bytes
     from entrepot.protocols.kafka.primitives import Reader, Writer
 

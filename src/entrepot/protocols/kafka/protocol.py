@@ -9,7 +9,7 @@ from entrepot.protocol import BrokerTerms, Protocol, Site, Speaker
 from entrepot.settings import Config, Section, address, key
 
 if TYPE_CHECKING:
-    from entrepot.broker.entry_codec import EntryCodec
+    from entrepot.broker.logs.entry_codec import EntryCodec
     from entrepot.protocols.kafka.listener import KafkaListener
 
 KAFKA = "Kafka"  # what it looks like
@@ -115,7 +115,7 @@ def _entry_codec(config: Config) -> EntryCodec:
 
 
 def _broker_terms(config: Config) -> BrokerTerms:
-    from entrepot.broker.topic_config import TopicDefaults
+    from entrepot.broker.topic.topic_config import TopicDefaults
 
     kafka = config.of(KafkaSection)
     return {"topic_defaults": TopicDefaults(kafka.create_topics, kafka.partitions, kafka.retention_ms), "producer_idle_ms": kafka.producer_idle_ms}

@@ -1,7 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
-from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.model.octets cimport copy, get_u16_be, get_u32_be, get_u64_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
 from entrepot.protocols.kafka.from_neutral cimport FromNeutral
 from entrepot.protocols.kafka.record_batch cimport seal_batch, signed_u64, stamp

@@ -14,7 +14,7 @@ from typing import Any
 
 import cython
 
-from entrepot.broker.entry_codec import EntryCodec
+from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.model.batch import RecordBatch
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.protocols.kafka import large_values

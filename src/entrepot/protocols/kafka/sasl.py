@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from entrepot.broker.credentials import SCRAM_SHA_256, SCRAM_SHA_512
+from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512
 from entrepot.model.errors import Refused
 from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange

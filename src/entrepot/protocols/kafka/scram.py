@@ -12,7 +12,7 @@ import base64
 import binascii
 from collections.abc import Callable
 
-from entrepot.broker.credentials import ScramVerifier
+from entrepot.broker.users.credentials import ScramVerifier
 from entrepot.model.errors import ProtocolError
 
 

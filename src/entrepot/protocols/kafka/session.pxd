@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int64_t
 
-from entrepot.broker.port cimport Attachment, Call, Delivery, Sink
+from entrepot.broker.calls.port cimport Attachment, Call, Delivery, Sink
 from entrepot.net.turns cimport Turns
 from entrepot.protocols.kafka.exchange cimport Exchange
 from entrepot.protocols.kafka.framing cimport Framing

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from entrepot.broker.port import Call, Delivery, Sink
+from entrepot.broker.calls.port import Call, Delivery, Sink
 from entrepot.model.errors import Refused
 from entrepot.model.names import without_vhosts
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES

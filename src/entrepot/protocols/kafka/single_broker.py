@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from typing import Any
 
-from entrepot.broker.topic_requests import DescribeTopics, TopicDescription
+from entrepot.broker.calls.topic_requests import DescribeTopics, TopicDescription
 from entrepot.protocols.kafka.answers import by_topic, chunks, failed_code
 from entrepot.protocols.kafka.configs import BROKER_RESOURCE, TOPIC_RESOURCE
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.lease_calls import PolicyChanged
-from entrepot.broker.users import ACCESS_KEY
+from entrepot.broker.calls.lease_calls import PolicyChanged
+from entrepot.broker.users.users import ACCESS_KEY
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
@@ -20,7 +20,7 @@ from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, Poli
 from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
 
 if TYPE_CHECKING:
-    from entrepot.broker.port import Attachment
+    from entrepot.broker.calls.port import Attachment
     from entrepot.net.pages import Pages
     from entrepot.net.session import Peer
     from entrepot.protocols.sqs.framing import Request

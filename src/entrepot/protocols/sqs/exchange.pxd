@@ -2,7 +2,7 @@
 
 cimport cython
 
-from entrepot.broker.port cimport Ask, Attachment, Call, make_ask
+from entrepot.broker.calls.port cimport Ask, Attachment, Call, make_ask
 from entrepot.protocols.sqs.callers cimport Caller
 from entrepot.protocols.sqs.framing cimport Request
 from entrepot.protocols.sqs.writing cimport Writer

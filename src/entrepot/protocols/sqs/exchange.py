@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import cython
 import msgspec
 
-from entrepot.broker.lease_calls import PolicyChanged
-from entrepot.broker.port import DONE, PENDING, REFUSED, UNAVAILABLE, Ask, Attachment
+from entrepot.broker.calls.lease_calls import PolicyChanged
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, Ask, Attachment
 from entrepot.model.errors import Refused
 from entrepot.protocols.sqs.callers import DECISIONS_MAX, Caller
 from entrepot.protocols.sqs.errors import FAULTS, NO_QUEUE, NO_QUEUE_QUERY, SqsError, from_refused
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.sqs.writing import Writer
 
 if not cython.compiled:
-    from entrepot.broker.port import Call, make_ask
+    from entrepot.broker.calls.port import Call, make_ask
 
 _PENDING, _DONE, _REFUSED, _UNAVAILABLE = PENDING, DONE, REFUSED, UNAVAILABLE
 _RETRIES_MAX = 8  # changes of a queue's policy under way that one request puts up with

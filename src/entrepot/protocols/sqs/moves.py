@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot.broker.queue_requests import CancelMove, ListMoves, MoveTask, StartMove
+from entrepot.broker.calls.queue_requests import CancelMove, ListMoves, MoveTask, StartMove
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.sqs import actions
 from entrepot.protocols.sqs.errors import SqsError, invalid_value

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.queue_requests import QueueDescription, SetQueuePolicy
+from entrepot.broker.calls.queue_requests import QueueDescription, SetQueuePolicy
 from entrepot.protocols.sqs.accounts import is_account
 from entrepot.protocols.sqs.actions import ACTIONS
 from entrepot.protocols.sqs.errors import SqsError, invalid_value

@@ -10,7 +10,7 @@ from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.settings import Config, Section, key
 
 if TYPE_CHECKING:
-    from entrepot.broker.entry_codec import EntryCodec
+    from entrepot.broker.logs.entry_codec import EntryCodec
     from entrepot.protocols.sqs.listener import SqsListener
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from entrepot.broker.queue_requests import QueueDescription, TimedPolicy
+from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
 from entrepot.protocols.sqs.errors import SqsError
 from entrepot.protocols.sqs.policy_rules import check_policy
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.queue_requests import (
+from entrepot.broker.calls.queue_requests import (
     CreateTimedQueue,
     DeleteTimedQueue,
     DescribeQueue,

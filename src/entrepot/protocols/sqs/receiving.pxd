@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from entrepot.broker.lease_calls cimport Receive, Received, make_receive
+from entrepot.broker.calls.lease_calls cimport Receive, Received, make_receive
 from entrepot.model.octets cimport get_u32_le, take
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.handles cimport write_handle

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
 
 if not cython.compiled:
-    from entrepot.broker.lease_calls import Receive, Received, make_receive
+    from entrepot.broker.calls.lease_calls import Receive, Received, make_receive
     from entrepot.model.octets import get_u32_le, take
     from entrepot.protocols.sqs.handles import write_handle
     from entrepot.protocols.sqs.message_attributes import write_json

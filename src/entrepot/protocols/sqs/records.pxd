@@ -1,7 +1,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint32_t
 
-from entrepot.broker.entry_codec cimport EntryCodec
+from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.model.octets cimport get_u16_be, get_u32_le, take
 from entrepot.protocols.sqs.from_neutral cimport from_batch
 from entrepot.protocols.sqs.packing cimport body_at, field_of, number_of, with_fields

@@ -11,7 +11,7 @@ from typing import Any
 
 import cython
 
-from entrepot.broker.entry_codec import DeadLetter, EntryCodec
+from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
 from entrepot.model.entry import CODEC_SQS
 from entrepot.protocols.sqs.message_attributes import unpack
 from entrepot.protocols.sqs.packing import ATTRIBUTES, GROUP, MESSAGE_ID, SENT_TIME, SOURCE

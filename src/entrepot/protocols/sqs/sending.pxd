@@ -3,7 +3,7 @@
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
-from entrepot.broker.lease_calls cimport Send, make_send
+from entrepot.broker.calls.lease_calls cimport Send, make_send
 from entrepot.protocols.sqs.characters cimport illegal_at
 from entrepot.protocols.sqs.batches cimport check_entries
 from entrepot.protocols.sqs.exchange cimport Exchange

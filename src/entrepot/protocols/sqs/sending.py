@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import cython
 import msgspec
 
-from entrepot.broker.queue_requests import DescribeQueue, QueueDescription
+from entrepot.broker.calls.queue_requests import DescribeQueue, QueueDescription
 from entrepot.model.entry import CODEC_SQS, HAS_DELIVER_AT
 from entrepot.model.errors import Reason
 from entrepot.protocols.sqs.actions import SendMessageBatchResult, SendMessageBatchResultEntry, SendMessageResult
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.sqs.session import Shared
 
 if not cython.compiled:
-    from entrepot.broker.lease_calls import Send, make_send
+    from entrepot.broker.calls.lease_calls import Send, make_send
     from entrepot.protocols.sqs.batches import check_entries
     from entrepot.protocols.sqs.characters import illegal_at
     from entrepot.protocols.sqs.packing import pack

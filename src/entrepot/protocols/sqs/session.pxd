@@ -2,7 +2,7 @@
 
 cimport cython
 
-from entrepot.broker.port cimport Attachment, Call, Delivery, Sink
+from entrepot.broker.calls.port cimport Attachment, Call, Delivery, Sink
 from entrepot.model.octets cimport copy, same, take_ba
 from entrepot.net.turns cimport Turns
 from entrepot.protocols.sqs.callers cimport Caller

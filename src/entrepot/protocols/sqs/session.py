@@ -14,7 +14,7 @@ from typing import Any
 import cython
 import msgspec
 
-from entrepot.broker.port import Attachment, Call, Delivery, Sink
+from entrepot.broker.calls.port import Attachment, Call, Delivery, Sink
 from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Refused
 from entrepot.model.names import DEFAULT_NAMESPACE

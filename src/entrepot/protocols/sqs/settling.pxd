@@ -2,7 +2,7 @@
 
 cimport cython
 
-from entrepot.broker.lease_calls cimport EndLeases, make_end_leases
+from entrepot.broker.calls.lease_calls cimport EndLeases, make_end_leases
 from entrepot.protocols.sqs.batches cimport check_entries
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.handles cimport Handle, read_handle

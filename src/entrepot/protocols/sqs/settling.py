@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import cython
 import msgspec
 
-from entrepot.broker.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, TOO_LONG
-from entrepot.broker.queue_requests import DescribeQueue
+from entrepot.broker.calls.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, TOO_LONG
+from entrepot.broker.calls.queue_requests import DescribeQueue
 from entrepot.protocols.sqs.actions import BatchResultEntry, ChangeMessageVisibilityBatchResult, DeleteMessageBatchResult
 from entrepot.protocols.sqs.batches import failed_entry
 from entrepot.protocols.sqs.errors import SqsError, invalid_value, missing
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
 
 if not cython.compiled:
-    from entrepot.broker.lease_calls import EndLeases, make_end_leases
+    from entrepot.broker.calls.lease_calls import EndLeases, make_end_leases
     from entrepot.protocols.sqs.batches import check_entries
     from entrepot.protocols.sqs.handles import Handle, read_handle
     from entrepot.protocols.sqs.writing import Writer

@@ -1,0 +1,264 @@
+"""Definitions: what exchanges, queues, topics and bindings were declared to be.
+
+They compare and hash by identity; `runtime` is where the broker hangs its own object. How they are kept: kept_definitions.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any, TypeAlias
+
+from entrepot.broker.catalogue.arguments import Arguments, pack
+from entrepot.broker.catalogue.queue_arguments import QueuePolicy
+from entrepot.broker.catalogue.quotas import BINDINGS, EXCHANGES, METADATA, PARTITIONS, QUEUES, TOPICS
+from entrepot.broker.catalogue.routing import ExchangeRoutes
+from entrepot.broker.catalogue.timed_definition import TimedDefinition
+
+TO_EXCHANGE = "exchange"
+TO_QUEUE = "queue"
+TO_TOPIC = "topic"
+
+Identity: TypeAlias = tuple[str, str, str, str, bytes]  # source, kind and name of the destination, routing key, packed arguments
+
+
+class ExchangeDefinition:
+    """A declared exchange."""
+
+    __slots__ = (
+        "arguments",
+        "auto_delete",
+        "bindings_in",
+        "bindings_out",
+        "durable",
+        "internal",
+        "maker",
+        "metadata_bytes",
+        "name",
+        "namespace",
+        "routes",
+        "runtime",
+        "type",
+    )
+
+    is_topic = False
+
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        type_name: str,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Arguments,
+        kind: int,
+        maker: str = "",
+    ) -> None:
+        self.maker = maker
+        self.metadata_bytes = packed_size(arguments)
+        self.namespace = namespace
+        self.name = name
+        self.type = type_name
+        self.durable = durable
+        self.auto_delete = auto_delete
+        self.internal = internal
+        self.arguments = dict(arguments)
+        self.routes = ExchangeRoutes(name, kind, self.arguments.get("alternate-exchange"))
+        self.bindings_in: dict[Identity, Binding] = {}
+        self.bindings_out: dict[Identity, Binding] = {}
+        self.runtime: Any = None
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it survives a restart."""
+        return self.durable
+
+    def uses(self) -> dict[str, int]:
+        """What it takes of the quotas."""
+        return {EXCHANGES: 1, METADATA: self.metadata_bytes}
+
+
+class QueueDefinition:
+    """A declared queue. `exclusive_to` is the connection that owns it; such a queue never survives a restart, durable or not.
+
+    `timed`: what it does with leases that are timed; None as long as nobody has asked for one. `maker` is the user who declared it, whose its dead
+    letters are; "": not known.
+    """
+
+    __slots__ = (
+        "arguments",
+        "auto_delete",
+        "bindings_in",
+        "durable",
+        "exclusive_to",
+        "log_id",
+        "maker",
+        "metadata_bytes",
+        "name",
+        "namespace",
+        "policy",
+        "runtime",
+        "timed",
+    )
+
+    is_topic = False
+
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        log_id: bytes,
+        *,
+        durable: bool,
+        auto_delete: bool,
+        exclusive_to: Any,
+        arguments: Arguments,
+        policy: QueuePolicy,
+        timed: TimedDefinition | None = None,
+        maker: str = "",
+    ) -> None:
+        self.maker = maker
+        self.namespace = namespace
+        self.name = name
+        self.log_id = log_id
+        self.durable = durable
+        self.auto_delete = auto_delete
+        self.exclusive_to = exclusive_to
+        self.arguments = dict(arguments)
+        self.policy = policy
+        self.timed = timed
+        self.metadata_bytes = self.size()
+        self.bindings_in: dict[Identity, Binding] = {}
+        self.runtime: Any = None
+
+    def here(self) -> Any:
+        """The live object. Unavailable: its shard is not open here."""
+        if self.runtime.gone is not None:
+            raise self.runtime.gone.again()
+        return self.runtime
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it survives a restart."""
+        return self.durable and self.exclusive_to is None
+
+    def size(self) -> int:
+        """Bytes of what was said of it; `metadata_bytes` is what was counted of them."""
+        return packed_size(self.arguments) + (0 if self.timed is None else self.timed.size())
+
+    def uses(self) -> dict[str, int]:
+        """What it takes of the quotas."""
+        return {QUEUES: 1, METADATA: self.metadata_bytes}
+
+
+class TopicDefinition:
+    """A declared topic, by whatever protocol; a stream if an AMQP client declared it (`arguments` then say so).
+
+    `partitions` are log ids. `subject` is what it is called in amq.topic, "" for nothing. Retention: see QueuePolicy's max_age_ms and
+    max_length_bytes, of the whole topic's partition each; what `config` says goes before them. `id` is 16 bytes, never reused; `config` what was
+    set by Kafka's names (topic/topic_config.py). `maker` is the user who made it; "": not known.
+    """
+
+    __slots__ = ("arguments", "bindings_in", "config", "id", "maker", "metadata_bytes", "name", "namespace", "partitions", "policy", "runtime", "subject")
+
+    is_topic = True
+    durable = True
+    auto_delete = False
+    exclusive_to = None
+    persistent = True
+
+    def __init__(
+        self,
+        namespace: str,
+        name: str,
+        partitions: list[bytes],
+        *,
+        subject: str,
+        arguments: Arguments,
+        policy: QueuePolicy,
+        id_: bytes,
+        config: dict[str, str] | None = None,
+        maker: str = "",
+    ) -> None:
+        self.id = id_
+        self.maker = maker
+        self.metadata_bytes = packed_size(arguments)
+        self.config = dict(config or {})
+        self.namespace = namespace
+        self.name = name
+        self.partitions = partitions
+        self.subject = subject
+        self.arguments = dict(arguments)
+        self.policy = policy
+        self.bindings_in: dict[Identity, Binding] = {}
+        self.runtime: Any = None
+
+    def here(self) -> Any:
+        """The live object. Unavailable: one of its partitions is in a shard that is not open here."""
+        if self.runtime.gone is not None:
+            raise self.runtime.gone.again()
+        return self.runtime
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether AMQP clients declared it, and so meet it where they ask for a queue of its name."""
+        return "x-queue-type" in self.arguments
+
+    def uses(self) -> dict[str, int]:
+        """What it takes of the quotas."""
+        return {TOPICS: 1, PARTITIONS: len(self.partitions), METADATA: self.metadata_bytes}
+
+
+Destination: TypeAlias = ExchangeDefinition | QueueDefinition | TopicDefinition
+
+
+class Binding:
+    """A binding from an exchange to what it leads to. `makers` are the users who made it, by name, the latest of them last; (): not known.
+
+    `maker` is the one of them for whom it is counted.
+    """
+
+    __slots__ = ("arguments", "destination", "identity", "maker", "makers", "routing_key", "source")
+
+    def __init__(
+        self,
+        identity: Identity,
+        source: ExchangeDefinition,
+        destination: Destination,
+        routing_key: str,
+        arguments: Arguments,
+        makers: tuple[str, ...] = (),
+    ) -> None:
+        self.makers = makers
+        self.maker = makers[0] if makers else ""
+        self.identity = identity
+        self.source = source
+        self.destination = destination
+        self.routing_key = routing_key
+        self.arguments = dict(arguments)
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it survives a restart: both of its ends do."""
+        return self.source.persistent and self.destination.persistent
+
+    def uses(self) -> dict[str, int]:
+        """What it takes of the quotas."""
+        return {BINDINGS: 1, METADATA: len(self.identity[4])}
+
+
+def kind_of(destination: Destination) -> str:
+    """What a binding's identity calls the destination's kind."""
+    if isinstance(destination, QueueDefinition):
+        return TO_QUEUE
+    return TO_TOPIC if isinstance(destination, TopicDefinition) else TO_EXCHANGE
+
+
+def packed_size(arguments: Arguments) -> int:
+    """Bytes that arguments take."""
+    return len(pack(dict(arguments))) if arguments else 0
+
+
+def identity_of(source: str, destination: Destination, routing_key: str, arguments: Arguments) -> Identity:
+    """What makes two bindings the same one."""
+    return source, kind_of(destination), destination.name, routing_key, pack(dict(arguments)) if arguments else b""

@@ -1,0 +1,59 @@
+"""Shards: the fixed hash slots that resources belong to; in a cluster, the unit of ownership.
+
+How many there are is set when a data directory is made, and kept (state of shard 0, key SHARD_COUNT_KEY: u8 version 1, u16 count,
+little-endian). A resource's shard is CRC-32C over its kind, a zero octet, its namespace, a slash, its name, a zero octet and its partition in
+decimal, modulo the count: it never changes while the name lives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import crc32c
+
+from entrepot.broker.state import CATALOGUE_PREFIX, set_value
+from entrepot.model.errors import CorruptData, Unavailable
+from entrepot.store.interface import Store
+
+CATALOGUE = 0  # the shard whose owner decides what there is
+SHARD_COUNT_DEFAULT = 256
+SHARD_COUNT_KEY = CATALOGUE_PREFIX + b"s"
+
+_VERSION = 1
+_SIZE = 3
+
+
+class Shards:
+    """The shards of one store."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    @classmethod
+    def of(cls, store: Store) -> Shards:
+        """Those that the store was made with; a new store keeps the default. Raises CorruptData for a value of a newer version."""
+        kept = store.get(0, SHARD_COUNT_KEY)
+        if kept is None:
+            store.fold(0, SHARD_COUNT_KEY, set_value(bytes([_VERSION]) + SHARD_COUNT_DEFAULT.to_bytes(2, "little")))
+            return cls(SHARD_COUNT_DEFAULT)
+        count = int.from_bytes(kept[1:_SIZE], "little")
+        if len(kept) != _SIZE or kept[0] != _VERSION or count == 0:
+            raise CorruptData(f"the number of shards is kept as {kept!r}, which this version cannot read")
+        return cls(count)
+
+    def shard(self, kind: str, namespace: str, name: str, partition: int = 0) -> int:
+        """The shard of a "queue" or of a partition of a "topic"."""
+        return crc32c.crc32c(f"{kind}\0{namespace}/{name}\0{partition}".encode("utf-8", "surrogateescape")) % self.count
+
+    def shards(self, kind: str, namespace: str, name: str, partitions: range) -> list[int]:
+        """shard() of each of many partitions."""
+        count = self.count
+        before = crc32c.crc32c(f"{kind}\0{namespace}/{name}\0".encode("utf-8", "surrogateescape"))
+        return [crc32c.crc32c(b"%d" % partition, before) % count for partition in partitions]
+
+
+def check_open(store: Store, shards: Iterable[int]) -> None:
+    """Raises Unavailable where something is to be made in a shard that is not open here."""
+    for shard in shards:
+        if shard in store.closed:
+            raise Unavailable(f"shard {shard} is on its way to another owner")

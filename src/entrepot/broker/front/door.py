@@ -1,0 +1,284 @@
+"""Door: one connection's attachment to the broker in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, Withdraw
+from entrepot.broker.calls.partition_calls import Append, CloseParts, Read
+from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Attachment, Call, Publish, Settle, Sink, fail
+from entrepot.broker.catalogue.routing import REPLY_PREFIX
+from entrepot.broker.front.appending import Appender
+from entrepot.broker.front.publisher import Path, Publisher
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.queue.away import AwayQueue
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.subscription.consumer import Consumer, Pool
+from entrepot.broker.timed.places import Place
+from entrepot.broker.topic.partition import TopicTable
+from entrepot.broker.topic.reading import Reads
+from entrepot.broker.users.authorization import Action
+from entrepot.model.errors import NotDone
+
+PLACES_MAX = 1024  # queues with timed leases that one door knows by name; one more empties its table
+PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
+STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
+
+_PATHS_MAX = PATHS_MAX
+_PLACES_MAX = PLACES_MAX
+_STAGED_HIGH = STAGED_HIGH_BYTES
+_REPLY_PREFIX = REPLY_PREFIX.encode()
+
+
+class Door(Attachment):
+    """The port for one connection. Consumers and pools are its own; everything else is the broker's.
+
+    `publishes` tells whether it ever published: only such doors are throttled. `by_policy`: see Broker.attach().
+    """
+
+    __slots__ = (
+        "appender",
+        "blocked",
+        "broker",
+        "by_policy",
+        "consumers",
+        "getters",
+        "hub",
+        "paths",
+        "places",
+        "pools",
+        "publisher",
+        "publishes",
+        "reads",
+        "reply_path",
+        "topics",
+    )
+
+    def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int, by_policy: bool = False) -> None:
+        self.broker = broker
+        self.hub: Hub = broker.hub
+        self.publisher: Publisher = broker.publisher
+        self.appender: Appender = broker.appender
+        self.reads: Reads = broker.reads
+        self.sink = sink
+        self.codec = codec
+        self.principal = principal
+        self.namespace = namespace
+        self.by_policy = by_policy
+        self.writable = True
+        self.closed = False
+        self.spent = 0
+        self.blocked = False
+        self.publishes = False
+        self.consumers: dict[int, Consumer] = {}
+        self.pools: dict[int, Pool] = {}
+        self.getters: dict[tuple[int, str, bool], Consumer] = {}  # (stream, queue, auto_settle) -> who holds what Get took
+        self.paths: dict[bytes, Path] = {}
+        self.reply_path: Path | None = None  # of all addresses that are names of replies
+        self.places: dict[str, Place] = {}
+        self.topics = TopicTable(broker.catalogue, broker.authorizer, namespace, principal)
+
+    def submit(self, call: Call) -> None:
+        """See port.Attachment."""
+        call.attachment = self
+        if self.closed:
+            return
+        if isinstance(call, Publish):
+            self.publish(call)
+        elif isinstance(call, Settle):
+            self.settle(call)
+        elif isinstance(call, Append):
+            self.append(call)
+        elif isinstance(call, Read):
+            self.reads.read(call, self.topics)
+        elif isinstance(call, CloseParts):
+            self.reads.close_parts(call)
+        elif isinstance(call, Send):
+            self.send(call)
+        elif isinstance(call, Receive):
+            self.receive(call)
+        elif isinstance(call, EndLeases):
+            self.end_leases(call)
+        elif isinstance(call, Withdraw):
+            self.withdraw(call)
+        else:
+            self.broker.ask(self, call)
+
+    def publish(self, call: Publish) -> None:
+        """A Publish: resolve its path, stage it."""
+        try:
+            path = self.paths.get(call.address)
+            if path is None or path.version != path.router.version:
+                path = self._path(call.address)
+                self.spent += path.router.taken_steps()
+            if self.broker.refusing is not None and not path.to_reply:
+                raise self.broker.refusing.with_traceback(None)
+            if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+                self.broker.check_pressure()
+            complete = self.publisher.publish(path, call)
+            if path.by_record:
+                self.spent += path.router.taken_steps()
+        except NotDone as error:
+            fail(call, error)
+            return
+        if complete and (call.confirm or call.mandatory):
+            self.sink.completed(call)
+
+    def compression_of(self, topic: str, size: int) -> int:
+        """See port.Attachment."""
+        try:
+            access = self.topics.access(topic, self.broker.authorizer.version)
+        except NotDone:
+            return -1
+        return access.rules.compression if access.no_write is None and size <= access.rules.max_message_bytes else -1
+
+    def append(self, call: Append) -> None:
+        """An Append."""
+        self.publishes = True
+        if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+            self.broker.check_pressure()
+        self.appender.append(call, self.topics)
+
+    # ---- queues whose leases are timed
+
+    def place(self, name: str, policy_version: int) -> Place:
+        """The queue of that name, whose own policy is of that version. Raises Refused."""
+        place = self.places.get(name)
+        if place is None or place.timed.ended or place.version != self.broker.authorizer.version:
+            found: Place = self.broker.timed.place(self, name)
+            if len(self.places) >= _PLACES_MAX:
+                self.places.clear()
+            self.places[name] = found
+            place = found
+        if place.timed.policy_version != policy_version:
+            raise place.timed.policy_changed()
+        return place
+
+    def send(self, call: Send) -> None:
+        """A Send."""
+        try:
+            place = self.place(call.queue, call.policy_version)
+            if not place.may_write and not call.granted:
+                self.broker.timed.not_permitted(self, call.queue, True)
+            if self.broker.refusing is not None:
+                raise self.broker.refusing.with_traceback(None)
+            self.publishes = True
+            if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+                self.broker.check_pressure()
+            complete = place.sending.send(call)
+        except NotDone as error:
+            fail(call, error)
+            return
+        if complete:
+            self.sink.completed(call)
+
+    def receive(self, call: Receive) -> None:
+        """A Receive."""
+        try:
+            place = self.place(call.queue, call.policy_version)
+            if not place.may_read and not call.granted:
+                self.broker.timed.not_permitted(self, call.queue, False)
+            place.timed.receive(call)
+        except NotDone as error:
+            fail(call, error)
+
+    def end_leases(self, call: EndLeases) -> None:
+        """An EndLeases."""
+        try:
+            place = self.place(call.queue, call.policy_version)
+            if not place.may_read and not call.granted:
+                self.broker.timed.not_permitted(self, call.queue, False)
+            place.timed.end_leases(call)
+        except NotDone as error:
+            fail(call, error)
+
+    def withdraw(self, call: Withdraw) -> None:
+        """A Withdraw."""
+        if call.receive.timed is not None:
+            call.receive.timed.withdraw(call.receive)
+        call.outcome = DONE
+
+    def forget_found(self) -> None:
+        """Something that it has found by name may have moved."""
+        self.paths.clear()
+        self.places = {name: place for name, place in self.places.items() if not place.timed.ended}  # calls may wait at the others
+        self.topics.by_name.clear()
+
+    def ask_again(self) -> None:
+        """Users have changed: what waits for a queue or topic that may not be read any more waits no longer."""
+        self.reads.ask_again(self.topics)
+        for name, place in self.places.items():
+            if not self.broker.authorizer.may(self.principal, Action.READ, self.namespace, name):
+                place.timed.withdraw_all(self)
+
+    def timed_out(self, call: Receive) -> None:
+        """A Receive has waited long enough."""
+        call.timed.wait_over(call)
+
+    def _path(self, address: bytes) -> Path:
+        """Resolve an address, and keep it at hand."""
+        self.publishes = True
+        if address[0] == 0 and address.startswith(_REPLY_PREFIX, 2):
+            if self.reply_path is None or self.reply_path.version != self.reply_path.router.version:
+                self.reply_path = self.broker.path_for(self, address)
+            return self.reply_path
+        path: Path = self.broker.path_for(self, address)
+        if len(self.paths) >= _PATHS_MAX:
+            self.paths.clear()
+        self.paths[address] = path
+        return path
+
+    def settle(self, call: Settle) -> None:
+        """A Settle, for whatever its consumer reads."""
+        consumer = self.consumers.get(call.consumer_id)
+        if consumer is None:
+            return
+        owner = consumer.owner
+        if isinstance(owner, AwayQueue):
+            owner.settle(consumer, call.first, call.count, call.disposition)
+            call.outcome = DONE
+            return
+        if not isinstance(owner, Queue):
+            if call.disposition != ACCEPT:
+                fail(call, self.broker.operations.not_for_streams(owner.definition, "basic.nack and basic.reject"))
+                return
+            owner.settle(consumer, call.first, call.count)
+        else:
+            queue = owner
+            if queue.ended:
+                consumer.freed(call.count)
+            elif call.disposition == ACCEPT:
+                queue.settle(consumer, call.first, call.count)
+            elif call.disposition == RELEASE:
+                queue.release(consumer, call.first, call.count, True)
+            else:
+                queue.reject(consumer, call.first, call.count)
+        call.outcome = DONE
+        self.credit_returned(consumer)
+
+    def credit_returned(self, consumer: Consumer) -> None:
+        """It holds less: with a shared limit every consumer of the stream may go on; a cancelled one that holds nothing is forgotten."""
+        if not consumer.active and consumer.leased == 0:
+            self.consumers.pop(consumer.id, None)
+        if consumer.pool.limit:
+            for other in consumer.pool.consumers:
+                if other.owner is not consumer.owner:
+                    self.hub.mark_dirty(other.owner)
+
+    def resume(self) -> None:
+        """See port.Attachment."""
+        self.writable = True
+        for consumer in self.consumers.values():
+            if consumer.active:
+                self.hub.mark_dirty(consumer.owner)
+
+    def close(self) -> None:
+        """See port.Attachment."""
+        if not self.closed:
+            self.closed = True
+            self.writable = False
+            for place in self.places.values():
+                place.timed.withdraw_all(self)
+            self.forget_found()
+            self.places.clear()
+            self.broker.detach(self)

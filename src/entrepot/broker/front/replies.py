@@ -1,0 +1,143 @@
+"""Replies: AMQP's direct reply-to: answers go straight to the consumer that asked for them, by a name that is no queue's.
+
+    amq.rabbitmq.reply-to.<start of the process>.<number of the consumer>.<random>
+
+The name says its home, and is taken apart instead of looked up: nothing of it stands in the catalogue, and no route is made or forgotten
+for it. Of the default exchange everything under that prefix is a reply. What comes is settled as it is sent: an answer whose asker is
+gone has nowhere to go, and one whose asker does not read waits in memory up to a limit and is dropped beyond.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import deque
+from typing import Any
+
+from entrepot.broker.calls.port import Attachment, Delivery, Publish
+from entrepot.broker.catalogue.routing import REPLY_PREFIX, Router
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.subscription.consumer import Consumer
+
+START_SIZE = 6  # bytes of chance that tell one start of a process from all others
+KEY_SIZE = 16  # and an asker's name from what could be guessed
+WAITING_MAX_BYTES = 4 << 20  # of one asker's, while it does not read
+ALL_WAITING_MAX_BYTES = 64 << 20  # of all askers'
+
+_RUN_BYTES = 256  # what a run that waits takes besides its records, about
+_WAITING_MAX = WAITING_MAX_BYTES
+_ALL_WAITING_MAX = ALL_WAITING_MAX_BYTES
+
+
+class Replies:
+    """All of one process. `dropped_count`: answers that an asker did not read in time."""
+
+    __slots__ = ("dropped_count", "entropy", "hub", "start", "waiting_bytes")
+
+    def __init__(self, hub: Hub, entropy: Any) -> None:
+        self.hub = hub
+        self.entropy = entropy
+        self.start: str = entropy.octets(START_SIZE).hex()
+        self.dropped_count = 0
+        self.waiting_bytes = 0
+
+    def open(self, router: Router, consumer_id: int) -> ReplyBox:
+        """A name for the answers to a consumer of the router's namespace, and what takes them."""
+        key = base64.urlsafe_b64encode(self.entropy.octets(KEY_SIZE)).rstrip(b"=").decode()
+        box = ReplyBox(self, router, f"{REPLY_PREFIX}{self.start}.{consumer_id}.{key}")
+        router.replies[box.name] = box
+        return box
+
+    def answer(self, router: Router, call: Publish) -> bool:
+        """Publisher.publish() for an address of the default exchange that is a reply's: it is complete."""
+        box = router.replies.get(call.address[2:].decode("utf-8", "surrogateescape"))
+        if box is None:
+            call.unroutable = True
+        else:
+            prefix = self.hub.codec(call.codec).prefix(call.address)
+            box.put(prefix + call.data, len(prefix), call.count, call.codec)
+        return True
+
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics."""
+        return {"replies_dropped_total": self.dropped_count, "replies_waiting_bytes": self.waiting_bytes}
+
+
+class ReplyBox(LogOwner):
+    """What stands in a queue's place for one consumer of replies. `name` is the routing key that leads here."""
+
+    __slots__ = ("consumer", "name", "offset", "replies", "router", "waiting", "waiting_bytes")
+
+    def __init__(self, replies: Replies, router: Router, name: str) -> None:
+        self.dirty = False
+        self.replies = replies
+        self.router = router
+        self.name = name
+        self.consumer: Consumer | None = None  # set at once by who opens it; None again when it is gone
+        self.offset = 0
+        self.waiting: deque[tuple[bytes, int, int]] = deque()  # (entry, position of its records, how many)
+        self.waiting_bytes = 0
+
+    def put(self, data: bytes, position: int, count: int, codec: int) -> None:
+        """The records of an entry, sent now, or when the asker reads again. What it cannot read is dropped."""
+        consumer = self.consumer
+        replies = self.replies
+        if consumer is None:
+            return
+        size = len(data) + _RUN_BYTES
+        if consumer.codec != codec:
+            replies.dropped_count += count
+        elif consumer.attachment.writable and not self.waiting:
+            self._send(consumer, data, position, count)
+        elif self.waiting_bytes + size > _WAITING_MAX or replies.waiting_bytes + size > _ALL_WAITING_MAX:
+            replies.dropped_count += count
+        else:
+            self.waiting.append((data, position, count))
+            self.waiting_bytes += size
+            replies.waiting_bytes += size
+
+    def _send(self, consumer: Consumer, data: bytes, position: int, count: int) -> None:
+        delivery = Delivery.__new__(Delivery)
+        delivery.consumer_id = consumer.id
+        delivery.token = consumer.token
+        delivery.codec = consumer.codec
+        delivery.codec_version = self.replies.hub.codec(consumer.codec).version
+        delivery.data = data
+        delivery.position = position
+        delivery.count = count
+        delivery.offset = self.offset
+        delivery.deliveries = 0
+        delivery.redelivered = False
+        delivery.counted = False
+        delivery.settled = True
+        delivery.from_topic = False
+        self.offset += count
+        self.replies.hub.delivered_count += count
+        attachment: Attachment = consumer.attachment
+        attachment.sink.deliver(delivery)
+
+    # ---- what a consumer's owner does
+
+    def dispatch(self) -> None:
+        """The asker reads again: send what waits."""
+        consumer = self.consumer
+        while consumer is not None and self.waiting and consumer.attachment.writable:
+            data, position, count = self.waiting.popleft()
+            self.waiting_bytes -= len(data) + _RUN_BYTES
+            self.replies.waiting_bytes -= len(data) + _RUN_BYTES
+            self._send(consumer, data, position, count)
+
+    def settle(self, consumer: Consumer, first: int, count: int) -> None:
+        """Nothing: all of it is."""
+
+    def release_all(self, consumer: Consumer) -> None:
+        """Nothing: it holds none of it."""
+
+    def remove_consumer(self, consumer: Consumer) -> None:
+        """The consumer has ended, and with it its name."""
+        consumer.active = False
+        self.consumer = None
+        self.router.replies.pop(self.name, None)
+        self.replies.waiting_bytes -= self.waiting_bytes
+        self.waiting_bytes = 0
+        self.waiting.clear()

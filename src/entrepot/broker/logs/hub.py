@@ -1,0 +1,207 @@
+"""Hub: what queues and topics share within one broker: the tick's list of who has work, the tick's time, the codecs, counters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cython
+
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.logs.pieces import Pieces
+from entrepot.broker.logs.translations import Translations
+from entrepot.model.batch import HEADER_BYTES, VALUE
+from entrepot.model.entry import CONTROL, OPAQUE, StoredEntry
+
+if not cython.compiled:
+    from entrepot.model.batch import field_at
+
+CODEC_TAG_MAX = 63
+TURN_MAX = 20_000  # records delivered in one turn of the loop before others have theirs
+
+NO_ADDRESS = b"\x00\x00"
+
+SHELVED_MAX_BYTES = 32 << 20  # on the shelves of all queues
+LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand
+LARGE_BYTES = 256 << 10  # of an entry of one record: its value is put into the translation as it is, copied once
+STEP_RECORDS, STEP_BYTES = 3, 2048  # translated in a microsecond
+STEPS_MAX = 2000  # of translating in a tick; the entry that passes it is the last
+_TURN_MAX = TURN_MAX
+_STEP_RECORDS, _STEP_BYTES, _STEPS_MAX = STEP_RECORDS, STEP_BYTES, STEPS_MAX
+_OPAQUE = OPAQUE
+_WHOLE = OPAQUE | CONTROL
+_LARGE = LARGE_BYTES
+_BATCH_HEADER, _VALUE = HEADER_BYTES, VALUE
+
+
+class Hub:
+    """One per broker. mark_dirty() has an owner dispatched once, at the end of the tick, however often it was marked."""
+
+    __slots__ = (
+        "clock",
+        "codecs",
+        "dead_lettered_count",
+        "delivered_count",
+        "dirty",
+        "expired_count",
+        "located",
+        "located_bytes",
+        "located_max_bytes",
+        "now",
+        "pieces",
+        "publish_dead",
+        "record_tag",
+        "refusing",
+        "scheduled",
+        "scheduler",
+        "settled_count",
+        "shelved_bytes",
+        "shelved_max_bytes",
+        "shelves",
+        "transactions",
+        "translation_steps",
+        "translations",
+    )
+
+    def __init__(self, scheduler: Any, clock: Any) -> None:
+        self.scheduler = scheduler
+        self.clock = clock
+        self.publish_dead: Any = None  # (namespace, address, codec tag, flags, record, maker of the queue) -> None; the broker sets it
+        self.record_tag = 0  # the codec into which entries are translated that cannot be taken apart, where a record alone is asked for
+        self.refusing = False  # nothing may be appended to durable logs now
+        self.dirty: list[LogOwner] = []
+        self.scheduled = False
+        self.now = 0  # wall clock of this tick, 0 if not asked for yet
+        self.transactions: dict[bytes, Any] = {}  # log id -> LogTransactions, of logs that have any
+        self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
+        self.translations = Translations()
+        self.pieces = Pieces()
+        self.shelved_bytes = 0  # on the shelves of all queues (entry_shelf.py)
+        self.shelved_max_bytes = SHELVED_MAX_BYTES
+        self.shelves: dict[Any, None] = {}  # those that hold something, the one that was used last at the end
+        self.located: list[Any] = []  # cursors that have found an entry since the last time that all let go of theirs
+        self.located_bytes = 0  # of those entries
+        self.located_max_bytes = LOCATED_MAX_BYTES
+        self.translation_steps = 0  # of about a microsecond, in this tick
+        self.delivered_count = 0
+        self.settled_count = 0
+        self.dead_lettered_count = 0
+        self.expired_count = 0
+
+    def register(self, codec: EntryCodec) -> None:
+        """Make a codec known by its tag; each tag is taken once."""
+        assert self.codecs[codec.tag] is None, codec.tag
+        self.codecs[codec.tag] = codec
+        if codec.by_record and self.record_tag == 0:
+            self.record_tag = codec.tag
+
+    def codec(self, tag: int) -> EntryCodec:
+        """The codec of a stored entry. Its tag is known: a store written by a newer version is refused when it is opened."""
+        codec = self.codecs[tag]
+        assert codec is not None, tag
+        return codec
+
+    def is_long(self, stored: StoredEntry, tag: int, address: bytes = NO_ADDRESS) -> bool:
+        """Whether translated() would have more to do for these arguments than is done in one go: it is asked for pieces of the entry instead."""
+        entry = stored.entry
+        if entry.codec == tag or entry.flags & _WHOLE or self.translations.has(entry, stored.base, tag, address):
+            return False
+        data = entry.data
+        assert data is not None
+        return self.codec(entry.codec).is_long(data)
+
+    def translated(self, stored: StoredEntry, tag: int, address: bytes = NO_ADDRESS) -> bytes | None:
+        """An entry in memory as the codec `tag` packs it, with as many records, each at its place; None: it is opaque to that codec, and counted.
+
+        What another codec packed is translated, and kept for the next reader. `address` is what the records say they were published to
+        where they do not know it themselves.
+        """
+        entry = stored.entry
+        codec = self.codec(tag)
+        data = entry.data
+        assert data is not None
+        if entry.codec == tag:
+            return codec.placed(data, stored.base)
+        if entry.flags & _OPAQUE:
+            self.translations.opaque_count += 1
+            return None
+        known: bytes | None = self.translations.get(entry, stored.base, tag, address)
+        if known is not None:
+            return known
+        source = self.codec(entry.codec)
+        cut = source.without_value(data) if entry.count == 1 and len(data) > _LARGE and codec.takes_value() else None
+        batch = source.to_record_batch(data if cut is None else cut[0], stored.base, entry.append_time_ms)
+        if cut is not None and (batch is None or field_at(batch, _BATCH_HEADER, _VALUE) < 0):  # without its value it would mean something else
+            cut = None
+            batch = source.to_record_batch(data, stored.base, entry.append_time_ms)
+        if batch is None:
+            self.translations.opaque_count += 1
+            return None
+        known = codec.from_record_batch(batch, stored.base, entry.append_time_ms, address)
+        if cut is not None:
+            known = codec.with_value(known, data, cut[1], cut[2])
+        self.translations.put(entry, stored.base, tag, address, known)
+        self.translation_steps += entry.count // _STEP_RECORDS + len(known) // _STEP_BYTES
+        if self.translation_steps >= _STEPS_MAX:
+            self._schedule()  # which begins anew
+        return known
+
+    def is_spent(self) -> bool:
+        """Whether as much has been translated in this tick as is in one: who can wait for its entry does, until the next."""
+        return self.translation_steps >= _STEPS_MAX
+
+    def now_ms(self) -> int:
+        """Wall clock, read once a tick."""
+        if self.now == 0:
+            self.now = self.clock.wall_ms()
+            self._schedule()
+        return self.now
+
+    def mark_dirty(self, owner: LogOwner) -> None:
+        """Dispatch `owner` at the end of this tick."""
+        if not owner.dirty:
+            owner.dirty = True
+            self.dirty.append(owner)
+            self._schedule()
+
+    def run(self) -> None:
+        """End of the tick: dispatch whoever was marked, as many as fit a turn; the rest, and what gets marked meanwhile, at the next."""
+        self.scheduled = False
+        self.now = 0
+        self.translation_steps = 0
+        if self.located_bytes > self.located_max_bytes:
+            self.let_go()
+        dirty = self.dirty
+        self.dirty = []
+        stop = self.delivered_count + _TURN_MAX
+        index = 0
+        try:
+            while index < len(dirty) and self.delivered_count < stop:
+                owner = dirty[index]
+                index += 1
+                owner.dirty = False
+                owner.dispatch()
+        finally:  # one that fails, by a bug of ours, must not cost those behind it their turn
+            if index < len(dirty):
+                self.dirty = dirty[index:] + self.dirty
+                self._schedule()
+
+    def locating(self, cursor: Any, size: int) -> None:
+        """A cursor has an entry of so many bytes at hand, where it stays as long as its queue is not read: of very many queues that is much."""
+        self.located.append(cursor)
+        self.located_bytes += size
+        if self.located_bytes > self.located_max_bytes:
+            self._schedule()
+
+    def let_go(self) -> None:
+        """Between two turns, when nobody uses what a cursor has found."""
+        located = self.located
+        self.located = []
+        self.located_bytes = 0
+        for cursor in located:
+            cursor.let_go()
+
+    def _schedule(self) -> None:
+        if not self.scheduled:
+            self.scheduled = True
+            self.scheduler.call_soon(self.run)

@@ -1,0 +1,558 @@
+"""Operations: what the requests of broker/calls/requests.py do. One method a request; HANDLERS is the table.
+
+Each returns (result, group): the call completes with that group's commit, or at once where group is None. LATER means that the
+operation completes the call itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from entrepot.broker.calls import requests
+from entrepot.broker.calls.port import DONE, Ask, fail
+from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
+from entrepot.broker.catalogue.quotas import CONSUMERS
+from entrepot.broker.catalogue.routing import REPLY_PREFIX
+from entrepot.broker.catalogue.shards import check_open
+from entrepot.broker.front.door import Door
+from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
+from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
+from entrepot.broker.operations.topic_making import drop_logs
+from entrepot.broker.queue.head_drops import HeadDrops
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.queue.unused_queues import UnusedQueues
+from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
+from entrepot.broker.topic.topic import Topic
+from entrepot.broker.topic.topic_config import policy_of
+from entrepot.broker.users.authorization import Action, ResourceKind
+from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+from entrepot.model.names import vhost_of
+from entrepot.store.interface import Group, Log
+
+GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
+
+CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
+
+LATER = object()
+"""The operation completes its call itself."""
+
+Outcome = tuple[Any, Group | None]
+FurtherHandler = Callable[[Door, Ask, Any], Outcome]
+
+
+class Operations:
+    """The requests, over one broker."""
+
+    def __init__(self, broker: BrokerParts) -> None:
+        self._broker = broker
+        self._queue_count = 0
+        self._further: dict[type, FurtherHandler] = {}
+        self._unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
+
+    def perform(self, door: Door, call: Ask) -> Outcome:
+        """Carry out one request. Raises Refused."""
+        handler = HANDLERS.get(type(call.request))
+        if handler is not None:
+            return handler(self, door, call, call.request)
+        return self._further[type(call.request)](door, call, call.request)
+
+    def add_handlers(self, handlers: dict[type, FurtherHandler]) -> None:
+        """Requests that others carry out."""
+        self._further.update(handlers)
+
+    # ---- life
+
+    def open(self) -> None:
+        """Make the live objects of everything in the catalogue."""
+        for definition in self._broker.catalogue.queues():
+            self.make_queue(definition, self._broker.store.log(definition.log_id))
+        for definition in self._broker.catalogue.topics():
+            self._make_topic(definition)
+
+    def detach(self, door: Door) -> None:
+        """A connection has ended: cancel, release, delete its exclusive queues."""
+        for consumer in list(door.consumers.values()):
+            self._end_consumer(door, consumer)
+        for definition in self._broker.catalogue.exclusive_queues(door):
+            self.remove(self._broker.catalogue.remove_queue(definition))
+
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics."""
+        return {"queues": self._queue_count, "consumers": self._broker.catalogue.quotas.used(CONSUMERS)}
+
+    # ---- queues
+
+    def declare_queue(self, door: Door, call: Ask, request: requests.DeclareQueue) -> Outcome:
+        """See requests.DeclareQueue."""
+        broker = self._broker
+        if request.name.startswith(REPLY_PREFIX):
+            if request.name not in broker.catalogue.namespace(door.namespace).router.replies:
+                raise Refused(Reason.NOT_FOUND, f"no queue '{request.name}' in vhost '{vhost_of(door.namespace)}'")
+            return (request.name, 0, 1), None
+        if not request.passive and request.name:
+            self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
+        if broker.store.closed and request.durable and not request.passive:
+            kind = "topic" if request.arguments.get("x-queue-type") == "stream" else "queue"
+            check_open(broker.store, [broker.shards.shard(kind, door.namespace, request.name)])
+        definition, created = broker.catalogue.declare_queue(
+            door.namespace,
+            request.name,
+            durable=request.durable,
+            exclusive=request.exclusive,
+            auto_delete=request.auto_delete,
+            arguments=request.arguments,
+            connection=door,
+            passive=request.passive,
+            maker=door.principal.name,
+        )
+        if created:
+            try:
+                if not request.name:
+                    self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, definition.name)
+                self._check_dead_letter_permission(door, definition)
+            except NotDone:
+                broker.catalogue.remove_queue(definition)
+                raise
+            if definition.is_topic:
+                self.create_topic(definition)
+            else:
+                self.create_queue(definition)
+        target = definition.here()
+        if isinstance(target, Topic):
+            result = (definition.name, target.ready_count(), target.consumer_count())
+        else:
+            self._unused.touch(target)
+            result = (definition.name, target.depth(), len(target.consumers))
+        return result, self._when_durable(created and definition.persistent)
+
+    def delete_queue(self, door: Door, call: Ask, request: requests.DeleteQueue) -> Outcome:
+        """See requests.DeleteQueue."""
+        catalogue = self._broker.catalogue
+        self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
+        try:
+            definition = catalogue.find_queue(door.namespace, request.name, door)
+        except Refused as refused:
+            if refused.reason is Reason.NOT_FOUND:
+                return 0, None  # as RabbitMQ: deleting what is not there succeeds
+            raise
+        if is_thick(self._broker, definition) and not request.if_unused and not request.if_empty:
+            thin_out(self._broker, door, call, definition)
+            return LATER, None
+        target = definition.here()
+        topic = isinstance(target, Topic)
+        ready = target.ready_count() if topic else target.depth()
+        consumers = target.consumer_count() if topic else len(target.consumers)
+        removed = catalogue.delete_queue(
+            door.namespace,
+            request.name,
+            connection=door,
+            if_unused=request.if_unused,
+            if_empty=request.if_empty,
+            consumers=consumers,
+            messages=ready,
+        )
+        if removed is not None:
+            self.remove(removed)
+        return ready, self._when_durable(definition.persistent)
+
+    def purge_queue(self, door: Door, call: Ask, request: requests.PurgeQueue) -> Outcome:
+        """See requests.PurgeQueue."""
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.name)
+        queue = self._queue(door, request.name, "queue.purge")
+        if queue.has_staged():
+            queue.wait(partial(self._purge_later, call, queue))
+            return LATER, None
+        return queue.purge(), self._when_durable(not queue.log.volatile)
+
+    def _purge_later(self, call: Ask, queue: Queue) -> None:
+        if queue.has_staged() and not queue.ended:
+            queue.wait(partial(self._purge_later, call, queue))
+            return
+        if isinstance(queue.gone, Unavailable):
+            fail(call, queue.gone)
+            return
+        call.result = 0 if queue.ended else queue.purge()
+        self._complete(call, self._when_durable(not queue.log.volatile and not queue.ended))
+
+    @staticmethod
+    def _complete(call: Ask, group: Group | None) -> None:
+        """A call that was LATER has its result: it is complete now, or with the commit of its effect."""
+        if group is None:
+            call.outcome = DONE
+            call.attachment.sink.completed(call)
+        else:
+            group.calls.append(call)
+
+    def create_queue(self, definition: Any) -> Queue:
+        """Bring a queue to life that the catalogue has just made."""
+        store = self._broker.store if definition.persistent else self._broker.volatile
+        log = store.create_log(self._broker.shards.shard("queue", definition.namespace, definition.name), definition.log_id)
+        return self.make_queue(definition, log)
+
+    def make_queue(self, definition: Any, log: Log | None) -> Queue:
+        """The live queue of a definition, over its log."""
+        assert log is not None, definition.name
+        broker = self._broker
+        store = broker.volatile if log.volatile else broker.store
+        queue = Queue(definition, broker.hub, store, log, definition.namespace, HeadDrops)
+        definition.runtime = queue
+        queue.on_unused = self._unused.unused
+        self._queue_count += 1
+        self._unused.touch(queue)
+        return queue
+
+    def leave(self, queue: Queue) -> None:
+        """A queue is about to end because its shard closes."""
+        queue.on_unused = None
+        self._queue_count -= 1
+        self._unused.used(queue)
+
+    def create_topic(self, definition: Any) -> None:
+        """Bring a topic to life that the catalogue has just made."""
+        self._create_partitions(definition, 0)
+        self._make_topic(definition)
+
+    def create_partitions(self, definition: Any) -> None:
+        """Bring those to life that the catalogue has just added."""
+        topic = definition.runtime
+        for log in self._create_partitions(definition, len(topic.logs)):
+            topic.add_log(log)
+        self.partitions_added(definition)
+
+    def partitions_added(self, definition: Any) -> None:
+        """They are alive."""
+        self._broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
+        self._broker.groups.topics_changed(definition.namespace)
+
+    def _create_partitions(self, definition: Any, first: int) -> list[Log]:
+        """Logs of a topic's partitions from `first` on: there may be ten thousand."""
+        log_ids = definition.partitions[first:]
+        shards = self._broker.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
+        return list(map(self._broker.store.create_log, shards, log_ids))
+
+    def _make_topic(self, definition: Any) -> None:
+        broker = self._broker
+        logs = [log for log_id in definition.partitions if (log := broker.store.log(log_id)) is not None]
+        assert len(logs) == len(definition.partitions), definition.name
+        definition.runtime = Topic(definition, broker.hub, broker.store, logs, policy_of(definition, broker.topic_defaults))
+        broker.groups.topics_changed(definition.namespace)
+
+    def remove(self, removed: Any) -> None:
+        """End the live objects of what the catalogue has removed."""
+        for definition in removed.queues:
+            queue = definition.runtime
+            definition.runtime = None
+            if isinstance(queue, Topic):
+                for consumer in queue.close():
+                    self._gone(consumer)
+                drop_logs(self._broker, queue)
+                self._broker.groups.topic_deleted(definition.namespace, definition.name)
+                continue
+            queue.on_unused = None
+            self._queue_count -= 1
+            self._unused.used(queue)
+            queue.forget()
+            queue.close()
+            for consumer in list(queue.consumers):
+                self._gone(consumer)
+            self._broker.transactions.drop(queue.log)
+            (self._broker.volatile if queue.log.volatile else self._broker.store).drop_log(queue.log)
+
+    def _remove_unused(self, queue: Queue) -> None:
+        self.remove(self._broker.catalogue.remove_queue(queue.definition))
+
+    def _gone(self, consumer: Consumer) -> None:
+        """A consumer's queue was deleted: its session is told, and its credit is free again."""
+        consumer.active = False
+        consumer.freed(consumer.leased)
+        for other in consumer.pool.consumers if consumer.pool.limit else ():
+            self._broker.hub.mark_dirty(other.owner)
+        door = consumer.attachment
+        assert isinstance(door, Door)
+        door.consumers.pop(consumer.id, None)
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+        self._uncount(door)
+        if not door.closed:
+            door.sink.cancelled(consumer.token)
+
+    # ---- exchanges and bindings
+
+    def declare_exchange(self, door: Door, call: Ask, request: requests.DeclareExchange) -> Outcome:
+        """See requests.DeclareExchange."""
+        if not request.passive:
+            self._authorize(door, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
+            alternate = request.arguments.get("alternate-exchange")
+            if isinstance(alternate, str):
+                self._authorize(door, Action.READ, ResourceKind.EXCHANGE, request.name)
+                self._authorize(door, Action.WRITE, ResourceKind.EXCHANGE, alternate)
+        definition = self._broker.catalogue.declare_exchange(
+            door.namespace,
+            request.name,
+            request.type,
+            durable=request.durable,
+            auto_delete=request.auto_delete,
+            internal=request.internal,
+            arguments=request.arguments,
+            passive=request.passive,
+            maker=door.principal.name,
+        )
+        return None, self._when_durable(definition.persistent and not request.passive)
+
+    def delete_exchange(self, door: Door, call: Ask, request: requests.DeleteExchange) -> Outcome:
+        """See requests.DeleteExchange."""
+        self._authorize(door, Action.CONFIGURE, ResourceKind.EXCHANGE, request.name)
+        catalogue = self._broker.catalogue
+        exchange = catalogue.namespace(door.namespace).exchanges.get(request.name)
+        many = exchange is not None and len(exchange.bindings_in) + len(exchange.bindings_out) > THINNED_AT_ONCE
+        if many and not request.if_unused and request.name not in SYSTEM_EXCHANGES:
+            thin_out(self._broker, door, call, exchange)
+            return LATER, None
+        catalogue.delete_exchange(door.namespace, request.name, if_unused=request.if_unused)
+        return None, self._when_durable(True)
+
+    def bind(self, door: Door, call: Ask, request: requests.Bind) -> Outcome:
+        """See requests.Bind."""
+        catalogue = self._broker.catalogue
+        maker = door.principal.name
+        to_queue = request.destination_kind == "queue"
+        self._authorize(door, Action.WRITE, ResourceKind.QUEUE if to_queue else ResourceKind.EXCHANGE, request.destination)
+        self._authorize(door, Action.READ, ResourceKind.EXCHANGE, request.source)
+        if to_queue:
+            if request.remove:
+                catalogue.unbind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door)
+            else:
+                self._authorize_subject(door, request)
+                catalogue.bind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door, maker)
+        elif request.remove:
+            catalogue.unbind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments)
+        else:
+            self._authorize_subject(door, request)
+            catalogue.bind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
+        return None, self._when_durable(True)
+
+    def _authorize_subject(self, door: Door, request: requests.Bind) -> None:
+        """A binding to a topic's subject asks for the topic. What a pattern matches, now or later, is asked when it is carried (catalogue/routing.py)."""
+        if request.source == SUBJECT_EXCHANGE:
+            for topic in self._broker.catalogue.namespace(door.namespace).exchanges[SUBJECT_EXCHANGE].routes.subjects.get(request.routing_key, ()):
+                self._authorize(door, Action.READ, ResourceKind.TOPIC, topic.name)
+
+    # ---- consuming
+
+    def consume(self, door: Door, call: Ask, request: requests.Consume) -> Outcome:
+        """See requests.Consume."""
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        return self._consume(door, call, request, self._broker.catalogue.find_queue(door.namespace, request.queue, door)), None
+
+    def consume_replies(self, door: Door, call: Ask, request: requests.ConsumeReplies) -> Outcome:
+        """See requests.ConsumeReplies."""
+        broker = self._broker
+        broker.catalogue.quotas.check(door.principal.name, CONSUMER)
+        number = broker.next_consumer_id()
+        box = broker.replies.open(broker.catalogue.namespace(door.namespace).router, number)
+        box.consumer = make_consumer(number, door, request.token, box, self._pool(door, call.stream), 0, True, False, 0)
+        self._enter(door, box.consumer)
+        return (number, box.name), None
+
+    def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> int:
+        """Start deliveries from a queue or topic: the consumer's id. Raises Refused."""
+        target = definition.here()
+        pool = self._pool(door, call.stream)
+        where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
+        self._broker.catalogue.quotas.check(door.principal.name, CONSUMER)
+        if isinstance(target, Queue):
+            shared = target.consumers or definition.policy.single_active_consumer
+            if any(other.exclusive for other in target.consumers) or (request.exclusive and shared):
+                raise Refused(Reason.NOT_PERMITTED, f"{where} in exclusive use")
+            if "x-stream-offset" in request.arguments:
+                raise Refused(Reason.INVALID, f"invalid arg 'x-stream-offset' for {where} of queue type rabbit_{definition.policy.queue_type}_queue")
+            self._unused.used(target)
+        elif request.auto_settle:
+            raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
+        elif request.limit == 0:
+            raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
+        consumer = make_consumer(
+            self._broker.next_consumer_id(), door, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
+        )
+        if isinstance(target, Queue):
+            target.add_consumer(consumer)
+        else:
+            target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
+        self._enter(door, consumer)
+        return consumer.id
+
+    def _enter(self, door: Door, consumer: Consumer) -> None:
+        """One consumer more."""
+        self._broker.catalogue.quotas.count(door.principal.name, CONSUMER)
+        door.consumers[consumer.id] = consumer
+        consumer.pool.consumers.append(consumer)
+
+    def cancel(self, door: Door, call: Ask, request: requests.Cancel) -> Outcome:
+        """See requests.Cancel."""
+        consumer = door.consumers.get(request.consumer_id)
+        if consumer is not None and consumer.active:
+            self.stop_consumer(door, consumer)
+        return None, None
+
+    def stop_consumer(self, door: Door, consumer: Consumer) -> None:
+        """No more deliveries to it; what it holds stays leased to it."""
+        self._uncount(door)
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+        if consumer.leased == 0:
+            door.consumers.pop(consumer.id, None)
+        consumer.owner.remove_consumer(consumer)
+
+    def stream_limit(self, door: Door, call: Ask, request: requests.StreamLimit) -> Outcome:
+        """See requests.StreamLimit."""
+        pool = self._pool(door, call.stream)
+        pool.limit = request.limit
+        for consumer in pool.consumers:
+            self._broker.hub.mark_dirty(consumer.owner)
+        return None, None
+
+    def close_stream(self, door: Door, call: Ask, request: requests.CloseStream) -> Outcome:
+        """See requests.CloseStream."""
+        for consumer in [consumer for consumer in door.consumers.values() if consumer.stream == call.stream]:
+            self._end_consumer(door, consumer)
+        door.pools.pop(call.stream, None)
+        for key in [key for key in door.getters if key[0] == call.stream]:
+            del door.getters[key]
+        return None, None
+
+    def get(self, door: Door, call: Ask, request: requests.Get) -> Outcome:
+        """See requests.Get."""
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        queue = self._queue(door, request.queue, "basic.get")
+        self._unused.touch(queue)
+        key = (call.stream, request.queue, request.auto_settle)
+        getter = door.getters.get(key)
+        if getter is None or getter.owner is not queue:
+            if len(door.getters) >= GETTERS_MAX:
+                self._tidy_getters(door)
+            pool = Pool(call.stream)  # what Get takes is not counted against the stream's limit
+            getter = make_consumer(self._broker.next_consumer_id(), door, None, queue, pool, 0, request.auto_settle, False, 0)
+            door.getters[key] = getter
+            door.consumers[getter.id] = getter
+        return self._take_one(call, queue, getter)
+
+    @staticmethod
+    def _tidy_getters(door: Door) -> None:
+        """Forget those that hold nothing."""
+        for key, getter in list(door.getters.items()):
+            if getter.leased == 0:
+                del door.getters[key]
+                door.consumers.pop(getter.id, None)
+
+    def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
+        if not queue.ended and not queue.drop_overflow():
+            queue.wait(partial(self._take_later, call, queue, getter))
+            return LATER, None
+        while not queue.ended and queue.subscription.ready_count > 0 and queue.expire_head():
+            pass
+        if queue.ended:
+            if isinstance(queue.gone, Unavailable):
+                raise queue.gone.again()
+            return None, None
+        delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
+        if delivery is not None:
+            return (delivery, queue.subscription.ready_count), None
+        if queue.is_waiting() or queue.has_staged():
+            # What its own channel published before must be found, so this waits until it may be seen.
+            queue.wait(partial(self._take_later, call, queue, getter))
+            return LATER, None
+        return None, None
+
+    def _take_later(self, call: Ask, queue: Queue, getter: Consumer) -> None:
+        door = call.attachment
+        if door.closed or not isinstance(door, Door) or getter.id not in door.consumers:
+            return  # nobody is there to hold it
+        try:
+            result, _ = self._take_one(call, queue, getter)
+        except NotDone as error:
+            fail(call, error)
+            return
+        if result is not LATER:
+            call.result = result
+            call.outcome = DONE
+            call.attachment.sink.completed(call)
+
+    def of_group(self, door: Door, call: Ask, request: Any) -> Outcome:
+        """What broker/groups does."""
+        self._broker.groups.perform(call)
+        return LATER, None
+
+    # ---- shared
+
+    def _end_consumer(self, door: Door, consumer: Consumer) -> None:
+        """Cancel, and put back what it holds."""
+        owner = consumer.owner
+        door.consumers.pop(consumer.id, None)
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+        if isinstance(owner, Queue) and owner.ended:
+            return
+        owner.release_all(consumer)
+        if consumer.active and consumer.token is not None:
+            self._uncount(door)
+            owner.remove_consumer(consumer)
+
+    def _uncount(self, door: Door) -> None:
+        """One consumer less."""
+        self._broker.catalogue.quotas.give_back(door.principal.name, CONSUMER)
+
+    def _pool(self, door: Door, stream: int) -> Pool:
+        pool = door.pools.get(stream)
+        if pool is None:
+            pool = door.pools[stream] = Pool(stream)
+        return pool
+
+    def _queue(self, door: Door, name: str, what: str) -> Queue:
+        """The live queue of that name; a stream is refused."""
+        definition = self._broker.catalogue.find_queue(door.namespace, name, door)
+        target = definition.here()
+        if not isinstance(target, Queue):
+            raise self.not_for_streams(definition, what)
+        return target
+
+    def not_for_streams(self, definition: Any, what: str) -> Refused:
+        """The refusal of what only queues can do."""
+        return Refused(Reason.NOT_SUPPORTED, f"{what} not supported by stream queues queue '{definition.name}' in vhost '{vhost_of(definition.namespace)}'")
+
+    def _authorize(self, door: Door, action: Action, kind: ResourceKind, name: str) -> None:
+        self._broker.authorizer.authorize(door.principal, action, door.namespace, kind, name)
+
+    def _check_dead_letter_permission(self, door: Door, definition: Any) -> None:
+        exchange = definition.policy.dead_letter_exchange
+        if exchange is not None:
+            self._authorize(door, Action.READ, ResourceKind.QUEUE, definition.name)
+            self._authorize(door, Action.WRITE, ResourceKind.EXCHANGE, exchange)
+
+    def _when_durable(self, staged: bool) -> Group | None:
+        """The group that the call waits for, made urgent; None if nothing durable was staged."""
+        if not staged:
+            return None
+        self._broker.store.urgent()
+        return self._broker.store.group()
+
+
+Handler = Callable[[Operations, Door, Ask, Any], Outcome]
+
+HANDLERS: dict[type, Handler] = {
+    requests.DeclareQueue: Operations.declare_queue,
+    requests.DeleteQueue: Operations.delete_queue,
+    requests.PurgeQueue: Operations.purge_queue,
+    requests.DeclareExchange: Operations.declare_exchange,
+    requests.DeleteExchange: Operations.delete_exchange,
+    requests.Bind: Operations.bind,
+    requests.Consume: Operations.consume,
+    requests.ConsumeReplies: Operations.consume_replies,
+    requests.Cancel: Operations.cancel,
+    requests.StreamLimit: Operations.stream_limit,
+    requests.CloseStream: Operations.close_stream,
+    requests.Get: Operations.get,
+    **dict.fromkeys(GROUP_HANDLERS, Operations.of_group),
+}

@@ -1,0 +1,59 @@
+"""BrokerParts: the broker, as those see it who carry out its requests: what it is made of, and the little that it does for them itself."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from entrepot.broker.calls.port import Ask
+from entrepot.broker.catalogue.shards import Shards
+from entrepot.broker.front.appending import Appender
+from entrepot.broker.front.door import Door
+from entrepot.broker.front.publisher import Path, Publisher
+from entrepot.broker.front.replies import Replies
+from entrepot.broker.groups.coordinator import GroupCoordinator
+from entrepot.broker.groups.desk import Desk
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.producers.deduplication import Deduplication
+from entrepot.broker.producers.producer_ids import ProducerIds
+from entrepot.broker.topic.topic_config import TopicDefaults
+from entrepot.broker.transactions.log_transactions import Transactions
+from entrepot.model.errors import Refused
+from entrepot.store.interface import Scheduler, Store
+
+
+class BrokerParts(Protocol):
+    """Of one broker, which has them all before it opens."""
+
+    # handed to it
+    scheduler: Scheduler
+    clock: Any
+    entropy: Any
+    store: Store
+    volatile: Store
+    catalogue: Any
+    authorizer: Any
+    topic_defaults: TopicDefaults
+    # its own
+    hub: Hub
+    shards: Shards
+    desk: Desk
+    groups: GroupCoordinator
+    transactions: Transactions
+    producers: Deduplication
+    producer_ids: ProducerIds
+    publisher: Publisher
+    appender: Appender
+    replies: Replies
+    refusing: Refused | None
+
+    def ask(self, door: Door, call: Ask) -> None:
+        """See Broker.ask()."""
+
+    def path_for(self, door: Door, address: bytes) -> Path:
+        """See Broker.path_for()."""
+
+    def check_pressure(self) -> None:
+        """See Broker.check_pressure()."""
+
+    def next_consumer_id(self) -> int:
+        """See Broker.next_consumer_id()."""

@@ -1,0 +1,26 @@
+"""Heads: what a queue asks of who takes records from its head that are not delivered. head_drops.py does so; a queue is handed it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+BURY_MAX = 256  # records dead-lettered per tick and queue
+
+
+class Heads(Protocol):
+    """Of one queue."""
+
+    def expire(self) -> int:
+        """See HeadDrops."""
+
+    def drop_overflow(self) -> None:
+        """See HeadDrops."""
+
+    def bury_overdelivered(self) -> None:
+        """See HeadDrops."""
+
+    def set_timer(self) -> None:
+        """See HeadDrops."""
+
+    def close(self) -> None:
+        """See HeadDrops."""

@@ -1,0 +1,61 @@
+"""UnusedQueues: what becomes of queues that nobody reads: deleted at once (auto-delete), or when nobody has used them for so long (x-expires)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from entrepot.broker.catalogue.shards import CATALOGUE
+from entrepot.broker.queue.queue import Queue
+from entrepot.store.interface import Scheduler, Store
+
+AGAIN_S = 0.5  # until it is tried again to delete a queue, while the catalogue's decisions are made elsewhere
+
+
+class UnusedQueues:
+    """Of one broker. remove(queue) is called when one is to be deleted."""
+
+    def __init__(self, scheduler: Scheduler, store: Store, remove: Callable[[Queue], None]) -> None:
+        self._scheduler = scheduler
+        self._store = store
+        self._remove = remove
+        self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
+
+    def unused(self, queue: Queue) -> None:
+        """Its last consumer has gone."""
+        if not queue.definition.auto_delete:
+            self.touch(queue)
+        elif self._may_decide(queue):
+            self._remove(queue)
+        else:
+            self._scheduler.call_later(AGAIN_S, self._again, queue)
+
+    def touch(self, queue: Queue) -> None:
+        """The queue was used just now: its x-expires starts again."""
+        expires_ms = queue.definition.policy.expires_ms
+        if expires_ms is None:
+            return
+        self.used(queue)
+        if not queue.consumers:
+            self._expiring[queue] = self._scheduler.call_later(expires_ms / 1000, self._expired, queue)
+
+    def used(self, queue: Queue) -> None:
+        """Somebody reads it, or it has ended."""
+        timer = self._expiring.pop(queue, None)
+        if timer is not None:
+            timer.cancel()
+
+    def _again(self, queue: Queue) -> None:
+        if not queue.consumers and not queue.ended:
+            self.unused(queue)
+
+    def _expired(self, queue: Queue) -> None:
+        self._expiring.pop(queue, None)
+        if not self._may_decide(queue):
+            self.touch(queue)
+        elif not queue.consumers and not queue.ended:
+            self._remove(queue)
+
+    def _may_decide(self, queue: Queue) -> bool:
+        """Whether those are here who could decide that it goes."""
+        return not queue.definition.persistent or CATALOGUE not in self._store.closed

@@ -1,0 +1,103 @@
+"""C types for topic.py."""
+
+import cython
+from libc.stdint cimport uint32_t, uint64_t
+
+from entrepot.broker.subscription.consumer cimport Consumer
+from entrepot.broker.logs.entry_codec cimport EntryCodec
+from entrepot.broker.logs.hub cimport Hub
+from entrepot.broker.logs.log_owner cimport LogOwner
+from entrepot.broker.topic.partition cimport Partition, TopicRules
+from entrepot.broker.calls.port cimport Delivery
+from entrepot.model.entry cimport Entry, StoredEntry
+from entrepot.store.interface cimport Log, LogReader, Store
+
+cdef uint64_t _SLICE_MAX
+cdef uint64_t _SLICE_BYTES
+cdef uint64_t _TURN_MAX
+cdef int _SKIP_MAX
+cdef int _CONTROL
+cdef int _TRANSACTIONAL
+
+
+@cython.final
+cdef class PartitionReader:
+    # fixed
+    cdef readonly Consumer consumer
+    cdef readonly Topic topic
+    cdef readonly Log log
+    cdef LogReader reader
+    # where it is
+    cdef readonly uint64_t position
+    cdef bint entry_start
+    cdef StoredEntry current
+    cdef bytes form
+    cdef uint64_t next_index
+    cdef Py_ssize_t next_position
+    # what it waits for
+    cdef readonly bint loading
+    cdef bint fetched
+    cdef uint64_t empty_end
+    cdef bint closed
+    cdef object transactions
+
+    cpdef object found(self, uint64_t offset)
+    cpdef object loaded(self)
+
+
+cdef class Topic(LogOwner):
+    # identity
+    cdef readonly object definition
+    cdef readonly str name
+    cdef readonly bytes address
+    cdef readonly Hub hub
+    cdef readonly Store store
+    cdef readonly list logs
+    cdef readonly list partitions
+    cdef readonly TopicRules rules
+    cdef readonly object policy
+    # consumers
+    cdef readonly list consumers
+    cdef readonly list readers
+    # producers
+    cdef uint64_t turn
+    # life
+    cdef readonly bint closed
+    cdef readonly object gone
+    cdef dict _away
+    cdef object timer
+
+    cpdef Py_ssize_t next_partition(self) except -1
+    @cython.locals(log=Log)
+    cpdef object ready_count(self)
+    @cython.locals(reader=PartitionReader)
+    cpdef object follow(self, Log log, object transactions)
+    @cython.locals(reader=PartitionReader)
+    cpdef object remove_consumer(self, Consumer consumer)
+    cpdef object settle(self, Consumer consumer, uint64_t first, uint64_t count)
+    cpdef object release_all(self, Consumer consumer)
+    @cython.locals(reader=PartitionReader, partition=Partition)
+    cpdef list close(self)
+    cpdef object wake(self)
+    @cython.locals(left=uint64_t, given=uint64_t, busy=list, going=list, reader=PartitionReader)
+    cpdef object dispatch(self)
+    @cython.locals(
+        consumer=Consumer, limit=uint64_t, left=uint64_t, average=uint64_t, stored=StoredEntry, entry=Entry, data=bytes, delivery=Delivery
+    )
+    cdef uint64_t advance(self, PartitionReader reader) except? 0xFFFFFFFFFFFFFFFF
+    @cython.locals(stored=StoredEntry, skips=int, end=uint64_t)
+    cdef bint locate(self, PartitionReader reader) except? True
+    @cython.locals(stored=StoredEntry, durable=uint64_t)
+    cdef StoredEntry _take_up(self, PartitionReader reader)
+    @cython.locals(stored=StoredEntry, entry=Entry, codec=EntryCodec, data=bytes, index=uint64_t)
+    cdef Py_ssize_t position_of(self, PartitionReader reader) except -1
+
+
+@cython.locals(reader=PartitionReader)
+cdef PartitionReader _make_reader(Topic topic, Consumer consumer, Log log)
+@cython.locals(end=uint64_t)
+cdef uint64_t _visible_end(PartitionReader reader) except? 0xFFFFFFFFFFFFFFFF
+cdef bint _is_passed_over(PartitionReader reader, Entry entry) except? True
+cdef object _close_reader(PartitionReader reader)
+@cython.locals(log=Log, end=uint64_t, following=uint64_t)
+cdef object _place(PartitionReader reader, object start)
