@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -116,3 +118,27 @@ def test_a_file_has_one_idea(source: Path) -> None:
 @pytest.mark.parametrize("folder", sorted({source.parent for source in SOURCES}), ids=lambda path: str(path.relative_to(SRC)))
 def test_every_folder_says_what_lives_there(folder: Path) -> None:
     assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text("utf-8")))
+
+
+def _rooms() -> dict[str, int]:
+    """The broker's rooms, the highest first, as the contract of pyproject.toml orders them."""
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract.get("containers") == ["entrepot.broker"])
+    return {room.strip(): depth for depth, layer in enumerate(layers) for room in layer.split("|")}
+
+
+def upward(text: str, room: str) -> list[str]:
+    """What the types of a module in a room cimport from rooms that are not below it: import-linter sees no .pxd."""
+    rooms = _rooms()
+    found = re.findall(r"^from entrepot\.broker\.(\w+)\S* cimport", text, re.MULTILINE)
+    return [other for other in found if other != room and rooms[other] <= rooms[room]]
+
+
+@pytest.mark.parametrize("types", sorted((SRC / "entrepot/broker").rglob("*.pxd")), ids=lambda path: str(path.relative_to(SRC)))
+def test_types_point_down_the_rooms_too(types: Path) -> None:
+    assert upward(types.read_text(), types.relative_to(SRC / "entrepot/broker").parts[0]) == []
+
+
+@pytest.mark.parametrize("room", ["timed", "topic"])
+def test_types_that_point_up_or_aside_are_seen(room: str) -> None:
+    assert upward(f"from entrepot.broker.{room}.some cimport Some\nfrom entrepot.broker.logs.hub cimport Hub\n", "queue") == [room]

@@ -3,13 +3,13 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
 
-from entrepot.broker.producers.deduplication cimport Deduplication
+from entrepot.broker.calls.partition_calls cimport Append, AppendPart
+from entrepot.broker.catalogue.routing cimport Router
+from entrepot.broker.front.publisher cimport Path
 from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.broker.logs.hub cimport Hub
+from entrepot.broker.producers.deduplication cimport Deduplication
 from entrepot.broker.topic.partition cimport Partition, TopicAccess, TopicRules, TopicTable
-from entrepot.broker.calls.partition_calls cimport Append, AppendPart
-from entrepot.broker.front.publisher cimport Path
-from entrepot.broker.catalogue.routing cimport Router
 from entrepot.model.entry cimport Entry, make_entry
 from entrepot.store.interface cimport Log, Store
 

@@ -3,17 +3,17 @@
 import cython
 from libc.stdint cimport uint64_t
 
-from entrepot.broker.front.appending cimport Appender
-from entrepot.broker.subscription.consumer cimport Consumer, Pool
-from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.calls.lease_calls cimport EndLeases, Receive, Send, Withdraw
-from entrepot.broker.topic.partition cimport TopicTable
 from entrepot.broker.calls.partition_calls cimport Append, CloseParts, Read
 from entrepot.broker.calls.port cimport Attachment, Call, Publish, Settle, fail
+from entrepot.broker.front.appending cimport Appender
 from entrepot.broker.front.publisher cimport Path, Publisher
+from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.queue.queue cimport Queue
-from entrepot.broker.topic.reading cimport Reads
+from entrepot.broker.subscription.consumer cimport Consumer, Pool
 from entrepot.broker.timed.places cimport Place
+from entrepot.broker.topic.partition cimport TopicTable
+from entrepot.broker.topic.reading cimport Reads
 
 cdef Py_ssize_t _PATHS_MAX
 cdef Py_ssize_t _PLACES_MAX

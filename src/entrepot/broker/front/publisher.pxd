@@ -3,10 +3,10 @@
 import cython
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
-from entrepot.broker.logs.growing cimport Growing
-from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.calls.port cimport Publish
 from entrepot.broker.front.replies cimport Replies
+from entrepot.broker.logs.growing cimport Growing
+from entrepot.broker.logs.hub cimport Hub
 from entrepot.model.entry cimport Entry, make_entry
 from entrepot.store.interface cimport Group, Log, Store
 

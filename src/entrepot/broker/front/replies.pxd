@@ -3,11 +3,11 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from entrepot.broker.subscription.consumer cimport Consumer
-from entrepot.broker.logs.hub cimport Hub
-from entrepot.broker.logs.log_owner cimport LogOwner
 from entrepot.broker.calls.port cimport Attachment, Delivery, Publish
 from entrepot.broker.catalogue.routing cimport Router
+from entrepot.broker.logs.hub cimport Hub
+from entrepot.broker.logs.log_owner cimport LogOwner
+from entrepot.broker.subscription.consumer cimport Consumer
 
 cdef Py_ssize_t _RUN_BYTES
 cdef Py_ssize_t _WAITING_MAX

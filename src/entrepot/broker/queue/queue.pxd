@@ -3,13 +3,13 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from entrepot.broker.subscription.consumer cimport Consumer
+from entrepot.broker.calls.port cimport Attachment, Delivery
 from entrepot.broker.logs.cursor cimport Cursor
-from entrepot.broker.queue.delivery_counts cimport DeliveryCounts
 from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.logs.log_owner cimport LogOwner
-from entrepot.broker.calls.port cimport Attachment, Delivery
+from entrepot.broker.queue.delivery_counts cimport DeliveryCounts
+from entrepot.broker.subscription.consumer cimport Consumer
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.model.entry cimport Entry
 from entrepot.store.interface cimport Log, Store

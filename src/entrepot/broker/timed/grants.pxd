@@ -3,11 +3,11 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from entrepot.broker.calls.lease_calls cimport Receive, Received
+from entrepot.broker.calls.port cimport Attachment
 from entrepot.broker.logs.cursor cimport Cursor
 from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.broker.logs.hub cimport Hub
-from entrepot.broker.calls.lease_calls cimport Receive, Received
-from entrepot.broker.calls.port cimport Attachment
 from entrepot.broker.queue.queue cimport Queue
 from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.group_scan cimport GroupScan

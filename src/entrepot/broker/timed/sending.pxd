@@ -3,10 +3,10 @@
 import cython
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
+from entrepot.broker.calls.lease_calls cimport Send
 from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.broker.logs.growing cimport Growing
 from entrepot.broker.logs.hub cimport Hub
-from entrepot.broker.calls.lease_calls cimport Send
 from entrepot.broker.queue.queue cimport Queue
 from entrepot.broker.timed.repeats cimport Repeats
 from entrepot.broker.timed.timed_queue cimport TimedQueue

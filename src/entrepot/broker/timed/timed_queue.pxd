@@ -3,24 +3,11 @@
 import cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from entrepot.broker.logs.cursor cimport Cursor
-from entrepot.broker.logs.entry_codec cimport EntryCodec
-from entrepot.broker.logs.hub cimport Hub
-from entrepot.broker.calls.lease_calls cimport EndLeases, Receive, Received
+from entrepot.broker.calls.lease_calls cimport EndLeases, Receive
 from entrepot.broker.calls.port cimport Attachment
-from entrepot.broker.queue.queue cimport Queue
-from entrepot.broker.subscription.leases cimport Subscription
 from entrepot.broker.timed.grants cimport Grants
-from entrepot.broker.timed.group_scan cimport GroupScan
-from entrepot.broker.timed.group_window cimport GroupWindow
-from entrepot.broker.timed.kept_leases cimport KeptLeases
 from entrepot.broker.timed.lease_ends cimport LeaseEnds
-from entrepot.broker.timed.lease_table cimport LeaseTable
 from entrepot.broker.timed.timed_state cimport TimedState
-from entrepot.broker.timed.waiting_line cimport WaitingLine
-from entrepot.broker.timed.waits cimport Waits
-from entrepot.model.octets cimport put_u16_be, put_u32_be, take_ba
-from entrepot.store.interface cimport Group, Log, Store
 
 cdef uint64_t _TIMED
 cdef uint64_t _END

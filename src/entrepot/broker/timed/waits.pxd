@@ -3,8 +3,8 @@
 import cython
 from libc.stdint cimport int64_t
 
-from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.calls.lease_calls cimport Receive
+from entrepot.broker.logs.hub cimport Hub
 
 cdef int64_t _SLOT
 

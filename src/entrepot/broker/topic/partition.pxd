@@ -3,8 +3,8 @@
 import cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from entrepot.broker.logs.log_owner cimport LogOwner
 from entrepot.broker.catalogue.routing cimport Router
+from entrepot.broker.logs.log_owner cimport LogOwner
 from entrepot.store.interface cimport Log
 
 cdef Py_ssize_t _TOPICS_MAX

@@ -3,11 +3,11 @@
 import cython
 from libc.stdint cimport int64_t, uint64_t
 
+from entrepot.broker.calls.partition_calls cimport CloseParts, Read, ReadPart, forget_answer
 from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.logs.log_owner cimport LogOwner
 from entrepot.broker.topic.partition cimport Partition, TopicAccess, TopicTable, Watcher
-from entrepot.broker.calls.partition_calls cimport CloseParts, Read, ReadPart, forget_answer
 from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader
 

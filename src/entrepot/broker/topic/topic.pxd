@@ -3,12 +3,12 @@
 import cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from entrepot.broker.subscription.consumer cimport Consumer
+from entrepot.broker.calls.port cimport Delivery
 from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.logs.log_owner cimport LogOwner
+from entrepot.broker.subscription.consumer cimport Consumer
 from entrepot.broker.topic.partition cimport Partition, TopicRules
-from entrepot.broker.calls.port cimport Delivery
 from entrepot.model.entry cimport Entry, StoredEntry
 from entrepot.store.interface cimport Log, LogReader, Store
 

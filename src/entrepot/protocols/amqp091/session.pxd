@@ -4,8 +4,8 @@ import cython
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from entrepot.broker.calls.port cimport Attachment, Call, Delivery, Publish, Settle, Sink, make_publish, make_settle
-from entrepot.net.turns cimport Turns
 from entrepot.model.octets cimport get_u16_be, take
+from entrepot.net.turns cimport Turns
 from entrepot.protocols.amqp091.channel cimport Channel, Span
 from entrepot.protocols.amqp091.checks cimport check_run
 from entrepot.protocols.amqp091.codec cimport Decoder

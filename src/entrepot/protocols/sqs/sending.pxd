@@ -4,8 +4,8 @@ cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from entrepot.broker.calls.lease_calls cimport Send, make_send
-from entrepot.protocols.sqs.characters cimport illegal_at
 from entrepot.protocols.sqs.batches cimport check_entries
+from entrepot.protocols.sqs.characters cimport illegal_at
 from entrepot.protocols.sqs.exchange cimport Exchange
 from entrepot.protocols.sqs.packing cimport pack
 from entrepot.protocols.sqs.writing cimport Writer
