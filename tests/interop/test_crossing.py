@@ -59,6 +59,23 @@ def test_kafkas_records_in_a_queue_and_in_a_stream(broker: Broker, channel: Any,
     assert {delivery.method.exchange for delivery in taken.deliveries} == {"amq.topic"}
 
 
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_a_long_batch_in_a_queue_and_in_a_stream(broker: Broker, channel: Any, topic: str, compression: str) -> None:
+    """Of more records than are translated in one go."""
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(queue, "amq.topic", "crossing.#")
+    values = [b"%d" % number for number in range(9000)]
+    produce(broker.kafka_bootstrap, topic, values, 0, compression_type=compression, linger_ms=1000, batch_num_messages=9000)
+    taken = Inbox.on(channel, queue)
+    reading = channel.connection.channel()
+    reading.basic_qos(prefetch_count=len(values))
+    read = Inbox.on(reading, topic, arguments={"x-stream-offset": "first"})
+    for inbox in (taken, read):
+        inbox.wait(len(values))
+        assert inbox.bodies == values
+    assert [delivery.properties.headers["x-stream-offset"] for delivery in read.deliveries] == list(range(len(values)))
+
+
 def test_amqp_messages_as_kafkas_records(broker: Broker, channel: Any, topic: str) -> None:
     properties = pika.BasicProperties(
         content_type="text/plain", message_id="m1", timestamp=1_700_000_000, delivery_mode=2, headers={"x-key": "k1", "retries": 3, "note": "hello"}
