@@ -206,6 +206,14 @@ class TestPressure:
         assert me.blocked[1:] == [(False, "the disk is nearly full")]
         assert me.put(b"x").outcome == DONE
 
+    def test_refusals_keep_nothing_of_those_who_met_them(self, bench, me):
+        me.declare()
+        refused = Refused(Reason.LIMIT, "the disk is nearly full")
+        bench.broker.set_refusing(refused)
+        for _ in range(50):
+            assert me.put(b"x").error is refused
+        assert refused.__traceback__ is None
+
     def test_much_that_is_not_durable_yet(self):
         bench = Bench(settings=replace(SMALL, journal_unsorted_max=512 << 20))
         me = bench.connect()

@@ -407,3 +407,48 @@ def test_journal_files_are_small_until_there_is_traffic() -> None:
     assert journal_sizes(bench)[-1] == 1 << 20
     bench = bench.reopened()
     assert [int(data[:-10_000]) for _, _, data in bench.read(bench.log(1))] == list(range(400))
+
+
+@pytest.mark.parametrize("closes", [False, True])
+def test_the_time_of_shards_is_not_before_what_was_journalled(closes: bool) -> None:
+    bench = Bench()
+    log = bench.create(1)
+    bench.loop.now = 3600.0
+    bench.append(log, data=b"x")
+    assert bench.commit()
+    if closes:
+        bench.close()
+    again = bench.reopened(bench.disk.copy(Loop()))  # whose clock begins an hour earlier
+    hour_ms = 3_600_000
+    assert again.loop.wall_ms() < bench.loop.wall_ms() - hour_ms + 1000
+    assert again.store.shard_time(0).now_ms() >= bench.loop.wall_ms() - 1000
+
+
+def test_shards_close_and_open() -> None:
+    bench = Bench()
+    here, there = bench.create(1, shard=1), bench.create(2, shard=2)
+    bench.append(there, data=b"before")
+    closed: list[int] = []
+    bench.store.close_shard(2, lambda: closed.append(2))
+    for refused in (
+        lambda: bench.append(here, there, data=b"both"),
+        lambda: bench.store.discard(there, 0, 1),
+        lambda: bench.store.mark(there, 1),
+        lambda: bench.store.fold(2, b"k:1", b"x"),
+        lambda: bench.store.drop_log(there),
+        lambda: bench.store.create_log(2, bytes(16)),
+        lambda: bench.store.close_shard(2, bool),
+    ):
+        with pytest.raises(Unavailable, match="shard 2"):
+            refused()
+    assert (here.next_offset, there.next_offset) == (0, 1)
+    assert closed == []
+    bench.loop.run(lambda: bool(closed))
+    assert there.durable_offset == 1
+    assert list(bench.store.logs(2)) == [there]
+    bench.append(here, data=b"goes on")
+    bench.store.open_shard(2, 7, lambda: closed.append(-2))
+    bench.loop.run(lambda: len(closed) == 2)
+    bench.append(there, data=b"after")
+    assert bench.commit()
+    assert [bench.read(log)[-1][2] for log in (here, there)] == [b"goes on", b"after"]
