@@ -440,7 +440,7 @@ class Reading(LogOwner):
             entry = stored.entry
             data = None
             if entry.codec != call.codec:
-                if self.foreign >= _FOREIGN_MAX and self.size > 0:
+                if (self.foreign >= _FOREIGN_MAX or self.hub.is_spent()) and self.size > 0:
                     self._leave(place, part)
                     return
                 self.foreign += entry.count
