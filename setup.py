@@ -43,7 +43,7 @@ PER_RECORD = {
     for name in (
         *(f"model/{name}" for name in ("batch", "entry", "range_block", "ranges")),
         *(f"broker/{name}" for name in ("calls/lease_calls", "catalogue/routing", "front/publisher", "logs/cursor", "logs/entry_shelf")),
-        *(f"broker/{name}" for name in ("producers/deduplication", "queue/queue", "subscription/leases")),
+        *(f"broker/{name}" for name in ("producers/deduplication", "queue/queue", "subscription/leases", "front/door", "calls/port", "logs/hub")),
         *(f"broker/timed/{name}" for name in ("grants", "group_scan", "group_window", "lease_ends", "lease_state", "lease_table")),
         *(f"broker/timed/{name}" for name in ("offset_table", "places", "repeats", "sending", "timed_queue", "timed_state", "waiting_line", "waits")),
         *(f"protocols/amqp091/{name}" for name in ("records", "translation")),
@@ -51,6 +51,7 @@ PER_RECORD = {
         *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records")),
         *(f"protocols/sqs/{name}" for name in ("framing", "message_attributes", "packing", "writing")),
         *(f"store/{name}" for name in ("entry_codec", "volatile_log", "local/index", "local/journal", "local/log", "local/segment")),
+        *(f"store/{name}" for name in ("interface", "local/committer", "local/group", "local/store")),
     )
 }
 TRANSLATING_GC = (200_000, 50, 10)  # of Python's collector, whose own take two fifths of the time of translating

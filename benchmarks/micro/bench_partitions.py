@@ -104,7 +104,7 @@ class Bench:
             clock=clock,
             entropy=entropy,
             store=self.store,
-            volatile=VolatileStore(loop, clock.wall_ms, fold),
+            volatile=VolatileStore(loop, self.store.time, fold),
             catalogue=catalogue,
             authorizer=_Everyone(),
             on_failed=self.failed,

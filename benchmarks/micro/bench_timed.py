@@ -94,7 +94,7 @@ class Bench:
             clock=clock,
             entropy=entropy,
             store=self.store,
-            volatile=VolatileStore(loop, clock.wall_ms, fold),
+            volatile=VolatileStore(loop, self.store.time, fold),
             catalogue=catalogue,
             authorizer=_Everyone(),
             on_failed=_failed,
