@@ -85,7 +85,7 @@ class Broker:
         self.producer_ids = ProducerIds(store)
         self.subjects = Subjects(self.hub, self.publisher)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
-        self.reads = Reads(self.hub, authorizer, self.appender.epoch)
+        self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.operations = Operations(self)
         self.topic_operations = TopicOperations(self, self.operations)

@@ -55,7 +55,7 @@ class Appender:
         self.producers = producers
         self.refusing: Refused | None = None
         self._principal: Any = None  # of the call before
-        self.epoch: int = getattr(store, "epoch", 0)
+        self.epoch: int = getattr(store, "epoch", 0)  # what topics are described with
         self.batch_count = 0
         self.appended_count = 0
         self.appended_bytes = 0
@@ -126,7 +126,7 @@ class Appender:
                 f"a record of {max_time_ms} ms, appended at {now_ms} ms: topic '{rules.name}' allows {rules.before_max_ms} before, {rules.after_max_ms} after",
             )
         base = log.next_offset
-        data = codec.stamp(part.data, base, self.epoch, part.append_time_ms)
+        data = codec.stamp(part.data, base, log.epoch, part.append_time_ms)
         router = rules.router
         assert router is not None  # set when the topic was resolved
         if rules.onward_version != router.version:

@@ -24,7 +24,7 @@ from entrepot.broker.topic.topic_config import SETTINGS, changed, check_value, d
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import EntrepotError, NotDone, Reason, Refused
 from entrepot.model.printable import printable
-from entrepot.store.interface import Group
+from entrepot.store.interface import Group, Log
 
 PARTITION_STEPS = 3  # of making one, of net/turns.py
 
@@ -254,12 +254,12 @@ class TopicOperations:
         """See FindOffset."""
         self._check_visible(door, request.name)
         partition = self._partition(door, request.name, request.partition)
-        self._check_epoch(request.leader_epoch)
         log = partition.log
+        self._check_epoch(log, request.leader_epoch)
         end = log.durable_offset
         if request.committed and partition.transactions is not None:
             end = partition.transactions.visible_end(end)
-        epoch = self._broker.appender.epoch
+        epoch = log.epoch
         if request.where == "first":
             return (log.first_offset, -1, epoch), None
         if request.where == "end":
@@ -276,12 +276,13 @@ class TopicOperations:
         """See EpochEnd."""
         self._check_visible(door, request.name)
         log = self._partition(door, request.name, request.partition).log
-        self._check_epoch(request.leader_epoch)
-        EpochSearch(log, self._broker.appender.epoch, partial(self._answer, call)).find(request.epoch)
+        self._check_epoch(log, request.leader_epoch)
+        EpochSearch(log, log.epoch, partial(self._answer, call)).find(request.epoch)
         return LATER, None
 
-    def _check_epoch(self, known: int) -> None:
-        error = wrong_epoch(known, self._broker.appender.epoch)
+    @staticmethod
+    def _check_epoch(log: Log, known: int) -> None:
+        error = wrong_epoch(known, log.epoch)
         if error is not None:
             raise error
 

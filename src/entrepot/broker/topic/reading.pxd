@@ -102,7 +102,6 @@ cdef class Reading(LogOwner):
 cdef class Reads:
     cdef readonly Hub hub
     cdef readonly object authorizer
-    cdef readonly int epoch
     cdef readonly dict cold
     cdef readonly object waiting
     cdef readonly Py_ssize_t stretch_size

@@ -367,8 +367,8 @@ class Reading(LogOwner):
     def _ask(self, place: Place, part: ReadPart) -> bool:
         """Go where the part's owner wants to read; False: there is no such offset."""
         log = place.partition.log
-        if part.leader_epoch >= 0 and part.leader_epoch != self.reads.epoch:
-            part.error = wrong_epoch(part.leader_epoch, self.reads.epoch)
+        if part.leader_epoch >= 0 and part.leader_epoch != log.epoch:
+            part.error = wrong_epoch(part.leader_epoch, log.epoch)
             self.failed = True
             return False
         offset = part.offset
@@ -487,11 +487,10 @@ class Reading(LogOwner):
 class Reads:
     """Every Read of one broker."""
 
-    __slots__ = ("authorizer", "cold", "epoch", "hub", "read_bytes", "read_count", "share_size", "skipped_count", "stretch_size", "waiting")
+    __slots__ = ("authorizer", "cold", "hub", "read_bytes", "read_count", "share_size", "skipped_count", "stretch_size", "waiting")
 
-    def __init__(self, hub: Hub, authorizer: Any, epoch: int) -> None:
+    def __init__(self, hub: Hub, authorizer: Any) -> None:
         self.hub = hub
-        self.epoch = epoch  # of the owner of all partitions
         self.authorizer = authorizer
         self.cold: dict[Place, bool] = {}  # who holds what was fetched, or waits for it, the longest first
         self.waiting: deque[Place] = deque()  # whose turn to fetch has not come
