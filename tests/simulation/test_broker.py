@@ -34,7 +34,7 @@ def test_promises_hold():
         counted += len(run.given_of_limit)
         dead += run.dead
     assert ONLY is not None or counted > dead > 0
-    assert ONLY is not None or min(faults) > 10 * min(SEEDS, 10)
+    assert SEEDS < 20 or ONLY is not None or min(faults) > 100
 
 
 def test_a_seed_is_a_run():

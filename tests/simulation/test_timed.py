@@ -32,7 +32,7 @@ def run_seeds(seeds):
         assert run.receives > 50
         deaths += run.deaths
         faults = [a + b for a, b in zip(faults, (run.faults.unavailable_count, run.faults.unknown_count, run.faults.late_count), strict=True)]
-    assert ONLY is not None or min(faults) > 0
+    assert SEEDS < 20 or ONLY is not None or min(faults) > 0
     return deaths
 
 

@@ -9,6 +9,7 @@ from entrepot.broker.topic.topic_config import COMPRESSIONS as NAMES
 from entrepot.protocols.kafka.batch_errors import MESSAGE_TOO_LARGE, InvalidBatch
 from entrepot.protocols.kafka.compression import Unpacker
 from entrepot.protocols.kafka.lz4_frame import check_lz4
+from entrepot.protocols.kafka.recompression import pack
 from entrepot.protocols.kafka.record_batch import BatchValidator
 from entrepot.protocols.kafka.records import KafkaEntryCodec
 
@@ -18,6 +19,12 @@ RECORDS = numbered(ASSORTED)
 
 def test_the_numbers_are_kafkas():
     assert dict(zip(NAMES, (NONE, GZIP, SNAPPY, LZ4, ZSTD), strict=True)) == {name: number for number, name in enumerate(NAMES)}
+
+
+@pytest.mark.parametrize("wanted", [NONE, GZIP, SNAPPY, LZ4, ZSTD], ids=NAMES)
+@pytest.mark.parametrize("buffer", [bytes, bytearray, memoryview])
+def test_records_may_lie_in_any_buffer(wanted, buffer):
+    assert Unpacker().unpack(wanted, pack(wanted, buffer(b"records" * 100))) == b"records" * 100
 
 
 @pytest.mark.parametrize("wanted", [NONE, GZIP, SNAPPY, LZ4, ZSTD], ids=NAMES)

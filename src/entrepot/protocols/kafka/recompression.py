@@ -29,9 +29,9 @@ def _gzip(records: bytes) -> bytes:
     return stream.compress(records) + stream.flush()
 
 
-def _lz4(records: bytes) -> bytes:
+def _lz4(records: Any) -> bytes:
     frame = cramjam.lz4.Compressor(level=_LZ4_LEVEL, content_checksum=False, block_linked=False)
-    frame.compress(records)
+    frame.compress(records if isinstance(records, bytes) else bytes(records))  # it takes no other buffer
     return bytes(frame.finish())
 
 
