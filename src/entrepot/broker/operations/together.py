@@ -14,6 +14,7 @@ from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
 from entrepot.broker.operations.operations import FurtherHandler, Operations, Outcome
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.model.errors import Reason, Refused
 
@@ -69,14 +70,19 @@ class Together:
     def _release(self, door: Door, call: Ask, request: Release) -> Outcome:
         """See requests.Release."""
         for consumer_id, first, count in request.ranges:
-            disposition = RELEASE if consumer_id in door.consumers and isinstance(door.consumers[consumer_id].owner, Queue) else ACCEPT
+            consumer = door.consumers.get(consumer_id)
+            disposition = RELEASE if consumer is not None and isinstance(consumer.owner, Queue | AwayQueue) else ACCEPT
             door.submit(make_settle(call.stream, consumer_id, first, count, disposition))
         return None, None
 
     def _check_settlements(self, door: Door, request: CommitTogether) -> None:
         for settlement in request.settlements:
             consumer = door.consumers.get(settlement.consumer_id)
-            if consumer is not None and settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
+            if consumer is None:
+                continue
+            if isinstance(consumer.owner, AwayQueue):  # what it keeps until the queue is back is in no commit
+                raise consumer.owner.gone.again()
+            if settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
                 raise self._operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
 
     def _check_publishes(self, door: Door, request: CommitTogether) -> tuple[list[tuple[Path, Publish]], int]:
