@@ -7,9 +7,10 @@ import pytest
 from broker_bench import SMALL, Bench, longstr_array, refused
 
 from entrepot.broker.calls import requests as r
-from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, make_settle
+from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, UNAVAILABLE, make_settle
 from entrepot.broker.operations import together
 from entrepot.broker.operations.together import WORK_MAX
+from entrepot.broker.shard_moves import ShardMoves
 from entrepot.model.errors import Reason, Refused
 
 
@@ -265,3 +266,37 @@ def test_after_a_crash_all_of_it_is_there_or_nothing(power):
         assert not answered or found[0] == 3
         seen.add((answered, found[0]))
     assert {(True, 3), (False, 0)} <= seen
+
+
+def away(bench, *, while_closed):
+    """Close the shard of the queue "source", do that, and open it again."""
+    moves, done = ShardMoves(bench.broker), []
+    shard = bench.queue("source").log.shard
+    moves.close(shard, lambda: done.append("closed"))
+    bench.run()
+    assert done == ["closed"]
+    while_closed()
+    bench.run()
+    moves.open(shard, 2, lambda: done.append("open"))
+    bench.run()
+    assert done == ["closed", "open"]
+
+
+def test_what_is_recovered_while_its_queue_is_away_is_ready_again_and_not_lost(bench, me):
+    me.declare("source")
+    taken(bench, me, b"1", b"2")
+    _, consumer_id, first = me.held["c"][0]
+    away(bench, while_closed=lambda: me.submit(r.Release([(consumer_id, first, 2)])))
+    assert me.deliveries("c")[-2:] == [(b"1", True), (b"2", True)]
+
+
+def test_a_transaction_is_unavailable_while_a_queue_that_it_settles_is_away(bench, me):
+    me.declare("source")
+    me.declare("target")
+    taken(bench, me, b"1")
+    calls = []
+    publish = me.run_of(b"a", key="target")
+    away(bench, while_closed=lambda: calls.append(me.submit(r.CommitTogether([publish], [settlement(me, ACCEPT)]))))
+    assert calls[0].outcome == UNAVAILABLE
+    assert depths(bench, "target") == [0]
+    assert bench.queue("source").subscription.leased_by(me.held["c"][0][1])
