@@ -73,7 +73,7 @@ class Control:
             return {"error": str(error)}
 
     async def _open(self, namespace: str, ports: Mapping[str, int]) -> dict[str, Any]:
-        self._node.catalogue.create_namespace(namespace)
+        self._node.decisions.create_namespace(namespace)
         opened = self._listeners.setdefault(namespace, {})
         for name, make in self._makers.items():
             if name not in opened:

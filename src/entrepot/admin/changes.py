@@ -81,7 +81,7 @@ class Changes:
         """See AddNamespace."""
         if request.name in self._node.catalogue.namespaces:
             raise Refused(Reason.EXISTS_DIFFERENT, f"there is a namespace {request.name} already")
-        self._node.catalogue.create_namespace(request.name)
+        self._node.decisions.create_namespace(request.name)
         return NOTHING
 
     def delete_namespace(self, request: requests.DeleteNamespace) -> requests.Made:
@@ -94,7 +94,7 @@ class Changes:
             raise Refused(Reason.IN_USE, f"namespace {name} is in use by {attached} connections: `entrepot connections list --namespace {name}`")
         if any(namespace == name for namespace, _ in broker.groups.places()):
             raise Refused(Reason.NOT_EMPTY, f"namespace {name} is not empty: delete its consumer groups first")
-        self._node.catalogue.delete_namespace(name)
+        self._node.decisions.delete_namespace(name)
         return NOTHING
 
     def close_connection(self, request: requests.CloseConnection) -> requests.Made:

@@ -15,9 +15,8 @@ from entrepot.broker.calls import queue_requests, requests, topic_requests
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
-from entrepot.broker.operations.operations import Operations
+from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
@@ -35,7 +34,6 @@ DECISIONS = frozenset(
         topic_requests.CreatePartitions,
         topic_requests.DeleteTopic,
         topic_requests.AlterTopicConfig,
-        topic_requests.NewProducer,
         queue_requests.CreateTimedQueue,
         queue_requests.SetQueuePolicy,
         queue_requests.DeleteTimedQueue,
@@ -49,8 +47,7 @@ class MovingParts(BrokerParts, Protocol):
 
     doors: set[Door]
     paths: dict[tuple[str, bytes], Path]
-    operations: Operations
-    timed: TimedOperations
+    live: LiveObjects
 
 
 class ShardMoves:
@@ -78,7 +75,7 @@ class ShardMoves:
             owner = log.owner
             if isinstance(owner, Queue):
                 away = AwayQueue(owner.definition)
-                broker.operations.leave(owner)
+                broker.live.leave(owner)
                 away.leave(owner, holders.get(owner, []))
                 owner.definition.runtime = away
                 log.owner = None
@@ -90,6 +87,7 @@ class ShardMoves:
         broker.transactions.unload(shard)
         broker.producers.unload(shard)
         broker.groups.unload(shard)
+        broker.live.shard_closed(shard)
         broker.hub.let_go()  # cursors of what has ended
         broker.publisher.let_go()
         self._forget_found()
@@ -114,19 +112,14 @@ class ShardMoves:
         broker.transactions.load([shard])
         broker.producers.load([shard])
         if shard == CATALOGUE:
-            broker.producer_ids.load()
+            broker.decisions.stream.reload()
         for away in self._queues.pop(shard):
             definition = away.definition
-            queue = broker.operations.make_queue(definition, broker.store.log(definition.log_id))
-            if definition.timed is not None:
-                broker.timed.timed_of(definition)
-            away.return_to(queue)
+            away.return_to(broker.live.make_queue(definition))
         for topic, number in self._partitions.pop(shard):
             topic.return_to(number)
         broker.groups.load([shard])
-        for log in broker.store.logs(shard):
-            if log.owner is None:  # no definition names it any more
-                broker.store.drop_log(log)
+        broker.live.drop_unnamed(broker.store.logs(shard))
         self._forget_found()
         done()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, cast
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.broker.catalogue.shards import CATALOGUE
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.state_kinds import default_folds
 from entrepot.model.errors import EntrepotError
@@ -153,15 +154,13 @@ class CrashingRun:
             )
         except (EntrepotError, OSError) as error:
             raise Violation(f"the store does not open: {error!r}") from error
-        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), QuotaLimits(10, 100, 100, 100, 100, 100))
-        catalogue.load()
         broker = Broker(
             scheduler=self.loop,
             clock=self.clock,
             entropy=self.entropy,
             store=store,
             volatile=store,
-            catalogue=catalogue,
+            decisions=Decisions.over(CatalogueStream.of(store), lambda: self.entropy.octets(LOG_ID_SIZE), QuotaLimits(10, 100, 100, 100, 100, 100)),
             authorizer=self.everyone,
             on_failed=self._store_failed,
         )

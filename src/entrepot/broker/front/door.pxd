@@ -23,6 +23,7 @@ cdef bytes _REPLY_PREFIX
 
 cdef class Door(Attachment):
     cdef readonly object broker
+    cdef readonly tuple home
     cdef readonly Hub hub
     cdef readonly Publisher publisher
     cdef readonly Appender appender

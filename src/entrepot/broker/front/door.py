@@ -7,6 +7,7 @@ from typing import Any
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, Withdraw
 from entrepot.broker.calls.partition_calls import Append, CloseParts, Read
 from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Attachment, Call, Publish, Settle, Sink, fail
+from entrepot.broker.catalogue.definitions import Home
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.publisher import Path, Publisher
@@ -33,7 +34,7 @@ _REPLY_PREFIX = REPLY_PREFIX.encode()
 class Door(Attachment):
     """The port for one connection. Consumers and pools are its own; everything else is the broker's.
 
-    `publishes` tells whether it ever published: only such doors are throttled. `by_policy`: see Broker.attach().
+    `home` is what the catalogue calls it. `publishes` tells whether it ever published: only such doors are throttled. `by_policy`: see Broker.attach().
     """
 
     __slots__ = (
@@ -43,6 +44,7 @@ class Door(Attachment):
         "by_policy",
         "consumers",
         "getters",
+        "home",
         "hub",
         "paths",
         "places",
@@ -56,6 +58,7 @@ class Door(Attachment):
 
     def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int, by_policy: bool = False) -> None:
         self.broker = broker
+        self.home: Home = (broker.start_id, broker.connected_count)
         self.hub: Hub = broker.hub
         self.publisher: Publisher = broker.publisher
         self.appender: Appender = broker.appender

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from entrepot.broker.calls.port import Ask
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
@@ -31,6 +32,7 @@ class BrokerParts(Protocol):
     store: Store
     volatile: Store
     catalogue: Any
+    decisions: Decisions
     authorizer: Any
     topic_defaults: TopicDefaults
     # its own

@@ -40,7 +40,7 @@ def _thinning(broker: BrokerParts, door: Door, call: Ask, definition: Any) -> Pi
 
 
 def _thin_out(broker: BrokerParts, definition: Any) -> bool:
-    many: bool = broker.catalogue.thin_out(definition, THINNED_AT_ONCE)
+    many: bool = broker.decisions.thin_out(definition, THINNED_AT_ONCE)
     if isinstance(definition, TopicDefinition) and definition.runtime is not None:
         many |= broker.groups.thin_out(definition.namespace, definition.name, THINNED_AT_ONCE)
     return many

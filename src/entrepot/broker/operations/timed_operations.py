@@ -15,10 +15,10 @@ from entrepot.broker.calls import queue_requests as asked
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
 from entrepot.broker.catalogue.definitions import QueueDefinition
-from entrepot.broker.catalogue.shards import CATALOGUE, check_open
+from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.broker.front.door import Door
-from entrepot.broker.operations.operations import LATER, FurtherHandler, Operations, Outcome
+from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.moves import MoveTasks
@@ -38,9 +38,8 @@ ACTIONS = (Action.READ, Action.WRITE, Action.CONFIGURE)
 class TimedOperations:
     """The requests, over one broker."""
 
-    def __init__(self, broker: BrokerParts, operations: Operations) -> None:
+    def __init__(self, broker: BrokerParts) -> None:
         self._broker = broker
-        self._operations = operations
         self._waits = Waits(broker.hub, _wait_over)
         self._moves = MoveTasks(broker.entropy)
 
@@ -59,11 +58,20 @@ class TimedOperations:
             asked.ListMoves: self.list_moves,
         }
 
-    def open(self) -> None:
-        """Bring to life what was kept of leases and delays."""
-        for definition in self._broker.catalogue.queues():
-            if definition.timed is not None:
-                self.timed_of(definition)
+    def changed(self, definition: QueueDefinition) -> None:
+        """What is said of a queue's timed leases has come to be, or is another: see LiveObjects."""
+        if definition.runtime.gone is not None:
+            return  # it is done so when its shard opens
+        timed: TimedQueue | None = definition.runtime.timed
+        if timed is None:
+            self.timed_of(definition)
+            return
+        before = timed.definition
+        assert definition.timed is not None
+        timed.definition = definition.timed
+        self._configure(definition)
+        if before.access_policy != definition.timed.access_policy:
+            timed.withdraw_all(None)  # whoever waits was let in by the policy before
 
     # ---- finding
 
@@ -84,9 +92,10 @@ class TimedOperations:
         timed: TimedQueue | None = queue.timed
         if timed is None:
             if definition.timed is None:
-                check_open(self._broker.store, (CATALOGUE,))
-                definition.timed = self._default(definition)
-                self._broker.catalogue.keep_queue(definition)
+                self._broker.decisions.change_timed(definition, self._default(definition))
+                timed = queue.timed
+                assert timed is not None  # by changed()
+                return timed
             timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), partial(self._find, definition.namespace))
             publisher = self._broker.publisher
             timed.sending = Sending(timed, publisher.volatile_growing if timed.log.volatile else publisher.durable_growing)
@@ -106,7 +115,7 @@ class TimedOperations:
         definition: QueueDefinition | None = space.queues.get(name)
         if definition is None:
             raise Refused(Reason.NOT_FOUND, f"no queue '{name}' in vhost '{vhost_of(door.namespace)}'")
-        if definition.exclusive_to is not None and definition.exclusive_to != door:
+        if definition.exclusive_to is not None and definition.exclusive_to != door.home:
             raise Refused(Reason.LOCKED, f"queue '{name}' in vhost '{vhost_of(door.namespace)}' is exclusive to another connection")
         return definition
 
@@ -149,20 +158,19 @@ class TimedOperations:
             self._first_version() if request.access_policy else 0,
             request.access_policy,
         )
-        definition, _ = catalogue.declare_queue(
+        made, _ = self._broker.decisions.declare_queue(
             door.namespace,
             request.name,
             durable=True,
             exclusive=False,
             auto_delete=False,
             arguments={},
-            connection=door,
+            connection=door.home,
             timed=timed,
             maker=door.principal.name,
         )
-        self._operations.create_queue(definition)
-        self.timed_of(definition)
-        return (self._description(definition, True), True), self._when_durable()
+        assert isinstance(made, QueueDefinition)
+        return (self._description(made, True), True), self._when_decided()
 
     def describe(self, door: Door, call: Ask, request: asked.DescribeQueue) -> Outcome:
         """See DescribeQueue."""
@@ -198,15 +206,10 @@ class TimedOperations:
             version,
             access,
         )
-        self._broker.catalogue.check_room(definition, changed)
-        definition.timed = changed
-        self._broker.catalogue.keep_queue(definition)
-        timed = self.timed_of(definition)
-        timed.definition = definition.timed
-        self._configure(definition)
-        if access != was.access_policy:
-            timed.withdraw_all(None)  # whoever waits was let in by the policy before
-        return self._description(definition, True), self._when_durable()
+        definition.here()
+        self._broker.decisions.check_room(definition, changed)
+        self._broker.decisions.change_timed(definition, changed)
+        return self._description(definition, True), self._when_decided()
 
     def list_queues(self, door: Door, call: Ask, request: asked.ListQueues) -> Outcome:
         """See ListQueues."""
@@ -238,8 +241,8 @@ class TimedOperations:
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.CONFIGURE, request.name, request.granted)
-        self._operations.remove(self._broker.catalogue.remove_queue(definition))
-        return None, self._when_durable()
+        self._broker.decisions.remove_queue(definition)
+        return None, self._when_decided()
 
     def purge(self, door: Door, call: Ask, request: asked.PurgeTimedQueue) -> Outcome:
         """See PurgeTimedQueue."""
@@ -377,6 +380,10 @@ class TimedOperations:
         may = self._broker.authorizer.may
         if not any(may(door.principal, action, door.namespace, name) for action in ACTIONS):
             self._authorize(door, Action.READ, name, granted)
+
+    def _when_decided(self) -> Ticket:
+        """Of a change of the catalogue."""
+        return self._broker.decisions.stream.ticket()
 
     def _when_durable(self) -> Group:
         self._broker.store.urgent()

@@ -7,8 +7,8 @@ all of it or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from typing import Any
+from collections.abc import Generator
+from typing import NamedTuple
 
 from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
@@ -26,15 +26,23 @@ _PIECE = 64
 Making = Generator[int, None, TopicDefinition]
 
 
-class TopicMaking:
-    """Over one broker. partitions_added(definition) is called when those that are new are alive."""
+class Prepared(NamedTuple):
+    """What was made for a topic before it is in the catalogue, or for more partitions of one: `logs` that are in no store yet."""
 
-    def __init__(self, broker: BrokerParts, partitions_added: Callable[[TopicDefinition], None]) -> None:
+    topic: Topic
+    logs: list[Log]
+    partitions: list[Partition]
+
+
+class TopicMaking:
+    """Over one broker. `prepared`: where whoever brings a topic to life finds what was made for it, by its id."""
+
+    def __init__(self, broker: BrokerParts, prepared: dict[bytes, Prepared]) -> None:
         self._broker = broker
-        self._partitions_added = partitions_added
+        self._prepared = prepared
 
     def create(self, topic: TopicDefinition, count: int) -> Making:
-        """Make the topic that Catalogue.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
+        """Make the topic that Decisions.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
         broker = self._broker
         runtime = Topic(topic, broker.hub, broker.store, [], policy_of(topic, broker.topic_defaults))
         logs: list[Log] = []
@@ -44,20 +52,18 @@ class TopicMaking:
                 yield piece
             topic.partitions = [log.id for log in logs]
             check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
-            broker.catalogue.add_topic(topic)
+            self._prepared[topic.id] = Prepared(runtime, logs, [])
+            return broker.decisions.add_topic(topic)
         except BaseException:
+            self._prepared.pop(topic.id, None)
             runtime.close()
             raise
-        self._add_logs(logs)
-        topic.runtime = runtime
-        broker.groups.topics_changed(topic.namespace)
-        return topic
 
     def add(self, topic: TopicDefinition, count: int) -> Making:
-        """Have `count` partitions: the topic of that name by then. Raises Refused, as Catalogue.add_partitions(), also by what is then."""
+        """Have `count` partitions: the topic of that name by then. Raises Refused, as Decisions.add_partitions(), also by what is then."""
         broker = self._broker
         while True:
-            broker.catalogue.add_partitions(topic, count, check_only=True)
+            broker.decisions.add_partitions(topic, count, check_only=True)
             runtime: Topic = topic.runtime
             begun = len(topic.partitions)
             logs: list[Log] = []
@@ -69,10 +75,11 @@ class TopicMaking:
             if topic.runtime is runtime and len(topic.partitions) == begun:
                 break
         check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
-        broker.catalogue.add_partitions(topic, count, [log.id for log in logs])
-        self._add_logs(logs)
-        runtime.add(made)
-        self._partitions_added(topic)
+        self._prepared[topic.id] = Prepared(runtime, logs, made)
+        try:
+            broker.decisions.add_partitions(topic, count, [log.id for log in logs])
+        finally:
+            self._prepared.pop(topic.id, None)
         return topic
 
     def _logs(self, topic: TopicDefinition, first: int, end: int, logs: list[Log]) -> Pieces:
@@ -81,13 +88,8 @@ class TopicMaking:
         for start in range(first, end, _PIECE):
             numbers = range(start, min(start + _PIECE, end))
             shards = broker.shards.shards("topic", topic.namespace, topic.name, numbers)
-            logs += [broker.store.make_log(shard, broker.catalogue.new_log_id()) for shard in shards]
+            logs += [broker.store.make_log(shard, broker.decisions.new_log_id()) for shard in shards]
             yield LOG_STEPS * len(numbers)
-
-    def _add_logs(self, logs: list[Log]) -> None:
-        add_log: Any = self._broker.store.add_log
-        for log in logs:
-            add_log(log)
 
 
 def drop_logs(broker: BrokerParts, topic: Topic) -> None:

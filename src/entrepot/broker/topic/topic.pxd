@@ -47,7 +47,7 @@ cdef class PartitionReader:
 
 cdef class Topic(LogOwner):
     # identity
-    cdef readonly object definition
+    cdef public object definition
     cdef readonly str name
     cdef readonly bytes address
     cdef readonly Hub hub

@@ -1,0 +1,174 @@
+"""LiveObjects: what is alive here of what the catalogue defines: queues and topics whose shards are open. Made and ended as changes are applied.
+
+Logs are reconciled: what a definition of an open shard lacks is made, what no definition names is dropped, once the catalogue is as far as it was when
+that was made (catalogue/noted_revisions.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from entrepot.broker.catalogue.catalogue import Applied
+from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.catalogue.noted_revisions import NotedRevisions
+from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.topic_making import Prepared, drop_logs
+from entrepot.broker.queue.head_drops import HeadDrops
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.queue.unused_queues import UnusedQueues
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.broker.topic.topic import Topic
+from entrepot.broker.topic.topic_config import policy_of
+from entrepot.store.interface import Log
+
+
+class LiveObjects:
+    """Of one broker. `queue_count`: queues that are alive; consumer_gone(consumer) is called for those whose queue was deleted."""
+
+    def __init__(self, broker: BrokerParts) -> None:
+        self._broker = broker
+        self.queue_count = 0
+        self.consumer_gone: Callable[[Consumer], None]  # set with the operations
+        self.timed_changed: Callable[[QueueDefinition], None]
+        self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
+        self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
+        self._noted = NotedRevisions(broker.store)
+
+    def open(self) -> None:
+        """Bring everything in the catalogue to life."""
+        broker = self._broker
+        broker.catalogue.on_applied = self.applied
+        for definition in broker.catalogue.queues():
+            self.make_queue(definition)
+        for definition in broker.catalogue.topics():
+            self._make_topic(definition)
+        self.drop_unnamed(broker.store.logs())
+
+    def applied(self, applied: Applied) -> None:
+        """The catalogue has changed: end, make and change what is alive of it."""
+        for definition in applied.removed:
+            self._remove(definition)
+        for definition in applied.made:
+            if isinstance(definition, TopicDefinition):
+                self._make_topic(definition)
+            else:
+                self.make_queue(definition)
+        for definition in applied.changed:
+            if isinstance(definition, TopicDefinition):
+                self._change_topic(definition)
+            else:
+                self.timed_changed(definition)
+
+    # ---- queues
+
+    def make_queue(self, definition: QueueDefinition) -> Queue:
+        """The live queue of a definition, over its log."""
+        broker = self._broker
+        store = broker.store if definition.persistent else broker.volatile
+        log = store.log(definition.log_id)
+        if log is None:
+            shard = broker.shards.shard("queue", definition.namespace, definition.name)
+            log = store.create_log(shard, definition.log_id)
+            if definition.persistent:
+                self._noted.note(shard, broker.catalogue.revision)
+        queue = Queue(definition, broker.hub, store, log, definition.namespace, HeadDrops)
+        definition.runtime = queue
+        queue.on_unused = self.unused.unused
+        self.queue_count += 1
+        self.unused.touch(queue)
+        if definition.timed is not None:
+            self.timed_changed(definition)
+        return queue
+
+    def leave(self, queue: Queue) -> None:
+        """A queue is about to end, because its shard closes or it was deleted."""
+        queue.on_unused = None
+        self.queue_count -= 1
+        self.unused.used(queue)
+
+    def _remove_unused(self, queue: Queue) -> None:
+        self._broker.decisions.remove_queue(queue.definition)
+
+    # ---- topics
+
+    def _make_topic(self, definition: TopicDefinition) -> None:
+        broker = self._broker
+        prepared = self.prepared.pop(definition.id, None)
+        if prepared is None:
+            logs = self._partition_logs(definition, 0)
+            definition.runtime = Topic(definition, broker.hub, broker.store, logs, policy_of(definition, broker.topic_defaults))
+        else:
+            self._add_logs(prepared.logs)
+            prepared.topic.definition = definition
+            definition.runtime = prepared.topic
+        broker.groups.topics_changed(definition.namespace)
+
+    def _change_topic(self, definition: TopicDefinition) -> None:
+        broker = self._broker
+        topic: Topic = definition.runtime
+        first = len(topic.logs)
+        if first < len(definition.partitions):
+            prepared = self.prepared.pop(definition.id, None)
+            if prepared is None:
+                for log in self._partition_logs(definition, first):
+                    topic.add_log(log)
+            else:
+                self._add_logs(prepared.logs)
+                topic.add(prepared.partitions)
+            broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
+            broker.groups.topics_changed(definition.namespace)
+        topic.configure(policy_of(definition, broker.topic_defaults))
+
+    def _partition_logs(self, definition: TopicDefinition, first: int) -> list[Log]:
+        """Logs of a topic's partitions from `first` on, those that there are and those that it lacks; there may be ten thousand."""
+        broker = self._broker
+        log_ids = definition.partitions[first:]
+        shards = broker.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
+        logs = []
+        for shard, log_id in zip(shards, log_ids, strict=True):
+            log = broker.store.log(log_id)
+            if log is None:
+                log = broker.store.create_log(shard, log_id)
+                self._noted.note(shard, broker.catalogue.revision)
+            logs.append(log)
+        return logs
+
+    def _add_logs(self, logs: list[Log]) -> None:
+        """Those that were made where nobody saw them."""
+        add_log: Any = self._broker.store.add_log
+        for log in logs:
+            add_log(log)
+            self._noted.note(log.shard, self._broker.catalogue.revision)
+
+    # ---- ending
+
+    def _remove(self, definition: QueueDefinition | TopicDefinition) -> None:
+        """End the live object of what the catalogue has removed."""
+        broker = self._broker
+        queue = definition.runtime
+        definition.runtime = None
+        if isinstance(queue, Topic):
+            for consumer in queue.close():
+                self.consumer_gone(consumer)
+            drop_logs(broker, queue)
+            broker.groups.topic_deleted(definition.namespace, definition.name)
+            return
+        self.leave(queue)
+        queue.forget()
+        queue.close()
+        for consumer in list(queue.consumers):
+            self.consumer_gone(consumer)
+        broker.transactions.drop(queue.log)
+        (broker.volatile if queue.log.volatile else broker.store).drop_log(queue.log)
+
+    def drop_unnamed(self, logs: Iterable[Log]) -> None:
+        """Drop those that no definition names, where the catalogue would know."""
+        revision = self._broker.catalogue.revision
+        for log in [log for log in logs if log.owner is None]:
+            if self._noted.of(log.shard) <= revision:
+                self._broker.store.drop_log(log)
+
+    def shard_closed(self, shard: int) -> None:
+        """Another owner may note something else."""
+        self._noted.forget(shard)
