@@ -99,7 +99,7 @@ class Bench:
         clock, entropy, fold = SystemClock(), SystemEntropy(), default_folds().fold
         settings = StoreSettings(cache_size=(512 if "read" in what else 24) << 20)  # what is read is to lie in memory
         self.store = open_store(directory, scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=settings)
-        decisions = Decisions.over(CatalogueStream.of(self.store), lambda: entropy.octets(16))
+        decisions = Decisions.over(CatalogueStream(self.store), lambda: entropy.octets(16))
         self.broker = Broker(
             scheduler=loop,
             clock=clock,

@@ -88,7 +88,7 @@ class Bench:
         clock, entropy = SystemClock(), SystemEntropy()
         fold = default_folds().fold
         self.store = open_store(directory, scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=StoreSettings())
-        decisions = Decisions.over(CatalogueStream.of(self.store), lambda: entropy.octets(16))
+        decisions = Decisions.over(CatalogueStream(self.store), lambda: entropy.octets(16))
         self.broker = Broker(
             scheduler=loop,
             clock=clock,

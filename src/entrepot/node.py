@@ -24,7 +24,7 @@ from entrepot.clock import Clock
 from entrepot.entropy import Entropy
 from entrepot.protocol import BrokerTerms
 from entrepot.protocol_table import protocols
-from entrepot.secret_file import open_secret_box
+from entrepot.secret_file import box_of, open_secret_box, read_key
 from entrepot.settings import Config
 from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.opening import Progress, open_store
@@ -98,6 +98,9 @@ class Node:
         on_progress: Progress | None = None,
     ) -> None:
         directory = Path(config.data)
+        secrets = partial(open_secret_box, directory, entropy)
+        if config.secrets_key_file:
+            secrets = partial(box_of, read_key(Path(config.secrets_key_file)), entropy)
         fold = default_folds().fold
         self.store: Store = open_store(
             str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
@@ -105,8 +108,8 @@ class Node:
         self.volatile: Store = VolatileStore(
             loop, self.store.time, fold, PosixDisk(str(directory / VOLATILE), loop), memory_size_max=config.cache.volatile_bytes
         )
-        stream = CatalogueStream.of(self.store)
-        self.users = Users(stream, clock, entropy, partial(open_secret_box, directory, entropy))
+        stream = CatalogueStream(self.store)
+        self.users = Users(stream, clock, entropy, secrets)
         self.users.load()
         self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))
         self.catalogue = self.decisions.catalogue

@@ -89,7 +89,7 @@ class Bench:
         self.fold = default_folds().fold
         self.store = open_store(self.disk, scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=self.fold, settings=settings)
         self.volatile = VolatileStore(self.loop, ShardTime(self.clock), self.fold, memory_size_max=self.memory_size_max)
-        self.decisions = Decisions.over(CatalogueStream.of(self.store), lambda: self.entropy.octets(16))
+        self.decisions = Decisions.over(CatalogueStream(self.store), lambda: self.entropy.octets(16))
         self.catalogue = self.decisions.catalogue
         self.broker = Broker(
             scheduler=self.loop,

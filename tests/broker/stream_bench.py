@@ -92,7 +92,7 @@ class Bench:
         self.store.set_owner(Owner())
         self.hub = Hub(self.loop, self.clock)
         self.hub.register(LineCodec())
-        self.decisions = Decisions.over(CatalogueStream.of(self.store), lambda: self.entropy.octets(16))
+        self.decisions = Decisions.over(CatalogueStream(self.store), lambda: self.entropy.octets(16))
         self.catalogue = self.decisions.catalogue
         self.consumer_count = 0
 

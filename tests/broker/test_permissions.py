@@ -32,12 +32,12 @@ class Bench:
         self.loop = SimulatedLoop(1)
         clock, entropy = SimulatedClock(self.loop), SimulatedEntropy(self.loop)
         store = open_store(SimulatedDisk(self.loop), scheduler=self.loop, clock=clock, entropy=entropy, fold=default_folds().fold, settings=SMALL)
-        users = Users(CatalogueStream.of(store), clock, entropy, iterations=4096)
+        users = Users(CatalogueStream(store), clock, entropy, iterations=4096)
         users.add_user("ann", "secret", (NS,))
         users.set_permission("ann", NS, Permission("a.*|amq\\.gen-.*", "b.*", "c.*"))
         self.store = store
         self.users = users
-        self.decisions = Decisions.over(CatalogueStream.of(store), lambda: entropy.octets(16))
+        self.decisions = Decisions.over(CatalogueStream(store), lambda: entropy.octets(16))
         self.catalogue = self.decisions.catalogue
         self.broker = Broker(
             scheduler=self.loop,

@@ -65,7 +65,7 @@ def state() -> MemoryState:
 
 @pytest.fixture
 def decisions(state: MemoryState) -> Decisions:
-    made = Decisions.over(CatalogueStream.of(state), LogIds(), SMALL)
+    made = Decisions.over(CatalogueStream(state), LogIds(), SMALL)
     made.declare_queue(NS, "shared", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=HERE)
     return made
 
@@ -87,7 +87,7 @@ def test_one_user_leaves_some_for_others(state, decisions, kind):
         KINDS[kind](mine, "more")
     assert (refused.value.reason, str(refused.value)) == (Reason.LIMIT, full(kind, "me"))
     KINDS[kind](yours, "one")
-    after = Decisions.over(CatalogueStream.of(state), LogIds(1000), SMALL)
+    after = Decisions.over(CatalogueStream(state), LogIds(1000), SMALL)
     assert after.catalogue.statistics() == decisions.catalogue.statistics()
     with pytest.raises(Refused, match="is the limit of one user"):
         KINDS[kind](Declared(after, "me"), "more")

@@ -38,7 +38,7 @@ class Declaring:
         self.decisions.create_namespace(SPACES[1])
 
     def start(self):
-        self.stream = CatalogueStream.of(self.state)
+        self.stream = CatalogueStream(self.state)
         self.decisions = Decisions.over(self.stream, self.ids, LIMITS)
         self.catalogue = self.decisions.catalogue
 

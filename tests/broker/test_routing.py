@@ -121,7 +121,7 @@ class World:
     """A namespace, and the naive answer to the same questions."""
 
     def __init__(self):
-        self.decisions = Decisions.over(CatalogueStream.of(MemoryState()), LogIds())
+        self.decisions = Decisions.over(CatalogueStream(MemoryState()), LogIds())
         self.catalogue = self.decisions.catalogue
         self.ns = self.catalogue.namespace(NS)
 

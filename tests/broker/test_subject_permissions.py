@@ -23,7 +23,7 @@ class Bench(AcrossBench):
 
     @property
     def authorizer(self):
-        self.users = Users(CatalogueStream.of(self.store), self.clock, self.entropy, lambda: SecretBox(b"k" * 32, self.entropy), iterations=4096)
+        self.users = Users(CatalogueStream(self.store), self.clock, self.entropy, lambda: SecretBox(b"k" * 32, self.entropy), iterations=4096)
         self.users.load()
         return Authorizer(self.users)
 

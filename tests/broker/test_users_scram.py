@@ -20,7 +20,7 @@ class StoppedClock:
 
 @pytest.fixture
 def users():
-    users = Users(CatalogueStream.of(MemoryState()), StoppedClock(), SystemEntropy(), iterations=4096)
+    users = Users(CatalogueStream(MemoryState()), StoppedClock(), SystemEntropy(), iterations=4096)
     users.load()
     return users
 

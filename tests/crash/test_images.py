@@ -191,7 +191,7 @@ def check(disk: SimulatedDisk, loop: SimulatedLoop, sent: Sent, confirmed: dict[
     settings = StoreSettings(journal_file_size=1 << 20, cache_size=1 << 20, journal_ready_files=1, reserve_size=0)
     store = open_store(disk, scheduler=loop, clock=clock, entropy=entropy, fold=folds.fold, settings=settings)  # type: ignore[arg-type]
     store.set_owner(_Owner())
-    decisions = Decisions.over(CatalogueStream.of(store), lambda: entropy.octets(LOG_ID_SIZE))
+    decisions = Decisions.over(CatalogueStream(store), lambda: entropy.octets(LOG_ID_SIZE))
     found: dict[str, dict[Source, list[int]]] = {}
     for definition in decisions.catalogue.queues():
         log = store.log(definition.log_id)

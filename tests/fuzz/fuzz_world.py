@@ -271,7 +271,7 @@ class World:
         fold = default_folds().fold
         store = VolatileStore(loop, ShardTime(self.clock), fold)
         box = SecretBox(entropy.octets(KEY_SIZE), entropy)
-        stream = CatalogueStream.of(store)
+        stream = CatalogueStream(store)
         self.users = Users(stream, self.clock, entropy, lambda: box, iterations=ITERATIONS_MIN)
         self.users.load()
         self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), QuotaLimits(20, 100, 200, 100, 64, 1000))

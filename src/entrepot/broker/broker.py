@@ -12,6 +12,7 @@ from typing import Any
 from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fail, make_publish
 from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.front.admission import Admission, split_address
@@ -79,6 +80,7 @@ class Broker:
         self.volatile = volatile
         self.decisions = decisions
         self.catalogue = catalogue = decisions.catalogue
+        self.noted = NotedRevisions(store)
         self.start_id: bytes = entropy.octets(START_ID_SIZE)
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
@@ -102,7 +104,7 @@ class Broker:
         self.operations.add_handlers(self.timed.handlers())
         self.shards = Shards(SHARD_COUNT_DEFAULT)
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
-        self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue), authorizer)
+        self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue, self.noted), authorizer)
         # per connection
         self.doors: set[Door] = set()
         self.make_door: Callable[..., Door] = Door  # simulations have doors of their own

@@ -87,7 +87,7 @@ class ShardMoves:
         broker.transactions.unload(shard)
         broker.producers.unload(shard)
         broker.groups.unload(shard)
-        broker.live.shard_closed(shard)
+        broker.noted.forget(shard)
         broker.hub.let_go()  # cursors of what has ended
         broker.publisher.let_go()
         self._forget_found()
@@ -109,10 +109,14 @@ class ShardMoves:
 
     def _opened(self, shard: int, done: Callable[[], None]) -> None:
         broker = self._broker
-        broker.transactions.load([shard])
-        broker.producers.load([shard])
         if shard == CATALOGUE:
             broker.decisions.stream.reload()
+        broker.catalogue.when(broker.noted.of(shard), partial(self._open, shard, done))
+
+    def _open(self, shard: int, done: Callable[[], None]) -> None:
+        broker = self._broker
+        broker.transactions.load([shard])
+        broker.producers.load([shard])
         for away in self._queues.pop(shard):
             definition = away.definition
             away.return_to(broker.live.make_queue(definition))

@@ -17,6 +17,7 @@ from entrepot.net.network import NetworkLimits
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.simulation.disk import COMMIT_S, SLOW_COMMIT_S, Crashed
 from entrepot.simulation.faulty_doors import Faults
+from entrepot.simulation.following import Following
 from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
@@ -27,6 +28,7 @@ from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
 
 CRASHES = 3
+FOLLOWING_S = (0.0, 0.05, 0.5)  # how long another process takes to apply a change of the catalogue; 0: nobody follows
 WANDERING_RATES = (0.0, 0.3, 1.0)
 FAULT_RATES = (0.0, 0.01, 0.1)  # of calls that are delayed, not carried out, or whose answer is lost or late
 NETWORK_LIMITS = NetworkLimits(
@@ -88,6 +90,7 @@ class CrashingRun:
         )
         self.faults = Faults(self.loop, self.chance, self.chance.choice(FAULT_RATES))
         self.wandering = Wandering(self.loop, self.chance.choice(WANDERING_RATES), [CATALOGUE])
+        self.following = Following(self.loop, self.chance.choice(FOLLOWING_S))
         self.failed: BaseException | None = None  # of this life
         self.serial = 0
         self.power_failures = 0
@@ -118,6 +121,7 @@ class CrashingRun:
         self.faults.stop()
         self.drain()
         self.conclude()
+        self.following.conclude()
         return self.loop.digest()
 
     @property
@@ -160,7 +164,7 @@ class CrashingRun:
             entropy=self.entropy,
             store=store,
             volatile=store,
-            decisions=Decisions.over(CatalogueStream.of(store), lambda: self.entropy.octets(LOG_ID_SIZE), QuotaLimits(10, 100, 100, 100, 100, 100)),
+            decisions=Decisions.over(CatalogueStream(store), lambda: self.entropy.octets(LOG_ID_SIZE), QuotaLimits(10, 100, 100, 100, 100, 100)),
             authorizer=self.everyone,
             on_failed=self._store_failed,
         )
@@ -170,6 +174,7 @@ class CrashingRun:
             broker.register(codec)
         broker.open()
         self.wandering.begin(broker)
+        self.following.begin(broker)
         return broker
 
     def check_store(self) -> None:

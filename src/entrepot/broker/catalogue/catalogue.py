@@ -65,6 +65,7 @@ class Catalogue:
         self.quotas = Quotas(limits)
         self.revision = NO_REVISION
         self.on_applied: Callable[[Applied], None] | None = None
+        self._waiting: list[tuple[Revision, Callable[[], None]]] = []
         self._topics: dict[bytes, TopicDefinition] = {}  # by id
         self._exclusive: dict[Hashable, dict[QueueDefinition, bool]] = {}
         self._may_carry: Callable[[str, str, tuple[str, ...]], bool] | None = None
@@ -102,6 +103,17 @@ class Catalogue:
                 apply(row, applied)
         if self.on_applied is not None and (applied.made or applied.removed or applied.changed):
             self.on_applied(applied)
+
+        for waiting in [waiting for waiting in self._waiting if waiting[0] <= revision]:
+            self._waiting.remove(waiting)
+            waiting[1]()
+
+    def when(self, revision: Revision, do: Callable[[], None]) -> None:
+        """Do something once the catalogue is as far as that, at once if it is."""
+        if revision <= self.revision:
+            do()
+        else:
+            self._waiting.append((revision, do))
 
     def snapshot(self) -> list[Row]:
         """Rows that make another catalogue like this one; see stream.Part."""

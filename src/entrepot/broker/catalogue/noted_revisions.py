@@ -1,6 +1,7 @@
 """NotedRevisions: how far the catalogue was when something was last made in a shard for one of its definitions: a log, or a group's offsets of a topic.
 
-What no definition names may be dropped by an owner whose catalogue is at or past that revision, and by no other: the definition may be still on its way.
+An owner serves a shard once its catalogue is at or past that revision: before, what no definition names may be something whose definition is on its way.
+Then it is nothing, and dropped.
 State of every shard under NOTED_KEY: u8 version (1), u32 epoch, u64 number, little-endian.
 """
 

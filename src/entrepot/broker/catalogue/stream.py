@@ -4,13 +4,12 @@
     ticket() -> its `calls`      what hangs there is answered when all that was committed so far is durable, and every member has applied it
 
 A member is another process that follows: it joins with a snapshot, takes changes in order, and says what it has applied; it counts from before its
-snapshot is cut. Without members the ticket is the store's own group. The newest revision is state of shard 0 under REVISION_KEY: u8 version (1),
-u32 epoch, u64 number, little-endian; a new epoch counts from 1 again.
+snapshot is cut. Without members the ticket is the store's own group. Revisions are not kept: shard 0 has another epoch whenever somebody else opens it,
+who then has all that was decided before, and counts from 0 again.
 """
 
 from __future__ import annotations
 
-import struct
 from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
@@ -19,13 +18,8 @@ from typing import Any, Protocol
 from entrepot.broker.calls.port import complete
 from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, difference, encode_change
 from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, StateStore, encode_value, scan_all
-from entrepot.broker.state import CATALOGUE_PREFIX, DELETE, set_value
-from entrepot.model.errors import CorruptData, Unavailable
-
-REVISION_KEY = CATALOGUE_PREFIX + b"r"
-
-_VERSION = 1
-_REVISION = struct.Struct("<BIQ")
+from entrepot.broker.state import DELETE, set_value
+from entrepot.model.errors import Unavailable
 
 
 class Part(Protocol):
@@ -71,7 +65,7 @@ class _Barrier:
 
 
 class CatalogueStream:
-    """Of one `store`. `revision` is the newest that was committed, here or before."""
+    """Of one `store`. `revision` is the newest that was committed."""
 
     def __init__(self, store: StateStore) -> None:
         self.store: Any = store
@@ -79,24 +73,7 @@ class CatalogueStream:
         self._members: dict[Hashable, tuple[Member, Revision]] = {}
         self._barriers: deque[_Barrier] = deque()
         self._open: tuple[Any, _Barrier] | None = None  # of the group that is open
-        self.revision = NO_REVISION
-
-    @classmethod
-    def of(cls, store: StateStore) -> CatalogueStream:
-        """Over a store that has just opened. Raises CorruptData."""
-        stream = cls(store)
-        stream.load()
-        return stream
-
-    def load(self) -> None:
-        """At opening. Raises CorruptData for a value of a newer version."""
-        kept = self.store.get(CATALOGUE_SHARD, REVISION_KEY)
-        if kept is None:
-            return
-        if len(kept) != _REVISION.size or kept[0] != _VERSION:
-            raise CorruptData(f"the catalogue's revision is kept as {kept!r}, which this version cannot read")
-        _, epoch, number = _REVISION.unpack(kept)
-        self.revision = max(self.revision, Revision(epoch, number))
+        self.revision = Revision(store.epoch, 0)
 
     def add(self, part: Part) -> None:
         """It applies what is committed from now on."""
@@ -104,7 +81,7 @@ class CatalogueStream:
 
     def reload(self) -> None:
         """Shard 0 opens: whoever had it may have changed everything that is kept. Raises CorruptData."""
-        self.load()
+        self.revision = max(self.revision, Revision(self.store.epoch, 0))
         for part in self._parts:
             here = [row for row in part.snapshot() if row.kept]
             rows = difference(
@@ -128,15 +105,12 @@ class CatalogueStream:
         kept = any(row.kept for row in rows)
         if kept or self._members:
             self.check()
-        epoch = self.store.epoch
-        number = self.revision.number + 1 if self.revision.epoch == epoch else 1
-        revision = self.revision = Revision(epoch, number)
+        revision = self.revision = Revision(self.revision.epoch, self.revision.number + 1)
         if kept:
             fold = self.store.fold
             for row in rows:
                 if row.kept:
                     fold(CATALOGUE_SHARD, row.key, DELETE if row.gone else set_value(_kept(row.fields)))
-            fold(CATALOGUE_SHARD, REVISION_KEY, set_value(_REVISION.pack(_VERSION, epoch, number)))
         if self._members:
             self._when_durable(partial(self._send, encode_change(revision, rows)))
         for part in self._parts:

@@ -66,7 +66,7 @@ class GroupCoordinator:
         self._accounts: dict[GroupKey, Account] = {}
         self._offsets: dict[GroupKey, GroupOffsets] = {}
         self._sweeping = False
-        self._deleted: dict[int, list[tuple[str, str]]] = {}  # shards that are not open here -> topics deleted meanwhile
+        self._away: set[int] = set()  # shards that are not open here
 
     # ---- life
 
@@ -92,17 +92,12 @@ class GroupCoordinator:
             namespace, name, rest = split_key(key)
             if (namespace, name) not in self._groups:
                 self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name, self._account(namespace, name))
-            topic, partition = split_offset(rest)
-            self._offsets_of(namespace, name).restore(topic, partition, decode_offset(key, value))
+            self._restore_offset(namespace, name, *split_offset(rest), *decode_offset(key, value))
         for place in self._accounts.keys() - self._groups.keys():  # nothing is left of it but who made it
             self._close_account(*place)
         if self._groups:
             self._sweep_later()
-        for shard in shards:
-            for namespace, topic in self._deleted.pop(shard, ()):
-                for place, offsets in self._offsets.items():
-                    if place[0] == namespace and self._desk.shard(*place) == shard:
-                        offsets.delete_topic(topic)
+        self._away.difference_update(shards)
 
     def unload(self, shard: int) -> None:
         """A shard closes: nothing of its groups is known here any more, and who waits for one is told."""
@@ -112,12 +107,12 @@ class GroupCoordinator:
             if offsets is not None:
                 offsets.close()
             self._accounts.pop(place).close()
-        self._deleted[shard] = []
+        self._away.add(shard)
 
     def perform(self, call: Ask) -> None:
         """Carry out one request; its call is answered at once or later. Raises Refused, and Unavailable where the group's shard is not open here."""
-        name = getattr(call.request, "group", None) if self._deleted else None
-        if name is not None and self._desk.shard(call.attachment.namespace, name) in self._deleted:
+        name = getattr(call.request, "group", None) if self._away else None
+        if name is not None and self._desk.shard(call.attachment.namespace, name) in self._away:
             raise _gone(name)
         HANDLERS[type(call.request)](self, call, call.request)
 
@@ -129,8 +124,6 @@ class GroupCoordinator:
         """Its offsets go with it, in the same commit."""
         for offsets in list(self._desk.holders.get((namespace, topic), ())):
             offsets.delete_topic(topic)
-        for deleted in self._deleted.values():
-            deleted.append((namespace, topic))
         self._topics.changed(namespace)
 
     def holds_many(self, namespace: str, topic: str, most: int) -> bool:
@@ -246,12 +239,14 @@ class GroupCoordinator:
         """See CommitOffsets. The topics come first: where none of them is left, the group is not asked, nor made."""
         self._check_group(call, request.group, allow_empty=True)
         refused: dict[tuple[str, int], EntrepotError] = {}
-        last_topic, topic_refused, partition_count = "", None, 0
+        last_topic, topic_refused, topic_id, partition_count = "", None, b"", 0
+        topic_ids: dict[str, bytes] = {}
         for place in request.offsets:
             topic, partition = place
             if topic != last_topic:
                 last_topic = topic
-                topic_refused, partition_count = self._topic_for(call, topic)
+                topic_refused, topic_id, partition_count = self._topic_for(call, topic)
+                topic_ids[topic] = topic_id
             if topic_refused is not None:
                 refused[place] = topic_refused
             elif not 0 <= partition < partition_count:
@@ -271,8 +266,11 @@ class GroupCoordinator:
                 refused[place] = Refused(Reason.TOO_LARGE, f"metadata of an offset is limited to {metadata_max} bytes")
                 continue
             committed.time_ms = now_ms
+            topic, partition = place
             try:
-                offsets.commit(*place, committed)
+                if topic not in offsets.table:
+                    self._topics.note(offsets.shard)
+                offsets.commit(topic, topic_ids[topic], partition, committed)
             except NotDone as error:
                 refused[place] = error
         if found is None:
@@ -331,7 +329,7 @@ class GroupCoordinator:
         offsets = self._offsets_of(call.attachment.namespace, request.group)
         result: dict[tuple[str, int], EntrepotError | None] = {}
         for topic, partition in request.partitions:
-            refused, _ = self._topic_for(call, topic)
+            refused, _, _ = self._topic_for(call, topic)
             if refused is None and group.reads(topic):
                 refused = Refused(Reason.IN_USE, f"group '{request.group}' reads topic '{topic}'")
             result[topic, partition] = refused
@@ -491,6 +489,15 @@ class GroupCoordinator:
         else:
             group.restore_member(rest[1:].decode(), decode(key, value, KeptMember))
 
+    def _restore_offset(self, namespace: str, name: str, topic: str, partition: int, committed: requests.CommittedOffset, topic_id: bytes) -> None:
+        """Take in an offset, unless its topic has been deleted, and perhaps made again, while the shard was elsewhere."""
+        offsets = self._offsets_of(namespace, name)
+        facts = self._topics.find(namespace, topic)
+        if facts is not None and topic_id in (facts.id, b""):
+            offsets.restore(topic, facts.id, partition, committed)
+        else:
+            offsets.drop(topic, partition)
+
     def _offsets_of(self, namespace: str, name: str) -> GroupOffsets:
         offsets = self._offsets.get((namespace, name))
         if offsets is None:
@@ -571,14 +578,14 @@ class GroupCoordinator:
     def _topic_refusal(self, call: Ask, topic: str) -> Refused:
         return Refused(Reason.NOT_PERMITTED, f"access to topic '{topic}' refused for user '{call.attachment.principal.name}'")
 
-    def _topic_for(self, call: Ask, topic: str) -> tuple[Refused | None, int]:
-        """Why this topic's offsets may not be changed, or its number of partitions."""
+    def _topic_for(self, call: Ask, topic: str) -> tuple[Refused | None, bytes, int]:
+        """Why this topic's offsets may not be changed, or its id and number of partitions."""
         if not self._may_read(call, topic):
-            return self._topic_refusal(call, topic), 0
+            return self._topic_refusal(call, topic), b"", 0
         facts = self._topics.find(call.attachment.namespace, topic)
         if facts is None:
-            return Refused(Reason.NOT_FOUND, f"no topic '{topic}'"), 0
-        return None, facts.partition_count
+            return Refused(Reason.NOT_FOUND, f"no topic '{topic}'"), b"", 0
+        return None, facts.id, facts.partition_count
 
 
 def _gone(name: str) -> Unavailable:

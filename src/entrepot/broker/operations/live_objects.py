@@ -1,7 +1,7 @@
 """LiveObjects: what is alive here of what the catalogue defines: queues and topics whose shards are open. Made and ended as changes are applied.
 
-Logs are reconciled: what a definition of an open shard lacks is made, what no definition names is dropped, once the catalogue is as far as it was when
-that was made (catalogue/noted_revisions.py).
+Logs are reconciled: what a definition of an open shard lacks is made, what no definition names is dropped. A shard opens once the catalogue is as far as
+it was when something was last made in it (catalogue/noted_revisions.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ from typing import Any
 
 from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
-from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.topic_making import Prepared, drop_logs
 from entrepot.broker.queue.head_drops import HeadDrops
@@ -33,7 +32,7 @@ class LiveObjects:
         self.timed_changed: Callable[[QueueDefinition], None]
         self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
-        self._noted = NotedRevisions(broker.store)
+        self._noted = broker.noted
 
     def open(self) -> None:
         """Bring everything in the catalogue to life."""
@@ -163,12 +162,6 @@ class LiveObjects:
         (broker.volatile if queue.log.volatile else broker.store).drop_log(queue.log)
 
     def drop_unnamed(self, logs: Iterable[Log]) -> None:
-        """Drop those that no definition names, where the catalogue would know."""
-        revision = self._broker.catalogue.revision
+        """Drop those that no definition names."""
         for log in [log for log in logs if log.owner is None]:
-            if self._noted.of(log.shard) <= revision:
-                self._broker.store.drop_log(log)
-
-    def shard_closed(self, shard: int) -> None:
-        """Another owner may note something else."""
-        self._noted.forget(shard)
+            self._broker.store.drop_log(log)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from entrepot.broker.calls.port import Ask
 from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
@@ -38,6 +39,7 @@ class BrokerParts(Protocol):
     # its own
     hub: Hub
     shards: Shards
+    noted: NotedRevisions
     desk: Desk
     groups: GroupCoordinator
     transactions: Transactions
