@@ -14,7 +14,6 @@ from entrepot.broker.catalogue.changes import CHANGE_VERSION, Revision, Row, dec
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, QUEUE_KEY, named_key
 from entrepot.broker.catalogue.stream import CatalogueStream
-from entrepot.broker.state import set_value
 from entrepot.broker.users.users import Users
 from entrepot.clock import SystemClock
 from entrepot.entropy import SystemEntropy

@@ -118,10 +118,11 @@ class ShardMoves:
         broker.transactions.load([shard])
         broker.producers.load([shard])
         for away in self._queues.pop(shard):
-            definition = away.definition
-            away.return_to(broker.live.make_queue(definition))
+            if away.definition.runtime is away:  # it has not been deleted meanwhile
+                away.return_to(broker.live.make_queue(away.definition))
         for topic, number in self._partitions.pop(shard):
-            topic.return_to(number)
+            if topic.definition.runtime is topic:
+                topic.return_to(number)
         broker.groups.load([shard])
         broker.live.drop_unnamed(broker.store.logs(shard))
         self._forget_found()

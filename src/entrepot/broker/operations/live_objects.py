@@ -12,7 +12,7 @@ from typing import Any
 from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.broker.operations.topic_making import Prepared, drop_logs
+from entrepot.broker.operations.topic_making import Prepared, drop_logs, let_go
 from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
@@ -150,18 +150,19 @@ class LiveObjects:
         if isinstance(queue, Topic):
             for consumer in queue.close():
                 self.consumer_gone(consumer)
-            drop_logs(broker, queue)
+            drop_logs(broker, [log for log in queue.logs if log.shard not in broker.store.closed])
+            let_go(broker, list(queue.logs), list(queue.partitions))
             broker.groups.topic_deleted(definition.namespace, definition.name)
             return
-        self.leave(queue)
-        queue.forget()
-        queue.close()
-        for consumer in list(queue.consumers):
+        if isinstance(queue, Queue):
+            self.leave(queue)
+            queue.forget()
+            queue.close()
+            broker.transactions.drop(queue.log)
+            (broker.volatile if queue.log.volatile else broker.store).drop_log(queue.log)
+        for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens
             self.consumer_gone(consumer)
-        broker.transactions.drop(queue.log)
-        (broker.volatile if queue.log.volatile else broker.store).drop_log(queue.log)
 
     def drop_unnamed(self, logs: Iterable[Log]) -> None:
         """Drop those that no definition names."""
-        for log in [log for log in logs if log.owner is None]:
-            self._broker.store.drop_log(log)
+        drop_logs(self._broker, [log for log in logs if log.owner is None])

@@ -92,14 +92,17 @@ class TopicMaking:
             yield LOG_STEPS * len(numbers)
 
 
-def drop_logs(broker: BrokerParts, topic: Topic) -> None:
-    """End the logs of a topic that is closed, all in this commit; their objects go over turns of the loop."""
-    logs = list(topic.logs)
+def drop_logs(broker: BrokerParts, logs: list[Log]) -> None:
+    """End logs, and what is known of them, all in this commit."""
     for log in logs:
         broker.transactions.drop(log)
         broker.producers.forget(log)
         broker.store.drop_log(log)
-    broker.desk.work.run(_letting_go(logs, list(topic.partitions)))
+
+
+def let_go(broker: BrokerParts, logs: list[Log], partitions: list[Partition]) -> None:
+    """Have the objects of a topic that is closed go over turns of the loop."""
+    broker.desk.work.run(_letting_go(logs, partitions))
 
 
 def _letting_go(logs: list[Log], partitions: list[Partition]) -> Pieces:
