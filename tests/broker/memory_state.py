@@ -7,6 +7,7 @@ class MemoryState:
     def __init__(self) -> None:
         self.values: dict[tuple[int, bytes], bytes] = {}
         self.fold_count = 0
+        self.closed: set[int] = set()
         self._fold = default_folds().fold
 
     def fold(self, shard: int, key: bytes, delta: bytes) -> None:

@@ -43,6 +43,7 @@ from entrepot.broker.catalogue.namespace import SYSTEM_EXCHANGES, Namespace, Rem
 from entrepot.broker.catalogue.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueuePolicy, check_properties, check_same_arguments, parse_queue_arguments
 from entrepot.broker.catalogue.quotas import BINDINGS, EXCHANGES, METADATA, NAMESPACES, NOBODY, PARTITIONS, QUEUES, TOPICS, QuotaLimits, Quotas
 from entrepot.broker.catalogue.routing import KINDS
+from entrepot.broker.catalogue.shards import check_open
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.broker.state import DELETE, set_value
 from entrepot.model.errors import Reason, Refused
@@ -120,6 +121,7 @@ class Catalogue:
         if existing is not None:
             return existing
         check_namespace(name)
+        check_open(self._store, (CATALOGUE_SHARD,))
         namespace = self._make_namespace(name)
         self._store.fold(CATALOGUE_SHARD, named_key(NAMESPACE_KEY, name, ""), set_value(encode_value({})))
         return namespace
@@ -131,6 +133,7 @@ class Catalogue:
             raise Refused(Reason.NOT_PERMITTED, f"the default namespace {name} cannot be deleted")
         if namespace.queues or namespace.topics or len(namespace.exchanges) > len(SYSTEM_EXCHANGES):
             raise Refused(Reason.NOT_EMPTY, f"namespace {name} is not empty: delete its queues, topics and exchanges first")
+        check_open(self._store, (CATALOGUE_SHARD,))
         for binding in list(namespace.bindings.values()):  # among the system exchanges
             self._forget(namespace, namespace.remove_binding(binding))
         del self.namespaces[name]

@@ -37,6 +37,8 @@ _SCAN_COUNT = 4096
 class StateStore(Protocol):
     """What the catalogue needs of a store."""
 
+    closed: set[int]  # see Store
+
     def fold(self, shard: int, key: bytes, delta: bytes) -> None:
         """Stage a change of state."""
 

@@ -94,7 +94,7 @@ class Operations:
             return (request.name, 0, 1), None
         if not request.passive and request.name:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
-        if broker.store.closed and request.durable and not request.passive:
+        if broker.store.closed and request.durable and not request.exclusive and not request.passive and request.name:
             kind = "topic" if request.arguments.get("x-queue-type") == "stream" else "queue"
             check_open(broker.store, [broker.shards.shard(kind, door.namespace, request.name)])
         definition, created = broker.catalogue.declare_queue(
@@ -112,6 +112,9 @@ class Operations:
             try:
                 if not request.name:
                     self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, definition.name)
+                    if definition.persistent:
+                        kind = "topic" if definition.is_topic else "queue"
+                        check_open(broker.store, [broker.shards.shard(kind, door.namespace, definition.name)])
                 self._check_dead_letter_permission(door, definition)
             except NotDone:
                 broker.catalogue.remove_queue(definition)

@@ -21,6 +21,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, StateStore, decode_value, encode_value, scan_all
+from entrepot.broker.catalogue.shards import check_open
 from entrepot.broker.state import CATALOGUE_PREFIX, DELETE, set_value
 from entrepot.broker.users.credentials import HASHES, ITERATIONS, ITERATIONS_MIN, SALT_SIZE, SCRAM_SHA_256, ScramVerifier, check_password, derive, may_be_right
 from entrepot.broker.users.permission_pattern import compiled, half_anchored_text, is_half_anchored
@@ -137,7 +138,10 @@ class PlainCheck:
 
 
 class Users:
-    """All users and access keys. `secrets` gives the box at first use, None where there are no access keys; on_changed is called after every change."""
+    """All users and access keys. `secrets` gives the box at first use, None where there are no access keys; on_changed is called after every change.
+
+    Changes are Unavailable, and change nothing, while the catalogue's shard is not open here.
+    """
 
     def __init__(self, store: StateStore, clock: Clock, entropy: Entropy, secrets: Callable[[], SecretBox] | None = None, iterations: int = ITERATIONS) -> None:
         assert iterations >= ITERATIONS_MIN, iterations
@@ -312,6 +316,7 @@ class Users:
     def delete_user(self, name: str) -> None:
         """The user and its access keys; what it made stays, and its open connections end."""
         self.user(name)
+        check_open(self._store, (CATALOGUE_SHARD,))
         for access_key in self.access_keys(name):
             self.delete_access_key(access_key.id)
         if name == GUEST:
@@ -379,6 +384,7 @@ class Users:
     def add_access_key(self, user: str) -> tuple[AccessKey, str]:
         """A new access key of a user, and its secret (40 characters); it can be shown again at any time."""
         self.user(user)
+        check_open(self._store, (CATALOGUE_SHARD,))
         if len(self._access_keys) >= ACCESS_KEYS_MAX:
             raise Refused(Reason.LIMIT, f"there are {ACCESS_KEYS_MAX} access keys already, which is the limit")
         key_id = "ENTK" + base64.b32encode(self._entropy.octets(10)).decode()
@@ -406,7 +412,9 @@ class Users:
 
     def delete_access_key(self, key_id: str) -> None:
         """It signs nothing more."""
-        del self._key_standings[self.access_key(key_id).standing]
+        access_key = self.access_key(key_id)
+        check_open(self._store, (CATALOGUE_SHARD,))
+        del self._key_standings[access_key.standing]
         del self._access_keys[key_id]
         self._store.fold(CATALOGUE_SHARD, ACCESS_KEY_KEY + key_id.encode(), DELETE)
         self._changed()
@@ -432,6 +440,7 @@ class Users:
         return self.password_work(password)() if isinstance(password, str) else password
 
     def _keep(self, user: User) -> User:
+        check_open(self._store, (CATALOGUE_SHARD,))
         self._users[user.name] = user
         self._store.fold(CATALOGUE_SHARD, USER_KEY + user.name.encode(), set_value(encode_value(_user_fields(user))))
         self._changed()
