@@ -77,8 +77,7 @@ class ShardMoves:
         for log in broker.store.logs(shard):
             owner = log.owner
             if isinstance(owner, Queue):
-                away = AwayQueue(owner.definition)
-                broker.operations.leave(owner)
+                away = AwayQueue(owner.definition, broker.operations.leave(owner))
                 away.leave(owner, holders.get(owner, []))
                 owner.definition.runtime = away
                 log.owner = None
@@ -128,6 +127,8 @@ class ShardMoves:
             if log.owner is None:  # no definition names it any more
                 broker.store.drop_log(log)
         self._forget_found()
+        if shard == CATALOGUE:
+            broker.operations.decide_again()
         done()
 
     def _forget_found(self) -> None:

@@ -15,7 +15,7 @@ from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
-from entrepot.broker.catalogue.shards import check_open
+from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.front.door import Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.operations.parts import BrokerParts
@@ -50,6 +50,7 @@ class Operations:
         self._broker = broker
         self._queue_count = 0
         self._further: dict[type, FurtherHandler] = {}
+        self._left: list[Door] = []  # connections that have ended, and whose exclusive queues are still to go
         self._unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
 
     def perform(self, door: Door, call: Ask) -> Outcome:
@@ -76,8 +77,22 @@ class Operations:
         """A connection has ended: cancel, release, delete its exclusive queues."""
         for consumer in list(door.consumers.values()):
             self._end_consumer(door, consumer)
-        for definition in self._broker.catalogue.exclusive_queues(door):
-            self.remove(self._broker.catalogue.remove_queue(definition))
+        self._remove_exclusive(door)
+
+    def _remove_exclusive(self, door: Door) -> None:
+        broker = self._broker
+        definitions = broker.catalogue.exclusive_queues(door)
+        if definitions and CATALOGUE in broker.store.closed:  # exchanges that are kept may go with them
+            self._left.append(door)
+            return
+        for definition in definitions:
+            self.remove(broker.catalogue.remove_queue(definition))
+
+    def decide_again(self) -> None:
+        """The catalogue's shard is open again: what had to wait for it is done."""
+        left, self._left = self._left, []
+        for door in left:
+            self._remove_exclusive(door)
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
@@ -207,11 +222,13 @@ class Operations:
         self._unused.touch(queue)
         return queue
 
-    def leave(self, queue: Queue) -> None:
-        """A queue is about to end because its shard closes."""
+    def leave(self, queue: Queue) -> bool:
+        """A queue is about to end because its shard closes; whether it was about to be deleted, for nobody reads it."""
         queue.on_unused = None
         self._queue_count -= 1
+        is_due = self._unused.is_due(queue)
         self._unused.used(queue)
+        return is_due
 
     def create_topic(self, definition: Any) -> None:
         """Bring a topic to life that the catalogue has just made."""

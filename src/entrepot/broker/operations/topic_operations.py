@@ -277,9 +277,9 @@ class TopicOperations:
         if request.where == "end":
             return (end, -1, epoch), None
         if request.where == "max_time":
-            MaxTimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find()
+            MaxTimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call, partition), partial(self._failed, call)).find()
         elif isinstance(request.where, int) and request.where >= 0:
-            TimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find(request.where)
+            TimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call, partition), partial(self._failed, call)).find(request.where)
         else:
             raise Refused(Reason.INVALID, f"'{request.where}' is neither a time nor the name of an offset")
         return LATER, None
@@ -287,9 +287,10 @@ class TopicOperations:
     def epoch_end(self, door: Door, call: Ask, request: asked.EpochEnd) -> Outcome:
         """See EpochEnd."""
         self._check_visible(door, request.name)
-        log = self._partition(door, request.name, request.partition).log
+        partition = self._partition(door, request.name, request.partition)
+        log = partition.log
         self._check_epoch(log, request.leader_epoch)
-        EpochSearch(log, log.epoch, partial(self._answer, call)).find(request.epoch)
+        EpochSearch(log, log.epoch, partial(self._answer, call, partition)).find(request.epoch)
         return LATER, None
 
     @staticmethod
@@ -299,8 +300,11 @@ class TopicOperations:
             raise error
 
     @staticmethod
-    def _answer(call: Ask, *result: int) -> None:
-        """A search has ended."""
+    def _answer(call: Ask, partition: Partition, *result: int) -> None:
+        """A search has ended. What was found is nothing to go by where the partition has left meanwhile."""
+        if partition.gone is not None:
+            fail(call, partition.gone.again())
+            return
         call.result = result
         call.outcome = DONE
         if not call.attachment.closed:

@@ -19,9 +19,9 @@ Kept = tuple[Consumer, int, int, int, str]  # consumer, first, count, dispositio
 
 
 class AwayQueue(LogOwner):
-    """Of one queue that has no live one here. `definition.runtime` is this."""
+    """Of one queue that has no live one here. `definition.runtime` is this. `is_due`: it was about to be deleted, for nobody reads it."""
 
-    def __init__(self, definition: Any) -> None:
+    def __init__(self, definition: Any, is_due: bool = False) -> None:
         self.dirty = False
         self.definition = definition
         self.consumers: list[Consumer] = []  # who is sent more when it is back, in their order
@@ -29,7 +29,7 @@ class AwayQueue(LogOwner):
         self._holders: list[Consumer] = []  # all whose `owner` this is
         self._held: list[tuple[Consumer, int, int]] = []  # who holds what: first, end
         self._kept: list[Kept] = []  # what came to be said of it meanwhile, in order
-        self._was_used = False
+        self._was_used = is_due
 
     def leave(self, queue: Queue, holders: list[Consumer]) -> None:
         """Take over from the live queue, which ends. `holders`: consumers, cancelled ones and Gets' too, that may hold something of it."""
@@ -44,7 +44,7 @@ class AwayQueue(LogOwner):
             if holder is not None:  # what the broker itself holds is ready again when it is back
                 self._kept.append((holder, first, count, REJECT, reason))
         self.consumers = queue.consumers
-        self._was_used = bool(queue.consumers)
+        self._was_used |= bool(queue.consumers)
         queue.consumers = []
         queue.close(self.gone)
 
