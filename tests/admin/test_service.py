@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.admin.lists import NAMES_PER_STEP, PARTITIONS_PER_STEP, Lists, _noted
-from entrepot.admin.requests import CHANGES, LISTS, ListGroups, ListTopics
+from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ListGroups, ListTopics
 from entrepot.admin.service import STEPS_PER_TURN, Service
 from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset
 from entrepot.broker.calls.port import Sink, make_ask
+from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.clock import SystemClock
 from entrepot.config import load
 from entrepot.entropy import SystemEntropy
@@ -287,6 +288,52 @@ def test_a_namespace_that_is_not_empty_stays(here: Administered) -> None:
     assert here.ask("/namespaces/delete", b'{"name": "acme/orders"}').status == 409
     here.node.decisions.remove_queue(queue)
     assert here.ask("/namespaces/delete", b'{"name": "acme/orders"}').status == 200
+
+
+def closed(here: Administered, shard: int) -> None:
+    done: list[bool] = []
+    here.node.broker.shard_moves.close(shard, lambda: done.append(True))
+    here.runner.run(_until(lambda: bool(done)))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/users/add", b'{"name": "bob", "password": "x"}'),
+        ("/users/set-password", b'{"name": "guest", "password": "x"}'),
+        ("/users/delete", b'{"name": "guest"}'),
+        ("/users/permit", b'{"name": "guest", "namespace": "*", "read": "x"}'),
+        ("/users/forbid", b'{"name": "guest", "namespace": "*"}'),
+        ("/keys/add", b'{"user": "guest"}'),
+        ("/namespaces/add", b'{"name": "acme/new"}'),
+        ("/namespaces/delete", b'{"name": "acme/old"}'),
+    ],
+)
+def test_changes_are_made_where_the_catalogue_is(here: Administered, path: str, body: bytes) -> None:
+    assert here.ask("/namespaces/add", b'{"name": "acme/old"}').status == 200
+
+    def listed() -> list[list[dict[str, Any]]]:
+        return [here.listed("users"), here.listed("namespaces"), here.listed("keys", user="guest")]
+
+    before = listed()
+    closed(here, CATALOGUE)
+    answer = here.ask(path, body)
+    assert isinstance(answer.body, bytes)
+    assert (answer.status, json.loads(answer.body)["reason"]) == (503, UNAVAILABLE)
+    assert listed() == before
+
+
+def test_a_namespace_whose_groups_may_be_elsewhere_stays(here: Administered) -> None:
+    assert here.ask("/namespaces/add", b'{"name": "acme/old"}').status == 200
+    closed(here, 7)
+    assert here.ask("/namespaces/delete", b'{"name": "acme/old"}').status == 503
+
+
+def test_a_queue_on_its_way_is_listed_by_who_has_it(here: Administered) -> None:
+    here.queue("here")
+    definition, _ = here.node.catalogue.declare_queue(NS, "away", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=None)
+    closed(here, here.node.broker.operations.create_queue(definition).log.shard)
+    assert [row["name"] for row in here.listed("queues")] == ["here"]
 
 
 def test_only_posts_are_answered(here: Administered) -> None:

@@ -20,6 +20,7 @@ class MemoryState:
         self._group = MemoryGroup()
         self.values: dict[tuple[int, bytes], bytes] = {}
         self.fold_count = 0
+        self.closed: set[int] = set()
         self._fold = default_folds().fold
 
     def fold(self, shard: int, key: bytes, delta: bytes) -> None:

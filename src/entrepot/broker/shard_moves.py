@@ -16,6 +16,7 @@ from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
 from entrepot.broker.operations.live_objects import LiveObjects
+from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
@@ -48,6 +49,7 @@ class MovingParts(BrokerParts, Protocol):
     doors: set[Door]
     paths: dict[tuple[str, bytes], Path]
     live: LiveObjects
+    operations: Operations
 
 
 class ShardMoves:
@@ -74,8 +76,7 @@ class ShardMoves:
         for log in broker.store.logs(shard):
             owner = log.owner
             if isinstance(owner, Queue):
-                away = AwayQueue(owner.definition)
-                broker.live.leave(owner)
+                away = AwayQueue(owner.definition, broker.live.leave(owner))
                 away.leave(owner, holders.get(owner, []))
                 owner.definition.runtime = away
                 log.owner = None
@@ -126,6 +127,8 @@ class ShardMoves:
         broker.groups.load([shard])
         broker.live.drop_unnamed(broker.store.logs(shard))
         self._forget_found()
+        if shard == CATALOGUE:
+            broker.operations.decide_again()
         done()
 
     def _forget_found(self) -> None:

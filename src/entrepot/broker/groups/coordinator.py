@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 from entrepot.broker.calls import group_requests as requests
 from entrepot.broker.calls.port import Ask, fail
@@ -37,11 +37,12 @@ from entrepot.broker.groups.kept import (
 )
 from entrepot.broker.groups.offsets import FORGETTING_STEPS, GroupOffsets
 from entrepot.broker.groups.subscribed_topics import CONSUMER
+from entrepot.broker.groups.sweep import AnyGroup, GroupKey, Sweep
 from entrepot.broker.groups.topics import Topics
 from entrepot.broker.groups.work import Pieces
 from entrepot.broker.state import DELETE, GROUP_PREFIX, OFFSET_PREFIX
 from entrepot.broker.users.authorization import Action, ResourceKind
-from entrepot.model.errors import CorruptData, EntrepotError, NotDone, Reason, Refused, Unavailable
+from entrepot.model.errors import CorruptData, EntrepotError, NotDone, OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.model.names import check_name
 
 ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
@@ -50,9 +51,6 @@ EXPRESSION_STEPS = 2000  # of a microsecond: to compile an expression may take s
 LOOKED_AT_ONCE = 64  # groups that are listed, or members of one, between two looks at what it costs
 FETCHED_AT_ONCE = 512  # offsets of a group that are told,
 FORGOTTEN_AT_ONCE = 200  # and that are forgotten, in one go
-
-GroupKey: TypeAlias = tuple[str, str]  # namespace, name
-AnyGroup: TypeAlias = ClassicGroup | ConsumerGroup
 
 
 class GroupCoordinator:
@@ -65,7 +63,7 @@ class GroupCoordinator:
         self._groups: dict[GroupKey, AnyGroup] = {}
         self._accounts: dict[GroupKey, Account] = {}
         self._offsets: dict[GroupKey, GroupOffsets] = {}
-        self._sweeping = False
+        self._sweep = Sweep(desk, self._groups, self._offsets, self._forget)
         self._away: set[int] = set()  # shards that are not open here
 
     # ---- life
@@ -96,7 +94,7 @@ class GroupCoordinator:
         for place in self._accounts.keys() - self._groups.keys():  # nothing is left of it but who made it
             self._close_account(*place)
         if self._groups:
-            self._sweep_later()
+            self._sweep.later()
         self._away.difference_update(shards)
 
     def unload(self, shard: int) -> None:
@@ -318,7 +316,10 @@ class GroupCoordinator:
                     result.update({(topic, partition): committed for partition, committed in partitions[start : start + FETCHED_AT_ONCE]})
                     yield len(partitions[start : start + FETCHED_AT_ONCE]) // 2
             yield 1
-        self._desk.answer_when_durable(call, result)
+        if offsets.closed:  # whatever is missing from the result then
+            fail(call, _gone(call.request.group))
+        else:
+            self._desk.answer_when_durable(call, result)
 
     def delete_offsets(self, call: Ask, request: requests.DeleteOffsets) -> None:
         """See DeleteOffsets."""
@@ -349,12 +350,12 @@ class GroupCoordinator:
         here = call.attachment
         listed = []
         steps = 0
-        for group in list(self._groups.values()):
+        for place, group in list(self._groups.items()):
             steps += 3 + len(group.members) // LOOKED_AT_ONCE
             if steps >= LOOKED_AT_ONCE:
                 yield steps
                 steps = 0
-            if group.namespace == here.namespace and (not kinds or group.kind in kinds):
+            if self._groups.get(place) is group and group.namespace == here.namespace and (not kinds or group.kind in kinds):
                 state = group.state
                 if (not states or state.lower() in states) and self._authorizer.may(here.principal, Action.READ, group.namespace, group.name):
                     listed.append((group.name, group.protocol_type, state, group.kind))
@@ -374,17 +375,19 @@ class GroupCoordinator:
             raise Refused(Reason.NOT_EMPTY, f"group '{request.group}' has members")
         offsets = self._offsets.get((group.namespace, group.name))
         if offsets is not None and offsets.count > FORGOTTEN_AT_ONCE:
-            self._desk.work.run(self._deleting(call, request, offsets))
+            self._desk.work.run(self._deleting(call, offsets))
             return
         self._forget(group)
         self._desk.answer_when_durable(call, None)
 
-    def _deleting(self, call: Ask, request: requests.DeleteGroup, offsets: GroupOffsets) -> Pieces:
-        """Forget many offsets of a group over turns, and then the group. Its client has not been told that anything is gone until the last."""
+    def _deleting(self, call: Ask, offsets: GroupOffsets) -> Pieces:
+        """Forget many offsets of a group over turns, and then the group, wherever it is by then. Its client has not been told that anything is gone before."""
         while offsets.count > FORGOTTEN_AT_ONCE:
             yield FORGETTING_STEPS * offsets.thin_out(FORGOTTEN_AT_ONCE)
         try:
-            self.delete_group(call, request)
+            self.perform(call)
+        except Unavailable as error:  # with some of them gone
+            fail(call, OutcomeUnknown(str(error)))
         except NotDone as error:
             fail(call, error)
 
@@ -449,7 +452,7 @@ class GroupCoordinator:
         account.take({GROUPS: 1})
         self._accounts[namespace, name] = account
         self._desk.store.fold(self._desk.shard(namespace, name), group_key(GROUP_PREFIX, namespace, name) + MAKER, encode(KeptMaker(user)))
-        self._sweep_later()
+        self._sweep.later()
         return account
 
     def _account(self, namespace: str, name: str) -> Account:
@@ -518,33 +521,6 @@ class GroupCoordinator:
         offsets = self._offsets.get((group.namespace, group.name))
         if group.is_empty and (offsets is None or not offsets.table):
             self._forget(group)
-
-    # ---- old offsets
-
-    def _sweep_later(self) -> None:
-        if not self._sweeping:
-            self._sweeping = True
-            self._desk.scheduler.call_later(self._desk.settings.offsets_check_interval_ms / 1000, self._sweep)
-
-    def _sweep(self) -> None:
-        """Forget old offsets of groups without members, and groups that have neither."""
-        self._desk.work.run(self._sweeps())
-
-    def _sweeps(self) -> Pieces:
-        for key in list(self._groups):
-            yield 3
-            group = self._groups.get(key)
-            if group is None or not group.is_empty:
-                continue
-            offsets = self._offsets.get(key)
-            before_ms = self._desk.wall_ms() - self._desk.settings.offsets_retention_ms
-            if offsets is not None and (group.since_ms <= before_ms or not group.protocol_type):
-                yield from offsets.expiring(before_ms)
-            if self._groups.get(key) is group and group.is_empty and (offsets is None or not offsets.table):
-                self._forget(group)
-        self._sweeping = False
-        if self._groups:
-            self._sweep_later()
 
     # ---- checks
 

@@ -20,7 +20,7 @@ _PIECE = 64
 class GroupOffsets:
     """Committed offsets by topic and partition. Every change is staged; who waits for it hangs on the open commit."""
 
-    __slots__ = ("_account", "_desk", "_ids", "_key", "_namespace", "count", "shard", "table")
+    __slots__ = ("_account", "_desk", "_ids", "_key", "_namespace", "closed", "count", "shard", "table")
 
     def __init__(self, desk: Desk, namespace: str, group: str, account: Account) -> None:
         self._desk = desk
@@ -31,6 +31,7 @@ class GroupOffsets:
         self.table: dict[str, dict[int, CommittedOffset]] = {}
         self._ids: dict[str, bytes] = {}  # of the topics in it
         self.count = 0
+        self.closed = False  # their shard is not open here any more
 
     def commit(self, topic: str, topic_id: bytes, partition: int, committed: CommittedOffset) -> None:
         """Remember one offset. What was committed of another topic of that name is forgotten. Refused (LIMIT): there are as many as there may be."""
@@ -73,12 +74,15 @@ class GroupOffsets:
                     del self._desk.holders[self._namespace, topic]
 
     def close(self) -> None:
-        """Their shard closes: they are known here no more."""
+        """Their shard closes: they are known here no more, and whoever is at work on them over turns of the loop finds nothing left."""
         for topic in self.table:
             holders = self._desk.holders[self._namespace, topic]
             del holders[self]
             if not holders:
                 del self._desk.holders[self._namespace, topic]
+        self.table.clear()
+        self.count = 0
+        self.closed = True
 
     def delete_topic(self, topic: str) -> None:
         """Forget all of a topic."""

@@ -80,11 +80,13 @@ class LiveObjects:
             self.timed_changed(definition)
         return queue
 
-    def leave(self, queue: Queue) -> None:
-        """A queue is about to end, because its shard closes or it was deleted."""
+    def leave(self, queue: Queue) -> bool:
+        """A queue is about to end, because its shard closes or it was deleted; whether it was about to be deleted, for nobody reads it."""
         queue.on_unused = None
         self.queue_count -= 1
+        is_due = self.unused.is_due(queue)
         self.unused.used(queue)
+        return is_due
 
     def _remove_unused(self, queue: Queue) -> None:
         self._broker.decisions.remove_queue(queue.definition)

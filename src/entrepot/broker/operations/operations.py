@@ -13,10 +13,10 @@ from typing import Any
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
-from entrepot.broker.catalogue.queue_arguments import QueuePolicy
+from entrepot.broker.catalogue.queue_arguments import STREAM, QueuePolicy
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
-from entrepot.broker.catalogue.shards import check_open
+from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.front.door import Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
@@ -50,6 +50,7 @@ class Operations:
         self._live = live
         self._unused = live.unused
         self._further: dict[type, FurtherHandler] = {}
+        self._left: list[Door] = []  # connections that have ended, and whose exclusive queues are still to go
         live.consumer_gone = self.consumer_gone
 
     def perform(self, door: Door, call: Ask) -> Outcome:
@@ -69,8 +70,22 @@ class Operations:
         """A connection has ended: cancel, release, delete its exclusive queues."""
         for consumer in list(door.consumers.values()):
             self._end_consumer(door, consumer)
-        for definition in self._broker.catalogue.exclusive_queues(door.home):
-            self._broker.decisions.remove_queue(definition)
+        self._remove_exclusive(door)
+
+    def _remove_exclusive(self, door: Door) -> None:
+        broker = self._broker
+        definitions = broker.catalogue.exclusive_queues(door.home)
+        if definitions and CATALOGUE in broker.store.closed:  # exchanges that are kept may go with them
+            self._left.append(door)
+            return
+        for definition in definitions:
+            broker.decisions.remove_queue(definition)
+
+    def decide_again(self) -> None:
+        """The catalogue's shard is open again: what had to wait for it is done."""
+        left, self._left = self._left, []
+        for door in left:
+            self._remove_exclusive(door)
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
@@ -87,9 +102,8 @@ class Operations:
             return (request.name, 0, 1), None
         if not request.passive and request.name:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
-        if broker.store.closed and request.durable and not request.passive:
-            kind = "topic" if request.arguments.get("x-queue-type") == "stream" else "queue"
-            check_open(broker.store, [broker.shards.shard(kind, door.namespace, request.name)])
+        if broker.store.closed and request.durable and not request.exclusive and not request.passive and request.name:
+            self._check_open(door, request.arguments.get("x-queue-type"), request.name)
         definition, created = broker.decisions.declare_queue(
             door.namespace,
             request.name,
@@ -100,7 +114,7 @@ class Operations:
             connection=door.home,
             passive=request.passive,
             maker=door.principal.name,
-            check=partial(self._check_new, door, request.name),
+            check=partial(self._check_new, door, request),
         )
         target = definition.here()
         if isinstance(target, Topic):
@@ -110,14 +124,21 @@ class Operations:
             result = (definition.name, target.depth(), len(target.consumers))
         return result, self._when_decided(created and definition.persistent)
 
-    def _check_new(self, door: Door, asked: str, name: str, policy: QueuePolicy) -> None:
-        """Whether the queue that is about to be made may be: `asked` is the name that was asked for, none or its own."""
-        if not asked:
+    def _check_new(self, door: Door, request: requests.DeclareQueue, name: str, policy: QueuePolicy) -> None:
+        """Whether the queue that is about to be made may be; `name` was made up where none was asked for. Raises Refused, Unavailable."""
+        if not request.name:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, name)
+            if request.durable and not request.exclusive:
+                self._check_open(door, policy.queue_type, name)
         exchange = policy.dead_letter_exchange
         if exchange is not None:
             self._authorize(door, Action.READ, ResourceKind.QUEUE, name)
             self._authorize(door, Action.WRITE, ResourceKind.EXCHANGE, exchange)
+
+    def _check_open(self, door: Door, queue_type: object, name: str) -> None:
+        """Unavailable where the shard of a queue, or stream, is not open here."""
+        shard = self._broker.shards.shard("topic" if queue_type == STREAM else "queue", door.namespace, name)
+        check_open(self._broker.store, [shard])
 
     def delete_queue(self, door: Door, call: Ask, request: requests.DeleteQueue) -> Outcome:
         """See requests.DeleteQueue."""

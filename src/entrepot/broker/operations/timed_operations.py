@@ -15,6 +15,7 @@ from entrepot.broker.calls import queue_requests as asked
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
 from entrepot.broker.catalogue.definitions import QueueDefinition
+from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.broker.front.door import Door
@@ -27,7 +28,7 @@ from entrepot.broker.timed.sending import Sending
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.timed.waits import Waits
 from entrepot.broker.users.authorization import Action, ResourceKind
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group
 
@@ -148,6 +149,7 @@ class TimedOperations:
             self._compare(definition, request)
             return (self._description(definition, True), False), self._when_durable()
         self._check_policy(door, request.name, request.policy)
+        check_open(self._broker.store, (CATALOGUE, self._broker.shards.shard("queue", door.namespace, request.name)))
         now_s = self._broker.clock.wall_ms() // 1000
         timed = TimedDefinition(
             request.policy,
@@ -184,6 +186,7 @@ class TimedOperations:
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.CONFIGURE, request.name, request.granted)
+        definition.here()  # nothing is changed of a queue that is on its way
         was = definition.timed or self._default(definition)
         if request.expected is not None and request.expected != was.policy:
             raise Refused(Reason.EXISTS_DIFFERENT, f"queue '{request.name}' has been changed by somebody else: describe it and try again")
@@ -241,6 +244,7 @@ class TimedOperations:
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.CONFIGURE, request.name, request.granted)
+        definition.here()
         self._broker.decisions.remove_queue(definition)
         return None, self._when_decided()
 
@@ -298,12 +302,18 @@ class TimedOperations:
 
     def cancel_move(self, door: Door, call: Ask, request: asked.CancelMove) -> Outcome:
         """See CancelMove."""
+        away: NotDone | None = None
         for definition in self._broker.catalogue.namespace(door.namespace).queues.values():
-            timed = definition.runtime.timed if definition.runtime.gone is None else None
+            if definition.runtime.gone is not None:
+                away = definition.runtime.gone
+                continue
+            timed = definition.runtime.timed
             if timed is not None and timed.move is not None and timed.move.task.task_id == request.task_id:
                 self._check_version(definition, request)
                 self._authorize(door, Action.READ, definition.name, request.granted)
                 return self._moves.cancel(timed), self._when_durable()
+        if away is not None:  # the task may be its
+            raise away.again()
         raise Refused(Reason.NOT_FOUND, "no such task runs")
 
     def list_moves(self, door: Door, call: Ask, request: asked.ListMoves) -> Outcome:

@@ -12,6 +12,7 @@ from entrepot.broker.calls.partition_calls import wrong_epoch
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.topic_requests import ConfigEntry, TopicDescription
 from entrepot.broker.catalogue.definitions import TopicDefinition
+from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.front.door import Door
 from entrepot.broker.groups.work import Pieces
@@ -158,6 +159,8 @@ class TopicOperations:
         if request.count > len(topic.partitions) + AT_ONCE and not request.check_only:
             decisions.add_partitions(topic, request.count, check_only=True)
             return self._in_pieces(call, self._making.add(topic, request.count))
+        if not request.check_only:
+            self._check_open(topic.namespace, topic.name, range(len(topic.partitions), request.count))
         door.spent += PARTITION_STEPS * len(decisions.add_partitions(topic, request.count, check_only=request.check_only))
         if request.check_only:
             return self._description(topic), None
@@ -167,6 +170,8 @@ class TopicOperations:
         self._check_creation(door, name)
         broker = self._broker
         kept = self._kept(config)
+        if not check_only:
+            self._check_open(door.namespace, name, range(partitions))
         topic: TopicDefinition | None = broker.decisions.create_topic(door.namespace, name, partitions, kept, check_only=check_only, maker=door.principal.name)
         if topic is not None:
             door.spent += PARTITION_STEPS * partitions
@@ -179,6 +184,12 @@ class TopicOperations:
                 Reason.INVALID, f"topic name '{printable(name, 300)}': 1 to 249 letters, digits, '.', '_' and '-' are allowed, and neither '.' nor '..'"
             )
         self._authorize(door, Action.CONFIGURE, name)
+
+    def _check_open(self, namespace: str, name: str, partitions: range) -> None:
+        """Whether these partitions may be made: raises Unavailable, with nothing changed."""
+        broker = self._broker
+        if broker.store.closed:
+            check_open(broker.store, (CATALOGUE, *broker.shards.shards("topic", namespace, name, partitions)))
 
     @staticmethod
     def _kept(config: dict[str, str | None]) -> dict[str, str]:
@@ -202,7 +213,8 @@ class TopicOperations:
     def _with_sizes(self, door: Door, found: list[Any]) -> list[Any]:
         for topic in found:
             if isinstance(topic, TopicDescription):
-                topic.sizes = [self._partition(door, topic.name, number).log.bytes_alive for number in range(topic.partition_count)]
+                partitions = door.topics.access(topic.name, self._broker.authorizer.version).partitions
+                topic.sizes = [None if partition.gone is not None else partition.log.bytes_alive for partition in partitions[: topic.partition_count]]
         return found
 
     def _description(self, topic: TopicDefinition) -> TopicDescription:
@@ -263,9 +275,9 @@ class TopicOperations:
         if request.where == "end":
             return (end, -1, epoch), None
         if request.where == "max_time":
-            MaxTimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find()
+            MaxTimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call, partition), partial(self._failed, call)).find()
         elif isinstance(request.where, int) and request.where >= 0:
-            TimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find(request.where)
+            TimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call, partition), partial(self._failed, call)).find(request.where)
         else:
             raise Refused(Reason.INVALID, f"'{request.where}' is neither a time nor the name of an offset")
         return LATER, None
@@ -273,9 +285,10 @@ class TopicOperations:
     def epoch_end(self, door: Door, call: Ask, request: asked.EpochEnd) -> Outcome:
         """See EpochEnd."""
         self._check_visible(door, request.name)
-        log = self._partition(door, request.name, request.partition).log
+        partition = self._partition(door, request.name, request.partition)
+        log = partition.log
         self._check_epoch(log, request.leader_epoch)
-        EpochSearch(log, log.epoch, partial(self._answer, call)).find(request.epoch)
+        EpochSearch(log, log.epoch, partial(self._answer, call, partition)).find(request.epoch)
         return LATER, None
 
     @staticmethod
@@ -285,8 +298,11 @@ class TopicOperations:
             raise error
 
     @staticmethod
-    def _answer(call: Ask, *result: int) -> None:
-        """A search has ended."""
+    def _answer(call: Ask, partition: Partition, *result: int) -> None:
+        """A search has ended. What was found is nothing to go by where the partition has left meanwhile."""
+        if partition.gone is not None:
+            fail(call, partition.gone.again())
+            return
         call.result = result
         call.outcome = DONE
         if not call.attachment.closed:

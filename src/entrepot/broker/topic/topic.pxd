@@ -30,6 +30,7 @@ cdef class PartitionReader:
     # where it is
     cdef readonly uint64_t position
     cdef bint entry_start
+    cdef object start
     cdef StoredEntry current
     cdef bytes form
     cdef uint64_t next_index
@@ -67,6 +68,8 @@ cdef class Topic(LogOwner):
     cdef dict _away
     cdef object timer
 
+    @cython.locals(left=PartitionReader, reader=PartitionReader)
+    cpdef Partition return_to(self, Py_ssize_t number)
     cpdef Py_ssize_t next_partition(self) except -1
     @cython.locals(log=Log)
     cpdef object ready_count(self)

@@ -139,7 +139,10 @@ class PlainCheck:
 
 
 class Users:
-    """All users and access keys. `secrets` gives the box at first use, None where there are no access keys; on_changed is called after every change."""
+    """All users and access keys. `secrets` gives the box at first use, None where there are no access keys; on_changed is called after every change.
+
+    Changes are Unavailable, and change nothing, while the catalogue's shard is not open here.
+    """
 
     prefixes: tuple[bytes, ...] = (USER_KEY, ACCESS_KEY_KEY)
 
