@@ -70,6 +70,7 @@ class CrashingRun:
     """One seed's run: `actions` between two crashes. Derived: start(), act(), drain(), conclude()."""
 
     actions: int
+    limits = QuotaLimits(10, 100, 100, 100, 100, 100)
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         seams = seams or Seams()
@@ -153,7 +154,7 @@ class CrashingRun:
             )
         except (EntrepotError, OSError) as error:
             raise Violation(f"the store does not open: {error!r}") from error
-        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), QuotaLimits(10, 100, 100, 100, 100, 100))
+        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), self.limits)
         catalogue.load()
         broker = Broker(
             scheduler=self.loop,
