@@ -141,7 +141,7 @@ class MakingRun(CrashingRun):
 
     def busy(self) -> None:
         """Others have work of groups to do, so that what is asked for now begins in a later turn."""
-        self.broker.desk.work.run(iter([STEPS] * self.chance.choice((1, 3))))
+        self.broker.desk.work.run(STEPS for _ in range(self.chance.choice((1, 3))))
 
 
 class _Client(Sink):

@@ -59,7 +59,8 @@ class TransactedRun(BrokerRun):
 
     def drain(self) -> None:
         """See BrokerRun: what they hold is given back, and then accepted."""
-        for one in (*self.movers, *self.recoverers):
+        clients: list[Consumer] = [*self.movers, *self.recoverers]
+        for one in clients:
             if not one.client.lost:
                 one.client.transport.abort()
         super().drain()
