@@ -73,6 +73,7 @@ class CrashingRun:
     """One seed's run: `actions` between two crashes. Derived: start(), act(), drain(), conclude()."""
 
     actions: int
+    limits = QuotaLimits(10, 100, 100, 100, 100, 100)
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         seams = seams or Seams()
@@ -164,7 +165,7 @@ class CrashingRun:
             entropy=self.entropy,
             store=store,
             volatile=store,
-            decisions=Decisions.over(CatalogueStream(store), lambda: self.entropy.octets(LOG_ID_SIZE), QuotaLimits(10, 100, 100, 100, 100, 100)),
+            decisions=Decisions.over(CatalogueStream(store), lambda: self.entropy.octets(LOG_ID_SIZE), self.limits),
             authorizer=self.everyone,
             on_failed=self._store_failed,
         )

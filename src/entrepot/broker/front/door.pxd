@@ -45,7 +45,7 @@ cdef class Door(Attachment):
     cdef object publish(self, Publish call)
     @cython.locals(consumer=Consumer, queue=Queue)
     cdef object append(self, Append call)
-    cdef object settle(self, Settle call)
+    cpdef object settle(self, Settle call)
     @cython.locals(place=Place, found=Place)
     cdef Place place(self, str name, int policy_version)
     @cython.locals(place=Place, complete=bint)
