@@ -53,8 +53,10 @@ class TransactedRun(BrokerRun):
 
     def known_queues(self) -> list[str]:
         """Queues that are there for certain: what is published to others has no target."""
-        ends = (*self.publishers, *self.consumers, *self.movers, *self.recoverers)
-        self.made |= {end.client.queue.decode() for end in ends if end.client.ready}
+        clients = [one.client for one in self.publishers]
+        for consumers in (self.consumers, self.movers, self.recoverers):
+            clients += [one.client for one in consumers]
+        self.made |= {client.queue.decode() for client in clients if client.ready}
         return [queue for queue in QUEUES if queue in self.made]
 
     def drain(self) -> None:
