@@ -331,8 +331,8 @@ def test_a_namespace_whose_groups_may_be_elsewhere_stays(here: Administered) -> 
 
 def test_a_queue_on_its_way_is_listed_by_who_has_it(here: Administered) -> None:
     here.queue("here")
-    definition, _ = here.node.catalogue.declare_queue(NS, "away", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=None)
-    closed(here, here.node.broker.operations.create_queue(definition).log.shard)
+    definition, _ = here.node.decisions.declare_queue(NS, "away", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=(b"start", 1))
+    closed(here, definition.runtime.log.shard)
     assert [row["name"] for row in here.listed("queues")] == ["here"]
 
 

@@ -411,17 +411,17 @@ CHANGES = {
     "no permission": lambda users, _: users.clear_permission("ann", NS),
     "a user less": lambda users, _: users.delete_user("ann"),
     "guest": lambda users, _: users.delete_user("guest"),
-    "a namespace": lambda _, catalogue: catalogue.create_namespace("acme/new"),
-    "a namespace less": lambda _, catalogue: catalogue.delete_namespace("acme/old"),
+    "a namespace": lambda _, decisions: decisions.create_namespace("acme/new"),
+    "a namespace less": lambda _, decisions: decisions.delete_namespace("acme/old"),
 }
 
 
 @pytest.mark.parametrize("what", CHANGES)
 def test_users_and_namespaces_are_changed_where_the_catalogue_is(here, what):
-    users = Users(here.store, here.clock, here.entropy, iterations=4096)
+    users = Users(here.decisions.stream, here.clock, here.entropy, iterations=4096)
     users.load()
     users.add_user("ann", "secret")
-    here.catalogue.create_namespace("acme/old")
+    here.decisions.create_namespace("acme/old")
     changes = []
     users.on_changed.append(lambda: changes.append(True))
 
@@ -431,10 +431,10 @@ def test_users_and_namespaces_are_changed_where_the_catalogue_is(here, what):
     before = state()
     close(here, CATALOGUE)
     with pytest.raises(Unavailable):
-        CHANGES[what](users, here.catalogue)
+        CHANGES[what](users, here.decisions)
     assert (state(), changes) == (before, [])
     open_again(here, CATALOGUE)
-    CHANGES[what](users, here.catalogue)
+    CHANGES[what](users, here.decisions)
     assert state() != before
 
 
