@@ -305,7 +305,7 @@ class World:
     def _listen(self) -> None:
         network, loop = self.network, self.loop
         authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
-        accounts = Accounts(self.catalogue.namespaces, self.catalogue.create_namespace)
+        accounts = Accounts(self.catalogue.namespaces, self.decisions.create_namespace)
         pages = Pages(())
         callers = Callers(self.users, authenticator, accounts, "", self.clock, pages, Cors(("*", "http://localhost:3000")))
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)
