@@ -128,7 +128,7 @@ def _record(key: bytes, value: bytes, header: bytes) -> bytes:
     return varint(len(body)) + body
 
 
-def _subject(name: str, records: bytes, codec: int) -> None:
+def _subject(name: str, records: bytes, codec: int, further: bool = False) -> None:
     @case(name)
     def _(clients: Clients) -> None:
         kafka: Kafka = clients.kafka()
@@ -138,6 +138,9 @@ def _subject(name: str, records: bytes, codec: int) -> None:
         amqp.ask(50, 20, b"\0\0\x01q\x09amq.topic\x01t\0\0\0\0\0", 21)
         kafka.send(produce({"t": {0: batch(records, 1, codec)}}))
         kafka.answers()
+        if further:
+            kafka.send(produce({"t": {0: batch(large_record(2000), 1, 0)}}))
+            kafka.answers()
         sock = clients.http()
         clients.begin()
         sock.sendall(_RECEIVE)
@@ -146,5 +149,7 @@ def _subject(name: str, records: bytes, codec: int) -> None:
 
 _subject("sqs receives a Kafka record of 16 MB: zstd, zeros", large_record(SIZE), 4)
 _subject("sqs receives a Kafka record of 16 MB: zstd, letters", _record(b"k", b"x" * SIZE, b""), 4)
-_subject("sqs receives a Kafka record with a key of 16 MB", _record(b"x" * SIZE, b"v" * 2000, b""), 4)
-_subject("sqs receives a Kafka record with a header of 16 MB", _record(b"k", b"v" * 2000, b"x" * SIZE), 4)
+_subject("sqs receives a Kafka record with a key of 16 MB, and another", _record(b"x" * SIZE, b"v" * 2000, b""), 4, further=True)
+_subject("sqs receives a Kafka record with a header of 16 MB, and another", _record(b"k", b"v" * 2000, b"x" * SIZE), 4, further=True)
+_subject("sqs receives a Kafka record with a header of 1 MB", _record(b"k", b"v" * 2000, b"x" * 1_000_000), 4)
+_subject("sqs receives a Kafka record with a header of 1 MB and 15 MB", _record(b"k", b'"' * 15_000_000, b"x" * 1_000_000), 4)

@@ -173,9 +173,7 @@ class Hub:
         codec = self.codec(tag)
         if len(data) > _LARGE and codec.looks_into_values():
             base = stored.base
-            return bool(
-                self.long_translations.make(entry, base, tag, NO_ADDRESS, lambda: self.translate(entry, data, base, codec, NO_ADDRESS), loaded)
-            )
+            return bool(self.long_translations.make(entry, base, tag, NO_ADDRESS, lambda: self.translate(entry, data, base, codec, NO_ADDRESS), loaded))
         if self.translation_steps < _STEPS_MAX:
             return True
         self.scheduler.call_soon(loaded)

@@ -207,7 +207,7 @@ class Grants:
         return min(call.count, left)
 
     def data_for(self, call: Receive) -> bytes | None:
-        """The queue's cursor's entry as the call's codec packs it; None: it is still made, and the cursor is loading, or opaque to who asks, and was dropped."""
+        """The queue's cursor's entry as the call's codec packs it; None: the cursor is loading, or it is opaque to who asks, and was dropped."""
         cursor = self.queue.cursor
         if call.codec == cursor.tag:
             return cursor.data()

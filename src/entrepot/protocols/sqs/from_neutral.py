@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-import codecs
 import hashlib
 import re
-from collections.abc import Callable
 
 import cython
 import msgspec
@@ -19,6 +17,7 @@ import msgspec
 from entrepot.model import batch as neutral
 from entrepot.model.batch import HEADER_BYTES, RecordBatch
 from entrepot.protocols.sqs.characters import ATTRIBUTE_NAME
+from entrepot.protocols.sqs.long_bodies import base64_pieces, text_pieces
 from entrepot.protocols.sqs.message_attributes import digest_of
 from entrepot.protocols.sqs.sending import ENTRY_VERSION
 from entrepot.protocols.sqs.to_neutral import BODY_ENCODING, CARRIERS, DEDUPLICATION_HEADER, NULL_BODY, SOURCE_HEADER, TRACE_HEADER
@@ -46,7 +45,6 @@ _WHOLE = frozenset((neutral.I8, neutral.U8, neutral.I16, neutral.U16, neutral.I3
 _BEHIND = {DEDUPLICATION_HEADER, TRACE_HEADER, SOURCE_HEADER}  # headers that are fields of an SQS message
 _SHORT_MAX = 255
 _NAMED_BYTES = 1024  # of a body that a message id is made from
-LOOK_BYTES = 3 << 16  # of a long body that are looked at in one go; thirds, for base64
 _FIELD_MAX = 65_535
 
 Attribute = tuple[bytes, bytes, bytes]
@@ -66,12 +64,11 @@ def from_batch(batch: bytes, base_offset: int, append_time_ms: int, address: byt
 
 
 def from_batch_with(batch: bytes, base_offset: int, append_time_ms: int, address: bytes, source: bytes, at: int, size: int) -> bytes:
-    """As from_batch(), of one record whose value, empty there, is source[at:at+size]. On any thread: others have the GIL every LOOK_BYTES."""
+    """As from_batch(), of one record whose value, empty there, is source[at:at+size]. On any thread, mostly without the GIL."""
     value = memoryview(source)[at : at + size]
-    pieces, digest = _looked_at(value, _as_text)
-    is_base64 = not pieces and size > 0
-    if is_base64:
-        pieces, digest = _looked_at(value, _as_base64)
+    found = text_pieces(value)
+    is_base64 = found is None
+    pieces, digest = base64_pieces(value) if found is None else found
     record = _packed(batch, _HEADER, base_offset, append_time_ms, b"", b"" if not pieces else pieces[0][:_NAMED_BYTES], digest, is_base64)
     put_u32_le(record, 0, len(record) - 4 + sum(map(len, pieces)))
     return b"".join((_prefix(batch, 1, address), bytes(record), *pieces))  # of so many bytes, and of nothing else, it is done without the GIL
@@ -85,36 +82,6 @@ def _prefix(batch: bytes, count: int, address: bytes) -> bytes:
     return bytes((_VERSION,)) + len(address).to_bytes(2, "big") + address
 
 
-def _looked_at(value: memoryview, piece_at: Callable[[memoryview, int], bytes]) -> tuple[list[bytes], bytes]:
-    """A body in pieces, and its MD5; without pieces where it cannot be what piece_at() makes of it."""
-    digest = hashlib.md5(usedforsecurity=False)
-    pieces: list[bytes] = []
-    at = 0
-    while at < len(value):
-        piece = piece_at(value, at)
-        if not piece:
-            return [], b""
-        digest.update(piece)  # which lets go of the GIL
-        pieces.append(piece)
-        at += len(piece) if piece_at is _as_text else LOOK_BYTES
-    return pieces, digest.digest()
-
-
-def _as_text(value: memoryview, at: int) -> bytes:
-    """What is text of the next LOOK_BYTES, up to the end of a character; b"": it is none."""
-    piece = bytes(value[at : at + LOOK_BYTES])
-    try:
-        used = codecs.utf_8_decode(piece, "strict", at + LOOK_BYTES >= len(value))[1]
-    except UnicodeDecodeError:
-        return b""
-    piece = piece[:used]
-    return b"" if illegal_at(piece) >= 0 else piece
-
-
-def _as_base64(value: memoryview, at: int) -> bytes:
-    return binascii.b2a_base64(value[at : at + LOOK_BYTES], newline=False)
-
-
 def _record(batch: bytes, position: int, offset: int, append_time_ms: int) -> bytearray:
     body = sized(batch, position, _VALUE)
     is_base64 = body is not None and not is_text(body)
@@ -124,9 +91,7 @@ def _record(batch: bytes, position: int, offset: int, append_time_ms: int) -> by
     return _packed(batch, position, offset, append_time_ms, body, b"" if body is None else body[:_NAMED_BYTES], digest, is_base64)
 
 
-def _packed(
-    batch: bytes, position: int, offset: int, append_time_ms: int, body: bytes | None, start: bytes, body_md5: bytes, is_base64: bool
-) -> bytearray:
+def _packed(batch: bytes, position: int, offset: int, append_time_ms: int, body: bytes | None, start: bytes, body_md5: bytes, is_base64: bool) -> bytearray:
     """One record of the body (None: null), which begins with `start`."""
     attributes: list[Attribute] = []
     fields: dict[bytes, bytes] = {}
