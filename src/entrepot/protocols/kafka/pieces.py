@@ -15,7 +15,7 @@ import cramjam
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
 from entrepot.protocols.kafka.checking import unpack_into
 from entrepot.protocols.kafka.compression import NAMES
-from entrepot.protocols.kafka.record_scan import first_of, piece_end
+from entrepot.protocols.kafka.record_scan import first_of, piece_end, piece_of
 
 Result = TypeVar("Result")
 
@@ -77,7 +77,7 @@ def _divided(front: bytes, at: int, records: memoryview, record_max_bytes: int) 
         is_too_large = size > max(PIECE_BYTES, record_max_bytes) or (
             size > BESIDE_VALUE_MAX_BYTES and size - _value_bytes(records, position) > BESIDE_VALUE_MAX_BYTES
         )
-        found.append((count, b"" if is_too_large else b"".join((head, records[position:end]))))
+        found.append((count, b"" if is_too_large else piece_of(bytes(head), records, position, end)))
         position = end
         left -= count
     return found
