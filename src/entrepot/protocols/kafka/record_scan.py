@@ -15,6 +15,7 @@ if not cython.compiled:
         """head + view[start:end]."""
         return b"".join((head, view[start:end]))
 
+
 GOOD, MALFORMED, MISNUMBERED, OUT_OF_TIME, BEHIND = range(5)
 
 _TIME_MAX = 2**63 - 1
