@@ -35,7 +35,7 @@ PER_BYTE = {
     Path("src/entrepot") / f"{name}.py"
     for name in (
         *(f"protocols/amqp091/{name}" for name in ("assembly", "codec", "output", "properties")),
-        *(f"protocols/{name}" for name in ("kafka/from_neutral", "kafka/to_neutral", "sqs/characters", "sqs/json_values")),
+        *(f"protocols/{name}" for name in ("kafka/from_neutral", "kafka/to_neutral", "sqs/characters", "sqs/json_values", "sqs/long_bodies")),
     )
 }
 PER_RECORD = {

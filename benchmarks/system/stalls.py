@@ -385,7 +385,7 @@ def _metrics(port: int, name: str) -> Iterator[str]:
 
 def main() -> None:
     """Run the cases whose names have one of the words, or all."""
-    from benchmarks.system import stall_cases  # noqa: F401 - they add themselves to CASES
+    from benchmarks.system import stall_cases, stall_large_cases  # noqa: F401 - they add themselves to CASES
 
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     source = next((word.partition("=")[2] for word in sys.argv[1:] if word.startswith("--source=")), None)

@@ -173,6 +173,7 @@ class Connection(Sink):
 
     def _take(self, delivery, position, offset, name):
         parts = rewriting.take_apart(CODEC.split(delivery.data, position, 1)[0])
+        parts.body = bytes(parts.body)
         self.got.setdefault(name, []).append((parts.body, delivery.redelivered))
         self.told.setdefault(name, []).append((parts.body, delivery.deliveries))
         assert not delivery.counted or delivery.redelivered

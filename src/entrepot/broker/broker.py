@@ -310,6 +310,7 @@ class Broker:
             "shelved_bytes": hub.shelved_bytes,
             **hub.translations.statistics(),
             **hub.pieces.statistics(),
+            **hub.long_translations.statistics(),
             **self.replies.statistics(),
             **self.subjects.statistics(),
             "publishers_throttled": float(self.throttled),
