@@ -294,6 +294,27 @@ class TestQueues:
         assert headers["h"] == b"S\x00\x00\x00\x04text"
         assert "x-death" in headers
 
+    def test_rejected_ones_wait_for_a_target_that_is_elsewhere(self, bench, client):
+        client.topic()
+        client.declare("grave")
+        client.declare(x_dead_letter_exchange="", x_dead_letter_routing_key="grave")
+        client.bind()
+        client.write(b"a", b"b", compression=ZSTD, headers=[(b"h", b"text")])
+        client.consume()
+        bench.run()
+        moves, shard = bench.broker.shard_moves, bench.broker.shards.shard("queue", "public/default", "grave")
+        moves.close(shard, lambda: None)
+        bench.run()
+        client.reject()
+        bench.run()
+        assert bench.figure("intents") == 1
+        moves.open(shard, bench.store.epoch, lambda: None)
+        bench.run()
+        assert [client.get("grave")[0], client.get("grave")[0]] == [b"a", b"b"]
+        headers = client.headers[-1][1]
+        assert headers["h"] == b"S\x00\x00\x00\x04text"
+        assert "x-death" in headers
+
     def test_they_expire_as_the_queue_says(self, bench, client):
         client.topic()
         client.declare("dead")

@@ -1,7 +1,7 @@
 """Wandering shards: under traffic of AMQP, Kafka and SQS, with crashes between, random shards close and open again, and every promise still holds.
 
-A fifth of the seeds each is AMQP's, Kafka's, SQS's, AMQP's transactions', and of what is made and deleted. ENTREPOT_WANDERING_SEEDS=n runs that many;
-ENTREPOT_SEED=n only that one. The long version runs 20,000.
+A fifth of the seeds each is AMQP's, Kafka's, SQS's, AMQP's transactions', and of what is made and deleted; a third as many again are of what dies
+and goes on to queues in other shards. ENTREPOT_WANDERING_SEEDS=n runs that many; ENTREPOT_SEED=n only that one. The long version runs 20,000.
 """
 
 import os
@@ -9,15 +9,21 @@ import os
 import pytest
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, make_settle
+from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
+from entrepot.broker.outbox.outbox import Outbox
+from entrepot.broker.outbox.taken import Taken
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
+from entrepot.broker.state import DELETE
+from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.broker.timed.moves import MoveTasks
 from entrepot.simulation.broker_run import BrokerRun
 from entrepot.simulation.kafka_run import KafkaRun
+from entrepot.simulation.letters_run import LettersRun
 from entrepot.simulation.making_run import MakingRun
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.timed_run import TimedRun
@@ -35,6 +41,11 @@ def wander(seed, mutate=lambda _run: None):
     run = RUNS[seed % len(RUNS)](seed)
     run.wandering.rate = 1.0
     mutate(run)
+    return closings_of(run)
+
+
+def closings_of(run):
+    seed = run.loop.seed
     try:
         run.run()
     except BaseException as error:
@@ -153,3 +164,73 @@ def test_topics_that_are_made_in_closed_shards(monkeypatch):
     monkeypatch.setattr(TopicOperations, "_check_open", lambda *_: None)
     with pytest.raises((Violation, AttributeError, AssertionError)):
         run_kinds((4,), 150)
+
+
+# ---- dead letters and moves whose targets are away
+
+
+def run_letters(seeds):
+    """Runs with dead-letter targets that wander; how many intents they made."""
+    intents = 0
+    for seed in seeds if ONLY is None else [int(ONLY)]:
+        run = LettersRun(seed)
+        run.wandering.rate = 2.0
+        closings_of(run)
+        intents += run.apart
+    return intents
+
+
+def test_what_dies_arrives_once_and_in_order():
+    seeds = range(SEEDS // 3)
+    assert run_letters(seeds) > len(seeds)
+
+
+@pytest.mark.long
+def test_what_dies_arrives_once_and_in_order_for_seven_thousand_seeds():
+    run_letters(range(7_000))
+
+
+def letters_caught(message):
+    with pytest.raises(Violation, match=message):
+        run_letters(range(90))
+
+
+def test_a_source_that_settles_before_its_target(monkeypatch):
+    durable = Outbox._durable
+
+    def mutated(self, intent):
+        durable(self, intent)
+        source = self._sources.get(intent.log_id)
+        if source is not None and not intent.dropped:
+            source.queue.subscription.settle(BROKER_ID, intent.first, intent.count)
+            source.queue.discard_settled()
+            self._store.fold(intent.shard, intent.key(), DELETE)
+
+    monkeypatch.setattr(Outbox, "_durable", mutated)
+    letters_caught("it is lost")
+
+
+def test_a_target_that_forgets_what_it_has_taken(monkeypatch):
+    def forgetful(_self, handover):
+        taken = Taken()
+        taken.last = handover.sequence - 1
+        return taken
+
+    monkeypatch.setattr(Inbox, "_taken", forgetful)
+    letters_caught("is 2 times in")
+
+
+def test_intents_that_are_loaded_after_their_records_were_given_to_somebody(monkeypatch):
+    opened = Outbox.open
+
+    def late(self, shards):
+        shards = list(shards)
+        self._hub.scheduler.call_later(0.01, lambda: opened(self, [shard for shard in shards if shard not in self._store.closed]))
+
+    monkeypatch.setattr(Outbox, "open", late)
+    letters_caught("is 2 times in")
+
+
+def test_letters_that_overtake_what_is_on_its_way(monkeypatch):
+    monkeypatch.setattr(Outbox, "is_outstanding", lambda *_: False)
+    letters_caught("is not in order")

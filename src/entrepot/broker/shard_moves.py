@@ -85,6 +85,7 @@ class ShardMoves:
                 topic: Any = owner.topic
                 topic.leave(owner)
                 partitions.append((topic, owner.number))
+        broker.outbox.close(shard)
         broker.transactions.unload(shard)
         broker.producers.unload(shard)
         broker.groups.unload(shard)
@@ -106,6 +107,7 @@ class ShardMoves:
 
     def open(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
         """Bring to life what is in a shard; done() then."""
+        self._broker.outbox.opening(shard)
         self._broker.store.open_shard(shard, epoch, partial(self._opened, shard, done))
 
     def _opened(self, shard: int, done: Callable[[], None]) -> None:
@@ -118,15 +120,27 @@ class ShardMoves:
         broker = self._broker
         broker.transactions.load([shard])
         broker.producers.load([shard])
-        for away in self._queues.pop(shard):
-            if away.definition.runtime is away:  # it has not been deleted meanwhile
-                away.return_to(broker.live.make_queue(away.definition))
         for topic, number in self._partitions.pop(shard):
             if topic.definition.runtime is topic:
                 topic.return_to(number)
         broker.groups.load([shard])
+        self._forget_found()
+        broker.outbox.load(shard, partial(self._read, shard, done))
+
+    def _read(self, shard: int, done: Callable[[], None]) -> None:
+        """What is on its way from there is known: its queues are made, and the broker holds that before anybody is given something."""
+        broker = self._broker
+        queues = [
+            (away, broker.live.make_queue(away.definition))
+            for away in self._queues.pop(shard)
+            if away.definition.runtime is away  # it has not been deleted meanwhile
+        ]
+        broker.outbox.open([shard])
+        for away, queue in queues:
+            away.return_to(queue)
         broker.live.drop_unnamed(broker.store.logs(shard))
         self._forget_found()
+        broker.outbox.opened(shard)
         if shard == CATALOGUE:
             broker.operations.decide_again()
         done()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from entrepot.broker.outbox.intents import INTENT_PREFIX
+from entrepot.broker.outbox.taken import TAKEN_PREFIX
 from entrepot.broker.producers.producer_state import PRODUCER_PREFIX, fold_producer
 from entrepot.broker.state import (
     CATALOGUE_PREFIX,
@@ -37,4 +39,6 @@ def default_folds() -> StateFolds:
     folds.register(CLUSTER_PREFIX, fold_value, absolute=True)
     folds.register(MOVE_PREFIX, fold_value, absolute=True)
     folds.register(NOTED_PREFIX, fold_value, absolute=True)
+    folds.register(INTENT_PREFIX, fold_value, absolute=True)
+    folds.register(TAKEN_PREFIX, fold_value, absolute=True)
     return folds

@@ -69,6 +69,12 @@ class Admission:
         """Publish a dead letter, but not to queues that it came to in a circle. It is one record: where a target is Unavailable nothing was staged."""
         self._one_by_one(publisher, path, call, True)
 
+    def append_dead(self, publisher: Publisher, call: Publish, queues: list[Any], hidden: bytes) -> None:
+        """Stage dead letters of another owner's at their queues here; those that are full refuse what they have no room for. Refused: nothing was staged."""
+        codec = publisher.hub.codec(call.codec)
+        for accepted, run, count in self._admitted(call, codec, queues, call.data, range(call.count), [], hidden):
+            self._stage(publisher, call, run, count, codec.body_bytes(run, 0, count), accepted, hidden)
+
     @staticmethod
     def _answer(publisher: Publisher, call: Publish, returned: list[int], nacked: list[int], staged: bool, durable: bool) -> bool:
         call.returned = sorted(returned) if 0 < len(returned) < call.count else None

@@ -20,6 +20,7 @@ cdef class Hub:
     cdef readonly object scheduler
     cdef readonly object clock
     cdef public object publish_dead
+    cdef public object outbox
     cdef public bint refusing
     # shared with Transactions
     cdef readonly dict transactions
@@ -46,6 +47,7 @@ cdef class Hub:
     cdef public uint64_t delivered_count
     cdef public uint64_t settled_count
     cdef public uint64_t dead_lettered_count
+    cdef public uint64_t dead_letters_dropped_count
     cdef public uint64_t expired_count
 
     cpdef object mark_dirty(self, LogOwner owner)

@@ -44,6 +44,7 @@ class Hub:
         "clock",
         "codecs",
         "dead_lettered_count",
+        "dead_letters_dropped_count",
         "delivered_count",
         "dirty",
         "expired_count",
@@ -52,6 +53,7 @@ class Hub:
         "located_max_bytes",
         "long_translations",
         "now",
+        "outbox",
         "pieces",
         "publish_dead",
         "record_tag",
@@ -71,6 +73,7 @@ class Hub:
         self.scheduler = scheduler
         self.clock = clock
         self.publish_dead: Any = None  # (namespace, address, codec tag, flags, record, maker of the queue) -> None; the broker sets it
+        self.outbox: Any = None  # outbox.Outbox, for what cannot go in one commit; the broker sets it
         self.record_tag = 0  # the codec into which entries are translated that cannot be taken apart, where a record alone is asked for
         self.refusing = False  # nothing may be appended to durable logs now
         self.dirty: list[LogOwner] = []
@@ -91,6 +94,7 @@ class Hub:
         self.delivered_count = 0
         self.settled_count = 0
         self.dead_lettered_count = 0
+        self.dead_letters_dropped_count = 0  # for want of room: records that were refused, in no queue
         self.expired_count = 0
 
     def register(self, codec: EntryCodec) -> None:

@@ -159,6 +159,7 @@ class LiveObjects:
         if isinstance(queue, Queue):
             self.leave(queue)
             queue.forget()
+            broker.outbox.forget(queue.log)
             queue.close()
             broker.transactions.drop(queue.log)
             (broker.volatile if queue.log.volatile else broker.store).drop_log(queue.log)
