@@ -90,7 +90,7 @@ class Broker:
         self.publisher = Publisher(self.hub, store, volatile, admission, self.replies)
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(decisions.stream)
-        self.subjects = Subjects(self.hub, self.publisher)
+        self.subjects = Subjects(self.hub, self.publisher, catalogue)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
@@ -135,6 +135,7 @@ class Broker:
         self.cluster_id = cluster_id(self.store, self.entropy)
         self.live.open()
         self.groups.load()
+        self.subjects.load(range(self.shards.count))
 
     # ---- the port
 
@@ -312,6 +313,7 @@ class Broker:
             **hub.pieces.statistics(),
             **self.replies.statistics(),
             **self.subjects.statistics(),
+            "sent_on_total": self.subjects.sent_on_count + self.appender.sent_on_count,
             "publishers_throttled": float(self.throttled),
             "appended_batches_total": self.appender.batch_count,
             "appended_records_total": self.appender.appended_count,

@@ -11,6 +11,7 @@ from entrepot.broker.state import (
     NOTED_PREFIX,
     OFFSET_PREFIX,
     PRODUCER_IDS_PREFIX,
+    SUBJECT_PREFIX,
     StateFolds,
     fold_value,
 )
@@ -37,4 +38,5 @@ def default_folds() -> StateFolds:
     folds.register(CLUSTER_PREFIX, fold_value, absolute=True)
     folds.register(MOVE_PREFIX, fold_value, absolute=True)
     folds.register(NOTED_PREFIX, fold_value, absolute=True)
+    folds.register(SUBJECT_PREFIX, fold_value, absolute=True)
     return folds
