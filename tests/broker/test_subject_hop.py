@@ -146,14 +146,14 @@ class TestLongBatches:
         for partition in range(2):
             assert [value for value in found if int(value) // 10_000 == partition] == numbered(3000, 10_000 * partition)[::2]
 
-    def test_it_waits_while_much_is_staged(self, bench, client, monkeypatch):
-        monkeypatch.setattr(subjects, "STAGED_MAX_BYTES", -1)
+    def test_it_waits_while_much_is_staged(self, bench, client):
+        bench.broker.subjects.staged_max_bytes = -1
         client.bind("q", exchange="amq.topic", key="t")
         by_headers(client, colour="red")
         client.write(*numbered(100), headers_of=differently)
         bench.run(0.1)
         assert is_behind(bench)
-        monkeypatch.undo()
+        bench.broker.subjects.staged_max_bytes = subjects.STAGED_MAX_BYTES
         catch_up(bench)
         assert client.taken() == numbered(100)
 
@@ -341,17 +341,29 @@ class TestCrashes:
         by_headers(client, colour="red")
         client.declare("reds")
         client.bind("reds", exchange="match", key="", headers={"colour": "red"})
-        call = client.send(client.batch_of(*numbered(1500), headers_of=differently, compression=GZIP))
+        bench.broker.subjects.turn_steps = bench.broker.subjects.slice_records = 1
+        bench.broker.subjects.staged_max_bytes = 0  # each piece is a commit
+        call = client.send(client.batch_of(*numbered(150), headers_of=differently, compression=GZIP))
         client.wait(call)
-        sent = bench.figure("sent_on_total")
-        bench.loop.run_until(lambda: bench.figure("sent_on_total") >= min(1500, sent + 40 * steps), 60)
+        bench.loop.run_until(lambda: bench.figure("sent_on_total") >= 3 * steps, 60)
+        bench.loop.run_for(bench.loop.random.choice((0, 1e-5, 1e-3)))
+        assert is_behind(bench)
         bench = bench.fail()
         client = bench.connect()
         catch_up(bench)
-        assert client.taken() == numbered(1500)
-        assert client.taken("reds") == numbered(1500)[::2]
-        assert client.write(b"001500", headers=differently(0)) == 1500
-        assert client.taken() == [b"001500"]
+        assert client.taken() == numbered(150)
+        assert client.taken("reds") == numbered(150)[::2]
+        assert client.write(b"000150", headers=differently(0)) == 150
+        assert client.taken() == [b"000150"]
+
+    def test_a_stop_in_good_order(self, bench, client):
+        by_headers(client, colour="red")
+        client.send(client.batch_of(*numbered(3000), headers_of=differently))
+        bench = bench.reopen()
+        assert bench.figure("partitions_behind") > 0
+        client = bench.connect()
+        catch_up(bench)
+        assert client.taken() == numbered(3000)
 
     def test_while_a_target_is_away(self, bench, client):
         bench.close_shard(bench.shard("q"))

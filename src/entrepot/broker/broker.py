@@ -137,6 +137,10 @@ class Broker:
         self.groups.load()
         self.subjects.load(range(self.shards.count))
 
+    def stop(self) -> None:
+        """The stores are about to close: what the broker does by itself, over turns of the loop, goes on after the next start."""
+        self.subjects.stop()
+
     # ---- the port
 
     def attach(self, sink: Sink, principal: Any, namespace: str, codec: int = CODEC_AMQP_091, by_policy: bool = False) -> Attachment:

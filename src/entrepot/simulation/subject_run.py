@@ -65,6 +65,7 @@ class SubjectRun(KafkaRun):
         subjects.at_once_records = chance.choice((0, 2, 64))
         subjects.slice_records = chance.choice((1, 3, 2048))
         subjects.turn_steps = chance.choice((1, 100, 2000))
+        subjects.staged_max_bytes = chance.choice((0, 2000, 16 << 20))  # with little of it pieces are in different commits
         return broker
 
     def start(self) -> None:
@@ -121,6 +122,8 @@ class SubjectRun(KafkaRun):
     def drain(self) -> None:
         """See CrashingRun: then the queues are, too."""
         super().drain()
+        subjects = self.broker.subjects
+        subjects.slice_records, subjects.turn_steps, subjects.staged_max_bytes = 2048, 2000, 1 << 20
         self._until(lambda: not self.broker.subjects.statistics()["partitions_behind"], [])
         for queue in self.queues:
             reader = _Reader(queue)

@@ -217,17 +217,18 @@ class Hop(Watcher):
         """Send a piece on, in the open commit: how many steps that took; 0: nothing can be done until it is called again."""
         if self.ended or self.loading:
             return 0
-        stored = self._locate()
-        if stored is None:
-            return 0
+        stored: StoredEntry | None = None
         try:
-            return self._send(stored)
+            stored = self._locate()
+            return 0 if stored is None else self._send(stored)
         except Unavailable:
             self.subjects.rest(self)
-            return 0
-        except EntrepotError:
+        except EntrepotError:  # nothing of it is staged; the others go on
+            if stored is None:
+                raise
             self.subjects.kept_back_count += 1
             return self._pass(stored.base + stored.entry.span)
+        return 0
 
     # ---- below
 

@@ -54,6 +54,7 @@ class Subjects:
         self.at_once_records = AT_ONCE_RECORDS
         self.slice_records = SLICE_RECORDS
         self.turn_steps = TURN_STEPS
+        self.staged_max_bytes = STAGED_MAX_BYTES
         self._found: list[TopicRules] = []  # whose way on is resolved
         self._found_max = 1024
         self._topics: dict[TopicRules, BehindTopic] = {}
@@ -62,6 +63,7 @@ class Subjects:
         self._resting: list[Hop] = []
         self._timer: Any = None
         self._arranged = False
+        self._stopped = False
         self._left = self.turn_steps  # of this turn
 
     # ---- the way on of a topic
@@ -193,6 +195,10 @@ class Subjects:
             hop.resting = False
             self.go_on(hop)
 
+    def stop(self) -> None:
+        """No hop has a turn any more."""
+        self._stopped = True
+
     def ended(self, hop: Hop) -> None:
         """It is not behind any more, or not here."""
         self._behind_count -= 1
@@ -237,9 +243,9 @@ class Subjects:
         self._arranged = False
         self._left = self.turn_steps
         ready = self._ready
-        if not ready:
+        if not ready or self._stopped:
             return
-        if self.hub.refusing or self.store.staged_bytes + self.publisher.volatile.staged_bytes > STAGED_MAX_BYTES:
+        if self.hub.refusing or self.store.staged_bytes + self.publisher.volatile.staged_bytes > self.staged_max_bytes:
             self._arranged = True
             self.hub.scheduler.call_later(REST_S if self.hub.refusing else PAUSE_S, self._turn)
             return
