@@ -99,3 +99,35 @@ class Client(PartitionClient):
 
     def bind(self, queue="q", key="t", exchange="amq.topic", headers=None):
         self.ask(r.Bind(exchange, queue, routing_key=key, arguments=headers or {}))
+
+
+def prepared(bench):
+    """Topic t, whose subject leads to queue q."""
+    client = bench.connect()
+    client.topic()
+    client.declare()
+    client.bind()
+    return client
+
+
+def by_headers(client, queue="q", **headers):
+    """The subject leads to the queue by headers."""
+    client.ask(r.DeclareExchange("match", "headers", durable=True))
+    client.ask(r.Bind("amq.topic", "match", "exchange", "t"))
+    client.bind(queue, exchange="match", key="", headers={"x-match": "any", **headers})
+
+
+def numbered(count, first=0):
+    return [b"%06d" % number for number in range(first, first + count)]
+
+
+def differently(index):
+    return [(b"colour", b"red" if index % 2 == 0 else b"blue"), (b"number", b"%d" % index)]
+
+
+def is_behind(bench):
+    return bench.topic().partitions[0].hop is not None
+
+
+def catch_up(bench):
+    bench.loop.run_until(lambda: bench.figure("partitions_behind") == 0, 60)
