@@ -325,6 +325,19 @@ class TestWhatElseIsInThePartition:
         assert found.count(b"amqp") == 1
         assert b"of another" not in found
 
+    def test_what_is_gone_is_passed_over(self, bench, client):
+        away = bench.shard("q")
+        bench.close_shard(away)
+        for number in range(10):
+            client.write(b"%06d" % number + b"." * 9000)
+        log = bench.topic().logs[0]
+        bench.store.discard(log, 3, 6)
+        bench.store.discard(log, 8, 10)
+        bench.run()
+        bench.open_shard(away)
+        catch_up(bench)
+        assert [int(body[:6]) for body in client.taken()] == [0, 1, 2, 6, 7]
+
     def test_opaque_ones_stay(self, bench, client):
         away = bench.shard("q")
         bench.close_shard(away)

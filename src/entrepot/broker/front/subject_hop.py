@@ -17,7 +17,7 @@ from entrepot.broker.calls.port import make_publish
 from entrepot.broker.catalogue.routing import Router, make_route
 from entrepot.broker.front.admission import make_address
 from entrepot.broker.front.publisher import Path, Publisher
-from entrepot.broker.front.subject_state import Era, stage_end, stage_era, stage_era_end, stage_position
+from entrepot.broker.front.subject_state import Era, pack_targets, stage_end, stage_era, stage_era_end, stage_position
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import NO_ADDRESS
 from entrepot.broker.topic.partition import Partition, TopicRules, Watcher
@@ -68,6 +68,11 @@ def _targets(definition: Any, router: Router, among: frozenset[bytes] | None, he
     return targets if among is None else tuple(target for target in targets if identity_of(target) in among)
 
 
+def leads_nowhere(path: Path) -> bool:
+    """Whether there is no target, whatever the record."""
+    return path.plain and not path.durable_logs and not path.volatile_logs
+
+
 def publish_records(publisher: Publisher, path: Path, form: EntryCodec, records: bytes, count: int) -> None:
     """Stage packed records along a path, all of them, whatever the stores have room for. What a full queue refuses is not in it. Unavailable: nothing was."""
     call = make_publish(0, path.address, form.tag, form.version, 0, records, count, form.body_bytes(records, 0, count))
@@ -82,7 +87,7 @@ def publish_records(publisher: Publisher, path: Path, form: EntryCodec, records:
 
 
 class BehindTopic:
-    """A topic that has such partitions, `count` of them. What it finds of the routes holds until they change, or shards move."""
+    """A topic that has such partitions, `count` of them, or had. What it finds of the routes holds until they change, or shards move."""
 
     def __init__(self, definition: Any, rules: TopicRules, router: Router) -> None:
         self.definition = definition
@@ -92,6 +97,7 @@ class BehindTopic:
         self._version = 0
         self._candidates: dict[bytes, Any] = {}
         self._targets: frozenset[bytes] = frozenset()
+        self._packed = b""
         self._paths: dict[tuple[frozenset[bytes], bool], Path] = {}
 
     def targets(self) -> frozenset[bytes]:
@@ -103,7 +109,15 @@ class BehindTopic:
             found = frozenset(self._candidates)
             if found != self._targets:  # else eras keep the set that they have
                 self._targets = found
+                self._packed = b""
         return self._targets
+
+    def packed(self) -> bytes:
+        """targets(), as they are kept: of very many that takes a while, and is done once."""
+        targets = self.targets()
+        if not self._packed:
+            self._packed = pack_targets(targets)
+        return self._packed
 
     def path(self, allowed: frozenset[bytes], durable: bool) -> Path:
         """The way of records that may go to the targets `allowed`; `durable`: to none that is in memory alone."""
@@ -111,13 +125,23 @@ class BehindTopic:
         found = self._paths.get((allowed, durable))
         if found is None:
             among = frozenset(one for one in targets & allowed if not durable or self._candidates[one].persistent)
-            found = self._paths[allowed, durable] = way_on(self.definition, self.router, None if among == targets else among)
+            if among != targets:
+                found = way_on(self.definition, self.router, among)
+            elif self.rules.onward is not None and self.rules.onward_version == self.router.version:
+                found = self.rules.onward
+            else:
+                found = way_on(self.definition, self.router, None)
+            self._paths[allowed, durable] = found
         return found
 
     def forget_found(self) -> None:
         """Queues may be others now."""
         self._version = 0
         self._candidates = {}
+        self.forget_paths()
+
+    def forget_paths(self) -> None:
+        """It is not behind any more."""
         self._paths = {}
 
 
@@ -170,8 +194,7 @@ class Hop(Watcher):
     def begin(self) -> None:
         """Stage that it is behind, in the commit that appends the first batch that waits."""
         stage_position(self.subjects.store, self.log, self.position)
-        for era in self.eras:
-            stage_era(self.subjects.store, self.log, era)
+        stage_era(self.subjects.store, self.log, self.position, self.topic.packed())
 
     def appended(self, entry: Entry, base: int, data: bytes, time_ms: int) -> None:
         """A batch has been appended at `base` just now, and waits for those before it."""
@@ -180,9 +203,10 @@ class Hop(Watcher):
         if targets is not last and targets != last:
             if len(self.eras) < ERAS_MAX:
                 self.eras.append((base, targets))
-            else:
+                stage_era(self.subjects.store, self.log, base, self.topic.packed())
+            elif not targets <= last:
                 self.eras[-1] = (first, last | targets)
-            stage_era(self.subjects.store, self.log, self.eras[-1])
+                stage_era(self.subjects.store, self.log, first, pack_targets(last | targets))
         if self.partition.transactions is None and not entry.flags & TRANSACTIONAL:
             recent = restore_entry(entry.codec, entry.codec_version, entry.flags, entry.count, entry.span, data)
             recent.append_time_ms = time_ms
@@ -293,7 +317,7 @@ class Hop(Watcher):
         while len(self.eras) > 1 and self.eras[1][0] <= self.position:
             stage_era_end(self.subjects.store, self.log, self.eras.pop(0))
         path = self.topic.path(self.eras[0][1], self.subjects.publisher.volatile.is_full())
-        if path.plain and not path.durable_logs and not path.volatile_logs:
+        if leads_nowhere(path):
             return self._pass(end)
         if path.plain and self.position == stored.base:
             return self._send_whole(path, codec, stored)

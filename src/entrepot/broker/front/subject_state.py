@@ -24,10 +24,14 @@ def stage_position(store: Store, log: Log, position: int) -> None:
     store.fold(log.shard, _key(log.id), set_value(_FORMAT + position.to_bytes(_POSITION_SIZE, "little")))
 
 
-def stage_era(store: Store, log: Log, era: Era) -> None:
-    """One begins, or has changed."""
-    first, targets = era
-    store.fold(log.shard, _era_key(log.id, first), set_value(_FORMAT + b"".join(sorted(targets))))
+def pack_targets(targets: frozenset[bytes]) -> bytes:
+    """An era's, for stage_era()."""
+    return set_value(_FORMAT + b"".join(sorted(targets)))
+
+
+def stage_era(store: Store, log: Log, first: int, packed: bytes) -> None:
+    """One begins at `first`, or has changed."""
+    store.fold(log.shard, _era_key(log.id, first), packed)
 
 
 def stage_era_end(store: Store, log: Log, era: Era) -> None:

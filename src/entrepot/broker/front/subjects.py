@@ -15,7 +15,7 @@ from typing import Any
 
 from entrepot.broker.catalogue.routing import Router
 from entrepot.broker.front.publisher import Path, Publisher
-from entrepot.broker.front.subject_hop import BehindTopic, Hop, publish_records, way_on
+from entrepot.broker.front.subject_hop import BehindTopic, Hop, leads_nowhere, publish_records, way_on
 from entrepot.broker.front.subject_state import read_kept
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
@@ -32,6 +32,7 @@ STAGED_MAX_BYTES = 16 << 20  # staged and not yet durable: with more, hops wait
 PAUSE_S = 0.005  # so long
 REST_S = 1.0  # after which a hop that met a target that is not here tries again, if no shard has opened meanwhile
 SCAN_LIMIT = 1024
+TOPICS_MAX = 1024  # that were behind, whose targets are remembered, besides those that are
 
 _BY_RECORD = 8  # steps of net/turns.py, of a record that is sent on at once
 
@@ -56,8 +57,9 @@ class Subjects:
         self.turn_steps = TURN_STEPS
         self.staged_max_bytes = STAGED_MAX_BYTES
         self._found: list[TopicRules] = []  # whose way on is resolved
-        self._found_max = 1024
-        self._topics: dict[TopicRules, BehindTopic] = {}
+        self._found_max = TOPICS_MAX
+        self._topics: dict[TopicRules, BehindTopic] = {}  # that are behind, or were not long ago
+        self._topics_max = TOPICS_MAX
         self._behind_count = 0
         self._ready: deque[Hop] = deque()
         self._resting: list[Hop] = []
@@ -74,7 +76,8 @@ class Subjects:
         assert router is not None
         rules.onward_version = router.version
         path = way_on(definition, router, None)
-        if path.plain and not path.durable_logs and not path.volatile_logs and rules not in self._topics:
+        topic = self._topics.get(rules)
+        if leads_nowhere(path) and (topic is None or not topic.count):
             rules.onward = None
             return
         if rules.onward is None:
@@ -87,13 +90,14 @@ class Subjects:
             rules.onward = None
             rules.onward_version = 0
         self._found = []
+        self._forget_topics()
         for topic in self._topics.values():
             topic.forget_found()
 
     def _note_found(self, rules: TopicRules) -> None:
         if len(self._found) >= self._found_max:
             self._found = list(dict.fromkeys(found for found in self._found if found.onward is not None and not found.closed))
-            self._found_max = 1024 + 2 * len(self._found)
+            self._found_max = TOPICS_MAX + 2 * len(self._found)
         self._found.append(rules)
 
     # ---- a batch that was appended just now
@@ -205,8 +209,9 @@ class Subjects:
         topic = hop.topic
         topic.count -= 1
         if not topic.count:
-            del self._topics[topic.rules]
-            topic.rules.onward_version = 0  # which may lead nowhere
+            topic.forget_paths()
+            if topic.rules.onward is not None and leads_nowhere(topic.rules.onward):
+                topic.rules.onward_version = 0
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics; Appender counts what went on whole."""
@@ -225,12 +230,20 @@ class Subjects:
             live: Any = partition.topic
             definition = live.definition
             rules.router = self._catalogue.namespace(definition.namespace).router
+            if len(self._topics) >= self._topics_max:
+                self._forget_topics()
+                self._topics_max = TOPICS_MAX + 2 * len(self._topics)
             topic = self._topics[rules] = BehindTopic(definition, rules, rules.router)
-            rules.onward_version = 0
         return topic
+
+    def _forget_topics(self) -> None:
+        """Those that are not behind."""
+        self._topics = {rules: topic for rules, topic in self._topics.items() if topic.count}
 
     def _begun(self, hop: Hop) -> None:
         hop.topic.count += 1
+        if hop.topic.rules.onward is None:
+            hop.topic.rules.onward_version = 0  # it must not be that now
         self._behind_count += 1
 
     def _arrange(self) -> None:
