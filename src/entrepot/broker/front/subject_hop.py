@@ -270,11 +270,12 @@ class Hop(Watcher):
             if self.position >= log.next_offset:
                 self._catch_up()
                 return None
-            stored = self._recent.get(self.position)
+            asked = self.position
+            stored = self._recent.get(asked) or self._read()
             if stored is None:
-                stored = self._read()
-            if stored is None:
-                return None
+                if self.position == asked:
+                    return None
+                continue  # there was nothing up to here
             if stored.base <= self.position:
                 self._stored = stored
                 return stored
