@@ -294,6 +294,18 @@ class TestThePartitionsShard:
         catch_up(bench)
         assert client.taken() == numbered(3000)
 
+    def test_it_keeps_no_queue_then(self, bench, client):
+        client.declare("few", x_max_length=1000, x_overflow="reject-publish")
+        client.bind("few")
+        bench.broker.subjects.staged_max_bytes = 0
+        bench.broker.subjects.turn_steps = 1
+        client.send(client.batch_of(*numbered(3000)))
+        bench.loop.run_until(lambda: bench.figure("sent_on_total") > 0, 60)
+        hop = bench.topic().partitions[0].hop
+        assert hop.topic._paths
+        bench.close_shard(bench.shard())
+        assert not hop.topic._paths
+
     def test_what_is_being_fetched_then_is_nobodys(self, bench, client):
         away = bench.shard("q")
         bench.close_shard(away)
