@@ -9,10 +9,10 @@ import os
 import pytest
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, make_settle
+from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
-from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves

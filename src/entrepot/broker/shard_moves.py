@@ -15,8 +15,8 @@ from entrepot.broker.calls import queue_requests, requests, topic_requests
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
-from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.front.subjects import Subjects
+from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.away import AwayQueue
