@@ -65,7 +65,7 @@ def run_kinds(kinds, seeds):
             wander(seed)
 
 
-def caught(message=None, kinds=(0, 1, 2), seeds=180):
+def caught(message=None, kinds=(0, 1, 2), seeds=600):
     """Some of the runs notice it."""
     with pytest.raises(Violation, match=message):
         run_kinds(kinds, seeds)
@@ -169,4 +169,4 @@ def test_offsets_that_are_told_on_though_their_shard_has_closed(monkeypatch):
 def test_topics_that_are_made_in_closed_shards(monkeypatch):
     monkeypatch.setattr(TopicOperations, "_check_open", lambda *_: None)
     with pytest.raises((Violation, AttributeError, AssertionError)):
-        run_kinds((4,), 150)
+        run_kinds((4,), 600)
