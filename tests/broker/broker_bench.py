@@ -110,6 +110,7 @@ class Bench:
     def reopen(self):
         """Stop in good order, and start again on the same disk."""
         closed = []
+        self.broker.stop()
         self.store.close(lambda: closed.append(True))
         self.loop.run_until(lambda: bool(closed))
         self.disk.close()

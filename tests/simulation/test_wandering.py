@@ -1,7 +1,8 @@
 """Wandering shards: under traffic of AMQP, Kafka and SQS, with crashes between, random shards close and open again, and every promise still holds.
 
-A fifth of the seeds each is AMQP's, Kafka's, SQS's, AMQP's transactions', and of what is made and deleted; a third as many again are of what dies
-and goes on to queues in other shards. ENTREPOT_WANDERING_SEEDS=n runs that many; ENTREPOT_SEED=n only that one. The long version runs 20,000.
+A sixth of the seeds each is AMQP's, Kafka's, SQS's, AMQP's transactions', of what is made and deleted, and of topics whose subjects lead to
+queues; a third as many again are of what dies and goes on to queues in other shards. ENTREPOT_WANDERING_SEEDS=n runs that many; ENTREPOT_SEED=n
+only that one. The long version runs 20,000.
 """
 
 import os
@@ -10,6 +11,7 @@ import pytest
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, make_settle
 from entrepot.broker.front.inbox import Inbox
+from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
@@ -26,14 +28,15 @@ from entrepot.simulation.kafka_run import KafkaRun
 from entrepot.simulation.letters_run import LettersRun
 from entrepot.simulation.making_run import MakingRun
 from entrepot.simulation.store_model import Violation
+from entrepot.simulation.subject_run import SubjectRun
 from entrepot.simulation.timed_run import TimedRun
 from entrepot.simulation.transacted_run import TransactedRun
 from entrepot.store.local import store
 
 COMPILED = str(store.__file__).endswith(".so")
-SEEDS = int(os.environ.get("ENTREPOT_WANDERING_SEEDS", "200" if COMPILED else "9"))
+SEEDS = int(os.environ.get("ENTREPOT_WANDERING_SEEDS", "200" if COMPILED else "12"))
 ONLY = os.environ.get("ENTREPOT_SEED")
-RUNS = (BrokerRun, KafkaRun, TimedRun, TransactedRun, MakingRun)
+RUNS = (BrokerRun, KafkaRun, TimedRun, TransactedRun, MakingRun, SubjectRun)
 
 
 def wander(seed, mutate=lambda _run: None):
@@ -74,7 +77,7 @@ def run_kinds(kinds, seeds):
             wander(seed)
 
 
-def caught(message=None, kinds=(0, 1, 2), seeds=150):
+def caught(message=None, kinds=(0, 1, 2), seeds=600):
     """Some of the runs notice it."""
     with pytest.raises(Violation, match=message):
         run_kinds(kinds, seeds)
@@ -109,6 +112,21 @@ def test_a_queue_that_somebody_keeps(monkeypatch):
 
 
 # ---- what must not be lost on the way
+
+
+def test_what_a_topics_subject_owes_to_a_queue_that_is_away(monkeypatch):
+    monkeypatch.setattr(Subjects, "_fall_behind", lambda *_: _Nobody())
+    caught("are not there", kinds=(5,))
+
+
+class _Nobody:
+    def appended(self, *_):
+        """It is forgotten."""
+
+
+def test_what_a_partition_owed_when_it_left(monkeypatch):
+    monkeypatch.setattr(Subjects, "load", lambda *_: None)
+    caught("are not there", kinds=(5,))
 
 
 def test_settlements_that_came_while_the_queue_was_away(monkeypatch):
@@ -163,7 +181,7 @@ def test_offsets_that_are_told_on_though_their_shard_has_closed(monkeypatch):
 def test_topics_that_are_made_in_closed_shards(monkeypatch):
     monkeypatch.setattr(TopicOperations, "_check_open", lambda *_: None)
     with pytest.raises((Violation, AttributeError, AssertionError)):
-        run_kinds((4,), 150)
+        run_kinds((4,), 600)
 
 
 # ---- dead letters and moves whose targets are away

@@ -99,7 +99,7 @@ class Broker:
         self.hub.publish_dead = self.dead_routes.publish
         self.hub.outbox = self.outbox = Outbox(self.hub, store)
         self.inbox = Inbox(self.hub, store, self.publisher, self._take_timed, self.outbox.answered, self.outbox.loading)
-        self.subjects = Subjects(self.hub, self.publisher)
+        self.subjects = Subjects(self.hub, self.publisher, catalogue)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
@@ -147,6 +147,11 @@ class Broker:
         self.live.open()
         self.outbox.open(shards)
         self.groups.load()
+        self.subjects.load(range(self.shards.count))
+
+    def stop(self) -> None:
+        """The stores are about to close: what the broker does by itself, over turns of the loop, goes on after the next start."""
+        self.subjects.stop()
 
     # ---- the port
 
@@ -312,6 +317,7 @@ class Broker:
             **self.subjects.statistics(),
             **self.outbox.statistics(),
             **self.inbox.statistics(),
+            "sent_on_total": self.subjects.sent_on_count + self.appender.sent_on_count,
             "publishers_throttled": float(self.throttled),
             "appended_batches_total": self.appender.batch_count,
             "appended_records_total": self.appender.appended_count,

@@ -15,6 +15,7 @@ from entrepot.broker.calls import queue_requests, requests, topic_requests
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
+from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
@@ -49,6 +50,7 @@ class MovingParts(BrokerParts, Protocol):
     doors: set[Door]
     paths: dict[tuple[str, bytes], Path]
     live: LiveObjects
+    subjects: Subjects
     operations: Operations
 
 
@@ -123,6 +125,7 @@ class ShardMoves:
         for topic, number in self._partitions.pop(shard):
             if topic.definition.runtime is topic:
                 topic.return_to(number)
+        broker.subjects.load([shard])
         broker.groups.load([shard])
         self._forget_found()
         broker.outbox.load(shard, partial(self._read, shard, done))
@@ -143,12 +146,14 @@ class ShardMoves:
         broker.outbox.opened(shard)
         if shard == CATALOGUE:
             broker.operations.decide_again()
+        broker.subjects.wake()
         done()
 
     def _forget_found(self) -> None:
         """What was found by name may be another now."""
         broker = self._broker
         broker.paths.clear()
+        broker.subjects.forget_found()
         for door in broker.doors:
             door.forget_found()
         broker.catalogue.routes_changed()

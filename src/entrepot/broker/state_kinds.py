@@ -13,6 +13,7 @@ from entrepot.broker.state import (
     NOTED_PREFIX,
     OFFSET_PREFIX,
     PRODUCER_IDS_PREFIX,
+    SUBJECT_PREFIX,
     StateFolds,
     fold_value,
 )
@@ -41,4 +42,5 @@ def default_folds() -> StateFolds:
     folds.register(NOTED_PREFIX, fold_value, absolute=True)
     folds.register(INTENT_PREFIX, fold_value, absolute=True)
     folds.register(TAKEN_PREFIX, fold_value, absolute=True)
+    folds.register(SUBJECT_PREFIX, fold_value, absolute=True)
     return folds

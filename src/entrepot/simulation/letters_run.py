@@ -182,7 +182,7 @@ class LettersRun(CrashingRun):
             if found == GAP:
                 raise Violation(f"record {offset} of queue {name} is not there, and not settled")
             record = self.codec.split(cursor.data(), cursor.position_of(offset), 1)[0]
-            bodies.append(rewriting.take_apart(record).body)
+            bodies.append(bytes(rewriting.take_apart(record).body))
             offset = queue.subscription.next_unsettled(offset + 1)
         cursor.close()
         return bodies

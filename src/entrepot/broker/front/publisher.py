@@ -53,7 +53,7 @@ class Path:
         self.router = router
         self.version = router.version
         self.by_record = route.needs_headers
-        self.sender: Any = None  # the topic whose subject this is the way on of (subjects.py)
+        self.sender: Any = None  # of the way on of a topic's subject: (headers) -> targets of a record that has them (subject_hop.py)
         self.durable_logs: list[Log] = []
         self.volatile_logs: list[Log] = []
         self.queues: list[Queue] = []
