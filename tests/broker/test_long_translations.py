@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pytest
+from crossing_bench import Bench as AcrossBench
+from crossing_bench import Client as AcrossClient
 from kafka_batches import ZSTD, batch, record
-from test_across import Bench as AcrossBench
-from test_across import Client as AcrossClient
 from test_pieces import Elsewhere
 from timed_bench import TimedConnection
 
