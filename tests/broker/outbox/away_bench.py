@@ -77,4 +77,4 @@ class AwayBench(TimedBench):
         data = stored.entry.data
         record = CODEC.split(data, CODEC.skip(data, CODEC.start(data), offset - stored.base), 1)[0]
         reader.close()
-        return rewriting.take_apart(record).body
+        return bytes(rewriting.take_apart(record).body)
