@@ -59,6 +59,8 @@ class ShardMoves:
         self._broker = broker
         self._queues: dict[int, list[AwayQueue]] = {}  # shard -> queues of it
         self._partitions: dict[int, list[tuple[Topic, int]]] = {}
+        broker.live.queue_away = lambda shard, away: self._queues[shard].append(away)
+        broker.live.partition_away = lambda shard, topic, number: self._partitions[shard].append((topic, number))
 
     def check(self, request: Any) -> None:
         """Raises Unavailable where a request needs the owner of shard 0, and that is not here."""
@@ -123,7 +125,7 @@ class ShardMoves:
                 away.return_to(broker.live.make_queue(away.definition))
         for topic, number in self._partitions.pop(shard):
             if topic.definition.runtime is topic:
-                topic.return_to(number)
+                broker.live.return_partition(topic, number)
         broker.groups.load([shard])
         broker.live.drop_unnamed(broker.store.logs(shard))
         self._forget_found()
