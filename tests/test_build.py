@@ -40,7 +40,8 @@ def test_what_modules_have_in_common_is_built_once() -> None:
 
 def test_none_is_looked_for_in_what_is_not_self(tmp_path: Path) -> None:
     """If this fails with a new Cython, see believe_in_self() of setup.py: two thirds of the checks are for nothing."""
-    from Cython.Compiler.Main import CompilationOptions, compile as translate
+    from Cython.Compiler.Main import CompilationOptions
+    from Cython.Compiler.Main import compile as translate
 
     build["believe_in_self"]()
     (tmp_path / "pair.pxd").write_text("cdef class Pair:\n    cdef int left\n    cdef Pair next\n    cdef int both(self, Pair other)\n")

@@ -178,10 +178,10 @@ def test_offsets_that_are_told_on_though_their_shard_has_closed(monkeypatch):
     caught("group. is 0, and must be one of", kinds=(4,))
 
 
-def test_topics_that_are_made_in_closed_shards(monkeypatch):
+def test_topics_that_are_made_in_closed_shards_are_whole_when_they_open(monkeypatch):
+    """Nobody may ask for that here, but others may have made them."""
     monkeypatch.setattr(TopicOperations, "_check_open", lambda *_: None)
-    with pytest.raises((Violation, AttributeError, AssertionError)):
-        run_kinds((4,), 600)
+    run_kinds((4,), 100)
 
 
 # ---- dead letters and moves whose targets are away

@@ -61,6 +61,8 @@ class ShardMoves:
         self._broker = broker
         self._queues: dict[int, list[AwayQueue]] = {}  # shard -> queues of it
         self._partitions: dict[int, list[tuple[Topic, int]]] = {}
+        broker.live.queue_away = lambda shard, away: self._queues[shard].append(away)
+        broker.live.partition_away = lambda shard, topic, number: self._partitions[shard].append((topic, number))
 
     def check(self, request: Any) -> None:
         """Raises Unavailable where a request needs the owner of shard 0, and that is not here."""
@@ -124,7 +126,7 @@ class ShardMoves:
         broker.producers.load([shard])
         for topic, number in self._partitions.pop(shard):
             if topic.definition.runtime is topic:
-                topic.return_to(number)
+                broker.live.return_partition(topic, number)
         broker.subjects.load([shard])
         broker.groups.load([shard])
         self._forget_found()

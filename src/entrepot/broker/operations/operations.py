@@ -122,7 +122,7 @@ class Operations:
         else:
             self._unused.touch(target)
             result = (definition.name, target.depth(), len(target.consumers))
-        return result, self._when_decided(created and definition.persistent)
+        return result, None if request.passive else self._when_decided(created and definition.persistent)
 
     def _check_new(self, door: Door, request: requests.DeclareQueue, name: str, policy: QueuePolicy) -> None:
         """Whether the queue that is about to be made may be; `name` was made up where none was asked for. Raises Refused, Unavailable."""
@@ -157,7 +157,8 @@ class Operations:
         topic = isinstance(target, Topic)
         ready = target.ready_count() if topic else target.depth()
         consumers = target.consumer_count() if topic else len(target.consumers)
-        self._broker.decisions.delete_queue(
+        decisions = self._broker.decisions
+        decisions.delete_queue(
             door.namespace,
             request.name,
             connection=door.home,
@@ -166,7 +167,7 @@ class Operations:
             consumers=consumers,
             messages=ready,
         )
-        return ready, self._when_decided(definition.persistent)
+        return ready, self._when_decided(decisions.stream.kept == decisions.stream.revision)  # exchanges that are kept may go with it, though it is not
 
     def purge_queue(self, door: Door, call: Ask, request: requests.PurgeQueue) -> Outcome:
         """See requests.PurgeQueue."""
@@ -232,7 +233,7 @@ class Operations:
             passive=request.passive,
             maker=door.principal.name,
         )
-        return None, self._when_decided(definition.persistent and not request.passive)
+        return None, None if request.passive else self._when_decided(definition.persistent)
 
     def delete_exchange(self, door: Door, call: Ask, request: requests.DeleteExchange) -> Outcome:
         """See requests.DeleteExchange."""
@@ -458,8 +459,9 @@ class Operations:
         self._broker.authorizer.authorize(door.principal, action, door.namespace, kind, name)
 
     def _when_decided(self, kept: bool) -> Ticket | None:
-        """As _when_durable(), of a change of the catalogue: also until everybody has applied it."""
-        return self._broker.decisions.stream.ticket() if kept else None
+        """As _when_durable(), of a change of the catalogue: also until everybody has applied it, `kept` or not."""
+        stream = self._broker.decisions.stream
+        return stream.ticket() if kept or stream.is_followed else None
 
     def _when_durable(self, staged: bool) -> Group | None:
         """The group that the call waits for, made urgent; None if nothing durable was staged."""
