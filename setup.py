@@ -58,11 +58,8 @@ PER_RECORD = {
 }
 # What runs once, when a module is imported, is a sixth of what is compiled, and in few, long functions: gcc is told to take no trouble over it.
 ONCE = '__attribute__((cold,optimize("O0")))'
-TRANSLATING_GC = (
-    1_000_000,
-    10,
-    10,
-)  # of Python's collector, whose own take two fifths of the time of translating: here it looks once for every two modules or so
+# Of Python's collector, whose own take two fifths of the time of translating: here it looks once for every two modules or so.
+TRANSLATING_GC = (1_000_000, 10, 10)
 
 
 def hot_modules() -> list[Path]:

@@ -1,7 +1,7 @@
 """JournalRing: the journal's files, used in turn. Which one the next commit goes to, which are ready, which wait to be sorted.
 
-A file's use is a life: numbered, with a salt of its own. Files are zeroed ahead once, small ones before there is traffic, then reused whole. Where none is ready
-the commit goes to a new file that grows as it is written; while commits are large no file is zeroed, since one that grows costs them little,
+A file's use is a life: numbered, with a salt of its own. Files are zeroed ahead once, small ones before there is traffic, then reused whole. Where none is
+ready the commit goes to a new file that grows as it is written; while commits are large no file is zeroed, since one that grows costs them little,
 and most of it will stay: see Sorter.
 """
 
