@@ -209,8 +209,16 @@ def test_what_dies_arrives_once_and_in_order_for_seven_thousand_seeds():
 
 
 def letters_caught(message):
-    with pytest.raises(Violation, match=message):
-        run_letters(range(90))
+    """Some run ends with it; others may stumble over what was broken before they come so far."""
+    for seed in range(90):
+        try:
+            run_letters([seed])
+        except Violation as violation:
+            if message in str(violation):
+                return
+        except KeyError:
+            pass
+    pytest.fail(f"no run notices that anything {message}")
 
 
 def test_a_source_that_settles_before_its_target(monkeypatch):
