@@ -186,6 +186,27 @@ def test_a_shard_that_closes_before_it_has_opened(bench, me):
     assert me.ask(t.DescribeTopics([name], sizes=True))[0].sizes == [0]
 
 
+def test_a_shard_that_closes_while_what_is_on_its_way_is_read(bench, me, monkeypatch):
+    me.declare("q")
+    me.consume("c", "q")
+    shard = shard_of(bench, "queue", "q")
+    close(bench, shard)
+    read = []
+    with monkeypatch.context() as patches:
+        patches.setattr(bench.broker.outbox, "load", lambda shard, done: read.append(done))
+        assert not reopen(bench, shard)
+    close(bench, shard)
+    for done in read:  # late
+        done()
+    call = me.submit(r.PurgeQueue("q"))
+    bench.run()
+    assert call.outcome == UNAVAILABLE
+    assert reopen(bench, shard)
+    me.put(b"1", key="q")
+    bench.run()
+    assert me.bodies() == [b"1"]
+
+
 def test_what_is_noted_grows_with_what_is_made(bench, me):
     me.declare("q")
     noted = NotedRevisions(bench.store)

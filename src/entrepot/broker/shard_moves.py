@@ -142,8 +142,9 @@ class ShardMoves:
     def _read(self, shard: int, opening: object, done: Callable[[], None]) -> None:
         """What is on its way from there is known: its queues are made, and the broker holds that before anybody is given something."""
         broker = self._broker
-        if self._opening.pop(shard, None) is not opening:
+        if self._opening.get(shard) is not opening:
             return
+        self._opening.pop(shard, None)
         queues = [
             (away, broker.live.make_queue(away.definition))
             for away in self._queues.pop(shard)
