@@ -111,6 +111,8 @@ class Node:
         stream = CatalogueStream(self.store)
         self.users = Users(stream, clock, entropy, secrets)
         self.users.load()
+        if config.secrets_key_file:
+            self.users.check_secrets()
         self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))
         self.catalogue = self.decisions.catalogue
         self.broker = Broker(

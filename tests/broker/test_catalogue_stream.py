@@ -13,7 +13,7 @@ from entrepot.broker.catalogue import kept_definitions
 from entrepot.broker.catalogue.catalogue import Catalogue
 from entrepot.broker.catalogue.changes import CHANGE_VERSION, Revision, Row, decode_change, difference, encode_change
 from entrepot.broker.catalogue.decisions import Decisions
-from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, QUEUE_KEY, named_key, queue_row
+from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, QUEUE_KEY, gone, named_key, queue_row
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.state import DELETE
 from entrepot.broker.users.secret_box import SecretBox
@@ -198,6 +198,17 @@ def test_without_shard_0_nothing_is_decided_and_nothing_changes():
             change()
         assert (rows_of(decisions.catalogue), state.values, decisions.stream.revision) == before
     declare(decisions, "mine", durable=False)  # its home is here
+
+
+def test_what_cannot_be_encoded_changes_nothing():
+    state = MemoryState()
+    stream = CatalogueStream(state)
+    decisions = Decisions.over(stream, LogIds())
+    queue = declare(decisions, "q")
+    before = rows_of(decisions.catalogue), dict(state.values), stream.revision
+    with pytest.raises(OverflowError):
+        stream.commit([gone(queue_row(queue)), Row(named_key(QUEUE_KEY, NS, "other"), {"log_id": 1 << 70})])
+    assert (rows_of(decisions.catalogue), state.values, stream.revision) == before
 
 
 def test_shard_0_comes_back_as_others_have_left_it():

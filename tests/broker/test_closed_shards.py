@@ -112,7 +112,7 @@ def test_a_group_that_is_back_before_the_next_turn_is_deleted(bench, me, committ
     broker = bench.broker
     broker.shard_moves.close(committed, lambda: None)
     broker.store.open_shard(committed, 2, lambda: None)
-    broker.shard_moves._opened(committed, lambda: None)
+    broker.shard_moves._opened(committed, None, lambda: None)
     assert told(bench, call) == DONE
     assert me.ask(groups.ListGroups()) == []
 

@@ -161,6 +161,52 @@ def test_a_shard_opens_once_the_catalogue_is_as_far_as_whoever_made_something_in
     assert b"n" * 16 not in log_ids(bench)
 
 
+def test_a_shard_that_closes_before_it_has_opened(bench, me):
+    me.declare("q")
+    me.put(b"1", b"2", key="q")
+    me.consume("c", "q")
+    bench.run()
+    shard = shard_of(bench, "queue", "q")
+    name = next(name for name in (f"t{number}" for number in range(10_000)) if shard_of(bench, "topic", name) == shard)
+    me.ask(t.CreateTopic(name, 1))
+    bench.store.fold(shard, NOTED_KEY, set_value(b"\x01" + LATER.epoch.to_bytes(4, "little") + LATER.number.to_bytes(8, "little")))
+    close(bench, shard)
+    opened = []
+    for number in range(3):
+        bench.broker.shard_moves.open(shard, bench.store.epoch, lambda number=number: opened.append(number))
+        if number:  # else the store has not even opened it
+            bench.run()
+        if number < 2:
+            close(bench, shard)
+    bench.catalogue.apply(LATER, [])
+    assert opened == [2]
+    me.put(b"3", key="q")
+    bench.run()
+    assert me.bodies() == [b"1", b"2", b"3"]
+    assert me.ask(t.DescribeTopics([name], sizes=True))[0].sizes == [0]
+
+
+def test_a_shard_that_closes_while_what_is_on_its_way_is_read(bench, me, monkeypatch):
+    me.declare("q")
+    me.consume("c", "q")
+    shard = shard_of(bench, "queue", "q")
+    close(bench, shard)
+    read = []
+    with monkeypatch.context() as patches:
+        patches.setattr(bench.broker.outbox, "load", lambda shard, done: read.append(done))
+        assert not reopen(bench, shard)
+    close(bench, shard)
+    for done in read:  # late
+        done()
+    call = me.submit(r.PurgeQueue("q"))
+    bench.run()
+    assert call.outcome == UNAVAILABLE
+    assert reopen(bench, shard)
+    me.put(b"1", key="q")
+    bench.run()
+    assert me.bodies() == [b"1"]
+
+
 def test_what_is_noted_grows_with_what_is_made(bench, me):
     me.declare("q")
     noted = NotedRevisions(bench.store)

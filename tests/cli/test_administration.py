@@ -319,6 +319,18 @@ def test_a_broker_that_hangs_up_is_a_failure(tmp_path: Path, arguments: tuple[st
     assert words in done.stderr
 
 
+def test_another_key_than_what_there_is_was_sealed_with_stops_the_start(tmp_path: Path) -> None:
+    data, other = tmp_path / "data", tmp_path / "other"
+    other.write_bytes(bytes(range(32)))
+    told(data, "users", "add", "ann", "--password-file", "-", given="secret-word")
+    key = json.loads(told(data, "users", "keys", "add", "ann", "--json"))
+    assert key["id"] in told(data, "users", "keys", "list", "ann", "--set", f"secrets_key_file={data / 'secrets.key'}")
+    done = ran(data, "users", "keys", "list", "ann", "--set", f"secrets_key_file={other}")
+    assert done.returncode != 0
+    assert "does not open with the key of secrets_key_file" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_what_cannot_be_done_now_is_told_from_what_is_refused(tmp_path: Path) -> None:
     listening = socket_file.bind(tmp_path, 1)
     listening.setblocking(True)

@@ -61,6 +61,7 @@ class ShardMoves:
         self._broker = broker
         self._queues: dict[int, list[AwayQueue]] = {}  # shard -> queues of it
         self._partitions: dict[int, list[tuple[Topic, int]]] = {}
+        self._opening: dict[int, object] = {}  # shards that wait for the store, or for the catalogue, to come to life
         broker.live.queue_away = lambda shard, away: self._queues[shard].append(away)
         broker.live.partition_away = lambda shard, topic, number: self._partitions[shard].append((topic, number))
 
@@ -74,9 +75,10 @@ class ShardMoves:
     def close(self, shard: int, done: Callable[[], None]) -> None:
         """End all of a shard that lives here; done() when somebody else may have it. For a turn of the loop's own, with nobody at work below."""
         broker = self._broker
+        self._opening.pop(shard, None)
         holders = self._holders()
-        queues = self._queues[shard] = []
-        partitions = self._partitions[shard] = []
+        queues = self._queues.setdefault(shard, [])  # those of a shard that closes amid opening have not come to life yet
+        partitions = self._partitions.setdefault(shard, [])
         for log in broker.store.logs(shard):
             owner = log.owner
             if isinstance(owner, Queue):
@@ -112,16 +114,21 @@ class ShardMoves:
     def open(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
         """Bring to life what is in a shard; done() then."""
         self._broker.outbox.opening(shard)
-        self._broker.store.open_shard(shard, epoch, partial(self._opened, shard, done))
+        opening = self._opening[shard] = object()
+        self._broker.store.open_shard(shard, epoch, partial(self._opened, shard, opening, done))
 
-    def _opened(self, shard: int, done: Callable[[], None]) -> None:
+    def _opened(self, shard: int, opening: object, done: Callable[[], None]) -> None:
         broker = self._broker
+        if self._opening.get(shard) is not opening:
+            return
         if shard == CATALOGUE:
             broker.decisions.stream.reload()
-        broker.catalogue.when(broker.noted.of(shard), partial(self._open, shard, done))
+        broker.catalogue.when(broker.noted.of(shard), partial(self._open, shard, opening, done))
 
-    def _open(self, shard: int, done: Callable[[], None]) -> None:
+    def _open(self, shard: int, opening: object, done: Callable[[], None]) -> None:
         broker = self._broker
+        if self._opening.get(shard) is not opening:  # it has closed meanwhile
+            return
         broker.transactions.load([shard])
         broker.producers.load([shard])
         for topic, number in self._partitions.pop(shard):
@@ -130,11 +137,14 @@ class ShardMoves:
         broker.subjects.load([shard])
         broker.groups.load([shard])
         self._forget_found()
-        broker.outbox.load(shard, partial(self._read, shard, done))
+        broker.outbox.load(shard, partial(self._read, shard, opening, done))
 
-    def _read(self, shard: int, done: Callable[[], None]) -> None:
+    def _read(self, shard: int, opening: object, done: Callable[[], None]) -> None:
         """What is on its way from there is known: its queues are made, and the broker holds that before anybody is given something."""
         broker = self._broker
+        if self._opening.get(shard) is not opening:
+            return
+        self._opening.pop(shard, None)
         queues = [
             (away, broker.live.make_queue(away.definition))
             for away in self._queues.pop(shard)

@@ -106,15 +106,16 @@ class CatalogueStream:
         kept = any(row.kept for row in rows)
         if kept or self._members:
             self.check()
-        revision = self.revision = Revision(self.revision.epoch, self.revision.number + 1)
+        revision = Revision(self.revision.epoch, self.revision.number + 1)
+        folds = [(row.key, DELETE if row.gone else set_value(_kept(row.fields))) for row in rows if row.kept]
+        send = partial(self._send, encode_change(revision, rows)) if self._members else None  # nothing is staged before all of it is encoded
+        self.revision = revision
         if kept:
             self.kept = revision
-            fold = self.store.fold
-            for row in rows:
-                if row.kept:
-                    fold(CATALOGUE_SHARD, row.key, DELETE if row.gone else set_value(_kept(row.fields)))
-        if self._members:
-            self._when_durable(partial(self._send, encode_change(revision, rows)))
+            for key, delta in folds:
+                self.store.fold(CATALOGUE_SHARD, key, delta)
+        if send is not None:
+            self._when_durable(send)
         for part in self._parts:
             part.apply(revision, rows)
         return revision

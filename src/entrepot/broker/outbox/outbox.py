@@ -76,6 +76,7 @@ class Outbox(LogOwner):
         self.dirty = False
         self.senders: dict[int, Sender] = {}
         self.loading: set[int] = set()  # shards that are about to open: nothing that is in them is there yet
+        self._loads: dict[int, object] = {}  # of those what is read now
         self.loaded_per_tick = LOADED_PER_TICK
         self._hub = hub
         self._store = store
@@ -156,7 +157,8 @@ class Outbox(LogOwner):
 
     def load(self, shard: int, done: Callable[[], None]) -> None:
         """Of a shard that opens: read what is on its way from there, some in each turn; then done(), and open() finds it read."""
-        self._load_some(shard, INTENTS, done)
+        load = self._loads[shard] = object()
+        self._load_some(shard, load, INTENTS, done)
 
     def open(self, shards: Iterable[int]) -> None:
         """Of shards that open, whose queues are made: before anything is dispatched, the broker holds what is on its way."""
@@ -182,6 +184,7 @@ class Outbox(LogOwner):
 
     def close(self, shard: int) -> None:
         """It closes: what is on its way from there is sent by whoever opens it."""
+        self._loads.pop(shard, None)
         for log_id, source in list(self._sources.items()):
             if source.shard == shard:
                 self._forget(log_id, source)
@@ -346,11 +349,14 @@ class Outbox(LogOwner):
         if self._lanes.get((lane.source, lane.target)) is lane:
             self._make_ready(lane)
 
-    def _load_some(self, shard: int, first: bytes, done: Callable[[], None]) -> None:
+    def _load_some(self, shard: int, load: object, first: bytes, done: Callable[[], None]) -> None:
+        if self._loads.get(shard) is not load:  # it has closed meanwhile
+            return
         behind = self._read(shard, first)
         if behind:
-            self._hub.scheduler.call_soon(self._load_some, shard, behind, done)
+            self._hub.scheduler.call_soon(self._load_some, shard, load, behind, done)
         else:
+            del self._loads[shard]
             done()
 
     def _read(self, shard: int, first: bytes) -> bytes:

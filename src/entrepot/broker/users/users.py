@@ -454,6 +454,12 @@ class Users:
         """The secret of an access key. Raises CorruptData where the key file is not the one it was sealed with."""
         return self._box().open(self.access_key(key_id).sealed, key_id).decode()
 
+    def check_secrets(self) -> None:
+        """Whether the key is the one that what there is was sealed with; of one access key, which tells it. Raises CorruptData."""
+        for key_id in self._access_keys:
+            self.secret_of(key_id)
+            return
+
     def delete_access_key(self, key_id: str) -> None:
         """It signs nothing more."""
         self._stream.commit([gone(_key_row(self.access_key(key_id)))])
