@@ -43,7 +43,10 @@ PER_RECORD = {
     for name in (
         *(f"model/{name}" for name in ("batch", "entry", "range_block", "ranges")),
         *(f"broker/{name}" for name in ("calls/lease_calls", "catalogue/routing", "front/publisher", "logs/cursor", "logs/entry_shelf")),
-        *(f"broker/{name}" for name in ("producers/deduplication", "queue/queue", "subscription/leases", "front/door", "calls/port", "logs/hub")),
+        *(
+            f"broker/{name}"
+            for name in ("producers/deduplication", "queue/queue", "subscription/leases", "front/door", "calls/port", "logs/hub", "owner/local_owner")
+        ),
         *(f"broker/timed/{name}" for name in ("grants", "group_scan", "group_window", "lease_ends", "lease_state", "lease_table")),
         *(f"broker/timed/{name}" for name in ("offset_table", "places", "repeats", "sending", "timed_queue", "timed_state", "waiting_line", "waits")),
         *(f"protocols/amqp091/{name}" for name in ("records", "translation")),

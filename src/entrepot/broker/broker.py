@@ -13,9 +13,10 @@ from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fa
 from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.broker.catalogue.quotas import METADATA
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
-from entrepot.broker.front.admission import Admission, split_address
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import STAGED_HIGH_BYTES, Door
+from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.front.parting import Parting, split_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
 from entrepot.broker.front.revocation import Revocation
@@ -65,6 +66,7 @@ class Broker:
         group_settings: GroupSettings | None = None,
         topic_defaults: TopicDefaults | None = None,
         producer_idle_ms: int = IDLE_MS,
+        owners: Callable[[Hub, Store, Store], OwnerTable] = OwnerTable,
     ) -> None:
         # shared with queues
         self.hub = Hub(scheduler, clock)
@@ -77,13 +79,14 @@ class Broker:
         self.catalogue = catalogue
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
-        admission = Admission()
-        admission.authorize_route = self._authorize_route
+        self.owners = owners(self.hub, store, volatile)
+        parting = Parting(self.hub)
+        parting.authorize_route = self._authorize_route
         self.replies = Replies(self.hub, entropy)
-        self.publisher = Publisher(self.hub, store, volatile, admission, self.replies)
+        self.publisher = Publisher(parting, self.replies)
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(store)
-        self.subjects = Subjects(self.hub, self.publisher)
+        self.subjects = Subjects(self.hub, self.publisher, self.owners)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
@@ -119,7 +122,7 @@ class Broker:
 
     def open(self) -> None:
         """Bring the catalogue's queues and topics to life."""
-        self.shards = self.desk.shards = Shards.of(self.store)
+        self.shards = self.desk.shards = self.owners.shards = Shards.of(self.store)
         self.transactions.load()
         self.producers.load()
         self.producer_ids.load()
@@ -191,7 +194,7 @@ class Broker:
         path = self.paths.get(key)
         router = self.catalogue.namespace(namespace).router
         if path is None or path.version != router.version or path.router is not router:
-            path = Path(address, exchange, router.route(exchange, routing_key), router)
+            path = Path(address, exchange, router.route(exchange, routing_key), router, self.owners)
             if path.to_reply:
                 return path  # nothing is kept of names that come and go
             if len(self.paths) >= PATHS_MAX:
@@ -216,10 +219,11 @@ class Broker:
             return  # Unavailable is who asks' to deal with: nothing has been staged
         call = make_publish(0, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))
         call.scattered = bool(further)
-        if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in path.queues):
+        queues = [target for target in path.route.targets if not target.is_topic]
+        if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in queues):
             self.publisher.publish(path, call)
         else:
-            self.publisher.slow.publish_dead(self.publisher, path, call)
+            self.publisher.parting.publish_dead(self.publisher, path, call)
 
     # ---- the store's owner
 

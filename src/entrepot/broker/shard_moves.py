@@ -91,7 +91,7 @@ class ShardMoves:
         broker.producers.unload(shard)
         broker.groups.unload(shard)
         broker.hub.let_go()  # cursors of what has ended
-        broker.publisher.let_go()
+        broker.owners.let_go()
         self._forget_found()
         broker.store.close_shard(shard, done)
 

@@ -137,7 +137,7 @@ class Appender:
         if path is None:
             entry = make_entry(call.codec, call.codec_version, part.flags, b"", data, part.count)
         else:
-            entry = self.subjects.entry(path, codec, call.codec_version, part.flags, data, part.count)
+            entry = self.subjects.entry(path, log, codec, call.codec_version, part.flags, data, part.count)
             logs = self.subjects.logs(path, logs, part.flags)
         entry.max_time_ms = max(0, max_time_ms)
         entry.producer_id = part.producer_id
@@ -149,7 +149,7 @@ class Appender:
         if path is not None:
             # The batch is appended, whatever becomes of it elsewhere: its producer must not be told otherwise, and send it again.
             try:
-                self.subjects.send_on(path, codec, entry, base, data)
+                self.subjects.send_on(path, log, codec, entry, base, data)
             except EntrepotError:
                 self.subjects.kept_back_count += 1
         part.base_offset = base

@@ -14,6 +14,7 @@ from entrepot.broker.subscription.consumer cimport Consumer, Pool
 from entrepot.broker.timed.places cimport Place
 from entrepot.broker.topic.partition cimport TopicTable
 from entrepot.broker.topic.reading cimport Reads
+from entrepot.store.interface cimport Store
 
 cdef Py_ssize_t _PATHS_MAX
 cdef Py_ssize_t _PLACES_MAX
@@ -26,6 +27,7 @@ cdef class Door(Attachment):
     cdef readonly Hub hub
     cdef readonly Publisher publisher
     cdef readonly Appender appender
+    cdef Store store
     cdef readonly Reads reads
     cdef readonly dict consumers
     cdef readonly dict pools

@@ -19,6 +19,7 @@ from entrepot.broker.topic.partition import TopicTable
 from entrepot.broker.topic.reading import Reads
 from entrepot.broker.users.authorization import Action
 from entrepot.model.errors import NotDone
+from entrepot.store.interface import Store
 
 PLACES_MAX = 1024  # queues with timed leases that one door knows by name; one more empties its table
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
@@ -51,6 +52,7 @@ class Door(Attachment):
         "publishes",
         "reads",
         "reply_path",
+        "store",
         "topics",
     )
 
@@ -59,6 +61,7 @@ class Door(Attachment):
         self.hub: Hub = broker.hub
         self.publisher: Publisher = broker.publisher
         self.appender: Appender = broker.appender
+        self.store: Store = broker.store
         self.reads: Reads = broker.reads
         self.sink = sink
         self.codec = codec
@@ -113,7 +116,7 @@ class Door(Attachment):
                 self.spent += path.router.taken_steps()
             if self.broker.refusing is not None and not path.to_reply:
                 raise self.broker.refusing.with_traceback(None)
-            if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+            if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
             complete = self.publisher.publish(path, call)
             if path.by_record:
@@ -135,7 +138,7 @@ class Door(Attachment):
     def append(self, call: Append) -> None:
         """An Append."""
         self.publishes = True
-        if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+        if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
             self.broker.check_pressure()
         self.appender.append(call, self.topics)
 
@@ -163,7 +166,7 @@ class Door(Attachment):
             if self.broker.refusing is not None:
                 raise self.broker.refusing.with_traceback(None)
             self.publishes = True
-            if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+            if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
             complete = place.sending.send(call)
         except NotDone as error:

@@ -11,10 +11,12 @@ from typing import Any
 
 from entrepot.broker.calls.port import make_publish
 from entrepot.broker.catalogue.routing import make_route
-from entrepot.broker.front.admission import make_address
+from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.front.parting import make_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
+from entrepot.broker.owner.local_owner import local_lane
 from entrepot.broker.topic.partition import TopicRules
 from entrepot.model.entry import OPAQUE, Entry, make_entry
 from entrepot.store.interface import Log
@@ -26,8 +28,9 @@ _SUBJECT_SIZE_MAX = 255  # of a routing key
 class Subjects:
     """Of one broker. `sent_on_count`: records that went on to something; `kept_back_count`: batches that could not, being opaque."""
 
-    def __init__(self, hub: Hub, publisher: Publisher) -> None:
+    def __init__(self, hub: Hub, publisher: Publisher, owners: OwnerTable) -> None:
         self._hub = hub
+        self._owners = owners
         self._publisher = publisher
         self.sent_on_count = 0
         self.kept_back_count = 0
@@ -43,29 +46,38 @@ class Subjects:
         route = router.route_subject(definition)
         targets = tuple(target for target in route.targets if target is not definition)
         if targets or route.needs_headers:
-            path = Path(make_address(SUBJECT_EXCHANGE, definition.subject), SUBJECT_EXCHANGE, make_route(targets, route.needs_headers), router)
+            path = Path(make_address(SUBJECT_EXCHANGE, definition.subject), SUBJECT_EXCHANGE, make_route(targets, route.needs_headers), router, self._owners)
             path.sender = definition
             rules.onward = path
 
-    def entry(self, path: Path, codec: EntryCodec, version: int, flags: int, data: bytes, count: int) -> Entry:
+    def entry(self, path: Path, log: Log, codec: EntryCodec, version: int, flags: int, data: bytes, count: int) -> Entry:
         """The entry of a batch of a topic with a way on: with the address, if it lies in the logs of others too."""
-        if _goes_whole(path, flags) and path.durable_logs:
+        if _goes_whole(path, flags) and self._beside(path, log):
             return make_entry(codec.tag, codec.version, flags, codec.prefix(path.address), data, count)
         return make_entry(codec.tag, version, flags, b"", data, count)
 
     def logs(self, path: Path, logs: list[Log], flags: int) -> list[Log]:
         """Where that entry is appended: `logs` is the partition's alone."""
-        return [*logs, *path.durable_logs] if _goes_whole(path, flags) else logs
+        return [*logs, *self._beside(path, logs[0])] if _goes_whole(path, flags) else logs
 
-    def send_on(self, path: Path, codec: EntryCodec, entry: Entry, base: int, data: bytes) -> None:
-        """Append the batch `data`, whose entry was appended to its partition at `base`, wherever else it goes, in the same commit."""
+    def _beside(self, path: Path, log: Log) -> list[Log]:
+        """What the same owner has of the way on: these share one entry, in one commit."""
+        holder = self._owners.holder(log)
+        return [beside for lane in path.lanes if lane.owner is holder for beside in local_lane(lane).logs]
+
+    def send_on(self, path: Path, log: Log, codec: EntryCodec, entry: Entry, base: int, data: bytes) -> None:
+        """Have the batch `data`, whose entry was appended to its partition's log at `base`, staged wherever else it goes."""
         if not _goes_whole(path, entry.flags):
             self._publish_records(path, codec, entry, base, data)
             return
-        if path.volatile_logs:
-            volatile = self._publisher.volatile
-            volatile.append(path.volatile_logs, make_entry(codec.tag, codec.version, entry.flags, codec.prefix(path.address), data, entry.count))
-            volatile.urgent()
+        holder = self._owners.holder(log)
+        others = [lane for lane in path.lanes if lane.owner is not holder]
+        if others:
+            call = make_publish(0, path.address, codec.tag, codec.version, entry.flags, data, entry.count, 0)
+            if len(others) == 1:
+                others[0].owner.stage(others[0], call)
+            else:
+                self._publisher.stage_all(others, call)
         self.sent_on_count += entry.count
 
     def _publish_records(self, path: Path, codec: EntryCodec, entry: Entry, base: int, data: bytes) -> None:
@@ -81,7 +93,7 @@ class Subjects:
         records = form.from_record_batch(batch, 0, hub.now_ms(), path.address)
         start = form.start(records)
         call = make_publish(0, path.address, form.tag, form.version, 0, records[start:], entry.count, form.body_bytes(records, start, entry.count))
-        self._publisher.slow.publish(self._publisher, path, call)
+        self._publisher.parting.publish(self._publisher, path, call)
         self.sent_on_count += entry.count
 
     def statistics(self) -> dict[str, float]:
@@ -91,4 +103,4 @@ class Subjects:
 
 def _goes_whole(path: Path, flags: int) -> bool:
     """Every further target takes the batch as it is."""
-    return path.plain and not flags & OPAQUE
+    return path.plain and not path.choosy and not flags & OPAQUE

@@ -188,16 +188,17 @@ class Operations:
 
     def create_queue(self, definition: Any) -> Queue:
         """Bring a queue to life that the catalogue has just made."""
-        store = self._broker.store if definition.persistent else self._broker.volatile
-        log = store.create_log(self._broker.shards.shard("queue", definition.namespace, definition.name), definition.log_id)
+        broker = self._broker
+        shard = broker.shards.shard("queue", definition.namespace, definition.name)
+        owner = broker.owners.here(shard) if definition.persistent else broker.owners.home
+        log = owner.store.create_log(shard, definition.log_id)
         return self.make_queue(definition, log)
 
     def make_queue(self, definition: Any, log: Log | None) -> Queue:
         """The live queue of a definition, over its log."""
         assert log is not None, definition.name
         broker = self._broker
-        store = broker.volatile if log.volatile else broker.store
-        queue = Queue(definition, broker.hub, store, log, definition.namespace, HeadDrops)
+        queue = Queue(definition, broker.hub, broker.owners.holder(log).store, log, definition.namespace, HeadDrops)
         definition.runtime = queue
         queue.on_unused = self._unused.unused
         self._queue_count += 1
@@ -259,7 +260,7 @@ class Operations:
             for consumer in list(queue.consumers):
                 self._gone(consumer)
             self._broker.transactions.drop(queue.log)
-            (self._broker.volatile if queue.log.volatile else self._broker.store).drop_log(queue.log)
+            self._broker.owners.holder(queue.log).store.drop_log(queue.log)
 
     def _remove_unused(self, queue: Queue) -> None:
         self.remove(self._broker.catalogue.remove_queue(queue.definition))

@@ -8,6 +8,7 @@ from entrepot.broker.calls.port import Ask
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
+from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
 from entrepot.broker.groups.coordinator import GroupCoordinator
@@ -36,6 +37,7 @@ class BrokerParts(Protocol):
     # its own
     hub: Hub
     shards: Shards
+    owners: OwnerTable
     desk: Desk
     groups: GroupCoordinator
     transactions: Transactions

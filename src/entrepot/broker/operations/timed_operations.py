@@ -88,8 +88,7 @@ class TimedOperations:
                 definition.timed = self._default(definition)
                 self._broker.catalogue.keep_queue(definition)
             timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), partial(self._find, definition.namespace))
-            publisher = self._broker.publisher
-            timed.sending = Sending(timed, publisher.volatile_growing if timed.log.volatile else publisher.durable_growing)
+            timed.sending = Sending(timed, self._broker.owners.holder(timed.log).growing)
             queue.timed = timed
             timed.moves = self._moves
             self._moves.open(timed)

@@ -1,0 +1,76 @@
+"""OwnerTable: which owner has what, as a front knows it: by shard what is persistent; at home, in this process, what is not."""
+
+from __future__ import annotations
+
+from typing import TypeAlias, TypeVar
+
+from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.catalogue.shards import Shards
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.owner.local_owner import LocalOwner
+from entrepot.broker.owners import Owner
+from entrepot.model.errors import Unavailable
+from entrepot.store.interface import Log, Store
+
+Definition: TypeAlias = QueueDefinition | TopicDefinition
+Of = TypeVar("Of")
+
+
+class OwnerTable:
+    """Of one front. `shards` are set when it is known how many there are. Alone, one owner has all that is persistent."""
+
+    def __init__(self, hub: Hub, store: Store, volatile: Store) -> None:
+        self.shards: Shards | None = None
+        self.home = LocalOwner(hub, volatile)
+        self.durable = LocalOwner(hub, store)
+
+    def owner_of(self, shard: int) -> Owner:
+        """Who has it. Unavailable: nobody, as far as is known here."""
+        owner = self.here(shard)
+        if shard in owner.store.closed:
+            raise Unavailable(f"shard {shard} is on its way to another owner")
+        return self.reached(owner)
+
+    def in_order(self, by_owner: dict[Owner, Of]) -> list[tuple[Owner, Of]]:
+        """What is for several owners, in the order in which they are asked: first the one at home, who may refuse for want of space."""
+        found = list(by_owner.items())
+        if len(found) > 1:
+            home = self.reached(self.home)
+            found.sort(key=lambda item: item[0] is not home)
+        return found
+
+    def owner(self, definition: Definition, partition: int = 0) -> Owner:
+        """The owner of a queue, or of one partition of a topic. Unavailable, and the definition's name with it."""
+        if not definition.persistent:
+            return self.reached(self.home)
+        assert self.shards is not None
+        kind = "topic" if definition.is_topic else "queue"
+        try:
+            return self.owner_of(self.shards.shard(kind, definition.namespace, definition.name, partition))
+        except Unavailable:
+            if definition.is_topic:
+                raise Unavailable(f"partition {partition} of topic '{definition.name}' is on its way to another owner") from None
+            raise Unavailable(f"queue '{definition.name}' is on its way to another owner") from None
+
+    # ---- what is in this process
+
+    def reached(self, owner: LocalOwner) -> Owner:
+        """How this front reaches an owner: directly."""
+        return owner
+
+    def local(self) -> list[LocalOwner]:
+        """The owners."""
+        return [self.home, self.durable]
+
+    def let_go(self) -> None:
+        """A shard moves: keep nothing of what is in it."""
+        for owner in self.local():
+            owner.let_go()
+
+    def here(self, shard: int) -> LocalOwner:
+        """Who has a shard, open or not."""
+        return self.durable
+
+    def holder(self, log: Log) -> LocalOwner:
+        """Who has a log."""
+        return self.home if log.volatile else self.here(log.shard)

@@ -1,0 +1,66 @@
+"""Owner: the one interface between a front, which serves connections, and whoever holds the open shards.
+
+A front knows names, the catalogue and its routes. An owner knows queues, partitions, and what was leased of them. Between the two go names, numbers, octets
+and the port's own calls, so that each of these calls could be a frame to another process. What an owner in this process hands out to be given back
+(a Lane) is opaque to the front; between processes it is a number that both have agreed on.
+
+Whatever an owner may answer at once it may also answer later: by completing the port call that it was given, with one of the port's outcomes.
+
+    lane       (address, ids of logs) -> Lane
+    stage      (Lane, Publish) -> nacked indices, when what was taken is durable
+    stage_runs (address, runs, Publish) -> the same, where records fare differently
+    is_full    () -> whether appends are refused for want of space
+    is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from entrepot.broker.calls.port import Publish
+
+Run: TypeAlias = tuple[list[bytes], bytes, bytes, int, Sequence[int]]
+"""Records of a Publish that go the same way: (ids of the logs, b"" or the hidden part of their prefix, the records, how many, indices to nack by).
+
+Where they go to one partition of several, whose logs refuse nothing, the indices are those of all that go to that topic.
+"""
+
+
+class Lane:
+    """Where everything goes that is published to one address, as far as it goes to one owner: ids of logs, registered once. `owner`: whose it is."""
+
+    __slots__ = ("owner",)
+
+    owner: Owner
+
+
+class Owner:
+    """Who holds open shards: here, or in another process."""
+
+    __slots__ = ()
+
+    def lane(self, address: bytes, log_ids: list[bytes]) -> Lane:
+        """Register what is published to an address. It holds until a route changes, or a shard moves. Unavailable: one of the logs is not open there."""
+        raise NotImplementedError
+
+    def stage(self, lane: Lane, call: Publish) -> bool:
+        """Append all records of a call at every log of the lane; each queue may refuse some. Answers: `nacked`, which are not in all of them.
+
+        True: it is answered already, because nothing was taken or nobody waits (`confirm`). Else the call completes: DONE when all that was taken
+        is durable. Raises, or completes with, a NotDone: for Refused and Unavailable nothing of it was taken.
+        Calls take effect in the order they are given.
+        """
+        raise NotImplementedError
+
+    def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
+        """The same of runs of the call's records, each at logs of its own."""
+        raise NotImplementedError
+
+    def is_full(self) -> bool:
+        """Whether appends are refused for want of space, where nobody is told so beforehand."""
+        raise NotImplementedError
+
+    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
+        """Whether the queue over a log would refuse as many records more. Unavailable: it is not open there."""
+        raise NotImplementedError
