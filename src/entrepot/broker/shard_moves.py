@@ -74,7 +74,8 @@ class ShardMoves:
         holders = self._holders()
         queues = self._queues[shard] = []
         partitions = self._partitions[shard] = []
-        for log in broker.store.logs(shard):
+        store = broker.owners.here(shard).store
+        for log in store.logs(shard):
             owner = log.owner
             if isinstance(owner, Queue):
                 away = AwayQueue(owner.definition)
@@ -93,7 +94,7 @@ class ShardMoves:
         broker.hub.let_go()  # cursors of what has ended
         broker.owners.let_go()
         self._forget_found()
-        broker.store.close_shard(shard, done)
+        store.close_shard(shard, done)
 
     def _holders(self) -> dict[Any, list[Consumer]]:
         """Consumers by what they read."""
@@ -107,26 +108,27 @@ class ShardMoves:
 
     def open(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
         """Bring to life what is in a shard; done() then."""
-        self._broker.store.open_shard(shard, epoch, partial(self._opened, shard, done))
+        self._broker.owners.here(shard).store.open_shard(shard, epoch, partial(self._opened, shard, done))
 
     def _opened(self, shard: int, done: Callable[[], None]) -> None:
         broker = self._broker
+        store = broker.owners.here(shard).store
         broker.transactions.load([shard])
         broker.producers.load([shard])
         if shard == CATALOGUE:
             broker.producer_ids.load()
         for away in self._queues.pop(shard):
             definition = away.definition
-            queue = broker.operations.make_queue(definition, broker.store.log(definition.log_id))
+            queue = broker.operations.make_queue(definition, store.log(definition.log_id))
             if definition.timed is not None:
                 broker.timed.timed_of(definition)
             away.return_to(queue)
         for topic, number in self._partitions.pop(shard):
             topic.return_to(number)
         broker.groups.load([shard])
-        for log in broker.store.logs(shard):
+        for log in store.logs(shard):
             if log.owner is None:  # no definition names it any more
-                broker.store.drop_log(log)
+                store.drop_log(log)
         self._forget_found()
         done()
 

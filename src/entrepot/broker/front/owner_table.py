@@ -74,3 +74,17 @@ class OwnerTable:
     def holder(self, log: Log) -> LocalOwner:
         """Who has a log."""
         return self.home if log.volatile else self.here(log.shard)
+
+    def store_of(self, log: Log) -> Store:
+        """Where a log is."""
+        return self.holder(log).store
+
+    def holders(self, definition: Definition, first: int = 0) -> list[tuple[int, bytes, LocalOwner]]:
+        """Of each of its logs, of a topic from partition `first` on: its shard, its id, and who has it, or is to make it."""
+        assert self.shards is not None
+        if not isinstance(definition, TopicDefinition):
+            shard = self.shards.shard("queue", definition.namespace, definition.name)
+            return [(shard, definition.log_id, self.here(shard) if definition.persistent else self.home)]
+        log_ids = definition.partitions[first:]
+        shards = self.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
+        return [(shard, log_id, self.here(shard)) for shard, log_id in zip(shards, log_ids, strict=True)]

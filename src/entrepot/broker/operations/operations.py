@@ -68,7 +68,7 @@ class Operations:
     def open(self) -> None:
         """Make the live objects of everything in the catalogue."""
         for definition in self._broker.catalogue.queues():
-            self.make_queue(definition, self._broker.store.log(definition.log_id))
+            self.make_queue(definition, self._logs(definition)[0])
         for definition in self._broker.catalogue.topics():
             self._make_topic(definition)
 
@@ -188,17 +188,14 @@ class Operations:
 
     def create_queue(self, definition: Any) -> Queue:
         """Bring a queue to life that the catalogue has just made."""
-        broker = self._broker
-        shard = broker.shards.shard("queue", definition.namespace, definition.name)
-        owner = broker.owners.here(shard) if definition.persistent else broker.owners.home
-        log = owner.store.create_log(shard, definition.log_id)
-        return self.make_queue(definition, log)
+        ((shard, log_id, owner),) = self._broker.owners.holders(definition)
+        return self.make_queue(definition, owner.store.create_log(shard, log_id))
 
     def make_queue(self, definition: Any, log: Log | None) -> Queue:
         """The live queue of a definition, over its log."""
         assert log is not None, definition.name
         broker = self._broker
-        queue = Queue(definition, broker.hub, broker.owners.holder(log).store, log, definition.namespace, HeadDrops)
+        queue = Queue(definition, broker.hub, broker.owners.store_of(log), log, definition.namespace, HeadDrops)
         definition.runtime = queue
         queue.on_unused = self._unused.unused
         self._queue_count += 1
@@ -230,16 +227,19 @@ class Operations:
 
     def _create_partitions(self, definition: Any, first: int) -> list[Log]:
         """Logs of a topic's partitions from `first` on: there may be ten thousand."""
-        log_ids = definition.partitions[first:]
-        shards = self._broker.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
-        return list(map(self._broker.store.create_log, shards, log_ids))
+        return [owner.store.create_log(shard, log_id) for shard, log_id, owner in self._broker.owners.holders(definition, first)]
 
     def _make_topic(self, definition: Any) -> None:
         broker = self._broker
-        logs = [log for log_id in definition.partitions if (log := broker.store.log(log_id)) is not None]
-        assert len(logs) == len(definition.partitions), definition.name
-        definition.runtime = Topic(definition, broker.hub, broker.store, logs, policy_of(definition, broker.topic_defaults))
+        logs = self._logs(definition)
+        definition.runtime = Topic(definition, broker.hub, broker.owners.store_of, logs, policy_of(definition, broker.topic_defaults))
         broker.groups.topics_changed(definition.namespace)
+
+    def _logs(self, definition: Any) -> list[Log]:
+        """All that it has, which exist."""
+        logs = [log for _, log_id, owner in self._broker.owners.holders(definition) if (log := owner.store.log(log_id)) is not None]
+        assert len(logs) == (len(definition.partitions) if definition.is_topic else 1), definition.name
+        return logs
 
     def remove(self, removed: Any) -> None:
         """End the live objects of what the catalogue has removed."""
@@ -260,7 +260,7 @@ class Operations:
             for consumer in list(queue.consumers):
                 self._gone(consumer)
             self._broker.transactions.drop(queue.log)
-            self._broker.owners.holder(queue.log).store.drop_log(queue.log)
+            self._broker.owners.store_of(queue.log).drop_log(queue.log)
 
     def _remove_unused(self, queue: Queue) -> None:
         self.remove(self._broker.catalogue.remove_queue(queue.definition))

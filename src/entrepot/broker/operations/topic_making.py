@@ -8,7 +8,6 @@ all of it or nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
 
 from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
@@ -36,7 +35,7 @@ class TopicMaking:
     def create(self, topic: TopicDefinition, count: int) -> Making:
         """Make the topic that Catalogue.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
         broker = self._broker
-        runtime = Topic(topic, broker.hub, broker.store, [], policy_of(topic, broker.topic_defaults))
+        runtime = Topic(topic, broker.hub, broker.owners.store_of, [], policy_of(topic, broker.topic_defaults))
         logs: list[Log] = []
         try:
             for piece in self._logs(topic, 0, count, logs):
@@ -81,13 +80,13 @@ class TopicMaking:
         for start in range(first, end, _PIECE):
             numbers = range(start, min(start + _PIECE, end))
             shards = broker.shards.shards("topic", topic.namespace, topic.name, numbers)
-            logs += [broker.store.make_log(shard, broker.catalogue.new_log_id()) for shard in shards]
+            logs += [broker.owners.here(shard).store.make_log(shard, broker.catalogue.new_log_id()) for shard in shards]
             yield LOG_STEPS * len(numbers)
 
     def _add_logs(self, logs: list[Log]) -> None:
-        add_log: Any = self._broker.store.add_log
+        owners = self._broker.owners
         for log in logs:
-            add_log(log)
+            owners.store_of(log).add_log(log)
 
 
 def drop_logs(broker: BrokerParts, topic: Topic) -> None:
@@ -96,7 +95,7 @@ def drop_logs(broker: BrokerParts, topic: Topic) -> None:
     for log in logs:
         broker.transactions.drop(log)
         broker.producers.forget(log)
-        broker.store.drop_log(log)
+        broker.owners.store_of(log).drop_log(log)
     broker.desk.work.run(_letting_go(logs, list(topic.partitions)))
 
 

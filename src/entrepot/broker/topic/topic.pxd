@@ -10,7 +10,7 @@ from entrepot.broker.logs.log_owner cimport LogOwner
 from entrepot.broker.subscription.consumer cimport Consumer
 from entrepot.broker.topic.partition cimport Partition, TopicRules
 from entrepot.model.entry cimport Entry, StoredEntry
-from entrepot.store.interface cimport Log, LogReader, Store
+from entrepot.store.interface cimport Log, LogReader
 
 cdef uint64_t _SLICE_MAX
 cdef uint64_t _SLICE_BYTES
@@ -51,7 +51,7 @@ cdef class Topic(LogOwner):
     cdef readonly str name
     cdef readonly bytes address
     cdef readonly Hub hub
-    cdef readonly Store store
+    cdef readonly object store_of
     cdef readonly list logs
     cdef readonly list partitions
     cdef readonly TopicRules rules

@@ -7,6 +7,7 @@ end, or waits for the disk. A slice never crosses an entry.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.calls.port import Delivery
@@ -103,18 +104,18 @@ class Topic(LogOwner):
         "policy",
         "readers",
         "rules",
-        "store",
+        "store_of",
         "timer",
         "turn",
     )
 
-    def __init__(self, definition: Any, hub: Hub, store: Store, logs: list[Log], policy: TopicPolicy | None = None) -> None:
+    def __init__(self, definition: Any, hub: Hub, store_of: Callable[[Log], Store], logs: list[Log], policy: TopicPolicy | None = None) -> None:
         self.dirty = False
         self.definition = definition
         self.name = definition.name
         self.address = _address(definition.name)
         self.hub = hub
-        self.store = store
+        self.store_of = store_of
         self.logs: list[Log] = []
         self.partitions: list[Partition] = []
         self.rules = TopicRules(definition.name)
@@ -169,7 +170,7 @@ class Topic(LogOwner):
         policy = self.policy
         partition.sized = policy.max_bytes is not None
         if policy.max_age_ms is not None or policy.max_bytes is not None:
-            partition.retention = Retention(partition.log, self.store, policy.max_age_ms, policy.max_bytes)
+            partition.retention = Retention(partition.log, self.store_of(partition.log), policy.max_age_ms, policy.max_bytes)
 
     # ---- partitions whose shard closes and opens
 
