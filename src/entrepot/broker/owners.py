@@ -2,7 +2,8 @@
 
 A front knows names, the catalogue and its routes. An owner knows queues, partitions, and what was leased of them. Between the two go names, numbers, octets
 and the port's own calls, so that each of these calls could be a frame to another process. What an owner in this process hands out to be given back
-(a Lane) is opaque to the front; between processes it is a number that both have agreed on.
+(a Lane) is opaque to the front; between processes it is a number that both have agreed on. A Consumer is its number, its limits, and where deliveries go:
+an Attachment, whose window (`writable`) the owner looks at.
 
 Whatever an owner may answer at once it may also answer later: by completing the port call that it was given, with one of the port's outcomes.
 
@@ -10,15 +11,20 @@ Whatever an owner may answer at once it may also answer later: by completing the
     stage      (Lane, Publish) -> nacked indices, when what was taken is durable
     stage_runs (address, runs, Publish) -> the same, where records fare differently
     is_full    () -> whether appends are refused for want of space
+    consume    (Consumer, id of a log, start) -> deliveries, against the consumer's credit
+    settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
+    get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (id of a log) -> how many
     is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
 
-from entrepot.broker.calls.port import Publish
+from entrepot.broker.calls.port import Ask, Publish
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.model.errors import NotDone
 
 Run: TypeAlias = tuple[list[bytes], bytes, bytes, int, Sequence[int]]
 """Records of a Publish that go the same way: (ids of the logs, b"" or the hidden part of their prefix, the records, how many, indices to nack by).
@@ -56,6 +62,45 @@ class Owner:
     def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
         """The same of runs of the call's records, each at logs of its own."""
         raise NotImplementedError
+
+    # ---- consuming: a consumer's number is never used again
+
+    def consume(self, consumer: Consumer, log_id: bytes, start: Any, partition: Any, done: Callable[[NotDone | None], None]) -> None:
+        """done(why not, or None), and then begin to deliver: from a queue, or, by the id of any of its partitions, a topic, from `start` on and in one
+        `partition` (see topic/stream_start.py). Refused: NOT_PERMITTED, in exclusive use; INVALID start or partition. Unavailable: not open there.
+        Nothing comes before the answer.
+        """
+        raise NotImplementedError
+
+    def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
+        """End leases, as port.Settle. Of a topic, whatever the disposition, the consumer may have as many more."""
+        raise NotImplementedError
+
+    def credit(self, consumer: Consumer) -> None:
+        """It may have more than before: its connection reads again, or a limit that it shares leaves room."""
+        raise NotImplementedError
+
+    def cancel(self, consumer: Consumer) -> None:
+        """It is sent no more; what it holds stays leased to it."""
+        raise NotImplementedError
+
+    def end(self, consumer: Consumer) -> None:
+        """The same, and what it holds goes back to its place."""
+        raise NotImplementedError
+
+    def get(self, log_id: bytes, getter: Consumer, call: Ask) -> None:
+        """Lease one record of a queue to a consumer that is sent nothing by itself. Completes the call as requests.Get says."""
+        raise NotImplementedError
+
+    def purge(self, log_id: bytes, call: Ask) -> None:
+        """Drop every ready record of a queue. Completes the call as requests.PurgeQueue says, when that is durable."""
+        raise NotImplementedError
+
+    def count(self, log_id: bytes, done: Callable[[NotDone | None, int, int], None]) -> None:
+        """done(why not, or None, ready records, consumers) of a queue, for who declares it: it was used just now."""
+        raise NotImplementedError
+
+    # ---- limits
 
     def is_full(self) -> bool:
         """Whether appends are refused for want of space, where nobody is told so beforehand."""

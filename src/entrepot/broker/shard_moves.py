@@ -99,9 +99,9 @@ class ShardMoves:
     def _holders(self) -> dict[Any, list[Consumer]]:
         """Consumers by what they read."""
         found: dict[Any, list[Consumer]] = {}
-        for door in self._broker.doors:
+        for door in (*self._broker.doors, *self._broker.owners.kept_doors()):
             for consumer in door.consumers.values():
-                found.setdefault(consumer.owner, []).append(consumer)
+                found.setdefault(consumer.reads, []).append(consumer)
         return found
 
     # ---- opening

@@ -9,7 +9,7 @@ from entrepot.broker.calls.port cimport Attachment, Call, Publish, Settle, fail
 from entrepot.broker.front.appending cimport Appender
 from entrepot.broker.front.publisher cimport Path, Publisher
 from entrepot.broker.logs.hub cimport Hub
-from entrepot.broker.queue.queue cimport Queue
+from entrepot.broker.owners cimport Owner
 from entrepot.broker.subscription.consumer cimport Consumer, Pool
 from entrepot.broker.timed.places cimport Place
 from entrepot.broker.topic.partition cimport TopicTable
@@ -44,8 +44,8 @@ cdef class Door(Attachment):
     cpdef object submit(self, Call call)
     @cython.locals(path=Path, complete=bint)
     cdef object publish(self, Publish call)
-    @cython.locals(consumer=Consumer, queue=Queue)
     cdef object append(self, Append call)
+    @cython.locals(consumer=Consumer, owner=Owner)
     cdef object settle(self, Settle call)
     @cython.locals(place=Place, found=Place)
     cdef Place place(self, str name, int policy_version)
@@ -60,5 +60,5 @@ cdef class Door(Attachment):
     cpdef object close(self)
     @cython.locals(place=Place)
     cpdef object ask_again(self)
-    @cython.locals(other=Consumer)
+    @cython.locals(other=Consumer, owner=Owner)
     cpdef object credit_returned(self, Consumer consumer)

@@ -6,13 +6,13 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, Withdraw
 from entrepot.broker.calls.partition_calls import Append, CloseParts, Read
-from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Attachment, Call, Publish, Settle, Sink, fail
+from entrepot.broker.calls.port import ACCEPT, DONE, Attachment, Call, Publish, Settle, Sink, fail
+from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.queue.away import AwayQueue
-from entrepot.broker.queue.queue import Queue
+from entrepot.broker.owners import Owner
 from entrepot.broker.subscription.consumer import Consumer, Pool
 from entrepot.broker.timed.places import Place
 from entrepot.broker.topic.partition import TopicTable
@@ -24,6 +24,8 @@ from entrepot.store.interface import Store
 PLACES_MAX = 1024  # queues with timed leases that one door knows by name; one more empties its table
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
 STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
+
+CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
 
 _PATHS_MAX = PATHS_MAX
 _PLACES_MAX = PLACES_MAX
@@ -236,26 +238,11 @@ class Door(Attachment):
         consumer = self.consumers.get(call.consumer_id)
         if consumer is None:
             return
-        owner = consumer.owner
-        if isinstance(owner, AwayQueue):
-            owner.settle(consumer, call.first, call.count, call.disposition)
-            call.outcome = DONE
+        if call.disposition != ACCEPT and consumer.source is not None and consumer.source.is_topic:
+            fail(call, self.broker.operations.not_for_streams(consumer.source, "basic.nack and basic.reject"))
             return
-        if not isinstance(owner, Queue):
-            if call.disposition != ACCEPT:
-                fail(call, self.broker.operations.not_for_streams(owner.definition, "basic.nack and basic.reject"))
-                return
-            owner.settle(consumer, call.first, call.count)
-        else:
-            queue = owner
-            if queue.ended:
-                consumer.freed(call.count)
-            elif call.disposition == ACCEPT:
-                queue.settle(consumer, call.first, call.count)
-            elif call.disposition == RELEASE:
-                queue.release(consumer, call.first, call.count, True)
-            else:
-                queue.reject(consumer, call.first, call.count)
+        owner: Owner = consumer.owner
+        owner.settle(consumer, call.first, call.count, call.disposition)
         call.outcome = DONE
         self.credit_returned(consumer)
 
@@ -265,15 +252,40 @@ class Door(Attachment):
             self.consumers.pop(consumer.id, None)
         if consumer.pool.limit:
             for other in consumer.pool.consumers:
-                if other.owner is not consumer.owner:
-                    self.hub.mark_dirty(other.owner)
+                if other.source is not consumer.source:
+                    owner: Owner = other.owner
+                    owner.credit(other)
+
+    def gone(self, consumer: Consumer) -> None:
+        """A consumer's queue was deleted: its session is told, and its credit is free again."""
+        consumer.active = False
+        consumer.freed(consumer.leased)
+        for other in consumer.pool.consumers if consumer.pool.limit else ():
+            other.owner.credit(other)
+        self.leave(consumer)
+        self.consumers.pop(consumer.id, None)
+        if not self.closed:
+            self.sink.cancelled(consumer.token)
+
+    def enter(self, consumer: Consumer) -> None:
+        """One consumer more."""
+        self.broker.catalogue.quotas.count(self.principal.name, CONSUMER)
+        self.consumers[consumer.id] = consumer
+        consumer.pool.consumers.append(consumer)
+
+    def leave(self, consumer: Consumer) -> None:
+        """One less; what it holds it may still settle."""
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+            self.broker.catalogue.quotas.give_back(self.principal.name, CONSUMER)
 
     def resume(self) -> None:
         """See port.Attachment."""
         self.writable = True
         for consumer in self.consumers.values():
             if consumer.active:
-                self.hub.mark_dirty(consumer.owner)
+                owner: Owner = consumer.owner
+                owner.credit(consumer)
 
     def close(self) -> None:
         """See port.Attachment."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias, TypeVar
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeVar
 
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.catalogue.shards import Shards
@@ -61,6 +62,10 @@ class OwnerTable:
     def local(self) -> list[LocalOwner]:
         """The owners."""
         return [self.home, self.durable]
+
+    def kept_doors(self) -> Iterable[Any]:
+        """What these owners keep for connections that another front serves: each with its `consumers` by number."""
+        return ()
 
     def let_go(self) -> None:
         """A shard moves: keep nothing of what is in it."""

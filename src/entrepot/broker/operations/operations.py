@@ -16,7 +16,7 @@ from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANG
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import check_open
-from entrepot.broker.front.door import Door
+from entrepot.broker.front.door import CONSUMER, Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
@@ -28,13 +28,11 @@ from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.topic.topic import Topic
 from entrepot.broker.topic.topic_config import policy_of
 from entrepot.broker.users.authorization import Action, ResourceKind
-from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group, Log
 
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
-
-CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
 
 LATER = object()
 """The operation completes its call itself."""
@@ -51,6 +49,8 @@ class Operations:
         self._queue_count = 0
         self._further: dict[type, FurtherHandler] = {}
         self._unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
+        for owner in broker.owners.local():
+            owner.unused = self._unused
 
     def perform(self, door: Door, call: Ask) -> Outcome:
         """Carry out one request. Raises Refused."""
@@ -120,13 +120,20 @@ class Operations:
                 self.create_topic(definition)
             else:
                 self.create_queue(definition)
-        target = definition.here()
-        if isinstance(target, Topic):
-            result = (definition.name, target.ready_count(), target.consumer_count())
-        else:
-            self._unused.touch(target)
-            result = (definition.name, target.depth(), len(target.consumers))
-        return result, self._when_durable(created and definition.persistent)
+        if definition.is_topic:
+            topic = definition.here()
+            return (definition.name, topic.ready_count(), topic.consumer_count()), self._when_durable(created)
+        staged = self._when_durable(created and definition.persistent)
+        broker.owners.owner(definition).count(definition.log_id, partial(self._counted, call, definition.name, staged))
+        return LATER, None
+
+    def _counted(self, call: Ask, name: str, staged: Group | None, error: NotDone | None, ready: int, consumers: int) -> None:
+        """What is in a queue that somebody declares."""
+        if error is not None:
+            fail(call, error)
+            return
+        call.result = (name, ready, consumers)
+        self._complete(call, None if staged is None or staged.durable else staged)
 
     def delete_queue(self, door: Door, call: Ask, request: requests.DeleteQueue) -> Outcome:
         """See requests.DeleteQueue."""
@@ -161,21 +168,9 @@ class Operations:
     def purge_queue(self, door: Door, call: Ask, request: requests.PurgeQueue) -> Outcome:
         """See requests.PurgeQueue."""
         self._authorize(door, Action.READ, ResourceKind.QUEUE, request.name)
-        queue = self._queue(door, request.name, "queue.purge")
-        if queue.has_staged():
-            queue.wait(partial(self._purge_later, call, queue))
-            return LATER, None
-        return queue.purge(), self._when_durable(not queue.log.volatile)
-
-    def _purge_later(self, call: Ask, queue: Queue) -> None:
-        if queue.has_staged() and not queue.ended:
-            queue.wait(partial(self._purge_later, call, queue))
-            return
-        if isinstance(queue.gone, Unavailable):
-            fail(call, queue.gone)
-            return
-        call.result = 0 if queue.ended else queue.purge()
-        self._complete(call, self._when_durable(not queue.log.volatile and not queue.ended))
+        definition = self._queue(door, request.name, "queue.purge")
+        self._broker.owners.owner(definition).purge(definition.log_id, call)
+        return LATER, None
 
     @staticmethod
     def _complete(call: Ask, group: Group | None) -> None:
@@ -248,7 +243,7 @@ class Operations:
             definition.runtime = None
             if isinstance(queue, Topic):
                 for consumer in queue.close():
-                    self._gone(consumer)
+                    _gone(consumer)
                 drop_logs(self._broker, queue)
                 self._broker.groups.topic_deleted(definition.namespace, definition.name)
                 continue
@@ -258,27 +253,12 @@ class Operations:
             queue.forget()
             queue.close()
             for consumer in list(queue.consumers):
-                self._gone(consumer)
+                _gone(consumer)
             self._broker.transactions.drop(queue.log)
             self._broker.owners.store_of(queue.log).drop_log(queue.log)
 
     def _remove_unused(self, queue: Queue) -> None:
         self.remove(self._broker.catalogue.remove_queue(queue.definition))
-
-    def _gone(self, consumer: Consumer) -> None:
-        """A consumer's queue was deleted: its session is told, and its credit is free again."""
-        consumer.active = False
-        consumer.freed(consumer.leased)
-        for other in consumer.pool.consumers if consumer.pool.limit else ():
-            self._broker.hub.mark_dirty(other.owner)
-        door = consumer.attachment
-        assert isinstance(door, Door)
-        door.consumers.pop(consumer.id, None)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
-        self._uncount(door)
-        if not door.closed:
-            door.sink.cancelled(consumer.token)
 
     # ---- exchanges and bindings
 
@@ -346,7 +326,8 @@ class Operations:
     def consume(self, door: Door, call: Ask, request: requests.Consume) -> Outcome:
         """See requests.Consume."""
         self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
-        return self._consume(door, call, request, self._broker.catalogue.find_queue(door.namespace, request.queue, door)), None
+        self._consume(door, call, request, self._broker.catalogue.find_queue(door.namespace, request.queue, door))
+        return LATER, None
 
     def consume_replies(self, door: Door, call: Ask, request: requests.ConsumeReplies) -> Outcome:
         """See requests.ConsumeReplies."""
@@ -355,41 +336,41 @@ class Operations:
         number = broker.next_consumer_id()
         box = broker.replies.open(broker.catalogue.namespace(door.namespace).router, number)
         box.consumer = make_consumer(number, door, request.token, box, self._pool(door, call.stream), 0, True, False, 0)
-        self._enter(door, box.consumer)
+        box.consumer.owner = broker.replies
+        door.enter(box.consumer)
         return (number, box.name), None
 
-    def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> int:
-        """Start deliveries from a queue or topic: the consumer's id. Raises Refused."""
-        target = definition.here()
+    def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> None:
+        """Start deliveries from a queue or topic. Raises Refused."""
         pool = self._pool(door, call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
         self._broker.catalogue.quotas.check(door.principal.name, CONSUMER)
-        if isinstance(target, Queue):
-            shared = target.consumers or definition.policy.single_active_consumer
-            if any(other.exclusive for other in target.consumers) or (request.exclusive and shared):
-                raise Refused(Reason.NOT_PERMITTED, f"{where} in exclusive use")
+        if not definition.is_topic:
             if "x-stream-offset" in request.arguments:
                 raise Refused(Reason.INVALID, f"invalid arg 'x-stream-offset' for {where} of queue type rabbit_{definition.policy.queue_type}_queue")
-            self._unused.used(target)
         elif request.auto_settle:
             raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
         elif request.limit == 0:
             raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
         consumer = make_consumer(
-            self._broker.next_consumer_id(), door, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
+            self._broker.next_consumer_id(), door, request.token, None, pool, request.limit, request.auto_settle, request.exclusive, request.priority
         )
-        if isinstance(target, Queue):
-            target.add_consumer(consumer)
-        else:
-            target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
-        self._enter(door, consumer)
-        return consumer.id
+        consumer.source = definition
+        consumer.owner = self._broker.owners.owner(definition)
+        log_id = definition.partitions[0] if definition.is_topic else definition.log_id
+        door.enter(consumer)
+        consumer.owner.consume(consumer, log_id, request.start, request.arguments.get("x-stream-partition"), partial(self._consuming, door, call, consumer))
 
-    def _enter(self, door: Door, consumer: Consumer) -> None:
-        """One consumer more."""
-        self._broker.catalogue.quotas.count(door.principal.name, CONSUMER)
-        door.consumers[consumer.id] = consumer
-        consumer.pool.consumers.append(consumer)
+    def _consuming(self, door: Door, call: Ask, consumer: Consumer, error: NotDone | None) -> None:
+        """Its owner has answered."""
+        if error is not None:
+            consumer.active = False
+            door.leave(consumer)
+            door.consumers.pop(consumer.id, None)
+            fail(call, error)
+            return
+        call.result = consumer.id
+        self._complete(call, None)
 
     def cancel(self, door: Door, call: Ask, request: requests.Cancel) -> Outcome:
         """See requests.Cancel."""
@@ -400,19 +381,17 @@ class Operations:
 
     def stop_consumer(self, door: Door, consumer: Consumer) -> None:
         """No more deliveries to it; what it holds stays leased to it."""
-        self._uncount(door)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
+        door.leave(consumer)
         if consumer.leased == 0:
             door.consumers.pop(consumer.id, None)
-        consumer.owner.remove_consumer(consumer)
+        consumer.owner.cancel(consumer)
 
     def stream_limit(self, door: Door, call: Ask, request: requests.StreamLimit) -> Outcome:
         """See requests.StreamLimit."""
         pool = self._pool(door, call.stream)
         pool.limit = request.limit
         for consumer in pool.consumers:
-            self._broker.hub.mark_dirty(consumer.owner)
+            consumer.owner.credit(consumer)
         return None, None
 
     def close_stream(self, door: Door, call: Ask, request: requests.CloseStream) -> Outcome:
@@ -427,18 +406,21 @@ class Operations:
     def get(self, door: Door, call: Ask, request: requests.Get) -> Outcome:
         """See requests.Get."""
         self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
-        queue = self._queue(door, request.queue, "basic.get")
-        self._unused.touch(queue)
+        definition = self._queue(door, request.queue, "basic.get")
+        owner = self._broker.owners.owner(definition)
         key = (call.stream, request.queue, request.auto_settle)
         getter = door.getters.get(key)
-        if getter is None or getter.owner is not queue:
+        if getter is None or getter.source is not definition or getter.owner is not owner:
             if len(door.getters) >= GETTERS_MAX:
                 self._tidy_getters(door)
             pool = Pool(call.stream)  # what Get takes is not counted against the stream's limit
-            getter = make_consumer(self._broker.next_consumer_id(), door, None, queue, pool, 0, request.auto_settle, False, 0)
+            getter = make_consumer(self._broker.next_consumer_id(), door, None, None, pool, 0, request.auto_settle, False, 0)
+            getter.source = definition
+            getter.owner = owner
             door.getters[key] = getter
             door.consumers[getter.id] = getter
-        return self._take_one(call, queue, getter)
+        owner.get(definition.log_id, getter, call)
+        return LATER, None
 
     @staticmethod
     def _tidy_getters(door: Door) -> None:
@@ -447,39 +429,7 @@ class Operations:
             if getter.leased == 0:
                 del door.getters[key]
                 door.consumers.pop(getter.id, None)
-
-    def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
-        if not queue.ended and not queue.drop_overflow():
-            queue.wait(partial(self._take_later, call, queue, getter))
-            return LATER, None
-        while not queue.ended and queue.subscription.ready_count > 0 and queue.expire_head():
-            pass
-        if queue.ended:
-            if isinstance(queue.gone, Unavailable):
-                raise queue.gone.again()
-            return None, None
-        delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
-        if delivery is not None:
-            return (delivery, queue.subscription.ready_count), None
-        if queue.is_waiting() or queue.has_staged():
-            # What its own channel published before must be found, so this waits until it may be seen.
-            queue.wait(partial(self._take_later, call, queue, getter))
-            return LATER, None
-        return None, None
-
-    def _take_later(self, call: Ask, queue: Queue, getter: Consumer) -> None:
-        door = call.attachment
-        if door.closed or not isinstance(door, Door) or getter.id not in door.consumers:
-            return  # nobody is there to hold it
-        try:
-            result, _ = self._take_one(call, queue, getter)
-        except NotDone as error:
-            fail(call, error)
-            return
-        if result is not LATER:
-            call.result = result
-            call.outcome = DONE
-            call.attachment.sink.completed(call)
+                getter.active = False
 
     def of_group(self, door: Door, call: Ask, request: Any) -> Outcome:
         """What broker/groups does."""
@@ -490,20 +440,9 @@ class Operations:
 
     def _end_consumer(self, door: Door, consumer: Consumer) -> None:
         """Cancel, and put back what it holds."""
-        owner = consumer.owner
         door.consumers.pop(consumer.id, None)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
-        if isinstance(owner, Queue) and owner.ended:
-            return
-        owner.release_all(consumer)
-        if consumer.active and consumer.token is not None:
-            self._uncount(door)
-            owner.remove_consumer(consumer)
-
-    def _uncount(self, door: Door) -> None:
-        """One consumer less."""
-        self._broker.catalogue.quotas.give_back(door.principal.name, CONSUMER)
+        door.leave(consumer)
+        consumer.owner.end(consumer)
 
     def _pool(self, door: Door, stream: int) -> Pool:
         pool = door.pools.get(stream)
@@ -511,13 +450,12 @@ class Operations:
             pool = door.pools[stream] = Pool(stream)
         return pool
 
-    def _queue(self, door: Door, name: str, what: str) -> Queue:
-        """The live queue of that name; a stream is refused."""
+    def _queue(self, door: Door, name: str, what: str) -> Any:
+        """The definition of the queue of that name; a stream is refused."""
         definition = self._broker.catalogue.find_queue(door.namespace, name, door)
-        target = definition.here()
-        if not isinstance(target, Queue):
+        if definition.is_topic:
             raise self.not_for_streams(definition, what)
-        return target
+        return definition
 
     def not_for_streams(self, definition: Any, what: str) -> Refused:
         """The refusal of what only queues can do."""
@@ -538,6 +476,12 @@ class Operations:
             return None
         self._broker.store.urgent()
         return self._broker.store.group()
+
+
+def _gone(consumer: Consumer) -> None:
+    """A consumer's queue was deleted: the door that has it hears of it."""
+    door: Any = consumer.attachment
+    door.gone(consumer)
 
 
 Handler = Callable[[Operations, Door, Ask, Any], Outcome]

@@ -15,8 +15,6 @@ from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
 from entrepot.broker.operations.operations import FurtherHandler, Operations, Outcome
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.broker.queue.away import AwayQueue
-from entrepot.broker.queue.queue import Queue
 from entrepot.model.errors import Reason, Refused
 
 WORK_MAX = 9000  # of one commit, which cannot take turns: steps of net/turns.py
@@ -72,19 +70,21 @@ class Together:
         """See requests.Release."""
         for consumer_id, first, count in request.ranges:
             consumer = door.consumers.get(consumer_id)
-            disposition = RELEASE if consumer is not None and isinstance(consumer.owner, Queue | AwayQueue) else ACCEPT
+            disposition = ACCEPT if consumer is None or consumer.source is None or consumer.source.is_topic else RELEASE
             door.submit(make_settle(call.stream, consumer_id, first, count, disposition))
         return None, None
 
     def _check_settlements(self, door: Door, request: CommitTogether) -> None:
+        known: set[Any] = set()
         for settlement in request.settlements:
             consumer = door.consumers.get(settlement.consumer_id)
             if consumer is None:
                 continue
-            if isinstance(consumer.owner, AwayQueue):  # what it keeps until the queue is back is in no commit
-                raise consumer.owner.gone.again()
-            if settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
-                raise self._operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
+            if consumer.source is not None and consumer.source not in known and not consumer.source.is_topic:
+                known.add(consumer.source)
+                self._broker.owners.owner(consumer.source)  # what is kept until a queue is back is in no commit
+            if settlement.disposition != ACCEPT and consumer.source is not None and consumer.source.is_topic:
+                raise self._operations.not_for_streams(consumer.source, "basic.nack and basic.reject")
 
     def _check_publishes(self, door: Door, request: CommitTogether) -> tuple[list[tuple[Path, Publish]], int]:
         """The publishes, each with where it goes, and what all of it costs. Raises Refused if any of them would be."""

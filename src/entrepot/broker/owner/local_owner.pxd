@@ -2,15 +2,18 @@
 
 import cython
 
-from entrepot.broker.calls.port cimport Publish
+from libc.stdint cimport uint32_t, uint64_t
+
+from entrepot.broker.calls.port cimport Ask, Publish, fail
 from entrepot.broker.logs.growing cimport Growing
 from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.owners cimport Lane, Owner
 from entrepot.broker.queue.queue cimport Queue
+from entrepot.broker.subscription.consumer cimport Consumer
 from entrepot.model.entry cimport Entry, make_entry
 from entrepot.store.interface cimport Store
 
-cdef int _DONE
+cdef int _DONE, _ACCEPT, _RELEASE
 cdef int _HAS_EXPIRY
 cdef int _TRANSIENT
 
@@ -36,9 +39,13 @@ cdef class LocalOwner(Owner):
     cdef readonly Store store
     cdef readonly Growing growing
     cdef readonly object admission
+    cdef public object unused
 
     @cython.locals(local=LocalLane, entry=Entry, queue=Queue)
     cpdef bint stage(self, Lane lane, Publish call) except? True
+    @cython.locals(queue=Queue)
+    cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count, int disposition)
+    cpdef object credit(self, Consumer consumer)
 
 
 cpdef LocalLane local_lane(Lane lane)

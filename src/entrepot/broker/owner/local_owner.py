@@ -6,18 +6,27 @@ the last of each of its logs, so order within a log is that of the calls. Lanes 
 
 from __future__ import annotations
 
-from entrepot.broker.calls.port import DONE, Publish
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Publish, fail
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.admission import Admission, Target
 from entrepot.broker.owners import Lane, Owner, Run
+from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
+from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.partition import Partition
 from entrepot.model.entry import HAS_EXPIRY, TRANSIENT, Entry, make_entry
-from entrepot.model.errors import Unavailable
+from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+from entrepot.model.names import vhost_of
 from entrepot.store.interface import Log, Store
 
 _DONE = DONE
+_ACCEPT = ACCEPT
+_RELEASE = RELEASE
 _HAS_EXPIRY = HAS_EXPIRY
 _TRANSIENT = TRANSIENT
 
@@ -46,13 +55,14 @@ class LocalLane(Lane):
 class LocalOwner(Owner):
     """Over one store; its volatile logs, too, are in shards that never move."""
 
-    __slots__ = ("admission", "growing", "hub", "store")
+    __slots__ = ("admission", "growing", "hub", "store", "unused")
 
     def __init__(self, hub: Hub, store: Store) -> None:
         self.hub = hub
         self.store = store
         self.growing = Growing(store)
         self.admission = Admission(hub, store)
+        self.unused: Any = None  # the UnusedQueues; the broker sets it
 
     # ---- what fronts ask
 
@@ -98,6 +108,144 @@ class LocalOwner(Owner):
             staged = self.admission.stage(call, address, hidden, targets, data, count, indices, nacked) or staged
         return self._answer(call, staged, nacked)
 
+    # ---- consuming
+
+    def consume(self, consumer: Consumer, log_id: bytes, start: Any, partition: Any, done: Callable[[NotDone | None], None]) -> None:
+        """See Owner."""
+        try:
+            self._consume(consumer, self.target(log_id), start, partition)
+        except NotDone as error:
+            done(error)
+        else:
+            done(None)
+
+    def _consume(self, consumer: Consumer, target: Target, start: Any, partition: Any) -> None:
+        if isinstance(target, Queue):
+            shared = target.consumers or target.single_active
+            if any(other.exclusive for other in target.consumers) or (consumer.exclusive and shared):
+                raise Refused(Reason.NOT_PERMITTED, f"queue '{target.name}' in vhost '{vhost_of(target.definition.namespace)}' in exclusive use")
+            self.unused.used(target)
+            consumer.reads = target
+            target.add_consumer(consumer)
+            return
+        topic: Any = target.topic
+        if topic.gone is not None:
+            raise topic.gone.again()
+        consumer.reads = topic
+        topic.add_consumer(consumer, start, partition)
+
+    def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
+        """See Owner."""
+        reads = consumer.reads
+        if not isinstance(reads, Queue):
+            if isinstance(reads, AwayQueue):
+                reads.settle(consumer, first, count, disposition)
+            else:
+                reads.settle(consumer, first, count)
+            return
+        queue = reads
+        if queue.ended:
+            consumer.freed(count)
+        elif disposition == _ACCEPT:
+            queue.settle(consumer, first, count)
+        elif disposition == _RELEASE:
+            queue.release(consumer, first, count, True)
+        else:
+            queue.reject(consumer, first, count)
+
+    def credit(self, consumer: Consumer) -> None:
+        """See Owner."""
+        self.hub.mark_dirty(consumer.reads)
+
+    def cancel(self, consumer: Consumer) -> None:
+        """See Owner."""
+        consumer.reads.remove_consumer(consumer)
+
+    def end(self, consumer: Consumer) -> None:
+        """See Owner."""
+        reads = consumer.reads
+        was_active, getter = consumer.active, consumer.token is None
+        consumer.active = False
+        if isinstance(reads, Queue) and reads.ended:
+            return
+        reads.release_all(consumer)
+        if was_active and not getter:
+            reads.remove_consumer(consumer)
+
+    def get(self, log_id: bytes, getter: Consumer, call: Ask) -> None:
+        """See Owner."""
+        try:
+            queue = self._queue(log_id)
+        except NotDone as error:
+            fail(call, error)
+            return
+        self.unused.touch(queue)
+        getter.reads = queue
+        self._take_one(call, queue, getter)
+
+    def purge(self, log_id: bytes, call: Ask) -> None:
+        """See Owner."""
+        try:
+            self._purge(call, self._queue(log_id))
+        except NotDone as error:
+            fail(call, error)
+
+    def count(self, log_id: bytes, done: Callable[[NotDone | None, int, int], None]) -> None:
+        """See Owner."""
+        try:
+            queue = self._queue(log_id)
+        except NotDone as error:
+            done(error, 0, 0)
+            return
+        self.unused.touch(queue)
+        done(None, queue.depth(), len(queue.consumers))
+
+    def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> None:
+        if not getter.active or call.attachment.closed:
+            return  # nobody is there to hold it
+        if not queue.ended and not queue.drop_overflow():
+            queue.wait(partial(self._take_one, call, queue, getter))
+            return
+        while not queue.ended and queue.subscription.ready_count > 0 and queue.expire_head():
+            pass
+        if queue.ended:
+            if isinstance(queue.gone, Unavailable):
+                fail(call, queue.gone.again())
+            else:
+                self._complete(call, None)
+            return
+        delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
+        if delivery is not None:
+            self._complete(call, (delivery, queue.subscription.ready_count))
+        elif queue.is_waiting() or queue.has_staged():
+            # What its own channel published before must be found, so this waits until it may be seen.
+            queue.wait(partial(self._take_one, call, queue, getter))
+        else:
+            self._complete(call, None)
+
+    def _purge(self, call: Ask, queue: Queue) -> None:
+        if queue.has_staged() and not queue.ended:
+            queue.wait(partial(self._purge, call, queue))
+        elif isinstance(queue.gone, Unavailable):
+            fail(call, queue.gone.again())
+        elif queue.ended:
+            self._complete(call, 0)
+        else:
+            call.result = queue.purge()
+            if queue.log.volatile:
+                self._complete(call, call.result)
+            else:
+                self.store.urgent()
+                self.store.group().calls.append(call)
+
+    @staticmethod
+    def _complete(call: Ask, result: Any) -> None:
+        call.result = result
+        call.outcome = _DONE
+        call.attachment.sink.completed(call)
+
+    # ---- limits
+
     def is_full(self) -> bool:
         """See Owner."""
         return self.store.is_full()
@@ -119,6 +267,11 @@ class LocalOwner(Owner):
         if log is None or not isinstance(log.owner, Queue | Partition):
             raise Unavailable("what it leads to is on its way to another owner")
         return log.owner
+
+    def _queue(self, log_id: bytes) -> Queue:
+        queue = self.target(log_id)
+        assert isinstance(queue, Queue)
+        return queue
 
     def _answer(self, call: Publish, staged: bool, nacked: list[int]) -> bool:
         call.nacked = sorted(nacked) or None

@@ -36,7 +36,7 @@ class AwayQueue(LogOwner):
         gone = [holder for holder, *_ in jobs if holder is not None and holder not in holders]  # their connections have ended, what they rejected is on its way
         for consumer in [*holders, *dict.fromkeys(gone)]:
             self._held += [(consumer, first, end) for first, end in queue.subscription.leased_by(consumer.id)]
-            consumer.owner = self
+            consumer.reads = self
             consumer.burying = 0
         for holder, first, count, reason in jobs:
             if holder is not None:  # what the broker itself holds is ready again when it is back
@@ -49,7 +49,7 @@ class AwayQueue(LogOwner):
     def return_to(self, queue: Queue) -> None:
         """The live queue is there again: it goes on as if nothing had been."""
         for consumer, first, end in self._held:
-            consumer.owner = queue
+            consumer.reads = queue
             held = queue.subscription.hold(consumer.id, first, end - first)
             consumer.freed(end - first - held)
         for consumer, first, count, disposition, reason in self._kept:
@@ -60,7 +60,7 @@ class AwayQueue(LogOwner):
             else:
                 queue.bury(consumer, first, count, reason)
         for consumer in self.consumers:
-            consumer.owner = queue
+            consumer.reads = queue
             queue.add_consumer(consumer)
         if self._was_used and not self.consumers:
             queue.on_unused(queue)
