@@ -3,7 +3,8 @@
 import pytest
 from broker_bench import Bench
 
-from entrepot.simulation.framed_owner import FramedOwnerTable, carried
+from entrepot.simulation.framed_owner import FramedOwnerTable
+from entrepot.simulation.frames import carried
 
 
 def test_what_is_published_goes_over_as_octets(monkeypatch):

@@ -14,6 +14,7 @@ Whatever an owner may answer at once it may also answer later: by completing the
     consume    (Consumer, id of a log, start) -> deliveries, against the consumer's credit
     settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
     get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (id of a log) -> how many
+    timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
     is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
 """
 
@@ -22,7 +23,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from entrepot.broker.calls.port import Ask, Publish
+from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
+from entrepot.broker.calls.port import Ask, Attachment, Publish
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import NotDone
 
@@ -98,6 +100,32 @@ class Owner:
 
     def count(self, log_id: bytes, done: Callable[[NotDone | None, int, int], None]) -> None:
         """done(why not, or None, ready records, consumers) of a queue, for who declares it: it was used just now."""
+        raise NotImplementedError
+
+    # ---- leases that are timed: a Lane stands for one queue
+
+    def timed(self, log_id: bytes) -> Lane:
+        """What Send, Receive and EndLeases on a queue go by; its timed side is there. Unavailable: it is not open there."""
+        raise NotImplementedError
+
+    def holds(self, lane: Lane) -> bool:
+        """Whether a lane of timed() still stands for its queue: not if that is deleted, or has moved."""
+        raise NotImplementedError
+
+    def send(self, lane: Lane, call: Send) -> bool:
+        """See lease_calls.Send. True: the call is complete already. Raises, or completes with, a NotDone; PolicyChanged, as the next two."""
+        raise NotImplementedError
+
+    def receive(self, lane: Lane, call: Receive) -> None:
+        """See lease_calls.Receive. While it waits `call.timed` says where: it has withdraw(call)."""
+        raise NotImplementedError
+
+    def end_leases(self, lane: Lane, call: EndLeases) -> None:
+        """See lease_calls.EndLeases."""
+        raise NotImplementedError
+
+    def withdraw_all(self, lane: Lane, attachment: Attachment) -> None:
+        """What a connection waits for there it waits for no more."""
         raise NotImplementedError
 
     # ---- limits

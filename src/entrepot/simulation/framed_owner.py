@@ -1,47 +1,25 @@
 """FramedOwner: an owner as it looks from another process: what goes to it, and what it answers, goes through octets, and nothing else does.
 
-What cannot be written down (a live queue, a connection, a lane of the owner's own) cannot come by: `marshal` takes plain values and no others. Errors are
-words. Requests arrive in the order in which they are sent; answers come at a later turn of the loop.
+Requests arrive in the order in which they are sent; answers and deliveries come at a later turn of the loop. What a front cannot do without an answer it
+asks at once (lane, timed, holds, is_full, is_over): between processes it would have to wait.
 """
 
 from __future__ import annotations
 
-import marshal
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, REFUSED, UNAVAILABLE, Ask, Attachment, Call, Delivery, Publish, Sink, fail, make_ask, make_publish
+from entrepot.broker.calls.lease_calls import EndLeases, Receive, Received, Send, make_end_leases
+from entrepot.broker.calls.port import DONE, Ask, Attachment, Delivery, Publish, fail
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owners import Lane, Owner, Run
-from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
-from entrepot.model.errors import NotDone, OutcomeUnknown, Reason, Refused, Unavailable
-from entrepot.store.interface import Scheduler, Store
-
-
-def carried(*values: Any) -> Any:
-    """What arrives of values that are sent. Raises ValueError for what is not plain."""
-    return marshal.loads(marshal.dumps(values))
-
-
-def _said(error: NotDone | None) -> tuple[str, str, str] | None:
-    if error is None:
-        return None
-    return type(error).__name__, error.reason.name if isinstance(error, Refused) else "", str(error)
-
-
-def _heard(said: tuple[str, str, str] | None) -> NotDone | None:
-    if said is None:
-        return None
-    kind, reason, text = said
-    if kind == "Refused":
-        return Refused(Reason[reason], text)
-    return Unavailable(text) if kind == "Unavailable" else OutcomeUnknown(text)
-
-
-DELIVERY = ("codec", "codec_version", "data", "position", "count", "offset", "deliveries", "counted", "redelivered", "settled", "from_topic")
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.model.errors import NotDone
+from entrepot.simulation.far_side import FarSide
+from entrepot.simulation.frames import DELIVERY, END_LEASES, OF_RECORDS, PUBLISH, RECEIVE, RECEIVED, SEND, Said, carried, fill, heard, words
+from entrepot.store.interface import Store
 
 
 class FramedLane(Lane):
@@ -50,6 +28,21 @@ class FramedLane(Lane):
     def __init__(self, owner: Owner, number: int) -> None:
         self.owner = owner
         self.number = number
+
+
+class Waiting:
+    """Where a Receive waits, for who withdraws it: what it is given then goes back."""
+
+    def __init__(self, owner: FramedOwner, number: int, lane: Lane) -> None:
+        self._owner = owner
+        self._number = number
+        self.lane = lane
+        self.withdrawn = False
+
+    def withdraw(self, _: Receive) -> None:
+        """See Owner.receive()."""
+        self.withdrawn = True
+        self._owner.withdraw(self._number)
 
 
 class FramedOwner(Owner):
@@ -134,27 +127,104 @@ class FramedOwner(Owner):
         self._send("count", self._wait(done), log_id)
 
     def _words_of(self, consumer: Consumer) -> tuple[Any, ...]:
-        door = self._doors.setdefault(consumer.attachment, len(self._doors))
-        self._reads.setdefault(door, consumer.attachment.writable)
+        door = self._door(consumer.attachment)
         what = (consumer.auto_settle, consumer.exclusive, consumer.priority, consumer.token is not None)
-        return (door, consumer.codec, consumer.attachment.writable, consumer.id, consumer.stream, consumer.pool.limit, consumer.limit, *what)
+        return (door, consumer.id, consumer.stream, consumer.pool.limit, consumer.limit, *what)
+
+    def _door(self, attachment: Attachment) -> int:
+        number = self._doors.setdefault(attachment, len(self._doors))
+        if number not in self._reads:
+            self._reads[number] = attachment.writable
+            self._send("door", number, attachment.codec, attachment.writable)
+        return number
 
     def _wait(self, who: Any) -> int:
         number = self.frame_count
         self._waiting[number] = who
         return number
 
+    # ---- leases that are timed
+
+    def timed(self, log_id: bytes) -> Lane:
+        """See Owner."""
+        number, error = self._asked("timed", log_id)
+        if error is not None:
+            raise error
+        return FramedLane(self, number)
+
+    def holds(self, lane: Lane) -> bool:
+        """See Owner."""
+        return bool(self._asked("holds", self._number(lane))[0])
+
+    def send(self, lane: Lane, call: Send) -> bool:
+        """See Owner."""
+        self._send("timed_send", self._wait(call), self._number(lane), words(call, SEND), words(call, (*OF_RECORDS, "policy_version")))
+        return False
+
+    def receive(self, lane: Lane, call: Receive) -> None:
+        """See Owner."""
+        number = self._wait(call)
+        call.timed = Waiting(self, number, lane)
+        door = self._door(call.attachment)
+        self._send("timed_receive", number, self._number(lane), door, words(call, RECEIVE), words(call, ("attempt_id", "policy_version")))
+
+    def end_leases(self, lane: Lane, call: EndLeases) -> None:
+        """See Owner."""
+        self._send("timed_end", self._wait(call), self._number(lane), words(call, END_LEASES), call.policy_version)
+
+    def withdraw_all(self, lane: Lane, attachment: Attachment) -> None:
+        """See Owner."""
+        self._send("withdraw_all", self._number(lane), self._door(attachment), attachment.closed)
+
+    def withdraw(self, number: int) -> None:
+        """Of one Receive, unless its answer is on the way."""
+        self._send("withdraw", number)
+
+    @staticmethod
+    def _number(lane: Lane) -> int:
+        assert isinstance(lane, FramedLane)
+        return lane.number
+
     # ---- what comes back
+
+    def _ended(self, number: int, outcome: int, why: Said | None, names: tuple[str, ...], values: tuple[Any, ...]) -> None:
+        """Of a timed call."""
+        call = self._waiting.pop(number, None)
+        if call is None:
+            return  # what was given back
+        error = heard(why)
+        waiting: Any = None
+        if isinstance(call, Receive):
+            waiting, call.timed = call.timed, None
+        if error is not None:
+            fail(call, error)
+            return
+        fill(call, names, values)
+        if isinstance(call, Send) and call.errors is not None:
+            call.errors = [heard(one) for one in values[-1]]  # type: ignore[misc]
+        if isinstance(call, Receive):
+            call.received = [_received(one) for one in values[0]]
+            if call.received and (waiting.withdrawn or call.attachment.closed):
+                self._give_back(waiting.lane, call)
+        call.outcome = outcome
+        if not call.attachment.closed:
+            call.attachment.sink.completed(call)
 
     def _heard_of(self, what: str, *arguments: Any) -> None:
         getattr(self, f"_{what}")(*arguments)
 
-    def _asked_for(self, number: int, outcome: int, said: tuple[str, str, str] | None, result: Any) -> None:
+    def _give_back(self, lane: Lane, call: Receive) -> None:
+        """Nobody waits for it any more."""
+        offsets = [item.offset for item in call.received]
+        end = make_end_leases(call.stream, call.queue, call.queue_id, offsets, [call.lease_id] * len(offsets), [0] * len(offsets))
+        self._send("timed_end", self.frame_count, self._number(lane), words(end, END_LEASES), call.policy_version)
+        call.received = []
+
+    def _asked_for(self, number: int, outcome: int, why: Said | None, result: Any) -> None:
         """Of a get or purge."""
         call = self._waiting.pop(number)
-        if said is not None:
-            error = _heard(said)
-            assert error is not None
+        error = heard(why)
+        if error is not None:
             fail(call, error)
             return
         if isinstance(result, tuple):
@@ -165,9 +235,9 @@ class FramedOwner(Owner):
         call.outcome = outcome
         call.attachment.sink.completed(call)
 
-    def _done(self, number: int, said: tuple[str, str, str] | None, *result: Any) -> None:
+    def _done(self, number: int, why: Said | None, *result: Any) -> None:
         """Of a consume or count."""
-        self._waiting.pop(number)(_heard(said), *result)
+        self._waiting.pop(number)(heard(why), *result)
 
     def _delivered(self, consumer_id: int, fields: tuple[Any, ...]) -> None:
         consumer = self._consumers[consumer_id]
@@ -180,8 +250,7 @@ class FramedOwner(Owner):
         delivery = Delivery.__new__(Delivery)
         delivery.consumer_id = consumer.id
         delivery.token = consumer.token
-        for name, value in zip(DELIVERY, fields, strict=True):
-            setattr(delivery, name, value)
+        fill(delivery, DELIVERY, fields)
         if not consumer.auto_settle:
             consumer.gave(delivery.count)
         return delivery
@@ -196,16 +265,15 @@ class FramedOwner(Owner):
     def _staged(self, call: Publish, what: str, *where: Any) -> bool:
         """Send it; it is answered later, if anybody waits, or if it is refused."""
         number = self._wait(call)
-        fields = (call.stream, call.address, call.codec, call.codec_version, call.flags, call.data, call.count, call.body_bytes)
-        self._send(what, number, fields, *where)
+        self._send(what, number, words(call, PUBLISH), *where)
         if call.confirm:
             return False
         call.outcome = DONE
         return True
 
     def _asked(self, what: str, *arguments: Any) -> tuple[Any, NotDone | None]:
-        result, said = self._send(what, *arguments)
-        return result, _heard(said)
+        result, why = self._send(what, *arguments)
+        return result, heard(why)
 
     def _tell_windows(self) -> None:
         """Which connections have stopped reading since they were told of last, or read again."""
@@ -220,9 +288,9 @@ class FramedOwner(Owner):
         what, arguments = carried(what, arguments)
         return carried(getattr(self.far, what)(*arguments))[0]
 
-    def _answered(self, number: int, outcome: int, said: tuple[str, str, str] | None, nacked: list[int] | None) -> None:
+    def _answered(self, number: int, outcome: int, why: Said | None, nacked: list[int] | None) -> None:
         call = self._waiting.pop(number)
-        error = _heard(said)
+        error = heard(why)
         if error is not None:
             fail(call, error)
         elif call.confirm:
@@ -231,226 +299,10 @@ class FramedOwner(Owner):
             call.attachment.sink.completed(call)
 
 
-class FarDoor(Attachment):
-    """What the owner keeps for a connection of the front's."""
-
-    def __init__(self, side: FarSide, codec: int) -> None:
-        self.sink = side
-        self.codec = codec
-        self.closed = False
-        self.writable = True
-        self.consumers: dict[int, Consumer] = {}
-        self.pools: dict[int, Pool] = {}
-
-    def credit_returned(self, consumer: Consumer) -> None:
-        """As a front's door: with a shared limit every consumer of the stream may go on."""
-        if not consumer.active and consumer.leased == 0:
-            self.consumers.pop(consumer.id, None)
-        if consumer.pool.limit:
-            for other in consumer.pool.consumers:
-                if other.reads is not consumer.reads:
-                    other.owner.credit(other)
-
-    def gone(self, consumer: Consumer) -> None:
-        """The consumer's queue was deleted."""
-        self.forget(consumer)
-        consumer.active = False
-        consumer.freed(consumer.leased)
-        side: Any = self.sink
-        side.tell("gone", consumer.id)
-
-    def forget(self, consumer: Consumer) -> None:
-        """It is not known any more."""
-        self.consumers.pop(consumer.id, None)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
-
-
-class FarSide(Sink):
-    """The owner's side: carries out what arrives at a real owner, with calls, doors and consumers of its own.
-
-    `send` takes over what comes back, at a later turn.
-    """
-
-    def __init__(self, owner: Owner, scheduler: Scheduler) -> None:
-        self._owner = owner
-        self._scheduler = scheduler
-        self._attachment = Attachment()
-        self._attachment.sink = self
-        self._attachment.closed = False
-        self._registered: list[tuple[bytes, list[bytes]]] = []
-        self._lanes: dict[int, Lane] = {}  # those at hand
-        self._numbers: dict[Call, int] = {}
-        self.doors: dict[int, FarDoor] = {}
-        self.send: Callable[..., None] = lambda *_: None
-
-    def lane(self, address: bytes, log_ids: list[bytes]) -> Any:
-        """Registers it by the next number."""
-        number = len(self._registered)
-        try:
-            self._lanes[number] = self._owner.lane(address, log_ids)
-        except NotDone as error:
-            return 0, _said(error)
-        self._registered.append((address, log_ids))
-        return number, None
-
-    def let_go(self) -> None:
-        """A shard moves: lanes are made again when they are used."""
-        self._lanes.clear()
-
-    def stage(self, number: int, fields: Any, lane: int) -> None:
-        """See Owner."""
-
-        def stage(call: Publish) -> bool:
-            known = self._lanes.get(lane)
-            if known is None:
-                known = self._lanes[lane] = self._owner.lane(*self._registered[lane])
-            return self._owner.stage(known, call)
-
-        self._carry_out(number, fields, stage)
-
-    def stage_runs(self, number: int, fields: Any, address: bytes, runs: list[Run]) -> None:
-        """See Owner."""
-        self._carry_out(number, fields, partial(self._owner.stage_runs, address, runs))
-
-    def is_full(self) -> Any:
-        """See Owner."""
-        return self._owner.is_full(), None
-
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> Any:
-        """See Owner."""
-        try:
-            return self._owner.is_over(log_id, count, body_bytes), None
-        except NotDone as error:
-            return False, _said(error)
-
-    def completed(self, call: Call) -> None:
-        """The owner has answered one."""
-        number = self._numbers.pop(call)
-        if isinstance(call, Publish):
-            self.tell("answered", number, call.outcome, _said(call.error), call.nacked)
-            return
-        result = call.result
-        if isinstance(result, tuple):
-            delivery, left = result
-            result = (delivery.consumer_id, self._fields(delivery), left)
-        self.tell("asked_for", number, call.outcome, _said(call.error), result)
-
-    def tell(self, what: str, *arguments: Any) -> None:
-        """The front, later."""
-        self._scheduler.call_soon(self.send, what, *carried(*arguments))
-
-    # ---- consuming
-
-    def deliver(self, delivery: Delivery) -> int:
-        """See Sink."""
-        self.tell("delivered", delivery.consumer_id, self._fields(delivery))
-        return -1
-
-    @staticmethod
-    def _fields(delivery: Delivery) -> tuple[Any, ...]:
-        return tuple(getattr(delivery, name) for name in DELIVERY)
-
-    def consume(self, number: int, words: Any, log_id: bytes, start: Any, partition: Any) -> None:
-        """See Owner."""
-        consumer = self._consumer(words)
-
-        def done(error: NotDone | None) -> None:
-            if error is not None:
-                self._door_of(consumer).forget(consumer)
-            self.tell("done", number, _said(error))
-
-        consumer.pool.consumers.append(consumer)
-        self._owner.consume(consumer, log_id, start, partition, done)
-
-    def settle(self, consumer_id: int, first: int, count: int, disposition: int) -> None:
-        """See Owner."""
-        consumer = self._known(consumer_id)
-        if consumer is not None:
-            self._owner.settle(consumer, first, count, disposition)
-            self._door_of(consumer).credit_returned(consumer)
-
-    def credit(self, consumer_id: int, limit: int) -> None:
-        """See Owner."""
-        consumer = self._known(consumer_id)
-        if consumer is not None:
-            consumer.pool.limit = limit
-            self._owner.credit(consumer)
-
-    def window(self, door: int, writable: bool) -> None:
-        """Whether the connection reads for now."""
-        self.doors[door].writable = writable
-
-    def cancel(self, consumer_id: int) -> None:
-        """See Owner."""
-        consumer = self._known(consumer_id)
-        if consumer is not None:
-            if consumer in consumer.pool.consumers:
-                consumer.pool.consumers.remove(consumer)
-            self._owner.cancel(consumer)
-            if consumer.leased == 0:
-                self._door_of(consumer).forget(consumer)
-
-    def end(self, consumer_id: int) -> None:
-        """See Owner."""
-        consumer = self._known(consumer_id)
-        if consumer is not None:
-            self._door_of(consumer).forget(consumer)
-            self._owner.end(consumer)
-
-    def get(self, number: int, words: Any, log_id: bytes) -> None:
-        """See Owner."""
-        getter = self._known(words[3]) or self._consumer(words)
-        self._owner.get(log_id, getter, self._ask(number, getter.attachment))
-
-    def purge(self, number: int, log_id: bytes) -> None:
-        """See Owner."""
-        self._owner.purge(log_id, self._ask(number, self._attachment))
-
-    def count(self, number: int, log_id: bytes) -> None:
-        """See Owner."""
-        self._owner.count(log_id, lambda error, ready, consumers: self.tell("done", number, _said(error), ready, consumers))
-
-    def _ask(self, number: int, attachment: Attachment) -> Ask:
-        call = make_ask(0, None)
-        call.attachment = attachment
-        self._numbers[call] = number
-        return call
-
-    def _consumer(self, words: Any) -> Consumer:
-        number, codec, writable, consumer_id, stream, pool_limit, limit, auto_settle, exclusive, priority, is_sent = words
-        door = self.doors.get(number)
-        if door is None:
-            door = self.doors[number] = FarDoor(self, codec)
-        door.writable = writable
-        pool = door.pools.setdefault(stream, Pool(stream)) if is_sent else Pool(stream)
-        pool.limit = pool_limit
-        token = consumer_id if is_sent else None
-        consumer = make_consumer(consumer_id, door, token, None, pool, limit, auto_settle, exclusive, priority)
-        consumer.owner = self._owner
-        door.consumers[consumer_id] = consumer
-        return consumer
-
-    def _known(self, consumer_id: int) -> Consumer | None:
-        return next((door.consumers[consumer_id] for door in self.doors.values() if consumer_id in door.consumers), None)
-
-    @staticmethod
-    def _door_of(consumer: Consumer) -> FarDoor:
-        assert isinstance(consumer.attachment, FarDoor)
-        return consumer.attachment
-
-    def _carry_out(self, number: int, fields: Any, stage: Callable[[Publish], bool]) -> None:
-        call = make_publish(*fields)
-        call.attachment = self._attachment
-        call.confirm = True
-        self._numbers[call] = number
-        try:
-            if stage(call):
-                self.completed(call)
-        except NotDone as error:
-            call.outcome = REFUSED if isinstance(error, Refused) else UNAVAILABLE
-            call.error = error
-            self.completed(call)
+def _received(values: tuple[Any, ...]) -> Received:
+    item = Received.__new__(Received)
+    fill(item, RECEIVED, values)
+    return item
 
 
 class FramedOwnerTable(OwnerTable):

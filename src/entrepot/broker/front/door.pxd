@@ -7,11 +7,11 @@ from entrepot.broker.calls.lease_calls cimport EndLeases, Receive, Send, Withdra
 from entrepot.broker.calls.partition_calls cimport Append, CloseParts, Read
 from entrepot.broker.calls.port cimport Attachment, Call, Publish, Settle, fail
 from entrepot.broker.front.appending cimport Appender
+from entrepot.broker.front.places cimport Place
 from entrepot.broker.front.publisher cimport Path, Publisher
 from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.owners cimport Owner
 from entrepot.broker.subscription.consumer cimport Consumer, Pool
-from entrepot.broker.timed.places cimport Place
 from entrepot.broker.topic.partition cimport TopicTable
 from entrepot.broker.topic.reading cimport Reads
 from entrepot.store.interface cimport Store
@@ -48,7 +48,7 @@ cdef class Door(Attachment):
     @cython.locals(consumer=Consumer, owner=Owner)
     cdef object settle(self, Settle call)
     @cython.locals(place=Place, found=Place)
-    cdef Place place(self, str name, int policy_version)
+    cdef Place place(self, str name)
     @cython.locals(place=Place, complete=bint)
     cdef object send(self, Send call)
     @cython.locals(place=Place)

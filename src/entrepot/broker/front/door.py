@@ -10,11 +10,11 @@ from entrepot.broker.calls.port import ACCEPT, DONE, Attachment, Call, Publish, 
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.front.appending import Appender
+from entrepot.broker.front.places import Place
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owners import Owner
 from entrepot.broker.subscription.consumer import Consumer, Pool
-from entrepot.broker.timed.places import Place
 from entrepot.broker.topic.partition import TopicTable
 from entrepot.broker.topic.reading import Reads
 from entrepot.broker.users.authorization import Action
@@ -146,31 +146,29 @@ class Door(Attachment):
 
     # ---- queues whose leases are timed
 
-    def place(self, name: str, policy_version: int) -> Place:
-        """The queue of that name, whose own policy is of that version. Raises Refused."""
+    def place(self, name: str) -> Place:
+        """The queue of that name. Raises Refused."""
         place = self.places.get(name)
-        if place is None or place.timed.ended or place.version != self.broker.authorizer.version:
+        if place is None or place.version != self.broker.authorizer.version or not place.lane.owner.holds(place.lane):
             found: Place = self.broker.timed.place(self, name)
             if len(self.places) >= _PLACES_MAX:
                 self.places.clear()
             self.places[name] = found
             place = found
-        if place.timed.policy_version != policy_version:
-            raise place.timed.policy_changed()
         return place
 
     def send(self, call: Send) -> None:
         """A Send."""
         try:
-            place = self.place(call.queue, call.policy_version)
+            place = self.place(call.queue)
             if not place.may_write and not call.granted:
-                self.broker.timed.not_permitted(self, call.queue, True)
+                self.broker.timed.not_permitted(self, call, True)
             if self.broker.refusing is not None:
                 raise self.broker.refusing.with_traceback(None)
             self.publishes = True
             if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
-            complete = place.sending.send(call)
+            complete = place.lane.owner.send(place.lane, call)
         except NotDone as error:
             fail(call, error)
             return
@@ -180,20 +178,20 @@ class Door(Attachment):
     def receive(self, call: Receive) -> None:
         """A Receive."""
         try:
-            place = self.place(call.queue, call.policy_version)
+            place = self.place(call.queue)
             if not place.may_read and not call.granted:
-                self.broker.timed.not_permitted(self, call.queue, False)
-            place.timed.receive(call)
+                self.broker.timed.not_permitted(self, call, False)
+            place.lane.owner.receive(place.lane, call)
         except NotDone as error:
             fail(call, error)
 
     def end_leases(self, call: EndLeases) -> None:
         """An EndLeases."""
         try:
-            place = self.place(call.queue, call.policy_version)
+            place = self.place(call.queue)
             if not place.may_read and not call.granted:
-                self.broker.timed.not_permitted(self, call.queue, False)
-            place.timed.end_leases(call)
+                self.broker.timed.not_permitted(self, call, False)
+            place.lane.owner.end_leases(place.lane, call)
         except NotDone as error:
             fail(call, error)
 
@@ -206,7 +204,7 @@ class Door(Attachment):
     def forget_found(self) -> None:
         """Something that it has found by name may have moved."""
         self.paths.clear()
-        self.places = {name: place for name, place in self.places.items() if not place.timed.ended}  # calls may wait at the others
+        self.places = {name: place for name, place in self.places.items() if place.lane.owner.holds(place.lane)}  # calls may wait at the others
         self.topics.by_name.clear()
 
     def ask_again(self) -> None:
@@ -214,7 +212,7 @@ class Door(Attachment):
         self.reads.ask_again(self.topics)
         for name, place in self.places.items():
             if not self.broker.authorizer.may(self.principal, Action.READ, self.namespace, name):
-                place.timed.withdraw_all(self)
+                place.lane.owner.withdraw_all(place.lane, self)
 
     def timed_out(self, call: Receive) -> None:
         """A Receive has waited long enough."""
@@ -293,7 +291,7 @@ class Door(Attachment):
             self.closed = True
             self.writable = False
             for place in self.places.values():
-                place.timed.withdraw_all(self)
+                place.lane.owner.withdraw_all(place.lane, self)
             self.forget_found()
             self.places.clear()
             self.broker.detach(self)

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Publish, fail
+from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
+from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Attachment, Publish, fail
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.admission import Admission, Target
@@ -18,6 +19,8 @@ from entrepot.broker.owners import Lane, Owner, Run
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
+from entrepot.broker.timed.sending import Sending
+from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.topic.partition import Partition
 from entrepot.model.entry import HAS_EXPIRY, TRANSIENT, Entry, make_entry
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
@@ -50,6 +53,17 @@ class LocalLane(Lane):
     def let_go(self) -> None:
         """See Growing."""
         self.entry = None
+
+
+class TimedLane(Lane):
+    """Of one queue whose leases are timed."""
+
+    __slots__ = ("sending", "timed")
+
+    def __init__(self, owner: Owner, timed: TimedQueue) -> None:
+        self.owner = owner
+        self.timed = timed
+        self.sending: Sending = timed.sending
 
 
 class LocalOwner(Owner):
@@ -244,6 +258,41 @@ class LocalOwner(Owner):
         call.outcome = _DONE
         call.attachment.sink.completed(call)
 
+    # ---- leases that are timed
+
+    def timed(self, log_id: bytes) -> Lane:
+        """See Owner."""
+        return TimedLane(self, self._queue(log_id).timed)
+
+    def holds(self, lane: Lane) -> bool:
+        """See Owner."""
+        return not timed_lane(lane).timed.ended
+
+    def send(self, lane: Lane, call: Send) -> bool:
+        """See Owner."""
+        local = timed_lane(lane)
+        if local.timed.policy_version != call.policy_version:
+            raise local.timed.policy_changed()
+        return local.sending.send(call)
+
+    def receive(self, lane: Lane, call: Receive) -> None:
+        """See Owner."""
+        timed = timed_lane(lane).timed
+        if timed.policy_version != call.policy_version:
+            raise timed.policy_changed()
+        timed.receive(call)
+
+    def end_leases(self, lane: Lane, call: EndLeases) -> None:
+        """See Owner."""
+        timed = timed_lane(lane).timed
+        if timed.policy_version != call.policy_version:
+            raise timed.policy_changed()
+        timed.end_leases(call)
+
+    def withdraw_all(self, lane: Lane, attachment: Attachment) -> None:
+        """See Owner."""
+        timed_lane(lane).timed.withdraw_all(attachment)
+
     # ---- limits
 
     def is_full(self) -> bool:
@@ -285,4 +334,10 @@ class LocalOwner(Owner):
 def local_lane(lane: Lane) -> LocalLane:
     """A lane that a LocalOwner has made."""
     assert isinstance(lane, LocalLane)
+    return lane
+
+
+def timed_lane(lane: Lane) -> TimedLane:
+    """One of a queue whose leases are timed."""
+    assert isinstance(lane, TimedLane)
     return lane
