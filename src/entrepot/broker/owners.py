@@ -13,7 +13,7 @@ Whatever an owner may answer at once it may also answer later: by completing the
     is_full    () -> whether appends are refused for want of space
     consume    (Consumer, id of a log, start) -> deliveries, against the consumer's credit
     settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
-    get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (id of a log) -> how many
+    get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (ids of logs) -> how many
     timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
     is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
 """
@@ -98,8 +98,8 @@ class Owner:
         """Drop every ready record of a queue. Completes the call as requests.PurgeQueue says, when that is durable."""
         raise NotImplementedError
 
-    def count(self, log_id: bytes, done: Callable[[NotDone | None, int, int], None]) -> None:
-        """done(why not, or None, ready records, consumers) of a queue, for who declares it: it was used just now."""
+    def count(self, log_ids: list[bytes], done: Callable[[NotDone | None, int, int], None]) -> None:
+        """done(why not, or None, ready records, consumers) of a queue, or of partitions of one topic, for who declares it: a queue was used just now."""
         raise NotImplementedError
 
     # ---- leases that are timed: a Lane stands for one queue

@@ -207,9 +207,9 @@ class FarSide(Sink):
         """See Owner."""
         self._owner.purge(log_id, self._ask(number, self._attachment))
 
-    def count(self, number: int, log_id: bytes) -> None:
+    def count(self, number: int, log_ids: list[bytes]) -> None:
         """See Owner."""
-        self._owner.count(log_id, lambda error, ready, consumers: self.tell("done", number, said(error), ready, consumers))
+        self._owner.count(log_ids, lambda error, ready, consumers: self.tell("done", number, said(error), ready, consumers))
 
     # ---- leases that are timed
 

@@ -122,9 +122,9 @@ class FramedOwner(Owner):
         """See Owner."""
         self._send("purge", self._wait(call), log_id)
 
-    def count(self, log_id: bytes, done: Callable[[NotDone | None, int, int], None]) -> None:
+    def count(self, log_ids: list[bytes], done: Callable[[NotDone | None, int, int], None]) -> None:
         """See Owner."""
-        self._send("count", self._wait(done), log_id)
+        self._send("count", self._wait(done), log_ids)
 
     def _words_of(self, consumer: Consumer) -> tuple[Any, ...]:
         door = self._door(consumer.attachment)

@@ -40,6 +40,17 @@ class OwnerTable:
             found.sort(key=lambda item: item[0] is not home)
         return found
 
+    def by_owner(self, definition: Definition) -> dict[Owner, list[bytes]]:
+        """The logs of a queue or topic, by who has them. Unavailable, where one of them is not open anywhere."""
+        if not isinstance(definition, TopicDefinition):
+            return {self.owner(definition): [definition.log_id]}
+        assert self.shards is not None
+        found: dict[Owner, list[bytes]] = {}
+        shards = self.shards.shards("topic", definition.namespace, definition.name, range(len(definition.partitions)))
+        for shard, log_id in zip(shards, definition.partitions, strict=True):
+            found.setdefault(self.owner_of(shard), []).append(log_id)
+        return found
+
     def owner(self, definition: Definition, partition: int = 0) -> Owner:
         """The owner of a queue, or of one partition of a topic. Unavailable, and the definition's name with it."""
         if not definition.persistent:

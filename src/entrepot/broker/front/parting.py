@@ -196,7 +196,7 @@ class _Sheaves:
         for owner, ids in log_ids.items():
             self._runs.setdefault(owner, []).append((ids, hidden, data, len(indices), indices))
         for topic in spread:
-            for number, records, count in codec.by_partition(data, len(indices), len(topic.partitions), topic.runtime.next_partition()):
+            for number, records, count in codec.by_partition(data, len(indices), len(topic.partitions), path.next_turn() % len(topic.partitions)):
                 self._runs.setdefault(path.owner(topic, number), []).append(([topic.partitions[number]], hidden, records, count, indices))
 
     def parts(self, address: bytes) -> list[Part]:

@@ -29,6 +29,7 @@ cdef class Path:
     cdef public object sender
     # who has what it leads to
     cdef object _table
+    cdef uint64_t _turn
     cdef dict _owners
 
 

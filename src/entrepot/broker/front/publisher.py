@@ -30,6 +30,7 @@ class Path:
     __slots__ = (
         "_owners",
         "_table",
+        "_turn",
         "address",
         "by_record",
         "choosy",
@@ -61,6 +62,7 @@ class Path:
         self.choosy = False
         self.spread: list[Definition] = []
         self._table = table
+        self._turn = 0
         self._owners: dict[tuple[Definition, int], Owner] = {}
         self._register(route.targets)
         self.plain = not route.needs_headers and not route.to_reply and not self.spread
@@ -72,6 +74,11 @@ class Path:
         if owner is None:
             owner = self._owners[key] = self._table.owner(definition, partition)
         return owner
+
+    def next_turn(self) -> int:
+        """Where the next run without keys begins that goes to one of several partitions: they have their turns."""
+        self._turn += 1
+        return self._turn
 
     def in_order(self, runs: dict[Owner, list[Run]]) -> list[tuple[Owner, list[Run]]]:
         """See OwnerTable.in_order()."""

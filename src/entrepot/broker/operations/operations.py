@@ -18,6 +18,7 @@ from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import check_open
 from entrepot.broker.front.door import CONSUMER, Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
+from entrepot.broker.operations.counting import Counting
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.operations.topic_making import drop_logs
@@ -120,20 +121,9 @@ class Operations:
                 self.create_topic(definition)
             else:
                 self.create_queue(definition)
-        if definition.is_topic:
-            topic = definition.here()
-            return (definition.name, topic.ready_count(), topic.consumer_count()), self._when_durable(created)
-        staged = self._when_durable(created and definition.persistent)
-        broker.owners.owner(definition).count(definition.log_id, partial(self._counted, call, definition.name, staged))
+        counting = Counting(call, definition.name, self._when_durable(created and definition.persistent))
+        counting.ask(broker.owners.by_owner(definition))
         return LATER, None
-
-    def _counted(self, call: Ask, name: str, staged: Group | None, error: NotDone | None, ready: int, consumers: int) -> None:
-        """What is in a queue that somebody declares."""
-        if error is not None:
-            fail(call, error)
-            return
-        call.result = (name, ready, consumers)
-        self._complete(call, None if staged is None or staged.durable else staged)
 
     def delete_queue(self, door: Door, call: Ask, request: requests.DeleteQueue) -> Outcome:
         """See requests.DeleteQueue."""

@@ -204,15 +204,24 @@ class LocalOwner(Owner):
         except NotDone as error:
             fail(call, error)
 
-    def count(self, log_id: bytes, done: Callable[[NotDone | None, int, int], None]) -> None:
+    def count(self, log_ids: list[bytes], done: Callable[[NotDone | None, int, int], None]) -> None:
         """See Owner."""
+        ready = consumers = 0
         try:
-            queue = self._queue(log_id)
+            targets = [self.target(log_id) for log_id in log_ids]
         except NotDone as error:
             done(error, 0, 0)
             return
-        self.unused.touch(queue)
-        done(None, queue.depth(), len(queue.consumers))
+        for target in targets:
+            if isinstance(target, Queue):
+                self.unused.touch(target)
+                ready += target.depth()
+                consumers += len(target.consumers)
+            else:
+                topic: Any = target.topic
+                ready += target.log.next_offset - target.log.first_offset
+                consumers = topic.consumer_count()
+        done(None, ready, consumers)
 
     def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> None:
         if not getter.active or call.attachment.closed:

@@ -59,15 +59,12 @@ cdef class Topic(LogOwner):
     # consumers
     cdef readonly list consumers
     cdef readonly list readers
-    # producers
-    cdef uint64_t turn
     # life
     cdef readonly bint closed
     cdef readonly object gone
     cdef dict _away
     cdef object timer
 
-    cpdef Py_ssize_t next_partition(self) except -1
     @cython.locals(log=Log)
     cpdef object ready_count(self)
     @cython.locals(reader=PartitionReader)

@@ -106,7 +106,6 @@ class Topic(LogOwner):
         "rules",
         "store_of",
         "timer",
-        "turn",
     )
 
     def __init__(self, definition: Any, hub: Hub, store_of: Callable[[Log], Store], logs: list[Log], policy: TopicPolicy | None = None) -> None:
@@ -121,7 +120,6 @@ class Topic(LogOwner):
         self.rules = TopicRules(definition.name)
         self.consumers: list[Consumer] = []
         self.readers: list[PartitionReader] = []
-        self.turn = 0
         self.closed = False
         self.gone: NotDone | None = None  # one of its partitions is not open here
         self._away: dict[int, list[tuple[Consumer, int]]] = {}  # which are not -> who reads there, and from where
@@ -199,11 +197,6 @@ class Topic(LogOwner):
         return partition
 
     # ---- what producers do
-
-    def next_partition(self) -> int:
-        """Where the next run without a key goes: the partitions in turn."""
-        self.turn += 1
-        return self.turn % len(self.logs)
 
     def on_durable(self, log: Log) -> None:
         """What was appended may be delivered."""
