@@ -196,8 +196,15 @@ class _Sheaves:
         for owner, ids in log_ids.items():
             self._runs.setdefault(owner, []).append((ids, hidden, data, len(indices), indices))
         for topic in spread:
+            owners = path.owners_of_partitions(topic)
             for number, records, count in codec.by_partition(data, len(indices), len(topic.partitions), path.next_turn() % len(topic.partitions)):
-                self._runs.setdefault(path.owner(topic, number), []).append(([topic.partitions[number]], hidden, records, count, indices))
+                owner = owners[number]
+                if owner is None:
+                    owner = owners[number] = path.owner(topic, number)
+                runs = self._runs.get(owner)
+                if runs is None:
+                    runs = self._runs[owner] = []
+                runs.append(([topic.partitions[number]], hidden, records, count, indices))
 
     def parts(self, address: bytes) -> list[Part]:
         """What each owner is asked, and which records that concerns."""

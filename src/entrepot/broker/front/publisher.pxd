@@ -31,6 +31,9 @@ cdef class Path:
     cdef object _table
     cdef uint64_t _turn
     cdef dict _owners
+    cdef dict _partitions
+    cpdef Owner owner(self, object definition, Py_ssize_t partition=*)
+    cpdef list owners_of_partitions(self, object topic)
 
 
 @cython.final

@@ -29,6 +29,7 @@ class Path:
 
     __slots__ = (
         "_owners",
+        "_partitions",
         "_table",
         "_turn",
         "address",
@@ -63,17 +64,26 @@ class Path:
         self.spread: list[Definition] = []
         self._table = table
         self._turn = 0
-        self._owners: dict[tuple[Definition, int], Owner] = {}
+        self._owners: dict[Definition, Owner] = {}
+        self._partitions: dict[Definition, list[Owner | None]] = {}
         self._register(route.targets)
         self.plain = not route.needs_headers and not route.to_reply and not self.spread
 
     def owner(self, definition: Definition, partition: int = 0) -> Owner:
-        """See OwnerTable.owner(): remembered for as long as the path is valid."""
-        key = (definition, partition)
-        owner = self._owners.get(key)
+        """See OwnerTable.owner(): of a queue, or a topic of one partition, remembered for as long as the path is valid."""
+        if partition:
+            return self._table.owner(definition, partition)
+        owner = self._owners.get(definition)
         if owner is None:
-            owner = self._owners[key] = self._table.owner(definition, partition)
+            owner = self._owners[definition] = self._table.owner(definition)
         return owner
+
+    def owners_of_partitions(self, topic: TopicDefinition) -> list[Owner | None]:
+        """Those of a topic's partitions, by number, as far as they were asked for: whoever asks owner() puts the answer here."""
+        owners = self._partitions.get(topic)
+        if owners is None:
+            owners = self._partitions[topic] = [None] * len(topic.partitions)
+        return owners
 
     def next_turn(self) -> int:
         """Where the next run without keys begins that goes to one of several partitions: they have their turns."""

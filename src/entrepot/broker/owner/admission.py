@@ -25,15 +25,12 @@ class Admission:
         self._hub = hub
         self._store = store
 
-    def stage(
-        self, call: Publish, address: bytes, hidden: bytes, targets: Sequence[Target], data: bytes, count: int, indices: Sequence[int], nacked: list[int]
-    ) -> bool:
+    def stage(self, call: Publish, prefix: bytes, targets: Sequence[Target], data: bytes, count: int, indices: Sequence[int], nacked: list[int]) -> bool:
         """Append `count` records of a call wherever they are taken; whether any was. Adds to `nacked` those of `indices` that some target refuses.
 
         Refused: nothing more was staged (volatile logs alone may refuse).
         """
         codec = self._hub.codec(call.codec)
-        prefix: bytes = codec.hiding_prefix(address, hidden) if hidden else codec.prefix(address)
         staged = False
         for accepted, run, many in self._admitted(call, codec, prefix, targets, data, count, indices, nacked):
             staged = True
@@ -44,8 +41,6 @@ class Admission:
                 if call.flags & HAS_EXPIRY:
                     queue.note_expiry()
                 queue.note_appended(body_bytes)
-        if staged:
-            self._store.urgent()
         return staged
 
     def _admitted(

@@ -6,6 +6,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from entrepot.broker.calls.lease_calls cimport EndLeases, Receive, Send
 from entrepot.broker.calls.port cimport Ask, Attachment, Publish, fail
+from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.broker.logs.growing cimport Growing
 from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.owners cimport Lane, Owner
@@ -52,6 +53,8 @@ cdef class LocalOwner(Owner):
 
     @cython.locals(local=LocalLane, entry=Entry, queue=Queue)
     cpdef bint stage(self, Lane lane, Publish call) except? True
+    @cython.locals(queue=Queue, codec=EntryCodec, plain=bytes, prefix=bytes, data=bytes, staged=bint, simple=bint, count=uint32_t, known=list, targets=list)
+    cpdef bint stage_runs(self, bytes address, list runs, Publish call) except? True
     @cython.locals(queue=Queue)
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count, int disposition)
     cpdef object credit(self, Consumer consumer)

@@ -89,7 +89,9 @@ class LocalOwner(Owner):
         local = local_lane(lane)
         if not local.simple:
             nacked: list[int] = []
-            staged = self.admission.stage(call, local.address, b"", local.targets, call.data, call.count, range(call.count), nacked)
+            prefix = self.hub.codec(call.codec).prefix(local.address)
+            staged = self.admission.stage(call, prefix, local.targets, call.data, call.count, range(call.count), nacked)
+            self.store.urgent()
             return self._answer(call, staged, nacked)
         if local.codec != call.codec:
             local.codec = call.codec
@@ -115,11 +117,28 @@ class LocalOwner(Owner):
 
     def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
         """See Owner."""
-        known = [[self.target(log_id) for log_id in log_ids] for log_ids, *_ in runs]  # all of them, before the first is staged
+        known = [[self.target(log_id) for log_id in run[0]] for run in runs]  # all of them, before the first is staged
+        codec = self.hub.codec(call.codec)
+        plain: bytes = codec.prefix(address)
         nacked: list[int] = []
         staged = False
-        for targets, (_, hidden, data, count, indices) in zip(known, runs, strict=True):
-            staged = self.admission.stage(call, address, hidden, targets, data, count, indices, nacked) or staged
+        for targets, run in zip(known, runs, strict=True):
+            _, hidden, data, count, indices = run
+            simple = True
+            for target in targets:
+                if isinstance(target, Queue):
+                    queue = target
+                    if queue.rejects_when_full or queue.bytes_max >= 0 or call.flags & _HAS_EXPIRY:
+                        simple = False
+                        break
+            prefix = codec.hiding_prefix(address, hidden) if hidden else plain
+            if simple:
+                self.store.append([target.log for target in targets], make_entry(call.codec, call.codec_version, call.flags, prefix, data, count))
+                staged = True
+            elif self.admission.stage(call, prefix, targets, data, count, indices, nacked):
+                staged = True
+        if staged:
+            self.store.urgent()
         return self._answer(call, staged, nacked)
 
     # ---- consuming
