@@ -26,7 +26,8 @@ from entrepot.broker.broker import Broker
 from entrepot.broker.calls.partition_calls import Append, AppendPart, Read, ReadPart, make_append, make_append_part, make_read, make_read_part
 from entrepot.broker.calls.port import Attachment, Call, Sink, make_ask
 from entrepot.broker.calls.topic_requests import CreateTopic
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.state_kinds import default_folds
 from entrepot.clock import SystemClock
@@ -98,14 +99,14 @@ class Bench:
         clock, entropy, fold = SystemClock(), SystemEntropy(), default_folds().fold
         settings = StoreSettings(cache_size=(512 if "read" in what else 24) << 20)  # what is read is to lie in memory
         self.store = open_store(directory, scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=settings)
-        catalogue = Catalogue(self.store, lambda: entropy.octets(16))
+        decisions = Decisions.over(CatalogueStream(self.store), lambda: entropy.octets(16))
         self.broker = Broker(
             scheduler=loop,
             clock=clock,
             entropy=entropy,
             store=self.store,
             volatile=VolatileStore(loop, self.store.time, fold),
-            catalogue=catalogue,
+            decisions=decisions,
             authorizer=_Everyone(),
             on_failed=self.failed,
         )

@@ -28,7 +28,8 @@ from entrepot.broker.broker import Broker
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, make_end_leases, make_receive, make_send
 from entrepot.broker.calls.port import DONE, Attachment, Call, Sink, make_ask
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, TimedPolicy
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.state_kinds import default_folds
 from entrepot.clock import SystemClock
 from entrepot.entropy import SystemEntropy
@@ -87,15 +88,14 @@ class Bench:
         clock, entropy = SystemClock(), SystemEntropy()
         fold = default_folds().fold
         self.store = open_store(directory, scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=StoreSettings())
-        catalogue = Catalogue(self.store, lambda: entropy.octets(16))
-        catalogue.load()
+        decisions = Decisions.over(CatalogueStream(self.store), lambda: entropy.octets(16))
         self.broker = Broker(
             scheduler=loop,
             clock=clock,
             entropy=entropy,
             store=self.store,
             volatile=VolatileStore(loop, self.store.time, fold),
-            catalogue=catalogue,
+            decisions=decisions,
             authorizer=_Everyone(),
             on_failed=_failed,
         )

@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.users.users import Permission
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
 from entrepot.node import Node
@@ -69,11 +69,11 @@ class Control:
                 self._change_users(*command["users"])
                 return {}
             raise Refused(Reason.INVALID, "a command is open, close or users")
-        except (Refused, OSError, ValueError, TypeError) as error:
+        except (NotDone, OSError, ValueError, TypeError) as error:
             return {"error": str(error)}
 
     async def _open(self, namespace: str, ports: Mapping[str, int]) -> dict[str, Any]:
-        self._node.catalogue.create_namespace(namespace)
+        self._node.decisions.create_namespace(namespace)
         opened = self._listeners.setdefault(namespace, {})
         for name, make in self._makers.items():
             if name not in opened:

@@ -13,8 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import QuotaLimits
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.authorization import Authorizer
@@ -23,7 +24,7 @@ from entrepot.clock import Clock
 from entrepot.entropy import Entropy
 from entrepot.protocol import BrokerTerms
 from entrepot.protocol_table import protocols
-from entrepot.secret_file import open_secret_box
+from entrepot.secret_file import box_of, open_secret_box, read_key
 from entrepot.settings import Config
 from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.opening import Progress, open_store
@@ -97,6 +98,9 @@ class Node:
         on_progress: Progress | None = None,
     ) -> None:
         directory = Path(config.data)
+        secrets = partial(open_secret_box, directory, entropy)
+        if config.secrets_key_file:
+            secrets = partial(box_of, read_key(Path(config.secrets_key_file)), entropy)
         fold = default_folds().fold
         self.store: Store = open_store(
             str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
@@ -104,17 +108,18 @@ class Node:
         self.volatile: Store = VolatileStore(
             loop, self.store.time, fold, PosixDisk(str(directory / VOLATILE), loop), memory_size_max=config.cache.volatile_bytes
         )
-        self.users = Users(self.store, clock, entropy, partial(open_secret_box, directory, entropy))
+        stream = CatalogueStream(self.store)
+        self.users = Users(stream, clock, entropy, secrets)
         self.users.load()
-        self.catalogue = Catalogue(self.store, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))
-        self.catalogue.load()
+        self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))
+        self.catalogue = self.decisions.catalogue
         self.broker = Broker(
             scheduler=loop,
             clock=clock,
             entropy=entropy,
             store=self.store,
             volatile=self.volatile,
-            catalogue=self.catalogue,
+            decisions=self.decisions,
             authorizer=Authorizer(self.users),
             on_failed=on_failed,
             group_settings=group_settings(config),
@@ -126,7 +131,7 @@ class Node:
         self.broker.hub.translations.size_max = config.cache.translated_bytes
         self.broker.open()
         for name in config.namespaces:
-            self.catalogue.create_namespace(name)
+            self.decisions.create_namespace(name)
         for name, user in config.users.items():
             self.users.seed_user(name, user.password, user.namespaces, user.administrator)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from entrepot.beside import Beside
     from entrepot.broker.broker import Broker
-    from entrepot.broker.catalogue.catalogue import Catalogue
+    from entrepot.broker.catalogue.decisions import Decisions
     from entrepot.broker.logs.entry_codec import EntryCodec
     from entrepot.broker.topic.topic_config import TopicDefaults
     from entrepot.broker.users.users import Users
@@ -39,7 +39,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     network: Network
     broker: Broker
-    catalogue: Catalogue
+    decisions: Decisions
     users: Users
     authenticator: Any  # checks credentials; it stands above the protocols, which say themselves what they ask of it
     clock: Clock

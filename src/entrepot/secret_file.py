@@ -1,4 +1,4 @@
-"""The key file of a data directory: read, or made at first use, so that who has no access keys has no key file either."""
+"""The key that seals secrets: of the configuration's file, or of the data directory's own, made at first use: who has no access keys has no key file either."""
 
 from __future__ import annotations
 
@@ -7,9 +7,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entrepot.entropy import Entropy
+from entrepot.model.errors import CorruptData, Reason, Refused
 
 if TYPE_CHECKING:
     from entrepot.broker.users.secret_box import SecretBox
+
+
+def read_key(path: Path) -> bytes:
+    """The key in a file of the configuration, as a key file or as it is. Refused: there is none."""
+    from entrepot.broker.users.secret_box import KEY_SIZE, read_key_file
+
+    try:
+        data = path.read_bytes()
+        return data if len(data) == KEY_SIZE else read_key_file(data)
+    except OSError as error:
+        raise Refused(Reason.INVALID, f"secrets_key_file = '{path}' cannot be read: {error.strerror}") from None
+    except CorruptData:
+        raise Refused(
+            Reason.INVALID, f"secrets_key_file = '{path}' has {len(data)} bytes that are neither a key of {KEY_SIZE} bytes nor a secrets.key"
+        ) from None
+
+
+def box_of(key: bytes, entropy: Entropy) -> SecretBox:
+    """The box of a key."""
+    from entrepot.broker.users.secret_box import SecretBox
+
+    return SecretBox(key, entropy)
 
 
 def open_secret_box(directory: Path, entropy: Entropy) -> SecretBox:

@@ -199,7 +199,7 @@ class Server:
             config=self.config,
             network=self.network,
             broker=node.broker,
-            catalogue=node.catalogue,
+            decisions=node.decisions,
             users=node.users,
             authenticator=authenticator,
             clock=self.clock,

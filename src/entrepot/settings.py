@@ -271,6 +271,9 @@ class Config(Section, frozen=True):
         tuple[str, ...],
         key("names besides localhost by which HTTP requests without a signature may call this broker: SQS without users or unsigned, health, metrics"),
     ] = ()
+    secrets_key_file: Annotated[
+        str, key("file with the key that seals the secrets of access keys: 32 bytes, or a data directory's secrets.key; empty: the data directory's own")
+    ] = ""
     listen: dict[str, str] = {}  # addresses by listener
     durability: Durability = Durability()
     journal: Journal = Journal()

@@ -15,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from entrepot.admin.lists import NAMES_PER_STEP, PARTITIONS_PER_STEP, Lists, _noted
-from entrepot.admin.requests import CHANGES, LISTS, ListGroups, ListTopics
+from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ListGroups, ListTopics
 from entrepot.admin.service import STEPS_PER_TURN, Service
 from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset
 from entrepot.broker.calls.port import Sink, make_ask
+from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.clock import SystemClock
 from entrepot.config import load
 from entrepot.entropy import SystemEntropy
@@ -56,12 +57,13 @@ class Administered:
         return rows
 
     def queue(self, name: str, namespace: str = NS) -> Any:
-        definition, _ = self.node.catalogue.declare_queue(namespace, name, durable=False, exclusive=False, auto_delete=False, arguments={}, connection=None)
-        self.node.broker.operations.create_queue(definition)
+        definition, _ = self.node.decisions.declare_queue(
+            namespace, name, durable=False, exclusive=False, auto_delete=False, arguments={}, connection=(b"start", 1)
+        )
         return definition
 
     def topic(self, name: str, partitions: int) -> None:
-        self.node.broker.operations.create_topic(self.node.catalogue.create_topic(NS, name, partitions, {}))
+        self.node.decisions.create_topic(NS, name, partitions, {})
 
 
 async def _taken(later: Later) -> Response:
@@ -128,7 +130,7 @@ def test_what_comes_and_goes_between_two_parts_does_not_disturb(here: Administer
     assert not isinstance(answer.body, bytes)
     parts = [next(answer.body), next(answer.body)]
     last = here.node.catalogue.namespace(NS).queues[f"queue-{3 * STEPS_PER_TURN - 1}"]
-    here.node.broker.operations.remove(here.node.catalogue.remove_queue(last))
+    here.node.decisions.remove_queue(last)
     here.queue("new")
     names = [row["name"] for row in json.loads(b"".join([*parts, *answer.body]))["queues"]]
     assert names == sorted(f"queue-{number}" for number in range(3 * STEPS_PER_TURN - 1))
@@ -149,14 +151,13 @@ def test_names_are_noted_in_steps(changed: bool) -> None:
 def test_bindings_of_one_exchange_are_listed_in_parts(here: Administered) -> None:
     """Those that go meanwhile are left out; keys that are no text are shown."""
     here.queue("q")
-    catalogue = here.node.catalogue
     for number in range(3 * STEPS_PER_TURN):
-        catalogue.bind(NS, "amq.direct", here.node.catalogue.namespace(NS).queues["q"], f"key-{number}", {})
-    catalogue.bind(NS, "amq.fanout", here.node.catalogue.namespace(NS).queues["q"], "caf\udce9", {"a": b"\xff", "b": "\udce9", "c": [True, 1.5]})
+        here.node.decisions.bind(NS, "amq.direct", here.node.catalogue.namespace(NS).queues["q"], f"key-{number}", {})
+    here.node.decisions.bind(NS, "amq.fanout", here.node.catalogue.namespace(NS).queues["q"], "caf\udce9", {"a": b"\xff", "b": "\udce9", "c": [True, 1.5]})
     answer = here.ask("/bindings", b'{"prefix": "amq.direct"}')
     assert not isinstance(answer.body, bytes)
     parts = [next(answer.body)]
-    catalogue.unbind(NS, "amq.direct", here.node.catalogue.namespace(NS).queues["q"], f"key-{3 * STEPS_PER_TURN - 1}", {})
+    here.node.decisions.unbind(NS, "amq.direct", here.node.catalogue.namespace(NS).queues["q"], f"key-{3 * STEPS_PER_TURN - 1}", {})
     parts.extend(answer.body)
     assert len(parts) > 3
     assert [row["routing_key"] for row in json.loads(b"".join(parts))["bindings"]] == [f"key-{number}" for number in range(3 * STEPS_PER_TURN - 1)]
@@ -285,8 +286,54 @@ def test_a_namespace_that_is_not_empty_stays(here: Administered) -> None:
     here.ask("/namespaces/add", b'{"name": "acme/orders"}')
     queue = here.queue("q", "acme/orders")
     assert here.ask("/namespaces/delete", b'{"name": "acme/orders"}').status == 409
-    here.node.broker.operations.remove(here.node.catalogue.remove_queue(queue))
+    here.node.decisions.remove_queue(queue)
     assert here.ask("/namespaces/delete", b'{"name": "acme/orders"}').status == 200
+
+
+def closed(here: Administered, shard: int) -> None:
+    done: list[bool] = []
+    here.node.broker.shard_moves.close(shard, lambda: done.append(True))
+    here.runner.run(_until(lambda: bool(done)))
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/users/add", b'{"name": "bob", "password": "x"}'),
+        ("/users/set-password", b'{"name": "guest", "password": "x"}'),
+        ("/users/delete", b'{"name": "guest"}'),
+        ("/users/permit", b'{"name": "guest", "namespace": "*", "read": "x"}'),
+        ("/users/forbid", b'{"name": "guest", "namespace": "*"}'),
+        ("/keys/add", b'{"user": "guest"}'),
+        ("/namespaces/add", b'{"name": "acme/new"}'),
+        ("/namespaces/delete", b'{"name": "acme/old"}'),
+    ],
+)
+def test_changes_are_made_where_the_catalogue_is(here: Administered, path: str, body: bytes) -> None:
+    assert here.ask("/namespaces/add", b'{"name": "acme/old"}').status == 200
+
+    def listed() -> list[list[dict[str, Any]]]:
+        return [here.listed("users"), here.listed("namespaces"), here.listed("keys", user="guest")]
+
+    before = listed()
+    closed(here, CATALOGUE)
+    answer = here.ask(path, body)
+    assert isinstance(answer.body, bytes)
+    assert (answer.status, json.loads(answer.body)["reason"]) == (503, UNAVAILABLE)
+    assert listed() == before
+
+
+def test_a_namespace_whose_groups_may_be_elsewhere_stays(here: Administered) -> None:
+    assert here.ask("/namespaces/add", b'{"name": "acme/old"}').status == 200
+    closed(here, 7)
+    assert here.ask("/namespaces/delete", b'{"name": "acme/old"}').status == 503
+
+
+def test_a_queue_on_its_way_is_listed_by_who_has_it(here: Administered) -> None:
+    here.queue("here")
+    definition, _ = here.node.decisions.declare_queue(NS, "away", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=(b"start", 1))
+    closed(here, definition.runtime.log.shard)
+    assert [row["name"] for row in here.listed("queues")] == ["here"]
 
 
 def test_only_posts_are_answered(here: Administered) -> None:

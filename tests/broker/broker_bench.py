@@ -7,7 +7,8 @@ import gc
 from entrepot.broker.broker import Broker
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, Sink, make_ask, make_publish, make_settle
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.state_kinds import default_folds
 from entrepot.model.entry import HAS_EXPIRY, Entry
@@ -90,15 +91,15 @@ class Bench:
         self.fold = default_folds().fold
         self.store = open_store(self.disk, scheduler=self.loop, clock=self.clock, entropy=self.entropy, fold=self.fold, settings=settings)
         self.volatile = VolatileStore(self.loop, ShardTime(self.clock), self.fold, memory_size_max=self.memory_size_max)
-        self.catalogue = Catalogue(self.store, lambda: self.entropy.octets(16))
-        self.catalogue.load()
+        self.decisions = Decisions.over(CatalogueStream(self.store), lambda: self.entropy.octets(16))
+        self.catalogue = self.decisions.catalogue
         self.broker = Broker(
             scheduler=self.loop,
             clock=self.clock,
             entropy=self.entropy,
             store=self.store,
             volatile=self.volatile,
-            catalogue=self.catalogue,
+            decisions=self.decisions,
             authorizer=self.authorizer,
             on_failed=self.failed.append,
             topic_defaults=self.topic_defaults,

@@ -1,12 +1,26 @@
 """A state store in memory, folding as the real ones do."""
 
+from typing import Any
+
+from entrepot.broker.calls.port import complete
 from entrepot.broker.state_kinds import default_folds
 
 
-class MemoryState:
+class MemoryGroup:
     def __init__(self) -> None:
+        self.calls: list[Any] = []
+        self.durable = False
+
+
+class MemoryState:
+    epoch = 1
+
+    def __init__(self) -> None:
+        self.closed: set[int] = set()
+        self._group = MemoryGroup()
         self.values: dict[tuple[int, bytes], bytes] = {}
         self.fold_count = 0
+        self.closed: set[int] = set()
         self._fold = default_folds().fold
 
     def fold(self, shard: int, key: bytes, delta: bytes) -> None:
@@ -16,6 +30,18 @@ class MemoryState:
             self.values.pop((shard, key), None)
         else:
             self.values[shard, key] = value
+
+    def group(self) -> MemoryGroup:
+        return self._group
+
+    def urgent(self) -> None:
+        pass
+
+    def commit(self) -> None:
+        """What was staged is durable."""
+        group, self._group = self._group, MemoryGroup()
+        group.durable = True
+        complete(group.calls)
 
     def get(self, shard: int, key: bytes) -> bytes | None:
         return self.values.get((shard, key))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from entrepot.broker.calls.port import Attachment, Sink
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.state_kinds import default_folds
@@ -91,17 +92,17 @@ class Bench:
         self.store.set_owner(Owner())
         self.hub = Hub(self.loop, self.clock)
         self.hub.register(LineCodec())
-        self.catalogue = Catalogue(self.store, lambda: self.entropy.octets(16))
-        self.catalogue.load()
+        self.decisions = Decisions.over(CatalogueStream(self.store), lambda: self.entropy.octets(16))
+        self.catalogue = self.decisions.catalogue
         self.consumer_count = 0
 
     def stream(self, name="s", **arguments):
         arguments = {"x-queue-type": "stream", **{key.replace("_", "-"): value for key, value in arguments.items()}}
-        definition, _ = self.catalogue.declare_queue(NS, name, durable=True, exclusive=False, auto_delete=False, arguments=arguments, connection=1)
+        definition, _ = self.decisions.declare_queue(NS, name, durable=True, exclusive=False, auto_delete=False, arguments=arguments, connection=1)
         return self.open(definition)
 
     def topic(self, name="t", partitions=1, **policy):
-        return self.open(self.catalogue.declare_topic(NS, name, partitions=partitions, **policy)[0])
+        return self.open(self.decisions.declare_topic(NS, name, partitions=partitions, **policy)[0])
 
     def open(self, definition):
         logs = [self.store.log(log_id) or self.store.create_log(0, log_id) for log_id in definition.partitions]

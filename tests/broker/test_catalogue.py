@@ -1,13 +1,15 @@
 import pytest
 from memory_state import LogIds, MemoryState
 
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.catalogue.kept_definitions import QUEUE_KEY, encode_value, named_key
 from entrepot.broker.catalogue.quotas import QuotaLimits
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.model.errors import CorruptData, Reason, Refused
 
 NS = "public/default"
+A, B = (b"start", 1), (b"start", 2)  # connections
 LOCKED_TEXT = (
     "cannot obtain exclusive access to locked queue 'q' in vhost '/'. It could be originally declared on another connection "
     "or the exclusive property value does not match that of the original declaration."
@@ -17,17 +19,17 @@ LOCKED_TEXT = (
 class Broker:
     def __init__(self, state=None, limits=None):
         self.state = state or MemoryState()
-        self.catalogue = Catalogue(self.state, LogIds(), limits)
-        self.catalogue.load()
+        self.decisions = Decisions.over(CatalogueStream(self.state), LogIds(), limits)
+        self.catalogue = self.decisions.catalogue
         self.ns = self.catalogue.namespace(NS)
 
     def exchange(self, name, exchange_type="direct", durable=True, auto_delete=False, internal=False, **arguments):
-        return self.catalogue.declare_exchange(
+        return self.decisions.declare_exchange(
             NS, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=dashed(arguments)
         )
 
-    def queue(self, name, durable=True, exclusive=False, auto_delete=False, connection=1, arguments=None):
-        return self.catalogue.declare_queue(
+    def queue(self, name, durable=True, exclusive=False, auto_delete=False, connection=A, arguments=None):
+        return self.decisions.declare_queue(
             NS,
             name,
             durable=durable,
@@ -37,17 +39,27 @@ class Broker:
             connection=connection,
         )
 
-    def bind(self, queue, exchange, key="", arguments=None, connection=1):
-        return self.catalogue.bind_queue(NS, queue, exchange, key, arguments or {}, connection)
+    def bind(self, queue, exchange, key="", arguments=None, connection=A):
+        return self.decisions.bind_queue(NS, queue, exchange, key, arguments or {}, connection)
 
-    def unbind(self, queue, exchange, key="", arguments=None, connection=1):
-        return self.catalogue.unbind_queue(NS, queue, exchange, key, arguments or {}, connection)
+    def unbind(self, queue, exchange, key="", arguments=None, connection=A):
+        return self.decisions.unbind_queue(NS, queue, exchange, key, arguments or {}, connection)
 
     def routed(self, exchange, key):
         return [target.name for target in self.ns.router.route(exchange, key).targets]
 
     def restarted(self):
         return Broker(self.state)
+
+    def names(self):
+        bindings = [f"{source} -> {kind} {name} {key}".rstrip() for source, kind, name, key, _ in self.ns.bindings]
+        return {*self.ns.queues, *self.ns.topics, *self.ns.exchanges, *bindings}
+
+    def gone(self, remove, *arguments, **more):
+        """Names of what a removal took along."""
+        before = self.names()
+        remove(*arguments, **more)
+        return sorted(before - self.names())
 
 
 def dashed(arguments):
@@ -187,25 +199,25 @@ def test_quorum_queues_and_streams_are_durable_and_shared(broker, queue_type, ch
 
 
 def test_exclusive_queues_are_locked_to_their_connection(broker):
-    queue, _ = broker.queue("q", exclusive=True, connection="a")
-    broker.queue("q", exclusive=True, connection="a")
-    assert broker.catalogue.find_queue(NS, "q", "a") is queue
+    queue, _ = broker.queue("q", exclusive=True, connection=A)
+    broker.queue("q", exclusive=True, connection=A)
+    assert broker.catalogue.find_queue(NS, "q", A) is queue
     for attempt in (
-        lambda: broker.queue("q", exclusive=True, connection="b"),
-        lambda: broker.queue("q", connection="b"),
-        lambda: broker.queue("q", connection="a"),
-        lambda: broker.catalogue.find_queue(NS, "q", "b"),
-        lambda: broker.bind("q", "amq.direct", connection="b"),
-        lambda: broker.unbind("q", "amq.direct", connection="b"),
-        lambda: broker.catalogue.delete_queue(NS, "q", connection="b"),
+        lambda: broker.queue("q", exclusive=True, connection=B),
+        lambda: broker.queue("q", connection=B),
+        lambda: broker.queue("q", connection=A),
+        lambda: broker.catalogue.find_queue(NS, "q", B),
+        lambda: broker.bind("q", "amq.direct", connection=B),
+        lambda: broker.unbind("q", "amq.direct", connection=B),
+        lambda: broker.decisions.delete_queue(NS, "q", connection=B),
     ):
         with refused(Reason.LOCKED, LOCKED_TEXT):
             attempt()
-    assert broker.catalogue.exclusive_queues("a") == [queue]
-    assert broker.catalogue.exclusive_queues("b") == []
-    broker.catalogue.remove_queue(queue)
-    assert broker.catalogue.exclusive_queues("a") == []
-    broker.queue("q", connection="b")
+    assert broker.catalogue.exclusive_queues(A) == [queue]
+    assert broker.catalogue.exclusive_queues(B) == []
+    broker.decisions.remove_queue(queue)
+    assert broker.catalogue.exclusive_queues(A) == []
+    broker.queue("q", connection=B)
 
 
 def test_a_shared_queue_declared_exclusive_is_locked(broker):
@@ -222,13 +234,13 @@ def test_reserved_names(broker):
     queue, _ = broker.queue("")
     assert queue.name.startswith("amq.gen-")
     assert len(queue.name) == 30
-    assert broker.catalogue.find_queue(NS, queue.name, 1) is queue
+    assert broker.catalogue.find_queue(NS, queue.name, A) is queue
     with refused(Reason.NOT_PERMITTED, f"queue name '{queue.name}' contains reserved prefix 'amq.*'"):
         broker.queue(queue.name)
     assert broker.queue("")[0] is not queue
     assert broker.exchange("amq.topic", "topic") is broker.ns.exchanges["amq.topic"]
     with refused(Reason.NOT_PERMITTED, "deletion of system exchange 'amq.direct' in vhost '/' not allowed"):
-        broker.catalogue.delete_exchange(NS, "amq.direct")
+        broker.decisions.delete_exchange(NS, "amq.direct")
 
 
 def test_the_default_exchange_is_not_to_be_touched(broker):
@@ -237,12 +249,12 @@ def test_the_default_exchange_is_not_to_be_touched(broker):
     for attempt in (
         lambda: broker.exchange(""),
         lambda: catalogue.find_exchange(NS, ""),
-        lambda: catalogue.delete_exchange(NS, ""),
+        lambda: broker.decisions.delete_exchange(NS, ""),
         lambda: broker.bind("q", ""),
         lambda: broker.unbind("q", ""),
-        lambda: catalogue.bind_exchange(NS, "", "amq.direct", "", {}),
-        lambda: catalogue.bind_exchange(NS, "amq.direct", "", "", {}),
-        lambda: catalogue.unbind_exchange(NS, "", "amq.direct", "", {}),
+        lambda: broker.decisions.bind_exchange(NS, "", "amq.direct", "", {}),
+        lambda: broker.decisions.bind_exchange(NS, "amq.direct", "", "", {}),
+        lambda: broker.decisions.unbind_exchange(NS, "", "amq.direct", "", {}),
     ):
         with refused(Reason.NOT_PERMITTED, "operation not permitted on the default exchange"):
             attempt()
@@ -251,10 +263,10 @@ def test_the_default_exchange_is_not_to_be_touched(broker):
 
 
 def test_what_is_not_there(broker):
-    catalogue, ns = broker.catalogue, broker.ns
+    catalogue, decisions, ns = broker.catalogue, broker.decisions, broker.ns
     broker.queue("q")
     with refused(Reason.NOT_FOUND, "no queue 'x' in vhost '/'"):
-        catalogue.find_queue(NS, "x", 1)
+        catalogue.find_queue(NS, "x", A)
     with refused(Reason.NOT_FOUND, "no exchange 'x' in vhost '/'"):
         catalogue.find_exchange(NS, "x")
     with refused(Reason.NOT_FOUND, "no queue 'x' in vhost '/'"):
@@ -265,15 +277,14 @@ def test_what_is_not_there(broker):
         ns.router.route("y", "")
     with refused(Reason.NOT_FOUND, "vhost nope not found"):
         catalogue.namespace("public/nope")
-    for removed in (
-        catalogue.delete_queue(NS, "x", connection=1),
-        catalogue.delete_exchange(NS, "x"),
-        broker.unbind("x", "amq.direct"),
-        broker.unbind("q", "x"),
-        broker.unbind("q", "amq.direct"),
-        catalogue.unbind_exchange(NS, "x", "y", "", {}),
-    ):
-        assert (removed.queues, removed.exchanges, removed.bindings) == ([], [], [])
+    revision = catalogue.revision
+    decisions.delete_queue(NS, "x", connection=A)
+    decisions.delete_exchange(NS, "x")
+    broker.unbind("x", "amq.direct")
+    broker.unbind("q", "x")
+    broker.unbind("q", "amq.direct")
+    decisions.unbind_exchange(NS, "x", "y", "", {})
+    assert catalogue.revision == revision
 
 
 def test_exchange_declared_again(broker):
@@ -295,35 +306,32 @@ def test_exchange_declared_again(broker):
 
 
 def test_conditional_deletes(broker):
-    catalogue, ns = broker.catalogue, broker.ns
+    decisions, ns = broker.decisions, broker.ns
     broker.queue("q")
     broker.exchange("e")
     broker.bind("q", "e")
     with refused(Reason.IN_USE, "exchange 'e' in vhost '/' in use"):
-        catalogue.delete_exchange(NS, "e", if_unused=True)
+        decisions.delete_exchange(NS, "e", if_unused=True)
     with refused(Reason.IN_USE, "queue 'q' in vhost '/' in use"):
-        catalogue.delete_queue(NS, "q", connection=1, if_unused=True, consumers=1)
+        decisions.delete_queue(NS, "q", connection=A, if_unused=True, consumers=1)
     with refused(Reason.NOT_EMPTY, "queue 'q' in vhost '/' not empty"):
-        catalogue.delete_queue(NS, "q", connection=1, if_empty=True, messages=1)
-    removed = catalogue.delete_queue(NS, "q", connection=1, if_empty=True, if_unused=True)
-    assert [queue.name for queue in removed.queues] == ["q"]
-    assert len(removed.bindings) == 1
-    assert [exchange.name for exchange in catalogue.delete_exchange(NS, "e", if_unused=True).exchanges] == ["e"]
+        decisions.delete_queue(NS, "q", connection=A, if_empty=True, messages=1)
+    assert broker.gone(decisions.delete_queue, NS, "q", connection=A, if_empty=True, if_unused=True) == ["e -> queue q", "q"]
+    assert broker.gone(decisions.delete_exchange, NS, "e", if_unused=True) == ["e"]
     assert ns.bindings == {}
     assert broker.state.values == {}
 
 
 def test_auto_delete_exchanges_go_with_their_last_binding_and_take_others_along(broker):
-    catalogue, ns = broker.catalogue, broker.ns
+    catalogue, decisions, ns = broker.catalogue, broker.decisions, broker.ns
     broker.queue("q")
     broker.exchange("first", "fanout", auto_delete=True)
     broker.exchange("second", "fanout", auto_delete=True)
-    catalogue.bind_exchange(NS, "second", "first", "", {})
+    decisions.bind_exchange(NS, "second", "first", "", {})
     broker.bind("q", "second", "a")
     broker.bind("q", "second", "b")
-    assert broker.unbind("q", "second", "a").exchanges == []
-    removed = broker.unbind("q", "second", "b")
-    assert sorted(exchange.name for exchange in removed.exchanges) == ["first", "second"]
+    assert broker.gone(broker.unbind, "q", "second", "a") == ["second -> queue q a"]
+    assert broker.gone(broker.unbind, "q", "second", "b") == ["first", "first -> exchange second", "second", "second -> queue q b"]
     assert ns.bindings == {}
     assert catalogue.statistics() == {"namespaces": 1, "exchanges": 0, "queues": 1, "topics": 0, "partitions": 0, "bindings": 0}
 
@@ -333,20 +341,20 @@ def test_deleting_a_queue_takes_its_bindings_and_unused_exchanges(broker):
     broker.exchange("auto", "topic", auto_delete=True)
     broker.bind("q", "auto", "#")
     broker.bind("q", "amq.fanout")
-    removed = broker.catalogue.delete_queue(NS, "q", connection=1)
-    assert len(removed.bindings) == 2
-    assert [exchange.name for exchange in removed.exchanges] == ["auto"]
+    queue = broker.ns.queues["q"]
+    assert broker.gone(broker.decisions.delete_queue, NS, "q", connection=A) == ["amq.fanout -> queue q", "auto", "auto -> queue q #", "q"]
     assert broker.routed("amq.fanout", "") == []
-    assert broker.catalogue.remove_queue(removed.queues[0]).queues == []
+    revision = broker.catalogue.revision
+    broker.decisions.remove_queue(queue)
+    assert broker.catalogue.revision == revision
 
 
 def test_exchanges_in_a_ring_can_be_deleted(broker):
     for name in "ab":
         broker.exchange(name, "fanout", auto_delete=True)
-    broker.catalogue.bind_exchange(NS, "a", "b", "", {})
-    broker.catalogue.bind_exchange(NS, "b", "a", "", {})
-    removed = broker.catalogue.delete_exchange(NS, "a")
-    assert sorted(exchange.name for exchange in removed.exchanges) == ["a", "b"]
+    broker.decisions.bind_exchange(NS, "a", "b", "", {})
+    broker.decisions.bind_exchange(NS, "b", "a", "", {})
+    assert broker.gone(broker.decisions.delete_exchange, NS, "a") == ["a", "a -> exchange b", "b", "b -> exchange a"]
     assert broker.ns.bindings == {}
 
 
@@ -374,11 +382,11 @@ def test_what_is_durable_survives_and_nothing_else(broker):
     broker.exchange("f", "fanout", **{"\udcff": "\udcfe"})
     broker.bind("transient", "amq.direct", "k")
     broker.bind("kept", "passing", "k")
-    broker.catalogue.bind_exchange(NS, "e", "amq.topic", "x.#", {})
+    broker.decisions.bind_exchange(NS, "e", "amq.topic", "x.#", {})
     stream, _ = broker.queue("s", arguments={"x-queue-type": "stream", "x-max-age": "2h", "x-max-length-bytes": 100})
-    topic, _ = broker.catalogue.declare_topic(NS, "t", partitions=3, subject="elsewhere", max_age_ms=5)
-    broker.catalogue.create_namespace("tenant/space")
-    broker.catalogue.declare_queue("tenant/space", "kept", durable=True, exclusive=False, auto_delete=True, arguments={}, connection=1)
+    topic, _ = broker.decisions.declare_topic(NS, "t", partitions=3, subject="elsewhere", max_age_ms=5)
+    broker.decisions.create_namespace("tenant/space")
+    broker.decisions.declare_queue("tenant/space", "kept", durable=True, exclusive=False, auto_delete=True, arguments={}, connection=A)
 
     again = broker.restarted()
     assert sorted(again.ns.queues) == ["kept"]
@@ -419,7 +427,7 @@ def test_streams_and_topics_meet_queues(broker):
     assert created
     assert isinstance(stream, TopicDefinition)
     assert broker.queue("s", arguments={"x-queue-type": "stream"}) == (stream, False)
-    assert broker.catalogue.find_queue(NS, "s", 1) is stream
+    assert broker.catalogue.find_queue(NS, "s", A) is stream
     with refused(
         Reason.EXISTS_DIFFERENT, "inequivalent arg 'x-queue-type' for queue 's' in vhost '/': received none but current is the value 'stream' of type 'longstr'"
     ):
@@ -429,16 +437,16 @@ def test_streams_and_topics_meet_queues(broker):
     ):
         broker.queue("s", arguments={"x-queue-type": "stream", "x-max-age": "1h"})
 
-    topic, _ = broker.catalogue.declare_topic(NS, "t", partitions=2)
+    topic, _ = broker.decisions.declare_topic(NS, "t", partitions=2)
     assert broker.routed("", "t") == ["t"]
     assert broker.queue("t", arguments={"x-queue-type": "stream"}) == (topic, False)
     queue, created = broker.queue("t")
     assert created
     assert isinstance(queue, QueueDefinition)
     assert broker.ns.router.route("", "t").targets == (queue,)
-    assert broker.catalogue.find_queue(NS, "t", 1) is queue
+    assert broker.catalogue.find_queue(NS, "t", A) is queue
     with refused(Reason.EXISTS_DIFFERENT, "topic 't' in vhost '/' has 2 partitions, not 3"):
-        broker.catalogue.declare_topic(NS, "t", partitions=3)
+        broker.decisions.declare_topic(NS, "t", partitions=3)
 
 
 def test_limits_refuse_and_free_places_serve_again():
@@ -454,26 +462,26 @@ def test_limits_refuse_and_free_places_serve_again():
     with refused(Reason.LIMIT, "there are 1 exchanges already, and 1 is the limit"):
         broker.exchange("f")
     with refused(Reason.LIMIT, "there are 1 namespaces already, and 1 is the limit"):
-        broker.catalogue.create_namespace("a/b")
-    broker.catalogue.delete_queue(NS, "a", connection=1)
+        broker.decisions.create_namespace("a/b")
+    broker.decisions.delete_queue(NS, "a", connection=A)
     broker.queue("c")
     broker.bind("b", "amq.direct")
 
 
 def test_namespaces_are_apart_and_go_when_empty(broker):
-    other = broker.catalogue.create_namespace("tenant/space")
+    other = broker.decisions.create_namespace("tenant/space")
     broker.queue("q")
     assert other.queues == {}
     with refused(Reason.NOT_FOUND, "no queue 'q' in vhost 'tenant/space'"):
-        broker.catalogue.find_queue("tenant/space", "q", 1)
-    broker.catalogue.declare_queue("tenant/space", "q", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=1)
+        broker.catalogue.find_queue("tenant/space", "q", A)
+    broker.decisions.declare_queue("tenant/space", "q", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=A)
     with pytest.raises(Refused, match="is not empty"):
-        broker.catalogue.delete_namespace("tenant/space")
-    broker.catalogue.delete_queue("tenant/space", "q", connection=1)
-    broker.catalogue.delete_namespace("tenant/space")
+        broker.decisions.delete_namespace("tenant/space")
+    broker.decisions.delete_queue("tenant/space", "q", connection=A)
+    broker.decisions.delete_namespace("tenant/space")
     assert sorted(broker.restarted().catalogue.namespaces) == ["public/default"]
     with pytest.raises(Refused, match="cannot be deleted"):
-        broker.catalogue.delete_namespace("public/default")
+        broker.decisions.delete_namespace("public/default")
 
 
 def test_names_that_cannot_be(broker):
@@ -482,7 +490,7 @@ def test_names_that_cannot_be(broker):
     with pytest.raises(Refused, match="is not UTF-8"):
         broker.queue("\udcff")
     with pytest.raises(Refused, match="name is empty"):
-        broker.catalogue.declare_topic(NS, "")
+        broker.decisions.declare_topic(NS, "")
     broker.queue("é" * 127)
 
 

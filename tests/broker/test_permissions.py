@@ -7,8 +7,9 @@ from entrepot.broker.broker import Broker
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, REFUSED, Sink, make_ask
 from entrepot.broker.calls.topic_requests import AllowedActions
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.authorization import Authorizer
 from entrepot.broker.users.users import Permission, Users
@@ -31,19 +32,20 @@ class Bench:
         self.loop = SimulatedLoop(1)
         clock, entropy = SimulatedClock(self.loop), SimulatedEntropy(self.loop)
         store = open_store(SimulatedDisk(self.loop), scheduler=self.loop, clock=clock, entropy=entropy, fold=default_folds().fold, settings=SMALL)
-        users = Users(store, clock, entropy, iterations=4096)
+        users = Users(CatalogueStream(store), clock, entropy, iterations=4096)
         users.add_user("ann", "secret", (NS,))
         users.set_permission("ann", NS, Permission("a.*|amq\\.gen-.*", "b.*", "c.*"))
         self.store = store
         self.users = users
-        self.catalogue = Catalogue(store, lambda: entropy.octets(16))
+        self.decisions = Decisions.over(CatalogueStream(store), lambda: entropy.octets(16))
+        self.catalogue = self.decisions.catalogue
         self.broker = Broker(
             scheduler=self.loop,
             clock=clock,
             entropy=entropy,
             store=store,
             volatile=store,
-            catalogue=self.catalogue,
+            decisions=self.decisions,
             authorizer=Authorizer(users),
             on_failed=lambda error: pytest.fail(str(error)),
         )

@@ -8,7 +8,7 @@ from memory_state import LogIds, MemoryState
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.queue_requests import TimedPolicy
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import (
     BINDINGS,
     CONSUMERS,
@@ -22,10 +22,12 @@ from entrepot.broker.catalogue.quotas import (
     QuotaLimits,
     Quotas,
 )
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.model.errors import Reason, Refused
 
 NS = "public/default"
+HERE = (b"start", 1)  # a connection
 SMALL = QuotaLimits(exchanges=10, queues=10, topics=10, total_partitions=10, bindings=10, groups=10, total_group_members=10, offsets=10, metadata_bytes=1000)
 
 
@@ -36,24 +38,24 @@ def full(kind: str, user: str) -> str:
 class Declared:
     """One user's way to a catalogue."""
 
-    def __init__(self, catalogue: Catalogue, user: str) -> None:
-        self.catalogue = catalogue
+    def __init__(self, decisions: Decisions, user: str) -> None:
+        self.decisions = decisions
         self.user = user
 
     def queue(self, name: str, **more: object) -> object:
         more = {"durable": True, "exclusive": False, "auto_delete": False, "arguments": {}, "connection": 1} | more
-        return self.catalogue.declare_queue(NS, self.user + name, maker=self.user, **more)[0]
+        return self.decisions.declare_queue(NS, self.user + name, maker=self.user, **more)[0]
 
     def exchange(self, name: str, arguments: dict[str, object] | None = None) -> object:
-        return self.catalogue.declare_exchange(
+        return self.decisions.declare_exchange(
             NS, self.user + name, "direct", durable=True, auto_delete=False, internal=False, arguments=arguments or {}, maker=self.user
         )
 
     def topic(self, name: str, partitions: int = 1) -> object:
-        return self.catalogue.create_topic(NS, self.user + name, partitions, {}, maker=self.user)
+        return self.decisions.create_topic(NS, self.user + name, partitions, {}, maker=self.user)
 
     def binding(self, key: str) -> None:
-        self.catalogue.bind_queue(NS, "shared", "amq.direct", key, {}, 1, self.user)
+        self.decisions.bind_queue(NS, "shared", "amq.direct", key, {}, HERE, self.user)
 
 
 @pytest.fixture
@@ -62,10 +64,9 @@ def state() -> MemoryState:
 
 
 @pytest.fixture
-def catalogue(state: MemoryState) -> Catalogue:
-    made = Catalogue(state, LogIds(), SMALL)
-    made.load()
-    made.declare_queue(NS, "shared", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=1)
+def decisions(state: MemoryState) -> Decisions:
+    made = Decisions.over(CatalogueStream(state), LogIds(), SMALL)
+    made.declare_queue(NS, "shared", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=HERE)
     return made
 
 
@@ -78,41 +79,40 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_user_leaves_some_for_others(state, catalogue, kind):
-    mine, yours = Declared(catalogue, "me"), Declared(catalogue, "you")
+def test_one_user_leaves_some_for_others(state, decisions, kind):
+    mine, yours = Declared(decisions, "me"), Declared(decisions, "you")
     for number in range(8):
         KINDS[kind](mine, f"{number}")
     with pytest.raises(Refused) as refused:
         KINDS[kind](mine, "more")
     assert (refused.value.reason, str(refused.value)) == (Reason.LIMIT, full(kind, "me"))
     KINDS[kind](yours, "one")
-    after = Catalogue(state, LogIds(1000), SMALL)
-    after.load()
-    assert after.statistics() == catalogue.statistics()
+    after = Decisions.over(CatalogueStream(state), LogIds(1000), SMALL)
+    assert after.catalogue.statistics() == decisions.catalogue.statistics()
     with pytest.raises(Refused, match="is the limit of one user"):
         KINDS[kind](Declared(after, "me"), "more")
 
 
-def test_partitions_count_each(catalogue):
-    mine, yours = Declared(catalogue, "me"), Declared(catalogue, "you")
+def test_partitions_count_each(decisions):
+    mine, yours = Declared(decisions, "me"), Declared(decisions, "you")
     topic = mine.topic("a", 6)
     with pytest.raises(Refused, match="user 'me' has 6 partitions already, and 8 is the limit of one user"):
         mine.topic("b", 3)
     with pytest.raises(Refused, match="is the limit of one user"):
-        catalogue.create_topic(NS, "b", 3, {}, maker="me", check_only=True)
-    catalogue.add_partitions(topic, 8)
+        decisions.create_topic(NS, "b", 3, {}, maker="me", check_only=True)
+    decisions.add_partitions(topic, 8)
     with pytest.raises(Refused, match="is the limit of one user"):
-        catalogue.add_partitions(topic, 9)
+        decisions.add_partitions(topic, 9)
     yours.topic("a", 2)
     with pytest.raises(Refused, match="there are 10 partitions already, and 10 is the limit"):
         yours.topic("b", 1)
-    catalogue.remove_queue(topic)
-    assert catalogue.quotas.used(PARTITIONS) == 2
+    decisions.remove_queue(topic)
+    assert decisions.catalogue.quotas.used(PARTITIONS) == 2
     yours.topic("b", 6)
 
 
-def test_arguments_count_in_bytes(catalogue):
-    mine = Declared(catalogue, "me")
+def test_arguments_count_in_bytes(decisions):
+    mine = Declared(decisions, "me")
     large = {"x": "y" * 500}
     mine.exchange("a", large)
     with pytest.raises(Refused, match="bytes of arguments and metadata already, and 800 is the limit of one user"):
@@ -120,33 +120,32 @@ def test_arguments_count_in_bytes(catalogue):
     with pytest.raises(Refused, match="bytes of arguments"):
         mine.queue("b", arguments={"x-dead-letter-routing-key": "y" * 200, "x-dead-letter-exchange": "z" * 200})
     with pytest.raises(Refused, match="bytes of arguments"):
-        catalogue.bind_queue(NS, "shared", "amq.headers", "", large, 1, "me")
-    catalogue.delete_exchange(NS, "mea")
-    assert catalogue.quotas.used(METADATA) == 0
+        decisions.bind_queue(NS, "shared", "amq.headers", "", large, HERE, "me")
+    decisions.delete_exchange(NS, "mea")
+    assert decisions.catalogue.quotas.used(METADATA) == 0
 
 
-def test_what_a_queue_is_given_later_counts(catalogue):
-    queue = Declared(catalogue, "me").queue("a")
+def test_what_a_queue_is_given_later_counts(decisions):
+    queue = Declared(decisions, "me").queue("a")
     small = TimedDefinition(TimedPolicy(), tags={"a": "b"})
     large = TimedDefinition(TimedPolicy(), access_policy="p" * 900)
-    catalogue.check_room(queue, small)
-    queue.timed = small
-    catalogue.keep_queue(queue)
-    assert catalogue.quotas.used_by(METADATA, "me") == 2
+    decisions.check_room(queue, small)
+    decisions.change_timed(queue, small)
+    assert decisions.catalogue.quotas.used_by(METADATA, "me") == 2
     with pytest.raises(Refused, match="user 'me' has 2 bytes"):
-        catalogue.check_room(queue, large)
-    catalogue.remove_queue(queue)
-    assert (catalogue.quotas.used(QUEUES), catalogue.quotas.used(METADATA)) == (1, 0)
+        decisions.check_room(queue, large)
+    decisions.remove_queue(queue)
+    assert (decisions.catalogue.quotas.used(QUEUES), decisions.catalogue.quotas.used(METADATA)) == (1, 0)
 
 
-def test_a_binding_that_is_there_takes_no_place(catalogue):
-    mine, yours = Declared(catalogue, "me"), Declared(catalogue, "you")
+def test_a_binding_that_is_there_takes_no_place(decisions):
+    mine, yours = Declared(decisions, "me"), Declared(decisions, "you")
     for number in range(8):
         mine.binding(f"{number}")
     mine.binding("0")
     yours.binding("0")
-    assert catalogue.quotas.used_by(BINDINGS, "you") == 0
-    catalogue.unbind_queue(NS, "shared", "amq.direct", "0", {}, 1)
+    assert decisions.catalogue.quotas.used_by(BINDINGS, "you") == 0
+    decisions.unbind_queue(NS, "shared", "amq.direct", "0", {}, HERE)
     mine.binding("8")
 
 

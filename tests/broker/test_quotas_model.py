@@ -9,8 +9,9 @@ from memory_state import LogIds, MemoryState
 
 from entrepot.broker.calls import group_requests as r
 from entrepot.broker.calls.queue_requests import TimedPolicy
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import BINDINGS, EXCHANGES, GROUPS, MEMBERS, METADATA, NAMESPACES, OFFSETS, PARTITIONS, QUEUES, TOPICS, QuotaLimits
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
@@ -34,11 +35,12 @@ class Declaring:
         self.state = MemoryState()
         self.ids = LogIds()
         self.start()
-        self.catalogue.create_namespace(SPACES[1])
+        self.decisions.create_namespace(SPACES[1])
 
     def start(self):
-        self.catalogue = Catalogue(self.state, self.ids, LIMITS)
-        self.catalogue.load()
+        self.stream = CatalogueStream(self.state)
+        self.decisions = Decisions.over(self.stream, self.ids, LIMITS)
+        self.catalogue = self.decisions.catalogue
 
     def step(self):
         pick = self.chance.choice
@@ -46,47 +48,46 @@ class Declaring:
         arguments = pick([{}, {"x": "y" * self.chance.randrange(900)}])
         flags = {"durable": pick([True, True, False]), "auto_delete": pick([True, False])}
         of = self.catalogue.namespaces.get(space)
-        connection = pick([1, 2])
+        connection = pick([(b"start", 1), (b"start", 2)])
         kind = self.chance.randrange(14)
         if kind == 0:
             alternate = {"alternate-exchange": other} if arguments else {}
-            self.catalogue.declare_exchange(
+            self.decisions.declare_exchange(
                 space, name, pick(["direct", "fanout", "topic", "headers"]), **flags, internal=False, arguments=arguments | alternate, maker=maker
             )
         elif kind == 1:
-            self.catalogue.delete_exchange(space, name, if_unused=pick([True, False]))
+            self.decisions.delete_exchange(space, name, if_unused=pick([True, False]))
         elif kind == 2:
             with_key = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "k" * self.chance.randrange(250)} if arguments else {}
             stream = {"x-queue-type": "stream"} if pick([True, False]) and flags["durable"] and not flags["auto_delete"] else with_key
             exclusive = not stream and pick([True, False])
-            self.catalogue.declare_queue(space, pick([name, name, ""]), **flags, exclusive=exclusive, arguments=stream, connection=connection, maker=maker)
+            self.decisions.declare_queue(space, pick([name, name, ""]), **flags, exclusive=exclusive, arguments=stream, connection=connection, maker=maker)
         elif kind in (3, 4):
-            self.catalogue.delete_queue(space, pick(sorted(of.queues) or [name]), connection=connection)
+            self.decisions.delete_queue(space, pick(sorted(of.queues) or [name]), connection=connection)
         elif kind == 5:
-            self.catalogue.create_topic(space, name, self.chance.randrange(1, 6), {}, maker=maker)
+            self.decisions.create_topic(space, name, self.chance.randrange(1, 6), {}, maker=maker)
         elif kind == 6:
             topic = of.topics.get(name)
             if topic is not None and pick([True, False]):
-                self.catalogue.remove_queue(topic)
+                self.decisions.remove_queue(topic)
             elif topic is not None:
-                self.catalogue.add_partitions(topic, len(topic.partitions) + self.chance.randrange(3))
+                self.decisions.add_partitions(topic, len(topic.partitions) + self.chance.randrange(3))
         elif kind in (7, 8, 9):
-            self.catalogue.bind_queue(space, pick(sorted(of.queues) or [name]), pick(["amq.direct", "amq.headers", other]), name, arguments, connection, maker)
+            self.decisions.bind_queue(space, pick(sorted(of.queues) or [name]), pick(["amq.direct", "amq.headers", other]), name, arguments, connection, maker)
         elif kind == 10:
-            self.catalogue.bind_exchange(space, name, other, "k", arguments, maker)
+            self.decisions.bind_exchange(space, name, other, "k", arguments, maker)
         elif kind == 11:
             for queue in self.catalogue.exclusive_queues(connection):
-                self.catalogue.remove_queue(queue)
+                self.decisions.remove_queue(queue)
         elif kind == 12:
             queue = of.queues.get(name)
             if queue is not None:
                 timed = TimedDefinition(TimedPolicy(), tags={"t": "v" * self.chance.randrange(900)}, access_policy="p" * self.chance.randrange(900))
-                self.catalogue.check_room(queue, timed)
-                queue.timed = timed
-                self.catalogue.keep_queue(queue)
+                self.decisions.check_room(queue, timed)
+                self.decisions.change_timed(queue, timed)
         elif space != SPACES[0]:
-            self.catalogue.delete_namespace(space)
-            self.catalogue.create_namespace(space)
+            self.decisions.delete_namespace(space)
+            self.decisions.create_namespace(space)
 
     def recounted(self):
         used, of_users = Counter(), {kind: Counter() for kind in KINDS}
@@ -117,9 +118,9 @@ def test_what_is_declared(seed):
                 assert all(binding.maker == before[space.name, binding.identity] for binding in space.bindings.values())
     for space in list(run.catalogue.namespaces.values()):
         for queue in (*list(space.queues.values()), *list(space.topics.values())):
-            run.catalogue.remove_queue(queue)
+            run.decisions.remove_queue(queue)
         for exchange in [name for name in space.exchanges if not name.startswith("amq.")]:
-            run.catalogue.delete_exchange(space.name, exchange)
+            run.decisions.delete_exchange(space.name, exchange)
     assert all(count == (0, dict.fromkeys(USERS[1:], 0)) for kind, count in counted(run.catalogue.quotas).items() if kind != NAMESPACES)
 
 

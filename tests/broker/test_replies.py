@@ -144,7 +144,7 @@ class TestAnswers:
         assert publishes[-1].unroutable
 
     def test_of_another_namespace_nothing_comes(self, bench):
-        bench.catalogue.create_namespace("other/space")
+        bench.decisions.create_namespace("other/space")
         client, name = asker(bench)
         stranger = bench.connect()
         stranger.door.close()

@@ -8,8 +8,9 @@ from memory_state import LogIds, MemoryState
 
 from entrepot.broker.catalogue import routing
 from entrepot.broker.catalogue.arguments import same_value
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.routing import TopicTrie, make_headers_binding
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.model.errors import Reason, Refused
 
 NS = "public/default"
@@ -120,14 +121,15 @@ class World:
     """A namespace, and the naive answer to the same questions."""
 
     def __init__(self):
-        self.catalogue = Catalogue(MemoryState(), LogIds())
+        self.decisions = Decisions.over(CatalogueStream(MemoryState()), LogIds())
+        self.catalogue = self.decisions.catalogue
         self.ns = self.catalogue.namespace(NS)
 
     def queue(self, name, **arguments):
-        return self.catalogue.declare_queue(NS, name, durable=False, exclusive=False, auto_delete=False, arguments=arguments, connection=1)[0]
+        return self.decisions.declare_queue(NS, name, durable=False, exclusive=False, auto_delete=False, arguments=arguments, connection=1)[0]
 
     def exchange(self, name, exchange_type, alternate=None, internal=False):
-        self.catalogue.declare_exchange(
+        self.decisions.declare_exchange(
             NS,
             name,
             exchange_type,
@@ -138,10 +140,10 @@ class World:
         )
 
     def bind(self, queue, exchange, key="", **arguments):
-        self.catalogue.bind_queue(NS, queue, exchange, key, arguments, 1)
+        self.decisions.bind_queue(NS, queue, exchange, key, arguments, 1)
 
     def chain(self, source, destination, key="", **arguments):
-        self.catalogue.bind_exchange(NS, destination, source, key, arguments)
+        self.decisions.bind_exchange(NS, destination, source, key, arguments)
 
     def names(self, exchange, key, headers=None):
         route = self.ns.router.route(exchange, key)
@@ -281,43 +283,43 @@ def test_routes_are_cached_until_something_changes_and_the_cache_is_bounded(worl
 
 class TestSubjects:
     def test_a_topic_receives_what_is_published_under_its_subject(self, world):
-        topic, _ = world.catalogue.declare_topic(NS, "news.world")
-        world.catalogue.declare_topic(NS, "other", subject="")
+        topic, _ = world.decisions.declare_topic(NS, "news.world")
+        world.decisions.declare_topic(NS, "other", subject="")
         world.queue("q")
         world.bind("q", "amq.topic", "news.*")
         assert world.names("amq.topic", "news.world") == ["news.world", "q"]
         assert world.names("amq.topic", "other") == []
-        world.catalogue.change_subject(NS, topic, "else")
+        world.decisions.change_subject(topic, "else")
         assert world.names("amq.topic", "news.world") == ["q"]
         assert world.names("amq.topic", "else") == ["news.world"]
 
     def test_a_subject_is_a_name_and_no_pattern(self, world):
-        world.catalogue.declare_topic(NS, "news.*")
+        world.decisions.declare_topic(NS, "news.*")
         assert world.names("amq.topic", "news.x") == []
         assert world.names("amq.topic", "news.*") == ["news.*"]
 
     def test_what_is_published_into_a_topic_goes_on_one_hop(self, world):
-        first, _ = world.catalogue.declare_topic(NS, "first")
-        world.catalogue.declare_topic(NS, "second", subject="first")
-        third, _ = world.catalogue.declare_topic(NS, "third")
+        first, _ = world.decisions.declare_topic(NS, "first")
+        world.decisions.declare_topic(NS, "second", subject="first")
+        third, _ = world.decisions.declare_topic(NS, "third")
         world.queue("q")
         world.queue("far")
         assert world.ns.router.route_subject(first).targets == (first,)
         world.bind("q", "amq.topic", "first")
         world.bind("far", "amq.topic", "third")
-        world.catalogue.bind(NS, "amq.topic", third, "first", {})
+        world.decisions.bind(NS, "amq.topic", third, "first", {})
         # not to `second`, reached by a subject only; to `third`, bound; but not on to `far` by the subject of `third`
         assert {target.name for target in world.ns.router.route_subject(first).targets} == {"first", "q", "third"}
         assert world.names("", "first") == ["first", "q", "third"]
 
     def test_what_arrives_by_subject_is_not_sent_on(self, world):
-        world.catalogue.declare_topic(NS, "t", subject="s")
+        world.decisions.declare_topic(NS, "t", subject="s")
         world.queue("q")
         world.bind("q", "amq.topic", "s")
         assert world.names("amq.topic", "s") == ["q", "t"]
 
     def test_an_alternate_is_not_used_where_a_subject_matched(self, world):
-        world.catalogue.declare_topic(NS, "t")
+        world.decisions.declare_topic(NS, "t")
         assert world.names("amq.topic", "t") == ["t"]
 
 
@@ -357,15 +359,15 @@ class Routes(RuleBasedStateMachine):
         bindings = list(self.world.ns.bindings.values())
         if bindings:
             binding = data.draw(st.sampled_from(bindings))
-            self.world.catalogue.unbind(NS, binding.source.name, binding.destination, binding.routing_key, binding.arguments)
+            self.world.decisions.unbind(NS, binding.source.name, binding.destination, binding.routing_key, binding.arguments)
 
     @rule(name=st.sampled_from(QUEUES))
     def delete_queue(self, name):
-        self.world.catalogue.delete_queue(NS, name, connection=1)
+        self.world.decisions.delete_queue(NS, name, connection=1)
 
     @rule(name=st.sampled_from([*EXCHANGES]))
     def delete_exchange(self, name):
-        self.world.catalogue.delete_exchange(NS, name)
+        self.world.decisions.delete_exchange(NS, name)
 
     @rule(key=KEY, headers=HEADERS)
     def publish(self, key, headers):

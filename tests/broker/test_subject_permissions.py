@@ -6,6 +6,7 @@ from test_across import Bench as AcrossBench
 from test_across import Client
 
 from entrepot.broker.calls import requests as r
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.users.authorization import Authorizer
 from entrepot.broker.users.secret_box import SecretBox
 from entrepot.broker.users.users import Permission, Users
@@ -22,7 +23,7 @@ class Bench(AcrossBench):
 
     @property
     def authorizer(self):
-        self.users = Users(self.store, self.clock, self.entropy, lambda: SecretBox(b"k" * 32, self.entropy), iterations=4096)
+        self.users = Users(CatalogueStream(self.store), self.clock, self.entropy, lambda: SecretBox(b"k" * 32, self.entropy), iterations=4096)
         self.users.load()
         return Authorizer(self.users)
 
@@ -158,7 +159,7 @@ def test_a_binding_of_whom_nobody_knows_is_held_to_be_guests(bench, ann, guest):
     ann.declare("mine-q")
     ann.topic("orders")
     queue = bench.catalogue.maybe_queue(NS, "mine-q")
-    bench.catalogue.bind(NS, "amq.topic", queue, "orders", {})
+    bench.decisions.bind(NS, "amq.topic", queue, "orders", {})
     if not guest:
         bench.users.delete_user("guest")
     ann.write(b"x", topic="orders")

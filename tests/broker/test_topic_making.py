@@ -30,13 +30,13 @@ class TestVeryManyPartitions:
     def counts(self, bench, monkeypatch):
         """Ids of logs that are made in each turn."""
         counts = [0]
-        new_log_id = bench.catalogue.new_log_id
+        new_log_id = bench.decisions.new_log_id
 
         def counted():
             counts[-1] += 1
             return new_log_id()
 
-        monkeypatch.setattr(bench.catalogue, "new_log_id", counted)
+        monkeypatch.setattr(bench.decisions, "new_log_id", counted)
         return counts
 
     @pytest.fixture(params=["made", "added"])

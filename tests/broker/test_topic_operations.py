@@ -8,8 +8,7 @@ from partition_bench import NAMESPACE, ROOMY, Bench, Guard
 from entrepot.broker.calls import topic_requests as asked
 from entrepot.broker.calls.port import DONE, PENDING
 from entrepot.broker.calls.requests import DeclareQueue
-from entrepot.broker.catalogue.catalogue import CATALOGUE_SHARD, TOPIC_KEY, named_key
-from entrepot.broker.catalogue.kept_definitions import decode_value, encode_value
+from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, TOPIC_KEY, decode_value, encode_value, named_key
 from entrepot.broker.producers.producer_ids import BLOCK_SIZE, EPOCH_MAX
 from entrepot.broker.state import set_value
 from entrepot.broker.topic.topic_config import SETTINGS, TopicDefaults

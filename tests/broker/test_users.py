@@ -2,6 +2,7 @@ import pytest
 from memory_state import MemoryState
 
 from entrepot.broker.catalogue.kept_definitions import decode_value, encode_value
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.state import set_value
 from entrepot.broker.users.authorization import Action, Authorizer, ResourceKind
 from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512
@@ -38,7 +39,7 @@ def clock():
 
 
 def make(state, clock, key=b"k" * 32):
-    users = Users(state, clock, SystemEntropy(), lambda: SecretBox(key, SystemEntropy()), iterations=4096)
+    users = Users(CatalogueStream(state), clock, SystemEntropy(), lambda: SecretBox(key, SystemEntropy()), iterations=4096)
     users.load()
     return users
 
@@ -232,7 +233,7 @@ class TestAccessKeys:
             users.add_access_key("ann")
 
     def test_without_a_key_file_there_are_none(self, state, clock):
-        users = Users(state, clock, SystemEntropy(), iterations=4096)
+        users = Users(CatalogueStream(state), clock, SystemEntropy(), iterations=4096)
         with pytest.raises(Refused, match="need the key file"):
             users.add_access_key("guest")
 

@@ -3,6 +3,7 @@
 import pytest
 from memory_state import MemoryState
 
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512
 from entrepot.broker.users.users import Users
 from entrepot.entropy import SystemEntropy
@@ -19,7 +20,7 @@ class StoppedClock:
 
 @pytest.fixture
 def users():
-    users = Users(MemoryState(), StoppedClock(), SystemEntropy(), iterations=4096)
+    users = Users(CatalogueStream(MemoryState()), StoppedClock(), SystemEntropy(), iterations=4096)
     users.load()
     return users
 

@@ -319,6 +319,25 @@ def test_a_broker_that_hangs_up_is_a_failure(tmp_path: Path, arguments: tuple[st
     assert words in done.stderr
 
 
+def test_what_cannot_be_done_now_is_told_from_what_is_refused(tmp_path: Path) -> None:
+    listening = socket_file.bind(tmp_path, 1)
+    listening.setblocking(True)
+    body = b'{"error": "not now", "reason": "UNAVAILABLE"}'
+
+    def answer() -> None:
+        accepted, _ = listening.accept()
+        accepted.recv(65_536)
+        accepted.sendall(b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
+        accepted.close()
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    with closing(Client(tmp_path)) as client, pytest.raises(Unavailable, match="not now"):
+        client.change(AddUser("ann", "x"))
+    thread.join()
+    listening.close()
+
+
 def test_another_users_directory_says_whose_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refused(*_: object) -> socket.socket:
         raise PermissionError

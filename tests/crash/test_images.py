@@ -21,7 +21,8 @@ from crash_bodies import Violation, who
 from crash_ledger import QueueLedger, Sent, Source
 from crash_peers import FENCE, Consumer, Publisher, connect, drive
 
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.state_kinds import default_folds
 from entrepot.model.batch import VALUE
 from entrepot.protocols.amqp091.translation import to_batch
@@ -190,10 +191,9 @@ def check(disk: SimulatedDisk, loop: SimulatedLoop, sent: Sent, confirmed: dict[
     settings = StoreSettings(journal_file_size=1 << 20, cache_size=1 << 20, journal_ready_files=1, reserve_size=0)
     store = open_store(disk, scheduler=loop, clock=clock, entropy=entropy, fold=folds.fold, settings=settings)  # type: ignore[arg-type]
     store.set_owner(_Owner())
-    catalogue = Catalogue(store, lambda: entropy.octets(LOG_ID_SIZE))
-    catalogue.load()
+    decisions = Decisions.over(CatalogueStream(store), lambda: entropy.octets(LOG_ID_SIZE))
     found: dict[str, dict[Source, list[int]]] = {}
-    for definition in catalogue.queues():
+    for definition in decisions.catalogue.queues():
         log = store.log(definition.log_id)
         assert log is not None, f"queue {definition.name} has no log"
         if definition.name in PUBLISHERS:

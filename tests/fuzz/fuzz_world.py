@@ -14,8 +14,9 @@ from typing import Any, cast
 
 from entrepot.authentication import Authenticator
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import QuotaLimits
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.authorization import Authorizer
 from entrepot.broker.users.credentials import ITERATIONS_MIN
@@ -270,17 +271,18 @@ class World:
         fold = default_folds().fold
         store = VolatileStore(loop, ShardTime(self.clock), fold)
         box = SecretBox(entropy.octets(KEY_SIZE), entropy)
-        self.users = Users(cast("Any", store), self.clock, entropy, lambda: box, iterations=ITERATIONS_MIN)
+        stream = CatalogueStream(store)
+        self.users = Users(stream, self.clock, entropy, lambda: box, iterations=ITERATIONS_MIN)
         self.users.load()
-        self.catalogue = Catalogue(store, lambda: entropy.octets(LOG_ID_SIZE), QuotaLimits(20, 100, 200, 100, 64, 1000))
-        self.catalogue.load()
+        self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), QuotaLimits(20, 100, 200, 100, 64, 1000))
+        self.catalogue = self.decisions.catalogue
         self.broker = Broker(
             scheduler=loop,
             clock=self.clock,
             entropy=entropy,
             store=store,
             volatile=store,
-            catalogue=self.catalogue,
+            decisions=self.decisions,
             authorizer=Authorizer(self.users),
             on_failed=self._store_failed,
         )
@@ -288,7 +290,7 @@ class World:
             self.broker.register(codec)
         self.broker.open()
         if DEFAULT_NAMESPACE not in self.catalogue.namespaces:
-            self.catalogue.create_namespace(DEFAULT_NAMESPACE)
+            self.decisions.create_namespace(DEFAULT_NAMESPACE)
         self.access_key = ("", "")
         if has_users:
             self.users.add_user(USER, PASSWORD)
@@ -303,7 +305,7 @@ class World:
     def _listen(self) -> None:
         network, loop = self.network, self.loop
         authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
-        accounts = Accounts(self.catalogue.namespaces, self.catalogue.create_namespace)
+        accounts = Accounts(self.catalogue.namespaces, self.decisions.create_namespace)
         pages = Pages(())
         callers = Callers(self.users, authenticator, accounts, "", self.clock, pages, Cors(("*", "http://localhost:3000")))
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)

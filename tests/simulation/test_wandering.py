@@ -1,25 +1,33 @@
 """Wandering shards: under traffic of AMQP, Kafka and SQS, with crashes between, random shards close and open again, and every promise still holds.
 
-A third of the seeds is each protocol's. ENTREPOT_WANDERING_SEEDS=n runs that many; ENTREPOT_SEED=n only that one. The long version runs 20,000.
+A fifth of the seeds each is AMQP's, Kafka's, SQS's, AMQP's transactions', and of what is made and deleted. ENTREPOT_WANDERING_SEEDS=n runs that many;
+ENTREPOT_SEED=n only that one. The long version runs 20,000.
 """
 
 import os
 
 import pytest
 
+from entrepot.broker.calls.port import ACCEPT, RELEASE, make_settle
+from entrepot.broker.groups.offsets import GroupOffsets
+from entrepot.broker.operations.together import Together
+from entrepot.broker.operations.topic_operations import TopicOperations
 from entrepot.broker.queue.away import AwayQueue
+from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.timed.moves import MoveTasks
 from entrepot.simulation.broker_run import BrokerRun
 from entrepot.simulation.kafka_run import KafkaRun
+from entrepot.simulation.making_run import MakingRun
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.timed_run import TimedRun
+from entrepot.simulation.transacted_run import TransactedRun
 from entrepot.store.local import store
 
 COMPILED = str(store.__file__).endswith(".so")
 SEEDS = int(os.environ.get("ENTREPOT_WANDERING_SEEDS", "200" if COMPILED else "9"))
 ONLY = os.environ.get("ENTREPOT_SEED")
-RUNS = (BrokerRun, KafkaRun, TimedRun)
+RUNS = (BrokerRun, KafkaRun, TimedRun, TransactedRun, MakingRun)
 
 
 def wander(seed, mutate=lambda _run: None):
@@ -55,7 +63,7 @@ def run_kinds(kinds, seeds):
             wander(seed)
 
 
-def caught(message=None, kinds=(0, 1, 2), seeds=90):
+def caught(message=None, kinds=(0, 1, 2), seeds=150):
     """Some of the runs notice it."""
     with pytest.raises(Violation, match=message):
         run_kinds(kinds, seeds)
@@ -108,3 +116,40 @@ def test_what_consumers_held_when_the_queue_left(monkeypatch):
 
     monkeypatch.setattr(AwayQueue, "leave", leave)
     caught(kinds=(0,))
+
+
+def test_transactions_that_keep_a_settlement_for_a_queue_that_is_away(monkeypatch):
+    monkeypatch.setattr(Together, "_check_settlements", lambda *_: None)
+    caught("accepted in a transaction that was done, and delivered again", kinds=(3,))
+
+
+def test_leases_of_a_queue_that_is_away_that_are_settled_where_they_are_to_be_released(monkeypatch):
+    def release(self, door, call, request):
+        for consumer_id, first, count in request.ranges:
+            consumer = door.consumers.get(consumer_id)
+            disposition = RELEASE if consumer is not None and isinstance(consumer.owner, Queue) else ACCEPT
+            door.submit(make_settle(call.stream, consumer_id, first, count, disposition))
+        return None, None
+
+    monkeypatch.setattr(Together, "_release", release)
+    caught("are lost", kinds=(3,))
+
+
+# ---- what is half done
+
+
+def test_offsets_that_are_told_on_though_their_shard_has_closed(monkeypatch):
+    closed = GroupOffsets.close
+
+    def close(self):
+        closed(self)
+        self.closed = False
+
+    monkeypatch.setattr(GroupOffsets, "close", close)
+    caught("group. is 0, and must be one of", kinds=(4,))
+
+
+def test_topics_that_are_made_in_closed_shards(monkeypatch):
+    monkeypatch.setattr(TopicOperations, "_check_open", lambda *_: None)
+    with pytest.raises((Violation, AttributeError, AssertionError)):
+        run_kinds((4,), 150)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.admin import requests
 from entrepot.broker.users.users import Permission, Verifiers
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import Reason, Refused, Unavailable
 
 if TYPE_CHECKING:
     from entrepot.net.connection import ConnectionCore
@@ -36,7 +36,7 @@ class Changes:
         return None
 
     def perform(self, request: requests.ChangeRequest, verifiers: Verifiers | None = None) -> requests.Made:
-        """Do it; `verifiers`: what password_work() came to. Raises Refused, and has changed nothing then."""
+        """Do it; `verifiers`: what password_work() came to. Raises Refused or Unavailable, and has changed nothing then."""
         if isinstance(request, requests.AddUser | requests.SetPassword):
             assert verifiers is not None
             return _PASSWORD_CHANGES[type(request)](self, request, verifiers)
@@ -81,7 +81,7 @@ class Changes:
         """See AddNamespace."""
         if request.name in self._node.catalogue.namespaces:
             raise Refused(Reason.EXISTS_DIFFERENT, f"there is a namespace {request.name} already")
-        self._node.catalogue.create_namespace(request.name)
+        self._node.decisions.create_namespace(request.name)
         return NOTHING
 
     def delete_namespace(self, request: requests.DeleteNamespace) -> requests.Made:
@@ -92,9 +92,11 @@ class Changes:
         attached = sum(door.namespace == name for door in broker.doors)
         if attached:
             raise Refused(Reason.IN_USE, f"namespace {name} is in use by {attached} connections: `entrepot connections list --namespace {name}`")
+        if self._node.store.closed:
+            raise Unavailable("shards are on their way: whether the namespace has consumer groups is not known here now")
         if any(namespace == name for namespace, _ in broker.groups.places()):
             raise Refused(Reason.NOT_EMPTY, f"namespace {name} is not empty: delete its consumer groups first")
-        self._node.catalogue.delete_namespace(name)
+        self._node.decisions.delete_namespace(name)
         return NOTHING
 
     def close_connection(self, request: requests.CloseConnection) -> requests.Made:

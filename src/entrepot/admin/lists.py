@@ -48,7 +48,7 @@ class Lists:
 
     def _queue(self, definition: Any) -> Steps:
         queue = definition.runtime
-        if queue is None:
+        if queue is None or queue.gone is not None:  # of one that is on its way nothing can be said here
             return
         delayed = 0 if queue.timed is None else queue.timed.delayed_count()
         yield requests.QueueRow(

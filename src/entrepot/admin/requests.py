@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 import msgspec
 
+UNAVAILABLE = "UNAVAILABLE"  # the reason of what cannot be done now, and was not
+
 # ---- lists
 
 

@@ -3,6 +3,7 @@
     POST /queues {"namespace": null, "prefix": ""}   -> 200 {"queues": [ROW, ...]}     a list, in parts of STEPS_PER_TURN steps, one in a turn of the loop
     POST /users/delete {"name": "ann"}               -> 200 {"id": "", "secret": ""}   a change, once it is durable
     what is refused                                  -> 4xx {"error": TEXT, "reason": NAME}
+    what cannot be done now, and was not             -> 503 {"error": TEXT, "reason": "UNAVAILABLE"}
 
 Whoever reaches it may do everything: it is for a socket that only the broker's owner can connect to.
 """
@@ -19,9 +20,9 @@ import msgspec
 
 from entrepot.admin.changes import Changes
 from entrepot.admin.lists import Lists
-from entrepot.admin.requests import CHANGES, LISTS, ChangeRequest, Made, Row
+from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ChangeRequest, Made, Row
 from entrepot.http.session import Later, Request, Response
-from entrepot.model.errors import CorruptData, Reason, Refused
+from entrepot.model.errors import CorruptData, Reason, Refused, Unavailable
 
 if TYPE_CHECKING:
     from entrepot.broker.users.users import Verifiers
@@ -90,6 +91,9 @@ class Service:
             made = self._changes.perform(request, verifiers)
         except Refused as refused:
             later.give(_refused(refused))
+            return
+        except Unavailable as error:
+            later.give(_error(503, str(error), UNAVAILABLE))
             return
         except CorruptData as error:
             later.give(_error(500, str(error), "CORRUPT"))

@@ -11,6 +11,8 @@ from typing import Any
 
 from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fail, make_publish
 from entrepot.broker.catalogue.cluster_id import cluster_id
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.front.appending import Appender
@@ -28,6 +30,7 @@ from entrepot.broker.groups.topics import CatalogueTopics
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, Operations
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
@@ -45,12 +48,13 @@ from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.principal import GUEST, Principal
 from entrepot.store.interface import Group, Scheduler, Store
 
+START_ID_SIZE = 8  # bytes of chance: which start of which process
 PATHS_MAX = 65_536  # resolved addresses kept; one more empties the table
 STAGED_LOW_BYTES = 33_554_432  # throttled publishers go on below this
 
 
 class Broker:
-    """One broker. `catalogue` and `authorizer` are handed in loaded; on_failed(error) is called once when the store has ended."""
+    """One broker. `decisions`, over the catalogue, and `authorizer` are handed in loaded; on_failed(error) is called once when the store has ended."""
 
     def __init__(
         self,
@@ -60,7 +64,7 @@ class Broker:
         entropy: Any,
         store: Store,
         volatile: Store,
-        catalogue: Any,
+        decisions: Decisions,
         authorizer: Any,
         on_failed: Callable[[BaseException], None],
         group_settings: GroupSettings | None = None,
@@ -76,7 +80,10 @@ class Broker:
         self.entropy = entropy
         self.store = store
         self.volatile = volatile
-        self.catalogue = catalogue
+        self.decisions = decisions
+        self.catalogue = catalogue = decisions.catalogue
+        self.noted = NotedRevisions(store)
+        self.start_id: bytes = entropy.octets(START_ID_SIZE)
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
         self.owners = owners(self.hub, store, volatile)
@@ -85,20 +92,22 @@ class Broker:
         self.replies = Replies(self.hub, entropy)
         self.publisher = Publisher(parting, self.replies)
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
-        self.producer_ids = ProducerIds(store)
+        self.producer_ids = ProducerIds(decisions.stream)
         self.subjects = Subjects(self.hub, self.publisher, self.owners)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
-        self.operations = Operations(self)
-        self.topic_operations = TopicOperations(self, self.operations)
+        self.live = LiveObjects(self)
+        self.operations = Operations(self, self.live)
+        self.topic_operations = TopicOperations(self, self.live)
         self.operations.add_handlers(self.topic_operations.handlers())
         self.operations.add_handlers(Together(self, self.operations).handlers())
-        self.timed = TimedOperations(self, self.operations)
+        self.timed = TimedOperations(self)
+        self.live.timed_changed = self.timed.changed
         self.operations.add_handlers(self.timed.handlers())
         self.shards = Shards(SHARD_COUNT_DEFAULT)
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
-        self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue), authorizer)
+        self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue, self.noted), authorizer)
         # per connection
         self.doors: set[Door] = set()
         self.make_door: Callable[..., Door] = Door  # simulations have doors of their own
@@ -127,8 +136,7 @@ class Broker:
         self.producers.load()
         self.producer_ids.load()
         self.cluster_id = cluster_id(self.store, self.entropy)
-        self.operations.open()
-        self.timed.open()
+        self.live.open()
         self.groups.load()
 
     # ---- the port

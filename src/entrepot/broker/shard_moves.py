@@ -15,9 +15,9 @@ from entrepot.broker.calls import queue_requests, requests, topic_requests
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
+from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
@@ -35,7 +35,6 @@ DECISIONS = frozenset(
         topic_requests.CreatePartitions,
         topic_requests.DeleteTopic,
         topic_requests.AlterTopicConfig,
-        topic_requests.NewProducer,
         queue_requests.CreateTimedQueue,
         queue_requests.SetQueuePolicy,
         queue_requests.DeleteTimedQueue,
@@ -49,8 +48,8 @@ class MovingParts(BrokerParts, Protocol):
 
     doors: set[Door]
     paths: dict[tuple[str, bytes], Path]
+    live: LiveObjects
     operations: Operations
-    timed: TimedOperations
 
 
 class ShardMoves:
@@ -78,8 +77,7 @@ class ShardMoves:
         for log in store.logs(shard):
             owner = log.owner
             if isinstance(owner, Queue):
-                away = AwayQueue(owner.definition)
-                broker.operations.leave(owner)
+                away = AwayQueue(owner.definition, broker.live.leave(owner))
                 away.leave(owner, holders.get(owner, []))
                 owner.definition.runtime = away
                 log.owner = None
@@ -91,6 +89,7 @@ class ShardMoves:
         broker.transactions.unload(shard)
         broker.producers.unload(shard)
         broker.groups.unload(shard)
+        broker.noted.forget(shard)
         broker.hub.let_go()  # cursors of what has ended
         broker.owners.let_go()
         self._forget_found()
@@ -112,24 +111,25 @@ class ShardMoves:
 
     def _opened(self, shard: int, done: Callable[[], None]) -> None:
         broker = self._broker
-        store = broker.owners.here(shard).store
+        if shard == CATALOGUE:
+            broker.decisions.stream.reload()
+        broker.catalogue.when(broker.noted.of(shard), partial(self._open, shard, done))
+
+    def _open(self, shard: int, done: Callable[[], None]) -> None:
+        broker = self._broker
         broker.transactions.load([shard])
         broker.producers.load([shard])
-        if shard == CATALOGUE:
-            broker.producer_ids.load()
         for away in self._queues.pop(shard):
-            definition = away.definition
-            queue = broker.operations.make_queue(definition, store.log(definition.log_id))
-            if definition.timed is not None:
-                broker.timed.timed_of(definition)
-            away.return_to(queue)
+            if away.definition.runtime is away:  # it has not been deleted meanwhile
+                away.return_to(broker.live.make_queue(away.definition))
         for topic, number in self._partitions.pop(shard):
-            topic.return_to(number)
+            if topic.definition.runtime is topic:
+                topic.return_to(number)
         broker.groups.load([shard])
-        for log in store.logs(shard):
-            if log.owner is None:  # no definition names it any more
-                store.drop_log(log)
+        broker.live.drop_unnamed(broker.owners.here(shard).store.logs(shard))
         self._forget_found()
+        if shard == CATALOGUE:
+            broker.operations.decide_again()
         done()
 
     def _forget_found(self) -> None:

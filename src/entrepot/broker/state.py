@@ -17,6 +17,7 @@ OFFSET_PREFIX = b"o:"
 PRODUCER_IDS_PREFIX = b"i:"
 CLUSTER_PREFIX = b"n:"
 MOVE_PREFIX = b"m:"
+NOTED_PREFIX = b"v:"
 
 PREFIX_SIZE = 2  # bytes
 

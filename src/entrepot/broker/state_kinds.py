@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 from entrepot.broker.producers.producer_state import PRODUCER_PREFIX, fold_producer
-from entrepot.broker.state import CATALOGUE_PREFIX, CLUSTER_PREFIX, GROUP_PREFIX, MOVE_PREFIX, OFFSET_PREFIX, PRODUCER_IDS_PREFIX, StateFolds, fold_value
+from entrepot.broker.state import (
+    CATALOGUE_PREFIX,
+    CLUSTER_PREFIX,
+    GROUP_PREFIX,
+    MOVE_PREFIX,
+    NOTED_PREFIX,
+    OFFSET_PREFIX,
+    PRODUCER_IDS_PREFIX,
+    StateFolds,
+    fold_value,
+)
 from entrepot.broker.subscription.persistence import SUBSCRIPTION_PREFIX, fold_all_subscriptions, fold_subscription
 from entrepot.broker.subscription.schedule import SCHEDULE_PREFIX, fold_schedule
 from entrepot.broker.timed.lease_state import LEASE_PREFIX, fold_all_leases, fold_leases
@@ -26,4 +36,5 @@ def default_folds() -> StateFolds:
     folds.register(PRODUCER_IDS_PREFIX, fold_value, absolute=True)
     folds.register(CLUSTER_PREFIX, fold_value, absolute=True)
     folds.register(MOVE_PREFIX, fold_value, absolute=True)
+    folds.register(NOTED_PREFIX, fold_value, absolute=True)
     return folds

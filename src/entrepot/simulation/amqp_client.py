@@ -14,6 +14,7 @@ _HEADER = b"AMQP\x00\x00\x09\x01"
 _START, _TUNE, _OPEN_OK = (10, 10), (10, 30), (10, 41)
 _CHANNEL_OPEN_OK, _CHANNEL_CLOSE, _CHANNEL_CLOSE_OK, _CANCEL = (20, 11), (20, 40), (20, 41), (60, 30)
 _DECLARE_OK, _QOS_OK, _CONSUME_OK, _SELECT_OK = (50, 11), (60, 11), (60, 21), (85, 11)
+_RECOVER_OK, _TX_SELECT_OK, _TX_COMMIT_OK = (60, 111), (90, 11), (90, 21)
 _DELIVER, _ACK, _NACK = (60, 60), (60, 80), (60, 120)
 
 
@@ -66,7 +67,8 @@ class AmqpClient(Script):
     Publisher: publish() gives the delivery tag; on_confirm(low, high, acked) for each confirm's tags. Consumer (prefetch > 0):
     on_delivery(tag, redelivered, body), while `deliveries` is what the message says of earlier ones; then ack() or requeue(). `arguments` are
     the queue's, as fields of a table. Where the broker closes the channel because it cannot say that something was done (405 "try again", 541), it
-    opens it again: on_closed() then, everything that was not answered is unknown, and tags begin anew.
+    opens it again: on_closed() then (`closed_with` is the code), everything that was not answered is unknown, and tags begin anew.
+    `transacted`, set before it is connected: what it publishes and accepts waits for commit(). on_done(): commit(), or recover(), is answered.
     """
 
     def __init__(self, queue: str, prefetch: int = 0, arguments: bytes = b"") -> None:
@@ -80,19 +82,23 @@ class AmqpClient(Script):
         self.on_confirm: Callable[[int, int, bool], None] = _ignore
         self.on_delivery: Callable[[int, bool, bytes], None] = _ignore
         self.on_closed: Callable[[], None] = _ignore
+        self.on_done: Callable[[], None] = _ignore
         self.deliveries = 0
+        self.closed_with = 0
+        self.transacted = False
         self._delivery: tuple[int, bool] | None = None
         self._size = 0
         self._body = bytearray()
 
     # ---- what a script does
 
-    def publish(self, body: bytes) -> int:
-        """Send a persistent message to the queue; its delivery tag."""
+    def publish(self, body: bytes, queue: str | None = None) -> int:
+        """Send a persistent message to the queue, or to another one; its delivery tag."""
+        routing_key = self.queue if queue is None else queue.encode()
         tag = self.next_tag
         self.next_tag += 1
         header = _frame(2, 1, struct.pack(">HHQH", 60, 0, len(body), 0x1000) + b"\x02")
-        self.transport.write(_method(1, 60, 40, b"\0\0" + _short(b"") + _short(self.queue) + b"\0") + header + (_frame(3, 1, body) if body else b""))
+        self.transport.write(_method(1, 60, 40, b"\0\0" + _short(b"") + _short(routing_key) + b"\0") + header + (_frame(3, 1, body) if body else b""))
         return tag
 
     def ack(self, tag: int, *, multiple: bool = False) -> None:
@@ -102,6 +108,14 @@ class AmqpClient(Script):
     def requeue(self, tag: int) -> None:
         """Give a delivery back."""
         self.transport.write(_method(1, 60, 120, struct.pack(">QB", tag, 2)))
+
+    def recover(self) -> None:
+        """Have all that is held delivered again, to whomever."""
+        self.transport.write(_method(1, 60, 110, b"\1"))
+
+    def commit(self) -> None:
+        """Of a transaction."""
+        self.transport.write(_method(1, 90, 20))
 
     # ---- the protocol
 
@@ -160,6 +174,7 @@ class AmqpClient(Script):
             code = struct.unpack_from(">H", arguments)[0]
             if method == _CHANNEL_CLOSE and code not in (405, 541):
                 raise Unexpected(f"the channel is closed: {arguments[2:200]!r}")
+            self.closed_with = code
             self.ready = False
             self.next_tag, self.confirmed_to = 1, 0
             self._delivery = None
@@ -173,10 +188,14 @@ class AmqpClient(Script):
             write(_method(1, 50, 10, b"\0\0" + _short(self.queue) + b"\x02" + _long(self.arguments)))
         elif method == _DECLARE_OK:
             write(_method(1, 60, 10, struct.pack(">IHB", 0, self.prefetch, 0)) if self.prefetch else _method(1, 85, 10, b"\0"))
-        elif method == _QOS_OK:
+        elif method == _QOS_OK and self.transacted:
+            write(_method(1, 90, 10))
+        elif method in (_QOS_OK, _TX_SELECT_OK):
             write(_method(1, 60, 20, b"\0\0" + _short(self.queue) + _short(b"") + b"\0" + _long(b"")))
         elif method in (_CONSUME_OK, _SELECT_OK):
             self.ready = True
+        elif method in (_RECOVER_OK, _TX_COMMIT_OK):
+            self.on_done()
         else:
             raise Unexpected(f"method {method}: {arguments[:200]!r}")
 

@@ -45,14 +45,16 @@ class BrokerRun(CrashingRun):
         # this life of the broker
         self.network = SimulatedNetwork(self.loop)
         self.publishers: list[_Publisher] = []
-        self.consumers: list[_Consumer] = []
+        self.consumers: list[Consumer] = []
         # all lives
         self.published: set[bytes] = set()
         self.must_arrive: set[bytes] = set()  # confirmed, or given to somebody
         self.accepted: set[bytes] = set()
-        self.accepted_by: dict[bytes, _Consumer] = {}  # in this life
+        self.accepted_by: dict[bytes, Consumer] = {}  # in this life
         self.given_unmarked: set[bytes] = set()
         self.given_of_limit: Counter[bytes] = Counter()
+        self.settled: set[bytes] = set()  # for certain: accepted in a transaction that was done
+        self.void: set[bytes] = set()  # published in transactions that certainly were not done
         self.confirms = 0
         self.deliveries = 0
         self.dead = 0
@@ -79,7 +81,7 @@ class BrokerRun(CrashingRun):
         listener = AmqpListener(Network(loop, self.clock, NETWORK_LIMITS), "simulated", 5672, port=broker, authenticator=self.everyone, settings=Settings())
         self.network.listen("amqp", listener._accept)  # noqa: SLF001 - what create_server() is given
         self.sessions = listener.network
-        self.consumers = [_Consumer(self, DEAD, 100)]
+        self.consumers = [Consumer(self, DEAD, 100)]
         while not self.consumers[0].client.ready:  # the queue is there before anything dies
             self.loop.run_for(1e-3)
             self.check_store()
@@ -92,7 +94,7 @@ class BrokerRun(CrashingRun):
         if len(self.publishers) < PUBLISHERS:
             self.publishers.append(_Publisher(self, self.chance.choice(list(QUEUES))))
         elif len(self.consumers) < CONSUMERS:
-            self.consumers.append(_Consumer(self, self.chance.choice(list(QUEUES)), self.chance.choice((1, 5, 100))))
+            self.consumers.append(Consumer(self, self.chance.choice(list(QUEUES)), self.chance.choice((1, 5, 100))))
         elif what < 0.6:
             self.chance.choice(self.publishers).publish(self.chance.choice((1, 1, 5, 40)))
         elif what < 0.97:
@@ -112,7 +114,7 @@ class BrokerRun(CrashingRun):
 
     def drain(self) -> None:
         """Accept everything, until nothing more comes."""
-        consumers = self.consumers + [_Consumer(self, queue, 50) for queue in (*QUEUES, DEAD)]
+        consumers = self.consumers + [Consumer(self, queue, 50) for queue in (*QUEUES, DEAD)]
         for _ in range(40):
             self.wandering.step()
             for consumer in consumers:
@@ -163,24 +165,34 @@ class _Publisher:
                 self.run.must_arrive.add(body)
 
 
-class _Consumer:
+class Consumer:
+    """Reads one queue, and checks what it is given."""
+
+    loses = False  # it loses what it holds while its connection lives: what comes to it then may have been others' since
+
     def __init__(self, run: BrokerRun, queue: str, prefetch: int) -> None:
         self.run = run
         self.held: dict[int, bytes] = {}
         self.last: dict[bytes, bytes] = {}  # publisher -> the last unmarked body
         self.queue = queue
         self.prefetch = prefetch
-        self.client = AmqpClient(queue, prefetch, QUEUES.get(queue, b""))
+        self.client = self.make_client()
         self.client.on_delivery = self.delivered
         self.client.on_closed = self.closed
         self.was_closed = False
         run.connect(self.client)
 
+    def make_client(self) -> AmqpClient:
+        """Its side of a connection that is still to be made."""
+        return AmqpClient(self.queue, self.prefetch, QUEUES.get(self.queue, b""))
+
     def closed(self) -> None:
+        """Its channel was closed: nothing is held any more."""
         self.was_closed = True
         self.held.clear()
 
     def accept(self, tag: int) -> None:
+        """It takes what has this tag."""
         body = self.held.pop(tag)
         self.run.accepted.add(body)
         self.run.accepted_by[body] = self
@@ -192,11 +204,16 @@ class _Consumer:
             raise Violation(f"{body[:40]!r} was accepted, and delivered again")
 
     def delivered(self, tag: int, redelivered: bool, body: bytes) -> None:
+        """It is given something. Raises Violation."""
         run = self.run
         run.deliveries += 1
         if body not in run.published or not body.startswith(b"fragile" if self.queue == DEAD else self.queue.encode()):
             raise Violation(f"queue {self.queue} delivered {body[:40]!r}, which nobody published to it")
-        if self.queue != DEAD:
+        if body in run.void:
+            raise Violation(f"{body[:40]!r} is there, and its transaction was said not to be done")
+        if body in run.settled and not self.loses:
+            raise Violation(f"{body[:40]!r} was accepted in a transaction that was done, and delivered again")
+        if self.queue != DEAD and not self.loses:
             self.check_once(body)
         if self.queue == "fragile":
             self.counted(body)
@@ -218,7 +235,7 @@ class _Consumer:
     def counted(self, body: bytes) -> None:
         """Of a queue with a limit."""
         given = self.run.given_of_limit
-        if self.client.deliveries < given[body]:
+        if self.client.deliveries < given[body] and not self.loses:
             raise Violation(f"{body[:40]!r} says that it was delivered {self.client.deliveries} times before, and it was {given[body]} times")
         given[body] += 1
         if given[body] > LIMIT + 1:

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.broker.catalogue.shards import CATALOGUE
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
@@ -19,6 +20,7 @@ from entrepot.net.network import NetworkLimits
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.simulation.disk import COMMIT_S, SLOW_COMMIT_S, Crashed
 from entrepot.simulation.faulty_doors import Faults
+from entrepot.simulation.following import Following
 from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
@@ -29,6 +31,7 @@ from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
 
 CRASHES = 3
+FOLLOWING_S = (0.0, 0.05, 0.5)  # how long another process takes to apply a change of the catalogue; 0: nobody follows
 WANDERING_RATES = (0.0, 0.3, 1.0)
 FAULT_RATES = (0.0, 0.01, 0.1)  # of calls that are delayed, not carried out, or whose answer is lost or late
 NETWORK_LIMITS = NetworkLimits(
@@ -73,6 +76,7 @@ class CrashingRun:
     """One seed's run: `actions` between two crashes. Derived: start(), act(), drain(), conclude()."""
 
     actions: int
+    limits = QuotaLimits(10, 100, 100, 100, 100, 100)
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         seams = seams or Seams()
@@ -91,6 +95,7 @@ class CrashingRun:
         self.faults = Faults(self.loop, self.chance, self.chance.choice(FAULT_RATES))
         self.owners: Callable[[Hub, Store, Store], OwnerTable] = OwnerTable
         self.wandering = Wandering(self.loop, self.chance.choice(WANDERING_RATES), [CATALOGUE])
+        self.following = Following(self.loop, self.chance.choice(FOLLOWING_S))
         self.failed: BaseException | None = None  # of this life
         self.serial = 0
         self.power_failures = 0
@@ -121,6 +126,7 @@ class CrashingRun:
         self.faults.stop()
         self.drain()
         self.conclude()
+        self.following.conclude()
         return self.loop.digest()
 
     @property
@@ -157,15 +163,13 @@ class CrashingRun:
             )
         except (EntrepotError, OSError) as error:
             raise Violation(f"the store does not open: {error!r}") from error
-        catalogue = Catalogue(store, lambda: self.entropy.octets(LOG_ID_SIZE), QuotaLimits(10, 100, 100, 100, 100, 100))
-        catalogue.load()
         broker = Broker(
             scheduler=self.loop,
             clock=self.clock,
             entropy=self.entropy,
             store=store,
             volatile=store,
-            catalogue=catalogue,
+            decisions=Decisions.over(CatalogueStream(store), lambda: self.entropy.octets(LOG_ID_SIZE), self.limits),
             authorizer=self.everyone,
             on_failed=self._store_failed,
             owners=self.owners,
@@ -176,6 +180,7 @@ class CrashingRun:
             broker.register(codec)
         broker.open()
         self.wandering.begin(broker)
+        self.following.begin(broker)
         return broker
 
     def check_store(self) -> None:

@@ -200,7 +200,7 @@ class FarSide(Sink):
 
     def get(self, number: int, terms: Any, log_id: bytes) -> None:
         """See Owner."""
-        getter = self._known(terms[3]) or self._consumer(terms)
+        getter = self._known(terms[1]) or self._consumer(terms)
         self._owner.get(log_id, getter, self._ask(number, getter.attachment))
 
     def purge(self, number: int, log_id: bytes) -> None:

@@ -91,6 +91,9 @@ class SimulatedTopics:
         """See Topics."""
         return self._changes
 
+    def note(self, shard: int) -> None:
+        """See Topics."""
+
     def changed(self, namespace: str) -> None:
         """See Topics."""
         self._changes += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, cast
 
+from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.model.principal import Principal
 from entrepot.net.network import Network
 from entrepot.protocols.kafka.listener import KafkaListener
@@ -23,6 +24,7 @@ from entrepot.simulation.network import SimulatedNetwork
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 
+NAMESPACE = "public/default"
 ACTIONS = 120  # between two crashes
 PRODUCERS = 4
 FOLLOWERS = 4
@@ -98,6 +100,7 @@ class KafkaRun(CrashingRun):
             for model in self.partitions.values():
                 model.crashed()
         self.broker = self.recovered()
+        self.wandering.also = [CATALOGUE, *(self.broker.shards.shard("group", NAMESPACE, group) for group in GROUPS)]
         loop = cast("Any", self.loop)
         shared = Shared(self.entropy, BatchValidator(), self.loop.call_soon)
         listener = KafkaListener(

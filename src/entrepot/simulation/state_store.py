@@ -22,6 +22,7 @@ class StateStore:
         self._open = self._new_group()
         self._committing = False
         self.fold_count = 0
+        self.closed: set[int] = set()
 
     def fold(self, shard: int, key: bytes, delta: bytes) -> None:
         """See Store.fold."""

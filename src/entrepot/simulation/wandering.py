@@ -41,8 +41,8 @@ class Wandering:
         if self.rate == 0 or self._broker is None:
             return
         what = self._chance.random() / self.rate
-        if what < CLOSES and len(self._closing) + len(self._closed) < CLOSED_MAX:
-            self._close()
+        if what < CLOSES:
+            self.close(self._chance.choice(self._candidates()))
         elif what < CLOSES + OPENS and self._closed:
             self._open(self._chance.choice(self._closed))
 
@@ -52,11 +52,14 @@ class Wandering:
         for shard in list(self._closed):
             self._open(shard)
 
-    def _close(self) -> None:
+    def _candidates(self) -> list[int]:
         broker: Any = self._broker
-        candidates = sorted({log.shard for log in broker.store.logs()} | set(self.also))
-        shard = self._chance.choice(candidates)
-        if shard in self._closing or shard in self._closed:
+        return sorted({log.shard for log in broker.store.logs()} | set(self.also))
+
+    def close(self, shard: int) -> None:
+        """It closes, unless it does not wander, it is closed, or too many are."""
+        broker: Any = self._broker
+        if self.rate == 0 or len(self._closing) + len(self._closed) >= CLOSED_MAX or shard in self._closing or shard in self._closed:
             return
         self.closed_count += 1
         self._closing.add(shard)

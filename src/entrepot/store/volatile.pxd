@@ -18,6 +18,7 @@ cdef class VolatileStore(Store):
     cdef object _scheduler
     cdef object _state
     cdef public object owner
+    cdef public uint32_t epoch
     cdef dict _logs
     cdef Py_ssize_t _size_max
     cdef uint32_t _count_max

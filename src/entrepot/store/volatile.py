@@ -54,6 +54,7 @@ class VolatileStore(Store):
         "_spilling",
         "_state",
         "_waiting",
+        "epoch",
         "memory_bytes",
         "owner",
     )
@@ -73,6 +74,7 @@ class VolatileStore(Store):
         self.failed = None
         self.whole = False
         self.closed = set()
+        self.epoch = 1
         self._scheduler = scheduler
         self.time = time
         self._size_max = entry_size_max

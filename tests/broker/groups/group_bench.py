@@ -57,6 +57,9 @@ class MadeTopics:
     def version(self, namespace):
         return self.changes
 
+    def note(self, shard):
+        pass
+
     def changed(self, namespace):
         self.changes += 1
 

@@ -140,7 +140,7 @@ class TestVeryManyOffsets:
     def test_a_topic_that_takes_its_name_meanwhile_keeps_its_own(self, bench):
         me, groups = self.committed(bench, 400)
         call = me.submit(topic_requests.DeleteTopic("t"))
-        bench.broker.operations.remove(bench.catalogue.remove_queue(bench.catalogue.find_topic("public/default", "t")))
+        bench.decisions.remove_queue(bench.catalogue.find_topic("public/default", "t"))
         me.submit(topic_requests.CreateTopic("t", 250))
         commit = me.submit(r.CommitOffsets(groups[0], -1, "", None, {("t", number): r.CommittedOffset(9) for number in range(250)}))
         bench.run()

@@ -34,9 +34,14 @@ def test_golden(value, golden):
 
 
 def test_golden_offset():
-    golden = "01" + "0101" + "0201000000000000" + "03000000" + "00dc207497010000" + "6dc3a4"
-    assert kept.encode_offset(OFFSET).hex() == golden
-    assert kept.decode_offset(b"k", bytes.fromhex(golden)[1:]) == OFFSET
+    golden = "01" + "0202" + "0201000000000000" + "03000000" + "00dc207497010000" + "74" * 16 + "6dc3a4"
+    assert kept.encode_offset(OFFSET, b"t" * 16).hex() == golden
+    assert kept.decode_offset(b"k", bytes.fromhex(golden)[1:]) == (OFFSET, b"t" * 16)
+
+
+def test_golden_offset_of_before_topics_had_ids_in_it():
+    golden = "0101" + "0201000000000000" + "03000000" + "00dc207497010000" + "6dc3a4"
+    assert kept.decode_offset(b"k", bytes.fromhex(golden)) == (OFFSET, b"")
 
 
 def test_golden_keys():
@@ -58,7 +63,7 @@ def test_damaged_or_newer(damaged):
         kept.decode(b"k", bytes.fromhex(damaged), kept.KeptGeneration)
 
 
-@pytest.mark.parametrize("damaged", ["", "0101", "0102" + "00" * 20, "0101" + "00" * 20 + "ff"])
+@pytest.mark.parametrize("damaged", ["", "0101", "0103" + "00" * 40, "0101" + "00" * 20 + "ff", "0202" + "00" * 20 + "11" * 15, "0202" + "00" * 36 + "ff"])
 def test_damaged_or_newer_offsets(damaged):
     with pytest.raises(CorruptData):
         kept.decode_offset(b"k", bytes.fromhex(damaged))

@@ -192,7 +192,7 @@ def test_groups_are_listed_in_pieces():
     assert STEPS // 8 < len(asked) <= STEPS + LOOKED_AT_ONCE
     bench.get(r.DeleteGroup("g3999"))
     bench.run()
-    assert len(answer(call)) == 2 * STEPS
+    assert len(answer(call)) == 2 * STEPS - 1  # what went meanwhile is not listed
     assert {row[2:] for row in bench.get(r.ListGroups(["empty"], ["classic"]))} == {("Empty", "classic")}
     assert bench.get(r.ListGroups(["stable"], [])) == []
 

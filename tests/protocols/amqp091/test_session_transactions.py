@@ -135,6 +135,18 @@ class TestCommit:
         refuse(client.door.pending[-1], Reason.FULL)
         assert closing(client.hear()) == ("channel.close", 406, TX["commit"])
 
+    def test_a_check_that_fails_while_the_transaction_is_being_done_says_nothing_of_it(self, client):
+        client.door.answer = None
+        client.send(publish(1, Q, b"x"), frame("tx.commit"))
+        check, commit = (
+            next(call for call in client.door.pending if isinstance(call.request, kind)) for kind in (requests.CheckPublish, requests.CommitTogether)
+        )
+        check.outcome, check.error = UNAVAILABLE, Unavailable("not now")
+        client.session.completed(check)
+        assert client.hear() == []
+        complete(commit)
+        assert client.hear() == [(1, "tx.commit_ok", {})]
+
     @pytest.mark.parametrize(("outcome", "error", "code"), [(UNAVAILABLE, Unavailable("no"), 405), (UNKNOWN, OutcomeUnknown("who knows"), 541)])
     def test_neither_done_nor_refused(self, client, outcome, error, code):
         client.send(publish(1, Q, b"a"), frame("tx.commit"))

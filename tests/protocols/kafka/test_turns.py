@@ -15,9 +15,10 @@ from entrepot.model.errors import Reason
 from entrepot.net import turns as turns_module
 from entrepot.net.leftovers import Leftovers
 from entrepot.net.turns import LEFTOVERS, TURN_STEPS
+from entrepot.protocols.kafka import checking
 from entrepot.protocols.kafka.apis import APIS
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
-from entrepot.protocols.kafka.checking import NOT_CHECKED, Check
+from entrepot.protocols.kafka.checking import FAILED, NOT_CHECKED, Check
 from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.exchange import ASK_STEPS
 from entrepot.protocols.kafka.groups import ANSWER_STEPS
@@ -373,6 +374,66 @@ def test_a_batch_that_could_not_be_checked_is_not_said_to_be_taken():
         pass
     assert client.port.calls == []
     assert client.answer()["responses"][0]["partition_responses"][0]["error_code"] == NOT_CHECKED
+
+
+def large_batch(client, codec=kafka_batches.NONE):
+    """Sent, and what is to be done elsewhere."""
+    client.send(0, 9, produce({"t": {0: kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], codec), 1: batch()}}))
+
+
+def buggy(*_):
+    raise TypeError("a bug")
+
+
+def test_a_batch_that_a_bug_keeps_from_being_compressed_anew_is_answered_so(monkeypatch):
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    client.port.compression = kafka_batches.GZIP
+    monkeypatch.setattr(checking, "pack", buggy)
+    large_batch(client)
+    run, then = elsewhere.pop()
+    with pytest.raises(TypeError):
+        run()  # where it is logged
+    then()
+    while client.turn():
+        pass
+    (call,) = client.port.calls
+    done(client.port.take())
+    assert [part.partition for part in call.parts] == [1]
+    answers = {part["index"]: part["error_code"] for part in client.answer()["responses"][0]["partition_responses"]}
+    assert answers == {0: FAILED, 1: 0}
+
+
+@pytest.mark.parametrize("where", ["checked", "submit"])
+def test_a_bug_after_a_large_batch_was_checked_ends_its_connection(monkeypatch, where):
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    large_batch(client)
+    run, then = elsewhere.pop()
+    run()
+    if where == "checked":
+        monkeypatch.setattr(run.__self__, "unpacked_bytes", None)
+        with pytest.raises(TypeError):
+            then()
+    else:
+        then()
+        monkeypatch.setattr(client.port, "calls", None)
+        with pytest.raises(AttributeError):
+            client.turn()
+    assert client.session.closing
+    assert "bug" in client.notes[0]
+
+
+def test_an_answer_that_fails_by_a_bug_ends_its_connection(monkeypatch):
+    client = Client()
+    client.send(BY_NAME["ListGroups"], 4, {"states_filter": []})
+    (exchange,) = client.session.pending
+    call = client.port.take()
+    call.result = None  # which cannot be answered
+    with pytest.raises(TypeError):
+        done(call)
+    assert exchange.parts is None
+    assert client.session.closing
 
 
 def test_a_request_that_fails_by_a_bug_ends_its_connection():

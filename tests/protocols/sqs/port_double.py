@@ -17,6 +17,7 @@ from entrepot.broker.calls import queue_requests as asked
 from entrepot.broker.calls.lease_calls import ENDED, FOREIGN, NOT_LEASED, SUPERSEDED, EndLeases, PolicyChanged, Receive, Received, Send
 from entrepot.broker.calls.port import DONE, REFUSED, Attachment
 from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.users.users import Users
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.pages import Pages
@@ -284,7 +285,7 @@ class Bench:
         self.clock = Clock()
         self.entropy = Drawn()
         self.port = PortDouble()
-        self.users = Users(MemoryState(), self.clock, self.entropy, secrets, iterations=4096)
+        self.users = Users(CatalogueStream(MemoryState()), self.clock, self.entropy, secrets, iterations=4096)
         self.accounts = Accounts(self.port.namespaces, lambda name: self.port.namespaces.__setitem__(name, None), apart=apart)
         self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, self.clock, Pages(hosts), Cors(origins))
         self.later: list[Any] = []

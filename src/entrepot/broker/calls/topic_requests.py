@@ -15,7 +15,7 @@ INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__sha
 class TopicDescription:
     """What a client may know of a topic. `id` is 16 bytes, never reused; `epoch` grows with every change of its partitions' owner.
 
-    `sizes`: bytes of each partition's records as they are stored, where they are asked for.
+    `sizes`: bytes of each partition's records as they are stored, where they are asked for; None for a partition that is not open here.
     """
 
     name: str
@@ -23,7 +23,7 @@ class TopicDescription:
     partition_count: int
     epoch: int
     internal: bool = False
-    sizes: list[int] | None = None
+    sizes: list[int | None] | None = None
 
 
 @dataclass(slots=True)

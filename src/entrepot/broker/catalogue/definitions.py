@@ -17,6 +17,7 @@ TO_EXCHANGE = "exchange"
 TO_QUEUE = "queue"
 TO_TOPIC = "topic"
 
+Home: TypeAlias = tuple[bytes, int]  # a connection: which start of which process, and its number there
 Identity: TypeAlias = tuple[str, str, str, str, bytes]  # source, kind and name of the destination, routing key, packed arguments
 
 
@@ -79,7 +80,7 @@ class ExchangeDefinition:
 
 
 class QueueDefinition:
-    """A declared queue. `exclusive_to` is the connection that owns it; such a queue never survives a restart, durable or not.
+    """A declared queue. `exclusive_to` is the connection that owns it (a Home); such a queue never survives a restart, durable or not.
 
     `timed`: what it does with leases that are timed; None as long as nobody has asked for one. `maker` is the user who declared it, whose its dead
     letters are; "": not known.
@@ -111,7 +112,7 @@ class QueueDefinition:
         *,
         durable: bool,
         auto_delete: bool,
-        exclusive_to: Any,
+        exclusive_to: Home | None,
         arguments: Arguments,
         policy: QueuePolicy,
         timed: TimedDefinition | None = None,
@@ -164,7 +165,7 @@ class TopicDefinition:
     is_topic = True
     durable = True
     auto_delete = False
-    exclusive_to = None
+    exclusive_to: Home | None = None
     persistent = True
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How definitions are kept: state of shard 0, one key and value a definition (docs/formats/catalogue.md).
+"""How definitions are kept, and sent: state of shard 0, one key and value a definition (docs/formats/catalogue.md).
 
 The key says what and where; the value is MessagePack `[version, minimum reader version, {field: value}]`.
 """
@@ -6,15 +6,16 @@ The key says what and where; the value is MessagePack `[version, minimum reader 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 import msgspec
 
-from entrepot.broker.catalogue.arguments import from_plain, to_plain
-from entrepot.broker.catalogue.definitions import TO_EXCHANGE, TO_QUEUE, Binding, Destination, ExchangeDefinition, Identity, QueueDefinition, TopicDefinition
+from entrepot.broker.catalogue.arguments import Arguments, from_plain, pack, to_plain
+from entrepot.broker.catalogue.changes import Row
+from entrepot.broker.catalogue.definitions import Binding, ExchangeDefinition, Identity, QueueDefinition, TopicDefinition
 from entrepot.broker.catalogue.namespace import Namespace, exchange_text, queue_text
-from entrepot.broker.catalogue.queue_arguments import STREAM, parse_queue_arguments
+from entrepot.broker.catalogue.queue_arguments import STREAM, QueuePolicy, parse_queue_arguments
 from entrepot.broker.catalogue.routing import KINDS
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.broker.state import CATALOGUE_PREFIX, prefix_end
@@ -35,7 +36,13 @@ _SCAN_COUNT = 4096
 
 
 class StateStore(Protocol):
-    """What the catalogue needs of a store."""
+    """What the catalogue needs of a store. `epoch` is that of its shard; see Store for `closed`."""
+
+    epoch: int
+    closed: set[int]
+
+    def get(self, shard: int, key: bytes) -> bytes | None:
+        """State."""
 
     def fold(self, shard: int, key: bytes, delta: bytes) -> None:
         """Stage a change of state."""
@@ -53,24 +60,6 @@ def scan_all(store: StateStore, prefix: bytes) -> Iterator[tuple[bytes, bytes]]:
         if len(found) < _SCAN_COUNT:
             return
         first = found[len(found) - 1][0] + b"\x00"
-
-
-def load(store: StateStore, namespace_of: Callable[[str], Namespace]) -> None:
-    """Put everything kept into its namespace; `namespace_of` makes one that is missing. Raises CorruptData for what cannot be understood."""
-    for key, value in scan_all(store, NAMESPACE_KEY):
-        decode_value(key, value)
-        namespace_of(split_key(key, NAMESPACE_KEY)[0])
-    for key, value in scan_all(store, EXCHANGE_KEY):
-        namespace, name = split_key(key, EXCHANGE_KEY)
-        _load_exchange(namespace_of(namespace), name.decode(), decode_value(key, value))
-    for key, value in scan_all(store, QUEUE_KEY):
-        namespace, name = split_key(key, QUEUE_KEY)
-        _load_queue(namespace_of(namespace), name.decode(), decode_value(key, value))
-    for key, value in scan_all(store, TOPIC_KEY):
-        namespace, name = split_key(key, TOPIC_KEY)
-        _load_topic(namespace_of(namespace), name.decode(), decode_value(key, value))
-    for key, value in scan_all(store, BINDING_KEY):
-        _load_binding(namespace_of(split_key(key, BINDING_KEY)[0]), key, decode_value(key, value))
 
 
 def named_key(prefix: bytes, namespace: str, name: str) -> bytes:
@@ -113,29 +102,42 @@ def decode_value(key: bytes, value: bytes) -> dict[str, Any]:
     return dict(fields)
 
 
-def exchange_fields(exchange: ExchangeDefinition) -> dict[str, Any]:
-    """What is kept of an exchange."""
-    fields = {
+def namespace_row(name: str, *, gone: bool = False) -> Row:
+    """A namespace."""
+    return Row(named_key(NAMESPACE_KEY, name, ""), {}, gone)
+
+
+def exchange_row(exchange: ExchangeDefinition) -> Row:
+    """An exchange."""
+    fields: dict[str, Any] = {
         "type": exchange.type,
         "auto_delete": exchange.auto_delete,
         "internal": exchange.internal,
         "arguments": to_plain(exchange.arguments),
     }
-    return fields | {"maker": exchange.maker} if exchange.maker else fields
+    if exchange.maker:
+        fields["maker"] = exchange.maker
+    if not exchange.durable:
+        fields["durable"] = False
+    return Row(named_key(EXCHANGE_KEY, exchange.namespace, exchange.name), fields, kept=exchange.persistent)
 
 
-def queue_fields(queue: QueueDefinition) -> dict[str, Any]:
-    """What is kept of a queue."""
-    fields = {"log_id": queue.log_id, "auto_delete": queue.auto_delete, "arguments": to_plain(queue.arguments)}
+def queue_row(queue: QueueDefinition, **changes: Any) -> Row:
+    """A queue, but for what `changes` say of it."""
+    fields: dict[str, Any] = {"log_id": queue.log_id, "auto_delete": queue.auto_delete, "arguments": to_plain(queue.arguments)}
     if queue.maker:
         fields["maker"] = queue.maker
     if queue.timed is not None:
         fields["timed"] = queue.timed.kept()
-    return fields
+    if not queue.durable:
+        fields["durable"] = False
+    if queue.exclusive_to is not None:
+        fields["exclusive_to"] = list(queue.exclusive_to)
+    return Row(named_key(QUEUE_KEY, queue.namespace, queue.name), fields | changes, kept=queue.persistent)
 
 
-def topic_fields(topic: TopicDefinition) -> dict[str, Any]:
-    """What is kept of a topic."""
+def topic_row(topic: TopicDefinition, **changes: Any) -> Row:
+    """A topic, but for what `changes` say of it."""
     fields = {
         "id": topic.id,
         "config": topic.config,
@@ -145,22 +147,34 @@ def topic_fields(topic: TopicDefinition) -> dict[str, Any]:
         "max_age_ms": topic.policy.max_age_ms,
         "max_length_bytes": topic.policy.max_length_bytes,
     }
-    return fields | {"maker": topic.maker} if topic.maker else fields
+    if topic.maker:
+        fields["maker"] = topic.maker
+    return Row(named_key(TOPIC_KEY, topic.namespace, topic.name), fields | changes)
 
 
-def binding_fields(binding: Binding) -> dict[str, Any]:
-    """What is kept of a binding."""
-    source, kind, name, routing_key, _ = binding.identity
+def binding_row(namespace: str, binding: Binding) -> Row:
+    """A binding that is there."""
+    return made_binding_row(namespace, binding.identity, binding.arguments, binding.makers, kept=binding.persistent)
+
+
+def made_binding_row(namespace: str, identity: Identity, arguments: Arguments, makers: tuple[str, ...], *, kept: bool) -> Row:
+    """A binding as it shall be."""
+    source, kind, name, routing_key, _ = identity
     plain_key: str | bytes
     try:
         routing_key.encode()
         plain_key = routing_key
     except UnicodeEncodeError:
         plain_key = routing_key.encode(errors="surrogateescape")
-    fields: dict[str, Any] = {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": to_plain(binding.arguments)}
-    if binding.makers:
-        fields["makers"] = list(binding.makers)
-    return fields
+    fields: dict[str, Any] = {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": to_plain(arguments)}
+    if makers:
+        fields["makers"] = list(makers)
+    return Row(binding_key(namespace, identity), fields, kept=kept)
+
+
+def gone(row: Row) -> Row:
+    """What was there is not any more."""
+    return Row(row.key, row.fields if row.key.startswith(BINDING_KEY) else {}, True, row.kept)
 
 
 def kept_arguments(fields: dict[str, Any]) -> dict[str, Any]:
@@ -169,85 +183,83 @@ def kept_arguments(fields: dict[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _load_exchange(namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
+def exchange_of(namespace: Namespace, name: str, fields: dict[str, Any]) -> ExchangeDefinition:
+    """The exchange that a row's fields describe. Raises CorruptData for a type that this version does not know."""
     kind = KINDS.get(fields["type"])
     if kind is None:
         raise CorruptData(f"{exchange_text(namespace, name)} has type {fields['type']!r}, which this version does not know")
-    namespace.add_exchange(
-        ExchangeDefinition(
-            namespace.name,
-            name,
-            fields["type"],
-            durable=True,
-            auto_delete=fields["auto_delete"],
-            internal=fields["internal"],
-            arguments=kept_arguments(fields),
-            kind=kind,
-            maker=fields.get("maker", ""),
-        )
+    return ExchangeDefinition(
+        namespace.name,
+        name,
+        fields["type"],
+        durable=fields.get("durable", True),
+        auto_delete=fields["auto_delete"],
+        internal=fields["internal"],
+        arguments=kept_arguments(fields),
+        kind=kind,
+        maker=fields.get("maker", ""),
     )
 
 
-def _load_queue(namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
+def queue_of(namespace: Namespace, name: str, fields: dict[str, Any]) -> QueueDefinition:
+    """The queue that a row's fields describe."""
     arguments = kept_arguments(fields)
-    namespace.add_queue(
-        QueueDefinition(
-            namespace.name,
-            name,
-            fields["log_id"],
-            durable=True,
-            auto_delete=fields["auto_delete"],
-            exclusive_to=None,
-            arguments=arguments,
-            policy=parse_queue_arguments(queue_text(namespace, name), arguments),
-            timed=TimedDefinition.of(fields["timed"]) if fields.get("timed") else None,
-            maker=fields.get("maker", ""),
-        )
+    home = fields.get("exclusive_to")
+    return QueueDefinition(
+        namespace.name,
+        name,
+        fields["log_id"],
+        durable=fields.get("durable", True),
+        auto_delete=fields["auto_delete"],
+        exclusive_to=None if home is None else (home[0], home[1]),
+        arguments=arguments,
+        policy=parse_queue_arguments(queue_text(namespace, name), arguments),
+        timed=timed_of(fields),
+        maker=fields.get("maker", ""),
     )
 
 
-def _load_topic(namespace: Namespace, name: str, fields: dict[str, Any]) -> None:
+def timed_of(fields: dict[str, Any]) -> TimedDefinition | None:
+    """What a queue's fields say of leases that are timed."""
+    return TimedDefinition.of(fields["timed"]) if fields.get("timed") else None
+
+
+def topic_of(namespace: Namespace, name: str, fields: dict[str, Any]) -> TopicDefinition:
+    """The topic that a row's fields describe."""
     arguments = kept_arguments(fields)
-    policy = parse_queue_arguments(queue_text(namespace, name), arguments)._replace(
-        queue_type=STREAM, max_age_ms=fields["max_age_ms"], max_length_bytes=fields["max_length_bytes"]
-    )
     partitions = fields["partitions"]
-    namespace.add_topic(
-        TopicDefinition(
-            namespace.name,
-            name,
-            partitions,
-            subject=fields["subject"],
-            arguments=arguments,
-            policy=policy,
-            id_=fields.get("id") or _id_of(partitions),
-            config=fields.get("config"),
-            maker=fields.get("maker", ""),
-        )
+    return TopicDefinition(
+        namespace.name,
+        name,
+        partitions,
+        subject=fields["subject"],
+        arguments=arguments,
+        policy=topic_policy(namespace, name, fields, arguments),
+        id_=topic_id_in(fields),
+        config=fields.get("config"),
+        maker=fields.get("maker", ""),
     )
 
 
-def _id_of(partitions: list[bytes]) -> bytes:
-    """The id of a topic that was made before topics had one: always the same, for its first log is."""
-    return hashlib.blake2b(partitions[0], digest_size=16, person=b"topic id").digest()
+def topic_policy(namespace: Namespace, name: str, fields: dict[str, Any], arguments: Arguments) -> QueuePolicy:
+    """What a topic's fields say of its retention."""
+    policy = parse_queue_arguments(queue_text(namespace, name), arguments)
+    return policy._replace(queue_type=STREAM, max_age_ms=fields["max_age_ms"], max_length_bytes=fields["max_length_bytes"])
 
 
-def _load_binding(namespace: Namespace, key: bytes, fields: dict[str, Any]) -> None:
-    source = namespace.exchanges.get(fields["source"])
-    name = fields["destination"]
-    destination: Destination | None
-    if fields["kind"] == TO_EXCHANGE:
-        destination = namespace.exchanges.get(name)
-    elif fields["kind"] == TO_QUEUE:
-        destination = namespace.queues.get(name)
-    else:
-        destination = namespace.topics.get(name)
-    if source is None or destination is None:
-        raise CorruptData(f"binding {key!r} joins {fields['source']!r} and {fields['kind']} {name!r}, of which one does not exist")
+def identity_in(fields: dict[str, Any]) -> Identity:
+    """Which binding a row's fields describe."""
     routing_key = fields["routing_key"]
     if isinstance(routing_key, bytes):
         routing_key = routing_key.decode(errors="surrogateescape")
-    namespace.add_binding(source, destination, routing_key, kept_arguments(fields), tuple(fields.get("makers", ())))
+    arguments = kept_arguments(fields)
+    return fields["source"], fields["kind"], fields["destination"], routing_key, pack(arguments) if arguments else b""
+
+
+def topic_id_in(fields: dict[str, Any]) -> bytes:
+    """A topic's id. Of one that was made before topics had one it is always the same, for its first log is."""
+    kept: bytes | None = fields.get("id")
+    return kept or hashlib.blake2b(fields["partitions"][0], digest_size=16, person=b"topic id").digest()
 
 
 _ENCODER = msgspec.msgpack.Encoder()

@@ -1,12 +1,11 @@
-"""Namespace: the definitions of one namespace in memory, with its router, and what goes when something goes.
+"""Namespace: the definitions of one namespace in memory, with its router.
 
-Nothing here checks who may or whether a name is legal, and nothing persists: the catalogue does both.
+Nothing here checks who may, whether a name is legal, or what goes when something goes, and nothing persists: decisions.py does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from entrepot.broker.catalogue.definitions import (
     Binding,
@@ -23,15 +22,6 @@ from entrepot.model.names import vhost_of
 
 SUBJECT_EXCHANGE = "amq.topic"
 SYSTEM_EXCHANGES = {"amq.direct": "direct", "amq.fanout": "fanout", "amq.topic": "topic", "amq.headers": "headers", "amq.match": "headers"}
-
-
-@dataclass(slots=True)
-class Removed:
-    """Everything that one removal took with it."""
-
-    queues: list[QueueDefinition | TopicDefinition] = field(default_factory=list)
-    exchanges: list[ExchangeDefinition] = field(default_factory=list)
-    bindings: list[Binding] = field(default_factory=list)
 
 
 class Namespace:
@@ -108,35 +98,38 @@ class Namespace:
         routes.add(binding.identity, binding.routing_key, binding.arguments, target, binding.makers)
         self.router.changed()
 
-    def remove_binding(self, binding: Binding) -> Removed:
-        """Drop a binding, and its source if that was the last of an auto-delete exchange."""
-        removed = Removed()
-        self._unbind(binding, removed)
-        self._remove_exchanges(_unused(binding), removed)
-        return removed
+    def remove_binding(self, binding: Binding) -> None:
+        """Drop a binding."""
+        target = binding.destination.routes if isinstance(binding.destination, ExchangeDefinition) else binding.destination
+        binding.source.routes.remove(binding.identity, binding.routing_key, target, binding.makers)
+        del self.bindings[binding.identity]
+        del binding.source.bindings_out[binding.identity]
+        del binding.destination.bindings_in[binding.identity]
+        self.router.changed()
 
-    def remove_exchange(self, exchange: ExchangeDefinition) -> Removed:
-        """Drop an exchange with its bindings, and what that leaves unused."""
-        removed = Removed()
-        self._remove_exchanges([exchange], removed)
-        return removed
+    def remove_exchange(self, exchange: ExchangeDefinition) -> None:
+        """Drop an exchange, which has no bindings."""
+        assert not exchange.bindings_in, exchange.name
+        assert not exchange.bindings_out, exchange.name
+        del self.exchanges[exchange.name]
+        del self.router.exchanges[exchange.name]
+        self.router.internal.pop(exchange.name, None)
+        self.router.changed()
 
-    def remove_queue(self, queue: QueueDefinition) -> Removed:
-        """Drop a queue with its bindings, and what that leaves unused."""
-        removed = Removed(queues=[queue])
+    def remove_queue(self, queue: QueueDefinition) -> None:
+        """Drop a queue, which has no bindings."""
+        assert not queue.bindings_in, queue.name
         del self.queues[queue.name]
         self._queue_order.remove(queue.name)
-        self._remove_bindings_in(queue, removed)
-        return removed
+        self.router.changed()
 
-    def remove_topic(self, topic: TopicDefinition) -> Removed:
-        """Drop a topic with its bindings and subject, and what that leaves unused."""
-        removed = Removed(queues=[topic])
+    def remove_topic(self, topic: TopicDefinition) -> None:
+        """Drop a topic, which has no bindings, with its subject."""
+        assert not topic.bindings_in, topic.name
         del self.topics[topic.name]
         if topic.subject:
             self.exchanges[SUBJECT_EXCHANGE].routes.remove_subject(topic.subject, topic)
-        self._remove_bindings_in(topic, removed)
-        return removed
+        self.router.changed()
 
     def change_subject(self, topic: TopicDefinition, subject: str) -> None:
         """Give a topic another subject, "" for none."""
@@ -148,39 +141,6 @@ class Namespace:
             routes.add_subject(subject, topic)
         self.router.changed()
 
-    def _remove_bindings_in(self, destination: Destination, removed: Removed) -> None:
-        unused: list[ExchangeDefinition] = []
-        for binding in list(destination.bindings_in.values()):
-            self._unbind(binding, removed)
-            unused += _unused(binding)
-        self.router.changed()
-        self._remove_exchanges(unused, removed)
-
-    def _remove_exchanges(self, waiting: list[ExchangeDefinition], removed: Removed) -> None:
-        while waiting:
-            exchange = waiting.pop()
-            if self.exchanges.get(exchange.name) is not exchange:
-                continue
-            del self.exchanges[exchange.name]
-            del self.router.exchanges[exchange.name]
-            self.router.internal.pop(exchange.name, None)
-            removed.exchanges.append(exchange)
-            for binding in list(exchange.bindings_out.values()):
-                self._unbind(binding, removed)
-            for binding in list(exchange.bindings_in.values()):
-                self._unbind(binding, removed)
-                waiting += _unused(binding)
-            self.router.changed()
-
-    def _unbind(self, binding: Binding, removed: Removed) -> None:
-        target = binding.destination.routes if isinstance(binding.destination, ExchangeDefinition) else binding.destination
-        binding.source.routes.remove(binding.identity, binding.routing_key, target, binding.makers)
-        del self.bindings[binding.identity]
-        del binding.source.bindings_out[binding.identity]
-        del binding.destination.bindings_in[binding.identity]
-        removed.bindings.append(binding)
-        self.router.changed()
-
 
 def exchange_text(namespace: Namespace, name: str) -> str:
     """How error texts call an exchange."""
@@ -190,8 +150,3 @@ def exchange_text(namespace: Namespace, name: str) -> str:
 def queue_text(namespace: Namespace, name: str) -> str:
     """How error texts call a queue or stream."""
     return f"queue '{name}' in {namespace.where}"
-
-
-def _unused(binding: Binding) -> list[ExchangeDefinition]:
-    """The binding's source, if it is to go with its last binding."""
-    return [binding.source] if binding.source.auto_delete and not binding.source.bindings_out else []

@@ -8,6 +8,7 @@ decimal, modulo the count: it never changes while the name lives.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Protocol
 
 import crc32c
 
@@ -52,7 +53,13 @@ class Shards:
         return [crc32c.crc32c(b"%d" % partition, before) % count for partition in partitions]
 
 
-def check_open(store: Store, shards: Iterable[int]) -> None:
+class HasShards(Protocol):
+    """A store, as far as it says which of its shards are not open here."""
+
+    closed: set[int]
+
+
+def check_open(store: HasShards, shards: Iterable[int]) -> None:
     """Raises Unavailable where something is to be made in a shard that is not open here."""
     for shard in shards:
         if shard in store.closed:

@@ -24,6 +24,7 @@ cdef bytes _REPLY_PREFIX
 
 cdef class Door(Attachment):
     cdef readonly object broker
+    cdef readonly tuple home
     cdef readonly Hub hub
     cdef readonly Publisher publisher
     cdef readonly Appender appender
@@ -46,7 +47,7 @@ cdef class Door(Attachment):
     cdef object publish(self, Publish call)
     cdef object append(self, Append call)
     @cython.locals(consumer=Consumer, owner=Owner)
-    cdef object settle(self, Settle call)
+    cpdef object settle(self, Settle call)
     @cython.locals(place=Place, found=Place)
     cdef Place place(self, str name)
     @cython.locals(place=Place, complete=bint)

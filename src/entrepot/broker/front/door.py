@@ -7,6 +7,7 @@ from typing import Any
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, Withdraw
 from entrepot.broker.calls.partition_calls import Append, CloseParts, Read
 from entrepot.broker.calls.port import ACCEPT, DONE, Attachment, Call, Publish, Settle, Sink, fail
+from entrepot.broker.catalogue.definitions import Home
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.front.appending import Appender
@@ -36,7 +37,7 @@ _REPLY_PREFIX = REPLY_PREFIX.encode()
 class Door(Attachment):
     """The port for one connection. Consumers and pools are its own; everything else is the broker's.
 
-    `publishes` tells whether it ever published: only such doors are throttled. `by_policy`: see Broker.attach().
+    `home` is what the catalogue calls it. `publishes` tells whether it ever published: only such doors are throttled. `by_policy`: see Broker.attach().
     """
 
     __slots__ = (
@@ -46,6 +47,7 @@ class Door(Attachment):
         "by_policy",
         "consumers",
         "getters",
+        "home",
         "hub",
         "paths",
         "places",
@@ -60,6 +62,7 @@ class Door(Attachment):
 
     def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int, by_policy: bool = False) -> None:
         self.broker = broker
+        self.home: Home = (broker.start_id, broker.connected_count)
         self.hub: Hub = broker.hub
         self.publisher: Publisher = broker.publisher
         self.appender: Appender = broker.appender

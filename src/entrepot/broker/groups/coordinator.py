@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Any, TypeAlias
+from typing import Any
 
 from entrepot.broker.calls import group_requests as requests
 from entrepot.broker.calls.port import Ask, fail
@@ -37,11 +37,12 @@ from entrepot.broker.groups.kept import (
 )
 from entrepot.broker.groups.offsets import FORGETTING_STEPS, GroupOffsets
 from entrepot.broker.groups.subscribed_topics import CONSUMER
+from entrepot.broker.groups.sweep import AnyGroup, GroupKey, Sweep
 from entrepot.broker.groups.topics import Topics
 from entrepot.broker.groups.work import Pieces
 from entrepot.broker.state import DELETE, GROUP_PREFIX, OFFSET_PREFIX
 from entrepot.broker.users.authorization import Action, ResourceKind
-from entrepot.model.errors import CorruptData, EntrepotError, NotDone, Reason, Refused, Unavailable
+from entrepot.model.errors import CorruptData, EntrepotError, NotDone, OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.model.names import check_name
 
 ID_SIZE_MAX = 1_024  # characters of a member's, an instance's or a client's id
@@ -50,9 +51,6 @@ EXPRESSION_STEPS = 2000  # of a microsecond: to compile an expression may take s
 LOOKED_AT_ONCE = 64  # groups that are listed, or members of one, between two looks at what it costs
 FETCHED_AT_ONCE = 512  # offsets of a group that are told,
 FORGOTTEN_AT_ONCE = 200  # and that are forgotten, in one go
-
-GroupKey: TypeAlias = tuple[str, str]  # namespace, name
-AnyGroup: TypeAlias = ClassicGroup | ConsumerGroup
 
 
 class GroupCoordinator:
@@ -65,8 +63,8 @@ class GroupCoordinator:
         self._groups: dict[GroupKey, AnyGroup] = {}
         self._accounts: dict[GroupKey, Account] = {}
         self._offsets: dict[GroupKey, GroupOffsets] = {}
-        self._sweeping = False
-        self._deleted: dict[int, list[tuple[str, str]]] = {}  # shards that are not open here -> topics deleted meanwhile
+        self._sweep = Sweep(desk, self._groups, self._offsets, self._forget)
+        self._away: set[int] = set()  # shards that are not open here
 
     # ---- life
 
@@ -92,17 +90,12 @@ class GroupCoordinator:
             namespace, name, rest = split_key(key)
             if (namespace, name) not in self._groups:
                 self._groups[namespace, name] = ClassicGroup(self._desk, namespace, name, self._account(namespace, name))
-            topic, partition = split_offset(rest)
-            self._offsets_of(namespace, name).restore(topic, partition, decode_offset(key, value))
+            self._restore_offset(namespace, name, *split_offset(rest), *decode_offset(key, value))
         for place in self._accounts.keys() - self._groups.keys():  # nothing is left of it but who made it
             self._close_account(*place)
         if self._groups:
-            self._sweep_later()
-        for shard in shards:
-            for namespace, topic in self._deleted.pop(shard, ()):
-                for place, offsets in self._offsets.items():
-                    if place[0] == namespace and self._desk.shard(*place) == shard:
-                        offsets.delete_topic(topic)
+            self._sweep.later()
+        self._away.difference_update(shards)
 
     def unload(self, shard: int) -> None:
         """A shard closes: nothing of its groups is known here any more, and who waits for one is told."""
@@ -112,12 +105,12 @@ class GroupCoordinator:
             if offsets is not None:
                 offsets.close()
             self._accounts.pop(place).close()
-        self._deleted[shard] = []
+        self._away.add(shard)
 
     def perform(self, call: Ask) -> None:
         """Carry out one request; its call is answered at once or later. Raises Refused, and Unavailable where the group's shard is not open here."""
-        name = getattr(call.request, "group", None) if self._deleted else None
-        if name is not None and self._desk.shard(call.attachment.namespace, name) in self._deleted:
+        name = getattr(call.request, "group", None) if self._away else None
+        if name is not None and self._desk.shard(call.attachment.namespace, name) in self._away:
             raise _gone(name)
         HANDLERS[type(call.request)](self, call, call.request)
 
@@ -129,8 +122,6 @@ class GroupCoordinator:
         """Its offsets go with it, in the same commit."""
         for offsets in list(self._desk.holders.get((namespace, topic), ())):
             offsets.delete_topic(topic)
-        for deleted in self._deleted.values():
-            deleted.append((namespace, topic))
         self._topics.changed(namespace)
 
     def holds_many(self, namespace: str, topic: str, most: int) -> bool:
@@ -246,12 +237,14 @@ class GroupCoordinator:
         """See CommitOffsets. The topics come first: where none of them is left, the group is not asked, nor made."""
         self._check_group(call, request.group, allow_empty=True)
         refused: dict[tuple[str, int], EntrepotError] = {}
-        last_topic, topic_refused, partition_count = "", None, 0
+        last_topic, topic_refused, topic_id, partition_count = "", None, b"", 0
+        topic_ids: dict[str, bytes] = {}
         for place in request.offsets:
             topic, partition = place
             if topic != last_topic:
                 last_topic = topic
-                topic_refused, partition_count = self._topic_for(call, topic)
+                topic_refused, topic_id, partition_count = self._topic_for(call, topic)
+                topic_ids[topic] = topic_id
             if topic_refused is not None:
                 refused[place] = topic_refused
             elif not 0 <= partition < partition_count:
@@ -271,8 +264,11 @@ class GroupCoordinator:
                 refused[place] = Refused(Reason.TOO_LARGE, f"metadata of an offset is limited to {metadata_max} bytes")
                 continue
             committed.time_ms = now_ms
+            topic, partition = place
             try:
-                offsets.commit(*place, committed)
+                if topic not in offsets.table:
+                    self._topics.note(offsets.shard)
+                offsets.commit(topic, topic_ids[topic], partition, committed)
             except NotDone as error:
                 refused[place] = error
         if found is None:
@@ -320,7 +316,10 @@ class GroupCoordinator:
                     result.update({(topic, partition): committed for partition, committed in partitions[start : start + FETCHED_AT_ONCE]})
                     yield len(partitions[start : start + FETCHED_AT_ONCE]) // 2
             yield 1
-        self._desk.answer_when_durable(call, result)
+        if offsets.closed:  # whatever is missing from the result then
+            fail(call, _gone(call.request.group))
+        else:
+            self._desk.answer_when_durable(call, result)
 
     def delete_offsets(self, call: Ask, request: requests.DeleteOffsets) -> None:
         """See DeleteOffsets."""
@@ -331,7 +330,7 @@ class GroupCoordinator:
         offsets = self._offsets_of(call.attachment.namespace, request.group)
         result: dict[tuple[str, int], EntrepotError | None] = {}
         for topic, partition in request.partitions:
-            refused, _ = self._topic_for(call, topic)
+            refused, _, _ = self._topic_for(call, topic)
             if refused is None and group.reads(topic):
                 refused = Refused(Reason.IN_USE, f"group '{request.group}' reads topic '{topic}'")
             result[topic, partition] = refused
@@ -351,12 +350,12 @@ class GroupCoordinator:
         here = call.attachment
         listed = []
         steps = 0
-        for group in list(self._groups.values()):
+        for place, group in list(self._groups.items()):
             steps += 3 + len(group.members) // LOOKED_AT_ONCE
             if steps >= LOOKED_AT_ONCE:
                 yield steps
                 steps = 0
-            if group.namespace == here.namespace and (not kinds or group.kind in kinds):
+            if self._groups.get(place) is group and group.namespace == here.namespace and (not kinds or group.kind in kinds):
                 state = group.state
                 if (not states or state.lower() in states) and self._authorizer.may(here.principal, Action.READ, group.namespace, group.name):
                     listed.append((group.name, group.protocol_type, state, group.kind))
@@ -376,17 +375,19 @@ class GroupCoordinator:
             raise Refused(Reason.NOT_EMPTY, f"group '{request.group}' has members")
         offsets = self._offsets.get((group.namespace, group.name))
         if offsets is not None and offsets.count > FORGOTTEN_AT_ONCE:
-            self._desk.work.run(self._deleting(call, request, offsets))
+            self._desk.work.run(self._deleting(call, offsets))
             return
         self._forget(group)
         self._desk.answer_when_durable(call, None)
 
-    def _deleting(self, call: Ask, request: requests.DeleteGroup, offsets: GroupOffsets) -> Pieces:
-        """Forget many offsets of a group over turns, and then the group. Its client has not been told that anything is gone until the last."""
+    def _deleting(self, call: Ask, offsets: GroupOffsets) -> Pieces:
+        """Forget many offsets of a group over turns, and then the group, wherever it is by then. Its client has not been told that anything is gone before."""
         while offsets.count > FORGOTTEN_AT_ONCE:
             yield FORGETTING_STEPS * offsets.thin_out(FORGOTTEN_AT_ONCE)
         try:
-            self.delete_group(call, request)
+            self.perform(call)
+        except Unavailable as error:  # with some of them gone
+            fail(call, OutcomeUnknown(str(error)))
         except NotDone as error:
             fail(call, error)
 
@@ -451,7 +452,7 @@ class GroupCoordinator:
         account.take({GROUPS: 1})
         self._accounts[namespace, name] = account
         self._desk.store.fold(self._desk.shard(namespace, name), group_key(GROUP_PREFIX, namespace, name) + MAKER, encode(KeptMaker(user)))
-        self._sweep_later()
+        self._sweep.later()
         return account
 
     def _account(self, namespace: str, name: str) -> Account:
@@ -491,6 +492,15 @@ class GroupCoordinator:
         else:
             group.restore_member(rest[1:].decode(), decode(key, value, KeptMember))
 
+    def _restore_offset(self, namespace: str, name: str, topic: str, partition: int, committed: requests.CommittedOffset, topic_id: bytes) -> None:
+        """Take in an offset, unless its topic has been deleted, and perhaps made again, while the shard was elsewhere."""
+        offsets = self._offsets_of(namespace, name)
+        facts = self._topics.find(namespace, topic)
+        if facts is not None and topic_id in (facts.id, b""):
+            offsets.restore(topic, facts.id, partition, committed)
+        else:
+            offsets.drop(topic, partition)
+
     def _offsets_of(self, namespace: str, name: str) -> GroupOffsets:
         offsets = self._offsets.get((namespace, name))
         if offsets is None:
@@ -511,33 +521,6 @@ class GroupCoordinator:
         offsets = self._offsets.get((group.namespace, group.name))
         if group.is_empty and (offsets is None or not offsets.table):
             self._forget(group)
-
-    # ---- old offsets
-
-    def _sweep_later(self) -> None:
-        if not self._sweeping:
-            self._sweeping = True
-            self._desk.scheduler.call_later(self._desk.settings.offsets_check_interval_ms / 1000, self._sweep)
-
-    def _sweep(self) -> None:
-        """Forget old offsets of groups without members, and groups that have neither."""
-        self._desk.work.run(self._sweeps())
-
-    def _sweeps(self) -> Pieces:
-        for key in list(self._groups):
-            yield 3
-            group = self._groups.get(key)
-            if group is None or not group.is_empty:
-                continue
-            offsets = self._offsets.get(key)
-            before_ms = self._desk.wall_ms() - self._desk.settings.offsets_retention_ms
-            if offsets is not None and (group.since_ms <= before_ms or not group.protocol_type):
-                yield from offsets.expiring(before_ms)
-            if self._groups.get(key) is group and group.is_empty and (offsets is None or not offsets.table):
-                self._forget(group)
-        self._sweeping = False
-        if self._groups:
-            self._sweep_later()
 
     # ---- checks
 
@@ -571,14 +554,14 @@ class GroupCoordinator:
     def _topic_refusal(self, call: Ask, topic: str) -> Refused:
         return Refused(Reason.NOT_PERMITTED, f"access to topic '{topic}' refused for user '{call.attachment.principal.name}'")
 
-    def _topic_for(self, call: Ask, topic: str) -> tuple[Refused | None, int]:
-        """Why this topic's offsets may not be changed, or its number of partitions."""
+    def _topic_for(self, call: Ask, topic: str) -> tuple[Refused | None, bytes, int]:
+        """Why this topic's offsets may not be changed, or its id and number of partitions."""
         if not self._may_read(call, topic):
-            return self._topic_refusal(call, topic), 0
+            return self._topic_refusal(call, topic), b"", 0
         facts = self._topics.find(call.attachment.namespace, topic)
         if facts is None:
-            return Refused(Reason.NOT_FOUND, f"no topic '{topic}'"), 0
-        return None, facts.partition_count
+            return Refused(Reason.NOT_FOUND, f"no topic '{topic}'"), b"", 0
+        return None, facts.id, facts.partition_count
 
 
 def _gone(name: str) -> Unavailable:

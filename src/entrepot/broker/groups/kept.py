@@ -33,7 +33,9 @@ MEMBER = b"m"
 MAKER = b"u"
 
 _SCAN_COUNT = 1024
-_OFFSET = struct.Struct("<BBqiq")  # version, minimum reader version, offset, leader epoch, time of the commit in ms
+OFFSET_VERSION = 2  # of `o:`; 1 had no topic id
+_OFFSET = struct.Struct("<BBqiq")  # version, minimum reader version, offset, leader epoch, time of the commit in ms; then, since 2, the topic's id
+_TOPIC_ID_SIZE = 16
 _PARTITION_SIZE = 4
 
 
@@ -123,20 +125,25 @@ def decode(key: bytes, value: bytes, kind: type[Kept]) -> Kept:
     raise CorruptData(f"group state {key!r} needs a reader of version {reader_min}; this one is {VERSION}")
 
 
-def encode_offset(committed: CommittedOffset) -> bytes:
+def encode_offset(committed: CommittedOffset, topic_id: bytes) -> bytes:
     """A value of `o:` as the delta that sets it."""
-    return SET + _OFFSET.pack(VERSION, READER_MIN, committed.offset, committed.leader_epoch, committed.time_ms) + committed.metadata.encode()
+    assert len(topic_id) == _TOPIC_ID_SIZE, topic_id
+    fixed = _OFFSET.pack(OFFSET_VERSION, OFFSET_VERSION, committed.offset, committed.leader_epoch, committed.time_ms)
+    return SET + fixed + topic_id + committed.metadata.encode()
 
 
-def decode_offset(key: bytes, value: bytes) -> CommittedOffset:
-    """The value of an `o:` key. Raises CorruptData."""
+def decode_offset(key: bytes, value: bytes) -> tuple[CommittedOffset, bytes]:
+    """The value of an `o:` key, and its topic's id; b"" in a value of version 1. Raises CorruptData."""
     if len(value) < _OFFSET.size:
         raise CorruptData(f"committed offset {key!r} has {len(value)} bytes: too few")
-    _, reader_min, offset, epoch, time_ms = _OFFSET.unpack_from(value)
-    if reader_min > VERSION:
-        raise CorruptData(f"committed offset {key!r} needs a reader of version {reader_min}; this one is {VERSION}")
+    version, reader_min, offset, epoch, time_ms = _OFFSET.unpack_from(value)
+    if reader_min > OFFSET_VERSION:
+        raise CorruptData(f"committed offset {key!r} needs a reader of version {reader_min}; this one is {OFFSET_VERSION}")
+    end = _OFFSET.size + (0 if version == 1 else _TOPIC_ID_SIZE)
+    if len(value) < end:
+        raise CorruptData(f"committed offset {key!r} has {len(value)} bytes: too few")
     try:
-        return CommittedOffset(offset, epoch, value[_OFFSET.size :].decode(), time_ms)
+        return CommittedOffset(offset, epoch, value[end:].decode(), time_ms), value[_OFFSET.size : end]
     except UnicodeDecodeError as error:
         raise CorruptData(f"committed offset {key!r} has metadata that is not UTF-8: {error}") from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, Protocol
 
+from entrepot.broker.catalogue.noted_revisions import NotedRevisions
+
 
 class TopicFacts(NamedTuple):
     """A topic as it is now. A topic deleted and made again has another id."""
@@ -27,12 +29,16 @@ class Topics(Protocol):
     def changed(self, namespace: str) -> None:
         """Topics were made, deleted, or have more partitions."""
 
+    def note(self, shard: int) -> None:
+        """Something is kept in a shard for a topic that is there."""
+
 
 class CatalogueTopics:
     """The catalogue's topics."""
 
-    def __init__(self, catalogue: Any) -> None:
+    def __init__(self, catalogue: Any, noted: NotedRevisions) -> None:
         self._catalogue = catalogue
+        self._noted = noted
         self._versions: dict[str, int] = {}
         self._names: dict[str, frozenset[str]] = {}  # as of the last change, once somebody asked
 
@@ -55,6 +61,10 @@ class CatalogueTopics:
     def version(self, namespace: str) -> int:
         """See Topics."""
         return self._versions.get(namespace, 0)
+
+    def note(self, shard: int) -> None:
+        """See Topics."""
+        self._noted.note(shard, self._catalogue.revision)
 
     def changed(self, namespace: str) -> None:
         """See Topics."""

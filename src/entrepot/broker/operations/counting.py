@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from entrepot.broker.calls.port import DONE, PENDING, Ask, fail
+from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.owners import Owner
 from entrepot.model.errors import NotDone
-from entrepot.store.interface import Group
 
 
 class Counting:
     """Of one DeclareQueue, which is answered when the last owner has answered and `staged`, if it is not None, is durable."""
 
-    def __init__(self, call: Ask, name: str, staged: Group | None) -> None:
+    def __init__(self, call: Ask, name: str, staged: Ticket | None) -> None:
         self._call = call
         self._name = name
         self._staged = staged

@@ -13,45 +13,43 @@ from typing import Any
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
+from entrepot.broker.catalogue.queue_arguments import STREAM, QueuePolicy
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
-from entrepot.broker.catalogue.shards import check_open
+from entrepot.broker.catalogue.shards import CATALOGUE, check_open
+from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.front.door import CONSUMER, Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.operations.counting import Counting
+from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
-from entrepot.broker.operations.topic_making import drop_logs
-from entrepot.broker.queue.head_drops import HeadDrops
-from entrepot.broker.queue.queue import Queue
-from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.topic.topic import Topic
-from entrepot.broker.topic.topic_config import policy_of
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
-from entrepot.store.interface import Group, Log
+from entrepot.store.interface import Group
 
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
 
 LATER = object()
 """The operation completes its call itself."""
 
-Outcome = tuple[Any, Group | None]
+Outcome = tuple[Any, Ticket | None]
 FurtherHandler = Callable[[Door, Ask, Any], Outcome]
 
 
 class Operations:
     """The requests, over one broker."""
 
-    def __init__(self, broker: BrokerParts) -> None:
+    def __init__(self, broker: BrokerParts, live: LiveObjects) -> None:
         self._broker = broker
-        self._queue_count = 0
+        self._live = live
+        self._unused = live.unused
         self._further: dict[type, FurtherHandler] = {}
-        self._unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
-        for owner in broker.owners.local():
-            owner.unused = self._unused
+        self._left: list[Door] = []  # connections that have ended, and whose exclusive queues are still to go
+        live.consumer_gone = _gone
 
     def perform(self, door: Door, call: Ask) -> Outcome:
         """Carry out one request. Raises Refused."""
@@ -66,23 +64,30 @@ class Operations:
 
     # ---- life
 
-    def open(self) -> None:
-        """Make the live objects of everything in the catalogue."""
-        for definition in self._broker.catalogue.queues():
-            self.make_queue(definition, self._logs(definition)[0])
-        for definition in self._broker.catalogue.topics():
-            self._make_topic(definition)
-
     def detach(self, door: Door) -> None:
         """A connection has ended: cancel, release, delete its exclusive queues."""
         for consumer in list(door.consumers.values()):
             self._end_consumer(door, consumer)
-        for definition in self._broker.catalogue.exclusive_queues(door):
-            self.remove(self._broker.catalogue.remove_queue(definition))
+        self._remove_exclusive(door)
+
+    def _remove_exclusive(self, door: Door) -> None:
+        broker = self._broker
+        definitions = broker.catalogue.exclusive_queues(door.home)
+        if definitions and CATALOGUE in broker.store.closed:  # exchanges that are kept may go with them
+            self._left.append(door)
+            return
+        for definition in definitions:
+            broker.decisions.remove_queue(definition)
+
+    def decide_again(self) -> None:
+        """The catalogue's shard is open again: what had to wait for it is done."""
+        left, self._left = self._left, []
+        for door in left:
+            self._remove_exclusive(door)
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
-        return {"queues": self._queue_count, "consumers": self._broker.catalogue.quotas.used(CONSUMERS)}
+        return {"queues": self._live.queue_count, "consumers": self._broker.catalogue.quotas.used(CONSUMERS)}
 
     # ---- queues
 
@@ -95,42 +100,46 @@ class Operations:
             return (request.name, 0, 1), None
         if not request.passive and request.name:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
-        if broker.store.closed and request.durable and not request.passive:
-            kind = "topic" if request.arguments.get("x-queue-type") == "stream" else "queue"
-            check_open(broker.store, [broker.shards.shard(kind, door.namespace, request.name)])
-        definition, created = broker.catalogue.declare_queue(
+        if broker.store.closed and request.durable and not request.exclusive and not request.passive and request.name:
+            self._check_open(door, request.arguments.get("x-queue-type"), request.name)
+        definition, created = broker.decisions.declare_queue(
             door.namespace,
             request.name,
             durable=request.durable,
             exclusive=request.exclusive,
             auto_delete=request.auto_delete,
             arguments=request.arguments,
-            connection=door,
+            connection=door.home,
             passive=request.passive,
             maker=door.principal.name,
+            check=partial(self._check_new, door, request),
         )
-        if created:
-            try:
-                if not request.name:
-                    self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, definition.name)
-                self._check_dead_letter_permission(door, definition)
-            except NotDone:
-                broker.catalogue.remove_queue(definition)
-                raise
-            if definition.is_topic:
-                self.create_topic(definition)
-            else:
-                self.create_queue(definition)
-        counting = Counting(call, definition.name, self._when_durable(created and definition.persistent))
+        counting = Counting(call, definition.name, self._when_decided(created and definition.persistent))
         counting.ask(broker.owners.by_owner(definition))
         return LATER, None
+
+    def _check_new(self, door: Door, request: requests.DeclareQueue, name: str, policy: QueuePolicy) -> None:
+        """Whether the queue that is about to be made may be; `name` was made up where none was asked for. Raises Refused, Unavailable."""
+        if not request.name:
+            self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, name)
+            if request.durable and not request.exclusive:
+                self._check_open(door, policy.queue_type, name)
+        exchange = policy.dead_letter_exchange
+        if exchange is not None:
+            self._authorize(door, Action.READ, ResourceKind.QUEUE, name)
+            self._authorize(door, Action.WRITE, ResourceKind.EXCHANGE, exchange)
+
+    def _check_open(self, door: Door, queue_type: object, name: str) -> None:
+        """Unavailable where the shard of a queue, or stream, is not open here."""
+        shard = self._broker.shards.shard("topic" if queue_type == STREAM else "queue", door.namespace, name)
+        check_open(self._broker.store, [shard])
 
     def delete_queue(self, door: Door, call: Ask, request: requests.DeleteQueue) -> Outcome:
         """See requests.DeleteQueue."""
         catalogue = self._broker.catalogue
         self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
         try:
-            definition = catalogue.find_queue(door.namespace, request.name, door)
+            definition = catalogue.find_queue(door.namespace, request.name, door.home)
         except Refused as refused:
             if refused.reason is Reason.NOT_FOUND:
                 return 0, None  # as RabbitMQ: deleting what is not there succeeds
@@ -142,18 +151,16 @@ class Operations:
         topic = isinstance(target, Topic)
         ready = target.ready_count() if topic else target.depth()
         consumers = target.consumer_count() if topic else len(target.consumers)
-        removed = catalogue.delete_queue(
+        self._broker.decisions.delete_queue(
             door.namespace,
             request.name,
-            connection=door,
+            connection=door.home,
             if_unused=request.if_unused,
             if_empty=request.if_empty,
             consumers=consumers,
             messages=ready,
         )
-        if removed is not None:
-            self.remove(removed)
-        return ready, self._when_durable(definition.persistent)
+        return ready, self._when_decided(definition.persistent)
 
     def purge_queue(self, door: Door, call: Ask, request: requests.PurgeQueue) -> Outcome:
         """See requests.PurgeQueue."""
@@ -163,92 +170,13 @@ class Operations:
         return LATER, None
 
     @staticmethod
-    def _complete(call: Ask, group: Group | None) -> None:
+    def _complete(call: Ask, group: Ticket | None) -> None:
         """A call that was LATER has its result: it is complete now, or with the commit of its effect."""
         if group is None:
             call.outcome = DONE
             call.attachment.sink.completed(call)
         else:
             group.calls.append(call)
-
-    def create_queue(self, definition: Any) -> Queue:
-        """Bring a queue to life that the catalogue has just made."""
-        ((shard, log_id, owner),) = self._broker.owners.holders(definition)
-        return self.make_queue(definition, owner.store.create_log(shard, log_id))
-
-    def make_queue(self, definition: Any, log: Log | None) -> Queue:
-        """The live queue of a definition, over its log."""
-        assert log is not None, definition.name
-        broker = self._broker
-        queue = Queue(definition, broker.hub, broker.owners.store_of(log), log, definition.namespace, HeadDrops)
-        definition.runtime = queue
-        queue.on_unused = self._unused.unused
-        self._queue_count += 1
-        self._unused.touch(queue)
-        return queue
-
-    def leave(self, queue: Queue) -> None:
-        """A queue is about to end because its shard closes."""
-        queue.on_unused = None
-        self._queue_count -= 1
-        self._unused.used(queue)
-
-    def create_topic(self, definition: Any) -> None:
-        """Bring a topic to life that the catalogue has just made."""
-        self._create_partitions(definition, 0)
-        self._make_topic(definition)
-
-    def create_partitions(self, definition: Any) -> None:
-        """Bring those to life that the catalogue has just added."""
-        topic = definition.runtime
-        for log in self._create_partitions(definition, len(topic.logs)):
-            topic.add_log(log)
-        self.partitions_added(definition)
-
-    def partitions_added(self, definition: Any) -> None:
-        """They are alive."""
-        self._broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
-        self._broker.groups.topics_changed(definition.namespace)
-
-    def _create_partitions(self, definition: Any, first: int) -> list[Log]:
-        """Logs of a topic's partitions from `first` on: there may be ten thousand."""
-        return [owner.store.create_log(shard, log_id) for shard, log_id, owner in self._broker.owners.holders(definition, first)]
-
-    def _make_topic(self, definition: Any) -> None:
-        broker = self._broker
-        logs = self._logs(definition)
-        definition.runtime = Topic(definition, broker.hub, broker.owners.store_of, logs, policy_of(definition, broker.topic_defaults))
-        broker.groups.topics_changed(definition.namespace)
-
-    def _logs(self, definition: Any) -> list[Log]:
-        """All that it has, which exist."""
-        logs = [log for _, log_id, owner in self._broker.owners.holders(definition) if (log := owner.store.log(log_id)) is not None]
-        assert len(logs) == (len(definition.partitions) if definition.is_topic else 1), definition.name
-        return logs
-
-    def remove(self, removed: Any) -> None:
-        """End the live objects of what the catalogue has removed."""
-        for definition in removed.queues:
-            queue = definition.runtime
-            definition.runtime = None
-            if isinstance(queue, Topic):
-                for consumer in queue.close():
-                    _gone(consumer)
-                drop_logs(self._broker, queue)
-                self._broker.groups.topic_deleted(definition.namespace, definition.name)
-                continue
-            queue.on_unused = None
-            self._queue_count -= 1
-            self._unused.used(queue)
-            queue.forget()
-            queue.close()
-            for consumer in list(queue.consumers):
-                _gone(consumer)
-            self._broker.transactions.drop(queue.log)
-            self._broker.owners.store_of(queue.log).drop_log(queue.log)
-
-    def _remove_unused(self, queue: Queue) -> None:
-        self.remove(self._broker.catalogue.remove_queue(queue.definition))
 
     # ---- exchanges and bindings
 
@@ -260,7 +188,7 @@ class Operations:
             if isinstance(alternate, str):
                 self._authorize(door, Action.READ, ResourceKind.EXCHANGE, request.name)
                 self._authorize(door, Action.WRITE, ResourceKind.EXCHANGE, alternate)
-        definition = self._broker.catalogue.declare_exchange(
+        definition = self._broker.decisions.declare_exchange(
             door.namespace,
             request.name,
             request.type,
@@ -271,7 +199,7 @@ class Operations:
             passive=request.passive,
             maker=door.principal.name,
         )
-        return None, self._when_durable(definition.persistent and not request.passive)
+        return None, self._when_decided(definition.persistent and not request.passive)
 
     def delete_exchange(self, door: Door, call: Ask, request: requests.DeleteExchange) -> Outcome:
         """See requests.DeleteExchange."""
@@ -282,28 +210,28 @@ class Operations:
         if many and not request.if_unused and request.name not in SYSTEM_EXCHANGES:
             thin_out(self._broker, door, call, exchange)
             return LATER, None
-        catalogue.delete_exchange(door.namespace, request.name, if_unused=request.if_unused)
-        return None, self._when_durable(True)
+        self._broker.decisions.delete_exchange(door.namespace, request.name, if_unused=request.if_unused)
+        return None, self._when_decided(True)
 
     def bind(self, door: Door, call: Ask, request: requests.Bind) -> Outcome:
         """See requests.Bind."""
-        catalogue = self._broker.catalogue
+        decisions = self._broker.decisions
         maker = door.principal.name
         to_queue = request.destination_kind == "queue"
         self._authorize(door, Action.WRITE, ResourceKind.QUEUE if to_queue else ResourceKind.EXCHANGE, request.destination)
         self._authorize(door, Action.READ, ResourceKind.EXCHANGE, request.source)
         if to_queue:
             if request.remove:
-                catalogue.unbind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door)
+                decisions.unbind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door.home)
             else:
                 self._authorize_subject(door, request)
-                catalogue.bind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door, maker)
+                decisions.bind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door.home, maker)
         elif request.remove:
-            catalogue.unbind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments)
+            decisions.unbind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments)
         else:
             self._authorize_subject(door, request)
-            catalogue.bind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
-        return None, self._when_durable(True)
+            decisions.bind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
+        return None, self._when_decided(True)
 
     def _authorize_subject(self, door: Door, request: requests.Bind) -> None:
         """A binding to a topic's subject asks for the topic. What a pattern matches, now or later, is asked when it is carried (catalogue/routing.py)."""
@@ -316,7 +244,7 @@ class Operations:
     def consume(self, door: Door, call: Ask, request: requests.Consume) -> Outcome:
         """See requests.Consume."""
         self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
-        self._consume(door, call, request, self._broker.catalogue.find_queue(door.namespace, request.queue, door))
+        self._consume(door, call, request, self._broker.catalogue.find_queue(door.namespace, request.queue, door.home))
         return LATER, None
 
     def consume_replies(self, door: Door, call: Ask, request: requests.ConsumeReplies) -> Outcome:
@@ -442,7 +370,7 @@ class Operations:
 
     def _queue(self, door: Door, name: str, what: str) -> Any:
         """The definition of the queue of that name; a stream is refused."""
-        definition = self._broker.catalogue.find_queue(door.namespace, name, door)
+        definition = self._broker.catalogue.find_queue(door.namespace, name, door.home)
         if definition.is_topic:
             raise self.not_for_streams(definition, what)
         return definition
@@ -454,11 +382,9 @@ class Operations:
     def _authorize(self, door: Door, action: Action, kind: ResourceKind, name: str) -> None:
         self._broker.authorizer.authorize(door.principal, action, door.namespace, kind, name)
 
-    def _check_dead_letter_permission(self, door: Door, definition: Any) -> None:
-        exchange = definition.policy.dead_letter_exchange
-        if exchange is not None:
-            self._authorize(door, Action.READ, ResourceKind.QUEUE, definition.name)
-            self._authorize(door, Action.WRITE, ResourceKind.EXCHANGE, exchange)
+    def _when_decided(self, kept: bool) -> Ticket | None:
+        """As _when_durable(), of a change of the catalogue: also until everybody has applied it."""
+        return self._broker.decisions.stream.ticket() if kept else None
 
     def _when_durable(self, staged: bool) -> Group | None:
         """The group that the call waits for, made urgent; None if nothing durable was staged."""

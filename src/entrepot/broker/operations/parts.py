@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 from entrepot.broker.calls.port import Ask
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
@@ -32,11 +34,13 @@ class BrokerParts(Protocol):
     store: Store
     volatile: Store
     catalogue: Any
+    decisions: Decisions
     authorizer: Any
     topic_defaults: TopicDefaults
     # its own
     hub: Hub
     shards: Shards
+    noted: NotedRevisions
     owners: OwnerTable
     desk: Desk
     groups: GroupCoordinator

@@ -12,7 +12,7 @@ from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.front.door import Door
 from entrepot.broker.groups.work import STEPS, Pieces
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 
 THINNED_AT_ONCE = 200  # bindings, and offsets, that are taken away in a turn of the loop, or with the rest
 
@@ -30,9 +30,15 @@ def thin_out(broker: BrokerParts, door: Door, call: Ask, definition: Any) -> Non
 
 
 def _thinning(broker: BrokerParts, door: Door, call: Ask, definition: Any) -> Pieces:
-    while _thin_out(broker, definition):
-        broker.store.urgent()
-        yield STEPS
+    begun = False
+    try:
+        while _thin_out(broker, definition):
+            begun = True
+            broker.store.urgent()
+            yield STEPS
+    except Unavailable as error:
+        fail(call, OutcomeUnknown(f"{error}; some of what was bound to '{definition.name}' is gone") if begun else error)
+        return
     if isinstance(definition, TopicDefinition) and definition.runtime is None:  # what has its name now, if anything, is another
         fail(call, Refused(Reason.NOT_FOUND, f"'{definition.name}' was deleted meanwhile"))
     else:
@@ -40,7 +46,8 @@ def _thinning(broker: BrokerParts, door: Door, call: Ask, definition: Any) -> Pi
 
 
 def _thin_out(broker: BrokerParts, definition: Any) -> bool:
-    many: bool = broker.catalogue.thin_out(definition, THINNED_AT_ONCE)
+    broker.decisions.stream.check()  # its shard may have closed since the last piece
+    many: bool = broker.decisions.thin_out(definition, THINNED_AT_ONCE)
     if isinstance(definition, TopicDefinition) and definition.runtime is not None:
         many |= broker.groups.thin_out(definition.namespace, definition.name, THINNED_AT_ONCE)
     return many

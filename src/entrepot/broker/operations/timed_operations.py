@@ -17,10 +17,11 @@ from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
+from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.places import Place
-from entrepot.broker.operations.operations import LATER, FurtherHandler, Operations, Outcome
+from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.moves import MoveTasks
@@ -28,7 +29,7 @@ from entrepot.broker.timed.sending import Sending
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.timed.waits import Waits
 from entrepot.broker.users.authorization import Action, ResourceKind
-from entrepot.model.errors import Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group
 
@@ -39,9 +40,8 @@ ACTIONS = (Action.READ, Action.WRITE, Action.CONFIGURE)
 class TimedOperations:
     """The requests, over one broker."""
 
-    def __init__(self, broker: BrokerParts, operations: Operations) -> None:
+    def __init__(self, broker: BrokerParts) -> None:
         self._broker = broker
-        self._operations = operations
         self._waits = Waits(broker.hub, _wait_over)
         self._moves = MoveTasks(broker.entropy)
 
@@ -60,11 +60,20 @@ class TimedOperations:
             asked.ListMoves: self.list_moves,
         }
 
-    def open(self) -> None:
-        """Bring to life what was kept of leases and delays."""
-        for definition in self._broker.catalogue.queues():
-            if definition.timed is not None:
-                self.timed_of(definition)
+    def changed(self, definition: QueueDefinition) -> None:
+        """What is said of a queue's timed leases has come to be, or is another: see LiveObjects."""
+        if definition.runtime.gone is not None:
+            return  # it is done so when its shard opens
+        timed: TimedQueue | None = definition.runtime.timed
+        if timed is None:
+            self.timed_of(definition)
+            return
+        before = timed.definition
+        assert definition.timed is not None
+        timed.definition = definition.timed
+        self._configure(definition)
+        if before.access_policy != definition.timed.access_policy:
+            timed.withdraw_all(None)  # whoever waits was let in by the policy before
 
     # ---- finding
 
@@ -88,9 +97,10 @@ class TimedOperations:
         timed: TimedQueue | None = queue.timed
         if timed is None:
             if definition.timed is None:
-                check_open(self._broker.store, (CATALOGUE,))
-                definition.timed = self._default(definition)
-                self._broker.catalogue.keep_queue(definition)
+                self._broker.decisions.change_timed(definition, self._default(definition))
+                timed = queue.timed
+                assert timed is not None  # by changed()
+                return timed
             timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), partial(self._find, definition.namespace))
             timed.sending = Sending(timed, self._broker.owners.holder(timed.log).growing)
             queue.timed = timed
@@ -109,7 +119,7 @@ class TimedOperations:
         definition: QueueDefinition | None = space.queues.get(name)
         if definition is None:
             raise Refused(Reason.NOT_FOUND, f"no queue '{name}' in vhost '{vhost_of(door.namespace)}'")
-        if definition.exclusive_to is not None and definition.exclusive_to != door:
+        if definition.exclusive_to is not None and definition.exclusive_to != door.home:
             raise Refused(Reason.LOCKED, f"queue '{name}' in vhost '{vhost_of(door.namespace)}' is exclusive to another connection")
         return definition
 
@@ -142,6 +152,7 @@ class TimedOperations:
             self._compare(definition, request)
             return (self._description(definition, True), False), self._when_durable()
         self._check_policy(door, request.name, request.policy)
+        check_open(self._broker.store, (CATALOGUE, self._broker.shards.shard("queue", door.namespace, request.name)))
         now_s = self._broker.clock.wall_ms() // 1000
         timed = TimedDefinition(
             request.policy,
@@ -152,20 +163,19 @@ class TimedOperations:
             self._first_version() if request.access_policy else 0,
             request.access_policy,
         )
-        definition, _ = catalogue.declare_queue(
+        made, _ = self._broker.decisions.declare_queue(
             door.namespace,
             request.name,
             durable=True,
             exclusive=False,
             auto_delete=False,
             arguments={},
-            connection=door,
+            connection=door.home,
             timed=timed,
             maker=door.principal.name,
         )
-        self._operations.create_queue(definition)
-        self.timed_of(definition)
-        return (self._description(definition, True), True), self._when_durable()
+        assert isinstance(made, QueueDefinition)
+        return (self._description(made, True), True), self._when_decided()
 
     def describe(self, door: Door, call: Ask, request: asked.DescribeQueue) -> Outcome:
         """See DescribeQueue."""
@@ -179,6 +189,7 @@ class TimedOperations:
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.CONFIGURE, request.name, request.granted)
+        definition.here()  # nothing is changed of a queue that is on its way
         was = definition.timed or self._default(definition)
         if request.expected is not None and request.expected != was.policy:
             raise Refused(Reason.EXISTS_DIFFERENT, f"queue '{request.name}' has been changed by somebody else: describe it and try again")
@@ -201,15 +212,10 @@ class TimedOperations:
             version,
             access,
         )
-        self._broker.catalogue.check_room(definition, changed)
-        definition.timed = changed
-        self._broker.catalogue.keep_queue(definition)
-        timed = self.timed_of(definition)
-        timed.definition = definition.timed
-        self._configure(definition)
-        if access != was.access_policy:
-            timed.withdraw_all(None)  # whoever waits was let in by the policy before
-        return self._description(definition, True), self._when_durable()
+        definition.here()
+        self._broker.decisions.check_room(definition, changed)
+        self._broker.decisions.change_timed(definition, changed)
+        return self._description(definition, True), self._when_decided()
 
     def list_queues(self, door: Door, call: Ask, request: asked.ListQueues) -> Outcome:
         """See ListQueues."""
@@ -241,8 +247,9 @@ class TimedOperations:
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.CONFIGURE, request.name, request.granted)
-        self._operations.remove(self._broker.catalogue.remove_queue(definition))
-        return None, self._when_durable()
+        definition.here()
+        self._broker.decisions.remove_queue(definition)
+        return None, self._when_decided()
 
     def purge(self, door: Door, call: Ask, request: asked.PurgeTimedQueue) -> Outcome:
         """See PurgeTimedQueue."""
@@ -298,12 +305,18 @@ class TimedOperations:
 
     def cancel_move(self, door: Door, call: Ask, request: asked.CancelMove) -> Outcome:
         """See CancelMove."""
+        away: NotDone | None = None
         for definition in self._broker.catalogue.namespace(door.namespace).queues.values():
-            timed = definition.runtime.timed if definition.runtime.gone is None else None
+            if definition.runtime.gone is not None:
+                away = definition.runtime.gone
+                continue
+            timed = definition.runtime.timed
             if timed is not None and timed.move is not None and timed.move.task.task_id == request.task_id:
                 self._check_version(definition, request)
                 self._authorize(door, Action.READ, definition.name, request.granted)
                 return self._moves.cancel(timed), self._when_durable()
+        if away is not None:  # the task may be its
+            raise away.again()
         raise Refused(Reason.NOT_FOUND, "no such task runs")
 
     def list_moves(self, door: Door, call: Ask, request: asked.ListMoves) -> Outcome:
@@ -380,6 +393,10 @@ class TimedOperations:
         may = self._broker.authorizer.may
         if not any(may(door.principal, action, door.namespace, name) for action in ACTIONS):
             self._authorize(door, Action.READ, name, granted)
+
+    def _when_decided(self) -> Ticket:
+        """Of a change of the catalogue."""
+        return self._broker.decisions.stream.ticket()
 
     def _when_durable(self) -> Group:
         self._broker.store.urgent()

@@ -49,10 +49,11 @@ class Together:
         for store in stores:
             store.whole = True
         try:
-            for path, publish in routed:  # not by door.submit(): the broker may begin to refuse publishes in the midst of it
+            for path, publish in routed:  # nothing by door.submit(): it may refuse, or come later, in the midst of it
                 broker.publisher.publish(path, publish)
             for settlement in request.settlements:
-                door.submit(settlement)
+                settlement.attachment = door
+                door.settle(settlement)
         finally:
             for store in stores:
                 store.whole = False
@@ -71,7 +72,9 @@ class Together:
         for consumer_id, first, count in request.ranges:
             consumer = door.consumers.get(consumer_id)
             disposition = ACCEPT if consumer is None or consumer.source is None or consumer.source.is_topic else RELEASE
-            door.submit(make_settle(call.stream, consumer_id, first, count, disposition))
+            settlement = make_settle(call.stream, consumer_id, first, count, disposition)
+            settlement.attachment = door
+            door.settle(settlement)
         return None, None
 
     def _check_settlements(self, door: Door, request: CommitTogether) -> None:

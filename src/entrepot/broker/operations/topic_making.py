@@ -7,7 +7,8 @@ all of it or nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
+from typing import NamedTuple
 
 from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
@@ -25,15 +26,23 @@ _PIECE = 64
 Making = Generator[int, None, TopicDefinition]
 
 
-class TopicMaking:
-    """Over one broker. partitions_added(definition) is called when those that are new are alive."""
+class Prepared(NamedTuple):
+    """What was made for a topic before it is in the catalogue, or for more partitions of one: `logs` that are in no store yet."""
 
-    def __init__(self, broker: BrokerParts, partitions_added: Callable[[TopicDefinition], None]) -> None:
+    topic: Topic
+    logs: list[Log]
+    partitions: list[Partition]
+
+
+class TopicMaking:
+    """Over one broker. `prepared`: where whoever brings a topic to life finds what was made for it, by its id."""
+
+    def __init__(self, broker: BrokerParts, prepared: dict[bytes, Prepared]) -> None:
         self._broker = broker
-        self._partitions_added = partitions_added
+        self._prepared = prepared
 
     def create(self, topic: TopicDefinition, count: int) -> Making:
-        """Make the topic that Catalogue.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
+        """Make the topic that Decisions.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
         broker = self._broker
         runtime = Topic(topic, broker.hub, broker.owners.store_of, [], policy_of(topic, broker.topic_defaults))
         logs: list[Log] = []
@@ -43,20 +52,18 @@ class TopicMaking:
                 yield piece
             topic.partitions = [log.id for log in logs]
             check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
-            broker.catalogue.add_topic(topic)
+            self._prepared[topic.id] = Prepared(runtime, logs, [])
+            return broker.decisions.add_topic(topic)
         except BaseException:
+            self._prepared.pop(topic.id, None)
             runtime.close()
             raise
-        self._add_logs(logs)
-        topic.runtime = runtime
-        broker.groups.topics_changed(topic.namespace)
-        return topic
 
     def add(self, topic: TopicDefinition, count: int) -> Making:
-        """Have `count` partitions: the topic of that name by then. Raises Refused, as Catalogue.add_partitions(), also by what is then."""
+        """Have `count` partitions: the topic of that name by then. Raises Refused, as Decisions.add_partitions(), also by what is then."""
         broker = self._broker
         while True:
-            broker.catalogue.add_partitions(topic, count, check_only=True)
+            broker.decisions.add_partitions(topic, count, check_only=True)
             runtime: Topic = topic.runtime
             begun = len(topic.partitions)
             logs: list[Log] = []
@@ -68,10 +75,11 @@ class TopicMaking:
             if topic.runtime is runtime and len(topic.partitions) == begun:
                 break
         check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
-        broker.catalogue.add_partitions(topic, count, [log.id for log in logs])
-        self._add_logs(logs)
-        runtime.add(made)
-        self._partitions_added(topic)
+        self._prepared[topic.id] = Prepared(runtime, logs, made)
+        try:
+            broker.decisions.add_partitions(topic, count, [log.id for log in logs])
+        finally:
+            self._prepared.pop(topic.id, None)
         return topic
 
     def _logs(self, topic: TopicDefinition, first: int, end: int, logs: list[Log]) -> Pieces:
@@ -80,23 +88,21 @@ class TopicMaking:
         for start in range(first, end, _PIECE):
             numbers = range(start, min(start + _PIECE, end))
             shards = broker.shards.shards("topic", topic.namespace, topic.name, numbers)
-            logs += [broker.owners.here(shard).store.make_log(shard, broker.catalogue.new_log_id()) for shard in shards]
+            logs += [broker.owners.here(shard).store.make_log(shard, broker.decisions.new_log_id()) for shard in shards]
             yield LOG_STEPS * len(numbers)
 
-    def _add_logs(self, logs: list[Log]) -> None:
-        owners = self._broker.owners
-        for log in logs:
-            owners.store_of(log).add_log(log)
 
-
-def drop_logs(broker: BrokerParts, topic: Topic) -> None:
-    """End the logs of a topic that is closed, all in this commit; their objects go over turns of the loop."""
-    logs = list(topic.logs)
+def drop_logs(broker: BrokerParts, logs: list[Log]) -> None:
+    """End logs, and what is known of them, all in this commit."""
     for log in logs:
         broker.transactions.drop(log)
         broker.producers.forget(log)
         broker.owners.store_of(log).drop_log(log)
-    broker.desk.work.run(_letting_go(logs, list(topic.partitions)))
+
+
+def let_go(broker: BrokerParts, logs: list[Log], partitions: list[Partition]) -> None:
+    """Have the objects of a topic that is closed go over turns of the loop."""
+    broker.desk.work.run(_letting_go(logs, partitions))
 
 
 def _letting_go(logs: list[Log], partitions: list[Partition]) -> Pieces:

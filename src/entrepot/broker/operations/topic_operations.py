@@ -12,15 +12,18 @@ from entrepot.broker.calls.partition_calls import wrong_epoch
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.topic_requests import ConfigEntry, TopicDescription
 from entrepot.broker.catalogue.definitions import TopicDefinition
+from entrepot.broker.catalogue.shards import CATALOGUE, check_open
+from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.front.door import Door
 from entrepot.broker.groups.work import Pieces
-from entrepot.broker.operations.operations import LATER, FurtherHandler, Operations, Outcome
+from entrepot.broker.operations.live_objects import LiveObjects
+from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import is_thick, thin_out
 from entrepot.broker.operations.topic_making import AT_ONCE, Making, TopicMaking
 from entrepot.broker.topic.offset_search import EpochSearch, MaxTimeSearch, SearchTurns, TimeSearch
 from entrepot.broker.topic.partition import Partition
-from entrepot.broker.topic.topic_config import SETTINGS, changed, check_value, default_of, policy_of, setting_of
+from entrepot.broker.topic.topic_config import SETTINGS, changed, check_value, default_of, setting_of
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import EntrepotError, NotDone, Reason, Refused
 from entrepot.model.printable import printable
@@ -39,11 +42,10 @@ def is_legal(name: str) -> bool:
 class TopicOperations:
     """The requests, over one broker."""
 
-    def __init__(self, broker: BrokerParts, operations: Operations) -> None:
+    def __init__(self, broker: BrokerParts, live: LiveObjects) -> None:
         self._broker = broker
-        self._operations = operations
         self._turns = SearchTurns(broker.scheduler)
-        self._making = TopicMaking(broker, operations.partitions_added)
+        self._making = TopicMaking(broker, live.prepared)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -88,7 +90,7 @@ class TopicOperations:
                 found.append(self._description(topic))
         if request.sizes:
             self._with_sizes(door, found)
-        return found, self._durable() if made else None
+        return found, self._decided() if made else None
 
     def _all(self, door: Door, *, sizes: bool) -> Iterator[TopicDescription]:
         topics = self._broker.catalogue.namespace(door.namespace).topics
@@ -120,12 +122,12 @@ class TopicOperations:
         if partitions > AT_ONCE and not request.check_only:
             self._check_creation(door, request.name)
             config = self._kept(request.config)
-            new = self._broker.catalogue.new_topic(door.namespace, request.name, partitions, config, door.principal.name)
+            new = self._broker.decisions.new_topic(door.namespace, request.name, partitions, config, door.principal.name)
             return self._in_pieces(call, self._making.create(new, partitions))
         topic = self._create(door, request.name, partitions, request.config, check_only=request.check_only)
         if topic is None:
             return TopicDescription(request.name, bytes(16), partitions, self._broker.appender.epoch), None
-        return self._description(topic), self._durable()
+        return self._description(topic), self._decided()
 
     def delete(self, door: Door, call: Ask, request: asked.DeleteTopic) -> Outcome:
         """See DeleteTopic."""
@@ -143,33 +145,35 @@ class TopicOperations:
             thin_out(self._broker, door, call, topic)
             return LATER, None
         description = self._description(topic)
-        self._operations.remove(catalogue.remove_queue(topic))
+        self._broker.decisions.remove_queue(topic)
         door.spent += description.partition_count // 2
-        return description, self._durable()
+        return description, self._decided()
 
     def create_partitions(self, door: Door, call: Ask, request: asked.CreatePartitions) -> Outcome:
         """See CreatePartitions."""
         self._authorize(door, Action.CONFIGURE, request.name)
-        catalogue = self._broker.catalogue
-        topic = catalogue.find_topic(door.namespace, request.name)
+        decisions = self._broker.decisions
+        topic: TopicDefinition = self._broker.catalogue.find_topic(door.namespace, request.name)
         if topic.is_stream:
             raise Refused(Reason.NOT_SUPPORTED, f"topic '{topic.name}' is an AMQP stream, which has one partition")
         if request.count > len(topic.partitions) + AT_ONCE and not request.check_only:
-            catalogue.add_partitions(topic, request.count, check_only=True)
+            decisions.add_partitions(topic, request.count, check_only=True)
             return self._in_pieces(call, self._making.add(topic, request.count))
-        door.spent += PARTITION_STEPS * len(catalogue.add_partitions(topic, request.count, check_only=request.check_only))
+        if not request.check_only:
+            self._check_open(topic.namespace, topic.name, range(len(topic.partitions), request.count))
+        door.spent += PARTITION_STEPS * len(decisions.add_partitions(topic, request.count, check_only=request.check_only))
         if request.check_only:
             return self._description(topic), None
-        self._operations.create_partitions(topic)
-        return self._description(topic), self._durable()
+        return self._description(topic), self._decided()
 
     def _create(self, door: Door, name: str, partitions: int, config: dict[str, str | None], *, check_only: bool = False) -> TopicDefinition | None:
         self._check_creation(door, name)
         broker = self._broker
         kept = self._kept(config)
-        topic: TopicDefinition | None = broker.catalogue.create_topic(door.namespace, name, partitions, kept, check_only=check_only, maker=door.principal.name)
+        if not check_only:
+            self._check_open(door.namespace, name, range(partitions))
+        topic: TopicDefinition | None = broker.decisions.create_topic(door.namespace, name, partitions, kept, check_only=check_only, maker=door.principal.name)
         if topic is not None:
-            self._operations.create_topic(topic)
             door.spent += PARTITION_STEPS * partitions
         return topic
 
@@ -180,6 +184,12 @@ class TopicOperations:
                 Reason.INVALID, f"topic name '{printable(name, 300)}': 1 to 249 letters, digits, '.', '_' and '-' are allowed, and neither '.' nor '..'"
             )
         self._authorize(door, Action.CONFIGURE, name)
+
+    def _check_open(self, namespace: str, name: str, partitions: range) -> None:
+        """Whether these partitions may be made: raises Unavailable, with nothing changed."""
+        broker = self._broker
+        if broker.store.closed:
+            check_open(broker.store, (CATALOGUE, *broker.shards.shards("topic", namespace, name, partitions)))
 
     @staticmethod
     def _kept(config: dict[str, str | None]) -> dict[str, str]:
@@ -197,13 +207,14 @@ class TopicOperations:
             self._failed(call, error)
             return
         call.result = self._description(topic)
-        self._durable().calls.append(call)
+        self._decided().calls.append(call)
         yield len(topic.partitions)  # of what came last, in one go
 
     def _with_sizes(self, door: Door, found: list[Any]) -> list[Any]:
         for topic in found:
             if isinstance(topic, TopicDescription):
-                topic.sizes = [self._partition(door, topic.name, number).log.bytes_alive for number in range(topic.partition_count)]
+                partitions = door.topics.access(topic.name, self._broker.authorizer.version).partitions
+                topic.sizes = [None if partition.gone is not None else partition.log.bytes_alive for partition in partitions[: topic.partition_count]]
         return found
 
     def _description(self, topic: TopicDefinition) -> TopicDescription:
@@ -232,9 +243,8 @@ class TopicOperations:
         config = changed(topic, broker.topic_defaults, request.changes)
         if request.check_only:
             return None, None
-        broker.catalogue.configure_topic(topic, config)
-        topic.runtime.configure(policy_of(topic, broker.topic_defaults))
-        return None, self._durable()
+        broker.decisions.configure_topic(topic, config)
+        return None, self._decided()
 
     # ---- partitions
 
@@ -265,9 +275,9 @@ class TopicOperations:
         if request.where == "end":
             return (end, -1, epoch), None
         if request.where == "max_time":
-            MaxTimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find()
+            MaxTimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call, partition), partial(self._failed, call)).find()
         elif isinstance(request.where, int) and request.where >= 0:
-            TimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call), partial(self._failed, call)).find(request.where)
+            TimeSearch(self._broker.hub, self._turns, log, end, partial(self._answer, call, partition), partial(self._failed, call)).find(request.where)
         else:
             raise Refused(Reason.INVALID, f"'{request.where}' is neither a time nor the name of an offset")
         return LATER, None
@@ -275,9 +285,10 @@ class TopicOperations:
     def epoch_end(self, door: Door, call: Ask, request: asked.EpochEnd) -> Outcome:
         """See EpochEnd."""
         self._check_visible(door, request.name)
-        log = self._partition(door, request.name, request.partition).log
+        partition = self._partition(door, request.name, request.partition)
+        log = partition.log
         self._check_epoch(log, request.leader_epoch)
-        EpochSearch(log, log.epoch, partial(self._answer, call)).find(request.epoch)
+        EpochSearch(log, log.epoch, partial(self._answer, call, partition)).find(request.epoch)
         return LATER, None
 
     @staticmethod
@@ -287,8 +298,11 @@ class TopicOperations:
             raise error
 
     @staticmethod
-    def _answer(call: Ask, *result: int) -> None:
-        """A search has ended."""
+    def _answer(call: Ask, partition: Partition, *result: int) -> None:
+        """A search has ended. What was found is nothing to go by where the partition has left meanwhile."""
+        if partition.gone is not None:
+            fail(call, partition.gone.again())
+            return
         call.result = result
         call.outcome = DONE
         if not call.attachment.closed:
@@ -311,7 +325,7 @@ class TopicOperations:
         return self._with_commit((producer_id, epoch), group)
 
     @staticmethod
-    def _with_commit(result: Any, group: Group | None) -> Outcome:
+    def _with_commit(result: Any, group: Ticket | None) -> Outcome:
         return result, None if group is None or group.durable else group
 
     # ---- shared
@@ -339,6 +353,10 @@ class TopicOperations:
         except Refused:
             return False
         return True
+
+    def _decided(self) -> Ticket:
+        """Of a change of the catalogue."""
+        return self._broker.decisions.stream.ticket()
 
     def _durable(self) -> Group:
         self._broker.store.urgent()

@@ -1,4 +1,4 @@
-"""Producer ids: numbers that are given once, whatever happens. They are taken from blocks, whose end is kept before the first of them is told.
+"""Producer ids: numbers that are given once, whatever happens. A process takes blocks of them, a change of the catalogue each, and gives from its own.
 
 State of shard 0, key PRODUCER_IDS_KEY: u8 version 1, u64 first id that no block has (little-endian). Ids of a block that were not given when the
 process ended are lost.
@@ -6,9 +6,10 @@ process ended are lost.
 
 from __future__ import annotations
 
-from entrepot.broker.state import PRODUCER_IDS_PREFIX, set_value
+from entrepot.broker.catalogue.changes import Revision, Row
+from entrepot.broker.catalogue.stream import CatalogueStream, Ticket
+from entrepot.broker.state import PRODUCER_IDS_PREFIX
 from entrepot.model.errors import CorruptData, Reason, Refused
-from entrepot.store.interface import Group, Store
 
 BLOCK_SIZE = 1000
 EPOCH_MAX = 0x7FFE  # of an i16; behind it comes a new id
@@ -20,41 +21,66 @@ _SHARD = 0
 
 
 class ProducerIds:
-    """Of one store."""
+    """Of one process. While shard 0 is elsewhere it gives what is left of its block."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    prefixes: tuple[bytes, ...] = (PRODUCER_IDS_KEY[:3],)
+
+    def __init__(self, stream: CatalogueStream) -> None:
+        self._stream = stream
         self._next = 0
         self._end = 0
-        self._group: Group | None = None  # the commit that keeps the block's end
+        self._taken_end = 0  # of all blocks that anybody has
+        self._ticket: Ticket | None = None  # of the commit that keeps our block's end
 
     def load(self) -> None:
         """At opening. Raises CorruptData for a value of a newer version."""
-        kept = self._store.get(_SHARD, PRODUCER_IDS_KEY)
-        if kept is None:
-            return
-        if len(kept) != _SIZE or kept[0] != _VERSION:
-            raise CorruptData(f"the next producer id is kept as {kept!r}, which this version cannot read")
-        self._next = self._end = int.from_bytes(kept[1:], "little")
+        kept = self._stream.store.get(_SHARD, PRODUCER_IDS_KEY)
+        if kept is not None:
+            self._taken_end = _end_in(kept)
+        self._stream.add(self)
 
-    def new(self) -> tuple[int, Group | None]:
-        """An id never given before, and the commit before which it must not be told (None: it is durable)."""
+    def apply(self, revision: Revision, rows: list[Row]) -> None:
+        """See stream.Part."""
+        for row in rows:
+            if row.key == PRODUCER_IDS_KEY and not row.gone:
+                self._taken_end = max(self._taken_end, _end_in(row.fields))
+
+    def snapshot(self) -> list[Row]:
+        """See stream.Part."""
+        return [_row(self._taken_end)] if self._taken_end else []
+
+    def value(self, key: bytes, kept: bytes) -> bytes:
+        """See stream.Part."""
+        return kept
+
+    def new(self) -> tuple[int, Ticket | None]:
+        """An id never given before, and the commit before which it must not be told (None: it is durable). Unavailable: there is none without shard 0."""
         if self._next == self._end:
-            self._end += BLOCK_SIZE
-            self._store.fold(_SHARD, PRODUCER_IDS_KEY, set_value(bytes((_VERSION,)) + self._end.to_bytes(8, "little")))
-            self._store.urgent()
-            self._group = self._store.group()
+            first = self._taken_end
+            self._stream.commit([_row(first + BLOCK_SIZE)])
+            self._next, self._end = first, first + BLOCK_SIZE
+            self._ticket = self._stream.ticket()
         given = self._next
         self._next += 1
-        if self._group is not None and self._group.durable:
-            self._group = None
-        return given, self._group
+        if self._ticket is not None and self._ticket.durable:
+            self._ticket = None
+        return given, self._ticket
 
-    def following(self, producer_id: int, epoch: int) -> tuple[int, int, Group | None]:
-        """The same id with the next epoch, or a new one with epoch 0 where there is no next. Refused UNKNOWN_PRODUCER: it was never given."""
-        if not 0 <= producer_id < self._next or epoch < 0:
+    def following(self, producer_id: int, epoch: int) -> tuple[int, int, Ticket | None]:
+        """The same id with the next epoch, or a new one with epoch 0 where there is no next. Refused UNKNOWN_PRODUCER: it was not given."""
+        if not 0 <= producer_id < self._taken_end or self._next <= producer_id < self._end or epoch < 0:
             raise Refused(Reason.UNKNOWN_PRODUCER, f"producer id {producer_id} with epoch {epoch} was not given by this broker")
         if epoch < EPOCH_MAX:
-            return producer_id, epoch + 1, self._group
-        given, group = self.new()
-        return given, 0, group
+            return producer_id, epoch + 1, self._ticket
+        given, ticket = self.new()
+        return given, 0, ticket
+
+
+def _row(end: int) -> Row:
+    return Row(PRODUCER_IDS_KEY, bytes((_VERSION,)) + end.to_bytes(8, "little"))
+
+
+def _end_in(kept: bytes) -> int:
+    if len(kept) != _SIZE or kept[0] != _VERSION:
+        raise CorruptData(f"the next producer id is kept as {kept!r}, which this version cannot read")
+    return int.from_bytes(kept[1:], "little")

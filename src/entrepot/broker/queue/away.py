@@ -19,22 +19,24 @@ Kept = tuple[Consumer, int, int, int, str]  # consumer, first, count, dispositio
 
 
 class AwayQueue(LogOwner):
-    """Of one queue that has no live one here. `definition.runtime` is this."""
+    """Of one queue that has no live one here. `definition.runtime` is this. `is_due`: it was about to be deleted, for nobody reads it."""
 
-    def __init__(self, definition: Any) -> None:
+    def __init__(self, definition: Any, is_due: bool = False) -> None:
         self.dirty = False
         self.definition = definition
         self.consumers: list[Consumer] = []  # who is sent more when it is back, in their order
         self.gone = Unavailable(f"queue '{definition.name}' is on its way to another owner")
+        self._holders: list[Consumer] = []  # all whose `owner` this is
         self._held: list[tuple[Consumer, int, int]] = []  # who holds what: first, end
         self._kept: list[Kept] = []  # what came to be said of it meanwhile, in order
-        self._was_used = False
+        self._was_used = is_due
 
     def leave(self, queue: Queue, holders: list[Consumer]) -> None:
         """Take over from the live queue, which ends. `holders`: consumers, cancelled ones and Gets' too, that may hold something of it."""
         jobs = [] if queue.dead_letters is None else queue.dead_letters.jobs()
         gone = [holder for holder, *_ in jobs if holder is not None and holder not in holders]  # their connections have ended, what they rejected is on its way
-        for consumer in [*holders, *dict.fromkeys(gone)]:
+        self._holders = [*holders, *dict.fromkeys(gone)]
+        for consumer in self._holders:
             self._held += [(consumer, first, end) for first, end in queue.subscription.leased_by(consumer.id)]
             consumer.reads = self
             consumer.burying = 0
@@ -42,14 +44,15 @@ class AwayQueue(LogOwner):
             if holder is not None:  # what the broker itself holds is ready again when it is back
                 self._kept.append((holder, first, count, REJECT, reason))
         self.consumers = queue.consumers
-        self._was_used = bool(queue.consumers)
+        self._was_used |= bool(queue.consumers)
         queue.consumers = []
         queue.close(self.gone)
 
     def return_to(self, queue: Queue) -> None:
         """The live queue is there again: it goes on as if nothing had been."""
-        for consumer, first, end in self._held:
+        for consumer in self._holders:
             consumer.reads = queue
+        for consumer, first, end in self._held:
             held = queue.subscription.hold(consumer.id, first, end - first)
             consumer.freed(end - first - held)
         for consumer, first, count, disposition, reason in self._kept:
@@ -60,8 +63,10 @@ class AwayQueue(LogOwner):
             else:
                 queue.bury(consumer, first, count, reason)
         for consumer in self.consumers:
-            consumer.reads = queue
             queue.add_consumer(consumer)
+        for consumer in self._holders:
+            door: Any = consumer.attachment
+            door.credit_returned(consumer)
         if self._was_used and not self.consumers:
             queue.on_unused(queue)
 

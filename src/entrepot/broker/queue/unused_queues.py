@@ -20,42 +20,54 @@ class UnusedQueues:
         self._store = store
         self._remove = remove
         self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
+        self._due: dict[Queue, Any] = {}  # auto-delete queues that go when the catalogue's decisions are made here again -> timer
 
     def unused(self, queue: Queue) -> None:
         """Its last consumer has gone."""
         if not queue.definition.auto_delete:
             self.touch(queue)
-        elif self._may_decide(queue):
+        elif self._may_decide():
             self._remove(queue)
         else:
-            self._scheduler.call_later(AGAIN_S, self._again, queue)
+            _stop(self._due, queue)
+            self._due[queue] = self._scheduler.call_later(AGAIN_S, self._again, queue)
 
     def touch(self, queue: Queue) -> None:
         """The queue was used just now: its x-expires starts again."""
         expires_ms = queue.definition.policy.expires_ms
         if expires_ms is None:
             return
-        self.used(queue)
+        _stop(self._expiring, queue)
         if not queue.consumers:
             self._expiring[queue] = self._scheduler.call_later(expires_ms / 1000, self._expired, queue)
 
     def used(self, queue: Queue) -> None:
         """Somebody reads it, or it has ended."""
-        timer = self._expiring.pop(queue, None)
-        if timer is not None:
-            timer.cancel()
+        _stop(self._expiring, queue)
+        _stop(self._due, queue)
+
+    def is_due(self, queue: Queue) -> bool:
+        """Whether it is still to be deleted, for nobody reads it."""
+        return queue in self._due
 
     def _again(self, queue: Queue) -> None:
+        self._due.pop(queue, None)
         if not queue.consumers and not queue.ended:
             self.unused(queue)
 
     def _expired(self, queue: Queue) -> None:
         self._expiring.pop(queue, None)
-        if not self._may_decide(queue):
+        if not self._may_decide():
             self.touch(queue)
         elif not queue.consumers and not queue.ended:
             self._remove(queue)
 
-    def _may_decide(self, queue: Queue) -> bool:
-        """Whether those are here who could decide that it goes."""
-        return not queue.definition.persistent or CATALOGUE not in self._store.closed
+    def _may_decide(self) -> bool:
+        """Whether those are here who could decide that it goes: exchanges that are kept may go with it, though it is not."""
+        return CATALOGUE not in self._store.closed
+
+
+def _stop(timers: dict[Queue, Any], queue: Queue) -> None:
+    timer = timers.pop(queue, None)
+    if timer is not None:
+        timer.cancel()

@@ -30,6 +30,7 @@ cdef class PartitionReader:
     # where it is
     cdef readonly uint64_t position
     cdef bint entry_start
+    cdef object start
     cdef StoredEntry current
     cdef bytes form
     cdef uint64_t next_index
@@ -47,7 +48,7 @@ cdef class PartitionReader:
 
 cdef class Topic(LogOwner):
     # identity
-    cdef readonly object definition
+    cdef public object definition
     cdef readonly str name
     cdef readonly bytes address
     cdef readonly Hub hub
@@ -65,6 +66,8 @@ cdef class Topic(LogOwner):
     cdef dict _away
     cdef object timer
 
+    @cython.locals(left=PartitionReader, reader=PartitionReader)
+    cpdef Partition return_to(self, Py_ssize_t number)
     @cython.locals(log=Log)
     cpdef object ready_count(self)
     @cython.locals(reader=PartitionReader)

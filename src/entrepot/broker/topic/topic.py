@@ -55,6 +55,7 @@ class PartitionReader:
         "next_position",
         "position",
         "reader",
+        "start",
         "topic",
         "transactions",
     )
@@ -65,6 +66,7 @@ class PartitionReader:
     reader: LogReader
     position: int  # offset of the next record to deliver
     entry_start: bool  # begin at the base of the entry that holds `position`
+    start: Any  # the Start that `position` is still being looked for, None: it is known
     current: StoredEntry | None
     form: bytes | None  # the current entry as the consumer's codec packs it, once it was asked for
     next_index: int
@@ -78,6 +80,7 @@ class PartitionReader:
     def found(self, offset: int) -> None:
         """Log.find() has answered: begin there."""
         self.loading = False
+        self.start = None
         self.position = offset
         self.topic.wake()
 
@@ -122,7 +125,7 @@ class Topic(LogOwner):
         self.readers: list[PartitionReader] = []
         self.closed = False
         self.gone: NotDone | None = None  # one of its partitions is not open here
-        self._away: dict[int, list[tuple[Consumer, int]]] = {}  # which are not -> who reads there, and from where
+        self._away: dict[int, list[PartitionReader]] = {}  # which are not -> who reads there, and from where
         self.timer: Any = None
         self.policy = policy or TopicPolicy(definition.policy.max_age_ms, definition.policy.max_length_bytes)
         for log in logs:
@@ -176,7 +179,7 @@ class Topic(LogOwner):
         """It is not open here any more. Who reads it goes on when it is again."""
         self.gone = Unavailable(f"partition {partition.number} of topic '{self.name}' is on its way to another owner")
         readers = [reader for reader in self.readers if reader.log is partition.log]
-        self._away[partition.number] = [(reader.consumer, reader.position) for reader in readers]
+        self._away[partition.number] = readers
         self.readers = [reader for reader in self.readers if reader.log is not partition.log]
         for reader in readers:
             _close_reader(reader)
@@ -186,11 +189,15 @@ class Topic(LogOwner):
         """It is open again: its partition."""
         log = self.logs[number]
         partition = self.partitions[number] = self.prepared(log, number)
-        for consumer, position in self._away.pop(number):
-            if consumer.active:
-                reader = _make_reader(self, consumer, log)
-                reader.position = position
+        for left in self._away.pop(number):
+            if left.consumer.active:
+                reader = _make_reader(self, left.consumer, log)
                 self.readers.append(reader)
+                if left.start is not None:
+                    _place(reader, left.start)
+                else:
+                    reader.position = left.position
+                    reader.entry_start = left.entry_start
         if not self._away:
             self.gone = None
         self.wake()
@@ -482,6 +489,7 @@ def _make_reader(topic: Topic, consumer: Consumer, log: Log) -> PartitionReader:
     reader.reader = log.reader()
     reader.position = 0
     reader.entry_start = False
+    reader.start = None
     reader.current = None
     reader.form = None
     reader.next_index = 0
@@ -536,4 +544,5 @@ def _place(reader: PartitionReader, start: Start) -> None:
     else:
         assert isinstance(start, tuple), start
         reader.loading = True
+        reader.start = start
         log.find(start[1], reader.found)

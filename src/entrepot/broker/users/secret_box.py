@@ -43,7 +43,9 @@ class SecretBox:
                 raise InvalidTag
             return self._cipher.decrypt(sealed[1 : 1 + _NONCE_SIZE], sealed[1 + _NONCE_SIZE :], belongs_to.encode())
         except (InvalidTag, ValueError):
-            raise CorruptData(f"the secret of {belongs_to} does not open with this data directory's {KEY_FILE_NAME}") from None
+            raise CorruptData(
+                f"the secret of {belongs_to} does not open with the key of secrets_key_file, or else this data directory's {KEY_FILE_NAME}"
+            ) from None
 
 
 def make_key_file(entropy: Entropy) -> bytes:

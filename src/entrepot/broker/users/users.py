@@ -1,4 +1,4 @@
-"""Users: who there is, how they prove it, and what they may do; kept in the catalogue's shard.
+"""Users: who there is, how they prove it, and what they may do; changes of the catalogue, as definitions are (catalogue/stream.py).
 
 A password is kept as SCRAM verifiers only. Checking one by PLAIN costs milliseconds and is work for another thread:
 
@@ -20,8 +20,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, StateStore, decode_value, encode_value, scan_all
-from entrepot.broker.state import CATALOGUE_PREFIX, DELETE, set_value
+from entrepot.broker.catalogue.changes import Revision, Row
+from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, decode_value, gone, scan_all
+from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.broker.state import CATALOGUE_PREFIX, set_value
 from entrepot.broker.users.credentials import HASHES, ITERATIONS, ITERATIONS_MIN, SALT_SIZE, SCRAM_SHA_256, ScramVerifier, check_password, derive, may_be_right
 from entrepot.broker.users.permission_pattern import compiled, half_anchored_text, is_half_anchored
 from entrepot.clock import Clock
@@ -137,12 +139,19 @@ class PlainCheck:
 
 
 class Users:
-    """All users and access keys. `secrets` gives the box at first use, None where there are no access keys; on_changed is called after every change."""
+    """All users and access keys. `secrets` gives the box at first use, None where there are no access keys; on_changed is called after every change.
 
-    def __init__(self, store: StateStore, clock: Clock, entropy: Entropy, secrets: Callable[[], SecretBox] | None = None, iterations: int = ITERATIONS) -> None:
+    Changes are Unavailable, and change nothing, while the catalogue's shard is not open here.
+    """
+
+    prefixes: tuple[bytes, ...] = (USER_KEY, ACCESS_KEY_KEY)
+
+    def __init__(
+        self, stream: CatalogueStream, clock: Clock, entropy: Entropy, secrets: Callable[[], SecretBox] | None = None, iterations: int = ITERATIONS
+    ) -> None:
         assert iterations >= ITERATIONS_MIN, iterations
         self.on_changed: list[Callable[[], None]] = []
-        self._store = store
+        self._stream = stream
         self._clock = clock
         self._entropy = entropy
         self._secrets = secrets
@@ -160,21 +169,59 @@ class Users:
         self._guest = User(
             GUEST, frozenset({TAG_ADMINISTRATOR}), _derive(GUEST, guest_salt, iterations), {ALL_NAMESPACES: Permission()}, standing=self._next_standing()
         )
+        stream.add(self)
 
     def load(self) -> None:
         """Take in what the store has kept; once, before the first call. Raises CorruptData for what cannot be understood."""
-        for key, value in scan_all(self._store, USER_KEY):
-            user = _read_user(key[len(USER_KEY) :].decode(), decode_value(key, value))
-            self._users[user.name] = replace(user, standing=self._next_standing())
-        kept = next((value for key, value in scan_all(self._store, DECOY_KEY) if key == DECOY_KEY), None)
+        store = self._stream.store
+        kept = store.get(CATALOGUE_SHARD, DECOY_KEY)
         if kept is None:
-            self._store.fold(CATALOGUE_SHARD, DECOY_KEY, set_value(self._decoy_key))
+            store.fold(CATALOGUE_SHARD, DECOY_KEY, set_value(self._decoy_key))
         else:
             self._decoy_key = kept
-        for key, value in scan_all(self._store, ACCESS_KEY_KEY):
-            fields = decode_value(key, value)
-            access_key = AccessKey(key[len(ACCESS_KEY_KEY) :].decode(), fields["user"], fields["sealed"], self._next_standing())
-            self._add_key(access_key)
+        for prefix in (USER_KEY, ACCESS_KEY_KEY):
+            for key, value in scan_all(store, prefix):
+                self._apply(Row(key, decode_value(key, value)))
+
+    # What the catalogue's changes say
+
+    def apply(self, revision: Revision, rows: list[Row]) -> None:
+        """See stream.Part."""
+        changes = [self._apply(row) for row in rows]
+        if any(changes):
+            self._checked.clear()
+            for tell in self.on_changed:
+                tell()
+
+    def snapshot(self) -> list[Row]:
+        """See stream.Part."""
+        rows = [_user_row(user) for user in self._users.values()]
+        return rows + [_key_row(access_key) for access_key in self._access_keys.values()]
+
+    def value(self, key: bytes, kept: bytes) -> dict[str, Any]:
+        """See stream.Part."""
+        return decode_value(key, kept)
+
+    def _apply(self, row: Row) -> bool:
+        """Whether somebody who is let in may not be any more, or may do something else."""
+        if row.key.startswith(USER_KEY):
+            name = row.key[len(USER_KEY) :].decode()
+            before = self._users.pop(name, None) or (self._guest if name == GUEST else None)
+            if not row.gone:
+                user = _read_user(name, row.fields)
+                same = before is not None and not before.deleted and before.verifiers == user.verifiers
+                standing = before.standing if same and before is not None else self._next_standing()
+                self._users[name] = replace(user, standing=standing)
+            return True
+        if not row.key.startswith(ACCESS_KEY_KEY):
+            return False
+        key_id = row.key[len(ACCESS_KEY_KEY) :].decode()
+        known = self._access_keys.pop(key_id, None)
+        if known is not None:
+            del self._key_standings[known.standing]
+        if not row.gone:
+            self._add_key(AccessKey(key_id, row.fields["user"], row.fields["sealed"], self._next_standing()))
+        return row.gone
 
     # Who there is
 
@@ -253,7 +300,7 @@ class Users:
         verifiers = self._verifiers(password)
         permissions = {check_namespace(namespace): Permission() for namespace in namespaces} or {ALL_NAMESPACES: Permission()}
         tags = frozenset({TAG_ADMINISTRATOR}) if administrator else frozenset[str]()
-        return self._keep(User(name, tags, verifiers, permissions, configured=configured, standing=self._next_standing()))
+        return self._keep(User(name, tags, verifiers, permissions, configured=configured))
 
     def seed_user(self, name: str, password: str, namespaces: tuple[str, ...] = (), administrator: bool = False) -> None:
         """See that there is a user with this password, these namespaces and this role; changes nothing where there is.
@@ -286,7 +333,7 @@ class Users:
         """Another password; connections that showed the old one end."""
         user = self.user(name)
         verifiers = self._verifiers(password)
-        return self._keep(replace(user, verifiers=verifiers, standing=self._next_standing()))
+        return self._keep(replace(user, verifiers=verifiers))
 
     def set_tags(self, name: str, tags: frozenset[str]) -> User:
         """Other tags; they count at once."""
@@ -311,15 +358,9 @@ class Users:
 
     def delete_user(self, name: str) -> None:
         """The user and its access keys; what it made stays, and its open connections end."""
-        self.user(name)
-        for access_key in self.access_keys(name):
-            self.delete_access_key(access_key.id)
-        if name == GUEST:
-            self._keep(User(GUEST, deleted=True))
-            return
-        del self._users[name]
-        self._store.fold(CATALOGUE_SHARD, USER_KEY + name.encode(), DELETE)
-        self._changed()
+        user = self.user(name)
+        rows = [gone(_key_row(access_key)) for access_key in self.access_keys(name)]
+        self._stream.commit([*rows, _user_row(User(GUEST, deleted=True)) if name == GUEST else gone(_user_row(user))])
 
     # Passwords
 
@@ -383,11 +424,8 @@ class Users:
             raise Refused(Reason.LIMIT, f"there are {ACCESS_KEYS_MAX} access keys already, which is the limit")
         key_id = "ENTK" + base64.b32encode(self._entropy.octets(10)).decode()
         secret = base64.b64encode(self._entropy.octets(30)).decode()
-        access_key = AccessKey(key_id, user, self._box().seal(secret.encode(), key_id), self._next_standing())
-        self._add_key(access_key)
-        fields = {"user": user, "sealed": access_key.sealed}
-        self._store.fold(CATALOGUE_SHARD, ACCESS_KEY_KEY + key_id.encode(), set_value(encode_value(fields)))
-        return access_key, secret
+        self._stream.commit([_key_row(AccessKey(key_id, user, self._box().seal(secret.encode(), key_id)))])
+        return self.access_key(key_id), secret
 
     def access_key(self, key_id: str) -> AccessKey:
         """The access key of that id; NOT_FOUND."""
@@ -406,10 +444,7 @@ class Users:
 
     def delete_access_key(self, key_id: str) -> None:
         """It signs nothing more."""
-        del self._key_standings[self.access_key(key_id).standing]
-        del self._access_keys[key_id]
-        self._store.fold(CATALOGUE_SHARD, ACCESS_KEY_KEY + key_id.encode(), DELETE)
-        self._changed()
+        self._stream.commit([gone(_key_row(self.access_key(key_id)))])
 
     # Below: how
 
@@ -432,15 +467,8 @@ class Users:
         return self.password_work(password)() if isinstance(password, str) else password
 
     def _keep(self, user: User) -> User:
-        self._users[user.name] = user
-        self._store.fold(CATALOGUE_SHARD, USER_KEY + user.name.encode(), set_value(encode_value(_user_fields(user))))
-        self._changed()
-        return user
-
-    def _changed(self) -> None:
-        self._checked.clear()
-        for tell in self.on_changed:
-            tell()
+        self._stream.commit([_user_row(user)])
+        return self._users[user.name]
 
 
 def _derive(password: str, salt: bytes, iterations: int) -> Verifiers:
@@ -473,8 +501,12 @@ def _not_authenticated() -> Refused:
     return Refused(Reason.UNAUTHENTICATED, "name and password do not match a user who may come from this address")
 
 
-def _user_fields(user: User) -> dict[str, Any]:
-    return {
+def _key_row(access_key: AccessKey) -> Row:
+    return Row(ACCESS_KEY_KEY + access_key.id.encode(), {"user": access_key.user, "sealed": access_key.sealed})
+
+
+def _user_row(user: User) -> Row:
+    fields = {
         "tags": sorted(user.tags),
         "verifiers": [
             {
@@ -491,6 +523,7 @@ def _user_fields(user: User) -> dict[str, Any]:
         "deleted": user.deleted,
         "configured": user.configured,
     }
+    return Row(USER_KEY + user.name.encode(), fields)
 
 
 def _read_user(name: str, fields: dict[str, Any]) -> User:

@@ -168,13 +168,18 @@ def ask(session: Session, channel: Channel, frame: MethodFrame, request: Any, re
     session.attachment.submit(call)
 
 
+def _is_commit(waiting: tuple[Any, ...] | None) -> bool:
+    """Whether a transaction is being done: it asks for itself what was asked of its publishes, and its own outcome is what counts."""
+    return waiting is not None and isinstance(waiting[0].request, requests.CommitTogether)
+
+
 def answered(session: Session, channel: Channel, call: Call) -> None:
     """A request has completed, or a settlement was refused. Raises AmqpError where it is not done."""
     if isinstance(call, Settle):
         raise as_amqp(call, 60, 120)
     waiting = channel.waiting
     if waiting is None or waiting[0] is not call:
-        if isinstance(call, Ask) and isinstance(call.request, requests.CheckPublish) and call.outcome != DONE:
+        if isinstance(call, Ask) and isinstance(call.request, requests.CheckPublish) and call.outcome != DONE and not _is_commit(waiting):
             raise as_amqp(call, 60, 40)
         return
     _, reply, method = waiting

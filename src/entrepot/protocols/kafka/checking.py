@@ -35,6 +35,7 @@ from entrepot.protocols.kafka.record_batch import HEADER_BYTES, BatchHead, Batch
 from entrepot.protocols.kafka.record_scan import GOOD, MISNUMBERED, OUT_OF_TIME, scan_records
 
 NOT_CHECKED = int(ErrorCode.KAFKA_STORAGE_ERROR)  # it is tried again
+FAILED = int(ErrorCode.UNKNOWN_SERVER_ERROR)
 _INPUT_BYTES = 256 * 1024  # of gzip, at a time
 _OUTPUT_BYTES = 1 << 20
 
@@ -56,7 +57,7 @@ class Check:
         self._packed: bytes | None = None
 
     def run(self) -> None:
-        """Check it."""
+        """Check it. Whatever it raises, `error` says what the producer is told."""
         try:
             head = BatchValidator.validate_with(self._data, self._records)
             self.batch = head.data
@@ -66,6 +67,11 @@ class Check:
             self.error = None
         except InvalidBatch as invalid:
             self.error = invalid
+        except MemoryError:
+            raise
+        except Exception:  # our bug: it would fail again, so nobody is to try again
+            self.error = InvalidBatch(FAILED, "the batch could not be checked, or compressed anew, because of a bug; nothing of it was taken")
+            raise
 
     def _records(self, head: BatchHead, data: bytes) -> int:
         """The greatest timestamp of the records of `data`."""
@@ -110,8 +116,10 @@ class Checks:
         self.count += 1
         check = Check(data, self.unpacked_max_bytes, compression)
         if self._elsewhere is None:
-            check.run()
-            done(check)
+            try:
+                check.run()
+            finally:
+                done(check)
         else:
             self._elsewhere(check.run, lambda: done(check))
 

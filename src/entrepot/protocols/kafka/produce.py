@@ -91,9 +91,13 @@ def _wait(exchange: Exchange, how: int) -> None:
 def _checked(exchange: Exchange, check: Any) -> None:
     if exchange.session.closing:
         exchange.release()
-    else:
+        return
+    try:
         exchange.state.checked(check.head, check.batch, check.error, check.unpacked_bytes)
-        exchange.session.turns.wait(partial(_read_on, exchange))
+    except Exception as error:
+        _failed(exchange, error)
+        raise
+    exchange.session.turns.wait(partial(_read_on, exchange))
 
 
 def _read_on(exchange: Exchange) -> None:
@@ -103,14 +107,22 @@ def _read_on(exchange: Exchange) -> None:
         return
     try:
         how = _read(exchange, exchange.state)
+        if how != _READ:
+            _wait(exchange, how)
+        else:
+            exchange.run(_begin_long(exchange, exchange.state.request))
     except Malformed as error:
         session.fail(str(error))
         exchange.release()
-        return
-    if how != _READ:
-        _wait(exchange, how)
-    else:
-        exchange.run(_begin_long(exchange, exchange.state.request))
+    except Exception as error:
+        _failed(exchange, error)
+        raise
+
+
+def _failed(exchange: Exchange, error: Exception) -> None:
+    """Our bug, in a turn of the loop's own: the request would never be answered, so the connection ends."""
+    exchange.session.fail(f"a Produce failed by a bug: {error!r}")
+    exchange.release()
 
 
 def _begin_long(exchange: Exchange, request: ProduceRequest) -> Generator[int, None, None]:

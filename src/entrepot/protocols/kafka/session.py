@@ -343,6 +343,9 @@ class Session(Sink):
             exchange.completed(call)
         except Malformed as error:
             self.fail(str(error))
+        except Exception as error:  # our bug: it would never be answered
+            self.fail(f"a {exchange.api.name} failed by a bug: {error!r}")
+            raise
 
     def count_error(self, exchange: Exchange) -> None:
         """An answer says that something went wrong."""

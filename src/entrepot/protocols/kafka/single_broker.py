@@ -136,7 +136,8 @@ def _log_dirs_described(exchange: Exchange, calls: list[Any]) -> Generator[int, 
         if _has(topics, name, index):
             sizes = topics[name].sizes
             size = 0 if sizes is None else sizes[index]
-            rows.append((name, {"partition_index": index, "partition_size": size, "offset_lag": 0, "is_future_key": False}))
+            if size is not None:  # what lies elsewhere is told there, as in Kafka
+                rows.append((name, {"partition_index": index, "partition_size": size, "offset_lag": 0, "is_future_key": False}))
         yield 1
     exchange.answer({"error_code": 0, "results": [{"error_code": 0, "log_dir": LOG_DIR, "topics": by_topic(rows)}]})
 

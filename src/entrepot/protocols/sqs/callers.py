@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls.lease_calls import PolicyChanged
 from entrepot.broker.users.users import ACCESS_KEY
-from entrepot.model.errors import Refused
+from entrepot.model.errors import Refused, Unavailable
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.cors import Cors
-from entrepot.protocols.sqs.errors import SqsError, from_refused
+from entrepot.protocols.sqs.errors import SqsError, from_refused, unavailable
 from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, Policy
 from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
 
@@ -79,6 +79,8 @@ class Callers:
             namespace = self.accounts.namespace_of_key_id(key_id, region)
         except Refused as refused:
             raise from_refused(refused) from None
+        except Unavailable:  # the namespace would have to be made
+            raise unavailable() from None
         account = self.accounts.account_of(namespace)
         return Caller(principal, namespace, account, self.accounts.region_of(namespace), f"arn:aws:iam::{account}:root", account.encode())
 

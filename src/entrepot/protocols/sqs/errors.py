@@ -107,6 +107,11 @@ def no_queue() -> SqsError:
     return SqsError("QueueDoesNotExist", NO_QUEUE)
 
 
+def unavailable() -> SqsError:
+    """Certainly not done."""
+    return SqsError("ServiceUnavailableException", "The broker cannot do this now; nothing was changed. Try again.")
+
+
 def access_denied(action: str) -> SqsError:
     """The principal may not."""
     return SqsError("AccessDeniedException", f"Access to the resource is denied: sqs:{action} is not allowed to the caller.")

@@ -17,7 +17,7 @@ from entrepot.broker.calls.lease_calls import PolicyChanged
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, Ask, Attachment
 from entrepot.model.errors import Refused
 from entrepot.protocols.sqs.callers import DECISIONS_MAX, Caller
-from entrepot.protocols.sqs.errors import FAULTS, NO_QUEUE, NO_QUEUE_QUERY, SqsError, from_refused
+from entrepot.protocols.sqs.errors import FAULTS, NO_QUEUE, NO_QUEUE_QUERY, SqsError, from_refused, unavailable
 from entrepot.protocols.sqs.notes import note_bug
 from entrepot.protocols.sqs.query_protocol import encode_answer, encode_answer_json, encode_error, encode_error_json
 
@@ -119,7 +119,7 @@ class Exchange:
             elif outcome == _REFUSED:
                 self._refused(call)
             elif outcome == _UNAVAILABLE:
-                self.fail(SqsError("ServiceUnavailableException", "The broker cannot do this now; nothing was changed. Try again."))
+                self.fail(unavailable())
             else:
                 self.fail(SqsError("InternalFailure", "The outcome is not known; try again."))
         except SqsError as error:

@@ -50,11 +50,11 @@ def speak(site: Site) -> Speaker:
     from entrepot.protocols.sqs.session import Shared
     from entrepot.protocols.sqs.settings import Settings
 
-    network, catalogue = site.network, site.catalogue
+    network, decisions = site.network, site.decisions
     sqs, limits = site.config.of(SqsSection), site.config.of(SqsLimits)
     if not is_account(sqs.account):
         raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
-    accounts = Accounts(catalogue.namespaces, catalogue.create_namespace, sqs.account, sqs.region, apart=sqs.regions == "apart")
+    accounts = Accounts(decisions.catalogue.namespaces, decisions.create_namespace, sqs.account, sqs.region, apart=sqs.regions == "apart")
     callers = Callers(site.users, site.authenticator, accounts, sqs.anonymous, site.clock, site.pages, Cors(sqs.allowed_origins))
     shared = Shared(callers, site.clock, site.entropy, network.loop.call_soon, network.unfinished, network.strangers, network.turns)
     register(site.metrics, shared)

@@ -1,0 +1,195 @@
+"""CatalogueStream: the order of all changes of the catalogue, at the owner of shard 0: staged, applied here, and sent on to everybody once durable.
+
+    commit(rows)                 the next revision: what is kept is folded, then the parts that follow here apply the rows
+    ticket() -> its `calls`      what hangs there is answered when all that was committed so far is durable, and every member has applied it
+
+A member is another process that follows: it joins with a snapshot, takes changes in order, and says what it has applied; it counts from before its
+snapshot is cut. Without members the ticket is the store's own group. Revisions are not kept: shard 0 has another epoch whenever somebody else opens it,
+who then has all that was decided before, and counts from 0 again.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any, Protocol
+
+from entrepot.broker.calls.port import complete
+from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, difference, encode_change
+from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, StateStore, encode_value, scan_all
+from entrepot.broker.state import DELETE, set_value
+from entrepot.model.errors import Unavailable
+
+
+class Part(Protocol):
+    """Something of the catalogue that applies rows: definitions, users, producer ids. `prefixes`: of their keys, in the order in which they are made."""
+
+    prefixes: tuple[bytes, ...]
+
+    def apply(self, revision: Revision, rows: list[Row]) -> None:
+        """Take in all rows of a change that are its own; never fails for what they say."""
+
+    def snapshot(self) -> list[Row]:
+        """Rows that make another one as this one is."""
+
+    def value(self, key: bytes, kept: bytes) -> Any:
+        """A row's fields, from what is kept under its key. Raises CorruptData."""
+
+
+class Member(Protocol):
+    """Another process that follows; what it is sent arrives in order. It answers with CatalogueStream.applied()."""
+
+    def restart(self, snapshot: bytes) -> None:
+        """Forget everything, and be as this change alone says."""
+
+    def take(self, change: bytes) -> None:
+        """Apply a change."""
+
+
+class Ticket(Protocol):
+    """Of what was committed last: who waits for it. `durable`: nobody needs to, any more."""
+
+    calls: list[Any]
+    durable: bool
+
+
+class _Barrier:
+    """Calls that wait until every member has applied `revision`, which may be `sent` once the store has it; `durable`: both."""
+
+    def __init__(self, revision: Revision) -> None:
+        self.revision = revision
+        self.sent = False
+        self.durable = False
+        self.calls: list[Any] = []
+
+
+class CatalogueStream:
+    """Of one `store`. `revision` is the newest that was committed."""
+
+    def __init__(self, store: StateStore) -> None:
+        self.store: Any = store
+        self._parts: list[Part] = []
+        self._members: dict[Hashable, tuple[Member, Revision]] = {}
+        self._barriers: deque[_Barrier] = deque()
+        self._open: tuple[Any, _Barrier] | None = None  # of the group that is open
+        self.revision = Revision(store.epoch, 0)
+
+    def add(self, part: Part) -> None:
+        """It applies what is committed from now on."""
+        self._parts.append(part)
+
+    def reload(self) -> None:
+        """Shard 0 opens: whoever had it may have changed everything that is kept. Raises CorruptData."""
+        self.revision = max(self.revision, Revision(self.store.epoch, 0))
+        for part in self._parts:
+            here = [row for row in part.snapshot() if row.kept]
+            rows = difference(
+                part.prefixes, here, [Row(key, part.value(key, value)) for prefix in part.prefixes for key, value in scan_all(self.store, prefix)]
+            )
+            if rows:
+                part.apply(self.revision, rows)
+
+    # ---- deciding
+
+    def check(self) -> None:
+        """Raises Unavailable where shard 0 is not open here: nothing can be decided."""
+        if CATALOGUE_SHARD in self.store.closed:
+            raise Unavailable("the catalogue is on its way to another owner")
+
+    def commit(self, rows: list[Row]) -> Revision:
+        """Make a change, in the open commit: staged, and applied here at once. Raises Unavailable, and nothing has changed then.
+
+        What is not kept needs no commit, nor shard 0 while nobody else follows: its home is here.
+        """
+        kept = any(row.kept for row in rows)
+        if kept or self._members:
+            self.check()
+        revision = self.revision = Revision(self.revision.epoch, self.revision.number + 1)
+        if kept:
+            fold = self.store.fold
+            for row in rows:
+                if row.kept:
+                    fold(CATALOGUE_SHARD, row.key, DELETE if row.gone else set_value(_kept(row.fields)))
+        if self._members:
+            self._when_durable(partial(self._send, encode_change(revision, rows)))
+        for part in self._parts:
+            part.apply(revision, rows)
+        return revision
+
+    def ticket(self) -> Ticket:
+        """Who waits for what was committed last hangs on its `calls`; the store is asked to make haste."""
+        store = self.store
+        store.urgent()
+        group: Ticket = store.group()
+        if not self._members:
+            return group
+        if self._open is not None and self._open[0] is group:
+            barrier = self._open[1]
+            barrier.revision = self.revision
+            return barrier
+        barrier = _Barrier(self.revision)
+        self._open = (group, barrier)
+        self._barriers.append(barrier)
+        group.calls.append(partial(self._is_sent, barrier))
+        return barrier
+
+    # ---- members
+
+    def join(self, name: Hashable, member: Member) -> None:
+        """A process follows from now on: its snapshot is cut now, and sent when all that is in it is durable."""
+        self.check()
+        self._members[name] = (member, NO_REVISION)
+        rows = [row for part in self._parts for row in part.snapshot()]
+        self._when_durable(partial(self._restart, name, member, encode_change(self.revision, rows)))
+
+    def leave(self, name: Hashable) -> None:
+        """It follows no more: nobody waits for it."""
+        del self._members[name]
+        self._let_through()
+
+    def applied(self, name: Hashable, revision: Revision) -> None:
+        """A member has applied everything up to there."""
+        found = self._members.get(name)
+        if found is not None:
+            self._members[name] = (found[0], max(found[1], revision))
+            self._let_through()
+
+    def behind(self, name: Hashable) -> bool:
+        """Whether a member has not applied everything yet."""
+        return self._members[name][1] < self.revision
+
+    # ---- below: how
+
+    def _when_durable(self, do: Callable[[], None]) -> None:
+        self.store.urgent()
+        self.store.group().calls.append(do)
+
+    def _send(self, change: bytes) -> None:
+        for member, _ in list(self._members.values()):
+            member.take(change)
+
+    def _restart(self, name: Hashable, member: Member, snapshot: bytes) -> None:
+        found = self._members.get(name)
+        if found is not None and found[0] is member:
+            member.restart(snapshot)
+
+    def _is_sent(self, barrier: _Barrier) -> None:
+        barrier.sent = True
+        if self._open is not None and self._open[1] is barrier:
+            self._open = None
+        self._let_through()
+
+    def _let_through(self) -> None:
+        failure: Exception | None = None
+        least = min((revision for _, revision in self._members.values()), default=self.revision)
+        while self._barriers and self._barriers[0].sent and self._barriers[0].revision <= least:
+            barrier = self._barriers.popleft()
+            barrier.durable = True
+            failure = complete(barrier.calls) or failure
+        if failure is not None:
+            raise failure
+
+
+def _kept(fields: Any) -> bytes:
+    return fields if isinstance(fields, bytes) else encode_value(fields)

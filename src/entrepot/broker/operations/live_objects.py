@@ -1,0 +1,170 @@
+"""LiveObjects: what is alive here of what the catalogue defines: queues and topics whose shards are open. Made and ended as changes are applied.
+
+Logs are reconciled: what a definition of an open shard lacks is made, what no definition names is dropped. A shard opens once the catalogue is as far as
+it was when something was last made in it (catalogue/noted_revisions.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from entrepot.broker.catalogue.catalogue import Applied
+from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.topic_making import Prepared, drop_logs, let_go
+from entrepot.broker.queue.head_drops import HeadDrops
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.queue.unused_queues import UnusedQueues
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.broker.topic.topic import Topic
+from entrepot.broker.topic.topic_config import policy_of
+from entrepot.store.interface import Log
+
+
+class LiveObjects:
+    """Of one broker. `queue_count`: queues that are alive; consumer_gone(consumer) is called for those whose queue was deleted."""
+
+    def __init__(self, broker: BrokerParts) -> None:
+        self._broker = broker
+        self.queue_count = 0
+        self.consumer_gone: Callable[[Consumer], None]  # set with the operations
+        self.timed_changed: Callable[[QueueDefinition], None]
+        self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
+        for owner in broker.owners.local():
+            owner.unused = self.unused
+        self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
+        self._noted = broker.noted
+
+    def open(self) -> None:
+        """Bring everything in the catalogue to life."""
+        broker = self._broker
+        broker.catalogue.on_applied = self.applied
+        for definition in broker.catalogue.queues():
+            self.make_queue(definition)
+        for definition in broker.catalogue.topics():
+            self._make_topic(definition)
+        for owner in broker.owners.local():
+            if owner is not broker.owners.home:
+                self.drop_unnamed(owner.store.logs())
+
+    def applied(self, applied: Applied) -> None:
+        """The catalogue has changed: end, make and change what is alive of it."""
+        for definition in applied.removed:
+            self._remove(definition)
+        for definition in applied.made:
+            if isinstance(definition, TopicDefinition):
+                self._make_topic(definition)
+            else:
+                self.make_queue(definition)
+        for definition in applied.changed:
+            if isinstance(definition, TopicDefinition):
+                self._change_topic(definition)
+            else:
+                self.timed_changed(definition)
+
+    # ---- queues
+
+    def make_queue(self, definition: QueueDefinition) -> Queue:
+        """The live queue of a definition, over its log."""
+        broker = self._broker
+        ((shard, log_id, owner),) = broker.owners.holders(definition)
+        log = owner.store.log(log_id)
+        if log is None:
+            log = owner.store.create_log(shard, log_id)
+            if definition.persistent:
+                self._noted.note(shard, broker.catalogue.revision)
+        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, HeadDrops)
+        definition.runtime = queue
+        queue.on_unused = self.unused.unused
+        self.queue_count += 1
+        self.unused.touch(queue)
+        if definition.timed is not None:
+            self.timed_changed(definition)
+        return queue
+
+    def leave(self, queue: Queue) -> bool:
+        """A queue is about to end, because its shard closes or it was deleted; whether it was about to be deleted, for nobody reads it."""
+        queue.on_unused = None
+        self.queue_count -= 1
+        is_due = self.unused.is_due(queue)
+        self.unused.used(queue)
+        return is_due
+
+    def _remove_unused(self, queue: Queue) -> None:
+        self._broker.decisions.remove_queue(queue.definition)
+
+    # ---- topics
+
+    def _make_topic(self, definition: TopicDefinition) -> None:
+        broker = self._broker
+        prepared = self.prepared.pop(definition.id, None)
+        if prepared is None:
+            logs = self._partition_logs(definition, 0)
+            definition.runtime = Topic(definition, broker.hub, broker.owners.store_of, logs, policy_of(definition, broker.topic_defaults))
+        else:
+            self._add_logs(prepared.logs)
+            prepared.topic.definition = definition
+            definition.runtime = prepared.topic
+        broker.groups.topics_changed(definition.namespace)
+
+    def _change_topic(self, definition: TopicDefinition) -> None:
+        broker = self._broker
+        topic: Topic = definition.runtime
+        first = len(topic.logs)
+        if first < len(definition.partitions):
+            prepared = self.prepared.pop(definition.id, None)
+            if prepared is None:
+                for log in self._partition_logs(definition, first):
+                    topic.add_log(log)
+            else:
+                self._add_logs(prepared.logs)
+                topic.add(prepared.partitions)
+            broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
+            broker.groups.topics_changed(definition.namespace)
+        topic.configure(policy_of(definition, broker.topic_defaults))
+
+    def _partition_logs(self, definition: TopicDefinition, first: int) -> list[Log]:
+        """Logs of a topic's partitions from `first` on, those that there are and those that it lacks; there may be ten thousand."""
+        broker = self._broker
+        logs = []
+        for shard, log_id, owner in broker.owners.holders(definition, first):
+            log = owner.store.log(log_id)
+            if log is None:
+                log = owner.store.create_log(shard, log_id)
+                self._noted.note(shard, broker.catalogue.revision)
+            logs.append(log)
+        return logs
+
+    def _add_logs(self, logs: list[Log]) -> None:
+        """Those that were made where nobody saw them."""
+        owners = self._broker.owners
+        for log in logs:
+            owners.store_of(log).add_log(log)
+            self._noted.note(log.shard, self._broker.catalogue.revision)
+
+    # ---- ending
+
+    def _remove(self, definition: QueueDefinition | TopicDefinition) -> None:
+        """End the live object of what the catalogue has removed."""
+        broker = self._broker
+        queue = definition.runtime
+        definition.runtime = None
+        if isinstance(queue, Topic):
+            for consumer in queue.close():
+                self.consumer_gone(consumer)
+            drop_logs(broker, [log for log in queue.logs if log.shard not in broker.owners.store_of(log).closed])
+            let_go(broker, list(queue.logs), list(queue.partitions))
+            broker.groups.topic_deleted(definition.namespace, definition.name)
+            return
+        if isinstance(queue, Queue):
+            self.leave(queue)
+            queue.forget()
+            queue.close()
+            broker.transactions.drop(queue.log)
+            broker.owners.store_of(queue.log).drop_log(queue.log)
+        for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens
+            self.consumer_gone(consumer)
+
+    def drop_unnamed(self, logs: Iterable[Log]) -> None:
+        """Drop those that no definition names."""
+        drop_logs(self._broker, [log for log in logs if log.owner is None])

@@ -1,0 +1,326 @@
+"""Changes of the catalogue: whoever applies them has the same, and what is answered has been applied by everybody."""
+
+import random
+
+import pytest
+from broker_bench import Bench
+from memory_state import LogIds, MemoryState
+from test_quotas_model import Declaring
+
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.changes import CHANGE_VERSION, Revision, Row, decode_change, difference, encode_change
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, QUEUE_KEY, named_key
+from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.broker.users.users import Users
+from entrepot.clock import SystemClock
+from entrepot.entropy import SystemEntropy
+from entrepot.model.errors import CorruptData, Refused, Unavailable
+from entrepot.simulation.following import Follower
+
+NS = "public/default"
+HERE = (b"start", 1)
+EMPTY = encode_change(Revision(1, 1), [])
+
+
+def declare(decisions, name, **more):
+    flags = {"durable": True, "exclusive": False, "auto_delete": False} | more
+    return decisions.declare_queue(NS, name, **flags, arguments={}, connection=HERE)[0]
+
+
+def rows_of(part):
+    return sorted(part.snapshot(), key=lambda row: row.key)
+
+
+# ---- changes
+
+
+def test_a_change_comes_back_as_it_was():
+    rows = [Row(b"c:q1", {"log_id": b"1" * 16, "arguments": {"x": [1, 2.5, None]}}), Row(b"c:x2", {}, True, False), Row(b"i:n", b"raw")]
+    assert decode_change(encode_change(Revision(3, 7), rows)) == (Revision(3, 7), rows)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc1", EMPTY[1:], EMPTY.replace(bytes([CHANGE_VERSION] * 2), bytes([1, CHANGE_VERSION + 1]), 1)])
+def test_what_is_no_change_is_refused(data):
+    with pytest.raises(CorruptData):
+        decode_change(data)
+
+
+# ---- everybody applies
+
+
+class History:
+    """What a catalogue was at each revision."""
+
+    prefixes = ()
+
+    def __init__(self, catalogue):
+        self._catalogue = catalogue
+        self.rows = {catalogue.revision: rows_of(catalogue)}
+
+    def apply(self, revision, rows):
+        self.rows[revision] = rows_of(self._catalogue)
+
+    def snapshot(self):
+        return []
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_whoever_follows_has_the_same(seed):
+    """Followers that join early, amid, and late; at every revision that they have applied, they have what the owner had."""
+    run = Declaring(seed)
+    chance = random.Random(seed)
+    followers = {}
+    history = History(run.catalogue)
+    run.stream.add(history)
+    for number in range(300):
+        if chance.random() < 0.02 or number == 0:
+            run.stream.join(number, followers.setdefault(number, Follower(Catalogue())))
+        try:
+            run.step()
+        except Refused:
+            pass
+        run.state.commit()
+        for name, follower in followers.items():
+            while chance.random() < 0.7 and follower.apply_one():
+                assert rows_of(follower.part) == history.rows[follower.revision]
+                run.stream.applied(name, follower.revision)
+    for follower in followers.values():
+        while follower.apply_one():
+            pass
+        assert rows_of(follower.part) == rows_of(run.catalogue)
+        assert follower.part.statistics() == run.catalogue.statistics()
+        assert routes(follower.part) == routes(run.catalogue)
+
+
+def routes(catalogue):
+    found = {}
+    for name, space in catalogue.namespaces.items():
+        for exchange in space.exchanges:
+            if not space.exchanges[exchange].internal:
+                for key in ("k", "a", "b", "q1", ""):
+                    found[name, exchange, key] = sorted((target.is_topic, target.name) for target in space.router.route(exchange, key).targets)
+    return found
+
+
+def test_rows_that_say_nothing_new_change_nothing():
+    decisions = Decisions.over(CatalogueStream(MemoryState()), LogIds())
+    declare(decisions, "q")
+    decisions.declare_topic(NS, "t", partitions=2)
+    decisions.declare_exchange(NS, "e", "topic", durable=True, auto_delete=True, internal=False, arguments={"alternate-exchange": "amq.fanout"})
+    decisions.bind_queue(NS, "q", "e", "#", {"x": 1}, HERE, "ann")
+    heard = []
+    decisions.catalogue.on_applied = heard.append
+    version = decisions.catalogue.namespace(NS).router.version
+    decisions.catalogue.apply(Revision(9, 9), decode_change(encode_change(Revision(9, 9), decisions.catalogue.snapshot()))[1])
+    decisions.catalogue.apply(Revision(9, 10), [Row(named_key(QUEUE_KEY, "public/gone", "x"), {}, True)])
+    assert heard == []
+    assert decisions.catalogue.namespace(NS).router.version == version
+    assert list(decisions.catalogue.namespaces) == [NS]
+
+
+def test_a_binding_whose_end_is_not_there_is_passed_over():
+    decisions = Decisions.over(CatalogueStream(MemoryState()), LogIds())
+    declare(decisions, "q")
+    decisions.bind_queue(NS, "q", "amq.direct", "k", {}, HERE)
+    other = Catalogue()
+    other.apply(Revision(1, 1), [row for row in decisions.catalogue.snapshot() if not row.key.startswith(QUEUE_KEY)])
+    assert other.namespace(NS).bindings == {}
+
+
+def test_users_follow():
+    stream = CatalogueStream(MemoryState())
+    users = Users(stream, SystemClock(), SystemEntropy(), iterations=4096)
+    other = Follower(Users(CatalogueStream(MemoryState()), SystemClock(), SystemEntropy(), iterations=4096))
+    told = []
+    other.part.on_changed.append(lambda: told.append(True))
+    users.add_user("ann", "secret")
+    stream.join("other", other)
+    users.set_password("ann", "other")
+    users.clear_permission("ann", NS)
+    stream.store.commit()
+    while other.apply_one():
+        pass
+    assert other.part.user("ann").verifiers == users.user("ann").verifiers
+    assert other.part.user("ann").permission(NS) is None
+    assert len(told) == 3  # the snapshot, and two changes
+    users.delete_user("ann")
+    stream.store.commit()
+    other.apply_one()
+    assert other.part.maybe_user("ann") is None
+
+
+def test_other_tags_let_connections_stand_and_another_password_ends_them():
+    users = Users(CatalogueStream(MemoryState()), SystemClock(), SystemEntropy(), iterations=4096)
+    standing = users.add_user("ann", "secret").standing
+    assert users.set_tags("ann", frozenset({"administrator"})).standing == standing
+    assert users.set_password("ann", "secret").standing != standing
+
+
+# ---- revisions
+
+
+def test_a_revision_grows_with_every_change_and_over_restarts():
+    state = MemoryState()
+    stream = CatalogueStream(state)
+    decisions = Decisions.over(stream, LogIds())
+    declare(decisions, "q")
+    declare(decisions, "passing", durable=False)
+    assert stream.revision == decisions.catalogue.revision == Revision(1, 2)
+    state.epoch = 2
+    again = Decisions.over(CatalogueStream(state), LogIds(100))
+    assert again.catalogue.revision == Revision(2, 0)
+    declare(again, "another")
+    assert again.catalogue.revision == Revision(2, 1)
+
+
+def test_without_shard_0_nothing_is_decided_and_nothing_changes():
+    state = MemoryState()
+    decisions = Decisions.over(CatalogueStream(state), LogIds())
+    declare(decisions, "q")
+    before = rows_of(decisions.catalogue), dict(state.values), decisions.stream.revision
+    state.closed.add(CATALOGUE_SHARD)
+    for change in (
+        lambda: declare(decisions, "another"),
+        lambda: decisions.remove_queue(decisions.catalogue.find_queue(NS, "q", HERE)),
+        lambda: decisions.bind_queue(NS, "q", "amq.direct", "k", {}, HERE),
+        lambda: decisions.create_namespace("public/new"),
+        lambda: decisions.create_topic(NS, "t", 3, {}),
+        lambda: decisions.declare_exchange(NS, "e", "direct", durable=True, auto_delete=False, internal=False, arguments={}),
+    ):
+        with pytest.raises(Unavailable):
+            change()
+        assert (rows_of(decisions.catalogue), state.values, decisions.stream.revision) == before
+    declare(decisions, "mine", durable=False)  # its home is here
+
+
+def test_shard_0_comes_back_as_others_have_left_it():
+    state = MemoryState()
+    decisions = Decisions.over(CatalogueStream(state), LogIds())
+    for name in ("stays", "goes", "changes"):
+        declare(decisions, name)
+    mine = declare(decisions, "mine", durable=False)
+    decisions.bind_queue(NS, "goes", "amq.direct", "k", {}, HERE)
+    state.epoch = 2
+    elsewhere = Decisions.over(CatalogueStream(state), LogIds(100))
+    for name in ("goes", "changes"):
+        elsewhere.remove_queue(elsewhere.catalogue.find_queue(NS, name, HERE))
+    changed = declare(elsewhere, "changes").log_id
+    declare(elsewhere, "new")
+    stays = decisions.catalogue.find_queue(NS, "stays", HERE)
+    heard = []
+    decisions.catalogue.on_applied = heard.append
+    decisions.stream.reload()
+    queues = decisions.catalogue.namespace(NS).queues
+    assert sorted(queues) == ["changes", "mine", "new", "stays"]
+    assert (queues["stays"], queues["mine"], queues["changes"].log_id) == (stays, mine, changed)
+    assert decisions.catalogue.namespace(NS).bindings == {}
+    assert decisions.stream.revision == decisions.catalogue.revision == Revision(2, 0)
+    (applied,) = heard
+    assert sorted(one.name for one in applied.removed) == ["changes", "goes"]
+    assert sorted(one.name for one in applied.made) == ["changes", "new"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_difference_makes_one_of_the_other(seed):
+    one, other = Declaring(seed), Declaring(seed + 1000)
+    for run in (one, other):
+        for _ in range(150):
+            try:
+                run.step()
+            except Refused:
+                pass
+    here, there = one.catalogue, other.catalogue
+    here.apply(Revision(5, 5), difference(Catalogue.prefixes, here.snapshot(), there.snapshot()))
+    assert rows_of(here) == rows_of(there)
+    assert here.statistics() == there.statistics()
+
+
+# ---- the barrier
+
+
+class BarrierBench(Bench):
+    def follow(self, name):
+        follower = Follower(Catalogue())
+        self.decisions.stream.join(name, follower)
+        return follower
+
+
+@pytest.fixture
+def bench():
+    return BarrierBench()
+
+
+def declaring(bench, name="q"):
+    connection = bench.connect()
+    call = connection.submit(r.DeclareQueue(name, durable=True, exclusive=False, auto_delete=False, arguments={}))
+    bench.run()
+    return call
+
+
+def test_alone_an_answer_waits_for_the_disk_only(bench):
+    assert declaring(bench).outcome == DONE
+
+
+def test_an_answer_waits_until_everybody_has_applied_it(bench):
+    one, other = bench.follow("one"), bench.follow("other")
+    bench.run()
+    call = declaring(bench)
+    assert call.outcome == PENDING
+    for name, follower in (("one", one), ("other", other)):
+        assert call.outcome == PENDING
+        while follower.apply_one():
+            bench.decisions.stream.applied(name, follower.revision)
+        assert "q" in follower.part.namespace(NS).queues
+    assert call.outcome == DONE
+
+
+def test_what_is_sent_on_is_durable(bench):
+    follower = bench.follow("one")
+    bench.run()
+    connection = bench.connect()
+    connection.submit(r.DeclareQueue("q", durable=True, exclusive=False, auto_delete=False, arguments={}))
+    sent = len(follower.waiting)
+    group = bench.store.group()
+    while not group.durable:
+        assert len(follower.waiting) == sent
+        assert bench.loop.step()
+    assert len(follower.waiting) == sent + 1
+
+
+def test_who_has_left_is_not_waited_for(bench):
+    bench.follow("one")
+    bench.run()
+    call = declaring(bench)
+    assert call.outcome == PENDING
+    bench.decisions.stream.leave("one")
+    assert call.outcome == DONE
+
+
+def test_who_joins_is_waited_for_from_before_its_snapshot_is_cut(bench):
+    follower = bench.follow("one")
+    call = declaring(bench)  # its snapshot is on the way
+    assert call.outcome == PENDING
+    while follower.apply_one():
+        bench.decisions.stream.applied("one", follower.revision)
+    assert call.outcome == DONE
+    assert "q" in follower.part.namespace(NS).queues
+
+
+def test_what_is_not_kept_is_followed_too(bench):
+    follower = bench.follow("one")
+    connection = bench.connect()
+    call = connection.submit(r.DeclareQueue("mine", durable=False, exclusive=True, auto_delete=False, arguments={}))
+    bench.run()
+    while follower.apply_one():
+        bench.decisions.stream.applied("one", follower.revision)
+    bench.run()
+    assert call.outcome == DONE
+    assert follower.part.namespace(NS).queues["mine"].exclusive_to == connection.door.home
+    connection.close()
+    bench.run()
+    while follower.apply_one():
+        pass
+    assert "mine" not in follower.part.namespace(NS).queues
