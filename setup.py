@@ -27,6 +27,8 @@ DIRECTIVES = {
     "annotation_typing": False,  # the .pxd is the only source of C types
     "cdivision": False,
     "auto_pickle": False,  # a fifth of the compile time, for what nobody does
+    "binding": False,  # a function is Python's own kind of built-in one: nothing is made for it when its module is imported
+    "emit_code_comments": False,  # each line of source, five times over
 }
 SHARED = "entrepot._cython"  # what Cython's modules have in common, once rather than in each of them
 # How hard the C compiler tries: -O2 where a benchmark of single modules shows a gain over -O1; -O1 for what looks at every byte, record or message;
@@ -35,7 +37,7 @@ PER_BYTE = {
     Path("src/entrepot") / f"{name}.py"
     for name in (
         *(f"protocols/amqp091/{name}" for name in ("assembly", "codec", "output", "properties")),
-        *(f"protocols/{name}" for name in ("kafka/from_neutral", "kafka/to_neutral", "sqs/characters", "sqs/json_values")),
+        *(f"protocols/{name}" for name in ("kafka/from_neutral", "kafka/to_neutral", "sqs/characters", "sqs/json_values", "sqs/long_bodies")),
     )
 }
 PER_RECORD = {
@@ -66,7 +68,10 @@ PER_RECORD = {
         *(f"store/{name}" for name in ("interface", "local/committer", "local/group", "local/store")),
     )
 }
-TRANSLATING_GC = (200_000, 50, 10)  # of Python's collector, whose own take two fifths of the time of translating
+# What runs once, when a module is imported, is a sixth of what is compiled, and in few, long functions: gcc is told to take no trouble over it.
+ONCE = '__attribute__((cold,optimize("O0")))'
+# Of Python's collector, whose own take two fifths of the time of translating: here it looks once for every two modules or so.
+TRANSLATING_GC = (1_000_000, 10, 10)
 
 
 def hot_modules() -> list[Path]:
@@ -86,6 +91,25 @@ def have_compiler() -> bool:
     return shutil.which(words[0]) is not None and Path(sysconfig.get_path("include"), "Python.h").exists()
 
 
+def believe_in_self() -> None:
+    """Cython checks that `self` is not None wherever nonecheck has it check what else could be: two thirds of all of them, since `self` never is.
+
+    A Cython that does not have these names any more checks as before, and costs more.
+    """
+    from Cython.Compiler.ExprNodes import NameNode
+
+    may_be_none = getattr(NameNode, "may_be_none", None)
+    if may_be_none is None:
+        return
+
+    def may_be_none_unless_self(node: NameNode) -> bool:
+        assigned = getattr(node.entry, "cf_assignments", ())
+        is_self = len(assigned) == 1 and getattr(assigned[0].lhs, "is_self_arg", False)  # and nothing else is assigned to it
+        return not is_self and may_be_none(node)
+
+    NameNode.may_be_none = may_be_none_unless_self
+
+
 def extensions() -> list[Extension]:
     if os.environ.get("ENTREPOT_PURE"):
         return []
@@ -95,12 +119,13 @@ def extensions() -> list[Extension]:
     from Cython import __version__
     from Cython.Build import cythonize
 
+    believe_in_self()
     translated = Path("build", f"cython-{__version__}")  # another version says other things in common
     shared = Path(translated, *SHARED.split(".")).with_suffix(".c")
     shared.parent.mkdir(parents=True, exist_ok=True)
     if not shared.exists():
         subprocess.run([sys.executable, "-m", "cython", f"--generate-shared={shared}"], check=True)
-    cflags = ["-g0", "-w", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
+    cflags = ["-g0", "-w", f"-DCYTHON_SMALL_CODE={ONCE}", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
     lflags = os.environ.get("ENTREPOT_LDFLAGS", "").split()
     modules = hot_modules()
     progress(f"translating {len(modules)} modules to C")

@@ -38,6 +38,27 @@ def test_what_modules_have_in_common_is_built_once() -> None:
         assert build["SHARED"] in sys.modules
 
 
+def test_none_is_looked_for_in_what_is_not_self(tmp_path: Path) -> None:
+    """If this fails with a new Cython, see believe_in_self() of setup.py: two thirds of the checks are for nothing."""
+    from Cython.Compiler.Main import CompilationOptions
+    from Cython.Compiler.Main import compile as translate
+
+    build["believe_in_self"]()
+    (tmp_path / "pair.pxd").write_text("cdef class Pair:\n    cdef int left\n    cdef Pair next\n    cdef int both(self, Pair other)\n")
+    source = tmp_path / "pair.py"
+    source.write_text(
+        "class Pair:\n"
+        "    def both(self, other):\n"
+        "        return self.left + other.left\n"
+        "    def moved(self):\n"
+        "        self = self.next\n"
+        "        return self.left\n"
+    )
+    translate(str(source), CompilationOptions(compiler_directives=build["DIRECTIVES"]))
+    checks = [line.strip() for line in source.with_suffix(".c").read_text().splitlines() if "== Py_None" in line and "__pyx_v_" in line]
+    assert [sum(name in line for line in checks) for name in ("__pyx_v_other", "__pyx_v_self)")] == [1, 2]  # of `self` only where it is assigned
+
+
 def test_what_has_types_has_a_source() -> None:
     assert [str(types) for types in Path("src").rglob("*.pxd") if not types.with_suffix(".py").exists()] == []
 
@@ -48,5 +69,5 @@ def test_little_is_compiled_to_run_faster_than_that() -> None:
     for path in build["hot_modules"]():
         lines[build["optimization"](path)] += len((Path(__file__).parents[1] / path).read_bytes().splitlines())
     assert lines["-O2"] <= 2_500
-    assert lines["-O2"] + lines["-O1"] <= 16_500
+    assert lines["-O2"] + lines["-O1"] <= 17_000
     assert sum(lines.values()) <= 29_000

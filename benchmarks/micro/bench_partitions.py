@@ -1,9 +1,10 @@
 """Append and Read at the port: what a batch costs the broker, over a real store, by the number of partitions and of parts in a call.
 
-python benchmarks/micro/bench_partitions.py [append] [sequence] [read] [wait] [--directory DIR] [--batches N] [--size BYTES]
+python benchmarks/micro/bench_partitions.py [append] [sequence] [subject] [read] [wait] [--directory DIR] [--batches N] [--size BYTES]
 
 append    CPU of a batch, from submit() to completion, everything of the store's included; batches go to the partitions in turn
 sequence  the same with a producer that numbers its batches
+subject   the same for a topic whose subject leads to a queue
 read      CPU of a batch that is read from memory
 wait      CPU of a Read that waits: until its time is over, and until one partition of many got something
 """
@@ -25,6 +26,7 @@ import uvloop
 from entrepot.broker.broker import Broker
 from entrepot.broker.calls.partition_calls import Append, AppendPart, Read, ReadPart, make_append, make_append_part, make_read, make_read_part
 from entrepot.broker.calls.port import Attachment, Call, Sink, make_ask
+from entrepot.broker.calls.requests import Bind, DeclareQueue
 from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
@@ -51,6 +53,9 @@ class _Codec(EntryCodec):
 
     def stamp(self, data: bytes, base_offset: int, epoch: int, append_time_ms: int) -> bytes:
         return data
+
+    def prefix(self, address: bytes) -> bytes:
+        return address
 
 
 class _Everyone:
@@ -130,11 +135,14 @@ class Bench:
         await done
 
 
-async def append(bench: Bench, partitions: int, batches: int, data: bytes, numbered: bool) -> float:
+async def append(bench: Bench, partitions: int, batches: int, data: bytes, numbered: bool, bound: bool = False) -> float:
     """CPU microseconds of a batch."""
     session = bench.connect()
-    topic = f"{'s' if numbered else 'p'}{partitions}"
+    topic = f"{'s' if numbered else 'b' if bound else 'p'}{partitions}"
     await session.submit(make_ask(1, CreateTopic(topic, partitions)))
+    if bound:
+        await session.submit(make_ask(1, DeclareQueue(topic + "q", False, True, False, False, {})))
+        await session.submit(make_ask(1, Bind("amq.topic", topic + "q", routing_key=topic)))
     sequences = [0] * partitions
     started = time.process_time()
     running: set[asyncio.Task[None]] = set()
@@ -218,6 +226,8 @@ async def run(what: list[str], directory: str, batches: int, size: int) -> None:
             figures[f"append_{partitions}_us"] = round(await append(bench, partitions, batches, data, False), 2)
         if "sequence" in what:
             figures[f"sequence_{partitions}_us"] = round(await append(bench, partitions, batches, data, True), 2)
+        if "subject" in what:
+            figures[f"subject_{partitions}_us"] = round(await append(bench, partitions, batches, data, False, True), 2)
         if "read" in what:
             figures[f"read_{partitions}_us"] = round(await read(bench, partitions, batches), 2)
         if "wait" in what:
@@ -230,7 +240,7 @@ async def run(what: list[str], directory: str, batches: int, size: int) -> None:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="*", default=["append", "sequence", "read", "wait"])
+    parser.add_argument("what", nargs="*", default=["append", "sequence", "subject", "read", "wait"])
     parser.add_argument("--directory", default=None)
     parser.add_argument("--batches", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=1024)

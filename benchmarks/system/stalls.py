@@ -205,9 +205,15 @@ def topics(kafka: Kafka, names: list[str], partitions: int = 1) -> None:
             kafka.ask("CreatePartitions", 2, {"topics": rows, "timeout_ms": 60_000, "validate_only": False})
 
 
-def batch(records: bytes, count: int, codec: int) -> bytes:
-    """A record batch."""
-    pack: dict[int, Callable[[bytes], Any]] = {0: bytes, 1: gzip, 2: cramjam.snappy.compress_raw, 3: lz4, 4: cramjam.zstd.compress}
+def batch(records: bytes, count: int, codec: int, level: int = 3) -> bytes:
+    """A record batch. `level`: of zstd."""
+    pack: dict[int, Callable[[bytes], Any]] = {
+        0: bytes,
+        1: gzip,
+        2: cramjam.snappy.compress_raw,
+        3: lz4,
+        4: lambda data: cramjam.zstd.compress(data, level=level),
+    }
     packed = bytes(pack[codec](records))
     body = struct.pack(">hiqqqhii", codec, count - 1, 0, 0, -1, -1, -1, count) + packed
     tail = struct.pack(">ib", -1, 2) + struct.pack(">I", crc32c(body)) + body
@@ -295,10 +301,20 @@ class Amqp:
         payload = struct.pack(">HH", class_id, method_id) + arguments
         return struct.pack(">BHI", 1, channel, len(payload)) + payload + b"\xce"
 
-    def ask(self, class_id: int, method_id: int, arguments: bytes, answer: int) -> None:
-        """Send, and wait for the answer."""
+    def ask(self, class_id: int, method_id: int, arguments: bytes, answer: int) -> bytes:
+        """Send, and wait for the answer: its arguments."""
         self.sock.sendall(self.method(class_id, method_id, arguments))
-        self.wait(class_id, answer)
+        return self.wait(class_id, answer)
+
+    def until_ready(self, queue: bytes, count: int) -> None:
+        """Wait until so many messages are in a queue."""
+        ends = time.monotonic() + ANSWER_TIMEOUT_S
+        answer = b""
+        while not answer or struct.unpack_from(">I", answer, 1 + answer[0])[0] < count:
+            if time.monotonic() > ends:
+                raise TimeoutError(f"{answer!r}")
+            answer = self.ask(50, 10, b"\0\0" + _short(queue) + b"\1" + _table(b""), 11)
+            time.sleep(0.01)
 
     def publish(self, exchange: bytes, key: bytes, body: bytes, headers: bytes = b"") -> bytes:
         """The frames of a publish."""
@@ -313,8 +329,8 @@ class Amqp:
             + b"\xce"
         )
 
-    def wait(self, class_id: int, method_id: int) -> None:
-        """Until that method has come; what comes before it is passed over. ConnectionError: it does not come."""
+    def wait(self, class_id: int, method_id: int) -> bytes:
+        """Until that method has come: its arguments; what comes before it is passed over. ConnectionError: it does not come."""
         while True:
             while len(self._received) >= 8:
                 kind, _, size = struct.unpack_from(">BHI", self._received)
@@ -324,7 +340,7 @@ class Amqp:
                 if kind == 1:
                     found = struct.unpack_from(">HH", payload)
                     if found == (class_id, method_id):
-                        return
+                        return payload[4:]
                     if found in ((10, 50), (20, 40)):
                         raise ConnectionError(payload[4:200])
             more = self.sock.recv(1 << 20)
@@ -385,7 +401,7 @@ def _metrics(port: int, name: str) -> Iterator[str]:
 
 def main() -> None:
     """Run the cases whose names have one of the words, or all."""
-    from benchmarks.system import stall_cases  # noqa: F401 - they add themselves to CASES
+    from benchmarks.system import stall_cases, stall_large_cases, subject_stall_cases  # noqa: F401 - they add themselves to CASES
 
     words = [word for word in sys.argv[1:] if not word.startswith("--")]
     source = next((word.partition("=")[2] for word in sys.argv[1:] if word.startswith("--source=")), None)

@@ -138,6 +138,7 @@ class Node:
     async def close(self) -> None:
         """Commit what is staged, checkpoint, and release the directory."""
         loop = asyncio.get_running_loop()
+        self.broker.stop()
         for store in (self.volatile, self.store):
             closed: asyncio.Future[None] = loop.create_future()
             store.close(partial(closed.set_result, None))

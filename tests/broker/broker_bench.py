@@ -113,6 +113,7 @@ class Bench:
     def reopen(self):
         """Stop in good order, and start again on the same disk."""
         closed = []
+        self.broker.stop()
         self.store.close(lambda: closed.append(True))
         self.loop.run_until(lambda: bool(closed))
         self.disk.close()
@@ -176,6 +177,7 @@ class Connection(Sink):
 
     def _take(self, delivery, position, offset, name):
         parts = rewriting.take_apart(CODEC.split(delivery.data, position, 1)[0])
+        parts.body = bytes(parts.body)
         self.got.setdefault(name, []).append((parts.body, delivery.redelivered))
         self.told.setdefault(name, []).append((parts.body, delivery.deliveries))
         assert not delivery.counted or delivery.redelivered

@@ -4,65 +4,14 @@ from __future__ import annotations
 
 import pytest
 from aiokafka.record.default_records import DefaultRecordBatch
-from kafka_batches import COMPRESSIONS, LZ4, ZSTD, batch, record
+from crossing_bench import Bench
+from kafka_batches import COMPRESSIONS, LZ4, ZSTD
 from partition_bench import ROOMY
-from partition_bench import Bench as PartitionBench
-from partition_bench import Client as PartitionClient
 
 from entrepot.broker.calls import requests as r
-from entrepot.broker.calls.partition_calls import make_append_part, make_read_part
+from entrepot.broker.calls.partition_calls import make_read_part
 from entrepot.broker.logs.key_hash import key_hash
 from entrepot.model.entry import OPAQUE
-from entrepot.protocols.kafka.record_batch import BatchValidator
-from entrepot.protocols.kafka.records import KafkaEntryCodec
-
-
-class Bench(PartitionBench):
-    codecs = (KafkaEntryCodec,)
-
-    def connect(self):
-        return Client(self)
-
-    def figure(self, name):
-        return self.broker.statistics()[name]
-
-
-class Client(PartitionClient):
-    """Speaks to the broker as a session of either protocol does."""
-
-    def write(self, *values, topic="t", partition=0, compression=0, flags=0, keys=None, headers=()):
-        """Append a batch as Kafka's Produce does; its base offset."""
-        keys = keys or [None] * len(values)
-        data = batch(
-            [record(key, value, headers, delta=index) for index, (key, value) in enumerate(zip(keys, values, strict=True))], compression, base_time=5_000
-        )
-        head = BatchValidator().validate(data)
-        part = make_append_part(topic, partition, head.data, head.flags | flags, head.count, head.max_time_ms)
-        self.wait(self.send(part))
-        if part.error is not None:
-            raise part.error
-        return part.base_offset
-
-    def fetched(self, topic="t", partition=0, offset=0):
-        """(offset, timestamp, key, value, headers) of all records, as a client of Kafka reads them."""
-        part = make_read_part(topic, partition, offset, 1 << 20)
-        found = []
-        while True:
-            self.wait(self.ask_read([part], wait_ms=50))
-            assert part.error is None
-            if not part.data:
-                return found
-            for data in part.data:
-                read = DefaultRecordBatch(data)
-                assert read.validate_crc()
-                found += [(item.offset, item.timestamp, item.key, item.value, list(item.headers)) for item in read]
-                part.offset = read.next_offset
-
-    def values(self, **where):
-        return [value for _, _, _, value, _ in self.fetched(**where)]
-
-    def bind(self, queue="q", key="t", exchange="amq.topic", headers=None):
-        self.ask(r.Bind(exchange, queue, routing_key=key, arguments=headers or {}))
 
 
 @pytest.fixture
@@ -290,6 +239,27 @@ class TestQueues:
         client.reject(count=1, index=1)
         bench.run()
         assert client.get("dead") == (b"b", False, 0)
+        headers = client.headers[-1][1]
+        assert headers["h"] == b"S\x00\x00\x00\x04text"
+        assert "x-death" in headers
+
+    def test_rejected_ones_wait_for_a_target_that_is_elsewhere(self, bench, client):
+        client.topic()
+        client.declare("grave")
+        client.declare(x_dead_letter_exchange="", x_dead_letter_routing_key="grave")
+        client.bind()
+        client.write(b"a", b"b", compression=ZSTD, headers=[(b"h", b"text")])
+        client.consume()
+        bench.run()
+        moves, shard = bench.broker.shard_moves, bench.broker.shards.shard("queue", "public/default", "grave")
+        moves.close(shard, lambda: None)
+        bench.run()
+        client.reject()
+        bench.run()
+        assert bench.figure("intents") == 1
+        moves.open(shard, bench.store.epoch, lambda: None)
+        bench.run()
+        assert [client.get("grave")[0], client.get("grave")[0]] == [b"a", b"b"]
         headers = client.headers[-1][1]
         assert headers["h"] == b"S\x00\x00\x00\x04text"
         assert "x-death" in headers

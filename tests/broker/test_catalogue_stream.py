@@ -9,15 +9,19 @@ from test_quotas_model import Declaring
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.catalogue import kept_definitions
 from entrepot.broker.catalogue.catalogue import Catalogue
 from entrepot.broker.catalogue.changes import CHANGE_VERSION, Revision, Row, decode_change, difference, encode_change
 from entrepot.broker.catalogue.decisions import Decisions
-from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, QUEUE_KEY, named_key
+from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, QUEUE_KEY, named_key, queue_row
 from entrepot.broker.catalogue.stream import CatalogueStream
-from entrepot.broker.users.users import Users
+from entrepot.broker.state import DELETE
+from entrepot.broker.users.secret_box import SecretBox
+from entrepot.broker.users.users import ACCESS_KEY, ACCESS_KEY_KEY, USER_KEY, Users
 from entrepot.clock import SystemClock
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, Refused, Unavailable
+from entrepot.model.principal import Principal
 from entrepot.simulation.following import Follower
 
 NS = "public/default"
@@ -238,6 +242,124 @@ def test_difference_makes_one_of_the_other(seed):
     assert here.statistics() == there.statistics()
 
 
+def bound_to(decisions, made):
+    """Something that `made` makes, and what is bound to it or by it; what there is, and who else has it, from the same state."""
+    made(decisions)
+    declare(decisions, "end")
+    bindings = decisions.catalogue.namespace(NS).bindings
+    for source, destination in (("amq.direct", "it"), ("it", "end"), ("it", "it")):
+        try:
+            decisions.bind(NS, source, found(decisions, destination), "k", {}, "ann")
+        except Refused:  # only exchanges lead on
+            continue
+    return bindings
+
+
+def found(decisions, name):
+    space = decisions.catalogue.namespace(NS)
+    return space.exchanges.get(name) or space.queues.get(name) or space.topics[name]
+
+
+def declare_exchange(decisions, kind="topic", **arguments):
+    return decisions.declare_exchange(NS, "it", kind, durable=True, auto_delete=False, internal=False, arguments=arguments)
+
+
+MADE = {
+    "queue": lambda decisions: declare(decisions, "it"),
+    "topic": lambda decisions: decisions.declare_topic(NS, "it"),
+    "exchange": lambda decisions: declare_exchange(decisions, "fanout" if decisions.stream.revision.epoch == 1 else "topic"),
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_what_others_made_again_has_what_they_bound_to_it_again(kind):
+    state = MemoryState()
+    decisions = Decisions.over(CatalogueStream(state), LogIds())
+    before = set(bound_to(decisions, MADE[kind]))
+    follower = Follower(Catalogue())
+    decisions.stream.join("one", follower)
+    state.commit()
+    follower.apply_one()
+    decisions.stream.leave("one")
+    state.epoch = 2
+    elsewhere = Decisions.over(CatalogueStream(state), LogIds(100))
+    if kind == "exchange":
+        elsewhere.delete_exchange(NS, "it")
+    else:
+        elsewhere.remove_queue(found(elsewhere, "it"))
+    assert not set(elsewhere.catalogue.namespace(NS).bindings)
+    assert set(bound_to(elsewhere, MADE[kind])) == before
+    decisions.stream.reload()
+    elsewhere.stream.join("one", follower)
+    state.commit()
+    follower.apply_one()
+    for catalogue in (decisions.catalogue, follower.part):
+        assert set(catalogue.namespace(NS).bindings) == before
+        assert rows_of(catalogue) == rows_of(elsewhere.catalogue)
+        assert routes(catalogue) == routes(elsewhere.catalogue)
+        assert catalogue.statistics() == elsewhere.catalogue.statistics()
+
+
+def test_a_value_that_does_not_equal_itself_is_no_difference():
+    decisions = Decisions.over(CatalogueStream(MemoryState()), LogIds())
+    exchange = declare_exchange(decisions, x=float("nan"))
+    declare(decisions, "q")
+    decisions.bind_queue(NS, "q", "it", "k", {"y": float("nan")}, HERE)
+    decisions.stream.reload()
+    assert decisions.catalogue.find_exchange(NS, "it") is exchange
+    assert len(exchange.bindings_out) == 1
+
+
+def test_whoever_finds_nothing_changed_is_as_far_all_the_same():
+    state = MemoryState()
+    decisions = Decisions.over(CatalogueStream(state), LogIds())
+    done = []
+    decisions.catalogue.when(Revision(1, 7), lambda: done.append(True))  # of something that others made, and deleted
+    state.epoch = 2
+    decisions.stream.reload()
+    assert decisions.catalogue.revision == Revision(2, 0)
+    assert done
+
+
+def test_a_binding_goes_without_a_look_at_its_arguments(monkeypatch):
+    """There may be two hundred of them in a turn of the loop, of a hundred kilobytes each."""
+    decisions = Decisions.over(CatalogueStream(MemoryState()), LogIds())
+    queue = declare(decisions, "q")
+    for key, arguments in (("a", {}), ("b", {"x": [1] * 1000}), ("c", {"\udce9": "\udce9"})):
+        decisions.bind_queue(NS, "q", "amq.direct", key, arguments, HERE)
+    follower = Follower(Catalogue())
+    decisions.stream.join("one", follower)
+    decisions.stream.store.commit()
+    follower.apply_one()
+    with monkeypatch.context() as patches:
+        for name in ("from_plain", "to_plain"):
+            patches.setattr(kept_definitions, name, None)
+        decisions.thin_out(queue, 3)
+    decisions.stream.store.commit()
+    assert len(follower.part.namespace(NS).bindings) == 3
+    follower.apply_one()
+    assert not follower.part.namespace(NS).bindings
+    assert not decisions.catalogue.namespace(NS).bindings
+
+
+def test_users_who_are_told_of_again_stay_who_they_are():
+    users = Users(CatalogueStream(MemoryState()), SystemClock(), SystemEntropy(), lambda: SecretBox(bytes(32), SystemEntropy()), iterations=4096)
+    users.add_user("ann", "secret")
+    access_key, _ = users.add_access_key("ann")
+    check = users.begin_plain("ann", "secret", True)
+    signed = Principal("ann", frozenset(), ACCESS_KEY, access_key.standing)
+    told = []
+    users.on_changed.append(lambda: told.append(True))
+    rows = [*users.snapshot(), Row(USER_KEY + b"nobody", {}, True), Row(USER_KEY + b"guest", {}, True), Row(ACCESS_KEY_KEY + b"none", {}, True)]
+    users.apply(Revision(2, 0), decode_change(encode_change(Revision(2, 0), rows))[1])
+    assert users.is_current(users.finish_plain(check, check.run()))
+    assert users.is_current(signed)
+    assert told == []
+    users.apply(Revision(2, 1), [Row(ACCESS_KEY_KEY + access_key.id.encode(), {"user": "ann", "sealed": b"another"})])
+    assert not users.is_current(signed)
+    assert told
+
+
 # ---- the barrier
 
 
@@ -313,14 +435,59 @@ def test_what_is_not_kept_is_followed_too(bench):
     follower = bench.follow("one")
     connection = bench.connect()
     call = connection.submit(r.DeclareQueue("mine", durable=False, exclusive=True, auto_delete=False, arguments={}))
+    exchange = connection.submit(r.DeclareExchange("e", "topic", durable=False, auto_delete=False, internal=False, arguments={}))
     bench.run()
+    assert (call.outcome, exchange.outcome) == (PENDING, PENDING)
     while follower.apply_one():
         bench.decisions.stream.applied("one", follower.revision)
     bench.run()
-    assert call.outcome == DONE
+    assert (call.outcome, exchange.outcome) == (DONE, DONE)
     assert follower.part.namespace(NS).queues["mine"].exclusive_to == connection.door.home
     connection.close()
     bench.run()
     while follower.apply_one():
         pass
     assert "mine" not in follower.part.namespace(NS).queues
+
+
+def test_members_are_told_of_what_others_decided_when_shard_0_comes_back(bench):
+    follower = bench.follow("one")
+    connection = bench.connect()
+    connection.submit(r.DeclareQueue("q", durable=True, exclusive=False, auto_delete=False, arguments={}))
+    bench.run()
+    row = queue_row(bench.catalogue.namespace(NS).queues["q"])
+    follow(bench, follower)
+    bench.broker.shard_moves.close(CATALOGUE_SHARD, lambda: None)
+    bench.run()
+    bench.store.closed.clear()
+    bench.store.fold(CATALOGUE_SHARD, row.key, DELETE)  # by somebody else
+    bench.store.closed.add(CATALOGUE_SHARD)
+    bench.store.epoch += 1
+    bench.broker.shard_moves.open(CATALOGUE_SHARD, bench.store.epoch, lambda: None)
+    bench.run()
+    call = connection.submit(r.Bind("amq.direct", "q", remove=True))  # changes nothing
+    bench.run()
+    assert call.outcome == PENDING
+    follow(bench, follower)
+    assert call.outcome == DONE
+    assert follower.revision == bench.catalogue.revision == Revision(bench.store.epoch, 0)
+    assert follower.part.namespace(NS).queues == {}
+
+
+def follow(bench, follower):
+    while follower.apply_one():
+        bench.decisions.stream.applied("one", follower.revision)
+
+
+def test_what_is_kept_and_goes_with_what_is_not_is_gone_before_that_is_said(bench):
+    connection = bench.connect()
+    connection.ask(r.DeclareExchange("e", "direct", durable=True, auto_delete=True, internal=False, arguments={}))
+    connection.declare("passing", durable=False)
+    connection.ask(r.Bind("e", "passing"))
+    call = connection.submit(r.DeleteQueue("passing"))
+    assert "e" not in bench.catalogue.namespace(NS).exchanges
+    assert call.outcome == PENDING
+    bench.run()
+    assert call.outcome == DONE
+    connection.declare("passing", durable=False)
+    assert connection.submit(r.DeleteQueue("passing")).outcome == DONE  # nothing to wait for

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from crossing_bench import Bench as AcrossBench
 from kafka_batches import COMPRESSIONS, GZIP, NONE, ZSTD, batch, record
-from test_across import Bench as AcrossBench
 
 from entrepot.broker.calls.port import PENDING
 from entrepot.broker.calls.topic_requests import FindOffset

@@ -100,6 +100,49 @@ def test_a_topic_that_others_delete_while_one_of_its_partitions_is_elsewhere(ben
     assert log_ids(bench) == set()
 
 
+def test_what_others_make_while_its_shard_is_elsewhere(bench, me):
+    """It is unavailable until its shard opens; then it is made, as it had no log yet."""
+    elsewhere = Bench()
+    queue, _ = elsewhere.decisions.declare_queue(NS, "q", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=me.door.home)
+    topic, _ = elsewhere.decisions.declare_topic(NS, "t", partitions=3)
+    few = topic_row(topic, partitions=topic.partitions[:2])
+    shards = {shard_of(bench, "queue", "q"), shard_of(bench, "topic", "t", 0), shard_of(bench, "topic", "t", 2)}
+    assert shard_of(bench, "topic", "t", 1) not in shards
+    for shard in shards:
+        close(bench, shard)
+    bench.catalogue.apply(LATER, [queue_row(queue), few])
+    bench.catalogue.apply(Revision(99, 2), [topic_row(topic)])
+    assert log_ids(bench) == {topic.partitions[1]}
+    for request in (r.PurgeQueue("q"), t.TrimPartition("t", 0, 0), t.TrimPartition("t", 2, 0)):
+        call = me.submit(request)
+        bench.run()
+        assert call.outcome == UNAVAILABLE, request
+    assert bench.broker.statistics()["queues"] == 0
+    for shard in shards:
+        assert reopen(bench, shard)
+    assert log_ids(bench) == {queue.log_id, *topic.partitions}
+    assert bench.broker.statistics()["queues"] == 1
+    me.put(b"1", key="q")
+    assert me.get("q", auto_settle=True)[0] == b"1"
+    assert me.ask(t.TrimPartition("t", 2, 0)) == 0
+
+
+def test_what_others_make_and_delete_while_its_shard_is_elsewhere(bench, me):
+    elsewhere = Bench()
+    queue, _ = elsewhere.decisions.declare_queue(NS, "q", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=me.door.home)
+    topic, _ = elsewhere.decisions.declare_topic(NS, "t")
+    shards = {shard_of(bench, "queue", "q"), shard_of(bench, "topic", "t")}
+    for shard in shards:
+        close(bench, shard)
+    bench.catalogue.apply(LATER, [queue_row(queue), topic_row(topic)])
+    bench.catalogue.apply(Revision(99, 2), [gone(queue_row(queue)), gone(topic_row(topic))])
+    for shard in shards:
+        assert reopen(bench, shard)
+    assert log_ids(bench) == set()
+    me.declare("q")  # another one
+    assert bench.broker.statistics()["queues"] == 1
+
+
 def test_a_shard_opens_once_the_catalogue_is_as_far_as_whoever_made_something_in_it(bench, me):
     me.declare("q")
     shard = shard_of(bench, "queue", "q")

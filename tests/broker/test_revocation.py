@@ -1,7 +1,7 @@
 """A change of users counts for whoever is connected: doors end, consumers are cancelled, what waits is answered, publishers are asked again."""
 
 import pytest
-from test_across import Client
+from crossing_bench import Client
 from test_subject_permissions import FREE, NS, Bench
 
 from entrepot.broker.calls import requests as r

@@ -2,8 +2,8 @@
 
 import pytest
 from broker_bench import longstr_array, refused
-from test_across import Bench as AcrossBench
-from test_across import Client
+from crossing_bench import Bench as AcrossBench
+from crossing_bench import Client
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.catalogue.stream import CatalogueStream

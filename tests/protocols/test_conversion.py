@@ -41,7 +41,7 @@ class Amqp:
 
     def __init__(self, entry: bytes) -> None:
         parts = take_apart(AMQP.split(entry, AMQP.start(entry), 1)[0])
-        self.body = parts.body
+        self.body = bytes(parts.body)
         self.properties = {name: parts.values[flag] for name, flag in FLAGS.items() if flag in parts.values and name != "headers"}
         self.headers = [(name, value[:1], value[1:]) for name, value in parts.headers or []]
         size = entry[3]

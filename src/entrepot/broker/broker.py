@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fail, make_publish
+from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fail
 from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.front.appending import Appender
+from entrepot.broker.front.dead_routes import DeadRoutes
 from entrepot.broker.front.door import STAGED_HIGH_BYTES, Door
+from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.front.parting import Parting, split_address
 from entrepot.broker.front.publisher import Path, Publisher
@@ -35,17 +37,20 @@ from entrepot.broker.operations.operations import LATER, Operations
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
+from entrepot.broker.outbox.handover import LETTER, MOVE, REDRIVE, Handover
+from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
+from entrepot.broker.queue.dead_letters import LetterSender
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
+from entrepot.broker.timed.redrive import RedriveSender, take_handed_over
 from entrepot.broker.topic.reading import Reads
 from entrepot.broker.topic.topic_config import TopicDefaults
 from entrepot.broker.transactions.log_transactions import Transactions
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.model.errors import NotDone, Reason, Refused
-from entrepot.model.principal import GUEST, Principal
 from entrepot.store.interface import Group, Scheduler, Store
 
 START_ID_SIZE = 8  # bytes of chance: which start of which process
@@ -74,7 +79,6 @@ class Broker:
     ) -> None:
         # shared with queues
         self.hub = Hub(scheduler, clock)
-        self.hub.publish_dead = self.publish_dead
         self.scheduler = scheduler
         self.clock = clock
         self.entropy = entropy
@@ -90,10 +94,15 @@ class Broker:
         parting = Parting(self.hub)
         parting.authorize_route = self._authorize_route
         self.replies = Replies(self.hub, entropy)
-        self.publisher = Publisher(parting, self.replies)
+        self.publisher = Publisher(parting, self.replies, self.owners)
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(decisions.stream)
-        self.subjects = Subjects(self.hub, self.publisher, self.owners)
+        self.shards = Shards(SHARD_COUNT_DEFAULT)  # until open()
+        self.dead_routes = DeadRoutes(self.hub, catalogue, self.publisher, self._path, self._may, lambda: self.shards)
+        self.hub.publish_dead = self.dead_routes.publish
+        self.hub.outbox = self.outbox = Outbox(self.hub, store)
+        self.inbox = Inbox(self.hub, store, self.publisher, self._take_timed, self.outbox.answered, self.outbox.loading)
+        self.subjects = Subjects(self.hub, self.publisher, catalogue)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
@@ -105,7 +114,8 @@ class Broker:
         self.timed = TimedOperations(self)
         self.live.timed_changed = self.timed.changed
         self.operations.add_handlers(self.timed.handlers())
-        self.shards = Shards(SHARD_COUNT_DEFAULT)
+        self.outbox.owners = self.inbox
+        self.outbox.senders = {LETTER: LetterSender(self.hub, self.dead_routes.targets), REDRIVE: RedriveSender(), MOVE: self.timed.moves}
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue, self.noted), authorizer)
         # per connection
@@ -136,8 +146,15 @@ class Broker:
         self.producers.load()
         self.producer_ids.load()
         self.cluster_id = cluster_id(self.store, self.entropy)
+        shards = {log.shard for log in self.store.logs()}  # of all that was there
         self.live.open()
+        self.outbox.open(shards)
         self.groups.load()
+        self.subjects.load(range(self.shards.count))
+
+    def stop(self) -> None:
+        """The stores are about to close: what the broker does by itself, over turns of the loop, goes on after the next start."""
+        self.subjects.stop()
 
     # ---- the port
 
@@ -197,6 +214,12 @@ class Broker:
         for topic in route.named:
             self.authorizer.authorize(door.principal, Action.WRITE, door.namespace, ResourceKind.TOPIC, topic.name)
 
+    def _may(self, *asked: Any) -> None:
+        self.authorizer.authorize(*asked)
+
+    def _take_timed(self, queue: Queue, handover: Handover) -> None:
+        take_handed_over(self.timed.timed_of(queue.definition), handover)
+
     def _path(self, namespace: str, address: bytes, exchange: str, routing_key: str) -> Path:
         key = (namespace, address)
         path = self.paths.get(key)
@@ -209,29 +232,6 @@ class Broker:
                 self.paths.clear()
             self.paths[key] = path
         return path
-
-    def publish_dead(self, namespace: str, address: bytes, tag: int, flags: int, record: bytes, maker: str = "") -> None:
-        """Publish one dead-lettered record of the codec `tag`. Where its exchange is gone, or nothing matches, it is dropped, as RabbitMQ does.
-
-        So it is where it would reach a topic by its name or subject that `maker`, the queue's, may not write into.
-        """
-        exchange, routing_key = split_address(address)
-        codec = self.hub.codec(tag)
-        further = codec.further_keys(record, 0)
-        try:
-            path = self._path(namespace, address, exchange, routing_key)
-            for route in (path.route, *(path.router.route(exchange, key) for key in further)):
-                for topic in route.named:
-                    self.authorizer.authorize(Principal(maker or GUEST), Action.WRITE, namespace, ResourceKind.TOPIC, topic.name)
-        except Refused:
-            return  # Unavailable is who asks' to deal with: nothing has been staged
-        call = make_publish(0, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))
-        call.scattered = bool(further)
-        queues = [target for target in path.route.targets if not target.is_topic]
-        if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in queues):
-            self.publisher.publish(path, call)
-        else:
-            self.publisher.parting.publish_dead(self.publisher, path, call)
 
     # ---- the store's owner
 
@@ -307,6 +307,7 @@ class Broker:
             "delivered_total": hub.delivered_count,
             "settled_total": hub.settled_count,
             "dead_lettered_total": hub.dead_lettered_count,
+            "dead_letters_dropped_total": hub.dead_letters_dropped_count,
             "expired_total": hub.expired_count,
             "attachments": len(self.doors),
             "attachments_total": self.connected_count,
@@ -314,8 +315,12 @@ class Broker:
             "shelved_bytes": hub.shelved_bytes,
             **hub.translations.statistics(),
             **hub.pieces.statistics(),
+            **hub.long_translations.statistics(),
             **self.replies.statistics(),
             **self.subjects.statistics(),
+            **self.outbox.statistics(),
+            **self.inbox.statistics(),
+            "sent_on_total": self.subjects.sent_on_count + self.appender.sent_on_count,
             "publishers_throttled": float(self.throttled),
             "appended_batches_total": self.appender.batch_count,
             "appended_records_total": self.appender.appended_count,

@@ -15,6 +15,7 @@ from entrepot.broker.calls import queue_requests, requests, topic_requests
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
+from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
@@ -49,6 +50,7 @@ class MovingParts(BrokerParts, Protocol):
     doors: set[Door]
     paths: dict[tuple[str, bytes], Path]
     live: LiveObjects
+    subjects: Subjects
     operations: Operations
 
 
@@ -59,6 +61,8 @@ class ShardMoves:
         self._broker = broker
         self._queues: dict[int, list[AwayQueue]] = {}  # shard -> queues of it
         self._partitions: dict[int, list[tuple[Topic, int]]] = {}
+        broker.live.queue_away = lambda shard, away: self._queues[shard].append(away)
+        broker.live.partition_away = lambda shard, topic, number: self._partitions[shard].append((topic, number))
 
     def check(self, request: Any) -> None:
         """Raises Unavailable where a request needs the owner of shard 0, and that is not here."""
@@ -86,6 +90,7 @@ class ShardMoves:
                 topic: Any = owner.topic
                 topic.leave(owner)
                 partitions.append((topic, owner.number))
+        broker.outbox.close(shard)
         broker.transactions.unload(shard)
         broker.producers.unload(shard)
         broker.groups.unload(shard)
@@ -107,6 +112,7 @@ class ShardMoves:
 
     def open(self, shard: int, epoch: int, done: Callable[[], None]) -> None:
         """Bring to life what is in a shard; done() then."""
+        self._broker.outbox.opening(shard)
         self._broker.owners.here(shard).store.open_shard(shard, epoch, partial(self._opened, shard, done))
 
     def _opened(self, shard: int, done: Callable[[], None]) -> None:
@@ -119,23 +125,38 @@ class ShardMoves:
         broker = self._broker
         broker.transactions.load([shard])
         broker.producers.load([shard])
-        for away in self._queues.pop(shard):
-            if away.definition.runtime is away:  # it has not been deleted meanwhile
-                away.return_to(broker.live.make_queue(away.definition))
         for topic, number in self._partitions.pop(shard):
             if topic.definition.runtime is topic:
-                topic.return_to(number)
+                broker.live.return_partition(topic, number)
+        broker.subjects.load([shard])
         broker.groups.load([shard])
+        self._forget_found()
+        broker.outbox.load(shard, partial(self._read, shard, done))
+
+    def _read(self, shard: int, done: Callable[[], None]) -> None:
+        """What is on its way from there is known: its queues are made, and the broker holds that before anybody is given something."""
+        broker = self._broker
+        queues = [
+            (away, broker.live.make_queue(away.definition))
+            for away in self._queues.pop(shard)
+            if away.definition.runtime is away  # it has not been deleted meanwhile
+        ]
+        broker.outbox.open([shard])
+        for away, queue in queues:
+            away.return_to(queue)
         broker.live.drop_unnamed(broker.owners.here(shard).store.logs(shard))
         self._forget_found()
+        broker.outbox.opened(shard)
         if shard == CATALOGUE:
             broker.operations.decide_again()
+        broker.subjects.wake()
         done()
 
     def _forget_found(self) -> None:
         """What was found by name may be another now."""
         broker = self._broker
         broker.paths.clear()
+        broker.subjects.forget_found()
         for door in broker.doors:
             door.forget_found()
         broker.catalogue.routes_changed()

@@ -18,6 +18,7 @@ PRODUCER_IDS_PREFIX = b"i:"
 CLUSTER_PREFIX = b"n:"
 MOVE_PREFIX = b"m:"
 NOTED_PREFIX = b"v:"
+SUBJECT_PREFIX = b"w:"
 
 PREFIX_SIZE = 2  # bytes
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from entrepot.broker.outbox.intents import INTENT_PREFIX
+from entrepot.broker.outbox.taken import TAKEN_PREFIX
 from entrepot.broker.producers.producer_state import PRODUCER_PREFIX, fold_producer
 from entrepot.broker.state import (
     CATALOGUE_PREFIX,
@@ -11,6 +13,7 @@ from entrepot.broker.state import (
     NOTED_PREFIX,
     OFFSET_PREFIX,
     PRODUCER_IDS_PREFIX,
+    SUBJECT_PREFIX,
     StateFolds,
     fold_value,
 )
@@ -37,4 +40,7 @@ def default_folds() -> StateFolds:
     folds.register(CLUSTER_PREFIX, fold_value, absolute=True)
     folds.register(MOVE_PREFIX, fold_value, absolute=True)
     folds.register(NOTED_PREFIX, fold_value, absolute=True)
+    folds.register(INTENT_PREFIX, fold_value, absolute=True)
+    folds.register(TAKEN_PREFIX, fold_value, absolute=True)
+    folds.register(SUBJECT_PREFIX, fold_value, absolute=True)
     return folds

@@ -248,7 +248,7 @@ class Producer(Actor):
             if batch.possible or batch.bases:
                 self.run.retries += 1
             line.model.sending(batch)
-            packed[place] = pack_batch(batch.values, now_ms, self.producer_id, self.epoch, batch.sequence if self.idempotent else -1)
+            packed[place] = pack_batch(batch.values, now_ms, self.producer_id, self.epoch, batch.sequence if self.idempotent else -1, self.run.header_of)
             if self.acks:
                 line.flying.add(batch)
             else:

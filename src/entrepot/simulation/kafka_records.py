@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from typing import NamedTuple
 
 from crc32c import crc32c
@@ -28,11 +29,22 @@ class FetchedBatch(NamedTuple):
     values: list[bytes]
 
 
-def pack_batch(values: list[bytes], time_ms: int, producer_id: int = -1, epoch: int = -1, sequence: int = -1) -> bytes:
-    """One batch."""
+def pack_batch(
+    values: list[bytes],
+    time_ms: int,
+    producer_id: int = -1,
+    epoch: int = -1,
+    sequence: int = -1,
+    header_of: Callable[[bytes], tuple[bytes, bytes]] | None = None,
+) -> bytes:
+    """One batch. `header_of`: the header that a record of this value has."""
     records = bytearray()
     for delta, value in enumerate(values):
-        record = b"\0" + _varint(0) + _varint(delta) + _varint(-1) + _varint(len(value)) + value + _varint(0)
+        record = b"\0" + _varint(0) + _varint(delta) + _varint(-1) + _varint(len(value)) + value
+        if header_of is None:
+            record += _varint(0)
+        else:
+            record += _varint(1) + b"".join(_varint(len(part)) + part for part in header_of(value))
         records += _varint(len(record)) + record
     last = len(values) - 1
     body = _BODY.pack(0, last, time_ms, time_ms, producer_id, epoch, sequence, len(values)) + records

@@ -7,6 +7,7 @@ no producer id and epoch are given twice.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, cast
 
 from entrepot.broker.catalogue.shards import CATALOGUE
@@ -65,6 +66,7 @@ class KafkaRun(CrashingRun):
         self.network = SimulatedNetwork(self.loop)
         self.broker: Any = None
         self.sessions: Any = None
+        self.header_of: Callable[[bytes], tuple[bytes, bytes]] | None = None  # which each record has, by its value
         # all lives
         chance = self.chance
         self.topics = {f"topic{number}": (chance.randint(1, PARTITIONS_MAX), chance.choice(_SETTINGS)) for number in range(chance.randint(1, TOPICS_MAX))}

@@ -352,20 +352,20 @@ class _Client(Sink):
         run = self.run
         batch: set[bytes] = set()
         for item in call.received:
-            parts = rewriting.take_apart(run.codec.split(item.data, item.position, 1)[0])
+            body = bytes(rewriting.take_apart(run.codec.split(item.data, item.position, 1)[0]).body)
             visibility = call.visibility_ms
             lease = (call.queue_id, item.offset, call.lease_id)
             # The lease began between the call and the answer; it is certain from the lease id's own time on.
             until_ms = int.from_bytes(call.lease_id[:6], "big") + visibility
-            message = run.messages.get(parts.body)
+            message = run.messages.get(body)
             if message is not None and message.offset < 0:
                 message.offset = item.offset
-            run.received(call.queue, parts.body, item.deliveries, until_ms, lease, batch, False)
-            batch.add(parts.body)
-            self.held.append(run.messages[parts.body])
+            run.received(call.queue, body, item.deliveries, until_ms, lease, batch, False)
+            batch.add(body)
+            self.held.append(run.messages[body])
             for client in run.clients:
                 if client is not self:
-                    client.held = [other for other in client.held if other.body != parts.body]
+                    client.held = [other for other in client.held if other.body != body]
 
     def _ended(self, call: EndLeases) -> None:
         messages, visibility_ms, asked_ms = self.asked.pop(id(call))

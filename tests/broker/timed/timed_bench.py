@@ -22,7 +22,7 @@ class Message:
 
     def __init__(self, call, item):
         parts = rewriting.take_apart(CODEC.split(item.data, item.position, 1)[0])
-        self.body = parts.body
+        self.body = bytes(parts.body)
         self.offset = item.offset
         self.deliveries = item.deliveries
         self.first_received_ms = item.first_received_ms

@@ -409,6 +409,19 @@ def test_journal_files_are_small_until_there_is_traffic() -> None:
     assert [int(data[:-10_000]) for _, _, data in bench.read(bench.log(1))] == list(range(400))
 
 
+def test_journal_files_have_full_size_as_soon_as_there_is_traffic() -> None:
+    """What is zeroed of sizes between the first and the full one is never reused, and is zeroed while there is much to do."""
+    bench = Bench(None, StoreSettings(journal_file_size=1 << 20, journal_first_file_size=32 << 10, reserve_size=0))
+    log = bench.create(1)
+    sizes: set[int] = set()
+    for _ in range(20):
+        bench.append(log, data=bytes(10_000))
+        assert bench.commit()
+        bench.loop.run()
+        sizes.update(file.size() for _, file in bench.store.ring.ready)
+    assert sizes == {32 << 10, 1 << 20}
+
+
 @pytest.mark.parametrize("closes", [False, True])
 def test_the_time_of_shards_is_not_before_what_was_journalled(closes: bool) -> None:
     bench = Bench()

@@ -25,6 +25,7 @@ from entrepot.broker.catalogue.kept_definitions import (
     exchange_of,
     exchange_row,
     identity_in,
+    is_same,
     kept_arguments,
     namespace_row,
     queue_of,
@@ -150,20 +151,23 @@ class Catalogue:
     def _apply_exchange(self, row: Row, applied: Applied) -> bool:
         space, name = self._place(row, EXCHANGE_KEY)
         existing = space.exchanges.get(name)
-        if existing is not None and (row.gone or exchange_row(existing) != row):
-            self._drop(space, existing, applied)
+        bindings: list[Row] = []
+        if existing is not None and (row.gone or not is_same(exchange_row(existing), row)):
+            bindings = self._drop(space, existing, applied)
             existing = None
         if existing is None and not row.gone:
             exchange = exchange_of(space, name, row.fields)
             self.quotas.count(exchange.maker, exchange.uses())
             space.add_exchange(exchange)
+            self._bind_again(bindings, applied)
         return True
 
     def _apply_queue(self, row: Row, applied: Applied) -> bool:
         space, name = self._place(row, QUEUE_KEY)
         existing = space.queues.get(name)
+        bindings: list[Row] = []
         if existing is not None and (row.gone or existing.log_id != row.fields["log_id"]):
-            self._drop(space, existing, applied)
+            bindings = self._drop(space, existing, applied)
             existing = None
         if row.gone:
             return True
@@ -182,13 +186,15 @@ class Catalogue:
         if queue.exclusive_to is not None:
             self._exclusive.setdefault(queue.exclusive_to, {})[queue] = True
         applied.made.append(queue)
+        self._bind_again(bindings, applied)
         return True
 
     def _apply_topic(self, row: Row, applied: Applied) -> bool:
         space, name = self._place(row, TOPIC_KEY)
         existing = space.topics.get(name)
+        bindings: list[Row] = []
         if existing is not None and (row.gone or existing.id != topic_id_in(row.fields)):
-            self._drop(space, existing, applied)
+            bindings = self._drop(space, existing, applied)
             existing = None
         if row.gone:
             return True
@@ -198,7 +204,8 @@ class Catalogue:
             space.add_topic(topic)
             self._topics[topic.id] = topic
             applied.made.append(topic)
-        elif topic_row(existing) != row:
+            self._bind_again(bindings, applied)
+        elif not is_same(topic_row(existing), row):
             fields = row.fields
             self.quotas.count(existing.maker, {PARTITIONS: len(fields["partitions"]) - len(existing.partitions)})
             existing.partitions = fields["partitions"]
@@ -239,8 +246,8 @@ class Catalogue:
             destination = space.topics.get(name)
         if source is None or destination is None:
             return False
-        binding = space.add_binding(source, destination, identity[3], kept_arguments(fields), makers)
-        assert binding is not None, identity
+        space.add_binding(identity, source, destination, kept_arguments(fields), makers)
+        binding = space.bindings[identity]
         self.quotas.count(binding.maker, binding.uses())
         return True
 
@@ -249,27 +256,38 @@ class Catalogue:
         namespace, name = split_key(row.key, prefix)
         return self._namespace_of(namespace), name.decode()
 
-    def _drop(self, space: Namespace, definition: Destination, applied: Applied) -> None:
-        """Let go of a definition. Its bindings went before it; any that are left go with it."""
-        for binding in list(definition.bindings_in.values()):
+    def _drop(self, space: Namespace, definition: Destination, applied: Applied) -> list[Row]:
+        """Let go of a definition. Its bindings went before it; any that are left go with it, and are returned: another of its name has them."""
+        bindings = list(definition.bindings_in.values())
+        if isinstance(definition, ExchangeDefinition):
+            bindings += [binding for binding in definition.bindings_out.values() if binding.destination is not definition]
+        rows = [binding_row(space.name, binding) for binding in bindings]
+        for binding in bindings:
             self._drop_binding(space, binding)
         self.quotas.give_back(definition.maker, definition.uses())
         if isinstance(definition, ExchangeDefinition):
-            for binding in list(definition.bindings_out.values()):
-                self._drop_binding(space, binding)
             space.remove_exchange(definition)
-            return
+            return rows
         applied.removed.append(definition)
         if isinstance(definition, TopicDefinition):
             space.remove_topic(definition)
             del self._topics[definition.id]
-            return
+            return rows
         space.remove_queue(definition)
         owned = self._exclusive.get(definition.exclusive_to)
         if owned is not None:
             owned.pop(definition, None)
             if not owned:
                 del self._exclusive[definition.exclusive_to]
+        return rows
+
+    def _bind_again(self, bindings: list[Row], applied: Applied) -> None:
+        """Something is another now, in one row: whoever tells of a difference does not tell of what is bound to it before and after."""
+        for row in bindings:
+            try:
+                self._apply_binding(row, applied)
+            except Refused:  # it is of another type now, which does not take these arguments
+                continue
 
     def _drop_binding(self, space: Namespace, binding: Binding) -> None:
         space.remove_binding(binding)

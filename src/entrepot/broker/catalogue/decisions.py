@@ -25,9 +25,9 @@ from entrepot.broker.catalogue.catalogue import Catalogue, refuse_default
 from entrepot.broker.catalogue.changes import Row
 from entrepot.broker.catalogue.definitions import Binding, Destination, ExchangeDefinition, Home, QueueDefinition, TopicDefinition, identity_of
 from entrepot.broker.catalogue.kept_definitions import (
-    binding_row,
     exchange_row,
     gone,
+    gone_binding_row,
     made_binding_row,
     namespace_row,
     queue_row,
@@ -86,7 +86,7 @@ class Decisions:
             raise Refused(Reason.NOT_PERMITTED, f"the default namespace {name} cannot be deleted")
         if space.queues or space.topics or len(space.exchanges) > len(SYSTEM_EXCHANGES):
             raise Refused(Reason.NOT_EMPTY, f"namespace {name} is not empty: delete its queues, topics and exchanges first")
-        self.stream.commit([*(gone(binding_row(name, binding)) for binding in space.bindings.values()), namespace_row(name, gone=True)])
+        self.stream.commit([*(gone_binding_row(name, binding) for binding in space.bindings.values()), namespace_row(name, gone=True)])
 
     # Exchanges
 
@@ -364,7 +364,7 @@ class Decisions:
             check_headers_match(arguments)
         self._quotas.check(maker, {BINDINGS: 1, METADATA: len(identity[4])})
         kept = exchange.persistent and destination.persistent
-        self.stream.commit([made_binding_row(space.name, identity, arguments, (maker,) if maker else (), kept=kept)])
+        self.stream.commit([made_binding_row(space.name, identity, (maker,) if maker else (), kept=kept)])
         return space.bindings[identity], True
 
     def unbind_queue(self, namespace: str, queue: str, exchange: str, routing_key: str, arguments: Arguments, connection: Home) -> None:
@@ -396,7 +396,7 @@ class Decisions:
         if not maker or maker in (binding.makers or (GUEST,)):
             return
         makers = (*(binding.makers or (GUEST,)), maker)[-MAKERS_MAX:]
-        self.stream.commit([made_binding_row(space.name, binding.identity, binding.arguments, makers, kept=binding.persistent)])
+        self.stream.commit([made_binding_row(space.name, binding.identity, makers, kept=binding.persistent)])
 
     def _remove(self, space: Namespace, definition: Destination) -> None:
         going = Going()
@@ -431,7 +431,7 @@ class Decisions:
 
 def _rows_gone(space: Namespace, going: Going) -> list[Row]:
     """What goes, in an order in which nothing is left hanging."""
-    rows = [gone(binding_row(space.name, binding)) for binding in going.bindings.values()]
+    rows = [gone_binding_row(space.name, binding) for binding in going.bindings.values()]
     return rows + [gone(exchange_row(exchange)) for exchange in going.exchanges.values()]
 
 

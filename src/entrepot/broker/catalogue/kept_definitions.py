@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from entrepot.broker.catalogue.arguments import Arguments, from_plain, pack, to_plain
+from entrepot.broker.catalogue.arguments import Arguments, from_plain, to_plain
 from entrepot.broker.catalogue.changes import Row
 from entrepot.broker.catalogue.definitions import Binding, ExchangeDefinition, Identity, QueueDefinition, TopicDefinition
 from entrepot.broker.catalogue.namespace import Namespace, exchange_text, queue_text
@@ -154,11 +154,26 @@ def topic_row(topic: TopicDefinition, **changes: Any) -> Row:
 
 def binding_row(namespace: str, binding: Binding) -> Row:
     """A binding that is there."""
-    return made_binding_row(namespace, binding.identity, binding.arguments, binding.makers, kept=binding.persistent)
+    return made_binding_row(namespace, binding.identity, binding.makers, kept=binding.persistent)
 
 
-def made_binding_row(namespace: str, identity: Identity, arguments: Arguments, makers: tuple[str, ...], *, kept: bool) -> Row:
+def made_binding_row(namespace: str, identity: Identity, makers: tuple[str, ...], *, kept: bool) -> Row:
     """A binding as it shall be."""
+    packed = identity[4]
+    fields = _binding_fields(identity, msgspec.msgpack.decode(packed) if packed else {})
+    if makers:
+        fields["makers"] = list(makers)
+    return Row(binding_key(namespace, identity), fields, kept=kept)
+
+
+def gone_binding_row(namespace: str, binding: Binding) -> Row:
+    """A binding that is not there any more; its arguments, which may be many, are not taken apart."""
+    packed = binding.identity[4]
+    fields = _binding_fields(binding.identity, msgspec.Raw(packed) if packed else {})
+    return Row(binding_key(namespace, binding.identity), fields, True, binding.persistent)
+
+
+def _binding_fields(identity: Identity, arguments: Any) -> dict[str, Any]:
     source, kind, name, routing_key, _ = identity
     plain_key: str | bytes
     try:
@@ -166,15 +181,17 @@ def made_binding_row(namespace: str, identity: Identity, arguments: Arguments, m
         plain_key = routing_key
     except UnicodeEncodeError:
         plain_key = routing_key.encode(errors="surrogateescape")
-    fields: dict[str, Any] = {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": to_plain(arguments)}
-    if makers:
-        fields["makers"] = list(makers)
-    return Row(binding_key(namespace, identity), fields, kept=kept)
+    return {"source": source, "kind": kind, "destination": name, "routing_key": plain_key, "arguments": arguments}
 
 
 def gone(row: Row) -> Row:
-    """What was there is not any more."""
-    return Row(row.key, row.fields if row.key.startswith(BINDING_KEY) else {}, True, row.kept)
+    """A namespace, exchange, queue, topic, user or access key is not there any more."""
+    return Row(row.key, {}, True, row.kept)
+
+
+def is_same(one: Row, other: Row) -> bool:
+    """Whether two rows under one key say the same: as they are kept, for some values (NaN) do not equal themselves."""
+    return one == other or (one[2:] == other[2:] and encode_value(one.fields) == encode_value(other.fields))
 
 
 def kept_arguments(fields: dict[str, Any]) -> dict[str, Any]:
@@ -252,8 +269,8 @@ def identity_in(fields: dict[str, Any]) -> Identity:
     routing_key = fields["routing_key"]
     if isinstance(routing_key, bytes):
         routing_key = routing_key.decode(errors="surrogateescape")
-    arguments = kept_arguments(fields)
-    return fields["source"], fields["kind"], fields["destination"], routing_key, pack(arguments) if arguments else b""
+    arguments = fields["arguments"]  # sorted already, so that this is what pack() makes of them
+    return fields["source"], fields["kind"], fields["destination"], routing_key, _ENCODER.encode(arguments) if arguments else b""
 
 
 def topic_id_in(fields: dict[str, Any]) -> bytes:

@@ -14,7 +14,6 @@ from entrepot.broker.catalogue.definitions import (
     Identity,
     QueueDefinition,
     TopicDefinition,
-    identity_of,
 )
 from entrepot.broker.catalogue.name_order import NameOrder
 from entrepot.broker.catalogue.routing import KINDS, Router
@@ -72,12 +71,11 @@ class Namespace:
         self.router.changed()
 
     def add_binding(
-        self, source: ExchangeDefinition, destination: Destination, routing_key: str, arguments: dict[str, object], makers: tuple[str, ...] = ()
-    ) -> Binding | None:
-        """Take in a binding; None if the same one is there. Refused (INVALID) where a headers exchange does not take the arguments."""
-        identity = identity_of(source.name, destination, routing_key, arguments)
-        if identity in self.bindings:
-            return None
+        self, identity: Identity, source: ExchangeDefinition, destination: Destination, arguments: dict[str, object], makers: tuple[str, ...] = ()
+    ) -> None:
+        """Take in a binding that is not there. Refused (INVALID) where a headers exchange does not take the arguments."""
+        assert identity not in self.bindings, identity
+        routing_key = identity[3]
         target = destination.routes if isinstance(destination, ExchangeDefinition) else destination
         makers = self._makers.setdefault(makers, makers)
         source.routes.add(identity, routing_key, arguments, target, makers)
@@ -86,7 +84,6 @@ class Namespace:
         source.bindings_out[identity] = binding
         destination.bindings_in[identity] = binding
         self.router.changed()
-        return binding
 
     def change_makers(self, binding: Binding, makers: tuple[str, ...]) -> None:
         """A binding has other makers from now on."""

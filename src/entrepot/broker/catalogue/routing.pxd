@@ -6,6 +6,7 @@ from libc.stdint cimport uint64_t
 cdef Py_ssize_t _WALKED_PER_STEP
 cdef int _DIRECT, _FANOUT, _TOPIC, _HEADERS
 cdef str _REPLY_PREFIX
+cdef object _ANY_HEADERS
 
 
 @cython.final
@@ -114,6 +115,7 @@ cdef class Router:
     cpdef Route route_subject(self, object topic)
     @cython.locals(targets=dict)
     cpdef tuple subject_targets(self, object topic, object headers)
+    cpdef tuple subject_candidates(self, object topic)
     @cython.locals(targets=dict, needs_headers=bint, start=ExchangeRoutes)
     cdef Route _resolve(self, str exchange, str routing_key, object headers)
     cdef object _default(self, str routing_key, dict targets)

@@ -65,6 +65,7 @@ def make_route(targets: tuple[Any, ...], needs_headers: bool, named: tuple[Any, 
 
 _REPLY = make_route((), False, (), True)
 _REPLY_PREFIX = REPLY_PREFIX
+_ANY_HEADERS: Mapping[str, Any] = {}  # match what any message could, by its headers
 
 
 class TrieNode:
@@ -280,7 +281,7 @@ class ExchangeRoutes:
             return len(self.by_headers) > 0
         self.walked = self._wanted
         for binding in self.by_headers.values():
-            if binding.destination not in found and (carries is None or carries(binding.makers)) and binding.matches(headers):
+            if binding.destination not in found and (carries is None or carries(binding.makers)) and (headers is _ANY_HEADERS or binding.matches(headers)):
                 found[binding.destination] = True
         return False
 
@@ -386,6 +387,10 @@ class Router:
         self._send_on(targets, [topic], headers)
         targets.pop(topic, None)
         return tuple(targets)
+
+    def subject_candidates(self, topic: Any) -> tuple[Any, ...]:
+        """All that a message published straight into `topic` may go on to, whatever its headers. Not cached."""
+        return self.subject_targets(topic, _ANY_HEADERS)
 
     def _resolve(self, exchange: str, routing_key: str, headers: Mapping[str, Any] | None) -> Route:
         targets: dict[Any, bool] = {}

@@ -65,7 +65,7 @@ class _Barrier:
 
 
 class CatalogueStream:
-    """Of one `store`. `revision` is the newest that was committed."""
+    """Of one `store`. `revision` is the newest that was committed, `kept` the newest with something that is kept."""
 
     def __init__(self, store: StateStore) -> None:
         self.store: Any = store
@@ -73,22 +73,23 @@ class CatalogueStream:
         self._members: dict[Hashable, tuple[Member, Revision]] = {}
         self._barriers: deque[_Barrier] = deque()
         self._open: tuple[Any, _Barrier] | None = None  # of the group that is open
-        self.revision = Revision(store.epoch, 0)
+        self.revision = self.kept = Revision(store.epoch, 0)
 
     def add(self, part: Part) -> None:
         """It applies what is committed from now on."""
         self._parts.append(part)
 
     def reload(self) -> None:
-        """Shard 0 opens: whoever had it may have changed everything that is kept. Raises CorruptData."""
+        """Shard 0 opens: whoever had it may have changed everything that is kept. Members take another snapshot. Raises CorruptData."""
         self.revision = max(self.revision, Revision(self.store.epoch, 0))
         for part in self._parts:
             here = [row for row in part.snapshot() if row.kept]
             rows = difference(
                 part.prefixes, here, [Row(key, part.value(key, value)) for prefix in part.prefixes for key, value in scan_all(self.store, prefix)]
             )
-            if rows:
-                part.apply(self.revision, rows)
+            part.apply(self.revision, rows)  # also where there is none: it is as far as that
+        for name, (member, _) in list(self._members.items()):
+            self.join(name, member)
 
     # ---- deciding
 
@@ -107,6 +108,7 @@ class CatalogueStream:
             self.check()
         revision = self.revision = Revision(self.revision.epoch, self.revision.number + 1)
         if kept:
+            self.kept = revision
             fold = self.store.fold
             for row in rows:
                 if row.kept:
@@ -133,6 +135,11 @@ class CatalogueStream:
         self._barriers.append(barrier)
         group.calls.append(partial(self._is_sent, barrier))
         return barrier
+
+    @property
+    def is_followed(self) -> bool:
+        """Whether there are members: then what is not kept has to be waited for, too."""
+        return bool(self._members)
 
     # ---- members
 

@@ -15,6 +15,7 @@ from entrepot.store.interface cimport Log, Store
 
 cdef int _OK
 cdef int _DUPLICATE
+cdef int _NOT_WHOLE
 cdef int64_t _REWRITTEN_MAX
 
 
@@ -35,11 +36,12 @@ cdef class Appender:
     cdef readonly uint64_t appended_count
     cdef readonly uint64_t appended_bytes
     cdef readonly uint64_t duplicate_count
+    cdef readonly uint64_t sent_on_count
     cdef readonly uint64_t refused_count
 
     @cython.locals(codec=EntryCodec, access=TopicAccess, part=AppendPart, waits=bint)
     cpdef object append(self, Append call, TopicTable table)
-    @cython.locals(log=Log, rules=TopicRules, size=Py_ssize_t, now_ms=int64_t, max_time_ms=int64_t, base=int64_t, data=bytes, entry=Entry, router=Router, logs=list, path=Path, verdict=int, end=uint64_t)
+    @cython.locals(log=Log, rules=TopicRules, size=Py_ssize_t, now_ms=int64_t, max_time_ms=int64_t, base=int64_t, data=bytes, entry=Entry, router=Router, logs=list, path=Path, whole=bint, verdict=int, end=uint64_t)
     cdef bint _append(self, Append call, AppendPart part, Partition partition, EntryCodec codec) except? True
     @cython.locals(size=Py_ssize_t)
     cdef object _recompress(self, Append call, AppendPart part, TopicRules rules, EntryCodec codec)

@@ -17,7 +17,7 @@ from entrepot.broker.logs.hub import Hub
 from entrepot.broker.producers.deduplication import Deduplication
 from entrepot.broker.producers.producer_state import Verdict
 from entrepot.broker.topic.partition import Partition, TopicAccess, TopicRules, TopicTable
-from entrepot.model.entry import make_entry
+from entrepot.model.entry import CONTROL, OPAQUE, TRANSACTIONAL, make_entry
 from entrepot.model.errors import EntrepotError, Reason, Refused
 from entrepot.store.interface import Store
 
@@ -26,6 +26,7 @@ REWRITTEN_MAX_BYTES = 64 << 20  # compressed anew for one call: batches behind a
 _REWRITTEN_MAX = REWRITTEN_MAX_BYTES
 _OK = int(Verdict.OK)
 _DUPLICATE = int(Verdict.DUPLICATE)
+_NOT_WHOLE = OPAQUE | TRANSACTIONAL | CONTROL  # what does not go on, or not before its transaction has ended
 
 
 class Appender:
@@ -43,6 +44,7 @@ class Appender:
         "producers",
         "refused_count",
         "refusing",
+        "sent_on_count",
         "store",
         "subjects",
     )
@@ -60,6 +62,7 @@ class Appender:
         self.appended_count = 0
         self.appended_bytes = 0
         self.duplicate_count = 0
+        self.sent_on_count = 0  # records that went on whole
         self.refused_count = 0
 
     def append(self, call: Append, table: TopicTable) -> None:
@@ -134,11 +137,15 @@ class Appender:
             self.subjects.resolve(rules, topic.definition)
         path: Path | None = rules.onward
         logs = partition.logs
-        if path is None:
-            entry = make_entry(call.codec, call.codec_version, part.flags, b"", data, part.count)
+        whole = path is not None and path.whole and partition.hop is None and not part.flags & _NOT_WHOLE
+        if path is not None and whole and path.codec != call.codec:
+            path.codec = call.codec
+            path.prefix = codec.prefix(path.address)
+        if path is not None and whole and path.durable_logs:
+            entry = make_entry(codec.tag, codec.version, part.flags, path.prefix, data, part.count)
+            logs = [*logs, *path.durable_logs]
         else:
-            entry = self.subjects.entry(path, log, codec, call.codec_version, part.flags, data, part.count)
-            logs = self.subjects.logs(path, logs, part.flags)
+            entry = make_entry(call.codec, call.codec_version, part.flags, b"", data, part.count)
         entry.max_time_ms = max(0, max_time_ms)
         entry.producer_id = part.producer_id
         entry.producer_epoch = part.producer_epoch
@@ -149,7 +156,12 @@ class Appender:
         if path is not None:
             # The batch is appended, whatever becomes of it elsewhere: its producer must not be told otherwise, and send it again.
             try:
-                self.subjects.send_on(path, log, codec, entry, base, data)
+                if not whole:
+                    self.subjects.send_on(path, partition, codec, entry, base, data)
+                elif path.volatile_logs or path.durable_logs:
+                    self.sent_on_count += part.count
+                    if path.volatile_logs:
+                        self.subjects.send_volatile(path, codec, entry, data)
             except EntrepotError:
                 self.subjects.kept_back_count += 1
         part.base_offset = base

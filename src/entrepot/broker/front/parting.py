@@ -165,7 +165,7 @@ class Parting:
             route = path.route if key == routing_key else path.router.route(exchange, key)
             definitions = route.targets
             if route.needs_headers and path.sender is not None:
-                definitions = path.router.subject_targets(path.sender, codec.headers(record, 0))
+                definitions = path.sender(codec.headers(record, 0))
             elif route.needs_headers:
                 definitions = path.router.route_with_headers(exchange, key, codec.headers(record, 0))
             for definition in definitions:

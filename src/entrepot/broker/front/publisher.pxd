@@ -6,6 +6,7 @@ from libc.stdint cimport uint64_t
 from entrepot.broker.calls.port cimport Publish
 from entrepot.broker.front.replies cimport Replies
 from entrepot.broker.owners cimport Lane, Owner
+from entrepot.store.interface cimport Store
 
 cdef int _DONE
 
@@ -22,6 +23,11 @@ cdef class Path:
     cdef readonly bint by_record
     cdef readonly bint to_reply
     cdef readonly bint choosy
+    cdef readonly bint whole
+    cdef readonly list durable_logs
+    cdef readonly list volatile_logs
+    cdef public int codec
+    cdef public bytes prefix
     cdef readonly Lane lane
     cdef readonly list lanes
     cdef readonly list spread
@@ -40,6 +46,9 @@ cdef class Path:
 cdef class Publisher:
     cdef readonly object parting
     cdef readonly object gathering
+    cdef readonly object owners
+    cdef readonly Store store
+    cdef readonly Store volatile
     cdef readonly Replies replies
     cdef public uint64_t published_count
     cdef public uint64_t published_bytes

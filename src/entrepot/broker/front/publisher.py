@@ -14,7 +14,9 @@ from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.front.gathering import Gathering, Part
 from entrepot.broker.front.owner_table import Definition, OwnerTable
 from entrepot.broker.front.replies import Replies
+from entrepot.broker.owner.local_owner import local_lane
 from entrepot.broker.owners import Lane, Owner, Run
+from entrepot.store.interface import Log
 
 _DONE = DONE
 
@@ -24,7 +26,8 @@ class Path:
 
     `plain`: every record goes to every target. `by_record`: ask the router for each record's headers. `to_reply`: to the consumer of replies that
     each call's address names, whatever this one's does. `choosy`: some queue may refuse records, or counts their octets. `lanes`: one an owner, for what
-    goes whole; `lane`: the only one. `spread`: topics of several partitions, whose records each go to one. Unavailable: some target is not open anywhere.
+    goes whole; `lane`: the only one. `spread`: topics of several partitions, whose records each go to one. `whole`: a batch may be put as it is
+    into `durable_logs` and `volatile_logs`, with `prefix` for `codec`. Unavailable: some target is not open anywhere.
     """
 
     __slots__ = (
@@ -35,17 +38,22 @@ class Path:
         "address",
         "by_record",
         "choosy",
+        "codec",
+        "durable_logs",
         "exchange",
         "lane",
         "lanes",
         "log_count",
         "plain",
+        "prefix",
         "route",
         "router",
         "sender",
         "spread",
         "to_reply",
         "version",
+        "volatile_logs",
+        "whole",
     )
 
     def __init__(self, address: bytes, exchange: str, route: Any, router: Any, table: OwnerTable) -> None:
@@ -55,7 +63,11 @@ class Path:
         self.router = router
         self.version = router.version
         self.by_record = route.needs_headers
-        self.sender: Any = None  # the topic whose subject this is the way on of (subjects.py)
+        self.sender: Any = None  # of the way on of a topic's subject: (headers) -> targets of a record that has them (subject_hop.py)
+        self.codec = 0
+        self.prefix = b""
+        self.durable_logs: list[Log] = []
+        self.volatile_logs: list[Log] = []
         self.to_reply = route.to_reply
         self.lanes: list[Lane] = []
         self.lane: Lane | None = None
@@ -66,8 +78,21 @@ class Path:
         self._turn = 0
         self._owners: dict[Definition, Owner] = {}
         self._partitions: dict[Definition, list[Owner | None]] = {}
+        self.whole = False
         self._register(route.targets)
         self.plain = not route.needs_headers and not route.to_reply and not self.spread
+        self.whole = self.plain and not self.choosy and self._find_logs()
+
+    def _find_logs(self) -> bool:
+        """Whether all owners are of this process: their logs, then."""
+        for lane in self.lanes:
+            if lane.owner is self._table.home:
+                self.volatile_logs = local_lane(lane).logs
+            elif lane.owner is self._table.durable:
+                self.durable_logs = local_lane(lane).logs
+            else:
+                return False
+        return True
 
     def owner(self, definition: Definition, partition: int = 0) -> Owner:
         """See OwnerTable.owner(): of a queue, or a topic of one partition, remembered for as long as the path is valid."""
@@ -111,12 +136,18 @@ class Path:
 
 
 class Publisher:
-    """Of one front. `parting` is the Parting for what is not plain. Counters: records, and bytes of their bodies."""
+    """Of one front. `store` and `volatile` are those of its own process. `parting` is the Parting for what is not plain.
 
-    __slots__ = ("gathering", "parting", "published_bytes", "published_count", "replies")
+    Counters: records, and bytes of their bodies.
+    """
 
-    def __init__(self, parting: Any, replies: Replies) -> None:
+    __slots__ = ("gathering", "owners", "parting", "published_bytes", "published_count", "replies", "store", "volatile")
+
+    def __init__(self, parting: Any, replies: Replies, owners: OwnerTable) -> None:
         self.parting = parting
+        self.owners = owners
+        self.store = owners.durable.store
+        self.volatile = owners.home.store
         self.replies = replies
         self.gathering = Gathering()
         self.published_count = 0

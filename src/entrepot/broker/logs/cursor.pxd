@@ -37,6 +37,7 @@ cdef class Cursor:
 
     @cython.locals(stored=StoredEntry, entry=Entry, form=bytes, tag=int)
     cpdef int locate(self, uint64_t offset) except -2
+    cpdef bint is_ready(self, int tag) except? True
     cpdef object let_go(self)
     @cython.locals(data=bytes)
     cpdef bytes data(self)

@@ -118,6 +118,13 @@ class Cursor:
         self.hub.locating(self, len(self.data()) + _OVERHEAD)
         return _HERE
 
+    def is_ready(self, tag: int) -> bool:
+        """Whether the entry that locate() has found is to be asked of the hub as the codec `tag` packs it; if not, it is as if locate() were LATER."""
+        if self.loading or not self.hub.is_ready(self.stored, tag, self.loaded):
+            self.loading = True
+            return False
+        return True
+
     def let_go(self) -> None:
         """See Hub.locating."""
         self.base = 0

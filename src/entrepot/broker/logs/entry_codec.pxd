@@ -31,3 +31,6 @@ cdef class EntryCodec:
     cpdef tuple without_value(self, bytes data)
     cpdef bint takes_value(self) except? True
     cpdef bytes with_value(self, bytes data, bytes source, Py_ssize_t at, Py_ssize_t size)
+    cpdef bytes from_record_batch_with(
+        self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address, bytes source, Py_ssize_t at, Py_ssize_t size)
+    cpdef bint looks_into_values(self) except? True

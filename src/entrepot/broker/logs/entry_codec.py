@@ -210,9 +210,17 @@ class EntryCodec:
         return None
 
     def takes_value(self) -> bool:
-        """Whether there is a with_value()."""
+        """Whether there is a with_value(), or a from_record_batch_with() of its own."""
         return False
 
     def with_value(self, data: bytes, source: bytes, at: int, size: int) -> bytes:
         """What from_record_batch() has made of a record with an empty value, with source[at:at+size] as that."""
         raise NotImplementedError
+
+    def from_record_batch_with(self, batch: bytes, base_offset: int, append_time_ms: int, address: bytes, source: bytes, at: int, size: int) -> bytes:
+        """from_record_batch() of one record, whose value is empty there: source[at:at+size] is. Where takes_value(), and on any thread."""
+        return self.with_value(self.from_record_batch(batch, base_offset, append_time_ms, address), source, at, size)
+
+    def looks_into_values(self) -> bool:
+        """Whether it looks at each octet of a value: for what is large that is long."""
+        return False

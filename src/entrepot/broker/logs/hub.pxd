@@ -9,7 +9,7 @@ from entrepot.model.batch cimport field_at
 from entrepot.model.entry cimport Entry, StoredEntry
 
 cdef uint64_t _TURN_MAX
-cdef int64_t _STEP_RECORDS, _STEP_BYTES, _STEPS_MAX
+cdef int64_t _STEP_RECORDS, _STEP_BYTES, _LOOKED_AT, _STEPS_MAX
 cdef int _OPAQUE, _WHOLE, _VALUE
 cdef Py_ssize_t _LARGE, _BATCH_HEADER
 
@@ -20,11 +20,13 @@ cdef class Hub:
     cdef readonly object scheduler
     cdef readonly object clock
     cdef public object publish_dead
+    cdef public object outbox
     cdef public bint refusing
     # shared with Transactions
     cdef readonly dict transactions
     cdef readonly object translations
     cdef readonly object pieces
+    cdef readonly object long_translations
     # shared by EntryShelves
     cdef public int64_t shelved_bytes
     cdef public int64_t shelved_max_bytes
@@ -45,14 +47,17 @@ cdef class Hub:
     cdef public uint64_t delivered_count
     cdef public uint64_t settled_count
     cdef public uint64_t dead_lettered_count
+    cdef public uint64_t dead_letters_dropped_count
     cdef public uint64_t expired_count
 
     cpdef object mark_dirty(self, LogOwner owner)
     cpdef EntryCodec codec(self, int tag)
     @cython.locals(entry=Entry, data=bytes)
     cpdef bint is_long(self, StoredEntry stored, int tag, bytes address=*) except? True
-    @cython.locals(entry=Entry, codec=EntryCodec, source=EntryCodec, data=bytes, known=bytes, batch=bytes, cut=tuple)
+    @cython.locals(entry=Entry, codec=EntryCodec, data=bytes, known=bytes, made=tuple)
     cpdef bytes translated(self, StoredEntry stored, int tag, bytes address=*)
+    @cython.locals(source=EntryCodec, batch=bytes, cut=tuple)
+    cpdef bytes translate(self, Entry entry, bytes data, int64_t base, EntryCodec codec, bytes address)
     cpdef object locating(self, object cursor, Py_ssize_t size)
     @cython.locals(located=list)
     cpdef object let_go(self)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import cython
 
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.logs.long_translations import LongTranslations
 from entrepot.broker.logs.pieces import Pieces
 from entrepot.broker.logs.translations import Translations
 from entrepot.model.batch import HEADER_BYTES, VALUE
-from entrepot.model.entry import CONTROL, OPAQUE, StoredEntry
+from entrepot.model.entry import CONTROL, OPAQUE, Entry, StoredEntry
 
 if not cython.compiled:
     from entrepot.model.batch import field_at
@@ -23,11 +25,12 @@ NO_ADDRESS = b"\x00\x00"
 
 SHELVED_MAX_BYTES = 32 << 20  # on the shelves of all queues
 LOCATED_MAX_BYTES = 32 << 20  # of entries that all cursors have at hand
-LARGE_BYTES = 256 << 10  # of an entry of one record: its value is put into the translation as it is, copied once
-STEP_RECORDS, STEP_BYTES = 3, 2048  # translated in a microsecond
+LARGE_BYTES = 256 << 10  # of an entry of one record: its value is put into the translation as it is, copied once; of one that is looked into: a long one
+STEP_RECORDS, STEP_BYTES = 3, 2048  # translated in a microsecond,
+LOOKED_AT_BYTES = 384  # where each octet is looked at
 STEPS_MAX = 2000  # of translating in a tick; the entry that passes it is the last
 _TURN_MAX = TURN_MAX
-_STEP_RECORDS, _STEP_BYTES, _STEPS_MAX = STEP_RECORDS, STEP_BYTES, STEPS_MAX
+_STEP_RECORDS, _STEP_BYTES, _LOOKED_AT, _STEPS_MAX = STEP_RECORDS, STEP_BYTES, LOOKED_AT_BYTES, STEPS_MAX
 _OPAQUE = OPAQUE
 _WHOLE = OPAQUE | CONTROL
 _LARGE = LARGE_BYTES
@@ -41,13 +44,16 @@ class Hub:
         "clock",
         "codecs",
         "dead_lettered_count",
+        "dead_letters_dropped_count",
         "delivered_count",
         "dirty",
         "expired_count",
         "located",
         "located_bytes",
         "located_max_bytes",
+        "long_translations",
         "now",
+        "outbox",
         "pieces",
         "publish_dead",
         "record_tag",
@@ -67,6 +73,7 @@ class Hub:
         self.scheduler = scheduler
         self.clock = clock
         self.publish_dead: Any = None  # (namespace, address, codec tag, flags, record, maker of the queue) -> None; the broker sets it
+        self.outbox: Any = None  # outbox.Outbox, for what cannot go in one commit; the broker sets it
         self.record_tag = 0  # the codec into which entries are translated that cannot be taken apart, where a record alone is asked for
         self.refusing = False  # nothing may be appended to durable logs now
         self.dirty: list[LogOwner] = []
@@ -76,6 +83,7 @@ class Hub:
         self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
         self.translations = Translations()
         self.pieces = Pieces()
+        self.long_translations = LongTranslations(self.pieces)
         self.shelved_bytes = 0  # on the shelves of all queues (entry_shelf.py)
         self.shelved_max_bytes = SHELVED_MAX_BYTES
         self.shelves: dict[Any, None] = {}  # those that hold something, the one that was used last at the end
@@ -86,6 +94,7 @@ class Hub:
         self.delivered_count = 0
         self.settled_count = 0
         self.dead_lettered_count = 0
+        self.dead_letters_dropped_count = 0  # for want of room: records that were refused, in no queue
         self.expired_count = 0
 
     def register(self, codec: EntryCodec) -> None:
@@ -128,23 +137,51 @@ class Hub:
         known: bytes | None = self.translations.get(entry, stored.base, tag, address)
         if known is not None:
             return known
-        source = self.codec(entry.codec)
-        cut = source.without_value(data) if entry.count == 1 and len(data) > _LARGE and codec.takes_value() else None
-        batch = source.to_record_batch(data if cut is None else cut[0], stored.base, entry.append_time_ms)
-        if cut is not None and (batch is None or field_at(batch, _BATCH_HEADER, _VALUE) < 0):  # without its value it would mean something else
-            cut = None
-            batch = source.to_record_batch(data, stored.base, entry.append_time_ms)
-        if batch is None:
+        if len(data) > _LARGE and codec.looks_into_values():
+            made: tuple[bytes | None] | None = self.long_translations.get(entry, stored.base, tag, address)
+            if made is not None:
+                if made[0] is None:
+                    self.translations.opaque_count += 1
+                return made[0]
+        known = self.translate(entry, data, stored.base, codec, address)
+        if known is None:
             self.translations.opaque_count += 1
             return None
-        known = codec.from_record_batch(batch, stored.base, entry.append_time_ms, address)
-        if cut is not None:
-            known = codec.with_value(known, data, cut[1], cut[2])
         self.translations.put(entry, stored.base, tag, address, known)
-        self.translation_steps += entry.count // _STEP_RECORDS + len(known) // _STEP_BYTES
+        self.translation_steps += entry.count // _STEP_RECORDS + len(known) // (_LOOKED_AT if codec.looks_into_values() else _STEP_BYTES)
         if self.translation_steps >= _STEPS_MAX:
             self._schedule()  # which begins anew
         return known
+
+    def translate(self, entry: Entry, data: bytes, base: int, codec: EntryCodec, address: bytes) -> bytes | None:
+        """What translated() does not know yet. On any thread."""
+        source = self.codec(entry.codec)
+        cut = source.without_value(data) if entry.count == 1 and len(data) > _LARGE and codec.takes_value() else None
+        batch = source.to_record_batch(data if cut is None else cut[0], base, entry.append_time_ms)
+        if cut is not None and (batch is None or field_at(batch, _BATCH_HEADER, _VALUE) < 0):  # without its value it would mean something else
+            cut = None
+            batch = source.to_record_batch(data, base, entry.append_time_ms)
+        if batch is None:
+            return None
+        if cut is not None:
+            return codec.from_record_batch_with(batch, base, entry.append_time_ms, address, data, cut[1], cut[2])
+        return codec.from_record_batch(batch, base, entry.append_time_ms, address)
+
+    def is_ready(self, stored: StoredEntry, tag: int, loaded: Callable[[], object]) -> bool:
+        """Whether translated() is to be asked for these arguments now: if not, loaded() is called when it may be. For codecs that look into values."""
+        entry = stored.entry
+        if entry.codec == tag or entry.flags & _WHOLE or self.translations.has(entry, stored.base, tag, NO_ADDRESS):
+            return True
+        data = entry.data
+        assert data is not None
+        codec = self.codec(tag)
+        if len(data) > _LARGE and codec.looks_into_values():
+            base = stored.base
+            return bool(self.long_translations.make(entry, base, tag, NO_ADDRESS, lambda: self.translate(entry, data, base, codec, NO_ADDRESS), loaded))
+        if self.translation_steps < _STEPS_MAX:
+            return True
+        self.scheduler.call_soon(loaded)
+        return False
 
     def is_spent(self) -> bool:
         """Whether as much has been translated in this tick as is in one: who can wait for its entry does, until the next."""

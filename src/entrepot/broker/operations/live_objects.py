@@ -12,6 +12,7 @@ from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.topic_making import Prepared, drop_logs, let_go
+from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
@@ -29,6 +30,8 @@ class LiveObjects:
         self.queue_count = 0
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
         self.timed_changed: Callable[[QueueDefinition], None]
+        self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard that is not open here
+        self.partition_away: Callable[[int, Topic, int], None]
         self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
@@ -49,11 +52,15 @@ class LiveObjects:
 
     def applied(self, applied: Applied) -> None:
         """The catalogue has changed: end, make and change what is alive of it."""
+        broker = self._broker
         for definition in applied.removed:
             self._remove(definition)
         for definition in applied.made:
             if isinstance(definition, TopicDefinition):
                 self._make_topic(definition)
+            elif definition.persistent and broker.store.closed and self._shard_of(definition) in broker.store.closed:
+                away = definition.runtime = AwayQueue(definition)
+                self.queue_away(self._shard_of(definition), away)
             else:
                 self.make_queue(definition)
         for definition in applied.changed:
@@ -82,6 +89,9 @@ class LiveObjects:
             self.timed_changed(definition)
         return queue
 
+    def _shard_of(self, definition: QueueDefinition) -> int:
+        return self._broker.shards.shard("queue", definition.namespace, definition.name)
+
     def leave(self, queue: Queue) -> bool:
         """A queue is about to end, because its shard closes or it was deleted; whether it was about to be deleted, for nobody reads it."""
         queue.on_unused = None
@@ -101,6 +111,7 @@ class LiveObjects:
         if prepared is None:
             logs = self._partition_logs(definition, 0)
             definition.runtime = Topic(definition, broker.hub, broker.owners.store_of, logs, policy_of(definition, broker.topic_defaults))
+            self._leave_closed(definition.runtime, 0)
         else:
             self._add_logs(prepared.logs)
             prepared.topic.definition = definition
@@ -116,6 +127,7 @@ class LiveObjects:
             if prepared is None:
                 for log in self._partition_logs(definition, first):
                     topic.add_log(log)
+                self._leave_closed(topic, first)
             else:
                 self._add_logs(prepared.logs)
                 topic.add(prepared.partitions)
@@ -123,13 +135,30 @@ class LiveObjects:
             broker.groups.topics_changed(definition.namespace)
         topic.configure(policy_of(definition, broker.topic_defaults))
 
+    def return_partition(self, topic: Topic, number: int) -> None:
+        """Its shard is open again; for the first time, perhaps, since it was made."""
+        log = topic.logs[number]
+        if self._broker.owners.store_of(log).log(log.id) is None:
+            self._add_logs([log])
+        topic.return_to(number)
+
+    def _leave_closed(self, topic: Topic, first: int) -> None:
+        """Partitions from `first` on whose shards are not open here are not here."""
+        owners = self._broker.owners
+        for partition in topic.partitions[first:] if any(owner.store.closed for owner in owners.local()) else ():
+            if partition.log.shard in owners.store_of(partition.log).closed:
+                topic.leave(partition)
+                self.partition_away(partition.log.shard, topic, partition.number)
+
     def _partition_logs(self, definition: TopicDefinition, first: int) -> list[Log]:
         """Logs of a topic's partitions from `first` on, those that there are and those that it lacks; there may be ten thousand."""
         broker = self._broker
         logs = []
         for shard, log_id, owner in broker.owners.holders(definition, first):
             log = owner.store.log(log_id)
-            if log is None:
+            if log is None and shard in owner.store.closed:
+                log = owner.store.make_log(shard, log_id)  # see return_partition()
+            elif log is None:
                 log = owner.store.create_log(shard, log_id)
                 self._noted.note(shard, broker.catalogue.revision)
             logs.append(log)
@@ -159,6 +188,7 @@ class LiveObjects:
         if isinstance(queue, Queue):
             self.leave(queue)
             queue.forget()
+            broker.outbox.forget(queue.log)
             queue.close()
             broker.transactions.drop(queue.log)
             broker.owners.store_of(queue.log).drop_log(queue.log)

@@ -114,7 +114,7 @@ class Operations:
             maker=door.principal.name,
             check=partial(self._check_new, door, request),
         )
-        counting = Counting(call, definition.name, self._when_decided(created and definition.persistent))
+        counting = Counting(call, definition.name, None if request.passive else self._when_decided(created and definition.persistent))
         counting.ask(broker.owners.by_owner(definition))
         return LATER, None
 
@@ -151,7 +151,8 @@ class Operations:
         topic = isinstance(target, Topic)
         ready = target.ready_count() if topic else target.depth()
         consumers = target.consumer_count() if topic else len(target.consumers)
-        self._broker.decisions.delete_queue(
+        decisions = self._broker.decisions
+        decisions.delete_queue(
             door.namespace,
             request.name,
             connection=door.home,
@@ -160,7 +161,7 @@ class Operations:
             consumers=consumers,
             messages=ready,
         )
-        return ready, self._when_decided(definition.persistent)
+        return ready, self._when_decided(decisions.stream.kept == decisions.stream.revision)  # exchanges that are kept may go with it, though it is not
 
     def purge_queue(self, door: Door, call: Ask, request: requests.PurgeQueue) -> Outcome:
         """See requests.PurgeQueue."""
@@ -199,7 +200,7 @@ class Operations:
             passive=request.passive,
             maker=door.principal.name,
         )
-        return None, self._when_decided(definition.persistent and not request.passive)
+        return None, None if request.passive else self._when_decided(definition.persistent)
 
     def delete_exchange(self, door: Door, call: Ask, request: requests.DeleteExchange) -> Outcome:
         """See requests.DeleteExchange."""
@@ -383,8 +384,9 @@ class Operations:
         self._broker.authorizer.authorize(door.principal, action, door.namespace, kind, name)
 
     def _when_decided(self, kept: bool) -> Ticket | None:
-        """As _when_durable(), of a change of the catalogue: also until everybody has applied it."""
-        return self._broker.decisions.stream.ticket() if kept else None
+        """As _when_durable(), of a change of the catalogue: also until everybody has applied it, `kept` or not."""
+        stream = self._broker.decisions.stream
+        return stream.ticket() if kept or stream.is_followed else None
 
     def _when_durable(self, staged: bool) -> Group | None:
         """The group that the call waits for, made urgent; None if nothing durable was staged."""

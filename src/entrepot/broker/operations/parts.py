@@ -16,6 +16,7 @@ from entrepot.broker.front.replies import Replies
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.logs.hub import Hub
+from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.producers.deduplication import Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
 from entrepot.broker.topic.topic_config import TopicDefaults
@@ -49,6 +50,7 @@ class BrokerParts(Protocol):
     producer_ids: ProducerIds
     publisher: Publisher
     appender: Appender
+    outbox: Outbox
     replies: Replies
     refusing: Refused | None
 

@@ -23,8 +23,10 @@ from entrepot.broker.front.door import Door
 from entrepot.broker.front.places import Place
 from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.outbox.handover import HOME
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.moves import MoveTasks
+from entrepot.broker.timed.redrive import Elsewhere
 from entrepot.broker.timed.sending import Sending
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.timed.waits import Waits
@@ -43,7 +45,7 @@ class TimedOperations:
     def __init__(self, broker: BrokerParts) -> None:
         self._broker = broker
         self._waits = Waits(broker.hub, _wait_over)
-        self._moves = MoveTasks(broker.entropy)
+        self.moves = MoveTasks(broker.entropy)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -101,18 +103,24 @@ class TimedOperations:
                 timed = queue.timed
                 assert timed is not None  # by changed()
                 return timed
-            timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), partial(self._find, definition.namespace))
+            timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), Finder(self, definition.namespace))
             timed.sending = Sending(timed, self._broker.owners.holder(timed.log).growing)
             queue.timed = timed
-            timed.moves = self._moves
-            self._moves.open(timed)
+            timed.moves = self.moves
+            self.moves.open(timed)
             self._configure(definition)
         return timed
 
-    def _find(self, namespace: str, name: str) -> TimedQueue | None:
-        """The live queue of that name, for dead letters and moves; None: there is none. Unavailable: it is not open here."""
-        definition = self._broker.catalogue.namespace(namespace).queues.get(name)
-        return None if definition is None or definition.exclusive_to is not None else self.timed_of(definition)
+    def found(self, namespace: str, name: str) -> QueueDefinition | None:
+        """The queue of that name, unless it is one connection's own."""
+        definition: QueueDefinition | None = self._broker.catalogue.namespace(namespace).queues.get(name)
+        return None if definition is None or definition.exclusive_to is not None else definition
+
+    def elsewhere(self, definition: QueueDefinition) -> Elsewhere:
+        """Where a queue is, and what those have to know who send something there."""
+        policy = (definition.timed or self._default(definition)).policy
+        shard = self._broker.shards.shard("queue", definition.namespace, definition.name) if definition.persistent else HOME
+        return Elsewhere((shard, definition.log_id), policy.groups, policy.dead_letter_queue)
 
     def _definition(self, door: Door, name: str) -> QueueDefinition:
         space = self._broker.catalogue.namespace(door.namespace)
@@ -301,7 +309,7 @@ class TimedOperations:
         timed = self.timed_of(source)
         if timed.move is not None:
             raise Refused(Reason.IN_USE, f"a task moves from queue '{request.source}' already")
-        return self._moves.start(timed, request.destination, request.per_second_max), self._when_durable()
+        return self.moves.start(timed, request.destination, request.per_second_max), self._when_durable()
 
     def cancel_move(self, door: Door, call: Ask, request: asked.CancelMove) -> Outcome:
         """See CancelMove."""
@@ -314,7 +322,7 @@ class TimedOperations:
             if timed is not None and timed.move is not None and timed.move.task.task_id == request.task_id:
                 self._check_version(definition, request)
                 self._authorize(door, Action.READ, definition.name, request.granted)
-                return self._moves.cancel(timed), self._when_durable()
+                return self.moves.cancel(timed), self._when_durable()
         if away is not None:  # the task may be its
             raise away.again()
         raise Refused(Reason.NOT_FOUND, "no such task runs")
@@ -324,7 +332,7 @@ class TimedOperations:
         source = self._definition(door, request.source)
         self._check_version(source, request)
         self._authorize(door, Action.READ, request.source, request.granted)
-        return self._moves.tasks(self.timed_of(source))[: request.limit], None
+        return self.moves.tasks(self.timed_of(source))[: request.limit], None
 
     # ---- shared
 
@@ -401,6 +409,24 @@ class TimedOperations:
     def _when_durable(self) -> Group:
         self._broker.store.urgent()
         return self._broker.store.group()
+
+
+class Finder:
+    """Finds queues of one namespace, for dead letters and moves."""
+
+    def __init__(self, operations: TimedOperations, namespace: str) -> None:
+        self._operations = operations
+        self._namespace = namespace
+
+    def __call__(self, name: str) -> TimedQueue | None:
+        """The live queue of that name; None: there is none. Unavailable: it is not open here."""
+        definition = self._operations.found(self._namespace, name)
+        return None if definition is None else self._operations.timed_of(definition)
+
+    def elsewhere(self, name: str) -> Elsewhere | None:
+        """The queue of that name, wherever it is; None: there is none."""
+        definition = self._operations.found(self._namespace, name)
+        return None if definition is None else self._operations.elsewhere(definition)
 
 
 def _wait_over(call: Any) -> None:

@@ -1,7 +1,7 @@
-"""DeadLetters: what a queue drops is published again elsewhere, in one commit with its end here.
+"""DeadLetters: what a queue drops is published again: in one commit with its end here where all that it goes to is open here, else by intents (outbox/).
 
 Work is done in slices of a few hundred records a tick. Until its turn a record stays leased, so a crash in between delivers it
-again and loses nothing.
+again and loses nothing. With as many intents as there may be the rest waits, where it is.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.outbox.handover import LETTER, Target
+from entrepot.broker.outbox.intents import Intent
+from entrepot.broker.outbox.outbox import Packed
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_PRIORITY, TRANSIENT, Entry
 from entrepot.model.errors import Unavailable
@@ -22,28 +25,43 @@ from entrepot.store.interface import Log
 
 RECORDS_PER_TICK = 256
 _OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | HAS_DELIVER_AT | TRANSIENT  # flags that go with a record elsewhere
+REFUSED_MAX = 10_000  # records that were never in the queue, waiting to be dead-lettered; one more is dropped
+REFUSED_BYTES_MAX = 16 << 20  # of them
 RETRY_S = 1.0  # while appends are refused, or a target is not open here
+
+Holders = Callable[[Consumer | None, int, int], None]
 
 
 class DeadLetters(LogOwner):
-    """One queue's dead-lettering. The hub dispatches it as it does queues. end(holder, first, count): these are published elsewhere, and go."""
+    """One queue's dead-lettering. The hub dispatches it as it does queues. end(holder, first, count): these are published elsewhere, and go.
 
-    def __init__(self, definition: Any, hub: Hub, log: Log, namespace: str, end: Callable[[Consumer | None, int, int], None]) -> None:
+    take_over(holder, first, count): these are the broker's, until they are elsewhere.
+    """
+
+    def __init__(self, definition: Any, hub: Hub, log: Log, namespace: str, end: Holders, take_over: Holders) -> None:
         self.dirty = False
         self._definition = definition
         self._end = end
+        self._take_over = take_over
         self._hub = hub
+        self._log = log
         self._namespace = namespace
         self._exchange: str = definition.policy.dead_letter_exchange
         self._routing_key: str | None = definition.policy.dead_letter_routing_key
         self._jobs: deque[tuple[Consumer | None, int, int, str]] = deque()  # (holder, first, count, reason)
         self._refused: deque[tuple[Entry, bytes]] = deque()
+        self._refused_bytes = 0
         self._cursor = Cursor(hub, log, self._loaded)
         self._closed = False
         self._retry: Any = None
 
     def add(self, consumer: Consumer | None, first: int, count: int, reason: str) -> None:
         """Dead-letter records that are leased to `consumer`, or to the broker itself."""
+        if self._jobs:
+            holder, begin, before, why = self._jobs[-1]
+            if holder is consumer and begin + before == first and why == reason:  # rejected one by one, they go together
+                self._jobs[-1] = (consumer, begin, before + count, reason)
+                return
         if consumer is not None:
             consumer.burying += 1
         self._jobs.append((consumer, first, count, reason))
@@ -71,7 +89,46 @@ class DeadLetters(LogOwner):
         if self._hub.refusing:
             self._try_later()
             return
-        budget = RECORDS_PER_TICK
+        budget = self._publish_all_refused(RECORDS_PER_TICK)
+        while self._jobs and budget > 0 and not self._closed:
+            consumer, first, count, reason = self._jobs[0]
+            found = self._cursor.locate(first)
+            if found == LATER:
+                return
+            handed_over = False
+            if found == GAP:
+                now = min(count, self._cursor.gap_end - first)  # nothing there to publish
+            else:
+                limit = min(count, budget, self._cursor.end - first)
+                now = self._publish(first, limit, reason)
+                if now == 0:
+                    handed_over = True
+                    now = self._hand_over(consumer, first, limit, reason)
+                    if now == 0:
+                        self._try_later()
+                        return
+            self._jobs.popleft()
+            if now < count:
+                self._jobs.appendleft((consumer, first + now, count - now, reason))
+            if now == count and consumer is not None:
+                consumer.burying -= 1
+            if not handed_over:
+                self._end(consumer, first, now)
+            budget -= now
+        if self._jobs and not self._closed:
+            self._hub.mark_dirty(self)
+
+    def publish_refused(self, entry: Entry, record: bytes) -> None:
+        """Dead-letter a record that the queue has no room for (reject-publish-dlx): one that was never in its log, as well as can be."""
+        if len(self._refused) < REFUSED_MAX and self._refused_bytes < REFUSED_BYTES_MAX:
+            self._refused.append((entry, record))
+            self._refused_bytes += len(record)
+            self._hub.mark_dirty(self)
+        else:
+            self._hub.dead_letters_dropped_count += 1
+
+    def _publish_all_refused(self, budget: int) -> int:
+        """As many as the budget allows; what is left of it. They do not go by intents, nor hold up others."""
         while self._refused and budget > 0 and not self._closed:
             entry, record = self._refused[0]
             assert entry.data is not None
@@ -79,35 +136,13 @@ class DeadLetters(LogOwner):
                 self._publish_record(entry.codec, entry.flags, entry.data, record, "maxlen")
             except Unavailable:
                 self._try_later()
-                return
+                return budget
             self._refused.popleft()
+            self._refused_bytes -= len(record)
             budget -= 1
-        while self._jobs and budget > 0 and not self._closed:
-            consumer, first, count, reason = self._jobs[0]
-            found = self._cursor.locate(first)
-            if found == LATER:
-                return
-            if found == GAP:
-                now = min(count, self._cursor.gap_end - first)  # nothing there to publish
-            else:
-                now = self._publish(first, min(count, budget, self._cursor.end - first), reason)
-                if now == 0:
-                    self._try_later()
-                    return
-            self._jobs.popleft()
-            if now < count:
-                self._jobs.appendleft((consumer, first + now, count - now, reason))
-            if now == count and consumer is not None:
-                consumer.burying -= 1
-            self._end(consumer, first, now)
-            budget -= now
-        if (self._jobs or self._refused) and not self._closed:
+        if self._refused and not self._closed:
             self._hub.mark_dirty(self)
-
-    def publish_refused(self, entry: Entry, record: bytes) -> None:
-        """Dead-letter a record that the queue has no room for (reject-publish-dlx): one that was never in its log."""
-        self._refused.append((entry, record))
-        self._hub.mark_dirty(self)
+        return budget
 
     def close(self) -> None:
         """No more work; what is left stays leased and goes with the queue, or is delivered again after a restart."""
@@ -130,14 +165,25 @@ class DeadLetters(LogOwner):
             self._hub.mark_dirty(self)
 
     def _publish(self, first: int, count: int, reason: str) -> int:
-        """How many were: fewer than `count` where the next one's target is not open here."""
+        """How many were: fewer than `count` where the next one's target is not open here, or where it would overtake what is on its way there."""
         cursor = self._cursor
-        codec = self._hub.codec(cursor.tag)
+        outbox = self._hub.outbox
+        tag = cursor.tag
         data = cursor.data()
+        flags = cursor.entry.flags & _OF_RECORDS
+        codec = self._hub.codec(tag)
+        letter = self._letter(reason)
+        on_its_way = outbox.has_any(self._log)
         done = 0
         try:
             for record in codec.split(data, cursor.position_of(first), count):
-                self._publish_record(cursor.tag, cursor.entry.flags, data, record, reason)
+                again = codec.dead_letter(data, record, letter)
+                if again is not None:
+                    address, packed = again
+                    if on_its_way and outbox.is_outstanding(self._log, [shard for shard, _ in self._targets(address, tag, packed)]):
+                        break
+                    self._hub.publish_dead(self._namespace, address, tag, flags, packed, self._definition.maker)
+                    self._hub.dead_lettered_count += 1
                 done += 1
         except Unavailable:
             pass
@@ -145,9 +191,78 @@ class DeadLetters(LogOwner):
         return done
 
     def _publish_record(self, tag: int, flags: int, data: bytes, record: bytes, reason: str) -> None:
-        letter = DeadLetter(self._namespace, self._definition.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
-        again = self._hub.codec(tag).dead_letter(data, record, letter)
+        again = self._hub.codec(tag).dead_letter(data, record, self._letter(reason))
         if again is not None:
             address, packed = again
             self._hub.publish_dead(self._namespace, address, tag, flags & _OF_RECORDS, packed, self._definition.maker)
             self._hub.dead_lettered_count += 1
+
+    def _hand_over(self, consumer: Consumer | None, first: int, count: int, reason: str) -> int:
+        """Stage an intent for the first record, and for those behind it that go to the same in the same words; of how many (0: there may be none now)."""
+        outbox = self._hub.outbox
+        if not outbox.has_room(self._log):
+            return 0
+        cursor = self._cursor
+        data = cursor.data()
+        codec = self._hub.codec(cursor.tag)
+        letter = self._letter(reason)
+        to: tuple[tuple[Target, ...], bytes, list[str]] | None = None
+        run = 0
+        for record in codec.split(data, cursor.position_of(first), count):
+            again = codec.dead_letter(data, record, letter)
+            if again is None:
+                break
+            address, packed = again
+            other = self._targets(address, cursor.tag, packed), address, codec.further_keys(packed, 0)
+            if not other[0] and run == 0:  # what is not open here is in a circle
+                self._end(consumer, first, 1)
+                return 1
+            if not other[0] or (to is not None and other != to):
+                break
+            to = other
+            run += 1
+        if to is not None:
+            outbox.stage(self._log.owner, LETTER, first, run, to[0], reason=reason)
+            self._take_over(consumer, first, run)
+        cursor.passed(first + run, -1)
+        return run
+
+    def _letter(self, reason: str) -> DeadLetter:
+        return DeadLetter(self._namespace, self._definition.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
+
+    def _targets(self, address: bytes, tag: int, record: bytes) -> tuple[Target, ...]:
+        found: tuple[Target, ...] = self._hub.outbox.senders[LETTER].targets(self._namespace, address, tag, record, self._definition.maker)
+        return found
+
+    def pack(self, cursor: Cursor, first: int, count: int, reason: str) -> Packed:
+        """See Sender.pack: records of an intent, which go in the same words."""
+        data = cursor.data()
+        codec = self._hub.codec(cursor.tag)
+        letter = self._letter(reason)
+        address = hidden = b""
+        records = []
+        for record in codec.split(data, cursor.position_of(first), count):
+            again = codec.dead_letter(data, record, letter)
+            if again is not None:
+                address, packed = again
+                if codec.further_keys(packed, 0):
+                    packed, hidden = codec.without_hidden_keys(packed)
+                records.append(packed)
+        return Packed(address, hidden, cursor.entry.flags & _OF_RECORDS, b"".join(records), len(records))
+
+
+class LetterSender:
+    """The outbox's Sender of dead letters. `targets`: see DeadRoutes.targets."""
+
+    def __init__(self, hub: Hub, targets: Callable[[str, bytes, int, bytes, str], tuple[Target, ...]]) -> None:
+        self._hub = hub
+        self.targets = targets
+
+    def pack(self, queue: Any, cursor: Cursor, first: int, count: int, intent: Intent) -> Packed:
+        """See Sender."""
+        packed: Packed = queue.dead_letters.pack(cursor, first, count, intent.reason)
+        return packed
+
+    def ended(self, queue: Any, intent: Intent, taken: bool) -> None:
+        """See Sender."""
+        self._hub.mark_dirty(queue.dead_letters)  # there is room for more

@@ -6,7 +6,7 @@ from typing import Any
 
 from entrepot.broker.queue.heads import BURY_MAX
 from entrepot.broker.queue.queue import Queue
-from entrepot.broker.subscription.consumer import BROKER_ID
+from entrepot.broker.subscription.consumer import BROKER_ID, Consumer
 from entrepot.model.entry import HAS_EXPIRY, HAS_SENT_TIME
 
 _END = 0xFFFFFFFFFFFFFFFF
@@ -71,6 +71,20 @@ class HeadDrops:
                 assert taken, position
                 queue.bury(None, position, taken, "delivery_limit")
                 position = sub.next_ready(position + taken)
+
+    def release_or_bury(self, consumer: Consumer, first: int, count: int) -> int:
+        """Put back what the consumer holds and had delivered; how many. What was delivered too often by now is buried instead."""
+        queue = self._queue
+        end = first + count
+        released = 0
+        while first < end:
+            stop = queue.subscription.same_count_until(first, end)
+            if queue.subscription.deliveries_of(first) + 1 <= queue.delivery_limit:
+                released += queue.release_now(consumer, first, stop - first, True)
+            else:
+                queue.bury(consumer, first, stop - first, "delivery_limit")
+            first = stop
+        return released
 
     def set_timer(self) -> None:
         """Wake up when the head expires."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from entrepot.broker.subscription.consumer import Consumer
+
 BURY_MAX = 256  # records dead-lettered per tick and queue
 
 
@@ -17,6 +19,9 @@ class Heads(Protocol):
         """See HeadDrops."""
 
     def bury_overdelivered(self) -> None:
+        """See HeadDrops."""
+
+    def release_or_bury(self, consumer: Consumer, first: int, count: int) -> int:
         """See HeadDrops."""
 
     def set_timer(self) -> None:

@@ -102,7 +102,7 @@ class Queue(LogOwner):
         self.single_active = policy.single_active_consumer
         self.dead_letters: DeadLetters | None = None
         if policy.dead_letter_exchange is not None:
-            self.dead_letters = DeadLetters(definition, hub, log, namespace, self.end_buried)
+            self.dead_letters = DeadLetters(definition, hub, log, namespace, self.end_buried, self.take_over)
         self.consumers: list[Consumer] = []
         self.turn = 0
         self.prioritised = False
@@ -466,10 +466,12 @@ class Queue(LogOwner):
     def release(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
         """Back to its place, to be delivered again; how many. What was delivered too often is buried instead."""
         if self.delivery_limit >= 0 and count_delivery:
-            return self._release_or_bury(consumer, first, count)
-        return self._release(consumer, first, count, count_delivery)
+            released: int = self.heads.release_or_bury(consumer, first, count)
+            return released
+        return self.release_now(consumer, first, count, count_delivery)
 
-    def _release(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
+    def release_now(self, consumer: Consumer, first: int, count: int, count_delivery: bool) -> int:
+        """Back to its place, however often it was delivered; how many."""
         released = self.subscription.release(consumer.id, first, count, count_delivery)
         consumer.freed(released)
         if self.timed is not None:
@@ -541,6 +543,16 @@ class Queue(LogOwner):
         self.discard_settled()
         self.hub.mark_dirty(self)
 
+    def take_over(self, consumer: Consumer | None, first: int, count: int) -> None:
+        """Records that are buried, and that the consumer (None: the broker itself) holds, have somewhere to go: the broker holds them until they are there."""
+        if consumer is None:
+            self.burying -= count
+        else:
+            consumer.freed(self.subscription.move(consumer.id, BROKER_ID, first, count))
+            door: Any = consumer.attachment
+            door.credit_returned(consumer)
+        self.hub.mark_dirty(self)
+
     def discard_settled(self) -> None:
         """Stage what the subscription has just settled as discarded from the log."""
         ranges = self.subscription.settled_ranges
@@ -558,18 +570,6 @@ class Queue(LogOwner):
         self.ready_bytes = 0
         self.discard_settled()
         return purged
-
-    def _release_or_bury(self, consumer: Consumer, first: int, count: int) -> int:
-        end = first + count
-        released = 0
-        while first < end:
-            stop = self.subscription.same_count_until(first, end)
-            if self.subscription.deliveries_of(first) + 1 <= self.delivery_limit:
-                released += self._release(consumer, first, stop - first, True)
-            else:
-                self.bury(consumer, first, stop - first, "delivery_limit")
-            first = stop
-        return released
 
     def expire_head(self) -> int:
         """See Heads.expire()."""

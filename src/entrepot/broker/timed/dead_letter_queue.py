@@ -1,6 +1,7 @@
-"""DeadLetterQueue: what was received too often goes to the queue that the policy names, in one commit with its end here.
+"""DeadLetterQueue: what was received too often goes to the queue that the policy names: in one commit with its end here if that is open here too.
 
-Until then it stays leased to the broker, so that a crash in between loses nothing. Where that queue is gone the record goes back to its place.
+Else it goes by intents (outbox/). Until then it stays leased to the broker, so that a crash in between loses nothing. Where that queue is gone the record
+goes back to its place.
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ from typing import Any
 
 from entrepot.broker.logs.cursor import GAP, HERE, LATER, Cursor
 from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.outbox.handover import REDRIVE
 from entrepot.broker.subscription.consumer import BROKER_ID
+from entrepot.broker.timed.redrive import ANEW, Elsewhere
 from entrepot.broker.timed.timed_state import TimedState
-from entrepot.broker.timed.transfer import transfer
+from entrepot.broker.timed.transfer import adopt, transfer
 from entrepot.model.errors import Unavailable
 from entrepot.store.interface import Log
 
 RECORDS_PER_TICK = 256
-CARRIED_MAX = 1_000_000  # records of the other queue of which is known how often they were received; with more, a further one begins at 0
 RETRY_S = 1.0  # while appends are refused, or a target is not open here
 
 
 class DeadLetterQueue(LogOwner):
-    """Of one source. The hub dispatches it as it does queues. `find(name)` gives the live TimedQueue of the source's namespace, or None."""
+    """Of one source. The hub dispatches it as it does queues. `find(name)` gives the live TimedQueue of the source's namespace, or None;
+    `find.elsewhere(name)` where it is, when that is not here.
+    """
 
     def __init__(self, timed: TimedState, find: Any) -> None:
         self.dirty = False
@@ -44,7 +48,7 @@ class DeadLetterQueue(LogOwner):
 
     def is_busy(self) -> bool:
         """Whether some record is on its way there, and not durably there yet."""
-        return (bool(self._due) and self._retry is None) or self._moving > 0
+        return (bool(self._due) and self._retry is None) or self._moving > 0 or self._timed.hub.outbox.is_moving(self._timed.log)
 
     def __call__(self) -> None:
         """A commit with records that went there is durable."""
@@ -64,15 +68,10 @@ class DeadLetterQueue(LogOwner):
         timed = self._timed
         if self._closed or not self._due:
             return
-        try:
-            target = self._find(self.name) if self.name is not None else None
-            is_open = True
-        except Unavailable:
-            is_open = False
-        if timed.hub.refusing or not is_open:
-            if self._retry is None:
-                self._retry = timed.hub.scheduler.call_later(RETRY_S, self._try_again)
+        if timed.hub.refusing:
+            self._try_later()
             return
+        target, apart = self._target()
         left = RECORDS_PER_TICK
         moved = False
         found = HERE
@@ -81,10 +80,17 @@ class DeadLetterQueue(LogOwner):
             found = self._cursor.locate(offset)
             if found == LATER:
                 break
+            if apart is not None and found != GAP:
+                count = self._hand_over(apart, offset, left)
+                if count == 0:
+                    self._try_later()
+                    break
+                left -= count
+                continue
             self._due.popleft()
             left -= 1
             timed.queue.burying -= 1
-            if target is None:
+            if target is None and apart is None:
                 timed.sub.release(BROKER_ID, offset, 1, False)
                 timed.returned(offset, 1)
                 timed.hub.mark_dirty(timed.queue)
@@ -92,10 +98,8 @@ class DeadLetterQueue(LogOwner):
             if found != GAP:
                 base = transfer(timed, target, self._cursor, offset, timed.queue.name)
                 row = timed.leases.find(offset)
-                if row >= 0 and target.leases.count < CARRIED_MAX:
-                    leases = timed.leases
-                    target.leases.adopt(base, timed.now_ms(), leases.first_received_of(row), leases.deliveries_of(row))
-                    target.kept.stage()
+                if row >= 0:
+                    adopt(target, base, timed.leases.first_received_of(row), timed.leases.deliveries_of(row))
                 timed.hub.dead_lettered_count += 1
             timed.sub.settle(BROKER_ID, offset, 1)
             timed.queue.discard_settled()
@@ -105,8 +109,42 @@ class DeadLetterQueue(LogOwner):
             timed.store.group().calls.append(self)
             timed.store.urgent()
         timed.hub.mark_dirty(timed.queue)
-        if self._due and found != LATER:
+        if self._due and found != LATER and self._retry is None:
             timed.hub.mark_dirty(self)
+
+    def _target(self) -> tuple[Any, Elsewhere | None]:
+        """The live queue that it goes to directly, or else where that is; neither: there is none."""
+        if self.name is None:
+            return None, None
+        try:
+            target = self._find(self.name)
+        except Unavailable:
+            return None, self._find.elsewhere(self.name)
+        outbox = self._timed.hub.outbox
+        if target is not None and outbox.has_any(self._timed.log):
+            apart = self._find.elsewhere(self.name)
+            if outbox.is_outstanding(self._timed.log, (apart.target[0],)):
+                return None, apart
+        return target, None
+
+    def _hand_over(self, apart: Elsewhere, first: int, limit: int) -> int:
+        """Stage an intent for the record that the cursor is at, and what is due behind it in its entry; of how many (0: there may be none now)."""
+        timed = self._timed
+        outbox = timed.hub.outbox
+        if not outbox.has_room(timed.log):
+            return 0
+        carried: list[tuple[int, int]] = []
+        limit = min(limit, self._cursor.end - first)
+        while self._due and len(carried) < limit and self._due[0] == first + len(carried):
+            row = timed.leases.find(self._due.popleft())
+            carried.append((timed.leases.first_received_of(row), timed.leases.deliveries_of(row)) if row >= 0 else (0, 0))
+        timed.queue.burying -= len(carried)
+        outbox.stage(timed.queue, REDRIVE, first, len(carried), (apart.target,), reason=ANEW if apart.ordered else "", carried=carried)
+        return len(carried)
+
+    def _try_later(self) -> None:
+        if self._retry is None:
+            self._retry = self._timed.hub.scheduler.call_later(RETRY_S, self._try_again)
 
     def close(self) -> None:
         """No more work; what is left is received again after a restart."""

@@ -118,6 +118,8 @@ class Grants:
                 return self.grant_grouped(call)
             data = self.data_for(call)
             if data is None:
+                if cursor.loading:
+                    break
                 continue
             want = limit - got
             if self.receive_max and offset < self.leases.end:
@@ -171,6 +173,8 @@ class Grants:
                 continue
             data = self.data_for(call)
             if data is None:
+                if cursor.loading:
+                    break
                 continue
             if self.receive_max and self.is_dead(offset, sub.counted_deliveries(offset)):
                 window.take(offset)
@@ -203,10 +207,12 @@ class Grants:
         return min(call.count, left)
 
     def data_for(self, call: Receive) -> bytes | None:
-        """The queue's cursor's entry as the call's codec packs it; None: it is opaque to who asks, and was dropped."""
+        """The queue's cursor's entry as the call's codec packs it; None: the cursor is loading, or it is opaque to who asks, and was dropped."""
         cursor = self.queue.cursor
         if call.codec == cursor.tag:
             return cursor.data()
+        if not cursor.is_ready(call.codec):
+            return None
         data = self.hub.translated(cursor.stored, call.codec)
         if data is None:
             self.sub.drop(cursor.base, cursor.end - cursor.base)

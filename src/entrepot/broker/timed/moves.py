@@ -1,7 +1,8 @@
 """MoveTasks: tasks that move what lies in a dead-letter queue somewhere else, or back to where it came from. At most one a source at a time.
 
-Each record goes in one commit: appended there, settled here, and counted. A task is kept as state (docs/formats/move-tasks.md), so that one that
-runs goes on after a restart, and the last of each source are listed.
+Each record goes in one commit: appended there, settled here, and counted; where its target is not open here by an intent (outbox/), and is counted in
+the commit that settles it. A task is kept as state (docs/formats/move-tasks.md), so that one that runs goes on after a restart, and the last of each
+source are listed.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ import msgspec
 from entrepot.broker.calls.queue_requests import MoveTask
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.outbox.handover import MOVE
+from entrepot.broker.outbox.intents import Intent
+from entrepot.broker.outbox.outbox import Packed
 from entrepot.broker.state import DELETE, MOVE_PREFIX, set_value
 from entrepot.broker.subscription.consumer import BROKER_ID
+from entrepot.broker.timed.redrive import Elsewhere, packed
 from entrepot.broker.timed.timed_queue import TimedQueue
-from entrepot.broker.timed.transfer import transfer
+from entrepot.broker.timed.transfer import leaving, transfer
 from entrepot.entropy import Entropy
 from entrepot.model.errors import CorruptData, Unavailable
 from entrepot.store.interface import Log
@@ -46,7 +51,7 @@ class _Kept:
 
 
 class MoveTasks:
-    """Of all queues. Tasks of a source are kept under its log's id."""
+    """Of all queues. Tasks of a source are kept under its log's id. It is the outbox's Sender of what they move."""
 
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
@@ -94,11 +99,34 @@ class MoveTasks:
         """The last ones of a source, newest first."""
         return [kept.task for kept in reversed(self._kept.get(timed.id, {}).values())]
 
+    def kept(self, timed: TimedQueue, task_id: bytes) -> _Kept:
+        """One that is remembered."""
+        return self._kept[timed.id][task_id]
+
+    def moved(self, timed: TimedQueue, task_id: bytes, count: int) -> None:
+        """So many more are there."""
+        kept = self.kept(timed, task_id)
+        self.keep(timed, replace(kept, task=replace(kept.task, moved=kept.task.moved + count)))
+
     def keep(self, timed: TimedQueue, kept: _Kept) -> None:
         """Stage the task as it is now."""
         self._kept.setdefault(timed.id, {})[kept.task.task_id] = kept
         value = msgspec.msgpack.encode([VERSION, READER_MIN, {**asdict(kept.task), "end": kept.end}])
         timed.store.fold(timed.log.shard, MOVE_PREFIX + timed.id + kept.task.task_id, set_value(value))
+
+    def pack(self, queue: Any, cursor: Cursor, first: int, count: int, intent: Intent) -> Packed:
+        """See Sender."""
+        return packed([leaving(queue.timed, cursor, first + n, "", False, self.new_id()) for n in range(count)])
+
+    def ended(self, queue: Any, intent: Intent, taken: bool) -> None:
+        """See Sender. What has not been taken is in its place again, and the task finds out why."""
+        timed: TimedQueue = queue.timed
+        if not taken:
+            timed.returned(intent.first, intent.count)
+        elif intent.task in self._kept.get(timed.id, {}):
+            self.moved(timed, intent.task, intent.count)
+        if timed.move is not None:
+            timed.hub.mark_dirty(timed.move)
 
     def forget(self, timed: TimedQueue) -> None:
         """The source is deleted, and its tasks with it."""
@@ -111,14 +139,14 @@ class _Run(LogOwner):
 
     def __init__(self, tasks: MoveTasks, timed: TimedQueue, kept: _Kept) -> None:
         self.dirty = False
-        self.task = kept.task
+        self.task_id = kept.task.task_id
         self._end = kept.end
         self._tasks = tasks
         self._timed = timed
         self._cursor = Cursor(timed.hub, timed.log, partial(timed.hub.mark_dirty, self))
         self._timer: Any = None
         self._begun_s = timed.hub.scheduler.time()
-        self._moved_before = kept.task.moved  # in earlier lives of the broker
+        self._begun = 0  # records, in this life of the broker
         self._closed = False
         timed.hub.mark_dirty(self)
 
@@ -133,20 +161,23 @@ class _Run(LogOwner):
         if timed.hub.refusing:
             self._rest(RETRY_S)
             return
+        task = self.task
         left = RECORDS_PER_TICK
-        if self.task.per_second_max:
+        if task.per_second_max:
             elapsed_s = timed.hub.scheduler.time() - self._begun_s
-            left = min(left, int(elapsed_s * self.task.per_second_max) + 1 - (self.task.moved - self._moved_before))
+            left = min(left, int(elapsed_s * task.per_second_max) + 1 - self._begun)
             if left <= 0:
                 self._rest(WAIT_S)
                 return
-        moved = 0
+        moved = begun = 0
         status = RUNNING
         failure = ""
-        while moved < left:
+        outbox = timed.hub.outbox
+        while begun < left:
             offset = timed.sub.next_ready(timed.sub.floor)
             if offset >= self._end:
-                status = COMPLETED if timed.log.durable_offset >= self._end else RUNNING
+                is_over = timed.log.durable_offset >= self._end and not outbox.has_kind(timed.log, MOVE)
+                status = COMPLETED if is_over else RUNNING
                 break
             found = self._cursor.locate(offset)
             if found == LATER:
@@ -155,45 +186,76 @@ class _Run(LogOwner):
                 timed.sub.drop(offset, self._cursor.gap_end - offset)
                 timed.queue.discard_settled()
                 continue
-            name = self.task.destination or timed.hub.codec(self._cursor.tag).source_of(self._cursor.data(), self._cursor.position_of(offset))
-            try:
-                target = timed.find(name) if name else None
-            except Unavailable:
-                self._rest(RETRY_S)
+            name = task.destination or timed.hub.codec(self._cursor.tag).source_of(self._cursor.data(), self._cursor.position_of(offset))
+            target, apart = self._target(name)
+            if apart is not None:
+                home = apart.dead_letter_queue
+            elif target is not None:
+                home = target.definition.policy.dead_letter_queue
+            else:
+                status = FAILED
+                failure = f"queue '{name}' does not exist" if name else "it is not known where a message came from"
                 break
-            if not self.task.destination and target is not None and target.definition.policy.dead_letter_queue != timed.queue.name:
+            if not task.destination and home != timed.queue.name:
                 status = FAILED
                 failure = f"queue '{name}' has another dead-letter queue"
                 break
             if target is None:
-                status = FAILED
-                failure = f"queue '{name}' does not exist" if name else "it is not known where a message came from"
-                break
-            timed.sub.take_range(BROKER_ID, offset, 1)
-            transfer(timed, target, self._cursor, offset, "", self._tasks.new_id())
-            timed.sub.settle(BROKER_ID, offset, 1)
-            timed.queue.discard_settled()
-            moved += 1
+                assert apart is not None
+                if not outbox.has_room(timed.log):
+                    self._rest(RETRY_S)
+                    break
+                timed.sub.take_range(BROKER_ID, offset, 1)
+                outbox.stage(timed.queue, MOVE, offset, 1, (apart.target,), task=self.task_id)
+            else:
+                timed.sub.take_range(BROKER_ID, offset, 1)
+                transfer(timed, target, self._cursor, offset, "", self._tasks.new_id())
+                timed.sub.settle(BROKER_ID, offset, 1)
+                timed.queue.discard_settled()
+                moved += 1
+            begun += 1
+        self._begun += begun
         if moved:
-            self.task = replace(self.task, moved=self.task.moved + moved)
-            self._tasks.keep(timed, _Kept(self.task, self._end))
+            self._tasks.moved(timed, self.task_id, moved)
             timed.store.urgent()
             timed.hub.mark_dirty(timed.queue)
         if status != RUNNING:
             self.end(status, failure)
-        elif moved:
+        elif self._timer is not None:
+            return
+        elif begun:
             timed.hub.mark_dirty(self)
         elif offset >= self._end:
             self._rest(WAIT_S)
 
+    @property
+    def task(self) -> MoveTask:
+        """As it is now."""
+        return self._tasks.kept(self._timed, self.task_id).task
+
+    def _target(self, name: str) -> tuple[TimedQueue | None, Elsewhere | None]:
+        """The live queue that what is in `name` goes to directly, or else where that is; neither: there is none."""
+        timed = self._timed
+        if not name:
+            return None, None
+        try:
+            target = timed.find(name)
+        except Unavailable:
+            return None, timed.find.elsewhere(name)
+        if target is not None and timed.hub.outbox.has_any(timed.log):
+            apart = timed.find.elsewhere(name)
+            if timed.hub.outbox.is_outstanding(timed.log, (apart.target[0],)):
+                return None, apart
+        return target, None
+
     def end(self, status: str, failure: str = "") -> MoveTask:
-        """It is over."""
+        """It is over; what is on its way is counted when it is there."""
         self.close()
         self._timed.move = None
-        self.task = replace(self.task, status=status, failure=failure)
-        self._tasks.keep(self._timed, _Kept(self.task, self._end))
+        task = replace(self.task, status=status, failure=failure)
+        self._tasks.keep(self._timed, _Kept(task, self._end))
         self._timed.store.urgent()
-        return self.task
+        return task
 
     def close(self) -> None:
         """No more work in this life of the broker."""

@@ -6,7 +6,6 @@ same subscription. A Receive is answered when the commit that holds its leases i
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -47,7 +46,7 @@ _GIVEN_UP = GIVEN_UP
 
 
 class TimedQueue(TimedState):
-    """One queue's. find() gives others of its namespace by name.
+    """One queue's. find() gives others of its namespace by name, find.elsewhere() where they are (operations/timed_operations.py).
 
     `policy_version` says which of the queue's own policies holds (0: none).
     """
@@ -65,7 +64,7 @@ class TimedQueue(TimedState):
         "wait_ms",
     )
 
-    def __init__(self, queue: Queue, definition: Any, waits: Waits, nonce: bytes, find: Callable[[str], TimedQueue | None]) -> None:
+    def __init__(self, queue: Queue, definition: Any, waits: Waits, nonce: bytes, find: Any) -> None:
         super().__init__(queue, definition, waits)
         self.find = find
         # policies, from the definition

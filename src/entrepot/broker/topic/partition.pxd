@@ -41,6 +41,7 @@ cdef class Partition(LogOwner):
     # what may change
     cdef readonly object transactions
     cdef public object retention
+    cdef public object hop
     cdef public bint sized
     cdef list watchers
     cdef readonly object gone

@@ -68,7 +68,7 @@ class Watcher:
 class Partition(LogOwner):
     """One partition of the topic `topic`, which hears of everything through it. `logs` is the log alone, as a store's append() wants it."""
 
-    __slots__ = ("gone", "log", "logs", "number", "retention", "rules", "sized", "topic", "transactions", "watchers")
+    __slots__ = ("gone", "hop", "log", "logs", "number", "retention", "rules", "sized", "topic", "transactions", "watchers")
 
     def __init__(self, topic: LogOwner, rules: TopicRules, number: int, log: Log, transactions: Any) -> None:
         self.dirty = False
@@ -79,6 +79,7 @@ class Partition(LogOwner):
         self.logs = [log]
         self.transactions = transactions  # the log's LogTransactions, None if it has none
         self.retention: Any = None
+        self.hop: Any = None  # while it is behind in sending on (front/subject_hop.py)
         self.sized = False  # the retention looks at how much there is
         self.watchers: list[Watcher] = []
         self.gone: NotDone | None = None  # why it has ended

@@ -4,14 +4,20 @@ By age: everything before the first entry whose time is at or after now - max_ag
 max_bytes again; begun when it is a sixteenth over, so that not every commit discards. The size of an entry in memory is known;
 that of one on disk is taken to be the average, in small steps with the log's own count looked at after each, so that nothing has to be
 read in order to be discarded.
+
+What the topic's subject has not sent on yet (front/subject_hop.py) is held back, for at most HELD_MAX_MS and HELD_MAX_BYTES more than the limits say.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from entrepot.store.interface import Log, LogReader, Store
 
 INTERVAL_MAX_S = 60.0
 INTERVAL_MIN_S = 1.0
+HELD_MAX_MS = 86_400_000
+HELD_MAX_BYTES = 1 << 30
 STEPS_MAX = 64  # discards by size in one go; what is left over is the next check's
 
 
@@ -40,7 +46,7 @@ class Retention:
         if self._max_age_ms is None or self._finding or log.first_offset >= log.durable_offset:
             return
         self._finding = True
-        log.find(now_ms - self._max_age_ms, self._found)
+        log.find(now_ms - self._max_age_ms, partial(self._found, now_ms - self._max_age_ms - HELD_MAX_MS))
 
     def check_size(self) -> None:
         """Discard what is too much."""
@@ -66,6 +72,10 @@ class Retention:
         if first >= durable or self._reader is None:
             return False
         stored = self._reader.at(first)
+        if self.log.bytes_alive <= (self._max_bytes or 0) + HELD_MAX_BYTES:
+            durable = min(durable, self._held_from(durable))
+            if first >= durable:
+                return False
         if stored is not None:
             end = stored.base + stored.entry.span
         else:
@@ -74,8 +84,25 @@ class Retention:
         self._store.discard(log, first, min(end, durable))
         return True
 
-    def _found(self, offset: int) -> None:
+    def _held_from(self, end: int) -> int:
+        """The first record below `end` that is to be sent on still, else `end`."""
+        hop = None if self.log.owner is None else self.log.owner.hop
+        return end if hop is None else min(end, hop.position)
+
+    def _found(self, held_ms: int, offset: int) -> None:
+        """Up to `offset` it is too old. `held_ms`: what is older is not held back."""
         self._finding = False
+        held_from = self._held_from(offset)
+        self._discard(held_from)
+        if held_from < offset and not self._closed:
+            self._finding = True
+            self.log.find(held_ms, self._found_held)
+
+    def _found_held(self, offset: int) -> None:
+        self._finding = False
+        self._discard(offset)
+
+    def _discard(self, offset: int) -> None:
         log = self.log
         if not self._closed and log.first_offset < offset <= log.durable_offset:
             self._store.discard(log, log.first_offset, offset)

@@ -206,22 +206,34 @@ class Users:
         """Whether somebody who is let in may not be any more, or may do something else."""
         if row.key.startswith(USER_KEY):
             name = row.key[len(USER_KEY) :].decode()
-            before = self._users.pop(name, None) or (self._guest if name == GUEST else None)
-            if not row.gone:
-                user = _read_user(name, row.fields)
-                same = before is not None and not before.deleted and before.verifiers == user.verifiers
-                standing = before.standing if same and before is not None else self._next_standing()
-                self._users[name] = replace(user, standing=standing)
-            return True
+            return self._apply_user(name, None if row.gone else _read_user(name, row.fields))
         if not row.key.startswith(ACCESS_KEY_KEY):
             return False
         key_id = row.key[len(ACCESS_KEY_KEY) :].decode()
-        known = self._access_keys.pop(key_id, None)
+        return self._apply_key(key_id, None if row.gone else AccessKey(key_id, row.fields["user"], row.fields["sealed"]))
+
+    def _apply_user(self, name: str, user: User | None) -> bool:
+        """As _apply(). What is so already changes nothing: whose password is being checked is still the same."""
+        before = self._users.get(name)
+        if user == before:
+            return False
+        self._users.pop(name, None)
+        if user is not None:
+            before = before or (self._guest if name == GUEST else None)
+            same = before is not None and not before.deleted and before.verifiers == user.verifiers
+            self._users[name] = replace(user, standing=before.standing if same and before is not None else self._next_standing())
+        return True
+
+    def _apply_key(self, key_id: str, access_key: AccessKey | None) -> bool:
+        """As _apply()."""
+        known = self._access_keys.get(key_id)
+        if access_key == known:
+            return False
         if known is not None:
-            del self._key_standings[known.standing]
-        if not row.gone:
-            self._add_key(AccessKey(key_id, row.fields["user"], row.fields["sealed"], self._next_standing()))
-        return row.gone
+            del self._access_keys[key_id], self._key_standings[known.standing]
+        if access_key is not None:
+            self._add_key(replace(access_key, standing=self._next_standing()))
+        return known is not None
 
     # Who there is
 

@@ -17,11 +17,11 @@ Entries = list[tuple[bytes, bytes]]
 
 @dataclass(slots=True)
 class Parts:
-    """A record taken apart: values by flag (the headers apart), header entries or None, body."""
+    """A record taken apart: values by flag (the headers apart), header entries or None, body, which is not copied: it may be large."""
 
     values: dict[int, bytes]
     headers: Entries | None
-    body: bytes
+    body: bytes | memoryview
 
     def set_header(self, name: bytes, value: bytes) -> None:
         """Put the header, first, in place of one it had."""
@@ -44,7 +44,7 @@ class Parts:
                 flags |= bit
                 values.append(self.values[bit])
         listed = flags.to_bytes(2, "big") + b"".join(values)
-        return len(listed).to_bytes(4, "big") + len(self.body).to_bytes(4, "big") + listed + self.body
+        return b"".join((len(listed).to_bytes(4, "big"), len(self.body).to_bytes(4, "big"), listed, self.body))
 
 
 def take_apart(record: bytes) -> Parts:
@@ -64,7 +64,7 @@ def take_apart(record: bytes) -> Parts:
             end = pos + (1 if bit in (p.DELIVERY_MODE, p.PRIORITY) else 8 if bit == p.TIMESTAMP else 1 + record[pos])
             values[bit] = record[pos:end]
         pos = end
-    return Parts(values, headers, record[8 + size :])
+    return Parts(values, headers, memoryview(record)[8 + size :])
 
 
 def strings(data: bytes, pos: int) -> list[bytes]:

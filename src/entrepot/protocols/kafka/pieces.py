@@ -15,12 +15,13 @@ import cramjam
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, InvalidBatch
 from entrepot.protocols.kafka.checking import unpack_into
 from entrepot.protocols.kafka.compression import NAMES
-from entrepot.protocols.kafka.record_scan import first_of, piece_end
+from entrepot.protocols.kafka.record_scan import first_of, piece_end, piece_of
 
 Result = TypeVar("Result")
 
 PIECE_RECORDS = 2048
 PIECE_BYTES = 512 << 10  # but of one record at least
+BESIDE_VALUE_MAX_BYTES = 1 << 20  # of a record's key and headers: others look into them in the loop
 
 _HEADER = 61
 _ATTRIBUTES_AT, _COUNT_AT = 21, 57
@@ -29,7 +30,7 @@ _COMPRESSION = 0x07
 
 def pieces_of(data: bytes, at: int, unpacked_max_bytes: int, record_max_bytes: int) -> list[tuple[int, bytes]]:
     """How many records and what they are, for each piece of the batch at `at` of `data`, with what is before it in front; b"" for a record that is
-    larger than may be. Empty: it cannot be unpacked within the bound."""
+    larger than may be, or whose key and headers are. Empty: it cannot be unpacked within the bound."""
     front = data[: at + _HEADER]
     try:
         return _with_records(data, at, unpacked_max_bytes, lambda records: _divided(front, at, records, record_max_bytes))
@@ -72,7 +73,32 @@ def _divided(front: bytes, at: int, records: memoryview, record_max_bytes: int) 
         if count == 0:
             return []
         head[at + _COUNT_AT : at + _COUNT_AT + 4] = count.to_bytes(4, "big")
-        found.append((count, b"" if end - position > max(PIECE_BYTES, record_max_bytes) else b"".join((head, records[position:end]))))
+        size = end - position
+        is_too_large = size > max(PIECE_BYTES, record_max_bytes) or (
+            size > BESIDE_VALUE_MAX_BYTES and size - _value_bytes(records, position) > BESIDE_VALUE_MAX_BYTES
+        )
+        found.append((count, b"" if is_too_large else piece_of(bytes(head), records, position, end)))
         position = end
         left -= count
     return found
+
+
+def _value_bytes(records: memoryview, at: int) -> int:
+    """Of the record at `at`, which is well formed."""
+    at = _number(records, at)[1] + 1  # its size; attributes
+    for _ in range(2):
+        at = _number(records, at)[1]  # its time and offset
+    size, at = _number(records, at)
+    return max(_number(records, at + max(size, 0))[0], 0)  # behind the key
+
+
+def _number(records: memoryview, at: int) -> tuple[int, int]:
+    """A zigzag varint, and where it ends."""
+    raw = shift = 0
+    while True:
+        octet = records[at]
+        at += 1
+        raw |= (octet & 0x7F) << shift
+        if octet < 0x80:
+            return (raw >> 1) ^ -(raw & 1), at
+        shift += 7

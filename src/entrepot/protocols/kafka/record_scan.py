@@ -9,6 +9,13 @@ from typing import Any
 
 import cython
 
+if not cython.compiled:
+
+    def joined(head: bytes, view: Any, start: int, end: int) -> bytes:
+        """head + view[start:end]."""
+        return b"".join((head, view[start:end]))
+
+
 GOOD, MALFORMED, MISNUMBERED, OUT_OF_TIME, BEHIND = range(5)
 
 _TIME_MAX = 2**63 - 1
@@ -46,6 +53,13 @@ def _piece(view: Any, start: int, count: int, most: int) -> tuple[int, int]:
         behind = pos + size
         index += 1
     return index, behind
+
+
+def piece_of(head: bytes, view: Any, start: int, end: int) -> bytes:
+    """head + view[start:end]: it may be much."""
+    if start < 0 or start > end or end > len(view):
+        raise IndexError("outside a buffer")
+    return joined(head, view, start, end)
 
 
 def first_of(view: Any, start: int, count: int, delta: int) -> tuple[int, int]:

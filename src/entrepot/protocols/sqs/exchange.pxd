@@ -29,6 +29,7 @@ cdef class Exchange:
     cdef public object then
     cdef public int retries
     cdef public bint answered
+    cdef public object writing
 
     @cython.locals(found=tuple)
     cpdef int open(self, str url) except -1
@@ -44,8 +45,11 @@ cdef class Exchange:
     cpdef int answer_json(self, bytes body) except -1
     @cython.locals(size=Py_ssize_t)
     cpdef int answer_written(self, Writer writer) except -1
+    cpdef int answer_long(self, object answer) except -1
     cpdef int fail(self, object error) except -1
     cpdef int plain(self, int status, str text, str content_type=*) except -1
     cpdef int answer_preflight(self, bytes lines) except -1
-    @cython.locals(end=bytes, length=bytes)
     cdef int _send(self, bytes head, bytes body) except -1
+    cpdef bytes head(self, bytes head, Py_ssize_t size)
+    @cython.locals(end=bytes)
+    cdef bytes _whole(self, bytes head, Py_ssize_t size, bytes body)

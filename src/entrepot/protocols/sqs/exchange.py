@@ -24,6 +24,7 @@ from entrepot.protocols.sqs.query_protocol import encode_answer, encode_answer_j
 if TYPE_CHECKING:
     from entrepot.protocols.sqs.actions import Action
     from entrepot.protocols.sqs.framing import Request
+    from entrepot.protocols.sqs.long_answers import LongAnswer
     from entrepot.protocols.sqs.session import Session
     from entrepot.protocols.sqs.writing import Writer
 
@@ -34,9 +35,10 @@ _PENDING, _DONE, _REFUSED, _UNAVAILABLE = PENDING, DONE, REFUSED, UNAVAILABLE
 _RETRIES_MAX = 8  # changes of a queue's policy under way that one request puts up with
 _DECISION_STEPS = 1000  # of asking a policy: steps of net/turns.py
 
-_JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nx-amzn-RequestId: "
-_XML_OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nx-amzn-RequestId: "
-_PLAIN_JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-amzn-RequestId: "
+JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nx-amzn-RequestId: "
+XML_OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/xml\r\nx-amzn-RequestId: "
+PLAIN_JSON_OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nx-amzn-RequestId: "
+_JSON_OK, _XML_OK, _PLAIN_JSON_OK = JSON_OK, XML_OK, PLAIN_JSON_OK
 _LENGTH = b"\r\nContent-Length: "
 _LINE_END = b"\r\n"
 _HEAD_END = b"\r\n\r\n"
@@ -77,6 +79,7 @@ class Exchange:
         self.then: Callable[[Exchange, Any], object] | None = None
         self.retries = 0
         self.answered = False
+        self.writing: LongAnswer | None = None  # the answer is being written
 
     # ---- which queue
 
@@ -208,6 +211,16 @@ class Exchange:
         self.session.send(self, answer)
         return 0
 
+    def answer_long(self, answer: LongAnswer) -> int:
+        """The answer is written a piece a turn; the next request waits for it."""
+        if not self.answered:
+            self.answered = True
+            self.call = None
+            self.then = None
+            self.writing = answer
+            answer.go_on()
+        return 0
+
     def fail(self, error: SqsError) -> int:
         """The answer is an error."""
         code = error.code
@@ -239,14 +252,18 @@ class Exchange:
         self.answered = True
         self.call = None
         self.then = None
-        end = _HEAD_END if self.request.keep_alive else _HEAD_END_CLOSE
-        length = str(len(body)).encode()
+        self.session.send(self, self._whole(head, len(body), b"" if self.request.method == b"HEAD" else body))
+        return 0
+
+    def head(self, head: bytes, size: int) -> bytes:
+        """The whole head of an answer of so many bytes: `head` ends where the request's id is due."""
+        return self._whole(head, size, b"")
+
+    def _whole(self, head: bytes, size: int, body: bytes) -> bytes:
         if len(self.request.origin) > 0:
             head = head.replace(_LINE_END, _LINE_END + self.session.callers.cors.headers(self.request.origin), 1)
-        if self.request.method == b"HEAD":
-            body = b""
-        self.session.send(self, b"".join((head, self.request_id, _LENGTH, length, end, body)))
-        return 0
+        end = _HEAD_END if self.request.keep_alive else _HEAD_END_CLOSE
+        return b"".join((head, self.request_id, _LENGTH, str(size).encode(), end, body))
 
 
 def failure_answer(status: int, text: str) -> bytes:

@@ -17,13 +17,14 @@ import msgspec
 from entrepot.model import batch as neutral
 from entrepot.model.batch import HEADER_BYTES, RecordBatch
 from entrepot.protocols.sqs.characters import ATTRIBUTE_NAME
+from entrepot.protocols.sqs.long_bodies import base64_pieces, text_pieces
 from entrepot.protocols.sqs.message_attributes import digest_of
 from entrepot.protocols.sqs.sending import ENTRY_VERSION
 from entrepot.protocols.sqs.to_neutral import BODY_ENCODING, CARRIERS, DEDUPLICATION_HEADER, NULL_BODY, SOURCE_HEADER, TRACE_HEADER
 
 if not cython.compiled:
     from entrepot.model.batch import field_at, sized, skip
-    from entrepot.model.octets import get_u64_le, take
+    from entrepot.model.octets import get_u64_le, put_u32_le, take
     from entrepot.protocols.sqs.characters import illegal_at
     from entrepot.protocols.sqs.packing import pack
 
@@ -43,6 +44,7 @@ _UUID = re.compile(rb"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4
 _WHOLE = frozenset((neutral.I8, neutral.U8, neutral.I16, neutral.U16, neutral.I32, neutral.U32, neutral.I64, neutral.U64, neutral.TIMESTAMP))
 _BEHIND = {DEDUPLICATION_HEADER, TRACE_HEADER, SOURCE_HEADER}  # headers that are fields of an SQS message
 _SHORT_MAX = 255
+_NAMED_BYTES = 1024  # of a body that a message id is made from
 _FIELD_MAX = 65_535
 
 Attribute = tuple[bytes, bytes, bytes]
@@ -52,11 +54,7 @@ def from_batch(batch: bytes, base_offset: int, append_time_ms: int, address: byt
     """An entry of as many records. An origin's address is used where there is one."""
     count = RecordBatch(batch).count
     position = _HEADER
-    if count > 0:
-        origin = sized(batch, position, _ORIGIN)
-        if origin is not None and len(origin) > 2:
-            address = take(origin, 1, len(origin) - 1)
-    parts: list[bytes | bytearray] = [bytes((_VERSION,)), len(address).to_bytes(2, "big"), address]
+    parts: list[bytes | bytearray] = [_prefix(batch, count, address)]
     index = 0
     while index < count:
         parts.append(_record(batch, position, base_offset + index, append_time_ms))
@@ -65,7 +63,36 @@ def from_batch(batch: bytes, base_offset: int, append_time_ms: int, address: byt
     return b"".join(parts)
 
 
+def from_batch_with(batch: bytes, base_offset: int, append_time_ms: int, address: bytes, source: bytes, at: int, size: int) -> bytes:
+    """As from_batch(), of one record whose value, empty there, is source[at:at+size]. On any thread, mostly without the GIL."""
+    value = memoryview(source)[at : at + size]
+    found = text_pieces(value)
+    is_base64 = found is None
+    pieces, digest = base64_pieces(value) if found is None else found
+    record = _packed(batch, _HEADER, base_offset, append_time_ms, b"", b"" if not pieces else pieces[0][:_NAMED_BYTES], digest, is_base64)
+    put_u32_le(record, 0, len(record) - 4 + sum(map(len, pieces)))
+    return b"".join((_prefix(batch, 1, address), bytes(record), *pieces))  # of so many bytes, and of nothing else, it is done without the GIL
+
+
+def _prefix(batch: bytes, count: int, address: bytes) -> bytes:
+    if count > 0:
+        origin = sized(batch, _HEADER, _ORIGIN)
+        if origin is not None and len(origin) > 2:
+            address = take(origin, 1, len(origin) - 1)
+    return bytes((_VERSION,)) + len(address).to_bytes(2, "big") + address
+
+
 def _record(batch: bytes, position: int, offset: int, append_time_ms: int) -> bytearray:
+    body = sized(batch, position, _VALUE)
+    is_base64 = body is not None and not is_text(body)
+    if body is not None and is_base64:
+        body = base64.b64encode(body)
+    digest = hashlib.md5(b"" if body is None else body, usedforsecurity=False).digest()
+    return _packed(batch, position, offset, append_time_ms, body, b"" if body is None else body[:_NAMED_BYTES], digest, is_base64)
+
+
+def _packed(batch: bytes, position: int, offset: int, append_time_ms: int, body: bytes | None, start: bytes, body_md5: bytes, is_base64: bool) -> bytearray:
+    """One record of the body (None: null), which begins with `start`."""
     attributes: list[Attribute] = []
     fields: dict[bytes, bytes] = {}
     raw = sized(batch, position, _HEADERS)
@@ -80,12 +107,10 @@ def _record(batch: bytes, position: int, offset: int, append_time_ms: int) -> by
             value = sized(batch, position, field)
             if value is not None and len(value) > 0:
                 attributes.append((name, b"String" if is_text(value) else b"Binary", value))
-    body = sized(batch, position, _VALUE)
     if body is None:
         body = b""
         attributes.append((NULL_BODY, b"String", b"true"))
-    elif not is_text(body):
-        body = base64.b64encode(body)
+    elif is_base64:
         attributes.append((BODY_ENCODING, b"String", b"base64"))
     group = sized(batch, position, _GROUP)
     at = field_at(batch, position, _EVENT_TIME)
@@ -95,9 +120,9 @@ def _record(batch: bytes, position: int, offset: int, append_time_ms: int) -> by
     if sent_ms < 0 or sent_ms > 1 << 62:
         sent_ms = -1
     return pack(
-        message_id(sized(batch, position, _MESSAGE_ID), offset, append_time_ms, body),
+        message_id(sized(batch, position, _MESSAGE_ID), offset, append_time_ms, start),
         body,
-        hashlib.md5(body, usedforsecurity=False).digest(),
+        body_md5,
         b"",
         fit(group),
         fit(fields.get(DEDUPLICATION_HEADER)),
@@ -123,11 +148,11 @@ def is_text(value: bytes) -> bool:
     return illegal_at(value) < 0
 
 
-def message_id(text: bytes | None, offset: int, append_time_ms: int, body: bytes) -> bytes:
-    """The UUID that a message id is, or one made from it, the same whenever it is asked for."""
+def message_id(text: bytes | None, offset: int, append_time_ms: int, start: bytes) -> bytes:
+    """The UUID that a message id is, or one made from it and the body's start, the same whenever it is asked for."""
     if text is not None and _UUID.fullmatch(text):
         return binascii.unhexlify(text.replace(b"-", b""))
-    digest = hashlib.blake2b((text or b"") + b"\x00" + body[:1024], digest_size=16)
+    digest = hashlib.blake2b((text or b"") + b"\x00" + start, digest_size=16)
     digest.update(offset.to_bytes(8, "big") + append_time_ms.to_bytes(8, "big", signed=True))
     raw = bytearray(digest.digest())
     raw[6] = raw[6] & 0x0F | 0x80  # version 8: made by a rule of one's own (RFC 9562)

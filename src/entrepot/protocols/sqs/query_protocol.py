@@ -143,14 +143,33 @@ def _value(raw: Any, inner: Any) -> Any:
 
 def encode_answer(action: Action, result: Any, request_id: str) -> bytes:
     """The XML of an answer."""
-    parts = [f'<?xml version="1.0"?><{action.name}Response xmlns="{NAMESPACE}">']
+    front, behind = around_answer(action, request_id)
+    parts = [front]
+    if action.result is not None and result is not None:
+        _write(parts, result)
+    parts.append(behind)
+    return encode_text("".join(parts))
+
+
+def around_answer(action: Action, request_id: str) -> tuple[str, str]:
+    """The XML of an answer, what is before its result and what behind."""
+    front, behind = f'<?xml version="1.0"?><{action.name}Response xmlns="{NAMESPACE}">', ""
     if action.result is not None:
-        parts.append(f"<{action.name}Result>")
-        if result is not None:
-            _write(parts, result)
-        parts.append(f"</{action.name}Result>")
-    parts.append(f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action.name}Response>")
-    return "".join(parts).encode("utf-8", "surrogateescape")
+        front += f"<{action.name}Result>"
+        behind = f"</{action.name}Result>"
+    return front, f"{behind}<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action.name}Response>"
+
+
+def element(name: str, value: Any) -> str:
+    """The XML of a part of a result."""
+    parts: list[str] = []
+    _element(parts, name, value)
+    return "".join(parts)
+
+
+def encode_text(text: str) -> bytes:
+    """As it goes to the client."""
+    return text.encode("utf-8", "surrogateescape")
 
 
 def encode_answer_json(action: Action, result: Any, request_id: str) -> bytes:

@@ -27,10 +27,14 @@ cdef class Wanted:
 
 @cython.locals(count=int, wait_ms=int64_t, visibility_ms=int64_t, fifo=bint, system=uint32_t, call=Receive)
 cpdef object receive_message(Exchange exchange)
-@cython.locals(messages=list)
+cdef Py_ssize_t _SHORT, _LONG, _STEP_BYTES, _STEP_BYTES_XML
+cdef bytes _BEHIND
+@cython.locals(messages=list, item=Received, size=Py_ssize_t)
 cpdef object received(Exchange exchange, Receive call)
-@cython.locals(wanted=Wanted, writer=Writer, first=bint, messages=list, item=Received, data=bytes, position=Py_ssize_t, packed=bytes, at=Py_ssize_t)
+@cython.locals(writer=Writer, first=bint, messages=list, item=Received, at=Py_ssize_t)
 cpdef Writer write_messages(Exchange exchange, Receive call)
+@cython.locals(wanted=Wanted, data=bytes, position=Py_ssize_t, packed=bytes)
+cpdef int write_message(Exchange exchange, Writer writer, Receive call, Received item, bint first) except -1
 @cython.locals(data=bytes, position=Py_ssize_t, system=uint32_t, first=bint, value=bytes)
 cpdef int write_system(Exchange exchange, Writer writer, Received item, Wanted wanted) except -1
 cdef bint _text(Writer writer, bint first, bytes name, bytes value) except? True

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import cython
+import msgspec
 
 from entrepot.model.entry import CODEC_SQS
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import without_vhosts
 from entrepot.protocols.sqs.actions import Message, ReceiveMessageResult
 from entrepot.protocols.sqs.errors import SqsError, invalid_value
+from entrepot.protocols.sqs.exchange import JSON_OK, PLAIN_JSON_OK, XML_OK
+from entrepot.protocols.sqs.long_answers import Body, LongAnswer, Parts
 from entrepot.protocols.sqs.message_attributes import Selection, as_values, select
 from entrepot.protocols.sqs.packing import (
     ATTRIBUTES,
@@ -23,6 +26,7 @@ from entrepot.protocols.sqs.packing import (
     SOURCE,
     TRACE,
 )
+from entrepot.protocols.sqs.query_protocol import around_answer, element, encode_answer_json, encode_text
 from entrepot.protocols.sqs.sending import SEQUENCE_FIRST, identifier, uuid_text
 
 if TYPE_CHECKING:
@@ -36,6 +40,9 @@ if not cython.compiled:
     from entrepot.protocols.sqs.packing import body_at, body_of, field_of, number_of
     from entrepot.protocols.sqs.writing import Writer
 
+SHORT_BYTES = 16 << 10  # of messages in an answer, which is written at once whoever else has written in this turn
+LONG_BYTES = 256 << 10  # more are written in pieces
+STEP_BYTES, STEP_BYTES_XML = 384, 96  # that are written in a step of net/turns.py
 MESSAGES_MAX = 10
 WAIT_MAX_S = 20
 VISIBILITY_MAX_S = 43_200
@@ -57,6 +64,8 @@ SYSTEM_ATTRIBUTES = {
 ALL = (1 << 9) - 1
 
 _CODEC = CODEC_SQS
+_SHORT, _LONG, _STEP_BYTES, _STEP_BYTES_XML = SHORT_BYTES, LONG_BYTES, STEP_BYTES, STEP_BYTES_XML
+_BEHIND = b'"}]}'
 _SENDER_ID, _SENT_TIMESTAMP, _RECEIVE_COUNT, _FIRST_RECEIVE, _SEQUENCE_NUMBER = SENDER_ID, SENT_TIMESTAMP, RECEIVE_COUNT, FIRST_RECEIVE, SEQUENCE_NUMBER
 _DEDUPLICATION_ID, _GROUP_ID, _TRACE_HEADER, _SOURCE_ARN = DEDUPLICATION_ID, GROUP_ID, TRACE_HEADER, SOURCE_ARN
 _ATTRIBUTES, _DEDUPLICATION, _GROUP, _SENDER, _SENT_TIME, _SOURCE, _TRACE = ATTRIBUTES, DEDUPLICATION, GROUP, SENDER, SENT_TIME, SOURCE, TRACE
@@ -142,9 +151,17 @@ def refused(exchange: Exchange, error: Refused) -> SqsError | None:
 def received(exchange: Exchange, call: Receive) -> object:
     """The Receive is done."""
     messages: list[Received] = call.received
+    size = 0
+    for item in messages:
+        size += get_u32_le(item.data, item.position)
+    if size > _SHORT:
+        turns = exchange.session.turns
+        if turns.left <= 0 or size > _LONG:
+            return exchange.answer_long(long_answer(exchange, call))
+        turns.spend(size // (_STEP_BYTES if exchange.is_json else _STEP_BYTES_XML))
     if not exchange.is_json:
         wanted: Wanted = exchange.state
-        return exchange.answer(ReceiveMessageResult(Messages=[as_structure(exchange, call, item, wanted) for item in messages]))
+        return exchange.answer(ReceiveMessageResult(Messages=[as_structure(exchange, call, item, wanted, body_text(item)) for item in messages]))
     if len(messages) == 0:
         return exchange.answer_json(b"{}")
     return exchange.answer_written(write_messages(exchange, call))
@@ -152,41 +169,47 @@ def received(exchange: Exchange, call: Receive) -> object:
 
 def write_messages(exchange: Exchange, call: Receive) -> Writer:
     """The answer as JSON."""
-    wanted: Wanted = exchange.state
     writer: Writer = exchange.session.shared.fresh_writer()
     first = True
     messages: list[Received] = call.received
     for item in messages:
-        data = item.data
-        position = item.position
-        writer.raw(b'{"Messages":[{"MessageId":"' if first else b'"},{"MessageId":"')
+        write_message(exchange, writer, call, item, first)
         first = False
-        writer.uuid(data, position + _MESSAGE_ID)
-        writer.raw(b'","ReceiptHandle":"')
-        write_handle(writer, call.queue_id, item.offset, call.lease_id)
-        writer.raw(b'","MD5OfBody":"')
-        writer.hexadecimal(data, position + _BODY_MD5, 16)
-        if wanted.system:
-            writer.raw(b'","Attributes":{"')
-            write_system(exchange, writer, item, wanted)
-            writer.raw(b'},"')
-        else:
-            writer.raw(b'","')
-        if wanted.selection is not None:
-            packed = field_of(data, position, _ATTRIBUTES)
-            if len(packed) > 0:
-                chosen, digest = select(packed, wanted.selection)
-                if len(chosen) > 0:
-                    writer.raw(b'MD5OfMessageAttributes":"')
-                    writer.hexadecimal(digest, 0, 16)
-                    writer.raw(b'","MessageAttributes":')
-                    write_json(writer, chosen)
-                    writer.raw(b',"')
-        writer.raw(b'Body":"')
-        at = body_at(data, position)
-        writer.string(data, at, position + 4 + get_u32_le(data, position) - at)
-    writer.raw(b'"}]}')
+        at = body_at(item.data, item.position)
+        writer.string(item.data, at, item.position + 4 + get_u32_le(item.data, item.position) - at)
+    writer.raw(_BEHIND)
     return writer
+
+
+def write_message(exchange: Exchange, writer: Writer, call: Receive, item: Received, first: bool) -> int:
+    """What stands in the JSON of the answer before one message's body, and behind that of the one before it."""
+    wanted: Wanted = exchange.state
+    data = item.data
+    position = item.position
+    writer.raw(b'{"Messages":[{"MessageId":"' if first else b'"},{"MessageId":"')
+    writer.uuid(data, position + _MESSAGE_ID)
+    writer.raw(b'","ReceiptHandle":"')
+    write_handle(writer, call.queue_id, item.offset, call.lease_id)
+    writer.raw(b'","MD5OfBody":"')
+    writer.hexadecimal(data, position + _BODY_MD5, 16)
+    if wanted.system:
+        writer.raw(b'","Attributes":{"')
+        write_system(exchange, writer, item, wanted)
+        writer.raw(b'},"')
+    else:
+        writer.raw(b'","')
+    if wanted.selection is not None:
+        packed = field_of(data, position, _ATTRIBUTES)
+        if len(packed) > 0:
+            chosen, digest = select(packed, wanted.selection)
+            if len(chosen) > 0:
+                writer.raw(b'MD5OfMessageAttributes":"')
+                writer.hexadecimal(digest, 0, 16)
+                writer.raw(b'","MessageAttributes":')
+                write_json(writer, chosen)
+                writer.raw(b',"')
+    writer.raw(b'Body":"')
+    return 0
 
 
 def write_system(exchange: Exchange, writer: Writer, item: Received, wanted: Wanted) -> int:
@@ -258,18 +281,17 @@ def source_arn(exchange: Exchange, queue: bytes) -> bytes:
     return arn.encode()
 
 
-def as_structure(exchange: Exchange, call: Receive, item: Received, wanted: Wanted) -> Message:
+def as_structure(exchange: Exchange, call: Receive, item: Received, wanted: Wanted, body: Any) -> Message:
     """One message as the API's structure."""
     data, position = item.data, item.position
     writer: Writer = exchange.session.shared.fresh_writer()
     write_handle(writer, call.queue_id, item.offset, call.lease_id)
     handle = writer.take().decode()
-    body = body_of(data, position)
     message = Message(
         MessageId=uuid_text(take(data, position + MESSAGE_ID, 16)),
         ReceiptHandle=handle,
         MD5OfBody=take(data, position + BODY_MD5, 16).hex(),
-        Body=body.decode(errors="replace"),
+        Body=body,
     )
     values: list[tuple[int, str, Any]] = [
         (SENDER_ID, "SenderId", field_of(data, position, SENDER)),
@@ -294,3 +316,56 @@ def as_structure(exchange: Exchange, call: Receive, item: Received, wanted: Want
             message.MessageAttributes = as_values(chosen)
             message.MD5OfMessageAttributes = digest.hex()
     return message
+
+
+def body_text(item: Received) -> str:
+    """The body of a message."""
+    return body_of(item.data, item.position).decode(errors="replace")
+
+
+# ---- answers that take turns
+
+
+def long_answer(exchange: Exchange, call: Receive) -> LongAnswer:
+    """The answer, in the form that was asked for."""
+    if exchange.is_json:
+        return LongAnswer(exchange, _as_json(exchange, call), JSON_OK, False)
+    if exchange.request.wants_json:
+        return LongAnswer(exchange, _as_plain_json(exchange, call), PLAIN_JSON_OK, False)
+    return LongAnswer(exchange, _as_xml(exchange, call), XML_OK, True)
+
+
+def _as_json(exchange: Exchange, call: Receive) -> Parts:
+    first = True
+    for item in call.received:
+        writer = exchange.session.shared.fresh_writer()
+        write_message(exchange, writer, call, item, first)
+        first = False
+        yield [writer.take(), _body(item)]
+    yield [_BEHIND]
+
+
+def _as_plain_json(exchange: Exchange, call: Receive) -> Parts:
+    """JSON has no control characters: one stands for each body until it is known what is around them."""
+    place = msgspec.Raw(b'"\0"')
+    result = ReceiveMessageResult(Messages=[as_structure(exchange, call, item, exchange.state, place) for item in call.received])
+    around = encode_answer_json(exchange.action, result, exchange.request_id.decode()).split(b"\0")  # type: ignore[arg-type]
+    yield [around[0]]
+    for item, behind in zip(call.received, around[1:], strict=True):
+        yield [_body(item), behind]
+
+
+def _as_xml(exchange: Exchange, call: Receive) -> Parts:
+    """What is sent has no half of a surrogate pair but those that stand for octets: one stands for the body."""
+    place = "\ud800"
+    front, end = around_answer(exchange.action, exchange.request_id.decode())  # type: ignore[arg-type]
+    yield [encode_text(front)]
+    for item in call.received:
+        before, behind = element("Message", as_structure(exchange, call, item, exchange.state, place)).split(place)
+        yield [encode_text(before), _body(item), encode_text(behind)]
+    yield [encode_text(end)]
+
+
+def _body(item: Received) -> Body:
+    at = body_at(item.data, item.position)
+    return Body(item.data, at, item.position + 4 + get_u32_le(item.data, item.position) - at)

@@ -19,7 +19,7 @@ from entrepot.protocols.sqs.sending import ENTRY_VERSION
 
 if not cython.compiled:
     from entrepot.model.octets import get_u16_be, get_u32_le, take
-    from entrepot.protocols.sqs.from_neutral import from_batch
+    from entrepot.protocols.sqs.from_neutral import from_batch, from_batch_with
     from entrepot.protocols.sqs.packing import body_at, field_of, number_of, with_fields
     from entrepot.protocols.sqs.to_neutral import to_batch
 
@@ -152,3 +152,15 @@ class SqsEntryCodec(EntryCodec):
     def from_record_batch(self, batch: bytes, base_offset: int, append_time_ms: int, address: bytes) -> bytes:
         """See EntryCodec; from_neutral.py says what becomes what."""
         return from_batch(batch, base_offset, append_time_ms, address)
+
+    def takes_value(self) -> bool:
+        """See EntryCodec."""
+        return True
+
+    def from_record_batch_with(self, batch: bytes, base_offset: int, append_time_ms: int, address: bytes, source: bytes, at: int, size: int) -> bytes:
+        """See EntryCodec."""
+        return from_batch_with(batch, base_offset, append_time_ms, address, source, at, size)
+
+    def looks_into_values(self) -> bool:
+        """See EntryCodec: for characters that SQS does not take, and for the MD5."""
+        return True

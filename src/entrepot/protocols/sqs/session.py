@@ -267,9 +267,8 @@ class Session(Sink):
         """Every whole request is answered."""
         framing = self.framing
         if framing.failure is not None:
-            status, text = framing.failure
-            self.output.add(failure_answer(status, text))
-            note_closed(self, text, framing.first)
+            self.output.add(failure_answer(*framing.failure))
+            note_closed(self, framing.failure[1], framing.first)
             self.end()
         elif framing.ended:
             self.end()
@@ -301,10 +300,9 @@ class Session(Sink):
                     raise SqsError("SerializationException", f"The request is not what {route.action.name} takes: {why_wrong(error, request.body)}.") from None
             else:
                 exchange.is_json = False
-                found = self.begin_query(exchange)
-                if found is None:
+                route = self.begin_query(exchange)
+                if route is None:
                     return None
-                route = found
             request.body = b""  # what waits, for messages it may be, holds nothing that is read already
             self.counted[route.name] += 1
             for name in route.required:
@@ -561,6 +559,8 @@ class Session(Sink):
     def writable(self, is_writable: bool) -> None:
         """See net.session.Session."""
         self.is_writable = is_writable
+        if self.active is not None and self.active.writing is not None:
+            self.active.writing.go_on()
         self.pump()
         self.wake()
 
@@ -569,7 +569,7 @@ class Session(Sink):
         if self.next_deadline == 1.0:
             self.quiet_since = now
         self.next_deadline = now + SWEEP_S
-        if self.active is not None or self.heard:
+        if self.heard or (self.active is not None and (self.active.writing is None or not self.active.writing.is_stalled)):
             self.heard = False
             self.quiet_since = now
         elif not self.framing.is_partial and now - self.quiet_since >= self.settings.idle_s:

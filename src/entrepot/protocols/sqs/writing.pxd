@@ -5,7 +5,7 @@ from libc.stdint cimport uint32_t, uint64_t
 
 from entrepot.model.octets cimport copy, copy_ba, take_ba
 
-cdef bytes _HEX, _BASE64
+cdef bytes _HEX, _BASE64, _QUOT, _AMP, _LT, _GT, _CR
 
 
 @cython.final
@@ -23,6 +23,8 @@ cdef class Writer:
     cpdef int decimal(self, uint64_t value, Py_ssize_t width) except -1
     @cython.locals(buffer=bytearray, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, octet=uint32_t)
     cpdef int string(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
+    @cython.locals(buffer=bytearray, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, octet=uint32_t, name=bytes)
+    cpdef int xml(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(buffer=bytearray, at=Py_ssize_t, end=Py_ssize_t, bits=uint32_t)
     cpdef int base64(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
     cpdef bytes take(self)
@@ -31,3 +33,9 @@ cdef class Writer:
     cdef int _hyphen(self) except -1
     @cython.locals(capacity=Py_ssize_t, buffer=bytearray)
     cdef int _room(self, Py_ssize_t need) except -1
+
+
+@cython.locals(found=Py_ssize_t, index=Py_ssize_t, octet=uint32_t)
+cpdef Py_ssize_t string_size(bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
+@cython.locals(found=Py_ssize_t, index=Py_ssize_t, octet=uint32_t)
+cpdef Py_ssize_t xml_size(bytes source, Py_ssize_t pos, Py_ssize_t size) except -1

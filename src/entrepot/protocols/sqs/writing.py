@@ -12,6 +12,7 @@ BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 _HEX = HEX
 _BASE64 = BASE64
+_QUOT, _AMP, _LT, _GT, _CR = b"&quot;", b"&amp;", b"&lt;", b"&gt;", b"&#13;"
 
 
 class Writer:
@@ -119,6 +120,29 @@ class Writer:
         self.filled = at + end - start
         return 0
 
+    def xml(self, source: bytes, pos: int, size: int) -> int:
+        """UTF-8 as what stands in an XML element."""
+        self._room(6 * size)  # at most: every octet a quote
+        buffer = self._buffer
+        at = self.filled
+        start = pos
+        end = pos + size
+        while pos < end:
+            octet = source[pos]
+            if octet > 62 or (octet != 34 and octet != 38 and octet != 60 and octet != 62 and octet != 13):
+                pos += 1
+                continue
+            copy(buffer, at, source, start, pos - start)
+            at += pos - start
+            name = _QUOT if octet == 34 else _AMP if octet == 38 else _LT if octet == 60 else _GT if octet == 62 else _CR
+            copy(buffer, at, name, 0, len(name))
+            at += len(name)
+            pos += 1
+            start = pos
+        copy(buffer, at, source, start, end - start)
+        self.filled = at + end - start
+        return 0
+
     def base64(self, source: bytes, pos: int, size: int) -> int:
         """RFC 4648, section 4, with padding."""
         self._room((size + 2) // 3 * 4)
@@ -182,3 +206,30 @@ class Writer:
             self._buffer = buffer
             self._capacity = capacity
         return 0
+
+
+def string_size(source: bytes, pos: int, size: int) -> int:
+    """How many bytes Writer.string() makes of that."""
+    found = size
+    for index in range(pos, pos + size):
+        octet = source[index]
+        if octet > 92 or (octet >= 32 and octet != 34 and octet != 92):
+            continue
+        found += 1 if octet in (34, 92, 10, 13, 9) else 5
+    return found
+
+
+def xml_size(source: bytes, pos: int, size: int) -> int:
+    """How many bytes Writer.xml() makes of that."""
+    found = size
+    for index in range(pos, pos + size):
+        octet = source[index]
+        if octet > 62:
+            continue
+        if octet == 34:
+            found += 5
+        elif octet == 38 or octet == 13:
+            found += 4
+        elif octet == 60 or octet == 62:
+            found += 3
+    return found

@@ -1,7 +1,7 @@
 """JournalRing: the journal's files, used in turn. Which one the next commit goes to, which are ready, which wait to be sorted.
 
-A file's use is a life: numbered, with a salt of its own. Files are zeroed ahead once, small ones at first, then reused whole. Where none is ready the
-commit goes to a new file that grows as it is written; while commits are large no file is zeroed, since one that grows costs them little,
+A file's use is a life: numbered, with a salt of its own. Files are zeroed ahead once, small ones before there is traffic, then reused whole. Where none is
+ready the commit goes to a new file that grows as it is written; while commits are large no file is zeroed, since one that grows costs them little,
 and most of it will stay: see Sorter.
 """
 
@@ -17,7 +17,6 @@ from entrepot.store.local.settings import StoreSettings
 
 PREFIX = "journal-"
 POSITION_MAX = (1 << 32) - 1
-_GROWTH = 4  # times what came into one file is the next that is zeroed ahead, up to the full size
 _SMALL_MAX = 16  # commits that are not large, in a file that grows, after which others are zeroed ahead
 
 
@@ -140,8 +139,9 @@ class JournalRing:
         return encode_file_header(header)
 
     def _learn(self, size: int) -> None:
-        """So much came into one file: those that are zeroed ahead grow with the traffic, to their full size."""
-        self._ahead_size = min(self._settings.journal_file_size, max(self._ahead_size, _GROWTH * size))
+        """So much came into one file. If that is traffic, those zeroed ahead have full size from now on: any between would be zeroed to be thrown away."""
+        if size > self._ahead_size // 2:
+            self._ahead_size = self._settings.journal_file_size
 
     def create_file(self) -> tuple[str, File]:
         """A new, empty file; its directory is not synced yet."""

@@ -1,0 +1,87 @@
+"""DeadRoutes: where dead letters go, and their publishing in one commit with their end where all of that is here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from entrepot.broker.calls.port import make_publish
+from entrepot.broker.catalogue.shards import Shards
+from entrepot.broker.front.parting import split_address
+from entrepot.broker.front.publisher import Path, Publisher
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.outbox.handover import HOME, Target
+from entrepot.broker.users.authorization import Action, ResourceKind
+from entrepot.model.errors import Refused
+from entrepot.model.principal import GUEST, Principal
+
+
+class DeadRoutes:
+    """Of one broker. `path`(namespace, address, exchange, routing key) gives a Path; `shards`() the shards of its store."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        catalogue: Any,
+        publisher: Publisher,
+        path: Callable[[str, bytes, str, str], Path],
+        may: Callable[..., None],
+        shards: Callable[[], Shards],
+    ) -> None:
+        self._hub = hub
+        self._catalogue = catalogue
+        self._publisher = publisher
+        self._path = path
+        self._authorize = may
+        self._shards = shards
+
+    def publish(self, namespace: str, address: bytes, tag: int, flags: int, record: bytes, maker: str = "") -> None:
+        """Publish one dead-lettered record of the codec `tag`. Where its exchange is gone, or nothing matches, it is dropped, as RabbitMQ does.
+
+        So it is where it would reach a topic by its name or subject that `maker`, the queue's, may not write into. Unavailable: nothing was staged.
+        """
+        exchange, routing_key = split_address(address)
+        codec = self._hub.codec(tag)
+        further = codec.further_keys(record, 0)
+        try:
+            path = self._path(namespace, address, exchange, routing_key)
+            for route in (path.route, *(path.router.route(exchange, key) for key in further)):
+                self._check(namespace, route, maker)
+        except Refused:
+            return
+        call = make_publish(0, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))
+        call.scattered = bool(further)
+        if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in path.route.targets if not queue.is_topic):
+            self._publisher.publish(path, call)
+        else:
+            self._publisher.parting.publish_dead(self._publisher, path, call)
+
+    def targets(self, namespace: str, address: bytes, tag: int, record: bytes, maker: str) -> tuple[Target, ...]:
+        """Where publish() would bring it, wherever that is open; a topic's partition is chosen now. Consumers of direct replies are left out."""
+        exchange, routing_key = split_address(address)
+        codec = self._hub.codec(tag)
+        further = codec.further_keys(record, 0)
+        found: dict[Any, bool] = {}
+        try:
+            router = self._catalogue.namespace(namespace).router
+            for key in (routing_key, *further):
+                route = router.route(exchange, key)
+                self._check(namespace, route, maker)
+                targets = router.route_with_headers(exchange, key, codec.headers(record, 0)) if route.needs_headers else route.targets
+                found.update(dict.fromkeys(targets, True))
+        except Refused:
+            return ()
+        return tuple(self._place(definition, codec, record) for definition in found if definition.is_topic or not codec.is_cycle(record, definition.name))
+
+    def _check(self, namespace: str, route: Any, maker: str) -> None:
+        for topic in route.named:
+            self._authorize(Principal(maker or GUEST), Action.WRITE, namespace, ResourceKind.TOPIC, topic.name)
+
+    def _place(self, definition: Any, codec: Any, record: bytes) -> Target:
+        """The shard and the log that one record goes to."""
+        shards = self._shards()
+        if not definition.is_topic:
+            return shards.shard("queue", definition.namespace, definition.name) if definition.persistent else HOME, definition.log_id
+        count = len(definition.partitions)
+        ((number, _, _),) = codec.by_partition(record, 1, count, definition.runtime.next_partition() if count > 1 else 0)
+        return shards.shard("topic", definition.namespace, definition.name, number), definition.partitions[number]
