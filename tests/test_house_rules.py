@@ -136,7 +136,7 @@ def upward(text: str, room: str) -> list[str]:
 
 @pytest.mark.parametrize("types", sorted((SRC / "entrepot/broker").rglob("*.pxd")), ids=lambda path: str(path.relative_to(SRC)))
 def test_types_point_down_the_rooms_too(types: Path) -> None:
-    assert upward(types.read_text(), types.relative_to(SRC / "entrepot/broker").parts[0]) == []
+    assert upward(types.read_text(), Path(types.relative_to(SRC / "entrepot/broker").parts[0]).stem) == []
 
 
 @pytest.mark.parametrize("room", ["timed", "topic"])

@@ -26,7 +26,7 @@ from entrepot.broker.calls.port import DONE, PENDING, REJECT, Attachment, Call, 
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, TimedPolicy
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
-from entrepot.broker.front.admission import make_address
+from entrepot.broker.front.parting import make_address
 from entrepot.broker.state_kinds import default_folds
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting

@@ -9,6 +9,7 @@ from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, Sink, make_ask, make_publish, make_settle
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.state_kinds import default_folds
 from entrepot.model.entry import HAS_EXPIRY, Entry
 from entrepot.model.errors import Refused
@@ -78,6 +79,7 @@ class Bench:
     topic_defaults = None
     memory_size_max = MEMORY_SIZE_MAX
     authorizer = AllowAll()
+    owners = OwnerTable
 
     def __init__(self, seed=1, bench=None, settings=SMALL):
         self.settings = settings
@@ -101,6 +103,7 @@ class Bench:
             authorizer=self.authorizer,
             on_failed=self.failed.append,
             topic_defaults=self.topic_defaults,
+            owners=self.owners,
         )
         self.broker.register(CODEC)
         for codec in self.codecs:

@@ -106,7 +106,7 @@ class Bench:
 
     def open(self, definition):
         logs = [self.store.log(log_id) or self.store.create_log(0, log_id) for log_id in definition.partitions]
-        definition.runtime = Topic(definition, self.hub, self.store, logs)
+        definition.runtime = Topic(definition, self.hub, lambda _log: self.store, logs)
         return definition.runtime
 
     def publish(self, topic, *records, log=None, flags=0, max_time_ms=0):

@@ -157,3 +157,26 @@ def test_a_queue_and_a_topic_of_several_partitions(whole):
     logs = bench.catalogue.namespace("public/default").topics["t"].runtime.logs
     assert sum(log.durable_offset for log in logs) == 10
     assert sum(1 for log in logs if log.durable_offset) > 1
+
+
+def test_runs_without_keys_go_to_the_partitions_in_turn():
+    bench = Bench()
+    me = bench.connect()
+    me.ask(CreateTopic("t", 3))
+    logs = bench.catalogue.namespace("public/default").topics["t"].runtime.logs
+    for number in range(1, 4):
+        for _ in range(3):
+            publish(me, [record_of(b"x"), record_of(b"y")], key="t")
+        assert [log.durable_offset for log in logs] == [2 * number] * 3
+
+
+@pytest.mark.parametrize("name", ["stream", "queue"])
+def test_what_is_declared_is_counted_where_it_is(name):
+    bench = Bench()
+    me = bench.connect()
+    me.declare("queue")
+    me.declare("stream", x_queue_type="stream") if name == "stream" else None
+    me.put(b"a", b"b", b"c", key=name)
+    me.consume("reader", name, limit=1, start="first")
+    bench.run()
+    assert me.declare(name, passive=True) == (name, 3 if name == "stream" else 2, 1)

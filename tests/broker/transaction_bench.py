@@ -67,7 +67,7 @@ class Bench:
         self.producers.load()
         self.logs = [self.store.log(log_id) or self.store.create_log(0, log_id) for log_id in LOGS]
         policy = parse_queue_arguments("q", {})
-        self.topic = Topic(SimpleNamespace(name="t", policy=policy), self.hub, self.store, self.logs[:QUEUE])
+        self.topic = Topic(SimpleNamespace(name="t", policy=policy), self.hub, lambda _log: self.store, self.logs[:QUEUE])
         self.queue = Queue(SimpleNamespace(name="q", policy=policy), self.hub, self.store, self.logs[QUEUE], "n", HeadDrops)
         coordinator_id = coordinator_log_id(0)
         self.coordinator = Coordinator(self.store, self.store.log(coordinator_id) or self.store.create_log(0, coordinator_id))

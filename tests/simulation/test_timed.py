@@ -8,6 +8,7 @@ import os
 import pytest
 
 from entrepot.simulation.disk import SimulatedDisk
+from entrepot.simulation.framed_owner import FramedOwnerTable
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 from entrepot.simulation.timed_run import TimedRun
@@ -15,6 +16,7 @@ from entrepot.store.local import store
 
 COMPILED = str(store.__file__).endswith(".so")
 SEEDS = int(os.environ.get("ENTREPOT_TIMED_SEEDS", "30" if COMPILED else "3"))
+FRAMED_SEEDS = 10 if COMPILED else 2
 ONLY = os.environ.get("ENTREPOT_SEED")
 
 
@@ -75,3 +77,18 @@ def test_a_door_that_says_unavailable_of_what_is_done_is_noticed():
 
     with pytest.raises(Violation, match="nobody sent"):
         run_all(range(30))
+
+
+def test_promises_hold_where_owners_are_reached_by_octets_and_shards_wander():
+    closed = 0
+    for seed in range(FRAMED_SEEDS):
+        run = TimedRun(seed)
+        run.owners = FramedOwnerTable
+        run.wandering.rate = 1.0
+        try:
+            run.run()
+        except BaseException as error:
+            error.add_note(f"seed {seed} repeats it")
+            raise
+        closed += run.wandering.closed_count
+    assert closed > FRAMED_SEEDS

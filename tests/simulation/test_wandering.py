@@ -156,7 +156,7 @@ def test_leases_of_a_queue_that_is_away_that_are_settled_where_they_are_to_be_re
     def release(self, door, call, request):
         for consumer_id, first, count in request.ranges:
             consumer = door.consumers.get(consumer_id)
-            disposition = RELEASE if consumer is not None and isinstance(consumer.owner, Queue) else ACCEPT
+            disposition = RELEASE if consumer is not None and isinstance(consumer.reads, Queue) else ACCEPT
             door.submit(make_settle(call.stream, consumer_id, first, count, disposition))
         return None, None
 

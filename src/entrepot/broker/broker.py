@@ -15,11 +15,12 @@ from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
-from entrepot.broker.front.admission import Admission, split_address
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.dead_routes import DeadRoutes
 from entrepot.broker.front.door import STAGED_HIGH_BYTES, Door
 from entrepot.broker.front.inbox import Inbox
+from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.front.parting import Parting, split_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
 from entrepot.broker.front.revocation import Revocation
@@ -74,6 +75,7 @@ class Broker:
         group_settings: GroupSettings | None = None,
         topic_defaults: TopicDefaults | None = None,
         producer_idle_ms: int = IDLE_MS,
+        owners: Callable[[Hub, Store, Store], OwnerTable] = OwnerTable,
     ) -> None:
         # shared with queues
         self.hub = Hub(scheduler, clock)
@@ -88,10 +90,11 @@ class Broker:
         self.start_id: bytes = entropy.octets(START_ID_SIZE)
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
-        admission = Admission()
-        admission.authorize_route = self._authorize_route
+        self.owners = owners(self.hub, store, volatile)
+        parting = Parting(self.hub)
+        parting.authorize_route = self._authorize_route
         self.replies = Replies(self.hub, entropy)
-        self.publisher = Publisher(self.hub, store, volatile, admission, self.replies)
+        self.publisher = Publisher(parting, self.replies, self.owners)
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(decisions.stream)
         self.shards = Shards(SHARD_COUNT_DEFAULT)  # until open()
@@ -138,7 +141,7 @@ class Broker:
 
     def open(self) -> None:
         """Bring the catalogue's queues and topics to life."""
-        self.shards = self.desk.shards = Shards.of(self.store)
+        self.shards = self.desk.shards = self.owners.shards = Shards.of(self.store)
         self.transactions.load()
         self.producers.load()
         self.producer_ids.load()
@@ -222,7 +225,7 @@ class Broker:
         path = self.paths.get(key)
         router = self.catalogue.namespace(namespace).router
         if path is None or path.version != router.version or path.router is not router:
-            path = Path(address, exchange, router.route(exchange, routing_key), router)
+            path = Path(address, exchange, router.route(exchange, routing_key), router, self.owners)
             if path.to_reply:
                 return path  # nothing is kept of names that come and go
             if len(self.paths) >= PATHS_MAX:

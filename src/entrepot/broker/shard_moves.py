@@ -79,7 +79,8 @@ class ShardMoves:
         holders = self._holders()
         queues = self._queues.setdefault(shard, [])  # those of a shard that closes amid opening have not come to life yet
         partitions = self._partitions.setdefault(shard, [])
-        for log in broker.store.logs(shard):
+        store = broker.owners.here(shard).store
+        for log in store.logs(shard):
             owner = log.owner
             if isinstance(owner, Queue):
                 away = AwayQueue(owner.definition, broker.live.leave(owner))
@@ -97,16 +98,16 @@ class ShardMoves:
         broker.groups.unload(shard)
         broker.noted.forget(shard)
         broker.hub.let_go()  # cursors of what has ended
-        broker.publisher.let_go()
+        broker.owners.let_go()
         self._forget_found()
-        broker.store.close_shard(shard, done)
+        store.close_shard(shard, done)
 
     def _holders(self) -> dict[Any, list[Consumer]]:
         """Consumers by what they read."""
         found: dict[Any, list[Consumer]] = {}
-        for door in self._broker.doors:
+        for door in (*self._broker.doors, *self._broker.owners.kept_doors()):
             for consumer in door.consumers.values():
-                found.setdefault(consumer.owner, []).append(consumer)
+                found.setdefault(consumer.reads, []).append(consumer)
         return found
 
     # ---- opening
@@ -115,7 +116,7 @@ class ShardMoves:
         """Bring to life what is in a shard; done() then."""
         self._broker.outbox.opening(shard)
         opening = self._opening[shard] = object()
-        self._broker.store.open_shard(shard, epoch, partial(self._opened, shard, opening, done))
+        self._broker.owners.here(shard).store.open_shard(shard, epoch, partial(self._opened, shard, opening, done))
 
     def _opened(self, shard: int, opening: object, done: Callable[[], None]) -> None:
         broker = self._broker
@@ -153,7 +154,7 @@ class ShardMoves:
         broker.outbox.open([shard])
         for away, queue in queues:
             away.return_to(queue)
-        broker.live.drop_unnamed(broker.store.logs(shard))
+        broker.live.drop_unnamed(broker.owners.here(shard).store.logs(shard))
         self._forget_found()
         broker.outbox.opened(shard)
         if shard == CATALOGUE:

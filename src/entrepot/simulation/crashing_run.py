@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, cast
 
 from entrepot.broker.broker import Broker
@@ -9,7 +10,9 @@ from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.logs.hub import Hub
 from entrepot.broker.state_kinds import default_folds
 from entrepot.model.errors import EntrepotError
 from entrepot.model.principal import Principal
@@ -22,7 +25,7 @@ from entrepot.simulation.loop import SimulatedClock, SimulatedLoop
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 from entrepot.simulation.wandering import Wandering
-from entrepot.store.interface import LOG_ID_SIZE
+from entrepot.store.interface import LOG_ID_SIZE, Store
 from entrepot.store.local.disk import Disk
 from entrepot.store.local.opening import open_store
 from entrepot.store.local.settings import StoreSettings
@@ -90,6 +93,7 @@ class CrashingRun:
             journal_file_size=64 << 10, journal_ready_files=1, cache_size=self.chance.choice((0, 32 << 10, 1 << 20)), reserve_size=64 << 10, linger_ms=1
         )
         self.faults = Faults(self.loop, self.chance, self.chance.choice(FAULT_RATES))
+        self.owners: Callable[[Hub, Store, Store], OwnerTable] = OwnerTable
         self.wandering = Wandering(self.loop, self.chance.choice(WANDERING_RATES), [CATALOGUE])
         self.following = Following(self.loop, self.chance.choice(FOLLOWING_S))
         self.failed: BaseException | None = None  # of this life
@@ -168,6 +172,7 @@ class CrashingRun:
             decisions=Decisions.over(CatalogueStream(store), lambda: self.entropy.octets(LOG_ID_SIZE), self.limits),
             authorizer=self.everyone,
             on_failed=self._store_failed,
+            owners=self.owners,
         )
         broker.make_door = self.faults.door
         broker.hub.shelved_max_bytes = self.chance.choice((0, 2000, 1 << 20))

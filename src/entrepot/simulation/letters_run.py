@@ -31,7 +31,7 @@ from entrepot.broker.calls.port import (
     make_settle,
 )
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, ListMoves, StartMove, TimedPolicy
-from entrepot.broker.front.admission import make_address
+from entrepot.broker.front.parting import make_address
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.queue.queue import Queue
 from entrepot.model.entry import HAS_GROUPS

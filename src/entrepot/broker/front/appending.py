@@ -137,7 +137,7 @@ class Appender:
             self.subjects.resolve(rules, topic.definition)
         path: Path | None = rules.onward
         logs = partition.logs
-        whole = path is not None and path.plain and partition.hop is None and not part.flags & _NOT_WHOLE
+        whole = path is not None and path.whole and partition.hop is None and not part.flags & _NOT_WHOLE
         if path is not None and whole and path.codec != call.codec:
             path.codec = call.codec
             path.prefix = codec.prefix(path.address)

@@ -7,7 +7,7 @@ from typing import Any
 
 from entrepot.broker.calls.port import make_publish
 from entrepot.broker.catalogue.shards import Shards
-from entrepot.broker.front.admission import split_address
+from entrepot.broker.front.parting import split_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.outbox.handover import HOME, Target
@@ -51,10 +51,10 @@ class DeadRoutes:
             return
         call = make_publish(0, address, tag, codec.version, flags, record, 1, codec.body_bytes(record, 0, 1))
         call.scattered = bool(further)
-        if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in path.queues):
+        if path.plain and not call.scattered and not any(codec.is_cycle(record, queue.name) for queue in path.route.targets if not queue.is_topic):
             self._publisher.publish(path, call)
         else:
-            self._publisher.slow.publish_dead(self._publisher, path, call)
+            self._publisher.parting.publish_dead(self._publisher, path, call)
 
     def targets(self, namespace: str, address: bytes, tag: int, record: bytes, maker: str) -> tuple[Target, ...]:
         """Where publish() would bring it, wherever that is open; a topic's partition is chosen now. Consumers of direct replies are left out."""

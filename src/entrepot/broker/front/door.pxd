@@ -7,13 +7,14 @@ from entrepot.broker.calls.lease_calls cimport EndLeases, Receive, Send, Withdra
 from entrepot.broker.calls.partition_calls cimport Append, CloseParts, Read
 from entrepot.broker.calls.port cimport Attachment, Call, Publish, Settle, fail
 from entrepot.broker.front.appending cimport Appender
+from entrepot.broker.front.places cimport Place
 from entrepot.broker.front.publisher cimport Path, Publisher
 from entrepot.broker.logs.hub cimport Hub
-from entrepot.broker.queue.queue cimport Queue
+from entrepot.broker.owners cimport Owner
 from entrepot.broker.subscription.consumer cimport Consumer, Pool
-from entrepot.broker.timed.places cimport Place
 from entrepot.broker.topic.partition cimport TopicTable
 from entrepot.broker.topic.reading cimport Reads
+from entrepot.store.interface cimport Store
 
 cdef Py_ssize_t _PATHS_MAX
 cdef Py_ssize_t _PLACES_MAX
@@ -27,6 +28,7 @@ cdef class Door(Attachment):
     cdef readonly Hub hub
     cdef readonly Publisher publisher
     cdef readonly Appender appender
+    cdef Store store
     cdef readonly Reads reads
     cdef readonly dict consumers
     cdef readonly dict pools
@@ -43,11 +45,11 @@ cdef class Door(Attachment):
     cpdef object submit(self, Call call)
     @cython.locals(path=Path, complete=bint)
     cdef object publish(self, Publish call)
-    @cython.locals(consumer=Consumer, queue=Queue)
     cdef object append(self, Append call)
+    @cython.locals(consumer=Consumer, owner=Owner)
     cpdef object settle(self, Settle call)
     @cython.locals(place=Place, found=Place)
-    cdef Place place(self, str name, int policy_version)
+    cdef Place place(self, str name)
     @cython.locals(place=Place, complete=bint)
     cdef object send(self, Send call)
     @cython.locals(place=Place)
@@ -59,5 +61,5 @@ cdef class Door(Attachment):
     cpdef object close(self)
     @cython.locals(place=Place)
     cpdef object ask_again(self)
-    @cython.locals(other=Consumer)
+    @cython.locals(other=Consumer, owner=Owner)
     cpdef object credit_returned(self, Consumer consumer)

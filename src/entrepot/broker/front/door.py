@@ -6,24 +6,27 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, Withdraw
 from entrepot.broker.calls.partition_calls import Append, CloseParts, Read
-from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Attachment, Call, Publish, Settle, Sink, fail
+from entrepot.broker.calls.port import ACCEPT, DONE, Attachment, Call, Publish, Settle, Sink, fail
 from entrepot.broker.catalogue.definitions import Home
+from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.front.appending import Appender
+from entrepot.broker.front.places import Place
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.queue.away import AwayQueue
-from entrepot.broker.queue.queue import Queue
+from entrepot.broker.owners import Owner
 from entrepot.broker.subscription.consumer import Consumer, Pool
-from entrepot.broker.timed.places import Place
 from entrepot.broker.topic.partition import TopicTable
 from entrepot.broker.topic.reading import Reads
 from entrepot.broker.users.authorization import Action
 from entrepot.model.errors import NotDone
+from entrepot.store.interface import Store
 
 PLACES_MAX = 1024  # queues with timed leases that one door knows by name; one more empties its table
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
 STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
+
+CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
 
 _PATHS_MAX = PATHS_MAX
 _PLACES_MAX = PLACES_MAX
@@ -53,6 +56,7 @@ class Door(Attachment):
         "publishes",
         "reads",
         "reply_path",
+        "store",
         "topics",
     )
 
@@ -62,6 +66,7 @@ class Door(Attachment):
         self.hub: Hub = broker.hub
         self.publisher: Publisher = broker.publisher
         self.appender: Appender = broker.appender
+        self.store: Store = broker.store
         self.reads: Reads = broker.reads
         self.sink = sink
         self.codec = codec
@@ -116,7 +121,7 @@ class Door(Attachment):
                 self.spent += path.router.taken_steps()
             if self.broker.refusing is not None and not path.to_reply:
                 raise self.broker.refusing.with_traceback(None)
-            if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+            if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
             complete = self.publisher.publish(path, call)
             if path.by_record:
@@ -138,37 +143,35 @@ class Door(Attachment):
     def append(self, call: Append) -> None:
         """An Append."""
         self.publishes = True
-        if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+        if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
             self.broker.check_pressure()
         self.appender.append(call, self.topics)
 
     # ---- queues whose leases are timed
 
-    def place(self, name: str, policy_version: int) -> Place:
-        """The queue of that name, whose own policy is of that version. Raises Refused."""
+    def place(self, name: str) -> Place:
+        """The queue of that name. Raises Refused."""
         place = self.places.get(name)
-        if place is None or place.timed.ended or place.version != self.broker.authorizer.version:
+        if place is None or place.version != self.broker.authorizer.version or not place.lane.owner.holds(place.lane):
             found: Place = self.broker.timed.place(self, name)
             if len(self.places) >= _PLACES_MAX:
                 self.places.clear()
             self.places[name] = found
             place = found
-        if place.timed.policy_version != policy_version:
-            raise place.timed.policy_changed()
         return place
 
     def send(self, call: Send) -> None:
         """A Send."""
         try:
-            place = self.place(call.queue, call.policy_version)
+            place = self.place(call.queue)
             if not place.may_write and not call.granted:
-                self.broker.timed.not_permitted(self, call.queue, True)
+                self.broker.timed.not_permitted(self, call, True)
             if self.broker.refusing is not None:
                 raise self.broker.refusing.with_traceback(None)
             self.publishes = True
-            if self.publisher.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
+            if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
-            complete = place.sending.send(call)
+            complete = place.lane.owner.send(place.lane, call)
         except NotDone as error:
             fail(call, error)
             return
@@ -178,20 +181,20 @@ class Door(Attachment):
     def receive(self, call: Receive) -> None:
         """A Receive."""
         try:
-            place = self.place(call.queue, call.policy_version)
+            place = self.place(call.queue)
             if not place.may_read and not call.granted:
-                self.broker.timed.not_permitted(self, call.queue, False)
-            place.timed.receive(call)
+                self.broker.timed.not_permitted(self, call, False)
+            place.lane.owner.receive(place.lane, call)
         except NotDone as error:
             fail(call, error)
 
     def end_leases(self, call: EndLeases) -> None:
         """An EndLeases."""
         try:
-            place = self.place(call.queue, call.policy_version)
+            place = self.place(call.queue)
             if not place.may_read and not call.granted:
-                self.broker.timed.not_permitted(self, call.queue, False)
-            place.timed.end_leases(call)
+                self.broker.timed.not_permitted(self, call, False)
+            place.lane.owner.end_leases(place.lane, call)
         except NotDone as error:
             fail(call, error)
 
@@ -204,7 +207,7 @@ class Door(Attachment):
     def forget_found(self) -> None:
         """Something that it has found by name may have moved."""
         self.paths.clear()
-        self.places = {name: place for name, place in self.places.items() if not place.timed.ended}  # calls may wait at the others
+        self.places = {name: place for name, place in self.places.items() if place.lane.owner.holds(place.lane)}  # calls may wait at the others
         self.topics.by_name.clear()
 
     def ask_again(self) -> None:
@@ -212,7 +215,7 @@ class Door(Attachment):
         self.reads.ask_again(self.topics)
         for name, place in self.places.items():
             if not self.broker.authorizer.may(self.principal, Action.READ, self.namespace, name):
-                place.timed.withdraw_all(self)
+                place.lane.owner.withdraw_all(place.lane, self)
 
     def timed_out(self, call: Receive) -> None:
         """A Receive has waited long enough."""
@@ -236,26 +239,11 @@ class Door(Attachment):
         consumer = self.consumers.get(call.consumer_id)
         if consumer is None:
             return
-        owner = consumer.owner
-        if isinstance(owner, AwayQueue):
-            owner.settle(consumer, call.first, call.count, call.disposition)
-            call.outcome = DONE
+        if call.disposition != ACCEPT and consumer.source is not None and consumer.source.is_topic:
+            fail(call, self.broker.operations.not_for_streams(consumer.source, "basic.nack and basic.reject"))
             return
-        if not isinstance(owner, Queue):
-            if call.disposition != ACCEPT:
-                fail(call, self.broker.operations.not_for_streams(owner.definition, "basic.nack and basic.reject"))
-                return
-            owner.settle(consumer, call.first, call.count)
-        else:
-            queue = owner
-            if queue.ended:
-                consumer.freed(call.count)
-            elif call.disposition == ACCEPT:
-                queue.settle(consumer, call.first, call.count)
-            elif call.disposition == RELEASE:
-                queue.release(consumer, call.first, call.count, True)
-            else:
-                queue.reject(consumer, call.first, call.count)
+        owner: Owner = consumer.owner
+        owner.settle(consumer, call.first, call.count, call.disposition)
         call.outcome = DONE
         self.credit_returned(consumer)
 
@@ -265,15 +253,40 @@ class Door(Attachment):
             self.consumers.pop(consumer.id, None)
         if consumer.pool.limit:
             for other in consumer.pool.consumers:
-                if other.owner is not consumer.owner:
-                    self.hub.mark_dirty(other.owner)
+                if other.source is not consumer.source:
+                    owner: Owner = other.owner
+                    owner.credit(other)
+
+    def gone(self, consumer: Consumer) -> None:
+        """A consumer's queue was deleted: its session is told, and its credit is free again."""
+        consumer.active = False
+        consumer.freed(consumer.leased)
+        for other in consumer.pool.consumers if consumer.pool.limit else ():
+            other.owner.credit(other)
+        self.leave(consumer)
+        self.consumers.pop(consumer.id, None)
+        if not self.closed:
+            self.sink.cancelled(consumer.token)
+
+    def enter(self, consumer: Consumer) -> None:
+        """One consumer more."""
+        self.broker.catalogue.quotas.count(self.principal.name, CONSUMER)
+        self.consumers[consumer.id] = consumer
+        consumer.pool.consumers.append(consumer)
+
+    def leave(self, consumer: Consumer) -> None:
+        """One less; what it holds it may still settle."""
+        if consumer in consumer.pool.consumers:
+            consumer.pool.consumers.remove(consumer)
+            self.broker.catalogue.quotas.give_back(self.principal.name, CONSUMER)
 
     def resume(self) -> None:
         """See port.Attachment."""
         self.writable = True
         for consumer in self.consumers.values():
             if consumer.active:
-                self.hub.mark_dirty(consumer.owner)
+                owner: Owner = consumer.owner
+                owner.credit(consumer)
 
     def close(self) -> None:
         """See port.Attachment."""
@@ -281,7 +294,7 @@ class Door(Attachment):
             self.closed = True
             self.writable = False
             for place in self.places.values():
-                place.timed.withdraw_all(self)
+                place.lane.owner.withdraw_all(place.lane, self)
             self.forget_found()
             self.places.clear()
             self.broker.detach(self)

@@ -114,9 +114,12 @@ class Inbox:
         partitions = [log for log in logs if not isinstance(log.owner, Queue)]
         size = codec.body_bytes(handover.data, 0, handover.count)
         call = make_publish(0, handover.address, handover.tag, handover.version, handover.flags, handover.data, handover.count, size)
-        publisher.slow.append_dead(publisher, call, queues, handover.hidden)
+        prefix: bytes = codec.hiding_prefix(handover.address, handover.hidden) if handover.hidden else codec.prefix(handover.address)
+        if queues:
+            owner = publisher.owners.holder(queues[0].log)
+            owner.admission.stage(call, prefix, queues, handover.data, handover.count, range(handover.count), [])
+            owner.store.urgent()
         if partitions:
-            prefix = codec.hiding_prefix(handover.address, handover.hidden) if handover.hidden else codec.prefix(handover.address)
             self._store.append(partitions, make_entry(handover.tag, handover.version, handover.flags, prefix, handover.data, handover.count))
             self._store.urgent()
 

@@ -1,52 +1,62 @@
-"""Publisher: stages runs of records at every target of their path, in the open commit.
+"""Publisher: has every owner stage what is published to its queues and topics.
 
-A Path is a cached route with the logs behind it. Neighbouring runs of one path join one entry as long as it is the last of each of
-its logs, so order within a log is that of the calls. Paths whose targets differ by record, or may refuse, go through Admission.
+A Path is a cached route with a lane at each owner behind it. What goes whole where its address leads is one stage an owner, and nothing is
+gathered where that is one. Records that fare differently, or go to partitions of their own, are sorted by Parting first.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from entrepot.broker.calls.port import DONE, Publish
+from entrepot.broker.catalogue.definitions import TopicDefinition
+from entrepot.broker.front.gathering import Gathering, Part
+from entrepot.broker.front.owner_table import Definition, OwnerTable
 from entrepot.broker.front.replies import Replies
-from entrepot.broker.logs.growing import Growing
-from entrepot.broker.logs.hub import Hub
-from entrepot.broker.queue.queue import Queue
-from entrepot.model.entry import HAS_EXPIRY, TRANSIENT, Entry, make_entry
-from entrepot.store.interface import Log, Store
+from entrepot.broker.owner.local_owner import local_lane
+from entrepot.broker.owners import Lane, Owner, Run
+from entrepot.store.interface import Log
 
-_TRANSIENT = TRANSIENT
+_DONE = DONE
 
 
 class Path:
     """A resolved address: valid while `version` is the router's.
 
-    `plain`: every record goes to every log, no target may refuse. `by_record`: ask the router for each record's headers. `to_reply`: to the
-    consumer of replies that each call's address names, whatever this one's does.
+    `plain`: every record goes to every target. `by_record`: ask the router for each record's headers. `to_reply`: to the consumer of replies that
+    each call's address names, whatever this one's does. `choosy`: some queue may refuse records, or counts their octets. `lanes`: one an owner, for what
+    goes whole; `lane`: the only one. `spread`: topics of several partitions, whose records each go to one. `whole`: a batch may be put as it is
+    into `durable_logs` and `volatile_logs`, with `prefix` for `codec`. Unavailable: some target is not open anywhere.
     """
 
     __slots__ = (
+        "_owners",
+        "_partitions",
+        "_table",
+        "_turn",
         "address",
         "by_record",
+        "choosy",
         "codec",
-        "durable_entry",
         "durable_logs",
         "exchange",
+        "lane",
+        "lanes",
+        "log_count",
         "plain",
         "prefix",
-        "queues",
         "route",
         "router",
         "sender",
+        "spread",
         "to_reply",
-        "topics",
         "version",
-        "volatile_entry",
         "volatile_logs",
+        "whole",
     )
 
-    def __init__(self, address: bytes, exchange: str, route: Any, router: Any) -> None:
+    def __init__(self, address: bytes, exchange: str, route: Any, router: Any, table: OwnerTable) -> None:
         self.address = address
         self.exchange = exchange
         self.route = route
@@ -54,110 +64,122 @@ class Path:
         self.version = router.version
         self.by_record = route.needs_headers
         self.sender: Any = None  # of the way on of a topic's subject: (headers) -> targets of a record that has them (subject_hop.py)
-        self.durable_logs: list[Log] = []
-        self.volatile_logs: list[Log] = []
-        self.queues: list[Queue] = []
-        self.topics: list[Any] = []
-        self.to_reply = route.to_reply
-        self.plain = not route.needs_headers and not route.to_reply
         self.codec = 0
         self.prefix = b""
-        self.durable_entry: Entry | None = None
-        self.volatile_entry: Entry | None = None
-        for definition in route.targets:
-            self._add(definition.here())
+        self.durable_logs: list[Log] = []
+        self.volatile_logs: list[Log] = []
+        self.to_reply = route.to_reply
+        self.lanes: list[Lane] = []
+        self.lane: Lane | None = None
+        self.log_count = 0
+        self.choosy = False
+        self.spread: list[Definition] = []
+        self._table = table
+        self._turn = 0
+        self._owners: dict[Definition, Owner] = {}
+        self._partitions: dict[Definition, list[Owner | None]] = {}
+        self.whole = False
+        self._register(route.targets)
+        self.plain = not route.needs_headers and not route.to_reply and not self.spread
+        self.whole = self.plain and not self.choosy and self._find_logs()
 
-    def _add(self, target: Any) -> None:
-        if isinstance(target, Queue):
-            self.queues.append(target)
-            logs = self.volatile_logs if target.log.volatile else self.durable_logs
-            logs.append(target.log)
-            if target.rejects_when_full or target.bytes_max >= 0:
-                self.plain = False
-            return
-        self.topics.append(target)
-        if len(target.logs) == 1:
-            self.durable_logs.append(target.logs[0])
-        else:
-            self.plain = False
+    def _find_logs(self) -> bool:
+        """Whether all owners are of this process: their logs, then."""
+        for lane in self.lanes:
+            if lane.owner is self._table.home:
+                self.volatile_logs = local_lane(lane).logs
+            elif lane.owner is self._table.durable:
+                self.durable_logs = local_lane(lane).logs
+            else:
+                return False
+        return True
 
-    def let_go(self) -> None:
-        """See Growing."""
-        self.durable_entry = None
-        self.volatile_entry = None
+    def owner(self, definition: Definition, partition: int = 0) -> Owner:
+        """See OwnerTable.owner(): of a queue, or a topic of one partition, remembered for as long as the path is valid."""
+        if partition:
+            return self._table.owner(definition, partition)
+        owner = self._owners.get(definition)
+        if owner is None:
+            owner = self._owners[definition] = self._table.owner(definition)
+        return owner
+
+    def owners_of_partitions(self, topic: TopicDefinition) -> list[Owner | None]:
+        """Those of a topic's partitions, by number, as far as they were asked for: whoever asks owner() puts the answer here."""
+        owners = self._partitions.get(topic)
+        if owners is None:
+            owners = self._partitions[topic] = [None] * len(topic.partitions)
+        return owners
+
+    def next_turn(self) -> int:
+        """Where the next run without keys begins that goes to one of several partitions: they have their turns."""
+        self._turn += 1
+        return self._turn
+
+    def in_order(self, runs: dict[Owner, list[Run]]) -> list[tuple[Owner, list[Run]]]:
+        """See OwnerTable.in_order()."""
+        return self._table.in_order(runs)
+
+    def _register(self, targets: Any) -> None:
+        by_owner: dict[Owner, list[bytes]] = {}
+        for definition in targets:
+            log_id = sole_log(definition)
+            if log_id is None:
+                self.spread.append(definition)
+                continue
+            by_owner.setdefault(self._table.owner(definition), []).append(log_id)
+            self.log_count += 1
+            if not definition.is_topic and (definition.policy.overflow != "drop-head" or definition.policy.max_length_bytes is not None):
+                self.choosy = True
+        self.lanes = [owner.lane(self.address, log_ids) for owner, log_ids in self._table.in_order(by_owner)]
+        if len(self.lanes) == 1:
+            self.lane = self.lanes[0]
 
 
 class Publisher:
-    """Stages publishes. `slow` is the Admission for paths that are not plain."""
+    """Of one front. `store` and `volatile` are those of its own process. `parting` is the Parting for what is not plain.
 
-    __slots__ = ("durable_growing", "hub", "published_bytes", "published_count", "replies", "slow", "store", "volatile", "volatile_growing")
+    Counters: records, and bytes of their bodies.
+    """
 
-    def __init__(self, hub: Hub, store: Store, volatile: Store, slow: Any, replies: Replies) -> None:
-        self.hub = hub
+    __slots__ = ("gathering", "owners", "parting", "published_bytes", "published_count", "replies", "store", "volatile")
+
+    def __init__(self, parting: Any, replies: Replies, owners: OwnerTable) -> None:
+        self.parting = parting
+        self.owners = owners
+        self.store = owners.durable.store
+        self.volatile = owners.home.store
         self.replies = replies
-        self.store = store
-        self.volatile = volatile
-        self.slow = slow
-        self.durable_growing = Growing(store)
-        self.volatile_growing = Growing(volatile)
+        self.gathering = Gathering()
         self.published_count = 0
         self.published_bytes = 0
 
     def publish(self, path: Path, call: Publish) -> bool:
-        """Stage the call. True: it is complete already (nothing to wait for); False: it completes with its commit."""
+        """Have it staged. True: it is complete already (nothing to wait for); False: it completes when the last owner has it durable."""
         self.published_count += call.count
         self.published_bytes += call.body_bytes
         if not path.plain or call.scattered:
             if path.to_reply and not call.scattered:
-                call.outcome = DONE
+                call.outcome = _DONE
                 return self.replies.answer(path.router, call)
-            return bool(self.slow.publish(self, path, call))
-        if not path.durable_logs and not path.volatile_logs:
+            return bool(self.parting.publish(self, path, call))
+        lane = path.lane
+        if lane is not None:
+            return lane.owner.stage(lane, call)
+        if not path.lanes:
             call.unroutable = True
-            call.outcome = DONE
+            call.outcome = _DONE
             return True
-        self.stage(path, call, call.data, call.count)
-        if not call.confirm:
-            call.outcome = DONE
-            return True
-        if path.durable_logs:
-            self.store.group().calls.append(call)
-        else:
-            self.volatile.group().calls.append(call)
-        return False
+        return self.stage_all(path.lanes, call)
 
-    def let_go(self) -> None:
-        """Keep no entry that may still grow."""
-        self.durable_growing.let_go()
-        self.volatile_growing.let_go()
+    def stage_all(self, lanes: list[Lane], call: Publish) -> bool:
+        """At several owners."""
+        everything = range(call.count)
+        parts: list[Part] = [(partial(lane.owner.stage, lane), everything) for lane in lanes]
+        return self.gathering.publish(call, parts)
 
-    def stage(self, path: Path, call: Publish, data: bytes, count: int) -> None:
-        """Append `count` records at every log of the path. Refused: nothing was staged (volatile logs, which alone may refuse, come first)."""
-        if path.codec != call.codec:
-            path.codec = call.codec
-            path.prefix = self.hub.codec(call.codec).prefix(path.address)
-            path.durable_entry = None
-            path.volatile_entry = None
-        if call.flags & HAS_EXPIRY:
-            for queue in path.queues:
-                queue.note_expiry()
-        if path.volatile_logs:
-            entry = path.volatile_entry
-            if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.volatile.extend(path.volatile_logs, entry, data, count):
-                entry = make_entry(call.codec, call.codec_version, call.flags, path.prefix, data, count)
-                self.volatile.append(path.volatile_logs, entry)
-                self.volatile_growing.note(path)
-                path.volatile_entry = entry
-            else:
-                entry.flags |= call.flags
-            self.volatile.urgent()
-        if path.durable_logs:
-            entry = path.durable_entry
-            if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.store.extend(path.durable_logs, entry, data, count):
-                entry = make_entry(call.codec, call.codec_version, call.flags, path.prefix, data, count)
-                self.store.append(path.durable_logs, entry)
-                self.durable_growing.note(path)
-                path.durable_entry = entry
-            else:
-                entry.flags |= call.flags
-            self.store.urgent()
+
+def sole_log(definition: Definition) -> bytes | None:
+    """The id of the one log that what is published to a queue or topic lies in; None: in one of several."""
+    if isinstance(definition, TopicDefinition):
+        return definition.partitions[0] if len(definition.partitions) == 1 else None
+    return definition.log_id

@@ -7,6 +7,7 @@ from entrepot.broker.calls.port cimport Attachment, Delivery, Publish
 from entrepot.broker.catalogue.routing cimport Router
 from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.logs.log_owner cimport LogOwner
+from entrepot.broker.owners cimport Owner
 from entrepot.broker.subscription.consumer cimport Consumer
 
 cdef Py_ssize_t _RUN_BYTES
@@ -14,14 +15,15 @@ cdef Py_ssize_t _WAITING_MAX
 cdef Py_ssize_t _ALL_WAITING_MAX
 
 
-@cython.final
-cdef class Replies:
+cdef class Replies(Owner):
     cdef readonly Hub hub
     cdef readonly object entropy
     cdef readonly str start
     cdef public uint64_t dropped_count
     cdef public Py_ssize_t waiting_bytes
 
+    cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count, int disposition)
+    cpdef object credit(self, Consumer consumer)
     cpdef ReplyBox open(self, Router router, uint64_t consumer_id)
     @cython.locals(box=ReplyBox, prefix=bytes)
     cpdef bint answer(self, Router router, Publish call) except? True

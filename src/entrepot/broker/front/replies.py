@@ -17,6 +17,7 @@ from entrepot.broker.calls.port import Attachment, Delivery, Publish
 from entrepot.broker.catalogue.routing import REPLY_PREFIX, Router
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.owners import Owner
 from entrepot.broker.subscription.consumer import Consumer
 
 START_SIZE = 6  # bytes of chance that tell one start of a process from all others
@@ -29,8 +30,8 @@ _WAITING_MAX = WAITING_MAX_BYTES
 _ALL_WAITING_MAX = ALL_WAITING_MAX_BYTES
 
 
-class Replies:
-    """All of one process. `dropped_count`: answers that an asker did not read in time."""
+class Replies(Owner):
+    """All of one process, and the owner that their consumers read at. `dropped_count`: answers that an asker did not read in time."""
 
     __slots__ = ("dropped_count", "entropy", "hub", "start", "waiting_bytes")
 
@@ -57,6 +58,24 @@ class Replies:
             prefix = self.hub.codec(call.codec).prefix(call.address)
             box.put(prefix + call.data, len(prefix), call.count, call.codec)
         return True
+
+    # ---- see Owner: what consumers of replies may ask
+
+    def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
+        """Nothing: all of it is."""
+
+    def credit(self, consumer: Consumer) -> None:
+        """The asker reads again."""
+        self.hub.mark_dirty(consumer.reads)
+
+    def cancel(self, consumer: Consumer) -> None:
+        """It has ended, and with it its name."""
+        consumer.reads.remove_consumer(consumer)
+
+    def end(self, consumer: Consumer) -> None:
+        """It holds nothing."""
+        if consumer.active:
+            consumer.reads.remove_consumer(consumer)
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
@@ -126,12 +145,6 @@ class ReplyBox(LogOwner):
             self.waiting_bytes -= len(data) + _RUN_BYTES
             self.replies.waiting_bytes -= len(data) + _RUN_BYTES
             self._send(consumer, data, position, count)
-
-    def settle(self, consumer: Consumer, first: int, count: int) -> None:
-        """Nothing: all of it is."""
-
-    def release_all(self, consumer: Consumer) -> None:
-        """Nothing: it holds none of it."""
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """The consumer has ended, and with it its name."""

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.front.door import Door
-from entrepot.broker.front.replies import ReplyBox
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.users.authorization import Action
 from entrepot.model.names import vhost_of
@@ -97,9 +96,9 @@ class Revocation:
     def _ask_consumers(self, door: Door) -> None:
         may = self._authorizer.may
         for consumer in list(door.consumers.values()):
-            if consumer.token is None or not consumer.active or isinstance(consumer.owner, ReplyBox):
+            if consumer.token is None or not consumer.active or consumer.source is None:
                 continue
-            if may(door.principal, Action.READ, door.namespace, consumer.owner.definition.name):
+            if may(door.principal, Action.READ, door.namespace, consumer.source.name):
                 continue
             self.cancelled_count += 1
             self._stop_consumer(door, consumer)

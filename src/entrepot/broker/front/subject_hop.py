@@ -15,7 +15,8 @@ from typing import Any
 
 from entrepot.broker.calls.port import make_publish
 from entrepot.broker.catalogue.routing import Router, make_route
-from entrepot.broker.front.admission import make_address
+from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.front.parting import make_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.subject_state import Era, pack_targets, stage_end, stage_era, stage_era_end, stage_position
 from entrepot.broker.logs.entry_codec import EntryCodec
@@ -44,7 +45,7 @@ def identity_of(definition: Any) -> bytes:
     return identity
 
 
-def way_on(definition: Any, router: Router, among: frozenset[bytes] | None) -> Path:
+def way_on(definition: Any, router: Router, among: frozenset[bytes] | None, owners: OwnerTable) -> Path:
     """The path of what a topic's subject leads to now; where `among` is not None, of these ids alone. Where a target is not here, each record is asked for."""
     address = NO_ADDRESS
     targets: tuple[Any, ...] = ()
@@ -55,9 +56,9 @@ def way_on(definition: Any, router: Router, among: frozenset[bytes] | None) -> P
         needs_headers = route.needs_headers
         targets = tuple(target for target in route.targets if target is not definition and (among is None or identity_of(target) in among))
     try:
-        path = Path(address, SUBJECT_EXCHANGE, make_route(targets, needs_headers), router)
+        path = Path(address, SUBJECT_EXCHANGE, make_route(targets, needs_headers), router, owners)
     except Unavailable:
-        path = Path(address, SUBJECT_EXCHANGE, make_route((), True), router)
+        path = Path(address, SUBJECT_EXCHANGE, make_route((), True), router, owners)
     path.sender = partial(_targets, definition, router, among)
     return path
 
@@ -70,7 +71,7 @@ def _targets(definition: Any, router: Router, among: frozenset[bytes] | None, he
 
 def leads_nowhere(path: Path) -> bool:
     """Whether there is no target, whatever the record."""
-    return path.plain and not path.durable_logs and not path.volatile_logs
+    return path.plain and not path.lanes
 
 
 def publish_records(publisher: Publisher, path: Path, form: EntryCodec, records: bytes, count: int) -> None:
@@ -80,7 +81,7 @@ def publish_records(publisher: Publisher, path: Path, form: EntryCodec, records:
     for store in stores:
         store.whole = True
     try:
-        publisher.slow.publish(publisher, path, call)
+        publisher.parting.publish(publisher, path, call)
     finally:
         for store in stores:
             store.whole = False
@@ -89,8 +90,9 @@ def publish_records(publisher: Publisher, path: Path, form: EntryCodec, records:
 class BehindTopic:
     """A topic that has such partitions, `count` of them, or had. What it finds of the routes holds until they change, or shards move."""
 
-    def __init__(self, definition: Any, rules: TopicRules, router: Router) -> None:
+    def __init__(self, definition: Any, rules: TopicRules, router: Router, owners: OwnerTable) -> None:
         self.definition = definition
+        self._owners = owners
         self.rules = rules
         self.router = router
         self.count = 0
@@ -126,11 +128,11 @@ class BehindTopic:
         if found is None:
             among = frozenset(one for one in targets & allowed if not durable or self._candidates[one].persistent)
             if among != targets:
-                found = way_on(self.definition, self.router, among)
+                found = way_on(self.definition, self.router, among, self._owners)
             elif self.rules.onward is not None and self.rules.onward_version == self.router.version:
                 found = self.rules.onward
             else:
-                found = way_on(self.definition, self.router, None)
+                found = way_on(self.definition, self.router, None, self._owners)
             self._paths[allowed, durable] = found
         return found
 
@@ -320,7 +322,7 @@ class Hop(Watcher):
         path = self.topic.path(self.eras[0][1], self.subjects.publisher.volatile.is_full())
         if leads_nowhere(path):
             return self._pass(end)
-        if path.plain and self.position == stored.base:
+        if path.whole and self.position == stored.base:
             return self._send_whole(path, codec, stored)
         return self._send_records(path, codec, stored)
 

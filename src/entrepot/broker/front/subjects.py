@@ -75,7 +75,7 @@ class Subjects:
         router: Router | None = rules.router
         assert router is not None
         rules.onward_version = router.version
-        path = way_on(definition, router, None)
+        path = way_on(definition, router, None, self.publisher.owners)
         topic = self._topics.get(rules)
         if leads_nowhere(path) and (topic is None or not topic.count):
             rules.onward = None
@@ -233,7 +233,7 @@ class Subjects:
             if len(self._topics) >= self._topics_max:
                 self._forget_topics()
                 self._topics_max = TOPICS_MAX + 2 * len(self._topics)
-            topic = self._topics[rules] = BehindTopic(definition, rules, rules.router)
+            topic = self._topics[rules] = BehindTopic(definition, rules, rules.router, self.publisher.owners)
         return topic
 
     def _forget_topics(self) -> None:

@@ -7,7 +7,6 @@ it was when something was last made in it (catalogue/noted_revisions.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
@@ -34,6 +33,8 @@ class LiveObjects:
         self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard that is not open here
         self.partition_away: Callable[[int, Topic, int], None]
         self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
+        for owner in broker.owners.local():
+            owner.unused = self.unused
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
         self._noted = broker.noted
 
@@ -45,7 +46,9 @@ class LiveObjects:
             self.make_queue(definition)
         for definition in broker.catalogue.topics():
             self._make_topic(definition)
-        self.drop_unnamed(broker.store.logs())
+        for owner in broker.owners.local():
+            if owner is not broker.owners.home:
+                self.drop_unnamed(owner.store.logs())
 
     def applied(self, applied: Applied) -> None:
         """The catalogue has changed: end, make and change what is alive of it."""
@@ -71,14 +74,13 @@ class LiveObjects:
     def make_queue(self, definition: QueueDefinition) -> Queue:
         """The live queue of a definition, over its log."""
         broker = self._broker
-        store = broker.store if definition.persistent else broker.volatile
-        log = store.log(definition.log_id)
+        ((shard, log_id, owner),) = broker.owners.holders(definition)
+        log = owner.store.log(log_id)
         if log is None:
-            shard = self._shard_of(definition)
-            log = store.create_log(shard, definition.log_id)
+            log = owner.store.create_log(shard, log_id)
             if definition.persistent:
                 self._noted.note(shard, broker.catalogue.revision)
-        queue = Queue(definition, broker.hub, store, log, definition.namespace, HeadDrops)
+        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, HeadDrops)
         definition.runtime = queue
         queue.on_unused = self.unused.unused
         self.queue_count += 1
@@ -108,7 +110,7 @@ class LiveObjects:
         prepared = self.prepared.pop(definition.id, None)
         if prepared is None:
             logs = self._partition_logs(definition, 0)
-            definition.runtime = Topic(definition, broker.hub, broker.store, logs, policy_of(definition, broker.topic_defaults))
+            definition.runtime = Topic(definition, broker.hub, broker.owners.store_of, logs, policy_of(definition, broker.topic_defaults))
             self._leave_closed(definition.runtime, 0)
         else:
             self._add_logs(prepared.logs)
@@ -136,39 +138,37 @@ class LiveObjects:
     def return_partition(self, topic: Topic, number: int) -> None:
         """Its shard is open again; for the first time, perhaps, since it was made."""
         log = topic.logs[number]
-        if self._broker.store.log(log.id) is None:
+        if self._broker.owners.store_of(log).log(log.id) is None:
             self._add_logs([log])
         topic.return_to(number)
 
     def _leave_closed(self, topic: Topic, first: int) -> None:
         """Partitions from `first` on whose shards are not open here are not here."""
-        closed = self._broker.store.closed
-        for partition in topic.partitions[first:] if closed else ():
-            if partition.log.shard in closed:
+        owners = self._broker.owners
+        for partition in topic.partitions[first:] if any(owner.store.closed for owner in owners.local()) else ():
+            if partition.log.shard in owners.store_of(partition.log).closed:
                 topic.leave(partition)
                 self.partition_away(partition.log.shard, topic, partition.number)
 
     def _partition_logs(self, definition: TopicDefinition, first: int) -> list[Log]:
         """Logs of a topic's partitions from `first` on, those that there are and those that it lacks; there may be ten thousand."""
         broker = self._broker
-        log_ids = definition.partitions[first:]
-        shards = broker.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
         logs = []
-        for shard, log_id in zip(shards, log_ids, strict=True):
-            log = broker.store.log(log_id)
-            if log is None and shard in broker.store.closed:
-                log = broker.store.make_log(shard, log_id)  # see return_partition()
+        for shard, log_id, owner in broker.owners.holders(definition, first):
+            log = owner.store.log(log_id)
+            if log is None and shard in owner.store.closed:
+                log = owner.store.make_log(shard, log_id)  # see return_partition()
             elif log is None:
-                log = broker.store.create_log(shard, log_id)
+                log = owner.store.create_log(shard, log_id)
                 self._noted.note(shard, broker.catalogue.revision)
             logs.append(log)
         return logs
 
     def _add_logs(self, logs: list[Log]) -> None:
         """Those that were made where nobody saw them."""
-        add_log: Any = self._broker.store.add_log
+        owners = self._broker.owners
         for log in logs:
-            add_log(log)
+            owners.store_of(log).add_log(log)
             self._noted.note(log.shard, self._broker.catalogue.revision)
 
     # ---- ending
@@ -181,7 +181,7 @@ class LiveObjects:
         if isinstance(queue, Topic):
             for consumer in queue.close():
                 self.consumer_gone(consumer)
-            drop_logs(broker, [log for log in queue.logs if log.shard not in broker.store.closed])
+            drop_logs(broker, [log for log in queue.logs if log.shard not in broker.owners.store_of(log).closed])
             let_go(broker, list(queue.logs), list(queue.partitions))
             broker.groups.topic_deleted(definition.namespace, definition.name)
             return
@@ -191,7 +191,7 @@ class LiveObjects:
             broker.outbox.forget(queue.log)
             queue.close()
             broker.transactions.drop(queue.log)
-            (broker.volatile if queue.log.volatile else broker.store).drop_log(queue.log)
+            broker.owners.store_of(queue.log).drop_log(queue.log)
         for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens
             self.consumer_gone(consumer)
 

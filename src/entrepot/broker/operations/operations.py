@@ -18,22 +18,20 @@ from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.catalogue.stream import Ticket
-from entrepot.broker.front.door import Door
+from entrepot.broker.front.door import CONSUMER, Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
+from entrepot.broker.operations.counting import Counting
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
-from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.topic.topic import Topic
 from entrepot.broker.users.authorization import Action, ResourceKind
-from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group
 
 GETTERS_MAX = 64  # queues that a connection gets from one by one, before those that hold nothing are forgotten
-
-CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
 
 LATER = object()
 """The operation completes its call itself."""
@@ -51,7 +49,7 @@ class Operations:
         self._unused = live.unused
         self._further: dict[type, FurtherHandler] = {}
         self._left: list[Door] = []  # connections that have ended, and whose exclusive queues are still to go
-        live.consumer_gone = self.consumer_gone
+        live.consumer_gone = _gone
 
     def perform(self, door: Door, call: Ask) -> Outcome:
         """Carry out one request. Raises Refused."""
@@ -116,13 +114,9 @@ class Operations:
             maker=door.principal.name,
             check=partial(self._check_new, door, request),
         )
-        target = definition.here()
-        if isinstance(target, Topic):
-            result = (definition.name, target.ready_count(), target.consumer_count())
-        else:
-            self._unused.touch(target)
-            result = (definition.name, target.depth(), len(target.consumers))
-        return result, None if request.passive else self._when_decided(created and definition.persistent)
+        counting = Counting(call, definition.name, None if request.passive else self._when_decided(created and definition.persistent))
+        counting.ask(broker.owners.by_owner(definition))
+        return LATER, None
 
     def _check_new(self, door: Door, request: requests.DeclareQueue, name: str, policy: QueuePolicy) -> None:
         """Whether the queue that is about to be made may be; `name` was made up where none was asked for. Raises Refused, Unavailable."""
@@ -172,21 +166,9 @@ class Operations:
     def purge_queue(self, door: Door, call: Ask, request: requests.PurgeQueue) -> Outcome:
         """See requests.PurgeQueue."""
         self._authorize(door, Action.READ, ResourceKind.QUEUE, request.name)
-        queue = self._queue(door, request.name, "queue.purge")
-        if queue.has_staged():
-            queue.wait(partial(self._purge_later, call, queue))
-            return LATER, None
-        return queue.purge(), self._when_durable(not queue.log.volatile)
-
-    def _purge_later(self, call: Ask, queue: Queue) -> None:
-        if queue.has_staged() and not queue.ended:
-            queue.wait(partial(self._purge_later, call, queue))
-            return
-        if isinstance(queue.gone, Unavailable):
-            fail(call, queue.gone)
-            return
-        call.result = 0 if queue.ended else queue.purge()
-        self._complete(call, self._when_durable(not queue.log.volatile and not queue.ended))
+        definition = self._queue(door, request.name, "queue.purge")
+        self._broker.owners.owner(definition).purge(definition.log_id, call)
+        return LATER, None
 
     @staticmethod
     def _complete(call: Ask, group: Ticket | None) -> None:
@@ -196,21 +178,6 @@ class Operations:
             call.attachment.sink.completed(call)
         else:
             group.calls.append(call)
-
-    def consumer_gone(self, consumer: Consumer) -> None:
-        """A consumer's queue was deleted: its session is told, and its credit is free again."""
-        consumer.active = False
-        consumer.freed(consumer.leased)
-        for other in consumer.pool.consumers if consumer.pool.limit else ():
-            self._broker.hub.mark_dirty(other.owner)
-        door = consumer.attachment
-        assert isinstance(door, Door)
-        door.consumers.pop(consumer.id, None)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
-        self._uncount(door)
-        if not door.closed:
-            door.sink.cancelled(consumer.token)
 
     # ---- exchanges and bindings
 
@@ -278,7 +245,8 @@ class Operations:
     def consume(self, door: Door, call: Ask, request: requests.Consume) -> Outcome:
         """See requests.Consume."""
         self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
-        return self._consume(door, call, request, self._broker.catalogue.find_queue(door.namespace, request.queue, door.home)), None
+        self._consume(door, call, request, self._broker.catalogue.find_queue(door.namespace, request.queue, door.home))
+        return LATER, None
 
     def consume_replies(self, door: Door, call: Ask, request: requests.ConsumeReplies) -> Outcome:
         """See requests.ConsumeReplies."""
@@ -287,41 +255,41 @@ class Operations:
         number = broker.next_consumer_id()
         box = broker.replies.open(broker.catalogue.namespace(door.namespace).router, number)
         box.consumer = make_consumer(number, door, request.token, box, self._pool(door, call.stream), 0, True, False, 0)
-        self._enter(door, box.consumer)
+        box.consumer.owner = broker.replies
+        door.enter(box.consumer)
         return (number, box.name), None
 
-    def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> int:
-        """Start deliveries from a queue or topic: the consumer's id. Raises Refused."""
-        target = definition.here()
+    def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> None:
+        """Start deliveries from a queue or topic. Raises Refused."""
         pool = self._pool(door, call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
         self._broker.catalogue.quotas.check(door.principal.name, CONSUMER)
-        if isinstance(target, Queue):
-            shared = target.consumers or definition.policy.single_active_consumer
-            if any(other.exclusive for other in target.consumers) or (request.exclusive and shared):
-                raise Refused(Reason.NOT_PERMITTED, f"{where} in exclusive use")
+        if not definition.is_topic:
             if "x-stream-offset" in request.arguments:
                 raise Refused(Reason.INVALID, f"invalid arg 'x-stream-offset' for {where} of queue type rabbit_{definition.policy.queue_type}_queue")
-            self._unused.used(target)
         elif request.auto_settle:
             raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
         elif request.limit == 0:
             raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
         consumer = make_consumer(
-            self._broker.next_consumer_id(), door, request.token, target, pool, request.limit, request.auto_settle, request.exclusive, request.priority
+            self._broker.next_consumer_id(), door, request.token, None, pool, request.limit, request.auto_settle, request.exclusive, request.priority
         )
-        if isinstance(target, Queue):
-            target.add_consumer(consumer)
-        else:
-            target.add_consumer(consumer, request.start, request.arguments.get("x-stream-partition"))
-        self._enter(door, consumer)
-        return consumer.id
+        consumer.source = definition
+        consumer.owner = self._broker.owners.owner(definition)
+        log_id = definition.partitions[0] if definition.is_topic else definition.log_id
+        door.enter(consumer)
+        consumer.owner.consume(consumer, log_id, request.start, request.arguments.get("x-stream-partition"), partial(self._consuming, door, call, consumer))
 
-    def _enter(self, door: Door, consumer: Consumer) -> None:
-        """One consumer more."""
-        self._broker.catalogue.quotas.count(door.principal.name, CONSUMER)
-        door.consumers[consumer.id] = consumer
-        consumer.pool.consumers.append(consumer)
+    def _consuming(self, door: Door, call: Ask, consumer: Consumer, error: NotDone | None) -> None:
+        """Its owner has answered."""
+        if error is not None:
+            consumer.active = False
+            door.leave(consumer)
+            door.consumers.pop(consumer.id, None)
+            fail(call, error)
+            return
+        call.result = consumer.id
+        self._complete(call, None)
 
     def cancel(self, door: Door, call: Ask, request: requests.Cancel) -> Outcome:
         """See requests.Cancel."""
@@ -332,19 +300,17 @@ class Operations:
 
     def stop_consumer(self, door: Door, consumer: Consumer) -> None:
         """No more deliveries to it; what it holds stays leased to it."""
-        self._uncount(door)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
+        door.leave(consumer)
         if consumer.leased == 0:
             door.consumers.pop(consumer.id, None)
-        consumer.owner.remove_consumer(consumer)
+        consumer.owner.cancel(consumer)
 
     def stream_limit(self, door: Door, call: Ask, request: requests.StreamLimit) -> Outcome:
         """See requests.StreamLimit."""
         pool = self._pool(door, call.stream)
         pool.limit = request.limit
         for consumer in pool.consumers:
-            self._broker.hub.mark_dirty(consumer.owner)
+            consumer.owner.credit(consumer)
         return None, None
 
     def close_stream(self, door: Door, call: Ask, request: requests.CloseStream) -> Outcome:
@@ -359,18 +325,21 @@ class Operations:
     def get(self, door: Door, call: Ask, request: requests.Get) -> Outcome:
         """See requests.Get."""
         self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
-        queue = self._queue(door, request.queue, "basic.get")
-        self._unused.touch(queue)
+        definition = self._queue(door, request.queue, "basic.get")
+        owner = self._broker.owners.owner(definition)
         key = (call.stream, request.queue, request.auto_settle)
         getter = door.getters.get(key)
-        if getter is None or getter.owner is not queue:
+        if getter is None or getter.source is not definition or getter.owner is not owner:
             if len(door.getters) >= GETTERS_MAX:
                 self._tidy_getters(door)
             pool = Pool(call.stream)  # what Get takes is not counted against the stream's limit
-            getter = make_consumer(self._broker.next_consumer_id(), door, None, queue, pool, 0, request.auto_settle, False, 0)
+            getter = make_consumer(self._broker.next_consumer_id(), door, None, None, pool, 0, request.auto_settle, False, 0)
+            getter.source = definition
+            getter.owner = owner
             door.getters[key] = getter
             door.consumers[getter.id] = getter
-        return self._take_one(call, queue, getter)
+        owner.get(definition.log_id, getter, call)
+        return LATER, None
 
     @staticmethod
     def _tidy_getters(door: Door) -> None:
@@ -379,39 +348,7 @@ class Operations:
             if getter.leased == 0:
                 del door.getters[key]
                 door.consumers.pop(getter.id, None)
-
-    def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> Outcome:
-        if not queue.ended and not queue.drop_overflow():
-            queue.wait(partial(self._take_later, call, queue, getter))
-            return LATER, None
-        while not queue.ended and queue.subscription.ready_count > 0 and queue.expire_head():
-            pass
-        if queue.ended:
-            if isinstance(queue.gone, Unavailable):
-                raise queue.gone.again()
-            return None, None
-        delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
-        if delivery is not None:
-            return (delivery, queue.subscription.ready_count), None
-        if queue.is_waiting() or queue.has_staged():
-            # What its own channel published before must be found, so this waits until it may be seen.
-            queue.wait(partial(self._take_later, call, queue, getter))
-            return LATER, None
-        return None, None
-
-    def _take_later(self, call: Ask, queue: Queue, getter: Consumer) -> None:
-        door = call.attachment
-        if door.closed or not isinstance(door, Door) or getter.id not in door.consumers:
-            return  # nobody is there to hold it
-        try:
-            result, _ = self._take_one(call, queue, getter)
-        except NotDone as error:
-            fail(call, error)
-            return
-        if result is not LATER:
-            call.result = result
-            call.outcome = DONE
-            call.attachment.sink.completed(call)
+                getter.active = False
 
     def of_group(self, door: Door, call: Ask, request: Any) -> Outcome:
         """What broker/groups does."""
@@ -422,20 +359,9 @@ class Operations:
 
     def _end_consumer(self, door: Door, consumer: Consumer) -> None:
         """Cancel, and put back what it holds."""
-        owner = consumer.owner
         door.consumers.pop(consumer.id, None)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
-        if isinstance(owner, Queue) and owner.ended:
-            return
-        owner.release_all(consumer)
-        if consumer.active and consumer.token is not None:
-            self._uncount(door)
-            owner.remove_consumer(consumer)
-
-    def _uncount(self, door: Door) -> None:
-        """One consumer less."""
-        self._broker.catalogue.quotas.give_back(door.principal.name, CONSUMER)
+        door.leave(consumer)
+        consumer.owner.end(consumer)
 
     def _pool(self, door: Door, stream: int) -> Pool:
         pool = door.pools.get(stream)
@@ -443,13 +369,12 @@ class Operations:
             pool = door.pools[stream] = Pool(stream)
         return pool
 
-    def _queue(self, door: Door, name: str, what: str) -> Queue:
-        """The live queue of that name; a stream is refused."""
+    def _queue(self, door: Door, name: str, what: str) -> Any:
+        """The definition of the queue of that name; a stream is refused."""
         definition = self._broker.catalogue.find_queue(door.namespace, name, door.home)
-        target = definition.here()
-        if not isinstance(target, Queue):
+        if definition.is_topic:
             raise self.not_for_streams(definition, what)
-        return target
+        return definition
 
     def not_for_streams(self, definition: Any, what: str) -> Refused:
         """The refusal of what only queues can do."""
@@ -469,6 +394,12 @@ class Operations:
             return None
         self._broker.store.urgent()
         return self._broker.store.group()
+
+
+def _gone(consumer: Consumer) -> None:
+    """A consumer's queue was deleted: the door that has it hears of it."""
+    door: Any = consumer.attachment
+    door.gone(consumer)
 
 
 Handler = Callable[[Operations, Door, Ask, Any], Outcome]

@@ -10,6 +10,7 @@ from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
+from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
 from entrepot.broker.groups.coordinator import GroupCoordinator
@@ -41,6 +42,7 @@ class BrokerParts(Protocol):
     hub: Hub
     shards: Shards
     noted: NotedRevisions
+    owners: OwnerTable
     desk: Desk
     groups: GroupCoordinator
     transactions: Transactions

@@ -12,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from entrepot.broker.calls import queue_requests as asked
+from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
 from entrepot.broker.catalogue.definitions import QueueDefinition
@@ -19,12 +20,12 @@ from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.broker.front.door import Door
+from entrepot.broker.front.places import Place
 from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.outbox.handover import HOME
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.moves import MoveTasks
-from entrepot.broker.timed.places import Place
 from entrepot.broker.timed.redrive import Elsewhere
 from entrepot.broker.timed.sending import Sending
 from entrepot.broker.timed.timed_queue import TimedQueue
@@ -83,11 +84,14 @@ class TimedOperations:
         definition = self._definition(door, name)
         authorizer = self._broker.authorizer
         may = partial(authorizer.may, door.principal)
-        return Place(self.timed_of(definition), may(Action.READ, door.namespace, name), may(Action.WRITE, door.namespace, name), authorizer.version)
+        self.timed_of(definition)  # which makes it, where nobody has asked for it yet
+        lane = self._broker.owners.owner(definition).timed(definition.log_id)
+        return Place(lane, may(Action.READ, door.namespace, name), may(Action.WRITE, door.namespace, name), authorizer.version)
 
-    def not_permitted(self, door: Door, name: str, write: bool) -> None:
-        """Say so: raises Refused."""
-        self._authorize(door, Action.WRITE if write else Action.READ, name, False)
+    def not_permitted(self, door: Door, call: Send | Receive | EndLeases, write: bool) -> None:
+        """Say so, or that the queue's own policy is another than the one that did not allow it: raises Refused."""
+        self._check_version(self._definition(door, call.queue), call)
+        self._authorize(door, Action.WRITE if write else Action.READ, call.queue, False)
 
     def timed_of(self, definition: QueueDefinition) -> TimedQueue:
         """The side of a queue whose leases are timed; made, and kept with its definition, if there is none."""
@@ -100,8 +104,7 @@ class TimedOperations:
                 assert timed is not None  # by changed()
                 return timed
             timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), Finder(self, definition.namespace))
-            publisher = self._broker.publisher
-            timed.sending = Sending(timed, publisher.volatile_growing if timed.log.volatile else publisher.durable_growing)
+            timed.sending = Sending(timed, self._broker.owners.holder(timed.log).growing)
             queue.timed = timed
             timed.moves = self.moves
             self.moves.open(timed)
@@ -384,7 +387,7 @@ class TimedOperations:
         version: int = 1 + self._broker.entropy.below(1 << 30)
         return version
 
-    def _check_version(self, definition: QueueDefinition, request: asked.Checked) -> None:
+    def _check_version(self, definition: QueueDefinition, request: asked.Checked | Send | Receive | EndLeases) -> None:
         """The queue's own policy is the one that the call was checked against."""
         timed = definition.timed
         if timed is not None and request.policy_version != (timed.policy_version if timed.access_policy else 0):

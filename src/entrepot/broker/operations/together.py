@@ -10,12 +10,11 @@ from typing import Any
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, Ask, Publish, make_settle
 from entrepot.broker.calls.requests import CheckPublish, CommitTogether, Release
+from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
 from entrepot.broker.operations.operations import FurtherHandler, Operations, Outcome
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.broker.queue.away import AwayQueue
-from entrepot.broker.queue.queue import Queue
 from entrepot.model.errors import Reason, Refused
 
 WORK_MAX = 9000  # of one commit, which cannot take turns: steps of net/turns.py
@@ -72,21 +71,23 @@ class Together:
         """See requests.Release."""
         for consumer_id, first, count in request.ranges:
             consumer = door.consumers.get(consumer_id)
-            disposition = RELEASE if consumer is not None and isinstance(consumer.owner, Queue | AwayQueue) else ACCEPT
+            disposition = ACCEPT if consumer is None or consumer.source is None or consumer.source.is_topic else RELEASE
             settlement = make_settle(call.stream, consumer_id, first, count, disposition)
             settlement.attachment = door
             door.settle(settlement)
         return None, None
 
     def _check_settlements(self, door: Door, request: CommitTogether) -> None:
+        known: set[Any] = set()
         for settlement in request.settlements:
             consumer = door.consumers.get(settlement.consumer_id)
             if consumer is None:
                 continue
-            if isinstance(consumer.owner, AwayQueue):  # what it keeps until the queue is back is in no commit
-                raise consumer.owner.gone.again()
-            if settlement.disposition != ACCEPT and not isinstance(consumer.owner, Queue):
-                raise self._operations.not_for_streams(consumer.owner.definition, "basic.nack and basic.reject")
+            if consumer.source is not None and consumer.source not in known and not consumer.source.is_topic:
+                known.add(consumer.source)
+                self._broker.owners.owner(consumer.source)  # what is kept until a queue is back is in no commit
+            if settlement.disposition != ACCEPT and consumer.source is not None and consumer.source.is_topic:
+                raise self._operations.not_for_streams(consumer.source, "basic.nack and basic.reject")
 
     def _check_publishes(self, door: Door, request: CommitTogether) -> tuple[list[tuple[Path, Publish]], int]:
         """The publishes, each with where it goes, and what all of it costs. Raises Refused if any of them would be."""
@@ -95,17 +96,17 @@ class Together:
         if request.publishes and broker.refusing is not None:
             raise broker.refusing.with_traceback(None)
         work = _BY_SETTLEMENT * len(request.settlements)
-        filling: dict[Queue, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
+        filling: dict[QueueDefinition, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
         for publish in request.publishes:
             path: Path = broker.path_for(door, publish.address)
             publish.attachment = door
             routed.append((path, publish))
-            if path.volatile_logs and broker.volatile.is_full():
+            if any(lane.owner.is_full() for lane in path.lanes):
                 raise Refused(Reason.LIMIT, "there is no room for a transaction's messages now")
-            if path.plain and not publish.scattered:
-                work += _work(len(path.durable_logs) + len(path.volatile_logs))
+            if path.plain and not path.choosy and not publish.scattered:
+                work += _work(path.log_count)
             else:
-                for targets, count, body_bytes in broker.publisher.slow.loads(path, publish, broker.hub.codec(publish.codec)):
+                for targets, count, body_bytes in broker.publisher.parting.loads(path, publish):
                     work += _BY_RECORD + _work(len(targets))
                     _add(filling, targets, count, body_bytes)
             work += path.router.taken_steps()
@@ -114,7 +115,7 @@ class Together:
         if work > WORK_MAX:
             raise Refused(Reason.LIMIT, f"a transaction's messages, queues and acknowledgements cost more than the {WORK_MAX} steps of one: commit it sooner")
         for queue, (count, body_bytes) in filling.items():
-            if queue.is_full(count, body_bytes):
+            if broker.owners.owner(queue).is_over(queue.log_id, count, body_bytes):
                 raise Refused(Reason.FULL, f"queue '{queue.name}' refuses what is over its limit: nothing of the transaction was done")
         return routed, work
 
@@ -124,9 +125,9 @@ def _work(targets: int) -> int:
     return _BY_RUN + max(0, targets - 1) // 8
 
 
-def _add(filling: dict[Queue, list[int]], targets: list[Any], count: int, body_bytes: int) -> None:
+def _add(filling: dict[QueueDefinition, list[int]], targets: list[Any], count: int, body_bytes: int) -> None:
     for target in targets:
-        if isinstance(target, Queue) and target.rejects_when_full:
+        if isinstance(target, QueueDefinition) and target.policy.overflow != "drop-head":
             so_far = filling.setdefault(target, [0, 0])
             so_far[0] += count
             so_far[1] += body_bytes

@@ -44,7 +44,7 @@ class TopicMaking:
     def create(self, topic: TopicDefinition, count: int) -> Making:
         """Make the topic that Decisions.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
         broker = self._broker
-        runtime = Topic(topic, broker.hub, broker.store, [], policy_of(topic, broker.topic_defaults))
+        runtime = Topic(topic, broker.hub, broker.owners.store_of, [], policy_of(topic, broker.topic_defaults))
         logs: list[Log] = []
         try:
             for piece in self._logs(topic, 0, count, logs):
@@ -88,7 +88,7 @@ class TopicMaking:
         for start in range(first, end, _PIECE):
             numbers = range(start, min(start + _PIECE, end))
             shards = broker.shards.shards("topic", topic.namespace, topic.name, numbers)
-            logs += [broker.store.make_log(shard, broker.decisions.new_log_id()) for shard in shards]
+            logs += [broker.owners.here(shard).store.make_log(shard, broker.decisions.new_log_id()) for shard in shards]
             yield LOG_STEPS * len(numbers)
 
 
@@ -97,7 +97,7 @@ def drop_logs(broker: BrokerParts, logs: list[Log]) -> None:
     for log in logs:
         broker.transactions.drop(log)
         broker.producers.forget(log)
-        broker.store.drop_log(log)
+        broker.owners.store_of(log).drop_log(log)
 
 
 def let_go(broker: BrokerParts, logs: list[Log], partitions: list[Partition]) -> None:

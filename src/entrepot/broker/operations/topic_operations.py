@@ -257,7 +257,7 @@ class TopicOperations:
             raise Refused(Reason.OUT_OF_RANGE, f"offset {offset}: there are {log.first_offset} to {log.durable_offset}")
         if offset <= log.first_offset:
             return log.first_offset, None
-        self._broker.store.discard(log, log.first_offset, offset)
+        self._broker.owners.store_of(log).discard(log, log.first_offset, offset)
         return offset, self._durable()
 
     def find_offset(self, door: Door, call: Ask, request: asked.FindOffset) -> Outcome:

@@ -38,7 +38,7 @@ class AwayQueue(LogOwner):
         self._holders = [*holders, *dict.fromkeys(gone)]
         for consumer in self._holders:
             self._held += [(consumer, first, end) for first, end in queue.subscription.leased_by(consumer.id)]
-            consumer.owner = self
+            consumer.reads = self
             consumer.burying = 0
         for holder, first, count, reason in jobs:
             if holder is not None:  # what the broker itself holds is ready again when it is back
@@ -51,7 +51,7 @@ class AwayQueue(LogOwner):
     def return_to(self, queue: Queue) -> None:
         """The live queue is there again: it goes on as if nothing had been."""
         for consumer in self._holders:
-            consumer.owner = queue
+            consumer.reads = queue
         for consumer, first, end in self._held:
             held = queue.subscription.hold(consumer.id, first, end - first)
             consumer.freed(end - first - held)

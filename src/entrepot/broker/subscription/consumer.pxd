@@ -23,6 +23,8 @@ cdef class Consumer:
     cdef readonly object token
     cdef readonly int stream
     cdef public object owner
+    cdef public object source
+    cdef public object reads
     cdef readonly Pool pool
     cdef readonly uint64_t limit
     cdef readonly bint auto_settle
@@ -39,4 +41,4 @@ cdef class Consumer:
 
 
 @cython.locals(consumer=Consumer)
-cpdef Consumer make_consumer(uint64_t id_, Attachment attachment, object token, object owner, Pool pool, uint64_t limit, bint auto_settle, bint exclusive, int priority)
+cpdef Consumer make_consumer(uint64_t id_, Attachment attachment, object token, object reads, Pool pool, uint64_t limit, bint auto_settle, bint exclusive, int priority)

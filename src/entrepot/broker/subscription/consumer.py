@@ -32,6 +32,8 @@ class Pool:
 class Consumer:
     """One subscriber. `limit` is the most records it may hold unsettled (0: LEASED_MAX).
 
+    Its front has it from its owner, by `id`, and knows besides what `source`, a definition, it reads (None: replies). `reads` is the owner's alone: the
+    live queue or topic.
     `active` is False once cancelled (its leases live on until settled). `burying` counts dead-letterings of its records under way.
     """
 
@@ -48,6 +50,8 @@ class Consumer:
         "owner",
         "pool",
         "priority",
+        "reads",
+        "source",
         "stream",
         "token",
     )
@@ -57,7 +61,9 @@ class Consumer:
     codec: int
     token: Any
     stream: int
-    owner: Any
+    owner: Any  # an Owner (broker/owners.py)
+    source: Any
+    reads: Any
     pool: Pool
     limit: int
     auto_settle: bool
@@ -98,7 +104,7 @@ class Consumer:
 
 
 def make_consumer(
-    id_: int, attachment: Attachment, token: Any, owner: Any, pool: Pool, limit: int, auto_settle: bool, exclusive: bool, priority: int
+    id_: int, attachment: Attachment, token: Any, reads: Any, pool: Pool, limit: int, auto_settle: bool, exclusive: bool, priority: int
 ) -> Consumer:
     """A consumer that is active and holds nothing."""
     consumer = Consumer.__new__(Consumer)
@@ -107,7 +113,9 @@ def make_consumer(
     consumer.codec = attachment.codec
     consumer.token = token
     consumer.stream = pool.stream
-    consumer.owner = owner
+    consumer.owner = None
+    consumer.source = None
+    consumer.reads = reads
     consumer.pool = pool
     consumer.limit = limit
     consumer.auto_settle = auto_settle

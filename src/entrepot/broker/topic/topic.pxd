@@ -10,7 +10,7 @@ from entrepot.broker.logs.log_owner cimport LogOwner
 from entrepot.broker.subscription.consumer cimport Consumer
 from entrepot.broker.topic.partition cimport Partition, TopicRules
 from entrepot.model.entry cimport Entry, StoredEntry
-from entrepot.store.interface cimport Log, LogReader, Store
+from entrepot.store.interface cimport Log, LogReader
 
 cdef uint64_t _SLICE_MAX
 cdef uint64_t _SLICE_BYTES
@@ -52,7 +52,7 @@ cdef class Topic(LogOwner):
     cdef readonly str name
     cdef readonly bytes address
     cdef readonly Hub hub
-    cdef readonly Store store
+    cdef readonly object store_of
     cdef readonly list logs
     cdef readonly list partitions
     cdef readonly TopicRules rules
@@ -60,8 +60,6 @@ cdef class Topic(LogOwner):
     # consumers
     cdef readonly list consumers
     cdef readonly list readers
-    # producers
-    cdef uint64_t turn
     # life
     cdef readonly bint closed
     cdef readonly object gone
@@ -70,7 +68,6 @@ cdef class Topic(LogOwner):
 
     @cython.locals(left=PartitionReader, reader=PartitionReader)
     cpdef Partition return_to(self, Py_ssize_t number)
-    cpdef Py_ssize_t next_partition(self) except -1
     @cython.locals(log=Log)
     cpdef object ready_count(self)
     @cython.locals(reader=PartitionReader)

@@ -7,6 +7,7 @@ end, or waits for the disk. A slice never crosses an entry.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from entrepot.broker.calls.port import Delivery
@@ -106,24 +107,22 @@ class Topic(LogOwner):
         "policy",
         "readers",
         "rules",
-        "store",
+        "store_of",
         "timer",
-        "turn",
     )
 
-    def __init__(self, definition: Any, hub: Hub, store: Store, logs: list[Log], policy: TopicPolicy | None = None) -> None:
+    def __init__(self, definition: Any, hub: Hub, store_of: Callable[[Log], Store], logs: list[Log], policy: TopicPolicy | None = None) -> None:
         self.dirty = False
         self.definition = definition
         self.name = definition.name
         self.address = _address(definition.name)
         self.hub = hub
-        self.store = store
+        self.store_of = store_of
         self.logs: list[Log] = []
         self.partitions: list[Partition] = []
         self.rules = TopicRules(definition.name)
         self.consumers: list[Consumer] = []
         self.readers: list[PartitionReader] = []
-        self.turn = 0
         self.closed = False
         self.gone: NotDone | None = None  # one of its partitions is not open here
         self._away: dict[int, list[PartitionReader]] = {}  # which are not -> who reads there, and from where
@@ -172,7 +171,7 @@ class Topic(LogOwner):
         policy = self.policy
         partition.sized = policy.max_bytes is not None
         if policy.max_age_ms is not None or policy.max_bytes is not None:
-            partition.retention = Retention(partition.log, self.store, policy.max_age_ms, policy.max_bytes)
+            partition.retention = Retention(partition.log, self.store_of(partition.log), policy.max_age_ms, policy.max_bytes)
 
     # ---- partitions whose shard closes and opens
 
@@ -205,11 +204,6 @@ class Topic(LogOwner):
         return partition
 
     # ---- what producers do
-
-    def next_partition(self) -> int:
-        """Where the next run without a key goes: the partitions in turn."""
-        self.turn += 1
-        return self.turn % len(self.logs)
 
     def on_durable(self, log: Log) -> None:
         """What was appended may be delivered."""

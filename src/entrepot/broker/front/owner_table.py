@@ -1,0 +1,106 @@
+"""OwnerTable: which owner has what, as a front knows it: by shard what is persistent; at home, in this process, what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeAlias, TypeVar
+
+from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.catalogue.shards import Shards
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.owner.local_owner import LocalOwner
+from entrepot.broker.owners import Owner
+from entrepot.model.errors import Unavailable
+from entrepot.store.interface import Log, Store
+
+Definition: TypeAlias = QueueDefinition | TopicDefinition
+Of = TypeVar("Of")
+
+
+class OwnerTable:
+    """Of one front. `shards` are set when it is known how many there are. Alone, one owner has all that is persistent."""
+
+    def __init__(self, hub: Hub, store: Store, volatile: Store) -> None:
+        self.shards: Shards | None = None
+        self.home = LocalOwner(hub, volatile)
+        self.durable = LocalOwner(hub, store)
+
+    def owner_of(self, shard: int) -> Owner:
+        """Who has it. Unavailable: nobody, as far as is known here."""
+        owner = self.here(shard)
+        if shard in owner.store.closed:
+            raise Unavailable(f"shard {shard} is on its way to another owner")
+        return self.reached(owner)
+
+    def in_order(self, by_owner: dict[Owner, Of]) -> list[tuple[Owner, Of]]:
+        """What is for several owners, in the order in which they are asked: first the one at home, who may refuse for want of space."""
+        found = list(by_owner.items())
+        if len(found) > 1:
+            home = self.reached(self.home)
+            found.sort(key=lambda item: item[0] is not home)
+        return found
+
+    def by_owner(self, definition: Definition) -> dict[Owner, list[bytes]]:
+        """The logs of a queue or topic, by who has them. Unavailable, where one of them is not open anywhere."""
+        if not isinstance(definition, TopicDefinition):
+            return {self.owner(definition): [definition.log_id]}
+        assert self.shards is not None
+        found: dict[Owner, list[bytes]] = {}
+        shards = self.shards.shards("topic", definition.namespace, definition.name, range(len(definition.partitions)))
+        for shard, log_id in zip(shards, definition.partitions, strict=True):
+            found.setdefault(self.owner_of(shard), []).append(log_id)
+        return found
+
+    def owner(self, definition: Definition, partition: int = 0) -> Owner:
+        """The owner of a queue, or of one partition of a topic. Unavailable, and the definition's name with it."""
+        if not definition.persistent:
+            return self.reached(self.home)
+        assert self.shards is not None
+        kind = "topic" if definition.is_topic else "queue"
+        try:
+            return self.owner_of(self.shards.shard(kind, definition.namespace, definition.name, partition))
+        except Unavailable:
+            if definition.is_topic:
+                raise Unavailable(f"partition {partition} of topic '{definition.name}' is on its way to another owner") from None
+            raise Unavailable(f"queue '{definition.name}' is on its way to another owner") from None
+
+    # ---- what is in this process
+
+    def reached(self, owner: LocalOwner) -> Owner:
+        """How this front reaches an owner: directly."""
+        return owner
+
+    def local(self) -> list[LocalOwner]:
+        """The owners."""
+        return [self.home, self.durable]
+
+    def kept_doors(self) -> Iterable[Any]:
+        """What these owners keep for connections that another front serves: each with its `consumers` by number."""
+        return ()
+
+    def let_go(self) -> None:
+        """A shard moves: keep nothing of what is in it."""
+        for owner in self.local():
+            owner.let_go()
+
+    def here(self, shard: int) -> LocalOwner:
+        """Who has a shard, open or not."""
+        return self.durable
+
+    def holder(self, log: Log) -> LocalOwner:
+        """Who has a log."""
+        return self.home if log.volatile else self.here(log.shard)
+
+    def store_of(self, log: Log) -> Store:
+        """Where a log is."""
+        return self.holder(log).store
+
+    def holders(self, definition: Definition, first: int = 0) -> list[tuple[int, bytes, LocalOwner]]:
+        """Of each of its logs, of a topic from partition `first` on: its shard, its id, and who has it, or is to make it."""
+        assert self.shards is not None
+        if not isinstance(definition, TopicDefinition):
+            shard = self.shards.shard("queue", definition.namespace, definition.name)
+            return [(shard, definition.log_id, self.here(shard) if definition.persistent else self.home)]
+        log_ids = definition.partitions[first:]
+        shards = self.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
+        return [(shard, log_id, self.here(shard)) for shard, log_id in zip(shards, log_ids, strict=True)]

@@ -1,0 +1,42 @@
+"""Counting: what a declared queue or topic holds, and how many read it, asked of each owner that has some of it."""
+
+from __future__ import annotations
+
+from entrepot.broker.calls.port import DONE, PENDING, Ask, fail
+from entrepot.broker.catalogue.stream import Ticket
+from entrepot.broker.owners import Owner
+from entrepot.model.errors import NotDone
+
+
+class Counting:
+    """Of one DeclareQueue, which is answered when the last owner has answered and `staged`, if it is not None, is durable."""
+
+    def __init__(self, call: Ask, name: str, staged: Ticket | None) -> None:
+        self._call = call
+        self._name = name
+        self._staged = staged
+        self._left = 0
+        self._ready = 0
+        self._consumers = 0
+
+    def ask(self, by_owner: dict[Owner, list[bytes]]) -> None:
+        """Ask every owner for its logs."""
+        self._left = len(by_owner)
+        for owner, log_ids in by_owner.items():
+            owner.count(log_ids, self._counted)
+
+    def _counted(self, error: NotDone | None, ready: int, consumers: int) -> None:
+        call = self._call
+        self._left -= 1
+        self._ready += ready
+        self._consumers = max(self._consumers, consumers)  # of a topic, any owner knows them all
+        if error is not None and call.outcome == PENDING:
+            fail(call, error)
+        if self._left or call.outcome != PENDING:
+            return
+        call.result = (self._name, self._ready, self._consumers)
+        if self._staged is not None and not self._staged.durable:
+            self._staged.calls.append(call)
+        else:
+            call.outcome = DONE
+            call.attachment.sink.completed(call)

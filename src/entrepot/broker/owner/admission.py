@@ -1,0 +1,98 @@
+"""Admission: publishes to targets that may refuse some of their records, or that differ by record: each run is admitted, then appended.
+
+What is looked at of a record is looked at by its codec, compiled, for a whole run; here are the runs of records that fare alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeAlias
+
+from entrepot.broker.calls.port import Publish
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.topic.partition import Partition
+from entrepot.model.entry import HAS_EXPIRY, make_entry
+from entrepot.store.interface import Store
+
+Target: TypeAlias = Queue | Partition
+
+
+class Admission:
+    """Of one store."""
+
+    def __init__(self, hub: Hub, store: Store) -> None:
+        self._hub = hub
+        self._store = store
+
+    def stage(self, call: Publish, prefix: bytes, targets: Sequence[Target], data: bytes, count: int, indices: Sequence[int], nacked: list[int]) -> bool:
+        """Append `count` records of a call wherever they are taken; whether any was. Adds to `nacked` those of `indices` that some target refuses.
+
+        Refused: nothing more was staged (volatile logs alone may refuse).
+        """
+        codec = self._hub.codec(call.codec)
+        staged = False
+        for accepted, run, many in self._admitted(call, codec, prefix, targets, data, count, indices, nacked):
+            staged = True
+            self._store.append([target.log for target in accepted], make_entry(call.codec, call.codec_version, call.flags, prefix, run, many))
+            queues = [target for target in accepted if isinstance(target, Queue)]
+            body_bytes = codec.body_bytes(run, 0, many) if queues else 0
+            for queue in queues:
+                if call.flags & HAS_EXPIRY:
+                    queue.note_expiry()
+                queue.note_appended(body_bytes)
+        return staged
+
+    def _admitted(
+        self, call: Publish, codec: Any, prefix: bytes, targets: Sequence[Target], data: bytes, count: int, indices: Sequence[int], nacked: list[int]
+    ) -> Iterator[tuple[Sequence[Target], bytes, int]]:
+        """Runs of the records with the targets that take them: (targets, records, how many). The caller stages each before the next."""
+        choosy = [target for target in targets if isinstance(target, Queue) and target.rejects_when_full]
+        if not choosy:
+            yield targets, data, count
+            return
+        at = position = 0
+        while at < count:
+            run, refusing = self._alike(choosy, codec, data, position, count - at)
+            end = codec.skip(data, position, run)
+            records = data if run == count else data[position:end]
+            accepted = [target for target in targets if target not in refusing]
+            if refusing:
+                nacked.extend(indices[at : at + run])
+                self._dead_letter(call, codec, prefix, records, run, refusing)
+            if accepted:
+                yield accepted, records, run
+            at += run
+            position = end
+
+    @staticmethod
+    def _alike(choosy: list[Queue], codec: Any, data: bytes, position: int, left: int) -> tuple[int, list[Queue]]:
+        """How many of the next `left` records the same queues refuse, and which queues."""
+        run = left
+        refusing = []
+        for queue in choosy:
+            room = left if queue.length_max < 0 else max(0, min(left, queue.length_max - queue.depth()))
+            if not room:
+                refusing.append(queue)
+                continue
+            if queue.bytes_max >= 0:
+                bytes_left = queue.bytes_max - queue.ready_bytes
+                room = codec.fitting_count(data, position, room, bytes_left)
+                if not room:
+                    refusing.append(queue)
+                    run = min(run, codec.larger_count(data, position, left, bytes_left))
+                    continue
+            run = min(run, room)
+        return run, refusing
+
+    @staticmethod
+    def _dead_letter(call: Publish, codec: Any, prefix: bytes, data: bytes, count: int, refusing: list[Queue]) -> None:
+        """reject-publish-dlx: what a full queue refuses goes to its dead-letter exchange."""
+        to = [queue.dead_letters for queue in refusing if queue.rejects_to_dead_letters and queue.dead_letters is not None]
+        if not to:
+            return
+        for record in codec.split(data, 0, count):
+            entry = make_entry(call.codec, call.codec_version, call.flags, prefix, record, 1)
+            entry.seal()
+            for dead_letters in to:
+                dead_letters.publish_refused(entry, record)

@@ -1,0 +1,371 @@
+"""LocalOwner: the owner of the open shards of one store of this process, called directly.
+
+A Lane of its own holds the live logs behind the ids that it was registered for. Neighbouring runs of one lane join one entry as long as it is
+the last of each of its logs, so order within a log is that of the calls. Lanes with a queue that may refuse something go through Admission.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
+from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Attachment, Publish, fail
+from entrepot.broker.logs.growing import Growing
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.owner.admission import Admission, Target
+from entrepot.broker.owners import Lane, Owner, Run
+from entrepot.broker.queue.away import AwayQueue
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.broker.timed.sending import Sending
+from entrepot.broker.timed.timed_queue import TimedQueue
+from entrepot.broker.topic.partition import Partition
+from entrepot.model.entry import HAS_EXPIRY, TRANSIENT, Entry, make_entry
+from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+from entrepot.model.names import vhost_of
+from entrepot.store.interface import Log, Store
+
+_DONE = DONE
+_ACCEPT = ACCEPT
+_RELEASE = RELEASE
+_HAS_EXPIRY = HAS_EXPIRY
+_TRANSIENT = TRANSIENT
+
+
+class LocalLane(Lane):
+    """`simple`: no target refuses anything, or counts what it holds."""
+
+    __slots__ = ("address", "codec", "entry", "logs", "prefix", "queues", "simple", "targets")
+
+    def __init__(self, owner: Owner, address: bytes, targets: list[Target]) -> None:
+        self.owner = owner
+        self.address = address
+        self.targets = targets
+        self.logs: list[Log] = [target.log for target in targets]
+        self.queues: list[Queue] = [target for target in targets if isinstance(target, Queue)]
+        self.simple = not any(queue.rejects_when_full or queue.bytes_max >= 0 for queue in self.queues)
+        self.codec = 0
+        self.prefix = b""
+        self.entry: Entry | None = None  # that may still grow
+
+    def let_go(self) -> None:
+        """See Growing."""
+        self.entry = None
+
+
+class TimedLane(Lane):
+    """Of one queue whose leases are timed."""
+
+    __slots__ = ("sending", "timed")
+
+    def __init__(self, owner: Owner, timed: TimedQueue) -> None:
+        self.owner = owner
+        self.timed = timed
+        self.sending: Sending = timed.sending
+
+
+class LocalOwner(Owner):
+    """Over one store; its volatile logs, too, are in shards that never move."""
+
+    __slots__ = ("admission", "growing", "hub", "store", "unused")
+
+    def __init__(self, hub: Hub, store: Store) -> None:
+        self.hub = hub
+        self.store = store
+        self.growing = Growing(store)
+        self.admission = Admission(hub, store)
+        self.unused: Any = None  # the UnusedQueues; the broker sets it
+
+    # ---- what fronts ask
+
+    def lane(self, address: bytes, log_ids: list[bytes]) -> Lane:
+        """See Owner."""
+        return LocalLane(self, address, [self.target(log_id) for log_id in log_ids])
+
+    def stage(self, lane: Lane, call: Publish) -> bool:
+        """See Owner."""
+        local = local_lane(lane)
+        if not local.simple:
+            nacked: list[int] = []
+            prefix = self.hub.codec(call.codec).prefix(local.address)
+            staged = self.admission.stage(call, prefix, local.targets, call.data, call.count, range(call.count), nacked)
+            self.store.urgent()
+            return self._answer(call, staged, nacked)
+        if local.codec != call.codec:
+            local.codec = call.codec
+            local.prefix = self.hub.codec(call.codec).prefix(local.address)
+            local.entry = None
+        if call.flags & _HAS_EXPIRY:
+            for queue in local.queues:
+                queue.note_expiry()
+        entry = local.entry
+        if entry is None or (entry.flags ^ call.flags) & _TRANSIENT or not self.store.extend(local.logs, entry, call.data, call.count):
+            entry = make_entry(call.codec, call.codec_version, call.flags, local.prefix, call.data, call.count)
+            self.store.append(local.logs, entry)
+            self.growing.note(local)
+            local.entry = entry
+        else:
+            entry.flags |= call.flags
+        self.store.urgent()
+        if not call.confirm:
+            call.outcome = _DONE
+            return True
+        self.store.group().calls.append(call)
+        return False
+
+    def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
+        """See Owner."""
+        known = [[self.target(log_id) for log_id in run[0]] for run in runs]  # all of them, before the first is staged
+        codec = self.hub.codec(call.codec)
+        plain: bytes = codec.prefix(address)
+        nacked: list[int] = []
+        staged = False
+        for targets, run in zip(known, runs, strict=True):
+            _, hidden, data, count, indices = run
+            simple = True
+            for target in targets:
+                if isinstance(target, Queue):
+                    queue = target
+                    if queue.rejects_when_full or queue.bytes_max >= 0 or call.flags & _HAS_EXPIRY:
+                        simple = False
+                        break
+            prefix = codec.hiding_prefix(address, hidden) if hidden else plain
+            if simple:
+                self.store.append([target.log for target in targets], make_entry(call.codec, call.codec_version, call.flags, prefix, data, count))
+                staged = True
+            elif self.admission.stage(call, prefix, targets, data, count, indices, nacked):
+                staged = True
+        if staged:
+            self.store.urgent()
+        return self._answer(call, staged, nacked)
+
+    # ---- consuming
+
+    def consume(self, consumer: Consumer, log_id: bytes, start: Any, partition: Any, done: Callable[[NotDone | None], None]) -> None:
+        """See Owner."""
+        try:
+            self._consume(consumer, self.target(log_id), start, partition)
+        except NotDone as error:
+            done(error)
+        else:
+            done(None)
+
+    def _consume(self, consumer: Consumer, target: Target, start: Any, partition: Any) -> None:
+        if isinstance(target, Queue):
+            shared = target.consumers or target.single_active
+            if any(other.exclusive for other in target.consumers) or (consumer.exclusive and shared):
+                raise Refused(Reason.NOT_PERMITTED, f"queue '{target.name}' in vhost '{vhost_of(target.definition.namespace)}' in exclusive use")
+            self.unused.used(target)
+            consumer.reads = target
+            target.add_consumer(consumer)
+            return
+        topic: Any = target.topic
+        if topic.gone is not None:
+            raise topic.gone.again()
+        consumer.reads = topic
+        topic.add_consumer(consumer, start, partition)
+
+    def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
+        """See Owner."""
+        reads = consumer.reads
+        if not isinstance(reads, Queue):
+            if isinstance(reads, AwayQueue):
+                reads.settle(consumer, first, count, disposition)
+            else:
+                reads.settle(consumer, first, count)
+            return
+        queue = reads
+        if queue.ended:
+            consumer.freed(count)
+        elif disposition == _ACCEPT:
+            queue.settle(consumer, first, count)
+        elif disposition == _RELEASE:
+            queue.release(consumer, first, count, True)
+        else:
+            queue.reject(consumer, first, count)
+
+    def credit(self, consumer: Consumer) -> None:
+        """See Owner."""
+        self.hub.mark_dirty(consumer.reads)
+
+    def cancel(self, consumer: Consumer) -> None:
+        """See Owner."""
+        consumer.reads.remove_consumer(consumer)
+
+    def end(self, consumer: Consumer) -> None:
+        """See Owner."""
+        reads = consumer.reads
+        was_active, getter = consumer.active, consumer.token is None
+        consumer.active = False
+        if isinstance(reads, Queue) and reads.ended:
+            return
+        reads.release_all(consumer)
+        if was_active and not getter:
+            reads.remove_consumer(consumer)
+
+    def get(self, log_id: bytes, getter: Consumer, call: Ask) -> None:
+        """See Owner."""
+        try:
+            queue = self._queue(log_id)
+        except NotDone as error:
+            fail(call, error)
+            return
+        self.unused.touch(queue)
+        getter.reads = queue
+        self._take_one(call, queue, getter)
+
+    def purge(self, log_id: bytes, call: Ask) -> None:
+        """See Owner."""
+        try:
+            self._purge(call, self._queue(log_id))
+        except NotDone as error:
+            fail(call, error)
+
+    def count(self, log_ids: list[bytes], done: Callable[[NotDone | None, int, int], None]) -> None:
+        """See Owner."""
+        ready = consumers = 0
+        try:
+            targets = [self.target(log_id) for log_id in log_ids]
+        except NotDone as error:
+            done(error, 0, 0)
+            return
+        for target in targets:
+            if isinstance(target, Queue):
+                self.unused.touch(target)
+                ready += target.depth()
+                consumers += len(target.consumers)
+            else:
+                topic: Any = target.topic
+                ready += target.log.next_offset - target.log.first_offset
+                consumers = topic.consumer_count()
+        done(None, ready, consumers)
+
+    def _take_one(self, call: Ask, queue: Queue, getter: Consumer) -> None:
+        if not getter.active or call.attachment.closed:
+            return  # nobody is there to hold it
+        if not queue.ended and not queue.drop_overflow():
+            queue.wait(partial(self._take_one, call, queue, getter))
+            return
+        while not queue.ended and queue.subscription.ready_count > 0 and queue.expire_head():
+            pass
+        if queue.ended:
+            if isinstance(queue.gone, Unavailable):
+                fail(call, queue.gone.again())
+            else:
+                self._complete(call, None)
+            return
+        delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
+        if delivery is not None:
+            self._complete(call, (delivery, queue.subscription.ready_count))
+        elif queue.is_waiting() or queue.has_staged():
+            # What its own channel published before must be found, so this waits until it may be seen.
+            queue.wait(partial(self._take_one, call, queue, getter))
+        else:
+            self._complete(call, None)
+
+    def _purge(self, call: Ask, queue: Queue) -> None:
+        if queue.has_staged() and not queue.ended:
+            queue.wait(partial(self._purge, call, queue))
+        elif isinstance(queue.gone, Unavailable):
+            fail(call, queue.gone.again())
+        elif queue.ended:
+            self._complete(call, 0)
+        else:
+            call.result = queue.purge()
+            if queue.log.volatile:
+                self._complete(call, call.result)
+            else:
+                self.store.urgent()
+                self.store.group().calls.append(call)
+
+    @staticmethod
+    def _complete(call: Ask, result: Any) -> None:
+        call.result = result
+        call.outcome = _DONE
+        call.attachment.sink.completed(call)
+
+    # ---- leases that are timed
+
+    def timed(self, log_id: bytes) -> Lane:
+        """See Owner."""
+        return TimedLane(self, self._queue(log_id).timed)
+
+    def holds(self, lane: Lane) -> bool:
+        """See Owner."""
+        return not timed_lane(lane).timed.ended
+
+    def send(self, lane: Lane, call: Send) -> bool:
+        """See Owner."""
+        local = timed_lane(lane)
+        if local.timed.policy_version != call.policy_version:
+            raise local.timed.policy_changed()
+        return local.sending.send(call)
+
+    def receive(self, lane: Lane, call: Receive) -> None:
+        """See Owner."""
+        timed = timed_lane(lane).timed
+        if timed.policy_version != call.policy_version:
+            raise timed.policy_changed()
+        timed.receive(call)
+
+    def end_leases(self, lane: Lane, call: EndLeases) -> None:
+        """See Owner."""
+        timed = timed_lane(lane).timed
+        if timed.policy_version != call.policy_version:
+            raise timed.policy_changed()
+        timed.end_leases(call)
+
+    def withdraw_all(self, lane: Lane, attachment: Attachment) -> None:
+        """See Owner."""
+        timed_lane(lane).timed.withdraw_all(attachment)
+
+    # ---- limits
+
+    def is_full(self) -> bool:
+        """See Owner."""
+        return self.store.is_full()
+
+    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
+        """See Owner."""
+        target = self.target(log_id)
+        return isinstance(target, Queue) and target.is_full(count, body_bytes)
+
+    # ---- for its own process
+
+    def let_go(self) -> None:
+        """Keep no entry that may still grow."""
+        self.growing.let_go()
+
+    def target(self, log_id: bytes) -> Target:
+        """The live queue or partition over a log. Unavailable: it is not open here."""
+        log = self.store.log(log_id)
+        if log is None or not isinstance(log.owner, Queue | Partition):
+            raise Unavailable("what it leads to is on its way to another owner")
+        return log.owner
+
+    def _queue(self, log_id: bytes) -> Queue:
+        queue = self.target(log_id)
+        assert isinstance(queue, Queue)
+        return queue
+
+    def _answer(self, call: Publish, staged: bool, nacked: list[int]) -> bool:
+        call.nacked = sorted(nacked) or None
+        if not staged or not call.confirm:
+            call.outcome = _DONE
+            return True
+        self.store.group().calls.append(call)
+        return False
+
+
+def local_lane(lane: Lane) -> LocalLane:
+    """A lane that a LocalOwner has made."""
+    assert isinstance(lane, LocalLane)
+    return lane
+
+
+def timed_lane(lane: Lane) -> TimedLane:
+    """One of a queue whose leases are timed."""
+    assert isinstance(lane, TimedLane)
+    return lane

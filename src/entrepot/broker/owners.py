@@ -1,0 +1,139 @@
+"""Owner: the one interface between a front, which serves connections, and whoever holds the open shards.
+
+A front knows names, the catalogue and its routes. An owner knows queues, partitions, and what was leased of them. Between the two go names, numbers, octets
+and the port's own calls, so that each of these calls could be a frame to another process. What an owner in this process hands out to be given back
+(a Lane) is opaque to the front; between processes it is a number that both have agreed on. A Consumer is its number, its limits, and where deliveries go:
+an Attachment, whose window (`writable`) the owner looks at.
+
+Whatever an owner may answer at once it may also answer later: by completing the port call that it was given, with one of the port's outcomes.
+
+    lane       (address, ids of logs) -> Lane
+    stage      (Lane, Publish) -> nacked indices, when what was taken is durable
+    stage_runs (address, runs, Publish) -> the same, where records fare differently
+    is_full    () -> whether appends are refused for want of space
+    consume    (Consumer, id of a log, start) -> deliveries, against the consumer's credit
+    settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
+    get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (ids of logs) -> how many
+    timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
+    is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeAlias
+
+from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
+from entrepot.broker.calls.port import Ask, Attachment, Publish
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.model.errors import NotDone
+
+Run: TypeAlias = tuple[list[bytes], bytes, bytes, int, Sequence[int]]
+"""Records of a Publish that go the same way: (ids of the logs, b"" or the hidden part of their prefix, the records, how many, indices to nack by).
+
+Where they go to one partition of several, whose logs refuse nothing, the indices are those of all that go to that topic.
+"""
+
+
+class Lane:
+    """Where everything goes that is published to one address, as far as it goes to one owner: ids of logs, registered once. `owner`: whose it is."""
+
+    __slots__ = ("owner",)
+
+    owner: Owner
+
+
+class Owner:
+    """Who holds open shards: here, or in another process."""
+
+    __slots__ = ()
+
+    def lane(self, address: bytes, log_ids: list[bytes]) -> Lane:
+        """Register what is published to an address. It holds until a route changes, or a shard moves. Unavailable: one of the logs is not open there."""
+        raise NotImplementedError
+
+    def stage(self, lane: Lane, call: Publish) -> bool:
+        """Append all records of a call at every log of the lane; each queue may refuse some. Answers: `nacked`, which are not in all of them.
+
+        True: it is answered already, because nothing was taken or nobody waits (`confirm`). Else the call completes: DONE when all that was taken
+        is durable. Raises, or completes with, a NotDone: for Refused and Unavailable nothing of it was taken.
+        Calls take effect in the order they are given.
+        """
+        raise NotImplementedError
+
+    def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
+        """The same of runs of the call's records, each at logs of its own."""
+        raise NotImplementedError
+
+    # ---- consuming: a consumer's number is never used again
+
+    def consume(self, consumer: Consumer, log_id: bytes, start: Any, partition: Any, done: Callable[[NotDone | None], None]) -> None:
+        """done(why not, or None), and then begin to deliver: from a queue, or, by the id of any of its partitions, a topic, from `start` on and in one
+        `partition` (see topic/stream_start.py). Refused: NOT_PERMITTED, in exclusive use; INVALID start or partition. Unavailable: not open there.
+        Nothing comes before the answer.
+        """
+        raise NotImplementedError
+
+    def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
+        """End leases, as port.Settle. Of a topic, whatever the disposition, the consumer may have as many more."""
+        raise NotImplementedError
+
+    def credit(self, consumer: Consumer) -> None:
+        """It may have more than before: its connection reads again, or a limit that it shares leaves room."""
+        raise NotImplementedError
+
+    def cancel(self, consumer: Consumer) -> None:
+        """It is sent no more; what it holds stays leased to it."""
+        raise NotImplementedError
+
+    def end(self, consumer: Consumer) -> None:
+        """The same, and what it holds goes back to its place."""
+        raise NotImplementedError
+
+    def get(self, log_id: bytes, getter: Consumer, call: Ask) -> None:
+        """Lease one record of a queue to a consumer that is sent nothing by itself. Completes the call as requests.Get says."""
+        raise NotImplementedError
+
+    def purge(self, log_id: bytes, call: Ask) -> None:
+        """Drop every ready record of a queue. Completes the call as requests.PurgeQueue says, when that is durable."""
+        raise NotImplementedError
+
+    def count(self, log_ids: list[bytes], done: Callable[[NotDone | None, int, int], None]) -> None:
+        """done(why not, or None, ready records, consumers) of a queue, or of partitions of one topic, for who declares it: a queue was used just now."""
+        raise NotImplementedError
+
+    # ---- leases that are timed: a Lane stands for one queue
+
+    def timed(self, log_id: bytes) -> Lane:
+        """What Send, Receive and EndLeases on a queue go by; its timed side is there. Unavailable: it is not open there."""
+        raise NotImplementedError
+
+    def holds(self, lane: Lane) -> bool:
+        """Whether a lane of timed() still stands for its queue: not if that is deleted, or has moved."""
+        raise NotImplementedError
+
+    def send(self, lane: Lane, call: Send) -> bool:
+        """See lease_calls.Send. True: the call is complete already. Raises, or completes with, a NotDone; PolicyChanged, as the next two."""
+        raise NotImplementedError
+
+    def receive(self, lane: Lane, call: Receive) -> None:
+        """See lease_calls.Receive. While it waits `call.timed` says where: it has withdraw(call)."""
+        raise NotImplementedError
+
+    def end_leases(self, lane: Lane, call: EndLeases) -> None:
+        """See lease_calls.EndLeases."""
+        raise NotImplementedError
+
+    def withdraw_all(self, lane: Lane, attachment: Attachment) -> None:
+        """What a connection waits for there it waits for no more."""
+        raise NotImplementedError
+
+    # ---- limits
+
+    def is_full(self) -> bool:
+        """Whether appends are refused for want of space, where nobody is told so beforehand."""
+        raise NotImplementedError
+
+    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
+        """Whether the queue over a log would refuse as many records more. Unavailable: it is not open there."""
+        raise NotImplementedError

@@ -1,0 +1,41 @@
+"""Tests of what crosses between front and owner run with owners that are called directly, and with owners that everything reaches as octets."""
+
+import pytest
+from broker_bench import Bench
+
+from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.simulation.framed_owner import FramedOwnerTable
+
+TABLES = {"direct": OwnerTable, "framed": FramedOwnerTable}
+BOTH_WAYS = {
+    "test_across",
+    "test_dead_letters",
+    "test_groups",
+    "test_timed_queue",
+    "test_admission",
+    "test_publisher",
+    "test_queue",
+    "test_queue_life",
+    "test_queue_limits",
+    "test_replies",
+    "test_together",
+    "test_subject_permissions",
+}
+
+AT_ONCE = {  # look at what is answered in the turn in which it is asked, or at the calls that wait at the owner
+    "test_a_receive_of_who_may_not_read_any_more_ends",
+    "test_a_session_that_fails_costs_nobody_else_of_its_commit_an_answer",
+    "test_who_gives_up_gets_nothing_and_keeps_nothing",
+    "test_who_is_gone_waits_no_more",
+}
+
+
+def pytest_generate_tests(metafunc):
+    if metafunc.module.__name__.rpartition(".")[2] in BOTH_WAYS and metafunc.function.__name__ not in AT_ONCE:
+        metafunc.parametrize("owners", TABLES, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def owners(request, monkeypatch):
+    """How fronts reach owners."""
+    monkeypatch.setattr(Bench, "owners", TABLES[getattr(request, "param", "direct")])
