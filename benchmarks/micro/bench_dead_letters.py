@@ -24,7 +24,8 @@ from entrepot.broker.calls import requests
 from entrepot.broker.calls.lease_calls import make_receive, make_send
 from entrepot.broker.calls.port import DONE, PENDING, REJECT, Attachment, Call, Delivery, Sink, make_ask, make_publish, make_settle
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, TimedPolicy
-from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.front.parting import make_address
 from entrepot.broker.state_kinds import default_folds
 from entrepot.model.principal import Principal
@@ -66,15 +67,14 @@ class Bench:
         fold = default_folds().fold
         disk: Any = SimulatedDisk(loop)
         store = open_store(disk, scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=StoreSettings(journal_file_size=64 << 20))
-        catalogue = Catalogue(store, lambda: entropy.octets(16))
-        catalogue.load()
+        decisions = Decisions.over(CatalogueStream(store), lambda: entropy.octets(16))
         self.broker = Broker(
             scheduler=loop,
             clock=clock,
             entropy=entropy,
             store=store,
             volatile=VolatileStore(loop, store.time, fold),
-            catalogue=catalogue,
+            decisions=decisions,
             authorizer=Everyone(),
             on_failed=_failed,
         )

@@ -209,8 +209,16 @@ def test_what_dies_arrives_once_and_in_order_for_seven_thousand_seeds():
 
 
 def letters_caught(message):
-    with pytest.raises(Violation, match=message):
-        run_letters(range(90))
+    """Some run ends with it; others may stumble over what was broken before they come so far."""
+    for seed in range(90):
+        try:
+            run_letters([seed])
+        except Violation as violation:
+            if message in str(violation):
+                return
+        except KeyError:
+            pass
+    pytest.fail(f"no run notices that anything {message}")
 
 
 def test_a_source_that_settles_before_its_target(monkeypatch):
@@ -246,8 +254,7 @@ def test_intents_that_are_loaded_after_their_records_were_given_to_somebody(monk
         self._hub.scheduler.call_later(0.01, lambda: opened(self, [shard for shard in shards if shard not in self._store.closed]))
 
     monkeypatch.setattr(Outbox, "open", late)
-    with pytest.raises((Violation, KeyError)):  # twice there, or of a queue that is not known yet
-        run_letters(range(90))
+    letters_caught("is 2 times in")
 
 
 def test_letters_that_overtake_what_is_on_its_way(monkeypatch):

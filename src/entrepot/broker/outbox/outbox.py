@@ -55,15 +55,14 @@ class Sender(Protocol):
 
 
 class _Source:
-    """A queue with intents. `queue`, `cursor`: not set before its shard is open."""
+    """A queue with intents. `queue`, `cursor`: None before its shard is open."""
 
     __slots__ = ("cursor", "intents", "outstanding", "queue", "shard")
 
-    queue: Any
-    cursor: Cursor
-
     def __init__(self, shard: int) -> None:
         self.shard = shard
+        self.queue: Any = None
+        self.cursor: Any = None
         self.intents: dict[int, Intent] = {}  # by their first offset
         self.outstanding: Counter[int] = Counter()  # by target shard: intents that its owner has not answered
 
@@ -388,7 +387,7 @@ class Outbox(LogOwner):
         for intent in source.intents.values():
             intent.dropped = True
             self._bytes -= intent.size
-        if hasattr(source, "cursor"):
+        if source.cursor is not None:
             source.cursor.close()
         del self._sources[log_id]
 

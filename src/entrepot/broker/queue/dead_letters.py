@@ -206,14 +206,15 @@ class DeadLetters(LogOwner):
         data = cursor.data()
         codec = self._hub.codec(cursor.tag)
         letter = self._letter(reason)
-        to: tuple[tuple[Target, ...], bytes, list[str]] | None = None
+        to: tuple[tuple[Target, ...], bytes, bytes] | None = None
         run = 0
         for record in codec.split(data, cursor.position_of(first), count):
             again = codec.dead_letter(data, record, letter)
             if again is None:
                 break
             address, packed = again
-            other = self._targets(address, cursor.tag, packed), address, codec.further_keys(packed, 0)
+            hidden = codec.without_hidden_keys(packed)[1] if codec.further_keys(packed, 0) else b""
+            other = self._targets(address, cursor.tag, packed), address, hidden
             if not other[0] and run == 0:  # what is not open here is in a circle
                 self._end(consumer, first, 1)
                 return 1

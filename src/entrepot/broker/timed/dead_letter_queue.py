@@ -105,6 +105,8 @@ class DeadLetterQueue(LogOwner):
             timed.queue.discard_settled()
             moved = True
         if moved:
+            if target is not None:
+                target.kept.stage()
             self._moving += 1
             timed.store.group().calls.append(self)
             timed.store.urgent()

@@ -54,3 +54,4 @@ def take_handed_over(timed: TimedState, handover: Handover) -> None:
     for index, (first_received_ms, deliveries) in enumerate(handover.carried):
         if deliveries:
             adopt(timed, base + index, first_received_ms, deliveries)
+    timed.kept.stage()

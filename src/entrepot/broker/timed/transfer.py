@@ -47,7 +47,6 @@ def arriving(target: TimedState, tag: int, version: int, flags: int, data: bytes
 
 
 def adopt(target: TimedState, offset: int, first_received_ms: int, deliveries: int) -> None:
-    """A record that has just arrived was received before."""
+    """A record that has just arrived was received before. The caller stages `target.kept` behind the last."""
     if target.leases.count < CARRIED_MAX:
         target.leases.adopt(offset, target.now_ms(), first_received_ms, deliveries)
-        target.kept.stage()
