@@ -74,7 +74,7 @@ def test_a_position_that_is_settled_before_its_records(monkeypatch):
             publish(*how)
 
     def later(publisher, *how):
-        publisher.hub.scheduler.call_later(0.003, at_last, publisher, *how)
+        publisher.owners.home.hub.scheduler.call_later(0.003, at_last, publisher, *how)
 
     monkeypatch.setattr(subject_hop, "publish_records", later)
     caught("are not there|not in order")
