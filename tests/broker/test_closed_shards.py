@@ -11,7 +11,7 @@ from entrepot.broker.calls import group_requests as groups
 from entrepot.broker.calls import queue_requests as queues
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import topic_requests as topics
-from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, UNAVAILABLE, UNKNOWN, make_settle
+from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REJECT, UNAVAILABLE, UNKNOWN, make_settle
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.groups import work
 from entrepot.broker.users.users import Users
@@ -455,3 +455,22 @@ def test_a_stream_that_is_looked_for_by_time_begins_there_though_it_moves_before
     open_again(here, shard)
     here.run()
     assert me.bodies("c") == [b"late"]
+
+
+def test_what_is_rejected_while_its_queue_is_away_dies_once_though_its_connection_ends_then(here):
+    me, other = here.connect(), here.connect()
+    me.declare("dead")
+    me.declare("source", x_dead_letter_exchange="", x_dead_letter_routing_key="dead", x_delivery_limit=0, x_queue_type="quorum")
+    me.put(b"1", b"2", key="source")
+    other.consume("c", "source")
+    here.run()
+    assert other.bodies("c") == [b"1", b"2"]
+    shard = here.queue("source").log.shard
+    close(here, shard)
+    _, consumer_id, first = other.held["c"][0]
+    other.door.submit(make_settle(1, consumer_id, first, 1, REJECT))
+    other.close()
+    open_again(here, shard)
+    here.run(2)
+    assert sorted(me.get("dead", auto_settle=True)[0] for _ in range(2)) == [b"1", b"2"]
+    assert me.get("dead", auto_settle=True) is None

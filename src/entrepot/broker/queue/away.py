@@ -59,7 +59,11 @@ class AwayQueue(LogOwner):
             if disposition == ACCEPT:
                 queue.settle(consumer, first, count)
             elif disposition == RELEASE:
-                queue.release(consumer, first, count, True)
+                ranges = [(first, first + count)]
+                if queue.dead_letters is not None:  # what was rejected before is on its way
+                    ranges = queue.dead_letters.without_pending(consumer, ranges)
+                for begin, end in ranges:
+                    queue.release(consumer, begin, end - begin, True)
             else:
                 queue.bury(consumer, first, count, reason)
         for consumer in self.consumers:
