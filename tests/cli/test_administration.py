@@ -143,7 +143,7 @@ def test_what_clients_of_three_protocols_have_is_listed(broker: Broker) -> None:
             "namespace": NS, "source": "routes", "destination_kind": "queue", "destination": "orders\u202e", "routing_key": "a.#", "arguments": "",
             "users": ["guest"],
         }  # fmt: skip
-        assert bindings["amq.headers"]["arguments"] == "x-match=any, kind=\x1b[2J"
+        assert bindings["amq.headers"]["arguments"] == "kind=\x1b[2J, x-match=any"
         assert [row["source"] for row in listed(data, "bindings", "--prefix", "rou")] == ["routes"]
         assert listed(data, "connections", "--user", "nobody") == []
 
