@@ -20,6 +20,12 @@ BOTH_WAYS = {
     "test_replies",
     "test_together",
     "test_subject_permissions",
+    "test_subject_hop",
+    "test_subject_eras",
+    "test_letters",
+    "test_redrive",
+    "test_intents",
+    "test_crash_points",
 }
 
 AT_ONCE = {  # look at what is answered in the turn in which it is asked, or at the calls that wait at the owner

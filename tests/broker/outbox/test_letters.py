@@ -6,6 +6,8 @@ from broker_bench import longstr_array, table_of
 from test_publisher import bind
 
 from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import DONE, UNAVAILABLE
+from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.outbox import outbox as outbox_module
 from entrepot.broker.outbox.handover import HOME
 from entrepot.broker.queue import dead_letters as dead_letters_module
@@ -250,6 +252,30 @@ def test_a_source_with_many_opens_by_turns(bench, me):
     assert bench.bodies("grave") == [b"a", b"b", b"c"]
 
 
+def test_what_is_published_while_a_shard_opens_by_turns_is_taken_nowhere(bench, me):
+    source(me)
+    me.declare("passing", durable=False)
+    me.ask(r.DeclareExchange("h", "headers"))
+    for name in ("q", "passing"):
+        me.ask(r.Bind("h", name, "queue", "", {"x-match": "all", "to": "both"}))
+    me.consume()
+    bench.close_shard_of("grave")
+    for body in (b"a", b"b", b"c"):
+        reject(me, bench, body)
+    bench.close_shard_of("q")
+    bench.broker.outbox.loaded_per_tick = 1
+    opened = []
+    bench.broker.shard_moves.open(bench.shard("q"), bench.store.epoch, lambda: opened.append(True))
+    bench.loop.run_until(lambda: bench.shard("q") not in bench.store.closed)
+    assert not opened
+    to_both = {"exchange": "h", "headers": [(b"to", b"S\0\0\0\x04both")]}
+    assert me.put(b"x", **to_both).outcome == UNAVAILABLE
+    assert bench.queue("passing").depth() == 0
+    bench.loop.run_until(lambda: bool(opened), 60)
+    assert me.put(b"x", **to_both).outcome == DONE
+    assert bench.queue("passing").depth() == 1
+
+
 def test_between_the_opening_of_a_shard_and_of_its_queues_nobody_is_gone(bench, me):
     source(me)
     me.consume()
@@ -358,6 +384,25 @@ def test_a_source_that_is_deleted_leaves_a_gap(bench, me):
     bench.run()
     assert (bench.bodies("grave"), bench.figure("intents"), bench.figure("intent_bytes")) == ([b"b"], 0, 0)
     assert [frame.sequence for frame in bench.frames.sent] == [2]
+
+
+def test_to_a_topic_of_several_partitions(bench, me):
+    me.ask(CreateTopic("t", 2))
+    me.declare("q", x_dead_letter_exchange="", x_dead_letter_routing_key="t")
+    me.consume(limit=4)
+    logs = bench.catalogue.namespace("public/default").topics["t"].runtime.logs
+    for log in logs:
+        closed = []
+        bench.broker.shard_moves.close(log.shard, lambda closed=closed: closed.append(True))
+        bench.loop.run_until(lambda closed=closed: bool(closed), 60)
+    for body in (b"a", b"b", b"c", b"d"):
+        reject(me, bench, body)
+    assert bench.figure("intents") == 4
+    for log in logs:
+        bench.broker.shard_moves.open(log.shard, bench.store.epoch, lambda: None)
+    bench.run()
+    assert sum(log.durable_offset for log in logs) == 4
+    assert bench.figure("intents") == 0
 
 
 def test_to_a_stream(bench, me):
