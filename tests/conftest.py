@@ -5,6 +5,12 @@ import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 
+from hypothesis import settings
+
+# A test that says how long it may take says something of the machine.
+settings.register_profile("entrepot", deadline=None)
+settings.load_profile("entrepot")
+
 ROOT = Path(__file__).parents[1]
 SRC, BENCHMARKS = str(ROOT / "src"), str(ROOT / "benchmarks")
 sys.path[:0] = [SRC, str(ROOT)]
