@@ -474,3 +474,27 @@ def test_where_the_disk_is_nearly_full_it_is_sent_again(bench, me):
     bench.broker.hub.refusing = False
     bench.run(2)
     assert (bench.bodies("grave"), bench.figure("intents")) == ([b"a"], 0)
+
+
+class LittleMemory(AwayBench):
+    memory_size_max = 20_000
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_to_what_has_no_room_in_memory_they_wait(durable):
+    bench = LittleMemory()
+    me = bench.connect()
+    me.declare("grave", durable=False)
+    me.declare("fill", durable=False)
+    source(me, durable=durable)
+    me.consume(limit=3)
+    me.put(b"a", b"b", b"c")
+    bench.run()
+    while not bench.volatile.is_full():
+        me.publish(b"x" * 1000, key="fill", confirm=False)
+    me.reject()
+    bench.run(3)
+    assert bench.bodies("grave") == []
+    me.ask(r.PurgeQueue("fill"))
+    bench.run(3)
+    assert (bench.bodies("grave"), bench.bodies("q")) == ([b"a", b"b", b"c"], [])
