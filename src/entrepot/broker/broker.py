@@ -102,6 +102,7 @@ class Broker:
         self.hub.publish_dead = self.dead_routes.publish
         self.hub.outbox = self.outbox = Outbox(self.hub, store)
         self.inbox = Inbox(self.hub, store, self.publisher, self._take_timed, self.outbox.answered, self.outbox.loading)
+        self.owners.loading = self.outbox.loading
         self.subjects = Subjects(self.hub, self.publisher, catalogue)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias, TypeVar
 
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
@@ -18,17 +19,21 @@ Of = TypeVar("Of")
 
 
 class OwnerTable:
-    """Of one front. `shards` are set when it is known how many there are. Alone, one owner has all that is persistent."""
+    """Of one front. `shards` are set when it is known how many there are. Alone, one owner has all that is persistent.
+
+    `loading`: shards that are about to open, whose queues are not there yet, though their store has them; the broker sets it.
+    """
 
     def __init__(self, hub: Hub, store: Store, volatile: Store) -> None:
         self.shards: Shards | None = None
+        self.loading: AbstractSet[int] = frozenset()
         self.home = LocalOwner(hub, volatile)
         self.durable = LocalOwner(hub, store)
 
     def owner_of(self, shard: int) -> Owner:
         """Who has it. Unavailable: nobody, as far as is known here."""
         owner = self.here(shard)
-        if shard in owner.store.closed:
+        if shard in owner.store.closed or shard in self.loading:
             raise Unavailable(f"shard {shard} is on its way to another owner")
         return self.reached(owner)
 
