@@ -112,7 +112,7 @@ class Path:
 
     def whole_owner(self, definition: Definition) -> Owner:
         """As owner(); of a topic of several partitions the first's. Unavailable, where one of them is not open anywhere."""
-        if sole_log(definition) is None:
+        if isinstance(definition, TopicDefinition) and len(definition.partitions) > 1:
             owners = self.owners_of_partitions(definition)
             if None in owners:
                 owners[:] = [self.owner(definition, number) if owner is None else owner for number, owner in enumerate(owners)]
