@@ -492,3 +492,18 @@ def test_between_the_opening_of_a_shard_and_of_its_queues_nothing_is_published_t
     here.loop.run_until(lambda: bool(done), 60)
     assert me.put(b"b", exchange="match", key="", headers=[(b"colour", b"S\0\0\0\3red")]).outcome == DONE
     assert [me.get(name, auto_settle=True)[0] for name in ("source", "near")] == [b"b", b"b"]
+
+
+@pytest.mark.parametrize("queue_type", ["classic", "stream"])
+def test_a_queue_that_was_not_to_be_had_was_not_made(here, queue_type):
+    """Between the opening of a shard and of its queues."""
+    me = here.connect()
+    shard = shard_of(here, "topic" if queue_type == "stream" else "queue", "new")
+    close(here, shard)
+    request = r.DeclareQueue("new", durable=True, arguments={"x-queue-type": queue_type})
+    here.broker.shard_moves.open(shard, 2, lambda: None)
+    before = definitions(here)
+    assert told(here, me.submit(request)) == UNAVAILABLE
+    here.run()
+    assert definitions(here) == before
+    assert me.ask(request) == ("new", 0, 0)
