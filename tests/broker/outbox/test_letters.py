@@ -6,6 +6,7 @@ from broker_bench import longstr_array, table_of
 from test_publisher import bind
 
 from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.outbox import outbox as outbox_module
 from entrepot.broker.outbox.handover import HOME
 from entrepot.broker.queue import dead_letters as dead_letters_module
@@ -498,3 +499,23 @@ def test_to_what_has_no_room_in_memory_they_wait(durable):
     me.ask(r.PurgeQueue("fill"))
     bench.run(3)
     assert (bench.bodies("grave"), bench.bodies("q")) == ([b"a", b"b", b"c"], [])
+
+
+def test_to_a_topic_some_of_whose_partitions_are_away(bench, me):
+    me.ask(CreateTopic("t", 4, {}))
+    me.declare("q", x_dead_letter_exchange="amq.topic", x_dead_letter_routing_key="t")
+    me.consume()
+    logs = bench.catalogue.namespace("public/default").topics["t"].runtime.logs
+    shards = sorted({log.shard for log in logs} - {bench.shard("q")})[:2]
+    for shard in shards:
+        bench.broker.shard_moves.close(shard, lambda: None)
+        bench.run()
+    for number in range(20):
+        reject(me, bench, b"%d" % number)
+    assert bench.figure("intents") > 0
+    for shard in shards:
+        bench.broker.shard_moves.open(shard, bench.store.epoch, lambda: None)
+    bench.run(3)
+    assert sum(log.next_offset for log in logs) == 20
+    assert all(log.next_offset for log in logs)
+    assert (bench.bodies("q"), bench.figure("intents")) == ([], 0)

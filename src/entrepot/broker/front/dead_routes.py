@@ -34,6 +34,7 @@ class DeadRoutes:
         self._path = path
         self._authorize = may
         self._shards = shards
+        self._turn = 0
 
     def publish(self, namespace: str, address: bytes, tag: int, flags: int, record: bytes, maker: str = "") -> None:
         """Publish one dead-lettered record of the codec `tag`. Where its exchange is gone, or nothing matches, it is dropped, as RabbitMQ does.
@@ -83,5 +84,6 @@ class DeadRoutes:
         if not definition.is_topic:
             return shards.shard("queue", definition.namespace, definition.name) if definition.persistent else HOME, definition.log_id
         count = len(definition.partitions)
-        ((number, _, _),) = codec.by_partition(record, 1, count, definition.runtime.next_partition() if count > 1 else 0)
+        self._turn += 1  # those without keys have their turns
+        ((number, _, _),) = codec.by_partition(record, 1, count, self._turn % count)
         return shards.shard("topic", definition.namespace, definition.name, number), definition.partitions[number]
