@@ -474,3 +474,36 @@ def test_what_is_rejected_while_its_queue_is_away_dies_once_though_its_connectio
     here.run(2)
     assert sorted(me.get("dead", auto_settle=True)[0] for _ in range(2)) == [b"1", b"2"]
     assert me.get("dead", auto_settle=True) is None
+
+
+def test_between_the_opening_of_a_shard_and_of_its_queues_nothing_is_published_there_or_beside(here):
+    me = here.connect()
+    me.declare("source")
+    me.declare("near", durable=False)
+    me.ask(r.DeclareExchange("match", "headers", durable=True))
+    for name in ("source", "near"):
+        me.ask(r.Bind("match", name, arguments={"x-match": "any", "colour": "red"}))
+    shard = here.queue("source").log.shard
+    close(here, shard)
+    done = []
+    here.broker.shard_moves.open(shard, 2, lambda: done.append(True))
+    call = me.put(b"a", exchange="match", key="", headers=[(b"colour", b"S\0\0\0\3red")])
+    assert (call.outcome, here.queue("near").depth()) == (UNAVAILABLE, 0)
+    here.loop.run_until(lambda: bool(done), 60)
+    assert me.put(b"b", exchange="match", key="", headers=[(b"colour", b"S\0\0\0\3red")]).outcome == DONE
+    assert [me.get(name, auto_settle=True)[0] for name in ("source", "near")] == [b"b", b"b"]
+
+
+@pytest.mark.parametrize("queue_type", ["classic", "stream"])
+def test_a_queue_that_was_not_to_be_had_was_not_made(here, queue_type):
+    """Between the opening of a shard and of its queues."""
+    me = here.connect()
+    shard = shard_of(here, "topic" if queue_type == "stream" else "queue", "new")
+    close(here, shard)
+    request = r.DeclareQueue("new", durable=True, arguments={"x-queue-type": queue_type})
+    here.broker.shard_moves.open(shard, 2, lambda: None)
+    before = definitions(here)
+    assert told(here, me.submit(request)) == UNAVAILABLE
+    here.run()
+    assert definitions(here) == before
+    assert me.ask(request) == ("new", 0, 0)

@@ -223,3 +223,20 @@ class TestWhatIsKept:
         bench.store.fold(3, key + bytes(8), set_value(b"\x01"))
         bench.broker.subjects.load([3])
         assert bench.store.scan(3, SUBJECT_PREFIX, b"w;", 10) == []
+
+
+def test_what_went_nowhere_goes_to_no_binding_that_is_newer_though_the_machine_fails(bench, client):
+    client.declare("late")
+    away = bench.shard("late")
+    assert away not in (bench.shard(), bench.shard("q"), 0)
+    bench.close_shard(bench.shard("q"))
+    client.write(b"a")  # waits for "q"
+    client.ask(r.Bind("amq.topic", "q", routing_key="t", remove=True))
+    client.bind("late")
+    bench.close_shard(away)
+    client.write(b"b")
+    bench.run(3)
+    bench = bench.fail()
+    client = bench.connect()
+    catch_up(bench)
+    assert (client.taken("late"), client.taken("q")) == ([b"b"], [])

@@ -205,6 +205,18 @@ class TestTargetsThatAreAway:
         catch_up(bench)
         assert client.taken() == [b"a"]
 
+    def test_between_the_opening_of_a_shard_and_of_its_queues(self, bench, client):
+        client.declare("near", durable=False)
+        by_headers(client, colour="red")
+        client.bind("near", exchange="match", key="", headers={"x-match": "any", "colour": "red"})
+        bench.close_shard(bench.shard("q"))
+        bench.broker.shard_moves.open(bench.shard("q"), bench.store.epoch, lambda: None)
+        client.write(*numbered(5), headers=[(b"colour", b"red")])
+        catch_up(bench)
+        bench.run()
+        assert client.taken() == numbered(5)
+        assert client.taken("near") == numbered(5)
+
 
 class TestCrashes:
     @pytest.mark.parametrize("steps", range(1, 40, 3))

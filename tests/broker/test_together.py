@@ -4,10 +4,11 @@ import random
 from dataclasses import replace
 
 import pytest
-from broker_bench import SMALL, Bench, longstr_array, refused
+from broker_bench import NS, SMALL, Bench, longstr_array, refused
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, UNAVAILABLE, make_settle
+from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.operations import together
 from entrepot.broker.operations.together import WORK_MAX
 from entrepot.broker.shard_moves import ShardMoves
@@ -300,3 +301,69 @@ def test_a_transaction_is_unavailable_while_a_queue_that_it_settles_is_away(benc
     assert calls[0].outcome == UNAVAILABLE
     assert depths(bench, "target") == [0]
     assert bench.queue("source").subscription.leased_by(me.held["c"][0][1])
+
+
+def to_a_queue_by_headers(me, name):
+    me.ask(r.DeclareExchange("match", "headers", durable=True))
+    me.ask(r.Bind("match", name, arguments={"x-match": "any", "colour": "red"}))
+    return me.run_of(b"b", exchange="match", key="", headers=[(b"colour", b"S\0\0\0\3red")])
+
+
+def by_a_further_key(me, name):
+    return me.run_of(b"b", key="target", headers=[(b"CC", longstr_array(name.encode()))])
+
+
+@pytest.mark.parametrize("further", [to_a_queue_by_headers, by_a_further_key])
+def test_nothing_of_it_is_done_while_a_queue_that_some_record_goes_to_is_away(bench, me, further):
+    me.declare("source")
+    me.declare("target")
+    publishes = [me.run_of(b"a", key="target"), further(me, "source")]
+    calls = []
+    away(bench, while_closed=lambda: calls.append(me.submit(r.CommitTogether(publishes, []))))
+    assert calls[0].outcome == UNAVAILABLE
+    assert depths(bench, "source", "target") == [0, 0]
+
+
+def test_nothing_of_it_is_done_while_a_partition_that_a_record_may_go_to_is_away(bench, me):
+    me.declare("target")
+    me.ask(CreateTopic("t", 4, {}))
+    publishes = [me.run_of(b"a", key="target"), me.run_of(b"b", exchange="amq.topic", key="t")]
+    done = []
+    shards = {log.shard for log in bench.catalogue.namespace(NS).topics["t"].runtime.logs} - {bench.queue("target").log.shard}
+    ShardMoves(bench.broker).close(shards.pop(), lambda: done.append(True))
+    bench.run()
+    assert done
+    for _ in range(4):  # whoever's turn it is
+        call = me.submit(r.CommitTogether(publishes, []))
+        bench.run()
+        assert call.outcome == UNAVAILABLE
+    assert depths(bench, "target") == [0]
+
+
+def test_a_transaction_is_unavailable_before_a_queue_that_it_settles_is_back(bench, me):
+    me.declare("source")
+    me.declare("target")
+    taken(bench, me, b"1")
+    moves = ShardMoves(bench.broker)
+    shard = bench.queue("source").log.shard
+    moves.close(shard, lambda: None)
+    bench.run()
+    moves.open(shard, 2, lambda: None)  # its store has it; the queue is not there before a later turn
+    call = me.submit(r.CommitTogether([me.run_of(b"a", key="target")], [settlement(me, ACCEPT)]))
+    bench.run()
+    assert call.outcome == UNAVAILABLE
+    assert depths(bench, "target") == [0]
+    assert bench.queue("source").subscription.leased_by(me.held["c"][0][1])
+
+
+def test_there_must_be_room_for_what_is_sorted_by_record():
+    bench = LittleMemory()
+    me = bench.connect()
+    me.declare("target")
+    me.declare("passing", durable=False)
+    publish = to_a_queue_by_headers(me, "passing")
+    while not bench.volatile.is_full():
+        me.publish(b"x" * 1000, key="passing", confirm=False)
+    with pytest.raises(Refused, match="no room"):
+        me.ask(r.CommitTogether([me.run_of(b"a", key="target"), publish], []))
+    assert depths(bench, "target") == [0]

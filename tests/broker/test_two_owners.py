@@ -277,6 +277,13 @@ class TestGathering:
         last.answer(AWAY)
         assert (call.outcome, self.told) == (UNKNOWN, [call])  # some of it is there
 
+    def test_nobody_waits_but_a_part_is_refused_at_once(self):
+        first = Scripted()
+        with pytest.raises(OutcomeUnknown):
+            self.published(first, Scripted(AWAY), confirm=False)
+        first.answer()
+        assert self.told == []  # whoever published was told by what was raised
+
 
 def bench_attachment(sink):
     connection = Bench().connect()

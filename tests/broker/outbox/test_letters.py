@@ -519,3 +519,47 @@ def test_where_the_disk_is_nearly_full_it_is_sent_again(bench, me):
     bench.broker.hub.refusing = False
     bench.run(2)
     assert (bench.bodies("grave"), bench.figure("intents")) == ([b"a"], 0)
+
+
+class LittleMemory(AwayBench):
+    memory_size_max = 20_000
+
+
+@pytest.mark.parametrize("durable", [True, False])
+def test_to_what_has_no_room_in_memory_they_wait(durable):
+    bench = LittleMemory()
+    me = bench.connect()
+    me.declare("grave", durable=False)
+    me.declare("fill", durable=False)
+    source(me, durable=durable)
+    me.consume(limit=3)
+    me.put(b"a", b"b", b"c")
+    bench.run()
+    while not bench.volatile.is_full():
+        me.publish(b"x" * 1000, key="fill", confirm=False)
+    me.reject()
+    bench.run(3)
+    assert bench.bodies("grave") == []
+    me.ask(r.PurgeQueue("fill"))
+    bench.run(3)
+    assert (bench.bodies("grave"), bench.bodies("q")) == ([b"a", b"b", b"c"], [])
+
+
+def test_to_a_topic_some_of_whose_partitions_are_away(bench, me):
+    me.ask(CreateTopic("t", 4, {}))
+    me.declare("q", x_dead_letter_exchange="amq.topic", x_dead_letter_routing_key="t")
+    me.consume()
+    logs = bench.catalogue.namespace("public/default").topics["t"].runtime.logs
+    shards = sorted({log.shard for log in logs} - {bench.shard("q")})[:2]
+    for shard in shards:
+        bench.broker.shard_moves.close(shard, lambda: None)
+        bench.run()
+    for number in range(20):
+        reject(me, bench, b"%d" % number)
+    assert bench.figure("intents") > 0
+    for shard in shards:
+        bench.broker.shard_moves.open(shard, bench.store.epoch, lambda: None)
+    bench.run(3)
+    assert sum(log.next_offset for log in logs) == 20
+    assert all(log.next_offset for log in logs)
+    assert (bench.bodies("q"), bench.figure("intents")) == ([], 0)

@@ -6,6 +6,7 @@ from timed_bench import TimedConnection
 
 from entrepot.broker.calls.port import PENDING
 from entrepot.broker.calls.queue_requests import CancelMove, DeleteTimedQueue, ListMoves, SetQueuePolicy, StartMove, TimedPolicy
+from entrepot.broker.calls.requests import PurgeQueue
 from entrepot.broker.outbox import outbox as outbox_module
 from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.model.entry import HAS_SENT_TIME
@@ -268,3 +269,47 @@ def test_with_as_many_as_there_may_be_a_task_rests(bench, dead, monkeypatch):
     bench.run(3)
     assert task(dead) == ("COMPLETED", 3)
     assert bench.bodies("other") == [b"a", b"b", b"c"]
+
+
+# ---- targets in memory
+
+
+class LittleMemory(AwayBench):
+    memory_size_max = 20_000
+
+
+def full(bench, door):
+    """Memory has no room until "fill" is purged."""
+    door.declare("fill", durable=False)
+    while not bench.volatile.is_full():
+        door.publish(b"x" * 1000, key="fill", confirm=False)
+
+
+def test_a_dead_letter_queue_in_memory_that_has_no_room():
+    bench = LittleMemory()
+    door = TimedConnection(bench)
+    door.declare("grave", durable=False)
+    door.create(dead_letter_queue="grave", receive_max=1, visibility_ms=1_000)
+    full(bench, door)
+    exhaust(bench, door, b"a", b"b")
+    bench.run(3)
+    assert (bench.bodies("grave"), held_by_broker(bench)) == ([], 2)
+    door.ask(PurgeQueue("fill"))
+    bench.run(3)
+    assert (bench.bodies("grave"), held_by_broker(bench), bench.queue().burying) == ([b"a", b"b"], 0, 0)
+
+
+def test_a_task_whose_target_in_memory_has_no_room():
+    bench = LittleMemory()
+    door = TimedConnection(bench)
+    door.create("grave")
+    door.declare("other", durable=False)
+    door.create(dead_letter_queue="grave", receive_max=1, visibility_ms=1_000)
+    exhaust(bench, door, b"a", b"b")
+    full(bench, door)
+    door.ask(StartMove("grave", "other"))
+    bench.run(3)
+    assert (task(door), bench.bodies("other")) == (("RUNNING", 0), [])
+    door.ask(PurgeQueue("fill"))
+    bench.run(3)
+    assert (task(door), bench.bodies("other"), bench.bodies("grave")) == (("COMPLETED", 2), [b"a", b"b"], [])

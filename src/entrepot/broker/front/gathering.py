@@ -19,12 +19,13 @@ Part: TypeAlias = tuple[Callable[[Publish], bool], Sequence[int]]
 class _Whole:
     """One Publish under way: what is still to be answered, and what has been so far."""
 
-    __slots__ = ("applied", "call", "error", "left", "nacked", "unknown")
+    __slots__ = ("answered", "applied", "call", "error", "left", "nacked", "unknown")
 
     def __init__(self, call: Publish) -> None:
         self.call = call
         self.left = 0
         self.applied = False  # some owner has taken its part
+        self.answered = False  # by what publish() raised
         self.nacked: set[int] = set()
         self.error: NotDone | None = None
         self.unknown: NotDone | None = None
@@ -59,6 +60,7 @@ class Gathering(Sink):
             self.waiting[part] = (whole, indices)
         if whole.left == 0 or not call.confirm:
             if whole.error is not None and not call.confirm:
+                whole.answered = True
                 raise OutcomeUnknown(f"published to some of its targets only: {whole.error}")
             call.nacked = sorted(whole.nacked) or None
             call.outcome = DONE
@@ -97,6 +99,8 @@ class Gathering(Sink):
     def _answer(whole: _Whole) -> None:
         """All of them have."""
         call = whole.call
+        if whole.answered:
+            return
         if whole.unknown is not None:
             fail(call, whole.unknown)
         elif whole.error is not None and not whole.applied:

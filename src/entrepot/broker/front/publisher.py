@@ -110,6 +110,14 @@ class Path:
             owners = self._partitions[topic] = [None] * len(topic.partitions)
         return owners
 
+    def whole_owner(self, definition: Definition) -> Owner:
+        """As owner(); of a topic of several partitions the first's. Unavailable, where one of them is not open anywhere."""
+        if isinstance(definition, TopicDefinition) and len(definition.partitions) > 1:
+            owners = self.owners_of_partitions(definition)
+            if None in owners:
+                owners[:] = [self.owner(definition, number) if owner is None else owner for number, owner in enumerate(owners)]
+        return self.owner(definition)
+
     def next_turn(self) -> int:
         """Where the next run without keys begins that goes to one of several partitions: they have their turns."""
         self._turn += 1

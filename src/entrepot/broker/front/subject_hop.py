@@ -319,6 +319,7 @@ class Hop(Watcher):
             return self._pass(end)
         while len(self.eras) > 1 and self.eras[1][0] <= self.position:
             stage_era_end(self.subjects.store, self.log, self.eras.pop(0))
+            stage_position(self.subjects.store, self.log, self.position)  # what is before it would belong to the next
         path = self.topic.path(self.eras[0][1], self.subjects.publisher.volatile.is_full())
         if leads_nowhere(path):
             return self._pass(end)

@@ -16,7 +16,7 @@ from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANG
 from entrepot.broker.catalogue.queue_arguments import STREAM, QueuePolicy
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
-from entrepot.broker.catalogue.shards import CATALOGUE, check_open
+from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.front.door import CONSUMER, Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
@@ -100,7 +100,7 @@ class Operations:
             return (request.name, 0, 1), None
         if not request.passive and request.name:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
-        if broker.store.closed and request.durable and not request.exclusive and not request.passive and request.name:
+        if (broker.store.closed or broker.owners.loading) and request.durable and not request.exclusive and not request.passive and request.name:
             self._check_open(door, request.arguments.get("x-queue-type"), request.name)
         definition, created = broker.decisions.declare_queue(
             door.namespace,
@@ -132,7 +132,7 @@ class Operations:
     def _check_open(self, door: Door, queue_type: object, name: str) -> None:
         """Unavailable where the shard of a queue, or stream, is not open here."""
         shard = self._broker.shards.shard("topic" if queue_type == STREAM else "queue", door.namespace, name)
-        check_open(self._broker.store, [shard])
+        self._broker.owners.owner_of(shard)
 
     def delete_queue(self, door: Door, call: Ask, request: requests.DeleteQueue) -> Outcome:
         """See requests.DeleteQueue."""

@@ -6,6 +6,7 @@ one go is one commit of the store: after a crash all of it is there, or nothing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, Ask, Publish, make_settle
@@ -13,8 +14,10 @@ from entrepot.broker.calls.requests import CheckPublish, CommitTogether, Release
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.publisher import Path
+from entrepot.broker.front.replies import ReplyBox
 from entrepot.broker.operations.operations import FurtherHandler, Operations, Outcome
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.owners import Owner
 from entrepot.model.errors import Reason, Refused
 
 WORK_MAX = 9000  # of one commit, which cannot take turns: steps of net/turns.py
@@ -101,14 +104,16 @@ class Together:
             path: Path = broker.path_for(door, publish.address)
             publish.attachment = door
             routed.append((path, publish))
-            if any(lane.owner.is_full() for lane in path.lanes):
-                raise Refused(Reason.LIMIT, "there is no room for a transaction's messages now")
+            self._check_room(lane.owner for lane in path.lanes)
             if path.plain and not path.choosy and not publish.scattered:
                 work += _work(path.log_count)
             else:
+                known: set[Any] = set()
                 for targets, count, body_bytes in broker.publisher.parting.loads(path, publish):
                     work += _BY_RECORD + _work(len(targets))
                     _add(filling, targets, count, body_bytes)
+                    known.update(target for target in targets if not isinstance(target, ReplyBox))
+                self._check_room(path.whole_owner(target) for target in known)
             work += path.router.taken_steps()
             if work > WORK_MAX:
                 break
@@ -118,6 +123,12 @@ class Together:
             if broker.owners.owner(queue).is_over(queue.log_id, count, body_bytes):
                 raise Refused(Reason.FULL, f"queue '{queue.name}' refuses what is over its limit: nothing of the transaction was done")
         return routed, work
+
+    @staticmethod
+    def _check_room(owners: Iterable[Owner]) -> None:
+        """Refused, where an owner of what a transaction leads to has none; Unavailable, from `owners`, where there is no owner."""
+        if any(owner.is_full() for owner in owners):
+            raise Refused(Reason.LIMIT, "there is no room for a transaction's messages now")
 
 
 def _work(targets: int) -> int:

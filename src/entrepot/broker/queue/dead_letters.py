@@ -19,7 +19,7 @@ from entrepot.broker.outbox.intents import Intent
 from entrepot.broker.outbox.outbox import Packed
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_PRIORITY, TRANSIENT, Entry
-from entrepot.model.errors import Unavailable
+from entrepot.model.errors import NotDone
 from entrepot.model.ranges import RangeSet
 from entrepot.store.interface import Log
 
@@ -27,7 +27,7 @@ RECORDS_PER_TICK = 256
 _OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | HAS_DELIVER_AT | TRANSIENT  # flags that go with a record elsewhere
 REFUSED_MAX = 10_000  # records that were never in the queue, waiting to be dead-lettered; one more is dropped
 REFUSED_BYTES_MAX = 16 << 20  # of them
-RETRY_S = 1.0  # while appends are refused, or a target is not open here
+RETRY_S = 1.0  # while appends are refused, or a target is not open here or has no room
 
 Holders = Callable[[Consumer | None, int, int], None]
 
@@ -134,7 +134,7 @@ class DeadLetters(LogOwner):
             assert entry.data is not None
             try:
                 self._publish_record(entry.codec, entry.flags, entry.data, record, "maxlen")
-            except Unavailable:
+            except NotDone:
                 self._try_later()
                 return budget
             self._refused.popleft()
@@ -165,7 +165,7 @@ class DeadLetters(LogOwner):
             self._hub.mark_dirty(self)
 
     def _publish(self, first: int, count: int, reason: str) -> int:
-        """How many were: fewer than `count` where the next one's target is not open here, or where it would overtake what is on its way there."""
+        """How many were: fewer than `count` where the next one's target is not open here or has no room, or where it would overtake what is on its way."""
         cursor = self._cursor
         outbox = self._hub.outbox
         tag = cursor.tag
@@ -185,7 +185,7 @@ class DeadLetters(LogOwner):
                     self._hub.publish_dead(self._namespace, address, tag, flags, packed, self._definition.maker)
                     self._hub.dead_lettered_count += 1
                 done += 1
-        except Unavailable:
+        except NotDone:
             pass
         cursor.passed(first + done, -1)
         return done

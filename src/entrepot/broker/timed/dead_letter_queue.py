@@ -87,6 +87,9 @@ class DeadLetterQueue(LogOwner):
                     break
                 left -= count
                 continue
+            if target is not None and target.store.is_full():  # it is in memory alone: it may have none, and the disk room
+                self._try_later()
+                break
             self._due.popleft()
             left -= 1
             timed.queue.burying -= 1

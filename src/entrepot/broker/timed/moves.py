@@ -31,7 +31,7 @@ from entrepot.store.interface import Log
 TASKS_MAX = 10  # remembered of a source
 RECORDS_PER_TICK = 256
 WAIT_S = 0.1  # how long a limited task rests
-RETRY_S = 1.0  # while appends are refused
+RETRY_S = 1.0  # while appends are refused, or a target has no room
 
 RUNNING = "RUNNING"
 COMPLETED = "COMPLETED"
@@ -207,6 +207,9 @@ class _Run(LogOwner):
                     break
                 timed.sub.take_range(BROKER_ID, offset, 1)
                 outbox.stage(timed.queue, MOVE, offset, 1, (apart.target,), task=self.task_id)
+            elif target.store.is_full():  # in memory alone: it may have no room where the disk has
+                self._rest(RETRY_S)
+                break
             else:
                 timed.sub.take_range(BROKER_ID, offset, 1)
                 transfer(timed, target, self._cursor, offset, "", self._tasks.new_id())
