@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from entrepot.broker.calls import requests as r
-from entrepot.broker.calls.port import PENDING, make_publish
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED, make_publish
 from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.logs.entry_codec import EntryCodec
 
@@ -180,3 +180,47 @@ def test_what_is_declared_is_counted_where_it_is(name):
     me.consume("reader", name, limit=1, start="first")
     bench.run()
     assert me.declare(name, passive=True) == (name, 3 if name == "stream" else 2, 1)
+
+
+class LittleMemory(Bench):
+    memory_size_max = 20_000
+
+
+def nearly_full(bench, me):
+    """One record more, and memory has no room."""
+    me.declare("fill", durable=False)
+    while bench.volatile.memory_bytes < 38_000:
+        me.publish(b"x" * 1000, key="fill", confirm=False)
+    bench.run()
+    assert not bench.volatile.is_full()
+
+
+def test_what_memory_has_room_for_in_part_is_taken_whole():
+    """Refused would say that nothing of it was."""
+    bench = LittleMemory()
+    me = bench.connect()
+    me.ask(r.DeclareExchange("match", "headers", durable=True))
+    for colour in ("red", "blue"):
+        me.declare(colour, durable=False)
+        me.ask(r.Bind("match", colour, arguments={"x-match": "any", "colour": colour}))
+    nearly_full(bench, me)
+    records = b"".join(record_of(b"x" * 5000, None, [(b"colour", b"S" + len(colour).to_bytes(4, "big") + colour)]) for colour in (b"red", b"blue", b"red"))
+    call = make_publish(1, address_of("match", ""), CODEC.tag, 1, 0, records, 3, 15_000)
+    call.confirm = True
+    me.door.submit(call)
+    bench.run()
+    assert (call.outcome, bench.queue("red").depth(), bench.queue("blue").depth()) == (DONE, 2, 1)
+    assert me.put(b"x", exchange="match", key="", headers=[(b"colour", b"S\0\0\0\3red")]).outcome == REFUSED
+
+
+def test_so_is_what_a_queue_refuses_in_part():
+    bench = LittleMemory()
+    me = bench.connect()
+    for name, limit in (("few", 1), ("some", 2)):
+        me.declare(name, durable=False, x_max_length=limit, x_overflow="reject-publish")
+        me.ask(r.Bind("amq.fanout", name))
+    nearly_full(bench, me)
+    call = me.put(*[b"x" * 5000] * 3, exchange="amq.fanout", key="")
+    bench.run()
+    assert (call.outcome, call.nacked) == (DONE, [1, 2])
+    assert (bench.queue("few").depth(), bench.queue("some").depth()) == (1, 2)

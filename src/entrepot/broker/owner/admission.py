@@ -28,19 +28,24 @@ class Admission:
     def stage(self, call: Publish, prefix: bytes, targets: Sequence[Target], data: bytes, count: int, indices: Sequence[int], nacked: list[int]) -> bool:
         """Append `count` records of a call wherever they are taken; whether any was. Adds to `nacked` those of `indices` that some target refuses.
 
-        Refused: nothing more was staged (volatile logs alone may refuse).
+        Refused: nothing was staged (volatile logs alone may refuse).
         """
         codec = self._hub.codec(call.codec)
+        store = self._store
+        whole = store.whole
         staged = False
-        for accepted, run, many in self._admitted(call, codec, prefix, targets, data, count, indices, nacked):
-            staged = True
-            self._store.append([target.log for target in accepted], make_entry(call.codec, call.codec_version, call.flags, prefix, run, many))
-            queues = [target for target in accepted if isinstance(target, Queue)]
-            body_bytes = codec.body_bytes(run, 0, many) if queues else 0
-            for queue in queues:
-                if call.flags & HAS_EXPIRY:
-                    queue.note_expiry()
-                queue.note_appended(body_bytes)
+        try:
+            for accepted, run, many in self._admitted(call, codec, prefix, targets, data, count, indices, nacked):
+                store.append([target.log for target in accepted], make_entry(call.codec, call.codec_version, call.flags, prefix, run, many))
+                staged = store.whole = True  # what has begun is not refused
+                queues = [target for target in accepted if isinstance(target, Queue)]
+                body_bytes = codec.body_bytes(run, 0, many) if queues else 0
+                for queue in queues:
+                    if call.flags & HAS_EXPIRY:
+                        queue.note_expiry()
+                    queue.note_appended(body_bytes)
+        finally:
+            store.whole = whole
         return staged
 
     def _admitted(

@@ -122,21 +122,26 @@ class LocalOwner(Owner):
         plain: bytes = codec.prefix(address)
         nacked: list[int] = []
         staged = False
-        for targets, run in zip(known, runs, strict=True):
-            _, hidden, data, count, indices = run
-            simple = True
-            for target in targets:
-                if isinstance(target, Queue):
-                    queue = target
-                    if queue.rejects_when_full or queue.bytes_max >= 0 or call.flags & _HAS_EXPIRY:
-                        simple = False
-                        break
-            prefix = codec.hiding_prefix(address, hidden) if hidden else plain
-            if simple:
-                self.store.append([target.log for target in targets], make_entry(call.codec, call.codec_version, call.flags, prefix, data, count))
-                staged = True
-            elif self.admission.stage(call, prefix, targets, data, count, indices, nacked):
-                staged = True
+        whole = self.store.whole
+        try:
+            for targets, run in zip(known, runs, strict=True):
+                _, hidden, data, count, indices = run
+                simple = True
+                for target in targets:
+                    if isinstance(target, Queue):
+                        queue = target
+                        if queue.rejects_when_full or queue.bytes_max >= 0 or call.flags & _HAS_EXPIRY:
+                            simple = False
+                            break
+                prefix = codec.hiding_prefix(address, hidden) if hidden else plain
+                if simple:
+                    self.store.append([target.log for target in targets], make_entry(call.codec, call.codec_version, call.flags, prefix, data, count))
+                    staged = True
+                elif self.admission.stage(call, prefix, targets, data, count, indices, nacked):
+                    staged = True
+                self.store.whole = whole or staged  # what has begun is not refused
+        finally:
+            self.store.whole = whole
         if staged:
             self.store.urgent()
         return self._answer(call, staged, nacked)
