@@ -30,6 +30,7 @@ BOTH_WAYS = {
 
 AT_ONCE = {  # look at what is answered in the turn in which it is asked, or at the calls that wait at the owner
     "test_a_receive_of_who_may_not_read_any_more_ends",
+    "test_to_what_has_no_room_in_memory_they_wait",  # a letter's publisher must hear at once that there is none
     "test_a_session_that_fails_costs_nobody_else_of_its_commit_an_answer",
     "test_who_gives_up_gets_nothing_and_keeps_nothing",
     "test_who_is_gone_waits_no_more",
