@@ -79,7 +79,7 @@ class MoveTasks:
 
     def start(self, timed: TimedQueue, destination: str, per_second_max: int) -> MoveTask:
         """A new task; the caller has checked that none runs."""
-        task = MoveTask(self._entropy.octets(16), timed.queue.name, destination, RUNNING, per_second_max, 0, timed.sub.ready_count, timed.hub.now_ms())
+        task = MoveTask(self._entropy.octets(16), timed.queue.name, destination, RUNNING, per_second_max, 0, timed.sub.ready_count, timed.now_ms())
         kept = _Kept(task, timed.log.next_offset)
         self.keep(timed, kept)
         tasks = self._kept[timed.id]
