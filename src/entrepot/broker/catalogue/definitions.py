@@ -79,7 +79,21 @@ class ExchangeDefinition:
         return {EXCHANGES: 1, METADATA: self.metadata_bytes}
 
 
-class QueueDefinition:
+class Alive:
+    """What has a live object, `runtime`, where its shards are open."""
+
+    __slots__ = ()
+
+    runtime: Any
+
+    def here(self) -> Any:
+        """The live object. Unavailable: its shard, or that of one of its partitions, is not open here."""
+        if self.runtime.gone is not None:
+            raise self.runtime.gone.again()
+        return self.runtime
+
+
+class QueueDefinition(Alive):
     """A declared queue. `exclusive_to` is the connection that owns it (a Home); such a queue never survives a restart, durable or not.
 
     `timed`: what it does with leases that are timed; None as long as nobody has asked for one. `maker` is the user who declared it, whose its dead
@@ -132,12 +146,6 @@ class QueueDefinition:
         self.bindings_in: dict[Identity, Binding] = {}
         self.runtime: Any = None
 
-    def here(self) -> Any:
-        """The live object. Unavailable: its shard is not open here."""
-        if self.runtime.gone is not None:
-            raise self.runtime.gone.again()
-        return self.runtime
-
     @property
     def persistent(self) -> bool:
         """Whether it survives a restart."""
@@ -152,7 +160,7 @@ class QueueDefinition:
         return {QUEUES: 1, METADATA: self.metadata_bytes}
 
 
-class TopicDefinition:
+class TopicDefinition(Alive):
     """A declared topic, by whatever protocol; a stream if an AMQP client declared it (`arguments` then say so).
 
     `partitions` are log ids. `subject` is what it is called in amq.topic, "" for nothing. Retention: see QueuePolicy's max_age_ms and
@@ -193,12 +201,6 @@ class TopicDefinition:
         self.policy = policy
         self.bindings_in: dict[Identity, Binding] = {}
         self.runtime: Any = None
-
-    def here(self) -> Any:
-        """The live object. Unavailable: one of its partitions is in a shard that is not open here."""
-        if self.runtime.gone is not None:
-            raise self.runtime.gone.again()
-        return self.runtime
 
     @property
     def is_stream(self) -> bool:
