@@ -53,7 +53,9 @@ PER_RECORD = {
         *(f"protocols/amqp091/{name}" for name in ("records", "translation")),
         *(f"protocols/kafka/{name}" for name in ("fetch_codec", "lz4_frame", "primitives", "produce_codec")),
         *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records")),
-        *(f"protocols/sqs/{name}" for name in ("framing", "message_attributes", "packing", "writing")),
+        *(f"protocols/sqs/{name}" for name in ("batches", "exchange", "framing", "handles", "message_attributes", "packing")),
+        *(f"protocols/sqs/{name}" for name in ("receiving", "sending", "session", "settling", "writing")),  # a message has a request of its own
+        *(f"net/{name}" for name in ("connection", "turns")),
         *(f"store/{name}" for name in ("entry_codec", "volatile_log", "local/index", "local/journal", "local/log", "local/segment")),
         *(f"store/{name}" for name in ("interface", "local/committer", "local/group", "local/store")),
     )
@@ -119,7 +121,7 @@ def extensions() -> list[Extension]:
     lflags = os.environ.get("ENTREPOT_LDFLAGS", "").split()
     modules = hot_modules()
     progress(f"translating {len(modules)} modules to C")
-    common = Extension(SHARED, [str(shared)], extra_compile_args=["-O1", *cflags], extra_link_args=lflags)
+    common = Extension(SHARED, [str(shared)], depends=[__file__], extra_compile_args=["-O1", *cflags], extra_link_args=lflags)
     thresholds = gc.get_threshold()
     gc.set_threshold(*TRANSLATING_GC)
     modules_of_their_own = cythonize(
@@ -127,6 +129,7 @@ def extensions() -> list[Extension]:
             Extension(
                 ".".join(path.relative_to(SOURCE).with_suffix("").parts),
                 [str(path)],
+                depends=[__file__],
                 extra_compile_args=[optimization(path), *cflags],
                 extra_link_args=lflags,
             )
