@@ -52,6 +52,21 @@ class TestTopics:
         assert by_name == by_id == made
         assert list(client.ask(asked.DescribeTopics())) == [made]
 
+    def test_limits_of_retention_change_where_they_are(self, bench, client):
+        """A topic may have ten thousand partitions."""
+        client.topic("t", 3, retention_ms="5000")
+        topic = bench.catalogue.find_topic(NAMESPACE, "t").runtime
+        before = [partition.retention for partition in topic.partitions]
+        client.ask(asked.CreatePartitions("t", 5))
+        alter(client, ("set", "max.message.bytes", "5000"))
+        alter(client, ("set", "retention.bytes", "1000"), ("set", "retention.ms", "-1"))
+        assert [partition.retention for partition in topic.partitions[:3]] == before
+        for _ in range(100):
+            client.append(b"x" * 100, 1, partition=1)
+        assert topic.partitions[1].log.bytes_alive <= 1000 + 1000 // 16
+        alter(client, ("set", "retention.bytes", "-1"))
+        assert {partition.retention for partition in topic.partitions} == {None}
+
     def test_as_many_partitions_as_the_broker_says(self, client):
         assert client.topic("t", -1).partition_count == 2
 

@@ -29,6 +29,7 @@ from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.groups.topics import CatalogueTopics
+from entrepot.broker.groups.work import emptying
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
@@ -230,9 +231,14 @@ class Broker:
             if path.to_reply:
                 return path  # nothing is kept of names that come and go
             if len(self.paths) >= PATHS_MAX:
-                self.paths.clear()
+                self.forget_paths()
             self.paths[key] = path
         return path
+
+    def forget_paths(self) -> None:
+        """Keep none, and let go of those there were over turns of the loop."""
+        self.desk.work.run(emptying(self.paths))
+        self.paths = {}
 
     # ---- the store's owner
 

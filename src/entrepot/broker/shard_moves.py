@@ -14,7 +14,6 @@ from typing import Any, Protocol
 from entrepot.broker.calls import queue_requests, requests, topic_requests
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
-from entrepot.broker.front.publisher import Path
 from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
@@ -48,10 +47,12 @@ class MovingParts(BrokerParts, Protocol):
     """The broker, as what comes and goes with a shard is seen: also who keeps what was found there, and who brings it back to life."""
 
     doors: set[Door]
-    paths: dict[tuple[str, bytes], Path]
     live: LiveObjects
     subjects: Subjects
     operations: Operations
+
+    def forget_paths(self) -> None:
+        """What addresses led to."""
 
 
 class ShardMoves:
@@ -165,7 +166,7 @@ class ShardMoves:
     def _forget_found(self) -> None:
         """What was found by name may be another now."""
         broker = self._broker
-        broker.paths.clear()
+        broker.forget_paths()
         broker.subjects.forget_found()
         for door in broker.doors:
             door.forget_found()

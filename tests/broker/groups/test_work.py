@@ -1,5 +1,7 @@
 """Long heartbeats are worked off in pieces: others are answered in between, and members that go meanwhile are missed."""
 
+import itertools
+
 import pytest
 from group_bench import GroupBench, answer, reason
 
@@ -7,7 +9,7 @@ from entrepot.broker.calls import group_requests as r
 from entrepot.broker.calls.port import DONE, PENDING
 from entrepot.broker.groups import matched_topics
 from entrepot.broker.groups.coordinator import LOOKED_AT_ONCE
-from entrepot.broker.groups.work import STEPS, Work, at_once
+from entrepot.broker.groups.work import STEPS, Work, at_once, emptying
 from entrepot.broker.users.name_pattern import NamePattern
 from entrepot.model.errors import Reason
 
@@ -195,6 +197,18 @@ def test_groups_are_listed_in_pieces():
     assert len(answer(call)) == 2 * STEPS - 1  # what went meanwhile is not listed
     assert {row[2:] for row in bench.get(r.ListGroups(["empty"], ["classic"]))} == {("Empty", "classic")}
     assert bench.get(r.ListGroups(["stable"], [])) == []
+
+
+def test_a_long_table_is_let_go_of_over_turns():
+    work, turn = loop_of()
+    table = dict.fromkeys(range(10 * STEPS))
+    sizes = [len(table)]
+    work.run(emptying(table))
+    sizes.append(len(table))
+    while turn():
+        sizes.append(len(table))
+    assert table == {}
+    assert max(before - after for before, after in itertools.pairwise(sizes)) <= 3 * STEPS
 
 
 def test_at_once():

@@ -17,6 +17,8 @@ from entrepot.store.interface import Log, Store
 Definition: TypeAlias = QueueDefinition | TopicDefinition
 Of = TypeVar("Of")
 
+AT_HOME = -1  # the shard of what is not persistent
+
 
 class OwnerTable:
     """Of one front. `shards` are set when it is known how many there are. Alone, one owner has all that is persistent.
@@ -58,16 +60,28 @@ class OwnerTable:
 
     def owner(self, definition: Definition, partition: int = 0) -> Owner:
         """The owner of a queue, or of one partition of a topic. Unavailable, and the definition's name with it."""
-        if not definition.persistent:
+        shard = self.shard(definition, partition)
+        if shard == AT_HOME:
             return self.reached(self.home)
-        assert self.shards is not None
-        kind = "topic" if definition.is_topic else "queue"
         try:
-            return self.owner_of(self.shards.shard(kind, definition.namespace, definition.name, partition))
+            return self.owner_of(shard)
         except Unavailable:
             if definition.is_topic:
                 raise Unavailable(f"partition {partition} of topic '{definition.name}' is on its way to another owner") from None
             raise Unavailable(f"queue '{definition.name}' is on its way to another owner") from None
+
+    def shard(self, definition: Definition, partition: int = 0) -> int:
+        """The shard of a queue, or of one partition of a topic; AT_HOME: it has none. That of a queue, or of the first partition, is remembered."""
+        shard = None if partition else definition.shard
+        if shard is None:
+            if not definition.persistent:
+                shard = AT_HOME
+            else:
+                assert self.shards is not None
+                shard = self.shards.shard("topic" if definition.is_topic else "queue", definition.namespace, definition.name, partition)
+            if not partition:
+                definition.shard = shard
+        return shard
 
     # ---- what is in this process
 
@@ -104,7 +118,7 @@ class OwnerTable:
         """Of each of its logs, of a topic from partition `first` on: its shard, its id, and who has it, or is to make it."""
         assert self.shards is not None
         if not isinstance(definition, TopicDefinition):
-            shard = self.shards.shard("queue", definition.namespace, definition.name)
+            shard = self.shards.shard("queue", definition.namespace, definition.name)  # its log has one, whether or not it survives
             return [(shard, definition.log_id, self.here(shard) if definition.persistent else self.home)]
         log_ids = definition.partitions[first:]
         shards = self.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))

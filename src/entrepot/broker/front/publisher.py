@@ -11,6 +11,7 @@ from typing import Any
 
 from entrepot.broker.calls.port import DONE, Publish
 from entrepot.broker.catalogue.definitions import TopicDefinition
+from entrepot.broker.catalogue.queue_arguments import DROP_HEAD
 from entrepot.broker.front.gathering import Gathering, Part
 from entrepot.broker.front.owner_table import Definition, OwnerTable
 from entrepot.broker.front.replies import Replies
@@ -128,16 +129,25 @@ class Path:
         return self._table.in_order(runs)
 
     def _register(self, targets: Any) -> None:
+        table = self._table
         by_owner: dict[Owner, list[bytes]] = {}
-        for definition in targets:
+        by_shard: dict[int, list[bytes]] = {}  # the same lists
+        for definition in targets:  # there may be tens of thousands
             log_id = sole_log(definition)
             if log_id is None:
                 self.spread.append(definition)
                 continue
-            by_owner.setdefault(self._table.owner(definition), []).append(log_id)
-            self.log_count += 1
-            if not definition.is_topic and (definition.policy.overflow != "drop-head" or definition.policy.max_length_bytes is not None):
-                self.choosy = True
+            shard = definition.shard
+            log_ids = None if shard is None else by_shard.get(shard)
+            if log_ids is None:
+                log_ids = by_owner.setdefault(table.owner(definition), [])
+                by_shard[definition.shard] = log_ids
+            log_ids.append(log_id)
+            if not definition.is_topic:
+                policy = definition.policy
+                if policy.overflow != DROP_HEAD or policy.max_length_bytes is not None:
+                    self.choosy = True
+        self.log_count = sum(map(len, by_owner.values()))
         self.lanes = [owner.lane(self.address, log_ids) for owner, log_ids in self._table.in_order(by_owner)]
         if len(self.lanes) == 1:
             self.lane = self.lanes[0]

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 STEPS = 2000
+_EMPTIED = 256  # objects that are let go of in a piece; each is half a step
 
 Pieces = Generator[int, None, None]
 Result = TypeVar("Result")
@@ -51,6 +52,14 @@ class Work:
             if (self._waiting or self._left < STEPS) and not self._arranged:
                 self._arranged = True
                 self._call_soon(self._turn)
+
+
+def emptying(table: dict[Any, Any]) -> Pieces:
+    """Let go of what is in a table that nobody uses any more."""
+    while table:
+        for _ in range(min(_EMPTIED, len(table))):
+            table.popitem()
+        yield _EMPTIED // 2
 
 
 def at_once(pieces: Generator[int, None, Result]) -> Result:

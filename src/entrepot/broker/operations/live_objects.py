@@ -19,7 +19,7 @@ from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.topic import Topic
 from entrepot.broker.topic.topic_config import policy_of
-from entrepot.store.interface import Log
+from entrepot.store.interface import Log, Store
 
 
 class LiveObjects:
@@ -165,11 +165,14 @@ class LiveObjects:
         return logs
 
     def _add_logs(self, logs: list[Log]) -> None:
-        """Those that were made where nobody saw them."""
-        owners = self._broker.owners
+        """Those that were made where nobody saw them; there may be ten thousand, all of one topic."""
+        stores: dict[int, Store] = {}  # by shard
         for log in logs:
-            owners.store_of(log).add_log(log)
-            self._noted.note(log.shard, self._broker.catalogue.revision)
+            store = stores.get(log.shard)
+            if store is None:
+                store = stores[log.shard] = self._broker.owners.store_of(log)
+                self._noted.note(log.shard, self._broker.catalogue.revision)
+            store.add_log(log)
 
     # ---- ending
 

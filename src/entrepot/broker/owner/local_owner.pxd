@@ -35,6 +35,8 @@ cdef class LocalLane(Lane):
     cdef bytes prefix
     cdef Entry entry
 
+    @cython.locals(queue=Queue)
+    cdef object _aim(self, list targets)
     cpdef object let_go(self)
 
 
@@ -51,6 +53,7 @@ cdef class LocalOwner(Owner):
     cdef readonly object admission
     cdef public object unused
 
+    cpdef Lane lane(self, bytes address, list log_ids)
     @cython.locals(local=LocalLane, entry=Entry, queue=Queue)
     cpdef bint stage(self, Lane lane, Publish call) except? True
     @cython.locals(queue=Queue, codec=EntryCodec, plain=bytes, prefix=bytes, data=bytes, staged=bint, simple=bint, count=uint32_t, known=list, targets=list)
@@ -58,6 +61,7 @@ cdef class LocalOwner(Owner):
     @cython.locals(queue=Queue)
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count, int disposition)
     cpdef object credit(self, Consumer consumer)
+    cpdef object target(self, bytes log_id)
     cpdef bint holds(self, Lane lane) except? True
     @cython.locals(local=TimedLane)
     cpdef bint send(self, Lane lane, Send call) except? True

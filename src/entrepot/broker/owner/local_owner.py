@@ -43,12 +43,24 @@ class LocalLane(Lane):
         self.owner = owner
         self.address = address
         self.targets = targets
-        self.logs: list[Log] = [target.log for target in targets]
-        self.queues: list[Queue] = [target for target in targets if isinstance(target, Queue)]
-        self.simple = not any(queue.rejects_when_full or queue.bytes_max >= 0 for queue in self.queues)
+        self.logs: list[Log] = []
+        self.queues: list[Queue] = []
+        self.simple = True
         self.codec = 0
         self.prefix = b""
         self.entry: Entry | None = None  # that may still grow
+        self._aim(targets)
+
+    def _aim(self, targets: list[Target]) -> None:
+        for target in targets:  # there may be tens of thousands
+            if isinstance(target, Queue):
+                queue = target
+                self.logs.append(queue.log)
+                self.queues.append(queue)
+                if queue.rejects_when_full or queue.bytes_max >= 0:
+                    self.simple = False
+            else:
+                self.logs.append(target.log)
 
     def let_go(self) -> None:
         """See Growing."""
@@ -82,7 +94,8 @@ class LocalOwner(Owner):
 
     def lane(self, address: bytes, log_ids: list[bytes]) -> Lane:
         """See Owner."""
-        return LocalLane(self, address, [self.target(log_id) for log_id in log_ids])
+        targets = [self.target(log_id) for log_id in log_ids]
+        return LocalLane(self, address, targets)
 
     def stage(self, lane: Lane, call: Publish) -> bool:
         """See Owner."""
@@ -346,7 +359,7 @@ class LocalOwner(Owner):
     def target(self, log_id: bytes) -> Target:
         """The live queue or partition over a log. Unavailable: it is not open here."""
         log = self.store.log(log_id)
-        if log is None or not isinstance(log.owner, Queue | Partition):
+        if log is None or not isinstance(log.owner, (Queue, Partition)):  # a union would be made anew for each
             raise Unavailable("what it leads to is on its way to another owner")
         return log.owner
 

@@ -31,6 +31,8 @@ def interval_s(max_age_ms: int | None) -> float:
 class Retention:
     """One partition's. Either limit may be None."""
 
+    __slots__ = ("_closed", "_finding", "_max_age_ms", "_max_bytes", "_reader", "_store", "log")
+
     def __init__(self, log: Log, store: Store, max_age_ms: int | None, max_bytes: int | None) -> None:
         self.log = log
         self._store = store
@@ -39,6 +41,11 @@ class Retention:
         self._reader: LogReader | None = None
         self._finding = False
         self._closed = False
+
+    def limit(self, max_age_ms: int | None, max_bytes: int | None) -> None:
+        """Other limits, from the next check on."""
+        self._max_age_ms = max_age_ms
+        self._max_bytes = max_bytes
 
     def check_age(self, now_ms: int) -> None:
         """Discard what is too old. The log may answer later."""

@@ -150,6 +150,8 @@ class Topic(LogOwner):
 
     def configure(self, policy: TopicPolicy) -> None:
         """What holds from now on."""
+        limits = (policy.max_age_ms, policy.max_bytes)
+        are_others = limits != (self.policy.max_age_ms, self.policy.max_bytes)
         self.policy = policy
         rules = self.rules
         rules.append_time = policy.append_time
@@ -157,21 +159,26 @@ class Topic(LogOwner):
         rules.max_message_bytes = policy.max_message_bytes
         rules.before_max_ms = policy.before_max_ms
         rules.after_max_ms = policy.after_max_ms
-        for partition in self.partitions:
-            self._retain(partition)
+        if are_others:  # there may be ten thousand partitions
+            for partition in self.partitions:
+                self._retain(partition)
         self._set_timer()
 
     def _retain(self, partition: Partition) -> None:
         """Give a partition the retention that the policy says."""
-        if partition.retention is not None:
-            partition.retention.close()
-            partition.retention = None
         if partition.gone is not None:
             return
         policy = self.policy
         partition.sized = policy.max_bytes is not None
-        if policy.max_age_ms is not None or policy.max_bytes is not None:
+        retention = partition.retention
+        if policy.max_age_ms is None and policy.max_bytes is None:
+            if retention is not None:
+                retention.close()
+                partition.retention = None
+        elif retention is None:
             partition.retention = Retention(partition.log, self.store_of(partition.log), policy.max_age_ms, policy.max_bytes)
+        else:
+            retention.limit(policy.max_age_ms, policy.max_bytes)
 
     # ---- partitions whose shard closes and opens
 
