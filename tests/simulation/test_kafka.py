@@ -14,7 +14,7 @@ from entrepot.broker.broker import Broker
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.simulation.disk import SimulatedDisk
-from entrepot.simulation.kafka_actors import AGAIN, NO_COORDINATOR, OUT_OF_ORDER, OUT_OF_RANGE
+from entrepot.simulation.kafka_actors import AGAIN, NO_COORDINATOR, OUT_OF_ORDER, OUT_OF_RANGE, Follower
 from entrepot.simulation.kafka_run import KafkaRun
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
@@ -58,6 +58,20 @@ def test_promises_hold_for_a_thousand_seeds():
 
 def test_a_seed_is_a_run():
     assert KafkaRun(3).run() == KafkaRun(3).run()
+
+
+def test_who_reads_to_the_end_is_held_up_by_nothing_else():
+    """What is committed in a group is told when the disk has written what was under way, which may be long, and always something new."""
+    run = KafkaRun(0)
+    reader = Follower(run, "topic0", None, only_reads=True)
+    reader.id, reader.positions = bytes(16), dict.fromkeys(reader.places, 0)
+    asked = []
+    reader.connection = SimpleNamespace(
+        ready=True, waiting_count=0, fetch=lambda *_, **__: asked.append("fetch"), committed=lambda *_: asked.append("committed")
+    )
+    for _ in range(50):
+        reader.step()
+    assert asked == ["fetch"] * 50
 
 
 # ---- what it must notice

@@ -7,10 +7,13 @@ import os
 
 import pytest
 
+from entrepot.broker.calls.lease_calls import EndLeases, make_end_leases
 from entrepot.simulation.disk import SimulatedDisk
+from entrepot.simulation.faulty_doors import FaultyDoor
 from entrepot.simulation.framed_owner import FramedOwnerTable
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
+from entrepot.simulation.timed_model import TimedMessage
 from entrepot.simulation.timed_run import TimedRun
 from entrepot.store.local import store
 
@@ -77,6 +80,78 @@ def test_a_door_that_says_unavailable_of_what_is_done_is_noticed():
 
     with pytest.raises(Violation, match="nobody sent"):
         run_all(range(30))
+
+
+def test_a_lease_that_is_shorter_than_was_said_is_noticed(monkeypatch):
+    """Only by changes of deadlines that were answered, with no other asked for behind them."""
+    arrive = FaultyDoor._arrive
+
+    def shorter(self, call):
+        if isinstance(call, EndLeases) and call.visibility_ms is not None:
+            call.visibility_ms = [time_ms // 2 for time_ms in call.visibility_ms]
+        arrive(self, call)
+
+    monkeypatch.setattr(FaultyDoor, "_arrive", shorter)
+    with pytest.raises(Violation, match="came while it was leased"):
+        run_seeds(range(30))
+
+
+# ---- what is known of a lease whose deadline is changed
+
+
+@pytest.fixture
+def leased():
+    message = TimedMessage(b"body", "q", b"", 0, 1)
+    message.leased((b"", 7, b"first"), 1_000)
+    return message
+
+
+def asks(message, until_ms):
+    call = make_end_leases(1, "q", b"", [7], [b"first"], [0])
+    message.changing(call, until_ms)
+    return call
+
+
+def test_a_shorter_deadline_may_hold_as_soon_as_it_is_asked_for(leased):
+    asks(leased, 5_000)
+    assert leased.held_until_ms == 1_000
+    asks(leased, 400)
+    assert leased.held_until_ms == 400
+
+
+def test_a_longer_deadline_holds_when_it_is_answered_unless_another_was_asked_for(leased):
+    longer = asks(leased, 5_000)
+    shorter = asks(leased, 400)
+    leased.changed(longer, True)
+    assert leased.held_until_ms == 400
+    leased.changed(shorter, False)
+    assert leased.held_until_ms == 5_000
+
+
+def test_the_deadline_that_was_asked_for_last_holds_whichever_is_answered_last(leased):
+    longer = asks(leased, 5_000)
+    shorter = asks(leased, 400)
+    leased.changed(shorter, True)
+    leased.changed(longer, True)
+    assert leased.held_until_ms == 400
+    longest = asks(leased, 9_000)
+    leased.changed(longest, True)
+    assert leased.held_until_ms == 9_000
+
+
+def test_a_deadline_that_is_said_not_to_be_made_shortens_nothing(leased):
+    leased.changed(asks(leased, 400), False)
+    assert leased.held_until_ms == 1_000
+
+
+def test_a_new_lease_has_its_own_deadline(leased):
+    earlier = asks(leased, 400)
+    leased.leased((b"", 7, b"second"), 2_000)
+    leased.changed(earlier, True)
+    assert leased.held_until_ms == 2_000
+
+
+# ---- owners elsewhere
 
 
 def test_promises_hold_where_owners_are_reached_by_octets_and_shards_wander():

@@ -263,10 +263,15 @@ class Producer(Actor):
 
 
 class Follower(Actor):
-    """Reads all partitions of one topic from where its group was, or the beginning; it commits where it is, and has itself told what is committed."""
+    """Reads all partitions of one topic from where its group was, or the beginning; it commits where it is, and has itself told what is committed.
 
-    def __init__(self, run: KafkaRun, topic: str, group: str | None) -> None:
+    `only_reads`: it does neither. Each of these answers waits for the disk, and while one is awaited nothing is fetched, but perhaps the next of them
+    asked for: on a slow disk it would come to its end by chance.
+    """
+
+    def __init__(self, run: KafkaRun, topic: str, group: str | None, *, only_reads: bool = False) -> None:
         super().__init__(run)
+        self.only_reads = only_reads
         self.topic = topic
         self.group = group
         self.places = [place for place in run.partitions if place[0] == topic]
@@ -309,7 +314,7 @@ class Follower(Actor):
             if not client.waiting_count:
                 self._prepare(client)
             return
-        what = self.chance.random()
+        what = 1.0 if self.only_reads else self.chance.random()
         if self.group is not None and what < 0.3:
             self._commit(client)
         elif what < 0.4:

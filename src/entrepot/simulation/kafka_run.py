@@ -188,7 +188,7 @@ class KafkaRun(CrashingRun):
         self.duplicates += self.broker.appender.duplicate_count
         self.loop.run_for(REST_S)
         for topic in self.topics:
-            reader = Follower(self, topic, None)
+            reader = Follower(self, topic, None, only_reads=True)
             self._until(reader.is_placed, [reader])
             starts, ends = dict(reader.positions), dict[Place, int]()
             reader.find_ends(ends)

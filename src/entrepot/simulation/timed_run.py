@@ -23,6 +23,7 @@ from entrepot.protocols.amqp091 import rewriting
 from entrepot.simulation.crashing_run import CrashingRun
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
+from entrepot.simulation.timed_model import TimedMessage
 
 NAMESPACE = "public/default"
 ACTIONS = 90  # between two crashes
@@ -40,26 +41,6 @@ POLICIES = {
 DEDUPLICATION_MS = 300_000
 
 
-class _Message:
-    """What is known of one record, by what clients were told."""
-
-    def __init__(self, body: bytes, queue: str, group: bytes, due_ms: int, number: int) -> None:
-        self.body = body
-        self.queue = queue
-        self.group = group
-        self.due_ms = due_ms  # not to be seen before
-        self.number = number
-        self.confirmed = False
-        self.offset = -1
-        self.deliveries = 0
-        self.held_until_ms = -1  # by the latest lease that was told
-        self.lease: tuple[bytes, int, bytes] | None = None  # queue id, offset, lease id
-        self.settling = False  # asked for, and not answered, or answered as unknown
-        self.perhaps = False  # some settlement was answered as unknown
-        self.settled = False
-        self.dead = False
-
-
 class TimedRun(CrashingRun):
     """One seed's run."""
 
@@ -70,8 +51,8 @@ class TimedRun(CrashingRun):
         # this life of the broker
         self.clients: list[_Client] = []
         # all lives
-        self.messages: dict[bytes, _Message] = {}
-        self.by_group: dict[tuple[str, bytes], list[_Message]] = {}
+        self.messages: dict[bytes, TimedMessage] = {}
+        self.by_group: dict[tuple[str, bytes], list[TimedMessage]] = {}
         self.ids: dict[bytes, tuple[int, int]] = {}  # deduplication id -> when the last that was stored was sent, and its number
         self.last_ids: list[tuple[bytes, bytes]] = []
         self.receives = 0
@@ -179,11 +160,10 @@ class TimedRun(CrashingRun):
         if home == "fifo" and not in_dead:
             self.check_order(message, batch, now)
         message.deliveries = deliveries
-        message.held_until_ms = until_ms
-        message.lease = lease
+        message.leased(lease, until_ms)
         self.loop.note("received", queue, body, deliveries)
 
-    def check_order(self, message: _Message, batch: set[bytes], now: int) -> None:
+    def check_order(self, message: TimedMessage, batch: set[bytes], now: int) -> None:
         """Every earlier one of its group is settled, dead, or came just before it; one of unknown fate may be anything."""
         for other in self.by_group[message.queue, message.group]:
             if other.offset < 0 or message.offset < 0 or other.offset >= message.offset:
@@ -195,7 +175,7 @@ class TimedRun(CrashingRun):
             how = "is leased" if other.held_until_ms > now else "did not come yet"
             raise Violation(f"{message.body!r} came before {other.body!r} of its group, which {how}")
 
-    def is_gone(self, message: _Message) -> bool:
+    def is_gone(self, message: TimedMessage) -> bool:
         """Whether the record is settled in its queue, which nobody who settles it was told."""
         queue = self.broker.catalogue.namespace(NAMESPACE).queues[message.queue].runtime
         return bool(queue.subscription.is_settled(message.offset))
@@ -213,10 +193,10 @@ class _Client(Sink):
 
     def __init__(self, run: TimedRun) -> None:
         self.run = run
-        self.held: list[_Message] = []
+        self.held: list[TimedMessage] = []
         self.waiting: list[Receive] = []
         self.sent: dict[int, tuple[list[bytes], list[bytes]]] = {}
-        self.asked: dict[int, tuple[list[_Message], int | None, int]] = {}
+        self.asked: dict[int, tuple[list[TimedMessage], int | None]] = {}
         self.door: Attachment = run.broker.attach(self, Principal("me"), NAMESPACE)
 
     def throttle(self, blocked: bool, reason: str) -> None:
@@ -236,7 +216,7 @@ class _Client(Sink):
             ident = b"id%06d" % run.serial
             if queue == "fifo" and chance.random() < 0.2 and run.last_ids:
                 ident = chance.choice(run.last_ids[-20:])[0]
-            message = _Message(body, queue, group, run.now_ms() + delay, run.serial)
+            message = TimedMessage(body, queue, group, run.now_ms() + delay, run.serial)
             run.messages[body] = message
             run.by_group.setdefault((queue, group), []).append(message)
             bodies.append(body)
@@ -283,8 +263,8 @@ class _Client(Sink):
         chosen = [message for message in self.held if self.run.chance.random() < 0.3]
         self._end(chosen, self.run.chance.choice((0, 400, 4_000)))
 
-    def _end(self, chosen: list[_Message], visibility_ms: int | None) -> None:
-        homes: dict[str, list[_Message]] = {}
+    def _end(self, chosen: list[TimedMessage], visibility_ms: int | None) -> None:
+        homes: dict[str, list[TimedMessage]] = {}
         for message in chosen:
             home = POLICIES[message.queue].dead_letter_queue if message.dead else message.queue
             homes.setdefault(home or "", []).append(message)
@@ -292,14 +272,14 @@ class _Client(Sink):
             leases = [message.lease for message in messages if message.lease is not None]
             times = None if visibility_ms is None else [visibility_ms] * len(messages)
             call = make_end_leases(1, queue, leases[0][0], [lease[1] for lease in leases], [lease[2] for lease in leases], times)
-            self.asked[id(call)] = (messages, visibility_ms, self.run.now_ms())
+            self.asked[id(call)] = (messages, visibility_ms)
             call.tag = [message.lease for message in messages]
             for message in messages:
                 if visibility_ms is None:
                     message.settling = True
                     self.held.remove(message)
                 else:
-                    message.held_until_ms = min(message.held_until_ms, self.run.now_ms() + visibility_ms)
+                    message.changing(call, self.run.now_ms() + visibility_ms)
             self.door.submit(call)
 
     # ---- what it is told
@@ -362,27 +342,23 @@ class _Client(Sink):
                 message.offset = item.offset
             run.received(call.queue, body, item.deliveries, until_ms, lease, batch, False)
             batch.add(body)
+            for client in (self, *run.clients):
+                client.held = [other for other in client.held if other.body != body]
             self.held.append(run.messages[body])
-            for client in run.clients:
-                if client is not self:
-                    client.held = [other for other in client.held if other.body != body]
 
     def _ended(self, call: EndLeases) -> None:
-        messages, visibility_ms, asked_ms = self.asked.pop(id(call))
-        if call.outcome == UNAVAILABLE:
-            for message, lease in zip(messages, call.tag, strict=True):
-                message.settling = message.settling and (message.lease != lease or message.perhaps)
-        if call.outcome == UNKNOWN and visibility_ms is None:
-            for message in messages:
-                message.perhaps = message.settling
-        if call.outcome in (UNAVAILABLE, UNKNOWN):
-            return
-        if call.outcome != DONE:
+        messages, visibility_ms = self.asked.pop(id(call))
+        if call.outcome not in (DONE, UNAVAILABLE, UNKNOWN):
             raise Violation(f"an EndLeases was refused: {call.error}")
-        for message, status, lease in zip(messages, call.statuses, call.tag, strict=True):
-            if visibility_ms is None:
+        statuses = call.statuses if call.outcome == DONE else [None] * len(messages)
+        for message, status, lease in zip(messages, statuses, call.tag, strict=True):
+            if visibility_ms is not None:
+                if call.outcome != UNKNOWN:
+                    message.changed(call, status == ENDED)
+            elif call.outcome == UNKNOWN:
+                message.perhaps = message.settling
+            elif call.outcome == UNAVAILABLE:
+                message.settling = message.settling and (message.lease != lease or message.perhaps)
+            else:
                 message.settling = message.settling and status != ENDED and message.lease == lease
-                if status == ENDED:
-                    message.settled = True
-            elif status == ENDED and message.lease == lease:
-                message.held_until_ms = asked_ms + visibility_ms
+                message.settled = message.settled or status == ENDED

@@ -85,6 +85,13 @@ def test_new_deadlines(bench, door):
     assert door.end(again, 43_100_000) == [ENDED]
 
 
+def test_a_handle_that_is_named_twice(door):
+    door.send(b"one", b"two")
+    messages = door.receive(10)
+    assert door.end([messages[0], messages[1], messages[0]]) == [ENDED] * 3
+    assert door.counts() == (0, 0, 0)
+
+
 def test_foreign_handles(bench, door):
     door.create("other")
     door.send(b"a")
