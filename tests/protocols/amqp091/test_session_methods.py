@@ -1,7 +1,7 @@
 """Every method of an open connection: what is asked of the port, how its answers come back, and in which order."""
 
 import pytest
-from amqp_wire import ack, entry, publish, route, table
+from amqp_wire import ack, entry, publish, route, settle, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_bench import CAPABLE, HEADER, Client, closing, complete, frame, refuse
@@ -341,6 +341,23 @@ class TestHeld:
         assert call.data.endswith(b"x")
         assert type(client.door.requests[-1]) is r.DeclareQueue
         assert client.session.deferred_count == 0
+
+    @pytest.mark.parametrize("settlement", [ack(1, 0, True), settle(1, 120, 0, 1)], ids=["ack", "nack"])
+    @pytest.mark.parametrize("out", [0, 2])
+    def test_what_is_settled_all_at_once_is_what_was_out_when_the_client_said_so(self, client, out, settlement):
+        """What is delivered until it has its turn the client has not seen: it may settle it later, or lose it."""
+        token = client.consume(7)
+        if out:
+            client.deliver(token, 0, [b"x"] * out)
+        client.send(frame("queue.declare"), frame("queue.purge"), settlement)
+        client.deliver(token, out, [b"y"] * 3)
+        complete(client.door.pending[0], ("q", 0, 0))
+        client.deliver(token, out + 3, [b"y"])
+        complete(client.door.pending[0], 0)
+        assert [(first, count) for _, first, count, _ in client.door.settles] == ([(0, out)] if out else [])
+        client.send(ack(1, 0, True))
+        assert client.door.settles[-1] == (7, out, 4, 0)
+        assert closing(client.say("basic.ack", delivery_tag=1)) == ("channel.close", 406, (60, 80))
 
     def test_other_channels_go_on(self, client):
         client.open_channel(2)
