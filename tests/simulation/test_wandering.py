@@ -10,6 +10,7 @@ import os
 import pytest
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, make_settle
+from entrepot.broker.calls.requests import Release
 from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.offsets import GroupOffsets
@@ -23,6 +24,7 @@ from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.state import DELETE
 from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.broker.timed.moves import MoveTasks
+from entrepot.protocols.amqp091 import handlers
 from entrepot.simulation.broker_run import BrokerRun
 from entrepot.simulation.kafka_run import KafkaRun
 from entrepot.simulation.letters_run import LettersRun
@@ -162,6 +164,18 @@ def test_leases_of_a_queue_that_is_away_that_are_settled_where_they_are_to_be_re
 
     monkeypatch.setattr(Together, "_release", release)
     caught("are lost", kinds=(3,))
+
+
+def test_recover_that_is_answered_when_all_is_given_back(monkeypatch):
+    """Not before: then it may be delivered before the answer, and the client takes it for given back."""
+
+    def recover(session, channel, frame):
+        ranges = [(span.consumer_id, span.offset, span.count) for span in channel.settle_through(0)]
+        handlers.ask(session, channel, frame, Release(ranges), lambda *_: handlers.send(session, channel.number, "basic.recover_ok"))
+
+    on_control = handlers.on_control
+    monkeypatch.setattr(handlers, "on_control", lambda session, event, table: on_control(session, event, table | {"basic.recover": recover}))
+    caught("is delivered again before the client knows", kinds=(3,))
 
 
 # ---- what is half done

@@ -1,13 +1,15 @@
 """TransactedRun: as BrokerRun, with clients that move messages in transactions, and consumers that have all they hold delivered again.
 
 What must hold besides: of a transaction that was said to be done all is there; of one that was said not to be done (405), nothing, and what it would have
-accepted comes again. Where the connection ends before it is answered, it is as for any publish and acknowledgement.
+accepted comes again. Where the connection ends before it is answered, it is as for any publish and acknowledgement. The answer to recover parts what was
+given back, all that was delivered before it, from what the client holds.
 """
 
 from __future__ import annotations
 
 from entrepot.simulation.amqp_client import AmqpClient
 from entrepot.simulation.broker_run import QUEUES, BrokerRun, Consumer
+from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 
 MOVERS = 2
@@ -143,6 +145,7 @@ class _Recoverer(Consumer):
     def __init__(self, run: BrokerRun, queue: str, prefetch: int) -> None:
         super().__init__(run, queue, prefetch)
         self.is_waiting = False
+        self.given_back: set[bytes] = set()  # what it held when it asked for all to be delivered again
         self.client.on_done = self.recovered
 
     def step(self) -> None:
@@ -153,20 +156,25 @@ class _Recoverer(Consumer):
             self.settle()
             return
         self.is_waiting = True
+        self.given_back.update(self.held.values())
         self.held.clear()
         self.client.recover()
 
     def delivered(self, tag: int, redelivered: bool, body: bytes) -> None:
-        """See Consumer. What comes before the answer is given back, too, and others may have had it since."""
+        """See Consumer. What comes before the answer is given back, too, and others may have had it since; what was given back comes after it."""
         if not self.is_waiting:
             super().delivered(tag, redelivered, body)
+        elif body in self.given_back:
+            raise Violation(f"{body[:40]!r} is delivered again before the client knows that what it held was given back")
 
     def recovered(self) -> None:
         """What comes from now on is its own."""
         self.is_waiting = False
+        self.given_back.clear()
         self.run.recovered_count += 1
 
     def closed(self) -> None:
         """See Consumer."""
         super().closed()
         self.is_waiting = False
+        self.given_back.clear()

@@ -330,8 +330,8 @@ class TestDeliveries:
         client.hear()
         client.send(ack(1, 2), settle(1, 90, 4), frame("basic.recover"))
         assert client.door.requests[-1].ranges == [(7, 100, 1), (7, 102, 1), (7, 104, 1)]
-        complete(client.door.pending[-1])
         assert client.names() == ["basic.recover_ok"]
+        complete(client.door.pending[-1])
         client.send(ack(1, 1))
         assert closing(client.hear()) == ("channel.close", 406, (60, 80))
 

@@ -1,7 +1,7 @@
 """Every method of an open connection: what is asked of the port, how its answers come back, and in which order."""
 
 import pytest
-from amqp_wire import ack, entry, publish, route, table
+from amqp_wire import ack, entry, publish, route, settle, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_bench import CAPABLE, HEADER, Client, closing, complete, frame, refuse
@@ -60,7 +60,6 @@ ASKED = [
     ("queue.unbind", {}, r.Bind("e", "q", "queue", "k", remove=True), None, ("queue.unbind_ok", {})),
     ("basic.qos", {"prefetch_count": 9, "global_qos": True}, r.StreamLimit(9), None, ("basic.qos_ok", {})),
     ("basic.get", {"no_ack": True}, r.Get("q", True), None, ("basic.get_empty", {})),
-    ("basic.recover", {}, r.Release([]), None, ("basic.recover_ok", {})),
 ]
 
 
@@ -119,7 +118,7 @@ HANDLED = {name: (BY_NAME[name].class_id, BY_NAME[name].method_id) for name in H
 def test_every_handler_is_tested_here():
     tested = {line[0] for line in ASKED}
     others = {"channel.close", "channel.close_ok", "channel.flow", "access.request", "confirm.select", "basic.consume", "basic.cancel", "basic.cancel_ok"}
-    assert tested | others | {"basic.recover_async"} == set(HANDLERS)
+    assert tested | others | {"basic.recover", "basic.recover_async"} == set(HANDLERS)
 
 
 class TestChannels:
@@ -278,6 +277,36 @@ class TestConsumers:
         assert client.say("basic.recover_async") == []
         assert closing(client.say("basic.ack", delivery_tag=1)) == ("channel.close", 406, (60, 80))
 
+    def test_recover_is_answered_before_anything_is_delivered_again(self, client):
+        """What a client is sent before the answer it has given back; what is sent after it, it holds."""
+        token = client.consume(7)
+        client.deliver(token, 0, [b"a", b"b"])
+        client.hear()
+        client.door.answer = lambda _: client.deliver(token, 0, [b"a", b"b"], redelivered=True)  # the owner has done it, and its answer is on its way
+        assert [said[1] for said in client.say("basic.recover")] == ["basic.recover_ok", "basic.deliver", "content", "basic.deliver", "content"]
+        client.send(ack(1, 4, True))
+        assert client.door.settles == [(7, 0, 2, 0)]
+        complete(client.door.pending[0])
+        assert client.hear() == []
+
+    def test_recover_with_nothing_out(self, client):
+        assert client.say("basic.recover") == [(1, "basic.recover_ok", {})]
+        assert client.door.requests == []
+
+    @pytest.mark.parametrize(("outcome", "error"), [(UNAVAILABLE, Unavailable("x")), (UNKNOWN, OutcomeUnknown("x"))])
+    def test_recover_that_is_not_done_closes_the_channel(self, client, outcome, error):
+        """Which gives back what it held. A transaction may be under way: nobody may take this for "certainly not"."""
+        token = client.consume(7)
+        client.say("tx.select")
+        client.deliver(token, 0, [b"a"])
+        client.send(frame("basic.recover"), publish(1, Q, b"x"), frame("tx.commit"))
+        client.hear()
+        release, *others = client.door.pending
+        assert type(others[-1].request) is r.CommitTogether
+        complete(release, None, outcome, error)
+        assert closing(client.hear()) == ("channel.close", 541, (60, 110))
+        assert client.door.ended_streams == [release.stream]
+
     def test_recover_to_the_same_consumer_is_not_supported(self, client):
         assert closing(client.say("basic.recover", requeue=False)) == ("connection.close", 540, (60, 110))
 
@@ -312,6 +341,23 @@ class TestHeld:
         assert call.data.endswith(b"x")
         assert type(client.door.requests[-1]) is r.DeclareQueue
         assert client.session.deferred_count == 0
+
+    @pytest.mark.parametrize("settlement", [ack(1, 0, True), settle(1, 120, 0, 1)], ids=["ack", "nack"])
+    @pytest.mark.parametrize("out", [0, 2])
+    def test_what_is_settled_all_at_once_is_what_was_out_when_the_client_said_so(self, client, out, settlement):
+        """What is delivered until it has its turn the client has not seen: it may settle it later, or lose it."""
+        token = client.consume(7)
+        if out:
+            client.deliver(token, 0, [b"x"] * out)
+        client.send(frame("queue.declare"), frame("queue.purge"), settlement)
+        client.deliver(token, out, [b"y"] * 3)
+        complete(client.door.pending[0], ("q", 0, 0))
+        client.deliver(token, out + 3, [b"y"])
+        complete(client.door.pending[0], 0)
+        assert [(first, count) for _, first, count, _ in client.door.settles] == ([(0, out)] if out else [])
+        client.send(ack(1, 0, True))
+        assert client.door.settles[-1] == (7, out, 4, 0)
+        assert closing(client.say("basic.ack", delivery_tag=1)) == ("channel.close", 406, (60, 80))
 
     def test_other_channels_go_on(self, client):
         client.open_channel(2)

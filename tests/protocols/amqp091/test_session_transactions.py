@@ -188,9 +188,9 @@ class TestRollback:
         client.send(ack(1, 2), frame("basic.recover"))
         (released,) = [request for request in client.door.requests if isinstance(request, requests.Release)]
         assert released.ranges == [(7, 100, 1), (7, 102, 1)]
-        client.hear()
+        assert client.hear()[-1][1] == "basic.recover_ok"
         complete(client.door.pending[-1])
-        assert [said[1] for said in client.hear()] == ["basic.recover_ok"]
+        assert client.hear() == []
         client.send(frame("tx.rollback"), ack(1, 2), frame("tx.commit"))
         assert parts(commits(client)[0]) == [(7, 101, 1, ACCEPT)]
 

@@ -62,7 +62,10 @@ class CloseStream:
 
 @dataclass(slots=True)
 class Release:
-    """Release these leases of the stream, to be delivered again: (consumer_id, first offset, count) each. Of a topic they are done with."""
+    """Release these leases of the stream, to be delivered again: (consumer_id, first offset, count) each. Of a topic they are done with.
+
+    Nobody waits for its answer: as with a Settle, who holds the leases has done with them when it is submitted.
+    """
 
     ranges: list[tuple[int, int, int]]
 

@@ -53,6 +53,7 @@ cdef class Channel:
     cpdef list settle_range(self, uint64_t low, uint64_t high)
     @cython.locals(span=Span, taken=list, part=Span, count=uint64_t)
     cpdef list settle_through(self, uint64_t high)
+    cpdef list settle_before(self, uint64_t tag)
     cdef object tidy(self)
     @cython.locals(call=Publish)
     cpdef Publish maybe_completed(self)

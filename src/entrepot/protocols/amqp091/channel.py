@@ -170,6 +170,10 @@ class Channel:
         self.tidy()
         return taken
 
+    def settle_before(self, tag: int) -> list[Span]:
+        """Take out everything unsettled below `tag`."""
+        return self.settle_through(tag - 1) if tag > 1 else []
+
     def put_back(self, taken: list[Span]) -> None:
         """What settle_range() and settle_through() took out is unsettled again."""
         self.spans = sorted(self.spans[self.head :] + taken, key=_first_tag)

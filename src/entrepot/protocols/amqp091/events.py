@@ -48,7 +48,7 @@ class PublishRun:
 class AckRange:
     """Delivery tags lo..hi, each acknowledged on its own; or, if `multiple`, all up to hi, where lo was the first of several such tags.
 
-    hi 0 with `multiple` means all there are.
+    hi 0 with `multiple` means all there are; where it had to wait for its turn, lo is the first tag that was not out yet when it came.
     """
 
     def __init__(self, channel: int, lo: int, hi: int, multiple: bool) -> None:

@@ -173,14 +173,22 @@ def _is_commit(waiting: tuple[Any, ...] | None) -> bool:
     return waiting is not None and isinstance(waiting[0].request, requests.CommitTogether)
 
 
+def _failed_unawaited(call: Ask, waiting: tuple[Any, ...] | None) -> None:
+    """A request is not done, whose answer no client waits for. Raises AmqpError where the channel cannot go on."""
+    if isinstance(call.request, requests.CheckPublish) and not _is_commit(waiting):
+        raise as_amqp(call, 60, 40)
+    if isinstance(call.request, requests.Release):  # recover was answered, and a transaction may be under way: no more is known of either
+        raise AmqpError(ReplyCode.INTERNAL_ERROR, f"what was to be delivered again is not known: {call.error}", 60, 110, channel_only=True)
+
+
 def answered(session: Session, channel: Channel, call: Call) -> None:
     """A request has completed, or a settlement was refused. Raises AmqpError where it is not done."""
     if isinstance(call, Settle):
         raise as_amqp(call, 60, 120)
     waiting = channel.waiting
     if waiting is None or waiting[0] is not call:
-        if isinstance(call, Ask) and isinstance(call.request, requests.CheckPublish) and call.outcome != DONE and not _is_commit(waiting):
-            raise as_amqp(call, 60, 40)
+        if isinstance(call, Ask) and call.outcome != DONE:
+            _failed_unawaited(call, waiting)
         return
     _, reply, method = waiting
     channel.waiting = None
@@ -492,10 +500,18 @@ def _got(session: Session, channel: Channel, result: Any) -> None:
 
 
 def _recover(session: Session, channel: Channel, frame: MethodFrame) -> None:
+    """What was delivered before the answer is given back, and what comes after it is not: a client has nothing else to tell them apart by.
+
+    So the answer waits for nobody, as in RabbitMQ. Otherwise what is delivered meanwhile would seem to be given back, and would be settled unseen with
+    the next tag that is settled with all before it.
+    """
     if not frame["requeue"]:
         raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "requeue=false", 60, frame.method.method_id)
     ranges = [(span.consumer_id, span.offset, span.count) for span in channel.settle_through(0)]  # not what a transaction has settled
-    ask(session, channel, frame, requests.Release(ranges), _replying("basic.recover_ok") if frame.method.name == "basic.recover" else None)
+    if frame.method.name == "basic.recover":
+        send(session, channel.number, "basic.recover_ok")
+    if ranges:
+        session.attachment.submit(make_ask(channel.stream, requests.Release(ranges)))
 
 
 def consumer_cancelled(session: Session, subscriber: Subscriber) -> None:

@@ -438,11 +438,13 @@ class Session(Sink):
         """basic.ack, nack and reject of delivery tags low..high, or up to high if `multiple`. Raises AmqpError."""
         channel = self.channel_of(number)
         if (channel.closing or channel.waiting is not None or channel.deferred) and self.held_back(channel, event):
+            if multiple and high == 0 and low == 0:
+                event.lo = channel.next_tag  # what is delivered until it has its turn its client has not seen
             return
         if multiple:
             if high >= channel.next_tag:
                 raise handlers.unknown_tag(high, event)
-            taken = channel.settle_through(high)
+            taken = channel.settle_before(low) if high == 0 and low > 0 else channel.settle_through(high)
             if high and not taken:
                 raise handlers.unknown_tag(high, event)
         else:
