@@ -15,6 +15,7 @@ Whatever an owner may answer at once it may also answer later: by completing the
     settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
     get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (ids of logs) -> how many
     timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
+    ask        (question of calls/questions.py) -> plain values
     is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
 """
 
@@ -33,6 +34,9 @@ Run: TypeAlias = tuple[list[bytes], bytes, bytes, int, Sequence[int]]
 
 Where they go to one partition of several, whose logs refuse nothing, the indices are those of all that go to that topic.
 """
+
+Done: TypeAlias = Callable[[NotDone | None, Any], None]
+"""Why not, or None, and an answer."""
 
 
 class Lane:
@@ -126,6 +130,12 @@ class Owner:
 
     def withdraw_all(self, lane: Lane, attachment: Attachment) -> None:
         """What a connection waits for there it waits for no more."""
+        raise NotImplementedError
+
+    # ---- whatever is asked seldom
+
+    def ask(self, question: Any, done: Done) -> None:
+        """done(why not, or None, the answer), as calls/questions.py says of the question; at once, or later."""
         raise NotImplementedError
 
     # ---- limits

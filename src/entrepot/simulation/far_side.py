@@ -8,6 +8,7 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, make_end_leases, make_receive, make_send
 from entrepot.broker.calls.port import REFUSED, UNAVAILABLE, Ask, Attachment, Call, Delivery, Publish, Sink, fail, make_ask, make_publish
+from entrepot.broker.calls.questions import QUESTIONS
 from entrepot.broker.owners import Lane, Owner, Run
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
 from entrepot.model.errors import NotDone, Refused, Unavailable
@@ -210,6 +211,10 @@ class FarSide(Sink):
     def count(self, number: int, log_ids: list[bytes]) -> None:
         """See Owner."""
         self._owner.count(log_ids, lambda error, ready, consumers: self.tell("done", number, said(error), ready, consumers))
+
+    def ask(self, number: int, what: str, fields: Any) -> None:
+        """See Owner."""
+        self._owner.ask(QUESTIONS[what](*fields), lambda error, answer: self.tell("done", number, said(error), answer))
 
     # ---- leases that are timed
 

@@ -14,7 +14,7 @@ from entrepot.broker.calls.port import DONE, Ask, Attachment, Delivery, Publish,
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
-from entrepot.broker.owners import Lane, Owner, Run
+from entrepot.broker.owners import Done, Lane, Owner, Run
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import NotDone
 from entrepot.simulation.far_side import FarSide
@@ -126,6 +126,10 @@ class FramedOwner(Owner):
         """See Owner."""
         self._send("count", self._wait(done), log_ids)
 
+    def ask(self, question: Any, done: Done) -> None:
+        """See Owner."""
+        self._send("ask", self._wait(done), type(question).__name__, tuple(question))
+
     def _words_of(self, consumer: Consumer) -> tuple[Any, ...]:
         door = self._door(consumer.attachment)
         what = (consumer.auto_settle, consumer.exclusive, consumer.priority, consumer.token is not None)
@@ -236,7 +240,7 @@ class FramedOwner(Owner):
         call.attachment.sink.completed(call)
 
     def _done(self, number: int, why: Said | None, *result: Any) -> None:
-        """Of a consume or count."""
+        """Of a consume, count or question."""
         self._waiting.pop(number)(heard(why), *result)
 
     def _delivered(self, consumer_id: int, fields: tuple[Any, ...]) -> None:

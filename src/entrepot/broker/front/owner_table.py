@@ -83,6 +83,10 @@ class OwnerTable:
                 definition.shard = shard
         return shard
 
+    def everyone(self) -> list[Owner]:
+        """All that are known, as this front reaches them."""
+        return [self.reached(owner) for owner in self.local()]
+
     # ---- what is in this process
 
     def reached(self, owner: LocalOwner) -> Owner:

@@ -12,6 +12,7 @@ from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.topic_making import Prepared, drop_logs, let_go
+from entrepot.broker.owner.answering import Answering
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.queue import Queue
@@ -29,12 +30,12 @@ class LiveObjects:
         self._broker = broker
         self.queue_count = 0
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
-        self.timed_changed: Callable[[QueueDefinition], None]
         self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard that is not open here
         self.partition_away: Callable[[int, Topic, int], None]
         self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
+            owner.answering = Answering(owner, broker.sides)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
         self._noted = broker.noted
 
@@ -67,7 +68,7 @@ class LiveObjects:
             if isinstance(definition, TopicDefinition):
                 self._change_topic(definition)
             else:
-                self.timed_changed(definition)
+                self._broker.sides.changed(definition)
 
     # ---- queues
 
@@ -86,7 +87,7 @@ class LiveObjects:
         self.queue_count += 1
         self.unused.touch(queue)
         if definition.timed is not None:
-            self.timed_changed(definition)
+            self._broker.sides.changed(definition)
         return queue
 
     def _shard_of(self, definition: QueueDefinition) -> int:

@@ -52,6 +52,7 @@ cdef class LocalOwner(Owner):
     cdef readonly Growing growing
     cdef readonly object admission
     cdef public object unused
+    cdef public object answering
 
     cpdef Lane lane(self, bytes address, list log_ids)
     @cython.locals(local=LocalLane, entry=Entry, queue=Queue)

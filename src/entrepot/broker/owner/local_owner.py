@@ -15,7 +15,7 @@ from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Attachment, P
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.admission import Admission, Target
-from entrepot.broker.owners import Lane, Owner, Run
+from entrepot.broker.owners import Done, Lane, Owner, Run
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
@@ -81,7 +81,7 @@ class TimedLane(Lane):
 class LocalOwner(Owner):
     """Over one store; its volatile logs, too, are in shards that never move."""
 
-    __slots__ = ("admission", "growing", "hub", "store", "unused")
+    __slots__ = ("admission", "answering", "growing", "hub", "store", "unused")
 
     def __init__(self, hub: Hub, store: Store) -> None:
         self.hub = hub
@@ -89,6 +89,7 @@ class LocalOwner(Owner):
         self.growing = Growing(store)
         self.admission = Admission(hub, store)
         self.unused: Any = None  # the UnusedQueues; the broker sets it
+        self.answering: Any = None  # the Answering; so is this
 
     # ---- what fronts ask
 
@@ -226,7 +227,7 @@ class LocalOwner(Owner):
     def get(self, log_id: bytes, getter: Consumer, call: Ask) -> None:
         """See Owner."""
         try:
-            queue = self._queue(log_id)
+            queue = self.queue(log_id)
         except NotDone as error:
             fail(call, error)
             return
@@ -237,7 +238,7 @@ class LocalOwner(Owner):
     def purge(self, log_id: bytes, call: Ask) -> None:
         """See Owner."""
         try:
-            self._purge(call, self._queue(log_id))
+            self._purge(call, self.queue(log_id))
         except NotDone as error:
             fail(call, error)
 
@@ -308,7 +309,7 @@ class LocalOwner(Owner):
 
     def timed(self, log_id: bytes) -> Lane:
         """See Owner."""
-        return TimedLane(self, self._queue(log_id).timed)
+        return TimedLane(self, self.queue(log_id).timed)
 
     def holds(self, lane: Lane) -> bool:
         """See Owner."""
@@ -339,6 +340,12 @@ class LocalOwner(Owner):
         """See Owner."""
         timed_lane(lane).timed.withdraw_all(attachment)
 
+    # ---- whatever is asked seldom
+
+    def ask(self, question: Any, done: Done) -> None:
+        """See Owner."""
+        self.answering.ask(question, done)
+
     # ---- limits
 
     def is_full(self) -> bool:
@@ -363,7 +370,8 @@ class LocalOwner(Owner):
             raise Unavailable("what it leads to is on its way to another owner")
         return log.owner
 
-    def _queue(self, log_id: bytes) -> Queue:
+    def queue(self, log_id: bytes) -> Queue:
+        """The live queue over a log, which is one of a queue. Unavailable."""
         queue = self.target(log_id)
         assert isinstance(queue, Queue)
         return queue
