@@ -230,7 +230,7 @@ def test_a_source_that_settles_before_its_target(monkeypatch):
         if source is not None and not intent.dropped:
             source.queue.subscription.settle(BROKER_ID, intent.first, intent.count)
             source.queue.discard_settled()
-            self._store.fold(intent.shard, intent.key(), DELETE)
+            self._store_of(intent.shard).fold(intent.shard, intent.key(), DELETE)
 
     monkeypatch.setattr(Outbox, "_durable", mutated)
     letters_caught("it is lost")
@@ -251,7 +251,7 @@ def test_intents_that_are_loaded_after_their_records_were_given_to_somebody(monk
 
     def late(self, shards):
         shards = list(shards)
-        self._hub.scheduler.call_later(0.01, lambda: opened(self, [shard for shard in shards if shard not in self._store.closed]))
+        self._hub.scheduler.call_later(0.01, lambda: opened(self, [shard for shard in shards if shard not in self._store_of(shard).closed]))
 
     monkeypatch.setattr(Outbox, "open", late)
     letters_caught("is 2 times in")

@@ -102,14 +102,14 @@ class Broker:
         self.shards = Shards(SHARD_COUNT_DEFAULT)  # until open()
         self.dead_routes = DeadRoutes(self.hub, catalogue, self.publisher, self._path, self._may, lambda: self.shards)
         self.hub.publish_dead = self.dead_routes.publish
-        self.hub.outbox = self.outbox = Outbox(self.hub, store)
+        self.hub.outbox = self.outbox = Outbox(self.hub, lambda shard: self.owners.here(shard).store)
         self.owners.loading = self.outbox.loading
-        self.inbox = Inbox(self.hub, store, self.publisher, self._take_timed, self.outbox.answered, self.outbox.loading)
+        self.inbox = Inbox(self.hub, self.publisher, self._take_timed, self.outbox.answered, self.outbox.loading)
         self.subjects = Subjects(self.hub, self.publisher, catalogue)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
-        self.sides = TimedSides(self.hub, entropy, decisions, lambda log: self.owners.holder(log).growing)
+        self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder)
         self.live = LiveObjects(self)
         self.operations = Operations(self, self.live)
         self.topic_operations = TopicOperations(self, self.live)

@@ -15,6 +15,7 @@ Whatever an owner may answer at once it may also answer later: by completing the
     settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
     get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (ids of logs) -> how many
     timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
+    together   (stages, settlements, loads) -> none, when all of it is durable, or Refused, Unavailable, and nothing of it was done
     ask        (question of calls/questions.py) -> plain values
     is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
 """
@@ -26,6 +27,7 @@ from typing import Any, TypeAlias
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
 from entrepot.broker.calls.port import Ask, Attachment, Publish
+from entrepot.broker.calls.questions import Load
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import NotDone
 
@@ -45,6 +47,13 @@ class Lane:
     __slots__ = ("owner",)
 
     owner: Owner
+
+
+Stage: TypeAlias = tuple[Lane | None, bytes, list[Run], Publish]
+"""A stage() on a lane, or (None, address, runs) a stage_runs(), of a Publish that nobody hears of."""
+
+Settlement: TypeAlias = tuple[Consumer, int, int, int]
+"""A settle()."""
 
 
 class Owner:
@@ -133,6 +142,12 @@ class Owner:
         raise NotImplementedError
 
     # ---- whatever is asked seldom
+
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+        """Do all of it in one commit, in this order, or nothing: done(why not, or None, None), when it is durable. Refused: LIMIT, there is no room; FULL,
+        for one of the `loads`. Unavailable: something of it is not open there.
+        """
+        raise NotImplementedError
 
     def ask(self, question: Any, done: Done) -> None:
         """done(why not, or None, the answer), as calls/questions.py says of the question; at once, or later."""

@@ -11,10 +11,11 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Received, Send, make_end_leases
 from entrepot.broker.calls.port import DONE, Ask, Attachment, Delivery, Publish, fail
+from entrepot.broker.calls.questions import Load
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
-from entrepot.broker.owners import Done, Lane, Owner, Run
+from entrepot.broker.owners import Done, Lane, Owner, Run, Settlement, Stage
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import NotDone
 from entrepot.simulation.far_side import FarSide
@@ -125,6 +126,23 @@ class FramedOwner(Owner):
     def count(self, log_ids: list[bytes], done: Callable[[NotDone | None, int, int], None]) -> None:
         """See Owner."""
         self._send("count", self._wait(done), log_ids)
+
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+        """See Owner."""
+
+        def answered(error: NotDone | None, answer: Any) -> None:
+            for consumer, _, count, _ in settlements if error is None else ():
+                door: Any = consumer.attachment
+                consumer.freed(min(count, consumer.leased))
+                door.credit_returned(consumer)
+            done(error, answer)
+
+        sent = []
+        for lane, address, runs, call in stages:
+            plain = [(ids, hidden, data, count, list(indices)) for ids, hidden, data, count, indices in runs]
+            sent.append((None if lane is None else self._number(lane), address, plain, words(call, PUBLISH)))
+        ends = [(consumer.id, first, count, disposition) for consumer, first, count, disposition in settlements]
+        self._send("together", self._wait(answered), sent, ends, loads)
 
     def ask(self, question: Any, done: Done) -> None:
         """See Owner."""
@@ -240,7 +258,7 @@ class FramedOwner(Owner):
         call.attachment.sink.completed(call)
 
     def _done(self, number: int, why: Said | None, *result: Any) -> None:
-        """Of a consume, count or question."""
+        """Of a consume, count, transaction or question."""
         self._waiting.pop(number)(heard(why), *result)
 
     def _delivered(self, consumer_id: int, fields: tuple[Any, ...]) -> None:

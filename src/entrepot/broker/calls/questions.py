@@ -13,6 +13,9 @@ QueueFigures: TypeAlias = tuple[int, int, int, int, int, int]
 PartitionFigures: TypeAlias = tuple[int, int, int, int]
 """Of a partition: first offset, durable end, bytes, and the consumers of its topic."""
 
+Load: TypeAlias = tuple[bytes, int, int]
+"""What a transaction brings to a queue that refuses what is over its limits: the id of its log, records, bytes of their bodies."""
+
 
 class AskQueues(NamedTuple):
     """list[QueueFigures | None], a log each: None where no queue over it is open there."""
@@ -60,4 +63,31 @@ class ListMoves(NamedTuple):
     limit: int
 
 
-QUESTIONS: dict[str, type[Any]] = {one.__name__: one for one in (AskQueues, AskPartitions, PurgeTimed, StartMove, FindMove, CancelMove, ListMoves)}
+class Seal(NamedTuple):
+    """(ready records, consumers) of a queue, or of the partitions of a stream that an owner has; nothing comes to it, and nobody reads it, from then on.
+
+    Refused IN_USE, NOT_EMPTY, as asked for: nothing is sealed. Whoever sealed it says Unseal, unless the catalogue has removed it. What somebody else has
+    sealed is waited for.
+    """
+
+    log_ids: list[bytes]
+    if_unused: bool
+    if_empty: bool
+
+
+class Unseal(NamedTuple):
+    """None: what was sealed goes on."""
+
+    log_ids: list[bytes]
+
+
+class CheckTogether(NamedTuple):
+    """None: Owner.together() would not refuse this now. `loads` as it has them; `publishes`: whether anything is published at all."""
+
+    loads: list[Load]
+    publishes: bool
+
+
+QUESTIONS: dict[str, type[Any]] = {
+    one.__name__: one for one in (AskQueues, AskPartitions, PurgeTimed, StartMove, FindMove, CancelMove, ListMoves, Seal, Unseal, CheckTogether)
+}

@@ -11,16 +11,21 @@ from entrepot.broker.calls.questions import (
     AskPartitions,
     AskQueues,
     CancelMove,
+    CheckTogether,
     FindMove,
     ListMoves,
+    Load,
     PartitionFigures,
     PurgeTimed,
     QueueFigures,
+    Seal,
     StartMove,
+    Unseal,
 )
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owner.timed_sides import TimedSides
-from entrepot.broker.owners import Done
+from entrepot.broker.owner.together import check, do_together
+from entrepot.broker.owners import Done, Settlement, Stage
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.topic.partition import Partition
@@ -74,6 +79,32 @@ class Answering:
             return None
         topic: Any = log.owner.topic
         return log.first_offset, log.durable_offset, log.bytes_alive, topic.consumer_count()
+
+    # ---- deletes
+
+    def seal(self, question: Seal, done: Done) -> Any:
+        """See Seal."""
+        self._owner.seals.seal(question, done)
+        return _LATER
+
+    def unseal(self, question: Unseal, done: Done) -> None:
+        """See Unseal."""
+        self._owner.seals.unseal(question)
+
+    # ---- transactions
+
+    def check_together(self, question: CheckTogether, done: Done) -> None:
+        """See CheckTogether."""
+        check(self._owner, question.publishes, question.loads)
+
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+        """See Owner.together()."""
+        try:
+            do_together(self._owner, stages, settlements, loads)
+        except NotDone as error:
+            done(error, None)
+        else:
+            self._when_durable(done, None)
 
     # ---- queues whose leases are timed
 
@@ -145,5 +176,8 @@ _ANSWERS: dict[type, _Answer] = {
     StartMove: Answering.start_move,
     FindMove: Answering.find_move,
     CancelMove: Answering.cancel_move,
+    Seal: Answering.seal,
+    Unseal: Answering.unseal,
+    CheckTogether: Answering.check_together,
     ListMoves: Answering.list_moves,
 }

@@ -53,6 +53,8 @@ cdef class LocalOwner(Owner):
     cdef readonly object admission
     cdef public object unused
     cdef public object answering
+    cdef public object seals
+    cdef public int sealed
 
     cpdef Lane lane(self, bytes address, list log_ids)
     @cython.locals(local=LocalLane, entry=Entry, queue=Queue)

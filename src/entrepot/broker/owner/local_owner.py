@@ -12,10 +12,11 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
 from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Attachment, Publish, fail
+from entrepot.broker.calls.questions import Load
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.admission import Admission, Target
-from entrepot.broker.owners import Done, Lane, Owner, Run
+from entrepot.broker.owners import Done, Lane, Owner, Run, Settlement, Stage
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
@@ -81,7 +82,7 @@ class TimedLane(Lane):
 class LocalOwner(Owner):
     """Over one store; its volatile logs, too, are in shards that never move."""
 
-    __slots__ = ("admission", "answering", "growing", "hub", "store", "unused")
+    __slots__ = ("admission", "answering", "growing", "hub", "sealed", "seals", "store", "unused")
 
     def __init__(self, hub: Hub, store: Store) -> None:
         self.hub = hub
@@ -89,18 +90,25 @@ class LocalOwner(Owner):
         self.growing = Growing(store)
         self.admission = Admission(hub, store)
         self.unused: Any = None  # the UnusedQueues; the broker sets it
-        self.answering: Any = None  # the Answering; so is this
+        self.answering: Any = None  # the Answering; it sets that, too
+        self.seals: Any = None  # the Seals; and these
+        self.sealed = 0  # of how many logs
 
     # ---- what fronts ask
 
     def lane(self, address: bytes, log_ids: list[bytes]) -> Lane:
         """See Owner."""
         targets = [self.target(log_id) for log_id in log_ids]
-        return LocalLane(self, address, targets)
+        lane = LocalLane(self, address, targets)
+        if self.sealed:
+            self.seals.check(lane.logs)
+        return lane
 
     def stage(self, lane: Lane, call: Publish) -> bool:
         """See Owner."""
         local = local_lane(lane)
+        if self.sealed:
+            self.seals.check(local.logs)
         if not local.simple:
             nacked: list[int] = []
             prefix = self.hub.codec(call.codec).prefix(local.address)
@@ -132,6 +140,8 @@ class LocalOwner(Owner):
     def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
         """See Owner."""
         known = [[self.target(log_id) for log_id in run[0]] for run in runs]  # all of them, before the first is staged
+        if self.sealed:
+            self.seals.check([target.log for targets in known for target in targets])
         codec = self.hub.codec(call.codec)
         plain: bytes = codec.prefix(address)
         nacked: list[int] = []
@@ -172,6 +182,7 @@ class LocalOwner(Owner):
             done(None)
 
     def _consume(self, consumer: Consumer, target: Target, start: Any, partition: Any) -> None:
+        self.seals.check([target.log])
         if isinstance(target, Queue):
             shared = target.consumers or target.single_active
             if any(other.exclusive for other in target.consumers) or (consumer.exclusive and shared):
@@ -318,6 +329,8 @@ class LocalOwner(Owner):
     def send(self, lane: Lane, call: Send) -> bool:
         """See Owner."""
         local = timed_lane(lane)
+        if self.sealed:
+            self.seals.check([local.timed.log])
         if local.timed.policy_version != call.policy_version:
             raise local.timed.policy_changed()
         return local.sending.send(call)
@@ -341,6 +354,10 @@ class LocalOwner(Owner):
         timed_lane(lane).timed.withdraw_all(attachment)
 
     # ---- whatever is asked seldom
+
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+        """See Owner."""
+        self.answering.together(stages, settlements, loads, done)
 
     def ask(self, question: Any, done: Done) -> None:
         """See Owner."""

@@ -14,9 +14,9 @@ from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.catalogue.timed_definition import TimedDefinition, timed_by_default
-from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.outbox.handover import HOME
+from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.moves import MoveTasks
 from entrepot.broker.timed.redrive import Elsewhere
@@ -29,13 +29,13 @@ from entrepot.store.interface import Log
 
 
 class TimedSides:
-    """Of all owners in this process; growing_of(log) is that of a log's owner. `shards` are set when it is known how many there are."""
+    """Of all owners in this process; holder(log) is who has a log. `shards` are set when it is known how many there are."""
 
-    def __init__(self, hub: Hub, entropy: Entropy, decisions: Decisions, growing_of: Callable[[Log], Growing]) -> None:
+    def __init__(self, hub: Hub, entropy: Entropy, decisions: Decisions, holder: Callable[[Log], LocalOwner]) -> None:
         self._hub = hub
         self._entropy = entropy
         self._decisions = decisions
-        self._growing_of = growing_of
+        self.holder = holder
         self._waits = Waits(hub, _wait_over)
         self.moves = MoveTasks(entropy)
         self.shards: Shards
@@ -66,7 +66,7 @@ class TimedSides:
                 assert timed is not None  # by changed()
                 return timed
             timed = TimedQueue(queue, definition.timed, self._waits, self._entropy.octets(4), Finder(self, queue))
-            timed.sending = Sending(timed, self._growing_of(queue.log))
+            timed.sending = Sending(timed, self.holder(queue.log).growing)
             queue.timed = timed
             timed.moves = self.moves
             self.moves.open(timed)
@@ -106,6 +106,7 @@ class Finder:
         queue: Queue = definition.here()
         if queue.store is not self._store and not (queue.log.volatile or self._volatile):
             raise Unavailable(f"queue '{name}' is another owner's")
+        self._sides.holder(queue.log).seals.check([queue.log])
         return self._sides.timed_of(definition)
 
     def elsewhere(self, name: str) -> Elsewhere | None:
