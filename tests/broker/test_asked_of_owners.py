@@ -11,6 +11,8 @@ from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, UNAVAILAB
 from entrepot.broker.calls.queue_requests import CancelMove, ListMoves, PurgeTimedQueue, StartMove
 from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.outbox.intents import INTENTS, INTENTS_END
+from entrepot.broker.outbox.taken import taken_key
 from entrepot.model.errors import Reason, Refused
 from entrepot.simulation.framed_owner import FramedOwnerTable
 
@@ -79,6 +81,25 @@ class TestTimed:
         bench.run(5.0)
         assert me.received_bodies(queue=dead) == [b"x"]
         assert bench.broker.outbox.statistics()["handovers_sent_total"] == 1  # no commit spans two owners
+
+    @pytest.mark.parametrize("source", [0, 1])
+    def test_what_is_on_its_way_is_kept_with_its_source_and_as_taken_with_its_target(self, bench, me, names, source):
+        dead, alive = names[1 - source], names[source]
+        stores = [bench.store, bench.other_store]
+        shards = [bench.broker.shards.shard("queue", NS, name) for name in names]
+        me.create(dead)
+        me.create(alive, dead_letter_queue=dead)
+        me.send(b"x", queue=dead)
+        bench.broker.outbox.owners.is_open = lambda _: False
+        me.ask(StartMove(dead, alive))
+        bench.run()
+        intents = [[*store.scan(shard, INTENTS, INTENTS_END, 9)] for store, shard in zip(stores, shards, strict=True)]
+        assert [len(found) for found in intents] == [source, 1 - source]
+        del bench.broker.outbox.owners.is_open
+        bench.broker.outbox.opened(shards[source])
+        bench.run(5.0)
+        assert me.received_bodies(queue=alive) == [b"x"]
+        assert [store.get(shards[source], taken_key(shards[1 - source])) is not None for store in stores] == [source == 0, source == 1]
 
     @pytest.mark.parametrize("source", [0, 1])
     def test_a_task_moves_to_the_other(self, bench, me, names, source):
@@ -188,9 +209,8 @@ class TestTogether:
         assert depths(bench, *names) == [1, 1]
         assert (lost.outcome, lost.unroutable) == (DONE, True)
 
-    def test_one_that_refuses_after_another_has_done_its_part(self, me, names, bench):
-        if bench.table is OwnerTable:
-            pytest.skip("called directly, nothing comes between what is asked first and what is done")
+    @pytest.mark.parametrize("bench", [FramedOwnerTable], indirect=True)  # called directly, nothing comes between what is asked first and what is done
+    def test_one_that_refuses_after_another_has_done_its_part(self, bench, me, names):
         for name in names:
             me.declare(name, x_max_length=1, x_overflow="reject-publish")
         call = me.submit(r.CommitTogether([me.run_of(b"x", key=name) for name in names], []))

@@ -10,14 +10,12 @@ Whatever an owner may answer at once it may also answer later: by completing the
     lane       (address, ids of logs) -> Lane
     stage      (Lane, Publish) -> nacked indices, when what was taken is durable
     stage_runs (address, runs, Publish) -> the same, where records fare differently
-    is_full    () -> whether appends are refused for want of space
     consume    (Consumer, id of a log, start) -> deliveries, against the consumer's credit
     settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
     get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (ids of logs) -> how many
     timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
     together   (stages, settlements, loads) -> none, when all of it is durable, or Refused, Unavailable, and nothing of it was done
     ask        (question of calls/questions.py) -> plain values
-    is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
 """
 
 from __future__ import annotations
@@ -151,14 +149,4 @@ class Owner:
 
     def ask(self, question: Any, done: Done) -> None:
         """done(why not, or None, the answer), as calls/questions.py says of the question; at once, or later."""
-        raise NotImplementedError
-
-    # ---- limits
-
-    def is_full(self) -> bool:
-        """Whether appends are refused for want of space, where nobody is told so beforehand."""
-        raise NotImplementedError
-
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
-        """Whether the queue over a log would refuse as many records more. Unavailable: it is not open there."""
         raise NotImplementedError

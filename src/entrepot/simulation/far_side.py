@@ -106,17 +106,6 @@ class FarSide(Sink):
         """See Owner."""
         self._carry_out(number, fields, partial(self._owner.stage_runs, address, runs))
 
-    def is_full(self) -> Any:
-        """See Owner."""
-        return self._owner.is_full(), None
-
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> Any:
-        """See Owner."""
-        try:
-            return self._owner.is_over(log_id, count, body_bytes), None
-        except NotDone as error:
-            return False, said(error)
-
     def completed(self, call: Call) -> None:
         """The owner has answered one."""
         number = self._numbers.pop(call)

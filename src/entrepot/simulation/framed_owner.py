@@ -1,7 +1,7 @@
 """FramedOwner: an owner as it looks from another process: what goes to it, and what it answers, goes through octets, and nothing else does.
 
 Requests arrive in the order in which they are sent; answers and deliveries come at a later turn of the loop. What a front cannot do without an answer it
-asks at once (lane, timed, holds, is_full, is_over): between processes it would have to wait.
+asks at once (lane, timed, holds): between processes it would have to wait.
 """
 
 from __future__ import annotations
@@ -73,18 +73,6 @@ class FramedOwner(Owner):
     def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
         """See Owner."""
         return self._staged(call, "stage_runs", address, [(ids, hidden, data, count, list(indices)) for ids, hidden, data, count, indices in runs])
-
-    def is_full(self) -> bool:
-        """See Owner."""
-        full, _ = self._asked("is_full")
-        return bool(full)
-
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
-        """See Owner."""
-        over, error = self._asked("is_over", log_id, count, body_bytes)
-        if error is not None:
-            raise error
-        return bool(over)
 
     # ---- consuming
 

@@ -363,17 +363,6 @@ class LocalOwner(Owner):
         """See Owner."""
         self.answering.ask(question, done)
 
-    # ---- limits
-
-    def is_full(self) -> bool:
-        """See Owner."""
-        return self.store.is_full()
-
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
-        """See Owner."""
-        target = self.target(log_id)
-        return isinstance(target, Queue) and target.is_full(count, body_bytes)
-
     # ---- for its own process
 
     def let_go(self) -> None:

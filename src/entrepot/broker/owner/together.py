@@ -16,7 +16,7 @@ from entrepot.model.errors import Reason, Refused
 
 def check(owner: LocalOwner, publishes: bool, loads: list[Load]) -> None:
     """Whether there is room for it: raises Refused, LIMIT or FULL, or Unavailable."""
-    if publishes and owner.is_full():
+    if publishes and owner.store.is_full():
         raise Refused(Reason.LIMIT, "there is no room for a transaction's messages now")
     for log_id, count, body_bytes in loads:
         target = owner.target(log_id)
