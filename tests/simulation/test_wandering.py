@@ -13,10 +13,11 @@ from entrepot.broker.calls.port import ACCEPT, RELEASE, make_settle
 from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.offsets import GroupOffsets
-from entrepot.broker.operations.together import Together
+from entrepot.broker.operations.together import Together, _Commit
 from entrepot.broker.operations.topic_operations import TopicOperations
 from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.outbox.taken import Taken
+from entrepot.broker.owner import together as owner_together
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
@@ -148,7 +149,8 @@ def test_what_consumers_held_when_the_queue_left(monkeypatch):
 
 
 def test_transactions_that_keep_a_settlement_for_a_queue_that_is_away(monkeypatch):
-    monkeypatch.setattr(Together, "_check_settlements", lambda *_: None)
+    monkeypatch.setattr(_Commit, "_owner_of", lambda _, consumer: consumer.owner)
+    monkeypatch.setattr(owner_together, "check_settlements", lambda _: None)
     caught("accepted in a transaction that was done, and delivered again", kinds=(3,))
 
 

@@ -154,9 +154,12 @@ class _Commit:
                 continue
             if settlement.disposition != ACCEPT and consumer.source.is_topic:
                 raise self._operations.not_for_streams(consumer.source, "basic.nack and basic.reject")
-            share = self._share_of(consumer.owner if consumer.source.is_topic else self._broker.owners.owner(consumer.source))
-            share.settlements.append((consumer, settlement.first, settlement.count, settlement.disposition))
+            self._share_of(self._owner_of(consumer)).settlements.append((consumer, settlement.first, settlement.count, settlement.disposition))
             self._consumers.append(consumer)
+
+    def _owner_of(self, consumer: Consumer) -> Owner:
+        """Of what it holds. Unavailable: what is kept until a queue is back is in no commit."""
+        return consumer.owner if consumer.source.is_topic else self._broker.owners.owner(consumer.source)
 
     def _share_of(self, owner: Owner) -> _Share:
         share = self._shares.get(owner)

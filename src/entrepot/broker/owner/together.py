@@ -24,12 +24,17 @@ def check(owner: LocalOwner, publishes: bool, loads: list[Load]) -> None:
             raise Refused(Reason.FULL, f"queue '{target.name}' refuses what is over its limit: nothing of the transaction was done")
 
 
+def check_settlements(settlements: list[Settlement]) -> None:
+    """Whether what they end is here: raises Unavailable. What is kept until a queue is back is in no commit."""
+    for consumer, *_ in settlements:
+        if isinstance(consumer.reads, AwayQueue):
+            raise consumer.reads.gone.again()
+
+
 def do_together(owner: LocalOwner, stages: list[Stage], settlements: list[Settlement], loads: list[Load]) -> None:
     """Do it, in the open commit. Raises a NotDone, and has done nothing then."""
     check(owner, bool(stages), loads)
-    for consumer, *_ in settlements:
-        if isinstance(consumer.reads, AwayQueue):  # what is kept until a queue is back is in no commit
-            raise consumer.reads.gone.again()
+    check_settlements(settlements)
     for lane, _, runs, _ in stages:
         logs = local_lane(lane).logs if lane is not None else [owner.target(log_id).log for run in runs for log_id in run[0]]
         if owner.sealed:
