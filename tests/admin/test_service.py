@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.admin.lists import NAMES_PER_STEP, PARTITIONS_PER_STEP, Lists, _noted
+from entrepot.admin.figures import AT_ONCE
+from entrepot.admin.lists import NAMES_PER_STEP, Lists, _noted
 from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ListGroups, ListTopics
 from entrepot.admin.service import STEPS_PER_TURN, Service
 from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset
@@ -172,13 +173,13 @@ class Quiet(Sink):
 
 @pytest.mark.parametrize(("request_", "field"), [(ListTopics(), "partitions"), (ListGroups(), "partitions_committed")], ids=["topics", "groups"])
 def test_partitions_are_counted_in_steps(here: Administered, request_: Any, field: str) -> None:
-    count = 10 * PARTITIONS_PER_STEP
+    count = 10 * AT_ONCE
     here.topic("wide", count)
     door = here.node.broker.attach(Quiet(), Principal("guest"), NS)
     offsets = {("wide", partition): CommittedOffset(0) for partition in range(count)}
     door.submit(make_ask(1, CommitOffsets("readers", -1, "", None, offsets)))
     steps = list(Lists(here.node, None).steps(request_))
-    assert len(steps) > count // PARTITIONS_PER_STEP
+    assert len(steps) > count // AT_ONCE
     assert [getattr(row, field) for row in steps if row is not None] == [count]
     assert not door.closed
 

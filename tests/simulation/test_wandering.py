@@ -14,10 +14,11 @@ from entrepot.broker.calls.requests import Release
 from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.offsets import GroupOffsets
-from entrepot.broker.operations.together import Together
+from entrepot.broker.operations.together import Together, _Commit
 from entrepot.broker.operations.topic_operations import TopicOperations
 from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.outbox.taken import Taken
+from entrepot.broker.owner import together as owner_together
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
@@ -150,7 +151,8 @@ def test_what_consumers_held_when_the_queue_left(monkeypatch):
 
 
 def test_transactions_that_keep_a_settlement_for_a_queue_that_is_away(monkeypatch):
-    monkeypatch.setattr(Together, "_check_settlements", lambda *_: None)
+    monkeypatch.setattr(_Commit, "_owner_of", lambda _, consumer: consumer.owner)
+    monkeypatch.setattr(owner_together, "check_settlements", lambda _: None)
     caught("accepted in a transaction that was done, and delivered again", kinds=(3,))
 
 
@@ -244,7 +246,7 @@ def test_a_source_that_settles_before_its_target(monkeypatch):
         if source is not None and not intent.dropped:
             source.queue.subscription.settle(BROKER_ID, intent.first, intent.count)
             source.queue.discard_settled()
-            self._store.fold(intent.shard, intent.key(), DELETE)
+            self._store_of(intent.shard).fold(intent.shard, intent.key(), DELETE)
 
     monkeypatch.setattr(Outbox, "_durable", mutated)
     letters_caught("it is lost")
@@ -265,7 +267,7 @@ def test_intents_that_are_loaded_after_their_records_were_given_to_somebody(monk
 
     def late(self, shards):
         shards = list(shards)
-        self._hub.scheduler.call_later(0.01, lambda: opened(self, [shard for shard in shards if shard not in self._store.closed]))
+        self._hub.scheduler.call_later(0.01, lambda: opened(self, [shard for shard in shards if shard not in self._store_of(shard).closed]))
 
     monkeypatch.setattr(Outbox, "open", late)
     letters_caught("is 2 times in")

@@ -7,11 +7,12 @@ the order of their names; what is gone when its turn comes is left out, so that 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from entrepot.admin import requests
+from entrepot.admin.figures import AT_ONCE, Figures
 from entrepot.broker.catalogue.namespace import SYSTEM_EXCHANGES
 from entrepot.broker.groups.offsets import GroupOffsets
 from entrepot.model.errors import Reason, Refused
@@ -22,9 +23,11 @@ if TYPE_CHECKING:
     from entrepot.node import Node
 
 TEXT_MAX = 256  # characters shown of what a client says of itself
-PARTITIONS_PER_STEP = 64  # also: committed offsets, channels
+CHANNELS_PER_STEP = 64
 
 NAMES_PER_STEP = 1000
+
+NOT_HERE = (0, 0, 0, 0)  # what can be said of a partition that is on its way
 
 Steps: TypeAlias = Iterator[requests.Row | None]
 Names: TypeAlias = "Callable[[Namespace], Iterator[Any]]"
@@ -37,6 +40,7 @@ class Lists:
         self._node = node
         self._catalogue = node.catalogue
         self._network = network
+        self._figures = Figures(node.broker.owners)
 
     def steps(self, request: requests.ListRequest) -> Steps:
         """The rows of a list. Raises Refused at once, and no step does."""
@@ -44,42 +48,59 @@ class Lists:
 
     def queues(self, request: requests.ListQueues) -> Steps:
         """See ListQueues."""
-        return self._of_namespaces(request, lambda space: _in_order(space, request.prefix), lambda space: space.queues, self._queue)
+        return self._in_bulk(self._of_namespaces(request, lambda space: _in_order(space, request.prefix), lambda space: space.queues, _itself))
 
-    def _queue(self, definition: Any) -> Steps:
-        queue = definition.runtime
-        if queue is None or queue.gone is not None:  # of one that is on its way nothing can be said here
-            return
-        delayed = 0 if queue.timed is None else queue.timed.delayed_count()
-        yield requests.QueueRow(
-            definition.namespace,
-            definition.name,
-            definition.policy.queue_type,
-            definition.durable,
-            definition.auto_delete,
-            definition.exclusive_to is not None,
-            queue.depth(),
-            queue.subscription.leased_count - delayed,
-            delayed,
-            len(queue.consumers),
-            queue.log.bytes_alive,
-        )
+    def _in_bulk(self, found: Iterator[Any]) -> Steps:
+        """The rows of queues that are found one by one."""
+        some: list[Any] = []
+        for definition in found:
+            if definition is None:
+                yield None
+                continue
+            some.append(definition)
+            if len(some) == AT_ONCE:
+                yield from self._queues(some)
+                some = []
+        yield from self._queues(some)
+
+    def _queues(self, definitions: list[Any]) -> Steps:
+        figures = yield from self._figures.of_queues(definitions)
+        for definition in definitions:
+            of_queue = figures.get(definition.log_id)  # of one that is on its way nothing can be said
+            if of_queue is None:
+                yield None
+                continue
+            _, leased, delayed, depth, consumers, size = of_queue
+            yield requests.QueueRow(
+                definition.namespace,
+                definition.name,
+                definition.policy.queue_type,
+                definition.durable,
+                definition.auto_delete,
+                definition.exclusive_to is not None,
+                depth,
+                leased,
+                delayed,
+                consumers,
+                size,
+            )
 
     def topics(self, request: requests.ListTopics) -> Steps:
         """See ListTopics."""
         return self._of_namespaces(request, lambda space: _noted(space.topics), lambda space: space.topics, self._topic)
 
     def _topic(self, definition: Any) -> Steps:
-        topic = definition.runtime
-        if topic is None:
-            return
         offsets: list[tuple[int, int]] = []
-        size = 0
-        for number, log in enumerate(list(topic.logs)):
-            if number % PARTITIONS_PER_STEP == PARTITIONS_PER_STEP - 1:
+        size = consumers = 0
+        for numbers in _in_pieces(range(len(definition.partitions))):
+            figures = yield from self._figures.of_partitions(definition, numbers)
+            for number in numbers:
+                first, end, octets, consumers_there = figures.get(number, NOT_HERE)
+                offsets.append((first, end))
+                size += octets
+                consumers = max(consumers, consumers_there)  # any owner knows them all
+            if len(numbers) == AT_ONCE:
                 yield None
-            offsets.append((log.first_offset, log.durable_offset))
-            size += log.bytes_alive
         yield requests.TopicRow(
             definition.namespace,
             definition.name,
@@ -87,7 +108,7 @@ class Lists:
             len(offsets),
             sum(end - first for first, end in offsets),
             size,
-            topic.consumer_count(),
+            consumers,
             offsets,
         )
 
@@ -116,19 +137,19 @@ class Lists:
     def _lags(self, namespace: str, offsets: GroupOffsets | None) -> Iterator[int | None]:
         """For each committed offset how far behind the end it is; None: a step is over."""
         space = self._catalogue.namespaces.get(namespace)
-        seen = 0
         for name in [] if offsets is None or space is None else list(offsets.table):
             assert offsets is not None
             assert space is not None
             definition = space.topics.get(name)
-            logs = [] if definition is None or definition.runtime is None else definition.runtime.logs
-            for partition, committed in list(offsets.table.get(name, {}).items()):
-                seen += 1
-                if seen % PARTITIONS_PER_STEP == 0:
-                    yield None
-                if 0 <= partition < len(logs) and committed.offset >= 0:
-                    log = logs[partition]
-                    yield max(0, log.durable_offset - max(committed.offset, log.first_offset))
+            if definition is None:
+                yield None
+                continue
+            committed = {number: one.offset for number, one in offsets.table.get(name, {}).items() if one.offset >= 0}
+            for numbers in _in_pieces(sorted(number for number in committed if 0 <= number < len(definition.partitions))):
+                figures = yield from self._figures.of_partitions(definition, numbers)
+                for number, (first, end, *_) in figures.items():
+                    yield max(0, end - max(committed[number], first))
+                yield None
 
     def exchanges(self, request: requests.ListExchanges) -> Steps:
         """See ListExchanges."""
@@ -173,7 +194,7 @@ class Lists:
                     yield None
                     continue
                 client = listener.client_of(session)
-                for _ in range(client.channels // PARTITIONS_PER_STEP):
+                for _ in range(client.channels // CHANNELS_PER_STEP):
                     yield None
                 is_there = request.namespace is None or request.namespace in client.namespaces
                 if not is_there or (request.prefix and not any(user.startswith(request.prefix) for user in client.users)):
@@ -253,6 +274,14 @@ class Lists:
                     yield None
                 else:
                     yield from rows(definition)
+
+
+def _itself(definition: Any) -> Iterator[Any]:
+    yield definition
+
+
+def _in_pieces(numbers: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (numbers[start : start + AT_ONCE] for start in range(0, len(numbers), AT_ONCE))
 
 
 def _in_order(space: Namespace, prefix: str) -> Iterator[str]:

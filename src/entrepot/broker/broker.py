@@ -40,6 +40,7 @@ from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
 from entrepot.broker.outbox.handover import LETTER, MOVE, REDRIVE, Handover
 from entrepot.broker.outbox.outbox import Outbox
+from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
 from entrepot.broker.queue.dead_letters import LetterSender
@@ -101,23 +102,23 @@ class Broker:
         self.shards = Shards(SHARD_COUNT_DEFAULT)  # until open()
         self.dead_routes = DeadRoutes(self.hub, catalogue, self.publisher, self._path, self._may, lambda: self.shards)
         self.hub.publish_dead = self.dead_routes.publish
-        self.hub.outbox = self.outbox = Outbox(self.hub, store)
+        self.hub.outbox = self.outbox = Outbox(self.hub, lambda shard: self.owners.here(shard).store)
         self.owners.loading = self.outbox.loading
-        self.inbox = Inbox(self.hub, store, self.publisher, self._take_timed, self.outbox.answered, self.outbox.loading)
+        self.inbox = Inbox(self.hub, self.publisher, self._take_timed, self.outbox.answered, self.outbox.loading)
         self.subjects = Subjects(self.hub, self.publisher, catalogue)
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
+        self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder)
         self.live = LiveObjects(self)
         self.operations = Operations(self, self.live)
         self.topic_operations = TopicOperations(self, self.live)
         self.operations.add_handlers(self.topic_operations.handlers())
         self.operations.add_handlers(Together(self, self.operations).handlers())
         self.timed = TimedOperations(self)
-        self.live.timed_changed = self.timed.changed
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox
-        self.outbox.senders = {LETTER: LetterSender(self.hub, self.dead_routes.targets), REDRIVE: RedriveSender(), MOVE: self.timed.moves}
+        self.outbox.senders = {LETTER: LetterSender(self.hub, self.dead_routes.targets), REDRIVE: RedriveSender(), MOVE: self.sides.moves}
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue, self.noted), authorizer)
         # per connection
@@ -143,7 +144,7 @@ class Broker:
 
     def open(self) -> None:
         """Bring the catalogue's queues and topics to life."""
-        self.shards = self.desk.shards = self.owners.shards = Shards.of(self.store)
+        self.shards = self.desk.shards = self.owners.shards = self.sides.shards = Shards.of(self.store)
         self.transactions.load()
         self.producers.load()
         self.producer_ids.load()
@@ -220,7 +221,7 @@ class Broker:
         self.authorizer.authorize(*asked)
 
     def _take_timed(self, queue: Queue, handover: Handover) -> None:
-        take_handed_over(self.timed.timed_of(queue.definition), handover)
+        take_handed_over(self.sides.timed_of(queue.definition), handover)
 
     def _path(self, namespace: str, address: bytes, exchange: str, routing_key: str) -> Path:
         key = (namespace, address)

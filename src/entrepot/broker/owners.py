@@ -10,12 +10,12 @@ Whatever an owner may answer at once it may also answer later: by completing the
     lane       (address, ids of logs) -> Lane
     stage      (Lane, Publish) -> nacked indices, when what was taken is durable
     stage_runs (address, runs, Publish) -> the same, where records fare differently
-    is_full    () -> whether appends are refused for want of space
     consume    (Consumer, id of a log, start) -> deliveries, against the consumer's credit
     settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
     get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (ids of logs) -> how many
     timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
-    is_over    (id of a log, records, bytes) -> whether a queue that refuses what is over its limits would refuse them
+    together   (stages, settlements, loads) -> none, when all of it is durable, or Refused, Unavailable, and nothing of it was done
+    ask        (question of calls/questions.py) -> plain values
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Any, TypeAlias
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
 from entrepot.broker.calls.port import Ask, Attachment, Publish
+from entrepot.broker.calls.questions import Load
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import NotDone
 
@@ -34,6 +35,9 @@ Run: TypeAlias = tuple[list[bytes], bytes, bytes, int, Sequence[int]]
 Where they go to one partition of several, whose logs refuse nothing, the indices are those of all that go to that topic.
 """
 
+Done: TypeAlias = Callable[[NotDone | None, Any], None]
+"""Why not, or None, and an answer."""
+
 
 class Lane:
     """Where everything goes that is published to one address, as far as it goes to one owner: ids of logs, registered once. `owner`: whose it is."""
@@ -41,6 +45,13 @@ class Lane:
     __slots__ = ("owner",)
 
     owner: Owner
+
+
+Stage: TypeAlias = tuple[Lane | None, bytes, list[Run], Publish]
+"""A stage() on a lane, or (None, address, runs) a stage_runs(), of a Publish that nobody hears of."""
+
+Settlement: TypeAlias = tuple[Consumer, int, int, int]
+"""A settle()."""
 
 
 class Owner:
@@ -128,12 +139,14 @@ class Owner:
         """What a connection waits for there it waits for no more."""
         raise NotImplementedError
 
-    # ---- limits
+    # ---- whatever is asked seldom
 
-    def is_full(self) -> bool:
-        """Whether appends are refused for want of space, where nobody is told so beforehand."""
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+        """Do all of it in one commit, in this order, or nothing: done(why not, or None, None), when it is durable. Refused: LIMIT, there is no room; FULL,
+        for one of the `loads`. Unavailable: something of it is not open there.
+        """
         raise NotImplementedError
 
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
-        """Whether the queue over a log would refuse as many records more. Unavailable: it is not open there."""
+    def ask(self, question: Any, done: Done) -> None:
+        """done(why not, or None, the answer), as calls/questions.py says of the question; at once, or later."""
         raise NotImplementedError

@@ -81,6 +81,7 @@ class ShardMoves:
         queues = self._queues.setdefault(shard, [])  # those of a shard that closes amid opening have not come to life yet
         partitions = self._partitions.setdefault(shard, [])
         store = broker.owners.here(shard).store
+        broker.owners.here(shard).seals.gone(list(store.logs(shard)))
         for log in store.logs(shard):
             owner = log.owner
             if isinstance(owner, Queue):

@@ -8,6 +8,7 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send, make_end_leases, make_receive, make_send
 from entrepot.broker.calls.port import REFUSED, UNAVAILABLE, Ask, Attachment, Call, Delivery, Publish, Sink, fail, make_ask, make_publish
+from entrepot.broker.calls.questions import QUESTIONS, Load
 from entrepot.broker.owners import Lane, Owner, Run
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
 from entrepot.model.errors import NotDone, Refused, Unavailable
@@ -90,27 +91,20 @@ class FarSide(Sink):
         """See Owner."""
 
         def stage(call: Publish) -> bool:
-            known = self._lanes.get(lane)
-            if known is None:
-                known = self._lanes[lane] = self._owner.lane(*self._registered[lane])
-            return self._owner.stage(known, call)
+            return self._owner.stage(self._lane(lane), call)
 
         self._carry_out(number, fields, stage)
+
+    def _lane(self, number: int) -> Lane:
+        """One to stage on. Unavailable: something of it is not open there."""
+        known = self._lanes.get(number)
+        if known is None:
+            known = self._lanes[number] = self._owner.lane(*self._registered[number])
+        return known
 
     def stage_runs(self, number: int, fields: Any, address: bytes, runs: list[Run]) -> None:
         """See Owner."""
         self._carry_out(number, fields, partial(self._owner.stage_runs, address, runs))
-
-    def is_full(self) -> Any:
-        """See Owner."""
-        return self._owner.is_full(), None
-
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> Any:
-        """See Owner."""
-        try:
-            return self._owner.is_over(log_id, count, body_bytes), None
-        except NotDone as error:
-            return False, said(error)
 
     def completed(self, call: Call) -> None:
         """The owner has answered one."""
@@ -210,6 +204,32 @@ class FarSide(Sink):
     def count(self, number: int, log_ids: list[bytes]) -> None:
         """See Owner."""
         self._owner.count(log_ids, lambda error, ready, consumers: self.tell("done", number, said(error), ready, consumers))
+
+    def together(self, number: int, stages: Any, settlements: Any, loads: list[Load]) -> None:
+        """See Owner."""
+        done = partial(self._done_together, number)
+        known = [(self._known(consumer_id), first, count, disposition) for consumer_id, first, count, disposition in settlements]
+        ends = [(consumer, *rest) for consumer, *rest in known if consumer is not None]
+        try:
+            parts = [(None if lane is None else self._lane(lane), address, runs, self._unheard(fields)) for lane, address, runs, fields in stages]
+        except NotDone as error:
+            done(error, None)
+            return
+        self._owner.together(parts, ends, loads, done)
+        for consumer, *_ in ends:
+            self._door_of(consumer).credit_returned(consumer)
+
+    def _done_together(self, number: int, error: NotDone | None, answer: Any) -> None:
+        self.tell("done", number, said(error), answer)
+
+    def _unheard(self, fields: Any) -> Publish:
+        call = make_publish(*fields)
+        call.attachment = self._attachment
+        return call
+
+    def ask(self, number: int, what: str, fields: Any) -> None:
+        """See Owner."""
+        self._owner.ask(QUESTIONS[what](*fields), lambda error, answer: self.tell("done", number, said(error), answer))
 
     # ---- leases that are timed
 

@@ -1,7 +1,7 @@
 """FramedOwner: an owner as it looks from another process: what goes to it, and what it answers, goes through octets, and nothing else does.
 
 Requests arrive in the order in which they are sent; answers and deliveries come at a later turn of the loop. What a front cannot do without an answer it
-asks at once (lane, timed, holds, is_full, is_over): between processes it would have to wait.
+asks at once (lane, timed, holds): between processes it would have to wait.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Received, Send, make_end_leases
 from entrepot.broker.calls.port import DONE, Ask, Attachment, Delivery, Publish, fail
+from entrepot.broker.calls.questions import Load
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
-from entrepot.broker.owners import Lane, Owner, Run
+from entrepot.broker.owners import Done, Lane, Owner, Run, Settlement, Stage
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import NotDone
 from entrepot.simulation.far_side import FarSide
@@ -73,18 +74,6 @@ class FramedOwner(Owner):
         """See Owner."""
         return self._staged(call, "stage_runs", address, [(ids, hidden, data, count, list(indices)) for ids, hidden, data, count, indices in runs])
 
-    def is_full(self) -> bool:
-        """See Owner."""
-        full, _ = self._asked("is_full")
-        return bool(full)
-
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
-        """See Owner."""
-        over, error = self._asked("is_over", log_id, count, body_bytes)
-        if error is not None:
-            raise error
-        return bool(over)
-
     # ---- consuming
 
     def consume(self, consumer: Consumer, log_id: bytes, start: Any, partition: Any, done: Callable[[NotDone | None], None]) -> None:
@@ -125,6 +114,27 @@ class FramedOwner(Owner):
     def count(self, log_ids: list[bytes], done: Callable[[NotDone | None, int, int], None]) -> None:
         """See Owner."""
         self._send("count", self._wait(done), log_ids)
+
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+        """See Owner."""
+
+        def answered(error: NotDone | None, answer: Any) -> None:
+            for consumer, _, count, _ in settlements if error is None else ():
+                door: Any = consumer.attachment
+                consumer.freed(min(count, consumer.leased))
+                door.credit_returned(consumer)
+            done(error, answer)
+
+        sent = []
+        for lane, address, runs, call in stages:
+            plain = [(ids, hidden, data, count, list(indices)) for ids, hidden, data, count, indices in runs]
+            sent.append((None if lane is None else self._number(lane), address, plain, words(call, PUBLISH)))
+        ends = [(consumer.id, first, count, disposition) for consumer, first, count, disposition in settlements]
+        self._send("together", self._wait(answered), sent, ends, loads)
+
+    def ask(self, question: Any, done: Done) -> None:
+        """See Owner."""
+        self._send("ask", self._wait(done), type(question).__name__, tuple(question))
 
     def _words_of(self, consumer: Consumer) -> tuple[Any, ...]:
         door = self._door(consumer.attachment)
@@ -236,7 +246,7 @@ class FramedOwner(Owner):
         call.attachment.sink.completed(call)
 
     def _done(self, number: int, why: Said | None, *result: Any) -> None:
-        """Of a consume or count."""
+        """Of a consume, count, transaction or question."""
         self._waiting.pop(number)(heard(why), *result)
 
     def _delivered(self, consumer_id: int, fields: tuple[Any, ...]) -> None:

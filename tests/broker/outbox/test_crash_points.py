@@ -143,7 +143,7 @@ def test_a_source_that_settles_before_its_target(monkeypatch):
         queue = self._sources[intent.log_id].queue
         queue.subscription.settle(BROKER_ID, intent.first, intent.count)
         queue.discard_settled()
-        self._store.fold(intent.shard, intent.key(), DELETE)
+        self._store_of(intent.shard).fold(intent.shard, intent.key(), DELETE)
         durable(self, intent)
 
     monkeypatch.setattr(Outbox, "_durable", mutated)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from entrepot.broker.calls.queue_requests import TimedPolicy
+from entrepot.broker.catalogue.queue_arguments import QueuePolicy
 
 
 @dataclass(slots=True)
@@ -50,3 +51,8 @@ class TimedDefinition:
         policy: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in kept["policy"].items() if name in known}
         rest = {name: kept[name] for name in ("attributes", "tags", "created_s", "modified_s", "policy_version", "access_policy") if name in kept}
         return cls(TimedPolicy(**policy), **rest)
+
+
+def timed_by_default(policy: QueuePolicy, now_s: int) -> TimedDefinition:
+    """Of a queue that another protocol declared."""
+    return TimedDefinition(TimedPolicy(retention_ms=policy.message_ttl_ms or 0), created_s=now_s, modified_s=now_s)

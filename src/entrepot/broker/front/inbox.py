@@ -28,14 +28,12 @@ class Inbox:
     def __init__(
         self,
         hub: Hub,
-        store: Store,
         publisher: Publisher,
         take_timed: Callable[[Queue, Handover], None],
         answer: Callable[[Answer], None],
         loading: AbstractSet[int],
     ) -> None:
         self._hub = hub
-        self._store = store
         self._publisher = publisher
         self._take_timed = take_timed
         self._answer = answer
@@ -47,7 +45,7 @@ class Inbox:
 
     def is_open(self, shard: int) -> bool:
         """See Owners."""
-        return shard not in self._store.closed and shard not in self._loading
+        return shard not in self._store_of(shard).closed and shard not in self._loading
 
     def hand_over(self, handover: Handover) -> None:
         """See Owners."""
@@ -68,7 +66,7 @@ class Inbox:
             return
         value = taken.take(handover.sequence, status)
         if handover.target != HOME:
-            self._store.fold(handover.target, taken_key(handover.source), set_value(value))
+            self._store_of(handover.target).fold(handover.target, taken_key(handover.source), set_value(value))
         self._answer_when_durable(handover, status)
 
     def statistics(self) -> dict[str, float]:
@@ -78,15 +76,15 @@ class Inbox:
     def _taken(self, handover: Handover) -> Taken:
         if handover.target == HOME:
             return self._at_home.setdefault(handover.source, Taken())
-        return Taken(self._store.get(handover.target, taken_key(handover.source)))
+        return Taken(self._store_of(handover.target).get(handover.target, taken_key(handover.source)))
 
     def _take(self, handover: Handover) -> int:
         """Append it to all of its logs that are there; NOT_NOW: nothing was staged."""
-        store = self._publisher.volatile if handover.target == HOME else self._store
+        store = self._store_of(handover.target)
         if store.is_full() or (self._hub.refusing and handover.target != HOME):
             return NOT_NOW
         logs = [log for log_id in handover.logs if (log := store.log(log_id)) is not None]
-        if any(log.owner is None for log in logs):  # neither there nor gone: it will be one of them
+        if any(log.owner is None or self._is_sealed(log) for log in logs):  # neither there nor gone: it will be one of them
             return NOT_NOW
         if not logs:
             self._gone_count += 1
@@ -106,6 +104,15 @@ class Inbox:
         self._taken_count += 1
         return TAKEN
 
+    def _store_of(self, shard: int) -> Store:
+        """Where a shard is, or what is in none."""
+        return self._publisher.volatile if shard == HOME else self._publisher.owners.here(shard).store
+
+    def _is_sealed(self, log: Log) -> bool:
+        """Whether it is about to be deleted, perhaps."""
+        sealed: bool = self._publisher.owners.holder(log).seals.is_sealed(log)
+        return sealed
+
     def _append(self, handover: Handover, logs: list[Log]) -> None:
         """As a publish would: queues may refuse what they have no room for."""
         publisher = self._publisher
@@ -120,12 +127,13 @@ class Inbox:
             owner.admission.stage(call, prefix, queues, handover.data, handover.count, range(handover.count), [])
             owner.store.urgent()
         if partitions:
-            self._store.append(partitions, make_entry(handover.tag, handover.version, handover.flags, prefix, handover.data, handover.count))
-            self._store.urgent()
+            store = self._store_of(handover.target)
+            store.append(partitions, make_entry(handover.tag, handover.version, handover.flags, prefix, handover.data, handover.count))
+            store.urgent()
 
     def _answer_when_durable(self, handover: Handover, status: int) -> None:
         """Behind what is staged, and what was staged before."""
-        store = self._publisher.volatile if handover.target == HOME else self._store
+        store = self._store_of(handover.target)
         store.group().calls.append(partial(self._answer, _answer(handover, status)))
         store.urgent()
 

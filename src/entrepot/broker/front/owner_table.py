@@ -83,6 +83,15 @@ class OwnerTable:
                 definition.shard = shard
         return shard
 
+    def check_open(self, definition: Definition) -> None:
+        """Unavailable, where some of it is not open anywhere. While everything is, nothing is looked for."""
+        if self.loading or any(owner.store.closed for owner in self.local()):
+            self.by_owner(definition)
+
+    def everyone(self) -> list[Owner]:
+        """All that are known, as this front reaches them."""
+        return [self.reached(owner) for owner in self.local()]
+
     # ---- what is in this process
 
     def reached(self, owner: LocalOwner) -> Owner:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from entrepot.broker.calls.port import DONE, Publish
 from entrepot.broker.catalogue.definitions import QueueDefinition
@@ -18,6 +18,9 @@ from entrepot.broker.front.publisher import Path, Publisher, sole_log
 from entrepot.broker.front.replies import ReplyBox
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owners import Owner, Run
+
+Reply: TypeAlias = tuple[ReplyBox, bytes, bytes]
+"""Who takes it, its entry's prefix, the record."""
 
 
 class Parting:
@@ -33,16 +36,16 @@ class Parting:
 
     def publish(self, publisher: Publisher, path: Path, call: Publish) -> bool:
         """As Publisher.publish(); sets call.returned and call.nacked where records fare differently. Unavailable: nothing was staged."""
-        codec = self._hub.codec(call.codec)
         if call.scattered:
             return self._one_by_one(publisher, path, call, False)
-        returned: list[int] = []
-        sheaves = _Sheaves(path)
-        for targets, data, indices in self._groups(path, call, codec):
-            if not targets:
-                returned.extend(indices)
-            sheaves.add(targets, b"", data, indices, codec)
-        return self._send(publisher, call, returned, sheaves)
+        return self._send(publisher, call, self._sheaves(path, call))
+
+    def by_owner(self, path: Path, call: Publish) -> tuple[dict[Owner, list[Run]], list[Reply]]:
+        """What publish() would give to which owners, and to takers of replies; sets call.returned. Raises as it does."""
+        if call.scattered:
+            sheaves, replies = self._records(path, call, False)
+            return sheaves.runs, replies
+        return self._sheaves(path, call).runs, []
 
     def loads(self, path: Path, call: Publish) -> Iterator[tuple[list[Any], int, int]]:
         """What publish() would bring to which targets: (targets, records, bytes of their bodies), each record once. Refused where that would be."""
@@ -64,10 +67,8 @@ class Parting:
         self._one_by_one(publisher, path, call, True)
 
     @staticmethod
-    def _send(publisher: Publisher, call: Publish, returned: list[int], sheaves: _Sheaves) -> bool:
+    def _send(publisher: Publisher, call: Publish, sheaves: _Sheaves) -> bool:
         """Give every owner its runs."""
-        call.returned = sorted(returned) if 0 < len(returned) < call.count else None
-        call.unroutable = len(returned) == call.count
         parts = sheaves.parts(call.address)
         if not parts:
             call.outcome = DONE
@@ -77,6 +78,18 @@ class Parting:
         return publisher.gathering.publish(call, parts)
 
     # ---- runs
+
+    def _sheaves(self, path: Path, call: Publish) -> _Sheaves:
+        """Of what is not scattered."""
+        codec = self._hub.codec(call.codec)
+        returned: list[int] = []
+        sheaves = _Sheaves(path)
+        for targets, data, indices in self._groups(path, call, codec):
+            if not targets:
+                returned.extend(indices)
+            sheaves.add(targets, b"", data, indices, codec)
+        _note_returned(call, returned)
+        return sheaves
 
     def _groups(self, path: Path, call: Publish, codec: Any) -> list[tuple[list[Any], bytes, Sequence[int]]]:
         if path.by_record:
@@ -122,9 +135,15 @@ class Parting:
     # ---- records
 
     def _one_by_one(self, publisher: Publisher, path: Path, call: Publish, dead: bool) -> bool:
+        sheaves, replies = self._records(path, call, dead)
+        complete = self._send(publisher, call, sheaves)
+        put_replies(call, replies)
+        return complete
+
+    def _records(self, path: Path, call: Publish, dead: bool) -> tuple[_Sheaves, list[Reply]]:
         codec = self._hub.codec(call.codec)
         returned: list[int] = []
-        replies: list[tuple[ReplyBox, bytes, bytes]] = []
+        replies: list[Reply] = []
         sheaves = _Sheaves(path)
         exchange, routing_key = split_address(call.address)
         if call.scattered and not dead:
@@ -143,10 +162,8 @@ class Parting:
                 prefix: bytes = codec.hiding_prefix(call.address, hidden) if hidden else codec.prefix(call.address)
                 replies.append((box, prefix, record))
             sheaves.add(targets, hidden, record, (index,), codec)
-        complete = self._send(publisher, call, returned, sheaves)
-        for box, prefix, record in replies:
-            box.put(prefix + record, len(prefix), 1, call.codec)
-        return complete
+        _note_returned(call, returned)
+        return sheaves, replies
 
     def _authorize_further(self, path: Path, call: Publish, codec: Any, exchange: str) -> None:
         """Refused if a further routing key of any record reaches a topic that may not be written into; nothing is staged yet."""
@@ -180,7 +197,7 @@ class _Sheaves:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._runs: dict[Owner, list[Run]] = {}
+        self.runs: dict[Owner, list[Run]] = {}
 
     def add(self, targets: list[Any], hidden: bytes, data: bytes, indices: Sequence[int], codec: Any) -> None:
         """One more run, behind those before."""
@@ -194,25 +211,36 @@ class _Sheaves:
             else:
                 log_ids.setdefault(path.owner(target), []).append(log_id)
         for owner, ids in log_ids.items():
-            self._runs.setdefault(owner, []).append((ids, hidden, data, len(indices), indices))
+            self.runs.setdefault(owner, []).append((ids, hidden, data, len(indices), indices))
         for topic in spread:
             owners = path.owners_of_partitions(topic)
             for number, records, count in codec.by_partition(data, len(indices), len(topic.partitions), path.next_turn() % len(topic.partitions)):
                 owner = owners[number]
                 if owner is None:
                     owner = owners[number] = path.owner(topic, number)
-                runs = self._runs.get(owner)
+                runs = self.runs.get(owner)
                 if runs is None:
-                    runs = self._runs[owner] = []
+                    runs = self.runs[owner] = []
                 runs.append(([topic.partitions[number]], hidden, records, count, indices))
 
     def parts(self, address: bytes) -> list[Part]:
         """What each owner is asked, and which records that concerns."""
-        if len(self._runs) == 1:  # whom nobody asks what is missing
-            return [(partial(owner.stage_runs, address, runs), ()) for owner, runs in self._runs.items()]
+        if len(self.runs) == 1:  # whom nobody asks what is missing
+            return [(partial(owner.stage_runs, address, runs), ()) for owner, runs in self.runs.items()]
         return [
-            (partial(owner.stage_runs, address, runs), sorted({index for run in runs for index in run[4]})) for owner, runs in self._path.in_order(self._runs)
+            (partial(owner.stage_runs, address, runs), sorted({index for run in runs for index in run[4]})) for owner, runs in self._path.in_order(self.runs)
         ]
+
+
+def put_replies(call: Publish, replies: list[Reply]) -> None:
+    """Hand over what of a call goes to takers of replies."""
+    for box, prefix, record in replies:
+        box.put(prefix + record, len(prefix), 1, call.codec)
+
+
+def _note_returned(call: Publish, returned: list[int]) -> None:
+    call.returned = sorted(returned) if 0 < len(returned) < call.count else None
+    call.unroutable = len(returned) == call.count
 
 
 def split_address(address: bytes) -> tuple[str, str]:

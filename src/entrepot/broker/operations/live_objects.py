@@ -12,6 +12,8 @@ from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.topic_making import Prepared, drop_logs, let_go
+from entrepot.broker.owner.answering import Answering
+from entrepot.broker.owner.seals import Seals
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.queue import Queue
@@ -29,12 +31,13 @@ class LiveObjects:
         self._broker = broker
         self.queue_count = 0
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
-        self.timed_changed: Callable[[QueueDefinition], None]
         self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard that is not open here
         self.partition_away: Callable[[int, Topic, int], None]
         self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
+            owner.answering = Answering(owner, broker.sides)
+            owner.seals = Seals(owner, self._routes_changed)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
         self._noted = broker.noted
 
@@ -67,7 +70,7 @@ class LiveObjects:
             if isinstance(definition, TopicDefinition):
                 self._change_topic(definition)
             else:
-                self.timed_changed(definition)
+                self._broker.sides.changed(definition)
 
     # ---- queues
 
@@ -86,7 +89,7 @@ class LiveObjects:
         self.queue_count += 1
         self.unused.touch(queue)
         if definition.timed is not None:
-            self.timed_changed(definition)
+            self._broker.sides.changed(definition)
         return queue
 
     def _shard_of(self, definition: QueueDefinition) -> int:
@@ -99,6 +102,9 @@ class LiveObjects:
         is_due = self.unused.is_due(queue)
         self.unused.used(queue)
         return is_due
+
+    def _routes_changed(self, namespace: str) -> None:
+        self._broker.catalogue.namespace(namespace).router.changed()
 
     def _remove_unused(self, queue: Queue) -> None:
         self._broker.decisions.remove_queue(queue.definition)
@@ -187,6 +193,8 @@ class LiveObjects:
             drop_logs(broker, [log for log in queue.logs if log.shard not in broker.owners.store_of(log).closed])
             let_go(broker, list(queue.logs), list(queue.partitions))
             broker.groups.topic_deleted(definition.namespace, definition.name)
+            for log in queue.logs:
+                broker.owners.holder(log).seals.gone([log])
             return
         if isinstance(queue, Queue):
             self.leave(queue)
@@ -194,7 +202,9 @@ class LiveObjects:
             broker.outbox.forget(queue.log)
             queue.close()
             broker.transactions.drop(queue.log)
-            broker.owners.store_of(queue.log).drop_log(queue.log)
+            owner = broker.owners.holder(queue.log)
+            owner.store.drop_log(queue.log)
+            owner.seals.gone([queue.log])
         for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens
             self.consumer_gone(consumer)
 

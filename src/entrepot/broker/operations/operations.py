@@ -21,11 +21,11 @@ from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.front.door import CONSUMER, Door
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.operations.counting import Counting
+from entrepot.broker.operations.deleting import Deleting
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
-from entrepot.broker.topic.topic import Topic
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
@@ -147,21 +147,8 @@ class Operations:
         if is_thick(self._broker, definition) and not request.if_unused and not request.if_empty:
             thin_out(self._broker, door, call, definition)
             return LATER, None
-        target = definition.here()
-        topic = isinstance(target, Topic)
-        ready = target.ready_count() if topic else target.depth()
-        consumers = target.consumer_count() if topic else len(target.consumers)
-        decisions = self._broker.decisions
-        decisions.delete_queue(
-            door.namespace,
-            request.name,
-            connection=door.home,
-            if_unused=request.if_unused,
-            if_empty=request.if_empty,
-            consumers=consumers,
-            messages=ready,
-        )
-        return ready, self._when_decided(decisions.stream.kept == decisions.stream.revision)  # exchanges that are kept may go with it, though it is not
+        Deleting(self._broker, door, call, definition).begin()
+        return LATER, None
 
     def purge_queue(self, door: Door, call: Ask, request: requests.PurgeQueue) -> Outcome:
         """See requests.PurgeQueue."""

@@ -17,6 +17,7 @@ from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.outbox.outbox import Outbox
+from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
 from entrepot.broker.topic.topic_config import TopicDefaults
@@ -43,6 +44,7 @@ class BrokerParts(Protocol):
     shards: Shards
     noted: NotedRevisions
     owners: OwnerTable
+    sides: TimedSides
     desk: Desk
     groups: GroupCoordinator
     transactions: Transactions

@@ -39,7 +39,7 @@ def _thinning(broker: BrokerParts, door: Door, call: Ask, definition: Any) -> Pi
     except Unavailable as error:
         fail(call, OutcomeUnknown(f"{error}; some of what was bound to '{definition.name}' is gone") if begun else error)
         return
-    if isinstance(definition, TopicDefinition) and definition.runtime is None:  # what has its name now, if anything, is another
+    if isinstance(definition, TopicDefinition) and not _is_there(broker, definition):  # what has its name now, if anything, is another
         fail(call, Refused(Reason.NOT_FOUND, f"'{definition.name}' was deleted meanwhile"))
     else:
         broker.ask(door, call)
@@ -48,6 +48,10 @@ def _thinning(broker: BrokerParts, door: Door, call: Ask, definition: Any) -> Pi
 def _thin_out(broker: BrokerParts, definition: Any) -> bool:
     broker.decisions.stream.check()  # its shard may have closed since the last piece
     many: bool = broker.decisions.thin_out(definition, THINNED_AT_ONCE)
-    if isinstance(definition, TopicDefinition) and definition.runtime is not None:
+    if isinstance(definition, TopicDefinition) and _is_there(broker, definition):
         many |= broker.groups.thin_out(definition.namespace, definition.name, THINNED_AT_ONCE)
     return many
+
+
+def _is_there(broker: BrokerParts, topic: TopicDefinition) -> bool:
+    return broker.catalogue.topic_by_id(topic.id) is topic

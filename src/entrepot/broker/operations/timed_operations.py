@@ -6,37 +6,39 @@ Each request returns (result, group), as operations.py says.
 from __future__ import annotations
 
 import heapq
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from functools import partial
 from itertools import islice
 from typing import Any
 
 from entrepot.broker.calls import queue_requests as asked
-from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
+from entrepot.broker.calls.lease_calls import EndLeases, PolicyChanged, Receive, Send
 from entrepot.broker.calls.port import DONE, Ask, fail
-from entrepot.broker.calls.queue_requests import QueueDescription, TimedPolicy
+from entrepot.broker.calls.questions import AskQueues, CancelMove, FindMove, ListMoves, PurgeTimed, QueueFigures, StartMove
+from entrepot.broker.calls.queue_requests import MoveTask, QueueDescription, TimedPolicy
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.catalogue.stream import Ticket
-from entrepot.broker.catalogue.timed_definition import TimedDefinition
+from entrepot.broker.catalogue.timed_definition import TimedDefinition, timed_by_default
 from entrepot.broker.front.door import Door
+from entrepot.broker.front.gathered import Gathered
 from entrepot.broker.front.places import Place
 from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.broker.outbox.handover import HOME
-from entrepot.broker.queue.queue import Queue
-from entrepot.broker.timed.moves import MoveTasks
-from entrepot.broker.timed.redrive import Elsewhere
-from entrepot.broker.timed.sending import Sending
-from entrepot.broker.timed.timed_queue import TimedQueue
-from entrepot.broker.timed.waits import Waits
+from entrepot.broker.owners import Owner
 from entrepot.broker.users.authorization import Action, ResourceKind
-from entrepot.model.errors import NotDone, Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import vhost_of
 from entrepot.store.interface import Group
 
-PURGE_INTERVAL_MS = 60_000  # between two purges of a queue, as SQS
 ACTIONS = (Action.READ, Action.WRITE, Action.CONFIGURE)
+
+TicketOf = Callable[[], Ticket]
+
+
+def _as_it_is(answer: Any) -> Any:
+    return answer
 
 
 class TimedOperations:
@@ -44,8 +46,6 @@ class TimedOperations:
 
     def __init__(self, broker: BrokerParts) -> None:
         self._broker = broker
-        self._waits = Waits(broker.hub, _wait_over)
-        self.moves = MoveTasks(broker.entropy)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -62,21 +62,6 @@ class TimedOperations:
             asked.ListMoves: self.list_moves,
         }
 
-    def changed(self, definition: QueueDefinition) -> None:
-        """What is said of a queue's timed leases has come to be, or is another: see LiveObjects."""
-        if definition.runtime.gone is not None:
-            return  # it is done so when its shard opens
-        timed: TimedQueue | None = definition.runtime.timed
-        if timed is None:
-            self.timed_of(definition)
-            return
-        before = timed.definition
-        assert definition.timed is not None
-        timed.definition = definition.timed
-        self._configure(definition)
-        if before.access_policy != definition.timed.access_policy:
-            timed.withdraw_all(None)  # whoever waits was let in by the policy before
-
     # ---- finding
 
     def place(self, door: Door, name: str) -> Place:
@@ -84,8 +69,7 @@ class TimedOperations:
         definition = self._definition(door, name)
         authorizer = self._broker.authorizer
         may = partial(authorizer.may, door.principal)
-        self.timed_of(definition)  # which makes it, where nobody has asked for it yet
-        lane = self._broker.owners.owner(definition).timed(definition.log_id)
+        lane = self._timed_owner(definition).timed(definition.log_id)
         return Place(lane, may(Action.READ, door.namespace, name), may(Action.WRITE, door.namespace, name), authorizer.version)
 
     def not_permitted(self, door: Door, call: Send | Receive | EndLeases, write: bool) -> None:
@@ -93,34 +77,12 @@ class TimedOperations:
         self._check_version(self._definition(door, call.queue), call)
         self._authorize(door, Action.WRITE if write else Action.READ, call.queue, False)
 
-    def timed_of(self, definition: QueueDefinition) -> TimedQueue:
-        """The side of a queue whose leases are timed; made, and kept with its definition, if there is none."""
-        queue: Queue = definition.here()
-        timed: TimedQueue | None = queue.timed
-        if timed is None:
-            if definition.timed is None:
-                self._broker.decisions.change_timed(definition, self._default(definition))
-                timed = queue.timed
-                assert timed is not None  # by changed()
-                return timed
-            timed = TimedQueue(queue, definition.timed, self._waits, self._broker.entropy.octets(4), Finder(self, definition.namespace))
-            timed.sending = Sending(timed, self._broker.owners.holder(timed.log).growing)
-            queue.timed = timed
-            timed.moves = self.moves
-            self.moves.open(timed)
-            self._configure(definition)
-        return timed
-
-    def found(self, namespace: str, name: str) -> QueueDefinition | None:
-        """The queue of that name, unless it is one connection's own."""
-        definition: QueueDefinition | None = self._broker.catalogue.namespace(namespace).queues.get(name)
-        return None if definition is None or definition.exclusive_to is not None else definition
-
-    def elsewhere(self, definition: QueueDefinition) -> Elsewhere:
-        """Where a queue is, and what those have to know who send something there."""
-        policy = (definition.timed or self._default(definition)).policy
-        shard = self._broker.shards.shard("queue", definition.namespace, definition.name) if definition.persistent else HOME
-        return Elsewhere((shard, definition.log_id), policy.groups, policy.dead_letter_queue)
+    def _timed_owner(self, definition: QueueDefinition) -> Owner:
+        """The owner of a queue, which knows it as one with timed leases from now on. Unavailable."""
+        owner = self._broker.owners.owner(definition)
+        if definition.timed is None:
+            self._broker.decisions.change_timed(definition, self._default(definition))
+        return owner
 
     def _definition(self, door: Door, name: str) -> QueueDefinition:
         space = self._broker.catalogue.namespace(door.namespace)
@@ -132,21 +94,7 @@ class TimedOperations:
         return definition
 
     def _default(self, definition: QueueDefinition) -> TimedDefinition:
-        """Of a queue that another protocol declared."""
-        now_s = self._broker.clock.wall_ms() // 1000
-        return TimedDefinition(TimedPolicy(retention_ms=definition.policy.message_ttl_ms or 0), created_s=now_s, modified_s=now_s)
-
-    def _configure(self, definition: QueueDefinition) -> None:
-        """Have the live queue do what its definition says."""
-        timed: TimedQueue = definition.here().timed
-        assert definition.timed is not None
-        timed.configure()
-        timed.sending.configure(definition.timed.policy)
-        own = definition.policy.message_ttl_ms
-        limits = [limit for limit in (own, definition.timed.policy.retention_ms or None) if limit is not None]
-        timed.queue.message_ttl_ms = min(limits, default=-1)
-        if limits:
-            timed.queue.expirable = True
+        return timed_by_default(definition.policy, self._broker.clock.wall_ms() // 1000)
 
     # ---- requests
 
@@ -158,7 +106,7 @@ class TimedOperations:
             definition = self._definition(door, request.name)
             self._check_version(definition, request)
             self._compare(definition, request)
-            return (self._description(definition, True), False), self._when_durable()
+            return self._counted(call, definition, self._when_durable, lambda description: (description, False))
         self._check_policy(door, request.name, request.policy)
         check_open(self._broker.store, (CATALOGUE, self._broker.shards.shard("queue", door.namespace, request.name)))
         now_s = self._broker.clock.wall_ms() // 1000
@@ -183,21 +131,24 @@ class TimedOperations:
             maker=door.principal.name,
         )
         assert isinstance(made, QueueDefinition)
-        return (self._description(made, True), True), self._when_decided()
+        return (self._description(made), True), self._when_decided()  # nothing is in it
 
     def describe(self, door: Door, call: Ask, request: asked.DescribeQueue) -> Outcome:
         """See DescribeQueue."""
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize_any(door, request.name, request.granted)
-        return self._description(definition, request.counts), None
+        if request.counts:
+            return self._counted(call, definition, None)
+        self._broker.owners.owner(definition)  # of what is on its way nothing is said
+        return self._description(definition), None
 
     def set_policy(self, door: Door, call: Ask, request: asked.SetQueuePolicy) -> Outcome:
         """See SetQueuePolicy."""
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.CONFIGURE, request.name, request.granted)
-        definition.here()  # nothing is changed of a queue that is on its way
+        self._broker.owners.owner(definition)  # nothing is changed of a queue that is on its way
         was = definition.timed or self._default(definition)
         if request.expected is not None and request.expected != was.policy:
             raise Refused(Reason.EXISTS_DIFFERENT, f"queue '{request.name}' has been changed by somebody else: describe it and try again")
@@ -220,10 +171,9 @@ class TimedOperations:
             version,
             access,
         )
-        definition.here()
         self._broker.decisions.check_room(definition, changed)
         self._broker.decisions.change_timed(definition, changed)
-        return self._description(definition, True), self._when_decided()
+        return self._counted(call, definition, self._when_decided)
 
     def list_queues(self, door: Door, call: Ask, request: asked.ListQueues) -> Outcome:
         """See ListQueues."""
@@ -255,7 +205,7 @@ class TimedOperations:
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.CONFIGURE, request.name, request.granted)
-        definition.here()
+        self._broker.owners.owner(definition)
         self._broker.decisions.remove_queue(definition)
         return None, self._when_decided()
 
@@ -264,28 +214,8 @@ class TimedOperations:
         definition = self._definition(door, request.name)
         self._check_version(definition, request)
         self._authorize(door, Action.READ, request.name, request.granted)
-        timed = self.timed_of(definition)
-        now_ms = timed.now_ms()
-        if timed.purged_ms and now_ms - timed.purged_ms < PURGE_INTERVAL_MS:
-            raise Refused(Reason.IN_USE, f"queue '{request.name}' was purged less than {PURGE_INTERVAL_MS // 1000} seconds ago")
-        timed.purged_ms = now_ms
-        return self._purge(call, timed)
-
-    def _purge(self, call: Ask, timed: TimedQueue) -> Outcome:
-        if timed.queue.has_staged():
-            timed.queue.wait(partial(self._purge_later, call, timed))
-            return LATER, None
-        timed.purge()
-        return None, self._when_durable()
-
-    def _purge_later(self, call: Ask, timed: TimedQueue) -> None:
-        if timed.ended:
-            fail(call, timed.queue.gone)
-            return
-        result, group = self._purge(call, timed)
-        if result is not LATER and group is not None:
-            call.outcome = DONE
-            group.calls.append(call)
+        self._timed_owner(definition).ask(PurgeTimed(definition.log_id), partial(self._answer, call, _as_it_is))
+        return LATER, None
 
     # ---- moves
 
@@ -306,45 +236,88 @@ class TimedOperations:
         else:  # what is moved says itself where it came from: it may go to no queue that the caller may not write to
             for home in homes:
                 self._authorize(door, Action.WRITE, home, False)
-        timed = self.timed_of(source)
-        if timed.move is not None:
-            raise Refused(Reason.IN_USE, f"a task moves from queue '{request.source}' already")
-        return self.moves.start(timed, request.destination, request.per_second_max), self._when_durable()
+        question = StartMove(source.log_id, request.destination, request.per_second_max)
+        self._timed_owner(source).ask(question, partial(self._answer, call, _task))
+        return LATER, None
 
     def cancel_move(self, door: Door, call: Ask, request: asked.CancelMove) -> Outcome:
         """See CancelMove."""
-        away: NotDone | None = None
-        for definition in self._broker.catalogue.namespace(door.namespace).queues.values():
-            if definition.runtime.gone is not None:
-                away = definition.runtime.gone
-                continue
-            timed = definition.runtime.timed
-            if timed is not None and timed.move is not None and timed.move.task.task_id == request.task_id:
-                self._check_version(definition, request)
-                self._authorize(door, Action.READ, definition.name, request.granted)
-                return self.moves.cancel(timed), self._when_durable()
-        if away is not None:  # the task may be its
-            raise away.again()
-        raise Refused(Reason.NOT_FOUND, "no such task runs")
+        owners = self._broker.owners.everyone()
+        finding = Gathered(len(owners), partial(self._found_move, door, call))
+        for owner in owners:
+            owner.ask(FindMove(request.task_id), finding.put)
+        return LATER, None
+
+    def _found_move(self, door: Door, call: Ask, error: NotDone | None, answers: list[Any]) -> None:
+        """All owners have said whether they know the task."""
+        request: asked.CancelMove = call.request
+        queues = self._broker.catalogue.namespace(door.namespace).queues.values()
+        try:
+            definition = next((one for one in queues if one.log_id in answers), None)
+            if definition is None:
+                if error is not None:
+                    raise error.again()
+                for one in queues:  # the task may be of one that is on its way
+                    self._broker.owners.owner(one)
+                raise Refused(Reason.NOT_FOUND, "no such task runs")
+            self._check_version(definition, request)
+            self._authorize(door, Action.READ, definition.name, request.granted)
+            owner = self._broker.owners.owner(definition)
+        except NotDone as why:
+            fail(call, why)
+            return
+        owner.ask(CancelMove(definition.log_id, request.task_id), partial(self._answer, call, _task))
 
     def list_moves(self, door: Door, call: Ask, request: asked.ListMoves) -> Outcome:
         """See ListMoves."""
         source = self._definition(door, request.source)
         self._check_version(source, request)
         self._authorize(door, Action.READ, request.source, request.granted)
-        return self.moves.tasks(self.timed_of(source))[: request.limit], None
+        question = ListMoves(source.log_id, request.limit)
+        self._timed_owner(source).ask(question, partial(self._answer, call, _tasks))
+        return LATER, None
 
     # ---- shared
 
-    def _description(self, definition: QueueDefinition, counts: bool) -> QueueDescription:
+    def _counted(self, call: Ask, definition: QueueDefinition, ticket: TicketOf | None, result: Callable[[QueueDescription], Any] = _as_it_is) -> Outcome:
+        """Answer with what there is to know of a queue, and what its owner says is in it; with `ticket`. Unavailable."""
+        owner = self._broker.owners.owner(definition)
+        owner.ask(AskQueues([definition.log_id]), partial(self._describe, call, self._description(definition), ticket, result))
+        return LATER, None
+
+    def _describe(
+        self,
+        call: Ask,
+        description: QueueDescription,
+        ticket: TicketOf | None,
+        result: Callable[[QueueDescription], Any],
+        error: NotDone | None,
+        answer: list[QueueFigures | None],
+    ) -> None:
+        if error is None and answer[0] is None:
+            error = Unavailable(f"queue '{description.name}' is on its way to another owner")
+        if error is not None or answer[0] is None:
+            self._answer(call, result, error, None)
+            return
+        visible, leased, delayed, *_ = answer[0]
+        self._answer(call, result, None, replace(description, visible=visible, leased=leased, delayed=delayed), ticket)
+
+    @staticmethod
+    def _answer(call: Ask, result: Callable[[Any], Any], error: NotDone | None, answer: Any, ticket: TicketOf | None = None) -> None:
+        """An owner has answered: so is the call, with `ticket`."""
+        if error is not None:
+            fail(call, error)
+            return
+        call.result = result(answer)
+        if ticket is not None:
+            ticket().calls.append(call)
+            return
+        call.outcome = DONE
+        if not call.attachment.closed:
+            call.attachment.sink.completed(call)
+
+    def _description(self, definition: QueueDefinition) -> QueueDescription:
         timed = definition.timed or self._default(definition)
-        visible = leased = delayed = 0
-        queue: Queue = definition.here()
-        if counts:
-            visible = queue.subscription.ready_count
-            if queue.timed is not None:
-                delayed = queue.timed.delayed_count()
-            leased = queue.subscription.leased_count - delayed
         return QueueDescription(
             definition.name,
             definition.log_id,
@@ -353,11 +326,8 @@ class TimedOperations:
             timed.tags,
             timed.created_s,
             timed.modified_s,
-            visible,
-            leased,
-            delayed,
-            timed.policy_version,
-            timed.access_policy,
+            policy_version=timed.policy_version,
+            access_policy=timed.access_policy,
         )
 
     def _compare(self, definition: QueueDefinition, request: asked.CreateTimedQueue) -> None:
@@ -390,8 +360,10 @@ class TimedOperations:
     def _check_version(self, definition: QueueDefinition, request: asked.Checked | Send | Receive | EndLeases) -> None:
         """The queue's own policy is the one that the call was checked against."""
         timed = definition.timed
-        if timed is not None and request.policy_version != (timed.policy_version if timed.access_policy else 0):
-            raise self.timed_of(definition).policy_changed()
+        version = 0 if timed is None or not timed.access_policy else timed.policy_version
+        if timed is not None and request.policy_version != version:
+            self._broker.owners.owner(definition)  # which would say so too
+            raise PolicyChanged(f"the policy of queue '{definition.name}' has changed", version, timed.access_policy, definition.namespace)
 
     def _authorize(self, door: Door, action: Action, name: str, granted: bool) -> None:
         self._broker.authorizer.authorize(door.principal, action, door.namespace, ResourceKind.QUEUE, name, granted)
@@ -411,23 +383,9 @@ class TimedOperations:
         return self._broker.store.group()
 
 
-class Finder:
-    """Finds queues of one namespace, for dead letters and moves."""
-
-    def __init__(self, operations: TimedOperations, namespace: str) -> None:
-        self._operations = operations
-        self._namespace = namespace
-
-    def __call__(self, name: str) -> TimedQueue | None:
-        """The live queue of that name; None: there is none. Unavailable: it is not open here."""
-        definition = self._operations.found(self._namespace, name)
-        return None if definition is None else self._operations.timed_of(definition)
-
-    def elsewhere(self, name: str) -> Elsewhere | None:
-        """The queue of that name, wherever it is; None: there is none."""
-        definition = self._operations.found(self._namespace, name)
-        return None if definition is None else self._operations.elsewhere(definition)
+def _task(fields: tuple[Any, ...]) -> MoveTask:
+    return MoveTask(*fields)
 
 
-def _wait_over(call: Any) -> None:
-    call.attachment.timed_out(call)
+def _tasks(found: list[tuple[Any, ...]]) -> list[MoveTask]:
+    return [MoveTask(*fields) for fields in found]

@@ -1,29 +1,45 @@
 """Together: publishes and settlements of one stream that are done in one commit, or not at all (AMQP's transactions of one channel).
 
-Nothing that is staged can be taken back, so everything that may refuse is asked first, before the first of them is staged. What is staged in
-one go is one commit of the store: after a crash all of it is there, or nothing.
+What goes to one owner is one call to it, and one commit there (owner/together.py): all of it or nothing. Where it goes to several, each is asked first
+whether it would do its part, and then to do it; it is answered when the last part is durable. No commit spans two owners: one that refuses then all the
+same, after another has done its part, leaves an outcome that is not known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import ACCEPT, RELEASE, Ask, Publish, make_settle
+from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Publish, fail, make_settle
+from entrepot.broker.calls.questions import CheckTogether, Load
 from entrepot.broker.calls.requests import CheckPublish, CommitTogether, Release
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.front.door import Door
+from entrepot.broker.front.gathered import Gathered
+from entrepot.broker.front.parting import put_replies
 from entrepot.broker.front.publisher import Path
-from entrepot.broker.front.replies import ReplyBox
-from entrepot.broker.operations.operations import FurtherHandler, Operations, Outcome
+from entrepot.broker.operations.operations import LATER, FurtherHandler, Operations, Outcome
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.broker.owners import Owner
-from entrepot.model.errors import Reason, Refused
+from entrepot.broker.owners import Owner, Settlement, Stage
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.model.errors import NotDone, OutcomeUnknown, Reason, Refused
 
 WORK_MAX = 9000  # of one commit, which cannot take turns: steps of net/turns.py
 _BY_RUN = 3  # what a run of records costs that goes whole where its address leads, to up to eight queues
 _BY_SETTLEMENT = 2  # a run of them
 _BY_RECORD = 12  # what a run of records costs that has to be looked at, or may be refused
+
+
+class _Share:
+    """What one owner is to do."""
+
+    __slots__ = ("loads", "settlements", "stages")
+
+    def __init__(self) -> None:
+        self.stages: list[Stage] = []
+        self.settlements: list[Settlement] = []
+        self.loads: list[Load] = []
 
 
 class Together:
@@ -45,30 +61,8 @@ class Together:
         """See requests.CommitTogether."""
         if not request.publishes and not request.settlements:
             return None, None
-        routed, work = self._check_publishes(door, request)
-        self._check_settlements(door, request)
-        broker = self._broker
-        stores = (broker.store, broker.volatile)
-        for store in stores:
-            store.whole = True
-        try:
-            for path, publish in routed:  # nothing by door.submit(): it may refuse, or come later, in the midst of it
-                broker.publisher.publish(path, publish)
-            for settlement in request.settlements:
-                settlement.attachment = door
-                door.settle(settlement)
-        finally:
-            for store in stores:
-                store.whole = False
-        door.spent += work  # it cannot take turns: others have theirs before this connection does more
-        broker.store.urgent()
-        for _, publish in routed:
-            if publish.mandatory:
-                door.sink.completed(publish)
-        if routed:
-            door.publishes = True
-            broker.check_pressure()
-        return None, broker.store.group()
+        _Commit(self._broker, self._operations, door, call).begin()
+        return LATER, None
 
     def _release(self, door: Door, call: Ask, request: Release) -> Outcome:
         """See requests.Release."""
@@ -80,55 +74,141 @@ class Together:
             door.settle(settlement)
         return None, None
 
-    def _check_settlements(self, door: Door, request: CommitTogether) -> None:
-        known: set[Any] = set()
-        for settlement in request.settlements:
-            consumer = door.consumers.get(settlement.consumer_id)
-            if consumer is None:
-                continue
-            if consumer.source is not None and consumer.source not in known and not consumer.source.is_topic:
-                known.add(consumer.source)
-                self._broker.owners.owner(consumer.source)  # what is kept until a queue is back is in no commit
-            if settlement.disposition != ACCEPT and consumer.source is not None and consumer.source.is_topic:
-                raise self._operations.not_for_streams(consumer.source, "basic.nack and basic.reject")
 
-    def _check_publishes(self, door: Door, request: CommitTogether) -> tuple[list[tuple[Path, Publish]], int]:
-        """The publishes, each with where it goes, and what all of it costs. Raises Refused if any of them would be."""
+class _Commit:
+    """One CommitTogether on its way."""
+
+    def __init__(self, broker: BrokerParts, operations: Operations, door: Door, call: Ask) -> None:
+        self._broker = broker
+        self._operations = operations
+        self._door = door
+        self._call = call
+        self._request: CommitTogether = call.request
+        self._shares: dict[Owner, _Share] = {}
+        self._replies: list[Callable[[], Any]] = []  # what goes to takers of replies, who have no owner
+        self._consumers: list[Consumer] = []  # who will hold less
+
+    def begin(self) -> None:
+        """Find out who does what of it, and have it done. Raises a NotDone, and nothing is done then."""
+        work = self._share_out_publishes()
+        self._share_out_settlements()
+        self._door.spent += work  # it cannot take turns: others have theirs before this connection does more
+        if len(self._shares) < 2:
+            self._do(None, [])
+            return
+        checking = Gathered(len(self._shares), self._do)
+        for owner, share in list(self._shares.items()):
+            owner.ask(CheckTogether(share.loads, bool(share.stages)), checking.put)
+
+    # ---- who does what
+
+    def _share_out_publishes(self) -> int:
+        """What all of it costs. Raises Refused if any of them would be."""
         broker = self._broker
-        routed = []
-        if request.publishes and broker.refusing is not None:
+        publishes = self._request.publishes
+        if publishes and broker.refusing is not None:
             raise broker.refusing.with_traceback(None)
-        work = _BY_SETTLEMENT * len(request.settlements)
+        work = _BY_SETTLEMENT * len(self._request.settlements)
         filling: dict[QueueDefinition, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
-        for publish in request.publishes:
-            path: Path = broker.path_for(door, publish.address)
-            publish.attachment = door
-            routed.append((path, publish))
-            self._check_room(lane.owner for lane in path.lanes)
+        for publish in publishes:
+            path: Path = broker.path_for(self._door, publish.address)
+            publish.attachment = self._door
             if path.plain and not path.choosy and not publish.scattered:
                 work += _work(path.log_count)
             else:
-                known: set[Any] = set()
                 for targets, count, body_bytes in broker.publisher.parting.loads(path, publish):
                     work += _BY_RECORD + _work(len(targets))
                     _add(filling, targets, count, body_bytes)
-                    known.update(target for target in targets if not isinstance(target, ReplyBox))
-                self._check_room(path.whole_owner(target) for target in known)
             work += path.router.taken_steps()
             if work > WORK_MAX:
-                break
-        if work > WORK_MAX:
-            raise Refused(Reason.LIMIT, f"a transaction's messages, queues and acknowledgements cost more than the {WORK_MAX} steps of one: commit it sooner")
+                raise Refused(
+                    Reason.LIMIT, f"a transaction's messages, queues and acknowledgements cost more than the {WORK_MAX} steps of one: commit it sooner"
+                )
+            self._share_out(path, publish)
         for queue, (count, body_bytes) in filling.items():
-            if broker.owners.owner(queue).is_over(queue.log_id, count, body_bytes):
-                raise Refused(Reason.FULL, f"queue '{queue.name}' refuses what is over its limit: nothing of the transaction was done")
-        return routed, work
+            self._share_of(broker.owners.owner(queue)).loads.append((queue.log_id, count, body_bytes))
+        return work
 
-    @staticmethod
-    def _check_room(owners: Iterable[Owner]) -> None:
-        """Refused, where an owner of what a transaction leads to has none; Unavailable, from `owners`, where there is no owner."""
-        if any(owner.is_full() for owner in owners):
-            raise Refused(Reason.LIMIT, "there is no room for a transaction's messages now")
+    def _share_out(self, path: Path, publish: Publish) -> None:
+        """To whom it goes: owners of what its address leads to, whole or in runs, and takers of replies."""
+        publisher = self._broker.publisher
+        if path.plain and not publish.scattered:
+            publish.unroutable = not path.lanes
+            for lane in path.lanes:
+                self._share_of(lane.owner).stages.append((lane, b"", [], publish))
+        elif path.to_reply and not publish.scattered:
+            self._replies.append(partial(publisher.replies.answer, path.router, publish))
+        else:
+            for target in path.spread:
+                path.whole_owner(target)  # one of whose partitions is on its way
+            runs, replies = publisher.parting.by_owner(path, publish)
+            for owner, of_owner in runs.items():
+                self._share_of(owner).stages.append((None, publish.address, of_owner, publish))
+            if replies:
+                self._replies.append(partial(put_replies, publish, replies))
+
+    def _share_out_settlements(self) -> None:
+        for settlement in self._request.settlements:
+            consumer = self._door.consumers.get(settlement.consumer_id)
+            if consumer is None or consumer.source is None:  # of replies nothing is held
+                continue
+            if settlement.disposition != ACCEPT and consumer.source.is_topic:
+                raise self._operations.not_for_streams(consumer.source, "basic.nack and basic.reject")
+            self._share_of(self._owner_of(consumer)).settlements.append((consumer, settlement.first, settlement.count, settlement.disposition))
+            self._consumers.append(consumer)
+
+    def _owner_of(self, consumer: Consumer) -> Owner:
+        """Of what it holds. Unavailable: what is kept until a queue is back is in no commit."""
+        return consumer.owner if consumer.source.is_topic else self._broker.owners.owner(consumer.source)
+
+    def _share_of(self, owner: Owner) -> _Share:
+        share = self._shares.get(owner)
+        if share is None:
+            share = self._shares[owner] = _Share()
+        return share
+
+    # ---- doing it
+
+    def _do(self, error: NotDone | None, _: list[Any]) -> None:
+        """All would do their part."""
+        if error is not None:
+            fail(self._call, error)
+            return
+        door = self._door
+        if door.closed:
+            return  # nobody waits for it, and what it has consumed is on its way back
+        ending = Gathered(len(self._shares) or 1, self._end)
+        for owner, share in self._shares.items():
+            owner.together(share.stages, share.settlements, share.loads, ending.put)
+        for consumer in self._consumers:
+            door.credit_returned(consumer)
+        if self._request.publishes:
+            door.publishes = True
+            self._broker.check_pressure()
+        if not self._shares:
+            self._broker.store.urgent()
+            self._broker.store.group().calls.append(partial(ending.put, None, None))
+
+    def _end(self, error: NotDone | None, done: list[Any]) -> None:
+        """The last of them has answered: `done` of them have done their part."""
+        call, door = self._call, self._door
+        if error is not None:
+            fail(call, OutcomeUnknown(f"a part of the transaction was done, and another was not: {error}") if done else error)
+            return
+        publisher = self._broker.publisher
+        for publish in self._request.publishes:
+            publisher.published_count += publish.count
+            publisher.published_bytes += publish.body_bytes
+        for reply in self._replies:
+            reply()
+        if door.closed:
+            return
+        for publish in self._request.publishes:
+            if publish.mandatory:
+                publish.outcome = DONE
+                door.sink.completed(publish)
+        call.outcome = DONE
+        door.sink.completed(call)
 
 
 def _work(targets: int) -> int:

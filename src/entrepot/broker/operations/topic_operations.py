@@ -140,7 +140,7 @@ class TopicOperations:
             if topic is None or topic.namespace != door.namespace:
                 raise Refused(Reason.NOT_FOUND, f"no topic has the id {request.id.hex()}")
             self._authorize(door, Action.CONFIGURE, topic.name)
-        topic.here()
+        self._broker.owners.check_open(topic)  # nothing is done to one of which something is on its way
         if is_thick(self._broker, topic):
             thin_out(self._broker, door, call, topic)
             return LATER, None

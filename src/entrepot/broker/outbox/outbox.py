@@ -68,18 +68,18 @@ class _Source:
 
 
 class Outbox(LogOwner):
-    """Of one broker, which sets `owners` and `senders` before it opens. The hub dispatches it as it does queues."""
+    """Of one broker, which sets `owners` and `senders` before it opens. The hub dispatches it as it does queues. store_of(shard): where that is kept."""
 
     owners: Owners
 
-    def __init__(self, hub: Hub, store: Store) -> None:
+    def __init__(self, hub: Hub, store_of: Callable[[int], Store]) -> None:
         self.dirty = False
         self.senders: dict[int, Sender] = {}
         self.loading: set[int] = set()  # shards that are about to open: nothing that is in them is there yet
         self._loads: dict[int, object] = {}  # of those what is read now
         self.loaded_per_tick = LOADED_PER_TICK
         self._hub = hub
-        self._store = store
+        self._store_of = store_of
         self._sources: dict[bytes, _Source] = {}  # by the log's id; nobody without intents
         self._lanes: dict[tuple[int, int], Lane] = {}  # by source and target shard; none that is empty
         self._ready: dict[Lane, None] = {}  # those that may have something to send
@@ -140,14 +140,14 @@ class Outbox(LogOwner):
         for shard, logs in by_shard(targets).items():
             lane = self._lane(log.shard, shard)
             lane.last += 1
-            self._store.fold(log.shard, sequence_key(shard), set_value(sequence_value(lane.last)))
+            self._store_of(log.shard).fold(log.shard, sequence_key(shard), set_value(sequence_value(lane.last)))
             intent.parts.append(Part(intent, shard, lane.last, logs))
-        self._store.fold(log.shard, intent.key(), set_value(intent.value()))
+        self._store_of(log.shard).fold(log.shard, intent.key(), set_value(intent.value()))
         source = self._enter(intent)
         if len(source.intents) == 1:
             self._attach(source, queue)
         self._intent_count += 1
-        self._when_durable(partial(self._durable, intent))
+        self._when_durable(intent.shard, partial(self._durable, intent))
 
     # ---- life
 
@@ -170,7 +170,7 @@ class Outbox(LogOwner):
         self.loading -= opening
         for log_id, source in list(self._sources.items()):
             if source.shard in opening:
-                log = self._store.log(log_id)
+                log = self._store_of(source.shard).log(log_id)
                 if log is None or log.owner is None:  # no definition names it any more
                     self._drop(log_id, source)
                     continue
@@ -249,8 +249,8 @@ class Outbox(LogOwner):
         if intent.is_answered():
             self._end(source, intent)
         else:
-            self._store.fold(intent.shard, intent.key(), set_value(intent.value()))
-        self._when_durable(partial(self._free, lane, part))
+            self._store_of(intent.shard).fold(intent.shard, intent.key(), set_value(intent.value()))
+        self._when_durable(intent.shard, partial(self._free, lane, part))
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics: `intents` and `intent_bytes` are outstanding; `intents_full_total`: how often a source had to wait for room."""
@@ -334,7 +334,7 @@ class Outbox(LogOwner):
             queue.subscription.release(BROKER_ID, intent.first, intent.count, False)
         if taken and intent.kind != MOVE:
             self._hub.dead_lettered_count += intent.count
-        self._store.fold(intent.shard, intent.key(), DELETE)
+        self._store_of(intent.shard).fold(intent.shard, intent.key(), DELETE)
         self._settled_count += 1
         self._bytes -= intent.size
         del source.intents[intent.first]
@@ -361,7 +361,7 @@ class Outbox(LogOwner):
 
     def _read(self, shard: int, first: bytes) -> bytes:
         """Take in some of what is kept, from the key `first` on; the key to go on at, b"" at the end."""
-        found = self._store.scan(shard, first, INTENTS_END, self.loaded_per_tick)
+        found = self._store_of(shard).scan(shard, first, INTENTS_END, self.loaded_per_tick)
         for key, value in found:
             self._enter(decoded(shard, key, value))
         return found[len(found) - 1][0] + b"\0" if len(found) == self.loaded_per_tick else b""
@@ -385,7 +385,7 @@ class Outbox(LogOwner):
     def _drop(self, log_id: bytes, source: _Source) -> None:
         """Nothing of it goes anywhere."""
         for intent in source.intents.values():
-            self._store.fold(source.shard, intent.key(), DELETE)
+            self._store_of(source.shard).fold(source.shard, intent.key(), DELETE)
         self._forget(log_id, source)
 
     def _forget(self, log_id: bytes, source: _Source) -> None:
@@ -400,7 +400,7 @@ class Outbox(LogOwner):
     def _lane(self, source: int, target: int) -> Lane:
         lane = self._lanes.get((source, target))
         if lane is None:
-            lane = self._lanes[source, target] = Lane(source, target, sequence_of(self._store.get(source, sequence_key(target))))
+            lane = self._lanes[source, target] = Lane(source, target, sequence_of(self._store_of(source).get(source, sequence_key(target))))
         return lane
 
     def _loaded(self, shard: int) -> None:
@@ -419,6 +419,7 @@ class Outbox(LogOwner):
         for lane in lanes:
             self._make_ready(lane)
 
-    def _when_durable(self, call: partial[None]) -> None:
-        self._store.group().calls.append(call)
-        self._store.urgent()
+    def _when_durable(self, shard: int, call: partial[None]) -> None:
+        store = self._store_of(shard)
+        store.group().calls.append(call)
+        store.urgent()

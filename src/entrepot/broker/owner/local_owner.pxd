@@ -52,6 +52,9 @@ cdef class LocalOwner(Owner):
     cdef readonly Growing growing
     cdef readonly object admission
     cdef public object unused
+    cdef public object answering
+    cdef public object seals
+    cdef public int sealed
 
     cpdef Lane lane(self, bytes address, list log_ids)
     @cython.locals(local=LocalLane, entry=Entry, queue=Queue)

@@ -12,10 +12,11 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
 from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Attachment, Publish, fail
+from entrepot.broker.calls.questions import Load
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.admission import Admission, Target
-from entrepot.broker.owners import Lane, Owner, Run
+from entrepot.broker.owners import Done, Lane, Owner, Run, Settlement, Stage
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
@@ -81,7 +82,7 @@ class TimedLane(Lane):
 class LocalOwner(Owner):
     """Over one store; its volatile logs, too, are in shards that never move."""
 
-    __slots__ = ("admission", "growing", "hub", "store", "unused")
+    __slots__ = ("admission", "answering", "growing", "hub", "sealed", "seals", "store", "unused")
 
     def __init__(self, hub: Hub, store: Store) -> None:
         self.hub = hub
@@ -89,17 +90,25 @@ class LocalOwner(Owner):
         self.growing = Growing(store)
         self.admission = Admission(hub, store)
         self.unused: Any = None  # the UnusedQueues; the broker sets it
+        self.answering: Any = None  # the Answering; it sets that, too
+        self.seals: Any = None  # the Seals; and these
+        self.sealed = 0  # of how many logs
 
     # ---- what fronts ask
 
     def lane(self, address: bytes, log_ids: list[bytes]) -> Lane:
         """See Owner."""
         targets = [self.target(log_id) for log_id in log_ids]
-        return LocalLane(self, address, targets)
+        lane = LocalLane(self, address, targets)
+        if self.sealed:
+            self.seals.check(lane.logs)
+        return lane
 
     def stage(self, lane: Lane, call: Publish) -> bool:
         """See Owner."""
         local = local_lane(lane)
+        if self.sealed:
+            self.seals.check(local.logs)
         if not local.simple:
             nacked: list[int] = []
             prefix = self.hub.codec(call.codec).prefix(local.address)
@@ -131,6 +140,8 @@ class LocalOwner(Owner):
     def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
         """See Owner."""
         known = [[self.target(log_id) for log_id in run[0]] for run in runs]  # all of them, before the first is staged
+        if self.sealed:
+            self.seals.check([target.log for targets in known for target in targets])
         codec = self.hub.codec(call.codec)
         plain: bytes = codec.prefix(address)
         nacked: list[int] = []
@@ -171,6 +182,7 @@ class LocalOwner(Owner):
             done(None)
 
     def _consume(self, consumer: Consumer, target: Target, start: Any, partition: Any) -> None:
+        self.seals.check([target.log])
         if isinstance(target, Queue):
             shared = target.consumers or target.single_active
             if any(other.exclusive for other in target.consumers) or (consumer.exclusive and shared):
@@ -226,7 +238,7 @@ class LocalOwner(Owner):
     def get(self, log_id: bytes, getter: Consumer, call: Ask) -> None:
         """See Owner."""
         try:
-            queue = self._queue(log_id)
+            queue = self.queue(log_id)
         except NotDone as error:
             fail(call, error)
             return
@@ -237,7 +249,7 @@ class LocalOwner(Owner):
     def purge(self, log_id: bytes, call: Ask) -> None:
         """See Owner."""
         try:
-            self._purge(call, self._queue(log_id))
+            self._purge(call, self.queue(log_id))
         except NotDone as error:
             fail(call, error)
 
@@ -308,7 +320,7 @@ class LocalOwner(Owner):
 
     def timed(self, log_id: bytes) -> Lane:
         """See Owner."""
-        return TimedLane(self, self._queue(log_id).timed)
+        return TimedLane(self, self.queue(log_id).timed)
 
     def holds(self, lane: Lane) -> bool:
         """See Owner."""
@@ -317,6 +329,8 @@ class LocalOwner(Owner):
     def send(self, lane: Lane, call: Send) -> bool:
         """See Owner."""
         local = timed_lane(lane)
+        if self.sealed:
+            self.seals.check([local.timed.log])
         if local.timed.policy_version != call.policy_version:
             raise local.timed.policy_changed()
         return local.sending.send(call)
@@ -339,16 +353,15 @@ class LocalOwner(Owner):
         """See Owner."""
         timed_lane(lane).timed.withdraw_all(attachment)
 
-    # ---- limits
+    # ---- whatever is asked seldom
 
-    def is_full(self) -> bool:
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
         """See Owner."""
-        return self.store.is_full()
+        self.answering.together(stages, settlements, loads, done)
 
-    def is_over(self, log_id: bytes, count: int, body_bytes: int) -> bool:
+    def ask(self, question: Any, done: Done) -> None:
         """See Owner."""
-        target = self.target(log_id)
-        return isinstance(target, Queue) and target.is_full(count, body_bytes)
+        self.answering.ask(question, done)
 
     # ---- for its own process
 
@@ -363,7 +376,8 @@ class LocalOwner(Owner):
             raise Unavailable("what it leads to is on its way to another owner")
         return log.owner
 
-    def _queue(self, log_id: bytes) -> Queue:
+    def queue(self, log_id: bytes) -> Queue:
+        """The live queue over a log, which is one of a queue. Unavailable."""
         queue = self.target(log_id)
         assert isinstance(queue, Queue)
         return queue

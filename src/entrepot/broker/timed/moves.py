@@ -99,6 +99,10 @@ class MoveTasks:
         """The last ones of a source, newest first."""
         return [kept.task for kept in reversed(self._kept.get(timed.id, {}).values())]
 
+    def running(self, task_id: bytes) -> list[bytes]:
+        """The ids of the logs that a task of this id moves from now: one or none."""
+        return [log_id for log_id, tasks in self._kept.items() if task_id in tasks and tasks[task_id].task.status == RUNNING]
+
     def kept(self, timed: TimedQueue, task_id: bytes) -> _Kept:
         """One that is remembered."""
         return self._kept[timed.id][task_id]

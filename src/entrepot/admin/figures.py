@@ -1,0 +1,67 @@
+"""Figures: what owners say of queues and partitions that are listed, asked for many at once. While an answer is on its way a list has its turns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterable
+from functools import partial
+from typing import Any, TypeAlias
+
+from entrepot.broker.calls.questions import AskPartitions, AskQueues, PartitionFigures, QueueFigures
+from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.owners import Owner
+from entrepot.model.errors import NotDone, Unavailable
+
+AT_ONCE = 64  # logs that are asked of in a step
+
+OfQueues: TypeAlias = Generator[None, None, dict[bytes, QueueFigures]]
+OfPartitions: TypeAlias = Generator[None, None, dict[int, PartitionFigures]]
+_ByOwner: TypeAlias = dict[Owner, list[bytes]]
+
+
+class Figures:
+    """By one table of owners. Of what is on its way to another owner, or is gone, there are none."""
+
+    def __init__(self, owners: OwnerTable) -> None:
+        self._owners = owners
+
+    def of_queues(self, definitions: Iterable[QueueDefinition]) -> OfQueues:
+        """Of some queues, AT_ONCE at most, by the ids of their logs."""
+        by_owner: _ByOwner = {}
+        for definition in definitions:
+            try:
+                by_owner.setdefault(self._owners.owner(definition), []).append(definition.log_id)
+            except Unavailable:
+                continue
+        found: dict[bytes, QueueFigures] = yield from _asked(AskQueues, by_owner)
+        return found
+
+    def of_partitions(self, topic: TopicDefinition, numbers: Iterable[int]) -> OfPartitions:
+        """Of some partitions of a topic, AT_ONCE at most, by their numbers."""
+        by_owner: _ByOwner = {}
+        number_of: dict[bytes, int] = {}
+        for number in numbers:
+            log_id = topic.partitions[number]
+            try:
+                by_owner.setdefault(self._owners.owner(topic, number), []).append(log_id)
+            except Unavailable:
+                continue
+            number_of[log_id] = number
+        found: dict[bytes, PartitionFigures] = yield from _asked(AskPartitions, by_owner)
+        return {number_of[log_id]: figures for log_id, figures in found.items()}
+
+
+def _asked(question: Callable[[list[bytes]], Any], by_owner: _ByOwner) -> Generator[None, None, dict[bytes, Any]]:
+    found: dict[bytes, Any] = {}
+    waiting = dict.fromkeys(by_owner)
+
+    def answered(owner: Owner, error: NotDone | None, answer: Any) -> None:
+        del waiting[owner]
+        if error is None:
+            found.update((log_id, figures) for log_id, figures in zip(by_owner[owner], answer, strict=True) if figures is not None)
+
+    for owner, log_ids in by_owner.items():
+        owner.ask(question(log_ids), partial(answered, owner))
+    while waiting:
+        yield None
+    return found

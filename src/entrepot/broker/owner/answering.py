@@ -1,0 +1,183 @@
+"""Answering: what an owner says to the questions of fronts (calls/questions.py), of the queues and partitions of its store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import astuple
+from functools import partial
+from typing import Any, TypeAlias
+
+from entrepot.broker.calls.questions import (
+    AskPartitions,
+    AskQueues,
+    CancelMove,
+    CheckTogether,
+    FindMove,
+    ListMoves,
+    Load,
+    PartitionFigures,
+    PurgeTimed,
+    QueueFigures,
+    Seal,
+    StartMove,
+    Unseal,
+)
+from entrepot.broker.owner.local_owner import LocalOwner
+from entrepot.broker.owner.timed_sides import TimedSides
+from entrepot.broker.owner.together import check, do_together
+from entrepot.broker.owners import Done, Settlement, Stage
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.timed.timed_queue import TimedQueue
+from entrepot.broker.topic.partition import Partition
+from entrepot.model.errors import NotDone, Reason, Refused
+
+PURGE_INTERVAL_MS = 60_000  # between two purges of a queue with timed leases, as SQS
+
+_LATER: Any = object()
+"""done() is called when it is so far."""
+
+
+class Answering:
+    """Of one owner."""
+
+    def __init__(self, owner: LocalOwner, sides: TimedSides) -> None:
+        self._owner = owner
+        self._sides = sides
+
+    def ask(self, question: Any, done: Done) -> None:
+        """See Owner.ask()."""
+        try:
+            answer = _ANSWERS[type(question)](self, question, done)
+        except NotDone as error:
+            done(error, None)
+            return
+        if answer is not _LATER:
+            done(None, answer)
+
+    # ---- figures
+
+    def queues(self, question: AskQueues, done: Done) -> list[QueueFigures | None]:
+        """See AskQueues."""
+        return [self._queue_figures(log_id) for log_id in question.log_ids]
+
+    def _queue_figures(self, log_id: bytes) -> QueueFigures | None:
+        log = self._owner.store.log(log_id)
+        if log is None or not isinstance(log.owner, Queue):
+            return None
+        queue = log.owner
+        sub = queue.subscription
+        delayed = 0 if queue.timed is None else queue.timed.delayed_count()
+        return sub.ready_count, sub.leased_count - delayed, delayed, queue.depth(), len(queue.consumers), log.bytes_alive
+
+    def partitions(self, question: AskPartitions, done: Done) -> list[PartitionFigures | None]:
+        """See AskPartitions."""
+        return [self._partition_figures(log_id) for log_id in question.log_ids]
+
+    def _partition_figures(self, log_id: bytes) -> PartitionFigures | None:
+        log = self._owner.store.log(log_id)
+        if log is None or not isinstance(log.owner, Partition):
+            return None
+        topic: Any = log.owner.topic
+        return log.first_offset, log.durable_offset, log.bytes_alive, topic.consumer_count()
+
+    # ---- deletes
+
+    def seal(self, question: Seal, done: Done) -> Any:
+        """See Seal."""
+        self._owner.seals.seal(question, done)
+        return _LATER
+
+    def unseal(self, question: Unseal, done: Done) -> None:
+        """See Unseal."""
+        self._owner.seals.unseal(question)
+
+    # ---- transactions
+
+    def check_together(self, question: CheckTogether, done: Done) -> None:
+        """See CheckTogether."""
+        check(self._owner, question.publishes, question.loads)
+
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+        """See Owner.together()."""
+        try:
+            do_together(self._owner, stages, settlements, loads)
+        except NotDone as error:
+            done(error, None)
+        else:
+            self._when_durable(done, None)
+
+    # ---- queues whose leases are timed
+
+    def purge(self, question: PurgeTimed, done: Done) -> Any:
+        """See PurgeTimed."""
+        timed = self._timed(question.log_id)
+        now_ms = timed.now_ms()
+        if timed.purged_ms and now_ms - timed.purged_ms < PURGE_INTERVAL_MS:
+            raise Refused(Reason.IN_USE, f"queue '{timed.queue.name}' was purged less than {PURGE_INTERVAL_MS // 1000} seconds ago")
+        timed.purged_ms = now_ms
+        return self._purge(timed, done)
+
+    def _purge(self, timed: TimedQueue, done: Done) -> Any:
+        if timed.ended:
+            done(timed.queue.gone.again(), None)
+        elif timed.queue.has_staged():
+            timed.queue.wait(partial(self._purge, timed, done))
+        else:
+            timed.purge()
+            self._when_durable(done, None)
+        return _LATER
+
+    def start_move(self, question: StartMove, done: Done) -> Any:
+        """See StartMove."""
+        timed = self._timed(question.log_id)
+        if timed.move is not None:
+            raise Refused(Reason.IN_USE, f"a task moves from queue '{timed.queue.name}' already")
+        task = self._sides.moves.start(timed, question.destination, question.per_second_max)
+        return self._when_durable(done, astuple(task))
+
+    def find_move(self, question: FindMove, done: Done) -> bytes | None:
+        """See FindMove."""
+        for log_id in self._sides.moves.running(question.task_id):
+            log = self._owner.store.log(log_id)
+            if log is not None and isinstance(log.owner, Queue):
+                return log_id
+        return None
+
+    def cancel_move(self, question: CancelMove, done: Done) -> Any:
+        """See CancelMove."""
+        timed = self._timed(question.log_id)
+        if timed.move is None or timed.move.task_id != question.task_id:
+            raise Refused(Reason.NOT_FOUND, "no such task runs")
+        return self._when_durable(done, astuple(self._sides.moves.cancel(timed)))
+
+    def list_moves(self, question: ListMoves, done: Done) -> list[tuple[Any, ...]]:
+        """See ListMoves."""
+        return [astuple(task) for task in self._sides.moves.tasks(self._timed(question.log_id))[: question.limit]]
+
+    # ---- shared
+
+    def _timed(self, log_id: bytes) -> TimedQueue:
+        return self._sides.timed_of(self._owner.queue(log_id).definition)
+
+    def _when_durable(self, done: Done, answer: Any) -> Any:
+        """Behind what is staged."""
+        store = self._owner.store
+        store.urgent()
+        store.group().calls.append(partial(done, None, answer))
+        return _LATER
+
+
+_Answer: TypeAlias = Callable[[Answering, Any, Done], Any]
+
+_ANSWERS: dict[type, _Answer] = {
+    AskQueues: Answering.queues,
+    AskPartitions: Answering.partitions,
+    PurgeTimed: Answering.purge,
+    StartMove: Answering.start_move,
+    FindMove: Answering.find_move,
+    CancelMove: Answering.cancel_move,
+    Seal: Answering.seal,
+    Unseal: Answering.unseal,
+    CheckTogether: Answering.check_together,
+    ListMoves: Answering.list_moves,
+}
