@@ -138,6 +138,7 @@ class SharedLimit:
         for consumer in self.consumers:
             if not consumer.auto_settle and consumer.id not in lending.parts and consumer not in lending.borrowers:
                 lending.join(consumer)
+        lending.serve()
 
 
 class Lending:
@@ -216,7 +217,11 @@ class Lending:
         limit = self._shared.limit
         if limit and self._left(limit) < 0:
             self._call_back(list(self.borrowers))  # it was more until now
+            return
         for borrower in list(self._wanting):
+            if limit and self._left(limit) == 0:
+                self._call_back(list(self.borrowers))
+                break
             if borrower.id in self._silent:
                 continue
             room = self._room(borrower)
@@ -224,7 +229,7 @@ class Lending:
                 del self._wanting[borrower]
                 self._lend(borrower, room)
             else:
-                self._call_back(self._alike(borrower))
+                self._call_back(self.parts.get(borrower.id, []))
 
     def _lend(self, borrower: Consumer, room: int) -> None:
         """A share of what it might have: the others may want some soon."""
@@ -241,19 +246,12 @@ class Lending:
         """What is left of the stream's limit."""
         return limit - sum(pool.leased + pool.credit for pool in self._shared.pools)
 
-    def _alike(self, borrower: Consumer) -> list[Consumer]:
-        """Whose credit would be what it lacks."""
-        parts = self.parts.get(borrower.id, [borrower])
-        if sum(part.leased + part.credit for part in parts) >= (borrower.limit or LEASED_MAX):
-            return parts  # by its own limit
-        return list(self.borrowers)
-
     def _call_back(self, among: list[Consumer]) -> None:
         """From one at a time: who has most of it."""
         if any(borrower in self._called_back for borrower in among):
             return
-        richest = max(among, key=lambda borrower: borrower.credit)
-        if richest.credit:
+        richest = max(among, key=lambda borrower: borrower.credit, default=None)
+        if richest is not None and richest.credit:
             self._called_back.add(richest)
             richest.owner.take_back(richest, partial(self._taken_back, richest))
 
