@@ -61,4 +61,5 @@ cdef class Door(Attachment):
     cpdef object close(self)
     @cython.locals(place=Place)
     cpdef object ask_again(self)
+    @cython.locals(other=Consumer, owner=Owner)
     cpdef object credit_returned(self, Consumer consumer)

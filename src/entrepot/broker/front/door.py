@@ -252,14 +252,19 @@ class Door(Attachment):
         """It holds less: with a shared limit every consumer of the stream may go on; a cancelled one that holds nothing is forgotten."""
         if not consumer.active and consumer.leased == 0:
             self.consumers.pop(consumer.id, None)
-        if consumer.pool.limit or consumer.pool.lent:
+        if consumer.pool.limit:
+            for other in consumer.pool.consumers:
+                if other.source is not consumer.source:
+                    owner: Owner = other.owner
+                    owner.credit(other)
+        if consumer.pool.lent:
             self._freed(consumer)
 
     def _freed(self, consumer: Consumer) -> None:
-        """What it holds less others may have."""
+        """What it holds less others may be lent."""
         shared = self.limits.get(consumer.stream)
-        if shared is not None:
-            shared.freed(consumer)
+        if shared is not None and shared.lending is not None:
+            shared.lending.freed(consumer)
 
     def wants(self, consumer: Consumer) -> None:
         """An owner has something for a consumer that is lent its credit, and has none (see Owner.lend())."""
@@ -278,7 +283,7 @@ class Door(Attachment):
         if known is None:
             return
         self.leave(consumer)
-        self._freed(consumer)
+        self.credit_returned(consumer)
         self.consumers.pop(consumer.id, None)
         if not self.closed:
             self.sink.cancelled(consumer.token)

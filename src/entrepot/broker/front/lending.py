@@ -39,7 +39,7 @@ class SharedLimit:
         for pool in self.pools:
             if pool.owner is owner:
                 return pool
-        pool = Pool(self.stream, owner)
+        pool = Pool(self.stream, owner, self.consumers)
         pool.limit = 0 if self.is_lent else self.limit
         pool.lent = self.lending is not None
         self.pools.append(pool)
@@ -102,15 +102,6 @@ class SharedLimit:
                 lending.forget(consumer)
             if not consumer.auto_settle:
                 consumer.owner.limit(consumer, self.limit)
-
-    def freed(self, consumer: Consumer) -> None:
-        """It holds less: others may go on."""
-        if self.lending is not None:
-            self.lending.freed(consumer)
-        if self.limit and not self.is_lent:
-            for other in self.consumers:
-                if other.source is not consumer.source:
-                    other.owner.credit(other)
 
     def _spans_owners(self) -> bool:
         """Whether no owner alone can know how much is left of it."""

@@ -14,6 +14,7 @@ cdef class Pool:
     cdef public uint64_t credit
     cdef public bint lent
     cdef public object owner
+    cdef readonly list consumers
 
 
 @cython.final

@@ -19,25 +19,28 @@ _LEASED_MAX = LEASED_MAX
 class Pool:
     """What the consumers of one stream at one owner may hold together; limit 0: no such limit, or none that this owner can know.
 
-    `credit`: what they are lent and have not spent. `lent`: the front shares something out among owners, so it looks again when something is settled.
+    `credit`: what they are lent and have not spent. The front's alone: `owner`, whose it is; `consumers` of the stream, at whatever owner, that are active;
+    `lent`: something is lent out to some of them, so it looks again when something is settled.
     """
 
-    __slots__ = ("credit", "leased", "lent", "limit", "owner", "stream")
+    __slots__ = ("consumers", "credit", "leased", "lent", "limit", "owner", "stream")
 
     stream: int
     limit: int
     leased: int
     credit: int
     lent: bool
-    owner: Any  # the front's: whose it is
+    owner: Any
+    consumers: Any  # a list
 
-    def __init__(self, stream: int, owner: Any = None) -> None:
+    def __init__(self, stream: int, owner: Any = None, consumers: list[Consumer] | None = None) -> None:
         self.stream = stream
         self.limit = 0
         self.leased = 0
         self.credit = 0
         self.lent = False
         self.owner = owner
+        self.consumers = consumers
 
 
 class Consumer:
