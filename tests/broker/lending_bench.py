@@ -169,7 +169,7 @@ class Wandering:
             [self.publish] * 6
             + [self.enqueue] * 3
             + [self.accept] * 8
-            + [self.begin_reader, self.begin_worker, self.cancel, self.limit, self.wander, self.pause]
+            + [self.begin_reader, self.begin_worker, self.cancel, self.limit, self.limits, self.wander, self.pause]
         )
         for _ in range(actions):
             self.chance.choice(steps)()
@@ -240,6 +240,21 @@ class Wandering:
     def limit(self):
         self.me.limit(self.chance.choice((0, 1, 2, 7)))
 
+    def limits(self):
+        """One after the other, before anybody has answered; a worker comes in between."""
+        self.me.ceiling = 1 << 30
+        for _ in range(2):
+            self.me.submit(r.StreamLimit(self.chance.choice((0, 0, 1, 7))))
+        name = f"w{len(self.me.ids)}"
+        if call := self.me.submit(r.Consume(self.chance.choice(self.bench.queues), name, limit=0)) if len(self.me.ids) < 9 else None:
+            self.me.limits[name] = 0
+        self.me.together = self.chance.choice((0, 1, 2, 7))
+        self.me.submit(r.StreamLimit(self.me.together))
+        self.bench.run(0.05)
+        if call is not None and call.outcome == DONE:
+            self.me.ids[name] = call.result
+        self.me.ceiling = self.me.together
+
     def wander(self):
         if self.closed and self.chance.random() < 0.7:
             self.open(self.chance.choice(list(self.closed)))
@@ -265,7 +280,7 @@ class Wandering:
     def come_to_rest(self):
         for shard in list(self.closed):
             self.open(shard)
-        for _ in range(400):
+        for _ in range(4000):
             before = self.number, len(self.taken), sum(map(len, self.read.values()))
             while any(self.me.held.values()):
                 self.accept()

@@ -148,6 +148,23 @@ def test_a_limit_that_is_set_anew(bench, me):
     assert {name: len(got) for name, got in bench.accept().items()} == dict.fromkeys(bench.queues, 9)
 
 
+def test_who_comes_while_the_limit_changes(bench, me):
+    """Before owners have answered that they give by it no more."""
+    for name in bench.queues[:2]:
+        me.consume(name, name)
+    for limit in (2, 0):
+        me.submit(r.StreamLimit(limit))
+    me.submit(r.Consume(bench.queues[2], "late"))
+    me.together = 2
+    me.submit(r.StreamLimit(2))
+    bench.run()
+    for name in bench.queues:
+        me.put(*[b"x"] * 9, key=name)
+    bench.run()
+    assert sum(map(len, me.held.values())) == 2
+    assert sorted(map(len, bench.accept().values())) == [9, 9, 9]
+
+
 def test_credit_that_lies_idle_is_taken_back_when_the_limit_falls(bench, me):
     me.limit(9)
     for name in bench.queues:

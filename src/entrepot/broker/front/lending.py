@@ -87,10 +87,7 @@ class SharedLimit:
         if lending is not None and lending.is_waiting():
             return
         if self._spans_owners():
-            if self.is_lent:
-                self._lending().serve()
-            else:
-                self._lend_out()
+            self._lend_out()  # also to who came while there was no limit
             return
         self.is_lent = False
         for pool in self.pools:
