@@ -144,7 +144,7 @@ def test_a_limit_that_is_set_anew(bench, me):
     assert sum(map(len, me.held.values())) == 2
     me.limit(0)
     bench.run()
-    assert not shared_of(me).is_lent
+    assert (shared_of(me).is_lent, shared_of(me).lending) == (False, None)
     assert {name: len(got) for name, got in bench.accept().items()} == dict.fromkeys(bench.queues, 9)
 
 

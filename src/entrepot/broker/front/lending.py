@@ -70,11 +70,7 @@ class SharedLimit:
             return
         lending.drop(consumer)
         if not self.consumers:
-            self.lending = None
-            self.is_lent = False
-            for pool in self.pools:
-                pool.limit = self.limit
-                pool.lent = False
+            self._end_lending()
 
     def set_limit(self, limit: int) -> None:
         """It holds from now on."""
@@ -89,9 +85,9 @@ class SharedLimit:
         if self._spans_owners():
             self._lend_out()  # also to who came while there was no limit
             return
+        if lending is None or not lending.parts:
+            self._end_lending()
         self.is_lent = False
-        for pool in self.pools:
-            pool.limit = self.limit
         for consumer in self.consumers:
             if lending is not None and consumer.id in lending.parts:
                 continue
@@ -109,6 +105,14 @@ class SharedLimit:
             if not consumer.auto_settle:
                 owners.add(consumer.owner)
         return len(owners) > 1 or (self.lending is not None and bool(self.lending.parts))
+
+    def _end_lending(self) -> None:
+        """Nobody is lent anything; owners go by the limit."""
+        self.lending = None
+        self.is_lent = False
+        for pool in self.pools:
+            pool.limit = self.limit
+            pool.lent = False
 
     def _lending(self) -> Lending:
         if self.lending is None:
