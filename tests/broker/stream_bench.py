@@ -9,7 +9,8 @@ from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.subscription.consumer import Pool, make_consumer
-from entrepot.broker.topic.topic import Topic
+from entrepot.broker.topic.live_topic import LiveTopic
+from entrepot.broker.topic.stream_start import parse_places
 from entrepot.model.entry import make_entry
 from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
@@ -106,15 +107,15 @@ class Bench:
 
     def open(self, definition):
         logs = [self.store.log(log_id) or self.store.create_log(0, log_id) for log_id in definition.partitions]
-        definition.runtime = Topic(definition, self.hub, lambda _log: self.store, logs)
-        return definition.runtime
+        definition.runtime = LiveTopic(definition, self.hub, lambda _log: self.store, logs)
+        return definition.runtime.topics[self.store]
 
     def publish(self, topic, *records, log=None, flags=0, max_time_ms=0):
         """One entry of these records."""
         data = b"".join(bytes((len(record),)) + record for record in records)
         entry = make_entry(CODEC.tag, 1, flags, b"::", data, len(records))
         entry.max_time_ms = max_time_ms
-        self.store.append([log or topic.logs[0]], entry)
+        self.store.append([log or topic.partitions[0].log], entry)
         self.store.urgent()
 
     def settle_down(self, seconds=0.5):
@@ -130,5 +131,6 @@ class Bench:
         attachment.closed = False
         self.consumer_count += 1
         reader.consumer = make_consumer(self.consumer_count, attachment, "token", topic, pool or Pool(1), limit, auto_settle, False, 0)
-        topic.add_consumer(reader.consumer, start, partition)
+        numbers, start = parse_places(topic.name, len(topic.partitions), start, partition, self.hub.now_ms())
+        topic.add_consumer(reader.consumer, [topic.partitions[number] for number in numbers], start)
         return reader

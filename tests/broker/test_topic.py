@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 from stream_bench import Bench
 
 from entrepot.broker.subscription.consumer import Pool
-from entrepot.broker.topic.stream_start import parse_partition, parse_start
-from entrepot.broker.topic.topic import CONSUMER_PARTITIONS_MAX
+from entrepot.broker.topic.stream_start import CONSUMER_PARTITIONS_MAX, parse_partition, parse_start
 from entrepot.model.entry import CONTROL
 from entrepot.model.errors import Refused
 
@@ -54,7 +53,7 @@ def test_readers_are_independent_and_nothing_is_taken(bench):
     readers = [bench.subscribe(topic, start) for start in (0, 0, 50)]
     bench.settle_down()
     assert [len(reader.got) for reader in readers] == [100, 100, 50]
-    assert topic.ready_count() == 100
+    assert topic.definition.runtime.ready_count() == 100
     assert topic.consumer_count() == 3
 
 
@@ -143,7 +142,7 @@ def test_nothing_is_delivered_before_it_is_durable(bench):
     bench.loop.step()
     bench.loop.step()
     assert reader.got == []
-    assert topic.logs[0].durable_offset == 0
+    assert topic.partitions[0].log.durable_offset == 0
     bench.settle_down()
     assert reader.got == [(0, b"0")]
 
@@ -163,7 +162,7 @@ def test_control_records_are_passed_over(bench):
 def test_discarded_records_are_passed_over(bench):
     topic = bench.stream()
     filled(bench, topic)
-    bench.store.discard(topic.logs[0], 0, 35)
+    bench.store.discard(topic.partitions[0].log, 0, 35)
     reader = bench.subscribe(topic, "first")
     clamped = bench.subscribe(topic, 12)
     bench.settle_down()
@@ -174,7 +173,7 @@ def test_discarded_records_are_passed_over(bench):
 def test_a_reader_waits_behind_what_was_all_discarded(bench):
     topic = bench.stream()
     filled(bench, topic)
-    bench.store.discard(topic.logs[0], 0, 100)
+    bench.store.discard(topic.partitions[0].log, 0, 100)
     reader = bench.subscribe(topic, "first")
     last = bench.subscribe(topic, "last")
     bench.settle_down()
@@ -205,10 +204,10 @@ def test_closing_says_who_was_reading_and_ends_everything(bench):
     filled(bench, topic)
     reader = bench.subscribe(topic, ("time", 0))
     assert topic.close() == [reader.consumer]
-    bench.store.drop_log(topic.logs[0])
+    bench.store.drop_log(topic.partitions[0].log)
     bench.settle_down(200)
     assert reader.got == []
-    assert topic.logs[0].owner is None
+    assert topic.partitions[0].log.owner is None
 
 
 def test_a_stream_survives_a_restart(bench):
@@ -231,7 +230,7 @@ class TestPartitions:
     def test_a_reader_of_all_gets_each_partition_in_order(self, bench):
         topic = bench.topic(partitions=3)
         for number in range(30):
-            bench.publish(topic, b"%d" % number, log=topic.logs[number % 3])
+            bench.publish(topic, b"%d" % number, log=topic.partitions[number % 3].log)
         reader = bench.subscribe(topic, "first")
         one = bench.subscribe(topic, 4, partition=1)
         bench.settle_down()
@@ -247,7 +246,7 @@ class TestPartitions:
         with pytest.raises(Refused, match=f"at most {CONSUMER_PARTITIONS_MAX}: say which"):
             bench.subscribe(topic, "first")
         assert topic.consumer_count() == 0
-        bench.publish(topic, b"a", log=topic.logs[CONSUMER_PARTITIONS_MAX])
+        bench.publish(topic, b"a", log=topic.partitions[CONSUMER_PARTITIONS_MAX].log)
         one = bench.subscribe(topic, "first", partition=CONSUMER_PARTITIONS_MAX)
         bench.settle_down()
         assert one.offsets == [0]
@@ -265,7 +264,7 @@ class TestRetention:
     def test_by_size_whoever_has_read(self, bench):
         topic = bench.stream(x_max_length_bytes=10_000)
         reader = bench.subscribe(topic, "first", limit=10)
-        log = topic.logs[0]
+        log = topic.partitions[0].log
         for number in range(300):
             bench.publish(topic, *[b"%04d" % number + b"x" * 95] * 10)
             bench.settle_down(0.01)
@@ -280,7 +279,7 @@ class TestRetention:
         topic = bench.stream()
         filled(bench, topic)
         bench.settle_down(1000)
-        assert topic.logs[0].first_offset == 0
+        assert topic.partitions[0].log.first_offset == 0
         assert topic.partitions[0].retention is None
 
     @settings(max_examples=15, deadline=None)
@@ -288,7 +287,7 @@ class TestRetention:
     def test_by_size_keeps_what_it_may_of_any_mixture(self, entries, limit):
         bench = Bench()
         topic = bench.stream(x_max_length_bytes=limit)
-        log = topic.logs[0]
+        log = topic.partitions[0].log
         for count, size in entries:
             bench.publish(topic, *[b"y" * size] * count)
             bench.settle_down(0.01)

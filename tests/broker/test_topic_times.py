@@ -26,7 +26,7 @@ def test_a_time_begins_at_the_entry_that_has_it(bench):
 
 def test_by_age(bench):
     topic = bench.stream(x_max_age="10s")
-    log = topic.logs[0]
+    log = topic.partitions[0].log
     filled(bench, topic)
     bench.settle_down(8)
     bench.publish(topic, b"100")
@@ -42,7 +42,7 @@ def test_by_age(bench):
 
 def test_by_size_what_has_left_memory(bench):
     topic = bench.stream(x_max_length_bytes=300_000)
-    log = topic.logs[0]
+    log = topic.partitions[0].log
     for number in range(1500):
         bench.publish(topic, *[b"%04d" % number + b"x" * 95] * 10)
         bench.settle_down(0.01)

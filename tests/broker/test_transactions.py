@@ -148,7 +148,7 @@ def test_a_reader_that_begins_at_the_end_sees_what_was_held_back(bench):
     bench.settle_down()
     assert bench.read(0, "last") == [(0, b"0")]
     consumer = bench._consumer(bench.topic)
-    bench.topic.add_consumer(consumer, "next", 0)
+    bench.topic.add_consumer(consumer, bench.topic.partitions[:1], "next")
     bench.end(one, True)
     bench.settle_down()
     assert consumer.attachment.sink.got == [(1, b"1")]
@@ -156,7 +156,7 @@ def test_a_reader_that_begins_at_the_end_sees_what_was_held_back(bench):
 
 def test_a_reader_hears_of_the_first_transaction_of_its_log(bench):
     consumer = bench._consumer(bench.topic)
-    bench.topic.add_consumer(consumer, "first", 0)
+    bench.topic.add_consumer(consumer, bench.topic.partitions[:1], "first")
     bench.publish([0], b"0")
     bench.settle_down()
     one = bench.coordinator.begin(b"one")

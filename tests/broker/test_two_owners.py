@@ -1,55 +1,21 @@
 """A front over two owners, each with half of the shards in a store and on a disk of its own: what is published to both is done when both have it."""
 
-import itertools
-
 import pytest
-from broker_bench import CODEC, NS, SMALL, Bench, address_of, record_of
+from broker_bench import CODEC, NS, Bench, address_of, record_of
+from owners_bench import OwnersBench
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, UNKNOWN, Publish, Sink, fail, make_publish
 from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.front.gathering import Gathering
 from entrepot.broker.front.owner_table import OwnerTable
-from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
-from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.framed_owner import FramedOwnerTable
-from entrepot.simulation.loop import SimulatedEntropy
-from entrepot.store.local.opening import open_store
-
-
-class TwoOwnersBench(Bench):
-    """`other_disk` is the second owner's, which has the odd shards."""
-
-    def __init__(self, table):
-        self.table = table
-        super().__init__()
-        self.other_store.set_owner(self.broker)
-
-    def owners(self, hub, store, volatile):
-        self.other_disk = SimulatedDisk(self.loop)
-        self.other_store = open_store(
-            self.other_disk, scheduler=self.loop, clock=self.clock, entropy=SimulatedEntropy(self.loop), fold=self.fold, settings=SMALL
-        )
-        other = LocalOwner(hub, self.other_store)
-
-        class Two(self.table):
-            def here(self, shard):
-                return other if shard % 2 else self.durable
-
-            def local(self):
-                return [*super().local(), other]
-
-        return Two(hub, store, volatile)
-
-    def names(self, odd, kind="queue"):
-        """Names whose shard is the one or the other owner's."""
-        return (name for number in itertools.count() if self.broker.shards.shard(kind, NS, name := f"{kind}{number}") % 2 == odd)
 
 
 @pytest.fixture(params=[OwnerTable, FramedOwnerTable])
 def bench(request):
-    return TwoOwnersBench(request.param)
+    return OwnersBench(request.param)
 
 
 @pytest.fixture
@@ -73,15 +39,14 @@ def depths(bench, names):
 
 def test_each_owner_has_its_own(bench, me, pair):
     logs = [bench.queue(name).log for name in pair]
-    assert [store.log(log.id) is log for store in (bench.store, bench.other_store) for log in logs] == [True, False, False, True]
+    assert [store.log(log.id) is log for store in bench.stores for log in logs] == [True, False, False, True]
     assert me.put(b"x", exchange="amq.fanout").nacked is None
     assert [me.get(name)[0] for name in pair] == [b"x", b"x"]
 
 
 @pytest.mark.parametrize("slow", [0, 1])
 def test_confirmed_when_the_last_has_it(bench, me, pair, slow):
-    disks = [bench.disk, bench.other_disk]
-    disks[slow].commit_s = (5.0, 5.0)
+    bench.disks[slow].commit_s = (5.0, 5.0)
     for name in pair:
         me.consume(name, name)
     bench.run()

@@ -14,7 +14,7 @@ from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.subscription.consumer import Pool, make_consumer
-from entrepot.broker.topic.topic import Topic
+from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.transactions.coordinator import Coordinator, Participant, ParticipantKind, coordinator_log_id
 from entrepot.broker.transactions.log_transactions import Transactions
 from entrepot.model.entry import make_entry
@@ -67,7 +67,7 @@ class Bench:
         self.producers.load()
         self.logs = [self.store.log(log_id) or self.store.create_log(0, log_id) for log_id in LOGS]
         policy = parse_queue_arguments("q", {})
-        self.topic = Topic(SimpleNamespace(name="t", policy=policy), self.hub, lambda _log: self.store, self.logs[:QUEUE])
+        self.topic = LiveTopic(SimpleNamespace(name="t", policy=policy), self.hub, lambda _log: self.store, self.logs[:QUEUE]).topics[self.store]
         self.queue = Queue(SimpleNamespace(name="q", policy=policy), self.hub, self.store, self.logs[QUEUE], "n", HeadDrops)
         coordinator_id = coordinator_log_id(0)
         self.coordinator = Coordinator(self.store, self.store.log(coordinator_id) or self.store.create_log(0, coordinator_id))
@@ -139,7 +139,7 @@ class Bench:
     def read(self, number, start="first"):
         """What a reader of the topic's partition gets, from `start` on, as far as it may."""
         consumer = self._consumer(self.topic)
-        self.topic.add_consumer(consumer, start, number)
+        self.topic.add_consumer(consumer, [self.topic.partitions[number]], start)
         self.settle_down()
         self.topic.remove_consumer(consumer)
         return consumer.attachment.sink.got

@@ -15,6 +15,7 @@ cdef class Owner:
     cpdef bint stage(self, Lane lane, Publish call) except? True
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count, int disposition)
     cpdef object credit(self, Consumer consumer)
+    cpdef object lend(self, Consumer consumer, uint64_t count)
     cpdef bint holds(self, Lane lane) except? True
     cpdef bint send(self, Lane lane, Send call) except? True
     cpdef object receive(self, Lane lane, Receive call)

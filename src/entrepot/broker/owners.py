@@ -3,15 +3,16 @@
 A front knows names, the catalogue and its routes. An owner knows queues, partitions, and what was leased of them. Between the two go names, numbers, octets
 and the port's own calls, so that each of these calls could be a frame to another process. What an owner in this process hands out to be given back
 (a Lane) is opaque to the front; between processes it is a number that both have agreed on. A Consumer is its number, its limits, and where deliveries go:
-an Attachment, whose window (`writable`) the owner looks at.
+an Attachment, whose window (`writable`) the owner looks at. What spans owners (a topic's partitions, a limit) the front puts together (front/lending.py).
 
 Whatever an owner may answer at once it may also answer later: by completing the port call that it was given, with one of the port's outcomes.
 
     lane       (address, ids of logs) -> Lane
     stage      (Lane, Publish) -> nacked indices, when what was taken is durable
     stage_runs (address, runs, Publish) -> the same, where records fare differently
-    consume    (Consumer, id of a log, start) -> deliveries, against the consumer's credit
+    consume    (Consumer, ids of logs, start) -> deliveries, against the consumer's credit
     settle     (Consumer, offsets, disposition) | credit (Consumer) | cancel (Consumer) | end (Consumer)
+    lend       (Consumer, how many) | take_back (Consumer) -> how many were not spent | limit (Consumer, how many)
     get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (ids of logs) -> how many
     timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
     together   (stages, settlements, loads) -> none, when all of it is durable, or Refused, Unavailable, and nothing of it was done
@@ -78,10 +79,9 @@ class Owner:
 
     # ---- consuming: a consumer's number is never used again
 
-    def consume(self, consumer: Consumer, log_id: bytes, start: Any, partition: Any, done: Callable[[NotDone | None], None]) -> None:
-        """done(why not, or None), and then begin to deliver: from a queue, or, by the id of any of its partitions, a topic, from `start` on and in one
-        `partition` (see topic/stream_start.py). Refused: NOT_PERMITTED, in exclusive use; INVALID start or partition. Unavailable: not open there.
-        Nothing comes before the answer.
+    def consume(self, consumer: Consumer, log_ids: list[bytes], start: Any, done: Callable[[NotDone | None], None]) -> None:
+        """done(why not, or None), and then begin to deliver: from a queue, or from these partitions of one topic, from `start` on (a Start of
+        topic/stream_start.py). Refused: NOT_PERMITTED, in exclusive use. Unavailable: not all of it is open there. Nothing comes before the answer.
         """
         raise NotImplementedError
 
@@ -90,7 +90,24 @@ class Owner:
         raise NotImplementedError
 
     def credit(self, consumer: Consumer) -> None:
-        """It may have more than before: its connection reads again, or a limit that it shares leaves room."""
+        """It may have more than before: its connection reads again, or a limit that it shares at this owner leaves room."""
+        raise NotImplementedError
+
+    def lend(self, consumer: Consumer, count: int) -> None:
+        """A consumer that is `lent` its credit may be given `count` records more. Where it has none, and there is something for it, the owner says so
+        once, until it is lent some: the door's wants(consumer).
+        """
+        raise NotImplementedError
+
+    def take_back(self, consumer: Consumer, done: Callable[[int], None]) -> None:
+        """It is lent its credit from now on, and loses what it has not spent: done(how many), once what can be sent to it at once has been sent.
+
+        What was delivered to it before comes before the answer. `consumer.lent` is set by then.
+        """
+        raise NotImplementedError
+
+    def limit(self, consumer: Consumer, together: int) -> None:
+        """It is not lent its credit: its own limit holds, and, of what the consumers of its stream at this owner hold, `together` (0: none)."""
         raise NotImplementedError
 
     def cancel(self, consumer: Consumer) -> None:
@@ -110,7 +127,10 @@ class Owner:
         raise NotImplementedError
 
     def count(self, log_ids: list[bytes], done: Callable[[NotDone | None, int, int], None]) -> None:
-        """done(why not, or None, ready records, consumers) of a queue, or of partitions of one topic, for who declares it: a queue was used just now."""
+        """done(why not, or None, ready records, consumers) of a queue, or of partitions of one topic, for who declares it: a queue was used just now.
+
+        A consumer that reads a topic at several owners counts at one of them.
+        """
         raise NotImplementedError
 
     # ---- leases that are timed: a Lane stands for one queue

@@ -21,8 +21,8 @@ from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
+from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
-from entrepot.broker.topic.topic import Topic
 from entrepot.model.errors import Unavailable
 
 DECISIONS = frozenset(
@@ -61,7 +61,7 @@ class ShardMoves:
     def __init__(self, broker: MovingParts) -> None:
         self._broker = broker
         self._queues: dict[int, list[AwayQueue]] = {}  # shard -> queues of it
-        self._partitions: dict[int, list[tuple[Topic, int]]] = {}
+        self._partitions: dict[int, list[tuple[LiveTopic, int]]] = {}
         self._opening: dict[int, object] = {}  # shards that wait for the store, or for the catalogue, to come to life
         broker.live.queue_away = lambda shard, away: self._queues[shard].append(away)
         broker.live.partition_away = lambda shard, topic, number: self._partitions[shard].append((topic, number))
@@ -91,7 +91,8 @@ class ShardMoves:
                 log.owner = None
                 queues.append(away)
             elif isinstance(owner, Partition):
-                topic: Any = owner.topic
+                part: Any = owner.topic
+                topic: LiveTopic = part.definition.runtime
                 topic.leave(owner)
                 partitions.append((topic, owner.number))
         broker.outbox.close(shard)

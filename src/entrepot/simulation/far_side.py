@@ -31,10 +31,14 @@ class FarDoor(Attachment):
         """As a front's door: with a shared limit every consumer of the stream may go on."""
         if not consumer.active and consumer.leased == 0:
             self.consumers.pop(consumer.id, None)
-        if consumer.pool.limit:
-            for other in consumer.pool.consumers:
-                if other.reads is not consumer.reads:
-                    other.owner.credit(other)
+        for other in self.consumers.values() if consumer.pool.limit else ():
+            if other.pool is consumer.pool and other.reads is not consumer.reads:
+                other.owner.credit(other)
+
+    def wants(self, consumer: Consumer) -> None:
+        """The owner has something for it, and no credit."""
+        side: Any = self.sink
+        side.tell("wants", consumer.id)
 
     def gone(self, consumer: Consumer) -> None:
         """The consumer's queue was deleted."""
@@ -51,8 +55,6 @@ class FarDoor(Attachment):
     def forget(self, consumer: Consumer) -> None:
         """It is not known any more."""
         self.consumers.pop(consumer.id, None)
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
 
 
 class FarSide(Sink):
@@ -140,7 +142,7 @@ class FarSide(Sink):
         self.tell("delivered", delivery.consumer_id, words(delivery, DELIVERY))
         return -1
 
-    def consume(self, number: int, terms: Any, log_id: bytes, start: Any, partition: Any) -> None:
+    def consume(self, number: int, terms: Any, log_ids: list[bytes], start: Any) -> None:
         """See Owner."""
         consumer = self._consumer(terms)
 
@@ -149,8 +151,7 @@ class FarSide(Sink):
                 self._door_of(consumer).forget(consumer)
             self.tell("done", number, said(error))
 
-        consumer.pool.consumers.append(consumer)
-        self._owner.consume(consumer, log_id, start, partition, done)
+        self._owner.consume(consumer, log_ids, start, done)
 
     def settle(self, consumer_id: int, first: int, count: int, disposition: int) -> None:
         """See Owner."""
@@ -159,12 +160,31 @@ class FarSide(Sink):
             self._owner.settle(consumer, first, count, disposition)
             self._door_of(consumer).credit_returned(consumer)
 
-    def credit(self, consumer_id: int, limit: int) -> None:
+    def credit(self, consumer_id: int) -> None:
         """See Owner."""
         consumer = self._known(consumer_id)
         if consumer is not None:
-            consumer.pool.limit = limit
             self._owner.credit(consumer)
+
+    def lend(self, consumer_id: int, count: int) -> None:
+        """See Owner."""
+        consumer = self._known(consumer_id)
+        if consumer is not None:
+            self._owner.lend(consumer, count)
+
+    def take_back(self, number: int, consumer_id: int) -> None:
+        """See Owner."""
+        consumer = self._known(consumer_id)
+        if consumer is None:
+            self.tell("done", number, None, 0)
+        else:
+            self._owner.take_back(consumer, lambda count: self.tell("done", number, None, count))
+
+    def limit(self, consumer_id: int, together: int) -> None:
+        """See Owner."""
+        consumer = self._known(consumer_id)
+        if consumer is not None:
+            self._owner.limit(consumer, together)
 
     def door(self, number: int, codec: int, writable: bool) -> Any:
         """A connection of which nothing was heard before."""
@@ -179,8 +199,6 @@ class FarSide(Sink):
         """See Owner."""
         consumer = self._known(consumer_id)
         if consumer is not None:
-            if consumer in consumer.pool.consumers:
-                consumer.pool.consumers.remove(consumer)
             self._owner.cancel(consumer)
             if consumer.leased == 0:
                 self._door_of(consumer).forget(consumer)
@@ -298,13 +316,15 @@ class FarSide(Sink):
         return call
 
     def _consumer(self, terms: Any) -> Consumer:
-        number, consumer_id, stream, pool_limit, limit, auto_settle, exclusive, priority, is_sent = terms
+        number, consumer_id, stream, pool_limit, limit, auto_settle, exclusive, priority, is_sent, lent, counts = terms
         door = self.doors[number]
         pool = door.pools.setdefault(stream, Pool(stream)) if is_sent else Pool(stream)
         pool.limit = pool_limit
         token = consumer_id if is_sent else None
         consumer = make_consumer(consumer_id, door, token, None, pool, limit, auto_settle, exclusive, priority)
         consumer.owner = self._owner
+        consumer.lent = lent
+        consumer.counts = counts
         door.consumers[consumer_id] = consumer
         return consumer
 

@@ -76,11 +76,11 @@ class FramedOwner(Owner):
 
     # ---- consuming
 
-    def consume(self, consumer: Consumer, log_id: bytes, start: Any, partition: Any, done: Callable[[NotDone | None], None]) -> None:
+    def consume(self, consumer: Consumer, log_ids: list[bytes], start: Any, done: Callable[[NotDone | None], None]) -> None:
         """See Owner."""
         self._consumers[consumer.id] = consumer
         number = self._wait(done)
-        self._send("consume", number, self._words_of(consumer), log_id, start, partition)
+        self._send("consume", number, self._words_of(consumer), log_ids, start)
 
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """See Owner."""
@@ -89,7 +89,29 @@ class FramedOwner(Owner):
 
     def credit(self, consumer: Consumer) -> None:
         """See Owner."""
-        self._send("credit", consumer.id, consumer.pool.limit)
+        self._send("credit", consumer.id)
+
+    def lend(self, consumer: Consumer, count: int) -> None:
+        """See Owner."""
+        consumer.borrowed(count)
+        self._send("lend", consumer.id, count)
+
+    def take_back(self, consumer: Consumer, done: Callable[[int], None]) -> None:
+        """See Owner."""
+
+        def answered(_: NotDone | None, count: int) -> None:
+            consumer.lent = True
+            consumer.returned(min(count, consumer.credit))
+            done(count)
+
+        self._send("take_back", self._wait(answered), consumer.id)
+
+    def limit(self, consumer: Consumer, together: int) -> None:
+        """See Owner."""
+        consumer.returned(consumer.credit)
+        consumer.lent = False
+        consumer.pool.limit = together
+        self._send("limit", consumer.id, together)
 
     def cancel(self, consumer: Consumer) -> None:
         """See Owner."""
@@ -138,7 +160,7 @@ class FramedOwner(Owner):
 
     def _words_of(self, consumer: Consumer) -> tuple[Any, ...]:
         door = self._door(consumer.attachment)
-        what = (consumer.auto_settle, consumer.exclusive, consumer.priority, consumer.token is not None)
+        what = (consumer.auto_settle, consumer.exclusive, consumer.priority, consumer.token is not None, consumer.lent, consumer.counts)
         return (door, consumer.id, consumer.stream, consumer.pool.limit, consumer.limit, *what)
 
     def _door(self, attachment: Attachment) -> int:
@@ -246,7 +268,7 @@ class FramedOwner(Owner):
         call.attachment.sink.completed(call)
 
     def _done(self, number: int, why: Said | None, *result: Any) -> None:
-        """Of a consume, count, transaction or question."""
+        """Of a consume, count, transaction or question, or of what is taken back."""
         self._waiting.pop(number)(heard(why), *result)
 
     def _delivered(self, consumer_id: int, fields: tuple[Any, ...]) -> None:
@@ -264,6 +286,12 @@ class FramedOwner(Owner):
         if not consumer.auto_settle:
             consumer.gave(delivery.count)
         return delivery
+
+    def _wants(self, consumer_id: int) -> None:
+        consumer = self._consumers.get(consumer_id)
+        if consumer is not None:
+            door: Any = consumer.attachment
+            door.wants(consumer)
 
     def _gone(self, consumer_id: int) -> None:
         consumer = self._consumers.pop(consumer_id)

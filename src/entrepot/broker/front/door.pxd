@@ -11,7 +11,7 @@ from entrepot.broker.front.places cimport Place
 from entrepot.broker.front.publisher cimport Path, Publisher
 from entrepot.broker.logs.hub cimport Hub
 from entrepot.broker.owners cimport Owner
-from entrepot.broker.subscription.consumer cimport Consumer, Pool
+from entrepot.broker.subscription.consumer cimport Consumer
 from entrepot.broker.topic.partition cimport TopicTable
 from entrepot.broker.topic.reading cimport Reads
 from entrepot.store.interface cimport Store
@@ -31,7 +31,7 @@ cdef class Door(Attachment):
     cdef Store store
     cdef readonly Reads reads
     cdef readonly dict consumers
-    cdef readonly dict pools
+    cdef readonly dict limits
     cdef readonly dict getters
     cdef dict paths
     cdef Path reply_path

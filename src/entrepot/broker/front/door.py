@@ -11,11 +11,12 @@ from entrepot.broker.catalogue.definitions import Home
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.front.appending import Appender
+from entrepot.broker.front.lending import SharedLimit
 from entrepot.broker.front.places import Place
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owners import Owner
-from entrepot.broker.subscription.consumer import Consumer, Pool
+from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.partition import TopicTable
 from entrepot.broker.topic.reading import Reads
 from entrepot.broker.users.authorization import Action
@@ -35,7 +36,7 @@ _REPLY_PREFIX = REPLY_PREFIX.encode()
 
 
 class Door(Attachment):
-    """The port for one connection. Consumers and pools are its own; everything else is the broker's.
+    """The port for one connection. Consumers and their limits are its own; everything else is the broker's.
 
     `home` is what the catalogue calls it. `publishes` tells whether it ever published: only such doors are throttled. `by_policy`: see Broker.attach().
     """
@@ -49,9 +50,9 @@ class Door(Attachment):
         "getters",
         "home",
         "hub",
+        "limits",
         "paths",
         "places",
-        "pools",
         "publisher",
         "publishes",
         "reads",
@@ -79,7 +80,7 @@ class Door(Attachment):
         self.blocked = False
         self.publishes = False
         self.consumers: dict[int, Consumer] = {}
-        self.pools: dict[int, Pool] = {}
+        self.limits: dict[int, SharedLimit] = {}  # by stream
         self.getters: dict[tuple[int, str, bool], Consumer] = {}  # (stream, queue, auto_settle) -> who holds what Get took
         self.paths: dict[bytes, Path] = {}
         self.reply_path: Path | None = None  # of all addresses that are names of replies
@@ -256,28 +257,55 @@ class Door(Attachment):
                 if other.source is not consumer.source:
                     owner: Owner = other.owner
                     owner.credit(other)
+        if consumer.pool.lent:
+            self._freed(consumer)
+
+    def _freed(self, consumer: Consumer) -> None:
+        """What it holds less others may be lent."""
+        shared = self.limits.get(consumer.stream)
+        if shared is not None and shared.lending is not None:
+            shared.lending.freed(consumer)
+
+    def wants(self, consumer: Consumer) -> None:
+        """An owner has something for a consumer that is lent its credit, and has none (see Owner.lend())."""
+        shared = self.limits.get(consumer.stream)
+        if shared is not None and shared.lending is not None:
+            shared.lending.wants(consumer)
 
     def gone(self, consumer: Consumer) -> None:
-        """A consumer's queue was deleted: its session is told, and its credit is free again."""
+        """A consumer's queue was deleted: its session is told, and its credit is free again. Where it is at several owners, each of them says so."""
+        known = self.consumers.get(consumer.id)
+        if known is not None and known is not consumer:
+            consumer = known
+            known.owner.end(known)
         consumer.active = False
         consumer.freed(consumer.leased)
-        for other in consumer.pool.consumers if consumer.pool.limit else ():
-            other.owner.credit(other)
+        if known is None:
+            return
         self.leave(consumer)
+        self.credit_returned(consumer)
         self.consumers.pop(consumer.id, None)
         if not self.closed:
             self.sink.cancelled(consumer.token)
 
-    def enter(self, consumer: Consumer) -> None:
-        """One consumer more."""
+    def limit_of(self, stream: int) -> SharedLimit:
+        """What the consumers of a stream may hold together."""
+        shared = self.limits.get(stream)
+        if shared is None:
+            shared = self.limits[stream] = SharedLimit(stream)
+        return shared
+
+    def enter(self, consumer: Consumer, parts: list[Consumer] | None = None) -> None:
+        """One consumer more; `parts`: of one that is at several owners."""
         self.broker.catalogue.quotas.count(self.principal.name, CONSUMER)
         self.consumers[consumer.id] = consumer
-        consumer.pool.consumers.append(consumer)
+        self.limit_of(consumer.stream).enter(consumer, parts)
 
     def leave(self, consumer: Consumer) -> None:
         """One less; what it holds it may still settle."""
-        if consumer in consumer.pool.consumers:
-            consumer.pool.consumers.remove(consumer)
+        shared = self.limits.get(consumer.stream)
+        if shared is not None and consumer in shared.consumers:
+            shared.leave(consumer)
             self.broker.catalogue.quotas.give_back(self.principal.name, CONSUMER)
 
     def resume(self) -> None:

@@ -47,15 +47,19 @@ class OwnerTable:
             found.sort(key=lambda item: item[0] is not home)
         return found
 
-    def by_owner(self, definition: Definition) -> dict[Owner, list[bytes]]:
-        """The logs of a queue or topic, by who has them. Unavailable, where one of them is not open anywhere."""
+    def by_owner(self, definition: Definition, partitions: range | None = None) -> dict[Owner, list[bytes]]:
+        """The logs of a queue or topic, or of some of its partitions, by who has them. Unavailable, where one of them is not open anywhere."""
         if not isinstance(definition, TopicDefinition):
             return {self.owner(definition): [definition.log_id]}
         assert self.shards is not None
+        numbers = range(len(definition.partitions)) if partitions is None else partitions
         found: dict[Owner, list[bytes]] = {}
-        shards = self.shards.shards("topic", definition.namespace, definition.name, range(len(definition.partitions)))
-        for shard, log_id in zip(shards, definition.partitions, strict=True):
-            found.setdefault(self.owner_of(shard), []).append(log_id)
+        for number, shard in zip(numbers, self.shards.shards("topic", definition.namespace, definition.name, numbers), strict=True):
+            try:
+                owner = self.owner_of(shard)
+            except Unavailable:
+                raise _away(definition, number) from None
+            found.setdefault(owner, []).append(definition.partitions[number])
         return found
 
     def owner(self, definition: Definition, partition: int = 0) -> Owner:
@@ -66,9 +70,7 @@ class OwnerTable:
         try:
             return self.owner_of(shard)
         except Unavailable:
-            if definition.is_topic:
-                raise Unavailable(f"partition {partition} of topic '{definition.name}' is on its way to another owner") from None
-            raise Unavailable(f"queue '{definition.name}' is on its way to another owner") from None
+            raise _away(definition, partition) from None
 
     def shard(self, definition: Definition, partition: int = 0) -> int:
         """The shard of a queue, or of one partition of a topic; AT_HOME: it has none. That of a queue, or of the first partition, is remembered."""
@@ -132,3 +134,8 @@ class OwnerTable:
         log_ids = definition.partitions[first:]
         shards = self.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
         return [(shard, log_id, self.here(shard)) for shard, log_id in zip(shards, log_ids, strict=True)]
+
+
+def _away(definition: Definition, partition: int) -> Unavailable:
+    what = f"partition {partition} of topic" if definition.is_topic else "queue"
+    return Unavailable(f"{what} '{definition.name}' is on its way to another owner")

@@ -29,7 +29,7 @@ class Counting:
         call = self._call
         self._left -= 1
         self._ready += ready
-        self._consumers = max(self._consumers, consumers)  # of a topic, any owner knows them all
+        self._consumers += consumers
         if error is not None and call.outcome == PENDING:
             fail(call, error)
         if self._left or call.outcome != PENDING:

@@ -47,7 +47,7 @@ class Deleting:
             ready, consumers = answer
             self._sealed.append((owner, log_ids))
             self._ready += ready
-            self._consumers = max(self._consumers, consumers)  # of a stream, any owner knows them all
+            self._consumers += consumers  # one that reads at several owners counts at one of them
         else:
             self._error = self._error or error
         if self._left:

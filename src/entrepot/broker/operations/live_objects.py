@@ -19,7 +19,7 @@ from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.subscription.consumer import Consumer
-from entrepot.broker.topic.topic import Topic
+from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.topic_config import policy_of
 from entrepot.store.interface import Log, Store
 
@@ -32,7 +32,7 @@ class LiveObjects:
         self.queue_count = 0
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
         self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard that is not open here
-        self.partition_away: Callable[[int, Topic, int], None]
+        self.partition_away: Callable[[int, LiveTopic, int], None]
         self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
@@ -116,18 +116,18 @@ class LiveObjects:
         prepared = self.prepared.pop(definition.id, None)
         if prepared is None:
             logs = self._partition_logs(definition, 0)
-            definition.runtime = Topic(definition, broker.hub, broker.owners.store_of, logs, policy_of(definition, broker.topic_defaults))
+            definition.runtime = LiveTopic(definition, broker.hub, broker.owners.store_of, logs, policy_of(definition, broker.topic_defaults))
             self._leave_closed(definition.runtime, 0)
         else:
             self._add_logs(prepared.logs)
-            prepared.topic.definition = definition
+            prepared.topic.describe_by(definition)
             definition.runtime = prepared.topic
         broker.groups.topics_changed(definition.namespace)
 
     def _change_topic(self, definition: TopicDefinition) -> None:
         broker = self._broker
-        topic: Topic = definition.runtime
-        first = len(topic.logs)
+        topic: LiveTopic = definition.runtime
+        first = len(topic.partitions)
         if first < len(definition.partitions):
             prepared = self.prepared.pop(definition.id, None)
             if prepared is None:
@@ -141,14 +141,14 @@ class LiveObjects:
             broker.groups.topics_changed(definition.namespace)
         topic.configure(policy_of(definition, broker.topic_defaults))
 
-    def return_partition(self, topic: Topic, number: int) -> None:
+    def return_partition(self, topic: LiveTopic, number: int) -> None:
         """Its shard is open again; for the first time, perhaps, since it was made."""
-        log = topic.logs[number]
+        log = topic.partitions[number].log
         if self._broker.owners.store_of(log).log(log.id) is None:
             self._add_logs([log])
         topic.return_to(number)
 
-    def _leave_closed(self, topic: Topic, first: int) -> None:
+    def _leave_closed(self, topic: LiveTopic, first: int) -> None:
         """Partitions from `first` on whose shards are not open here are not here."""
         owners = self._broker.owners
         for partition in topic.partitions[first:] if any(owner.store.closed for owner in owners.local()) else ():
@@ -187,11 +187,11 @@ class LiveObjects:
         broker = self._broker
         queue = definition.runtime
         definition.runtime = None
-        if isinstance(queue, Topic):
+        if isinstance(queue, LiveTopic):
             for consumer in queue.close():
                 self.consumer_gone(consumer)
             drop_logs(broker, [log for log in queue.logs if log.shard not in broker.owners.store_of(log).closed])
-            let_go(broker, list(queue.logs), list(queue.partitions))
+            let_go(broker, queue.logs, list(queue.partitions))
             broker.groups.topic_deleted(definition.namespace, definition.name)
             for log in queue.logs:
                 broker.owners.holder(log).seals.gone([log])

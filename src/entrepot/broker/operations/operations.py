@@ -19,6 +19,7 @@ from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.front.door import CONSUMER, Door
+from entrepot.broker.front.spread import Spread
 from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.operations.counting import Counting
 from entrepot.broker.operations.deleting import Deleting
@@ -26,6 +27,7 @@ from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
+from entrepot.broker.topic.stream_start import parse_places
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.model.names import vhost_of
@@ -241,16 +243,20 @@ class Operations:
         broker.catalogue.quotas.check(door.principal.name, CONSUMER)
         number = broker.next_consumer_id()
         box = broker.replies.open(broker.catalogue.namespace(door.namespace).router, number)
-        box.consumer = make_consumer(number, door, request.token, box, self._pool(door, call.stream), 0, True, False, 0)
+        pool = door.limit_of(call.stream).pool(broker.replies)
+        box.consumer = make_consumer(number, door, request.token, box, pool, 0, True, False, 0)
         box.consumer.owner = broker.replies
         door.enter(box.consumer)
         return (number, box.name), None
 
     def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> None:
         """Start deliveries from a queue or topic. Raises Refused."""
-        pool = self._pool(door, call.stream)
+        broker = self._broker
+        shared = door.limit_of(call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
-        self._broker.catalogue.quotas.check(door.principal.name, CONSUMER)
+        broker.catalogue.quotas.check(door.principal.name, CONSUMER)
+        start: Any = None
+        numbers: range | None = None
         if not definition.is_topic:
             if "x-stream-offset" in request.arguments:
                 raise Refused(Reason.INVALID, f"invalid arg 'x-stream-offset' for {where} of queue type rabbit_{definition.policy.queue_type}_queue")
@@ -258,14 +264,25 @@ class Operations:
             raise Refused(Reason.NOT_SUPPORTED, f"automatic acknowledgement not supported by stream queues {where}")
         elif request.limit == 0:
             raise Refused(Reason.INVALID, f"consumer prefetch count is not set for '{where}'")
+        else:
+            places = request.start, request.arguments.get("x-stream-partition")
+            numbers, start = parse_places(definition.name, len(definition.partitions), *places, broker.hub.now_ms())
+        by_owner = broker.owners.by_owner(definition, numbers)
+        owner, *others = by_owner
+        pool = Pool(call.stream) if others else shared.pool(owner)
         consumer = make_consumer(
-            self._broker.next_consumer_id(), door, request.token, None, pool, request.limit, request.auto_settle, request.exclusive, request.priority
+            broker.next_consumer_id(), door, request.token, None, pool, request.limit, request.auto_settle, request.exclusive, request.priority
         )
         consumer.source = definition
-        consumer.owner = self._broker.owners.owner(definition)
-        log_id = definition.partitions[0] if definition.is_topic else definition.log_id
-        door.enter(consumer)
-        consumer.owner.consume(consumer, log_id, request.start, request.arguments.get("x-stream-partition"), partial(self._consuming, door, call, consumer))
+        done = partial(self._consuming, door, call, consumer)
+        if others:
+            spread = Spread(consumer, shared, list(by_owner))
+            door.enter(consumer, spread.parts)
+            spread.begin(by_owner, start, done)
+        else:
+            consumer.owner = owner
+            door.enter(consumer)
+            owner.consume(consumer, by_owner[owner], start, done)
 
     def _consuming(self, door: Door, call: Ask, consumer: Consumer, error: NotDone | None) -> None:
         """Its owner has answered."""
@@ -287,24 +304,21 @@ class Operations:
 
     def stop_consumer(self, door: Door, consumer: Consumer) -> None:
         """No more deliveries to it; what it holds stays leased to it."""
+        consumer.owner.cancel(consumer)
         door.leave(consumer)
         if consumer.leased == 0:
             door.consumers.pop(consumer.id, None)
-        consumer.owner.cancel(consumer)
 
     def stream_limit(self, door: Door, call: Ask, request: requests.StreamLimit) -> Outcome:
         """See requests.StreamLimit."""
-        pool = self._pool(door, call.stream)
-        pool.limit = request.limit
-        for consumer in pool.consumers:
-            consumer.owner.credit(consumer)
+        door.limit_of(call.stream).set_limit(request.limit)
         return None, None
 
     def close_stream(self, door: Door, call: Ask, request: requests.CloseStream) -> Outcome:
         """See requests.CloseStream."""
         for consumer in [consumer for consumer in door.consumers.values() if consumer.stream == call.stream]:
             self._end_consumer(door, consumer)
-        door.pools.pop(call.stream, None)
+        door.limits.pop(call.stream, None)
         for key in [key for key in door.getters if key[0] == call.stream]:
             del door.getters[key]
         return None, None
@@ -349,12 +363,6 @@ class Operations:
         door.consumers.pop(consumer.id, None)
         door.leave(consumer)
         consumer.owner.end(consumer)
-
-    def _pool(self, door: Door, stream: int) -> Pool:
-        pool = door.pools.get(stream)
-        if pool is None:
-            pool = door.pools[stream] = Pool(stream)
-        return pool
 
     def _queue(self, door: Door, name: str, what: str) -> Any:
         """The definition of the queue of that name; a stream is refused."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Publish, fail, make_settle
+from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Publish, Settle, fail, make_settle
 from entrepot.broker.calls.questions import CheckTogether, Load
 from entrepot.broker.calls.requests import CheckPublish, CommitTogether, Release
 from entrepot.broker.catalogue.definitions import QueueDefinition
@@ -87,6 +87,7 @@ class _Commit:
         self._shares: dict[Owner, _Share] = {}
         self._replies: list[Callable[[], Any]] = []  # what goes to takers of replies, who have no owner
         self._consumers: list[Consumer] = []  # who will hold less
+        self._read: list[Settle] = []  # of topics
 
     def begin(self) -> None:
         """Find out who does what of it, and have it done. Raises a NotDone, and nothing is done then."""
@@ -152,14 +153,17 @@ class _Commit:
             consumer = self._door.consumers.get(settlement.consumer_id)
             if consumer is None or consumer.source is None:  # of replies nothing is held
                 continue
-            if settlement.disposition != ACCEPT and consumer.source.is_topic:
-                raise self._operations.not_for_streams(consumer.source, "basic.nack and basic.reject")
+            if consumer.source.is_topic:  # which gives credit, and is in no commit
+                if settlement.disposition != ACCEPT:
+                    raise self._operations.not_for_streams(consumer.source, "basic.nack and basic.reject")
+                self._read.append(settlement)
+                continue
             self._share_of(self._owner_of(consumer)).settlements.append((consumer, settlement.first, settlement.count, settlement.disposition))
             self._consumers.append(consumer)
 
     def _owner_of(self, consumer: Consumer) -> Owner:
         """Of what it holds. Unavailable: what is kept until a queue is back is in no commit."""
-        return consumer.owner if consumer.source.is_topic else self._broker.owners.owner(consumer.source)
+        return self._broker.owners.owner(consumer.source)
 
     def _share_of(self, owner: Owner) -> _Share:
         share = self._shares.get(owner)
@@ -182,6 +186,9 @@ class _Commit:
             owner.together(share.stages, share.settlements, share.loads, ending.put)
         for consumer in self._consumers:
             door.credit_returned(consumer)
+        for settlement in self._read:
+            settlement.attachment = door
+            door.settle(settlement)
         if self._request.publishes:
             door.publishes = True
             self._broker.check_pressure()

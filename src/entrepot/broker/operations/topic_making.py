@@ -14,8 +14,8 @@ from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.groups.work import Pieces
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
-from entrepot.broker.topic.topic import Topic
 from entrepot.broker.topic.topic_config import policy_of
 from entrepot.store.interface import Log
 
@@ -29,7 +29,7 @@ Making = Generator[int, None, TopicDefinition]
 class Prepared(NamedTuple):
     """What was made for a topic before it is in the catalogue, or for more partitions of one: `logs` that are in no store yet."""
 
-    topic: Topic
+    topic: LiveTopic
     logs: list[Log]
     partitions: list[Partition]
 
@@ -44,11 +44,11 @@ class TopicMaking:
     def create(self, topic: TopicDefinition, count: int) -> Making:
         """Make the topic that Decisions.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
         broker = self._broker
-        runtime = Topic(topic, broker.hub, broker.owners.store_of, [], policy_of(topic, broker.topic_defaults))
+        runtime = LiveTopic(topic, broker.hub, broker.owners.store_of, [], policy_of(topic, broker.topic_defaults))
         logs: list[Log] = []
         try:
             for piece in self._logs(topic, 0, count, logs):
-                runtime.add([runtime.prepared(log, number) for number, log in enumerate(logs[len(runtime.logs) :], len(runtime.logs))])
+                runtime.add([runtime.prepared(log, number) for number, log in enumerate(logs[len(runtime.partitions) :], len(runtime.partitions))])
                 yield piece
             topic.partitions = [log.id for log in logs]
             check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
@@ -64,7 +64,7 @@ class TopicMaking:
         broker = self._broker
         while True:
             broker.decisions.add_partitions(topic, count, check_only=True)
-            runtime: Topic = topic.runtime
+            runtime: LiveTopic = topic.runtime
             begun = len(topic.partitions)
             logs: list[Log] = []
             made: list[Partition] = []

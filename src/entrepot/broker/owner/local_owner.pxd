@@ -65,6 +65,7 @@ cdef class LocalOwner(Owner):
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count, int disposition)
     cpdef object credit(self, Consumer consumer)
     cpdef object target(self, bytes log_id)
+    cpdef object lend(self, Consumer consumer, uint64_t count)
     cpdef bint holds(self, Lane lane) except? True
     @cython.locals(local=TimedLane)
     cpdef bint send(self, Lane lane, Send call) except? True

@@ -172,17 +172,18 @@ class LocalOwner(Owner):
 
     # ---- consuming
 
-    def consume(self, consumer: Consumer, log_id: bytes, start: Any, partition: Any, done: Callable[[NotDone | None], None]) -> None:
+    def consume(self, consumer: Consumer, log_ids: list[bytes], start: Any, done: Callable[[NotDone | None], None]) -> None:
         """See Owner."""
         try:
-            self._consume(consumer, self.target(log_id), start, partition)
+            self._consume(consumer, [self.target(log_id) for log_id in log_ids], start)
         except NotDone as error:
             done(error)
         else:
             done(None)
 
-    def _consume(self, consumer: Consumer, target: Target, start: Any, partition: Any) -> None:
-        self.seals.check([target.log])
+    def _consume(self, consumer: Consumer, targets: list[Any], start: Any) -> None:
+        self.seals.check([target.log for target in targets])
+        target = targets[0]
         if isinstance(target, Queue):
             shared = target.consumers or target.single_active
             if any(other.exclusive for other in target.consumers) or (consumer.exclusive and shared):
@@ -191,11 +192,9 @@ class LocalOwner(Owner):
             consumer.reads = target
             target.add_consumer(consumer)
             return
-        topic: Any = target.topic
-        if topic.gone is not None:
-            raise topic.gone.again()
+        topic = target.topic
         consumer.reads = topic
-        topic.add_consumer(consumer, start, partition)
+        topic.add_consumer(consumer, targets, start)
 
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """See Owner."""
@@ -218,6 +217,25 @@ class LocalOwner(Owner):
 
     def credit(self, consumer: Consumer) -> None:
         """See Owner."""
+        self.hub.mark_dirty(consumer.reads)
+
+    def lend(self, consumer: Consumer, count: int) -> None:
+        """See Owner."""
+        consumer.borrowed(count)
+        self.hub.mark_dirty(consumer.reads)
+
+    def take_back(self, consumer: Consumer, done: Callable[[int], None]) -> None:
+        """See Owner."""
+        consumer.lent = True
+        if consumer.reads is not None:
+            self.hub.mark_dirty(consumer.reads)
+        self.hub.scheduler.call_soon(_take_back, consumer, done)
+
+    def limit(self, consumer: Consumer, together: int) -> None:
+        """See Owner."""
+        consumer.returned(consumer.credit)
+        consumer.lent = consumer.asked = False
+        consumer.pool.limit = together
         self.hub.mark_dirty(consumer.reads)
 
     def cancel(self, consumer: Consumer) -> None:
@@ -389,6 +407,13 @@ class LocalOwner(Owner):
             return True
         self.store.group().calls.append(call)
         return False
+
+
+def _take_back(consumer: Consumer, done: Callable[[int], None]) -> None:
+    """Behind the dispatch that was asked for: else two that lend each other the same credit would both have had it for nothing."""
+    count = consumer.credit
+    consumer.returned(count)
+    done(count)
 
 
 def local_lane(lane: Lane) -> LocalLane:

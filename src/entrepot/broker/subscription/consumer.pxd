@@ -11,7 +11,10 @@ cdef class Pool:
     cdef public int stream
     cdef public uint64_t limit
     cdef public uint64_t leased
-    cdef public list consumers
+    cdef public uint64_t credit
+    cdef public bint lent
+    cdef public object owner
+    cdef readonly list consumers
 
 
 @cython.final
@@ -34,10 +37,16 @@ cdef class Consumer:
     cdef public uint64_t leased
     cdef public bint active
     cdef public int burying
+    cdef public bint lent
+    cdef public bint asked
+    cdef public uint64_t credit
+    cdef public bint counts
 
     cpdef uint64_t room(self, uint64_t slice_max) except? 0xFFFFFFFFFFFFFFFF
     cpdef object gave(self, uint64_t count)
     cpdef object freed(self, uint64_t count)
+    cpdef object borrowed(self, uint64_t count)
+    cpdef object returned(self, uint64_t count)
 
 
 @cython.locals(consumer=Consumer)

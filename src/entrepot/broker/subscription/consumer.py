@@ -1,4 +1,8 @@
-"""Consumer: one subscriber of one queue or topic, with its credit. Pool: the credit that the consumers of a stream share."""
+"""Consumer: one subscriber of one queue or topic, with its credit. Pool: what the consumers of a stream that one owner serves hold together.
+
+Both are numbers that a front and one owner go by. An owner gives as their limits say. Where a limit spans owners none of them can know what is left of it:
+then the consumer is `lent` its credit by its front (front/lending.py), and has that and nothing more; what it holds, settled or not, gives it none.
+"""
 
 from __future__ import annotations
 
@@ -13,20 +17,30 @@ _LEASED_MAX = LEASED_MAX
 
 
 class Pool:
-    """What the consumers of one stream may hold together; limit 0: no such limit."""
+    """What the consumers of one stream at one owner may hold together; limit 0: no such limit, or none that this owner can know.
 
-    __slots__ = ("consumers", "leased", "limit", "stream")
+    `credit`: what they are lent and have not spent. The front's alone: `owner`, whose it is; `consumers` of the stream, at whatever owner, that are active;
+    `lent`: something is lent out to some of them, so it looks again when something is settled.
+    """
+
+    __slots__ = ("consumers", "credit", "leased", "lent", "limit", "owner", "stream")
 
     stream: int
     limit: int
     leased: int
-    consumers: list[Consumer]
+    credit: int
+    lent: bool
+    owner: Any
+    consumers: Any  # a list
 
-    def __init__(self, stream: int) -> None:
+    def __init__(self, stream: int, owner: Any = None, consumers: list[Consumer] | None = None) -> None:
         self.stream = stream
         self.limit = 0
         self.leased = 0
-        self.consumers = []
+        self.credit = 0
+        self.lent = False
+        self.owner = owner
+        self.consumers = consumers
 
 
 class Consumer:
@@ -35,17 +49,23 @@ class Consumer:
     Its front has it from its owner, by `id`, and knows besides what `source`, a definition, it reads (None: replies). `reads` is the owner's alone: the
     live queue or topic.
     `active` is False once cancelled (its leases live on until settled). `burying` counts dead-letterings of its records under way.
+    `lent`: it may be given its `credit`, whatever its limits; `asked`: it had none when there was something for it, and its front knows.
+    `counts`: it is one of those who read; not where it is part of a consumer that counts elsewhere.
     """
 
     __slots__ = (
         "active",
+        "asked",
         "attachment",
         "auto_settle",
         "burying",
         "codec",
+        "counts",
+        "credit",
         "exclusive",
         "id",
         "leased",
+        "lent",
         "limit",
         "owner",
         "pool",
@@ -72,13 +92,23 @@ class Consumer:
     leased: int
     active: bool
     burying: int
+    lent: bool
+    asked: bool
+    credit: int
+    counts: bool
 
     def room(self, slice_max: int) -> int:
-        """How many records may be given to it now, at most `slice_max`."""
+        """How many records may be given to it now, at most `slice_max`. For who has something for it: where it has no credit, it asks for some."""
         if not self.attachment.writable or not self.active:
             return 0
         if self.auto_settle:
             return slice_max
+        if self.lent:
+            if self.credit == 0 and not self.asked:
+                self.asked = True
+                door: Any = self.attachment
+                door.wants(self)
+            return min(slice_max, self.credit)
         limit = self.limit or _LEASED_MAX
         if self.leased >= limit:
             return 0
@@ -95,12 +125,26 @@ class Consumer:
         """It holds `count` more."""
         self.leased += count
         self.pool.leased += count
+        if self.lent:
+            self.returned(count)
 
     def freed(self, count: int) -> None:
         """It holds `count` fewer."""
         assert self.leased >= count, (self.leased, count)
         self.leased -= count
         self.pool.leased -= count
+
+    def borrowed(self, count: int) -> None:
+        """It is lent `count` more."""
+        self.asked = False
+        self.credit += count
+        self.pool.credit += count
+
+    def returned(self, count: int) -> None:
+        """So much of its credit is spent, or taken back."""
+        assert self.credit >= count, (self.credit, count)
+        self.credit -= count
+        self.pool.credit -= count
 
 
 def make_consumer(
@@ -124,4 +168,8 @@ def make_consumer(
     consumer.leased = 0
     consumer.active = True
     consumer.burying = 0
+    consumer.lent = False
+    consumer.asked = False
+    consumer.credit = 0
+    consumer.counts = True
     return consumer

@@ -1,4 +1,4 @@
-"""Where a reader of a topic begins: what clients say (RabbitMQ's `x-stream-offset`), and what it means."""
+"""Which partitions of a topic a consumer reads, and where it begins: what clients say (RabbitMQ's `x-stream-offset`), and what it means."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any, TypeAlias
 from entrepot.broker.catalogue.arguments import text_of, type_name
 from entrepot.broker.catalogue.queue_arguments import parse_age_ms
 from entrepot.model.errors import Reason, Refused
+
+CONSUMER_PARTITIONS_MAX = 1000  # that one consumer reads: it has a place in each
 
 FIRST = "first"  # the oldest record there is
 LAST = "last"  # the beginning of the last entry
@@ -47,3 +49,24 @@ def parse_partition(value: Any) -> int | None:
     if value.__class__ is not int or value < 0:
         raise Refused(Reason.INVALID, f"invalid arg 'x-stream-partition': a partition's number, counted from 0, is expected, not '{text_of(value)}'")
     return int(value)
+
+
+def parse_places(name: str, partition_count: int, start_value: Any, partition_value: Any, now_ms: int) -> tuple[range, Start]:
+    """Which partitions of a topic of so many a consumer reads, and from where on.
+
+    Raises Refused (INVALID) for what means no start or no partition, for too many, and for an offset that would stand for several of them.
+    """
+    start = parse_start(start_value, now_ms)
+    partition = parse_partition(partition_value)
+    if partition is not None:
+        if partition >= partition_count:
+            raise Refused(Reason.INVALID, f"x-stream-partition {partition}: topic '{name}' has {partition_count} partitions, counted from 0")
+        return range(partition, partition + 1), start
+    if partition_count > CONSUMER_PARTITIONS_MAX:
+        raise Refused(
+            Reason.INVALID,
+            f"topic '{name}' has {partition_count} partitions; a consumer of all reads at most {CONSUMER_PARTITIONS_MAX}: say which with x-stream-partition",
+        )
+    if partition_count > 1 and isinstance(start, int):
+        raise Refused(Reason.INVALID, f"x-stream-offset {start} of topic '{name}', which has {partition_count} partitions: say which with x-stream-partition")
+    return range(partition_count), start

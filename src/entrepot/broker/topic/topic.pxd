@@ -10,7 +10,7 @@ from entrepot.broker.logs.log_owner cimport LogOwner
 from entrepot.broker.subscription.consumer cimport Consumer
 from entrepot.broker.topic.partition cimport Partition, TopicRules
 from entrepot.model.entry cimport Entry, StoredEntry
-from entrepot.store.interface cimport Log, LogReader
+from entrepot.store.interface cimport Log, LogReader, Store
 
 cdef uint64_t _SLICE_MAX
 cdef uint64_t _SLICE_BYTES
@@ -52,24 +52,21 @@ cdef class Topic(LogOwner):
     cdef readonly str name
     cdef readonly bytes address
     cdef readonly Hub hub
-    cdef readonly object store_of
-    cdef readonly list logs
+    cdef readonly Store store
     cdef readonly list partitions
     cdef readonly TopicRules rules
     cdef readonly object policy
     # consumers
     cdef readonly list consumers
+    cdef Py_ssize_t _consumer_count
     cdef readonly list readers
     # life
     cdef readonly bint closed
-    cdef readonly object gone
     cdef dict _away
     cdef object timer
 
-    @cython.locals(left=PartitionReader, reader=PartitionReader)
-    cpdef Partition return_to(self, Py_ssize_t number)
-    @cython.locals(log=Log)
-    cpdef object ready_count(self)
+    @cython.locals(before=PartitionReader, reader=PartitionReader)
+    cpdef Partition return_to(self, Partition left)
     @cython.locals(reader=PartitionReader)
     cpdef object follow(self, Log log, object transactions)
     @cython.locals(reader=PartitionReader)

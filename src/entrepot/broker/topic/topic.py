@@ -1,4 +1,4 @@
-"""Topic: a name over partition logs. Records stay as its retention says; every consumer reads at a place of its own.
+"""Topic: a name over partition logs, those of one owner. Records stay as its retention says; every consumer reads at a place of its own.
 
 A consumer holds no leases: its limit bounds what it has been sent and not settled, and settling gives it credit, nothing more. Each has
 one PartitionReader a partition. dispatch() goes round the readers, a slice at a time, until each is out of credit or at the durable
@@ -7,7 +7,8 @@ end, or waits for the disk. A slice never crosses an entry.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import bisect_left
+from operator import attrgetter
 from typing import Any
 
 from entrepot.broker.calls.port import Delivery
@@ -16,17 +17,16 @@ from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.partition import Partition, TopicRules
 from entrepot.broker.topic.retention import Retention, interval_s
-from entrepot.broker.topic.stream_start import FIRST, LAST, NEXT, Start, parse_partition, parse_start
+from entrepot.broker.topic.stream_start import FIRST, LAST, NEXT, Start
 from entrepot.broker.topic.topic_config import TopicPolicy
 from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry, StoredEntry
-from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.store.interface import Log, LogReader, Store
 
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
 SLICE_BYTES = 262_144  # and about so many bytes
 TURN_MAX = 16_384  # records handed out by one topic in one tick
 RETAIN_MAX = 64  # partitions whose age is looked at in one tick
-CONSUMER_PARTITIONS_MAX = 1000  # that one consumer reads: it has a place in each
 SKIP_MAX = 64  # entries without anything to deliver that are passed over in one go
 
 # C aliases, declared in the .pxd.
@@ -91,50 +91,44 @@ class PartitionReader:
 
 
 class Topic(LogOwner):
-    """The live topic over its partitions' logs. Its definition says what it is, `policy` what its configuration amounts to."""
+    """What one owner has of a topic: a live object over those of its partitions that this owner's store has, in the order of their numbers.
+
+    Its definition says what it is, `policy` what its configuration amounts to. The whole of it, as far as it is in this process: live_topic.py.
+    """
 
     __slots__ = (
         "_away",
+        "_consumer_count",
         "address",
         "closed",
         "consumers",
         "definition",
-        "gone",
         "hub",
-        "logs",
         "name",
         "partitions",
         "policy",
         "readers",
         "rules",
-        "store_of",
+        "store",
         "timer",
     )
 
-    def __init__(self, definition: Any, hub: Hub, store_of: Callable[[Log], Store], logs: list[Log], policy: TopicPolicy | None = None) -> None:
+    def __init__(self, definition: Any, hub: Hub, store: Store, rules: TopicRules, policy: TopicPolicy) -> None:
         self.dirty = False
         self.definition = definition
         self.name = definition.name
         self.address = _address(definition.name)
         self.hub = hub
-        self.store_of = store_of
-        self.logs: list[Log] = []
+        self.store = store
         self.partitions: list[Partition] = []
-        self.rules = TopicRules(definition.name)
+        self.rules = rules
         self.consumers: list[Consumer] = []
+        self._consumer_count = 0
         self.readers: list[PartitionReader] = []
         self.closed = False
-        self.gone: NotDone | None = None  # one of its partitions is not open here
-        self._away: dict[int, list[PartitionReader]] = {}  # which are not -> who reads there, and from where
+        self._away: dict[int, list[PartitionReader]] = {}  # partitions that are not open here -> who reads there, and from where
         self.timer: Any = None
-        self.policy = policy or TopicPolicy(definition.policy.max_age_ms, definition.policy.max_length_bytes)
-        for log in logs:
-            self.add_log(log)
-        self.configure(self.policy)
-
-    def add_log(self, log: Log) -> None:
-        """One more partition."""
-        self.add([self.prepared(log, len(self.logs))])
+        self.policy = policy
 
     def prepared(self, log: Log, number: int) -> Partition:
         """A partition that add() takes."""
@@ -142,23 +136,15 @@ class Topic(LogOwner):
         self._retain(partition)
         return partition
 
-    def add(self, partitions: list[Partition]) -> None:
-        """More partitions: the next in number."""
-        for partition in partitions:
-            self.logs.append(partition.log)
-            self.partitions.append(partition)
+    def add(self, partition: Partition) -> None:
+        """One more, of a higher number than those before."""
+        self.partitions.append(partition)
 
     def configure(self, policy: TopicPolicy) -> None:
         """What holds from now on."""
         limits = (policy.max_age_ms, policy.max_bytes)
         are_others = limits != (self.policy.max_age_ms, self.policy.max_bytes)
         self.policy = policy
-        rules = self.rules
-        rules.append_time = policy.append_time
-        rules.compression = policy.compression
-        rules.max_message_bytes = policy.max_message_bytes
-        rules.before_max_ms = policy.before_max_ms
-        rules.after_max_ms = policy.after_max_ms
         if are_others:  # there may be ten thousand partitions
             for partition in self.partitions:
                 self._retain(partition)
@@ -176,37 +162,35 @@ class Topic(LogOwner):
                 retention.close()
                 partition.retention = None
         elif retention is None:
-            partition.retention = Retention(partition.log, self.store_of(partition.log), policy.max_age_ms, policy.max_bytes)
+            partition.retention = Retention(partition.log, self.store, policy.max_age_ms, policy.max_bytes)
         else:
             retention.limit(policy.max_age_ms, policy.max_bytes)
 
     # ---- partitions whose shard closes and opens
 
-    def leave(self, partition: Partition) -> None:
-        """It is not open here any more. Who reads it goes on when it is again."""
-        self.gone = Unavailable(f"partition {partition.number} of topic '{self.name}' is on its way to another owner")
+    def leave(self, partition: Partition, gone: NotDone) -> None:
+        """It is not open here any more: `gone` for whoever asks. Who reads it goes on when it is again."""
         readers = [reader for reader in self.readers if reader.log is partition.log]
         self._away[partition.number] = readers
         self.readers = [reader for reader in self.readers if reader.log is not partition.log]
         for reader in readers:
             _close_reader(reader)
-        partition.close(self.gone)
+        partition.close(gone)
 
-    def return_to(self, number: int) -> Partition:
+    def return_to(self, left: Partition) -> Partition:
         """It is open again: its partition."""
-        log = self.logs[number]
-        partition = self.partitions[number] = self.prepared(log, number)
-        for left in self._away.pop(number):
-            if left.consumer.active:
-                reader = _make_reader(self, left.consumer, log)
+        log = left.log
+        partition = self.prepared(log, left.number)
+        self.partitions[bisect_left(self.partitions, left.number, key=attrgetter("number"))] = partition
+        for before in self._away.pop(left.number):
+            if before.consumer.active:
+                reader = _make_reader(self, before.consumer, log)
                 self.readers.append(reader)
-                if left.start is not None:
-                    _place(reader, left.start)
+                if before.start is not None:
+                    _place(reader, before.start)
                 else:
-                    reader.position = left.position
-                    reader.entry_start = left.entry_start
-        if not self._away:
-            self.gone = None
+                    reader.position = before.position
+                    reader.entry_start = before.entry_start
         self.wake()
         return partition
 
@@ -223,43 +207,18 @@ class Topic(LogOwner):
             if reader.log is log:
                 reader.transactions = transactions
 
-    def ready_count(self) -> int:
-        """Records there are, those not yet durable and control records included."""
-        count = 0
-        for log in self.logs:
-            count += log.next_offset - log.first_offset
-        return count
-
     # ---- consumers
 
     def consumer_count(self) -> int:
-        """How many read."""
-        return len(self.consumers)
+        """How many read, of those that count here."""
+        return self._consumer_count
 
-    def add_consumer(self, consumer: Consumer, start_argument: Any, partition_argument: Any = None) -> None:
-        """A new reader of one partition, or of all; the arguments are what clients say (see stream_start).
-
-        Refused (INVALID): what means no start or no partition, or an offset that would stand for several partitions.
-        """
-        start = parse_start(start_argument, self.hub.now_ms())
-        partition = parse_partition(partition_argument)
-        logs = self.logs
-        if partition is not None:
-            if partition >= len(logs):
-                raise Refused(Reason.INVALID, f"x-stream-partition {partition}: topic '{self.name}' has {len(logs)} partitions, counted from 0")
-            logs = [logs[partition]]
-        elif len(logs) > CONSUMER_PARTITIONS_MAX:
-            raise Refused(
-                Reason.INVALID,
-                f"topic '{self.name}' has {len(logs)} partitions; a consumer of all reads at most {CONSUMER_PARTITIONS_MAX}: say which with x-stream-partition",
-            )
-        if len(logs) > 1 and isinstance(start, int):
-            raise Refused(
-                Reason.INVALID, f"x-stream-offset {start} of topic '{self.name}', which has {len(logs)} partitions: say which with x-stream-partition"
-            )
+    def add_consumer(self, consumer: Consumer, partitions: list[Partition], start: Start) -> None:
+        """A new reader of some of its partitions, which are open."""
         self.consumers.append(consumer)
-        for log in logs:
-            reader = _make_reader(self, consumer, log)
+        self._consumer_count += consumer.counts
+        for partition in partitions:
+            reader = _make_reader(self, consumer, partition.log)
             self.readers.append(reader)
             _place(reader, start)
         self.hub.mark_dirty(self)
@@ -269,6 +228,7 @@ class Topic(LogOwner):
         consumer.active = False
         if consumer in self.consumers:
             self.consumers.remove(consumer)
+            self._consumer_count -= consumer.counts
         kept = []
         for reader in self.readers:
             if reader.consumer is consumer:
@@ -295,13 +255,13 @@ class Topic(LogOwner):
         self.closed = True
         consumers = self.consumers
         self.consumers = []
+        self._consumer_count = 0
         for reader in self.readers:
             _close_reader(reader)
         self.readers = []
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        self.rules.closed = True
         gone = Refused(Reason.NOT_FOUND, f"topic '{self.name}' has been deleted")
         for partition in self.partitions:
             partition.close(gone)
@@ -337,6 +297,8 @@ class Topic(LogOwner):
         if reader.loading or reader.closed:
             return 0
         consumer = reader.consumer
+        if consumer.lent and consumer.credit == 0 and (consumer.asked or not self.locate(reader)):
+            return 0  # only who has something at hand asks for credit: when it comes, it is spent
         limit = consumer.room(_SLICE_MAX)
         if limit == 0 or not self.locate(reader):
             return 0
