@@ -2,7 +2,7 @@
 
 import pytest
 from broker_bench import NS
-from test_two_owners import TwoOwnersBench
+from owners_bench import OwnersBench
 from timed_bench import TimedConnection
 
 from entrepot.admin.figures import Figures
@@ -17,7 +17,7 @@ from entrepot.model.errors import Reason, Refused
 from entrepot.simulation.framed_owner import FramedOwnerTable
 
 
-class AskedBench(TwoOwnersBench):
+class AskedBench(OwnersBench):
     sent = 0
 
     def connect(self):
@@ -85,7 +85,7 @@ class TestTimed:
     @pytest.mark.parametrize("source", [0, 1])
     def test_what_is_on_its_way_is_kept_with_its_source_and_as_taken_with_its_target(self, bench, me, names, source):
         dead, alive = names[1 - source], names[source]
-        stores = [bench.store, bench.other_store]
+        stores = bench.stores
         shards = [bench.broker.shards.shard("queue", NS, name) for name in names]
         me.create(dead)
         me.create(alive, dead_letter_queue=dead)
@@ -181,7 +181,7 @@ class TestTogether:
     def test_it_is_answered_when_the_last_part_is_durable(self, bench, me, names, slow):
         for name in names:
             me.declare(name)
-        [bench.disk, bench.other_disk][slow].commit_s = (5.0, 5.0)
+        [bench.disk, bench.disks[1]][slow].commit_s = (5.0, 5.0)
         call = me.submit(r.CommitTogether([me.run_of(b"x", key=name) for name in names], []))
         bench.run(1.0)
         assert (call.outcome, depths(bench, *names)) == (PENDING, [1, 1])

@@ -98,7 +98,7 @@ class Lists:
                 first, end, octets, consumers_there = figures.get(number, NOT_HERE)
                 offsets.append((first, end))
                 size += octets
-                consumers = max(consumers, consumers_there)  # any owner knows them all
+                consumers = max(consumers, consumers_there)  # of one owner; each tells its own
             if len(numbers) == AT_ONCE:
                 yield None
         yield requests.TopicRow(
