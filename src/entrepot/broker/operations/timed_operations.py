@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -282,25 +282,25 @@ class TimedOperations:
     def _counted(self, call: Ask, definition: QueueDefinition, ticket: TicketOf | None, result: Callable[[QueueDescription], Any] = _as_it_is) -> Outcome:
         """Answer with what there is to know of a queue, and what its owner says is in it; with `ticket`. Unavailable."""
         owner = self._broker.owners.owner(definition)
-        owner.ask(AskQueues([definition.log_id]), partial(self._describe, call, self._description(definition), ticket, result))
+        owner.ask(AskQueues([definition.log_id]), partial(self._describe, call, definition, ticket, result))
         return LATER, None
 
     def _describe(
         self,
         call: Ask,
-        description: QueueDescription,
+        definition: QueueDefinition,
         ticket: TicketOf | None,
         result: Callable[[QueueDescription], Any],
         error: NotDone | None,
         answer: list[QueueFigures | None],
     ) -> None:
         if error is None and answer[0] is None:
-            error = Unavailable(f"queue '{description.name}' is on its way to another owner")
+            error = Unavailable(f"queue '{definition.name}' is on its way to another owner")
         if error is not None or answer[0] is None:
             self._answer(call, result, error, None)
             return
         visible, leased, delayed, *_ = answer[0]
-        self._answer(call, result, None, replace(description, visible=visible, leased=leased, delayed=delayed), ticket)
+        self._answer(call, result, None, self._description(definition, visible, leased, delayed), ticket)
 
     @staticmethod
     def _answer(call: Ask, result: Callable[[Any], Any], error: NotDone | None, answer: Any, ticket: TicketOf | None = None) -> None:
@@ -316,7 +316,7 @@ class TimedOperations:
         if not call.attachment.closed:
             call.attachment.sink.completed(call)
 
-    def _description(self, definition: QueueDefinition) -> QueueDescription:
+    def _description(self, definition: QueueDefinition, visible: int = 0, leased: int = 0, delayed: int = 0) -> QueueDescription:
         timed = definition.timed or self._default(definition)
         return QueueDescription(
             definition.name,
@@ -326,8 +326,11 @@ class TimedOperations:
             timed.tags,
             timed.created_s,
             timed.modified_s,
-            policy_version=timed.policy_version,
-            access_policy=timed.access_policy,
+            visible,
+            leased,
+            delayed,
+            timed.policy_version,
+            timed.access_policy,
         )
 
     def _compare(self, definition: QueueDefinition, request: asked.CreateTimedQueue) -> None:

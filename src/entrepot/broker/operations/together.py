@@ -181,9 +181,9 @@ class _Commit:
         door = self._door
         if door.closed:
             return  # nobody waits for it, and what it has consumed is on its way back
-        ending = Gathered(len(self._shares) or 1, self._end)
+        ended = self._end_of_one if len(self._shares) < 2 else Gathered(len(self._shares), self._end).put
         for owner, share in self._shares.items():
-            owner.together(share.stages, share.settlements, share.loads, ending.put)
+            owner.together(share.stages, share.settlements, share.loads, ended)
         for consumer in self._consumers:
             door.credit_returned(consumer)
         for settlement in self._read:
@@ -194,28 +194,29 @@ class _Commit:
             self._broker.check_pressure()
         if not self._shares:
             self._broker.store.urgent()
-            self._broker.store.group().calls.append(partial(ending.put, None, None))
+            self._broker.store.group().calls.append(partial(ended, None, None))
+
+    def _end_of_one(self, error: NotDone | None, _: Any) -> None:
+        self._end(error, [])
 
     def _end(self, error: NotDone | None, done: list[Any]) -> None:
-        """The last of them has answered: `done` of them have done their part."""
+        """The last of them has answered: `done` of them have done their part, if there are several."""
         call, door = self._call, self._door
         if error is not None:
             fail(call, OutcomeUnknown(f"a part of the transaction was done, and another was not: {error}") if done else error)
             return
         publisher = self._broker.publisher
+        for reply in self._replies:
+            reply()
         for publish in self._request.publishes:
             publisher.published_count += publish.count
             publisher.published_bytes += publish.body_bytes
-        for reply in self._replies:
-            reply()
-        if door.closed:
-            return
-        for publish in self._request.publishes:
-            if publish.mandatory:
+            if publish.mandatory and not door.closed:
                 publish.outcome = DONE
                 door.sink.completed(publish)
         call.outcome = DONE
-        door.sink.completed(call)
+        if not door.closed:
+            door.sink.completed(call)
 
 
 def _work(targets: int) -> int:

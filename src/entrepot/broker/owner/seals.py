@@ -36,11 +36,11 @@ class Seals:
             if first is not None:
                 self._sealed[first].append(partial(self.seal, question, done))
                 return
-            ready, consumers, where = _counts(targets)
+            ready, consumers = _counts(targets)
             if question.if_unused and consumers:
-                raise Refused(Reason.IN_USE, f"{where} in use")
+                raise Refused(Reason.IN_USE, f"{_where(targets[0])} in use")
             if question.if_empty and ready:
-                raise Refused(Reason.NOT_EMPTY, f"{where} not empty")
+                raise Refused(Reason.NOT_EMPTY, f"{_where(targets[0])} not empty")
         except NotDone as error:
             done(error, None)
             return
@@ -78,8 +78,8 @@ class Seals:
         self._owner.sealed = len(self._sealed)
 
 
-def _counts(targets: list[Any]) -> tuple[int, int, str]:
-    """What is ready, who reads, and how texts call it."""
+def _counts(targets: list[Any]) -> tuple[int, int]:
+    """What is ready, and who reads."""
     ready = consumers = 0
     for target in targets:
         if isinstance(target, Queue):
@@ -88,8 +88,13 @@ def _counts(targets: list[Any]) -> tuple[int, int, str]:
         else:
             ready += target.log.next_offset - target.log.first_offset
             consumers = target.topic.consumer_count()
-    name = targets[0].name if isinstance(targets[0], Queue) else targets[0].topic.name
-    return ready, consumers, f"queue '{name}' in vhost '{vhost_of(_namespace(targets[0]))}'"
+    return ready, consumers
+
+
+def _where(target: Any) -> str:
+    """How texts call it."""
+    name = target.name if isinstance(target, Queue) else target.topic.name
+    return f"queue '{name}' in vhost '{vhost_of(_namespace(target))}'"
 
 
 def _namespace(target: Any) -> str:

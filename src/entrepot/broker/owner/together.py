@@ -36,8 +36,8 @@ def do_together(owner: LocalOwner, stages: list[Stage], settlements: list[Settle
     check(owner, bool(stages), loads)
     check_settlements(settlements)
     for lane, _, runs, _ in stages:
-        logs = local_lane(lane).logs if lane is not None else [owner.target(log_id).log for run in runs for log_id in run[0]]
-        if owner.sealed:
+        if lane is None or owner.sealed:
+            logs = local_lane(lane).logs if lane is not None else [owner.target(log_id).log for run in runs for log_id in run[0]]
             owner.seals.check(logs)
     store = owner.store
     store.whole = True

@@ -46,7 +46,7 @@ _GIVEN_UP = GIVEN_UP
 
 
 class TimedQueue(TimedState):
-    """One queue's. find() gives others of its namespace by name, find.elsewhere() where they are (operations/timed_operations.py).
+    """One queue's. find() gives others of its namespace by name, find.elsewhere() where they are (owner/timed_sides.py).
 
     `policy_version` says which of the queue's own policies holds (0: none).
     """
