@@ -1,7 +1,7 @@
 """Limits that span owners: each comes to have its turn, nobody gets more, and owners know nothing of each other. Directly, and by octets."""
 
 import pytest
-from broker_bench import Connection
+from broker_bench import Bench, Connection
 from lending_bench import LendingBench, Lost, Overdrawn, Wandering, check_stream
 
 from entrepot.broker.calls import requests as r
@@ -355,3 +355,66 @@ def test_a_consumer_that_settles_with_nobody(monkeypatch, table):
     monkeypatch.setattr(Spread, "settle", lambda *_: None)
     with pytest.raises(Lost):
         runs(table)
+
+
+class TestOfTwoKinds:
+    """What is durable and what is in memory alone is at two owners: a limit over both is lent."""
+
+    @pytest.fixture
+    def bench(self):
+        bench = Bench()
+        other = bench.connect()
+        other.declare("memory", durable=False)
+        return bench
+
+    def taken(self, bench, me, names, count, steps=2000):
+        """How many each gets that settles each as it comes."""
+        got = dict.fromkeys(names, 0)
+        for _ in range(steps):
+            if sum(got.values()) == count:
+                break
+            bench.loop.step()
+            for name in names:
+                while me.held.get(name):
+                    me.accept(name, count=1)
+                    got[name] += 1
+        return got
+
+    @pytest.mark.parametrize("queues", [2, 3])
+    def test_queues_that_count_deliveries_keep_what_they_were_lent_until_the_count_is_kept(self, bench, queues):
+        me, other, before = bench.connect(), bench.connect(), bench.connect()
+        names = [f"q{number}" for number in range(queues)]
+        for name in names:
+            other.ask(r.DeclareQueue(name, False, True, False, False, {"x-queue-type": "quorum", "x-delivery-limit": 50}))
+            other.put(*[b"%d" % number for number in range(20)], key=name)
+            before.consume(name, name)
+        bench.run()
+        before.close()  # all of it was delivered once
+        bench.run()
+        me.ask(r.StreamLimit(1))
+        for name in ("memory", *names):
+            me.consume(name, name)
+        assert self.taken(bench, me, names, 20 * queues) == dict.fromkeys(names, 20)
+
+    @pytest.mark.parametrize("first", ["high", "low"])
+    def test_priorities_hold(self, bench, first):
+        me, other = bench.connect(), bench.connect()
+        other.declare("q")
+        me.ask(r.StreamLimit(2))
+        me.consume("memory", "memory")
+        priorities = {"high": 10, "low": 0}
+        for name in (first, *(priorities.keys() - {first})):
+            me.consume(name, "q", priority=priorities[name])
+        other.put(*[b"%d" % number for number in range(100)], key="q")
+        assert self.taken(bench, me, ["high", "low"], 100) == {"high": 100, "low": 0}
+
+    def test_who_is_behind_goes_on_once_the_first_has_all_that_it_may_have(self, bench):
+        me, other = bench.connect(), bench.connect()
+        other.declare("q")
+        me.ask(r.StreamLimit(10))
+        me.consume("memory", "memory")
+        me.consume("low", "q")
+        me.consume("high", "q", priority=10, limit=2)
+        other.put(*[b"%d" % number for number in range(8)], key="q")
+        bench.run()
+        assert (len(me.bodies("high")), len(me.bodies("low"))) == (2, 6)

@@ -220,3 +220,22 @@ class TestLife:
         me.consume("d", "dead")
         bench.run(3)
         assert [int(body[:6]) for body in me.bodies("d")] == list(range(2000))
+
+
+def test_what_a_cancelled_consumer_held_for_a_dead_letter_counts_no_more_once_its_queue_is_deleted(bench):
+    me, other = bench.connect(), bench.connect()
+    other.declare("dead")
+    other.declare("gone", x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+    other.declare("next")
+    other.put(b"1", b"2", key="gone")
+    me.ask(r.StreamLimit(1))
+    me.consume("c", "gone")
+    bench.run()
+    me.cancel("c")
+    me.reject("c", count=1)
+    other.submit(r.DeleteQueue("gone", False, False))
+    bench.run()
+    me.consume("on", "next")
+    other.put(b"x", key="next")
+    bench.run()
+    assert [body for body, *_ in me.held["on"]] or me.bodies("on")

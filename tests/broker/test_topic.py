@@ -19,6 +19,20 @@ def filled(bench, topic, entries=10, each=10):
         bench.settle_down(0.01)
 
 
+class Late:
+    """A log that says later where a time is."""
+
+    def __init__(self, log, asked):
+        self.log = log
+        self.asked = asked
+
+    def find(self, time_ms, found):
+        self.asked.append(found)
+
+    def __getattr__(self, name):
+        return getattr(self.log, name)
+
+
 @pytest.fixture
 def bench():
     return Bench()
@@ -274,6 +288,21 @@ class TestRetention:
         topic.release_all(reader.consumer)
         bench.settle_down()
         assert reader.offsets[10] == log.first_offset  # the rest of what it had not read is gone
+
+    def test_a_check_under_way_discards_nothing_by_an_age_that_holds_no_more(self, bench):
+        topic = bench.stream(x_max_age="1m")
+        filled(bench, topic)
+        log = topic.partitions[0].log
+        asked = []
+        topic.partitions[0].retention.log = Late(log, asked)
+        bench.settle_down(10)
+        assert log.first_offset == 0
+        topic.configure(topic.policy._replace(max_age_ms=7 * 86_400_000))
+        for found in asked:
+            found(log.next_offset)
+        bench.settle_down()
+        assert len(asked) == 1
+        assert log.first_offset == 0
 
     def test_none_without_a_policy(self, bench):
         topic = bench.stream()

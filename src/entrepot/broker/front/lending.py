@@ -144,17 +144,23 @@ class Lending:
         self._joining: set[Consumer] = set()  # who gave by themselves
         self._called_back: set[Consumer] = set()  # whose owners are asked for what they have not spent
         self._silent: set[int] = set()  # numbers of those who are sent nothing yet
+        self._prioritised = False  # of what several of them read, some go before others
 
     # ---- who borrows
 
     def add(self, consumer: Consumer) -> None:
         """Its owner will hear of it, and has nothing to give it yet."""
         consumer.lent = True
-        self.borrowers[consumer] = None
+        self._enter(consumer)
+
+    def _enter(self, borrower: Consumer) -> None:
+        self.borrowers[borrower] = None
+        if borrower.priority:
+            self._prioritised = True
 
     def join(self, consumer: Consumer) -> None:
         """Its owner gave by itself up to now."""
-        self.borrowers[consumer] = None
+        self._enter(consumer)
         self._joining.add(consumer)
         consumer.owner.take_back(consumer, partial(self._taken_back, consumer))
 
@@ -197,7 +203,7 @@ class Lending:
         self.serve()
         parts = self.parts.get(consumer.id)
         borrower = consumer if parts is None else consumer.owner.freed_last()
-        if borrower in self.borrowers and borrower.active and not self._joining:
+        if borrower in self.borrowers and borrower.active and not self._joining and not self._is_behind(borrower):
             room = self._room(borrower)
             if room > 0:
                 self._lend(borrower, room)
@@ -210,11 +216,16 @@ class Lending:
         if limit and self._left(limit) < 0:
             self._call_back(list(self.borrowers))  # it was more until now
             return
-        for borrower in list(self._wanting):
+        if not self._wanting:
+            return
+        wanting = list(self._wanting)
+        if self._prioritised:
+            wanting += wanting  # who was behind another may not be, once that one has had all that it may have
+        for borrower in wanting:
             if limit and self._left(limit) == 0:
                 self._call_back(list(self.borrowers))
                 break
-            if borrower.id in self._silent:
+            if borrower not in self._wanting or borrower.id in self._silent or self._is_behind(borrower):
                 continue
             room = self._room(borrower)
             if room > 0:
@@ -234,12 +245,26 @@ class Lending:
         limit = self._shared.limit
         return min(room, self._left(limit)) if limit else room
 
+    def _is_behind(self, borrower: Consumer) -> bool:
+        """Whether one of a higher priority may have more of what it reads."""
+        if not self._prioritised:
+            return False
+        return any(
+            other.priority > borrower.priority
+            and other.source is borrower.source
+            and other.active
+            and (other.limit or LEASED_MAX) > other.leased + other.credit
+            for other in self.borrowers
+        )
+
     def _left(self, limit: int) -> int:
         """What is left of the stream's limit."""
         return limit - sum(pool.leased + pool.credit for pool in self._shared.pools)
 
     def _call_back(self, among: list[Consumer]) -> None:
         """From one at a time: who has most of it."""
+        if not any(pool.credit for pool in self._shared.pools):
+            return
         if any(borrower in self._called_back for borrower in among):
             return
         richest = max(among, key=lambda borrower: borrower.credit, default=None)

@@ -7,6 +7,7 @@ it was when something was last made in it (catalogue/noted_revisions.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
@@ -200,7 +201,13 @@ class LiveObjects:
             self.leave(queue)
             queue.forget()
             broker.outbox.forget(queue.log)
+            dying = [] if queue.dead_letters is None else queue.dead_letters.jobs()
             queue.close()
+            for holder, _, count, _ in dying:  # of those who read still consumer_gone() tells
+                if holder is not None and not holder.active:
+                    holder.freed(min(count, holder.leased))
+                    door: Any = holder.attachment
+                    door.credit_returned(holder)
             broker.transactions.drop(queue.log)
             owner = broker.owners.holder(queue.log)
             owner.store.drop_log(queue.log)

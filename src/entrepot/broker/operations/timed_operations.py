@@ -257,8 +257,9 @@ class TimedOperations:
             if definition is None:
                 if error is not None:
                     raise error.again()
-                for one in queues:  # the task may be of one that is on its way
-                    self._broker.owners.owner(one)
+                if self._broker.store.closed or self._broker.owners.loading:
+                    for one in queues:  # the task may be of one that is on its way
+                        self._broker.owners.owner(one)
                 raise Refused(Reason.NOT_FOUND, "no such task runs")
             self._check_version(definition, request)
             self._authorize(door, Action.READ, definition.name, request.granted)

@@ -229,7 +229,18 @@ class LocalOwner(Owner):
         consumer.lent = True
         if consumer.reads is not None:
             self.hub.mark_dirty(consumer.reads)
-        self.hub.scheduler.call_soon(_take_back, consumer, done)
+        self.hub.scheduler.call_soon(self._take_back, consumer, done)
+
+    def _take_back(self, consumer: Consumer, done: Callable[[int], None]) -> None:
+        """Behind the dispatch that was asked for: else two that lend each other the same credit would both have had it for nothing."""
+        reads = consumer.reads
+        if isinstance(reads, Queue) and consumer.credit and consumer.active and not reads.ended and reads.is_waiting():
+            # The disk is asked for what this credit is for.
+            reads.wait(partial(self.hub.scheduler.call_soon, self._take_back, consumer, done))
+            return
+        count = consumer.credit
+        consumer.returned(count)
+        done(count)
 
     def limit(self, consumer: Consumer, together: int) -> None:
         """See Owner."""
@@ -407,13 +418,6 @@ class LocalOwner(Owner):
             return True
         self.store.group().calls.append(call)
         return False
-
-
-def _take_back(consumer: Consumer, done: Callable[[int], None]) -> None:
-    """Behind the dispatch that was asked for: else two that lend each other the same credit would both have had it for nothing."""
-    count = consumer.credit
-    consumer.returned(count)
-    done(count)
 
 
 def local_lane(lane: Lane) -> LocalLane:

@@ -42,10 +42,13 @@ class Retention:
         self._finding = False
         self._closed = False
 
-    def limit(self, max_age_ms: int | None, max_bytes: int | None) -> None:
-        """Other limits, from the next check on."""
+    def limit(self, max_age_ms: int | None, max_bytes: int | None) -> bool:
+        """Have other limits from now on. False: a check by the old ones is under way, and would still discard by them: it wants to be closed."""
+        if self._finding:
+            return False
         self._max_age_ms = max_age_ms
         self._max_bytes = max_bytes
+        return True
 
     def check_age(self, now_ms: int) -> None:
         """Discard what is too old. The log may answer later."""

@@ -161,10 +161,10 @@ class Topic(LogOwner):
             if retention is not None:
                 retention.close()
                 partition.retention = None
-        elif retention is None:
+        elif retention is None or not retention.limit(policy.max_age_ms, policy.max_bytes):
+            if retention is not None:
+                retention.close()
             partition.retention = Retention(partition.log, self.store, policy.max_age_ms, policy.max_bytes)
-        else:
-            retention.limit(policy.max_age_ms, policy.max_bytes)
 
     # ---- partitions whose shard closes and opens
 
