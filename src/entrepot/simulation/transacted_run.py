@@ -7,6 +7,8 @@ given back, all that was delivered before it, from what the client holds.
 
 from __future__ import annotations
 
+from collections import Counter
+
 from entrepot.simulation.amqp_client import AmqpClient
 from entrepot.simulation.broker_run import QUEUES, BrokerRun, Consumer
 from entrepot.simulation.store_model import Violation
@@ -26,6 +28,7 @@ class TransactedRun(BrokerRun):
         self.movers: list[_Mover] = []
         self.recoverers: list[_Recoverer] = []
         self.made: set[str] = set()
+        self.moved: Counter[bytes] = Counter()  # by how many transactions that were done, or may have been
         # what came of it
         self.done = 0
         self.not_done = 0
@@ -110,6 +113,7 @@ class _Mover(Consumer):
             client.publish(body, queue)
         self.is_waiting = True
         self.run.accepted.update(self.accepting)  # perhaps
+        self.run.moved.update(self.accepting)
         for body in self.accepting:
             self.run.accepted_by.pop(body, None)
         client.commit()
@@ -127,7 +131,9 @@ class _Mover(Consumer):
         if self.is_waiting and self.client.closed_with == CERTAINLY_NOT:
             self.run.not_done += 1
             self.run.void.update(self.published)
-            self.run.accepted.difference_update(body for body in self.accepting if body not in self.run.accepted_by)  # by who was given it since
+            self.run.moved.subtract(self.accepting)
+            others = self.run.accepted_by  # who was given it since, as another mover may have been before this one heard that it was not done
+            self.run.accepted.difference_update(body for body in self.accepting if body not in others and not self.run.moved[body])
         self._end()
 
     def _end(self) -> None:
