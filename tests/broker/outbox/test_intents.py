@@ -2,7 +2,8 @@
 
 import pytest
 
-from entrepot.broker.outbox.handover import HOME, LETTER, REDRIVE, TAKEN
+from entrepot.broker.catalogue.shards import HOME
+from entrepot.broker.outbox.handover import LETTER, REDRIVE, TAKEN
 from entrepot.broker.outbox.intents import Intent, Part, by_shard, decoded, sequence_key, sequence_of, sequence_value
 from entrepot.model.errors import CorruptData
 

@@ -8,8 +8,8 @@ from test_publisher import bind
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, UNAVAILABLE
 from entrepot.broker.calls.topic_requests import CreateTopic
+from entrepot.broker.catalogue.shards import HOME
 from entrepot.broker.outbox import outbox as outbox_module
-from entrepot.broker.outbox.handover import HOME
 from entrepot.broker.queue import dead_letters as dead_letters_module
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.subscription.consumer import BROKER_ID

@@ -97,7 +97,7 @@ class QueueDefinition(Alive):
     """A declared queue. `exclusive_to` is the connection that owns it (a Home); such a queue never survives a restart, durable or not.
 
     `timed`: what it does with leases that are timed; None as long as nobody has asked for one. `maker` is the user who declared it, whose its dead
-    letters are; "": not known. `shard`: of one that survives, once somebody has asked the OwnerTable for it.
+    letters are; "": not known. `shard`: see shards.Placed.
     """
 
     __slots__ = (
@@ -167,7 +167,7 @@ class TopicDefinition(Alive):
 
     `partitions` are log ids. `subject` is what it is called in amq.topic, "" for nothing. Retention: see QueuePolicy's max_age_ms and
     max_length_bytes, of the whole topic's partition each; what `config` says goes before them. `id` is 16 bytes, never reused; `config` what was
-    set by Kafka's names (topic/topic_config.py). `maker` is the user who made it; "": not known. `shard`: its first partition's, as a queue's.
+    set by Kafka's names (topic/topic_config.py). `maker` is the user who made it; "": not known. `shard`: as a queue's.
     """
 
     __slots__ = (

@@ -17,6 +17,7 @@ from entrepot.model.errors import CorruptData, Unavailable
 from entrepot.store.interface import Store
 
 CATALOGUE = 0  # the shard whose owner decides what there is
+HOME = 0xFFFF  # in place of a shard: what is not persistent is in none, and lives in one process
 SHARD_COUNT_DEFAULT = 256
 SHARD_COUNT_KEY = CATALOGUE_PREFIX + b"s"
 
@@ -46,11 +47,36 @@ class Shards:
         """The shard of a "queue" or of a partition of a "topic"."""
         return crc32c.crc32c(f"{kind}\0{namespace}/{name}\0{partition}".encode("utf-8", "surrogateescape")) % self.count
 
+    def place(self, definition: Placed, partition: int = 0) -> int:
+        """The shard of a queue, or of one partition of a topic; HOME: it has none."""
+        if partition:
+            return self.shard("topic", definition.namespace, definition.name, partition)
+        if definition.shard is None:
+            kind = "topic" if definition.is_topic else "queue"
+            definition.shard = self.shard(kind, definition.namespace, definition.name) if definition.persistent else HOME
+        return definition.shard
+
     def shards(self, kind: str, namespace: str, name: str, partitions: range) -> list[int]:
         """shard() of each of many partitions."""
         count = self.count
         before = crc32c.crc32c(f"{kind}\0{namespace}/{name}\0".encode("utf-8", "surrogateescape"))
         return [crc32c.crc32c(b"%d" % partition, before) % count for partition in partitions]
+
+
+class Placed(Protocol):
+    """A definition of a queue or topic, as far as it says where it is. `shard`: place() of it, or of its first partition, once somebody has asked."""
+
+    namespace: str
+    name: str
+    shard: int | None
+
+    @property
+    def is_topic(self) -> bool:
+        """Whether it has partitions."""
+
+    @property
+    def persistent(self) -> bool:
+        """Whether it survives a restart."""
 
 
 class HasShards(Protocol):

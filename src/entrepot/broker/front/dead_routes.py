@@ -10,7 +10,7 @@ from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.parting import split_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.outbox.handover import HOME, Target
+from entrepot.broker.outbox.handover import Target
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import Refused
 from entrepot.model.principal import GUEST, Principal
@@ -82,8 +82,8 @@ class DeadRoutes:
         """The shard and the log that one record goes to."""
         shards = self._shards()
         if not definition.is_topic:
-            return shards.shard("queue", definition.namespace, definition.name) if definition.persistent else HOME, definition.log_id
+            return shards.place(definition), definition.log_id
         count = len(definition.partitions)
         self._turn += 1
         ((number, _, _),) = codec.by_partition(record, 1, count, self._turn % count)
-        return shards.shard("topic", definition.namespace, definition.name, number), definition.partitions[number]
+        return shards.place(definition, number), definition.partitions[number]

@@ -8,9 +8,10 @@ from functools import partial
 from typing import Any
 
 from entrepot.broker.calls.port import make_publish
+from entrepot.broker.catalogue.shards import HOME
 from entrepot.broker.front.publisher import Publisher
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.outbox.handover import GONE, HOME, LETTER, NOT_NOW, OUT_OF_TURN, TAKEN, Answer, Handover
+from entrepot.broker.outbox.handover import GONE, LETTER, NOT_NOW, OUT_OF_TURN, TAKEN, Answer, Handover
 from entrepot.broker.outbox.taken import Taken, taken_key
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.state import set_value

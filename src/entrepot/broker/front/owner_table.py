@@ -7,7 +7,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias, TypeVar
 
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
-from entrepot.broker.catalogue.shards import Shards
+from entrepot.broker.catalogue.shards import HOME, Shards
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owners import Owner
@@ -16,8 +16,6 @@ from entrepot.store.interface import Log, Store
 
 Definition: TypeAlias = QueueDefinition | TopicDefinition
 Of = TypeVar("Of")
-
-AT_HOME = -1  # the shard of what is not persistent
 
 
 class OwnerTable:
@@ -64,26 +62,14 @@ class OwnerTable:
 
     def owner(self, definition: Definition, partition: int = 0) -> Owner:
         """The owner of a queue, or of one partition of a topic. Unavailable, and the definition's name with it."""
-        shard = self.shard(definition, partition)
-        if shard == AT_HOME:
+        assert self.shards is not None
+        shard = self.shards.place(definition, partition)
+        if shard == HOME:
             return self.reached(self.home)
         try:
             return self.owner_of(shard)
         except Unavailable:
             raise _away(definition, partition) from None
-
-    def shard(self, definition: Definition, partition: int = 0) -> int:
-        """The shard of a queue, or of one partition of a topic; AT_HOME: it has none. That of a queue, or of the first partition, is remembered."""
-        shard = None if partition else definition.shard
-        if shard is None:
-            if not definition.persistent:
-                shard = AT_HOME
-            else:
-                assert self.shards is not None
-                shard = self.shards.shard("topic" if definition.is_topic else "queue", definition.namespace, definition.name, partition)
-            if not partition:
-                definition.shard = shard
-        return shard
 
     def check_open(self, definition: Definition) -> None:
         """Unavailable, where some of it is not open anywhere. While everything is, nothing is looked for."""

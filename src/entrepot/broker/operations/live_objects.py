@@ -62,9 +62,9 @@ class LiveObjects:
         for definition in applied.made:
             if isinstance(definition, TopicDefinition):
                 self._make_topic(definition)
-            elif definition.persistent and broker.store.closed and self._shard_of(definition) in broker.store.closed:
+            elif broker.store.closed and broker.shards.place(definition) in broker.store.closed:
                 away = definition.runtime = AwayQueue(definition)
-                self.queue_away(self._shard_of(definition), away)
+                self.queue_away(broker.shards.place(definition), away)
             else:
                 self.make_queue(definition)
         for definition in applied.changed:
@@ -92,9 +92,6 @@ class LiveObjects:
         if definition.timed is not None:
             self._broker.sides.changed(definition)
         return queue
-
-    def _shard_of(self, definition: QueueDefinition) -> int:
-        return self._broker.shards.shard("queue", definition.namespace, definition.name)
 
     def leave(self, queue: Queue) -> bool:
         """A queue is about to end, because its shard closes or it was deleted; whether it was about to be deleted, for nobody reads it."""
@@ -194,8 +191,8 @@ class LiveObjects:
             drop_logs(broker, [log for log in queue.logs if log.shard not in broker.owners.store_of(log).closed])
             let_go(broker, queue.logs, list(queue.partitions))
             broker.groups.topic_deleted(definition.namespace, definition.name)
-            for log in queue.logs:
-                broker.owners.holder(log).seals.gone([log])
+            for owner in broker.owners.local():
+                owner.seals.gone(queue.logs)
             return
         if isinstance(queue, Queue):
             self.leave(queue)

@@ -253,7 +253,8 @@ class TimedOperations:
         request: asked.CancelMove = call.request
         queues = self._broker.catalogue.namespace(door.namespace).queues.values()
         try:
-            definition = next((one for one in queues if one.log_id in answers), None)
+            found = [log_id for log_id in answers if log_id is not None]
+            definition = next((one for one in queues if one.log_id in found), None) if found else None
             if definition is None:
                 if error is not None:
                     raise error.again()

@@ -158,12 +158,9 @@ class _Commit:
                     raise self._operations.not_for_streams(consumer.source, "basic.nack and basic.reject")
                 self._read.append(settlement)
                 continue
-            self._share_of(self._owner_of(consumer)).settlements.append((consumer, settlement.first, settlement.count, settlement.disposition))
+            owner = self._broker.owners.owner(consumer.source)  # what is kept until a queue is back is in no commit
+            self._share_of(owner).settlements.append((consumer, settlement.first, settlement.count, settlement.disposition))
             self._consumers.append(consumer)
-
-    def _owner_of(self, consumer: Consumer) -> Owner:
-        """Of what it holds. Unavailable: what is kept until a queue is back is in no commit."""
-        return self._broker.owners.owner(consumer.source)
 
     def _share_of(self, owner: Owner) -> _Share:
         share = self._shares.get(owner)

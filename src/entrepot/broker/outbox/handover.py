@@ -15,9 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-HOME = 0xFFFF
-"""Stands for the shard of what is not durable: such queues are in none, and live in one process."""
-
 UNDER_WAY_MAX = 8  # handovers of one source shard to one target shard
 
 LETTER = 1  # kinds: a dead letter of AMQP's, for all that its route led to

@@ -15,7 +15,6 @@ from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.catalogue.timed_definition import TimedDefinition, timed_by_default
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.outbox.handover import HOME
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.moves import MoveTasks
@@ -82,8 +81,7 @@ class TimedSides:
     def elsewhere(self, definition: QueueDefinition) -> Elsewhere:
         """Where a queue is, and what those have to know who send something there."""
         policy = (definition.timed or self._default(definition)).policy
-        shard = self.shards.shard("queue", definition.namespace, definition.name) if definition.persistent else HOME
-        return Elsewhere((shard, definition.log_id), policy.groups, policy.dead_letter_queue)
+        return Elsewhere((self.shards.place(definition), definition.log_id), policy.groups, policy.dead_letter_queue)
 
     def _default(self, definition: QueueDefinition) -> TimedDefinition:
         return timed_by_default(definition.policy, self._hub.clock.wall_ms() // 1000)
