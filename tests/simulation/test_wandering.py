@@ -11,6 +11,7 @@ import pytest
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, make_settle
 from entrepot.broker.calls.requests import Release
+from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.offsets import GroupOffsets
@@ -151,7 +152,14 @@ def test_what_consumers_held_when_the_queue_left(monkeypatch):
 
 
 def test_transactions_that_keep_a_settlement_for_a_queue_that_is_away(monkeypatch):
-    monkeypatch.setattr(_Commit, "_owner_of", lambda _, consumer: consumer.owner)
+    def share_out(self):
+        for settlement in self._request.settlements:
+            consumer = self._door.consumers.get(settlement.consumer_id)
+            if consumer is not None and isinstance(consumer.source, QueueDefinition):
+                self._share_of(consumer.owner).settlements.append((consumer, settlement.first, settlement.count, settlement.disposition))
+                self._consumers.append(consumer)
+
+    monkeypatch.setattr(_Commit, "_share_out_settlements", share_out)
     monkeypatch.setattr(owner_together, "check_settlements", lambda _: None)
     caught("accepted in a transaction that was done, and delivered again", kinds=(3,))
 
