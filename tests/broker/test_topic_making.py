@@ -1,13 +1,15 @@
-"""Topics of very many partitions: made over turns of the loop, and there in one commit."""
+"""Topics of very many partitions: made over turns of the loop, and there in one commit; ended over turns, and not there from the first on."""
+
+from itertools import pairwise
 
 import pytest
 from partition_bench import NAMESPACE, Bench
 
 from entrepot.broker.calls import topic_requests as asked
-from entrepot.broker.calls.port import DONE, PENDING, REFUSED
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE
 from entrepot.broker.catalogue.quotas import PARTITIONS, TOPICS
 from entrepot.broker.groups.work import STEPS
-from entrepot.broker.operations.topic_making import LOG_STEPS
+from entrepot.broker.operations.topic_making import _STEPS
 from entrepot.model.errors import Reason
 
 
@@ -64,7 +66,7 @@ class TestVeryManyPartitions:
             counts.append(0)
             bench.loop.step()
             turns += 1
-        assert max(counts) <= STEPS // LOG_STEPS + 64
+        assert max(counts) <= STEPS // _STEPS + 64
         assert sum(counts) == after + 1  # the topic has one, too
         assert self.seen(bench) == after
         assert call.outcome == PENDING
@@ -97,6 +99,7 @@ class TestVeryManyPartitions:
         bench.loop.run_until(lambda: call.outcome != PENDING, 60)
         assert (call.outcome, call.error.reason) == (REFUSED, Reason.EXISTS_DIFFERENT)
         assert self.seen(bench) == 3
+        bench.run()
         assert sum(1 for _ in bench.store.logs()) == 3
 
     def test_room_that_is_taken_meanwhile(self, bench, client):
@@ -106,6 +109,19 @@ class TestVeryManyPartitions:
         assert (call.outcome, call.error.reason) == (REFUSED, Reason.LIMIT)
         assert self.seen(bench) is None
         assert bench.catalogue.quotas.used(TOPICS) == 0
+        bench.run()
+        assert sum(1 for _ in bench.store.logs()) == 0
+
+    def test_what_is_under_way_is_counted(self, bench, client):
+        quotas = bench.catalogue.quotas
+        others = quotas.limits.total_partitions - 2 * self.COUNT
+        quotas.count("other", {PARTITIONS: others})
+        calls = [client.submit(asked.CreateTopic(f"t{number}", self.COUNT)) for number in range(4)]
+        assert [call.outcome for call in calls] == [PENDING, PENDING, REFUSED, REFUSED]
+        assert calls[-1].error.reason is Reason.LIMIT
+        assert quotas.used(PARTITIONS) == others + 2 * self.COUNT
+        bench.loop.run_until(lambda: all(call.outcome == DONE for call in calls[:2]), 60)
+        assert quotas.used(PARTITIONS) == others + 2 * self.COUNT
 
     @pytest.mark.parametrize(("meanwhile", "expected"), [(5, 1000), (None, Reason.NOT_FOUND), ("anew", 1000)])
     def test_partitions_that_change_meanwhile(self, bench, client, meanwhile, expected):
@@ -122,6 +138,7 @@ class TestVeryManyPartitions:
             assert (call.outcome, call.error.reason) == (REFUSED, expected)
         else:
             assert call.result.partition_count == self.seen(bench) == expected
+        bench.run()
         assert bench.catalogue.quotas.used(PARTITIONS) == (self.seen(bench) or 0) == sum(1 for _ in bench.store.logs())
 
     def test_the_same_twice(self, bench, client):
@@ -137,3 +154,121 @@ class TestVeryManyPartitions:
         client.door.close()
         bench.run()
         assert self.seen(bench) == after
+
+    @pytest.mark.parametrize("steps", [0, 1, 2])
+    def test_a_shard_that_closes_and_opens_meanwhile(self, bench, client, submitted, steps):
+        call, before, _ = submitted
+        for _ in range(steps):
+            bench.loop.step()
+        assert self.seen(bench) == before
+        shard = next(log.shard for log in bench.store.logs() if log.owner.number >= 2)
+        wander(bench, shard)
+        bench.loop.run_until(lambda: call.outcome != PENDING, 60)
+        assert call.outcome == UNAVAILABLE
+        bench.run()
+        assert self.seen(bench) == before
+        assert bench.catalogue.quotas.used(PARTITIONS) == (before or 0) == sum(1 for _ in bench.store.logs())
+        again = asked.CreateTopic("t", self.COUNT) if before is None else asked.CreatePartitions("t", self.COUNT)
+        assert client.ask(again).partition_count == self.COUNT
+        assert self.seen(bench.reopen()) == self.COUNT
+
+
+def wander(bench, shard):
+    """Close it and open it again, and do nothing else meanwhile."""
+    done = []
+    bench.broker.shard_moves.close(shard, lambda: done.append("closed"))
+    bench.loop.run_until(lambda: done, 60)
+    bench.broker.shard_moves.open(shard, bench.store.epoch, lambda: done.append("opened"))
+    bench.loop.run_until(lambda: len(done) == 2, 60)
+
+
+class TestManyThatEnd:
+    """Nobody finds the topic from the first turn on; its logs go over the next ones."""
+
+    COUNT = 3000
+
+    def many(self, client):
+        return client.ask(asked.CreateTopic("t", self.COUNT))
+
+    def logs(self, bench):
+        return sum(1 for _ in bench.store.logs())
+
+    def test_a_few_in_a_turn(self, bench, client):
+        self.many(client)
+        client.append(b"old", partition=self.COUNT - 1)
+        client.append(b"old")
+        call = client.submit(asked.DeleteTopic("t"))
+        left = [self.logs(bench)]
+        while left[-1]:
+            bench.loop.step()
+            left.append(self.logs(bench))
+        assert max(before - after for before, after in pairwise(left)) <= STEPS // 2 + 64
+        client.wait(call)
+        assert bench.catalogue.quotas.used(PARTITIONS) == 0
+
+    @pytest.mark.parametrize("partition", [0, 2999])
+    def test_nobody_finds_it_from_the_first_turn_on(self, bench, client, partition):
+        self.many(client)
+        client.append(b"old", partition=partition)
+        parts = client.reading(("t", partition, 0))
+        assert client.read(parts) == [[b"old"]]
+        client.submit(asked.DeleteTopic("t"))
+        assert self.logs(bench) > 0
+        for refused in (client.send(client.part(partition=partition)), client.ask_read(parts), client.ask_read(client.reading(("t", partition, 0)))):
+            client.wait(refused)
+            assert refused.parts[0].error.reason is Reason.NOT_FOUND
+        assert self.logs(bench) > 0
+
+    def test_one_of_the_same_name_is_another(self, bench, client):
+        self.many(client)
+        parts = client.reading(("t", 0, 0), ("t", 1, 0))
+        client.append(b"old")
+        client.submit(asked.DeleteTopic("t"))
+        client.ask(asked.CreateTopic("t", 2))
+        client.append(b"new", partition=1)
+        assert client.read(parts, wait_ms=0) == [[], [b"new"]]
+        bench.run()
+        assert self.logs(bench) == 2
+        assert client.read(client.reading(("t", 1, 0)), wait_ms=0) == [[b"new"]]
+        again = bench.reopen()
+        assert self.logs(again) == 2
+
+    def test_who_waits_for_one_is_told(self, bench, client):
+        self.many(client)
+        waiting = [client.ask_read(client.reading(("t", partition, 0)), wait_ms=3_600_000) for partition in (0, self.COUNT - 1)]
+        client.submit(asked.DeleteTopic("t"))
+        for call in waiting:
+            client.wait(call)
+            assert call.parts[0].error.reason is Reason.NOT_FOUND
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_after_a_crash_all_of_it_or_nothing(self, seed):
+        steps, found = 0, []
+        while not found or found[-1]:
+            bench = Bench(seed)
+            client = bench.connect()
+            self.many(client)
+            call = client.submit(asked.DeleteTopic("t"))
+            for _ in range(steps):
+                bench.loop.step()
+            ended = call.outcome == DONE
+            bench.disk.crash()
+            again = bench.start_again()
+            found.append(self.logs(again))
+            assert found[-1] in (0, self.COUNT)
+            assert ("t" in again.catalogue.namespace(NAMESPACE).topics) == bool(found[-1])
+            assert not (ended and found[-1])
+            steps += 1
+        assert found[0] == self.COUNT
+
+    @pytest.mark.parametrize("steps", range(4))
+    def test_a_shard_that_closes_meanwhile(self, bench, client, steps):
+        self.many(client)
+        client.submit(asked.DeleteTopic("t"))
+        for _ in range(steps):
+            bench.loop.step()
+        shard = next(log.shard for log in bench.store.logs())
+        wander(bench, shard)
+        bench.run()
+        assert self.logs(bench) == 0
+        assert self.many(client).partition_count == self.COUNT

@@ -92,7 +92,10 @@ class ShardMoves:
                 queues.append(away)
             elif isinstance(owner, Partition):
                 part: Any = owner.topic
-                topic: LiveTopic = part.definition.runtime
+                topic: LiveTopic | None = part.definition.runtime
+                if topic is None or not topic.has(owner):  # it was deleted, or is not there yet: nothing of it comes back
+                    log.owner = None
+                    continue
                 topic.leave(owner)
                 partitions.append((topic, owner.number))
         broker.outbox.close(shard)

@@ -35,7 +35,7 @@ from entrepot.broker.catalogue.kept_definitions import (
 )
 from entrepot.broker.catalogue.namespace import SYSTEM_EXCHANGES, Namespace, exchange_text, queue_text
 from entrepot.broker.catalogue.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueuePolicy, check_properties, check_same_arguments, parse_queue_arguments
-from entrepot.broker.catalogue.quotas import BINDINGS, METADATA, NAMESPACES, NOBODY, PARTITIONS, TOPICS, QuotaLimits
+from entrepot.broker.catalogue.quotas import BINDINGS, METADATA, NAMESPACES, NOBODY, PARTITIONS, TOPICS, Account, QuotaLimits
 from entrepot.broker.catalogue.removal import Going
 from entrepot.broker.catalogue.routing import HEADERS, KINDS, check_headers_match
 from entrepot.broker.catalogue.stream import CatalogueStream
@@ -300,6 +300,10 @@ class Decisions:
         self._quotas.check(maker, {TOPICS: 1, PARTITIONS: partitions})
         policy = QueuePolicy(queue_type=STREAM)
         return TopicDefinition(space.name, name, [], subject=name, arguments={}, policy=policy, id_=self.new_log_id(), config=config, maker=maker)
+
+    def account(self, maker: str) -> Account:
+        """For what takes of a user's quota before it is in the catalogue."""
+        return Account(self._quotas, maker)
 
     def add_topic(self, topic: TopicDefinition) -> TopicDefinition:
         """Have a topic as it was described by new_topic(), if that may still be: EXISTS_DIFFERENT, LIMIT."""

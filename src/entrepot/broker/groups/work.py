@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
-STEPS = 2000
+STEPS = 1000
 _EMPTIED = 256  # objects that are let go of in a piece; each is half a step
 
 Pieces = Generator[int, None, None]

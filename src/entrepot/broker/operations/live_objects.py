@@ -12,7 +12,8 @@ from typing import Any
 from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.broker.operations.topic_making import Prepared, drop_logs, let_go
+from entrepot.broker.operations.topic_ending import drop_logs, end_partitions
+from entrepot.broker.operations.topic_making import Prepared
 from entrepot.broker.owner.answering import Answering
 from entrepot.broker.owner.seals import Seals
 from entrepot.broker.queue.away import AwayQueue
@@ -21,8 +22,9 @@ from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
+from entrepot.broker.topic.partition import Partition
 from entrepot.broker.topic.topic_config import policy_of
-from entrepot.store.interface import Log, Store
+from entrepot.store.interface import Log
 
 
 class LiveObjects:
@@ -117,7 +119,7 @@ class LiveObjects:
             definition.runtime = LiveTopic(definition, broker.hub, broker.owners.store_of, logs, policy_of(definition, broker.topic_defaults))
             self._leave_closed(definition.runtime, 0)
         else:
-            self._add_logs(prepared.logs)
+            self._note(prepared.partitions)
             prepared.topic.describe_by(definition)
             definition.runtime = prepared.topic
         broker.groups.topics_changed(definition.namespace)
@@ -133,7 +135,7 @@ class LiveObjects:
                     topic.add_log(log)
                 self._leave_closed(topic, first)
             else:
-                self._add_logs(prepared.logs)
+                self._note(prepared.partitions)
                 topic.add(prepared.partitions)
             broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
             broker.groups.topics_changed(definition.namespace)
@@ -141,9 +143,11 @@ class LiveObjects:
 
     def return_partition(self, topic: LiveTopic, number: int) -> None:
         """Its shard is open again; for the first time, perhaps, since it was made."""
-        log = topic.partitions[number].log
-        if self._broker.owners.store_of(log).log(log.id) is None:
-            self._add_logs([log])
+        partition = topic.partitions[number]
+        store = self._broker.owners.store_of(partition.log)
+        if store.log(partition.log.id) is None:
+            store.add_log(partition.log)
+            self._note([partition])
         topic.return_to(number)
 
     def _leave_closed(self, topic: LiveTopic, first: int) -> None:
@@ -168,15 +172,10 @@ class LiveObjects:
             logs.append(log)
         return logs
 
-    def _add_logs(self, logs: list[Log]) -> None:
-        """Those that were made where nobody saw them; there may be ten thousand, all of one topic."""
-        stores: dict[int, Store] = {}  # by shard
-        for log in logs:
-            store = stores.get(log.shard)
-            if store is None:
-                store = stores[log.shard] = self._broker.owners.store_of(log)
-                self._noted.note(log.shard, self._broker.catalogue.revision)
-            store.add_log(log)
+    def _note(self, partitions: list[Partition]) -> None:
+        """Their logs are named by what the catalogue has now; there may be ten thousand."""
+        for shard in {partition.log.shard for partition in partitions}:
+            self._noted.note(shard, self._broker.catalogue.revision)
 
     # ---- ending
 
@@ -188,11 +187,10 @@ class LiveObjects:
         if isinstance(queue, LiveTopic):
             for consumer in queue.close():
                 self.consumer_gone(consumer)
-            drop_logs(broker, [log for log in queue.logs if log.shard not in broker.owners.store_of(log).closed])
-            let_go(broker, queue.logs, list(queue.partitions))
             broker.groups.topic_deleted(definition.namespace, definition.name)
             for owner in broker.owners.local():
                 owner.seals.gone(queue.logs)
+            end_partitions(broker, definition.name, queue.partitions)
             return
         if isinstance(queue, Queue):
             self.leave(queue)

@@ -1,8 +1,8 @@
-"""Topics of very many partitions: what they need is made over turns of the loop, where nobody sees it, and all of it comes to be in one commit; it ends alike.
+"""Topics of very many partitions: what they need is made over turns of the loop, where nobody finds it, and comes to be in one commit of the catalogue.
 
-Ten thousand partitions are ten thousand logs and as many objects of the broker's. None of them is in the store or in the catalogue until the last
-is made; then the topic, or what is added to it, is checked once more, since others had their turn meanwhile, and is there at once. After a crash there is
-all of it or nothing.
+Ten thousand partitions are ten thousand logs and as many objects of the broker's. Until the last is made no definition names any of them; then the topic,
+or what is added to it, is checked once more, since others had their turn meanwhile, and is there at once. What was made for one that does not come to
+be goes again, as it does where its shard opens after a crash. What it will take of its maker's quota is taken from the beginning.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from collections.abc import Generator
 from typing import NamedTuple
 
 from entrepot.broker.catalogue.definitions import TopicDefinition
+from entrepot.broker.catalogue.quotas import PARTITIONS, Account
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.groups.work import Pieces
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.topic_ending import PIECE, end_partitions
 from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
 from entrepot.broker.topic.topic_config import policy_of
-from entrepot.store.interface import Log
+from entrepot.model.errors import Unavailable
 
 AT_ONCE = 256  # partitions that are made in one go
-LOG_STEPS = 3  # of making one log, of net/turns.py
-_PIECE = 64
+_STEPS = 4  # of making one, of net/turns.py
 
 Making = Generator[int, None, TopicDefinition]
 
 
 class Prepared(NamedTuple):
-    """What was made for a topic before it is in the catalogue, or for more partitions of one: `logs` that are in no store yet."""
+    """What was made for a topic before it is in the catalogue, or for more partitions of one."""
 
     topic: LiveTopic
-    logs: list[Log]
     partitions: list[Partition]
 
 
@@ -43,70 +43,81 @@ class TopicMaking:
 
     def create(self, topic: TopicDefinition, count: int) -> Making:
         """Make the topic that Decisions.new_topic() has described, of `count` partitions. Raises Refused if it may not be by then."""
-        broker = self._broker
-        runtime = LiveTopic(topic, broker.hub, broker.owners.store_of, [], policy_of(topic, broker.topic_defaults))
-        logs: list[Log] = []
-        try:
-            for piece in self._logs(topic, 0, count, logs):
-                runtime.add([runtime.prepared(log, number) for number, log in enumerate(logs[len(runtime.partitions) :], len(runtime.partitions))])
-                yield piece
-            topic.partitions = [log.id for log in logs]
-            check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
-            self._prepared[topic.id] = Prepared(runtime, logs, [])
-            return broker.decisions.add_topic(topic)
-        except BaseException:
-            self._prepared.pop(topic.id, None)
-            runtime.close()
-            raise
+        return self._create(topic, count, self._taken(topic, count))
 
     def add(self, topic: TopicDefinition, count: int) -> Making:
         """Have `count` partitions: the topic of that name by then. Raises Refused, as Decisions.add_partitions(), also by what is then."""
+        self._broker.decisions.add_partitions(topic, count, check_only=True)
+        return self._add(topic, count, self._taken(topic, count - len(topic.partitions)))
+
+    def _taken(self, topic: TopicDefinition, count: int) -> Account:
+        """Of its maker's quota. Refused LIMIT."""
+        account = self._broker.decisions.account(topic.maker)
+        account.take({PARTITIONS: count})
+        return account
+
+    def _create(self, topic: TopicDefinition, count: int, account: Account) -> Making:
         broker = self._broker
-        while True:
-            broker.decisions.add_partitions(topic, count, check_only=True)
-            runtime: LiveTopic = topic.runtime
-            begun = len(topic.partitions)
-            logs: list[Log] = []
-            made: list[Partition] = []
-            for piece in self._logs(topic, begun, count, logs):
-                made += [runtime.prepared(log, number) for number, log in enumerate(logs[len(made) :], begun + len(made))]
-                yield piece
-            topic = broker.catalogue.find_topic(topic.namespace, topic.name)
-            if topic.runtime is runtime and len(topic.partitions) == begun:
-                break
-        check_open(broker.store, (CATALOGUE, *(log.shard for log in logs)))
-        self._prepared[topic.id] = Prepared(runtime, logs, made)
+        live = LiveTopic(topic, broker.hub, broker.owners.store_of, [], policy_of(topic, broker.topic_defaults))
+        made: list[Partition] = []
         try:
-            broker.decisions.add_partitions(topic, count, [log.id for log in logs])
+            for piece in self._make(topic, live, 0, count, made):
+                live.add(made[len(live.partitions) :])
+                yield piece
+            self._check(made)
+            topic.partitions = [partition.log.id for partition in made]
+            self._prepared[topic.id] = Prepared(live, made)
+            account.close()
+            return broker.decisions.add_topic(topic)
+        except Exception:
+            live.close()
+            end_partitions(broker, topic.name, made)
+            raise
         finally:
             self._prepared.pop(topic.id, None)
-        return topic
+            account.close()
 
-    def _logs(self, topic: TopicDefinition, first: int, end: int, logs: list[Log]) -> Pieces:
-        """Into `logs` those of partitions `first` to `end`."""
+    def _add(self, topic: TopicDefinition, count: int, account: Account) -> Making:
         broker = self._broker
-        for start in range(first, end, _PIECE):
-            numbers = range(start, min(start + _PIECE, end))
+        made: list[Partition] = []
+        try:
+            while True:
+                topic = broker.catalogue.find_topic(topic.namespace, topic.name)
+                account.close()
+                broker.decisions.add_partitions(topic, count, check_only=True)
+                account = self._taken(topic, count - len(topic.partitions))
+                live: LiveTopic = topic.runtime
+                begun = len(topic.partitions)
+                yield from self._make(topic, live, begun, count, made)
+                if topic.runtime is live and len(topic.partitions) == begun:
+                    break
+                end_partitions(broker, topic.name, made)  # somebody has added some, or it was deleted
+                made = []
+            account.close()
+            self._check(made)
+            self._prepared[topic.id] = Prepared(live, made)
+            broker.decisions.add_partitions(topic, count, [partition.log.id for partition in made])
+            return topic
+        except Exception:
+            end_partitions(broker, topic.name, made)
+            raise
+        finally:
+            self._prepared.pop(topic.id, None)
+            account.close()
+
+    def _make(self, topic: TopicDefinition, live: LiveTopic, first: int, end: int, made: list[Partition]) -> Pieces:
+        """Into `made` partitions `first` to `end`, over logs that no definition names. Raises Unavailable."""
+        broker = self._broker
+        for start in range(first, end, PIECE):
+            numbers = range(start, min(start + PIECE, end))
             shards = broker.shards.shards("topic", topic.namespace, topic.name, numbers)
-            logs += [broker.owners.here(shard).store.make_log(shard, broker.decisions.new_log_id()) for shard in shards]
-            yield LOG_STEPS * len(numbers)
+            check_open(broker.store, (CATALOGUE, *shards))
+            for shard, number in zip(shards, numbers, strict=True):
+                made.append(live.prepared(broker.owners.here(shard).store.create_log(shard, broker.decisions.new_log_id()), number))
+            yield _STEPS * len(numbers)
 
-
-def drop_logs(broker: BrokerParts, logs: list[Log]) -> None:
-    """End logs, and what is known of them, all in this commit."""
-    for log in logs:
-        broker.transactions.drop(log)
-        broker.producers.forget(log)
-        broker.owners.store_of(log).drop_log(log)
-
-
-def let_go(broker: BrokerParts, logs: list[Log], partitions: list[Partition]) -> None:
-    """Have the objects of a topic that is closed go over turns of the loop."""
-    broker.desk.work.run(_letting_go(logs, partitions))
-
-
-def _letting_go(logs: list[Log], partitions: list[Partition]) -> Pieces:
-    while logs:
-        yield len(logs[-_PIECE:])
-        del logs[-_PIECE:]
-        del partitions[-_PIECE:]
+    def _check(self, made: list[Partition]) -> None:
+        """Whether all of them are still there: a shard that closes leaves nothing that no definition names. Raises Unavailable."""
+        check_open(self._broker.store, (CATALOGUE,))
+        if any(partition.log.owner is not partition for partition in made):
+            raise Unavailable("a shard has gone to another owner while partitions were made in it")

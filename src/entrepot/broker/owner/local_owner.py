@@ -401,9 +401,10 @@ class LocalOwner(Owner):
     def target(self, log_id: bytes) -> Target:
         """The live queue or partition over a log. Unavailable: it is not open here."""
         log = self.store.log(log_id)
-        if log is None or not isinstance(log.owner, (Queue, Partition)):  # a union would be made anew for each
-            raise Unavailable("what it leads to is on its way to another owner")
-        return log.owner
+        target = None if log is None else log.owner
+        if isinstance(target, Queue) or (isinstance(target, Partition) and not target.rules.closed):
+            return target
+        raise Unavailable("what it leads to is on its way to another owner")
 
     def queue(self, log_id: bytes) -> Queue:
         """The live queue over a log, which is one of a queue. Unavailable."""

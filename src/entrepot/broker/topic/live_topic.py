@@ -88,6 +88,10 @@ class LiveTopic:
 
     # ---- partitions whose shard closes and opens
 
+    def has(self, partition: Partition) -> bool:
+        """Whether it is one of this topic's, and not one that is being made or has ended."""
+        return partition.number < len(self.partitions) and self.partitions[partition.number] is partition
+
     def leave(self, partition: Partition) -> None:
         """It is not open here any more."""
         self.gone = Unavailable(f"partition {partition.number} of topic '{self.definition.name}' is on its way to another owner")
@@ -104,6 +108,6 @@ class LiveTopic:
             self.gone = None
 
     def close(self) -> list[Consumer]:
-        """The topic is gone: reading and retention end. Who was reading."""
+        """The topic is gone: nobody finds it, and reading ends. Who was reading. Its partitions are closed by themselves (operations/topic_ending.py)."""
         self.rules.closed = True
         return [consumer for topic in self.topics.values() for consumer in topic.close()]

@@ -202,7 +202,7 @@ class Reading(LogOwner):
             part = parts[index]
             place = part.place
             forget_answer(part)
-            if place is None or place.version != version or place.partition.gone is not None:
+            if place is None or place.version != version or place.partition.gone is not None or place.partition.rules.closed:
                 place = self._open(part, table, version)
             if place is not None:
                 self.found = True

@@ -20,7 +20,7 @@ from entrepot.broker.topic.retention import Retention, interval_s
 from entrepot.broker.topic.stream_start import FIRST, LAST, NEXT, Start
 from entrepot.broker.topic.topic_config import TopicPolicy
 from entrepot.model.entry import CONTROL, TRANSACTIONAL, Entry, StoredEntry
-from entrepot.model.errors import NotDone, Reason, Refused
+from entrepot.model.errors import NotDone
 from entrepot.store.interface import Log, LogReader, Store
 
 SLICE_MAX = 512  # records handed to one consumer before the next has its turn
@@ -251,7 +251,7 @@ class Topic(LogOwner):
         self.wake()
 
     def close(self) -> list[Consumer]:
-        """The topic is gone: reading and retention end. Who was reading."""
+        """The topic is gone: reading ends. Who was reading. Its partitions are closed by themselves."""
         self.closed = True
         consumers = self.consumers
         self.consumers = []
@@ -262,9 +262,7 @@ class Topic(LogOwner):
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        gone = Refused(Reason.NOT_FOUND, f"topic '{self.name}' has been deleted")
-        for partition in self.partitions:
-            partition.close(gone)
+        self.partitions = []
         return consumers
 
     def wake(self) -> None:
