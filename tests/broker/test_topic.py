@@ -6,7 +6,7 @@ from stream_bench import Bench
 from entrepot.broker.subscription.consumer import Pool
 from entrepot.broker.topic.stream_start import CONSUMER_PARTITIONS_MAX, parse_partition, parse_start
 from entrepot.model.entry import CONTROL
-from entrepot.model.errors import Refused
+from entrepot.model.errors import Reason, Refused
 
 
 def numbers(first, end):
@@ -217,11 +217,14 @@ def test_closing_says_who_was_reading_and_ends_everything(bench):
     topic = bench.stream(x_max_age="1h")
     filled(bench, topic)
     reader = bench.subscribe(topic, ("time", 0))
+    (partition,) = topic.partitions
     assert topic.close() == [reader.consumer]
-    bench.store.drop_log(topic.partitions[0].log)
+    partition.close(Refused(Reason.NOT_FOUND, "gone"))
+    bench.store.drop_log(partition.log)
     bench.settle_down(200)
     assert reader.got == []
-    assert topic.partitions[0].log.owner is None
+    assert partition.log.owner is None
+    assert topic.partitions == []
 
 
 def test_a_stream_survives_a_restart(bench):

@@ -9,6 +9,7 @@ from entrepot.broker.calls import topic_requests as asked
 from entrepot.broker.calls.port import DONE, PENDING
 from entrepot.broker.calls.requests import DeclareQueue
 from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, TOPIC_KEY, decode_value, encode_value, named_key
+from entrepot.broker.operations.topic_ending import PIECE
 from entrepot.broker.producers.producer_ids import BLOCK_SIZE, EPOCH_MAX
 from entrepot.broker.state import set_value
 from entrepot.broker.topic.topic_config import SETTINGS, TopicDefaults
@@ -96,7 +97,7 @@ class TestTopics:
         client.ask(asked.CreatePartitions("t", 400))
         added, door.spent = door.spent, 0
         client.ask(asked.DeleteTopic("t"))
-        assert (made, added, door.spent) == (600, 600, 200)
+        assert (made, added, door.spent) == (650, 600, 50 + 3 * PIECE)
 
     def test_one_that_exists(self, client):
         client.topic("t")

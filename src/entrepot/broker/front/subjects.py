@@ -27,7 +27,7 @@ from entrepot.model.errors import Unavailable
 AT_ONCE_RECORDS = 64  # a batch of more, where each is looked at, waits in the log,
 AT_ONCE_BYTES = 64 << 10  # as does one of more bytes
 SLICE_RECORDS = 2048  # that a hop sends on in one go
-TURN_STEPS = 1000  # of net/turns.py, of all hops in a turn of the loop
+TURN_STEPS = 2000  # of net/turns.py, of all hops in a turn of the loop
 STAGED_MAX_BYTES = 16 << 20  # staged and not yet durable: with more, hops wait
 PAUSE_S = 0.005  # so long
 REST_S = 1.0  # after which a hop that met a target that is not here tries again, if no shard has opened meanwhile

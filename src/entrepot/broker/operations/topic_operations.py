@@ -20,6 +20,7 @@ from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.thinning import is_thick, thin_out
+from entrepot.broker.operations.topic_ending import PIECE
 from entrepot.broker.operations.topic_making import AT_ONCE, Making, TopicMaking
 from entrepot.broker.topic.offset_search import EpochSearch, MaxTimeSearch, SearchTurns, TimeSearch
 from entrepot.broker.topic.partition import Partition
@@ -29,7 +30,8 @@ from entrepot.model.errors import EntrepotError, NotDone, Reason, Refused
 from entrepot.model.printable import printable
 from entrepot.store.interface import Group, Log
 
-PARTITION_STEPS = 3  # of making one, of net/turns.py
+TOPIC_STEPS = 50  # of making one, or ending it, of net/turns.py,
+PARTITION_STEPS = 3  # and for each partition
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 
@@ -146,7 +148,7 @@ class TopicOperations:
             return LATER, None
         description = self._description(topic)
         self._broker.decisions.remove_queue(topic)
-        door.spent += description.partition_count // 16  # its partitions end by themselves
+        door.spent += TOPIC_STEPS + PARTITION_STEPS * min(description.partition_count, PIECE)  # the others end in turns of their own
         return description, self._decided()
 
     def create_partitions(self, door: Door, call: Ask, request: asked.CreatePartitions) -> Outcome:
@@ -173,7 +175,7 @@ class TopicOperations:
             self._check_open(door.namespace, name, range(partitions))
         topic: TopicDefinition | None = broker.decisions.create_topic(door.namespace, name, partitions, kept, check_only=check_only, maker=door.principal.name)
         if topic is not None:
-            door.spent += PARTITION_STEPS * partitions
+            door.spent += TOPIC_STEPS + PARTITION_STEPS * partitions
         return topic
 
     def _check_creation(self, door: Door, name: str) -> None:

@@ -26,7 +26,6 @@ from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS, TOPICS_AT_
 from entrepot.protocols.kafka.schema import Rows
 
 DEFAULT_CONFIG, TOPIC_CONFIG = 5, 1  # config_source
-CREATION_STEPS = 60  # of making a topic, or deleting one; the broker says what its partitions cost besides
 DESCRIPTION_STEPS = 60  # of what is set of a topic
 
 
@@ -43,7 +42,7 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, 
         rows.append({"name": name, "topic_id": NO_ID, "error_code": int(code), "error_message": text})
         yield 2
     exchange.state = (values, rows)
-    yield from exchange.asking(_creations(values, rows, names, node_id), _topics_created, CREATION_STEPS)
+    yield from exchange.asking(_creations(values, rows, names, node_id), _topics_created)
 
 
 def _creations(values: dict[str, Any], rows: list[Any], named: dict[str, int], node_id: int) -> Iterator[CreateTopic]:
@@ -196,7 +195,7 @@ def _delete_topics(exchange: Exchange, calls: list[Any]) -> Generator[int, None,
                 del left[topic.name, NO_ID], left[None, topic.id]
                 refused[topic.name, topic.id] = "named by its name and by its id"
     requests = (DeleteTopic(name or "", b"" if name else topic_id) for name, topic_id in left)
-    yield from exchange.asking(requests, _topics_deleted, CREATION_STEPS)
+    yield from exchange.asking(requests, _topics_deleted)
 
 
 def _topics_deleted(exchange: Exchange, calls: list[Any]) -> None:
@@ -248,7 +247,7 @@ def _partitions_checked(exchange: Exchange, calls: list[Any]) -> Generator[int, 
         else:
             left.append(topic)
     exchange.state = (left, rows)
-    yield from exchange.asking((CreatePartitions(topic["name"], topic["count"]) for topic in left), _partitions_created, CREATION_STEPS)
+    yield from exchange.asking((CreatePartitions(topic["name"], topic["count"]) for topic in left), _partitions_created)
 
 
 def _cannot_add(topic: dict[str, Any], count: int, node_id: int) -> Refusal | None:

@@ -16,7 +16,7 @@ from entrepot.protocols.kafka.schema import Rows
 
 NO_ID = bytes(16)
 GROUP, TRANSACTION = 0, 1
-TOPICS_AT_ONCE = 64  # described in one request to the broker
+TOPICS_AT_ONCE = 16  # described, and made where they are missing, in one request to the broker
 ALLOWED_AT_ONCE = 128  # topics in one question of what the user may do with them
 NO_TRANSACTIONS = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 """What is told to clients that want transactions, which are not there: every client takes it for final, where librdkafka tries UNSUPPORTED_VERSION for ever."""
