@@ -333,18 +333,32 @@ def _(clients: Clients) -> None:
     amqp.ask(20, 20, b"\x01", 21)
 
 
-@case("amqp: headers exchange, 5 000 bindings, 100 messages")
-def _(clients: Clients) -> None:
-    amqp = clients.amqp()
-    amqp.ask(50, 10, _QUEUE, 11)
-    for number in range(5000):
-        inside = b"".join(b"\x02h%d" % n + b"I" + struct.pack(">I", number) for n in range(10)) + b"\x07x-matchS\0\0\0\x03any"
-        amqp.sock.sendall(amqp.method(50, 20, b"\0\0\x01q\x0bamq.headers\0\x01" + struct.pack(">I", len(inside)) + inside))
-    amqp.ask(20, 20, b"\x01", 21)
-    headers = b"".join(b"\x02h%d" % n + b"I\0\x0f\0\0" for n in range(10))
-    clients.begin()
-    amqp.sock.sendall(amqp.publish(b"amq.headers", b"", b"x", headers) * 100)
-    amqp.ask(20, 20, b"\x01", 21)
+def _headers_exchange(name: str, wanted: Callable[[int], bytes], headers: bytes) -> None:
+    """5,000 bindings, and 100 messages that match none of them."""
+
+    @case(name)
+    def _(clients: Clients) -> None:
+        amqp = clients.amqp()
+        amqp.ask(50, 10, _QUEUE, 11)
+        for number in range(5000):
+            inside = wanted(number)
+            amqp.sock.sendall(amqp.method(50, 20, b"\0\0\x01q\x0bamq.headers\0\x01" + struct.pack(">I", len(inside)) + inside))
+        amqp.ask(20, 20, b"\x01", 21)
+        clients.begin()
+        amqp.sock.sendall(amqp.publish(b"amq.headers", b"", b"x", headers) * 100)
+        amqp.ask(20, 20, b"\x01", 21)
+
+
+_headers_exchange(
+    "amqp: headers exchange, 5 000 bindings, 100 messages",
+    lambda number: b"".join(b"\x02h%d" % n + b"I" + struct.pack(">I", number) for n in range(10)) + b"\x07x-matchS\0\0\0\x03any",
+    b"".join(b"\x02h%d" % n + b"I\0\x0f\0\0" for n in range(10)),
+)
+_headers_exchange(
+    "amqp: headers exchange, 5 000 bindings of which most want half",  # of each pair, so that all of them are looked at
+    lambda number: b"\x03h%02d" % (number % 70) + b"I\0\0\0\1" + b"\x03g%02d" % (number // 70) + b"I\0\0\0\2",
+    b"".join(b"\x03h%02d" % n + b"I\0\0\0\1" + b"\x03g%02d" % n + b"I\0\0\0\3" for n in range(72)),
+)
 
 
 # ---- SQS

@@ -1,4 +1,5 @@
 import itertools
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from memory_state import LogIds, MemoryState
 from entrepot.broker.catalogue import routing
 from entrepot.broker.catalogue.arguments import same_value
 from entrepot.broker.catalogue.decisions import Decisions
-from entrepot.broker.catalogue.routing import TopicTrie, make_headers_binding
+from entrepot.broker.catalogue.routing import TopicTrie, make_headers_pattern
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.model.errors import Reason, Refused
 
@@ -114,7 +115,7 @@ HEADER_CASES = [
 
 @pytest.mark.parametrize(("wanted", "headers", "expected"), HEADER_CASES)
 def test_headers(wanted, headers, expected):
-    assert make_headers_binding("q", wanted).matches(headers) is expected
+    assert make_headers_pattern(wanted).matches(headers) is expected
 
 
 class World:
@@ -326,7 +327,7 @@ class TestSubjects:
 EXCHANGES = {"d": "direct", "f": "fanout", "t": "topic", "h": "headers", "d2": "direct", "t2": "topic"}
 QUEUES = ["q1", "q2", "q3", "a"]
 KEY = st.sampled_from(["", "a", "a.b", "a.*", "#", "*.b", "b.#", "q1"])
-VALUES = st.sampled_from([1, 1.0, True, "1", None])
+VALUES = st.sampled_from([1, 1.0, True, "1", None, 0.0, -0.0, [1], [1.0], {"a": [0.0]}, {"a": [-0.0]}, [math.nan], math.nan])
 HEADERS = st.dictionaries(st.sampled_from(["h1", "h2", "x-h"]), VALUES, max_size=3)
 MATCH = st.sampled_from(["all", "any", "all-with-x", "any-with-x"])
 
@@ -388,6 +389,20 @@ Routes.TestCase.settings = settings(max_examples=40, stateful_step_count=30, dea
 TestRoutes = Routes.TestCase
 
 
+def test_headers_that_no_binding_wants_cost_nothing(world):
+    """However many bindings there are, and whichever they want of what is wanted often."""
+    router = world.catalogue.namespace(NS).router
+    world.queue("q")
+    for number in range(2000):
+        world.bind("q", "amq.match", **{"x-match": "any"}, **{f"h{index}": number for index in range(10)})
+        world.bind("q", "amq.match", kind="order", number=number)
+    assert world.names("amq.match", "", {f"h{index}": -1 for index in range(10)} | {"kind": "order", "number": -1}) == []
+    assert router.taken_steps() < 10
+    assert world.names("amq.match", "", {"kind": "order", "number": 1999}) == ["q"]
+    assert router.taken_steps() < 10
+    assert world.names("amq.match", "", {"kind": "order"}) == []
+
+
 def test_what_routing_costs_is_told_once(world):
     router = world.catalogue.namespace(NS).router
     world.queue("q")
@@ -395,7 +410,7 @@ def test_what_routing_costs_is_told_once(world):
     for number in range(100):
         world.bind("q", "amq.match", **{f"h{index}": number for index in range(10)})
         world.bind("q", "amq.topic", "#.a.*." * 5 + str(number))
-    router.route_with_headers("amq.match", "", {})
+    router.route_with_headers("amq.match", "", {f"h{index}": 7 for index in range(10)} | {f"g{number}": 1 for number in range(400)})
     by_headers = router.taken_steps()
     assert by_headers >= 50
     assert router.taken_steps() == 0

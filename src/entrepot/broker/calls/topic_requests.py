@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"})
 """Where Kafka keeps what is elsewhere here. Clients that look for them must not find empty ones: they are never made, by asking for them or otherwise."""
 
+CHANGES_MAX = 200
+"""Settings of a topic that are changed, or set when it is made, in one request."""
+
 
 @dataclass(slots=True)
 class TopicDescription:

@@ -57,9 +57,9 @@ cdef class TopicTrie:
 
 
 @cython.final
-cdef class HeadersBinding:
-    cdef readonly object destination
-    cdef readonly tuple makers
+cdef class HeadersPattern:
+    cdef readonly dict destinations
+    cdef readonly list keys
     cdef readonly bint match_all
     cdef readonly list wanted
 
@@ -67,8 +67,32 @@ cdef class HeadersBinding:
     cpdef bint matches(self, object headers) except? True
 
 
-@cython.locals(binding=HeadersBinding)
-cpdef HeadersBinding make_headers_binding(object destination, object arguments, tuple makers=*)
+@cython.locals(pattern=HeadersPattern)
+cpdef HeadersPattern make_headers_pattern(object arguments)
+cdef tuple _key_of(str name, object value)
+cdef object _hashable(object value)
+cdef object _discard(dict table, object key, HeadersPattern pattern)
+
+
+@cython.final
+cdef class HeadersIndex:
+    cdef readonly Py_ssize_t walked
+    cdef dict _patterns
+    cdef dict _by_identity
+    cdef dict _by_key
+    cdef dict _always
+
+    cpdef Py_ssize_t count(self)
+    @cython.locals(pattern=HeadersPattern)
+    cpdef object add(self, object identity, object arguments, object destination, tuple makers)
+    @cython.locals(pattern=HeadersPattern)
+    cpdef object remove(self, object identity, object destination, tuple makers)
+    @cython.locals(pattern=HeadersPattern, patterns=dict, seen=dict)
+    cpdef object match(self, object headers, dict found, object carries)
+    @cython.locals(pattern=HeadersPattern)
+    cpdef object match_any(self, dict found, object carries)
+    @cython.locals(same=HeadersPattern, keys=list)
+    cdef HeadersPattern _same(self, HeadersPattern pattern)
 
 
 @cython.final
@@ -78,12 +102,11 @@ cdef class ExchangeRoutes:
     cdef readonly str alternate
     cdef readonly TopicTrie trie
     cdef dict by_key
-    cdef dict by_headers
+    cdef HeadersIndex by_headers
     cdef readonly dict subjects
     cdef readonly Py_ssize_t walked
-    cdef Py_ssize_t _wanted
 
-    @cython.locals(destinations=dict, binding=HeadersBinding)
+    @cython.locals(destinations=dict)
     cpdef bint match(self, str routing_key, object headers, dict found, object carries=*) except? True
 
 

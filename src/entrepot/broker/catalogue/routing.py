@@ -30,7 +30,7 @@ REPLY_PREFIX = "amq.rabbitmq.reply-to."
 CACHE_MAX = 16_384
 """Routes a Router remembers; one more empties its cache."""
 
-_WALKED_PER_STEP = 16  # nodes of patterns, or headers that bindings want, looked at
+_WALKED_PER_STEP = 16  # nodes of patterns, or headers, looked at
 _DIRECT = DIRECT
 _FANOUT = FANOUT
 _TOPIC = TOPIC
@@ -170,13 +170,13 @@ class TopicTrie:
             current = current.words.get("#")
 
 
-class HeadersBinding:
-    """What a binding to a headers exchange asks of a message's headers."""
+class HeadersPattern:
+    """What bindings to a headers exchange ask of a message's headers, and where those lead that ask for the same."""
 
-    __slots__ = ("destination", "makers", "match_all", "wanted")
+    __slots__ = ("destinations", "keys", "match_all", "wanted")
 
-    destination: Any
-    makers: tuple[str, ...]
+    destinations: dict[Any, tuple[tuple[str, ...], ...]]
+    keys: list[tuple[Any, ...]]  # of HeadersIndex, one for each that is wanted
     match_all: bool
     wanted: list[tuple[str, Any]]  # name, value; None: the name alone must be there
 
@@ -189,19 +189,121 @@ class HeadersBinding:
         return self.match_all
 
 
-def make_headers_binding(destination: Any, arguments: Mapping[str, Any], makers: tuple[str, ...] = ()) -> HeadersBinding:
+def make_headers_pattern(arguments: Mapping[str, Any]) -> HeadersPattern:
     """Read x-match (all, any, all-with-x, any-with-x) and the headers asked for. Refused (INVALID) for another x-match."""
-    binding = HeadersBinding.__new__(HeadersBinding)
+    pattern = HeadersPattern.__new__(HeadersPattern)
     match = check_headers_match(arguments)
     with_x = match.endswith("-with-x")
-    binding.destination = destination
-    binding.makers = makers
-    binding.match_all = match.startswith("all")
-    binding.wanted = []
+    pattern.destinations = {}
+    pattern.match_all = match.startswith("all")
+    pattern.wanted = []
+    pattern.keys = []
     for name, value in arguments.items():
         if name != "x-match" and (with_x or not name.startswith("x-")):
-            binding.wanted.append((name, value))
-    return binding
+            pattern.wanted.append((name, value))
+            pattern.keys.append((name,) if value is None else _key_of(name, value))
+    return pattern
+
+
+def _key_of(name: str, value: Any) -> tuple[Any, ...]:
+    """Under what those are found that want this header: values have the same if same_value() says so."""
+    return (name, value.__class__, _hashable(value))
+
+
+def _hashable(value: Any) -> Any:
+    """A value, or something that stands for what a table or list holds."""
+    kind = value.__class__
+    if kind is dict:
+        return frozenset([_key_of(name, inner) for name, inner in value.items()])
+    if kind is list:
+        return tuple([_key_of("", inner) for inner in value])
+    return value
+
+
+class HeadersIndex:
+    """Patterns of one headers exchange: looked at are those that want one of a message's headers, not all there are."""
+
+    __slots__ = ("_always", "_by_identity", "_by_key", "_patterns", "walked")
+
+    def __init__(self) -> None:
+        self.walked = 0  # headers looked at by the last match, of the message and of patterns
+        self._patterns: dict[tuple[bool, frozenset[Any]], HeadersPattern] = {}  # by whether they want all, and their keys
+        self._by_identity: dict[Any, HeadersPattern] = {}  # by the binding's
+        self._by_key: dict[tuple[Any, ...], dict[HeadersPattern, bool]] = {}  # who wants one of them by each of its keys, who wants all by one
+        self._always: dict[HeadersPattern, bool] = {}  # who wants all of nothing
+
+    def count(self) -> int:
+        """How many bindings there are."""
+        return len(self._by_identity)
+
+    def add(self, identity: Any, arguments: Mapping[str, Any], destination: Any, makers: tuple[str, ...]) -> None:
+        """Take in a binding."""
+        pattern = self._same(make_headers_pattern(arguments))
+        self._by_identity[identity] = pattern
+        _count_up(pattern.destinations, destination, makers)
+
+    def remove(self, identity: Any, destination: Any, makers: tuple[str, ...]) -> None:
+        """Drop one that is there, as it was added."""
+        pattern = self._by_identity.pop(identity)
+        _count_down(pattern.destinations, destination, makers)
+        if pattern.destinations:
+            return
+        alike = (pattern.match_all, frozenset(pattern.keys))
+        del self._patterns[alike]
+        self._always.pop(pattern, None)
+        for key in pattern.keys:
+            _discard(self._by_key, key, pattern)
+
+    def match(self, headers: Mapping[str, Any], found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None) -> None:
+        """Add what `headers` lead to to `found`. `carries`: see TopicTrie.match()."""
+        self.walked = 2 * len(headers)
+        for pattern in self._always:
+            _add_carried(pattern.destinations, found, carries)
+        if len(self._by_key) == 0:
+            return
+        seen: dict[HeadersPattern, bool] = {}
+        for name, value in headers.items():
+            for key in ((name,), _key_of(name, value)):
+                patterns = self._by_key.get(key)
+                if patterns is None:
+                    continue
+                for pattern in patterns:
+                    if pattern not in seen:
+                        seen[pattern] = True
+                        self.walked += 1 + len(pattern.wanted)
+                        if pattern.matches(headers):
+                            _add_carried(pattern.destinations, found, carries)
+
+    def match_any(self, found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None) -> None:
+        """Add what some headers could lead to."""
+        for pattern in self._by_identity.values():
+            _add_carried(pattern.destinations, found, carries)
+        self.walked = len(self._by_identity)
+
+    def _same(self, pattern: HeadersPattern) -> HeadersPattern:
+        """The one that asks for the same, or this one, which is taken in then."""
+        keys = pattern.keys
+        same = self._patterns.setdefault((pattern.match_all, frozenset(keys)), pattern)
+        if same is not pattern:
+            return same
+        if not pattern.match_all:
+            for key in keys:
+                self._by_key.setdefault(key, {})[pattern] = True
+        elif keys:
+            rarest = min(keys, key=lambda key: len(self._by_key.get(key, ())))
+            self._by_key.setdefault(rarest, {})[pattern] = True
+        else:
+            self._always[pattern] = True
+        return pattern
+
+
+def _discard(table: dict[Any, dict[HeadersPattern, bool]], key: Any, pattern: HeadersPattern) -> None:
+    """It is not there any more, if it was; nothing empty stays."""
+    patterns = table.get(key)
+    if patterns is not None and pattern in patterns:
+        del patterns[pattern]
+        if not patterns:
+            del table[key]
 
 
 def check_headers_match(arguments: Mapping[str, Any]) -> str:
@@ -217,7 +319,7 @@ def check_headers_match(arguments: Mapping[str, Any]) -> str:
 class ExchangeRoutes:
     """One exchange's bindings, arranged for matching."""
 
-    __slots__ = ("_wanted", "alternate", "by_headers", "by_key", "kind", "name", "subjects", "trie", "walked")
+    __slots__ = ("alternate", "by_headers", "by_key", "kind", "name", "subjects", "trie", "walked")
 
     def __init__(self, name: str, kind: int, alternate: str | None) -> None:
         self.name = name
@@ -225,18 +327,16 @@ class ExchangeRoutes:
         self.alternate = alternate
         self.by_key: dict[str, dict[Any, tuple[tuple[str, ...], ...]]] = {}  # direct: routing key -> destinations; fanout: all under ""
         self.trie = TopicTrie()
-        self.by_headers: dict[Any, HeadersBinding] = {}  # by the binding's identity
+        self.by_headers = HeadersIndex()
         self.subjects: dict[str, dict[Any, bool]] = {}  # amq.topic: subject -> topics
-        self.walked = 0  # nodes, or headers that bindings want, looked at by the last match, at most
-        self._wanted = 0  # headers, by all bindings
+        self.walked = 0  # nodes, or headers, looked at by the last match, at most
 
     def add(self, identity: Any, routing_key: str, arguments: Mapping[str, Any], destination: Any, makers: tuple[str, ...] = ()) -> None:
         """Take in a binding that is not there yet."""
         if self.kind == _TOPIC:
             self.trie.add(routing_key, destination, makers)
         elif self.kind == _HEADERS:
-            binding = self.by_headers[identity] = make_headers_binding(destination, arguments, makers)
-            self._wanted += 1 + len(binding.wanted)
+            self.by_headers.add(identity, arguments, destination, makers)
         else:
             _count_up(self.by_key.setdefault(routing_key if self.kind == _DIRECT else "", {}), destination, makers)
 
@@ -245,7 +345,7 @@ class ExchangeRoutes:
         if self.kind == _TOPIC:
             self.trie.remove(routing_key, destination, makers)
         elif self.kind == _HEADERS:
-            self._wanted -= 1 + len(self.by_headers.pop(identity).wanted)
+            self.by_headers.remove(identity, destination, makers)
         else:
             key = routing_key if self.kind == _DIRECT else ""
             destinations = self.by_key[key]
@@ -278,11 +378,12 @@ class ExchangeRoutes:
                 _add_carried(destinations, found, carries)
             return False
         if headers is None:
-            return len(self.by_headers) > 0
-        self.walked = self._wanted
-        for binding in self.by_headers.values():
-            if binding.destination not in found and (carries is None or carries(binding.makers)) and (headers is _ANY_HEADERS or binding.matches(headers)):
-                found[binding.destination] = True
+            return self.by_headers.count() > 0
+        if headers is _ANY_HEADERS:
+            self.by_headers.match_any(found, carries)
+        else:
+            self.by_headers.match(headers, found, carries)
+        self.walked = self.by_headers.walked
         return False
 
 

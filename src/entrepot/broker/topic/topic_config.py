@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+from entrepot.broker.calls.topic_requests import CHANGES_MAX
 from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.model.errors import Reason, Refused
 
 LONG_MAX = 0x7FFFFFFFFFFFFFFF
 INT_MAX = 0x7FFFFFFF
-CONFIG_MAX = 200  # changes in one request
 COMPRESSIONS = ("uncompressed", "gzip", "snappy", "lz4", "zstd")  # by number, which is Kafka's
 AS_PRODUCED = "producer"
 
@@ -145,8 +145,8 @@ def setting_of(key: str) -> Setting:
 
 def changed(topic: TopicDefinition, defaults: TopicDefaults, changes: list[tuple[str, str, str | None]]) -> dict[str, str]:
     """The configuration after `changes` (operation, key, value; see topic_requests.AlterTopicConfig). Refused: nothing was changed."""
-    if len(changes) > CONFIG_MAX:
-        raise Refused(Reason.LIMIT, f"{len(changes)} changes at once; {CONFIG_MAX} are allowed")
+    if len(changes) > CHANGES_MAX:
+        raise Refused(Reason.LIMIT, f"{len(changes)} changes at once; {CHANGES_MAX} are allowed")
     new = dict(topic.config)
     for operation, key, value in changes:
         if operation == "delete":

@@ -8,6 +8,7 @@ from typing import Any
 
 from entrepot.broker.calls.port import DONE
 from entrepot.broker.calls.topic_requests import (
+    CHANGES_MAX,
     INTERNAL_TOPICS,
     CreatePartitions,
     CreateTopic,
@@ -45,14 +46,16 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, 
     yield from exchange.asking(_creations(values, rows, names, node_id), _topics_created)
 
 
-def _creations(values: dict[str, Any], rows: list[Any], named: dict[str, int], node_id: int) -> Iterator[CreateTopic]:
+def _creations(values: dict[str, Any], rows: list[Any], named: dict[str, int], node_id: int) -> Iterator[CreateTopic | None]:
     """Requests for the topics that may be made. `rows` gets their names, and the answers of those that may not."""
     for topic in values["topics"]:
         if named[topic["name"]] > 1:
+            yield None
             continue
         refused = _cannot_create(topic, node_id)
         if refused is not None:
             rows.append({"name": topic["name"], "topic_id": NO_ID, "error_code": int(refused[0]), "error_message": refused[1]})
+            yield None
             continue
         rows.append(topic["name"])
         partitions = len(topic["assignments"]) or topic["num_partitions"]
@@ -74,6 +77,8 @@ def _cannot_create(topic: dict[str, Any], node_id: int) -> Refusal | None:
     assignments = topic["assignments"]
     if topic["name"] in INTERNAL_TOPICS:
         return ErrorCode.INVALID_REQUEST, f"'{topic['name']}' is the name of a topic that Kafka keeps for itself; there is none here, and none can be made"
+    if len(topic["configs"]) > CHANGES_MAX:
+        return ErrorCode.INVALID_CONFIG, f"{len(topic['configs'])} settings at once; {CHANGES_MAX} are allowed"
     if assignments:
         if topic["num_partitions"] != -1 or topic["replication_factor"] != -1:
             return ErrorCode.INVALID_REQUEST, "with assignments, the number of partitions and the replication factor must be -1"
@@ -225,7 +230,11 @@ def create_partitions(exchange: Exchange, values: dict[str, Any]) -> Generator[i
     for name, (code, text) in _twice(named):
         rows.append({"name": name, "error_code": int(code), "error_message": text})
         yield 2
-    topics = [topic for topic in values["topics"] if named[topic["name"]] == 1]
+    topics = []
+    for topic in values["topics"]:
+        if named[topic["name"]] == 1:
+            topics.append(topic)
+        yield 1
     exchange.state = (topics, rows, values["validate_only"])
     yield from exchange.asking((CreatePartitions(topic["name"], topic["count"], check_only=True) for topic in topics), _partitions_checked)
 

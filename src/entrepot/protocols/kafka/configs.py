@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from entrepot.broker.calls.port import DONE
-from entrepot.broker.calls.topic_requests import AlterTopicConfig, ConfigEntry, DescribeTopicConfig
+from entrepot.broker.calls.topic_requests import CHANGES_MAX, AlterTopicConfig, ConfigEntry, DescribeTopicConfig
 from entrepot.protocols.kafka.answers import code_of, counted, text_of
 from entrepot.protocols.kafka.error_codes import TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
@@ -25,7 +25,7 @@ def describe_configs(exchange: Exchange, values: dict[str, Any]) -> None:
     resources = values["resources"]
     exchange.state = values
     exchange.ask(
-        (DescribeTopicConfig(found["resource_name"], found["configuration_keys"]) for found in resources if found["resource_type"] == TOPIC_RESOURCE),
+        (DescribeTopicConfig(found["resource_name"], found["configuration_keys"]) if found["resource_type"] == TOPIC_RESOURCE else None for found in resources),
         _configs_described,
         DESCRIPTION_STEPS,
     )
@@ -111,8 +111,9 @@ def incremental_alter_configs(exchange: Exchange, values: dict[str, Any]) -> Gen
                 [(OPERATIONS[change["config_operation"]], change["name"], change["value"]) for change in resource["configs"]],
                 values["validate_only"],
             )
-            for resource in values["resources"]
             if _cannot_alter(resource) is None
+            else None
+            for resource in values["resources"]
         ),
         _altered,
         DESCRIPTION_STEPS,
@@ -133,6 +134,8 @@ def _cannot_alter(resource: dict[str, Any]) -> str | None:
         return f"'{resource['resource_name']}' is altered twice"
     if resource["resource_type"] != TOPIC_RESOURCE:
         return f"only topics (resource type {TOPIC_RESOURCE}) have configuration that can be altered, not type {resource['resource_type']}"
+    if len(resource["configs"]) > CHANGES_MAX:
+        return f"{len(resource['configs'])} changes at once; {CHANGES_MAX} are allowed"
     names = [change["name"] for change in resource["configs"]]
     if len(set(names)) < len(names):
         return "a key is altered twice"
@@ -163,17 +166,19 @@ def alter_configs(exchange: Exchange, values: dict[str, Any]) -> Generator[int, 
     """Handler of AlterConfigs: what is not named goes back to its default. Deprecated since Kafka 2.3, and still used."""
     exchange.state = values
     yield from _mark_twice(values["resources"])
-    exchange.ask((DescribeTopicConfig(found["resource_name"]) for found in values["resources"] if _cannot_alter(found) is None), _replace, DESCRIPTION_STEPS)
+    requests = (DescribeTopicConfig(found["resource_name"]) if _cannot_alter(found) is None else None for found in values["resources"])
+    exchange.ask(requests, _replace, DESCRIPTION_STEPS)
 
 
 def _replace(exchange: Exchange, calls: list[Any]) -> None:
     exchange.ask(_replacements(exchange.state, calls), _altered, DESCRIPTION_STEPS)
 
 
-def _replacements(values: dict[str, Any], calls: list[Any]) -> Iterator[AlterTopicConfig]:
+def _replacements(values: dict[str, Any], calls: list[Any]) -> Iterator[AlterTopicConfig | None]:
     answers = iter(calls)
     for resource in values["resources"]:
         if _cannot_alter(resource) is not None:
+            yield None
             continue
         call = next(answers)
         changes: list[tuple[str, str, str | None]] = [("set", change["name"], change["value"]) for change in resource["configs"]]

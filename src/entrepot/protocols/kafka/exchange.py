@@ -154,14 +154,17 @@ class Exchange:
     # ---- asking the broker
 
     def ask(self, requests: Iterable[Any], then: Callable[[Exchange, list[Any]], object], steps: Steps = ASK_STEPS) -> int:
-        """Submit an Ask for each request; then(exchange, calls) once all have completed, their outcomes known. `steps`: what each request costs."""
+        """Submit an Ask for each request; then(exchange, calls) once all have completed, their outcomes known. `steps`: what each request costs.
+
+        Whoever makes the requests from a long list gives None for what in it asks for nothing: it was looked at, in its turn.
+        """
         return self.run(self.asking(requests, then, steps))
 
     def asking(self, requests: Iterable[Any], then: Callable[[Exchange, list[Any]], object], steps: Steps = ASK_STEPS) -> Generator[int, None, None]:
         """ask(), for a handler that is a generator itself."""
-        return self.submitting((make_ask(0, request) for request in requests), then, steps)
+        return self.submitting((None if request is None else make_ask(0, request) for request in requests), then, steps)
 
-    def submitting(self, made: Iterable[Call], then: Callable[[Exchange, list[Any]], object], steps: Steps) -> Generator[int, None, None]:
+    def submitting(self, made: Iterable[Call | None], then: Callable[[Exchange, list[Any]], object], steps: Steps) -> Generator[int, None, None]:
         """As ask(), of calls of any kind, in pieces: to be run(), or yielded from."""
         asked = self.session.asked
         attachment = self.session.attachment
@@ -170,6 +173,9 @@ class Exchange:
         self._then = then
         self._left = 1  # for the end of the requests
         for call in made:
+            if call is None:
+                yield 1
+                continue
             calls.append(call)
             self._left += 1
             asked[call] = self

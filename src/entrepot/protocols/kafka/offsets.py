@@ -33,12 +33,14 @@ def list_offsets(exchange: Exchange, values: dict[str, Any]) -> Generator[int, N
     exchange.ask(_searches(values, named), _offsets_listed)
 
 
-def _searches(values: dict[str, Any], named: dict[tuple[str, int], int]) -> Iterator[FindOffset]:
+def _searches(values: dict[str, Any], named: dict[tuple[str, int], int]) -> Iterator[FindOffset | None]:
     committed = values.get("isolation_level", 0) == 1
     for topic, partition in per_partition(values):
         index, where = partition["partition_index"], partition["timestamp"]
         if _is_place(where) and named[topic, index] == 1:
             yield FindOffset(topic, index, PLACES.get(where, where), committed, partition.get("current_leader_epoch", -1))
+        else:
+            yield None
 
 
 def _is_place(timestamp: int) -> bool:
@@ -150,9 +152,11 @@ def _fetch_steps(request: FetchOffsets) -> int:
     return ASK_STEPS + FETCH_STEPS * (ASKED_AT_ONCE if request.partitions is None else len(request.partitions))
 
 
-def _fetches(groups: list[dict[str, Any]], named: dict[Any, int]) -> Iterator[FetchOffsets]:
+def _fetches(groups: list[dict[str, Any]], named: dict[Any, int]) -> Iterator[FetchOffsets | None]:
     for group in groups:
-        if named[group["group_id"]] == 1:
+        if named[group["group_id"]] > 1:
+            yield None
+        else:
             for places in [None] if group["topics"] is None else chunks(_places(group["topics"])):
                 yield FetchOffsets(group["group_id"], places, group.get("member_id"), group.get("member_epoch", -1))
 
