@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from benchmarks.system.stalls import Clients, Kafka, batch, case, large_record, produce, small_records, topics, varint
