@@ -221,6 +221,9 @@ def test_reading_stops_while_much_waits_for_an_answer():
     other.send(json_request("SendMessage", b'{"QueueUrl":"/000000000000/q","MessageBody":"' + b"x" * WAITING_MAX_BYTES + b'"}'))
     assert other.session.paused
     bench.port.complete(bench.port.calls[1], UNAVAILABLE, Unavailable("later"))
+    assert len(bench.port.calls) == 2  # what is long has a turn of its own
+    bench.turn()
+    assert len(bench.port.calls) == 3
     assert not other.session.paused
 
 

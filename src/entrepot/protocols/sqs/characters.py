@@ -50,7 +50,8 @@ def percent_decoded(text: bytes) -> bytes:
                 pos += 2
         out[filled] = octet
         filled += 1
-    return bytes(out[:filled])
+    del out[filled:]
+    return bytes(out)
 
 
 def is_identifier(text: str) -> bool:

@@ -277,6 +277,11 @@ class Framing:
             self.share.finished()
         return None
 
+    def next_bytes(self) -> int:
+        """How long the body of the first of the requests is, which there is."""
+        request = self.requests[0]
+        return len(request.body)
+
     def next(self) -> Request:
         """The first of the requests, which there is."""
         request: Request = self.requests.popleft()

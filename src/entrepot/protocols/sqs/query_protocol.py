@@ -72,11 +72,12 @@ def parse_form(text: bytes) -> dict[str, str]:
     """Names and values of a form, or of what stands behind `?`. Of a name twice the last counts. Raises SqsError."""
     if len(text) > FORM_MAX_BYTES:
         raise SqsError("SerializationException", f"The request is a form of {len(text)} bytes; at most {FORM_MAX_BYTES} are taken.")
-    if text.count(b"&") >= PARAMETERS_MAX:
+    pairs = text.split(b"&", PARAMETERS_MAX)
+    if len(pairs) > PARAMETERS_MAX:
         raise SqsError("SerializationException", f"The request is no form of at most {PARAMETERS_MAX} parameters.")
     form: dict[str, str] = {}
     try:
-        for pair in text.split(b"&"):
+        for pair in pairs:
             if pair:
                 name, _, value = pair.partition(b"=")
                 form[percent_decoded(name).decode()] = percent_decoded(value).decode()

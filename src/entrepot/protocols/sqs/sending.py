@@ -86,11 +86,14 @@ def pack_message(shared: Shared, message: Any, fifo: bool, sender: bytes, trace_
         body = text.encode()
     except UnicodeEncodeError:
         raise _bad_character("half of a surrogate pair") from None
+    packed = Packed()
+    size = len(body)
+    if size > _MESSAGE_MAX:
+        packed.size = size  # nothing else of it counts
+        return packed
     at = illegal_at(body)
     if at >= 0:
         raise _bad_character(f"#x{ord(body[at:].decode()[0]):x}")
-    packed = Packed()
-    size = len(body)
     attributes = b""
     trace = b""
     if message.MessageAttributes:

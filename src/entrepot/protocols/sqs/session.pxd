@@ -58,6 +58,7 @@ cdef class Session(Sink):
     cdef public bint is_strangers
     cdef public Exchange active
     cdef public bint pumping
+    cdef public bint rested
     cdef public bint resting
     cdef public bint throttled
     cdef public bint spent

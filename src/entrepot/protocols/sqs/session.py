@@ -47,7 +47,7 @@ SWEEP_S = 5.0
 IDS_DRAWN = 256  # message ids' worth of random bytes drawn at a time
 REQUEST_STEPS = 15  # what a request costs, in steps of net/turns.py, at least,
 STEP_BYTES = 2048  # and so many bytes of its body one more
-LONG_BYTES = 64 << 10  # of a body in JSON: a longer one is looked at for how many values it has, which costs more than bytes
+LONG_BYTES = 64 << 10  # of a body: a longer one has another turn than that in which it arrives; in JSON it is looked at for how many values it has
 URL_MAX = 1024  # characters of a queue's URL: host, account and at most 80 of its name
 FORM = b"application/x-www-form-urlencoded"
 
@@ -144,6 +144,7 @@ class Session(Sink):
         "quiet_since",
         "request_count",
         "request_text",
+        "rested",
         "resting",
         "settings",
         "shared",
@@ -175,6 +176,7 @@ class Session(Sink):
         self.active: Exchange | None = None  # the request that is being answered
         self.pumping = False
         self.resting = False  # the rest of what is here has its turn later
+        self.rested = False  # the next request has waited for this turn, as a long one does: others of this turn read what has arrived
         self.spent = False  # a request has cost what the others of this turn had
         self.throttled = False
         self.is_writable = True
@@ -226,12 +228,14 @@ class Session(Sink):
                 if len(self.framing.requests) == 0:
                     self._starved()
                     break
-                if left == 0 or self.spent or self.turns.left <= 0:
+                if left == 0 or self.spent or self.turns.left <= 0 or (not self.rested and self.framing.next_bytes() > _LONG):
                     self.spent = False
+                    self.rested = True
                     self.resting = True
                     self.turns.wait(self.next_turn)
                     break
                 left -= 1
+                self.rested = False
                 self.begin(self.framing.next())
         finally:
             self.pumping = False
