@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 from entrepot.broker.catalogue.arguments import Arguments, pack
-from entrepot.broker.catalogue.queue_arguments import QueuePolicy
+from entrepot.broker.catalogue.queue_arguments import DROP_HEAD, QueuePolicy
 from entrepot.broker.catalogue.quotas import BINDINGS, EXCHANGES, METADATA, PARTITIONS, QUEUES, TOPICS
 from entrepot.broker.catalogue.routing import ExchangeRoutes
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
@@ -97,7 +97,7 @@ class QueueDefinition(Alive):
     """A declared queue. `exclusive_to` is the connection that owns it (a Home); such a queue never survives a restart, durable or not.
 
     `timed`: what it does with leases that are timed; None as long as nobody has asked for one. `maker` is the user who declared it, whose its dead
-    letters are; "": not known. `shard`: see shards.Placed.
+    letters are; "": not known. `may_refuse`: it has a limit that counts octets, or that refuses. `shard`: see shards.Placed.
     """
 
     __slots__ = (
@@ -108,6 +108,7 @@ class QueueDefinition(Alive):
         "exclusive_to",
         "log_id",
         "maker",
+        "may_refuse",
         "metadata_bytes",
         "name",
         "namespace",
@@ -142,6 +143,7 @@ class QueueDefinition(Alive):
         self.exclusive_to = exclusive_to
         self.arguments = dict(arguments)
         self.policy = policy
+        self.may_refuse = policy.overflow != DROP_HEAD or policy.max_length_bytes is not None
         self.timed = timed
         self.metadata_bytes = self.size()
         self.bindings_in: dict[Identity, Binding] = {}
@@ -187,6 +189,7 @@ class TopicDefinition(Alive):
     )
 
     is_topic = True
+    may_refuse = False
     durable = True
     auto_delete = False
     exclusive_to: Home | None = None

@@ -11,7 +11,6 @@ from typing import Any
 
 from entrepot.broker.calls.port import DONE, Publish
 from entrepot.broker.catalogue.definitions import TopicDefinition
-from entrepot.broker.catalogue.queue_arguments import DROP_HEAD
 from entrepot.broker.front.gathering import Gathering, Part
 from entrepot.broker.front.owner_table import Definition, OwnerTable
 from entrepot.broker.front.replies import Replies
@@ -133,8 +132,11 @@ class Path:
         by_owner: dict[Owner, list[bytes]] = {}
         by_shard: dict[int, list[bytes]] = {}  # the same lists
         for definition in targets:  # there may be tens of thousands
-            log_id = sole_log(definition)
-            if log_id is None:
+            if not definition.is_topic:
+                log_id = definition.log_id
+            elif len(definition.partitions) == 1:
+                log_id = definition.partitions[0]
+            else:
                 self.spread.append(definition)
                 continue
             shard = definition.shard
@@ -143,10 +145,8 @@ class Path:
                 log_ids = by_owner.setdefault(table.owner(definition), [])
                 by_shard[definition.shard] = log_ids
             log_ids.append(log_id)
-            if not definition.is_topic:
-                policy = definition.policy
-                if policy.overflow != DROP_HEAD or policy.max_length_bytes is not None:
-                    self.choosy = True
+            if definition.may_refuse:
+                self.choosy = True
         self.log_count = sum(map(len, by_owner.values()))
         self.lanes = [owner.lane(self.address, log_ids) for owner, log_ids in self._table.in_order(by_owner)]
         if len(self.lanes) == 1:
@@ -194,10 +194,3 @@ class Publisher:
         everything = range(call.count)
         parts: list[Part] = [(partial(lane.owner.stage, lane), everything) for lane in lanes]
         return self.gathering.publish(call, parts)
-
-
-def sole_log(definition: Definition) -> bytes | None:
-    """The id of the one log that what is published to a queue or topic lies in; None: in one of several."""
-    if isinstance(definition, TopicDefinition):
-        return definition.partitions[0] if len(definition.partitions) == 1 else None
-    return definition.log_id
