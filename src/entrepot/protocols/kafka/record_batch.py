@@ -52,7 +52,7 @@ if not cython.compiled:
 
 HEADER_BYTES = 61
 BATCH_VERSION = 1  # of entries with tag CODEC_KAFKA: one version 2 batch each
-LARGE_BYTES = (1 << 20) + (64 << 10)  # of a batch, packed or unpacked: above this it is checked beside the loop (checking.py)
+LARGE_BYTES = 512 << 10  # of a batch, packed or unpacked: above this it is checked beside the loop (checking.py)
 REQUEST_UNPACKED_MAX = 4  # what the batches of one request may unpack to together, in the bound of one
 
 _HEADER = HEADER_BYTES
