@@ -74,7 +74,7 @@ def test_turns_let_go_of_so_much_each_until_nothing_is_left() -> None:
     while later:
         later.pop(0)()
         counts.append(len(alive))
-        assert turns.left >= TURN_STEPS - LEFTOVERS // 4
+        assert turns.left >= TURN_STEPS - LEFTOVERS
     assert counts[0] >= 2 * LEFTOVERS
     assert counts[-1] == 0
     assert len(counts) <= 5

@@ -1,17 +1,19 @@
 cimport cython
 
-cdef Py_ssize_t _TURN_BYTES_MAX
+cdef Py_ssize_t _TURN_BYTES_MAX, _SMALL_BYTES
 
 
 @cython.final
 cdef class Tick:
     cdef public object call_soon
     cdef public list dirty
+    cdef public list behind
     cdef public bint scheduled
     cdef public unsigned long long ticks
     cdef public unsigned long long bytes_received
     cdef public unsigned long long bytes_sent
     cdef public Py_ssize_t turn_bytes
+    cdef public Py_ssize_t left_to_send
 
     cpdef object flush(self)
     @cython.locals(connection=ConnectionCore)
@@ -32,6 +34,8 @@ cdef class ConnectionCore:
     cdef public bint reading_paused
     cdef public bint is_closing
     cdef public bint unflushed
+    cdef public list rest
+    cdef public Py_ssize_t rest_bytes
     cdef public double abort_at
     cdef public Py_ssize_t output_max_bytes
 
@@ -40,5 +44,7 @@ cdef class ConnectionCore:
     cpdef object buffer_updated(self, Py_ssize_t nbytes)
     @cython.locals(size=Py_ssize_t, pause=bint)
     cpdef object flush(self)
-    @cython.locals(sent=Py_ssize_t)
+    @cython.locals(sent=Py_ssize_t, size=Py_ssize_t, tick=Tick)
     cpdef object send(self)
+    @cython.locals(size=Py_ssize_t, tick=Tick, rest=list, parts=list)
+    cpdef object send_some(self)

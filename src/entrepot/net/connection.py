@@ -7,8 +7,10 @@
 
 An event loop reads a socket that always has more dozens of times before it turns to anything else: once TURN_BYTES_MAX have been
 received in a tick, by all connections, each that reads is paused until the tick's flush. Besides, reading stops while the session is
-paused, while it is closing, and while more than `output_max_bytes` of answers wait for a peer that does not read. Writing stops above
-the transport's high mark; the session is told, and keeps what it has.
+paused, while it is closing, and while more than `output_max_bytes` of answers wait for a peer that does not read. So it is with writing: the
+system copies what it is given for as long as the peer reads, so no more than TURN_BYTES_MAX are handed over in a tick, by all connections that
+have more than SMALL_BYTES, and the rest in later ones, where those go first who had nothing of the tick before. Writing stops above the
+transport's high mark. The session is told of both, and keeps what it has.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ from typing import Any, Protocol
 from entrepot.net.session import Output, Peer, Session
 
 TURN_BYTES_MAX = 2 << 20
+SMALL_BYTES = 64 << 10
 _TURN_BYTES_MAX = TURN_BYTES_MAX
+_SMALL_BYTES = SMALL_BYTES
 
 
 class Keeper(Protocol):
@@ -53,11 +57,13 @@ class Tick:
     def __init__(self, call_soon: Callable[..., object]) -> None:
         self.call_soon = call_soon
         self.dirty: list[ConnectionCore] = []
+        self.behind: list[ConnectionCore] = []  # those of them for whom the last tick had nothing left
         self.scheduled = False
         self.ticks = 0
         self.bytes_received = 0
         self.bytes_sent = 0
         self.turn_bytes = 0  # received in this tick
+        self.left_to_send = _TURN_BYTES_MAX  # in this tick
 
     def flush_once(self) -> object:
         """Arrange for one flush."""
@@ -71,7 +77,9 @@ class Tick:
         self.scheduled = False
         self.ticks += 1
         self.turn_bytes = 0
-        dirty = self.dirty
+        self.left_to_send = _TURN_BYTES_MAX
+        dirty = self.behind + self.dirty
+        self.behind = []
         self.dirty = []
         for connection in dirty:
             try:
@@ -99,6 +107,8 @@ class ConnectionCore:
         self.reading_paused = False
         self.is_closing = False
         self.unflushed = False
+        self.rest: list[Any] = []  # of output that was begun: what has its turn later
+        self.rest_bytes = 0
         self.abort_at = 0.0
 
     def wake(self) -> object:
@@ -141,12 +151,18 @@ class ConnectionCore:
         return None
 
     def send(self) -> object:
-        """Hand all of the session's output to the transport."""
+        """Hand the session's output to the transport, as much as this tick allows."""
+        tick = self.tick
+        size = self.output.size  # type: ignore[union-attr]
+        if self.rest_bytes > 0 or (size > tick.left_to_send and size > _SMALL_BYTES):
+            self.send_some()
+            return None
         parts = self.output.take()  # type: ignore[union-attr]
         sent = 0
         for part in parts:
             sent += len(part)
-        self.tick.bytes_sent += sent
+        tick.bytes_sent += sent
+        tick.left_to_send -= sent
         self.unflushed = True
         if len(parts) == 1:
             self.transport.write(parts[0])
@@ -154,25 +170,62 @@ class ConnectionCore:
             self.transport.writelines(parts)
         return None
 
+    def send_some(self) -> object:
+        """The same of what is more than this tick allows: the rest of it in the next one, and the session is told to wait."""
+        tick = self.tick
+        rest = self.rest
+        if tick.left_to_send <= 0:
+            self.is_dirty = True
+            tick.behind.append(self)
+            tick.flush_once()
+            return None
+        if self.rest_bytes == 0:
+            rest.extend(self.output.take())  # type: ignore[union-attr]
+            for part in rest:
+                self.rest_bytes += len(part)
+            self.session.writable(False)  # type: ignore[union-attr]
+        parts: list[Any] = []
+        while rest and tick.left_to_send > 0:
+            part = rest[0]
+            size = len(part)
+            if size > tick.left_to_send:
+                view = memoryview(part)
+                size = tick.left_to_send
+                part = view[:size]
+                rest[0] = view[size:]
+            else:
+                del rest[0]
+            parts.append(part)
+            self.rest_bytes -= size
+            tick.left_to_send -= size
+            tick.bytes_sent += size
+        self.unflushed = True
+        self.transport.writelines(parts)  # may call pause_writing
+        if not self.writing_paused:
+            if self.rest_bytes == 0:
+                self.session.writable(True)  # type: ignore[union-attr]
+            self.wake()
+        return None
+
     def flush(self) -> object:
         """Send, then close or pause reading as the session says now."""
         self.is_dirty = False
         if self.transport is None or self.is_closing:
             return None
-        size = self.output.size  # type: ignore[union-attr]
+        size = self.output.size + self.rest_bytes  # type: ignore[union-attr]
         if size > 0 and not self.writing_paused:
             self.send()  # may call pause_writing
-            size = 0
-        if self.unflushed and not self.writing_paused:
+            size = self.output.size + self.rest_bytes  # type: ignore[union-attr]
+        if self.unflushed and not self.writing_paused and self.rest_bytes == 0:
             self.unflushed = False
             self.session.flushed()  # type: ignore[union-attr]
         if self.session.closing:  # type: ignore[union-attr]
             if self.writing_paused and size > 0:
                 self.listener.linger(self)
-            else:
+            elif size == 0:
                 self.listener.finish(self)
             return None
-        pause = self.session.paused or (self.writing_paused and size > self.output_max_bytes)  # type: ignore[union-attr]
+        pause = self.session.paused or ((self.writing_paused or self.rest_bytes > 0) and size > self.output_max_bytes)  # type: ignore[union-attr]
         if pause != self.reading_paused:
             self.reading_paused = pause
             if pause:
@@ -193,6 +246,8 @@ class Connection(ConnectionCore, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The socket is gone."""
         self.transport = None
+        self.rest = []
+        self.rest_bytes = 0
         self.listener.closed(self, exc)
 
     def eof_received(self) -> bool | None:
@@ -202,12 +257,13 @@ class Connection(ConnectionCore, asyncio.BufferedProtocol):
     def pause_writing(self) -> None:
         """The transport's high mark is passed."""
         self.writing_paused = True
-        if self.session is not None and not self.is_closing:
+        if self.session is not None and not self.is_closing and self.rest_bytes == 0:
             self.session.writable(False)
 
     def resume_writing(self) -> None:
         """The transport is below its low mark."""
         self.writing_paused = False
         if self.session is not None and not self.is_closing:
-            self.session.writable(True)
+            if self.rest_bytes == 0:
+                self.session.writable(True)
             self.wake()

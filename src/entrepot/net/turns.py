@@ -14,7 +14,7 @@ from typing import Any
 from entrepot.net.leftovers import Leftovers
 
 TURN_STEPS = 1000
-LEFTOVERS = 1000  # elements of what is left over that are let go of in a turn; each is a quarter of a step
+LEFTOVERS = 250  # elements of what is left over that are let go of in a turn, with what each of them holds
 _TURN_STEPS = TURN_STEPS
 _LEFTOVERS = LEFTOVERS
 
@@ -63,7 +63,7 @@ class Turns:
         self._arranged = False
         self.left = _TURN_STEPS
         if self._leftovers:
-            self.left -= self._leftovers.let_go(_LEFTOVERS) // 4
+            self.left -= self._leftovers.let_go(_LEFTOVERS)
         count = len(self._waiting)
         try:
             while count > 0 and self.left > 0:

@@ -189,7 +189,7 @@ class LiveObjects:
                 self.consumer_gone(consumer)
             broker.groups.topic_deleted(definition.namespace, definition.name)
             for owner in broker.owners.local():
-                owner.seals.gone(queue.logs)
+                owner.seals.gone(partition.log for partition in queue.partitions)
             end_partitions(broker, definition.name, queue.partitions)
             return
         if isinstance(queue, Queue):
