@@ -10,8 +10,8 @@ import ctypes
 import os
 import sys
 
-TRIM_BYTES = 32 << 20  # free at the end of the heap, before any of it is given back
-MAPPED_BYTES = 8 << 20  # a larger piece is mapped by itself, and given back at once
+TRIM_BYTES = 64 << 20  # free at the end of the heap, before any of it is given back
+MAPPED_BYTES = 32 << 20  # a larger piece is mapped by itself, and given back at once
 
 _M_TRIM_THRESHOLD = -1  # malloc.h
 _M_MMAP_THRESHOLD = -3
