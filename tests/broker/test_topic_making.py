@@ -9,7 +9,7 @@ from entrepot.broker.calls import topic_requests as asked
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE
 from entrepot.broker.catalogue.quotas import PARTITIONS, TOPICS
 from entrepot.broker.groups.work import STEPS
-from entrepot.broker.operations.topic_making import _STEPS
+from entrepot.broker.operations.steps import PREPARED_STEPS
 from entrepot.model.errors import Reason
 
 
@@ -66,7 +66,7 @@ class TestVeryManyPartitions:
             counts.append(0)
             bench.loop.step()
             turns += 1
-        assert max(counts) <= STEPS // _STEPS + 64
+        assert max(counts) <= STEPS // PREPARED_STEPS + 64
         assert sum(counts) == after + 1  # the topic has one, too
         assert self.seen(bench) == after
         assert call.outcome == PENDING

@@ -97,7 +97,7 @@ class TestTopics:
         client.ask(asked.CreatePartitions("t", 400))
         added, door.spent = door.spent, 0
         client.ask(asked.DeleteTopic("t"))
-        assert (made, added, door.spent) == (650, 600, 50 + 3 * PIECE)
+        assert (made, added, door.spent) == (700, 600, 100 + 3 * PIECE)
 
     def test_one_that_exists(self, client):
         client.topic("t")

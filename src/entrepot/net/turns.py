@@ -13,7 +13,7 @@ from typing import Any
 
 from entrepot.net.leftovers import Leftovers
 
-TURN_STEPS = 1000
+TURN_STEPS = 2000
 LEFTOVERS = 250  # elements of what is left over that are let go of in a turn, with what each of them holds
 _TURN_STEPS = TURN_STEPS
 _LEFTOVERS = LEFTOVERS

@@ -14,6 +14,7 @@ from entrepot.broker.calls.questions import Seal, Unseal
 from entrepot.broker.calls.requests import DeleteQueue
 from entrepot.broker.front.door import Door
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.steps import QUEUE_STEPS
 from entrepot.broker.owners import Owner
 from entrepot.model.errors import NotDone
 
@@ -68,6 +69,7 @@ class Deleting:
     def _remove(self) -> None:
         decisions = self._broker.decisions
         request = self._request
+        self._door.spent += QUEUE_STEPS
         try:
             decisions.delete_queue(
                 self._door.namespace,

@@ -25,6 +25,7 @@ from entrepot.broker.operations.counting import Counting
 from entrepot.broker.operations.deleting import Deleting
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.steps import QUEUE_STEPS
 from entrepot.broker.operations.thinning import THINNED_AT_ONCE, is_thick, thin_out
 from entrepot.broker.subscription.consumer import Consumer, Pool, make_consumer
 from entrepot.broker.topic.stream_start import parse_places
@@ -116,6 +117,8 @@ class Operations:
             maker=door.principal.name,
             check=partial(self._check_new, door, request),
         )
+        if created:
+            door.spent += QUEUE_STEPS
         counting = Counting(call, definition.name, None if request.passive else self._when_decided(created and definition.persistent))
         counting.ask(broker.owners.by_owner(definition))
         return LATER, None

@@ -10,12 +10,12 @@ from collections.abc import Iterable
 
 from entrepot.broker.groups.work import Pieces
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.steps import ENDED_STEPS
 from entrepot.broker.topic.partition import Partition
 from entrepot.model.errors import Reason, Refused
 from entrepot.store.interface import Log
 
 PIECE = 64
-_STEPS = 3  # of ending one partition, of net/turns.py
 
 
 def end_partitions(broker: BrokerParts, topic: str, partitions: list[Partition]) -> None:
@@ -42,7 +42,7 @@ def _ending(broker: BrokerParts, topic: str, partitions: list[Partition]) -> Pie
         for partition in piece:
             partition.close(gone)
         drop_logs(broker, here)
-        yield _STEPS * len(piece)
+        yield ENDED_STEPS * len(piece)
 
 
 def _is_here(broker: BrokerParts, log: Log) -> bool:

@@ -15,6 +15,7 @@ from entrepot.broker.catalogue.quotas import PARTITIONS, Account
 from entrepot.broker.catalogue.shards import CATALOGUE, check_open
 from entrepot.broker.groups.work import Pieces
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.steps import PREPARED_STEPS
 from entrepot.broker.operations.topic_ending import PIECE, end_partitions
 from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
@@ -22,7 +23,6 @@ from entrepot.broker.topic.topic_config import policy_of
 from entrepot.model.errors import Unavailable
 
 AT_ONCE = 256  # partitions that are made in one go
-_STEPS = 4  # of making one, of net/turns.py
 
 Making = Generator[int, None, TopicDefinition]
 
@@ -114,7 +114,7 @@ class TopicMaking:
             check_open(broker.store, (CATALOGUE, *shards))
             for shard, number in zip(shards, numbers, strict=True):
                 made.append(live.prepared(broker.owners.here(shard).store.create_log(shard, broker.decisions.new_log_id()), number))
-            yield _STEPS * len(numbers)
+            yield PREPARED_STEPS * len(numbers)
 
     def _check(self, made: list[Partition]) -> None:
         """Whether all of them are still there: a shard that closes leaves nothing that no definition names. Raises Unavailable."""

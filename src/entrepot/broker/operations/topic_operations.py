@@ -19,6 +19,7 @@ from entrepot.broker.groups.work import Pieces
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, FurtherHandler, Outcome
 from entrepot.broker.operations.parts import BrokerParts
+from entrepot.broker.operations.steps import PARTITION_STEPS, TOPIC_STEPS
 from entrepot.broker.operations.thinning import is_thick, thin_out
 from entrepot.broker.operations.topic_ending import PIECE
 from entrepot.broker.operations.topic_making import AT_ONCE, Making, TopicMaking
@@ -29,9 +30,6 @@ from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import EntrepotError, NotDone, Reason, Refused
 from entrepot.model.printable import printable
 from entrepot.store.interface import Group, Log
-
-TOPIC_STEPS = 50  # of making one, or ending it, of net/turns.py,
-PARTITION_STEPS = 3  # and for each partition
 
 _LEGAL = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 

@@ -27,7 +27,7 @@ from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS, TOPICS_AT_
 from entrepot.protocols.kafka.schema import Rows
 
 DEFAULT_CONFIG, TOPIC_CONFIG = 5, 1  # config_source
-DESCRIPTION_STEPS = 60  # of what is set of a topic
+DESCRIPTION_STEPS = 120  # of what is set of a topic
 
 
 # ---- CreateTopics

@@ -15,7 +15,7 @@ from entrepot.protocols.kafka.schema import Rows
 
 TOPIC_RESOURCE, BROKER_RESOURCE = 2, 4
 DEFAULT_CONFIG, TOPIC_CONFIG, STATIC_BROKER_CONFIG = 5, 1, 4  # config_source
-DESCRIPTION_STEPS = 60  # of what is set of a topic, told or changed
+DESCRIPTION_STEPS = 120  # of what is set of a topic, told or changed
 TYPES = {"boolean": 1, "string": 2, "int": 3, "short": 4, "long": 5, "double": 6, "list": 7}
 OPERATIONS = {0: "set", 1: "delete", 2: "append", 3: "subtract"}
 
