@@ -14,7 +14,7 @@ import pytest
 from echo import EchoListener, EchoSession, connect, listening, network, until
 
 from entrepot.model.errors import Refused
-from entrepot.net.connection import TURN_BYTES_MAX, Connection, Tick
+from entrepot.net.connection import SMALL_BYTES, TURN_BYTES_MAX, Connection, Tick
 from entrepot.net.tls import server_context
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -360,3 +360,140 @@ def test_a_session_that_pauses_is_read_no_further_at_once(run: Run) -> None:
         assert transport.asked == ["pause"]
 
     run(talk())
+
+
+class Taker:
+    """A transport that takes all it is given, and says so; with `mark` it pauses its writer above so many bytes."""
+
+    def __init__(self, name: str, order: list[str], mark: int = 1 << 60) -> None:
+        self.name = name
+        self.order = order
+        self.mark = mark
+        self.taken = b""
+        self.pending = 0
+        self.connection: Any = None
+        self.closed = False
+
+    def write(self, data: bytes) -> None:
+        self.writelines([data])
+
+    def writelines(self, parts: list[bytes]) -> None:
+        data = b"".join(parts)
+        self.order.append(self.name)
+        self.taken += data
+        self.pending += len(data)
+        if self.pending > self.mark:
+            self.connection.pause_writing()
+
+    def drained(self) -> None:
+        self.pending = 0
+        self.connection.resume_writing()
+
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Writing:
+    """Connections over one tick, whose turns are ours."""
+
+    def __init__(self, echo: EchoListener) -> None:
+        self.echo = echo
+        self.soon: list[Any] = []
+        self.tick = Tick(lambda callback, *args: self.soon.append(lambda: callback(*args)))
+        self.order: list[str] = []
+
+    def connection(self, name: str, mark: int = 1 << 60) -> Connection:
+        connection = Connection(self.echo, self.tick, 1 << 30)
+        transport = Taker(name, self.order, mark)
+        transport.connection = connection
+        connection.transport = transport  # type: ignore[assignment]
+        connection.session = EchoSession(None, connection.wake)  # type: ignore[arg-type]
+        connection.output = connection.session.output
+        return connection
+
+    def say(self, connection: Connection, *parts: bytes) -> None:
+        connection.output.parts += parts
+        connection.wake()
+
+    def turn(self) -> list[str]:
+        """Who wrote in this turn."""
+        self.order.clear()
+        due, self.soon[:] = self.soon[:], []
+        for function in due:
+            function()
+        return list(self.order)
+
+
+def numbered(size: int) -> bytes:
+    return b"".join(number.to_bytes(4, "big") for number in range(size // 4))
+
+
+def writing_test(test: Callable[[Writing], None], run: Run) -> None:
+    async def talk() -> None:
+        test(Writing(EchoListener(await network(connection_output_bytes=1 << 30))))
+
+    run(talk())
+
+
+def test_what_is_written_takes_turns_and_comes_in_order(run: Run) -> None:
+    def test(bench: Writing) -> None:
+        first, second, small = bench.connection("first"), bench.connection("second"), bench.connection("small")
+        data = numbered(5 * TURN_BYTES_MAX // 2)
+        bench.say(first, b"head", data, b"tail")
+        bench.say(second, data)
+        bench.say(small, b"x" * SMALL_BYTES)
+        assert bench.turn() == ["first", "small"]
+        assert len(first.transport.taken) == TURN_BYTES_MAX  # type: ignore[attr-defined]
+        assert first.session.log == [("writable", False)]  # type: ignore[union-attr]
+        turns = [bench.turn() for _ in range(5)]
+        assert turns == [["second"], ["first"], ["second"], ["first", "second"], ["second"]]  # who had nothing goes first
+        assert bench.turn() == []
+        assert first.transport.taken == b"head" + data + b"tail"  # type: ignore[attr-defined]
+        assert second.transport.taken == data  # type: ignore[attr-defined]
+        assert [entry[1] for entry in first.session.log if entry[0] == "writable"] == [False, True]  # type: ignore[union-attr]
+        assert first.session.flushes == second.session.flushes == 1  # type: ignore[union-attr]
+
+    writing_test(test, run)
+
+
+def test_who_has_more_to_write_and_is_closing_writes_it_first(run: Run) -> None:
+    def test(bench: Writing) -> None:
+        connection = bench.connection("c")
+        data = numbered(2 * TURN_BYTES_MAX + 4)
+        bench.say(connection, data)
+        connection.session.closing = True  # type: ignore[union-attr]
+        bench.turn()
+        bench.turn()
+        assert not connection.transport.closed  # type: ignore[attr-defined]
+        assert connection.abort_at == 0.0
+        bench.turn()
+        assert connection.transport.closed  # type: ignore[attr-defined]
+        assert connection.transport.taken == data  # type: ignore[attr-defined]
+
+    writing_test(test, run)
+
+
+def test_a_peer_that_takes_nothing_is_given_no_more_of_it(run: Run) -> None:
+    def test(bench: Writing) -> None:
+        connection = bench.connection("c", mark=1000)
+        data = numbered(TURN_BYTES_MAX + 4000)
+        bench.say(connection, data)
+        assert bench.turn() == ["c"]
+        assert bench.turn() == []
+        assert connection.session.log == [("writable", False)]  # type: ignore[union-attr]
+        connection.transport.drained()  # type: ignore[attr-defined]
+        assert bench.turn() == ["c"]
+        assert connection.transport.taken == data  # type: ignore[attr-defined]
+        assert {entry[1] for entry in connection.session.log} == {False}  # type: ignore[union-attr]  # 4000 are above its mark, too
+        connection.transport.drained()  # type: ignore[attr-defined]
+        bench.turn()
+        assert connection.session.log[-1] == ("writable", True)  # type: ignore[union-attr]
+        assert connection.session.flushes == 1  # type: ignore[union-attr]
+
+    writing_test(test, run)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.sqs.exchange import Exchange
 
 PIECE_BYTES = 64 << 10  # of a body, gone through in one go
-COUNTED_STEPS, WRITTEN_STEPS = 80, 240  # what such a piece costs: steps of net/turns.py
+COUNTED_STEPS, WRITTEN_STEPS = 220, 400  # what such a piece costs: steps of net/turns.py
 STEP_BYTES = 384  # and of what stands before a body
 
 Piece = Callable[[bytes, int, int], int]
