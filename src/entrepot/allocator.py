@@ -2,6 +2,7 @@
 
 By itself glibc gives memory back to the system as soon as a few megabytes of it are free, and takes it again a moment later. What is read from
 segments for consumers comes in pieces of up to 2 MiB, each of whose pages then has to be mapped and zeroed anew: a fifth of the processor time of reading.
+So it is with long messages: of one of 16 MiB each copy takes 2 ms where its memory was used before, and 5 where it was not.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import pytest
 from echo import EchoListener, EchoSession, connect, listening, network, until
 
 from entrepot.model.errors import Refused
-from entrepot.net.connection import SMALL_BYTES, TURN_BYTES_MAX, Connection, Tick
+from entrepot.net.connection import TURN_BYTES_MAX, Connection, Tick
 from entrepot.net.tls import server_context
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -447,7 +447,7 @@ def test_what_is_written_takes_turns_and_comes_in_order(run: Run) -> None:
         data = numbered(5 * TURN_BYTES_MAX // 2)
         bench.say(first, b"head", data, b"tail")
         bench.say(second, data)
-        bench.say(small, b"x" * SMALL_BYTES)
+        bench.say(small, b"x" * TURN_BYTES_MAX)
         assert bench.turn() == ["first", "small"]
         assert len(first.transport.taken) == TURN_BYTES_MAX  # type: ignore[attr-defined]
         assert first.session.log == [("writable", False)]  # type: ignore[union-attr]

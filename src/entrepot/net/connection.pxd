@@ -1,6 +1,6 @@
 cimport cython
 
-cdef Py_ssize_t _TURN_BYTES_MAX, _SMALL_BYTES
+cdef Py_ssize_t _TURN_BYTES_MAX
 
 
 @cython.final

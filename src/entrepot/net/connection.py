@@ -8,9 +8,9 @@
 An event loop reads a socket that always has more dozens of times before it turns to anything else: once TURN_BYTES_MAX have been
 received in a tick, by all connections, each that reads is paused until the tick's flush. Besides, reading stops while the session is
 paused, while it is closing, and while more than `output_max_bytes` of answers wait for a peer that does not read. So it is with writing: the
-system copies what it is given for as long as the peer reads, so no more than TURN_BYTES_MAX are handed over in a tick, by all connections that
-have more than SMALL_BYTES, and the rest in later ones, where those go first who had nothing of the tick before. Writing stops above the
-transport's high mark. The session is told of both, and keeps what it has.
+system copies what it is given for as long as the peer reads, so connections that have more than TURN_BYTES_MAX hand over no more than
+that in a tick, together with the others, and the rest in later ones, where those go first who had nothing of the tick before. Writing stops
+above the transport's high mark. The session is told of both, and keeps what it has.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ from typing import Any, Protocol
 from entrepot.net.session import Output, Peer, Session
 
 TURN_BYTES_MAX = 2 << 20
-SMALL_BYTES = 64 << 10
 _TURN_BYTES_MAX = TURN_BYTES_MAX
-_SMALL_BYTES = SMALL_BYTES
 
 
 class Keeper(Protocol):
@@ -154,7 +152,7 @@ class ConnectionCore:
         """Hand the session's output to the transport, as much as this tick allows."""
         tick = self.tick
         size = self.output.size  # type: ignore[union-attr]
-        if self.rest_bytes > 0 or (size > tick.left_to_send and size > _SMALL_BYTES):
+        if self.rest_bytes > 0 or size > _TURN_BYTES_MAX:
             self.send_some()
             return None
         parts = self.output.take()  # type: ignore[union-attr]

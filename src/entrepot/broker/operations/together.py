@@ -25,7 +25,7 @@ from entrepot.broker.owners import Owner, Settlement, Stage
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import NotDone, OutcomeUnknown, Reason, Refused
 
-WORK_MAX = 7500  # of one commit, which cannot take turns: steps of net/turns.py
+WORK_MAX = 6000  # of one commit, which cannot take turns: steps of net/turns.py
 _BY_RUN = 3  # what a run of records costs that goes whole where its address leads, to up to eight queues
 _BY_SETTLEMENT = 2  # a run of them
 _BY_RECORD = 12  # what a run of records costs that has to be looked at, or may be refused

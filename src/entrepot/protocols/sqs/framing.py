@@ -16,6 +16,7 @@ from entrepot.net.receive_buffer import BUFFER_MIN_BYTES
 
 HEAD_MAX = 65_536
 HEADERS_MAX = 256
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 FREE_MAX = 65_536
 STRANGER_FREE_MAX = BUFFER_MIN_BYTES
 PIECE_BYTES = 64  # about what a piece of a head or a body takes in memory besides its bytes

@@ -15,7 +15,7 @@ from entrepot.protocols.sqs.writing cimport Writer
 
 cdef Py_ssize_t _REQUEST_STEPS, _STEP_BYTES, _LONG
 cdef Py_ssize_t _PIPELINE_MAX, _WAITING_MAX, _TURN, _IDS_DRAWN, _URL_MAX
-cdef bytes _CREDENTIAL, _CONTINUE, _HEX
+cdef bytes _CREDENTIAL, _HEX
 
 
 @cython.final

@@ -25,7 +25,7 @@ from entrepot.protocols.sqs.accounts import is_account, is_queue_path
 from entrepot.protocols.sqs.callers import CALLERS_MAX, NOBODY, TARGETS_MAX, Caller, Callers
 from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_queue
 from entrepot.protocols.sqs.exchange import Exchange, failure_answer
-from entrepot.protocols.sqs.framing import FREE_MAX, STRANGER_FREE_MAX, Framing, Request
+from entrepot.protocols.sqs.framing import CONTINUE, FREE_MAX, STRANGER_FREE_MAX, Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
 from entrepot.protocols.sqs.notes import note_closed, note_refused
 from entrepot.protocols.sqs.output import Output
@@ -53,9 +53,7 @@ FORM = b"application/x-www-form-urlencoded"
 
 _PIPELINE_MAX, _WAITING_MAX, _TURN = PIPELINE_MAX, WAITING_MAX_BYTES, TURN
 _CREDENTIAL = b"Credential="
-_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_IDS_DRAWN, _HEX, _URL_MAX = IDS_DRAWN, HEX, URL_MAX
-_REQUEST_STEPS, _STEP_BYTES, _LONG = REQUEST_STEPS, STEP_BYTES, LONG_BYTES
+_IDS_DRAWN, _HEX, _URL_MAX, _REQUEST_STEPS, _STEP_BYTES, _LONG = IDS_DRAWN, HEX, URL_MAX, REQUEST_STEPS, STEP_BYTES, LONG_BYTES
 
 
 class Shared:
@@ -174,15 +172,13 @@ class Session(Sink):
         self.is_strangers = not is_strangers
         self.count_as(is_strangers)
         self.active: Exchange | None = None  # the request that is being answered
-        self.pumping = False
-        self.resting = False  # the rest of what is here has its turn later
+        self.pumping = self.resting = False  # resting: the rest of what is here has its turn later
         self.rested = False  # the next request has waited for this turn, as a long one does: others of this turn read what has arrived
         self.spent = False  # a request has cost what the others of this turn had
         self.throttled = False
         self.is_writable = True
         self.heard = False
-        self.quiet_since = 0.0
-        self.partial_since = 0.0  # a sweep first saw the request that is on its way, the partial_count-th
+        self.quiet_since = self.partial_since = 0.0  # a sweep first saw the request that is on its way, the partial_count-th
         self.partial_count = 0
         # who speaks
         self.callers = shared.callers
@@ -278,7 +274,7 @@ class Session(Sink):
             self.end()
         elif framing.continues:
             framing.continues = False
-            self.output.add(_CONTINUE)
+            self.output.add(CONTINUE)
             self.wake()
         return None
 
