@@ -45,7 +45,7 @@ PER_RECORD = {
     Path("src/entrepot") / f"{name}.py"
     for name in (
         *(f"model/{name}" for name in ("batch", "entry", "range_block", "ranges")),
-        *(f"broker/{name}" for name in ("calls/lease_calls", "catalogue/routing", "front/publisher", "logs/cursor", "logs/entry_shelf")),
+        *(f"broker/{name}" for name in ("calls/lease_calls", "catalogue/matching", "catalogue/routing", "front/publisher", "logs/cursor", "logs/entry_shelf")),
         *(f"broker/{name}" for name in ("producers/deduplication", "queue/queue", "subscription/leases", "front/door", "calls/port", "logs/hub")),
         *(f"broker/{name}" for name in ("owner/local_owner", "front/places")),
         *(f"broker/timed/{name}" for name in ("grants", "group_scan", "group_window", "lease_ends", "lease_state")),

@@ -17,6 +17,7 @@ KAFKA = "a client is told where the owner is: appends, reads and searches never 
 EXCEPTIONS = {
     "broker/operations/live_objects.py": "the owner's own: makes and ends what is alive, as the catalogue says",
     "broker/operations/topic_making.py": "the owner's own: makes the partitions of large topics",
+    "broker/operations/topic_ending.py": "the owner's own: ends partitions that nobody finds any more",
     "broker/front/inbox.py": "the owner's own: takes what comes from sources elsewhere",
     "broker/front/subject_hop.py": "the owner's own: a partition's way on to its subject",
     "broker/front/subjects.py": "the owner's own: of which partitions that is",

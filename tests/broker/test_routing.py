@@ -10,7 +10,7 @@ from memory_state import LogIds, MemoryState
 from entrepot.broker.catalogue import routing
 from entrepot.broker.catalogue.arguments import same_value
 from entrepot.broker.catalogue.decisions import Decisions
-from entrepot.broker.catalogue.routing import TopicTrie, make_headers_pattern
+from entrepot.broker.catalogue.matching import TopicTrie, make_headers_pattern
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.model.errors import Reason, Refused
 
@@ -401,6 +401,35 @@ def test_headers_that_no_binding_wants_cost_nothing(world):
     assert world.names("amq.match", "", {"kind": "order", "number": 1999}) == ["q"]
     assert router.taken_steps() < 10
     assert world.names("amq.match", "", {"kind": "order"}) == []
+
+
+def test_bindings_that_want_the_same_are_looked_at_once(world):
+    router = world.catalogue.namespace(NS).router
+    world.chain("amq.topic", "amq.match", "#")
+    topic = world.decisions.declare_topic(NS, "t")
+    count = 300
+    for number in range(count):
+        world.queue(f"q{number}")
+        world.bind(f"q{number}", "amq.match", a=1)
+    asked = []
+    router.may_carry = lambda _, makers: asked.append(makers) or True
+    assert len(router.subject_candidates(world.catalogue.find_topic(NS, topic.name if hasattr(topic, "name") else "t"))) == count
+    assert len(asked) < 3 * count
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_tables_and_lists_that_are_wanted_are_looked_into_and_others_are_not(world, long):
+    router = world.catalogue.namespace(NS).router
+    table = {"inner": [1, {"deep": [None] * (2000 if long else 2)}]}
+    world.queue("q")
+    world.bind("q", "amq.match", table=table, plain=1)
+    assert world.names("amq.match", "", {"table": table, "plain": 1}) == ["q"]
+    assert world.names("amq.match", "", {"table": {"inner": [1, {"deep": [None] * 3}]}, "plain": 1}) == []
+    router.taken_steps()
+    assert world.names("amq.match", "", {"other": [None] * 100_000, "plain": [None] * 100_000}) == []
+    assert router.taken_steps() < 3
+    world.decisions.unbind(NS, "amq.match", world.catalogue.find_queue(NS, "q", 1), "", {"table": table, "plain": 1})
+    assert world.names("amq.match", "", {"table": table, "plain": 1}) == []
 
 
 def test_what_routing_costs_is_told_once(world):

@@ -155,6 +155,23 @@ class TestVeryManyPartitions:
         bench.run()
         assert self.seen(bench) == after
 
+    def test_what_is_kept_changes_meanwhile(self, bench, client):
+        client.topic("t", 2)
+        call = client.submit(asked.CreatePartitions("t", self.COUNT))
+        client.ask(asked.AlterTopicConfig("t", [("set", "retention.bytes", "1000")]))
+        client.wait(call)
+        assert self.seen(bench) == self.COUNT
+        assert all(partition.sized and partition.retention is not None for partition in bench.topic().partitions)
+
+    def test_a_topic_that_is_deleted_is_made_no_further(self, bench, client):
+        client.topic("t", 2)
+        call = client.submit(asked.CreatePartitions("t", 10_000))
+        client.submit(asked.DeleteTopic("t"))
+        bench.loop.step()
+        assert sum(1 for _ in bench.store.logs()) < 3 * STEPS // PREPARED_STEPS
+        bench.loop.run_until(lambda: call.outcome != PENDING, 60)
+        assert (call.outcome, call.error.reason) == (REFUSED, Reason.NOT_FOUND)
+
     @pytest.mark.parametrize("steps", [0, 1, 2])
     def test_a_shard_that_closes_and_opens_meanwhile(self, bench, client, submitted, steps):
         call, before, _ = submitted

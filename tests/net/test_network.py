@@ -497,3 +497,41 @@ def test_a_peer_that_takes_nothing_is_given_no_more_of_it(run: Run) -> None:
         assert connection.session.flushes == 1  # type: ignore[union-attr]
 
     writing_test(test, run)
+
+
+def test_nothing_is_called_flushed_while_something_waits_behind_others(run: Run) -> None:
+    def test(bench: Writing) -> None:
+        first, second = bench.connection("first"), bench.connection("second", mark=100)
+        bench.say(second, b"x" * 101)
+        bench.turn()
+        bench.say(first, numbered(2 * TURN_BYTES_MAX))
+        second.output.parts.append(numbered(TURN_BYTES_MAX + 4))
+        second.transport.drained()  # type: ignore[attr-defined]
+        bench.turn()
+        bench.turn()
+        assert second.session.flushes == 0  # type: ignore[union-attr]
+        while bench.soon:
+            bench.turn()
+            if second.writing_paused:
+                second.transport.drained()  # type: ignore[attr-defined]
+        assert second.session.flushes == 1  # type: ignore[union-attr]
+        assert second.transport.taken == b"x" * 101 + numbered(TURN_BYTES_MAX + 4)  # type: ignore[attr-defined]
+
+    writing_test(test, run)
+
+
+def test_a_peer_that_says_no_more_gets_what_was_said_to_it(run: Run) -> None:
+    async def test() -> None:
+        net = await network(connection_output_bytes=1 << 30)
+        listener = await listening(net)
+        reader, writer = await connect(listener)
+        size = 5 * TURN_BYTES_MAX
+        writer.write(b"fill %d" % size)
+        await until(lambda: bool(listener.sessions) and listener.sessions[0].received > 0)
+        writer.write_eof()
+        assert len(await reader.read(-1)) == size
+        await until(lambda: net.connection_count == 0)
+        writer.close()
+        await net.stop("bye", 1)
+
+    run(test())

@@ -34,6 +34,7 @@ cdef class ConnectionCore:
     cdef public bint reading_paused
     cdef public bint is_closing
     cdef public bint unflushed
+    cdef public bint at_end
     cdef public list rest
     cdef public Py_ssize_t rest_bytes
     cdef public double abort_at
@@ -46,5 +47,5 @@ cdef class ConnectionCore:
     cpdef object flush(self)
     @cython.locals(sent=Py_ssize_t, size=Py_ssize_t, tick=Tick)
     cpdef object send(self)
-    @cython.locals(size=Py_ssize_t, tick=Tick, rest=list, parts=list)
+    @cython.locals(size=Py_ssize_t, done=Py_ssize_t, tick=Tick, rest=list, parts=list)
     cpdef object send_some(self)

@@ -107,6 +107,7 @@ class ConnectionCore:
         self.unflushed = False
         self.rest: list[Any] = []  # of output that was begun: what has its turn later
         self.rest_bytes = 0
+        self.at_end = False  # its peer sends nothing more
         self.abort_at = 0.0
 
     def wake(self) -> object:
@@ -172,35 +173,37 @@ class ConnectionCore:
         """The same of what is more than this tick allows: the rest of it in the next one, and the session is told to wait."""
         tick = self.tick
         rest = self.rest
-        if tick.left_to_send <= 0:
-            self.is_dirty = True
-            tick.behind.append(self)
-            tick.flush_once()
-            return None
         if self.rest_bytes == 0:
             rest.extend(self.output.take())  # type: ignore[union-attr]
             for part in rest:
                 self.rest_bytes += len(part)
             self.session.writable(False)  # type: ignore[union-attr]
+        if tick.left_to_send <= 0:
+            self.is_dirty = True
+            tick.behind.append(self)
+            tick.flush_once()
+            return None
         parts: list[Any] = []
-        while rest and tick.left_to_send > 0:
-            part = rest[0]
+        done = 0
+        while done < len(rest) and tick.left_to_send > 0:
+            part = rest[done]
             size = len(part)
             if size > tick.left_to_send:
                 view = memoryview(part)
                 size = tick.left_to_send
                 part = view[:size]
-                rest[0] = view[size:]
+                rest[done] = view[size:]
             else:
-                del rest[0]
+                done += 1
             parts.append(part)
             self.rest_bytes -= size
             tick.left_to_send -= size
             tick.bytes_sent += size
+        del rest[:done]
         self.unflushed = True
         self.transport.writelines(parts)  # may call pause_writing
         if not self.writing_paused:
-            if self.rest_bytes == 0:
+            if self.rest_bytes == 0 and not self.at_end:
                 self.session.writable(True)  # type: ignore[union-attr]
             self.wake()
         return None
@@ -214,10 +217,10 @@ class ConnectionCore:
         if size > 0 and not self.writing_paused:
             self.send()  # may call pause_writing
             size = self.output.size + self.rest_bytes  # type: ignore[union-attr]
-        if self.unflushed and not self.writing_paused and self.rest_bytes == 0:
+        if self.unflushed and not self.writing_paused and size == 0:
             self.unflushed = False
             self.session.flushed()  # type: ignore[union-attr]
-        if self.session.closing:  # type: ignore[union-attr]
+        if self.session.closing or self.at_end:  # type: ignore[union-attr]
             if self.writing_paused and size > 0:
                 self.listener.linger(self)
             elif size == 0:
@@ -249,8 +252,13 @@ class Connection(ConnectionCore, asyncio.BufferedProtocol):
         self.listener.closed(self, exc)
 
     def eof_received(self) -> bool | None:
-        """The peer will send nothing more: close."""
-        return None
+        """The peer will send nothing more: close, once it has what its session has said already. (Not with TLS: asyncio closes then.)"""
+        if self.session is None or self.is_closing or self.rest_bytes + self.output.size == 0:  # type: ignore[union-attr]
+            return None
+        self.at_end = True
+        self.session.writable(False)
+        self.wake()
+        return not self.tls
 
     def pause_writing(self) -> None:
         """The transport's high mark is passed."""
@@ -262,6 +270,6 @@ class Connection(ConnectionCore, asyncio.BufferedProtocol):
         """The transport is below its low mark."""
         self.writing_paused = False
         if self.session is not None and not self.is_closing:
-            if self.rest_bytes == 0:
+            if self.rest_bytes == 0 and not self.at_end:
                 self.session.writable(True)
             self.wake()

@@ -201,7 +201,7 @@ class Answering:
 def test_all_connections_have_one_budget_of_what_is_unpacked():
     clients = [Client()]
     clients += [Client(beside=clients[0]) for _ in range(9)]
-    packed = kafka_batches.batch([batch(value=bytes(900_000))[61:]], kafka_batches.LZ4)
+    packed = kafka_batches.batch([batch(value=bytes(500_000))[61:]], kafka_batches.LZ4)
     for client in clients:
         client.feed(client.frame(0, 9, produce({"t": {0: packed}})) * 3)
     before, counts = 0, []
@@ -212,7 +212,7 @@ def test_all_connections_have_one_budget_of_what_is_unpacked():
         if not clients[0].turn():
             break
     assert before == 30
-    assert max(counts) <= 1 + TURN_STEPS * STEP_BYTES // 900_000
+    assert max(counts) <= 1 + TURN_STEPS * STEP_BYTES // 500_000
 
 
 @pytest.mark.parametrize("codec", [kafka_batches.NONE, kafka_batches.GZIP, kafka_batches.SNAPPY, kafka_batches.LZ4, kafka_batches.ZSTD])
@@ -238,7 +238,7 @@ def test_what_waits_to_be_checked_has_so_much_room_and_the_rest_stays_where_it_a
     clients = [Client(elsewhere=lambda run, done: elsewhere.append((run, done)))]
     clients += [Client(beside=clients[0]) for _ in range(3)]
     room = clients[0].shared.room
-    room.limit_bytes = 1 << 20
+    room.limit_bytes = LARGE_BYTES - 1000
     large = kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], kafka_batches.NONE)
     for client in clients:
         client.send(0, 9, produce({"t": {0: large}}))

@@ -33,11 +33,12 @@ from entrepot.broker.catalogue.kept_definitions import (
     queue_row,
     topic_row,
 )
+from entrepot.broker.catalogue.matching import check_headers_match
 from entrepot.broker.catalogue.namespace import SYSTEM_EXCHANGES, Namespace, exchange_text, queue_text
 from entrepot.broker.catalogue.queue_arguments import QUEUE_ARGUMENT_NAMES, STREAM, QueuePolicy, check_properties, check_same_arguments, parse_queue_arguments
 from entrepot.broker.catalogue.quotas import BINDINGS, METADATA, NAMESPACES, NOBODY, PARTITIONS, TOPICS, Account, QuotaLimits
 from entrepot.broker.catalogue.removal import Going
-from entrepot.broker.catalogue.routing import HEADERS, KINDS, check_headers_match
+from entrepot.broker.catalogue.routing import HEADERS, KINDS
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.catalogue.timed_definition import TimedDefinition
 from entrepot.model.errors import Reason, Refused

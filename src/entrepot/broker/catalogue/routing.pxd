@@ -3,6 +3,8 @@
 import cython
 from libc.stdint cimport uint64_t
 
+from entrepot.broker.catalogue.matching cimport HeadersIndex, TopicTrie, add_carried, count_down, count_up
+
 cdef Py_ssize_t _WALKED_PER_STEP
 cdef int _DIRECT, _FANOUT, _TOPIC, _HEADERS
 cdef str _REPLY_PREFIX
@@ -24,78 +26,6 @@ cdef Route _REPLY
 
 
 @cython.final
-cdef class TrieNode:
-    cdef TrieNode parent
-    cdef str word
-    cdef bint is_hash
-    cdef dict words
-    cdef dict destinations
-    cdef uint64_t seen
-
-
-@cython.locals(node=TrieNode)
-cdef TrieNode _make_node(TrieNode parent, str word)
-
-cpdef list words_of(str key)
-
-
-@cython.final
-cdef class TopicTrie:
-    cdef TrieNode root
-    cdef readonly Py_ssize_t count
-    cdef readonly Py_ssize_t walked
-    cdef uint64_t _step
-
-    @cython.locals(node=TrieNode, child=TrieNode)
-    cpdef object add(self, str pattern, object destination, tuple makers=*)
-    @cython.locals(node=TrieNode, parent=TrieNode)
-    cpdef object remove(self, str pattern, object destination, tuple makers=*)
-    @cython.locals(alive=list, following=list, node=TrieNode, child=TrieNode, word=str)
-    cpdef object match(self, str key, dict found, object carries=*)
-    @cython.locals(current=TrieNode)
-    cdef object _enter(self, list alive, TrieNode node)
-
-
-@cython.final
-cdef class HeadersPattern:
-    cdef readonly dict destinations
-    cdef readonly list keys
-    cdef readonly bint match_all
-    cdef readonly list wanted
-
-    @cython.locals(same=bint)
-    cpdef bint matches(self, object headers) except? True
-
-
-@cython.locals(pattern=HeadersPattern)
-cpdef HeadersPattern make_headers_pattern(object arguments)
-cdef tuple _key_of(str name, object value)
-cdef object _hashable(object value)
-cdef object _discard(dict table, object key, HeadersPattern pattern)
-
-
-@cython.final
-cdef class HeadersIndex:
-    cdef readonly Py_ssize_t walked
-    cdef dict _patterns
-    cdef dict _by_identity
-    cdef dict _by_key
-    cdef dict _always
-
-    cpdef Py_ssize_t count(self)
-    @cython.locals(pattern=HeadersPattern)
-    cpdef object add(self, object identity, object arguments, object destination, tuple makers)
-    @cython.locals(pattern=HeadersPattern)
-    cpdef object remove(self, object identity, object destination, tuple makers)
-    @cython.locals(pattern=HeadersPattern, patterns=dict, seen=dict)
-    cpdef object match(self, object headers, dict found, object carries)
-    @cython.locals(pattern=HeadersPattern)
-    cpdef object match_any(self, dict found, object carries)
-    @cython.locals(same=HeadersPattern, keys=list)
-    cdef HeadersPattern _same(self, HeadersPattern pattern)
-
-
-@cython.final
 cdef class ExchangeRoutes:
     cdef readonly str name
     cdef readonly int kind
@@ -108,12 +38,6 @@ cdef class ExchangeRoutes:
 
     @cython.locals(destinations=dict)
     cpdef bint match(self, str routing_key, object headers, dict found, object carries=*) except? True
-
-
-cdef object _count_up(dict destinations, object destination, tuple makers)
-@cython.locals(left=list)
-cdef object _count_down(dict destinations, object destination, tuple makers)
-cdef object _add_carried(dict destinations, dict found, object carries)
 
 
 @cython.final

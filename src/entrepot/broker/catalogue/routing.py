@@ -14,8 +14,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from entrepot.broker.catalogue.arguments import same_value, text_of, type_name
+import cython
+
+from entrepot.broker.catalogue.matching import HeadersIndex, TopicTrie
 from entrepot.model.errors import Reason, Refused
+
+if not cython.compiled:
+    from entrepot.broker.catalogue.matching import add_carried, count_down, count_up
 
 DIRECT = 1
 FANOUT = 2
@@ -68,254 +73,6 @@ _REPLY_PREFIX = REPLY_PREFIX
 _ANY_HEADERS: Mapping[str, Any] = {}  # match what any message could, by its headers
 
 
-class TrieNode:
-    """A word of topic patterns, with the destinations of the patterns that end here and the makers of each of their bindings."""
-
-    __slots__ = ("destinations", "is_hash", "parent", "seen", "word", "words")
-
-    parent: TrieNode | None
-    word: str
-    is_hash: bool  # stays for any number of words
-    words: dict[str, TrieNode]  # `*` and `#` among them
-    destinations: dict[Any, tuple[tuple[str, ...], ...]]
-    seen: int  # the step of a match that came by last
-
-
-def _make_node(parent: TrieNode | None, word: str) -> TrieNode:
-    node = TrieNode.__new__(TrieNode)
-    node.parent = parent
-    node.word = word
-    node.is_hash = parent is not None and word == "#"
-    node.words = {}
-    node.destinations = {}
-    node.seen = 0
-    return node
-
-
-def words_of(key: str) -> list[str]:
-    """The words of a routing key or pattern: separated by dots, possibly empty; the empty key has none."""
-    return key.split(".") if key else []
-
-
-class TopicTrie:
-    """Patterns of words, `*` (one word, perhaps empty) and `#` (none or more), matched as an automaton.
-
-    A match costs words times the nodes that are alive at once, whatever the patterns: `#.#.#.#` is no worse than its length.
-    """
-
-    def __init__(self) -> None:
-        self.root = _make_node(None, "")
-        self.count = 0
-        self.walked = 0  # nodes looked at by the last match
-        self._step = 0
-
-    def add(self, pattern: str, destination: Any, makers: tuple[str, ...] = ()) -> None:
-        """One binding more from `pattern` to `destination`."""
-        node = self.root
-        for word in words_of(pattern):
-            child = node.words.get(word)
-            if child is None:
-                child = _make_node(node, word)
-                node.words[word] = child
-            node = child
-        _count_up(node.destinations, destination, makers)
-        self.count += 1
-
-    def remove(self, pattern: str, destination: Any, makers: tuple[str, ...] = ()) -> None:
-        """One binding less; the last one of a word takes the word along."""
-        node = self.root
-        for word in words_of(pattern):
-            node = node.words[word]
-        self.count -= 1
-        _count_down(node.destinations, destination, makers)
-        while node.parent is not None and not node.destinations and not node.words:
-            parent = node.parent
-            del parent.words[node.word]
-            node = parent
-
-    def match(self, key: str, found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None = None) -> None:
-        """Add to `found` every destination with a pattern that matches `key`; with `carries`, by a binding whose makers it says yes to."""
-        self.walked = 0
-        if self.count == 0:
-            return
-        alive: list[TrieNode] = []
-        self._step += 1
-        self._enter(alive, self.root)
-        for word in words_of(key):
-            following: list[TrieNode] = []
-            self._step += 1
-            self.walked += len(alive)
-            for node in alive:
-                if node.is_hash:
-                    self._enter(following, node)
-                child = node.words.get(word)
-                # the words `*` and `#` of a routing key are words like others, and match such a pattern as any word does
-                if child is not None and word != "*" and word != "#":
-                    self._enter(following, child)
-                child = node.words.get("*")
-                if child is not None:
-                    self._enter(following, child)
-            if not following:
-                return
-            alive = following
-        for node in alive:
-            _add_carried(node.destinations, found, carries)
-
-    def _enter(self, alive: list[TrieNode], node: TrieNode) -> None:
-        """Make `node` alive, and every `#` that follows it at once, since it may stand for no word."""
-        current: TrieNode | None = node
-        while current is not None and current.seen != self._step:
-            current.seen = self._step
-            alive.append(current)
-            current = current.words.get("#")
-
-
-class HeadersPattern:
-    """What bindings to a headers exchange ask of a message's headers, and where those lead that ask for the same."""
-
-    __slots__ = ("destinations", "keys", "match_all", "wanted")
-
-    destinations: dict[Any, tuple[tuple[str, ...], ...]]
-    keys: list[tuple[Any, ...]]  # of HeadersIndex, one for each that is wanted
-    match_all: bool
-    wanted: list[tuple[str, Any]]  # name, value; None: the name alone must be there
-
-    def matches(self, headers: Mapping[str, Any]) -> bool:
-        """Whether `headers` satisfy it; asking for nothing, `all` always does and `any` never."""
-        for name, value in self.wanted:
-            same = name in headers and (value is None or same_value(value, headers[name]))
-            if same != self.match_all:
-                return not self.match_all
-        return self.match_all
-
-
-def make_headers_pattern(arguments: Mapping[str, Any]) -> HeadersPattern:
-    """Read x-match (all, any, all-with-x, any-with-x) and the headers asked for. Refused (INVALID) for another x-match."""
-    pattern = HeadersPattern.__new__(HeadersPattern)
-    match = check_headers_match(arguments)
-    with_x = match.endswith("-with-x")
-    pattern.destinations = {}
-    pattern.match_all = match.startswith("all")
-    pattern.wanted = []
-    pattern.keys = []
-    for name, value in arguments.items():
-        if name != "x-match" and (with_x or not name.startswith("x-")):
-            pattern.wanted.append((name, value))
-            pattern.keys.append((name,) if value is None else _key_of(name, value))
-    return pattern
-
-
-def _key_of(name: str, value: Any) -> tuple[Any, ...]:
-    """Under what those are found that want this header: values have the same if same_value() says so."""
-    return (name, value.__class__, _hashable(value))
-
-
-def _hashable(value: Any) -> Any:
-    """A value, or something that stands for what a table or list holds."""
-    kind = value.__class__
-    if kind is dict:
-        return frozenset([_key_of(name, inner) for name, inner in value.items()])
-    if kind is list:
-        return tuple([_key_of("", inner) for inner in value])
-    return value
-
-
-class HeadersIndex:
-    """Patterns of one headers exchange: looked at are those that want one of a message's headers, not all there are."""
-
-    __slots__ = ("_always", "_by_identity", "_by_key", "_patterns", "walked")
-
-    def __init__(self) -> None:
-        self.walked = 0  # headers looked at by the last match, of the message and of patterns
-        self._patterns: dict[tuple[bool, frozenset[Any]], HeadersPattern] = {}  # by whether they want all, and their keys
-        self._by_identity: dict[Any, HeadersPattern] = {}  # by the binding's
-        self._by_key: dict[tuple[Any, ...], dict[HeadersPattern, bool]] = {}  # who wants one of them by each of its keys, who wants all by one
-        self._always: dict[HeadersPattern, bool] = {}  # who wants all of nothing
-
-    def count(self) -> int:
-        """How many bindings there are."""
-        return len(self._by_identity)
-
-    def add(self, identity: Any, arguments: Mapping[str, Any], destination: Any, makers: tuple[str, ...]) -> None:
-        """Take in a binding."""
-        pattern = self._same(make_headers_pattern(arguments))
-        self._by_identity[identity] = pattern
-        _count_up(pattern.destinations, destination, makers)
-
-    def remove(self, identity: Any, destination: Any, makers: tuple[str, ...]) -> None:
-        """Drop one that is there, as it was added."""
-        pattern = self._by_identity.pop(identity)
-        _count_down(pattern.destinations, destination, makers)
-        if pattern.destinations:
-            return
-        alike = (pattern.match_all, frozenset(pattern.keys))
-        del self._patterns[alike]
-        self._always.pop(pattern, None)
-        for key in pattern.keys:
-            _discard(self._by_key, key, pattern)
-
-    def match(self, headers: Mapping[str, Any], found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None) -> None:
-        """Add what `headers` lead to to `found`. `carries`: see TopicTrie.match()."""
-        self.walked = 2 * len(headers)
-        for pattern in self._always:
-            _add_carried(pattern.destinations, found, carries)
-        if len(self._by_key) == 0:
-            return
-        seen: dict[HeadersPattern, bool] = {}
-        for name, value in headers.items():
-            for key in ((name,), _key_of(name, value)):
-                patterns = self._by_key.get(key)
-                if patterns is None:
-                    continue
-                for pattern in patterns:
-                    if pattern not in seen:
-                        seen[pattern] = True
-                        self.walked += 1 + len(pattern.wanted)
-                        if pattern.matches(headers):
-                            _add_carried(pattern.destinations, found, carries)
-
-    def match_any(self, found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None) -> None:
-        """Add what some headers could lead to."""
-        for pattern in self._by_identity.values():
-            _add_carried(pattern.destinations, found, carries)
-        self.walked = len(self._by_identity)
-
-    def _same(self, pattern: HeadersPattern) -> HeadersPattern:
-        """The one that asks for the same, or this one, which is taken in then."""
-        keys = pattern.keys
-        same = self._patterns.setdefault((pattern.match_all, frozenset(keys)), pattern)
-        if same is not pattern:
-            return same
-        if not pattern.match_all:
-            for key in keys:
-                self._by_key.setdefault(key, {})[pattern] = True
-        elif keys:
-            rarest = min(keys, key=lambda key: len(self._by_key.get(key, ())))
-            self._by_key.setdefault(rarest, {})[pattern] = True
-        else:
-            self._always[pattern] = True
-        return pattern
-
-
-def _discard(table: dict[Any, dict[HeadersPattern, bool]], key: Any, pattern: HeadersPattern) -> None:
-    """It is not there any more, if it was; nothing empty stays."""
-    patterns = table.get(key)
-    if patterns is not None and pattern in patterns:
-        del patterns[pattern]
-        if not patterns:
-            del table[key]
-
-
-def check_headers_match(arguments: Mapping[str, Any]) -> str:
-    """The x-match of a binding's arguments, `all` where there is none; Refused (INVALID) for what is none of the four."""
-    match = arguments.get("x-match", "all")
-    if not isinstance(match, str):
-        raise Refused(Reason.INVALID, f"Invalid x-match field type {type_name(match)} (value {text_of(match)}); expected longstr")
-    if match not in ("all", "any", "all-with-x", "any-with-x"):
-        raise Refused(Reason.INVALID, f'Invalid x-match field value <<"{match}">>; expected all, any, all-with-x, or any-with-x')
-    return match
-
-
 class ExchangeRoutes:
     """One exchange's bindings, arranged for matching."""
 
@@ -338,7 +95,7 @@ class ExchangeRoutes:
         elif self.kind == _HEADERS:
             self.by_headers.add(identity, arguments, destination, makers)
         else:
-            _count_up(self.by_key.setdefault(routing_key if self.kind == _DIRECT else "", {}), destination, makers)
+            count_up(self.by_key.setdefault(routing_key if self.kind == _DIRECT else "", {}), destination, makers)
 
     def remove(self, identity: Any, routing_key: str, destination: Any, makers: tuple[str, ...] = ()) -> None:
         """Drop a binding that is there, as it was added."""
@@ -349,7 +106,7 @@ class ExchangeRoutes:
         else:
             key = routing_key if self.kind == _DIRECT else ""
             destinations = self.by_key[key]
-            _count_down(destinations, destination, makers)
+            count_down(destinations, destination, makers)
             if not destinations:
                 del self.by_key[key]
 
@@ -375,7 +132,7 @@ class ExchangeRoutes:
         if self.kind == _DIRECT or self.kind == _FANOUT:
             destinations = self.by_key.get(routing_key if self.kind == _DIRECT else "")
             if destinations is not None:
-                _add_carried(destinations, found, carries)
+                add_carried(destinations, found, carries)
             return False
         if headers is None:
             return self.by_headers.count() > 0
@@ -385,33 +142,6 @@ class ExchangeRoutes:
             self.by_headers.match(headers, found, carries)
         self.walked = self.by_headers.walked
         return False
-
-
-def _count_up(destinations: dict[Any, tuple[tuple[str, ...], ...]], destination: Any, makers: tuple[str, ...]) -> None:
-    """One binding more of these makers."""
-    destinations[destination] = (*destinations.get(destination, ()), makers)
-
-
-def _count_down(destinations: dict[Any, tuple[tuple[str, ...], ...]], destination: Any, makers: tuple[str, ...]) -> None:
-    """One less; the last one takes the destination along."""
-    left = list(destinations[destination])
-    left.remove(makers)
-    if left:
-        destinations[destination] = tuple(left)
-    else:
-        del destinations[destination]
-
-
-def _add_carried(destinations: dict[Any, tuple[tuple[str, ...], ...]], found: dict[Any, bool], carries: Callable[[tuple[str, ...]], bool] | None) -> None:
-    """Add to `found` those that a binding leads to which carries."""
-    for destination in destinations:
-        if carries is None:
-            found[destination] = True
-            continue
-        for makers in destinations[destination]:
-            if carries(makers):
-                found[destination] = True
-                break
 
 
 class Router:

@@ -88,7 +88,10 @@ class TopicMaking:
                 account = self._taken(topic, count - len(topic.partitions))
                 live: LiveTopic = topic.runtime
                 begun = len(topic.partitions)
-                yield from self._make(topic, live, begun, count, made)
+                for piece in self._make(topic, live, begun, count, made):
+                    yield piece
+                    if topic.runtime is not live:
+                        break
                 if topic.runtime is live and len(topic.partitions) == begun:
                     break
                 end_partitions(broker, topic.name, made)  # somebody has added some, or it was deleted

@@ -137,7 +137,8 @@ class Topic(LogOwner):
         return partition
 
     def add(self, partition: Partition) -> None:
-        """One more, of a higher number than those before."""
+        """One more, of a higher number than those before. What is kept of it may have changed since it was prepared."""
+        self._retain(partition)
         self.partitions.append(partition)
 
     def configure(self, policy: TopicPolicy) -> None:

@@ -67,8 +67,8 @@ cdef class Framing:
     @cython.locals(request=Request, parts=list)
     cpdef object on_message_complete(self)
     @cython.locals(request=Request)
-    @cython.locals(request=Request)
     cpdef Py_ssize_t next_bytes(self)
+    @cython.locals(request=Request)
     cpdef Request next(self)
     @cython.locals(held=Py_ssize_t, head=Py_ssize_t)
     cdef Py_ssize_t _held_bytes(self) except? -1
