@@ -25,7 +25,7 @@ from entrepot.net.tls import why_no_handshake
 
 log = logging.getLogger("entrepot.net")
 
-ACCEPTS_PER_TURN = 32
+ACCEPTS_PER_TURN = 64
 ACCEPT_REST_S = 0.1
 
 
