@@ -432,6 +432,19 @@ def test_tables_and_lists_that_are_wanted_are_looked_into_and_others_are_not(wor
     assert world.names("amq.match", "", {"table": table, "plain": 1}) == []
 
 
+def test_what_is_nested_deeply_is_counted(world):
+    router = world.catalogue.namespace(NS).router
+    deep = []
+    for _ in range(400):
+        deep = [deep]
+    world.queue("q")
+    world.bind("q", "amq.match", deep=deep)
+    router.taken_steps()
+    assert world.names("amq.match", "", {"deep": deep}) == ["q"]
+    assert router.taken_steps() >= 8 * 400 // 16
+    assert world.names("amq.match", "", {"deep": [deep]}) == []
+
+
 def test_what_routing_costs_is_told_once(world):
     router = world.catalogue.namespace(NS).router
     world.queue("q")

@@ -175,9 +175,9 @@ def _hashable(value: Any) -> Any:
     """A value, or something that stands for what a table or list holds."""
     kind = value.__class__
     if kind is dict:
-        return frozenset([_key_of(name, inner) for name, inner in value.items()])
+        return frozenset([(name, inner.__class__, _hashable(inner)) for name, inner in value.items()])
     if kind is list:
-        return tuple([_key_of("", inner) for inner in value])
+        return tuple([(inner.__class__, _hashable(inner)) for inner in value])
     return value
 
 
@@ -232,7 +232,7 @@ class HeadersIndex:
             if (name, nested) in self._names:
                 self._look(_key_of(name, value), headers, seen, found, carries)
                 if nested:
-                    self.walked += 8 * min(_ELEMENTS_MAX, len(value))
+                    self.walked += 8 * (_ELEMENTS_MAX - max(0, _elements_left(value, _ELEMENTS_MAX)))
 
     def _look(
         self,
