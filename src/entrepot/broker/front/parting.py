@@ -12,9 +12,9 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from entrepot.broker.calls.port import DONE, Publish
-from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.front.gathering import Part
-from entrepot.broker.front.publisher import Path, Publisher
+from entrepot.broker.front.publisher import Path, Publisher, sole_log
 from entrepot.broker.front.replies import ReplyBox
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owners import Owner, Run
@@ -205,7 +205,7 @@ class _Sheaves:
         log_ids: dict[Owner, list[bytes]] = {}
         spread = []
         for target in targets:
-            log_id = _sole_log(target)
+            log_id = sole_log(target)
             if log_id is None:
                 spread.append(target)
             else:
@@ -254,10 +254,3 @@ def make_address(exchange: str, routing_key: str) -> bytes:
     name = exchange.encode("utf-8", "surrogateescape")
     key = routing_key.encode("utf-8", "surrogateescape")
     return bytes([len(name)]) + name + bytes([len(key)]) + key
-
-
-def _sole_log(definition: QueueDefinition | TopicDefinition) -> bytes | None:
-    """The id of the one log that what is published to a queue or topic lies in; None: in one of several."""
-    if isinstance(definition, TopicDefinition):
-        return definition.partitions[0] if len(definition.partitions) == 1 else None
-    return definition.log_id

@@ -132,11 +132,8 @@ class Path:
         by_owner: dict[Owner, list[bytes]] = {}
         by_shard: dict[int, list[bytes]] = {}  # the same lists
         for definition in targets:  # there may be tens of thousands
-            if not definition.is_topic:
-                log_id = definition.log_id
-            elif len(definition.partitions) == 1:
-                log_id = definition.partitions[0]
-            else:
+            log_id = sole_log(definition)
+            if log_id is None:
                 self.spread.append(definition)
                 continue
             shard = definition.shard
@@ -194,3 +191,10 @@ class Publisher:
         everything = range(call.count)
         parts: list[Part] = [(partial(lane.owner.stage, lane), everything) for lane in lanes]
         return self.gathering.publish(call, parts)
+
+
+def sole_log(definition: Definition) -> bytes | None:
+    """The id of the one log that what is published to a queue or topic lies in; None: in one of several."""
+    if isinstance(definition, TopicDefinition):
+        return definition.partitions[0] if len(definition.partitions) == 1 else None
+    return definition.log_id
