@@ -1,6 +1,7 @@
 """A disk that notes what it does: every write, sync and change of names of a real process, in order, to be replayed into crash images.
 
 The record is a file of pickled tuples, each appended with one write: what the file's size was at some moment tells what had happened by then.
+A kill may come in the middle of such a write; who opens the record next cuts off what is not whole, which nothing was done after.
 
     ("open", file, name, created)   ("write", file, position, data)   ("truncate", file, size)
     ("begin", sync, file)           the sync covers what was written before      ("end", sync)     it has returned
@@ -18,10 +19,21 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from entrepot.store.local.disk import Done
 from entrepot.store.local.posix_disk import PosixDisk, PosixFile
+
+
+def whole_size(record: str) -> int:
+    """How many bytes of a record are whole tuples."""
+    whole = 0
+    with open(record, "rb") as stream, suppress(EOFError, pickle.UnpicklingError):
+        while True:
+            pickle.load(stream)
+            whole = stream.tell()
+    return whole
 
 
 class RecordedFile:
@@ -63,6 +75,7 @@ class RecordedDisk:
     def __init__(self, path: str, loop: Any, record: str) -> None:
         self._inner = PosixDisk(path, loop)
         self._record = os.open(record, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.ftruncate(self._record, whole_size(record))
         self._lock = threading.Lock()
         self._jobs: deque[tuple[RecordedFile, int, list[bytes], bool, Done]] = deque()
         self._files = itertools.count(1)
@@ -142,6 +155,7 @@ class RecordedDisk:
 
     def close(self) -> None:
         self._inner.close()
+        os.close(self._record)
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ class Told:
         if sum(confirmed.values()) != self._latest:
             self._latest = sum(confirmed.values())
             gone = {source: self._worked.settled_count(source) for source in confirmed}
-            self.sizes.append(self._record.stat().st_size)
+            self.sizes.append(max(self.sizes[-1], self._record.stat().st_size))  # A later life cuts off what a kill left half written.
             self.facts.append((confirmed, gone))
 
     def by(self, size: int) -> tuple[dict[Source, int], dict[Source, int]]:
@@ -238,6 +238,21 @@ def crash_images(directory: Path, count: int, seed: int) -> None:
         except Exception as error:
             raise Violation(f"image {number} of seed {seed}, the record cut at {replay.position} of {len(record)}: {error}") from error
     assert most > CONFIRMS / 2, "the images are nearly empty: the run shows nothing"
+
+
+def test_a_record_may_end_anywhere(tmp_path: Path) -> None:
+    """The kernel cuts a write short for SIGKILL: wherever it did, what is appended by the next life is found behind what is whole."""
+    path = tmp_path / "record"
+    steps: list[tuple[object, ...]] = [("open", 1, "a", True), ("write", 1, 0, b"first" * 100), ("write", 1, 500, os.urandom(500)), ("remove", "a")]
+    parts = [pickle.dumps(step) for step in steps]
+    last = len(b"".join(parts[:2]))
+    for cut in range(last, last + len(parts[2]) + 1):
+        path.write_bytes(b"".join(parts[:3])[:cut])
+        disk = recorded_disk.RecordedDisk(str(tmp_path / "data"), SimulatedLoop(0), str(path))
+        disk.note(*steps[3])
+        disk.close()
+        whole = 3 if cut == last + len(parts[2]) else 2
+        assert path.read_bytes() == b"".join([*parts[:whole], parts[3]])
 
 
 def test_images_of_recorded_writes(tmp_path: Path) -> None:
