@@ -52,7 +52,8 @@ FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in 
 STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
-GC_THRESHOLDS = (2_000, 2, 60_000)  # after recovery: what lives then lives on, and the rest is mostly freed by counting; a look at what is young is short
+# After recovery: what lives then lives on, and the rest is mostly freed by counting. A look at what is young is short, and not for every commit's messages.
+GC_THRESHOLDS = (5_000, 2, 25_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,6 +347,7 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+    gc.enable()
 
 
 def _store_failed(error: BaseException) -> None:

@@ -2,18 +2,44 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
+from typer.main import get_group
 
 from entrepot import __version__
-from entrepot.cli import listings, serve, store, users
 from entrepot.protocol_table import listeners
 
 ADDRESSES = ", ".join(f"{kind.title} at {kind.scheme}://{kind.address}" for kind in listeners().kinds.values() if kind.address)
+# The file that each is in, whose `commands` has it by name; in the order of the help.
+COMMANDS = {
+    "serve": "serve",
+    "store": "store",
+    "users": "users",
+    **dict.fromkeys(("namespaces", "queues", "topics", "groups", "exchanges", "bindings", "connections"), "listings"),
+}
+
+
+class _Commands(TyperGroup):
+    """COMMANDS, each imported once it is asked for: who starts a broker waits for none of the others."""
+
+    def __init__(self, **words: Any) -> None:
+        super().__init__(**words)
+        self.commands = dict.fromkeys(COMMANDS)  # type: ignore[assignment]  # the names, for the help and for what was mistyped
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        found = import_module(f"entrepot.cli.{COMMANDS[cmd_name]}")
+        return get_group(found.commands).commands[cmd_name]
+
 
 app = typer.Typer(
     name="entrepot",
+    cls=_Commands,
     help=(
         "One durable messaging broker, spoken to by the clients of many.\n\n"
         f"Start it with [bold]entrepot serve[/bold], which listens for {ADDRESSES}."
@@ -27,16 +53,6 @@ app = typer.Typer(
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("serve", help=serve.HELP)(serve.serve)
-app.add_typer(store.commands, name="store")
-app.add_typer(users.commands, name="users")
-app.add_typer(listings.namespaces, name="namespaces")
-app.add_typer(listings.queues, name="queues")
-app.add_typer(listings.topics, name="topics")
-app.add_typer(listings.groups, name="groups")
-app.add_typer(listings.exchanges, name="exchanges")
-app.add_typer(listings.bindings, name="bindings")
-app.add_typer(listings.connections, name="connections")
 
 
 def _version(wanted: bool) -> None:

@@ -19,6 +19,17 @@ exchanges = typer.Typer(help="Exchanges of the running broker.", no_args_is_help
 bindings = typer.Typer(help="Bindings of the running broker.", no_args_is_help=True)
 connections = typer.Typer(help="Connections of clients to the running broker.", no_args_is_help=True)
 namespaces = typer.Typer(help="Namespaces (virtual hosts, accounts), whether the broker runs or not.", no_args_is_help=True)
+commands = typer.Typer()
+for _name, _listed in (
+    ("queues", queues),
+    ("topics", topics),
+    ("groups", groups),
+    ("exchanges", exchanges),
+    ("bindings", bindings),
+    ("connections", connections),
+    ("namespaces", namespaces),
+):
+    commands.add_typer(_listed, name=_name)
 
 InNamespace = Annotated[str | None, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="Of this namespace only.")]
 Prefix = Annotated[str, typer.Option("--prefix", metavar="TEXT", help="Whose names begin so.")]

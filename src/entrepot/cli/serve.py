@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -25,6 +26,10 @@ HELP = (
 )
 
 
+commands = typer.Typer()
+
+
+@commands.command("serve", help=HELP)
 def serve(
     config: ConfigFile = None,
     data: DataDirectory = None,
@@ -46,6 +51,7 @@ def serve(
     ] = None,
 ) -> None:
     """Run a broker; HELP is what its users are told."""
+    gc.disable()  # what is imported and recovered stays: the server collects once it is ready, and not before
     from entrepot import logs
     from entrepot.allocator import keep_free_memory
     from entrepot.server import run

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-commands = typer.Typer(help="Look at a data directory, and isolate damage in it. The broker must not run.", no_args_is_help=True)
+store = typer.Typer(help="Look at a data directory, and isolate damage in it. The broker must not run.", no_args_is_help=True)
+commands = typer.Typer()
+commands.add_typer(store, name="store")
 
 Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The data directory.", exists=True, file_okay=False)]
 
 
-@commands.command()
+@store.command()
 def verify(directory: Directory) -> None:
     """Read everything and check every checksum; changes nothing.
 
@@ -25,7 +27,7 @@ def verify(directory: Directory) -> None:
     raise typer.Exit(0 if report.is_whole else 1)
 
 
-@commands.command()
+@store.command()
 def quarantine(directory: Directory) -> None:
     """Set damaged parts aside as DIR/quarantine-*, so that the broker starts with what is whole.
 

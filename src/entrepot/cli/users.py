@@ -14,7 +14,9 @@ from entrepot.cli.reach import kept
 from entrepot.cli.settings import ConfigFile, DataDirectory, Settings, loaded
 from entrepot.model.printable import printable
 
-commands = typer.Typer(help="Users, their passwords and namespaces, whether the broker runs or not.", no_args_is_help=True)
+users = typer.Typer(help="Users, their passwords and namespaces, whether the broker runs or not.", no_args_is_help=True)
+commands = typer.Typer()
+commands.add_typer(users, name="users")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The user's name.")]
 Password = Annotated[str | None, typer.Option("--password", metavar="TEXT", help="Others on this machine can read it: better leave it out, and be asked.")]
@@ -24,7 +26,7 @@ Namespaces = Annotated[
 ]
 
 
-@commands.command()
+@users.command()
 def add(
     name: Name,
     password: Password = None,
@@ -44,7 +46,7 @@ def add(
     typer.echo(f"{name} added")
 
 
-@commands.command("list")
+@users.command("list")
 def list_users(
     namespace: Annotated[str | None, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="Who may use this namespace.")] = None,
     prefix: Prefix = "",
@@ -69,7 +71,7 @@ def list_users(
         typer.echo(f"{printable(user.name)}\t{printable(namespaces + forbidden)}{notes}")
 
 
-@commands.command("set-password")
+@users.command("set-password")
 def set_password(
     name: Name,
     password: Password = None,
@@ -87,7 +89,7 @@ def set_password(
     typer.echo(f"{name} has a new password")
 
 
-@commands.command()
+@users.command()
 def delete(name: Name, config: ConfigFile = None, data: DataDirectory = None, settings: Settings = None) -> None:
     """Remove a user; what it made stays."""
     from entrepot.admin.requests import DeleteUser
@@ -97,7 +99,7 @@ def delete(name: Name, config: ConfigFile = None, data: DataDirectory = None, se
     typer.echo(f"{name} deleted")
 
 
-@commands.command()
+@users.command()
 def permit(
     name: Name,
     namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="Where; * for every namespace not listed.")] = "*",
@@ -120,7 +122,7 @@ def permit(
     typer.echo(f"{name} in {namespace}: configure {configure!r}, write {write!r}, read {read!r}")
 
 
-@commands.command()
+@users.command()
 def forbid(
     name: Name,
     namespace: Annotated[str, typer.Option("--namespace", "-n", metavar="TENANT/NAME", help="Where; * for every namespace not listed.")],
@@ -153,7 +155,7 @@ def _password(given: str | None, file: str | None) -> str:
 
 
 keys = typer.Typer(help="Access keys, which sign requests for a user.", no_args_is_help=True)
-commands.add_typer(keys, name="keys")
+users.add_typer(keys, name="keys")
 
 KeyId = Annotated[str, typer.Argument(metavar="KEY_ID", help="The access key's id.")]
 

@@ -20,13 +20,12 @@ as the call's error, with these reasons besides the general ones:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 # ---- groups whose members agree among themselves (JoinGroup and SyncGroup): generations
 
 
-@dataclass(slots=True)
-class JoinGroup:
+class JoinGroup(Struct):
     """Come in, or stay for the next generation. Answered when the generation is complete.
 
     `protocols` are (name, metadata) in order of preference. result: JoinResult.
@@ -46,8 +45,7 @@ class JoinGroup:
     reason: str | None = None
 
 
-@dataclass(slots=True)
-class JoinResult:
+class JoinResult(Struct):
     """A generation. `members` (member id, instance id, metadata) are for the leader alone, who assigns unless `skip_assignment`."""
 
     generation: int
@@ -59,8 +57,7 @@ class JoinResult:
     skip_assignment: bool = False
 
 
-@dataclass(slots=True)
-class SyncGroup:
+class SyncGroup(Struct):
     """The leader hands in assignments (member id -> bytes), everyone gets his. result: (protocol type, protocol, assignment)."""
 
     group: str
@@ -72,8 +69,7 @@ class SyncGroup:
     assignments: dict[str, bytes]
 
 
-@dataclass(slots=True)
-class Heartbeat:
+class Heartbeat(Struct):
     """Still there. result: None; REBALANCING: join again."""
 
     group: str
@@ -82,8 +78,7 @@ class Heartbeat:
     instance_id: str | None
 
 
-@dataclass(slots=True)
-class LeaveGroup:
+class LeaveGroup(Struct):
     """Members go: (member id, instance id, reason). result: list of None | Refused, one each."""
 
     group: str
@@ -93,8 +88,7 @@ class LeaveGroup:
 # ---- groups whose coordinator assigns (KIP-848): member epochs
 
 
-@dataclass(slots=True)
-class ConsumerHeartbeat:
+class ConsumerHeartbeat(Struct):
     """Come in (epoch 0), go on, or go (epoch -1, or -2 for a static member that will be back). None: as before.
 
     `owned` are the partitions it has, by topic id; result: ConsumerHeartbeatResult.
@@ -114,8 +108,7 @@ class ConsumerHeartbeat:
     owned: dict[bytes, list[int]] | None
 
 
-@dataclass(slots=True)
-class ConsumerHeartbeatResult:
+class ConsumerHeartbeatResult(Struct):
     """`assignment` by topic id, None when it has not changed."""
 
     member_id: str
@@ -127,8 +120,7 @@ class ConsumerHeartbeatResult:
 # ---- offsets
 
 
-@dataclass(slots=True)
-class CommittedOffset:
+class CommittedOffset(Struct):
     """What a group has committed for a partition; offset -1: nothing."""
 
     offset: int
@@ -137,8 +129,7 @@ class CommittedOffset:
     time_ms: int = 0  # when, since 1970; set by the broker
 
 
-@dataclass(slots=True)
-class CommitOffsets:
+class CommitOffsets(Struct):
     """Remember offsets, durably. `generation` (or member epoch) -1: from outside, whatever the member id; allowed while the group has no members, and makes
     it if it is not there. Refused NOT_FOUND: no group, for a generation.
 
@@ -153,8 +144,7 @@ class CommitOffsets:
     offsets: dict[tuple[str, int], CommittedOffset] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class FetchOffsets:
+class FetchOffsets(Struct):
     """What was committed: of `partitions`, or of all that may be read. result: dict (topic, partition) -> CommittedOffset (not to be changed) |
     Refused (NOT_PERMITTED, of those that were asked for).
 
@@ -167,8 +157,7 @@ class FetchOffsets:
     member_epoch: int = -1
 
 
-@dataclass(slots=True)
-class DeleteOffsets:
+class DeleteOffsets(Struct):
     """Forget what was committed. result: dict (topic, partition) -> None | Refused (IN_USE: the group reads that topic)."""
 
     group: str
@@ -178,16 +167,14 @@ class DeleteOffsets:
 # ---- looking at groups
 
 
-@dataclass(slots=True)
-class ListGroups:
+class ListGroups(Struct):
     """result: list of (group, protocol type, state, kind "classic" or "consumer"), those with a state and kind of the given ones, if any."""
 
     states: list[str] = field(default_factory=list)
     kinds: list[str] = field(default_factory=list)
 
 
-@dataclass(slots=True)
-class MemberDescription:
+class MemberDescription(Struct):
     """A member. Classic groups: metadata and assignment are the members' own bytes; consumer groups: the rest."""
 
     member_id: str
@@ -205,8 +192,7 @@ class MemberDescription:
     is_classic: bool = False
 
 
-@dataclass(slots=True)
-class GroupDescription:
+class GroupDescription(Struct):
     """A group. `state` in Kafka's words."""
 
     group: str
@@ -220,15 +206,13 @@ class GroupDescription:
     assignor: str = ""
 
 
-@dataclass(slots=True)
-class DescribeGroup:
+class DescribeGroup(Struct):
     """result: GroupDescription. Refused: NOT_FOUND."""
 
     group: str
 
 
-@dataclass(slots=True)
-class DeleteGroup:
+class DeleteGroup(Struct):
     """Forget a group and its offsets. result: None. Refused: NOT_FOUND, NOT_EMPTY."""
 
     group: str

@@ -6,7 +6,9 @@ each request has `policy_version` and `granted`, see lease_calls.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from msgspec import Struct
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,15 +56,13 @@ class QueueDescription:
     access_policy: str = ""  # the queue's own policy for principals; "": none
 
 
-@dataclass(slots=True)
-class Checked:
+class Checked(Struct, kw_only=True):
     """What every request here says; see lease_calls."""
 
-    policy_version: int = field(default=0, kw_only=True)
-    granted: bool = field(default=False, kw_only=True)
+    policy_version: int = 0
+    granted: bool = False
 
 
-@dataclass(slots=True)
 class CreateTimedQueue(Checked):
     """Make a queue, or find the one there is if it has the same policy and access policy (attributes that are not given are not compared).
 
@@ -78,7 +78,6 @@ class CreateTimedQueue(Checked):
     access_policy: str = ""
 
 
-@dataclass(slots=True)
 class DescribeQueue(Checked):
     """result: QueueDescription. NOT_FOUND."""
 
@@ -86,7 +85,6 @@ class DescribeQueue(Checked):
     counts: bool = True
 
 
-@dataclass(slots=True)
 class SetQueuePolicy(Checked):
     """Change a queue: durable when it completes. None: leave as it is. `attributes` and `tags` replace what there is. result: QueueDescription."""
 
@@ -98,7 +96,6 @@ class SetQueuePolicy(Checked):
     expected: TimedPolicy | None = None  # refused (EXISTS_DIFFERENT) if the policy is another by now: describe and try again
 
 
-@dataclass(slots=True)
 class ListQueues(Checked):
     """Names of the queues that the principal may see, ascending, behind `after`, at most `limit`. result: (names, whether there are more)."""
 
@@ -107,7 +104,6 @@ class ListQueues(Checked):
     limit: int = 1000
 
 
-@dataclass(slots=True)
 class ListSources(Checked):
     """Names of the queues whose dead-letter queue this one is, ascending, behind `after`. result: (names, whether there are more). NOT_FOUND."""
 
@@ -116,14 +112,12 @@ class ListSources(Checked):
     limit: int = 1000
 
 
-@dataclass(slots=True)
 class DeleteTimedQueue(Checked):
     """Remove a queue and its records, whatever they do. result: None. NOT_FOUND."""
 
     name: str
 
 
-@dataclass(slots=True)
 class PurgeTimedQueue(Checked):
     """Drop every record, leased and delayed ones too. result: None. NOT_FOUND; IN_USE within a minute of the last purge."""
 
@@ -145,7 +139,6 @@ class MoveTask:
     failure: str = ""
 
 
-@dataclass(slots=True)
 class StartMove(Checked):
     """Start moving. result: MoveTask. NOT_FOUND (source or destination); INVALID (source is nobody's dead-letter queue); IN_USE (one runs already)."""
 
@@ -154,14 +147,12 @@ class StartMove(Checked):
     per_second_max: int = 0
 
 
-@dataclass(slots=True)
 class CancelMove(Checked):
     """Stop a task; what was moved stays moved. result: MoveTask. NOT_FOUND (it does not run)."""
 
     task_id: bytes
 
 
-@dataclass(slots=True)
 class ListMoves(Checked):
     """The latest tasks of a source, newest first. result: list of MoveTask. NOT_FOUND."""
 

@@ -5,14 +5,14 @@ Refusals come as the call's error (model.errors.Refused) with the outcome REFUSE
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from entrepot.broker.calls.port import Publish, Settle
 
 
-@dataclass(slots=True)
-class Consume:
+class Consume(Struct):
     """Start deliveries from a queue, or a topic as a stream. result: consumer_id. Deliveries carry `token`.
 
     `limit` is the most unsettled records this consumer may hold (0: as many as the broker's own limit); all consumers of the stream
@@ -30,8 +30,7 @@ class Consume:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class ConsumeReplies:
+class ConsumeReplies(Struct):
     """Take answers to this connection, settled as they are sent. result: (consumer_id, the name to publish them to by the default exchange).
 
     The name is routing.REPLY_PREFIX and an unguessable rest (front/replies.py), and ends with its consumer. No permission is needed for it; declaring
@@ -41,27 +40,23 @@ class ConsumeReplies:
     token: Any
 
 
-@dataclass(slots=True)
-class Cancel:
+class Cancel(Struct):
     """Stop a consumer; what it holds stays leased to it until settled or the stream ends. result: None."""
 
     consumer_id: int
 
 
-@dataclass(slots=True)
-class StreamLimit:
+class StreamLimit(Struct):
     """The most unsettled records that all consumers of this stream may hold together; 0: no such limit."""
 
     limit: int
 
 
-@dataclass(slots=True)
-class CloseStream:
+class CloseStream(Struct):
     """The stream ends: cancel its consumers and release every lease taken through it."""
 
 
-@dataclass(slots=True)
-class Release:
+class Release(Struct):
     """Release these leases of the stream, to be delivered again: (consumer_id, first offset, count) each. Of a topic they are done with.
 
     Nobody waits for its answer: as with a Settle, who holds the leases has done with them when it is submitted.
@@ -70,15 +65,13 @@ class Release:
     ranges: list[tuple[int, int, int]]
 
 
-@dataclass(slots=True)
-class CheckPublish:
+class CheckPublish(Struct):
     """Whether a Publish to this address (as port.Publish has it) may be: refused NOT_FOUND or NOT_PERMITTED as that would be."""
 
     address: bytes
 
 
-@dataclass(slots=True)
-class CommitTogether:
+class CommitTogether(Struct):
     """Publishes and settlements of the stream, all in one commit or none of them; complete when that is durable. result: None.
 
     The Publishes are not confirmed one by one; mandatory ones complete by themselves as far as they have no target, before this does. Refused as a whole,
@@ -90,16 +83,14 @@ class CommitTogether:
     settlements: list[Settle]
 
 
-@dataclass(slots=True)
-class Get:
+class Get(Struct):
     """Take one record from a queue. result: None if it is empty, else (Delivery, how many more are ready)."""
 
     queue: str
     auto_settle: bool = False
 
 
-@dataclass(slots=True)
-class DeclareQueue:
+class DeclareQueue(Struct):
     """Make a queue (or a stream, by x-queue-type), or check that it is as asked. An empty name: the broker makes one up.
 
     result: (name, ready records, consumers).
@@ -113,8 +104,7 @@ class DeclareQueue:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class DeleteQueue:
+class DeleteQueue(Struct):
     """Remove a queue or stream and its records. result: how many were ready."""
 
     name: str
@@ -122,15 +112,13 @@ class DeleteQueue:
     if_empty: bool = False
 
 
-@dataclass(slots=True)
-class PurgeQueue:
+class PurgeQueue(Struct):
     """Drop every ready record. result: how many."""
 
     name: str
 
 
-@dataclass(slots=True)
-class DeclareExchange:
+class DeclareExchange(Struct):
     """Make an exchange, or check that it is as asked. result: None."""
 
     name: str
@@ -142,16 +130,14 @@ class DeclareExchange:
     arguments: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class DeleteExchange:
+class DeleteExchange(Struct):
     """Remove an exchange and its bindings. result: None."""
 
     name: str
     if_unused: bool = False
 
 
-@dataclass(slots=True)
-class Bind:
+class Bind(Struct):
     """Add (or with `remove` take away) a binding from exchange `source` to a queue or exchange. result: None."""
 
     source: str

@@ -5,7 +5,7 @@ Names are of the attachment's namespace. Refusals come as the call's error. Conf
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from msgspec import Struct, field
 
 INTERNAL_TOPICS = frozenset({"__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"})
 """Where Kafka keeps what is elsewhere here. Clients that look for them must not find empty ones: they are never made, by asking for them or otherwise."""
@@ -14,8 +14,7 @@ CHANGES_MAX = 200
 """Settings of a topic that are changed, or set when it is made, in one request."""
 
 
-@dataclass(slots=True)
-class TopicDescription:
+class TopicDescription(Struct):
     """What a client may know of a topic. `id` is 16 bytes, never reused; `epoch` grows with every change of its partitions' owner.
 
     `sizes`: bytes of each partition's records as they are stored, where they are asked for; None for a partition that is not open here.
@@ -29,8 +28,7 @@ class TopicDescription:
     sizes: list[int | None] | None = None
 
 
-@dataclass(slots=True)
-class DescribeTopics:
+class DescribeTopics(Struct):
     """Topics by name, by id, or (both None) all that the principal may see.
 
     result: list of TopicDescription | Refused, one for each that was asked for, in order, names first; of all, an iterator of TopicDescription, which looks
@@ -44,8 +42,7 @@ class DescribeTopics:
     sizes: bool = False
 
 
-@dataclass(slots=True)
-class AllowedActions:
+class AllowedActions(Struct):
     """What the principal may do, by name of a topic or a group; with None for a name, whether there is any name with which it may.
 
     result: a set of "configure", "write" and "read" for each, in order.
@@ -54,8 +51,7 @@ class AllowedActions:
     names: list[str | None]
 
 
-@dataclass(slots=True)
-class CreateTopic:
+class CreateTopic(Struct):
     """Make a topic. `partitions` -1: the broker's default. result: TopicDescription. `check_only`: refuse what would be refused, make nothing.
 
     Refused: EXISTS_DIFFERENT (it exists, whatever it is like), INVALID (name, number of partitions), UNKNOWN_KEY, INVALID_VALUE (of a
@@ -68,16 +64,14 @@ class CreateTopic:
     check_only: bool = False
 
 
-@dataclass(slots=True)
-class DeleteTopic:
+class DeleteTopic(Struct):
     """Remove a topic and its records; by name, or by id where name is empty. result: TopicDescription of what was."""
 
     name: str
     id: bytes = b""
 
 
-@dataclass(slots=True)
-class CreatePartitions:
+class CreatePartitions(Struct):
     """Have `count` partitions in all, more than now. result: TopicDescription."""
 
     name: str
@@ -85,8 +79,7 @@ class CreatePartitions:
     check_only: bool = False
 
 
-@dataclass(slots=True)
-class ConfigEntry:
+class ConfigEntry(Struct):
     """One setting of a topic, as it is in force. `is_default`: nobody has set it."""
 
     name: str
@@ -97,16 +90,14 @@ class ConfigEntry:
     default: str
 
 
-@dataclass(slots=True)
-class DescribeTopicConfig:
+class DescribeTopicConfig(Struct):
     """result: list of ConfigEntry, all keys or those of `keys`."""
 
     name: str
     keys: list[str] | None = None
 
 
-@dataclass(slots=True)
-class AlterTopicConfig:
+class AlterTopicConfig(Struct):
     """Change settings: `changes` is (operation, key, value) with operation "set", "delete", "append" or "subtract". result: None."""
 
     name: str
@@ -114,8 +105,7 @@ class AlterTopicConfig:
     check_only: bool = False
 
 
-@dataclass(slots=True)
-class TrimPartition:
+class TrimPartition(Struct):
     """Delete records below `offset` (-1: all that are durable). result: the first offset there is now. Refused: OUT_OF_RANGE."""
 
     name: str
@@ -123,8 +113,7 @@ class TrimPartition:
     offset: int
 
 
-@dataclass(slots=True)
-class FindOffset:
+class FindOffset(Struct):
     """An offset by time, or by name: `time_ms` of the earliest record at or after it, or "first", "end" (durable, or with `committed` stable),
     "max_time" (the record with the greatest timestamp).
 
@@ -138,8 +127,7 @@ class FindOffset:
     leader_epoch: int = -1  # the owner's that the client knows; -1: not said. Refused ENDED_EPOCH, UNKNOWN_EPOCH
 
 
-@dataclass(slots=True)
-class EpochEnd:
+class EpochEnd(Struct):
     """The end of what was written in owner's epoch `epoch` or before. result: (epoch, end offset), (-1, -1) if not known."""
 
     name: str
@@ -148,8 +136,7 @@ class EpochEnd:
     leader_epoch: int = -1  # as FindOffset has it
 
 
-@dataclass(slots=True)
-class NewProducer:
+class NewProducer(Struct):
     """A producer id never given before. result: (producer id, epoch 0). With `producer_id` and `epoch` of an idempotent producer that
     wants to go on with clean numbers: the same id with the next epoch."""
 

@@ -7,9 +7,9 @@ a list need not be without gaps; what the table does not know is passed over.
 from __future__ import annotations
 
 import base64
+import html
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
-from xml.sax.saxutils import escape
 
 import msgspec
 
@@ -247,4 +247,4 @@ def _element(parts: list[str], name: str, value: Any) -> None:
 
 
 def _text(text: str) -> str:
-    return escape(text, {"\r": "&#13;", '"': "&quot;"})
+    return html.escape(text, quote=False).replace("\r", "&#13;").replace('"', "&quot;")
