@@ -5,6 +5,7 @@ from port_double import Bench, http, json_request, parse_answers
 
 from entrepot.model.errors import Refused
 from entrepot.protocols.sqs.cors import Cors
+from entrepot.protocols.sqs.framing import HEADERS_MAX
 
 CREATE = json_request("CreateQueue", b'{"QueueName":"q"}')
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -116,6 +117,42 @@ def test_any_other_page_is_no_guest_whatever_is_listed(origins, origin):
         assert headers.get("access-control-allow-origin") == ("*" if origins == ("*",) else None)
     connection.send(preflight(Origin=origin))
     assert statuses(connection) == [200 if origins == ("*",) else 405]
+
+
+TOO_LONG = http(b"", {"Origin": PAGE}).replace(b"Content-Length: 0", b"Content-Length: 4194305")
+
+
+def too_long(connection):
+    connection.send(TOO_LONG + b"x" * 4_194_305)
+
+
+def too_many_headers(connection):
+    connection.send(b"POST / HTTP/1.1\r\nOrigin: " + PAGE.encode() + b"\r\n" + b"A: x\r\n" * (HEADERS_MAX + 1) + b"\r\n")
+
+
+def no_room(connection):
+    connection.send(TOO_LONG + b"x")
+    connection.session.overrun()
+    connection.bench.turn()
+
+
+@pytest.mark.parametrize(("failing", "status"), [(too_long, 413), (too_many_headers, 431), (no_room, 503)])
+@pytest.mark.parametrize(("origins", "allowed"), [((PAGE,), PAGE), (("*",), "*"), ((), None), (("http://localhost:3001",), None)])
+def test_a_page_may_read_why_its_request_was_cut_short(failing, status, origins, allowed):
+    connection = Bench(origins=origins).session()
+    failing(connection)
+    [(found, headers, body)] = answers(connection)
+    assert (found, headers["connection"], headers.get("access-control-allow-origin")) == (status, "close", allowed)
+    assert len(body) == int(headers["content-length"]) > 0
+
+
+def test_what_follows_the_request_of_a_page_is_not_its():
+    """A failure is of the request in which it was: the origin of the one before says nothing."""
+    connection = Bench(origins=(PAGE,)).session()
+    connection.send(http(b"Action=ListQueues", FORM | {"Origin": PAGE}) + b"no HTTP\r\n\r\n")
+    [(_, first, _), (status, headers, _)] = answers(connection)
+    assert (first["access-control-allow-origin"], status) == (PAGE, 400)
+    assert "access-control-allow-origin" not in headers
 
 
 def test_a_listed_origin_does_not_vouch_for_the_host():

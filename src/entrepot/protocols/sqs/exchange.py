@@ -266,8 +266,8 @@ class Exchange:
         return b"".join((head, self.request_id, _LENGTH, str(size).encode(), end, body))
 
 
-def failure_answer(status: int, text: str) -> bytes:
-    """The whole answer to what was no request; the connection closes after it."""
+def failure_answer(status: int, text: str, lines: bytes) -> bytes:
+    """The whole answer to what was no request, with these lines in its head; the connection closes after it."""
     body = text.encode(errors="replace") + b"\n"
-    head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + body
+    head = f"HTTP/1.1 {status} {STATUS_TEXTS[status]}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+    return b"".join((head.encode(), lines, b"Connection: close\r\n\r\n", body))

@@ -32,6 +32,7 @@ cdef class Request:
 cdef class Framing:
     cdef readonly object requests
     cdef public object failure
+    cdef readonly bytes failed_origin
     cdef readonly bytes first
     cdef readonly bint ended
     cdef public bint continues
@@ -54,6 +55,7 @@ cdef class Framing:
     @cython.locals(seen=cython.ulonglong, begun=cython.ulonglong)
     cpdef int feed(self, bytes data) except -1
     cpdef int close(self) except -1
+    cdef int _note_origin(self) except -1
     cdef int _release(self) except -1
     cpdef object on_message_begin(self)
     @cython.locals(request=Request)

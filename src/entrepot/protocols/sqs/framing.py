@@ -81,6 +81,7 @@ class Framing:
     def __init__(self, body_max: int) -> None:
         self.requests: deque[Request] = deque()
         self.failure: tuple[int, str] | None = None
+        self.failed_origin = b""  # Origin of the request that failed, as far as its headers had come
         self.first = b""  # of a connection that began with no HTTP
         self.ended = False  # the last request was one without keep-alive: what comes behind it is not read
         self.continues = False  # a request waits for "100 Continue"
@@ -132,6 +133,7 @@ class Framing:
         if self.is_partial and self._overhead > _OVERHEAD_MAX:
             self.failure = self.failure or (431, f"request line, headers, trailers and the sizes of chunks may have {_HEAD_MAX} bytes")
         if self.failure is not None:
+            self._note_origin()
             self._release()
         if self._holds or self._held_bytes() > self._free:
             self._hold()
@@ -146,6 +148,12 @@ class Framing:
         self.requests.clear()
         self.ended = True
         self._parser = None
+        return 0
+
+    def _note_origin(self) -> int:
+        """Who may read why it failed; b"": no page has asked, or none that is known."""
+        if self._request is not None:
+            self.failed_origin = self._request.origin
         return 0
 
     def _release(self) -> int:
@@ -250,6 +258,7 @@ class Framing:
                 503,
                 "unfinished requests of all connections hold more than limits.unfinished_bytes (where nobody has signed limits.strangers_bytes); try again",
             )
+        self._note_origin()
         self._release()
         self._overhead = 0
         self._request = None

@@ -267,7 +267,7 @@ class Session(Sink):
         """Every whole request is answered."""
         framing = self.framing
         if framing.failure is not None:
-            self.output.add(failure_answer(*framing.failure))
+            self.output.add(failure_answer(*framing.failure, self.callers.cors.headers(framing.failed_origin)))
             note_closed(self, framing.failure[1], framing.first)
             self.end()
         elif framing.ended:
