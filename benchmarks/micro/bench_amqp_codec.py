@@ -13,7 +13,7 @@ from entrepot.model.batch import RecordBatch
 from entrepot.protocols.amqp091 import codec
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, PublishRun
-from entrepot.protocols.amqp091.output import Output, deliver_template
+from entrepot.protocols.amqp091.output import OFFSET_HEADER, Output, deliver_template
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.amqp091.translation import from_batch, to_batch
 
@@ -71,7 +71,7 @@ def deliver(run: PublishRun, times: int, stream: bool = False) -> Callable[[], i
     def work() -> int:
         for _ in range(times):
             if stream:
-                output.deliver_stream(run.data, 0, run.count, template, tag_at, 1, 1, 131072, 0)
+                output.deliver_numbered(run.data, 0, run.count, template, tag_at, 1, 1, 131072, OFFSET_HEADER, 0, 1)
             else:
                 output.deliver(run.data, 0, run.count, template, tag_at, 1, 1, 131072)
             output.take()
