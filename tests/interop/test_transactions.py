@@ -376,6 +376,18 @@ def test_aio_pika(amqp_url: str, name: Name) -> None:
     asyncio.run(main())
 
 
+def test_very_many_to_one_queue_one_by_one(own_broker: Any) -> None:
+    """As a program writes them that flushes each: they come in many reads."""
+    with pika.BlockingConnection(pika.URLParameters(own_broker.amqp_url)) as connection:
+        channel = connection.channel()
+        channel.queue_declare("many")
+        channel.tx_select()
+        for number in range(12_000):
+            channel.basic_publish("", "many", b"%d" % number)
+        channel.tx_commit()
+        assert ready(channel, "many") == 12_000
+
+
 def test_one_that_is_too_large(own_broker: Any) -> None:
     """RabbitMQ has no limit."""
     with pika.BlockingConnection(pika.URLParameters(own_broker.amqp_url)) as connection:

@@ -8,6 +8,7 @@ from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
 from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
 from entrepot.net.unfinished import Unfinished
+from entrepot.protocols.amqp091.codec import RUN_MAX_BYTES, RUN_MAX_COUNT
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.staging import RUNS_MAX, STAGED_MAX
 
@@ -96,6 +97,33 @@ class TestCommit:
             client.send(ack(1, tag))
         client.send(frame("tx.commit"))
         assert parts(commits(client)[0]) == [(7, 50, 500, ACCEPT)]
+
+    @pytest.mark.parametrize("size", [0, 7, 1000, RUN_MAX_BYTES])
+    def test_what_comes_one_by_one_is_as_what_comes_at_once(self, size):
+        messages = [publish(1, Q, bytes([number % 256]) * size) for number in range(1500 if size < 1000 else 150)]
+        at_once, one_by_one = transactional(), transactional()
+        at_once.send(b"".join(messages), frame("tx.commit"))
+        for message in messages:
+            one_by_one.send(message)
+        one_by_one.send(frame("tx.commit"))
+        runs, others = (commits(client)[0].publishes for client in (one_by_one, at_once))
+        assert b"".join(run.data for run in runs) == b"".join(run.data for run in others)
+        assert (sum(run.count for run in runs), sum(run.body_bytes for run in runs)) == (len(messages), size * len(messages))
+        assert len(runs) <= len(others)
+        assert all(run.count == 1 or (run.count <= RUN_MAX_COUNT and len(run.data) <= RUN_MAX_BYTES) for run in runs)
+
+    @pytest.mark.parametrize(
+        "unlike",
+        [publish(1, Q, b"x", bits=1), publish(1, route(b"", b"r"), b"x"), publish(1, Q, b"x", b"\x01\x00" + short(b"9"))],
+        ids=["mandatory", "another address", "it expires"],
+    )
+    def test_only_what_is_alike_is_one_run(self, client, unlike):
+        for message in (publish(1, Q, b"a"), publish(1, Q, b"b"), unlike, unlike, publish(1, Q, b"c")):
+            client.send(message)
+        client.send(frame("tx.commit"), publish(1, Q, b"d"), frame("tx.commit"))
+        for call in client.door.pending:
+            complete(call)
+        assert [[(call.count, call.data[-1:]) for call in commit.publishes] for commit in commits(client)] == [[(2, b"b"), (2, b"x"), (1, b"c")], [(1, b"d")]]
 
     def test_what_comes_while_it_waits_is_of_the_next(self, client):
         client.send(publish(1, Q, b"a"), frame("tx.commit"), publish(1, Q, b"b"), frame("tx.commit"))
@@ -217,6 +245,11 @@ class TestHeld:
         assert client.hear() == []
         client.send(publish(1, Q, b""))
         assert closing(client.hear()) == ("channel.close", 406, (60, 40))
+
+    def test_so_many_one_by_one(self, client):
+        for _ in range(2 * RUNS_MAX):
+            client.send(publish(1, Q, b""))
+        assert client.hear() == []
 
     def test_so_many_that_do_not_follow_each_other(self, client):
         other = route(b"", b"other")

@@ -1,7 +1,8 @@
 """Transaction: what a transactional channel has published and settled since its last commit, held back until the next.
 
-What is published is checked at once, as far as RabbitMQ checks it then: its exchange, permissions, properties. It is routed at the commit. Settled
-tags are out of the channel's book until a rollback puts them back. What all channels hold counts as what is unfinished of all connections
+What is published is checked at once, as far as RabbitMQ checks it then: its exchange, permissions, properties. It is routed at the commit. Messages
+that follow each other to one address make runs of the codec's size, whether they came in one read or one by one: what a commit costs does not depend on
+that. Settled tags are out of the channel's book until a rollback puts them back. What all channels hold counts as what is unfinished of all connections
 (net/unfinished.py): over that limit the transactions of the connection that has gone without a commit for longest end, with their channels. A commit
 counts if what it ends is no less than what the connection's other channels still hold.
 """
@@ -16,6 +17,7 @@ from entrepot.broker.calls.requests import CheckPublish
 from entrepot.net.unfinished import Share
 from entrepot.protocols.amqp091 import handlers
 from entrepot.protocols.amqp091.channel import Channel, Span
+from entrepot.protocols.amqp091.codec import RUN_MAX_BYTES, RUN_MAX_COUNT
 from entrepot.protocols.amqp091.reply_codes import AmqpError, ReplyCode
 
 if TYPE_CHECKING:
@@ -24,13 +26,14 @@ if TYPE_CHECKING:
 STAGED_MAX = 100_000  # messages, and runs of settled tags, of one transaction
 RUNS_MAX = 10_000  # runs of messages, which follow each other to one address: more cannot be committed (broker/operations/together.py)
 _OVERHEAD = 256  # bytes that a publish or a settlement costs besides its message
+_JOINED_OVERHEAD = 48  # and one that joins the run before it
 _GIVEN_BACK = "transactions of all connections hold more than limits.unfinished_bytes, and this connection's have gone without a commit for longest"
 
 
 class Transaction:
     """Of one channel, between two commits. `share` counts what all of its connection hold; None: nobody counts."""
 
-    __slots__ = ("bytes", "checked", "count", "publishes", "settled", "share")
+    __slots__ = ("_last_bytes", "_parts", "bytes", "checked", "count", "publishes", "settled", "share")
 
     def __init__(self, share: Share | None) -> None:
         self.share = share
@@ -39,6 +42,37 @@ class Transaction:
         self.checked = b""  # the address that was asked about last
         self.publishes: list[Publish] = []
         self.settled: list[tuple[Span, int]] = []  # with their dispositions, in order
+        self._parts: list[bytes] = []  # the data of the last publish and of those that joined it, if any did
+        self._last_bytes = 0  # of the data of the last publish, with what joined it
+
+    def joins(self, call: Publish) -> bool:
+        """Whether it goes on with the run of the last publish."""
+        if not self.publishes:
+            return False
+        last = self.publishes[-1]
+        alike = last.address == call.address and last.mandatory == call.mandatory and last.scattered == call.scattered and last.flags == call.flags
+        return alike and last.count + call.count <= RUN_MAX_COUNT and self._last_bytes + len(call.data) <= RUN_MAX_BYTES
+
+    def join(self, call: Publish) -> None:
+        """What `joins` says may be one with the last publish becomes so."""
+        last = self.publishes[-1]
+        self._parts = self._parts or [last.data]
+        self._parts.append(call.data)
+        self._last_bytes += len(call.data)
+        last.count += call.count
+        last.body_bytes += call.body_bytes
+
+    def append(self, call: Publish) -> None:
+        """A run of its own."""
+        self.complete()
+        self.publishes.append(call)
+        self._last_bytes = len(call.data)
+
+    def complete(self) -> None:
+        """The last publish has the data of all that joined it."""
+        if self._parts:
+            self.publishes[-1].data = b"".join(self._parts)
+            self._parts = []
 
     def hold(self, size: int) -> None:
         """It holds so much more. May end it, and others."""
@@ -63,13 +97,18 @@ def begin(session: Session) -> Transaction:
 def stage_publish(session: Session, channel: Channel, call: Publish) -> None:
     """A publish on a transactional channel. Raises AmqpError 406 where it is more than a transaction may hold."""
     transaction: Transaction = channel.transaction
-    size = len(call.data) + _OVERHEAD
+    joins = transaction.joins(call)
+    size = len(call.data) + (_JOINED_OVERHEAD if joins else _OVERHEAD)
     if transaction.publishes and transaction.bytes + size > session.settings.message_size_max:
         raise _too_much(f"{session.settings.message_size_max} bytes of messages", 40)
     _count(transaction, call.count, 40)
+    if joins:
+        transaction.join(call)
+        transaction.hold(size)
+        return
     if len(transaction.publishes) >= RUNS_MAX:
         raise _too_much(f"{RUNS_MAX} messages that do not follow another to the same address", 40)
-    transaction.publishes.append(call)
+    transaction.append(call)
     if call.address != transaction.checked:
         transaction.checked = call.address
         session.attachment.submit(make_ask(channel.stream, CheckPublish(call.address)))

@@ -48,6 +48,7 @@ def _ended(session: Any, channel: Channel, frame: MethodFrame) -> Transaction:
     if ended is None:
         raise AmqpError(ReplyCode.PRECONDITION_FAILED, "channel is not transactional", 90, frame.method.method_id)
     channel.transaction = staging.begin(session)
+    ended.complete()
     held = ended.bytes
     ended.end()
     if ended.share is not None and held >= ended.share.held_bytes:  # else small ones would keep a large one from ever being the oldest
