@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from broker_bench import SMALL, Bench, bytes_at_hand, longstr_array, table_of
+from broker_bench import SMALL, Bench, address_of, bytes_at_hand, longstr_array, table_of
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED
@@ -346,3 +346,16 @@ def test_what_is_half_read_is_found_again(bench, me):
             me.accept(name)
         bench.run(0.1)
     assert seen == {name: [b"%d" % number for number in range(100)] for name in "ab"}
+
+
+def test_a_door_says_where_headers_say_the_way(bench, me):
+    me.declare("q")
+    me.declare("other")
+    bind(me, "h", "headers")
+    bind(me, "d", "direct", ("q", "k"))
+    me.ask(r.Bind("h", "q", arguments={"x-match": "all", "a": 1}))
+    ways = {("", "q"): False, ("d", "k"): False, ("d", "nowhere"): False, ("h", "k"): True, ("not there", ""): False}
+    assert {way: me.door.by_headers(address_of(*way)) for way in ways} == ways
+    me.ask(r.Bind("d", "h", "exchange", "k"))
+    assert me.door.by_headers(address_of("d", "k"))
+    assert not me.door.by_headers(address_of("d", "nowhere"))

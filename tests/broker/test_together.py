@@ -4,11 +4,12 @@ import random
 from dataclasses import replace
 
 import pytest
-from broker_bench import NS, SMALL, Bench, longstr_array, refused
+from broker_bench import NS, SMALL, Bench, longstr_array, record_of, refused
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, UNAVAILABLE, make_settle
 from entrepot.broker.calls.topic_requests import CreateTopic
+from entrepot.broker.front.parting import Parting
 from entrepot.broker.operations import together
 from entrepot.broker.operations.together import WORK_MAX
 from entrepot.broker.shard_moves import ShardMoves
@@ -310,6 +311,24 @@ def to_a_queue_by_headers(me, name):
 
 def by_a_further_key(me, name):
     return me.run_of(b"b", key="target", headers=[(b"CC", longstr_array(name.encode()))])
+
+
+def test_a_run_that_is_long_to_route_is_given_up_in_its_middle(bench, me, monkeypatch):
+    """However many messages one run has: what is refused has not cost much more than may be."""
+    me.declare("target")
+    me.ask(r.DeclareExchange("match", "headers", durable=True))
+    for number in range(200):
+        me.ask(r.Bind("match", "target", arguments={"x-match": "any", "colour": "red", "number": number}))
+    run = me.run_of(exchange="match", key="")
+    run.data = b"".join(record_of(b"b", None, [(b"colour", b"S\0\0\0\3red"), (b"other", b"I" + number.to_bytes(4, "big"))]) for number in range(1000))
+    run.count, run.body_bytes = 1000, 1000
+    looked, targets = [], Parting._targets
+    monkeypatch.setattr(Parting, "_targets", lambda *words: (looked.append(1), targets(*words))[1])
+    call = me.submit(r.CommitTogether([run], []))
+    bench.run()
+    assert (call.outcome, call.error.reason) == (REFUSED, Reason.LIMIT)
+    assert 1 < len(looked) < 500
+    assert depths(bench, "target") == [0]
 
 
 @pytest.mark.parametrize("further", [to_a_queue_by_headers, by_a_further_key])

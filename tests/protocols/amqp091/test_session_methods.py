@@ -1,5 +1,7 @@
 """Every method of an open connection: what is asked of the port, how its answers come back, and in which order."""
 
+import re
+
 import pytest
 from amqp_wire import ack, entry, publish, route, settle, table
 from hypothesis import given, settings
@@ -7,15 +9,14 @@ from hypothesis import strategies as st
 from session_bench import CAPABLE, HEADER, Client, closing, complete, frame, refuse
 
 from entrepot.broker.calls import requests as r
-from entrepot.broker.calls.port import UNAVAILABLE, UNKNOWN, Ask
+from entrepot.broker.calls.port import UNAVAILABLE, UNKNOWN, Ask, Publish
 from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
 from entrepot.net.turns import TURN_STEPS
-from entrepot.protocols.amqp091.codec import RUN_HEADERS_MAX_COUNT
 from entrepot.protocols.amqp091.handlers import DEFERRED_MAX, HANDLERS
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.methods import BY_NAME
 from entrepot.protocols.amqp091.outcomes import REASONS
-from entrepot.protocols.amqp091.session import CONTROL_STEPS, PIECE_STEPS
+from entrepot.protocols.amqp091.session import CONTROL_STEPS, HEADERS_RUN, PIECE_STEPS
 
 Q = route(b"", b"q")
 
@@ -573,12 +574,41 @@ class TestTurns:
             pass
         assert len(client.door.publishes) == before
 
-    def test_messages_with_headers_come_in_short_runs(self):
+    WITH_HEADERS = b"\x20\x00" + table(entry(b"h", b"I", bytes(4)))
+
+    def numbered(self, count):
+        return b"".join(publish(1, route(b"e", b"k"), b"%03d" % number, self.WITH_HEADERS) for number in range(count))
+
+    def test_messages_with_headers_come_in_long_runs(self):
         client = self.patient()
-        client.send(publish(1, route(b"e", b"k"), b"x", b"\x20\x00" + table(entry(b"h", b"I", bytes(4)))) * 20)
+        client.send(self.numbered(200))
         while client.turn():
             pass
-        assert {call.count for call in client.door.publishes} == {RUN_HEADERS_MAX_COUNT}
+        assert max(call.count for call in client.door.publishes) > 50
+
+    @pytest.mark.parametrize("held", [False, True], ids=["at once", "behind an answer"])
+    def test_where_headers_say_the_way_they_come_in_short_runs_which_take_turns(self, held):
+        client = self.patient()
+        client.door.headers = True
+
+        def slow(call):
+            if isinstance(call, Publish):
+                call.attachment.spent += TURN_STEPS
+
+        client.door.answer = slow
+        client.send((frame("queue.purge", queue="q") if held else b"") + self.numbered(21))
+        if held:
+            assert client.door.publishes == []
+            complete(client.door.asked[-1], 0)
+        turns = 0
+        while client.turn():
+            turns += 1
+        publishes = client.door.publishes
+        assert {call.count for call in publishes} <= {1, HEADERS_RUN - 1, HEADERS_RUN}
+        assert turns >= len(publishes) - 1 >= 5
+        assert [call.body_bytes for call in publishes] == [3 * call.count for call in publishes]
+        bodies = [data for call in publishes for data in re.findall(rb"\x00\x00\x00\x03.{%d}(\d\d\d)" % len(self.WITH_HEADERS), call.data, re.DOTALL)]
+        assert bodies == [b"%03d" % number for number in range(21)]
 
     def test_who_has_gone_is_left_alone(self):
         client = self.patient()

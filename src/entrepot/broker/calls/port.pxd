@@ -86,6 +86,7 @@ cdef class Attachment:
     cdef public Py_ssize_t spent
 
     cpdef object submit(self, Call call)
+    cpdef bint by_headers(self, bytes address) except -1
     cpdef object resume(self)
     cpdef object close(self)
 

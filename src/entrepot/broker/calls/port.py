@@ -252,6 +252,10 @@ class Attachment:
         """Hand a call over; never waits and never raises for what the call asks."""
         raise NotImplementedError
 
+    def by_headers(self, address: bytes) -> bool:
+        """Whether what is published to that address goes where the headers of each record say; then a Publish is best of few records, for it may cost much."""
+        raise NotImplementedError
+
     def compression_of(self, topic: str, size: int) -> int:
         """What a batch of that many bytes is to be compressed with, by topic_config.COMPRESSIONS; -1: as it comes, or it would be refused anyway."""
         raise NotImplementedError

@@ -43,6 +43,8 @@ cdef class Door(Attachment):
 
     @cython.locals(publish=Publish, settle=Settle)
     cpdef object submit(self, Call call)
+    @cython.locals(path=Path)
+    cpdef bint by_headers(self, bytes address) except -1
     @cython.locals(path=Path, complete=bint)
     cdef object publish(self, Publish call)
     cdef object append(self, Append call)

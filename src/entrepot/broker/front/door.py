@@ -133,6 +133,17 @@ class Door(Attachment):
         if complete and (call.confirm or call.mandatory):
             self.sink.completed(call)
 
+    def by_headers(self, address: bytes) -> bool:
+        """See port.Attachment."""
+        path = self.paths.get(address)
+        if path is None or path.version != path.router.version:
+            try:
+                path = self._path(address)
+            except NotDone:  # as the Publish will be told
+                return False
+            self.spent += path.router.taken_steps()
+        return bool(path.by_record)
+
     def compression_of(self, topic: str, size: int) -> int:
         """See port.Attachment."""
         try:

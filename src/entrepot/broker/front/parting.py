@@ -7,7 +7,7 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, TypeAlias
 
@@ -47,19 +47,24 @@ class Parting:
             return sheaves.runs, replies
         return self._sheaves(path, call).runs, []
 
-    def loads(self, path: Path, call: Publish) -> Iterator[tuple[list[Any], int, int]]:
-        """What publish() would bring to which targets: (targets, records, bytes of their bodies), each record once. Refused where that would be."""
+    def loads(self, path: Path, call: Publish, looked: Callable[[], None]) -> Iterator[tuple[list[Any], int, int]]:
+        """What publish() would bring to which targets: (targets, records, bytes of their bodies), each record once. Refused where that would be.
+
+        looked() is called whenever the router was asked about a record, and may raise: so many may be asked about that it takes long.
+        """
         codec = self._hub.codec(call.codec)
         if call.scattered:
             exchange, routing_key = split_address(call.address)
             self._authorize_further(path, call, codec, exchange)
             for record in codec.split(call.data, 0, call.count):
-                yield self._targets(path, call, codec, record, exchange, routing_key), 1, codec.body_bytes(record, 0, 1)
+                targets = self._targets(path, call, codec, record, exchange, routing_key)
+                looked()
+                yield targets, 1, codec.body_bytes(record, 0, 1)
             return
         if not path.by_record:
             yield list(path.route.targets), call.count, call.body_bytes
             return
-        for targets, data, indices in self._by_headers(path, call, codec):
+        for targets, data, indices in self._by_headers(path, call, codec, looked):
             yield targets, len(indices), codec.body_bytes(data, 0, len(indices))
 
     def publish_dead(self, publisher: Publisher, path: Path, call: Publish) -> None:
@@ -93,10 +98,10 @@ class Parting:
 
     def _groups(self, path: Path, call: Publish, codec: Any) -> list[tuple[list[Any], bytes, Sequence[int]]]:
         if path.by_record:
-            return self._by_headers(path, call, codec)
+            return self._by_headers(path, call, codec, _nothing)
         return [(list(path.route.targets), call.data, range(call.count))]
 
-    def _by_headers(self, path: Path, call: Publish, codec: Any) -> list[tuple[list[Any], bytes, Sequence[int]]]:
+    def _by_headers(self, path: Path, call: Publish, codec: Any, looked: Callable[[], None]) -> list[tuple[list[Any], bytes, Sequence[int]]]:
         """The call's records in groups that go to the same targets: (targets, records, their indices). Each target gets its records in their order."""
         found: dict[bytes, tuple[int, ...]] = {}  # by what decides: which targets
         by_id: dict[int, Any] = {}
@@ -107,6 +112,7 @@ class Parting:
             key = found.get(alike)
             if key is None:
                 targets = self._targets(path, call, codec, call.data[position:end], exchange, routing_key)
+                looked()
                 by_id.update((id(target), target) for target in targets)
                 key = found[alike] = tuple(id(target) for target in targets)
             runs.append((key, position, end, index, count))
@@ -190,6 +196,10 @@ class Parting:
             if route.to_reply and (box := path.router.replies.get(key)) is not None:
                 found[id(box)] = box
         return list(found.values())
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Sheaves:

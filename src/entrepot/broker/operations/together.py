@@ -88,12 +88,15 @@ class _Commit:
         self._replies: list[Callable[[], Any]] = []  # what goes to takers of replies, who have no owner
         self._consumers: list[Consumer] = []  # who will hold less
         self._read: list[Settle] = []  # of topics
+        self._work = 0
 
     def begin(self) -> None:
         """Find out who does what of it, and have it done. Raises a NotDone, and nothing is done then."""
-        work = self._share_out_publishes()
+        try:
+            self._share_out_publishes()
+        finally:
+            self._door.spent += self._work  # it cannot take turns: others have theirs before this connection does more
         self._share_out_settlements()
-        self._door.spent += work  # it cannot take turns: others have theirs before this connection does more
         if len(self._shares) < 2:
             self._do(None, [])
             return
@@ -103,32 +106,34 @@ class _Commit:
 
     # ---- who does what
 
-    def _share_out_publishes(self) -> int:
-        """What all of it costs. Raises Refused if any of them would be."""
+    def _spend(self, steps: int) -> None:
+        """It costs so much more. Refused, if that is too much."""
+        self._work += steps
+        if self._work > WORK_MAX:
+            raise Refused(Reason.LIMIT, f"a transaction's messages, queues and acknowledgements cost more than the {WORK_MAX} steps of one: commit it sooner")
+
+    def _share_out_publishes(self) -> None:
+        """Raises Refused if any of them would be, or all of it costs too much."""
         broker = self._broker
         publishes = self._request.publishes
         if publishes and broker.refusing is not None:
             raise broker.refusing.with_traceback(None)
-        work = _BY_SETTLEMENT * len(self._request.settlements)
+        self._work = _BY_SETTLEMENT * len(self._request.settlements)
         filling: dict[QueueDefinition, list[int]] = {}  # queues that refuse what is over their limits -> records and bytes of bodies that come
         for publish in publishes:
             path: Path = broker.path_for(self._door, publish.address)
             publish.attachment = self._door
+            router = path.router
+            self._spend(router.taken_steps())
             if path.plain and not path.choosy and not publish.scattered:
-                work += _work(path.log_count)
+                self._spend(_work(path.log_count))
             else:
-                for targets, count, body_bytes in broker.publisher.parting.loads(path, publish):
-                    work += _BY_RECORD + _work(len(targets))
+                for targets, count, body_bytes in broker.publisher.parting.loads(path, publish, lambda router=router: self._spend(router.taken_steps())):
+                    self._spend(_BY_RECORD + _work(len(targets)))
                     _add(filling, targets, count, body_bytes)
-            work += path.router.taken_steps()
-            if work > WORK_MAX:
-                raise Refused(
-                    Reason.LIMIT, f"a transaction's messages, queues and acknowledgements cost more than the {WORK_MAX} steps of one: commit it sooner"
-                )
             self._share_out(path, publish)
         for queue, (count, body_bytes) in filling.items():
             self._share_of(broker.owners.owner(queue)).loads.append((queue.log_id, count, body_bytes))
-        return work
 
     def _share_out(self, path: Path, publish: Publish) -> None:
         """To whom it goes: owners of what its address leads to, whole or in runs, and takers of replies."""

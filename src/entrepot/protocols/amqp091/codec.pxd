@@ -8,8 +8,7 @@ from entrepot.protocols.amqp091.events cimport AckRange, Control, NackRange, Pro
 from entrepot.protocols.amqp091.properties cimport check_properties
 
 cdef int _FRAME_END
-cdef int _HEADERS
-cdef Py_ssize_t _BUFFER_MAX, _RUN_COUNT, _RUN_HEADERS, _RUN_BYTES, _WHOLE_MAX, _PUBLISH_MAX, _QUIET_READS
+cdef Py_ssize_t _BUFFER_MAX, _RUN_COUNT, _RUN_BYTES, _WHOLE_MAX, _PUBLISH_MAX, _QUIET_READS
 cdef int _NOTHING, _RUN, _ACKS, _NACKS, _REJECTS
 
 @cython.final

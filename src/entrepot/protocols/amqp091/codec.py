@@ -24,7 +24,7 @@ import cython
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES, ReceiveBuffer
 from entrepot.protocols.amqp091.assembly import Assembly
 from entrepot.protocols.amqp091.events import PROTOCOL_HEADER, AckRange, Control, NackRange, ProtocolHeader, PublishRun, TooLarge
-from entrepot.protocols.amqp091.properties import HEADERS, NESTING_MAX
+from entrepot.protocols.amqp091.properties import NESTING_MAX
 from entrepot.protocols.amqp091.reply_codes import AmqpError
 
 if not cython.compiled:
@@ -36,14 +36,11 @@ METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
 
 RUN_MAX_COUNT = 1024
 RUN_MAX_BYTES = 64 * 1024
-RUN_HEADERS_MAX_COUNT = 4  # of messages with headers: each may be routed by them, which takes its turn
 
 _FRAME_END = FRAME_END
 _BUFFER_MAX = BUFFER_MAX_BYTES
 _RUN_COUNT = RUN_MAX_COUNT
 _RUN_BYTES = RUN_MAX_BYTES
-_RUN_HEADERS = RUN_HEADERS_MAX_COUNT
-_HEADERS = HEADERS
 _WHOLE_MAX = 64 * 1024  # a message up to this size is waited for whole; a longer one is assembled frame by frame
 _PUBLISH_MAX = 4 + 2 + 256 + 256 + 1
 _QUIET_READS = 128
@@ -290,7 +287,7 @@ class Decoder(ReceiveBuffer):
         if self._open != _RUN or size != self._run_size or not same_ba(buffer, pos, self._run_pos, size + 8):
             self._flush(events)
             self._open_run(channel, pos, size)
-        elif self._count >= _RUN_COUNT or self._packed + need > _RUN_BYTES or (self._count >= _RUN_HEADERS and self._flags_or & _HEADERS):
+        elif self._count >= _RUN_COUNT or self._packed + need > _RUN_BYTES:
             self._emit_run(events)
         if self._checked_pos < 0 or properties_size != self._checked_size or not same_ba(buffer, header + 19, self._checked_pos, properties_size):
             self._checked_pos = -1

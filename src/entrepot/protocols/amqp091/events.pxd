@@ -1,6 +1,8 @@
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
+from entrepot.model.octets cimport get_u32_be, take
+
 @cython.final
 cdef class ProtocolHeader:
     cdef readonly bytes data
@@ -17,6 +19,9 @@ cdef class PublishRun:
     cdef public Py_ssize_t body_bytes
     cdef public int property_flags_or
     cdef public int property_flags_and
+
+    @cython.locals(data=bytes, pos=Py_ssize_t, body_bytes=Py_ssize_t, size=Py_ssize_t)
+    cpdef PublishRun cut(self, Py_ssize_t count)
 
 @cython.final
 cdef class AckRange:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import cython
+
+if not cython.compiled:
+    from entrepot.model.octets import get_u32_be, take
+
 PROTOCOL_HEADER = b"AMQP\x00\x00\x09\x01"
 
 
@@ -43,6 +48,30 @@ class PublishRun:
         self.body_bytes = body_bytes
         self.property_flags_or = property_flags_or
         self.property_flags_and = property_flags_and
+
+    def cut(self, count: int) -> PublishRun:
+        """Keep the first `count` messages, and return the others, of which there are some."""
+        data = self.data
+        pos = body_bytes = 0
+        for _ in range(count):
+            size = get_u32_be(data, pos + 4)
+            body_bytes += size
+            pos += 8 + get_u32_be(data, pos) + size
+        rest = PublishRun(
+            self.channel,
+            self.key,
+            self.mandatory,
+            self.immediate,
+            take(data, pos, len(data) - pos),
+            self.count - count,
+            self.body_bytes - body_bytes,
+            self.property_flags_or,
+            self.property_flags_and,
+        )
+        self.data = take(data, 0, pos)
+        self.count = count
+        self.body_bytes = body_bytes
+        return rest
 
 
 class AckRange:

@@ -163,8 +163,9 @@ def _authenticated(session: Session, mechanism: str, principal: Any) -> None:
     session.state = states.TUNING
     early = session.early
     session.early = []
-    for event in early:
-        session.on_event(event)
+    if early:
+        session.backlog = early + session.backlog
+        session.next_turn()
     session.wake()
 
 

@@ -23,6 +23,8 @@ cdef int _CODEC_VERSION
 cdef int _TO_CHECK
 cdef int _EXPIRATION
 cdef int _REPLY_TO
+cdef int _HEADERS
+cdef Py_ssize_t _HEADERS_RUN
 cdef uint16_t _HAS_EXPIRY
 cdef bytes _OFFSET_HEADER, _COUNT_HEADER
 cdef Py_ssize_t _OUTPUT_HIGH
@@ -77,6 +79,7 @@ cdef class Session(Sink):
     cdef public bint authenticating
     cdef public list early
     cdef public list backlog
+    cdef public PublishRun rest
     cdef readonly Turns turns
     # channels
     cdef readonly dict channels
@@ -88,8 +91,10 @@ cdef class Session(Sink):
     cpdef object get_buffer(self, Py_ssize_t size_hint)
     @cython.locals(events=list)
     cpdef object buffer_updated(self, Py_ssize_t count)
-    @cython.locals(turns=Turns, steps=Py_ssize_t, done=Py_ssize_t, attachment=Attachment)
-    cdef object take_in(self, list events)
+    @cython.locals(turns=Turns, steps=Py_ssize_t, done=Py_ssize_t)
+    cpdef object take_in(self, list events)
+    @cython.locals(steps=Py_ssize_t, attachment=Attachment)
+    cpdef Py_ssize_t step(self, object event) except -1
     cpdef object on_event(self, object event)
     @cython.locals(channel=Channel)
     cdef Channel channel_of(self, int number)

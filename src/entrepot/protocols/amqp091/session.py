@@ -36,6 +36,7 @@ if not cython.compiled:
     from entrepot.protocols.amqp091.reply_to import with_reply_queue
 
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the consumer waits for the next
+HEADERS_RUN = 4  # messages at a time where each is routed by its headers, which may be long work
 DEFERRED_MAX = 64  # events held back for waiting channels: above this nothing is read
 FRAME_MAX_DEFAULT = 131_072
 CODEC_VERSION = 1
@@ -55,6 +56,8 @@ _CODEC_VERSION = CODEC_VERSION
 _TO_CHECK = HEADERS | DELIVERY_MODE | USER_ID | EXPIRATION
 _EXPIRATION = EXPIRATION
 _REPLY_TO = REPLY_TO
+_HEADERS = HEADERS
+_HEADERS_RUN = HEADERS_RUN
 _HAS_EXPIRY = HAS_EXPIRY
 _OFFSET_HEADER, _COUNT_HEADER = OFFSET_HEADER, COUNT_HEADER
 _OUTPUT_HIGH = OUTPUT_HIGH_BYTES
@@ -113,6 +116,7 @@ class Session(Sink):
         "port",
         "principal",
         "recent",
+        "rest",
         "settings",
         "silent_periods",
         "spoke",
@@ -172,6 +176,7 @@ class Session(Sink):
         self.authenticating = False
         self.early: list[Any] = []  # events that arrived while credentials were checked
         self.backlog: list[Any] = []  # events that have their turn later
+        self.rest: PublishRun | None = None  # of the event under way: it comes next
         self.turns = turns
         self.channels: dict[int, Channel] = {}
         self.by_stream: dict[int, Channel] = {}
@@ -221,25 +226,37 @@ class Session(Sink):
                     return
             event = events[done]
             done += 1
-            steps += _EVENT_STEPS
-            if isinstance(event, Control):
-                steps += _CONTROL_STEPS + len(event.payload) // _STEP_BYTES
-            self.on_event(event)
-            attachment = self.attachment
-            if attachment is not None and attachment.spent > 0:
-                steps += attachment.spent
-                attachment.spent = 0
+            steps += self.step(event)
+            if self.rest is not None:
+                events.insert(done, self.rest)
+                self.rest = None
         if steps:
             turns.spend(steps)
+
+    def step(self, event: Any) -> int:
+        """One event, or some of it, if it leaves a `rest`; the steps that it cost."""
+        steps = _EVENT_STEPS
+        if isinstance(event, Control):
+            steps += _CONTROL_STEPS + len(event.payload) // _STEP_BYTES
+        self.on_event(event)
+        attachment = self.attachment
+        if attachment is not None and attachment.spent > 0:
+            steps += attachment.spent
+            attachment.spent = 0
+        return steps
 
     def next_turn(self) -> None:
         """Go on with what is here."""
         events = self.backlog
         self.backlog = []
+        self.in_turn(partial(self.take_in, events))
+
+    def in_turn(self, work: Callable[[], None]) -> None:
+        """Do what had to wait, unless the connection has gone."""
         if self.state >= CLOSED:
             return
         try:
-            self.take_in(events)
+            work()
             handlers.update_paused(self)
         except Exception as error:  # our bug: it must cost this connection, whose next events are lost, and no other
             self.journal(f"{self.peer}: connection closed: an event failed by a bug: {error!r}")
@@ -296,6 +313,8 @@ class Session(Sink):
         channel = self.channel_of(run.channel)
         if (channel.closing or channel.waiting is not None or channel.deferred) and self.held_back(channel, run):
             return
+        if run.count > _HEADERS_RUN and run.property_flags_or & _HEADERS and self.attachment.by_headers(run.key):
+            self.rest = run.cut(_HEADERS_RUN)
         if run.immediate:
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true", 60, 40)
         if run.property_flags_or & _REPLY_TO:
