@@ -4,7 +4,7 @@ import random
 from dataclasses import replace
 
 import pytest
-from broker_bench import NS, SMALL, Bench, longstr_array, record_of, refused
+from broker_bench import NS, SMALL, Bench, address_of, longstr_array, record_of, refused
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REFUSED, REJECT, RELEASE, UNAVAILABLE, make_settle
@@ -329,6 +329,40 @@ def test_a_run_that_is_long_to_route_is_given_up_in_its_middle(bench, me, monkey
     assert (call.outcome, call.error.reason) == (REFUSED, Reason.LIMIT)
     assert 1 < len(looked) < 500
     assert depths(bench, "target") == [0]
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+def test_what_routing_cost_one_is_not_charged_to_another(bench, me, monkeypatch, in_transaction):
+    """All connections of a namespace ask one router."""
+    other = bench.connect()
+    me.declare("target")
+    me.ask(r.DeclareExchange("match", "headers", durable=True))
+    for number in range(200):
+        me.ask(r.Bind("match", "target", arguments={"x-match": "any", "colour": "red", "number": number}))
+    other.ask(r.CheckPublish(address_of("", "target")))
+    run = me.run_of(*[b"b"] * 50, exchange="match", key="", headers=[(b"colour", b"S\0\0\0\3red")])
+    if in_transaction:
+        call = me.submit(r.CommitTogether([run], []))
+    else:
+        run = me.run_of(*[b"b"] * 50, key="nowhere", exchange="match", headers=[(b"CC", longstr_array(*[b"%d" % number for number in range(50)]))])
+        call = run
+        call.mandatory = True
+        me.door.submit(call)
+    bench.run()
+    assert call.outcome == DONE
+    monkeypatch.setattr(together, "WORK_MAX", 10)
+    call = other.submit(r.CommitTogether([other.run_of(b"x", key="target")], []))
+    bench.run()
+    assert call.outcome == DONE
+
+
+def test_further_routing_keys_cost_whoever_names_them(bench, me):
+    for number in range(20):
+        me.declare(f"q{number}")
+        me.ask(r.Bind("amq.fanout", f"q{number}"))
+    me.door.spent = 0
+    me.put(*[b"b"] * 50, exchange="amq.fanout", key="", headers=[(b"CC", longstr_array(b"z"))])
+    assert me.door.spent >= 50 * 20 // 2
 
 
 @pytest.mark.parametrize("further", [to_a_queue_by_headers, by_a_further_key])

@@ -130,6 +130,7 @@ class Replay:
         kind, *rest = words
         if kind == "open":
             number, name, created = rest
+            created = created or name not in self.disk.names()  # a kill may come after it was made, and before that was noted
             self._files[number] = self.disk.open(name, create=created)
         elif kind == "write":
             number, at, data = rest

@@ -610,6 +610,36 @@ class TestTurns:
         bodies = [data for call in publishes for data in re.findall(rb"\x00\x00\x00\x03.{%d}(\d\d\d)" % len(self.WITH_HEADERS), call.data, re.DOTALL)]
         assert bodies == [b"%03d" % number for number in range(21)]
 
+    def test_what_waited_for_an_answer_comes_before_the_end_of_the_connection(self):
+        """The client has its answer, and closes, while what it sent before is still in its turns."""
+        client = self.patient()
+        client.door.headers = True
+
+        def slow(call):
+            if isinstance(call, Publish):
+                call.attachment.spent += TURN_STEPS
+
+        client.door.answer = slow
+        client.send(frame("queue.purge", queue="q") + self.numbered(40))
+        complete(client.door.asked[-1], 0)
+        assert client.names()[-1] == "queue.purge_ok"
+        client.send(frame("connection.close", 0, reply_code=200, reply_text="", class_id=0, method_id=0))
+        assert sum(call.count for call in client.door.publishes) < 40
+        while client.turn():
+            pass
+        assert sum(call.count for call in client.door.publishes) == 40
+        assert client.names()[-1] == "connection.close_ok"
+        assert client.session.deferred_count == 0
+
+    def test_messages_with_further_routing_keys_come_in_short_runs(self):
+        client = self.patient()
+        keys = b"\x20\x00" + table(entry(b"CC", b"A", (6).to_bytes(4, "big") + b"S\0\0\0\1z"))
+        client.send(publish(1, route(b"e", b"k"), b"x", keys) * 21)
+        while client.turn():
+            pass
+        assert [call.count for call in client.door.publishes] == [HEADERS_RUN] * 5 + [1]
+        assert all(call.scattered for call in client.door.publishes)
+
     def test_who_has_gone_is_left_alone(self):
         client = self.patient()
         client.door.answer = lambda call: complete(call, ("q", 0, 0))

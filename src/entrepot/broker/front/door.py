@@ -125,8 +125,8 @@ class Door(Attachment):
             if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
             complete = self.publisher.publish(path, call)
-            if path.by_record:
-                self.spent += path.router.taken_steps()
+            if path.by_record or call.scattered:
+                self.spent += path.router.taken_steps() + self.publisher.parting.taken_steps()
         except NotDone as error:
             fail(call, error)
             return

@@ -19,6 +19,8 @@ from entrepot.broker.front.replies import ReplyBox
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owners import Owner, Run
 
+_TARGETS_PER_STEP = 2  # of a record that goes a way of its own
+
 Reply: TypeAlias = tuple[ReplyBox, bytes, bytes]
 """Who takes it, its entry's prefix, the record."""
 
@@ -33,12 +35,18 @@ class Parting:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self.authorize_route: Any = None
+        self._found = 0  # targets, of records that were looked at one by one
 
     def publish(self, publisher: Publisher, path: Path, call: Publish) -> bool:
         """As Publisher.publish(); sets call.returned and call.nacked where records fare differently. Unavailable: nothing was staged."""
+        self._found = 0
         if call.scattered:
             return self._one_by_one(publisher, path, call, False)
         return self._send(publisher, call, self._sheaves(path, call))
+
+    def taken_steps(self) -> int:
+        """What the last publish() cost besides routing, in steps of net/turns.py."""
+        return self._found // _TARGETS_PER_STEP
 
     def by_owner(self, path: Path, call: Publish) -> tuple[dict[Owner, list[Run]], list[Reply]]:
         """What publish() would give to which owners, and to takers of replies; sets call.returned. Raises as it does."""
@@ -195,6 +203,7 @@ class Parting:
                 found[id(definition)] = definition
             if route.to_reply and (box := path.router.replies.get(key)) is not None:
                 found[id(box)] = box
+        self._found += len(found)
         return list(found.values())
 
 

@@ -28,6 +28,7 @@ from entrepot.model.errors import NotDone, OutcomeUnknown, Reason, Refused
 WORK_MAX = 6000  # of one commit, which cannot take turns: steps of net/turns.py
 _BY_RUN = 3  # what a run of records costs that goes whole where its address leads, to up to eight queues
 _BY_SETTLEMENT = 2  # a run of them
+_LOOKS = 2  # of the router at a record, where that has to be: for what its targets have room for, and for what they get
 _BY_RECORD = 12  # what a run of records costs that has to be looked at, or may be refused
 
 
@@ -128,10 +129,13 @@ class _Commit:
             if path.plain and not path.choosy and not publish.scattered:
                 self._spend(_work(path.log_count))
             else:
-                for targets, count, body_bytes in broker.publisher.parting.loads(path, publish, lambda router=router: self._spend(router.taken_steps())):
+                for targets, count, body_bytes in broker.publisher.parting.loads(
+                    path, publish, lambda router=router: self._spend(_LOOKS * router.taken_steps())
+                ):
                     self._spend(_BY_RECORD + _work(len(targets)))
                     _add(filling, targets, count, body_bytes)
             self._share_out(path, publish)
+            router.taken_steps()  # of the second look: they are counted
         for queue, (count, body_bytes) in filling.items():
             self._share_of(broker.owners.owner(queue)).loads.append((queue.log_id, count, body_bytes))
 

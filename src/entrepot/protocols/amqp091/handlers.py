@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
@@ -203,22 +202,11 @@ def answered(session: Session, channel: Channel, call: Call) -> None:
 
 
 def _replay(session: Session, channel: Channel) -> None:
-    """Go on with what arrived while the channel was held, as far as the turn allows."""
+    """Go on with what arrived while the channel was held."""
     events = channel.deferred
     channel.deferred = []
     session.deferred_count -= len(events)
-    done = 0
-    while done < len(events) and channel.waiting is None and not channel.closing and session.turns.left > 0:
-        done += 1
-        session.turns.spend(session.step(events[done - 1]))
-        if session.rest is not None:
-            events.insert(done, session.rest)
-            session.rest = None
-    if done < len(events) and not channel.closing:
-        channel.deferred = events[done:] + channel.deferred
-        session.deferred_count += len(events) - done
-        if channel.waiting is None:
-            session.turns.wait(partial(session.in_turn, partial(_replay, session, channel)))
+    session.come_next(events)
     update_paused(session)
 
 

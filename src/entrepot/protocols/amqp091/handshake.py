@@ -164,8 +164,7 @@ def _authenticated(session: Session, mechanism: str, principal: Any) -> None:
     early = session.early
     session.early = []
     if early:
-        session.backlog = early + session.backlog
-        session.next_turn()
+        session.come_next(early)
     session.wake()
 
 

@@ -79,7 +79,8 @@ cdef class Session(Sink):
     cdef public bint authenticating
     cdef public list early
     cdef public list backlog
-    cdef public PublishRun rest
+    cdef public bint arranged
+    cdef public bint taking
     cdef readonly Turns turns
     # channels
     cdef readonly dict channels
@@ -99,7 +100,7 @@ cdef class Session(Sink):
     @cython.locals(channel=Channel)
     cdef Channel channel_of(self, int number)
     cpdef bint held_back(self, Channel channel, object event) except? True
-    @cython.locals(channel=Channel, flags=uint16_t, call=Publish)
+    @cython.locals(channel=Channel, scattered=bint, call=Publish)
     cdef object on_publish(self, PublishRun run)
     @cython.locals(channel=Channel, taken=list, span=Span, disposition=int)
     cdef object on_settle(self, int number, uint64_t low, uint64_t high, bint multiple, int disposition, object event)

@@ -90,6 +90,7 @@ class Session(Sink):
     """
 
     __slots__ = (
+        "arranged",
         "attachment",
         "authenticating",
         "authenticator",
@@ -116,12 +117,12 @@ class Session(Sink):
         "port",
         "principal",
         "recent",
-        "rest",
         "settings",
         "silent_periods",
         "spoke",
         "staging",
         "state",
+        "taking",
         "throttled",
         "turns",
         "unfinished",
@@ -176,7 +177,8 @@ class Session(Sink):
         self.authenticating = False
         self.early: list[Any] = []  # events that arrived while credentials were checked
         self.backlog: list[Any] = []  # events that have their turn later
-        self.rest: PublishRun | None = None  # of the event under way: it comes next
+        self.arranged = False  # next_turn() will come
+        self.taking = False  # take_in() is at it, and looks at the backlog
         self.turns = turns
         self.channels: dict[int, Channel] = {}
         self.by_stream: dict[int, Channel] = {}
@@ -212,29 +214,44 @@ class Session(Sink):
             self.take_in(events)
 
     def take_in(self, events: list[Any]) -> None:
-        """Events, as far as the turn allows; the others later."""
+        """Events, as far as the turn allows; the others later. What one of them puts into the backlog comes before those behind it."""
         turns = self.turns
         steps = done = 0
-        while done < len(events):
-            if steps >= _PIECE_STEPS or done == 0:
-                turns.spend(steps)
-                steps = 0
-                if turns.left <= 0:
-                    self.backlog = events[done:]
-                    handlers.update_paused(self)
-                    turns.wait(self.next_turn)
-                    return
-            event = events[done]
-            done += 1
-            steps += self.step(event)
-            if self.rest is not None:
-                events.insert(done, self.rest)
-                self.rest = None
+        self.taking = True
+        try:
+            while True:
+                if self.backlog:
+                    events = self.backlog + events[done:]
+                    self.backlog = []
+                    done = 0
+                if done == len(events):
+                    break
+                if steps >= _PIECE_STEPS or done == 0:
+                    turns.spend(steps)
+                    steps = 0
+                    if turns.left <= 0:
+                        self.backlog = events[done:]
+                        handlers.update_paused(self)
+                        if not self.arranged:
+                            self.arranged = True
+                            turns.wait(self.next_turn)
+                        return
+                event = events[done]
+                done += 1
+                steps += self.step(event)
+        finally:
+            self.taking = False
         if steps:
             turns.spend(steps)
 
+    def come_next(self, events: list[Any]) -> None:
+        """These events before all others, as far as the turn allows."""
+        self.backlog = events + self.backlog
+        if not self.taking:
+            self.go_on()
+
     def step(self, event: Any) -> int:
-        """One event, or some of it, if it leaves a `rest`; the steps that it cost."""
+        """One event, or the first of it, the rest of which it puts into the backlog; the steps that it cost."""
         steps = _EVENT_STEPS
         if isinstance(event, Control):
             steps += _CONTROL_STEPS + len(event.payload) // _STEP_BYTES
@@ -246,17 +263,18 @@ class Session(Sink):
         return steps
 
     def next_turn(self) -> None:
+        """The turn that was waited for."""
+        self.arranged = False
+        self.go_on()
+
+    def go_on(self) -> None:
         """Go on with what is here."""
         events = self.backlog
         self.backlog = []
-        self.in_turn(partial(self.take_in, events))
-
-    def in_turn(self, work: Callable[[], None]) -> None:
-        """Do what had to wait, unless the connection has gone."""
         if self.state >= CLOSED:
             return
         try:
-            work()
+            self.take_in(events)
             handlers.update_paused(self)
         except Exception as error:  # our bug: it must cost this connection, whose next events are lost, and no other
             self.journal(f"{self.peer}: connection closed: an event failed by a bug: {error!r}")
@@ -313,19 +331,17 @@ class Session(Sink):
         channel = self.channel_of(run.channel)
         if (channel.closing or channel.waiting is not None or channel.deferred) and self.held_back(channel, run):
             return
-        if run.count > _HEADERS_RUN and run.property_flags_or & _HEADERS and self.attachment.by_headers(run.key):
-            self.rest = run.cut(_HEADERS_RUN)
         if run.immediate:
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true", 60, 40)
+        scattered = run.property_flags_or & _TO_CHECK != 0 and check_run(run.data, run.count, self.user)
+        if run.count > _HEADERS_RUN and run.property_flags_or & _HEADERS and (scattered or self.attachment.by_headers(run.key)):
+            self.backlog.insert(0, run.cut(_HEADERS_RUN))
         if run.property_flags_or & _REPLY_TO:
             run.data = with_reply_queue(run.data, run.count, channel.reply_queue)
-        flags = 0
         call = make_publish(channel.stream, run.key, _CODEC, _CODEC_VERSION, 0, run.data, run.count, run.body_bytes)
-        if run.property_flags_or & _TO_CHECK:
-            call.scattered = check_run(run.data, run.count, self.user)
-            if run.property_flags_or & _EXPIRATION:
-                flags = _HAS_EXPIRY
-            call.flags = flags
+        call.scattered = scattered
+        if run.property_flags_or & _EXPIRATION:
+            call.flags = _HAS_EXPIRY
         call.mandatory = run.mandatory
         call.confirm = channel.confirming
         if channel.confirming:
