@@ -52,7 +52,7 @@ FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in 
 STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
-# After recovery: what lives then lives on, and the rest is mostly freed by counting. A look at what is young is short: with 5,000 runs of small messages took 4 % longer.
+# After recovery: what lives then lives on, and the rest is mostly freed by counting. A look at what is young is short.
 GC_THRESHOLDS = (2_000, 2, 60_000)
 
 
