@@ -155,7 +155,9 @@ class RecordedDisk:
 
     def close(self) -> None:
         self._inner.close()
-        os.close(self._record)
+        if self._record >= 0:
+            os.close(self._record)
+            self._record = -1
 
 
 if __name__ == "__main__":

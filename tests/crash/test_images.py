@@ -57,7 +57,7 @@ class Told:
         if sum(confirmed.values()) != self._latest:
             self._latest = sum(confirmed.values())
             gone = {source: self._worked.settled_count(source) for source in confirmed}
-            self.sizes.append(max(self.sizes[-1], self._record.stat().st_size))  # A later life cuts off what a kill left half written.
+            self.sizes.append(max(self.sizes[-1], self._record.stat().st_size))  # a later life cuts off what a kill left half written
             self.facts.append((confirmed, gone))
 
     def by(self, size: int) -> tuple[dict[Source, int], dict[Source, int]]:

@@ -77,6 +77,18 @@ class TestTurns:
     def numbered(self, count):
         return b"".join(publish(1, route(b"e", b"k"), b"%03d" % number, self.WITH_HEADERS) for number in range(count))
 
+    def patient_by_headers(self):
+        """A patient client, whose publishes go where headers say and cost a turn each."""
+
+        def slow(call):
+            if isinstance(call, Publish):
+                call.attachment.spent += TURN_STEPS
+
+        client = self.patient()
+        client.door.headers = True
+        client.door.answer = slow
+        return client
+
     def test_messages_with_headers_come_in_long_runs(self):
         client = self.patient()
         client.send(self.numbered(200))
@@ -86,14 +98,7 @@ class TestTurns:
 
     @pytest.mark.parametrize("held", [False, True], ids=["at once", "behind an answer"])
     def test_where_headers_say_the_way_they_come_in_short_runs_which_take_turns(self, held):
-        client = self.patient()
-        client.door.headers = True
-
-        def slow(call):
-            if isinstance(call, Publish):
-                call.attachment.spent += TURN_STEPS
-
-        client.door.answer = slow
+        client = self.patient_by_headers()
         client.send((frame("queue.purge", queue="q") if held else b"") + self.numbered(21))
         if held:
             assert client.door.publishes == []
@@ -110,14 +115,7 @@ class TestTurns:
 
     def test_what_waited_for_an_answer_comes_before_the_end_of_the_connection(self):
         """The client has its answer, and closes, while what it sent before is still in its turns."""
-        client = self.patient()
-        client.door.headers = True
-
-        def slow(call):
-            if isinstance(call, Publish):
-                call.attachment.spent += TURN_STEPS
-
-        client.door.answer = slow
+        client = self.patient_by_headers()
         client.send(frame("queue.purge", queue="q") + self.numbered(40))
         complete(client.door.asked[-1], 0)
         assert client.names()[-1] == "queue.purge_ok"

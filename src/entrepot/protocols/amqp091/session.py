@@ -221,9 +221,8 @@ class Session(Sink):
         try:
             while True:
                 if self.backlog:
-                    events = self.backlog + events[done:]
+                    events[done:done] = self.backlog  # in place: there may be thousands behind them
                     self.backlog = []
-                    done = 0
                 if done == len(events):
                     break
                 if steps >= _PIECE_STEPS or done == 0:
