@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Callable
 
 from benchmarks.system import probes
-from benchmarks.system.brokers import Broker
+from benchmarks.system.brokers import Broker, Entrepot
 from benchmarks.system.case import MIB, Case, Expectation, Scale
 from benchmarks.system.kafka_cases import KAFKA_CASES
 from benchmarks.system.measure import UNSORTED, Figures, drop_page_cache, held, load, measured, settle, stalls
@@ -21,7 +21,7 @@ def _load(*words: str, window: int = 0) -> Callable[[Broker, Scale], Figures]:
     best (measured: by a tenth) with the generator's own 1,000."""
 
     def measure(broker: Broker, scale: Scale) -> Figures:
-        wide = ["--window", str(window), "--prefetch", str(window)] if window and broker.name == "entrepot" else []
+        wide = ["--window", str(window), "--prefetch", str(window)] if window and isinstance(broker, Entrepot) else []
         return measured(broker, [*words, *wide, "--seconds", str(scale.seconds), "--delete"])
 
     return measure

@@ -85,7 +85,9 @@ def plain(event: Any) -> tuple[Any, ...]:
         case "ProtocolHeader":
             return name, event.data, event.supported
         case "PublishRun":
-            assert count_records(event.data) == event.count
+            properties = properties_of(event.data)
+            assert len(properties) == event.count
+            assert event.alike == (len(set(properties)) == 1)
             return (
                 name,
                 event.channel,
@@ -96,7 +98,6 @@ def plain(event: Any) -> tuple[Any, ...]:
                 event.count,
                 event.body_bytes,
                 event.property_flags_or,
-                event.property_flags_and,
             )
         case "AckRange":
             return name, event.channel, event.lo, event.hi, event.multiple
@@ -111,13 +112,16 @@ def plain(event: Any) -> tuple[Any, ...]:
     raise AssertionError(name)
 
 
-def count_records(data: bytes) -> int:
-    pos = count = 0
+def properties_of(data: bytes) -> list[bytes]:
+    """Of each packed record."""
+    pos = 0
+    found = []
     while pos < len(data):
-        pos += 8 + int.from_bytes(data[pos : pos + 4], "big") + int.from_bytes(data[pos + 4 : pos + 8], "big")
-        count += 1
+        size = int.from_bytes(data[pos : pos + 4], "big")
+        found.append(data[pos + 8 : pos + 8 + size])
+        pos += 8 + size + int.from_bytes(data[pos + 4 : pos + 8], "big")
     assert pos == len(data)
-    return count
+    return found
 
 
 def normalised(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -126,7 +130,7 @@ def normalised(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     for event in events:
         last = result[-1] if result else ("",)
         if event[0] == "PublishRun" and last[0] == "PublishRun" and last[1:5] == event[1:5]:
-            result[-1] = (*last[:5], last[5] + event[5], last[6] + event[6], last[7] + event[7], last[8] | event[8], last[9] & event[9])
+            result[-1] = (*last[:5], last[5] + event[5], last[6] + event[6], last[7] + event[7], last[8] | event[8])
             continue
         if event[0] == last[0] and event[0] in ("AckRange", "NackRange") and event[1:-3] == last[1:-3]:
             *head, lo, hi, multiple = last

@@ -55,5 +55,5 @@ class Assembly:
         run.count = 1
         run.body_bytes = self.body_size
         run.property_flags_or = self.flags
-        run.property_flags_and = self.flags
+        run.alike = True
         return run

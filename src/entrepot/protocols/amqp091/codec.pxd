@@ -20,8 +20,8 @@ cdef class Decoder(ReceiveBuffer):
     cdef public int nesting_max
     cdef public Py_ssize_t heartbeats
     cdef public object error
-    cdef bint _greeted, _feeding, _overrun
-    cdef int _open, _channel, _run_bits, _flags_or, _flags_and, _checked_flags
+    cdef bint _greeted, _feeding, _overrun, _alike
+    cdef int _open, _channel, _run_bits, _flags_or, _checked_flags
     cdef Py_ssize_t _run_pos, _run_size, _count, _body_bytes, _pack_capacity, _packed, _checked_pos, _checked_size, _unfinished
     cdef bytes _run_key
     cdef bytearray _pack
@@ -39,8 +39,12 @@ cdef class Decoder(ReceiveBuffer):
     cdef int _decode(self, list events) except -1
     @cython.locals(
         buffer=bytearray, end=Py_ssize_t, header=Py_ssize_t, header_size=Py_ssize_t, body_size=uint64_t, after=Py_ssize_t, properties_size=Py_ssize_t,
-        need=Py_ssize_t, pack=bytearray, packed=Py_ssize_t)
+        need=Py_ssize_t, pack=bytearray, packed=Py_ssize_t, repeats=bint)
     cdef Py_ssize_t _publish(self, list events, int channel, Py_ssize_t pos, Py_ssize_t size) except -1
+    @cython.locals(
+        buffer=bytearray, end=Py_ssize_t, pack=bytearray, packed=Py_ssize_t, channel=int, body_max=uint64_t, properties_size=Py_ssize_t, left=Py_ssize_t,
+        count=Py_ssize_t, body_bytes=Py_ssize_t, after=Py_ssize_t, body_size=uint64_t, need=Py_ssize_t)
+    cdef Py_ssize_t _follow(self, Py_ssize_t model, Py_ssize_t size, Py_ssize_t header_size, Py_ssize_t pos) except -1
     cdef int _open_run(self, int channel, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(buffer=bytearray, stop=Py_ssize_t, routing_key=Py_ssize_t)
     cdef bytes _publish_key(self, Py_ssize_t pos, Py_ssize_t size)

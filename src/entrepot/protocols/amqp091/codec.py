@@ -89,7 +89,7 @@ class Decoder(ReceiveBuffer):
         self._count = 0
         self._body_bytes = 0
         self._flags_or = 0
-        self._flags_and = 0
+        self._alike = True
         self._pack = bytearray()
         self._pack_capacity = 0
         self._packed = 0
@@ -289,13 +289,16 @@ class Decoder(ReceiveBuffer):
             self._open_run(channel, pos, size)
         elif self._count >= _RUN_COUNT or self._packed + need > _RUN_BYTES:
             self._emit_run(events)
+        repeats = self._count > 0  # whether this one is, but for its body, the last one again
         if self._checked_pos < 0 or properties_size != self._checked_size or not same_ba(buffer, header + 19, self._checked_pos, properties_size):
             self._checked_pos = -1
             self._checked_flags = check_properties(buffer, header + 19, header + 7 + header_size, self.nesting_max)
             self._checked_pos = header + 19
             self._checked_size = properties_size
+            repeats = False
+            if self._count:
+                self._alike = False
         self._flags_or |= self._checked_flags
-        self._flags_and &= self._checked_flags
         if need > self._pack_capacity - self._packed:
             self._grow_pack(need)
         pack = self._pack
@@ -309,7 +312,51 @@ class Decoder(ReceiveBuffer):
             self._body_bytes += body_size
         self._packed = packed + need
         self._count += 1
-        return after
+        return self._follow(pos, size, header_size, after) if repeats else after
+
+    def _follow(self, model: int, size: int, header_size: int, pos: int) -> int:
+        """Take the messages from `pos` that are, but for their bodies, the octets of the one taken at `model`: one comparison is every check of them.
+
+        Return where they end: what another message, a run that is full or a frame not yet here does there, _publish decides.
+        """
+        buffer = self._buffer
+        end = self._end
+        pack = self._pack
+        packed = self._packed
+        channel = self._channel
+        body_max = min(self.message_size_max, self.frame_max)
+        properties_size = header_size - 12
+        left = _RUN_COUNT - self._count
+        count = 0
+        body_bytes = 0
+        while count < left and end - pos - 24 > size + header_size:
+            after = pos + 16 + size + header_size
+            body_size = get_u32_be_ba(buffer, after + 3)
+            if body_size == 0 or body_size > body_max or body_size > end - after - 8 or get_u64_be_ba(buffer, pos + 19 + size) != body_size:
+                break
+            if not same_ba(buffer, pos, model, size + 19) or not same_ba(buffer, pos + 27 + size, model + 27 + size, properties_size + 1):
+                break
+            if buffer[after] != 3 or get_u16_be_ba(buffer, after + 1) != channel or buffer[after + 7 + body_size] != _FRAME_END:
+                break
+            need = 8 + properties_size + body_size
+            if packed + need > _RUN_BYTES:
+                break
+            if need > self._pack_capacity - packed:
+                self._packed = packed
+                self._grow_pack(need)
+                pack = self._pack
+            put_u32_be(pack, packed, properties_size)
+            put_u32_be(pack, packed + 4, body_size)
+            copy_ba(pack, packed + 8, buffer, pos + 27 + size, properties_size)
+            copy_ba(pack, packed + 8 + properties_size, buffer, after + 7, body_size)
+            packed += need
+            body_bytes += body_size
+            count += 1
+            pos = after + 8 + body_size
+        self._packed = packed
+        self._count += count
+        self._body_bytes += body_bytes
+        return pos
 
     def _open_run(self, channel: int, pos: int, size: int) -> int:
         self._run_key = self._publish_key(pos, size)
@@ -337,7 +384,7 @@ class Decoder(ReceiveBuffer):
         self._packed = 0
         self._body_bytes = 0
         self._flags_or = 0
-        self._flags_and = 0xFFFF
+        self._alike = True
         return 0
 
     def _grow_pack(self, need: int) -> int:
@@ -361,7 +408,7 @@ class Decoder(ReceiveBuffer):
             run.count = self._count
             run.body_bytes = self._body_bytes
             run.property_flags_or = self._flags_or
-            run.property_flags_and = self._flags_and
+            run.alike = self._alike
             events.append(run)
         return self._reset_run()
 

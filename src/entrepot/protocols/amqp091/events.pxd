@@ -18,7 +18,7 @@ cdef class PublishRun:
     cdef public Py_ssize_t count
     cdef public Py_ssize_t body_bytes
     cdef public int property_flags_or
-    cdef public int property_flags_and
+    cdef public bint alike
 
     @cython.locals(data=bytes, pos=Py_ssize_t, body_bytes=Py_ssize_t, size=Py_ssize_t)
     cpdef PublishRun cut(self, Py_ssize_t count)

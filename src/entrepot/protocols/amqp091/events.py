@@ -23,8 +23,8 @@ class PublishRun:
 
     `key` is the raw exchange short string and the raw routing key short string. `data` is packed records, one after another: u32be
     properties size, u32be body size, properties (flag word and values, checked), body. `body_bytes` sums the bodies;
-    `property_flags_or` and `property_flags_and` combine the flag words of all. At most RUN_MAX_COUNT messages and, unless it is a single
-    one, RUN_MAX_BYTES of data.
+    `property_flags_or` combines the flag words of all; where `alike`, all have the same properties, octet by octet. At most RUN_MAX_COUNT
+    messages and, unless it is a single one, RUN_MAX_BYTES of data.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class PublishRun:
         count: int,
         body_bytes: int,
         property_flags_or: int,
-        property_flags_and: int,
+        alike: bool,
     ) -> None:
         self.channel = channel
         self.key = key
@@ -47,7 +47,7 @@ class PublishRun:
         self.count = count
         self.body_bytes = body_bytes
         self.property_flags_or = property_flags_or
-        self.property_flags_and = property_flags_and
+        self.alike = alike
 
     def cut(self, count: int) -> PublishRun:
         """Keep the first `count` messages, and return the others, of which there are some."""
@@ -66,7 +66,7 @@ class PublishRun:
             self.count - count,
             self.body_bytes - body_bytes,
             self.property_flags_or,
-            self.property_flags_and,
+            self.alike,
         )
         self.data = take(data, 0, pos)
         self.count = count

@@ -332,7 +332,7 @@ class Session(Sink):
             return
         if run.immediate:
             raise AmqpError(ReplyCode.NOT_IMPLEMENTED, "immediate=true", 60, 40)
-        scattered = run.property_flags_or & _TO_CHECK != 0 and check_run(run.data, run.count, self.user)
+        scattered = run.property_flags_or & _TO_CHECK != 0 and check_run(run.data, 1 if run.alike else run.count, self.user)
         if run.count > _HEADERS_RUN and run.property_flags_or & _HEADERS and (scattered or self.attachment.by_headers(run.key)):
             self.backlog.insert(0, run.cut(_HEADERS_RUN))
         if run.property_flags_or & _REPLY_TO:

@@ -1,0 +1,138 @@
+"""Two builds of Entrepot beside each other: is the new one slower?
+
+  python -m benchmarks.system.compare CASE… --before COMMAND [--now COMMAND] [--rounds 5] [--repetitions 5] [--seconds 1.5]
+
+A round starts both brokers anew (where its memory lies makes one process a tenth faster than the next) and lets them take turns, in short runs, the
+first and the second by turns first: what the machine does meanwhile happens to both. A round gives each build the median of its runs; shown are
+the medians over rounds, the ratios of those (above 1 is better), and each round's own ratio.
+
+Exit status 0: every case is at least --at-least of the build before, by rate or by broker CPU a message; 1: one is not, or a run failed; 2: wrong usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+from pathlib import Path
+
+from benchmarks.system import build
+from benchmarks.system.brokers import Broker, BrokerFailed, Entrepot
+from benchmarks.system.case import Case, Scale
+from benchmarks.system.cases import CASES
+from benchmarks.system.measure import Figures, LoadFailed
+
+_ROOT = Path(__file__).resolve().parent.parent.parent
+_CPU = "broker_cpu_us_per_message"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(prog="python -m benchmarks.system.compare", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = out.add_argument
+    add("cases", nargs="+", metavar="CASE", help="cases as `python -m benchmarks.system.run list` names them")
+    add("--before", required=True, help="command that starts the build to compare with, such as 'env PYTHONPATH=DIR/src python -m entrepot serve'")
+    add("--now", default="", help="command that starts the other; empty: this one")
+    add("--rounds", type=int, default=5, help="times that both are started anew")
+    add("--repetitions", type=int, default=5, help="runs of each in a round")
+    add("--seconds", type=float, default=1.5, help="of each run")
+    add("--at-least", type=float, default=0.97, help="what the rate, or the CPU, must be of the build before")
+    add("--directory", type=Path, default=_ROOT / "build" / "benchmarks" / "data", help="where brokers keep their data")
+    add("--output", type=Path, help="a file for all figures, as JSON")
+    return out
+
+
+def rate_of(figures: Figures) -> float:
+    """Messages a second: those received where the case receives."""
+    return float(figures.get("consume_per_s") or figures.get("publish_per_s") or 0.0)
+
+
+def round_of(case: Case, brokers: list[Broker], scale: Scale, repetitions: int, *, swapped: bool) -> dict[str, list[Figures]]:
+    """Both brokers, started anew, taking turns. Raises BrokerFailed, LoadFailed; one whose messages were lost, or repeated, has failed."""
+    runs: dict[str, list[Figures]] = {broker.name: [] for broker in brokers}
+    turns = brokers[::-1] if swapped else brokers
+    try:
+        for broker in turns:
+            broker.start()
+        for repetition in range(min(repetitions, case.repetitions or repetitions)):
+            for broker in turns[::-1] if repetition % 2 else turns:
+                figures = case.measure(broker, scale)
+                if figures.get("errors"):
+                    raise LoadFailed(f"{case.name}, {broker.name}: {figures['errors']} errors")
+                runs[broker.name].append(figures)
+    finally:
+        for broker in brokers:
+            broker.stop()
+            shutil.rmtree(broker.directory, ignore_errors=True)
+    return runs
+
+
+def middle(runs: list[Figures]) -> dict[str, float]:
+    """The medians of a round's runs: rate and CPU."""
+    return {"rate": statistics.median(rate_of(run) for run in runs), "cpu": statistics.median(float(run.get(_CPU) or 0.0) for run in runs)}
+
+
+def compared(rounds: list[dict[str, dict[str, float]]]) -> dict[str, float]:
+    """Medians over rounds and their ratios: `rate_ratio` is now ÷ before, `cpu_ratio` before ÷ now, both better when larger."""
+    out: dict[str, float] = {}
+    for figure in ("rate", "cpu"):
+        for name in ("before", "now"):
+            out[f"{name}_{figure}"] = statistics.median(each[name][figure] for each in rounds)
+    out["rate_ratio"] = out["now_rate"] / out["before_rate"] if out["before_rate"] else 0.0
+    out["cpu_ratio"] = out["before_cpu"] / out["now_cpu"] if out["now_cpu"] else 0.0
+    return out
+
+
+def row(name: str, found: dict[str, float], rounds: list[dict[str, dict[str, float]]], at_least: float) -> str:
+    """A line of the table."""
+    each = " ".join(f"{one['now']['rate'] / max(one['before']['rate'], 1e-9):.2f}" for one in rounds)
+    verdict = "" if max(found["rate_ratio"], found["cpu_ratio"]) >= at_least else " SLOWER"
+    return (
+        f"| {name} | {found['before_rate']:,.0f} | {found['now_rate']:,.0f} | {found['rate_ratio']:.3f} "
+        f"| {found['before_cpu']:.4g} | {found['now_cpu']:.4g} | {found['cpu_ratio']:.3f} | {each} |{verdict}"
+    )
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command; its exit status."""
+    arguments = parser().parse_args(words)
+    known = {case.name: case for case in CASES}
+    if unknown := [name for name in arguments.cases if name not in known]:
+        print(f"no case {', '.join(unknown)}; there are: {' '.join(known)}", file=sys.stderr)
+        return 2
+    build.ensure()
+    scale = Scale(seconds=arguments.seconds, bulk_seconds=arguments.seconds)
+    status = 0
+    result = {}
+    print("| case | rate before | now | ratio | CPU µs before | now | ratio | rate, by round |\n|---|--:|--:|--:|--:|--:|--:|---|", flush=True)
+    for name in arguments.cases:
+        case = known[name]
+        brokers: list[Broker] = []
+        for which, command in (("before", arguments.before), ("now", arguments.now)):
+            broker = Entrepot(arguments.directory.resolve() / which, command, case.protocol)
+            broker.name = which
+            brokers.append(broker)
+        rounds = []
+        try:
+            for number in range(arguments.rounds):
+                runs = round_of(case, brokers, scale, arguments.repetitions, swapped=bool(number % 2))
+                rounds.append({which: middle(found) for which, found in runs.items()})
+        except (BrokerFailed, LoadFailed) as error:
+            print(f"{name}: FAILED: {error}", file=sys.stderr)
+            status = 1
+        if not rounds:
+            continue
+        found = compared(rounds)
+        result[name] = {"medians": found, "rounds": rounds}
+        print(row(name, found, rounds, arguments.at_least), flush=True)
+        if max(found["rate_ratio"], found["cpu_ratio"]) < arguments.at_least:
+            status = 1
+    if arguments.output:
+        arguments.output.write_text(json.dumps(result, indent=1))
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
