@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import re
 
+import cython
+
+if not cython.compiled:
+    from entrepot.model.octets import get_u64_le
+
 ALLOWED = "#x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF"
 
 ATTRIBUTE_NAME = re.compile(r"[\w\-.]{1,256}")  # letters and digits of any script: AWS takes them, whatever its guide says
 _PLUS, _PERCENT = 0x2B, 0x25
 _DIGITS = bytes(int(chr(octet), 16) if chr(octet) in "0123456789abcdefABCDEF" else 255 for octet in range(256))  # what each hexadecimal digit stands for
+_SPACES, _HIGH_BITS = 0x2020202020202020, 0x8080808080808080
 _QUEUE_NAME = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _FIFO_NAME = re.compile(r"[A-Za-z0-9_-]{1,75}\.fifo")
 
@@ -17,16 +23,25 @@ def illegal_at(text: bytes) -> int:
     """Where the first character that SQS does not take begins, in UTF-8; -1: there is none."""
     end = len(text)
     pos = 0
-    for octet in text:
-        if octet < 32:
-            if octet != 9 and octet != 10 and octet != 13:
-                return pos
-        elif octet >= 0xED:
-            if octet == 0xEF and pos + 2 < end and text[pos + 1] == 0xBF and text[pos + 2] >= 0xBE:
-                return pos  # U+FFFE and U+FFFF
-            if octet == 0xED and pos + 1 < end and text[pos + 1] >= 0xA0:
-                return pos  # half of a surrogate pair
-        pos += 1  # noqa: SIM113 - a typed count
+    while pos < end:
+        stop = end
+        if end - pos >= 8:
+            word = get_u64_le(text, pos)
+            if (word | (word - _SPACES)) & _HIGH_BITS == 0:  # eight octets from 0x20 to 0x7F: none below, which would borrow, none above
+                pos += 8
+                continue
+            stop = pos + 8
+        while pos < stop:
+            octet = text[pos]
+            if octet < 32:
+                if octet != 9 and octet != 10 and octet != 13:
+                    return pos
+            elif octet >= 0xED:
+                if octet == 0xEF and pos + 2 < end and text[pos + 1] == 0xBF and text[pos + 2] >= 0xBE:
+                    return pos  # U+FFFE and U+FFFF
+                if octet == 0xED and pos + 1 < end and text[pos + 1] >= 0xA0:
+                    return pos  # half of a surrogate pair
+            pos += 1
     return -1
 
 

@@ -213,7 +213,7 @@ def sent(exchange: Exchange, call: Send) -> object:
             )
         )
     writer: Writer = exchange.session.shared.fresh_writer()
-    writer.raw(b'{"')
+    writer.raw(b"{")
     write_sent(writer, packed, call.stored_ids[0], call.offsets[0], fifo)
     return exchange.answer_written(writer)
 
@@ -224,7 +224,7 @@ def _too_long(exchange: Exchange, found: QueueDescription) -> object:
 
 def write_sent(writer: Writer, packed: Packed, message_id: bytes, offset: int, fifo: bool) -> int:
     """What became of one message, as the rest of a JSON object."""
-    writer.raw(b'MessageId":"')
+    writer.raw(b'"MessageId":"')
     writer.uuid(message_id, 0)
     writer.raw(b'","MD5OfMessageBody":"')
     writer.hexadecimal(packed.body_md5, 0, 16)
@@ -318,7 +318,7 @@ def batch_sent(exchange: Exchange, call: Send) -> object:
         writer.raw(b'{"Id":"' if first else b',{"Id":"')
         first = False
         writer.raw(packed.entry_id.encode())
-        writer.raw(b'","')
+        writer.raw(b'",')
         write_sent(writer, packed, ids[index], offsets[index], fifo)
     writer.raw(b"]")
     if len(failed) > 0:

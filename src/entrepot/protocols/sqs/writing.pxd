@@ -3,9 +3,9 @@
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from entrepot.model.octets cimport copy, copy_ba, take_ba
+from entrepot.model.octets cimport copy, copy_ba, get_u16_be, put_u16_be, take_ba
 
-cdef bytes _HEX, _BASE64, _QUOT, _AMP, _LT, _GT, _CR
+cdef bytes _HEX, _PAIRS, _BASE64, _QUOT, _AMP, _LT, _GT, _CR
 
 
 @cython.final
@@ -18,6 +18,7 @@ cdef class Writer:
     cpdef int part(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(buffer=bytearray, at=Py_ssize_t, index=Py_ssize_t, octet=uint32_t)
     cpdef int hexadecimal(self, bytes source, Py_ssize_t pos, Py_ssize_t count) except -1
+    @cython.locals(buffer=bytearray, at=Py_ssize_t, index=Py_ssize_t, octet=uint32_t)
     cpdef int uuid(self, bytes source, Py_ssize_t pos) except -1
     @cython.locals(digits=Py_ssize_t, rest=uint64_t, at=Py_ssize_t)
     cpdef int decimal(self, uint64_t value, Py_ssize_t width) except -1
@@ -30,7 +31,6 @@ cdef class Writer:
     cpdef bytes take(self)
     cpdef bytes take_turned(self, Py_ssize_t middle)
     cdef int _start_over(self) except -1
-    cdef int _hyphen(self) except -1
     @cython.locals(capacity=Py_ssize_t, buffer=bytearray)
     cdef int _room(self, Py_ssize_t need) except -1
 

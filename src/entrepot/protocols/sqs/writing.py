@@ -5,12 +5,13 @@ from __future__ import annotations
 import cython
 
 if not cython.compiled:
-    from entrepot.model.octets import copy, copy_ba, take_ba
+    from entrepot.model.octets import copy, copy_ba, get_u16_be, put_u16_be, take_ba
 
 HEX = b"0123456789abcdef"
 BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 _HEX = HEX
+_PAIRS = bytes(digit for octet in range(256) for digit in (HEX[octet >> 4], HEX[octet & 15]))  # the two digits of each octet
 _BASE64 = BASE64
 _QUOT, _AMP, _LT, _GT, _CR = b"&quot;", b"&amp;", b"&lt;", b"&gt;", b"&#13;"
 
@@ -45,23 +46,25 @@ class Writer:
         at = self.filled
         for index in range(pos, pos + count):
             octet = source[index]
-            buffer[at] = _HEX[octet >> 4]
-            buffer[at + 1] = _HEX[octet & 15]
+            put_u16_be(buffer, at, get_u16_be(_PAIRS, 2 * octet))
             at += 2
         self.filled = at
         return 0
 
     def uuid(self, source: bytes, pos: int) -> int:
         """16 bytes as 36 characters."""
-        self.hexadecimal(source, pos, 4)
-        self._hyphen()
-        self.hexadecimal(source, pos + 4, 2)
-        self._hyphen()
-        self.hexadecimal(source, pos + 6, 2)
-        self._hyphen()
-        self.hexadecimal(source, pos + 8, 2)
-        self._hyphen()
-        return self.hexadecimal(source, pos + 10, 6)
+        self._room(36)
+        buffer = self._buffer
+        at = self.filled
+        for index in range(16):
+            if index == 4 or index == 6 or index == 8 or index == 10:
+                buffer[at] = 45
+                at += 1
+            octet = source[pos + index]
+            put_u16_be(buffer, at, get_u16_be(_PAIRS, 2 * octet))
+            at += 2
+        self.filled = at
+        return 0
 
     def decimal(self, value: int, width: int) -> int:
         """A number of at least 0, with zeros in front up to `width` (at most 20) digits."""
@@ -188,12 +191,6 @@ class Writer:
         if self._capacity > 1 << 20:  # one large answer is no reason to keep so much
             self._buffer = bytearray(1024)
             self._capacity = 1024
-        return 0
-
-    def _hyphen(self) -> int:
-        self._room(1)
-        self._buffer[self.filled] = 45
-        self.filled += 1
         return 0
 
     def _room(self, need: int) -> int:
