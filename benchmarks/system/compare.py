@@ -3,8 +3,8 @@
   python -m benchmarks.system.compare CASE… --before COMMAND [--now COMMAND] [--rounds 5] [--repetitions 5] [--seconds 1.5]
 
 A round starts both brokers anew (where its memory lies makes one process a tenth faster than the next) and lets them take turns, in short runs, the
-first and the second by turns first: what the machine does meanwhile happens to both. A round gives each build the median of its runs; shown are
-the medians over rounds, the ratios of those (above 1 is better), and each round's own ratio.
+first and the second by turns first: what the machine does meanwhile happens to both. A round gives each build the median of its runs, and a ratio
+of the two, above 1 where the new one is better; shown are the medians over rounds of all of these, and each round's ratio of rates.
 
 Exit status 0: every case is at least --at-least of the build before, by rate or by broker CPU a message; 1: one is not, or a run failed; 2: wrong usage.
 """
@@ -75,19 +75,22 @@ def middle(runs: list[Figures]) -> dict[str, float]:
 
 
 def compared(rounds: list[dict[str, dict[str, float]]]) -> dict[str, float]:
-    """Medians over rounds and their ratios: `rate_ratio` is now ÷ before, `cpu_ratio` before ÷ now, both better when larger."""
+    """Medians over rounds: `rate_ratio` is now ÷ before, `cpu_ratio` before ÷ now, both better when larger."""
     out: dict[str, float] = {}
-    for figure in ("rate", "cpu"):
+    for figure, better, worse in (("rate", "now", "before"), ("cpu", "before", "now")):
         for name in ("before", "now"):
             out[f"{name}_{figure}"] = statistics.median(each[name][figure] for each in rounds)
-    out["rate_ratio"] = out["now_rate"] / out["before_rate"] if out["before_rate"] else 0.0
-    out["cpu_ratio"] = out["before_cpu"] / out["now_cpu"] if out["now_cpu"] else 0.0
+        out[f"{figure}_ratio"] = statistics.median(_ratio(each[better][figure], each[worse][figure]) for each in rounds)
     return out
+
+
+def _ratio(one: float, other: float) -> float:
+    return one / other if other else 0.0
 
 
 def row(name: str, found: dict[str, float], rounds: list[dict[str, dict[str, float]]], at_least: float) -> str:
     """A line of the table."""
-    each = " ".join(f"{one['now']['rate'] / max(one['before']['rate'], 1e-9):.2f}" for one in rounds)
+    each = " ".join(f"{_ratio(one['now']['rate'], one['before']['rate']):.2f}" for one in rounds)
     verdict = "" if max(found["rate_ratio"], found["cpu_ratio"]) >= at_least else " SLOWER"
     return (
         f"| {name} | {found['before_rate']:,.0f} | {found['now_rate']:,.0f} | {found['rate_ratio']:.3f} "
