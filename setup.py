@@ -50,7 +50,7 @@ PER_RECORD = {
         *(f"broker/{name}" for name in ("owner/local_owner", "front/places")),
         *(f"broker/timed/{name}" for name in ("grants", "group_scan", "group_window", "lease_ends", "lease_state")),
         *(f"broker/timed/{name}" for name in ("offset_table", "repeats", "sending", "timed_queue", "timed_state", "waiting_line", "waits")),
-        *(f"protocols/amqp091/{name}" for name in ("records", "translation")),
+        *(f"protocols/amqp091/{name}" for name in ("channel", "records", "session", "translation")),
         *(f"protocols/kafka/{name}" for name in ("fetch_codec", "lz4_frame", "primitives", "produce_codec")),
         *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records")),
         *(f"protocols/sqs/{name}" for name in ("batches", "exchange", "framing", "handles", "message_attributes", "packing")),

@@ -29,6 +29,17 @@ def test_what_is_spent_is_there_again_in_the_next_turn():
     assert (turns.left, later) == (TURN_STEPS, [])
 
 
+def test_what_leaves_most_of_a_turn_needs_no_new_one():
+    later: list[Any] = []
+    turns = Turns(later.append)
+    turns.spend(TURN_STEPS // 4)
+    assert later == []
+    turns.spend(1)
+    assert len(later) == 1
+    later.pop()()
+    assert turns.left == TURN_STEPS
+
+
 def test_who_waits_goes_on_in_order_while_steps_are_left():
     later: list[Any] = []
     turns = Turns(later.append)

@@ -15,8 +15,8 @@ cdef class Tick:
     cdef public Py_ssize_t turn_bytes
     cdef public Py_ssize_t left_to_send
 
+    @cython.locals(dirty=list, connection=ConnectionCore)
     cpdef object flush(self)
-    @cython.locals(connection=ConnectionCore)
     cpdef object flush_once(self)
 
 
@@ -42,10 +42,11 @@ cdef class ConnectionCore:
 
     cpdef object wake(self)
     cpdef object get_buffer(self, Py_ssize_t size_hint)
+    @cython.locals(paused=bint)
     cpdef object buffer_updated(self, Py_ssize_t nbytes)
     @cython.locals(size=Py_ssize_t, pause=bint)
     cpdef object flush(self)
-    @cython.locals(sent=Py_ssize_t, size=Py_ssize_t, tick=Tick)
-    cpdef object send(self)
+    @cython.locals(sent=Py_ssize_t, tick=Tick)
+    cpdef object send(self, Py_ssize_t size)
     @cython.locals(size=Py_ssize_t, done=Py_ssize_t, tick=Tick, rest=list, parts=list)
     cpdef object send_some(self)

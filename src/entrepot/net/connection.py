@@ -137,22 +137,23 @@ class ConnectionCore:
             self.transport.pause_reading()  # flush() resumes it
         if not self.tick.scheduled:
             self.tick.flush_once()  # where the tick's bytes are counted anew
+        session: Any = self.session
         try:
-            self.session.buffer_updated(nbytes)  # type: ignore[union-attr]
+            session.buffer_updated(nbytes)
         except Exception as error:  # our bug: it must cost this connection and no other
             self.listener.broken(self, error)
             return None
-        if self.session.paused and not self.reading_paused:  # type: ignore[union-attr]
+        paused = session.paused
+        if paused and not self.reading_paused:
             self.reading_paused = True
             self.transport.pause_reading()  # else the loop reads on, until there is no more
-        if not self.is_dirty and (self.output.size > 0 or self.session.closing or self.session.paused != self.reading_paused):  # type: ignore[union-attr]
+        if not self.is_dirty and (self.output.size > 0 or session.closing or paused != self.reading_paused):  # type: ignore[union-attr]
             self.wake()
         return None
 
-    def send(self) -> object:
-        """Hand the session's output to the transport, as much as this tick allows."""
+    def send(self, size: int) -> object:
+        """Hand the session's output, `size` bytes, to the transport, as much as this tick allows."""
         tick = self.tick
-        size = self.output.size  # type: ignore[union-attr]
         if self.rest_bytes > 0 or size > _TURN_BYTES_MAX:
             self.send_some()
             return None
@@ -213,20 +214,22 @@ class ConnectionCore:
         self.is_dirty = False
         if self.transport is None or self.is_closing:
             return None
-        size = self.output.size + self.rest_bytes  # type: ignore[union-attr]
-        if size > 0 and not self.writing_paused:
-            self.send()  # may call pause_writing
-            size = self.output.size + self.rest_bytes  # type: ignore[union-attr]
+        size = self.output.size  # type: ignore[union-attr]
+        if (size > 0 or self.rest_bytes > 0) and not self.writing_paused:
+            self.send(size)  # may call pause_writing, which may have the session say more
+            size = self.output.size if self.writing_paused or self.rest_bytes > 0 else 0  # type: ignore[union-attr]
+        size += self.rest_bytes
+        session: Any = self.session
         if self.unflushed and not self.writing_paused and size == 0:
             self.unflushed = False
-            self.session.flushed()  # type: ignore[union-attr]
-        if self.session.closing or self.at_end:  # type: ignore[union-attr]
+            session.flushed()
+        if session.closing or self.at_end:
             if self.writing_paused and size > 0:
                 self.listener.linger(self)
             elif size == 0:
                 self.listener.finish(self)
             return None
-        pause = self.session.paused or ((self.writing_paused or self.rest_bytes > 0) and size > self.output_max_bytes)  # type: ignore[union-attr]
+        pause = session.paused or ((self.writing_paused or self.rest_bytes > 0) and size > self.output_max_bytes)
         if pause != self.reading_paused:
             self.reading_paused = pause
             if pause:

@@ -20,9 +20,9 @@ cdef class ReceiveBuffer:
 
     cpdef int of_stranger(self, Py_ssize_t limit) except -1
     cpdef int of_user(self, Py_ssize_t limit, object share) except -1
-    @cython.locals(left=Py_ssize_t, limit=Py_ssize_t)
     cpdef int lend(self) except -1
     cpdef int give_back(self) except -1
+    @cython.locals(left=Py_ssize_t, limit=Py_ssize_t)
     cpdef object writable(self)
     cpdef int received(self, Py_ssize_t count) except -1
     cpdef int shrink(self) except -1

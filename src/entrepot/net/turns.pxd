@@ -1,6 +1,6 @@
 """C types for turns.py."""
 
-cdef Py_ssize_t _TURN_STEPS
+cdef Py_ssize_t _TURN_STEPS, _MOST
 cdef Py_ssize_t _LEFTOVERS
 
 

@@ -16,6 +16,7 @@ from entrepot.net.leftovers import Leftovers
 TURN_STEPS = 2000
 LEFTOVERS = 250  # elements of what is left over that are let go of in a turn, with what each of them holds
 _TURN_STEPS = TURN_STEPS
+_MOST = TURN_STEPS * 3 // 4
 _LEFTOVERS = LEFTOVERS
 
 
@@ -35,9 +36,9 @@ class Turns:
         return len(self._waiting)
 
     def spend(self, steps: int) -> int:
-        """So much is being done now."""
+        """So much is being done now. What leaves most of a turn needs no new one."""
         self.left -= steps
-        if not self._arranged:
+        if self.left < _MOST and not self._arranged:
             self._arranged = True
             self._later(self.turn)
         return 0

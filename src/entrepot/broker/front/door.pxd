@@ -41,7 +41,6 @@ cdef class Door(Attachment):
     cdef public bint publishes
     cdef readonly bint by_policy
 
-    @cython.locals(publish=Publish, settle=Settle)
     cpdef object submit(self, Call call)
     @cython.locals(path=Path)
     cpdef bint by_headers(self, bytes address) except -1

@@ -11,5 +11,5 @@ cdef class Growing:
     cdef Group _group
     cdef list _holders
 
-    @cython.locals(group=Group, holders=list)
+    @cython.locals(group=Group)
     cpdef object note(self, object holder)

@@ -23,7 +23,7 @@ cdef class HeadDrops:
     cpdef object drop_overflow(self)
     @cython.locals(queue=Queue, offset=uint64_t, entry=Entry, cursor=Cursor, ttl=int64_t, own=int64_t, due_ms=int64_t)
     cpdef object set_timer(self)
-    @cython.locals(cursor=Cursor, sent=int64_t, codec=EntryCodec)
+    @cython.locals(cursor=Cursor, sent=int64_t)
     cdef int64_t _sent_ms(self, uint64_t offset) except? -1
     @cython.locals(queue=Queue, taken=uint64_t, first=uint64_t)
     cdef uint64_t _bury(self, uint64_t count, str reason) except? 0xFFFFFFFFFFFFFFFF

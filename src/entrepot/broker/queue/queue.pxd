@@ -69,7 +69,7 @@ cdef class Queue(LogOwner):
     cdef public uint64_t burying
 
     cpdef uint64_t depth(self) except? 0xFFFFFFFFFFFFFFFF
-    @cython.locals(consumer=Consumer, index=Py_ssize_t, tries=Py_ssize_t, count=Py_ssize_t, best=Consumer)
+    @cython.locals(consumer=Consumer, index=Py_ssize_t, count=Py_ssize_t, best=Consumer)
     cdef Consumer pick(self)
     @cython.locals(end=uint64_t)
     cpdef uint64_t visible_end(self) except? 0xFFFFFFFFFFFFFFFF

@@ -54,9 +54,9 @@ cdef class Grants:
     cpdef bint grant(self, Receive call) except? True
     @cython.locals(queue=Queue, sub=Subscription, cursor=Cursor, scan=GroupScan, window=GroupWindow, buried=bint, size=uint64_t, now=int64_t, limit=uint64_t, got=uint64_t, offset=uint64_t, lease_id=bytes, data=bytes)
     cdef bint grant_grouped(self, Receive call) except? True
-    @cython.locals(cursor=Cursor, data=bytes)
     @cython.locals(left=Py_ssize_t)
     cdef Py_ssize_t room(self, Receive call) except? -1
+    @cython.locals(cursor=Cursor, data=bytes)
     cdef bytes data_for(self, Receive call)
     cdef bint is_dead(self, uint64_t offset, uint32_t others) except? True
     cdef object bury(self, uint64_t offset)

@@ -40,7 +40,7 @@ cdef class Sending:
 
     @cython.locals(size=int64_t, size_max=int64_t, base=uint64_t)
     cpdef bint send(self, Send call) except? True
-    @cython.locals(codec=EntryCodec, flags=uint16_t, records=list, errors=list, refused=bint, waits=bint, index=Py_ssize_t, offset=uint64_t, stored_id=bytes, digest=bytes, repeats=Repeats)
+    @cython.locals(codec=EntryCodec, flags=uint16_t, records=list, errors=list, refused=bint, waits=bint, index=Py_ssize_t, offset=uint64_t, stored_id=bytes, digest=bytes)
     cdef bint send_by_record(self, Send call) except? True
     cpdef object let_go(self)
     @cython.locals(base=uint64_t, entry=Entry)

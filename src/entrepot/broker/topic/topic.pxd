@@ -73,7 +73,7 @@ cdef class Topic(LogOwner):
     cpdef object remove_consumer(self, Consumer consumer)
     cpdef object settle(self, Consumer consumer, uint64_t first, uint64_t count)
     cpdef object release_all(self, Consumer consumer)
-    @cython.locals(reader=PartitionReader, partition=Partition)
+    @cython.locals(reader=PartitionReader)
     cpdef list close(self)
     cpdef object wake(self)
     @cython.locals(left=uint64_t, given=uint64_t, busy=list, going=list, reader=PartitionReader)
@@ -86,7 +86,7 @@ cdef class Topic(LogOwner):
     cdef bint locate(self, PartitionReader reader) except? True
     @cython.locals(stored=StoredEntry, durable=uint64_t)
     cdef StoredEntry _take_up(self, PartitionReader reader)
-    @cython.locals(stored=StoredEntry, entry=Entry, codec=EntryCodec, data=bytes, index=uint64_t)
+    @cython.locals(stored=StoredEntry, codec=EntryCodec, data=bytes, index=uint64_t)
     cdef Py_ssize_t position_of(self, PartitionReader reader) except -1
 
 

@@ -49,9 +49,9 @@ cdef class Channel:
     cpdef uint64_t delivered(self, uint64_t consumer_id, uint64_t offset, uint64_t count) except? 0
     @cython.locals(low=Py_ssize_t, high=Py_ssize_t, middle=Py_ssize_t, span=Span)
     cdef Py_ssize_t find(self, uint64_t tag) except -1
-    @cython.locals(span=Span, taken=list, index=Py_ssize_t, part=Span, first=uint64_t)
+    @cython.locals(span=Span, taken=list, index=Py_ssize_t, count=uint64_t, before=uint64_t, after=uint64_t)
     cpdef list settle_range(self, uint64_t low, uint64_t high)
-    @cython.locals(span=Span, taken=list, part=Span, count=uint64_t)
+    @cython.locals(span=Span, taken=list, count=uint64_t)
     cpdef list settle_through(self, uint64_t high)
     cpdef list settle_before(self, uint64_t tag)
     cdef object tidy(self)

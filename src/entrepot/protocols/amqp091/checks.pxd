@@ -13,7 +13,7 @@ cdef uint32_t _DELIVERY_MODE
 cdef uint64_t _EXPIRATION_MAX
 
 
-@cython.locals(index=Py_ssize_t, position=Py_ssize_t, properties_size=Py_ssize_t, body_size=Py_ssize_t, flags=uint32_t, scattered=bint, mode=int)
+@cython.locals(position=Py_ssize_t, properties_size=Py_ssize_t, body_size=Py_ssize_t, flags=uint32_t, scattered=bint, mode=int)
 cpdef bint check_run(bytes data, Py_ssize_t count, bytes user) except? True
 @cython.locals(value=uint64_t, size=Py_ssize_t, first=Py_ssize_t, index=Py_ssize_t)
 cpdef uint64_t parse_expiration(bytes text) except? 0xFFFFFFFFFFFFFFFF

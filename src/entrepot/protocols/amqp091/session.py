@@ -226,8 +226,9 @@ class Session(Sink):
                 if done == len(events):
                     break
                 if steps >= _PIECE_STEPS or done == 0:
-                    turns.spend(steps)
-                    steps = 0
+                    if steps:
+                        turns.spend(steps)
+                        steps = 0
                     if turns.left <= 0:
                         self.backlog = events[done:]
                         handlers.update_paused(self)

@@ -72,7 +72,7 @@ cdef class _Writer:
     @cython.locals(source=bytes, kind=int, size=Py_ssize_t, begun=Py_ssize_t, stop=Py_ssize_t, number=uint64_t)
     cdef int _value(self, Py_ssize_t at) except -1
     cdef int _type(self, int kind) except -1
-    @cython.locals(source=bytes, at=Py_ssize_t, stop=Py_ssize_t, flags=int)
+    @cython.locals(source=bytes, at=Py_ssize_t, stop=Py_ssize_t)
     cdef int _notes(self, Py_ssize_t pos) except -1
     @cython.locals(source=bytes, name_size=Py_ssize_t, value=Py_ssize_t, size=Py_ssize_t)
     cdef int _one_note(self, Py_ssize_t at, Py_ssize_t stop, bytes name, int flag) except -1

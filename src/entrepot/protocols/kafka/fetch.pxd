@@ -14,7 +14,7 @@ cdef Py_ssize_t _PIECE, _FEW
 
 @cython.locals(version=int, request=FetchRequest, full=bint, code=int, writer=Writer, table=FetchTable, reading=TopicsReading)
 cpdef object fetch(Exchange exchange, Reader reader)
-@cython.locals(table=FetchTable, parts=list, max_bytes=int64_t)
+@cython.locals(parts=list, max_bytes=int64_t)
 cdef object _ask(Exchange exchange, FetchRequest request)
 @cython.locals(call=Read, part=ReadPart)
 cpdef object have_read(Exchange exchange, list calls)

@@ -33,7 +33,6 @@ cdef class KafkaEntryCodec(EntryCodec):
     cpdef bytes placeholder(self, int64_t base_offset, uint32_t span)
     @cython.locals(at=Py_ssize_t, all_times=int64_t, origin=bytes, cursor=RecordCursor, translator=ToNeutral)
     cpdef bytes to_record_batch(self, bytes data, int64_t base_offset, int64_t append_time_ms)
-    @cython.locals(translator=FromNeutral)
     cpdef bytes from_record_batch(self, bytes batch, int64_t base_offset, int64_t append_time_ms, bytes address)
     @cython.locals(at=Py_ssize_t, compression=uint32_t)
     cpdef bint is_long(self, bytes data) except? True

@@ -78,7 +78,7 @@ cdef class AdoptPass:
     cpdef int finish(self, SegmentWriter writer) except -1
 
 
-@cython.locals(seen=Py_ssize_t, begun=uint64_t, frame=Frame, key=int64_t, start=uint64_t)
+@cython.locals(seen=Py_ssize_t, frame=Frame, key=int64_t, start=uint64_t)
 cpdef tuple copy_frames(
     SegmentWriter writer, str name, uint64_t position, bytes data, Py_ssize_t at, Py_ssize_t stop, uint64_t first, uint64_t end, object log, int64_t source,
     Py_ssize_t frames_max, uint64_t bytes_max

@@ -1,0 +1,82 @@
+"""What a link carries once both ends have proved who they are (docs/formats/link.md).
+
+u32be  size of what follows the kind
+u8     kind: 1 data, 2 acknowledgement (u64be: data frames received since both starts began), 3 alive (nothing follows)
+"""
+
+from __future__ import annotations
+
+import cython
+
+from entrepot.model.errors import CorruptData
+
+if not cython.compiled:
+    from entrepot.model.octets import get_u32_be_ba, get_u64_be_ba, take_ba
+    from entrepot.net.receive_buffer import ReceiveBuffer
+
+DATA, ACK, ALIVE = 1, 2, 3
+HEAD_SIZE = 5
+
+_DATA, _ACK, _ALIVE, _HEAD = DATA, ACK, ALIVE, HEAD_SIZE
+
+ALIVE_FRAME = bytes((0, 0, 0, 0, ALIVE))
+
+
+class LinkDecoder(ReceiveBuffer):
+    """Frames out of bytes. Before the proof, take(count) reads what is no frame.
+
+    `acknowledged` is the highest count that the other end has told; -1: none since it was reset.
+    """
+
+    def __init__(self, frame_max: int) -> None:
+        super().__init__()
+        self._frame_max = frame_max
+        self.acknowledged = -1
+
+    def peek(self, count: int) -> bytes | None:
+        """The next `count` bytes, once they are here."""
+        if self._end - self._start < count:
+            return None
+        return take_ba(self._buffer, self._start, count)
+
+    def take(self, count: int) -> bytes | None:
+        """The same, taken."""
+        found = self.peek(count)
+        if found is not None:
+            self._start += count
+        return found
+
+    def frames(self) -> list[bytes]:
+        """The data frames that are whole. Raises CorruptData: a peer that has proved who it is sends what is none."""
+        buffer = self._buffer
+        pos = self._start
+        end = self._end
+        found: list[bytes] = []
+        self._total = 0
+        while end - pos >= _HEAD:
+            size = get_u32_be_ba(buffer, pos)
+            kind = buffer[pos + 4]
+            if size > self._frame_max:
+                raise CorruptData(f"a frame of {size} bytes; the limit is {self._frame_max}")
+            if size > end - pos - _HEAD:
+                self._total = _HEAD + size
+                break
+            if kind == _DATA:
+                found.append(take_ba(buffer, pos + _HEAD, size))
+            elif kind == _ACK and size == 8:
+                self.acknowledged = get_u64_be_ba(buffer, pos + _HEAD)
+            elif kind != _ALIVE or size != 0:
+                raise CorruptData(f"a frame of kind {kind} and {size} bytes")
+            pos += _HEAD + size
+        self._start = pos
+        return found
+
+
+def data_head(size: int) -> bytes:
+    """What stands before the octets of a data frame."""
+    return size.to_bytes(4, "big") + b"\x01"
+
+
+def ack_frame(received: int) -> bytes:
+    """An acknowledgement."""
+    return b"\x00\x00\x00\x08\x02" + received.to_bytes(8, "big")
