@@ -23,7 +23,7 @@ from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.exchange import ASK_STEPS
 from entrepot.protocols.kafka.groups import ANSWER_STEPS
 from entrepot.protocols.kafka.produce_codec import COPIED_AT_ONCE, REWRITTEN_AT_ONCE, STEP_BYTES
-from entrepot.protocols.kafka.record_batch import LARGE_BYTES, BatchValidator
+from entrepot.protocols.kafka.record_batch import LARGE_BYTES, PLAIN_BYTES, PLAIN_ELEMENTS_MAX, BatchValidator
 
 BY_NAME = {api.name: key for key, api in APIS.items()}
 MANY = 3000
@@ -220,7 +220,7 @@ def test_a_large_batch_is_checked_elsewhere_and_keeps_its_place(codec):
     elsewhere = []
     client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
     other = Client(beside=client)
-    large = kafka_batches.batch([batch(value=bytes(LARGE_BYTES + 100_000))[61:]], codec)
+    large = kafka_batches.batch([batch(value=bytes(PLAIN_BYTES + 100_000))[61:]], codec)
     client.send(0, 9, produce({"t": {0: large}}))
     client.send(0, 9, produce({"t": {0: batch(value=b"behind it")}}))
     other.send(0, 9, produce({"t": {0: batch(value=b"other")}}))
@@ -233,18 +233,49 @@ def test_a_large_batch_is_checked_elsewhere_and_keeps_its_place(codec):
     assert [call.parts[0].data[61:] == large[61:] for call in client.port.calls] == [True, False]
 
 
+def plain(count, headers, size):
+    """`count` records of no compression with so many headers each, `size` octets in all or a few more."""
+    each = max(0, (size - 61) // count - 12 - 3 * headers)
+    return kafka_batches.batch(
+        [kafka_batches.record(value=bytes(each), headers=[(b"h", b"")] * headers, delta=number) for number in range(count)], kafka_batches.NONE
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "headers", "size", "is_elsewhere"),
+    [
+        (1_000, 0, 2 * LARGE_BYTES, False),
+        (PLAIN_ELEMENTS_MAX, 1, 2 * LARGE_BYTES, False),
+        (PLAIN_ELEMENTS_MAX + 1, 0, 2 * LARGE_BYTES, True),
+        (PLAIN_ELEMENTS_MAX // 2, 3, 2 * LARGE_BYTES, True),
+        (1, PLAIN_ELEMENTS_MAX + 1, 2 * LARGE_BYTES, True),
+        (1_000, 0, PLAIN_BYTES + 20_000, True),
+    ],
+)
+def test_a_plain_batch_of_few_records_is_checked_at_once(count, headers, size, is_elsewhere):
+    elsewhere = []
+    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
+    large = plain(count, headers, size)
+    assert len(large) > LARGE_BYTES
+    assert (len(large) > PLAIN_BYTES) == (size > PLAIN_BYTES)
+    client.send(0, 9, produce({"t": {0: large}}))
+    while client.turn():
+        pass
+    assert (len(elsewhere), len(client.port.calls)) == ((1, 0) if is_elsewhere else (0, 1))
+
+
 def test_what_waits_to_be_checked_has_so_much_room_and_the_rest_stays_where_it_arrived():
     elsewhere = []
     clients = [Client(elsewhere=lambda run, done: elsewhere.append((run, done)))]
     clients += [Client(beside=clients[0]) for _ in range(3)]
     room = clients[0].shared.room
-    room.limit_bytes = LARGE_BYTES - 1000
-    large = kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], kafka_batches.NONE)
+    room.limit_bytes = PLAIN_BYTES - 1000
+    large = kafka_batches.batch([batch(value=bytes(PLAIN_BYTES))[61:]], kafka_batches.NONE)
     for client in clients:
         client.send(0, 9, produce({"t": {0: large}}))
     assert len(elsewhere) == 1
-    assert LARGE_BYTES < room.held_bytes < 2 * LARGE_BYTES
-    assert [client.session.framing.waiting_bytes > LARGE_BYTES for client in clients] == [False, True, True, True]
+    assert PLAIN_BYTES < room.held_bytes < 2 * PLAIN_BYTES
+    assert [client.session.framing.waiting_bytes > PLAIN_BYTES for client in clients] == [False, True, True, True]
     assert clients[1].session.paused
     small = Client(beside=clients[0])
     small.send(0, 9, produce({"t": {0: batch()}}))
@@ -368,7 +399,7 @@ def test_what_a_long_request_was_read_into_is_let_go_of_in_turns(monkeypatch, na
 def test_a_batch_that_could_not_be_checked_is_not_said_to_be_taken():
     elsewhere = []
     client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
-    client.send(0, 9, produce({"t": {0: kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], kafka_batches.NONE)}}))
+    client.send(0, 9, produce({"t": {0: kafka_batches.batch([batch(value=bytes(PLAIN_BYTES))[61:]], kafka_batches.NONE)}}))
     elsewhere.pop()[1]()  # run() has failed
     while client.turn():
         pass
@@ -378,7 +409,7 @@ def test_a_batch_that_could_not_be_checked_is_not_said_to_be_taken():
 
 def large_batch(client, codec=kafka_batches.NONE):
     """Sent, and what is to be done elsewhere."""
-    client.send(0, 9, produce({"t": {0: kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], codec), 1: batch()}}))
+    client.send(0, 9, produce({"t": {0: kafka_batches.batch([batch(value=bytes(PLAIN_BYTES))[61:]], codec), 1: batch()}}))
 
 
 def buggy(*_):
@@ -467,7 +498,7 @@ def test_a_request_that_fails_by_a_bug_in_a_later_turn_ends_its_connection(monke
 def test_a_large_batch_that_is_damaged_is_its_partitions_error():
     elsewhere = []
     client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
-    large = bytearray(kafka_batches.batch([batch(value=bytes(LARGE_BYTES))[61:]], kafka_batches.NONE))
+    large = bytearray(kafka_batches.batch([batch(value=bytes(PLAIN_BYTES))[61:]], kafka_batches.NONE))
     large[100] ^= 1
     client.send(0, 9, produce({"t": {0: bytes(large), 1: batch()}}))
     run, then = elsewhere.pop()
@@ -486,7 +517,7 @@ def test_a_large_batch_is_compressed_anew_elsewhere(sent, wanted):
     elsewhere = []
     client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
     client.port.compression = wanted
-    records = batch(value=bytes(LARGE_BYTES))[61:]
+    records = batch(value=bytes(PLAIN_BYTES))[61:]
     client.send(0, 9, produce({"t": {0: kafka_batches.batch([records], sent)}}))
     run, then = elsewhere.pop()
     run()

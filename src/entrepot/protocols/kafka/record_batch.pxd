@@ -5,7 +5,8 @@ from entrepot.model.octets cimport get_u16_be, get_u32_be, get_u64_be, over_u16_
 from entrepot.protocols.kafka.lz4_frame cimport check_lz4
 from entrepot.protocols.kafka.record_cursor cimport RecordCursor, make_cursor
 
-cdef Py_ssize_t _HEADER, _LARGE, _BEFORE_SIZE, _COPIED_MAX
+cdef int64_t _PLAIN_ELEMENTS, _ANY_NUMBER
+cdef Py_ssize_t _HEADER, _LARGE, _PLAIN, _BEFORE_SIZE, _COPIED_MAX
 cdef Py_ssize_t _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA
 cdef Py_ssize_t _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT
 cdef uint32_t _COMPRESSION, _APPEND_TIME, _TRANSACTIONAL, _CONTROL, _DELETE_HORIZON
@@ -37,7 +38,7 @@ cdef class BatchValidator:
     cdef bytes _unpack(self, object unpacker, int compression, bytes packed)
     @cython.locals(head=BatchHead, records=bytes, start=Py_ssize_t)
     cpdef BatchHead validate(self, bytes data)
-    @cython.locals(head=BatchHead, records=bytes, start=Py_ssize_t, left=int64_t)
+    @cython.locals(size=Py_ssize_t, head=BatchHead, records=bytes, start=Py_ssize_t, left=int64_t)
     cpdef BatchHead maybe_validate(self, bytes data)
 
 @cython.locals(attributes=uint32_t, head=BatchHead)
@@ -53,7 +54,7 @@ cdef int _check_frame(bytes data) except -1
 cdef int _check_head(BatchHead head, uint32_t attributes, int64_t last_delta) except -1
 
 @cython.locals(cursor=RecordCursor, greatest=int64_t, index=int64_t, delta=int64_t, time_ms=int64_t)
-cpdef int64_t check_records(bytes records, Py_ssize_t start, int64_t count, int64_t base_time_ms) except? -2
+cpdef int64_t check_records(bytes records, Py_ssize_t start, int64_t count, int64_t base_time_ms, int64_t headers_max) except? -2
 
 @cython.locals(attributes=uint32_t)
 cpdef bytes stamp(bytes data, int64_t base_offset, int64_t leader_epoch, int64_t append_time_ms)

@@ -32,6 +32,7 @@ from entrepot.protocols.kafka.batch_errors import (
     InvalidBatch,
 )
 from entrepot.protocols.kafka.compression import LZ4, UNPACKED_MAX_BYTES, ZSTD, Unpacker
+from entrepot.protocols.kafka.record_cursor import TooManyHeaders
 
 if not cython.compiled:
     from entrepot.model.octets import (
@@ -53,10 +54,13 @@ if not cython.compiled:
 HEADER_BYTES = 61
 BATCH_VERSION = 1  # of entries with tag CODEC_KAFKA: one version 2 batch each
 LARGE_BYTES = 512 << 10  # of a batch, packed or unpacked: above this it is checked beside the loop (checking.py)
+PLAIN_BYTES = 5 << 18  # the same of one that is not packed and has few records and headers: what librdkafka makes by default is checked at once
+PLAIN_ELEMENTS_MAX = 16_384  # records, and headers of all of them: two milliseconds
 REQUEST_UNPACKED_MAX = 4  # what the batches of one request may unpack to together, in the bound of one
 
 _HEADER = HEADER_BYTES
-_LARGE = LARGE_BYTES
+_LARGE, _PLAIN, _PLAIN_ELEMENTS = LARGE_BYTES, PLAIN_BYTES, PLAIN_ELEMENTS_MAX
+_ANY_NUMBER = 2**62
 _REQUEST_UNPACKED_MAX = REQUEST_UNPACKED_MAX
 _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA = 8, 12, 16, 17, 21, 23
 _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT = 27, 35, 43, 51, 53, 57
@@ -117,15 +121,21 @@ class BatchValidator:
         if head.compression:
             records = self._unpack(self._unpacker, head.compression, take(data, start, len(data) - start))
             start = 0
-        return _finished(head, data, check_records(records, start, head.count, head.base_time_ms))
+        return _finished(head, data, check_records(records, start, head.count, head.base_time_ms, _ANY_NUMBER))
 
     def maybe_validate(self, data: bytes) -> BatchHead | None:
-        """As validate(), of a batch that is not large; None for one that is, of which nothing is known then."""
-        if len(data) > _LARGE:
+        """As validate(), of a batch that is not large, or is plain; None for any other, of which nothing is known then."""
+        size = len(data)
+        if size > _PLAIN or (size > _LARGE and (get_u16_be(data, _ATTRIBUTES) & _COMPRESSION or get_u32_be(data, _COUNT) > _PLAIN_ELEMENTS)):
             return None
         head = _head_of(data)
         records = data
         start = _HEADER
+        if size > _LARGE:
+            try:
+                return _finished(head, data, check_records(records, start, head.count, head.base_time_ms, _PLAIN_ELEMENTS))
+            except TooManyHeaders:
+                return None
         if head.compression:
             left = self.left_bytes
             try:
@@ -137,7 +147,7 @@ class BatchValidator:
                 self.unpacked_bytes += _LARGE
                 return None
             start = 0
-        return _finished(head, data, check_records(records, start, head.count, head.base_time_ms))
+        return _finished(head, data, check_records(records, start, head.count, head.base_time_ms, _ANY_NUMBER))
 
     @staticmethod
     def validate_with(data: bytes, greatest_time: Callable[[BatchHead, bytes], int]) -> BatchHead:
@@ -239,9 +249,10 @@ def _check_head(head: BatchHead, attributes: int, last_delta: int) -> int:
     return 0
 
 
-def check_records(records: bytes, start: int, count: int, base_time_ms: int) -> int:
-    """Read all records from `start`, which must be `count`, numbered from 0; return the greatest timestamp."""
+def check_records(records: bytes, start: int, count: int, base_time_ms: int, headers_max: int) -> int:
+    """Read all records from `start`, which must be `count`, numbered from 0; return the greatest timestamp. TooManyHeaders: there are more than that."""
     cursor = make_cursor(records, start, len(records))
+    cursor.headers_left = headers_max
     greatest = _TIME_MIN
     index = 0
     while index < count:

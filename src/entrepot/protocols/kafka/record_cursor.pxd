@@ -1,6 +1,8 @@
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+cdef int64_t _ANY_NUMBER
+
 @cython.final
 cdef class RecordCursor:
     cdef readonly bytes data
@@ -15,6 +17,7 @@ cdef class RecordCursor:
     cdef readonly Py_ssize_t value_at
     cdef readonly Py_ssize_t value_size
     cdef readonly Py_ssize_t headers_count
+    cdef public int64_t headers_left
     # of the header
     cdef readonly Py_ssize_t name_at
     cdef readonly Py_ssize_t name_size

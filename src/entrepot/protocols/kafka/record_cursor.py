@@ -13,6 +13,12 @@ from __future__ import annotations
 
 from entrepot.protocols.kafka.batch_errors import INVALID_RECORD, InvalidBatch
 
+_ANY_NUMBER = 2**62
+
+
+class TooManyHeaders(Exception):
+    """There are more than who reads has time for: it is no fault of theirs."""
+
 
 class RecordCursor:
     """Reads records from `pos` to `end` of `data`.
@@ -20,6 +26,7 @@ class RecordCursor:
     After advance() the fields describe one record: `index` among those read, `time_delta`, `offset_delta`, where key and value
     start and how long they are (size -1: null), `headers_count`. next_header() then goes through its headers, first_header() back to the
     first: `name_at`, `name_size`, `header_at`, `header_size`. Everything lies within the record. Raises InvalidBatch (INVALID_RECORD) for anything else.
+    `headers_left`: how many more there may be, or TooManyHeaders.
     """
 
     __slots__ = (
@@ -30,6 +37,7 @@ class RecordCursor:
         "header_at",
         "header_size",
         "headers_count",
+        "headers_left",
         "index",
         "key_at",
         "key_size",
@@ -53,6 +61,7 @@ class RecordCursor:
     value_at: int
     value_size: int
     headers_count: int
+    headers_left: int
     name_at: int
     name_size: int
     header_at: int
@@ -82,6 +91,9 @@ class RecordCursor:
         if count < 0 or count > stop - self.pos:
             raise self._invalid(f"says it has {count} headers, where {stop - self.pos} bytes are left")
         self.headers_count = count
+        self.headers_left -= count
+        if self.headers_left < 0:
+            raise TooManyHeaders
         self._headers_at = self.pos
         self._next_header = self.pos
         while count > 0:
@@ -172,4 +184,5 @@ def make_cursor(data: bytes, pos: int, end: int) -> RecordCursor:
     cursor.pos = pos
     cursor.end = min(end, len(data))
     cursor.index = -1
+    cursor.headers_left = _ANY_NUMBER
     return cursor
