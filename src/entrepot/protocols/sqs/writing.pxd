@@ -3,8 +3,9 @@
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from entrepot.model.octets cimport copy, copy_ba, get_u16_be, put_u16_be, take_ba
+from entrepot.model.octets cimport copy, copy_ba, get_u16_be, get_u64_le, put_u16_be, take_ba
 
+cdef uint64_t _ONES, _SPACES, _QUOTES, _BACKSLASHES, _HIGH_BITS
 cdef bytes _HEX, _PAIRS, _BASE64, _QUOT, _AMP, _LT, _GT, _CR
 
 
@@ -22,7 +23,9 @@ cdef class Writer:
     cpdef int uuid(self, bytes source, Py_ssize_t pos) except -1
     @cython.locals(digits=Py_ssize_t, rest=uint64_t, at=Py_ssize_t)
     cpdef int decimal(self, uint64_t value, Py_ssize_t width) except -1
-    @cython.locals(buffer=bytearray, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, octet=uint32_t)
+    @cython.locals(
+        buffer=bytearray, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, octet=uint32_t, singly_to=Py_ssize_t, word=uint64_t, quote=uint64_t,
+        backslash=uint64_t)
     cpdef int string(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(buffer=bytearray, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, octet=uint32_t, name=bytes)
     cpdef int xml(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1

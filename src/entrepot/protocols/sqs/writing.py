@@ -5,12 +5,13 @@ from __future__ import annotations
 import cython
 
 if not cython.compiled:
-    from entrepot.model.octets import copy, copy_ba, get_u16_be, put_u16_be, take_ba
+    from entrepot.model.octets import copy, copy_ba, get_u16_be, get_u64_le, put_u16_be, take_ba
 
 HEX = b"0123456789abcdef"
 BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 _HEX = HEX
+_ONES, _SPACES, _QUOTES, _BACKSLASHES, _HIGH_BITS = (octet * 0x0101010101010101 for octet in (0x01, 0x20, 0x22, 0x5C, 0x80))
 _PAIRS = bytes(digit for octet in range(256) for digit in (HEX[octet >> 4], HEX[octet & 15]))  # the two digits of each octet
 _BASE64 = BASE64
 _QUOT, _AMP, _LT, _GT, _CR = b"&quot;", b"&amp;", b"&lt;", b"&gt;", b"&#13;"
@@ -92,7 +93,16 @@ class Writer:
         at = self.filled
         start = pos
         end = pos + size
+        singly_to = pos  # so far, octets are looked at one by one
         while pos < end:
+            if pos >= singly_to and end - pos >= 8:
+                word = get_u64_le(source, pos)
+                quote = word ^ _QUOTES
+                backslash = word ^ _BACKSLASHES
+                if ((word - _SPACES) & ~word | (quote - _ONES) & ~quote | (backslash - _ONES) & ~backslash) & _HIGH_BITS == 0:  # none is below 32, 34 or 92
+                    pos += 8
+                    continue
+                singly_to = pos + 8
             octet = source[pos]
             if octet > 92 or (octet >= 32 and octet != 34 and octet != 92):
                 pos += 1
