@@ -479,6 +479,23 @@ def test_who_has_more_to_write_and_is_closing_writes_it_first(run: Run) -> None:
     writing_test(test, run)
 
 
+def test_what_is_said_while_more_waits_is_written_before_the_end(run: Run) -> None:
+    def test(bench: Writing) -> None:
+        connection = bench.connection("c")
+        data = numbered(2 * TURN_BYTES_MAX)
+        bench.say(connection, data)
+        bench.turn()
+        bench.say(connection, b"last words")
+        connection.session.closing = True  # type: ignore[union-attr]
+        while bench.soon:
+            bench.turn()
+        assert connection.transport.taken == data + b"last words"  # type: ignore[attr-defined]
+        assert connection.session.flushes == 1  # type: ignore[union-attr]
+        assert connection.transport.closed  # type: ignore[attr-defined]
+
+    writing_test(test, run)
+
+
 def test_a_peer_that_takes_nothing_is_given_no_more_of_it(run: Run) -> None:
     def test(bench: Writing) -> None:
         connection = bench.connection("c", mark=1000)

@@ -47,6 +47,6 @@ cdef class ConnectionCore:
     @cython.locals(size=Py_ssize_t, pause=bint)
     cpdef object flush(self)
     @cython.locals(sent=Py_ssize_t, tick=Tick)
-    cpdef object send(self, Py_ssize_t size)
+    cpdef object send(self)
     @cython.locals(size=Py_ssize_t, done=Py_ssize_t, tick=Tick, rest=list, parts=list)
     cpdef object send_some(self)

@@ -151,12 +151,9 @@ class ConnectionCore:
             self.wake()
         return None
 
-    def send(self, size: int) -> object:
-        """Hand the session's output, `size` bytes, to the transport, as much as this tick allows."""
+    def send(self) -> object:
+        """Hand all of the session's output to the transport. It may call pause_writing, which may have the session say more."""
         tick = self.tick
-        if self.rest_bytes > 0 or size > _TURN_BYTES_MAX:
-            self.send_some()
-            return None
         parts = self.output.take()  # type: ignore[union-attr]
         sent = 0
         for part in parts:
@@ -171,7 +168,7 @@ class ConnectionCore:
         return None
 
     def send_some(self) -> object:
-        """The same of what is more than this tick allows: the rest of it in the next one, and the session is told to wait."""
+        """The same of what is more than a tick allows: the rest of it in the next one, and the session is told to wait."""
         tick = self.tick
         rest = self.rest
         if self.rest_bytes == 0:
@@ -216,8 +213,12 @@ class ConnectionCore:
             return None
         size = self.output.size  # type: ignore[union-attr]
         if (size > 0 or self.rest_bytes > 0) and not self.writing_paused:
-            self.send(size)  # may call pause_writing, which may have the session say more
-            size = self.output.size if self.writing_paused or self.rest_bytes > 0 else 0  # type: ignore[union-attr]
+            if self.rest_bytes > 0 or size > _TURN_BYTES_MAX:
+                self.send_some()
+                size = self.output.size  # type: ignore[union-attr]
+            else:
+                self.send()
+                size = self.output.size if self.writing_paused else 0  # type: ignore[union-attr]
         size += self.rest_bytes
         session: Any = self.session
         if self.unflushed and not self.writing_paused and size == 0:

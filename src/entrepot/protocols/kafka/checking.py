@@ -1,6 +1,6 @@
 """Checks: large record batches are checked beside the loop.
 
-A batch is large if it has more than LARGE_BYTES, packed or unpacked. Its checksum, its compression and its records are gone through by one thread,
+A batch is large if it has more than LARGE_BYTES, packed or unpacked, unless it is plain (record_batch.py). Its checksum, its compression and its records are gone through by one thread,
 which lets go of the GIL while it does; the connection that sent it takes in nothing more until then, all others go on.
 """
 
