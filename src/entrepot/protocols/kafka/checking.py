@@ -1,7 +1,7 @@
 """Checks: large record batches are checked beside the loop.
 
-A batch is large if it has more than LARGE_BYTES, packed or unpacked, unless it is plain (record_batch.py). Its checksum, its compression and its records are gone through by one thread,
-which lets go of the GIL while it does; the connection that sent it takes in nothing more until then, all others go on.
+A batch is large if it has more than LARGE_BYTES, packed or unpacked, unless it is plain (record_batch.py). Its checksum, its compression and its records
+are gone through by one thread, which lets go of the GIL while it does; the connection that sent it takes in nothing more until then, all others go on.
 """
 
 from __future__ import annotations
