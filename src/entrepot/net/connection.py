@@ -218,7 +218,7 @@ class ConnectionCore:
                 size = self.output.size  # type: ignore[union-attr]
             else:
                 self.send()
-                size = self.output.size if self.writing_paused else 0  # type: ignore[union-attr]
+                size = self.output.size if self.writing_paused else 0
         size += self.rest_bytes
         session: Any = self.session
         if self.unflushed and not self.writing_paused and size == 0:
