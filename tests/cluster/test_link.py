@@ -220,6 +220,7 @@ GOOD = greeting.encode(greeting.Greeting("c", "b", bytes(16), b"", 0, bytes(32))
         (GOOD[:8] + b"\x00\x00\x00\x00" + GOOD[12:], "it speaks versions 0 to 0 of the link; this end 1 to 1"),
         (GOOD[:12] + b"\x7f\xff\xff\xff", "a greeting of 2147483647 bytes; the limit is 1024"),
         (GOOD[:12] + b"\x00\x00\x00\x01\xc1", "a greeting that does not decode"),
+        (GOOD[:12] + b"\x00\x00\x04\x00" + b"\x97\xa0\xa0\xc4\x00\xc4\x00\x00\xc4\x00" + b"\x91" * 1013 + b"\xc0", "a greeting that does not decode"),
         (greeting.encode(greeting.Greeting("c", "b", bytes(15), b"", 0, bytes(32))), "a greeting whose fields have other sizes"),
         (greeting.encode(greeting.Greeting("c", "b", bytes(16), b"", -1, bytes(32))), "a greeting whose fields have other sizes"),
         (greeting.encode(greeting.Greeting("c", "", bytes(16), b"", 0, bytes(32))), "a greeting whose fields have other sizes"),

@@ -72,7 +72,7 @@ def decode(raw: bytes) -> Heard:
     """Of a whole greeting. Raises CorruptData."""
     try:
         said = msgspec.msgpack.decode(raw[HEAD_SIZE:], type=Greeting)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptData(f"a greeting that does not decode: {error}") from None
     sizes = (len(said.start), len(said.nonce))
     if sizes != (START_SIZE, NONCE_SIZE) or len(said.peer_start) not in (0, START_SIZE) or not 1 <= len(said.name) <= NAME_MAX or said.received < 0:

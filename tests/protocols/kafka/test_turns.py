@@ -23,7 +23,7 @@ from entrepot.protocols.kafka.compression import UNPACKED_MAX_BYTES, Unpacker
 from entrepot.protocols.kafka.exchange import ASK_STEPS
 from entrepot.protocols.kafka.groups import ANSWER_STEPS
 from entrepot.protocols.kafka.produce_codec import COPIED_AT_ONCE, REWRITTEN_AT_ONCE, STEP_BYTES
-from entrepot.protocols.kafka.record_batch import LARGE_BYTES, PLAIN_BYTES, PLAIN_ELEMENTS_MAX, BatchValidator
+from entrepot.protocols.kafka.record_batch import PLAIN_BYTES, BatchValidator
 
 BY_NAME = {api.name: key for key, api in APIS.items()}
 MANY = 3000
@@ -231,37 +231,6 @@ def test_a_large_batch_is_checked_elsewhere_and_keeps_its_place(codec):
     while client.turn():
         pass
     assert [call.parts[0].data[61:] == large[61:] for call in client.port.calls] == [True, False]
-
-
-def plain(count, headers, size):
-    """`count` records of no compression with so many headers each, `size` octets in all or a few more."""
-    each = max(0, (size - 61) // count - 12 - 3 * headers)
-    return kafka_batches.batch(
-        [kafka_batches.record(value=bytes(each), headers=[(b"h", b"")] * headers, delta=number) for number in range(count)], kafka_batches.NONE
-    )
-
-
-@pytest.mark.parametrize(
-    ("count", "headers", "size", "is_elsewhere"),
-    [
-        (1_000, 0, 2 * LARGE_BYTES, False),
-        (PLAIN_ELEMENTS_MAX, 1, 2 * LARGE_BYTES, False),
-        (PLAIN_ELEMENTS_MAX + 1, 0, 2 * LARGE_BYTES, True),
-        (PLAIN_ELEMENTS_MAX // 2, 3, 2 * LARGE_BYTES, True),
-        (1, PLAIN_ELEMENTS_MAX + 1, 2 * LARGE_BYTES, True),
-        (1_000, 0, PLAIN_BYTES + 20_000, True),
-    ],
-)
-def test_a_plain_batch_of_few_records_is_checked_at_once(count, headers, size, is_elsewhere):
-    elsewhere = []
-    client = Client(elsewhere=lambda run, done: elsewhere.append((run, done)))
-    large = plain(count, headers, size)
-    assert len(large) > LARGE_BYTES
-    assert (len(large) > PLAIN_BYTES) == (size > PLAIN_BYTES)
-    client.send(0, 9, produce({"t": {0: large}}))
-    while client.turn():
-        pass
-    assert (len(elsewhere), len(client.port.calls)) == ((1, 0) if is_elsewhere else (0, 1))
 
 
 def test_what_waits_to_be_checked_has_so_much_room_and_the_rest_stays_where_it_arrived():
