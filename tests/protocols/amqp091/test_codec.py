@@ -131,12 +131,17 @@ def test_a_run_ends_with_channel_key_and_bits() -> None:
 
 
 def test_a_run_is_limited_in_count_and_bytes() -> None:
-    events = greeted().push(publish(1, Q, b"") * 2500)
-    assert sum(event.count for event in events) == 2500
-    assert max(event.count for event in events) <= codec.RUN_MAX_COUNT
-    events = greeted().push(publish(1, Q, bytes(3000)) * 100)
-    assert sum(event.count for event in events) == 100
-    assert max(len(event.data) for event in events) <= codec.RUN_MAX_BYTES
+    decoder = greeted()
+    decoder.push(publish(1, Q, bytes(3000)) * 200)  # its buffer has grown: the next are read in one go
+    for body in (b"", b"x"):
+        events = decoder.push(publish(1, Q, body) * 2500)
+        assert [event.count for event in events] == [codec.RUN_MAX_COUNT, codec.RUN_MAX_COUNT, 452]
+    least = len(record(b"\x00\x00", b""))
+    body = bytes(128 - least)
+    events = decoder.push(publish(1, Q, body) * 1025)
+    assert [(event.count, len(event.data)) for event in events] == [(512, codec.RUN_MAX_BYTES), (512, codec.RUN_MAX_BYTES), (1, 128)]
+    events = decoder.push(publish(1, Q, body + b"x") + publish(1, Q, body) * 511)  # one octet more than a run holds
+    assert [event.count for event in events] == [511, 1]
     (single,) = greeted(message_size_max=200_000, assembly_max_bytes=200_000).push(publish(1, Q, bytes(100_000), step=4000))
     assert single.count == 1
 

@@ -21,10 +21,12 @@ def plain(count, headers, size):
     ("count", "headers", "size", "is_elsewhere"),
     [
         (1_000, 0, 2 * LARGE_BYTES, False),
-        (PLAIN_ELEMENTS_MAX, 1, 2 * LARGE_BYTES, False),
+        (PLAIN_ELEMENTS_MAX, 0, 2 * LARGE_BYTES, False),
+        (PLAIN_ELEMENTS_MAX // 2, 1, 2 * LARGE_BYTES, False),
+        (PLAIN_ELEMENTS_MAX // 2 + 1, 1, 2 * LARGE_BYTES, True),
         (PLAIN_ELEMENTS_MAX + 1, 0, 2 * LARGE_BYTES, True),
-        (PLAIN_ELEMENTS_MAX // 2, 3, 2 * LARGE_BYTES, True),
-        (1, PLAIN_ELEMENTS_MAX + 1, 2 * LARGE_BYTES, True),
+        (1, PLAIN_ELEMENTS_MAX, 2 * LARGE_BYTES, True),
+        (1, PLAIN_ELEMENTS_MAX - 1, 2 * LARGE_BYTES, False),
         (1_000, 0, PLAIN_BYTES + 20_000, True),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from octets import each_at_each_place
 
 from both_modes import interpreted
 from entrepot.protocols.sqs import characters
@@ -37,8 +38,5 @@ def test_the_first_character_that_is_not_taken(module: Any, text: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_every_octet_below_a_space_at_every_place_of_two_words(module: Any) -> None:
-    for at in range(17):
-        for octet in range(0x80):
-            text = bytearray(b"a" * 17)
-            text[at] = octet
-            assert module.illegal_at(bytes(text)) == expected(text.decode()), (at, octet)
+    for text in each_at_each_place():
+        assert module.illegal_at(text) == expected(text.decode()), text

@@ -50,7 +50,7 @@ cdef class Decoder(ReceiveBuffer):
     cdef bytes _publish_key(self, Py_ssize_t pos, Py_ssize_t size)
     cdef int _reset_run(self) except -1
     @cython.locals(capacity=Py_ssize_t, pack=bytearray)
-    cdef int _grow_pack(self, Py_ssize_t need) except -1
+    cdef int _grow_pack(self, Py_ssize_t packed, Py_ssize_t need) except -1
     @cython.locals(run=PublishRun)
     cdef int _emit_run(self, list events) except -1
     cdef Py_ssize_t _begin(self, int channel, Py_ssize_t pos, Py_ssize_t size) except -1

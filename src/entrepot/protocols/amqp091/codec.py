@@ -300,7 +300,7 @@ class Decoder(ReceiveBuffer):
                 self._alike = False
         self._flags_or |= self._checked_flags
         if need > self._pack_capacity - self._packed:
-            self._grow_pack(need)
+            self._grow_pack(self._packed, need)
         pack = self._pack
         packed = self._packed
         put_u32_be(pack, packed, properties_size)
@@ -342,8 +342,7 @@ class Decoder(ReceiveBuffer):
             if packed + need > _RUN_BYTES:
                 break
             if need > self._pack_capacity - packed:
-                self._packed = packed
-                self._grow_pack(need)
+                self._grow_pack(packed, need)
                 pack = self._pack
             put_u32_be(pack, packed, properties_size)
             put_u32_be(pack, packed + 4, body_size)
@@ -387,12 +386,12 @@ class Decoder(ReceiveBuffer):
         self._alike = True
         return 0
 
-    def _grow_pack(self, need: int) -> int:
+    def _grow_pack(self, packed: int, need: int) -> int:
         capacity = max(self._pack_capacity * 2, 1024)
-        while capacity - self._packed < need:
+        while capacity - packed < need:
             capacity *= 2
         pack = bytearray(capacity)
-        copy_ba(pack, 0, self._pack, 0, self._packed)
+        copy_ba(pack, 0, self._pack, 0, packed)
         self._pack = pack
         self._pack_capacity = capacity
         return 0

@@ -38,7 +38,7 @@ cdef class BatchValidator:
     cdef bytes _unpack(self, object unpacker, int compression, bytes packed)
     @cython.locals(head=BatchHead, records=bytes, start=Py_ssize_t)
     cpdef BatchHead validate(self, bytes data)
-    @cython.locals(size=Py_ssize_t, head=BatchHead, records=bytes, start=Py_ssize_t, left=int64_t)
+    @cython.locals(size=Py_ssize_t, head=BatchHead, records=bytes, start=Py_ssize_t, headers_max=int64_t, left=int64_t, greatest=int64_t)
     cpdef BatchHead maybe_validate(self, bytes data)
 
 @cython.locals(attributes=uint32_t, head=BatchHead)

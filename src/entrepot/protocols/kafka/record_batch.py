@@ -32,7 +32,7 @@ from entrepot.protocols.kafka.batch_errors import (
     InvalidBatch,
 )
 from entrepot.protocols.kafka.compression import LZ4, UNPACKED_MAX_BYTES, ZSTD, Unpacker
-from entrepot.protocols.kafka.record_cursor import TooManyHeaders
+from entrepot.protocols.kafka.record_cursor import ANY_NUMBER, TooManyHeaders
 
 if not cython.compiled:
     from entrepot.model.octets import (
@@ -55,12 +55,12 @@ HEADER_BYTES = 61
 BATCH_VERSION = 1  # of entries with tag CODEC_KAFKA: one version 2 batch each
 LARGE_BYTES = 512 << 10  # of a batch, packed or unpacked: above this it is checked beside the loop (checking.py)
 PLAIN_BYTES = 5 << 18  # the same of one that is not packed and has few records and headers: what librdkafka makes by default is checked at once
-PLAIN_ELEMENTS_MAX = 16_384  # records, and headers of all of them: two milliseconds
+PLAIN_ELEMENTS_MAX = 16_384  # records and headers together: a millisecond
 REQUEST_UNPACKED_MAX = 4  # what the batches of one request may unpack to together, in the bound of one
 
 _HEADER = HEADER_BYTES
 _LARGE, _PLAIN, _PLAIN_ELEMENTS = LARGE_BYTES, PLAIN_BYTES, PLAIN_ELEMENTS_MAX
-_ANY_NUMBER = 2**62
+_ANY_NUMBER = ANY_NUMBER
 _REQUEST_UNPACKED_MAX = REQUEST_UNPACKED_MAX
 _SIZE, _EPOCH, _MAGIC, _CRC, _ATTRIBUTES, _LAST_DELTA = 8, 12, 16, 17, 21, 23
 _BASE_TIME, _MAX_TIME, _PRODUCER_ID, _PRODUCER_EPOCH, _FIRST_SEQUENCE, _COUNT = 27, 35, 43, 51, 53, 57
@@ -131,11 +131,7 @@ class BatchValidator:
         head = _head_of(data)
         records = data
         start = _HEADER
-        if size > _LARGE:
-            try:
-                return _finished(head, data, check_records(records, start, head.count, head.base_time_ms, _PLAIN_ELEMENTS))
-            except TooManyHeaders:
-                return None
+        headers_max = _ANY_NUMBER if size <= _LARGE else _PLAIN_ELEMENTS - head.count
         if head.compression:
             left = self.left_bytes
             try:
@@ -147,7 +143,11 @@ class BatchValidator:
                 self.unpacked_bytes += _LARGE
                 return None
             start = 0
-        return _finished(head, data, check_records(records, start, head.count, head.base_time_ms, _ANY_NUMBER))
+        try:
+            greatest = check_records(records, start, head.count, head.base_time_ms, headers_max)
+        except TooManyHeaders:
+            return None
+        return _finished(head, data, greatest)
 
     @staticmethod
     def validate_with(data: bytes, greatest_time: Callable[[BatchHead, bytes], int]) -> BatchHead:

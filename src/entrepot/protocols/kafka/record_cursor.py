@@ -13,7 +13,9 @@ from __future__ import annotations
 
 from entrepot.protocols.kafka.batch_errors import INVALID_RECORD, InvalidBatch
 
-_ANY_NUMBER = 2**62
+ANY_NUMBER = 2**62
+
+_ANY_NUMBER = ANY_NUMBER
 
 
 class TooManyHeaders(Exception):
