@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.system import probes
@@ -84,17 +85,16 @@ class Broker:
             return
         for number in (signal.SIGTERM, signal.SIGKILL):
             for pid in self.pids():
-                try:
+                with suppress(ProcessLookupError):
                     os.kill(pid, number)
-                except ProcessLookupError:
-                    continue
             try:
                 self.process.wait(_STOP_S)
                 break
             except subprocess.TimeoutExpired:
                 continue
         for pid in self.pids():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self.process = None
 
     def kill(self) -> None:

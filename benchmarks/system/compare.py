@@ -6,26 +6,35 @@ A round starts both brokers anew (where its memory lies makes one process a tent
 first and the second by turns first: what the machine does meanwhile happens to both. A round gives each build the median of its runs, and a ratio
 of the two, above 1 where the new one is better; shown are the medians over rounds of all of these, and each round's ratio of rates.
 
-Exit status 0: every case is at least --at-least of the build before, by rate or by broker CPU a message; 1: one is not, or a run failed; 2: wrong usage.
+Exit status 0: every case is at least --at-least of the build before, by rate or by broker CPU a message (look at both: a case whose rate something else
+bounds, such as the disk, always passes by its rate); 1: one is not, has no rate, or a run failed, whose directory is kept then; 2: wrong usage.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import statistics
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.system import build
-from benchmarks.system.brokers import Broker, BrokerFailed, Entrepot
+from benchmarks.system.brokers import Broker, Entrepot
 from benchmarks.system.case import Case, Scale
 from benchmarks.system.cases import CASES
-from benchmarks.system.measure import Figures, LoadFailed
+from benchmarks.system.measure import LoadFailed
+from benchmarks.system.run import run_case, stop_on_sigterm
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _CPU = "broker_cpu_us_per_message"
+
+
+def _from_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number}: at least 1")
+    return number
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,8 +44,8 @@ def parser() -> argparse.ArgumentParser:
     add("cases", nargs="+", metavar="CASE", help="cases as `python -m benchmarks.system.run list` names them")
     add("--before", required=True, help="command that starts the build to compare with, such as 'env PYTHONPATH=DIR/src python -m entrepot serve'")
     add("--now", default="", help="command that starts the other; empty: this one")
-    add("--rounds", type=int, default=5, help="times that both are started anew")
-    add("--repetitions", type=int, default=5, help="runs of each in a round")
+    add("--rounds", type=_from_one, default=5, help="times that both are started anew")
+    add("--repetitions", type=_from_one, default=5, help="runs of each in a round")
     add("--seconds", type=float, default=1.5, help="of each run")
     add("--at-least", type=float, default=0.97, help="what the rate, or the CPU, must be of the build before")
     add("--directory", type=Path, default=_ROOT / "build" / "benchmarks" / "data", help="where brokers keep their data")
@@ -44,34 +53,17 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
-def rate_of(figures: Figures) -> float:
-    """Messages a second: those received where the case receives."""
-    return float(figures.get("consume_per_s") or figures.get("publish_per_s") or 0.0)
-
-
-def round_of(case: Case, brokers: list[Broker], scale: Scale, repetitions: int, *, swapped: bool) -> dict[str, list[Figures]]:
-    """Both brokers, started anew, taking turns. Raises BrokerFailed, LoadFailed; one whose messages were lost, or repeated, has failed."""
-    runs: dict[str, list[Figures]] = {broker.name: [] for broker in brokers}
-    turns = brokers[::-1] if swapped else brokers
-    try:
-        for broker in turns:
-            broker.start()
-        for repetition in range(min(repetitions, case.repetitions or repetitions)):
-            for broker in turns[::-1] if repetition % 2 else turns:
-                figures = case.measure(broker, scale)
-                if figures.get("errors"):
-                    raise LoadFailed(f"{case.name}, {broker.name}: {figures['errors']} errors")
-                runs[broker.name].append(figures)
-    finally:
-        for broker in brokers:
-            broker.stop()
-            shutil.rmtree(broker.directory, ignore_errors=True)
-    return runs
-
-
-def middle(runs: list[Figures]) -> dict[str, float]:
-    """The medians of a round's runs: rate and CPU."""
-    return {"rate": statistics.median(rate_of(run) for run in runs), "cpu": statistics.median(float(run.get(_CPU) or 0.0) for run in runs)}
+def round_of(case: Case, brokers: list[Broker], scale: Scale, repetitions: int) -> dict[str, dict[str, float]]:
+    """Both brokers, started anew, taking turns: the median rate and CPU of each. Raises LoadFailed: something failed, or was lost, or has no rate."""
+    found = run_case(replace(case, peers=True), brokers, scale, repetitions)
+    failures = [*found["failures"], *(f"{name}: {figures['errors']:.0f} errors" for name, figures in found["medians"].items() if figures.get("errors"))]
+    if failures:
+        raise LoadFailed("; ".join(failures))
+    medians = found["medians"]
+    rate = "consume_per_s" if any(figures.get("consume_per_s") for figures in medians.values()) else "publish_per_s"
+    if not all(figures.get(rate) for figures in medians.values()):
+        raise LoadFailed(f"{case.name} has no rate to compare, in one build or in both")
+    return {name: {"rate": float(figures[rate]), "cpu": float(figures.get(_CPU) or 0.0)} for name, figures in medians.items()}
 
 
 def compared(rounds: list[dict[str, dict[str, float]]]) -> dict[str, float]:
@@ -100,6 +92,7 @@ def row(name: str, found: dict[str, float], rounds: list[dict[str, dict[str, flo
 
 def main(words: list[str] | None = None) -> int:
     """The command; its exit status."""
+    stop_on_sigterm()
     arguments = parser().parse_args(words)
     known = {case.name: case for case in CASES}
     if unknown := [name for name in arguments.cases if name not in known]:
@@ -119,11 +112,10 @@ def main(words: list[str] | None = None) -> int:
             brokers.append(broker)
         rounds = []
         try:
-            for number in range(arguments.rounds):
-                runs = round_of(case, brokers, scale, arguments.repetitions, swapped=bool(number % 2))
-                rounds.append({which: middle(found) for which, found in runs.items()})
-        except (BrokerFailed, LoadFailed) as error:
-            print(f"{name}: FAILED: {error}", file=sys.stderr)
+            turns = (brokers[::-1] if number % 2 else brokers for number in range(arguments.rounds))
+            rounds.extend(round_of(case, each, scale, arguments.repetitions) for each in turns)  # those before one that fails stay
+        except LoadFailed as error:
+            print(f"{name}: FAILED after {len(rounds)} rounds: {error}", file=sys.stderr)
             status = 1
         if not rounds:
             continue

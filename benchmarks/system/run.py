@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -58,31 +59,30 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run_case(case: Case, brokers: list[Broker], scale: Scale, repetitions: int) -> dict[str, Any]:
-    """All brokers through one case, in turn; figures by broker, with what failed in words."""
+    """All brokers through one case, in turn, every other time the last one first; figures by broker, with what failed in words."""
     brokers = brokers if case.peers else brokers[:1]
     runs: dict[str, list[Figures]] = {broker.name: [] for broker in brokers}
     failures: list[str] = []
     running: list[Broker] = []
-    try:
+    with ExitStack() as stack:
         for broker in brokers:
             try:
                 broker.start()
                 running.append(broker)
-            except BrokerFailed as error:
-                failures.append(str(error))
-        for _ in range(min(repetitions, case.repetitions or repetitions)):
-            for broker in running:
+                stack.callback(broker.stop)
+            except (BrokerFailed, OSError) as error:
+                failures.append(f"{broker.name}: {error}")
+        for repetition in range(min(repetitions, case.repetitions or repetitions)):
+            for broker in running[::-1] if repetition % 2 else running:
                 try:
                     runs[broker.name].append(case.measure(broker, scale))
                 except (LoadFailed, BrokerFailed, subprocess.TimeoutExpired) as error:
                     failures.append(str(error))
                     if not broker.alive():
                         failures.append(f"{broker.name} has ended")
-    finally:
+    if not failures:  # else what they left is evidence
         for broker in running:
-            broker.stop()
-            if not failures:  # else what it left is evidence
-                shutil.rmtree(broker.directory, ignore_errors=True)
+            shutil.rmtree(broker.directory, ignore_errors=True)
     medians = {name: median(found) for name, found in runs.items() if found}
     return {"about": case.about, "medians": medians, "runs": runs, "failures": failures, "expectations": judged(case, medians)}
 
@@ -155,9 +155,14 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
     return 1 if failed or missed else 0
 
 
+def stop_on_sigterm() -> None:
+    """As Ctrl-C: the brokers, which have sessions of their own, are stopped."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
 def main(words: list[str] | None = None) -> int:
     """The command; its exit status."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: the brokers are stopped
+    stop_on_sigterm()
     arguments = parser().parse_args(words)
     names: list[str] = arguments.words
     if names[:1] == ["list"]:
