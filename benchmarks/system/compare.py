@@ -110,7 +110,7 @@ def main(words: list[str] | None = None) -> int:
             broker = Entrepot(arguments.directory.resolve() / which, command, case.protocol)
             broker.name = which
             brokers.append(broker)
-        rounds = []
+        rounds: list[dict[str, dict[str, float]]] = []
         try:
             turns = (brokers[::-1] if number % 2 else brokers for number in range(arguments.rounds))
             rounds.extend(round_of(case, each, scale, arguments.repetitions) for each in turns)  # those before one that fails stay

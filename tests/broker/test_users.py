@@ -13,19 +13,9 @@ from entrepot.broker.users.users import PLAIN_CACHE_S, USER_KEY, Permission, Pla
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, Reason, Refused
 from entrepot.model.principal import BROKER, Principal
+from stopped_clock import StoppedClock
 
 NS = "public/default"
-
-
-class StoppedClock:
-    def __init__(self):
-        self.now_s = 100.0
-
-    def monotonic_s(self):
-        return self.now_s
-
-    def wall_ms(self):
-        return 0
 
 
 @pytest.fixture

@@ -8,14 +8,7 @@ from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512
 from entrepot.broker.users.users import Users
 from entrepot.entropy import SystemEntropy
 from entrepot.model.principal import Principal
-
-
-class StoppedClock:
-    def monotonic_s(self):
-        return 100.0
-
-    def wall_ms(self):
-        return 0
+from stopped_clock import StoppedClock
 
 
 @pytest.fixture

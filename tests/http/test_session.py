@@ -10,19 +10,9 @@ from hypothesis import strategies as st
 
 from entrepot.http.session import KEEP_ALIVE_S, Handler, HttpSession, Later, Request, Response
 from entrepot.protocol_table import listeners
+from stopped_clock import StoppedClock
 
 LIMIT = 1024
-
-
-class StandingClock:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def monotonic_s(self) -> float:
-        return self.now
-
-    def wall_ms(self) -> int:
-        return 0
 
 
 def echo(request: Request) -> Response:
@@ -31,7 +21,7 @@ def echo(request: Request) -> Response:
 
 class Conversation:
     def __init__(self, handler: Handler = echo) -> None:
-        self.clock = StandingClock()
+        self.clock = StoppedClock()
         self.wakes = 0
         self.hosts: list[str | None] = []
         self.notes: list[tuple[str, bytes]] = []
@@ -142,9 +132,9 @@ def test_connection_close_is_kept() -> None:
 
 def test_silence_ends_it_and_talk_puts_that_off() -> None:
     talk = Conversation()
-    talk.clock.now += 10
+    talk.clock.now_s += 10
     talk.feed(GET)
-    assert talk.session.next_deadline == talk.clock.now + KEEP_ALIVE_S
+    assert talk.session.next_deadline == talk.clock.now_s + KEEP_ALIVE_S
     talk.session.deadline_reached(talk.session.next_deadline)
     assert talk.session.closing
 
@@ -262,9 +252,9 @@ def test_parts_are_asked_for_one_by_one_and_only_while_the_peer_reads() -> None:
 def test_who_takes_no_part_for_too_long_is_closed_and_who_does_is_not() -> None:
     talk = Conversation(lambda _request: Response(200, itertools.repeat(b"part")))
     talk.feed(POST)
-    talk.clock.now += KEEP_ALIVE_S - 1
+    talk.clock.now_s += KEEP_ALIVE_S - 1
     talk.session.flushed()
-    assert talk.session.next_deadline == talk.clock.now + KEEP_ALIVE_S
+    assert talk.session.next_deadline == talk.clock.now_s + KEEP_ALIVE_S
     talk.session.lost("gone")
     talk.sent()
     talk.session.flushed()

@@ -5,6 +5,8 @@
     u32be         size of what follows
     msgpack       [cluster, name, start, peer start, received, nonce]: all that can be told without the key
 
+A start is 16 octets: a u64be that grows from one start of the process to the next, and 8 octets of chance. The lesser of two, octet by octet, is the earlier.
+
 and when both have said so, from each end 32 octets: HMAC-SHA-256 of the key over the end's role, the greeting of who has connected, and that of who
 was connected to. The nonces make each proof good for this connection alone, the role for this end alone.
 """
@@ -24,9 +26,10 @@ VERSION_MAX = 1
 HEAD_SIZE = 16
 BODY_MAX = 1024
 START_SIZE = 16
+KEY_MIN_BYTES = 32
 NONCE_SIZE = 32
 PROOF_SIZE = 32
-NAME_MAX = 255
+NAME_MAX_BYTES = 255  # of a process, and of a cluster, in UTF-8
 
 _ROLES = (b"connected to", b"has connected")
 
@@ -75,7 +78,7 @@ def decode(raw: bytes) -> Heard:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CorruptData(f"a greeting that does not decode: {error}") from None
     sizes = (len(said.start), len(said.nonce))
-    if sizes != (START_SIZE, NONCE_SIZE) or len(said.peer_start) not in (0, START_SIZE) or not 1 <= len(said.name) <= NAME_MAX or said.received < 0:
+    if sizes != (START_SIZE, NONCE_SIZE) or len(said.peer_start) not in (0, START_SIZE) or said.received < 0 or not are_names(said.cluster, said.name):
         raise CorruptData("a greeting whose fields have other sizes")
     return Heard(raw, said, _version(raw))
 
@@ -83,6 +86,11 @@ def decode(raw: bytes) -> Heard:
 def proof(key: bytes, dialled: bool, dialler: bytes, acceptor: bytes) -> bytes:
     """That an end knows the key; `dialled`: it is the one that has connected. The greetings are as they were sent."""
     return hmac.digest(key, b"\x00".join((_ROLES[dialled], len(dialler).to_bytes(4, "big") + dialler + acceptor)), "sha256")
+
+
+def are_names(*names: str) -> bool:
+    """Whether a process, or a cluster, may be called each of them."""
+    return all(1 <= len(name.encode()) <= NAME_MAX_BYTES for name in names)
 
 
 def _version(head: bytes) -> int:

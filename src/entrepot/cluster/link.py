@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections import deque
 from typing import TypeAlias
 
-from entrepot.cluster.link_frames import ack_frame, data_head
+from entrepot.cluster.link_frames import FRAME_MAX_BYTES, ack_frame, data_head
 from entrepot.model.errors import CorruptData
 
 HELD_MAX_BYTES = 64 << 20  # not acknowledged; beyond it the link is full
+WINDOW_BYTES = 256 << 10  # at most so much is given to a connection in one go, so that it goes on reading whatever waits
+FRAME_BYTES = 256  # about what a frame takes in memory besides its octets
 
-Frame: TypeAlias = tuple[int, tuple[bytes, ...]]
-"""How long it is, and its octets, the head first."""
+_Frame: TypeAlias = tuple[int, tuple[bytes, ...]]  # how long it is with its head; its octets, the head first
 
 
 class Link:
@@ -26,12 +27,12 @@ class Link:
         self.peer = peer
         self.received = 0  # frames that have come, and been heeded
         self.acknowledged = 0  # of ours, that have come there
-        self.held_bytes = 0  # of ours, not acknowledged
-        self.waiting_bytes = 0  # of those what take() would give
+        self.held_bytes = 0  # of memory, about, for what is not acknowledged
         self._held_max = held_max
-        self._written: deque[Frame] = deque()  # over this connection, not acknowledged
-        self._ahead: deque[Frame] = deque()  # to be written over it
-        self._written_most = 0  # how many of ours were ever written
+        self._begun: deque[_Frame] = deque()  # given to this connection, the last one perhaps in part; not acknowledged
+        self._ahead: deque[_Frame] = deque()  # to be given to it
+        self._rest: deque[bytes | memoryview] = deque()  # of the last that was begun, what is still to be given
+        self._given_most = 0  # how many of ours a connection has carried whole, ever
         self._told = 0  # of `received`, what this connection has told
 
     @property
@@ -40,54 +41,70 @@ class Link:
         return self.held_bytes > self._held_max
 
     def send(self, *parts: bytes) -> None:
-        """One frame of these octets, as soon as there is a connection."""
+        """One frame of these octets, as soon as there is a connection. Raises ValueError: it is longer than a frame may be."""
         size = sum(map(len, parts))
-        self._ahead.append((size, (data_head(size), *parts)))
-        self.held_bytes += size
-        self.waiting_bytes += size
+        if size > FRAME_MAX_BYTES:
+            raise ValueError(f"a frame of {size} bytes; the limit is {FRAME_MAX_BYTES}")
+        head = data_head(size)
+        self._ahead.append((len(head) + size, (head, *parts)))
+        self.held_bytes += len(head) + size + FRAME_BYTES
 
     # ---- over one connection
 
     def may_resume(self, received: int) -> bool:
         """Whether the other may have `received` frames of ours: what it no longer needs, and nothing that it was never sent."""
-        return self.acknowledged <= received <= self._written_most
+        return self.acknowledged <= received <= self._given_most
 
     def resume(self, received: int) -> None:
         """A new connection, whose other end has `received` frames of ours, as may_resume() says."""
-        self._ahead.extendleft(reversed(self._written))
-        self._written.clear()
+        self._rest.clear()
+        self._ahead.extendleft(reversed(self._begun))
+        self._begun.clear()
         self._acknowledge(self._ahead, received)
-        self.waiting_bytes = self.held_bytes
         self._told = self.received  # the greeting did
 
     @property
     def waits(self) -> bool:
         """Whether take() has something."""
-        return bool(self._ahead) or self._told < self.received
+        return bool(self._rest) or bool(self._ahead) or self._told < self.received
 
-    def take(self) -> list[bytes]:
-        """What goes over the connection now, in order: at most one acknowledgement, and all that it has not carried yet."""
-        out: list[bytes] = []
-        if self._told < self.received:
-            self._told = self.received
-            out.append(ack_frame(self.received))
-        if self._ahead:
-            for _, parts in self._ahead:
-                out.extend(parts)
-            self._written.extend(self._ahead)
-            self._ahead.clear()
-            self.waiting_bytes = 0
-            self._written_most = max(self._written_most, self.acknowledged + len(self._written))
+    def take(self) -> list[bytes | memoryview]:
+        """What goes over the connection now, in order: an acknowledgement, if one is due and no frame is half given, and at most WINDOW_BYTES of frames."""
+        out: list[bytes | memoryview] = []
+        left = WINDOW_BYTES
+        while left > 0:
+            if not self._rest:
+                if self._told < self.received:
+                    self._told = self.received
+                    out.append(ack_frame(self.received))
+                if not self._ahead:
+                    break
+                frame = self._ahead.popleft()
+                self._begun.append(frame)
+                self._rest.extend(frame[1])
+            part = self._rest.popleft()
+            if len(part) > left:
+                view = memoryview(part)
+                self._rest.appendleft(view[left:])
+                part = view[:left]
+            out.append(part)
+            left -= len(part) or 1  # octets that are none still take time
+        self._given_most = max(self._given_most, self._given)
         return out
+
+    @property
+    def _given(self) -> int:
+        """How many of ours this connection has carried whole, or did not need to."""
+        return self.acknowledged + len(self._begun) - bool(self._rest)
 
     def heard(self, received: int) -> None:
         """The other has `received` frames of ours. Raises CorruptData where it cannot have."""
-        if not self.acknowledged <= received <= self.acknowledged + len(self._written):
-            raise CorruptData(f"{self.name} acknowledges {received} frames; it was sent {self.acknowledged + len(self._written)}, and had {self.acknowledged}")
-        self._acknowledge(self._written, received)
+        if not self.acknowledged <= received <= self._given:
+            raise CorruptData(f"{self.name} acknowledges {received} frames; it was sent {self._given}, and had {self.acknowledged}")
+        self._acknowledge(self._begun, received)
 
-    def _acknowledge(self, kept: deque[Frame], received: int) -> None:
+    def _acknowledge(self, kept: deque[_Frame], received: int) -> None:
         for _ in range(received - self.acknowledged):
             size, _ = kept.popleft()
-            self.held_bytes -= size
+            self.held_bytes -= size + FRAME_BYTES
         self.acknowledged = received

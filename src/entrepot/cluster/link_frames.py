@@ -1,6 +1,6 @@
 """What a link carries once both ends have proved who they are (docs/formats/link.md).
 
-u32be  size of what follows the kind
+u32be  size of what follows the kind, at most FRAME_MAX_BYTES
 u8     kind: 1 data, 2 acknowledgement (u64be: data frames received since both starts began), 3 alive (nothing follows)
 """
 
@@ -16,8 +16,9 @@ if not cython.compiled:
 
 DATA, ACK, ALIVE = 1, 2, 3
 HEAD_SIZE = 5
+FRAME_MAX_BYTES = 256 << 20
 
-_DATA, _ACK, _ALIVE, _HEAD = DATA, ACK, ALIVE, HEAD_SIZE
+_DATA, _ACK, _ALIVE, _HEAD, _FRAME_MAX = DATA, ACK, ALIVE, HEAD_SIZE, FRAME_MAX_BYTES
 
 ALIVE_FRAME = bytes((0, 0, 0, 0, ALIVE))
 
@@ -25,12 +26,11 @@ ALIVE_FRAME = bytes((0, 0, 0, 0, ALIVE))
 class LinkDecoder(ReceiveBuffer):
     """Frames out of bytes. Before the proof, take(count) reads what is no frame.
 
-    `acknowledged` is the highest count that the other end has told; -1: none since it was reset.
+    `acknowledged` is the count that the other end has told last, never less than before; -1: none since it was reset.
     """
 
-    def __init__(self, frame_max: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._frame_max = frame_max
         self.acknowledged = -1
 
     def peek(self, count: int) -> bytes | None:
@@ -56,16 +56,21 @@ class LinkDecoder(ReceiveBuffer):
         while end - pos >= _HEAD:
             size = get_u32_be_ba(buffer, pos)
             kind = buffer[pos + 4]
-            if size > self._frame_max:
-                raise CorruptData(f"a frame of {size} bytes; the limit is {self._frame_max}")
+            if size > _FRAME_MAX:
+                raise CorruptData(f"a frame of {size} bytes; the limit is {_FRAME_MAX}")
+            if kind != _DATA and size != (8 if kind == _ACK else 0):
+                raise CorruptData(f"a frame of kind {kind} and {size} bytes")
             if size > end - pos - _HEAD:
                 self._total = _HEAD + size
                 break
             if kind == _DATA:
                 found.append(take_ba(buffer, pos + _HEAD, size))
-            elif kind == _ACK and size == 8:
-                self.acknowledged = get_u64_be_ba(buffer, pos + _HEAD)
-            elif kind != _ALIVE or size != 0:
+            elif kind == _ACK:
+                acknowledged = get_u64_be_ba(buffer, pos + _HEAD)
+                if self.acknowledged >= 0 and acknowledged < self.acknowledged:
+                    raise CorruptData(f"an acknowledgement of {acknowledged} frames behind one of {self.acknowledged}")
+                self.acknowledged = acknowledged
+            elif kind != _ALIVE:
                 raise CorruptData(f"a frame of kind {kind} and {size} bytes")
             pos += _HEAD + size
         self._start = pos

@@ -1,10 +1,10 @@
 """LinkSession: one connection of a link as a state machine: greeting, proof, frames. Sans-IO: it opens no socket and never waits (net/session.py).
 
-    GREETING   both ends send theirs at once, and read the other's
+    GREETING   who has connected sends his at once, the other when it has read that
     PROOF      both send theirs, and read the other's: from then on it is known who is at the other end
     OPEN       the Link goes on where it was: what the other has not had is sent again, then what is new
 
-A connection that says nothing for SILENCE_S is closed; that is the connection's end, and not the link's.
+A connection that says nothing for SILENCE_S is closed; that is the connection's end, and not the link's. Its `output_max_bytes` is WINDOW_BYTES at least.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from typing import Any, Protocol
 from entrepot.clock import Clock
 from entrepot.cluster import greeting
 from entrepot.cluster.greeting import Greeting, Heard
-from entrepot.cluster.link import Link
+from entrepot.cluster.link import WINDOW_BYTES, Link
 from entrepot.cluster.link_frames import ALIVE_FRAME, LinkDecoder
 from entrepot.model.errors import CorruptData
 from entrepot.model.printable import printable
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES, BUFFER_MIN_BYTES
 from entrepot.net.session import Wake
 
-FRAME_MAX_BYTES = 256 << 20
 GREETING_S = 5.0  # for greeting and proof together
 ALIVE_S = 1.0  # after so long without anything to send an end says that it is there
 SILENCE_S = 5.0
@@ -33,12 +32,23 @@ SILENCE_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who this process is: the cluster's id, its own name in it, this start of it, and the key that all of the cluster share."""
+    """Who this process is: the cluster's id, its own name in it, this start of it (greeting.py), and the random key that all of the cluster share.
+
+    Raises ValueError.
+    """
 
     cluster: str
     name: str
     start: bytes
     key: bytes
+
+    def __post_init__(self) -> None:
+        if not greeting.are_names(self.cluster, self.name):
+            raise ValueError(f"cluster '{self.cluster}' and process '{self.name}' need names of 1 to {greeting.NAME_MAX_BYTES} bytes")
+        if len(self.start) != greeting.START_SIZE:
+            raise ValueError(f"a start of {len(self.start)} bytes; give {greeting.START_SIZE}")
+        if len(self.key) < greeting.KEY_MIN_BYTES:
+            raise ValueError(f"the cluster's key has {len(self.key)} bytes; give {greeting.KEY_MIN_BYTES} random ones or more")
 
 
 class Ends(Protocol):
@@ -48,16 +58,16 @@ class Ends(Protocol):
         """The link with the process of that name, whatever start of it."""
 
     def admit(self, name: str, start: bytes) -> Link:
-        """The link with that start of it: the one there is, or a new one in its place. Raises CorruptData: it is not to be heard."""
+        """The link with that start of it, no earlier one than known() has: that, or a new one in its place. Raises CorruptData: it is not to be heard."""
 
     def opened(self, session: LinkSession) -> None:
-        """`session.link` goes over this connection now; one that went over before is to be closed."""
+        """`session.link` goes over this connection now; one that went over before is superseded() before anything else happens."""
 
     def frames(self, link: Link, found: list[bytes]) -> None:
-        """These have come, and will not again."""
+        """These have come, and will not again: it must not raise, and what cannot be heeded is the end of this start."""
 
     def ended(self, session: LinkSession, reason: str) -> None:
-        """A connection is gone. `session.link`: None, if it never opened."""
+        """A connection is gone, perhaps one that was superseded: `session.link` is that of its time, None if it never opened."""
 
 
 class State(Enum):
@@ -78,15 +88,14 @@ class LinkOutput:
 
     @property
     def size(self) -> int:
-        """About how many bytes wait."""
-        waits = 0
-        if self.link is not None and self.link.waits:
-            waits = max(self.link.waiting_bytes, 1)
+        """Bytes that wait: of a link's, however many, a window, so that a connection never stops reading for them."""
+        waits = WINDOW_BYTES if self.link is not None and self.link.waits else 0
         return sum(map(len, self.first)) + waits
 
-    def take(self) -> list[bytes]:
-        """See net.session.Output."""
-        parts, self.first = self.first, []
+    def take(self) -> list[bytes | memoryview]:
+        """What may go now; flushed() has the rest follow."""
+        parts: list[bytes | memoryview] = [*self.first]
+        self.first = []
         if self.link is not None:
             parts.extend(self.link.take())
         return parts
@@ -107,7 +116,6 @@ class LinkSession:
         nonce: bytes,
         wake: Wake,
         journal: Callable[[str], None],
-        frame_max: int = FRAME_MAX_BYTES,
     ) -> None:
         # what net sees
         self.output: Any = LinkOutput()
@@ -125,7 +133,7 @@ class LinkSession:
         self._clock = clock
         self._wake = wake
         self._journal = journal
-        self._decoder = LinkDecoder(frame_max)
+        self._decoder = LinkDecoder()
         self._decoder.of_stranger(BUFFER_MIN_BYTES)
         self._raw = b""  # our greeting
         self._told = (b"", 0)  # what it says of the link
@@ -160,10 +168,10 @@ class LinkSession:
                 self._read_greeting()
             if self.state is State.PROOF:
                 self._read_proof()
-            if self.state is State.OPEN:
-                self._read_frames()
         except CorruptData as error:
             self._end(str(error))
+        if self.state is State.OPEN:
+            self._read_frames()
 
     def _read_greeting(self) -> None:
         head = self._decoder.peek(greeting.HEAD_SIZE)
@@ -209,6 +217,9 @@ class LinkSession:
         said = self._heard.said
         if not hmac.compare_digest(found, self._proof(self._dials is None)):
             raise CorruptData(f"'{printable(said.name, 100)}' does not know the cluster's key")
+        known = self._ends.known(said.name)
+        if known is not None and said.start < known.peer:  # it proved itself, and has ended meanwhile
+            raise CorruptData(f"an earlier start of '{known.name}' than the one that there is a link with")
         link = self._ends.admit(said.name, said.start)
         if (link.peer, link.received) != (self._told if self._told[0] == link.peer else (link.peer, 0)):
             raise CorruptData(f"what '{link.name}' was told of the link is so no longer")  # another connection was quicker: the next one will do
@@ -226,10 +237,14 @@ class LinkSession:
 
     def _read_frames(self) -> None:
         assert self.link is not None
-        found = self._decoder.frames()
-        if self._decoder.acknowledged >= 0:
-            self.link.heard(self._decoder.acknowledged)
-            self._decoder.acknowledged = -1
+        try:
+            found = self._decoder.frames()
+            if self._decoder.acknowledged >= 0:
+                self.link.heard(self._decoder.acknowledged)
+                self._decoder.acknowledged = -1
+        except CorruptData as error:
+            self._end(str(error))
+            return
         if found:
             self.link.received += len(found)
             self._ends.frames(self.link, found)
@@ -246,7 +261,9 @@ class LinkSession:
         """Nothing is held back: who is to wait, waits for acknowledgements."""
 
     def flushed(self) -> None:
-        """Nothing to do."""
+        """The socket takes more."""
+        if self.output.link is not None and self.output.link.waits:
+            self._wake()
 
     def deadline_reached(self, now: float) -> None:
         """Time for a sign of life, or the other has given none."""

@@ -217,7 +217,7 @@ class ConnectionCore:
                 self.send_some()
                 size = self.output.size  # type: ignore[union-attr]
             else:
-                self.send()
+                self.send()  # where the transport pauses in it, it does not resume before it returns
                 size = self.output.size if self.writing_paused else 0
         size += self.rest_bytes
         session: Any = self.session

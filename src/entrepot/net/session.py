@@ -69,7 +69,7 @@ class Output(Protocol):
         """Bytes waiting."""
 
     def take(self) -> Sequence[bytes | bytearray | memoryview]:
-        """All parts, in order, never changed afterwards; the output is empty then."""
+        """All parts, in order, never changed afterwards; the output is empty then, or what it keeps back follows when its session is flushed()."""
 
 
 class Session(Protocol):
