@@ -13,10 +13,8 @@ import zlib
 import cython
 import msgspec
 
-from entrepot.protocols.sqs.writing import BASE64
-
 if not cython.compiled:
-    from entrepot.model.octets import copy, get_u32_be_ba, get_u64_be_ba, put_u32_be, put_u64_be, take_ba
+    from entrepot.model.octets import copy, get_u32_be, get_u64_be, put_u32_be, put_u64_be, take, take_ba
     from entrepot.protocols.sqs.writing import Writer
 
 VERSION = 1
@@ -25,8 +23,8 @@ HANDLE_CHARACTERS = 60
 TOKEN_MAX = 1024  # characters
 
 _VERSION, _BYTES, _CHARACTERS = VERSION, HANDLE_BYTES, HANDLE_CHARACTERS
-_VALUES = bytes(BASE64.find(bytes((octet,))) & 255 for octet in range(256))  # 255: no character of base64
-_packed = bytearray(HANDLE_BYTES)  # of the handle that is being written or read
+_crc32, _a2b_base64 = zlib.crc32, binascii.a2b_base64
+_packed = bytearray(HANDLE_BYTES)  # of the handle that is being written
 
 
 class Handle:
@@ -47,35 +45,22 @@ def write_handle(writer: Writer, queue_id: bytes, offset: int, lease_id: bytes) 
     copy(packed, 1, queue_id, 0, 16)
     put_u64_be(packed, 17, offset)
     copy(packed, 25, lease_id, 0, 16)
-    put_u32_be(packed, 41, zlib.crc32(take_ba(packed, 0, 41)))
+    put_u32_be(packed, 41, _crc32(take_ba(packed, 0, 41)))
     return writer.base64(take_ba(packed, 0, _BYTES), 0, _BYTES)
 
 
 def read_handle(text: str) -> Handle | None:
     """What it says; None: it is none of ours."""
-    if len(text) != _CHARACTERS:
+    if len(text) != _CHARACTERS or not text.isascii():
         return None
-    packed = _packed
-    octets = text.encode(errors="replace")
-    if len(octets) != _CHARACTERS:
+    try:
+        packed = _a2b_base64(text)
+    except binascii.Error:
         return None
-    at = 0
-    pos = 0
-    wrong = 0
-    while pos < _CHARACTERS:
-        bits = 0
-        for index in range(pos, pos + 4):
-            value = _VALUES[octets[index]]
-            wrong |= value
-            bits = (bits << 6) | (value & 63)
-        packed[at] = bits >> 16
-        packed[at + 1] = (bits >> 8) & 255
-        packed[at + 2] = bits & 255
-        at += 3
-        pos += 4
-    if wrong > 63 or packed[0] != _VERSION or zlib.crc32(take_ba(packed, 0, 41)) != get_u32_be_ba(packed, 41):
+    # Characters that are none of base64 are passed over, and octets missing then.
+    if len(packed) != _BYTES or packed[0] != _VERSION or _crc32(take(packed, 0, 41)) != get_u32_be(packed, 41):
         return None
-    return Handle(take_ba(packed, 1, 16), get_u64_be_ba(packed, 17), take_ba(packed, 25, 16))
+    return Handle(take(packed, 1, 16), get_u64_be(packed, 17), take(packed, 25, 16))
 
 
 def make_token(kind: str, after: str) -> str:

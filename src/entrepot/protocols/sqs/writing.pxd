@@ -3,10 +3,10 @@
 cimport cython
 from libc.stdint cimport uint32_t, uint64_t
 
-from entrepot.model.octets cimport copy, copy_ba, get_u16_be, get_u64_le, put_u16_be, take_ba
+from entrepot.model.octets cimport copy, copy_ba, get_u64_le, take, take_ba
 
 cdef uint64_t _ONES, _SPACES, _QUOTES, _BACKSLASHES, _HIGH_BITS
-cdef bytes _HEX, _PAIRS, _BASE64, _QUOT, _AMP, _LT, _GT, _CR
+cdef bytes _HEX, _QUOT, _AMP, _LT, _GT, _CR
 
 
 @cython.final
@@ -15,11 +15,11 @@ cdef class Writer:
     cdef bytearray _buffer
     cdef Py_ssize_t _capacity
 
+    @cython.locals(size=Py_ssize_t)
     cpdef int raw(self, bytes source) except -1
     cpdef int part(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
-    @cython.locals(buffer=bytearray, at=Py_ssize_t, index=Py_ssize_t, octet=uint32_t)
     cpdef int hexadecimal(self, bytes source, Py_ssize_t pos, Py_ssize_t count) except -1
-    @cython.locals(buffer=bytearray, at=Py_ssize_t, index=Py_ssize_t, octet=uint32_t)
+    @cython.locals(buffer=bytearray, at=Py_ssize_t, digits=bytes)
     cpdef int uuid(self, bytes source, Py_ssize_t pos) except -1
     @cython.locals(digits=Py_ssize_t, rest=uint64_t, at=Py_ssize_t)
     cpdef int decimal(self, uint64_t value, Py_ssize_t width) except -1
@@ -29,7 +29,7 @@ cdef class Writer:
     cpdef int string(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
     @cython.locals(buffer=bytearray, at=Py_ssize_t, start=Py_ssize_t, end=Py_ssize_t, octet=uint32_t, name=bytes)
     cpdef int xml(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
-    @cython.locals(buffer=bytearray, at=Py_ssize_t, end=Py_ssize_t, bits=uint32_t)
+    @cython.locals(text=bytes)
     cpdef int base64(self, bytes source, Py_ssize_t pos, Py_ssize_t size) except -1
     cpdef bytes take(self)
     cpdef bytes take_turned(self, Py_ssize_t middle)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import binascii
+
 import cython
 
 if not cython.compiled:
-    from entrepot.model.octets import copy, copy_ba, get_u16_be, get_u64_le, put_u16_be, take_ba
+    from entrepot.model.octets import copy, copy_ba, get_u64_le, take, take_ba
 
 HEX = b"0123456789abcdef"
 BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 _HEX = HEX
 _ONES, _SPACES, _QUOTES, _BACKSLASHES, _HIGH_BITS = (octet * 0x0101010101010101 for octet in (0x01, 0x20, 0x22, 0x5C, 0x80))
-_PAIRS = bytes(digit for octet in range(256) for digit in (HEX[octet >> 4], HEX[octet & 15]))  # the two digits of each octet
-_BASE64 = BASE64
+_b2a_base64, _hexlify = binascii.b2a_base64, binascii.hexlify
 _QUOT, _AMP, _LT, _GT, _CR = b"&quot;", b"&amp;", b"&lt;", b"&gt;", b"&#13;"
 
 
@@ -42,29 +43,24 @@ class Writer:
 
     def hexadecimal(self, source: bytes, pos: int, count: int) -> int:
         """`count` bytes as lower case digits."""
-        self._room(2 * count)
-        buffer = self._buffer
-        at = self.filled
-        for index in range(pos, pos + count):
-            octet = source[index]
-            put_u16_be(buffer, at, get_u16_be(_PAIRS, 2 * octet))
-            at += 2
-        self.filled = at
-        return 0
+        return self.raw(_hexlify(take(source, pos, count)))
 
     def uuid(self, source: bytes, pos: int) -> int:
         """16 bytes as 36 characters."""
         self._room(36)
         buffer = self._buffer
         at = self.filled
-        for index in range(16):
-            if index == 4 or index == 6 or index == 8 or index == 10:
-                buffer[at] = 45
-                at += 1
-            octet = source[pos + index]
-            put_u16_be(buffer, at, get_u16_be(_PAIRS, 2 * octet))
-            at += 2
-        self.filled = at
+        digits = _hexlify(take(source, pos, 16))
+        copy(buffer, at, digits, 0, 8)
+        buffer[at + 8] = 45
+        copy(buffer, at + 9, digits, 8, 4)
+        buffer[at + 13] = 45
+        copy(buffer, at + 14, digits, 12, 4)
+        buffer[at + 18] = 45
+        copy(buffer, at + 19, digits, 16, 4)
+        buffer[at + 23] = 45
+        copy(buffer, at + 24, digits, 20, 12)
+        self.filled = at + 36
         return 0
 
     def decimal(self, value: int, width: int) -> int:
@@ -158,29 +154,8 @@ class Writer:
 
     def base64(self, source: bytes, pos: int, size: int) -> int:
         """RFC 4648, section 4, with padding."""
-        self._room((size + 2) // 3 * 4)
-        buffer = self._buffer
-        at = self.filled
-        end = pos + size
-        while end - pos >= 3:
-            bits = (source[pos] << 16) | (source[pos + 1] << 8) | source[pos + 2]
-            buffer[at] = _BASE64[bits >> 18]
-            buffer[at + 1] = _BASE64[(bits >> 12) & 63]
-            buffer[at + 2] = _BASE64[(bits >> 6) & 63]
-            buffer[at + 3] = _BASE64[bits & 63]
-            at += 4
-            pos += 3
-        if pos < end:
-            bits = source[pos] << 16
-            if end - pos == 2:
-                bits |= source[pos + 1] << 8
-            buffer[at] = _BASE64[bits >> 18]
-            buffer[at + 1] = _BASE64[(bits >> 12) & 63]
-            buffer[at + 2] = _BASE64[(bits >> 6) & 63] if end - pos == 2 else 61
-            buffer[at + 3] = 61
-            at += 4
-        self.filled = at
-        return 0
+        text = _b2a_base64(take(source, pos, size))
+        return self.part(text, 0, len(text) - 1)  # without the end of the line
 
     def take(self) -> bytes:
         """All that was written."""

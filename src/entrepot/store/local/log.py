@@ -250,9 +250,7 @@ class LocalLog(Log):
     def drop_rows(self, floor: int) -> int:
         """Forget the rows that lie wholly below `floor`."""
         rows = self.rows
-        n = 0
-        while n < rows.count and rows.base(n) + rows.span(n) <= floor:
-            n += 1
+        n = rows.find(floor)
         # In steps: what is deleted at the front of an array costs a move now and then.
         if n >= _PACK_AT or n == rows.count:
             rows.drop_front(n)
