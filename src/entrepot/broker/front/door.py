@@ -120,7 +120,7 @@ class Door(Attachment):
             if path is None or path.version != path.router.version:
                 path = self._path(call.address)
                 self.spent += path.router.taken_steps()
-            if self.broker.refusing is not None and not path.to_reply:
+            if self.hub.refusing and not path.to_reply:
                 raise self.broker.refusing.with_traceback(None)
             if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:
                 self.broker.check_pressure()
@@ -178,7 +178,7 @@ class Door(Attachment):
             place = self.place(call.queue)
             if not place.may_write and not call.granted:
                 self.broker.timed.not_permitted(self, call, True)
-            if self.broker.refusing is not None:
+            if self.hub.refusing:
                 raise self.broker.refusing.with_traceback(None)
             self.publishes = True
             if self.store.staged_bytes > _STAGED_HIGH and not self.broker.throttled:

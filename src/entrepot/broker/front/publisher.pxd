@@ -4,6 +4,7 @@ import cython
 from libc.stdint cimport uint64_t
 
 from entrepot.broker.calls.port cimport Publish
+from entrepot.broker.catalogue.routing cimport Router
 from entrepot.broker.front.replies cimport Replies
 from entrepot.broker.owners cimport Lane, Owner
 from entrepot.store.interface cimport Store
@@ -16,8 +17,8 @@ cdef class Path:
     # fixed
     cdef readonly bytes address
     cdef readonly object route
-    cdef readonly object router
-    cdef readonly object version
+    cdef readonly Router router
+    cdef readonly uint64_t version
     cdef readonly str exchange
     cdef readonly bint plain
     cdef readonly bint by_record

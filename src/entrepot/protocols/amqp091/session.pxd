@@ -104,7 +104,7 @@ cdef class Session(Sink):
     cdef object on_publish(self, PublishRun run)
     @cython.locals(channel=Channel, taken=list, span=Span, disposition=int)
     cdef object on_settle(self, int number, uint64_t low, uint64_t high, bint multiple, int disposition, object event)
-    @cython.locals(channel=Channel)
+    @cython.locals(channel=Channel, publish=Publish)
     cpdef object completed(self, Call call)
     @cython.locals(call=Publish, low=uint64_t, high=uint64_t)
     cdef object confirm(self, Channel channel)

@@ -404,10 +404,11 @@ class Session(Sink):
             return
         try:
             if isinstance(call, Publish):
-                if call.outcome != _DONE and (not channel.confirming or outcomes.closes_channel(call.error)):
-                    raise outcomes.as_amqp(call, 60, 40)
-                if call.unroutable or call.returned is not None:
-                    self.return_records(channel, call)
+                publish = call
+                if publish.outcome != _DONE and (not channel.confirming or outcomes.closes_channel(publish.error)):
+                    raise outcomes.as_amqp(publish, 60, 40)
+                if publish.unroutable or publish.returned is not None:
+                    self.return_records(channel, publish)
                 if channel.confirming:
                     self.confirm(channel)
             else:

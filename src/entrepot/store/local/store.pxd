@@ -59,7 +59,7 @@ cdef class LocalStore(Store):
 
     @cython.locals(group=LocalGroup, log=LocalLog, p=Py_ssize_t)
     cpdef object append(self, list logs, Entry entry)
-    @cython.locals(size=Py_ssize_t)
+    @cython.locals(size=Py_ssize_t, item=Log)
     cpdef bint extend(self, list logs, Entry entry, bytes part, uint32_t count) except? True
     @cython.locals(local=LocalLog, group=LocalGroup)
     cpdef object discard(self, Log log, uint64_t first, uint64_t end)

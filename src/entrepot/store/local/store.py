@@ -238,7 +238,7 @@ class LocalStore(Store):
         if self.failed is not None or self.full or entry.sealed or entry.targets_alive != len(logs):
             return False
         for item in logs:
-            if not local_log(item).ends_with(entry) or item.shard in self.closed:
+            if not local_log(item).ends_with(entry) or (len(self.closed) > 0 and item.shard in self.closed):
                 return False
         size = len(part)
         if not entry.extend(part, count, self._entry_size_max, self._entry_count_max):
