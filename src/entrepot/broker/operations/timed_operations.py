@@ -108,7 +108,8 @@ class TimedOperations:
             self._compare(definition, request)
             return self._counted(call, definition, self._when_durable, lambda description: (description, False))
         self._check_policy(door, request.name, request.policy)
-        check_open(self._broker.store, (CATALOGUE, self._broker.shards.shard("queue", door.namespace, request.name)))
+        check_open(self._broker.store, (CATALOGUE,))
+        self._broker.owners.owner_of(self._broker.shards.shard("queue", door.namespace, request.name))
         now_s = self._broker.clock.wall_ms() // 1000
         timed = TimedDefinition(
             request.policy,

@@ -1,0 +1,264 @@
+"""Seeded runs: two or three brokers, whose clients declare, delete, bind and publish through all of them, while links break and processes start again."""
+
+import random
+
+import pytest
+from brokers import Cluster
+
+from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, UNKNOWN
+from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.cluster.catalogue.following import Following
+from entrepot.model.errors import Unavailable
+
+QUEUES = [f"q{number}" for number in range(5)]
+EXCHANGES = ["e0", "e1"]
+KEYS = ["a", "b"]
+
+
+class Wrong(AssertionError):
+    pass
+
+
+class Thing:
+    """One queue, exchange or binding by its name: what calls have asked to become of it.
+
+    Each call is [made or not, when it was asked, when it was answered]; None: it was not, or nobody knows. What may be so is what any call says that is not
+    overtaken: answered before another one was asked, which was answered in turn.
+    """
+
+    def __init__(self):
+        self.calls = [[False, -1.0, -0.5]]
+
+    def may_be(self, asked_s, now_s):
+        """What somebody may be told who asks between these times."""
+        found = set()
+        answered = [(begun, end) for _, begun, end in self.calls if end is not None and end < asked_s]
+        for made, begun, end in self.calls:
+            overtaken = end is not None and any(later > end for later, _ in answered)
+            if begun <= now_s and not overtaken:
+                found.add(made)
+        return found
+
+
+class Run:
+    """One seed's. Queues are durable; who declared what does not matter."""
+
+    def __init__(self, seed, count, restarts):
+        self.cluster = Cluster(count, seed)
+        self.chance = random.Random(seed)
+        self.restarts = restarts
+        self.things = {}
+        self.waiting = []
+        self.counts = {DONE: 0, REFUSED: 0, UNAVAILABLE: 0, UNKNOWN: 0}
+        self.deaths = 0
+        self.cluster.settle()
+        self.connect()
+
+    def connect(self):
+        self.connections = [process.connect() for process in self.cluster.processes]
+
+    @property
+    def now(self):
+        return self.cluster.loop.time()
+
+    def thing(self, *name):
+        return self.things.setdefault(name, Thing())
+
+    def go(self, steps=250):
+        for _ in range(steps):
+            self.step()
+            self.cluster.run(self.chance.choice((0.0001, 0.001, 0.01, 0.05, 0.3)))
+            self.gather()
+        self.cluster.settle()
+        self.cluster.run(1.0)
+        self.gather()
+        if self.waiting:
+            raise Wrong(f"{len(self.waiting)} calls have no answer: {self.waiting[0][0].request}")
+        if self.counts[UNKNOWN] and not self.deaths:
+            raise Wrong("an outcome is unknown, and nobody died")
+        self.check_rest()
+        return self
+
+    def step(self):
+        what = self.chance.random()
+        if what < 0.3:
+            self.change(("queue", self.chance.choice(QUEUES)))
+        elif what < 0.4:
+            self.change(("exchange", self.chance.choice(EXCHANGES)))
+        elif what < 0.55:
+            self.change(("binding", self.chance.choice(EXCHANGES), self.chance.choice(QUEUES), self.chance.choice(KEYS)))
+        elif what < 0.75:
+            self.look()
+        elif what < 0.93:
+            self.publish()
+        elif what < 0.99:
+            wire = self.chance.choice(list(self.cluster.wires.values()))
+            if wire.is_up:
+                wire.break_off()
+                self.cluster.loop.call_later(self.chance.choice((0.01, 0.5, 5.0)), self.mend, wire)
+        elif self.restarts and self.deaths < 4:
+            self.restart()
+
+    def mend(self, wire):
+        if wire.alive and not wire.is_up:
+            wire.begin()
+
+    def restart(self):
+        self.deaths += 1
+        number = self.chance.randrange(self.cluster.count)
+        gone = self.connections[number].door
+        self.cluster.restart(number)
+        self.waiting = [waiting for waiting in self.waiting if waiting[0].attachment is not gone]
+        self.connections[number] = self.cluster.processes[number].connect()
+
+    def who(self):
+        return self.chance.choice(self.connections)
+
+    # ---- what clients do
+
+    def change(self, name):
+        made = self.chance.random() < 0.6
+        kind = name[0]
+        if kind == "queue":
+            request = r.DeclareQueue(name[1], durable=True) if made else r.DeleteQueue(name[1])
+        elif kind == "exchange":
+            request = r.DeclareExchange(name[1], "direct", durable=True) if made else r.DeleteExchange(name[1])
+        else:
+            request = r.Bind(name[1], name[2], "queue", name[3], remove=not made)
+        said = [made, self.now, None]
+        self.thing(*name).calls.append(said)
+        self.waiting.append((self.who().submit(request), name, said, self.now))
+
+    def look(self):
+        name = self.chance.choice(QUEUES)
+        self.waiting.append((self.who().submit(r.DeclareQueue(name, passive=True)), ("queue", name), None, self.now))
+
+    def publish(self):
+        """Somewhere: what was bound must be reached. Whether all of it is reached its process's own routes say."""
+        exchange, key = self.chance.choice(EXCHANGES), self.chance.choice(KEYS)
+        certain = any(self.is_bound(exchange, queue, key) for queue in QUEUES)
+        call = self.who().publish(b"x", key=key, exchange=exchange, mandatory=True)
+        if certain and (call.outcome == REFUSED or (call.outcome == DONE and call.unroutable)):
+            raise Wrong(f"{exchange} {key} leads nowhere: {call.error}")
+        self.look_at_routes()
+
+    def look_at_routes(self):
+        number = self.chance.randrange(self.cluster.count)
+        process = self.cluster.processes[number]
+        try:
+            if number:
+                process.following.check()
+        except Unavailable:
+            return
+        exchange, key = self.chance.choice(EXCHANGES), self.chance.choice(KEYS)
+        if exchange not in process.space.exchanges:
+            return
+        found = {target.name for target in process.space.router.route(exchange, key).targets}
+        for queue in QUEUES:
+            if queue not in found and self.is_bound(exchange, queue, key):
+                raise Wrong(f"{process.name} does not route {exchange} {key} to {queue}, which was bound")
+
+    def is_bound(self, exchange, queue, key):
+        """Whether that is certain."""
+        parts = [self.thing("exchange", exchange), self.thing("queue", queue), self.thing("binding", exchange, queue, key)]
+        return all(thing.may_be(self.now, self.now) == {True} for thing in parts) and self.was_bound_since(exchange, queue, key)
+
+    def was_bound_since(self, exchange, queue, key):
+        """Whether the binding was answered after its ends were last made: it goes with them."""
+        bound = max((begun for made, begun, end in self.thing("binding", exchange, queue, key).calls if made and end is not None), default=-1)
+        ends = [*self.thing("exchange", exchange).calls, *self.thing("queue", queue).calls]
+        return all(end is not None and end < bound for made, _, end in ends if not made)
+
+    # ---- what they are told
+
+    def gather(self):
+        for waiting in [waiting for waiting in self.waiting if waiting[0].outcome != PENDING]:
+            self.waiting.remove(waiting)
+            self.answered(*waiting)
+
+    def answered(self, call, name, said, asked_s):
+        self.counts[call.outcome] += 1
+        thing = self.thing(*name)
+        if said is None:
+            if call.outcome in (DONE, REFUSED) and (call.outcome == DONE) not in thing.may_be(asked_s, self.now):
+                raise Wrong(f"{call.attachment.home} is told {call.outcome} of {name}: {call.error}; {thing.calls}")
+        elif call.outcome == DONE:
+            said[2] = self.now
+        elif call.outcome != UNKNOWN:
+            thing.calls = [one for one in thing.calls if one is not said]  # it was not done
+
+    def check_rest(self):
+        first, *others = [process.rows() for process in self.cluster.processes]
+        if any(rows != first for rows in others):
+            raise Wrong("not all have the same")
+        space = self.cluster.processes[0].space
+        for name in QUEUES:
+            if (name in space.queues) not in self.thing("queue", name).may_be(self.now, self.now):
+                raise Wrong(f"{name} is {'' if name in space.queues else 'not '}there")
+        for process in self.cluster.processes:
+            wanted = {queue.log_id for queue in space.queues.values() if process.broker.shards.place(queue) % self.cluster.count == process.number}
+            if {log.id for log in process.store.logs()} != wanted:
+                raise Wrong(f"{process.name} has other logs than its queues'")
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("seed", range(25))
+def test_links_that_break(seed, count):
+    run = Run(seed, count, False).go()
+    assert run.counts[DONE] > 30
+    assert run.counts[UNKNOWN] == 0
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("seed", range(100, 125))
+def test_processes_that_die(seed, count):
+    Run(seed, count, True).go()
+
+
+def test_the_same_seed_is_the_same_run():
+    first, second = (Run(7, 3, True).go() for _ in range(2))
+    assert first.counts == second.counts
+    assert first.cluster.loop.digest() == second.cluster.loop.digest()
+
+
+# ---- what is done wrongly is seen
+
+
+def seen(monkeypatch, target, name, wrong, seeds=range(200, 230), restarts=False):
+    monkeypatch.setattr(target, name, wrong)
+    for seed in seeds:
+        try:
+            Run(seed, 2, restarts).go()
+        except AssertionError:  # of the run, or of the broker itself
+            return True
+    return False
+
+
+def test_an_answer_before_the_barrier_is_seen(monkeypatch):
+    def ticket(self):
+        self.store.urgent()
+        return self.store.group()
+
+    assert seen(monkeypatch, CatalogueStream, "ticket", ticket)
+
+
+def test_a_front_that_always_answers_is_seen(monkeypatch):
+    assert seen(monkeypatch, Following, "check", lambda self: None)
+
+
+def test_a_change_that_is_passed_over_is_seen(monkeypatch):
+    right = CatalogueStream.take
+
+    def take(self, revision, rows):
+        right(self, revision, rows if revision.number % 7 else [])
+
+    assert seen(monkeypatch, CatalogueStream, "take", take)
+
+
+def test_calls_that_are_forgotten_with_their_decider_are_seen(monkeypatch):
+    def lost(self):
+        self.link = None
+        self._asked.clear()
+
+    assert seen(monkeypatch, Following, "_lost", lost, restarts=True)
