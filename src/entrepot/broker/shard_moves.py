@@ -17,6 +17,7 @@ from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.subjects import Subjects
+from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
@@ -30,7 +31,6 @@ from entrepot.model.errors import Unavailable
 DECISIONS = frozenset(
     {
         requests.DeleteQueue,
-        requests.DeclareExchange,
         requests.DeleteExchange,
         requests.Bind,
         topic_requests.CreateTopic,
@@ -42,10 +42,10 @@ DECISIONS = frozenset(
         queue_requests.DeleteTimedQueue,
     }
 )
-"""Requests that only the owner of shard 0 can carry out; a DeclareQueue, too, where it is not passive."""
+"""Requests that only the owner of shard 0 can carry out; a DeclareQueue and a DeclareExchange, too, where they are not passive."""
 
 ANY_TIME = frozenset({requests.Cancel, requests.Release, requests.CloseStream, requests.StreamLimit})
-"""Requests that are not answered by the catalogue."""
+"""Requests that are not answered by the catalogue; nor are those of groups."""
 
 
 class MovingParts(BrokerParts, Protocol):
@@ -79,7 +79,7 @@ class ShardMoves:
                 raise Unavailable("the catalogue is on its way to another owner")
             return False
         if not self._is_decision(call.request) and not self._makes_topics(door, call.request):
-            if type(call.request) not in ANY_TIME:
+            if type(call.request) not in ANY_TIME and type(call.request) not in GROUP_HANDLERS:
                 broker.decider.check()
             return False
         broker.decider.ask(door, call)
@@ -89,6 +89,8 @@ class ShardMoves:
     def _is_decision(request: Any) -> bool:
         if isinstance(request, requests.DeclareQueue):
             return not request.passive and not request.name.startswith(REPLY_PREFIX)
+        if isinstance(request, requests.DeclareExchange):
+            return not request.passive
         return type(request) in DECISIONS
 
     def _makes_topics(self, door: Door, request: Any) -> bool:

@@ -21,7 +21,7 @@ from entrepot.cluster.catalogue.frames import FIRST_KIND, LAST_KIND, decode
 from entrepot.cluster.catalogue.homes import Homes
 from entrepot.cluster.catalogue.leases import FrontLease, Leases
 from entrepot.cluster.catalogue.revisions import Ahead
-from entrepot.cluster.link import Link
+from entrepot.cluster.link import HELD_MAX_BYTES, Link
 from entrepot.cluster.link_frames import LinkDecoder
 from entrepot.model.errors import Unavailable
 from entrepot.simulation.disk import SimulatedDisk
@@ -206,7 +206,7 @@ class Process:
     def linked(self, other):
         """A new link with a start of another process."""
         before = self.links.get(other.name)
-        link = self.links[other.name] = Link(other.name, other.start_id)
+        link = self.links[other.name] = Link(other.name, other.start_id, self.cluster.held_max)
         if before is not None:
             self.following.dead(before)
         self.deciding.linked(link)
@@ -308,8 +308,9 @@ class Wire:
 class Cluster:
     """`count` processes, of which the first decides."""
 
-    def __init__(self, count=2, seed=1):
+    def __init__(self, count=2, seed=1, held_max=HELD_MAX_BYTES):
         self.loop = SimulatedLoop(seed)
+        self.held_max = held_max
         self.random = self.loop.random
         self.count = count
         self.processes = []

@@ -1,6 +1,5 @@
 """Who may answer by its catalogue, and who is waited for: over clocks that drift, processes that stop and go on, and frames that take their time."""
 
-
 import pytest
 from memory_state import MemoryState
 

@@ -4,10 +4,15 @@ import pytest
 from brokers import NS, Cluster
 
 from entrepot.broker.calls import requests as r
-from entrepot.broker.calls.port import DONE, PENDING, UNAVAILABLE, UNKNOWN
-from entrepot.broker.calls.queue_requests import CreateTimedQueue, DeleteTimedQueue, SetQueuePolicy, TimedPolicy
+from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, UNKNOWN
+from entrepot.broker.calls.queue_requests import CreateTimedQueue, DeleteTimedQueue, SetQueuePolicy, StartMove, TimedPolicy
 from entrepot.broker.calls.topic_requests import AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, DescribeTopics, NewProducer
-from entrepot.model.errors import Reason, Refused
+from entrepot.broker.catalogue.arguments import pack
+from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, encode_change
+from entrepot.broker.catalogue.kept_definitions import BINDING_KEY, QUEUE_KEY, named_key
+from entrepot.cluster.catalogue import deciding
+from entrepot.cluster.catalogue import frames as f
+from entrepot.model.errors import CorruptData, Reason, Refused, Unavailable
 
 
 @pytest.fixture(params=[2, 3])
@@ -182,7 +187,90 @@ def test_users_follow(cluster):
     assert cluster.processes[-1].users.user("ann").verifiers == first.user("ann").verifiers
 
 
+def test_a_queue_of_another_protocol_comes_to_have_timed_leases(cluster, there):
+    process = cluster.processes[-1]
+    there.declare("q0")
+    mine = next(name for name in (f"q{number}" for number in range(100)) if there.declare(name) and is_mine(cluster, process, name))
+    assert there.submit(StartMove(source=mine)).outcome == REFUSED  # it is nobody's dead-letter queue: no lease is needed to know that
+    with pytest.raises(Unavailable):
+        process.broker.timed.place(there.door, mine)
+    cluster.run()
+    assert all(one.space.queues[mine].timed is not None for one in cluster.processes)
+    assert process.broker.timed.place(there.door, mine).may_read
+
+
+def is_mine(cluster, process, name):
+    return process.broker.shards.place(process.space.queues[name]) % cluster.count == process.number
+
+
 # ---- what fails
+
+
+def test_one_too_far_behind_is_waited_for_no_more(cluster, here, there, monkeypatch):
+    monkeypatch.setattr(deciding, "BEHIND_MAX", -1)
+    cluster.run(5.0)
+    assert there.submit(r.DeclareQueue("q")).outcome == UNAVAILABLE
+    assert here.declare("q")[0] == "q"
+    monkeypatch.undo()
+    cluster.settle()
+    assert there.declare("q", passive=True)[0] == "q"
+
+
+def test_a_member_whose_link_is_full_joins_anew():
+    cluster = Cluster(2, held_max=4000)
+    cluster.settle()
+    here = cluster.processes[0].connect()
+    cluster.wires[0, 1].break_off()
+    calls = [here.submit(r.DeclareQueue(f"q{number}", durable=True)) for number in range(100)]
+    cluster.run(1.0)
+    assert {call.outcome for call in calls} == {PENDING}
+    assert cluster.processes[0].links["w1"].held_bytes < 20_000
+    cluster.run(4.0)
+    assert {call.outcome for call in calls} == {DONE}
+    cluster.settle()
+    assert same(cluster)
+    assert len(names(cluster.processes[1])) == 100
+
+
+def test_frames_that_say_what_cannot_be_end_the_start(cluster):
+    first, last = cluster.processes[0], cluster.processes[-1]
+    to_first, to_last = first.links[last.name], last.links["w0"]
+    epoch = first.store.epoch
+    wrong_row = Row(named_key(QUEUE_KEY, NS, "x"), {"home": b"another's"}, False, False)
+    for frame in (
+        f.Heard(1, 1),
+        f.Applied(epoch, 1 << 40),
+        f.Join(epoch, last.broker.start_id, b"nothing"),
+        f.Join(epoch, last.broker.start_id, encode_change(NO_REVISION, [wrong_row])),
+        f.Join(epoch, last.broker.start_id, encode_change(NO_REVISION, [Row(named_key(BINDING_KEY, NS, "x"), 1, False, False)])),
+        f.EndHome(1, first.broker.start_id, 1),
+        f.Request(1, "Nothing", "me", [], "", NS, last.broker.start_id, 1, False, []),
+        f.Request(1, "DeleteQueue", "me", [], "", NS, last.broker.start_id, 1, False, [b"\xc1"]),
+        f.Request(1, "DeleteQueue", "me", [], "", NS, first.broker.start_id, 1, False, [pack("q")]),
+    ):
+        with pytest.raises(CorruptData):
+            first.deciding.frame(to_first, frame)
+    for frame in (
+        f.Applied(1, 1),
+        f.Answer(1000, None, b""),
+        f.Snapshot(b"nothing"),
+        f.Change(encode_change(NO_REVISION, [])),
+        f.Change(encode_change(Revision(epoch, 1 << 40), [Row(named_key(QUEUE_KEY, NS, "x"), {})])),
+    ):
+        with pytest.raises(CorruptData):
+            last.following.frame(to_last, frame)
+
+
+def test_a_decider_of_an_earlier_epoch_is_not_listened_to(cluster):
+    process = cluster.processes[-1]
+    link = process.links["w0"]
+    process.following.frame(link, f.Decides(process.following.epoch + 1))
+    with pytest.raises(Unavailable):
+        for _ in range(10):
+            cluster.run(0.5)
+            process.following.check()
+    process.following.frame(link, f.Decides(process.following.epoch - 1))
+    assert process.following.epoch == cluster.processes[0].store.epoch + 1
 
 
 def test_a_broken_link_is_no_death(cluster, there):

@@ -42,6 +42,9 @@ class Decider(Protocol):
     def remove_unused(self, definition: QueueDefinition) -> None:
         """Nobody reads a queue any more that goes then, and lives here."""
 
+    def make_timed(self, definition: QueueDefinition) -> None:
+        """A queue of another protocol's is to have timed leases."""
+
 
 class BrokerParts(Protocol):
     """Of one broker, which has them all before it opens. `decider`: where the catalogue is decided, None: here, or nobody knows."""

@@ -81,7 +81,7 @@ class TimedOperations:
         """The owner of a queue, which knows it as one with timed leases from now on. Unavailable."""
         owner = self._broker.owners.owner(definition)
         if definition.timed is None:
-            self._broker.decisions.change_timed(definition, self._default(definition))
+            self._broker.sides.make_timed(definition)
         return owner
 
     def _definition(self, door: Door, name: str) -> QueueDefinition:

@@ -16,6 +16,8 @@ from typing import Any
 from entrepot.broker.broker import Broker
 from entrepot.broker.calls.port import DONE, Delivery, Sink, make_ask
 from entrepot.broker.catalogue.changes import Revision, Row, decode_change
+from entrepot.broker.catalogue.definitions import QueueDefinition
+from entrepot.broker.catalogue.timed_definition import timed_by_default
 from entrepot.broker.front.door import Door
 from entrepot.cluster.catalogue import frames as f
 from entrepot.cluster.catalogue.announcing import taken_in
@@ -205,12 +207,25 @@ class Deciding:
 
     def _remove_unused(self, link: Link, frame: f.RemoveUnused) -> None:
         """See frames.RemoveUnused."""
+        self._decide(link, frame, self._broker.decisions.remove_queue)
+
+    def _make_timed(self, link: Link, frame: f.MakeTimed) -> None:
+        """See frames.MakeTimed."""
+
+        def make(queue: QueueDefinition) -> None:
+            if queue.timed is None:
+                self._broker.decisions.change_timed(queue, timed_by_default(queue.policy, self._broker.clock.wall_ms() // 1000))
+
+        self._decide(link, frame, make)
+
+    def _decide(self, link: Link, frame: f.RemoveUnused | f.MakeTimed, do: Callable[[QueueDefinition], None]) -> None:
+        """Something about a queue, if it is still there."""
         space = self._broker.catalogue.namespaces.get(frame.namespace)
         queue = None if space is None else space.queues.get(frame.name)
         try:
             self._stream.check()
             if queue is not None and queue.log_id == frame.log_id:
-                self._broker.decisions.remove_queue(queue)
+                do(queue)
         except NotDone as error:
             self._answer(link, frame.number, error)
             return
@@ -303,4 +318,5 @@ _HANDLERS = {
     f.Request: Deciding._request,  # noqa: SLF001
     f.EndHome: Deciding._end_home,  # noqa: SLF001
     f.RemoveUnused: Deciding._remove_unused,  # noqa: SLF001
+    f.MakeTimed: Deciding._make_timed,  # noqa: SLF001
 }

@@ -44,6 +44,7 @@ class Following:
         self._number = 0
         self._asked: dict[int, tuple[Answered, Home | None]] = {}  # with the connection that asks
         self._unsure: set[Home] = set()  # connections of which nobody knows whether something is exclusive to them
+        self._made_timed: set[bytes] = set()  # queues, by the ids of their logs, of which that is asked
         self._ended: set[Home] = set()  # connections whose exclusive queues are still to go
         self._timer: Any = None
         self._expiry: Any = None
@@ -53,12 +54,14 @@ class Following:
     def begin(self) -> None:
         """Somebody else decides from now on, or will."""
         self._broker.decider = self
+        self._broker.sides.ask_for_timed = self.make_timed
         self._stream.elsewhere = "the catalogue is decided in another process"
         self._beat()
 
     def end(self) -> None:
         """Shard 0 opens here: this process decides."""
         self._broker.decider = None
+        self._broker.sides.ask_for_timed = None
         for timer in (self._timer, self._expiry):
             if timer is not None:
                 timer.cancel()
@@ -243,6 +246,15 @@ class Following:
             return
         owner.ask(Unseal([definition.log_id]), _unheard)
         self._broker.scheduler.call_later(BEAT_S, self._again, definition)
+
+    def make_timed(self, definition: QueueDefinition) -> None:
+        """See Decider. Nobody waits for it: who is told *unavailable* tries again."""
+        log_id = definition.log_id
+        if log_id not in self._made_timed:
+            number = self._next(lambda *_: self._made_timed.discard(log_id))
+            assert self.link is not None
+            self._made_timed.add(log_id)
+            self.link.send(*f.encode(f.MakeTimed(number, definition.namespace, definition.name, log_id)))
 
     def _again(self, definition: QueueDefinition) -> None:
         space = self._broker.catalogue.namespaces.get(definition.namespace)

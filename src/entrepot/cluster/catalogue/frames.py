@@ -51,7 +51,7 @@ class Heard(Frame, frozen=True):
 
 
 class Answer(Frame, frozen=True):
-    """From the decider: of a request, an EndHome or a RemoveUnused. `result`: packed, as asking.py says; b"": there is an error."""
+    """From the decider: of a Request, an EndHome, a RemoveUnused or a MakeTimed. `result`: packed, as asking.py says; b"": there is an error."""
 
     number: int
     error: Words | None
@@ -114,8 +114,17 @@ class RemoveUnused(Frame, frozen=True):
     log_id: bytes
 
 
+class MakeTimed(Frame, frozen=True):
+    """From who follows: a queue that another protocol declared is to have timed leases."""
+
+    number: int
+    namespace: str
+    name: str
+    log_id: bytes
+
+
 _KINDS: dict[int, type[Frame]] = dict(
-    enumerate((Decides, Snapshot, Change, Heard, Answer, Join, Applied, Heartbeat, Request, EndHome, RemoveUnused), FIRST_KIND)
+    enumerate((Decides, Snapshot, Change, Heard, Answer, Join, Applied, Heartbeat, Request, EndHome, RemoveUnused, MakeTimed), FIRST_KIND)
 )
 _KIND_OF = {frame: bytes((kind,)) for kind, frame in _KINDS.items()}
 _DECODERS = {kind: msgspec.msgpack.Decoder(frame) for kind, frame in _KINDS.items()}
