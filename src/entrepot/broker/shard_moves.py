@@ -26,7 +26,6 @@ from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
-from entrepot.model.errors import Unavailable
 
 DECISIONS = frozenset(
     {
@@ -75,8 +74,8 @@ class ShardMoves:
         """Whether a call goes to the owner of shard 0, which it needs. Raises Unavailable: nobody is known to be that, or this process may not answer now."""
         broker = self._broker
         if broker.decider is None:
-            if CATALOGUE in broker.store.closed and self._is_decision(call.request):
-                raise Unavailable("the catalogue is on its way to another owner")
+            if self._is_decision(call.request):
+                broker.decisions.stream.check()  # also where nothing is left to do: not everybody may know that yet
             return False
         if not self._is_decision(call.request) and not self._makes_topics(door, call.request):
             if type(call.request) not in ANY_TIME and type(call.request) not in GROUP_HANDLERS:

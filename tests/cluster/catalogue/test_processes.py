@@ -265,10 +265,9 @@ def test_a_decider_of_an_earlier_epoch_is_not_listened_to(cluster):
     process = cluster.processes[-1]
     link = process.links["w0"]
     process.following.frame(link, f.Decides(process.following.epoch + 1))
+    cluster.run(5.0)
     with pytest.raises(Unavailable):
-        for _ in range(10):
-            cluster.run(0.5)
-            process.following.check()
+        process.following.check()
     process.following.frame(link, f.Decides(process.following.epoch - 1))
     assert process.following.epoch == cluster.processes[0].store.epoch + 1
 
@@ -398,3 +397,53 @@ def test_a_stage_that_is_ahead_waits(cluster):
     assert process.ahead.count == 0
     assert process.ahead.revision == ahead
     assert NS in process.catalogue.namespaces
+
+
+def test_a_decider_that_may_not_be_it_any_more_answers_no_heartbeat(cluster, there):
+    cluster.processes[0].deciding._may_serve = lambda: False  # noqa: SLF001 - what a process is made with
+    cluster.run(5.0)
+    assert there.submit(r.DeclareQueue("q")).outcome == UNAVAILABLE
+
+
+def test_nothing_is_said_to_be_done_before_it_is_time(cluster):
+    """Also what needs no change: not everybody may know of it."""
+    cluster.wires[0, 1].break_off()
+    cluster.restart(0)
+    cluster.wires[0, 1].break_off()
+    here = cluster.processes[0].connect()
+    for request in (r.DeleteQueue("q"), r.DeleteExchange("e"), r.Bind("amq.direct", "q", remove=True)):
+        assert here.submit(request).outcome == UNAVAILABLE
+
+
+def test_shard_0_closes_and_opens_again(cluster, here, there):
+    first = cluster.processes[0]
+    there.declare("q")
+    closed, opened = [], []
+    cluster.wires[0, cluster.count - 1].break_off()
+    waiting = here.submit(r.DeclareQueue("q2", durable=True))
+    cluster.run(0.1)
+    first.deciding.end()
+    first.broker.shard_moves.close(0, lambda: closed.append(True))
+    cluster.loop.run_until(lambda: bool(closed))
+    cluster.run(1.0)
+    assert waiting.outcome == PENDING  # who has not applied it may answer still
+    assert here.submit(r.DeclareQueue("q3")).outcome == UNAVAILABLE
+    cluster.run(5.0)
+    assert waiting.outcome == DONE
+    first.broker.shard_moves.open(0, first.store.epoch, lambda: opened.append(True))
+    cluster.loop.run_until(lambda: bool(opened))
+    first.deciding.begin([other.name for other in cluster.processes[1:]])
+    cluster.settle()
+    assert there.declare("q4")[0] == "q4"
+    assert same(cluster)
+
+
+def test_what_a_front_asks_of_who_does_not_decide_any_more(cluster, there):
+    first = cluster.processes[0]
+    first.deciding.end()
+    closed = []
+    first.broker.shard_moves.close(0, lambda: closed.append(True))
+    cluster.loop.run_until(lambda: bool(closed))
+    call = there.submit(r.DeclareQueue("q", durable=True))
+    cluster.run()
+    assert call.outcome == UNAVAILABLE

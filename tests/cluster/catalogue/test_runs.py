@@ -8,6 +8,8 @@ from brokers import Cluster
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, UNKNOWN
 from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.cluster.catalogue import following
+from entrepot.cluster.catalogue.deciding import Deciding
 from entrepot.cluster.catalogue.following import Following
 from entrepot.model.errors import Unavailable
 
@@ -57,6 +59,7 @@ class Run:
 
     def connect(self):
         self.connections = [process.connect() for process in self.cluster.processes]
+        self.own = {}  # what is exclusive: by name, the connection and the call that declared it
 
     @property
     def now(self):
@@ -88,10 +91,14 @@ class Run:
             self.change(("exchange", self.chance.choice(EXCHANGES)))
         elif what < 0.55:
             self.change(("binding", self.chance.choice(EXCHANGES), self.chance.choice(QUEUES), self.chance.choice(KEYS)))
-        elif what < 0.75:
+        elif what < 0.7:
             self.look()
-        elif what < 0.93:
+        elif what < 0.85:
             self.publish()
+        elif what < 0.91:
+            self.declare_own()
+        elif what < 0.93:
+            self.close_one()
         elif what < 0.99:
             wire = self.chance.choice(list(self.cluster.wires.values()))
             if wire.is_up:
@@ -107,9 +114,8 @@ class Run:
     def restart(self):
         self.deaths += 1
         number = self.chance.randrange(self.cluster.count)
-        gone = self.connections[number].door
         self.cluster.restart(number)
-        self.waiting = [waiting for waiting in self.waiting if waiting[0].attachment is not gone]
+        self.forget(self.connections[number])
         self.connections[number] = self.cluster.processes[number].connect()
 
     def who(self):
@@ -129,6 +135,28 @@ class Run:
         said = [made, self.now, None]
         self.thing(*name).calls.append(said)
         self.waiting.append((self.who().submit(request), name, said, self.now))
+
+    def declare_own(self):
+        """Something exclusive, bound to something that is not durable, if that is there."""
+        who = self.who()
+        name = f"own{len(self.own)}"
+        self.own[name] = (who, who.submit(r.DeclareQueue(name, exclusive=True, durable=self.chance.random() < 0.5)))
+        who.submit(r.DeclareExchange("passing", "fanout"))
+        who.submit(r.Bind("passing", name))
+
+    def close_one(self):
+        number = self.chance.randrange(self.cluster.count)
+        gone = self.connections[number]
+        gone.close()
+        self.forget(gone)
+        self.connections[number] = self.cluster.processes[number].connect()
+
+    def forget(self, connection):
+        """It hears nothing any more."""
+        self.waiting = [waiting for waiting in self.waiting if waiting[0].attachment is not connection.door]
+        for name, (who, _) in list(self.own.items()):
+            if who is connection:
+                self.own[name] = (None, None)
 
     def look(self):
         name = self.chance.choice(QUEUES)
@@ -188,6 +216,18 @@ class Run:
         elif call.outcome != UNKNOWN:
             thing.calls = [one for one in thing.calls if one is not said]  # it was not done
 
+    def check_own(self, space):
+        starts = {process.broker.start_id for process in self.cluster.processes}
+        for name, (who, call) in self.own.items():
+            queue = space.queues.get(name)
+            if queue is not None and (who is None or queue.exclusive_to != who.door.home):
+                raise Wrong(f"{name} is exclusive to {queue.exclusive_to}, who is gone")
+            if queue is None and who is not None and call.outcome == DONE:
+                raise Wrong(f"{name} is gone, though its connection is not")
+        for one in [*space.queues.values(), *space.exchanges.values()]:
+            if one.home and one.home not in starts:
+                raise Wrong(f"{one.name} lives in a start that is dead")
+
     def check_rest(self):
         first, *others = [process.rows() for process in self.cluster.processes]
         if any(rows != first for rows in others):
@@ -196,8 +236,10 @@ class Run:
         for name in QUEUES:
             if (name in space.queues) not in self.thing("queue", name).may_be(self.now, self.now):
                 raise Wrong(f"{name} is {'' if name in space.queues else 'not '}there")
+        self.check_own(space)
         for process in self.cluster.processes:
-            wanted = {queue.log_id for queue in space.queues.values() if process.broker.shards.place(queue) % self.cluster.count == process.number}
+            kept = [queue for queue in space.queues.values() if queue.persistent]
+            wanted = {queue.log_id for queue in kept if process.broker.shards.place(queue) % self.cluster.count == process.number}
             if {log.id for log in process.store.logs()} != wanted:
                 raise Wrong(f"{process.name} has other logs than its queues'")
 
@@ -213,6 +255,13 @@ def test_links_that_break(seed, count):
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("seed", range(100, 125))
 def test_processes_that_die(seed, count):
+    Run(seed, count, True).go()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("seed", range(1000, 1500))
+def test_processes_that_die_over_and_over(seed, count):
     Run(seed, count, True).go()
 
 
@@ -233,6 +282,18 @@ def seen(monkeypatch, target, name, wrong, seeds=range(200, 230), restarts=False
         except AssertionError:  # of the run, or of the broker itself
             return True
     return False
+
+
+def test_homes_that_are_not_announced_are_seen(monkeypatch):
+    assert seen(monkeypatch, following, "announced", lambda *_: [], restarts=True)
+
+
+def test_homes_of_the_dead_that_stay_are_seen(monkeypatch):
+    assert seen(monkeypatch, Deciding, "_remove_home", lambda *_: None, restarts=True)
+
+
+def test_connections_whose_end_is_not_told_are_seen(monkeypatch):
+    assert seen(monkeypatch, Following, "ended", lambda *_: None)
 
 
 def test_an_answer_before_the_barrier_is_seen(monkeypatch):

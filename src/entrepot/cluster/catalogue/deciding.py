@@ -26,11 +26,11 @@ from entrepot.cluster.catalogue.homes import Homes, home_row
 from entrepot.cluster.catalogue.leases import BEAT_S, Leases
 from entrepot.cluster.catalogue.members import MemberLink
 from entrepot.cluster.link import Link
-from entrepot.model.entry import CODEC_AMQP_091
 from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Unavailable
 from entrepot.model.principal import Principal
 
 BEHIND_MAX = 10_000  # revisions: a member that is further behind is not answered
+NO_CODEC = 0  # of doors that are delivered nothing
 NOT_YET = "the catalogue's decisions begin in a moment"
 
 
@@ -62,15 +62,13 @@ class Deciding:
         self._stream.commit([home_row(self._broker.start_id, self._name)], announced=True)
         for link in self._links.values():
             self._call(link)
+        if self._timer is not None:
+            self._timer.cancel()
         self._tick()
 
     def end(self) -> None:
-        """Shard 0 is not here any more, or is about to go."""
+        """Shard 0 is not here any more, or is about to go. What is to be answered still waits for members as long as they may answer."""
         self.is_begun = False
-        if self._timer is not None:
-            self._timer.cancel()
-        for name in list(self._members):
-            self._leave(name)
 
     def linked(self, link: Link) -> None:
         """There is a link with a start of a process; one with an earlier start of it is none any more."""
@@ -104,15 +102,15 @@ class Deciding:
             member = self._members.get(str(name))
             if member is None:
                 continue
-            if member.is_lost:
+            if member.is_lost or not self.is_begun:
                 self._leave(str(name))
             else:
                 self._stream.leave_out(name)
         self._begin_to_decide()
-        self._timer = self._broker.scheduler.call_later(BEAT_S, self._tick)
+        self._timer = self._broker.scheduler.call_later(BEAT_S, self._tick) if self.is_begun or self._members else None
 
     def _begin_to_decide(self) -> None:
-        if self._stream.elsewhere != NOT_YET or (self._leases.waits and not self._all_are_here()):
+        if not self.is_begun or self._stream.elsewhere != NOT_YET or (self._leases.waits and not self._all_are_here()):
             return
         self._stream.elsewhere = ""
         self._clean()
@@ -187,7 +185,7 @@ class Deciding:
             self._answer(link, frame.number, Unavailable("the process that asked has to join first"))
             return
         broker = self._broker
-        door = Door(broker, Answering(self, link, frame.number), principal, frame.namespace, CODEC_AMQP_091, frame.by_policy, home)
+        door = Door(broker, Answering(self, link, frame.number), principal, frame.namespace, NO_CODEC, frame.by_policy, home)
         call.attachment = door
         broker.ask(door, call)
 
