@@ -34,17 +34,39 @@ __all__ = ["CODEC", "NS", "Cluster", "Connection"]
 
 
 class Scheduler:
-    """The loop, for one start of a process: when that is dead nothing of it is called any more."""
+    """The loop, for one start of a process: when that is dead nothing of it is called any more; when it stands still, later.
+
+    When it goes on, what has arrived and what has become due come in any order, each in its own.
+    """
 
     def __init__(self, loop):
         self.loop = loop
         self.dead = False
+        self.paused = False
+        self.due = deque()
+        self.arrived = deque()
+
+    def arrive(self, callback, *args):
+        """Something comes to the process."""
+        if self.paused:
+            self.arrived.append((callback, args))
+        elif not self.dead:
+            callback(*args)
+
+    def go_on(self):
+        self.paused = False
+        while not self.dead and (self.due or self.arrived):
+            queue = self.due if not self.arrived or (self.due and self.loop.random.random() < 0.5) else self.arrived
+            callback, args = queue.popleft()
+            callback(*args)
 
     def time(self):
         return self.loop.time()
 
     def _alive(self, callback, args):
-        if not self.dead:
+        if self.paused:
+            self.due.append((callback, args))
+        elif not self.dead:
             callback(*args)
 
     def call_soon(self, callback, *args, context=None):
@@ -265,7 +287,7 @@ class Wire:
             return
         for index in (0, 1):
             link = self.links[index]
-            if link.waits:
+            if link.waits and not self.ends[index].scheduler.paused:
                 data = b"".join(link.take())
                 delay = self.cluster.random.choice((0.0, 0.001, 0.02))
                 self.queues[index].append(data)
@@ -274,7 +296,12 @@ class Wire:
     def _arrive(self, index, epoch):
         if epoch != self.epoch or not self.is_up or not self.alive:
             return
-        data = self.queues[1 - index].popleft()
+        end = self.ends[index]
+        end.scheduler.arrive(self._heed, index, epoch, self.queues[1 - index].popleft())
+
+    def _heed(self, index, epoch, data):
+        if epoch != self.epoch or not self.is_up or not self.alive:
+            return
         decoder, link, end = self.decoders[index], self.links[index], self.ends[index]
         while data:
             room = decoder.writable()
@@ -351,6 +378,8 @@ class Cluster:
 
     def settle(self, limit_s=60):
         """Until everybody may answer, and has the same."""
+        for process in self.processes:
+            process.scheduler.go_on()
         for wire in self.wires.values():
             if not wire.is_up:
                 wire.begin()

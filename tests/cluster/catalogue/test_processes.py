@@ -400,7 +400,7 @@ def test_a_stage_that_is_ahead_waits(cluster):
 
 
 def test_a_decider_that_may_not_be_it_any_more_answers_no_heartbeat(cluster, there):
-    cluster.processes[0].deciding._may_serve = lambda: False  # noqa: SLF001 - what a process is made with
+    cluster.processes[0].deciding._may_serve = lambda: False
     cluster.run(5.0)
     assert there.submit(r.DeclareQueue("q")).outcome == UNAVAILABLE
 

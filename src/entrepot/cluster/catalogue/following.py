@@ -190,7 +190,11 @@ class Following:
     @staticmethod
     def _complete(call: Ask, error: NotDone | None, result: bytes) -> None:
         if error is None:
-            call.result = result_of(call.request, result)
+            try:
+                call.result = result_of(call.request, result)
+            except CorruptData:
+                fail(call, OutcomeUnknown("it was done, and its result cannot be read"))
+                raise
             call.outcome = DONE
             if not call.attachment.closed:
                 call.attachment.sink.completed(call)
