@@ -447,3 +447,34 @@ def test_what_a_front_asks_of_who_does_not_decide_any_more(cluster, there):
     call = there.submit(r.DeclareQueue("q", durable=True))
     cluster.run()
     assert call.outcome == UNAVAILABLE
+
+
+def test_paths_that_were_found_before_a_process_stood_still(cluster, there):
+    process = cluster.processes[-1]
+    name = next(name for name in (f"q{number}" for number in range(100)) if there.declare(name) and is_mine(cluster, process, name))
+    assert there.put(b"x", key=name).outcome == DONE
+    process.scheduler.paused = True
+    cluster.run(10.0)
+    process.following.wake()
+    assert there.publish(b"y", key=name).outcome == UNAVAILABLE
+    process.scheduler.go_on()
+    cluster.settle()
+    assert there.put(b"z", key=name).outcome == DONE
+    assert [there.get(name)[0] for _ in "xz"] == [b"x", b"z"]
+
+
+def test_shard_0_opens_again_before_those_of_before_are_waited_for_no_more(cluster, here):
+    first = cluster.processes[0]
+    done = []
+    cluster.wires[0, cluster.count - 1].break_off()
+    cluster.run(0.2)
+    first.deciding.end()
+    first.broker.shard_moves.close(0, lambda: done.append(True))
+    cluster.loop.run_until(lambda: len(done) == 1)
+    first.broker.shard_moves.open(0, first.store.epoch, lambda: done.append(True))
+    cluster.loop.run_until(lambda: len(done) == 2)
+    first.deciding.begin([other.name for other in cluster.processes[1:]])
+    cluster.run(10.0)
+    assert here.declare("q")[0] == "q"
+    cluster.settle()
+    assert same(cluster)

@@ -58,6 +58,8 @@ class Deciding:
         self.is_begun = True
         self._others = others
         self._leases.begin()
+        for name in self._members:  # those of a time before, who are still waited for
+            self._leases.answer(name)
         self._stream.elsewhere = NOT_YET
         self._stream.commit([home_row(self._broker.start_id, self._name)], announced=True)
         for link in self._links.values():

@@ -48,6 +48,7 @@ class Following:
         self._ended: set[Home] = set()  # connections whose exclusive queues are still to go
         self._timer: Any = None
         self._expiry: Any = None
+        self._is_over = True  # the time for which it may answer, and that has been heeded
 
     # ---- its life
 
@@ -147,13 +148,18 @@ class Following:
         if frame.epoch != self.epoch:
             return
         self._lease.answered(frame.number)
+        self._is_over &= not self._lease.may_answer
         if self._expiry is not None:
             self._expiry.cancel()
-        self._expiry = self._broker.scheduler.call_later(self._lease.left_s, self._expired)
+        self._expiry = self._broker.scheduler.call_later(self._lease.left_s, self.wake)
 
-    def _expired(self) -> None:
-        """What was found by the catalogue is not to be gone by any more."""
-        if not self._lease.may_answer:
+    def wake(self) -> None:
+        """Time may have passed: once the front may not answer any more, what it had found by the catalogue it has to find anew.
+
+        To be called before what came while this process stood still is read; otherwise a timer does.
+        """
+        if not self._is_over and not self._lease.may_answer:
+            self._is_over = True
             self._broker.catalogue.routes_changed()
 
     # ---- what is asked: see operations.parts.Decider
