@@ -59,7 +59,7 @@ class Administered:
 
     def queue(self, name: str, namespace: str = NS) -> Any:
         definition, _ = self.node.decisions.declare_queue(
-            namespace, name, durable=False, exclusive=False, auto_delete=False, arguments={}, connection=(b"start", 1)
+            namespace, name, durable=False, exclusive=False, auto_delete=False, arguments={}, connection=(self.node.broker.start_id, 1)
         )
         return definition
 

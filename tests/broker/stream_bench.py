@@ -99,7 +99,7 @@ class Bench:
 
     def stream(self, name="s", **arguments):
         arguments = {"x-queue-type": "stream", **{key.replace("_", "-"): value for key, value in arguments.items()}}
-        definition, _ = self.decisions.declare_queue(NS, name, durable=True, exclusive=False, auto_delete=False, arguments=arguments, connection=1)
+        definition, _ = self.decisions.declare_queue(NS, name, durable=True, exclusive=False, auto_delete=False, arguments=arguments, connection=(b"here", 1))
         return self.open(definition)
 
     def topic(self, name="t", partitions=1, **policy):

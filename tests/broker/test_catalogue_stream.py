@@ -1,6 +1,7 @@
 """Changes of the catalogue: whoever applies them has the same, and what is answered has been applied by everybody."""
 
 import random
+from functools import partial
 
 import pytest
 from broker_bench import Bench
@@ -502,3 +503,89 @@ def test_what_is_kept_and_goes_with_what_is_not_is_gone_before_that_is_said(benc
     assert call.outcome == DONE
     connection.declare("passing", durable=False)
     assert connection.submit(r.DeleteQueue("passing")).outcome == DONE  # nothing to wait for
+
+
+# ---- who is waited for
+
+
+def test_who_is_left_out_is_sent_everything_and_not_waited_for():
+    state = MemoryState()
+    decisions = Decisions.over(CatalogueStream(state), LogIds())
+    follower = Follower(Catalogue())
+    decisions.stream.join("one", follower)
+    answered = []
+    for name in ("q1", "q2"):
+        declare(decisions, name)
+        decisions.stream.ticket().calls.append(partial(answered.append, name))
+        state.commit()
+    assert answered == []
+    decisions.stream.leave_out("one")
+    assert answered == ["q1", "q2"]
+    assert decisions.stream.let_through == decisions.stream.revision
+    while follower.apply_one():
+        pass
+    decisions.stream.applied("one", follower.revision)
+    assert rows_of(follower.part) == rows_of(decisions.catalogue)
+    decisions.stream.count_in("one")
+    declare(decisions, "q3")
+    decisions.stream.ticket().calls.append(partial(answered.append, "q3"))
+    state.commit()
+    assert answered == ["q1", "q2"]
+    assert decisions.stream.applied_by("one") >= decisions.stream.let_through
+    follower.apply_one()
+    decisions.stream.applied("one", follower.revision)
+    assert answered == ["q1", "q2", "q3"]
+
+
+def test_what_was_answered_before_somebody_joins_he_has_to_have():
+    state = MemoryState()
+    decisions = Decisions.over(CatalogueStream(state), LogIds())
+    declare(decisions, "q")
+    state.commit()
+    decisions.stream.join("one", Follower(Catalogue()))
+    assert decisions.stream.let_through == decisions.stream.revision
+
+
+def test_a_process_that_follows_decides_nothing_and_is_as_it_is_told():
+    decisions = Decisions.over(CatalogueStream(MemoryState()), LogIds())
+    declare(decisions, "q")
+    decisions.bind_queue(NS, "q", "amq.direct", "k", {}, HERE)
+    other = Decisions.over(CatalogueStream(MemoryState()), LogIds(100))
+    declare(other, "was here")
+    other.stream.follow()
+    assert list(other.catalogue.queues()) == []
+    assert other.catalogue.revision == Revision(0, 0)
+    for durable in (True, False):
+        with pytest.raises(Unavailable):
+            declare(other, "x", durable=durable)
+    other.stream.restart(Revision(1, 2), decisions.catalogue.snapshot())
+    assert rows_of(other.catalogue) == rows_of(decisions.catalogue)
+    declare(decisions, "q2")
+    other.stream.take(Revision(1, 3), [queue_row(decisions.catalogue.namespace(NS).queues["q2"])])
+    assert rows_of(other.catalogue) == rows_of(decisions.catalogue)
+    assert other.stream.revision == other.catalogue.revision == Revision(1, 3)
+
+
+def test_what_does_not_survive_says_where_it_lives():
+    decisions = Decisions.over(CatalogueStream(MemoryState()), LogIds())
+    homes = {
+        name: declare(decisions, name, durable=durable, exclusive=exclusive).home
+        for name, durable, exclusive in (("kept", True, False), ("passing", False, False), ("own", True, True))
+    }
+    assert homes == {"kept": b"", "passing": HERE[0], "own": HERE[0]}
+    for name, durable, home in (("kept", True, b""), ("passing", False, b"start")):
+        exchange = decisions.declare_exchange(NS, name, "direct", durable=durable, auto_delete=False, internal=False, arguments={}, home=b"start")
+        assert exchange.home == home
+    other = Catalogue()
+    other.apply(Revision(1, 9), decode_change(encode_change(Revision(1, 9), decisions.catalogue.snapshot()))[1])
+    assert {queue.name: queue.home for queue in other.queues()} == homes
+    assert other.namespace(NS).exchanges["passing"].home == b"start"
+
+
+def test_the_decoys_key_follows():
+    users = Users(CatalogueStream(MemoryState()), SystemClock(), SystemEntropy(), iterations=4096)
+    users.load()
+    other = Follower(Users(CatalogueStream(MemoryState()), SystemClock(), SystemEntropy(), iterations=4096))
+    other.restart(encode_change(Revision(1, 1), users.snapshot()))
+    other.apply_one()
+    assert other.part.scram_verifier("nobody", "SCRAM-SHA-256", True).salt == users.scram_verifier("nobody", "SCRAM-SHA-256", True).salt

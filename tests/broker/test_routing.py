@@ -127,7 +127,7 @@ class World:
         self.ns = self.catalogue.namespace(NS)
 
     def queue(self, name, **arguments):
-        return self.decisions.declare_queue(NS, name, durable=False, exclusive=False, auto_delete=False, arguments=arguments, connection=1)[0]
+        return self.decisions.declare_queue(NS, name, durable=False, exclusive=False, auto_delete=False, arguments=arguments, connection=(b"here", 1))[0]
 
     def exchange(self, name, exchange_type, alternate=None, internal=False):
         self.decisions.declare_exchange(
@@ -364,7 +364,7 @@ class Routes(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(QUEUES))
     def delete_queue(self, name):
-        self.world.decisions.delete_queue(NS, name, connection=1)
+        self.world.decisions.delete_queue(NS, name, connection=(b"here", 1))
 
     @rule(name=st.sampled_from([*EXCHANGES]))
     def delete_exchange(self, name):

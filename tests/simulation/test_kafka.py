@@ -105,7 +105,7 @@ def test_producers_that_are_forgotten_at_recovery_are_noticed(monkeypatch):
     opened = Broker.open
 
     def opened_without_them(self):
-        producers, self.producers = self.producers, SimpleNamespace(load=lambda: None)
+        producers, self.producers = self.producers, SimpleNamespace(load=lambda _: None)
         try:
             opened(self)
         finally:

@@ -6,7 +6,7 @@ Door.submit -> Publisher / Queue / operations -> what is staged is one commit ->
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fail
@@ -35,6 +35,7 @@ from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, Operations
+from entrepot.broker.operations.parts import Decider
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
@@ -90,9 +91,11 @@ class Broker:
         self.catalogue = catalogue = decisions.catalogue
         self.noted = NotedRevisions(store)
         self.start_id: bytes = entropy.octets(START_ID_SIZE)
+        self.decider: Decider | None = None  # of the catalogue, where that is another process
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
         self.owners = owners(self.hub, store, volatile)
+        self.owners.start_id = self.start_id
         parting = Parting(self.hub)
         parting.authorize_route = self._authorize_route
         self.replies = Replies(self.hub, entropy)
@@ -142,18 +145,27 @@ class Broker:
         """Make a protocol's entry codec known. All are registered before open()."""
         self.hub.register(codec)
 
-    def open(self) -> None:
-        """Bring the catalogue's queues and topics to life."""
+    def open(self, own: Collection[int] | None = None, *, follows: bool = False) -> None:
+        """Bring the catalogue's queues and topics to life. `own`: shards that this process has, None: all of them. The others are closed.
+
+        `follows`: the catalogue is decided elsewhere, and nothing of it is known yet; then none is its own before that has come.
+        """
         self.shards = self.desk.shards = self.owners.shards = self.sides.shards = Shards.of(self.store)
-        self.transactions.load()
-        self.producers.load()
         self.producer_ids.load()
         self.cluster_id = cluster_id(self.store, self.entropy)
+        if follows:
+            self.decisions.stream.follow()
         shards = {log.shard for log in self.store.logs()}  # of all that was there
+        if own is not None or follows:
+            shards = set(own or ())
+            self.shard_moves.begin_closed(shard for shard in range(self.shards.count) if shard not in shards)
+        self.transactions.load(shards)
+        self.producers.load(shards)
         self.live.open()
         self.outbox.open(shards)
-        self.groups.load()
-        self.subjects.load(range(self.shards.count))
+        every = own is None and not follows
+        self.groups.load(None if every else sorted(shards))
+        self.subjects.load(range(self.shards.count) if every else sorted(shards))
 
     def stop(self) -> None:
         """The stores are about to close: what the broker does by itself, over turns of the loop, goes on after the next start."""
@@ -181,8 +193,8 @@ class Broker:
     def ask(self, door: Door, call: Ask) -> None:
         """Carry out a request and complete its call now, or with the commit that holds its effect."""
         try:
-            if self.store.closed:
-                self.shard_moves.check(call.request)
+            if self.store.closed and self.shard_moves.is_sent_on(door, call):
+                return
             result, group = self.operations.perform(door, call)
         except NotDone as error:
             fail(call, error)
@@ -206,6 +218,8 @@ class Broker:
 
     def path_for(self, door: Door, address: bytes) -> Path:
         """The path of an address for this door's principal. Refused: no such exchange, internal, or not permitted."""
+        if self.decider is not None:
+            self.decider.check()
         exchange, routing_key = split_address(address)
         self.authorizer.authorize(door.principal, Action.WRITE, door.namespace, ResourceKind.EXCHANGE, exchange)
         path = self._path(door.namespace, address, exchange, routing_key)

@@ -7,14 +7,17 @@ all of it is made again from what the store has. Nobody keeps what he had found 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
 from entrepot.broker.calls import queue_requests, requests, topic_requests
+from entrepot.broker.calls.port import Ask
+from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.subjects import Subjects
+from entrepot.broker.groups.coordinator import HANDLERS as GROUP_HANDLERS
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
@@ -23,12 +26,10 @@ from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
-from entrepot.model.errors import Unavailable
 
 DECISIONS = frozenset(
     {
         requests.DeleteQueue,
-        requests.DeclareExchange,
         requests.DeleteExchange,
         requests.Bind,
         topic_requests.CreateTopic,
@@ -40,7 +41,10 @@ DECISIONS = frozenset(
         queue_requests.DeleteTimedQueue,
     }
 )
-"""Requests that only the owner of shard 0 can carry out; a DeclareQueue, too, where it is not passive."""
+"""Requests that only the owner of shard 0 can carry out; a DeclareQueue and a DeclareExchange, too, where they are not passive."""
+
+ANY_TIME = frozenset({requests.Cancel, requests.Release, requests.CloseStream, requests.StreamLimit})
+"""Requests that are not answered by the catalogue; nor are those of groups."""
 
 
 class MovingParts(BrokerParts, Protocol):
@@ -63,15 +67,46 @@ class ShardMoves:
         self._queues: dict[int, list[AwayQueue]] = {}  # shard -> queues of it
         self._partitions: dict[int, list[tuple[LiveTopic, int]]] = {}
         self._opening: dict[int, object] = {}  # shards that wait for the store, or for the catalogue, to come to life
-        broker.live.queue_away = lambda shard, away: self._queues[shard].append(away)
-        broker.live.partition_away = lambda shard, topic, number: self._partitions[shard].append((topic, number))
+        broker.live.queue_away = lambda shard, away: self._queues.setdefault(shard, []).append(away)
+        broker.live.partition_away = lambda shard, topic, number: self._partitions.setdefault(shard, []).append((topic, number))
 
-    def check(self, request: Any) -> None:
-        """Raises Unavailable where a request needs the owner of shard 0, and that is not here."""
-        if CATALOGUE in self._broker.store.closed and (type(request) in DECISIONS or (isinstance(request, requests.DeclareQueue) and not request.passive)):
-            raise Unavailable("the catalogue is on its way to another owner")
+    def is_sent_on(self, door: Door, call: Ask) -> bool:
+        """Whether a call goes to the owner of shard 0, which it needs. Raises Unavailable: nobody is known to be that, or this process may not answer now."""
+        broker = self._broker
+        if broker.decider is None:
+            if self._is_decision(call.request):
+                broker.decisions.stream.check()  # also where nothing is left to do: not everybody may know that yet
+            return False
+        if not self._is_decision(call.request) and not self._makes_topics(door, call.request):
+            if type(call.request) not in ANY_TIME and type(call.request) not in GROUP_HANDLERS:
+                broker.decider.check()
+            return False
+        broker.decider.ask(door, call)
+        return True
+
+    @staticmethod
+    def _is_decision(request: Any) -> bool:
+        if isinstance(request, requests.DeclareQueue):
+            return not request.passive and not request.name.startswith(REPLY_PREFIX)
+        if isinstance(request, requests.DeclareExchange):
+            return not request.passive
+        return type(request) in DECISIONS
+
+    def _makes_topics(self, door: Door, request: Any) -> bool:
+        """Whether a request makes topics that are missing, or gives a producer's id: only who decides can."""
+        if isinstance(request, topic_requests.NewProducer):
+            return True
+        if not isinstance(request, topic_requests.DescribeTopics) or not request.create_missing or not request.names:
+            return False
+        space = self._broker.catalogue.namespaces.get(door.namespace)
+        return space is not None and not request.sizes and any(name not in space.topics for name in request.names)
 
     # ---- closing
+
+    def begin_closed(self, shards: Iterable[int]) -> None:
+        """At the start of a process that has none of them yet, and nothing alive."""
+        for shard in shards:
+            self._broker.store.close_shard(shard, _nothing)
 
     def close(self, shard: int, done: Callable[[], None]) -> None:
         """End all of a shard that lives here; done() when somebody else may have it. For a turn of the loop's own, with nobody at work below."""
@@ -138,7 +173,7 @@ class ShardMoves:
             return
         broker.transactions.load([shard])
         broker.producers.load([shard])
-        for topic, number in self._partitions.pop(shard):
+        for topic, number in self._partitions.pop(shard, ()):
             if topic.definition.runtime is topic:
                 broker.live.return_partition(topic, number)
         broker.subjects.load([shard])
@@ -154,7 +189,7 @@ class ShardMoves:
         self._opening.pop(shard, None)
         queues = [
             (away, broker.live.make_queue(away.definition))
-            for away in self._queues.pop(shard)
+            for away in self._queues.pop(shard, ())
             if away.definition.runtime is away  # it has not been deleted meanwhile
         ]
         broker.outbox.open([shard])
@@ -176,3 +211,7 @@ class ShardMoves:
         for door in broker.doors:
             door.forget_found()
         broker.catalogue.routes_changed()
+
+
+def _nothing() -> None:
+    """Nobody waits for it."""

@@ -103,8 +103,12 @@ class Decisions:
         arguments: Arguments,
         passive: bool = False,
         maker: str = NOBODY,
+        home: bytes = b"",
     ) -> ExchangeDefinition:
-        """The exchange of that name, made if there is none, for the user `maker`, else checked to be the same; `passive`: as find_exchange()."""
+        """The exchange of that name, made if there is none, for the user `maker`, else checked to be the same; `passive`: as find_exchange().
+
+        `home`: the start of the process that asks; one that is not durable goes with it.
+        """
         if passive:
             return self.catalogue.find_exchange(namespace, name)
         space = self.catalogue.namespace(namespace)
@@ -126,7 +130,16 @@ class Decisions:
         if alternate is not None and alternate.__class__ is not str:
             raise Refused(Reason.INVALID, f"invalid type '{type_name(alternate)}' for arg 'alternate-exchange' in {where}")
         exchange = ExchangeDefinition(
-            space.name, name, exchange_type, durable=durable, auto_delete=auto_delete, internal=internal, arguments=arguments, kind=kind, maker=maker
+            space.name,
+            name,
+            exchange_type,
+            durable=durable,
+            auto_delete=auto_delete,
+            internal=internal,
+            arguments=arguments,
+            kind=kind,
+            maker=maker,
+            home=b"" if durable else home,
         )
         self._quotas.check(maker, exchange.uses())
         self.stream.commit([exchange_row(exchange)])
@@ -217,6 +230,7 @@ class Decisions:
             policy=policy,
             timed=timed,
             maker=maker,
+            home=b"" if durable and not exclusive else connection[0],
         )
         self._quotas.check(maker, queue.uses())
         self.stream.commit([queue_row(queue)])

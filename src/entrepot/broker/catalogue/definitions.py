@@ -22,7 +22,7 @@ Identity: TypeAlias = tuple[str, str, str, str, bytes]  # source, kind and name 
 
 
 class ExchangeDefinition:
-    """A declared exchange."""
+    """A declared exchange. `home`: as a queue's."""
 
     __slots__ = (
         "arguments",
@@ -30,6 +30,7 @@ class ExchangeDefinition:
         "bindings_in",
         "bindings_out",
         "durable",
+        "home",
         "internal",
         "maker",
         "metadata_bytes",
@@ -54,8 +55,10 @@ class ExchangeDefinition:
         arguments: Arguments,
         kind: int,
         maker: str = "",
+        home: bytes = b"",
     ) -> None:
         self.maker = maker
+        self.home = home
         self.metadata_bytes = packed_size(arguments)
         self.namespace = namespace
         self.name = name
@@ -97,7 +100,8 @@ class QueueDefinition(Alive):
     """A declared queue. `exclusive_to` is the connection that owns it (a Home); such a queue never survives a restart, durable or not.
 
     `timed`: what it does with leases that are timed; None as long as nobody has asked for one. `maker` is the user who declared it, whose its dead
-    letters are; "": not known. `may_refuse`: it has a limit that counts octets, or that refuses. `shard`: see shards.Placed.
+    letters are; "": not known. `may_refuse`: it has a limit that counts octets, or that refuses. `shard`: see shards.Placed. `home`: of what does not
+    survive a restart, the start of the process in which it lives; b"": it has none, or that was before it was said.
     """
 
     __slots__ = (
@@ -106,6 +110,7 @@ class QueueDefinition(Alive):
         "bindings_in",
         "durable",
         "exclusive_to",
+        "home",
         "log_id",
         "maker",
         "may_refuse",
@@ -133,8 +138,10 @@ class QueueDefinition(Alive):
         policy: QueuePolicy,
         timed: TimedDefinition | None = None,
         maker: str = "",
+        home: bytes = b"",
     ) -> None:
         self.maker = maker
+        self.home = home
         self.namespace = namespace
         self.name = name
         self.log_id = log_id
@@ -191,6 +198,7 @@ class TopicDefinition(Alive):
     is_topic = True
     may_refuse = False
     durable = True
+    home = b""
     auto_delete = False
     exclusive_to: Home | None = None
     persistent = True

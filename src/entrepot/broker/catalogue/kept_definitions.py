@@ -119,6 +119,8 @@ def exchange_row(exchange: ExchangeDefinition) -> Row:
         fields["maker"] = exchange.maker
     if not exchange.durable:
         fields["durable"] = False
+    if exchange.home:
+        fields["home"] = exchange.home
     return Row(named_key(EXCHANGE_KEY, exchange.namespace, exchange.name), fields, kept=exchange.persistent)
 
 
@@ -131,6 +133,8 @@ def queue_row(queue: QueueDefinition, **changes: Any) -> Row:
         fields["timed"] = queue.timed.kept()
     if not queue.durable:
         fields["durable"] = False
+    if queue.home:
+        fields["home"] = queue.home
     if queue.exclusive_to is not None:
         fields["exclusive_to"] = list(queue.exclusive_to)
     return Row(named_key(QUEUE_KEY, queue.namespace, queue.name), fields | changes, kept=queue.persistent)
@@ -215,6 +219,7 @@ def exchange_of(namespace: Namespace, name: str, fields: dict[str, Any]) -> Exch
         arguments=kept_arguments(fields),
         kind=kind,
         maker=fields.get("maker", ""),
+        home=fields.get("home", b""),
     )
 
 
@@ -233,6 +238,7 @@ def queue_of(namespace: Namespace, name: str, fields: dict[str, Any]) -> QueueDe
         policy=parse_queue_arguments(queue_text(namespace, name), arguments),
         timed=timed_of(fields),
         maker=fields.get("maker", ""),
+        home=fields.get("home", b""),
     )
 
 

@@ -4,7 +4,8 @@
     ticket() -> its `calls`      what hangs there is answered when all that was committed so far is durable, and every member has applied it
 
 A member is another process that follows: it joins with a snapshot, takes changes in order, and says what it has applied; it counts from before its
-snapshot is cut. Without members the ticket is the store's own group. Revisions are not kept: shard 0 has another epoch whenever somebody else opens it,
+snapshot is cut, until it is left out. Without members the ticket is the store's own group. In a process that follows, restart() and take() are what it is
+sent. Revisions are not kept: shard 0 has another epoch whenever somebody else opens it,
 who then has all that was decided before, and counts from 0 again.
 """
 
@@ -65,15 +66,19 @@ class _Barrier:
 
 
 class CatalogueStream:
-    """Of one `store`. `revision` is the newest that was committed, `kept` the newest with something that is kept."""
+    """Of one `store`. `revision` is the newest that was committed, `kept` the newest with something that is kept; `let_through` the newest that was answered,
+    while there are members. `elsewhere`: why nothing is decided here though shard 0 may be open, "" where it is.
+    """
 
     def __init__(self, store: StateStore) -> None:
         self.store: Any = store
         self._parts: list[Part] = []
         self._members: dict[Hashable, tuple[Member, Revision]] = {}
         self._barriers: deque[_Barrier] = deque()
+        self._left_out: set[Hashable] = set()  # members that are not waited for
         self._open: tuple[Any, _Barrier] | None = None  # of the group that is open
-        self.revision = self.kept = Revision(store.epoch, 0)
+        self.revision = self.kept = self.let_through = Revision(store.epoch, 0)
+        self.elsewhere = ""
 
     def add(self, part: Part) -> None:
         """It applies what is committed from now on."""
@@ -88,23 +93,37 @@ class CatalogueStream:
                 part.prefixes, here, [Row(key, part.value(key, value)) for prefix in part.prefixes for key, value in scan_all(self.store, prefix)]
             )
             part.apply(self.revision, rows)  # also where there is none: it is as far as that
+        self.let_through = self.revision
         for name, (member, _) in list(self._members.items()):
             self.join(name, member)
 
     # ---- deciding
 
     def check(self) -> None:
-        """Raises Unavailable where shard 0 is not open here: nothing can be decided."""
+        """Raises Unavailable where shard 0 is not open here, or it is not time to: nothing can be decided."""
+        self._check_open()
+        if self.elsewhere:
+            raise Unavailable(self.elsewhere)
+
+    def _check_open(self) -> None:
         if CATALOGUE_SHARD in self.store.closed:
             raise Unavailable("the catalogue is on its way to another owner")
 
-    def commit(self, rows: list[Row]) -> Revision:
+    @property
+    def decides(self) -> bool:
+        """Whether check() would let something be decided."""
+        return CATALOGUE_SHARD not in self.store.closed and not self.elsewhere
+
+    def commit(self, rows: list[Row], *, announced: bool = False) -> Revision:
         """Make a change, in the open commit: staged, and applied here at once. Raises Unavailable, and nothing has changed then.
 
-        What is not kept needs no commit, nor shard 0 while nobody else follows: its home is here.
+        What is not kept needs no commit, nor shard 0 while nobody else follows: its home is here. `announced`: it was decided before, and its home tells
+        who decides now, who may not decide anything yet.
         """
         kept = any(row.kept for row in rows)
-        if kept or self._members:
+        if announced:
+            self._check_open()
+        elif kept or self._members or self.elsewhere:
             self.check()
         revision = Revision(self.revision.epoch, self.revision.number + 1)
         folds = [(row.key, DELETE if row.gone else set_value(_kept(row.fields))) for row in rows if row.kept]
@@ -146,7 +165,10 @@ class CatalogueStream:
 
     def join(self, name: Hashable, member: Member) -> None:
         """A process follows from now on: its snapshot is cut now, and sent when all that is in it is durable."""
-        self.check()
+        self._check_open()
+        if not self._members:
+            self.let_through = self.revision
+        self._left_out.discard(name)
         self._members[name] = (member, NO_REVISION)
         rows = [row for part in self._parts for row in part.snapshot()]
         self._when_durable(partial(self._restart, name, member, encode_change(self.revision, rows)))
@@ -154,7 +176,17 @@ class CatalogueStream:
     def leave(self, name: Hashable) -> None:
         """It follows no more: nobody waits for it."""
         del self._members[name]
+        self._left_out.discard(name)
         self._let_through()
+
+    def leave_out(self, name: Hashable) -> None:
+        """It is sent what there is, and nobody waits for it. Who says so knows that it answers nobody by what it has."""
+        self._left_out.add(name)
+        self._let_through()
+
+    def count_in(self, name: Hashable) -> None:
+        """It is waited for again."""
+        self._left_out.discard(name)
 
     def applied(self, name: Hashable, revision: Revision) -> None:
         """A member has applied everything up to there."""
@@ -166,6 +198,30 @@ class CatalogueStream:
     def behind(self, name: Hashable) -> bool:
         """Whether a member has not applied everything yet."""
         return self._members[name][1] < self.revision
+
+    def applied_by(self, name: Hashable) -> Revision:
+        """Up to where a member has applied everything."""
+        return self._members[name][1]
+
+    # ---- in a process that follows
+
+    def follow(self) -> None:
+        """At the start: what there is is decided in another process, and nothing of it has come yet."""
+        self.elsewhere = "the catalogue is decided in another process"
+        self.restart(NO_REVISION, [])
+
+    def restart(self, revision: Revision, rows: list[Row]) -> None:
+        """Be as these rows say, and nothing else."""
+        self.revision = revision
+        for part in self._parts:
+            own = [row for row in rows if row.key.startswith(part.prefixes)]
+            part.apply(revision, difference(part.prefixes, part.snapshot(), own))
+
+    def take(self, revision: Revision, rows: list[Row]) -> None:
+        """Apply a change that somebody else has made."""
+        self.revision = revision
+        for part in self._parts:
+            part.apply(revision, rows)
 
     # ---- below: how
 
@@ -190,10 +246,12 @@ class CatalogueStream:
 
     def _let_through(self) -> None:
         failure: Exception | None = None
-        least = min((revision for _, revision in self._members.values()), default=self.revision)
+        counted = [revision for name, (_, revision) in self._members.items() if name not in self._left_out]
+        least = min(counted, default=self.revision)
         while self._barriers and self._barriers[0].sent and self._barriers[0].revision <= least:
             barrier = self._barriers.popleft()
             barrier.durable = True
+            self.let_through = max(self.let_through, barrier.revision)
             failure = complete(barrier.calls) or failure
         if failure is not None:
             raise failure

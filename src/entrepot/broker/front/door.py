@@ -61,9 +61,9 @@ class Door(Attachment):
         "topics",
     )
 
-    def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int, by_policy: bool = False) -> None:
+    def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int, by_policy: bool = False, home: Home | None = None) -> None:
         self.broker = broker
-        self.home: Home = (broker.start_id, broker.connected_count)
+        self.home: Home = home or (broker.start_id, broker.connected_count)
         self.hub: Hub = broker.hub
         self.publisher: Publisher = broker.publisher
         self.appender: Appender = broker.appender

@@ -21,11 +21,12 @@ Of = TypeVar("Of")
 class OwnerTable:
     """Of one front. `shards` are set when it is known how many there are. Alone, one owner has all that is persistent.
 
-    `loading`: shards that a store has opened, and that are not all alive again; the broker sets it.
+    `loading`: shards that a store has opened, and that are not all alive again, and `start_id`, whose homes are here: the broker sets them.
     """
 
     def __init__(self, hub: Hub, store: Store, volatile: Store) -> None:
         self.shards: Shards | None = None
+        self.start_id = b""
         self.loading: AbstractSet[int] = frozenset()
         self.home = LocalOwner(hub, volatile)
         self.durable = LocalOwner(hub, store)
@@ -65,11 +66,17 @@ class OwnerTable:
         assert self.shards is not None
         shard = self.shards.place(definition, partition)
         if shard == HOME:
-            return self.reached(self.home)
+            return self.home_of(definition)
         try:
             return self.owner_of(shard)
         except Unavailable:
             raise _away(definition, partition) from None
+
+    def home_of(self, definition: Definition) -> Owner:
+        """Who has what is in no shard. Unavailable: another process."""
+        if definition.home and definition.home != self.start_id:
+            raise Unavailable(f"queue '{definition.name}' lives in another process")
+        return self.reached(self.home)
 
     def check_open(self, definition: Definition) -> None:
         """Unavailable, where some of it is not open anywhere. While everything is, nothing is looked for."""

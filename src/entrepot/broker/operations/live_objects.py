@@ -36,7 +36,7 @@ class LiveObjects:
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
         self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard that is not open here
         self.partition_away: Callable[[int, LiveTopic, int], None]
-        self.unused = UnusedQueues(broker.scheduler, broker.store, self._remove_unused)
+        self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
             owner.answering = Answering(owner, broker.sides)
@@ -49,26 +49,22 @@ class LiveObjects:
         broker = self._broker
         broker.catalogue.on_applied = self.applied
         for definition in broker.catalogue.queues():
-            self.make_queue(definition)
+            self._make_queue(definition)
         for definition in broker.catalogue.topics():
             self._make_topic(definition)
         for owner in broker.owners.local():
             if owner is not broker.owners.home:
-                self.drop_unnamed(owner.store.logs())
+                self.drop_unnamed(owner.store.logs() if not owner.store.closed else (log for log in owner.store.logs() if log.shard not in owner.store.closed))
 
     def applied(self, applied: Applied) -> None:
         """The catalogue has changed: end, make and change what is alive of it."""
-        broker = self._broker
         for definition in applied.removed:
             self._remove(definition)
         for definition in applied.made:
             if isinstance(definition, TopicDefinition):
                 self._make_topic(definition)
-            elif broker.store.closed and broker.shards.place(definition) in broker.store.closed:
-                away = definition.runtime = AwayQueue(definition)
-                self.queue_away(broker.shards.place(definition), away)
             else:
-                self.make_queue(definition)
+                self._make_queue(definition)
         for definition in applied.changed:
             if isinstance(definition, TopicDefinition):
                 self._change_topic(definition)
@@ -76,6 +72,17 @@ class LiveObjects:
                 self._broker.sides.changed(definition)
 
     # ---- queues
+
+    def _make_queue(self, definition: QueueDefinition) -> None:
+        """The live queue of a definition, or what stands for it where it does not live here."""
+        broker = self._broker
+        if definition.home and definition.home != broker.start_id:
+            definition.runtime = AwayQueue(definition)
+        elif broker.store.closed and broker.shards.place(definition) in broker.store.closed:
+            away = definition.runtime = AwayQueue(definition)
+            self.queue_away(broker.shards.place(definition), away)
+        else:
+            self.make_queue(definition)
 
     def make_queue(self, definition: QueueDefinition) -> Queue:
         """The live queue of a definition, over its log."""
@@ -106,7 +113,14 @@ class LiveObjects:
     def _routes_changed(self, namespace: str) -> None:
         self._broker.catalogue.namespace(namespace).router.changed()
 
+    def _may_remove(self) -> bool:
+        """Whether those can be asked who could decide that a queue goes: exchanges that are kept may go with it, though it is not."""
+        return self._broker.decider is not None or self._broker.decisions.stream.decides
+
     def _remove_unused(self, queue: Queue) -> None:
+        if self._broker.decider is not None:
+            self._broker.decider.remove_unused(queue.definition)
+            return
         self._broker.decisions.remove_queue(queue.definition)
 
     # ---- topics

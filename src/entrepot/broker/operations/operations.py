@@ -16,7 +16,6 @@ from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANG
 from entrepot.broker.catalogue.queue_arguments import STREAM, QueuePolicy
 from entrepot.broker.catalogue.quotas import CONSUMERS
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
-from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.front.door import CONSUMER, Door
 from entrepot.broker.front.spread import Spread
@@ -75,15 +74,18 @@ class Operations:
 
     def _remove_exclusive(self, door: Door) -> None:
         broker = self._broker
+        if broker.decider is not None:
+            broker.decider.ended(door)
+            return
         definitions = broker.catalogue.exclusive_queues(door.home)
-        if definitions and CATALOGUE in broker.store.closed:  # exchanges that are kept may go with them
+        if definitions and not broker.decisions.stream.decides:  # exchanges that are kept may go with them
             self._left.append(door)
             return
         for definition in definitions:
             broker.decisions.remove_queue(definition)
 
     def decide_again(self) -> None:
-        """The catalogue's shard is open again: what had to wait for it is done."""
+        """The catalogue is decided here again, or somebody is known who does: what had to wait for it is done."""
         left, self._left = self._left, []
         for door in left:
             self._remove_exclusive(door)
@@ -119,8 +121,10 @@ class Operations:
         )
         if created:
             door.spent += QUEUE_STEPS
-        counting = Counting(call, definition.name, None if request.passive else self._when_decided(created and definition.persistent))
-        counting.ask(broker.owners.by_owner(definition))
+        staged = None if request.passive else self._when_decided(created and definition.persistent)
+        if created:  # nothing is in it
+            return (definition.name, 0, 0), None if staged is None or staged.durable else staged
+        Counting(call, definition.name, staged).ask(broker.owners.by_owner(definition))
         return LATER, None
 
     def _check_new(self, door: Door, request: requests.DeclareQueue, name: str, policy: QueuePolicy) -> None:
@@ -147,7 +151,7 @@ class Operations:
             definition = catalogue.find_queue(door.namespace, request.name, door.home)
         except Refused as refused:
             if refused.reason is Reason.NOT_FOUND:
-                return 0, None  # as RabbitMQ: deleting what is not there succeeds
+                return 0, self._when_decided(False)  # as RabbitMQ: deleting what is not there succeeds
             raise
         if is_thick(self._broker, definition) and not request.if_unused and not request.if_empty:
             thin_out(self._broker, door, call, definition)
@@ -191,6 +195,7 @@ class Operations:
             arguments=request.arguments,
             passive=request.passive,
             maker=door.principal.name,
+            home=door.home[0],
         )
         return None, None if request.passive else self._when_decided(definition.persistent)
 

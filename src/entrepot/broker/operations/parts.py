@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from entrepot.broker.calls.port import Ask
 from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.appending import Appender
@@ -26,8 +27,29 @@ from entrepot.model.errors import Refused
 from entrepot.store.interface import Scheduler, Store
 
 
+class Decider(Protocol):
+    """Who decides the catalogue, as a process sees it that does not."""
+
+    def check(self) -> None:
+        """Raises Unavailable where this process may not answer by its catalogue now."""
+
+    def ask(self, door: Door, call: Ask) -> None:
+        """Have it carry out a call, which completes with its answer. Raises NotDone: it is not asked."""
+
+    def ended(self, door: Door) -> None:
+        """A connection has ended: what is exclusive to it goes."""
+
+    def remove_unused(self, definition: QueueDefinition) -> None:
+        """Nobody reads a queue any more that goes then, and lives here."""
+
+    def make_timed(self, definition: QueueDefinition) -> None:
+        """A queue of another protocol's is to have timed leases."""
+
+
 class BrokerParts(Protocol):
-    """Of one broker, which has them all before it opens."""
+    """Of one broker, which has them all before it opens. `decider`: where the catalogue is decided, None: here, or nobody knows."""
+
+    decider: Decider | None
 
     # handed to it
     scheduler: Scheduler
@@ -45,6 +67,7 @@ class BrokerParts(Protocol):
     noted: NotedRevisions
     owners: OwnerTable
     sides: TimedSides
+    start_id: bytes
     desk: Desk
     groups: GroupCoordinator
     transactions: Transactions

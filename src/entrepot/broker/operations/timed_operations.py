@@ -81,7 +81,7 @@ class TimedOperations:
         """The owner of a queue, which knows it as one with timed leases from now on. Unavailable."""
         owner = self._broker.owners.owner(definition)
         if definition.timed is None:
-            self._broker.decisions.change_timed(definition, self._default(definition))
+            self._broker.sides.make_timed(definition)
         return owner
 
     def _definition(self, door: Door, name: str) -> QueueDefinition:
@@ -108,7 +108,8 @@ class TimedOperations:
             self._compare(definition, request)
             return self._counted(call, definition, self._when_durable, lambda description: (description, False))
         self._check_policy(door, request.name, request.policy)
-        check_open(self._broker.store, (CATALOGUE, self._broker.shards.shard("queue", door.namespace, request.name)))
+        check_open(self._broker.store, (CATALOGUE,))
+        self._broker.owners.owner_of(self._broker.shards.shard("queue", door.namespace, request.name))
         now_s = self._broker.clock.wall_ms() // 1000
         timed = TimedDefinition(
             request.policy,

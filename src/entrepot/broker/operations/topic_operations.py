@@ -188,7 +188,9 @@ class TopicOperations:
         """Whether these partitions may be made: raises Unavailable, with nothing changed."""
         broker = self._broker
         if broker.store.closed:
-            check_open(broker.store, (CATALOGUE, *broker.shards.shards("topic", namespace, name, partitions)))
+            check_open(broker.store, (CATALOGUE,))
+            for shard in set(broker.shards.shards("topic", namespace, name, partitions)):
+                broker.owners.owner_of(shard)
 
     @staticmethod
     def _kept(config: dict[str, str | None]) -> dict[str, str]:

@@ -38,6 +38,7 @@ class TimedSides:
         self._waits = Waits(hub, _wait_over)
         self.moves = MoveTasks(entropy)
         self.shards: Shards
+        self.ask_for_timed: Callable[[QueueDefinition], None] | None = None  # has it decided, where the catalogue is decided in another process
 
     def changed(self, definition: QueueDefinition) -> None:
         """What is said of a queue's timed leases has come to be, or is another: see LiveObjects."""
@@ -60,7 +61,7 @@ class TimedSides:
         timed: TimedQueue | None = queue.timed
         if timed is None:
             if definition.timed is None:
-                self._decisions.change_timed(definition, self._default(definition))
+                self.make_timed(definition)
                 timed = queue.timed
                 assert timed is not None  # by changed()
                 return timed
@@ -71,6 +72,13 @@ class TimedSides:
             self.moves.open(timed)
             _configure(timed, definition)
         return timed
+
+    def make_timed(self, definition: QueueDefinition) -> None:
+        """Say to the catalogue that a queue has timed leases. Unavailable: it is not so yet."""
+        if self.ask_for_timed is not None:
+            self.ask_for_timed(definition)
+            raise Unavailable(f"queue '{definition.name}' will have timed leases in a moment")
+        self._decisions.change_timed(definition, self._default(definition))
 
     def found(self, namespace: str, name: str) -> QueueDefinition | None:
         """The queue of that name, unless it is one connection's own."""

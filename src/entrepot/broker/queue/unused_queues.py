@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.broker.queue.queue import Queue
-from entrepot.store.interface import Scheduler, Store
+from entrepot.store.interface import Scheduler
 
 AGAIN_S = 0.5  # until it is tried again to delete a queue, while the catalogue's decisions are made elsewhere
 
 
 class UnusedQueues:
-    """Of one broker. remove(queue) is called when one is to be deleted."""
+    """Of one broker. remove(queue) is called when one is to be deleted, may_remove(): whether that can be decided now."""
 
-    def __init__(self, scheduler: Scheduler, store: Store, remove: Callable[[Queue], None]) -> None:
+    def __init__(self, scheduler: Scheduler, may_remove: Callable[[], bool], remove: Callable[[Queue], None]) -> None:
         self._scheduler = scheduler
-        self._store = store
+        self._may_remove = may_remove
         self._remove = remove
         self._expiring: dict[Queue, Any] = {}  # queues with x-expires and no consumer -> timer
         self._due: dict[Queue, Any] = {}  # auto-delete queues that go when the catalogue's decisions are made here again -> timer
@@ -26,7 +25,7 @@ class UnusedQueues:
         """Its last consumer has gone."""
         if not queue.definition.auto_delete:
             self.touch(queue)
-        elif self._may_decide():
+        elif self._may_remove():
             self._remove(queue)
         else:
             _stop(self._due, queue)
@@ -57,14 +56,10 @@ class UnusedQueues:
 
     def _expired(self, queue: Queue) -> None:
         self._expiring.pop(queue, None)
-        if not self._may_decide():
+        if not self._may_remove():
             self.touch(queue)
         elif not queue.consumers and not queue.ended:
             self._remove(queue)
-
-    def _may_decide(self) -> bool:
-        """Whether those are here who could decide that it goes: exchanges that are kept may go with it, though it is not."""
-        return CATALOGUE not in self._store.closed
 
 
 def _stop(timers: dict[Queue, Any], queue: Queue) -> None:

@@ -144,7 +144,7 @@ class Users:
     Changes are Unavailable, and change nothing, while the catalogue's shard is not open here.
     """
 
-    prefixes: tuple[bytes, ...] = (USER_KEY, ACCESS_KEY_KEY)
+    prefixes: tuple[bytes, ...] = (USER_KEY, ACCESS_KEY_KEY, DECOY_KEY)
 
     def __init__(
         self, stream: CatalogueStream, clock: Clock, entropy: Entropy, secrets: Callable[[], SecretBox] | None = None, iterations: int = ITERATIONS
@@ -196,17 +196,19 @@ class Users:
     def snapshot(self) -> list[Row]:
         """See stream.Part."""
         rows = [_user_row(user) for user in self._users.values()]
-        return rows + [_key_row(access_key) for access_key in self._access_keys.values()]
+        return [*rows, *(_key_row(access_key) for access_key in self._access_keys.values()), Row(DECOY_KEY, self._decoy_key)]
 
-    def value(self, key: bytes, kept: bytes) -> dict[str, Any]:
+    def value(self, key: bytes, kept: bytes) -> Any:
         """See stream.Part."""
-        return decode_value(key, kept)
+        return kept if key == DECOY_KEY else decode_value(key, kept)
 
     def _apply(self, row: Row) -> bool:
         """Whether somebody who is let in may not be any more, or may do something else."""
         if row.key.startswith(USER_KEY):
             name = row.key[len(USER_KEY) :].decode()
             return self._apply_user(name, None if row.gone else _read_user(name, row.fields))
+        if row.key == DECOY_KEY and not row.gone:  # the same in every process, or a name that nobody has would show several salts
+            self._decoy_key = row.fields
         if not row.key.startswith(ACCESS_KEY_KEY):
             return False
         key_id = row.key[len(ACCESS_KEY_KEY) :].decode()

@@ -1,0 +1,279 @@
+"""Following: the side of a process that has not shard 0: it applies what the decider sends, and has it decide what it is asked itself.
+
+    Decides -> it joins, with what it is home of; then a Snapshot, and each Change, are applied as they come, and said to be
+    every BEAT_S a Heartbeat; only within LEASE_S of one that was answered may the front answer by its catalogue (Decider.check())
+    a call that only the decider can carry out -> Request; its Answer completes it
+
+A link that breaks is no end of what was asked: its answer comes over the next connection. When the decider's start is dead, nobody knows what became of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from entrepot.broker.broker import Broker
+from entrepot.broker.calls.port import DONE, Ask, fail
+from entrepot.broker.calls.questions import Seal, Unseal
+from entrepot.broker.catalogue.changes import NO_REVISION, decode_change, encode_change
+from entrepot.broker.catalogue.definitions import Home, QueueDefinition
+from entrepot.broker.front.door import Door
+from entrepot.cluster.catalogue import frames as f
+from entrepot.cluster.catalogue.announcing import announced
+from entrepot.cluster.catalogue.asking import request_fields, result_of
+from entrepot.cluster.catalogue.leases import BEAT_S, FrontLease
+from entrepot.cluster.link import Link
+from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Unavailable
+
+ASKED_MAX = 10_000  # calls that wait for the decider's answer
+
+Answered = Callable[[NotDone | None, bytes], None]
+
+
+class Following:
+    """Of one process. `link`: with who decides; None: nobody is known."""
+
+    def __init__(self, broker: Broker, lease: FrontLease) -> None:
+        self._broker = broker
+        self._stream = broker.decisions.stream
+        self._lease = lease
+        self.link: Link | None = None
+        self.epoch = 0  # of shard 0, as who decides has said
+        self._has_begun = False  # its snapshot is here: changes before it are none of ours
+        self._number = 0
+        self._asked: dict[int, tuple[Answered, Home | None]] = {}  # with the connection that asks
+        self._unsure: set[Home] = set()  # connections of which nobody knows whether something is exclusive to them
+        self._made_timed: set[bytes] = set()  # queues, by the ids of their logs, of which that is asked
+        self._ended: set[Home] = set()  # connections whose exclusive queues are still to go
+        self._timer: Any = None
+        self._expiry: Any = None
+        self._is_over = True  # the time for which it may answer, and that has been heeded
+
+    # ---- its life
+
+    def begin(self) -> None:
+        """Somebody else decides from now on, or will."""
+        self._broker.decider = self
+        self._broker.sides.ask_for_timed = self.make_timed
+        self._stream.elsewhere = "the catalogue is decided in another process"
+        self._beat()
+
+    def end(self) -> None:
+        """Shard 0 opens here: this process decides."""
+        self._broker.decider = None
+        self._broker.sides.ask_for_timed = None
+        for timer in (self._timer, self._expiry):
+            if timer is not None:
+                timer.cancel()
+        self._lost()
+
+    def dead(self, link: Link) -> None:
+        """The start at the other end of a link is dead."""
+        if self.link is link:
+            self._lost()
+
+    def _lost(self) -> None:
+        """Nobody decides, as far as is known; what was asked may have been done."""
+        self.link = None
+        self._has_begun = False
+        self._lease.forget()
+        asked, self._asked = self._asked, {}
+        for answered, home in asked.values():
+            if home is not None:
+                self._unsure.add(home)
+            answered(OutcomeUnknown("the process that decides the catalogue has ended"), b"")
+
+    def _beat(self) -> None:
+        link = self.link
+        if link is not None and not link.is_full:
+            link.send(*f.encode(f.Heartbeat(self._lease.beat(), self.epoch, *self._stream.revision)))
+        self._timer = self._broker.scheduler.call_later(BEAT_S, self._beat)
+
+    # ---- what comes
+
+    def frame(self, link: Link, frame: f.Frame) -> None:
+        """Of who decides. Raises CorruptData, also where what it says cannot be applied."""
+        if isinstance(frame, f.Decides):
+            self._join(link, frame.epoch)
+        elif link is not self.link:
+            return  # it does not decide any more
+        elif isinstance(frame, f.Snapshot):
+            self._apply(frame.change, True)
+        elif isinstance(frame, f.Change):
+            if self._has_begun:
+                self._apply(frame.change, False)
+        elif isinstance(frame, f.Heard):
+            self._heard(frame)
+        elif isinstance(frame, f.Answer):
+            asked = self._asked.pop(frame.number, None)
+            if asked is None:
+                raise CorruptData(f"'{link.name}' answers {frame.number}, which was not asked")
+            asked[0](f.heard(frame.error), frame.result)
+        else:
+            raise CorruptData(f"a {type(frame).__name__} comes from who decides")
+
+    def _join(self, link: Link, epoch: int) -> None:
+        if epoch < self.epoch:
+            return
+        if self.link is not None and link is not self.link:
+            self._lost()
+        if epoch > self.epoch:
+            self._lease.forget()
+        self.link = link
+        self.epoch = epoch
+        self._has_begun = False
+        start_id = self._broker.start_id
+        rows = announced(self._broker.catalogue, start_id, self._ended)
+        link.send(*f.encode(f.Join(epoch, start_id, encode_change(NO_REVISION, rows))))
+
+    def _apply(self, data: bytes, is_whole: bool) -> None:
+        revision, rows = decode_change(data)
+        if not is_whole and revision <= self._stream.revision:
+            raise CorruptData(f"revision {revision} comes behind {self._stream.revision}")
+        try:
+            if is_whole:
+                self._stream.restart(revision, rows)
+                self._has_begun = True
+            else:
+                self._stream.take(revision, rows)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError, NotDone) as error:
+            raise CorruptData(f"revision {revision} of the catalogue cannot be applied: {error!r}") from error
+        assert self.link is not None
+        self.link.send(*f.encode(f.Applied(*revision)))
+        if is_whole:
+            self._broker.operations.decide_again()
+
+    def _heard(self, frame: f.Heard) -> None:
+        if frame.epoch != self.epoch:
+            return
+        self._lease.answered(frame.number)
+        self._is_over &= not self._lease.may_answer
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = self._broker.scheduler.call_later(self._lease.left_s, self.wake)
+
+    def wake(self) -> None:
+        """Time may have passed: once the front may not answer any more, what it had found by the catalogue it has to find anew.
+
+        To be called before what came while this process stood still is read; otherwise a timer does.
+        """
+        if not self._is_over and not self._lease.may_answer:
+            self._is_over = True
+            self._broker.catalogue.routes_changed()
+
+    # ---- what is asked: see operations.parts.Decider
+
+    def check(self) -> None:
+        """See Decider."""
+        if not self._lease.may_answer:
+            raise Unavailable("who decides the catalogue has not been heard of for a while")
+
+    def ask(self, door: Door, call: Ask) -> None:
+        """See Decider."""
+        self.check()
+        request = call.request
+        tags = sorted(door.principal.tags)
+        who = (door.principal.name, tags, door.principal.mechanism)
+        fields = request_fields(request)
+        number = self._next(partial(self._complete, call), door.home)
+        try:
+            frame = f.encode(f.Request(number, type(request).__name__, *who, door.namespace, *door.home, door.by_policy, fields))
+        except UnicodeEncodeError:
+            del self._asked[number]
+            raise Unavailable("who asks has a name that cannot be told") from None
+        assert self.link is not None
+        self.link.send(*frame)
+
+    def _next(self, answered: Answered, home: Home | None = None) -> int:
+        """The number of something that is asked. Raises Unavailable."""
+        if self.link is None or self.link.is_full or len(self._asked) >= ASKED_MAX:
+            raise Unavailable("who decides the catalogue cannot be reached")
+        self._number += 1
+        self._asked[self._number] = (answered, home)
+        return self._number
+
+    @staticmethod
+    def _complete(call: Ask, error: NotDone | None, result: bytes) -> None:
+        if error is None:
+            try:
+                call.result = result_of(call.request, result)
+            except CorruptData:
+                fail(call, OutcomeUnknown("it was done, and its result cannot be read"))
+                raise
+            call.outcome = DONE
+            if not call.attachment.closed:
+                call.attachment.sink.completed(call)
+        else:
+            fail(call, error)
+
+    def ended(self, door: Door) -> None:
+        """See Decider. What it has asked for may still be on its way: the decider hears of its end behind that."""
+        home = door.home
+        if home in self._unsure or self._broker.catalogue.exclusive_queues(home) or any(home == asking for _, asking in self._asked.values()):
+            self._unsure.discard(home)
+            self._ended.add(home)
+            self._end_home(home)
+
+    def _end_home(self, home: Home) -> None:
+        if home not in self._ended:
+            return
+        if self.link is None or self.link.is_full:
+            self._broker.scheduler.call_later(BEAT_S, self._end_home, home)
+            return
+        number = self._next(partial(self._has_ended, home))
+        self.link.send(*f.encode(f.EndHome(number, *home)))
+
+    def _has_ended(self, home: Home, error: NotDone | None, _: bytes) -> None:
+        if error is None:
+            self._ended.discard(home)
+        else:
+            self._broker.scheduler.call_later(BEAT_S, self._end_home, home)
+
+    def remove_unused(self, definition: QueueDefinition) -> None:
+        """See Decider. Sealed, it takes no consumer until it is known whether it goes."""
+        owner = self._broker.owners.owner(definition)
+        owner.ask(Seal([definition.log_id], True, False), partial(self._sealed, definition))
+
+    def _sealed(self, definition: QueueDefinition, error: NotDone | None, _: Any) -> None:
+        if error is not None:
+            return  # somebody reads it again
+        try:
+            number = self._next(partial(self._removed, definition))
+        except Unavailable as why:
+            self._removed(definition, why, b"")
+            return
+        assert self.link is not None
+        self.link.send(*f.encode(f.RemoveUnused(number, definition.namespace, definition.name, definition.log_id)))
+
+    def _removed(self, definition: QueueDefinition, error: NotDone | None, _: bytes) -> None:
+        """Answered: if it does not go, it goes on, and is tried again."""
+        if error is None:
+            return
+        try:
+            owner = self._broker.owners.owner(definition)
+        except Unavailable:
+            return
+        owner.ask(Unseal([definition.log_id]), _unheard)
+        self._broker.scheduler.call_later(BEAT_S, self._again, definition)
+
+    def make_timed(self, definition: QueueDefinition) -> None:
+        """See Decider. Nobody waits for it: who is told *unavailable* tries again."""
+        log_id = definition.log_id
+        if log_id not in self._made_timed:
+            number = self._next(lambda *_: self._made_timed.discard(log_id))
+            assert self.link is not None
+            self._made_timed.add(log_id)
+            self.link.send(*f.encode(f.MakeTimed(number, definition.namespace, definition.name, log_id)))
+
+    def _again(self, definition: QueueDefinition) -> None:
+        space = self._broker.catalogue.namespaces.get(definition.namespace)
+        if self._broker.decider is self and space is not None and space.queues.get(definition.name) is definition:
+            try:
+                self.remove_unused(definition)
+            except Unavailable:
+                self._broker.scheduler.call_later(BEAT_S, self._again, definition)
+
+
+def _unheard(error: NotDone | None, answer: Any) -> None:
+    """It goes on, or is not there."""
