@@ -9,7 +9,7 @@ import pytest
 
 from entrepot.simulation.broker_run import BrokerRun
 from entrepot.simulation.disk import SimulatedDisk
-from entrepot.simulation.framed_owner import FramedOwnerTable
+from entrepot.simulation.linked_owners import LinkedOwnerTable
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 from entrepot.store.local import store
@@ -64,7 +64,7 @@ def test_promises_hold_where_owners_are_reached_by_octets_and_shards_wander():
     closed = 0
     for seed in range(FRAMED_SEEDS):
         run = BrokerRun(seed)
-        run.owners = FramedOwnerTable
+        run.owners = LinkedOwnerTable
         run.wandering.rate = 1.0
         try:
             run.run()

@@ -10,7 +10,7 @@ import pytest
 from entrepot.broker.calls.lease_calls import EndLeases, make_end_leases
 from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.faulty_doors import FaultyDoor
-from entrepot.simulation.framed_owner import FramedOwnerTable
+from entrepot.simulation.linked_owners import LinkedOwnerTable
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 from entrepot.simulation.timed_model import TimedMessage
@@ -158,7 +158,7 @@ def test_promises_hold_where_owners_are_reached_by_octets_and_shards_wander():
     closed = 0
     for seed in range(FRAMED_SEEDS):
         run = TimedRun(seed)
-        run.owners = FramedOwnerTable
+        run.owners = LinkedOwnerTable
         run.wandering.rate = 1.0
         try:
             run.run()
