@@ -416,6 +416,7 @@ def test_there_must_be_room_for_what_is_sorted_by_record():
     publish = to_a_queue_by_headers(me, "passing")
     while not bench.volatile.is_full():
         me.publish(b"x" * 1000, key="passing", confirm=False)
+        bench.run(1e-6)
     with pytest.raises(Refused, match="no room"):
         me.ask(r.CommitTogether([me.run_of(b"a", key="target"), publish], []))
     assert depths(bench, "target") == [0]

@@ -537,6 +537,7 @@ def test_to_what_has_no_room_in_memory_they_wait(durable):
     bench.run()
     while not bench.volatile.is_full():
         me.publish(b"x" * 1000, key="fill", confirm=False)
+        bench.run(1e-6)
     me.reject()
     bench.run(3)
     assert bench.bodies("grave") == []
