@@ -24,9 +24,9 @@ Settle: TypeAlias = Callable[[int, int, int, int], None]
 
 
 class RemoteDoor:
-    """`calls`: Receives that wait there. `unread`: octets that were taken and not said to be."""
+    """`calls`: Receives that wait there. `unread`: octets that were taken and not said to be. `paused`: it is said not to read."""
 
-    __slots__ = ("attachment", "calls", "held", "is_busy", "number", "readers", "unread")
+    __slots__ = ("attachment", "calls", "held", "is_busy", "number", "paused", "readers", "unread")
 
     def __init__(self, number: int, attachment: Attachment) -> None:
         self.number = number
@@ -36,6 +36,7 @@ class RemoteDoor:
         self.unread = 0
         self.held: deque[tuple[Reader, Delivery]] = deque()
         self.is_busy = False
+        self.paused = False
 
 
 class Reader:
@@ -51,9 +52,9 @@ class Reader:
 
 
 class Readers:
-    """Of one owner elsewhere. say(words) and settle(...) tell it; taken(door, octets): what it may deliver again."""
+    """Of one owner elsewhere. say(words) and settle(...) tell it; taken(door, octets, paused): what it may deliver again, and whether at all."""
 
-    def __init__(self, say: Say, settle: Settle, taken: Callable[[int, int], None]) -> None:
+    def __init__(self, say: Say, settle: Settle, taken: Callable[[int, int, bool], None]) -> None:
         self._say = say
         self._settle = settle
         self._taken = taken
@@ -184,7 +185,7 @@ class Readers:
 
     def _say_read(self, door: RemoteDoor) -> None:
         if self._by_number.get(door.number) is door:
-            self._taken(door.number, door.unread)
+            self._taken(door.number, door.unread, door.paused)
             door.unread = 0
 
     def flush(self, door: RemoteDoor) -> None:
@@ -193,5 +194,9 @@ class Readers:
             return
         while door.held and door.attachment.writable and not door.attachment.closed:
             self._hand_over(*door.held.popleft())
-        if door.unread >= READ_STEP_BYTES and door.attachment.writable:
+        if door.paused == bool(door.held):
+            if door.unread >= READ_STEP_BYTES and door.attachment.writable:
+                self._say_read(door)
+        elif not door.attachment.closed:
+            door.paused = not door.paused
             self._say_read(door)

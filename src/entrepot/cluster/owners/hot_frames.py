@@ -136,9 +136,17 @@ def read_lend(frame: bytes) -> tuple[int, int]:
     return consumer, count
 
 
-def read(owner: int, door: int, count: int) -> bytes:
-    """That a connection has taken so many octets of what was delivered to it: a whole frame."""
-    return _NUMBER.pack(kinds.READ, owner, 0, door, count)
+def read(owner: int, door: int, count: int, paused: bool) -> bytes:
+    """That a connection has taken so many octets of what was delivered to it, and whether it reads more now: a whole frame."""
+    return _NUMBER.pack(kinds.READ, owner, paused, door, count)
+
+
+def read_read(frame: bytes) -> tuple[int, int, bool]:
+    """Door, octets, whether it does not read more."""
+    door, count = read_number(frame)
+    if frame[2] > 1 or frame[3]:
+        raise CorruptData(f"a door pauses by {frame[2:4].hex()}")
+    return door, count, bool(frame[2])
 
 
 def wants(owner: int, consumer: int) -> bytes:
@@ -152,7 +160,7 @@ def passed(owner: int, call: int) -> bytes:
 
 
 def read_number(frame: bytes) -> tuple[int, int]:
-    """Of the three above: the door, or 0, and the number."""
+    """Of these: the door, or 0, and the number."""
     if len(frame) != _NUMBER.size:
         raise CorruptData(f"a frame of kind {frame[0]} and {len(frame)} bytes")
     _, _, _, door, number = _NUMBER.unpack(frame)

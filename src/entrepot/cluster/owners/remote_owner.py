@@ -25,7 +25,7 @@ from entrepot.cluster.owners import asked, hot_frames, kinds, words
 from entrepot.cluster.owners.doors import Reader, Readers
 from entrepot.cluster.owners.lanes import Lanes, RemoteLane
 from entrepot.cluster.owners.outlet import Outlet
-from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting
+from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, refuse
 from entrepot.model.errors import CorruptData, NotDone, Unavailable
 
 _WHY = msgspec.msgpack.Decoder(words.Why)
@@ -103,7 +103,7 @@ class RemoteOwner(Owner):
         number, nacked, error = hot_frames.read_answered(frame)
         call = self._waiting.take_staged(number)
         if error:
-            fail(call, _error(error))
+            refuse(call, _error(error))
         elif call.confirm:
             call.nacked = nacked
             call.outcome = DONE
@@ -142,8 +142,8 @@ class RemoteOwner(Owner):
     def _settle(self, consumer_id: int, first: int, count: int, disposition: int) -> None:
         self._outlet.send(hot_frames.settle(self._number, consumer_id, first, count, disposition))
 
-    def _taken(self, door: int, size: int) -> None:
-        self._outlet.send(hot_frames.read(self._number, door, size))
+    def _taken(self, door: int, size: int, paused: bool) -> None:
+        self._outlet.send(hot_frames.read(self._number, door, size, paused))
 
     def credit(self, consumer: Consumer) -> None:
         """See Owner. What its owner does not know by itself is that its connection reads again."""

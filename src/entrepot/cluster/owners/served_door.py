@@ -66,12 +66,14 @@ class ServedDoor(Attachment):
         if self.unread >= DOOR_WINDOW_BYTES:
             self.writable = False
 
-    def read(self, size: int) -> None:
-        """So much of it is read: who waited for that goes on. Raises CorruptData: it was never sent."""
+    def read(self, size: int, paused: bool) -> None:
+        """So much of it is read: who waited for that goes on, unless it reads no more for now. Raises CorruptData: it was never sent."""
         if size > self.unread:
             raise CorruptData(f"{size} bytes were read of {self.unread} that were sent")
         self.unread -= size
-        if not self.writable and not self.closed and self.unread < DOOR_WINDOW_BYTES:
+        if paused or self.closed or self.unread >= DOOR_WINDOW_BYTES:
+            self.writable = False
+        elif not self.writable:
             self.writable = True
             for consumer in self.consumers.values():
                 if consumer.active and consumer.reads is not None:

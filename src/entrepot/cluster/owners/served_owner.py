@@ -258,8 +258,8 @@ class ServedOwner:
             self.owner.lend(consumer, count)
 
     def _read(self, frame: bytes) -> None:
-        number, size = hot_frames.read_number(frame)
-        self._door(number).read(size)
+        number, size, paused = hot_frames.read_read(frame)
+        self._door(number).read(size, paused)
 
     def _take_back(self, said: words.TakeBack) -> None:
         consumer = self._consumer(said.consumer)

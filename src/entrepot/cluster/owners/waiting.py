@@ -137,8 +137,10 @@ def _lost(who: Any) -> None:
         fail(who.call, Unavailable(ENDED))
     else:
         assert isinstance(who, (Publish, Send, EndLeases, Ask)), who
-        fail(who, _unknown(who))
+        refuse(who, OutcomeUnknown(LOST))
 
 
-def _unknown(_: Call) -> NotDone:
-    return OutcomeUnknown(LOST)
+def refuse(call: Call, error: NotDone) -> None:
+    """As port.fail(); of who publishes for nobody, nobody hears."""
+    if call.attachment is not None:
+        fail(call, error)

@@ -24,6 +24,7 @@ U16: TypeAlias = Annotated[int, Meta(ge=0, lt=1 << 16)]
 U32: TypeAlias = Annotated[int, Meta(ge=0, lt=1 << 32)]
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=-1, lt=1 << 62)]
+U64: TypeAlias = Annotated[int, Meta(ge=0)]  # MessagePack has no greater ones
 LogId: TypeAlias = Annotated[bytes, Meta(min_length=LOG_ID_SIZE, max_length=LOG_ID_SIZE)]
 Of = TypeVar("Of")
 
@@ -253,7 +254,7 @@ class EndLeases(_Words):
     call: Number
     lane: U32
     queue_id: bytes
-    offsets: list[Number]
+    offsets: list[U64]  # of handles that anybody may make up
     lease_ids: list[bytes]
     visibility_ms: list[Number] | None
     policy_version: Number
