@@ -34,6 +34,7 @@ class TestLife:
         assert bench.exists("a")  # nobody ever consumed it
         me.consume("x", "a")
         me.close()
+        bench.run()
         assert not bench.exists("a")
 
     def test_exclusive(self, bench, me):
