@@ -253,6 +253,9 @@ def test_a_connection_that_does_not_read_is_sent_nothing(bench, me):
 class Refusing:
     """An owner that takes no consumer."""
 
+    def target(self, log_id):
+        raise Unavailable("away")
+
     def consume(self, consumer, log_ids, start, done):
         done(Unavailable("away"))
 

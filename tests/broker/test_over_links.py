@@ -1,7 +1,9 @@
 """An owner in another process, over a real link in one loop: what is on its way when something ends, what a slow connection holds up, what death leaves."""
 
+import contextlib
 import gc
 import random
+from functools import partial
 
 import pytest
 from broker_bench import CODEC, Bench, address_of, record_of
@@ -396,6 +398,69 @@ def test_a_frame_that_is_heeded_twice_is_noticed(monkeypatch):
     monkeypatch.setattr(Link, "resume", resume)
     with pytest.raises((AssertionError, CorruptData)):
         test_nothing_is_lost_and_nothing_comes_twice()
+
+
+# ---- who says what is none
+
+
+def conversation():
+    """What both ends of a link heed while something of each kind is asked."""
+    heard = {"served": [], "front": []}
+    bench = LinkedBench()
+    for side, of_side in heard.items():
+        crossing = getattr(bench.table, side)
+        crossing.heed = partial(note, crossing.heed, of_side)
+    me = bench.connect()
+    me.declare()
+    me.ask(r.DeclareExchange("h", "headers"))
+    me.ask(r.Bind("h", "q", "queue", "", {"x-match": "any", "to": "q"}))
+    me.consume("c", limit=3)
+    me.put(*TEN)
+    me.put(b"x", exchange="h", key="", headers=[(b"to", b"S\0\0\0\1q")])
+    me.accept("c", 1)
+    me.cancel("c")
+    me.ask(r.CommitTogether([me.run_of(b"y")], []))
+    me.get()
+    me.ask(r.PurgeQueue("q"))
+    me.declare()
+    me.consume("d", auto_settle=True)
+    me.close()
+    bench.run()
+    return heard
+
+
+def note(heed, heard, frames):
+    heard += frames
+    heed(frames)
+
+
+HEARD = conversation()
+
+
+@pytest.mark.parametrize("side", ["served", "front"])
+@pytest.mark.parametrize("seed", range(150))
+def test_damaged_frames_end_a_link_and_nothing_else(side, seed):
+    chance = random.Random(seed)
+    bench = LinkedBench()
+    me = bench.connect()
+    me.declare()
+    me.put(*TEN)
+    bench.table.wire.break_off(1e9)
+    crossing = getattr(bench.table, side)
+    frames = list(HEARD[side])
+    for _ in range(chance.choice((1, 3))):
+        place = chance.randrange(len(frames))
+        frame = bytearray(frames[place])
+        if chance.random() < 0.2:
+            del frame[chance.randrange(len(frame)) :]
+        else:
+            frame[chance.randrange(min(len(frame), 60))] = chance.choice((0, 1, 0x7F, 0xFF, chance.randrange(256)))
+        frames[place] = bytes(frame)
+    with contextlib.suppress(CorruptData):
+        crossing.heed(frames)
+    bench.run()
+    crossing.dead()
+    bench.run()
 
 
 def test_only_what_is_plain_goes_over(bench, me):

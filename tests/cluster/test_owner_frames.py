@@ -64,8 +64,11 @@ def test_an_answer(nacked, call):
     assert hot_frames.read_answered(hot_frames.answered(1, call, None, why)) == (call, None, why)
 
 
-@given(U8, U8, U32, st.integers(0, 20), st.integers(1, 20), U32, U64, U64, *[st.booleans()] * 4)
-def test_a_delivery(*what):
+DELIVERED = st.tuples(U8, U8, U32, st.integers(0, 20), st.integers(1, 20), U32, U64, U64, *[st.booleans()] * 4)
+
+
+@given(DELIVERED)
+def test_a_delivery(what):
     data = bytes(what[3] + what[4])
     frame = hot_frames.delivered(1, what) + data
     assert hot_frames.read_delivered(frame) == (what, data)

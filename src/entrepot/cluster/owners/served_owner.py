@@ -81,6 +81,7 @@ class ServedOwner:
         codec, version, flags, heard, number, count, call_number, body_bytes = staged
         lane = self._lanes.get(number, False)
         call = self._publish(codec, version, flags, lane.address, data, count, body_bytes)
+        self._check_records(codec, data, count)
         try:
             live = lane.live or self._lanes.live(lane)
         except NotDone as error:
@@ -92,6 +93,8 @@ class ServedOwner:
         staged, address, runs = hot_frames.read_stage_runs(frame)
         codec, version, flags, heard, _, count, call_number, body_bytes = staged
         call = self._publish(codec, version, flags, address, b"", count, body_bytes)
+        for _, _, data, in_run, _ in runs:
+            self._check_records(codec, data, in_run)
         self._carry_out(call, call_number, heard, partial(self.owner.stage_runs, address, runs))
 
     def _publish(self, codec: int, version: int, flags: int, address: bytes, data: bytes, count: int, body_bytes: int) -> Publish:
@@ -100,6 +103,18 @@ class ServedOwner:
         call = make_publish(0, address, codec, version, flags, data, count, body_bytes)
         call.attachment = self._attachment
         return call
+
+    def _check_records(self, tag: int, data: bytes, count: int) -> None:
+        """They are as many as is said: else nobody could read what lies in the log."""
+        codec = self._here.codec(tag)
+        if codec is None or not codec.by_record:
+            return
+        try:
+            end = codec.skip(data, 0, count)
+        except (IndexError, ValueError, OverflowError):
+            end = -1
+        if end != len(data):
+            raise CorruptData(f"{count} records are said to be in {len(data)} bytes, and are not")
 
     def _carry_out(self, call: Publish, number: int, heard: bool, stage: Callable[[Publish], bool]) -> None:
         call.confirm = heard
@@ -366,6 +381,8 @@ class ServedOwner:
         lane = None if said.lane is None else self._lanes.get(said.lane, False)
         address = said.address if lane is None else lane.address
         call = self._publish(said.codec, said.codec_version, said.flags, address, said.data, said.count, said.body_bytes)
+        for data, count in [(run.data, run.count) for run in said.runs] if lane is None else [(said.data, said.count)]:
+            self._check_records(said.codec, data, count)
         runs = [(run.log_ids, run.hidden, run.data, run.count, run.indices) for run in said.runs]
         return (None if lane is None else self._lanes.live(lane)), said.address, runs, call
 
@@ -391,6 +408,7 @@ class ServedOwner:
     # ---- leases that are timed
 
     def _send(self, said: words.Send) -> None:
+        self._check_records(said.codec, said.data, said.count)
         lists = (said.sizes, said.message_ids, said.delays_ms, said.groups, said.deduplication_ids, said.content_ids)
         if said.count == 0 or any(len(items) != said.count for items in lists if items is not None) or self._here.codec(said.codec) is None:
             raise CorruptData(f"{said.count} messages of codec {said.codec}, of which lists say something of more or fewer")
