@@ -13,7 +13,7 @@ from entrepot.broker.front.spread import Spread
 from entrepot.cluster.owners import kinds
 from entrepot.cluster.owners.served_owner import ServedOwner
 from entrepot.model.errors import Unavailable
-from entrepot.simulation.linked_owners import LinkedOwnerTable
+from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
 
 TABLES = [OwnerTable, LinkedOwnerTable]
 SEEDS = 40
@@ -291,7 +291,7 @@ def test_new_partitions_are_not_read_by_who_is_there(bench, me):
 # ---- seeded
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", [*TABLES, BreakingOwnerTable])
 def test_promises_hold(table):
     for seed in range(SEEDS):
         try:

@@ -208,6 +208,20 @@ def test_what_waits_for_a_connection_that_does_not_read_goes_back(bench, me, how
     assert slow.got == {}
 
 
+def test_who_settles_nothing_has_no_part_in_a_shared_limit(bench, me):
+    me.declare("other")
+    me.ask(r.StreamLimit(1))
+    me.consume("a")
+    me.put(*TEN)
+    bench.run()
+    assert me.bodies("a") == TEN[:1]
+    me.consume("b", "other", auto_settle=True)
+    me.put(*TEN, key="other")
+    bench.run()
+    assert me.bodies("b") == TEN
+    assert bench.queue("other").subscription.leased_count == 0
+
+
 # ---- windows
 
 BIG = bytes(DOOR_WINDOW_BYTES // 4)

@@ -109,7 +109,7 @@ def test_every_kind_has_words_of_its_own():
 
 SAID = [
     words.LaneIs(7, b"\0\1q", [bytes(16)], False),
-    words.Consume(1, words.WordsOfConsumer(1, 2, 3, 0, 5, False, True, -1, False, False, True), [bytes(16)], "first"),
+    words.Consume(1, words.WordsOfConsumer(1, 2, 3, 0, 5, False, True, -1, False, False, False, True), [bytes(16)], "first"),
     words.Ask(4, "AskQueues", words.plain(([bytes(16)],))),
     words.Receive(4, 1, 1, 6, 10, -1, 20_000, b"", 0),
     words.Answer(1, words.why(Refused(Reason.FULL, "no")), words.plain(None)),

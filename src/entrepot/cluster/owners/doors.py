@@ -131,8 +131,9 @@ class Readers:
             self._forget(door)
             return
         self._idle[door] = None
-        if len(self._idle) > IDLE_DOORS_MAX:
-            self._forget(next(iter(self._idle)))
+        oldest = next(iter(self._idle))
+        if len(self._idle) > IDLE_DOORS_MAX or oldest.attachment.closed:
+            self._forget(oldest)
 
     def _forget(self, door: RemoteDoor) -> None:
         self._idle.pop(door, None)

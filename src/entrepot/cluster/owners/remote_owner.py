@@ -381,7 +381,7 @@ class RemoteOwner(Owner):
         """See Owner."""
         door = self._readers.known(attachment)
         if door is not None:
-            self._outlet.say(words.WithdrawAll(self._lanes.number(lane), door.number, attachment.closed))
+            self._outlet.say(words.WithdrawAll(self._lanes.number(lane), door.number))
             self._readers.rest(door)
 
     def _withdraw(self, waits: Receiving) -> None:
@@ -464,8 +464,10 @@ class RemoteOwner(Owner):
 def _words_of(reader: Reader) -> words.WordsOfConsumer:
     consumer = reader.consumer
     auto_settle = consumer.auto_settle and not reader.settles
-    terms = (consumer.stream, consumer.pool.limit, consumer.limit, auto_settle, consumer.exclusive, consumer.priority, consumer.token is None)
-    return words.WordsOfConsumer(reader.door.number, consumer.id, *terms, consumer.lent, consumer.counts)
+    is_getter = consumer.token is None
+    terms = (consumer.stream, consumer.pool.limit, consumer.limit, auto_settle, consumer.exclusive, consumer.priority)
+    more = (is_getter, is_getter or consumer.auto_settle, consumer.lent, consumer.counts)
+    return words.WordsOfConsumer(reader.door.number, consumer.id, *terms, *more)
 
 
 def _received(said: words.Received, item: words.WordsOfReceived) -> lease_calls.Received:

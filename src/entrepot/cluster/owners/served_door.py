@@ -32,8 +32,11 @@ class ServedDoor(Attachment):
 
     def enter(self, words: WordsOfConsumer, number: int, owner: Any) -> Consumer:
         """One more, by a number of this process."""
-        pool = Pool(words.stream) if words.is_getter or words.auto_settle else self.pools.setdefault(words.stream, Pool(words.stream))
-        pool.limit = words.pool_limit
+        if words.is_alone:
+            pool = Pool(words.stream)
+        else:
+            pool = self.pools.setdefault(words.stream, Pool(words.stream))
+            pool.limit = words.pool_limit
         token = None if words.is_getter else words.number
         consumer = make_consumer(number, self, token, None, pool, words.limit, words.auto_settle, words.exclusive, words.priority)
         consumer.owner = owner

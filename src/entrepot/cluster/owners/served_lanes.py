@@ -31,6 +31,7 @@ class ServedLanes:
         self._owner = owner
         self._gone = gone
         self._lanes: dict[int, ServedLane] = {}
+        self._at_hand: list[ServedLane] = []  # those of addresses that are live
         self._timed: dict[int, ServedLane] = {}  # of those, the ones with timed leases that stand
 
     def put(self, words: LaneIs) -> None:
@@ -72,9 +73,11 @@ class ServedLanes:
             if len(left) < len(lane.log_ids):
                 kept = [(log_id, shard) for log_id, shard in zip(lane.log_ids, lane.shards, strict=True) if log_id in left]
                 lane.log_ids, lane.shards = [log_id for log_id, _ in kept], [shard for _, shard in kept]
-        lane.live = self._owner.lane(lane.address, lane.log_ids)
+        live = self._owner.lane(lane.address, lane.log_ids)
         lane.shards = self._owner.shards_of(lane.log_ids)
-        return lane.live
+        lane.live = live
+        self._at_hand.append(lane)
+        return live
 
     def let_go(self) -> None:
         """Something has ended here: nothing is kept of it, and who has a queue with timed leases hears it."""
@@ -84,9 +87,9 @@ class ServedLanes:
                 lane.live = None
                 del self._timed[number]
                 self._gone(number)
-        for lane in self._lanes.values():
-            if not lane.is_timed:
-                lane.live = None
+        for lane in self._at_hand:
+            lane.live = None
+        self._at_hand.clear()
 
     def timed(self) -> list[Lane]:
         """Those of queues with timed leases."""

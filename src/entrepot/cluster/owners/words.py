@@ -69,7 +69,7 @@ class WordsOfStage(_Words):
 
 
 class WordsOfConsumer(_Words):
-    """Its number, and what its owner goes by. `is_getter`: it is sent nothing by itself."""
+    """Its number, and what its owner goes by. `is_getter`: it is sent nothing by itself. `is_alone`: the limit of its stream is not its."""
 
     door: U32
     number: Number
@@ -80,6 +80,7 @@ class WordsOfConsumer(_Words):
     exclusive: bool
     priority: Annotated[int, Meta(ge=-(1 << 62), lt=1 << 62)]
     is_getter: bool
+    is_alone: bool
     lent: bool
     counts: bool
 
@@ -267,11 +268,10 @@ class Withdraw(_Words):
 
 
 class WithdrawAll(_Words):
-    """See Owner.withdraw_all(). `closed`: the connection has ended."""
+    """See Owner.withdraw_all()."""
 
     lane: U32
     door: U32
-    closed: bool
 
 
 # ---- of an owner
