@@ -31,7 +31,7 @@ class ServedLanes:
         self._owner = owner
         self._gone = gone
         self._lanes: dict[int, ServedLane] = {}
-        self._at_hand: list[ServedLane] = []  # those of addresses that are live
+        self._at_hand: dict[ServedLane, None] = {}  # those of addresses that are live
         self._timed: dict[int, ServedLane] = {}  # of those, the ones with timed leases that stand
 
     def put(self, words: LaneIs) -> None:
@@ -49,8 +49,10 @@ class ServedLanes:
     def drop(self, numbers: list[int]) -> None:
         """They are not named again."""
         for number in numbers:
-            self._lanes.pop(number, None)
+            lane = self._lanes.pop(number, None)
             self._timed.pop(number, None)
+            if lane is not None:
+                self._at_hand.pop(lane, None)
 
     def get(self, number: int, is_timed: bool) -> ServedLane:
         """That one. Raises CorruptData."""
@@ -76,7 +78,7 @@ class ServedLanes:
         live = self._owner.lane(lane.address, lane.log_ids)
         lane.shards = self._owner.shards_of(lane.log_ids)
         lane.live = live
-        self._at_hand.append(lane)
+        self._at_hand[lane] = None
         return live
 
     def let_go(self) -> None:
