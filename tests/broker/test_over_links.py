@@ -7,22 +7,25 @@ from functools import partial
 
 import pytest
 from broker_bench import CODEC, Bench, address_of, record_of
+from timed_bench import TimedConnection
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING, UNAVAILABLE, UNKNOWN, Sink, make_ask, make_publish
 from entrepot.broker.calls.questions import Seal
+from entrepot.broker.calls.queue_requests import CreateTimedQueue, DeleteTimedQueue, TimedPolicy
 from entrepot.broker.front.door import Door
 from entrepot.cluster.link import Link
 from entrepot.cluster.owners import words
 from entrepot.cluster.owners.doors import DOOR_WINDOW_BYTES, IDLE_DOORS_MAX, Readers
 from entrepot.cluster.owners.served_lanes import ServedLanes
-from entrepot.model.errors import CorruptData
+from entrepot.model.errors import CorruptData, Reason
 from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
 
 TEN = [b"%d" % number for number in range(10)]
 
 
 class LinkedBench(Bench):
+    sent = 0
     owners = LinkedOwnerTable
 
     @property
@@ -149,6 +152,25 @@ def test_lanes_that_nobody_has_are_forgotten_there(bench, me):
     staged(bench, lane_to(bench, "q"), b"2")
     with pytest.raises(CorruptData):
         bench.served._lanes.get(number, False)
+
+
+def test_a_late_word_that_a_queue_is_gone(bench, me):
+    """Another of its name is there before the front has heard: what goes by the old lane does not come to it."""
+    timed = TimedConnection(bench)
+    timed.create("t")
+    timed.send(b"old", queue="t")
+    waiting = timed.start_receive(queue="t", wait_ms=20_000, count=1)
+    bench.run()
+    assert [message.body for message in timed.messages(waiting)] == [b"old"]
+    timed.submit(DeleteTimedQueue("t"))
+    timed.submit(CreateTimedQueue("t", TimedPolicy(), frozenset(), {}, {}, ""))
+    late = [timed.start_send(b"late", queue="t"), timed.start_receive(queue="t")]
+    bench.run()
+    for call in late:
+        assert call.outcome == UNAVAILABLE or call.error.reason is Reason.NOT_FOUND
+    assert bench.queue("t").depth() == 0
+    timed.send(b"new", queue="t")
+    assert timed.received_bodies(queue="t") == [b"new"]
 
 
 # ---- what is on its way
