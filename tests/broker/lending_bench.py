@@ -284,7 +284,7 @@ class Wandering:
             before = self.number, len(self.taken), sum(map(len, self.read.values()))
             while any(self.me.held.values()):
                 self.accept()
-            self.bench.run(0.05)
+            self.bench.run(0.5)  # longer than a link is down
             self.note()
             if before == (self.number, len(self.taken), sum(map(len, self.read.values()))) and not any(self.me.held.values()):
                 break
