@@ -4,9 +4,9 @@ import pytest
 from broker_bench import Bench
 
 from entrepot.broker.front.owner_table import OwnerTable
-from entrepot.simulation.framed_owner import FramedOwnerTable
+from entrepot.simulation.linked_owners import LinkedOwnerTable
 
-TABLES = {"direct": OwnerTable, "framed": FramedOwnerTable}
+TABLES = {"direct": OwnerTable, "linked": LinkedOwnerTable}
 BOTH_WAYS = {
     "test_across",
     "test_dead_letters",
@@ -32,6 +32,11 @@ BOTH_WAYS = {
 AT_ONCE = {  # look at what is answered in the turn in which it is asked, or at the calls that wait at the owner
     "test_a_receive_of_who_may_not_read_any_more_ends",
     "test_to_what_has_no_room_in_memory_they_wait",  # a letter's publisher must hear at once that there is none
+    "test_a_peer_that_does_not_read_is_passed_over",  # its front finds out when something has come
+    "test_a_batch_that_goes_whole_is_one_entry_of_one_commit",
+    "test_a_letter_waits_until_its_queue_stays",  # as above: its publisher must hear at once
+    "test_nothing_of_a_transaction",  # of two owners, that one has a seal: known to the other only when it has done its part
+    "test_much_that_is_not_durable_yet",  # all of it is published in one turn
     "test_a_session_that_fails_costs_nobody_else_of_its_commit_an_answer",
     "test_who_gives_up_gets_nothing_and_keeps_nothing",
     "test_who_is_gone_waits_no_more",

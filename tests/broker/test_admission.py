@@ -191,6 +191,7 @@ def nearly_full(bench, me):
     me.declare("fill", durable=False)
     while bench.volatile.memory_bytes < 38_000:
         me.publish(b"x" * 1000, key="fill", confirm=False)
+        bench.run(1e-6)
     bench.run()
     assert not bench.volatile.is_full()
 

@@ -14,7 +14,7 @@ from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.outbox.intents import INTENTS, INTENTS_END
 from entrepot.broker.outbox.taken import taken_key
 from entrepot.model.errors import Reason, Refused
-from entrepot.simulation.framed_owner import FramedOwnerTable
+from entrepot.simulation.linked_owners import LinkedOwnerTable
 
 
 class AskedBench(OwnersBench):
@@ -29,7 +29,7 @@ class AskedBench(OwnersBench):
         self.loop.run_until(lambda: bool(closed))
 
 
-@pytest.fixture(params=[OwnerTable, FramedOwnerTable])
+@pytest.fixture(params=[OwnerTable, LinkedOwnerTable])
 def bench(request):
     return AskedBench(request.param)
 
@@ -209,7 +209,7 @@ class TestTogether:
         assert depths(bench, *names) == [1, 1]
         assert (lost.outcome, lost.unroutable) == (DONE, True)
 
-    @pytest.mark.parametrize("bench", [FramedOwnerTable], indirect=True)  # called directly, nothing comes between what is asked first and what is done
+    @pytest.mark.parametrize("bench", [LinkedOwnerTable], indirect=True)  # called directly, nothing comes between what is asked first and what is done
     def test_one_that_refuses_after_another_has_done_its_part(self, bench, me, names):
         for name in names:
             me.declare(name, x_max_length=1, x_overflow="reject-publish")

@@ -10,12 +10,12 @@ from entrepot.broker.calls.topic_requests import CreatePartitions, DeleteTopic
 from entrepot.broker.front.lending import Lending
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.front.spread import Spread
+from entrepot.cluster.owners import kinds
+from entrepot.cluster.owners.served_owner import ServedOwner
 from entrepot.model.errors import Unavailable
-from entrepot.simulation.far_side import FarSide
-from entrepot.simulation.framed_owner import FramedOwnerTable
-from entrepot.simulation.frames import said
+from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
 
-TABLES = [OwnerTable, FramedOwnerTable]
+TABLES = [OwnerTable, LinkedOwnerTable]
 SEEDS = 40
 
 
@@ -250,19 +250,29 @@ def test_a_connection_that_does_not_read_is_sent_nothing(bench, me):
     check_stream(bench.accept()["c"], put)
 
 
-def test_an_owner_that_says_no():
+class Refusing:
+    """An owner that takes no consumer."""
+
+    def target(self, log_id):
+        raise Unavailable("away")
+
+    def consume(self, consumer, log_ids, start, done):
+        done(Unavailable("away"))
+
+
+def test_an_owner_that_says_no(monkeypatch):
     """While the others took the consumer: nobody sends to it."""
-    bench = LendingBench(FramedOwnerTable)
+    bench = LendingBench(LinkedOwnerTable)
     me = bench.me
-    far = [framed.far for framed in bench.broker.owners.framed.values()]
-    far[-1].consume = lambda number, *_: far[-1].tell("done", number, said(Unavailable("away")))
+    served = bench.broker.owners.served.served
+    monkeypatch.setattr(served[-1], "owner", Refusing())
     call = me.submit(r.Consume("news", "c", limit=5, start="first"))
     bench.run()
     assert (call.outcome, str(call.error)) == (UNAVAILABLE, "away")
     assert not me.door.consumers
-    assert not any(door.consumers for side in far for door in side.doors.values())
+    assert not any(door.consumers for side in served for door in side.doors.values())
     assert me.got == {}
-    del far[-1].consume
+    monkeypatch.undo()
     me.consume("c", "news", limit=5, start="first")
     assert len(bench.accept()["c"]) == 24
 
@@ -281,7 +291,7 @@ def test_new_partitions_are_not_read_by_who_is_there(bench, me):
 # ---- seeded
 
 
-@pytest.mark.parametrize("table", TABLES)
+@pytest.mark.parametrize("table", [*TABLES, BreakingOwnerTable])
 def test_promises_hold(table):
     for seed in range(SEEDS):
         try:
@@ -322,15 +332,15 @@ def test_credit_that_is_never_taken_back(monkeypatch, table):
 
 
 def test_an_owner_that_keeps_what_it_gave_back(monkeypatch):
-    def take_back(self, number, consumer_id):
-        consumer = self._known(consumer_id)
+    def take_back(self, said):
+        consumer = self._consumer(said.consumer)
         if consumer is not None:
             consumer.lent = True
-        self.tell("done", number, None, 0 if consumer is None else consumer.credit)
+        self._tell(said.call)(None, 0 if consumer is None else consumer.credit)
 
-    monkeypatch.setattr(FarSide, "take_back", take_back)
+    monkeypatch.setitem(ServedOwner._seldom, kinds.TAKE_BACK, take_back)
     with pytest.raises(AssertionError):  # by who looks on, or by the front, who is sent more than it lent
-        runs(FramedOwnerTable)
+        runs(LinkedOwnerTable)
 
 
 @pytest.mark.parametrize("table", TABLES)

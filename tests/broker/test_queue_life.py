@@ -25,13 +25,16 @@ class TestLife:
         me.declare("a", auto_delete=True)
         me.consume("x", "a").consume("y", "a")
         me.cancel("x")
+        bench.run()
         assert bench.exists("a")
         me.cancel("y")
+        bench.run()
         assert not bench.exists("a")
         me.declare("a", auto_delete=True)
         assert bench.exists("a")  # nobody ever consumed it
         me.consume("x", "a")
         me.close()
+        bench.run()
         assert not bench.exists("a")
 
     def test_exclusive(self, bench, me):
@@ -142,6 +145,7 @@ class TestLife:
         me.consume(limit=3)
         bench.run()
         me.accept(count=1, index=1)  # which brings the next one
+        bench.run()
         again = bench.reopen()
         you = again.connect()
         you.put(b"new")

@@ -10,10 +10,10 @@ from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.front.gathering import Gathering
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
-from entrepot.simulation.framed_owner import FramedOwnerTable
+from entrepot.simulation.linked_owners import LinkedOwnerTable
 
 
-@pytest.fixture(params=[OwnerTable, FramedOwnerTable])
+@pytest.fixture(params=[OwnerTable, LinkedOwnerTable])
 def bench(request):
     return OwnersBench(request.param)
 

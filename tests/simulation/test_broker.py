@@ -9,15 +9,16 @@ import pytest
 
 from entrepot.simulation.broker_run import BrokerRun
 from entrepot.simulation.disk import SimulatedDisk
-from entrepot.simulation.framed_owner import FramedOwnerTable
+from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 from entrepot.store.local import store
 
 COMPILED = str(store.__file__).endswith(".so")
 SEEDS = int(os.environ.get("ENTREPOT_BROKER_SEEDS", "40" if COMPILED else "4"))
-FRAMED_SEEDS = 10 if COMPILED else 2
+LINKED_SEEDS = 10 if COMPILED else 2
 ONLY = os.environ.get("ENTREPOT_SEED")
+TABLES = (LinkedOwnerTable, BreakingOwnerTable)
 
 
 def test_promises_hold():
@@ -60,11 +61,11 @@ def test_confirming_and_delivering_before_the_sync_is_noticed():
         run_all(range(30))
 
 
-def test_promises_hold_where_owners_are_reached_by_octets_and_shards_wander():
+def test_promises_hold_where_owners_are_reached_over_links_that_break_and_shards_wander():
     closed = 0
-    for seed in range(FRAMED_SEEDS):
+    for seed in range(LINKED_SEEDS):
         run = BrokerRun(seed)
-        run.owners = FramedOwnerTable
+        run.owners = TABLES[seed % 2]
         run.wandering.rate = 1.0
         try:
             run.run()
@@ -72,4 +73,4 @@ def test_promises_hold_where_owners_are_reached_by_octets_and_shards_wander():
             error.add_note(f"seed {seed} repeats it")
             raise
         closed += run.wandering.closed_count
-    assert closed > FRAMED_SEEDS
+    assert closed > LINKED_SEEDS

@@ -10,7 +10,7 @@ import pytest
 from entrepot.broker.calls.lease_calls import EndLeases, make_end_leases
 from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.faulty_doors import FaultyDoor
-from entrepot.simulation.framed_owner import FramedOwnerTable
+from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 from entrepot.simulation.timed_model import TimedMessage
@@ -19,7 +19,7 @@ from entrepot.store.local import store
 
 COMPILED = str(store.__file__).endswith(".so")
 SEEDS = int(os.environ.get("ENTREPOT_TIMED_SEEDS", "30" if COMPILED else "3"))
-FRAMED_SEEDS = 10 if COMPILED else 2
+LINKED_SEEDS = 10 if COMPILED else 2
 ONLY = os.environ.get("ENTREPOT_SEED")
 
 
@@ -154,11 +154,11 @@ def test_a_new_lease_has_its_own_deadline(leased):
 # ---- owners elsewhere
 
 
-def test_promises_hold_where_owners_are_reached_by_octets_and_shards_wander():
+def test_promises_hold_where_owners_are_reached_over_links_that_break_and_shards_wander():
     closed = 0
-    for seed in range(FRAMED_SEEDS):
+    for seed in range(LINKED_SEEDS):
         run = TimedRun(seed)
-        run.owners = FramedOwnerTable
+        run.owners = (LinkedOwnerTable, BreakingOwnerTable)[seed % 2]
         run.wandering.rate = 1.0
         try:
             run.run()
@@ -166,4 +166,4 @@ def test_promises_hold_where_owners_are_reached_by_octets_and_shards_wander():
             error.add_note(f"seed {seed} repeats it")
             raise
         closed += run.wandering.closed_count
-    assert closed > FRAMED_SEEDS
+    assert closed > LINKED_SEEDS

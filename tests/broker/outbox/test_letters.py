@@ -144,10 +144,10 @@ def test_nothing_overtakes_what_is_on_its_way(bench, me):
     bench.broker.shard_moves.open(bench.shard("grave"), bench.store.epoch, lambda: None)
     bench.loop.run_until(lambda: not bench.store.closed)
     assert bench.figure("intents") == 1
-    me.put(b"b")
-    bench.loop.run_until(lambda: bool(me.held.get("c")))
     outbox = bench.broker.outbox
     outbox.owners.is_open = lambda _: False  # it is not answered yet
+    me.put(b"b")
+    bench.loop.run_until(lambda: bool(me.held.get("c")))
     outbox.opened(bench.shard("grave"))
     me.reject()
     bench.run()
@@ -537,6 +537,7 @@ def test_to_what_has_no_room_in_memory_they_wait(durable):
     bench.run()
     while not bench.volatile.is_full():
         me.publish(b"x" * 1000, key="fill", confirm=False)
+        bench.run(1e-6)
     me.reject()
     bench.run(3)
     assert bench.bodies("grave") == []

@@ -283,6 +283,7 @@ def full(bench, door):
     door.declare("fill", durable=False)
     while not bench.volatile.is_full():
         door.publish(b"x" * 1000, key="fill", confirm=False)
+        bench.run(1e-6)
 
 
 def test_a_dead_letter_queue_in_memory_that_has_no_room():

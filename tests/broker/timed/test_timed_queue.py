@@ -231,7 +231,9 @@ def test_creating_again(bench, door):
 
 def test_deleting_ends_what_waits(bench, door):
     waiting = door.start_receive(wait_ms=20_000)
+    bench.run()
     door.ask(DeleteTimedQueue("q"))
+    bench.run()
     assert waiting.error.reason is Reason.NOT_FOUND
     with pytest.raises(Refused):
         door.send(b"a")

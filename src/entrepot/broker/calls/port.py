@@ -25,6 +25,7 @@ UNKNOWN = 4  # perhaps applied
 ACCEPT = 0
 RELEASE = 1  # back to its place, to be delivered again; counts as a delivery
 REJECT = 2  # dead-letter it, or drop it where there is no dead-letter target
+UNSENT = 3  # back to its place, as if it had never been delivered: it did not come to who was to get it
 
 _DONE = DONE
 

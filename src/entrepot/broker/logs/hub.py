@@ -110,6 +110,10 @@ class Hub:
         assert codec is not None, tag
         return codec
 
+    def maybe_codec(self, tag: int) -> EntryCodec | None:
+        """The codec of a tag that somebody else says; None: there is none."""
+        return self.codecs[tag] if 0 <= tag < len(self.codecs) else None
+
     def is_long(self, stored: StoredEntry, tag: int, address: bytes = NO_ADDRESS) -> bool:
         """Whether translated() would have more to do for these arguments than is done in one go: it is asked for pieces of the entry instead."""
         entry = stored.entry

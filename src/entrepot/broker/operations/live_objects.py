@@ -204,6 +204,7 @@ class LiveObjects:
             broker.groups.topic_deleted(definition.namespace, definition.name)
             for owner in broker.owners.local():
                 owner.seals.gone(partition.log for partition in queue.partitions)
+                owner.ended()
             end_partitions(broker, definition.name, queue.partitions)
             return
         if isinstance(queue, Queue):
@@ -221,6 +222,7 @@ class LiveObjects:
             owner = broker.owners.holder(queue.log)
             owner.store.drop_log(queue.log)
             owner.seals.gone([queue.log])
+            owner.ended()
         for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens
             self.consumer_gone(consumer)
 

@@ -357,7 +357,7 @@ class Operations:
             if getter.leased == 0:
                 del door.getters[key]
                 door.consumers.pop(getter.id, None)
-                getter.active = False
+                getter.owner.end(getter)
 
     def of_group(self, door: Door, call: Ask, request: Any) -> Outcome:
         """What broker/groups does."""

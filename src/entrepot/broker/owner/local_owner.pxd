@@ -17,7 +17,7 @@ from entrepot.broker.timed.timed_queue cimport TimedQueue
 from entrepot.model.entry cimport Entry, make_entry
 from entrepot.store.interface cimport Store
 
-cdef int _DONE, _ACCEPT, _RELEASE
+cdef int _DONE, _ACCEPT, _RELEASE, _UNSENT
 cdef int _HAS_EXPIRY
 cdef int _TRANSIENT
 
@@ -55,6 +55,7 @@ cdef class LocalOwner(Owner):
     cdef public object answering
     cdef public object seals
     cdef public int sealed
+    cdef readonly list followers
 
     cpdef Lane lane(self, bytes address, list log_ids)
     @cython.locals(local=LocalLane, entry=Entry, queue=Queue)

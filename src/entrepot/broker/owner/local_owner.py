@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
-from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, Ask, Attachment, Publish, fail
+from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, UNSENT, Ask, Attachment, Publish, fail
 from entrepot.broker.calls.questions import Load
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
@@ -31,6 +31,7 @@ from entrepot.store.interface import Log, Store
 _DONE = DONE
 _ACCEPT = ACCEPT
 _RELEASE = RELEASE
+_UNSENT = UNSENT
 _HAS_EXPIRY = HAS_EXPIRY
 _TRANSIENT = TRANSIENT
 
@@ -82,7 +83,7 @@ class TimedLane(Lane):
 class LocalOwner(Owner):
     """Over one store; its volatile logs, too, are in shards that never move."""
 
-    __slots__ = ("admission", "answering", "growing", "hub", "sealed", "seals", "store", "unused")
+    __slots__ = ("admission", "answering", "followers", "growing", "hub", "sealed", "seals", "store", "unused")
 
     def __init__(self, hub: Hub, store: Store) -> None:
         self.hub = hub
@@ -93,6 +94,7 @@ class LocalOwner(Owner):
         self.answering: Any = None  # the Answering; it sets that, too
         self.seals: Any = None  # the Seals; and these
         self.sealed = 0  # of how many logs
+        self.followers: list[Callable[[], None]] = []  # who keeps lanes for another process, and is told when something ends
 
     # ---- what fronts ask
 
@@ -212,6 +214,8 @@ class LocalOwner(Owner):
             queue.settle(consumer, first, count)
         elif disposition == _RELEASE:
             queue.release(consumer, first, count, True)
+        elif disposition == _UNSENT:
+            queue.release(consumer, first, count, False)
         else:
             queue.reject(consumer, first, count)
 
@@ -258,6 +262,8 @@ class LocalOwner(Owner):
         reads = consumer.reads
         was_active, getter = consumer.active, consumer.token is None
         consumer.active = False
+        if reads is None:
+            return  # a getter that could get nothing
         if isinstance(reads, Queue) and reads.ended:
             return
         reads.release_all(consumer)
@@ -395,8 +401,31 @@ class LocalOwner(Owner):
     # ---- for its own process
 
     def let_go(self) -> None:
-        """Keep no entry that may still grow."""
+        """Keep no entry that may still grow, and no lane."""
         self.growing.let_go()
+        self.ended()
+
+    def ended(self) -> None:
+        """A queue or partition has ended here: deleted, or its shard closes."""
+        for told in self.followers:
+            told()
+
+    def shards_of(self, log_ids: list[bytes]) -> list[int]:
+        """In which shards logs are that are open here. Unavailable: one is not."""
+        return [self.target(log_id).log.shard for log_id in log_ids]
+
+    def left_of(self, log_ids: list[bytes], shards: list[int]) -> list[bytes]:
+        """Those of logs of these shards that are not deleted; what is not open here is kept, for somebody else may have it."""
+        return [log_id for log_id, shard in zip(log_ids, shards, strict=True) if shard in self.store.closed or not self._is_deleted(log_id)]
+
+    def _is_deleted(self, log_id: bytes) -> bool:
+        log = self.store.log(log_id)
+        return log is None or (isinstance(log.owner, Partition) and log.owner.rules.closed)
+
+    def why_gone(self, lane: Lane) -> NotDone:
+        """Why a lane of timed() that does not hold does not."""
+        gone: NotDone = timed_lane(lane).timed.queue.gone
+        return gone.again()
 
     def target(self, log_id: bytes) -> Target:
         """The live queue or partition over a log. Unavailable: it is not open here."""
@@ -407,9 +436,10 @@ class LocalOwner(Owner):
         raise Unavailable("what it leads to is on its way to another owner")
 
     def queue(self, log_id: bytes) -> Queue:
-        """The live queue over a log, which is one of a queue. Unavailable."""
+        """The live queue over a log. Unavailable: none is open here."""
         queue = self.target(log_id)
-        assert isinstance(queue, Queue)
+        if not isinstance(queue, Queue):
+            raise Unavailable("what it leads to is no queue here")
         return queue
 
     def _answer(self, call: Publish, staged: bool, nacked: list[int]) -> bool:

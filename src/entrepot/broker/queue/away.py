@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE
+from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE, UNSENT
 from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
@@ -58,12 +58,12 @@ class AwayQueue(LogOwner):
         for consumer, first, count, disposition, reason in self._kept:
             if disposition == ACCEPT:
                 queue.settle(consumer, first, count)
-            elif disposition == RELEASE:
+            elif disposition in (RELEASE, UNSENT):
                 ranges = [(first, first + count)]
                 if queue.dead_letters is not None:  # what was rejected before is on its way
                     ranges = queue.dead_letters.without_pending(consumer, ranges)
                 for begin, end in ranges:
-                    queue.release(consumer, begin, end - begin, True)
+                    queue.release(consumer, begin, end - begin, disposition == RELEASE)
             else:
                 queue.bury(consumer, first, count, reason)
         for consumer in self.consumers:

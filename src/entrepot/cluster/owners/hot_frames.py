@@ -1,0 +1,242 @@
+"""What is said often between a front and an owner: heads of fixed sizes, little-endian, and bodies as they lie (docs/formats/owners.md).
+
+Packing gives what goes before a body; unpacking raises CorruptData for what is no such frame: a size that is not that of its head and its lists, an index
+that is none, a delivery that says more records than it has octets. (What is staged may be compressed.)
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from entrepot.broker.owners import Run
+from entrepot.cluster.owners import kinds
+from entrepot.model.errors import CorruptData
+from entrepot.store.interface import LOG_ID_SIZE
+
+_STAGE = struct.Struct("<BBBBHHIIQQ")  # kind, owner, codec, its version; flags, heard; lane or number of runs, records; call; bytes of their bodies
+_RUN = struct.Struct("<IIIIII")  # ids, hidden octets, octets of records, records, indices, the first index
+_SETTLE = struct.Struct("<BBHIQQ")  # kind, owner, disposition, count; consumer, first
+_NUMBER = struct.Struct("<BBHIQ")  # kind, owner, further, further; a call or a consumer
+_LEND = struct.Struct("<BBHIQQ")  # kind, owner, 0, 0; consumer, count
+_DELIVERED = struct.Struct("<BBBBIIIIQQ")  # kind, owner, codec, its version; door, flags and position, count, deliveries; consumer, offset
+_U16 = struct.Struct("<H")
+
+_LISTED = (1 << 32) - 1  # for a first index: the indices are listed
+_REDELIVERED, _COUNTED, _SETTLED, _FROM_TOPIC = 1 << 28, 1 << 29, 1 << 30, 1 << 31
+_POSITION_MAX = (1 << 28) - 1
+
+Staged: TypeAlias = tuple[int, int, int, bool, int, int, int, int]
+"""codec, its version, flags, whether somebody waits; lane or number of runs, records, call, bytes of their bodies."""
+
+
+def stage(owner: int, staged: Staged) -> bytes:
+    """What goes before the records of a call on a lane."""
+    codec, version, flags, heard, lane, count, call, body_bytes = staged
+    return _STAGE.pack(kinds.STAGE, owner, codec, version, flags, heard, lane, count, call, body_bytes)
+
+
+def read_stage(frame: bytes) -> tuple[Staged, bytes]:
+    """The same back, and the records."""
+    return _staged(frame), frame[_STAGE.size :]
+
+
+def _staged(frame: bytes) -> Staged:
+    if len(frame) < _STAGE.size:
+        raise CorruptData(f"a stage of {len(frame)} bytes")
+    _, _, codec, version, flags, heard, where, count, call, body_bytes = _STAGE.unpack_from(frame)
+    if heard > 1 or count == 0:
+        raise CorruptData(f"a stage of {count} records in {len(frame) - _STAGE.size} bytes")
+    return codec, version, flags, bool(heard), where, count, call, body_bytes
+
+
+def stage_runs(owner: int, staged: Staged, address: bytes, runs: list[Run]) -> list[bytes]:
+    """A whole frame, in parts: head, address, table of runs, and their records as they lie."""
+    codec, version, flags, heard, _, count, call, body_bytes = staged
+    parts = [_STAGE.pack(kinds.STAGE_RUNS, owner, codec, version, flags, heard, len(runs), count, call, body_bytes), _U16.pack(len(address)), address]
+    for log_ids, hidden, data, records, indices in runs:
+        first = _first_of(indices)
+        parts.append(_RUN.pack(len(log_ids), len(hidden), len(data), records, len(indices), first))
+        parts += log_ids
+        parts.append(hidden)
+        if first == _LISTED:
+            parts.append(struct.pack(f"<{len(indices)}I", *indices))
+    return [b"".join(parts), *(data for _, _, data, _, _ in runs)]
+
+
+def _first_of(indices: Sequence[int]) -> int:
+    """The first of neighbours; _LISTED: they are none."""
+    if isinstance(indices, range) and indices.step == 1:
+        return indices.start
+    if indices and indices[-1] - indices[0] == len(indices) - 1 and all(index == indices[0] + place for place, index in enumerate(indices)):
+        return indices[0]
+    return _LISTED
+
+
+def read_stage_runs(frame: bytes) -> tuple[Staged, bytes, list[Run]]:
+    """The same back: the call, the address and the runs."""
+    staged = _staged(frame)
+    total = staged[5]
+    reader = _Reader(frame, _STAGE.size)
+    (size,) = reader.unpack(_U16)
+    address = reader.take(size)
+    heads = [_read_run(reader, total) for _ in range(reader.checked(staged[4], _RUN.size))]
+    runs: list[Run] = []
+    for log_ids, hidden, data_size, count, indices in heads:
+        runs.append((log_ids, hidden, reader.take(data_size), count, indices))
+    reader.end()
+    return staged, address, runs
+
+
+def _read_run(reader: _Reader, total: int) -> tuple[list[bytes], bytes, int, int, Sequence[int]]:
+    id_count, hidden_size, data_size, count, index_count, first = reader.unpack(_RUN)
+    ids = reader.take(id_count * LOG_ID_SIZE)
+    log_ids = [ids[at : at + LOG_ID_SIZE] for at in range(0, len(ids), LOG_ID_SIZE)]
+    hidden = reader.take(hidden_size)
+    indices: Sequence[int]
+    if first == _LISTED:
+        indices = struct.unpack(f"<{index_count}I", reader.take(4 * index_count))
+        greatest = max(indices, default=-1)
+    else:
+        indices = range(first, first + index_count)
+        greatest = first + index_count - 1
+    if count == 0 or index_count < count or greatest >= total:
+        raise CorruptData(f"a run of {count} records in {data_size} bytes, with {index_count} indices of {total}")
+    return log_ids, hidden, data_size, count, indices
+
+
+def settle(owner: int, consumer: int, first: int, count: int, disposition: int) -> bytes:
+    """A whole frame."""
+    return _SETTLE.pack(kinds.SETTLE, owner, disposition, count, consumer, first)
+
+
+def read_settle(frame: bytes) -> tuple[int, int, int, int]:
+    """Consumer, first, count, disposition."""
+    if len(frame) != _SETTLE.size:
+        raise CorruptData(f"a settlement of {len(frame)} bytes")
+    _, _, disposition, count, consumer, first = _SETTLE.unpack(frame)
+    if count == 0 or disposition > 3:
+        raise CorruptData(f"a settlement of {count} records, disposition {disposition}")
+    return consumer, first, count, disposition
+
+
+def lend(owner: int, consumer: int, count: int) -> bytes:
+    """A whole frame."""
+    return _LEND.pack(kinds.LEND, owner, 0, 0, consumer, count)
+
+
+def read_lend(frame: bytes) -> tuple[int, int]:
+    """Consumer and count."""
+    if len(frame) != _LEND.size:
+        raise CorruptData(f"a loan of {len(frame)} bytes")
+    _, _, _, _, consumer, count = _LEND.unpack(frame)
+    if count >= 1 << 32:
+        raise CorruptData(f"a loan of {count} records")
+    return consumer, count
+
+
+def read(owner: int, door: int, count: int, paused: bool) -> bytes:
+    """That a connection has taken so many octets of what was delivered to it, and whether it reads more now: a whole frame."""
+    return _NUMBER.pack(kinds.READ, owner, paused, door, count)
+
+
+def read_read(frame: bytes) -> tuple[int, int, bool]:
+    """Door, octets, whether it does not read more."""
+    door, count = read_number(frame)
+    if frame[2] > 1 or frame[3]:
+        raise CorruptData(f"a door pauses by {frame[2:4].hex()}")
+    return door, count, bool(frame[2])
+
+
+def wants(owner: int, consumer: int) -> bytes:
+    """A whole frame."""
+    return _NUMBER.pack(kinds.WANTS, owner, 0, 0, consumer)
+
+
+def passed(owner: int, call: int) -> bytes:
+    """That all stages up to this call, of which nobody waits for one, are taken unless they were answered: a whole frame."""
+    return _NUMBER.pack(kinds.PASSED, owner, 0, 0, call)
+
+
+def read_number(frame: bytes) -> tuple[int, int]:
+    """Of these: the door, or 0, and the number."""
+    if len(frame) != _NUMBER.size:
+        raise CorruptData(f"a frame of kind {frame[0]} and {len(frame)} bytes")
+    _, _, _, door, number = _NUMBER.unpack(frame)
+    return door, number
+
+
+def answered(owner: int, call: int, nacked: Sequence[int] | None, error: bytes = b"") -> bytes:
+    """Of a stage: what is in no queue, or why not (a Why in MessagePack): a whole frame."""
+    count = len(nacked or ())
+    return _NUMBER.pack(kinds.ANSWERED, owner, bool(error), count, call) + (error or struct.pack(f"<{count}I", *nacked or ()))
+
+
+def read_answered(frame: bytes) -> tuple[int, list[int] | None, bytes]:
+    """Call, `nacked`, and the error, or b""."""
+    if len(frame) < _NUMBER.size:
+        raise CorruptData(f"an answer of {len(frame)} bytes")
+    _, _, failed, count, call = _NUMBER.unpack_from(frame)
+    rest = frame[_NUMBER.size :]
+    if failed > 1 or (count and failed) or (not failed and len(rest) != 4 * count) or (failed and not rest):
+        raise CorruptData(f"an answer of {len(frame)} bytes, with {count} indices")
+    if failed:
+        return call, None, rest
+    return call, list(struct.unpack(f"<{count}I", rest)) or None, b""
+
+
+Delivered: TypeAlias = tuple[int, int, int, int, int, int, int, int, bool, bool, bool, bool]
+"""codec, its version, door, position, count, deliveries, consumer, offset; redelivered, counted, settled, from a topic."""
+
+
+def delivered(owner: int, what: Delivered) -> bytes:
+    """What goes before the octets of a delivery: an entry's prefix, and records from `position` on, which is at most _POSITION_MAX."""
+    codec, version, door, position, count, deliveries, consumer, offset, redelivered, counted, settled, from_topic = what
+    flags = position | redelivered * _REDELIVERED | counted * _COUNTED | settled * _SETTLED | from_topic * _FROM_TOPIC
+    return _DELIVERED.pack(kinds.DELIVERED, owner, codec, version, door, flags, count, deliveries, consumer, offset)
+
+
+def read_delivered(frame: bytes) -> tuple[Delivered, bytes]:
+    """The same back, and the octets."""
+    if len(frame) < _DELIVERED.size:
+        raise CorruptData(f"a delivery of {len(frame)} bytes")
+    _, _, codec, version, door, flags, count, deliveries, consumer, offset = _DELIVERED.unpack_from(frame)
+    data = frame[_DELIVERED.size :]
+    position = flags & _POSITION_MAX
+    if not 0 < count <= len(data) - position:
+        raise CorruptData(f"a delivery of {count} records from {position} on in {len(data)} bytes")
+    marks = (bool(flags & _REDELIVERED), bool(flags & _COUNTED), bool(flags & _SETTLED), bool(flags & _FROM_TOPIC))
+    return (codec, version, door, position, count, deliveries, consumer, offset, *marks), data
+
+
+class _Reader:
+    """What lies in a frame, from a position on."""
+
+    def __init__(self, frame: bytes, position: int) -> None:
+        self._frame = frame
+        self._position = position
+
+    def take(self, size: int) -> bytes:
+        """So many octets."""
+        end = self._position + size
+        if end > len(self._frame):
+            raise CorruptData(f"{size} bytes are said to be at {self._position} of a frame of {len(self._frame)}")
+        found = self._frame[self._position : end]
+        self._position = end
+        return found
+
+    def unpack(self, form: struct.Struct) -> tuple[int, ...]:
+        """One of them."""
+        return form.unpack(self.take(form.size))
+
+    def checked(self, count: int, size: int) -> int:
+        """A count of things of so many octets at least, which may be there."""
+        if count * size > len(self._frame) - self._position:
+            raise CorruptData(f"{count} things are said to be in a frame of {len(self._frame)} bytes")
+        return count
+
+    def end(self) -> None:
+        """Nothing is left over."""
+        if self._position != len(self._frame):
+            raise CorruptData(f"{len(self._frame) - self._position} bytes are left of a frame of {len(self._frame)}")

@@ -1,0 +1,503 @@
+"""ServedOwner: an owner of this process, as it is asked by a front in another: it carries out what arrives, with doors, consumers and lanes of its own.
+
+There is one for each start of the other process. A connection that breaks releases nothing: what is leased to consumers there stays so until they end, or
+that start is dead().
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, ClassVar, Protocol
+
+from entrepot.broker.calls import lease_calls
+from entrepot.broker.calls.port import Ask, Attachment, Call, Delivery, Publish, fail, make_ask, make_publish
+from entrepot.broker.calls.questions import Seal, Unseal
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.owner.local_owner import LocalOwner
+from entrepot.broker.owners import Lane, Settlement
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.subscription.consumer import Consumer
+from entrepot.cluster.owners import asked, hot_frames, kinds, words
+from entrepot.cluster.owners.outlet import Outlet
+from entrepot.cluster.owners.served_door import ServedDoor, ServedSink
+from entrepot.cluster.owners.served_lanes import ServedLanes
+from entrepot.model.errors import CorruptData, NotDone, Unavailable
+
+
+class Here(Protocol):
+    """What else is needed of this process."""
+
+    def codec(self, tag: int) -> EntryCodec | None:
+        """The codec of that tag; None: there is none."""
+
+    def next_consumer_id(self) -> int:
+        """A number that no consumer here has had."""
+
+
+class ServedOwner:
+    """`owner`, for the front at the other end of a link."""
+
+    def __init__(self, owner: LocalOwner, outlet: Outlet, here: Here) -> None:
+        self.owner = owner
+        self.doors: dict[int, ServedDoor] = {}
+        self._outlet = outlet
+        self._number = outlet.owner
+        self._here = here
+        self._lanes = ServedLanes(owner, self._lane_gone)
+        self._attachment = Attachment()
+        self._attachment.sink = ServedSink(self, None)
+        self._attachment.closed = False
+        self._calls: dict[Call, int] = {}  # under way
+        self._receives: dict[int, lease_calls.Receive] = {}  # of those, by number
+        self._gets: dict[Ask, Consumer] = {}
+        self._by_number: dict[int, ServedDoor] = {}  # of each consumer
+        self._sealed: dict[bytes, None] = {}
+        self._passed = 0  # the last publish of which nobody waits
+        owner.followers.append(self._lanes.let_go)
+
+    def dead(self) -> None:
+        """The other start is no more: all that it had here ends, and what it held goes back to its place."""
+        self._outlet.end(Unavailable("the front has ended"))
+        self.owner.followers.remove(self._lanes.let_go)
+        for door in list(self.doors.values()):
+            self._end_door(door)
+        if self._sealed:
+            self.owner.ask(Unseal(list(self._sealed)), lambda *_: None)
+
+    def _end_door(self, door: ServedDoor) -> None:
+        door.closed = True
+        door.writable = False
+        for lane in self._lanes.timed():
+            self.owner.withdraw_all(lane, door)
+        for consumer in list(door.consumers.values()):
+            self._end_consumer(door, consumer)
+        self.doors.pop(door.number)
+
+    # ---- publishing
+
+    def _stage(self, frame: bytes) -> None:
+        staged, data = hot_frames.read_stage(frame)
+        codec, version, flags, heard, number, count, call_number, body_bytes = staged
+        lane = self._lanes.get(number, False)
+        call = self._publish(codec, version, flags, lane.address, data, count, body_bytes)
+        self._check_records(codec, data, count)
+        try:
+            live = lane.live or self._lanes.live(lane)
+        except NotDone as error:
+            self._tell_staged(call_number, error, None)
+            return
+        self._carry_out(call, call_number, heard, partial(self.owner.stage, live))
+
+    def _stage_runs(self, frame: bytes) -> None:
+        staged, address, runs = hot_frames.read_stage_runs(frame)
+        codec, version, flags, heard, _, count, call_number, body_bytes = staged
+        call = self._publish(codec, version, flags, address, b"", count, body_bytes)
+        for _, _, data, in_run, _ in runs:
+            self._check_records(codec, data, in_run)
+        self._carry_out(call, call_number, heard, partial(self.owner.stage_runs, address, runs))
+
+    def _publish(self, codec: int, version: int, flags: int, address: bytes, data: bytes, count: int, body_bytes: int) -> Publish:
+        if self._here.codec(codec) is None:
+            raise CorruptData(f"records of codec {codec}, which is not known here")
+        call = make_publish(0, address, codec, version, flags, data, count, body_bytes)
+        call.attachment = self._attachment
+        return call
+
+    def _check_records(self, tag: int, data: bytes, count: int) -> None:
+        """They are as many as is said: else nobody could read what lies in the log."""
+        codec = self._here.codec(tag)
+        if codec is None or not codec.by_record:
+            return
+        try:
+            end = codec.skip(data, 0, count)
+        except (IndexError, ValueError, OverflowError):
+            end = -1
+        if end != len(data):
+            raise CorruptData(f"{count} records are said to be in {len(data)} bytes, and are not")
+
+    def _carry_out(self, call: Publish, number: int, heard: bool, stage: Callable[[Publish], bool]) -> None:
+        call.confirm = heard
+        if heard:
+            self._calls[call] = number
+        try:
+            if stage(call) and heard:
+                self.completed(call)
+        except NotDone as error:
+            self._calls.pop(call, None)
+            self._tell_staged(number, error, None)
+        else:
+            if not heard:
+                self._passed = number
+
+    def _tell_staged(self, number: int, error: NotDone | None, nacked: list[int] | None) -> None:
+        why = words.why(error)
+        self._outlet.send(hot_frames.answered(self._number, number, nacked, b"" if why is None else words.packed(why)))
+
+    def flush(self) -> None:
+        """Behind the frames that came together: what is to be told of all of them."""
+        if self._passed:
+            passed, self._passed = self._passed, 0
+            self._outlet.send(hot_frames.passed(self._number, passed))
+
+    # ---- what the owner answers
+
+    def completed(self, call: Call) -> None:
+        """See Sink."""
+        number = self._calls.pop(call, None)
+        if number is None:
+            return
+        if isinstance(call, Publish):
+            self._tell_staged(number, call.error, call.nacked)
+        elif isinstance(call, lease_calls.Receive):
+            self._tell_received(number, call)
+        elif isinstance(call, lease_calls.Send):
+            errors = None if call.errors is None else [words.why(one) for one in call.errors]
+            self._outlet.say(words.Sent(number, words.why(call.error), call.offsets, call.stored_ids, errors))
+        elif isinstance(call, lease_calls.EndLeases):
+            self._outlet.say(words.LeasesEnded(number, words.why(call.error), call.statuses))
+        else:
+            assert isinstance(call, Ask)
+            self._tell_asked(number, call)
+
+    def _tell_asked(self, number: int, call: Ask) -> None:
+        """Of a get or a purge."""
+        if self._gets.pop(call, None) is None:
+            self._tell(number)(call.error, call.result)
+            return
+        delivery, left = call.result or (None, 0)
+        self._outlet.say(words.Got(number, words.why(call.error), None if delivery is None else self._words_of(delivery), left))
+
+    def _tell(self, number: int) -> Callable[..., None]:
+        """Who is called with an answer."""
+
+        def tell(error: NotDone | None, answer: Any = None) -> None:
+            self._outlet.say(words.Answer(number, words.why(error), words.plain(None if error is not None else answer)))
+
+        return tell
+
+    def _tell_received(self, number: int, call: lease_calls.Receive) -> None:
+        del self._receives[number]
+        entries: dict[int, int] = {}  # by identity: records of one entry share it
+        octets: list[bytes] = []
+        items = []
+        for item in call.received:
+            entry = entries.setdefault(id(item.data), len(octets))
+            if entry == len(octets):
+                octets.append(item.data)
+            where = (entry, item.base, item.position, item.offset, item.deliveries)
+            items.append(words.WordsOfReceived(*where, item.first_received_ms, item.append_time_ms))
+        self._outlet.say(words.Received(number, words.why(call.error), octets, items, call.lease_id, call.queue_id))
+
+    # ---- consuming
+
+    def deliver(self, door: ServedDoor, delivery: Delivery) -> int:
+        """See Sink: what lies before the records of its entry, and these."""
+        end, start, parts = self._cut(delivery)
+        marks = (delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic)
+        where = (door.number, start, delivery.count, delivery.deliveries, delivery.token, delivery.offset)
+        self._outlet.send(hot_frames.delivered(self._number, (delivery.codec, delivery.codec_version, *where, *marks)), *parts)
+        door.sent(sum(map(len, parts)))
+        return end
+
+    def _cut(self, delivery: Delivery) -> tuple[int, int, list[bytes]]:
+        """Where the records end; where they begin in what is sent, and that."""
+        codec = self._here.codec(delivery.codec)
+        assert codec is not None
+        data, position = delivery.data, delivery.position
+        start = codec.start(data)
+        end = codec.skip(data, position, delivery.count)
+        if position == start and end == len(data):
+            return end, start, [data]
+        return end, start, [data[:start], data[position:end]]
+
+    def _words_of(self, delivery: Delivery) -> words.WordsOfDelivery:
+        _, start, parts = self._cut(delivery)
+        more = (delivery.count, delivery.offset, delivery.deliveries, delivery.counted, delivery.redelivered)
+        return words.WordsOfDelivery(delivery.codec, delivery.codec_version, b"".join(parts), start, *more)
+
+    def wants(self, number: int) -> None:
+        """The owner has something for it, and it has no credit."""
+        self._outlet.send(hot_frames.wants(self._number, number))
+
+    def gone(self, number: int) -> None:
+        """A consumer's queue was deleted."""
+        self._outlet.say(words.Gone(number))
+
+    def forget(self, number: int) -> None:
+        """A consumer is not known any more."""
+        del self._by_number[number]
+
+    def _consume(self, said: words.Consume) -> None:
+        start = words.start_of(said.start)
+        self._check_one(said.log_ids)
+        consumer = self._enter(said.consumer)
+        tell = self._tell(said.call)
+
+        def done(error: NotDone | None) -> None:
+            if error is not None:
+                _door_of(consumer).forget(consumer)
+            tell(error)
+
+        self.owner.consume(consumer, said.log_ids, start, done)
+
+    def _check_one(self, log_ids: list[bytes]) -> None:
+        """What is open here of it is a queue, or partitions of one topic."""
+        found = []
+        for log_id in log_ids if len(log_ids) > 1 else ():
+            try:
+                target = self.owner.target(log_id)
+            except NotDone:
+                return  # as the owner will say
+            found.append(None if isinstance(target, Queue) else target.topic)
+        if found and (found[0] is None or any(one is not found[0] for one in found)):
+            raise CorruptData(f"{len(log_ids)} logs are to be read by one consumer that are not of one topic")
+
+    def _enter(self, said: words.WordsOfConsumer) -> Consumer:
+        if said.number in self._by_number:
+            raise CorruptData(f"consumer {said.number} is there already")
+        door = self._by_number[said.number] = self._door(said.door)
+        return door.enter(said, self._here.next_consumer_id(), self.owner)
+
+    def _settle(self, frame: bytes) -> None:
+        number, first, count, disposition = hot_frames.read_settle(frame)
+        consumer = self._consumer(number)
+        if consumer is not None and consumer.reads is not None:
+            self.owner.settle(consumer, first, count, disposition)
+            _door_of(consumer).credit_returned(consumer)
+
+    def _lend(self, frame: bytes) -> None:
+        number, count = hot_frames.read_lend(frame)
+        consumer = self._consumer(number)
+        if consumer is not None:
+            self.owner.lend(consumer, count)
+
+    def _read(self, frame: bytes) -> None:
+        number, size, paused = hot_frames.read_read(frame)
+        self._door(number).read(size, paused)
+
+    def _take_back(self, said: words.TakeBack) -> None:
+        consumer = self._consumer(said.consumer)
+        tell = self._tell(said.call)
+        if consumer is None:
+            tell(None, 0)
+        else:
+            self.owner.take_back(consumer, partial(tell, None))
+
+    def _limit(self, said: words.Limit) -> None:
+        consumer = self._consumer(said.consumer)
+        if consumer is not None:
+            self.owner.limit(consumer, said.together)
+
+    def _cancel(self, said: words.Cancel) -> None:
+        consumer = self._consumer(said.consumer)
+        if consumer is not None and consumer.reads is not None:
+            self.owner.cancel(consumer)
+            if consumer.leased == 0:
+                _door_of(consumer).forget(consumer)
+
+    def _end(self, said: words.End) -> None:
+        consumer = self._consumer(said.consumer)
+        if consumer is not None:
+            self._end_consumer(_door_of(consumer), consumer)
+
+    def _end_consumer(self, door: ServedDoor, consumer: Consumer) -> None:
+        door.forget(consumer)
+        for call in [call for call, getter in self._gets.items() if getter is consumer] if consumer.token is None else ():
+            del self._gets[call], self._calls[call]
+        self.owner.end(consumer)
+
+    # ---- doors and lanes
+
+    def _lane(self, said: words.LaneIs) -> None:
+        self._lanes.put(said)
+
+    def _lanes_end(self, said: words.LanesEnd) -> None:
+        self._lanes.drop(said.numbers)
+
+    def _lane_gone(self, number: int) -> None:
+        self._outlet.say(words.LaneGone(number))
+
+    def _door_is(self, said: words.DoorIs) -> None:
+        if said.number in self.doors or self._here.codec(said.codec) is None:
+            raise CorruptData(f"door {said.number}, of codec {said.codec}, is there already or speaks what is not known here")
+        self.doors[said.number] = ServedDoor(self, said.number, said.codec)
+
+    def _door_end(self, said: words.DoorEnd) -> None:
+        self._end_door(self._door(said.number))
+
+    def _door(self, number: int) -> ServedDoor:
+        door = self.doors.get(number)
+        if door is None:
+            raise CorruptData(f"door {number} is named, and was not registered")
+        return door
+
+    def _consumer(self, number: int) -> Consumer | None:
+        """One that may have ended here before its front has heard of it."""
+        door = self._by_number.get(number)
+        return None if door is None else door.consumers[number]
+
+    # ---- what is asked of queues
+
+    def _get(self, said: words.Get) -> None:
+        getter = self._consumer(said.getter.number) or self._enter(said.getter)
+        if getter.token is not None:
+            raise CorruptData(f"consumer {said.getter.number} would get, and is sent what there is")
+        call = self._ask_for(said.call, getter.attachment)
+        self._gets[call] = getter
+        self.owner.get(said.log_id, getter, call)
+
+    def _purge(self, said: words.Purge) -> None:
+        call = self._ask_for(said.call, self._attachment)
+        self.owner.purge(said.log_id, call)
+
+    def _ask_for(self, number: int, attachment: Attachment) -> Ask:
+        call = make_ask(0, None)
+        call.attachment = attachment
+        self._calls[call] = number
+        return call
+
+    def _count(self, said: words.Count) -> None:
+        tell = self._tell(said.call)
+        self.owner.count(said.log_ids, lambda error, ready, consumers: tell(error, (ready, consumers)))
+
+    def _together(self, said: words.Together) -> None:
+        tell = self._tell(said.call)
+        ends: list[Settlement] = []
+        for number, first, count, disposition in said.settlements:
+            consumer = self._consumer(number)
+            if consumer is not None and consumer.reads is not None:
+                ends.append((consumer, first, count, disposition))
+        try:
+            stages = [self._stage_of(one) for one in said.stages]
+        except NotDone as error:
+            tell(error)
+            return
+        self.owner.together(stages, ends, said.loads, tell)
+        for consumer, *_ in ends:
+            _door_of(consumer).credit_returned(consumer)
+
+    def _stage_of(self, said: words.WordsOfStage) -> tuple[Lane | None, bytes, list[Any], Publish]:
+        lane = None if said.lane is None else self._lanes.get(said.lane, False)
+        address = said.address if lane is None else lane.address
+        call = self._publish(said.codec, said.codec_version, said.flags, address, said.data, said.count, said.body_bytes)
+        for data, count in [(run.data, run.count) for run in said.runs] if lane is None else [(said.data, said.count)]:
+            self._check_records(said.codec, data, count)
+        runs = [(run.log_ids, run.hidden, run.data, run.count, run.indices) for run in said.runs]
+        return (None if lane is None else self._lanes.live(lane)), said.address, runs, call
+
+    def _ask(self, said: words.Ask) -> None:
+        question = asked.question_of(said.question, said.fields)
+        tell = self._tell(said.call)
+        if isinstance(question, Seal):
+            self.owner.ask(question, partial(self._seal_done, question, tell))
+            return
+        if isinstance(question, Unseal):
+            for log_id in question.log_ids:
+                self._sealed.pop(log_id, None)
+        self.owner.ask(question, tell)
+
+    def _seal_done(self, question: Seal, tell: Callable[..., None], error: NotDone | None, answer: Any) -> None:
+        if error is None and self._outlet.is_over:
+            self.owner.ask(Unseal(question.log_ids), lambda *_: None)  # it waited for another's, and nobody is left
+            return
+        if error is None:
+            self._sealed.update(dict.fromkeys(question.log_ids))
+        tell(error, answer)
+
+    # ---- leases that are timed
+
+    def _send(self, said: words.Send) -> None:
+        self._check_records(said.codec, said.data, said.count)
+        lists = (said.sizes, said.message_ids, said.delays_ms, said.groups, said.deduplication_ids, said.content_ids)
+        if said.count == 0 or any(len(items) != said.count for items in lists if items is not None) or self._here.codec(said.codec) is None:
+            raise CorruptData(f"{said.count} messages of codec {said.codec}, of which lists say something of more or fewer")
+        terms = (said.codec, said.codec_version, said.flags, said.data, said.count, said.sizes, said.message_ids)
+        call = lease_calls.make_send(0, "", *terms)
+        call.delays_ms, call.groups = said.delays_ms, said.groups
+        call.deduplication_ids, call.content_ids = said.deduplication_ids, said.content_ids
+        call.policy_version = said.policy_version
+        self._timed(said.call, call, self._attachment, said.lane, self.owner.send)
+
+    def _receive(self, said: words.Receive) -> None:
+        if self._here.codec(said.codec) is None:
+            raise CorruptData(f"messages are to be packed by codec {said.codec}, which is not known here")
+        call = lease_calls.make_receive(0, "", said.codec, said.count, said.visibility_ms, said.wait_ms)
+        call.attempt_id = said.attempt_id
+        call.policy_version = said.policy_version
+        self._receives[said.call] = call
+        self._timed(said.call, call, self._door(said.door), said.lane, self.owner.receive)
+
+    def _end_leases(self, said: words.EndLeases) -> None:
+        if any(len(items) != len(said.offsets) for items in (said.lease_ids, said.visibility_ms) if items is not None):
+            raise CorruptData(f"{len(said.offsets)} leases are to end, of which lists say something of more or fewer")
+        call = lease_calls.make_end_leases(0, "", said.queue_id, said.offsets, said.lease_ids, said.visibility_ms)
+        call.policy_version = said.policy_version
+        self._timed(said.call, call, self._attachment, said.lane, self.owner.end_leases)
+
+    def _timed(self, number: int, call: Any, attachment: Attachment, lane: int, do: Callable[[Lane, Any], bool | None]) -> None:
+        call.attachment = attachment
+        self._calls[call] = number
+        try:
+            if do(self._lanes.live(self._lanes.get(lane, True)), call):
+                self.completed(call)
+        except NotDone as error:
+            fail(call, error)
+
+    def _withdraw(self, said: words.Withdraw) -> None:
+        call = self._receives.get(said.call)
+        if call is not None and call.timed is not None:
+            call.timed.withdraw(call)
+
+    def _withdraw_all(self, said: words.WithdrawAll) -> None:
+        door = self._door(said.door)
+        lane = self._lanes.get(said.lane, True)
+        if lane.live is not None:
+            self.owner.withdraw_all(lane.live, door)
+
+    # ---- what arrives
+
+    def heed(self, frame: bytes) -> None:
+        """One frame of the front. Raises CorruptData."""
+        hot = self._hot.get(frame[0])
+        if hot is not None:
+            hot(self, frame)
+            return
+        seldom = self._seldom.get(frame[0])
+        if seldom is None:
+            raise CorruptData(f"a frame of kind {frame[0]} does not come from a front")
+        seldom(self, words.decode(frame))
+
+    _hot: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
+        kinds.STAGE: _stage,
+        kinds.STAGE_RUNS: _stage_runs,
+        kinds.SETTLE: _settle,
+        kinds.LEND: _lend,
+        kinds.READ: _read,
+    }
+    _seldom: ClassVar[dict[int, Callable[[Any, Any], None]]] = {
+        kinds.LANE: _lane,
+        kinds.LANES_END: _lanes_end,
+        kinds.DOOR: _door_is,
+        kinds.DOOR_END: _door_end,
+        kinds.CONSUME: _consume,
+        kinds.TAKE_BACK: _take_back,
+        kinds.LIMIT: _limit,
+        kinds.CANCEL: _cancel,
+        kinds.END: _end,
+        kinds.GET: _get,
+        kinds.PURGE: _purge,
+        kinds.COUNT: _count,
+        kinds.TOGETHER: _together,
+        kinds.ASK: _ask,
+        kinds.SEND: _send,
+        kinds.RECEIVE: _receive,
+        kinds.END_LEASES: _end_leases,
+        kinds.WITHDRAW: _withdraw,
+        kinds.WITHDRAW_ALL: _withdraw_all,
+    }
+
+
+def _door_of(consumer: Consumer) -> ServedDoor:
+    assert isinstance(consumer.attachment, ServedDoor)
+    return consumer.attachment
