@@ -230,7 +230,17 @@ def test_handles_that_are_none(sqs, url):
     sqs.send_message(QueueUrl=url, MessageBody="x")
     [message] = sqs.receive_message(QueueUrl=url)["Messages"]
     handle = message["ReceiptHandle"]
-    for bad in ("x", handle[:-1], handle[:-1] + ("A" if handle[-1] != "A" else "B"), handle[:30] + "!" + handle[31:]):
+    other = "A" if handle[-1] != "A" else "B"
+    padded = (handle[:-1] + "=", handle[:-2] + "==", handle[:-4] + "====", "=" * 60)
+    for bad in (
+        "x",
+        handle[:-1],
+        handle[:-1] + other,
+        handle[:30] + "!" + handle[31:],
+        handle[:-1] + "\N{FULLWIDTH LATIN CAPITAL LETTER A}",
+        "-_" * 30,
+        *padded,
+    ):
         fails(sqs.delete_message, "ReceiptHandleIsInvalid", QueueUrl=url, ReceiptHandle=bad)
         fails(sqs.change_message_visibility, "ReceiptHandleIsInvalid", QueueUrl=url, ReceiptHandle=bad, VisibilityTimeout=1)
     sqs.delete_message(QueueUrl=url, ReceiptHandle=handle)
