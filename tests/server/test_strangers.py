@@ -35,14 +35,14 @@ def publish(broker: Broker, user: str = "guest", password: str = "guest") -> Non
 
 
 def with_ann(tmp_path: Path) -> Broker:
-    """With a user of its own."""
+    """With a user of its own, and time to log in for all who come at once, however slow the machine is."""
     file = tmp_path / "entrepot.toml"
-    file.write_text('[users.ann]\npassword = "correct horse"\n')
+    file.write_text('[users.ann]\npassword = "correct horse"\n[limits]\nhandshake_timeout_ms = 120000\n')
     return Broker(tmp_path / "data", arguments=("--config", str(file)))
 
 
 def knock(port: int, first: bytes = b"") -> socket.socket:
-    sock = socket.create_connection(("127.0.0.1", port), timeout=20)
+    sock = socket.create_connection(("127.0.0.1", port), timeout=120)
     if first:
         sock.sendall(first)
     return sock
