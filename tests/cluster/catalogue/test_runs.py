@@ -12,7 +12,9 @@ from entrepot.cluster.catalogue import following
 from entrepot.cluster.catalogue.deciding import Deciding
 from entrepot.cluster.catalogue.following import Following
 from entrepot.model.errors import Unavailable
+from entrepot.store.local import store
 
+SEEDS = 25 if str(store.__file__).endswith(".so") else 4
 QUEUES = [f"q{number}" for number in range(4)]
 EXCHANGES = ["e0", "e1"]
 KEYS = ["a", "b"]
@@ -260,7 +262,7 @@ class Run:
 
 
 @pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("seed", range(25))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_links_that_break(seed, count):
     run = Run(seed, count, False).go()
     assert run.counts[DONE] > 10
@@ -268,7 +270,7 @@ def test_links_that_break(seed, count):
 
 
 @pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("seed", range(100, 125))
+@pytest.mark.parametrize("seed", range(100, 100 + SEEDS))
 def test_processes_that_die(seed, count):
     Run(seed, count, True).go()
 
