@@ -1,15 +1,15 @@
 """An owner in another process, over a real link in one loop: what is on its way when something ends, what a slow connection holds up, what death leaves."""
 
-import contextlib
 import gc
 import random
-from functools import partial
 
 import pytest
-from broker_bench import CODEC, Bench, address_of, record_of
+from broker_bench import CODEC, address_of, record_of
+from linked_bench import LinkedBench
 from timed_bench import TimedConnection
 
 from entrepot.broker.calls import requests as r
+from entrepot.broker.calls.lease_calls import make_end_leases, make_receive, make_send
 from entrepot.broker.calls.port import DONE, PENDING, UNAVAILABLE, UNKNOWN, Sink, make_ask, make_publish
 from entrepot.broker.calls.questions import Seal
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, DeleteTimedQueue, TimedPolicy
@@ -18,48 +18,10 @@ from entrepot.cluster.link import Link
 from entrepot.cluster.owners import words
 from entrepot.cluster.owners.doors import DOOR_WINDOW_BYTES, IDLE_DOORS_MAX, Readers
 from entrepot.cluster.owners.served_lanes import ServedLanes
-from entrepot.model.errors import CorruptData, Reason
-from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
-from entrepot.store.local import store
+from entrepot.model.errors import CorruptData, Reason, Refused
+from entrepot.simulation.linked_owners import BreakingOwnerTable
 
 TEN = [b"%d" % number for number in range(10)]
-
-
-class LinkedBench(Bench):
-    sent = 0
-    owners = LinkedOwnerTable
-
-    @property
-    def table(self):
-        return self.broker.owners
-
-    @property
-    def remote(self):
-        return self.table.reached(self.table.durable)
-
-    @property
-    def served(self):
-        return self.table.served_owner(self.table.durable)
-
-    def steps(self, count=1):
-        for _ in range(count):
-            self.loop.step()
-
-    def move(self, shard):
-        """It closes, and is open again."""
-        done = []
-        self.broker.shard_moves.close(shard, lambda: done.append(True))
-        self.loop.run_until(lambda: len(done) == 1)
-        return lambda: self.come_back(shard, done)
-
-    def come_back(self, shard, done):
-        self.broker.shard_moves.open(shard, self.store.epoch, lambda: done.append(True))
-        self.loop.run_until(lambda: len(done) == 2)
-
-    def die(self):
-        """Each end hears that the other start is dead."""
-        self.table.front.dead()
-        self.table.served.dead()
 
 
 @pytest.fixture
@@ -437,67 +399,53 @@ def test_a_frame_that_is_heeded_twice_is_noticed(monkeypatch):
         test_nothing_is_lost_and_nothing_comes_twice()
 
 
-# ---- who says what is none
+# ---- lanes of queues with timed leases
 
 
-def conversation():
-    """What both ends of a link heed while something of each kind is asked."""
-    heard = {"served": [], "front": []}
-    bench = LinkedBench()
-    for side, of_side in heard.items():
-        crossing = getattr(bench.table, side)
-        crossing.heed = partial(note, crossing.heed, of_side)
-    me = bench.connect()
-    me.declare()
-    me.ask(r.DeclareExchange("h", "headers"))
-    me.ask(r.Bind("h", "q", "queue", "", {"x-match": "any", "to": "q"}))
-    me.consume("c", limit=3)
-    me.put(*TEN)
-    me.put(b"x", exchange="h", key="", headers=[(b"to", b"S\0\0\0\1q")])
-    me.accept("c", 1)
-    me.cancel("c")
-    me.ask(r.CommitTogether([me.run_of(b"y")], []))
-    me.get()
-    me.ask(r.PurgeQueue("q"))
-    me.declare()
-    me.consume("d", auto_settle=True)
-    me.close()
+def delete_and_create(timed, name="t"):
+    timed.submit(DeleteTimedQueue(name))
+    timed.submit(CreateTimedQueue(name, TimedPolicy(), frozenset(), {}, {}, ""))
+
+
+def test_a_timed_lane_that_is_registered_while_its_shard_is_away(bench):
+    timed = TimedConnection(bench)
+    timed.create("t")
+    bench.table.wire.break_off(0.5)
+    lane = bench.remote.timed(bench.queue("t").log.id)
+    first = timed.start_send(b"early", queue="t")
+    back = bench.move(bench.queue("t").log.shard)
+    bench.run(1)
+    assert first.outcome == UNAVAILABLE
+    back()
+    timed.send(b"one", queue="t")
+    assert lane.stands
+    delete_and_create(timed)
     bench.run()
-    return heard
+    assert not lane.stands
+    timed.send(b"two", queue="t")
+    assert timed.received_bodies(queue="t") == [b"two"]
 
 
-def note(heed, heard, frames):
-    heard += frames
-    heed(frames)
-
-
-HEARD = conversation()
-
-
-@pytest.mark.parametrize("side", ["served", "front"])
-@pytest.mark.parametrize("seed", range(100 if str(store.__file__).endswith(".so") else 15))
-def test_damaged_frames_end_a_link_and_nothing_else(side, seed):
-    chance = random.Random(seed)
-    bench = LinkedBench()
-    me = bench.connect()
-    me.declare()
-    me.put(*TEN)
-    bench.table.wire.break_off(1e9)
-    crossing = getattr(bench.table, side)
-    frames = list(HEARD[side])
-    for _ in range(chance.choice((1, 3))):
-        place = chance.randrange(len(frames))
-        frame = bytearray(frames[place])
-        if chance.random() < 0.2:
-            del frame[chance.randrange(len(frame)) :]
-        else:
-            frame[chance.randrange(min(len(frame), 60))] = chance.choice((0, 1, 0x7F, 0xFF, chance.randrange(256)))
-        frames[place] = bytes(frame)
-    with contextlib.suppress(CorruptData):
-        crossing.heed(frames)
+def test_a_timed_lane_whose_queue_has_ended_takes_nothing(bench):
+    timed = TimedConnection(bench)
+    timed.create("t")
+    owner = bench.table.durable
+    lane = owner.timed(bench.queue("t").log.id)
+    timed.submit(DeleteTimedQueue("t"))
     bench.run()
-    crossing.dead()
+    send = make_send(1, "t", CODEC.tag, 1, 0, record_of(b"x"), 1, [1], [bytes(16)])
+    calls = ((owner.send, send), (owner.receive, make_receive(1, "t", CODEC.tag, 1, -1, 0)), (owner.end_leases, make_end_leases(1, "t", b"", [], [], None)))
+    for ask, call in calls:
+        with pytest.raises(Refused, match="deleted"):
+            ask(lane, call)
+
+
+def test_a_timed_lane_of_a_queue_that_has_no_timed_leases_yet(bench, me):
+    call = make_receive(1, "q", CODEC.tag, 1, -1, 0)
+    call.attachment = me.door
+    bench.remote.receive(bench.remote.timed(bench.queue().log.id), call)
     bench.run()
+    assert call.outcome == UNAVAILABLE
 
 
 def test_only_what_is_plain_goes_over(bench, me):

@@ -107,9 +107,11 @@ def test_every_kind_has_words_of_its_own():
     assert named == hot | set(words.KINDS.values())
 
 
+FROM_FIRST = words.words_of_start("first")
+
 SAID = [
     words.LaneIs(7, b"\0\1q", [bytes(16)], False),
-    words.Consume(1, words.WordsOfConsumer(1, 2, 3, 0, 5, False, True, -1, False, False, False, True), [bytes(16)], "first"),
+    words.Consume(1, words.WordsOfConsumer(1, 2, 3, 0, 5, False, True, -1, False, False, False, True), [bytes(16)], words.words_of_start("first")),
     words.Ask(4, "AskQueues", words.plain(([bytes(16)],))),
     words.Receive(4, 1, 1, 6, 10, -1, 20_000, b"", 0),
     words.Answer(1, words.why(Refused(Reason.FULL, "no")), words.plain(None)),
@@ -137,6 +139,16 @@ def test_what_is_said_comes_back(said):
         words.Receive(4, 1, 1, 6, 10, -2, 20_000, b"", 0),
         words.Count(1, []),
         words.Purge(1 << 63, bytes(16)),
+        words.Receive(4, 1, 1, 6, 10, -1, 20_000, b"", 1 << 31),
+        words.EndLeases(1, 2, b"q", [0], [b"l"], [(1 << 63) - 1], 0),
+        words.LaneIs(1, bytes(1 << 16), [], False),
+        words.Consume(1, words.WordsOfConsumer(1, 2, 1 << 31, 0, 5, False, True, -1, False, False, False, True), [bytes(16)], FROM_FIRST),
+        words.Consume(1, words.WordsOfConsumer(1, 2, 3, 0, 5, False, True, 1 << 31, False, False, False, True), [bytes(16)], FROM_FIRST),
+        words.Together(1, [words.WordsOfStage(1, b"", [], 6, 1, 0, b"", 0, 0)], [], []),
+        words.Together(1, [words.WordsOfStage(None, b"", [words.WordsOfRun([], b"", b"", 0, [])], 6, 1, 0, b"", 1, 0)], [], []),
+        words.Together(1, [], [], [(bytes(16), -1, 0)]),
+        words.Got(1, None, words.WordsOfDelivery(6, 1, b"x", 0, 1, 0, 1 << 40, False, False), 0),
+        words.Received(1, None, [b"x"], [words.WordsOfReceived(0, 0, 0, 0, 1 << 40, 0, 0)], b"", b""),
     ],
 )
 def test_numbers_out_of_bounds(said):
@@ -177,7 +189,21 @@ def test_questions_and_their_answers():
         words.read(words.plain(("x",)), asked.NUMBER)
 
 
-@pytest.mark.parametrize("start", [["time"], ["when", 1], ["time", "x"], 1.5, True, {}])
-def test_what_is_no_start(start):
+def started(said):
+    consume = words.Consume(1, words.WordsOfConsumer(1, 2, 3, 0, 5, False, True, -1, False, False, False, True), [bytes(16)], said)
+    return words.start_of(words.decode(words.encode(0, consume)).start)
+
+
+@pytest.mark.parametrize("start", [None, "first", "last", "next", 0, (1 << 64) - 1, ("time", 7)])
+def test_a_start(start):
+    assert started(words.words_of_start(start)) == start
+
+
+def test_a_start_after_all_times():
+    assert started(words.words_of_start(("time", 1 << 70))) == ("time", words.MOMENT_MAX)
+
+
+@pytest.mark.parametrize("said", [("when", 1), ("first", 1), ("time", 1 << 62), ("time", -1), ("", 1), ("x" * 9, 0), ("first",), None, 5, "first", [[]] * 100])
+def test_what_is_no_start(said):
     with pytest.raises(CorruptData):
-        words.start_of(start)
+        started(said)

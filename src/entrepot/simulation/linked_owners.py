@@ -22,6 +22,7 @@ from entrepot.cluster.link_session import Identity, LinkSession
 from entrepot.cluster.owners.crossing import Crossing
 from entrepot.cluster.owners.remote_owner import RemoteOwner
 from entrepot.cluster.owners.served_owner import ServedOwner
+from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Store
 
 NAMES = ("front", "owner")
@@ -63,9 +64,12 @@ class End:
         """See Ends."""
 
     def frames(self, link: Link, found: list[bytes]) -> None:
-        """See Ends."""
+        """See Ends. What fails amid a frame is raised as it is, for whoever looks for it."""
         assert self.crossing is not None
-        self.crossing.heed(found)
+        try:
+            self.crossing.heed(found)
+        except CorruptData as error:
+            raise error.__cause__ or error from None
 
     def ended(self, session: LinkSession, reason: str) -> None:
         """See Ends."""

@@ -79,3 +79,4 @@ cdef class LocalOwner(Owner):
 
 cpdef LocalLane local_lane(Lane lane)
 cdef TimedLane timed_lane(Lane lane)
+cdef object _why_not(TimedQueue timed)

@@ -355,7 +355,10 @@ class LocalOwner(Owner):
 
     def timed(self, log_id: bytes) -> Lane:
         """See Owner."""
-        return TimedLane(self, self.queue(log_id).timed)
+        queue = self.queue(log_id)
+        if queue.timed is None:
+            raise Unavailable(f"queue '{queue.name}' has no timed leases here yet")
+        return TimedLane(self, queue.timed)
 
     def holds(self, lane: Lane) -> bool:
         """See Owner."""
@@ -366,22 +369,22 @@ class LocalOwner(Owner):
         local = timed_lane(lane)
         if self.sealed:
             self.seals.check([local.timed.log])
-        if local.timed.policy_version != call.policy_version:
-            raise local.timed.policy_changed()
+        if local.timed.ended or local.timed.policy_version != call.policy_version:
+            raise _why_not(local.timed)
         return local.sending.send(call)
 
     def receive(self, lane: Lane, call: Receive) -> None:
         """See Owner."""
         timed = timed_lane(lane).timed
-        if timed.policy_version != call.policy_version:
-            raise timed.policy_changed()
+        if timed.ended or timed.policy_version != call.policy_version:
+            raise _why_not(timed)
         timed.receive(call)
 
     def end_leases(self, lane: Lane, call: EndLeases) -> None:
         """See Owner."""
         timed = timed_lane(lane).timed
-        if timed.policy_version != call.policy_version:
-            raise timed.policy_changed()
+        if timed.ended or timed.policy_version != call.policy_version:
+            raise _why_not(timed)
         timed.end_leases(call)
 
     def withdraw_all(self, lane: Lane, attachment: Attachment) -> None:
@@ -424,8 +427,7 @@ class LocalOwner(Owner):
 
     def why_gone(self, lane: Lane) -> NotDone:
         """Why a lane of timed() that does not hold does not."""
-        gone: NotDone = timed_lane(lane).timed.queue.gone
-        return gone.again()
+        return _why_not(timed_lane(lane).timed)
 
     def target(self, log_id: bytes) -> Target:
         """The live queue or partition over a log. Unavailable: it is not open here."""
@@ -461,3 +463,9 @@ def timed_lane(lane: Lane) -> TimedLane:
     """One of a queue whose leases are timed."""
     assert isinstance(lane, TimedLane)
     return lane
+
+
+def _why_not(timed: TimedQueue) -> NotDone:
+    """Of one that has ended, or has another policy than the call was checked against."""
+    gone: NotDone | None = timed.queue.gone
+    return timed.policy_changed() if gone is None else gone.again()

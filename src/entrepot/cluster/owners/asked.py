@@ -8,7 +8,7 @@ import msgspec
 
 from entrepot.broker.calls import questions
 from entrepot.broker.calls.questions import PartitionFigures, QueueFigures
-from entrepot.cluster.owners.words import read
+from entrepot.cluster.owners.words import Number, read
 from entrepot.model.errors import CorruptData
 
 Decoder: TypeAlias = "msgspec.msgpack.Decoder[Any]"
@@ -17,8 +17,8 @@ WordsOfTask: TypeAlias = tuple[bytes, str, str, str, int, int, int, int, str]
 """The fields of a MoveTask, in order."""
 
 NOTHING = msgspec.msgpack.Decoder(None)
-NUMBER = msgspec.msgpack.Decoder(int)
-TWO_NUMBERS = msgspec.msgpack.Decoder(tuple[int, int])
+NUMBER = msgspec.msgpack.Decoder(Number)
+TWO_NUMBERS = msgspec.msgpack.Decoder(tuple[Number, Number])
 
 _QUESTIONS: dict[str, Decoder] = {name: msgspec.msgpack.Decoder(question) for name, question in questions.QUESTIONS.items()}
 
@@ -35,6 +35,8 @@ _ANSWERS: dict[type, Decoder] = {
     questions.CheckTogether: NOTHING,
 }
 
+NUMBER_MAX = 1 << 31
+
 CHANGES = frozenset({questions.PurgeTimed, questions.StartMove, questions.CancelMove})
 """Those after which something durable is otherwise: whether it is, is not known when the answer does not come."""
 
@@ -44,7 +46,20 @@ def question_of(name: str, fields: msgspec.Raw) -> Any:
     decoder = _QUESTIONS.get(name)
     if decoder is None:
         raise CorruptData(f"a question '{name[:40]}' that is none")
-    return read(fields, decoder)
+    question = read(fields, decoder)
+    if not _makes_sense(question):
+        raise CorruptData(f"a question '{name}' of numbers that cannot be, or of nothing")
+    return question
+
+
+def _makes_sense(question: Any) -> bool:
+    if isinstance(question, questions.Seal):
+        return bool(question.log_ids)
+    if isinstance(question, questions.CheckTogether):
+        return all(min(count, size) >= 0 for _, count, size in question.loads)
+    if isinstance(question, questions.StartMove):
+        return 0 <= question.per_second_max < NUMBER_MAX
+    return not isinstance(question, questions.ListMoves) or 0 <= question.limit < NUMBER_MAX
 
 
 def answers_of(question: Any) -> Decoder:

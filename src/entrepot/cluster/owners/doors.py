@@ -13,6 +13,7 @@ from typing import TypeAlias
 from entrepot.broker.calls.port import ACCEPT, UNSENT, Attachment, Delivery
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.cluster.owners.words import DoorEnd, DoorIs
+from entrepot.model.errors import CorruptData
 
 DOOR_WINDOW_BYTES = 1 << 20
 READ_STEP_BYTES = DOOR_WINDOW_BYTES // 4  # how much is read before it is said
@@ -40,14 +41,18 @@ class RemoteDoor:
 
 
 class Reader:
-    """A consumer, or getter. `settles`: what it takes is settled by being taken, and by this end: what does not come to it goes back."""
+    """A consumer, or getter. `settles`: what it takes is settled by being taken, and by this end: what does not come to it goes back.
 
-    __slots__ = ("consumer", "door", "gets", "settles")
+    `lent`: how much it was in all; `limits`: how often that was ended.
+    """
+
+    __slots__ = ("consumer", "door", "gets", "lent", "limits", "settles")
 
     def __init__(self, consumer: Consumer, door: RemoteDoor) -> None:
         self.consumer = consumer
         self.door = door
         self.gets: list[int] = []  # calls under way, of a getter
+        self.lent = self.limits = 0
         self.settles = consumer.auto_settle and not consumer.source.is_topic
 
 
@@ -148,7 +153,7 @@ class Readers:
     # ---- what comes
 
     def came(self, number: int, consumer_id: int, delivery: Delivery) -> None:
-        """Something for a consumer, through that door."""
+        """Something for a consumer, through that door. Raises CorruptData: it is more than was lent."""
         reader = self._readers.get(consumer_id)
         if reader is None or not reader.consumer.active:
             self._settle(consumer_id, delivery.offset, delivery.count, UNSENT)
@@ -157,6 +162,8 @@ class Readers:
                 self._read(door, len(delivery.data))
             return
         consumer, door = reader.consumer, reader.door
+        if consumer.lent and not consumer.auto_settle and delivery.count > consumer.credit:
+            raise CorruptData(f"{delivery.count} records for a consumer that is lent {consumer.credit}")
         delivery.consumer_id = consumer.id
         delivery.token = consumer.token
         if not consumer.auto_settle:

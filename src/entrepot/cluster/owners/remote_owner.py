@@ -45,11 +45,13 @@ class RemoteOwner(Owner):
 
     def away(self, text: str) -> None:
         """There has been no connection for long: nothing new is begun. What was sent keeps waiting."""
-        self._outlet.away = Unavailable(text)
+        if not self._outlet.is_over:
+            self._outlet.away = Unavailable(text)
 
     def back(self) -> None:
         """There is one again."""
-        self._outlet.away = None
+        if not self._outlet.is_over:
+            self._outlet.away = None
 
     def dead(self) -> None:
         """That start is no more: whatever is under way is answered, consumers are told that they are gone, and nothing more is sent or heeded."""
@@ -101,10 +103,14 @@ class RemoteOwner(Owner):
 
     def _answered(self, frame: bytes) -> None:
         number, nacked, error = hot_frames.read_answered(frame)
-        call = self._waiting.take_staged(number)
-        if error:
-            refuse(call, _error(error))
-        elif call.confirm:
+        call = self._waiting.get_staged(number)
+        why = _error(error) if error else None
+        if why is None and (not call.confirm or max(nacked or (), default=0) >= call.count):
+            raise CorruptData(f"of a publish of {call.count} records {len(nacked or ())} are said to be nowhere, or nobody waits for it")
+        self._waiting.take_staged(number)
+        if why is not None:
+            refuse(call, why)
+        else:
             call.nacked = nacked
             call.outcome = DONE
             call.attachment.sink.completed(call)
@@ -130,7 +136,7 @@ class RemoteOwner(Owner):
             return
         reader = self._readers.enter(consumer)
         number = self._ask(Asked(answered, asked.NOTHING))
-        self._outlet.say(words.Consume(number, _words_of(reader), log_ids, start))
+        self._outlet.say(words.Consume(number, _words_of(reader), log_ids, words.words_of_start(start)))
 
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """See Owner."""
@@ -154,21 +160,35 @@ class RemoteOwner(Owner):
     def lend(self, consumer: Consumer, count: int) -> None:
         """See Owner."""
         consumer.borrowed(count)
-        self._outlet.send(hot_frames.lend(self._number, consumer.id, count))
+        reader = self._readers.get(consumer.id)
+        if reader is not None:
+            reader.lent += count
+            self._outlet.send(hot_frames.lend(self._number, consumer.id, count))
 
     def take_back(self, consumer: Consumer, done: Callable[[int], None]) -> None:
         """See Owner."""
+        reader = self._readers.get(consumer.id)
+        lent, limits = (0, 0) if reader is None else (reader.lent, reader.limits)
+
+        def is_limited() -> bool:
+            return reader is not None and reader.limits != limits
+
+        def check(count: int) -> None:
+            since = 0 if reader is None else reader.lent - lent
+            if consumer.active and not is_limited() and not consumer.credit - since <= count <= consumer.credit:
+                raise CorruptData(f"{count} of {consumer.credit} that were lent are said to be left")
 
         def answered(error: NotDone | None, count: Any) -> None:
-            consumer.lent = True
+            if not is_limited():
+                consumer.lent = True
             count = min(count, consumer.credit) if error is None else consumer.credit
             consumer.returned(count)
             done(count)
 
-        if self._readers.get(consumer.id) is None:
+        if reader is None:
             answered(None, consumer.credit)
             return
-        number = self._ask(Asked(answered, asked.NUMBER))
+        number = self._ask(Asked(answered, asked.NUMBER, check=check))
         self._outlet.say(words.TakeBack(number, consumer.id))
 
     def limit(self, consumer: Consumer, together: int) -> None:
@@ -176,7 +196,10 @@ class RemoteOwner(Owner):
         consumer.returned(consumer.credit)
         consumer.lent = False
         consumer.pool.limit = together
-        self._outlet.say(words.Limit(consumer.id, together))
+        reader = self._readers.get(consumer.id)
+        if reader is not None:
+            reader.limits += 1
+            self._outlet.say(words.Limit(consumer.id, together))
 
     def cancel(self, consumer: Consumer) -> None:
         """See Owner. What is on its way goes back as it comes."""
@@ -196,7 +219,7 @@ class RemoteOwner(Owner):
             self._outlet.say(words.End(consumer.id))
             self._readers.leave(consumer.id)
             for number in reader.gets:
-                self._waiting.drop(number)
+                self._waiting.take(number)
         consumer.freed(consumer.leased)
 
     def _delivered(self, frame: bytes) -> None:
@@ -235,24 +258,26 @@ class RemoteOwner(Owner):
         self._outlet.say(words.Get(number, _words_of(reader), log_id))
 
     def _got(self, said: words.Got) -> None:
-        getting = self._waiting.maybe_take(said.call, Getting)
+        getting = self._waiting.maybe_get(said.call, Getting)
+        error = words.error_of(said.error)
+        one = said.delivery
+        if one is not None and not 0 < one.count <= len(one.data) - one.position:
+            raise CorruptData(f"{one.count} records from {one.position} on in {len(one.data)} bytes")
         if getting is None:
             return  # who would hold it has ended
+        self._waiting.take(said.call)
         call, reader = getting.call, getting.reader
         reader.gets.remove(said.call)
-        error = words.error_of(said.error)
         if error is not None:
             fail(call, error)
             return
         call.result = None
-        if said.delivery is not None:
-            call.result = (self._delivery(reader, said.delivery), said.left)
+        if one is not None:
+            call.result = (self._delivery(reader, one), said.left)
         call.outcome = DONE
         call.attachment.sink.completed(call)
 
     def _delivery(self, reader: Reader, said: words.WordsOfDelivery) -> Delivery:
-        if not 0 < said.count <= len(said.data) - said.position:
-            raise CorruptData(f"{said.count} records from {said.position} on in {len(said.data)} bytes")
         getter = reader.consumer
         delivery = Delivery.__new__(Delivery)
         for name in words.WordsOfDelivery.__struct_fields__:
@@ -331,9 +356,13 @@ class RemoteOwner(Owner):
         self._waiting.put(number, who)
 
     def _answer(self, said: words.Answer) -> None:
-        who = self._waiting.take(said.call, Asked)
+        who = self._waiting.get(said.call, Asked)
         error = words.error_of(said.error)
-        who.done(error, None if error is not None else words.read(said.answer, who.decoder))
+        answer = None if error is not None else words.read(said.answer, who.decoder)
+        if error is None and who.check is not None:
+            who.check(answer)
+        self._waiting.take(said.call)
+        who.done(error, answer)
 
     # ---- leases that are timed
 
@@ -390,25 +419,31 @@ class RemoteOwner(Owner):
             self._outlet.say(words.Withdraw(number))
 
     def _sent(self, said: words.Sent) -> None:
-        call = self._waiting.take(said.call, lease_calls.Send)
+        call = self._waiting.get(said.call, lease_calls.Send)
         error = words.error_of(said.error)
+        errors: Any = None if said.errors is None else [words.error_of(one) for one in said.errors]
         if error is None:
-            if any(len(items) != call.count for items in (said.offsets, said.stored_ids, said.errors) if items):
+            lists: list[Any] = [said.offsets, said.stored_ids, *([] if errors is None else [errors])]
+            if any(len(items) != call.count for items in lists):
                 raise CorruptData(f"of {call.count} messages {len(said.offsets)} offsets are told")
-            call.offsets, call.stored_ids = said.offsets, said.stored_ids
-            call.errors = None if said.errors is None else [words.error_of(one) for one in said.errors]  # type: ignore[misc]
+            call.offsets, call.stored_ids, call.errors = said.offsets, said.stored_ids, errors
+        self._waiting.take(said.call)
         _complete(call, error)
 
     def _received(self, said: words.Received) -> None:
-        waits = self._waiting.take(said.call, Receiving)
+        waits = self._waiting.get(said.call, Receiving)
         call = waits.call
+        error = words.error_of(said.error)
+        received = [_received(said, item) for item in said.received]
+        if len(received) > call.count:
+            raise CorruptData(f"{len(received)} messages for who asked for {call.count}")
+        self._waiting.take(said.call)
         call.timed = None
         waits.door.calls -= 1
         self._readers.rest(waits.door)
-        error = words.error_of(said.error)
         if error is None:
             call.lease_id, call.queue_id = said.lease_id, said.queue_id
-            call.received = [_received(said, item) for item in said.received]
+            call.received = received
             if call.received and (waits.withdrawn or call.attachment.closed):
                 self._give_back(waits)
         _complete(call, error)
@@ -423,10 +458,14 @@ class RemoteOwner(Owner):
         call.received = []
 
     def _leases_ended(self, said: words.LeasesEnded) -> None:
-        call = self._waiting.maybe_take(said.call, lease_calls.EndLeases)
+        call = self._waiting.maybe_get(said.call, lease_calls.EndLeases)
+        error = words.error_of(said.error)
         if call is not None:
+            if error is None and (len(said.statuses) != len(call.offsets) or max(said.statuses, default=0) > lease_calls.TOO_LONG):
+                raise CorruptData(f"of {len(call.offsets)} leases {len(said.statuses)} are said to have ended, or in no known way")
+            self._waiting.take(said.call)
             call.statuses = said.statuses
-            _complete(call, words.error_of(said.error))
+            _complete(call, error)
 
     def _lane_gone(self, said: words.LaneGone) -> None:
         self._lanes.gone(said.number)

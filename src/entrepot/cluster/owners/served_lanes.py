@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 from entrepot.broker.owner.local_owner import LocalOwner
@@ -13,9 +14,10 @@ from entrepot.model.errors import CorruptData, NotDone
 class ServedLane:
     """`live`: at hand; None: something has ended since. `shards`: of its logs, once they were open here. `why`: a timed one's queue is gone for that."""
 
-    __slots__ = ("address", "is_timed", "live", "log_ids", "shards", "why")
+    __slots__ = ("address", "is_timed", "live", "log_ids", "number", "shards", "why")
 
     def __init__(self, words: LaneIs) -> None:
+        self.number = words.number
         self.address = words.address
         self.log_ids = words.log_ids
         self.is_timed = words.is_timed
@@ -39,12 +41,8 @@ class ServedLanes:
         if words.number in self._lanes or (words.is_timed and len(words.log_ids) != 1):
             raise CorruptData(f"lane {words.number} is registered again, or leads to {len(words.log_ids)} queues")
         lane = self._lanes[words.number] = ServedLane(words)
-        try:
+        with contextlib.suppress(NotDone):  # who names it will be told
             self.live(lane)
-        except NotDone:
-            return  # who names it will be told
-        if words.is_timed:
-            self._timed[words.number] = lane
 
     def drop(self, numbers: list[int]) -> None:
         """They are not named again."""
@@ -69,6 +67,7 @@ class ServedLanes:
             raise lane.why.again()
         if lane.is_timed:
             lane.live = self._owner.timed(lane.log_ids[0])
+            self._timed[lane.number] = lane
             return lane.live
         if lane.shards is not None:
             left = set(self._owner.left_of(lane.log_ids, lane.shards))

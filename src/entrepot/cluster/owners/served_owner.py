@@ -24,6 +24,8 @@ from entrepot.cluster.owners.served_door import ServedDoor, ServedSink
 from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.model.errors import CorruptData, NotDone, Unavailable
 
+_CALLS = frozenset(number for one, number in words.KINDS.items() if number < kinds.ANSWERS and "call" in one.__struct_fields__ and one is not words.Withdraw)
+
 
 class Here(Protocol):
     """What else is needed of this process."""
@@ -54,16 +56,32 @@ class ServedOwner:
         self._by_number: dict[int, ServedDoor] = {}  # of each consumer
         self._sealed: dict[bytes, None] = {}
         self._passed = 0  # the last publish of which nobody waits
-        owner.followers.append(self._lanes.let_go)
+        self._last_call = 0
+        self._last_consumer = 0  # the greatest number that one had
+        owner.followers.append(self._let_go)
 
     def dead(self) -> None:
         """The other start is no more: all that it had here ends, and what it held goes back to its place."""
         self._outlet.end(Unavailable("the front has ended"))
-        self.owner.followers.remove(self._lanes.let_go)
+        self.owner.followers.remove(self._let_go)
         for door in list(self.doors.values()):
             self._end_door(door)
         if self._sealed:
             self.owner.ask(Unseal(list(self._sealed)), lambda *_: None)
+
+    def _let_go(self) -> None:
+        """Something has ended here, and perhaps what was sealed: whoever seals it then is another."""
+        self._lanes.let_go()
+        for log_id in list(self._sealed):
+            log = self.owner.store.log(log_id)
+            if log is None or not self.owner.seals.is_sealed(log):
+                del self._sealed[log_id]
+
+    def _begin(self, number: int) -> None:
+        """A call of that number. Raises CorruptData."""
+        if number <= self._last_call:
+            raise CorruptData(f"call {number} comes after {self._last_call}")
+        self._last_call = number
 
     def _end_door(self, door: ServedDoor) -> None:
         door.closed = True
@@ -79,6 +97,7 @@ class ServedOwner:
     def _stage(self, frame: bytes) -> None:
         staged, data = hot_frames.read_stage(frame)
         codec, version, flags, heard, number, count, call_number, body_bytes = staged
+        self._begin(call_number)
         lane = self._lanes.get(number, False)
         call = self._publish(codec, version, flags, lane.address, data, count, body_bytes)
         self._check_records(codec, data, count)
@@ -92,6 +111,7 @@ class ServedOwner:
     def _stage_runs(self, frame: bytes) -> None:
         staged, address, runs = hot_frames.read_stage_runs(frame)
         codec, version, flags, heard, _, count, call_number, body_bytes = staged
+        self._begin(call_number)
         call = self._publish(codec, version, flags, address, b"", count, body_bytes)
         for _, _, data, in_run, _ in runs:
             self._check_records(codec, data, in_run)
@@ -230,6 +250,8 @@ class ServedOwner:
 
     def _consume(self, said: words.Consume) -> None:
         start = words.start_of(said.start)
+        if said.consumer.is_getter:
+            raise CorruptData(f"getter {said.consumer.number} would be sent what there is")
         self._check_one(said.log_ids)
         consumer = self._enter(said.consumer)
         tell = self._tell(said.call)
@@ -256,6 +278,7 @@ class ServedOwner:
     def _enter(self, said: words.WordsOfConsumer) -> Consumer:
         if said.number in self._by_number:
             raise CorruptData(f"consumer {said.number} is there already")
+        self._last_consumer = max(self._last_consumer, said.number)
         door = self._by_number[said.number] = self._door(said.door)
         return door.enter(said, self._here.next_consumer_id(), self.owner)
 
@@ -270,6 +293,7 @@ class ServedOwner:
         number, count = hot_frames.read_lend(frame)
         consumer = self._consumer(number)
         if consumer is not None:
+            self._check_reads(consumer)
             self.owner.lend(consumer, count)
 
     def _read(self, frame: bytes) -> None:
@@ -282,12 +306,19 @@ class ServedOwner:
         if consumer is None:
             tell(None, 0)
         else:
+            self._check_reads(consumer)
             self.owner.take_back(consumer, partial(tell, None))
 
     def _limit(self, said: words.Limit) -> None:
         consumer = self._consumer(said.consumer)
         if consumer is not None:
+            self._check_reads(consumer)
             self.owner.limit(consumer, said.together)
+
+    @staticmethod
+    def _check_reads(consumer: Consumer) -> None:
+        if consumer.token is None:
+            raise CorruptData("a getter has neither credit nor a limit")
 
     def _cancel(self, said: words.Cancel) -> None:
         consumer = self._consumer(said.consumer)
@@ -333,14 +364,17 @@ class ServedOwner:
         return door
 
     def _consumer(self, number: int) -> Consumer | None:
-        """One that may have ended here before its front has heard of it."""
+        """One that may have ended here before its front has heard of it. Raises CorruptData: none has been that."""
+        if number > self._last_consumer:
+            raise CorruptData(f"consumer {number} is named, and none of that number was")
         door = self._by_number.get(number)
         return None if door is None else door.consumers[number]
 
     # ---- what is asked of queues
 
     def _get(self, said: words.Get) -> None:
-        getter = self._consumer(said.getter.number) or self._enter(said.getter)
+        number = said.getter.number
+        getter = (self._consumer(number) if number in self._by_number else None) or self._enter(said.getter)
         if getter.token is not None:
             raise CorruptData(f"consumer {said.getter.number} would get, and is sent what there is")
         call = self._ask_for(said.call, getter.attachment)
@@ -381,6 +415,8 @@ class ServedOwner:
         lane = None if said.lane is None else self._lanes.get(said.lane, False)
         address = said.address if lane is None else lane.address
         call = self._publish(said.codec, said.codec_version, said.flags, address, said.data, said.count, said.body_bytes)
+        if any(len(run.indices) < run.count or max(run.indices) >= said.count for run in said.runs):
+            raise CorruptData(f"a run of {said.count} records with indices that are none")
         for data, count in [(run.data, run.count) for run in said.runs] if lane is None else [(said.data, said.count)]:
             self._check_records(said.codec, data, count)
         runs = [(run.log_ids, run.hidden, run.data, run.count, run.indices) for run in said.runs]
@@ -393,8 +429,9 @@ class ServedOwner:
             self.owner.ask(question, partial(self._seal_done, question, tell))
             return
         if isinstance(question, Unseal):
+            question = Unseal([log_id for log_id in question.log_ids if log_id in self._sealed])
             for log_id in question.log_ids:
-                self._sealed.pop(log_id, None)
+                del self._sealed[log_id]
         self.owner.ask(question, tell)
 
     def _seal_done(self, question: Seal, tell: Callable[..., None], error: NotDone | None, answer: Any) -> None:
@@ -445,6 +482,8 @@ class ServedOwner:
             fail(call, error)
 
     def _withdraw(self, said: words.Withdraw) -> None:
+        if said.call > self._last_call:
+            raise CorruptData(f"call {said.call} is withdrawn before it has come")
         call = self._receives.get(said.call)
         if call is not None and call.timed is not None:
             call.timed.withdraw(call)
@@ -466,7 +505,10 @@ class ServedOwner:
         seldom = self._seldom.get(frame[0])
         if seldom is None:
             raise CorruptData(f"a frame of kind {frame[0]} does not come from a front")
-        seldom(self, words.decode(frame))
+        said = words.decode(frame)
+        if frame[0] in _CALLS:
+            self._begin(said.call)
+        seldom(self, said)
 
     _hot: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
         kinds.STAGE: _stage,

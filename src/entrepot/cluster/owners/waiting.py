@@ -24,14 +24,15 @@ ENDED = "the owner has ended"
 
 
 class Asked:
-    """What is called with an answer of that type. `changes`: without one it is not known what was done."""
+    """What is called with an answer of that type. `changes`: without one it is not known what was done. `check`: raises CorruptData for one that cannot be."""
 
-    __slots__ = ("changes", "decoder", "done")
+    __slots__ = ("changes", "check", "decoder", "done")
 
-    def __init__(self, done: Done, decoder: Decoder, changes: bool = False) -> None:
+    def __init__(self, done: Done, decoder: Decoder, changes: bool = False, check: Callable[[Any], None] | None = None) -> None:
         self.done = done
         self.decoder = decoder
         self.changes = changes
+        self.check = check
 
 
 class Getting:
@@ -63,7 +64,7 @@ class Receiving:
 
 
 class Waiting:
-    """Of one owner."""
+    """Of one owner. An answer is looked at first, and its call taken when all of it is known to be good: else end() has still to answer it."""
 
     def __init__(self) -> None:
         self._last = 0
@@ -86,36 +87,45 @@ class Waiting:
         """It waits for a refusal, at most."""
         self._unheard.append((number, call))
 
-    def take(self, number: int, kind: type[Kind]) -> Kind:
+    def get(self, number: int, kind: type[Kind]) -> Kind:
         """Who waits for an answer of that kind to that number. Raises CorruptData."""
-        who = self._calls.pop(number, None)
+        who = self._calls.get(number)
         if not isinstance(who, kind):
             raise CorruptData(f"an answer to {number}, which asked for no such thing")
         return who
 
-    def take_staged(self, number: int) -> Publish:
+    def get_staged(self, number: int) -> Publish:
         """The publish of that number, heard or not."""
         if number in self._calls:
-            return self.take(number, Publish)
-        self.passed(number - 1)
-        if not self._unheard or self._unheard[0][0] != number:
+            return self.get(number, Publish)
+        one, call = next((item for item in self._unheard if item[0] >= number), (0, None))
+        if call is None or one != number:
             raise CorruptData(f"an answer to {number}, which waits for none")
-        return self._unheard.popleft()[1]
+        return call
 
-    def maybe_take(self, number: int, kind: type[Kind]) -> Kind | None:
-        """As take(); None: nobody waits for it."""
-        return self.take(number, kind) if number in self._calls else None
+    def maybe_get(self, number: int, kind: type[Kind]) -> Kind | None:
+        """As get(); None: nobody waits for it."""
+        if not 0 < number <= self._last:
+            raise CorruptData(f"an answer to {number}, and {self._last} were asked")
+        return self.get(number, kind) if number in self._calls else None
 
-    def drop(self, number: int) -> None:
-        """Nobody waits for that one any more."""
+    def take(self, number: int) -> None:
+        """It is answered, or nobody waits for it any more."""
         self._calls.pop(number, None)
+
+    def take_staged(self, number: int) -> None:
+        """The same, of a publish: with one of which nobody waits all before it are taken."""
+        if self._calls.pop(number, None) is None:
+            self.passed(number)
 
     def number_of(self, who: Any) -> int:
         """Of one that waits; 0: it is answered."""
         return next((number for number, one in self._calls.items() if one is who), 0)
 
     def passed(self, number: int) -> None:
-        """All publishes up to that number of which nobody waits for one are taken."""
+        """All publishes up to that number of which nobody waits for one are taken. Raises CorruptData."""
+        if number > self._last:
+            raise CorruptData(f"all up to {number} are said to be taken, and {self._last} were asked")
         while self._unheard and self._unheard[0][0] <= number:
             self._unheard.popleft()
 

@@ -12,8 +12,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from entrepot.broker.calls.lease_calls import RECEIVE_MAX, PolicyChanged
-from entrepot.broker.calls.questions import Load
-from entrepot.broker.topic.stream_start import TIME
+from entrepot.broker.topic.stream_start import FIRST, LAST, NEXT, TIME
 from entrepot.cluster.owners import kinds
 from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.store.interface import LOG_ID_SIZE
@@ -25,7 +24,14 @@ U32: TypeAlias = Annotated[int, Meta(ge=0, lt=1 << 32)]
 Number: TypeAlias = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
 Milliseconds: TypeAlias = Annotated[int, Meta(ge=-1, lt=1 << 62)]
 U64: TypeAlias = Annotated[int, Meta(ge=0)]  # MessagePack has no greater ones
+C_INT_MAX = (1 << 31) - 1
+CInt: TypeAlias = Annotated[int, Meta(ge=0, le=C_INT_MAX)]
+Some: TypeAlias = Annotated[int, Meta(ge=1, lt=1 << 32)]
+ADDRESS_MAX = 0xFFFF
+Address: TypeAlias = Annotated[bytes, Meta(max_length=ADDRESS_MAX)]
+MOMENT_MAX = (1 << 62) - 1  # milliseconds
 LogId: TypeAlias = Annotated[bytes, Meta(min_length=LOG_ID_SIZE, max_length=LOG_ID_SIZE)]
+OFFSET, NOWHERE = "offset", ""
 Of = TypeVar("Of")
 
 
@@ -39,7 +45,7 @@ class Why(_Words):
     what: str
     text: bytes
     reason: str = ""
-    version: Number = 0
+    version: CInt = 0
     policy: bytes = b""
     owner: bytes = b""
 
@@ -50,7 +56,7 @@ class WordsOfRun(_Words):
     log_ids: list[LogId]
     hidden: bytes
     data: bytes
-    count: U32
+    count: Some
     indices: list[U32]
 
 
@@ -58,13 +64,13 @@ class WordsOfStage(_Words):
     """Of one publish of a transaction: on a lane, or (None) by runs."""
 
     lane: U32 | None
-    address: bytes
+    address: Address
     runs: list[WordsOfRun]
     codec: U8
     codec_version: U8
     flags: U16
     data: bytes
-    count: U32
+    count: Some
     body_bytes: Number
 
 
@@ -73,12 +79,12 @@ class WordsOfConsumer(_Words):
 
     door: U32
     number: Number
-    stream: Number
+    stream: CInt
     pool_limit: Number
     limit: Number
     auto_settle: bool
     exclusive: bool
-    priority: Annotated[int, Meta(ge=-(1 << 62), lt=1 << 62)]
+    priority: Annotated[int, Meta(ge=-C_INT_MAX - 1, le=C_INT_MAX)]
     is_getter: bool
     is_alone: bool
     lent: bool
@@ -94,7 +100,7 @@ class WordsOfDelivery(_Words):
     position: Number
     count: U32
     offset: Number
-    deliveries: Number
+    deliveries: U32
     counted: bool
     redelivered: bool
 
@@ -106,9 +112,16 @@ class WordsOfReceived(_Words):
     base: Number
     position: Number
     offset: Number
-    deliveries: Number
+    deliveries: U32
     first_received_ms: Number
     append_time_ms: Number
+
+
+class WordsOfStart(_Words):
+    """See Start of topic/stream_start.py: FIRST, LAST, NEXT, TIME, OFFSET or NOWHERE. No union of types: msgspec crashes on that with numbers in bounds."""
+
+    what: Annotated[str, Meta(max_length=8)]
+    value: U64
 
 
 # ---- of a front
@@ -118,7 +131,7 @@ class LaneIs(_Words):
     """A lane is registered: of an address, or of one queue with timed leases."""
 
     number: U32
-    address: bytes
+    address: Address
     log_ids: list[LogId]
     is_timed: bool
 
@@ -148,7 +161,7 @@ class Consume(_Words):
     call: Number
     consumer: WordsOfConsumer
     log_ids: Annotated[list[LogId], Meta(min_length=1)]
-    start: Any  # see start_of()
+    start: WordsOfStart
 
 
 class TakeBack(_Words):
@@ -205,7 +218,7 @@ class Together(_Words):
     call: Number
     stages: list[WordsOfStage]
     settlements: list[tuple[Number, Number, U32, U8]]
-    loads: list[Load]
+    loads: list[tuple[bytes, Number, Number]]  # see Load
 
 
 class Ask(_Words):
@@ -232,7 +245,7 @@ class Send(_Words):
     groups: list[bytes] | None
     deduplication_ids: list[bytes] | None
     content_ids: list[bytes] | None
-    policy_version: Number
+    policy_version: CInt
 
 
 class Receive(_Words):
@@ -246,7 +259,7 @@ class Receive(_Words):
     visibility_ms: Milliseconds
     wait_ms: Milliseconds
     attempt_id: bytes
-    policy_version: Number
+    policy_version: CInt
 
 
 class EndLeases(_Words):
@@ -257,8 +270,8 @@ class EndLeases(_Words):
     queue_id: bytes
     offsets: list[U64]  # of handles that anybody may make up
     lease_ids: list[bytes]
-    visibility_ms: list[Number] | None
-    policy_version: Number
+    visibility_ms: list[Annotated[int, Meta(ge=0, le=MOMENT_MAX)]] | None
+    policy_version: CInt
 
 
 class Withdraw(_Words):
@@ -402,13 +415,26 @@ def read(raw: msgspec.Raw, decoder: msgspec.msgpack.Decoder[Of]) -> Of:
         raise CorruptData(f"an answer that is of another type: {error}") from None
 
 
-def start_of(value: Any) -> Any:
-    """A Start of topic/stream_start.py, or None. Raises CorruptData."""
-    if value is None or isinstance(value, str) or type(value) is int:
-        return value
-    if isinstance(value, list) and len(value) == 2 and value[0] == TIME and type(value[1]) is int:
-        return TIME, value[1]
-    raise CorruptData(f"a start that is none: {value!r:.100}")
+def words_of_start(start: Any) -> WordsOfStart:
+    """Of a Start, or None."""
+    if start is None:
+        return WordsOfStart(NOWHERE, 0)
+    if isinstance(start, str):
+        return WordsOfStart(start, 0)
+    if isinstance(start, int):
+        return WordsOfStart(OFFSET, start)
+    return WordsOfStart(TIME, min(start[1], MOMENT_MAX))
+
+
+def start_of(said: WordsOfStart) -> Any:
+    """The same back. Raises CorruptData."""
+    if said.what == OFFSET:
+        return said.value
+    if said.what == TIME and said.value <= MOMENT_MAX:
+        return TIME, said.value
+    if said.what not in (NOWHERE, FIRST, LAST, NEXT) or said.value:
+        raise CorruptData(f"a start that is none: '{said.what}', {said.value}")
+    return None if said.what == NOWHERE else said.what
 
 
 def octets_of(text: str) -> bytes:
