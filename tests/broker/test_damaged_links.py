@@ -164,7 +164,7 @@ def lent_consumer(bench, me):
 def test_more_is_delivered_than_was_lent(bench, me):
     reader = lent_consumer(bench, me)
     what = (CODEC.tag, 1, reader.door.number, 0, 4, 0, reader.consumer.id, 0, False, False, False, False)
-    with pytest.raises(CorruptData):
+    with pytest.raises(CorruptData, match="that is lent 3"):
         bench.table.front.heed([hot_frames.delivered(bench.served._number, what) + bytes(100)])
 
 

@@ -61,12 +61,12 @@ class Crossing:
 
     def away(self, text: str) -> None:
         """There has been no connection for long: nothing new is begun."""
-        for remote in () if self.is_over else self.remote:
+        for remote in self.remote:
             remote.away(text)
 
     def back(self) -> None:
         """There is one again."""
-        for remote in () if self.is_over else self.remote:
+        for remote in self.remote:
             remote.back()
 
     def dead(self) -> None:

@@ -44,7 +44,7 @@ class RemoteOwner(Owner):
     # ---- the other end comes and goes
 
     def away(self, text: str) -> None:
-        """There has been no connection for long: nothing new is begun. What was sent keeps waiting."""
+        """There has been no connection for long: nothing new is begun. What was sent keeps waiting. Nothing, after dead(); so is back()."""
         if not self._outlet.is_over:
             self._outlet.away = Unavailable(text)
 
