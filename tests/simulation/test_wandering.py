@@ -91,7 +91,7 @@ def caught(message=None, kinds=(0, 1, 2), seeds=600):
 
 
 def test_doors_and_caches_that_do_not_forget_what_they_found(monkeypatch):
-    monkeypatch.setattr(ShardMoves, "_forget_found", lambda _: None)
+    monkeypatch.setattr(ShardMoves, "forget_found", lambda _: None)
     caught("is still known to")
 
 

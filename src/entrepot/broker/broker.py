@@ -193,7 +193,7 @@ class Broker:
     def ask(self, door: Door, call: Ask) -> None:
         """Carry out a request and complete its call now, or with the commit that holds its effect."""
         try:
-            if self.store.closed and self.shard_moves.is_sent_on(door, call):
+            if (self.store.closed or self.decider is not None) and self.shard_moves.is_sent_on(door, call):
                 return
             result, group = self.operations.perform(door, call)
         except NotDone as error:
@@ -216,10 +216,14 @@ class Broker:
 
     # ---- publishing
 
-    def path_for(self, door: Door, address: bytes) -> Path:
-        """The path of an address for this door's principal. Refused: no such exchange, internal, or not permitted."""
+    def check_catalogue(self) -> None:
+        """Raises Unavailable where this process may not answer by its catalogue now."""
         if self.decider is not None:
             self.decider.check()
+
+    def path_for(self, door: Door, address: bytes) -> Path:
+        """The path of an address for this door's principal. Refused: no such exchange, internal, or not permitted. Unavailable."""
+        self.check_catalogue()
         exchange, routing_key = split_address(address)
         self.authorizer.authorize(door.principal, Action.WRITE, door.namespace, ResourceKind.EXCHANGE, exchange)
         path = self._path(door.namespace, address, exchange, routing_key)

@@ -140,7 +140,7 @@ class ShardMoves:
         broker.noted.forget(shard)
         broker.hub.let_go()  # cursors of what has ended
         broker.owners.let_go()
-        self._forget_found()
+        self.forget_found()
         store.close_shard(shard, done)
 
     def _holders(self) -> dict[Any, list[Consumer]]:
@@ -178,7 +178,7 @@ class ShardMoves:
                 broker.live.return_partition(topic, number)
         broker.subjects.load([shard])
         broker.groups.load([shard])
-        self._forget_found()
+        self.forget_found()
         broker.outbox.load(shard, partial(self._read, shard, opening, done))
 
     def _read(self, shard: int, opening: object, done: Callable[[], None]) -> None:
@@ -196,15 +196,15 @@ class ShardMoves:
         for away, queue in queues:
             away.return_to(queue)
         broker.live.drop_unnamed(broker.owners.here(shard).store.logs(shard))
-        self._forget_found()
+        self.forget_found()
         broker.outbox.opened(shard)
         if shard == CATALOGUE:
             broker.operations.decide_again()
         broker.subjects.wake()
         done()
 
-    def _forget_found(self) -> None:
-        """What was found by name may be another now."""
+    def forget_found(self) -> None:
+        """What was found by name may be another now, or may not be answered by."""
         broker = self._broker
         broker.forget_paths()
         broker.subjects.forget_found()

@@ -40,6 +40,11 @@ class Link:
         """Whether so much waits for an acknowledgement that nothing new should be begun."""
         return self.held_bytes > self._held_max
 
+    @property
+    def sent(self) -> int:
+        """How many frames of ours there have been."""
+        return self.acknowledged + len(self._begun) + len(self._ahead)
+
     def send(self, *parts: bytes) -> None:
         """One frame of these octets, as soon as there is a connection. Raises ValueError: it is longer than a frame may be."""
         size = sum(map(len, parts))

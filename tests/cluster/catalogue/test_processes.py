@@ -362,9 +362,10 @@ def test_a_new_decider_waits_for_who_may_still_answer():
     cluster.wires[0, 1].break_off()
     here = cluster.processes[0].connect()
     assert here.submit(r.DeclareQueue("q", durable=True)).outcome == UNAVAILABLE
-    cluster.run(3.0)
+    cluster.run(60.0)
     assert here.submit(r.DeclareQueue("q", durable=True)).outcome == UNAVAILABLE
-    cluster.run(2.0)
+    first = cluster.processes[0]
+    first.deciding.dead(first.links["w1"])
     assert here.declare("q")[0] == "q"
 
 
@@ -475,6 +476,9 @@ def test_shard_0_opens_again_before_those_of_before_are_waited_for_no_more(clust
     cluster.loop.run_until(lambda: len(done) == 2)
     first.deciding.begin([other.name for other in cluster.processes[1:]])
     cluster.run(10.0)
+    assert here.submit(r.DeclareQueue("q")).outcome == UNAVAILABLE
+    first.deciding.dead(first.links[f"w{cluster.count - 1}"])
     assert here.declare("q")[0] == "q"
+    cluster.restart(cluster.count - 1)
     cluster.settle()
     assert same(cluster)

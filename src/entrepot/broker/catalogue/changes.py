@@ -15,6 +15,7 @@ import msgspec
 from entrepot.model.errors import CorruptData
 
 CHANGE_VERSION = 1
+NUMBER_MAX = (1 << 63) - 1  # of an epoch, and of what counts within it
 
 _KIND_SIZE = 3  # bytes of a key that say of what kind it is
 
@@ -50,10 +51,12 @@ def decode_change(data: bytes) -> tuple[Revision, list[Row]]:
     """What encode_change() was given. Raises CorruptData where it is none, or of a version this one cannot read."""
     try:
         _, reader_min, epoch, number, rows = _DECODER.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError) as error:
         raise CorruptData(f"a change of the catalogue does not decode: {error}") from None
     if reader_min > CHANGE_VERSION:
         raise CorruptData(f"a change of the catalogue needs a reader of version {reader_min}; this one is {CHANGE_VERSION}")
+    if not (0 <= epoch <= NUMBER_MAX and 0 <= number <= NUMBER_MAX):
+        raise CorruptData(f"a change of the catalogue is of revision ({epoch}, {number})")
     return Revision(epoch, number), rows
 
 

@@ -85,7 +85,7 @@ class Door(Attachment):
         self.paths: dict[bytes, Path] = {}
         self.reply_path: Path | None = None  # of all addresses that are names of replies
         self.places: dict[str, Place] = {}
-        self.topics = TopicTable(broker.catalogue, broker.authorizer, namespace, principal)
+        self.topics = TopicTable(broker.catalogue, broker.authorizer, namespace, principal, broker.check_catalogue)
 
     def submit(self, call: Call) -> None:
         """See port.Attachment."""
@@ -219,7 +219,8 @@ class Door(Attachment):
     def forget_found(self) -> None:
         """Something that it has found by name may have moved."""
         self.paths.clear()
-        self.places = {name: place for name, place in self.places.items() if place.lane.owner.holds(place.lane)}  # calls may wait at the others
+        holding = [(name, place.lane) for name, place in self.places.items() if place.lane.owner.holds(place.lane)]
+        self.places = {name: Place(lane, False, False, None) for name, lane in holding}  # found anew when next asked for; calls may wait there
         self.topics.by_name.clear()
 
     def ask_again(self) -> None:

@@ -115,7 +115,8 @@ class LiveObjects:
 
     def _may_remove(self) -> bool:
         """Whether those can be asked who could decide that a queue goes: exchanges that are kept may go with it, though it is not."""
-        return self._broker.decider is not None or self._broker.decisions.stream.decides
+        decider = self._broker.decider
+        return self._broker.decisions.stream.decides if decider is None else decider.is_known
 
     def _remove_unused(self, queue: Queue) -> None:
         if self._broker.decider is not None:

@@ -74,7 +74,7 @@ class Operations:
 
     def _remove_exclusive(self, door: Door) -> None:
         broker = self._broker
-        if broker.decider is not None:
+        if broker.decider is not None and broker.decider.is_known:
             broker.decider.ended(door)
             return
         definitions = broker.catalogue.exclusive_queues(door.home)

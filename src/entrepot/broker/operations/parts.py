@@ -28,7 +28,9 @@ from entrepot.store.interface import Scheduler, Store
 
 
 class Decider(Protocol):
-    """Who decides the catalogue, as a process sees it that does not."""
+    """Who decides the catalogue, as a process sees it that does not, or not yet. `is_known`: somebody can be asked; else only the first two are called."""
+
+    is_known: bool
 
     def check(self) -> None:
         """Raises Unavailable where this process may not answer by its catalogue now."""
@@ -81,6 +83,9 @@ class BrokerParts(Protocol):
 
     def ask(self, door: Door, call: Ask) -> None:
         """See Broker.ask()."""
+
+    def check_catalogue(self) -> None:
+        """See Broker.check_catalogue()."""
 
     def path_for(self, door: Door, address: bytes) -> Path:
         """See Broker.path_for()."""

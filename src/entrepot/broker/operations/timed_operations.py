@@ -85,6 +85,7 @@ class TimedOperations:
         return owner
 
     def _definition(self, door: Door, name: str) -> QueueDefinition:
+        self._broker.check_catalogue()
         space = self._broker.catalogue.namespace(door.namespace)
         definition: QueueDefinition | None = space.queues.get(name)
         if definition is None:

@@ -45,6 +45,14 @@ class UnusedQueues:
         _stop(self._expiring, queue)
         _stop(self._due, queue)
 
+    def stays(self, queue: Queue) -> None:
+        """It was to be deleted, and that was refused: it is tried again when nobody has used it meanwhile."""
+        if queue.definition.policy.expires_ms is not None:
+            self.touch(queue)
+        elif queue.definition.auto_delete and not queue.consumers:
+            _stop(self._due, queue)
+            self._due[queue] = self._scheduler.call_later(AGAIN_S, self._again, queue)
+
     def is_due(self, queue: Queue) -> bool:
         """Whether it is still to be deleted, for nobody reads it."""
         return queue in self._due

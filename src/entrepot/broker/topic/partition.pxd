@@ -70,6 +70,7 @@ cdef class TopicAccess:
 @cython.final
 cdef class TopicTable:
     cdef readonly object catalogue
+    cdef readonly object check
     cdef readonly object authorizer
     cdef readonly str namespace
     cdef public object principal

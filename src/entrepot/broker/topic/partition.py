@@ -145,12 +145,16 @@ class TopicAccess:
 
 
 class TopicTable:
-    """Topics of one attachment's namespace by name, with what its principal may do. `watchers` are those of its reads."""
+    """Topics of one attachment's namespace by name, with what its principal may do. `watchers` are those of its reads.
 
-    __slots__ = ("authorizer", "by_name", "catalogue", "namespace", "principal", "watchers")
+    check() raises Unavailable where nothing may be answered by the catalogue now.
+    """
 
-    def __init__(self, catalogue: Any, authorizer: Any, namespace: str, principal: Any) -> None:
+    __slots__ = ("authorizer", "by_name", "catalogue", "check", "namespace", "principal", "watchers")
+
+    def __init__(self, catalogue: Any, authorizer: Any, namespace: str, principal: Any, check: Any) -> None:
         self.catalogue = catalogue
+        self.check = check
         self.authorizer = authorizer
         self.namespace = namespace
         self.principal = principal
@@ -158,16 +162,17 @@ class TopicTable:
         self.watchers: set[Any] = set()
 
     def access(self, name: str, version: int) -> TopicAccess:
-        """The topic of that name. Refused NOT_FOUND. `version` is the authorizer's now."""
+        """The topic of that name. Refused NOT_FOUND; Unavailable. `version` is the authorizer's now."""
         found = self.by_name.get(name)
         if found is None or found.rules.closed or found.version != version:
             found = self._resolve(name, version)
         return found
 
     def by_id(self, topic_id: bytes, version: int) -> TopicAccess:
-        """The topic of that id. Refused NOT_FOUND."""
+        """The topic of that id. Refused NOT_FOUND; Unavailable."""
         definition = self.catalogue.topic_by_id(topic_id)
         if definition is None or definition.namespace != self.namespace:
+            self.check()
             raise Refused(Reason.NOT_FOUND, f"no topic has the id {topic_id.hex()}")
         return self.access(definition.name, version)
 
@@ -181,6 +186,7 @@ class TopicTable:
         return partition
 
     def _resolve(self, name: str, version: int) -> TopicAccess:
+        self.check()
         topic = self.catalogue.find_topic(self.namespace, name).runtime
         access = TopicAccess.__new__(TopicAccess)
         access.rules = topic.rules

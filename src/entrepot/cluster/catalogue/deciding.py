@@ -1,6 +1,6 @@
 """Deciding: the side of the process that has shard 0: members that follow, what is waited for, and what they ask to have decided.
 
-    begin() -> nothing is decided until nobody can answer any more by what the decider before let him, or every other process has joined
+    begin() -> nothing is decided, nor answered here, until every other process has joined or is dead
     Join    -> what it is home of is here again, it is sent a snapshot, and every change from then on; it is waited for
     Heartbeat -> answered where it has applied all that was answered; not answered for LEASE_S and MARGIN_S, it is waited for no more, but sent on
     Request -> carried out by the broker's own operations, through a door that stands for the connection there; answered when the barrier lets it through
@@ -10,6 +10,7 @@ A start that is dead takes with it what it was home of. Frames that cannot be un
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -44,23 +45,31 @@ class Deciding:
         self._name = name
         self._leases = leases
         self._may_serve = may_serve
-        self._others: Collection[str] = ()
+        self._others: Collection[str] | None = ()
         self._links: dict[str, Link] = {}
         self._members: dict[str, MemberLink] = {}
+        self._called: set[str] = set()  # who was told who decides, and has not joined since
+        self._absent: set[str] = set()  # processes that were said to be dead, and have not been heard of since
+        self._announced: dict[bytes, int] = {}  # the epoch in which a start has last said what it is home of
+        self._over: deque[str] = deque()  # who is to be waited for no more
+        self._not_yet = NotYet()
         self._dead: set[bytes] = set()  # ids of starts whose homes are still to be removed
         self._timer: Any = None
         self.is_begun = False
 
     # ---- its life
 
-    def begin(self, others: Collection[str] = ()) -> None:
-        """Shard 0 is open here. `others`: the names of all other processes that there are."""
+    def begin(self, others: Collection[str] | None = None) -> None:
+        """Shard 0 is open here. `others`: the names of all other processes that there are; None: nobody knows, and time has to pass."""
         self.is_begun = True
         self._others = others
+        self._called.clear()
         self._leases.begin()
         for name in self._members:  # those of a time before, who are still waited for
             self._leases.answer(name)
         self._stream.elsewhere = NOT_YET
+        self._broker.decider = self._not_yet
+        self._broker.shard_moves.forget_found()
         self._stream.commit([home_row(self._broker.start_id, self._name)], announced=True)
         for link in self._links.values():
             self._call(link)
@@ -71,6 +80,7 @@ class Deciding:
     def end(self) -> None:
         """Shard 0 is not here any more, or is about to go. What is to be answered still waits for members as long as they may answer."""
         self.is_begun = False
+        self._decides_here()
 
     def linked(self, link: Link) -> None:
         """There is a link with a start of a process; one with an earlier start of it is none any more."""
@@ -78,6 +88,8 @@ class Deciding:
         if before is not None and before is not link:
             self.dead(before)
         self._links[link.name] = link
+        self._called.discard(link.name)
+        self._absent.discard(link.name)
         if self.is_begun:
             self._call(link)
 
@@ -85,13 +97,24 @@ class Deciding:
         """The start at its other end was declared dead."""
         if self._links.get(link.name) is link:
             del self._links[link.name]
+            self._absent.add(link.name)
         member = self._members.get(link.name)
         if member is not None and member.link is link:
             self._dead.add(member.start_id)
             self._leave(link.name)
         self._clean()
+        self._begin_to_decide()
+
+    def absent(self, name: str) -> None:
+        """No start of that process is alive; no link with one is known."""
+        self._absent.add(name)
+        self._begin_to_decide()
 
     def _call(self, link: Link) -> None:
+        """Once until it joins: an outage leaves many heartbeats, and each would have it take a snapshot."""
+        if link.name in self._called:
+            return
+        self._called.add(link.name)
         link.send(*f.encode(f.Decides(self._stream.revision.epoch)))
 
     def _leave(self, name: str) -> None:
@@ -100,27 +123,42 @@ class Deciding:
         self._stream.leave(name)
 
     def _tick(self) -> None:
-        for name in self._leases.left_out():
-            member = self._members.get(str(name))
-            if member is None:
-                continue
-            if member.is_lost or not self.is_begun:
-                self._leave(str(name))
-            else:
-                self._stream.leave_out(name)
-        self._begin_to_decide()
         self._timer = self._broker.scheduler.call_later(BEAT_S, self._tick) if self.is_begun or self._members else None
+        self._over.extend(map(str, self._leases.left_out()))
+        while self._over:
+            self._leave_out(self._over.popleft())
+        self._begin_to_decide()
+
+    def _leave_out(self, name: str) -> None:
+        member = self._members.get(name)
+        if member is None or self._leases.is_counted(name):
+            return
+        if member.is_lost or not self.is_begun:
+            self._leave(name)
+        else:
+            self._stream.leave_out(name)
 
     def _begin_to_decide(self) -> None:
-        if not self.is_begun or self._stream.elsewhere != NOT_YET or (self._leases.waits and not self._all_are_here()):
+        if not self.is_begun or self._stream.elsewhere != NOT_YET or not self._all_are_here():
             return
         self._stream.elsewhere = ""
+        self._stream.let_through = self._stream.revision  # what homes have announced was answered by who decided before
+        self._decides_here()
         self._clean()
         self._broker.operations.decide_again()
 
+    def _decides_here(self) -> None:
+        if self._broker.decider is self._not_yet:
+            self._broker.decider = None
+
     def _all_are_here(self) -> bool:
-        epoch = self._stream.revision.epoch
-        return all(name in self._members and self._stream.applied_by(name).epoch == epoch for name in self._others)
+        """What everybody is home of is known, and nobody answers by what the decider before has let him."""
+        if self._others is None:
+            return not self._leases.waits
+        return all(name in self._absent or self._has_joined(name) for name in self._others)
+
+    def _has_joined(self, name: str) -> bool:
+        return name in self._members and self._stream.applied_by(name).epoch == self._stream.revision.epoch
 
     # ---- what comes
 
@@ -133,11 +171,19 @@ class Deciding:
 
     def _join(self, link: Link, frame: f.Join) -> None:
         """See frames.Join."""
-        if not self.is_begun or frame.epoch != self._stream.revision.epoch or link.is_full:
-            return
         _, rows = decode_change(frame.change)
+        epoch = self._stream.revision.epoch
+        if not self.is_begun or frame.epoch != epoch or self._links.get(link.name) is not link:
+            return
+        self._called.discard(link.name)
+        member = self._members.get(link.name)
+        if link.is_full or (member is not None and member.link is link and not member.is_lost and not member.is_sent):
+            return  # it is called again, or its snapshot is on its way
         found = taken_in(self._broker.catalogue, rows, frame.start_id)
+        if self._announced.get(frame.start_id) == epoch:
+            found = []  # what is not here of what it had was deleted here
         self._stream.commit([home_row(frame.start_id, link.name), *found], announced=True)
+        self._announced[frame.start_id] = epoch
         member = self._members[link.name] = MemberLink(link, frame.start_id)
         self._leases.answer(link.name)
         self._stream.join(link.name, member)
@@ -270,6 +316,7 @@ class Deciding:
                 current = start_id if member is None and start_id not in self._dead else b"" if member is None else member.start_id
             if start_id != current:
                 self._remove_home(start_id, name)
+                self._announced.pop(start_id, None)
                 self._dead.discard(start_id)
 
     def _remove_home(self, start_id: bytes, name: str) -> None:
@@ -281,6 +328,32 @@ class Deciding:
                 decisions.delete_exchange(space.name, exchange)
         rows: list[Row] = [home_row(start_id, name, gone=True)]
         self._stream.commit(rows)
+
+
+class NotYet:
+    """What the decider's own front sees until decisions begin: nothing is answered by a catalogue that may lack what other processes are home of."""
+
+    is_known = False
+
+    def check(self) -> None:
+        """See operations.parts.Decider."""
+        raise Unavailable(NOT_YET)
+
+    def ask(self, door: Door, call: Any) -> None:
+        """See operations.parts.Decider."""
+        raise Unavailable(NOT_YET)
+
+    def ended(self, door: Door) -> None:
+        """See operations.parts.Decider: nobody is known who could be told."""
+        raise AssertionError(door)
+
+    def remove_unused(self, definition: QueueDefinition) -> None:
+        """See operations.parts.Decider: nobody is known who could be asked."""
+        raise AssertionError(definition)
+
+    def make_timed(self, definition: QueueDefinition) -> None:
+        """See operations.parts.Decider."""
+        raise Unavailable(NOT_YET)
 
 
 class Answering(Sink):

@@ -9,9 +9,12 @@ A link that breaks is no end of what was asked: its answer comes over the next c
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from entrepot.broker.broker import Broker
 from entrepot.broker.calls.port import DONE, Ask, fail
@@ -19,6 +22,7 @@ from entrepot.broker.calls.questions import Seal, Unseal
 from entrepot.broker.catalogue.changes import NO_REVISION, decode_change, encode_change
 from entrepot.broker.catalogue.definitions import Home, QueueDefinition
 from entrepot.broker.front.door import Door
+from entrepot.broker.queue.queue import Queue
 from entrepot.cluster.catalogue import frames as f
 from entrepot.cluster.catalogue.announcing import announced
 from entrepot.cluster.catalogue.asking import request_fields, result_of
@@ -27,12 +31,17 @@ from entrepot.cluster.link import Link
 from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Unavailable
 
 ASKED_MAX = 10_000  # calls that wait for the decider's answer
+BEATS_MAX = 4  # heartbeats that wait at the link until they have come there
+
+_WRONG = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError, msgspec.MsgspecError, NotDone)
 
 Answered = Callable[[NotDone | None, bytes], None]
 
 
 class Following:
     """Of one process. `link`: with who decides; None: nobody is known."""
+
+    is_known = True
 
     def __init__(self, broker: Broker, lease: FrontLease) -> None:
         self._broker = broker
@@ -42,6 +51,7 @@ class Following:
         self.epoch = 0  # of shard 0, as who decides has said
         self._has_begun = False  # its snapshot is here: changes before it are none of ours
         self._number = 0
+        self._beats: deque[int] = deque()  # heartbeats that have not come there, by their places in the link
         self._asked: dict[int, tuple[Answered, Home | None]] = {}  # with the connection that asks
         self._unsure: set[Home] = set()  # connections of which nobody knows whether something is exclusive to them
         self._made_timed: set[bytes] = set()  # queues, by the ids of their logs, of which that is asked
@@ -77,6 +87,7 @@ class Following:
         """Nobody decides, as far as is known; what was asked may have been done."""
         self.link = None
         self._has_begun = False
+        self._beats.clear()
         self._lease.forget()
         asked, self._asked = self._asked, {}
         for answered, home in asked.values():
@@ -85,10 +96,15 @@ class Following:
             answered(OutcomeUnknown("the process that decides the catalogue has ended"), b"")
 
     def _beat(self) -> None:
-        link = self.link
-        if link is not None and not link.is_full:
-            link.send(*f.encode(f.Heartbeat(self._lease.beat(), self.epoch, *self._stream.revision)))
         self._timer = self._broker.scheduler.call_later(BEAT_S, self._beat)
+        link = self.link
+        if link is None or link.is_full:
+            return
+        while self._beats and self._beats[0] <= link.acknowledged:
+            self._beats.popleft()
+        if len(self._beats) < BEATS_MAX:
+            link.send(*f.encode(f.Heartbeat(self._lease.beat(), self.epoch, *self._stream.revision)))
+            self._beats.append(link.sent)
 
     # ---- what comes
 
@@ -118,8 +134,9 @@ class Following:
             return
         if self.link is not None and link is not self.link:
             self._lost()
-        if epoch > self.epoch:
-            self._lease.forget()
+        if epoch > self.epoch:  # it may not know yet what other processes are home of
+            self._lease.end()
+            self.wake()
         self.link = link
         self.epoch = epoch
         self._has_begun = False
@@ -137,7 +154,7 @@ class Following:
                 self._has_begun = True
             else:
                 self._stream.take(revision, rows)
-        except (KeyError, TypeError, ValueError, IndexError, AttributeError, NotDone) as error:
+        except _WRONG as error:
             raise CorruptData(f"revision {revision} of the catalogue cannot be applied: {error!r}") from error
         assert self.link is not None
         self.link.send(*f.encode(f.Applied(*revision)))
@@ -160,7 +177,7 @@ class Following:
         """
         if not self._is_over and not self._lease.may_answer:
             self._is_over = True
-            self._broker.catalogue.routes_changed()
+            self._broker.shard_moves.forget_found()
 
     # ---- what is asked: see operations.parts.Decider
 
@@ -232,12 +249,17 @@ class Following:
 
     def remove_unused(self, definition: QueueDefinition) -> None:
         """See Decider. Sealed, it takes no consumer until it is known whether it goes."""
-        owner = self._broker.owners.owner(definition)
+        try:
+            owner = self._broker.owners.owner(definition)
+        except Unavailable:
+            self._stays(definition)
+            return
         owner.ask(Seal([definition.log_id], True, False), partial(self._sealed, definition))
 
     def _sealed(self, definition: QueueDefinition, error: NotDone | None, _: Any) -> None:
-        if error is not None:
-            return  # somebody reads it again
+        if error is not None:  # somebody reads it again, mostly
+            self._stays(definition)
+            return
         try:
             number = self._next(partial(self._removed, definition))
         except Unavailable as why:
@@ -255,7 +277,12 @@ class Following:
         except Unavailable:
             return
         owner.ask(Unseal([definition.log_id]), _unheard)
-        self._broker.scheduler.call_later(BEAT_S, self._again, definition)
+        self._stays(definition)
+
+    def _stays(self, definition: QueueDefinition) -> None:
+        queue = definition.runtime
+        if isinstance(queue, Queue) and not queue.ended:
+            self._broker.live.unused.stays(queue)
 
     def make_timed(self, definition: QueueDefinition) -> None:
         """See Decider. Nobody waits for it: who is told *unavailable* tries again."""
@@ -265,14 +292,6 @@ class Following:
             assert self.link is not None
             self._made_timed.add(log_id)
             self.link.send(*f.encode(f.MakeTimed(number, definition.namespace, definition.name, log_id)))
-
-    def _again(self, definition: QueueDefinition) -> None:
-        space = self._broker.catalogue.namespaces.get(definition.namespace)
-        if self._broker.decider is self and space is not None and space.queues.get(definition.name) is definition:
-            try:
-                self.remove_unused(definition)
-            except Unavailable:
-                self._broker.scheduler.call_later(BEAT_S, self._again, definition)
 
 
 def _unheard(error: NotDone | None, answer: Any) -> None:

@@ -143,7 +143,7 @@ def decode(data: bytes) -> Frame:
         raise CorruptData(f"a frame of the catalogue that begins with {data[:1]!r}")
     try:
         frame: Frame = decoder.decode(memoryview(data)[1:])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, ArithmeticError, RecursionError) as error:
         raise CorruptData(f"a {_KINDS[data[0]].__name__} that does not decode: {error}") from None
     for name in ("epoch", "number", "beat", "decider", "connection"):
         if not 0 <= getattr(frame, name, 0) <= NUMBER_MAX:

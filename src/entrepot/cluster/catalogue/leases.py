@@ -48,6 +48,11 @@ class FrontLease:
         """Somebody else decides: answers to what was sent before say nothing."""
         self._sent.clear()
 
+    def end(self) -> None:
+        """It may answer nothing any more, until somebody has answered what is sent from now on."""
+        self._sent.clear()
+        self._end_s = self._clock.elapsed_s()
+
     @property
     def may_answer(self) -> bool:
         """Whether the front may answer by its catalogue now."""
