@@ -226,3 +226,13 @@ def test_topics_and_timed_queues_are_not_found_by_who_may_not_answer(cluster, th
             process.broker.timed.place(there.door, name)
     with pytest.raises(Unavailable):
         there.door.topics.by_id(b"made meanwhile", version)
+
+
+def test_who_has_not_joined_is_called_once(cluster):
+    first = cluster.processes[0]
+    link = first.links["w1"]
+    sent = link.sent
+    for beat in range(3):
+        first.deciding.frame(link, f.Heartbeat(beat, first.store.epoch - 1, 0, 0))
+    assert link.sent == sent + 1
+    cluster.settle()
