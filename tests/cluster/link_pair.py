@@ -9,6 +9,7 @@ from entrepot.cluster.greeting import NONCE_SIZE, START_SIZE
 from entrepot.cluster.link import Link
 from entrepot.cluster.link_session import Identity, LinkSession
 from entrepot.model.errors import CorruptData
+from entrepot.simulation.linked_owners import give
 from stopped_clock import StoppedClock
 
 KEY = b"the key of the cluster, 32 octets"
@@ -105,16 +106,6 @@ class Pipe:
         self.broken = True
         for end in self.ends:
             end.lost("reset")
-
-
-def give(session: LinkSession, data: bytes) -> None:
-    """Octets arrive, as much in each read as there is room for."""
-    while data and not session.closing:
-        room = session.get_buffer(0)
-        step = min(len(room), len(data))
-        room[:step] = data[:step]
-        session.buffer_updated(step)
-        data = data[step:]
 
 
 def run(seed: int, steps: int = 400, between: Any = None) -> dict[str, int]:

@@ -400,3 +400,10 @@ class Cluster:
 
     def run(self, seconds=0.3):
         self.loop.run_for(seconds)
+
+
+def same(cluster):
+    """Whether all have the same rows, at rest."""
+    cluster.settle()
+    first, *others = [process.rows() for process in cluster.processes]
+    return all(rows == first for rows in others)

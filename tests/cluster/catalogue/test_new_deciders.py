@@ -1,7 +1,7 @@
 """A decider that begins, outages, and who may not answer: with two and three whole brokers."""
 
 import pytest
-from brokers import Cluster
+from brokers import Cluster, same
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, REFUSED, UNAVAILABLE
@@ -13,29 +13,6 @@ from entrepot.cluster.catalogue import deciding
 from entrepot.cluster.catalogue import frames as f
 from entrepot.cluster.catalogue.following import Following
 from entrepot.model.errors import Unavailable
-
-
-@pytest.fixture(params=[2, 3])
-def cluster(request):
-    cluster = Cluster(request.param)
-    cluster.settle()
-    return cluster
-
-
-@pytest.fixture
-def here(cluster):
-    return cluster.processes[0].connect()
-
-
-@pytest.fixture
-def there(cluster):
-    return cluster.processes[-1].connect()
-
-
-def same(cluster):
-    cluster.settle()
-    first, *others = [process.rows() for process in cluster.processes]
-    return all(rows == first for rows in others)
 
 
 def is_mine(cluster, process, name):

@@ -1,7 +1,7 @@
 """Two and three whole brokers whose catalogue is decided in the first."""
 
 import pytest
-from brokers import NS, Cluster
+from brokers import NS, Cluster, same
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, UNKNOWN
@@ -13,29 +13,6 @@ from entrepot.broker.catalogue.kept_definitions import BINDING_KEY, QUEUE_KEY, n
 from entrepot.cluster.catalogue import deciding
 from entrepot.cluster.catalogue import frames as f
 from entrepot.model.errors import CorruptData, Reason, Refused, Unavailable
-
-
-@pytest.fixture(params=[2, 3])
-def cluster(request):
-    cluster = Cluster(request.param)
-    cluster.settle()
-    return cluster
-
-
-@pytest.fixture
-def here(cluster):
-    return cluster.processes[0].connect()
-
-
-@pytest.fixture
-def there(cluster):
-    return cluster.processes[-1].connect()
-
-
-def same(cluster):
-    cluster.settle()
-    first, *others = [process.rows() for process in cluster.processes]
-    return all(rows == first for rows in others)
 
 
 def names(process):
