@@ -9,37 +9,18 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from entrepot.net.short_path import short_path
+
 NAME = "admin.sock"
-PATH_MAX = 100  # bytes; systems take 104 to 108, with the zero
-DESCRIPTORS = Path("/proc/self/fd")  # of Linux: a way to name a directory shortly
-
-
-@contextmanager
-def reachable(directory: Path) -> Iterator[str]:
-    """A path of the socket that is short enough, good while the context lasts. OSError where there is none, or no directory."""
-    path = directory / NAME
-    if len(os.fsencode(path)) <= PATH_MAX:
-        yield str(path)
-        return
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        short = DESCRIPTORS / str(descriptor)
-        if not short.exists():
-            raise OSError(f"{path}: the path is too long for a socket; a data directory whose path is shorter has one")
-        yield str(short / NAME)
-    finally:
-        os.close(descriptor)
 
 
 def bind(directory: Path, backlog: int) -> socket.socket:
     """A listening socket there, in place of what was left there. The directory's lock is held. OSError."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with reachable(directory) as path:
+        with short_path(directory / NAME) as path:
             remove(directory)
             sock.bind(path)
             os.chmod(path, 0o600)  # before anybody can connect
@@ -62,7 +43,7 @@ def connect(directory: Path, timeout_s: float) -> socket.socket:
     try:
         # One that does not block, as Python's timeouts make it, would not wait for its place in a line that is full.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", int(timeout_s), int(timeout_s % 1 * 1_000_000)))
-        with reachable(directory) as path:
+        with short_path(directory / NAME) as path:
             sock.connect(path)
         sock.settimeout(timeout_s)
     except BaseException:

@@ -62,7 +62,10 @@ STAGED_LOW_BYTES = 33_554_432  # throttled publishers go on below this
 
 
 class Broker:
-    """One broker. `decisions`, over the catalogue, and `authorizer` are handed in loaded; on_failed(error) is called once when the store has ended."""
+    """One broker. `decisions`, over the catalogue, and `authorizer` are handed in loaded; on_failed(error) is called once when the store has ended.
+
+    `start_id`: START_ID_SIZE octets that no other start of a process has, where others are told of it; b"": made up.
+    """
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Broker:
         topic_defaults: TopicDefaults | None = None,
         producer_idle_ms: int = IDLE_MS,
         owners: Callable[[Hub, Store, Store], OwnerTable] = OwnerTable,
+        start_id: bytes = b"",
     ) -> None:
         # shared with queues
         self.hub = Hub(scheduler, clock)
@@ -90,7 +94,7 @@ class Broker:
         self.decisions = decisions
         self.catalogue = catalogue = decisions.catalogue
         self.noted = NotedRevisions(store)
-        self.start_id: bytes = entropy.octets(START_ID_SIZE)
+        self.start_id: bytes = start_id or entropy.octets(START_ID_SIZE)
         self.decider: Decider | None = None  # of the catalogue, where that is another process
         self.authorizer = authorizer
         self.transactions = Transactions(store, self.hub.transactions)
@@ -145,27 +149,28 @@ class Broker:
         """Make a protocol's entry codec known. All are registered before open()."""
         self.hub.register(codec)
 
-    def open(self, own: Collection[int] | None = None, *, follows: bool = False) -> None:
+    def open(self, own: Collection[int] | None = None, *, follows: bool = False, shards: Shards | None = None, cluster: str = "") -> None:
         """Bring the catalogue's queues and topics to life. `own`: shards that this process has, None: all of them. The others are closed.
 
-        `follows`: the catalogue is decided elsewhere, and nothing of it is known yet; then none is its own before that has come.
+        `follows`: the catalogue is decided elsewhere, and nothing of it is known yet; then none is its own before that has come. `shards`, `cluster`: how
+        many there are, and the cluster's id, where that is said for several stores together; else this one's own.
         """
-        self.shards = self.desk.shards = self.owners.shards = self.sides.shards = Shards.of(self.store)
+        self.shards = self.desk.shards = self.owners.shards = self.sides.shards = shards or Shards.of(self.store)
         self.producer_ids.load()
-        self.cluster_id = cluster_id(self.store, self.entropy)
+        self.cluster_id = cluster or cluster_id(self.store, self.entropy)
         if follows:
             self.decisions.stream.follow()
-        shards = {log.shard for log in self.store.logs()}  # of all that was there
+        opened = {log.shard for log in self.store.logs()}  # of all that was there
         if own is not None or follows:
-            shards = set(own or ())
-            self.shard_moves.begin_closed(shard for shard in range(self.shards.count) if shard not in shards)
-        self.transactions.load(shards)
-        self.producers.load(shards)
+            opened = set(own or ())
+            self.shard_moves.begin_closed(shard for shard in range(self.shards.count) if shard not in opened)
+        self.transactions.load(opened)
+        self.producers.load(opened)
         self.live.open()
-        self.outbox.open(shards)
+        self.outbox.open(opened)
         every = own is None and not follows
-        self.groups.load(None if every else sorted(shards))
-        self.subjects.load(range(self.shards.count) if every else sorted(shards))
+        self.groups.load(None if every else sorted(opened))
+        self.subjects.load(range(self.shards.count) if every else sorted(opened))
 
     def stop(self) -> None:
         """The stores are about to close: what the broker does by itself, over turns of the loop, goes on after the next start."""

@@ -7,6 +7,7 @@ Nothing is ever dropped: who would send when the other has been silent for long 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import TypeAlias
 
 from entrepot.cluster.link_frames import FRAME_MAX_BYTES, ack_frame, data_head
@@ -19,8 +20,12 @@ FRAME_BYTES = 256  # about what a frame takes in memory besides its octets
 _Frame: TypeAlias = tuple[int, tuple[bytes, ...]]  # how long it is with its head; its octets, the head first
 
 
+def _nobody() -> None:
+    """There is no connection."""
+
+
 class Link:
-    """Between this start and the start `peer` of the process `name`. Counts are of data frames since both began."""
+    """Between this start and the start `peer` of the process `name`. Counts are of data frames since both began. `wake`: tells who has a connection for it."""
 
     def __init__(self, name: str, peer: bytes, held_max: int = HELD_MAX_BYTES) -> None:
         self.name = name
@@ -28,6 +33,7 @@ class Link:
         self.received = 0  # frames that have come, and been heeded
         self.acknowledged = 0  # of ours, that have come there
         self.held_bytes = 0  # of memory, about, for what is not acknowledged
+        self.wake: Callable[[], object] = _nobody
         self._held_max = held_max
         self._begun: deque[_Frame] = deque()  # given to this connection, the last one perhaps in part; not acknowledged
         self._ahead: deque[_Frame] = deque()  # to be given to it
@@ -53,6 +59,7 @@ class Link:
         head = data_head(size)
         self._ahead.append((len(head) + size, (head, *parts)))
         self.held_bytes += len(head) + size + FRAME_BYTES
+        self.wake()
 
     # ---- over one connection
 

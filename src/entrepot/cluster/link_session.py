@@ -227,6 +227,7 @@ class LinkSession:
         if not link.may_resume(received):
             raise CorruptData(f"'{link.name}' has lost what it had of the link: it has {received} frames, and acknowledged {link.acknowledged}")
         link.resume(received)
+        link.wake = self._wake
         self.link = link
         self.output.link = link
         self.state = State.OPEN

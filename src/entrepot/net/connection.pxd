@@ -14,6 +14,7 @@ cdef class Tick:
     cdef public unsigned long long bytes_sent
     cdef public Py_ssize_t turn_bytes
     cdef public Py_ssize_t left_to_send
+    cdef public object on_read
 
     @cython.locals(dirty=list, connection=ConnectionCore)
     cpdef object flush(self)

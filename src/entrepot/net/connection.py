@@ -62,6 +62,7 @@ class Tick:
         self.bytes_sent = 0
         self.turn_bytes = 0  # received in this tick
         self.left_to_send = _TURN_BYTES_MAX  # in this tick
+        self.on_read: Any = None  # called when something has been read, before a session sees it; None: nobody wants to know
 
     def flush_once(self) -> object:
         """Arrange for one flush."""
@@ -132,6 +133,8 @@ class ConnectionCore:
         self.tick.turn_bytes += nbytes
         if self.is_closing:
             return None
+        if self.tick.on_read is not None:
+            self.tick.on_read()
         if self.tick.turn_bytes > _TURN_BYTES_MAX and not self.reading_paused:
             self.reading_paused = True
             self.transport.pause_reading()  # flush() resumes it

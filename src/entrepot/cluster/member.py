@@ -1,0 +1,293 @@
+"""Member: one process of several that are one broker, as a whole: its links, what goes over each, whether it decides the catalogue, and its own shards.
+
+    begin()      the process that has shard 0 decides, the others follow; each opens its own shards, as far as the catalogue has come
+    session()    a connection, to or from another process: who is there in which start is found by its greeting (Ends)
+    dead()       a start of another process is no more: what it had here ends, and what was asked of it is answered
+    why_not_ready  until the catalogue may be answered by, and all shards of its own are open
+
+Which process has which shard is fixed (workers/place.py). Frames go by their first octet: the catalogue's, and those of owners. A start whose frames
+cannot be understood is condemned: it is dead to this process, and whoever starts processes is told to end it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from entrepot.broker.broker import Broker
+from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.clock import Clock
+from entrepot.cluster.catalogue import frames as catalogue_frames
+from entrepot.cluster.catalogue.deciding import Deciding
+from entrepot.cluster.catalogue.following import Following
+from entrepot.cluster.catalogue.homes import Homes
+from entrepot.cluster.catalogue.leases import FrontLease, Leases
+from entrepot.cluster.greeting import NONCE_SIZE
+from entrepot.cluster.link import Link
+from entrepot.cluster.link_session import Identity, LinkSession
+from entrepot.cluster.owner_map import OwnerMap
+from entrepot.cluster.owners.crossing import Crossing
+from entrepot.cluster.workers.place import SHARD_OF_DECISIONS, WorkerPlace, name_of
+from entrepot.entropy import Entropy
+from entrepot.model.errors import CorruptData, Unavailable
+from entrepot.net.session import Wake
+
+AWAY_S = 2.0  # without a connection: from then on nothing new is begun there
+
+OWNERS = 2  # of each process: what is in its memory alone, and what is durable
+
+Journal = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFigures:
+    """What there is to say of one link. `since_s`: for how long it has been connected, or has not."""
+
+    name: str
+    is_connected: bool
+    since_s: float
+    held_bytes: int
+    sent: int
+    received: int
+
+
+class Here:
+    """What served owners need of their process."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+
+    def codec(self, tag: int) -> EntryCodec | None:
+        """See served_owner.Here."""
+        return self._broker.hub.maybe_codec(tag)
+
+    def next_consumer_id(self) -> int:
+        """See served_owner.Here."""
+        return self._broker.next_consumer_id()
+
+
+class Member:
+    """Of one start. `owners`: the broker's table. `key`: what all processes of the cluster know. on_condemned(name, start, why): that start is to be ended."""
+
+    def __init__(
+        self,
+        *,
+        place: WorkerPlace,
+        broker: Broker,
+        owners: OwnerMap,
+        homes: Homes,
+        clock: Clock,
+        entropy: Entropy,
+        cluster: str,
+        key: bytes,
+        journal: Journal,
+        on_condemned: Callable[[str, bytes, str], None],
+    ) -> None:
+        self.place = place
+        self.links: dict[str, Link] = {}
+        self.sessions: dict[str, LinkSession] = {}  # those that are open, by the name at the other end
+        self.decides = place.worker_of(SHARD_OF_DECISIONS) == place.number
+        self.deciding = Deciding(broker, homes, place.name, Leases(clock), lambda: True)
+        self.following = Following(broker, FrontLease(clock))
+        self._broker = broker
+        self._owners = owners
+        self._clock = clock
+        self._entropy = entropy
+        self._identity = Identity(cluster, place.name, place.start_id, key)
+        self._journal = journal
+        self._on_condemned = on_condemned
+        self._here = Here(broker)
+        self._dead: set[bytes] = set()  # starts
+        self._since_s: dict[str, float] = {}  # when a link was connected, or ceased to be
+        self._away: dict[str, object] = {}  # timers, by name
+        self._closed: set[int] = set()  # shards of its own that are not open yet
+        self._is_stopping = False
+
+    # ---- its life
+
+    def begin(self) -> None:
+        """The broker is open: for a process that decides with its own shards, for one that follows with none."""
+        if self.decides:
+            self.deciding.begin(self.place.others())
+            return
+        self.following.begin()
+        self._closed = set(self.place.shards(self._broker.shards.count))
+        for shard in sorted(self._closed):
+            self._broker.shard_moves.open(shard, self._broker.store.epoch, partial(self._closed.discard, shard))
+
+    def stop(self) -> None:
+        """The process is about to end: what the others do now is none of its business."""
+        self._is_stopping = True
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """Why clients are not to be let in; None: they are."""
+        try:
+            if self.decides:
+                self._broker.decisions.stream.check()
+            else:
+                self.following.check()
+        except Unavailable as error:
+            return str(error)
+        if self._closed:
+            return f"{len(self._closed)} shards are on their way"
+        return None
+
+    def woken(self) -> None:
+        """Something has come, perhaps after this process stood still: see Following.wake()."""
+        self.following.wake()
+
+    # ---- the others
+
+    def to_dial(self) -> list[str]:
+        """Whom this process connects to: of two, it is the one with the greater number that does."""
+        return [name_of(number) for number in range(self.place.number)]
+
+    def needs_connection(self, name: str) -> bool:
+        """Whether there is none with that process."""
+        return name not in self.sessions
+
+    def session(self, dials: str | None, wake: Wake) -> LinkSession:
+        """Of a new connection; `dials`: the process that was connected to, None: this one was."""
+        return LinkSession(self._identity, self, dials, self._clock, self._entropy.octets(NONCE_SIZE), wake, self._journal)
+
+    def dead(self, name: str, start: bytes) -> None:
+        """That start is no more, or is dead to this process: nothing of it is heeded any more."""
+        if start in self._dead or name not in self.place.others():
+            return
+        self._dead.add(start)
+        link = self.links.get(name)
+        if link is None or link.peer != start:
+            if self.decides and link is None:
+                self.deciding.absent(name)
+            return
+        self._end(link)
+        if self.decides:
+            self.deciding.dead(link)
+
+    def _end(self, link: Link) -> None:
+        """All that was with that start."""
+        del self.links[link.name]
+        self._connected(link.name, False)
+        session = self.sessions.pop(link.name, None)
+        if session is not None:
+            session.shut_down(f"that start of '{link.name}' is dead")
+        crossing = self._owners.crossings.pop(link.name)
+        crossing.dead()
+        self.following.dead(link)
+        self._broker.shard_moves.forget_found()
+
+    def _condemn(self, link: Link, why: str) -> None:
+        self._journal(f"'{link.name}' is dead to this process: {why}")
+        self.dead(link.name, link.peer)
+        self._on_condemned(link.name, link.peer, why)
+
+    # ---- see link_session.Ends
+
+    def known(self, name: str) -> Link | None:
+        """See Ends."""
+        return self.links.get(name)
+
+    def admit(self, name: str, start: bytes) -> Link:
+        """See Ends."""
+        if name not in self.place.others():
+            raise CorruptData(f"'{name[:100]}' is none of the processes that there are")
+        if start in self._dead or self._is_stopping:
+            raise CorruptData(f"that start of '{name}' was declared dead, or this process is about to end")
+        link = self.links.get(name)
+        if link is not None and link.peer == start:
+            return link
+        if link is not None:
+            self.dead(name, link.peer)
+        return self._begin(name, start)
+
+    def _begin(self, name: str, start: bytes) -> Link:
+        link = self.links[name] = Link(name, start)
+        self._owners.crossings[name] = Crossing(link, self._owners.served(), OWNERS, self._here, _link_wakes, self._journal)
+        self._broker.shard_moves.forget_found()  # what is its is reached from now on
+        if self.decides:
+            self.deciding.linked(link)
+        return link
+
+    def opened(self, session: LinkSession) -> None:
+        """See Ends."""
+        assert session.link is not None
+        name = session.link.name
+        before = self.sessions.get(name)
+        self.sessions[name] = session
+        if before is not None and before is not session:
+            before.superseded()
+        self._connected(name, True)
+        self._owners.crossings[name].back()
+
+    def ended(self, session: LinkSession, reason: str) -> None:
+        """See Ends."""
+        link = session.link
+        if link is None or self.sessions.get(link.name) is not session:
+            return
+        del self.sessions[link.name]
+        self._connected(link.name, False)
+        if not self._is_stopping:
+            self._journal(f"the connection with '{link.name}' has ended: {reason}")
+        self._broker.scheduler.call_later(AWAY_S, self._gone_for_long, link, self._since_s[link.name])
+
+    def _gone_for_long(self, link: Link, since_s: float) -> None:
+        if self.links.get(link.name) is link and link.name not in self.sessions and self._since_s[link.name] == since_s:
+            self._owners.crossings[link.name].away(f"'{link.name}' cannot be reached")
+
+    def _connected(self, name: str, is_connected: bool) -> None:
+        self._since_s[name] = self._clock.monotonic_s()
+
+    def frames(self, link: Link, found: list[bytes]) -> None:
+        """See Ends. What is of one kind and lies together is heeded together."""
+        try:
+            first = 0
+            while first < len(found):
+                is_catalogue = _is_catalogue(found[first])
+                end = first + 1
+                while end < len(found) and _is_catalogue(found[end]) == is_catalogue:
+                    end += 1
+                if self.links.get(link.name) is not link:
+                    return
+                self._heed(link, found[first:end], is_catalogue)
+                first = end
+        except CorruptData as error:
+            self._condemn(link, str(error))
+        except Exception as error:
+            self._journal("".join(traceback.format_exception(error)))
+            self._condemn(link, f"{error!r:.200}")
+
+    def _heed(self, link: Link, found: list[bytes], is_catalogue: bool) -> None:
+        if not is_catalogue:
+            self._owners.crossings[link.name].heed(found)
+            return
+        for data in found:
+            if self.links.get(link.name) is not link:
+                return
+            frame = catalogue_frames.decode(data)
+            if self.decides:
+                self.deciding.frame(link, frame)
+            else:
+                self.following.frame(link, frame)
+
+    # ---- for the operator
+
+    def figures(self) -> list[LinkFigures]:
+        """Of each other process."""
+        now_s = self._clock.monotonic_s()
+        found = []
+        for name in self.place.others():
+            link = self.links.get(name)
+            held, sent, received = (0, 0, 0) if link is None else (link.held_bytes, link.sent, link.received)
+            found.append(LinkFigures(name, name in self.sessions, now_s - self._since_s.get(name, now_s), held, sent, received))
+        return found
+
+
+def _is_catalogue(frame: bytes) -> bool:
+    return bool(frame) and catalogue_frames.FIRST_KIND <= frame[0] <= catalogue_frames.LAST_KIND
+
+
+def _link_wakes() -> None:
+    """Whatever is sent over a link wakes its connection by itself."""
