@@ -29,6 +29,9 @@ from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
 from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
+from entrepot.cluster.member import Member
+from entrepot.cluster.workers.link_sockets import LIMITS as LINK_LIMITS
+from entrepot.cluster.workers.link_sockets import connect_links
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
 from entrepot.figures import RunQueueWait, register_node, register_process
@@ -40,7 +43,7 @@ from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
 from entrepot.net.stall import StallWatch
 from entrepot.net.tls import server_context
-from entrepot.node import Node
+from entrepot.node import Membership, Node
 from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.protocol_table import listeners, protocols
 from entrepot.settings import Config, address
@@ -52,6 +55,7 @@ FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in 
 STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
+JOINING_LOOK_S = 0.01  # at whether this process may let clients in
 # After recovery: what lives then lives on, and the rest is mostly freed by counting. A look at what is young is short.
 GC_THRESHOLDS = (2_000, 2, 60_000)
 
@@ -92,8 +96,11 @@ class Started:
 class Server:
     """One broker in this process. `start` once, then `stop` once."""
 
-    def __init__(self, config: Config, clock: Clock, entropy: Entropy, on_failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, entropy: Entropy, on_failed: Callable[[BaseException], None], membership: Membership | None = None
+    ) -> None:
         self.config = config
+        self.membership = membership
         self.clock = clock
         self.entropy = entropy
         self.metrics = Metrics()
@@ -102,6 +109,7 @@ class Server:
         limits = config.limits
         bounds = NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__})
         self.network = Network(self.loop, clock, bounds, listeners())
+        self.links: Network | None = None  # of the links with other processes
         self.pages = Pages(config.http_hosts)
         self.stalls = StallWatch(self.loop, clock, RunQueueWait())
         self.node: Node | None = None
@@ -121,7 +129,9 @@ class Server:
         if "http" in wanted:
             await self._listen_http(*wanted["http"])
         self.why_not_ready = "the store recovers"
-        self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
+        self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock), self.membership)
+        if node.member is not None:
+            await self._join(node.member)
         for name in node.users.forget_seeded(self.config.users):
             log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
         self.beside = beside = Beside(self.loop, "entrepot-batches")
@@ -151,7 +161,19 @@ class Server:
             self.beside.close()
         if self.node is not None:
             await self.node.close()
+        if self.links is not None:
+            await self.links.stop("the process stops", self.config.limits.stop_grace_ms / 1000)
         self.stalls.stop()
+
+    async def _join(self, member: Member) -> None:
+        """Be one of several processes; until clients may be let in."""
+        member.begin()
+        self.network.tick.on_read = None if member.decides else member.woken
+        self.links = Network(self.loop, self.clock, LINK_LIMITS)
+        await connect_links(self.links, member, Path(member.place.data), member.place.name, member.to_dial())
+        while (why := member.why_not_ready) is not None:
+            self.why_not_ready = why
+            await asyncio.sleep(JOINING_LOOK_S)
 
     def _warn(self) -> None:
         """Of what is open wider than it need be."""

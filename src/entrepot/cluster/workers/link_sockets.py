@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from entrepot.cluster.link import WINDOW_BYTES
 from entrepot.cluster.link_session import LinkSession
-from entrepot.net.connection import Connection
 from entrepot.net.ground import NetworkLimits
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
@@ -154,4 +153,3 @@ async def connect_links(network: Network, links: Links, directory: Path, name: s
     await network.listen(LinkListener(network, links, directory, name))
     for other in to_dial:
         await network.listen(LinkDialler(network, links, directory, other))
-
