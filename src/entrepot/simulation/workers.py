@@ -43,6 +43,10 @@ SKEW_MS = 200
 NOTICED_S = (0.0, 0.01, 0.1)  # until the others are told that a worker is dead
 AGAIN_S = (0.0, 0.05, 0.5)  # until it starts again
 DIAL_S = 0.02
+DOWN_S = (0.0, 0.05, 1.0)  # without a link
+STOPPED_S = (0.1, 1.0, 4.0, 10.0)  # the longest are beyond every limit
+POWER = 0.5  # of those who are killed: how many with their machine
+TROUBLE = (0.0, 0.02, 0.05)  # how likely something happens, a step of a run
 
 
 class Worker:
@@ -68,7 +72,7 @@ class Worker:
         start = self.starts.to_bytes(8, "big") + loop.random.randbytes(START_SIZE - 8)
         self.place = WorkerPlace(number=self.number, count=group.count, start=start.hex(), data="")
         process = self.process = SimulatedProcess(loop)
-        clock = self.clock = ProcessClock(loop, loop.random.uniform(1 - DRIFT, 1 + DRIFT), loop.random.randint(-SKEW_MS, SKEW_MS))
+        clock = self.clock = ProcessClock(loop, 1 + loop.random.uniform(-group.drift, group.drift), loop.random.randint(-group.skew_ms, group.skew_ms))
         entropy = SimulatedEntropy(loop)
         fold = default_folds().fold
         store = open_store(cast("Disk", self.disk), scheduler=process, clock=clock, entropy=entropy, fold=fold, settings=group.settings)
@@ -182,7 +186,10 @@ class _Dialler(LinkConnections):
 
 
 class Workers:
-    """`count` of them. `codecs` of the entries; on_open(worker) is called when clients may come; `limits`, `authorizer`, `settings` as the broker's."""
+    """`count` of them. `codecs` of the entries; `limits`, `authorizer`, `settings` as the broker's.
+
+    on_open(worker) is called when clients may come, on_kill(worker) when it is about to be killed. `skew_ms`, `drift`: how far their clocks are apart.
+    """
 
     def __init__(
         self,
@@ -195,6 +202,7 @@ class Workers:
         limits: QuotaLimits,
         make_disk: Callable[[SimulatedLoop], SimulatedDisk] = SimulatedDisk,
         on_open: Callable[[Worker], None] = lambda _: None,
+        on_kill: Callable[[Worker], None] = lambda _: None,
     ) -> None:
         self.loop = loop
         self.count = count
@@ -204,6 +212,9 @@ class Workers:
         self.limits = limits
         self.make_disk = make_disk
         self.on_open = on_open
+        self.on_kill = on_kill
+        self.skew_ms = SKEW_MS
+        self.drift = DRIFT
         self.network = SimulatedNetwork(loop)
         self.cut: set[frozenset[str]] = set()
         self.kill_count = 0
@@ -219,11 +230,24 @@ class Workers:
 
     # ---- what happens to them
 
+    def trouble(self) -> None:
+        """Something, by chance."""
+        chance = self.loop.random
+        what = chance.random()
+        one, other = chance.sample(self.all, 2)
+        if what < 0.35:
+            self.kill(one, power=chance.random() < POWER)
+        elif what < 0.8:
+            self.break_link(one, other, chance.choice(DOWN_S))
+        else:
+            self.stop(one, chance.choice(STOPPED_S))
+
     def kill(self, worker: Worker, *, power: bool) -> None:
         """It is gone, with what its disk had not synced where the power failed; it starts again after a while."""
         if worker.broker is None:
             return
         self.kill_count += 1
+        self.on_kill(worker)
         start = worker.place.start_id
         worker.kill()
         if power:
@@ -283,6 +307,11 @@ class Workers:
         """See Worker."""
         for worker in self.all:
             worker.check()
+
+    @staticmethod
+    def shard(kind: str, namespace: str, name: str) -> int:
+        """Where something is."""
+        return Shards(SHARD_COUNT_DEFAULT).shard(kind, namespace, name)
 
     def open_ones(self) -> list[Worker]:
         """Those that clients may connect to."""

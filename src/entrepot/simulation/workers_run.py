@@ -14,14 +14,10 @@ from entrepot.simulation.broker_run import CONSUMERS, DEAD, PUBLISHERS, QUEUES, 
 from entrepot.simulation.crashing_run import NETWORK_LIMITS
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
-from entrepot.simulation.workers import Worker, Workers
+from entrepot.simulation.workers import TROUBLE, Worker, Workers
 
 COUNT = 3
 STEPS = 400
-TROUBLE = (0.0, 0.02, 0.05)  # how likely something happens to a worker or a link, a step
-DOWN_S = (0.0, 0.05, 1.0)
-STOPPED_S = (0.1, 1.0, 4.0, 10.0)  # the longest are beyond every limit
-POWER = 0.5
 
 
 class WorkersRun(BrokerRun):
@@ -51,7 +47,7 @@ class WorkersRun(BrokerRun):
         for _ in range(STEPS):
             self.act()
             if self.chance.random() < self.trouble:
-                self._trouble()
+                self.workers.trouble()
         self.workers.settle()
         self.drain()
         self.conclude()
@@ -82,17 +78,6 @@ class WorkersRun(BrokerRun):
             self.network.connect(f"{self.chance.choice(there).name}.amqp", client)
         else:
             client.lost = True
-
-    def _trouble(self) -> None:
-        chance, workers = self.chance, self.workers
-        what = chance.random()
-        one, other = chance.sample(workers.all, 2)
-        if what < 0.35:
-            workers.kill(one, power=chance.random() < POWER)
-        elif what < 0.8:
-            workers.break_link(one, other, chance.choice(DOWN_S))
-        else:
-            workers.stop(one, chance.choice(STOPPED_S))
 
     def act(self) -> None:
         """See CrashingRun."""
