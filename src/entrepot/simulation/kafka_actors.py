@@ -318,7 +318,7 @@ class Follower(Actor):
         if self.group is not None and what < 0.3:
             self._commit(client)
         elif what < 0.4:
-            self._ask_committed(client, self.group or self.chance.choice(GROUPS))
+            self._ask_committed(client, self.group or self.chance.choice(self.run.groups))
         elif not client.waiting_count:
             self.fetch(client)
 

@@ -58,6 +58,7 @@ class KafkaRun(CrashingRun):
     """One seed's run."""
 
     actions = ACTIONS
+    partitions_max = PARTITIONS_MAX
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         super().__init__(seed, seams)
@@ -69,15 +70,17 @@ class KafkaRun(CrashingRun):
         self.header_of: Callable[[bytes], tuple[bytes, bytes]] | None = None  # which each record has, by its value
         # all lives
         chance = self.chance
-        self.topics = {f"topic{number}": (chance.randint(1, PARTITIONS_MAX), chance.choice(_SETTINGS)) for number in range(chance.randint(1, TOPICS_MAX))}
+        sizes = [(chance.randint(1, self.partitions_max), chance.choice(_SETTINGS)) for _ in range(chance.randint(1, TOPICS_MAX))]
+        self.topics = {self.topic_name(number, size[0]): size for number, size in enumerate(sizes)}
+        self.groups = tuple(map(self.group_name, GROUPS))
         self.partitions = {place: PartitionModel(place) for name, (count, _) in self.topics.items() for place in ((name, number) for number in range(count))}
         for (name, _), model in self.partitions.items():
             model.is_sized = "retention.bytes" in self.topics[name][1]
-        self.commits = {(group, place): CommitModel(group, place) for group in GROUPS for place in self.partitions}
+        self.commits = {(group, place): CommitModel(group, place) for group in self.groups for place in self.partitions}
         self.producer_ids: set[tuple[int, int]] = set()
         self.producers: list[Producer] = []
         self.followers: list[Follower] = []
-        self.free_from = dict.fromkeys(GROUPS, 0.0)  # when a group may have its next follower
+        self.free_from = dict.fromkeys(self.groups, 0.0)  # when a group may have its next follower
         # what came of it
         self.codes: Counter[int] = Counter()
         self.acks = 0
@@ -92,6 +95,14 @@ class KafkaRun(CrashingRun):
         self.drops = 0  # connections that broke
         self.closes = 0  # connections that the broker closed because something was refused that expects no answer
 
+    def topic_name(self, number: int, partitions: int) -> str:
+        """Of a topic of so many."""
+        return f"topic{number}"
+
+    def group_name(self, name: str) -> str:
+        """Of one of GROUPS."""
+        return name
+
     # ---- the broker
 
     def start(self) -> None:
@@ -102,7 +113,7 @@ class KafkaRun(CrashingRun):
             for model in self.partitions.values():
                 model.crashed()
         self.broker = self.recovered()
-        self.wandering.also = [CATALOGUE, *(self.broker.shards.shard("group", NAMESPACE, group) for group in GROUPS)]
+        self.wandering.also = [CATALOGUE, *(self.broker.shards.shard("group", NAMESPACE, group) for group in self.groups)]
         loop = cast("Any", self.loop)
         shared = Shared(self.entropy, BatchValidator(), self.loop.call_soon)
         listener = KafkaListener(
@@ -115,7 +126,7 @@ class KafkaRun(CrashingRun):
             actor.gone()
         if first:
             for name in self.topics:
-                _Maker(self, name).make()
+                Maker(self, name).make()
 
     def actors(self) -> list[Actor]:
         """All clients."""
@@ -156,7 +167,7 @@ class KafkaRun(CrashingRun):
     def _follow(self) -> None:
         taken = {follower.group for follower in self.followers}
         now = self.loop.time()
-        free = [group for group in GROUPS if group not in taken and self.free_from[group] <= now]
+        free = [group for group in self.groups if group not in taken and self.free_from[group] <= now]
         group = self.chance.choice(free) if free and self.chance.random() < 0.7 else None
         self.followers.append(Follower(self, self.chance.choice(list(self.topics)), group))
 
@@ -195,7 +206,7 @@ class KafkaRun(CrashingRun):
             self._until(lambda reader=reader, ends=ends: len(ends) == len(reader.places) and ends == reader.positions, [reader])
             for place, base in starts.items():
                 self.partitions[place].conclude(base, ends[place], reader.found[place])
-        for group in GROUPS:
+        for group in self.groups:
             for topic in self.topics:
                 follower = Follower(self, topic, group)
                 self._until(lambda follower=follower: follower.knows_committed, [follower])
@@ -214,7 +225,7 @@ class KafkaRun(CrashingRun):
         raise Violation(f"the end is not reached: {[vars(actor) for actor in actors]}")
 
 
-class _Maker(Actor):
+class Maker(Actor):
     """Makes one topic."""
 
     def __init__(self, run: KafkaRun, topic: str) -> None:

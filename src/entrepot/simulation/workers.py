@@ -309,9 +309,9 @@ class Workers:
             worker.check()
 
     @staticmethod
-    def shard(kind: str, namespace: str, name: str) -> int:
+    def shard(kind: str, namespace: str, name: str, partition: int = 0) -> int:
         """Where something is."""
-        return Shards(SHARD_COUNT_DEFAULT).shard(kind, namespace, name)
+        return Shards(SHARD_COUNT_DEFAULT).shard(kind, namespace, name, partition)
 
     def open_ones(self) -> list[Worker]:
         """Those that clients may connect to."""

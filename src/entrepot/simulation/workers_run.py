@@ -18,6 +18,7 @@ from entrepot.simulation.workers import TROUBLE, Worker, Workers
 
 COUNT = 3
 STEPS = 400
+FRESH_MAX = 20  # queues that are declared amid it all
 
 
 class WorkersRun(BrokerRun):
@@ -39,6 +40,9 @@ class WorkersRun(BrokerRun):
         self.network = self.workers.network
         self.trouble = self.chance.choice(TROUBLE)
         self._sessions: dict[str, Network] = {}
+        self.only: Worker | None = None  # where clients go now; None: anywhere
+        self.fresh: list[_Fresh] = []
+        self.fresh_count = 0  # of those that were declared, and written to by others
 
     def run(self) -> str:
         """See CrashingRun."""
@@ -52,6 +56,29 @@ class WorkersRun(BrokerRun):
         self.drain()
         self.conclude()
         return self.loop.digest()
+
+    def run_past_a_lease(self) -> None:
+        """Instead: a worker stands still, and what is published to it meanwhile is for a queue that was declared elsewhere meanwhile. Raises Violation."""
+        self.workers.start()
+        self._make_queues()
+        decider, stopped, _ = self.workers.all
+        self.only = stopped
+        publisher = _Publisher(self, "orders")
+        self.loop.run_until(lambda: publisher.client.ready, 60)
+        self.publishers = [publisher]
+        publisher.client.publish(b"goes nowhere", "fresh-0")  # where that leads is known from now on
+        self.loop.run_for(0.1)
+        stopped.stop()
+        self.only = decider
+        self.fresh = [_Fresh(self, 0)]
+        self.loop.run_until(lambda: self.fresh[0].client.ready, 60)
+        self.fresh[0].step()
+        self.loop.run_for(0.1)
+        stopped.go_on()
+        self.only = None
+        self.workers.settle()
+        self.drain()
+        self.conclude()
 
     def _make_queues(self) -> None:
         """They are there before anything dies."""
@@ -73,7 +100,7 @@ class WorkersRun(BrokerRun):
 
     def connect(self, client: AmqpClient) -> None:
         """See BrokerRun: to one of those that are there."""
-        there = self.workers.open_ones()
+        there = [worker for worker in self.workers.open_ones() if self.only is None or worker is self.only]
         if there:
             self.network.connect(f"{self.chance.choice(there).name}.amqp", client)
         else:
@@ -89,6 +116,8 @@ class WorkersRun(BrokerRun):
             self.publishers.append(_Publisher(self, chance.choice(list(QUEUES))))
         elif len(self.consumers) < CONSUMERS:
             self.consumers.append(Consumer(self, chance.choice(list(QUEUES)), chance.choice((1, 5, 100))))
+        elif what < 0.06 and len(self.fresh) < FRESH_MAX:
+            self.fresh.append(_Fresh(self, len(self.fresh)))
         elif what < 0.6:
             chance.choice(self.publishers).publish(chance.choice((1, 1, 5, 40)))
         elif what < 0.97:
@@ -98,6 +127,8 @@ class WorkersRun(BrokerRun):
         else:
             self.consumers.pop(chance.randrange(len(self.consumers))).client.transport.abort()
         self.loop.run_for(chance.choice((1e-5, 1e-3, 1e-2)))
+        for one in self.fresh:
+            one.step()
         self.check()
 
     def check(self) -> None:
@@ -110,7 +141,9 @@ class WorkersRun(BrokerRun):
 
     def drain(self) -> None:
         """See BrokerRun."""
-        consumers = [consumer for consumer in self.consumers if not consumer.client.lost] + [Consumer(self, queue, 50) for queue in (*QUEUES, DEAD)]
+        consumers = [consumer for consumer in self.consumers if not consumer.client.lost] + [
+            Consumer(self, queue, 50) for queue in (*QUEUES, DEAD, *(one.queue for one in self.fresh))
+        ]
         quiet_since = self.loop.time()
         while self.loop.time() - quiet_since < 5:
             before = self.deliveries
@@ -132,3 +165,26 @@ class WorkersRun(BrokerRun):
         lost = self.must_arrive - self.accepted
         if lost:
             raise Violation(f"{len(lost)} messages are lost, such as {min(lost)[:40]!r}")
+
+
+class _Fresh:
+    """A queue that somebody declares; once that is answered, whoever publishes to it, wherever, reaches it."""
+
+    def __init__(self, run: WorkersRun, number: int) -> None:
+        self.run = run
+        self.queue = f"fresh-{number}"
+        self.is_done = False
+        self.client = AmqpClient(self.queue)
+        run.connect(self.client)
+
+    def step(self) -> None:
+        run = self.run
+        publishers = [publisher for publisher in run.publishers if publisher.client.ready and not publisher.client.lost]
+        if self.is_done or not self.client.ready or not publishers:
+            return
+        self.is_done = True
+        publisher = run.chance.choice(publishers)
+        body = b"%s-%s:%06d:" % (self.queue.encode(), publisher.name, 1)
+        run.published.add(body)
+        run.fresh_count += 1
+        publisher.bodies[publisher.client.publish(body, self.queue)] = body
