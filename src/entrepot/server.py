@@ -14,13 +14,12 @@ import os
 import resource
 import signal
 import ssl
-import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -29,10 +28,12 @@ from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
 from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
+from entrepot.cluster.workers.parent_line import Heard, ParentLine
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
 from entrepot.figures import RunQueueWait, register_node, register_process
 from entrepot.http.listener import HttpListener
+from entrepot.leaving import STOPPED_TWICE, STORE_FAILED, leave
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
 from entrepot.net import connection
@@ -44,49 +45,18 @@ from entrepot.node import Node
 from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.protocol_table import listeners, protocols
 from entrepot.settings import Config, address
+from entrepot.started import Started
+from entrepot.store.local.posix_disk import LOCK
+from entrepot.store.local.whole_file import wait_until_free
 
 log = logging.getLogger("entrepot.server")
 
-STORE_FAILED = 74  # exit status; EX_IOERR of sysexits.h
 FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in a turn before it is counted
-STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
+LOCK_WAIT_S = 10.0  # for an earlier start of this worker that is about to end
 # After recovery: what lives then lives on, and the rest is mostly freed by counting. A look at what is young is short.
 GC_THRESHOLDS = (2_000, 2, 60_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What a ready broker says of itself."""
-
-    version: str
-    pid: int
-    seconds: float  # from the start of `run` to ready
-    addresses: Mapping[str, tuple[str, int]]  # by listener
-    data: str
-    durability: str
-    is_compiled: bool
-    cluster_id: str
-
-    def url(self, name: str) -> str:
-        """A listener's address as a client writes it."""
-        host, port = self.addresses[name]
-        return f"{listeners().kinds[name].scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-    def as_json(self) -> dict[str, Any]:
-        """The ready line for programs."""
-        urls = {name: self.url(name) for name in self.addresses}
-        return {
-            "ready": True,
-            "version": self.version,
-            "pid": self.pid,
-            "data": self.data,
-            "durability": self.durability,
-            "compiled": self.is_compiled,
-            "cluster_id": self.cluster_id,
-            "listen": urls,
-        }
 
 
 class Server:
@@ -110,6 +80,7 @@ class Server:
         self.speakers: dict[str, Speaker] = {}  # by protocol; of those that are listened for
         self._on_failed = on_failed
         self._began = clock.monotonic_s()
+        self._has_left = False
 
     async def start(self) -> Started:
         """Recover and listen. Raises Refused for what the configuration or the data directory does not allow, CorruptData, OSError for a taken address."""
@@ -141,8 +112,7 @@ class Server:
 
     async def stop(self) -> None:
         """See the module; takes at most limits.stop_grace_ms for the connections, and what the disk needs."""
-        self.why_not_ready = "the broker stops"
-        await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
+        await self.leave()
         if self.authenticator is not None:
             self.authenticator.close()
         for speaker in self.speakers.values():
@@ -152,6 +122,13 @@ class Server:
         if self.node is not None:
             await self.node.close()
         self.stalls.stop()
+
+    async def leave(self) -> None:
+        """The first part of the stop: no client is connected any more."""
+        if not self._has_left:
+            self._has_left = True
+            self.why_not_ready = "the broker stops"
+            await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
 
     def _warn(self) -> None:
         """Of what is open wider than it need be."""
@@ -309,13 +286,13 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     def on_signal() -> None:
         if stopping.is_set():
             log.warning("second signal: stopping at once")
-            _leave(STOPPED_TWICE)
+            leave(STOPPED_TWICE)
         log.info("stopping")
         stopping.set()
 
     def on_early_signal(*_: object) -> None:
         log.warning("stopping before it is ready")
-        _leave(STOPPED_TWICE)
+        leave(STOPPED_TWICE)
 
     for number in SIGNALS:
         signal.signal(number, on_early_signal)  # recovery holds up the loop, and has nothing that would be lost
@@ -340,6 +317,87 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     return 0
 
 
+def run_worker(config: Config, parent: ParentLine) -> int:
+    """Run one of several workers until its parent ends it; the exit status. Its configuration is the worker's own, as the parent has made it."""
+    os.umask(0o077)
+    config = _within_descriptors(config)
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_Worker(config, parent).serve())
+
+
+class _Worker:
+    """A broker in this process that goes by its parent's word, and not by signals."""
+
+    def __init__(self, config: Config, parent: ParentLine) -> None:
+        self._config = config
+        self._parent = parent
+        self._server: Server | None = None
+        self._is_ready = False
+        self._leaving = asyncio.Event()
+        self._ending = asyncio.Event()
+
+    async def serve(self) -> int:
+        loop = asyncio.get_running_loop()
+        self._parent.listen(loop, Heard(on_dead=self._dead, on_leave=self._on_leave, on_end=self._on_end, on_ask=self._on_ask))
+        await _until_free(loop, Path(self._config.data) / LOCK)
+        self._parent.locked()
+        self._server = server = Server(self._config, SystemClock(), SystemEntropy(), _store_failed)
+        server.network.shares_addresses = True
+        try:
+            started = await server.start()
+        except OSError as error:
+            raise Refused(Reason.INVALID, f"cannot start: {error.strerror or error}") from None
+        assert server.node is not None
+        self._parent.users(server.node.users.has_own())
+        self._is_ready = True
+        self._parent.ready(started.as_json())
+        _settle()
+        server.stalls.start()
+        await self._leaving.wait()
+        await server.leave()
+        self._parent.left()
+        await self._ending.wait()
+        await server.stop()
+        return 0
+
+    def _dead(self, name: str, start: bytes) -> None:
+        """That start of another worker can never act again."""
+        log.debug("%s: start %s is over", name, start.hex())
+
+    def _on_leave(self, reason: str) -> None:
+        if not self._is_ready:  # there is nothing that would be lost
+            leave(STOPPED_TWICE)
+        self._leaving.set()
+
+    def _on_end(self, reason: str) -> None:
+        self._leaving.set()
+        self._ending.set()
+
+    def _on_ask(self, command: dict[str, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(self._answer(command))
+        task.add_done_callback(lambda task: self._parent.answered(task.result()))
+
+    async def _answer(self, command: dict[str, Any]) -> dict[str, Any]:
+        if self._server is None or self._server.node is None:
+            return {"error": "the worker is not ready"}
+        return await Control(self._server.node, self._server.network, {}).answer(msgspec.json.encode(command))
+
+
+async def _until_free(loop: asyncio.AbstractEventLoop, lock: Path) -> None:
+    """Wait for the end of an earlier start whose parent was killed: it ends when it hears of that. Too long: whoever opens the directory will say so."""
+    free: asyncio.Future[None] = loop.create_future()
+
+    def wait() -> None:
+        with suppress(OSError):  # whoever opens it will say so
+            wait_until_free(lock)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(lambda: free.done() or free.set_result(None))
+
+    threading.Thread(target=wait, name="entrepot-lock", daemon=True).start()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(free, LOCK_WAIT_S)
+
+
 def _settle() -> None:
     """What need not be done before the first client: import what the first scrape needs, and keep the collector away from all that stays."""
     import entrepot.http.exposition  # noqa: F401
@@ -352,17 +410,7 @@ def _settle() -> None:
 
 def _store_failed(error: BaseException) -> None:
     log.critical("the store has failed, and nothing is confirmed any more: %s", error, exc_info=error)
-    _leave(STORE_FAILED)
-
-
-def _leave(status: int) -> NoReturn:
-    """End the process now: nothing more is written, sent or acknowledged."""
-    try:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
+    leave(STORE_FAILED)
 
 
 @contextmanager

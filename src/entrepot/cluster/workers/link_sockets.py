@@ -154,4 +154,3 @@ async def connect_links(network: Network, links: Links, directory: Path, name: s
     await network.listen(LinkListener(network, links, directory, name))
     for other in to_dial:
         await network.listen(LinkDialler(network, links, directory, other))
-
