@@ -28,6 +28,7 @@ from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
 from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
+from entrepot.cluster.workers.directory import read as workers_of
 from entrepot.cluster.workers.parent_line import Heard, ParentLine
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
@@ -387,11 +388,15 @@ async def _until_free(loop: asyncio.AbstractEventLoop, lock: Path) -> None:
     """Wait for the end of an earlier start whose parent was killed: it ends when it hears of that. Too long: whoever opens the directory will say so."""
     free: asyncio.Future[None] = loop.create_future()
 
+    def told() -> None:
+        if not free.done():
+            free.set_result(None)
+
     def wait() -> None:
         with suppress(OSError):  # whoever opens it will say so
             wait_until_free(lock)
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(lambda: free.done() or free.set_result(None))
+            loop.call_soon_threadsafe(told)
 
     threading.Thread(target=wait, name="entrepot-lock", daemon=True).start()
     with suppress(TimeoutError):
@@ -417,8 +422,10 @@ def _store_failed(error: BaseException) -> None:
 def offline(config: Config) -> Iterator[Node]:
     """The node of a data directory that no broker runs on, for the commands that change what it keeps. What was changed is durable at the end.
 
-    Raises Refused if a broker runs on it.
+    Raises Refused if a broker runs on it, or it is one of several workers.
     """
+    if (found := workers_of(Path(config.data))) is not None:
+        raise Refused(Reason.NOT_SUPPORTED, f"{config.data} is divided for {found.workers} workers: it can be changed while the broker runs on it")
     os.umask(0o077)
     with asyncio.Runner() as runner:
         node = runner.run(_open(config))

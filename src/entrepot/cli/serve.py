@@ -73,7 +73,6 @@ def serve(
         sys.exit(_work(worker_fd))
     found = loaded(config, data, settings, listen, None if workers == AUTO else workers)
     logs.set_up(found.config.log_level, found.config.log_format)
-    keep_free_memory()
     count, note = _count(found.config, workers == AUTO)
     notes = [*found.notes, note] if note else found.notes
 
@@ -91,6 +90,7 @@ def serve(
         sys.exit(run_workers(found.config, count, announce, notes=notes, control_fd=control_fd))
     from entrepot.server import run
 
+    keep_free_memory()
     sys.exit(run(found.config, announce, notes=notes, control_fd=control_fd))
 
 
@@ -102,9 +102,14 @@ def _count(config: Config, is_auto: bool) -> tuple[int, str]:
     has = number_for(directory, None)
     if is_auto:
         is_new = has == 1 and not (directory.is_dir() and any(directory.iterdir()))
-        return (max(1, min(WORKERS_MAX, len(os.sched_getaffinity(0)) - 1)) if is_new else has), ""
+        return (max(1, min(WORKERS_MAX, _cores() - 1)) if is_new else has), ""
     count = number_for(directory, config.workers or None)
     return count, f"{directory} is divided for {count} workers: so many are started" if count > 1 and not config.workers else ""
+
+
+def _cores() -> int:
+    """That this process may use, as far as the system says."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _work(descriptor: int) -> int:

@@ -21,12 +21,12 @@ class Reserved:
     def __init__(self, host: str, port: int, sockets: list[socket.socket]) -> None:
         self.host = host
         self.port = port
-        self._sockets = sockets
+        self.sockets = sockets
 
     @property
     def bound(self) -> tuple[str, int]:
         """The first address as the system says it."""
-        host, port = self._sockets[0].getsockname()[:2]
+        host, port = self.sockets[0].getsockname()[:2]
         return str(host), int(port)
 
     @property
@@ -36,7 +36,7 @@ class Reserved:
 
     def close(self) -> None:
         """Whoever comes may have it."""
-        for sock in self._sockets:
+        for sock in self.sockets:
             sock.close()
 
 

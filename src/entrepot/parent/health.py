@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import h11
@@ -16,14 +16,12 @@ from entrepot.cluster.workers.place import name_of
 from entrepot.http.session import Later, Response
 from entrepot.metrics import Metrics
 from entrepot.net.short_path import short_path
-from entrepot.parent.supervisor import Supervisor
+from entrepot.parent.supervisor import Supervisor, Worker
 
 log = logging.getLogger("entrepot.parent")
 
 SCRAPE_LIMIT_S = 5.0  # a worker that takes longer is left out
 READ_BYTES = 65_536
-
-Summed = Callable[[Mapping[int, bytes]], bytes]
 
 
 async def scrape(store: Path) -> bytes:
@@ -52,12 +50,11 @@ async def scrape(store: Path) -> bytes:
 
 
 class NodeFigures:
-    """Answers /metrics. `summed`: the workers' expositions as one (by their numbers)."""
+    """Answers /metrics. `metrics`: the parent's own; `stores`: where the workers' are."""
 
-    def __init__(self, metrics: Metrics, stores: list[Path], summed: Summed) -> None:
+    def __init__(self, metrics: Metrics, stores: list[Path]) -> None:
         self._metrics = metrics
         self._stores = stores
-        self._summed = summed
         self._working: set[asyncio.Task[None]] = set()
 
     def __call__(self) -> Later:
@@ -69,11 +66,12 @@ class NodeFigures:
         return later
 
     async def _gather(self, later: Later) -> None:
-        from entrepot.http.exposition import CONTENT_TYPE, exposition  # its library is slow to import: not before workers are started
+        from entrepot.http.exposition import CONTENT_TYPE, exposition  # their library is large: not before somebody asks
+        from entrepot.parent.by_worker import by_worker
 
         found = await asyncio.gather(*(self._scraped(number) for number in range(len(self._stores))))
         try:
-            body = exposition(self._metrics) + self._summed({number: text for number, text in enumerate(found) if text is not None})
+            body = exposition(self._metrics) + by_worker({number: text for number, text in enumerate(found) if text is not None})
         except ValueError as error:
             later.give(Response(500, f"the workers' figures cannot be read: {error}\n".encode()))
             return
@@ -93,5 +91,13 @@ def register(metrics: Metrics, supervisor: Supervisor, clock: Clock) -> None:
     metrics.gauge("entrepot_start_time_seconds", "When the broker was started, since 1970", lambda: started_ms / 1000)
     metrics.gauge("entrepot_workers", "Worker processes that there should be", lambda: len(supervisor.workers))
     for worker in supervisor.workers:
-        metrics.gauge("entrepot_worker_up", "1 when the worker is ready", lambda worker=worker: float(worker.ready is not None), worker=worker.name)
-        metrics.counter("entrepot_worker_restarts_total", "How often it was started again", lambda worker=worker: worker.restarts.count, worker=worker.name)
+        metrics.gauge("entrepot_worker_up", "1 when the worker is ready", partial(_up, worker), worker=worker.name)
+        metrics.counter("entrepot_worker_restarts_total", "How often it was started again", partial(_restarts, worker), worker=worker.name)
+
+
+def _up(worker: Worker) -> float:
+    return float(worker.ready is not None)
+
+
+def _restarts(worker: Worker) -> float:
+    return worker.restarts.count

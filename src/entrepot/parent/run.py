@@ -30,7 +30,6 @@ from entrepot.model.errors import CorruptData, Reason, Refused
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
 from entrepot.parent.addresses import Addresses
-from entrepot.parent.by_worker import by_worker
 from entrepot.parent.child import Child
 from entrepot.parent.forwarding import Forwarding
 from entrepot.parent.health import NodeFigures, register
@@ -95,6 +94,8 @@ class Parent:
         self._children: dict[int, Child] = {}  # by worker
         self._stores = list(directory.stores(data, count))
         self._packed = [packed(self._config_of(number)) for number in range(count)]
+        own = [protocol.namespace_listener for protocol in protocols().values()]
+        self._forwarding = Forwarding(self._ask_first, [name for name in own if name in addresses.shared])
         self._supervisor: Supervisor
 
     async def serve(self, announce: Callable[[Started], None], control_fd: int | None) -> int:
@@ -110,33 +111,34 @@ class Parent:
             grace_s=self._config.limits.stop_grace_ms / 1000,
             on_ready=ready.set,
             on_over=lambda *ended: over.set_result(ended),
-            on_answer=lambda answer: forwarding.answered(answer),
+            on_answer=self._forwarding.answered,
         )
-        own = [protocol.namespace_listener for protocol in protocols().values()]
-        forwarding = Forwarding(self._ask_first, [name for name in own if name in self._addresses.shared])
         network = self._network(loop)
         http = await self._listen(network)
         loop.add_signal_handler(signal.SIGCHLD, self._look)
         for number in SIGNALS:
             loop.add_signal_handler(number, self._on_signal)
         supervisor.start()
-        telling = loop.create_task(self._tell(ready, announce, http, forwarding, control_fd))
+        telling = loop.create_task(self._tell(ready, announce, http, control_fd))
+        telling.add_done_callback(self._told)
         status, why = await over
-        forwarding.lost()
         telling.cancel()
         await network.stop("the broker stops", 0)
-        await asyncio.gather(telling, return_exceptions=True)
         if why:
             raise CorruptData(why) if status == CORRUPT else Refused(Reason.INVALID, why)
         return int(status)
 
-    async def _tell(
-        self, ready: asyncio.Event, announce: Callable[[Started], None], http: HttpListener | None, forwarding: Forwarding, control_fd: int | None
-    ) -> None:
+    async def _tell(self, ready: asyncio.Event, announce: Callable[[Started], None], http: HttpListener | None, control_fd: int | None) -> None:
         await ready.wait()
         announce(self._started(http))
         if control_fd is not None:
-            await forwarding.serve(control_fd)
+            await self._forwarding.serve(control_fd)
+
+    def _told(self, telling: asyncio.Task[None]) -> None:
+        """Whoever started the broker cannot be told: it ends."""
+        if not telling.cancelled() and (error := telling.exception()) is not None:
+            log.error("it cannot be said that the broker is ready", exc_info=error)
+            self._supervisor.kill(1)
 
     def _started(self, http: HttpListener | None) -> Started:
         addresses = {} if http is None else {http.name: (http.host, http.port)}
@@ -173,6 +175,8 @@ class Parent:
 
     def _ended(self, number: int, start: str, status: int) -> None:
         del self._children[number]
+        if number == 0:
+            self._forwarding.lost()
         self._supervisor.ended(number, start, status)
 
     def _look(self) -> None:
@@ -208,7 +212,7 @@ class Parent:
             return None
         metrics = Metrics()
         register(metrics, self._supervisor, self._clock)
-        health = Health(metrics, self._supervisor.why_not_ready, NodeFigures(metrics, self._stores, by_worker))
+        health = Health(metrics, self._supervisor.why_not_ready, NodeFigures(metrics, self._stores))
         listener = HttpListener(
             network,
             *self._addresses.http,

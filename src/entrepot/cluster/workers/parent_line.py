@@ -53,9 +53,18 @@ class ParentLine:
     def connected(cls, descriptor: int, on_parent_gone: Callable[[], object]) -> ParentLine:
         """Over an inherited socket, which is ours from now on. Raises CorruptData, OSError; on_parent_gone is called where the parent has ended."""
         self = cls(socket.socket(fileno=descriptor), on_parent_gone)
+        try:
+            self._begin()
+        except BaseException:
+            self._sock.close()
+            raise
+        threading.Thread(target=self._read_on, name="entrepot-parent", daemon=True).start()
+        return self
+
+    def _begin(self) -> None:
         while not self._waiting:
             if not self._read():
-                on_parent_gone()
+                self._on_parent_gone()
                 raise CorruptData("the parent has said nothing")
         first = self._waiting.pop(0)
         try:
@@ -63,8 +72,6 @@ class ParentLine:
             self.config = msgspec.convert(first["config"], dict[str, Any])
         except (KeyError, msgspec.ValidationError) as error:
             raise CorruptData(f"the parent's first line does not say what this worker is: {error}") from None
-        threading.Thread(target=self._read_on, name="entrepot-parent", daemon=True).start()
-        return self
 
     def listen(self, loop: asyncio.AbstractEventLoop, heard: Heard) -> None:
         """Call these on the loop. Once."""
