@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import QuotaLimits
+from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.groups.settings import GroupSettings
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.authorization import Authorizer
 from entrepot.broker.users.users import Users
 from entrepot.clock import Clock
+from entrepot.cluster.catalogue.homes import Homes
+from entrepot.cluster.member import Journal, Member
+from entrepot.cluster.owner_map import OwnerMap, start_id_of
+from entrepot.cluster.workers.place import WorkerPlace, name_of
 from entrepot.entropy import Entropy
 from entrepot.protocol import BrokerTerms
 from entrepot.protocol_table import protocols
@@ -82,8 +88,28 @@ def broker_terms(config: Config) -> BrokerTerms:
     return terms
 
 
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a process needs that is one of several: its place, what all of them have in common, and who is told of what.
+
+    `cluster`: its id; `shards`: how many there are; `key`: of the links. on_condemned: see Member.
+    """
+
+    place: WorkerPlace
+    cluster: str
+    shards: int
+    key: bytes
+    journal: Journal
+    on_condemned: Callable[[str, bytes, str], None]
+
+
+def _terms(place: WorkerPlace) -> dict[str, Any]:
+    """What makes a broker one of several."""
+    return {"owners": partial(OwnerMap, place.name, lambda shard: name_of(place.worker_of(shard))), "start_id": start_id_of(place.start_id)}
+
+
 class Node:
-    """Opened at construction, which blocks while the store recovers. `close` ends it.
+    """Opened at construction, which blocks while the store recovers. `close` ends it. `member`: None where it is alone.
 
     Raises CorruptData, OSError, and Refused if another process has the directory.
     """
@@ -96,15 +122,15 @@ class Node:
         entropy: Entropy,
         on_failed: Callable[[BaseException], None],
         on_progress: Progress | None = None,
+        membership: Membership | None = None,
     ) -> None:
         directory = Path(config.data)
         secrets = partial(open_secret_box, directory, entropy)
         if config.secrets_key_file:
             secrets = partial(box_of, read_key(Path(config.secrets_key_file)), entropy)
         fold = default_folds().fold
-        self.store: Store = open_store(
-            str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress
-        )
+        local = open_store(str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress)
+        self.store: Store = local
         self.volatile: Store = VolatileStore(
             loop, self.store.time, fold, PosixDisk(str(directory / VOLATILE), loop), memory_size_max=config.cache.volatile_bytes
         )
@@ -115,6 +141,7 @@ class Node:
             self.users.check_secrets()
         self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))
         self.catalogue = self.decisions.catalogue
+        place = None if membership is None else membership.place
         self.broker = Broker(
             scheduler=loop,
             clock=clock,
@@ -125,13 +152,47 @@ class Node:
             authorizer=Authorizer(self.users),
             on_failed=on_failed,
             group_settings=group_settings(config),
+            **(_terms(place) if place is not None else {}),
             **broker_terms(config),
         )
         for protocol in protocols().values():
             if protocol.entry_codec is not None:
                 self.broker.register(protocol.entry_codec(config))
         self.broker.hub.translations.size_max = config.cache.translated_bytes
-        self.broker.open()
+        self.member: Member | None = None
+        if membership is None:
+            self.broker.open()
+        else:
+            self.member = self._join(membership, local.epoch, clock, entropy, stream)
+        if self.member is None or self.member.decides:
+            self._seed(config)
+
+    def _join(self, membership: Membership, epoch: int, clock: Clock, entropy: Entropy, stream: CatalogueStream) -> Member:
+        """Open as one of several processes."""
+        homes = Homes()
+        stream.add(homes)
+        owners = self.broker.owners
+        assert isinstance(owners, OwnerMap)
+        member = Member(
+            place=membership.place,
+            broker=self.broker,
+            owners=owners,
+            homes=homes,
+            epoch=epoch,
+            clock=clock,
+            entropy=entropy,
+            cluster=membership.cluster,
+            key=membership.key,
+            journal=membership.journal,
+            on_condemned=membership.on_condemned,
+        )
+        shards = Shards(membership.shards)
+        own = membership.place.shards(shards.count) if member.decides else ()
+        self.broker.open(own, follows=not member.decides, shards=shards, cluster=membership.cluster)
+        return member
+
+    def _seed(self, config: Config) -> None:
+        """What the configuration says that there is."""
         for name in config.namespaces:
             self.decisions.create_namespace(name)
         for name, user in config.users.items():

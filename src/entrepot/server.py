@@ -14,12 +14,10 @@ import os
 import resource
 import signal
 import ssl
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -28,8 +26,10 @@ from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
 from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
+from entrepot.cluster.member import Member
 from entrepot.cluster.workers.directory import read as workers_of
-from entrepot.cluster.workers.parent_line import Heard, ParentLine
+from entrepot.cluster.workers.link_sockets import LIMITS as LINK_LIMITS
+from entrepot.cluster.workers.link_sockets import connect_links
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
 from entrepot.figures import RunQueueWait, register_node, register_process
@@ -42,20 +42,18 @@ from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
 from entrepot.net.stall import StallWatch
 from entrepot.net.tls import server_context
-from entrepot.node import Node
+from entrepot.node import Membership, Node
 from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.protocol_table import listeners, protocols
 from entrepot.settings import Config, address
 from entrepot.started import Started
-from entrepot.store.local.posix_disk import LOCK
-from entrepot.store.local.whole_file import wait_until_free
 
 log = logging.getLogger("entrepot.server")
 
 FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in a turn before it is counted
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
-LOCK_WAIT_S = 10.0  # for an earlier start of this worker that is about to end
+JOINING_LOOK_S = 0.01  # at whether this process may let clients in
 # After recovery: what lives then lives on, and the rest is mostly freed by counting. A look at what is young is short.
 GC_THRESHOLDS = (2_000, 2, 60_000)
 
@@ -63,8 +61,11 @@ GC_THRESHOLDS = (2_000, 2, 60_000)
 class Server:
     """One broker in this process. `start` once, then `stop` once."""
 
-    def __init__(self, config: Config, clock: Clock, entropy: Entropy, on_failed: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, config: Config, clock: Clock, entropy: Entropy, on_failed: Callable[[BaseException], None], membership: Membership | None = None
+    ) -> None:
         self.config = config
+        self.membership = membership
         self.clock = clock
         self.entropy = entropy
         self.metrics = Metrics()
@@ -73,6 +74,7 @@ class Server:
         limits = config.limits
         bounds = NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__})
         self.network = Network(self.loop, clock, bounds, listeners())
+        self.links: Network | None = None  # of the links with other processes
         self.pages = Pages(config.http_hosts)
         self.stalls = StallWatch(self.loop, clock, RunQueueWait())
         self.node: Node | None = None
@@ -93,7 +95,9 @@ class Server:
         if "http" in wanted:
             await self._listen_http(*wanted["http"])
         self.why_not_ready = "the store recovers"
-        self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
+        self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock), self.membership)
+        if node.member is not None:
+            await self._join(node.member)
         for name in node.users.forget_seeded(self.config.users):
             log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
         self.beside = beside = Beside(self.loop, "entrepot-batches")
@@ -122,6 +126,8 @@ class Server:
             self.beside.close()
         if self.node is not None:
             await self.node.close()
+        if self.links is not None:
+            await self.links.stop("the process stops", self.config.limits.stop_grace_ms / 1000)
         self.stalls.stop()
 
     async def leave(self) -> None:
@@ -130,6 +136,16 @@ class Server:
             self._has_left = True
             self.why_not_ready = "the broker stops"
             await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
+
+    async def _join(self, member: Member) -> None:
+        """Be one of several processes; until clients may be let in."""
+        member.begin()
+        self.network.tick.on_read = None if member.decides else member.woken
+        self.links = Network(self.loop, self.clock, LINK_LIMITS)
+        await connect_links(self.links, member, Path(member.place.data), member.place.name, member.to_dial())
+        while (why := member.why_not_ready) is not None:
+            self.why_not_ready = why
+            await asyncio.sleep(JOINING_LOOK_S)
 
     def _warn(self) -> None:
         """Of what is open wider than it need be."""
@@ -243,12 +259,12 @@ def run(config: Config, announce: Callable[[Started], None], notes: Sequence[str
     for note in notes:
         log.warning("%s", note)
     os.umask(0o077)  # what the broker writes is its own
-    config = _within_descriptors(config)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    config = within_descriptors(config)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(config, announce, control_fd))
 
 
-def _within_descriptors(config: Config) -> Config:
+def within_descriptors(config: Config) -> Config:
     """Every connection is an open file: take as many as the system gives, and where that is fewer than the configuration allows, allow fewer, and say so."""
     limits = config.limits
     possible = max(1, _raise_file_limit(limits.connections + FILES_OF_OUR_OWN) - FILES_OF_OUR_OWN)
@@ -272,7 +288,8 @@ def _raise_file_limit(wanted: int) -> int:
     return possible
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Of uvloop where it is installed; None: asyncio's own."""
     try:
         import uvloop
     except ImportError:
@@ -297,7 +314,7 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
 
     for number in SIGNALS:
         signal.signal(number, on_early_signal)  # recovery holds up the loop, and has nothing that would be lost
-    server = Server(config, SystemClock(), SystemEntropy(), _store_failed)
+    server = Server(config, SystemClock(), SystemEntropy(), store_failed)
     try:
         started = await server.start()
     except OSError as error:
@@ -306,7 +323,7 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     for number in SIGNALS:
         loop.add_signal_handler(number, on_signal)
     announce(started)
-    _settle()
+    settle()
     control = None
     if control_fd is not None:
         control = loop.create_task(server.control().serve(control_fd))
@@ -318,92 +335,7 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     return 0
 
 
-def run_worker(config: Config, parent: ParentLine) -> int:
-    """Run one of several workers until its parent ends it; the exit status. Its configuration is the worker's own, as the parent has made it."""
-    os.umask(0o077)
-    config = _within_descriptors(config)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_Worker(config, parent).serve())
-
-
-class _Worker:
-    """A broker in this process that goes by its parent's word, and not by signals."""
-
-    def __init__(self, config: Config, parent: ParentLine) -> None:
-        self._config = config
-        self._parent = parent
-        self._server: Server | None = None
-        self._is_ready = False
-        self._leaving = asyncio.Event()
-        self._ending = asyncio.Event()
-
-    async def serve(self) -> int:
-        loop = asyncio.get_running_loop()
-        self._parent.listen(loop, Heard(on_dead=self._dead, on_leave=self._on_leave, on_end=self._on_end, on_ask=self._on_ask))
-        await _until_free(loop, Path(self._config.data) / LOCK)
-        self._parent.locked()
-        self._server = server = Server(self._config, SystemClock(), SystemEntropy(), _store_failed)
-        server.network.shares_addresses = True
-        try:
-            started = await server.start()
-        except OSError as error:
-            raise Refused(Reason.INVALID, f"cannot start: {error.strerror or error}") from None
-        assert server.node is not None
-        self._parent.users(server.node.users.has_own())
-        self._is_ready = True
-        self._parent.ready(started.as_json())
-        _settle()
-        server.stalls.start()
-        await self._leaving.wait()
-        await server.leave()
-        self._parent.left()
-        await self._ending.wait()
-        await server.stop()
-        return 0
-
-    def _dead(self, name: str, start: bytes) -> None:
-        """That start of another worker can never act again."""
-        log.debug("%s: start %s is over", name, start.hex())
-
-    def _on_leave(self, reason: str) -> None:
-        if not self._is_ready:  # there is nothing that would be lost
-            leave(STOPPED_TWICE)
-        self._leaving.set()
-
-    def _on_end(self, reason: str) -> None:
-        self._leaving.set()
-        self._ending.set()
-
-    def _on_ask(self, command: dict[str, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(self._answer(command))
-        task.add_done_callback(lambda task: self._parent.answered(task.result()))
-
-    async def _answer(self, command: dict[str, Any]) -> dict[str, Any]:
-        if self._server is None or self._server.node is None:
-            return {"error": "the worker is not ready"}
-        return await Control(self._server.node, self._server.network, {}).answer(msgspec.json.encode(command))
-
-
-async def _until_free(loop: asyncio.AbstractEventLoop, lock: Path) -> None:
-    """Wait for the end of an earlier start whose parent was killed: it ends when it hears of that. Too long: whoever opens the directory will say so."""
-    free: asyncio.Future[None] = loop.create_future()
-
-    def told() -> None:
-        if not free.done():
-            free.set_result(None)
-
-    def wait() -> None:
-        with suppress(OSError):  # whoever opens it will say so
-            wait_until_free(lock)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(told)
-
-    threading.Thread(target=wait, name="entrepot-lock", daemon=True).start()
-    with suppress(TimeoutError):
-        await asyncio.wait_for(free, LOCK_WAIT_S)
-
-
-def _settle() -> None:
+def settle() -> None:
     """What need not be done before the first client: import what the first scrape needs, and keep the collector away from all that stays."""
     import entrepot.http.exposition  # noqa: F401
 
@@ -413,7 +345,8 @@ def _settle() -> None:
     gc.enable()
 
 
-def _store_failed(error: BaseException) -> None:
+def store_failed(error: BaseException) -> None:
+    """Say so, and end the process at once."""
     log.critical("the store has failed, and nothing is confirmed any more: %s", error, exc_info=error)
     leave(STORE_FAILED)
 
@@ -424,7 +357,7 @@ def offline(config: Config) -> Iterator[Node]:
 
     Raises Refused if a broker runs on it, or it is one of several workers.
     """
-    if (found := workers_of(Path(config.data))) is not None:
+    if (found := workers_of(Path(config.data))) is not None and found.workers > 1:
         raise Refused(Reason.NOT_SUPPORTED, f"{config.data} is divided for {found.workers} workers: it can be changed while the broker runs on it")
     os.umask(0o077)
     with asyncio.Runner() as runner:
@@ -436,4 +369,4 @@ def offline(config: Config) -> Iterator[Node]:
 
 
 async def _open(config: Config) -> Node:
-    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), _store_failed)
+    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), store_failed)

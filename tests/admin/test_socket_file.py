@@ -12,13 +12,14 @@ from pathlib import Path
 import pytest
 
 from entrepot.admin import socket_file
+from entrepot.net import short_path
 
 LONG = "d" * 150
 
 
 @pytest.fixture(params=["short", "long"])
 def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    if request.param == "long" and not socket_file.DESCRIPTORS.exists():
+    if request.param == "long" and not short_path.DESCRIPTORS.exists():
         pytest.skip("this system has no /proc/self/fd")
     found = tmp_path if request.param == "short" else tmp_path / LONG
     found.mkdir(exist_ok=True)
@@ -78,7 +79,7 @@ def test_nothing_is_left_open(directory: Path) -> None:
 
 
 def test_where_directories_have_no_short_name_a_long_path_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_file, "DESCRIPTORS", tmp_path / "nothing")
+    monkeypatch.setattr(short_path, "DESCRIPTORS", tmp_path / "nothing")
     (tmp_path / LONG).mkdir()
     with pytest.raises(OSError, match="too long for a socket"):
         socket_file.bind(tmp_path / LONG, 1)

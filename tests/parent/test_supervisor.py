@@ -66,7 +66,8 @@ class Node:
         self.timers: list[Later] = []
         self.ready = 0
         self.over: list[tuple[int, str]] = []
-        self.answers: list[dict[str, Any]] = []
+        self.answers: list[tuple[int, dict[str, Any]]] = []
+        self.ready_again: list[int] = []
         self.cannot_fork = False
         self.starts = 0
         self.supervisor = Supervisor(
@@ -78,7 +79,8 @@ class Node:
             grace_s=GRACE_S,
             on_ready=self.on_ready,
             on_over=lambda status, why: self.over.append((status, why)),
-            on_answer=self.answers.append,
+            on_answer=lambda number, answer: self.answers.append((number, answer)),
+            on_ready_again=self.ready_again.append,
         )
         self.supervisor.start()
 
@@ -174,7 +176,32 @@ def test_one_that_dies_is_started_again_and_the_others_hear_of_it() -> None:
     second.tell(ready={})
     assert node.supervisor.why_not_ready() is None
     assert [worker.restarts.count for worker in node.supervisor.workers] == [0, 1, 0]
-    assert node.ready == 1
+    assert (node.ready, node.ready_again) == (1, [1])
+
+
+def test_a_new_start_is_told_who_is_not_there() -> None:
+    node = Node().make_ready()
+    second = node.now(2)
+    second.end(74)  # and is started again by and by
+    first = node.now(0)
+    first.end(KILLED)
+    node.pass_s(0)
+    assert node.now(0).said == [{"dead": ["w2", second.start]}]
+    node.pass_s(1)
+    assert node.now(2).said == []
+    assert node.now(0).said == [{"dead": ["w2", second.start]}]
+
+
+def test_commands_are_asked_of_who_is_ready() -> None:
+    node = Node().make_ready()
+    assert node.supervisor.ask(1, {"open": "a/b"})
+    assert node.now(1).said == [{"ask": {"open": "a/b"}}]
+    node.now(1).tell(answer={"ports": {}})
+    assert node.answers == [(1, {"ports": {}})]
+    node.now(1).end(KILLED)
+    assert not node.supervisor.ask(1, {})
+    node.pass_s(0)
+    assert not node.supervisor.ask(1, {})
 
 
 def test_restarts_take_longer_and_longer_until_it_was_steady() -> None:

@@ -96,7 +96,7 @@ def serve(
 
 def _count(config: Config, is_auto: bool) -> tuple[int, str]:
     """How many workers, 1 for none, and what is to be said of that. Refused as number_for says."""
-    from entrepot.cluster.workers.directory import WORKERS_MAX, number_for
+    from entrepot.cluster.workers.opening import WORKERS_MAX, number_for
 
     directory = Path(config.data)
     has = number_for(directory, None)
@@ -120,7 +120,7 @@ def _work(descriptor: int) -> int:
     from entrepot.config import unpacked
     from entrepot.leaving import PARENT_GONE, leave
     from entrepot.model.errors import CorruptData, EntrepotError, OutcomeUnknown, Unavailable
-    from entrepot.server import run_worker
+    from entrepot.worker import run_worker
 
     parent = ParentLine.connected(descriptor, partial(leave, PARENT_GONE))
     config = unpacked(parent.config)

@@ -69,7 +69,10 @@ class Here:
 
 
 class Member:
-    """Of one start. `owners`: the broker's table. `key`: what all processes of the cluster know. on_condemned(name, start, why): that start is to be ended."""
+    """Of one start. `owners`: the broker's table. `epoch`: of its store. `key`: what all processes of the cluster know.
+
+    on_condemned(name, start, why): that start is to be ended.
+    """
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Member:
         broker: Broker,
         owners: OwnerMap,
         homes: Homes,
+        epoch: int,
         clock: Clock,
         entropy: Entropy,
         cluster: str,
@@ -93,6 +97,7 @@ class Member:
         self.following = Following(broker, FrontLease(clock))
         self._broker = broker
         self._owners = owners
+        self._epoch = epoch
         self._clock = clock
         self._entropy = entropy
         self._identity = Identity(cluster, place.name, place.start_id, key)
@@ -115,7 +120,7 @@ class Member:
         self.following.begin()
         self._closed = set(self.place.shards(self._broker.shards.count))
         for shard in sorted(self._closed):
-            self._broker.shard_moves.open(shard, self._broker.store.epoch, partial(self._closed.discard, shard))
+            self._broker.shard_moves.open(shard, self._epoch, partial(self._closed.discard, shard))
 
     def stop(self) -> None:
         """The process is about to end: what the others do now is none of its business."""

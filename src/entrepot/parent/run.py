@@ -11,14 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from entrepot import __version__
 from entrepot.clock import SystemClock
-from entrepot.cluster.workers import directory
+from entrepot.cluster.workers.directory import stores_for
 from entrepot.cluster.workers.limits import of_worker
+from entrepot.cluster.workers.opening import lock, opened
 from entrepot.cluster.workers.place import WorkerPlace, name_of
 from entrepot.cluster.workers.restarts import StartIds
 from entrepot.config import packed
@@ -32,9 +32,9 @@ from entrepot.net.pages import Pages
 from entrepot.parent.addresses import Addresses
 from entrepot.parent.child import Child
 from entrepot.parent.forwarding import Forwarding
-from entrepot.parent.health import NodeFigures, register
+from entrepot.parent.health import Figures, register
 from entrepot.parent.supervisor import Step, Supervisor
-from entrepot.protocol_table import listeners, protocols
+from entrepot.protocol_table import listeners
 from entrepot.secret_file import make_key
 from entrepot.settings import Config
 from entrepot.started import Started
@@ -64,9 +64,9 @@ def run(
     os.umask(0o077)
     with ExitStack() as stack:
         data = Path(config.data).resolve()
-        stack.callback(os.close, directory.lock(data))
+        stack.callback(os.close, lock(data))
         entropy = SystemEntropy()
-        workers = directory.opened(data, count, entropy)
+        workers = opened(data, count, entropy)
         if not config.secrets_key_file:
             make_key(data / SECRETS_KEY_NAME, entropy)
         try:
@@ -92,10 +92,9 @@ class Parent:
         self._clock = SystemClock()
         self._began_s = self._clock.monotonic_s()
         self._children: dict[int, Child] = {}  # by worker
-        self._stores = list(directory.stores(data, count))
+        self._stores = stores_for(data, count)
         self._packed = [packed(self._config_of(number)) for number in range(count)]
-        own = [protocol.namespace_listener for protocol in protocols().values()]
-        self._forwarding = Forwarding(self._ask_first, [name for name in own if name in addresses.shared])
+        self._forwarding = Forwarding(count, lambda number, command: self._supervisor.ask(number, command))
         self._supervisor: Supervisor
 
     async def serve(self, announce: Callable[[Started], None], control_fd: int | None) -> int:
@@ -112,6 +111,7 @@ class Parent:
             on_ready=ready.set,
             on_over=lambda *ended: over.set_result(ended),
             on_answer=self._forwarding.answered,
+            on_ready_again=self._forwarding.ready_again,
         )
         network = self._network(loop)
         http = await self._listen(network)
@@ -175,20 +175,12 @@ class Parent:
 
     def _ended(self, number: int, start: str, status: int) -> None:
         del self._children[number]
-        if number == 0:
-            self._forwarding.lost()
+        self._forwarding.lost(number)
         self._supervisor.ended(number, start, status)
 
     def _look(self) -> None:
         for child in list(self._children.values()):
             child.look()
-
-    def _ask_first(self, command: dict[str, Any]) -> bool:
-        process = self._supervisor.workers[0].process
-        if process is None:
-            return False
-        process.say({"ask": command})
-        return True
 
     def _on_signal(self) -> None:
         if self._supervisor.step is Step.STARTING:
@@ -212,7 +204,7 @@ class Parent:
             return None
         metrics = Metrics()
         register(metrics, self._supervisor, self._clock)
-        health = Health(metrics, self._supervisor.why_not_ready, NodeFigures(metrics, self._stores))
+        health = Health(metrics, self._supervisor.why_not_ready, Figures(metrics, self._stores, lambda number: self._supervisor.workers[number].start))
         listener = HttpListener(
             network,
             *self._addresses.http,

@@ -77,6 +77,7 @@ class Supervisor:
     """Of one node. launch(number, start): a process, whose lines go to heard() and whose end to ended(); may raise OSError.
 
     on_ready: once, when all are for the first time; on_over(status, why): once, when no process is left; `why` where it never was ready, in words.
+    on_answer(number, answer), on_ready_again(number): of workers.
     """
 
     def __init__(
@@ -90,7 +91,8 @@ class Supervisor:
         grace_s: float,
         on_ready: Callable[[], object],
         on_over: Callable[[int, str], object],
-        on_answer: Callable[[dict[str, Any]], object],
+        on_answer: Callable[[int, dict[str, Any]], object],
+        on_ready_again: Callable[[int], object],
     ) -> None:
         self.workers = [Worker(number) for number in range(count)]
         self.step = Step.STARTING
@@ -103,6 +105,7 @@ class Supervisor:
         self._on_ready = on_ready
         self._on_over = on_over
         self._on_answer = on_answer
+        self._on_ready_again = on_ready_again
         self._status = 0
         self._why = ""
         self._limit: Timer | None = None  # of the step
@@ -137,6 +140,14 @@ class Supervisor:
         self._limit_to(self._grace_s + LEAVE_MARGIN_S, lambda worker: not worker.has_left)
         self._go_on()
 
+    def ask(self, number: int, command: dict[str, Any]) -> bool:
+        """Have a command carried out by a worker; False: it is not ready now."""
+        worker = self.workers[number]
+        if worker.process is None or worker.ready is None:
+            return False
+        worker.process.say({"ask": command})
+        return True
+
     def kill(self, status: int, why: str = "") -> None:
         """All of them, now."""
         if self.step in (Step.KILLING, Step.OVER):
@@ -168,7 +179,7 @@ class Supervisor:
         elif "condemned" in said:
             self._condemn(worker, *said["condemned"])
         elif "answer" in said:
-            self._on_answer(said["answer"])
+            self._on_answer(number, said["answer"])
 
     def ended(self, number: int, start: str, status: int) -> None:
         """That start can never act again."""
@@ -195,6 +206,7 @@ class Supervisor:
         worker.ready, worker.ready_s = ready, self._monotonic_s()
         if self.step is Step.RUNNING:
             log.info("%s is ready again (process %d)", worker.name, ready.get("pid", 0))
+            self._on_ready_again(worker.number)
         elif self.step is Step.STARTING and all(one.ready is not None for one in self.workers):
             self.step = Step.RUNNING
             self._on_ready()
@@ -216,6 +228,10 @@ class Supervisor:
             delay_s = worker.restarts.delay_s(None, has_failed=True)
             log.error("%s cannot be started, and is tried again in %g s: %s", worker.name, delay_s, error)
             worker.timer = self._call_later(delay_s, partial(self._start_now, worker))
+            return
+        for other in self.workers:  # whom it would wait for
+            if other.process is None:
+                worker.process.say({"dead": [other.name, other.start]})
 
     def _cancel_restarts(self) -> None:
         for worker in self.workers:

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from entrepot.simulation.loop import SimulatedLoop
+from entrepot.simulation.process import SimulatedProcess
 
 DELAY_S = (10e-6, 3e-3)  # between two deliveries of one direction, virtual seconds
 PIECE_MAX = 16_384  # bytes delivered at once; most pieces are much smaller
@@ -24,10 +25,11 @@ HIGH_MARK = 65_536  # bytes not yet delivered at which the writer is told to pau
 class Transport(asyncio.Transport):
     """One end of a link. Bytes written here arrive at `other`."""
 
-    def __init__(self, loop: SimulatedLoop, name: str) -> None:
+    def __init__(self, loop: SimulatedLoop, name: str, process: SimulatedProcess | None = None) -> None:
         super().__init__({"peername": (name, 0), "sockname": ("broker", 0), "socket": SimpleNamespace(family=socket.AF_UNIX)})
         self._loop = loop
         self.name = name
+        self.process = process  # whose this end is; None: it is never killed or stopped
         self._protocol: Any = None
         self.other: Transport = self
         self.outgoing = bytearray()  # written, not yet arrived
@@ -40,7 +42,19 @@ class Transport(asyncio.Transport):
     def attach(self, protocol: Any) -> None:
         """Who is told of what arrives here."""
         self._protocol = protocol
-        self._loop.call_soon(protocol.connection_made, self)
+        self._loop.call_soon(self.tell, protocol.connection_made, self)
+
+    def tell(self, callback: Callable[..., object], *args: Any) -> None:
+        """Have this end's protocol told, by its process."""
+        if self.process is None:
+            callback(*args)
+        else:
+            self.process.arrive(callback, *args)
+
+    @property
+    def takes(self) -> bool:
+        """Whether what comes here is read now."""
+        return self.reading and (self.process is None or not self.process.is_stopped)
 
     # ---- asyncio.Transport
 
@@ -119,18 +133,18 @@ class Transport(asyncio.Transport):
         self._scheduled = False
         if self.ended or self.other.ended:
             return
-        if self.outgoing and self.other.reading:
+        if self.outgoing and self.other.takes:
             chance = self._loop.random
             size = chance.choice((1, 2, 7, 64, 1024, PIECE_MAX))
             piece = bytes(self.outgoing[: chance.randint(1, size)])
             del self.outgoing[: len(piece)]
             self._loop.note("arrives", self.other.name, len(piece))
-            self.other.arrive(piece)
+            self.other.tell(self.other.arrive, piece)
         if self._paused_writer and len(self.outgoing) <= HIGH_MARK // 4:
             self._paused_writer = False
-            self._protocol.resume_writing()
+            self.tell(self._protocol.resume_writing)
         if self.outgoing:
-            if self.other.reading:
+            if self.other.takes:
                 self.deliver_later()
         elif self._closing:
             self.end(None)
@@ -155,7 +169,14 @@ class Transport(asyncio.Transport):
         if self.ended:
             return
         self.ended = True
-        self._loop.call_soon(self._protocol.connection_lost, error)
+        self._loop.call_soon(self.tell, self._protocol.connection_lost, error)
+
+    def cut_off(self) -> None:
+        """The process at this end is gone: it hears of nothing, and the other end that the connection was reset."""
+        self.ended = True
+        self.outgoing.clear()
+        self.other.outgoing.clear()
+        self._later(self.other.end, ConnectionResetError("connection reset by peer"))
 
 
 class SimulatedNetwork:
@@ -163,25 +184,55 @@ class SimulatedNetwork:
 
     def __init__(self, loop: SimulatedLoop) -> None:
         self._loop = loop
-        self._listening: dict[str, Callable[[], Any]] = {}
+        self._listening: dict[str, tuple[Callable[[], Any], SimulatedProcess | None]] = {}
         self._links = 0
+        self._ends: list[tuple[Transport, frozenset[str]]] = []  # of processes, with the names of the two
 
-    def listen(self, address: str, factory: Callable[[], Any]) -> None:
-        """Make a protocol for each connection to `address`."""
-        self._listening[address] = factory
+    def listen(self, address: str, factory: Callable[[], Any], process: SimulatedProcess | None = None) -> None:
+        """Make a protocol for each connection to `address`, in a process."""
+        self._listening[address] = (factory, process)
 
     def connect(self, address: str, client: Any) -> Transport:
         """Link a client's protocol to a new one of the listener's; ConnectionRefusedError if nobody listens. The client's end."""
-        factory = self._listening.get(address)
+        return self.connect_process(address, client, None)
+
+    def connect_process(self, address: str, client: Any, process: SimulatedProcess | None, names: tuple[str, ...] = ()) -> Transport:
+        """The same for one that is in a process; `names`: of the two, for break_between()."""
+        factory, listening = self._listening.get(address, (None, None))
         if factory is None:
             raise ConnectionRefusedError(f"nobody listens on {address}")
         self._links += 1
-        near = Transport(self._loop, f"client-{self._links}")
-        far = Transport(self._loop, f"broker-{self._links}")
+        near = Transport(self._loop, f"client-{self._links}", process)
+        far = Transport(self._loop, f"broker-{self._links}", listening)
         near.other, far.other = far, near
+        self._ends = [(end, pair) for end, pair in self._ends if not end.ended]
+        self._ends += [(end, frozenset(names)) for end in (near, far) if end.process is not None]
         near.attach(client)
         far.attach(factory())
         return near
+
+    def forget(self, prefix: str) -> None:
+        """Nobody listens at the addresses `prefix`.… any more."""
+        for address in [address for address in self._listening if address.startswith(prefix + ".")]:
+            del self._listening[address]
+
+    def cut_off(self, process: SimulatedProcess) -> None:
+        """That process is gone."""
+        for end, _ in self._ends:
+            if end.process is process and not end.ended:
+                end.cut_off()
+
+    def went_on(self, process: SimulatedProcess) -> None:
+        """It reads again what has come."""
+        for end, _ in self._ends:
+            if end.process is process and not end.ended:
+                end.other.deliver_later()
+
+    def break_between(self, one: str, other: str) -> None:
+        """The connections between two processes are reset."""
+        for end, names in self._ends:
+            if names == {one, other} and not end.ended:
+                end.abort()
 
 
 class Script(asyncio.Protocol):

@@ -14,6 +14,8 @@ The model knows what clients were told. Outcomes that nobody was told are unknow
 
 from __future__ import annotations
 
+from typing import Any
+
 from entrepot.broker.calls.lease_calls import ENDED, EndLeases, Receive, Send, make_end_leases, make_receive, make_send, make_withdraw
 from entrepot.broker.calls.port import DONE, PENDING, UNAVAILABLE, UNKNOWN, Attachment, Call, Sink, make_ask
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, TimedPolicy
@@ -178,8 +180,15 @@ class TimedRun(CrashingRun):
 
     def is_gone(self, message: TimedMessage) -> bool:
         """Whether the record is settled in its queue, which nobody who settles it was told."""
-        queue = self.broker.catalogue.namespace(NAMESPACE).queues[message.queue].runtime
-        return bool(queue.subscription.is_settled(message.offset))
+        return bool(self.queue_of(message.queue).subscription.is_settled(message.offset))
+
+    def queue_of(self, name: str) -> Any:
+        """The live queue."""
+        return self.broker.catalogue.namespace(NAMESPACE).queues[name].runtime
+
+    def attach(self, client: _Client) -> Attachment:
+        """A connection's side of the port."""
+        return self.broker.attach(client, Principal("me"), NAMESPACE)
 
     def check_repeat(self, ident: bytes, number: int, asked_ms: int) -> None:
         """A Send with this deduplication id was stored as a record of its own."""
@@ -198,7 +207,7 @@ class _Client(Sink):
         self.waiting: list[Receive] = []
         self.sent: dict[int, tuple[list[bytes], list[bytes]]] = {}
         self.asked: dict[int, tuple[list[TimedMessage], int | None]] = {}
-        self.door: Attachment = run.broker.attach(self, Principal("me"), NAMESPACE)
+        self.door: Attachment = run.attach(self)
 
     def throttle(self, blocked: bool, reason: str) -> None:
         pass

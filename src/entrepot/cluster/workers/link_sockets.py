@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from entrepot.cluster.link import WINDOW_BYTES
 from entrepot.cluster.link_session import LinkSession
-from entrepot.net.connection import Connection
 from entrepot.net.ground import NetworkLimits
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network

@@ -1,0 +1,134 @@
+"""WorkersRun: three workers as one broker, AMQP's clients at each of them, and a nemesis: workers that are killed and start again, that stand still, links
+that break. What must hold is what BrokerRun says, wherever a client is connected, and at the end all of it comes to rest and is delivered.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from entrepot.net.network import Network
+from entrepot.protocols.amqp091.handshake import Settings
+from entrepot.protocols.amqp091.listener import AmqpListener
+from entrepot.simulation.amqp_client import AmqpClient
+from entrepot.simulation.broker_run import CONSUMERS, DEAD, PUBLISHERS, QUEUES, BrokerRun, Consumer, _Publisher
+from entrepot.simulation.crashing_run import NETWORK_LIMITS
+from entrepot.simulation.store_model import Violation
+from entrepot.simulation.store_run import Seams
+from entrepot.simulation.workers import TROUBLE, Worker, Workers
+
+COUNT = 3
+STEPS = 400
+
+
+class WorkersRun(BrokerRun):
+    """One seed's run."""
+
+    def __init__(self, seed: int, seams: Seams | None = None) -> None:
+        super().__init__(seed, seams)
+        self.faults.stop()
+        self.workers = Workers(
+            self.loop,
+            COUNT,
+            codecs=self.codecs,
+            authorizer=self.everyone,
+            settings=self.settings,
+            limits=self.limits,
+            make_disk=(seams or Seams()).disk,
+            on_open=self._listen,
+        )
+        self.network = self.workers.network
+        self.trouble = self.chance.choice(TROUBLE)
+        self._sessions: dict[str, Network] = {}
+
+    def run(self) -> str:
+        """See CrashingRun."""
+        self.workers.start()
+        self._make_queues()
+        for _ in range(STEPS):
+            self.act()
+            if self.chance.random() < self.trouble:
+                self.workers.trouble()
+        self.workers.settle()
+        self.drain()
+        self.conclude()
+        return self.loop.digest()
+
+    def _make_queues(self) -> None:
+        """They are there before anything dies."""
+        self.consumers = [Consumer(self, queue, 100) for queue in (*QUEUES, DEAD)]
+        self.loop.run_until(lambda: all(consumer.client.ready for consumer in self.consumers), 60)
+        for consumer in self.consumers[1:]:
+            consumer.client.transport.abort()
+        del self.consumers[1:]
+
+    # ---- its workers
+
+    def _listen(self, worker: Worker) -> None:
+        """Clients may come to it."""
+        loop = cast("Any", worker.process)
+        network = Network(loop, worker.clock, NETWORK_LIMITS)
+        listener = AmqpListener(network, worker.name, 5672, port=worker.broker, authenticator=self.everyone, settings=Settings())
+        self._sessions[worker.name] = network
+        self.network.listen(f"{worker.name}.amqp", listener._accept, worker.process)  # noqa: SLF001 - what create_server() is given
+
+    def connect(self, client: AmqpClient) -> None:
+        """See BrokerRun: to one of those that are there."""
+        there = self.workers.open_ones()
+        if there:
+            self.network.connect(f"{self.chance.choice(there).name}.amqp", client)
+        else:
+            client.lost = True
+
+    def act(self) -> None:
+        """See CrashingRun."""
+        self.publishers = [publisher for publisher in self.publishers if not publisher.client.lost]
+        self.consumers = [consumer for consumer in self.consumers if not consumer.client.lost]
+        chance = self.chance
+        what = chance.random()
+        if len(self.publishers) < PUBLISHERS:
+            self.publishers.append(_Publisher(self, chance.choice(list(QUEUES))))
+        elif len(self.consumers) < CONSUMERS:
+            self.consumers.append(Consumer(self, chance.choice(list(QUEUES)), chance.choice((1, 5, 100))))
+        elif what < 0.6:
+            chance.choice(self.publishers).publish(chance.choice((1, 1, 5, 40)))
+        elif what < 0.97:
+            chance.choice(self.consumers).settle()
+        elif what < 0.98:
+            self.publishers.pop(chance.randrange(len(self.publishers))).client.transport.abort()
+        else:
+            self.consumers.pop(chance.randrange(len(self.consumers))).client.transport.abort()
+        self.loop.run_for(chance.choice((1e-5, 1e-3, 1e-2)))
+        self.check()
+
+    def check(self) -> None:
+        """See BrokerRun."""
+        self.workers.check()
+        if self.workers.kill_count:
+            self.accepted_by.clear()  # what was acknowledged to one that was killed may not have come there
+        if any(network.session_failures for network in self._sessions.values()):
+            raise Violation("a session failed by its own fault")
+
+    def drain(self) -> None:
+        """See BrokerRun."""
+        consumers = [consumer for consumer in self.consumers if not consumer.client.lost] + [Consumer(self, queue, 50) for queue in (*QUEUES, DEAD)]
+        quiet_since = self.loop.time()
+        while self.loop.time() - quiet_since < 5:
+            before = self.deliveries
+            for consumer in consumers:
+                consumer.accept_all()
+            self.loop.run_for(0.05)
+            self.check()
+            if self.deliveries > before:
+                quiet_since = self.loop.time()
+
+    def conclude(self) -> None:
+        """See BrokerRun."""
+        for worker in self.workers.all:
+            assert worker.broker is not None
+            for log in worker.broker.store.logs():
+                queue: Any = log.owner
+                if queue is not None and not log.volatile and hasattr(queue, "subscription") and queue.subscription.leased_count:
+                    raise Violation(f"{queue.subscription.leased_count} records of {queue.name} are held, though all were accepted")
+        lost = self.must_arrive - self.accepted
+        if lost:
+            raise Violation(f"{len(lost)} messages are lost, such as {min(lost)[:40]!r}")
