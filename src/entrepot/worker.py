@@ -54,6 +54,7 @@ class _Worker:
         self._leaving = asyncio.Event()
         self._ending = asyncio.Event()
         self._answering: set[asyncio.Task[None]] = set()
+        self._in_turn = asyncio.Lock()
 
     async def serve(self) -> int:
         loop = asyncio.get_running_loop()
@@ -120,10 +121,9 @@ class _Worker:
         task.add_done_callback(self._answering.discard)
 
     async def _answer(self, command: dict[str, Any]) -> None:
-        if self._control is None:
-            self._parent.answered({"error": "the worker is not ready"})
-            return
-        self._parent.answered(await self._control.answer(msgspec.json.encode(command)))
+        assert self._control is not None, "the parent asks who has said that it is ready"
+        async with self._in_turn:  # answers go back in the order of the commands
+            self._parent.answered(await self._control.answer(msgspec.json.encode(command)))
 
 
 async def _until_free(loop: asyncio.AbstractEventLoop, lock: Path) -> None:

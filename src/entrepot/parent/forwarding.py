@@ -82,12 +82,15 @@ class Forwarding:
         if failed := _first_error(answers):
             return failed
         self._open[namespace] = [answer["ports"] for answer in answers]
+        if not answers[0]["ports"]:
+            return answers[0]
         return _first_error(await self._everywhere([self._nodes(namespace)] * len(answers))) or answers[0]
 
     async def _open_again(self, number: int) -> None:
         for namespace, ports in list(self._open.items()):
             await self._asked(number, {"open": namespace, "ports": ports[number]})
-            await self._asked(number, self._nodes(namespace))
+            if ports[number]:
+                await self._asked(number, self._nodes(namespace))
 
     def _nodes(self, namespace: str) -> dict[str, Any]:
         by_worker = self._open.get(namespace, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.cluster.workers import directory, opening
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, Reason, Refused
+from entrepot.store.local.posix_disk import LOCK
 
 ENTROPY = SystemEntropy()
 
@@ -33,6 +35,13 @@ def test_it_is_made_once_and_private(tmp_path: Path) -> None:
     assert opening.link_key(tmp_path) == key
     assert {found.name: found.stat().st_mode & 0o777 for found in tmp_path.iterdir()} == {"workers.json": 0o600, "link.key": 0o600}
     assert json.loads((tmp_path / "workers.json").read_text()) == {"version": 1, "workers": 3, "cluster_id": first.cluster_id, "shards": 256}
+
+
+def test_a_cluster_id_that_is_not_known_is_made(tmp_path: Path) -> None:
+    directory.write(tmp_path, directory.WorkersFile(workers=3, shards=100))
+    found = opening.opened(tmp_path, 3, ENTROPY)
+    assert (found.workers, found.shards, len(found.cluster_id)) == (3, 100, 22)
+    assert opening.opened(tmp_path, 3, ENTROPY) == found
 
 
 def test_the_cluster_id_is_one_as_a_store_keeps_it(tmp_path: Path) -> None:
@@ -119,8 +128,7 @@ def test_a_damaged_link_key_stops_the_start(tmp_path: Path) -> None:
 
 
 def test_one_parent_has_it(tmp_path: Path) -> None:
-    import os
-
+    assert opening.LOCK_NAME == LOCK
     held = opening.lock(tmp_path / "new")
     with pytest.raises(Refused, match="in use by another process") as refused:
         opening.lock(tmp_path / "new")

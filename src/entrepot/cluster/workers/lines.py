@@ -4,7 +4,7 @@
               {"dead": [name, start]}                that start can never act again: waitpid has said so
               {"leave": reason}                      accept nobody any more, say goodbye to clients; links stay
               {"end": reason}                        store everything, and exit with 0
-              {"ask": command}                       a command of control.py, one at a time
+              {"ask": command}                       a command of control.py, once the worker is ready; answers come in order
     worker    {"locked": true}                       its directory is its own: an earlier start of it is certainly dead
               {"ready": as Started.as_json() has it} clients are let in
               {"failed": why}                        it ends, in the words that a user is told, and its exit status says the rest

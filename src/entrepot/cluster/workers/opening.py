@@ -22,7 +22,7 @@ from entrepot.store.local.whole_file import hold, write_whole
 
 WORKERS_MAX = 64
 LINK_KEY_NAME = "link.key"
-LOCK_NAME = "workers.lock"
+LOCK_NAME = "lock"  # as of a store (store/local/posix_disk.py)
 
 _CLUSTER_ID_BYTES = 16
 _OF_A_STORE = re.compile(r"journal-|segment-|checkpoint\.")
@@ -64,8 +64,9 @@ def opened(directory: Path, count: int, entropy: Entropy) -> WorkersFile:
     found = _checked(directory)
     if not (directory / LINK_KEY_NAME).exists():  # nobody else has it: all workers start anew
         write_whole(directory / LINK_KEY_NAME, entropy.octets(KEY_MIN_BYTES))
-    if found is None:
-        found = WorkersFile(workers=count, cluster_id=_new_cluster_id(entropy), shards=SHARD_COUNT_DEFAULT)
+    if found is None or not found.cluster_id:
+        shards = SHARD_COUNT_DEFAULT if found is None else found.shards
+        found = WorkersFile(workers=count, cluster_id=_new_cluster_id(entropy), shards=shards)
         write(directory, found)
     link_key(directory)
     return found
@@ -94,7 +95,8 @@ def _checked(directory: Path) -> WorkersFile | None:
             raise CorruptData(f"{directory}: there are workers' stores, but no {WORKERS_FILE}; restore it from a copy")
         return None
     try:
-        cluster_octets(found)
+        if found.cluster_id:
+            cluster_octets(found)
         if found.workers > WORKERS_MAX:
             raise ValueError(f"{found.workers} workers are more than the {WORKERS_MAX} that there may be")
     except ValueError as error:
