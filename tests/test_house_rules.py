@@ -47,7 +47,6 @@ ALLOWED = {
     "entrepot/cli/": ("open", "time."),
     "entrepot/testing/": ("open", "time."),
     "entrepot/figures.py": ("open",),
-    "entrepot/secret_file.py": ("os.open",),
     "entrepot/admin/socket_file.py": ("os.open",),
 }
 

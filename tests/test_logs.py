@@ -83,3 +83,18 @@ def test_how_much_is_cut_is_told() -> None:
     assert printable("a" * 10, 10) == "a" * 10
     assert printable("a" * 11, 10) == "a" * 10 + "... (1 more characters)"
     assert printable("\n" * 3, 4) == r"\n\n... (2 more characters)"
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_worker_is_named(form: str) -> None:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    stream = io.StringIO()
+    logs.set_up("info", form, stream, worker="w1")
+    logging.getLogger("entrepot.net").warning("text")
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    if form == "json":
+        assert json.loads(stream.getvalue()).items() >= {"worker": "w1", "logger": "entrepot.net", "text": "text"}.items()
+    else:
+        assert stream.getvalue().partition(" ")[2] == "WARNING w1 net: text\n"

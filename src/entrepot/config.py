@@ -181,6 +181,22 @@ def _build(values: Mapping[str, Any], users: Mapping[str, User]) -> Config:
     return Config(**arguments, listen=listen, users=dict(users), parts=parts)
 
 
+def packed(config: Config) -> dict[str, Any]:
+    """As JSON can have it, for another process of this version: what is not as by default."""
+    values = {found.name: value_of(config, found) for found in keys()}
+    defaults = {found.name: found.default for found in keys()}
+    users = {name: msgspec.to_builtins(user) for name, user in config.users.items()}
+    return {"values": {name: value for name, value in values.items() if value != defaults[name]}, "users": users}
+
+
+def unpacked(plain: Mapping[str, Any]) -> Config:
+    """What was packed. Raises Refused."""
+    table = {found.name: found for found in keys()}
+    values: dict[str, Any] = {}
+    _take_table(plain["values"], "", "the parent process", table, values, {})
+    return _build(values, _users(plain["users"], "the parent process"))
+
+
 def _given(section: type[Section], name: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """What is given of a section's keys."""
     dotted = {field.name: f"{name}.{field.name}" for field in msgspec.structs.fields(section)}

@@ -20,22 +20,36 @@ TRACE_LINES_MAX = 200
 
 
 class TextFormat(logging.Formatter):
-    """`2026-01-31T12:00:00.123Z WARNING net: text`."""
+    """`2026-01-31T12:00:00.123Z WARNING net: text`; of a worker `… WARNING w1 net: text`."""
+
+    def __init__(self, worker: str = "") -> None:
+        super().__init__()
+        self._worker = worker and f"{worker} "
 
     def format(self, record: logging.LogRecord) -> str:
         """One line, and a traceback below it if there is one."""
-        line = f"{_time(record)} {record.levelname} {printable(record.name.removeprefix('entrepot.'))}: {printable(record.getMessage())}"
+        line = f"{_time(record)} {record.levelname} {self._worker}{printable(record.name.removeprefix('entrepot.'))}: {printable(record.getMessage())}"
         if not record.exc_info:
             return line
         return "\n".join([line, *(TRACE + part for part in _trace(self.formatException(record.exc_info)))])
 
 
 class JsonFormat(logging.Formatter):
-    """One object a line: time, level, logger, text, and error if there is one."""
+    """One object a line: time, level, logger, text, and error if there is one; of a worker its name, too."""
+
+    def __init__(self, worker: str = "") -> None:
+        super().__init__()
+        self._worker = {"worker": worker} if worker else {}
 
     def format(self, record: logging.LogRecord) -> str:
         """Never more than one line."""
-        fields = {"time": _time(record), "level": record.levelname.lower(), "logger": printable(record.name), "text": printable(record.getMessage())}
+        fields = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            **self._worker,
+            "logger": printable(record.name),
+            "text": printable(record.getMessage()),
+        }
         if record.exc_info:
             fields["error"] = "\n".join(_trace(self.formatException(record.exc_info)))
         return json.dumps(fields, ensure_ascii=False)
@@ -54,10 +68,10 @@ def _time(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def set_up(level: str, form: str, stream: TextIO | None = None) -> None:
-    """Send everything of `level` and above to `stream` (stderr) in `form`, text or json."""
+def set_up(level: str, form: str, stream: TextIO | None = None, worker: str = "") -> None:
+    """Send everything of `level` and above to `stream` (stderr) in `form`, text or json. `worker`: which of several processes says so."""
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormat() if form == "json" else TextFormat())
+    handler.setFormatter(JsonFormat(worker) if form == "json" else TextFormat(worker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

@@ -86,4 +86,5 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     entry_codec: Callable[[Config], EntryCodec] | None = None  # of what its producers store: every node has it, whoever listens
     broker_terms: Callable[[Config], BrokerTerms] | None = None
     speak: Callable[[Site], Speaker] | None = None  # called once, where one of its listeners is wanted; None: the server makes the listener, before the store
+    tells_nodes_apart: bool = False  # its clients know each node by an address of its own: there it listens besides
     namespace_listener: str = ""  # which of its listeners a namespace has one of its own of, for tests: where a connection cannot say which it means

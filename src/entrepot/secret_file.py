@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from entrepot.entropy import Entropy
 from entrepot.model.errors import CorruptData, Reason, Refused
+from entrepot.store.local.whole_file import write_whole
 
 if TYPE_CHECKING:
     from entrepot.broker.users.secret_box import SecretBox
@@ -47,22 +47,13 @@ def open_secret_box(directory: Path, entropy: Entropy) -> SecretBox:
         data = path.read_bytes()
     except FileNotFoundError:
         data = make_key_file(entropy)
-        _write(path, data)
+        write_whole(path, data)
     return SecretBox(read_key_file(data), entropy)
 
 
-def _write(path: Path, data: bytes) -> None:
-    new = path.with_suffix(".new")
-    new.unlink(missing_ok=True)
-    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(file, data)
-        os.fsync(file)
-    finally:
-        os.close(file)
-    new.rename(path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+def make_key(path: Path, entropy: Entropy) -> None:
+    """A key file, where there is none yet: for who reads it in other processes. OSError."""
+    if not path.exists():
+        from entrepot.broker.users.secret_box import make_key_file
+
+        write_whole(path, make_key_file(entropy))

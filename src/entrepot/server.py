@@ -14,13 +14,10 @@ import os
 import resource
 import signal
 import ssl
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
-from typing import Any, NoReturn
 
 import msgspec
 
@@ -30,12 +27,14 @@ from entrepot.beside import Beside
 from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
 from entrepot.cluster.member import Member
+from entrepot.cluster.workers.directory import read as workers_of
 from entrepot.cluster.workers.link_sockets import LIMITS as LINK_LIMITS
 from entrepot.cluster.workers.link_sockets import connect_links
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
 from entrepot.figures import RunQueueWait, register_node, register_process
 from entrepot.http.listener import HttpListener
+from entrepot.leaving import STOPPED_TWICE, STORE_FAILED, leave
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
 from entrepot.net import connection
@@ -47,50 +46,16 @@ from entrepot.node import Membership, Node
 from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.protocol_table import listeners, protocols
 from entrepot.settings import Config, address
+from entrepot.started import Started
 
 log = logging.getLogger("entrepot.server")
 
-STORE_FAILED = 74  # exit status; EX_IOERR of sysexits.h
 FILES_OF_OUR_OWN = 200  # journal, segments, libraries, and what is accepted in a turn before it is counted
-STOPPED_TWICE = 1  # exit status after a second signal, or one before it was ready
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 RECOVERY_LOG_INTERVAL_S = 0.5
 JOINING_LOOK_S = 0.01  # at whether this process may let clients in
 # After recovery: what lives then lives on, and the rest is mostly freed by counting. A look at what is young is short.
 GC_THRESHOLDS = (2_000, 2, 60_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """What a ready broker says of itself."""
-
-    version: str
-    pid: int
-    seconds: float  # from the start of `run` to ready
-    addresses: Mapping[str, tuple[str, int]]  # by listener
-    data: str
-    durability: str
-    is_compiled: bool
-    cluster_id: str
-
-    def url(self, name: str) -> str:
-        """A listener's address as a client writes it."""
-        host, port = self.addresses[name]
-        return f"{listeners().kinds[name].scheme}://{f'[{host}]' if ':' in host else host}:{port}"
-
-    def as_json(self) -> dict[str, Any]:
-        """The ready line for programs."""
-        urls = {name: self.url(name) for name in self.addresses}
-        return {
-            "ready": True,
-            "version": self.version,
-            "pid": self.pid,
-            "data": self.data,
-            "durability": self.durability,
-            "compiled": self.is_compiled,
-            "cluster_id": self.cluster_id,
-            "listen": urls,
-        }
 
 
 class Server:
@@ -118,6 +83,7 @@ class Server:
         self.speakers: dict[str, Speaker] = {}  # by protocol; of those that are listened for
         self._on_failed = on_failed
         self._began = clock.monotonic_s()
+        self._has_left = False
 
     async def start(self) -> Started:
         """Recover and listen. Raises Refused for what the configuration or the data directory does not allow, CorruptData, OSError for a taken address."""
@@ -151,8 +117,7 @@ class Server:
 
     async def stop(self) -> None:
         """See the module; takes at most limits.stop_grace_ms for the connections, and what the disk needs."""
-        self.why_not_ready = "the broker stops"
-        await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
+        await self.leave()
         if self.authenticator is not None:
             self.authenticator.close()
         for speaker in self.speakers.values():
@@ -164,6 +129,13 @@ class Server:
         if self.links is not None:
             await self.links.stop("the process stops", self.config.limits.stop_grace_ms / 1000)
         self.stalls.stop()
+
+    async def leave(self) -> None:
+        """The first part of the stop: no client is connected any more."""
+        if not self._has_left:
+            self._has_left = True
+            self.why_not_ready = "the broker stops"
+            await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
 
     async def _join(self, member: Member) -> None:
         """Be one of several processes; until clients may be let in."""
@@ -287,12 +259,12 @@ def run(config: Config, announce: Callable[[Started], None], notes: Sequence[str
     for note in notes:
         log.warning("%s", note)
     os.umask(0o077)  # what the broker writes is its own
-    config = _within_descriptors(config)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    config = within_descriptors(config)
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         return runner.run(_serve(config, announce, control_fd))
 
 
-def _within_descriptors(config: Config) -> Config:
+def within_descriptors(config: Config) -> Config:
     """Every connection is an open file: take as many as the system gives, and where that is fewer than the configuration allows, allow fewer, and say so."""
     limits = config.limits
     possible = max(1, _raise_file_limit(limits.connections + FILES_OF_OUR_OWN) - FILES_OF_OUR_OWN)
@@ -316,7 +288,8 @@ def _raise_file_limit(wanted: int) -> int:
     return possible
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Of uvloop where it is installed; None: asyncio's own."""
     try:
         import uvloop
     except ImportError:
@@ -331,17 +304,17 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     def on_signal() -> None:
         if stopping.is_set():
             log.warning("second signal: stopping at once")
-            _leave(STOPPED_TWICE)
+            leave(STOPPED_TWICE)
         log.info("stopping")
         stopping.set()
 
     def on_early_signal(*_: object) -> None:
         log.warning("stopping before it is ready")
-        _leave(STOPPED_TWICE)
+        leave(STOPPED_TWICE)
 
     for number in SIGNALS:
         signal.signal(number, on_early_signal)  # recovery holds up the loop, and has nothing that would be lost
-    server = Server(config, SystemClock(), SystemEntropy(), _store_failed)
+    server = Server(config, SystemClock(), SystemEntropy(), store_failed)
     try:
         started = await server.start()
     except OSError as error:
@@ -350,7 +323,7 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     for number in SIGNALS:
         loop.add_signal_handler(number, on_signal)
     announce(started)
-    _settle()
+    settle()
     control = None
     if control_fd is not None:
         control = loop.create_task(server.control().serve(control_fd))
@@ -362,7 +335,7 @@ async def _serve(config: Config, announce: Callable[[Started], None], control_fd
     return 0
 
 
-def _settle() -> None:
+def settle() -> None:
     """What need not be done before the first client: import what the first scrape needs, and keep the collector away from all that stays."""
     import entrepot.http.exposition  # noqa: F401
 
@@ -372,27 +345,20 @@ def _settle() -> None:
     gc.enable()
 
 
-def _store_failed(error: BaseException) -> None:
+def store_failed(error: BaseException) -> None:
+    """Say so, and end the process at once."""
     log.critical("the store has failed, and nothing is confirmed any more: %s", error, exc_info=error)
-    _leave(STORE_FAILED)
-
-
-def _leave(status: int) -> NoReturn:
-    """End the process now: nothing more is written, sent or acknowledged."""
-    try:
-        logging.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-    finally:
-        os._exit(status)
+    leave(STORE_FAILED)
 
 
 @contextmanager
 def offline(config: Config) -> Iterator[Node]:
     """The node of a data directory that no broker runs on, for the commands that change what it keeps. What was changed is durable at the end.
 
-    Raises Refused if a broker runs on it.
+    Raises Refused if a broker runs on it, or it is one of several workers.
     """
+    if (found := workers_of(Path(config.data))) is not None and found.workers > 1:
+        raise Refused(Reason.NOT_SUPPORTED, f"{config.data} is divided for {found.workers} workers: it can be changed while the broker runs on it")
     os.umask(0o077)
     with asyncio.Runner() as runner:
         node = runner.run(_open(config))
@@ -403,4 +369,4 @@ def offline(config: Config) -> Iterator[Node]:
 
 
 async def _open(config: Config) -> Node:
-    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), _store_failed)
+    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), store_failed)

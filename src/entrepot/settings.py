@@ -264,6 +264,10 @@ class Config(Section, frozen=True):
     """The whole configuration. `listen` and `parts` have what was given: what was not is as the protocols say."""
 
     data: Annotated[str, key("data directory")] = "./entrepot-data"
+    workers: Annotated[
+        int,
+        key("processes that are the broker together; 0: as many as the data directory is divided for, one where it is new", unit="processes", least=0, most=64),
+    ] = 0
     log_level: Annotated[Literal["debug", "info", "warning", "error"], key("least level that is logged")] = "info"
     log_format: Annotated[Literal["text", "json"], key("text for people, json for machines, one line each")] = "text"
     namespaces: Annotated[tuple[str, ...], key("namespaces made at start if they are missing, as tenant/name")] = ("public/default",)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
-from entrepot.config import keys, listening_only, load, value_of
+from entrepot.config import keys, listening_only, load, packed, unpacked, value_of
 from entrepot.model.errors import Refused
 from entrepot.settings import Config, address
 
@@ -135,3 +136,16 @@ def test_listen_flags_are_all_there_is() -> None:
     }
     with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, http"):
         listening_only(["mqtt=127.0.0.1:0"])
+
+
+def test_a_configuration_that_another_process_gets_is_the_same(tmp_path: Path) -> None:
+    file = write(
+        tmp_path,
+        'http_hosts = ["a", "b"]\nworkers = 3\n[listen]\namqp = ""\n[kafka]\nnode_id = 7\ncreate_topics = false\n'
+        '[limits]\nchannels = 5\nconnections = 6\n[users.ann]\npassword = "x"\nnamespaces = ["a/b"]\nadministrator = true\n',
+    )
+    config = load(file).config
+    told = json.loads(json.dumps(packed(config)))
+    assert [value_of(unpacked(told), found) for found in keys()] == [value_of(config, found) for found in keys()]
+    assert unpacked(told).users == config.users
+    assert set(told["values"]) == {"http_hosts", "workers", "listen.amqp", "kafka.node_id", "kafka.create_topics", "limits.channels", "limits.connections"}

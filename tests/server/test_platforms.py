@@ -17,7 +17,7 @@ from entrepot.settings import Config, Limits
 
 def test_without_uvloop_the_standard_loop_runs(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setitem(sys.modules, "uvloop", None)
-    assert server._loop_factory() is None
+    assert server.loop_factory() is None
     assert "uvloop is not installed" in caplog.text
 
 
@@ -72,7 +72,7 @@ def test_the_limit_on_open_files_is_raised_as_far_as_it_goes(
     monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
     monkeypatch.setattr(resource, "setrlimit", set_limit)
     with caplog.at_level(logging.WARNING):
-        config = server._within_descriptors(Config(limits=Limits(connections=2000 - server.FILES_OF_OUR_OWN)))
+        config = server.within_descriptors(Config(limits=Limits(connections=2000 - server.FILES_OF_OUR_OWN)))
     assert made == ([expected] if expected else [])
     assert ("ulimit -n" in caplog.text) == warns
     files = expected[0] if expected else limits[0]

@@ -20,7 +20,7 @@ DataDirectory = Annotated[str | None, typer.Option("--data", "-d", metavar="DIR"
 Settings = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting by its name, such as durability.mode=interval.")]
 
 
-def loaded(config: Path | None, data: str | None, settings: list[str] | None, listen: list[str] | None = None) -> Loaded:
+def loaded(config: Path | None, data: str | None, settings: list[str] | None, listen: list[str] | None = None, workers: str | None = None) -> Loaded:
     """The configuration from file, environment and these flags. Refused as config.load says."""
     from entrepot.config import listening_only, load
 
@@ -32,6 +32,8 @@ def loaded(config: Path | None, data: str | None, settings: list[str] | None, li
         flags[name] = value
     if data is not None:
         flags["data"] = data
+    if workers is not None:
+        flags["workers"] = workers
     if listen:
         flags |= listening_only(listen)
     return load(config, os.environ, flags)

@@ -42,6 +42,7 @@ class Ground:
         self.clock = clock
         self.limits = limits
         self.known = known
+        self.shares_addresses = False  # with other processes that listen there, too (reserved.py)
         self.tick = Tick(loop.call_soon)
         self.turns = Turns(loop.call_soon)
         self.unfinished = Unfinished(limits.unfinished_bytes)

@@ -63,9 +63,8 @@ class Listener(abc.ABC):
     async def start(self) -> None:
         """Bind and accept. OSError if the address is taken."""
         loop = self.network.loop
-        self._sockets = _bind(
-            await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE), self.network.limits.accept_backlog
-        )
+        found = await loop.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        self._sockets = _listening(bound_sockets(found, is_shared=self.network.shares_addresses), self.network.limits.accept_backlog)
         self.host, self.port = self._sockets[0].getsockname()[:2]
         for sock in self._sockets:
             loop.add_reader(sock.fileno(), self._acceptable, sock)
@@ -278,14 +277,20 @@ class Listener(abc.ABC):
             connection.wake()
 
 
-def _bind(found: Sequence[tuple[Any, ...]], backlog: int) -> list[socket.socket]:
-    """Listening sockets, one for each address; where the system chooses the port, it is the same for all. OSError where one is taken."""
+def bound_sockets(found: Sequence[tuple[Any, ...]], is_shared: bool = False) -> list[socket.socket]:
+    """Sockets that do not listen yet, one for each address; where the system chooses the port, it is the same for all. OSError where one is taken.
+
+    `is_shared`: others that share it, too, may have the address.
+    """
     sockets: list[socket.socket] = []
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):
             sock = socket.socket(family, kind, protocol)
             sockets.append(sock)
+            sock.setblocking(False)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if is_shared:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             port = sockets[0].getsockname()[1] if len(sockets) > 1 and not address[1] else address[1]
@@ -293,8 +298,17 @@ def _bind(found: Sequence[tuple[Any, ...]], backlog: int) -> list[socket.socket]
                 sock.bind((address[0], port, *address[2:]))
             except OSError as error:
                 raise OSError(error.errno, f"cannot listen at {address_text(address)}: {(error.strerror or str(error)).lower()}") from None
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        raise
+    return sockets
+
+
+def _listening(sockets: list[socket.socket], backlog: int) -> list[socket.socket]:
+    try:
+        for sock in sockets:
             sock.listen(backlog)
-            sock.setblocking(False)
     except BaseException:
         for sock in sockets:
             sock.close()

@@ -137,4 +137,5 @@ PROTOCOL = Protocol(
     broker_terms=_broker_terms,
     speak=speak,
     namespace_listener="kafka",
+    tells_nodes_apart=True,
 )
