@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 import msgspec
 
 from entrepot.model.listeners import ListenerKind
+from entrepot.model.nodes import ALONE, Nodes
 from entrepot.settings import Config, Section
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     beside: Beside  # for what would hold up the loop
     metrics: Metrics
     tls: Callable[[], ssl.SSLContext]  # for the listeners that need it
+    nodes: Nodes = ALONE
 
     def tls_of(self, kind: ListenerKind) -> ssl.SSLContext | None:
         """The context of a listener of that kind; None in the clear."""
@@ -86,4 +88,5 @@ class Protocol(msgspec.Struct, frozen=True, kw_only=True):
     entry_codec: Callable[[Config], EntryCodec] | None = None  # of what its producers store: every node has it, whoever listens
     broker_terms: Callable[[Config], BrokerTerms] | None = None
     speak: Callable[[Site], Speaker] | None = None  # called once, where one of its listeners is wanted; None: the server makes the listener, before the store
+    tells_nodes_apart: bool = False  # its clients know each node by an address of its own: there it listens besides
     namespace_listener: str = ""  # which of its listeners a namespace has one of its own of, for tests: where a connection cannot say which it means

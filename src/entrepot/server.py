@@ -29,12 +29,14 @@ from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
 from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
+from entrepot.cluster.workers.place import WorkerPlace
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
 from entrepot.figures import RunQueueWait, register_node, register_process
 from entrepot.http.listener import HttpListener
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.nodes import ALONE
 from entrepot.net import connection
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
@@ -92,8 +94,10 @@ class Started:
 class Server:
     """One broker in this process. `start` once, then `stop` once."""
 
-    def __init__(self, config: Config, clock: Clock, entropy: Entropy, on_failed: Callable[[BaseException], None]) -> None:
+    def __init__(self, config: Config, clock: Clock, entropy: Entropy, on_failed: Callable[[BaseException], None], place: WorkerPlace | None = None) -> None:
+        """`place`: of a worker among others."""
         self.config = config
+        self.place = place
         self.clock = clock
         self.entropy = entropy
         self.metrics = Metrics()
@@ -134,7 +138,7 @@ class Server:
             await self._speak(protocol, site, {name: wanted[name] for name in protocol.listeners if name in wanted})
         await self._listen_admin()
         self.why_not_ready = None
-        addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners if listener.for_clients}
+        addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners if listener.for_clients and not listener.of_node}
         seconds = self.clock.monotonic_s() - self._began
         data = str(Path(self.config.data).resolve())
         return Started(__version__, os.getpid(), seconds, addresses, data, self.config.durability.mode, is_compiled(), node.broker.cluster_id)
@@ -209,6 +213,7 @@ class Server:
             beside=beside,
             metrics=self.metrics,
             tls=self._tls,
+            nodes=ALONE if self.place is None else self.place.nodes(),
         )
 
     async def _speak(self, protocol: Protocol, site: Site, wanted: Mapping[str, tuple[str, int]]) -> None:
@@ -219,6 +224,10 @@ class Server:
         for name, (host, port) in wanted.items():
             check_listen(name, host, site.users)
             await self.network.listen(speaker.make_listener(name, host, port, None))
+            if protocol.tells_nodes_apart and name in site.nodes.addresses:
+                own = speaker.make_listener(name, *site.nodes.addresses[name][site.nodes.own], None)
+                own.of_node = True
+                await self.network.listen(own)
 
     def control(self) -> Control:
         """For the program that started the broker, once it is ready."""

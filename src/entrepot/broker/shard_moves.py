@@ -105,7 +105,9 @@ class ShardMoves:
 
     def begin_closed(self, shards: Iterable[int]) -> None:
         """At the start of a process that has none of them yet, and nothing alive."""
-        for shard in shards:
+        closed = list(shards)
+        self._broker.groups.begin_closed(closed)
+        for shard in closed:
             self._broker.store.close_shard(shard, _nothing)
 
     def close(self, shard: int, done: Callable[[], None]) -> None:

@@ -36,6 +36,7 @@ class Listener(abc.ABC):
     """
 
     name = ""
+    of_node = False  # where this process listens besides, for clients that tell it from others
     for_clients = True  # its connections are told of to who administers the broker
 
     def __init__(self, network: Ground, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:

@@ -10,7 +10,8 @@ from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset,
 from entrepot.broker.calls.port import DONE
 from entrepot.broker.calls.topic_requests import EpochEnd, FindOffset
 from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, counted, error_code, partition_rows, per_partition, results_of
-from entrepot.protocols.kafka.error_codes import GROUP, OFFSETS_PARTITION, TOPIC, ErrorCode
+from entrepot.protocols.kafka.cluster import group_code
+from entrepot.protocols.kafka.error_codes import OFFSETS_PARTITION, TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.schema import Rows
 
@@ -133,7 +134,7 @@ def _committed(exchange: Exchange, calls: list[Any]) -> None:
 def _first_code(exchange: Exchange, calls: list[Any]) -> int:
     """The first code that is one, of calls about one group."""
     for call in calls:
-        code = code_of(exchange, call, GROUP, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        code = group_code(exchange, call)
         if code:
             return code
     return 0

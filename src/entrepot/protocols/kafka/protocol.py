@@ -76,6 +76,7 @@ def looks_like_kafka(first: bytes) -> bool:
 def speak(site: Site) -> Speaker:
     """Imported only where somebody listens: it is a large package."""
     from entrepot.protocols.kafka.checking import Checks
+    from entrepot.protocols.kafka.cluster import told_addresses
     from entrepot.protocols.kafka.figures import register
     from entrepot.protocols.kafka.listener import KafkaListener
     from entrepot.protocols.kafka.record_batch import BatchValidator
@@ -91,11 +92,15 @@ def speak(site: Site) -> Speaker:
     def make(name: str, host: str, port: int, namespace: str | None) -> KafkaListener:
         kind = LISTENERS[name]
         key_name, advertised = ("kafka.advertised_tls", kafka.advertised_tls) if kind.without_tls else ("kafka.advertised", kafka.advertised)
+        found = address(key_name, advertised) if advertised else None
+        shared_port = address(name, config.listen.get(name) or kind.address or f"{host}:{port}")[1]
         settings = Settings(
             node_id=kafka.node_id,
+            nodes=site.nodes,
+            addresses=() if namespace else told_addresses(site.nodes, name, shared_port, found),
             cluster_id=site.broker.cluster_id,
             namespace=namespace or kafka.namespace,
-            advertised=address(key_name, advertised) if advertised else None,
+            advertised=found,
             produce_size_max=limits.kafka_produce_bytes,
             request_size_max=limits.kafka_request_bytes,
             fetch_size_max=limits.kafka_fetch_bytes,
@@ -137,4 +142,5 @@ PROTOCOL = Protocol(
     broker_terms=_broker_terms,
     speak=speak,
     namespace_listener="kafka",
+    tells_nodes_apart=True,
 )
