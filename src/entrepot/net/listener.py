@@ -59,6 +59,9 @@ class Listener(abc.ABC):
         """What is known of who speaks; `session` is one that make_session() made."""
         return Client()
 
+    def tell_nodes(self, addresses: Sequence[tuple[str, int]]) -> None:  # noqa: B027 - mostly, it makes no difference
+        """Its twins at all nodes, in their order, are there from now on. Of interest where clients tell nodes apart."""
+
     # -- its life, called by Network
 
     async def start(self) -> None:

@@ -57,7 +57,7 @@ def brokers(session: Any, id_field: str) -> list[dict[str, Any]]:
 def maybe_broker(session: Any, number: int, id_field: str) -> dict[str, Any] | None:
     """One of them; None: nobody has said where it is."""
     settings, reached = session.settings, session.peer
-    if settings.nodes.count > 1 and settings.addresses:
+    if number < len(settings.addresses) and settings.nodes.count > 1:
         host, port = settings.addresses[number]
     elif number != settings.nodes.own:
         return None
