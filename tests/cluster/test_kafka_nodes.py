@@ -104,6 +104,23 @@ def test_a_fetch_of_what_is_elsewhere_alone_is_answered_at_once(cluster, clients
     assert row["error_code"] == NOT_LEADER
 
 
+def test_an_epoch_that_a_client_says_it_knows_is_passed_over(cluster, clients):
+    """librdkafka says 0 where it was told none."""
+    clients[0].create("t", 12)
+    index = led_by(cluster, "t", 1)
+    clients[1].produce("t", index)
+    for epoch in (0, 99):
+        (row,) = clients[1].call("Fetch", 12, fetch({"t": {index: 0}}, leader_epoch=epoch))["responses"][0]["partitions"]
+        assert (row["error_code"], b"v" in row["records"]) == (0, True)
+        part = {"partition_index": index, "current_leader_epoch": epoch, "timestamp": -1}
+        values = {"replica_id": -1, "isolation_level": 0, "topics": [{"name": "t", "partitions": [part]}], "timeout_ms": 1000}
+        (row,) = clients[1].call("ListOffsets", 10, values)["topics"][0]["partitions"]
+        assert (row["error_code"], row["offset"]) == (0, 1)
+        part = {"partition": index, "current_leader_epoch": epoch, "leader_epoch": 1}
+        (row,) = clients[1].call("OffsetForLeaderEpoch", 4, {"replica_id": -1, "topics": [{"topic": "t", "partitions": [part]}]})["topics"][0]["partitions"]
+        assert (row["error_code"], row["end_offset"]) == (0, 1)
+
+
 def test_records_are_deleted_and_epochs_told_by_the_leader(cluster, clients):
     clients[0].create("t", 12)
     index = led_by(cluster, "t", 2)

@@ -1,7 +1,8 @@
 """The cluster, as Kafka's clients see it: its nodes by ids and addresses, and which of them leads a partition, or coordinates a group.
 
 Node n is broker `kafka.node_id` + n. A broker that is alone is found where it is asked. With several no epoch of leaders is told, which clients take as of a
-cluster that has none: each node counts its own starts, and what one would tell of another is out of date where clients must believe it.
+cluster that has none: each node counts its own starts, and what one would tell of another is out of date where clients must believe it. What they say
+themselves is passed over then: librdkafka says 0 where it knows none.
 """
 
 from __future__ import annotations
@@ -112,4 +113,9 @@ def undecided(session: Any) -> ErrorCode:
 
 def epoch_told(session: Any, epoch: int) -> int:
     """A leader's epoch, as it is told."""
+    return epoch if session.settings.nodes.count == 1 else NO_EPOCH
+
+
+def epoch_known(session: Any, epoch: int) -> int:
+    """A leader's epoch that a client says it knows, as far as it counts."""
     return epoch if session.settings.nodes.count == 1 else NO_EPOCH

@@ -196,6 +196,7 @@ class Session(Sink):
         self.resting = False  # the rest of what is here has its turn later
         self.taking = False  # a Produce is taken in piece by piece
         self.fetches = FetchSessions(shared.fetch_slots)
+        self.fetches.table.passes_over_epochs = settings.nodes.count > 1
 
     @property
     def established(self) -> bool:
