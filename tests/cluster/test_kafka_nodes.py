@@ -192,6 +192,24 @@ def test_topics_are_changed_at_any_node(cluster, clients):
     assert all("t" not in process.space.topics for process in cluster.processes)
 
 
+def test_topics_of_very_many_partitions(cluster, clients):
+    assert clients[1].create("t", 1000) == 0
+    values = {"topics": [{"name": "t", "count": 1500, "assignments": None}], "timeout_ms": 1000, "validate_only": False}
+    assert clients[2].call("CreatePartitions", 3, values)["results"][0]["error_code"] == 0
+    cluster.run()
+    leaders = clients[0].leaders("t")
+    for process in cluster.processes:
+        logs = {log.id for log in process.store.logs()}
+        definition = process.space.topics["t"]
+        assert [index for index, log_id in enumerate(definition.partitions) if log_id in logs] == [
+            index for index, leader in enumerate(leaders) if leader == NODE_ID + process.number
+        ]
+    (row,) = clients[1].call("DeleteTopics", 6, {"topics": [{"name": "t", "topic_id": NO_ID}], "timeout_ms": 1000})["responses"]
+    assert row["error_code"] == 0
+    cluster.run()
+    assert [list(process.store.logs()) for process in cluster.processes] == [[], [], []]
+
+
 def test_partitions_are_assigned_to_where_they_are_and_nowhere_else(cluster, clients):
     clients[0].create("t", 4)
     right = [[leader] for leader in clients[0].leaders("t")]

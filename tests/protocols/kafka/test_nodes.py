@@ -7,8 +7,9 @@ from kafka_bench import Client
 from test_handlers import exchange, metadata
 
 from entrepot.broker.catalogue.shards import Shards
+from entrepot.model.errors import Refused
 from entrepot.model.nodes import Nodes
-from entrepot.protocols.kafka.cluster import told_addresses
+from entrepot.protocols.kafka.cluster import check_ids, told_addresses
 from entrepot.protocols.kafka.error_codes import ErrorCode
 
 
@@ -32,6 +33,16 @@ def test_who_listens_everywhere_is_where_it_was_reached(host):
 
 def test_behind_what_is_advertised_nodes_are_as_far_as_behind_the_listener():
     assert told(("0.0.0.0", 9193), ("0.0.0.0", 9194), advertised=("kafka.example", 19092)) == [("kafka.example", 19193), ("kafka.example", 19194)]
+
+
+def test_there_may_be_no_such_ports_and_no_such_ids():
+    assert told(("", 9193), advertised=("h", 65_434)) == [("h", 65_535)]
+    for port in (65_435, 1):
+        with pytest.raises(Refused):
+            told(("", 9193), ("", 9000), advertised=("h", port))
+    check_ids(Nodes(0, 3), 0x7FFFFFFD)
+    with pytest.raises(Refused):
+        check_ids(Nodes(0, 3), 0x7FFFFFFE)
 
 
 def test_while_it_is_not_known_where_others_are_a_node_tells_of_itself():

@@ -11,24 +11,37 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from entrepot.broker.calls.port import DONE
-from entrepot.model.errors import Reason
+from entrepot.model.errors import Reason, Refused
 from entrepot.model.nodes import Address, Nodes
 from entrepot.protocols.kafka.answers import error_code
 from entrepot.protocols.kafka.error_codes import GROUP, ErrorCode
 
 NO_EPOCH = -1
+PORT_MAX = 65_535
+NODE_ID_MAX = 0x7FFFFFFF
 _ANY_HOST = frozenset({"", "0.0.0.0", "::"})
 
 
 def told_addresses(nodes: Nodes, name: str, shared_port: int, advertised: Address | None) -> list[Address]:
     """Where clients of that listener, which is at `shared_port` at every node, are told that the nodes are; host "": the one that the client has reached.
 
-    Advertised at another port, nodes are as far behind that as they are behind the listener's.
+    Advertised at another port, nodes are as far behind that as they are behind the listener's. Refused: there are no such ports.
     """
     addresses = nodes.addresses.get(name, ())
     if advertised is not None:
-        return [(advertised[0], port + advertised[1] - shared_port) for _, port in addresses]
+        host, further = advertised[0], advertised[1] - shared_port
+        if any(not 0 < port + further <= PORT_MAX for _, port in addresses):
+            raise Refused(Reason.INVALID, f"{name} advertised at port {advertised[1]}: its {nodes.count} nodes' ports would not all be ports")
+        return [(host, port + further) for _, port in addresses]
     return [("" if host in _ANY_HOST else host, port) for host, port in addresses]
+
+
+def check_ids(nodes: Nodes, first: int) -> None:
+    """Refused: there are not so many ids from `first` on."""
+    if first + nodes.count - 1 > NODE_ID_MAX:
+        raise Refused(
+            Reason.INVALID, f"kafka.node_id = {first}: the last of {nodes.count} nodes would be broker {first + nodes.count - 1}; {NODE_ID_MAX} is the greatest"
+        )
 
 
 # ---- nodes: by the numbers of model/nodes.py, and by the ids that clients know

@@ -76,7 +76,7 @@ def looks_like_kafka(first: bytes) -> bool:
 def speak(site: Site) -> Speaker:
     """Imported only where somebody listens: it is a large package."""
     from entrepot.protocols.kafka.checking import Checks
-    from entrepot.protocols.kafka.cluster import told_addresses
+    from entrepot.protocols.kafka.cluster import check_ids, told_addresses
     from entrepot.protocols.kafka.figures import register
     from entrepot.protocols.kafka.listener import KafkaListener
     from entrepot.protocols.kafka.record_batch import BatchValidator
@@ -84,6 +84,7 @@ def speak(site: Site) -> Speaker:
 
     config, network = site.config, site.network
     kafka, limits = config.of(KafkaSection), config.of(KafkaLimits)
+    check_ids(site.nodes, kafka.node_id)
     checks = Checks(limits.unpacked_batch_bytes, site.beside.do)
     validator = BatchValidator(limits.unpacked_batch_bytes)
     shared = Shared(site.entropy, validator, network.loop.call_soon, network.unfinished, network.strangers, turns=network.turns, checks=checks)
