@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from kafka_bench import fetch
 from kafka_cluster import NO_ID, NODE_ID, REACHED, KafkaCluster
+from test_handlers import metadata
 
 from entrepot.protocols.kafka.error_codes import ErrorCode
 
@@ -368,6 +369,16 @@ def test_while_nobody_decides_it_is_told_that_the_controller_is_another(cluster,
     assert clients[1].create("t", 1) == ErrorCode.NOT_CONTROLLER
     cluster.settle()
     assert clients[1].create("t", 1) == 0
+
+
+def test_while_nobody_is_sure_of_the_catalogue_no_topic_is_told_to_be_gone(cluster, clients):
+    """Who subscribes to a pattern asks for all of them, and has no field for an error."""
+    clients[1].create("t", 3)
+    cluster.wires[0, 1].break_off()
+    cluster.loop.run_until(lambda: not cluster.processes[1].following._lease.may_answer, 30)
+    assert [topic["name"] for topic in clients[1].call("Metadata", 12, metadata(None))["topics"]] == ["t"]
+    assert [topic["error_code"] for topic in clients[1].metadata("t", "u")["topics"]] == [ErrorCode.LEADER_NOT_AVAILABLE] * 2
+    assert {clients[1].produce("t", index)[0] for index in range(3)} == {NOT_LEADER}
 
 
 # ---- clients that know nothing beforehand
