@@ -7,6 +7,9 @@ Test suites use it (entrepot.testing): one broker for all tests, a namespace for
         cannot say which one they mean. `ports`: those that they shall have; else free ones.
     {"close": "public/123456789012"}                   -> {}
         Its listeners are closed, their connections are cut off; the namespace stays.
+    {"nodes": "public/123456789012", "addresses": {"kafka": ["127.0.0.1:40001", "127.0.0.1:40101"]}}  -> {}
+        Of one of several workers: where each of them has opened that namespace's listeners, in their order. Clients that tell nodes apart are told these;
+        until then, this node's alone.
     {"users": ["clear_permission", "ann", "acme/x"]}   -> {}
         A change of users, by the name of its method (USER_CHANGES) and its arguments, where a permission is its three patterns.
     what cannot be done                                -> {"error": "..."}
@@ -19,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.users.users import Permission
@@ -27,6 +30,7 @@ from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
 from entrepot.node import Node
+from entrepot.settings import address
 
 if TYPE_CHECKING:
     from entrepot.protocol import MakeListener
@@ -65,11 +69,14 @@ class Control:
             if "close" in command:
                 self._close(command["close"])
                 return {}
+            if "nodes" in command:
+                self._tell_nodes(command["nodes"], command["addresses"])
+                return {}
             if "users" in command:
                 self._change_users(*command["users"])
                 return {}
-            raise Refused(Reason.INVALID, "a command is open, close or users")
-        except (NotDone, OSError, ValueError, TypeError) as error:
+            raise Refused(Reason.INVALID, "a command is open, close, nodes or users")
+        except (NotDone, OSError, ValueError, TypeError, KeyError) as error:
             return {"error": str(error)}
 
     async def _open(self, namespace: str, ports: Mapping[str, int]) -> dict[str, Any]:
@@ -81,6 +88,10 @@ class Control:
                 await self._network.listen(listener)
                 opened[name] = listener
         return {"ports": {name: listener.port for name, listener in opened.items()}}
+
+    def _tell_nodes(self, namespace: str, addresses: Mapping[str, Sequence[str]]) -> None:
+        for name, listener in self._listeners.get(namespace, {}).items():
+            listener.tell_nodes([address(name, where) for where in addresses[name]])
 
     def _change_users(self, change: str, *arguments: Any) -> None:
         if change not in USER_CHANGES:

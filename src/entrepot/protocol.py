@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 import msgspec
 
 from entrepot.model.listeners import ListenerKind
+from entrepot.model.nodes import ALONE, Nodes
 from entrepot.settings import Config, Section
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     beside: Beside  # for what would hold up the loop
     metrics: Metrics
     tls: Callable[[], ssl.SSLContext]  # for the listeners that need it
+    nodes: Nodes = ALONE
 
     def tls_of(self, kind: ListenerKind) -> ssl.SSLContext | None:
         """The context of a listener of that kind; None in the clear."""

@@ -37,6 +37,7 @@ from entrepot.http.listener import HttpListener
 from entrepot.leaving import STOPPED_TWICE, STORE_FAILED, leave
 from entrepot.metrics import Metrics
 from entrepot.model.errors import Reason, Refused
+from entrepot.model.nodes import ALONE
 from entrepot.net import connection
 from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
@@ -110,7 +111,7 @@ class Server:
             await self._speak(protocol, site, {name: wanted[name] for name in protocol.listeners if name in wanted})
         await self._listen_admin()
         self.why_not_ready = None
-        addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners if listener.for_clients}
+        addresses = {listener.name: (listener.host, listener.port) for listener in self.network.listeners if listener.for_clients and not listener.of_node}
         seconds = self.clock.monotonic_s() - self._began
         data = str(Path(self.config.data).resolve())
         return Started(__version__, os.getpid(), seconds, addresses, data, self.config.durability.mode, is_compiled(), node.broker.cluster_id)
@@ -203,6 +204,7 @@ class Server:
             beside=beside,
             metrics=self.metrics,
             tls=self._tls,
+            nodes=ALONE if self.membership is None else self.membership.place.nodes(),
         )
 
     async def _speak(self, protocol: Protocol, site: Site, wanted: Mapping[str, tuple[str, int]]) -> None:
@@ -213,6 +215,10 @@ class Server:
         for name, (host, port) in wanted.items():
             check_listen(name, host, site.users)
             await self.network.listen(speaker.make_listener(name, host, port, None))
+            if protocol.tells_nodes_apart and name in site.nodes.addresses:
+                own = speaker.make_listener(name, *site.nodes.addresses[name][site.nodes.own], None)
+                own.of_node = True
+                await self.network.listen(own)
 
     def control(self) -> Control:
         """For the program that started the broker, once it is ready."""

@@ -78,7 +78,7 @@ class ShardMoves:
                 broker.decisions.stream.check()  # also where nothing is left to do: not everybody may know that yet
             return False
         if not self._is_decision(call.request) and not self._makes_topics(door, call.request):
-            if type(call.request) not in ANY_TIME and type(call.request) not in GROUP_HANDLERS:
+            if type(call.request) not in ANY_TIME and type(call.request) not in GROUP_HANDLERS and not _lists_topics(call.request):
                 broker.decider.check()
             return False
         broker.decider.ask(door, call)
@@ -105,7 +105,9 @@ class ShardMoves:
 
     def begin_closed(self, shards: Iterable[int]) -> None:
         """At the start of a process that has none of them yet, and nothing alive."""
-        for shard in shards:
+        closed = list(shards)
+        self._broker.groups.begin_closed(closed)
+        for shard in closed:
             self._broker.store.close_shard(shard, _nothing)
 
     def close(self, shard: int, done: Callable[[], None]) -> None:
@@ -211,6 +213,11 @@ class ShardMoves:
         for door in broker.doors:
             door.forget_found()
         broker.catalogue.routes_changed()
+
+
+def _lists_topics(request: Any) -> bool:
+    """Of all topics, those that are known are told at any time: Kafka's clients cannot be told to ask again, and take none for none."""
+    return isinstance(request, topic_requests.DescribeTopics) and request.names is None and request.ids is None
 
 
 def _nothing() -> None:

@@ -36,6 +36,7 @@ class Listener(abc.ABC):
     """
 
     name = ""
+    of_node = False  # where this process listens besides, for clients that tell it from others
     for_clients = True  # its connections are told of to who administers the broker
 
     def __init__(self, network: Ground, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
@@ -57,6 +58,9 @@ class Listener(abc.ABC):
     def client_of(self, session: Any) -> Client:
         """What is known of who speaks; `session` is one that make_session() made."""
         return Client()
+
+    def tell_nodes(self, addresses: Sequence[tuple[str, int]]) -> None:  # noqa: B027 - mostly, it makes no difference
+        """Its twins at all nodes, in their order, are there from now on. Of interest where clients tell nodes apart."""
 
     # -- its life, called by Network
 

@@ -184,6 +184,8 @@ class Process:
             owners=self._table,
         )
         self.broker.register(CODEC)
+        for codec in self.cluster.codecs:
+            self.broker.register(codec())
         decides = self.number == 0
         self.broker.open((0,) if decides else (), follows=not decides)
         self.ahead = Ahead(self.catalogue)
@@ -334,6 +336,8 @@ class Wire:
 
 class Cluster:
     """`count` processes, of which the first decides."""
+
+    codecs = ()  # classes of further ones
 
     def __init__(self, count=2, seed=1, held_max=HELD_MAX_BYTES):
         self.loop = SimulatedLoop(seed)

@@ -6,7 +6,7 @@ group without members expire after a time, and are deleted with their topic. A g
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any
 
@@ -67,6 +67,10 @@ class GroupCoordinator:
         self._away: set[int] = set()  # shards that are not open here
 
     # ---- life
+
+    def begin_closed(self, shards: Iterable[int]) -> None:
+        """At the start: these are not open here."""
+        self._away.update(shards)
 
     def load(self, shards: Sequence[int] | None = None) -> None:
         """Take in what is kept, as shards open (None: all). Raises CorruptData."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import msgspec
 
 from entrepot.cluster.greeting import START_SIZE
+from entrepot.model.nodes import Nodes
+from entrepot.settings import address
 
 SHARD_OF_DECISIONS = 0
 
@@ -44,6 +46,10 @@ class WorkerPlace(msgspec.Struct, frozen=True, kw_only=True):
     def others(self) -> list[str]:
         """The names of all other workers."""
         return [name_of(number) for number in range(self.count) if number != self.number]
+
+    def nodes(self) -> Nodes:
+        """The workers as clients see them that tell nodes apart."""
+        return Nodes(self.number, self.count, {name: [address(name, where) for where in workers] for name, workers in self.own.items()})
 
     def worker_of(self, shard: int) -> int:
         """Whose a shard is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 from entrepot.broker.calls.port import DONE
@@ -21,6 +22,7 @@ from entrepot.broker.calls.topic_requests import (
 )
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka.answers import chunks, code_of, counted, failed_code, partition_rows, per_partition, text_of
+from entrepot.protocols.kafka.cluster import not_led, undecided
 from entrepot.protocols.kafka.error_codes import NAMING, PARTITIONS, TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.metadata import NO_ID, NO_TRANSACTIONS, TOPICS_AT_ONCE
@@ -34,8 +36,7 @@ DESCRIPTION_STEPS = 120  # of what is set of a topic
 
 
 def create_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
-    """Handler of CreateTopics. There is one broker: a replication factor of 1 or the default, and assignments to it alone, are possible."""
-    node_id = exchange.session.settings.node_id
+    """Handler of CreateTopics. A partition is one node's: a replication factor of 1 or the default, and assignments to that node alone, are possible."""
     names: dict[str, int] = {}
     yield from counted((topic["name"] for topic in values["topics"]), names)
     rows: list[Any] = []
@@ -43,16 +44,17 @@ def create_topics(exchange: Exchange, values: dict[str, Any]) -> Generator[int, 
         rows.append({"name": name, "topic_id": NO_ID, "error_code": int(code), "error_message": text})
         yield 2
     exchange.state = (values, rows)
-    yield from exchange.asking(_creations(values, rows, names, node_id), _topics_created)
+    yield from exchange.asking(_creations(exchange, rows, names), _topics_created)
 
 
-def _creations(values: dict[str, Any], rows: list[Any], named: dict[str, int], node_id: int) -> Iterator[CreateTopic | None]:
+def _creations(exchange: Exchange, rows: list[Any], named: dict[str, int]) -> Iterator[CreateTopic | None]:
     """Requests for the topics that may be made. `rows` gets their names, and the answers of those that may not."""
+    values = exchange.state[0]
     for topic in values["topics"]:
         if named[topic["name"]] > 1:
             yield None
             continue
-        refused = _cannot_create(topic, node_id)
+        refused = _cannot_create(exchange, topic)
         if refused is not None:
             rows.append({"name": topic["name"], "topic_id": NO_ID, "error_code": int(refused[0]), "error_message": refused[1]})
             yield None
@@ -73,7 +75,7 @@ def _twice(named: dict[str, int]) -> Iterable[tuple[str, Refusal]]:
             yield name, (ErrorCode.INVALID_REQUEST, f"topic '{name}' is named twice")
 
 
-def _cannot_create(topic: dict[str, Any], node_id: int) -> Refusal | None:
+def _cannot_create(exchange: Exchange, topic: dict[str, Any]) -> Refusal | None:
     assignments = topic["assignments"]
     if topic["name"] in INTERNAL_TOPICS:
         return ErrorCode.INVALID_REQUEST, f"'{topic['name']}' is the name of a topic that Kafka keeps for itself; there is none here, and none can be made"
@@ -84,19 +86,19 @@ def _cannot_create(topic: dict[str, Any], node_id: int) -> Refusal | None:
             return ErrorCode.INVALID_REQUEST, "with assignments, the number of partitions and the replication factor must be -1"
         if sorted(assignment["partition_index"] for assignment in assignments) != list(range(len(assignments))):
             return ErrorCode.INVALID_REPLICA_ASSIGNMENT, "assignments are of partitions 0 and up, each once"
-        return _cannot_assign([assignment["broker_ids"] for assignment in assignments], node_id)
+        in_order = sorted(assignments, key=itemgetter("partition_index"))
+        return _cannot_assign(exchange, topic["name"], [assignment["broker_ids"] for assignment in in_order], 0)
     if topic["num_partitions"] != -1 and topic["num_partitions"] <= 0:
         return ErrorCode.INVALID_PARTITIONS, f"{topic['num_partitions']} partitions; a topic has at least 1"
     if topic["replication_factor"] not in (-1, 1):
-        return ErrorCode.INVALID_REPLICATION_FACTOR, f"replication factor {topic['replication_factor']}: there is one broker"
+        return ErrorCode.INVALID_REPLICATION_FACTOR, f"replication factor {topic['replication_factor']}: a partition is one broker's"
     return None
 
 
-def _cannot_assign(replicas: list[list[int]], node_id: int) -> Refusal | None:
-    """What is wrong with partitions' brokers: there is one, and every partition is its own."""
-    if all(brokers == [node_id] for brokers in replicas):
-        return None
-    return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"there is one broker, {node_id}: every partition is its own, once"
+def _cannot_assign(exchange: Exchange, name: str, replicas: list[list[int]], first: int) -> Refusal | None:
+    """What is wrong with the brokers of partitions from `first` on."""
+    wrong = not_led(exchange.session, name, replicas, first)
+    return None if wrong is None else (ErrorCode.INVALID_REPLICA_ASSIGNMENT, wrong)
 
 
 def _topics_created(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
@@ -134,8 +136,8 @@ def _topics_created(exchange: Exchange, calls: list[Any]) -> Generator[int, None
 def _creation_code(exchange: Exchange, call: Any) -> int:
     """INVALID is of the name, or of the number of partitions where the text says so."""
     if isinstance(call.error, Refused) and call.error.reason is Reason.INVALID and "partitions" in str(call.error):
-        return code_of(exchange, call, PARTITIONS)
-    return code_of(exchange, call, NAMING)
+        return code_of(exchange, call, PARTITIONS, undecided(exchange.session))
+    return code_of(exchange, call, NAMING, undecided(exchange.session))
 
 
 def _configs_of_created(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
@@ -214,7 +216,7 @@ def _deletions(exchange: Exchange, left: Iterable[Any], refused: dict[Any, str],
         what = f"topic '{name}'" if name is not None else "a topic's id"
         yield {"name": name, "topic_id": topic_id, "error_code": int(ErrorCode.INVALID_REQUEST), "error_message": f"{what} is {text}"}
     for (name, topic_id), call in zip(left, calls, strict=True):
-        code = code_of(exchange, call, NAMING)
+        code = code_of(exchange, call, NAMING, undecided(exchange.session))
         if call.outcome == DONE:
             name, topic_id = call.result.name, call.result.id
         elif name is None and code == ErrorCode.UNKNOWN_TOPIC_OR_PARTITION:
@@ -245,9 +247,11 @@ def _partitions_checked(exchange: Exchange, calls: list[Any]) -> Generator[int, 
     for topic, call in zip(topics, calls, strict=True):
         yield 2 + len(topic["assignments"] or ()) // 8
         if call.outcome != DONE:
-            rows.append({"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)})
+            rows.append(
+                {"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS, undecided(exchange.session)), "error_message": text_of(call.error)}
+            )
             continue
-        refused = _cannot_add(topic, topic["count"] - call.result.partition_count, exchange.session.settings.node_id)
+        refused = _cannot_add(exchange, topic, call.result.partition_count)
         if refused is not None:
             exchange.session.count_error(exchange)
             rows.append({"name": topic["name"], "error_code": int(refused[0]), "error_message": refused[1]})
@@ -259,12 +263,13 @@ def _partitions_checked(exchange: Exchange, calls: list[Any]) -> Generator[int, 
     yield from exchange.asking((CreatePartitions(topic["name"], topic["count"]) for topic in left), _partitions_created)
 
 
-def _cannot_add(topic: dict[str, Any], count: int, node_id: int) -> Refusal | None:
-    """What is wrong with the brokers of the partitions that are added."""
+def _cannot_add(exchange: Exchange, topic: dict[str, Any], first: int) -> Refusal | None:
+    """What is wrong with the brokers of the partitions that are added, from `first` on."""
     assignments = topic["assignments"]
     if assignments is None:
         return None
-    refused = _cannot_assign([assignment["broker_ids"] for assignment in assignments], node_id)
+    count = topic["count"] - first
+    refused = _cannot_assign(exchange, topic["name"], [assignment["broker_ids"] for assignment in assignments], first)
     if refused is None and len(assignments) != count:
         return ErrorCode.INVALID_REPLICA_ASSIGNMENT, f"{len(assignments)} assignments for {count} partitions that are added"
     return refused
@@ -273,7 +278,7 @@ def _cannot_add(topic: dict[str, Any], count: int, node_id: int) -> Refusal | No
 def _partitions_created(exchange: Exchange, calls: list[Any]) -> None:
     left, rows = exchange.state
     added = (
-        {"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS), "error_message": text_of(call.error)}
+        {"name": topic["name"], "error_code": code_of(exchange, call, PARTITIONS, undecided(exchange.session)), "error_message": text_of(call.error)}
         for topic, call in zip(left, calls, strict=True)
     )
     exchange.answer({"results": Rows(len(rows) + len(left), chain(rows, added))})

@@ -1,4 +1,4 @@
-"""What handlers share: the codes of calls' outcomes, and who the broker says that it is."""
+"""What handlers share: the codes of calls' outcomes, and how rows of requests and responses are gone over."""
 
 from __future__ import annotations
 
@@ -43,21 +43,6 @@ def error_code(exchange: Any, error: BaseException | None, table: dict[Reason, E
 def text_of(error: BaseException | None) -> str | None:
     """What a response says of an error, short enough for the strings of every version."""
     return None if error is None else without_vhosts(str(error))[:TEXT_MAX]
-
-
-def broker_address(exchange: Any) -> tuple[str, int]:
-    """Where this client finds the broker: where it found it, unless the listener says otherwise."""
-    session = exchange.session
-    if session.settings.advertised is not None:
-        host, port = session.settings.advertised
-        return host, port
-    return session.peer.local_host, session.peer.local_port
-
-
-def broker_node(exchange: Any, id_field: str) -> dict[str, Any]:
-    """The one broker, as Metadata and its kin list it."""
-    host, port = broker_address(exchange)
-    return {id_field: exchange.session.settings.node_id, "host": host, "port": port}
 
 
 def per_partition(values: dict[str, Any], name_field: str = "name") -> Iterable[tuple[str, dict[str, Any]]]:

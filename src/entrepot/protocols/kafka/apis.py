@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from entrepot.protocols.kafka import admin, configs, fetch, groups, metadata, offsets, produce, sasl, single_broker
+from entrepot.protocols.kafka import admin, configs, fetch, groups, metadata, offsets, placement, produce, sasl
 from entrepot.protocols.kafka import schemas_cluster as _k
 from entrepot.protocols.kafka import schemas_connection as _c
 from entrepot.protocols.kafka import schemas_groups as _g
@@ -124,19 +124,19 @@ _ROWS = (
     Api(23, "OffsetForLeaderEpoch", 2, 4, 4, offsets.offset_for_leader_epoch, _r.OFFSET_FOR_LEADER_EPOCH_REQUEST, _r.OFFSET_FOR_LEADER_EPOCH_RESPONSE),
     Api(32, "DescribeConfigs", 1, 4, 4, configs.describe_configs, _t.DESCRIBE_CONFIGS_REQUEST, _t.DESCRIBE_CONFIGS_RESPONSE),
     Api(33, "AlterConfigs", 0, 2, 2, configs.alter_configs, _t.ALTER_CONFIGS_REQUEST, _t.ALTER_CONFIGS_RESPONSE),
-    Api(35, "DescribeLogDirs", 1, 5, 2, single_broker.describe_log_dirs, _k.DESCRIBE_LOG_DIRS_REQUEST, _k.DESCRIBE_LOG_DIRS_RESPONSE),
+    Api(35, "DescribeLogDirs", 1, 5, 2, placement.describe_log_dirs, _k.DESCRIBE_LOG_DIRS_REQUEST, _k.DESCRIBE_LOG_DIRS_RESPONSE),
     Api(36, "SaslAuthenticate", 0, 2, 2, sasl.authenticate, _c.SASL_AUTHENTICATE_REQUEST, _c.SASL_AUTHENTICATE_RESPONSE),
     Api(37, "CreatePartitions", 0, 3, 2, admin.create_partitions, _t.CREATE_PARTITIONS_REQUEST, _t.CREATE_PARTITIONS_RESPONSE),
     Api(42, "DeleteGroups", 0, 2, 2, groups.delete_groups, _g.DELETE_GROUPS_REQUEST, _g.DELETE_GROUPS_RESPONSE),
-    Api(43, "ElectLeaders", 0, 2, 2, single_broker.elect_leaders, _k.ELECT_LEADERS_REQUEST, _k.ELECT_LEADERS_RESPONSE),
+    Api(43, "ElectLeaders", 0, 2, 2, placement.elect_leaders, _k.ELECT_LEADERS_REQUEST, _k.ELECT_LEADERS_RESPONSE),
     Api(44, "IncrementalAlterConfigs", 0, 1, 1, configs.incremental_alter_configs, _t.INCREMENTAL_ALTER_CONFIGS_REQUEST, _t.INCREMENTAL_ALTER_CONFIGS_RESPONSE),
-    Api(45, "AlterPartitionReassignments", 0, 1, 0, single_broker.alter_reassignments, _k.ALTER_REASSIGNMENTS_REQUEST, _k.ALTER_REASSIGNMENTS_RESPONSE),
-    Api(46, "ListPartitionReassignments", 0, 0, 0, single_broker.list_reassignments, _k.LIST_REASSIGNMENTS_REQUEST, _k.LIST_REASSIGNMENTS_RESPONSE),
+    Api(45, "AlterPartitionReassignments", 0, 1, 0, placement.alter_reassignments, _k.ALTER_REASSIGNMENTS_REQUEST, _k.ALTER_REASSIGNMENTS_RESPONSE),
+    Api(46, "ListPartitionReassignments", 0, 0, 0, placement.list_reassignments, _k.LIST_REASSIGNMENTS_REQUEST, _k.LIST_REASSIGNMENTS_RESPONSE),
     Api(47, "OffsetDelete", 0, 0, NEVER, offsets.offset_delete, _g.OFFSET_DELETE_REQUEST, _g.OFFSET_DELETE_RESPONSE),
     Api(60, "DescribeCluster", 0, 2, 0, metadata.describe_cluster, _c.DESCRIBE_CLUSTER_REQUEST, _c.DESCRIBE_CLUSTER_RESPONSE),
     Api(68, "ConsumerGroupHeartbeat", 0, 1, 0, groups.consumer_group_heartbeat, _g.CONSUMER_GROUP_HEARTBEAT_REQUEST, _g.CONSUMER_GROUP_HEARTBEAT_RESPONSE),
     Api(69, "ConsumerGroupDescribe", 0, 1, 0, groups.consumer_group_describe, _g.CONSUMER_GROUP_DESCRIBE_REQUEST, _g.CONSUMER_GROUP_DESCRIBE_RESPONSE),
-    Api(74, "ListConfigResources", 0, 1, 0, single_broker.list_config_resources, _k.LIST_CONFIG_RESOURCES_REQUEST, _k.LIST_CONFIG_RESOURCES_RESPONSE),
+    Api(74, "ListConfigResources", 0, 1, 0, placement.list_config_resources, _k.LIST_CONFIG_RESOURCES_REQUEST, _k.LIST_CONFIG_RESOURCES_RESPONSE),
     Api(75, "DescribeTopicPartitions", 0, 0, 0, metadata.describe_partitions, _c.DESCRIBE_TOPIC_PARTITIONS_REQUEST, _c.DESCRIBE_TOPIC_PARTITIONS_RESPONSE),
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import Any
 from entrepot.broker.calls.port import DONE
 from entrepot.broker.calls.topic_requests import CHANGES_MAX, AlterTopicConfig, ConfigEntry, DescribeTopicConfig
 from entrepot.protocols.kafka.answers import code_of, counted, text_of
+from entrepot.protocols.kafka.cluster import node_ids, own_id, undecided
 from entrepot.protocols.kafka.error_codes import TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
 from entrepot.protocols.kafka.schema import Rows
@@ -48,21 +49,27 @@ def _descriptions(exchange: Exchange, calls: list[Any]) -> Iterator[dict[str, An
             if call.outcome == DONE:
                 row["configs"] = Rows(len(call.result), map(partial(_config, values), call.result))
         elif resource["resource_type"] == BROKER_RESOURCE:
-            if resource["resource_name"] in ("", str(exchange.session.settings.node_id)):
-                row["configs"] = _of_the_broker(exchange, resource["configuration_keys"])
+            number = _broker_named(exchange, resource["resource_name"])
+            if number is not None:
+                row["configs"] = _of_the_broker(exchange, number, resource["configuration_keys"])
             else:
                 row["error_code"] = int(ErrorCode.INVALID_REQUEST)
-                row["error_message"] = f"there is one broker, {exchange.session.settings.node_id}"
+                row["error_message"] = f"brokers are {', '.join(map(str, node_ids(exchange.session)))}"
         else:
             row["error_code"] = int(ErrorCode.INVALID_REQUEST)
             row["error_message"] = f"there is no configuration of resource type {resource['resource_type']}"
         yield row
 
 
-def _of_the_broker(exchange: Exchange, keys: list[str] | None) -> list[dict[str, Any]]:
+def _broker_named(exchange: Exchange, name: str) -> int | None:
+    """The id of a node that is meant; "" is the one that is asked. All have the same configuration, so that each answers for any."""
+    return next((one for one in node_ids(exchange.session) if str(one) == name), None) if name else own_id(exchange.session)
+
+
+def _of_the_broker(exchange: Exchange, number: int, keys: list[str] | None) -> list[dict[str, Any]]:
     settings = exchange.session.settings
     found = {
-        "broker.id": settings.node_id,
+        "broker.id": number,
         "connections.max.idle.ms": int(settings.idle_s * 1000),
         "fetch.max.bytes": settings.fetch_size_max,
         "socket.request.max.bytes": settings.produce_size_max,
@@ -159,7 +166,7 @@ def _alterations(exchange: Exchange, calls: list[Any]) -> Iterator[dict[str, Any
             yield row | {"error_code": int(ErrorCode.INVALID_REQUEST), "error_message": reason}
             continue
         call = next(answers)
-        yield row | {"error_code": code_of(exchange, call, TOPIC), "error_message": text_of(call.error)}
+        yield row | {"error_code": code_of(exchange, call, TOPIC, undecided(exchange.session)), "error_message": text_of(call.error)}
 
 
 def alter_configs(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:

@@ -44,6 +44,7 @@ class ErrorCode(enum.IntEnum):
     INVALID_REPLICATION_FACTOR = 38
     INVALID_REPLICA_ASSIGNMENT = 39
     INVALID_CONFIG = 40
+    NOT_CONTROLLER = 41
     INVALID_REQUEST = 42
     UNSUPPORTED_FOR_MESSAGE_FORMAT = 43
     POLICY_VIOLATION = 44
@@ -149,6 +150,10 @@ OFFSETS_PARTITION = TOPIC | {Reason.TOO_LARGE: E.OFFSET_METADATA_TOO_LARGE, Reas
 del E
 
 
+OF_COORDINATORS = frozenset({ErrorCode.COORDINATOR_NOT_AVAILABLE, ErrorCode.NOT_COORDINATOR})
+"""What groups' clients are told of what can be tried again: here, or where they find the coordinator then."""
+
+
 def code_for(error: BaseException | None, table: dict[Reason, ErrorCode], unavailable: ErrorCode) -> ErrorCode:
     """The code that says `error`; `unavailable` for what can be tried again.
 
@@ -162,5 +167,5 @@ def code_for(error: BaseException | None, table: dict[Reason, ErrorCode], unavai
     if isinstance(error, Unavailable):
         return unavailable
     if isinstance(error, OutcomeUnknown):
-        return unavailable if unavailable is ErrorCode.COORDINATOR_NOT_AVAILABLE else ErrorCode.REQUEST_TIMED_OUT
+        return ErrorCode.COORDINATOR_NOT_AVAILABLE if unavailable in OF_COORDINATORS else ErrorCode.REQUEST_TIMED_OUT
     return ErrorCode.UNKNOWN_SERVER_ERROR

@@ -40,6 +40,7 @@ cdef class FetchTable:
     cdef public list parts
     cdef readonly Py_ssize_t count
     cdef public bint by_id
+    cdef public bint passes_over_epochs
     cdef public int64_t request
     cdef public Py_ssize_t seen_count
     cdef public bint changed

@@ -64,6 +64,7 @@ class FetchTable:
         self.parts: list[ReadPart] = []
         self.count = 0
         self.by_id = False
+        self.passes_over_epochs = False  # whatever epoch of a leader a client says that it knows (cluster.py)
         self.request = 0
         self.seen_count = 0  # of its parts, those that the last request has named
         self.changed = False
@@ -89,7 +90,7 @@ class FetchTable:
             self.changed = True
         part.offset = offset
         part.max_bytes = max_bytes
-        part.leader_epoch = leader_epoch
+        part.leader_epoch = -1 if self.passes_over_epochs else leader_epoch
         note: FetchNote = part.tag
         if note.seen != self.request:
             note.seen = self.request

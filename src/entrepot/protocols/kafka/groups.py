@@ -12,6 +12,7 @@ from entrepot.broker.calls.topic_requests import AllowedActions, DescribeTopics,
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka import operations
 from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, error_code, text_of
+from entrepot.protocols.kafka.cluster import group_code
 from entrepot.protocols.kafka.error_codes import CONSUMER_GROUP, GROUP, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.schema import Rows
@@ -58,7 +59,7 @@ def _joined(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
         member_id = exchange.state
         if isinstance(call.error, Refused) and call.error.reason is Reason.MEMBER_ID_REQUIRED:
             member_id = call.result
-        code = code_of(exchange, call, GROUP, UNAVAILABLE)
+        code = group_code(exchange, call)
         exchange.answer({"error_code": code, "protocol_name": None if exchange.version >= 7 else "", "member_id": member_id})
         return
     joined: ask.JoinResult = call.result
@@ -101,7 +102,7 @@ def _synced(exchange: Exchange, calls: list[Any]) -> Generator[int, None, None]:
     yield ANSWER_STEPS
     call = calls[0]
     if call.outcome != DONE:
-        exchange.answer({"error_code": code_of(exchange, call, GROUP, UNAVAILABLE)})
+        exchange.answer({"error_code": group_code(exchange, call)})
         return
     protocol_type, protocol, assignment = call.result
     exchange.answer({"protocol_type": protocol_type, "protocol_name": protocol, "assignment": assignment})
@@ -113,7 +114,7 @@ def heartbeat(exchange: Exchange, values: dict[str, Any]) -> None:
 
 
 def _beaten(exchange: Exchange, calls: list[Any]) -> None:
-    exchange.answer({"error_code": code_of(exchange, calls[0], GROUP, UNAVAILABLE)})
+    exchange.answer({"error_code": group_code(exchange, calls[0])})
 
 
 def leave_group(exchange: Exchange, values: dict[str, Any]) -> None:
@@ -129,7 +130,7 @@ def leave_group(exchange: Exchange, values: dict[str, Any]) -> None:
 def _left(exchange: Exchange, calls: list[Any]) -> None:
     refused = next((call for call in calls if call.outcome != DONE), None)
     if refused is not None:
-        exchange.answer({"error_code": code_of(exchange, refused, GROUP, UNAVAILABLE)})
+        exchange.answer({"error_code": group_code(exchange, refused)})
         return
     codes = (error_code(exchange, error, GROUP, UNAVAILABLE) for call in calls for error in call.result)
     if exchange.version < 3:
@@ -173,7 +174,7 @@ def consumer_group_heartbeat(exchange: Exchange, values: dict[str, Any]) -> None
 def _consumer_beaten(exchange: Exchange, calls: list[Any]) -> None:
     call = calls[0]
     if call.outcome != DONE:
-        exchange.answer({"error_code": code_of(exchange, call, CONSUMER_GROUP, UNAVAILABLE), "error_message": text_of(call.error)})
+        exchange.answer({"error_code": group_code(exchange, call, CONSUMER_GROUP), "error_message": text_of(call.error)})
         return
     found: ask.ConsumerHeartbeatResult = call.result
     assignment = None
@@ -193,7 +194,7 @@ def _consumer_beaten(exchange: Exchange, calls: list[Any]) -> None:
 
 
 def list_groups(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of ListGroups."""
+    """Handler of ListGroups: those that this node coordinates; clients ask every one."""
     exchange.ask([ask.ListGroups(values.get("states_filter", []), values.get("types_filter", []))], _listed)
 
 
@@ -265,7 +266,7 @@ def _classic_group(exchange: Exchange, group: str, call: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"group_id": group, "group_state": "", "error_code": int(ErrorCode.GROUP_ID_NOT_FOUND)}
     row["error_message"] = f"group '{group}' is not a classic group" if call.outcome == DONE else text_of(call.error)
     if call.outcome != DONE:
-        row["error_code"] = code_of(exchange, call, GROUP, UNAVAILABLE)
+        row["error_code"] = group_code(exchange, call)
     if row["error_code"] == ErrorCode.GROUP_ID_NOT_FOUND:
         row["group_state"] = "Dead"
         if exchange.version < 6:
@@ -318,7 +319,7 @@ def _describe_consumers(exchange: Exchange, calls: list[Any], operated: Iterator
 
 def _consumer_group(exchange: Exchange, group: str, call: Any, names: dict[bytes, str]) -> dict[str, Any]:
     if call.outcome != DONE:
-        return {"group_id": group, "error_code": code_of(exchange, call, CONSUMER_GROUP, UNAVAILABLE), "error_message": text_of(call.error)}
+        return {"group_id": group, "error_code": group_code(exchange, call, CONSUMER_GROUP), "error_message": text_of(call.error)}
     found: ask.GroupDescription = call.result
     if found.kind != "consumer":
         return {"group_id": group, "error_code": int(ErrorCode.GROUP_ID_NOT_FOUND), "error_message": f"group '{group}' is not a consumer group"}
@@ -360,5 +361,5 @@ def delete_groups(exchange: Exchange, values: dict[str, Any]) -> None:
 
 
 def _deleted(exchange: Exchange, calls: list[Any]) -> None:
-    rows = ({"group_id": group, "error_code": code_of(exchange, call, GROUP, UNAVAILABLE)} for group, call in zip(exchange.state, calls, strict=True))
+    rows = ({"group_id": group, "error_code": group_code(exchange, call)} for group, call in zip(exchange.state, calls, strict=True))
     exchange.answer({"results": Rows(len(calls), rows)})

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
+from entrepot.model.nodes import Address
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
 from entrepot.net.session import Client, Peer, Wake
@@ -35,6 +38,10 @@ class KafkaListener(Listener):
         self.authenticator = authenticator
         self.settings = settings
         self.shared = shared
+
+    def tell_nodes(self, addresses: Sequence[Address]) -> None:
+        """See net.listener.Listener: connections that come from now on."""
+        self.settings = replace(self.settings, addresses=tuple(addresses))
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""

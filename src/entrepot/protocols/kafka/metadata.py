@@ -1,4 +1,4 @@
-"""Finding things: Metadata, DescribeTopicPartitions, DescribeCluster, FindCoordinator. There is one broker, which leads and coordinates everything."""
+"""Finding things: Metadata, DescribeTopicPartitions, DescribeCluster, FindCoordinator. Which node has what: cluster.py."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from entrepot.broker.calls.port import DONE
 from entrepot.broker.calls.topic_requests import AllowedActions, DescribeTopics, TopicDescription
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.kafka import operations
-from entrepot.protocols.kafka.answers import broker_node, chunks, code_of, counted, error_code
+from entrepot.protocols.kafka.answers import chunks, code_of, counted, error_code
+from entrepot.protocols.kafka.cluster import brokers, coordinator, epoch_told, leaders, maybe_broker, node_id
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.schema import Rows
@@ -20,6 +21,7 @@ TOPICS_AT_ONCE = 16  # described, and made where they are missing, in one reques
 ALLOWED_AT_ONCE = 128  # topics in one question of what the user may do with them
 NO_TRANSACTIONS = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 """What is told to clients that want transactions, which are not there: every client takes it for final, where librdkafka tries UNSUPPORTED_VERSION for ever."""
+PARTITIONS_A_STEP = 4  # whose nodes are looked for
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
@@ -90,19 +92,22 @@ def _missing(exchange: Exchange, key: str | bytes, error: BaseException) -> dict
 
 def _topic(exchange: Exchange, topic: TopicDescription) -> dict[str, Any]:
     version, session = exchange.version, exchange.session
-    partitions = session.shared.partition_rows.encoded(
-        exchange.api.response_plan(version), version, session.settings.node_id, topic.epoch, topic.partition_count
-    )
+    plan, rows, count, epoch = exchange.api.response_plan(version), session.shared.partition_rows, topic.partition_count, epoch_told(session, topic.epoch)
+    if session.settings.nodes.count == 1:
+        partitions = rows.encoded(plan, version, node_id(session, 0), epoch, count)
+    else:
+        partitions = rows.spread(plan, version, leaders(session, topic.name, range(count)), epoch)
+        session.turns.spend(count // PARTITIONS_A_STEP)
     return {"error_code": 0, "name": topic.name, "topic_id": topic.id, "is_internal": topic.internal, "partitions": partitions}
 
 
 def _answer_metadata(exchange: Exchange, topics: list[dict[str, Any]] | Rows, code: int = 0) -> Generator[int, None, None]:
     values = exchange.wanted
-    settings = exchange.session.settings
+    session = exchange.session
     answer = {
-        "brokers": [broker_node(exchange, "node_id")],
-        "cluster_id": settings.cluster_id,
-        "controller_id": settings.node_id,
+        "brokers": brokers(session, "node_id"),
+        "cluster_id": session.settings.cluster_id,
+        "controller_id": node_id(session, 0),
         "topics": topics,
         "error_code": code,
     }
@@ -187,7 +192,8 @@ def _partitions_described(exchange: Exchange, calls: list[Any]) -> Generator[int
             continue
         count = max(0, topic.partition_count - first)
         shown = range(first, first + min(left, count))
-        partitions = [_partition(exchange, topic, number) for number in shown]
+        found_leaders = leaders(exchange.session, topic.name, shown)
+        partitions = [_partition(exchange, topic, number, leader) for number, leader in zip(shown, found_leaders, strict=True)]
         topics.append({"error_code": 0, "name": topic.name, "topic_id": topic.id, "is_internal": topic.internal, "partitions": partitions})
         if count > left:
             next_cursor = {"topic_name": name, "partition_index": first + left}
@@ -196,51 +202,57 @@ def _partitions_described(exchange: Exchange, calls: list[Any]) -> Generator[int
     yield from _with_operations(exchange, {"topics": topics, "next_cursor": next_cursor}, of_topics=True)
 
 
-def _partition(exchange: Exchange, topic: TopicDescription, number: int) -> dict[str, Any]:
-    node = [exchange.session.settings.node_id]
+def _partition(exchange: Exchange, topic: TopicDescription, number: int, leader: int) -> dict[str, Any]:
     return {
         "error_code": 0,
         "partition_index": number,
-        "leader_id": node[0],
-        "leader_epoch": topic.epoch,
-        "replica_nodes": node,
-        "isr_nodes": node,
+        "leader_id": leader,
+        "leader_epoch": epoch_told(exchange.session, topic.epoch),
+        "replica_nodes": [leader],
+        "isr_nodes": [leader],
         "eligible_leader_replicas": [],
         "last_known_elr": [],
     }
 
 
-# ---- the broker
+# ---- nodes
 
 
 def describe_cluster(exchange: Exchange, values: dict[str, Any]) -> Generator[int, None, None]:
     """Handler of DescribeCluster. Controllers (endpoint type 2) are not for clients here."""
-    settings = exchange.session.settings
+    session = exchange.session
     code = 0 if values.get("endpoint_type", 1) == 1 else 115  # UNSUPPORTED_ENDPOINT_TYPE
     answer = {
         "error_code": code,
-        "error_message": "there is no controller apart from the broker" if code else None,
+        "error_message": "there is no controller apart from the brokers" if code else None,
         "endpoint_type": 1,
-        "cluster_id": settings.cluster_id,
-        "controller_id": settings.node_id,
-        "brokers": [] if code else [broker_node(exchange, "broker_id")],
+        "cluster_id": session.settings.cluster_id,
+        "controller_id": node_id(session, 0),
+        "brokers": [] if code else brokers(session, "broker_id"),
     }
     return _with_operations(exchange, answer, of_cluster=values["include_cluster_authorized_operations"] and not code)
 
 
 def find_coordinator(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of FindCoordinator: this broker, of every group."""
+    """Handler of FindCoordinator: the node that has the group's shard."""
     kind = values.get("key_type", GROUP)
     code, text = (0, None) if kind == GROUP else (int(ErrorCode.INVALID_REQUEST), f"a coordinator of kind {kind}: only consumer groups have one here")
     if kind == TRANSACTION:
         code, text = int(NO_TRANSACTIONS), "transactions are not supported by this broker"
     if code:
         exchange.session.count_error(exchange)
-        row: dict[str, Any] = {"error_code": code, "error_message": text, "node_id": -1, "host": "", "port": -1}
-    else:
-        row = {"error_code": 0, "error_message": None, **broker_node(exchange, "node_id")}
+    none = {"error_code": code, "error_message": text, "node_id": -1, "host": "", "port": -1}
     if exchange.version >= 4:
         keys = values["coordinator_keys"]
-        exchange.answer({"coordinators": Rows(len(keys), ({"key": key, **row} for key in keys))})
+        exchange.answer({"coordinators": Rows(len(keys), ({"key": key, **(none if code else _coordinator(exchange, key))} for key in keys))})
     else:
-        exchange.answer(row)
+        exchange.answer(none if code else _coordinator(exchange, values["key"]))
+
+
+def _coordinator(exchange: Exchange, group: str) -> dict[str, Any]:
+    session = exchange.session
+    found = maybe_broker(session, coordinator(session, group), "node_id")
+    if found is None:
+        exchange.session.count_error(exchange)
+        return {"error_code": int(ErrorCode.COORDINATOR_NOT_AVAILABLE), "error_message": "its node is not known", "node_id": -1, "host": "", "port": -1}
+    return {"error_code": 0, "error_message": None, **found}

@@ -10,7 +10,8 @@ from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset,
 from entrepot.broker.calls.port import DONE
 from entrepot.broker.calls.topic_requests import EpochEnd, FindOffset
 from entrepot.protocols.kafka.answers import ASKED_AT_ONCE, chunks, code_of, counted, error_code, partition_rows, per_partition, results_of
-from entrepot.protocols.kafka.error_codes import GROUP, OFFSETS_PARTITION, TOPIC, ErrorCode
+from entrepot.protocols.kafka.cluster import epoch_known, group_code
+from entrepot.protocols.kafka.error_codes import OFFSETS_PARTITION, TOPIC, ErrorCode
 from entrepot.protocols.kafka.exchange import ASK_STEPS, Exchange
 from entrepot.protocols.kafka.schema import Rows
 
@@ -30,15 +31,15 @@ def list_offsets(exchange: Exchange, values: dict[str, Any]) -> Generator[int, N
     named: dict[tuple[str, int], int] = {}
     yield from counted(((topic, partition["partition_index"]) for topic, partition in per_partition(values)), named)
     exchange.state = values, named
-    exchange.ask(_searches(values, named), _offsets_listed)
+    exchange.ask(_searches(exchange.session, values, named), _offsets_listed)
 
 
-def _searches(values: dict[str, Any], named: dict[tuple[str, int], int]) -> Iterator[FindOffset | None]:
+def _searches(session: Any, values: dict[str, Any], named: dict[tuple[str, int], int]) -> Iterator[FindOffset | None]:
     committed = values.get("isolation_level", 0) == 1
     for topic, partition in per_partition(values):
         index, where = partition["partition_index"], partition["timestamp"]
         if _is_place(where) and named[topic, index] == 1:
-            yield FindOffset(topic, index, PLACES.get(where, where), committed, partition.get("current_leader_epoch", -1))
+            yield FindOffset(topic, index, PLACES.get(where, where), committed, epoch_known(session, partition.get("current_leader_epoch", -1)))
         else:
             yield None
 
@@ -73,7 +74,7 @@ def offset_for_leader_epoch(exchange: Exchange, values: dict[str, Any]) -> None:
     """Handler of OffsetForLeaderEpoch: where an epoch of the partition's owner ended."""
     exchange.state = values
     requests = (
-        EpochEnd(topic, partition["partition"], partition["leader_epoch"], partition.get("current_leader_epoch", -1))
+        EpochEnd(topic, partition["partition"], partition["leader_epoch"], epoch_known(exchange.session, partition.get("current_leader_epoch", -1)))
         for topic, partition in per_partition(values, "topic")
     )
     exchange.ask(requests, _epochs_ended)
@@ -133,7 +134,7 @@ def _committed(exchange: Exchange, calls: list[Any]) -> None:
 def _first_code(exchange: Exchange, calls: list[Any]) -> int:
     """The first code that is one, of calls about one group."""
     for call in calls:
-        code = code_of(exchange, call, GROUP, ErrorCode.COORDINATOR_NOT_AVAILABLE)
+        code = group_code(exchange, call)
         if code:
             return code
     return 0

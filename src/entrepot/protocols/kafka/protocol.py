@@ -76,6 +76,7 @@ def looks_like_kafka(first: bytes) -> bool:
 def speak(site: Site) -> Speaker:
     """Imported only where somebody listens: it is a large package."""
     from entrepot.protocols.kafka.checking import Checks
+    from entrepot.protocols.kafka.cluster import check_ids, told_addresses
     from entrepot.protocols.kafka.figures import register
     from entrepot.protocols.kafka.listener import KafkaListener
     from entrepot.protocols.kafka.record_batch import BatchValidator
@@ -83,6 +84,7 @@ def speak(site: Site) -> Speaker:
 
     config, network = site.config, site.network
     kafka, limits = config.of(KafkaSection), config.of(KafkaLimits)
+    check_ids(site.nodes, kafka.node_id)
     checks = Checks(limits.unpacked_batch_bytes, site.beside.do)
     validator = BatchValidator(limits.unpacked_batch_bytes)
     shared = Shared(site.entropy, validator, network.loop.call_soon, network.unfinished, network.strangers, turns=network.turns, checks=checks)
@@ -91,11 +93,15 @@ def speak(site: Site) -> Speaker:
     def make(name: str, host: str, port: int, namespace: str | None) -> KafkaListener:
         kind = LISTENERS[name]
         key_name, advertised = ("kafka.advertised_tls", kafka.advertised_tls) if kind.without_tls else ("kafka.advertised", kafka.advertised)
+        found = address(key_name, advertised) if advertised else None
+        shared_port = address(name, config.listen.get(name) or kind.address or f"{host}:{port}")[1]
         settings = Settings(
             node_id=kafka.node_id,
+            nodes=site.nodes,
+            addresses=() if namespace else told_addresses(site.nodes, name, shared_port, found),
             cluster_id=site.broker.cluster_id,
             namespace=namespace or kafka.namespace,
-            advertised=address(key_name, advertised) if advertised else None,
+            advertised=found,
             produce_size_max=limits.kafka_produce_bytes,
             request_size_max=limits.kafka_request_bytes,
             fetch_size_max=limits.kafka_fetch_bytes,

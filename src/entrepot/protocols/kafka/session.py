@@ -12,13 +12,14 @@ principal for connections without credentials.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from entrepot.broker.calls.port import Call, Delivery, Sink
 from entrepot.model.errors import Refused
 from entrepot.model.names import without_vhosts
+from entrepot.model.nodes import ALONE, Address, Nodes
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.session import peer_text
 from entrepot.net.turns import Turns
@@ -54,10 +55,12 @@ _FREE = FREE_BYTES
 class Settings:
     """What all Kafka connections of a listener share: limits in bytes, seconds, counts, and what the clients are told of the broker."""
 
-    node_id: int = 1
+    node_id: int = 1  # of node 0; the others follow
+    nodes: Nodes = ALONE
+    addresses: Sequence[Address] = ()  # of several nodes: where this listener's clients find each; see cluster.told_addresses()
     cluster_id: str = "entrepot"
     namespace: str = "public/default"
-    advertised: tuple[str, int] | None = None  # None: the address that the client connected to
+    advertised: Address | None = None  # of a broker that is alone; None: the address that the client connected to
     produce_size_max: int = 100 * 1024 * 1024
     request_size_max: int = 16 * 1024 * 1024
     fetch_size_max: int = 55 * 1024 * 1024
@@ -111,7 +114,8 @@ class Shared:
 class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
-    port: has attach(sink, principal, namespace). authenticator: see sasl.py. shared: see Shared. journal(text, first bytes): for the operator.
+    port: has attach(sink, principal, namespace), and with several nodes `shards`. authenticator: see sasl.py. shared: see Shared.
+    journal(text, first bytes): for the operator.
     """
 
     __slots__ = (
@@ -192,6 +196,7 @@ class Session(Sink):
         self.resting = False  # the rest of what is here has its turn later
         self.taking = False  # a Produce is taken in piece by piece
         self.fetches = FetchSessions(shared.fetch_slots)
+        self.fetches.table.passes_over_epochs = settings.nodes.count > 1
 
     @property
     def established(self) -> bool:

@@ -1,4 +1,4 @@
-"""What tools ask of a cluster, answered by a broker that is alone: who leads, where partitions lie and how large they are, what has a configuration."""
+"""What tools ask of a cluster: who leads, where partitions lie and how large they are, what has a configuration."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from entrepot.broker.calls.topic_requests import DescribeTopics, TopicDescription
 from entrepot.protocols.kafka.answers import by_topic, chunks, failed_code
+from entrepot.protocols.kafka.cluster import node_ids, not_led
 from entrepot.protocols.kafka.configs import BROKER_RESOURCE, TOPIC_RESOURCE
 from entrepot.protocols.kafka.error_codes import NAMING, ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
@@ -55,7 +56,7 @@ def _describe(exchange: Exchange, values: dict[str, Any], names: list[str] | Non
 
 
 def elect_leaders(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of ElectLeaders: the leader is the one that there is."""
+    """Handler of ElectLeaders: the leader is the one that it has to be."""
     rows = values["topic_partitions"]
     _describe(exchange, values, None if rows is None else [row["topic"] for row in rows], _elected)
 
@@ -94,7 +95,7 @@ def _reassigned(exchange: Exchange, calls: list[Any]) -> Generator[int, None, No
     if code:
         exchange.answer({"error_code": code, "error_message": None, "responses": []})
         return
-    topics, values, node = (yield from _known(calls)), exchange.state, exchange.session.settings.node_id
+    topics, values = (yield from _known(calls)), exchange.state
     rows = []
     for topic in values["topics"]:
         for part in topic["partitions"]:
@@ -103,8 +104,9 @@ def _reassigned(exchange: Exchange, calls: list[Any]) -> Generator[int, None, No
                 code, text = int(ErrorCode.UNKNOWN_TOPIC_OR_PARTITION), "there is no such partition"
             elif part["replicas"] is None:
                 code, text = int(ErrorCode.NO_REASSIGNMENT_IN_PROGRESS), "there is no reassignment to be cancelled"
-            elif part["replicas"] != [node]:
-                code, text = int(ErrorCode.INVALID_REPLICA_ASSIGNMENT), f"there is one broker, {node}: every partition is its own"
+            else:
+                text = not_led(exchange.session, topic["name"], [part["replicas"]], part["partition_index"])
+                code = 0 if text is None else int(ErrorCode.INVALID_REPLICA_ASSIGNMENT)
             rows.append((topic["name"], {"partition_index": part["partition_index"], "error_code": code, "error_message": text}))
             yield 2
     changes = values.get("allow_replication_factor_change", True)
@@ -120,7 +122,7 @@ def list_reassignments(exchange: Exchange, values: dict[str, Any]) -> None:  # n
 
 
 def describe_log_dirs(exchange: Exchange, values: dict[str, Any]) -> None:
-    """Handler of DescribeLogDirs: all lies in one directory. A partition's size is that of its records as they were sent."""
+    """Handler of DescribeLogDirs: all that is this node's lies in one directory. A partition's size is that of its records as they were sent."""
     rows = values["topics"]
     _describe(exchange, values, None if rows is None else [row["topic"] for row in rows], _log_dirs_described, sizes=True)
 
@@ -162,6 +164,6 @@ def _resources_found(exchange: Exchange, calls: list[Any]) -> Generator[int, Non
     topics = yield from _known(calls)
     found = [(name, TOPIC_RESOURCE) for name in sorted(topics)]
     if BROKER_RESOURCE in exchange.state:
-        found.append((str(exchange.session.settings.node_id), BROKER_RESOURCE))
+        found.extend((str(number), BROKER_RESOURCE) for number in node_ids(exchange.session))
     rows = ({"resource_name": name, "resource_type": kind} for name, kind in found)
     exchange.answer({"error_code": 0, "config_resources": Rows(len(found), rows)})
