@@ -103,7 +103,7 @@ class Broker:
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(decisions.stream)
         self.shards = Shards(SHARD_COUNT_DEFAULT)  # until open()
-        self.dead_routes = DeadRoutes(self.hub, catalogue, self.publisher, self._path, self._may, lambda: self.shards)
+        self.dead_routes = DeadRoutes(self.hub, catalogue, self.publisher, self._path, self._may)
         self.hub.publish_dead = self.dead_routes.publish
         self.hub.outbox = self.outbox = Outbox(self.hub, lambda shard: self.owners.here(shard).store)
         self.owners.loading = self.outbox.loading
@@ -112,7 +112,7 @@ class Broker:
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
-        self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder)
+        self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder, self.owners.place)
         self.live = LiveObjects(self)
         self.operations = Operations(self, self.live)
         self.topic_operations = TopicOperations(self, self.live)
@@ -121,7 +121,7 @@ class Broker:
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox
-        self.outbox.senders = {LETTER: LetterSender(self.hub, self.dead_routes.targets), REDRIVE: RedriveSender(), MOVE: self.sides.moves}
+        self.outbox.senders = {LETTER: LetterSender(self.hub, self.dead_routes), REDRIVE: RedriveSender(), MOVE: self.sides.moves}
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue, self.noted), authorizer)
         # per connection
@@ -150,7 +150,7 @@ class Broker:
 
         `follows`: the catalogue is decided elsewhere, and nothing of it is known yet; then none is its own before that has come.
         """
-        self.shards = self.desk.shards = self.owners.shards = self.sides.shards = Shards.of(self.store)
+        self.shards = self.desk.shards = self.owners.shards = Shards.of(self.store)
         self.producer_ids.load()
         self.cluster_id = cluster_id(self.store, self.entropy)
         if follows:
@@ -256,8 +256,10 @@ class Broker:
 
     def forget_paths(self) -> None:
         """Keep none, and let go of those there were over turns of the loop."""
-        self.desk.work.run(emptying(self.paths))
+        for paths in (self.paths, self.dead_routes.paths):
+            self.desk.work.run(emptying(paths))
         self.paths = {}
+        self.dead_routes.paths = {}
 
     # ---- the store's owner
 

@@ -21,7 +21,8 @@ from entrepot.store.interface import Log, Store
 
 
 class Inbox:
-    """Of one broker's open shards. `take_timed`(queue, handover) appends to a queue with timed leases; `answer` sends an Answer back.
+    """Of one broker's open shards. `take_timed`(queue, handover) appends to a queue with timed leases; `answer` sends an Answer back; who
+    carries them between processes puts another in its place (cluster/handovers.py).
 
     `loading`: shards that the store has opened, and whose queues are not there yet.
     """
@@ -37,7 +38,7 @@ class Inbox:
         self._hub = hub
         self._publisher = publisher
         self._take_timed = take_timed
-        self._answer = answer
+        self.answer = answer
         self._loading = loading
         self._at_home: dict[int, Taken] = {}  # of what is not durable: gone with it
         self._taken_count = 0
@@ -63,7 +64,7 @@ class Inbox:
         if taken.may_take(handover.sequence, handover.first_waited):
             status = self._take(handover)
         if status in (NOT_NOW, OUT_OF_TURN):
-            self._hub.scheduler.call_soon(self._answer, _answer(handover, status))
+            self._hub.scheduler.call_soon(self.answer, _answer(handover, status))
             return
         value = taken.take(handover.sequence, status)
         if handover.target != HOME:
@@ -135,7 +136,7 @@ class Inbox:
     def _answer_when_durable(self, handover: Handover, status: int) -> None:
         """Behind what is staged, and what was staged before."""
         store = self._store_of(handover.target)
-        store.group().calls.append(partial(self._answer, _answer(handover, status)))
+        store.group().calls.append(partial(self.answer, _answer(handover, status)))
         store.urgent()
 
 

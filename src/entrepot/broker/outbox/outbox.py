@@ -193,12 +193,18 @@ class Outbox(LogOwner):
             self._ready.pop(lane, None)
             self._late.pop(lane, None)
 
-    def opened(self, shard: int) -> None:
-        """Its owner may be asked again: whatever it has not answered goes there once more."""
+    def opened(self, *shards: int) -> None:
+        """Their owner may be asked again: whatever it has not answered goes there once more."""
+        targets = frozenset(shards)
         for lane in self._lanes.values():
-            if lane.target == shard:
+            if lane.target in targets:
                 lane.go_back()
                 self._make_ready(lane)
+
+    def look_again(self) -> None:
+        """Owners that were not to be sent more for a while may be by now."""
+        for lane in self._lanes.values():
+            self._make_ready(lane)
 
     def forget(self, log: Log) -> None:
         """The queue is deleted, and what was to be sent of it."""
