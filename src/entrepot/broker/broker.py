@@ -24,6 +24,7 @@ from entrepot.broker.front.parting import Parting, split_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
 from entrepot.broker.front.revocation import Revocation
+from entrepot.broker.front.subject_hop import SubjectSender
 from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
@@ -39,7 +40,7 @@ from entrepot.broker.operations.parts import Decider
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
-from entrepot.broker.outbox.handover import LETTER, MOVE, REDRIVE, Handover
+from entrepot.broker.outbox.handover import LETTER, MOVE, REDRIVE, SUBJECT, Handover
 from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
@@ -121,7 +122,8 @@ class Broker:
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox
-        self.outbox.senders = {LETTER: LetterSender(self.hub, self.dead_routes), REDRIVE: RedriveSender(), MOVE: self.sides.moves}
+        letters, on = LetterSender(self.hub, self.dead_routes), SubjectSender(self.subjects)
+        self.outbox.senders = {LETTER: letters, REDRIVE: RedriveSender(), MOVE: self.sides.moves, SUBJECT: on}
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue, self.noted), authorizer)
         # per connection

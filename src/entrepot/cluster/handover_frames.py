@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from entrepot.broker.catalogue.changes import Revision
 from entrepot.broker.logs.entry_codec import EntryCodec
-from entrepot.broker.outbox.handover import GONE, LETTER, MOVE, NOT_NOW, OUT_OF_TURN, REDRIVE, TAKEN, UNDER_WAY_MAX, Answer, Handover
+from entrepot.broker.outbox.handover import GONE, LETTER, MOVE, NOT_NOW, OUT_OF_TURN, REDRIVE, SUBJECT, TAKEN, UNDER_WAY_MAX, Answer, Handover
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_GROUPS, HAS_PRIORITY, HAS_SENT_TIME, TRANSIENT
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import LOG_ID_SIZE
@@ -22,7 +22,7 @@ FIRST_KIND, LAST_KIND = 80, 95  # of a link's frames, those of handovers
 OPEN, HANDOVER, ANSWER = 80, 81, 82
 
 _FLAGS = HAS_DELIVER_AT | HAS_EXPIRY | HAS_GROUPS | HAS_PRIORITY | HAS_SENT_TIME | TRANSIENT  # that go with a record elsewhere
-_KINDS = (LETTER, REDRIVE, MOVE)
+_KINDS = (LETTER, REDRIVE, MOVE, SUBJECT)
 _STATUSES = (TAKEN, GONE, NOT_NOW, OUT_OF_TURN)
 _SIZE = 4  # octets that say how long a head is
 
@@ -136,8 +136,8 @@ def _check(handover: Handover) -> None:
     carried = handover.count if handover.kind == REDRIVE else 0
     if len(handover.carried) > carried:
         raise CorruptData(f"of {handover.count} records of a handover of kind {handover.kind} {len(handover.carried)} were received before")
-    if handover.kind == LETTER and handover.count and not _is_address(handover.address):
-        raise CorruptData("a dead letter's address is none")
+    if handover.kind in (LETTER, SUBJECT) and handover.count and not _is_address(handover.address):
+        raise CorruptData(f"the address of a handover of kind {handover.kind} is none")
 
 
 def _is_address(address: bytes) -> bool:

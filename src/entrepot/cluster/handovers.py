@@ -120,6 +120,7 @@ class Handovers:
         if peer is not None and peer.link is link:
             peer.is_away = False
             self._broker.outbox.look_again()
+            self._broker.subjects.wake()
 
     def _say_open(self, link: Link) -> None:
         self._send(link, f.encode_open(sorted(self._opened or ())))
@@ -197,6 +198,7 @@ class Handovers:
         found = {*said.shards, HOMES_FIRST - self._numbers[name]} - peer.open
         peer.open |= found
         self._broker.outbox.opened(*found)
+        self._broker.subjects.wake()
 
     def _handed_over(self, link: Link, data: bytes) -> None:
         handover, revision = f.decode_handover(data, self._broker.hub.maybe_codec)

@@ -147,6 +147,7 @@ class Process:
     """One start after another of one process of a cluster. Shards are its that are `number` modulo how many there are; 0 is of the first."""
 
     far_owner = FarOwner
+    codecs = ()  # classes of further ones
 
     def __init__(self, cluster, number):
         self.cluster = cluster
@@ -187,6 +188,8 @@ class Process:
             owners=self._table,
         )
         self.broker.register(CODEC)
+        for codec in self.codecs:
+            self.broker.register(codec())
         decides = self.number == 0
         self.broker.open((0,) if decides else (), follows=not decides)
         self.ahead = Ahead(self.catalogue)

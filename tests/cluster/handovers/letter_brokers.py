@@ -4,6 +4,7 @@ import random
 
 from broker_bench import CODEC, Connection
 from brokers import Bench, Cluster, FarOwner, Process
+from crossing_bench import Client as KafkaClient
 from timed_bench import TimedConnection
 
 from entrepot.broker.broker import Broker
@@ -15,6 +16,7 @@ from entrepot.broker.owners import Lane
 from entrepot.cluster.handover_frames import FIRST_KIND, HANDOVER, LAST_KIND
 from entrepot.cluster.handovers import Handovers
 from entrepot.model.errors import NotDone
+from entrepot.protocols.kafka.records import KafkaEntryCodec
 from entrepot.simulation.letters_run import GRAVES, POLICIES, PUBLISHED, QUEUES, SENT, TASKS, LettersClient, bodies_of, check_letters
 from entrepot.simulation.store_model import Violation
 
@@ -60,6 +62,7 @@ class ReachedOwner(FarOwner):
 
 class LetterProcess(Process):
     far_owner = ReachedOwner
+    codecs = (KafkaEntryCodec,)
     lost = direct = 0
 
     def made(self):
@@ -94,6 +97,9 @@ class LetterProcess(Process):
 
     def connect(self):
         return TimedConnection(SentBench(self))
+
+    def connect_kafka(self):
+        return KafkaClient(SentBench(self))
 
 
 class SentBench(Bench):

@@ -56,10 +56,6 @@ def sends_nothing_again(monkeypatch):
     monkeypatch.setattr(Outbox, "opened", lambda self, *shards: self.look_again())
 
 
-def overtakes_what_is_on_its_way(monkeypatch):
-    monkeypatch.setattr(Outbox, "is_outstanding", lambda self, log, shards: False)
-
-
 def loads_no_intents(monkeypatch):
     monkeypatch.setattr(Outbox, "_read", lambda self, shard, first: b"")
 

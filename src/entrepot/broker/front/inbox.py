@@ -11,7 +11,7 @@ from entrepot.broker.calls.port import make_publish
 from entrepot.broker.catalogue.shards import HOME
 from entrepot.broker.front.publisher import Publisher
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.outbox.handover import GONE, LETTER, NOT_NOW, OUT_OF_TURN, TAKEN, Answer, Handover
+from entrepot.broker.outbox.handover import GONE, LETTER, NOT_NOW, OUT_OF_TURN, SUBJECT, TAKEN, Answer, Handover
 from entrepot.broker.outbox.taken import Taken, taken_key
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.state import set_value
@@ -83,6 +83,8 @@ class Inbox:
     def _take(self, handover: Handover) -> int:
         """Append it to all of its logs that are there; NOT_NOW: nothing was staged."""
         store = self._store_of(handover.target)
+        if handover.kind == SUBJECT and handover.target == HOME and store.is_full():
+            return GONE  # a topic's subject holds up nobody for what memory has no room for
         if store.is_full() or (self._hub.refusing and handover.target != HOME):
             return NOT_NOW
         logs = [log for log_id in handover.logs if (log := store.log(log_id)) is not None]
@@ -95,7 +97,7 @@ class Inbox:
         try:
             if not handover.count:
                 pass  # nothing of it was there any more
-            elif handover.kind == LETTER:
+            elif handover.kind in (LETTER, SUBJECT):
                 self._append(handover, logs)
             else:
                 self._take_timed(logs[0].owner, handover)
