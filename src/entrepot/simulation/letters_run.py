@@ -245,6 +245,7 @@ class LettersClient(Sink):
         return bodies
 
     def publish(self, queue: str, count: int) -> None:
+        """Some messages, together."""
         codec = self.run.codec
         bodies = self.new_bodies(queue, count)
         data = b"".join(rewriting.Parts({}, None, body).packed() for body in bodies)
@@ -254,6 +255,7 @@ class LettersClient(Sink):
         self.door.submit(call)
 
     def send(self, queue: str, count: int) -> None:
+        """The same, to a queue with timed leases."""
         codec = self.run.codec
         bodies = self.new_bodies(queue, count)
         headers = [(b"x-group-id", b"S\x00\x00\x00\x01g")] if queue == "fifo" else None
@@ -267,10 +269,12 @@ class LettersClient(Sink):
         self.door.submit(call)
 
     def remember(self, call: Call, bodies: list[bytes]) -> None:
+        """Until its outcome is known."""
         self.bodies[id(call)] = bodies
         self.calls[id(call)] = call
 
     def receive(self, queue: str) -> None:
+        """As much as one call may; it is not ended."""
         self.door.submit(make_receive(0, queue, self.run.codec.tag, 10, -1, 0))
 
     def settle(self, count: int) -> None:

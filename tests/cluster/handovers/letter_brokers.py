@@ -251,7 +251,7 @@ class LettersRun:
         self.loop.run_until(lambda: process.handovers._opened is not None, 60)
         self.consume(number)
 
-    def rest(self, seconds=40):
+    def rest(self, seconds=12):
         """Everything dies, and arrives."""
         end = self.loop.time() + seconds
         while self.loop.time() < end:

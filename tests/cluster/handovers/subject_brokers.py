@@ -81,7 +81,7 @@ class SubjectsRun:
             self.loop.run_for(self.chance.choice((1e-5, 1e-3, 1e-2, 0.1)))
             self.behind = max(self.behind, self.cluster.figure("partitions_behind"))
         self.cluster.settle()
-        self.loop.run_for(10)
+        self.loop.run_for(5)
         self.conclude()
         return self
 

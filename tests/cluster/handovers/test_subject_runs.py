@@ -12,8 +12,8 @@ from entrepot.simulation.store_model import Violation
 from entrepot.store.local import store
 
 COMPILED = str(store.__file__).endswith(".so")
-SEEDS = 5 if COMPILED else 1
-MUTATED_SEEDS = 30
+SEEDS = 4 if COMPILED else 1
+MUTATED_SEEDS = 10
 
 
 @pytest.mark.parametrize("count", [2, 3])
@@ -58,10 +58,14 @@ def moves_on_before_it_is_handed_over(monkeypatch):
 MUTATIONS = [forgets_what_was_taken, loads_no_intents, keeps_no_position, moves_on_before_it_is_handed_over]
 
 
+def runs():
+    for seed in range(MUTATED_SEEDS):
+        SubjectsRun(seed, 2, deaths=6).go()
+
+
 @pytest.mark.skipif(not COMPILED, reason="takes long")
 @pytest.mark.parametrize("mutate", MUTATIONS)
 def test_what_is_wrong_is_seen(monkeypatch, mutate):
     mutate(monkeypatch)
     with pytest.raises((Violation, AssertionError, TimeoutError, KeyError)):
-        for seed in range(MUTATED_SEEDS):
-            SubjectsRun(seed, 2, deaths=6).go()
+        runs()

@@ -86,9 +86,7 @@ class DeadRoutes:
             self.paths[key] = path
         return path
 
-    def _publish(
-        self, find: Callable[[str, bytes, str, str], Path], namespace: str, address: bytes, tag: int, flags: int, record: bytes, maker: str
-    ) -> None:
+    def _publish(self, find: Callable[[str, bytes, str, str], Path], namespace: str, address: bytes, tag: int, flags: int, record: bytes, maker: str) -> None:
         exchange, routing_key = split_address(address)
         codec = self._hub.codec(tag)
         further = codec.further_keys(record, 0)

@@ -22,8 +22,8 @@ from entrepot.broker.front.owners_here import OwnersHere
 from entrepot.broker.front.parting import make_address
 from entrepot.broker.front.publisher import Path, Publisher, sole_log
 from entrepot.broker.front.subject_state import Era, pack_targets, stage_end, stage_era, stage_era_end, stage_position
-from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.cursor import Cursor
+from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import NO_ADDRESS
 from entrepot.broker.outbox.handover import SUBJECT, Target
 from entrepot.broker.outbox.intents import Intent
