@@ -24,6 +24,7 @@ from entrepot.broker.front.parting import Parting, split_address
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
 from entrepot.broker.front.revocation import Revocation
+from entrepot.broker.front.subject_hop import SubjectSender
 from entrepot.broker.front.subjects import Subjects
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
@@ -39,7 +40,7 @@ from entrepot.broker.operations.parts import Decider
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
-from entrepot.broker.outbox.handover import LETTER, MOVE, REDRIVE, Handover
+from entrepot.broker.outbox.handover import LETTER, MOVE, REDRIVE, SUBJECT, Handover
 from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
@@ -107,7 +108,7 @@ class Broker:
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(decisions.stream)
         self.shards = Shards(SHARD_COUNT_DEFAULT)  # until open()
-        self.dead_routes = DeadRoutes(self.hub, catalogue, self.publisher, self._path, self._may, lambda: self.shards)
+        self.dead_routes = DeadRoutes(self.hub, catalogue, self.publisher, self._path, self._may)
         self.hub.publish_dead = self.dead_routes.publish
         self.hub.outbox = self.outbox = Outbox(self.hub, lambda shard: self.owners.here(shard).store)
         self.owners.loading = self.outbox.loading
@@ -116,7 +117,7 @@ class Broker:
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
-        self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder)
+        self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder, self.owners.place)
         self.live = LiveObjects(self)
         self.operations = Operations(self, self.live)
         self.topic_operations = TopicOperations(self, self.live)
@@ -125,7 +126,8 @@ class Broker:
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox
-        self.outbox.senders = {LETTER: LetterSender(self.hub, self.dead_routes.targets), REDRIVE: RedriveSender(), MOVE: self.sides.moves}
+        letters, on = LetterSender(self.hub, self.dead_routes), SubjectSender(self.subjects)
+        self.outbox.senders = {LETTER: letters, REDRIVE: RedriveSender(), MOVE: self.sides.moves, SUBJECT: on}
         self.desk = Desk(scheduler, clock, entropy, store, self.shards, group_settings or GroupSettings(), catalogue.quotas)
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue, self.noted), authorizer)
         # per connection
@@ -155,7 +157,7 @@ class Broker:
         `follows`: the catalogue is decided elsewhere, and nothing of it is known yet; then none is its own before that has come. `shards`, `cluster`: how
         many there are, and the cluster's id, where that is said for several stores together; else this one's own.
         """
-        self.shards = self.desk.shards = self.owners.shards = self.sides.shards = shards or Shards.of(self.store)
+        self.shards = self.desk.shards = self.owners.shards = shards or Shards.of(self.store)
         self.producer_ids.load()
         self.cluster_id = cluster or cluster_id(self.store, self.entropy)
         if follows:
@@ -261,8 +263,10 @@ class Broker:
 
     def forget_paths(self) -> None:
         """Keep none, and let go of those there were over turns of the loop."""
-        self.desk.work.run(emptying(self.paths))
+        for paths in (self.paths, self.dead_routes.paths):
+            self.desk.work.run(emptying(paths))
         self.paths = {}
+        self.dead_routes.paths = {}
 
     # ---- the store's owner
 

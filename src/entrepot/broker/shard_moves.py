@@ -175,13 +175,16 @@ class ShardMoves:
             return
         broker.transactions.load([shard])
         broker.producers.load([shard])
-        for topic, number in self._partitions.pop(shard, ()):
-            if topic.definition.runtime is topic:
-                broker.live.return_partition(topic, number)
+        self._return_partitions(shard)
         broker.subjects.load([shard])
         broker.groups.load([shard])
         self.forget_found()
         broker.outbox.load(shard, partial(self._read, shard, opening, done))
+
+    def _return_partitions(self, shard: int) -> None:
+        for topic, number in self._partitions.pop(shard, ()):
+            if topic.definition.runtime is topic:
+                self._broker.live.return_partition(topic, number)
 
     def _read(self, shard: int, opening: object, done: Callable[[], None]) -> None:
         """What is on its way from there is known: its queues are made, and the broker holds that before anybody is given something."""
@@ -195,6 +198,7 @@ class ShardMoves:
             if away.definition.runtime is away  # it has not been deleted meanwhile
         ]
         broker.outbox.open([shard])
+        self._return_partitions(shard)  # those that were made meanwhile
         for away, queue in queues:
             away.return_to(queue)
         broker.live.drop_unnamed(broker.owners.here(shard).store.logs(shard))

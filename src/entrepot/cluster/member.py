@@ -19,12 +19,14 @@ from functools import partial
 from entrepot.broker.broker import Broker
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.clock import Clock
+from entrepot.cluster import handover_frames
 from entrepot.cluster.catalogue import frames as catalogue_frames
 from entrepot.cluster.catalogue.deciding import Deciding
 from entrepot.cluster.catalogue.following import Following
 from entrepot.cluster.catalogue.homes import Homes
 from entrepot.cluster.catalogue.leases import FrontLease, Leases
 from entrepot.cluster.greeting import NONCE_SIZE
+from entrepot.cluster.handovers import Handovers
 from entrepot.cluster.link import Link
 from entrepot.cluster.link_session import Identity, LinkSession
 from entrepot.cluster.owner_map import OwnerMap
@@ -95,6 +97,8 @@ class Member:
         self.decides = place.worker_of(SHARD_OF_DECISIONS) == place.number
         self.deciding = Deciding(broker, homes, place.name, Leases(clock), lambda: True)
         self.following = Following(broker, FrontLease(clock))
+        names = [name_of(number) for number in range(place.count)]
+        self._handovers = Handovers(broker, place.name, names, self._elsewhere, homes, broken=self._broken, journal=journal)
         self._broker = broker
         self._owners = owners
         self._epoch = epoch
@@ -114,13 +118,29 @@ class Member:
 
     def begin(self) -> None:
         """The broker is open: for a process that decides with its own shards, for one that follows with none."""
+        own = self.place.shards(self._broker.shards.count)
         if self.decides:
             self.deciding.begin(self.place.others())
+            self._handovers.opened_here(own)
             return
         self.following.begin()
-        self._closed = set(self.place.shards(self._broker.shards.count))
-        for shard in sorted(self._closed):
-            self._broker.shard_moves.open(shard, self._epoch, partial(self._closed.discard, shard))
+        self._closed = set(own)
+        for shard in own:
+            self._broker.shard_moves.open(shard, self._epoch, partial(self._opened, shard))
+
+    def _opened(self, shard: int) -> None:
+        self._closed.discard(shard)
+        if not self._closed:
+            self._handovers.opened_here(self.place.shards(self._broker.shards.count))
+
+    def _elsewhere(self, shard: int) -> str | None:
+        """The process that has a shard; None: this one."""
+        number = self.place.worker_of(shard)
+        return None if number == self.place.number else name_of(number)
+
+    def _broken(self, link: Link, error: CorruptData) -> None:
+        if self.links.get(link.name) is link:
+            self._condemn(link, str(error))
 
     def stop(self) -> None:
         """The process is about to end: what the others do now is none of its business."""
@@ -181,6 +201,7 @@ class Member:
             session.shut_down(f"that start of '{link.name}' is dead")
         crossing = self._owners.crossings.pop(link.name)
         crossing.dead()
+        self._handovers.dead(link)
         self.following.dead(link)
         self._broker.shard_moves.forget_found()
 
@@ -212,6 +233,7 @@ class Member:
         link = self.links[name] = Link(name, start)
         self._owners.crossings[name] = Crossing(link, self._owners.served(), OWNERS, self._here, _link_wakes, self._journal)
         self._broker.shard_moves.forget_found()  # what is its is reached from now on
+        self._handovers.linked(link)
         if self.decides:
             self.deciding.linked(link)
         return link
@@ -226,6 +248,7 @@ class Member:
             before.superseded()
         self._connected(name, True)
         self._owners.crossings[name].back()
+        self._handovers.back(session.link)
 
     def ended(self, session: LinkSession, reason: str) -> None:
         """See Ends."""
@@ -241,22 +264,23 @@ class Member:
     def _gone_for_long(self, link: Link, since_s: float) -> None:
         if self.links.get(link.name) is link and link.name not in self.sessions and self._since_s[link.name] == since_s:
             self._owners.crossings[link.name].away(f"'{link.name}' cannot be reached")
+            self._handovers.away(link)
 
     def _connected(self, name: str, is_connected: bool) -> None:
         self._since_s[name] = self._clock.monotonic_s()
 
     def frames(self, link: Link, found: list[bytes]) -> None:
-        """See Ends. What is of one kind and lies together is heeded together."""
+        """See Ends. What is of owners and lies together is heeded together."""
         try:
             first = 0
             while first < len(found):
-                is_catalogue = _is_catalogue(found[first])
                 end = first + 1
-                while end < len(found) and _is_catalogue(found[end]) == is_catalogue:
-                    end += 1
+                if _is_of_owners(found[first]):
+                    while end < len(found) and _is_of_owners(found[end]):
+                        end += 1
                 if self.links.get(link.name) is not link:
                     return
-                self._heed(link, found[first:end], is_catalogue)
+                self._heed(link, found[first:end])
                 first = end
         except CorruptData as error:
             self._condemn(link, str(error))
@@ -264,18 +288,17 @@ class Member:
             self._journal("".join(traceback.format_exception(error)))
             self._condemn(link, f"{error!r:.200}")
 
-    def _heed(self, link: Link, found: list[bytes], is_catalogue: bool) -> None:
-        if not is_catalogue:
+    def _heed(self, link: Link, found: list[bytes]) -> None:
+        """Some frames of owners, or one other."""
+        data = found[0]
+        if _is_of_owners(data):
             self._owners.crossings[link.name].heed(found)
-            return
-        for data in found:
-            if self.links.get(link.name) is not link:
-                return
-            frame = catalogue_frames.decode(data)
-            if self.decides:
-                self.deciding.frame(link, frame)
-            else:
-                self.following.frame(link, frame)
+        elif data[0] >= handover_frames.FIRST_KIND:
+            self._handovers.frame(link, data)
+        elif self.decides:
+            self.deciding.frame(link, catalogue_frames.decode(data))
+        else:
+            self.following.frame(link, catalogue_frames.decode(data))
 
     # ---- for the operator
 
@@ -290,8 +313,8 @@ class Member:
         return found
 
 
-def _is_catalogue(frame: bytes) -> bool:
-    return bool(frame) and catalogue_frames.FIRST_KIND <= frame[0] <= catalogue_frames.LAST_KIND
+def _is_of_owners(frame: bytes) -> bool:
+    return not frame or not catalogue_frames.FIRST_KIND <= frame[0] <= handover_frames.LAST_KIND
 
 
 def _link_wakes() -> None:

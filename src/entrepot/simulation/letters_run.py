@@ -11,8 +11,9 @@ Nobody takes anything out of the queues that the dead go to. At the end, of ever
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from typing import Any, Protocol
 
+from entrepot.broker.broker import Broker
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.lease_calls import make_receive, make_send
 from entrepot.broker.calls.port import (
@@ -33,11 +34,13 @@ from entrepot.broker.calls.port import (
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, ListMoves, StartMove, TimedPolicy
 from entrepot.broker.front.parting import make_address
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
+from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.queue.queue import Queue
 from entrepot.model.entry import HAS_GROUPS
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting
 from entrepot.simulation.crashing_run import CrashingRun
+from entrepot.simulation.loop import SimulatedLoop
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 
@@ -84,7 +87,7 @@ class LettersRun(CrashingRun):
         super().__init__(seed, seams)
         self.wandering.also = []
         # this life of the broker
-        self.client: _Client
+        self.client: LettersClient
         # all lives
         self.sent: dict[bytes, str] = {}  # body -> queue
         self.confirmed: set[bytes] = set()
@@ -98,7 +101,7 @@ class LettersRun(CrashingRun):
         self.broker = self.recovered()
         self.broker.outbox.loaded_per_tick = self.chance.choice((1, 256))
         rate, self.faults.rate = self.faults.rate, 0.0
-        client = self.client = _Client(self)
+        client = self.client = LettersClient(self)
         for name, arguments in QUEUES.items():
             client.ask(requests.DeclareQueue(name, False, True, False, False, arguments))
         client.ask(requests.DeclareExchange("graves", "fanout", durable=True))
@@ -144,54 +147,77 @@ class LettersRun(CrashingRun):
         statistics = self.broker.statistics()
         if statistics["intents"]:
             raise Violation(f"{statistics['intents']} intents are left, though everything is open")
-        found = {name: self.bodies_of(name) for name in (*QUEUES, *POLICIES)}
-        for name, ends in ENDS.items():
-            for end in ends:
-                there = Counter(body for queue in (name, *end) for body in found[queue] if self.sent[body] == name)
-                for body, queue in self.sent.items():
-                    if queue != name:
-                        continue
-                    where = f"{body!r} is {there[body]} times in queues {name} and {', '.join(end)}"
-                    if there[body] > 1 or (body in self.refused and there[body]):
-                        raise Violation(where)
-                    if body in self.confirmed and not there[body]:
-                        raise Violation(f"{where}: it is lost")
-        for queue, source in ORDERED.items():
-            bodies = [body for body in found[queue] if self.sent[body] == source]
-            if bodies != sorted(bodies):
-                raise Violation(f"what died in queue {source} is not in order in queue {queue}")
+        found = {name: bodies_of(self.broker, self.loop, name) for name in (*QUEUES, *POLICIES)}
+        check_letters(found, self.sent, self.confirmed, self.refused)
         self.dead = sum(len(found[queue]) for queue in ("dropped", "buried", "dead", "moved", "dead.fifo", *GRAVES))
         moved = sum(task.moved for task in self.client.ask(ListMoves("dead", limit=TASKS)))
         if moved != len(found["moved"]):
             raise Violation(f"tasks have moved {moved} by their count, and {len(found['moved'])} are there")
 
-    def bodies_of(self, name: str) -> list[bytes]:
-        """What is in a queue and not settled, by its place."""
-        queue = self.broker.catalogue.namespace(NAMESPACE).queues[name].runtime
-        assert isinstance(queue, Queue)
-        loaded = [True]
-        cursor = Cursor(self.broker.hub, queue.log, lambda: loaded.append(True))
-        bodies: list[bytes] = []
-        offset = queue.subscription.next_unsettled(0)
-        while offset < queue.subscription.end:
-            found = cursor.locate(offset)
-            if found == LATER:
-                loaded.clear()
-                self.loop.run_until(lambda: bool(loaded), 60)
-                continue
-            if found == GAP:
-                raise Violation(f"record {offset} of queue {name} is not there, and not settled")
-            record = self.codec.split(cursor.data(), cursor.position_of(offset), 1)[0]
-            bodies.append(bytes(rewriting.take_apart(record).body))
-            offset = queue.subscription.next_unsettled(offset + 1)
-        cursor.close()
-        return bodies
+
+def check_letters(found: dict[str, list[bytes]], sent: dict[bytes, str], confirmed: set[bytes], refused: set[bytes]) -> None:
+    """`found`: what lies in each queue, by its place. Raises Violation for what is lost, there twice, or not in order."""
+    for name, ends in ENDS.items():
+        for end in ends:
+            there = Counter(body for queue in (name, *end) for body in found[queue] if sent[body] == name)
+            for body, queue in sent.items():
+                if queue != name:
+                    continue
+                where = f"{body!r} is {there[body]} times in queues {name} and {', '.join(end)}"
+                if there[body] > 1 or (body in refused and there[body]):
+                    raise Violation(where)
+                if body in confirmed and not there[body]:
+                    raise Violation(f"{where}: it is lost")
+    for queue, source in ORDERED.items():
+        bodies = [body for body in found[queue] if sent[body] == source]
+        if bodies != sorted(bodies):
+            raise Violation(f"what died in queue {source} is not in order in queue {queue}")
 
 
-class _Client(Sink):
+def bodies_of(broker: Broker, loop: SimulatedLoop, name: str) -> list[bytes]:
+    """What is in a queue and not settled, by its place."""
+    queue = broker.catalogue.namespace(NAMESPACE).queues[name].runtime
+    assert isinstance(queue, Queue)
+    loaded = [True]
+    cursor = Cursor(broker.hub, queue.log, lambda: loaded.append(True))
+    bodies: list[bytes] = []
+    offset = queue.subscription.next_unsettled(0)
+    while offset < queue.subscription.end:
+        found = cursor.locate(offset)
+        if found == LATER:
+            loaded.clear()
+            loop.run_until(lambda: bool(loaded), 60)
+            continue
+        if found == GAP:
+            raise Violation(f"record {offset} of queue {name} is not there, and not settled")
+        record = broker.hub.codec(cursor.tag).split(cursor.data(), cursor.position_of(offset), 1)[0]
+        bodies.append(bytes(rewriting.take_apart(record).body))
+        offset = queue.subscription.next_unsettled(offset + 1)
+    cursor.close()
+    return bodies
+
+
+class Run(Protocol):
+    """What a client's owner keeps."""
+
+    broker: Broker
+    loop: SimulatedLoop
+    chance: Any
+    sent: dict[bytes, str]
+    confirmed: set[bytes]
+    refused: set[bytes]
+    serial: int
+    tasks: int
+
+    @property
+    def codec(self) -> EntryCodec:
+        """Of what is published."""
+
+
+class LettersClient(Sink):
     """The one connection of a life: what it publishes to a queue keeps its order."""
 
-    def __init__(self, run: LettersRun) -> None:
+    def __init__(self, run: Run) -> None:
         self.run = run
         self.held: list[tuple[str, int, int]] = []  # queue, consumer, offset
         self.bodies: dict[int, list[bytes]] = {}  # by the call's id: published, or sent
@@ -219,6 +245,7 @@ class _Client(Sink):
         return bodies
 
     def publish(self, queue: str, count: int) -> None:
+        """Some messages, together."""
         codec = self.run.codec
         bodies = self.new_bodies(queue, count)
         data = b"".join(rewriting.Parts({}, None, body).packed() for body in bodies)
@@ -228,6 +255,7 @@ class _Client(Sink):
         self.door.submit(call)
 
     def send(self, queue: str, count: int) -> None:
+        """The same, to a queue with timed leases."""
         codec = self.run.codec
         bodies = self.new_bodies(queue, count)
         headers = [(b"x-group-id", b"S\x00\x00\x00\x01g")] if queue == "fifo" else None
@@ -241,10 +269,12 @@ class _Client(Sink):
         self.door.submit(call)
 
     def remember(self, call: Call, bodies: list[bytes]) -> None:
+        """Until its outcome is known."""
         self.bodies[id(call)] = bodies
         self.calls[id(call)] = call
 
     def receive(self, queue: str) -> None:
+        """As much as one call may; it is not ended."""
         self.door.submit(make_receive(0, queue, self.run.codec.tag, 10, -1, 0))
 
     def settle(self, count: int) -> None:

@@ -19,7 +19,7 @@ class FrameOwners:
         self.sent = []
         self.answers = []
         self._answered = broker.outbox.answered
-        self.inbox._answer = self.answer
+        self.inbox.answer = self.answer
         broker.outbox.owners = self
 
     def is_open(self, shard):

@@ -322,11 +322,11 @@ def test_a_repeat_is_answered_and_not_appended(bench, me):
     me.consume()
     bench.close_shard_of("grave")
     reject(me, bench, b"a")
-    bench.broker.inbox._answer = lambda _: None  # answers are lost
+    bench.broker.inbox.answer = lambda _: None  # answers are lost
     bench.open_shard_of("grave")
     bench.run()
     assert (bench.bodies("grave"), bench.figure("intents")) == ([b"a"], 1)
-    bench.broker.inbox._answer = bench.frames.answer
+    bench.broker.inbox.answer = bench.frames.answer
     bench.broker.outbox.opened(bench.shard("grave"))
     bench.run()
     assert (bench.bodies("grave"), bench.figure("intents")) == ([b"a"], 0)
@@ -339,10 +339,10 @@ def test_a_repeat_to_what_is_not_durable(bench, me):
     me.declare("q", x_dead_letter_exchange="graves")
     me.consume()
     bench.close_shard_of("grave")
-    bench.broker.inbox._answer = lambda _: None  # answers are lost
+    bench.broker.inbox.answer = lambda _: None  # answers are lost
     reject(me, bench, b"a")
     assert bench.bodies("fleeting") == [b"a"]
-    bench.broker.inbox._answer = bench.frames.answer
+    bench.broker.inbox.answer = bench.frames.answer
     bench.broker.outbox.opened(HOME)
     bench.open_shard_of("grave")
     bench.run()

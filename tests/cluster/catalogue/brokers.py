@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from functools import partial
 
 from broker_bench import CODEC, NS, SMALL, AllowAll, Connection
 
@@ -145,6 +146,8 @@ class FarOwner(Owner):
 class Process:
     """One start after another of one process of a cluster. Shards are its that are `number` modulo how many there are; 0 is of the first."""
 
+    far_owner = FarOwner
+
     def __init__(self, cluster, number):
         self.cluster = cluster
         self.number = number
@@ -192,10 +195,17 @@ class Process:
         self.deciding = Deciding(self.broker, self.homes, self.name, Leases(self.clock), lambda: True)
         self.following = Following(self.broker, FrontLease(self.clock))
         self.links = {}
+        self.made()
         if not decides:
             self.following.begin()
         for shard in range(self.number or self.cluster.count, self.broker.shards.count, self.cluster.count):
-            self.broker.shard_moves.open(shard, self.store.epoch, lambda: None)
+            self.broker.shard_moves.open(shard, self.store.epoch, partial(self.opened, shard))
+
+    def made(self):
+        """Everything is there, and nothing has begun."""
+
+    def opened(self, shard):
+        """A shard is open."""
 
     def _table(self, hub, store, volatile):
         process = self
@@ -217,7 +227,7 @@ class Process:
     def far(self, number, home=False):
         found = self.far_owners.get((number, home))
         if found is None:
-            found = self.far_owners[number, home] = FarOwner(self, self.cluster.processes[number], home)
+            found = self.far_owners[number, home] = self.far_owner(self, self.cluster.processes[number], home)
         return found
 
     def kill(self):
@@ -338,6 +348,7 @@ class Cluster:
     """`count` processes, of which the first decides."""
 
     codecs = ()  # classes of further ones
+    process = Process
 
     def __init__(self, count=2, seed=1, held_max=HELD_MAX_BYTES):
         self.loop = SimulatedLoop(seed)
@@ -346,7 +357,7 @@ class Cluster:
         self.count = count
         self.processes = []
         for number in range(count):
-            self.processes.append(Process(self, number))
+            self.processes.append(self.process(self, number))
         self.wires = {}
         for pair in itertools.combinations(range(count), 2):
             self._wire(pair)

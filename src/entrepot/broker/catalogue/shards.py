@@ -18,6 +18,8 @@ from entrepot.store.interface import Store
 
 CATALOGUE = 0  # the shard whose owner decides what there is
 HOME = 0xFFFF  # in place of a shard: what is not persistent is in none, and lives in one process
+HOMES_FIRST = 0xFFFE  # the same, of process number 0 of a cluster, as the others name it; that of number n is n less
+HOMES_MAX = 256
 SHARD_COUNT_DEFAULT = 256
 SHARD_COUNT_KEY = CATALOGUE_PREFIX + b"s"
 

@@ -11,7 +11,7 @@ from entrepot.broker.calls.port import make_publish
 from entrepot.broker.catalogue.shards import HOME
 from entrepot.broker.front.publisher import Publisher
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.outbox.handover import GONE, LETTER, NOT_NOW, OUT_OF_TURN, TAKEN, Answer, Handover
+from entrepot.broker.outbox.handover import GONE, LETTER, NOT_NOW, OUT_OF_TURN, SUBJECT, TAKEN, Answer, Handover
 from entrepot.broker.outbox.taken import Taken, taken_key
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.state import set_value
@@ -21,7 +21,8 @@ from entrepot.store.interface import Log, Store
 
 
 class Inbox:
-    """Of one broker's open shards. `take_timed`(queue, handover) appends to a queue with timed leases; `answer` sends an Answer back.
+    """Of one broker's open shards. `take_timed`(queue, handover) appends to a queue with timed leases; `answer` sends an Answer back; who
+    carries them between processes puts another in its place (cluster/handovers.py).
 
     `loading`: shards that the store has opened, and whose queues are not there yet.
     """
@@ -37,7 +38,7 @@ class Inbox:
         self._hub = hub
         self._publisher = publisher
         self._take_timed = take_timed
-        self._answer = answer
+        self.answer = answer
         self._loading = loading
         self._at_home: dict[int, Taken] = {}  # of what is not durable: gone with it
         self._taken_count = 0
@@ -63,7 +64,7 @@ class Inbox:
         if taken.may_take(handover.sequence, handover.first_waited):
             status = self._take(handover)
         if status in (NOT_NOW, OUT_OF_TURN):
-            self._hub.scheduler.call_soon(self._answer, _answer(handover, status))
+            self._hub.scheduler.call_soon(self.answer, _answer(handover, status))
             return
         value = taken.take(handover.sequence, status)
         if handover.target != HOME:
@@ -82,6 +83,8 @@ class Inbox:
     def _take(self, handover: Handover) -> int:
         """Append it to all of its logs that are there; NOT_NOW: nothing was staged."""
         store = self._store_of(handover.target)
+        if handover.kind == SUBJECT and handover.target == HOME and store.is_full():
+            return GONE  # a topic's subject holds up nobody for what memory has no room for
         if store.is_full() or (self._hub.refusing and handover.target != HOME):
             return NOT_NOW
         logs = [log for log_id in handover.logs if (log := store.log(log_id)) is not None]
@@ -94,7 +97,7 @@ class Inbox:
         try:
             if not handover.count:
                 pass  # nothing of it was there any more
-            elif handover.kind == LETTER:
+            elif handover.kind in (LETTER, SUBJECT):
                 self._append(handover, logs)
             else:
                 self._take_timed(logs[0].owner, handover)
@@ -135,7 +138,7 @@ class Inbox:
     def _answer_when_durable(self, handover: Handover, status: int) -> None:
         """Behind what is staged, and what was staged before."""
         store = self._store_of(handover.target)
-        store.group().calls.append(partial(self._answer, _answer(handover, status)))
+        store.group().calls.append(partial(self.answer, _answer(handover, status)))
         store.urgent()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,12 +22,14 @@ class OwnerTable:
     """Of one front. `shards` are set when it is known how many there are. Alone, one owner has all that is persistent.
 
     `loading`: shards that a store has opened, and that are not all alive again, and `start_id`, whose homes are here: the broker sets them.
+    `home_shard`(start's id) is what stands for the home of another process in place of a shard; HOME, where nobody knows it: it is nowhere.
     """
 
     def __init__(self, hub: Hub, store: Store, volatile: Store) -> None:
         self.shards: Shards | None = None
         self.start_id = b""
         self.loading: AbstractSet[int] = frozenset()
+        self.home_shard: Callable[[bytes], int] = _nowhere
         self.home = LocalOwner(hub, volatile)
         self.durable = LocalOwner(hub, store)
 
@@ -71,6 +73,12 @@ class OwnerTable:
             return self.owner_of(shard)
         except Unavailable:
             raise _away(definition, partition) from None
+
+    def place(self, definition: Definition, partition: int = 0) -> int:
+        """The shard of a queue, or of one partition of a topic; what stands for its home, where it has none. Whether it is open anywhere is not looked at."""
+        assert self.shards is not None
+        shard = self.shards.place(definition, partition)
+        return self.home_shard(definition.home) if shard == HOME and definition.home and definition.home != self.start_id else shard
 
     def home_of(self, definition: Definition) -> Owner:
         """Who has what is in no shard. Unavailable: another process."""
@@ -127,6 +135,10 @@ class OwnerTable:
         log_ids = definition.partitions[first:]
         shards = self.shards.shards("topic", definition.namespace, definition.name, range(first, first + len(log_ids)))
         return [(shard, log_id, self.here(shard)) for shard, log_id in zip(shards, log_ids, strict=True)]
+
+
+def _nowhere(start_id: bytes) -> int:
+    return HOME
 
 
 def _away(definition: Definition, partition: int) -> Unavailable:

@@ -13,6 +13,7 @@ from entrepot.broker.calls.port import DONE, Publish
 from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.front.gathering import Gathering, Part
 from entrepot.broker.front.owner_table import Definition, OwnerTable
+from entrepot.broker.front.owners_here import OwnersHere
 from entrepot.broker.front.replies import Replies
 from entrepot.broker.owner.local_owner import local_lane
 from entrepot.broker.owners import Lane, Owner, Run
@@ -56,7 +57,7 @@ class Path:
         "whole",
     )
 
-    def __init__(self, address: bytes, exchange: str, route: Any, router: Any, table: OwnerTable) -> None:
+    def __init__(self, address: bytes, exchange: str, route: Any, router: Any, table: OwnerTable | OwnersHere) -> None:
         self.address = address
         self.exchange = exchange
         self.route = route

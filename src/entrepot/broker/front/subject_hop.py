@@ -3,6 +3,8 @@
     fall behind   position and era are staged in the commit that appends the first batch that waits
     a piece       what it appends and the position behind it are one commit, so that a crash neither loses nor repeats it
     caught up     the row goes in the commit of the last piece: no row means that all is sent on, and costs nobody anything
+    elsewhere     a piece some of which goes to what is not open in this process is handed over (outbox/): its intents and the position behind it are one
+                  commit. While any of them is not answered all pieces go so, in their order, the hop is not caught up, and retention holds them back
 
 Who may be sent a record is what the subject could reach when it was appended (its era), and reaches when it is sent: a binding that was made later gets
 nothing of what is older than it, one that is gone, or may not carry it any more, nothing at all.
@@ -10,17 +12,22 @@ nothing of what is older than it, one that is gone, or may not carry it any more
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 from entrepot.broker.calls.port import make_publish
 from entrepot.broker.catalogue.routing import Router, make_route
-from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.front.owners_here import OwnersHere
 from entrepot.broker.front.parting import make_address
-from entrepot.broker.front.publisher import Path, Publisher
+from entrepot.broker.front.publisher import Path, Publisher, sole_log
 from entrepot.broker.front.subject_state import Era, pack_targets, stage_end, stage_era, stage_era_end, stage_position
+from entrepot.broker.logs.cursor import Cursor
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import NO_ADDRESS
+from entrepot.broker.outbox.handover import SUBJECT, Target
+from entrepot.broker.outbox.intents import Intent
+from entrepot.broker.outbox.outbox import Packed
 from entrepot.broker.topic.partition import Partition, TopicRules, Watcher
 from entrepot.model.entry import CONTROL, OPAQUE, TRANSACTIONAL, Entry, StoredEntry, make_entry, restore_entry, stored_entry
 from entrepot.model.errors import EntrepotError, Unavailable
@@ -28,6 +35,7 @@ from entrepot.store.interface import Store
 
 SUBJECT_EXCHANGE = "amq.topic"
 SLICE_DIFFERENT = 64  # headers, of the records that are sent on in one go
+HANDED_OVER_RECORDS = 256  # in one go
 ERAS_MAX = 64  # of one partition; what would be more belongs to the last, whose records may go to the targets of both
 
 _SUBJECT_SIZE_MAX = 255  # of a routing key
@@ -45,7 +53,7 @@ def identity_of(definition: Any) -> bytes:
     return identity
 
 
-def way_on(definition: Any, router: Router, among: frozenset[bytes] | None, owners: OwnerTable) -> Path:
+def way_on(definition: Any, router: Router, among: frozenset[bytes] | None, owners: OwnersHere) -> Path:
     """The path of what a topic's subject leads to now; where `among` is not None, of these ids alone. Where a target is not here, each record is asked for."""
     address = NO_ADDRESS
     targets: tuple[Any, ...] = ()
@@ -90,7 +98,7 @@ def publish_records(publisher: Publisher, path: Path, form: EntryCodec, records:
 class BehindTopic:
     """A topic that has such partitions, `count` of them, or had. What it finds of the routes holds until they change, or shards move."""
 
-    def __init__(self, definition: Any, rules: TopicRules, router: Router, owners: OwnerTable) -> None:
+    def __init__(self, definition: Any, rules: TopicRules, router: Router, owners: OwnersHere) -> None:
         self.definition = definition
         self._owners = owners
         self.rules = rules
@@ -226,6 +234,7 @@ class Hop(Watcher):
             self.subjects.go_on(self)
             return
         if not isinstance(gone, Unavailable):  # the topic is deleted, and what was not sent on with it
+            self.subjects.hub.outbox.forget(self.log)
             stage_end(self.subjects.store, self.log, self.eras)
         self._end()
 
@@ -242,6 +251,9 @@ class Hop(Watcher):
     def advance(self) -> int:
         """Send a piece on, in the open commit: how many steps that took; 0: nothing can be done until it is called again."""
         if self.ended or self.loading:
+            return 0
+        if self.log.shard in self.subjects.hub.outbox.loading:  # what is on its way from here goes first
+            self.subjects.rest(self)
             return 0
         stored: StoredEntry | None = None
         try:
@@ -323,7 +335,7 @@ class Hop(Watcher):
         path = self.topic.path(self.eras[0][1], self.subjects.publisher.volatile.is_full())
         if leads_nowhere(path):
             return self._pass(end)
-        if path.whole and self.position == stored.base:
+        if path.whole and self.position == stored.base and not self.subjects.hub.outbox.has_any(self.log):
             return self._send_whole(path, codec, stored)
         return self._send_records(path, codec, stored)
 
@@ -372,11 +384,40 @@ class Hop(Watcher):
         records, count, different = _slice(
             form, data, self._at, min(self.subjects.slice_records, piece.base + piece.entry.span - self.position), path.by_record
         )
-        publish_records(self.subjects.publisher, path, form, records, count)
+        if hub.outbox.has_any(self.log):
+            return self._hand_over(path, form, records, count)
+        try:
+            publish_records(self.subjects.publisher, path, form, records, count)
+        except Unavailable:
+            return self._hand_over(path, form, records, count)
         self._at += len(records)
         self._sent(count)
         walked: int = path.router.taken_steps()
         return steps + different * _BY_DIFFERENT + count // _RECORDS_PER_STEP + len(records) // _BYTES_PER_STEP + walked
+
+    def _hand_over(self, path: Path, form: EntryCodec, records: bytes, count: int) -> int:
+        """Stage intents for as many of these records as there may be, and go where something may be sent now: what cannot waits here, unresolved."""
+        outbox = self.subjects.hub.outbox
+        if count > HANDED_OVER_RECORDS:
+            count = HANDED_OVER_RECORDS
+            records = records[: form.skip(records, 0, count)]
+        done = 0
+        for targets, many in _ways(path, form, records, count, self.subjects.place):
+            if targets:
+                if not outbox.has_room(self.log) or not all(outbox.owners.is_open(shard) for shard, _ in targets):
+                    break
+                outbox.stage(self.partition, SUBJECT, self.position + done, many, targets)
+            done += many
+        if done == 0:
+            self.subjects.rest(self)
+            return 0
+        self._at += form.skip(records, 0, done)
+        self._sent(done)
+        return _BY_PIECE + count * _BY_DIFFERENT + len(records) // _BYTES_PER_STEP + int(path.router.taken_steps())
+
+    def held_from(self) -> int:
+        """The first record that is not sent on, or is on its way."""
+        return int(self.subjects.hub.outbox.first_of(self.log, self.position))
 
     def _sent(self, count: int) -> None:
         """Records have been staged where they go: so is the position behind them."""
@@ -405,7 +446,9 @@ class Hop(Watcher):
             del self._recent[base]
 
     def _catch_up(self) -> None:
-        """All that is in the log has been sent on; what is appended next goes at once again."""
+        """All that is in the log has been sent on; what is appended next goes at once again. But for what is on its way: it comes again when that is there."""
+        if self.subjects.hub.outbox.has_any(self.log):
+            return
         stage_end(self.subjects.store, self.log, self.eras)
         self.partition.unwatch(self)
         self._end()
@@ -417,6 +460,59 @@ class Hop(Watcher):
         self.let_go()
         self._recent = {}
         self.subjects.ended(self)
+
+
+class SubjectSender:
+    """The outbox's Sender of what hops hand over. `subjects`: whose they are."""
+
+    def __init__(self, subjects: Any) -> None:
+        self._subjects = subjects
+
+    def pack(self, queue: Any, cursor: Cursor, first: int, count: int, intent: Intent) -> Packed:
+        """See Sender."""
+        data = cursor.data()
+        codec = self._subjects.hub.codec(cursor.tag)
+        position = cursor.position_of(first)
+        end = codec.skip(data, position, count)
+        cursor.passed(first + count, end)
+        return Packed(make_address(SUBJECT_EXCHANGE, queue.topic.definition.subject), b"", 0, data[position:end], count)
+
+    def ended(self, queue: Any, intent: Intent, taken: bool) -> None:
+        """See Sender."""
+        hop: Hop | None = queue.hop
+        if hop is not None and not self._subjects.hub.outbox.has_any(queue.log):
+            self._subjects.go_on(hop)
+            if hop.resting:
+                self._subjects.wake()
+
+
+def _ways(path: Path, form: EntryCodec, records: bytes, count: int, place: Callable[..., int]) -> Iterator[tuple[tuple[Target, ...], int]]:
+    """The records in runs that go to the same logs: (which, none where that is nowhere; how many)."""
+    found: dict[bytes, tuple[Any, ...]] = {}
+    last: tuple[Target, ...] = ()
+    many = 0
+    for alike, position, end, run in form.header_runs(records, count):
+        definitions = found.get(alike)
+        if definitions is None:
+            definitions = found[alike] = tuple(path.sender(form.headers(records, position)) if path.by_record else path.route.targets)
+        spread = [one for one in definitions if sole_log(one) is None]
+        sole = tuple((place(one), sole_log(one) or b"") for one in definitions if sole_log(one) is not None)
+        for record, each in [(record, 1) for record in form.split(records[position:end], 0, run)] if spread else [(b"", run)]:
+            targets = sole + tuple(_part(path, form, topic, record, place) for topic in spread)
+            if targets != last and many:
+                yield last, many
+                many = 0
+            last = targets
+            many += each
+    if many:
+        yield last, many
+
+
+def _part(path: Path, form: EntryCodec, topic: Any, record: bytes, place: Callable[..., int]) -> Target:
+    """The partition of a topic that one record goes to."""
+    count = len(topic.partitions)
+    ((number, _, _),) = form.by_partition(record, 1, count, path.next_turn() % count)
+    return place(topic, number), topic.partitions[number]
 
 
 def _slice(form: EntryCodec, data: bytes, at: int, count: int, by_record: bool) -> tuple[bytes, int, int]:

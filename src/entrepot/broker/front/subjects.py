@@ -4,7 +4,8 @@ The way on is resolved once per topic and change of the routes, and kept in the 
 A batch that goes on whole, to targets that are all here and refuse nothing, is one entry in its partition's log and in theirs, with the address in front:
 Appender stages that itself. A short one, where targets may refuse or differ by record, is published record by record in the commit that appends it.
 Everything else (a long one, one whose targets are not all here, and what is appended behind it) waits in the partition's log: the partition is behind, and
-a Hop (subject_hop.py) sends on what is there, in order, in pieces, all of them together so much in a turn of the loop.
+a Hop (subject_hop.py) sends on what is there, in order, in pieces, all of them together so much in a turn of the loop; to what is not open in this process
+by intents (outbox/).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from entrepot.broker.catalogue.routing import Router
+from entrepot.broker.front.owners_here import OwnersHere
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.subject_hop import BehindTopic, Hop, leads_nowhere, publish_records, way_on
 from entrepot.broker.front.subject_state import read_kept
@@ -48,6 +50,8 @@ class Subjects:
         self.hub = hub
         self.publisher = publisher
         self.store = publisher.store
+        self.place = publisher.owners.place
+        self._here = OwnersHere(publisher.owners)
         self._catalogue = catalogue
         self.sent_on_count = 0
         self.kept_back_count = 0
@@ -75,7 +79,7 @@ class Subjects:
         router: Router | None = rules.router
         assert router is not None
         rules.onward_version = router.version
-        path = way_on(definition, router, None, self.publisher.owners)
+        path = way_on(definition, router, None, self._here)
         topic = self._topics.get(rules)
         if leads_nowhere(path) and (topic is None or not topic.count):
             rules.onward = None
@@ -233,7 +237,7 @@ class Subjects:
             if len(self._topics) >= self._topics_max:
                 self._forget_topics()
                 self._topics_max = TOPICS_MAX + 2 * len(self._topics)
-            topic = self._topics[rules] = BehindTopic(definition, rules, rules.router, self.publisher.owners)
+            topic = self._topics[rules] = BehindTopic(definition, rules, rules.router, self._here)
         return topic
 
     def _forget_topics(self) -> None:

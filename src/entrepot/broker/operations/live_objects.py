@@ -24,7 +24,7 @@ from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
 from entrepot.broker.topic.topic_config import policy_of
-from entrepot.store.interface import Log
+from entrepot.store.interface import Log, Store
 
 
 class LiveObjects:
@@ -78,11 +78,15 @@ class LiveObjects:
         broker = self._broker
         if definition.home and definition.home != broker.start_id:
             definition.runtime = AwayQueue(definition)
-        elif broker.store.closed and broker.shards.place(definition) in broker.store.closed:
+        elif (broker.store.closed or broker.outbox.loading) and self._is_closed(broker.store, broker.shards.place(definition)):
             away = definition.runtime = AwayQueue(definition)
             self.queue_away(broker.shards.place(definition), away)
         else:
             self.make_queue(definition)
+
+    def _is_closed(self, store: Store, shard: int) -> bool:
+        """Whether what is in a shard is not alive: the store has it not, or has it, and what is on its way from there is not known yet."""
+        return shard in store.closed or shard in self._broker.outbox.loading
 
     def make_queue(self, definition: QueueDefinition) -> Queue:
         """The live queue of a definition, over its log."""
@@ -168,8 +172,8 @@ class LiveObjects:
     def _leave_closed(self, topic: LiveTopic, first: int) -> None:
         """Partitions from `first` on whose shards are not open here are not here."""
         owners = self._broker.owners
-        for partition in topic.partitions[first:] if any(owner.store.closed for owner in owners.local()) else ():
-            if partition.log.shard in owners.store_of(partition.log).closed:
+        for partition in topic.partitions[first:] if self._broker.outbox.loading or any(owner.store.closed for owner in owners.local()) else ():
+            if self._is_closed(owners.store_of(partition.log), partition.log.shard):
                 topic.leave(partition)
                 self.partition_away(partition.log.shard, topic, partition.number)
 

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
-from entrepot.broker.outbox.handover import LETTER, MOVE, NOT_NOW, OUT_OF_TURN, TAKEN, Answer, Handover, Owners, Target
+from entrepot.broker.outbox.handover import LETTER, MOVE, NOT_NOW, OUT_OF_TURN, SUBJECT, TAKEN, Answer, Handover, Owners, Target
 from entrepot.broker.outbox.intents import INTENTS, INTENTS_END, Intent, Part, by_shard, decoded, sequence_key, sequence_of, sequence_value
 from entrepot.broker.outbox.lane import Lane
 from entrepot.broker.state import DELETE, set_value
@@ -51,11 +51,11 @@ class Sender(Protocol):
         """Records [first, +count) of the entry that the cursor has found."""
 
     def ended(self, queue: Any, intent: Intent, taken: bool) -> None:
-        """They are settled, or (not taken, and no LETTER) ready again; what is staged is in the same commit."""
+        """They are settled, or (not taken, and no LETTER) ready again, a partition's neither; what is staged is in the same commit."""
 
 
 class _Source:
-    """A queue with intents. `queue`, `cursor`: None before its shard is open."""
+    """A queue, or a partition, with intents. `queue`, `cursor`: None before its shard is open."""
 
     __slots__ = ("cursor", "intents", "outstanding", "queue", "shard")
 
@@ -102,6 +102,11 @@ class Outbox(LogOwner):
         """Whether anything of the log is on its way."""
         return log.id in self._sources
 
+    def first_of(self, log: Log, end: int) -> int:
+        """The first record of the log below `end` that is on its way, else `end`."""
+        source = self._sources.get(log.id)
+        return end if source is None else min(end, min(source.intents))
+
     def is_moving(self, log: Log) -> bool:
         """Whether something of the log is on its way, and all that it waits for are open."""
         source = self._sources.get(log.id)
@@ -134,7 +139,7 @@ class Outbox(LogOwner):
         task: bytes = b"",
         carried: Sequence[tuple[int, int]] = (),
     ) -> None:
-        """Records [first, +count) of one entry, which the broker holds with this commit, go to these logs."""
+        """Records [first, +count) of one entry, which the broker holds with this commit (a partition's it need not), go to these logs."""
         log = queue.log
         intent = Intent(log.shard, log.id, first, count, kind, reason, task, carried)
         for shard, logs in by_shard(targets).items():
@@ -176,7 +181,8 @@ class Outbox(LogOwner):
                     continue
                 self._attach(source, log.owner)
                 for intent in source.intents.values():
-                    source.queue.subscription.hold(BROKER_ID, intent.first, intent.count)
+                    if intent.kind != SUBJECT:
+                        source.queue.subscription.hold(BROKER_ID, intent.first, intent.count)
         for lane in self._lanes.values():
             if lane.source in opening:
                 lane.sort()
@@ -193,12 +199,18 @@ class Outbox(LogOwner):
             self._ready.pop(lane, None)
             self._late.pop(lane, None)
 
-    def opened(self, shard: int) -> None:
-        """Its owner may be asked again: whatever it has not answered goes there once more."""
+    def opened(self, *shards: int) -> None:
+        """Their owner may be asked again: whatever it has not answered goes there once more."""
+        targets = frozenset(shards)
         for lane in self._lanes.values():
-            if lane.target == shard:
+            if lane.target in targets:
                 lane.go_back()
                 self._make_ready(lane)
+
+    def look_again(self) -> None:
+        """Owners that were not to be sent more for a while may be by now."""
+        for lane in self._lanes.values():
+            self._make_ready(lane)
 
     def forget(self, log: Log) -> None:
         """The queue is deleted, and what was to be sent of it."""
@@ -327,12 +339,14 @@ class Outbox(LogOwner):
         """All of its owners have answered."""
         queue = source.queue
         taken = any(part.status == TAKEN for part in intent.parts)
-        if taken or intent.kind == LETTER:
+        if intent.kind == SUBJECT:
+            pass  # they stay where they are, whoever has them now
+        elif taken or intent.kind == LETTER:
             queue.subscription.settle(BROKER_ID, intent.first, intent.count)
             queue.discard_settled()
         else:
             queue.subscription.release(BROKER_ID, intent.first, intent.count, False)
-        if taken and intent.kind != MOVE:
+        if taken and intent.kind not in (MOVE, SUBJECT):
             self._hub.dead_lettered_count += intent.count
         self._store_of(intent.shard).fold(intent.shard, intent.key(), DELETE)
         self._settled_count += 1

@@ -12,7 +12,6 @@ from typing import Any
 from entrepot.broker.catalogue.catalogue import Catalogue
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.definitions import QueueDefinition
-from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.catalogue.timed_definition import TimedDefinition, timed_by_default
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
@@ -28,16 +27,16 @@ from entrepot.store.interface import Log
 
 
 class TimedSides:
-    """Of all owners in this process; holder(log) is who has a log. `shards` are set when it is known how many there are."""
+    """Of all owners in this process; holder(log) is who has a log, place(definition) the shard of a queue, wherever it is (OwnerTable)."""
 
-    def __init__(self, hub: Hub, entropy: Entropy, decisions: Decisions, holder: Callable[[Log], LocalOwner]) -> None:
+    def __init__(self, hub: Hub, entropy: Entropy, decisions: Decisions, holder: Callable[[Log], LocalOwner], place: Callable[[QueueDefinition], int]) -> None:
         self._hub = hub
         self._entropy = entropy
         self._decisions = decisions
         self.holder = holder
+        self.place = place
         self._waits = Waits(hub, _wait_over)
         self.moves = MoveTasks(entropy)
-        self.shards: Shards
         self.ask_for_timed: Callable[[QueueDefinition], None] | None = None  # has it decided, where the catalogue is decided in another process
 
     def changed(self, definition: QueueDefinition) -> None:
@@ -89,7 +88,7 @@ class TimedSides:
     def elsewhere(self, definition: QueueDefinition) -> Elsewhere:
         """Where a queue is, and what those have to know who send something there."""
         policy = (definition.timed or self._default(definition)).policy
-        return Elsewhere((self.shards.place(definition), definition.log_id), policy.groups, policy.dead_letter_queue)
+        return Elsewhere((self.place(definition), definition.log_id), policy.groups, policy.dead_letter_queue)
 
     def _default(self, definition: QueueDefinition) -> TimedDefinition:
         return timed_by_default(definition.policy, self._hub.clock.wall_ms() // 1000)

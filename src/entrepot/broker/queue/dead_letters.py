@@ -1,5 +1,7 @@
 """DeadLetters: what a queue drops is published again: in one commit with its end here where all that it goes to is open here, else by intents (outbox/).
 
+What lies in memory alone, or was never in the queue, has no intents: it is sent directly to wherever it goes, and lost with the process that has it.
+
 Work is done in slices of a few hundred records a tick. Until its turn a record stays leased, so a crash in between delivers it
 again and loses nothing. With as many intents as there may be the rest waits, where it is.
 """
@@ -8,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.logs.entry_codec import DeadLetter
@@ -19,7 +21,7 @@ from entrepot.broker.outbox.intents import Intent
 from entrepot.broker.outbox.outbox import Packed
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_PRIORITY, TRANSIENT, Entry
-from entrepot.model.errors import NotDone
+from entrepot.model.errors import NotDone, Unavailable
 from entrepot.model.ranges import RangeSet
 from entrepot.store.interface import Log
 
@@ -128,12 +130,12 @@ class DeadLetters(LogOwner):
             self._hub.dead_letters_dropped_count += 1
 
     def _publish_all_refused(self, budget: int) -> int:
-        """As many as the budget allows; what is left of it. They do not go by intents, nor hold up others."""
+        """As many as the budget allows; what is left of it. They do not go by intents, nor hold up others: they were never in a log that an intent names."""
         while self._refused and budget > 0 and not self._closed:
             entry, record = self._refused[0]
             assert entry.data is not None
             try:
-                self._publish_record(entry.codec, entry.flags, entry.data, record, "maxlen")
+                self._publish_record(entry.codec, entry.flags, entry.data, record)
             except NotDone:
                 self._try_later()
                 return budget
@@ -190,16 +192,48 @@ class DeadLetters(LogOwner):
         cursor.passed(first + done, -1)
         return done
 
-    def _publish_record(self, tag: int, flags: int, data: bytes, record: bytes, reason: str) -> None:
-        again = self._hub.codec(tag).dead_letter(data, record, self._letter(reason))
-        if again is not None:
-            address, packed = again
-            self._hub.publish_dead(self._namespace, address, tag, flags & _OF_RECORDS, packed, self._definition.maker)
-            self._hub.dead_lettered_count += 1
+    def _publish_record(self, tag: int, flags: int, data: bytes, record: bytes) -> None:
+        again = self._hub.codec(tag).dead_letter(data, record, self._letter("maxlen"))
+        if again is None:
+            return
+        letter = (self._namespace, again[0], tag, flags & _OF_RECORDS, again[1], self._definition.maker)
+        try:
+            self._hub.publish_dead(*letter)
+        except Unavailable:
+            self._sender.send(*letter)
+        self._hub.dead_lettered_count += 1
+
+    @property
+    def _sender(self) -> LetterSender:
+        sender: LetterSender = self._hub.outbox.senders[LETTER]
+        return sender
+
+    def _send(self, consumer: Consumer | None, first: int, count: int, reason: str) -> int:
+        """Of a queue in memory alone: send them directly, wherever they go, as many as can be now."""
+        cursor = self._cursor
+        tag, data = cursor.tag, cursor.data()
+        codec = self._hub.codec(tag)
+        letter = self._letter(reason)
+        done = 0
+        try:
+            for record in codec.split(data, cursor.position_of(first), count):
+                again = codec.dead_letter(data, record, letter)
+                if again is not None:
+                    self._sender.send(self._namespace, again[0], tag, cursor.entry.flags & _OF_RECORDS, again[1], self._definition.maker)
+                    self._hub.dead_lettered_count += 1
+                done += 1
+        except NotDone:
+            pass
+        cursor.passed(first + done, -1)
+        if done:
+            self._end(consumer, first, done)
+        return done
 
     def _hand_over(self, consumer: Consumer | None, first: int, count: int, reason: str) -> int:
         """Stage an intent for the first record, and for those behind it that go to the same in the same words; of how many (0: there may be none now)."""
         outbox = self._hub.outbox
+        if self._log.volatile:
+            return self._send(consumer, first, count, reason)
         if not outbox.has_room(self._log):
             return 0
         cursor = self._cursor
@@ -232,8 +266,7 @@ class DeadLetters(LogOwner):
         return DeadLetter(self._namespace, self._definition.name, reason, self._exchange, self._routing_key, self._hub.now_ms())
 
     def _targets(self, address: bytes, tag: int, record: bytes) -> tuple[Target, ...]:
-        found: tuple[Target, ...] = self._hub.outbox.senders[LETTER].targets(self._namespace, address, tag, record, self._definition.maker)
-        return found
+        return self._sender.routes.targets(self._namespace, address, tag, record, self._definition.maker)
 
     def pack(self, cursor: Cursor, first: int, count: int, reason: str) -> Packed:
         """See Sender.pack: records of an intent, which go in the same words."""
@@ -252,12 +285,23 @@ class DeadLetters(LogOwner):
         return Packed(address, hidden, cursor.entry.flags & _OF_RECORDS, b"".join(records), len(records))
 
 
-class LetterSender:
-    """The outbox's Sender of dead letters. `targets`: see DeadRoutes.targets."""
+class Routes(Protocol):
+    """Where dead letters go: see DeadRoutes, for this and the other."""
 
-    def __init__(self, hub: Hub, targets: Callable[[str, bytes, int, bytes, str], tuple[Target, ...]]) -> None:
+    def send(self, namespace: str, address: bytes, tag: int, flags: int, record: bytes, maker: str = "") -> None:
+        """Send one directly, wherever that is."""
+
+    def targets(self, namespace: str, address: bytes, tag: int, record: bytes, maker: str) -> tuple[Target, ...]:
+        """Where one would go."""
+
+
+class LetterSender:
+    """The outbox's Sender of dead letters."""
+
+    def __init__(self, hub: Hub, routes: Routes) -> None:
         self._hub = hub
-        self.targets = targets
+        self.routes = routes
+        self.send = routes.send
 
     def pack(self, queue: Any, cursor: Cursor, first: int, count: int, intent: Intent) -> Packed:
         """See Sender."""

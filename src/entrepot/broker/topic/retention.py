@@ -97,7 +97,7 @@ class Retention:
     def _held_from(self, end: int) -> int:
         """The first record below `end` that is to be sent on still, else `end`."""
         hop = None if self.log.owner is None else self.log.owner.hop
-        return end if hop is None else min(end, hop.position)
+        return end if hop is None else min(end, hop.held_from())
 
     def _found(self, held_ms: int, offset: int) -> None:
         """Up to `offset` it is too old. `held_ms`: what is older is not held back."""
