@@ -7,7 +7,7 @@ data directory/volatile   scratch of what does not outlive the process; emptied 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.groups.settings import GroupSettings
+from entrepot.broker.operations.administration import Administration
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.authorization import Authorizer
 from entrepot.broker.users.users import Users
@@ -83,7 +84,7 @@ def broker_terms(config: Config) -> BrokerTerms:
 
 
 class Node:
-    """Opened at construction, which blocks while the store recovers. `close` ends it.
+    """Opened at construction, which blocks while the store recovers. `close` ends it. `own`, `follows`: see Broker.open(); of several processes.
 
     Raises CorruptData, OSError, and Refused if another process has the directory.
     """
@@ -96,7 +97,11 @@ class Node:
         entropy: Entropy,
         on_failed: Callable[[BaseException], None],
         on_progress: Progress | None = None,
+        *,
+        own: Collection[int] | None = None,
+        follows: bool = False,
     ) -> None:
+        self.follows = follows
         directory = Path(config.data)
         secrets = partial(open_secret_box, directory, entropy)
         if config.secrets_key_file:
@@ -111,7 +116,7 @@ class Node:
         stream = CatalogueStream(self.store)
         self.users = Users(stream, clock, entropy, secrets)
         self.users.load()
-        if config.secrets_key_file:
+        if config.secrets_key_file and not follows:  # else when the first snapshot is here
             self.users.check_secrets()
         self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))
         self.catalogue = self.decisions.catalogue
@@ -131,7 +136,13 @@ class Node:
             if protocol.entry_codec is not None:
                 self.broker.register(protocol.entry_codec(config))
         self.broker.hub.translations.size_max = config.cache.translated_bytes
-        self.broker.open()
+        self.administration = Administration(self.broker, self.users)
+        self.broker.open(own, follows=follows)
+        if not follows:
+            self._seed(config)
+
+    def _seed(self, config: Config) -> None:
+        """What the configuration says that there is. Where the catalogue is decided alone, and before any other process follows: it comes with their snapshots."""
         for name in config.namespaces:
             self.decisions.create_namespace(name)
         for name, user in config.users.items():

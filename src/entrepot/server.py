@@ -122,13 +122,12 @@ class Server:
             await self._listen_http(*wanted["http"])
         self.why_not_ready = "the store recovers"
         self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock))
-        for name in node.users.forget_seeded(self.config.users):
-            log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
+        self._forget_seeded(node)
         self.beside = beside = Beside(self.loop, "entrepot-batches")
         node.broker.hub.pieces.elsewhere = beside.do
         register_node(self.metrics, node)
         self.authenticator = Authenticator(node.users, self.loop, self.clock)
-        self._warn()
+        self._warn(node)
         site = self._site(node, self.authenticator, beside)
         for protocol in protocols().values():
             await self._speak(protocol, site, {name: wanted[name] for name in protocol.listeners if name in wanted})
@@ -153,15 +152,22 @@ class Server:
             await self.node.close()
         self.stalls.stop()
 
-    def _warn(self) -> None:
-        """Of what is open wider than it need be."""
-        assert self.node is not None
+    def _forget_seeded(self, node: Node) -> None:
+        """Who decides does, before anybody else follows."""
+        for name in () if node.follows else node.users.forget_seeded(self.config.users):
+            log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
+
+    def _warn(self, node: Node) -> None:
+        """Of what is open wider than it need be: of several processes the one says it that decides. The others have the first snapshot now, and its secrets."""
+        if node.follows:
+            node.users.check_secrets()
+            return
         mode = Path(self.config.data).stat().st_mode
         if mode & 0o077:
             log.warning("others on this machine may enter the data directory (mode %03o): `chmod 700 %s`", mode & 0o777, self.config.data)
-        if self.node.users.has_own() and self.node.users.guest_is_as_it_came():
+        if node.users.has_own() and node.users.guest_is_as_it_came():
             log.warning("the user guest may still do everything from this machine, with the password that everybody knows: `entrepot users delete guest`")
-        for note in self.node.users.pattern_notes():
+        for note in node.users.pattern_notes():
             log.warning("%s", note)
 
     def _failed(self, error: BaseException) -> None:
@@ -201,6 +207,7 @@ class Server:
             network=self.network,
             broker=node.broker,
             decisions=node.decisions,
+            administration=node.administration,
             users=node.users,
             authenticator=authenticator,
             clock=self.clock,

@@ -19,7 +19,7 @@ from entrepot.admin.lists import NAMES_PER_STEP, Lists, _noted
 from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ListGroups, ListTopics
 from entrepot.admin.service import STEPS_PER_TURN, Service
 from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset
-from entrepot.broker.calls.port import Sink, make_ask
+from entrepot.broker.calls.port import Sink, complete, make_ask
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.clock import SystemClock
 from entrepot.config import load
@@ -251,8 +251,7 @@ def test_a_change_is_answered_when_it_is_durable(here: Administered, path: str, 
     here.runner.run(_until(lambda: bool(durable)))
     assert taken == []
     here.node.store.set_owner(here.node.broker)
-    for call in durable:
-        call()
+    complete(durable)
     assert [answer.status for answer in taken] == [200]
 
 

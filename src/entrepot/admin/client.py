@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from entrepot.admin import socket_file
-from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ChangeRequest, ListRequest, Made, Row
+from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, UNKNOWN, ChangeRequest, ListRequest, Made, Row
 from entrepot.model.errors import CorruptData, OutcomeUnknown, Reason, Refused, Unavailable
 
 TIMEOUT_S = 30.0  # for anything at all to come
@@ -80,6 +80,8 @@ class Client:
             why, reason = text.decode("utf-8", "replace").strip() or f"HTTP status {answer.status}", "INVALID"
         if reason == UNAVAILABLE:
             raise Unavailable(why)
+        if reason == UNKNOWN:
+            raise OutcomeUnknown(f"{why}: the change may have been made, look before you repeat it")
         if reason == "CORRUPT":
             raise CorruptData(why)
         raise Refused(Reason[reason] if reason in Reason.__members__ else Reason.INVALID, why)

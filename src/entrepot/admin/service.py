@@ -1,9 +1,10 @@
 """The administration over HTTP: a POST of a request's JSON to its name.
 
     POST /queues {"namespace": null, "prefix": ""}   -> 200 {"queues": [ROW, ...]}     a list, in parts of STEPS_PER_TURN steps, one in a turn of the loop
-    POST /users/delete {"name": "ann"}               -> 200 {"id": "", "secret": ""}   a change, once it is durable
+    POST /users/delete {"name": "ann"}               -> 200 {"id": "", "secret": ""}   a change, once it is durable, and everybody has applied it
     what is refused                                  -> 4xx {"error": TEXT, "reason": NAME}
     what cannot be done now, and was not             -> 503 {"error": TEXT, "reason": "UNAVAILABLE"}
+    what may have been done                          -> 503 {"error": TEXT, "reason": "UNKNOWN"}
 
 Whoever reaches it may do everything: it is for a socket that only the broker's owner can connect to.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -20,9 +22,9 @@ import msgspec
 
 from entrepot.admin.changes import Changes
 from entrepot.admin.lists import Lists
-from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ChangeRequest, Made, Row
+from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, UNKNOWN, ChangeRequest, Made, Row
 from entrepot.http.session import Later, Request, Response
-from entrepot.model.errors import CorruptData, Reason, Refused, Unavailable
+from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
 
 if TYPE_CHECKING:
     from entrepot.broker.users.users import Verifiers
@@ -43,7 +45,6 @@ class Service:
     def __init__(self, node: Node, network: Network, loop: asyncio.AbstractEventLoop) -> None:
         self._lists = Lists(node, network)
         self._changes = Changes(node, network)
-        self._store = node.store
         self._loop = loop
         self._working: set[asyncio.Task[None]] = set()
 
@@ -62,7 +63,7 @@ class Service:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return _error(400, f"{name}: {error}", "INVALID")
         except Refused as refused:
-            return _refused(refused)
+            return _not_done(refused)
         except CorruptData as error:  # the key that secrets are sealed with
             return _error(500, str(error), "CORRUPT")
 
@@ -82,25 +83,23 @@ class Service:
         try:
             verifiers = await work
         except Refused as refused:
-            later.give(_refused(refused))
+            later.give(_not_done(refused))
             return
         self._perform(request, verifiers, later)
 
     def _perform(self, request: ChangeRequest, verifiers: Verifiers | None, later: Later) -> None:
         try:
-            made = self._changes.perform(request, verifiers)
-        except Refused as refused:
-            later.give(_refused(refused))
-            return
-        except Unavailable as error:
-            later.give(_error(503, str(error), UNAVAILABLE))
-            return
+            self._changes.perform(request, verifiers, partial(self._done, request, later))
+        except NotDone as error:
+            later.give(_not_done(error))
         except CorruptData as error:
             later.give(_error(500, str(error), "CORRUPT"))
-            return
-        log.info("%s", _told(request))
-        self._store.urgent()
-        self._store.group().calls.append(lambda: later.give(_made(made)))
+
+    @staticmethod
+    def _done(request: ChangeRequest, later: Later, error: NotDone | None, made: Made) -> None:
+        if error is None:
+            log.info("%s", _told(request))
+        later.give(_made(made) if error is None else _not_done(error))
 
 
 def _parts(name: str, steps: Iterator[Row | None]) -> Iterator[bytes]:
@@ -125,8 +124,10 @@ def _made(made: Made) -> Response:
     return Response(200, msgspec.json.encode(made), JSON)
 
 
-def _refused(refused: Refused) -> Response:
-    return _error(STATUSES.get(refused.reason, STATUS_OTHERS), str(refused), refused.reason.name)
+def _not_done(error: NotDone) -> Response:
+    if isinstance(error, Refused):
+        return _error(STATUSES.get(error.reason, STATUS_OTHERS), str(error), error.reason.name)
+    return _error(503, str(error), UNAVAILABLE if isinstance(error, Unavailable) else UNKNOWN)
 
 
 def _error(status: int, text: str, reason: str) -> Response:

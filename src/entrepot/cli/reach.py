@@ -79,7 +79,7 @@ class _Here:
     def change(self, request: ChangeRequest) -> Made:
         """See Reached."""
         work = self._changes.password_work(request)
-        return self._changes.perform(request, None if work is None else work())
+        return self._changes.perform_here(request, None if work is None else work())
 
 
 @contextmanager
