@@ -373,19 +373,19 @@ def _leave(status: int) -> NoReturn:
 
 
 @contextmanager
-def offline(config: Config) -> Iterator[Node]:
+def offline(config: Config, own: range | None = None) -> Iterator[Node]:
     """The node of a data directory that no broker runs on, for the commands that change what it keeps. What was changed is durable at the end.
 
-    Raises Refused if a broker runs on it.
+    `own`: the shards that are this directory's, of several workers; None: all. Raises Refused if a broker runs on it.
     """
     os.umask(0o077)
     with asyncio.Runner() as runner:
-        node = runner.run(_open(config))
+        node = runner.run(_open(config, own))
         try:
             yield node
         finally:
             runner.run(node.close())
 
 
-async def _open(config: Config) -> Node:
-    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), _store_failed)
+async def _open(config: Config, own: range | None) -> Node:
+    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), _store_failed, own=own)

@@ -15,7 +15,7 @@ from entrepot.model.errors import NotDone, Unavailable
 AT_ONCE = 64  # logs that are asked of in a step
 
 OfQueues: TypeAlias = Generator[None, None, dict[bytes, QueueFigures]]
-OfPartitions: TypeAlias = Generator[None, None, dict[int, PartitionFigures]]
+OfPartitions: TypeAlias = Generator[None, None, dict[int, tuple[Owner, PartitionFigures]]]
 _ByOwner: TypeAlias = dict[Owner, list[bytes]]
 
 
@@ -37,18 +37,19 @@ class Figures:
         return found
 
     def of_partitions(self, topic: TopicDefinition, numbers: Iterable[int]) -> OfPartitions:
-        """Of some partitions of a topic, AT_ONCE at most, by their numbers."""
+        """Of some partitions of a topic, AT_ONCE at most, by their numbers, and who has them."""
         by_owner: _ByOwner = {}
-        number_of: dict[bytes, int] = {}
+        place_of: dict[bytes, tuple[int, Owner]] = {}
         for number in numbers:
             log_id = topic.partitions[number]
             try:
-                by_owner.setdefault(self._owners.owner(topic, number), []).append(log_id)
+                owner = self._owners.owner(topic, number)
             except Unavailable:
                 continue
-            number_of[log_id] = number
+            by_owner.setdefault(owner, []).append(log_id)
+            place_of[log_id] = number, owner
         found: dict[bytes, PartitionFigures] = yield from _asked(AskPartitions, by_owner)
-        return {number_of[log_id]: figures for log_id, figures in found.items()}
+        return {number: (owner, found[log_id]) for log_id, (number, owner) in place_of.items() if log_id in found}
 
 
 def _asked(question: Callable[[list[bytes]], Any], by_owner: _ByOwner) -> Generator[None, None, dict[bytes, Any]]:

@@ -15,6 +15,7 @@ from entrepot.admin import requests
 from entrepot.admin.figures import AT_ONCE, Figures
 from entrepot.broker.catalogue.namespace import SYSTEM_EXCHANGES
 from entrepot.broker.groups.offsets import GroupOffsets
+from entrepot.broker.owners import Owner
 from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ CHANNELS_PER_STEP = 64
 
 NAMES_PER_STEP = 1000
 
-NOT_HERE = (0, 0, 0, 0)  # what can be said of a partition that is on its way
+NOT_HERE = (None, (0, 0, 0, 0))  # what can be said of a partition that is on its way
 
 Steps: TypeAlias = Iterator[requests.Row | None]
 Names: TypeAlias = "Callable[[Namespace], Iterator[Any]]"
@@ -91,14 +92,15 @@ class Lists:
 
     def _topic(self, definition: Any) -> Steps:
         offsets: list[tuple[int, int]] = []
-        size = consumers = 0
+        size = 0
+        consumers: dict[Owner | None, int] = {}
         for numbers in _in_pieces(range(len(definition.partitions))):
             figures = yield from self._figures.of_partitions(definition, numbers)
             for number in numbers:
-                first, end, octets, consumers_there = figures.get(number, NOT_HERE)
+                owner, (first, end, octets, consumers_there) = figures.get(number, NOT_HERE)
                 offsets.append((first, end))
                 size += octets
-                consumers = max(consumers, consumers_there)  # of one owner; each tells its own
+                consumers[owner] = max(consumers.get(owner, 0), consumers_there)  # of one owner; each counts its own
             if len(numbers) == AT_ONCE:
                 yield None
         yield requests.TopicRow(
@@ -108,7 +110,7 @@ class Lists:
             len(offsets),
             sum(end - first for first, end in offsets),
             size,
-            consumers,
+            sum(consumers.values()),
             offsets,
         )
 
@@ -147,7 +149,7 @@ class Lists:
             committed = {number: one.offset for number, one in offsets.table.get(name, {}).items() if one.offset >= 0}
             for numbers in _in_pieces(sorted(number for number in committed if 0 <= number < len(definition.partitions))):
                 figures = yield from self._figures.of_partitions(definition, numbers)
-                for number, (first, end, *_) in figures.items():
+                for number, (_, (first, end, *_)) in figures.items():
                     yield max(0, end - max(committed[number], first))
                 yield None
 
