@@ -142,7 +142,7 @@ class Node:
             self._seed(config)
 
     def _seed(self, config: Config) -> None:
-        """What the configuration says that there is. Where the catalogue is decided alone, and before any other process follows: it comes with their snapshots."""
+        """What the configuration says that there is: by who decides, before anybody else follows, who has it by his snapshot."""
         for name in config.namespaces:
             self.decisions.create_namespace(name)
         for name, user in config.users.items():

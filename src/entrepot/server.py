@@ -29,6 +29,8 @@ from entrepot.authentication import Authenticator
 from entrepot.beside import Beside
 from entrepot.broker.users.users import check_listen
 from entrepot.clock import Clock, SystemClock
+from entrepot.cluster.link_figures import HasLinks
+from entrepot.cluster.workers.place import WorkerPlace
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
 from entrepot.figures import RunQueueWait, register_node, register_process
@@ -107,6 +109,8 @@ class Server:
         self.node: Node | None = None
         self.authenticator: Authenticator | None = None
         self.beside: Beside | None = None
+        self.place: WorkerPlace | None = None  # among several workers
+        self.links: HasLinks | None = None  # with them
         self.speakers: dict[str, Speaker] = {}  # by protocol; of those that are listened for
         self._on_failed = on_failed
         self._began = clock.monotonic_s()
@@ -193,9 +197,11 @@ class Server:
         """For the commands of who owns the data directory; a directory that takes no socket costs no more than these."""
         from entrepot.admin.listener import AdminListener
         from entrepot.admin.service import Service
+        from entrepot.admin.status import Self, readings
 
         assert self.node is not None
-        service = Service(self.node, self.network, self.loop)
+        process = Self(self.node, self.network, self.clock, lambda: self.why_not_ready, self.place, self.links)
+        service = Service(self.node, self.network, self.loop, readings(self.metrics, process))
         try:
             await self.network.listen(AdminListener(self.network, Path(self.config.data), service, self.config.limits.http_request_bytes))
         except OSError as error:

@@ -2,6 +2,7 @@
 
     POST /queues {"namespace": null, "prefix": ""}   -> 200 {"queues": [ROW, ...]}     a list, in parts of STEPS_PER_TURN steps, one in a turn of the loop
     POST /users/delete {"name": "ann"}               -> 200 {"id": "", "secret": ""}   a change, once it is durable, and everybody has applied it
+    GET /metrics, GET /v1/status                     -> 200   figures of the process (status.py)
     what is refused                                  -> 4xx {"error": TEXT, "reason": NAME}
     what cannot be done now, and was not             -> 503 {"error": TEXT, "reason": "UNAVAILABLE"}
     what may have been done                          -> 503 {"error": TEXT, "reason": "UNKNOWN"}
@@ -27,6 +28,7 @@ from entrepot.http.session import Later, Request, Response
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
 
 if TYPE_CHECKING:
+    from entrepot.admin.status import Readings
     from entrepot.broker.users.users import Verifiers
     from entrepot.net.network import Network
     from entrepot.node import Node
@@ -40,16 +42,21 @@ STATUS_OTHERS = 422
 
 
 class Service:
-    """An http.session.Handler over one running node."""
+    """An http.session.Handler over one running node. `got`: what is got by a path, besides."""
 
-    def __init__(self, node: Node, network: Network, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, node: Node, network: Network, loop: asyncio.AbstractEventLoop, got: Readings | None = None) -> None:
         self._lists = Lists(node, network)
         self._changes = Changes(node, network)
+        self._got = got or {}
         self._loop = loop
         self._working: set[asyncio.Task[None]] = set()
 
     def __call__(self, request: Request) -> Response | Later:
         """Never raises for what was asked."""
+        if request.path in self._got:
+            return (
+                self._got[request.path]() if request.method in ("GET", "HEAD") else Response(405, _error_body("GET", "INVALID"), JSON, {"allow": "GET, HEAD"})
+            )
         name = request.path[1:]
         if name not in LISTS and name not in CHANGES:
             return _error(404, f"there is no {request.path!r}; there are {', '.join(['', *LISTS, *CHANGES])[2:]}", "NOT_FOUND")

@@ -1,8 +1,8 @@
 """WorkersClient: what a command asks of a broker that is several workers, each with a socket of its own in the node's directory.
 
-    what is decided (users, namespaces, queues, …)   the first worker that runs: worker 0, which decides, if it does
-    what is each process's own                       all of them, and put together
-    a connection is ended                            by the worker that has it: a connection's id is said as id * workers + number of the worker
+what is decided (users, namespaces, queues, …)   the first worker that runs: worker 0, which decides, if it does
+what is each process's own                       all of them, and put together
+a connection is ended                            by the worker that has it: a connection's id is said as id * workers + number of the worker
 """
 
 from __future__ import annotations

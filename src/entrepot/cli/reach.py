@@ -42,7 +42,7 @@ def running(config: Config) -> Iterator[Reached]:
     try:
         client = _connected(directory)
     except NotRunning:
-        raise Refused(Reason.NOT_FOUND, _no_broker(directory)) from None
+        raise Refused(Reason.NOT_FOUND, no_broker(directory)) from None
     try:
         yield client
     finally:
@@ -137,7 +137,8 @@ def _no_directory(directory: Path) -> str:
     return f"{directory} is no data directory: --data says where it is, or --config which configuration does"
 
 
-def _no_broker(directory: Path) -> str:
+def no_broker(directory: Path) -> str:
+    """What to say where none runs on it."""
     if not _is_data(directory):
         return _no_directory(directory)
     return (

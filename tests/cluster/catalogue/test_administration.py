@@ -27,7 +27,7 @@ def ask(cluster, process, request):
     return result
 
 
-def verifiers(process, password="secret"):  # noqa: S107
+def verifiers(process, password="secret"):
     return told_verifiers(process.users.password_work(password)())
 
 

@@ -1,7 +1,7 @@
 """Administration: users, access keys, permissions and namespaces are changed: where the catalogue is decided, whichever process is asked.
 
-    ask(request, done)   in any process; done(error, result) when it is durable and everybody has applied it, and at once where it is refused here
-    perform(request)     in the process that decides: done, in the open commit
+ask(request, done)   in any process; done(error, result) when it is durable and everybody has applied it, and at once where it is refused here
+perform(request)     in the process that decides: done, in the open commit
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from entrepot.model.principal import BROKER
 NO_CODEC = 0  # of doors that are delivered nothing
 NO_CONNECTION = (1 << 63) - 1  # the broker's own, among the connections of a start
 
-Done = Callable[[NotDone | None, Any], None]
+Done = Callable[[NotDone | None, Any], object]
 
 
 class Administration:
