@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from entrepot.admin.changes import Changes
-from entrepot.admin.lists import Lists
+from entrepot.admin.figures import Waiting
+from entrepot.admin.lists import Lists, Steps
 from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, UNKNOWN, ChangeRequest, Made, Row
-from entrepot.http.session import Later, Request, Response
+from entrepot.http.session import Later, Pause, Request, Response
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
 
 if TYPE_CHECKING:
@@ -109,15 +110,31 @@ class Service:
         later.give(_made(made) if error is None else _not_done(error))
 
 
-def _parts(name: str, steps: Iterator[Row | None]) -> Iterator[bytes]:
+def _parts(name: str, steps: Steps) -> Iterator[bytes | Pause]:
     """A list's JSON, a line a row."""
     yield b'{"%s":[' % name.encode()
     separator = b"\n"
-    while taken := list(islice(steps, STEPS_PER_TURN)):
-        rows = [msgspec.json.encode(row) for row in taken if row is not None]
-        yield separator + b",\n".join(rows) if rows else b"\n"  # of nothing at all nobody would hear that it was sent
+    while taken := _taken(steps):
+        rows = [msgspec.json.encode(row) for row in taken if row is not None and not isinstance(row, Waiting)]
+        waits = taken[-1] if isinstance(taken[-1], Waiting) else None
+        if rows or waits is None:
+            yield separator + b",\n".join(rows) if rows else b"\n"  # of nothing at all nobody would hear that it was sent
         separator = b",\n" if rows else separator
+        if waits is not None and waits.count:
+            pause = Pause()
+            waits.then = pause.end
+            yield pause
     yield b"\n]}\n"
+
+
+def _taken(steps: Steps) -> list[Row | Waiting | None]:
+    """The next steps of a turn, up to one that waits."""
+    taken: list[Row | Waiting | None] = []
+    for step in islice(steps, STEPS_PER_TURN):
+        taken.append(step)
+        if isinstance(step, Waiting):
+            break
+    return taken
 
 
 def _told(request: ChangeRequest) -> str:
