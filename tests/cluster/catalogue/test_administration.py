@@ -7,6 +7,7 @@ from entrepot.broker.calls import administration as a
 from entrepot.broker.operations.administration import kept_verifiers, told_verifiers
 from entrepot.broker.users.users import Permission
 from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Reason, Refused, Unavailable
+from entrepot.protocols.sqs.accounts import Accounts
 
 
 class Asked:
@@ -151,6 +152,27 @@ def test_the_decider_dies_and_nobody_knows(cluster):
     cluster.restart(0)
     cluster.loop.run_until(lambda: bool(asked.answers), 30)
     assert [type(error) for error, _ in asked.answers] == [OutcomeUnknown]
+    assert same(cluster)
+
+
+def accounts_of(process):
+    """As SQS's are made, in protocols/sqs/protocol.py."""
+
+    def create(name, made):
+        process.administration.ask(a.MakeNamespace(name), lambda error, _: process.scheduler.call_soon(made, error))
+
+    return Accounts(process.catalogue.namespaces, create)
+
+
+def test_the_first_calls_of_an_account_of_sqs_at_several_processes(cluster):
+    told = []
+    for process in cluster.processes:
+        found = accounts_of(process).namespace_of_key_id("123456789012", "us-east-1", told.append)
+        assert found == ("public/123456789012" if process is cluster.processes[0] else None)
+    cluster.loop.run_until(lambda: len(told) == cluster.count, 30)
+    assert told == [None] * cluster.count
+    for process in cluster.processes:
+        assert accounts_of(process).namespace_of_key_id("123456789012", "us-east-1", told.append) == "public/123456789012"
     assert same(cluster)
 
 
