@@ -88,10 +88,11 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def administered(directory: Path) -> Iterator[Administered]:
+def administered(directory: Path, *, follows: bool = False, **settings: str) -> Iterator[Administered]:
     async def opened() -> Node:
-        config = load(None, {}, {"data": str(directory)}).config
-        return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), lambda error: None)
+        config = load(None, {}, {"data": str(directory), **settings}).config
+        own = range(1, 256, 2) if follows else None
+        return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), lambda error: None, own=own, follows=follows)
 
     with asyncio.Runner() as runner:
         node = runner.run(opened())
@@ -398,6 +399,16 @@ def test_changes_are_made_where_the_catalogue_is(here: Administered, path: str, 
     assert isinstance(answer.body, bytes)
     assert (answer.status, json.loads(answer.body)["reason"]) == (503, UNAVAILABLE)
     assert listed() == before
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_who_follows_seeds_nothing(tmp_path: Path, follows: bool) -> None:
+    seeds = {"namespaces": "acme/orders"}
+    with administered(tmp_path / "data", follows=follows, **seeds) as here:
+        assert ("acme/orders" in here.node.catalogue.namespaces) is not follows
+        answer = here.ask("/users/add", b'{"name": "ann", "password": "x"}')
+        assert answer.status == (503 if follows else 200)
+        assert [user.name for user in here.node.users.users()] == (["guest"] if follows else ["ann", "guest"])
 
 
 def test_a_namespace_whose_groups_may_be_elsewhere_stays(here: Administered) -> None:
