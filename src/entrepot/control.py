@@ -11,7 +11,8 @@ Test suites use it (entrepot.testing): one broker for all tests, a namespace for
         Of one of several workers: where each of them has opened that namespace's listeners, in their order. Clients that tell nodes apart are told these;
         until then, this node's alone.
     {"users": ["clear_permission", "ann", "acme/x"]}   -> {}
-        A change of users, by the name of its method (USER_CHANGES) and its arguments, where a permission is its three patterns.
+        A change of users, by the name of its method (USER_CHANGES) and its arguments, where a permission is its three patterns. Decided where the
+        catalogue is, as namespaces are.
     what cannot be done                                -> {"error": "..."}
 
 It stands below server.py, which hands it what it works on.
@@ -25,7 +26,8 @@ import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.users.users import Permission
+from entrepot.broker.calls import administration as calls
+from entrepot.broker.operations.administration import told_verifiers
 from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
@@ -73,14 +75,15 @@ class Control:
                 self._tell_nodes(command["nodes"], command["addresses"])
                 return {}
             if "users" in command:
-                self._change_users(*command["users"])
+                await self._change_users(*command["users"])
                 return {}
             raise Refused(Reason.INVALID, "a command is open, close, nodes or users")
         except (NotDone, OSError, ValueError, TypeError, KeyError) as error:
             return {"error": str(error)}
 
     async def _open(self, namespace: str, ports: Mapping[str, int]) -> dict[str, Any]:
-        self._node.decisions.create_namespace(namespace)
+        if namespace not in self._node.catalogue.namespaces:
+            await self._decided(calls.MakeNamespace(namespace))
         opened = self._listeners.setdefault(namespace, {})
         for name, make in self._makers.items():
             if name not in opened:
@@ -93,11 +96,42 @@ class Control:
         for name, listener in self._listeners.get(namespace, {}).items():
             listener.tell_nodes([address(name, where) for where in addresses[name]])
 
-    def _change_users(self, change: str, *arguments: Any) -> None:
+    async def _change_users(self, change: str, *arguments: Any) -> None:
         if change not in USER_CHANGES:
             raise Refused(Reason.INVALID, f"{change} is no change of users")
-        getattr(self._node.users, change)(*(Permission(*argument) if isinstance(argument, list) else argument for argument in arguments))
-        self._node.store.urgent()
+        await self._decided(getattr(self, f"_{change}")(*arguments))
+
+    def _add_user(self, name: str, password: str, namespaces: Sequence[str] = (), administrator: bool = False) -> calls.Request:
+        return calls.AddUser(name, self._verifiers(password), list(namespaces), administrator)
+
+    def _set_password(self, name: str, password: str) -> calls.Request:
+        return calls.SetPassword(name, self._verifiers(password))
+
+    def _set_permission(self, name: str, namespace: str, patterns: Sequence[str]) -> calls.Request:
+        return calls.SetPermission(name, namespace, *patterns)
+
+    def _clear_permission(self, name: str, namespace: str) -> calls.Request:
+        return calls.ClearPermission(name, namespace)
+
+    def _delete_user(self, name: str) -> calls.Request:
+        return calls.DeleteUser(name)
+
+    def _delete_access_key(self, key_id: str) -> calls.Request:
+        return calls.DeleteAccessKey(key_id)
+
+    def _verifiers(self, password: str) -> list[calls.Verifier]:
+        return told_verifiers(self._node.users.password_work(password)())
+
+    async def _decided(self, request: calls.Request) -> None:
+        """Have it decided, wherever that is: done, durable, and applied by everybody. Raises NotDone."""
+        answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(error: NotDone | None, _: Any) -> None:
+            if not answered.done():
+                answered.set_result(None) if error is None else answered.set_exception(error)
+
+        self._node.administration.ask(request, done)
+        await answered
 
     def _close(self, namespace: str) -> None:
         for listener in self._listeners.pop(namespace, {}).values():

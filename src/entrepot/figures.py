@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
 from entrepot import __version__
 from entrepot.clock import Clock
+from entrepot.cluster.link_figures import HasLinks
 from entrepot.config import keys, value_of
 from entrepot.metrics import Histogram, Metrics
 from entrepot.net.network import Network
@@ -118,6 +119,19 @@ def register_node(metrics: Metrics, node: Node) -> None:
     for prefix, store in (("entrepot_store_", node.store), ("entrepot_volatile_", node.volatile)):
         metrics.gauge(f"{prefix}staged_bytes", "Published and not yet durable", partial(getattr, store, "staged_bytes"))
         _register_all(metrics, prefix, store.statistics)
+
+
+def register_links(metrics: Metrics, links: HasLinks, names: Iterable[str]) -> None:
+    """The links with the processes of these names."""
+
+    def read(name: str, figure: str) -> float:
+        return next((float(getattr(link, figure)) for link in links.figures() if link.name == name), 0.0)
+
+    for name in names:
+        metrics.gauge("entrepot_link_connected", "1 while the link with another process is connected", partial(read, name, "is_connected"), link=name)
+        metrics.gauge("entrepot_link_held_bytes", "In memory for what the other process has not acknowledged", partial(read, name, "held_bytes"), link=name)
+        metrics.counter("entrepot_link_frames_sent_total", "Frames sent over the link", partial(read, name, "sent"), link=name)
+        metrics.counter("entrepot_link_frames_received_total", "Frames that came over the link", partial(read, name, "received"), link=name)
 
 
 def _register_all(metrics: Metrics, prefix: str, statistics: Callable[[], Mapping[str, Any]]) -> None:

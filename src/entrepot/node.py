@@ -7,7 +7,7 @@ data directory/volatile   scratch of what does not outlive the process; emptied 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -19,6 +19,7 @@ from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.groups.settings import GroupSettings
+from entrepot.broker.operations.administration import Administration
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.authorization import Authorizer
 from entrepot.broker.users.users import Users
@@ -26,7 +27,7 @@ from entrepot.clock import Clock
 from entrepot.cluster.catalogue.homes import Homes
 from entrepot.cluster.member import Journal, Member
 from entrepot.cluster.owner_map import OwnerMap, start_id_of
-from entrepot.cluster.workers.place import WorkerPlace, name_of
+from entrepot.cluster.workers.place import SHARD_OF_DECISIONS, WorkerPlace, name_of
 from entrepot.entropy import Entropy
 from entrepot.protocol import BrokerTerms
 from entrepot.protocol_table import protocols
@@ -109,7 +110,7 @@ def _terms(place: WorkerPlace) -> dict[str, Any]:
 
 
 class Node:
-    """Opened at construction, which blocks while the store recovers. `close` ends it. `member`: None where it is alone.
+    """Opened at construction, which blocks while the store recovers. `close` ends it. `member`: None where it is alone. `own`: see Broker.open().
 
     Raises CorruptData, OSError, and Refused if another process has the directory.
     """
@@ -123,6 +124,8 @@ class Node:
         on_failed: Callable[[BaseException], None],
         on_progress: Progress | None = None,
         membership: Membership | None = None,
+        *,
+        own: Collection[int] | None = None,
     ) -> None:
         directory = Path(config.data)
         secrets = partial(open_secret_box, directory, entropy)
@@ -137,7 +140,8 @@ class Node:
         stream = CatalogueStream(self.store)
         self.users = Users(stream, clock, entropy, secrets)
         self.users.load()
-        if config.secrets_key_file:
+        decides = membership is None or membership.place.worker_of(SHARD_OF_DECISIONS) == membership.place.number
+        if config.secrets_key_file and decides:  # else when the first snapshot is here
             self.users.check_secrets()
         self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))
         self.catalogue = self.decisions.catalogue
@@ -159,13 +163,19 @@ class Node:
             if protocol.entry_codec is not None:
                 self.broker.register(protocol.entry_codec(config))
         self.broker.hub.translations.size_max = config.cache.translated_bytes
+        self.administration = Administration(self.broker, self.users)
         self.member: Member | None = None
         if membership is None:
-            self.broker.open()
+            self.broker.open(own)
         else:
             self.member = self._join(membership, local.epoch, clock, entropy, stream)
-        if self.member is None or self.member.decides:
+        if not self.follows:
             self._seed(config)
+
+    @property
+    def follows(self) -> bool:
+        """Whether another process decides the catalogue."""
+        return self.member is not None and not self.member.decides
 
     def _join(self, membership: Membership, epoch: int, clock: Clock, entropy: Entropy, stream: CatalogueStream) -> Member:
         """Open as one of several processes."""
@@ -192,7 +202,7 @@ class Node:
         return member
 
     def _seed(self, config: Config) -> None:
-        """What the configuration says that there is."""
+        """What the configuration says that there is: by who decides, before anybody else follows, who has it by his snapshot."""
         for name in config.namespaces:
             self.decisions.create_namespace(name)
         for name, user in config.users.items():

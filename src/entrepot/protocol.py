@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from entrepot.broker.broker import Broker
     from entrepot.broker.catalogue.decisions import Decisions
     from entrepot.broker.logs.entry_codec import EntryCodec
+    from entrepot.broker.operations.administration import Administration
     from entrepot.broker.topic.topic_config import TopicDefaults
     from entrepot.broker.users.users import Users
     from entrepot.clock import Clock
@@ -41,6 +42,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True):
     network: Network
     broker: Broker
     decisions: Decisions
+    administration: Administration  # has what a protocol changes by itself decided, in whichever process
     users: Users
     authenticator: Any  # checks credentials; it stands above the protocols, which say themselves what they ask of it
     clock: Clock

@@ -32,7 +32,7 @@ from entrepot.cluster.workers.link_sockets import LIMITS as LINK_LIMITS
 from entrepot.cluster.workers.link_sockets import connect_links
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
-from entrepot.figures import RunQueueWait, register_node, register_process
+from entrepot.figures import RunQueueWait, register_links, register_node, register_process
 from entrepot.http.listener import HttpListener
 from entrepot.leaving import STOPPED_TWICE, STORE_FAILED, leave
 from entrepot.metrics import Metrics
@@ -97,15 +97,16 @@ class Server:
             await self._listen_http(*wanted["http"])
         self.why_not_ready = "the store recovers"
         self.node = node = Node(self.config, self.loop, self.clock, self.entropy, self._failed, _RecoveryLog(self.clock), self.membership)
+        self._forget_seeded(node)
         if node.member is not None:
             await self._join(node.member)
-        for name in node.users.forget_seeded(self.config.users):
-            log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
         self.beside = beside = Beside(self.loop, "entrepot-batches")
         node.broker.hub.pieces.elsewhere = beside.do
         register_node(self.metrics, node)
+        if node.member is not None:
+            register_links(self.metrics, node.member, node.member.place.others())
         self.authenticator = Authenticator(node.users, self.loop, self.clock)
-        self._warn()
+        self._warn(node)
         site = self._site(node, self.authenticator, beside)
         for protocol in protocols().values():
             await self._speak(protocol, site, {name: wanted[name] for name in protocol.listeners if name in wanted})
@@ -148,15 +149,22 @@ class Server:
             self.why_not_ready = why
             await asyncio.sleep(JOINING_LOOK_S)
 
-    def _warn(self) -> None:
-        """Of what is open wider than it need be."""
-        assert self.node is not None
+    def _forget_seeded(self, node: Node) -> None:
+        """Who decides does, before anybody else follows."""
+        for name in () if node.follows else node.users.forget_seeded(self.config.users):
+            log.warning("user '%s' is deleted with its access keys: the configuration that made it has it no more", name)
+
+    def _warn(self, node: Node) -> None:
+        """Of what is open wider than it need be: of several processes the one says it that decides. The others have the first snapshot now, and its secrets."""
+        if node.follows:
+            node.users.check_secrets()
+            return
         mode = Path(self.config.data).stat().st_mode
         if mode & 0o077:
             log.warning("others on this machine may enter the data directory (mode %03o): `chmod 700 %s`", mode & 0o777, self.config.data)
-        if self.node.users.has_own() and self.node.users.guest_is_as_it_came():
+        if node.users.has_own() and node.users.guest_is_as_it_came():
             log.warning("the user guest may still do everything from this machine, with the password that everybody knows: `entrepot users delete guest`")
-        for note in self.node.users.pattern_notes():
+        for note in node.users.pattern_notes():
             log.warning("%s", note)
 
     def _failed(self, error: BaseException) -> None:
@@ -182,9 +190,12 @@ class Server:
         """For the commands of who owns the data directory; a directory that takes no socket costs no more than these."""
         from entrepot.admin.listener import AdminListener
         from entrepot.admin.service import Service
+        from entrepot.admin.status import Self, readings
 
         assert self.node is not None
-        service = Service(self.node, self.network, self.loop)
+        place = None if self.membership is None else self.membership.place
+        process = Self(self.node, self.network, self.clock, lambda: self.why_not_ready, place, self.node.member)
+        service = Service(self.node, self.network, self.loop, readings(self.metrics, process))
         try:
             await self.network.listen(AdminListener(self.network, Path(self.config.data), service, self.config.limits.http_request_bytes))
         except OSError as error:
@@ -196,6 +207,7 @@ class Server:
             network=self.network,
             broker=node.broker,
             decisions=node.decisions,
+            administration=node.administration,
             users=node.users,
             authenticator=authenticator,
             clock=self.clock,
@@ -358,21 +370,21 @@ def store_failed(error: BaseException) -> None:
 
 
 @contextmanager
-def offline(config: Config) -> Iterator[Node]:
+def offline(config: Config, own: range | None = None) -> Iterator[Node]:
     """The node of a data directory that no broker runs on, for the commands that change what it keeps. What was changed is durable at the end.
 
-    Raises Refused if a broker runs on it, or it is one of several workers.
+    `own`: the shards that are this directory's, of several workers; None: all. Raises Refused if a broker runs on it, or it is of several workers.
     """
     if (found := workers_of(Path(config.data))) is not None and found.workers > 1:
         raise Refused(Reason.NOT_SUPPORTED, f"{config.data} is divided for {found.workers} workers: it can be changed while the broker runs on it")
     os.umask(0o077)
     with asyncio.Runner() as runner:
-        node = runner.run(_open(config))
+        node = runner.run(_open(config, own))
         try:
             yield node
         finally:
             runner.run(node.close())
 
 
-async def _open(config: Config) -> Node:
-    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), store_failed)
+async def _open(config: Config, own: range | None) -> Node:
+    return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), store_failed, own=own)

@@ -8,23 +8,31 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.admin.figures import AT_ONCE
+from entrepot.admin.figures import AT_ONCE, Figures
 from entrepot.admin.lists import NAMES_PER_STEP, Lists, _noted
 from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ListGroups, ListTopics
 from entrepot.admin.service import STEPS_PER_TURN, Service
+from entrepot.admin.status import LinkStatus, Self, Status, readings
 from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset
-from entrepot.broker.calls.port import Sink, make_ask
+from entrepot.broker.calls.port import Sink, complete, make_ask
 from entrepot.broker.catalogue.shards import CATALOGUE
 from entrepot.clock import SystemClock
+from entrepot.cluster.greeting import START_SIZE
+from entrepot.cluster.link_figures import LinkFigures
+from entrepot.cluster.workers.place import WorkerPlace
 from entrepot.config import load
 from entrepot.entropy import SystemEntropy
-from entrepot.http.session import Later, Request, Response
+from entrepot.http.session import Later, Pause, Request, Response
+from entrepot.metrics import Metrics
+from entrepot.model.errors import Unavailable
 from entrepot.model.principal import Principal
 from entrepot.node import VOLATILE, Node
 
@@ -80,10 +88,11 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 
 @contextmanager
-def administered(directory: Path) -> Iterator[Administered]:
+def administered(directory: Path, *, follows: bool = False, **settings: str) -> Iterator[Administered]:
     async def opened() -> Node:
-        config = load(None, {}, {"data": str(directory)}).config
-        return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), lambda error: None)
+        config = load(None, {}, {"data": str(directory), **settings}).config
+        own = range(1, 256, 2) if follows else None
+        return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), lambda error: None, own=own, follows=follows)
 
     with asyncio.Runner() as runner:
         node = runner.run(opened())
@@ -164,6 +173,75 @@ def test_bindings_of_one_exchange_are_listed_in_parts(here: Administered) -> Non
     assert [row["routing_key"] for row in json.loads(b"".join(parts))["bindings"]] == [f"key-{number}" for number in range(3 * STEPS_PER_TURN - 1)]
     (row,) = here.listed("bindings", prefix="amq.fanout")
     assert (row["routing_key"], row["arguments"]) == ("caf\\udce9", "a=\\xff, b=\\udce9, c=[true, 1.5]")
+
+
+class SlowOwner:
+    """Of another process: answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, Any]] = []
+
+    def ask(self, question: Any, done: Any) -> None:
+        self.asked.append((question, done))
+
+    def answer(self, error: Any = None) -> None:
+        question, done = self.asked.pop(0)
+        done(error, None if error else [(1, 0, 0, 1, 2, 3)] * len(question.log_ids))
+
+
+class SlowTable:
+    def __init__(self) -> None:
+        self.owners = [SlowOwner(), SlowOwner()]
+
+    def owner(self, definition: Any) -> SlowOwner:
+        return self.owners[definition.name >= "queue-5"]
+
+
+@pytest.mark.parametrize("error", [None, Unavailable("it is gone")])
+def test_while_owners_elsewhere_have_not_answered_a_list_waits(here: Administered, error: Any) -> None:
+    for number in range(10):
+        here.queue(f"queue-{number}")
+    table = SlowTable()
+    here.service._lists._figures = Figures(table)  # type: ignore[arg-type]
+    answer = here.ask("/queues")
+    assert not isinstance(answer.body, bytes)
+    parts = [next(answer.body)]
+    pause = next(answer.body)
+    assert isinstance(pause, Pause)
+    went_on: list[bool] = []
+    pause.take(lambda: went_on.append(True))
+    table.owners[0].answer()
+    assert went_on == []
+    table.owners[1].answer(error)
+    assert went_on == [True]
+    parts.extend(answer.body)
+    names = [row["name"] for row in json.loads(b"".join(parts))["queues"]]  # type: ignore[arg-type]
+    assert names == [f"queue-{number}" for number in range(10 if error is None else 5)]
+
+
+def test_what_is_got(here: Administered) -> None:
+    service = Service(here.node, NoNetwork(), here.runner.get_loop(), {"/x": lambda: Response(200, b"here")})  # type: ignore[arg-type]
+    assert service(Request("GET", "/x", "", {}, b"")).body == b"here"  # type: ignore[union-attr]
+    assert service(Request("POST", "/x", "", {}, b"")).status == 405  # type: ignore[union-attr]
+
+
+def test_the_status_of_a_process(here: Administered) -> None:
+    place = WorkerPlace(number=1, count=2, start="00" * START_SIZE, data="/d")
+    links = [LinkFigures("w0", True, 1.5, 100, 2, 3)]
+    network: Any = NoNetwork()
+    network.connection_count = 4
+    network.tick = SimpleNamespace(bytes_received=5, bytes_sent=6)
+    here.queue("q")
+    process = Self(here.node, network, SystemClock(), lambda: "it stops", place, SimpleNamespace(figures=lambda: links))
+    found = msgspec.json.decode(readings(Metrics(), process)["/v1/status"]().body, type=Status)  # type: ignore[arg-type]
+    assert (found.worker, found.workers, found.shards, found.shards_open, found.shards_all) == (1, 2, 128, 128, 256)
+    assert (found.why_not_ready, found.connections, found.bytes_in, found.bytes_out) == ("it stops", 4, 5, 6)
+    assert found.links == [LinkStatus("w0", True, 1.5, 100, 2, 3)]
+    closed(here, 7)
+    assert process.status().shards_open == 127
+    alone = Self(here.node, network, SystemClock(), lambda: None).status()
+    assert (alone.workers, alone.shards, alone.links, alone.why_not_ready, alone.decides) == (1, 256, [], "", True)
+    assert readings(Metrics(), process)["/metrics"]().status == 200
 
 
 class Quiet(Sink):
@@ -251,8 +329,7 @@ def test_a_change_is_answered_when_it_is_durable(here: Administered, path: str, 
     here.runner.run(_until(lambda: bool(durable)))
     assert taken == []
     here.node.store.set_owner(here.node.broker)
-    for call in durable:
-        call()
+    complete(durable)
     assert [answer.status for answer in taken] == [200]
 
 
@@ -322,6 +399,16 @@ def test_changes_are_made_where_the_catalogue_is(here: Administered, path: str, 
     assert isinstance(answer.body, bytes)
     assert (answer.status, json.loads(answer.body)["reason"]) == (503, UNAVAILABLE)
     assert listed() == before
+
+
+@pytest.mark.parametrize("follows", [False, True])
+def test_who_follows_seeds_nothing(tmp_path: Path, follows: bool) -> None:
+    seeds = {"namespaces": "acme/orders"}
+    with administered(tmp_path / "data", follows=follows, **seeds) as here:
+        assert ("acme/orders" in here.node.catalogue.namespaces) is not follows
+        answer = here.ask("/users/add", b'{"name": "ann", "password": "x"}')
+        assert answer.status == (503 if follows else 200)
+        assert [user.name for user in here.node.users.users()] == (["guest"] if follows else ["ann", "guest"])
 
 
 def test_a_namespace_whose_groups_may_be_elsewhere_stays(here: Administered) -> None:

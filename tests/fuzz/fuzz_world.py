@@ -14,9 +14,11 @@ from typing import Any, cast
 
 from entrepot.authentication import Authenticator
 from entrepot.broker.broker import Broker
+from entrepot.broker.calls.administration import MakeNamespace
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.broker.operations.administration import Administration
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.authorization import Authorizer
 from entrepot.broker.users.credentials import ITERATIONS_MIN
@@ -288,6 +290,7 @@ class World:
         )
         for codec in (AmqpEntryCodec(), KafkaEntryCodec(UNPACKED_BYTES), SqsEntryCodec()):
             self.broker.register(codec)
+        self.administration = Administration(self.broker, self.users)
         self.broker.open()
         if DEFAULT_NAMESPACE not in self.catalogue.namespaces:
             self.decisions.create_namespace(DEFAULT_NAMESPACE)
@@ -302,10 +305,13 @@ class World:
         self.network._sweep()
         loop.run_for(0.01)
 
+    def _make_namespace(self, name: str, made: Any) -> None:
+        self.administration.ask(MakeNamespace(name), lambda error, _: self.loop.call_soon(made, error))
+
     def _listen(self) -> None:
         network, loop = self.network, self.loop
         authenticator = Authenticator(self.users, cast("Any", loop), self.clock)
-        accounts = Accounts(self.catalogue.namespaces, self.decisions.create_namespace)
+        accounts = Accounts(self.catalogue.namespaces, self._make_namespace)
         pages = Pages(())
         callers = Callers(self.users, authenticator, accounts, "", self.clock, pages, Cors(("*", "http://localhost:3000")))
         kafka = self.kafka_shared = KafkaShared(self.entropy, BatchValidator(UNPACKED_BYTES), loop.call_soon, network.unfinished, network.strangers)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from entrepot.http.session import KEEP_ALIVE_S, Handler, HttpSession, Later, Request, Response
+from entrepot.http.session import KEEP_ALIVE_S, Handler, HttpSession, Later, Pause, Request, Response
 from entrepot.protocol_table import listeners
 from stopped_clock import StoppedClock
 
@@ -247,6 +247,45 @@ def test_parts_are_asked_for_one_by_one_and_only_while_the_peer_reads() -> None:
     assert body == b"part 0;part 1;part 2;"
     assert sent.endswith(b"GET /a b=c 0")
     assert not talk.session.paused
+
+
+def test_a_part_that_is_not_there_yet_is_waited_for() -> None:
+    pause = Pause()
+
+    def parts() -> Iterator[bytes | Pause]:
+        yield b"before"
+        yield pause
+        yield b"after"
+
+    talk = Conversation(lambda _request: Response(200, parts()))
+    talk.feed(POST)
+    for _ in range(5):
+        talk.session.flushed()
+        talk.session.writable(True)
+    sent = talk.sent()
+    assert sent.endswith(b"6\r\nbefore\r\n")
+    talk.clock.now_s += KEEP_ALIVE_S - 1
+    wakes = talk.wakes
+    pause.end()
+    assert talk.wakes == wakes + 1
+    assert talk.session.next_deadline == talk.clock.now_s + KEEP_ALIVE_S
+    assert talk.sent() == b"5\r\nafter\r\n"
+    talk.session.flushed()
+    assert talk.sent() == b"0\r\n\r\n"
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_a_part_that_comes_when_nobody_reads_any_more(gone: bool) -> None:
+    pause = Pause()
+    talk = Conversation(lambda _request: Response(200, iter([pause, b"after"])))
+    talk.feed(POST)
+    talk.session.flushed()
+    talk.sent()
+    talk.session.lost("gone") if gone else talk.session.writable(False)
+    pause.end()
+    assert talk.sent() == b""
+    talk.session.writable(True)
+    assert talk.sent() == (b"" if gone else b"5\r\nafter\r\n")
 
 
 def test_who_takes_no_part_for_too_long_is_closed_and_who_does_is_not() -> None:

@@ -1,16 +1,19 @@
 """Changes: what an administrator has done to a broker, over the objects that its clients meet.
 
-They take effect at once, in memory and in the store's open commit.
+What is of the catalogue is decided where that is, in this process or in another (broker/operations/administration.py); connections are each process's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from entrepot.admin import requests
-from entrepot.broker.users.users import Permission, Verifiers
-from entrepot.model.errors import Reason, Refused, Unavailable
+from entrepot.broker.calls import administration as calls
+from entrepot.broker.operations.administration import told_verifiers
+from entrepot.broker.users.users import Verifiers
+from entrepot.model.errors import NotDone, Reason, Refused
 
 if TYPE_CHECKING:
     from entrepot.net.connection import ConnectionCore
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
 
 REASON_MAX = 128  # bytes of UTF-8: it is told to the peer
 NOTHING = requests.Made()
+
+Done = Callable[[NotDone | None, requests.Made], None]
 
 
 class Changes:
@@ -35,78 +40,43 @@ class Changes:
             return self._users.password_work(request.password)
         return None
 
-    def perform(self, request: requests.ChangeRequest, verifiers: Verifiers | None = None) -> requests.Made:
-        """Do it; `verifiers`: what password_work() came to. Raises Refused or Unavailable, and has changed nothing then."""
-        if isinstance(request, requests.AddUser | requests.SetPassword):
-            assert verifiers is not None
-            return _PASSWORD_CHANGES[type(request)](self, request, verifiers)
-        return _CHANGES[type(request)](self, request)
+    def perform(self, request: requests.ChangeRequest, verifiers: Verifiers | None, done: Done) -> None:
+        """Have it done; `verifiers`: what password_work() came to. done(error, made), when it is durable and everybody has applied it, or it is refused.
 
-    def add_user(self, request: requests.AddUser, verifiers: Verifiers) -> requests.Made:
-        """See AddUser."""
-        self._users.add_user(request.name, verifiers, request.namespaces, request.administrator)
-        return NOTHING
+        Raises Refused or Unavailable, and CorruptData of the key that secrets are sealed with: it is not done, and nobody is called.
+        """
+        if isinstance(request, requests.CloseConnection):
+            self._close_connection(request)
+            done(None, NOTHING)
+            return
+        asked = self._asked(request, verifiers)
+        self._node.administration.ask(asked, partial(self._done, request, done))
 
-    def set_password(self, request: requests.SetPassword, verifiers: Verifiers) -> requests.Made:
-        """See SetPassword."""
-        self._users.set_password(request.name, verifiers)
-        return NOTHING
+    def perform_here(self, request: requests.ChangeRequest, verifiers: Verifiers | None) -> requests.Made:
+        """Do it in the open commit of this process, which decides. Raises as perform()."""
+        return self._made(request, self._node.administration.perform(self._asked(request, verifiers)))
 
-    def delete_user(self, request: requests.DeleteUser) -> requests.Made:
-        """See DeleteUser."""
-        self._users.delete_user(request.name)
-        return NOTHING
+    def _asked(self, request: Any, verifiers: Verifiers | None) -> calls.Request:
+        """What is to be decided. Raises what this process alone knows against it."""
+        if isinstance(request, requests.DeleteNamespace) and request.name in self._node.catalogue.namespaces:
+            self._node.administration.check_unused(request.name)
+        elif isinstance(request, requests.AddKey):
+            self._users.open_secrets()
+        return _CALLS[type(request)](request, verifiers)
 
-    def permit(self, request: requests.Permit) -> requests.Made:
-        """See Permit."""
-        self._users.set_permission(request.name, request.namespace, Permission(request.configure, request.write, request.read))
-        return NOTHING
+    def _done(self, request: requests.ChangeRequest, done: Done, error: NotDone | None, result: Any) -> None:
+        done(error, NOTHING if error is not None else self._made(request, result))
 
-    def forbid(self, request: requests.Forbid) -> requests.Made:
-        """See Forbid."""
-        self._users.clear_permission(request.name, request.namespace)
-        return NOTHING
+    def _made(self, request: requests.ChangeRequest, result: Any) -> requests.Made:
+        return requests.Made(result, self._users.secret_of(result)) if isinstance(request, requests.AddKey) else NOTHING
 
-    def add_key(self, request: requests.AddKey) -> requests.Made:
-        """See AddKey."""
-        key, secret = self._users.add_access_key(request.user)
-        return requests.Made(key.id, secret)
-
-    def delete_key(self, request: requests.DeleteKey) -> requests.Made:
-        """See DeleteKey."""
-        self._users.delete_access_key(request.id)
-        return NOTHING
-
-    def add_namespace(self, request: requests.AddNamespace) -> requests.Made:
-        """See AddNamespace."""
-        if request.name in self._node.catalogue.namespaces:
-            raise Refused(Reason.EXISTS_DIFFERENT, f"there is a namespace {request.name} already")
-        self._node.decisions.create_namespace(request.name)
-        return NOTHING
-
-    def delete_namespace(self, request: requests.DeleteNamespace) -> requests.Made:
-        """See DeleteNamespace."""
-        name, broker = request.name, self._node.broker
-        if name not in self._node.catalogue.namespaces:
-            raise Refused(Reason.NOT_FOUND, f"there is no namespace {name!r}")
-        attached = sum(door.namespace == name for door in broker.doors)
-        if attached:
-            raise Refused(Reason.IN_USE, f"namespace {name} is in use by {attached} connections: `entrepot connections list --namespace {name}`")
-        if self._node.store.closed:
-            raise Unavailable("shards are on their way: whether the namespace has consumer groups is not known here now")
-        if any(namespace == name for namespace, _ in broker.groups.places()):
-            raise Refused(Reason.NOT_EMPTY, f"namespace {name} is not empty: delete its consumer groups first")
-        self._node.decisions.delete_namespace(name)
-        return NOTHING
-
-    def close_connection(self, request: requests.CloseConnection) -> requests.Made:
+    def _close_connection(self, request: requests.CloseConnection) -> None:
         """See CloseConnection."""
         if len(request.reason.encode("utf-8", "replace")) > REASON_MAX:
             raise Refused(Reason.INVALID, f"the reason is over {REASON_MAX} bytes")
         connection = self._connection(request.id)
         connection.listener.end(connection, request.reason)
         connection.listener.linger(connection)
-        return NOTHING
 
     def _connection(self, number: int) -> ConnectionCore:
         for listener in [] if self._network is None else self._network.listeners:
@@ -116,18 +86,16 @@ class Changes:
         raise Refused(Reason.NOT_FOUND, f"there is no connection {number}")
 
 
-_PASSWORD_CHANGES: dict[type, Callable[[Changes, Any, Verifiers], requests.Made]] = {
-    requests.AddUser: Changes.add_user,
-    requests.SetPassword: Changes.set_password,
+_CALLS: dict[type, Callable[[Any, Any], calls.Request]] = {
+    requests.AddUser: lambda asked, told: calls.AddUser(asked.name, told_verifiers(told), list(asked.namespaces), asked.administrator),
+    requests.SetPassword: lambda asked, told: calls.SetPassword(asked.name, told_verifiers(told)),
+    requests.DeleteUser: lambda asked, _: calls.DeleteUser(asked.name),
+    requests.Permit: lambda asked, _: calls.SetPermission(asked.name, asked.namespace, asked.configure, asked.write, asked.read),
+    requests.Forbid: lambda asked, _: calls.ClearPermission(asked.name, asked.namespace),
+    requests.AddKey: lambda asked, _: calls.AddAccessKey(asked.user),
+    requests.DeleteKey: lambda asked, _: calls.DeleteAccessKey(asked.id),
+    requests.AddNamespace: lambda asked, _: calls.MakeNamespace(asked.name, is_new=True),
+    requests.DeleteNamespace: lambda asked, _: calls.DeleteNamespace(asked.name),
 }
-_CHANGES: dict[type, Callable[[Changes, Any], requests.Made]] = {
-    requests.DeleteUser: Changes.delete_user,
-    requests.Permit: Changes.permit,
-    requests.Forbid: Changes.forbid,
-    requests.AddKey: Changes.add_key,
-    requests.DeleteKey: Changes.delete_key,
-    requests.AddNamespace: Changes.add_namespace,
-    requests.DeleteNamespace: Changes.delete_namespace,
-    requests.CloseConnection: Changes.close_connection,
-}
-assert {*_PASSWORD_CHANGES, *_CHANGES} == {*requests.CHANGES.values()}
+"""What each asks to have decided, with the verifiers where there is a password."""
+assert {*_CALLS, requests.CloseConnection} == {*requests.CHANGES.values()}

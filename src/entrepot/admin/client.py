@@ -11,7 +11,7 @@ from typing import TypeVar
 import msgspec
 
 from entrepot.admin import socket_file
-from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ChangeRequest, ListRequest, Made, Row
+from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, UNKNOWN, ChangeRequest, ListRequest, Made, Row
 from entrepot.model.errors import CorruptData, OutcomeUnknown, Reason, Refused, Unavailable
 
 TIMEOUT_S = 30.0  # for anything at all to come
@@ -47,7 +47,7 @@ class Client:
         """A list, whole."""
         name = _LIST_NAMES[type(request)]
         try:
-            body = self._ask(name, msgspec.json.encode(request))
+            body = self._ask("POST", f"/{name}", msgspec.json.encode(request))
         except TimeoutError:
             raise self._silent() from None
         except (OSError, http.client.HTTPException) as error:
@@ -57,18 +57,27 @@ class Client:
     def change(self, request: ChangeRequest) -> Made:
         """Done, and durable."""
         try:
-            body = self._ask(_CHANGE_NAMES[type(request)], msgspec.json.encode(request))
+            body = self._ask("POST", f"/{_CHANGE_NAMES[type(request)]}", msgspec.json.encode(request))
         except (OSError, http.client.HTTPException) as error:
             text = str(error) or type(error).__name__
             raise OutcomeUnknown(f"the broker on {self._directory} did not answer ({text}): the change may have been made, look before you repeat it") from None
         return self._decode(body, Made)
 
+    def get(self, path: str) -> bytes:
+        """What is there to be read: figures, the status."""
+        try:
+            return self._ask("GET", path, None)
+        except TimeoutError:
+            raise self._silent() from None
+        except (OSError, http.client.HTTPException) as error:
+            raise Unavailable(f"the broker on {self._directory} ended the connection: {error or type(error).__name__}") from None
+
     def close(self) -> None:
         """Nothing more is asked."""
         self._http.close()
 
-    def _ask(self, name: str, body: bytes) -> bytes:
-        self._http.request("POST", f"/{name}", body, {"content-type": "application/json"})
+    def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
+        self._http.request(method, path, body, {} if body is None else {"content-type": "application/json"})
         answer = self._http.getresponse()
         text = answer.read()
         if answer.status == 200:
@@ -80,6 +89,8 @@ class Client:
             why, reason = text.decode("utf-8", "replace").strip() or f"HTTP status {answer.status}", "INVALID"
         if reason == UNAVAILABLE:
             raise Unavailable(why)
+        if reason == UNKNOWN:
+            raise OutcomeUnknown(f"{why}: the change may have been made, look before you repeat it")
         if reason == "CORRUPT":
             raise CorruptData(why)
         raise Refused(Reason[reason] if reason in Reason.__members__ else Reason.INVALID, why)

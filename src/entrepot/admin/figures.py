@@ -1,4 +1,4 @@
-"""Figures: what owners say of queues and partitions that are listed, asked for many at once. While an answer is on its way a list has its turns."""
+"""Figures: what owners say of queues and partitions that are listed, asked for many at once. While an answer is on its way a list waits."""
 
 from __future__ import annotations
 
@@ -14,9 +14,25 @@ from entrepot.model.errors import NotDone, Unavailable
 
 AT_ONCE = 64  # logs that are asked of in a step
 
-OfQueues: TypeAlias = Generator[None, None, dict[bytes, QueueFigures]]
-OfPartitions: TypeAlias = Generator[None, None, dict[int, PartitionFigures]]
+OfQueues: TypeAlias = Generator["Waiting", None, dict[bytes, QueueFigures]]
+OfPartitions: TypeAlias = Generator["Waiting", None, dict[int, tuple[Owner, PartitionFigures]]]
 _ByOwner: TypeAlias = dict[Owner, list[bytes]]
+
+
+class Waiting:
+    """Instead of a row: `count` owners have not answered. Who has nothing else to do sets `then`, which is called when they have."""
+
+    __slots__ = ("count", "then")
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.then: Callable[[], object] | None = None
+
+    def answered(self) -> None:
+        """One has."""
+        self.count -= 1
+        if self.count == 0 and self.then is not None:
+            self.then()
 
 
 class Figures:
@@ -37,31 +53,32 @@ class Figures:
         return found
 
     def of_partitions(self, topic: TopicDefinition, numbers: Iterable[int]) -> OfPartitions:
-        """Of some partitions of a topic, AT_ONCE at most, by their numbers."""
+        """Of some partitions of a topic, AT_ONCE at most, by their numbers, and who has them."""
         by_owner: _ByOwner = {}
-        number_of: dict[bytes, int] = {}
+        place_of: dict[bytes, tuple[int, Owner]] = {}
         for number in numbers:
             log_id = topic.partitions[number]
             try:
-                by_owner.setdefault(self._owners.owner(topic, number), []).append(log_id)
+                owner = self._owners.owner(topic, number)
             except Unavailable:
                 continue
-            number_of[log_id] = number
+            by_owner.setdefault(owner, []).append(log_id)
+            place_of[log_id] = number, owner
         found: dict[bytes, PartitionFigures] = yield from _asked(AskPartitions, by_owner)
-        return {number_of[log_id]: figures for log_id, figures in found.items()}
+        return {number: (owner, found[log_id]) for log_id, (number, owner) in place_of.items() if log_id in found}
 
 
-def _asked(question: Callable[[list[bytes]], Any], by_owner: _ByOwner) -> Generator[None, None, dict[bytes, Any]]:
+def _asked(question: Callable[[list[bytes]], Any], by_owner: _ByOwner) -> Generator[Waiting, None, dict[bytes, Any]]:
     found: dict[bytes, Any] = {}
-    waiting = dict.fromkeys(by_owner)
+    waiting = Waiting(len(by_owner))
 
     def answered(owner: Owner, error: NotDone | None, answer: Any) -> None:
-        del waiting[owner]
         if error is None:
             found.update((log_id, figures) for log_id, figures in zip(by_owner[owner], answer, strict=True) if figures is not None)
+        waiting.answered()
 
     for owner, log_ids in by_owner.items():
         owner.ask(question(log_ids), partial(answered, owner))
-    while waiting:
-        yield None
+    while waiting.count:
+        yield waiting
     return found

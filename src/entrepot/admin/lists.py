@@ -1,7 +1,8 @@
 """Lists: the rows of a broker's objects, as iterators whose every step is bounded work, so that who asks for many takes turns.
 
-A step gives a row, or None: looked at something, nothing to show. What there is when a list begins is noted by name, but for queues, which are listed in
-the order of their names; what is gone when its turn comes is left out, so that no step minds what others do between two of them.
+A step gives a row, or None: looked at something, nothing to show; or a Waiting: it goes on when owners in other processes have answered. What there is when
+a list begins is noted by name, but for queues, which are listed in the order of their names; what is gone when its turn comes is left out, so that no step
+minds what others do between two of them.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from entrepot.admin import requests
-from entrepot.admin.figures import AT_ONCE, Figures
+from entrepot.admin.figures import AT_ONCE, Figures, Waiting
 from entrepot.broker.catalogue.namespace import SYSTEM_EXCHANGES
 from entrepot.broker.groups.offsets import GroupOffsets
+from entrepot.broker.owners import Owner
 from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:
@@ -27,9 +29,9 @@ CHANNELS_PER_STEP = 64
 
 NAMES_PER_STEP = 1000
 
-NOT_HERE = (0, 0, 0, 0)  # what can be said of a partition that is on its way
+NOT_HERE = (None, (0, 0, 0, 0))  # what can be said of a partition that is on its way
 
-Steps: TypeAlias = Iterator[requests.Row | None]
+Steps: TypeAlias = Iterator[requests.Row | Waiting | None]
 Names: TypeAlias = "Callable[[Namespace], Iterator[Any]]"
 
 
@@ -91,14 +93,15 @@ class Lists:
 
     def _topic(self, definition: Any) -> Steps:
         offsets: list[tuple[int, int]] = []
-        size = consumers = 0
+        size = 0
+        consumers: dict[Owner | None, int] = {}
         for numbers in _in_pieces(range(len(definition.partitions))):
             figures = yield from self._figures.of_partitions(definition, numbers)
             for number in numbers:
-                first, end, octets, consumers_there = figures.get(number, NOT_HERE)
+                owner, (first, end, octets, consumers_there) = figures.get(number, NOT_HERE)
                 offsets.append((first, end))
                 size += octets
-                consumers = max(consumers, consumers_there)  # of one owner; each tells its own
+                consumers[owner] = max(consumers.get(owner, 0), consumers_there)  # of one owner; each counts its own
             if len(numbers) == AT_ONCE:
                 yield None
         yield requests.TopicRow(
@@ -108,7 +111,7 @@ class Lists:
             len(offsets),
             sum(end - first for first, end in offsets),
             size,
-            consumers,
+            sum(consumers.values()),
             offsets,
         )
 
@@ -127,15 +130,15 @@ class Lists:
             group, offsets = found
             count = lag = 0
             for behind in self._lags(namespace, offsets):
-                if behind is None:
-                    yield None
-                else:
+                if isinstance(behind, int):
                     count += 1
                     lag += behind
+                else:
+                    yield behind
             yield requests.GroupRow(namespace, name, group.kind, group.state, _text(group.protocol_type), len(group.members), count, lag)
 
-    def _lags(self, namespace: str, offsets: GroupOffsets | None) -> Iterator[int | None]:
-        """For each committed offset how far behind the end it is; None: a step is over."""
+    def _lags(self, namespace: str, offsets: GroupOffsets | None) -> Iterator[int | Waiting | None]:
+        """For each committed offset how far behind the end it is; None: a step is over, or Waiting."""
         space = self._catalogue.namespaces.get(namespace)
         for name in [] if offsets is None or space is None else list(offsets.table):
             assert offsets is not None
@@ -147,7 +150,7 @@ class Lists:
             committed = {number: one.offset for number, one in offsets.table.get(name, {}).items() if one.offset >= 0}
             for numbers in _in_pieces(sorted(number for number in committed if 0 <= number < len(definition.partitions))):
                 figures = yield from self._figures.of_partitions(definition, numbers)
-                for number, (first, end, *_) in figures.items():
+                for number, (_, (first, end, *_)) in figures.items():
                     yield max(0, end - max(committed[number], first))
                 yield None
 

@@ -10,6 +10,7 @@ from typing import TypeAlias
 import msgspec
 
 UNAVAILABLE = "UNAVAILABLE"  # the reason of what cannot be done now, and was not
+UNKNOWN = "UNKNOWN"  # of what may have been done
 
 # ---- lists
 

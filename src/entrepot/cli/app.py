@@ -17,6 +17,7 @@ ADDRESSES = ", ".join(f"{kind.title} at {kind.scheme}://{kind.address}" for kind
 COMMANDS = {
     "serve": "serve",
     "store": "store",
+    "status": "status",
     "users": "users",
     **dict.fromkeys(("namespaces", "queues", "topics", "groups", "exchanges", "bindings", "connections"), "listings"),
 }

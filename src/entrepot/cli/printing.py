@@ -14,6 +14,11 @@ CELL_MAX = 255  # characters
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[str | int]]) -> None:
+    """See table()."""
+    typer.echo(table(heads, rows))
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str | int]]) -> str:
     """Columns as wide as they must be, numbers to the right. The heads alone where there is nothing."""
     cells = [[str(cell) if isinstance(cell, int) else printable(cell, CELL_MAX) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
@@ -22,7 +27,7 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str | int]]) -> No
     for row in (heads, *cells):
         parts = [cell.rjust(width) if right else cell.ljust(width) for cell, width, right in zip(row, widths, numeric, strict=True)]
         lines.append("  ".join(parts).rstrip())
-    typer.echo("\n".join(lines))
+    return "\n".join(lines)
 
 
 def print_rows(what: str, rows: Sequence[object], as_json: bool, heads: Sequence[str], cells: Sequence[Sequence[str | int]]) -> None:

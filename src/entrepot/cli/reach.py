@@ -1,4 +1,7 @@
-"""How a command gets at a broker's objects: over the socket of the broker that runs on the data directory, or in the directory itself while none does."""
+"""How a command gets at a broker's objects: over the socket of the broker that runs on the data directory, or in the directory itself while none does.
+
+A directory of several workers has a socket for each; what is decided lies in worker 0's.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import msgspec
+
 from entrepot.model.errors import Reason, Refused
 
 if TYPE_CHECKING:
+    from entrepot.admin.client import Client
     from entrepot.admin.requests import ChangeRequest, ListRequest, Made, Row
+    from entrepot.admin.workers_client import WorkersClient
     from entrepot.settings import Config
 
 RowT = TypeVar("RowT", bound="Row")
@@ -29,13 +36,13 @@ class Reached(Protocol):
 @contextmanager
 def running(config: Config) -> Iterator[Reached]:
     """The broker that runs on the data directory; Refused where none does."""
-    from entrepot.admin.client import Client, NotRunning
+    from entrepot.admin.client import NotRunning
 
     directory = Path(config.data)
     try:
-        client = Client(directory)
+        client = _connected(directory)
     except NotRunning:
-        raise Refused(Reason.NOT_FOUND, _no_broker(directory)) from None
+        raise Refused(Reason.NOT_FOUND, no_broker(directory)) from None
     try:
         yield client
     finally:
@@ -45,11 +52,11 @@ def running(config: Config) -> Iterator[Reached]:
 @contextmanager
 def kept(config: Config, may_make: bool = False) -> Iterator[Reached]:
     """The running broker, else the data directory. Refused where that is none, unless it may be made, and while a broker starts or stops on it."""
-    from entrepot.admin.client import Client, NotRunning
+    from entrepot.admin.client import NotRunning
 
     directory = Path(config.data)
     try:
-        client = Client(directory)
+        client = _connected(directory)
     except NotRunning:
         if not may_make and not _is_data(directory):
             raise Refused(Reason.NOT_FOUND, _no_directory(directory)) from None
@@ -60,6 +67,16 @@ def kept(config: Config, may_make: bool = False) -> Iterator[Reached]:
         yield client
     finally:
         client.close()
+
+
+def _connected(directory: Path) -> Client | WorkersClient:
+    """To the broker that runs there, or to its workers. Raises NotRunning."""
+    from entrepot.admin.client import Client
+    from entrepot.admin.workers_client import workers_client
+    from entrepot.cluster.workers.directory import read
+
+    file = read(directory)
+    return Client(directory) if file is None else workers_client(directory, file)
 
 
 class _Here:
@@ -79,7 +96,7 @@ class _Here:
     def change(self, request: ChangeRequest) -> Made:
         """See Reached."""
         work = self._changes.password_work(request)
-        return self._changes.perform(request, None if work is None else work())
+        return self._changes.perform_here(request, None if work is None else work())
 
 
 @contextmanager
@@ -88,7 +105,7 @@ def _opened(config: Config) -> Iterator[Reached]:
 
     with ExitStack() as ending:
         try:
-            node = ending.enter_context(offline(config))
+            node = ending.enter_context(offline(*_deciding(config)))
         except Refused as refused:
             if refused.reason is not Reason.IN_USE:
                 raise
@@ -96,17 +113,32 @@ def _opened(config: Config) -> Iterator[Reached]:
         yield _Here(node)
 
 
+def _deciding(config: Config) -> tuple[Config, range | None]:
+    """What the store is opened by that has the catalogue, and which shards are its own; None: all."""
+    from entrepot.broker.users.secret_box import KEY_FILE_NAME
+    from entrepot.cluster.workers.directory import directory_of, read
+
+    directory = Path(config.data)
+    file = read(directory)
+    if file is None:
+        return config, None
+    secrets_key_file = config.secrets_key_file or str(directory / KEY_FILE_NAME)
+    return msgspec.structs.replace(config, data=str(directory_of(directory, 0)), secrets_key_file=secrets_key_file), range(0, file.shards, file.workers)
+
+
 def _is_data(directory: Path) -> bool:
+    from entrepot.cluster.workers.directory import NAME
     from entrepot.store.local.posix_disk import LOCK
 
-    return (directory / LOCK).exists()
+    return (directory / LOCK).exists() or (directory / NAME).exists()
 
 
 def _no_directory(directory: Path) -> str:
     return f"{directory} is no data directory: --data says where it is, or --config which configuration does"
 
 
-def _no_broker(directory: Path) -> str:
+def no_broker(directory: Path) -> str:
+    """What to say where none runs on it."""
     if not _is_data(directory):
         return _no_directory(directory)
     return (

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 from entrepot.broker.broker import Broker
@@ -28,6 +27,7 @@ from entrepot.cluster.catalogue.leases import FrontLease, Leases
 from entrepot.cluster.greeting import NONCE_SIZE
 from entrepot.cluster.handovers import Handovers
 from entrepot.cluster.link import Link
+from entrepot.cluster.link_figures import LinkFigures
 from entrepot.cluster.link_session import Identity, LinkSession
 from entrepot.cluster.owner_map import OwnerMap
 from entrepot.cluster.owners.crossing import Crossing
@@ -41,18 +41,6 @@ AWAY_S = 2.0  # without a connection: from then on nothing new is begun there
 OWNERS = 2  # of each process: what is in its memory alone, and what is durable
 
 Journal = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class LinkFigures:
-    """What there is to say of one link. `since_s`: for how long it has been connected, or has not."""
-
-    name: str
-    is_connected: bool
-    since_s: float
-    held_bytes: int
-    sent: int
-    received: int
 
 
 class Here:

@@ -33,12 +33,26 @@ class Request:
     body: bytes
 
 
+class Pause:
+    """Instead of a part: the next one is not there yet. Whoever waits for it calls end(), once, on the loop, and not before this is taken."""
+
+    __slots__ = ("_go_on",)
+
+    def end(self) -> None:
+        """It is there."""
+        self._go_on()
+
+    def take(self, go_on: Callable[[], object]) -> None:
+        """go_on() is called when it ends."""
+        self._go_on = go_on
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One answer. A body in parts, none of them empty, is asked for one in a turn of the loop, and only while the peer reads."""
+    """One answer. A body in parts, none of them empty, is asked for one in a turn of the loop, and only while the peer reads; after a Pause when that ends."""
 
     status: int
-    body: bytes | Iterator[bytes]
+    body: bytes | Iterator[bytes | Pause]
     content_type: str = "text/plain; charset=utf-8"
     headers: dict[str, str] = field(default_factory=dict)
 
@@ -123,7 +137,8 @@ class HttpSession:
         self._body = bytearray()
         self._is_writable = True
         self._is_waiting = False  # for an answer that comes later
-        self._parts: Iterator[bytes] | None = None  # what is left of an answer
+        self._parts: Iterator[bytes | Pause] | None = None  # what is left of an answer
+        self._is_pausing = False  # for its next part
 
     def get_buffer(self, size_hint: int) -> bytearray:
         """See net.session.Session, for this and the others."""
@@ -152,11 +167,17 @@ class HttpSession:
 
     def flushed(self) -> None:
         """The next part of an answer has its turn."""
-        if self._parts is not None:
-            self.next_deadline = self._clock.monotonic_s() + KEEP_ALIVE_S
-            self._go_on()
-            self._rest()
-            self._wake()
+        if self._parts is not None and not self._is_pausing:
+            self._next_part()
+
+    def _next_part(self) -> None:
+        self._is_pausing = False
+        if self._parts is None or self.closing:
+            return
+        self.next_deadline = self._clock.monotonic_s() + KEEP_ALIVE_S
+        self._go_on()
+        self._rest()
+        self._wake()
 
     def deadline_reached(self, now: float) -> None:
         """Silent for too long."""
@@ -178,7 +199,7 @@ class HttpSession:
     def _go_on(self) -> None:
         if self._parts is None:
             self._answer_all()
-        elif self._is_writable and not self.closing:
+        elif self._is_writable and not self.closing and not self._is_pausing:
             self._send_part(self._parts)
 
     def _answer_all(self) -> None:
@@ -264,8 +285,12 @@ class HttpSession:
         self._emit(h11.Data(data=body if method != "HEAD" else b""))
         self._emit(h11.EndOfMessage())
 
-    def _send_part(self, parts: Iterator[bytes]) -> None:
+    def _send_part(self, parts: Iterator[bytes | Pause]) -> None:
         part = next(parts, None)
+        if isinstance(part, Pause):
+            self._is_pausing = True
+            part.take(self._next_part)
+            return
         if part is not None:
             assert part
             self._emit(h11.Data(data=part))

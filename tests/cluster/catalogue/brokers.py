@@ -13,8 +13,10 @@ from entrepot.broker.calls.questions import Seal, Unseal
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.broker.operations.administration import Administration
 from entrepot.broker.owners import Owner
 from entrepot.broker.state_kinds import default_folds
+from entrepot.broker.users.secret_box import SecretBox
 from entrepot.broker.users.users import Users
 from entrepot.cluster.catalogue.deciding import Deciding
 from entrepot.cluster.catalogue.following import Following
@@ -169,7 +171,7 @@ class Process:
         fold = default_folds().fold
         self.store = open_store(self.disk, scheduler=self.scheduler, clock=self.clock, entropy=self.entropy, fold=fold, settings=SMALL)
         stream = CatalogueStream(self.store)
-        self.users = Users(stream, self.clock, self.entropy, iterations=4096)
+        self.users = Users(stream, self.clock, self.entropy, lambda: SecretBox(self.cluster.secrets_key, self.entropy), iterations=4096)
         self.users.load()
         self.decisions = Decisions.over(stream, lambda: self.entropy.octets(16))
         self.catalogue = self.decisions.catalogue
@@ -189,6 +191,7 @@ class Process:
         self.broker.register(CODEC)
         for codec in self.cluster.codecs:
             self.broker.register(codec())
+        self.administration = Administration(self.broker, self.users)
         decides = self.number == 0
         self.broker.open((0,) if decides else (), follows=not decides)
         self.ahead = Ahead(self.catalogue)
@@ -355,6 +358,7 @@ class Cluster:
         self.held_max = held_max
         self.random = self.loop.random
         self.count = count
+        self.secrets_key = bytes(32)
         self.processes = []
         for number in range(count):
             self.processes.append(self.process(self, number))

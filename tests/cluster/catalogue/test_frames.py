@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrepot.broker.calls import administration as a
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.lease_calls import PolicyChanged
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, DeleteTimedQueue, QueueDescription, SetQueuePolicy, TimedPolicy
@@ -105,6 +106,7 @@ def test_what_is_no_error(words):
 POLICY = TimedPolicy(visibility_ms=5, sources_allowed=("a", "b"), dead_letter_queue="dead", receive_max=3)
 TOPIC = TopicDescription("t", bytes(16), 3, 1)
 QUEUE = QueueDescription("q", bytes(16), POLICY, {"a": "1"}, {}, 1, 2, 3)
+VERIFIER = ("SCRAM-SHA-256", b"salt", 4096, b"\x00stored", b"\xffserver")
 ASKED = [
     (r.DeclareQueue("q", False, True, False, True, {"x-max-length": 3, "t": {"\udcff": [None, 1.5]}}), ("q", 3, 1)),
     (r.DeclareQueue("\udcff"), ("\udcff", 0, 0)),
@@ -121,6 +123,15 @@ ASKED = [
     (CreateTimedQueue(name="q", policy=POLICY, given=frozenset({"visibility_ms"}), attributes={"a": "1"}, tags={}), (QUEUE, True)),
     (SetQueuePolicy(name="q", expected=POLICY, tags={"a": "b"}, policy_version=3, granted=True), QUEUE),
     (DeleteTimedQueue(name="q"), None),
+    (a.MakeNamespace("acme/new", is_new=True), None),
+    (a.DeleteNamespace("acme/new"), None),
+    (a.AddUser("ann", [VERIFIER], ["acme/new"], True), None),
+    (a.SetPassword("ann", [VERIFIER, VERIFIER]), None),
+    (a.DeleteUser("ann"), None),
+    (a.SetPermission("ann", "*", ".*", "", "x.*"), None),
+    (a.ClearPermission("ann", "acme/new"), None),
+    (a.AddAccessKey("ann"), "ENTK1"),
+    (a.DeleteAccessKey("ENTK1"), None),
 ]
 
 

@@ -286,7 +286,7 @@ class Bench:
         self.entropy = Drawn()
         self.port = PortDouble()
         self.users = Users(CatalogueStream(MemoryState()), self.clock, self.entropy, secrets, iterations=4096)
-        self.accounts = Accounts(self.port.namespaces, lambda name: self.port.namespaces.__setitem__(name, None), apart=apart)
+        self.accounts = Accounts(self.port.namespaces, lambda name, made: self.port.namespaces.__setitem__(name, None), apart=apart)
         self.callers = Callers(self.users, Authenticator(self.users), self.accounts, anonymous, self.clock, Pages(hosts), Cors(origins))
         self.later: list[Any] = []
         self.shared = Shared(self.callers, self.clock, self.entropy, self.later.append, unfinished, strangers)

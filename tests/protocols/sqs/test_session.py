@@ -498,24 +498,6 @@ def test_a_conversation_over_many_accounts_keeps_few_attachments():
     assert sum(not attachment.closed for attachment in bench.port.attachments) <= 16
 
 
-def test_an_account_that_cannot_be_made_now_is_to_be_tried_again():
-    bench = Bench()
-    connection = bench.session()
-    made = bench.accounts._create
-
-    def unavailable(name):
-        raise Unavailable("shard 0 is on its way to another owner")
-
-    bench.accounts._create = unavailable
-    create = json_request("CreateQueue", b'{"QueueName":"q"}', key_id="123456789012")
-    connection.send(create)
-    ((status, _, body),) = answers(connection)
-    assert (status, json.loads(body)["__type"]) == (503, "com.amazonaws.sqs#ServiceUnavailableException")
-    bench.accounts._create = made
-    connection.send(create)
-    assert statuses(connection) == [200]
-
-
 def test_urls_that_no_queue_can_have_are_not_remembered():
     bench = Bench()
     connection = bench.session()

@@ -378,15 +378,26 @@ def test_a_setting_gives_unsigned_requests_to_a_user():
 def test_accounts_go_both_ways():
     namespaces = {"public/default": None, "public/123456789012": None, "tenant/name": None}
     made = []
-    accounts = Accounts(namespaces, made.append)
+    waits = []
+
+    def create(name, done):
+        made.append(name)
+        if name in waits:
+            return
+        namespaces[name] = None
+
+    accounts = Accounts(namespaces, create)
     for namespace in namespaces:
         assert accounts.maybe_namespace(accounts.account_of(namespace), "eu-west-1") == namespace
     assert accounts.account_of("public/default") == "000000000000"
     assert accounts.account_of("public/123456789012") == "123456789012"
     assert accounts.maybe_namespace("222222222222", "us-east-1") is None
-    assert accounts.namespace_of_key_id("222222222222", "eu-west-1") == "public/222222222222"
+    assert accounts.namespace_of_key_id("222222222222", "eu-west-1", print) == "public/222222222222"
     assert made == ["public/222222222222"]
-    assert accounts.namespace_of_key_id("AKIA", "eu-west-1") == "public/default"
+    assert accounts.namespace_of_key_id("AKIA", "eu-west-1", print) == "public/default"
+    waits.append("public/333333333333")
+    assert accounts.namespace_of_key_id("333333333333", "eu-west-1", print) is None
+    del namespaces["public/222222222222"]
     del namespaces["tenant/name"]  # as many as before
     namespaces["tenant/other"] = None
     assert accounts.maybe_namespace(accounts.account_of("tenant/other"), "eu-west-1") == "tenant/other"
@@ -397,7 +408,7 @@ def test_accounts_go_both_ways():
 def test_accounts_and_regions_go_both_ways():
     there = ("public/default", "public/default:eu-west-1", "public/123456789012", "public/123456789012:eu-west-1", "t/name", "t/name:eu-west-1", "t/a:B")
     namespaces = dict.fromkeys(there)
-    accounts = Accounts(namespaces, lambda name: namespaces.__setitem__(name, None), apart=True)
+    accounts = Accounts(namespaces, lambda name, _: namespaces.__setitem__(name, None), apart=True)
     for namespace in there:
         assert accounts.maybe_namespace(accounts.account_of(namespace), accounts.region_of(namespace)) == namespace
     for namespace in there[:-1:2]:
@@ -407,8 +418,8 @@ def test_accounts_and_regions_go_both_ways():
         for nonsense in ("", "Eu", "a/b", "a:b", "x" * 33, "é"):
             assert accounts.in_region(namespace, nonsense) == namespace
     assert accounts.maybe_namespace("123456789012", "ap-south-1") is None
-    assert accounts.namespace_of_key_id("AKIA", "ap-south-1") == "public/default:ap-south-1"
-    assert accounts.namespace_of_key_id("222222222222", "ap-south-1") == "public/222222222222:ap-south-1"
+    assert accounts.namespace_of_key_id("AKIA", "ap-south-1", print) == "public/default:ap-south-1"
+    assert accounts.namespace_of_key_id("222222222222", "ap-south-1", print) == "public/222222222222:ap-south-1"
     assert accounts.maybe_namespace("222222222222", "ap-south-1") == "public/222222222222:ap-south-1"
     assert accounts.maybe_namespace("222222222222", "us-east-1") is None
 

@@ -462,6 +462,10 @@ class Users:
             self.secret_of(key_id)
             return
 
+    def open_secrets(self) -> None:
+        """Have the key that secrets are sealed with at hand. Raises Refused where there is none, CorruptData where it is damaged."""
+        self._box()
+
     def delete_access_key(self, key_id: str) -> None:
         """It signs nothing more."""
         self._stream.commit([gone(_key_row(self.access_key(key_id)))])

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from entrepot.broker.calls import queue_requests, requests, topic_requests
+from entrepot.broker.calls import administration, queue_requests, requests, topic_requests
 from entrepot.broker.calls.queue_requests import QueueDescription
 from entrepot.broker.calls.topic_requests import TopicDescription
 from entrepot.broker.catalogue.arguments import pack, unpack
@@ -32,6 +32,8 @@ _RESULTS: dict[type, Any] = {
     queue_requests.CreateTimedQueue: tuple[QueueDescription, bool],
     queue_requests.SetQueuePolicy: QueueDescription,
     queue_requests.DeleteTimedQueue: None,
+    **dict.fromkeys(administration.REQUESTS),
+    administration.AddAccessKey: str,
 }
 """What each of them is answered with; topic_requests.DescribeTopics, which makes those that are missing, besides: a list of it and of errors."""
 

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from entrepot.model.errors import NotDone
 from entrepot.model.names import DEFAULT_NAMESPACE, DEFAULT_TENANT
 
 ACCOUNT_SIZE = 12
@@ -20,6 +21,8 @@ DEFAULT_ACCOUNT = "000000000000"
 DEFAULT_REGION = "us-east-1"
 
 _REGION = re.compile(r"[a-z0-9][a-z0-9-]{0,31}", re.ASCII)
+
+Made = Callable[[NotDone | None], None]
 
 
 def is_account(text: str) -> bool:
@@ -34,7 +37,8 @@ def is_queue_path(path: bytes) -> bool:
 
 
 class Accounts:
-    """The accounts of one broker. namespaces: those there are, by name; create(name) makes one, Refused where that is not possible.
+    """The accounts of one broker. namespaces: those there are, by name; create(name, made) has one made: it is there then, or made(error) is called once it is
+    known, at a later turn.
 
     home: the region of what says none. apart: queues belong to the region that a request is signed for; otherwise all is of the home region.
     """
@@ -42,7 +46,7 @@ class Accounts:
     def __init__(
         self,
         namespaces: Any,
-        create: Callable[[str], object],
+        create: Callable[[str, Made], object],
         default_account: str = DEFAULT_ACCOUNT,
         home: str = DEFAULT_REGION,
         apart: bool = False,
@@ -93,14 +97,16 @@ class Accounts:
         found = self._made.get((account, self.region_of(plain)))
         return found if found is not None and found in self._namespaces else None
 
-    def namespace_of_key_id(self, key_id: str, region: str) -> str:
-        """Where a key id of twelve digits is the account, in a region; made if there is none. Refused where that is not possible."""
+    def namespace_of_key_id(self, key_id: str, region: str, made: Made) -> str | None:
+        """Where a key id of twelve digits is the account, in a region; made if there is none. None: it is not there yet, and made() is called later."""
         account = key_id if is_account(key_id) else self.default_account
         namespace = self.maybe_namespace(account, region)
         if namespace is None:
             namespace = self.in_region(DEFAULT_NAMESPACE if account == self.default_account else f"{DEFAULT_TENANT}/{account}", region)
             if namespace != DEFAULT_NAMESPACE:
-                self._create(namespace)
+                self._create(namespace, made)
+                if namespace not in self._namespaces:
+                    return None
         return namespace
 
     def _parted(self, namespace: str) -> tuple[str, str]:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls.lease_calls import PolicyChanged
 from entrepot.broker.users.users import ACCESS_KEY
-from entrepot.model.errors import Refused, Unavailable
+from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.sqs.accounts import Accounts
 from entrepot.protocols.sqs.cors import Cors
-from entrepot.protocols.sqs.errors import SqsError, from_refused, unavailable
+from entrepot.protocols.sqs.errors import SqsError
+from entrepot.protocols.sqs.making import Making, Waits
 from entrepot.protocols.sqs.policy import ALLOW, DENY, OWNER_ONLY, Context, Policy
 from entrepot.protocols.sqs.sigv4 import KEYS_MAX, Verifier, read_claim
 
@@ -73,14 +74,12 @@ class Callers:
         found: Principal | None = self._authenticator.anonymous(peer)
         return found
 
-    def guest_caller(self, principal: Principal, key_id: str, region: str) -> Caller:
-        """The caller of a key id, in the region that it signs for, where there are no users. Raises SqsError."""
-        try:
-            namespace = self.accounts.namespace_of_key_id(key_id, region)
-        except Refused as refused:
-            raise from_refused(refused) from None
-        except Unavailable:  # the namespace would have to be made
-            raise unavailable() from None
+    def guest_caller(self, principal: Principal, key_id: str, region: str, making: Making) -> Caller:
+        """The caller of a key id, in the region that it signs for, where there are no users. Raises SqsError; Waits: its namespace is being made."""
+        namespace = self.accounts.namespace_of_key_id(key_id, region, making)
+        if namespace is None:
+            making.waits = True
+            raise Waits
         account = self.accounts.account_of(namespace)
         return Caller(principal, namespace, account, self.accounts.region_of(namespace), f"arn:aws:iam::{account}:root", account.encode())
 

@@ -11,6 +11,7 @@ from entrepot.settings import Config, Section, key
 
 if TYPE_CHECKING:
     from entrepot.broker.logs.entry_codec import EntryCodec
+    from entrepot.protocols.sqs.accounts import Made
     from entrepot.protocols.sqs.listener import SqsListener
 
 
@@ -42,6 +43,7 @@ class SqsLimits(Section, frozen=True):
 
 def speak(site: Site) -> Speaker:
     """Imported only where somebody listens: it is a large package. Refused where `sqs.account` is none."""
+    from entrepot.broker.calls.administration import MakeNamespace
     from entrepot.protocols.sqs.accounts import Accounts, is_account
     from entrepot.protocols.sqs.callers import Callers
     from entrepot.protocols.sqs.cors import Cors
@@ -50,11 +52,15 @@ def speak(site: Site) -> Speaker:
     from entrepot.protocols.sqs.session import Shared
     from entrepot.protocols.sqs.settings import Settings
 
-    network, decisions = site.network, site.decisions
+    network = site.network
     sqs, limits = site.config.of(SqsSection), site.config.of(SqsLimits)
     if not is_account(sqs.account):
         raise Refused(Reason.INVALID, f"sqs.account = {sqs.account!r}: twelve digits are expected")
-    accounts = Accounts(decisions.catalogue.namespaces, decisions.create_namespace, sqs.account, sqs.region, apart=sqs.regions == "apart")
+
+    def create(namespace: str, made: Made) -> None:
+        site.administration.ask(MakeNamespace(namespace), lambda error, _: network.loop.call_soon(made, error))
+
+    accounts = Accounts(site.decisions.catalogue.namespaces, create, sqs.account, sqs.region, apart=sqs.regions == "apart")
     callers = Callers(site.users, site.authenticator, accounts, sqs.anonymous, site.clock, site.pages, Cors(sqs.allowed_origins))
     shared = Shared(callers, site.clock, site.entropy, network.loop.call_soon, network.unfinished, network.strangers, network.turns)
     register(site.metrics, shared)

@@ -27,6 +27,7 @@ from entrepot.protocols.sqs.errors import SqsError, from_refused, missing, no_qu
 from entrepot.protocols.sqs.exchange import Exchange, failure_answer
 from entrepot.protocols.sqs.framing import CONTINUE, FREE_MAX, STRANGER_FREE_MAX, Framing, Request
 from entrepot.protocols.sqs.handlers import ROUTES
+from entrepot.protocols.sqs.making import Making, Waits
 from entrepot.protocols.sqs.notes import note_closed, note_refused
 from entrepot.protocols.sqs.output import Output
 from entrepot.protocols.sqs.settings import Settings
@@ -155,8 +156,7 @@ class Session(Sink):
     def __init__(self, port: Any, settings: Settings, shared: Shared, peer: Any, wake: Callable[[], object], journal: Callable[..., None]) -> None:
         # what net sees
         self.output = Output()
-        self.closing = False
-        self.paused = False
+        self.closing = self.paused = False
         self.next_deadline = 1.0  # in the past: the first sweep sets it
         # handed in
         self.port = port
@@ -312,6 +312,8 @@ class Session(Sink):
             handler(exchange)
         except SqsError as error:
             exchange.fail(error)
+        except Waits:
+            pass
         return None
 
     def begin_query(self, exchange: Exchange) -> Any:
@@ -366,9 +368,7 @@ class Session(Sink):
         if size > 0 and len(text) >= size and same(text, 0, self.last_start, 0, size):
             exchange.caller = self.last_caller
             return None
-        key_id = b""
-        region = b""
-        start = b""
+        key_id = region = start = b""
         at = text.find(_CREDENTIAL)
         if at < 0 and len(text) == 0 and b"Credential=" in request.target:
             text = request.target.replace(b"%2F", b"/").replace(b"%2f", b"/")
@@ -385,7 +385,7 @@ class Session(Sink):
         name = key_id + b"/" + region
         caller = self.by_key_id.get(name)
         if caller is None:
-            caller = self.callers.guest_caller(self.guest, key_id.decode("latin-1"), region.decode("latin-1"))
+            caller = self.callers.guest_caller(self.guest, key_id.decode("latin-1"), region.decode("latin-1"), Making(self, exchange))
             self.keep(name, caller)
         self.last_start = start
         self.last_caller = caller
