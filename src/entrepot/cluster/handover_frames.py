@@ -82,9 +82,9 @@ def encode_open(shards: list[int]) -> Frame:
 
 def encode_handover(handover: Handover, revision: Revision) -> Frame:
     """A Handover, as of that revision of the catalogue."""
-    way = (handover.source, handover.target, handover.sequence, handover.first_waited, handover.kind, list(handover.logs))
-    records = (handover.address, handover.hidden, handover.tag, handover.version, handover.flags, handover.count, list(handover.carried))
-    head = _ENCODER.encode(_Head(*revision, *way, *records))
+    one = handover
+    way = (one.source, one.target, one.sequence, one.first_waited, one.kind, one.logs)
+    head = _ENCODER.encode((*revision, *way, one.address, one.hidden, one.tag, one.version, one.flags, one.count, one.carried))
     return bytes((HANDOVER,)) + len(head).to_bytes(_SIZE, "big"), head, handover.data
 
 
@@ -114,7 +114,7 @@ def decode_handover(data: bytes, codec_of: Callable[[int], EntryCodec | None]) -
     handover = Handover(*way, head.tag, head.version, head.flags, data[end:], head.count, tuple(head.carried))
     _check(handover)
     _check_records(handover, codec_of(handover.tag))
-    return handover, (head.epoch, head.number)
+    return handover, Revision(head.epoch, head.number)
 
 
 def decode_answer(data: bytes) -> Answer:

@@ -396,24 +396,42 @@ class Hop(Watcher):
         return steps + different * _BY_DIFFERENT + count // _RECORDS_PER_STEP + len(records) // _BYTES_PER_STEP + walked
 
     def _hand_over(self, path: Path, form: EntryCodec, records: bytes, count: int) -> int:
-        """Stage intents for as many of these records as there may be, and go where something may be sent now: what cannot waits here, unresolved."""
+        """Stage intents for as many of these records as there may be, and go where something may be sent now: what cannot waits here, unresolved.
+
+        Runs that go nowhere else go directly, or wait until nothing that they would overtake is on its way: so all goes directly again before long.
+        """
         outbox = self.subjects.hub.outbox
         if count > HANDED_OVER_RECORDS:
             count = HANDED_OVER_RECORDS
             records = records[: form.skip(records, 0, count)]
         done = 0
         for targets, many in _ways(path, form, records, count, self.subjects.place):
-            if targets:
-                if not outbox.has_room(self.log) or not all(outbox.owners.is_open(shard) for shard, _ in targets):
+            shards = [shard for shard, _ in targets]
+            if not targets:
+                pass
+            elif all(map(self.subjects.is_here, shards)):
+                if outbox.is_outstanding(self.log, shards) or not self._published(path, form, records, done, many):
                     break
+            elif not outbox.has_room(self.log) or not all(map(outbox.owners.is_open, shards)):
+                break
+            else:
                 outbox.stage(self.partition, SUBJECT, self.position + done, many, targets)
             done += many
         if done == 0:
-            self.subjects.rest(self)
+            self.subjects.rest(self)  # at most: when nothing is on its way any more it is called
             return 0
         self._at += form.skip(records, 0, done)
         self._sent(done)
         return _BY_PIECE + count * _BY_DIFFERENT + len(records) // _BYTES_PER_STEP + int(path.router.taken_steps())
+
+    def _published(self, path: Path, form: EntryCodec, records: bytes, first: int, count: int) -> bool:
+        """Have some of these records sent on directly; whether that could be."""
+        begin = form.skip(records, 0, first)
+        try:
+            publish_records(self.subjects.publisher, path, form, records[begin : form.skip(records, begin, count)], count)
+        except Unavailable:
+            return False
+        return True
 
     def held_from(self) -> int:
         """The first record that is not sent on, or is on its way."""

@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from entrepot.broker.catalogue.routing import Router
+from entrepot.broker.catalogue.shards import HOME
 from entrepot.broker.front.owners_here import OwnersHere
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.subject_hop import BehindTopic, Hop, leads_nowhere, publish_records, way_on
@@ -71,6 +72,10 @@ class Subjects:
         self._arranged = False
         self._stopped = False
         self._left = self.turn_steps  # of this turn
+
+    def is_here(self, shard: int) -> bool:
+        """Whether a shard, or the home of what has none, is in this process, and open."""
+        return shard == HOME or self._here.is_open(shard)
 
     # ---- the way on of a topic
 
