@@ -23,6 +23,7 @@ from entrepot.testing.offered import Offered
 
 START_TIMEOUT_S = 60.0  # a loaded machine; the usual time is well under one second
 STOP_TIMEOUT_S = 60.0
+WORKERS_VARIABLE = "ENTREPOT_TEST_WORKERS"
 
 
 class BrokerFailed(Exception):
@@ -35,7 +36,7 @@ class Broker(Offered):
     data_dir: kept if given, else temporary and removed at the end. settings: configuration keys by dotted name, such as
     {"durability.mode": "none"}. ports: fixed ones by listener, such as {"amqp": 5673}; others are free ones, and stay the same over
     restarts. listeners: by name; None: of every protocol, in the clear. arguments: more command line arguments of `entrepot serve`.
-    environment: added to this process's own.
+    environment: added to this process's own. workers: how many; None: as ENTREPOT_TEST_WORKERS in this process's environment says, else 1.
     """
 
     def __init__(
@@ -48,12 +49,14 @@ class Broker(Offered):
         arguments: tuple[str, ...] = (),
         environment: Mapping[str, str] | None = None,
         command: tuple[str, ...] = (),
+        workers: int | None = None,
     ) -> None:
         self._scratch = Path(tempfile.mkdtemp(prefix="entrepot-"))
         self.data_dir = Path(data_dir) if data_dir is not None else self._scratch / "data"
         self._settings = dict(settings or {})
         self._ports = dict.fromkeys(endpoints() if listeners is None else listeners, 0) | dict(ports or {})
-        self._arguments = arguments
+        self.workers = int(os.environ.get(WORKERS_VARIABLE, "1")) if workers is None else workers
+        self._arguments = (*(("--workers", str(self.workers)) if self.workers > 1 else ()), *arguments)
         self._environment = dict(environment or {})
         self._command = command or (sys.executable, "-m", "entrepot")
         self._log_file = self._scratch / "broker.log"

@@ -65,6 +65,12 @@ def test_each_by_its_rule() -> None:
     assert b"# TYPE entrepot_broker_published_total counter" in data
 
 
+def test_a_gauge_and_a_counter_of_one_name() -> None:
+    found = samples(summed({0: exposed(attachments=2, attachments_total=5), 1: exposed(attachments=1, attachments_total=4)}))
+    assert found["entrepot_attachments", ()] == 3
+    assert found["entrepot_attachments_total", ()] == 9
+
+
 def test_histograms_of_processes_stay_apart_and_others_are_summed() -> None:
     one, two = Histogram((0.1, 1.0), [4, 2, 1], 3.5), Histogram((0.1, 1.0), [1, 0, 0], 0.5)
     found = samples(summed({0: exposed(loop_stall_seconds=one), 1: exposed(loop_stall_seconds=two)}))

@@ -112,7 +112,7 @@ class NodeFigures:
             if self._starts.get(number, start) != start:
                 self._ended(number)
             self._starts[number] = start
-            self._last[number] = {family.name: family.values[number] for family in families.values() if family.is_counted and number in family.values}
+            self._last[number] = {key: family.values[number] for key, family in families.items() if family.is_counted and number in family.values}
         for number, last in self._last.items():
             if number not in found:
                 _add_all(families, number, last)
@@ -145,7 +145,8 @@ def _families(expositions: Mapping[int, bytes]) -> dict[str, _Family]:
     found: dict[str, _Family] = {}
     for number, data in sorted(expositions.items()):
         for metric in _parsed(number, data):
-            family = found.setdefault(metric.name, _Family(metric.name, metric.documentation, metric.type))
+            key = f"{metric.name}_total" if metric.type == "counter" else metric.name  # a gauge may have the name of a counter
+            family = found.setdefault(key, _Family(metric.name, metric.documentation, metric.type))
             if family.kind != metric.type:
                 raise CorruptData(f"worker {number} exposes {metric.name} as a {metric.type}, another as a {family.kind}")
             values = family.values.setdefault(number, {})
