@@ -21,6 +21,7 @@ from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.authorization import Authorizer
 from entrepot.broker.users.users import Users
 from entrepot.clock import Clock
+from entrepot.cluster.workers.directory import check_single
 from entrepot.entropy import Entropy
 from entrepot.protocol import BrokerTerms
 from entrepot.protocol_table import protocols
@@ -98,6 +99,7 @@ class Node:
         on_progress: Progress | None = None,
     ) -> None:
         directory = Path(config.data)
+        check_single(directory)
         secrets = partial(open_secret_box, directory, entropy)
         if config.secrets_key_file:
             secrets = partial(box_of, read_key(Path(config.secrets_key_file)), entropy)
