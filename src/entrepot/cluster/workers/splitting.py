@@ -212,8 +212,16 @@ def _bury(directory: Path, staged: Path, on_step: Step) -> None:
     gravestone = staged / _GRAVESTONE / CHECKPOINT_NAME
     if gravestone.exists():
         on_step("bury the old checkpoint")
+        _remove_sidecars(directory)
         gravestone.rename(directory / CHECKPOINT_NAME)
         sync_directory(directory)
+
+
+def _remove_sidecars(directory: Path) -> None:
+    """Of a checkpoint that is to be replaced: SQLite would take its log for that of the next."""
+    for path in directory.glob(f"{CHECKPOINT_NAME}-*"):
+        path.unlink()
+    sync_directory(directory)
 
 
 def _is_of_store(name: str) -> bool:
@@ -258,6 +266,7 @@ def _move(ready: Path, directory: Path, on_step: Step) -> None:
     """The files of a new store into the directory itself, its checkpoint at last."""
     if not ready.exists():
         return
+    _remove_sidecars(directory)
     for path in sorted(ready.iterdir(), key=lambda path: (path.name == CHECKPOINT_NAME, path.name)):
         on_step("put a file in its place")
         path.rename(directory / path.name)
