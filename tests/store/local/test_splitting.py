@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import random
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from store_bench import SMALL, Told, fold
+from opened_store import Opened
+from store_bench import fold
 
 from entrepot.clock import SystemClock
-from entrepot.entropy import SystemEntropy
 from entrepot.model.entry import make_entry, stored_entry
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Log
 from entrepot.store.local.checkpoint import SegmentRow, SqliteCheckpoint
-from entrepot.store.local.opening import open_store
 from entrepot.store.local.posix_disk import PosixDisk, lock_directory
 from entrepot.store.local.quarantine import quarantine
 from entrepot.store.local.splitting import Divided, Part, divide, make_gravestone, settle
@@ -28,7 +25,6 @@ from entrepot.store.local.verify import verify
 
 SEEDS = int(os.environ.get("ENTREPOT_SPLIT_SEEDS", "3"))
 SHARDS = 12
-SETTINGS = replace(SMALL, adopt_size_min=4096, adopt_entry_size_min=500, cache_size=0)
 HOUR_MS = 3_600_000
 
 
@@ -37,63 +33,6 @@ class AheadClock(SystemClock):
 
     def wall_ms(self) -> int:
         return super().wall_ms() + HOUR_MS
-
-
-class Opened:
-    """A store of a directory, and a loop that is turned until something is done."""
-
-    def __init__(self, path: Path, clock: Any = None) -> None:
-        self.loop = asyncio.new_event_loop()
-        self.disk = PosixDisk(str(path), self.loop)
-        words: dict[str, Any] = {"scheduler": self.loop, "clock": clock or SystemClock(), "entropy": SystemEntropy(), "fold": fold, "settings": SETTINGS}
-        self.store = open_store(self.disk, **words)  # type: ignore[arg-type]
-        self.told = Told()
-        self.store.set_owner(self.told)
-
-    def run(self, start: Callable[[Callable[[], None]], None]) -> None:
-        done = self.loop.create_future()
-        start(lambda: None if done.done() else done.set_result(None))
-        self.loop.run_until_complete(asyncio.wait_for(done, 30))
-        assert self.told.failed is None
-
-    def commit(self) -> None:
-        def start(done: Callable[[], None]) -> None:
-            self.store.group().calls.append(done)
-            self.store.urgent()
-
-        self.run(start)
-
-    def rest(self) -> None:
-        """Until sorting and merging have ended."""
-        maintenance = self.store.maintenance
-        while maintenance._running or maintenance._merger.busy or maintenance._round_is_due():
-            self.run(lambda done: self.loop.call_later(0.001, done))
-
-    def read(self, log: Log) -> list[tuple[int, int, bytes]]:
-        reader = log.reader()
-        found = []
-        offset = 0
-        while offset < log.durable_offset:
-            stored = reader.at(offset)
-            if stored is None:
-                self.run(lambda done, offset=offset: reader.fetch(offset, done))  # type: ignore[misc]
-                if (stored := reader.at(offset)) is None:
-                    break
-            found.append((stored.base, stored.entry.span, bytes(stored.entry.data)))
-            offset = stored.base + stored.entry.span
-        reader.close()
-        return found
-
-    def close(self) -> None:
-        self.run(self.store.close)
-        self.loop.close()
-
-    def abandon(self) -> None:
-        """As a killed process leaves it."""
-        self.disk.close()
-        self.store.ring.close()
-        self.store.maintenance._checkpoint.close()
-        self.loop.close()
 
 
 @dataclass
