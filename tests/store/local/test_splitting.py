@@ -217,13 +217,17 @@ def tidy(opened: Opened) -> None:
     opened.rest()
 
 
-def in_part(path: Path) -> list[SegmentRow]:
-    """Segments of which only odd shards count."""
+def segments_of(path: Path) -> list[SegmentRow]:
     checkpoint = SqliteCheckpoint(str(path), read_only=True)
     try:
-        return [row for row in checkpoint.load().segments if row.shared is not None and row.shared.shards == b"\xaa\x0a"]
+        return checkpoint.load().segments
     finally:
         checkpoint.close()
+
+
+def in_part(path: Path) -> list[SegmentRow]:
+    """Segments of which only odd shards count."""
+    return [row for row in segments_of(path) if row.shared is not None and row.shared.shards == b"\xaa\x0a"]
 
 
 def grown(path: Path) -> None:
@@ -289,6 +293,14 @@ def test_files_are_shared_and_never_written_to(tmp_path: Path) -> None:
     assert everything(opened, ODD) == [(number, 1, body(number)) for number in range(40)]
     assert opened.store.log(EVEN) is None
     opened.close()
+
+
+def test_put_together_at_once_each_file_is_there_once_and_counts_of_all(tmp_path: Path) -> None:
+    even, odd = halves(tmp_path)
+    divided([even, odd], [tmp_path / "whole"])
+    old, new = (segments_of(tmp_path / name) for name in ("one", "whole"))
+    assert [row.id for row in new] == [row.id for row in old] == [1, 2]
+    assert [row.shared for row in new] == [None, None]
 
 
 def test_what_one_has_let_go_of_does_not_come_back_with_the_other_s(tmp_path: Path) -> None:

@@ -193,7 +193,7 @@ class _Division:
 
     def run(self) -> Divided:
         loaded = [(source, _loaded(source)) for source in self.sources]
-        segments = [found for source, checkpoint in loaded for found in self._segments(source, checkpoint)]
+        files = _in_order([found for source, checkpoint in loaded for found in self._segments(source, checkpoint)])
         made: list[_Target] = []
         try:
             made += [_Target(part, self.on_step) for part in self.targets]
@@ -205,7 +205,7 @@ class _Division:
             for number, target in enumerate(made):
                 target.changes.meta("next_life", max((checkpoint.meta.get("next_life", 1) for _, checkpoint in loaded), default=1))
                 target.changes.meta("time", max((checkpoint.meta.get("time", 0) for _, checkpoint in loaded), default=0))
-                target.changes.segments(self._link(target.part, [found for found in segments if found.alive & target.part.shards]))
+                target.changes.segments(self._link(target.part, files))
                 target.save()
                 self._tell("stores", number + 1, len(made))
         finally:
@@ -255,17 +255,18 @@ class _Division:
         """Those of an old store, in its order."""
         logs = {row.id for row in checkpoint.logs}
         for number, row in enumerate(checkpoint.segments):
-            self._tell("segments", number, len(checkpoint.segments))
+            self._tell("segments", number + 1, len(checkpoint.segments))
             shared = row.shared
             counts = source.shards if shared is None else frozenset(shard for shard in source.shards if counts_of(shared, shard))
             yield _Segment(source, row, counts, _shards_of(source, row, logs) & counts)
 
-    def _link(self, target: Part, segments: list[_Segment]) -> list[SegmentRow]:
-        """Give the files names in a new directory; how its checkpoint has them."""
+    def _link(self, target: Part, files: list[list[_Segment]]) -> list[SegmentRow]:
+        """Give names in a new directory to what it has something of; how its checkpoint has it."""
         rows = []
         taken: set[int] = set()
-        free = 1 + max((said_id(found.row) for found in segments), default=0)
-        for slot, same in enumerate(_in_order(segments), 1):
+        wanted = [same for same in files if any(found.alive & target.shards for found in same)]
+        free = 1 + max((said_id(same[0].row) for same in wanted), default=0)
+        for slot, same in enumerate(wanted, 1):
             first = same[0]
             said = said_id(first.row)
             number = said
@@ -323,7 +324,8 @@ def _shards_of(source: Part, row: SegmentRow, logs: set[bytes]) -> frozenset[int
 
 
 def _in_order(segments: list[_Segment]) -> list[list[_Segment]]:
-    """What one directory has of them, each file once with all who had it; so that of each old store's they come in its order."""
+    """Each file once with all who had it, so that of each old store's they come in its order. New stores have what they have in this order, all of them: so
+    that there is one when they come together again."""
     same: dict[tuple[int, int], list[_Segment]] = {}
     order: TopologicalSorter[tuple[int, int]] = TopologicalSorter()
     before: dict[Path, tuple[int, int]] = {}
@@ -334,7 +336,7 @@ def _in_order(segments: list[_Segment]) -> list[list[_Segment]]:
         before[found.source.path] = identity
     try:
         return [same[identity] for identity in order.static_order()]
-    except CycleError:  # by itself each store's order is right, and each counts of its own shards only: the same file may be there twice
+    except CycleError:  # each store's order is right by itself, and what it had counts of its own shards only: then a file has several names in a directory
         return [[found] for found in segments]
 
 
