@@ -143,12 +143,12 @@ def make_gravestone(path: Path) -> None:
 
 @dataclass
 class _Segment:
-    """A segment of one old store: the shards of which it counts there, and those of which it has something that is alive."""
+    """A segment of one old store: the shards of which it counts there, and those of whose logs, wherever they are now, the file has something."""
 
     source: Part
     row: SegmentRow
     counts: frozenset[int]
-    alive: frozenset[int]
+    present: frozenset[int]
 
     @property
     def file(self) -> Path:
@@ -193,7 +193,8 @@ class _Division:
 
     def run(self) -> Divided:
         loaded = [(source, _loaded(source)) for source in self.sources]
-        files = _in_order([found for source, checkpoint in loaded for found in self._segments(source, checkpoint)])
+        logs = {row.id for _, checkpoint in loaded for row in checkpoint.logs}
+        files = _in_order([found for source, checkpoint in loaded for found in self._segments(source, checkpoint, logs)])
         made: list[_Target] = []
         try:
             made += [_Target(part, self.on_step) for part in self.targets]
@@ -251,20 +252,19 @@ class _Division:
 
     # -- segments --------------------------------------------------------------------------------------------------------------
 
-    def _segments(self, source: Part, checkpoint: Checkpointed) -> Iterator[_Segment]:
+    def _segments(self, source: Part, checkpoint: Checkpointed, logs: set[bytes]) -> Iterator[_Segment]:
         """Those of an old store, in its order."""
-        logs = {row.id for row in checkpoint.logs}
         for number, row in enumerate(checkpoint.segments):
             self._tell("segments", number + 1, len(checkpoint.segments))
             shared = row.shared
             counts = source.shards if shared is None else frozenset(shard for shard in source.shards if counts_of(shared, shard))
-            yield _Segment(source, row, counts, _shards_of(source, row, logs) & counts)
+            yield _Segment(source, row, counts, _shards_of(source, row, logs))
 
     def _link(self, target: Part, files: list[list[_Segment]]) -> list[SegmentRow]:
         """Give names in a new directory to what it has something of; how its checkpoint has it."""
         rows = []
         taken: set[int] = set()
-        wanted = [same for same in files if any(found.alive & target.shards for found in same)]
+        wanted = [same for same in files if any(found.present & found.counts & target.shards for found in same)]
         free = 1 + max((said_id(same[0].row) for same in wanted), default=0)
         for slot, same in enumerate(wanted, 1):
             first = same[0]
@@ -274,7 +274,8 @@ class _Division:
                 number, free = free, free + 1
             taken.add(number)
             counts = frozenset[int]().union(*(found.counts for found in same)) & target.shards
-            shared = SharedRow(said, b"" if counts == target.shards else _bitmap(counts))
+            # Of shards of whose logs it has nothing it may count: what was not there when a file was made never comes into it.
+            shared = SharedRow(said, b"" if first.present & target.shards <= counts else _bitmap(counts))
             row = SegmentRow(number, first.row.size, first.row.tier, None, shared if shared != (number, b"") else None)
             self._name(first.file, target.path / segment_name(number))
             if (adopted := first.row.adopted) is not None:
