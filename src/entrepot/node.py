@@ -28,6 +28,7 @@ from entrepot.cluster.catalogue.homes import Homes
 from entrepot.cluster.member import Journal, Member
 from entrepot.cluster.owner_map import OwnerMap, start_id_of
 from entrepot.cluster.workers.place import SHARD_OF_DECISIONS, WorkerPlace, name_of
+from entrepot.cluster.workers.directory import check_single
 from entrepot.entropy import Entropy
 from entrepot.protocol import BrokerTerms
 from entrepot.protocol_table import protocols
@@ -128,6 +129,7 @@ class Node:
         own: Collection[int] | None = None,
     ) -> None:
         directory = Path(config.data)
+        check_single(directory)
         secrets = partial(open_secret_box, directory, entropy)
         if config.secrets_key_file:
             secrets = partial(box_of, read_key(Path(config.secrets_key_file)), entropy)

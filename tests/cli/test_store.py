@@ -69,6 +69,48 @@ def test_damage_is_refused_shown_and_set_aside(tmp_path: Path) -> None:
         connection.close()
 
 
+def get(broker: Broker, count: int) -> list[bytes]:
+    connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
+    channel = connection.channel()
+    bodies = [channel.basic_get("q", auto_ack=True)[2] for _ in range(count)]
+    connection.close()
+    return bodies
+
+
+def test_divided_for_workers_and_put_together_again(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with Broker(data) as broker:
+        publish(broker, 10)
+        broker.kill()
+    ran = entrepot("store", "split", str(data), "--workers", "3")
+    assert (ran.returncode, ran.stderr.strip()) == (0, "")
+    assert "Divided for 3 workers, which were one worker" in ran.stdout
+    with pytest.raises(BrokerFailed, match=r"exit status 2\)(.|\n)*divided among 3 workers"), Broker(data):
+        pass
+    ran = entrepot("store", "verify", str(data))
+    assert ran.returncode == 0
+    assert [ran.stdout.count(text) for text in ("w0:", "w2:", "Everything is whole.")] == [1, 1, 3]
+    assert entrepot("store", "quarantine", str(data)).returncode == 0
+    ran = entrepot("store", "split", str(data), "--workers", "1")
+    assert (ran.returncode, ran.stderr.strip()) == (0, "")
+    with Broker(data) as broker:
+        assert get(broker, 9) == [BODY + b" %d" % number for number in range(9)]
+        publish(broker, 1)
+        ran = entrepot("store", "split", str(data), "--workers", "2")
+        assert ran.returncode == 2
+        assert "in use by another process" in ran.stderr
+        assert get(broker, 3) == [BODY + b" 9", BODY + b" 0", None]
+    assert "The directory is divided for one worker." in entrepot("store", "split", str(data), "--workers", "1").stdout
+    assert entrepot("store", "verify", str(data)).returncode == 0
+
+
+def test_what_is_no_data_directory_is_left_alone(tmp_path: Path) -> None:
+    ran = entrepot("store", "split", str(tmp_path), "--workers", "2")
+    assert ran.returncode == 2
+    assert "no data directory" in ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with Broker(data):

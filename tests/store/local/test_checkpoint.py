@@ -26,6 +26,7 @@ from entrepot.store.local.checkpoint import (
     JournalRow,
     LogRow,
     SegmentRow,
+    SharedRow,
     SqliteCheckpoint,
 )
 
@@ -96,6 +97,30 @@ def test_segments_that_adopt_journal_files_come_back_and_raise_the_level(keeper:
     changes.segments([SegmentRow(4, 100, 0)])
     checkpoint.save(changes)()
     assert checkpoint.load().segments == [SegmentRow(4, 100, 0)]
+    checkpoint.close()
+
+
+def test_segments_that_were_another_store_s_come_back_and_raise_the_level(keeper: Any) -> None:
+    checkpoint = keeper.open()
+    changes = Changes()
+    rows = [
+        SegmentRow(4, 100, 0, None, SharedRow(9, b"\x05\x80")),
+        SegmentRow(9, 4096, 2, AdoptedRow(7, 3, 1, 1 << 26), SharedRow(9, b"\x01")),
+        SegmentRow(10, 1, 0),
+    ]
+    changes.segments(rows)
+    checkpoint.save(changes)()
+    for _ in range(2):
+        found = checkpoint.load()
+        assert found.segments == rows
+        assert found.meta == {"format_level": 3, "minimum_reader": 3}
+        assert list(checkpoint.problems()) == []
+        checkpoint.close()
+        checkpoint = keeper.open()
+    changes = Changes()
+    changes.segments(rows[2:])
+    checkpoint.save(changes)()
+    assert checkpoint.load().segments == rows[2:]
     checkpoint.close()
 
 
@@ -206,7 +231,7 @@ def with_value(checkpoint: Checkpoint) -> None:
     changes.log(LogRow(log_id(1), 1, 2, 3, 2, 5))
     changes.hole(log_id(1), 0, b"hole")
     changes.journals([JournalRow(1, 2, 64)])
-    changes.segments([SegmentRow(1, 1000, 0, AdoptedRow(1, 1, 2, 5000))])
+    changes.segments([SegmentRow(1, 1000, 0, AdoptedRow(1, 1, 2, 5000), SharedRow(2, b"\x01"))])
     checkpoint.save(changes)()
 
 
@@ -214,6 +239,7 @@ def test_rows_of_a_changed_file_are_told(tmp_path: Path) -> None:
     for statement, what in {
         "UPDATE state SET value = x'00'": "key 6b6579",
         "UPDATE adopted SET slot = 4": "segment 1's journal file",
+        "UPDATE shared SET shards = x'02'": "what is said of segment 1",
         "UPDATE logs SET next = 4": "log 0101",
         "UPDATE holes SET data = x'01'": "holes, block 0",
         "UPDATE journals SET start = 72": "journal file 1",
@@ -243,10 +269,10 @@ def test_rows_of_a_changed_file_are_told(tmp_path: Path) -> None:
 def test_a_newer_or_a_foreign_file_is_refused(tmp_path: Path) -> None:
     checkpoint = SqliteCheckpoint(str(tmp_path))
     changes = Changes()
-    changes.meta("minimum_reader", 3)
+    changes.meta("minimum_reader", 4)
     checkpoint.save(changes)()
     checkpoint.close()
-    with pytest.raises(CorruptData, match="level 3"):
+    with pytest.raises(CorruptData, match="level 4"):
         SqliteCheckpoint(str(tmp_path))
     connection = sqlite3.connect(tmp_path / CHECKPOINT_NAME, isolation_level=None)
     connection.execute("PRAGMA application_id = 5")

@@ -26,8 +26,9 @@ from entrepot.store.local.disk import Disk
 CHECKPOINT_NAME = "checkpoint.sqlite"
 IMAGE_NAME = "checkpoint.image"
 IMAGE_TEMPORARY_NAME = "checkpoint.image.tmp"
-FORMAT_LEVEL = 2  # that this reader knows
-_FIRST_LEVEL = 1  # of a store in which no segment has adopted a journal file
+FORMAT_LEVEL = 3  # that this reader knows: of a store that has segments which count in part, or by another id
+_ADOPTING_LEVEL = 2  # of one in which a segment has adopted a journal file
+_FIRST_LEVEL = 1
 _APPLICATION_ID = 0x456E7472  # "Entr"
 _IMAGE_MAGIC = b"EntrChkI"
 _IMAGE_HEADER_SIZE = 32
@@ -48,6 +49,10 @@ _ADOPTED = """
 CREATE TABLE IF NOT EXISTS adopted (segment INTEGER PRIMARY KEY, number INTEGER NOT NULL, slot INTEGER NOT NULL, salt INTEGER NOT NULL,
   size INTEGER NOT NULL, crc INTEGER NOT NULL)
 """
+# Made with the first segment that was another store's and counts in part, or by another id.
+_SHARED = """
+CREATE TABLE IF NOT EXISTS shared (segment INTEGER PRIMARY KEY, said INTEGER NOT NULL, shards BLOB NOT NULL, crc INTEGER NOT NULL)
+"""
 
 
 class JournalRow(NamedTuple):
@@ -67,6 +72,13 @@ class AdoptedRow(NamedTuple):
     size: int
 
 
+class SharedRow(NamedTuple):
+    """Of a segment that was another store's: the id that its file says, and of which shards it counts here: bit n mod 8 of octet n / 8; b"": of all."""
+
+    said: int
+    shards: bytes
+
+
 class SegmentRow(NamedTuple):
     """A segment; of two that hold an offset, the one later in the list is right."""
 
@@ -74,6 +86,7 @@ class SegmentRow(NamedTuple):
     size: int
     tier: int
     adopted: AdoptedRow | None = None
+    shared: SharedRow | None = None
 
 
 class LogRow(NamedTuple):
@@ -117,6 +130,7 @@ class Changes:
         "logs_rows",
         "meta_rows",
         "segments_rows",
+        "shared_rows",
         "values_gone_rows",
         "values_rows",
     )
@@ -125,7 +139,8 @@ class Changes:
         self.meta_rows: list[tuple[str, int, int]] = []
         self.journals_rows: list[tuple[int, ...]] | None = None
         self.segments_rows: list[tuple[int, ...]] | None = None
-        self.adopted_rows: list[tuple[int, ...]] = []  # replaced with the segments
+        self.adopted_rows: list[tuple[int, ...]] = []  # replaced with the segments, as are
+        self.shared_rows: list[tuple[int, int, bytes, int]] = []
         self.logs_rows: list[tuple[Any, ...]] = []
         self.drops_rows: list[tuple[bytes]] = []
         self.holes_rows: list[tuple[bytes, int, bytes, int]] = []
@@ -142,14 +157,17 @@ class Changes:
         self.journals_rows = [(place, row.number, _signed(row.salt), row.start, _crc(b"", place, *row)) for place, row in enumerate(rows)]
 
     def segments(self, rows: list[SegmentRow]) -> None:
-        """Replace the list of segments, and with it the journal files that they adopt."""
+        """Replace the list of segments, and with it the journal files that they adopt, and what is said of those that were another store's."""
         self.segments_rows = [(place, *row[:3], _crc(b"", place, *row[:3])) for place, row in enumerate(rows)]
         for row in rows:
             if (file := row.adopted) is not None:
                 self.adopted_rows.append((row.id, file.number, file.slot, _signed(file.salt), file.size, _crc(b"", row.id, *file)))
-        if self.adopted_rows:
-            self.meta("format_level", FORMAT_LEVEL)
-            self.meta("minimum_reader", FORMAT_LEVEL)
+            if (part := row.shared) is not None:
+                self.shared_rows.append((row.id, part.said, part.shards, _crc(part.shards, row.id, part.said)))
+        level = FORMAT_LEVEL if self.shared_rows else _ADOPTING_LEVEL if self.adopted_rows else 0
+        if level:
+            self.meta("format_level", level)
+            self.meta("minimum_reader", level)
 
     def log(self, row: LogRow) -> None:
         """Add or change a log."""
@@ -230,6 +248,14 @@ class Checkpoint:
             if crc32c(value, _crc(key, shard)) != crc:
                 raise CorruptData(f"{self.name}: the value of shard {shard}, key {key.hex()} fails its checksum; run 'entrepot store verify'")
         return [(key, value) for key, value, _ in rows]
+
+    def values(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """All of the folded state: (shard, key, value); blocking, for a store that is not open. Raises CorruptData."""
+        with _errors(self.name):
+            for shard, key, value, crc in self._reader.execute("SELECT shard, key, value, crc FROM state"):
+                if crc32c(value, _crc(key, shard)) != crc:
+                    raise CorruptData(f"{self.name}: the value of shard {shard}, key {key.hex()} fails its checksum; run 'entrepot store verify'")
+                yield shard, key, value
 
     def problems(self) -> Iterator[str]:
         """What is damaged, one line each; blocking, for verification."""
@@ -403,10 +429,14 @@ def _apply(connection: sqlite3.Connection, changes: Changes) -> None:
         if changes.segments_rows is not None:
             connection.execute("DELETE FROM segments")
             many("INSERT INTO segments VALUES (?, ?, ?, ?, ?)", changes.segments_rows)
-            if changes.adopted_rows or _adopts(connection):
+            if changes.adopted_rows or _has(connection, "adopted"):
                 connection.execute(_ADOPTED)
                 connection.execute("DELETE FROM adopted")
                 many("INSERT INTO adopted VALUES (?, ?, ?, ?, ?, ?)", changes.adopted_rows)
+            if changes.shared_rows or _has(connection, "shared"):
+                connection.execute(_SHARED)
+                connection.execute("DELETE FROM shared")
+                many("INSERT INTO shared VALUES (?, ?, ?, ?)", changes.shared_rows)
         many("DELETE FROM logs WHERE id = ?", changes.drops_rows)
         many("DELETE FROM holes WHERE log = ?", changes.drops_rows)
         many("INSERT OR REPLACE INTO logs VALUES (?, ?, ?, ?, ?, ?, ?)", changes.logs_rows)
@@ -421,9 +451,9 @@ def _apply(connection: sqlite3.Connection, changes: Changes) -> None:
         raise
 
 
-def _adopts(connection: sqlite3.Connection) -> bool:
-    """Whether there is a table of adopted journal files."""
-    return bool(connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'adopted'").fetchone()[0])
+def _has(connection: sqlite3.Connection, table: str) -> bool:
+    """Whether there is that table: not every store has needed it."""
+    return bool(connection.execute("SELECT count(*) FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0])
 
 
 def _load(name: str, connection: sqlite3.Connection) -> Checkpointed:
@@ -441,13 +471,18 @@ def _load(name: str, connection: sqlite3.Connection) -> Checkpointed:
         if _crc(b"", place, *journals[-1]) != crc:
             raise bad(f"journal file {number}'s row")
     adopted = {}
-    for segment, number, slot, salt, size, crc in connection.execute("SELECT * FROM adopted") if _adopts(connection) else ():
+    for segment, number, slot, salt, size, crc in connection.execute("SELECT * FROM adopted") if _has(connection, "adopted") else ():
         adopted[segment] = AdoptedRow(number, slot, salt % _WRAP, size)
         if _crc(b"", segment, *adopted[segment]) != crc:
             raise bad(f"the row of segment {segment}'s journal file")
+    shared = {}
+    for segment, said, shards, crc in connection.execute("SELECT * FROM shared") if _has(connection, "shared") else ():
+        shared[segment] = SharedRow(said, shards)
+        if _crc(shards, segment, said) != crc:
+            raise bad(f"what is said of segment {segment}")
     segments = []
     for place, *row, crc in connection.execute("SELECT * FROM segments ORDER BY place"):
-        segments.append(SegmentRow(*row)._replace(adopted=adopted.get(row[0])))
+        segments.append(SegmentRow(*row)._replace(adopted=adopted.get(row[0]), shared=shared.get(row[0])))
         if _crc(b"", place, *row) != crc:
             raise bad(f"segment {row[0]}'s row")
     logs = []

@@ -84,7 +84,8 @@ class Maintenance:
         self._rotating_for = 0  # number of the group that starts a new journal file, so that the one before can be sorted; 0: none
         self._placed_seen = 0  # rows placed when they were last counted
         self._counting = False  # the rows in memory
-        self._crowded = False  # there are too many of them
+        self._crowded = False  # there are too many of them, or none are wanted
+        self._emptied: Callable[[], None] | None = None  # to be told once there are none
         self.rounds = 0
 
     def start(self) -> None:
@@ -187,6 +188,21 @@ class Maintenance:
         if not self._running and self._store.closing is None:
             self._store.scheduler.call_soon(self._again)
 
+    def empty_journal(self, done: Callable[[], None]) -> None:
+        """done() once all that is alive lies in segments; nothing else is staged meanwhile. What is in the way fails the store."""
+        self._emptied = done
+        self._store.scheduler.call_soon(self._empty)
+
+    def _empty(self) -> None:
+        if self._running or self._emptied is None:
+            return  # the round that is under way comes back to it
+        if any(log.rows.count for log in self._store.table.by_id.values()):
+            self._crowded = True
+            self._again()
+        else:
+            done, self._emptied = self._emptied, None
+            done()
+
     # -- a round ---------------------------------------------------------------------------------------------------------------
 
     def _round_is_due(self) -> bool:
@@ -266,7 +282,7 @@ class Maintenance:
 
     def _no_room_or_fail(self, error: BaseException) -> None:
         """A segment could not be made. Nothing durable depends on it: if it was for want of disk, it is tried again, a file at a time."""
-        if not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if self._emptied is not None or not isinstance(error, OSError) or error.errno not in (errno.ENOSPC, errno.EDQUOT):
             self._store.fail(error)
             return
         self._sources = []
@@ -445,6 +461,8 @@ class Maintenance:
             self._end()
         elif self._store.closing is not None:
             self.quiet()
+        elif self._emptied is not None:
+            self._store.scheduler.call_soon(self._empty)
         elif self._round_is_due():
             self._store.scheduler.call_soon(self._again)
 

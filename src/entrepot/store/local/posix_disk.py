@@ -27,6 +27,26 @@ _CACHED_COUNT_MAX = 64
 _POSTPONED_SIZE_MAX = 8 << 20  # read so in the turns after this one; the readers' threads do what is more
 
 
+def lock_directory(path: str) -> int:
+    """Lock a directory against other processes as long as the descriptor that it gives is open. Raises Refused where one has it; OSError."""
+    lock = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise Refused(Reason.IN_USE, f"{path} is in use by another process: a data directory has one broker") from error
+    return lock
+
+
+def sync_directory(path: str | os.PathLike[str]) -> None:
+    """What was made, renamed and removed in it is durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 class PosixFile:
     """A File of a PosixDisk."""
 
@@ -81,22 +101,21 @@ class PosixFile:
 class PosixDisk:
     """One directory, locked against a second process, and readable by its owner alone where we make it. `loop` is an asyncio loop: completions arrive on it.
 
-    `full_sync` is the fcntl command that syncs where fdatasync does not reach the platter (macOS), else 0.
+    `full_sync` is the fcntl command that syncs where fdatasync does not reach the platter (macOS), else 0. `lock`: who has the directory locked
+    already gives a duplicate of the descriptor that lock_directory() gave; the directory stays locked as long as either is open.
     """
 
-    def __init__(self, path: str, loop: Any, *, full_sync: int | None = None) -> None:
+    def __init__(self, path: str, loop: Any, *, full_sync: int | None = None, lock: int = -1) -> None:
         self.path = path
         self._loop = loop
         self._full_sync = (getattr(fcntl, "F_FULLFSYNC", 0) if sys.platform == "darwin" else 0) if full_sync is None else full_sync
         os.makedirs(path, mode=0o700, exist_ok=True)
         self._directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        self._lock = os.open(os.path.join(path, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(self._lock)
+            self._lock = lock if lock >= 0 else lock_directory(path)
+        except BaseException:
             os.close(self._directory)
-            raise Refused(Reason.IN_USE, f"{path} is in use by another process: a data directory has one broker") from error
+            raise
         self._closed = False
         self._spare = [os.dup(self._directory) for _ in range(_SPARE)]
         self._cached_left = _CACHED_SIZE_MAX

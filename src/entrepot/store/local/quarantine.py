@@ -29,7 +29,7 @@ from entrepot.store.local.opening import open_store
 from entrepot.store.local.posix_disk import PosixDisk
 from entrepot.store.local.ring import PREFIX, journal_name, read_header
 from entrepot.store.local.segment import OUTPUT_SIZE, SegmentIndex, SegmentWriter
-from entrepot.store.local.segments import Segments, segment_name
+from entrepot.store.local.segments import Segments, counts_of, segment_name
 from entrepot.store.local.settings import StoreSettings
 from entrepot.store.local.sorter import tier_of
 from entrepot.store.local.verify import Missing, Progress, Report, Verification, check_piece, read_index
@@ -132,7 +132,7 @@ class Quarantine:
             if row.adopted is not None:
                 body = self._disk.open(journal_name(row.adopted.slot))
             index = read_index(name, file)
-            return self._salvage(name, file, body, index)
+            return self._salvage(row, file, body, index)
         except (CorruptData, OSError):
             return None
         finally:
@@ -140,18 +140,22 @@ class Quarantine:
             if body is not file:
                 body.close()
 
-    def _salvage(self, name: str, file: File, body: File, index: SegmentIndex) -> SegmentRow | None:
+    def _salvage(self, row: SegmentRow, file: File, body: File, index: SegmentIndex) -> SegmentRow | None:
+        name = segment_name(row.id)
         taken = [int(other[8:]) for other in self._disk.names() if other.startswith("segment-") and other[8:].isdigit()]
-        writer = SegmentWriter(1 + max([*taken, *[row.id for row in self._verification.checkpoint.segments]]))
+        writer = SegmentWriter(1 + max([*taken, *[known.id for known in self._verification.checkpoint.segments]]))
         target = self._disk.open(segment_name(writer.segment_id), create=True)
         written = 0
         try:
             for number in range(index.piece_count):
                 piece = index.piece(number)
+                shard = int.from_bytes(piece.key[:4], "big")
+                if row.shared is not None and not counts_of(row.shared, shard):
+                    continue
                 kept: list[StoredEntry] = []
                 damaged = check_piece(name, file, body, index, piece, kept.extend)
                 log_id = piece.key[4:]
-                writer.begin(int.from_bytes(piece.key[:4], "big"), log_id, piece.first)
+                writer.begin(shard, log_id, piece.first)
                 offset = piece.first
                 for stored in kept:
                     if stored.base < offset or stored.base + stored.entry.span > piece.end:

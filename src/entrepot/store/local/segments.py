@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Log
-from entrepot.store.local.checkpoint import AdoptedRow, SegmentRow
+from entrepot.store.local.checkpoint import AdoptedRow, SegmentRow, SharedRow
 from entrepot.store.local.cold_read import ColdRead, Fetched, Found, JoinedRead, TimeSearch
 from entrepot.store.local.disk import Disk, File
 from entrepot.store.local.ring import journal_name
@@ -37,13 +37,14 @@ def segment_name(segment_id: int) -> str:
 class Segment:
     """One segment of the set."""
 
-    __slots__ = ("adopted", "body", "data_size", "dead_bytes", "doomed", "file", "id", "index", "name", "pins", "size", "tier", "waiting")
+    __slots__ = ("adopted", "body", "data_size", "dead_bytes", "doomed", "file", "id", "index", "name", "pins", "shared", "size", "tier", "waiting")
 
     def __init__(self, row: SegmentRow) -> None:
         self.id = row.id
         self.size = row.size
         self.tier = row.tier
         self.adopted: AdoptedRow | None = row.adopted
+        self.shared: SharedRow | None = row.shared
         self.name = segment_name(row.id)
         self.file: File | None = None
         self.body: File | None = None  # the journal file adopted, or the same file
@@ -56,7 +57,11 @@ class Segment:
 
     def row(self) -> SegmentRow:
         """As the checkpoint names it."""
-        return SegmentRow(self.id, self.size, self.tier, self.adopted)
+        return SegmentRow(self.id, self.size, self.tier, self.adopted, self.shared)
+
+    def covers(self, key: bytes) -> bool:
+        """Whether what it has of a log (key: shard, big-endian, and log id) counts."""
+        return self.shared is None or counts_of(self.shared, int.from_bytes(key[:4], "big"))
 
     def names(self) -> list[str]:
         """Of its files."""
@@ -69,6 +74,16 @@ class Segment:
         if self.body is not None and self.body is not self.file:
             self.body.close()
         self.file = self.body = None
+
+
+def counts_of(shared: SharedRow, shard: int) -> bool:
+    """Whether such a segment counts of a shard."""
+    return not shared.shards or (shard >> 3 < len(shared.shards) and bool(shared.shards[shard >> 3] >> (shard & 7) & 1))
+
+
+def said_id(row: SegmentRow) -> int:
+    """The id that the file of a segment says."""
+    return row.id if row.shared is None else row.shared.said
 
 
 class Part(NamedTuple):
@@ -274,7 +289,7 @@ class Segments:
             if error is None:
                 try:
                     index = load_index(segment.name, footer, data[frames_size:])
-                    if index.segment_id != segment.id:
+                    if index.segment_id != said_id(segment.row()):
                         raise CorruptData(f"{segment.name}: is segment {index.segment_id} by its footer; was the file renamed?")
                 except CorruptData as damage:
                     index, error = None, damage
@@ -413,7 +428,7 @@ class _Resolving:
         self.then(layout.parts, None)
 
     def take(self, segment: Segment, index: SegmentIndex) -> None:
-        self.layout.pieces[segment.id] = index.pieces(self.key)
+        self.layout.pieces[segment.id] = index.pieces(self.key) if segment.covers(self.key) else []
         self.missing.pop()
 
     def loaded(self, error: BaseException | None) -> None:

@@ -273,7 +273,8 @@ class Sorter:
                 window.open((yield window.segment))
             by_id = {window.segment.id: window for window in windows}
             while (key := min((window.key for window in windows if window.key), default=b"")) != b"":
-                pieces = [(window.segment, piece) for window in reversed(windows) for piece in window.take(key)]
+                found = [(window.segment, window.take(key)) for window in reversed(windows)]
+                pieces = [(segment, piece) for segment, taken in found if segment.covers(key) for piece in taken]
                 log = self._log_of(key[4:])
                 if log is not None:
                     yield from self._merge_log(output, key, log, [(by_id[part.segment.id], part) for part in resolve(pieces)])
@@ -361,7 +362,7 @@ class Sorter:
             piece = index.piece(number)
             log = self._log_of(piece.key[4:])
             looked += 1
-            if log is None or log.dead(piece.first, piece.end):
+            if log is None or not segment.covers(piece.key) or log.dead(piece.first, piece.end):
                 dead += piece.data_size
             elif log.whole(piece.first, piece.end):
                 alive = True

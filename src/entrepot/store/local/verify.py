@@ -34,7 +34,7 @@ from entrepot.store.local.segment import (
     load_index,
     parse_frames,
 )
-from entrepot.store.local.segments import segment_name
+from entrepot.store.local.segments import said_id, segment_name
 
 READ_SIZE = 1 << 20
 Progress = Callable[[str, int, int], None]
@@ -183,7 +183,7 @@ class Verification:
             if row.adopted is not None:
                 body = self._adopted(row.adopted)
             index = read_index(name, file)
-            if index.segment_id != row.id:
+            if index.segment_id != said_id(row):
                 self.report.damages.append(Damage(name, -1, f"is segment {index.segment_id} by its footer; was the file renamed?"))
                 return
             position = HEADER_SIZE
