@@ -335,6 +335,8 @@ class Wire:
 class Cluster:
     """`count` processes, of which the first decides."""
 
+    process = Process
+
     def __init__(self, count=2, seed=1, held_max=HELD_MAX_BYTES):
         self.loop = SimulatedLoop(seed)
         self.held_max = held_max
@@ -342,7 +344,7 @@ class Cluster:
         self.count = count
         self.processes = []
         for number in range(count):
-            self.processes.append(Process(self, number))
+            self.processes.append(self.process(self, number))
         self.wires = {}
         for pair in itertools.combinations(range(count), 2):
             self._wire(pair)

@@ -39,7 +39,7 @@ class LiveObjects:
         self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
-            owner.answering = Answering(owner, broker.sides)
+            owner.answering = Answering(owner, broker.sides, broker.replies)
             owner.seals = Seals(owner, self._routes_changed)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
         self._noted = broker.noted
