@@ -34,7 +34,7 @@ class LiveObjects:
         self._broker = broker
         self.queue_count = 0
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
-        self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard that is not open here
+        self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard of this process that is not open
         self.partition_away: Callable[[int, LiveTopic, int], None]
         self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
@@ -80,7 +80,8 @@ class LiveObjects:
             definition.runtime = AwayQueue(definition)
         elif broker.store.closed and broker.shards.place(definition) in broker.store.closed:
             away = definition.runtime = AwayQueue(definition)
-            self.queue_away(broker.shards.place(definition), away)
+            if broker.owners.is_here(broker.shards.place(definition)):
+                self.queue_away(broker.shards.place(definition), away)
         else:
             self.make_queue(definition)
 
@@ -137,6 +138,7 @@ class LiveObjects:
             self._note(prepared.partitions)
             prepared.topic.describe_by(definition)
             definition.runtime = prepared.topic
+            self._leave_closed(prepared.topic, 0)
         broker.groups.topics_changed(definition.namespace)
 
     def _change_topic(self, definition: TopicDefinition) -> None:
@@ -152,6 +154,7 @@ class LiveObjects:
             else:
                 self._note(prepared.partitions)
                 topic.add(prepared.partitions)
+                self._leave_closed(topic, first)
             broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
             broker.groups.topics_changed(definition.namespace)
         topic.configure(policy_of(definition, broker.topic_defaults))
@@ -171,7 +174,8 @@ class LiveObjects:
         for partition in topic.partitions[first:] if any(owner.store.closed for owner in owners.local()) else ():
             if partition.log.shard in owners.store_of(partition.log).closed:
                 topic.leave(partition)
-                self.partition_away(partition.log.shard, topic, partition.number)
+                if owners.is_here(partition.log.shard):
+                    self.partition_away(partition.log.shard, topic, partition.number)
 
     def _partition_logs(self, definition: TopicDefinition, first: int) -> list[Log]:
         """Logs of a topic's partitions from `first` on, those that there are and those that it lacks; there may be ten thousand."""
@@ -189,7 +193,7 @@ class LiveObjects:
 
     def _note(self, partitions: list[Partition]) -> None:
         """Their logs are named by what the catalogue has now; there may be ten thousand."""
-        for shard in {partition.log.shard for partition in partitions}:
+        for shard in {partition.log.shard for partition in partitions} - self._broker.store.closed:
             self._noted.note(shard, self._broker.catalogue.revision)
 
     # ---- ending

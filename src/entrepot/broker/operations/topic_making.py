@@ -2,7 +2,7 @@
 
 Ten thousand partitions are ten thousand logs and as many objects of the broker's. Until the last is made no definition names any of them; then the topic,
 or what is added to it, is checked once more, since others had their turn meanwhile, and is there at once. What was made for one that does not come to
-be goes again, as it does where its shard opens after a crash. What it will take of its maker's quota is taken from the beginning.
+be goes again, as it does where its shard opens after a crash. Logs are made in shards of this process; those in others' come to be there, with the change. What it will take of its maker's quota is taken from the beginning.
 """
 
 from __future__ import annotations
@@ -111,13 +111,23 @@ class TopicMaking:
     def _make(self, topic: TopicDefinition, live: LiveTopic, first: int, end: int, made: list[Partition]) -> Pieces:
         """Into `made` partitions `first` to `end`, over logs that no definition names. Raises Unavailable."""
         broker = self._broker
+        owners = broker.owners
         for start in range(first, end, PIECE):
             numbers = range(start, min(start + PIECE, end))
             shards = broker.shards.shards("topic", topic.namespace, topic.name, numbers)
-            check_open(broker.store, (CATALOGUE, *shards))
+            self._check_open(shards)
             for shard, number in zip(shards, numbers, strict=True):
-                made.append(live.prepared(broker.owners.here(shard).store.create_log(shard, broker.decisions.new_log_id()), number))
+                store = owners.here(shard).store
+                make = store.create_log if owners.is_here(shard) else store.make_log
+                made.append(live.prepared(make(shard, broker.decisions.new_log_id()), number))
             yield PREPARED_STEPS * len(numbers)
+
+    def _check_open(self, shards: list[int]) -> None:
+        """Whether partitions can be made in these shards, here or where they are. Raises Unavailable."""
+        owners = self._broker.owners
+        check_open(self._broker.store, (CATALOGUE, *filter(owners.is_here, shards)))
+        for shard in {shard for shard in shards if not owners.is_here(shard)}:
+            owners.owner_of(shard)
 
     def _check(self, made: list[Partition]) -> None:
         """Whether all of them are still there: a shard that closes leaves nothing that no definition names. Raises Unavailable."""
