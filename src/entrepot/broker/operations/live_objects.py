@@ -93,7 +93,7 @@ class LiveObjects:
         if log is None:
             log = owner.store.create_log(shard, log_id)
             if definition.persistent:
-                self._noted.note(shard, broker.catalogue.revision)
+                self._noted.note(shard, broker.catalogue.becoming)
         queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, HeadDrops)
         definition.runtime = queue
         queue.on_unused = self.unused.unused
@@ -171,11 +171,18 @@ class LiveObjects:
     def _leave_closed(self, topic: LiveTopic, first: int) -> None:
         """Partitions from `first` on whose shards are not open here are not here."""
         owners = self._broker.owners
-        for partition in topic.partitions[first:] if any(owner.store.closed for owner in owners.local()) else ():
-            if partition.log.shard in owners.store_of(partition.log).closed:
+        closed = self._closed()
+        for partition in topic.partitions[first:] if closed else ():
+            shard = partition.log.shard
+            if partition.gone is None and shard in closed:
                 topic.leave(partition)
-                if owners.is_here(partition.log.shard):
-                    self.partition_away(partition.log.shard, topic, partition.number)
+                if owners.is_here(shard):
+                    self.partition_away(shard, topic, partition.number)
+
+    def _closed(self) -> set[int]:
+        """Shards that are not open here."""
+        owners = self._broker.owners
+        return {shard for owner in owners.local() for shard in owner.store.closed if owners.here(shard) is owner}
 
     def _partition_logs(self, definition: TopicDefinition, first: int) -> list[Log]:
         """Logs of a topic's partitions from `first` on, those that there are and those that it lacks; there may be ten thousand."""
@@ -187,14 +194,21 @@ class LiveObjects:
                 log = owner.store.make_log(shard, log_id)  # see return_partition()
             elif log is None:
                 log = owner.store.create_log(shard, log_id)
-                self._noted.note(shard, broker.catalogue.revision)
+                self._noted.note(shard, broker.catalogue.becoming)
             logs.append(log)
         return logs
 
     def _note(self, partitions: list[Partition]) -> None:
-        """Their logs are named by what the catalogue has now; there may be ten thousand."""
-        for shard in {partition.log.shard for partition in partitions} - self._broker.store.closed:
-            self._noted.note(shard, self._broker.catalogue.revision)
+        """Their logs are named by what the catalogue has now; there may be ten thousand. A shard may have opened since they were made."""
+        owners = self._broker.owners
+        closed = self._closed()
+        logs = [partition.log for partition in partitions if partition.log.shard not in closed]
+        for log in logs if closed else ():
+            store = owners.store_of(log)
+            if store.log(log.id) is None:
+                store.add_log(log)
+        for shard in {log.shard for log in logs}:
+            self._noted.note(shard, self._broker.catalogue.becoming)
 
     # ---- ending
 

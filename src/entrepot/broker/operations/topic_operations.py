@@ -45,7 +45,7 @@ class TopicOperations:
     def __init__(self, broker: BrokerParts, live: LiveObjects) -> None:
         self._broker = broker
         self._turns = SearchTurns(broker.scheduler)
-        self._making = TopicMaking(broker, live.prepared)
+        self.making = TopicMaking(broker, live.prepared)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -123,7 +123,7 @@ class TopicOperations:
             self._check_creation(door, request.name)
             config = self._kept(request.config)
             new = self._broker.decisions.new_topic(door.namespace, request.name, partitions, config, door.principal.name)
-            return self._in_pieces(call, self._making.create(new, partitions))
+            return self._in_pieces(call, self.making.create(new, partitions))
         topic = self._create(door, request.name, partitions, request.config, check_only=request.check_only)
         if topic is None:
             return TopicDescription(request.name, bytes(16), partitions, self._broker.appender.epoch), None
@@ -157,7 +157,7 @@ class TopicOperations:
         if topic.is_stream:
             raise Refused(Reason.NOT_SUPPORTED, f"topic '{topic.name}' is an AMQP stream, which has one partition")
         if request.count > len(topic.partitions) + AT_ONCE and not request.check_only:
-            return self._in_pieces(call, self._making.add(topic, request.count))
+            return self._in_pieces(call, self.making.add(topic, request.count))
         if not request.check_only:
             self._check_open(topic.namespace, topic.name, range(len(topic.partitions), request.count))
         door.spent += PARTITION_STEPS * len(decisions.add_partitions(topic, request.count, check_only=request.check_only))

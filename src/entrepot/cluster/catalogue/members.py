@@ -5,9 +5,11 @@ from __future__ import annotations
 from entrepot.cluster.catalogue.frames import Change, Snapshot, encode
 from entrepot.cluster.link import Link
 
+PIECES_MAX_BYTES = 1 << 20  # of a snapshot, and of whatever else is on its way there: beyond, no more of it is cut
+
 
 class MemberLink:
-    """See stream.Member. `start_id`: of its homes. `is_lost`: its link was full, and it has not been sent everything: it has to join anew.
+    """See stream.PieceMember. `start_id`: of its homes. `is_lost`: its link was full, and it has not been sent everything: it has to join anew.
 
     `is_sent`: its snapshot is.
     """
@@ -18,12 +20,20 @@ class MemberLink:
         self.is_lost = False
         self.is_sent = False
 
+    def has_room(self, pending: int) -> bool:
+        """See stream.PieceMember. Who is lost needs no more of it. Changes need room, too."""
+        return not self.is_lost and self.link.held_bytes + pending <= min(PIECES_MAX_BYTES, self.link.held_max // 2)
+
+    def piece(self, piece: bytes, number: int, is_last: bool) -> None:
+        """See stream.PieceMember."""
+        self.is_lost |= self.link.is_full
+        if not self.is_lost:
+            self.is_sent = is_last
+            self.link.send(*encode(Snapshot(piece, number, is_last)))
+
     def restart(self, snapshot: bytes) -> None:
         """See stream.Member."""
-        self.is_lost = self.link.is_full
-        if not self.is_lost:
-            self.is_sent = True
-            self.link.send(*encode(Snapshot(snapshot)))
+        self.piece(snapshot, 0, True)
 
     def take(self, change: bytes) -> None:
         """See stream.Member."""
