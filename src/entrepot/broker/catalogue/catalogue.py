@@ -135,6 +135,14 @@ class Catalogue:
         for name, binding in self._each(lambda space: space.bindings):
             yield binding_row(name, binding)
 
+    def transient_rows(self) -> Iterator[Row]:
+        """Those of rows() that are not kept."""
+        for space in self.namespaces.values():
+            yield from (exchange_row(one) for one in space.exchanges.values() if not one.persistent and one.name not in SYSTEM_EXCHANGES)
+            yield from (queue_row(one) for one in space.queues.values() if not one.persistent)
+        for space in self.namespaces.values():
+            yield from (binding_row(space.name, one) for one in space.bindings.values() if not one.persistent)
+
     def _each(self, of: Callable[[Namespace], dict[Any, Any]]) -> Iterator[tuple[str, Any]]:
         """What is in every namespace by then, of what was in it in the beginning: others may come and go meanwhile."""
         for name in list(self.namespaces):

@@ -213,6 +213,12 @@ class Following:
             self._applying = None
             self._is_corrupt(link, CorruptData(f"revision {revision} of the catalogue cannot be applied: {error!r}"))
             return
+        except Exception as error:
+            self._applying = None
+            if self.on_corrupt is None:
+                raise
+            self.on_corrupt(link, f"revision {revision} of the catalogue cannot be applied: {error!r}")
+            return
         if self._applying is not pieces:
             return  # it was left off
         self._applying = None
