@@ -77,6 +77,20 @@ def test_what_differs_little_is_one_change():
     assert same(outage.cluster)
 
 
+def test_while_it_only_compares_a_front_answers(monkeypatch):
+    monkeypatch.setattr(snapshots, "_COMPARED", 1)
+    monkeypatch.setattr(snapshots, "_COMPARED_STEPS", STEPS)
+    outage = Outage()
+    outage.until_applying()
+    turns = 0
+    while outage.other.following._applying is not None:
+        assert outage.there.submit(r.DeclareQueue(outage.own, passive=True)).outcome == DONE
+        outage.cluster.loop.step()
+        turns += 1
+    assert turns > 10
+    assert same(outage.cluster)
+
+
 def test_what_comes_behind_it_waits(slow):
     outage = Outage()
     cluster, other = outage.cluster, outage.other

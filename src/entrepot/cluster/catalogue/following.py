@@ -185,7 +185,13 @@ class Following:
         self._arriving.piece(frame.number, revision, rows)
         if frame.is_last:
             arrived, self._arriving = self._arriving, None
-            self._apply(arrived.revision, self._stream.take_in(arrived, self._making.ahead), True)
+            self._apply(arrived.revision, self._stream.take_in(arrived, self._slice), True)
+
+    def _slice(self, rows: list[Row], apply: Callable[[], None]) -> Pieces:
+        """Of what differs much: from the first one on the front has no catalogue to answer by."""
+        self._lease.end()
+        self.wake()
+        return self._making.ahead(rows, apply)
 
     def _change(self, revision: Revision, rows: list[Row]) -> None:
         """What was decided next."""
@@ -197,12 +203,9 @@ class Following:
             self._apply(revision, self._making.ahead(rows, partial(self._stream.take, revision, rows)), False)
 
     def _apply(self, revision: Revision, pieces: Pieces, is_whole: bool) -> None:
-        """Now, or over turns of the loop. A snapshot that takes more than one leaves the front without a catalogue for as long."""
+        """Now, or over turns of the loop."""
         self._applying = pieces
         self._broker.desk.work.run(self._pieces(revision, pieces, is_whole))
-        if is_whole and self._applying is pieces:
-            self._lease.end()
-            self.wake()
 
     def _pieces(self, revision: Revision, pieces: Pieces, is_whole: bool) -> Pieces:
         link = self.link
