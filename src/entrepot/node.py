@@ -27,8 +27,8 @@ from entrepot.clock import Clock
 from entrepot.cluster.catalogue.homes import Homes
 from entrepot.cluster.member import Journal, Member
 from entrepot.cluster.owner_map import OwnerMap, start_id_of
-from entrepot.cluster.workers.place import SHARD_OF_DECISIONS, WorkerPlace, name_of
 from entrepot.cluster.workers.directory import check_single
+from entrepot.cluster.workers.place import SHARD_OF_DECISIONS, WorkerPlace, name_of
 from entrepot.entropy import Entropy
 from entrepot.protocol import BrokerTerms
 from entrepot.protocol_table import protocols

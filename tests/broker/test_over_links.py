@@ -279,7 +279,7 @@ def test_doors_through_which_nothing_goes_are_forgotten(bench, me):
 
 def test_a_link_that_is_full_takes_nothing_new(bench, me):
     bench.table.wire.break_off(1000.0)
-    bench.table.front.link._held_max = 1000
+    bench.table.front.link.held_max = 1000
     sent = me.publish(bytes(2000))
     refused = me.publish(b"x")
     assert (sent.outcome, refused.outcome) == (PENDING, UNAVAILABLE)

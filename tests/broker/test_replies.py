@@ -69,9 +69,9 @@ class TestNothingIsLeft:
 
     def test_names_of_other_starts_are_nobodys(self, bench, me):
         _, name = asker(bench)
-        assert name.startswith(f"{REPLY_PREFIX}{bench.broker.replies.start}.")
+        assert name.startswith(f"{REPLY_PREFIX}{bench.broker.start_id.hex()}.")
         again = bench.reopen()
-        assert again.broker.replies.start != name.split(".")[3]
+        assert again.broker.start_id.hex() != name.split(".")[3]
         assert again.connect().publish(b"x", key=name, mandatory=True).unroutable
 
 
@@ -86,7 +86,7 @@ class TestAnswers:
     def test_returned_once_the_asker_is_gone(self, bench, me):
         client, name = asker(bench)
         assert not me.publish(b"x", key=name, mandatory=True).unroutable
-        for wrong in (name[:-1], name + "x", REPLY_PREFIX, name.replace(bench.broker.replies.start, "0123456789ab")):
+        for wrong in (name[:-1], name + "x", REPLY_PREFIX, name.replace(bench.broker.start_id.hex(), "0123456789abcdef")):
             call = me.publish(b"x", key=wrong, mandatory=True)
             assert (call.outcome, call.unroutable) == (DONE, True)
         client.cancel("answers")

@@ -92,7 +92,7 @@ def test_a_link_that_tells_more_than_it_has_is_caught(monkeypatch: pytest.Monkey
 def test_memory_is_what_is_not_acknowledged_and_full_says_so() -> None:
     a, b, dialler, acceptor = linked()
     link = a.links["b"]
-    link._held_max = 1_000 + HEAD_SIZE + FRAME_BYTES
+    link.held_max = 1_000 + HEAD_SIZE + FRAME_BYTES
     a.send("b", bytes(1_000))
     assert not link.is_full
     a.send("b", bytes(1))

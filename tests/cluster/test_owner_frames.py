@@ -76,6 +76,17 @@ def test_a_delivery(what):
         hot_frames.read_delivered(frame[:-1])
 
 
+@given(U8, U8, st.binary(max_size=9), st.binary(max_size=9), st.integers(0, 20), st.integers(1, 20))
+def test_a_reply(codec, version, namespace, name, position, count):
+    data = bytes(position + count)
+    frame = hot_frames.reply(1, codec, version, namespace, name, position, count) + data
+    assert (frame[0], frame[1]) == (kinds.REPLY, 1)
+    assert hot_frames.read_reply(frame) == (codec, version, namespace, name, position, count, data)
+    for damaged in (frame[:-1], frame[:15]):
+        with pytest.raises(CorruptData):
+            hot_frames.read_reply(damaged)
+
+
 @given(U64, U64, COUNT, st.integers(0, 3))
 def test_settlements_loans_and_numbers(consumer, first, count, disposition):
     assert hot_frames.read_settle(hot_frames.settle(1, consumer, first, count, disposition)) == (consumer, first, count, disposition)
@@ -102,7 +113,7 @@ def test_octets_that_are_none(read, frame):
 
 def test_every_kind_has_words_of_its_own():
     assert len(set(words.KINDS.values())) == len(words.KINDS)
-    hot = {kinds.STAGE, kinds.STAGE_RUNS, kinds.SETTLE, kinds.LEND, kinds.READ, kinds.ANSWERED, kinds.DELIVERED, kinds.WANTS, kinds.PASSED}
+    hot = {kinds.STAGE, kinds.STAGE_RUNS, kinds.SETTLE, kinds.LEND, kinds.READ, kinds.REPLY, kinds.ANSWERED, kinds.DELIVERED, kinds.WANTS, kinds.PASSED}
     named = {value for name, value in vars(kinds).items() if name.isupper() and name != "ANSWERS"}
     assert named == hot | set(words.KINDS.values())
 

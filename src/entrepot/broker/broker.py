@@ -101,9 +101,9 @@ class Broker:
         self.transactions = Transactions(store, self.hub.transactions)
         self.owners = owners(self.hub, store, volatile)
         self.owners.start_id = self.start_id
-        parting = Parting(self.hub)
+        self.replies = Replies(self.hub, entropy, self.owners)
+        parting = Parting(self.hub, self.replies)
         parting.authorize_route = self._authorize_route
-        self.replies = Replies(self.hub, entropy)
         self.publisher = Publisher(parting, self.replies, self.owners)
         self.producers = Deduplication(store, idle_ms=producer_idle_ms)
         self.producer_ids = ProducerIds(decisions.stream)

@@ -17,6 +17,7 @@ Whatever an owner may answer at once it may also answer later: by completing the
     timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
     together   (stages, settlements, loads) -> none, when all of it is durable, or Refused, Unavailable, and nothing of it was done
     ask        (question of calls/questions.py) -> plain values
+    reply      (namespace, name, run of records) -> none
 """
 
 from __future__ import annotations
@@ -169,4 +170,11 @@ class Owner:
 
     def ask(self, question: Any, done: Done) -> None:
         """done(why not, or None, the answer), as calls/questions.py says of the question; at once, or later."""
+        raise NotImplementedError
+
+    def reply(self, namespace: str, name: str, codec: int, version: int, data: bytes, position: int, count: int) -> bool:
+        """Hand records of an entry, from `position` on, to who waits in that process for what is sent to a name (front/replies.py); nothing, if nobody does.
+
+        Whether they are on their way.
+        """
         raise NotImplementedError

@@ -34,7 +34,7 @@ class Link:
         self.acknowledged = 0  # of ours, that have come there
         self.held_bytes = 0  # of memory, about, for what is not acknowledged
         self.wake: Callable[[], object] = _nobody
-        self._held_max = held_max
+        self.held_max = held_max
         self._begun: deque[_Frame] = deque()  # given to this connection, the last one perhaps in part; not acknowledged
         self._ahead: deque[_Frame] = deque()  # to be given to it
         self._rest: deque[bytes | memoryview] = deque()  # of the last that was begun, what is still to be given
@@ -44,7 +44,7 @@ class Link:
     @property
     def is_full(self) -> bool:
         """Whether so much waits for an acknowledgement that nothing new should be begun."""
-        return self.held_bytes > self._held_max
+        return self.held_bytes > self.held_max
 
     @property
     def sent(self) -> int:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue.catalogue import Catalogue
 from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, decode_change, difference
-from entrepot.broker.catalogue.stream import Part
+from entrepot.broker.catalogue.snapshots import Part
 from entrepot.simulation.loop import SimulatedLoop
 from entrepot.simulation.store_model import Violation
 
@@ -45,7 +45,7 @@ class Follower(Generic[_Part]):
         whole, data = self.waiting.popleft()
         revision, rows = decode_change(data)
         if whole:
-            rows = difference(self.part.prefixes, self.part.snapshot(), self._own(rows))
+            rows = difference(self.part.prefixes, list(self.part.rows()), self._own(rows))
         else:
             assert revision > self.revision, (revision, self.revision)
         self.part.apply(revision, rows)

@@ -248,8 +248,8 @@ class Kept:
     def apply(self, revision, rows):
         self.decider.names |= {row.key for row in rows}
 
-    def snapshot(self):
-        return [Row(key, {}) for key in sorted(self.decider.names)]
+    def rows(self):
+        return iter([Row(key, {}) for key in sorted(self.decider.names)])
 
     def value(self, key, kept):
         return {}

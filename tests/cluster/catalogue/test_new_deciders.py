@@ -103,8 +103,8 @@ def test_an_outage_costs_one_snapshot(monkeypatch):
     first, other = cluster.processes
     here = first.connect()
     cut = []
-    right = CatalogueStream.join
-    monkeypatch.setattr(CatalogueStream, "join", lambda stream, name, member: (cut.append(name), right(stream, name, member)))
+    right = CatalogueStream.join_by_pieces
+    monkeypatch.setattr(CatalogueStream, "join_by_pieces", lambda stream, name, *how: (cut.append(name), right(stream, name, *how)))
     cluster.wires[0, 1].break_off()
     for number in range(100):
         here.submit(r.DeclareQueue(f"q{number}", durable=True))
@@ -122,8 +122,8 @@ def test_a_join_whose_snapshot_is_on_its_way_needs_no_second_one(monkeypatch):
     cluster.settle()
     first, other = cluster.processes
     cut = []
-    right = CatalogueStream.join
-    monkeypatch.setattr(CatalogueStream, "join", lambda stream, name, member: (cut.append(name), right(stream, name, member)))
+    right = CatalogueStream.join_by_pieces
+    monkeypatch.setattr(CatalogueStream, "join_by_pieces", lambda stream, name, *how: (cut.append(name), right(stream, name, *how)))
     first.disk.commit_s = (1.0, 1.0)
     first.connect().submit(r.DeclareQueue("q", durable=True))
     join = f.Join(first.store.epoch, other.broker.start_id, encode_change(NO_REVISION, []))

@@ -7,7 +7,9 @@ from brokers import Cluster
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, UNKNOWN
+from entrepot.broker.catalogue import snapshots
 from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.broker.groups.work import STEPS
 from entrepot.cluster.catalogue import following
 from entrepot.cluster.catalogue.deciding import Deciding
 from entrepot.cluster.catalogue.following import Following
@@ -279,6 +281,42 @@ def test_processes_that_die(seed, count):
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("seed", range(1000, 1500))
 def test_processes_that_die_over_and_over(seed, count):
+    Run(seed, count, True).go()
+
+
+@pytest.fixture
+def pieces(monkeypatch):
+    """Snapshots come a row a piece, and are taken in a row a turn; how many were in more than one of both."""
+    monkeypatch.setattr(snapshots, "PIECE_ROWS", 1)
+    monkeypatch.setattr(snapshots, "AT_ONCE", 0)
+    monkeypatch.setattr(snapshots, "SLICE", 1)
+    monkeypatch.setattr(snapshots, "_APPLIED_STEPS", STEPS)
+    counts = [0, 0]
+    piece, stop = Following._piece, Following._stop_applying
+
+    def counted(self, frame):
+        piece(self, frame)
+        counts[0] += self._applying is not None
+
+    def stopped(self):
+        counts[1] += self._applying is not None
+        stop(self)
+
+    monkeypatch.setattr(Following, "_piece", counted)
+    monkeypatch.setattr(Following, "_stop_applying", stopped)
+    return counts
+
+
+@pytest.mark.parametrize("seed", range(300, 300 + SEEDS // 3))
+def test_snapshots_in_small_pieces(seed, pieces):
+    Run(seed, 3, True).go()
+    assert pieces[0] >= 2
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("seed", range(2000, 2500))
+def test_snapshots_in_small_pieces_over_and_over(seed, count, pieces):
     Run(seed, count, True).go()
 
 

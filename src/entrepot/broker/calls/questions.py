@@ -49,6 +49,13 @@ class FindMove(NamedTuple):
     task_id: bytes
 
 
+class FindReplies(NamedTuple):
+    """bool: whether somebody in that process waits for what is sent to a name of replies."""
+
+    namespace: str
+    name: bytes
+
+
 class CancelMove(NamedTuple):
     """The fields of the MoveTask, when its end is durable. Refused NOT_FOUND: it runs no more."""
 
@@ -89,5 +96,5 @@ class CheckTogether(NamedTuple):
 
 
 QUESTIONS: dict[str, type[Any]] = {
-    one.__name__: one for one in (AskQueues, AskPartitions, PurgeTimed, StartMove, FindMove, CancelMove, ListMoves, Seal, Unseal, CheckTogether)
+    one.__name__: one for one in (AskQueues, AskPartitions, PurgeTimed, StartMove, FindMove, FindReplies, CancelMove, ListMoves, Seal, Unseal, CheckTogether)
 }

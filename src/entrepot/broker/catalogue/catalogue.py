@@ -57,14 +57,17 @@ class Applied:
 
 
 class Catalogue:
-    """Of one process. `revision`: of the state that it is in. on_applied(applied) is called for changes that concern queues or topics."""
+    """Of one process. `revision`: of the state that it is in, `becoming`: of the one that it is about to be in, the same mostly.
+
+    on_applied(applied) is called for changes that concern queues or topics.
+    """
 
     prefixes: tuple[bytes, ...] = (NAMESPACE_KEY, EXCHANGE_KEY, QUEUE_KEY, TOPIC_KEY, BINDING_KEY)
 
     def __init__(self, limits: QuotaLimits | None = None) -> None:
         self.namespaces: dict[str, Namespace] = {}
         self.quotas = Quotas(limits)
-        self.revision = NO_REVISION
+        self.revision = self.becoming = NO_REVISION
         self.on_applied: Callable[[Applied], None] | None = None
         self._waiting: list[tuple[Revision, Callable[[], None]]] = []
         self._topics: dict[bytes, TopicDefinition] = {}  # by id
@@ -83,7 +86,7 @@ class Catalogue:
 
     def load(self, stream: CatalogueStream) -> None:
         """Take in what the stream's store has kept, and follow it; once, before the first call. Raises CorruptData for what cannot be understood."""
-        self.revision = stream.revision
+        self.revision = self.becoming = stream.revision
         stream.add(self)
         applied = Applied()
         for prefix in self.prefixes:
@@ -93,9 +96,11 @@ class Catalogue:
                     fields = row.fields
                     raise CorruptData(f"binding {key!r} joins {fields['source']!r} and {fields['kind']} {fields['destination']!r}, of which one does not exist")
 
-    def apply(self, revision: Revision, rows: list[Row]) -> None:
-        """Take in a change; see stream.Part."""
-        self.revision = revision
+    def apply(self, revision: Revision, rows: list[Row], *, more: bool = False) -> None:
+        """Take in a change; see snapshots.Part."""
+        self.becoming = revision
+        if not more:
+            self.revision = revision
         applied = Applied()
         for row in rows:
             prefix = row.key[:_KIND_SIZE]
@@ -104,8 +109,7 @@ class Catalogue:
                 apply(row, applied)
         if self.on_applied is not None and (applied.made or applied.removed or applied.changed):
             self.on_applied(applied)
-
-        for waiting in [waiting for waiting in self._waiting if waiting[0] <= revision]:
+        for waiting in [waiting for waiting in self._waiting if waiting[0] <= self.revision]:
             self._waiting.remove(waiting)
             waiting[1]()
 
@@ -116,20 +120,45 @@ class Catalogue:
         else:
             self._waiting.append((revision, do))
 
+    def rows(self) -> Iterator[Row]:
+        """Rows that make another catalogue like this one; see snapshots.Part."""
+        for name in list(self.namespaces):
+            if name != DEFAULT_NAMESPACE and name in self.namespaces:
+                yield namespace_row(name)
+        for _, exchange in self._each(lambda space: space.exchanges):
+            if exchange.name not in SYSTEM_EXCHANGES:
+                yield exchange_row(exchange)
+        for _, queue in self._each(lambda space: space.queues):
+            yield queue_row(queue)
+        for _, topic in self._each(lambda space: space.topics):
+            yield topic_row(topic)
+        for name, binding in self._each(lambda space: space.bindings):
+            yield binding_row(name, binding)
+
+    def transient_rows(self) -> Iterator[Row]:
+        """Those of rows() that are not kept."""
+        for space in self.namespaces.values():
+            yield from (exchange_row(one) for one in space.exchanges.values() if not one.persistent and one.name not in SYSTEM_EXCHANGES)
+            yield from (queue_row(one) for one in space.queues.values() if not one.persistent)
+        for space in self.namespaces.values():
+            yield from (binding_row(space.name, one) for one in space.bindings.values() if not one.persistent)
+
+    def _each(self, of: Callable[[Namespace], dict[Any, Any]]) -> Iterator[tuple[str, Any]]:
+        """What is in every namespace by then, of what was in it in the beginning: others may come and go meanwhile."""
+        for name in list(self.namespaces):
+            space = self.namespaces.get(name)
+            for key in [] if space is None else list(of(space)):
+                space = self.namespaces.get(name)
+                found = None if space is None else of(space).get(key)
+                if found is not None:
+                    yield name, found
+
     def snapshot(self) -> list[Row]:
-        """Rows that make another catalogue like this one; see stream.Part."""
-        spaces = self.namespaces.values()
-        rows = [namespace_row(space.name) for space in spaces if space.name != DEFAULT_NAMESPACE]
-        for space in spaces:
-            rows += [exchange_row(exchange) for exchange in space.exchanges.values() if exchange.name not in SYSTEM_EXCHANGES]
-            rows += map(queue_row, space.queues.values())
-            rows += map(topic_row, space.topics.values())
-        for space in spaces:
-            rows += [binding_row(space.name, binding) for binding in space.bindings.values()]
-        return rows
+        """All of rows()."""
+        return list(self.rows())
 
     def value(self, key: bytes, kept: bytes) -> dict[str, Any]:
-        """See stream.Part."""
+        """See snapshots.Part."""
         return decode_value(key, kept)
 
     def _apply_namespace(self, row: Row, applied: Applied) -> bool:

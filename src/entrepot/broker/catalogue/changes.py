@@ -8,6 +8,7 @@ A change on its way to other processes is MessagePack: `[version, minimum reader
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -17,7 +18,7 @@ from entrepot.model.errors import CorruptData
 CHANGE_VERSION = 1
 NUMBER_MAX = (1 << 63) - 1  # of an epoch, and of what counts within it
 
-_KIND_SIZE = 3  # bytes of a key that say of what kind it is
+KIND_SIZE = 3  # bytes of a key that say of what kind it is
 
 
 class Revision(NamedTuple):
@@ -42,7 +43,12 @@ class Row(NamedTuple):
     kept: bool = True
 
 
-def encode_change(revision: Revision, rows: list[Row]) -> bytes:
+def encode_row(row: Row) -> msgspec.Raw:
+    """One row, for encode_change()."""
+    return msgspec.Raw(_ENCODER.encode(row))
+
+
+def encode_change(revision: Revision, rows: Sequence[Row | msgspec.Raw]) -> bytes:
     """A change, for other processes."""
     return _ENCODER.encode((CHANGE_VERSION, CHANGE_VERSION, *revision, rows))
 
@@ -64,7 +70,7 @@ def difference(prefixes: tuple[bytes, ...], here: list[Row], wanted: list[Row]) 
     """The change that makes of `here` what is `wanted`; rows of the kinds `prefixes` in their order, for what leads to something comes behind it."""
 
     def kind(row: Row) -> int:
-        return prefixes.index(row.key[:_KIND_SIZE])
+        return prefixes.index(row.key[:KIND_SIZE])
 
     before = {row.key: row for row in here}
     after = {row.key: row for row in wanted}

@@ -36,6 +36,7 @@ class Namespace:
         self.bindings: dict[Identity, Binding] = {}
         self._makers: dict[tuple[str, ...], tuple[str, ...]] = {}  # of bindings: the same users, the same tuple
         self.router = Router(self.where, self.queues, self.topics)
+        self.router.namespace = name
         for exchange, type_name in SYSTEM_EXCHANGES.items():
             self.add_exchange(
                 ExchangeDefinition(name, exchange, type_name, durable=True, auto_delete=False, internal=False, arguments={}, kind=KINDS[type_name])

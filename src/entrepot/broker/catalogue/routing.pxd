@@ -43,6 +43,7 @@ cdef class ExchangeRoutes:
 @cython.final
 cdef class Router:
     cdef readonly str where
+    cdef public str namespace
     cdef readonly uint64_t version
     cdef readonly dict exchanges
     cdef readonly dict internal

@@ -147,13 +147,14 @@ class ExchangeRoutes:
 class Router:
     """Routes of one namespace.
 
-    `where` is how error texts name the namespace ("vhost '/'"). The dicts are shared with the catalogue, which calls changed() after
+    `where` is how error texts name the `namespace` ("vhost '/'"). The dicts are shared with the catalogue, which calls changed() after
     every change of them. `replies` are the consumers of replies by their names: none of them is a route, or changes one.
     `may_carry`(topic's name, makers): whether a binding of theirs carries what that topic sends on; None: all do.
     """
 
     def __init__(self, where: str, queues: dict[str, Any], topics: dict[str, Any]) -> None:
         self.where = where
+        self.namespace = ""
         self.version = 1
         self.exchanges: dict[str, ExchangeRoutes] = {}
         self.internal: dict[str, bool] = {}

@@ -4,38 +4,24 @@
     ticket() -> its `calls`      what hangs there is answered when all that was committed so far is durable, and every member has applied it
 
 A member is another process that follows: it joins with a snapshot, takes changes in order, and says what it has applied; it counts from before its
-snapshot is cut, until it is left out. Without members the ticket is the store's own group. In a process that follows, restart() and take() are what it is
-sent. Revisions are not kept: shard 0 has another epoch whenever somebody else opens it,
+snapshot is cut, until it is left out. Without members the ticket is the store's own group. In a process that follows, restart(), take_in() and take() are
+what it is sent. Revisions are not kept: shard 0 has another epoch whenever somebody else opens it,
 who then has all that was decided before, and counts from 0 again.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from functools import partial
 from typing import Any, Protocol
 
 from entrepot.broker.calls.port import complete
 from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, difference, encode_change
 from entrepot.broker.catalogue.kept_definitions import CATALOGUE_SHARD, StateStore, encode_value, scan_all
+from entrepot.broker.catalogue.snapshots import Ahead, Arriving, Part, Pieces, cut, take_in
 from entrepot.broker.state import DELETE, set_value
 from entrepot.model.errors import Unavailable
-
-
-class Part(Protocol):
-    """Something of the catalogue that applies rows: definitions, users, producer ids. `prefixes`: of their keys, in the order in which they are made."""
-
-    prefixes: tuple[bytes, ...]
-
-    def apply(self, revision: Revision, rows: list[Row]) -> None:
-        """Take in all rows of a change that are its own; never fails for what they say."""
-
-    def snapshot(self) -> list[Row]:
-        """Rows that make another one as this one is."""
-
-    def value(self, key: bytes, kept: bytes) -> Any:
-        """A row's fields, from what is kept under its key. Raises CorruptData."""
 
 
 class Member(Protocol):
@@ -46,6 +32,16 @@ class Member(Protocol):
 
     def take(self, change: bytes) -> None:
         """Apply a change."""
+
+
+class PieceMember(Member, Protocol):
+    """One whose snapshot comes in pieces, changes between them."""
+
+    def has_room(self, pending: int) -> bool:
+        """Whether it can be sent another piece, though so many octets are still to be."""
+
+    def piece(self, piece: bytes, number: int, is_last: bool) -> None:
+        """See snapshots.cut(). With 0 another snapshot begins."""
 
 
 class Ticket(Protocol):
@@ -65,6 +61,15 @@ class _Barrier:
         self.calls: list[Any] = []
 
 
+class _Cutting:
+    """One snapshot in pieces. `pending`: octets that wait until they are durable."""
+
+    def __init__(self, member: PieceMember, run: Callable[[Iterator[bool]], None]) -> None:
+        self.member = member
+        self.run = run
+        self.pending = 0
+
+
 class CatalogueStream:
     """Of one `store`. `revision` is the newest that was committed, `kept` the newest with something that is kept; `let_through` the newest that was answered,
     while there are members. `elsewhere`: why nothing is decided here though shard 0 may be open, "" where it is.
@@ -76,6 +81,7 @@ class CatalogueStream:
         self._members: dict[Hashable, tuple[Member, Revision]] = {}
         self._barriers: deque[_Barrier] = deque()
         self._left_out: set[Hashable] = set()  # members that are not waited for
+        self._cuttings: dict[Hashable, _Cutting] = {}  # members whose snapshot is cut in pieces, or was
         self._open: tuple[Any, _Barrier] | None = None  # of the group that is open
         self.revision = self.kept = self.let_through = Revision(store.epoch, 0)
         self.elsewhere = ""
@@ -88,14 +94,14 @@ class CatalogueStream:
         """Shard 0 opens: whoever had it may have changed everything that is kept. Members take another snapshot. Raises CorruptData."""
         self.revision = max(self.revision, Revision(self.store.epoch, 0))
         for part in self._parts:
-            here = [row for row in part.snapshot() if row.kept]
+            here = [row for row in part.rows() if row.kept]
             rows = difference(
                 part.prefixes, here, [Row(key, part.value(key, value)) for prefix in part.prefixes for key, value in scan_all(self.store, prefix)]
             )
             part.apply(self.revision, rows)  # also where there is none: it is as far as that
         self.let_through = self.revision
         for name, (member, _) in list(self._members.items()):
-            self.join(name, member)
+            self._join(name, member)
 
     # ---- deciding
 
@@ -165,17 +171,32 @@ class CatalogueStream:
 
     def join(self, name: Hashable, member: Member) -> None:
         """A process follows from now on: its snapshot is cut now, and sent when all that is in it is durable."""
+        self._cuttings.pop(name, None)
+        self._join(name, member)
+
+    def join_by_pieces(self, name: Hashable, member: PieceMember, run: Callable[[Iterator[bool]], None]) -> None:
+        """The same, but its snapshot is cut in pieces: run(pieces) asks for one after another; False: not now, for there is no room."""
+        self._cuttings[name] = _Cutting(member, run)
+        self._join(name, member)
+
+    def _join(self, name: Hashable, member: Member) -> None:
         self._check_open()
         if not self._members:
             self.let_through = self.revision
         self._left_out.discard(name)
         self._members[name] = (member, NO_REVISION)
-        rows = [row for part in self._parts for row in part.snapshot()]
-        self._when_durable(partial(self._restart, name, member, encode_change(self.revision, rows)))
+        cutting = self._cuttings.get(name)
+        if cutting is None:
+            rows = [row for part in self._parts for row in part.rows()]
+            self._when_durable(partial(self._restart, name, member, encode_change(self.revision, rows)))
+        else:
+            cutting = self._cuttings[name] = _Cutting(cutting.member, cutting.run)
+            cutting.run(self._cut(name, cutting))
 
     def leave(self, name: Hashable) -> None:
         """It follows no more: nobody waits for it."""
         del self._members[name]
+        self._cuttings.pop(name, None)
         self._left_out.discard(name)
         self._let_through()
 
@@ -215,7 +236,14 @@ class CatalogueStream:
         self.revision = revision
         for part in self._parts:
             own = [row for row in rows if row.key.startswith(part.prefixes)]
-            part.apply(revision, difference(part.prefixes, part.snapshot(), own))
+            part.apply(revision, difference(part.prefixes, list(part.rows()), own))
+
+    def take_in(self, arrived: Arriving, ahead: Ahead) -> Pieces:
+        """restart() over turns of the loop: `revision` is another when it is done. Between its pieces nothing here is to be gone by."""
+        return take_in(arrived, self._parts, ahead, self._is_at)
+
+    def _is_at(self, revision: Revision) -> None:
+        self.revision = revision
 
     def take(self, revision: Revision, rows: list[Row]) -> None:
         """Apply a change that somebody else has made."""
@@ -237,6 +265,25 @@ class CatalogueStream:
         found = self._members.get(name)
         if found is not None and found[0] is member:
             member.restart(snapshot)
+
+    def _cut(self, name: Hashable, cutting: _Cutting) -> Iterator[bool]:
+        """Piece by piece; behind what was committed before it was cut."""
+        pieces = enumerate(cut(self._parts, lambda: self.revision))
+        while self._cuttings.get(name) is cutting:
+            if not cutting.member.has_room(cutting.pending):
+                yield False
+                continue
+            number, (piece, is_last) = next(pieces)
+            cutting.pending += len(piece)
+            self._when_durable(partial(self._send_piece, name, cutting, piece, number, is_last))
+            if is_last:
+                return
+            yield True
+
+    def _send_piece(self, name: Hashable, cutting: _Cutting, piece: bytes, number: int, is_last: bool) -> None:
+        cutting.pending -= len(piece)
+        if self._cuttings.get(name) is cutting:
+            cutting.member.piece(piece, number, is_last)
 
     def _is_sent(self, barrier: _Barrier) -> None:
         barrier.sent = True

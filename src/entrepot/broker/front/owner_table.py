@@ -86,6 +86,10 @@ class OwnerTable:
             raise Unavailable(f"queue '{definition.name}' lives in another process")
         return self.reached(self.home)
 
+    def home_of_start(self, start_id: bytes) -> Owner | None:
+        """Who has what lives in that start of another process; None: none that is known."""
+        return None
+
     def check_open(self, definition: Definition) -> None:
         """Unavailable, where some of it is not open anywhere. While everything is, nothing is looked for."""
         if self.loading or any(owner.store.closed for owner in self.local()):
@@ -114,8 +118,12 @@ class OwnerTable:
         for owner in self.local():
             owner.let_go()
 
+    def is_here(self, shard: int) -> bool:
+        """Whether a shard is this process's, open or not."""
+        return True
+
     def here(self, shard: int) -> LocalOwner:
-        """Who has a shard, open or not."""
+        """Who has a shard of this process, open or not."""
         return self.durable
 
     def holder(self, log: Log) -> LocalOwner:

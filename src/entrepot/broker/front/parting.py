@@ -15,13 +15,13 @@ from entrepot.broker.calls.port import DONE, Publish
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.front.gathering import Part
 from entrepot.broker.front.publisher import Path, Publisher, sole_log
-from entrepot.broker.front.replies import ReplyBox
+from entrepot.broker.front.replies import FarReplies, Replies, ReplyBox
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owners import Owner, Run
 
 _TARGETS_PER_STEP = 2  # of a record that goes a way of its own
 
-Reply: TypeAlias = tuple[ReplyBox, bytes, bytes]
+Reply: TypeAlias = tuple[ReplyBox | FarReplies, bytes, bytes]
 """Who takes it, its entry's prefix, the record."""
 
 
@@ -32,8 +32,9 @@ class Parting:
     for a call's own address that was asked when its path was made, for further routing keys it is asked here.
     """
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, replies: Replies) -> None:
         self._hub = hub
+        self._replies = replies
         self.authorize_route: Any = None
         self._found = 0  # targets, of records that were looked at one by one
 
@@ -171,7 +172,7 @@ class Parting:
             hidden = b""
             if call.scattered:
                 record, hidden = codec.without_hidden_keys(record)
-            for box in [target for target in targets if isinstance(target, ReplyBox)]:
+            for box in [target for target in targets if isinstance(target, (ReplyBox, FarReplies))]:
                 targets.remove(box)
                 prefix: bytes = codec.hiding_prefix(call.address, hidden) if hidden else codec.prefix(call.address)
                 replies.append((box, prefix, record))
@@ -191,7 +192,7 @@ class Parting:
         keys = [routing_key]
         if call.scattered:
             keys += codec.further_keys(record, 0)
-        found: dict[int, Any] = {}
+        found: dict[int | str, Any] = {}
         for key in keys:
             route = path.route if key == routing_key else path.router.route(exchange, key)
             definitions = route.targets
@@ -201,8 +202,8 @@ class Parting:
                 definitions = path.router.route_with_headers(exchange, key, codec.headers(record, 0))
             for definition in definitions:
                 found[id(definition)] = definition
-            if route.to_reply and (box := path.router.replies.get(key)) is not None:
-                found[id(box)] = box
+            if route.to_reply and (taker := self._replies.taker(path.router, key)) is not None:
+                found[key] = taker
         self._found += len(found)
         return list(found.values())
 

@@ -18,14 +18,15 @@ cdef Py_ssize_t _ALL_WAITING_MAX
 cdef class Replies(Owner):
     cdef readonly Hub hub
     cdef readonly object entropy
-    cdef readonly str start
+    cdef readonly object owners
+    cdef readonly dict boxes
     cdef public uint64_t dropped_count
     cdef public Py_ssize_t waiting_bytes
 
     cpdef object settle(self, Consumer consumer, uint64_t first, uint32_t count, int disposition)
     cpdef object credit(self, Consumer consumer)
     cpdef ReplyBox open(self, Router router, uint64_t consumer_id)
-    @cython.locals(box=ReplyBox, prefix=bytes)
+    @cython.locals(prefix=bytes)
     cpdef bint answer(self, Router router, Publish call) except? True
 
 

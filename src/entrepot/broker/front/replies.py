@@ -1,15 +1,18 @@
 """Replies: AMQP's direct reply-to: answers go straight to the consumer that asked for them, by a name that is no queue's.
 
-    amq.rabbitmq.reply-to.<start of the process>.<number of the consumer>.<random>
+    amq.rabbitmq.reply-to.<start of the process, in hex>.<number of the consumer>.<random>
 
 The name says its home, and is taken apart instead of looked up: nothing of it stands in the catalogue, and no route is made or forgotten
 for it. Of the default exchange everything under that prefix is a reply. What comes is settled as it is sent: an answer whose asker is
 gone has nowhere to go, and one whose asker does not read waits in memory up to a limit and is dropped beyond.
+
+A name of another process's start is that process's matter: an answer goes there, as long as there is a link with that start, and counts as taken.
 """
 
 from __future__ import annotations
 
 import base64
+import re
 from collections import deque
 from typing import Any
 
@@ -20,44 +23,78 @@ from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.owners import Owner
 from entrepot.broker.subscription.consumer import Consumer
 
-START_SIZE = 6  # bytes of chance that tell one start of a process from all others
-KEY_SIZE = 16  # and an asker's name from what could be guessed
+KEY_SIZE = 16  # bytes of chance that tell an asker's name from what could be guessed
 WAITING_MAX_BYTES = 4 << 20  # of one asker's, while it does not read
 ALL_WAITING_MAX_BYTES = 64 << 20  # of all askers'
 
+_START = re.compile(r"[0-9a-f]{16}")
+_NAME_MAX = 200  # characters; none that was given here is longer
 _RUN_BYTES = 256  # what a run that waits takes besides its records, about
 _WAITING_MAX = WAITING_MAX_BYTES
 _ALL_WAITING_MAX = ALL_WAITING_MAX_BYTES
 
 
 class Replies(Owner):
-    """All of one process, and the owner that their consumers read at. `dropped_count`: answers that an asker did not read in time."""
+    """All of one process, and the owner that their consumers read at. `owners`: the table of its front, which knows other starts, too.
 
-    __slots__ = ("dropped_count", "entropy", "hub", "start", "waiting_bytes")
+    `dropped_count`: answers that an asker did not read in time, or that another process has sent too late, or that cannot be sent to one now.
+    """
 
-    def __init__(self, hub: Hub, entropy: Any) -> None:
+    __slots__ = ("boxes", "dropped_count", "entropy", "hub", "owners", "waiting_bytes")
+
+    def __init__(self, hub: Hub, entropy: Any, owners: Any) -> None:
         self.hub = hub
         self.entropy = entropy
-        self.start: str = entropy.octets(START_SIZE).hex()
+        self.owners = owners
+        self.boxes: dict[str, ReplyBox] = {}  # of all namespaces
         self.dropped_count = 0
         self.waiting_bytes = 0
 
     def open(self, router: Router, consumer_id: int) -> ReplyBox:
         """A name for the answers to a consumer of the router's namespace, and what takes them."""
         key = base64.urlsafe_b64encode(self.entropy.octets(KEY_SIZE)).rstrip(b"=").decode()
-        box = ReplyBox(self, router, f"{REPLY_PREFIX}{self.start}.{consumer_id}.{key}")
-        router.replies[box.name] = box
+        box = ReplyBox(self, router, f"{REPLY_PREFIX}{self.owners.start_id.hex()}.{consumer_id}.{key}")
+        router.replies[box.name] = self.boxes[box.name] = box
         return box
 
     def answer(self, router: Router, call: Publish) -> bool:
         """Publisher.publish() for an address of the default exchange that is a reply's: it is complete."""
-        box = router.replies.get(call.address[2:].decode("utf-8", "surrogateescape"))
-        if box is None:
+        taker = self.taker(router, call.address[2:].decode("utf-8", "surrogateescape"))
+        if taker is None:
             call.unroutable = True
         else:
             prefix = self.hub.codec(call.codec).prefix(call.address)
-            box.put(prefix + call.data, len(prefix), call.count, call.codec)
+            taker.put(prefix + call.data, len(prefix), call.count, call.codec)
         return True
+
+    def taker(self, router: Router, name: str) -> Any:
+        """Who takes what is sent to a name in the router's namespace: a ReplyBox, a FarReplies, or None: nobody."""
+        box = router.replies.get(name)
+        if box is not None:
+            return box
+        home = self.home(name)
+        return None if home is None else FarReplies(self, home, router.namespace, name)
+
+    def home(self, name: str) -> Any:
+        """The owner at home in the other process whose start a name says; None: none that is known."""
+        start, point, _ = name[len(REPLY_PREFIX) :].partition(".")
+        if not point or len(name) > _NAME_MAX or not _START.fullmatch(start):
+            return None
+        return self.owners.home_of_start(bytes.fromhex(start))
+
+    # ---- of other processes
+
+    def has(self, namespace: str, name: str) -> bool:
+        """Whether somebody here waits for what is sent to a name."""
+        box = self.boxes.get(name)
+        return box is not None and box.router.namespace == namespace
+
+    def take(self, namespace: str, name: str, codec: int, version: int, data: bytes, position: int, count: int) -> None:
+        """Records of an entry that somebody in another process has sent to a name; nobody hears whether its asker is still there."""
+        if self.has(namespace, name) and version == self.hub.codec(codec).version:
+            self.boxes[name].put(data, position, count, codec)
+        else:
+            self.dropped_count += count
 
     # ---- see Owner: what consumers of replies may ask
 
@@ -80,6 +117,23 @@ class Replies(Owner):
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
         return {"replies_dropped_total": self.dropped_count, "replies_waiting_bytes": self.waiting_bytes}
+
+
+class FarReplies:
+    """What stands for a consumer of replies in another process, for as long as one publish takes."""
+
+    __slots__ = ("home", "name", "namespace", "replies")
+
+    def __init__(self, replies: Replies, home: Owner, namespace: str, name: str) -> None:
+        self.replies = replies
+        self.home = home
+        self.namespace = namespace
+        self.name = name
+
+    def put(self, data: bytes, position: int, count: int, codec: int) -> None:
+        """As ReplyBox.put(): taken, whatever becomes of it."""
+        if not self.home.reply(self.namespace, self.name, codec, self.replies.hub.codec(codec).version, data, position, count):
+            self.replies.dropped_count += count
 
 
 class ReplyBox(LogOwner):
@@ -151,6 +205,7 @@ class ReplyBox(LogOwner):
         consumer.active = False
         self.consumer = None
         self.router.replies.pop(self.name, None)
+        self.replies.boxes.pop(self.name, None)
         self.replies.waiting_bytes -= self.waiting_bytes
         self.waiting_bytes = 0
         self.waiting.clear()

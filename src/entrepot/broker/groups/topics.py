@@ -64,7 +64,7 @@ class CatalogueTopics:
 
     def note(self, shard: int) -> None:
         """See Topics."""
-        self._noted.note(shard, self._catalogue.revision)
+        self._noted.note(shard, self._catalogue.becoming)
 
     def changed(self, namespace: str) -> None:
         """See Topics."""

@@ -34,12 +34,12 @@ class LiveObjects:
         self._broker = broker
         self.queue_count = 0
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
-        self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard that is not open here
+        self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard of this process that is not open
         self.partition_away: Callable[[int, LiveTopic, int], None]
         self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
-            owner.answering = Answering(owner, broker.sides)
+            owner.answering = Answering(owner, broker.sides, broker.replies)
             owner.seals = Seals(owner, self._routes_changed)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
         self._noted = broker.noted
@@ -80,7 +80,8 @@ class LiveObjects:
             definition.runtime = AwayQueue(definition)
         elif (broker.store.closed or broker.outbox.loading) and self._is_closed(broker.store, broker.shards.place(definition)):
             away = definition.runtime = AwayQueue(definition)
-            self.queue_away(broker.shards.place(definition), away)
+            if broker.owners.is_here(broker.shards.place(definition)):
+                self.queue_away(broker.shards.place(definition), away)
         else:
             self.make_queue(definition)
 
@@ -96,7 +97,7 @@ class LiveObjects:
         if log is None:
             log = owner.store.create_log(shard, log_id)
             if definition.persistent:
-                self._noted.note(shard, broker.catalogue.revision)
+                self._noted.note(shard, broker.catalogue.becoming)
         queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, HeadDrops)
         definition.runtime = queue
         queue.on_unused = self.unused.unused
@@ -141,6 +142,7 @@ class LiveObjects:
             self._note(prepared.partitions)
             prepared.topic.describe_by(definition)
             definition.runtime = prepared.topic
+            self._leave_closed(prepared.topic, 0)
         broker.groups.topics_changed(definition.namespace)
 
     def _change_topic(self, definition: TopicDefinition) -> None:
@@ -156,6 +158,7 @@ class LiveObjects:
             else:
                 self._note(prepared.partitions)
                 topic.add(prepared.partitions)
+                self._leave_closed(topic, first)
             broker.catalogue.namespace(definition.namespace).router.changed()  # paths may hold the topic's logs
             broker.groups.topics_changed(definition.namespace)
         topic.configure(policy_of(definition, broker.topic_defaults))
@@ -172,10 +175,18 @@ class LiveObjects:
     def _leave_closed(self, topic: LiveTopic, first: int) -> None:
         """Partitions from `first` on whose shards are not open here are not here."""
         owners = self._broker.owners
-        for partition in topic.partitions[first:] if self._broker.outbox.loading or any(owner.store.closed for owner in owners.local()) else ():
-            if self._is_closed(owners.store_of(partition.log), partition.log.shard):
+        closed = self._closed() | self._broker.outbox.loading
+        for partition in topic.partitions[first:] if closed else ():
+            shard = partition.log.shard
+            if partition.gone is None and shard in closed:
                 topic.leave(partition)
-                self.partition_away(partition.log.shard, topic, partition.number)
+                if owners.is_here(shard):
+                    self.partition_away(shard, topic, partition.number)
+
+    def _closed(self) -> set[int]:
+        """Shards that are not open here."""
+        owners = self._broker.owners
+        return {shard for owner in owners.local() for shard in owner.store.closed if owners.here(shard) is owner}
 
     def _partition_logs(self, definition: TopicDefinition, first: int) -> list[Log]:
         """Logs of a topic's partitions from `first` on, those that there are and those that it lacks; there may be ten thousand."""
@@ -187,14 +198,21 @@ class LiveObjects:
                 log = owner.store.make_log(shard, log_id)  # see return_partition()
             elif log is None:
                 log = owner.store.create_log(shard, log_id)
-                self._noted.note(shard, broker.catalogue.revision)
+                self._noted.note(shard, broker.catalogue.becoming)
             logs.append(log)
         return logs
 
     def _note(self, partitions: list[Partition]) -> None:
-        """Their logs are named by what the catalogue has now; there may be ten thousand."""
-        for shard in {partition.log.shard for partition in partitions}:
-            self._noted.note(shard, self._broker.catalogue.revision)
+        """Their logs are named by what the catalogue has now; there may be ten thousand. A shard may have opened since they were made."""
+        owners = self._broker.owners
+        closed = self._closed()
+        logs = [partition.log for partition in partitions if partition.log.shard not in closed]
+        for log in logs if closed else ():
+            store = owners.store_of(log)
+            if store.log(log.id) is None:
+                store.add_log(log)
+        for shard in {log.shard for log in logs}:
+            self._noted.note(shard, self._broker.catalogue.becoming)
 
     # ---- ending
 

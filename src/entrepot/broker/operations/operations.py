@@ -12,6 +12,7 @@ from typing import Any
 
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, Ask, fail
+from entrepot.broker.calls.questions import FindReplies
 from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.catalogue.queue_arguments import STREAM, QueuePolicy
 from entrepot.broker.catalogue.quotas import CONSUMERS
@@ -100,9 +101,7 @@ class Operations:
         """See requests.DeclareQueue."""
         broker = self._broker
         if request.name.startswith(REPLY_PREFIX):
-            if request.name not in broker.catalogue.namespace(door.namespace).router.replies:
-                raise Refused(Reason.NOT_FOUND, f"no queue '{request.name}' in vhost '{vhost_of(door.namespace)}'")
-            return (request.name, 0, 1), None
+            return self._find_replies(door, call, request.name)
         if not request.passive and request.name:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, request.name)
         if (broker.store.closed or broker.owners.loading) and request.durable and not request.exclusive and not request.passive and request.name:
@@ -125,6 +124,28 @@ class Operations:
         if created:  # nothing is in it
             return (definition.name, 0, 0), None if staged is None or staged.durable else staged
         Counting(call, definition.name, staged).ask(broker.owners.by_owner(definition))
+        return LATER, None
+
+    def _find_replies(self, door: Door, call: Ask, name: str) -> Outcome:
+        """A name of replies is declared: whether somebody waits for what is sent to it, here or in the process that it says."""
+        replies = self._broker.replies
+        nobody = Refused(Reason.NOT_FOUND, f"no queue '{name}' in vhost '{vhost_of(door.namespace)}'")
+        if name in self._broker.catalogue.namespace(door.namespace).router.replies:
+            return (name, 0, 1), None
+        home = replies.home(name)
+        if home is None:
+            raise nobody
+
+        def found(error: NotDone | None, is_there: Any) -> None:
+            if error is not None or not is_there:
+                fail(call, error or nobody)
+                return
+            call.result = (name, 0, 1)
+            call.outcome = DONE
+            if not door.closed:
+                door.sink.completed(call)
+
+        home.ask(FindReplies(door.namespace, name.encode("utf-8", "surrogateescape")), found)
         return LATER, None
 
     def _check_new(self, door: Door, request: requests.DeclareQueue, name: str, policy: QueuePolicy) -> None:

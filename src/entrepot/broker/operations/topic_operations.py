@@ -45,7 +45,7 @@ class TopicOperations:
     def __init__(self, broker: BrokerParts, live: LiveObjects) -> None:
         self._broker = broker
         self._turns = SearchTurns(broker.scheduler)
-        self._making = TopicMaking(broker, live.prepared)
+        self.making = TopicMaking(broker, live.prepared)
 
     def handlers(self) -> dict[type, FurtherHandler]:
         """Who carries out what."""
@@ -119,11 +119,11 @@ class TopicOperations:
     def create(self, door: Door, call: Ask, request: asked.CreateTopic) -> Outcome:
         """See CreateTopic."""
         partitions = self._broker.topic_defaults.partitions if request.partitions == -1 else request.partitions
-        if self._is_long(partitions) and not request.check_only:
+        if partitions > AT_ONCE and not request.check_only:
             self._check_creation(door, request.name)
             config = self._kept(request.config)
             new = self._broker.decisions.new_topic(door.namespace, request.name, partitions, config, door.principal.name)
-            return self._in_pieces(call, self._making.create(new, partitions))
+            return self._in_pieces(call, self.making.create(new, partitions))
         topic = self._create(door, request.name, partitions, request.config, check_only=request.check_only)
         if topic is None:
             return TopicDescription(request.name, bytes(16), partitions, self._broker.appender.epoch), None
@@ -156,8 +156,8 @@ class TopicOperations:
         topic: TopicDefinition = self._broker.catalogue.find_topic(door.namespace, request.name)
         if topic.is_stream:
             raise Refused(Reason.NOT_SUPPORTED, f"topic '{topic.name}' is an AMQP stream, which has one partition")
-        if self._is_long(request.count - len(topic.partitions)) and not request.check_only:
-            return self._in_pieces(call, self._making.add(topic, request.count))
+        if request.count > len(topic.partitions) + AT_ONCE and not request.check_only:
+            return self._in_pieces(call, self.making.add(topic, request.count))
         if not request.check_only:
             self._check_open(topic.namespace, topic.name, range(len(topic.partitions), request.count))
         door.spent += PARTITION_STEPS * len(decisions.add_partitions(topic, request.count, check_only=request.check_only))
@@ -191,10 +191,6 @@ class TopicOperations:
             check_open(broker.store, (CATALOGUE,))
             for shard in set(broker.shards.shards("topic", namespace, name, partitions)):
                 broker.owners.owner_of(shard)
-
-    def _is_long(self, partitions: int) -> bool:
-        """Whether so many are made over turns: where all of them are here. Other processes make theirs as they hear of it, in one go."""
-        return partitions > AT_ONCE and not self._broker.store.closed
 
     @staticmethod
     def _kept(config: dict[str, str | None]) -> dict[str, str]:

@@ -13,6 +13,7 @@ from entrepot.broker.calls.questions import (
     CancelMove,
     CheckTogether,
     FindMove,
+    FindReplies,
     ListMoves,
     Load,
     PartitionFigures,
@@ -38,9 +39,10 @@ _LATER: Any = object()
 
 
 class Answering:
-    """Of one owner."""
+    """Of one owner. `replies`: the Replies of its process (front/replies.py)."""
 
-    def __init__(self, owner: LocalOwner, sides: TimedSides) -> None:
+    def __init__(self, owner: LocalOwner, sides: TimedSides, replies: Any) -> None:
+        self.replies = replies
         self._owner = owner
         self._sides = sides
 
@@ -154,6 +156,10 @@ class Answering:
         """See ListMoves."""
         return [astuple(task) for task in self._sides.moves.tasks(self._timed(question.log_id))[: question.limit]]
 
+    def find_replies(self, question: FindReplies, done: Done) -> bool:
+        """See FindReplies."""
+        return bool(self.replies.has(question.namespace, question.name.decode("utf-8", "surrogateescape")))
+
     # ---- shared
 
     def _timed(self, log_id: bytes) -> TimedQueue:
@@ -175,6 +181,7 @@ _ANSWERS: dict[type, _Answer] = {
     PurgeTimed: Answering.purge,
     StartMove: Answering.start_move,
     FindMove: Answering.find_move,
+    FindReplies: Answering.find_replies,
     CancelMove: Answering.cancel_move,
     Seal: Answering.seal,
     Unseal: Answering.unseal,

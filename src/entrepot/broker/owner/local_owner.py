@@ -393,6 +393,11 @@ class LocalOwner(Owner):
 
     # ---- whatever is asked seldom
 
+    def reply(self, namespace: str, name: str, codec: int, version: int, data: bytes, position: int, count: int) -> bool:
+        """See Owner."""
+        self.answering.replies.take(namespace, name, codec, version, data, position, count)
+        return True
+
     def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
         """See Owner."""
         self.answering.together(stages, settlements, loads, done)

@@ -6,6 +6,8 @@ process ended are lost.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from entrepot.broker.catalogue.changes import Revision, Row
 from entrepot.broker.catalogue.stream import CatalogueStream, Ticket
 from entrepot.broker.state import PRODUCER_IDS_PREFIX
@@ -39,18 +41,19 @@ class ProducerIds:
             self._taken_end = _end_in(kept)
         self._stream.add(self)
 
-    def apply(self, revision: Revision, rows: list[Row]) -> None:
-        """See stream.Part."""
+    def apply(self, revision: Revision, rows: list[Row], *, more: bool = False) -> None:
+        """See snapshots.Part."""
         for row in rows:
             if row.key == PRODUCER_IDS_KEY and not row.gone:
                 self._taken_end = max(self._taken_end, _end_in(row.fields))
 
-    def snapshot(self) -> list[Row]:
-        """See stream.Part."""
-        return [_row(self._taken_end)] if self._taken_end else []
+    def rows(self) -> Iterator[Row]:
+        """See snapshots.Part."""
+        if self._taken_end:
+            yield _row(self._taken_end)
 
     def value(self, key: bytes, kept: bytes) -> bytes:
-        """See stream.Part."""
+        """See snapshots.Part."""
         return kept
 
     def new(self) -> tuple[int, Ticket | None]:

@@ -185,21 +185,30 @@ class Users:
 
     # What the catalogue's changes say
 
-    def apply(self, revision: Revision, rows: list[Row]) -> None:
-        """See stream.Part."""
+    def apply(self, revision: Revision, rows: list[Row], *, more: bool = False) -> None:
+        """See snapshots.Part."""
         changes = [self._apply(row) for row in rows]
         if any(changes):
             self._checked.clear()
             for tell in self.on_changed:
                 tell()
 
+    def rows(self) -> Iterator[Row]:
+        """See snapshots.Part."""
+        for name in list(self._users):
+            if name in self._users:
+                yield _user_row(self._users[name])
+        for key_id in list(self._access_keys):
+            if key_id in self._access_keys:
+                yield _key_row(self._access_keys[key_id])
+        yield Row(DECOY_KEY, self._decoy_key)
+
     def snapshot(self) -> list[Row]:
-        """See stream.Part."""
-        rows = [_user_row(user) for user in self._users.values()]
-        return [*rows, *(_key_row(access_key) for access_key in self._access_keys.values()), Row(DECOY_KEY, self._decoy_key)]
+        """All of rows()."""
+        return list(self.rows())
 
     def value(self, key: bytes, kept: bytes) -> Any:
-        """See stream.Part."""
+        """See snapshots.Part."""
         return kept if key == DECOY_KEY else decode_value(key, kept)
 
     def _apply(self, row: Row) -> bool:

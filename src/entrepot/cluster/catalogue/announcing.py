@@ -76,9 +76,7 @@ _FIELDS: dict[bytes, Any] = {QUEUE_KEY: _Queue, EXCHANGE_KEY: _Exchange, BINDING
 def announced(catalogue: Catalogue, start_id: bytes, ended: set[Home]) -> list[Row]:
     """What a start is home of, but for connections that have ended, and all that is bound to something that is not kept."""
     found = []
-    for row in catalogue.snapshot():
-        if row.kept:
-            continue
+    for row in catalogue.transient_rows():
         is_home = row.fields.get("home") == start_id and tuple(row.fields.get("exclusive_to") or ()) not in ended
         if is_home or row.key.startswith(BINDING_KEY):
             found.append(row)

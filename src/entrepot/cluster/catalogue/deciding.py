@@ -11,7 +11,7 @@ A start that is dead takes with it what it was home of. Frames that cannot be un
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from entrepot.broker.broker import Broker
@@ -31,6 +31,7 @@ from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Unavaila
 from entrepot.model.principal import Principal
 
 BEHIND_MAX = 10_000  # revisions: a member that is further behind is not answered
+ROOM_S = 0.01  # until it is looked again whether there is room for a piece of a snapshot
 NO_CODEC = 0  # of doors that are delivered nothing
 NOT_YET = "the catalogue's decisions begin in a moment"
 
@@ -186,8 +187,16 @@ class Deciding:
         self._announced[frame.start_id] = epoch
         member = self._members[link.name] = MemberLink(link, frame.start_id)
         self._leases.answer(link.name)
-        self._stream.join(link.name, member)
+        self._stream.join_by_pieces(link.name, member, self._cut)
         self._clean()
+
+    def _cut(self, pieces: Iterator[bool]) -> None:
+        """A piece of a snapshot in a turn of the loop, as long as there is room for it."""
+        is_cut = next(pieces, None)
+        if is_cut:
+            self._broker.scheduler.call_soon(self._cut, pieces)
+        elif is_cut is not None:
+            self._broker.scheduler.call_later(ROOM_S, self._cut, pieces)
 
     def _applied(self, link: Link, frame: f.Applied) -> None:
         """See frames.Applied."""

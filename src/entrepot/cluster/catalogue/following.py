@@ -1,9 +1,11 @@
 """Following: the side of a process that has not shard 0: it applies what the decider sends, and has it decide what it is asked itself.
 
-    Decides -> it joins, with what it is home of; then a Snapshot, and each Change, are applied as they come, and said to be
+    Decides -> it joins, with what it is home of; then a Snapshot is put together of its pieces, and applied, as each Change, and said to be
     every BEAT_S a Heartbeat; only within LEASE_S of one that was answered may the front answer by its catalogue (Decider.check())
     a call that only the decider can carry out -> Request; its Answer completes it
 
+What takes long is applied over turns of the loop; what comes behind it waits. What differs much from a snapshot is not as anybody has had it until all is
+applied: the front answers nothing in that time.
 A link that breaks is no end of what was asked: its answer comes over the next connection. When the decider's start is dead, nobody knows what became of it.
 """
 
@@ -19,8 +21,9 @@ import msgspec
 from entrepot.broker.broker import Broker
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.questions import Seal, Unseal
-from entrepot.broker.catalogue.changes import NO_REVISION, decode_change, encode_change
+from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, decode_change, encode_change
 from entrepot.broker.catalogue.definitions import Home, QueueDefinition
+from entrepot.broker.catalogue.snapshots import Arriving, Pieces
 from entrepot.broker.front.door import Door
 from entrepot.broker.queue.queue import Queue
 from entrepot.cluster.catalogue import frames as f
@@ -46,10 +49,16 @@ class Following:
     def __init__(self, broker: Broker, lease: FrontLease) -> None:
         self._broker = broker
         self._stream = broker.decisions.stream
+        self._making = broker.topic_operations.making
         self._lease = lease
         self.link: Link | None = None
         self.epoch = 0  # of shard 0, as who decides has said
+        self.on_corrupt: Callable[[Link, str], None] | None = None  # what came is found to be wrong in a later turn; None: told with the next frame
         self._has_begun = False  # its snapshot is here: changes before it are none of ours
+        self._arriving: Arriving | None = None  # a snapshot, as far as it has come
+        self._applying: Pieces | None = None  # what takes long,
+        self._waiting: deque[f.Frame] = deque()  # and what came behind it
+        self._corrupt: CorruptData | None = None
         self._number = 0
         self._beats: deque[int] = deque()  # heartbeats that have not come there, by their places in the link
         self._asked: dict[int, tuple[Answered, Home | None]] = {}  # with the connection that asks
@@ -85,8 +94,10 @@ class Following:
 
     def _lost(self) -> None:
         """Nobody decides, as far as is known; what was asked may have been done."""
+        self._stop_applying()
         self.link = None
         self._has_begun = False
+        self._arriving = None
         self._beats.clear()
         self._lease.forget()
         asked, self._asked = self._asked, {}
@@ -97,8 +108,12 @@ class Following:
 
     def _beat(self) -> None:
         self._timer = self._broker.scheduler.call_later(BEAT_S, self._beat)
+        self._say_beat()
+
+    def _say_beat(self) -> None:
+        """Not while something is applied: what the front goes by then is nobody's."""
         link = self.link
-        if link is None or link.is_full:
+        if link is None or link.is_full or self._applying is not None:
             return
         while self._beats and self._beats[0] <= link.acknowledged:
             self._beats.popleft()
@@ -114,26 +129,39 @@ class Following:
             self._join(link, frame.epoch)
         elif link is not self.link:
             return  # it does not decide any more
-        elif isinstance(frame, f.Snapshot):
-            self._apply(frame.change, True)
+        elif self._applying is not None:
+            self._waiting.append(frame)
+        else:
+            self._heed(link, frame)
+        if self._corrupt is not None and self.on_corrupt is None:
+            error, self._corrupt = self._corrupt, None
+            raise error
+
+    def _heed(self, link: Link, frame: f.Frame) -> None:
+        """Behind all that came before. Raises CorruptData."""
+        if isinstance(frame, f.Snapshot):
+            self._piece(frame)
         elif isinstance(frame, f.Change):
-            if self._has_begun:
-                self._apply(frame.change, False)
+            self._change(*decode_change(frame.change))
         elif isinstance(frame, f.Heard):
             self._heard(frame)
         elif isinstance(frame, f.Answer):
-            asked = self._asked.pop(frame.number, None)
-            if asked is None:
-                raise CorruptData(f"'{link.name}' answers {frame.number}, which was not asked")
-            asked[0](f.heard(frame.error), frame.result)
+            self._answered(frame)
         else:
             raise CorruptData(f"a {type(frame).__name__} comes from who decides")
+
+    def _answered(self, frame: f.Answer) -> None:
+        asked = self._asked.pop(frame.number, None)
+        if asked is None:
+            raise CorruptData(f"who decides answers {frame.number}, which was not asked")
+        asked[0](f.heard(frame.error), frame.result)
 
     def _join(self, link: Link, epoch: int) -> None:
         if epoch < self.epoch:
             return
         if self.link is not None and link is not self.link:
             self._lost()
+        self._stop_applying()
         if epoch > self.epoch:  # it may not know yet what other processes are home of
             self._lease.end()
             self.wake()
@@ -144,22 +172,90 @@ class Following:
         rows = announced(self._broker.catalogue, start_id, self._ended)
         link.send(*f.encode(f.Join(epoch, start_id, encode_change(NO_REVISION, rows))))
 
-    def _apply(self, data: bytes, is_whole: bool) -> None:
-        revision, rows = decode_change(data)
-        if not is_whole and revision <= self._stream.revision:
-            raise CorruptData(f"revision {revision} comes behind {self._stream.revision}")
+    # ---- what is applied
+
+    def _piece(self, frame: f.Snapshot) -> None:
+        """Of a snapshot."""
+        revision, rows = decode_change(frame.change)
+        if frame.number == 0:
+            self._has_begun = False
+            self._arriving = Arriving()
+        if self._arriving is None:
+            raise CorruptData(f"piece {frame.number} of a snapshot that has not begun")
+        self._arriving.piece(frame.number, revision, rows)
+        if frame.is_last:
+            arrived, self._arriving = self._arriving, None
+            self._apply(arrived.revision, self._stream.take_in(arrived, self._slice), True)
+
+    def _slice(self, rows: list[Row], apply: Callable[[], None]) -> Pieces:
+        """Of what differs much: from the first one on the front has no catalogue to answer by."""
+        self._lease.end()
+        self.wake()
+        return self._making.ahead(rows, apply)
+
+    def _change(self, revision: Revision, rows: list[Row]) -> None:
+        """What was decided next."""
+        if self._arriving is not None:
+            self._arriving.change(revision, rows)
+        elif self._has_begun:
+            if revision <= self._stream.revision:
+                raise CorruptData(f"revision {revision} comes behind {self._stream.revision}")
+            self._apply(revision, self._making.ahead(rows, partial(self._stream.take, revision, rows)), False)
+
+    def _apply(self, revision: Revision, pieces: Pieces, is_whole: bool) -> None:
+        """Now, or over turns of the loop."""
+        self._applying = pieces
+        self._broker.desk.work.run(self._pieces(revision, pieces, is_whole))
+
+    def _pieces(self, revision: Revision, pieces: Pieces, is_whole: bool) -> Pieces:
+        link = self.link
+        assert link is not None
         try:
-            if is_whole:
-                self._stream.restart(revision, rows)
-                self._has_begun = True
-            else:
-                self._stream.take(revision, rows)
+            yield from pieces
         except _WRONG as error:
-            raise CorruptData(f"revision {revision} of the catalogue cannot be applied: {error!r}") from error
-        assert self.link is not None
-        self.link.send(*f.encode(f.Applied(*revision)))
+            self._applying = None
+            self._is_corrupt(link, CorruptData(f"revision {revision} of the catalogue cannot be applied: {error!r}"))
+            return
+        except Exception as error:
+            self._applying = None
+            if self.on_corrupt is None:
+                raise
+            self.on_corrupt(link, f"revision {revision} of the catalogue cannot be applied: {error!r}")
+            return
+        if self._applying is not pieces:
+            return  # it was left off
+        self._applying = None
+        self._has_begun = True
+        link.send(*f.encode(f.Applied(*revision)))
         if is_whole:
             self._broker.operations.decide_again()
+            self._say_beat()
+        self._go_on(link)
+
+    def _go_on(self, link: Link) -> None:
+        """What has come meanwhile."""
+        try:
+            while self._waiting and self._applying is None and self.link is link:
+                self._heed(link, self._waiting.popleft())
+        except CorruptData as error:
+            self._is_corrupt(link, error)
+
+    def _is_corrupt(self, link: Link, error: CorruptData) -> None:
+        self._waiting.clear()
+        if self.on_corrupt is None:
+            self._corrupt = error
+        else:
+            self.on_corrupt(link, str(error))
+
+    def _stop_applying(self) -> None:
+        """Another snapshot comes, or nobody decides: what came behind what is not applied yet is only heeded where it is an answer."""
+        applying, self._applying = self._applying, None
+        waiting, self._waiting = self._waiting, deque()
+        if applying is not None:
+            applying.close()
+        for frame in waiting:
+            if isinstance(frame, f.Answer):
+                self._answered(frame)
 
     def _heard(self, frame: f.Heard) -> None:
         if frame.epoch != self.epoch:

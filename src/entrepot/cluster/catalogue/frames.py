@@ -32,13 +32,15 @@ class Decides(Frame, frozen=True):
 
 
 class Snapshot(Frame, frozen=True):
-    """From the decider: a change (changes.py) that says all there is."""
+    """From the decider: a change (changes.py), one of those that say together all there is (snapshots.py). Number 0 begins anew."""
 
     change: bytes
+    number: int = 0
+    is_last: bool = True
 
 
 class Change(Frame, frozen=True):
-    """From the decider: what was decided next."""
+    """From the decider: what was decided next. Amid a snapshot it is of what came of that, too."""
 
     change: bytes
 

@@ -5,6 +5,7 @@ A row under HOME_KEY and the start's id, never kept: {"name": of the process}.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from entrepot.broker.catalogue.changes import Revision, Row
@@ -21,8 +22,8 @@ class Homes:
     def __init__(self) -> None:
         self.names: dict[bytes, str] = {}
 
-    def apply(self, revision: Revision, rows: list[Row]) -> None:
-        """See stream.Part."""
+    def apply(self, revision: Revision, rows: list[Row], *, more: bool = False) -> None:
+        """See snapshots.Part."""
         for row in rows:
             if not row.key.startswith(HOME_KEY):
                 continue
@@ -32,12 +33,18 @@ class Homes:
             else:
                 self.names[start_id] = row.fields["name"]
 
+    def rows(self) -> Iterator[Row]:
+        """See snapshots.Part."""
+        for start_id in list(self.names):
+            if start_id in self.names:
+                yield home_row(start_id, self.names[start_id])
+
     def snapshot(self) -> list[Row]:
-        """See stream.Part."""
-        return [home_row(start_id, name) for start_id, name in self.names.items()]
+        """All of rows()."""
+        return list(self.rows())
 
     def value(self, key: bytes, kept: bytes) -> Any:
-        """See stream.Part: nothing is kept."""
+        """See snapshots.Part: nothing is kept."""
         raise AssertionError(key)
 
 

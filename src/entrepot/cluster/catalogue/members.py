@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 from entrepot.cluster.catalogue.frames import Change, Snapshot, encode
 from entrepot.cluster.link import Link
 
+PIECES_MAX_BYTES = 1 << 20  # of a snapshot that are on their way: beyond, no more of it is cut
+
 
 class MemberLink:
-    """See stream.Member. `start_id`: of its homes. `is_lost`: its link was full, and it has not been sent everything: it has to join anew.
+    """See stream.PieceMember. `start_id`: of its homes. `is_lost`: its link was full, and it has not been sent everything: it has to join anew.
 
     `is_sent`: its snapshot is.
     """
@@ -17,13 +21,27 @@ class MemberLink:
         self.start_id = start_id
         self.is_lost = False
         self.is_sent = False
+        self._on_their_way: deque[tuple[int, int]] = deque()  # pieces of a snapshot: their places in the link, and sizes
+        self._bytes = 0  # of them
+
+    def has_room(self, pending: int) -> bool:
+        """See stream.PieceMember. Whatever else is on its way there; who is lost needs no more of it."""
+        while self._on_their_way and self._on_their_way[0][0] <= self.link.acknowledged:
+            self._bytes -= self._on_their_way.popleft()[1]
+        return not self.is_lost and not self.link.is_full and self._bytes + pending <= min(PIECES_MAX_BYTES, self.link.held_max // 2)
+
+    def piece(self, piece: bytes, number: int, is_last: bool) -> None:
+        """See stream.PieceMember."""
+        self.is_lost |= self.link.is_full
+        if not self.is_lost:
+            self.is_sent = is_last
+            self.link.send(*encode(Snapshot(piece, number, is_last)))
+            self._on_their_way.append((self.link.sent, len(piece)))
+            self._bytes += len(piece)
 
     def restart(self, snapshot: bytes) -> None:
         """See stream.Member."""
-        self.is_lost = self.link.is_full
-        if not self.is_lost:
-            self.is_sent = True
-            self.link.send(*encode(Snapshot(snapshot)))
+        self.piece(snapshot, 0, True)
 
     def take(self, change: bytes) -> None:
         """See stream.Member."""

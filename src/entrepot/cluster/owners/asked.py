@@ -28,6 +28,7 @@ _ANSWERS: dict[type, Decoder] = {
     questions.PurgeTimed: NOTHING,
     questions.StartMove: msgspec.msgpack.Decoder(WordsOfTask),
     questions.FindMove: msgspec.msgpack.Decoder(bytes | None),
+    questions.FindReplies: msgspec.msgpack.Decoder(bool),
     questions.CancelMove: msgspec.msgpack.Decoder(WordsOfTask),
     questions.ListMoves: msgspec.msgpack.Decoder(list[WordsOfTask]),
     questions.Seal: TWO_NUMBERS,

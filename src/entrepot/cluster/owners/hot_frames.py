@@ -21,6 +21,7 @@ _SETTLE = struct.Struct("<BBHIQQ")  # kind, owner, disposition, count; consumer,
 _NUMBER = struct.Struct("<BBHIQ")  # kind, owner, further, further; a call or a consumer
 _LEND = struct.Struct("<BBHIQQ")  # kind, owner, 0, 0; consumer, count
 _DELIVERED = struct.Struct("<BBBBIIIIQQ")  # kind, owner, codec, its version; door, flags and position, count, deliveries; consumer, offset
+_REPLY = struct.Struct("<BBBBHHII")  # kind, owner, codec, its version; octets of the namespace, of the name; position, count
 _U16 = struct.Struct("<H")
 
 _LISTED = (1 << 32) - 1  # for a first index: the indices are listed
@@ -147,6 +148,24 @@ def read_read(frame: bytes) -> tuple[int, int, bool]:
     if frame[2] > 1 or frame[3]:
         raise CorruptData(f"a door pauses by {frame[2:4].hex()}")
     return door, count, bool(frame[2])
+
+
+def reply(owner: int, codec: int, version: int, namespace: bytes, name: bytes, position: int, count: int) -> bytes:
+    """What goes before the octets of an answer: an entry's prefix, and records from `position` on."""
+    return _REPLY.pack(kinds.REPLY, owner, codec, version, len(namespace), len(name), position, count) + namespace + name
+
+
+def read_reply(frame: bytes) -> tuple[int, int, bytes, bytes, int, int, bytes]:
+    """Codec, its version, namespace, name, position, count, and the octets."""
+    if len(frame) < _REPLY.size:
+        raise CorruptData(f"a reply of {len(frame)} bytes")
+    _, _, codec, version, namespace_size, name_size, position, count = _REPLY.unpack_from(frame)
+    reader = _Reader(frame, _REPLY.size)
+    namespace, name = reader.take(namespace_size), reader.take(name_size)
+    data = frame[_REPLY.size + namespace_size + name_size :]
+    if not 0 < count <= len(data) - position:
+        raise CorruptData(f"a reply of {count} records from {position} on in {len(data)} bytes")
+    return codec, version, namespace, name, position, count, data
 
 
 def wants(owner: int, consumer: int) -> bytes:

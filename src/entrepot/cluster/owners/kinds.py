@@ -11,6 +11,7 @@ STAGE_RUNS = 2
 SETTLE = 3
 LEND = 4
 READ = 5
+REPLY = 6
 
 # of a front: MessagePack (words.py)
 LANE = 16

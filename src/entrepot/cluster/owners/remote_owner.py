@@ -119,6 +119,16 @@ class RemoteOwner(Owner):
         _, number = hot_frames.read_number(frame)
         self._waiting.passed(number)
 
+    def reply(self, namespace: str, name: str, codec: int, version: int, data: bytes, position: int, count: int) -> bool:
+        """See Owner. Nobody waits for it: what cannot be sent is dropped."""
+        try:
+            self._outlet.check()
+            head = hot_frames.reply(self._number, codec, version, namespace.encode(), name.encode("utf-8", "surrogateescape"), position, count)
+            self._outlet.send(head, data)
+        except NotDone:
+            return False
+        return True
+
     # ---- consuming
 
     def consume(self, consumer: Consumer, log_ids: list[bytes], start: Any, done: Callable[[NotDone | None], None]) -> None:

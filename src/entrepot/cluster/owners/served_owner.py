@@ -124,17 +124,25 @@ class ServedOwner:
         call.attachment = self._attachment
         return call
 
-    def _check_records(self, tag: int, data: bytes, count: int) -> None:
-        """They are as many as is said: else nobody could read what lies in the log."""
+    def _check_records(self, tag: int, data: bytes, count: int, position: int = 0) -> None:
+        """They are as many as is said: else nobody could read what lies in the log. `position`: behind an entry's prefix."""
         codec = self._here.codec(tag)
         if codec is None or not codec.by_record:
             return
         try:
-            end = codec.skip(data, 0, count)
+            end = codec.skip(data, position, count) if not position or codec.start(data) == position else -1
         except (IndexError, ValueError, OverflowError):
             end = -1
         if end != len(data):
             raise CorruptData(f"{count} records are said to be in {len(data)} bytes, and are not")
+
+    def _reply(self, frame: bytes) -> None:
+        """Nobody waits for it."""
+        codec, version, namespace, name, position, count, data = hot_frames.read_reply(frame)
+        if self._here.codec(codec) is None:
+            raise CorruptData(f"a reply of codec {codec}, which is not known here")
+        self._check_records(codec, data, count, position)
+        self.owner.reply(words.text_of(namespace), name.decode("utf-8", "surrogateescape"), codec, version, data, position, count)
 
     def _carry_out(self, call: Publish, number: int, heard: bool, stage: Callable[[Publish], bool]) -> None:
         call.confirm = heard
@@ -516,6 +524,7 @@ class ServedOwner:
         kinds.SETTLE: _settle,
         kinds.LEND: _lend,
         kinds.READ: _read,
+        kinds.REPLY: _reply,
     }
     _seldom: ClassVar[dict[int, Callable[[Any, Any], None]]] = {
         kinds.LANE: _lane,
