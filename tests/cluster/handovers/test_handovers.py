@@ -179,8 +179,13 @@ def test_nothing_is_sent_to_who_has_not_said_that_it_is_open(cluster, me, q, gra
     rejected(cluster, me, q, grave)
     cluster.run()
     assert (handovers.is_open(shard), cluster.handed_over, cluster.figure("intents")) == (False, 0, 1)
+    told = []
+    handovers._on_opened = lambda link, shards: told.append((link.name, set(shards)))
+    assert not handovers.has_opened(handovers._peers["w0"].link)
     other.handovers.opened_here(other.shards_open)
     cluster.run()
+    assert told == [("w0", other.shards_open)]
+    assert handovers.has_opened(handovers._peers["w0"].link)
     assert (handovers.is_open(shard), cluster.handed_over, cluster.figure("intents")) == (True, 1, 0)
     assert cluster.bodies(grave) == [b"a", b"b"]
 
