@@ -45,7 +45,8 @@ class Handovers:
     """Of one process, called `name`: the outbox's Owners, and where its inbox's answers go. Made before the broker opens, or at least before it dispatches.
 
     `names`: of all processes, by their numbers. worker_of(shard): the name of the process that has it; None: this one. wake(link): something waits to be
-    sent. broken(link, error): what had to wait cannot be carried out; the other start is to end, as if frame() had raised it. journal(text): why.
+    sent. opened(link, shards): the other start has said that these are open, and its home. broken(link, error): what had to wait cannot be carried out; the
+    other start is to end, as if frame() had raised it. journal(text): why.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Handovers:
         homes: Homes,
         *,
         wake: Callable[[Link], None] | None = None,
+        opened: Callable[[Link, list[int]], None] | None = None,
         broken: Callable[[Link, CorruptData], None] | None = None,
         journal: Callable[[str], None] | None = None,
     ) -> None:
@@ -68,6 +70,7 @@ class Handovers:
         self._worker_of = worker_of
         self._homes = homes
         self._wake = wake
+        self._on_opened = opened
         self._broken = broken
         self._journal = journal
         self._ahead = Ahead(broker.catalogue)
@@ -94,6 +97,7 @@ class Handovers:
 
     def linked(self, link: Link) -> None:
         """A link with a start of another process that there was none with; what there was with an earlier one is over."""
+        assert link.name in self._numbers, link.name
         before = self._peers.get(link.name)
         if before is not None:
             self.dead(before.link)
@@ -199,6 +203,13 @@ class Handovers:
         peer.open |= found
         self._broker.outbox.opened(*found)
         self._broker.subjects.wake()
+        if self._on_opened is not None:
+            self._on_opened(peer.link, said.shards)
+
+    def has_opened(self, link: Link) -> bool:
+        """Whether the start at the other end has said that its shards are open."""
+        peer = self._peers.get(link.name)
+        return peer is not None and peer.link is link and bool(peer.open)
 
     def _handed_over(self, link: Link, data: bytes) -> None:
         handover, revision = f.decode_handover(data, self._broker.hub.maybe_codec)

@@ -179,8 +179,13 @@ def test_nothing_is_sent_to_who_has_not_said_that_it_is_open(cluster, me, q, gra
     rejected(cluster, me, q, grave)
     cluster.run()
     assert (handovers.is_open(shard), cluster.handed_over, cluster.figure("intents")) == (False, 0, 1)
+    told = []
+    handovers._on_opened = lambda link, shards: told.append((link.name, set(shards)))
+    assert not handovers.has_opened(handovers._peers["w0"].link)
     other.handovers.opened_here(other.shards_open)
     cluster.run()
+    assert told == [("w0", other.shards_open)]
+    assert handovers.has_opened(handovers._peers["w0"].link)
     assert (handovers.is_open(shard), cluster.handed_over, cluster.figure("intents")) == (True, 1, 0)
     assert cluster.bodies(grave) == [b"a", b"b"]
 
@@ -220,13 +225,20 @@ def test_nothing_lives_in_a_shard_that_is_still_loaded(cluster, me, q, grave):
     cluster.run()
     cluster.restart(1)
     process = cluster.processes[1]
-    seen = 0
-    while q not in process.space.queues or isinstance(process.space.queues[q].runtime, AwayQueue):
-        seen += q in process.space.queues
+    outbox = process.broker.outbox
+    outbox.loaded_per_tick = 1
+    shard = process.broker.shards.shard("queue", "public/default", q)
+    away = 0
+    while shard in outbox.loading:
+        definition = process.space.queues.get(q)
+        if definition is not None:
+            assert isinstance(definition.runtime, AwayQueue)
+            away += 1
         cluster.loop.step()
-    assert isinstance(process.space.queues[q].runtime, Queue)
-    assert process.broker.outbox.has_any(process.space.queues[q].runtime.log) or cluster.bodies(grave) == [b"a", b"b"]
-    assert process.space.queues[q].runtime.subscription.ready_count == 0
+    assert away > 0
+    queue = process.space.queues[q].runtime
+    assert isinstance(queue, Queue)
+    assert (outbox.has_any(queue.log), queue.subscription.ready_count) == (True, 0)
 
 
 def test_whoever_is_behind_takes_it_when_he_has_caught_up():

@@ -12,7 +12,7 @@ from entrepot.simulation.store_model import Violation
 from entrepot.store.local import store
 
 COMPILED = str(store.__file__).endswith(".so")
-SEEDS = 4 if COMPILED else 1
+SEEDS = 3 if COMPILED else 1
 MUTATED_SEEDS = 20
 
 
