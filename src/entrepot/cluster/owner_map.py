@@ -53,10 +53,14 @@ class OwnerMap(OwnerTable):
         """See OwnerTable."""
         if not definition.home or definition.home == self.start_id:
             return super().home_of(definition)
-        for crossing in self.crossings.values():
-            if start_id_of(crossing.link.peer) == definition.home:
-                return crossing.remote[HOME]
-        raise Unavailable(f"queue '{definition.name}' lives in a process that is not there now")
+        owner = self.home_of_start(definition.home)
+        if owner is None:
+            raise Unavailable(f"queue '{definition.name}' lives in a process that is not there now")
+        return owner
+
+    def home_of_start(self, start_id: bytes) -> Owner | None:
+        """See OwnerTable."""
+        return next((crossing.remote[HOME] for crossing in self.crossings.values() if start_id_of(crossing.link.peer) == start_id), None)
 
     def check_open(self, definition: Definition) -> None:
         """See OwnerTable: there is always something that is not open here."""
