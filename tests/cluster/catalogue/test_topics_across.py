@@ -127,7 +127,7 @@ def test_a_name_that_is_taken_meanwhile(cluster, me):
 
 
 @pytest.mark.parametrize("dies", ["decider", "follower"])
-@pytest.mark.parametrize("amid", [0, 20, 40, 60, 80, 120])
+@pytest.mark.parametrize("amid", [0, 40, 60, 100])
 def test_one_dies_amid_it(dies, amid):
     cluster = WholeCluster(2, seed=amid + 1)
     cluster.wait_open()
