@@ -21,7 +21,7 @@ TOPICS_AT_ONCE = 16  # described, and made where they are missing, in one reques
 ALLOWED_AT_ONCE = 128  # topics in one question of what the user may do with them
 NO_TRANSACTIONS = ErrorCode.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 """What is told to clients that want transactions, which are not there: every client takes it for final, where librdkafka tries UNSUPPORTED_VERSION for ever."""
-PARTITIONS_A_STEP = 4  # whose nodes are looked for
+PARTITIONS_A_STEP = 2  # whose nodes are looked for
 PARTITION_LIMIT_MAX = 2000  # of one DescribeTopicPartitions answer, as Kafka's max.request.partition.size.limit
 
 
