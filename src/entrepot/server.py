@@ -145,9 +145,17 @@ class Server:
         self.network.tick.on_read = None if member.decides else member.woken
         self.links = Network(self.loop, self.clock, LINK_LIMITS)
         await connect_links(self.links, member, Path(member.place.data), member.place.name, member.to_dial())
-        while (why := member.why_not_ready) is not None:
-            self.why_not_ready = why
-            await asyncio.sleep(JOINING_LOOK_S)
+        joined = asyncio.Event()
+        self._look(member, joined)
+        await joined.wait()
+
+    def _look(self, member: Member, joined: asyncio.Event) -> None:
+        """Whether clients may be let in by now."""
+        self.why_not_ready = member.why_not_ready or self.why_not_ready
+        if member.why_not_ready is None:
+            joined.set()
+        else:
+            self.loop.call_later(JOINING_LOOK_S, self._look, member, joined)
 
     def _forget_seeded(self, node: Node) -> None:
         """Who decides does, before anybody else follows."""

@@ -214,6 +214,9 @@ class Process:
         process = self
 
         class Table(OwnerTable):
+            def is_here(self, shard):
+                return shard % process.cluster.count == process.number
+
             def owner_of(self, shard):
                 number = shard % process.cluster.count
                 return super().owner_of(shard) if number == process.number else process.far(number)

@@ -197,11 +197,11 @@ def test_nothing_is_sent_over_a_link_that_is_full_or_away(cluster, me, q, grave)
     rejected(cluster, me, q, grave)
     cluster.run(3)
     assert (cluster.handed_over, cluster.figure("intents")) == (0, 1)
-    link._held_max = -1
+    link.held_max = -1
     handovers.back(link)
     cluster.run(3)
     assert (cluster.handed_over, cluster.figure("intents")) == (0, 1)
-    link._held_max = 1 << 20
+    link.held_max = 1 << 20
     cluster.run()
     assert (cluster.handed_over, cluster.figure("intents")) == (1, 0)
 

@@ -67,7 +67,7 @@ def test_each_by_its_rule() -> None:
 
 def test_a_gauge_and_a_counter_of_one_name() -> None:
     found = samples(summed({0: exposed(attachments=2, attachments_total=5), 1: exposed(attachments=1, attachments_total=4)}))
-    assert found["entrepot_attachments", ()] == 3
+    assert [found["entrepot_attachments", (("worker", number),)] for number in "01"] == [2, 1]
     assert found["entrepot_attachments_total", ()] == 9
 
 

@@ -109,30 +109,34 @@ class LinkDialler(LinkConnections):
         super().__init__(network, links)
         self._path = path_of(directory, other)
         self._other = other
+        self._timer: asyncio.TimerHandle | None = None
         self._dialling: asyncio.Task[None] | None = None
+        self._attempt = 0  # since there was a connection
 
     def _dials(self) -> str | None:
         return self._other
 
     async def start(self) -> None:
         """See Listener."""
-        self._dialling = self.network.loop.create_task(self._dial())
+        self._dial()
 
     def stop_accepting(self) -> None:
         """See Listener."""
-        if self._dialling is not None:
-            self._dialling.cancel()
-            self._dialling = None
+        for under_way in (self._timer, self._dialling):
+            if under_way is not None:
+                under_way.cancel()
+        self._timer = self._dialling = None
 
-    async def _dial(self) -> None:
-        attempt = 0
-        while True:
-            if not self.connections and self._links.needs_connection(self._other):
-                attempt = 0 if await self._connected() else min(attempt + 1, len(RETRY_S) - 1)
-            await asyncio.sleep(RETRY_S[attempt])
+    def _dial(self) -> None:
+        """Now, if there is no connection; and look again later."""
+        if self.connections or not self._links.needs_connection(self._other):
+            self._attempt = 0
+        elif self._dialling is None:
+            self._dialling = self.network.loop.create_task(self._connect_to())
+        self._timer = self.network.loop.call_later(RETRY_S[min(self._attempt, len(RETRY_S) - 1)], self._dial)
+        self._attempt += 1
 
-    async def _connected(self) -> bool:
-        """Whether there is a connection now."""
+    async def _connect_to(self) -> None:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         sock.setblocking(False)
         try:
@@ -140,12 +144,13 @@ class LinkDialler(LinkConnections):
                 await self.network.loop.sock_connect(sock, path)
         except OSError:
             sock.close()
-            return False
         except BaseException:
             sock.close()
             raise
-        self._begin(sock, (LOCAL, 0))
-        return True
+        else:
+            self._begin(sock, (LOCAL, 0))
+        finally:
+            self._dialling = None
 
 
 async def connect_links(network: Network, links: Links, directory: Path, name: str, to_dial: list[str]) -> None:
