@@ -85,6 +85,7 @@ class Member:
         self.decides = place.worker_of(SHARD_OF_DECISIONS) == place.number
         self.deciding = Deciding(broker, homes, place.name, Leases(clock), lambda: True)
         self.following = Following(broker, FrontLease(clock))
+        self.following.on_corrupt = self._condemn
         names = [name_of(number) for number in range(place.count)]
         self._handovers = Handovers(broker, place.name, names, self._elsewhere, homes, broken=self._broken, journal=journal)
         self._broker = broker
