@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
@@ -29,16 +30,17 @@ NAMES = ("front", "owner")
 KEY = bytes(32)
 SERVED_FROM = 1 << 40  # numbers of consumers that are served over a link
 BREAKS = 0.02  # how likely a connection breaks when it carries something
+_starts = itertools.count(1)  # each is another: what is kept of one is not the next one's
 DOWN_S = (0.0, 0.001, 0.05)  # for how long there is none then
 
 
 class End:
     """One process of the two, as its connections see it."""
 
-    def __init__(self, number: int, clock: Any, wake: Callable[[], None]) -> None:
+    def __init__(self, number: int, starts: list[bytes], clock: Any, wake: Callable[[], None]) -> None:
         self.name, self.other = NAMES[number], NAMES[1 - number]
-        self._start = bytes((*bytes(START_SIZE - 1), number + 1))
-        self.link = Link(self.other, bytes((*bytes(START_SIZE - 1), 2 - number)))
+        self._start = starts[number]
+        self.link = Link(self.other, starts[1 - number])
         self.session: LinkSession | None = None
         self.crossing: Crossing | None = None
         self._clock = clock
@@ -84,7 +86,8 @@ class Wire:
         self._due = [False, False]
         self._connection = 0
         self.broken_count = 0
-        self.ends = [End(number, hub.clock, partial(self.wake, number)) for number in (0, 1)]
+        starts = [next(_starts).to_bytes(START_SIZE, "big") for _ in NAMES]
+        self.ends = [End(number, starts, hub.clock, partial(self.wake, number)) for number in (0, 1)]
         self._connect()
 
     def _connect(self) -> None:
@@ -139,8 +142,9 @@ def give(session: LinkSession, data: bytes) -> None:
 class Here:
     """What served owners need of their process."""
 
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, row_shard: Callable[[LocalOwner], int]) -> None:
         self._hub = hub
+        self.row_shard = row_shard
         self._numbers = itertools.count(SERVED_FROM)
 
     def codec(self, tag: int) -> EntryCodec | None:
@@ -162,10 +166,13 @@ class LinkedOwnerTable(OwnerTable):
         owners = self.local()
         self.wire = Wire(hub, self.breaks)
         front, served = self.wire.ends
-        here = Here(hub)
+        here = Here(hub, self._row_shard)
         front.crossing = self.front = Crossing(front.link, [], len(owners), here, partial(self.wire.wake, 0))
         served.crossing = self.served = Crossing(served.link, owners, 0, here, partial(self.wire.wake, 1))
         self._remote: dict[LocalOwner, RemoteOwner] = dict(zip(owners, self.front.remote, strict=True))
+
+    def _row_shard(self, owner: LocalOwner) -> int:
+        return next(shard for shard in range(SHARD_COUNT_DEFAULT) if self.here(shard) is owner)
 
     def served_owner(self, owner: LocalOwner) -> ServedOwner:
         """What stands before an owner."""

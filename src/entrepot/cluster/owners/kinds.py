@@ -11,6 +11,7 @@ STAGE_RUNS = 2
 SETTLE = 3
 LEND = 4
 READ = 5
+WAITS_FROM = 6
 
 # of a front: MessagePack (words.py)
 LANE = 16
@@ -32,6 +33,8 @@ RECEIVE = 31
 END_LEASES = 32
 WITHDRAW = 33
 WITHDRAW_ALL = 34
+CLAIM = 35
+CLAIMED = 36
 
 ANSWERS = 128
 
@@ -40,6 +43,7 @@ ANSWERED = 128
 DELIVERED = 129
 WANTS = 130
 PASSED = 131
+SETTLED = 132
 
 # of an owner: MessagePack
 ANSWER = 144

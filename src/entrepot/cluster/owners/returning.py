@@ -1,0 +1,68 @@
+"""Returning: the first moments of a start whose process was there before: nobody here is given anything until fronts elsewhere have said who holds what.
+
+Consumers of this process, and whoever else asks its owners directly, are let in after that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from entrepot.broker.logs.hub import Hub
+from entrepot.cluster.owners.crossing import Crossing
+from entrepot.model.errors import CorruptData
+from entrepot.store.interface import Scheduler
+
+LIMIT_S = 2.0  # that is waited for
+
+
+class Returning:
+    """`names`: the processes whose fronts are expected to claim. over() is called once they have, or are gone, or the time is over.
+
+    corrupt(crossing, error): what waited of a front cannot be understood: its start is to be declared dead.
+    """
+
+    def __init__(
+        self, hub: Hub, scheduler: Scheduler, names: Iterable[str], over: Callable[[], None], corrupt: Callable[[Crossing, CorruptData], None]
+    ) -> None:
+        self._hub = hub
+        self._names = set(names)
+        self._crossings: dict[str, Crossing] = {}
+        self._over = over
+        self._corrupt = corrupt
+        self.is_over = False
+        hub.hold()
+        self._timer = scheduler.call_later(LIMIT_S, self._end)
+        if not self._names:
+            self._end()
+
+    def linked(self, crossing: Crossing) -> None:
+        """There is one with a start of one of them; one before of the same is dead."""
+        if self.is_over:
+            return
+        self._crossings[crossing.link.name] = crossing
+        crossing.claimed = self._look
+        self._look()
+
+    def gone(self, name: str) -> None:
+        """Nobody is expected of that name any more, for now."""
+        if not self.is_over:
+            self._names.discard(name)
+            self._crossings.pop(name, None)
+            self._look()
+
+    def _look(self) -> None:
+        if not self.is_over and all(name in self._crossings and self._crossings[name].has_claimed for name in self._names):
+            self._end()
+
+    def _end(self) -> None:
+        if self.is_over:
+            return
+        self.is_over = True
+        self._timer.cancel()
+        for crossing in self._crossings.values():
+            try:
+                crossing.go_on()
+            except CorruptData as error:
+                self._corrupt(crossing, error)
+        self._hub.go_on()
+        self._over()
