@@ -125,7 +125,7 @@ SAID = [
         0,
         words.words_of_start("first"),
     ),
-    words.Claimed(1),
+    words.Claimed(1, 2),
     words.Ask(4, "AskQueues", words.plain(([bytes(16)],))),
     words.Receive(4, 1, 1, 6, 10, -1, 20_000, b"", 0),
     words.Answer(1, words.why(Refused(Reason.FULL, "no")), words.plain(None)),

@@ -11,8 +11,10 @@ from broker_bench import CODEC, NS, SMALL, AllowAll, Connection, address_of, rec
 from entrepot.broker.broker import Broker
 from entrepot.broker.calls.port import PENDING, Attachment, Sink, make_ask, make_publish
 from entrepot.broker.catalogue.decisions import Decisions
+from entrepot.broker.catalogue.shards import SHARD_COUNT_KEY
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.logs.hub import Hub
+from entrepot.broker.state import set_value
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.subscription.consumer import Pool, make_consumer
 from entrepot.cluster.link import Link
@@ -27,6 +29,7 @@ from entrepot.store.shard_time import ShardTime
 from entrepot.store.volatile import VolatileStore
 
 ROW_SHARD = 0
+SHARDS = 4  # few, as each is looked through at a start
 DURABLE = 1
 
 
@@ -94,6 +97,8 @@ class Owners:
         entropy = SimulatedEntropy(self.loop)
         fold = default_folds().fold
         self.store = open_store(self.disk, scheduler=self.scheduler, clock=self.clock, entropy=entropy, fold=fold, settings=SMALL)
+        if self.starts == 1:
+            self.store.fold(0, SHARD_COUNT_KEY, set_value(b"\1" + SHARDS.to_bytes(2, "little")))
         self.decisions = Decisions.over(CatalogueStream(self.store), lambda: entropy.octets(16))
         self.catalogue = self.decisions.catalogue
         self.broker = Broker(
@@ -177,14 +182,18 @@ class DoorSink(Sink):
         self.door.front.done.append(call)
 
     def deliver(self, delivery):
-        position = delivery.position
-        bodies = []
-        for _ in range(delivery.count):
-            parts = rewriting.take_apart(CODEC.split(delivery.data, position, 1)[0])
-            bodies.append(bytes(parts.body))
-            position = CODEC.skip(delivery.data, position, 1)
-        self.door.front.given(delivery.token, delivery, bodies)
-        return position
+        self.door.front.given(delivery.token, delivery, bodies_of(delivery))
+        return -1
+
+
+def bodies_of(delivery):
+    """Of its records."""
+    position = delivery.position
+    bodies = []
+    for _ in range(delivery.count):
+        bodies.append(bytes(rewriting.take_apart(CODEC.split(delivery.data, position, 1)[0]).body))
+        position = CODEC.skip(delivery.data, position, 1)
+    return bodies
 
 
 class Source:
@@ -366,6 +375,10 @@ class ReturningBench:
         for front in self.fronts:
             self.link(front)
         self.run()
+
+    def log_ids_of(self, topic):
+        """Of its partitions."""
+        return list(self.owners.catalogue.namespace(NS).topics[topic].partitions)
 
     def log_id(self, queue):
         return self.log_ids[queue]

@@ -1,9 +1,12 @@
 """The process of the owners dies and starts again, and its fronts live on: nothing is lost, nothing comes twice, who holds something goes on holding it."""
 
 import pytest
+from broker_bench import address_of
 from returning_bench import ReturningBench
 
 from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
+from entrepot.broker.calls.topic_requests import CreateTopic, DeleteTopic
+from entrepot.broker.topic.stream_start import FIRST, LAST, NEXT, TIME
 from entrepot.cluster.owners.taken_stages import TakenStages
 
 
@@ -52,9 +55,6 @@ class TestPublishes:
         lanes = [front.lane("q"), front.lane("q", "other")]
         first = front.publish(lanes[0], b"1", b"2")
         bench.run()
-        bench.cut = True  # the owner's answers do not come
-        bench.wires[front.name].links[0].send  # noqa: B018 - frames go one way only
-        bench.cut = False
         calls = [front.publish(lanes[0], b"3"), front.publish(lanes[1], b"4")]
         for _ in range(2):
             bench.loop.step()
@@ -297,3 +297,88 @@ class TestConsumers:
         bench.come_back()
         bench.run()
         assert bodies(two, "other") == [b"0"]
+
+
+class TestTopics:
+    @pytest.fixture
+    def bench(self):
+        return ReturningBench(topics=[CreateTopic("t", 3)])
+
+    @pytest.fixture
+    def lanes(self, bench, front):
+        return [front.remote.lane(address_of("", "t"), [log_id]) for log_id in bench.log_ids_of("t")]
+
+    def read(self, bench, front, start, token="c", partitions=slice(None), **how):
+        consumer = front.consumer(token, is_topic=True, **how)
+        answers = []
+        front.remote.consume(consumer, bench.log_ids_of("t")[partitions], start, answers.append)
+        bench.run()
+        assert answers == [None]
+        return consumer
+
+    @pytest.mark.parametrize("auto_settle", [False, True])
+    def test_it_goes_on_in_each_partition_where_it_was(self, bench, front, lanes, auto_settle):
+        consumer = self.read(bench, front, FIRST, limit=4, auto_settle=auto_settle)
+        for number in range(30):
+            front.publish(lanes[number % 3], b"%02d" % number)
+        got = []
+        for turns in range(12):
+            for _ in range(turns):
+                bench.loop.step()
+            bench.restart()
+            new = front.got.pop("c", [])
+            got += [body for body, *_ in new]
+            if not auto_settle:
+                assert consumer.leased == len(new) <= 4
+                if new:
+                    front.remote.settle(consumer, 0, len(new), ACCEPT)
+        bench.run()
+        assert sorted(got) == [b"%02d" % number for number in range(30)]
+
+    def test_what_is_not_settled_takes_its_credit(self, bench, front, lanes):
+        consumer = self.read(bench, front, FIRST, limit=3)
+        front.publish(lanes[0], *[b"%d" % number for number in range(9)])
+        bench.run()
+        assert len(bodies(front)) == 3
+        front.remote.settle(consumer, 0, 1, ACCEPT)
+        bench.restart()
+        assert len(bodies(front)) == 1
+        bench.restart()
+        assert bodies(front) == []
+        front.remote.settle(consumer, 0, 3, ACCEPT)
+        bench.run()
+        assert bodies(front) == [b"4", b"5", b"6"]
+
+    @pytest.mark.parametrize("start", [NEXT, LAST, 1, (TIME, 0)])
+    def test_who_was_given_nothing_begins_where_it_was_to(self, bench, front, lanes, start):
+        """What comes between is not passed over."""
+        front.publish(lanes[0], b"0")
+        front.publish(lanes[0], b"1")
+        bench.run()
+        door = front.door()
+        door.writable = False
+        self.read(bench, front, start, door=door, partitions=slice(1))
+        bench.cut = True
+        bench.die()
+        bench.cut = False
+        me = front.publish(lanes[0], b"2")
+        bench.come_back()
+        bench.run()
+        assert me.outcome == DONE
+        door.writable = True
+        for reader in front.remote._readers.everyone():
+            front.remote.credit(reader.consumer)
+        bench.run()
+        expected = {NEXT: [b"2"], 1: [b"1", b"2"]}.get(start, [b"0", b"1", b"2"])
+        assert bodies(front) == expected
+
+    def test_a_topic_that_is_gone_meanwhile(self, bench, front, lanes):
+        door = front.door()
+        consumer = self.read(bench, front, FIRST, door=door)
+        bench.owners.die(False)
+        front.crossing.dead(returns=True)
+        bench.owners.start()
+        bench.owners.connect().ask(DeleteTopic("t"))
+        bench.link(front)
+        bench.run()
+        assert door.lost == [consumer]

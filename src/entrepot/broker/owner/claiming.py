@@ -25,16 +25,17 @@ def claim_of_queue(owner: LocalOwner, consumer: Consumer, queue: Queue, ranges: 
         if queue.single_active and was_given:
             _prefer(queue, consumer)
     consumer.reads = queue
-    held = RangeSet()
     for first, end in ranges:
-        count = _lease(queue, consumer, first, end - first)
-        if count == end - first:
-            held.add(first, end)
-    if held.count < consumer.leased:
-        held.clear()
-        for first, end in queue.subscription.leased_by(consumer.id):
-            held.add(first, end)
-    return held
+        held = queue.subscription.hold(consumer.id, first, end - first)
+        consumer.leased += held  # its credit was spent when it was given them
+        consumer.pool.leased += held
+    claimed = RangeSet()
+    for first, end in queue.subscription.leased_by(consumer.id):
+        claimed.add(first, end)
+        if queue.timed is not None and queue.timed.scan is not None:
+            for offset in range(first, end):
+                queue.timed.taken(offset)
+    return claimed
 
 
 def _prefer(queue: Queue, consumer: Consumer) -> None:
@@ -42,18 +43,6 @@ def _prefer(queue: Queue, consumer: Consumer) -> None:
     others = queue.consumers
     others.remove(consumer)
     others.insert(next((place for place, other in enumerate(others) if other.priority <= consumer.priority), len(others)), consumer)
-
-
-def _lease(queue: Queue, consumer: Consumer, first: int, count: int) -> int:
-    """What is free of these; how many. Its credit was spent when it was given them."""
-    held = queue.subscription.hold(consumer.id, first, count)
-    consumer.leased += held
-    consumer.pool.leased += held
-    if held and queue.timed is not None and queue.timed.scan is not None:
-        for offset in range(first, first + count):
-            if queue.subscription.is_leased_by(consumer.id, offset):
-                queue.timed.taken(offset)
-    return held
 
 
 def claim_of_partitions(consumer: Consumer, partitions: list[Partition], positions: list[int], start: Start, leased: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from entrepot.broker.calls.port import ACCEPT, UNSENT, Attachment, Delivery
 from entrepot.broker.subscription.consumer import Consumer
@@ -49,9 +49,9 @@ class Reader:
     where on it began; `asked`: it is not known yet whether it may; `was_given`: something came; of a queue what it `holds`, of partitions its `positions`.
     """
 
-    __slots__ = ("asked", "consumer", "door", "gets", "holds", "lent", "limits", "log_ids", "positions", "settles", "start", "was_given")
+    __slots__ = ("asked", "consumer", "door", "gets", "holds", "keeps", "lent", "limits", "log_ids", "positions", "settles", "start", "was_given")
 
-    def __init__(self, consumer: Consumer, door: RemoteDoor, log_ids: list[bytes], start: Any) -> None:
+    def __init__(self, consumer: Consumer, door: RemoteDoor, log_ids: list[bytes], start: Any, keeps: bool) -> None:
         self.consumer = consumer
         self.door = door
         self.gets: list[int] = []  # calls under way, of a getter
@@ -61,13 +61,15 @@ class Reader:
         self.start = start
         self.asked = self.was_given = False
         self.holds = RangeSet()
+        self.keeps = keeps  # there is another start
         self.positions: list[int] | None = [-1] * len(log_ids) if consumer.source.is_topic else None
 
     def came(self, delivery: Delivery) -> None:
         """It is given something. Raises CorruptData: of a partition that it does not read."""
         self.was_given = True
         if not delivery.from_topic:
-            self.holds.add(delivery.offset, delivery.offset + delivery.count)
+            if self.keeps:
+                self.holds.add(delivery.offset, delivery.offset + delivery.count)
         elif self.positions is None or delivery.deliveries >= len(self.positions):
             raise CorruptData(f"a delivery of partition {delivery.deliveries} for who reads {len(self.log_ids)}")
         else:
@@ -87,14 +89,16 @@ class Reader:
 class Readers:
     """Of one owner elsewhere. say(words) and settle(...) tell it; taken(door, octets, paused): what it may deliver again, and whether at all.
 
-    left(reader): it has ended.
+    left(reader): it has ended. `keeps`: it is known what is held, for another start of the owner.
     """
 
-    def __init__(self, say: Say, settle: Settle, taken: Callable[[int, int, bool], None], left: Callable[[Reader], None]) -> None:
+    def __init__(self, say: Say, settle: Settle, taken: Callable[[int, int, bool], None], left: Callable[[Reader], None], keeps: bool) -> None:
         self._say = say
         self._settle = settle
         self._taken = taken
         self._left = left
+        self._keeps = keeps
+        self.last = 0  # the greatest number of a reader
         self._count = 0
         self._doors: dict[Attachment, RemoteDoor] = {}
         self._by_number: dict[int, RemoteDoor] = {}
@@ -123,7 +127,8 @@ class Readers:
         reader = self._readers.get(consumer.id)
         if reader is None:
             door = self.door(consumer.attachment)
-            reader = Reader(consumer, door, log_ids, start)
+            reader = Reader(consumer, door, log_ids, start, self._keeps)
+            self.last = max(self.last, consumer.id)
             self._readers[consumer.id] = door.readers[consumer.id] = reader
             self.flush(door)
         return reader

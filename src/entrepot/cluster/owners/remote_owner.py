@@ -27,7 +27,7 @@ from entrepot.cluster.link_frames import FRAME_MAX_BYTES
 from entrepot.cluster.owners import asked, hot_frames, kinds, words
 from entrepot.cluster.owners.claims import claim_of, left_of, words_of
 from entrepot.cluster.owners.doors import Reader, Readers
-from entrepot.cluster.owners.lanes import Lanes, RemoteLane
+from entrepot.cluster.owners.lanes import Lanes
 from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.remote_timed import RemoteTimed
 from entrepot.cluster.owners.sent_stages import SentStages
@@ -52,11 +52,11 @@ class RemoteOwner(RemoteTimed):
         self._told_waits = 0  # from where on stages are waited for, as was said last
         self._lanes = Lanes(self, self._say)
         self._settlements = SentSettlements()
-        self._readers = Readers(self._say, self._settle, self._taken, self._settlements.left)
+        self._readers = Readers(self._say, self._settle, self._taken, self._settlements.left, survives)
         self._waiting = Waiting()
         self._stages = SentStages()
         if survives:
-            self._say(words.Claimed(0))
+            self._say(words.Claimed(0, 0))
 
     def _say(self, what: Any) -> None:
         self._outlet.say(what)
@@ -127,11 +127,13 @@ class RemoteOwner(RemoteTimed):
             if claim is not None:
                 self._say(claim)
                 count += 1
-        self._say(words.Claimed(count))
+        self._say(words.Claimed(count, self._readers.last))
         for consumer_id, ranges, disposition in self._settlements.begin():
             for first, end in ranges:
                 self._settlements.put(consumer_id, [(first, end)], disposition)
                 self._outlet.send(hot_frames.settle(self._number, consumer_id, first, end - first, disposition))
+        for reader in left:
+            self._settlements.left(reader)
         for door in passing:
             self._say(words.DoorEnd(door.number))
         self._send_again()
@@ -143,18 +145,19 @@ class RemoteOwner(RemoteTimed):
                 if what is not None:
                     self._lanes.number(what)
                 self._outlet.send(*frame)
-            elif self._is_asked_in_vain(what.again):
+            elif isinstance(what.again, words.Consume) and not self._still_asks(what.again):
                 self._waiting.take(number)
                 lost(what)
             else:
                 self._say(what.again)
 
-    def _is_asked_in_vain(self, said: Any) -> bool:
-        """Whether it is for a consumer that has ended meanwhile."""
-        if not isinstance(said, words.Consume):
-            return False
+    def _still_asks(self, said: words.Consume) -> bool:
+        """Whether its consumer has not ended meanwhile; then it is said on what terms that reads now."""
         reader = self._readers.get(said.consumer.number)
-        return reader is None or not reader.consumer.active
+        if reader is None or not reader.consumer.active:
+            return False
+        said.consumer = words_of(reader)
+        return True
 
     @property
     def under_way_count(self) -> int:
@@ -543,11 +546,9 @@ class RemoteOwner(RemoteTimed):
     _seldom: ClassVar[dict[int, Callable[[Any, Any], None]]] = {
         kinds.ANSWER: _answer,
         kinds.GOT: _got,
-        kinds.SENT: RemoteTimed._sent,
-        kinds.RECEIVED: RemoteTimed._received,
-        kinds.LEASES_ENDED: RemoteTimed._leases_ended,
         kinds.GONE: _gone,
         kinds.LANE_GONE: _lane_gone,
+        **RemoteTimed.heeds,
     }
 
 

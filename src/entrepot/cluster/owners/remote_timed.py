@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from entrepot.broker.calls import lease_calls
 from entrepot.broker.calls.port import DONE, Attachment, fail
 from entrepot.broker.owners import Lane, Owner
-from entrepot.cluster.owners import words
+from entrepot.cluster.owners import kinds, words
 from entrepot.cluster.owners.doors import Readers
 from entrepot.cluster.owners.lanes import Lanes, RemoteLane
 from entrepot.cluster.owners.outlet import Outlet
@@ -128,6 +129,12 @@ class RemoteTimed(Owner):
             self._waiting.take(said.call)
             call.statuses = said.statuses
             _complete(call, error)
+
+    heeds: ClassVar[dict[int, Callable[[Any, Any], None]]] = {
+        kinds.SENT: _sent,
+        kinds.RECEIVED: _received,
+        kinds.LEASES_ENDED: _leases_ended,
+    }
 
 
 def _received(said: words.Received, item: words.WordsOfReceived) -> lease_calls.Received:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from entrepot.broker.calls import lease_calls
-from entrepot.broker.calls.port import Ask, Attachment, Call, Delivery, Publish, fail, make_ask, make_publish
+from entrepot.broker.calls.port import Ask, Attachment, Call, Delivery, Publish, fail, make_ask
 from entrepot.broker.calls.questions import Seal, Unseal
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.owner.local_owner import LocalOwner
@@ -225,6 +225,7 @@ class ServedOwner(ServedStages):
 
     def _claimed(self, said: words.Claimed) -> None:
         self.claims.end(said.count)
+        self._last_consumer = max(self._last_consumer, said.last)
 
     def enter(self, said: words.WordsOfConsumer) -> Consumer:
         """One more consumer or getter, through its door. Raises CorruptData."""
@@ -469,12 +470,10 @@ class ServedOwner(ServedStages):
         seldom(self, said)
 
     _hot: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
-        kinds.STAGE: ServedStages._stage,
-        kinds.STAGE_RUNS: ServedStages._stage_runs,
         kinds.SETTLE: _settle,
         kinds.LEND: _lend,
         kinds.READ: _read,
-        kinds.WAITS_FROM: ServedStages._waits_from,
+        **ServedStages.heeds,
     }
     _seldom: ClassVar[dict[int, Callable[[Any, Any], None]]] = {
         kinds.LANE: _lane,

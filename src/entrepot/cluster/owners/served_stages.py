@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from entrepot.broker.calls.port import Attachment, Call, Publish, make_publish
 from entrepot.broker.owner.local_owner import LocalOwner
-from entrepot.cluster.owners import hot_frames, words
+from entrepot.cluster.owners import hot_frames, kinds, words
 from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.cluster.owners.taken_stages import TakenStages
@@ -152,9 +152,12 @@ class ServedStages:
             self.completed(call)
 
     def _refuse(self, number: int, error: NotDone) -> None:
+        why = words.why(error)
+        assert why is not None
+        packed = words.packed(why)
         if self.taken is not None:
-            self.taken.refused(number, words.packed(words.why(error)))
-        self._tell_staged(number, error, None)
+            self.taken.refused(number, packed)
+        self._outlet.send(hot_frames.answered(self._number, number, None, packed))
 
     def _tell_staged(self, number: int, error: NotDone | None, nacked: list[int] | None) -> None:
         why = words.why(error)
@@ -190,3 +193,9 @@ class ServedStages:
             store.urgent()
         durable.settled = self._settled
         self._settle_due = False
+
+    heeds: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
+        kinds.STAGE: _stage,
+        kinds.STAGE_RUNS: _stage_runs,
+        kinds.WAITS_FROM: _waits_from,
+    }

@@ -305,9 +305,10 @@ class Claim(_Words):
 
 
 class Claimed(_Words):
-    """There are no more claims than these."""
+    """There are no more claims than these. `last`: the greatest number that a consumer had at the starts before."""
 
     count: Number
+    last: Number
 
 
 # ---- of an owner
