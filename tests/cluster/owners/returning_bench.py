@@ -116,7 +116,12 @@ class Owners:
         self.here = Here(self.broker.hub)
         self.crossings = {}
         names = [front.name for front in self.bench.fronts if front.alive]
-        self.returning = Returning(self.broker.hub, self.scheduler, names if self.holds else (), lambda: None, self._corrupt)
+        self.returning = Returning(self.broker.hub, self.scheduler, names, self.is_open, lambda: None, self._corrupt)
+        if not self.holds:
+            self.broker.hub.go_on()
+
+    def is_open(self):
+        return not self.broker.outbox.loading
 
     @staticmethod
     def _corrupt(crossing, error):

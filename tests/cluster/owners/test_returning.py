@@ -150,6 +150,7 @@ def test_a_receive_is_not_kept(bench):
 def say(bench, *said):
     """To an owner, as if its front did."""
     crossing = bench.owners.crossings["front0"]
+    crossing.heed_claims()
     crossing.heed([words.encode(DURABLE, one) for one in said])
 
 

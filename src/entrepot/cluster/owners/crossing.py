@@ -28,7 +28,8 @@ class Crossing:
     """`remote`: the `remote_count` owners there. `served`: the owners here, as the front there reaches them. `wake`: something waits to be sent.
 
     journal(text) has where a frame failed that nobody has foreseen. `before`: the Crossing with the start of that process before this one, if it is dead().
-    While the owners here are held (returning.py) only claims are heeded of a front, and claimed() is called when all have come; the rest waits for go_on().
+    While the owners here are held (returning.py) nothing is heeded of a front, and from heed_claims() on only its claims: claimed() is called when all have
+    come. The rest waits for go_on().
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Crossing:
             )
             for number, owner in enumerate(owners)
         ]
+        self._heeds_claims = False
         self._kept: list[bytes] | None = [] if owners and owners[HOME].hub.held else None
         self._journal = journal
         self.remote = [self._reached(Outlet(link, number, wake), before) for number in range(remote_count)]
@@ -90,7 +92,7 @@ class Crossing:
             raise CorruptData(f"a frame of kind {frame[0]} for owner {frame[1]} of {len(sides)}")
         if self._kept is None or frame[0] >= ANSWERS:
             sides[frame[1]].heed(frame)
-        elif self.has_claimed or frame[1] == HOME or frame[0] not in _CLAIMING:
+        elif not self._heeds_claims or self.has_claimed or frame[1] == HOME or frame[0] not in _CLAIMING:
             self._kept.append(frame)
         else:
             sides[frame[1]].heed(frame)
@@ -102,8 +104,15 @@ class Crossing:
         """Whether the front there has said all that its consumers hold here."""
         return all(served.claims.is_over for served in self.served[HOME + 1 :])
 
+    def heed_claims(self) -> None:
+        """The owners here have opened what they have. Raises CorruptData, as heed()."""
+        self._heeds_claims = True
+        if self._kept is not None:
+            kept, self._kept = self._kept, []
+            self.heed(kept)
+
     def go_on(self) -> None:
-        """The owners here are held no more. Raises CorruptData, as heed()."""
+        """They are held no more. Raises CorruptData, as heed()."""
         kept, self._kept = self._kept, None
         self.heed(kept or [])
 

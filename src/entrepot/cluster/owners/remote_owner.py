@@ -35,6 +35,7 @@ from entrepot.cluster.owners.settlements import SentSettlements
 from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
 
+WAITS_STEP = 64  # calls, from one word to the next on which answers need not be kept
 KEPT_MAX_BYTES = 64 << 20  # of publishes that are not known to be durable; beyond it nothing new is begun
 
 _WHY = msgspec.msgpack.Decoder(words.Why)
@@ -139,8 +140,9 @@ class RemoteOwner(RemoteTimed):
         self._send_again()
 
     def _send_again(self) -> None:
+        stages = [(number, lane, frame) for number, _, lane, frame, _ in self._stages.all()]
         calls: list[tuple[int, Any, Any]] = [(number, who, None) for number, who in self._waiting.again()]
-        for number, what, frame in sorted([*calls, *self._stages.again()], key=lambda item: item[0]):
+        for number, what, frame in sorted([*calls, *stages], key=lambda item: item[0]):
             if frame is not None:
                 if what is not None:
                     self._lanes.number(what)
@@ -176,14 +178,16 @@ class RemoteOwner(RemoteTimed):
         lane_number = self._lanes.number(lane)
         number = self._waiting.next()
         staged = (call.codec, call.codec_version, call.flags, call.confirm, lane_number, call.count, number, call.body_bytes)
-        return self._under_way(number, call, lane, (hot_frames.stage(self._number, staged), call.data))
+        head, data = hot_frames.stage(self._number, staged), call.data
+        return self._under_way(number, call, lane, (head, data), len(head) + len(data))
 
     def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
         """See Owner."""
         self._check_room()
         number = self._waiting.next()
         staged = (call.codec, call.codec_version, call.flags, call.confirm, len(runs), call.count, number, call.body_bytes)
-        return self._under_way(number, call, None, tuple(hot_frames.stage_runs(self._number, staged, address, runs)))
+        frame = tuple(hot_frames.stage_runs(self._number, staged, address, runs))
+        return self._under_way(number, call, None, frame, sum(map(len, frame)))
 
     def _check_room(self) -> None:
         """Raises Unavailable: nothing more may be published."""
@@ -192,15 +196,15 @@ class RemoteOwner(RemoteTimed):
         if self._stages.size > KEPT_MAX_BYTES:
             raise Unavailable("much that was published before is not durable yet")
 
-    def _under_way(self, number: int, call: Publish, lane: Lane | None, frame: tuple[bytes, ...]) -> bool:
+    def _under_way(self, number: int, call: Publish, lane: Lane | None, frame: tuple[bytes, ...], size: int) -> bool:
         if self._returning:
-            if sum(map(len, frame)) > FRAME_MAX_BYTES:
+            if size > FRAME_MAX_BYTES:
                 raise Refused(Reason.TOO_LARGE, f"a frame is at most of {FRAME_MAX_BYTES} bytes")
         else:
-            if self._stages.last_except >= self._told_waits:
+            if self._stages.last_except > self._told_waits and number >= self._told_waits + WAITS_STEP:
                 self._say_waits(number)
             self._outlet.send(*frame)
-        self._stages.put(number, call, lane, frame if self._survives else ())
+        self._stages.put(number, call, lane, frame if self._survives else (), size)
         if call.confirm:
             return False
         call.outcome = DONE
@@ -209,7 +213,7 @@ class RemoteOwner(RemoteTimed):
     def _say_waits(self, number: int) -> None:
         """Answers that are kept there, and that nobody waits for any more, need not be."""
         first = self._stages.first(number)
-        if first > self._told_waits:
+        if first >= self._told_waits + WAITS_STEP:
             self._told_waits = first
             if self._survives:
                 self._outlet.send(hot_frames.waits_from(self._number, first))

@@ -7,7 +7,6 @@ knows of them). A publish that somebody waits for is answered by itself; of the 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
 from typing import TypeAlias
 
 from entrepot.broker.calls.port import Publish
@@ -16,7 +15,8 @@ from entrepot.model.errors import CorruptData
 
 STAGE_BYTES = 512  # about what a publish that waits takes in memory besides its octets
 
-_Sent: TypeAlias = tuple[Publish, Lane | None, tuple[bytes, ...], int]
+_Sent: TypeAlias = tuple[int, Publish, Lane | None, tuple[bytes, ...], int]
+"""Its number, the call, its lane, its frame (if it may have to go again), and about how much that is."""
 
 
 class SentStages:
@@ -25,56 +25,56 @@ class SentStages:
     def __init__(self) -> None:
         self.size = 0
         self.last_except = 0
-        self._sent: dict[int, _Sent] = {}
-        self._order: deque[int] = deque()  # and perhaps some that are answered
-        self._unheard: deque[int] = deque()  # of those, the ones of which nobody waits
+        self._heard: dict[int, _Sent] = {}
+        self._unheard: deque[_Sent] = deque()
 
     def __len__(self) -> int:
-        return len(self._sent)
+        return len(self._heard) + len(self._unheard)
 
-    def put(self, number: int, call: Publish, lane: Lane | None, parts: tuple[bytes, ...]) -> None:
-        """It waits. `parts`: its frame, if it may have to go again."""
-        size = sum(map(len, parts)) + STAGE_BYTES
+    def put(self, number: int, call: Publish, lane: Lane | None, parts: tuple[bytes, ...], size: int) -> None:
+        """It waits, with its frame of so many octets."""
+        size += STAGE_BYTES
         self.size += size
-        sent, order = self._sent, self._order
-        sent[number] = (call, lane, parts, size)
-        while order and order[0] not in sent:
-            order.popleft()
-        order.append(number)
-        if not call.confirm:
-            self._unheard.append(number)
+        if call.confirm:
+            self._heard[number] = (number, call, lane, parts, size)
+        else:
+            self._unheard.append((number, call, lane, parts, size))
 
     def get(self, number: int) -> Publish:
         """The publish of that number. Raises CorruptData: none waits."""
-        found = self._sent.get(number)
+        found = self._heard.get(number)
         if found is None:
-            raise CorruptData(f"an answer to {number}, which waits for none")
-        return found[0]
+            found = next((sent for sent in self._unheard if sent[0] >= number), None)
+            if found is None or found[0] != number:
+                raise CorruptData(f"an answer to {number}, which waits for none")
+        return found[1]
 
     def take(self, number: int) -> None:
         """It is answered."""
-        self.size -= self._sent.pop(number)[3]
+        found = self._heard.pop(number, None)
+        if found is None:
+            found = next(sent for sent in self._unheard if sent[0] >= number)
+            self._unheard.remove(found)
+        self.size -= found[4]
 
     def passed(self, number: int) -> None:
         """All up to that number of which nobody waits are taken for good."""
         unheard = self._unheard
-        while unheard and unheard[0] <= number:
-            found = self._sent.pop(unheard.popleft(), None)
-            if found is not None:
-                self.size -= found[3]
+        while unheard and unheard[0][0] <= number:
+            self.size -= unheard.popleft()[4]
 
     def first(self, otherwise: int) -> int:
         """The first that waits, or that number."""
-        return next((number for number in self._order if number in self._sent), otherwise)
+        return min(next(iter(self._heard), otherwise), self._unheard[0][0] if self._unheard else otherwise)
 
-    def again(self) -> Iterator[tuple[int, Lane | None, tuple[bytes, ...]]]:
-        """All that wait, in order."""
-        return ((number, sent[1], sent[2]) for number, sent in list(self._sent.items()))
+    def all(self) -> list[_Sent]:
+        """Those that wait."""
+        return [*self._heard.values(), *self._unheard]
 
     def end(self) -> list[tuple[int, Publish]]:
         """Nobody will answer: which they were."""
-        ended = [(number, sent[0]) for number, sent in self._sent.items()]
+        ended = [sent[:2] for sent in self.all()]
         self.size = 0
-        for kept in (self._sent, self._order, self._unheard):
-            kept.clear()
+        self._heard.clear()
+        self._unheard.clear()
         return ended

@@ -144,8 +144,7 @@ class ServedStages:
             taken.last = number
             if heard and call.nacked:
                 taken.took_part(number, hot_frames.indices(call.nacked))
-            if not (complete and heard):
-                self._fold_due = True
+            self._fold_due = True  # what was rejected may have become a letter
         if not heard:
             self._passed = number
         elif complete:
