@@ -46,6 +46,11 @@ class End:
         self._clock = clock
         self._wake = wake
 
+    def anew(self, starts: list[bytes], number: int) -> None:
+        """One of the two has started again."""
+        self._start = starts[number]
+        self.link = Link(self.other, starts[1 - number])
+
     def connect(self, dials: bool, nonce: bytes) -> LinkSession:
         """The end of a new connection."""
         identity = Identity("simulated", self.name, self._start, KEY)
@@ -86,8 +91,8 @@ class Wire:
         self._due = [False, False]
         self._connection = 0
         self.broken_count = 0
-        starts = [next(_starts).to_bytes(START_SIZE, "big") for _ in NAMES]
-        self.ends = [End(number, starts, hub.clock, partial(self.wake, number)) for number in (0, 1)]
+        self._starts = [next(_starts).to_bytes(START_SIZE, "big") for _ in NAMES]
+        self.ends = [End(number, self._starts, hub.clock, partial(self.wake, number)) for number in (0, 1)]
         self._connect()
 
     def _connect(self) -> None:
@@ -118,6 +123,13 @@ class Wire:
         elif sent:
             give(receiver, bytes(sent))
         assert not receiver.closing or receiver is not self.ends[1 - number].session, "a session has ended by itself"
+
+    def restart(self) -> None:
+        """The owners' process has started again: nothing of what was under way comes."""
+        self.break_off(0.0)
+        self._starts[1] = next(_starts).to_bytes(START_SIZE, "big")
+        for number, end in enumerate(self.ends):
+            end.anew(self._starts, number)
 
     def break_off(self, down_s: float) -> None:
         """What is under way is lost; for so long there is no connection."""
@@ -163,13 +175,35 @@ class LinkedOwnerTable(OwnerTable):
 
     def __init__(self, hub: Hub, store: Store, volatile: Store) -> None:
         super().__init__(hub, store, volatile)
-        owners = self.local()
+        self._hub = hub
+        self._here = Here(hub, self._row_shard)
         self.wire = Wire(hub, self.breaks)
+        self.front: Crossing | None = None
+        self._cross()
+
+    def _cross(self) -> None:
+        owners = self.local()
         front, served = self.wire.ends
-        here = Here(hub, self._row_shard)
-        front.crossing = self.front = Crossing(front.link, [], len(owners), here, partial(self.wire.wake, 0))
-        served.crossing = self.served = Crossing(served.link, owners, 0, here, partial(self.wire.wake, 1))
+        front.crossing = self.front = Crossing(front.link, [], len(owners), self._here, partial(self.wire.wake, 0), before=self.front)
+        served.crossing = self.served = Crossing(served.link, owners, 0, self._here, partial(self.wire.wake, 1))
         self._remote: dict[LocalOwner, RemoteOwner] = dict(zip(owners, self.front.remote, strict=True))
+
+    def restart(self) -> None:
+        """As if the owners' process had died, and were there again: what its front had there is gone, but what is kept. (Its queues have not moved.)"""
+        assert self.front is not None
+        for served in self.served.served:
+            served.taken = None  # its row stays
+        self.served.dead()
+        self.front.dead(returns=True)
+        self._hub.hold()
+        self.wire.restart()
+        self._cross()
+        self.served.claimed = self._claimed
+        self.served.heed_claims()
+
+    def _claimed(self) -> None:
+        self.served.go_on()
+        self._hub.go_on()
 
     def _row_shard(self, owner: LocalOwner) -> int:
         return next(shard for shard in range(SHARD_COUNT_DEFAULT) if self.here(shard) is owner)
