@@ -246,12 +246,22 @@ class Front:
     def lane(self, *queues):
         return self.remote.lane(address_of("", queues[0]), [self.bench.log_id(name) for name in queues])
 
+    def publish_runs(self, queues, *bodies, confirm=True):
+        """The same by runs."""
+        call = self.call(bodies, confirm, None)
+        self.remote.stage_runs(address_of("", "q"), [([self.bench.log_id(name) for name in queues], b"", call.data, call.count, range(call.count))], call)
+        return call
+
     def publish(self, lane, *bodies, confirm=True, door=None):
+        call = self.call(bodies, confirm, door)
+        self.remote.stage(lane, call)
+        return call
+
+    def call(self, bodies, confirm, door):
         data = b"".join(map(record_of, bodies))
         call = make_publish(1, address_of("", "q"), CODEC.tag, 1, 0, data, len(bodies), sum(map(len, bodies)))
         call.confirm = confirm
         call.attachment = door or self.door()
-        self.remote.stage(lane, call)
         return call
 
     def consumer(self, token, door=None, limit=10, auto_settle=False, exclusive=False, priority=0, is_topic=False):

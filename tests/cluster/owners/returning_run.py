@@ -78,7 +78,9 @@ class Run:
             self.leave()
         elif what < 0.88:
             self.get()
-        elif what < 0.93 and self.bench.owners.broker is not None:
+        elif what < 0.90:
+            self.lend()
+        elif what < 0.95 and self.bench.owners.broker is not None:
             self.die()
         for _ in range(chance.choice((0, 1, 3))):
             self.bench.loop.step()
@@ -94,7 +96,10 @@ class Run:
             self.serial += 1
             bodies.append(b"%d" % self.serial)
         confirm = self.chance.random() < 0.7
-        call = front.publish(front.lanes[lane], *bodies, confirm=confirm)
+        if self.chance.random() < 0.2:
+            call = front.publish_runs(LANES[lane], *bodies, confirm=confirm)
+        else:
+            call = front.publish(front.lanes[lane], *bodies, confirm=confirm)
         self.published.append((front.name, lane, bodies, call))
 
     def settle(self):
@@ -108,15 +113,26 @@ class Run:
         consumer = token.consumer
         consumer.owner.settle(consumer, place[1], 1, disposition)
 
-    def consume(self, queue=None, **how):
+    def consume(self, queue=None, may_lend=True, **how):
         front = self.chance.choice(self.bench.fronts)
         queue = queue or self.chance.choice(sorted(QUEUES))
         how = how or {"limit": self.chance.choice((0, 1, 5)), "auto_settle": self.chance.random() < 0.2}
         token = Token(queue)
         token.consumer = consumer = front.consumer(token, **how)
+        consumer.lent = may_lend and not consumer.auto_settle and self.chance.random() < 0.3
         answers = []
         front.remote.consume(consumer, [self.bench.log_id(queue)], None, answers.append)
         self.consumers.append((token, answers))
+
+    def lend(self):
+        """To who is lent his credit, as much as his limit leaves."""
+        for token, answers in self.consumers:
+            consumer = token.consumer
+            if consumer.lent and answers == [None] and consumer.active:
+                held = sum(1 for one in self.holder.values() if one is token)
+                room = (consumer.limit or 5) - consumer.credit - consumer.leased
+                if room > 0 and held <= consumer.leased:
+                    consumer.owner.lend(consumer, room)
 
     def leave(self):
         if self.getters and self.chance.random() < 0.4:
@@ -199,7 +215,7 @@ class Run:
         self.bench.run(1)
         for name in QUEUES:
             assert self.bench.queue(name).subscription.leased_count == 0, "something is held by nobody"
-            self.consume(name, limit=0)
+            self.consume(name, may_lend=False, limit=0, auto_settle=False)
         self.bench.run(2)
         for name in QUEUES:
             assert self.bench.queue(name).subscription.ready_count == 0

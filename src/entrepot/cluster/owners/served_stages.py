@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any, ClassVar
 
@@ -42,6 +43,9 @@ class ServedStages:
 
     def __init__(self, outlet: Outlet, taken: TakenStages | None) -> None:
         self.taken = taken
+        self._known = 0 if taken is None else taken.known
+        self._row_shard = 0 if taken is None else taken.shard
+        self._closed: AbstractSet[int] = frozenset() if taken is None else taken.closed
         self._outlet = outlet
         self._number = outlet.owner
         self._lanes: ServedLanes
@@ -69,7 +73,8 @@ class ServedStages:
         staged, data = hot_frames.read_stage(frame)
         codec, version, flags, heard, number, count, call_number, body_bytes = staged
         self._begin(call_number)
-        if self.taken is not None and self._is_known(call_number, heard):
+        if call_number <= self._known or self._row_shard in self._closed:
+            self._answer_known(call_number, heard)
             return
         lane = self._lanes.get(number, False)
         call = self._publish(codec, version, flags, lane.address, data, count, body_bytes)
@@ -85,7 +90,8 @@ class ServedStages:
         staged, address, runs = hot_frames.read_stage_runs(frame)
         codec, version, flags, heard, _, count, call_number, body_bytes = staged
         self._begin(call_number)
-        if self.taken is not None and self._is_known(call_number, heard):
+        if call_number <= self._known or self._row_shard in self._closed:
+            self._answer_known(call_number, heard)
             return
         call = self._publish(codec, version, flags, address, b"", count, body_bytes)
         for _, _, data, in_run, _ in runs:
@@ -111,15 +117,13 @@ class ServedStages:
         if end != len(data):
             raise CorruptData(f"{count} records are said to be in {len(data)} bytes, and are not")
 
-    def _is_known(self, number: int, heard: bool) -> bool:
-        """Whether it is answered already: a start before this one has taken it, or nothing can be taken now."""
+    def _answer_known(self, number: int, heard: bool) -> None:
+        """A start before this one has taken it, and answers so; or nothing can be taken now."""
         taken = self.taken
         assert taken is not None
         if number > taken.known:
-            if taken.is_closed:
-                self._refuse(number, Unavailable("what is taken cannot be kept yet"))
-                return True
-            return False
+            self._refuse(number, Unavailable("what is taken cannot be kept yet"))
+            return
         answer = taken.answers.get(number)
         if answer is not None:
             self._outlet.send(hot_frames.answered_again(self._number, number, *answer))
@@ -127,7 +131,6 @@ class ServedStages:
             self._tell_staged(number, None, None)
         else:
             self._passed = number
-        return True
 
     def _carry_out(self, call: Publish, number: int, heard: bool, stage: Callable[[Publish], bool]) -> None:
         call.confirm = heard

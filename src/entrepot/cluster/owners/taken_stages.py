@@ -22,14 +22,16 @@ _ROWS_MAX = 4096  # starts of fronts that are read at once
 
 
 class TakenStages:
-    """Of the start `start` of the process `name`. `known`: what the start of the owner before this one had taken; frames up to there come again.
+    """Of the start `start` of the process `name`, kept in `shard`; while that is `closed` nothing may be taken.
 
-    `answers`: those of stages that were not plainly taken: whether it was refused, and the rest of the answer's frame.
+    `known`: what the start of the owner before this one had taken; frames up to there come again. `answers`: those to stages that were not plainly taken:
+    whether it was refused, and the rest of the answer's frame.
     """
 
     def __init__(self, store: Store, shard: int, name: str, start: bytes) -> None:
         self._store = store
-        self._shard = shard
+        self.closed = store.closed
+        self.shard = shard
         self._key = FRONT_PREFIX + start
         self._name = name
         self.answers: dict[int, tuple[bool, bytes]] = {}
@@ -54,11 +56,6 @@ class TakenStages:
         if at != len(value) or reader_min > _VERSION:
             raise CorruptData(f"what was taken of a front is kept as {value[:80]!r}, which this version cannot read")
 
-    @property
-    def is_closed(self) -> bool:
-        """Whether nothing can be kept now, so that nothing may be taken."""
-        return self._shard in self._store.closed
-
     def refused(self, number: int, why: bytes) -> None:
         """Nothing of it was taken."""
         self.last = number
@@ -81,17 +78,17 @@ class TakenStages:
         parts = [_HEAD.pack(_VERSION, _READER_MIN, self.last, len(name)), name]
         for number, (failed, rest) in self.answers.items():
             parts += (_ANSWER.pack(number, failed, len(rest)), rest)
-        self._store.fold(self._shard, self._key, set_value(b"".join(parts)))
+        self._store.fold(self.shard, self._key, set_value(b"".join(parts)))
 
     def _forget_others(self) -> None:
         """Earlier starts of its process are dead, whether or not this owner lived then."""
         self._is_alone = True
         name = self._name.encode()
-        for key, value in self._store.scan(self._shard, FRONT_PREFIX, prefix_end(FRONT_PREFIX), _ROWS_MAX):
+        for key, value in self._store.scan(self.shard, FRONT_PREFIX, prefix_end(FRONT_PREFIX), _ROWS_MAX):
             if key != self._key and value[_HEAD.size : _HEAD.size + _HEAD.unpack_from(value)[3]] == name:
-                self._store.fold(self._shard, key, DELETE)
+                self._store.fold(self.shard, key, DELETE)
 
     def drop(self) -> None:
         """The front's start is dead: nothing of it comes again."""
-        if not self.is_closed and self._store.failed is None:
-            self._store.fold(self._shard, self._key, DELETE)
+        if self.shard not in self.closed and self._store.failed is None:
+            self._store.fold(self.shard, self._key, DELETE)
