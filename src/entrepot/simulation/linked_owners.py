@@ -17,6 +17,8 @@ from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owners import Owner
+from entrepot.broker.queue.queue import Queue
+from entrepot.broker.subscription.consumer import Consumer
 from entrepot.cluster.greeting import NONCE_SIZE, START_SIZE
 from entrepot.cluster.link import Link
 from entrepot.cluster.link_session import Identity, LinkSession
@@ -31,6 +33,7 @@ KEY = bytes(32)
 SERVED_FROM = 1 << 40  # numbers of consumers that are served over a link
 BREAKS = 0.02  # how likely a connection breaks when it carries something
 _starts = itertools.count(1)  # each is another: what is kept of one is not the next one's
+RESTARTS = 0.3  # and how likely it was the death of the other process
 DOWN_S = (0.0, 0.001, 0.05)  # for how long there is none then
 
 
@@ -91,6 +94,7 @@ class Wire:
         self._due = [False, False]
         self._connection = 0
         self.broken_count = 0
+        self.broken: Callable[[], None] = _nothing
         self._starts = [next(_starts).to_bytes(START_SIZE, "big") for _ in NAMES]
         self.ends = [End(number, self._starts, hub.clock, partial(self.wake, number)) for number in (0, 1)]
         self._connect()
@@ -134,11 +138,16 @@ class Wire:
     def break_off(self, down_s: float) -> None:
         """What is under way is lost; for so long there is no connection."""
         self.broken_count += 1
+        self.broken()
         for end in self.ends:
             if end.session is not None:
                 session, end.session = end.session, None
                 session.lost("reset")
         self._loop.call_later(down_s, self._connect)
+
+
+def _nothing() -> None:
+    pass
 
 
 def give(session: LinkSession, data: bytes) -> None:
@@ -179,6 +188,7 @@ class LinkedOwnerTable(OwnerTable):
         self._here = Here(hub, self._row_shard)
         self.wire = Wire(hub, self.breaks)
         self.front: Crossing | None = None
+        self._left = 0  # stores that do not have all of it durable
         self._cross()
 
     def _cross(self) -> None:
@@ -193,13 +203,24 @@ class LinkedOwnerTable(OwnerTable):
         assert self.front is not None
         for served in self.served.served:
             served.taken = None  # its row stays
+            for door in served.doors.values():
+                _release(door.consumers.values())
         self.served.dead()
         self.front.dead(returns=True)
         self._hub.hold()
         self.wire.restart()
-        self._cross()
-        self.served.claimed = self._claimed
-        self.served.heed_claims()
+        stores = list({id(owner.store): owner.store for owner in self.local()}.values())
+        self._left = len(stores)
+        for store in stores:  # what the next start finds is durable
+            store.group().calls.append(self._is_durable)
+            store.urgent()
+
+    def _is_durable(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._cross()
+            self.served.claimed = self._claimed
+            self.served.heed_claims()
 
     def _claimed(self) -> None:
         self.served.go_on()
@@ -225,3 +246,32 @@ class BreakingOwnerTable(LinkedOwnerTable):
     """The same, over connections that break."""
 
     breaks = BREAKS
+
+
+class ReturningOwnerTable(BreakingOwnerTable):
+    """And whose owners' process starts again now and then, when its connection has broken."""
+
+    def __init__(self, hub: Hub, store: Store, volatile: Store) -> None:
+        super().__init__(hub, store, volatile)
+        self.restart_count = 0
+        self.wire.broken = self._broken
+
+    def _broken(self) -> None:
+        loop: Any = self._hub.scheduler
+        if loop.random.random() < RESTARTS:
+            loop.call_soon(self._restart)
+
+    def _restart(self) -> None:
+        if not self._hub.held:
+            self.restart_count += 1
+            self.restart()
+
+
+def _release(consumers: Iterable[Consumer]) -> None:
+    """What they hold is ready again, however often it was delivered: a process that dies buries nothing."""
+    for consumer in consumers:
+        queue = consumer.reads
+        if isinstance(queue, Queue) and not queue.ended:
+            held = list(queue.subscription.leased_by(consumer.id))
+            for first, end in held if queue.dead_letters is None else queue.dead_letters.without_pending(consumer, held):
+                queue.release_now(consumer, first, end - first, True)

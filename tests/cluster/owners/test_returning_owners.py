@@ -10,6 +10,9 @@ from entrepot.broker.topic.stream_start import FIRST, LAST, NEXT, TIME
 from entrepot.cluster.owners.taken_stages import TakenStages
 
 
+LETTERS = {"q": {"x_queue_type": "quorum", "x_delivery_limit": 1, "x_dead_letter_exchange": "", "x_dead_letter_routing_key": "dead"}, "dead": {}}
+
+
 @pytest.fixture
 def bench():
     return ReturningBench()
@@ -284,6 +287,42 @@ class TestConsumers:
         one.remote.settle(consumer, 0, 1, ACCEPT)
         bench.run()
         assert (bench.queue().subscription.leased_count, bodies(one)) == (1, [b"0"])
+
+    @pytest.mark.parametrize("disposition", [REJECT, RELEASE])
+    def test_what_another_has_by_now_is_not_ended_by_who_claims_it_too_late(self, disposition):
+        bench = ReturningBench(fronts=2, queues=LETTERS)
+        one, two = bench.fronts
+        one.publish(one.lane("q"), b"0", b"1")
+        late, _ = one.consume("q")
+        bench.run()
+        two.consume("q", "other")
+        bench.run()
+        bench.die()
+        bench.come_back(linked=False)
+        bench.link(two)
+        bench.run(3.0)
+        assert bodies(two, "other") == [b"0", b"1"]
+        bench.link(one)
+        bench.run()
+        one.remote.settle(late, 0, 1, disposition)
+        one.remote.settle(late, 1, 1, disposition)
+        bench.run()
+        assert (bench.queue("dead").depth(), bench.queue().subscription.leased_count) == (0, 2)
+
+    def test_a_claim_that_is_given_back_is_delivered_once_more(self):
+        bench = ReturningBench(queues=LETTERS)
+        front = bench.fronts[0]
+        front.publish(front.lane("q"), b"0", b"1", b"2")
+        consumer, _ = front.consume("q")
+        bench.run()
+        bench.restart()
+        bodies(front)
+        front.remote.settle(consumer, 0, 3, RELEASE)
+        bench.run()
+        assert (sorted(bodies(front)), bench.queue("dead").depth()) == ([b"0", b"1", b"2"], 0)
+        front.remote.settle(consumer, 0, 3, RELEASE)
+        bench.run()
+        assert (bodies(front), bench.queue("dead").depth()) == ([], 3)
 
     def test_a_front_that_dies_too(self):
         bench = ReturningBench(fronts=2)

@@ -1,6 +1,6 @@
 """Returning: the first moments of a start whose process was there before: nobody here is given anything until fronts elsewhere have said who holds what.
 
-Consumers of this process, and whoever else asks its owners directly, are let in after that.
+Made before the first Crossing of the start. Consumers of this process, and whoever else asks its owners directly, are let in after that.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.calls.port import RELEASE, UNSENT
+from entrepot.broker.calls.port import ACCEPT, RELEASE, UNSENT
 from entrepot.broker.owner import claiming
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
@@ -76,18 +76,22 @@ class Claims:
     # ---- what becomes of it
 
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
-        """As Owner.settle(), of a consumer that may hold something that was claimed."""
-        owner, held = self._served.owner, self.held.get(consumer)
-        if held is not None:
-            end = first + count
-            claimed = held.ranges(first, end, _ALL)
-            held.remove(first, end)
-            if held.count == 0:
+        """As Owner.settle(): where it is not accepted, only of what the consumer holds, for it may have had it at another start, and it is another's now."""
+        settle = self._served.owner.settle
+        queue, claimed = consumer.reads, self.held.get(consumer)
+        if not isinstance(queue, Queue):
+            settle(consumer, first, count, disposition)
+            return
+        for low, high in [(first, first + count)] if disposition == ACCEPT else _leased(queue, consumer, first, first + count):
+            known = claimed.ranges(low, high, _ALL) if claimed is not None and disposition == RELEASE else []
+            for one, end in known:
+                self._release(consumer, one, end)
+            for one, end in _without(low, high, known):
+                settle(consumer, one, end - one, disposition)
+        if claimed is not None:
+            claimed.remove(first, first + count)
+            if claimed.count == 0:
                 del self.held[consumer]
-            if disposition == RELEASE:
-                for one, behind in claimed:
-                    self._release(consumer, one, behind)
-        owner.settle(consumer, first, count, disposition)
 
     def released(self, consumer: Consumer) -> None:
         """It ends: what of it was claimed goes back as it was."""
@@ -105,3 +109,21 @@ class Claims:
     @staticmethod
     def _door(consumer: Consumer) -> Any:
         return consumer.attachment
+
+
+def _leased(queue: Queue, consumer: Consumer, first: int, end: int) -> list[tuple[int, int]]:
+    """What of [first, end) it holds."""
+    if end - first == 1:
+        return [(first, end)] if queue.subscription.is_leased_by(consumer.id, first) else []
+    leased = queue.subscription.leased_by(consumer.id)
+    return [(max(low, first), min(high, end)) for low, high in leased if low < end and high > first]
+
+
+def _without(first: int, end: int, ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """[first, end) without these, which lie in it, ascending."""
+    found = []
+    for low, high in ranges:
+        if first < low:
+            found.append((first, low))
+        first = high
+    return [*found, (first, end)] if first < end else found

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from entrepot.broker.calls import lease_calls
-from entrepot.broker.calls.port import Ask, Attachment, Call, Delivery, Publish, fail, make_ask
+from entrepot.broker.calls.port import ACCEPT, Ask, Attachment, Call, Delivery, Publish, fail, make_ask
 from entrepot.broker.calls.questions import Seal, Unseal
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.owner.local_owner import LocalOwner
@@ -241,7 +241,7 @@ class ServedOwner(ServedStages):
         self._settle_due = True
         consumer = self._consumer(number)
         if consumer is not None and consumer.reads is not None:
-            if self.claims.held:
+            if disposition != ACCEPT or self.claims.held:
                 self.claims.settle(consumer, first, count, disposition)
             else:
                 self.owner.settle(consumer, first, count, disposition)
