@@ -9,7 +9,6 @@ from entrepot.broker.calls.topic_requests import CreateTopic, DeleteTopic
 from entrepot.broker.topic.stream_start import FIRST, LAST, NEXT, TIME
 from entrepot.cluster.owners.taken_stages import TakenStages
 
-
 LETTERS = {"q": {"x_queue_type": "quorum", "x_delivery_limit": 1, "x_dead_letter_exchange": "", "x_dead_letter_routing_key": "dead"}, "dead": {}}
 
 
