@@ -78,11 +78,8 @@ class Claims:
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """As Owner.settle(): where it is not accepted, only of what the consumer holds, for it may have had it at another start, and it is another's now."""
         settle = self._served.owner.settle
-        queue, claimed = consumer.reads, self.held.get(consumer)
-        if not isinstance(queue, Queue):
-            settle(consumer, first, count, disposition)
-            return
-        for low, high in [(first, first + count)] if disposition == ACCEPT else _leased(queue, consumer, first, first + count):
+        claimed = self.held.get(consumer)
+        for low, high in may_end(consumer, first, first + count, disposition):
             known = claimed.ranges(low, high, _ALL) if claimed is not None and disposition == RELEASE else []
             for one, end in known:
                 self._release(consumer, one, end)
@@ -111,8 +108,11 @@ class Claims:
         return consumer.attachment
 
 
-def _leased(queue: Queue, consumer: Consumer, first: int, end: int) -> list[tuple[int, int]]:
-    """What of [first, end) it holds."""
+def may_end(consumer: Consumer, first: int, end: int, disposition: int) -> list[tuple[int, int]]:
+    """What of [first, end) it may end so: what is not accepted is only what it holds of a queue."""
+    queue = consumer.reads
+    if disposition == ACCEPT or not isinstance(queue, Queue):
+        return [(first, end)]
     if end - first == 1:
         return [(first, end)] if queue.subscription.is_leased_by(consumer.id, first) else []
     leased = queue.subscription.leased_by(consumer.id)

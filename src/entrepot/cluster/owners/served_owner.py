@@ -23,7 +23,7 @@ from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.cluster.owners import asked, hot_frames, kinds, words
 from entrepot.cluster.owners.outlet import Outlet
-from entrepot.cluster.owners.served_claims import Claims
+from entrepot.cluster.owners.served_claims import Claims, may_end
 from entrepot.cluster.owners.served_door import ServedDoor, ServedSink
 from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.cluster.owners.served_stages import ServedStages
@@ -360,7 +360,7 @@ class ServedOwner(ServedStages):
         for number, first, count, disposition in said.settlements:
             consumer = self._consumer(number)
             if consumer is not None and consumer.reads is not None:
-                ends.append((consumer, first, count, disposition))
+                ends += [(consumer, low, high - low, disposition) for low, high in may_end(consumer, first, first + count, disposition)]
         try:
             stages = [self._stage_of(one) for one in said.stages]
         except NotDone as error:
