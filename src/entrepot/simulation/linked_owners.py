@@ -275,3 +275,4 @@ def _release(consumers: Iterable[Consumer]) -> None:
             held = list(queue.subscription.leased_by(consumer.id))
             for first, end in held if queue.dead_letters is None else queue.dead_letters.without_pending(consumer, held):
                 queue.release_now(consumer, first, end - first, True)
+            queue.overdelivered = queue.delivery_limit >= 0  # but what nobody claims is looked at, as at a start

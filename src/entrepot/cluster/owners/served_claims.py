@@ -85,6 +85,11 @@ class Claims:
                 self._release(consumer, one, end)
             for one, end in _without(low, high, known):
                 settle(consumer, one, end - one, disposition)
+        self.forget(consumer, first, count)
+
+    def forget(self, consumer: Consumer, first: int, count: int) -> None:
+        """What it has of these it was given here."""
+        claimed = self.held.get(consumer)
         if claimed is not None:
             claimed.remove(first, first + count)
             if claimed.count == 0:

@@ -367,7 +367,8 @@ class ServedOwner(ServedStages):
             tell(error)
             return
         self.owner.together(stages, ends, said.loads, tell)
-        for consumer, *_ in ends:
+        for consumer, first, count, _ in ends:
+            self.claims.forget(consumer, first, count)
             _door_of(consumer).credit_returned(consumer)
 
     def _stage_of(self, said: words.WordsOfStage) -> tuple[Lane | None, bytes, list[Any], Publish]:
