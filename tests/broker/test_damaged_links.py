@@ -39,7 +39,8 @@ def me(bench):
 
 def waiting(bench):
     """Numbers of what is under way, by class."""
-    return {type(who).__name__: number for number, who in bench.remote._waiting._calls.items()}
+    publishes = [(number, call) for number, call, *_ in bench.remote._stages.all()]
+    return {type(who).__name__: number for number, who in [*bench.remote._waiting._calls.items(), *publishes]}
 
 
 NO_ANSWERS = {

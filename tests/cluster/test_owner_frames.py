@@ -93,7 +93,8 @@ def test_settlements_loans_and_numbers(consumer, first, count, disposition):
     assert hot_frames.read_lend(hot_frames.lend(1, consumer, count)) == (consumer, count)
     assert hot_frames.read_read(hot_frames.read(1, count, first, True)) == (count, first, True)
     assert hot_frames.read_number(hot_frames.wants(1, consumer)) == (0, consumer)
-    assert hot_frames.read_number(hot_frames.passed(1, first)) == (0, first)
+    for named in (hot_frames.passed, hot_frames.settled, hot_frames.waits_from):
+        assert hot_frames.read_number(named(1, first)) == (0, first)
 
 
 READS = [value for name, value in vars(hot_frames).items() if name.startswith("read_")]
@@ -114,6 +115,7 @@ def test_octets_that_are_none(read, frame):
 def test_every_kind_has_words_of_its_own():
     assert len(set(words.KINDS.values())) == len(words.KINDS)
     hot = {kinds.STAGE, kinds.STAGE_RUNS, kinds.SETTLE, kinds.LEND, kinds.READ, kinds.REPLY, kinds.ANSWERED, kinds.DELIVERED, kinds.WANTS, kinds.PASSED}
+    hot |= {kinds.WAITS_FROM, kinds.SETTLED}
     named = {value for name, value in vars(kinds).items() if name.isupper() and name != "ANSWERS"}
     assert named == hot | set(words.KINDS.values())
 
@@ -123,6 +125,18 @@ FROM_FIRST = words.words_of_start("first")
 SAID = [
     words.LaneIs(7, b"\0\1q", [bytes(16)], False),
     words.Consume(1, words.WordsOfConsumer(1, 2, 3, 0, 5, False, True, -1, False, False, False, True), [bytes(16)], words.words_of_start("first")),
+    words.Claim(
+        words.WordsOfConsumer(1, 2, 3, 0, 5, False, True, -1, False, False, False, True),
+        [bytes(16)],
+        True,
+        True,
+        3,
+        [(1, 4)],
+        [-1],
+        0,
+        words.words_of_start("first"),
+    ),
+    words.Claimed(1, 2),
     words.Ask(4, "AskQueues", words.plain(([bytes(16)],))),
     words.Receive(4, 1, 1, 6, 10, -1, 20_000, b"", 0),
     words.Answer(1, words.why(Refused(Reason.FULL, "no")), words.plain(None)),

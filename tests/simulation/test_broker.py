@@ -9,7 +9,7 @@ import pytest
 
 from entrepot.simulation.broker_run import BrokerRun
 from entrepot.simulation.disk import SimulatedDisk
-from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
+from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable, ReturningOwnerTable
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 from entrepot.store.local import store
@@ -74,3 +74,11 @@ def test_promises_hold_where_owners_are_reached_over_links_that_break_and_shards
             raise
         closed += run.wandering.closed_count
     assert closed > LINKED_SEEDS
+
+
+def test_promises_hold_where_the_process_of_the_owners_starts_again_and_its_front_lives_on():
+    for seed in range(200, 200 + LINKED_SEEDS):
+        run = BrokerRun(seed)
+        run.owners = ReturningOwnerTable
+        run.wandering.rate = 0  # shards stay with their process
+        run.run()

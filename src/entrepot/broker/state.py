@@ -19,6 +19,7 @@ CLUSTER_PREFIX = b"n:"
 MOVE_PREFIX = b"m:"
 NOTED_PREFIX = b"v:"
 SUBJECT_PREFIX = b"w:"
+FRONT_PREFIX = b"f:"
 
 PREFIX_SIZE = 2  # bytes
 

@@ -8,6 +8,7 @@ from entrepot.broker.producers.producer_state import PRODUCER_PREFIX, fold_produ
 from entrepot.broker.state import (
     CATALOGUE_PREFIX,
     CLUSTER_PREFIX,
+    FRONT_PREFIX,
     GROUP_PREFIX,
     MOVE_PREFIX,
     NOTED_PREFIX,
@@ -43,4 +44,5 @@ def default_folds() -> StateFolds:
     folds.register(INTENT_PREFIX, fold_value, absolute=True)
     folds.register(TAKEN_PREFIX, fold_value, absolute=True)
     folds.register(SUBJECT_PREFIX, fold_value, absolute=True)
+    folds.register(FRONT_PREFIX, fold_value, absolute=True)
     return folds

@@ -17,6 +17,7 @@ from functools import partial
 
 from entrepot.broker.broker import Broker
 from entrepot.broker.logs.entry_codec import EntryCodec
+from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.clock import Clock
 from entrepot.cluster import handover_frames
 from entrepot.cluster.catalogue import frames as catalogue_frames
@@ -30,7 +31,8 @@ from entrepot.cluster.link import Link
 from entrepot.cluster.link_figures import LinkFigures
 from entrepot.cluster.link_session import Identity, LinkSession
 from entrepot.cluster.owner_map import OwnerMap
-from entrepot.cluster.owners.crossing import Crossing
+from entrepot.cluster.owners.crossing import RETURN_S, Crossing
+from entrepot.cluster.owners.returning import Returning
 from entrepot.cluster.workers.place import SHARD_OF_DECISIONS, WorkerPlace, name_of
 from entrepot.entropy import Entropy
 from entrepot.model.errors import CorruptData, Unavailable
@@ -46,8 +48,9 @@ Journal = Callable[[str], None]
 class Here:
     """What served owners need of their process."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, row_shard: int) -> None:
         self._broker = broker
+        self._row_shard = row_shard
 
     def codec(self, tag: int) -> EntryCodec | None:
         """See served_owner.Here."""
@@ -56,6 +59,10 @@ class Here:
     def next_consumer_id(self) -> int:
         """See served_owner.Here."""
         return self._broker.next_consumer_id()
+
+    def row_shard(self, owner: LocalOwner) -> int:
+        """See served_owner.Here."""
+        return self._row_shard
 
 
 class Member:
@@ -96,31 +103,43 @@ class Member:
         self._identity = Identity(cluster, place.name, place.start_id, key)
         self._journal = journal
         self._on_condemned = on_condemned
-        self._here = Here(broker)
+        self._here = Here(broker, place.number)  # shards begin at 0
         self._dead: set[bytes] = set()  # starts
         self._since_s: dict[str, float] = {}  # when a link was connected, or ceased to be
         self._away: dict[str, object] = {}  # timers, by name
         self._closed: set[int] = set()  # shards of its own that are not open yet
+        self._returning: Returning | None = None  # once it has begun
         self._is_stopping = False
 
     # ---- its life
 
     def begin(self) -> None:
         """The broker is open: for a process that decides with its own shards, for one that follows with none."""
-        own = self.place.shards(self._broker.shards.count)
+        broker = self._broker
+        own = self.place.shards(broker.shards.count)
+        self._closed = set() if self.decides else set(own)
+        self._returning = Returning(broker.hub, broker.scheduler, self.place.others(), self._is_open, self._over, self._unclear)
         if self.decides:
             self.deciding.begin(self.place.others())
             self._handovers.opened_here(own)
             return
         self.following.begin()
-        self._closed = set(own)
         for shard in own:
-            self._broker.shard_moves.open(shard, self._epoch, partial(self._opened, shard))
+            broker.shard_moves.open(shard, self._epoch, partial(self._opened, shard))
 
     def _opened(self, shard: int) -> None:
         self._closed.discard(shard)
         if not self._closed:
             self._handovers.opened_here(self.place.shards(self._broker.shards.count))
+
+    def _is_open(self) -> bool:
+        return not self._closed and not self._broker.outbox.loading
+
+    def _over(self) -> None:
+        """Who holds what is known: whoever waits for more looks at why_not_ready."""
+
+    def _unclear(self, crossing: Crossing, error: CorruptData) -> None:
+        self._broken(crossing.link, error)
 
     def _elsewhere(self, shard: int) -> str | None:
         """The process that has a shard; None: this one."""
@@ -147,6 +166,8 @@ class Member:
             return str(error)
         if self._closed:
             return f"{len(self._closed)} shards are on their way"
+        if self._returning is None or not self._returning.is_over:
+            return "who holds what is still to be said by the others"
         return None
 
     def woken(self) -> None:
@@ -174,25 +195,42 @@ class Member:
         self._dead.add(start)
         link = self.links.get(name)
         if link is None or link.peer != start:
-            if self.decides and link is None:
-                self.deciding.absent(name)
+            if link is None:
+                self._absent(name)
             return
         self._end(link)
         if self.decides:
             self.deciding.dead(link)
 
+    def _absent(self, name: str) -> None:
+        """No start of that process is there, and there was no link with one."""
+        if self.decides:
+            self.deciding.absent(name)
+        if self._returning is not None:
+            self._returning.gone(name)
+
     def _end(self, link: Link) -> None:
-        """All that was with that start."""
+        """All that was with that start, but what waits for the next one."""
         del self.links[link.name]
         self._connected(link.name, False)
         session = self.sessions.pop(link.name, None)
         if session is not None:
             session.shut_down(f"that start of '{link.name}' is dead")
-        crossing = self._owners.crossings.pop(link.name)
-        crossing.dead()
+        crossing = self._owners.crossings[link.name]
+        crossing.dead(returns=True)
+        self._broker.scheduler.call_later(RETURN_S, self._give_up, crossing)
+        if self._returning is not None:
+            self._returning.gone(link.name)
         self._handovers.dead(link)
         self.following.dead(link)
         self._broker.shard_moves.forget_found()
+
+    def _give_up(self, crossing: Crossing) -> None:
+        """It has not come back for long."""
+        if self._owners.crossings.get(crossing.link.name) is crossing:
+            del self._owners.crossings[crossing.link.name]
+            crossing.give_up()
+            self._broker.shard_moves.forget_found()
 
     def _condemn(self, link: Link, why: str) -> None:
         self._journal(f"'{link.name}' is dead to this process: {why}")
@@ -220,7 +258,10 @@ class Member:
 
     def _begin(self, name: str, start: bytes) -> Link:
         link = self.links[name] = Link(name, start)
-        self._owners.crossings[name] = Crossing(link, self._owners.served(), OWNERS, self._here, _link_wakes, self._journal)
+        before = self._owners.crossings.get(name)
+        crossing = self._owners.crossings[name] = Crossing(link, self._owners.served(), OWNERS, self._here, _link_wakes, self._journal, before)
+        if self._returning is not None:
+            self._returning.linked(crossing)
         self._broker.shard_moves.forget_found()  # what is its is reached from now on
         self._handovers.linked(link)
         if self.decides:

@@ -1,6 +1,6 @@
 """OwnerMap: which owner has what where several processes are one broker: by the process whose a shard is, and by the start in which a home is.
 
-What is another process's is reached through its Crossing, as long as there is one; else it is on its way, Unavailable.
+What is another process's is reached through its Crossing, which a start that is dead leaves as long as its process may return; else it is Unavailable.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from entrepot.broker.front.owner_table import Definition, OwnerTable
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owners import Owner
-from entrepot.cluster.owners.crossing import Crossing
+from entrepot.cluster.owners.crossing import HOME, Crossing
 from entrepot.model.errors import Unavailable
 from entrepot.store.interface import Store
 
 START_ID_AT = 8  # of a start (greeting.py): what follows is chance, and the id of its homes
 
-HOME, DURABLE = 0, 1  # owners of a process, by their numbers on a link
+DURABLE = 1  # the owner of a process, by its number on a link, that its next start is again
 
 
 def start_id_of(start: bytes) -> bytes:
@@ -60,7 +60,8 @@ class OwnerMap(OwnerTable):
 
     def home_of_start(self, start_id: bytes) -> Owner | None:
         """See OwnerTable."""
-        return next((crossing.remote[HOME] for crossing in self.crossings.values() if start_id_of(crossing.link.peer) == start_id), None)
+        found = (crossing for crossing in self.crossings.values() if not crossing.is_over and start_id_of(crossing.link.peer) == start_id)
+        return next((crossing.remote[HOME] for crossing in found), None)
 
     def check_open(self, definition: Definition) -> None:
         """See OwnerTable: there is always something that is not open here."""
@@ -68,7 +69,7 @@ class OwnerMap(OwnerTable):
 
     def everyone(self) -> list[Owner]:
         """See OwnerTable."""
-        return [*super().everyone(), *(remote for crossing in self.crossings.values() for remote in crossing.remote)]
+        return [*super().everyone(), *(remote for crossing in self.crossings.values() for remote in crossing.remote[crossing.is_over :])]
 
     def kept_doors(self) -> Iterable[Any]:
         """See OwnerTable."""

@@ -278,15 +278,41 @@ def test_who_was_not_heard_of_for_long_answers_nothing(cluster, here, there):
     assert same(cluster)
 
 
-def test_of_a_decider_that_dies_nobody_knows_what_it_did(cluster, there):
-    calls = [there.submit(r.DeclareQueue(f"q{number}", durable=True)) for number in range(20)]
-    cluster.run(0.004)
+@pytest.mark.parametrize("passed_s", [0.0, 0.002, 0.004, 0.02])
+def test_what_a_decider_that_dies_has_not_answered(cluster, there, passed_s):
+    """What makes something is asked again, and is so once; of what takes away nobody knows."""
+    there.declare("gone")
+    made = [there.submit(r.DeclareQueue(f"q{number}", durable=True)) for number in range(20)]
+    made += [there.submit(r.DeclareExchange("e", "fanout", durable=True)), there.submit(r.Bind("amq.fanout", "q3"))]
+    others = [there.submit(r.DeleteQueue("gone")), there.submit(r.DeclareQueue("", durable=True))]
+    cluster.run(passed_s)
     cluster.restart(0)
     cluster.settle()
-    assert {call.outcome for call in calls} <= {DONE, UNKNOWN}
-    assert UNKNOWN in {call.outcome for call in calls}
-    done = {call.result[0] for call in calls if call.outcome == DONE}
-    assert done <= set(names(cluster.processes[-1]))
+    cluster.run(1)
+    assert {call.outcome for call in made} == {DONE}
+    assert {call.outcome for call in others} <= {DONE, UNKNOWN}
+    assert {f"q{number}" for number in range(20)} <= set(names(cluster.processes[-1]))
+    assert same(cluster)
+
+
+def test_nobody_decides_for_too_long(cluster, there):
+    call = there.submit(r.DeclareQueue("q", durable=True))
+    cluster.processes[0].kill()
+    process = cluster.processes[-1]
+    process.following.dead(process.following.link)
+    cluster.run(5)
+    assert call.outcome == PENDING
+    cluster.run(6)
+    assert call.outcome == UNKNOWN
+
+
+def test_who_asked_is_gone_when_it_could_be_asked_again(cluster, there):
+    there.submit(r.DeclareQueue("mine", exclusive=True))
+    cluster.restart(0)
+    there.close()
+    cluster.settle()
+    cluster.run(1)
+    assert "mine" not in names(cluster.processes[-1])
     assert same(cluster)
 
 

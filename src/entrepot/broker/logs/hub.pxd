@@ -38,6 +38,7 @@ cdef class Hub:
     # this tick
     cdef list dirty
     cdef bint scheduled
+    cdef readonly bint held
     cdef int64_t now
     # fixed after registration
     cdef list codecs

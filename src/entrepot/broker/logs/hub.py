@@ -48,6 +48,7 @@ class Hub:
         "delivered_count",
         "dirty",
         "expired_count",
+        "held",
         "located",
         "located_bytes",
         "located_max_bytes",
@@ -78,6 +79,7 @@ class Hub:
         self.refusing = False  # nothing may be appended to durable logs now
         self.dirty: list[LogOwner] = []
         self.scheduled = False
+        self.held = False  # nobody is dispatched
         self.now = 0  # wall clock of this tick, 0 if not asked for yet
         self.transactions: dict[bytes, Any] = {}  # log id -> LogTransactions, of logs that have any
         self.codecs: list[EntryCodec | None] = [None] * (CODEC_TAG_MAX + 1)
@@ -212,6 +214,8 @@ class Hub:
         self.translation_steps = 0
         if self.located_bytes > self.located_max_bytes:
             self.let_go()
+        if self.held:
+            return
         dirty = self.dirty
         self.dirty = []
         stop = self.delivered_count + _TURN_MAX
@@ -226,6 +230,16 @@ class Hub:
             if index < len(dirty):
                 self.dirty = dirty[index:] + self.dirty
                 self._schedule()
+
+    def hold(self) -> None:
+        """Dispatch nobody, until go_on()."""
+        self.held = True
+
+    def go_on(self) -> None:
+        """Who was marked meanwhile is dispatched."""
+        self.held = False
+        if self.dirty:
+            self._schedule()
 
     def locating(self, cursor: Any, size: int) -> None:
         """A cursor has an entry of so many bytes at hand, where it stays as long as its queue is not read: of very many queues that is much."""

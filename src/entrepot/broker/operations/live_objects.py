@@ -120,6 +120,8 @@ class LiveObjects:
 
     def _may_remove(self) -> bool:
         """Whether those can be asked who could decide that a queue goes: exchanges that are kept may go with it, though it is not."""
+        if self._broker.hub.held:
+            return False  # who reads them may say so yet
         decider = self._broker.decider
         return self._broker.decisions.stream.decides if decider is None else decider.is_known
 

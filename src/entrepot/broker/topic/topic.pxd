@@ -30,7 +30,7 @@ cdef class PartitionReader:
     # where it is
     cdef readonly uint64_t position
     cdef bint entry_start
-    cdef object start
+    cdef readonly object start
     cdef StoredEntry current
     cdef bytes form
     cdef uint64_t next_index
@@ -60,6 +60,7 @@ cdef class Topic(LogOwner):
     cdef readonly list consumers
     cdef Py_ssize_t _consumer_count
     cdef readonly list readers
+    cdef readonly object giving
     # life
     cdef readonly bint closed
     cdef dict _away

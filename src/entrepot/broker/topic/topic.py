@@ -103,6 +103,7 @@ class Topic(LogOwner):
         "closed",
         "consumers",
         "definition",
+        "giving",
         "hub",
         "name",
         "partitions",
@@ -125,6 +126,7 @@ class Topic(LogOwner):
         self.consumers: list[Consumer] = []
         self._consumer_count = 0
         self.readers: list[PartitionReader] = []
+        self.giving: Any = None  # the log of what is being delivered
         self.closed = False
         self._away: dict[int, list[PartitionReader]] = {}  # partitions that are not open here -> who reads there, and from where
         self.timer: Any = None
@@ -223,6 +225,17 @@ class Topic(LogOwner):
             self.readers.append(reader)
             _place(reader, start)
         self.hub.mark_dirty(self)
+
+    def read_on(self, consumer: Consumer, partition: Partition, position: int) -> None:
+        """One that was added reads this partition, too, from a place where it was before."""
+        reader = _make_reader(self, consumer, partition.log)
+        reader.position = min(position, partition.log.next_offset)
+        self.readers.append(reader)
+        self.hub.mark_dirty(self)
+
+    def places(self, consumer: Consumer) -> dict[bytes, int]:
+        """Where a consumer is in each partition, by its log, as far as it is known."""
+        return {reader.log.id: reader.position for reader in self.readers if reader.consumer is consumer and reader.start is None}
 
     def remove_consumer(self, consumer: Consumer) -> None:
         """It is sent no more; what it holds still counts until it is settled."""
@@ -334,6 +347,7 @@ class Topic(LogOwner):
         if not consumer.auto_settle:
             consumer.gave(limit)
         self.hub.delivered_count += limit
+        self.giving = reader.log
         reader.next_position = consumer.attachment.sink.deliver(delivery)
         if left == limit:
             reader.form = None  # behind the entry

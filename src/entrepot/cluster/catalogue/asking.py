@@ -81,6 +81,16 @@ def result_of(request: Any, data: bytes) -> Any:
         raise CorruptData(f"the result of a {type(request).__name__} does not decode: {error}") from None
 
 
+def may_be_repeated(request: Any) -> bool:
+    """Whether it may be carried out a second time, where it is not known whether it was: a declare, a bind.
+
+    Not what has its name made up there. Nor what takes away: somebody may have made another of that name in between, and it would go, too.
+    """
+    if isinstance(request, (requests.DeclareQueue, requests.DeclareExchange)):
+        return bool(request.name)
+    return isinstance(request, requests.Bind) and not request.remove
+
+
 def _packed(value: Any) -> bytes:
     if isinstance(value, tuple):
         value = list(value)

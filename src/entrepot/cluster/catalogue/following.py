@@ -6,7 +6,8 @@
 
 What takes long is applied over turns of the loop; what comes behind it waits. What differs much from a snapshot is not as anybody has had it until all is
 applied: the front answers nothing in that time.
-A link that breaks is no end of what was asked: its answer comes over the next connection. When the decider's start is dead, nobody knows what became of it.
+A link that breaks is no end of what was asked: its answer comes over the next connection. When the decider's start is dead, nobody knows what became of it:
+what may be done twice as well as once is asked again of who decides next, the rest is *unknown*.
 """
 
 from __future__ import annotations
@@ -28,17 +29,31 @@ from entrepot.broker.front.door import Door
 from entrepot.broker.queue.queue import Queue
 from entrepot.cluster.catalogue import frames as f
 from entrepot.cluster.catalogue.announcing import announced
-from entrepot.cluster.catalogue.asking import request_fields, result_of
+from entrepot.cluster.catalogue.asking import may_be_repeated, request_fields, result_of
 from entrepot.cluster.catalogue.leases import BEAT_S, FrontLease
 from entrepot.cluster.link import Link
 from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Unavailable
 
 ASKED_MAX = 10_000  # calls that wait for the decider's answer
+REPEATED_S = 10.0  # for how long something is asked again when who decides has ended
 BEATS_MAX = 4  # heartbeats that wait at the link until they have come there
 
 _WRONG = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError, msgspec.MsgspecError, NotDone)
 
 Answered = Callable[[NotDone | None, bytes], None]
+
+
+class _Asked:
+    """What waits for an answer: for the connection `home`. `frame`: it may be asked again. `link`: where it was asked last. `timer`: since it was lost."""
+
+    __slots__ = ("answered", "frame", "home", "link", "timer")
+
+    def __init__(self, answered: Answered, home: Home | None, link: Link) -> None:
+        self.answered = answered
+        self.home = home
+        self.link: Link | None = link
+        self.frame: tuple[bytes, ...] | None = None
+        self.timer: Any = None
 
 
 class Following:
@@ -61,7 +76,7 @@ class Following:
         self._corrupt: CorruptData | None = None
         self._number = 0
         self._beats: deque[int] = deque()  # heartbeats that have not come there, by their places in the link
-        self._asked: dict[int, tuple[Answered, Home | None]] = {}  # with the connection that asks
+        self._asked: dict[int, _Asked] = {}
         self._unsure: set[Home] = set()  # connections of which nobody knows whether something is exclusive to them
         self._made_timed: set[bytes] = set()  # queues, by the ids of their logs, of which that is asked
         self._ended: set[Home] = set()  # connections whose exclusive queues are still to go
@@ -86,6 +101,8 @@ class Following:
             if timer is not None:
                 timer.cancel()
         self._lost()
+        for number in list(self._asked):
+            self._give_up(number)
 
     def dead(self, link: Link) -> None:
         """The start at the other end of a link is dead."""
@@ -100,11 +117,43 @@ class Following:
         self._arriving = None
         self._beats.clear()
         self._lease.forget()
-        asked, self._asked = self._asked, {}
-        for answered, home in asked.values():
-            if home is not None:
-                self._unsure.add(home)
-            answered(OutcomeUnknown("the process that decides the catalogue has ended"), b"")
+        for number, asked in list(self._asked.items()):
+            asked.link = None
+            if asked.frame is None:
+                self._give_up(number)
+            elif asked.timer is None:
+                asked.timer = self._broker.scheduler.call_later(REPEATED_S, self._give_up, number)
+
+    def _give_up(self, number: int) -> None:
+        """What became of it is not known, and nobody asks again."""
+        asked = self._take(number)
+        if asked is None:
+            return
+        if asked.home is not None:
+            self._unsure.add(asked.home)
+        asked.answered(OutcomeUnknown("the process that decides the catalogue has ended"), b"")
+
+    def _take(self, number: int) -> _Asked | None:
+        asked = self._asked.pop(number, None)
+        if asked is not None and asked.timer is not None:
+            asked.timer.cancel()
+        return asked
+
+    def _ask_again(self) -> None:
+        """Who decides is known, and has been joined: what the one before has not answered."""
+        link = self.link
+        for asked in self._asked.values():
+            if asked.link is None and asked.frame is not None and link is not None and self._has_begun and not link.is_full:
+                asked.link = link
+                link.send(*asked.frame)
+
+    def _is_early(self, asked: _Asked, error: NotDone | None) -> bool:
+        """Whether something that was asked before is *unavailable* now, so that it is still not known what became of it: it is asked once more."""
+        if asked.timer is None or not isinstance(error, Unavailable):
+            return False
+        asked.link = None
+        self._broker.scheduler.call_later(BEAT_S, self._ask_again)
+        return True
 
     def _beat(self) -> None:
         self._timer = self._broker.scheduler.call_later(BEAT_S, self._beat)
@@ -146,15 +195,17 @@ class Following:
         elif isinstance(frame, f.Heard):
             self._heard(frame)
         elif isinstance(frame, f.Answer):
-            self._answered(frame)
+            self._answer(link, frame)
         else:
             raise CorruptData(f"a {type(frame).__name__} comes from who decides")
 
-    def _answered(self, frame: f.Answer) -> None:
-        asked = self._asked.pop(frame.number, None)
-        if asked is None:
-            raise CorruptData(f"who decides answers {frame.number}, which was not asked")
-        asked[0](f.heard(frame.error), frame.result)
+    def _answer(self, link: Link, frame: f.Answer) -> None:
+        asked, error = self._asked.get(frame.number), f.heard(frame.error)
+        if asked is None or asked.link is not link:
+            raise CorruptData(f"'{link.name}' answers {frame.number}, which was not asked")
+        if not self._is_early(asked, error):
+            self._take(frame.number)
+            asked.answered(error, frame.result)
 
     def _join(self, link: Link, epoch: int) -> None:
         if epoch < self.epoch:
@@ -230,6 +281,7 @@ class Following:
         if is_whole:
             self._broker.operations.decide_again()
             self._say_beat()
+            self._ask_again()
         self._go_on(link)
 
     def _go_on(self, link: Link) -> None:
@@ -253,9 +305,10 @@ class Following:
         waiting, self._waiting = self._waiting, deque()
         if applying is not None:
             applying.close()
+        link = self.link
         for frame in waiting:
-            if isinstance(frame, f.Answer):
-                self._answered(frame)
+            if isinstance(frame, f.Answer) and link is not None:
+                self._answer(link, frame)
 
     def _heard(self, frame: f.Heard) -> None:
         if frame.epoch != self.epoch:
@@ -296,6 +349,8 @@ class Following:
             del self._asked[number]
             raise Unavailable("who asks has a name that cannot be told") from None
         assert self.link is not None
+        if may_be_repeated(request):
+            self._asked[number].frame = tuple(frame)
         self.link.send(*frame)
 
     def _next(self, answered: Answered, home: Home | None = None) -> int:
@@ -303,7 +358,7 @@ class Following:
         if self.link is None or self.link.is_full or len(self._asked) >= ASKED_MAX:
             raise Unavailable("who decides the catalogue cannot be reached")
         self._number += 1
-        self._asked[self._number] = (answered, home)
+        self._asked[self._number] = _Asked(answered, home, self.link)
         return self._number
 
     @staticmethod
@@ -323,7 +378,10 @@ class Following:
     def ended(self, door: Door) -> None:
         """See Decider. What it has asked for may still be on its way: the decider hears of its end behind that."""
         home = door.home
-        if home in self._unsure or self._broker.catalogue.exclusive_queues(home) or any(home == asking for _, asking in self._asked.values()):
+        for number, asked in list(self._asked.items()):
+            if asked.home == home and asked.link is None:
+                self._give_up(number)  # its end must not come before what it asked
+        if home in self._unsure or self._broker.catalogue.exclusive_queues(home) or any(asked.home == home for asked in self._asked.values()):
             self._unsure.discard(home)
             self._ended.add(home)
             self._end_home(home)

@@ -8,7 +8,7 @@ import msgspec
 
 from entrepot.broker.calls import questions
 from entrepot.broker.calls.questions import PartitionFigures, QueueFigures
-from entrepot.cluster.owners.words import Number, read
+from entrepot.cluster.owners.words import Number, Place, read
 from entrepot.model.errors import CorruptData
 
 Decoder: TypeAlias = "msgspec.msgpack.Decoder[Any]"
@@ -18,6 +18,7 @@ WordsOfTask: TypeAlias = tuple[bytes, str, str, str, int, int, int, int, str]
 
 NOTHING = msgspec.msgpack.Decoder(None)
 NUMBER = msgspec.msgpack.Decoder(Number)
+PLACES = msgspec.msgpack.Decoder(list[Place] | None)
 TWO_NUMBERS = msgspec.msgpack.Decoder(tuple[Number, Number])
 
 _QUESTIONS: dict[str, Decoder] = {name: msgspec.msgpack.Decoder(question) for name, question in questions.QUESTIONS.items()}

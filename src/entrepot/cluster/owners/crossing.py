@@ -1,6 +1,7 @@
 """Crossing: what fronts and owners of two processes say to each other over one link, for as long as both starts are.
 
-A link carries both ways: what the front here asks owners there, and what the front there asks owners here. Owners are numbered by their process.
+A link carries both ways: what the front here asks owners there, and what the front there asks owners here. Owners are numbered by their process: HOME is
+what ends with its start, the others are durable. When a process is there again, the Crossing with its new start goes on with those of the one before.
 """
 
 from __future__ import annotations
@@ -10,54 +11,111 @@ from collections.abc import Callable
 
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.cluster.link import Link
-from entrepot.cluster.owners.kinds import ANSWERS
+from entrepot.cluster.owners.kinds import ANSWERS, CLAIM, CLAIMED, DOOR, READ
 from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.remote_owner import RemoteOwner
 from entrepot.cluster.owners.served_owner import Here, ServedOwner
+from entrepot.cluster.owners.taken_stages import TakenStages
 from entrepot.model.errors import CorruptData
 
 OWNERS_MAX = 256
+HOME = 0
+RETURN_S = 10.0  # for how long a process that has ended is waited for, before give_up()
+
+_CLAIMING = frozenset({DOOR, READ, CLAIM, CLAIMED})
 
 
 class Crossing:
     """`remote`: the `remote_count` owners there. `served`: the owners here, as the front there reaches them. `wake`: something waits to be sent.
 
-    journal(text) has where a frame failed that nobody has foreseen.
+    journal(text) has where a frame failed that nobody has foreseen. `before`: the Crossing with the start of that process before this one, if it is dead().
+    While the owners here are held (returning.py) nothing is heeded of a front, and from heed_claims() on only its claims: claimed() is called when all have
+    come. The rest waits for go_on().
     """
 
     def __init__(
-        self, link: Link, owners: list[LocalOwner], remote_count: int, here: Here, wake: Callable[[], None], journal: Callable[[str], None] | None = None
+        self,
+        link: Link,
+        owners: list[LocalOwner],
+        remote_count: int,
+        here: Here,
+        wake: Callable[[], None],
+        journal: Callable[[str], None] | None = None,
+        before: Crossing | None = None,
     ) -> None:
         assert max(len(owners), remote_count) <= OWNERS_MAX
         self.link = link
-        self.served = [ServedOwner(owner, Outlet(link, number, wake), here) for number, owner in enumerate(owners)]
-        self.remote = [RemoteOwner(Outlet(link, number, wake)) for number in range(remote_count)]
         self.is_over = False
+        self.claimed: Callable[[], None] = _nothing
+        self.served = [
+            ServedOwner(
+                owner, Outlet(link, number, wake), here, None if number == HOME else TakenStages(owner.store, here.row_shard(owner), link.name, link.peer)
+            )
+            for number, owner in enumerate(owners)
+        ]
+        self._heeds_claims = False
+        self._kept: list[bytes] | None = [] if owners and owners[HOME].hub.held else None
         self._journal = journal
+        self.remote = [self._reached(Outlet(link, number, wake), before) for number in range(remote_count)]
+
+    @staticmethod
+    def _reached(outlet: Outlet, before: Crossing | None) -> RemoteOwner:
+        number = outlet.owner
+        if number == HOME or before is None or number >= len(before.remote):
+            return RemoteOwner(outlet, number != HOME)
+        remote = before.remote[number]
+        remote.resume(outlet)
+        return remote
 
     def heed(self, frames: list[bytes]) -> None:
         """These have come. Raises CorruptData, and nothing else: the other start says what cannot be understood; it is to be declared dead()."""
         if self.is_over:
             return
-        for frame in frames:
-            if len(frame) < 2:
-                raise CorruptData(f"a frame of {len(frame)} bytes")
-            try:
-                self._heed(frame)
-            except CorruptData:
-                raise
-            except Exception as error:
-                if self._journal is not None:
-                    self._journal(f"a frame of kind {frame[0]} from '{self.link.name}': {''.join(traceback.format_exception(error))}")
-                raise CorruptData(f"a frame of kind {frame[0]} that cannot be carried out: {error!r:.200}") from error
-        for served in self.served:
-            served.flush()
+        try:
+            for frame in frames:
+                if len(frame) < 2:
+                    raise CorruptData(f"a frame of {len(frame)} bytes")
+                try:
+                    self._heed(frame)
+                except CorruptData:
+                    raise
+                except Exception as error:
+                    if self._journal is not None:
+                        self._journal(f"a frame of kind {frame[0]} from '{self.link.name}': {''.join(traceback.format_exception(error))}")
+                    raise CorruptData(f"a frame of kind {frame[0]} that cannot be carried out: {error!r:.200}") from error
+        finally:  # what came before a damaged one was taken
+            for served in self.served:
+                served.flush()
 
     def _heed(self, frame: bytes) -> None:
         sides: list[RemoteOwner] | list[ServedOwner] = self.remote if frame[0] >= ANSWERS else self.served
         if frame[1] >= len(sides):
             raise CorruptData(f"a frame of kind {frame[0]} for owner {frame[1]} of {len(sides)}")
-        sides[frame[1]].heed(frame)
+        if self._kept is None or frame[0] >= ANSWERS:
+            sides[frame[1]].heed(frame)
+        elif not self._heeds_claims or self.has_claimed or frame[1] == HOME or frame[0] not in _CLAIMING:
+            self._kept.append(frame)
+        else:
+            sides[frame[1]].heed(frame)
+            if self.has_claimed:
+                self.claimed()
+
+    @property
+    def has_claimed(self) -> bool:
+        """Whether the front there has said all that its consumers hold here."""
+        return all(served.claims.is_over for served in self.served[HOME + 1 :])
+
+    def heed_claims(self) -> None:
+        """The owners here have opened what they have. Raises CorruptData, as heed()."""
+        self._heeds_claims = True
+        if self._kept is not None:
+            kept, self._kept = self._kept, []
+            self.heed(kept)
+
+    def go_on(self) -> None:
+        """They are held no more. Raises CorruptData, as heed()."""
+        kept, self._kept = self._kept, None
+        self.heed(kept or [])
 
     def away(self, text: str) -> None:
         """There has been no connection for long: nothing new is begun."""
@@ -69,11 +127,20 @@ class Crossing:
         for remote in self.remote:
             remote.back()
 
-    def dead(self) -> None:
-        """The other start is no more."""
+    def dead(self, returns: bool = False) -> None:
+        """The other start is no more. `returns`: its process will be there again in a moment; what survives it waits for that, until it is given up."""
         if not self.is_over:
             self.is_over = True
             for served in self.served:
                 served.dead()
             for remote in self.remote:
-                remote.dead()
+                remote.dead(returns)
+
+    def give_up(self) -> None:
+        """It has not come back for too long: who still waits for it is told so. Nothing, if it has."""
+        for remote in self.remote:
+            remote.give_up()
+
+
+def _nothing() -> None:
+    pass

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from entrepot.broker.calls.port import ACCEPT, UNSENT, Attachment, Delivery
 from entrepot.broker.subscription.consumer import Consumer
+from entrepot.cluster.owners.settlements import FOR_GOOD, Ranges
 from entrepot.cluster.owners.words import DoorEnd, DoorIs
 from entrepot.model.errors import CorruptData
+from entrepot.model.ranges import RangeSet
 
 DOOR_WINDOW_BYTES = 1 << 20
 READ_STEP_BYTES = DOOR_WINDOW_BYTES // 4  # how much is read before it is said
@@ -35,7 +37,7 @@ class RemoteDoor:
         self.readers: dict[int, Reader] = {}
         self.calls = 0
         self.unread = 0
-        self.held: deque[tuple[Reader, Delivery]] = deque()
+        self.held: deque[tuple[Reader, Delivery, int]] = deque()  # and how much of it is to be said to be read
         self.is_busy = False
         self.paused = False
 
@@ -43,26 +45,60 @@ class RemoteDoor:
 class Reader:
     """A consumer, or getter. `settles`: what it takes is settled by being taken, and by this end: what does not come to it goes back.
 
-    `lent`: how much it was in all; `limits`: how often that was ended.
+    `lent`: how much it was in all; `limits`: how often that was ended. What it says at another start of its owner: the `log_ids` that it reads, and from
+    where on it began; `asked`: it is not known yet whether it may; `was_given`: something came; of a queue what it `holds`, of partitions its `positions`.
     """
 
-    __slots__ = ("consumer", "door", "gets", "lent", "limits", "settles")
+    __slots__ = ("asked", "consumer", "door", "gets", "holds", "keeps", "lent", "limits", "log_ids", "positions", "settles", "start", "was_given")
 
-    def __init__(self, consumer: Consumer, door: RemoteDoor) -> None:
+    def __init__(self, consumer: Consumer, door: RemoteDoor, log_ids: list[bytes], start: Any, keeps: bool) -> None:
         self.consumer = consumer
         self.door = door
         self.gets: list[int] = []  # calls under way, of a getter
         self.lent = self.limits = 0
         self.settles = consumer.auto_settle and not consumer.source.is_topic
+        self.log_ids = log_ids
+        self.start = start
+        self.asked = self.was_given = False
+        self.holds = RangeSet()
+        self.keeps = keeps  # there is another start
+        self.positions: list[int] | None = [-1] * len(log_ids) if consumer.source.is_topic else None
+
+    def came(self, delivery: Delivery) -> None:
+        """It is given something. Raises CorruptData: of a partition that it does not read."""
+        self.was_given = True
+        if not delivery.from_topic:
+            if self.keeps:
+                self.holds.add(delivery.offset, delivery.offset + delivery.count)
+        elif self.positions is None or delivery.deliveries >= len(self.positions):
+            raise CorruptData(f"a delivery of partition {delivery.deliveries} for who reads {len(self.log_ids)}")
+        else:
+            self.positions[delivery.deliveries] = delivery.offset + delivery.count
+            delivery.deliveries = 0
+
+    def settled(self, first: int, count: int, disposition: int) -> Ranges:
+        """It holds these no more: what of it ends for good."""
+        holds, end = self.holds, first + count
+        ended: Ranges = []
+        if disposition in FOR_GOOD and holds.count:
+            ended = [(first, end)] if holds.next_present(first) == first and holds.next_absent(first) >= end else holds.ranges(first, end, count)
+        holds.remove(first, end)
+        return ended
 
 
 class Readers:
-    """Of one owner elsewhere. say(words) and settle(...) tell it; taken(door, octets, paused): what it may deliver again, and whether at all."""
+    """Of one owner elsewhere. say(words) and settle(...) tell it; taken(door, octets, paused): what it may deliver again, and whether at all.
 
-    def __init__(self, say: Say, settle: Settle, taken: Callable[[int, int, bool], None]) -> None:
+    left(reader): it has ended. `keeps`: it is known what is held, for another start of the owner.
+    """
+
+    def __init__(self, say: Say, settle: Settle, taken: Callable[[int, int, bool], None], left: Callable[[Reader], None], keeps: bool) -> None:
         self._say = say
         self._settle = settle
         self._taken = taken
+        self._left = left
+        self._keeps = keeps
+        self.last = 0  # the greatest number of a reader
         self._count = 0
         self._doors: dict[Attachment, RemoteDoor] = {}
         self._by_number: dict[int, RemoteDoor] = {}
@@ -86,12 +122,13 @@ class Readers:
 
     # ---- who reads
 
-    def enter(self, consumer: Consumer) -> Reader:
-        """It will read, or get."""
+    def enter(self, consumer: Consumer, log_ids: list[bytes], start: Any = None) -> Reader:
+        """It will read these, or get from one."""
         reader = self._readers.get(consumer.id)
         if reader is None:
             door = self.door(consumer.attachment)
-            reader = Reader(consumer, door)
+            reader = Reader(consumer, door, log_ids, start, self._keeps)
+            self.last = max(self.last, consumer.id)
             self._readers[consumer.id] = door.readers[consumer.id] = reader
             self.flush(door)
         return reader
@@ -111,6 +148,7 @@ class Readers:
             del reader.door.readers[number]
             self._drop_held(reader)
             self.rest(reader.door)
+            self._left(reader)
         return reader
 
     def cancel(self, reader: Reader) -> None:
@@ -122,11 +160,11 @@ class Readers:
 
     def _drop_held(self, reader: Reader) -> list[Delivery]:
         door = reader.door
-        dropped = [delivery for one, delivery in door.held if one is reader]
+        dropped = [item for item in door.held if item[0] is reader]
         if dropped:
             door.held = deque(item for item in door.held if item[0] is not reader)
-            self._read(door, sum(len(delivery.data) for delivery in dropped))
-        return dropped
+            self._read(door, sum(size for _, _, size in dropped))
+        return [delivery for _, delivery, _ in dropped]
 
     def rest(self, door: RemoteDoor) -> None:
         """Perhaps nothing is left of it: then it ends with its connection, or when there are many such."""
@@ -150,6 +188,24 @@ class Readers:
         for of in (self._doors, self._by_number, self._idle, self._readers):
             of.clear()
 
+    # ---- another start of the owner
+
+    def begin(self, left: list[Reader]) -> list[RemoteDoor]:
+        """It knows no door yet: it hears of those that are in use, also of those of readers that have `left`, which are only needed for now; these."""
+        kept: dict[int, RemoteDoor] = {door.number: door for door in self._by_number.values() if door.readers}
+        passing = {reader.door.number: reader.door for reader in left if reader.door.number not in kept}
+        self._idle.clear()
+        self._by_number = kept
+        self._doors = {door.attachment: door for door in kept.values()}
+        for door in (*kept.values(), *passing.values()):
+            self._say(DoorIs(door.number, door.attachment.codec))
+            door.unread = 0
+            door.held = deque((reader, delivery, 0) for reader, delivery, _ in door.held)
+            door.paused = bool(door.held)
+            if door.paused:
+                self._taken(door.number, 0, True)
+        return list(passing.values())
+
     # ---- what comes
 
     def came(self, number: int, consumer_id: int, delivery: Delivery) -> None:
@@ -166,19 +222,19 @@ class Readers:
             raise CorruptData(f"{delivery.count} records for a consumer that is lent {consumer.credit}")
         delivery.consumer_id = consumer.id
         delivery.token = consumer.token
+        reader.came(delivery)
         if not consumer.auto_settle:
             consumer.gave(delivery.count)
-        door.held.append((reader, delivery))
+        door.held.append((reader, delivery, len(delivery.data)))
         self.flush(door)
 
-    def _hand_over(self, reader: Reader, delivery: Delivery) -> None:
+    def _hand_over(self, reader: Reader, delivery: Delivery, size: int) -> None:
         door = reader.door
         if door.attachment.closed:
             return  # all of it goes back
         if reader.settles:
             delivery.settled = True
             self._settle(delivery.consumer_id, delivery.offset, delivery.count, ACCEPT)
-        size = len(delivery.data)
         door.is_busy = True
         try:
             door.attachment.sink.deliver(delivery)

@@ -173,9 +173,19 @@ def wants(owner: int, consumer: int) -> bytes:
     return _NUMBER.pack(kinds.WANTS, owner, 0, 0, consumer)
 
 
+def waits_from(owner: int, call: int) -> bytes:
+    """That nobody waits for the answer to a stage before this call: a whole frame."""
+    return _NUMBER.pack(kinds.WAITS_FROM, owner, 0, 0, call)
+
+
 def passed(owner: int, call: int) -> bytes:
-    """That all stages up to this call, of which nobody waits for one, are taken unless they were answered: a whole frame."""
+    """That all stages up to this call, of which nobody waits for one, are taken for good unless they were answered: a whole frame."""
     return _NUMBER.pack(kinds.PASSED, owner, 0, 0, call)
+
+
+def settled(owner: int, count: int) -> bytes:
+    """That what the first `count` settlements over this link have ended is durable: a whole frame."""
+    return _NUMBER.pack(kinds.SETTLED, owner, 0, 0, count)
 
 
 def read_number(frame: bytes) -> tuple[int, int]:
@@ -188,8 +198,17 @@ def read_number(frame: bytes) -> tuple[int, int]:
 
 def answered(owner: int, call: int, nacked: Sequence[int] | None, error: bytes = b"") -> bytes:
     """Of a stage: what is in no queue, or why not (a Why in MessagePack): a whole frame."""
-    count = len(nacked or ())
-    return _NUMBER.pack(kinds.ANSWERED, owner, bool(error), count, call) + (error or struct.pack(f"<{count}I", *nacked or ()))
+    return answered_again(owner, call, bool(error), error or indices(nacked))
+
+
+def answered_again(owner: int, call: int, failed: bool, rest: bytes) -> bytes:
+    """The same, of what was answered before: why not, or indices()."""
+    return _NUMBER.pack(kinds.ANSWERED, owner, failed, 0 if failed else len(rest) // 4, call) + rest
+
+
+def indices(nacked: Sequence[int] | None) -> bytes:
+    """What is in no queue, as it goes."""
+    return struct.pack(f"<{len(nacked)}I", *nacked) if nacked else b""
 
 
 def read_answered(frame: bytes) -> tuple[int, list[int] | None, bytes]:

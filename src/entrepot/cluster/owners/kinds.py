@@ -11,7 +11,8 @@ STAGE_RUNS = 2
 SETTLE = 3
 LEND = 4
 READ = 5
-REPLY = 6
+WAITS_FROM = 6
+REPLY = 7
 
 # of a front: MessagePack (words.py)
 LANE = 16
@@ -33,6 +34,8 @@ RECEIVE = 31
 END_LEASES = 32
 WITHDRAW = 33
 WITHDRAW_ALL = 34
+CLAIM = 35
+CLAIMED = 36
 
 ANSWERS = 128
 
@@ -41,6 +44,7 @@ ANSWERED = 128
 DELIVERED = 129
 WANTS = 130
 PASSED = 131
+SETTLED = 132
 
 # of an owner: MessagePack
 ANSWER = 144

@@ -1,4 +1,7 @@
-"""RemoteLane: the number of a lane over a link. Lanes: those of one owner there, registered before they are named, and given back when nobody has them."""
+"""RemoteLane: the number of a lane over a link. Lanes: those of one owner there, registered before they are named, and given back when nobody has them.
+
+What is registered at one start of the owner is registered anew at the next, when it is named there: a lane stands for ids of logs.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +13,28 @@ from entrepot.broker.owners import Lane, Owner
 from entrepot.cluster.owners.words import LaneIs, LanesEnd
 
 
-class RemoteLane(Lane):
-    """`stands`: of a queue with timed leases, as far as its owner has said."""
+class _Start:
+    """One start of the owner: numbers registered there of lanes that nobody has any more."""
 
-    def __init__(self, owner: Owner, words: LaneIs, ended: list[int]) -> None:
+    __slots__ = ("ended",)
+
+    def __init__(self) -> None:
+        self.ended: list[int] = []
+
+
+class RemoteLane(Lane):
+    """`stands`: of a queue with timed leases, as far as its owner has said. `at`: the start at which it is registered."""
+
+    def __init__(self, owner: Owner, words: LaneIs) -> None:
         self.owner = owner
         self.number = words.number
-        self.words: LaneIs | None = words  # until it is registered
+        self.words = words
+        self.at: _Start | None = None
         self.stands = True
-        self._ended = ended
 
     def __del__(self) -> None:
-        if self.words is None:
-            self._ended.append(self.number)
+        if self.at is not None:
+            self.at.ended.append(self.number)
 
 
 class Lanes:
@@ -32,21 +44,21 @@ class Lanes:
         self._owner = owner
         self._say = say
         self._count = 0
-        self._ended: list[int] = []  # numbers of those that nobody has any more
+        self._start = _Start()
         self._timed: weakref.WeakValueDictionary[bytes, RemoteLane] = weakref.WeakValueDictionary()  # by the queue's log
         self._named: weakref.WeakValueDictionary[int, RemoteLane] = weakref.WeakValueDictionary()
 
     def make(self, address: bytes, log_ids: list[bytes]) -> RemoteLane:
         """Of an address. Nothing is said of it before it is used."""
         self._count += 1
-        return RemoteLane(self._owner, LaneIs(self._count, address, log_ids, False), self._ended)
+        return RemoteLane(self._owner, LaneIs(self._count, address, log_ids, False))
 
     def timed(self, log_id: bytes) -> RemoteLane:
         """Of a queue: one for all that have it, as long as it stands."""
         lane = self._timed.get(log_id)
         if lane is None or not lane.stands:
             self._count += 1
-            lane = RemoteLane(self._owner, LaneIs(self._count, b"", [log_id], True), self._ended)
+            lane = RemoteLane(self._owner, LaneIs(self._count, b"", [log_id], True))
             self._timed[log_id] = lane
             self._named[lane.number] = lane
         return lane
@@ -54,10 +66,10 @@ class Lanes:
     def number(self, lane: Lane) -> int:
         """What it is named by, to an owner that knows it by then."""
         assert isinstance(lane, RemoteLane)
-        if lane.words is not None:
-            words, lane.words = lane.words, None
+        if lane.at is not self._start:
+            lane.at = self._start
             self.tidy()
-            self._say(words)
+            self._say(lane.words)
         return lane.number
 
     def gone(self, number: int) -> None:
@@ -68,6 +80,11 @@ class Lanes:
 
     def tidy(self) -> None:
         """Have those be forgotten there that nobody has here."""
-        if self._ended:
-            ended, self._ended[:] = self._ended[:], []
+        ended = self._start.ended
+        if ended:
+            self._start.ended = []
             self._say(LanesEnd(ended))
+
+    def begin(self) -> None:
+        """Another start of the owner: none is registered there."""
+        self._start = _Start()

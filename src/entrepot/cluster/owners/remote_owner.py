@@ -7,6 +7,9 @@ are never used again, so it comes to no other queue.
 
 Nothing new is begun while the link is full or the owner away(): Unavailable. What is under way waits, over however many connections, until the other start
 is dead().
+
+What an owner takes durably survives its start, and what it has then is the same: its front keeps what was sent and is not said to be durable, and who holds
+what. When the owner is there again (resume()), it claims that, sends again what it has kept, in order, and goes on; publishes wait meanwhile.
 """
 
 from __future__ import annotations
@@ -16,30 +19,48 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from entrepot.broker.calls import lease_calls
-from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Attachment, Delivery, Publish, fail
+from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Delivery, Publish, fail
 from entrepot.broker.calls.questions import Load
-from entrepot.broker.owners import Done, Lane, Owner, Run, Settlement, Stage
+from entrepot.broker.owners import Done, Lane, Run, Settlement, Stage
 from entrepot.broker.subscription.consumer import Consumer
+from entrepot.cluster.link_frames import FRAME_MAX_BYTES
 from entrepot.cluster.owners import asked, hot_frames, kinds, words
+from entrepot.cluster.owners.claims import claim_of, left_of, words_of
 from entrepot.cluster.owners.doors import Reader, Readers
-from entrepot.cluster.owners.lanes import Lanes, RemoteLane
+from entrepot.cluster.owners.lanes import Lanes
 from entrepot.cluster.owners.outlet import Outlet
-from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, refuse
-from entrepot.model.errors import CorruptData, NotDone, Unavailable
+from entrepot.cluster.owners.remote_timed import RemoteTimed
+from entrepot.cluster.owners.sent_stages import SentStages
+from entrepot.cluster.owners.settlements import SentSettlements
+from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse
+from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
+
+WAITS_STEP = 64  # calls, from one word to the next on which answers need not be kept
+KEPT_MAX_BYTES = 64 << 20  # of publishes that are not known to be durable; beyond it nothing new is begun
 
 _WHY = msgspec.msgpack.Decoder(words.Why)
 
 
-class RemoteOwner(Owner):
-    """One of another start of a process, by its number there, for one front."""
+class RemoteOwner(RemoteTimed):
+    """One of a process, by its number there, for one front. `survives`: what it takes and gives is kept over its start, and this stays with its next one."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, survives: bool = False) -> None:
         self._outlet = outlet
         self._number = outlet.owner
-        self._lanes = Lanes(self, outlet.say)
-        self._readers = Readers(outlet.say, self._settle, self._taken)
+        self._survives = survives
+        self._returning = False
+        self._held_from = 0  # while it is returning: calls from there on were not sent
+        self._told_waits = 0  # from where on stages are waited for, as was said last
+        self._lanes = Lanes(self, self._say)
+        self._settlements = SentSettlements()
+        self._readers = Readers(self._say, self._settle, self._taken, self._settlements.left, survives)
         self._waiting = Waiting()
+        self._stages = SentStages()
+        if survives:
+            self._say(words.Claimed(0, 0))
+
+    def _say(self, what: Any) -> None:
+        self._outlet.say(what)
 
     # ---- the other end comes and goes
 
@@ -53,22 +74,97 @@ class RemoteOwner(Owner):
         if not self._outlet.is_over:
             self._outlet.away = None
 
-    def dead(self) -> None:
-        """That start is no more: whatever is under way is answered, consumers are told that they are gone, and nothing more is sent or heeded."""
+    def dead(self, returns: bool = False) -> None:
+        """That start is no more. `returns`: where it survives, what can be asked again waits, until it is there again, or it is given up: see resume()."""
         self._outlet.end(Unavailable(ENDED))
+        if not returns or not self._survives:
+            self.give_up()
+            return
+        self._returning = True
+        self._held_from = self._waiting.next()
+        for _, who in self._waiting.end_some():
+            if isinstance(who, Receiving):
+                who.door.calls -= 1
+                self._readers.rest(who.door)
+            lost(who)
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more: whatever is under way is answered, consumers are told that they are gone; nothing more is sent or heeded until it
+        resumes. Nothing, unless its start is dead.
+        """
+        if not self._outlet.is_over:
+            return
+        held_from = self._held_from if self._returning else self._waiting.next()
+        self._returning = False
         readers = self._readers.everyone()
         self._readers.forget_all()
-        self._waiting.end()
+        self._settlements.forget_all()
+        ended: list[tuple[int, Any]] = [*self._waiting.end(), *self._stages.end()]
+        for number, who in sorted(ended, key=lambda item: item[0]):
+            if isinstance(who, Publish) and number >= held_from:
+                refuse(who, Unavailable(ENDED))
+            else:
+                lost(who)
         for reader in readers:
             consumer = reader.consumer
             if consumer.active and consumer.token is not None:
                 door: Any = consumer.attachment
                 door.gone(consumer)
 
+    def resume(self, outlet: Outlet) -> None:
+        """The owner is there again, in another start: it hears who holds what, and then, in order, what is not known to be durable and what is asked."""
+        assert self._outlet.is_over
+        assert self._survives
+        self._outlet = outlet
+        self._returning = False
+        self._told_waits = 0
+        self._lanes.begin()
+        unsaid = self._settlements.unsaid()
+        left = left_of(self._settlements.ended(), unsaid)
+        passing = self._readers.begin(left)
+        count = 0
+        for reader in (*left, *self._readers.everyone()):
+            claim = claim_of(reader, unsaid.get(reader.consumer.id, []))
+            if claim is not None:
+                self._say(claim)
+                count += 1
+        self._say(words.Claimed(count, self._readers.last))
+        for consumer_id, ranges, disposition in self._settlements.begin():
+            for first, end in ranges:
+                self._settlements.put(consumer_id, [(first, end)], disposition)
+                self._outlet.send(hot_frames.settle(self._number, consumer_id, first, end - first, disposition))
+        for reader in left:
+            self._settlements.left(reader)
+        for door in passing:
+            self._say(words.DoorEnd(door.number))
+        self._send_again()
+
+    def _send_again(self) -> None:
+        stages = [(number, lane, frame) for number, _, lane, frame, _ in self._stages.all()]
+        calls: list[tuple[int, Any, Any]] = [(number, who, None) for number, who in self._waiting.again()]
+        for number, what, frame in sorted([*calls, *stages], key=lambda item: item[0]):
+            if frame is not None:
+                if what is not None:
+                    self._lanes.number(what)
+                self._outlet.send(*frame)
+            elif isinstance(what.again, words.Consume) and not self._still_asks(what.again):
+                self._waiting.take(number)
+                lost(what)
+            else:
+                self._say(what.again)
+
+    def _still_asks(self, said: words.Consume) -> bool:
+        """Whether its consumer has not ended meanwhile; then it is said on what terms that reads now."""
+        reader = self._readers.get(said.consumer.number)
+        if reader is None or not reader.consumer.active:
+            return False
+        said.consumer = words_of(reader)
+        return True
+
     @property
     def under_way_count(self) -> int:
         """Calls that are not answered."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._stages)
 
     # ---- publishing
 
@@ -78,36 +174,59 @@ class RemoteOwner(Owner):
 
     def stage(self, lane: Lane, call: Publish) -> bool:
         """See Owner."""
-        self._outlet.check()
+        self._check_room()
         lane_number = self._lanes.number(lane)
         number = self._waiting.next()
         staged = (call.codec, call.codec_version, call.flags, call.confirm, lane_number, call.count, number, call.body_bytes)
-        self._outlet.send(hot_frames.stage(self._number, staged), call.data)
-        return self._under_way(number, call)
+        head, data = hot_frames.stage(self._number, staged), call.data
+        return self._under_way(number, call, lane, (head, data), len(head) + len(data))
 
     def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
         """See Owner."""
-        self._outlet.check()
+        self._check_room()
         number = self._waiting.next()
         staged = (call.codec, call.codec_version, call.flags, call.confirm, len(runs), call.count, number, call.body_bytes)
-        self._outlet.send(*hot_frames.stage_runs(self._number, staged, address, runs))
-        return self._under_way(number, call)
+        frame = tuple(hot_frames.stage_runs(self._number, staged, address, runs))
+        return self._under_way(number, call, None, frame, sum(map(len, frame)))
 
-    def _under_way(self, number: int, call: Publish) -> bool:
+    def _check_room(self) -> None:
+        """Raises Unavailable: nothing more may be published."""
+        if not self._returning:
+            self._outlet.check()
+        if self._stages.size > KEPT_MAX_BYTES:
+            raise Unavailable("much that was published before is not durable yet")
+
+    def _under_way(self, number: int, call: Publish, lane: Lane | None, frame: tuple[bytes, ...], size: int) -> bool:
+        if self._returning:
+            if size > FRAME_MAX_BYTES:
+                raise Refused(Reason.TOO_LARGE, f"a frame is at most of {FRAME_MAX_BYTES} bytes")
+        else:
+            if self._stages.last_except > self._told_waits and number >= self._told_waits + WAITS_STEP:
+                self._say_waits(number)
+            self._outlet.send(*frame)
+        self._stages.put(number, call, lane, frame if self._survives else (), size)
         if call.confirm:
-            self._waiting.put(number, call)
             return False
-        self._waiting.put_unheard(number, call)
         call.outcome = DONE
         return True
 
+    def _say_waits(self, number: int) -> None:
+        """Answers that are kept there, and that nobody waits for any more, need not be."""
+        first = self._stages.first(number)
+        if first >= self._told_waits + WAITS_STEP:
+            self._told_waits = first
+            if self._survives:
+                self._outlet.send(hot_frames.waits_from(self._number, first))
+
     def _answered(self, frame: bytes) -> None:
         number, nacked, error = hot_frames.read_answered(frame)
-        call = self._waiting.get_staged(number)
+        call = self._stages.get(number)
         why = _error(error) if error else None
         if why is None and (not call.confirm or max(nacked or (), default=0) >= call.count):
             raise CorruptData(f"of a publish of {call.count} records {len(nacked or ())} are said to be nowhere, or nobody waits for it")
-        self._waiting.take_staged(number)
+        self._stages.take(number)
+        if nacked or why is not None:
+            self._stages.last_except = max(number, self._stages.last_except)
         if why is not None:
             refuse(call, why)
         else:
@@ -117,7 +236,12 @@ class RemoteOwner(Owner):
 
     def _passed(self, frame: bytes) -> None:
         _, number = hot_frames.read_number(frame)
-        self._waiting.passed(number)
+        self._waiting.check(number)
+        self._stages.passed(number)
+
+    def _durable(self, frame: bytes) -> None:
+        _, count = hot_frames.read_number(frame)
+        self._settlements.durable(count)
 
     def reply(self, namespace: str, name: str, codec: int, version: int, data: bytes, position: int, count: int) -> bool:
         """See Owner. Nobody waits for it: what cannot be sent is dropped."""
@@ -134,19 +258,29 @@ class RemoteOwner(Owner):
     def consume(self, consumer: Consumer, log_ids: list[bytes], start: Any, done: Callable[[NotDone | None], None]) -> None:
         """See Owner."""
 
-        def answered(error: NotDone | None, _: Any) -> None:
+        def check(places: Any) -> None:
+            if len(places or ()) != len(reader.positions or ()):
+                raise CorruptData(f"a consumer of {len(log_ids)} logs is said to begin at {len(places or ())} places")
+
+        def answered(error: NotDone | None, places: Any) -> None:
+            reader.asked = False
             if error is not None:
                 self._readers.leave(consumer.id)
+            elif places is not None:
+                reader.positions = places
             done(error)
 
         try:
-            self._outlet.check()
+            self._check()
         except NotDone as error:
             done(error)
             return
-        reader = self._readers.enter(consumer)
-        number = self._ask(Asked(answered, asked.NOTHING))
-        self._outlet.say(words.Consume(number, _words_of(reader), log_ids, words.words_of_start(start)))
+        reader = self._readers.enter(consumer, log_ids, start)
+        reader.asked = True
+        waits = Asked(answered, asked.PLACES, check=check)
+        number = self._ask(waits)
+        waits.again = words.Consume(number, words_of(reader), log_ids, words.words_of_start(start))
+        self._say_now(waits.again)
 
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """See Owner."""
@@ -156,6 +290,11 @@ class RemoteOwner(Owner):
             self._readers.leave(consumer.id)
 
     def _settle(self, consumer_id: int, first: int, count: int, disposition: int) -> None:
+        reader = self._readers.get(consumer_id)
+        if self._survives:
+            ended = [] if reader is None or reader.positions is not None else reader.settled(first, count, disposition)
+            if ended or not self._outlet.is_over:
+                self._settlements.put(consumer_id, ended, disposition)
         self._outlet.send(hot_frames.settle(self._number, consumer_id, first, count, disposition))
 
     def _taken(self, door: int, size: int, paused: bool) -> None:
@@ -195,11 +334,11 @@ class RemoteOwner(Owner):
             consumer.returned(count)
             done(count)
 
-        if reader is None:
+        if reader is None or self._returning:
             answered(None, consumer.credit)
             return
         number = self._ask(Asked(answered, asked.NUMBER, check=check))
-        self._outlet.say(words.TakeBack(number, consumer.id))
+        self._say(words.TakeBack(number, consumer.id))
 
     def limit(self, consumer: Consumer, together: int) -> None:
         """See Owner."""
@@ -209,14 +348,14 @@ class RemoteOwner(Owner):
         reader = self._readers.get(consumer.id)
         if reader is not None:
             reader.limits += 1
-            self._outlet.say(words.Limit(consumer.id, together))
+            self._say(words.Limit(consumer.id, together))
 
     def cancel(self, consumer: Consumer) -> None:
         """See Owner. What is on its way goes back as it comes."""
         consumer.active = False
         reader = self._readers.get(consumer.id)
         if reader is not None:
-            self._outlet.say(words.Cancel(consumer.id))
+            self._say(words.Cancel(consumer.id))
             self._readers.cancel(reader)
             if consumer.leased == 0:
                 self._readers.leave(consumer.id)
@@ -226,7 +365,7 @@ class RemoteOwner(Owner):
         consumer.active = False
         reader = self._readers.get(consumer.id)
         if reader is not None:
-            self._outlet.say(words.End(consumer.id))
+            self._say(words.End(consumer.id))
             self._readers.leave(consumer.id)
             for number in reader.gets:
                 self._waiting.take(number)
@@ -258,14 +397,16 @@ class RemoteOwner(Owner):
     def get(self, log_id: bytes, getter: Consumer, call: Ask) -> None:
         """See Owner."""
         try:
-            self._outlet.check()
+            self._check()
         except NotDone as error:
             fail(call, error)
             return
-        reader = self._readers.enter(getter)
-        number = self._ask(Getting(call, reader))
+        reader = self._readers.enter(getter, [log_id])
+        waits = Getting(call, reader)
+        number = self._ask(waits)
         reader.gets.append(number)
-        self._outlet.say(words.Get(number, _words_of(reader), log_id))
+        waits.again = words.Get(number, words_of(reader), log_id)
+        self._say_now(waits.again)
 
     def _got(self, said: words.Got) -> None:
         getting = self._waiting.maybe_get(said.call, Getting)
@@ -296,6 +437,7 @@ class RemoteOwner(Owner):
         delivery.token = None
         delivery.settled = getter.auto_settle
         delivery.from_topic = False
+        reader.came(delivery)
         if getter.auto_settle:
             self._settle(getter.id, said.offset, said.count, ACCEPT)
         else:
@@ -327,7 +469,10 @@ class RemoteOwner(Owner):
         """See Owner."""
 
         def answered(error: NotDone | None, answer: Any) -> None:
-            for consumer, _, count, _ in settlements if error is None else ():
+            for consumer, first, count, disposition in settlements if error is None else ():
+                reader = self._readers.get(consumer.id)
+                if reader is not None:
+                    reader.settled(first, count, disposition)
                 consumer.freed(min(count, consumer.leased))
                 if not consumer.active and consumer.leased == 0:
                     self._readers.leave(consumer.id)
@@ -358,12 +503,27 @@ class RemoteOwner(Owner):
         """Ask, or answer that nothing new is begun."""
         number = self._waiting.next()
         try:
-            self._outlet.check()
-            self._outlet.say(say(number))
+            if who.changes:
+                self._outlet.check()
+                self._say(say(number))
+            else:
+                self._check()
+                who.again = say(number)
+                self._say_now(who.again)
         except NotDone as error:
             who.done(error, None)
             return
         self._waiting.put(number, who)
+
+    def _check(self) -> None:
+        """Raises Unavailable: nothing new may be begun. What can be asked again waits for an owner that returns."""
+        if not self._returning:
+            self._outlet.check()
+
+    def _say_now(self, what: Any) -> None:
+        """Unless it waits for the owner to return."""
+        if not self._returning:
+            self._say(what)
 
     def _answer(self, said: words.Answer) -> None:
         who = self._waiting.get(said.call, Asked)
@@ -373,109 +533,6 @@ class RemoteOwner(Owner):
             who.check(answer)
         self._waiting.take(said.call)
         who.done(error, answer)
-
-    # ---- leases that are timed
-
-    def timed(self, log_id: bytes) -> Lane:
-        """See Owner."""
-        return self._lanes.timed(log_id)
-
-    def holds(self, lane: Lane) -> bool:
-        """See Owner: as far as it is known here."""
-        assert isinstance(lane, RemoteLane)
-        return lane.stands and not self._outlet.is_over
-
-    def send(self, lane: Lane, call: lease_calls.Send) -> bool:
-        """See Owner."""
-        self._outlet.check()
-        lane_number = self._lanes.number(lane)
-        number = self._waiting.next()
-        what = (call.codec, call.codec_version, call.flags, call.data, call.count, call.sizes, call.message_ids)
-        more = (call.delays_ms, call.groups, call.deduplication_ids, call.content_ids, call.policy_version)
-        self._outlet.say(words.Send(number, lane_number, *what, *more))
-        self._waiting.put(number, call)
-        return False
-
-    def receive(self, lane: Lane, call: lease_calls.Receive) -> None:
-        """See Owner."""
-        self._outlet.check()
-        assert isinstance(lane, RemoteLane)
-        door = self._readers.door(call.attachment)
-        waits = Receiving(call, lane, door, self._withdraw)
-        number = self._ask(waits)
-        door.calls += 1
-        call.timed = waits
-        terms = (call.codec, call.count, call.visibility_ms, call.wait_ms, call.attempt_id, call.policy_version)
-        self._outlet.say(words.Receive(number, self._lanes.number(lane), door.number, *terms))
-
-    def end_leases(self, lane: Lane, call: lease_calls.EndLeases) -> None:
-        """See Owner."""
-        self._outlet.check()
-        self._end_leases(self._ask(call), self._lanes.number(lane), call)
-
-    def _end_leases(self, number: int, lane: int, call: lease_calls.EndLeases) -> None:
-        self._outlet.say(words.EndLeases(number, lane, call.queue_id, call.offsets, call.lease_ids, call.visibility_ms, call.policy_version))
-
-    def withdraw_all(self, lane: Lane, attachment: Attachment) -> None:
-        """See Owner."""
-        door = self._readers.known(attachment)
-        if door is not None:
-            self._outlet.say(words.WithdrawAll(self._lanes.number(lane), door.number))
-            self._readers.rest(door)
-
-    def _withdraw(self, waits: Receiving) -> None:
-        number = self._waiting.number_of(waits)
-        if number:
-            self._outlet.say(words.Withdraw(number))
-
-    def _sent(self, said: words.Sent) -> None:
-        call = self._waiting.get(said.call, lease_calls.Send)
-        error = words.error_of(said.error)
-        errors: Any = None if said.errors is None else [words.error_of(one) for one in said.errors]
-        if error is None:
-            lists: list[Any] = [said.offsets, said.stored_ids, *([] if errors is None else [errors])]
-            if any(len(items) != call.count for items in lists):
-                raise CorruptData(f"of {call.count} messages {len(said.offsets)} offsets are told")
-            call.offsets, call.stored_ids, call.errors = said.offsets, said.stored_ids, errors
-        self._waiting.take(said.call)
-        _complete(call, error)
-
-    def _received(self, said: words.Received) -> None:
-        waits = self._waiting.get(said.call, Receiving)
-        call = waits.call
-        error = words.error_of(said.error)
-        received = [_received(said, item) for item in said.received]
-        if len(received) > call.count:
-            raise CorruptData(f"{len(received)} messages for who asked for {call.count}")
-        self._waiting.take(said.call)
-        call.timed = None
-        waits.door.calls -= 1
-        self._readers.rest(waits.door)
-        if error is None:
-            call.lease_id, call.queue_id = said.lease_id, said.queue_id
-            call.received = received
-            if call.received and (waits.withdrawn or call.attachment.closed):
-                self._give_back(waits)
-        _complete(call, error)
-
-    def _give_back(self, waits: Receiving) -> None:
-        """Nobody waits for it any more."""
-        call = waits.call
-        offsets = [item.offset for item in call.received]
-        end = lease_calls.make_end_leases(call.stream, call.queue, call.queue_id, offsets, [call.lease_id] * len(offsets), [0] * len(offsets))
-        end.policy_version = call.policy_version
-        self._end_leases(self._waiting.next(), self._lanes.number(waits.lane), end)
-        call.received = []
-
-    def _leases_ended(self, said: words.LeasesEnded) -> None:
-        call = self._waiting.maybe_get(said.call, lease_calls.EndLeases)
-        error = words.error_of(said.error)
-        if call is not None:
-            if error is None and (len(said.statuses) != len(call.offsets) or max(said.statuses, default=0) > lease_calls.TOO_LONG):
-                raise CorruptData(f"of {len(call.offsets)} leases {len(said.statuses)} are said to have ended, or in no known way")
-            self._waiting.take(said.call)
-            call.statuses = said.statuses
-            _complete(call, error)
 
     def _lane_gone(self, said: words.LaneGone) -> None:
         self._lanes.gone(said.number)
@@ -498,44 +555,15 @@ class RemoteOwner(Owner):
         kinds.DELIVERED: _delivered,
         kinds.WANTS: _wants,
         kinds.PASSED: _passed,
+        kinds.SETTLED: _durable,
     }
     _seldom: ClassVar[dict[int, Callable[[Any, Any], None]]] = {
         kinds.ANSWER: _answer,
         kinds.GOT: _got,
-        kinds.SENT: _sent,
-        kinds.RECEIVED: _received,
-        kinds.LEASES_ENDED: _leases_ended,
         kinds.GONE: _gone,
         kinds.LANE_GONE: _lane_gone,
+        **RemoteTimed.heeds,
     }
-
-
-def _words_of(reader: Reader) -> words.WordsOfConsumer:
-    consumer = reader.consumer
-    auto_settle = consumer.auto_settle and not reader.settles
-    is_getter = consumer.token is None
-    terms = (consumer.stream, consumer.pool.limit, consumer.limit, auto_settle, consumer.exclusive, consumer.priority)
-    more = (is_getter, is_getter or consumer.auto_settle, consumer.lent, consumer.counts)
-    return words.WordsOfConsumer(reader.door.number, consumer.id, *terms, *more)
-
-
-def _received(said: words.Received, item: words.WordsOfReceived) -> lease_calls.Received:
-    if item.entry >= len(said.entries) or item.position >= len(said.entries[item.entry]):
-        raise CorruptData(f"a record at {item.position} of entry {item.entry} of {len(said.entries)}")
-    received = lease_calls.Received.__new__(lease_calls.Received)
-    received.data = said.entries[item.entry]
-    received.base, received.position, received.offset, received.deliveries = item.base, item.position, item.offset, item.deliveries
-    received.first_received_ms, received.append_time_ms = item.first_received_ms, item.append_time_ms
-    return received
-
-
-def _complete(call: Any, error: NotDone | None) -> None:
-    if error is not None:
-        fail(call, error)
-        return
-    call.outcome = DONE
-    if not call.attachment.closed:
-        call.attachment.sink.completed(call)
 
 
 def _error(raw: bytes) -> NotDone:

@@ -26,6 +26,7 @@ class ServedDoor(Attachment):
         self.consumers: dict[int, Consumer] = {}
         self.numbers: dict[Consumer, int] = {}
         self.pools: dict[int, Pool] = {}
+        self.places: dict[int, dict[bytes, int]] = {}  # of consumers of partitions: which of those each log is
         self.unread = 0
 
     # ---- who reads
@@ -51,6 +52,7 @@ class ServedDoor(Attachment):
         number = self.numbers.pop(consumer, None)
         if number is not None:
             del self.consumers[number]
+            self.places.pop(number, None)
             self.served.forget(number)
 
     def credit_returned(self, consumer: Consumer) -> None:

@@ -2,6 +2,9 @@
 
 There is one for each start of the other process. A connection that breaks releases nothing: what is leased to consumers there stays so until they end, or
 that start is dead().
+
+Where what is taken survives this start, too, it is kept which stages were (taken_stages.py), and the front hears what is durable. To a start of this process
+after another it says first what its consumers hold: the claims.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from entrepot.broker.calls import lease_calls
-from entrepot.broker.calls.port import Ask, Attachment, Call, Delivery, Publish, fail, make_ask, make_publish
+from entrepot.broker.calls.port import ACCEPT, Ask, Attachment, Call, Delivery, Publish, fail, make_ask
 from entrepot.broker.calls.questions import Seal, Unseal
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.owner.local_owner import LocalOwner
@@ -20,8 +23,11 @@ from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.cluster.owners import asked, hot_frames, kinds, words
 from entrepot.cluster.owners.outlet import Outlet
+from entrepot.cluster.owners.served_claims import Claims, may_end
 from entrepot.cluster.owners.served_door import ServedDoor, ServedSink
 from entrepot.cluster.owners.served_lanes import ServedLanes
+from entrepot.cluster.owners.served_stages import ServedStages
+from entrepot.cluster.owners.taken_stages import TakenStages
 from entrepot.model.errors import CorruptData, NotDone, Unavailable
 
 _CALLS = frozenset(number for one, number in words.KINDS.items() if number < kinds.ANSWERS and "call" in one.__struct_fields__ and one is not words.Withdraw)
@@ -36,27 +42,25 @@ class Here(Protocol):
     def next_consumer_id(self) -> int:
         """A number that no consumer here has had."""
 
+    def row_shard(self, owner: LocalOwner) -> int:
+        """The lowest shard that an owner has of those that are kept."""
 
-class ServedOwner:
+
+class ServedOwner(ServedStages):
     """`owner`, for the front at the other end of a link."""
 
-    def __init__(self, owner: LocalOwner, outlet: Outlet, here: Here) -> None:
+    def __init__(self, owner: LocalOwner, outlet: Outlet, here: Here, taken: TakenStages | None = None) -> None:
+        super().__init__(outlet, taken)
         self.owner = owner
         self.doors: dict[int, ServedDoor] = {}
-        self._outlet = outlet
-        self._number = outlet.owner
+        self.claims = Claims(self)
         self._here = here
         self._lanes = ServedLanes(owner, self._lane_gone)
-        self._attachment = Attachment()
         self._attachment.sink = ServedSink(self, None)
-        self._attachment.closed = False
-        self._calls: dict[Call, int] = {}  # under way
-        self._receives: dict[int, lease_calls.Receive] = {}  # of those, by number
+        self._receives: dict[int, lease_calls.Receive] = {}  # of those under way, by number
         self._gets: dict[Ask, Consumer] = {}
         self._by_number: dict[int, ServedDoor] = {}  # of each consumer
         self._sealed: dict[bytes, None] = {}
-        self._passed = 0  # the last publish of which nobody waits
-        self._last_call = 0
         self._last_consumer = 0  # the greatest number that one had
         owner.followers.append(self._let_go)
 
@@ -66,6 +70,8 @@ class ServedOwner:
         self.owner.followers.remove(self._let_go)
         for door in list(self.doors.values()):
             self._end_door(door)
+        if self.taken is not None:
+            self.taken.drop()
         if self._sealed:
             self.owner.ask(Unseal(list(self._sealed)), lambda *_: None)
 
@@ -77,12 +83,6 @@ class ServedOwner:
             if log is None or not self.owner.seals.is_sealed(log):
                 del self._sealed[log_id]
 
-    def _begin(self, number: int) -> None:
-        """A call of that number. Raises CorruptData."""
-        if number <= self._last_call:
-            raise CorruptData(f"call {number} comes after {self._last_call}")
-        self._last_call = number
-
     def _end_door(self, door: ServedDoor) -> None:
         door.closed = True
         door.writable = False
@@ -92,49 +92,7 @@ class ServedOwner:
             self._end_consumer(door, consumer)
         self.doors.pop(door.number)
 
-    # ---- publishing
-
-    def _stage(self, frame: bytes) -> None:
-        staged, data = hot_frames.read_stage(frame)
-        codec, version, flags, heard, number, count, call_number, body_bytes = staged
-        self._begin(call_number)
-        lane = self._lanes.get(number, False)
-        call = self._publish(codec, version, flags, lane.address, data, count, body_bytes)
-        self._check_records(codec, data, count)
-        try:
-            live = lane.live or self._lanes.live(lane)
-        except NotDone as error:
-            self._tell_staged(call_number, error, None)
-            return
-        self._carry_out(call, call_number, heard, partial(self.owner.stage, live))
-
-    def _stage_runs(self, frame: bytes) -> None:
-        staged, address, runs = hot_frames.read_stage_runs(frame)
-        codec, version, flags, heard, _, count, call_number, body_bytes = staged
-        self._begin(call_number)
-        call = self._publish(codec, version, flags, address, b"", count, body_bytes)
-        for _, _, data, in_run, _ in runs:
-            self._check_records(codec, data, in_run)
-        self._carry_out(call, call_number, heard, partial(self.owner.stage_runs, address, runs))
-
-    def _publish(self, codec: int, version: int, flags: int, address: bytes, data: bytes, count: int, body_bytes: int) -> Publish:
-        if self._here.codec(codec) is None:
-            raise CorruptData(f"records of codec {codec}, which is not known here")
-        call = make_publish(0, address, codec, version, flags, data, count, body_bytes)
-        call.attachment = self._attachment
-        return call
-
-    def _check_records(self, tag: int, data: bytes, count: int, position: int = 0) -> None:
-        """They are as many as is said: else nobody could read what lies in the log. `position`: behind an entry's prefix."""
-        codec = self._here.codec(tag)
-        if codec is None or not codec.by_record:
-            return
-        try:
-            end = codec.skip(data, position, count) if not position or codec.start(data) == position else -1
-        except (IndexError, ValueError, OverflowError):
-            end = -1
-        if end != len(data):
-            raise CorruptData(f"{count} records are said to be in {len(data)} bytes, and are not")
+    # ---- replies
 
     def _reply(self, frame: bytes) -> None:
         """Nobody waits for it."""
@@ -143,30 +101,6 @@ class ServedOwner:
             raise CorruptData(f"a reply of codec {codec}, which is not known here")
         self._check_records(codec, data, count, position)
         self.owner.reply(words.text_of(namespace), name.decode("utf-8", "surrogateescape"), codec, version, data, position, count)
-
-    def _carry_out(self, call: Publish, number: int, heard: bool, stage: Callable[[Publish], bool]) -> None:
-        call.confirm = heard
-        if heard:
-            self._calls[call] = number
-        try:
-            if stage(call) and heard:
-                self.completed(call)
-        except NotDone as error:
-            self._calls.pop(call, None)
-            self._tell_staged(number, error, None)
-        else:
-            if not heard:
-                self._passed = number
-
-    def _tell_staged(self, number: int, error: NotDone | None, nacked: list[int] | None) -> None:
-        why = words.why(error)
-        self._outlet.send(hot_frames.answered(self._number, number, nacked, b"" if why is None else words.packed(why)))
-
-    def flush(self) -> None:
-        """Behind the frames that came together: what is to be told of all of them."""
-        if self._passed:
-            passed, self._passed = self._passed, 0
-            self._outlet.send(hot_frames.passed(self._number, passed))
 
     # ---- what the owner answers
 
@@ -223,7 +157,10 @@ class ServedOwner:
         """See Sink: what lies before the records of its entry, and these."""
         end, start, parts = self._cut(delivery)
         marks = (delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic)
-        where = (door.number, start, delivery.count, delivery.deliveries, delivery.token, delivery.offset)
+        deliveries = delivery.deliveries
+        if delivery.from_topic:  # which partition of those that it reads
+            deliveries = door.places[delivery.token][door.consumers[delivery.token].reads.giving.id]
+        where = (door.number, start, delivery.count, deliveries, delivery.token, delivery.offset)
         self._outlet.send(hot_frames.delivered(self._number, (delivery.codec, delivery.codec_version, *where, *marks)), *parts)
         door.sent(sum(map(len, parts)))
         return end
@@ -260,19 +197,29 @@ class ServedOwner:
         start = words.start_of(said.start)
         if said.consumer.is_getter:
             raise CorruptData(f"getter {said.consumer.number} would be sent what there is")
-        self._check_one(said.log_ids)
-        consumer = self._enter(said.consumer)
+        self.check_one(said.log_ids)
+        consumer = self.enter(said.consumer)
         tell = self._tell(said.call)
 
         def done(error: NotDone | None) -> None:
             if error is not None:
                 _door_of(consumer).forget(consumer)
-            tell(error)
+                tell(error)
+            elif isinstance(consumer.reads, Queue):
+                tell(None)
+            else:
+                places = consumer.reads.places(consumer)
+                tell(None, [places.get(log_id, -1) for log_id in said.log_ids])
 
+        self.read_places(said.consumer, said.log_ids)
         self.owner.consume(consumer, said.log_ids, start, done)
 
-    def _check_one(self, log_ids: list[bytes]) -> None:
-        """What is open here of it is a queue, or partitions of one topic."""
+    def read_places(self, consumer: words.WordsOfConsumer, log_ids: list[bytes]) -> None:
+        """These may be the partitions that it reads."""
+        self.doors[consumer.door].places[consumer.number] = {log_id: place for place, log_id in enumerate(log_ids)}
+
+    def check_one(self, log_ids: list[bytes]) -> None:
+        """What is open here of it is a queue, or partitions of one topic. Raises CorruptData."""
         found = []
         for log_id in log_ids if len(log_ids) > 1 else ():
             try:
@@ -283,7 +230,15 @@ class ServedOwner:
         if found and (found[0] is None or any(one is not found[0] for one in found)):
             raise CorruptData(f"{len(log_ids)} logs are to be read by one consumer that are not of one topic")
 
-    def _enter(self, said: words.WordsOfConsumer) -> Consumer:
+    def _claim(self, said: words.Claim) -> None:
+        self.claims.claim(self.enter(said.consumer), said)
+
+    def _claimed(self, said: words.Claimed) -> None:
+        self.claims.end(said.count)
+        self._last_consumer = max(self._last_consumer, said.last)
+
+    def enter(self, said: words.WordsOfConsumer) -> Consumer:
+        """One more consumer or getter, through its door. Raises CorruptData."""
         if said.number in self._by_number:
             raise CorruptData(f"consumer {said.number} is there already")
         self._last_consumer = max(self._last_consumer, said.number)
@@ -292,9 +247,14 @@ class ServedOwner:
 
     def _settle(self, frame: bytes) -> None:
         number, first, count, disposition = hot_frames.read_settle(frame)
+        self._settled += 1
+        self._settle_due = True
         consumer = self._consumer(number)
         if consumer is not None and consumer.reads is not None:
-            self.owner.settle(consumer, first, count, disposition)
+            if disposition != ACCEPT or self.claims.held:
+                self.claims.settle(consumer, first, count, disposition)
+            else:
+                self.owner.settle(consumer, first, count, disposition)
             _door_of(consumer).credit_returned(consumer)
 
     def _lend(self, frame: bytes) -> None:
@@ -344,6 +304,7 @@ class ServedOwner:
         door.forget(consumer)
         for call in [call for call, getter in self._gets.items() if getter is consumer] if consumer.token is None else ():
             del self._gets[call], self._calls[call]
+        self.claims.released(consumer)
         self.owner.end(consumer)
 
     # ---- doors and lanes
@@ -382,7 +343,7 @@ class ServedOwner:
 
     def _get(self, said: words.Get) -> None:
         number = said.getter.number
-        getter = (self._consumer(number) if number in self._by_number else None) or self._enter(said.getter)
+        getter = (self._consumer(number) if number in self._by_number else None) or self.enter(said.getter)
         if getter.token is not None:
             raise CorruptData(f"consumer {said.getter.number} would get, and is sent what there is")
         call = self._ask_for(said.call, getter.attachment)
@@ -409,14 +370,15 @@ class ServedOwner:
         for number, first, count, disposition in said.settlements:
             consumer = self._consumer(number)
             if consumer is not None and consumer.reads is not None:
-                ends.append((consumer, first, count, disposition))
+                ends += [(consumer, low, high - low, disposition) for low, high in may_end(consumer, first, first + count, disposition)]
         try:
             stages = [self._stage_of(one) for one in said.stages]
         except NotDone as error:
             tell(error)
             return
         self.owner.together(stages, ends, said.loads, tell)
-        for consumer, *_ in ends:
+        for consumer, first, count, _ in ends:
+            self.claims.forget(consumer, first, count)
             _door_of(consumer).credit_returned(consumer)
 
     def _stage_of(self, said: words.WordsOfStage) -> tuple[Lane | None, bytes, list[Any], Publish]:
@@ -519,12 +481,11 @@ class ServedOwner:
         seldom(self, said)
 
     _hot: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
-        kinds.STAGE: _stage,
-        kinds.STAGE_RUNS: _stage_runs,
         kinds.SETTLE: _settle,
         kinds.LEND: _lend,
         kinds.READ: _read,
         kinds.REPLY: _reply,
+        **ServedStages.heeds,
     }
     _seldom: ClassVar[dict[int, Callable[[Any, Any], None]]] = {
         kinds.LANE: _lane,
@@ -546,6 +507,8 @@ class ServedOwner:
         kinds.END_LEASES: _end_leases,
         kinds.WITHDRAW: _withdraw,
         kinds.WITHDRAW_ALL: _withdraw_all,
+        kinds.CLAIM: _claim,
+        kinds.CLAIMED: _claimed,
     }
 
 

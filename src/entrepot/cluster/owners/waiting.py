@@ -1,11 +1,10 @@
 """Waiting: the calls of a front that an owner elsewhere has not answered yet, by number; what each of them becomes when nobody will.
 
-Nobody hears of a publish without confirms unless it is refused: such ones are passed when the owner says that all up to a number are taken.
+Publishes wait by themselves (sent_stages.py). What gives or changes nothing that is not asked for again as well may be asked again of another start.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -24,25 +23,30 @@ ENDED = "the owner has ended"
 
 
 class Asked:
-    """What is called with an answer of that type. `changes`: without one it is not known what was done. `check`: raises CorruptData for one that cannot be."""
+    """What is called with an answer of that type. `changes`: without one it is not known what was done. `check`: raises CorruptData for one that cannot be.
 
-    __slots__ = ("changes", "check", "decoder", "done")
+    `again`: what is said to ask for it again; None: it is not.
+    """
+
+    __slots__ = ("again", "changes", "check", "decoder", "done")
 
     def __init__(self, done: Done, decoder: Decoder, changes: bool = False, check: Callable[[Any], None] | None = None) -> None:
         self.done = done
         self.decoder = decoder
         self.changes = changes
         self.check = check
+        self.again: Any = None
 
 
 class Getting:
-    """A Get, for who holds what it brings."""
+    """A Get, for who holds what it brings; and how it is asked for again."""
 
-    __slots__ = ("call", "reader")
+    __slots__ = ("again", "call", "reader")
 
     def __init__(self, call: Ask, reader: Reader) -> None:
         self.call = call
         self.reader = reader
+        self.again: Any = None
 
 
 class Receiving:
@@ -69,10 +73,9 @@ class Waiting:
     def __init__(self) -> None:
         self._last = 0
         self._calls: dict[int, Any] = {}
-        self._unheard: deque[tuple[int, Publish]] = deque()
 
     def __len__(self) -> int:
-        return len(self._calls) + len(self._unheard)
+        return len(self._calls)
 
     def next(self) -> int:
         """A number for a call."""
@@ -83,10 +86,6 @@ class Waiting:
         """It waits for an answer."""
         self._calls[number] = who
 
-    def put_unheard(self, number: int, call: Publish) -> None:
-        """It waits for a refusal, at most."""
-        self._unheard.append((number, call))
-
     def get(self, number: int, kind: type[Kind]) -> Kind:
         """Who waits for an answer of that kind to that number. Raises CorruptData."""
         who = self._calls.get(number)
@@ -94,51 +93,43 @@ class Waiting:
             raise CorruptData(f"an answer to {number}, which asked for no such thing")
         return who
 
-    def get_staged(self, number: int) -> Publish:
-        """The publish of that number, heard or not."""
-        if number in self._calls:
-            return self.get(number, Publish)
-        one, call = next((item for item in self._unheard if item[0] >= number), (0, None))
-        if call is None or one != number:
-            raise CorruptData(f"an answer to {number}, which waits for none")
-        return call
-
     def maybe_get(self, number: int, kind: type[Kind]) -> Kind | None:
         """As get(); None: nobody waits for it."""
+        self.check(number)
+        return self.get(number, kind) if number in self._calls else None
+
+    def check(self, number: int) -> None:
+        """Raises CorruptData: there was no such call."""
         if not 0 < number <= self._last:
             raise CorruptData(f"an answer to {number}, and {self._last} were asked")
-        return self.get(number, kind) if number in self._calls else None
 
     def take(self, number: int) -> None:
         """It is answered, or nobody waits for it any more."""
         self._calls.pop(number, None)
 
-    def take_staged(self, number: int) -> None:
-        """The same, of a publish: with one of which nobody waits all before it are taken."""
-        if self._calls.pop(number, None) is None:
-            self.passed(number)
-
     def number_of(self, who: Any) -> int:
         """Of one that waits; 0: it is answered."""
         return next((number for number, one in self._calls.items() if one is who), 0)
 
-    def passed(self, number: int) -> None:
-        """All publishes up to that number of which nobody waits for one are taken. Raises CorruptData."""
-        if number > self._last:
-            raise CorruptData(f"all up to {number} are said to be taken, and {self._last} were asked")
-        while self._unheard and self._unheard[0][0] <= number:
-            self._unheard.popleft()
+    def end(self) -> list[tuple[int, Any]]:
+        """Nobody will answer: which they were."""
+        ended, self._calls = list(self._calls.items()), {}
+        return ended
 
-    def end(self) -> None:
-        """The owner is no more: each is told what can be said of it, in the order in which they were asked."""
-        calls: list[tuple[int, Any]] = sorted([*self._calls.items(), *self._unheard], key=lambda item: item[0])
-        self._calls.clear()
-        self._unheard.clear()
-        for _, who in calls:
-            _lost(who)
+    def end_some(self) -> list[tuple[int, Any]]:
+        """The same of those that are not asked again."""
+        ended = [(number, who) for number, who in self._calls.items() if getattr(who, "again", None) is None]
+        for number, _ in ended:
+            del self._calls[number]
+        return ended
+
+    def again(self) -> list[tuple[int, Any]]:
+        """All that wait, and are asked for again."""
+        return list(self._calls.items())
 
 
-def _lost(who: Any) -> None:
+def lost(who: Any) -> None:
+    """Nobody answers."""
     if isinstance(who, Asked):
         who.done(OutcomeUnknown(LOST) if who.changes else Unavailable(ENDED), None)
     elif isinstance(who, (Getting, Receiving)):

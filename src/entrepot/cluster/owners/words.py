@@ -30,6 +30,7 @@ Some: TypeAlias = Annotated[int, Meta(ge=1, lt=1 << 32)]
 ADDRESS_MAX = 0xFFFF
 Address: TypeAlias = Annotated[bytes, Meta(max_length=ADDRESS_MAX)]
 MOMENT_MAX = (1 << 62) - 1  # milliseconds
+Place: TypeAlias = Annotated[int, Meta(ge=-1, le=(1 << 63) - 1)]
 LogId: TypeAlias = Annotated[bytes, Meta(min_length=LOG_ID_SIZE, max_length=LOG_ID_SIZE)]
 OFFSET, NOWHERE = "offset", ""
 Of = TypeVar("Of")
@@ -156,7 +157,7 @@ class DoorEnd(_Words):
 
 
 class Consume(_Words):
-    """See Owner.consume(); ANSWER: nothing."""
+    """See Owner.consume(); ANSWER: nothing, or where it begins in each partition, -1 where that is not known yet."""
 
     call: Number
     consumer: WordsOfConsumer
@@ -287,6 +288,29 @@ class WithdrawAll(_Words):
     door: U32
 
 
+class Claim(_Words):
+    """What a consumer or getter had at the start before: `reads`, unless it was cancelled; `was_given` something; its credit, if it is lent that; of a
+    queue the ranges [first, end) that it holds; of partitions where it goes on in each (-1: nothing came of it), and how much it was sent and has not settled.
+    """
+
+    consumer: WordsOfConsumer
+    log_ids: Annotated[list[LogId], Meta(min_length=1)]
+    reads: bool
+    was_given: bool
+    credit: U32
+    ranges: list[tuple[Number, Number]]
+    positions: list[Place] | None
+    leased: U32
+    start: WordsOfStart
+
+
+class Claimed(_Words):
+    """There are no more claims than these. `last`: the greatest number that a consumer had at the starts before."""
+
+    count: Number
+    last: Number
+
+
 # ---- of an owner
 
 
@@ -368,6 +392,8 @@ KINDS: dict[type[_Words], int] = {
     EndLeases: kinds.END_LEASES,
     Withdraw: kinds.WITHDRAW,
     WithdrawAll: kinds.WITHDRAW_ALL,
+    Claim: kinds.CLAIM,
+    Claimed: kinds.CLAIMED,
     Answer: kinds.ANSWER,
     Got: kinds.GOT,
     Sent: kinds.SENT,

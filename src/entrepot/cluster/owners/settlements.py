@@ -1,0 +1,71 @@
+"""SentSettlements: what a front has settled at an owner elsewhere, until what that ends is said to be durable: to be settled again at its next start.
+
+Only what ends for good (accepted, rejected) is settled again. What was released may be another's by then, and is ready at a new start by itself.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any, TypeAlias
+
+from entrepot.broker.calls.port import ACCEPT, REJECT
+from entrepot.model.errors import CorruptData
+
+Ranges: TypeAlias = list[tuple[int, int]]
+
+FOR_GOOD = frozenset({ACCEPT, REJECT})
+
+
+class SentSettlements:
+    """Of one owner, in the order in which they went. Each is one frame, of which both ends count."""
+
+    def __init__(self) -> None:
+        self._sent: deque[tuple[int, Ranges, int]] = deque()  # consumer, ranges [first, end), disposition; nothing, where none ends for good
+        self._durable = 0  # over this link
+        self._left: deque[tuple[int, Any]] = deque()  # readers that have ended, and how many are durable when nothing of theirs is left here
+
+    def __len__(self) -> int:
+        return len(self._sent)
+
+    def put(self, consumer: int, ranges: Ranges, disposition: int) -> None:
+        """One frame has gone. `ranges`: what it ends for good."""
+        self._sent.append((consumer, ranges, disposition))
+
+    def durable(self, count: int) -> None:
+        """So many over this link are durable. Raises CorruptData."""
+        if not self._durable <= count <= self._durable + len(self._sent):
+            raise CorruptData(f"{count} settlements are said to be durable, of {self._durable + len(self._sent)}")
+        while self._durable < count:
+            self._sent.popleft()
+            self._durable += 1
+        while self._left and self._left[0][0] <= count:
+            self._left.popleft()
+
+    def left(self, reader: Any) -> None:
+        """It has ended; what it has settled may have to be settled again."""
+        if self._sent:
+            self._left.append((self._durable + len(self._sent), reader))
+
+    def unsaid(self) -> dict[int, Ranges]:
+        """What each consumer has ended of which that is not known."""
+        found: dict[int, Ranges] = {}
+        for consumer, ranges, _ in self._sent:
+            if ranges:
+                found.setdefault(consumer, []).extend(ranges)
+        return found
+
+    def begin(self) -> list[tuple[int, Ranges, int]]:
+        """Another link: those that are to go again, which are put again as they go."""
+        again = [one for one in self._sent if one[1]]
+        self.forget_all()
+        return again
+
+    def ended(self) -> list[Any]:
+        """Readers that have left."""
+        return [reader for _, reader in self._left]
+
+    def forget_all(self) -> None:
+        """Nothing is settled again."""
+        self._sent.clear()
+        self._left.clear()
+        self._durable = 0
