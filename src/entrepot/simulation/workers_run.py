@@ -134,8 +134,6 @@ class WorkersRun(BrokerRun):
     def check(self) -> None:
         """See BrokerRun."""
         self.workers.check()
-        if self.workers.kill_count:
-            self.accepted_by.clear()  # what was acknowledged to one that was killed may not have come there
         if any(network.session_failures for network in self._sessions.values()):
             raise Violation("a session failed by its own fault")
 
