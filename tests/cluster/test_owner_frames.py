@@ -115,7 +115,7 @@ def test_octets_that_are_none(read, frame):
 def test_every_kind_has_words_of_its_own():
     assert len(set(words.KINDS.values())) == len(words.KINDS)
     hot = {kinds.STAGE, kinds.STAGE_RUNS, kinds.SETTLE, kinds.LEND, kinds.READ, kinds.REPLY, kinds.ANSWERED, kinds.DELIVERED, kinds.WANTS, kinds.PASSED}
-    hot |= {kinds.WAITS_FROM, kinds.SETTLED}
+    hot |= {kinds.WAITS_FROM, kinds.SETTLED, kinds.ROUTED}
     named = {value for name, value in vars(kinds).items() if name.isupper() and name != "ANSWERS"}
     assert named == hot | set(words.KINDS.values())
 

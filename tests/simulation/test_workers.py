@@ -11,6 +11,7 @@ from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.cluster.catalogue.following import Following
 from entrepot.cluster.link import Link
 from entrepot.cluster.member import Member
+from entrepot.cluster.owners.crossing import Crossing
 from entrepot.simulation.loop import Stuck
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.workers_kafka_run import WorkersKafkaRun
@@ -84,6 +85,21 @@ def past_a_lease():
 
 def test_what_a_worker_that_stood_still_routes_by_an_old_catalogue_is_not_confirmed():
     past_a_lease()
+
+
+def past_an_owners_lease():
+    for seed in range(STOPPED_SEEDS):
+        WorkersRun(seed).run_past_an_owners_lease()
+
+
+def test_what_comes_to_an_owner_whose_catalogue_is_behind_waits_for_that():
+    past_an_owners_lease()
+
+
+def test_owners_that_do_not_wait_for_their_catalogue_are_caught(monkeypatch):
+    monkeypatch.setattr(Crossing, "_routed", lambda *_: None)
+    with pytest.raises(Violation, match="is refused"):
+        past_an_owners_lease()
 
 
 def test_a_front_that_always_answers_is_caught(monkeypatch):

@@ -259,7 +259,10 @@ class Member:
     def _begin(self, name: str, start: bytes) -> Link:
         link = self.links[name] = Link(name, start)
         before = self._owners.crossings.get(name)
-        crossing = self._owners.crossings[name] = Crossing(link, self._owners.served(), OWNERS, self._here, _link_wakes, self._journal, before)
+        owners = self._owners.served()
+        crossing = Crossing(link, owners, OWNERS, self._here, _link_wakes, self._journal, before, self._broker.catalogue)
+        crossing.corrupt = partial(self._broken, link)
+        self._owners.crossings[name] = crossing
         if self._returning is not None:
             self._returning.linked(crossing)
         self._broker.shard_moves.forget_found()  # what is its is reached from now on

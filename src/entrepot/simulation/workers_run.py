@@ -80,6 +80,30 @@ class WorkersRun(BrokerRun):
         self.drain()
         self.conclude()
 
+    def run_past_an_owners_lease(self) -> None:
+        """Instead: the owner of a queue stands still while that is declared, and published to at a third worker. Raises Violation."""
+        self.workers.start()
+        self._make_queues()
+        decider, stopped, third = self.workers.all
+        self.only = third
+        publisher = _Publisher(self, "orders")
+        self.loop.run_until(lambda: publisher.client.ready, 60)
+        self.publishers = [publisher]
+        stopped.stop()
+        self.only = decider
+        number = next(number for number in range(100) if Workers.shard("queue", "public/default", f"fresh-{number}") % COUNT == stopped.number)
+        self.fresh = [_Fresh(self, number)]
+        self.loop.run_until(lambda: self.fresh[0].client.ready, 60)
+        self.fresh[0].step()
+        self.loop.run_for(0.1)
+        stopped.go_on()
+        self.only = None
+        self.workers.settle()
+        self.drain()
+        self.conclude()
+        if not any(body.startswith(b"fresh") for body in self.must_arrive):
+            raise Violation("what was published to a queue that was declared before is refused")
+
     def _make_queues(self) -> None:
         """They are there before anything dies."""
         self.consumers = [Consumer(self, queue, 100) for queue in (*QUEUES, DEAD)]

@@ -9,9 +9,12 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.changes import Revision
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.cluster.link import Link
-from entrepot.cluster.owners.kinds import ANSWERS, CLAIM, CLAIMED, DOOR, READ
+from entrepot.cluster.owners import hot_frames
+from entrepot.cluster.owners.kinds import ANSWERS, CLAIM, CLAIMED, DOOR, READ, ROUTED
 from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.remote_owner import RemoteOwner
 from entrepot.cluster.owners.served_owner import Here, ServedOwner
@@ -22,7 +25,9 @@ OWNERS_MAX = 256
 HOME = 0
 RETURN_S = 10.0  # for how long a process that has ended is waited for, before give_up()
 
-_CLAIMING = frozenset({DOOR, READ, CLAIM, CLAIMED})
+BEHIND_MAX = 100_000  # frames of a front that wait for the catalogue: it is one that goes by what nobody has decided
+
+_CLAIMING = frozenset({DOOR, READ, CLAIM, CLAIMED, ROUTED})
 
 
 class Crossing:
@@ -30,7 +35,8 @@ class Crossing:
 
     journal(text) has where a frame failed that nobody has foreseen. `before`: the Crossing with the start of that process before this one, if it is dead().
     While the owners here are held (returning.py) nothing is heeded of a front, and from heed_claims() on only its claims: claimed() is called when all have
-    come. The rest waits for go_on().
+    come. The rest waits for go_on(). `catalogue`: of this process, where each of the two follows; what a front has routed by a later revision than has come
+    here waits until that has. What fails then is told to corrupt(error).
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class Crossing:
         wake: Callable[[], None],
         journal: Callable[[str], None] | None = None,
         before: Crossing | None = None,
+        catalogue: Catalogue | None = None,
     ) -> None:
         assert max(len(owners), remote_count) <= OWNERS_MAX
         self.link = link
@@ -55,8 +62,11 @@ class Crossing:
         ]
         self._heeds_claims = False
         self._kept: list[bytes] | None = [] if owners and owners[HOME].hub.held else None
+        self._behind: list[bytes] | None = None  # of a front whose catalogue is ahead
+        self._catalogue = catalogue
         self._journal = journal
-        self.remote = [self._reached(Outlet(link, number, wake), before) for number in range(remote_count)]
+        self.corrupt: Callable[[CorruptData], None] = _raised
+        self.remote = [self._reached(Outlet(link, number, wake, catalogue), before) for number in range(remote_count)]
 
     @staticmethod
     def _reached(outlet: Outlet, before: Crossing | None) -> RemoteOwner:
@@ -91,14 +101,39 @@ class Crossing:
         sides: list[RemoteOwner] | list[ServedOwner] = self.remote if frame[0] >= ANSWERS else self.served
         if frame[1] >= len(sides):
             raise CorruptData(f"a frame of kind {frame[0]} for owner {frame[1]} of {len(sides)}")
-        if self._kept is None or frame[0] >= ANSWERS:
+        if frame[0] >= ANSWERS:
             sides[frame[1]].heed(frame)
+        elif self._behind is not None:
+            if len(self._behind) >= BEHIND_MAX:
+                raise CorruptData(f"'{self.link.name}' goes by a catalogue that does not come, and {BEHIND_MAX} frames wait")
+            self._behind.append(frame)
+        elif self._kept is None:
+            if frame[0] == ROUTED:
+                self._routed(frame)
+            else:
+                sides[frame[1]].heed(frame)
         elif not self._heeds_claims or self.has_claimed or frame[1] == HOME or frame[0] not in _CLAIMING:
             self._kept.append(frame)
+        elif frame[0] == ROUTED:
+            self._routed(frame)
         else:
             sides[frame[1]].heed(frame)
             if self.has_claimed:
                 self.claimed()
+
+    def _routed(self, frame: bytes) -> None:
+        """What comes behind it waits until the catalogue here is as far."""
+        revision = Revision(*hot_frames.read_routed(frame))
+        if self._catalogue is not None and revision > self._catalogue.revision:
+            self._behind = []
+            self._catalogue.when(revision, self._caught_up)
+
+    def _caught_up(self) -> None:
+        behind, self._behind = self._behind, None
+        try:
+            self.heed(behind or [])
+        except CorruptData as error:
+            self.corrupt(error)
 
     @property
     def has_claimed(self) -> bool:
@@ -144,3 +179,7 @@ class Crossing:
 
 def _nothing() -> None:
     pass
+
+
+def _raised(error: CorruptData) -> None:
+    raise error

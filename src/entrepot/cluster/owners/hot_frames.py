@@ -196,6 +196,19 @@ def read_number(frame: bytes) -> tuple[int, int]:
     return door, number
 
 
+def routed(owner: int, epoch: int, number: int) -> bytes:
+    """What comes behind it is by that revision of the catalogue."""
+    return _LEND.pack(kinds.ROUTED, owner, 0, 0, epoch, number)
+
+
+def read_routed(frame: bytes) -> tuple[int, int]:
+    """The revision: the epoch of shard 0, and a number."""
+    if len(frame) != _LEND.size:
+        raise CorruptData(f"a revision of {len(frame)} bytes")
+    *_, epoch, number = _LEND.unpack(frame)
+    return epoch, number
+
+
 def answered(owner: int, call: int, nacked: Sequence[int] | None, error: bytes = b"") -> bytes:
     """Of a stage: what is in no queue, or why not (a Why in MessagePack): a whole frame."""
     return answered_again(owner, call, bool(error), error or indices(nacked))

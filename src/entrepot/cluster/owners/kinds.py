@@ -13,6 +13,7 @@ LEND = 4
 READ = 5
 WAITS_FROM = 6
 REPLY = 7
+ROUTED = 8
 
 # of a front: MessagePack (words.py)
 LANE = 16

@@ -1,25 +1,37 @@
-"""Outlet: where one end of a link's owners puts frames. It knows whether something new may be begun."""
+"""Outlet: where one end of a link's owners puts frames. It knows whether something new may be begun.
+
+What a front sends it has routed by its catalogue: before the first frame that is by another revision than those before goes that one (hot_frames.routed()).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
+from entrepot.broker.catalogue.changes import NO_REVISION, Revision
 from entrepot.cluster.link import Link
-from entrepot.cluster.owners import words
+from entrepot.cluster.owners import hot_frames, words
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+
+
+class HasRevision(Protocol):
+    """A catalogue, as far as it says how far it is."""
+
+    revision: Revision
 
 
 class Outlet:
     """Of one link, for its owner numbered `owner`. `wake` is called for what waits. `away`: why nothing new is begun; None: it may be.
 
-    `is_over`: the other end is no more.
+    `is_over`: the other end is no more. `routes`: of a front whose catalogue others follow, too; None: it is the owner's own.
     """
 
-    __slots__ = ("_link", "away", "is_over", "owner", "wake")
+    __slots__ = ("_link", "_routes", "_told", "away", "is_over", "owner", "wake")
 
-    def __init__(self, link: Link, owner: int, wake: Callable[[], None]) -> None:
+    def __init__(self, link: Link, owner: int, wake: Callable[[], None], routes: HasRevision | None = None) -> None:
         self._link = link
+        self._routes = routes
+        self._told = NO_REVISION
         self.owner = owner
         self.wake = wake
         self.away: NotDone | None = None
@@ -36,6 +48,9 @@ class Outlet:
         """One frame, which comes when there is a connection; nothing when the other end is no more. Raises Refused: it is too long for one."""
         if self.is_over:
             return
+        if self._routes is not None and self._routes.revision is not self._told:
+            self._told = self._routes.revision
+            self._link.send(hot_frames.routed(self.owner, *self._told))
         try:
             self._link.send(*parts)
         except ValueError as error:
