@@ -44,6 +44,11 @@ class WorkersRun(BrokerRun):
         self.fresh: list[_Fresh] = []
         self.fresh_count = 0  # of those that were declared, and written to by others
 
+    @property
+    def is_troubled(self) -> bool:
+        """See CrashingRun."""
+        return self.trouble > 0
+
     def run(self) -> str:
         """See CrashingRun."""
         self.workers.start()

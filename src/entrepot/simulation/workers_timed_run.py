@@ -53,6 +53,11 @@ class WorkersTimedRun(TimedRun):
         self.trouble = self.chance.choice(TROUBLE)
         self.stale_count = 0
 
+    @property
+    def is_troubled(self) -> bool:
+        """See CrashingRun."""
+        return self.trouble > 0
+
     def run(self) -> str:
         """See CrashingRun."""
         self.workers.start()
