@@ -94,7 +94,7 @@ def broker_terms(config: Config) -> BrokerTerms:
 class Membership:
     """What a process needs that is one of several: its place, what all of them have in common, and who is told of what.
 
-    `cluster`: its id; `shards`: how many there are; `key`: of the links. on_condemned: see Member.
+    `cluster`: its id; `shards`: how many there are; `key`: of the links. on_condemned: see Member, and `dead`.
     """
 
     place: WorkerPlace
@@ -103,6 +103,7 @@ class Membership:
     key: bytes
     journal: Journal
     on_condemned: Callable[[str, bytes, str], None]
+    dead: Collection[tuple[str, bytes]] = ()
 
 
 def _terms(place: WorkerPlace) -> dict[str, Any]:
@@ -197,6 +198,7 @@ class Node:
             key=membership.key,
             journal=membership.journal,
             on_condemned=membership.on_condemned,
+            dead=membership.dead,
         )
         shards = Shards(membership.shards)
         own = membership.place.shards(shards.count) if member.decides else ()

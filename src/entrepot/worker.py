@@ -50,6 +50,7 @@ class _Worker:
         self._config = config
         self._parent = parent
         self._server: Server | None = None
+        self._dead_early: list[tuple[str, bytes]] = []  # starts of others, said to be dead before there was a Member
         self._control: Control | None = None  # once it is ready
         self._leaving = asyncio.Event()
         self._ending = asyncio.Event()
@@ -95,6 +96,7 @@ class _Worker:
             key=link_key(directory),
             journal=self._note,
             on_condemned=self._parent.condemn,
+            dead=self._dead_early,
         )
 
     def _note(self, text: str) -> None:
@@ -102,9 +104,11 @@ class _Worker:
         log.log(logging.INFO if self._leaving.is_set() else logging.WARNING, "%s", text)
 
     def _dead(self, name: str, start: bytes) -> None:
-        """That start of another worker can never act again. Before there is a member nobody has met it."""
+        """That start of another worker can never act again. Before there is a Member it is kept for it: who is down would be waited for."""
         if self._server is not None and self._server.node is not None and self._server.node.member is not None:
             self._server.node.member.dead(name, start)
+        else:
+            self._dead_early.append((name, start))
 
     def _on_leave(self, reason: str) -> None:
         if self._control is None:  # not ready: there is nothing that would be lost

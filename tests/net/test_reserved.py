@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import closing
@@ -77,6 +78,17 @@ def test_all_addresses_of_a_host_have_one_port(port: int) -> None:
         assert len(held.sockets) == len(set(socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)))
         assert held.address == f"localhost:{held.port}"
         assert held.bound[1] == held.port
+
+
+@pytest.mark.parametrize(("first", "second"), [(LOOPBACK, LOOPBACK), ("0.0.0.0", LOOPBACK), (LOOPBACK, "0.0.0.0"), ("localhost", LOOPBACK)])
+def test_two_of_one_node_do_not_share(first: str, second: str) -> None:
+    with closing(reserve(first, 0)) as held:
+        with pytest.raises(OSError, match=f"cannot listen at {second}:{held.port}: address already in use") as failed:
+            reserve(second, held.port, [held])
+        assert failed.value.errno == errno.EADDRINUSE
+        reserve(LOOPBACK, 0, [held]).close()
+        if LOOPBACK in (first, second) and "0.0.0.0" not in (first, second):
+            reserve("127.0.0.2", held.port, [held]).close()
 
 
 def test_a_system_that_cannot_share_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ cannot be understood is condemned: it is dead to this process, and whoever start
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from entrepot.broker.broker import Broker
@@ -68,7 +68,7 @@ class Here:
 class Member:
     """Of one start. `owners`: the broker's table. `epoch`: of its store. `key`: what all processes of the cluster know.
 
-    on_condemned(name, start, why): that start is to be ended.
+    on_condemned(name, start, why): that start is to be ended. `dead`: names and starts that are said to be dead before begin(), which heeds them.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Member:
         key: bytes,
         journal: Journal,
         on_condemned: Callable[[str, bytes, str], None],
+        dead: Collection[tuple[str, bytes]] = (),
     ) -> None:
         self.place = place
         self.links: dict[str, Link] = {}
@@ -103,8 +104,9 @@ class Member:
         self._identity = Identity(cluster, place.name, place.start_id, key)
         self._journal = journal
         self._on_condemned = on_condemned
+        self._dead_before = dead
         self._here = Here(broker, place.number)  # shards begin at 0
-        self._dead: set[bytes] = set()  # starts
+        self._dead: dict[str, bytes] = {}  # the latest start of each process that is no more: all before it are none, either
         self._since_s: dict[str, float] = {}  # when a link was connected, or ceased to be
         self._away: dict[str, object] = {}  # timers, by name
         self._closed: set[int] = set()  # shards of its own that are not open yet
@@ -122,10 +124,12 @@ class Member:
         if self.decides:
             self.deciding.begin(self.place.others())
             self._handovers.opened_here(own)
-            return
-        self.following.begin()
-        for shard in own:
-            broker.shard_moves.open(shard, self._epoch, partial(self._opened, shard))
+        else:
+            self.following.begin()
+            for shard in own:
+                broker.shard_moves.open(shard, self._epoch, partial(self._opened, shard))
+        for name, start in self._dead_before:
+            self.dead(name, start)
 
     def _opened(self, shard: int) -> None:
         self._closed.discard(shard)
@@ -151,7 +155,7 @@ class Member:
             self._condemn(link, str(error))
 
     def stop(self) -> None:
-        """The process is about to end: what the others do now is none of its business."""
+        """The process is about to end: what the others say, or whether they end, is none of its business. Its next start hears what it has not answered."""
         self._is_stopping = True
 
     @property
@@ -190,17 +194,21 @@ class Member:
 
     def dead(self, name: str, start: bytes) -> None:
         """That start is no more, or is dead to this process: nothing of it is heeded any more."""
-        if start in self._dead or name not in self.place.others():
+        if self._is_stopping or self._is_dead(name, start) or name not in self.place.others():
             return
-        self._dead.add(start)
+        self._dead[name] = start
         link = self.links.get(name)
-        if link is None or link.peer != start:
-            if link is None:
-                self._absent(name)
+        if link is None:
+            self._absent(name)
+            return
+        if link.peer > start:
             return
         self._end(link)
         if self.decides:
             self.deciding.dead(link)
+
+    def _is_dead(self, name: str, start: bytes) -> bool:
+        return start <= self._dead.get(name, b"")
 
     def _absent(self, name: str) -> None:
         """No start of that process is there, and there was no link with one."""
@@ -216,9 +224,10 @@ class Member:
         session = self.sessions.pop(link.name, None)
         if session is not None:
             session.shut_down(f"that start of '{link.name}' is dead")
-        crossing = self._owners.crossings[link.name]
-        crossing.dead(returns=True)
-        self._broker.scheduler.call_later(RETURN_S, self._give_up, crossing)
+        crossing = self._owners.crossings.get(link.name)
+        if crossing is not None:
+            crossing.dead(returns=True)
+            self._broker.scheduler.call_later(RETURN_S, self._give_up, crossing)
         if self._returning is not None:
             self._returning.gone(link.name)
         self._handovers.dead(link)
@@ -233,9 +242,19 @@ class Member:
             self._broker.shard_moves.forget_found()
 
     def _condemn(self, link: Link, why: str) -> None:
+        """Whatever fails in that, it is ended: else it would be refused here for as long as it lives."""
+        if self._is_stopping:
+            return
         self._journal(f"'{link.name}' is dead to this process: {why}")
-        self.dead(link.name, link.peer)
-        self._on_condemned(link.name, link.peer, why)
+        try:
+            self.dead(link.name, link.peer)
+        finally:
+            self._on_condemned(link.name, link.peer, why)
+
+    def _fails(self, link: Link, error: Exception) -> None:
+        """What nobody has foreseen, amid what that start has said: a link half made, or a frame half heeded, is worse than none."""
+        self._journal("".join(traceback.format_exception(error)))
+        self._condemn(link, f"{error!r:.200}")
 
     # ---- see link_session.Ends
 
@@ -247,14 +266,18 @@ class Member:
         """See Ends."""
         if name not in self.place.others():
             raise CorruptData(f"'{name[:100]}' is none of the processes that there are")
-        if start in self._dead or self._is_stopping:
+        if self._is_dead(name, start) or self._is_stopping:
             raise CorruptData(f"that start of '{name}' was declared dead, or this process is about to end")
         link = self.links.get(name)
         if link is not None and link.peer == start:
             return link
         if link is not None:
             self.dead(name, link.peer)
-        return self._begin(name, start)
+        try:
+            return self._begin(name, start)
+        except Exception as error:
+            self._fails(self.links[name], error)
+            raise CorruptData(f"there can be no link with that start of '{name}'") from error
 
     def _begin(self, name: str, start: bytes) -> Link:
         link = self.links[name] = Link(name, start)
@@ -311,15 +334,14 @@ class Member:
                 if _is_of_owners(found[first]):
                     while end < len(found) and _is_of_owners(found[end]):
                         end += 1
-                if self.links.get(link.name) is not link:
+                if self._is_stopping or self.links.get(link.name) is not link:
                     return
                 self._heed(link, found[first:end])
                 first = end
         except CorruptData as error:
             self._condemn(link, str(error))
         except Exception as error:
-            self._journal("".join(traceback.format_exception(error)))
-            self._condemn(link, f"{error!r:.200}")
+            self._fails(link, error)
 
     def _heed(self, link: Link, found: list[bytes]) -> None:
         """Some frames of owners, or one other."""

@@ -6,13 +6,18 @@ A socket that is bound and does not listen is offered no connection; who has SO_
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
+from collections.abc import Iterable
 from typing import Any
 
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.listener import bound_sockets
+from entrepot.net.session import address_text
 
 ATTEMPTS = 8  # at a port that is free at all addresses of a host
+EVERYWHERE = ("0.0.0.0", "::")
 
 
 class Reserved:
@@ -40,15 +45,27 @@ class Reserved:
             sock.close()
 
 
-def reserve(host: str, port: int) -> Reserved:
-    """Port 0 takes a free one. Raises OSError, in the words of a listener, where somebody listens there; Refused: the system cannot share addresses."""
+def reserve(host: str, port: int, others: Iterable[Reserved] = ()) -> Reserved:
+    """Port 0 takes a free one. Raises OSError, in the words of a listener, where somebody listens there, or one of `others` holds it, with whom the system
+    would have it shared; Refused: the system cannot share addresses.
+    """
     if not hasattr(socket, "SO_REUSEPORT"):
         raise Refused(Reason.NOT_SUPPORTED, "several processes cannot listen at one address on this system: workers need SO_REUSEPORT")
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     for sock in bound_sockets(found) if port else ():  # fails where anybody listens, though they would share
         sock.close()
-    sockets = _bound(found, 1 if port else ATTEMPTS)
-    return Reserved(host, sockets[0].getsockname()[1], sockets)
+    held = Reserved(host, port, _bound(found, 1 if port else ATTEMPTS))
+    held.port = held.bound[1]
+    if any(_meet(mine, theirs) for other in others for mine in held.sockets for theirs in other.sockets):
+        held.close()
+        raise OSError(errno.EADDRINUSE, f"cannot listen at {address_text((host, port))}: {os.strerror(errno.EADDRINUSE).lower()}")
+    return held
+
+
+def _meet(mine: socket.socket, theirs: socket.socket) -> bool:
+    """Whether a client could mean both."""
+    (host, port, *_), (other, others_port, *_) = mine.getsockname(), theirs.getsockname()
+    return mine.family == theirs.family and port == others_port and (host == other or not {host, other}.isdisjoint(EVERYWHERE))
 
 
 def _bound(found: list[Any], attempts: int) -> list[socket.socket]:

@@ -21,6 +21,7 @@ class Addresses:
         self.http: tuple[str, int] | None = None
         self.shared: dict[str, Reserved] = {}
         self._stack = stack
+        self._all: list[Reserved] = []
         wanted = {name: config.listen.get(name, kind.address) for name, kind in listeners().kinds.items()}
         for name, where in wanted.items():
             if where and name == HTTP:
@@ -35,6 +36,7 @@ class Addresses:
         return dict.fromkeys(listeners().kinds, "") | {name: held.address for name, held in self.shared.items()}
 
     def _reserved(self, name: str, where: str) -> Reserved:
-        held = reserve(*address(name, where))
+        held = reserve(*address(name, where), self._all)
+        self._all.append(held)
         self._stack.callback(held.close)
         return held

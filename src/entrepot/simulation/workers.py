@@ -60,6 +60,7 @@ class Worker:
         self.disk = group.make_disk(self.loop)
         self.broker: Broker | None = None
         self.starts = 0
+        self.is_noticed = False  # that there is none now
         self.failed: BaseException | None = None
         self.journal: list[str] = []
         self.is_open = False  # to clients
@@ -69,6 +70,7 @@ class Worker:
         loop, group = self.loop, self.group
         self.starts += 1
         self.is_open = False
+        self.is_noticed = False
         start = self.starts.to_bytes(8, "big") + loop.random.randbytes(START_SIZE - 8)
         self.place = WorkerPlace(number=self.number, count=group.count, start=start.hex(), data="")
         process = self.process = SimulatedProcess(loop)
@@ -108,6 +110,7 @@ class Worker:
             key=KEY,
             journal=self.journal.append,
             on_condemned=self._condemned,
+            dead=[(other.name, other.place.start_id) for other in group.all if other.is_noticed],  # as the parent does
         )
         shards = Shards(SHARD_COUNT_DEFAULT)
         broker.open(self.place.shards(shards.count) if member.decides else (), follows=not member.decides, shards=shards, cluster=CLUSTER)
@@ -261,6 +264,8 @@ class Workers:
 
     def _dead(self, name: str, start: bytes) -> None:
         for other in self.all:
+            if other.name == name and other.broker is None:
+                other.is_noticed = True
             if other.broker is not None and other.name != name:
                 other.process.arrive(other.member.dead, name, start)
 
@@ -301,7 +306,7 @@ class Workers:
         for worker in self.all:
             if worker.broker is not None and worker.process.is_stopped:
                 worker.go_on()
-        self.loop.run_until(lambda: all(worker.broker is not None and worker.member.why_not_ready is None for worker in self.all), limit_s)
+        self.loop.run_until(lambda: all(worker.is_open and worker.member.why_not_ready is None for worker in self.all), limit_s)
 
     def check(self) -> None:
         """See Worker."""

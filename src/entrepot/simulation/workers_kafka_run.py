@@ -67,6 +67,11 @@ class WorkersKafkaRun(KafkaRun):
         self.trouble = self.chance.choice(TROUBLE)
         self._sessions: dict[str, Network] = {}
 
+    @property
+    def is_troubled(self) -> bool:
+        """See CrashingRun: a leader that has not heard of who decides for a while refuses what comes."""
+        return self.trouble > 0
+
     def _all_there(self, kind: str, name: str, partitions: int) -> bool:
         return all(Workers.shard(kind, NAMESPACE, name, partition) % COUNT == self._number for partition in range(partitions))
 

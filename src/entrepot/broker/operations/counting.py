@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from entrepot.broker.calls.port import DONE, PENDING, Ask, fail
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.owners import Owner
@@ -9,7 +11,9 @@ from entrepot.model.errors import NotDone
 
 
 class Counting:
-    """Of one DeclareQueue, which is answered when the last owner has answered and `staged`, if it is not None, is durable."""
+    """Of one DeclareQueue, which is answered when the last owner has answered. Owners are asked when `staged`, if it is not None, is durable: before that one
+    of another process may not have heard of what somebody else has just declared.
+    """
 
     def __init__(self, call: Ask, name: str, staged: Ticket | None) -> None:
         self._call = call
@@ -21,6 +25,12 @@ class Counting:
 
     def ask(self, by_owner: dict[Owner, list[bytes]]) -> None:
         """Ask every owner for its logs."""
+        if self._staged is not None and not self._staged.durable:
+            self._staged.calls.append(partial(self._ask, by_owner))
+        else:
+            self._ask(by_owner)
+
+    def _ask(self, by_owner: dict[Owner, list[bytes]]) -> None:
         self._left = len(by_owner)
         for owner, log_ids in by_owner.items():
             owner.count(log_ids, self._counted)
@@ -35,8 +45,6 @@ class Counting:
         if self._left or call.outcome != PENDING:
             return
         call.result = (self._name, self._ready, self._consumers)
-        if self._staged is not None and not self._staged.durable:
-            self._staged.calls.append(call)
-        else:
-            call.outcome = DONE
+        call.outcome = DONE
+        if not call.attachment.closed:
             call.attachment.sink.completed(call)

@@ -83,6 +83,8 @@ class Crossing:
             return
         try:
             for frame in frames:
+                if self.is_over:  # what came before has ended it
+                    return
                 if len(frame) < 2:
                     raise CorruptData(f"a frame of {len(frame)} bytes")
                 try:

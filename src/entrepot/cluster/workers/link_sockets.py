@@ -129,7 +129,7 @@ class LinkDialler(LinkConnections):
 
     def _dial(self) -> None:
         """Now, if there is no connection; and look again later."""
-        if self.connections or not self._links.needs_connection(self._other):
+        if self.open_count or not self._links.needs_connection(self._other):
             self._attempt = 0
         elif self._dialling is None:
             self._dialling = self.network.loop.create_task(self._connect_to())
