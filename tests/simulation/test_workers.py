@@ -86,6 +86,11 @@ def test_what_a_worker_that_stood_still_routes_by_an_old_catalogue_is_not_confir
     past_a_lease()
 
 
+def test_a_worker_that_was_given_up_takes_what_comes_to_it_when_it_is_back():
+    for seed in range(STOPPED_SEEDS):
+        WorkersRun(seed).run_past_the_wait()
+
+
 def test_a_front_that_always_answers_is_caught(monkeypatch):
     monkeypatch.setattr(Following, "check", lambda self: None)
     monkeypatch.setattr(Following, "wake", lambda self: None)
