@@ -53,6 +53,25 @@ def test_it_is_over_after_a_while(bench, fronts):
     assert not bench.owners.broker.hub.held
 
 
+@pytest.mark.parametrize(("ends_at", "claims_until"), [(2.0, 0.0), (4.0, 1.5), (6.0, 3.0), (10.0, 99.0)])
+def test_it_goes_on_for_as_long_as_claims_come(bench, fronts, ends_at, claims_until):
+    bench.die()
+    bench.come_back(linked=False)
+    bench.cut = True
+    bench.link(fronts[0])
+    crossing = bench.owners.crossings[fronts[0].name]
+    bench.run(0.1)
+    at, number = 0.1, 0
+    while bench.owners.broker.hub.held:
+        if at < claims_until:
+            number += 1
+            say(bench, *[words.DoorIs(1, CODEC.tag)][number > 1 :], claim(bench, consumer=consumer(number)))
+        bench.run(0.1)
+        at += 0.1
+    assert crossing.claim_count == number
+    assert abs(at - ends_at) < 0.2
+
+
 def test_what_is_asked_waits_for_the_claims_of_others(bench, fronts):
     one, two = fronts
     one.publish(one.lane("q"), b"0")

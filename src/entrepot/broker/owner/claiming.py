@@ -22,7 +22,7 @@ def claim_of_queue(owner: LocalOwner, consumer: Consumer, queue: Queue, ranges: 
             raise Refused(Reason.NOT_PERMITTED, f"queue '{queue.name}' in vhost '{vhost_of(queue.definition.namespace)}' in exclusive use")
         owner.unused.used(queue)
         queue.add_consumer(consumer)
-        if queue.single_active and was_given:
+        if queue.single_active and was_given and owner.hub.held:  # who claims too late is behind those who were given something meanwhile
             _prefer(queue, consumer)
     consumer.reads = queue
     for first, end in ranges:
