@@ -9,6 +9,7 @@ from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, UNKN
 from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.front.gathering import Gathering
 from entrepot.broker.front.owner_table import OwnerTable
+from entrepot.cluster.owners import remote_owner
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.simulation.linked_owners import LinkedOwnerTable
 
@@ -265,3 +266,46 @@ def test_a_part_is_the_call_again():
     assert isinstance(part, Publish)
     fields = ("stream", "address", "codec", "codec_version", "flags", "data", "count", "body_bytes", "confirm")
     assert [getattr(part, name) for name in fields] == [getattr(call, name) for name in fields]
+
+
+class TestWhoPublishesMuch:
+    """Over links, he is held while an owner has much that is not durable; what holds all publishers does not let him go, nor the other way round."""
+
+    @pytest.fixture
+    def bench(self, monkeypatch):
+        monkeypatch.setattr(remote_owner, "HELD_FROM_BYTES", 5000)
+        monkeypatch.setattr(remote_owner, "GO_ON_BYTES", 2000)
+        bench = OwnersBench(LinkedOwnerTable)
+        return bench
+
+    @pytest.fixture
+    def slow(self, bench, me, pair):
+        for disk in bench.disks:
+            disk.commit_s = (5.0, 5.0)
+
+    @pytest.mark.parametrize("confirm", [True, False])
+    def test_until_all_owners_have_most_of_it(self, bench, me, slow, confirm):
+        other = bench.connect()
+        me.publish(bytes(6000), exchange="amq.fanout", confirm=confirm)
+        bench.run(1.0)
+        assert (me.blocked, other.blocked, list(bench.broker.holding.values())) == ([(True, "")], [], [2])
+        bench.run(20.0)
+        assert (me.blocked, bench.broker.holding) == ([(True, ""), (False, "")], {})
+
+    def test_beside_what_holds_everybody(self, bench, me, slow):
+        me.publish(bytes(6000), exchange="amq.fanout")
+        bench.broker.store_pressure(True)
+        bench.broker.store_pressure(False)
+        assert me.blocked == [(True, ""), (True, "")]
+        bench.broker.store_pressure(True)
+        bench.run(20.0)
+        assert me.blocked[3:] == []
+        bench.broker.store_pressure(False)
+        assert me.blocked[3:] == [(False, "")]
+
+    def test_who_has_gone_meanwhile(self, bench, me, slow):
+        me.publish(bytes(6000), exchange="amq.fanout")
+        me.close()
+        assert bench.broker.holding == {}
+        bench.run(20.0)
+        assert me.blocked == [(True, "")]

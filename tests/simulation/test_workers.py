@@ -102,6 +102,11 @@ def test_owners_that_do_not_wait_for_their_catalogue_are_caught(monkeypatch):
         past_an_owners_lease()
 
 
+def test_a_worker_that_was_given_up_takes_what_comes_to_it_when_it_is_back():
+    for seed in range(STOPPED_SEEDS):
+        WorkersRun(seed).run_past_the_wait()
+
+
 def test_a_front_that_always_answers_is_caught(monkeypatch):
     monkeypatch.setattr(Following, "check", lambda self: None)
     monkeypatch.setattr(Following, "wake", lambda self: None)

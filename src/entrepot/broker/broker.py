@@ -137,6 +137,7 @@ class Broker:
         self.paths: dict[tuple[str, bytes], Path] = {}
         self.refusing: Refused | None = None  # set while appends are refused (disk reserve)
         self.throttled = False
+        self.holding: dict[Door, int] = {}  # publishers that wait for an owner elsewhere, and for how many
         self._pressed = False
         self.last_consumer_id = 0
         self.cluster_id = ""  # set by open()
@@ -218,6 +219,7 @@ class Broker:
     def detach(self, door: Door) -> None:
         """The door's connection has ended."""
         self.doors.discard(door)
+        self.holding.pop(door, None)
         self.reads.detach(door.topics)
         self.operations.detach(door)
 
@@ -323,8 +325,27 @@ class Broker:
 
     def _tell_publishers(self, blocked: bool, reason: str) -> None:
         for door in list(self.doors):
-            if door.publishes or not blocked:
+            if door.publishes if blocked else door not in self.holding:
                 door.sink.throttle(blocked, reason)
+
+    def hold(self, door: Door) -> None:
+        """It waits for an owner elsewhere, which has much of what it published: see Attachment.hold()."""
+        if door in self.doors:
+            self.holding[door] = self.holding.get(door, 0) + 1
+            if self.holding[door] == 1 and not self.throttled:
+                door.sink.throttle(True, "")
+
+    def let_go(self, door: Door) -> None:
+        """One owner less. Nothing, where its connection has ended."""
+        count = self.holding.get(door)
+        if count is None:
+            return
+        if count > 1:
+            self.holding[door] = count - 1
+            return
+        del self.holding[door]
+        if not self.throttled:
+            door.sink.throttle(False, "")
 
     # ---- consumers' numbers
 

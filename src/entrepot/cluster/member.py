@@ -109,6 +109,7 @@ class Member:
         self._dead: dict[str, bytes] = {}  # the latest start of each process that is no more: all before it are none, either
         self._since_s: dict[str, float] = {}  # when a link was connected, or ceased to be
         self._away: dict[str, object] = {}  # timers, by name
+        self._given_up: dict[str, Crossing] = {}  # by name: another start of it goes on with their numbers, which it knows of this one
         self._closed: set[int] = set()  # shards of its own that are not open yet
         self._returning: Returning | None = None  # once it has begun
         self._is_stopping = False
@@ -237,7 +238,7 @@ class Member:
     def _give_up(self, crossing: Crossing) -> None:
         """It has not come back for long."""
         if self._owners.crossings.get(crossing.link.name) is crossing:
-            del self._owners.crossings[crossing.link.name]
+            self._given_up[crossing.link.name] = self._owners.crossings.pop(crossing.link.name)
             crossing.give_up()
             self._broker.shard_moves.forget_found()
 
@@ -281,7 +282,7 @@ class Member:
 
     def _begin(self, name: str, start: bytes) -> Link:
         link = self.links[name] = Link(name, start)
-        before = self._owners.crossings.get(name)
+        before = self._owners.crossings.get(name) or self._given_up.pop(name, None)
         owners = self._owners.served()
         crossing = Crossing(link, owners, OWNERS, self._here, _link_wakes, self._journal, before, self._broker.catalogue)
         crossing.corrupt = partial(self._broken, link)

@@ -245,8 +245,8 @@ class Workers:
         else:
             self.stop(one, chance.choice(STOPPED_S))
 
-    def kill(self, worker: Worker, *, power: bool) -> None:
-        """It is gone, with what its disk had not synced where the power failed; it starts again after a while."""
+    def kill(self, worker: Worker, *, power: bool, down_s: float | None = None) -> None:
+        """It is gone, with what its disk had not synced where the power failed; it starts again after a while, `down_s`."""
         if worker.broker is None:
             return
         self.kill_count += 1
@@ -260,7 +260,7 @@ class Workers:
         chance = self.loop.random
         noticed = chance.choice(NOTICED_S)
         self.loop.call_later(noticed, self._dead, worker.name, start)
-        self.loop.call_later(noticed + chance.choice(AGAIN_S), worker.start)
+        self.loop.call_later(noticed + (chance.choice(AGAIN_S) if down_s is None else down_s), worker.start)
 
     def _dead(self, name: str, start: bytes) -> None:
         for other in self.all:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from entrepot.cluster.owners.crossing import RETURN_S
 from entrepot.net.network import Network
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.listener import AmqpListener
@@ -108,6 +109,37 @@ class WorkersRun(BrokerRun):
         self.conclude()
         if not any(body.startswith(b"fresh") for body in self.must_arrive):
             raise Violation("what was published to a queue that was declared before is refused")
+
+    def run_past_the_wait(self) -> None:
+        """Instead: a worker is away for so long that it is given up, and comes back; those who published to it before, and do again, are connected elsewhere.
+
+        Raises Violation.
+        """
+        self.workers.start()
+        self._make_queues()
+        here, *others = self.workers.all
+        self.only = here
+        self.publishers = [_Publisher(self, queue) for queue in QUEUES]
+        self.loop.run_until(lambda: all(publisher.client.ready for publisher in self.publishers), 60)
+        self._publish(10)
+        for other in others:
+            self.workers.kill(other, power=False, down_s=self.chance.choice((RETURN_S - 0.1, RETURN_S + 1.0)))
+        self.loop.run_for(RETURN_S + 5.0)
+        self.workers.settle()
+        self.publishers = [publisher if publisher.client.ready else _Publisher(self, queue) for publisher, queue in zip(self.publishers, QUEUES, strict=True)]
+        self.loop.run_until(lambda: all(publisher.client.ready for publisher in self.publishers), 60)
+        self._publish(10)
+        self.only = None
+        self.drain()
+        self.conclude()
+        assert self.confirms >= 10 * len(self.publishers)
+
+    def _publish(self, count: int) -> None:
+        """One by one: as many frames."""
+        for _ in range(count):
+            for publisher in self.publishers:
+                publisher.publish(1)
+            self.loop.run_for(0.1)
 
     def _make_queues(self) -> None:
         """They are there before anything dies."""

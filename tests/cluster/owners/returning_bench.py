@@ -165,6 +165,7 @@ class FrontDoor(Attachment):
         self.writable = True
         self.spent = 0
         self.lost = []
+        self.holds = []  # True: held, False: let go
 
     def gone(self, consumer):
         consumer.active = False
@@ -176,6 +177,12 @@ class FrontDoor(Attachment):
 
     def credit_returned(self, consumer):
         pass
+
+    def hold(self):
+        self.holds.append(True)
+
+    def let_go(self):
+        self.holds.append(False)
 
 
 class DoorSink(Sink):

@@ -175,10 +175,7 @@ class Run:
     def die(self):
         self.bench.die(self.chance.random() < 0.7)
         for _ in range(self.chance.choice((0, 2, 10))):
-            if self.chance.random() < 0.5:
-                self.publish()
-            else:
-                self.settle()
+            self.chance.choice((self.publish, self.publish, self.settle, self.settle, self.consume, self.leave, self.get, self.lend))()
             self.take_gets()
         self.bench.come_back(linked=False)
         fronts = list(self.bench.fronts)

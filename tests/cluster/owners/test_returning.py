@@ -6,9 +6,10 @@ from returning_bench import DURABLE, ReturningBench
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.lease_calls import make_receive
-from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, UNAVAILABLE
+from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, RELEASE, UNAVAILABLE
 from entrepot.cluster.owners import words
-from entrepot.cluster.owners.remote_owner import KEPT_MAX_BYTES
+from entrepot.cluster.owners.remote_owner import GO_ON_BYTES, HELD_FROM_BYTES, KEPT_MAX_BYTES
+from entrepot.cluster.owners.settlements import SentSettlements
 from entrepot.cluster.owners.taken_stages import TakenStages
 from entrepot.model.errors import CorruptData, Unavailable
 
@@ -50,6 +51,25 @@ def test_it_is_over_after_a_while(bench, fronts):
     assert bench.owners.broker.hub.held
     bench.run(0.2)
     assert not bench.owners.broker.hub.held
+
+
+@pytest.mark.parametrize(("ends_at", "claims_until"), [(2.0, 0.0), (4.0, 1.5), (6.0, 3.0), (10.0, 99.0)])
+def test_it_goes_on_for_as_long_as_claims_come(bench, fronts, ends_at, claims_until):
+    bench.die()
+    bench.come_back(linked=False)
+    bench.cut = True
+    bench.link(fronts[0])
+    crossing = bench.owners.crossings[fronts[0].name]
+    bench.run(0.1)
+    at, number = 0.1, 0
+    while bench.owners.broker.hub.held:
+        if at < claims_until:
+            number += 1
+            say(bench, *[words.DoorIs(1, CODEC.tag)][number > 1 :], claim(bench, consumer=consumer(number)))
+        bench.run(0.1)
+        at += 0.1
+    assert crossing.claim_count == number
+    assert abs(at - ends_at) < 0.2
 
 
 def test_what_is_asked_waits_for_the_claims_of_others(bench, fronts):
@@ -129,6 +149,78 @@ def test_much_that_is_not_durable(bench, fronts):
         assert call.outcome == PENDING
     with pytest.raises(Unavailable):
         front.publish(lane, b"x")
+
+
+class TestWhoPublishesMuch:
+    """He is held until the owner has taken most of it, has returned, or is not waited for any more."""
+
+    @pytest.fixture
+    def front(self, fronts):
+        return fronts[0]
+
+    @pytest.fixture(autouse=True)
+    def doors(self, front):
+        return front.door(), front.door()
+
+    @staticmethod
+    def fill(front, door, size=HELD_FROM_BYTES, confirm=True):
+        lane = front.lane("q")
+        for _ in range(size // (1 << 20)):
+            front.publish(lane, bytes(1 << 20), door=door, confirm=confirm)
+
+    @pytest.mark.parametrize("confirm", [True, False])
+    def test_until_most_is_taken(self, bench, front, doors, confirm):
+        bench.cut = True
+        one, two = doors
+        self.fill(front, one, HELD_FROM_BYTES - (1 << 20), confirm)
+        assert one.holds == []
+        self.fill(front, one, 3 << 20, confirm)
+        self.fill(front, two, 1 << 20, confirm)
+        assert (one.holds, two.holds) == ([True], [True])
+        bench.cut = False
+        bench.wires[front.name].wake(0)
+        bench.run()
+        assert (one.holds, two.holds) == ([True, False], [True, False])
+        self.fill(front, one, GO_ON_BYTES, confirm)
+        assert one.holds == [True, False]
+
+    def test_until_it_has_returned(self, bench, front, doors):
+        self.fill(front, doors[0])
+        bench.die()
+        assert doors[0].holds == [True]
+        bench.come_back()
+        bench.run(1)
+        assert doors[0].holds == [True, False]
+
+    def test_until_it_is_given_up(self, bench, front, doors):
+        bench.die()
+        self.fill(front, doors[0])
+        assert doors[0].holds == [True]
+        front.crossing.give_up()
+        assert doors[0].holds == [True, False]
+
+    def test_until_it_is_away(self, bench, front, doors):
+        bench.cut = True
+        self.fill(front, doors[0])
+        front.crossing.away("it cannot be reached")
+        assert doors[0].holds == [True, False]
+        with pytest.raises(Unavailable):
+            self.fill(front, doors[0], 1 << 20)
+
+
+def test_of_settlements_that_end_nothing_for_good_nothing_is_kept():
+    sent = SentSettlements()
+    sent.put(1, [(5, 6)], ACCEPT)
+    for _ in range(1000):
+        sent.put(1, [], RELEASE)
+    sent.put(2, [(7, 8)], ACCEPT)
+    assert len(sent) == 2
+    sent.durable(1001)
+    assert sent.unsaid() == {2: [(7, 8)]}
+    with pytest.raises(CorruptData):
+        sent.durable(1003)
+    sent.durable(1002)
+    assert len(sent) == 0
 
 
 def test_a_receive_is_not_kept(bench):

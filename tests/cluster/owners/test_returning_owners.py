@@ -202,6 +202,27 @@ class TestConsumers:
         bench.run()
         assert bodies(one, "waits") == [b"2"]
 
+    def test_who_was_active_and_claims_too_late_is_behind_who_is_now(self):
+        bench = ReturningBench(fronts=2, queues={"q": {"x_single_active_consumer": True}})
+        one, two = bench.fronts
+        one.consume("q", "was")
+        lane = two.lane("q")
+        two.publish(lane, b"0")
+        bench.run()
+        two.consume("q", "is")
+        bench.run()
+        bench.die()
+        bench.come_back(linked=False)
+        bench.link(two)
+        bench.run(3.0)
+        assert bodies(two, "is") == [b"0"]
+        bench.link(one)
+        bench.run()
+        bodies(one, "was")
+        two.publish(lane, b"1")
+        bench.run()
+        assert (bodies(one, "was"), bodies(two, "is")) == ([], [b"1"])
+
     def test_a_claim_is_no_delivery(self):
         bench = ReturningBench(queues={"q": {"x_queue_type": "quorum", "x_delivery_limit": 2}})
         front = bench.fronts[0]

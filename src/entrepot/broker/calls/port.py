@@ -265,6 +265,12 @@ class Attachment:
         """Set writable, and let deliveries flow again."""
         raise NotImplementedError
 
+    def hold(self) -> None:
+        """What it has published waits for long: it is to publish no more until it is let go, as often as it is held. Nothing, where nobody could be held."""
+
+    def let_go(self) -> None:
+        """See hold()."""
+
     def close(self) -> None:
         """The connection has ended: cancel its consumers, release its leases, delete its exclusive queues. Idempotent."""
         raise NotImplementedError

@@ -328,6 +328,14 @@ class Door(Attachment):
                 owner: Owner = consumer.owner
                 owner.credit(consumer)
 
+    def hold(self) -> None:
+        """See port.Attachment."""
+        self.broker.hold(self)
+
+    def let_go(self) -> None:
+        """See port.Attachment."""
+        self.broker.let_go(self)
+
     def close(self) -> None:
         """See port.Attachment."""
         if not self.closed:

@@ -31,13 +31,31 @@ class _Whole:
         self.unknown: NotDone | None = None
 
 
+class _Gathered(Attachment):
+    """Of a part: who waits for it is who published the whole."""
+
+    __slots__ = ("_publisher",)
+
+    def __init__(self, gathering: Gathering, publisher: Attachment | None) -> None:
+        self.sink = gathering
+        self.closed = False
+        self._publisher = publisher
+
+    def hold(self) -> None:
+        """See Attachment."""
+        if self._publisher is not None:
+            self._publisher.hold()
+
+    def let_go(self) -> None:
+        """See Attachment."""
+        if self._publisher is not None:
+            self._publisher.let_go()
+
+
 class Gathering(Sink):
     """Of one front. `waiting`: parts that are not answered yet."""
 
     def __init__(self) -> None:
-        self._attachment = Attachment()
-        self._attachment.sink = self
-        self._attachment.closed = False
         self.waiting: dict[Publish, tuple[_Whole, Sequence[int]]] = {}
 
     def publish(self, call: Publish, parts: list[Part]) -> bool:
@@ -79,7 +97,7 @@ class Gathering(Sink):
     def _part(self, call: Publish) -> Publish:
         """What an owner is to answer: the call again, but for who hears of it."""
         part = make_publish(call.stream, call.address, call.codec, call.codec_version, call.flags, call.data, call.count, call.body_bytes)
-        part.attachment = self._attachment
+        part.attachment = _Gathered(self, call.attachment)
         part.confirm = True
         return part
 

@@ -18,11 +18,11 @@ def claim_of_queue(owner: LocalOwner, consumer: Consumer, queue: Queue, ranges: 
     """Lease to it what is free of these; which that is. One that is active, and no getter, reads on. Refused: it may not, beside others."""
     if consumer.active and consumer.token is not None:
         others = queue.consumers
-        if any(other.exclusive for other in others) or (consumer.exclusive and others):
+        if others and (others[0].exclusive or consumer.exclusive):  # who is exclusive is alone
             raise Refused(Reason.NOT_PERMITTED, f"queue '{queue.name}' in vhost '{vhost_of(queue.definition.namespace)}' in exclusive use")
         owner.unused.used(queue)
         queue.add_consumer(consumer)
-        if queue.single_active and was_given:
+        if queue.single_active and was_given and owner.hub.held:  # who claims too late is behind those who were given something meanwhile
             _prefer(queue, consumer)
     consumer.reads = queue
     for first, end in ranges:

@@ -188,7 +188,7 @@ class LocalOwner(Owner):
         target = targets[0]
         if isinstance(target, Queue):
             shared = target.consumers or target.single_active
-            if any(other.exclusive for other in target.consumers) or (consumer.exclusive and shared):
+            if (target.consumers and target.consumers[0].exclusive) or (consumer.exclusive and shared):  # who is exclusive is alone
                 raise Refused(Reason.NOT_PERMITTED, f"queue '{target.name}' in vhost '{vhost_of(target.definition.namespace)}' in exclusive use")
             self.unused.used(target)
             consumer.reads = target

@@ -184,8 +184,10 @@ class Queue(LogOwner):
 
     def add_consumer(self, consumer: Consumer) -> None:
         """A new subscriber; deliveries begin at the end of this tick."""
+        is_last = not self.consumers or self.consumers[-1].priority >= consumer.priority
         self.consumers.append(consumer)
-        self.consumers.sort(key=attrgetter("priority"), reverse=True)
+        if not is_last:  # there may be ten thousand
+            self.consumers.sort(key=attrgetter("priority"), reverse=True)
         self._note_priorities()
         if not self.log.volatile and not self.marking and self.log.marked_offset <= self.subscription.cursor:
             self._mark_ahead(self.subscription.cursor)
@@ -202,7 +204,8 @@ class Queue(LogOwner):
             self.on_unused(self)
 
     def _note_priorities(self) -> None:
-        self.prioritised = len({consumer.priority for consumer in self.consumers}) > 1
+        consumers = self.consumers
+        self.prioritised = len(consumers) > 1 and consumers[0].priority != consumers[-1].priority
 
     def pick(self) -> Consumer | None:
         """The next consumer with room: the best priority that has any, in turn among equals."""

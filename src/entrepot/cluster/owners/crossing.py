@@ -142,6 +142,11 @@ class Crossing:
         """Whether the front there has said all that its consumers hold here."""
         return all(served.claims.is_over for served in self.served[HOME + 1 :])
 
+    @property
+    def claim_count(self) -> int:
+        """How many claims it has said so far."""
+        return sum(served.claims.count for served in self.served)
+
     def heed_claims(self) -> None:
         """The owners here have opened what they have. Raises CorruptData, as heed()."""
         self._heeds_claims = True

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Delivery, Publish, fail
+from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Attachment, Delivery, Publish, fail
 from entrepot.broker.calls.questions import Load
 from entrepot.broker.owners import Done, Lane, Run, Settlement, Stage
 from entrepot.broker.subscription.consumer import Consumer
@@ -37,6 +37,8 @@ from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavail
 
 WAITS_STEP = 64  # calls, from one word to the next on which answers need not be kept
 KEPT_MAX_BYTES = 64 << 20  # of publishes that are not known to be durable; beyond it nothing new is begun
+HELD_FROM_BYTES = 16 << 20  # of them; from there on who publishes waits: the rest is for what of his is on its way already
+GO_ON_BYTES = 8 << 20  # below it he goes on
 
 _WHY = msgspec.msgpack.Decoder(words.Why)
 
@@ -56,6 +58,7 @@ class RemoteOwner(RemoteTimed):
         self._readers = Readers(self._say, self._settle, self._taken, self._settlements.left, survives)
         self._waiting = Waiting()
         self._stages = SentStages()
+        self._held: dict[Attachment, None] = {}  # publishers that wait
         if survives:
             self._say(words.Claimed(0, 0))
 
@@ -68,6 +71,7 @@ class RemoteOwner(RemoteTimed):
         """There has been no connection for long: nothing new is begun. What was sent keeps waiting. Nothing, after dead(); so is back()."""
         if not self._outlet.is_over:
             self._outlet.away = Unavailable(text)
+            self._let_go()
 
     def back(self) -> None:
         """There is one again."""
@@ -100,6 +104,7 @@ class RemoteOwner(RemoteTimed):
         self._readers.forget_all()
         self._settlements.forget_all()
         ended: list[tuple[int, Any]] = [*self._waiting.end(), *self._stages.end()]
+        self._let_go()
         for number, who in sorted(ended, key=lambda item: item[0]):
             if isinstance(who, Publish) and number >= held_from:
                 refuse(who, Unavailable(ENDED))
@@ -205,10 +210,28 @@ class RemoteOwner(RemoteTimed):
                 self._say_waits(number)
             self._outlet.send(*frame)
         self._stages.put(number, call, lane, frame if self._survives else (), size)
+        if self._stages.size > HELD_FROM_BYTES:
+            self._hold(call.attachment)
         if call.confirm:
             return False
         call.outcome = DONE
         return True
+
+    def _hold(self, publisher: Attachment | None) -> None:
+        if publisher is not None and publisher not in self._held:
+            self._held[publisher] = None
+            publisher.hold()
+
+    def _let_go(self) -> None:
+        """Who was held goes on."""
+        held, self._held = self._held, {}
+        for publisher in held:
+            publisher.let_go()
+
+    def _taken_in(self) -> None:
+        """Perhaps little is left that waits."""
+        if self._held and self._stages.size < GO_ON_BYTES:
+            self._let_go()
 
     def _say_waits(self, number: int) -> None:
         """Answers that are kept there, and that nobody waits for any more, need not be."""
@@ -227,6 +250,7 @@ class RemoteOwner(RemoteTimed):
         self._stages.take(number)
         if nacked or why is not None:
             self._stages.last_except = max(number, self._stages.last_except)
+        self._taken_in()
         if why is not None:
             refuse(call, why)
         else:
@@ -238,6 +262,7 @@ class RemoteOwner(RemoteTimed):
         _, number = hot_frames.read_number(frame)
         self._waiting.check(number)
         self._stages.passed(number)
+        self._taken_in()
 
     def _durable(self, frame: bytes) -> None:
         _, count = hot_frames.read_number(frame)

@@ -12,7 +12,8 @@ from entrepot.cluster.owners.crossing import Crossing
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Scheduler
 
-LIMIT_S = 2.0  # that is waited for, once its shards are open
+LIMIT_S = 2.0  # that is waited for, once its shards are open; as long again while claims are coming, of very many consumers,
+LIMITS_MAX = 5  # but no more often than this
 LOOK_S = 0.005  # until it is looked again whether they are
 
 
@@ -40,6 +41,8 @@ class Returning:
         self._over = over
         self._corrupt = corrupt
         self._has_opened = False
+        self._claimed = 0  # when it was looked last
+        self._limits = 0  # that have passed
         self.is_over = False
         hub.hold()
         self._timer = scheduler.call_later(0.0, self._open)
@@ -66,7 +69,7 @@ class Returning:
             self._timer = self._scheduler.call_later(LOOK_S, self._open)
             return
         self._has_opened = True
-        self._timer = self._scheduler.call_later(LIMIT_S, self._end)
+        self._timer = self._scheduler.call_later(LIMIT_S, self._late)
         for crossing in list(self._crossings.values()):
             self._let(crossing, crossing.heed_claims)
         self._look()
@@ -80,6 +83,15 @@ class Returning:
     def _look(self) -> None:
         have = self._crossings
         if self._has_opened and not self.is_over and all(name in have and have[name].has_claimed for name in self._names):
+            self._end()
+
+    def _late(self) -> None:
+        """The time is over, unless somebody who has begun to claim is amid it."""
+        before, self._claimed = self._claimed, sum(one.claim_count for one in self._crossings.values() if not one.has_claimed)
+        self._limits += 1
+        if self._claimed > before and self._limits < LIMITS_MAX:
+            self._timer = self._scheduler.call_later(LIMIT_S, self._late)
+        else:
             self._end()
 
     def _end(self) -> None:

@@ -20,11 +20,11 @@ _ALL = 0x7FFFFFFF  # ranges
 
 
 class Claims:
-    """Of one ServedOwner. `held`: what of a consumer's leases was claimed. `is_over`: there are no more claims."""
+    """Of one ServedOwner. `count`: how many have come. `held`: what of a consumer's leases was claimed. `is_over`: there are no more claims."""
 
     def __init__(self, served: Any) -> None:
         self._served = served
-        self._count = 0
+        self.count = 0
         self.held: dict[Consumer, RangeSet] = {}
         self.is_over = False
 
@@ -32,7 +32,7 @@ class Claims:
         """One that has entered. Raises CorruptData."""
         if self.is_over:
             raise CorruptData("a claim comes behind the last")
-        self._count += 1
+        self.count += 1
         if any(first >= end for first, end in said.ranges) or (said.positions is not None and len(said.positions) != len(said.log_ids)):
             raise CorruptData(f"a claim of {len(said.ranges)} ranges, of which some are none, or of partitions that are not read")
         if said.reads and said.consumer.is_getter:
@@ -69,8 +69,8 @@ class Claims:
 
     def end(self, count: int) -> None:
         """There are no more. Raises CorruptData."""
-        if self.is_over or count != self._count:
-            raise CorruptData(f"{count} claims are said to be all, and {self._count} have come")
+        if self.is_over or count != self.count:
+            raise CorruptData(f"{count} claims are said to be all, and {self.count} have come")
         self.is_over = True
 
     # ---- what becomes of it

@@ -17,11 +17,12 @@ FOR_GOOD = frozenset({ACCEPT, REJECT})
 
 
 class SentSettlements:
-    """Of one owner, in the order in which they went. Each is one frame, of which both ends count."""
+    """Of one owner, in the order in which they went. Each is one frame, of which both ends count; of those that end nothing for good only that there were."""
 
     def __init__(self) -> None:
-        self._sent: deque[tuple[int, Ranges, int]] = deque()  # consumer, ranges [first, end), disposition; nothing, where none ends for good
-        self._durable = 0  # over this link
+        self._sent: deque[tuple[int, int, Ranges, int]] = deque()  # its number, consumer, ranges [first, end), disposition
+        self._count = 0  # over this link
+        self._durable = 0  # of these
         self._left: deque[tuple[int, Any]] = deque()  # readers that have ended, and how many are durable when nothing of theirs is left here
 
     def __len__(self) -> int:
@@ -29,34 +30,35 @@ class SentSettlements:
 
     def put(self, consumer: int, ranges: Ranges, disposition: int) -> None:
         """One frame has gone. `ranges`: what it ends for good."""
-        self._sent.append((consumer, ranges, disposition))
+        self._count += 1
+        if ranges:
+            self._sent.append((self._count, consumer, ranges, disposition))
 
     def durable(self, count: int) -> None:
         """So many over this link are durable. Raises CorruptData."""
-        if not self._durable <= count <= self._durable + len(self._sent):
-            raise CorruptData(f"{count} settlements are said to be durable, of {self._durable + len(self._sent)}")
-        while self._durable < count:
+        if not self._durable <= count <= self._count:
+            raise CorruptData(f"{count} settlements are said to be durable, of {self._count}")
+        self._durable = count
+        while self._sent and self._sent[0][0] <= count:
             self._sent.popleft()
-            self._durable += 1
         while self._left and self._left[0][0] <= count:
             self._left.popleft()
 
     def left(self, reader: Any) -> None:
         """It has ended; what it has settled may have to be settled again."""
         if self._sent:
-            self._left.append((self._durable + len(self._sent), reader))
+            self._left.append((self._sent[-1][0], reader))
 
     def unsaid(self) -> dict[int, Ranges]:
         """What each consumer has ended of which that is not known."""
         found: dict[int, Ranges] = {}
-        for consumer, ranges, _ in self._sent:
-            if ranges:
-                found.setdefault(consumer, []).extend(ranges)
+        for _, consumer, ranges, _ in self._sent:
+            found.setdefault(consumer, []).extend(ranges)
         return found
 
     def begin(self) -> list[tuple[int, Ranges, int]]:
         """Another link: those that are to go again, which are put again as they go."""
-        again = [one for one in self._sent if one[1]]
+        again = [sent[1:] for sent in self._sent]
         self.forget_all()
         return again
 
@@ -68,4 +70,4 @@ class SentSettlements:
         """Nothing is settled again."""
         self._sent.clear()
         self._left.clear()
-        self._durable = 0
+        self._count = self._durable = 0
