@@ -42,7 +42,7 @@ class Lists:
         self._node = node
         self._catalogue = node.catalogue
         self._network = network
-        self._figures = Figures(node.broker.owners)
+        self._figures = Figures(node.broker.owners, node.broker.scheduler)
 
     def steps(self, request: requests.ListRequest) -> Steps:
         """The rows of a list. Raises Refused at once, and no step does."""
