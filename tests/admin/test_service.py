@@ -17,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrepot.admin.changes import Changes
 from entrepot.admin.figures import AT_ONCE, Figures
 from entrepot.admin.lists import NAMES_PER_STEP, Lists, _noted
-from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ListGroups, ListTopics
+from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, AddKey, ListGroups, ListTopics
 from entrepot.admin.service import STEPS_PER_TURN, Service
 from entrepot.admin.status import LinkStatus, Self, Status, readings
 from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset
@@ -33,7 +34,7 @@ from entrepot.config import load
 from entrepot.entropy import SystemEntropy
 from entrepot.http.session import Later, Pause, Request, Response
 from entrepot.metrics import Metrics
-from entrepot.model.errors import Unavailable
+from entrepot.model.errors import OutcomeUnknown, Unavailable
 from entrepot.model.principal import Principal
 from entrepot.node import VOLATILE, Membership, Node
 
@@ -444,6 +445,15 @@ def test_changes_are_made_where_the_catalogue_is(here: Administered, path: str, 
     assert isinstance(answer.body, bytes)
     assert (answer.status, json.loads(answer.body)["reason"]) == (503, UNAVAILABLE)
     assert listed() == before
+
+
+def test_a_key_that_is_gone_when_it_is_told_of_is_no_fault_of_who_tells(here: Administered) -> None:
+    """Else the process that decides would be taken for a broken one."""
+    told: list[Any] = []
+    here.node.administration.ask = lambda _, done: done(None, "AKIDGONE")  # type: ignore[method-assign]
+    Changes(here.node, None).perform(AddKey("guest"), None, lambda error, made: told.append((error, made)))
+    ((error, made),) = told
+    assert (type(error), made.secret) == (OutcomeUnknown, "")
 
 
 @pytest.mark.parametrize("follows", [False, True])
