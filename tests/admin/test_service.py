@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,9 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from entrepot.admin.changes import Changes
 from entrepot.admin.figures import AT_ONCE, Figures
 from entrepot.admin.lists import NAMES_PER_STEP, Lists, _noted
-from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, ListGroups, ListTopics
+from entrepot.admin.requests import CHANGES, LISTS, UNAVAILABLE, AddKey, ListGroups, ListTopics
 from entrepot.admin.service import STEPS_PER_TURN, Service
 from entrepot.admin.status import LinkStatus, Self, Status, readings
 from entrepot.broker.calls.group_requests import CommitOffsets, CommittedOffset
@@ -32,9 +34,9 @@ from entrepot.config import load
 from entrepot.entropy import SystemEntropy
 from entrepot.http.session import Later, Pause, Request, Response
 from entrepot.metrics import Metrics
-from entrepot.model.errors import Unavailable
+from entrepot.model.errors import OutcomeUnknown, Unavailable
 from entrepot.model.principal import Principal
-from entrepot.node import VOLATILE, Node
+from entrepot.node import VOLATILE, Membership, Node
 
 NS = "public/default"
 
@@ -91,8 +93,10 @@ async def _until(holds: Callable[[], bool]) -> None:
 def administered(directory: Path, *, follows: bool = False, **settings: str) -> Iterator[Administered]:
     async def opened() -> Node:
         config = load(None, {}, {"data": str(directory), **settings}).config
-        own = range(1, 256, 2) if follows else None
-        return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), lambda error: None, own=own, follows=follows)
+        place = WorkerPlace(number=1, count=2, start="01" * START_SIZE, data=str(directory))
+        words: dict[str, Any] = {"journal": lambda text: None, "on_condemned": lambda name, start, why: None}
+        membership = Membership(place, "c", 256, bytes(32), **words) if follows else None
+        return Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), lambda error: None, membership=membership)
 
     with asyncio.Runner() as runner:
         node = runner.run(opened())
@@ -189,6 +193,14 @@ class SlowOwner:
         done(error, None if error else [(1, 0, 0, 1, 2, 3)] * len(question.log_ids))
 
 
+class Timers:
+    """The last call of all."""
+
+    def call_later(self, _: float, call: Any) -> Any:
+        self.call = call
+        return SimpleNamespace(cancel=lambda: None)
+
+
 class SlowTable:
     def __init__(self) -> None:
         self.owners = [SlowOwner(), SlowOwner()]
@@ -202,7 +214,7 @@ def test_while_owners_elsewhere_have_not_answered_a_list_waits(here: Administere
     for number in range(10):
         here.queue(f"queue-{number}")
     table = SlowTable()
-    here.service._lists._figures = Figures(table)  # type: ignore[arg-type]
+    here.service._lists._figures = Figures(table, Timers())  # type: ignore[arg-type]
     answer = here.ask("/queues")
     assert not isinstance(answer.body, bytes)
     parts = [next(answer.body)]
@@ -215,8 +227,43 @@ def test_while_owners_elsewhere_have_not_answered_a_list_waits(here: Administere
     table.owners[1].answer(error)
     assert went_on == [True]
     parts.extend(answer.body)
-    names = [row["name"] for row in json.loads(b"".join(parts))["queues"]]  # type: ignore[arg-type]
-    assert names == [f"queue-{number}" for number in range(10 if error is None else 5)]
+    rows = [(row["name"], row["known"], row["consumers"]) for row in json.loads(b"".join(parts))["queues"]]  # type: ignore[arg-type]
+    known = [number < 5 or error is None for number in range(10)]
+    assert rows == [(f"queue-{number}", known[number], 2 * known[number]) for number in range(10)]
+
+
+def test_a_list_does_not_wait_for_ever_and_not_again_for_who_was_silent(here: Administered) -> None:
+    for number in range(3 * AT_ONCE):
+        here.queue(f"queue-{number:03}")
+    table, timers = SlowTable(), Timers()
+    table.owner = lambda definition: table.owners[definition.name[-1] == "7"]  # type: ignore[method-assign]
+    figures = here.service._lists._figures = Figures(table, timers)  # type: ignore[arg-type]
+    silent = table.owners[1]
+
+    def listed() -> list[str]:
+        answer = here.ask("/queues")
+        parts: list[bytes] = []
+        assert not isinstance(answer.body, bytes)
+        for part in answer.body:
+            if isinstance(part, Pause):
+                went_on: list[bool] = []
+                part.take(partial(went_on.append, True))
+                while table.owners[0].asked:
+                    table.owners[0].answer()
+                if not went_on:
+                    timers.call()
+                assert went_on == [True]
+            else:
+                parts.append(part)
+        return [row["name"] for row in json.loads(b"".join(parts))["queues"] if row["known"]]
+
+    for _ in range(2):
+        assert [name for name in listed() if name.endswith("7")] == []
+        assert len(silent.asked) == 1  # of three pieces, of two lists
+    silent.answer()
+    assert figures._late == set()
+    assert len(listed()) == 3 * AT_ONCE - sum(f"{number:03}"[-1] == "7" for number in range(3 * AT_ONCE))
+    assert len(silent.asked) == 1  # it was asked again
 
 
 def test_what_is_got(here: Administered) -> None:
@@ -401,6 +448,15 @@ def test_changes_are_made_where_the_catalogue_is(here: Administered, path: str, 
     assert listed() == before
 
 
+def test_a_key_that_is_gone_when_it_is_told_of_is_no_fault_of_who_tells(here: Administered) -> None:
+    """Else the process that decides would be taken for a broken one."""
+    told: list[Any] = []
+    here.node.administration.ask = lambda _, done: done(None, "AKIDGONE")  # type: ignore[method-assign]
+    Changes(here.node, None).perform(AddKey("guest"), None, lambda error, made: told.append((error, made)))
+    ((error, made),) = told
+    assert (type(error), made.secret) == (OutcomeUnknown, "")
+
+
 @pytest.mark.parametrize("follows", [False, True])
 def test_who_follows_seeds_nothing(tmp_path: Path, follows: bool) -> None:
     seeds = {"namespaces": "acme/orders"}
@@ -417,11 +473,11 @@ def test_a_namespace_whose_groups_may_be_elsewhere_stays(here: Administered) -> 
     assert here.ask("/namespaces/delete", b'{"name": "acme/old"}').status == 503
 
 
-def test_a_queue_on_its_way_is_listed_by_who_has_it(here: Administered) -> None:
+def test_a_queue_on_its_way_is_listed_without_figures(here: Administered) -> None:
     here.queue("here")
     definition, _ = here.node.decisions.declare_queue(NS, "away", durable=True, exclusive=False, auto_delete=False, arguments={}, connection=(b"start", 1))
     closed(here, definition.runtime.log.shard)
-    assert [row["name"] for row in here.listed("queues")] == ["here"]
+    assert sorted((row["name"], row["known"]) for row in here.listed("queues")) == [("away", False), ("here", True)]
 
 
 def test_only_posts_are_answered(here: Administered) -> None:

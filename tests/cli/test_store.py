@@ -85,7 +85,7 @@ def test_divided_for_workers_and_put_together_again(tmp_path: Path) -> None:
     ran = entrepot("store", "split", str(data), "--workers", "3")
     assert (ran.returncode, ran.stderr.strip()) == (0, "")
     assert "Divided for 3 workers, which were one worker" in ran.stdout
-    with pytest.raises(BrokerFailed, match=r"exit status 2\)(.|\n)*divided among 3 workers"), Broker(data):
+    with pytest.raises(BrokerFailed, match=r"exit status 2\)(.|\n)*is divided for 3 workers, and 2 are wanted"), Broker(data, workers=2):
         pass
     ran = entrepot("store", "verify", str(data))
     assert ran.returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,15 @@ from entrepot.admin.requests import AddKey, AddNamespace, AddUser, CloseConnecti
 from entrepot.admin.workers_client import WorkersClient, workers_client
 from entrepot.broker.users.secret_box import KEY_FILE_NAME, make_key_file
 from entrepot.cli.reach import kept, running
-from entrepot.cluster.workers.directory import NAME, directory_of, read
+from entrepot.cluster.workers.directory import NAME, SPLIT_FILE, SplitFile, directory_of, read
+from entrepot.cluster.workers.opening import lock
 from entrepot.config import load
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
 from entrepot.node import VOLATILE
 from entrepot.server import offline
 from entrepot.settings import Config
+from entrepot.store.local.posix_disk import LOCK
 
 
 def connection(number: int, user: str, namespace: str = "public/default") -> dict[str, Any]:
@@ -176,3 +179,21 @@ def test_while_no_worker_runs_the_catalogue_is_worker_0s(tmp_path: Path) -> None
         assert {log.id for log in node.store.logs()} == here
     with pytest.raises(Refused, match="no broker runs on"), running(config_of(tmp_path)):
         pass
+
+
+def test_nothing_is_changed_amid_a_split_nor_while_somebody_has_the_directory(tmp_path: Path) -> None:
+    """The store of worker 0 is not there just then, perhaps, or is about to go: what was made in its place would be lost."""
+    (tmp_path / NAME).write_bytes(msgspec.json.encode(FILE))
+    (tmp_path / LOCK).touch()
+    (tmp_path / SPLIT_FILE).write_bytes(msgspec.json.encode(SplitFile(old=2, new=msgspec.structs.replace(FILE, workers=1))))
+    with pytest.raises(Refused, match="was interrupted"), kept(config_of(tmp_path)):
+        pass
+    (tmp_path / SPLIT_FILE).unlink()
+    held = lock(tmp_path)
+    with pytest.raises(Refused, match="is in use by another process"), kept(config_of(tmp_path)):
+        pass
+    os.close(held)
+    assert not directory_of(tmp_path, 0).exists()
+    with kept(config_of(tmp_path)), pytest.raises(Refused, match="in use"):
+        lock(tmp_path)
+    os.close(lock(tmp_path))

@@ -13,7 +13,7 @@ from entrepot.admin import requests
 from entrepot.broker.calls import administration as calls
 from entrepot.broker.operations.administration import told_verifiers
 from entrepot.broker.users.users import Verifiers
-from entrepot.model.errors import NotDone, Reason, Refused
+from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Reason, Refused
 
 if TYPE_CHECKING:
     from entrepot.net.connection import ConnectionCore
@@ -65,7 +65,13 @@ class Changes:
         return _CALLS[type(request)](request, verifiers)
 
     def _done(self, request: requests.ChangeRequest, done: Done, error: NotDone | None, result: Any) -> None:
-        done(error, NOTHING if error is not None else self._made(request, result))
+        made = NOTHING
+        try:
+            if error is None:
+                made = self._made(request, result)
+        except (Refused, CorruptData) as wrong:  # what was made is gone again, or has not come here; whoever brought the answer is not to blame
+            error = OutcomeUnknown(f"it was done, and what came of it cannot be told: {wrong}")
+        done(error, made)
 
     def _made(self, request: requests.ChangeRequest, result: Any) -> requests.Made:
         return requests.Made(result, self._users.secret_of(result)) if isinstance(request, requests.AddKey) else NOTHING

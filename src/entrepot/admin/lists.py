@@ -42,7 +42,7 @@ class Lists:
         self._node = node
         self._catalogue = node.catalogue
         self._network = network
-        self._figures = Figures(node.broker.owners)
+        self._figures = Figures(node.broker.owners, node.broker.scheduler)
 
     def steps(self, request: requests.ListRequest) -> Steps:
         """The rows of a list. Raises Refused at once, and no step does."""
@@ -68,11 +68,11 @@ class Lists:
     def _queues(self, definitions: list[Any]) -> Steps:
         figures = yield from self._figures.of_queues(definitions)
         for definition in definitions:
-            of_queue = figures.get(definition.log_id)  # of one that is on its way nothing can be said
-            if of_queue is None:
+            of_queue = figures.get(definition.log_id)  # of one whose owner cannot be asked now nothing can be said
+            if of_queue is None and not self._is_there(definition):
                 yield None
                 continue
-            _, leased, delayed, depth, consumers, size = of_queue
+            _, leased, delayed, depth, consumers, size = of_queue or (0, 0, 0, 0, 0, 0)
             yield requests.QueueRow(
                 definition.namespace,
                 definition.name,
@@ -85,7 +85,13 @@ class Lists:
                 delayed,
                 consumers,
                 size,
+                of_queue is not None,
             )
+
+    def _is_there(self, definition: Any) -> bool:
+        """Whether it has not been deleted meanwhile."""
+        space = self._catalogue.namespaces.get(definition.namespace)
+        return space is not None and space.queues.get(definition.name) is definition
 
     def topics(self, request: requests.ListTopics) -> Steps:
         """See ListTopics."""

@@ -62,7 +62,10 @@ class ListKeys(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QueueRow(msgspec.Struct, frozen=True):
-    """A queue. `bytes` is about what it takes of the store; `messages_delayed` are of those that are neither ready nor held by anybody."""
+    """A queue. `bytes` is about what it takes of the store; `messages_delayed` are of those that are neither ready nor held by anybody.
+
+    `known`: whether who has it has said how much is in it; else all figures are 0.
+    """
 
     namespace: str
     name: str
@@ -75,6 +78,7 @@ class QueueRow(msgspec.Struct, frozen=True):
     messages_delayed: int
     consumers: int
     bytes: int
+    known: bool = True
 
 
 class TopicRow(msgspec.Struct, frozen=True):

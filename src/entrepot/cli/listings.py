@@ -61,11 +61,11 @@ def list_queues(
                 row.name,
                 row.type,
                 _flags(durable=row.durable, auto_delete=row.auto_delete, exclusive=row.exclusive),
-                row.messages_ready,
-                row.messages_unacknowledged,
-                row.messages_delayed,
-                row.consumers,
-                row.bytes,
+                *(
+                    (row.messages_ready, row.messages_unacknowledged, row.messages_delayed, row.consumers, row.bytes)
+                    if row.known
+                    else ("-", "-", "-", "-", "-")
+                ),
             )
             for row in rows
         ],

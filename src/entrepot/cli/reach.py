@@ -5,6 +5,7 @@ A directory of several workers has a socket for each; what is decided lies in wo
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -105,7 +106,7 @@ def _opened(config: Config) -> Iterator[Reached]:
 
     with ExitStack() as ending:
         try:
-            node = ending.enter_context(offline(*_deciding(config)))
+            node = ending.enter_context(offline(*_deciding(config, ending)))
         except Refused as refused:
             if refused.reason is not Reason.IN_USE:
                 raise
@@ -113,15 +114,28 @@ def _opened(config: Config) -> Iterator[Reached]:
         yield _Here(node)
 
 
-def _deciding(config: Config) -> tuple[Config, range | None]:
-    """What the store is opened by that has the catalogue, and which shards are its own; None: all."""
+def _deciding(config: Config, held: ExitStack) -> tuple[Config, range | None]:
+    """What the store is opened by that has the catalogue, and which shards are its own; None: all. Of several workers nobody starts, or is divided, meanwhile.
+
+    Raises Refused: somebody has the directory, or a split of it was interrupted.
+    """
     from entrepot.broker.users.secret_box import KEY_FILE_NAME
-    from entrepot.cluster.workers.directory import directory_of, read
+    from entrepot.cluster.workers.directory import check_whole, directory_of, read
+    from entrepot.cluster.workers.opening import lock
+    from entrepot.entropy import SystemEntropy
+    from entrepot.secret_file import make_key
 
     directory = Path(config.data)
-    file = read(directory)
-    if file is None:
+    check_whole(directory)
+    if read(directory) is None:
         return config, None
+    held.callback(os.close, lock(directory))
+    check_whole(directory)
+    file = read(directory)
+    if file is None:  # until now it was of several
+        raise Refused(Reason.IN_USE, f"{directory} has just been divided anew: try again")
+    if not config.secrets_key_file:
+        make_key(directory / KEY_FILE_NAME, SystemEntropy())
     secrets_key_file = config.secrets_key_file or str(directory / KEY_FILE_NAME)
     return msgspec.structs.replace(config, data=str(directory_of(directory, 0)), secrets_key_file=secrets_key_file), range(0, file.shards, file.workers)
 

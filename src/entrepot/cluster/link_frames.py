@@ -16,7 +16,7 @@ if not cython.compiled:
 
 DATA, ACK, ALIVE = 1, 2, 3
 HEAD_SIZE = 5
-FRAME_MAX_BYTES = 256 << 20
+FRAME_MAX_BYTES = 1 << 30  # of the longest message that limits.message_bytes allows, twice as much
 
 _DATA, _ACK, _ALIVE, _HEAD, _FRAME_MAX = DATA, ACK, ALIVE, HEAD_SIZE, FRAME_MAX_BYTES
 

@@ -128,6 +128,14 @@ def test_what_a_worker_had_counted_stays_when_it_starts_again() -> None:
     assert samples(figures.look({0: ("d", exposed(broker_published_total=0, loop_stall_seconds=histogram))}))[key] == 22
 
 
+def test_a_node_is_not_ready_while_one_of_its_workers_does_not_answer() -> None:
+    figures = NodeFigures(2)
+    both = {0: ("a", exposed(ready=1)), 1: ("b", exposed(ready=1))}
+    assert samples(figures.look(both))["entrepot_ready", ()] == 1
+    assert samples(figures.look({1: both[1]}))["entrepot_ready", ()] == 0
+    assert samples(figures.look(both))["entrepot_ready", ()] == 1
+
+
 @pytest.mark.parametrize("data", [b"\xff", b"{", b'entrepot_x{a="b" 1\n', b"# TYPE entrepot_connections counter\nentrepot_connections_total 1\n"])
 def test_what_is_no_exposition(data: bytes) -> None:
     with pytest.raises(CorruptData, match="worker 1 expose"):

@@ -24,6 +24,7 @@ from entrepot.model.errors import CorruptData
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 WORKER = "worker"  # the label
 LIMIT = "entrepot_limit"
+READY = "entrepot_ready"
 
 
 class Rule(Enum):
@@ -119,6 +120,8 @@ class NodeFigures:
         for name, values in self._over.items():
             if name in families:
                 families[name].values[-1] = values
+        if READY in families and len(found) < self._count:  # who does not answer is not
+            families[READY].values[-1] = {(READY, ()): 0.0}
         return _told(families, self._divided) + self._up(found)
 
     def _ended(self, number: int) -> None:
