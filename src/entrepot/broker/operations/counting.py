@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from entrepot.broker.calls.port import DONE, PENDING, Ask, fail
 from entrepot.broker.catalogue.stream import Ticket
 from entrepot.broker.owners import Owner
@@ -18,6 +20,13 @@ class Counting:
         self._left = 0
         self._ready = 0
         self._consumers = 0
+
+    def begin(self, by_owner: dict[Owner, list[bytes]]) -> None:
+        """Ask every owner for its logs, once all of them know it."""
+        if self._staged is None or self._staged.durable:
+            self.ask(by_owner)
+        else:
+            self._staged.calls.append(partial(self.ask, by_owner))
 
     def ask(self, by_owner: dict[Owner, list[bytes]]) -> None:
         """Ask every owner for its logs."""
