@@ -32,6 +32,8 @@ class Numbered:
         self.sent = dict.fromkeys(range(PARTITIONS), 0)
         self.acknowledged: dict[tuple[int, int], int] = {}  # partition, number -> offset
         self.failures: list[str] = []
+        self.waits: list[tuple[float, float, int]] = []  # of a record in a while: when it was answered, after how long, in which partition
+        self._asked: dict[tuple[int, int], float] = {}
         self._dice = random.Random(number)
         self._producer = Producer(
             {
@@ -47,23 +49,25 @@ class Numbered:
                 "log_level": 0,
             }
         )
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._ended.is_set():
+        while not self.ended.is_set():
             for _ in range(self._dice.choice((1, 20, 300))):
                 self._send(self._dice.randrange(PARTITIONS))
             self._producer.poll(0)
-            while len(self._producer) > _OUTSTANDING and not self._ended.is_set():
+            while len(self._producer) > _OUTSTANDING and not self.ended.is_set():
                 self._producer.poll(0.05)
-            self._ended.wait(0.005)
+            self.ended.wait(0.005)
 
     def _send(self, partition: int) -> None:
         number = self.sent[partition]
         self.sent[partition] += 1
         value = _NUMBERS.pack(self.number, partition, number) + bytes(self._dice.choice((0, 50, 400)))
+        if number % 20 == 0:
+            self._asked[partition, number] = time.monotonic()
         self._producer.produce(TOPIC, value, partition=partition, on_delivery=self._answered)
 
     def _answered(self, error: Any, message: Message) -> None:
@@ -72,10 +76,14 @@ class Numbered:
             return
         _, partition, number = _NUMBERS.unpack_from(message.value() or b"")
         self.acknowledged[partition, number] = message.offset() or 0
+        asked = self._asked.pop((partition, number), None)
+        if asked is not None:
+            now = time.monotonic()
+            self.waits.append((now, now - asked, partition))
 
     def end(self) -> None:
         """Send no more, and hear of everything that was sent."""
-        self._ended.set()
+        self.ended.set()
         self._thread.join()
         left = self._producer.flush(DEADLINE_S)
         assert not left, f"producer {self.number}: {left} records are not answered within {DEADLINE_S} s"
@@ -91,12 +99,12 @@ class Committer:
         )
         self.tried = 0
         self.told = 0  # the last commit that was acknowledged
-        self._ended = threading.Event()
+        self.ended = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._ended.wait(0.003):
+        while not self.ended.wait(0.003):
             self.tried += 1
             try:
                 self._consumer.commit(offsets=[TopicPartition(TOPIC, 0, self.tried)], asynchronous=False)
@@ -105,7 +113,7 @@ class Committer:
             self.told = self.tried
 
     def end(self) -> None:
-        self._ended.set()
+        self.ended.set()
         self._thread.join()
         (kept,) = self._consumer.committed([TopicPartition(TOPIC, 0)], timeout=DEADLINE_S)
         assert self.told <= kept.offset <= self.tried, f"committed offset {kept.offset}: {self.told} was acknowledged, {self.tried} tried"
@@ -126,6 +134,10 @@ class KafkaSide:
     def acknowledged_count(self) -> int:
         """Records so far."""
         return sum(len(producer.acknowledged) for producer in self.producers)
+
+    def longest_wait_since(self, begun: float) -> float:
+        """Of records that were acknowledged since then."""
+        return max((waited for producer in self.producers for at, waited, _ in producer.waits if at >= begun), default=0.0)
 
     def wait(self, more: int) -> None:
         """Until so many more are acknowledged."""

@@ -111,8 +111,8 @@ class History:
 class Client:
     """A thread that does one thing until it is told to end."""
 
-    def __init__(self, work: Callable[[Client], None], endpoint: str, number: int) -> None:
-        self.raw = Raw(endpoint)
+    def __init__(self, work: Callable[[Client], None], raw: Raw, number: int) -> None:
+        self.raw = raw
         self.number = number
         self.dice = random.Random(number)
         self.ended = threading.Event()
@@ -138,17 +138,17 @@ class Client:
 
 
 class SqsSide:
-    """A queue with its senders and consumers; `stop()` empties it and checks everything."""
+    """A queue with its senders and consumers; `stop()` empties it and checks everything. `raw`: what they call by."""
 
-    def __init__(self, endpoint: str, *, fifo: bool, senders: int = 2, consumers: int = 3) -> None:
+    def __init__(self, endpoint: str, *, fifo: bool, senders: int = 2, consumers: int = 3, raw: Callable[[str], Raw] = Raw) -> None:
         self.fifo = fifo
         self.history = History()
-        self._raw = Raw(endpoint)
+        self._raw = raw(endpoint)
         attributes = {"VisibilityTimeout": str(LEASE_S)} | ({"FifoQueue": "true"} if fifo else {})
         name = "crashed.fifo" if fifo else "crashed"
         self.url: str = self._raw.sure("CreateQueue", QueueName=name, Attributes=attributes)["QueueUrl"]
-        self.senders = [Client(self._send, endpoint, number) for number in range(senders)]
-        self.consumers = [Client(self._consume, endpoint, 100 + number) for number in range(consumers)]
+        self.senders = [Client(self._send, raw(endpoint), number) for number in range(senders)]
+        self.consumers = [Client(self._consume, raw(endpoint), 100 + number) for number in range(consumers)]
 
     @property
     def acknowledged_count(self) -> int:

@@ -18,6 +18,7 @@ from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.dead_routes import DeadRoutes
 from entrepot.broker.front.door import STAGED_HIGH_BYTES, Door
+from entrepot.broker.front.held_calls import HeldCalls
 from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.front.parting import Parting, split_address
@@ -132,6 +133,7 @@ class Broker:
         self.groups = GroupCoordinator(self.desk, CatalogueTopics(catalogue, self.noted), authorizer)
         # per connection
         self.doors: set[Door] = set()
+        self.held = HeldCalls(scheduler)
         self.make_door: Callable[..., Door] = Door  # simulations have doors of their own
         # state
         self.paths: dict[tuple[str, bytes], Path] = {}
@@ -205,7 +207,8 @@ class Broker:
                 return
             result, group = self.operations.perform(door, call)
         except NotDone as error:
-            fail(call, error)
+            if not door.waits or not self.held.takes(door, call, error):
+                fail(call, error)
             return
         if result is LATER:
             return

@@ -280,17 +280,28 @@ def test_who_was_not_heard_of_for_long_answers_nothing(cluster, here, there):
 
 @pytest.mark.parametrize("passed_s", [0.0, 0.002, 0.004, 0.02])
 def test_what_a_decider_that_dies_has_not_answered(cluster, there, passed_s):
-    """What makes something is asked again, and is so once; of what takes away nobody knows."""
+    """What makes something is asked again, and is so once; what takes away, too, unless that is gone."""
     there.declare("gone")
+    there.ask(r.DeclareExchange("no-exchange", "fanout", durable=True))
+    there.ask(r.Bind("amq.direct", "gone", routing_key="x"))
+    there.declare("stays")
+    there.ask(r.Bind("amq.direct", "stays", routing_key="x"))
     made = [there.submit(r.DeclareQueue(f"q{number}", durable=True)) for number in range(20)]
     made += [there.submit(r.DeclareExchange("e", "fanout", durable=True)), there.submit(r.Bind("amq.fanout", "q3"))]
-    others = [there.submit(r.DeleteQueue("gone")), there.submit(r.DeclareQueue("", durable=True))]
+    made += [there.submit(r.DeleteQueue("gone")), there.submit(r.DeleteExchange("no-exchange"))]
+    made += [there.submit(r.Bind("amq.direct", "stays", routing_key="x", remove=True))]
+    named = [there.submit(r.DeclareQueue("", durable=True)), there.submit(r.DeclareQueue("", exclusive=True))]
     cluster.run(passed_s)
     cluster.restart(0)
     cluster.settle()
     cluster.run(1)
     assert {call.outcome for call in made} == {DONE}
-    assert {call.outcome for call in others} <= {DONE, UNKNOWN}
+    assert {call.outcome for call in named} == {DONE}
+    last = cluster.processes[-1].space
+    assert {"gone", "stays", *(call.result[0] for call in named)} & set(last.queues) == {"stays", *(call.result[0] for call in named)}
+    assert len(last.queues) == 20 + 1 + len(named)
+    assert "no-exchange" not in last.exchanges
+    assert not [one for one in last.bindings.values() if one.source.name == "amq.direct"]
     assert {f"q{number}" for number in range(20)} <= set(names(cluster.processes[-1]))
     assert same(cluster)
 

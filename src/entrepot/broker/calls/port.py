@@ -261,6 +261,9 @@ class Attachment:
         """What a batch of that many bytes is to be compressed with, by topic_config.COMPRESSIONS; -1: as it comes, or it would be refused anyway."""
         raise NotImplementedError
 
+    def wait_for_catalogue(self) -> None:
+        """What cannot be answered while the process that decides the catalogue is away waits for some seconds, instead of being told *unavailable* at once."""
+
     def resume(self) -> None:
         """Set writable, and let deliveries flow again."""
         raise NotImplementedError

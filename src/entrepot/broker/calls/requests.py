@@ -91,7 +91,8 @@ class Get(Struct):
 
 
 class DeclareQueue(Struct):
-    """Make a queue (or a stream, by x-queue-type), or check that it is as asked. An empty name: the broker makes one up.
+    """Make a queue (or a stream, by x-queue-type), or check that it is as asked. An empty name: the broker makes one up, or has done so
+    already (`made_up`), so that it may be asked a second time.
 
     result: (name, ready records, consumers).
     """
@@ -102,6 +103,7 @@ class DeclareQueue(Struct):
     exclusive: bool = False
     auto_delete: bool = False
     arguments: dict[str, Any] = field(default_factory=dict)
+    made_up: str = ""
 
 
 class DeleteQueue(Struct):

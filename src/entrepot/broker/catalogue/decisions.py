@@ -186,17 +186,18 @@ class Decisions:
         timed: TimedDefinition | None = None,
         maker: str = "",
         check: PolicyCheck | None = None,
+        made_up: str = "",
     ) -> tuple[QueueDefinition | TopicDefinition, bool]:
         """The queue of that name and whether it was made now; with `x-queue-type` `stream`, a topic of one partition.
 
-        An empty name: one is made up, beginning with SERVER_NAMED. `passive`: as find_queue().
+        An empty name: one is made up (see made_up_name()), if it is not `made_up`. `passive`: as find_queue().
         """
         if passive:
             return self.catalogue.find_queue(namespace, name, connection), False
         space = self.catalogue.namespace(namespace)
         server_named = not name
         if server_named:
-            name = SERVER_NAMED + base64.urlsafe_b64encode(self.new_log_id()).rstrip(b"=").decode()
+            name = made_up or made_up_name(self.new_log_id())
         else:
             _refuse_reserved("queue", name)
         where = queue_text(space, name)
@@ -462,6 +463,11 @@ def _check_new(namespace: Namespace, name: str) -> None:
 def _refuse_reserved(kind: str, name: str) -> None:
     if name.startswith("amq."):
         raise Refused(Reason.NOT_PERMITTED, f"{kind} name '{name}' contains reserved prefix 'amq.*'")
+
+
+def made_up_name(chance: bytes) -> str:
+    """A queue's, of octets of chance."""
+    return SERVER_NAMED + base64.urlsafe_b64encode(chance).rstrip(b"=").decode()
 
 
 def _check_same(where: str, name: str, received: bool | str, current: bool | str) -> None:

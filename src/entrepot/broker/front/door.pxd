@@ -40,6 +40,7 @@ cdef class Door(Attachment):
     cdef public bint blocked
     cdef public bint publishes
     cdef readonly bint by_policy
+    cdef readonly bint waits
 
     cpdef object submit(self, Call call)
     @cython.locals(path=Path)

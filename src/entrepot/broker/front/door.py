@@ -39,6 +39,7 @@ class Door(Attachment):
     """The port for one connection. Consumers and their limits are its own; everything else is the broker's.
 
     `home` is what the catalogue calls it. `publishes` tells whether it ever published: only such doors are throttled. `by_policy`: see Broker.attach().
+    `waits`: see wait_for_catalogue().
     """
 
     __slots__ = (
@@ -59,6 +60,7 @@ class Door(Attachment):
         "reply_path",
         "store",
         "topics",
+        "waits",
     )
 
     def __init__(self, broker: Any, sink: Sink, principal: Any, namespace: str, codec: int, by_policy: bool = False, home: Home | None = None) -> None:
@@ -78,6 +80,7 @@ class Door(Attachment):
         self.closed = False
         self.spent = 0
         self.blocked = False
+        self.waits = False
         self.publishes = False
         self.consumers: dict[int, Consumer] = {}
         self.limits: dict[int, SharedLimit] = {}  # by stream
@@ -113,6 +116,18 @@ class Door(Attachment):
         else:
             self.broker.ask(self, call)
 
+    def wait_for_catalogue(self) -> None:
+        """See port.Attachment."""
+        self.waits = True
+
+    def go_on(self, call: Call) -> None:
+        """With a call that was held (held_calls.py). What nobody hears of is published though the connection has ended."""
+        if isinstance(call, Publish):
+            if not self.closed or not (call.confirm or call.mandatory):
+                self.publish(call)
+        elif not self.closed:
+            self.broker.ask(self, call)
+
     def publish(self, call: Publish) -> None:
         """A Publish: resolve its path, stage it."""
         try:
@@ -128,7 +143,8 @@ class Door(Attachment):
             if path.by_record or call.scattered:
                 self.spent += path.router.taken_steps() + self.publisher.parting.taken_steps()
         except NotDone as error:
-            fail(call, error)
+            if not self.waits or not self.broker.held.takes(self, call, error):
+                fail(call, error)
             return
         if complete and (call.confirm or call.mandatory):
             self.sink.completed(call)

@@ -23,6 +23,13 @@ class Counting:
         self._ready = 0
         self._consumers = 0
 
+    def begin(self, by_owner: dict[Owner, list[bytes]]) -> None:
+        """Ask every owner for its logs, once all of them know it."""
+        if self._staged is None or self._staged.durable:
+            self.ask(by_owner)
+        else:
+            self._staged.calls.append(partial(self.ask, by_owner))
+
     def ask(self, by_owner: dict[Owner, list[bytes]]) -> None:
         """Ask every owner for its logs."""
         if self._staged is not None and not self._staged.durable:

@@ -117,13 +117,14 @@ class Operations:
             passive=request.passive,
             maker=door.principal.name,
             check=partial(self._check_new, door, request),
+            made_up=request.made_up,
         )
         if created:
             door.spent += QUEUE_STEPS
         staged = None if request.passive else self._when_decided(created and definition.persistent)
         if created:  # nothing is in it
             return (definition.name, 0, 0), None if staged is None or staged.durable else staged
-        Counting(call, definition.name, staged).ask(broker.owners.by_owner(definition))
+        Counting(call, definition.name, staged).begin(broker.owners.by_owner(definition))
         return LATER, None
 
     def _find_replies(self, door: Door, call: Ask, name: str) -> Outcome:

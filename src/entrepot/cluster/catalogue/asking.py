@@ -7,6 +7,7 @@ was sent by an earlier version: the others are as by default. One that has more 
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,6 +16,8 @@ from entrepot.broker.calls import administration, queue_requests, requests, topi
 from entrepot.broker.calls.queue_requests import QueueDescription
 from entrepot.broker.calls.topic_requests import TopicDescription
 from entrepot.broker.catalogue.arguments import pack, unpack
+from entrepot.broker.catalogue.catalogue import Catalogue
+from entrepot.broker.catalogue.definitions import QueueDefinition, identity_of
 from entrepot.cluster.catalogue.frames import heard, said
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused
 
@@ -84,11 +87,45 @@ def result_of(request: Any, data: bytes) -> Any:
 def may_be_repeated(request: Any) -> bool:
     """Whether it may be carried out a second time, where it is not known whether it was: a declare, a bind.
 
-    Not what has its name made up there. Nor what takes away: somebody may have made another of that name in between, and it would go, too.
+    Not what takes away: somebody may have made another of that name in between, and it would go, too; see looks_gone().
     """
     if isinstance(request, (requests.DeclareQueue, requests.DeclareExchange)):
-        return bool(request.name)
+        return True
     return isinstance(request, requests.Bind) and not request.remove
+
+
+def looks_gone(request: Any, catalogue: Catalogue, namespace: str) -> Callable[[], bool] | None:
+    """For a request that takes something away: how to see, later, that this is not there any more; None: it is not there now, or cannot be told apart.
+
+    By who has decided before it was taken away, or it is the very same: nobody was told of another of that name, for then this process would have it.
+    """
+    what = _named(request, catalogue, namespace)
+    if what is None:
+        return None
+    return lambda: not _is_same(what, _named(request, catalogue, namespace))
+
+
+def _named(request: Any, catalogue: Catalogue, namespace: str) -> Any:
+    """What a request takes away, as this process knows it."""
+    space = catalogue.namespaces.get(namespace)
+    if space is None:
+        return None
+    if isinstance(request, requests.DeleteQueue):
+        return space.queues.get(request.name) or space.topics.get(request.name)
+    if isinstance(request, requests.DeleteExchange):
+        return space.exchanges.get(request.name)
+    if not isinstance(request, requests.Bind) or not request.remove:
+        return None
+    to_queue = request.destination_kind == "queue"
+    name = request.destination
+    destination = (space.queues.get(name) or space.topics.get(name)) if to_queue else space.exchanges.get(name)
+    return None if destination is None else space.bindings.get(identity_of(request.source, destination, request.routing_key, request.arguments))
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if isinstance(one, QueueDefinition):  # it may have been changed
+        return isinstance(other, QueueDefinition) and one.log_id == other.log_id
+    return one is other
 
 
 def _packed(value: Any) -> bytes:

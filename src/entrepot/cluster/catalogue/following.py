@@ -22,20 +22,24 @@ import msgspec
 from entrepot.broker.broker import Broker
 from entrepot.broker.calls.port import DONE, Ask, fail
 from entrepot.broker.calls.questions import Seal, Unseal
+from entrepot.broker.calls.requests import DeclareQueue, DeleteQueue
 from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, decode_change, encode_change
+from entrepot.broker.catalogue.decisions import made_up_name
 from entrepot.broker.catalogue.definitions import Home, QueueDefinition
 from entrepot.broker.catalogue.snapshots import Arriving, Pieces
 from entrepot.broker.front.door import Door
+from entrepot.broker.front.held_calls import NOT_HEARD_OF, CatalogueAway
 from entrepot.broker.queue.queue import Queue
 from entrepot.cluster.catalogue import frames as f
 from entrepot.cluster.catalogue.announcing import announced
-from entrepot.cluster.catalogue.asking import may_be_repeated, request_fields, result_of
+from entrepot.cluster.catalogue.asking import looks_gone, may_be_repeated, pack_result, request_fields, result_of
 from entrepot.cluster.catalogue.leases import BEAT_S, FrontLease
 from entrepot.cluster.link import Link
 from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Unavailable
 
 ASKED_MAX = 10_000  # calls that wait for the decider's answer
 REPEATED_S = 10.0  # for how long something is asked again when who decides has ended
+NAME_CHANCE = 16  # octets of a name that is made up
 BEATS_MAX = 4  # heartbeats that wait at the link until they have come there
 
 _WRONG = (KeyError, TypeError, ValueError, IndexError, AttributeError, ArithmeticError, RecursionError, msgspec.MsgspecError, NotDone)
@@ -44,15 +48,20 @@ Answered = Callable[[NotDone | None, bytes], None]
 
 
 class _Asked:
-    """What waits for an answer: for the connection `home`. `frame`: it may be asked again. `link`: where it was asked last. `timer`: since it was lost."""
+    """What waits for an answer: for the connection `home`. `link`: where it was asked last. `timer`: since it was lost.
 
-    __slots__ = ("answered", "frame", "home", "link", "timer")
+    `frame`: it may be asked again; where `is_gone` tells that what it takes away is not there any more, it was done, and is answered by `done`.
+    """
+
+    __slots__ = ("answered", "done", "frame", "home", "is_gone", "link", "timer")
 
     def __init__(self, answered: Answered, home: Home | None, link: Link) -> None:
         self.answered = answered
         self.home = home
         self.link: Link | None = link
         self.frame: tuple[bytes, ...] | None = None
+        self.is_gone: Callable[[], bool] | None = None
+        self.done = b""
         self.timer: Any = None
 
 
@@ -103,6 +112,7 @@ class Following:
         self._lost()
         for number in list(self._asked):
             self._give_up(number)
+        self._broker.held.release()
 
     def dead(self, link: Link) -> None:
         """The start at the other end of a link is dead."""
@@ -142,8 +152,15 @@ class Following:
     def _ask_again(self) -> None:
         """Who decides is known, and has been joined: what the one before has not answered."""
         link = self.link
-        for asked in self._asked.values():
-            if asked.link is None and asked.frame is not None and link is not None and self._has_begun and not link.is_full:
+        if link is None or not self._has_begun:
+            return
+        for number, asked in list(self._asked.items()):
+            if asked.link is not None or asked.frame is None:
+                continue
+            if asked.is_gone is not None and asked.is_gone():
+                self._take(number)
+                asked.answered(None, asked.done)
+            elif not link.is_full:
                 asked.link = link
                 link.send(*asked.frame)
 
@@ -318,6 +335,8 @@ class Following:
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry = self._broker.scheduler.call_later(self._lease.left_s, self.wake)
+        if self._lease.may_answer and self._has_begun:
+            self._broker.held.release()
 
     def wake(self) -> None:
         """Time may have passed: once the front may not answer any more, what it had found by the catalogue it has to find anew.
@@ -333,12 +352,12 @@ class Following:
     def check(self) -> None:
         """See Decider."""
         if not self._lease.may_answer:
-            raise Unavailable("who decides the catalogue has not been heard of for a while")
+            raise CatalogueAway(NOT_HEARD_OF)
 
     def ask(self, door: Door, call: Ask) -> None:
         """See Decider."""
         self.check()
-        request = call.request
+        request = self._with_name(call.request)
         tags = sorted(door.principal.tags)
         who = (door.principal.name, tags, door.principal.mechanism)
         fields = request_fields(request)
@@ -349,13 +368,25 @@ class Following:
             del self._asked[number]
             raise Unavailable("who asks has a name that cannot be told") from None
         assert self.link is not None
-        if may_be_repeated(request):
-            self._asked[number].frame = tuple(frame)
+        asked = self._asked[number]
+        asked.is_gone = looks_gone(request, self._broker.catalogue, door.namespace)
+        if asked.is_gone is not None:
+            asked.done = pack_result(request, 0 if isinstance(request, DeleteQueue) else None)
+        if asked.is_gone is not None or may_be_repeated(request):
+            asked.frame = tuple(frame)
         self.link.send(*frame)
+
+    def _with_name(self, request: Any) -> Any:
+        """A queue whose name is made up has the same when that is asked a second time."""
+        if isinstance(request, DeclareQueue) and not request.name:
+            return msgspec.structs.replace(request, made_up=made_up_name(self._broker.entropy.octets(NAME_CHANCE)))
+        return request
 
     def _next(self, answered: Answered, home: Home | None = None) -> int:
         """The number of something that is asked. Raises Unavailable."""
-        if self.link is None or self.link.is_full or len(self._asked) >= ASKED_MAX:
+        if self.link is None:
+            raise CatalogueAway(NOT_HEARD_OF)
+        if self.link.is_full or len(self._asked) >= ASKED_MAX:
             raise Unavailable("who decides the catalogue cannot be reached")
         self._number += 1
         self._asked[self._number] = _Asked(answered, home, self.link)

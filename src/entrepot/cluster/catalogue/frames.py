@@ -164,7 +164,7 @@ def said(error: NotDone | None) -> Words | None:
         return ["PolicyChanged", text, error.version, error.policy, error.owner]
     if isinstance(error, Refused):
         return ["Refused", text, error.reason.name]
-    return [type(error).__name__, text]
+    return ["Unavailable" if isinstance(error, Unavailable) else "OutcomeUnknown", text]
 
 
 def heard(words: Words | None) -> NotDone | None:

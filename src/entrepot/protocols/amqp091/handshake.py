@@ -195,6 +195,7 @@ def _open(session: Session, frame: MethodFrame) -> None:
             raise AmqpError(ReplyCode.NOT_ALLOWED, f"vhost {vhost} not found", 10, 40) from None
         user = session.user.decode("utf-8", "replace")
         raise AmqpError(ReplyCode.NOT_ALLOWED, f"access to vhost '{vhost}' refused for user '{user}'", 10, 40) from None
+    session.attachment.wait_for_catalogue()
     session.vhost = vhost
     session.state = states.OPEN
     session.silent_periods = 0

@@ -1,0 +1,83 @@
+"""HeldCalls: what came while this process may not answer by its catalogue, in its order, until it may again: mostly, until the process that decides is back.
+
+Only of doors whose protocol has no word for *try again* that its clients heed by themselves (`waits`); the others are told so at once. What has waited for
+HELD_S is told *unavailable*, and so is what is more than HELD_MAX_BYTES, or HELD_MAX calls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from entrepot.broker.calls.port import Call, Publish, fail
+from entrepot.broker.front.door import Door
+from entrepot.model.errors import NotDone, Unavailable
+from entrepot.store.interface import Scheduler
+
+HELD_S = 10.0
+HELD_MAX_BYTES = 64 << 20  # of what is published
+HELD_MAX = 100_000
+
+NOT_HEARD_OF = "who decides the catalogue has not been heard of for a while"
+
+
+class CatalogueAway(Unavailable):
+    """This process may not answer by its catalogue now."""
+
+
+class HeldCalls:
+    """Of one process."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._calls: deque[tuple[Door, Call, float]] = deque()  # and until when
+        self._bytes = 0
+        self._again: float | None = None  # until when what is tried again now may wait
+        self._timer: Any = None
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def takes(self, door: Door, call: Call, error: NotDone) -> bool:
+        """Whether a call that failed so is kept; else it is to be told."""
+        size = len(call.data) if isinstance(call, Publish) else 0
+        if not isinstance(error, CatalogueAway) or len(self._calls) >= HELD_MAX or self._bytes + size > HELD_MAX_BYTES:
+            return False
+        until_s = self._scheduler.time() + HELD_S if self._again is None else self._again
+        self._calls.append((door, call, until_s))
+        self._bytes += size
+        if self._timer is None:
+            self._wait()
+        return True
+
+    def release(self) -> None:
+        """The catalogue may be answered by: all of it goes on, before anything that comes from now on."""
+        if not self._calls or self._again is not None:
+            return
+        calls, self._calls, self._bytes = self._calls, deque(), 0
+        self._stop()
+        try:
+            for door, call, until_s in calls:
+                self._again = until_s
+                door.go_on(call)
+        finally:
+            self._again = None
+
+    def _over(self) -> None:
+        """The first has waited long enough."""
+        self._timer = None
+        now_s = self._scheduler.time()
+        while self._calls and self._calls[0][2] <= now_s:
+            _, call, _ = self._calls.popleft()
+            self._bytes -= len(call.data) if isinstance(call, Publish) else 0
+            fail(call, CatalogueAway(NOT_HEARD_OF))
+        if self._calls:
+            self._wait()
+
+    def _wait(self) -> None:
+        self._timer = self._scheduler.call_later(max(0.0, self._calls[0][2] - self._scheduler.time()), self._over)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,116 @@
+"""SIGKILL of single workers under load of pika, confluent-kafka and boto3: nothing acknowledged is lost, order is kept, leases and groups hold.
+
+Clients that are connected to another worker than the one that dies wait, and see nothing else. ENTREPOT_KILLS sets how often one is killed; `-m long` does
+it 50 times, and at times two at once, stops them for a while, or kills the whole broker.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from crash_boto3 import Boto3
+from crash_kafka import KafkaSide
+from crash_pika import PikaSide
+from crash_sqs import SqsSide
+from crash_workers import Workers
+from test_kill import KILLS_LONG, SETTINGS
+
+from entrepot.testing.broker import Broker
+
+KILLS = int(os.environ.get("ENTREPOT_KILLS", "2"))
+LISTENERS = ("amqp", "kafka", "sqs", "http")
+STEADY_S = 30.0  # a worker that was ready for so long is started again at once (cluster/workers/restarts.py)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    with Broker(tmp_path / "data", settings=SETTINGS, listeners=LISTENERS, workers=3) as broker:
+        yield broker
+
+
+class Run:
+    """A broker of several workers with all that is connected to it."""
+
+    def __init__(self, broker: Broker) -> None:
+        Boto3.given_up.clear()
+        Boto3.waits.clear()
+        self.workers = Workers(broker)
+        self.pauses: list[tuple[float, float, float, float]] = []  # until it was there again; the longest of pika, Kafka and boto3
+        self.kafka = KafkaSide(f"127.0.0.1:{broker.port('kafka')}", producers=2)
+        self.sqs = SqsSide(broker.sqs_url, fifo=True, senders=1, consumers=2, raw=Boto3)
+        self.pika = PikaSide(self.workers)
+        self.pika.wait(50)
+
+    @contextmanager
+    def dying(self, *numbers: int) -> Iterator[None]:
+        """These may die: who is connected to them may lose that."""
+        begun = time.monotonic()
+        self.pika.dying = frozenset(numbers)
+        try:
+            yield
+        finally:
+            self.pika.check()
+            self.pika.dying = frozenset()
+            pika = [waited for at, waited, worker, _ in self.pika.waits.found if at >= begun and worker not in numbers]
+            boto3 = [waited for at, waited, _ in Boto3.waits if at >= begun]
+            self.pauses.append((time.monotonic() - begun, max(pika, default=0.0), self.kafka.longest_wait_since(begun), max(boto3, default=0.0)))
+
+    def kill(self, *numbers: int) -> None:
+        """These, and wait until they are there again, and all goes on."""
+        with self.dying(*numbers):
+            before = self.workers.pids
+            self.workers.kill(*numbers)
+            self.workers.wait_for_others_than(before, *numbers)
+            self.pika.wait(20)
+            self.kafka.wait(20)
+            self.sqs.wait(1)
+
+    def end(self) -> None:
+        """Stop all of it, and check."""
+        for client in self.pika.clients:
+            client.ended.set()
+        for side in (self.pika, self.kafka, self.sqs):
+            side.stop()
+        assert not Boto3.given_up, Boto3.given_up
+
+    def stop_clients(self) -> None:
+        """After a failure."""
+        for client in (*self.pika.clients, *self.sqs.senders, *self.sqs.consumers, *self.kafka.producers, self.kafka.committer):
+            client.ended.set()
+
+
+@pytest.fixture
+def run(broker: Broker) -> Iterator[Run]:
+    run = Run(broker)
+    try:
+        yield run
+    finally:
+        run.stop_clients()
+
+
+def test_who_is_connected_elsewhere_only_waits(run: Run) -> None:
+    order = random.Random(1).sample(range(3), 3)
+    for number in (0, *[one for one in order if one][: KILLS - 1]):
+        run.kill(number)
+    run.end()
+
+
+@pytest.mark.long
+def test_fifty_kills_of_workers(run: Run) -> None:
+    dice = random.Random(2)
+    ready_s = [time.monotonic() - STEADY_S] * 3
+    for count in range(KILLS_LONG):
+        numbers = dice.sample(range(3), 2) if count % 10 == 9 else [dice.randrange(3)]
+        while any(time.monotonic() - ready_s[number] < STEADY_S for number in numbers):
+            run.pika.wait(10)
+        run.kill(*numbers)
+        for number in numbers:
+            ready_s[number] = time.monotonic()
+        print(count, numbers, *(f"{pause:.3f}" for pause in run.pauses[-1]), flush=True)
+    run.end()
