@@ -53,9 +53,9 @@ def run(
     announce: Callable[[Started], None],
     notes: Sequence[str] = (),
     control_fd: int | None = None,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] = (),
 ) -> int:
-    """Run `count` workers until a signal ends them; the exit status. Arguments as of server.run; `command`: what a worker is started by.
+    """Run `count` workers until a signal ends them; the exit status. Arguments as of server.run; `command`: what a worker is started by, if not by COMMAND.
 
     Raises Refused and CorruptData for what the configuration, the directory or a worker that cannot start says, OSError.
     """
@@ -75,7 +75,7 @@ def run(
             raise Refused(Reason.INVALID, f"cannot start: {error.strerror or error}") from None
         starts = StartIds(data, SystemClock(), entropy)
         with asyncio.Runner() as runner:
-            return runner.run(Parent(config, count, data, workers.cluster_id, addresses, starts, command).serve(announce, control_fd))
+            return runner.run(Parent(config, count, data, workers.cluster_id, addresses, starts, command or COMMAND).serve(announce, control_fd))
 
 
 class Parent:
