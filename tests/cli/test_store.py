@@ -30,7 +30,7 @@ def publish(broker: Broker, count: int) -> None:
 
 def damage(directory: Path, text: bytes) -> None:
     """Flip a bit of `text` wherever it lies."""
-    for file in directory.iterdir():
+    for file in directory.rglob("*"):
         if file.is_file():
             data = bytearray(file.read_bytes())
             place = data.find(text)
@@ -61,7 +61,7 @@ def test_damage_is_refused_shown_and_set_aside(tmp_path: Path) -> None:
     assert "DAMAGED journal-" in ran.stdout
     ran = entrepot("store", "quarantine", str(data))
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert list(data.glob("quarantine-*"))
+    assert list(data.rglob("quarantine-*"))
     assert entrepot("store", "verify", str(data)).returncode == 0
     with Broker(data) as broker:
         connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))

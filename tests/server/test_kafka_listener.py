@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -38,8 +39,9 @@ def test_clients_are_told_the_address_they_connected_to_unless_another_is_set():
 
 
 def test_each_worker_has_an_address_behind_the_one_that_is_advertised():
-    with Broker(listeners=("kafka",), settings={"kafka.advertised": "kafka.example:1234", "kafka.node_id": 7}, workers=2) as broker:
-        broker.restart()  # at a port that is known
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        ports = {"kafka": free.getsockname()[1]}
+    with Broker(ports=ports, listeners=(), settings={"kafka.advertised": "kafka.example:1234", "kafka.node_id": 7}, workers=2) as broker:
         first, second = nodes_told(broker)
         assert (first[:2], second[:2]) == ((7, "kafka.example"), (8, "kafka.example"))
         assert (first[2] - 1235) % 100 == 0  # by the rule, if nobody has these ports

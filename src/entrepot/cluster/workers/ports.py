@@ -19,7 +19,8 @@ PORT_MAX = 65_535
 
 
 def own_addresses(listen: Mapping[str, str], names: Iterable[str], count: int, in_use: Iterable[int] = ()) -> dict[str, list[str]]:
-    """Of those listeners called `names` that are listened at, each of `count` workers' own address. `listen`: every listener's, "" for nowhere. `in_use`: other programs' ports.
+    """Of those listeners called `names` that are listened at, each of `count` workers' own address. `listen`: every listener's, "" for nowhere.
+    `in_use`: other programs' ports.
 
     Raises Refused: there is no room behind a port.
     """
