@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from entrepot.cluster.workers.ports import FURTHER, own_addresses
 from entrepot.config import listened
 from entrepot.net.reserved import Reserved, reserve
+from entrepot.net.session import address_text
 from entrepot.protocol_table import listeners, protocols
 from entrepot.settings import Config, address
 
@@ -38,6 +39,11 @@ class Addresses:
     def of_workers(self) -> Mapping[str, str]:
         """Where each listens with the others; "" for nowhere."""
         return dict.fromkeys(listeners().kinds, "") | {name: held.address for name, held in self.shared.items()}
+
+    def of_clients(self) -> dict[str, str]:
+        """All that clients are told of; HTTP's once the parent listens."""
+        http = {} if self.http is None else {HTTP: address_text(self.http)}
+        return http | {name: held.address for name, held in self.shared.items()}
 
     def _own(self, wanted: Mapping[str, str], apart: Iterable[str], count: int) -> dict[str, list[str]]:
         """By the rule; where somebody else listens at one of these ports, further on."""

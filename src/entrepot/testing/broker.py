@@ -93,6 +93,11 @@ class Broker(Offered):
         """Of the running process."""
         return self._running().pid
 
+    @property
+    def pids(self) -> list[int]:
+        """Of all its processes, as they were when it became ready."""
+        return [self.pid, *self.ready.get("workers", ())]
+
     # -- namespaces of their own
 
     @contextmanager
