@@ -214,3 +214,13 @@ def listening_only(given: Sequence[str]) -> dict[str, str]:
         address(name, where)
         chosen[name] = where
     return {f"listen.{name}": where for name, where in chosen.items()}
+
+
+def listened(config: Config) -> dict[str, str]:
+    """Each listener's address, "" for nowhere. Refused where one over TLS is wanted and [tls] does not say with which certificate and key."""
+    given = {name: config.listen.get(name, kind.address) for name, kind in listeners().kinds.items()}
+    missing = [f"tls.{name}" for name in ("certificate", "key") if not getattr(config.tls, name)]
+    for name, where in given.items():
+        if where and listeners().kinds[name].without_tls and missing:
+            raise Refused(Reason.INVALID, f"listen.{name} = '{where}': a listener over TLS needs {' and '.join(missing)}: PEM files, by their paths")
+    return given

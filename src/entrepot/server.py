@@ -30,6 +30,7 @@ from entrepot.cluster.member import Member
 from entrepot.cluster.workers.directory import read as workers_of
 from entrepot.cluster.workers.link_sockets import LIMITS as LINK_LIMITS
 from entrepot.cluster.workers.link_sockets import connect_links
+from entrepot.config import listened
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
 from entrepot.figures import RunQueueWait, register_links, register_node, register_process
@@ -88,10 +89,7 @@ class Server:
 
     async def start(self) -> Started:
         """Recover and listen. Raises Refused for what the configuration or the data directory does not allow, CorruptData, OSError for a taken address."""
-        kinds = listeners().kinds
-        given = {name: self.config.listen.get(name, kind.address) for name, kind in kinds.items()}
-        wanted = {name: address(name, where) for name, where in given.items() if where}
-        _check_tls(self.config, given)
+        wanted = {name: address(name, where) for name, where in listened(self.config).items() if where}
         register_process(self.metrics, self.config, self.network, self.stalls, lambda: self.why_not_ready is None, self.clock)
         if "http" in wanted:
             await self._listen_http(*wanted["http"])
@@ -247,18 +245,10 @@ class Server:
         return Control(self.node, self.network, {listener: self.speakers[name].make_listener for name, listener in own.items() if listener})
 
     def _tls(self) -> ssl.SSLContext:
-        """Of the listeners over TLS; _check_tls has found the settings."""
+        """Of the listeners over TLS; config.listened has found the settings."""
         files = self.config.tls
         authorities = Path(files.client_authorities) if files.client_authorities else None
         return server_context(Path(files.certificate), Path(files.key), authorities)
-
-
-def _check_tls(config: Config, given: Mapping[str, str]) -> None:
-    """Refused where a listener over TLS is wanted and [tls] does not say with which certificate and key. `given`: addresses by listener."""
-    missing = [f"tls.{name}" for name in ("certificate", "key") if not getattr(config.tls, name)]
-    for name, where in given.items():
-        if where and listeners().kinds[name].without_tls and missing:
-            raise Refused(Reason.INVALID, f"listen.{name} = '{where}': a listener over TLS needs {' and '.join(missing)}: PEM files, by their paths")
 
 
 def is_compiled() -> bool:

@@ -26,7 +26,7 @@ from entrepot.leaving import STOPPED_TWICE, leave
 from entrepot.model.errors import CorruptData, Reason, Refused
 from entrepot.node import Membership
 from entrepot.server import Server, loop_factory, settle, store_failed, within_descriptors
-from entrepot.settings import Config
+from entrepot.settings import Config, address
 from entrepot.store.local.posix_disk import LOCK
 from entrepot.store.local.whole_file import wait_until_free
 
@@ -64,6 +64,7 @@ class _Worker:
         self._parent.locked()
         self._server = server = Server(self._config, SystemClock(), SystemEntropy(), store_failed, self._membership())
         server.network.shares_addresses = True
+        server.network.open += [(name, *address(name, where)) for name, where in self._parent.place.addresses.items() if not self._config.listen[name]]
         try:
             started = await server.start()
         except OSError as error:

@@ -30,7 +30,7 @@ def publish(broker: Broker, count: int) -> None:
 
 def damage(directory: Path, text: bytes) -> None:
     """Flip a bit of `text` wherever it lies."""
-    for file in directory.iterdir():
+    for file in directory.rglob("*"):
         if file.is_file():
             data = bytearray(file.read_bytes())
             place = data.find(text)
@@ -61,7 +61,7 @@ def test_damage_is_refused_shown_and_set_aside(tmp_path: Path) -> None:
     assert "DAMAGED journal-" in ran.stdout
     ran = entrepot("store", "quarantine", str(data))
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert list(data.glob("quarantine-*"))
+    assert list(data.rglob("quarantine-*"))
     assert entrepot("store", "verify", str(data)).returncode == 0
     with Broker(data) as broker:
         connection = pika.BlockingConnection(pika.URLParameters(broker.amqp_url))
@@ -79,7 +79,7 @@ def get(broker: Broker, count: int) -> list[bytes]:
 
 def test_divided_for_workers_and_put_together_again(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with Broker(data) as broker:
+    with Broker(data, workers=1) as broker:
         publish(broker, 10)
         broker.kill()
     ran = entrepot("store", "split", str(data), "--workers", "3")
@@ -93,7 +93,7 @@ def test_divided_for_workers_and_put_together_again(tmp_path: Path) -> None:
     assert entrepot("store", "quarantine", str(data)).returncode == 0
     ran = entrepot("store", "split", str(data), "--workers", "1")
     assert (ran.returncode, ran.stderr.strip()) == (0, "")
-    with Broker(data) as broker:
+    with Broker(data, workers=1) as broker:
         assert get(broker, 9) == [BODY + b" %d" % number for number in range(9)]
         publish(broker, 1)
         ran = entrepot("store", "split", str(data), "--workers", "2")

@@ -110,7 +110,8 @@ def test_publishing_is_refused_while_the_disk_is_full(small_disk: Path) -> None:
 def test_a_failed_sync_ends_the_process(tmp_path: Path) -> None:
     trigger = tmp_path / "fail"
     command = (sys.executable, failing_disk.__file__, str(trigger))
-    broker = Broker(tmp_path / "data", settings=SETTINGS, command=command, environment={"PYTHONPATH": os.pathsep.join(sys.path)})
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    broker = Broker(tmp_path / "data", settings=SETTINGS, command=command, environment=environment, workers=1)  # of several, a worker would be started again
     try:
         broker.start()
         session = connect(broker.amqp_url)

@@ -76,6 +76,7 @@ def record_a_run(directory: Path) -> tuple[Path, Sent, Told]:
         settings=SETTINGS,
         command=(sys.executable, recorded_disk.__file__, str(record)),
         environment={"PYTHONPATH": os.pathsep.join(sys.path)},
+        workers=1,  # the record is of one disk
     ) as broker:
         session = connect(broker.amqp_url)
         for name in (*PUBLISHERS, FENCE):

@@ -27,7 +27,9 @@ def trigger(tmp_path: Path) -> Path:
 def broker(trigger: Path, tmp_path: Path) -> Iterator[Broker]:
     command = (sys.executable, full_disk.__file__, str(trigger))
     settings = {"disk.reserve_bytes": 1 << 20, "limits.prefetch": 3}
-    with Broker(tmp_path / "data", listeners=("amqp",), command=command, settings=settings, environment={"PYTHONPATH": os.pathsep.join(sys.path)}) as started:
+    environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
+    # One worker: of several, one whose own store takes nothing does not look at the disk, and its publishers are told no more than each nack.
+    with Broker(tmp_path / "data", listeners=("amqp",), command=command, settings=settings, environment=environment, workers=1) as started:
         yield started
 
 

@@ -185,6 +185,16 @@ def test_a_taken_address_is_said_once_and_nothing_is_started(data: Path, listen:
         assert it.errors.read_text() == f"Refused: cannot start: cannot listen at 127.0.0.1:{taken.getsockname()[1]}: address already in use\n"
 
 
+def test_own_ports_that_somebody_has_are_further_on(data: Path) -> None:
+    with reserve("127.0.0.1", 0) as shared:
+        port = shared.port
+    with socket.create_server(("127.0.0.1", port + 2)), node(data, f"kafka=127.0.0.1:{port}") as it:
+        it.ready()
+        (own,) = {line.split()[6] for line in it.lines if " began " in line}
+        assert own.split(",") == [f"127.0.0.1:{port + 100 + number}" for number in (1, 2, 3)]
+        assert f"are 100 behind where they would be: cannot listen at 127.0.0.1:{port + 2}: address already in use" in it.errors.read_text()
+
+
 def test_a_directory_has_one_parent(data: Path) -> None:
     with node(data) as first:
         first.ready()

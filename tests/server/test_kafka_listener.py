@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import urllib.request
 from pathlib import Path
 
@@ -26,13 +27,25 @@ def with_users(tmp_path: Path, text: str) -> Broker:
     return Broker(listeners=("kafka", "http"), arguments=("--config", str(file)))
 
 
+def nodes_told(broker):
+    return sorted((node.id, node.host, node.port) for node in admin(broker).list_topics(timeout=20).brokers.values())
+
+
 def test_clients_are_told_the_address_they_connected_to_unless_another_is_set():
-    with Broker(listeners=("kafka",)) as broker:
-        (node,) = admin(broker).list_topics(timeout=20).brokers.values()
-        assert (node.id, node.host, node.port) == (1, "127.0.0.1", broker.kafka_port)
-    with Broker(listeners=("kafka",), settings={"kafka.advertised": "kafka.example:1234", "kafka.node_id": 7}) as broker:
-        (node,) = admin(broker).list_topics(timeout=20).brokers.values()
-        assert (node.id, node.host, node.port) == (7, "kafka.example", 1234)
+    with Broker(listeners=("kafka",), workers=1) as broker:  # each of several has an address of its own
+        assert nodes_told(broker) == [(1, "127.0.0.1", broker.kafka_port)]
+    with Broker(listeners=("kafka",), settings={"kafka.advertised": "kafka.example:1234", "kafka.node_id": 7}, workers=1) as broker:
+        assert nodes_told(broker) == [(7, "kafka.example", 1234)]
+
+
+def test_each_worker_has_an_address_behind_the_one_that_is_advertised():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        ports = {"kafka": free.getsockname()[1]}
+    with Broker(ports=ports, listeners=(), settings={"kafka.advertised": "kafka.example:1234", "kafka.node_id": 7}, workers=2) as broker:
+        first, second = nodes_told(broker)
+        assert (first[:2], second[:2]) == ((7, "kafka.example"), (8, "kafka.example"))
+        assert (first[2] - 1235) % 100 == 0  # by the rule, if nobody has these ports
+        assert second[2] - first[2] == 1
 
 
 def test_an_advertised_address_that_is_none_is_refused_at_start():

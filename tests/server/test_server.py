@@ -87,7 +87,15 @@ def test_a_client_that_does_not_answer_does_not_hold_up_the_stop() -> None:
         broker.stop()
 
 
-def test_a_failed_disk_ends_the_process_and_nothing_is_confirmed(broker: Broker) -> None:
+@pytest.fixture
+def one_process() -> Iterator[Broker]:
+    """For what ends a process: a worker would be started again."""
+    with Broker(workers=1) as running:
+        yield running
+
+
+def test_a_failed_disk_ends_the_process_and_nothing_is_confirmed(one_process: Broker) -> None:
+    broker = one_process
     connection = connect(broker)
     channel = connection.channel()
     channel.queue_declare("q", durable=True)

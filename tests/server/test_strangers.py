@@ -51,7 +51,8 @@ def knock(port: int, first: bytes = b"") -> socket.socket:
 def test_silent_sockets_on_every_port_keep_nobody_out(tmp_path: Path) -> None:
     with Broker(tmp_path / "data") as broker, ExitStack() as stack:
         soft, hard = resource.prlimit(broker.pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{broker.pid}/fd")) + 20, hard))  # less than it reckoned with
+        for pid in broker.pids:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")) + 20, hard))  # less than it reckoned with
         for port in (broker.amqp_port, broker.port("kafka"), broker.port("sqs"), broker.port("http")):
             for _ in range(60):
                 stack.enter_context(knock(port))
@@ -63,7 +64,8 @@ def test_silent_sockets_on_every_port_keep_nobody_out(tmp_path: Path) -> None:
                 continue
         else:
             pytest.fail("nobody comes in")
-        resource.prlimit(broker.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        for pid in broker.pids:
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
         publish(broker)
 
 

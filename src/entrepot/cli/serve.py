@@ -87,11 +87,17 @@ def serve(
         from entrepot.parent.run import run as run_workers
 
         gc.enable()
-        sys.exit(run_workers(found.config, count, announce, notes=notes, control_fd=control_fd))
+        sys.exit(run_workers(found.config, count, announce, notes=notes, control_fd=control_fd, command=_command_of_workers()))
     from entrepot.server import run
 
     keep_free_memory()
     sys.exit(run(found.config, announce, notes=notes, control_fd=control_fd))
+
+
+def _command_of_workers() -> tuple[str, ...]:
+    """Workers are started as this process was, options of the interpreter and all; () if that cannot be seen."""
+    words = sys.orig_argv
+    return (sys.executable, *words[1 : words.index("serve") + 1]) if "serve" in words else ()
 
 
 def _count(config: Config, is_auto: bool) -> tuple[int, str]:

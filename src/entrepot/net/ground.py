@@ -49,7 +49,7 @@ class Ground:
         self.strangers = Unfinished(limits.strangers_bytes)
         self.complaints = Complaints(clock.monotonic_s)
         self.arrivals = Arrivals(limits.strangers_per_listener, limits.strangers_per_address, self.complaints.say, self._connection_ended)
-        self.open: list[tuple[str, str, int]] = []  # name, host and port of the listeners that there are, in the order of their starts
+        self.open: list[tuple[str, str, int]] = []  # name, host and port of the listeners that all know, other processes' too
         self.session_failures = 0  # sessions ended by our own bugs
         self.drained: asyncio.Event | None = None  # set when no connection is left, once somebody waits for that
 

@@ -29,7 +29,8 @@ class Network(Ground):
         """Start `listener`; it is ours from now on."""
         await listener.start()
         self.listeners.append(listener)
-        self.open.append((listener.name, listener.host, listener.port))
+        if not listener.of_node:
+            self.open.append((listener.name, listener.host, listener.port))
         if self._sweeper is None:
             self._sweeper = self.loop.call_later(SWEEP_INTERVAL_S, self._sweep)
 
@@ -39,7 +40,8 @@ class Network(Ground):
         for connection in list(listener.connections):
             listener.cut(connection)
         self.listeners.remove(listener)
-        self.open.remove((listener.name, listener.host, listener.port))
+        if not listener.of_node:
+            self.open.remove((listener.name, listener.host, listener.port))
 
     def stop_accepting(self) -> None:
         """Close every listening socket; connections go on."""

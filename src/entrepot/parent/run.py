@@ -53,9 +53,9 @@ def run(
     announce: Callable[[Started], None],
     notes: Sequence[str] = (),
     control_fd: int | None = None,
-    command: Sequence[str] = COMMAND,
+    command: Sequence[str] = (),
 ) -> int:
-    """Run `count` workers until a signal ends them; the exit status. Arguments as of server.run; `command`: what a worker is started by.
+    """Run `count` workers until a signal ends them; the exit status. Arguments as of server.run; `command`: what a worker is started by, if not by COMMAND.
 
     Raises Refused and CorruptData for what the configuration, the directory or a worker that cannot start says, OSError.
     """
@@ -75,7 +75,7 @@ def run(
             raise Refused(Reason.INVALID, f"cannot start: {error.strerror or error}") from None
         starts = StartIds(data, SystemClock(), entropy)
         with asyncio.Runner() as runner:
-            return runner.run(Parent(config, count, data, workers.cluster_id, addresses, starts, command).serve(announce, control_fd))
+            return runner.run(Parent(config, count, data, workers.cluster_id, addresses, starts, command or COMMAND).serve(announce, control_fd))
 
 
 class Parent:
@@ -162,8 +162,8 @@ class Parent:
         )
 
     def _launch(self, number: int, start: str) -> Child:
-        shared = {name: held.address for name, held in self._addresses.shared.items()}
-        place = WorkerPlace(number=number, count=self._count, start=start, data=str(self._data), addresses=shared, own=self._addresses.own)
+        addresses = self._addresses.of_clients()
+        place = WorkerPlace(number=number, count=self._count, start=start, data=str(self._data), addresses=addresses, own=self._addresses.own)
         first = {"place": msgspec.to_builtins(place), "config": self._packed[number]}
         # What a list of processes shows of it: which worker it is. It goes by what it is told.
         command = [*self._command, "--data", str(self._stores[number])]
@@ -217,4 +217,6 @@ class Parent:
             await network.listen(listener)
         except OSError as error:
             raise Refused(Reason.INVALID, f"cannot start: {error.strerror or error}") from None
+        network.open += [(name, held.host, held.port) for name, held in self._addresses.shared.items()]
+        self._addresses.http = (listener.host, listener.port)
         return listener

@@ -36,7 +36,8 @@ class Broker(Offered):
     data_dir: kept if given, else temporary and removed at the end. settings: configuration keys by dotted name, such as
     {"durability.mode": "none"}. ports: fixed ones by listener, such as {"amqp": 5673}; others are free ones, and stay the same over
     restarts. listeners: by name; None: of every protocol, in the clear. arguments: more command line arguments of `entrepot serve`.
-    environment: added to this process's own. workers: how many; None: as ENTREPOT_TEST_WORKERS in this process's environment says, else 1.
+    environment: added to this process's own. workers: how many; None: as ENTREPOT_TEST_WORKERS in this process's environment says, else 1; a directory
+    of one process is divided for so many, then.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Broker(Offered):
         self.data_dir = Path(data_dir) if data_dir is not None else self._scratch / "data"
         self._settings = dict(settings or {})
         self._ports = dict.fromkeys(endpoints() if listeners is None else listeners, 0) | dict(ports or {})
+        self._divides = workers is None
         self.workers = int(os.environ.get(WORKERS_VARIABLE, "1")) if workers is None else workers
         self._arguments = (*(("--workers", str(self.workers)) if self.workers > 1 else ()), *arguments)
         self._environment = dict(environment or {})
@@ -90,6 +92,11 @@ class Broker(Offered):
     def pid(self) -> int:
         """Of the running process."""
         return self._running().pid
+
+    @property
+    def pids(self) -> list[int]:
+        """Of all its processes, as they were when it became ready."""
+        return [self.pid, *self.ready.get("workers", ())]
 
     # -- namespaces of their own
 
@@ -130,6 +137,8 @@ class Broker(Offered):
     def start(self) -> Self:
         """Start the process and wait until it is ready. BrokerFailed if it ends before, or takes too long."""
         assert self.process is None, "the broker runs already"
+        if self.workers > 1 and self._divides:
+            self._divide()
         readable, writable = os.pipe()
         self._control, theirs = socket.socketpair()
         command = [*self._command, "serve", "--data", str(self.data_dir), "--ready-fd", str(writable), "--control-fd", str(theirs.fileno())]
@@ -165,6 +174,13 @@ class Broker(Offered):
         for space in self._spaces.values():
             self._open(space)
         return self
+
+    def _divide(self) -> None:
+        if self.data_dir.is_dir() and any(self.data_dir.iterdir()) and not (self.data_dir / "workers.json").exists():
+            command = [sys.executable, "-m", "entrepot", "store", "split", str(self.data_dir), "--workers", str(self.workers)]
+            split = subprocess.run(command, env=_bare_environment() | self._environment, capture_output=True, text=True, check=False)
+            if split.returncode:
+                raise BrokerFailed(split.stderr)
 
     def kill(self) -> None:
         """SIGKILL, as a crash; the data stays."""

@@ -27,6 +27,7 @@ def test_where_one_is_taken_all_are_further_on():
     assert own_ports(3, kafka=9092, kafkas=9093) == {"kafka": [9193, 9194, 9195], "kafkas": [9094, 9095, 9096]}
     assert own_ports(2, kafka=9092, kafkas=9095) == {"kafka": [9093, 9094], "kafkas": [9096, 9097]}
     assert own_ports(2, kafka=9092, http=9094, sqs=9193) == {"kafka": [9293, 9294]}
+    assert own_addresses({"kafka": "h:9092"}, KAFKA, 2, in_use=[9094, 9193]) == {"kafka": ["h:9293", "h:9294"]}
 
 
 @pytest.mark.parametrize("apart", range(1, 8))

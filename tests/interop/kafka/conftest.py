@@ -14,6 +14,8 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,31 +25,46 @@ from kafka_endpoints import Endpoint, named_endpoints
 from kafka_messages import DEADLINE_S, create_topic
 
 NAMED = named_endpoints(os.environ)
+WORKERS = int(os.environ.get("ENTREPOT_TEST_WORKERS", "1"))
 # So that a group learns of a change within a test's patience, and misses a killed member.
 QUICK = {"groups.consumer_heartbeat_interval_ms": 500, "groups.consumer_session_timeout_ms": 6000}
 
 
 @pytest.fixture(scope="session")
-def kafka_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """An Entrepot for the run, None if a broker is named."""
-    if NAMED:
-        yield None
-        return
-    from entrepot.testing import Broker  # not at the top: runs against another broker need no Entrepot
+def brokers() -> Iterator[Callable[[int], Any]]:
+    """brokers(workers) → an Entrepot for the run."""
+    with ExitStack() as stack:
 
-    with Broker(listeners=("amqp", "kafka", "http"), settings=QUICK) as broker:
+        @cache
+        def broker(workers: int) -> Any:
+            from entrepot.testing import Broker  # not at the top: runs against another broker need no Entrepot
+
+            return stack.enter_context(Broker(listeners=("amqp", "kafka", "http"), settings=QUICK, workers=workers))
+
         yield broker
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def kafka_broker(request: pytest.FixtureRequest, brokers: Callable[[int], Any]) -> Any:
+    """The Entrepot, None if a broker is named. A module's WORKERS says that it is about so many."""
+    return None if NAMED else brokers(getattr(request.module, "WORKERS", WORKERS))
+
+
+@pytest.fixture(scope="module")
 def endpoint(kafka_broker: Any) -> Endpoint:
     """The listener without authentication."""
     return NAMED["plain"] if NAMED else Endpoint(f"127.0.0.1:{kafka_broker.port('kafka')}")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def bootstrap(endpoint: Endpoint) -> str:
     return endpoint.bootstrap
+
+
+@pytest.fixture(scope="module")
+def node_count(kafka_broker: Any) -> int:
+    """How many nodes clients are told of."""
+    return 1 if NAMED else int(kafka_broker.workers)
 
 
 @pytest.fixture(scope="session")
@@ -56,7 +73,7 @@ def is_entrepot() -> bool:
     return not NAMED
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap, "socket.timeout.ms": int(DEADLINE_S * 1000)})
 

@@ -15,6 +15,7 @@ from kafka_forms import REFUSED, TAKEN
 from kafka_messages import Sent, assorted, produce, read_all, wait_until
 from kafka_wire import Wire
 
+WORKERS = 1  # all that is asked over one connection is this one's; of others' see tests/cluster/test_kafka_nodes.py
 NewTopicName = Callable[..., str]
 
 

@@ -18,8 +18,8 @@ SHARD_OF_DECISIONS = 0
 class WorkerPlace(msgspec.Struct, frozen=True, kw_only=True):
     """`number` of `count` workers. `start`: of this start (greeting.py), hexadecimal. `data`: the node's directory.
 
-    `addresses`: of each listener that clients reach, where all workers listen together, "host:port" with the port that it is; `own`: of those listeners
-    that each worker has one more of for itself (Kafka's), by name, the addresses of all workers in their order.
+    `addresses`: of each listener that clients reach, where all workers listen together, or the parent (HTTP), "host:port" with the port that it is; `own`:
+    of those listeners that each worker has one more of for itself (Kafka's), by name, the addresses of all workers in their order.
     """
 
     number: int

@@ -2,7 +2,8 @@
 
 Behind the shared port p the workers have p + 1, p + 2 and so on, in their order. Where one of these is another listener's, all of them are 100 further on,
 or 200, until none is: with Kafka at 9092 and Kafka over TLS at 9093, three workers have 9193 to 9195, and 9094 to 9096. It depends on [listen] and the number
-of workers alone, so that who forwards ports knows them. Port 0: each takes a free one.
+of workers alone, so that who forwards ports knows them; unless another program listens at one of these ports: that is further on, too, and said in the log.
+Port 0: each takes a free one.
 """
 
 from __future__ import annotations
@@ -17,13 +18,14 @@ FURTHER = 100
 PORT_MAX = 65_535
 
 
-def own_addresses(listen: Mapping[str, str], names: Iterable[str], count: int) -> dict[str, list[str]]:
+def own_addresses(listen: Mapping[str, str], names: Iterable[str], count: int, in_use: Iterable[int] = ()) -> dict[str, list[str]]:
     """Of those listeners called `names` that are listened at, each of `count` workers' own address. `listen`: every listener's, "" for nowhere.
+    `in_use`: other programs' ports.
 
     Raises Refused: there is no room behind a port.
     """
     wanted = {name: address(name, where) for name, where in listen.items() if where}
-    taken = {port for _, port in wanted.values()}
+    taken = {*in_use, *(port for _, port in wanted.values())}
     found = {}
     for name in names:
         if name in wanted:
