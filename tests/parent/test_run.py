@@ -186,8 +186,9 @@ def test_a_taken_address_is_said_once_and_nothing_is_started(data: Path, listen:
 
 
 def test_own_ports_that_somebody_has_are_further_on(data: Path) -> None:
-    with reserve("127.0.0.1", 0) as shared:
-        port = shared.port
+    shared = reserve("127.0.0.1", 0)
+    port = shared.port
+    shared.close()
     with socket.create_server(("127.0.0.1", port + 2)), node(data, f"kafka=127.0.0.1:{port}") as it:
         it.ready()
         (own,) = {line.split()[6] for line in it.lines if " began " in line}

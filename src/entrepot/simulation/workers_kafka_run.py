@@ -83,11 +83,6 @@ class WorkersKafkaRun(KafkaRun):
         """See KafkaRun."""
         return next(found for count in itertools.count() if self._all_there("group", found := f"{name}-{count}", 1))
 
-    @property
-    def is_troubled(self) -> bool:
-        """See CrashingRun."""
-        return self.trouble > 0
-
     def run(self) -> str:
         """See CrashingRun."""
         self.workers.start()

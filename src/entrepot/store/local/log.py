@@ -515,6 +515,8 @@ class LocalReader(LogReader):
         log = self.log
         if self.done is None and not self.closed and self.fetched_end < log.durable_offset and self.fetched_end < log.tail_first():
             self.ahead_loading = True
+            self.ahead = []  # what was ahead of an earlier stretch, which lies before this one
+            self.ahead_first = self.ahead_end = self.fetched_end
             log.store.fetch(self, self.fetched_end)
         return 0
 
@@ -544,7 +546,7 @@ class LocalReader(LogReader):
                     self.go_on(self.wanted)
                 return
             self.ahead = entries
-            self.ahead_first = min(self.fetched_end, first)
+            self.ahead_first = min(self.ahead_first, first)
             self.ahead_end = end
             if self.done is None:
                 return

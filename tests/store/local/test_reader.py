@@ -1,4 +1,4 @@
-"""A LocalReader that is closed while it reads ahead, and asked again before that has ended."""
+"""A LocalReader that reads ahead: closed meanwhile and asked again before that has ended, or gone back to what it had read ahead before."""
 
 from typing import Any
 
@@ -62,3 +62,22 @@ def test_what_is_asked_for_after_close_comes_though_it_was_reading_ahead(wanted:
     reader.loaded(wanted, wanted + 50, [Stored(base) for base in range(wanted, wanted + 50, 10)])
     assert heard == ["first", "again"]
     assert reader.at(wanted).base == wanted
+
+
+def test_what_was_ahead_of_an_earlier_stretch_is_no_part_of_what_is_read_ahead_now() -> None:
+    log = FakeLog()
+    reader = LOG.LocalReader(log)
+    reader.fetch(0, lambda: None)
+    reader.loaded(0, 100, [Stored(base) for base in range(0, 100, 10)])
+    assert reader.at(90).base == 90
+    reader.loaded(100, 200, [Stored(base) for base in range(100, 200, 10)])  # ahead
+    reader.fetch(300, lambda: None)
+    reader.loaded(300, 400, [Stored(base) for base in range(300, 400, 10)])
+    assert reader.at(390).base == 390
+    assert log.asked == [0, 100, 300, 400]
+    back = reader.at(150)
+    assert back is None or back.base == 150
+    reader.loaded(400, 500, [Stored(base) for base in range(400, 500, 10)])
+    for offset in (210, 350, 390):
+        found = reader.at(offset)
+        assert found is None or found.base == offset
