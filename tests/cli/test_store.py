@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pika
 import pytest
+from typer.testing import CliRunner
 
+from entrepot.cli.app import app
+from entrepot.model.errors import Unavailable
 from entrepot.testing import Broker, BrokerFailed
 
 BODY = b"a body that is easily found"
@@ -117,3 +120,13 @@ def test_a_directory_in_use_is_left_alone(tmp_path: Path) -> None:
         ran = entrepot("store", "verify", str(data))
     assert ran.returncode == 2
     assert "in use by another process" in ran.stderr
+
+
+def test_a_split_for_which_there_is_no_room_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("checkpoint.sqlite: database or disk is full")
+
+    monkeypatch.setattr("entrepot.cluster.workers.splitting.split", full)
+    error = CliRunner().invoke(app, ["store", "split", str(tmp_path), "--workers", "2"]).exception
+    assert isinstance(error, Unavailable)
+    assert "disk is full. Nothing is lost" in str(error)

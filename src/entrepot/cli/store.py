@@ -58,10 +58,14 @@ def split(
     """
     from entrepot.cluster.workers.splitting import split as divide
     from entrepot.entropy import SystemEntropy
+    from entrepot.model.errors import Unavailable
 
     began = time.monotonic()
-    with _progress() as on_progress:
-        outcome = divide(directory, workers, SystemEntropy(), on_progress)
+    try:
+        with _progress() as on_progress:
+            outcome = divide(directory, workers, SystemEntropy(), on_progress)
+    except OSError as error:  # no space, mostly
+        raise Unavailable(f"{directory} cannot be divided now: {error}. Nothing is lost: run it again once that is mended") from error
     typer.echo(_told(outcome, time.monotonic() - began))
 
 
