@@ -17,6 +17,7 @@ from typing import Any
 import msgspec
 
 from entrepot.clock import SystemClock
+from entrepot.cluster.member import Member
 from entrepot.cluster.workers.directory import WORKERS_FILE, read
 from entrepot.cluster.workers.opening import link_key
 from entrepot.cluster.workers.parent_line import Heard, ParentLine
@@ -32,6 +33,8 @@ from entrepot.store.local.whole_file import wait_until_free
 
 log = logging.getLogger("entrepot.worker")
 
+SAID_WAIT_S = 1.0  # for the others to have what clients have settled last
+SAID_LOOK_S = 0.01
 LOCK_WAIT_S = 10.0  # for an earlier start of this worker that is about to end
 
 
@@ -77,6 +80,7 @@ class _Worker:
         server.stalls.start()
         await self._leaving.wait()
         await server.leave()
+        await _until_said(loop, server.node.member)
         self._parent.left()
         await self._ending.wait()
         if server.node.member is not None:
@@ -129,6 +133,20 @@ class _Worker:
         assert self._control is not None, "the parent asks who has said that it is ready"
         async with self._in_turn:  # answers go back in the order of the commands
             self._parent.answered(await self._control.answer(msgspec.json.encode(command)))
+
+
+async def _until_said(loop: asyncio.AbstractEventLoop, member: Member | None) -> None:
+    """Until the others have heard what clients settled before they went: whoever says that he has left may be followed by the end of all."""
+    said = asyncio.Event()
+
+    def look(left: int) -> None:
+        if left == 0 or member is None or not member.has_more_to_say:
+            said.set()
+        else:
+            loop.call_later(SAID_LOOK_S, look, left - 1)
+
+    look(round(SAID_WAIT_S / SAID_LOOK_S))
+    await said.wait()
 
 
 async def _until_free(loop: asyncio.AbstractEventLoop, lock: Path) -> None:

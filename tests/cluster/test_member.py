@@ -148,6 +148,25 @@ def test_a_process_that_is_about_to_end_heeds_and_condemns_nobody() -> None:
     assert is_ready(w0)
 
 
+def test_what_was_said_last_has_come_before_a_process_says_that_its_clients_are_gone() -> None:
+    workers = three()
+    w1, w2 = workers.all[1:]
+    workers.loop.run_until(lambda: not w2.member.has_more_to_say, 1)
+    link = w2.member.links["w1"]
+    had = w1.member.links["w2"].received
+    link.send(b"\x00" * 2)
+    sent = link.sent
+    w1.member.frames = lambda link, found: None  # type: ignore[method-assign]
+    assert w2.member.has_more_to_say
+    workers.loop.run_until(lambda: not w2.member.has_more_to_say, 1)
+    assert w1.member.links["w2"].received >= had + 1
+    assert link.acknowledged >= sent
+    link.send(b"\x00" * 2)
+    workers.network.break_between("w1", "w2")
+    workers.loop.run_until(lambda: "w1" not in w2.member.sessions, 1)
+    assert not w2.member.has_more_to_say or w2.member.links["w0"].held_bytes
+
+
 def test_nothing_is_heeded_of_a_start_that_a_frame_before_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     workers = three()
     member: Member = workers.all[0].member

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -18,7 +19,9 @@ from typing import Any
 
 import pytest
 
+from entrepot.net.network import NetworkLimits
 from entrepot.net.reserved import reserve
+from entrepot.parent.run import FILES_OF_OUR_OWN, bounded
 
 LIMIT_S = 60.0  # a loaded machine
 HERE = Path(__file__).parent
@@ -241,3 +244,10 @@ def test_addresses_stay_the_nodes_while_no_worker_listens(data: Path) -> None:
                 accepted, address = worker.accept()
                 accepted.close()
                 assert address == client.getsockname()
+
+
+@pytest.mark.parametrize(("files", "possible"), [(1024, 1024 - FILES_OF_OUR_OWN - 30), (100, 1), (1 << 20, 5000), (resource.RLIM_INFINITY, 5000)])
+def test_who_asks_for_figures_leaves_room_for_workers(files: int, possible: int) -> None:
+    limits = NetworkLimits(**dict.fromkeys(NetworkLimits.__dataclass_fields__, 5000))
+    found = bounded(limits, files, 30)
+    assert (found.connections, found.connections_per_listener, found.accept_backlog) == (possible, possible, 5000)

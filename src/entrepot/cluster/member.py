@@ -356,6 +356,11 @@ class Member:
         else:
             self.following.frame(link, catalogue_frames.decode(data))
 
+    @property
+    def has_more_to_say(self) -> bool:
+        """Whether something that was sent has not come there yet, of those that are connected."""
+        return any(link.held_bytes for name, link in self.links.items() if name in self.sessions)
+
     # ---- for the operator
 
     def figures(self) -> list[LinkFigures]:

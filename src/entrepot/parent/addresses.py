@@ -37,6 +37,11 @@ class Addresses:
         apart = [name for protocol in protocols().values() if protocol.tells_nodes_apart for name in protocol.listeners]
         self.own = self._own(wanted, apart, count)
 
+    @property
+    def count(self) -> int:
+        """Sockets that are held."""
+        return sum(len(held.sockets) for held in self._all)
+
     def of_workers(self) -> Mapping[str, str]:
         """Where each listens with the others; "" for nowhere."""
         return dict.fromkeys(listeners().kinds, "") | {name: held.address for name, held in self.shared.items()}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +46,7 @@ log = logging.getLogger("entrepot.parent")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SECRETS_KEY_NAME = "secrets.key"  # as one process names it (broker/users/secret_box.py)
 COMMAND = (sys.executable, "-m", "entrepot", "serve")
+FILES_OF_OUR_OWN = 128  # what is accepted in a turn before it is counted, scrapes, and what a process takes that is started
 CORRUPT = 1  # exit status of a worker whose data is damaged, and of any that ends otherwise than refused
 
 
@@ -76,6 +79,14 @@ def run(
         starts = StartIds(data, SystemClock(), entropy)
         with asyncio.Runner() as runner:
             return runner.run(Parent(config, count, data, workers.cluster_id, addresses, starts, command or COMMAND).serve(announce, control_fd))
+
+
+def bounded(limits: NetworkLimits, files: int, held: int) -> NetworkLimits:
+    """So many connections that a worker can be started whoever asks for figures: of `files` that may be open, `held` are the workers' and their addresses'."""
+    if files == resource.RLIM_INFINITY:
+        return limits
+    possible = max(1, files - held - FILES_OF_OUR_OWN)
+    return replace(limits, connections=min(limits.connections, possible), connections_per_listener=min(limits.connections_per_listener, possible))
 
 
 class Parent:
@@ -196,7 +207,7 @@ class Parent:
     def _network(self, loop: asyncio.AbstractEventLoop) -> Network:
         limits = self._config.limits
         bounds = NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__})
-        return Network(loop, self._clock, bounds, listeners())
+        return Network(loop, self._clock, bounded(bounds, resource.getrlimit(resource.RLIMIT_NOFILE)[0], self._count + self._addresses.count), listeners())
 
     async def _listen(self, network: Network) -> HttpListener | None:
         """The port of health and metrics, if there is to be one."""

@@ -149,6 +149,12 @@ def test_lines_come_whole_however_they_are_cut(seed: int) -> None:
     assert found == said
 
 
+def test_a_path_whose_octets_are_no_text_goes_through(pair: Pair) -> None:
+    data = b"/d/\xff\xfe \xc3\xa9".decode("utf-8", "surrogateescape")
+    told = pair.connect({"place": {**PLACE, "data": data}, "config": {"values": {"data": data}}})
+    assert (told.place.data, told.config["values"]["data"]) == (data, data)
+
+
 @pytest.mark.parametrize("octets", [b"{\n", b"[]\n", b"\xff\n", b"\n", b"1\n"])
 def test_what_is_no_object_is_refused(octets: bytes) -> None:
     with pytest.raises(CorruptData, match="cannot be read"):

@@ -18,9 +18,8 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
-
-import msgspec
 
 from entrepot.model.errors import CorruptData
 
@@ -44,12 +43,15 @@ class Lines:
 
 
 def line(said: dict[str, Any]) -> bytes:
-    """As it goes over the socket."""
-    return msgspec.json.encode(said) + b"\n"
+    """As it goes over the socket: in ASCII, so that paths go through whose octets are no UTF-8."""
+    return json.dumps(said, separators=(",", ":")).encode("ascii") + b"\n"
 
 
 def _decoded(text: bytes) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(text, type=dict[str, Any])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        said = json.loads(text)
+    except (ValueError, RecursionError) as error:
         raise CorruptData(f"a line between parent and worker that cannot be read: {error}") from None
+    if not isinstance(said, dict):
+        raise CorruptData(f"a line between parent and worker that cannot be read: {said!r:.100} is no object")
+    return said
