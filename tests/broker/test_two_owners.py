@@ -275,8 +275,7 @@ class TestWhoPublishesMuch:
     def bench(self, monkeypatch):
         monkeypatch.setattr(remote_owner, "HELD_FROM_BYTES", 5000)
         monkeypatch.setattr(remote_owner, "GO_ON_BYTES", 2000)
-        bench = OwnersBench(LinkedOwnerTable)
-        return bench
+        return OwnersBench(LinkedOwnerTable)
 
     @pytest.fixture
     def slow(self, bench, me, pair):

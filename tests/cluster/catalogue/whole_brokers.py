@@ -57,9 +57,13 @@ class CrossedTable(OwnerTable):
 
 
 class Here:
-    def __init__(self, broker):
+    def __init__(self, broker, number):
+        self.number = number
         self.next_consumer_id = broker.next_consumer_id
         self.codec = broker.hub.maybe_codec
+
+    def row_shard(self, owner):
+        return self.number
 
 
 class WholeProcess(Process):
@@ -76,7 +80,7 @@ class WholeProcess(Process):
             before.dead()
         link = super().linked(other)
         owners = self.owners
-        owners.crossings[other.name] = Crossing(link, [owners.home, owners.durable], 2, Here(self.broker), lambda: None)
+        owners.crossings[other.name] = Crossing(link, [owners.home, owners.durable], 2, Here(self.broker, self.number), lambda: None)
         self.broker.shard_moves.forget_found()
         return link
 
