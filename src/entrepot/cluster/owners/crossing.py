@@ -20,7 +20,7 @@ from entrepot.model.errors import CorruptData
 
 OWNERS_MAX = 256
 HOME = 0
-RETURN_S = 10.0  # for how long a process that has ended is waited for, before give_up()
+RETURN_S = 30.0  # for how long a process that has ended is waited for, before give_up()
 
 _CLAIMING = frozenset({DOOR, READ, CLAIM, CLAIMED})
 
