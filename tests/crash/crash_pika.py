@@ -6,6 +6,7 @@ cancel, no nack, no return. Each notes when it has asked for something and was a
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 import pika
 import pika.exceptions
 from crash_bodies import body_of
-from crash_ledger import GONE, SETTLED, QueueLedger, Sent
+from crash_ledger import SETTLED, QueueLedger, Sent
 from crash_workers import Workers
 from pika.adapters.blocking_connection import BlockingChannel
 
@@ -67,6 +68,7 @@ class Client:
             first = False
             worker = self.side.worker_of(connection)
             if worker is None:
+                self._close(connection)
                 continue
             self.worker = worker
             try:
@@ -74,22 +76,25 @@ class Client:
                 self.work(self.channel)
                 connection.close()
             except (pika.exceptions.AMQPError, OSError) as error:
-                if not self.side.has_died(worker, connection):
-                    self.errors.append(
-                        f"at w{worker}, {time.monotonic() - self.side.last_trouble_s:.3f} s after the last trouble: {type(self).__name__} {error!r}"
-                    )
+                if not self.side.has_died(worker):
+                    since_s = time.monotonic() - self.side.last_trouble_s
+                    self.errors.append(f"{type(self).__name__} at w{worker}, {since_s:.3f} s after a kill, now {sorted(self.side.dying)}: {error!r}")
                     if len(self.errors) > 20:
                         return
                 else:
                     self.lost += 1
-                self.closed()
+            finally:
+                self._close(connection)
+
+    @staticmethod
+    def _close(connection: pika.BlockingConnection) -> None:
+        with contextlib.suppress(pika.exceptions.AMQPError, OSError):
+            if connection.is_open:
+                connection.close()
 
     def work(self, channel: BlockingChannel) -> None:
         """Until it is told to end."""
         raise NotImplementedError
-
-    def closed(self) -> None:
-        """Its connection has ended."""
 
 
 class Publishing(Client):
@@ -155,23 +160,10 @@ class Declaring(Client):
 
     def work(self, channel: BlockingChannel) -> None:
         channel.confirm_delivery()
-        dice = self._dice
         while not self.ended.is_set():
             self._made += 1
-            name = f"declared-{self._number}-{self._made}"
-            durable = dice.random() < 0.7
-            did: list[tuple[str, Callable[[], object]]] = [
-                ("declare a queue", lambda: channel.queue_declare(name, durable=durable, auto_delete=not durable)),
-                ("declare an exchange", lambda: channel.exchange_declare(name, "topic", durable=durable)),
-                ("bind", lambda: channel.queue_bind(name, name, "a.*")),
-                ("look", lambda: channel.queue_declare(name, passive=True)),
-                ("publish there", lambda: channel.basic_publish(name, "a.b", b"x", pika.BasicProperties(delivery_mode=2), mandatory=True)),
-                ("get", lambda: self._get(channel, name)),
-            ]
-            if self.side.deletes:
-                did.append(("delete the exchange", lambda: channel.exchange_delete(name)))
-                did.append(("delete the queue", lambda: channel.queue_delete(name)))
-            for what, do in did:
+            durable = self._dice.random() < 0.7
+            for what, do in self._steps(channel, f"declared-{self._number}-{self._made}", durable):
                 begun = time.monotonic()
                 try:
                     do()
@@ -182,6 +174,22 @@ class Declaring(Client):
                 if self.ended.wait(0.02):
                     break
 
+    def _steps(self, channel: BlockingChannel, name: str, durable: bool) -> list[tuple[str, Callable[[], object]]]:
+        """What is done with a queue and an exchange of that name."""
+        properties = pika.BasicProperties(delivery_mode=2)
+        return [
+            ("declare a queue", lambda: channel.queue_declare(name, durable=durable, auto_delete=not durable)),
+            ("declare an exchange", lambda: channel.exchange_declare(name, "topic", durable=durable)),
+            ("bind", lambda: channel.queue_bind(name, name, "a.*")),
+            ("look", lambda: channel.queue_declare(name, passive=True)),
+            ("publish there", lambda: channel.basic_publish(name, "a.b", b"x", properties, mandatory=True)),
+            ("get", lambda: self._get(channel, name)),
+            ("unbind", lambda: channel.queue_unbind(name, name, "a.*")),
+            ("delete the exchange", lambda: channel.exchange_delete(name)),
+            ("delete the queue", lambda: channel.queue_delete(name)),
+            ("have a name made up", lambda: channel.queue_declare("", exclusive=True)),
+        ]
+
     def _get(self, channel: BlockingChannel, name: str) -> None:
         method, _, body = channel.basic_get(name, auto_ack=True)
         if method is None or body != b"x":
@@ -191,14 +199,13 @@ class Declaring(Client):
 class PikaSide:
     """All of them, at all workers."""
 
-    def __init__(self, workers: Workers, *, deletes: bool = True) -> None:
+    def __init__(self, workers: Workers) -> None:
         self.workers = workers
-        self.deletes = deletes
         self.sent = Sent()
         self.waits = Waits()
         self.failed: list[str] = []
         self.last_trouble_s = 0.0
-        self.trouble = threading.Event()  # so long connections may fail
+        self.dying: frozenset[int] = frozenset()  # workers that are killed now
         self._parameters = pika.URLParameters(workers.broker.amqp_url + "/%2F?heartbeat=0&blocked_connection_timeout=60&socket_timeout=60&stack_timeout=60")
         connection = pika.BlockingConnection(self._parameters)
         channel = connection.channel()
@@ -228,11 +235,9 @@ class PikaSide:
 
     def is_troubled(self) -> bool:
         """Whether a worker is being killed, so that a connection may be refused or reset."""
-        return self.trouble.is_set() or time.monotonic() - self.last_trouble_s < 1
+        return bool(self.dying)
 
-    dying: frozenset[int] = frozenset()
-
-    def has_died(self, worker: int, connection: pika.BlockingConnection) -> bool:
+    def has_died(self, worker: int) -> bool:
         """Whether the worker of a connection that has ended was killed."""
         return worker in self.dying
 
@@ -271,5 +276,5 @@ class PikaSide:
 
 
 def _port(connection: pika.BlockingConnection) -> int:
-    port: int = connection._impl._transport._sock.getsockname()[1]  # noqa: SLF001 - it is told nowhere else
+    port: int = connection._impl._transport._sock.getsockname()[1]
     return port

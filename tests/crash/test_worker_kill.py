@@ -25,7 +25,7 @@ from entrepot.testing.broker import Broker
 
 KILLS = int(os.environ.get("ENTREPOT_KILLS", "2"))
 LISTENERS = ("amqp", "kafka", "sqs", "http")
-STEADY_S = 30.0  # a worker that was ready for so long is started again at once (cluster/workers/restarts.py)
+STEADY_S = 11.0  # a worker that was ready for so long is started again at once (cluster/workers/restarts.py)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ class Run:
     def dying(self, *numbers: int) -> Iterator[None]:
         """These may die: who is connected to them may lose that."""
         begun = time.monotonic()
-        self.pika.dying = frozenset(numbers)
+        self.pika.dying, self.pika.last_trouble_s = frozenset(numbers), begun
         try:
             yield
         finally:
@@ -73,16 +73,17 @@ class Run:
 
     def end(self) -> None:
         """Stop all of it, and check."""
-        for client in self.pika.clients:
-            client.ended.set()
         for side in (self.pika, self.kafka, self.sqs):
             side.stop()
         assert not Boto3.given_up, Boto3.given_up
+        print(*(" ".join(f"{pause:.3f}" for pause in pauses) for pauses in self.pauses), sep="\n")
 
     def stop_clients(self) -> None:
         """After a failure."""
         for client in (*self.pika.clients, *self.sqs.senders, *self.sqs.consumers, *self.kafka.producers, self.kafka.committer):
             client.ended.set()
+        for client in self.pika.clients:
+            client.join()
 
 
 @pytest.fixture

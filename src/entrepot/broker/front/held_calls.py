@@ -14,7 +14,7 @@ from entrepot.broker.front.door import Door
 from entrepot.model.errors import NotDone, Unavailable
 from entrepot.store.interface import Scheduler
 
-HELD_S = 10.0
+HELD_S = 30.0
 HELD_MAX_BYTES = 64 << 20  # of what is published
 HELD_MAX = 100_000
 

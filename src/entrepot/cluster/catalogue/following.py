@@ -38,7 +38,7 @@ from entrepot.cluster.link import Link
 from entrepot.model.errors import CorruptData, NotDone, OutcomeUnknown, Unavailable
 
 ASKED_MAX = 10_000  # calls that wait for the decider's answer
-REPEATED_S = 10.0  # for how long something is asked again when who decides has ended
+REPEATED_S = 30.0  # for how long something is asked again when who decides has ended
 NAME_CHANCE = 16  # octets of a name that is made up
 BEATS_MAX = 4  # heartbeats that wait at the link until they have come there
 

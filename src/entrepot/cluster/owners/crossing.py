@@ -23,7 +23,7 @@ from entrepot.model.errors import CorruptData
 
 OWNERS_MAX = 256
 HOME = 0
-RETURN_S = 10.0  # for how long a process that has ended is waited for, before give_up()
+RETURN_S = 30.0  # for how long a process that has ended is waited for, before give_up()
 
 BEHIND_MAX = 100_000  # frames of a front that wait for the catalogue: it is one that goes by what nobody has decided
 

@@ -11,7 +11,7 @@ from entrepot.model.errors import CorruptData
 from entrepot.store.local.whole_file import write_whole
 
 DELAYS_S = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 10.0)  # the last goes on
-STEADY_S = 30.0  # who was ready for so long begins with the first again
+STEADY_S = 10.0  # who was ready for so long begins with the first again
 LAST_START_NAME = "last.start"
 
 _NUMBER_SIZE = 8  # of a start, in front of its octets of chance
