@@ -24,7 +24,7 @@ from entrepot.control import Control
 from entrepot.entropy import SystemEntropy
 from entrepot.leaving import STOPPED_TWICE, leave
 from entrepot.model.errors import CorruptData, Reason, Refused
-from entrepot.node import Membership
+from entrepot.node import Membership, Node
 from entrepot.server import Server, loop_factory, settle, store_failed, within_descriptors
 from entrepot.settings import Config, address
 from entrepot.store.local.posix_disk import LOCK
@@ -32,6 +32,7 @@ from entrepot.store.local.whole_file import wait_until_free
 
 log = logging.getLogger("entrepot.worker")
 
+DISK_LOOK_S = 1.0  # how often a worker looks at what is free: the others fill the same disk, and its clients are to be told, too
 LOCK_WAIT_S = 10.0  # for an earlier start of this worker that is about to end
 
 
@@ -74,6 +75,7 @@ class _Worker:
         self._parent.ready(started.as_json())
         settle()
         server.stalls.start()
+        self._look_at_disk(loop, server.node)
         await self._leaving.wait()
         await server.leave()
         self._parent.left()
@@ -97,6 +99,10 @@ class _Worker:
             journal=self._note,
             on_condemned=self._parent.condemn,
         )
+
+    def _look_at_disk(self, loop: asyncio.AbstractEventLoop, node: Node) -> None:
+        node.look_at_disk()
+        loop.call_later(DISK_LOOK_S, self._look_at_disk, loop, node)
 
     def _note(self, text: str) -> None:
         """Of the links; that they end when all of it ends is no warning."""

@@ -213,7 +213,7 @@ def test_a_connection_is_closed(broker: Broker) -> None:
 def test_the_socket_is_its_owners_and_what_a_crash_leaves_of_it_is_no_hindrance(tmp_path: Path, name: str) -> None:
     data = tmp_path / name
     with Broker(data, listeners=("amqp",)) as broker:
-        path = data / socket_file.NAME
+        path = (data if broker.workers == 1 else data / "w0") / socket_file.NAME
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         assert stat.S_IMODE(data.stat().st_mode) == 0o700
         told(data, "namespaces", "add", "acme/orders")
@@ -236,7 +236,7 @@ def test_a_directory_that_takes_no_socket_costs_the_commands_and_no_more(tmp_pat
     data = tmp_path / "data"
     (data / socket_file.NAME).mkdir(parents=True)
     data.chmod(0o700)
-    with Broker(data, listeners=("amqp",)) as broker:
+    with Broker(data, listeners=("amqp",), workers=1) as broker:  # each worker has a directory of its own, made when it starts
         amqp(broker).close()
         assert "the broker cannot be administered while it runs: no socket in the data directory" in broker.log
         for kind in ("queues", "users"):
@@ -246,7 +246,7 @@ def test_a_directory_that_takes_no_socket_costs_the_commands_and_no_more(tmp_pat
 
 
 def test_it_answers_when_clients_have_all_connections(tmp_path: Path) -> None:
-    with Broker(tmp_path / "data", listeners=("amqp",), settings={"limits.connections": "1"}) as broker:
+    with Broker(tmp_path / "data", listeners=("amqp",), settings={"limits.connections": "1"}, workers=1) as broker:  # each worker has its part of them
         connection = amqp(broker)
         with pytest.raises(pika.exceptions.AMQPConnectionError):
             amqp(broker)
