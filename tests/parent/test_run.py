@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +186,7 @@ def test_a_taken_address_is_said_once_and_nothing_is_started(data: Path, listen:
 
 
 def test_own_ports_that_somebody_has_are_further_on(data: Path) -> None:
-    with reserve("127.0.0.1", 0) as shared:
+    with closing(reserve("127.0.0.1", 0)) as shared:
         port = shared.port
     with socket.create_server(("127.0.0.1", port + 2)), node(data, f"kafka=127.0.0.1:{port}") as it:
         it.ready()
