@@ -3,24 +3,29 @@
 #   make serve    start a broker                 make demo     send a real data set through one
 #   make test     every check and test           make lint     the checks alone
 #   make bench    measure                        make wheels   wheels for every Python at hand, each tried in a bare environment
+#   make pytest-workers    the tests that start brokers, with brokers of WORKERS (3) processes
 #   make crash    kill a broker under load 50 times; ENTREPOT_KILLS sets how often
 #
 # ARGS goes to what is run: make serve ARGS='--data /tmp/x', make pytest ARGS='-k journal'.
 
+WORKERS ?= 3
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd'))
 # What starts processes or measures them; these run the compiled modules only.
 PROCESSES := interop crash testing cli server
+# Of these, what every run also puts to a broker of several workers (`make pytest-workers`: all of them).
+SOME := $(addprefix tests/interop/,test_consume.py test_dead_letter.py test_direct_reply_to.py test_publish.py test_streams.py test_transactions.py) \
+        $(addprefix tests/interop/,kafka/test_confluent_groups.py sqs/test_sqs_fifo.py sqs/test_sqs_users.py) tests/server/test_log_lines.py
 
-.PHONY: serve test lint pytest pytest-processes pytest-modules pytest-pure demo wheels bench reference crash clean
+.PHONY: serve test lint pytest pytest-processes pytest-workers pytest-some-workers pytest-modules pytest-pure demo wheels bench reference crash clean
 
 serve: .venv/.built
 	@exec $(BIN)/entrepot serve $(ARGS)
 
 # The tests that start processes mostly wait for them: the others run beside them.
 test: .venv/.dev lint
-	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target pytest-processes pytest-pure pytest-modules
+	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target pytest-processes pytest-some-workers pytest-pure pytest-modules
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -33,6 +38,12 @@ pytest: .venv/.dev
 
 pytest-processes: .venv/.dev
 	$(BIN)/python -m pytest $(addprefix tests/,$(PROCESSES)) $(ARGS)
+
+pytest-workers: .venv/.dev
+	ENTREPOT_TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest $(addprefix tests/,$(PROCESSES)) $(ARGS)
+
+pytest-some-workers: .venv/.dev
+	ENTREPOT_TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest $(SOME) $(ARGS)
 
 pytest-modules: .venv/.dev
 	$(BIN)/python -m pytest $(addprefix --ignore=tests/,$(PROCESSES)) $(ARGS)

@@ -137,6 +137,7 @@ class Node:
         fold = default_folds().fold
         local = open_store(str(directory), scheduler=loop, clock=clock, entropy=entropy, fold=fold, settings=store_settings(config), on_progress=on_progress)
         self.store: Store = local
+        self.look_at_disk: Callable[[], None] = local.maintenance.look
         self.volatile: Store = VolatileStore(
             loop, self.store.time, fold, PosixDisk(str(directory / VOLATILE), loop), memory_size_max=config.cache.volatile_bytes
         )

@@ -25,7 +25,7 @@ from entrepot.control import Control
 from entrepot.entropy import SystemEntropy
 from entrepot.leaving import STOPPED_TWICE, leave
 from entrepot.model.errors import CorruptData, Reason, Refused
-from entrepot.node import Membership
+from entrepot.node import Membership, Node
 from entrepot.server import Server, loop_factory, settle, store_failed, within_descriptors
 from entrepot.settings import Config, address
 from entrepot.store.local.posix_disk import LOCK
@@ -35,6 +35,7 @@ log = logging.getLogger("entrepot.worker")
 
 SAID_WAIT_S = 1.0  # for the others to have what clients have settled last
 SAID_LOOK_S = 0.01
+DISK_LOOK_S = 1.0  # how often a worker looks at what is free: the others fill the same disk, and its clients are to be told, too
 LOCK_WAIT_S = 10.0  # for an earlier start of this worker that is about to end
 
 
@@ -78,6 +79,7 @@ class _Worker:
         self._parent.ready(started.as_json())
         settle()
         server.stalls.start()
+        self._look_at_disk(loop, server.node)
         await self._leaving.wait()
         await server.leave()
         await _until_said(loop, server.node.member)
@@ -103,6 +105,10 @@ class _Worker:
             on_condemned=self._parent.condemn,
             dead=self._dead_early,
         )
+
+    def _look_at_disk(self, loop: asyncio.AbstractEventLoop, node: Node) -> None:
+        node.look_at_disk()
+        loop.call_later(DISK_LOOK_S, self._look_at_disk, loop, node)
 
     def _note(self, text: str) -> None:
         """Of the links; that they end when all of it ends is no warning."""

@@ -39,12 +39,12 @@ def runs(count: int) -> None:
 
 def test_each_frame_comes_once_and_in_order_over_all_connections() -> None:
     happened: dict[str, int] = {}
-    for seed in range(150):
+    for seed in range(60):
         for what, count in run(seed).items():
             happened[what] = happened.get(what, 0) + count
-    assert happened["frames"] > 10_000
-    assert happened["resumed"] > 1_000
-    assert happened["restarts"] > 100
+    assert happened["frames"] > 4_000
+    assert happened["resumed"] > 400
+    assert happened["restarts"] > 40
 
 
 @pytest.mark.long

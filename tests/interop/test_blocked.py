@@ -28,7 +28,7 @@ def broker(trigger: Path, tmp_path: Path) -> Iterator[Broker]:
     command = (sys.executable, full_disk.__file__, str(trigger))
     settings = {"disk.reserve_bytes": 1 << 20, "limits.prefetch": 3}
     environment = {"PYTHONPATH": os.pathsep.join(sys.path)}
-    # One worker: of several, one whose own store takes nothing does not look at the disk, and its publishers are told no more than each nack.
+    # One worker: it looks at the disk when it has taken enough, and at no other time. Several look by the clock (see tests/crash/test_disk_faults.py).
     with Broker(tmp_path / "data", listeners=("amqp",), command=command, settings=settings, environment=environment, workers=1) as started:
         yield started
 

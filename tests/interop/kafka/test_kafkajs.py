@@ -67,5 +67,6 @@ def test_kafkajs(seen: dict[str, Any], what: str, expected: Any) -> None:
     assert seen[what] == expected
 
 
-def test_the_address_is_the_one_that_was_dialled(seen: dict[str, Any]) -> None:
-    assert seen["cluster"] == [seen["bootstrap"]]
+def test_the_address_is_the_one_that_was_dialled(seen: dict[str, Any], node_count: int) -> None:
+    assert len(set(seen["cluster"])) == node_count
+    assert node_count > 1 or seen["cluster"] == [seen["bootstrap"]]

@@ -166,9 +166,17 @@ class Maintenance:
     def _look_again(self) -> None:
         """The disk was full. Nobody may commit anything while it is, so that time alone brings the question up again; and whoever came since is told."""
         self._watch = None
-        if self._store.closing is None and self._store.failed is None:
+        if self._is_open():
             self.assess()
             self._tell()
+
+    def look(self) -> None:
+        """What is free of the disk may be less though this store has taken nothing: others have it, too."""
+        if self._is_open():
+            self.assess()
+
+    def _is_open(self) -> bool:
+        return self._store.closing is None and self._store.failed is None
 
     def _count(self, walk: Walk, count: int) -> None:
         """The rows of every log: are there too many?"""
