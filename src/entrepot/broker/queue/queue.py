@@ -184,9 +184,8 @@ class Queue(LogOwner):
 
     def add_consumer(self, consumer: Consumer) -> None:
         """A new subscriber; deliveries begin at the end of this tick."""
-        is_last = not self.consumers or self.consumers[-1].priority >= consumer.priority
         self.consumers.append(consumer)
-        if not is_last:  # there may be ten thousand
+        if len(self.consumers) > 1 and self.consumers[len(self.consumers) - 2].priority < consumer.priority:  # there may be ten thousand
             self.consumers.sort(key=attrgetter("priority"), reverse=True)
         self._note_priorities()
         if not self.log.volatile and not self.marking and self.log.marked_offset <= self.subscription.cursor:
@@ -204,8 +203,7 @@ class Queue(LogOwner):
             self.on_unused(self)
 
     def _note_priorities(self) -> None:
-        consumers = self.consumers
-        self.prioritised = len(consumers) > 1 and consumers[0].priority != consumers[-1].priority
+        self.prioritised = len(self.consumers) > 1 and self.consumers[0].priority != self.consumers[len(self.consumers) - 1].priority
 
     def pick(self) -> Consumer | None:
         """The next consumer with room: the best priority that has any, in turn among equals."""
