@@ -219,15 +219,19 @@ class Consumer(Peer):
     """Settles in runs, and publishes to FENCE behind them: once that is confirmed, they must not come again.
 
     `rejects`: without requeueing, to the dead-letter exchange; a record that has to be read from the disk first moves there when it was
-    read, which a fence does not wait for. `returns`: now and then a run is given back first.
+    read, which a fence does not wait for. `returns`: now and then a run is given back first. `fence`: an exchange and a routing key that lead to
+    whoever has the consumer's queue.
     """
 
-    def __init__(self, session: Session, ledger: QueueLedger, *, run: int = 100, rejects: bool = False, returns: bool = False) -> None:
+    def __init__(
+        self, session: Session, ledger: QueueLedger, *, run: int = 100, rejects: bool = False, returns: bool = False, fence: tuple[str, str] = ("", FENCE)
+    ) -> None:
         super().__init__(session)
         self.ledger = ledger
         self._run = run
         self._rejects = rejects
         self._returns = returns
+        self._fence = fence
         self._runs = 0
         self._tag = 0
         self._open: list[tuple[int, int, int]] = []
@@ -275,7 +279,7 @@ class Consumer(Peer):
     def fence(self) -> None:
         """Ask whether what was settled so far is durable."""
         self._fence_after = min(self._fence_after, max(1, len(self._settled)))
-        data, _ = publish_frames("", FENCE, b"fence", frame_max=self.session.frame_max, persistent=True, mandatory=False)
+        data, _ = publish_frames(*self._fence, b"fence", frame_max=self.session.frame_max, persistent=True, mandatory=False)
         self.send(data)
         self._fence_tag += 1
         self._fences.append((self._fence_tag, self._settled))
