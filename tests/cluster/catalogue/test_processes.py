@@ -12,6 +12,7 @@ from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, encode
 from entrepot.broker.catalogue.kept_definitions import BINDING_KEY, QUEUE_KEY, named_key
 from entrepot.cluster.catalogue import deciding
 from entrepot.cluster.catalogue import frames as f
+from entrepot.cluster.catalogue.following import REPEATED_S
 from entrepot.model.errors import CorruptData, Reason, Refused, Unavailable
 
 
@@ -311,9 +312,9 @@ def test_nobody_decides_for_too_long(cluster, there):
     cluster.processes[0].kill()
     process = cluster.processes[-1]
     process.following.dead(process.following.link)
-    cluster.run(5)
+    cluster.run(REPEATED_S - 1)
     assert call.outcome == PENDING
-    cluster.run(6)
+    cluster.run(2)
     assert call.outcome == UNKNOWN
 
 
