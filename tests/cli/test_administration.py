@@ -102,6 +102,13 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
         yield running
 
 
+@pytest.fixture
+def one_process(tmp_path: Path) -> Iterator[Broker]:
+    """For what is said over one process's socket: each worker has one of its own."""
+    with Broker(tmp_path / "data", listeners=("amqp", "http"), workers=1) as running:
+        yield running
+
+
 def test_what_clients_of_three_protocols_have_is_listed(broker: Broker) -> None:
     with ExitStack() as ending:
         connection = amqp(broker, client_properties={"connection_name": "billing\x1b[2J"})
@@ -306,17 +313,17 @@ def test_where_no_broker_answers_the_error_says_what_to_do(tmp_path: Path, argum
     assert kind not in ("nothing", "another") or not (data / "lock").exists()  # nothing was made there
 
 
-def test_a_broker_that_does_not_answer_is_told_from_none(broker: Broker) -> None:
-    os.kill(broker.pid, signal.SIGSTOP)
+def test_a_broker_that_does_not_answer_is_told_from_none(one_process: Broker) -> None:
+    os.kill(one_process.pid, signal.SIGSTOP)
     try:
         for request, error in (
             (lambda client: client.rows(ListQueues(), QueueRow), Unavailable),
             (lambda client: client.change(AddUser("ann", "x")), OutcomeUnknown),
         ):
-            with closing(Client(broker.data_dir, 0.5)) as client, pytest.raises(error, match=str(broker.data_dir)):
+            with closing(Client(one_process.data_dir, 0.5)) as client, pytest.raises(error, match=str(one_process.data_dir)):
                 request(client)
     finally:
-        os.kill(broker.pid, signal.SIGCONT)
+        os.kill(one_process.pid, signal.SIGCONT)
 
 
 @pytest.mark.parametrize(("arguments", "words"), [(("queues", "list"), "ended the connection"), (("users", "delete", "guest"), "may have been made")])
@@ -406,26 +413,26 @@ def head(path: str, size: int) -> bytes:
         (head("/users/delete", 17) + b'{"name": "guest"}'.replace(b"name", b"nome"), b"400"),
     ],
 )
-def test_what_is_no_request_is_answered_in_few_words(broker: Broker, request_: bytes, status: bytes) -> None:
-    answer = answer_to(broker.data_dir, request_)
+def test_what_is_no_request_is_answered_in_few_words(one_process: Broker, request_: bytes, status: bytes) -> None:
+    answer = answer_to(one_process.data_dir, request_)
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert len(answer) < 1000
-    assert [row["name"] for row in listed(broker.data_dir, "users")] == ["guest"]
+    assert [row["name"] for row in listed(one_process.data_dir, "users")] == ["guest"]
 
 
-def test_who_is_slow_or_does_not_read_holds_nobody_up(broker: Broker) -> None:
+def test_who_is_slow_or_does_not_read_holds_nobody_up(one_process: Broker) -> None:
     with ExitStack() as ending:
-        connection = amqp(broker)
+        connection = amqp(one_process)
         ending.callback(connection.close)
         channel = connection.channel()
         for number in range(300):
             channel.queue_declare(f"{number}-{'q' * 200}")
-        socks = [ending.enter_context(socket_file.connect(broker.data_dir, DEADLINE_S)) for _ in range(3 * CONNECTIONS_MAX)]
+        socks = [ending.enter_context(socket_file.connect(one_process.data_dir, DEADLINE_S)) for _ in range(3 * CONNECTIONS_MAX)]
         for number, sock in enumerate(socks):
             with suppress(BrokenPipeError):
                 sock.sendall(head("/queues", 2) + b"{}" if number % 2 else b"POST /que")
-        assert len(listed(broker.data_dir, "queues")) == 300
-        with urllib.request.urlopen(broker.http_url + "/healthz") as answer:
+        assert len(listed(one_process.data_dir, "queues")) == 300
+        with urllib.request.urlopen(one_process.http_url + "/healthz") as answer:
             assert answer.status == 200
         silent = socks[: 2 * CONNECTIONS_MAX : 2]  # the oldest, which nothing was answered: what there is to read is their end
         assert select.select(silent, [], [], 0)[0] == silent
