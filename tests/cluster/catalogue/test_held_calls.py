@@ -1,7 +1,7 @@
 """What comes while nobody who decides is heard of: of connections that wait it is carried out when somebody is again, in its order."""
 
 import pytest
-from brokers import Cluster, same
+from brokers import same
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING, UNAVAILABLE
