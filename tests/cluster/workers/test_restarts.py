@@ -33,7 +33,7 @@ def test_at_once_then_by_and_by() -> None:
     assert restarts.count == 9
 
 
-@pytest.mark.parametrize(("ready_s", "delays"), [(29.9, [0.5, 1]), (30.0, [0, 0.25]), (None, [0.5, 1])])
+@pytest.mark.parametrize(("ready_s", "delays"), [(9.9, [0.5, 1]), (10.0, [0, 0.25]), (None, [0.5, 1])])
 def test_who_was_ready_for_long_begins_anew(ready_s: float | None, delays: list[float]) -> None:
     restarts = Restarts()
     assert [restarts.delay_s(None), restarts.delay_s(None)] == [0, 0.25]

@@ -129,7 +129,7 @@ class Following:
         self._lease.forget()
         for number, asked in list(self._asked.items()):
             asked.link = None
-            if asked.frame is None:
+            if asked.frame is None or asked.home in self._ended:  # asked again it would come behind the end of who has asked
                 self._give_up(number)
             elif asked.timer is None:
                 asked.timer = self._broker.scheduler.call_later(REPEATED_S, self._give_up, number)
@@ -139,7 +139,7 @@ class Following:
         asked = self._take(number)
         if asked is None:
             return
-        if asked.home is not None:
+        if asked.home is not None and asked.home not in self._ended:
             self._unsure.add(asked.home)
         asked.answered(OutcomeUnknown("the process that decides the catalogue has ended"), b"")
 
