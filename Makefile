@@ -14,7 +14,7 @@ BIN := .venv/bin
 HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd'))
 # What starts processes or measures them; these run the compiled modules only.
 PROCESSES := interop crash testing cli server
-# Of these, what every run also puts to a broker of several workers (`make pytest-workers`: all of them).
+# Of these, a short selection for brokers of several workers (`make pytest-workers`: all of them).
 SOME := $(addprefix tests/interop/,test_consume.py test_dead_letter.py test_direct_reply_to.py test_publish.py test_streams.py test_transactions.py) \
         $(addprefix tests/interop/,kafka/test_confluent_groups.py sqs/test_sqs_fifo.py sqs/test_sqs_users.py) tests/server/test_log_lines.py
 
@@ -25,7 +25,7 @@ serve: .venv/.built
 
 # The tests that start processes mostly wait for them: the others run beside them.
 test: .venv/.dev lint
-	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target pytest-processes pytest-some-workers pytest-pure pytest-modules
+	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target pytest-processes pytest-pure pytest-modules
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
