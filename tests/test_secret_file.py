@@ -17,7 +17,7 @@ def test_it_is_made_once_and_private(tmp_path):
 
 
 def test_what_a_crash_left_behind_is_no_obstacle(tmp_path):
-    (tmp_path / "secrets.new").write_bytes(b"half")
+    (tmp_path / "secrets.key.new").write_bytes(b"half")
     open_secret_box(tmp_path, SystemEntropy())
     assert [found.name for found in tmp_path.iterdir()] == [KEY_FILE_NAME]
 

@@ -228,7 +228,7 @@ class PikaSide:
         port = self.workers.broker.amqp_port
         if worker is None:
             return pika.BlockingConnection(self._parameters)
-        return self.workers.connected(worker, lambda: pika.BlockingConnection(self._parameters), _port, port, lambda connection: connection.close())
+        return self.workers.connected(worker, lambda: pika.BlockingConnection(self._parameters), _port, port, lambda connection: connection.close() if connection.is_open else None)
 
     def worker_of(self, connection: pika.BlockingConnection) -> int | None:
         return self.workers.at(_port(connection), self.workers.broker.amqp_port)
@@ -276,5 +276,6 @@ class PikaSide:
 
 
 def _port(connection: pika.BlockingConnection) -> int:
-    port: int = connection._impl._transport._sock.getsockname()[1]
+    transport = connection._impl._transport
+    port: int = 0 if transport is None else transport._sock.getsockname()[1]  # it is closed again
     return port

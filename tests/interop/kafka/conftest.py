@@ -31,8 +31,8 @@ QUICK = {"groups.consumer_heartbeat_interval_ms": 500, "groups.consumer_session_
 
 
 @pytest.fixture(scope="session")
-def brokers() -> Iterator[Callable[[int], Any]]:
-    """brokers(workers) → an Entrepot for the run."""
+def entrepots() -> Iterator[Callable[[int], Any]]:
+    """entrepots(workers) → an Entrepot for the run."""
     with ExitStack() as stack:
 
         @cache
@@ -45,9 +45,9 @@ def brokers() -> Iterator[Callable[[int], Any]]:
 
 
 @pytest.fixture(scope="module")
-def kafka_broker(request: pytest.FixtureRequest, brokers: Callable[[int], Any]) -> Any:
+def kafka_broker(request: pytest.FixtureRequest, entrepots: Callable[[int], Any]) -> Any:
     """The Entrepot, None if a broker is named. A module's WORKERS says that it is about so many."""
-    return None if NAMED else brokers(getattr(request.module, "WORKERS", WORKERS))
+    return None if NAMED else entrepots(getattr(request.module, "WORKERS", WORKERS))
 
 
 @pytest.fixture(scope="module")
