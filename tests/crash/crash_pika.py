@@ -228,7 +228,9 @@ class PikaSide:
         port = self.workers.broker.amqp_port
         if worker is None:
             return pika.BlockingConnection(self._parameters)
-        return self.workers.connected(worker, lambda: pika.BlockingConnection(self._parameters), _port, port, lambda connection: connection.close() if connection.is_open else None)
+        return self.workers.connected(
+            worker, lambda: pika.BlockingConnection(self._parameters), _port, port, lambda connection: connection.close() if connection.is_open else None
+        )
 
     def worker_of(self, connection: pika.BlockingConnection) -> int | None:
         return self.workers.at(_port(connection), self.workers.broker.amqp_port)
