@@ -14,8 +14,8 @@ BIN := .venv/bin
 HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd'))
 # What starts processes or measures them; these run the compiled modules only.
 PROCESSES := interop crash testing cli server
-# What is about modules that are never compiled, and takes long: once is enough.
-ONCE := parent cluster/workers cluster/catalogue/test_runs.py
+# What is about modules that are never compiled (but for one of cluster): once is enough.
+ONCE := parent cluster
 # Of these, a short selection for brokers of several workers (`make pytest-workers`: all of them).
 SOME := $(addprefix tests/interop/,test_consume.py test_dead_letter.py test_direct_reply_to.py test_publish.py test_streams.py test_transactions.py) \
         $(addprefix tests/interop/,kafka/test_confluent_groups.py sqs/test_sqs_fifo.py sqs/test_sqs_users.py) tests/server/test_log_lines.py
