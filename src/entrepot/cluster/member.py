@@ -108,7 +108,6 @@ class Member:
         self._here = Here(broker, place.number)  # shards begin at 0
         self._dead: dict[str, bytes] = {}  # the latest start of each process that is no more: all before it are none, either
         self._since_s: dict[str, float] = {}  # when a link was connected, or ceased to be
-        self._away: dict[str, object] = {}  # timers, by name
         self._given_up: dict[str, Crossing] = {}  # by name: another start of it goes on with their numbers, which it knows of this one
         self._closed: set[int] = set()  # shards of its own that are not open yet
         self._returning: Returning | None = None  # once it has begun
@@ -121,7 +120,9 @@ class Member:
         broker = self._broker
         own = self.place.shards(broker.shards.count)
         self._closed = set() if self.decides else set(own)
-        self._returning = Returning(broker.hub, broker.scheduler, self.place.others(), self._is_open, self._over, self._unclear)
+        self._returning = Returning(
+            broker.hub, broker.scheduler, self.place.others(), self._is_open, _nothing, lambda crossing, error: self._broken(crossing.link, error)
+        )
         if self.decides:
             self.deciding.begin(self.place.others())
             self._handovers.opened_here(own)
@@ -139,12 +140,6 @@ class Member:
 
     def _is_open(self) -> bool:
         return not self._closed and not self._broker.outbox.loading
-
-    def _over(self) -> None:
-        """Who holds what is known: whoever waits for more looks at why_not_ready."""
-
-    def _unclear(self, crossing: Crossing, error: CorruptData) -> None:
-        self._broken(crossing.link, error)
 
     def _elsewhere(self, shard: int) -> str | None:
         """The process that has a shard; None: this one."""
@@ -221,7 +216,7 @@ class Member:
     def _end(self, link: Link) -> None:
         """All that was with that start, but what waits for the next one."""
         del self.links[link.name]
-        self._connected(link.name, False)
+        self._since_s[link.name] = self._clock.monotonic_s()
         session = self.sessions.pop(link.name, None)
         if session is not None:
             session.shut_down(f"that start of '{link.name}' is dead")
@@ -284,7 +279,7 @@ class Member:
         link = self.links[name] = Link(name, start)
         before = self._owners.crossings.get(name) or self._given_up.pop(name, None)
         owners = self._owners.served()
-        crossing = Crossing(link, owners, OWNERS, self._here, _link_wakes, self._journal, before, self._broker.catalogue)
+        crossing = Crossing(link, owners, OWNERS, self._here, _nothing, self._journal, before, self._broker.catalogue)
         crossing.corrupt = partial(self._broken, link)
         self._owners.crossings[name] = crossing
         if self._returning is not None:
@@ -303,7 +298,7 @@ class Member:
         self.sessions[name] = session
         if before is not None and before is not session:
             before.superseded()
-        self._connected(name, True)
+        self._since_s[name] = self._clock.monotonic_s()
         self._owners.crossings[name].back()
         self._handovers.back(session.link)
 
@@ -313,7 +308,7 @@ class Member:
         if link is None or self.sessions.get(link.name) is not session:
             return
         del self.sessions[link.name]
-        self._connected(link.name, False)
+        self._since_s[link.name] = self._clock.monotonic_s()
         if not self._is_stopping:
             self._journal(f"the connection with '{link.name}' has ended: {reason}")
         self._broker.scheduler.call_later(AWAY_S, self._gone_for_long, link, self._since_s[link.name])
@@ -322,9 +317,6 @@ class Member:
         if self.links.get(link.name) is link and link.name not in self.sessions and self._since_s[link.name] == since_s:
             self._owners.crossings[link.name].away(f"'{link.name}' cannot be reached")
             self._handovers.away(link)
-
-    def _connected(self, name: str, is_connected: bool) -> None:
-        self._since_s[name] = self._clock.monotonic_s()
 
     def frames(self, link: Link, found: list[bytes]) -> None:
         """See Ends. What is of owners and lies together is heeded together."""
@@ -378,5 +370,5 @@ def _is_of_owners(frame: bytes) -> bool:
     return not frame or not catalogue_frames.FIRST_KIND <= frame[0] <= handover_frames.LAST_KIND
 
 
-def _link_wakes() -> None:
-    """Whatever is sent over a link wakes its connection by itself."""
+def _nothing() -> None:
+    """Whatever is sent over a link wakes its connection by itself, and whoever waits for clients looks at why_not_ready."""

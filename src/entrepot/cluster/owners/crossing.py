@@ -25,7 +25,7 @@ OWNERS_MAX = 256
 HOME = 0
 RETURN_S = 30.0  # for how long a process that has ended is waited for, before give_up()
 
-BEHIND_MAX = 100_000  # frames of a front that wait for the catalogue: it is one that goes by what nobody has decided
+WAITING_MAX = 1_000_000  # frames of a front that wait, for the catalogue or because owners are held
 
 _CLAIMING = frozenset({DOOR, READ, CLAIM, CLAIMED, ROUTED})
 
@@ -106,22 +106,26 @@ class Crossing:
         if frame[0] >= ANSWERS:
             sides[frame[1]].heed(frame)
         elif self._behind is not None:
-            if len(self._behind) >= BEHIND_MAX:
-                raise CorruptData(f"'{self.link.name}' goes by a catalogue that does not come, and {BEHIND_MAX} frames wait")
-            self._behind.append(frame)
+            self._put_off(self._behind, frame)
         elif self._kept is None:
             if frame[0] == ROUTED:
                 self._routed(frame)
             else:
                 sides[frame[1]].heed(frame)
         elif not self._heeds_claims or self.has_claimed or frame[1] == HOME or frame[0] not in _CLAIMING:
-            self._kept.append(frame)
+            self._put_off(self._kept, frame)
         elif frame[0] == ROUTED:
             self._routed(frame)
         else:
             sides[frame[1]].heed(frame)
             if self.has_claimed:
                 self.claimed()
+
+    def _put_off(self, waiting: list[bytes], frame: bytes) -> None:
+        """Stages among them are bounded by what a front keeps until they are answered; nobody has as many of anything else under way."""
+        if len(waiting) >= WAITING_MAX:
+            raise CorruptData(f"{WAITING_MAX} frames of '{self.link.name}' wait for the catalogue, or for who has something here to say so")
+        waiting.append(frame)
 
     def _routed(self, frame: bytes) -> None:
         """What comes behind it waits until the catalogue here is as far."""
