@@ -24,11 +24,13 @@ from entrepot.cluster.owner_map import OwnerMap, start_id_of
 from entrepot.cluster.workers.link_sockets import LIMITS, LinkConnections
 from entrepot.cluster.workers.place import WorkerPlace, name_of
 from entrepot.net.network import Network
+from entrepot.simulation.crashing_run import CrashingRun
 from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.loop import SimulatedEntropy, SimulatedLoop
 from entrepot.simulation.network import SimulatedNetwork
 from entrepot.simulation.process import ProcessClock, SimulatedProcess
 from entrepot.simulation.store_model import Violation
+from entrepot.simulation.store_run import Seams
 from entrepot.store.interface import LOG_ID_SIZE
 from entrepot.store.local.disk import Disk
 from entrepot.store.local.opening import open_store
@@ -46,6 +48,7 @@ DIAL_S = 0.02
 DOWN_S = (0.0, 0.05, 1.0)  # without a link
 STOPPED_S = (0.1, 1.0, 4.0, 10.0)  # the longest are beyond every limit
 POWER = 0.5  # of those who are killed: how many with their machine
+COUNT = 3
 TROUBLE = (0.0, 0.02, 0.05)  # how likely something happens, a step of a run
 
 
@@ -225,6 +228,13 @@ class Workers:
         self.stopped_count = 0
         self.all = [Worker(self, number) for number in range(count)]
 
+    @classmethod
+    def under(cls, run: CrashingRun, seams: Seams | None, **callbacks: Callable[[Worker], None]) -> Workers:
+        """COUNT of them, in place of the one broker that a run has."""
+        terms = {"codecs": run.codecs, "authorizer": run.everyone, "settings": run.settings, "limits": run.limits}
+        run.faults.stop()
+        return cls(run.loop, COUNT, **terms, make_disk=(seams or Seams()).disk, **callbacks)  # type: ignore[arg-type]
+
     def start(self) -> None:
         """All of them; until clients may come."""
         for worker in self.all:
@@ -233,9 +243,11 @@ class Workers:
 
     # ---- what happens to them
 
-    def trouble(self) -> None:
-        """Something, by chance."""
+    def trouble(self, rate: float) -> None:
+        """Something, as likely as that."""
         chance = self.loop.random
+        if chance.random() >= rate:
+            return
         what = chance.random()
         one, other = chance.sample(self.all, 2)
         if what < 0.35:

@@ -17,9 +17,8 @@ from entrepot.simulation.kafka_client import KafkaClient
 from entrepot.simulation.kafka_run import NAMESPACE, KafkaRun, Maker, _Anybody
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
-from entrepot.simulation.workers import TROUBLE, Worker, Workers
+from entrepot.simulation.workers import COUNT, TROUBLE, Worker, Workers
 
-COUNT = 3
 STEPS = 300
 
 
@@ -51,18 +50,7 @@ class WorkersKafkaRun(KafkaRun):
         self._number = seed % COUNT
         self.leader = f"w{self._number}"
         super().__init__(seed, seams)
-        self.faults.stop()
-        self.workers = Workers(
-            self.loop,
-            COUNT,
-            codecs=self.codecs,
-            authorizer=self.everyone,
-            settings=self.settings,
-            limits=self.limits,
-            make_disk=(seams or Seams()).disk,
-            on_open=self._listen,
-            on_kill=self._killed,
-        )
+        self.workers = Workers.under(self, seams, on_open=self._listen, on_kill=self._killed)
         self.network = cast("Any", _Way(self))
         self.trouble = self.chance.choice(TROUBLE)
         self._sessions: dict[str, Network] = {}
@@ -90,8 +78,7 @@ class WorkersKafkaRun(KafkaRun):
             Maker(self, name).make()
         for _ in range(STEPS):
             self.act()
-            if self.chance.random() < self.trouble:
-                self.workers.trouble()
+            self.workers.trouble(self.trouble)
         self.workers.settle()
         self.drain()
         return self.loop.digest()

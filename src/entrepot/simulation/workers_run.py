@@ -15,9 +15,8 @@ from entrepot.simulation.broker_run import CONSUMERS, DEAD, PUBLISHERS, QUEUES, 
 from entrepot.simulation.crashing_run import NETWORK_LIMITS
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
-from entrepot.simulation.workers import TROUBLE, Worker, Workers
+from entrepot.simulation.workers import COUNT, TROUBLE, Worker, Workers
 
-COUNT = 3
 STEPS = 400
 FRESH_MAX = 20  # queues that are declared amid it all
 
@@ -27,17 +26,7 @@ class WorkersRun(BrokerRun):
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         super().__init__(seed, seams)
-        self.faults.stop()
-        self.workers = Workers(
-            self.loop,
-            COUNT,
-            codecs=self.codecs,
-            authorizer=self.everyone,
-            settings=self.settings,
-            limits=self.limits,
-            make_disk=(seams or Seams()).disk,
-            on_open=self._listen,
-        )
+        self.workers = Workers.under(self, seams, on_open=self._listen)
         self.network = self.workers.network
         self.trouble = self.chance.choice(TROUBLE)
         self._sessions: dict[str, Network] = {}
@@ -56,8 +45,7 @@ class WorkersRun(BrokerRun):
         self._make_queues()
         for _ in range(STEPS):
             self.act()
-            if self.chance.random() < self.trouble:
-                self.workers.trouble()
+            self.workers.trouble(self.trouble)
         self.workers.settle()
         self.drain()
         self.conclude()
@@ -65,39 +53,29 @@ class WorkersRun(BrokerRun):
 
     def run_past_a_lease(self) -> None:
         """Instead: a worker stands still, and what is published to it meanwhile is for a queue that was declared elsewhere meanwhile. Raises Violation."""
-        self.workers.start()
-        self._make_queues()
-        decider, stopped, _ = self.workers.all
-        self.only = stopped
-        publisher = _Publisher(self, "orders")
-        self.loop.run_until(lambda: publisher.client.ready, 60)
-        self.publishers = [publisher]
-        publisher.client.publish(b"goes nowhere", "fresh-0")  # where that leads is known from now on
-        self.loop.run_for(0.1)
-        stopped.stop()
-        self.only = decider
-        self.fresh = [_Fresh(self, 0)]
-        self.loop.run_until(lambda: self.fresh[0].client.ready, 60)
-        self.fresh[0].step()
-        self.loop.run_for(0.1)
-        stopped.go_on()
-        self.only = None
-        self.workers.settle()
-        self.drain()
-        self.conclude()
+        stopped = self.workers.all[1]
+        self._declare_past(stopped, stopped, 0)
 
     def run_past_an_owners_lease(self) -> None:
         """Instead: the owner of a queue stands still while that is declared, and published to at a third worker. Raises Violation."""
+        _, stopped, third = self.workers.all
+        number = next(number for number in range(100) if Workers.shard("queue", "public/default", f"fresh-{number}") % COUNT == stopped.number)
+        self._declare_past(stopped, third, number)
+        if not any(body.startswith(b"fresh") for body in self.must_arrive):
+            raise Violation("what was published to a queue that was declared before is refused")
+
+    def _declare_past(self, stopped: Worker, publishing: Worker, number: int) -> None:
+        """`fresh-number` is declared where that is decided while a worker stands still, and then published to."""
         self.workers.start()
         self._make_queues()
-        decider, stopped, third = self.workers.all
-        self.only = third
+        self.only = publishing
         publisher = _Publisher(self, "orders")
         self.loop.run_until(lambda: publisher.client.ready, 60)
         self.publishers = [publisher]
+        publisher.client.publish(b"goes nowhere", f"fresh-{number}")  # where that leads is known from now on
+        self.loop.run_for(0.1)
         stopped.stop()
-        self.only = decider
-        number = next(number for number in range(100) if Workers.shard("queue", "public/default", f"fresh-{number}") % COUNT == stopped.number)
+        self.only = self.workers.all[0]
         self.fresh = [_Fresh(self, number)]
         self.loop.run_until(lambda: self.fresh[0].client.ready, 60)
         self.fresh[0].step()
@@ -107,8 +85,6 @@ class WorkersRun(BrokerRun):
         self.workers.settle()
         self.drain()
         self.conclude()
-        if not any(body.startswith(b"fresh") for body in self.must_arrive):
-            raise Violation("what was published to a queue that was declared before is refused")
 
     def run_past_the_wait(self) -> None:
         """Instead: a worker is away for so long that it is given up, and comes back; those who published to it before, and do again, are connected elsewhere.

@@ -11,9 +11,8 @@ from entrepot.simulation.process import SimulatedProcess
 from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
 from entrepot.simulation.timed_run import NAMESPACE, POLICIES, TimedRun, _Client
-from entrepot.simulation.workers import TROUBLE, Worker, Workers
+from entrepot.simulation.workers import COUNT, TROUBLE, Worker, Workers
 
-COUNT = 3
 STEPS = 300
 
 
@@ -38,17 +37,7 @@ class WorkersTimedRun(TimedRun):
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         super().__init__(seed, seams)
-        self.faults.stop()
-        self.workers = Workers(
-            self.loop,
-            COUNT,
-            codecs=self.codecs,
-            authorizer=self.everyone,
-            settings=self.settings,
-            limits=self.limits,
-            make_disk=(seams or Seams()).disk,
-            on_kill=self._killed,
-        )
+        self.workers = Workers.under(self, seams, on_kill=self._killed)
         self.workers.skew_ms, self.workers.drift = 0, 0.0  # what clients are told is counted by one clock here
         self.trouble = self.chance.choice(TROUBLE)
         self.stale_count = 0
@@ -74,8 +63,7 @@ class WorkersTimedRun(TimedRun):
             else:
                 self.loop.run_for(0.05)
             self.workers.check()
-            if self.chance.random() < self.trouble:
-                self.workers.trouble()
+            self.workers.trouble(self.trouble)
         self.workers.settle()
         self.drain()
         self.conclude()
