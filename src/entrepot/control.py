@@ -22,12 +22,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import administration as calls
 from entrepot.broker.operations.administration import told_verifiers
+from entrepot.control_socket import serve
 from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
@@ -51,16 +51,8 @@ class Control:
         self._listeners: dict[str, dict[str, Listener]] = {}  # by namespace and name
 
     async def serve(self, descriptor: int) -> None:
-        """Until the other end is closed. `descriptor` is a connected stream socket, and ours from now on."""
-        reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor))
-        try:
-            while line := await reader.readline():
-                writer.write(json.dumps(await self.answer(line)).encode() + b"\n")
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
+        """See control_socket.serve()."""
+        await serve(descriptor, self.answer)
 
     async def answer(self, line: bytes) -> dict[str, Any]:
         """What one command is answered with."""

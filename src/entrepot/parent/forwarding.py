@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
+
+from entrepot.control_socket import serve
 
 LOOPBACK = "127.0.0.1"
 Answer = dict[str, Any]
@@ -28,16 +29,8 @@ class Forwarding:
         self._opening: set[asyncio.Task[None]] = set()
 
     async def serve(self, descriptor: int) -> None:
-        """Until the other end is closed. `descriptor` is a connected stream socket, and ours from now on."""
-        reader, writer = await asyncio.open_connection(sock=socket.socket(fileno=descriptor))
-        try:
-            while line := await reader.readline():
-                writer.write(json.dumps(await self.answer(line)).encode() + b"\n")
-                await writer.drain()
-        except ConnectionError:
-            pass
-        finally:
-            writer.close()
+        """See control_socket.serve()."""
+        await serve(descriptor, self.answer)
 
     async def answer(self, line: bytes) -> Answer:
         """What one command is answered with."""

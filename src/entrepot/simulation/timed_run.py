@@ -75,6 +75,11 @@ class TimedRun(CrashingRun):
         self.clients = []
         self.broker = self.recovered()
         rate, self.faults.rate = self.faults.rate, 0.0
+        self.make_queues()
+        self.faults.rate = rate
+
+    def make_queues(self) -> None:
+        """Those that there are not yet. Violation: that cannot be done."""
         maker = _Client(self)
         for name, policy in POLICIES.items():
             call = make_ask(0, CreateTimedQueue(name, policy, frozenset(), {}, {}))
@@ -82,7 +87,6 @@ class TimedRun(CrashingRun):
             self.loop.run_until(lambda call=call: call.outcome != PENDING, 60)  # type: ignore[misc]
             if call.outcome != DONE:
                 raise Violation(f"queue {name} cannot be made: {call.error}")
-        self.faults.rate = rate
 
     # ---- its clients
 

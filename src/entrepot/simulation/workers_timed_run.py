@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, PENDING, Attachment, Call, make_ask
-from entrepot.broker.calls.queue_requests import CreateTimedQueue
+from entrepot.broker.calls.port import Attachment, Call
 from entrepot.model.principal import Principal
 from entrepot.simulation.process import SimulatedProcess
-from entrepot.simulation.store_model import Violation
 from entrepot.simulation.store_run import Seams
-from entrepot.simulation.timed_run import NAMESPACE, POLICIES, TimedRun, _Client
+from entrepot.simulation.timed_run import NAMESPACE, TimedRun
 from entrepot.simulation.workers import COUNT, TROUBLE, Worker, Workers
 
 STEPS = 300
@@ -50,13 +48,7 @@ class WorkersTimedRun(TimedRun):
     def run(self) -> str:
         """See CrashingRun."""
         self.workers.start()
-        maker = _Client(self)
-        for name, policy in POLICIES.items():
-            call = make_ask(0, CreateTimedQueue(name, policy, frozenset(), {}, {}))
-            maker.door.submit(call)
-            self.loop.run_until(lambda call=call: call.outcome != PENDING, 60)  # type: ignore[misc]
-            if call.outcome != DONE:
-                raise Violation(f"queue {name} cannot be made: {call.error}")
+        self.make_queues()
         for _ in range(STEPS):
             if self.workers.open_ones():
                 self.act()

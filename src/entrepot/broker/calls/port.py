@@ -106,6 +106,7 @@ def make_publish(stream: int, address: bytes, codec: int, codec_version: int, fl
     """A Publish, neither mandatory nor confirmed."""
     call = Publish.__new__(Publish)
     pend(call, stream)
+    call.attachment = None  # type: ignore[assignment]  # of what the broker publishes by itself
     call.address = address
     call.codec = codec
     call.codec_version = codec_version

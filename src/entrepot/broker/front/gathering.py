@@ -97,7 +97,7 @@ class Gathering(Sink):
     def _part(self, call: Publish) -> Publish:
         """What an owner is to answer: the call again, but for who hears of it."""
         part = make_publish(call.stream, call.address, call.codec, call.codec_version, call.flags, call.data, call.count, call.body_bytes)
-        part.attachment = _Gathered(self, getattr(call, "attachment", None))
+        part.attachment = _Gathered(self, call.attachment)
         part.confirm = True
         return part
 
