@@ -23,7 +23,7 @@ COMPILED = str(store.__file__).endswith(".so")
 SEEDS = int(os.environ.get("ENTREPOT_WORKERS_SEEDS", "34" if COMPILED else "2"))
 RUNS = (WorkersRun, WorkersTimedRun, WorkersKafkaRun)
 LONG = 20_000
-STOPPED_SEEDS = 10 if COMPILED else 3
+STOPPED_SEEDS = 10
 
 
 def run_one(kind, seed):
