@@ -98,7 +98,7 @@ class Owners:
         fold = default_folds().fold
         self.store = open_store(self.disk, scheduler=self.scheduler, clock=self.clock, entropy=entropy, fold=fold, settings=SMALL)
         if self.starts == 1:
-            self.store.fold(0, SHARD_COUNT_KEY, set_value(b"\1" + SHARDS.to_bytes(2, "little")))
+            self.store.fold(0, SHARD_COUNT_KEY, set_value(b"\2" + SHARDS.to_bytes(2, "little")))
         self.decisions = Decisions.over(CatalogueStream(self.store), lambda: entropy.octets(16))
         self.catalogue = self.decisions.catalogue
         self.broker = Broker(

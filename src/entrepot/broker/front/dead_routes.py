@@ -121,6 +121,10 @@ class DeadRoutes:
             return ()
         return tuple(self._place(definition, codec, record) for definition in found if definition.is_topic or not codec.is_cycle(record, definition.name))
 
+    def next_turn(self) -> None:
+        """What has no key goes to the next partition from now on."""
+        self._turn += 1
+
     def _check(self, namespace: str, route: Any, maker: str) -> None:
         for topic in route.named:
             self._authorize(Principal(maker or GUEST), Action.WRITE, namespace, ResourceKind.TOPIC, topic.name)
@@ -131,6 +135,5 @@ class DeadRoutes:
         if not definition.is_topic:
             return place(definition), definition.log_id
         count = len(definition.partitions)
-        self._turn += 1
         ((number, _, _),) = codec.by_partition(record, 1, count, self._turn % count)
         return place(definition, number), definition.partitions[number]

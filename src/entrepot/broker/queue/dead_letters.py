@@ -258,6 +258,7 @@ class DeadLetters(LogOwner):
             run += 1
         if to is not None:
             outbox.stage(self._log.owner, LETTER, first, run, to[0], reason=reason)
+            self._sender.routes.next_turn()
             self._take_over(consumer, first, run)
         cursor.passed(first + run, -1)
         return run
