@@ -106,7 +106,11 @@ class PartitionModel:
     # ---- at the end
 
     def conclude(self, start: int, end: int, found: list[int]) -> None:
-        """All of it was read: batches began at `found`. Everything that is known to have been there is there, and nobody's batch is missing between others."""
+        """All of it was read: batches began at `found`. Everything that is known to have been there is there, and nobody's batch is missing between others.
+
+        What went by size meanwhile, and was told to have, need not be.
+        """
+        start = max(start, self.start)
         if self.end > end:
             raise Violation(f"{self.place} ends at {end}, ended at {self.end} before")
         there = set(found)
