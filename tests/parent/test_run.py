@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -19,9 +20,12 @@ from typing import Any
 
 import pytest
 
+from entrepot.model.errors import Refused
 from entrepot.net.network import NetworkLimits
 from entrepot.net.reserved import reserve
+from entrepot.parent.earlier import wait_for_earlier
 from entrepot.parent.run import FILES_OF_OUR_OWN, bounded
+from entrepot.store.local.whole_file import hold
 
 LIMIT_S = 60.0  # a loaded machine
 HERE = Path(__file__).parent
@@ -197,6 +201,34 @@ def test_own_ports_that_somebody_has_are_further_on(data: Path) -> None:
         (own,) = {line.split()[6] for line in it.lines if " began " in line}
         assert own.split(",") == [f"127.0.0.1:{port + 100 + number}" for number in (1, 2, 3)]
         assert f"are 100 behind where they would be: cannot listen at 127.0.0.1:{port + 2}: address already in use" in it.errors.read_text()
+
+
+def test_it_waits_for_a_worker_of_an_earlier_start(data: Path) -> None:
+    """Which has its addresses, too: without the wait they are in use."""
+    store = data / "w1"
+    store.mkdir(parents=True)
+    (data / "workers.json").write_text('{"version":1,"workers":3,"cluster_id":"","shards":256}')
+    held = hold(store / "lock")
+    assert held is not None
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    with node(data, f"amqp=127.0.0.1:{port}") as it:
+        while "waiting for workers of an earlier start to end: w1" not in it.errors.read_text():
+            assert it.process.poll() is None, it.errors.read_text()
+            time.sleep(0.02)
+        listening.close()
+        os.close(held)
+        assert it.ready()["listen"]["amqp"] == f"amqp://127.0.0.1:{port}"
+
+
+def test_a_worker_of_an_earlier_start_that_does_not_end_is_said(tmp_path: Path) -> None:
+    (tmp_path / "w0").mkdir()
+    held = hold(tmp_path / "w0" / "lock")
+    assert held is not None
+    with pytest.raises(Refused, match="w0 is in use by another process, a worker of an earlier start that does not end"):
+        wait_for_earlier([tmp_path / "w0", tmp_path / "w1"], wait_s=0)
+    os.close(held)
+    wait_for_earlier([tmp_path / "w0", tmp_path / "w1"], wait_s=0)
 
 
 def test_a_directory_has_one_parent(data: Path) -> None:

@@ -33,6 +33,7 @@ from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
 from entrepot.parent.addresses import Addresses
 from entrepot.parent.child import Child
+from entrepot.parent.earlier import wait_for_earlier
 from entrepot.parent.forwarding import Forwarding
 from entrepot.parent.health import Figures, register
 from entrepot.parent.supervisor import Step, Supervisor
@@ -72,6 +73,7 @@ def run(
         workers = opened(data, count, entropy)
         if not config.secrets_key_file:
             make_key(data / SECRETS_KEY_NAME, entropy)
+        wait_for_earlier(stores_for(data, count))
         try:
             addresses = Addresses(config, count, stack)
         except OSError as error:
