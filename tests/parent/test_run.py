@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from entrepot.model.errors import Refused
+from entrepot.net.listener import bound_sockets
 from entrepot.net.network import NetworkLimits
 from entrepot.net.reserved import reserve
 from entrepot.parent.earlier import wait_for_earlier
@@ -222,13 +223,15 @@ def test_it_waits_for_a_worker_of_an_earlier_start(data: Path) -> None:
 
 
 def test_a_worker_of_an_earlier_start_that_does_not_end_is_said(tmp_path: Path) -> None:
-    (tmp_path / "w0").mkdir()
+    stores = [tmp_path / "w0", tmp_path / "w1"]
+    wait_for_earlier(stores, wait_s=0)
+    stores[0].mkdir()
+    wait_for_earlier(stores, wait_s=0)
     held = hold(tmp_path / "w0" / "lock")
     assert held is not None
     with pytest.raises(Refused, match="w0 is in use by another process, a worker of an earlier start that does not end"):
-        wait_for_earlier([tmp_path / "w0", tmp_path / "w1"], wait_s=0)
+        wait_for_earlier(stores, wait_s=0)
     os.close(held)
-    wait_for_earlier([tmp_path / "w0", tmp_path / "w1"], wait_s=0)
 
 
 def test_a_directory_has_one_parent(data: Path) -> None:
@@ -270,7 +273,10 @@ def test_addresses_stay_the_nodes_while_no_worker_listens(data: Path) -> None:
         port = int(it.ready()["listen"]["amqp"].rpartition(":")[2])
         with pytest.raises(OSError, match="in use"), socket.socket() as other:
             other.bind(("127.0.0.1", port))
-        with reserve("127.0.0.1", port).sockets[0] as worker:
+        with pytest.raises(OSError, match="in use"), socket.create_server(("127.0.0.1", port)):
+            pass
+        with bound_sockets(socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM), is_shared=True)[0] as worker:
+            worker.setblocking(True)
             worker.listen()
             with socket.create_connection(("127.0.0.1", port), LIMIT_S) as client:
                 accepted, address = worker.accept()
