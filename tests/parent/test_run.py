@@ -14,9 +14,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -125,10 +127,12 @@ def test_workers_are_told_what_they_are(data: Path) -> None:
 
 
 def test_it_stops_in_order(data: Path) -> None:
-    with node(data) as it:
-        it.ready()
+    with node(data, "http=127.0.0.1:0") as it, closing(HTTPConnection(urlsplit(it.ready()["listen"]["http"]).netloc, timeout=LIMIT_S)) as stays:
+        stays.request("GET", "/healthz")
+        assert stays.getresponse().read() == b"ok\n"
         it.process.terminate()
         assert it.end() == 0
+        assert "cut off" not in it.errors.read_text()
         ends = [line.split()[0] for line in it.lines if '{"end"' in line]
         assert sorted(ends[:2]) == ["w1", "w2"]
         assert ends[2:] == ["w0"]
