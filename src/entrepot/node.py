@@ -143,8 +143,8 @@ class Node:
         )
         stream = CatalogueStream(self.store)
         self.users = Users(stream, clock, entropy, secrets)
-        self.users.load()
         decides = membership is None or membership.place.worker_of(SHARD_OF_DECISIONS) == membership.place.number
+        self.users.load(decides=decides)
         if config.secrets_key_file and decides:  # else when the first snapshot is here
             self.users.check_secrets()
         self.decisions = Decisions.over(stream, lambda: entropy.octets(LOG_ID_SIZE), quota_limits(config))

@@ -63,7 +63,7 @@ class _Worker:
 
     async def serve(self) -> int:
         loop = asyncio.get_running_loop()
-        self._parent.listen(loop, Heard(on_dead=self._dead, on_leave=self._on_leave, on_end=self._on_end, on_ask=self._on_ask))
+        self._parent.listen(loop, self._heard())
         await _until_free(loop, Path(self._config.data) / LOCK)
         self._parent.locked()
         self._server = server = Server(self._config, SystemClock(), SystemEntropy(), store_failed, self._membership())
@@ -89,6 +89,9 @@ class _Worker:
             server.node.member.stop()
         await server.stop()
         return 0
+
+    def _heard(self) -> Heard:
+        return Heard(on_dead=self._dead, on_leave=self._on_leave, on_end=self._on_end, on_look=self._parent.here, on_ask=self._on_ask)
 
     def _membership(self) -> Membership:
         place = self._parent.place

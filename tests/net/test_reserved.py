@@ -12,6 +12,7 @@ import pytest
 from echo import EchoListener, connect, network, until
 
 from entrepot.model.errors import Refused
+from entrepot.net.listener import bound_sockets
 from entrepot.net.network import Network
 from entrepot.net.reserved import reserve
 
@@ -66,6 +67,22 @@ def test_who_does_not_share_is_refused(run: Run) -> None:
 def test_nobody_is_let_in_where_nobody_listens() -> None:
     with closing(reserve(LOOPBACK, 0)) as held, pytest.raises(ConnectionRefusedError):
         socket.create_connection((LOOPBACK, held.port))
+
+
+def test_nobody_else_gets_in_while_nobody_listens_or_after_who_shared_it() -> None:
+    """Not by SO_REUSEADDR either, which most servers have; who shares it comes and goes."""
+    with closing(reserve(LOOPBACK, 0)) as held:
+        for _ in range(2):
+            with pytest.raises(OSError, match="in use"), socket.create_server((LOOPBACK, held.port)):
+                pass
+            with pytest.raises(OSError, match=f"cannot listen at {LOOPBACK}:{held.port}: address already in use"):
+                reserve(LOOPBACK, held.port)  # another node's
+            (sharing,) = bound_sockets(socket.getaddrinfo(LOOPBACK, held.port, type=socket.SOCK_STREAM), is_shared=True)
+            with sharing:
+                sharing.listen()
+                sharing.setblocking(True)
+                with socket.create_connection((LOOPBACK, held.port)), sharing.accept()[0]:
+                    pass
 
 
 @pytest.mark.parametrize("port", [0, 1])

@@ -33,6 +33,9 @@ def main() -> None:
     say(ready={"pid": os.getpid(), "compiled": True})
     for line in lines:
         said = json.loads(line)
+        if "look" in said:
+            say(here=True)
+            continue
         tell(json.dumps(said))
         if name in os.environ.get("FAKE_STAYS", "").split():
             continue

@@ -10,18 +10,25 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
+from entrepot.model.errors import Refused
+from entrepot.net.listener import bound_sockets
 from entrepot.net.network import NetworkLimits
 from entrepot.net.reserved import reserve
+from entrepot.parent.earlier import wait_for_earlier
 from entrepot.parent.run import FILES_OF_OUR_OWN, bounded
+from entrepot.store.local.whole_file import hold
 
 LIMIT_S = 60.0  # a loaded machine
 HERE = Path(__file__).parent
@@ -120,10 +127,12 @@ def test_workers_are_told_what_they_are(data: Path) -> None:
 
 
 def test_it_stops_in_order(data: Path) -> None:
-    with node(data) as it:
-        it.ready()
+    with node(data, "http=127.0.0.1:0") as it, closing(HTTPConnection(urlsplit(it.ready()["listen"]["http"]).netloc, timeout=LIMIT_S)) as stays:
+        stays.request("GET", "/healthz")
+        assert stays.getresponse().read() == b"ok\n"
         it.process.terminate()
         assert it.end() == 0
+        assert "cut off" not in it.errors.read_text()
         ends = [line.split()[0] for line in it.lines if '{"end"' in line]
         assert sorted(ends[:2]) == ["w1", "w2"]
         assert ends[2:] == ["w0"]
@@ -199,6 +208,36 @@ def test_own_ports_that_somebody_has_are_further_on(data: Path) -> None:
         assert f"are 100 behind where they would be: cannot listen at 127.0.0.1:{port + 2}: address already in use" in it.errors.read_text()
 
 
+def test_it_waits_for_a_worker_of_an_earlier_start(data: Path) -> None:
+    """Which has its addresses, too: without the wait they are in use."""
+    store = data / "w1"
+    store.mkdir(parents=True)
+    (data / "workers.json").write_text('{"version":1,"workers":3,"cluster_id":"","shards":256}')
+    held = hold(store / "lock")
+    assert held is not None
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+    with node(data, f"amqp=127.0.0.1:{port}") as it:
+        while "waiting for workers of an earlier start to end: w1" not in it.errors.read_text():
+            assert it.process.poll() is None, it.errors.read_text()
+            time.sleep(0.02)
+        listening.close()
+        os.close(held)
+        assert it.ready()["listen"]["amqp"] == f"amqp://127.0.0.1:{port}"
+
+
+def test_a_worker_of_an_earlier_start_that_does_not_end_is_said(tmp_path: Path) -> None:
+    stores = [tmp_path / "w0", tmp_path / "w1"]
+    wait_for_earlier(stores, wait_s=0)
+    stores[0].mkdir()
+    wait_for_earlier(stores, wait_s=0)
+    held = hold(tmp_path / "w0" / "lock")
+    assert held is not None
+    with pytest.raises(Refused, match="w0 is in use by another process, a worker of an earlier start that does not end"):
+        wait_for_earlier(stores, wait_s=0)
+    os.close(held)
+
+
 def test_a_directory_has_one_parent(data: Path) -> None:
     with node(data) as first:
         first.ready()
@@ -238,7 +277,10 @@ def test_addresses_stay_the_nodes_while_no_worker_listens(data: Path) -> None:
         port = int(it.ready()["listen"]["amqp"].rpartition(":")[2])
         with pytest.raises(OSError, match="in use"), socket.socket() as other:
             other.bind(("127.0.0.1", port))
-        with reserve("127.0.0.1", port).sockets[0] as worker:
+        with pytest.raises(OSError, match="in use"), socket.create_server(("127.0.0.1", port)):
+            pass
+        with bound_sockets(socket.getaddrinfo("127.0.0.1", port, type=socket.SOCK_STREAM), is_shared=True)[0] as worker:
+            worker.setblocking(True)
             worker.listen()
             with socket.create_connection(("127.0.0.1", port), LIMIT_S) as client:
                 accepted, address = worker.accept()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from entrepot.parent.supervisor import END_LIMIT_S, LEAVE_MARGIN_S, Step, Supervisor
+from entrepot.parent.supervisor import END_LIMIT_S, LEAVE_MARGIN_S, LOOK_S, SILENT_S, Step, Supervisor
 
 GRACE_S = 5.0
 KILLED = -9
@@ -112,6 +112,10 @@ class Node:
             first.call()
         self.now_s = end_s
 
+    def next_restart_s(self) -> float:
+        """How long until a worker is started again."""
+        return min(timer.at_s for timer in self.timers if not timer.is_over and timer.call != self.supervisor._look) - self.now_s
+
     def now(self, number: int) -> Process:
         """The process of a worker that lives."""
         return next(process for process in self.all if process.number == number and process.is_alive)
@@ -134,6 +138,50 @@ def test_it_is_ready_when_all_are() -> None:
     assert (node.ready, node.supervisor.why_not_ready()) == (0, "w2 starts")
     node.now(2).tell(ready={})
     assert (node.ready, node.supervisor.why_not_ready()) == (1, None)
+
+
+def test_one_that_hangs_makes_the_node_not_ready_until_it_answers(caplog: pytest.LogCaptureFixture) -> None:
+    node = Node().make_ready()
+    for _ in range(12):  # who is here is asked again and again
+        node.pass_s(LOOK_S)
+        assert [process.words("look") for process in node.all] == [["look"]] * 3
+        for process in node.all:
+            process.tell(here=True)
+            process.said.clear()
+    assert node.supervisor.why_not_ready() is None
+    node.pass_s(LOOK_S)
+    node.now(0).tell(here=True)
+    node.now(2).tell(here=True)
+    node.pass_s(SILENT_S - 1)
+    assert node.supervisor.why_not_ready() is None
+    for number in (0, 2):
+        node.now(number).tell(here=True)
+    node.pass_s(LOOK_S)
+    for number in (0, 2):
+        node.now(number).tell(here=True)
+    assert node.supervisor.why_not_ready() == "w1 does not answer"
+    node.pass_s(LOOK_S)
+    assert node.now(1).words("look") == ["look"]
+    assert not node.now(1).is_killed
+    node.now(1).tell(here=True)
+    assert node.supervisor.why_not_ready() is None
+    assert [record.message for record in caplog.records] == ["w1 (process 1001) does not answer; clients that come to it wait", "w1 answers again"]
+
+
+def test_one_that_hung_and_is_started_again_owes_no_answer() -> None:
+    node = Node().make_ready()
+    node.pass_s(LOOK_S + SILENT_S)
+    for number in (0, 2):
+        node.now(number).tell(here=True)
+    node.now(1).end(KILLED)
+    node.pass_s(0)
+    node.now(1).tell(ready={})
+    assert node.supervisor.why_not_ready() is None
+    node.supervisor.stop("it stops")
+    node.pass_s(0.1)
+    before = [len(process.said) for process in node.all]
+    node.pass_s(LOOK_S * 0.9)
+    assert [len(process.said) for process in node.all] == before
 
 
 @pytest.mark.parametrize(
@@ -209,12 +257,12 @@ def test_restarts_take_longer_and_longer_until_it_was_steady() -> None:
     waits = []
     for _ in range(9):
         node.now(2).end(1)
-        waits.append(round(min(timer.at_s for timer in node.timers if not timer.is_over) - node.now_s, 3))
+        waits.append(round(node.next_restart_s(), 3))
         node.pass_s(waits[-1])
     node.now(2).tell(ready={})
     node.pass_s(30)
     node.now(2).end(1)
-    waits.append(min(timer.at_s for timer in node.timers if not timer.is_over) - node.now_s)
+    waits.append(node.next_restart_s())
     assert waits == [0, 0.25, 0.5, 1, 2, 4, 8, 10, 10, 0]
 
 

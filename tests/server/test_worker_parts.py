@@ -7,9 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from entrepot.clock import SystemClock
 from entrepot.cluster.workers.opening import opened
 from entrepot.cluster.workers.place import WorkerPlace
 from entrepot.entropy import SystemEntropy
+from entrepot.node import Node
+from entrepot.server import store_failed
 from entrepot.settings import Config
 from entrepot.worker import SAID_LOOK_S, SAID_WAIT_S, _until_said, _Worker
 
@@ -46,3 +49,23 @@ def test_it_has_left_when_the_others_have_heard_what_was_settled_last_or_a_while
         loop: Any = Loop(member)
         asyncio.run(_until_said(loop, member))
         assert loop.looks == expected
+
+
+def test_who_follows_the_catalogue_keeps_nothing_of_it(tmp_path: Path) -> None:
+    """Or a later split would find values with workers whose shards they are not of."""
+    opened(tmp_path, 2, SystemEntropy())
+    kept = []
+
+    async def run() -> None:
+        for number in range(2):
+            place = WorkerPlace(number=number, count=2, start=bytes(16).hex(), data=str(tmp_path))
+            config = Config(data=str(tmp_path / place.name))
+            parent: Any = SimpleNamespace(place=place, condemn=None)
+            membership = _Worker(config, parent)._membership()
+            node = Node(config, asyncio.get_running_loop(), SystemClock(), SystemEntropy(), store_failed, membership=membership)
+            kept.append(len(list(node.store.scan(0, b"", b"\xff", 99))))
+            await node.close()
+
+    asyncio.run(run())
+    assert kept[0] > 0
+    assert kept[1] == 0

@@ -1,6 +1,7 @@
 """Addresses that several processes listen at together (SO_REUSEPORT): reserved by one that does not listen, so that they stay theirs, and the port is one.
 
-A socket that is bound and does not listen is offered no connection; who has SO_REUSEPORT and the same user may bind beside it.
+A socket that is bound and does not listen is offered no connection; who has SO_REUSEPORT and the same user may bind beside it. Nobody else may, though he have
+SO_REUSEADDR, as most servers do: that lets in beside one who has it, too, and does not listen.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ def reserve(host: str, port: int, others: Iterable[Reserved] = ()) -> Reserved:
         sock.close()
     held = Reserved(host, port, _bound(found, 1 if port else ATTEMPTS))
     held.port = held.bound[1]
+    for sock in held.sockets:  # needed to bind, where connections of before are not over
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
     if any(_meet(mine, theirs) for other in others for mine in held.sockets for theirs in other.sockets):
         held.close()
         raise OSError(errno.EADDRINUSE, f"cannot listen at {address_text((host, port))}: {os.strerror(errno.EADDRINUSE).lower()}")

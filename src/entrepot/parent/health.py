@@ -57,24 +57,37 @@ async def scrape(store: Path) -> bytes:
 
 
 class Figures:
-    """Answers /metrics. `metrics`: the parent's own; `stores`: where the workers' are; `start_of`: which start of a worker that is by its number."""
+    """Answers /metrics, all who ask meanwhile by one look at the workers: however many ask, and how often, each worker is asked once at a time.
+
+    `metrics`: the parent's own; `stores`: where the workers' are; `start_of`: which start of a worker that is by its number.
+    """
 
     def __init__(self, metrics: Metrics, stores: list[Path], start_of: Callable[[int], str]) -> None:
         self._metrics = metrics
         self._stores = stores
         self._start_of = start_of
         self._node: NodeFigures | None = None
-        self._working: set[asyncio.Task[None]] = set()
+        self._asking: list[Later] = []  # of the look that is under way
+        self._looking: asyncio.Task[None] | None = None
 
     def __call__(self) -> Later:
         """See Health's `exposed`."""
         later = Later()
-        task = asyncio.get_running_loop().create_task(self._gather(later))
-        self._working.add(task)
-        task.add_done_callback(self._working.discard)
+        self._asking.append(later)
+        if self._looking is None:
+            self._looking = asyncio.get_running_loop().create_task(self._look())
         return later
 
-    async def _gather(self, later: Later) -> None:
+    async def _look(self) -> None:
+        response = Response(500, b"the figures could not be put together; see the log\n")
+        try:
+            response = await self._gathered()
+        finally:
+            asking, self._asking, self._looking = self._asking, [], None
+            for later in asking:
+                later.give(response)
+
+    async def _gathered(self) -> Response:
         from entrepot.cluster.workers.figures import NodeFigures  # their library is large: not before somebody asks
         from entrepot.http.exposition import CONTENT_TYPE, exposition
 
@@ -84,9 +97,8 @@ class Figures:
         try:
             body = exposition(self._metrics) + self._node.look({number: one for number, one in enumerate(found) if one is not None})
         except CorruptData as error:
-            later.give(Response(500, f"{error}\n".encode()))
-            return
-        later.give(Response(200, body, CONTENT_TYPE))
+            return Response(500, f"{error}\n".encode())
+        return Response(200, body, CONTENT_TYPE)
 
     async def _scraped(self, number: int) -> tuple[str, bytes] | None:
         start = self._start_of(number)

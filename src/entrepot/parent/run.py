@@ -33,6 +33,7 @@ from entrepot.net.network import Network, NetworkLimits
 from entrepot.net.pages import Pages
 from entrepot.parent.addresses import Addresses
 from entrepot.parent.child import Child
+from entrepot.parent.earlier import wait_for_earlier
 from entrepot.parent.forwarding import Forwarding
 from entrepot.parent.health import Figures, register
 from entrepot.parent.supervisor import Step, Supervisor
@@ -47,6 +48,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SECRETS_KEY_NAME = "secrets.key"  # as one process names it (broker/users/secret_box.py)
 COMMAND = (sys.executable, "-m", "entrepot", "serve")
 FILES_OF_OUR_OWN = 128  # what is accepted in a turn before it is counted, scrapes, and what a process takes that is started
+GOODBYE_S = 1.0  # for who has asked for health or figures and stays connected
 CORRUPT = 1  # exit status of a worker whose data is damaged, and of any that ends otherwise than refused
 
 
@@ -72,6 +74,7 @@ def run(
         workers = opened(data, count, entropy)
         if not config.secrets_key_file:
             make_key(data / SECRETS_KEY_NAME, entropy)
+        wait_for_earlier(stores_for(data, count))
         try:
             addresses = Addresses(config, count, stack)
         except OSError as error:
@@ -134,7 +137,7 @@ class Parent:
         telling.add_done_callback(self._told)
         status, why = await over
         telling.cancel()
-        await network.stop("the broker stops", 0)
+        await network.stop("the broker stops", GOODBYE_S)
         if why:
             raise CorruptData(why) if status == CORRUPT else Refused(Reason.INVALID, why)
         return int(status)

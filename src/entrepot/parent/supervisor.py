@@ -2,6 +2,8 @@
 
 start     all at once; ready when all are. One that ends before that ends the start, with its status and its words
 restart   one that ends later is started again, at once or by and by (cluster/workers/restarts.py), whatever it ended with
+hang      each that is ready is asked every LOOK_S whether it is here. One that does not answer for SILENT_S makes the node not ready, until it does; it is
+          not ended: it may be that the machine has no time for it
 stop      LEAVING: none accepts clients, and those that there are say goodbye; ENDING: all but worker 0 store what they have and end;
           LAST: worker 0, which decides the catalogue. Who takes longer than it may is killed
 kill      all at once
@@ -23,6 +25,8 @@ from entrepot.leaving import STOPPED_TWICE, STORE_FAILED
 log = logging.getLogger("entrepot.parent")
 
 LEAVE_MARGIN_S = 5.0  # beyond the time that clients have
+LOOK_S = 5.0
+SILENT_S = 10.0
 END_LIMIT_S = 60.0  # to store everything: a checkpoint may have much to write
 
 
@@ -68,6 +72,8 @@ class Worker:
         self.process: Launched | None = None  # None: there is none now
         self.ready: dict[str, Any] | None = None  # what it said of itself when it was
         self.ready_s = 0.0  # since when
+        self.asked_s: float | None = None  # since when it does not say that it is here; None: it owes no answer
+        self.is_silent = False  # for so long that it was said in the log
         self.has_left = False
         self.failure = ""  # why it could not start, in its own words
         self.timer: Timer | None = None  # until it is started again
@@ -125,8 +131,14 @@ class Supervisor:
         """In words; None: it is."""
         if self.step not in (Step.STARTING, Step.RUNNING):
             return "the broker stops"
-        missing = [f"{worker.name} {'starts' if worker.process is not None else 'has ended'}" for worker in self.workers if worker.ready is None]
+        missing = [f"{worker.name} {state}" for worker in self.workers if (state := self._state(worker)) is not None]
         return ", ".join(missing) or None
+
+    def _state(self, worker: Worker) -> str | None:
+        """Why it is not ready, in a word; None: it is."""
+        if worker.ready is None:
+            return "starts" if worker.process is not None else "has ended"
+        return "does not answer" if self._is_silent(worker) else None
 
     def stop(self, reason: str) -> None:
         """In order, once the node was ready; before that, and the second time, at once."""
@@ -174,6 +186,8 @@ class Supervisor:
             self._go_on()
         elif "failed" in said:
             worker.failure = str(said["failed"])
+        elif "here" in said:
+            self._is_here(worker)
         elif "users" in said:
             self.has_users = bool(said["users"])
         elif "condemned" in said:
@@ -188,6 +202,7 @@ class Supervisor:
         assert worker.process is not None
         pid, ready, ready_s = worker.process.pid, worker.ready, worker.ready_s
         worker.process, worker.ready, worker.has_left = None, None, False
+        worker.asked_s, worker.is_silent = None, False
         for other in self._living():
             other.say({"dead": [worker.name, start]})
         if self.step is Step.STARTING:
@@ -209,7 +224,32 @@ class Supervisor:
             self._on_ready_again(worker.number)
         elif self.step is Step.STARTING and all(one.ready is not None for one in self.workers):
             self.step = Step.RUNNING
+            self._call_later(LOOK_S, self._look)
             self._on_ready()
+
+    def _look(self) -> None:
+        """Whether those that are ready are here."""
+        if self.step is not Step.RUNNING:
+            return
+        for worker in self.workers:
+            if worker.process is None or worker.ready is None:
+                continue
+            if worker.asked_s is None:
+                worker.asked_s = self._monotonic_s()
+                worker.process.say({"look": True})
+            elif self._is_silent(worker) and not worker.is_silent:
+                worker.is_silent = True
+                log.error("%s (process %d) does not answer; clients that come to it wait", worker.name, worker.process.pid)
+        self._call_later(LOOK_S, self._look)
+
+    def _is_silent(self, worker: Worker) -> bool:
+        return worker.asked_s is not None and self._monotonic_s() - worker.asked_s >= SILENT_S
+
+    def _is_here(self, worker: Worker) -> None:
+        worker.asked_s = None
+        if worker.is_silent:
+            worker.is_silent = False
+            log.warning("%s answers again", worker.name)
 
     def _start_again(self, worker: Worker, pid: int, status: int, ready_s: float | None) -> None:
         delay_s = worker.restarts.delay_s(ready_s, has_failed=status == STORE_FAILED)

@@ -128,6 +128,19 @@ def test_what_a_worker_had_counted_stays_when_it_starts_again() -> None:
     assert samples(figures.look({0: ("d", exposed(broker_published_total=0, loop_stall_seconds=histogram))}))[key] == 22
 
 
+def test_a_counter_of_fractions_does_not_go_back_by_the_order_in_which_they_are_added_up() -> None:
+    """By the last bit, that is, which Prometheus takes for a counter that has begun anew: the rate would be all that was ever counted."""
+    figures = NodeFigures(3)
+    counted = (0.1, 0.1, 0.4)
+    found = {number: (str(number), exposed(store_commit_seconds_total=counted[number])) for number in range(3)}
+    key = ("entrepot_store_commit_seconds_total", ())
+    assert counted[0] + counted[2] + counted[1] < sum(counted)
+    first = samples(figures.look(found))[key]
+    assert samples(figures.look({number: found[number] for number in (0, 2)}))[key] == first
+    started_again = found | {1: ("another", exposed(store_commit_seconds_total=0.0))}
+    assert samples(figures.look(started_again))[key] == first
+
+
 def test_a_node_is_not_ready_while_one_of_its_workers_does_not_answer() -> None:
     figures = NodeFigures(2)
     both = {0: ("a", exposed(ready=1)), 1: ("b", exposed(ready=1))}

@@ -59,6 +59,7 @@ class Pair:
                     on_dead=lambda name, start: told("dead", name, start),
                     on_leave=lambda reason: told("leave", reason),
                     on_end=lambda reason: told("end", reason),
+                    on_look=lambda: told("look"),
                     on_ask=lambda command: told("ask", command),
                 ),
             )
@@ -86,8 +87,8 @@ def test_a_worker_is_told_what_it_is(pair: Pair) -> None:
 
 def test_what_comes_is_told_on_the_loop_in_order_though_it_came_before_anybody_listened(pair: Pair) -> None:
     pair.connect(FIRST, {"dead": ["w2", "07" * 16]}, {"a newer parent's": 1})
-    pair.parent.sendall(line({"ask": {"open": "a/b"}}) + line({"leave": "bye"}) + line({"end": "bye"}))
-    assert pair.listen(4) == [("dead", "w2", b"\x07" * 16), ("ask", {"open": "a/b"}), ("leave", "bye"), ("end", "bye")]
+    pair.parent.sendall(line({"ask": {"open": "a/b"}}) + line({"look": True}) + line({"leave": "bye"}) + line({"end": "bye"}))
+    assert pair.listen(5) == [("dead", "w2", b"\x07" * 16), ("ask", {"open": "a/b"}), ("look",), ("leave", "bye"), ("end", "bye")]
 
 
 def test_what_it_says(pair: Pair) -> None:
@@ -97,6 +98,7 @@ def test_what_it_says(pair: Pair) -> None:
     told.users(True)
     told.condemn("w0", b"\x01" * 16, "why")
     told.answered({"ports": {}})
+    told.here()
     told.left()
     told.failed("no")
     pair.parent.settimeout(LIMIT_S)
@@ -107,6 +109,7 @@ def test_what_it_says(pair: Pair) -> None:
         {"users": True},
         {"condemned": ["w0", "01" * 16, "why"]},
         {"answer": {"ports": {}}},
+        {"here": True},
         {"left": True},
         {"failed": "no"},
     ]

@@ -171,13 +171,16 @@ class Users:
         )
         stream.add(self)
 
-    def load(self) -> None:
-        """Take in what the store has kept; once, before the first call. Raises CorruptData for what cannot be understood."""
+    def load(self, *, decides: bool = True) -> None:
+        """Take in what the store has kept; once, before the first call. Raises CorruptData for what cannot be understood.
+
+        `decides`: False of a process that hears of all this from another, and keeps nothing of it.
+        """
         store = self._stream.store
         kept = store.get(CATALOGUE_SHARD, DECOY_KEY)
-        if kept is None:
+        if kept is None and decides:
             store.fold(CATALOGUE_SHARD, DECOY_KEY, set_value(self._decoy_key))
-        else:
+        elif kept is not None:
             self._decoy_key = kept
         for prefix in (USER_KEY, ACCESS_KEY_KEY):
             for key, value in scan_all(store, prefix):

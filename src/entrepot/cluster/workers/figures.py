@@ -105,6 +105,7 @@ class NodeFigures:
         self._starts: dict[int, str] = {}
         self._last: dict[int, dict[str, _Values]] = {}  # of each worker, what it had counted by name, when it was last looked at
         self._over: dict[str, _Values] = {}  # what starts that have ended had counted
+        self._told: _Values = {}  # counters, as they were last
 
     def look(self, found: Mapping[int, tuple[str, bytes]]) -> bytes:
         """The exposition now. `found`: of the workers that answer, which start it is, and what it exposes. Raises CorruptData."""
@@ -122,7 +123,7 @@ class NodeFigures:
                 families[name].values[-1] = values
         if READY in families and len(found) < self._count:  # who does not answer is not
             families[READY].values[-1] = {(READY, ()): 0.0}
-        return _told(families, self._divided) + self._up(found)
+        return _told(families, self._divided, self._told) + self._up(found)
 
     def _ended(self, number: int) -> None:
         for name, values in self._last.pop(number, {}).items():
@@ -176,14 +177,20 @@ class _Collected:
         return self._metrics
 
 
-def _told(families: Mapping[str, _Family], divided: Collection[str]) -> bytes:
-    return bytes(generate_latest(_Collected(_metric(family, divided) for family in families.values())))
+def _told(families: Mapping[str, _Family], divided: Collection[str], before: _Values | None = None) -> bytes:
+    return bytes(generate_latest(_Collected(_metric(family, divided, before if family.is_counted else None) for family in families.values())))
 
 
-def _metric(family: _Family, divided: Collection[str]) -> Metric:
+def _metric(family: _Family, divided: Collection[str], before: _Values | None) -> Metric:
+    """`before`: of a counter, what was told of it last, and is now. Fractions that are added up in another order come to a little less, which whoever
+    computes rates takes for a counter that has begun anew.
+    """
     metric = Metric(family.name, family.text, family.kind)
-    for (name, labels), value in _put_together(family, divided):
-        metric.add_sample(name, dict(labels), value)
+    for key, value in _put_together(family, divided):
+        told = value
+        if before is not None:
+            told = before[key] = max(value, before.get(key, value))
+        metric.add_sample(key[0], dict(key[1]), told)
     return metric
 
 

@@ -4,6 +4,7 @@
               {"dead": [name, start]}                that start can never act again: waitpid has said so
               {"leave": reason}                      accept nobody any more, say goodbye to clients; links stay
               {"end": reason}                        store everything, and exit with 0
+              {"look": true}                         say that you are here; not asked again before that is answered
               {"ask": command}                       a command of control.py, once the worker is ready; answers come in order
     worker    {"locked": true}                       its directory is its own: an earlier start of it is certainly dead
               {"ready": as Started.as_json() has it} clients are let in
@@ -11,6 +12,7 @@
               {"left": true}                         no client is connected any more
               {"users": true | false}                whether the node has users of its own
               {"condemned": [name, start, why]}      that start speaks so that it must be ended
+              {"here": true}                         its loop goes round
               {"answer": what control.py answers}
 
 `start` is hexadecimal. A socket that closes is the other's end: a worker does not outlive its parent.

@@ -27,11 +27,14 @@ READ_BYTES = 65_536
 
 
 class Heard(msgspec.Struct, frozen=True, kw_only=True):
-    """Who is told of what the parent says. on_dead(name, start); on_leave(reason), on_end(reason); on_ask(command), to be answered by `answered`."""
+    """Who is told of what the parent says. on_dead(name, start); on_leave(reason), on_end(reason); on_look(), to be answered by `here`;
+    on_ask(command), by `answered`.
+    """
 
     on_dead: Callable[[str, bytes], object]
     on_leave: Callable[[str], object]
     on_end: Callable[[str], object]
+    on_look: Callable[[], object]
     on_ask: Callable[[dict[str, Any]], object]
 
 
@@ -100,6 +103,10 @@ class ParentLine:
         """It ends, and that is why, in words for who started the node."""
         self._say({"failed": why})
 
+    def here(self) -> None:
+        """Its loop goes round."""
+        self._say({"here": True})
+
     def left(self) -> None:
         """No client is connected any more."""
         self._say({"left": True})
@@ -155,5 +162,7 @@ def _tell(heard: Heard, said: dict[str, Any]) -> None:
         heard.on_leave(said["leave"])
     elif "end" in said:
         heard.on_end(said["end"])
+    elif "look" in said:
+        heard.on_look()
     elif "ask" in said:
         heard.on_ask(said["ask"])

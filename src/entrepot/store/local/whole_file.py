@@ -41,6 +41,21 @@ def hold(path: Path) -> int | None:
     return file
 
 
+def is_held(path: Path) -> bool:
+    """Whether a process holds the file's lock now. OSError."""
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
 def wait_until_free(path: Path) -> None:
     """Returns when nobody holds the file's lock, or there is no such file. Blocks its thread. OSError."""
     try:
