@@ -22,6 +22,14 @@ COUNT = 3
 WORKERS = ("--workers", str(COUNT))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def of_itself() -> Iterator[None]:
+    """These say themselves how many there are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("ENTREPOT_TEST_WORKERS", raising=False)
+        yield
+
+
 @contextlib.contextmanager
 def handles(pids: list[int]) -> Iterator[list[int]]:
     """Of processes that live now; readable when they have ended, whoever their parent is."""
