@@ -103,6 +103,15 @@ def test_types_are_given_to_names_that_the_function_has() -> None:
     assert list(typed_names("cdef class A:\n    @cython.locals(\n        a=int, b=str)\n    cdef int f(self) except -1\n")) == [("A.f", {"a", "b"})]
 
 
+def test_what_is_run_once_is_about_nothing_compiled() -> None:
+    """The Makefile's ONCE: folders of tests whose package has no types, but for one module of cluster, and files about the sources themselves."""
+    (names,) = re.findall(r"^ONCE := ([\w ]+)", (Path(__file__).parents[1] / "Makefile").read_text(), re.MULTILINE)
+    folders = [name for name in names.split() if (Path(__file__).parent / name).is_dir()]
+    assert set(folders) >= {"parent", "cluster"}
+    compiled = {module for module in MODULES if module.split(".")[1] in folders}
+    assert compiled == {"entrepot.cluster.link_frames"}
+
+
 def test_what_has_types_has_a_source() -> None:
     assert [str(types) for types in Path("src").rglob("*.pxd") if not types.with_suffix(".py").exists()] == []
 
