@@ -19,9 +19,9 @@ ONCE := parent cluster admin benchmarks config http $(addprefix test_,$(addsuffi
 # Of those that start processes, a short selection for brokers of several workers (`make pytest-workers`: all of them).
 SOME := $(addprefix tests/interop/,test_consume.py test_dead_letter.py test_direct_reply_to.py test_publish.py test_streams.py test_transactions.py) \
         $(addprefix tests/interop/,kafka/test_confluent_groups.py sqs/test_sqs_fifo.py sqs/test_sqs_users.py) tests/server/test_log_lines.py
-# What pytest is told to leave out of the runs of all the others, and of the one that interprets them.
+# What pytest is told to leave out of the runs of all the others, and of the one that interprets them, which has less of what is random, too (tests/both_modes.py).
 MODULES := $(addprefix --ignore=tests/,$(PROCESSES))
-PURE := $(addprefix --ignore=tests/,$(ONCE))
+PURE := -m 'not long and not once' $(addprefix --ignore=tests/,$(ONCE))
 
 .PHONY: serve test lint pytest pytest-processes pytest-workers pytest-some-workers pytest-modules pytest-pure \
         pytest-modules-broker pytest-modules-others pytest-pure-broker pytest-pure-others demo wheels bench reference crash clean
@@ -66,7 +66,7 @@ pytest-pure: .venv/.dev
 	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(MODULES) $(PURE) $(ARGS)
 
 pytest-pure-broker: .venv/.dev
-	ENTREPOT_PURE=1 $(BIN)/python -m pytest tests/broker $(ARGS)
+	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(PURE) tests/broker $(ARGS)
 
 pytest-pure-others: .venv/.dev
 	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(MODULES) $(PURE) --ignore=tests/broker $(ARGS)

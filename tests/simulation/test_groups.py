@@ -46,6 +46,7 @@ def run_all(protocol, seeds=range(60)):
         GroupRun(seed, protocol).run()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("protocol", "kind", "method", "instead"),
     [
