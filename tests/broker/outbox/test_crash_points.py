@@ -1,13 +1,9 @@
-"""A crash at every turn of the loop, so after every commit, of what goes by an intent: nothing is lost, nothing comes twice, and it comes to rest.
-
-Interpreted beside the compiled modules, at every third turn.
-"""
+"""A crash at every turn of the loop, so after every commit, of what goes by an intent: nothing is lost, nothing comes twice, and it comes to rest."""
 
 import pytest
 from away_bench import AwayBench
 from timed_bench import TimedConnection
 
-from both_modes import PURE
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.queue_requests import ListMoves, StartMove
 from entrepot.broker.front.inbox import Inbox
@@ -17,7 +13,6 @@ from entrepot.broker.state import DELETE
 from entrepot.broker.subscription.consumer import BROKER_ID
 
 TURNS = 120  # more than any of these needs to come to rest
-EVERY = 3 if PURE else 1
 BODIES = [b"a", b"b", b"c"]
 
 
@@ -124,12 +119,8 @@ def crash_while_handed_over(story, how, count):
 @pytest.mark.parametrize("how", ["kill", "crash"])
 @pytest.mark.parametrize("story", [Letters(), Redrive(), Move()], ids=lambda story: type(story).__name__)
 def test_at_every_turn(story, how):
-    come_through(story, how, EVERY)
-
-
-def come_through(story, how, every):
     assert [bool(crash_while_noted(story, how, count)) for count in range(12)].count(True) > 2
-    for count in range(0, TURNS, every):
+    for count in range(TURNS):
         if crash_while_handed_over(story, how, count):
             break
     else:
@@ -142,7 +133,7 @@ def come_through(story, how, every):
 
 def notices(story=Letters):
     with pytest.raises(AssertionError):
-        come_through(story(), "kill", 1)
+        test_at_every_turn(story(), "kill")
 
 
 @pytest.mark.once
