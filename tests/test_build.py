@@ -8,13 +8,15 @@ import os
 import re
 import runpy
 import sys
+import traceback
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
-build = runpy.run_path(str(Path(__file__).parents[1] / "setup.py"))
+ROOT = Path(__file__).parents[1]
+build = runpy.run_path(str(ROOT / "setup.py"))
 MODULES = [".".join(path.relative_to(build["SOURCE"]).with_suffix("").parts) for path in build["hot_modules"]()]
 
 
@@ -60,6 +62,31 @@ def test_none_is_looked_for_in_what_is_not_self(tmp_path: Path) -> None:
     translate(str(source), CompilationOptions(compiler_directives=build["DIRECTIVES"]))
     checks = [line.strip() for line in source.with_suffix(".c").read_text().splitlines() if "== Py_None" in line and "__pyx_v_" in line]
     assert [sum(name in line for line in checks) for name in ("__pyx_v_other", "__pyx_v_self)")] == [1, 2]  # of `self` only where it is assigned
+
+
+def test_where_an_error_comes_from_is_noted_as_one_number(tmp_path: Path) -> None:
+    """If this fails with a new Cython, see remember_one_number() of setup.py: gcc takes a tenth longer."""
+    from Cython.Compiler.Main import CompilationOptions
+    from Cython.Compiler.Main import compile as translate
+
+    source = tmp_path / "one.py"
+    source.write_text("def first(rows):\n    try:\n        return rows[0].first()\n    finally:\n        rows.close()\n")
+    translate(str(source), CompilationOptions(compiler_directives=build["DIRECTIVES"]))
+    before = source.with_suffix(".c").read_text()
+    build["remember_one_number"](source.with_suffix(".c"))
+    after = source.with_suffix(".c").read_text()
+    assert before.count(build["SHOWN"][0]) == after.count(build["SHOWN"][1]) > 0
+    assert ", __pyx_filename" not in after
+
+
+def test_an_error_says_its_file_and_line() -> None:
+    recovery = importlib.import_module("entrepot.store.local.recovery")
+    with pytest.raises(IndexError) as raised:
+        recovery.Replay(None, 0, 0).commit("journal", b"", 0, 1, 1, 0)
+    places = [(Path(entry.filename), entry.lineno) for entry in traceback.extract_tb(raised.tb)[1:]]
+    assert [path.stem for path, _ in places][:2] == ["recovery", "octets"]
+    path, line = places[0]
+    assert "get_u32_le(data, pos + 32)" in (ROOT / "src/entrepot/store/local" / path.name).read_text().splitlines()[line - 1]
 
 
 _TYPES = re.compile(r"^cdef class (\w+)|^(cp?def)|^( *)@cython\.locals\(([^)]*)\)\s*(?:cpdef|cdef|def)\s+(?:inline\s+)?[^\n(]*?(\w+)\(", re.MULTILINE)
