@@ -84,9 +84,9 @@ def test_an_error_says_its_file_and_line() -> None:
     with pytest.raises(IndexError) as raised:
         recovery.Replay(None, 0, 0).commit("journal", b"", 0, 1, 1, 0)
     places = [(Path(entry.filename), entry.lineno) for entry in traceback.extract_tb(raised.tb)[1:]]
-    assert [path.stem for path, _ in places][:2] == ["recovery", "octets"]
-    path, line = places[0]
-    assert "get_u32_le(data, pos + 32)" in (ROOT / "src/entrepot/store/local" / path.name).read_text().splitlines()[line - 1]
+    lines = (ROOT / "src/entrepot/store/local/recovery.py").read_text().splitlines()
+    assert places[-1][0].stem == "octets" or places[-2][0].stem == "octets"  # what is interpreted asks one function more there
+    assert any(path.stem == "recovery" and "get_u32_le(data, pos + 32)" in lines[line - 1] for path, line in places)
 
 
 _TYPES = re.compile(r"^cdef class (\w+)|^(cp?def)|^( *)@cython\.locals\(([^)]*)\)\s*(?:cpdef|cdef|def)\s+(?:inline\s+)?[^\n(]*?(\w+)\(", re.MULTILINE)
