@@ -62,9 +62,6 @@ PER_RECORD = {
 }
 # What runs once, when a module is imported, is a sixth of what is compiled, and in few, long functions: gcc is told to take no trouble over it.
 ONCE = '__attribute__((cold,optimize("O0")))'
-# What Cython writes where an error comes from, and where it is shown, and what is put in its place: see remember_one_number().
-NOTED = ("{ __pyx_filename = __pyx_f[f_index]; (void) __pyx_filename; __pyx_lineno = lineno;", "{ __pyx_lineno = (f_index) << 24 | (lineno);")
-SHOWN = (", __pyx_clineno, __pyx_lineno, __pyx_filename", ", __pyx_clineno, __pyx_lineno & 0xFFFFFF, __pyx_f[__pyx_lineno >> 24]")
 # Of Python's collector, whose own take two fifths of the time of translating: here it looks once for every two modules or so.
 TRANSLATING_GC = (1_000_000, 10, 10)
 
@@ -105,17 +102,6 @@ def believe_in_self() -> None:
     NameNode.may_be_none = may_be_none_unless_self
 
 
-def remember_one_number(translated: Path) -> None:
-    """An error's place is kept as one number, its file's place in the table above its line, and not as two that are noted wherever one may come from.
-
-    What may fail is in nearly every line, and what gcc keeps apart there is a tenth of its time. Another text than Cython 3.3's stays as it is.
-    """
-    text = translated.read_text()
-    short = text.replace(*NOTED).replace(*SHOWN)
-    if short != text and NOTED[1] in short and ", __pyx_filename" not in short:
-        translated.write_text(short)
-
-
 def extensions() -> list[Extension]:
     if os.environ.get("ENTREPOT_PURE"):
         return []
@@ -131,7 +117,7 @@ def extensions() -> list[Extension]:
     shared.parent.mkdir(parents=True, exist_ok=True)
     if not shared.exists():
         subprocess.run([sys.executable, "-m", "cython", f"--generate-shared={shared}"], check=True)
-    cflags = ["-g0", "-w", "-fno-asynchronous-unwind-tables", f"-DCYTHON_SMALL_CODE={ONCE}", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
+    cflags = ["-g0", "-w", f"-DCYTHON_SMALL_CODE={ONCE}", *os.environ.get("ENTREPOT_CFLAGS", "").split()]
     lflags = os.environ.get("ENTREPOT_LDFLAGS", "").split()
     modules = hot_modules()
     progress(f"translating {len(modules)} modules to C")
@@ -157,8 +143,6 @@ def extensions() -> list[Extension]:
         annotate=bool(os.environ.get("ENTREPOT_ANNOTATE")),
     )
     gc.set_threshold(*thresholds)
-    for module in modules_of_their_own:
-        remember_one_number(Path(module.sources[0]))
     return [common, *modules_of_their_own]
 
 

@@ -64,21 +64,6 @@ def test_none_is_looked_for_in_what_is_not_self(tmp_path: Path) -> None:
     assert [sum(name in line for line in checks) for name in ("__pyx_v_other", "__pyx_v_self)")] == [1, 2]  # of `self` only where it is assigned
 
 
-def test_where_an_error_comes_from_is_noted_as_one_number(tmp_path: Path) -> None:
-    """If this fails with a new Cython, see remember_one_number() of setup.py: gcc takes a tenth longer."""
-    from Cython.Compiler.Main import CompilationOptions
-    from Cython.Compiler.Main import compile as translate
-
-    source = tmp_path / "one.py"
-    source.write_text("def first(rows):\n    try:\n        return rows[0].first()\n    finally:\n        rows.close()\n")
-    translate(str(source), CompilationOptions(compiler_directives=build["DIRECTIVES"]))
-    before = source.with_suffix(".c").read_text()
-    build["remember_one_number"](source.with_suffix(".c"))
-    after = source.with_suffix(".c").read_text()
-    assert before.count(build["SHOWN"][0]) == after.count(build["SHOWN"][1]) > 0
-    assert ", __pyx_filename" not in after
-
-
 def test_an_error_says_its_file_and_line() -> None:
     recovery = importlib.import_module("entrepot.store.local.recovery")
     with pytest.raises(IndexError) as raised:
