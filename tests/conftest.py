@@ -7,15 +7,15 @@ from pathlib import Path
 
 from hypothesis import settings
 
-# A test that says how long it may take says something of the machine.
-settings.register_profile("entrepot", deadline=None)
-settings.load_profile("entrepot")
-
 ROOT = Path(__file__).parents[1]
 SRC, BENCHMARKS = str(ROOT / "src"), str(ROOT / "benchmarks")
 sys.path[:0] = [SRC, str(ROOT)]
 TESTS = Path(__file__).parent
 sys.path.extend(str(folder) for folder in (TESTS, *sorted(TESTS.rglob("*"))) if folder.is_dir() and folder.name != "__pycache__")  # helpers beside the tests
+
+# A test that says how long it may take says something of the machine.
+settings.register_profile("entrepot", deadline=None, max_examples=33 if os.environ.get("ENTREPOT_PURE") else 100)
+settings.load_profile("entrepot")
 
 
 def _source_only(path: str) -> FileFinder:

@@ -8,13 +8,15 @@ import os
 import re
 import runpy
 import sys
+import traceback
 from collections.abc import Iterator
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 
 import pytest
 
-build = runpy.run_path(str(Path(__file__).parents[1] / "setup.py"))
+ROOT = Path(__file__).parents[1]
+build = runpy.run_path(str(ROOT / "setup.py"))
 MODULES = [".".join(path.relative_to(build["SOURCE"]).with_suffix("").parts) for path in build["hot_modules"]()]
 
 
@@ -62,6 +64,16 @@ def test_none_is_looked_for_in_what_is_not_self(tmp_path: Path) -> None:
     assert [sum(name in line for line in checks) for name in ("__pyx_v_other", "__pyx_v_self)")] == [1, 2]  # of `self` only where it is assigned
 
 
+def test_an_error_says_its_file_and_line() -> None:
+    recovery = importlib.import_module("entrepot.store.local.recovery")
+    with pytest.raises(IndexError) as raised:
+        recovery.Replay(None, 0, 0).commit("journal", b"", 0, 1, 1, 0)
+    places = [(Path(entry.filename), entry.lineno) for entry in traceback.extract_tb(raised.tb)[1:]]
+    lines = (ROOT / "src/entrepot/store/local/recovery.py").read_text().splitlines()
+    assert places[-1][0].stem == "octets" or places[-2][0].stem == "octets"  # what is interpreted asks one function more there
+    assert any(path.stem == "recovery" and "get_u32_le(data, pos + 32)" in lines[line - 1] for path, line in places)
+
+
 _TYPES = re.compile(r"^cdef class (\w+)|^(cp?def)|^( *)@cython\.locals\(([^)]*)\)\s*(?:cpdef|cdef|def)\s+(?:inline\s+)?[^\n(]*?(\w+)\(", re.MULTILINE)
 
 
@@ -101,6 +113,15 @@ def test_types_are_given_to_names_that_the_function_has() -> None:
             wrong += [f"{path.with_suffix('.pxd')}: {function} has no {name}" for name in sorted(missing)]
     assert wrong == []
     assert list(typed_names("cdef class A:\n    @cython.locals(\n        a=int, b=str)\n    cdef int f(self) except -1\n")) == [("A.f", {"a", "b"})]
+
+
+def test_what_is_run_once_is_about_nothing_compiled() -> None:
+    """The Makefile's ONCE: folders of tests whose package has no types, but for one module of cluster, and files about the sources themselves."""
+    (names,) = re.findall(r"^ONCE := ([\w ]+)", (Path(__file__).parents[1] / "Makefile").read_text(), re.MULTILINE)
+    folders = [name for name in names.split() if (Path(__file__).parent / name).is_dir()]
+    assert set(folders) >= {"parent", "cluster"}
+    compiled = {module for module in MODULES if module.split(".")[1] in folders}
+    assert compiled == {"entrepot.cluster.link_frames"}
 
 
 def test_what_has_types_has_a_source() -> None:

@@ -7,6 +7,7 @@ from broker_bench import CODEC, Bench, address_of, record_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from both_modes import examples
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED, make_publish
 from entrepot.broker.calls.topic_requests import CreateTopic
@@ -55,7 +56,7 @@ def packed(records, name=b"n"):
 
 
 @given(records=RECORDS, overlapping=st.booleans(), limits=st.tuples(st.integers(0, 30), st.integers(0, 600)))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_headers_and_limits_in_a_run_as_one_by_one(records, overlapping, limits):
     outcomes = []
     for whole in (True, False):
@@ -74,7 +75,7 @@ def test_headers_and_limits_in_a_run_as_one_by_one(records, overlapping, limits)
 
 
 @given(sizes=st.lists(st.integers(0, 40), min_size=1, max_size=40), limits=st.tuples(st.integers(-1, 30), st.integers(-1, 600)))
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_limits_of_neighbours_in_a_run_as_one_by_one(sizes, limits):
     outcomes = []
     for whole in (True, False):
@@ -91,7 +92,7 @@ def test_limits_of_neighbours_in_a_run_as_one_by_one(sizes, limits):
 
 
 @given(records=st.lists(st.tuples(st.sampled_from([None, b"1", b"2", b"both", b""]), st.integers(0, 5)), min_size=1, max_size=40))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_the_partitions_of_a_run(records):
     data = b"".join(packed(records, b"x-key"))
     runs = CODEC.by_partition(data, len(records), 4, 3)
@@ -100,7 +101,7 @@ def test_the_partitions_of_a_run(records):
 
 
 @given(records=RECORDS, position=st.integers(0, 40), limit=st.integers(-1, 400))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_counts_of_a_run(records, position, limit):
     parts = packed(records)
     data = b"".join(parts)

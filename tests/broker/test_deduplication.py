@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transaction_bench import Bench
 
+from both_modes import examples
 from entrepot.broker.producers.deduplication import KAFKA_WRAP, NO_WRAP, Deduplication
 from entrepot.broker.producers.producer_state import BATCHES_MAX, PRODUCER_PREFIX, Verdict, fold_producer
 from entrepot.model.errors import CorruptData
@@ -100,7 +101,7 @@ step = st.one_of(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(seed=st.integers(0, 1000), steps=st.lists(step, max_size=40))
 def test_agrees_with_a_model_that_remembers_every_batch(seed, steps):
     """The model keeps all batches of each (log, producer): what was told OK and made durable is a duplicate for ever, or too old to say."""

@@ -309,6 +309,7 @@ def runs(table, seeds=20):
         Wandering(seed, table).run()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("table", TABLES)
 def test_credit_that_is_lent_twice(monkeypatch, table):
     monkeypatch.setattr(Lending, "_left", lambda self, limit: limit - sum(pool.leased for pool in self._shared.pools))
@@ -316,6 +317,7 @@ def test_credit_that_is_lent_twice(monkeypatch, table):
         runs(table)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("table", TABLES)
 def test_credit_that_is_never_taken_back(monkeypatch, table):
     monkeypatch.setattr(Lending, "_call_back", lambda *_: None)
@@ -331,6 +333,7 @@ def test_credit_that_is_never_taken_back(monkeypatch, table):
     assert put[1] not in got
 
 
+@pytest.mark.once
 def test_an_owner_that_keeps_what_it_gave_back(monkeypatch):
     def take_back(self, said):
         consumer = self._consumer(said.consumer)
@@ -343,6 +346,7 @@ def test_an_owner_that_keeps_what_it_gave_back(monkeypatch):
         runs(LinkedOwnerTable)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("table", TABLES)
 def test_a_limit_that_does_not_wait_for_what_was_given_before(monkeypatch, table):
     def join(self, consumer):
@@ -353,6 +357,7 @@ def test_a_limit_that_does_not_wait_for_what_was_given_before(monkeypatch, table
         runs(table)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("table", TABLES)
 def test_settlements_that_free_nothing(monkeypatch, table):
     monkeypatch.setattr(Lending, "freed", lambda *_: None)
@@ -360,6 +365,7 @@ def test_settlements_that_free_nothing(monkeypatch, table):
         runs(table)
 
 
+@pytest.mark.once
 @pytest.mark.parametrize("table", TABLES)
 def test_a_consumer_that_settles_with_nobody(monkeypatch, table):
     monkeypatch.setattr(Spread, "settle", lambda *_: None)

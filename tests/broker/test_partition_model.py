@@ -4,6 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from partition_bench import ROOMY, Batch, Bench
 
+from both_modes import examples
 from entrepot.broker.calls.partition_calls import make_close_parts, make_read_part
 from entrepot.broker.calls.port import DONE
 from entrepot.broker.calls.topic_requests import TrimPartition
@@ -183,7 +184,7 @@ class Model:
             assert self.client.drain(self.firsts[number], partition=number) == alive
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(tight=st.booleans(), actions=steps)
 def test_agrees_with_the_model(tight, actions):
     model = Model(tight)

@@ -5,6 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from both_modes import examples
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE, make_settle
 
@@ -299,6 +300,6 @@ class LimitMachine(RuleBasedStateMachine):
 TestDurable = QueueMachine.TestCase
 TestDurable.settings = settings(max_examples=10, stateful_step_count=20, deadline=None)
 TestLimit = LimitMachine.TestCase
-TestLimit.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestLimit.settings = settings(max_examples=examples(25), stateful_step_count=25, deadline=None)
 TestVolatile = VolatileMachine.TestCase
 TestVolatile.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from memory_state import LogIds, MemoryState
 
+from both_modes import examples
 from entrepot.broker.catalogue import routing
 from entrepot.broker.catalogue.arguments import same_value
 from entrepot.broker.catalogue.decisions import Decisions
@@ -385,7 +386,7 @@ class Routes(RuleBasedStateMachine):
         assert self.world.catalogue.statistics()["bindings"] == len(ns.bindings)
 
 
-Routes.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+Routes.TestCase.settings = settings(max_examples=examples(40), stateful_step_count=30, deadline=None)
 TestRoutes = Routes.TestCase
 
 

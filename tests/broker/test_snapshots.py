@@ -134,16 +134,19 @@ def seen(seeds=range(20)):
     return False
 
 
+@pytest.mark.once
 def test_rows_of_before_are_seen(small, monkeypatch):
     monkeypatch.setattr(Catalogue, "rows", lambda self, right=Catalogue.rows: iter(list(right(self))))
     assert seen()
 
 
+@pytest.mark.once
 def test_changes_amid_pieces_that_are_passed_over_are_seen(small, monkeypatch):
     monkeypatch.setattr(Arriving, "change", lambda self, revision, rows: None)
     assert seen()
 
 
+@pytest.mark.once
 def test_pieces_that_overtake_changes_are_seen(small, monkeypatch):
     monkeypatch.setattr(CatalogueStream, "_send_piece", lambda *_: None)
 

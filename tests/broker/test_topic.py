@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stream_bench import Bench
 
+from both_modes import examples
 from entrepot.broker.subscription.consumer import Pool
 from entrepot.broker.topic.stream_start import CONSUMER_PARTITIONS_MAX, parse_partition, parse_start
 from entrepot.model.entry import CONTROL
@@ -314,7 +315,7 @@ class TestRetention:
         assert topic.partitions[0].log.first_offset == 0
         assert topic.partitions[0].retention is None
 
-    @settings(max_examples=15, deadline=None)
+    @settings(max_examples=examples(15), deadline=None)
     @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 250)), min_size=20, max_size=60), st.integers(1000, 20_000))
     def test_by_size_keeps_what_it_may_of_any_mixture(self, entries, limit):
         bench = Bench()

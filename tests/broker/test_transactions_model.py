@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transaction_bench import LOGS, QUEUE, Bench
 
+from both_modes import examples
 from entrepot.broker.transactions.coordinator import Phase
 from entrepot.broker.transactions.log_transactions import NOT_ENDED
 
@@ -253,7 +254,7 @@ def work(seed, steps):
     run.check()
 
 
-@settings(max_examples=40, deadline=None)  # short runs reach little: many steps, and few of them
+@settings(max_examples=examples(40), deadline=None)  # short runs reach little: many steps, and few of them
 @given(seed=st.integers(0, 10_000), steps=st.lists(step, min_size=50, max_size=100))
 def test_transactions_keep_what_they_promise(seed, steps):
     work(seed, steps)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.model.errors import CorruptData
 
 MODES = both("entrepot.model.batch")
@@ -54,7 +54,7 @@ def build(batch: Any, records: list[dict[str, Any]]) -> bytes:
     return data
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.lists(contents, max_size=4))
 def test_what_was_written_is_read(records: list[dict[str, Any]]) -> None:
     data = build(MODES[0], records)

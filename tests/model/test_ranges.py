@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.model.errors import CorruptData
 
 MODES = both("entrepot.model.ranges", "entrepot.model.range_block")
@@ -51,7 +51,7 @@ def apply(subject, model: set[int], step: tuple[str, int, int]) -> None:
 
 
 @mode
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(steps=steps, asked=st.lists(offsets, max_size=6))
 def test_agrees_with_a_set(ranges, steps, asked):
     subject = ranges.RangeSet(True)
@@ -77,7 +77,7 @@ def test_agrees_with_a_set(ranges, steps, asked):
         assert subject.count_in(offset, offset + 70000) == sum(1 for present in model if offset <= present < offset + 70000)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(steps=st.lists(st.tuples(st.sampled_from(["add", "remove"]), st.integers(0, 2**63 - 400000), lengths), max_size=12))
 def test_modes_agree_anywhere(steps):
     subjects = [module.RangeSet(False) for module in MODES]

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from kafka_batches import ZSTD, batch, plain
 from kafka_batches import record as kafka_record
 
+from both_modes import examples
 from entrepot.model.batch import RecordBatch
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.amqp091.rewriting import take_apart
@@ -527,7 +528,7 @@ scalars = st.one_of(
 texts = st.binary(max_size=20).map(short)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     body=st.binary(max_size=20),
     headers=st.lists(st.tuples(st.text("abcxyz-é", max_size=6).map(str.encode), scalars), max_size=4),

@@ -56,6 +56,7 @@ def run_all(seeds):
         BrokerRun(seed, Seams(disk=LyingDisk)).run()
 
 
+@pytest.mark.once
 def test_confirming_and_delivering_before_the_sync_is_noticed():
     with pytest.raises(Violation):
         run_all(range(30))

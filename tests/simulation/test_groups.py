@@ -7,6 +7,7 @@ import os
 
 import pytest
 
+from both_modes import examples
 from entrepot.broker.groups.classic import ClassicGroup
 from entrepot.broker.groups.consumer import ConsumerGroup
 from entrepot.broker.groups.consumer_member import ConsumerMember
@@ -14,7 +15,7 @@ from entrepot.broker.groups.desk import Desk
 from entrepot.simulation.group_run import CONSUMER, COOPERATIVE, EAGER, GroupRun
 from entrepot.simulation.store_model import Violation
 
-SEEDS = int(os.environ.get("ENTREPOT_GROUP_SEEDS", "200"))
+SEEDS = int(os.environ.get("ENTREPOT_GROUP_SEEDS", examples(200)))
 ONLY = os.environ.get("ENTREPOT_SEED")
 
 
@@ -46,6 +47,7 @@ def run_all(protocol, seeds=range(60)):
         GroupRun(seed, protocol).run()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("protocol", "kind", "method", "instead"),
     [

@@ -91,16 +91,19 @@ def run_all(seams=None, *, lies=False):
         run.run()
 
 
+@pytest.mark.once
 def test_answering_before_the_sync_is_noticed():
     with pytest.raises(Violation):
         run_all(Seams(disk=LyingDisk))
 
 
+@pytest.mark.once
 def test_a_door_that_says_unavailable_of_what_is_done_is_noticed():
     with pytest.raises(Violation, match=r"may be there|was said not to be appended"):
         run_all(lies=True)
 
 
+@pytest.mark.once
 def test_producers_that_are_forgotten_at_recovery_are_noticed(monkeypatch):
     opened = Broker.open
 
@@ -116,6 +119,7 @@ def test_producers_that_are_forgotten_at_recovery_are_noticed(monkeypatch):
         run_all()
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("kind", "method", "instead"),
     [

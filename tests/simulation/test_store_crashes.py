@@ -99,22 +99,27 @@ class OneSalt(SimulatedEntropy):
         return b"s" * count
 
 
+@pytest.mark.once
 def test_confirm_before_sync_is_noticed():
     assert noticed(Seams(disk=LyingDisk)) is not None
 
 
+@pytest.mark.once
 def test_deliver_before_sync_is_noticed():
     assert noticed(Seams(delivers_staged=True)) is not None
 
 
+@pytest.mark.once
 def test_skipping_the_directory_sync_is_noticed():
     assert noticed(Seams(disk=ForgetfulDisk)) is not None
 
 
+@pytest.mark.once
 def test_an_old_salt_is_noticed():
     assert noticed(Seams(entropy=OneSalt)) is not None
 
 
+@pytest.mark.once
 def test_appending_after_the_cut_is_noticed(monkeypatch):
     settle = opening._Opening._settle
     monkeypatch.setattr(opening._Opening, "_settle", lambda self, pending, synced: settle(self, pending, 1 << 62))  # leaves all where it lies
@@ -122,6 +127,7 @@ def test_appending_after_the_cut_is_noticed(monkeypatch):
     assert noticed() is not None
 
 
+@pytest.mark.once
 def test_reusing_a_file_early_is_noticed(monkeypatch):
     save = Maintenance._save
 
@@ -134,6 +140,7 @@ def test_reusing_a_file_early_is_noticed(monkeypatch):
     assert noticed() is not None
 
 
+@pytest.mark.once
 def test_reusing_a_file_that_a_segment_refers_to_is_noticed(monkeypatch):
     retire = JournalRing.retire
     monkeypatch.setattr(JournalRing, "retire", lambda self, life, **_: retire(self, life))

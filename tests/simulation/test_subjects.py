@@ -61,11 +61,13 @@ def caught(message):
         run_seeds(range(40))
 
 
+@pytest.mark.once
 def test_positions_that_are_not_loaded(monkeypatch):
     monkeypatch.setattr(Subjects, "load", lambda *_: None)
     caught("are not there")
 
 
+@pytest.mark.once
 def test_a_position_that_is_settled_before_its_records(monkeypatch):
     publish = subject_hop.publish_records
 
@@ -80,6 +82,7 @@ def test_a_position_that_is_settled_before_its_records(monkeypatch):
     caught("are not there|not in order")
 
 
+@pytest.mark.once
 def test_records_that_are_sent_in_a_commit_without_their_position(monkeypatch):
     stage = subject_hop.stage_position
 
@@ -91,6 +94,7 @@ def test_records_that_are_sent_in_a_commit_without_their_position(monkeypatch):
     caught("twice")
 
 
+@pytest.mark.once
 def test_what_does_not_wait_behind_those_before_it(monkeypatch):
     send = Subjects.send_on
 

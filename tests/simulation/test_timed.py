@@ -66,11 +66,13 @@ def run_all(seeds):
         TimedRun(seed, Seams(disk=LyingDisk)).run()
 
 
+@pytest.mark.once
 def test_answering_before_the_sync_is_noticed():
     with pytest.raises(Violation):
         run_all(range(30))
 
 
+@pytest.mark.once
 def test_a_door_that_says_unavailable_of_what_is_done_is_noticed():
     def run_all(seeds):
         for seed in seeds:
@@ -82,6 +84,7 @@ def test_a_door_that_says_unavailable_of_what_is_done_is_noticed():
         run_all(range(30))
 
 
+@pytest.mark.once
 def test_a_lease_that_is_shorter_than_was_said_is_noticed(monkeypatch):
     """Only by changes of deadlines that were answered, with no other asked for behind them."""
     arrive = FaultyDoor._arrive

@@ -90,11 +90,13 @@ def caught(message=None, kinds=(0, 1, 2), seeds=600):
 # ---- stale references, put back
 
 
+@pytest.mark.once
 def test_doors_and_caches_that_do_not_forget_what_they_found(monkeypatch):
     monkeypatch.setattr(ShardMoves, "forget_found", lambda _: None)
     caught("is still known to")
 
 
+@pytest.mark.once
 def test_the_tasks_of_a_queue_that_left(monkeypatch):
     monkeypatch.setattr(MoveTasks, "leave", lambda *_: None)
     kept = []
@@ -103,6 +105,7 @@ def test_the_tasks_of_a_queue_that_left(monkeypatch):
     caught("TimedQueue .* is still known to", kinds=(2,))
 
 
+@pytest.mark.once
 def test_a_queue_that_somebody_keeps(monkeypatch):
     left = AwayQueue.leave
     kept = []
@@ -118,6 +121,7 @@ def test_a_queue_that_somebody_keeps(monkeypatch):
 # ---- what must not be lost on the way
 
 
+@pytest.mark.once
 def test_what_a_topics_subject_owes_to_a_queue_that_is_away(monkeypatch):
     monkeypatch.setattr(Subjects, "_fall_behind", lambda *_: _Nobody())
     caught("are not there", kinds=(5,))
@@ -128,16 +132,19 @@ class _Nobody:
         """It is forgotten."""
 
 
+@pytest.mark.once
 def test_what_a_partition_owed_when_it_left(monkeypatch):
     monkeypatch.setattr(Subjects, "load", lambda *_: None)
     caught("are not there", kinds=(5,))
 
 
+@pytest.mark.once
 def test_settlements_that_came_while_the_queue_was_away(monkeypatch):
     monkeypatch.setattr(AwayQueue, "settle", lambda *_: None)
     caught("are held, though all were accepted", kinds=(0,))
 
 
+@pytest.mark.once
 def test_what_consumers_held_when_the_queue_left(monkeypatch):
     left = AwayQueue.leave
 
@@ -151,6 +158,7 @@ def test_what_consumers_held_when_the_queue_left(monkeypatch):
     caught(kinds=(0,))
 
 
+@pytest.mark.once
 def test_transactions_that_keep_a_settlement_for_a_queue_that_is_away(monkeypatch):
     def share_out(self):
         for settlement in self._request.settlements:
@@ -164,6 +172,7 @@ def test_transactions_that_keep_a_settlement_for_a_queue_that_is_away(monkeypatc
     caught("accepted in a transaction that was done, and delivered again", kinds=(3,))
 
 
+@pytest.mark.once
 def test_leases_of_a_queue_that_is_away_that_are_settled_where_they_are_to_be_released(monkeypatch):
     def release(self, door, call, request):
         for consumer_id, first, count in request.ranges:
@@ -176,6 +185,7 @@ def test_leases_of_a_queue_that_is_away_that_are_settled_where_they_are_to_be_re
     caught("are lost", kinds=(3,))
 
 
+@pytest.mark.once
 def test_recover_that_is_answered_when_all_is_given_back(monkeypatch):
     """Not before: then it may be delivered before the answer, and the client takes it for given back."""
 
@@ -191,6 +201,7 @@ def test_recover_that_is_answered_when_all_is_given_back(monkeypatch):
 # ---- what is half done
 
 
+@pytest.mark.once
 def test_offsets_that_are_told_on_though_their_shard_has_closed(monkeypatch):
     closed = GroupOffsets.close
 
@@ -245,6 +256,7 @@ def letters_caught(message):
     pytest.fail(f"no run notices that anything {message}")
 
 
+@pytest.mark.once
 def test_a_source_that_settles_before_its_target(monkeypatch):
     durable = Outbox._durable
 
@@ -260,6 +272,7 @@ def test_a_source_that_settles_before_its_target(monkeypatch):
     letters_caught("it is lost")
 
 
+@pytest.mark.once
 def test_a_target_that_forgets_what_it_has_taken(monkeypatch):
     def forgetful(_self, handover):
         taken = Taken()
@@ -270,6 +283,7 @@ def test_a_target_that_forgets_what_it_has_taken(monkeypatch):
     letters_caught("is 2 times in")
 
 
+@pytest.mark.once
 def test_intents_that_are_loaded_after_their_records_were_given_to_somebody(monkeypatch):
     opened = Outbox.open
 
@@ -281,6 +295,7 @@ def test_intents_that_are_loaded_after_their_records_were_given_to_somebody(monk
     letters_caught("is 2 times in")
 
 
+@pytest.mark.once
 def test_letters_that_overtake_what_is_on_its_way(monkeypatch):
     monkeypatch.setattr(Outbox, "is_outstanding", lambda *_: False)
     letters_caught("is not in order")

@@ -70,6 +70,7 @@ def is_caught(kind, seeds):
     return False
 
 
+@pytest.mark.once
 def test_an_answer_before_the_barrier_is_caught(monkeypatch):
     def ticket(stream):
         return stream._store.group()
@@ -96,6 +97,7 @@ def test_what_comes_to_an_owner_whose_catalogue_is_behind_waits_for_that():
     past_an_owners_lease()
 
 
+@pytest.mark.once
 def test_owners_that_do_not_wait_for_their_catalogue_are_caught(monkeypatch):
     monkeypatch.setattr(Crossing, "_routed", lambda *_: None)
     with pytest.raises(Violation, match="is refused"):
@@ -107,6 +109,7 @@ def test_a_worker_that_was_given_up_takes_what_comes_to_it_when_it_is_back():
         WorkersRun(seed).run_past_the_wait()
 
 
+@pytest.mark.once
 def test_a_front_that_always_answers_is_caught(monkeypatch):
     monkeypatch.setattr(Following, "check", lambda self: None)
     monkeypatch.setattr(Following, "wake", lambda self: None)
@@ -114,12 +117,14 @@ def test_a_front_that_always_answers_is_caught(monkeypatch):
         past_a_lease()
 
 
+@pytest.mark.once
 def test_paths_that_are_kept_past_the_lease_are_caught(monkeypatch):
     monkeypatch.setattr(Following, "wake", lambda self: None)
     with pytest.raises(Violation, match="lost"):
         past_a_lease()
 
 
+@pytest.mark.once
 def test_leases_that_are_released_when_a_link_breaks_are_caught(monkeypatch):
     def ended(member, session, reason):
         link = session.link
@@ -135,6 +140,7 @@ def test_leases_that_are_released_when_a_link_breaks_are_caught(monkeypatch):
     assert is_caught(WorkersRun, range(60))
 
 
+@pytest.mark.once
 def test_what_a_link_carries_twice_is_caught(monkeypatch):
     def resume(link, received):
         right(link, max(0, received - 3) if link.acknowledged <= received - 3 else received)

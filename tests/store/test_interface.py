@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_bench import Bench, Loop, MemoryDisk, Told, fold
 
+from both_modes import examples
 from entrepot.model.entry import make_entry
 from entrepot.model.errors import Refused, Unavailable
 from entrepot.store.interface import Log
@@ -228,7 +229,7 @@ operations = st.lists(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(operations)
 def test_against_a_model(kind: Callable[[], Bench], history: list[Any]) -> None:
     bench = kind()

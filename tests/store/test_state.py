@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from both_modes import examples
 from entrepot.store.state import NoBase, State
 
 
@@ -104,7 +105,7 @@ class StateMachine(RuleBasedStateMachine):
         assert (self.state.changed_bytes() == 0) <= (self.state.get(0, b"none") is None)
 
 
-StateMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
+StateMachine.TestCase.settings = settings(max_examples=examples(80), stateful_step_count=40, deadline=None)
 TestStateMachine = StateMachine.TestCase
 
 

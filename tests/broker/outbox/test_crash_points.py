@@ -136,6 +136,7 @@ def notices(story=Letters):
         test_at_every_turn(story(), "kill")
 
 
+@pytest.mark.once
 def test_a_source_that_settles_before_its_target(monkeypatch):
     durable = Outbox._durable
 
@@ -150,6 +151,7 @@ def test_a_source_that_settles_before_its_target(monkeypatch):
     notices()
 
 
+@pytest.mark.once
 def test_a_target_that_forgets_what_it_has_taken(monkeypatch):
     def forgetful(_self, handover):
         taken = Taken()
@@ -173,6 +175,7 @@ def test_nobody_is_given_what_is_on_its_way():
     assert bench.bodies("away") == BODIES
 
 
+@pytest.mark.once
 def test_intents_that_are_loaded_after_their_records_were_given_to_somebody(monkeypatch):
     opened = Outbox.open
     monkeypatch.setattr(Outbox, "open", lambda self, shards: self._hub.scheduler.call_later(0.01, opened, self, list(shards)))

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from both_modes import both
+from both_modes import both, examples
 
 MODES = both("entrepot.broker.subscription.leases", "entrepot.model.range_block", "entrepot.model.ranges")
 END = 2**64 - 1
@@ -125,7 +125,7 @@ steps = st.lists(
 
 
 @mode
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=examples(250), deadline=None)
 @given(
     base=st.sampled_from([0, 65530, 2**32 - 20]),
     end=st.integers(0, 40),

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from state_store import StateStore
 
+from both_modes import examples
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.subscription.persistence import SubscriptionState, fold_all_subscriptions, fold_subscription
 from entrepot.model.errors import CorruptData
@@ -21,7 +22,7 @@ offsets = st.one_of(st.integers(0, 40), st.integers(65_520, 65_550), st.integers
 spans = st.one_of(st.integers(1, 10), st.integers(1, 150_000))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(steps=st.lists(st.tuples(st.sampled_from(["take", "settle", "settle_to", "release"]), offsets, spans), max_size=25))
 def test_a_topics_subscription_comes_back(steps):
     store = StateStore(fold_subscription)
@@ -71,7 +72,7 @@ def test_a_topics_subscription_comes_back(steps):
     assert {key[2:18] for _, key in store.values} == {OTHER}
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(
     deltas=st.lists(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 12), st.integers(0, 3)), min_size=1, max_size=5), min_size=1, max_size=8),
     forgotten=st.integers(-1, 7),

@@ -3,13 +3,14 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from both_modes import examples
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.subscription.policies import GroupScan, SelectorScan
 
 END = 2**64 - 1
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     matching=st.lists(st.booleans(), max_size=60),
     limits=st.lists(st.integers(1, 7), min_size=1, max_size=20),
@@ -57,7 +58,7 @@ def test_looking_ahead_is_bounded():
 steps = st.lists(st.tuples(st.sampled_from(["take", "take", "settle", "release"]), st.integers(1, 3), st.integers(0, 40), st.integers(1, 5)), max_size=50)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(groups=st.lists(st.sampled_from([None, "a", "b", "c"]), max_size=40), sticky=st.booleans(), steps=steps)
 def test_groups_keep_their_order(groups, sticky, steps):
     sub = Subscription(0, len(groups))

@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from state_store import StateStore
 
+from both_modes import examples
 from entrepot.broker.subscription.schedule import NEVER, Schedule, ShardTime, fold_schedule
 from entrepot.model.errors import CorruptData
 
@@ -12,7 +13,7 @@ ID = b"0123456789abcdef"
 steps = st.lists(st.tuples(st.sampled_from(["add", "add", "add", "due", "cancel", "reopen"]), st.integers(0, 30), st.integers(0, 5)), max_size=60)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(steps=steps)
 def test_agrees_with_a_sorted_list(steps):
     store = StateStore(fold_schedule)

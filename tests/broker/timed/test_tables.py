@@ -5,6 +5,7 @@ from broker_bench import Bench
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from both_modes import examples
 from entrepot.broker.subscription.leases import Subscription
 from entrepot.broker.timed.group_window import NONE, GroupWindow
 from entrepot.broker.timed.kept_leases import TIMED, KeptLeases
@@ -14,7 +15,7 @@ from entrepot.broker.timed.offset_table import OffsetTable
 from entrepot.broker.timed.repeats import FORGET_MAX, INTERVAL_MS, REPEAT_PREFIX, SLOT_MS, SLOT_ROWS, SPLIT_AT, Repeats, digest_of
 from entrepot.model.errors import CorruptData
 
-MORE = settings(max_examples=80, deadline=None)
+MORE = settings(max_examples=examples(80), deadline=None)
 keys = st.one_of(st.integers(0, 40), st.integers(0, 40).map(lambda number: number << 16), st.integers(0, 2**62))
 
 

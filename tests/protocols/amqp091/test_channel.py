@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.broker.calls.port import DONE, PENDING, make_publish
 
 
@@ -31,7 +31,7 @@ steps = st.lists(
 
 
 @pytest.mark.parametrize("module", both("entrepot.protocols.amqp091.channel"))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(steps=steps, ordered=st.booleans())
 def test_spans_are_what_a_dictionary_says(module, steps, ordered):
     channel = module.Channel(1, 1)
@@ -88,7 +88,7 @@ def test_a_long_run_is_one_span_whichever_way_it_is_settled(module):
 
 
 @pytest.mark.parametrize("module", both("entrepot.protocols.amqp091.channel"))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.lists(st.booleans(), max_size=300))
 def test_completed_publishes_leave_in_order(module, completions):
     channel = module.Channel(1, 1)

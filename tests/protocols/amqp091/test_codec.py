@@ -12,7 +12,7 @@ from amqp_wire import PERSISTENT, PROTOCOL_HEADER, ack, bodies, content_header, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from both_modes import interpreted
+from both_modes import examples, interpreted
 from entrepot.protocols.amqp091 import codec
 from entrepot.protocols.amqp091.reply_codes import AmqpError
 
@@ -52,7 +52,7 @@ def test_mode_is_the_one_asked_for() -> None:
         assert not compiled
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(streams, st.data())
 def test_any_split_gives_the_same_events(stream: bytes, data: st.DataObject) -> None:
     whole = normalised(decode(codec, [stream]))
@@ -80,7 +80,7 @@ def test_every_prefix_yields_only_what_is_whole() -> None:
         assert len(decode(codec, [stream[:cut]])) == whole
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(streams)
 def test_compiled_agrees_with_source(stream: bytes) -> None:
     assert decode(codec, [stream]) == decode(source, [stream])

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from pika import data as pika_data
 from pika import spec
 
+from both_modes import examples
 from entrepot.protocols.amqp091 import methods
 from entrepot.protocols.amqp091.fields import TableLimits, decode_table, encode_table, encode_value
 from entrepot.protocols.amqp091.methods import BY_NAME, TABLE, Method, decode, encode, encode_frame
@@ -73,7 +74,7 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
 
 
 @pytest.mark.parametrize("method", TABLE, ids=lambda method: method.name)
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.data())
 def test_every_method_crosses_to_pika_and_back(method: Method, data: st.DataObject) -> None:
     values = {argument.name: data.draw(VALUES[argument.type]) for argument in method.arguments if not argument.reserved}
@@ -249,7 +250,7 @@ def test_limits_of_tables() -> None:
         decode_table(bottom)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 @given(st.binary(max_size=60))
 def test_any_payload_decodes_or_is_an_amqp_error(payload: bytes) -> None:
     for method in (BY_NAME["queue.declare"], BY_NAME["connection.start_ok"]):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pika import frame as pika_frame
 from pika import spec
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.protocols.amqp091 import output
 
 BELOW = "entrepot.protocols.amqp091.properties"
@@ -83,7 +83,7 @@ sizes = st.sampled_from([4087, 4088, 4089, 8176, 8177, 16384, 20000, 40000, 200_
 contents = st.lists(st.tuples(st.sampled_from(PROPERTIES), st.one_of(st.binary(max_size=20), sizes.map(bytes))), max_size=5)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(contents, st.sampled_from([4096, 8192, 131072]), st.booleans())
 def test_both_modes_send_the_same_for_every_size_and_frame_max(content: list[tuple[bytes, bytes]], frame_max: int, stream: bool) -> None:
     data = b"".join(record(*message) for message in content)

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_bench import HEADER, Client, closing, complete, frame, parse, refuse
 
+from both_modes import examples
 from entrepot.broker.calls.port import ACCEPT, DONE, REFUSED, REJECT, RELEASE, UNAVAILABLE, UNKNOWN
 from entrepot.model.entry import HAS_EXPIRY
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
@@ -212,7 +213,7 @@ class TestConfirms:
         client.open_channel()
         assert client.hear() == []
 
-    @settings(max_examples=120, deadline=None)
+    @settings(max_examples=examples(120), deadline=None)
     @given(st.data())
     def test_any_order_of_completions(self, data):
         client = Client().open().open_channel().confirming()
@@ -465,7 +466,7 @@ def run(octets, cuts):
     return client, published, asked
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.data())
 def test_any_split_of_the_bytes_gives_the_same(data):
     octets = b"".join(script(Client()))
@@ -489,7 +490,7 @@ def test_byte_by_byte():
     assert run(octets, list(range(1, len(octets))))[1:] == (published, asked)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.data())
 def test_rubbish_never_raises(data):
     """Damage anywhere in a good conversation is answered in AMQP's way or ends the connection."""

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_bench import CAPABLE, HEADER, Client, closing, complete, frame, refuse
 
+from both_modes import examples
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import UNAVAILABLE, UNKNOWN, Ask
 from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
@@ -362,7 +363,7 @@ class TestHeld:
         complete(client.door.pending[1], 3)
         assert client.hear() == [(2, "queue.purge_ok", {"message_count": 3})]
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60), deadline=None)
     @given(st.data())
     def test_answers_keep_the_order_of_each_channel(self, data):
         client = Client().open()

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_methods import EVERY_TYPE
 
-from both_modes import both, interpreted
+from both_modes import both, examples, interpreted
 from entrepot.model import batch as neutral
 from entrepot.protocols.amqp091 import records, translation
 
@@ -71,7 +71,7 @@ def property_lists(draw: st.DrawFn) -> bytes:
     return flags.to_bytes(2, "big") + b"".join(draw(strategy) for flag, strategy in lists.items() if flags & flag)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.lists(st.tuples(property_lists(), st.binary(max_size=30)), max_size=4))
 def test_there_and_back_in_both_modes(content: list[tuple[bytes, bytes]]) -> None:
     data = PREFIX + b"".join(record(*message) for message in content)

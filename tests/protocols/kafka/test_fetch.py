@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kafka_bench import Chance, Client, done, fetch, refuse, unavailable
 from kio_bridge import decode_kio, encode_kio
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.broker.calls.partition_calls import CloseParts, Read
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused
@@ -56,7 +56,7 @@ def read_topics(codec, reader, version, table, most):
 
 @pytest.mark.parametrize("mode", [0, 1], ids=["installed", "interpreted"])
 @given(requests(), st.integers(1, 9))
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_requests_are_read_as_kafka_writes_them(mode, drawn, most):
     version, topics, forgotten, session, committed = drawn
     codec = MODES[mode]
@@ -79,7 +79,7 @@ def test_requests_are_read_as_kafka_writes_them(mode, drawn, most):
 
 
 @given(st.binary(max_size=100), st.sampled_from(VERSIONS))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_bytes_are_read_or_malformed(data, version):
     from entrepot.protocols.kafka import fetch_codec
     from entrepot.protocols.kafka.primitives import Reader
@@ -97,7 +97,7 @@ found = st.tuples(st.lists(st.binary(min_size=1, max_size=6000), max_size=3), st
 
 @pytest.mark.parametrize("mode", [0, 1], ids=["installed", "interpreted"])
 @given(data=st.data())
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_responses_are_as_kafka_reads_them(mode, data):
     codec = MODES[mode]
     version = data.draw(st.sampled_from(VERSIONS))

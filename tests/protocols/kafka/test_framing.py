@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES, BUFFER_MIN_BYTES
 
 MODES = both("entrepot.protocols.kafka.framing", "entrepot.net.receive_buffer", "entrepot.protocols.kafka.primitives")
@@ -33,7 +33,7 @@ def fill(framing, data, step):
 
 @pytest.mark.parametrize("module", MODES, ids=["installed", "interpreted"])
 @given(requests=st.lists(st.binary(min_size=8, max_size=30_000), max_size=8), step=st.integers(1, 50_000))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_any_split_gives_the_same_requests(module, requests, step):
     framing = module.Framing(1 << 20, 1 << 20)
     data = b"".join(len(request).to_bytes(4, "big") + request for request in requests)
@@ -98,7 +98,7 @@ def test_raw_messages_have_no_header(module):
 
 @pytest.mark.parametrize("module", MODES, ids=["installed", "interpreted"])
 @given(size=st.integers(100, 300_000), behind=st.integers(0, 400_000), more=st.integers(1, 400_000), seed=st.integers(0, 99))
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 def test_what_is_lent_stays_whatever_comes_behind_it(module, size, behind, more, seed):
     chance = random.Random(seed)
     framing = module.Framing(1 << 20, 1 << 20)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from kafka_bench import Client, batch, done, produce
 from kio_bridge import decode_kio, encode_kio
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.model.entry import CODEC_KAFKA
 from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.model.names import without_vhosts
@@ -50,7 +50,7 @@ def partition_answers(answer):
 
 @pytest.mark.parametrize("mode", [0, 1], ids=["installed", "interpreted"])
 @given(asked=topics, version=st.sampled_from(VERSIONS), acks=st.integers(-2, 2))
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_requests_are_read_as_kafka_writes_them(mode, asked, version, acks):
     data = encode_kio(0, version, "request", produce(asked, acks))
     flexible = version >= 9
@@ -66,7 +66,7 @@ def test_requests_are_read_as_kafka_writes_them(mode, asked, version, acks):
 
 
 @given(st.binary(max_size=100), st.sampled_from(VERSIONS))
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 def test_any_bytes_are_read_or_malformed(data, version):
     try:
         request = decode_produce(MODES[0], PRIMITIVES[0].Reader(bytearray(data), 0, len(data)), version >= 9, BatchValidator(1 << 20))
@@ -92,7 +92,7 @@ CODES = {"no such topic": 3, "gap": 45, "access to topic 't' in vhost '/' refuse
 
 @pytest.mark.parametrize("mode", [0, 1], ids=["installed", "interpreted"])
 @given(asked=st.dictionaries(st.text(max_size=3, alphabet="ab"), st.lists(errors, max_size=3), max_size=3), version=st.sampled_from(VERSIONS))
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 def test_responses_are_as_kafka_reads_them(mode, asked, version):
     codec = MODES[mode]
     found = []

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kafka_batches import COMPRESSIONS, GZIP, LZ4, NONE, SNAPPY, ZSTD, batch, pack, plain, record, record_fields, seal, valid_batches, varint
 from kafka_forms import ALL, REFUSED, REFUSED_HERE, TAKEN
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.model.entry import TRANSACTIONAL
 from entrepot.protocols.kafka import batch_errors
 from entrepot.protocols.kafka.batch_errors import CORRUPT_MESSAGE, INVALID_RECORD, INVALID_TIMESTAMP, MESSAGE_TOO_LARGE, UNSUPPORTED_COMPRESSION_TYPE
@@ -218,7 +218,7 @@ def test_the_stamp_of_a_topic_with_times_of_the_append(module: Any) -> None:
     assert [(item.offset, item.timestamp, item.value) for item in read] == [(5, 77_000, b"a"), (6, 77_000, b"b")]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(fields=st.lists(record_fields, min_size=1, max_size=8), compression=st.sampled_from([NONE, GZIP, SNAPPY, LZ4, ZSTD]))
 def test_what_a_client_builds_is_taken(fields: list[Any], compression: int) -> None:
     builder = DefaultRecordBatchBuilder(2, compression, 0, 7, 1, 100, 1 << 20)
@@ -246,7 +246,7 @@ def resealed(data: bytes) -> bytes:
     return seal(data[21:], magic=data[16]) if len(data) > 21 else data
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(data=valid_batches, bits=st.lists(st.integers(0, 2**20), max_size=4), cut=st.one_of(st.none(), st.integers(0, 400)), sealed=st.booleans())
 def test_damage_is_told_alike_in_both_modes(data: bytes, bits: list[int], cut: int | None, sealed: bool) -> None:
     whole = data
@@ -265,7 +265,7 @@ def test_damage_is_told_alike_in_both_modes(data: bytes, bits: list[int], cut: i
         assert crc32c(installed[-1][21:]) == int.from_bytes(installed[-1][17:21], "big")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(records=st.binary(max_size=60), count=st.integers(1, 4))
 def test_any_bytes_as_records(records: bytes, count: int) -> None:
     data = batch([records], count=count, last_delta=count - 1)

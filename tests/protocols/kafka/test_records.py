@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kafka_batches import COMPRESSIONS, ZSTD, batch, contents, header_lists, numbered, plain, record, valid_batches
 from test_translation import PREFIX, property_lists
 
-from both_modes import both
+from both_modes import both, examples
 from entrepot.model import batch as neutral
 from entrepot.model.batch import BatchBuilder, RecordBatch
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
@@ -100,7 +100,7 @@ def test_what_unpacks_to_more_than_the_limit_is_opaque(module: Any) -> None:
 record_lists = st.lists(st.tuples(contents, contents, header_lists, st.integers(-1000, 10**6)), min_size=1, max_size=6)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(fields=record_lists, compression=st.sampled_from(COMPRESSIONS), base_time=st.integers(1_000, 2**42), offset=st.integers(0, 2**50))
 def test_there_and_back_a_record_is_the_same(fields: list[Any], compression: int, base_time: int, offset: int) -> None:
     data = batch(numbered(fields), compression, base_time=base_time, base_offset=offset)
@@ -114,7 +114,7 @@ def test_there_and_back_a_record_is_the_same(fields: list[Any], compression: int
     assert back == read(data)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=valid_batches)
 def test_all_of_a_batch_arrives_in_amqp(data: bytes) -> None:
     codec = MODES[0].KafkaEntryCodec()
@@ -125,7 +125,7 @@ def test_all_of_a_batch_arrives_in_amqp(data: bytes) -> None:
     assert [item[8 + int.from_bytes(item[:4], "big") :] for item in records] == values
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(content=st.lists(st.tuples(property_lists(), st.binary(max_size=30)), min_size=1, max_size=3))
 def test_amqp_to_kafka_and_back(content: list[tuple[bytes, bytes]]) -> None:
     """Both modes make the same of everything that AMQP can say, a client can read it, and what it says comes back."""
@@ -188,7 +188,7 @@ header_values = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(values=st.lists(st.tuples(st.sampled_from([b"a", b"b", b"retries"]), header_values), max_size=5))
 def test_types_of_headers_come_back(values: list[tuple[bytes, tuple[int, bytes]]]) -> None:
     source = typed(*((name, kind, raw) for name, (kind, raw) in values))

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kio_bridge import decode_kio, encode_kio, messages, plan
 
+from both_modes import examples
 from entrepot.protocols.kafka.apis import APIS, NEVER
 from entrepot.protocols.kafka.primitives import Malformed, Reader, Writer
 
@@ -31,7 +32,7 @@ def read(api_key: int, version: int, side: str, data: bytes) -> dict[str, Any]:
 @pytest.mark.parametrize("side", ["request", "response"])
 @pytest.mark.parametrize("key", APIS, ids=lambda key: APIS[key].name)
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_a_message_is_what_kafka_says_it_is(data: st.DataObject, key: int, side: str) -> None:
     api = APIS[key]
     version = data.draw(st.integers(api.least, api.most))
@@ -55,7 +56,7 @@ def test_every_version_is_known_to_kafka_and_flexible_where_it_is_there(key: int
 
 @pytest.mark.parametrize("key", APIS, ids=lambda key: APIS[key].name)
 @given(data=st.data())
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 def test_a_request_cut_anywhere_is_malformed(data: st.DataObject, key: int) -> None:
     api = APIS[key]
     version = data.draw(st.integers(api.least, api.most))
@@ -69,7 +70,7 @@ def test_a_request_cut_anywhere_is_malformed(data: st.DataObject, key: int) -> N
 
 @pytest.mark.parametrize("key", APIS, ids=lambda key: APIS[key].name)
 @given(data=st.data())
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 def test_any_bytes_are_read_or_malformed(data: st.DataObject, key: int) -> None:
     api = APIS[key]
     version = data.draw(st.integers(api.least, api.most))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kafka_bench import Client, batch, done, fetch, produce, refuse, unavailable
 
+from both_modes import examples
 from entrepot.broker.calls.partition_calls import Append, Read
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.turns import TURN_STEPS
@@ -222,7 +223,7 @@ def test_a_request_over_that_limit_ends_its_own_connection():
 
 
 @given(order=st.permutations(range(6)), split=st.integers(1, 200))
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 def test_any_order_of_completions_and_any_split_of_bytes(order, split):
     client = Client()
     data = b"".join(client.frame(0, 9, produce({"t": {index: batch(index + 1)}})) for index in range(6))
@@ -328,7 +329,7 @@ def test_a_size_alone_takes_no_memory(client):
 
 
 @given(st.binary(max_size=120))
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_bytes_are_answered_or_end_the_connection(data):
     client = Client()
     client.feed(len(data).to_bytes(4, "big") + data)
@@ -336,7 +337,7 @@ def test_any_bytes_are_answered_or_end_the_connection(data):
 
 
 @given(key=st.sampled_from(sorted(APIS)), data=st.data())
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 def test_any_body_of_any_api(key, data):
     version = data.draw(st.integers(APIS[key].least, APIS[key].most))
     body = key.to_bytes(2, "big") + version.to_bytes(2, "big") + bytes(6) + (b"\0" if version >= APIS[key].flexible_from else b"")

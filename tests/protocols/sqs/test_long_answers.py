@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from port_double import Bench, http, json_request, parse_answers
 
+from both_modes import examples
 from entrepot.net.turns import TURN_STEPS
 from entrepot.protocols.sqs import query_protocol, receiving
 from entrepot.protocols.sqs.from_neutral import pack_checked
@@ -101,7 +102,7 @@ def test_the_size_of_what_will_be_written(text, cut):
 
 
 @given(st.text(max_size=60))
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 def test_xml_is_escaped_as_elsewhere(text):
     data = text.encode(errors="ignore")
     writer = Writer()

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from both_modes import examples
 from entrepot.broker.logs.hub import LARGE_BYTES, Hub
 from entrepot.model.entry import CODEC_AMQP_091, CODEC_SQS, restore_entry, stored_entry
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
@@ -33,7 +34,7 @@ OTHERS = [
 
 @given(st.lists(st.sampled_from([*CHARACTERS * 2, *OTHERS]), max_size=6) | st.lists(st.binary(max_size=4), max_size=4))
 @example([])
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 def test_text_is_what_is_text_in_one_go(parts):
     body = b"".join(parts)
     found = text_pieces(memoryview(body))

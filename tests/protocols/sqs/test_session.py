@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from port_double import Bench, http, json_request, parse_answers
 
+from both_modes import examples
 from entrepot.broker.calls.port import DONE, REFUSED, UNAVAILABLE, UNKNOWN
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.net.turns import TURN_STEPS
@@ -49,7 +50,7 @@ def played(pieces):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_any_split_of_the_input_gives_the_same_answers(data):
     whole = b"".join(conversation())
     cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=30)))
@@ -146,7 +147,7 @@ def test_what_the_api_does_not_know_is_answered_and_the_connection_goes_on(data,
 
 
 @given(st.binary(max_size=2000), st.sampled_from(["SendMessage", "SendMessageBatch", "CreateQueue", "DeleteMessageBatch", "ReceiveMessage"]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_any_body_is_answered(body, action):
     connection = Bench().session()
     connection.send(json_request(action, body) + http(body, FORM) + http(b"Action=" + action.encode() + b"&" + body, FORM))

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from port_double import NOW_MS, Bench, http, parse_answers
 
+from both_modes import examples
 from entrepot.broker.users.secret_box import SecretBox
 from entrepot.entropy import SystemEntropy
 from entrepot.model.errors import Reason, Refused
@@ -78,7 +79,7 @@ texts = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), max_size=2
 
 
 @given(st.dictionaries(st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,10}", fullmatch=True), texts, max_size=4), st.binary(max_size=50), st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_what_botocore_signs_is_right_and_any_change_is_not(parameters, body, presign):
     request = signed(
         "POST" if not presign else "GET", f"http://h:9324/a%20b/c?{urlencode(parameters)}", {"X-Amz-Target": "AmazonSQS.X"}, b"" if presign else body, presign

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_disk import MemoryDisk
 
+from both_modes import examples
 from entrepot.model.errors import CorruptData
 from entrepot.store.local.checkpoint import (
     CHECKPOINT_NAME,
@@ -176,7 +177,7 @@ saves = st.lists(
 
 
 @pytest.mark.parametrize("kind", KEEPERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(saves)
 def test_against_a_model(kind: Callable[[], Any], steps: list[Any]) -> None:
     keeper = kind()

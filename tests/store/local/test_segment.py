@@ -10,6 +10,7 @@ from encoding import encode, entry_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from both_modes import examples
 from entrepot.model.entry import StoredEntry
 from entrepot.model.errors import CorruptData
 from entrepot.store.entry_codec import entry_time
@@ -85,7 +86,7 @@ logs = st.dictionaries(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(logs, st.sampled_from([1, 1000, 1 << 40]))
 def test_what_is_written_is_read(content: dict[tuple[int, bytes], list[tuple[bytes, int, int, int]]], take_every: int) -> None:
     pieces = []

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_disk import MemoryDisk
 
+from both_modes import examples
 from entrepot.model.errors import CorruptData
 from entrepot.store.entry_codec import entry_time
 from entrepot.store.interface import Log
@@ -102,7 +103,7 @@ def layouts(draw: st.DrawFn) -> list[list[tuple[int, int, Rows]]]:
     return segments
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(layouts(), st.integers(0, 61), st.integers(0, 61), st.sampled_from([1, 10_000, 1 << 18]))
 def test_reads_and_searches_against_a_model(layout: list[list[tuple[int, int, Rows]]], first: int, limit: int, size_max: int) -> None:
     bench = Bench()

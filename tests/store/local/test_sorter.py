@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_disk import MemoryDisk, MemoryLoop
 
+from both_modes import examples
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import Log
 from entrepot.store.local import sorter as sorter_module
@@ -156,7 +157,7 @@ rounds = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(rounds, st.sampled_from([4096, 40_000, 8 << 20]))
 def test_against_a_model(history: list[Any], window_size: int) -> None:
     bench = Bench(window_size=window_size)

@@ -218,11 +218,14 @@ class Checkpoint:
 
     def __init__(self, reader: sqlite3.Connection) -> None:
         self._reader = reader
+        self._has_state = True  # or may have: False if load() found none, until something is saved
 
     def load(self) -> Checkpointed:
         """Everything but the folded state; blocking, for the start. Raises CorruptData."""
         with _errors(self.name):
-            return _load(self.name, self._reader)
+            loaded = _load(self.name, self._reader)
+            self._has_state = self._reader.execute("SELECT 1 FROM state LIMIT 1").fetchone() is not None
+        return loaded
 
     def save(self, changes: Changes) -> Callable[[], None]:
         """Blocking work for Disk.background: all of `changes` or nothing, durable when it returns. One at a time. Raises OSError."""
@@ -230,6 +233,8 @@ class Checkpoint:
 
     def get(self, shard: int, key: bytes) -> bytes | None:
         """A value of the folded state. Raises CorruptData."""
+        if not self._has_state:
+            return None
         with _errors(self.name):
             row = self._reader.execute("SELECT value, crc FROM state WHERE shard = ? AND key = ?", (shard, key)).fetchone()
         if row is None:
@@ -241,6 +246,8 @@ class Checkpoint:
 
     def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Up to `limit` (key, value) with first <= key < end, ascending. Raises CorruptData."""
+        if not self._has_state:  # an opening broker scans each shard for a dozen kinds of state
+            return []
         query = "SELECT key, value, crc FROM state WHERE shard = ? AND key >= ? AND key < ? ORDER BY key LIMIT ?"
         with _errors(self.name):
             rows = self._reader.execute(query, (shard, first, end, limit)).fetchall()
@@ -304,6 +311,7 @@ class SqliteCheckpoint(Checkpoint):
 
     def save(self, changes: Changes) -> Callable[[], None]:
         """See Checkpoint.save."""
+        self._has_state = True
 
         def work() -> None:
             assert self._writer is not None, "opened for reading"
@@ -339,6 +347,7 @@ class ImageCheckpoint(Checkpoint):
 
     def save(self, changes: Changes) -> Callable[[], None]:
         """See Checkpoint.save."""
+        self._has_state = True
 
         def work() -> None:
             with _errors(self.name):

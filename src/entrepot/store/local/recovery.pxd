@@ -8,6 +8,7 @@ from entrepot.store.entry_codec cimport entry_size, entry_span, appended_time
 from entrepot.store.local.log cimport LocalLog
 
 cdef uint32_t _MAGIC
+cdef bytes _MAGIC_BYTES
 cdef Py_ssize_t _HEADER
 cdef int _VERSION
 cdef int _APPEND

@@ -19,6 +19,7 @@ if not cython.compiled:
     from entrepot.store.entry_codec import appended_time, entry_size, entry_span
 
 _MAGIC = COMMIT_MAGIC
+_MAGIC_BYTES = COMMIT_MAGIC.to_bytes(4, "little")
 _HEADER = COMMIT_HEADER_SIZE
 _VERSION = VERSION
 _APPEND = OP_APPEND
@@ -50,12 +51,12 @@ def commit_holds(data: bytes, pos: int) -> bool:
 
 def find_covering(data: bytes, pos: int, sequence: int) -> int:
     """Position of a valid commit at or after `pos` that says `sequence` was synced before it; -1 if there is none."""
-    pos = (pos + 7) & ~7
     end = len(data) - _HEADER
-    while pos <= end:
-        if get_u32_le(data, pos) == _MAGIC and get_u64_le(data, pos + 16) >= sequence and get_u64_le(data, pos + 8) > sequence and commit_holds(data, pos):
+    pos = data.find(_MAGIC_BYTES, (pos + 7) & ~7)
+    while 0 <= pos <= end:
+        if pos & 7 == 0 and get_u64_le(data, pos + 16) >= sequence and get_u64_le(data, pos + 8) > sequence and commit_holds(data, pos):
             return pos
-        pos += 8
+        pos = data.find(_MAGIC_BYTES, (pos + 8) & ~7)
     return -1
 
 
