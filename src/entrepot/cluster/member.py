@@ -288,6 +288,7 @@ class Member:
         self._handovers.linked(link)
         if self.decides:
             self.deciding.linked(link)
+        self._broker.held.release()  # who publishes to queues that live there waits no longer
         return link
 
     def opened(self, session: LinkSession) -> None:

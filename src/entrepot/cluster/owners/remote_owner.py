@@ -32,7 +32,7 @@ from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.remote_timed import RemoteTimed
 from entrepot.cluster.owners.sent_stages import SentStages
 from entrepot.cluster.owners.settlements import SentSettlements
-from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse
+from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse, went_along
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
 
 WAITS_STEP = 64  # calls, from one word to the next on which answers need not be kept
@@ -94,7 +94,7 @@ class RemoteOwner(RemoteTimed):
 
     def give_up(self) -> None:
         """Nobody waits for it any more: whatever is under way is answered, consumers are told that they are gone; nothing more is sent or heeded until it
-        resumes. Nothing, unless its start is dead.
+        resumes. Nothing, unless its start is dead. What does not survive that is gone, and so is what was published there.
         """
         if not self._outlet.is_over:
             return
@@ -106,7 +106,9 @@ class RemoteOwner(RemoteTimed):
         ended: list[tuple[int, Any]] = [*self._waiting.end(), *self._stages.end()]
         self._let_go()
         for number, who in sorted(ended, key=lambda item: item[0]):
-            if isinstance(who, Publish) and number >= held_from:
+            if isinstance(who, Publish) and not self._survives:
+                went_along(who)
+            elif isinstance(who, Publish) and number >= held_from:
                 refuse(who, Unavailable(ENDED))
             else:
                 lost(who)
