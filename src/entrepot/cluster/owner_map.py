@@ -51,8 +51,8 @@ class OwnerMap(OwnerTable):
         return crossing.remote[DURABLE]
 
     def home_of(self, definition: Definition) -> Owner:
-        """See OwnerTable. A start that is not there is dead, and the catalogue will say so, or is about to be reached: see Member and Following, which then release
-        what has waited for it.
+        """See OwnerTable. A start that is not there is dead, and the catalogue will say so, or is about to be reached: see Member and Following, which
+        then release what has waited for it.
         """
         if not definition.home or definition.home == self.start_id:
             return super().home_of(definition)
