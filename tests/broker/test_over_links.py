@@ -15,7 +15,7 @@ from entrepot.broker.calls.questions import Seal
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, DeleteTimedQueue, TimedPolicy
 from entrepot.broker.front.door import Door
 from entrepot.cluster.link import Link
-from entrepot.cluster.owners import words
+from entrepot.cluster.owners import remote_owner, words
 from entrepot.cluster.owners.doors import DOOR_WINDOW_BYTES, IDLE_DOORS_MAX, Readers
 from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.model.errors import CorruptData, Reason, Refused
@@ -277,15 +277,18 @@ def test_doors_through_which_nothing_goes_are_forgotten(bench, me):
 # ---- full, away, dead
 
 
-def test_a_link_that_is_full_takes_nothing_new(bench, me):
+def test_a_link_that_is_full_takes_only_what_is_bounded_otherwise(bench, me, monkeypatch):
+    """It may be full of what is delivered there: who publishes the other way waits, and is not told to try again."""
     bench.table.wire.break_off(1000.0)
     bench.table.front.link.held_max = 1000
-    sent = me.publish(bytes(2000))
-    refused = me.publish(b"x")
-    assert (sent.outcome, refused.outcome) == (PENDING, UNAVAILABLE)
-    assert me.submit(r.Get("q")).outcome == UNAVAILABLE
+    sent = [me.publish(bytes(2000)), me.publish(b"x")]
+    got = me.submit(r.Get("q"))
+    assert [call.outcome for call in (*sent, got)] == [PENDING] * 3
+    assert me.submit(r.PurgeQueue("q")).outcome == UNAVAILABLE
+    monkeypatch.setattr(remote_owner, "KEPT_MAX_BYTES", 1000)
+    assert me.publish(b"z").outcome == UNAVAILABLE
     bench.run(1001)
-    assert sent.outcome == DONE
+    assert [call.outcome for call in (*sent, got)] == [DONE] * 3
     assert me.put(b"y").outcome == DONE
     assert bench.queue().depth() == 2
 

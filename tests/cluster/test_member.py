@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 
 from entrepot.broker.catalogue.quotas import QuotaLimits
-from entrepot.cluster.member import Member
+from entrepot.cluster.greeting import HEAD_SIZE
+from entrepot.cluster.member import REFUSED_MAX, REFUSED_S, Member
 from entrepot.cluster.owners.crossing import RETURN_S, Crossing
 from entrepot.cluster.owners.returning import LIMIT_S
 from entrepot.model.errors import CorruptData
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.simulation.crashing_run import Everyone
+from entrepot.simulation.linked_owners import give
 from entrepot.simulation.loop import SimulatedLoop
 from entrepot.simulation.workers import Worker, Workers
 from entrepot.store.local.settings import StoreSettings
@@ -196,3 +198,16 @@ def test_one_that_does_not_return_is_given_up_once() -> None:
     assert "w1" not in w0.member._owners.crossings
     w1.start()
     workers.loop.run_until(lambda: is_ready(w1) and "w1" in w0.member._owners.crossings, 10)
+
+
+def test_of_connections_that_are_refused_so_many_are_told_of() -> None:
+    workers = three()
+    member: Member = workers.all[0].member
+    told: list[str] = []
+    member._journal = told.append
+    for _ in range(REFUSED_MAX * 5):
+        give(member.session(None, lambda: None), bytes(HEAD_SIZE))
+    assert len(told) == REFUSED_MAX
+    workers.loop.run_for(REFUSED_S * 1.1)
+    give(member.session(None, lambda: None), bytes(HEAD_SIZE))
+    assert told[REFUSED_MAX:] == [f"link refused: {REFUSED_MAX * 4} times more", told[0]]

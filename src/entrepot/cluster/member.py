@@ -40,6 +40,9 @@ from entrepot.net.session import Wake
 
 AWAY_S = 2.0  # without a connection: from then on nothing new is begun there
 
+REFUSED_MAX = 10  # connections that were refused: so many are told of, in REFUSED_S; who dials may try four times a second, for ever
+REFUSED_S = 60.0
+
 OWNERS = 2  # of each process: what is in its memory alone, and what is durable
 
 Journal = Callable[[str], None]
@@ -112,6 +115,8 @@ class Member:
         self._closed: set[int] = set()  # shards of its own that are not open yet
         self._returning: Returning | None = None  # once it has begun
         self._is_stopping = False
+        self._refused_from_s = clock.monotonic_s()
+        self._refused_count = 0  # connections, since then
 
     # ---- its life
 
@@ -186,7 +191,18 @@ class Member:
 
     def session(self, dials: str | None, wake: Wake) -> LinkSession:
         """Of a new connection; `dials`: the process that was connected to, None: this one was."""
-        return LinkSession(self._identity, self, dials, self._clock, self._entropy.octets(NONCE_SIZE), wake, self._journal)
+        return LinkSession(self._identity, self, dials, self._clock, self._entropy.octets(NONCE_SIZE), wake, self._refused)
+
+    def _refused(self, text: str) -> None:
+        """A connection, for that."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._refused_from_s >= REFUSED_S:
+            if self._refused_count > REFUSED_MAX:
+                self._journal(f"link refused: {self._refused_count - REFUSED_MAX} times more")
+            self._refused_from_s, self._refused_count = now_s, 0
+        self._refused_count += 1
+        if self._refused_count <= REFUSED_MAX:
+            self._journal(text)
 
     def dead(self, name: str, start: bytes) -> None:
         """That start is no more, or is dead to this process: nothing of it is heeded any more."""
@@ -288,6 +304,7 @@ class Member:
         self._handovers.linked(link)
         if self.decides:
             self.deciding.linked(link)
+        self._broker.held.release()  # who publishes to queues that live there waits no longer
         return link
 
     def opened(self, session: LinkSession) -> None:

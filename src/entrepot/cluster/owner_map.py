@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from entrepot.broker.front.held_calls import CatalogueAway
 from entrepot.broker.front.owner_table import Definition, OwnerTable
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.local_owner import LocalOwner
@@ -50,12 +51,14 @@ class OwnerMap(OwnerTable):
         return crossing.remote[DURABLE]
 
     def home_of(self, definition: Definition) -> Owner:
-        """See OwnerTable."""
+        """See OwnerTable. A start that is not there is dead, and the catalogue will say so, or is about to be reached: see Member and Following, which
+        then release what has waited for it.
+        """
         if not definition.home or definition.home == self.start_id:
             return super().home_of(definition)
         owner = self.home_of_start(definition.home)
         if owner is None:
-            raise Unavailable(f"queue '{definition.name}' lives in a process that is not there now")
+            raise CatalogueAway(f"queue '{definition.name}' lives in a process that is not there now")
         return owner
 
     def home_of_start(self, start_id: bytes) -> Owner | None:

@@ -10,7 +10,7 @@ from entrepot.broker.calls.topic_requests import AlterTopicConfig, CreatePartiti
 from entrepot.broker.catalogue.arguments import pack
 from entrepot.broker.catalogue.changes import NO_REVISION, Revision, Row, encode_change
 from entrepot.broker.catalogue.kept_definitions import BINDING_KEY, QUEUE_KEY, named_key
-from entrepot.cluster.catalogue import deciding
+from entrepot.cluster.catalogue import deciding, members
 from entrepot.cluster.catalogue import frames as f
 from entrepot.cluster.catalogue.following import REPEATED_S
 from entrepot.model.errors import CorruptData, Reason, Refused, Unavailable
@@ -208,6 +208,28 @@ def test_a_member_whose_link_is_full_joins_anew():
     cluster.settle()
     assert same(cluster)
     assert len(names(cluster.processes[1])) == 100
+
+
+def test_what_waits_at_a_member_that_takes_its_time_is_bounded(monkeypatch):
+    monkeypatch.setattr(members, "UNAPPLIED_MAX_BYTES", 10_000)
+    cluster = Cluster(2)
+    cluster.settle()
+    here, following = cluster.processes[0].connect(), cluster.processes[1].following
+    for number in range(100):
+        here.declare(f"q{number}")
+    assert not cluster.processes[0].deciding._members["w1"].is_lost  # one that applies them has them all
+    work, slow = following._pieces, []
+    monkeypatch.setattr(following, "_pieces", lambda *change: slow.append(change) or iter(()))
+    calls = [here.submit(r.DeclareQueue(f"r{number}", durable=True)) for number in range(100)]
+    cluster.run(1.0)
+    assert 10 < len(following._waiting) < 50
+    monkeypatch.setattr(following, "_pieces", work)
+    cluster.processes[1].broker.desk.work.run(following._pieces(*slow[0]))
+    cluster.run(5.0)
+    assert {call.outcome for call in calls} == {DONE}
+    cluster.settle()
+    assert same(cluster)
+    assert len(names(cluster.processes[1])) == 200
 
 
 def test_frames_that_say_what_cannot_be_end_the_start(cluster):

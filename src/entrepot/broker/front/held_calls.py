@@ -1,4 +1,5 @@
-"""HeldCalls: what came while this process may not answer by its catalogue, in its order, until it may again: mostly, until the process that decides is back.
+"""HeldCalls: what came while this process may not answer by its catalogue, in its order, until it may again: mostly, until the process that decides is back,
+or has said of a queue that its home is no more.
 
 Only of doors whose protocol has no word for *try again* that its clients heed by themselves (`waits`); the others are told so at once. What has waited for
 HELD_S is told *unavailable*, and so is what is more than HELD_MAX_BYTES, or HELD_MAX calls.

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Any
 
 from entrepot.broker.calls.port import DONE, Publish
-from entrepot.broker.catalogue.definitions import TopicDefinition
+from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
+from entrepot.broker.catalogue.shards import HOME
 from entrepot.broker.front.gathering import Gathering, Part
 from entrepot.broker.front.owner_table import Definition, OwnerTable
 from entrepot.broker.front.owners_here import OwnersHere
@@ -131,17 +132,16 @@ class Path:
     def _register(self, targets: Any) -> None:
         table = self._table
         by_owner: dict[Owner, list[bytes]] = {}
-        by_shard: dict[int, list[bytes]] = {}  # the same lists
+        by_place: dict[int | bytes, list[bytes]] = {}  # the same lists: by shard, and by home of what has none
         for definition in targets:  # there may be tens of thousands
             log_id = sole_log(definition)
             if log_id is None:
                 self.spread.append(definition)
                 continue
-            shard = definition.shard
-            log_ids = None if shard is None else by_shard.get(shard)
+            log_ids = None if definition.shard is None else by_place.get(_place_of(definition))
             if log_ids is None:
                 log_ids = by_owner.setdefault(table.owner(definition), [])
-                by_shard[definition.shard] = log_ids
+                by_place[_place_of(definition)] = log_ids
             log_ids.append(log_id)
             if definition.may_refuse:
                 self.choosy = True
@@ -192,6 +192,12 @@ class Publisher:
         everything = range(call.count)
         parts: list[Part] = [(partial(lane.owner.stage, lane), everything) for lane in lanes]
         return self.gathering.publish(call, parts)
+
+
+def _place_of(definition: Definition) -> int | bytes:
+    """What two have in common that are in one process for as long as a path is valid: a shard, or a home."""
+    assert definition.shard is not None
+    return definition.home if definition.shard == HOME and isinstance(definition, QueueDefinition) else definition.shard
 
 
 def sole_log(definition: Definition) -> bytes | None:

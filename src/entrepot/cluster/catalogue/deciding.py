@@ -185,7 +185,7 @@ class Deciding:
             found = []  # what is not here of what it had was deleted here
         self._stream.commit([home_row(frame.start_id, link.name), *found], announced=True)
         self._announced[frame.start_id] = epoch
-        member = self._members[link.name] = MemberLink(link, frame.start_id)
+        member = self._members[link.name] = MemberLink(link, frame.start_id, lambda: self._stream.revision)
         self._leases.answer(link.name)
         self._stream.join_by_pieces(link.name, member, self._cut)
         self._clean()
@@ -211,6 +211,7 @@ class Deciding:
         if revision > self._stream.revision:
             raise CorruptData(f"'{link.name}' has applied {revision}; {self._stream.revision} is the latest")
         self._stream.applied(link.name, revision)
+        member.has_applied(self._stream.applied_by(link.name))
         return None if member.is_lost else member
 
     def _heartbeat(self, link: Link, frame: f.Heartbeat) -> None:

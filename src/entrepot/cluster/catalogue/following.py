@@ -299,6 +299,7 @@ class Following:
             self._broker.operations.decide_again()
             self._say_beat()
             self._ask_again()
+        self._broker.held.release()  # what waits for the home of a queue waits no longer where that queue is gone
         self._go_on(link)
 
     def _go_on(self, link: Link) -> None:

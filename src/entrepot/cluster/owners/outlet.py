@@ -37,10 +37,14 @@ class Outlet:
         self.away: NotDone | None = None
         self.is_over = False
 
-    def check(self) -> None:
-        """Raises Unavailable: nothing new may be begun."""
+    def check_there(self) -> None:
+        """Raises Unavailable: nothing new may be begun, for the other is away. For what is bounded by itself, whatever else waits there, deliveries mostly."""
         if self.away is not None:
             raise self.away.again()
+
+    def check(self) -> None:
+        """Raises Unavailable: nothing new may be begun, for that, or because much waits."""
+        self.check_there()
         if self._link.is_full:
             raise Unavailable(f"'{self._link.name}' has not answered for long, and much waits for it")
 

@@ -5,7 +5,8 @@ answered from what is known here: a lane is a number of this link, which is regi
 still stands the owner says when it does not. A call that goes out before that is heard is answered by the owner: a lane stands for the ids of logs, which
 are never used again, so it comes to no other queue.
 
-Nothing new is begun while the link is full or the owner away(): Unavailable. What is under way waits, over however many connections, until the other start
+Nothing new is begun while the owner is away(), or the link is full: Unavailable; publishes have a bound of their own, whatever else waits at the link, and
+what only looks or begins to read has that of the connections there are. What is under way waits, over however many connections, until the other start
 is dead().
 
 What an owner takes durably survives its start, and what it has then is the same: its front keeps what was sent and is not said to be durable, and who holds
@@ -32,7 +33,7 @@ from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.remote_timed import RemoteTimed
 from entrepot.cluster.owners.sent_stages import SentStages
 from entrepot.cluster.owners.settlements import SentSettlements
-from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse
+from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse, went_along
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
 
 WAITS_STEP = 64  # calls, from one word to the next on which answers need not be kept
@@ -94,7 +95,7 @@ class RemoteOwner(RemoteTimed):
 
     def give_up(self) -> None:
         """Nobody waits for it any more: whatever is under way is answered, consumers are told that they are gone; nothing more is sent or heeded until it
-        resumes. Nothing, unless its start is dead.
+        resumes. Nothing, unless its start is dead. What does not survive that is gone, and so is what was published there.
         """
         if not self._outlet.is_over:
             return
@@ -106,7 +107,9 @@ class RemoteOwner(RemoteTimed):
         ended: list[tuple[int, Any]] = [*self._waiting.end(), *self._stages.end()]
         self._let_go()
         for number, who in sorted(ended, key=lambda item: item[0]):
-            if isinstance(who, Publish) and number >= held_from:
+            if isinstance(who, Publish) and not self._survives:
+                went_along(who)
+            elif isinstance(who, Publish) and number >= held_from:
                 refuse(who, Unavailable(ENDED))
             else:
                 lost(who)
@@ -197,7 +200,7 @@ class RemoteOwner(RemoteTimed):
     def _check_room(self) -> None:
         """Raises Unavailable: nothing more may be published."""
         if not self._returning:
-            self._outlet.check()
+            self._outlet.check_there()
         if self._stages.size > KEPT_MAX_BYTES:
             raise Unavailable("much that was published before is not durable yet")
 
@@ -543,7 +546,7 @@ class RemoteOwner(RemoteTimed):
     def _check(self) -> None:
         """Raises Unavailable: nothing new may be begun. What can be asked again waits for an owner that returns."""
         if not self._returning:
-            self._outlet.check()
+            self._outlet.check_there()
 
     def _say_now(self, what: Any) -> None:
         """Unless it waits for the owner to return."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
-from entrepot.broker.calls.port import Ask, Call, Publish, fail
+from entrepot.broker.calls.port import DONE, Ask, Call, Publish, fail
 from entrepot.broker.owners import Done
 from entrepot.cluster.owners.asked import Decoder
 from entrepot.cluster.owners.doors import Reader, RemoteDoor
@@ -139,6 +139,13 @@ def lost(who: Any) -> None:
     else:
         assert isinstance(who, (Publish, Send, EndLeases, Ask)), who
         refuse(who, OutcomeUnknown(LOST))
+
+
+def went_along(call: Publish) -> None:
+    """Its queues are no more, and what lies in them: it was done, or is as if they had been deleted while it was on its way."""
+    call.outcome = DONE
+    if call.confirm and call.attachment is not None and not call.attachment.closed:
+        call.attachment.sink.completed(call)
 
 
 def refuse(call: Call, error: NotDone) -> None:
