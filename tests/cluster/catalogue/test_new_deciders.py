@@ -42,9 +42,9 @@ def test_a_new_decider_waits_for_no_process_that_has_no_start():
         cluster.wires[0, other].break_off()
     here = first.connect()
     first.deciding.absent("w1")
-    assert here.submit(r.DeclareQueue("q", durable=True)).outcome == UNAVAILABLE
+    assert here.submit(r.DeclareQueue("w", durable=True)).outcome == UNAVAILABLE  # one of w1's
     first.deciding.absent("w2")
-    assert here.declare("q")[0] == "q"
+    assert here.declare("w")[0] == "w"
 
 
 def test_nobody_answers_by_what_a_new_decider_does_not_know_yet():

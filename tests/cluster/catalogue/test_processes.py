@@ -378,7 +378,7 @@ def test_what_lived_in_a_start_that_is_dead_goes(cluster, here, there):
 def test_a_process_that_starts_again_has_its_queues_and_what_is_in_them(cluster):
     process = cluster.processes[-1]
     there = process.connect()
-    for number in range(6):
+    for number in range(12):
         there.declare(f"q{number}")
     mine = [name for name in names(process) if process.broker.shards.place(process.space.queues[name]) % cluster.count == process.number]
     assert mine
