@@ -37,6 +37,7 @@ from entrepot.cluster.workers.place import SHARD_OF_DECISIONS, WorkerPlace, name
 from entrepot.entropy import Entropy
 from entrepot.model.errors import CorruptData, Unavailable
 from entrepot.net.session import Wake
+from entrepot.store.interface import Scheduler
 
 AWAY_S = 2.0  # without a connection: from then on nothing new is begun there
 
@@ -50,6 +51,7 @@ class Here:
 
     def __init__(self, broker: Broker, row_shard: int) -> None:
         self._broker = broker
+        self.scheduler: Scheduler = broker.scheduler
         self._row_shard = row_shard
 
     def codec(self, tag: int) -> EntryCodec | None:

@@ -450,6 +450,7 @@ class Session(Sink):
                 attachment = self.port.attach(self, caller.principal, namespace, CODEC_SQS, by_policy=True)
             except Refused as refused:
                 raise from_refused(refused) from None
+            attachment.wait_for_catalogue()
             caller.attachments[namespace] = attachment
         return attachment
 
