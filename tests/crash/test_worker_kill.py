@@ -1,6 +1,7 @@
 """SIGKILL of single workers under load of pika, confluent-kafka and boto3: nothing acknowledged is lost, order is kept, leases and groups hold.
 
-Clients that are connected to another worker than the one that dies wait, and see nothing else. ENTREPOT_KILLS sets how often one is killed; `-m long` does
+Clients that are connected to another worker than the one that dies wait, and see nothing else; boto3, which asks again where its connection is lost, never
+gives anything up. ENTREPOT_KILLS sets how often one is killed; `-m long` does
 it 50 times, and at times two at once, stops them for a while, or kills the whole broker.
 """
 
@@ -109,6 +110,7 @@ class Run:
         """Stop all of it, and check."""
         for side in (self.pika, self.kafka, self.sqs):
             side.stop()
+        assert Boto3.given_up == []
         print(*(" ".join(f"{pause:.3f}" for pause in pauses) for pauses in self.pauses), sep="\n")
 
     def stop_clients(self) -> None:
