@@ -65,7 +65,9 @@ class WorkersTimedRun(TimedRun):
         """See TimedRun: at one of those that are there."""
         worker = self.chance.choice(self.workers.open_ones())
         assert worker.broker is not None
-        return _DoorThere(worker.process, worker.broker.attach(client, Principal("me"), NAMESPACE))
+        door = worker.broker.attach(client, Principal("me"), NAMESPACE)
+        door.wait_for_catalogue()  # as SQS's connections do
+        return _DoorThere(worker.process, door)
 
     def queue_of(self, name: str) -> Any:
         """See TimedRun: where its shard is."""
