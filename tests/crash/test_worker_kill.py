@@ -1,8 +1,8 @@
 """SIGKILL of single workers under load of pika, confluent-kafka and boto3: nothing acknowledged is lost, order is kept, leases and groups hold.
 
 Clients that are connected to another worker than the one that dies wait, and see nothing else; boto3, which asks again where its connection is lost, never
-gives anything up. ENTREPOT_KILLS sets how often one is killed; `-m long` does
-it 50 times, and at times two at once, stops them for a while, or kills the whole broker.
+gives anything up, unless the whole broker is gone. ENTREPOT_KILLS sets how often one is killed; `-m long` does it 50 times, and at times two at once, stops
+them for a while, or kills the whole broker.
 """
 
 from __future__ import annotations
@@ -110,7 +110,6 @@ class Run:
         """Stop all of it, and check."""
         for side in (self.pika, self.kafka, self.sqs):
             side.stop()
-        assert Boto3.given_up == []
         print(*(" ".join(f"{pause:.3f}" for pause in pauses) for pauses in self.pauses), sep="\n")
 
     def stop_clients(self) -> None:
@@ -135,6 +134,7 @@ def test_who_is_connected_elsewhere_only_waits(run: Run) -> None:
     for number in (0, *[one for one in order if one][: KILLS - 1]):
         run.kill(number)
     run.end()
+    assert Boto3.given_up == []
 
 
 @pytest.mark.long
@@ -150,6 +150,7 @@ def test_fifty_kills_of_workers(run: Run) -> None:
             ready_s[number] = time.monotonic()
         print(count, numbers, *(f"{pause:.3f}" for pause in run.pauses[-1]), flush=True)
     run.end()
+    assert Boto3.given_up == []
 
 
 @pytest.mark.long
@@ -160,6 +161,7 @@ def test_workers_that_stand_still(run: Run) -> None:
     assert not any(client.lost for client in run.pika.clients)
     run.kill(1)
     run.end()
+    assert Boto3.given_up == []
 
 
 @pytest.mark.long
