@@ -206,3 +206,10 @@ def test_timed_calls_do_not_wait_for_ever(cluster, waits, timed):
     call, waiting = send(waits, timed, b"1"), receive(waits, timed, 60_000)
     cluster.run(held_calls.HELD_S + 0.1)
     assert (call.outcome, waiting.outcome, waiting.timed) == (UNAVAILABLE, UNAVAILABLE, None)
+
+
+def test_there_is_room_for_so_much_that_is_sent(cluster, waits, timed, monkeypatch):
+    monkeypatch.setattr(held_calls, "HELD_MAX_BYTES", 1000)
+    cut_off(cluster)
+    calls = [send(waits, timed, bytes(400)) for _ in range(3)]
+    assert [call.outcome for call in calls] == [PENDING, PENDING, UNAVAILABLE]

@@ -43,6 +43,18 @@ def test_what_was_sent_and_not_answered_is_there_once(bench, client, queue):
     assert bench.queue(queue).log.next_offset == 60
 
 
+def test_answers_that_have_not_come_are_kept(bench, client):
+    for turns in range(30):
+        calls = [client.send(b"x") for _ in range(3 * remote_timed.WAITS_STEP)]
+        bench.run(turns * TURN_S)
+        taken = bench.owners.crossings["front0"].served[DURABLE].taken
+        waiting = [number for number, _, _ in bench.fronts[0].remote._sent_calls.again()]
+        assert {number for number in waiting if number <= taken.last} <= set(taken.answers)
+        bench.restart()
+        assert {call.outcome for call in calls} == {DONE}
+    assert bench.queue("t").log.next_offset == 30 * len(calls)
+
+
 def test_a_lease_ends_once(bench, client):
     """Made visible at once, another has it before the same may be asked a second time."""
     for turns in range(30):
@@ -168,6 +180,25 @@ class TestReceives:
         bench.run()
         assert bodies_of(client_receives(bench, client)) == [b"x"]
         assert bench.fronts[0].remote.under_way_count == 0
+
+    def test_an_answer_behind_its_time_goes_back(self, bench, client):
+        client.send(b"x")
+        bench.run()
+        bench.die()
+        call = client.receive(wait_ms=1000)
+        bench.come_back()
+        leases = bench.queue("t").timed.leases
+        bench.loop.run_until(lambda: leases.held == 1, 1)
+        bench.cut = True
+        bench.run(2.2)
+        assert (call.outcome, call.received) == (DONE, [])
+        assert leases.held == 1
+        bench.cut = False
+        for index in (0, 1):
+            bench.wires["front0"].wake(index)
+        bench.run()
+        assert leases.held == 0
+        assert bodies_of(client_receives(bench, client)) == [b"x"]
 
     def test_who_gives_it_up_has_it_ended(self, bench, client):
         bench.die()

@@ -12,13 +12,13 @@ from typing import Any
 from entrepot.broker.calls.lease_calls import Receive, Send
 from entrepot.broker.calls.port import DONE, PENDING, Call, Publish, fail
 from entrepot.broker.front.door import Door
-from entrepot.broker.timed.timed_queue import LOAD_WAIT_MS
 from entrepot.model.errors import NotDone, Unavailable
 from entrepot.store.interface import Scheduler
 
 HELD_S = 30.0
 HELD_MAX_BYTES = 64 << 20  # of what is published
 HELD_MAX = 100_000
+SHORT_MS = 5_000  # for which a Receive waits that would not wait, or goes by its queue's time
 
 NOT_HEARD_OF = "who decides the catalogue has not been heard of for a while"
 
@@ -33,7 +33,7 @@ class HeldReceive:
     def __init__(self, scheduler: Scheduler, call: Receive) -> None:
         self._scheduler = scheduler
         self._call = call
-        wait_s = (call.wait_ms if call.wait_ms > 0 else LOAD_WAIT_MS) / 1000
+        wait_s = (call.wait_ms if call.wait_ms > 0 else SHORT_MS) / 1000
         self._until_s = scheduler.time() + wait_s
         self._timer = scheduler.call_later(wait_s, self.withdraw, call)
         call.timed = self

@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 
 from entrepot.broker.calls import lease_calls
 from entrepot.broker.calls.port import DONE, Attachment, fail
+from entrepot.broker.front.held_calls import SHORT_MS
 from entrepot.broker.owners import Lane, Owner
-from entrepot.broker.timed.timed_queue import LOAD_WAIT_MS
 from entrepot.cluster.owners import hot_frames, kinds, words
 from entrepot.cluster.owners.doors import Readers
 from entrepot.cluster.owners.lanes import Lanes, RemoteLane
@@ -110,7 +110,7 @@ class RemoteTimed(Owner):
             raise Unavailable("much that was asked before is not answered yet")
         assert isinstance(lane, RemoteLane)
         door = self._readers.door(call.attachment)
-        until_s = self._scheduler.time() + (call.wait_ms if call.wait_ms > 0 else LOAD_WAIT_MS) / 1000
+        until_s = self._scheduler.time() + (call.wait_ms if call.wait_ms > 0 else SHORT_MS) / 1000
         waits = Receiving(call, lane, door, self._withdraw, until_s)
         number = self._waiting.next()
         self._waiting.put(number, waits)
