@@ -65,9 +65,7 @@ class WorkersTimedRun(TimedRun):
         """See TimedRun: at one of those that are there."""
         worker = self.chance.choice(self.workers.open_ones())
         assert worker.broker is not None
-        door = worker.broker.attach(client, Principal("me"), NAMESPACE)
-        door.wait_for_catalogue()  # as SQS's connections do
-        return _DoorThere(worker.process, door)
+        return _DoorThere(worker.process, worker.broker.attach(client, Principal("me"), NAMESPACE))
 
     def queue_of(self, name: str) -> Any:
         """See TimedRun: where its shard is."""
