@@ -40,7 +40,8 @@ def me(bench):
 def waiting(bench):
     """Numbers of what is under way, by class."""
     publishes = [(number, call) for number, call, *_ in bench.remote._stages.all()]
-    return {type(who).__name__: number for number, who in [*bench.remote._waiting._calls.items(), *publishes]}
+    changes = [(number, call) for number, (call, *_) in bench.remote._sent_calls._calls.items()]
+    return {type(who).__name__: number for number, who in [*bench.remote._waiting._calls.items(), *publishes, *changes]}
 
 
 NO_ANSWERS = {

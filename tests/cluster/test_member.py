@@ -9,7 +9,7 @@ from entrepot.cluster.greeting import HEAD_SIZE
 from entrepot.cluster.member import REFUSED_MAX, REFUSED_S, Member
 from entrepot.cluster.owners.crossing import RETURN_S, Crossing
 from entrepot.cluster.owners.returning import LIMIT_S
-from entrepot.model.errors import CorruptData
+from entrepot.model.errors import CorruptData, Unavailable
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.simulation.crashing_run import Everyone
 from entrepot.simulation.linked_owners import give
@@ -211,3 +211,26 @@ def test_of_connections_that_are_refused_so_many_are_told_of() -> None:
     workers.loop.run_for(REFUSED_S * 1.1)
     give(member.session(None, lambda: None), bytes(HEAD_SIZE))
     assert told[REFUSED_MAX:] == [f"link refused: {REFUSED_MAX * 4} times more", told[0]]
+
+
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_start_that_finds_another_process_down_waits_for_it_too(returns: bool) -> None:
+    workers = three()
+    _, w1, w2 = workers.all
+    gone(workers, w2)
+    gone(workers, w1)
+    w1.start()
+    workers.loop.run_until(lambda: is_ready(w1), 10)
+    assert w1.broker is not None
+    answers: list[object] = []
+    w1.broker.owners.owner_of(2).count([bytes(16)], lambda error, ready, consumers: answers.append(type(error)))
+    workers.loop.run_for(5)
+    assert answers == []
+    if returns:
+        w2.start()
+        workers.loop.run_until(lambda: bool(answers), 10)
+        return
+    workers.loop.run_for(RETURN_S)
+    assert answers == [Unavailable]
+    with pytest.raises(Unavailable):
+        w1.broker.owners.owner_of(2)

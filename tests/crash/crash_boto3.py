@@ -1,4 +1,4 @@
-"""boto3 instead of bare requests, for what it may send twice: FIFO queues. Its own retries go on; what it gives up is unknown, and counted."""
+"""boto3 instead of bare requests, for what it may send twice: FIFO queues. Its own retries go on; what it gives up is unknown, and kept."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ class Publisher(Peer):
         self.source = (number, life)
         self._sent = sent
         self._exchange, self._routing_key = exchange, routing_key
-        self._window = window
+        self.window = window
         self._budget = budget
         self._next = 0
         self._lowest = 0  # all below are confirmed
@@ -156,8 +156,8 @@ class Publisher(Peer):
 
     def pump(self) -> None:
         """Publish what the window allows."""
-        until = min(self._lowest + self._window, self._budget)
-        if until - self._next < min(self._window // 8, self._budget - self._next) or until <= self._next:
+        until = min(self._lowest + self.window, self._budget)
+        if until - self._next < min(self.window // 8, self._budget - self._next) or until <= self._next:
             return
         for number in range(self._next, until):
             body = body_of(*self.source, number)
@@ -184,9 +184,12 @@ class Publisher(Peer):
 
 
 class Transactor(Publisher):
-    """Publishes each of its messages to two queues, `window` of them in one transaction (the last may have fewer)."""
+    """Publishes each of its messages to three queues, `window` of them in one transaction (the last may have fewer).
 
-    ROUTING_KEYS = ("both-1", "both-2")
+    Of three workers one has two of these queues, and another the third.
+    """
+
+    ROUTING_KEYS = ("every-1", "every-2", "every-3")
 
     def begin(self) -> None:
         self.session.call(90, 10, b"")
@@ -195,7 +198,7 @@ class Transactor(Publisher):
         """One transaction, once the one before is done."""
         if self._next > self._lowest or self.done:
             return
-        until = min(self._next + self._window, self._budget)
+        until = min(self._next + self.window, self._budget)
         for number in range(self._next, until):
             body = body_of(*self.source, number)
             for key in self.ROUTING_KEYS:
@@ -212,7 +215,7 @@ class Transactor(Publisher):
 
     def is_whole(self, count: int) -> bool:
         """Whether so many messages are whole transactions."""
-        return count % self._window == 0 or count == self._budget
+        return count % self.window == 0 or count == self._budget
 
 
 class Consumer(Peer):

@@ -17,6 +17,7 @@ import pytest
 from crash_ledger import QueueLedger, Sent, StreamLedger
 from crash_peers import FENCE, Consumer, Peer, Publisher, StreamReader, Transactor, connect, drive
 
+from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.testing.broker import Broker, BrokerFailed
 
 KILLS = int(os.environ.get("ENTREPOT_KILLS", "6"))
@@ -43,9 +44,9 @@ class Run:
         self.copies = [queue("copy-1", self.sent, (4, 5)), queue("copy-2", self.sent, (4, 5)), self.stream]
         self.refused = queue("refused", self.sent, (6,))
         self.dead = queue("dead", self.sent, (6,))
-        self.both = [queue(name, self.sent, (7,)) for name in Transactor.ROUTING_KEYS]
+        self.every = [queue(name, self.sent, (7,)) for name in Transactor.ROUTING_KEYS]
         self.transactors: dict[tuple[int, int], Transactor] = {}
-        self.ledgers = [self.plain, self.shared, *self.copies, self.refused, self.dead, *self.both]
+        self.ledgers = [self.plain, self.shared, *self.copies, self.refused, self.dead, *self.every]
 
     def declare(self) -> None:
         """Everything, or the same again."""
@@ -58,7 +59,7 @@ class Run:
         session.declare_exchange(EXCHANGE, "fanout", durable=True)
         if self.broker.workers > 1:
             session.declare_exchange(FENCES, "fanout", durable=True)
-            for number in range(8 * self.broker.workers):  # every worker has one, or the run would not hold
+            for number in range(8 * self.broker.workers):  # every worker has one; what another confirms says nothing of what was settled
                 session.declare_queue(f"{FENCE}-{number}", durable=True, arguments={"x-max-length": 1})
                 session.bind(f"{FENCE}-{number}", FENCES, "")
         for name in ("copy-1", "copy-2", "stream"):
@@ -69,7 +70,7 @@ class Run:
         """A consumer for every queue, and two for one; a reader for the stream."""
         url = self.broker.amqp_url
         consumer = partial(Consumer, fence=("", FENCE) if self.broker.workers == 1 else (FENCES, ""))
-        self.peers = [consumer(connect(url), ledger) for ledger in (self.plain, self.copies[0], self.copies[1], self.dead, *self.both)]
+        self.peers = [consumer(connect(url), ledger) for ledger in (self.plain, self.copies[0], self.copies[1], self.dead, *self.every)]
         self.peers += [consumer(connect(url), self.shared, run=30, returns=True), consumer(connect(url), self.shared, run=7)]
         self.peers += [consumer(connect(url), self.refused, run=50, rejects=True), StreamReader(connect(url), self.stream)]
 
@@ -124,23 +125,32 @@ class Run:
             ledger.check_complete()
             if ledger is not self.stream:
                 ledger.check_settled()
-        if self.broker.workers == 1:
-            self._check_one_commit()
+        self._check_one_commit()
         last, self.stream.next_offset = self.stream.next_offset, 0
         reader = StreamReader(connect(self.broker.amqp_url), self.stream)
         drive([*self.peers, reader], lambda: self.stream.next_offset == last)
         reader.socket.close()
 
     def _check_one_commit(self) -> None:
-        """What goes to several queues is one commit, where one process has them all; else it is promised only when it is confirmed."""
+        """What goes to several queues of one worker is one commit, and a transaction's part at each; whoever commits waits for all of them."""
         for source in self.sent.sent:
             if source[0] in (4, 5):
-                counts = {ledger.name: ledger.count(source) for ledger in self.copies}
-                assert len(set(counts.values())) == 1, f"a publish reached some of its queues only: {source}: {counts}"
+                self._check_together(source, self.copies)
             elif source in self.transactors:
-                count, other = (ledger.count(source) for ledger in self.both)
-                assert count == other, f"a transaction reached one of its queues only: {source}: {count}, {other}"
-                assert self.transactors[source].is_whole(count), f"part of a transaction: {source}: {count}"
+                self._check_together(source, self.every)
+                transactor, counts = self.transactors[source], [ledger.count(source) for ledger in self.every]
+                assert all(map(transactor.is_whole, counts)), f"part of a transaction: {source}: {counts}"
+                assert max(counts) - min(counts) <= transactor.window, f"a transaction was begun before the one before was done: {source}: {counts}"
+
+    def _check_together(self, source: tuple[int, int], ledgers: list[QueueLedger]) -> None:
+        counts: dict[int, set[int]] = {}
+        for ledger in ledgers:
+            counts.setdefault(self._worker_of(ledger), set()).add(ledger.count(source))
+        assert all(len(same) == 1 for same in counts.values()), f"what goes to several queues of a worker reached some only: {source}: by worker {counts}"
+
+    def _worker_of(self, ledger: QueueLedger) -> int:
+        kind = "topic" if ledger is self.stream else "queue"
+        return Shards(SHARD_COUNT_DEFAULT).shard(kind, "public/default", ledger.name) % self.broker.workers
 
 
 def kill_many_times(directory: Path, seed: int, kills: int) -> Run:

@@ -1,7 +1,8 @@
 """SIGKILL of single workers under load of pika, confluent-kafka and boto3: nothing acknowledged is lost, order is kept, leases and groups hold.
 
-Clients that are connected to another worker than the one that dies wait, and see nothing else. ENTREPOT_KILLS sets how often one is killed; `-m long` does
-it 50 times, and at times two at once, stops them for a while, or kills the whole broker.
+Clients that are connected to another worker than the one that dies wait, and see nothing else; boto3, which asks again where its connection is lost, never
+gives anything up, unless the whole broker is gone. ENTREPOT_KILLS sets how often one is killed; `-m long` does it 50 times, and at times two at once, stops
+them for a while, or kills the whole broker.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def test_who_is_connected_elsewhere_only_waits(run: Run) -> None:
     for number in (0, *[one for one in order if one][: KILLS - 1]):
         run.kill(number)
     run.end()
+    assert Boto3.given_up == []
 
 
 @pytest.mark.long
@@ -148,6 +150,7 @@ def test_fifty_kills_of_workers(run: Run) -> None:
             ready_s[number] = time.monotonic()
         print(count, numbers, *(f"{pause:.3f}" for pause in run.pauses[-1]), flush=True)
     run.end()
+    assert Boto3.given_up == []
 
 
 @pytest.mark.long
@@ -158,6 +161,7 @@ def test_workers_that_stand_still(run: Run) -> None:
     assert not any(client.lost for client in run.pika.clients)
     run.kill(1)
     run.end()
+    assert Boto3.given_up == []
 
 
 @pytest.mark.long

@@ -25,7 +25,7 @@ from entrepot.cluster.catalogue.deciding import Deciding
 from entrepot.cluster.catalogue.following import Following
 from entrepot.cluster.catalogue.homes import Homes
 from entrepot.cluster.catalogue.leases import FrontLease, Leases
-from entrepot.cluster.greeting import NONCE_SIZE
+from entrepot.cluster.greeting import NONCE_SIZE, START_SIZE
 from entrepot.cluster.handovers import Handovers
 from entrepot.cluster.link import Link
 from entrepot.cluster.link_figures import LinkFigures
@@ -37,6 +37,7 @@ from entrepot.cluster.workers.place import SHARD_OF_DECISIONS, WorkerPlace, name
 from entrepot.entropy import Entropy
 from entrepot.model.errors import CorruptData, Unavailable
 from entrepot.net.session import Wake
+from entrepot.store.interface import Scheduler
 
 AWAY_S = 2.0  # without a connection: from then on nothing new is begun there
 
@@ -53,6 +54,7 @@ class Here:
 
     def __init__(self, broker: Broker, row_shard: int) -> None:
         self._broker = broker
+        self.scheduler: Scheduler = broker.scheduler
         self._row_shard = row_shard
 
     def codec(self, tag: int) -> EntryCodec | None:
@@ -135,8 +137,18 @@ class Member:
             self.following.begin()
             for shard in own:
                 broker.shard_moves.open(shard, self._epoch, partial(self._opened, shard))
+        for name in self.place.others():
+            self._expect(name)
         for name, start in self._dead_before:
             self.dead(name, start)
+
+    def _expect(self, name: str) -> None:
+        """It has not been there in this start: what is asked of its owners waits for it all the same, as for one that returns."""
+        nobody = Link(name, bytes(START_SIZE))
+        crossing = Crossing(nobody, [], OWNERS, self._here, _nothing, self._journal, catalogue=self._broker.catalogue)
+        crossing.dead(returns=True)
+        self._owners.crossings[name] = crossing
+        self._broker.scheduler.call_later(RETURN_S, self._give_up, crossing)
 
     def _opened(self, shard: int) -> None:
         self._closed.discard(shard)

@@ -26,7 +26,7 @@ from entrepot.cluster.owners.crossing import Crossing
 from entrepot.cluster.owners.remote_owner import RemoteOwner
 from entrepot.cluster.owners.served_owner import ServedOwner
 from entrepot.model.errors import CorruptData
-from entrepot.store.interface import Store
+from entrepot.store.interface import Scheduler, Store
 
 NAMES = ("front", "owner")
 KEY = bytes(32)
@@ -165,6 +165,7 @@ class Here:
 
     def __init__(self, hub: Hub, row_shard: Callable[[LocalOwner], int]) -> None:
         self._hub = hub
+        self.scheduler: Scheduler = hub.scheduler
         self.row_shard = row_shard
         self._numbers = itertools.count(SERVED_FROM)
 

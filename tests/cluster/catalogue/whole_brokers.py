@@ -61,6 +61,7 @@ class Here:
         self.number = number
         self.next_consumer_id = broker.next_consumer_id
         self.codec = broker.hub.maybe_codec
+        self.scheduler = broker.scheduler
 
     def row_shard(self, owner):
         return self.number

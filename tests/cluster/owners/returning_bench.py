@@ -64,6 +64,7 @@ class Here:
 
     def __init__(self, hub):
         self.hub = hub
+        self.scheduler = hub.scheduler
         self.numbers = itertools.count(1 << 40)
 
     def codec(self, tag):

@@ -5,12 +5,11 @@ from broker_bench import CODEC
 from returning_bench import DURABLE, ReturningBench
 
 from entrepot.broker.calls import requests as r
-from entrepot.broker.calls.lease_calls import make_receive
-from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, RELEASE, UNAVAILABLE
+from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, RELEASE
 from entrepot.cluster.owners import words
 from entrepot.cluster.owners.remote_owner import GO_ON_BYTES, HELD_FROM_BYTES, KEPT_MAX_BYTES
 from entrepot.cluster.owners.settlements import SentSettlements
-from entrepot.cluster.owners.taken_stages import TakenStages
+from entrepot.cluster.owners.taken_stages import PART, REFUSED, TakenStages
 from entrepot.model.errors import CorruptData, Unavailable
 
 
@@ -223,19 +222,6 @@ def test_of_settlements_that_end_nothing_for_good_nothing_is_kept():
     assert len(sent) == 0
 
 
-def test_a_receive_is_not_kept(bench):
-    bench = ReturningBench(queues={"q": {}, "t": {}})
-    front = bench.fronts[0]
-    call = make_receive(1, "t", CODEC.tag, 1, -1, 20_000)
-    call.attachment = front.door()
-    front.remote.receive(front.remote.timed(bench.log_id("t")), call)
-    bench.die()
-    assert call.outcome == UNAVAILABLE
-    bench.come_back()
-    bench.run()
-    assert front.remote.under_way_count == 0
-
-
 # ---- what a front says wrongly
 
 
@@ -316,6 +302,6 @@ def test_what_is_kept_is_what_was_taken(bench):
     taken.last = 9
     taken.stage()
     again = TakenStages(store, 0, "näme", bytes(16))
-    assert (again.known, again.answers) == (9, {3: (True, b"why"), 5: (False, b"\1\0\0\0")})
+    assert (again.known, again.answers) == (9, {3: (REFUSED, b"why"), 5: (PART, b"\1\0\0\0")})
     again.waits_from(4)
     assert list(again.answers) == [5]

@@ -71,7 +71,7 @@ class QueueDouble:
 class AttachmentDouble(Attachment):
     """Does what a port does, in memory."""
 
-    __slots__ = ("port",)
+    __slots__ = ("port", "waits")
 
     def __init__(self, port: PortDouble, sink: Any, principal: Any, namespace: str, codec: int) -> None:
         self.port = port
@@ -80,6 +80,10 @@ class AttachmentDouble(Attachment):
         self.namespace = namespace
         self.codec = codec
         self.closed = False
+        self.waits = False
+
+    def wait_for_catalogue(self) -> None:
+        self.waits = True
 
     def submit(self, call: Any) -> None:
         call.attachment = self

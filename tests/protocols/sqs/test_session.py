@@ -474,6 +474,12 @@ def test_completions_after_the_connection_is_gone():
     assert connection.received() == b""
 
 
+def test_what_is_asked_waits_for_who_decides():
+    bench = Bench()
+    bench.session().send(CREATE)
+    assert [attachment.waits for attachment in bench.port.attachments] == [True]
+
+
 def test_many_connections_complete_in_any_order():
     bench = Bench()
     first = bench.session()

@@ -263,7 +263,7 @@ class Attachment:
         raise NotImplementedError
 
     def wait_for_catalogue(self) -> None:
-        """What cannot be answered while the process that decides the catalogue is away waits for some seconds, instead of being told *unavailable* at once."""
+        """What cannot be answered while the process that decides the catalogue is away waits, for 30 s at most, instead of being told *unavailable* at once."""
 
     def resume(self) -> None:
         """Set writable, and let deliveries flow again."""

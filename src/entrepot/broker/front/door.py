@@ -125,8 +125,8 @@ class Door(Attachment):
         if isinstance(call, Publish):
             if not self.closed or not (call.confirm or call.mandatory):
                 self.publish(call)
-        elif not self.closed:
-            self.broker.ask(self, call)
+        else:
+            self.submit(call)
 
     def publish(self, call: Publish) -> None:
         """A Publish: resolve its path, stage it."""
@@ -201,7 +201,8 @@ class Door(Attachment):
                 self.broker.check_pressure()
             complete = place.lane.owner.send(place.lane, call)
         except NotDone as error:
-            fail(call, error)
+            if not self.waits or not self.broker.held.takes(self, call, error):
+                fail(call, error)
             return
         if complete:
             self.sink.completed(call)
@@ -214,7 +215,8 @@ class Door(Attachment):
                 self.broker.timed.not_permitted(self, call, False)
             place.lane.owner.receive(place.lane, call)
         except NotDone as error:
-            fail(call, error)
+            if not self.waits or not self.broker.held.takes(self, call, error):
+                fail(call, error)
 
     def end_leases(self, call: EndLeases) -> None:
         """An EndLeases."""
@@ -224,7 +226,8 @@ class Door(Attachment):
                 self.broker.timed.not_permitted(self, call, False)
             place.lane.owner.end_leases(place.lane, call)
         except NotDone as error:
-            fail(call, error)
+            if not self.waits or not self.broker.held.takes(self, call, error):
+                fail(call, error)
 
     def withdraw(self, call: Withdraw) -> None:
         """A Withdraw."""

@@ -1,8 +1,8 @@
 """HeldCalls: what came while this process may not answer by its catalogue, in its order, until it may again: mostly, until the process that decides is back,
 or has said of a queue that its home is no more.
 
-Only of doors whose protocol has no word for *try again* that its clients heed by themselves (`waits`); the others are told so at once. What has waited for
-HELD_S is told *unavailable*, and so is what is more than HELD_MAX_BYTES, or HELD_MAX calls.
+Only of doors whose clients do not ask again by themselves, or not for long (`waits`); the others are told so at once. What has waited for HELD_S is told
+*unavailable*, and so is what is more than HELD_MAX_BYTES, or HELD_MAX calls. A Receive is done when its own time is over, with nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from entrepot.broker.calls.port import Call, Publish, fail
+from entrepot.broker.calls.lease_calls import Receive, Send
+from entrepot.broker.calls.port import DONE, PENDING, Call, Publish, fail
 from entrepot.broker.front.door import Door
 from entrepot.model.errors import NotDone, Unavailable
 from entrepot.store.interface import Scheduler
@@ -18,12 +19,41 @@ from entrepot.store.interface import Scheduler
 HELD_S = 30.0
 HELD_MAX_BYTES = 64 << 20  # of what is published
 HELD_MAX = 100_000
+SHORT_MS = 5_000  # for which a Receive waits that would not wait, or goes by its queue's time
 
 NOT_HEARD_OF = "who decides the catalogue has not been heard of for a while"
 
 
 class CatalogueAway(Unavailable):
     """This process may not answer by its catalogue now."""
+
+
+class HeldReceive:
+    """A Receive that waits, as who withdraws it finds it: its `timed`. What of its time is left then is what it waits for at its queue."""
+
+    def __init__(self, scheduler: Scheduler, call: Receive) -> None:
+        self._scheduler = scheduler
+        self._call = call
+        wait_s = (call.wait_ms if call.wait_ms > 0 else SHORT_MS) / 1000
+        self._until_s = scheduler.time() + wait_s
+        self._timer = scheduler.call_later(wait_s, self.withdraw, call)
+        call.timed = self
+
+    def end(self) -> None:
+        """It waits here no more."""
+        self._timer.cancel()
+        call = self._call
+        call.timed = None
+        if call.wait_ms > 0:
+            call.wait_ms = max(0, int((self._until_s - self._scheduler.time()) * 1000))
+
+    def withdraw(self, call: Receive) -> None:
+        """See Withdraw; or its time is over."""
+        self.end()
+        call.received, call.lease_id, call.queue_id = [], b"", b""
+        call.outcome = DONE
+        if not call.attachment.closed:
+            call.attachment.sink.completed(call)
 
 
 class HeldCalls:
@@ -41,12 +71,14 @@ class HeldCalls:
 
     def takes(self, door: Door, call: Call, error: NotDone) -> bool:
         """Whether a call that failed so is kept; else it is to be told."""
-        size = len(call.data) if isinstance(call, Publish) else 0
+        size = _size_of(call)
         if not isinstance(error, CatalogueAway) or len(self._calls) >= HELD_MAX or self._bytes + size > HELD_MAX_BYTES:
             return False
         until_s = self._scheduler.time() + HELD_S if self._again is None else self._again
         self._calls.append((door, call, until_s))
         self._bytes += size
+        if isinstance(call, Receive):
+            HeldReceive(self._scheduler, call)
         if self._timer is None:
             self._wait()
         return True
@@ -59,6 +91,10 @@ class HeldCalls:
         self._stop()
         try:
             for door, call, until_s in calls:
+                if isinstance(call, Receive):
+                    if call.outcome != PENDING:
+                        continue
+                    call.timed.end()
                 self._again = until_s
                 door.go_on(call)
         finally:
@@ -70,7 +106,11 @@ class HeldCalls:
         now_s = self._scheduler.time()
         while self._calls and self._calls[0][2] <= now_s:
             _, call, _ = self._calls.popleft()
-            self._bytes -= len(call.data) if isinstance(call, Publish) else 0
+            self._bytes -= _size_of(call)
+            if isinstance(call, Receive):
+                if call.outcome != PENDING:
+                    continue
+                call.timed.end()
             fail(call, CatalogueAway(NOT_HEARD_OF))
         if self._calls:
             self._wait()
@@ -82,3 +122,7 @@ class HeldCalls:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _size_of(call: Call) -> int:
+    return len(call.data) if isinstance(call, (Publish, Send)) else 0

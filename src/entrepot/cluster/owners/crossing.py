@@ -66,13 +66,13 @@ class Crossing:
         self._catalogue = catalogue
         self._journal = journal
         self.corrupt: Callable[[CorruptData], None] = _raised
-        self.remote = [self._reached(Outlet(link, number, wake, catalogue), before) for number in range(remote_count)]
+        self.remote = [self._reached(Outlet(link, number, wake, catalogue), here, before) for number in range(remote_count)]
 
     @staticmethod
-    def _reached(outlet: Outlet, before: Crossing | None) -> RemoteOwner:
+    def _reached(outlet: Outlet, here: Here, before: Crossing | None) -> RemoteOwner:
         number = outlet.owner
         if number == HOME or before is None or number >= len(before.remote):
-            return RemoteOwner(outlet, number != HOME)
+            return RemoteOwner(outlet, here.scheduler, number != HOME)
         remote = before.remote[number]
         remote.resume(outlet)
         return remote

@@ -192,7 +192,7 @@ class Readers:
 
     def begin(self, left: list[Reader]) -> list[RemoteDoor]:
         """It knows no door yet: it hears of those that are in use, also of those of readers that have `left`, which are only needed for now; these."""
-        kept: dict[int, RemoteDoor] = {door.number: door for door in self._by_number.values() if door.readers}
+        kept: dict[int, RemoteDoor] = {door.number: door for door in self._by_number.values() if door.readers or door.calls}
         passing = {reader.door.number: reader.door for reader in left if reader.door.number not in kept}
         self._idle.clear()
         self._by_number = kept

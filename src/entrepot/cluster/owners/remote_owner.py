@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 
 import msgspec
 
+from entrepot.broker.calls.lease_calls import EndLeases, Send
 from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Attachment, Delivery, Publish, fail
 from entrepot.broker.calls.questions import Load
 from entrepot.broker.owners import Done, Lane, Run, Settlement, Stage
@@ -35,6 +36,7 @@ from entrepot.cluster.owners.sent_stages import SentStages
 from entrepot.cluster.owners.settlements import SentSettlements
 from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse, went_along
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
+from entrepot.store.interface import Scheduler
 
 WAITS_STEP = 64  # calls, from one word to the next on which answers need not be kept
 KEPT_MAX_BYTES = 64 << 20  # of publishes that are not known to be durable; beyond it nothing new is begun
@@ -47,13 +49,11 @@ _WHY = msgspec.msgpack.Decoder(words.Why)
 class RemoteOwner(RemoteTimed):
     """One of a process, by its number there, for one front. `survives`: what it takes and gives is kept over its start, and this stays with its next one."""
 
-    def __init__(self, outlet: Outlet, survives: bool = False) -> None:
+    def __init__(self, outlet: Outlet, scheduler: Scheduler, survives: bool = False) -> None:
+        super().__init__(scheduler, survives)
         self._outlet = outlet
         self._number = outlet.owner
-        self._survives = survives
-        self._returning = False
         self._held_from = 0  # while it is returning: calls from there on were not sent
-        self._told_waits = 0  # from where on stages are waited for, as was said last
         self._lanes = Lanes(self, self._say)
         self._settlements = SentSettlements()
         self._readers = Readers(self._say, self._settle, self._taken, self._settlements.left, survives)
@@ -88,10 +88,8 @@ class RemoteOwner(RemoteTimed):
         self._returning = True
         self._held_from = self._waiting.next()
         for _, who in self._waiting.end_some():
-            if isinstance(who, Receiving):
-                who.door.calls -= 1
-                self._readers.rest(who.door)
             lost(who)
+        self._end_late()
 
     def give_up(self) -> None:
         """Nobody waits for it any more: whatever is under way is answered, consumers are told that they are gone; nothing more is sent or heeded until it
@@ -104,12 +102,12 @@ class RemoteOwner(RemoteTimed):
         readers = self._readers.everyone()
         self._readers.forget_all()
         self._settlements.forget_all()
-        ended: list[tuple[int, Any]] = [*self._waiting.end(), *self._stages.end()]
+        ended: list[tuple[int, Any]] = [*self._waiting.end(), *self._stages.end(), *self._sent_calls.end()]
         self._let_go()
         for number, who in sorted(ended, key=lambda item: item[0]):
             if isinstance(who, Publish) and not self._survives:
                 went_along(who)
-            elif isinstance(who, Publish) and number >= held_from:
+            elif isinstance(who, (Publish, Send, EndLeases)) and number >= held_from:
                 refuse(who, Unavailable(ENDED))
             else:
                 lost(who)
@@ -150,11 +148,14 @@ class RemoteOwner(RemoteTimed):
     def _send_again(self) -> None:
         stages = [(number, lane, frame) for number, _, lane, frame, _ in self._stages.all()]
         calls: list[tuple[int, Any, Any]] = [(number, who, None) for number, who in self._waiting.again()]
-        for number, what, frame in sorted([*calls, *stages], key=lambda item: item[0]):
+        self._asked_again = self._waiting.next()
+        for number, what, frame in sorted([*calls, *stages, *self._sent_calls.again()], key=lambda item: item[0]):
             if frame is not None:
                 if what is not None:
                     self._lanes.number(what)
                 self._outlet.send(*frame)
+            elif isinstance(what, Receiving):
+                self._receive_again(number, what)
             elif isinstance(what.again, words.Consume) and not self._still_asks(what.again):
                 self._waiting.take(number)
                 lost(what)
@@ -172,7 +173,7 @@ class RemoteOwner(RemoteTimed):
     @property
     def under_way_count(self) -> int:
         """Calls that are not answered."""
-        return len(self._waiting) + len(self._stages)
+        return len(self._waiting) + len(self._stages) + len(self._sent_calls)
 
     # ---- publishing
 
@@ -210,7 +211,7 @@ class RemoteOwner(RemoteTimed):
                 raise Refused(Reason.TOO_LARGE, f"a frame is at most of {FRAME_MAX_BYTES} bytes")
         else:
             if self._stages.last_except > self._told_waits and number >= self._told_waits + WAITS_STEP:
-                self._say_waits(number)
+                self._say_waits(number, WAITS_STEP)
             self._outlet.send(*frame)
         self._stages.put(number, call, lane, frame if self._survives else (), size)
         if self._stages.size > HELD_FROM_BYTES:
@@ -235,14 +236,6 @@ class RemoteOwner(RemoteTimed):
         """Perhaps little is left that waits."""
         if self._held and self._stages.size < GO_ON_BYTES:
             self._let_go()
-
-    def _say_waits(self, number: int) -> None:
-        """Answers that are kept there, and that nobody waits for any more, need not be."""
-        first = self._stages.first(number)
-        if first >= self._told_waits + WAITS_STEP:
-            self._told_waits = first
-            if self._survives:
-                self._outlet.send(hot_frames.waits_from(self._number, first))
 
     def _answered(self, frame: bytes) -> None:
         number, nacked, error = hot_frames.read_answered(frame)

@@ -29,12 +29,19 @@ from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.cluster.owners.served_stages import ServedStages
 from entrepot.cluster.owners.taken_stages import TakenStages
 from entrepot.model.errors import CorruptData, NotDone, Unavailable
+from entrepot.store.interface import Scheduler
+
+WORDS_AT = 2  # of a frame: behind its kind and owner
 
 _CALLS = frozenset(number for one, number in words.KINDS.items() if number < kinds.ANSWERS and "call" in one.__struct_fields__ and one is not words.Withdraw)
 
 
 class Here(Protocol):
     """What else is needed of this process."""
+
+    @property
+    def scheduler(self) -> Scheduler:
+        """Its loop's."""
 
     def codec(self, tag: int) -> EntryCodec | None:
         """The codec of that tag; None: there is none."""
@@ -113,11 +120,8 @@ class ServedOwner(ServedStages):
             self._tell_staged(number, call.error, call.nacked)
         elif isinstance(call, lease_calls.Receive):
             self._tell_received(number, call)
-        elif isinstance(call, lease_calls.Send):
-            errors = None if call.errors is None else [words.why(one) for one in call.errors]
-            self._outlet.say(words.Sent(number, words.why(call.error), call.offsets, call.stored_ids, errors))
-        elif isinstance(call, lease_calls.EndLeases):
-            self._outlet.say(words.LeasesEnded(number, words.why(call.error), call.statuses))
+        elif isinstance(call, (lease_calls.Send, lease_calls.EndLeases)):
+            self._outlet.say(_words_of_change(number, call))
         else:
             assert isinstance(call, Ask)
             self._tell_asked(number, call)
@@ -424,7 +428,7 @@ class ServedOwner(ServedStages):
         call.delays_ms, call.groups = said.delays_ms, said.groups
         call.deduplication_ids, call.content_ids = said.deduplication_ids, said.content_ids
         call.policy_version = said.policy_version
-        self._timed(said.call, call, self._attachment, said.lane, self.owner.send)
+        self._change(said.call, call, said.lane, self.owner.send)
 
     def _receive(self, said: words.Receive) -> None:
         if self._here.codec(said.codec) is None:
@@ -440,7 +444,29 @@ class ServedOwner(ServedStages):
             raise CorruptData(f"{len(said.offsets)} leases are to end, of which lists say something of more or fewer")
         call = lease_calls.make_end_leases(0, "", said.queue_id, said.offsets, said.lease_ids, said.visibility_ms)
         call.policy_version = said.policy_version
-        self._timed(said.call, call, self._attachment, said.lane, self.owner.end_leases)
+        self._change(said.call, call, said.lane, self.owner.end_leases)
+
+    def _change(self, number: int, call: Any, lane: int, do: Callable[[Lane, Any], bool | None]) -> None:
+        """A Send or an EndLeases, once over the starts of this owner: what one before this has done is not done again, and the same is said of it."""
+        taken = self.taken
+        if taken is not None and number <= taken.known:
+            self._outlet.send(self._said_before(taken, number, call))
+            return
+        if taken is not None and self._row_shard in self._closed:
+            do = _refuse_unkept
+        self._timed(number, call, self._attachment, lane, do)
+        if taken is not None:
+            is_plain = call.error is None and isinstance(call, lease_calls.EndLeases) and not any(call.statuses)
+            taken.said(number, b"" if is_plain else words.encode(self._number, _words_of_change(number, call))[WORDS_AT:])
+            self._fold_due = self._fold_due or call.error is None
+
+    def _said_before(self, taken: TakenStages, number: int, call: Any) -> bytes:
+        rest = taken.said_before(number)
+        if not rest and isinstance(call, lease_calls.EndLeases):
+            return words.encode(self._number, words.LeasesEnded(number, None, [lease_calls.ENDED] * len(call.offsets)))
+        if not rest:
+            raise CorruptData(f"messages are sent again as {number}, and nobody waits for that any more")
+        return bytes((kinds.SENT if isinstance(call, lease_calls.Send) else kinds.LEASES_ENDED, self._number)) + rest
 
     def _timed(self, number: int, call: Any, attachment: Attachment, lane: int, do: Callable[[Lane, Any], bool | None]) -> None:
         call.attachment = attachment
@@ -510,6 +536,18 @@ class ServedOwner(ServedStages):
         kinds.CLAIM: _claim,
         kinds.CLAIMED: _claimed,
     }
+
+
+def _words_of_change(number: int, call: Any) -> words.Sent | words.LeasesEnded:
+    """What is said of a Send or an EndLeases: known when it is staged."""
+    if isinstance(call, lease_calls.EndLeases):
+        return words.LeasesEnded(number, words.why(call.error), call.statuses)
+    errors = None if call.errors is None else [words.why(one) for one in call.errors]
+    return words.Sent(number, words.why(call.error), call.offsets, call.stored_ids, errors)
+
+
+def _refuse_unkept(*_: Any) -> None:
+    raise Unavailable("what is taken cannot be kept yet")
 
 
 def _door_of(consumer: Consumer) -> ServedDoor:

@@ -124,7 +124,7 @@ class ServedStages:
         if number > taken.known:
             self._refuse(number, Unavailable("what is taken cannot be kept yet"))
             return
-        answer = taken.answers.get(number)
+        answer = taken.answer_to_stage(number)
         if answer is not None:
             self._outlet.send(hot_frames.answered_again(self._number, number, *answer))
         elif heard:

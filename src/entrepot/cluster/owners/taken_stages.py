@@ -1,9 +1,9 @@
-"""TakenStages: what an owner has taken of the stages of one start of a front elsewhere, kept in its store: the next start of the owner knows it.
+"""TakenStages: what an owner has taken of one start of a front elsewhere, kept in its store: the next start of the owner knows it. Stages, Sends, EndLeases.
 
 A row in the state of the lowest shard that the owner has, staged in the commit of what was taken. Key: `f:`, the start's id. Value: u8 version 1, u8 minimum
-reader version 1, u64 the call of the last stage (integers little-endian), u8 octets of its process's name, and it; then of each stage that was not plainly
-taken, and that the front may still wait for: u64 its call, u8 whether it was refused, u32 octets of the rest, and it: a Why (words.py), or the indices
-that are in no queue, u32 each.
+reader version 1, u64 the last call (integers little-endian), u8 octets of its process's name, and it; then of each that the front may still wait for, and
+that has another answer than that all was taken: u64 its call, u8 what follows, u32 octets of that, and it: PART, of a stage the indices that are in no queue,
+u32 each; REFUSED, of a stage a Why (words.py); SAID, the words of the answer.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ _HEAD = struct.Struct("<BBQB")
 _ANSWER = struct.Struct("<QBI")
 _VERSION = 1
 _READER_MIN = 1
+PART, REFUSED, SAID = range(3)
+
+ANSWERS_MAX = 1 << 18  # a front never waits for as many
 _ROWS_MAX = 4096  # starts of fronts that are read at once
 
 
 class TakenStages:
     """Of the start `start` of the process `name`, kept in `shard`; while that is `closed` nothing may be taken.
 
-    `known`: what the start of the owner before this one had taken; frames up to there come again. `answers`: those to stages that were not plainly taken:
-    whether it was refused, and the rest of the answer's frame.
+    `known`: what the start of the owner before this one had taken; frames up to there come again. `answers`: those that are kept, as in the row.
     """
 
     def __init__(self, store: Store, shard: int, name: str, start: bytes) -> None:
@@ -34,7 +36,7 @@ class TakenStages:
         self.shard = shard
         self._key = FRONT_PREFIX + start
         self._name = name
-        self.answers: dict[int, tuple[bool, bytes]] = {}
+        self.answers: dict[int, tuple[int, bytes]] = {}
         self.last = 0
         value = store.get(shard, self._key)
         if value is not None:
@@ -47,27 +49,57 @@ class TakenStages:
             _, reader_min, self.last, size = _HEAD.unpack_from(value)
             at = _HEAD.size + size
             while at < len(value):
-                number, failed, size = _ANSWER.unpack_from(value, at)
+                number, kind, size = _ANSWER.unpack_from(value, at)
                 at += _ANSWER.size
-                self.answers[number] = bool(failed), value[at : at + size]
+                self.answers[number] = kind, value[at : at + size]
                 at += size
         except struct.error:
             at = reader_min = -1
-        if at != len(value) or reader_min > _VERSION:
+        if at != len(value) or reader_min > _VERSION or any(kind > SAID for kind, _ in self.answers.values()):
             raise CorruptData(f"what was taken of a front is kept as {value[:80]!r}, which this version cannot read")
 
     def refused(self, number: int, why: bytes) -> None:
-        """Nothing of it was taken."""
+        """Nothing of a stage was taken."""
         self.last = number
-        self.answers[number] = True, why
+        self._keep(number, REFUSED, why)
 
     def took_part(self, number: int, nacked: bytes) -> None:
-        """Some of it is in no queue."""
-        self.answers[number] = False, nacked
+        """Some of a stage is in no queue."""
+        self._keep(number, PART, nacked)
+
+    def said(self, number: int, rest: bytes) -> None:
+        """What is answered to a Send or an EndLeases; b"": that all of it was done."""
+        self.last = number
+        if rest:
+            self._keep(number, SAID, rest)
+
+    def _keep(self, number: int, kind: int, rest: bytes) -> None:
+        if len(self.answers) >= ANSWERS_MAX:
+            raise CorruptData(f"'{self._name}' has not said for long what it waits for")
+        self.answers[number] = kind, rest
+
+    def answer_to_stage(self, number: int) -> tuple[bool, bytes] | None:
+        """Whether it was refused, and the rest of the answer's frame; None: it was plainly taken. Raises CorruptData: it was no stage."""
+        kind, rest = self.answers.get(number, (PART, b""))
+        if kind == SAID:
+            raise CorruptData(f"call {number} comes again as a stage, and was none")
+        return (kind == REFUSED, rest) if rest else None
+
+    def said_before(self, number: int) -> bytes:
+        """What said() was given. Raises CorruptData: it was a stage."""
+        kind, rest = self.answers.get(number, (SAID, b""))
+        if kind != SAID:
+            raise CorruptData(f"call {number} was a stage, and comes again as something else")
+        return rest
 
     def waits_from(self, number: int) -> None:
         """The front waits for no answer before that."""
-        for one in [one for one in self.answers if one < number]:
+        gone = []
+        for one in self.answers:  # they are in their order
+            if one >= number:
+                break
+            gone.append(one)
+        for one in gone:
             del self.answers[one]
 
     def stage(self) -> None:
@@ -76,8 +108,8 @@ class TakenStages:
             self._forget_others()
         name = self._name.encode()
         parts = [_HEAD.pack(_VERSION, _READER_MIN, self.last, len(name)), name]
-        for number, (failed, rest) in self.answers.items():
-            parts += (_ANSWER.pack(number, failed, len(rest)), rest)
+        for number, (kind, rest) in self.answers.items():
+            parts += (_ANSWER.pack(number, kind, len(rest)), rest)
         self._store.fold(self.shard, self._key, set_value(b"".join(parts)))
 
     def _forget_others(self) -> None:

@@ -1,6 +1,7 @@
 """Waiting: the calls of a front that an owner elsewhere has not answered yet, by number; what each of them becomes when nobody will.
 
-Publishes wait by themselves (sent_stages.py). What gives or changes nothing that is not asked for again as well may be asked again of another start.
+Publishes wait by themselves (sent_stages.py), and so do Send and EndLeases (sent_calls.py). What gives or changes nothing that is not asked for again as well
+may be asked again of another start.
 """
 
 from __future__ import annotations
@@ -50,14 +51,18 @@ class Getting:
 
 
 class Receiving:
-    """A Receive, and where it waits: for who withdraws it, when what it is given goes back."""
+    """A Receive, and where it waits: for who withdraws it, when what it is given goes back. `is_over`: its time is, before its owner has answered."""
 
-    __slots__ = ("_withdraw", "call", "door", "lane", "withdrawn")
+    __slots__ = ("_withdraw", "call", "door", "is_over", "lane", "until_s", "withdrawn")
 
-    def __init__(self, call: Receive, lane: RemoteLane, door: RemoteDoor, withdraw: Callable[[Receiving], None]) -> None:
+    again = True  # it is asked for again, with what is left of its time
+
+    def __init__(self, call: Receive, lane: RemoteLane, door: RemoteDoor, withdraw: Callable[[Receiving], None], until_s: float) -> None:
         self.call = call
         self.lane = lane
         self.door = door
+        self.until_s = until_s
+        self.is_over = False
         self.withdrawn = False
         self._withdraw = withdraw
 
@@ -134,6 +139,8 @@ def lost(who: Any) -> None:
         who.done(OutcomeUnknown(LOST) if who.changes else Unavailable(ENDED), None)
     elif isinstance(who, (Getting, Receiving)):
         if isinstance(who, Receiving):
+            if who.is_over:
+                return
             who.call.timed = None
         fail(who.call, Unavailable(ENDED))
     else:

@@ -447,10 +447,10 @@ class Session(Sink):
             if self.callers.accounts.apart and not self.callers.accounts.has(namespace):
                 raise SqsError("AccessDeniedException", f"Region {caller.region} is not there for the account: there is no namespace {namespace}.")
             try:
-                attachment = self.port.attach(self, caller.principal, namespace, CODEC_SQS, by_policy=True)
+                attachment = caller.attachments[namespace] = self.port.attach(self, caller.principal, namespace, CODEC_SQS, by_policy=True)
             except Refused as refused:
                 raise from_refused(refused) from None
-            caller.attachments[namespace] = attachment
+            attachment.wait_for_catalogue()
         return attachment
 
     def own_attachment(self, caller: Caller) -> Attachment:
