@@ -295,6 +295,9 @@ class Routes(Protocol):
     def targets(self, namespace: str, address: bytes, tag: int, record: bytes, maker: str) -> tuple[Target, ...]:
         """Where one would go."""
 
+    def next_turn(self) -> None:
+        """What has no key goes to the next partition of a topic from now on."""
+
 
 class LetterSender:
     """The outbox's Sender of dead letters."""
