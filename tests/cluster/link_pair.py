@@ -41,7 +41,7 @@ class Process:
 
     def connect(self, dials: str | None) -> LinkSession:
         identity = Identity(self.cluster, self.name, self.start, self.key)
-        return LinkSession(identity, self, dials, self.clock, self.rng.randbytes(NONCE_SIZE), lambda: None, self.log.append)
+        return LinkSession(identity, self, dials, self.clock, self.rng.randbytes(NONCE_SIZE), lambda: None, lambda _, call: call(), self.log.append)
 
     def send(self, name: str, frame: bytes) -> None:
         link = self.links.get(name)

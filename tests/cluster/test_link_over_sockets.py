@@ -36,7 +36,7 @@ class Keeper:
         self.transport.set_write_buffer_limits(high=65_536)
         identity = Identity("c", process.name, process.start, KEY)
         nonce = process.rng.randbytes(NONCE_SIZE)
-        connection.session = LinkSession(identity, process, self.dials, process.clock, nonce, connection.wake, process.log.append)  # type: ignore[assignment]
+        connection.session = LinkSession(identity, process, self.dials, process.clock, nonce, connection.wake, lambda _, call: call(), process.log.append)  # type: ignore[assignment]
         connection.output = connection.session.output
         connection.wake()
 

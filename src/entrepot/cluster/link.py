@@ -16,6 +16,7 @@ from entrepot.model.errors import CorruptData
 HELD_MAX_BYTES = 64 << 20  # not acknowledged; beyond it the link is full
 WINDOW_BYTES = 256 << 10  # at most so much is given to a connection in one go, so that it goes on reading whatever waits
 FRAME_BYTES = 256  # about what a frame takes in memory besides its octets
+TOLD_BYTES = 64 << 10  # that have come are acknowledged at once; fewer with what goes there anyway, or when acknowledge() is called
 
 _Frame: TypeAlias = tuple[int, tuple[bytes, ...]]  # how long it is with its head; its octets, the head first
 
@@ -40,6 +41,7 @@ class Link:
         self._rest: deque[bytes | memoryview] = deque()  # of the last that was begun, what is still to be given
         self._given_most = 0  # how many of ours a connection has carried whole, ever
         self._told = 0  # of `received`, what this connection has told
+        self._untold_bytes = 0  # of frames, about, that have come since
 
     @property
     def is_full(self) -> bool:
@@ -74,20 +76,36 @@ class Link:
         self._begun.clear()
         self._acknowledge(self._ahead, received)
         self._told = self.received  # the greeting did
+        self._untold_bytes = 0
+
+    def came(self, count: int, size: int) -> None:
+        """So many frames have come in about so many bytes: the next to be heeded."""
+        self.received += count
+        self._untold_bytes += size + count * FRAME_BYTES
+
+    @property
+    def owes(self) -> bool:
+        """Whether the other has not been told of all that has come."""
+        return self._told < self.received
+
+    def acknowledge(self) -> None:
+        """What has come is acknowledged now: the other keeps it for as long as it is not."""
+        self._untold_bytes = TOLD_BYTES
 
     @property
     def waits(self) -> bool:
-        """Whether take() has something."""
-        return bool(self._rest) or bool(self._ahead) or self._told < self.received
+        """Whether take() has something that is to go now."""
+        return bool(self._rest) or bool(self._ahead) or (self._untold_bytes >= TOLD_BYTES and self._told < self.received)
 
     def take(self) -> list[bytes | memoryview]:
-        """What goes over the connection now, in order: an acknowledgement, if one is due and no frame is half given, and at most WINDOW_BYTES of frames."""
+        """What goes over the connection now, in order: an acknowledgement, if one is owed and no frame is half given, and at most WINDOW_BYTES of frames."""
         out: list[bytes | memoryview] = []
         left = WINDOW_BYTES
         while left > 0:
             if not self._rest:
                 if self._told < self.received:
                     self._told = self.received
+                    self._untold_bytes = 0
                     out.append(ack_frame(self.received))
                 if not self._ahead:
                     break

@@ -28,6 +28,7 @@ from entrepot.net.session import Wake
 GREETING_S = 5.0  # for greeting and proof together
 ALIVE_S = 1.0  # after so long without anything to send an end says that it is there
 SILENCE_S = 5.0
+TOLD_S = 0.02  # after so long what has come is acknowledged, if nothing has gone there meanwhile, which would have told it
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class LinkOutput:
 class LinkSession:
     """See the module. `dials`: the name of the process that was connected to, where this end has connected; None where it was connected to.
 
-    `nonce`: NONCE_SIZE octets that nobody can guess. journal(text): for the operator.
+    `nonce`: NONCE_SIZE octets that nobody can guess. later(seconds, call): a timer. journal(text): for the operator.
     """
 
     def __init__(
@@ -115,6 +116,7 @@ class LinkSession:
         clock: Clock,
         nonce: bytes,
         wake: Wake,
+        later: Callable[[float, Callable[[], None]], object],
         journal: Callable[[str], None],
     ) -> None:
         # what net sees
@@ -132,6 +134,8 @@ class LinkSession:
         self.state = State.GREETING
         self._clock = clock
         self._wake = wake
+        self._later = later
+        self._is_to_tell = False  # a timer runs
         self._journal = journal
         self._decoder = LinkDecoder()
         self._decoder.of_stranger(BUFFER_MIN_BYTES)
@@ -171,7 +175,7 @@ class LinkSession:
         except CorruptData as error:
             self._end(str(error))
         if self.state is State.OPEN:
-            self._read_frames()
+            self._read_frames(count)
 
     def _read_greeting(self) -> None:
         head = self._decoder.peek(greeting.HEAD_SIZE)
@@ -236,7 +240,7 @@ class LinkSession:
         self._ends.opened(self)
         self._wake()
 
-    def _read_frames(self) -> None:
+    def _read_frames(self, size: int) -> None:
         assert self.link is not None
         try:
             found = self._decoder.frames()
@@ -247,9 +251,18 @@ class LinkSession:
             self._end(str(error))
             return
         if found:
-            self.link.received += len(found)
+            self.link.came(len(found), size)
             self._ends.frames(self.link, found)
         if self.link.waits:
+            self._wake()
+        elif self.link.owes and not self._is_to_tell:
+            self._is_to_tell = True
+            self._later(TOLD_S, self._tell)
+
+    def _tell(self) -> None:
+        self._is_to_tell = False
+        if self.output.link is not None and self.output.link.owes:
+            self.output.link.acknowledge()
             self._wake()
 
     # ---- the rest of its life

@@ -203,7 +203,8 @@ class Member:
 
     def session(self, dials: str | None, wake: Wake) -> LinkSession:
         """Of a new connection; `dials`: the process that was connected to, None: this one was."""
-        return LinkSession(self._identity, self, dials, self._clock, self._entropy.octets(NONCE_SIZE), wake, self._refused)
+        nonce = self._entropy.octets(NONCE_SIZE)
+        return LinkSession(self._identity, self, dials, self._clock, nonce, wake, self._broker.scheduler.call_later, self._refused)
 
     def _refused(self, text: str) -> None:
         """A connection, for that."""

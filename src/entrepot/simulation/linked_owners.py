@@ -57,7 +57,7 @@ class End:
     def connect(self, dials: bool, nonce: bytes) -> LinkSession:
         """The end of a new connection."""
         identity = Identity("simulated", self.name, self._start, KEY)
-        self.session = LinkSession(identity, self, self.other if dials else None, self._clock, nonce, self._wake, lambda _: None)
+        self.session = LinkSession(identity, self, self.other if dials else None, self._clock, nonce, self._wake, lambda _, tell: tell(), lambda _: None)
         return self.session
 
     # ---- see link_session.Ends
