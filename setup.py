@@ -56,7 +56,6 @@ PER_RECORD = {
         *(f"protocols/sqs/{name}" for name in ("batches", "exchange", "framing", "handles", "message_attributes", "packing")),
         *(f"protocols/sqs/{name}" for name in ("receiving", "sending", "session", "settling", "writing")),  # a message has a request of its own
         *(f"net/{name}" for name in ("connection", "turns")),
-        *(f"cluster/{name}" for name in ("link", "link_frames")),
         *(f"store/{name}" for name in ("entry_codec", "volatile_log", "local/index", "local/journal", "local/log", "local/segment")),
         *(f"store/{name}" for name in ("interface", "local/committer", "local/group", "local/store")),
     )

@@ -15,16 +15,15 @@ cdef class Link:
     cdef public object _begun, _ahead, _rest
     cdef public Py_ssize_t _given, _given_most, _told, _untold_bytes
 
-    @cython.locals(size=Py_ssize_t, head=bytes, part=bytes)
+    @cython.locals(size=Py_ssize_t, head=bytes)
     cpdef object put(self, tuple parts)
     cpdef object came(self, Py_ssize_t count, Py_ssize_t size)
     cdef bint has_more(self) except? True
     @cython.locals(out=list, left=Py_ssize_t, size=Py_ssize_t, head=bytes, parts=tuple, frame=tuple)
     cpdef list take(self)
-    @cython.locals(size=Py_ssize_t)
     cdef Py_ssize_t _take_rest(self, list out, Py_ssize_t left) except? -1
     cpdef object heard(self, Py_ssize_t received)
-    @cython.locals(left=Py_ssize_t, frame=tuple, size=Py_ssize_t)
+    @cython.locals(left=Py_ssize_t, size=Py_ssize_t)
     cpdef object _acknowledge(self, object kept, Py_ssize_t received)
 
 
