@@ -14,14 +14,17 @@ BIN := .venv/bin
 HOT := $(shell find src -name '*.pxd') $(patsubst %.pxd,%.py,$(shell find src -name '*.pxd'))
 # What starts processes or measures them; these run the compiled modules only.
 PROCESSES := interop crash testing cli server
-# What is about modules that are never compiled (but for one of cluster), or about the sources themselves: once is enough.
-ONCE := parent cluster admin benchmarks config http $(addprefix test_,$(addsuffix .py,allocator beside front_and_owner house_rules logs reference secret_file))
+# What is about modules that are never compiled, or about the sources themselves: once is enough.
+ONCE := parent admin benchmarks config http $(addprefix test_,$(addsuffix .py,allocator beside front_and_owner house_rules logs reference secret_file))
+# Of cluster, what is done for each frame is compiled; these are its tests, and the others are run once, too.
+BY_FRAME := tests/cluster/test_link.py tests/cluster/test_owner_frames.py
 # Of those that start processes, a short selection for brokers of several workers (`make pytest-workers`: all of them).
 SOME := $(addprefix tests/interop/,test_consume.py test_dead_letter.py test_direct_reply_to.py test_publish.py test_streams.py test_transactions.py) \
         $(addprefix tests/interop/,kafka/test_confluent_groups.py sqs/test_sqs_fifo.py sqs/test_sqs_users.py) tests/server/test_log_lines.py
 # What pytest is told to leave out of the runs of all the others, and of the one that interprets them, which has less of what is random, too (tests/both_modes.py).
 MODULES := $(addprefix --ignore=tests/,$(PROCESSES))
-PURE := -m 'not long and not once' $(addprefix --ignore=tests/,$(ONCE))
+PURE := -m 'not long and not once' $(addprefix --ignore=tests/,$(ONCE)) \
+        $(addprefix --ignore=,$(filter-out $(BY_FRAME),$(wildcard tests/cluster/test_*.py) $(patsubst %/,%,$(wildcard tests/cluster/*/))))
 
 .PHONY: serve test lint pytest pytest-processes pytest-workers pytest-some-workers pytest-modules pytest-pure \
         pytest-modules-broker pytest-modules-others pytest-pure-broker pytest-pure-others demo wheels bench reference crash clean

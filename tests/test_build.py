@@ -116,12 +116,16 @@ def test_types_are_given_to_names_that_the_function_has() -> None:
 
 
 def test_what_is_run_once_is_about_nothing_compiled() -> None:
-    """The Makefile's ONCE: folders of tests whose package has no types, but for one module of cluster, and files about the sources themselves."""
-    (names,) = re.findall(r"^ONCE := ([\w ]+)", (Path(__file__).parents[1] / "Makefile").read_text(), re.MULTILINE)
+    """The Makefile's ONCE: folders of tests whose package has no types, and files about the sources themselves. Of cluster BY_FRAME is run both ways."""
+    makefile = (ROOT / "Makefile").read_text()
+    (names,) = re.findall(r"^ONCE := ([\w ]+)", makefile, re.MULTILINE)
     folders = [name for name in names.split() if (Path(__file__).parent / name).is_dir()]
-    assert set(folders) >= {"parent", "cluster"}
-    compiled = {module for module in MODULES if module.split(".")[1] in folders}
-    assert compiled == {"entrepot.cluster.link_frames"}
+    assert "parent" in folders
+    assert [module for module in MODULES if module.split(".")[1] in folders] == []
+    (files,) = re.findall(r"^BY_FRAME := (.+)", makefile, re.MULTILINE)
+    assert all((ROOT / file).exists() for file in files.split())
+    compiled = {module for module in MODULES if module.split(".")[1] == "cluster"}
+    assert compiled == {f"entrepot.cluster.{name}" for name in ("link", "link_frames", "owners.hot_frames", "owners.outlet")}
 
 
 def test_what_has_types_has_a_source() -> None:
@@ -134,5 +138,5 @@ def test_little_is_compiled_to_run_faster_than_that() -> None:
     for path in build["hot_modules"]():
         lines[build["optimization"](path)] += len((Path(__file__).parents[1] / path).read_bytes().splitlines())
     assert lines["-O2"] <= 2_700
-    assert lines["-O2"] + lines["-O1"] <= 20_700
+    assert lines["-O2"] + lines["-O1"] <= 20_710
     assert sum(lines.values()) <= 29_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from entrepot.broker.catalogue.quotas import QuotaLimits
@@ -175,13 +177,23 @@ def test_nothing_is_heeded_of_a_start_that_a_frame_before_has_ended(monkeypatch:
     crossing = member._owners.crossings["w1"]
     heeded: list[bytes] = []
 
-    def heed(frame: bytes) -> None:
-        heeded.append(frame)
-        crossing.dead()
+    class Served:
+        """Is ended by whatever it is asked."""
 
-    monkeypatch.setattr(crossing, "_heed", heed)
+        def heed(self, frame: bytes) -> None:
+            heeded.append(frame)
+            crossing.dead()
+
+        def flush(self) -> None:
+            heeded.append(b"flush")
+
+        def dead(self) -> None:
+            """See ServedOwner."""
+
+    served: Any = [crossing.served[0], Served()]
+    monkeypatch.setattr(crossing, "served", served)
     crossing.heed([b"\x01\x01", b"\x02\x01"])
-    assert heeded == [b"\x01\x01"]
+    assert heeded == [b"\x01\x01", b"flush"]
 
 
 def test_one_that_does_not_return_is_given_up_once() -> None:

@@ -11,7 +11,7 @@ import cython
 from entrepot.model.errors import CorruptData
 
 if not cython.compiled:
-    from entrepot.model.octets import get_u32_be_ba, get_u64_be_ba, take_ba
+    from entrepot.model.octets import get_u32_be_ba, get_u64_be_ba, over_u32_be, over_u64_be, take, take_ba
     from entrepot.net.receive_buffer import ReceiveBuffer
 
 DATA, ACK, ALIVE = 1, 2, 3
@@ -20,6 +20,9 @@ FRAME_MAX_BYTES = 1 << 30  # of the longest message that limits.message_bytes al
 
 _DATA, _ACK, _ALIVE, _HEAD, _FRAME_MAX = DATA, ACK, ALIVE, HEAD_SIZE, FRAME_MAX_BYTES
 
+_COUNT_MAX = (1 << 63) - 1  # of frames since two starts began
+_DATA_HEAD = bytes((0, 0, 0, 0, DATA))
+_ACK_FRAME = bytes((0, 0, 0, 8, ACK)) + bytes(8)
 ALIVE_FRAME = bytes((0, 0, 0, 0, ALIVE))
 
 
@@ -67,6 +70,8 @@ class LinkDecoder(ReceiveBuffer):
                 found.append(take_ba(buffer, pos + _HEAD, size))
             elif kind == _ACK:
                 acknowledged = get_u64_be_ba(buffer, pos + _HEAD)
+                if acknowledged > _COUNT_MAX:
+                    raise CorruptData(f"an acknowledgement of {acknowledged} frames")
                 if self.acknowledged >= 0 and acknowledged < self.acknowledged:
                     raise CorruptData(f"an acknowledgement of {acknowledged} frames behind one of {self.acknowledged}")
                 self.acknowledged = acknowledged
@@ -79,9 +84,9 @@ class LinkDecoder(ReceiveBuffer):
 
 def data_head(size: int) -> bytes:
     """What stands before the octets of a data frame."""
-    return size.to_bytes(4, "big") + b"\x01"
+    return over_u32_be(take(_DATA_HEAD, 0, 5), 0, size)
 
 
 def ack_frame(received: int) -> bytes:
     """An acknowledgement."""
-    return b"\x00\x00\x00\x08\x02" + received.to_bytes(8, "big")
+    return over_u64_be(take(_ACK_FRAME, 0, 13), 5, received)

@@ -13,13 +13,13 @@ import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
 
 from entrepot.clock import Clock
 from entrepot.cluster import greeting
 from entrepot.cluster.greeting import Greeting, Heard
-from entrepot.cluster.link import WINDOW_BYTES, Link
-from entrepot.cluster.link_frames import ALIVE_FRAME, LinkDecoder
+from entrepot.cluster.link import Link, LinkCore
+from entrepot.cluster.link_frames import ALIVE_FRAME
 from entrepot.model.errors import CorruptData
 from entrepot.model.printable import printable
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES, BUFFER_MIN_BYTES
@@ -28,7 +28,6 @@ from entrepot.net.session import Wake
 GREETING_S = 5.0  # for greeting and proof together
 ALIVE_S = 1.0  # after so long without anything to send an end says that it is there
 SILENCE_S = 5.0
-TOLD_S = 0.02  # after so long what has come is acknowledged, if nothing has gone there meanwhile, which would have told it
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,29 +79,7 @@ class State(Enum):
     CLOSING = 4
 
 
-class LinkOutput:
-    """What a connection has to send: greeting and proof, then what its Link has."""
-
-    def __init__(self) -> None:
-        self.first: list[bytes] = []
-        self.link: Link | None = None
-
-    @property
-    def size(self) -> int:
-        """Bytes that wait: of a link's, however many, a window, so that a connection never stops reading for them."""
-        waits = WINDOW_BYTES if self.link is not None and self.link.waits else 0
-        return sum(map(len, self.first)) + waits
-
-    def take(self) -> list[bytes | memoryview]:
-        """What may go now; flushed() has the rest follow."""
-        parts: list[bytes | memoryview] = [*self.first]
-        self.first = []
-        if self.link is not None:
-            parts.extend(self.link.take())
-        return parts
-
-
-class LinkSession:
+class LinkSession(LinkCore):
     """See the module. `dials`: the name of the process that was connected to, where this end has connected; None where it was connected to.
 
     `nonce`: NONCE_SIZE octets that nobody can guess. later(seconds, call): a timer. journal(text): for the operator.
@@ -119,30 +96,23 @@ class LinkSession:
         later: Callable[[float, Callable[[], None]], object],
         journal: Callable[[str], None],
     ) -> None:
+        super().__init__(ends, clock, wake, later)
         # what net sees
-        self.output: Any = LinkOutput()
         self.closing = False
         self.paused = False
         self.next_deadline = 0.0
         # who
         self.link: Link | None = None
         self._identity = identity
-        self._ends = ends
         self._dials = dials
         self._nonce = nonce
         # how far
         self.state = State.GREETING
-        self._clock = clock
-        self._wake = wake
-        self._later = later
-        self._is_to_tell = False  # a timer runs
         self._journal = journal
-        self._decoder = LinkDecoder()
         self._decoder.of_stranger(BUFFER_MIN_BYTES)
         self._raw = b""  # our greeting
         self._told = (b"", 0)  # what it says of the link
         self._heard: Heard | None = None
-        self._heard_s = clock.monotonic_s()
         self._why = ""
         self.next_deadline = self._heard_s + GREETING_S
         if dials is not None:
@@ -155,14 +125,8 @@ class LinkSession:
 
     # ---- bytes in
 
-    def get_buffer(self, size_hint: int) -> memoryview:
-        """See net.session.Session, for this and the others."""
-        room: memoryview = self._decoder.writable()
-        return room
-
-    def buffer_updated(self, count: int) -> None:
-        """Greeting, proof, then frames."""
-        self._decoder.received(count)
+    def early(self, count: int) -> None:
+        """Greeting and proof, and perhaps the first frames."""
         if self.closing:
             self._decoder.drop()
             return
@@ -173,9 +137,9 @@ class LinkSession:
             if self.state is State.PROOF:
                 self._read_proof()
         except CorruptData as error:
-            self._end(str(error))
-        if self.state is State.OPEN:
-            self._read_frames(count)
+            self.end(str(error))
+        if self.output.link is not None:
+            self.more(count)
 
     def _read_greeting(self) -> None:
         head = self._decoder.peek(greeting.HEAD_SIZE)
@@ -240,52 +204,19 @@ class LinkSession:
         self._ends.opened(self)
         self._wake()
 
-    def _read_frames(self, size: int) -> None:
-        assert self.link is not None
-        try:
-            found = self._decoder.frames()
-            if self._decoder.acknowledged >= 0:
-                self.link.heard(self._decoder.acknowledged)
-                self._decoder.acknowledged = -1
-        except CorruptData as error:
-            self._end(str(error))
-            return
-        if found:
-            self.link.came(len(found), size)
-            self._ends.frames(self.link, found)
-        if self.link.waits:
-            self._wake()
-        elif self.link.owes and not self._is_to_tell:
-            self._is_to_tell = True
-            self._later(TOLD_S, self._tell)
-
-    def _tell(self) -> None:
-        self._is_to_tell = False
-        if self.output.link is not None and self.output.link.owes:
-            self.output.link.acknowledge()
-            self._wake()
-
     # ---- the rest of its life
 
     def superseded(self) -> None:
         """The link goes over another connection."""
-        self._end("another connection has taken its place")
-
-    def writable(self, is_writable: bool) -> None:
-        """Nothing is held back: who is to wait, waits for acknowledgements."""
-
-    def flushed(self) -> None:
-        """The socket takes more."""
-        if self.output.link is not None and self.output.link.waits:
-            self._wake()
+        self.end("another connection has taken its place")
 
     def deadline_reached(self, now: float) -> None:
         """Time for a sign of life, or the other has given none."""
         if self.state in (State.GREETING, State.PROOF):
-            self._end(f"no greeting and proof within {GREETING_S:g} s")
+            self.end(f"no greeting and proof within {GREETING_S:g} s")
         elif self.state is State.OPEN:
             if now - self._heard_s >= SILENCE_S:
-                self._end(f"nothing was heard for {SILENCE_S:g} s")
+                self.end(f"nothing was heard for {SILENCE_S:g} s")
                 return
             if self.output.size == 0:
                 self.output.first.append(ALIVE_FRAME)
@@ -294,7 +225,7 @@ class LinkSession:
 
     def shut_down(self, reason: str) -> None:
         """See net.session.Session."""
-        self._end(reason)
+        self.end(reason)
 
     def lost(self, reason: str) -> None:
         """See net.session.Session."""
@@ -303,7 +234,8 @@ class LinkSession:
         self.output.link = None
         self._ends.ended(self, self._why or reason)
 
-    def _end(self, why: str) -> None:
+    def end(self, why: str) -> None:
+        """See LinkCore."""
         if not self.closing:
             self._why = why
             if self.state is not State.OPEN:

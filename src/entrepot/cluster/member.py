@@ -44,6 +44,8 @@ AWAY_S = 2.0  # without a connection: from then on nothing new is begun there
 REFUSED_MAX = 10  # connections that were refused: so many are told of, in REFUSED_S; who dials may try four times a second, for ever
 REFUSED_S = 60.0
 
+_FIRST_OF_OTHERS, _LAST_OF_OTHERS = catalogue_frames.FIRST_KIND, handover_frames.LAST_KIND  # kinds of frames that are not of owners
+
 OWNERS = 2  # of each process: what is in its memory alone, and what is durable
 
 Journal = Callable[[str], None]
@@ -351,27 +353,31 @@ class Member:
     def frames(self, link: Link, found: list[bytes]) -> None:
         """See Ends. What is of owners and lies together is heeded together."""
         try:
-            first = 0
-            while first < len(found):
-                end = first + 1
-                if _is_of_owners(found[first]):
-                    while end < len(found) and _is_of_owners(found[end]):
-                        end += 1
-                if self._is_stopping or self.links.get(link.name) is not link:
-                    return
-                self._heed(link, found[first:end])
-                first = end
+            of_owners: list[bytes] = []
+            for data in found:
+                if not data or not _FIRST_OF_OTHERS <= data[0] <= _LAST_OF_OTHERS:
+                    of_owners.append(data)
+                    continue
+                if of_owners:
+                    self._heed(link, of_owners)
+                    of_owners = []
+                self._heed_other(link, data)
+            if of_owners:
+                self._heed(link, of_owners)
         except CorruptData as error:
             self._condemn(link, str(error))
         except Exception as error:
             self._fails(link, error)
 
     def _heed(self, link: Link, found: list[bytes]) -> None:
-        """Some frames of owners, or one other."""
-        data = found[0]
-        if _is_of_owners(data):
+        """Some frames of owners."""
+        if not self._is_stopping and self.links.get(link.name) is link:
             self._owners.crossings[link.name].heed(found)
-        elif data[0] >= handover_frames.FIRST_KIND:
+
+    def _heed_other(self, link: Link, data: bytes) -> None:
+        if self._is_stopping or self.links.get(link.name) is not link:
+            return
+        if data[0] >= handover_frames.FIRST_KIND:
             self._handovers.frame(link, data)
         elif self.decides:
             self.deciding.frame(link, catalogue_frames.decode(data))
@@ -394,10 +400,6 @@ class Member:
             held, sent, received = (0, 0, 0) if link is None else (link.held_bytes, link.sent, link.received)
             found.append(LinkFigures(name, name in self.sessions, now_s - self._since_s.get(name, now_s), held, sent, received))
         return found
-
-
-def _is_of_owners(frame: bytes) -> bool:
-    return not frame or not catalogue_frames.FIRST_KIND <= frame[0] <= handover_frames.LAST_KIND
 
 
 def _nothing() -> None:

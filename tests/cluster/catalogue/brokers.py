@@ -331,7 +331,8 @@ class Wire:
             if decoder.acknowledged >= 0:
                 link.heard(decoder.acknowledged)
                 decoder.acknowledged = -1
-            link.received += len(found)
+            link.came(len(found), count)
+            link.acknowledge()  # at once: this wire has no timers of its own
             end.frames(link, found)
 
     def begin(self):

@@ -412,7 +412,7 @@ def test_to_a_shard_that_is_not_open_not_now(cluster, q):
     sent = link.sent
     heard(cluster, *f.encode_handover(handover(source=0, target=3), (0, 0)))
     assert link.sent == sent + 1
-    assert f.decode_answer(b"".join(link._ahead[-1][1][1:])) == Answer(0, 3, 5, NOT_NOW)
+    assert f.decode_answer(b"".join(link._ahead[-1][2])) == Answer(0, 3, 5, NOT_NOW)
 
 
 def test_what_cannot_be_carried_out_ends_the_other_start(cluster, me, q, monkeypatch):

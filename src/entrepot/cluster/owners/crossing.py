@@ -79,45 +79,50 @@ class Crossing:
 
     def heed(self, frames: list[bytes]) -> None:
         """These have come. Raises CorruptData, and nothing else: the other start says what cannot be understood; it is to be declared dead()."""
-        if self.is_over:
-            return
+        asked = False
+        frame = b""
         try:
             for frame in frames:
-                if self.is_over:  # what came before has ended it
+                if self.is_over:  # perhaps by what came before
                     return
                 if len(frame) < 2:
                     raise CorruptData(f"a frame of {len(frame)} bytes")
-                try:
-                    self._heed(frame)
-                except CorruptData:
-                    raise
-                except Exception as error:
-                    if self._journal is not None:
-                        self._journal(f"a frame of kind {frame[0]} from '{self.link.name}': {''.join(traceback.format_exception(error))}")
-                    raise CorruptData(f"a frame of kind {frame[0]} that cannot be carried out: {error!r:.200}") from error
+                kind, owner = frame[0], frame[1]
+                if kind >= ANSWERS:
+                    if owner >= len(self.remote):
+                        raise CorruptData(f"a frame of kind {kind} for owner {owner} of {len(self.remote)}")
+                    self.remote[owner].heed(frame)
+                    continue
+                if owner >= len(self.served):
+                    raise CorruptData(f"a frame of kind {kind} for owner {owner} of {len(self.served)}")
+                asked = True
+                if kind == ROUTED or self._kept is not None or self._behind is not None:
+                    self._heed_in_turn(frame)
+                else:
+                    self.served[owner].heed(frame)
+        except CorruptData:
+            raise
+        except Exception as error:
+            if self._journal is not None:
+                self._journal(f"a frame of kind {frame[0]} from '{self.link.name}': {''.join(traceback.format_exception(error))}")
+            raise CorruptData(f"a frame of kind {frame[0]} that cannot be carried out: {error!r:.200}") from error
         finally:  # what came before a damaged one was taken
-            for served in self.served:
-                served.flush()
+            if asked:
+                for served in self.served:
+                    served.flush()
 
-    def _heed(self, frame: bytes) -> None:
-        sides: list[RemoteOwner] | list[ServedOwner] = self.remote if frame[0] >= ANSWERS else self.served
-        if frame[1] >= len(sides):
-            raise CorruptData(f"a frame of kind {frame[0]} for owner {frame[1]} of {len(sides)}")
-        if frame[0] >= ANSWERS:
-            sides[frame[1]].heed(frame)
-        elif self._behind is not None:
+    def _heed_in_turn(self, frame: bytes) -> None:
+        """Of a front: where it may have to wait."""
+        if self._behind is not None:
             self._put_off(self._behind, frame)
         elif self._kept is None:
-            if frame[0] == ROUTED:
-                self._routed(frame)
-            else:
-                sides[frame[1]].heed(frame)
+            self._routed(frame)
         elif not self._heeds_claims or self.has_claimed or frame[1] == HOME or frame[0] not in _CLAIMING:
             self._put_off(self._kept, frame)
         elif frame[0] == ROUTED:
             self._routed(frame)
         else:
-            sides[frame[1]].heed(frame)
+            self.served[frame[1]].heed(frame)
             if self.has_claimed:
                 self.claimed()
 

@@ -10,10 +10,15 @@ import struct
 from collections.abc import Sequence
 from typing import TypeAlias
 
+import cython
+
 from entrepot.broker.owners import Run
 from entrepot.cluster.owners import kinds
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import LOG_ID_SIZE
+
+if not cython.compiled:
+    from entrepot.model.octets import get_u16_le, get_u32_le, get_u64_le, take
 
 _STAGE = struct.Struct("<BBBBHHIIQQ")  # kind, owner, codec, its version; flags, heard; lane or number of runs, records; call; bytes of their bodies
 _RUN = struct.Struct("<IIIIII")  # ids, hidden octets, octets of records, records, indices, the first index
@@ -23,10 +28,14 @@ _LEND = struct.Struct("<BBHIQQ")  # kind, owner, 0, 0; consumer, count
 _DELIVERED = struct.Struct("<BBBBIIIIQQ")  # kind, owner, codec, its version; door, flags and position, count, deliveries; consumer, offset
 _REPLY = struct.Struct("<BBBBHHII")  # kind, owner, codec, its version; octets of the namespace, of the name; position, count
 _U16 = struct.Struct("<H")
+_pack_stage, _pack_settle, _pack_number, _pack_delivered = _STAGE.pack, _SETTLE.pack, _NUMBER.pack, _DELIVERED.pack
+_pack_run, _pack_lend, _pack_reply = _RUN.pack, _LEND.pack, _REPLY.pack
+_STAGE_SIZE, _SETTLE_SIZE, _NUMBER_SIZE, _DELIVERED_SIZE = _STAGE.size, _SETTLE.size, _NUMBER.size, _DELIVERED.size
 
+_KIND_STAGE, _KIND_SETTLE, _KIND_DELIVERED, _KIND_ANSWERED = kinds.STAGE, kinds.SETTLE, kinds.DELIVERED, kinds.ANSWERED
 _LISTED = (1 << 32) - 1  # for a first index: the indices are listed
 _REDELIVERED, _COUNTED, _SETTLED, _FROM_TOPIC = 1 << 28, 1 << 29, 1 << 30, 1 << 31
-_POSITION_MAX = (1 << 28) - 1
+_POSITION = _POSITION_MAX = (1 << 28) - 1
 
 Staged: TypeAlias = tuple[int, int, int, bool, int, int, int, int]
 """codec, its version, flags, whether somebody waits; lane or number of runs, records, call, bytes of their bodies."""
@@ -35,30 +44,32 @@ Staged: TypeAlias = tuple[int, int, int, bool, int, int, int, int]
 def stage(owner: int, staged: Staged) -> bytes:
     """What goes before the records of a call on a lane."""
     codec, version, flags, heard, lane, count, call, body_bytes = staged
-    return _STAGE.pack(kinds.STAGE, owner, codec, version, flags, heard, lane, count, call, body_bytes)
+    return _pack_stage(_KIND_STAGE, owner, codec, version, flags, heard, lane, count, call, body_bytes)
 
 
 def read_stage(frame: bytes) -> tuple[Staged, bytes]:
     """The same back, and the records."""
-    return _staged(frame), frame[_STAGE.size :]
+    staged = _staged(frame)
+    return staged, take(frame, _STAGE_SIZE, len(frame) - _STAGE_SIZE)
 
 
 def _staged(frame: bytes) -> Staged:
-    if len(frame) < _STAGE.size:
+    if len(frame) < _STAGE_SIZE:
         raise CorruptData(f"a stage of {len(frame)} bytes")
-    _, _, codec, version, flags, heard, where, count, call, body_bytes = _STAGE.unpack_from(frame)
+    heard = get_u16_le(frame, 6)
+    count = get_u32_le(frame, 12)
     if heard > 1 or count == 0:
-        raise CorruptData(f"a stage of {count} records in {len(frame) - _STAGE.size} bytes")
-    return codec, version, flags, bool(heard), where, count, call, body_bytes
+        raise CorruptData(f"a stage of {count} records in {len(frame) - _STAGE_SIZE} bytes")
+    return frame[2], frame[3], get_u16_le(frame, 4), heard == 1, get_u32_le(frame, 8), count, get_u64_le(frame, 16), get_u64_le(frame, 24)
 
 
 def stage_runs(owner: int, staged: Staged, address: bytes, runs: list[Run]) -> list[bytes]:
     """A whole frame, in parts: head, address, table of runs, and their records as they lie."""
     codec, version, flags, heard, _, count, call, body_bytes = staged
-    parts = [_STAGE.pack(kinds.STAGE_RUNS, owner, codec, version, flags, heard, len(runs), count, call, body_bytes), _U16.pack(len(address)), address]
+    parts = [_pack_stage(kinds.STAGE_RUNS, owner, codec, version, flags, heard, len(runs), count, call, body_bytes), _U16.pack(len(address)), address]
     for log_ids, hidden, data, records, indices in runs:
         first = _first_of(indices)
-        parts.append(_RUN.pack(len(log_ids), len(hidden), len(data), records, len(indices), first))
+        parts.append(_pack_run(len(log_ids), len(hidden), len(data), records, len(indices), first))
         parts += log_ids
         parts.append(hidden)
         if first == _LISTED:
@@ -70,7 +81,7 @@ def _first_of(indices: Sequence[int]) -> int:
     """The first of neighbours; _LISTED: they are none."""
     if isinstance(indices, range) and indices.step == 1:
         return indices.start
-    if indices and indices[-1] - indices[0] == len(indices) - 1 and all(index == indices[0] + place for place, index in enumerate(indices)):
+    if indices and indices[len(indices) - 1] - indices[0] == len(indices) - 1 and all(index == indices[0] + place for place, index in enumerate(indices)):
         return indices[0]
     return _LISTED
 
@@ -109,22 +120,23 @@ def _read_run(reader: _Reader, total: int) -> tuple[list[bytes], bytes, int, int
 
 def settle(owner: int, consumer: int, first: int, count: int, disposition: int) -> bytes:
     """A whole frame."""
-    return _SETTLE.pack(kinds.SETTLE, owner, disposition, count, consumer, first)
+    return _pack_settle(_KIND_SETTLE, owner, disposition, count, consumer, first)
 
 
 def read_settle(frame: bytes) -> tuple[int, int, int, int]:
     """Consumer, first, count, disposition."""
-    if len(frame) != _SETTLE.size:
+    if len(frame) != _SETTLE_SIZE:
         raise CorruptData(f"a settlement of {len(frame)} bytes")
-    _, _, disposition, count, consumer, first = _SETTLE.unpack(frame)
+    disposition = get_u16_le(frame, 2)
+    count = get_u32_le(frame, 4)
     if count == 0 or disposition > 3:
         raise CorruptData(f"a settlement of {count} records, disposition {disposition}")
-    return consumer, first, count, disposition
+    return get_u64_le(frame, 8), get_u64_le(frame, 16), count, disposition
 
 
 def lend(owner: int, consumer: int, count: int) -> bytes:
     """A whole frame."""
-    return _LEND.pack(kinds.LEND, owner, 0, 0, consumer, count)
+    return _pack_lend(kinds.LEND, owner, 0, 0, consumer, count)
 
 
 def read_lend(frame: bytes) -> tuple[int, int]:
@@ -139,7 +151,7 @@ def read_lend(frame: bytes) -> tuple[int, int]:
 
 def read(owner: int, door: int, count: int, paused: bool) -> bytes:
     """That a connection has taken so many octets of what was delivered to it, and whether it reads more now: a whole frame."""
-    return _NUMBER.pack(kinds.READ, owner, paused, door, count)
+    return _pack_number(kinds.READ, owner, paused, door, count)
 
 
 def read_read(frame: bytes) -> tuple[int, int, bool]:
@@ -152,7 +164,7 @@ def read_read(frame: bytes) -> tuple[int, int, bool]:
 
 def reply(owner: int, codec: int, version: int, namespace: bytes, name: bytes, position: int, count: int) -> bytes:
     """What goes before the octets of an answer: an entry's prefix, and records from `position` on."""
-    return _REPLY.pack(kinds.REPLY, owner, codec, version, len(namespace), len(name), position, count) + namespace + name
+    return _pack_reply(kinds.REPLY, owner, codec, version, len(namespace), len(name), position, count) + namespace + name
 
 
 def read_reply(frame: bytes) -> tuple[int, int, bytes, bytes, int, int, bytes]:
@@ -170,35 +182,34 @@ def read_reply(frame: bytes) -> tuple[int, int, bytes, bytes, int, int, bytes]:
 
 def wants(owner: int, consumer: int) -> bytes:
     """A whole frame."""
-    return _NUMBER.pack(kinds.WANTS, owner, 0, 0, consumer)
+    return _pack_number(kinds.WANTS, owner, 0, 0, consumer)
 
 
 def waits_from(owner: int, call: int) -> bytes:
     """That nobody waits for the answer to a stage before this call: a whole frame."""
-    return _NUMBER.pack(kinds.WAITS_FROM, owner, 0, 0, call)
+    return _pack_number(kinds.WAITS_FROM, owner, 0, 0, call)
 
 
 def passed(owner: int, call: int) -> bytes:
     """That all stages up to this call, of which nobody waits for one, are taken for good unless they were answered: a whole frame."""
-    return _NUMBER.pack(kinds.PASSED, owner, 0, 0, call)
+    return _pack_number(kinds.PASSED, owner, 0, 0, call)
 
 
 def settled(owner: int, count: int) -> bytes:
     """That what the first `count` settlements over this link have ended is durable: a whole frame."""
-    return _NUMBER.pack(kinds.SETTLED, owner, 0, 0, count)
+    return _pack_number(kinds.SETTLED, owner, 0, 0, count)
 
 
 def read_number(frame: bytes) -> tuple[int, int]:
     """Of these: the door, or 0, and the number."""
-    if len(frame) != _NUMBER.size:
+    if len(frame) != _NUMBER_SIZE:
         raise CorruptData(f"a frame of kind {frame[0]} and {len(frame)} bytes")
-    _, _, _, door, number = _NUMBER.unpack(frame)
-    return door, number
+    return get_u32_le(frame, 4), get_u64_le(frame, 8)
 
 
 def routed(owner: int, epoch: int, number: int) -> bytes:
     """What comes behind it is by that revision of the catalogue."""
-    return _LEND.pack(kinds.ROUTED, owner, 0, 0, epoch, number)
+    return _pack_lend(kinds.ROUTED, owner, 0, 0, epoch, number)
 
 
 def read_routed(frame: bytes) -> tuple[int, int]:
@@ -216,7 +227,7 @@ def answered(owner: int, call: int, nacked: Sequence[int] | None, error: bytes =
 
 def answered_again(owner: int, call: int, failed: bool, rest: bytes) -> bytes:
     """The same, of what was answered before: why not, or indices()."""
-    return _NUMBER.pack(kinds.ANSWERED, owner, failed, 0 if failed else len(rest) // 4, call) + rest
+    return _pack_number(_KIND_ANSWERED, owner, failed, 0 if failed else len(rest) // 4, call) + rest
 
 
 def indices(nacked: Sequence[int] | None) -> bytes:
@@ -226,15 +237,17 @@ def indices(nacked: Sequence[int] | None) -> bytes:
 
 def read_answered(frame: bytes) -> tuple[int, list[int] | None, bytes]:
     """Call, `nacked`, and the error, or b""."""
-    if len(frame) < _NUMBER.size:
+    size = len(frame) - _NUMBER_SIZE
+    if size < 0:
         raise CorruptData(f"an answer of {len(frame)} bytes")
-    _, _, failed, count, call = _NUMBER.unpack_from(frame)
-    rest = frame[_NUMBER.size :]
-    if failed > 1 or (count and failed) or (not failed and len(rest) != 4 * count) or (failed and not rest):
+    failed = get_u16_le(frame, 2)
+    count = get_u32_le(frame, 4)
+    if failed > 1 or (count and failed) or (not failed and size != 4 * count) or (failed and not size):
         raise CorruptData(f"an answer of {len(frame)} bytes, with {count} indices")
+    call = get_u64_le(frame, 8)
     if failed:
-        return call, None, rest
-    return call, list(struct.unpack(f"<{count}I", rest)) or None, b""
+        return call, None, frame[_NUMBER_SIZE:]
+    return call, list(struct.unpack(f"<{count}I", frame[_NUMBER_SIZE:])) if count else None, b""
 
 
 Delivered: TypeAlias = tuple[int, int, int, int, int, int, int, int, bool, bool, bool, bool]
@@ -245,20 +258,33 @@ def delivered(owner: int, what: Delivered) -> bytes:
     """What goes before the octets of a delivery: an entry's prefix, and records from `position` on, which is at most _POSITION_MAX."""
     codec, version, door, position, count, deliveries, consumer, offset, redelivered, counted, settled, from_topic = what
     flags = position | redelivered * _REDELIVERED | counted * _COUNTED | settled * _SETTLED | from_topic * _FROM_TOPIC
-    return _DELIVERED.pack(kinds.DELIVERED, owner, codec, version, door, flags, count, deliveries, consumer, offset)
+    return _pack_delivered(_KIND_DELIVERED, owner, codec, version, door, flags, count, deliveries, consumer, offset)
 
 
 def read_delivered(frame: bytes) -> tuple[Delivered, bytes]:
     """The same back, and the octets."""
-    if len(frame) < _DELIVERED.size:
+    size = len(frame) - _DELIVERED_SIZE
+    if size < 0:
         raise CorruptData(f"a delivery of {len(frame)} bytes")
-    _, _, codec, version, door, flags, count, deliveries, consumer, offset = _DELIVERED.unpack_from(frame)
-    data = frame[_DELIVERED.size :]
-    position = flags & _POSITION_MAX
-    if not 0 < count <= len(data) - position:
-        raise CorruptData(f"a delivery of {count} records from {position} on in {len(data)} bytes")
-    marks = (bool(flags & _REDELIVERED), bool(flags & _COUNTED), bool(flags & _SETTLED), bool(flags & _FROM_TOPIC))
-    return (codec, version, door, position, count, deliveries, consumer, offset, *marks), data
+    flags = get_u32_le(frame, 8)
+    count = get_u32_le(frame, 12)
+    position = flags & _POSITION
+    if count == 0 or count > size - position:
+        raise CorruptData(f"a delivery of {count} records from {position} on in {size} bytes")
+    return (
+        frame[2],
+        frame[3],
+        get_u32_le(frame, 4),
+        position,
+        count,
+        get_u32_le(frame, 16),
+        get_u64_le(frame, 20),
+        get_u64_le(frame, 28),
+        (flags & _REDELIVERED) != 0,
+        (flags & _COUNTED) != 0,
+        (flags & _SETTLED) != 0,
+        (flags & _FROM_TOPIC) != 0,
+    ), take(frame, _DELIVERED_SIZE, size)
 
 
 class _Reader:

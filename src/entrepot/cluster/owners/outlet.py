@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+import cython
+
 from entrepot.broker.catalogue.changes import NO_REVISION, Revision
-from entrepot.cluster.link import Link
 from entrepot.cluster.owners import hot_frames, words
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+
+if not cython.compiled:
+    from entrepot.cluster.link import Link
 
 
 class HasRevision(Protocol):
@@ -25,8 +29,6 @@ class Outlet:
 
     `is_over`: the other end is no more. `routes`: of a front whose catalogue others follow, too; None: it is the owner's own.
     """
-
-    __slots__ = ("_link", "_routes", "_told", "away", "is_over", "owner", "wake")
 
     def __init__(self, link: Link, owner: int, wake: Callable[[], None], routes: HasRevision | None = None) -> None:
         self._link = link
@@ -56,7 +58,7 @@ class Outlet:
             self._told = self._routes.revision
             self._link.send(hot_frames.routed(self.owner, *self._told))
         try:
-            self._link.send(*parts)
+            self._link.put(parts)
         except ValueError as error:
             raise Refused(Reason.TOO_LARGE, str(error)) from None
         self.wake()
