@@ -33,7 +33,7 @@ from entrepot.cluster.owners.lanes import Lanes
 from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.remote_timed import RemoteTimed
 from entrepot.cluster.owners.sent_stages import SentStages
-from entrepot.cluster.owners.settlements import SentSettlements
+from entrepot.cluster.owners.settlements import Ranges, SentSettlements
 from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse, went_along
 from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
 from entrepot.store.interface import Scheduler
@@ -41,6 +41,7 @@ from entrepot.store.interface import Scheduler
 WAITS_STEP = 64  # calls, from one word to the next on which answers need not be kept
 KEPT_MAX_BYTES = 64 << 20  # of publishes that are not known to be durable; beyond it nothing new is begun
 HELD_FROM_BYTES = 16 << 20  # of them; from there on who publishes waits: the rest is for what of his is on its way already
+ENDS_MAX = 4096  # settlements in one frame
 GO_ON_BYTES = 8 << 20  # below it he goes on
 
 _WHY = msgspec.msgpack.Decoder(words.Why)
@@ -56,6 +57,7 @@ class RemoteOwner(RemoteTimed):
         self._held_from = 0  # while it is returning: calls from there on were not sent
         self._lanes = Lanes(self, self._say)
         self._settlements = SentSettlements()
+        self._ends: list[hot_frames.End] = []  # settlements of this turn, which go as one
         self._readers = Readers(self._say, self._settle, self._taken, self._settlements.left, survives)
         self._waiting = Waiting()
         self._stages = SentStages()
@@ -64,7 +66,15 @@ class RemoteOwner(RemoteTimed):
             self._say(words.Claimed(0, 0))
 
     def _say(self, what: Any) -> None:
+        """Behind what was settled before."""
+        if self._ends:
+            self._say_ends()
         self._outlet.say(what)
+
+    def _send(self, *parts: bytes) -> None:
+        if self._ends:
+            self._say_ends()
+        self._outlet.send(*parts)
 
     # ---- the other end comes and goes
 
@@ -82,6 +92,7 @@ class RemoteOwner(RemoteTimed):
     def dead(self, returns: bool = False) -> None:
         """That start is no more. `returns`: where it survives, what can be asked again waits, until it is there again, or it is given up: see resume()."""
         self._outlet.end(Unavailable(ENDED))
+        self._ends = []
         if not returns or not self._survives:
             self.give_up()
             return
@@ -137,8 +148,7 @@ class RemoteOwner(RemoteTimed):
         self._say(words.Claimed(count, self._readers.last))
         for consumer_id, ranges, disposition in self._settlements.begin():
             for first, end in ranges:
-                self._settlements.put(consumer_id, [(first, end)], disposition)
-                self._outlet.send(hot_frames.settle(self._number, consumer_id, first, end - first, disposition))
+                self._put_end(consumer_id, [(first, end)], first, end - first, disposition)
         for reader in left:
             self._settlements.left(reader)
         for door in passing:
@@ -153,7 +163,7 @@ class RemoteOwner(RemoteTimed):
             if frame is not None:
                 if what is not None:
                     self._lanes.number(what)
-                self._outlet.send(*frame)
+                self._send(*frame)
             elif isinstance(what, Receiving):
                 self._receive_again(number, what)
             elif isinstance(what.again, words.Consume) and not self._still_asks(what.again):
@@ -212,7 +222,7 @@ class RemoteOwner(RemoteTimed):
         else:
             if self._stages.last_except > self._told_waits and number >= self._told_waits + WAITS_STEP:
                 self._say_waits(number, WAITS_STEP)
-            self._outlet.send(*frame)
+            self._send(*frame)
         self._stages.put(number, call, lane, frame if self._survives else (), size)
         if self._stages.size > HELD_FROM_BYTES:
             self._hold(call.attachment)
@@ -254,6 +264,17 @@ class RemoteOwner(RemoteTimed):
             call.outcome = DONE
             call.attachment.sink.completed(call)
 
+    def _all_taken(self, frame: bytes) -> None:
+        stages = self._stages
+        numbers = hot_frames.read_taken(frame)
+        stages.check_whole(numbers)
+        for number in numbers:
+            call = stages.take_heard(number)
+            call.nacked = None
+            call.outcome = DONE
+            call.attachment.sink.completed(call)
+        self._taken_in()
+
     def _passed(self, frame: bytes) -> None:
         _, number = hot_frames.read_number(frame)
         self._waiting.check(number)
@@ -269,7 +290,7 @@ class RemoteOwner(RemoteTimed):
         try:
             self._outlet.check()
             head = hot_frames.reply(self._number, codec, version, namespace.encode(), name.encode("utf-8", "surrogateescape"), position, count)
-            self._outlet.send(head, data)
+            self._send(head, data)
         except NotDone:
             return False
         return True
@@ -311,15 +332,35 @@ class RemoteOwner(RemoteTimed):
             self._readers.leave(consumer.id)
 
     def _settle(self, consumer_id: int, first: int, count: int, disposition: int) -> None:
-        reader = self._readers.get(consumer_id)
+        ended: Ranges = []
         if self._survives:
-            ended = [] if reader is None or reader.positions is not None else reader.settled(first, count, disposition)
-            if ended or not self._outlet.is_over:
-                self._settlements.put(consumer_id, ended, disposition)
-        self._outlet.send(hot_frames.settle(self._number, consumer_id, first, count, disposition))
+            reader = self._readers.get(consumer_id)
+            if reader is not None and reader.positions is None:
+                ended = reader.settled(first, count, disposition)
+        self._put_end(consumer_id, ended, first, count, disposition)
+
+    def _put_end(self, consumer_id: int, ended: Ranges, first: int, count: int, disposition: int) -> None:
+        """Settlements go at the end of the turn, or ahead of what else is said there. `ended`: what it ends for good."""
+        is_over = self._outlet.is_over
+        if self._survives and (ended or not is_over):
+            self._settlements.put(consumer_id, ended, disposition)
+        if is_over:
+            return
+        ends = self._ends
+        if not ends:
+            self._scheduler.call_soon(self._say_ends)
+        ends.append((consumer_id, first, count, disposition))
+        if len(ends) >= ENDS_MAX:
+            self._say_ends()
+
+    def _say_ends(self) -> None:
+        if self._ends:
+            ends, self._ends = self._ends, []
+            several = len(ends) > 1
+            self._outlet.send(hot_frames.settlements(self._number, ends) if several else hot_frames.settle(self._number, *ends[0]))
 
     def _taken(self, door: int, size: int, paused: bool) -> None:
-        self._outlet.send(hot_frames.read(self._number, door, size, paused))
+        self._send(hot_frames.read(self._number, door, size, paused))
 
     def credit(self, consumer: Consumer) -> None:
         """See Owner. What its owner does not know by itself is that its connection reads again."""
@@ -333,7 +374,7 @@ class RemoteOwner(RemoteTimed):
         reader = self._readers.get(consumer.id)
         if reader is not None:
             reader.lent += count
-            self._outlet.send(hot_frames.lend(self._number, consumer.id, count))
+            self._send(hot_frames.lend(self._number, consumer.id, count))
 
     def take_back(self, consumer: Consumer, done: Callable[[int], None]) -> None:
         """See Owner."""
@@ -572,6 +613,7 @@ class RemoteOwner(RemoteTimed):
         seldom(self, words.decode(frame))
 
     _hot: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
+        kinds.TAKEN: _all_taken,
         kinds.ANSWERED: _answered,
         kinds.DELIVERED: _delivered,
         kinds.WANTS: _wants,

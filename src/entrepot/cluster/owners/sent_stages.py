@@ -57,6 +57,17 @@ class SentStages:
             self._unheard.remove(found)
         self.size -= found[4]
 
+    def check_whole(self, numbers: tuple[int, ...]) -> None:
+        """Raises CorruptData: for one of these nobody waits, or it is named twice."""
+        if not self._heard.keys() >= set(numbers) or len(set(numbers)) < len(numbers):
+            raise CorruptData(f"of {len(numbers)} stages that are said to be taken there is one for which nobody waits, or that is named twice")
+
+    def take_heard(self, number: int) -> Publish:
+        """One of these: it is answered."""
+        _, call, _, _, size = self._heard.pop(number)
+        self.size -= size
+        return call
+
     def passed(self, number: int) -> None:
         """All up to that number of which nobody waits are taken for good."""
         unheard = self._unheard

@@ -250,16 +250,25 @@ class ServedOwner(ServedStages):
         return door.enter(said, self._here.next_consumer_id(), self.owner)
 
     def _settle(self, frame: bytes) -> None:
-        number, first, count, disposition = hot_frames.read_settle(frame)
-        self._settled += 1
+        self._settle_all([hot_frames.read_settle(frame)])
+
+    def _settlements(self, frame: bytes) -> None:
+        self._settle_all(hot_frames.read_settlements(frame))
+
+    def _settle_all(self, ends: list[hot_frames.End]) -> None:
+        self._settled += len(ends)
         self._settle_due = True
-        consumer = self._consumer(number)
-        if consumer is not None and consumer.reads is not None:
-            if disposition != ACCEPT or self.claims.held:
-                self.claims.settle(consumer, first, count, disposition)
+        claims, owner = self.claims, self.owner
+        for number, first, count, disposition in ends:
+            consumer = self._consumer(number)
+            if consumer is None or consumer.reads is None:
+                continue
+            if disposition != ACCEPT or claims.held:
+                claims.settle(consumer, first, count, disposition)
             else:
-                self.owner.settle(consumer, first, count, disposition)
-            _door_of(consumer).credit_returned(consumer)
+                owner.settle(consumer, first, count, disposition)
+            if not consumer.active or consumer.pool.limit:
+                _door_of(consumer).credit_returned(consumer)
 
     def _lend(self, frame: bytes) -> None:
         number, count = hot_frames.read_lend(frame)
@@ -507,6 +516,7 @@ class ServedOwner(ServedStages):
         seldom(self, said)
 
     _hot: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
+        kinds.SETTLEMENTS: _settlements,
         kinds.SETTLE: _settle,
         kinds.LEND: _lend,
         kinds.READ: _read,

@@ -48,6 +48,7 @@ class ServedStages:
         self._closed: AbstractSet[int] = frozenset() if taken is None else taken.closed
         self._outlet = outlet
         self._number = outlet.owner
+        self._taken_whole: list[int] = []  # stages that somebody waits for: to be told so
         self._lanes: ServedLanes
         self._attachment = Attachment()
         self._attachment.closed = False
@@ -128,7 +129,7 @@ class ServedStages:
         if answer is not None:
             self._outlet.send(hot_frames.answered_again(self._number, number, *answer))
         elif heard:
-            self._tell_staged(number, None, None)
+            self._tell_taken_soon(number)
         else:
             self._passed = number
 
@@ -162,8 +163,25 @@ class ServedStages:
         self._outlet.send(hot_frames.answered(self._number, number, None, packed))
 
     def _tell_staged(self, number: int, error: NotDone | None, nacked: list[int] | None) -> None:
+        """A stage that somebody waits for is durable, or failed."""
+        if error is None and not nacked:
+            self._tell_taken_soon(number)
+            return
+        self._tell_taken()
         why = words.why(error)
         self._outlet.send(hot_frames.answered(self._number, number, nacked, b"" if why is None else words.packed(why)))
+
+    def _tell_taken_soon(self, number: int) -> None:
+        """With all that become durable in the same commit: behind it, and with what is delivered then."""
+        taken = self._taken_whole
+        taken.append(number)
+        if len(taken) == 1:
+            self._here.scheduler.call_soon(self._tell_taken)
+
+    def _tell_taken(self) -> None:
+        if self._taken_whole:
+            taken, self._taken_whole = self._taken_whole, []
+            self._outlet.send(hot_frames.taken(self._number, taken))
 
     def _waits_from(self, frame: bytes) -> None:
         _, number = hot_frames.read_number(frame)
