@@ -29,7 +29,7 @@ from entrepot.cluster.link_frames import FRAME_MAX_BYTES
 from entrepot.cluster.owners import asked, hot_frames, kinds, words
 from entrepot.cluster.owners.claims import claim_of, left_of, words_of
 from entrepot.cluster.owners.doors import Reader, Readers
-from entrepot.cluster.owners.lanes import Lanes
+from entrepot.cluster.owners.lanes import Lanes, RemoteLane
 from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.remote_timed import RemoteTimed
 from entrepot.cluster.owners.sent_stages import SentStages
@@ -193,8 +193,10 @@ class RemoteOwner(RemoteTimed):
 
     def stage(self, lane: Lane, call: Publish) -> bool:
         """See Owner."""
-        self._check_room()
-        lane_number = self._lanes.number(lane)
+        if self._outlet.away is not None or self._stages.size > KEPT_MAX_BYTES:
+            self._check_room()
+        assert isinstance(lane, RemoteLane)
+        lane_number = lane.number if lane.at is self._lanes.start else self._lanes.number(lane)
         number = self._waiting.next()
         staged = (call.codec, call.codec_version, call.flags, call.confirm, lane_number, call.count, number, call.body_bytes)
         head, data = hot_frames.stage(self._number, staged), call.data
@@ -216,15 +218,18 @@ class RemoteOwner(RemoteTimed):
             raise Unavailable("much that was published before is not durable yet")
 
     def _under_way(self, number: int, call: Publish, lane: Lane | None, frame: tuple[bytes, ...], size: int) -> bool:
+        stages = self._stages
         if self._returning:
             if size > FRAME_MAX_BYTES:
                 raise Refused(Reason.TOO_LARGE, f"a frame is at most of {FRAME_MAX_BYTES} bytes")
         else:
-            if self._stages.last_except > self._told_waits and number >= self._told_waits + WAITS_STEP:
+            if stages.last_except > self._told_waits and number >= self._told_waits + WAITS_STEP:
                 self._say_waits(number, WAITS_STEP)
-            self._send(*frame)
-        self._stages.put(number, call, lane, frame if self._survives else (), size)
-        if self._stages.size > HELD_FROM_BYTES:
+            if self._ends:
+                self._say_ends()
+            self._outlet.send(*frame)
+        stages.put(number, call, lane, frame if self._survives else (), size)
+        if stages.size > HELD_FROM_BYTES:
             self._hold(call.attachment)
         if call.confirm:
             return False
@@ -327,8 +332,9 @@ class RemoteOwner(RemoteTimed):
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """See Owner."""
         self._settle(consumer.id, first, count, disposition)
-        consumer.freed(min(count, consumer.leased))
-        if not consumer.active and consumer.leased == 0:
+        leased = consumer.leased
+        consumer.freed(min(count, leased))
+        if count >= leased and not consumer.active:
             self._readers.leave(consumer.id)
 
     def _settle(self, consumer_id: int, first: int, count: int, disposition: int) -> None:
@@ -436,8 +442,8 @@ class RemoteOwner(RemoteTimed):
     def _delivered(self, frame: bytes) -> None:
         what, data = hot_frames.read_delivered(frame)
         delivery = Delivery.__new__(Delivery)
-        delivery.codec, delivery.codec_version, door, delivery.position, delivery.count, delivery.deliveries, consumer_id, delivery.offset, *marks = what
-        delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic = marks
+        delivery.codec, delivery.codec_version, door, delivery.position, delivery.count, delivery.deliveries, consumer_id, delivery.offset = what[:8]
+        delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic = what[8:]
         delivery.data = data
         self._readers.came(door, consumer_id, delivery)
 

@@ -117,7 +117,10 @@ class ServedOwner(ServedStages):
         if number is None:
             return
         if isinstance(call, Publish):
-            self._tell_staged(number, call.error, call.nacked)
+            if call.error is None and not call.nacked:
+                self._tell_taken_soon(number)
+            else:
+                self._tell_staged(number, call.error, call.nacked)
         elif isinstance(call, lease_calls.Receive):
             self._tell_received(number, call)
         elif isinstance(call, (lease_calls.Send, lease_calls.EndLeases)):
@@ -160,18 +163,18 @@ class ServedOwner(ServedStages):
     def deliver(self, door: ServedDoor, delivery: Delivery) -> int:
         """See Sink: what lies before the records of its entry, and these."""
         end, start, parts = self._cut(delivery)
-        marks = (delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic)
-        deliveries = delivery.deliveries
-        if delivery.from_topic:  # which partition of those that it reads
-            deliveries = door.places[delivery.token][door.consumers[delivery.token].reads.giving.id]
-        where = (door.number, start, delivery.count, deliveries, delivery.token, delivery.offset)
-        self._outlet.send(hot_frames.delivered(self._number, (delivery.codec, delivery.codec_version, *where, *marks)), *parts)
-        door.sent(sum(map(len, parts)))
+        from_topic, deliveries, token = delivery.from_topic, delivery.deliveries, delivery.token
+        if from_topic:  # which partition of those that it reads
+            deliveries = door.places[token][door.consumers[token].reads.giving.id]
+        where = (delivery.codec, delivery.codec_version, door.number, start, delivery.count, deliveries, token, delivery.offset)
+        what = (*where, delivery.redelivered, delivery.counted, delivery.settled, from_topic)
+        self._outlet.send(hot_frames.delivered(self._number, what), *parts)
+        door.sent(sum([len(part) for part in parts]))
         return end
 
     def _cut(self, delivery: Delivery) -> tuple[int, int, list[bytes]]:
         """Where the records end; where they begin in what is sent, and that."""
-        codec = self._here.codec(delivery.codec)
+        codec = self._codecs.get(delivery.codec) or self._codec(delivery.codec)
         assert codec is not None
         data, position = delivery.data, delivery.position
         start = codec.start(data)
