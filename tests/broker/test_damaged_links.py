@@ -59,6 +59,9 @@ NO_ANSWERS = {
         2, words.Received(at["Receiving"], None, [b"x"], [words.WordsOfReceived(0, 0, 0, 0, 1, 0, 0)] * 11, b"", b"")
     ),
     "of what was not asked": lambda at: words.encode(2, words.Got(9001, None, None, 0)),
+    "taken, and not asked": lambda at: hot_frames.taken(2, [at["Publish"] - 1, 9001]),
+    "taken twice": lambda at: hot_frames.taken(2, [at["Publish"] - 1] * 2),
+    "taken, of which nobody waits": lambda at: hot_frames.taken(2, [at["Publish"] - 1, at["Publish"]]),
     "passed, and not asked": lambda at: hot_frames.passed(2, 9001),
 }
 
