@@ -14,20 +14,25 @@ from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.cluster.owners.taken_stages import TakenStages
 from entrepot.model.errors import CorruptData, NotDone, Unavailable
+from entrepot.store.interface import Scheduler
 
 
 class Durable:
-    """Hung on a group: when that is durable, the front hears up to where what it has sent is."""
+    """Hung on a group: when that is durable, the front hears up to where what it has sent is, with what is delivered then."""
 
-    __slots__ = ("_outlet", "group", "passed", "settled")
+    __slots__ = ("_outlet", "_scheduler", "group", "passed", "settled")
 
-    def __init__(self, group: Any, outlet: Outlet) -> None:
+    def __init__(self, group: Any, outlet: Outlet, scheduler: Scheduler) -> None:
         self.group = group
         self.passed = self.settled = 0
         self._outlet = outlet
+        self._scheduler = scheduler
 
     def __call__(self) -> None:
         """It is durable."""
+        self._scheduler.call_soon(self._tell)
+
+    def _tell(self) -> None:
         owner = self._outlet.owner
         if self.passed:
             self._outlet.send(hot_frames.passed(owner, self.passed))
@@ -222,7 +227,7 @@ class ServedStages:
         group = store.group()
         durable = self._durable
         if durable is None or durable.group is not group:
-            durable = self._durable = Durable(group, self._outlet)
+            durable = self._durable = Durable(group, self._outlet, self._here.scheduler)
             group.calls.append(durable)
         if self._passed:
             durable.passed, self._passed = self._passed, 0
