@@ -1,7 +1,7 @@
 """SentStages: publishes that a front has sent to an owner elsewhere, and that are not said to be taken for good.
 
 Where what the owner takes survives its start, all of each frame is kept, to go again to the next start in the same order (taken_stages.py has what that
-knows of them). A publish that somebody waits for is answered by itself; of the others all up to a number are, but for those that are refused.
+knows of them). A publish that somebody waits for is answered by its number; of the others all up to a number are, but for those that are refused.
 """
 
 from __future__ import annotations
