@@ -58,7 +58,9 @@ class _Codec(EntryCodec):
         return address
 
 
-class _Everyone:
+class Everyone:
+    """Nobody is refused anything."""
+
     version = 0
 
     def watch(self, *_: object) -> None:
@@ -112,7 +114,7 @@ class Bench:
             store=self.store,
             volatile=VolatileStore(loop, self.store.time, fold),
             decisions=decisions,
-            authorizer=_Everyone(),
+            authorizer=Everyone(),
             on_failed=self.failed,
         )
         self.broker.register(_Codec())

@@ -59,6 +59,9 @@ NO_ANSWERS = {
         2, words.Received(at["Receiving"], None, [b"x"], [words.WordsOfReceived(0, 0, 0, 0, 1, 0, 0)] * 11, b"", b"")
     ),
     "of what was not asked": lambda at: words.encode(2, words.Got(9001, None, None, 0)),
+    "taken, and not asked": lambda at: hot_frames.taken(2, [at["Publish"] - 1, 9001]),
+    "taken twice": lambda at: hot_frames.taken(2, [at["Publish"] - 1] * 2),
+    "taken, of which nobody waits": lambda at: hot_frames.taken(2, [at["Publish"] - 1, at["Publish"]]),
     "passed, and not asked": lambda at: hot_frames.passed(2, 9001),
 }
 
@@ -255,7 +258,9 @@ def converse(bench, calls):
     me.put(*TEN)
     me.put(b"x", exchange="h", key="", headers=[(b"to", b"S\0\0\0\1q")])
     me.publish(b"quiet", confirm=False)
-    me.accept("c", 1)
+    me.declare("full", x_max_length=0, x_overflow="reject-publish")
+    me.put(b"too much", key="full")
+    me.accept("c", 2)
     me.cancel("c")
     me.ask(r.StreamLimit(4))
     for name, queue in (("l1", "q"), ("l2", "o")):
@@ -327,9 +332,11 @@ HEARD = {side: conversation(side) for side in ("served", "front")}
 
 def test_what_is_damaged_is_nearly_everything():
     heard = {frame[0] for frames in HEARD.values() for frame in frames}
-    assert heard >= {kinds.STAGE, kinds.STAGE_RUNS, kinds.SETTLE, kinds.LEND, kinds.CONSUME, kinds.TAKE_BACK, kinds.LIMIT, kinds.CANCEL, kinds.END, kinds.GET}
+    assert heard >= {kinds.STAGE, kinds.STAGE_RUNS, kinds.SETTLE, kinds.SETTLEMENTS}
+    assert heard >= {kinds.LEND, kinds.CONSUME, kinds.TAKE_BACK, kinds.LIMIT, kinds.CANCEL, kinds.END, kinds.GET}
     assert heard >= {kinds.PURGE, kinds.COUNT, kinds.TOGETHER, kinds.ASK, kinds.SEND, kinds.RECEIVE, kinds.END_LEASES, kinds.WITHDRAW}
-    assert heard >= {kinds.ANSWERED, kinds.DELIVERED, kinds.WANTS, kinds.PASSED, kinds.ANSWER, kinds.GOT, kinds.SENT, kinds.RECEIVED, kinds.LEASES_ENDED}
+    assert heard >= {kinds.TAKEN, kinds.ANSWERED, kinds.DELIVERED, kinds.WANTS, kinds.PASSED, kinds.ANSWER, kinds.GOT}
+    assert heard >= {kinds.SENT, kinds.RECEIVED, kinds.LEASES_ENDED}
 
 
 def damaged(frame, chance):

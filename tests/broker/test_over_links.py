@@ -15,8 +15,10 @@ from entrepot.broker.calls.questions import Seal
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, DeleteTimedQueue, TimedPolicy
 from entrepot.broker.front.door import Door
 from entrepot.cluster.link import Link
-from entrepot.cluster.owners import remote_owner, words
+from entrepot.cluster.owners import kinds, remote_stages, words
+from entrepot.cluster.owners.crossing import Crossing
 from entrepot.cluster.owners.doors import DOOR_WINDOW_BYTES, IDLE_DOORS_MAX, Readers
+from entrepot.cluster.owners.remote_owner import RemoteOwner
 from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.model.errors import CorruptData, Reason, Refused
 from entrepot.simulation import linked_owners
@@ -208,6 +210,59 @@ def test_who_settles_nothing_has_no_part_in_a_shared_limit(bench, me):
     assert bench.queue("other").subscription.leased_count == 0
 
 
+# ---- several in one frame
+
+
+def kinds_sent(monkeypatch):
+    sent = []
+    heed = Crossing.heed
+
+    def noting(self, frames):
+        sent.extend(frame[0] for frame in frames)
+        heed(self, frames)
+
+    monkeypatch.setattr(Crossing, "heed", noting)
+    return sent
+
+
+def test_a_commit_is_answered_and_a_turn_is_settled_by_one_frame(bench, me, monkeypatch):
+    others = [me, bench.connect(), bench.connect()]
+    for number, other in enumerate(others):
+        other.declare(f"q{number}")
+        other.consume(queue=f"q{number}")
+    sent = kinds_sent(monkeypatch)
+    calls = [other.publish(b"x", key=f"q{number}") for number, other in enumerate(others)]
+    bench.run()
+    assert [call.outcome for call in calls] == [DONE] * 3
+    assert sent.count(kinds.TAKEN) == 1
+    for other in others:
+        assert other.accept() == [b"x"]
+    bench.run()
+    assert [sent.count(kind) for kind in (kinds.SETTLEMENTS, kinds.SETTLE)] == [1, 0]
+    assert [bench.queue(f"q{number}").depth() for number in range(3)] == [0] * 3
+    assert bench.remote.under_way_count == 0
+
+
+def settled_and_closed(bench, me):
+    """In one turn: what is left of it."""
+    me.put(*TEN)
+    me.consume()
+    bench.run()
+    me.accept(count=4)
+    me.close()
+    bench.run()
+    return bench.queue().depth()
+
+
+def test_what_is_settled_goes_ahead_of_what_is_said_behind_it(bench, me):
+    assert settled_and_closed(bench, me) == 6
+
+
+def test_settlements_that_are_overtaken_are_noticed(bench, me, monkeypatch):
+    monkeypatch.setattr(RemoteOwner, "_say", lambda self, what: self._outlet.say(what))
+    assert settled_and_closed(bench, me) == 10
+
+
 # ---- windows
 
 BIG = bytes(DOOR_WINDOW_BYTES // 4)
@@ -286,7 +341,7 @@ def test_a_link_that_is_full_takes_only_what_is_bounded_otherwise(bench, me, mon
     got = me.submit(r.Get("q"))
     assert [call.outcome for call in (*sent, got)] == [PENDING] * 3
     assert me.submit(r.PurgeQueue("q")).outcome == UNAVAILABLE
-    monkeypatch.setattr(remote_owner, "KEPT_MAX_BYTES", 1000)
+    monkeypatch.setattr(remote_stages, "KEPT_MAX_BYTES", 1000)
     assert me.publish(b"z").outcome == UNAVAILABLE
     bench.run(1001)
     assert [call.outcome for call in (*sent, got)] == [DONE] * 3

@@ -9,7 +9,7 @@ from entrepot.broker.calls.port import DONE, PENDING, REFUSED, UNAVAILABLE, UNKN
 from entrepot.broker.calls.topic_requests import CreateTopic
 from entrepot.broker.front.gathering import Gathering
 from entrepot.broker.front.owner_table import OwnerTable
-from entrepot.cluster.owners import remote_owner
+from entrepot.cluster.owners import remote_stages
 from entrepot.model.errors import OutcomeUnknown, Reason, Refused, Unavailable
 from entrepot.simulation.linked_owners import LinkedOwnerTable
 
@@ -273,8 +273,8 @@ class TestWhoPublishesMuch:
 
     @pytest.fixture
     def bench(self, monkeypatch):
-        monkeypatch.setattr(remote_owner, "HELD_FROM_BYTES", 5000)
-        monkeypatch.setattr(remote_owner, "GO_ON_BYTES", 2000)
+        monkeypatch.setattr(remote_stages, "HELD_FROM_BYTES", 5000)
+        monkeypatch.setattr(remote_stages, "GO_ON_BYTES", 2000)
         return OwnersBench(LinkedOwnerTable)
 
     @pytest.fixture

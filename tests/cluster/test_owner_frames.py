@@ -120,6 +120,24 @@ def test_settlements_loans_and_numbers(consumer, first, count, disposition):
         assert hot_frames.read_number(named(1, first)) == (0, first)
 
 
+@given(st.lists(st.tuples(U64, U64, COUNT, st.integers(0, 3)), min_size=1, max_size=5), st.lists(U64, min_size=1, max_size=5))
+def test_several_in_one(ends, calls):
+    frame = hot_frames.settlements(1, ends)
+    assert hot_frames.read_settlements(frame) == ends
+    whole = hot_frames.taken(1, calls)
+    assert hot_frames.read_taken(whole) == tuple(calls)
+    for read, some in ((hot_frames.read_settlements, frame), (hot_frames.read_taken, whole)):
+        for damaged in (some[:-1], some + b"x", some + some[-8:], some[:8], some[:4] + bytes(4)):
+            with pytest.raises(CorruptData):
+                read(damaged)
+
+
+def test_a_settlement_among_several_that_is_none():
+    for none in ((1, 1, 0, 0), (1, 1, 1, 4)):
+        with pytest.raises(CorruptData):
+            hot_frames.read_settlements(hot_frames.settlements(1, [(1, 1, 1, 1), none]))
+
+
 READS = [value for name, value in vars(hot_frames).items() if name.startswith("read_")]
 
 
@@ -138,7 +156,7 @@ def test_octets_that_are_none(read, frame):
 def test_every_kind_has_words_of_its_own():
     assert len(set(words.KINDS.values())) == len(words.KINDS)
     hot = {kinds.STAGE, kinds.STAGE_RUNS, kinds.SETTLE, kinds.LEND, kinds.READ, kinds.REPLY, kinds.ANSWERED, kinds.DELIVERED, kinds.WANTS, kinds.PASSED}
-    hot |= {kinds.WAITS_FROM, kinds.SETTLED, kinds.ROUTED}
+    hot |= {kinds.WAITS_FROM, kinds.SETTLED, kinds.ROUTED, kinds.SETTLEMENTS, kinds.TAKEN}
     named = {value for name, value in vars(kinds).items() if name.isupper() and name != "ANSWERS"}
     assert named == hot | set(words.KINDS.values())
 

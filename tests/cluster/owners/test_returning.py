@@ -7,7 +7,7 @@ from returning_bench import DURABLE, ReturningBench
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, RELEASE
 from entrepot.cluster.owners import words
-from entrepot.cluster.owners.remote_owner import GO_ON_BYTES, HELD_FROM_BYTES, KEPT_MAX_BYTES
+from entrepot.cluster.owners.remote_stages import GO_ON_BYTES, HELD_FROM_BYTES, KEPT_MAX_BYTES
 from entrepot.cluster.owners.settlements import SentSettlements
 from entrepot.cluster.owners.taken_stages import PART, REFUSED, TakenStages
 from entrepot.model.errors import CorruptData, Unavailable

@@ -81,7 +81,7 @@ class Reader:
         holds, end = self.holds, first + count
         ended: Ranges = []
         if disposition in FOR_GOOD and holds.count:
-            ended = [(first, end)] if holds.next_present(first) == first and holds.next_absent(first) >= end else holds.ranges(first, end, count)
+            ended = [(first, end)] if holds.count_in(first, end) == count else holds.ranges(first, end, count)
         holds.remove(first, end)
         return ended
 
@@ -220,27 +220,33 @@ class Readers:
         consumer, door = reader.consumer, reader.door
         if consumer.lent and not consumer.auto_settle and delivery.count > consumer.credit:
             raise CorruptData(f"{delivery.count} records for a consumer that is lent {consumer.credit}")
-        delivery.consumer_id = consumer.id
+        delivery.consumer_id = consumer_id
         delivery.token = consumer.token
         reader.came(delivery)
         if not consumer.auto_settle:
             consumer.gave(delivery.count)
-        door.held.append((reader, delivery, len(delivery.data)))
-        self.flush(door)
+        if door.held or door.paused or door.is_busy or not door.attachment.writable or door.attachment.closed:
+            door.held.append((reader, delivery, len(delivery.data)))
+            self.flush(door)
+        else:
+            self._hand_over(reader, delivery, len(delivery.data))
 
     def _hand_over(self, reader: Reader, delivery: Delivery, size: int) -> None:
         door = reader.door
-        if door.attachment.closed:
+        attachment = door.attachment
+        if attachment.closed:
             return  # all of it goes back
         if reader.settles:
             delivery.settled = True
             self._settle(delivery.consumer_id, delivery.offset, delivery.count, ACCEPT)
         door.is_busy = True
         try:
-            door.attachment.sink.deliver(delivery)
+            attachment.sink.deliver(delivery)
         finally:
             door.is_busy = False
-        self._read(door, size)
+        door.unread += size
+        if door.unread >= READ_STEP_BYTES and attachment.writable:
+            self._say_read(door)
 
     def _read(self, door: RemoteDoor, size: int) -> None:
         door.unread += size

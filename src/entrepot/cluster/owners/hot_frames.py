@@ -28,6 +28,8 @@ _LEND = struct.Struct("<BBHIQQ")  # kind, owner, 0, 0; consumer, count
 _DELIVERED = struct.Struct("<BBBBIIIIQQ")  # kind, owner, codec, its version; door, flags and position, count, deliveries; consumer, offset
 _REPLY = struct.Struct("<BBBBHHII")  # kind, owner, codec, its version; octets of the namespace, of the name; position, count
 _U16 = struct.Struct("<H")
+_LIST = struct.Struct("<BBHI")  # kind, owner, 0, how many
+_END = struct.Struct("<QQII")  # consumer, first, count, disposition
 _pack_stage, _pack_settle, _pack_number, _pack_delivered = _STAGE.pack, _SETTLE.pack, _NUMBER.pack, _DELIVERED.pack
 _pack_run, _pack_lend, _pack_reply = _RUN.pack, _LEND.pack, _REPLY.pack
 _STAGE_SIZE, _SETTLE_SIZE, _NUMBER_SIZE, _DELIVERED_SIZE = _STAGE.size, _SETTLE.size, _NUMBER.size, _DELIVERED.size
@@ -317,3 +319,48 @@ class _Reader:
         """Nothing is left over."""
         if self._position != len(self._frame):
             raise CorruptData(f"{len(self._frame) - self._position} bytes are left of a frame of {len(self._frame)}")
+
+
+# ---- several in one
+
+
+End: TypeAlias = tuple[int, int, int, int]
+"""consumer, first, count, disposition"""
+
+
+def settlements(owner: int, ends: list[End]) -> bytes:
+    """Several, in their order: a whole frame."""
+    pack = _END.pack
+    return _LIST.pack(kinds.SETTLEMENTS, owner, 0, len(ends)) + b"".join([pack(*end) for end in ends])
+
+
+def read_settlements(frame: bytes) -> list[End]:
+    """The same back."""
+    if _listed(frame) * _END.size != len(frame) - _LIST.size:
+        raise CorruptData(f"settlements in {len(frame)} bytes")
+    found: list[End] = list(_END.iter_unpack(frame[_LIST.size :]))
+    for _, _, count, disposition in found:
+        if count == 0 or disposition > 3:
+            raise CorruptData(f"a settlement of {count} records, disposition {disposition}, among {len(found)}")
+    return found
+
+
+def taken(owner: int, calls: list[int]) -> bytes:
+    """Of stages that somebody waits for: all of each is in a queue. A whole frame."""
+    return struct.pack(f"<BBHI{len(calls)}Q", kinds.TAKEN, owner, 0, len(calls), *calls)
+
+
+def read_taken(frame: bytes) -> tuple[int, ...]:
+    """Their calls."""
+    count = _listed(frame)
+    if count * 8 != len(frame) - _LIST.size:
+        raise CorruptData(f"{count} stages are said to be taken, in {len(frame)} bytes")
+    return struct.unpack_from(f"<{count}Q", frame, _LIST.size)
+
+
+def _listed(frame: bytes) -> int:
+    """How many are said to be there: one at least."""
+    count: int = _LIST.unpack_from(frame)[3] if len(frame) >= _LIST.size else 0
+    if count == 0:
+        raise CorruptData(f"a list of none, of kind {frame[0]} in {len(frame)} bytes")
+    return count

@@ -14,6 +14,7 @@ READ = 5
 WAITS_FROM = 6
 REPLY = 7
 ROUTED = 8
+SETTLEMENTS = 9
 
 # of a front: MessagePack (words.py)
 LANE = 16
@@ -46,6 +47,7 @@ DELIVERED = 129
 WANTS = 130
 PASSED = 131
 SETTLED = 132
+TAKEN = 133
 
 # of an owner: MessagePack
 ANSWER = 144

@@ -38,13 +38,13 @@ class RemoteLane(Lane):
 
 
 class Lanes:
-    """say(words): what the owner is told."""
+    """say(words): what the owner is told. `start`: the one that there is now: a lane that is `at` it is registered there."""
 
     def __init__(self, owner: Owner, say: Callable[[Any], None]) -> None:
         self._owner = owner
         self._say = say
         self._count = 0
-        self._start = _Start()
+        self.start = _Start()
         self._timed: weakref.WeakValueDictionary[bytes, RemoteLane] = weakref.WeakValueDictionary()  # by the queue's log
         self._named: weakref.WeakValueDictionary[int, RemoteLane] = weakref.WeakValueDictionary()
 
@@ -66,8 +66,8 @@ class Lanes:
     def number(self, lane: Lane) -> int:
         """What it is named by, to an owner that knows it by then."""
         assert isinstance(lane, RemoteLane)
-        if lane.at is not self._start:
-            lane.at = self._start
+        if lane.at is not self.start:
+            lane.at = self.start
             self.tidy()
             self._say(lane.words)
         return lane.number
@@ -80,11 +80,11 @@ class Lanes:
 
     def tidy(self) -> None:
         """Have those be forgotten there that nobody has here."""
-        ended = self._start.ended
+        ended = self.start.ended
         if ended:
-            self._start.ended = []
+            self.start.ended = []
             self._say(LanesEnd(ended))
 
     def begin(self) -> None:
         """Another start of the owner: none is registered there."""
-        self._start = _Start()
+        self.start = _Start()

@@ -18,53 +18,50 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-import msgspec
-
 from entrepot.broker.calls.lease_calls import EndLeases, Send
-from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Attachment, Delivery, Publish, fail
+from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Delivery, Publish, fail
 from entrepot.broker.calls.questions import Load
 from entrepot.broker.owners import Done, Lane, Run, Settlement, Stage
 from entrepot.broker.subscription.consumer import Consumer
-from entrepot.cluster.link_frames import FRAME_MAX_BYTES
 from entrepot.cluster.owners import asked, hot_frames, kinds, words
 from entrepot.cluster.owners.claims import claim_of, left_of, words_of
 from entrepot.cluster.owners.doors import Reader, Readers
 from entrepot.cluster.owners.lanes import Lanes
 from entrepot.cluster.owners.outlet import Outlet
-from entrepot.cluster.owners.remote_timed import RemoteTimed
-from entrepot.cluster.owners.sent_stages import SentStages
-from entrepot.cluster.owners.settlements import SentSettlements
+from entrepot.cluster.owners.remote_stages import RemoteStages
+from entrepot.cluster.owners.settlements import Ranges, SentSettlements
 from entrepot.cluster.owners.waiting import ENDED, Asked, Getting, Receiving, Waiting, lost, refuse, went_along
-from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
+from entrepot.model.errors import CorruptData, NotDone, Unavailable
 from entrepot.store.interface import Scheduler
 
-WAITS_STEP = 64  # calls, from one word to the next on which answers need not be kept
-KEPT_MAX_BYTES = 64 << 20  # of publishes that are not known to be durable; beyond it nothing new is begun
-HELD_FROM_BYTES = 16 << 20  # of them; from there on who publishes waits: the rest is for what of his is on its way already
-GO_ON_BYTES = 8 << 20  # below it he goes on
-
-_WHY = msgspec.msgpack.Decoder(words.Why)
+ENDS_MAX = 4096  # settlements in one frame
 
 
-class RemoteOwner(RemoteTimed):
+class RemoteOwner(RemoteStages):
     """One of a process, by its number there, for one front. `survives`: what it takes and gives is kept over its start, and this stays with its next one."""
 
     def __init__(self, outlet: Outlet, scheduler: Scheduler, survives: bool = False) -> None:
-        super().__init__(scheduler, survives)
+        super().__init__(scheduler, survives, outlet.owner)
         self._outlet = outlet
-        self._number = outlet.owner
         self._held_from = 0  # while it is returning: calls from there on were not sent
         self._lanes = Lanes(self, self._say)
         self._settlements = SentSettlements()
+        self._ends: list[hot_frames.End] = []  # settlements of this turn, which go as one
         self._readers = Readers(self._say, self._settle, self._taken, self._settlements.left, survives)
         self._waiting = Waiting()
-        self._stages = SentStages()
-        self._held: dict[Attachment, None] = {}  # publishers that wait
         if survives:
             self._say(words.Claimed(0, 0))
 
     def _say(self, what: Any) -> None:
+        """Behind what was settled before."""
+        if self._ends:
+            self._say_ends()
         self._outlet.say(what)
+
+    def _send(self, *parts: bytes) -> None:
+        if self._ends:
+            self._say_ends()
+        self._outlet.send(*parts)
 
     # ---- the other end comes and goes
 
@@ -82,6 +79,7 @@ class RemoteOwner(RemoteTimed):
     def dead(self, returns: bool = False) -> None:
         """That start is no more. `returns`: where it survives, what can be asked again waits, until it is there again, or it is given up: see resume()."""
         self._outlet.end(Unavailable(ENDED))
+        self._ends = []
         if not returns or not self._survives:
             self.give_up()
             return
@@ -137,8 +135,7 @@ class RemoteOwner(RemoteTimed):
         self._say(words.Claimed(count, self._readers.last))
         for consumer_id, ranges, disposition in self._settlements.begin():
             for first, end in ranges:
-                self._settlements.put(consumer_id, [(first, end)], disposition)
-                self._outlet.send(hot_frames.settle(self._number, consumer_id, first, end - first, disposition))
+                self._put_end(consumer_id, [(first, end)], first, end - first, disposition)
         for reader in left:
             self._settlements.left(reader)
         for door in passing:
@@ -153,7 +150,7 @@ class RemoteOwner(RemoteTimed):
             if frame is not None:
                 if what is not None:
                     self._lanes.number(what)
-                self._outlet.send(*frame)
+                self._send(*frame)
             elif isinstance(what, Receiving):
                 self._receive_again(number, what)
             elif isinstance(what.again, words.Consume) and not self._still_asks(what.again):
@@ -175,90 +172,7 @@ class RemoteOwner(RemoteTimed):
         """Calls that are not answered."""
         return len(self._waiting) + len(self._stages) + len(self._sent_calls)
 
-    # ---- publishing
-
-    def lane(self, address: bytes, log_ids: list[bytes]) -> Lane:
-        """See Owner."""
-        return self._lanes.make(address, log_ids)
-
-    def stage(self, lane: Lane, call: Publish) -> bool:
-        """See Owner."""
-        self._check_room()
-        lane_number = self._lanes.number(lane)
-        number = self._waiting.next()
-        staged = (call.codec, call.codec_version, call.flags, call.confirm, lane_number, call.count, number, call.body_bytes)
-        head, data = hot_frames.stage(self._number, staged), call.data
-        return self._under_way(number, call, lane, (head, data), len(head) + len(data))
-
-    def stage_runs(self, address: bytes, runs: list[Run], call: Publish) -> bool:
-        """See Owner."""
-        self._check_room()
-        number = self._waiting.next()
-        staged = (call.codec, call.codec_version, call.flags, call.confirm, len(runs), call.count, number, call.body_bytes)
-        frame = tuple(hot_frames.stage_runs(self._number, staged, address, runs))
-        return self._under_way(number, call, None, frame, sum(map(len, frame)))
-
-    def _check_room(self) -> None:
-        """Raises Unavailable: nothing more may be published."""
-        if not self._returning:
-            self._outlet.check_there()
-        if self._stages.size > KEPT_MAX_BYTES:
-            raise Unavailable("much that was published before is not durable yet")
-
-    def _under_way(self, number: int, call: Publish, lane: Lane | None, frame: tuple[bytes, ...], size: int) -> bool:
-        if self._returning:
-            if size > FRAME_MAX_BYTES:
-                raise Refused(Reason.TOO_LARGE, f"a frame is at most of {FRAME_MAX_BYTES} bytes")
-        else:
-            if self._stages.last_except > self._told_waits and number >= self._told_waits + WAITS_STEP:
-                self._say_waits(number, WAITS_STEP)
-            self._outlet.send(*frame)
-        self._stages.put(number, call, lane, frame if self._survives else (), size)
-        if self._stages.size > HELD_FROM_BYTES:
-            self._hold(call.attachment)
-        if call.confirm:
-            return False
-        call.outcome = DONE
-        return True
-
-    def _hold(self, publisher: Attachment | None) -> None:
-        if publisher is not None and publisher not in self._held:
-            self._held[publisher] = None
-            publisher.hold()
-
-    def _let_go(self) -> None:
-        """Who was held goes on."""
-        held, self._held = self._held, {}
-        for publisher in held:
-            publisher.let_go()
-
-    def _taken_in(self) -> None:
-        """Perhaps little is left that waits."""
-        if self._held and self._stages.size < GO_ON_BYTES:
-            self._let_go()
-
-    def _answered(self, frame: bytes) -> None:
-        number, nacked, error = hot_frames.read_answered(frame)
-        call = self._stages.get(number)
-        why = _error(error) if error else None
-        if why is None and (not call.confirm or max(nacked or (), default=0) >= call.count):
-            raise CorruptData(f"of a publish of {call.count} records {len(nacked or ())} are said to be nowhere, or nobody waits for it")
-        self._stages.take(number)
-        if nacked or why is not None:
-            self._stages.last_except = max(number, self._stages.last_except)
-        self._taken_in()
-        if why is not None:
-            refuse(call, why)
-        else:
-            call.nacked = nacked
-            call.outcome = DONE
-            call.attachment.sink.completed(call)
-
-    def _passed(self, frame: bytes) -> None:
-        _, number = hot_frames.read_number(frame)
-        self._waiting.check(number)
-        self._stages.passed(number)
-        self._taken_in()
+    # ---- what is durable
 
     def _durable(self, frame: bytes) -> None:
         _, count = hot_frames.read_number(frame)
@@ -269,7 +183,7 @@ class RemoteOwner(RemoteTimed):
         try:
             self._outlet.check()
             head = hot_frames.reply(self._number, codec, version, namespace.encode(), name.encode("utf-8", "surrogateescape"), position, count)
-            self._outlet.send(head, data)
+            self._send(head, data)
         except NotDone:
             return False
         return True
@@ -306,20 +220,41 @@ class RemoteOwner(RemoteTimed):
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """See Owner."""
         self._settle(consumer.id, first, count, disposition)
-        consumer.freed(min(count, consumer.leased))
-        if not consumer.active and consumer.leased == 0:
+        leased = consumer.leased
+        consumer.freed(min(count, leased))
+        if count >= leased and not consumer.active:
             self._readers.leave(consumer.id)
 
     def _settle(self, consumer_id: int, first: int, count: int, disposition: int) -> None:
-        reader = self._readers.get(consumer_id)
+        ended: Ranges = []
         if self._survives:
-            ended = [] if reader is None or reader.positions is not None else reader.settled(first, count, disposition)
-            if ended or not self._outlet.is_over:
-                self._settlements.put(consumer_id, ended, disposition)
-        self._outlet.send(hot_frames.settle(self._number, consumer_id, first, count, disposition))
+            reader = self._readers.get(consumer_id)
+            if reader is not None and reader.positions is None:
+                ended = reader.settled(first, count, disposition)
+        self._put_end(consumer_id, ended, first, count, disposition)
+
+    def _put_end(self, consumer_id: int, ended: Ranges, first: int, count: int, disposition: int) -> None:
+        """Settlements go at the end of the turn, or ahead of what else is said there. `ended`: what it ends for good."""
+        is_over = self._outlet.is_over
+        if self._survives and (ended or not is_over):
+            self._settlements.put(consumer_id, ended, disposition)
+        if is_over:
+            return
+        ends = self._ends
+        if not ends:
+            self._scheduler.call_soon(self._say_ends)
+        ends.append((consumer_id, first, count, disposition))
+        if len(ends) >= ENDS_MAX:
+            self._say_ends()
+
+    def _say_ends(self) -> None:
+        if self._ends:
+            ends, self._ends = self._ends, []
+            several = len(ends) > 1
+            self._outlet.send(hot_frames.settlements(self._number, ends) if several else hot_frames.settle(self._number, *ends[0]))
 
     def _taken(self, door: int, size: int, paused: bool) -> None:
-        self._outlet.send(hot_frames.read(self._number, door, size, paused))
+        self._send(hot_frames.read(self._number, door, size, paused))
 
     def credit(self, consumer: Consumer) -> None:
         """See Owner. What its owner does not know by itself is that its connection reads again."""
@@ -333,7 +268,7 @@ class RemoteOwner(RemoteTimed):
         reader = self._readers.get(consumer.id)
         if reader is not None:
             reader.lent += count
-            self._outlet.send(hot_frames.lend(self._number, consumer.id, count))
+            self._send(hot_frames.lend(self._number, consumer.id, count))
 
     def take_back(self, consumer: Consumer, done: Callable[[int], None]) -> None:
         """See Owner."""
@@ -395,8 +330,8 @@ class RemoteOwner(RemoteTimed):
     def _delivered(self, frame: bytes) -> None:
         what, data = hot_frames.read_delivered(frame)
         delivery = Delivery.__new__(Delivery)
-        delivery.codec, delivery.codec_version, door, delivery.position, delivery.count, delivery.deliveries, consumer_id, delivery.offset, *marks = what
-        delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic = marks
+        delivery.codec, delivery.codec_version, door, delivery.position, delivery.count, delivery.deliveries, consumer_id, delivery.offset = what[:8]
+        delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic = what[8:]
         delivery.data = data
         self._readers.came(door, consumer_id, delivery)
 
@@ -572,22 +507,15 @@ class RemoteOwner(RemoteTimed):
         seldom(self, words.decode(frame))
 
     _hot: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
-        kinds.ANSWERED: _answered,
         kinds.DELIVERED: _delivered,
         kinds.WANTS: _wants,
-        kinds.PASSED: _passed,
         kinds.SETTLED: _durable,
+        **RemoteStages.hot,
     }
     _seldom: ClassVar[dict[int, Callable[[Any, Any], None]]] = {
         kinds.ANSWER: _answer,
         kinds.GOT: _got,
         kinds.GONE: _gone,
         kinds.LANE_GONE: _lane_gone,
-        **RemoteTimed.heeds,
+        **RemoteStages.heeds,
     }
-
-
-def _error(raw: bytes) -> NotDone:
-    error = words.error_of(words.read(msgspec.Raw(raw), _WHY))
-    assert error is not None
-    return error

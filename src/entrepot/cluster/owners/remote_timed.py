@@ -56,6 +56,12 @@ class RemoteTimed(Owner):
         assert isinstance(lane, RemoteLane)
         return lane.stands and (self._returning or not self._outlet.is_over)
 
+    def _say(self, what: Any) -> None:
+        raise NotImplementedError
+
+    def _send(self, *parts: bytes) -> None:
+        raise NotImplementedError
+
     # ---- what changes something
 
     def send(self, lane: Lane, call: lease_calls.Send) -> bool:
@@ -83,7 +89,7 @@ class RemoteTimed(Owner):
         self._sent_calls.check_frame(frame)
         if not self._returning and number >= self._told_waits + WAITS_STEP:
             self._say_waits(number, WAITS_STEP)
-        self._outlet.send(frame)
+        self._send(frame)
         self._sent_calls.put(number, call, lane, frame if self._survives else b"")
 
     def _say_waits(self, number: int, step: int) -> None:
@@ -92,7 +98,7 @@ class RemoteTimed(Owner):
         if first >= self._told_waits + step:
             self._told_waits = first
             if self._survives:
-                self._outlet.send(hot_frames.waits_from(self._outlet.owner, first))
+                self._send(hot_frames.waits_from(self._outlet.owner, first))
 
     def _check_calls(self) -> None:
         """Raises Unavailable: nothing more may be asked. For an owner that returns it waits."""
@@ -124,7 +130,7 @@ class RemoteTimed(Owner):
     def _say_receive(self, number: int, waits: Receiving, wait_ms: int) -> None:
         call = waits.call
         terms = (call.codec, call.count, call.visibility_ms, wait_ms, call.attempt_id, call.policy_version)
-        self._outlet.say(words.Receive(number, self._lanes.number(waits.lane), waits.door.number, *terms))
+        self._say(words.Receive(number, self._lanes.number(waits.lane), waits.door.number, *terms))
 
     def _receive_again(self, number: int, waits: Receiving) -> None:
         """Of an owner that is there again."""
@@ -142,7 +148,7 @@ class RemoteTimed(Owner):
                 if waits.door is door and waits.lane is lane:
                     self._finish(number, waits)
             return
-        self._outlet.say(words.WithdrawAll(self._lanes.number(lane), door.number))
+        self._say(words.WithdrawAll(self._lanes.number(lane), door.number))
         self._readers.rest(door)
 
     def _withdraw(self, waits: Receiving) -> None:
@@ -150,7 +156,7 @@ class RemoteTimed(Owner):
         if number and self._returning:
             self._finish(number, waits)
         elif number:
-            self._outlet.say(words.Withdraw(number))
+            self._say(words.Withdraw(number))
 
     # ---- their time, while the owner returns
 
@@ -191,7 +197,7 @@ class RemoteTimed(Owner):
             self._leave(number, waits)
         else:
             waits.is_over = True
-            self._outlet.say(words.Withdraw(number))
+            self._say(words.Withdraw(number))
         call = waits.call
         call.timed = None
         call.received, call.lease_id, call.queue_id = [], b"", waits.lane.words.log_ids[0]
@@ -244,7 +250,7 @@ class RemoteTimed(Owner):
         call = waits.call
         end = lease_calls.make_end_leases(call.stream, call.queue, said.queue_id, offsets, [said.lease_id] * len(offsets), [0] * len(offsets))
         end.policy_version = call.policy_version
-        self._outlet.say(self._words_of(self._waiting.next(), self._lanes.number(waits.lane), end))
+        self._say(self._words_of(self._waiting.next(), self._lanes.number(waits.lane), end))
 
     def _leases_ended(self, said: words.LeasesEnded) -> None:
         self._waiting.check(said.call)

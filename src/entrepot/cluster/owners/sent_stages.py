@@ -1,7 +1,7 @@
 """SentStages: publishes that a front has sent to an owner elsewhere, and that are not said to be taken for good.
 
 Where what the owner takes survives its start, all of each frame is kept, to go again to the next start in the same order (taken_stages.py has what that
-knows of them). A publish that somebody waits for is answered by itself; of the others all up to a number are, but for those that are refused.
+knows of them). A publish that somebody waits for is answered by its number; of the others all up to a number are, but for those that are refused.
 """
 
 from __future__ import annotations
@@ -56,6 +56,17 @@ class SentStages:
             found = next(sent for sent in self._unheard if sent[0] >= number)
             self._unheard.remove(found)
         self.size -= found[4]
+
+    def check_whole(self, numbers: tuple[int, ...]) -> None:
+        """Raises CorruptData: for one of these nobody waits, or it is named twice."""
+        if not self._heard.keys() >= set(numbers) or len(set(numbers)) < len(numbers):
+            raise CorruptData(f"of {len(numbers)} stages that are said to be taken there is one for which nobody waits, or that is named twice")
+
+    def take_heard(self, number: int) -> Publish:
+        """One of these: it is answered."""
+        _, call, _, _, size = self._heard.pop(number)
+        self.size -= size
+        return call
 
     def passed(self, number: int) -> None:
         """All up to that number of which nobody waits are taken for good."""

@@ -117,7 +117,10 @@ class ServedOwner(ServedStages):
         if number is None:
             return
         if isinstance(call, Publish):
-            self._tell_staged(number, call.error, call.nacked)
+            if call.error is None and not call.nacked:
+                self._tell_taken_soon(number)
+            else:
+                self._tell_staged(number, call.error, call.nacked)
         elif isinstance(call, lease_calls.Receive):
             self._tell_received(number, call)
         elif isinstance(call, (lease_calls.Send, lease_calls.EndLeases)):
@@ -160,18 +163,18 @@ class ServedOwner(ServedStages):
     def deliver(self, door: ServedDoor, delivery: Delivery) -> int:
         """See Sink: what lies before the records of its entry, and these."""
         end, start, parts = self._cut(delivery)
-        marks = (delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic)
-        deliveries = delivery.deliveries
-        if delivery.from_topic:  # which partition of those that it reads
-            deliveries = door.places[delivery.token][door.consumers[delivery.token].reads.giving.id]
-        where = (door.number, start, delivery.count, deliveries, delivery.token, delivery.offset)
-        self._outlet.send(hot_frames.delivered(self._number, (delivery.codec, delivery.codec_version, *where, *marks)), *parts)
-        door.sent(sum(map(len, parts)))
+        from_topic, deliveries, token = delivery.from_topic, delivery.deliveries, delivery.token
+        if from_topic:  # which partition of those that it reads
+            deliveries = door.places[token][door.consumers[token].reads.giving.id]
+        where = (delivery.codec, delivery.codec_version, door.number, start, delivery.count, deliveries, token, delivery.offset)
+        what = (*where, delivery.redelivered, delivery.counted, delivery.settled, from_topic)
+        self._outlet.send(hot_frames.delivered(self._number, what), *parts)
+        door.sent(sum([len(part) for part in parts]))
         return end
 
     def _cut(self, delivery: Delivery) -> tuple[int, int, list[bytes]]:
         """Where the records end; where they begin in what is sent, and that."""
-        codec = self._here.codec(delivery.codec)
+        codec = self._codecs.get(delivery.codec) or self._codec(delivery.codec)
         assert codec is not None
         data, position = delivery.data, delivery.position
         start = codec.start(data)
@@ -250,16 +253,25 @@ class ServedOwner(ServedStages):
         return door.enter(said, self._here.next_consumer_id(), self.owner)
 
     def _settle(self, frame: bytes) -> None:
-        number, first, count, disposition = hot_frames.read_settle(frame)
-        self._settled += 1
+        self._settle_all([hot_frames.read_settle(frame)])
+
+    def _settlements(self, frame: bytes) -> None:
+        self._settle_all(hot_frames.read_settlements(frame))
+
+    def _settle_all(self, ends: list[hot_frames.End]) -> None:
+        self._settled += len(ends)
         self._settle_due = True
-        consumer = self._consumer(number)
-        if consumer is not None and consumer.reads is not None:
-            if disposition != ACCEPT or self.claims.held:
-                self.claims.settle(consumer, first, count, disposition)
+        claims, owner = self.claims, self.owner
+        for number, first, count, disposition in ends:
+            consumer = self._consumer(number)
+            if consumer is None or consumer.reads is None:
+                continue
+            if disposition != ACCEPT or claims.held:
+                claims.settle(consumer, first, count, disposition)
             else:
-                self.owner.settle(consumer, first, count, disposition)
-            _door_of(consumer).credit_returned(consumer)
+                owner.settle(consumer, first, count, disposition)
+            if not consumer.active or consumer.pool.limit:
+                _door_of(consumer).credit_returned(consumer)
 
     def _lend(self, frame: bytes) -> None:
         number, count = hot_frames.read_lend(frame)
@@ -507,6 +519,7 @@ class ServedOwner(ServedStages):
         seldom(self, said)
 
     _hot: ClassVar[dict[int, Callable[[Any, bytes], None]]] = {
+        kinds.SETTLEMENTS: _settlements,
         kinds.SETTLE: _settle,
         kinds.LEND: _lend,
         kinds.READ: _read,

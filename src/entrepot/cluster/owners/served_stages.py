@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from functools import partial
 from typing import Any, ClassVar
 
 from entrepot.broker.calls.port import Attachment, Call, Publish, make_publish
+from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.cluster.owners import hot_frames, kinds, words
 from entrepot.cluster.owners.outlet import Outlet
 from entrepot.cluster.owners.served_lanes import ServedLanes
 from entrepot.cluster.owners.taken_stages import TakenStages
 from entrepot.model.errors import CorruptData, NotDone, Unavailable
+from entrepot.store.interface import Scheduler
 
 
 class Durable:
-    """Hung on a group: when that is durable, the front hears up to where what it has sent is."""
+    """Hung on a group: when that is durable, the front hears up to where what it has sent is, with what is delivered then."""
 
-    __slots__ = ("_outlet", "group", "passed", "settled")
+    __slots__ = ("_outlet", "_scheduler", "group", "passed", "settled")
 
-    def __init__(self, group: Any, outlet: Outlet) -> None:
+    def __init__(self, group: Any, outlet: Outlet, scheduler: Scheduler) -> None:
         self.group = group
         self.passed = self.settled = 0
         self._outlet = outlet
+        self._scheduler = scheduler
 
     def __call__(self) -> None:
         """It is durable."""
+        self._scheduler.call_soon(self._tell)
+
+    def _tell(self) -> None:
         owner = self._outlet.owner
         if self.passed:
             self._outlet.send(hot_frames.passed(owner, self.passed))
@@ -48,6 +53,8 @@ class ServedStages:
         self._closed: AbstractSet[int] = frozenset() if taken is None else taken.closed
         self._outlet = outlet
         self._number = outlet.owner
+        self._codecs: dict[int, EntryCodec] = {}  # those that were asked for
+        self._taken_whole: list[int] = []  # stages that somebody waits for: to be told so
         self._lanes: ServedLanes
         self._attachment = Attachment()
         self._attachment.closed = False
@@ -72,42 +79,66 @@ class ServedStages:
     def _stage(self, frame: bytes) -> None:
         staged, data = hot_frames.read_stage(frame)
         codec, version, flags, heard, number, count, call_number, body_bytes = staged
-        self._begin(call_number)
-        if call_number <= self._known or self._row_shard in self._closed:
-            self._answer_known(call_number, heard)
-            return
-        lane = self._lanes.get(number, False)
-        call = self._publish(codec, version, flags, lane.address, data, count, body_bytes)
-        self._check_records(codec, data, count)
-        try:
-            live = lane.live or self._lanes.live(lane)
-        except NotDone as error:
-            self._refuse(call_number, error)
-            return
-        self._carry_out(call, call_number, heard, partial(self.owner.stage, live))
+        if self._begin_stage(call_number, heard):
+            lane = self._lanes.get(number, False)
+            call = self._publish(codec, version, flags, lane.address, data, count, body_bytes)
+            self._check_records(codec, data, count)
+            call.confirm = heard
+            if heard:
+                self._calls[call] = call_number
+            try:
+                complete = self.owner.stage(lane.live or self._lanes.live(lane), call)
+            except NotDone as error:
+                self._refuse(call_number, error, call)
+                return
+            self._carried_out(call, call_number, complete)
 
     def _stage_runs(self, frame: bytes) -> None:
         staged, address, runs = hot_frames.read_stage_runs(frame)
         codec, version, flags, heard, _, count, call_number, body_bytes = staged
-        self._begin(call_number)
-        if call_number <= self._known or self._row_shard in self._closed:
-            self._answer_known(call_number, heard)
-            return
-        call = self._publish(codec, version, flags, address, b"", count, body_bytes)
-        for _, _, data, in_run, _ in runs:
-            self._check_records(codec, data, in_run)
-        self._carry_out(call, call_number, heard, partial(self.owner.stage_runs, address, runs))
+        if self._begin_stage(call_number, heard):
+            call = self._publish(codec, version, flags, address, b"", count, body_bytes)
+            for _, _, data, in_run, _ in runs:
+                self._check_records(codec, data, in_run)
+            call.confirm = heard
+            if heard:
+                self._calls[call] = call_number
+            try:
+                complete = self.owner.stage_runs(address, runs, call)
+            except NotDone as error:
+                self._refuse(call_number, error, call)
+                return
+            self._carried_out(call, call_number, complete)
+
+    def _begin_stage(self, number: int, heard: bool) -> bool:
+        """A stage of that number; False: it is not to be carried out, and answered. Raises CorruptData."""
+        if number <= self._last_call:
+            self._begin(number)
+        self._last_call = number
+        if number <= self._known or self._row_shard in self._closed:
+            self._answer_known(number, heard)
+            return False
+        return True
 
     def _publish(self, codec: int, version: int, flags: int, address: bytes, data: bytes, count: int, body_bytes: int) -> Publish:
-        if self._here.codec(codec) is None:
+        if self._codec(codec) is None:
             raise CorruptData(f"records of codec {codec}, which is not known here")
         call = make_publish(0, address, codec, version, flags, data, count, body_bytes)
         call.attachment = self._attachment
         return call
 
+    def _codec(self, tag: int) -> EntryCodec | None:
+        """That one; None: there is none."""
+        codec = self._codecs.get(tag)
+        if codec is None:
+            codec = self._here.codec(tag)
+            if codec is not None:
+                self._codecs[tag] = codec
+        return codec
+
     def _check_records(self, tag: int, data: bytes, count: int, position: int = 0) -> None:
         """They are as many as is said: else nobody could read what lies in the log. `position`: behind an entry's prefix."""
-        codec = self._here.codec(tag)
+        codec = self._codec(tag)
         if codec is None or not codec.by_record:
             return
         try:
@@ -128,32 +159,26 @@ class ServedStages:
         if answer is not None:
             self._outlet.send(hot_frames.answered_again(self._number, number, *answer))
         elif heard:
-            self._tell_staged(number, None, None)
+            self._tell_taken_soon(number)
         else:
             self._passed = number
 
-    def _carry_out(self, call: Publish, number: int, heard: bool, stage: Callable[[Publish], bool]) -> None:
-        call.confirm = heard
-        if heard:
-            self._calls[call] = number
-        try:
-            complete = stage(call)
-        except NotDone as error:
-            self._calls.pop(call, None)
-            self._refuse(number, error)
-            return
+    def _carried_out(self, call: Publish, number: int, complete: bool) -> None:
         taken = self.taken
         if taken is not None:
             taken.last = number
-            if heard and call.nacked:
+            if call.confirm and call.nacked:
                 taken.took_part(number, hot_frames.indices(call.nacked))
             self._fold_due = True  # what was rejected may have become a letter
-        if not heard:
+        if not call.confirm:
             self._passed = number
         elif complete:
             self.completed(call)
 
-    def _refuse(self, number: int, error: NotDone) -> None:
+    def _refuse(self, number: int, error: NotDone, call: Publish | None = None) -> None:
+        """Nothing of a stage is taken. `call`: the one that was begun."""
+        if call is not None:
+            self._calls.pop(call, None)
         why = words.why(error)
         assert why is not None
         packed = words.packed(why)
@@ -162,8 +187,22 @@ class ServedStages:
         self._outlet.send(hot_frames.answered(self._number, number, None, packed))
 
     def _tell_staged(self, number: int, error: NotDone | None, nacked: list[int] | None) -> None:
+        """A stage that somebody waits for has failed, or not all of it is taken."""
+        self._tell_taken()
         why = words.why(error)
         self._outlet.send(hot_frames.answered(self._number, number, nacked, b"" if why is None else words.packed(why)))
+
+    def _tell_taken_soon(self, number: int) -> None:
+        """With all that become durable in the same commit: behind it, and with what is delivered then."""
+        taken = self._taken_whole
+        taken.append(number)
+        if len(taken) == 1:
+            self._here.scheduler.call_soon(self._tell_taken)
+
+    def _tell_taken(self) -> None:
+        if self._taken_whole:
+            taken, self._taken_whole = self._taken_whole, []
+            self._outlet.send(hot_frames.taken(self._number, taken))
 
     def _waits_from(self, frame: bytes) -> None:
         _, number = hot_frames.read_number(frame)
@@ -188,7 +227,7 @@ class ServedStages:
         group = store.group()
         durable = self._durable
         if durable is None or durable.group is not group:
-            durable = self._durable = Durable(group, self._outlet)
+            durable = self._durable = Durable(group, self._outlet, self._here.scheduler)
             group.calls.append(durable)
         if self._passed:
             durable.passed, self._passed = self._passed, 0

@@ -17,7 +17,7 @@ FOR_GOOD = frozenset({ACCEPT, REJECT})
 
 
 class SentSettlements:
-    """Of one owner, in the order in which they went. Each is one frame, of which both ends count; of those that end nothing for good only that there were."""
+    """Of one owner, in the order in which they went. Both ends count them; of those that end nothing for good only that there were."""
 
     def __init__(self) -> None:
         self._sent: deque[tuple[int, int, Ranges, int]] = deque()  # its number, consumer, ranges [first, end), disposition
@@ -29,7 +29,7 @@ class SentSettlements:
         return len(self._sent)
 
     def put(self, consumer: int, ranges: Ranges, disposition: int) -> None:
-        """One frame has gone. `ranges`: what it ends for good."""
+        """One has gone. `ranges`: what it ends for good."""
         self._count += 1
         if ranges:
             self._sent.append((self._count, consumer, ranges, disposition))
