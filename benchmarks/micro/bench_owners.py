@@ -23,8 +23,8 @@ from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.state_kinds import default_folds
-from entrepot.cluster.link import Link
 from entrepot.cluster.owners import kinds
+from entrepot.cluster.owners.crossing import Crossing
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.simulation.disk import SimulatedDisk
@@ -110,14 +110,14 @@ def measure(owners: type[OwnerTable], connections: int, run: int, rounds: int) -
     gc.collect()
     gc.disable()
     frames: Counter[str] = Counter()
-    plain = Link.send
+    plain = Crossing.heed
 
-    def send(link: Link, *parts: bytes) -> None:
-        frames[NAMES[parts[0][0]]] += 1
-        plain(link, *parts)
+    def heed(crossing: Crossing, found: list[bytes]) -> None:
+        frames.update(NAMES[frame[0]] for frame in found)
+        plain(crossing, found)
 
     if rounds == 1:
-        Link.send = send  # type: ignore[method-assign]
+        Crossing.heed = heed  # type: ignore[method-assign]
     best = [1e9, 1e9]
     try:
         for _ in range(rounds):
@@ -137,7 +137,7 @@ def measure(owners: type[OwnerTable], connections: int, run: int, rounds: int) -
             spent.append(time.process_time_ns() - began)
             best = [min(pair) for pair in zip(best, spent, strict=True)]
     finally:
-        Link.send = plain  # type: ignore[method-assign]
+        Crossing.heed = plain  # type: ignore[method-assign]
         gc.enable()
     messages = connections * run * 1000
     return best[0] / messages, best[1] / messages, frames
