@@ -1,6 +1,6 @@
 """A front and an owner over a real link in one process: what a publish that is confirmed, and a delivery that is settled, cost both ends together.
 
-python benchmarks/micro/bench_owners.py [--connections N] [--rounds N]
+python -m benchmarks.micro.bench_owners [--connections N] [--rounds N]
 
 Processor time of a message, the least of many rounds, with the broker's own; behind it the frames that went over the link, by kind. Simulated loop and disk.
 In each round all connections, each with a queue of its own, publish a run in one turn, get it, and settle it; `direct`: the same without a link.
