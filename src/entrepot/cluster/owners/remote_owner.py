@@ -220,6 +220,8 @@ class RemoteOwner(RemoteStages):
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """See Owner."""
         self._settle(consumer.id, first, count, disposition)
+        if consumer.lent:  # another owner may be lent what this gives back, and is not to hear of that first
+            self._say_ends()
         leased = consumer.leased
         consumer.freed(min(count, leased))
         if count >= leased and not consumer.active:
