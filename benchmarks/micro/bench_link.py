@@ -17,23 +17,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from benchmarks.micro.bench_partitions import _Everyone
+from benchmarks.micro.bench_owners import Bench as BrokerBench
 
-from entrepot.broker.broker import Broker
 from entrepot.broker.calls.port import ACCEPT, DONE, Call, Delivery, Sink, make_ask, make_publish, make_settle
 from entrepot.broker.calls.requests import Consume, DeclareQueue
-from entrepot.broker.catalogue.decisions import Decisions
-from entrepot.broker.catalogue.stream import CatalogueStream
-from entrepot.broker.state_kinds import default_folds
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
-from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.linked_owners import LinkedOwnerTable
-from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
-from entrepot.store.local.opening import open_store
-from entrepot.store.local.settings import StoreSettings
-from entrepot.store.shard_time import ShardTime
-from entrepot.store.volatile import VolatileStore
 
 CODEC = AmqpEntryCodec()
 RECORD = (2).to_bytes(4, "big") + (100).to_bytes(4, "big") + bytes(2) + bytes(100)
@@ -62,26 +52,11 @@ class Client(Sink):
         """See Sink."""
 
 
-class Bench:
+class Bench(BrokerBench):
     """A front, its owners at the other end, and a client with a queue in memory."""
 
     def __init__(self) -> None:
-        self.loop: Any = SimulatedLoop(1)
-        clock, entropy, fold = SimulatedClock(self.loop), SimulatedEntropy(self.loop), default_folds().fold
-        store = open_store(SimulatedDisk(self.loop), scheduler=self.loop, clock=clock, entropy=entropy, fold=fold, settings=StoreSettings())
-        self.broker = Broker(
-            scheduler=self.loop,
-            clock=clock,
-            entropy=entropy,
-            store=store,
-            volatile=VolatileStore(self.loop, ShardTime(clock), fold),
-            decisions=Decisions.over(CatalogueStream(store), lambda: entropy.octets(16)),
-            authorizer=_Everyone(),
-            on_failed=_failed,
-            owners=LinkedOwnerTable,
-        )
-        self.broker.register(CODEC)
-        self.broker.open()
+        super().__init__(LinkedOwnerTable)
         self.client = Client()
         self.door = self.broker.attach(self.client, Principal("bench"), "public/default")
         self.ask(DeclareQueue("q", False, False, False, False, {}))
@@ -113,10 +88,6 @@ class Bench:
             self.loop.step()
         delivery: Delivery = client.delivery
         self.door.submit(make_settle(1, delivery.consumer_id, delivery.offset, delivery.count, ACCEPT))
-
-
-def _failed(error: BaseException) -> None:
-    raise error
 
 
 def measure(what: str) -> Callable[[], None]:

@@ -83,15 +83,12 @@ class ServedStages:
             lane = self._lanes.get(number, False)
             call = self._publish(codec, version, flags, lane.address, data, count, body_bytes)
             self._check_records(codec, data, count)
-            call.confirm = heard
-            if heard:
-                self._calls[call] = call_number
             try:
-                complete = self.owner.stage(lane.live or self._lanes.live(lane), call)
+                live = lane.live or self._lanes.live(lane)
             except NotDone as error:
-                self._refuse(call_number, error, call)
+                self._refuse(call_number, error)
                 return
-            self._carried_out(call, call_number, complete)
+            self._carry_out(call, call_number, heard, self.owner.stage, live)
 
     def _stage_runs(self, frame: bytes) -> None:
         staged, address, runs = hot_frames.read_stage_runs(frame)
@@ -100,21 +97,11 @@ class ServedStages:
             call = self._publish(codec, version, flags, address, b"", count, body_bytes)
             for _, _, data, in_run, _ in runs:
                 self._check_records(codec, data, in_run)
-            call.confirm = heard
-            if heard:
-                self._calls[call] = call_number
-            try:
-                complete = self.owner.stage_runs(address, runs, call)
-            except NotDone as error:
-                self._refuse(call_number, error, call)
-                return
-            self._carried_out(call, call_number, complete)
+            self._carry_out(call, call_number, heard, self.owner.stage_runs, address, runs)
 
     def _begin_stage(self, number: int, heard: bool) -> bool:
         """A stage of that number; False: it is not to be carried out, and answered. Raises CorruptData."""
-        if number <= self._last_call:
-            self._begin(number)
-        self._last_call = number
+        self._begin(number)
         if number <= self._known or self._row_shard in self._closed:
             self._answer_known(number, heard)
             return False
@@ -163,22 +150,30 @@ class ServedStages:
         else:
             self._passed = number
 
-    def _carried_out(self, call: Publish, number: int, complete: bool) -> None:
+    def _carry_out(self, call: Publish, number: int, heard: bool, stage: Callable[..., bool], *where: Any) -> None:
+        """`stage`: the owner's, of `where` and the call."""
+        call.confirm = heard
+        if heard:
+            self._calls[call] = number
+        try:
+            complete = stage(*where, call)
+        except NotDone as error:
+            self._calls.pop(call, None)
+            self._refuse(number, error)
+            return
         taken = self.taken
         if taken is not None:
             taken.last = number
-            if call.confirm and call.nacked:
+            if heard and call.nacked:
                 taken.took_part(number, hot_frames.indices(call.nacked))
             self._fold_due = True  # what was rejected may have become a letter
-        if not call.confirm:
+        if not heard:
             self._passed = number
         elif complete:
             self.completed(call)
 
-    def _refuse(self, number: int, error: NotDone, call: Publish | None = None) -> None:
-        """Nothing of a stage is taken. `call`: the one that was begun."""
-        if call is not None:
-            self._calls.pop(call, None)
+    def _refuse(self, number: int, error: NotDone) -> None:
+        """Nothing of a stage is taken."""
         why = words.why(error)
         assert why is not None
         packed = words.packed(why)
