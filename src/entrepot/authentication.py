@@ -66,6 +66,10 @@ class Authenticator:
         else:
             answer()
 
+    def is_current(self, principal: Principal) -> bool:
+        """Whether somebody who was let in a while ago, perhaps by another process, still would be."""
+        return self._users.is_current(principal)
+
     def anonymous(self, peer: Peer) -> Principal | None:
         """Who a connection is that shows no credentials: guest, from loopback, while there is no other user and guest is as it came."""
         return self._users.anonymous(peer.is_loopback)

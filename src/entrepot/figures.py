@@ -11,6 +11,7 @@ from typing import Any
 from entrepot import __version__
 from entrepot.clock import Clock
 from entrepot.cluster.link_figures import HasLinks
+from entrepot.cluster.workers.moves import Moves
 from entrepot.config import keys, value_of
 from entrepot.metrics import Histogram, Metrics
 from entrepot.net.network import Network
@@ -132,6 +133,14 @@ def register_links(metrics: Metrics, links: HasLinks, names: Iterable[str]) -> N
         metrics.gauge("entrepot_link_held_bytes", "In memory for what the other process has not acknowledged", partial(read, name, "held_bytes"), link=name)
         metrics.counter("entrepot_link_frames_sent_total", "Frames sent over the link", partial(read, name, "sent"), link=name)
         metrics.counter("entrepot_link_frames_received_total", "Frames that came over the link", partial(read, name, "received"), link=name)
+
+
+def register_moves(metrics: Metrics, moves: Moves) -> None:
+    """Connections that go to the worker whose queue they use."""
+    gone = ("entrepot_connections_moved_total", "Connections that went on to another worker, whose queue they use")
+    metrics.counter(*gone, lambda: moves.gone)
+    stayed = ("entrepot_connections_not_moved_total", "Connections that were to go to another worker, and stayed: busy for too long, or the other has no room")
+    metrics.counter(*stayed, lambda: moves.stayed)
 
 
 def _register_all(metrics: Metrics, prefix: str, statistics: Callable[[], Mapping[str, Any]]) -> None:

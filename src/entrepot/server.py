@@ -30,10 +30,11 @@ from entrepot.cluster.member import Member
 from entrepot.cluster.workers.directory import read as workers_of
 from entrepot.cluster.workers.link_sockets import LIMITS as LINK_LIMITS
 from entrepot.cluster.workers.link_sockets import connect_links
+from entrepot.cluster.workers.moves import Moves
 from entrepot.config import listened
 from entrepot.control import Control
 from entrepot.entropy import Entropy, SystemEntropy
-from entrepot.figures import RunQueueWait, register_links, register_node, register_process
+from entrepot.figures import RunQueueWait, register_links, register_moves, register_node, register_process
 from entrepot.http.listener import HttpListener
 from entrepot.leaving import STOPPED_TWICE, STORE_FAILED, leave
 from entrepot.metrics import Metrics
@@ -77,6 +78,7 @@ class Server:
         bounds = NetworkLimits(**{name: getattr(limits, name) for name in NetworkLimits.__dataclass_fields__})
         self.network = Network(self.loop, clock, bounds, listeners())
         self.links: Network | None = None  # of the links with other processes
+        self.moves: Moves | None = None  # of connections to and from them
         self.pages = Pages(config.http_hosts)
         self.stalls = StallWatch(self.loop, clock, RunQueueWait())
         self.node: Node | None = None
@@ -105,6 +107,8 @@ class Server:
             register_links(self.metrics, node.member, node.member.place.others())
         self.authenticator = Authenticator(node.users, self.loop, self.clock)
         self._warn(node)
+        if node.member is not None:
+            self._let_move(node.member)
         site = self._site(node, self.authenticator, beside)
         for protocol in protocols().values():
             await self._speak(protocol, site, {name: wanted[name] for name in protocol.listeners if name in wanted})
@@ -134,6 +138,8 @@ class Server:
         """The first part of the stop: no client is connected any more."""
         if not self._has_left:
             self._has_left = True
+            if self.moves is not None:
+                self.moves.stop()
             self.why_not_ready = "the broker stops"
             await self.network.stop("the broker stops", self.config.limits.stop_grace_ms / 1000)
 
@@ -146,6 +152,20 @@ class Server:
         joined = asyncio.Event()
         self._look(member, joined)
         await joined.wait()
+
+    def _let_move(self, member: Member) -> None:
+        """Connections may move between this process and the others."""
+        most = self.config.limits.connection_moves
+        moves = Moves(self.network, Path(member.place.data), member.place.name, most, lambda name: name in member.sessions)
+        try:
+            moves.start()
+        except OSError as error:
+            log.info("connections stay with the worker that accepts them: %s", error)
+            return
+        self.moves = moves
+        if most:
+            self.network.moves = moves
+        register_moves(self.metrics, moves)
 
     def _look(self, member: Member, joined: asyncio.Event) -> None:
         """Whether clients may be let in by now."""

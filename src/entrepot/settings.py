@@ -152,6 +152,9 @@ class Limits(Section, frozen=True):
             least=1 << 16,
         ),
     ] = 16 << 20
+    connection_moves: Annotated[
+        int, key("times one connection may move to the worker whose queue it uses", unit="moves", at="it stays where it is", least=0, most=100)
+    ] = 3
     accept_backlog: Annotated[
         int, key("connections the system holds until they are accepted", unit="connections", at="the system makes new ones wait", least=1, most=65_535)
     ] = 4096

@@ -240,6 +240,9 @@ class Broker:
         self.authorizer.authorize(door.principal, Action.WRITE, door.namespace, ResourceKind.EXCHANGE, exchange)
         path = self._path(door.namespace, address, exchange, routing_key)
         self._authorize_route(door, path.route)
+        process = self.owners.process_of(lane.owner for lane in path.lanes)
+        if process:
+            door.sink.elsewhere(process)
         return path
 
     def _authorize_route(self, door: Attachment, route: Any) -> None:

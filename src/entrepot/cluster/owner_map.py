@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from entrepot.broker.calls.port import Attachment
 from entrepot.broker.front.held_calls import CatalogueAway
 from entrepot.broker.front.owner_table import Definition, OwnerTable
 from entrepot.broker.logs.hub import Hub
@@ -65,6 +66,16 @@ class OwnerMap(OwnerTable):
         """See OwnerTable."""
         found = (crossing for crossing in self.crossings.values() if not crossing.is_over and start_id_of(crossing.link.peer) == start_id)
         return next((crossing.remote[HOME] for crossing in found), None)
+
+    def process_of(self, owners: Iterable[Owner]) -> str:
+        """See OwnerTable. One that is not there now is none."""
+        wanted = set(owners)
+        found = (name for name, crossing in self.crossings.items() if wanted and wanted.issubset(crossing.remote) and not crossing.is_over)
+        return next(found, "")
+
+    def owes(self, attachment: Attachment) -> bool:
+        """See OwnerTable."""
+        return any(remote.owes(attachment) for crossing in self.crossings.values() for remote in crossing.remote)
 
     def check_open(self, definition: Definition) -> None:
         """See OwnerTable: there is always something that is not open here."""

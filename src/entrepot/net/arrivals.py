@@ -39,12 +39,14 @@ def source_of(host: str) -> str:
 class Arrival:
     """One accepted connection. `connection` is None until its session is made: TLS still shakes hands."""
 
-    __slots__ = ("_all", "_is_counted", "connection", "listener", "number", "since_ms", "sock", "source")
+    __slots__ = ("_all", "_is_counted", "connection", "listener", "move_count", "moved", "number", "since_ms", "sock", "source")
 
     def __init__(self, arrivals: Arrivals, listener: Port, sock: socket.socket, source: str, number: int) -> None:
         self._all = arrivals
         self.number = number  # of no other one in this process
         self.since_ms = 0  # of its accept, from 1970
+        self.moved: bytes | None = None  # what another process has packed of its session
+        self.move_count = 0  # how often it was to move to another process
         self._is_counted = True
         self.listener = listener
         self.sock: socket.socket | None = sock

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 from entrepot.clock import Clock
 from entrepot.model.listeners import NO_LISTENERS, Listeners
 from entrepot.net.arrivals import Arrivals
 from entrepot.net.complaints import Complaints
-from entrepot.net.connection import Tick
+from entrepot.net.connection import ConnectionCore, Tick
 from entrepot.net.turns import Turns
 from entrepot.net.unfinished import Unfinished
 
@@ -34,6 +35,13 @@ class NetworkLimits:
     strangers_bytes: int
 
 
+class Moves(Protocol):
+    """Who moves connections to other processes."""
+
+    def wish(self, connection: ConnectionCore, process: str, after_s: float) -> None:
+        """See session.Wish."""
+
+
 class Ground:
     """Made on the loop that it serves. `known`: the listeners that there may be, for hints to who came to the wrong one."""
 
@@ -50,6 +58,7 @@ class Ground:
         self.complaints = Complaints(clock.monotonic_s)
         self.arrivals = Arrivals(limits.strangers_per_listener, limits.strangers_per_address, self.complaints.say, self._connection_ended)
         self.open: list[tuple[str, str, int]] = []  # name, host and port of the listeners that all know, other processes' too
+        self.moves: Moves | None = None  # where there are other processes
         self.session_failures = 0  # sessions ended by our own bugs
         self.drained: asyncio.Event | None = None  # set when no connection is left, once somebody waits for that
 

@@ -14,8 +14,10 @@ import socket
 import ssl
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
+from entrepot.model.errors import Refused
 from entrepot.model.listeners import PLAIN, TLS
 from entrepot.net.arrivals import Arrival
 from entrepot.net.connection import Connection, ConnectionCore
@@ -37,6 +39,7 @@ class Listener(abc.ABC):
 
     name = ""
     of_node = False  # where this process listens besides, for clients that tell it from others
+    can_move = False  # its sessions are session.Mobile
     for_clients = True  # its connections are told of to who administers the broker
 
     def __init__(self, network: Ground, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
@@ -120,6 +123,18 @@ class Listener(abc.ABC):
             sock.close()
             return
         self._begin(sock, address)
+
+    def has_room(self) -> bool:
+        """Whether one more may come from another process."""
+        network, limits = self.network, self.network.limits
+        return bool(self._sockets) and network.connection_count < limits.connections and self.open_count < limits.connections_per_listener
+
+    def take_over(self, sock: socket.socket, packed: bytes, since_ms: int, move_count: int) -> None:
+        """Go on with a connection of another process, as its session was packed there."""
+        sock.setblocking(False)
+        arrival = self._begin(sock, sock.getpeername())
+        arrival.moved = packed
+        arrival.since_ms, arrival.move_count = since_ms, move_count
 
     def _begin(self, sock: socket.socket, address: Any) -> Arrival:
         """It counts from here on."""
@@ -206,8 +221,25 @@ class Listener(abc.ABC):
         connection.session = session = self.make_session(peer, connection.wake)
         connection.output = session.output
         self.connections.add(connection)
-        self.accepted += 1
+        if self.can_move and self.tls is None and self.network.moves is not None:
+            mobile: Any = session
+            mobile.mover = partial(self.network.moves.wish, connection)
+        if arrival is not None and arrival.moved is not None:
+            self._go_on(connection, arrival.moved)
+            arrival.moved = None
+        else:
+            self.accepted += 1
         connection.wake()
+
+    def _go_on(self, connection: ConnectionCore, packed: bytes) -> None:
+        session: Any = connection.session
+        try:
+            session.unpack(packed)
+        except Refused as refused:  # what it used is gone
+            self.note(f"{connection.peer}: ended on its way from another worker: {refused}")
+            self.cut(connection)
+        except Exception as error:
+            self.broken(connection, error)
 
     def _peer_of(self, transport: Any) -> Peer:
         address = transport.get_extra_info("peername") or ("", 0)

@@ -17,6 +17,9 @@ from entrepot.model.printable import printable
 
 NAME_MAX = 100
 
+Wish = Callable[[str, float], object]
+"""wish(process, after_s): a connection might move to that other process, later. Its session is asked then (Mobile.begin_leaving), or told to stay()."""
+
 Wake = Callable[[], object]
 """Says that output, paused, closing or next_deadline may have changed. Cheap, and may be called any number of times a tick."""
 
@@ -104,3 +107,21 @@ class Session(Protocol):
 
     def lost(self, reason: str) -> object:
         """The connection is gone: release everything. The last call."""
+
+
+class Mobile(Session, Protocol):
+    """A session whose connection may move to another process, socket and all. `mover`: a Wish, where there is one to move to."""
+
+    mover: Any
+
+    def begin_leaving(self, process: str) -> bool:
+        """Read no more (`paused`), and come to rest. False: it stays."""
+
+    def packed(self) -> bytes | None:
+        """All that another process needs to go on; None: not yet, something is under way. Nothing is said or heeded from then on, unless it is to stay()."""
+
+    def stay(self) -> object:
+        """It does not move: it goes on here, also with what was put off. Where it has not begun to leave: nothing."""
+
+    def unpack(self, octets: bytes) -> object:
+        """Of a new session, before anything else: go on with what was packed(), by another process of this program."""

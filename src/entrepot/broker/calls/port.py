@@ -232,6 +232,9 @@ class Sink:
         """
         raise NotImplementedError
 
+    def elsewhere(self, process: str) -> None:
+        """All that was published to an address lies in that other process: the connection might be better off there. May be said often."""
+
 
 class Attachment:
     """One connection's side of the port.
@@ -261,6 +264,18 @@ class Attachment:
     def compression_of(self, topic: str, size: int) -> int:
         """What a batch of that many bytes is to be compressed with, by topic_config.COMPRESSIONS; -1: as it comes, or it would be refused anyway."""
         raise NotImplementedError
+
+    def process_of(self, queue: str) -> str:
+        """The other process that has all of what is read by that name; empty: this one, several, or nobody knows."""
+        return ""
+
+    def may_leave(self, process: str) -> bool:
+        """Whether nothing that it has is bound to this process, neither consumers nor queues of its own, and all that it publishes goes to that one."""
+        return False
+
+    def owes(self) -> bool:
+        """Whether something that was published is still on its way to another process."""
+        return False
 
     def wait_for_catalogue(self) -> None:
         """What cannot be answered while the process that decides the catalogue is away waits, for 30 s at most, instead of being told *unavailable* at once."""

@@ -69,6 +69,10 @@ class HeldCalls:
     def __len__(self) -> int:
         return len(self._calls)
 
+    def has(self, door: Door) -> bool:
+        """Whether something of that door is kept."""
+        return any(held[0] is door for held in self._calls)
+
     def takes(self, door: Door, call: Call, error: NotDone) -> bool:
         """Whether a call that failed so is kept; else it is to be told."""
         size = _size_of(call)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from typing import Any, TypeAlias, TypeVar
 
+from entrepot.broker.calls.port import Attachment
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.catalogue.shards import HOME, Shards
 from entrepot.broker.logs.hub import Hub
@@ -89,6 +90,14 @@ class OwnerTable:
     def home_of_start(self, start_id: bytes) -> Owner | None:
         """Who has what lives in that start of another process; None: none that is known."""
         return None
+
+    def process_of(self, owners: Iterable[Owner]) -> str:
+        """The other process in which all of these are; empty: there is none, or they are in several."""
+        return ""
+
+    def owes(self, attachment: Attachment) -> bool:
+        """Whether an owner in another process has not yet said that it has all of what was published here."""
+        return False
 
     def check_open(self, definition: Definition) -> None:
         """Unavailable, where some of it is not open anywhere. While everything is, nothing is looked for."""

@@ -62,6 +62,10 @@ class RemoteStages(RemoteTimed):
         frame = tuple(hot_frames.stage_runs(self._number, staged, address, runs))
         return self._under_way(number, call, None, frame, sum(map(len, frame)))
 
+    def owes(self, attachment: Attachment) -> bool:
+        """Whether something that was published there is under way."""
+        return any(call.attachment is attachment for _, call, *_ in self._stages.all())
+
     def _check_room(self) -> None:
         """Raises Unavailable: nothing more may be published."""
         if not self._returning:

@@ -39,6 +39,7 @@ WHOLE: dict[str, frozenset[str]] = {
     "disk": frozenset({"reserve_bytes"}),
     "limits": frozenset(
         {
+            "connection_moves",
             "socket_output_bytes",
             "connection_output_bytes",
             "close_timeout_ms",

@@ -89,6 +89,17 @@ class Channel:
         self.confirmed_head = 0
         self.confirmed_tag = 0  # every publish up to this one is answered
 
+    @property
+    def may_leave(self) -> bool:
+        """Whether nothing of it is bound to this process."""
+        bound = self.consumers or self.reply_consumer is not None or self.transaction is not None or self.limited or self.closing
+        return not bound and self.head == len(self.spans)
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether nothing is begun on it besides, and all that was published is answered."""
+        return self.may_leave and not self.deferred and self.confirmed_head == len(self.unconfirmed)
+
     # ---- deliveries
 
     def delivered(self, consumer_id: int, offset: int, count: int) -> int:

@@ -175,6 +175,15 @@ class Decoder(ReceiveBuffer):
         self.drop()
         return self.error
 
+    def untaken(self) -> bytes | None:
+        """The octets that were received and not taken; None, where part of a message was."""
+        return None if self._unfinished or self.error is not None else bytes(self._buffer[self._start : self._end])
+
+    def resume(self) -> int:
+        """What comes is in the middle of a connection: another decoder has had what was before."""
+        self._greeted = True
+        return 0
+
     def release(self) -> int:
         """Shrink to the least memory; call it when the connection has been idle for a while."""
         self._pack = bytearray()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, Ask, Call, Publish, Settle, make_ask
-from entrepot.protocols.amqp091 import handshake, states
+from entrepot.protocols.amqp091 import handshake, moving, states
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, TooLarge
 from entrepot.protocols.amqp091.methods import MethodFrame, decode, encode_frame
@@ -63,6 +63,8 @@ def on_control(session: Session, event: Control, handlers: dict[str, Handler]) -
     handler = handlers.get(frame.method.name)
     if handler is None:
         raise _command_invalid(frame, "unimplemented method")
+    if event.method == _BASIC_CONSUME and session.mover is not None and moving.consumes_elsewhere(session, channel, event, frame):
+        return
     handler(session, channel, frame)
 
 
@@ -214,7 +216,7 @@ def update_paused(session: Session) -> None:
     """Whether reading stops, by all that may hold it."""
     waits = session.throttled or session.authenticating or session.deferred_count >= DEFERRED_MAX
     paused = waits and session.state < states.CLOSING  # what ends a connection is always read, if in its turn
-    paused = paused or len(session.backlog) > 0
+    paused = paused or len(session.backlog) > 0 or session.leaving is not None
     if session.paused != paused:
         session.paused = paused
         session.wake()
@@ -553,6 +555,7 @@ def throttle(session: Session, blocked: bool, reason: str) -> None:
 _CHANNEL_OPEN = 20 << 16 | 10
 _CHANNEL_CLOSE = 20 << 16 | 40
 _CHANNEL_CLOSE_OK = 20 << 16 | 41
+_BASIC_CONSUME = 60 << 16 | 20
 
 HANDLERS: dict[str, Handler] = {
     "channel.close": _channel_close,

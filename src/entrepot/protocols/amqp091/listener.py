@@ -16,6 +16,7 @@ class AmqpListener(Listener):
     """Gives each connection an AMQP 0-9-1 session. `port` has attach(); `authenticator` checks credentials."""
 
     name = "amqp"
+    can_move = True
 
     def __init__(
         self, network: Network, host: str, port_number: int, *, port: Any, authenticator: Any, settings: Settings, tls: ssl.SSLContext | None = None

@@ -88,6 +88,8 @@ cdef class Session(Sink):
     cdef public int last_stream
     cdef public Py_ssize_t deferred_count
     cdef public Channel recent
+    cdef public object mover
+    cdef public object leaving
 
     cpdef object get_buffer(self, Py_ssize_t size_hint)
     @cython.locals(events=list)

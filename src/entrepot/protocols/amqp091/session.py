@@ -20,7 +20,7 @@ from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, U
 from entrepot.model.entry import CODEC_AMQP_091, HAS_EXPIRY
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
-from entrepot.protocols.amqp091 import handlers, handshake, outcomes, staging, transactions
+from entrepot.protocols.amqp091 import handlers, handshake, moving, outcomes, staging, transactions
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.codec import Decoder
 from entrepot.protocols.amqp091.events import AckRange, Control, NackRange, PublishRun
@@ -109,6 +109,8 @@ class Session(Sink):
         "heartbeat_s",
         "journal",
         "last_stream",
+        "leaving",
+        "mover",
         "next_deadline",
         "output",
         "overfull",
@@ -185,6 +187,8 @@ class Session(Sink):
         self.last_stream = 0
         self.deferred_count = 0
         self.recent: Channel | None = None
+        self.mover: Any = None  # net.moves.Wish, where the connection may move to another process
+        self.leaving: Any = None  # moving.Leaving, while it is about to
 
     @property
     def established(self) -> bool:
@@ -508,6 +512,28 @@ class Session(Sink):
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink."""
         handlers.throttle(self, blocked, reason)
+
+    def elsewhere(self, process: str) -> None:
+        """See port.Sink."""
+        moving.consider(self, process)
+
+    # ---- moving to another process: see net.session.Mobile
+
+    def begin_leaving(self, process: str) -> bool:
+        """See net.session.Mobile."""
+        return moving.begin_leaving(self, process)
+
+    def packed(self) -> bytes | None:
+        """See net.session.Mobile."""
+        return moving.packed(self)
+
+    def stay(self) -> None:
+        """See net.session.Mobile."""
+        moving.stay(self)
+
+    def unpack(self, octets: bytes) -> None:
+        """See net.session.Mobile."""
+        moving.unpack(self, octets)
 
     # ---- what the network says
 
