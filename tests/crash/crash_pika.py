@@ -2,6 +2,8 @@
 
 A client that is connected to a worker that is killed connects again, wherever. To every other nothing may happen: no end of its connection or channel, no
 cancel, no nack, no return. Each notes when it has asked for something and was answered, and for how long it waited.
+
+Where connections move to the worker whose queue they use, which worker one was at when it was lost is not known: any that dies may have been it.
 """
 
 from __future__ import annotations
@@ -199,8 +201,9 @@ class Declaring(Client):
 class PikaSide:
     """All of them, at all workers."""
 
-    def __init__(self, workers: Workers) -> None:
+    def __init__(self, workers: Workers, *, moving: bool = False) -> None:
         self.workers = workers
+        self.moving = moving
         self.sent = Sent()
         self.waits = Waits()
         self.failed: list[str] = []
@@ -241,7 +244,7 @@ class PikaSide:
 
     def has_died(self, worker: int) -> bool:
         """Whether the worker of a connection that has ended was killed."""
-        return worker in self.dying
+        return worker in self.dying or (self.moving and bool(self.dying))
 
     def check(self) -> None:
         """Nothing has gone wrong so far."""

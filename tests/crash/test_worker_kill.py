@@ -13,6 +13,7 @@ import random
 import signal
 import socket
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,24 +44,31 @@ def free_port() -> int:
 
 
 @pytest.fixture
-def broker(tmp_path: Path) -> Iterator[Broker]:
+def moves() -> int:
+    """How often a connection moves to the worker whose queue it uses. What crosses from worker to worker is tested where none does."""
+    return 0
+
+
+@pytest.fixture
+def broker(tmp_path: Path, moves: int) -> Iterator[Broker]:
     first = free_port()
     ports = {"kafka": first, "amqp": first + 10, "sqs": first + 11, "http": first + 12}
-    with Broker(tmp_path / "data", settings=SETTINGS, listeners=LISTENERS, ports=ports, workers=3) as broker:
+    settings = {**SETTINGS, "limits.connection_moves": moves}
+    with Broker(tmp_path / "data", settings=settings, listeners=LISTENERS, ports=ports, workers=3) as broker:
         yield broker
 
 
 class Run:
     """A broker of several workers with all that is connected to it."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(self, broker: Broker, *, moving: bool = False) -> None:
         Boto3.given_up.clear()
         Boto3.waits.clear()
         self.workers = Workers(broker)
         self.pauses: list[tuple[float, float, float, float]] = []  # until it was there again; the longest of pika, Kafka and boto3
         self.kafka = KafkaSide(f"127.0.0.1:{broker.port('kafka')}", producers=2)
         self.sqs = SqsSide(broker.sqs_url, fifo=True, senders=1, consumers=2, raw=Boto3)
-        self.pika = PikaSide(self.workers)
+        self.pika = PikaSide(self.workers, moving=moving)
         self.pika.wait(50)
 
     @contextlib.contextmanager
@@ -121,8 +129,8 @@ class Run:
 
 
 @pytest.fixture
-def run(broker: Broker) -> Iterator[Run]:
-    run = Run(broker)
+def run(broker: Broker, moves: int) -> Iterator[Run]:
+    run = Run(broker, moving=moves > 0)
     try:
         yield run
     finally:
@@ -137,7 +145,23 @@ def test_who_is_connected_elsewhere_only_waits(run: Run) -> None:
     assert Boto3.given_up == []
 
 
+@pytest.mark.parametrize("moves", [3])
+def test_connections_that_moved(run: Run, broker: Broker) -> None:
+    assert moved(broker) >= len(run.pika.consuming) // 2
+    run.kill(2)
+    run.kill(1)
+    run.end()
+
+
+def moved(broker: Broker) -> float:
+    """Connections that went to another worker."""
+    with urllib.request.urlopen(broker.http_url + "/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return float(next(line for line in lines if line.startswith("entrepot_connections_moved_total")).split()[-1])
+
+
 @pytest.mark.long
+@pytest.mark.parametrize("moves", [0, 3])
 def test_fifty_kills_of_workers(run: Run) -> None:
     dice = random.Random(2)
     ready_s = [time.monotonic() - STEADY_S] * 3

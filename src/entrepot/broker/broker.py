@@ -15,6 +15,7 @@ from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
 from entrepot.broker.catalogue.quotas import METADATA
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
+from entrepot.broker.front import leaving
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.dead_routes import DeadRoutes
 from entrepot.broker.front.door import STAGED_HIGH_BYTES, Door
@@ -218,6 +219,18 @@ class Broker:
             door.sink.completed(call)
         else:
             group.calls.append(call)
+
+    def process_of(self, door: Door, queue: str) -> str:
+        """See leaving.py, for these three."""
+        return leaving.process_of(door, queue)
+
+    def may_leave(self, door: Door, process: str) -> bool:
+        """Whether its connection might as well be in that process."""
+        return leaving.may_leave(door, process)
+
+    def owes(self, door: Door) -> bool:
+        """Whether something of it is on its way to another process."""
+        return leaving.owes(door)
 
     def detach(self, door: Door) -> None:
         """The door's connection has ended."""

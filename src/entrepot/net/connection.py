@@ -19,7 +19,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from entrepot.net.session import Output, Peer, Session
+from entrepot.net.session import Mobile, Output, Peer, Session
 
 TURN_BYTES_MAX = 2 << 20
 _TURN_BYTES_MAX = TURN_BYTES_MAX
@@ -29,6 +29,7 @@ class Keeper(Protocol):
     """What a connection asks of who accepted it (listener.py): it decides on beginnings and ends."""
 
     tls: Any  # a context, or None in the clear
+    mobile: Mobile | None  # how its sessions move to other processes
 
     def opened(self, connection: ConnectionCore) -> None:
         """The socket is open."""

@@ -22,7 +22,7 @@ from entrepot.model.listeners import PLAIN, TLS
 from entrepot.net.arrivals import Arrival
 from entrepot.net.connection import Connection, ConnectionCore
 from entrepot.net.ground import Ground
-from entrepot.net.session import Client, Peer, Session, Wake, address_text
+from entrepot.net.session import Client, Mobile, Peer, Session, Wake, address_text
 from entrepot.net.tls import why_no_handshake
 
 log = logging.getLogger("entrepot.net")
@@ -39,7 +39,7 @@ class Listener(abc.ABC):
 
     name = ""
     of_node = False  # where this process listens besides, for clients that tell it from others
-    can_move = False  # its sessions are session.Mobile
+    mobile: Mobile | None = None  # how its connections move to other processes, if they do
     for_clients = True  # its connections are told of to who administers the broker
 
     def __init__(self, network: Ground, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
@@ -127,7 +127,12 @@ class Listener(abc.ABC):
     def has_room(self) -> bool:
         """Whether one more may come from another process."""
         network, limits = self.network, self.network.limits
-        return bool(self._sockets) and network.connection_count < limits.connections and self.open_count < limits.connections_per_listener
+        return (
+            self.mobile is not None
+            and bool(self._sockets)
+            and network.connection_count < limits.connections
+            and self.open_count < limits.connections_per_listener
+        )
 
     def take_over(self, sock: socket.socket, packed: bytes, since_ms: int, move_count: int) -> None:
         """Go on with a connection of another process, as its session was packed there."""
@@ -221,9 +226,8 @@ class Listener(abc.ABC):
         connection.session = session = self.make_session(peer, connection.wake)
         connection.output = session.output
         self.connections.add(connection)
-        if self.can_move and self.tls is None and self.network.moves is not None:
-            mobile: Any = session
-            mobile.mover = partial(self.network.moves.wish, connection)
+        if self.mobile is not None and self.tls is None and self.network.moves is not None:
+            self.mobile.let(session, partial(self.network.moves.wish, connection))
         if arrival is not None and arrival.moved is not None:
             self._go_on(connection, arrival.moved)
             arrival.moved = None
@@ -232,9 +236,9 @@ class Listener(abc.ABC):
         connection.wake()
 
     def _go_on(self, connection: ConnectionCore, packed: bytes) -> None:
-        session: Any = connection.session
+        assert self.mobile is not None
         try:
-            session.unpack(packed)
+            self.mobile.unpack(connection.session, packed)
         except Refused as refused:  # what it used is gone
             self.note(f"{connection.peer}: ended on its way from another worker: {refused}")
             self.cut(connection)

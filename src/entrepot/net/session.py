@@ -18,7 +18,7 @@ from entrepot.model.printable import printable
 NAME_MAX = 100
 
 Wish = Callable[[str, float], object]
-"""wish(process, after_s): a connection might move to that other process, later. Its session is asked then (Mobile.begin_leaving), or told to stay()."""
+"""wish(process, after_s): a connection might move to that other process, later. Its session is asked then (Mobile.begin_leaving()), or told to stay()."""
 
 Wake = Callable[[], object]
 """Says that output, paused, closing or next_deadline may have changed. Cheap, and may be called any number of times a tick."""
@@ -109,19 +109,20 @@ class Session(Protocol):
         """The connection is gone: release everything. The last call."""
 
 
-class Mobile(Session, Protocol):
-    """A session whose connection may move to another process, socket and all. `mover`: a Wish, where there is one to move to."""
+class Mobile(Protocol):
+    """How connections of a protocol move to another process, socket and all: functions of its sessions."""
 
-    mover: Any
+    def let(self, session: Any, mover: Wish) -> object:
+        """There are other processes, and it may move: it is to say so when it had better."""
 
-    def begin_leaving(self, process: str) -> bool:
+    def begin_leaving(self, session: Any, process: str) -> bool:
         """Read no more (`paused`), and come to rest. False: it stays."""
 
-    def packed(self) -> bytes | None:
+    def packed(self, session: Any) -> bytes | None:
         """All that another process needs to go on; None: not yet, something is under way. Nothing is said or heeded from then on, unless it is to stay()."""
 
-    def stay(self) -> object:
+    def stay(self, session: Any) -> object:
         """It does not move: it goes on here, also with what was put off. Where it has not begun to leave: nothing."""
 
-    def unpack(self, octets: bytes) -> object:
-        """Of a new session, before anything else: go on with what was packed(), by another process of this program."""
+    def unpack(self, session: Any, octets: bytes) -> object:
+        """Of a new session, before anything else: go on with what was packed(), by another process of this program. Raises Refused."""

@@ -85,9 +85,15 @@ class Door(Attachment):
         self.resumed = 0
         self.closings = 0
         self.headers = False  # whether all addresses lead where headers say
+        self.elsewhere = {}  # the other process that has a queue
+        self.bound = False  # to this process
+        self.owing = False
 
     def by_headers(self, address):
         return self.headers
+
+    def wait_for_catalogue(self):
+        pass
 
     def submit(self, call):
         call.attachment = self
@@ -146,6 +152,15 @@ class Port:
         self.doors = []
         self.refusal = None
 
+    def process_of(self, door, queue):
+        return door.elsewhere.get(queue, "")
+
+    def may_leave(self, door, process):
+        return not door.bound
+
+    def owes(self, door):
+        return door.owing
+
     def attach(self, sink, principal, namespace):
         if self.refusal is not None:
             raise self.refusal
@@ -160,6 +175,9 @@ class Authenticator:
     def __init__(self):
         self.held = None
         self.asked = []
+
+    def is_current(self, principal):
+        return principal.name != "gone"
 
     def plain(self, user, password, peer, done):
         self.asked.append((user, password))

@@ -265,18 +265,6 @@ class Attachment:
         """What a batch of that many bytes is to be compressed with, by topic_config.COMPRESSIONS; -1: as it comes, or it would be refused anyway."""
         raise NotImplementedError
 
-    def process_of(self, queue: str) -> str:
-        """The other process that has all of what is read by that name; empty: this one, several, or nobody knows."""
-        return ""
-
-    def may_leave(self, process: str) -> bool:
-        """Whether nothing that it has is bound to this process, neither consumers nor queues of its own, and all that it publishes goes to that one."""
-        return False
-
-    def owes(self) -> bool:
-        """Whether something that was published is still on its way to another process."""
-        return False
-
     def wait_for_catalogue(self) -> None:
         """What cannot be answered while the process that decides the catalogue is away waits, for 30 s at most, instead of being told *unavailable* at once."""
 

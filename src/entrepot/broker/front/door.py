@@ -25,7 +25,6 @@ from entrepot.store.interface import Store
 
 PLACES_MAX = 1024  # queues with timed leases that one door knows by name; one more empties its table
 PATHS_MAX = 4096  # paths that one connection has ready; one more empties its table
-MOVING_PATHS_MAX = 64  # that a connection may have that goes to another process
 STAGED_HIGH_BYTES = 67_108_864  # staged and not yet durable: above this publishers wait
 
 CONSUMER = {CONSUMERS: 1}  # what one takes of the quotas
@@ -120,29 +119,6 @@ class Door(Attachment):
     def wait_for_catalogue(self) -> None:
         """See port.Attachment."""
         self.waits = True
-
-    def process_of(self, queue: str) -> str:
-        """See port.Attachment."""
-        owners = self.broker.owners
-        try:
-            by_owner = owners.by_owner(self.broker.catalogue.find_queue(self.namespace, queue, self.home))
-        except NotDone:  # as who reads it will be told
-            return ""
-        return owners.process_of(by_owner)  # type: ignore[no-any-return]
-
-    def may_leave(self, process: str) -> bool:
-        """See port.Attachment."""
-        paths = self.paths.values()
-        if self.closed or self.consumers or self.reply_path is not None or len(paths) > MOVING_PATHS_MAX or any(path.spread for path in paths):
-            return False
-        owners = {lane.owner for path in paths for lane in path.lanes}
-        if owners and self.broker.owners.process_of(owners) != process:
-            return False
-        return not self.broker.catalogue.exclusive_queues(self.home)
-
-    def owes(self) -> bool:
-        """See port.Attachment."""
-        return bool(self.broker.held.has(self) or self.broker.owners.owes(self))
 
     def go_on(self, call: Call) -> None:
         """With a call that was held (held_calls.py). What nobody hears of is published though the connection has ended."""

@@ -16,12 +16,13 @@ import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from entrepot.net.connection import ConnectionCore
 from entrepot.net.network import Network
+from entrepot.net.session import Mobile
 from entrepot.net.short_path import short_path
 
 log = logging.getLogger("entrepot.worker")
@@ -40,7 +41,7 @@ _TAKEN, _REFUSED = b"T", b"R"
 class Offer(msgspec.Struct, array_like=True, frozen=True):
     """What goes along with a socket. `moves`: how often it has moved."""
 
-    number: int
+    number: Annotated[int, msgspec.Meta(ge=0)]
     listener: str
     since_ms: int
     moves: int
@@ -126,17 +127,17 @@ class Moves:
         if session is None or connection.is_closing:
             return
         may = self._listening is not None and connection.arrival.move_count < self._most and self._is_there(process)
-        if may and session.begin_leaving(process):
+        if may and _mobile(connection).begin_leaving(session, process):
             self._poll(connection, process, POLLS)
         else:
-            session.stay()
+            _mobile(connection).stay(session)
 
     def _poll(self, connection: ConnectionCore, process: str, left: int) -> None:
         """Whether the session has come to rest, and its client has all that was said."""
         session: Any = connection.session
         if session is None or connection.is_closing:
             return
-        packed = session.packed() if _has_said_all(connection) else None
+        packed = _mobile(connection).packed(session) if _has_said_all(connection) else None
         if packed is not None and len(packed) <= OFFER_MAX_BYTES and self._offer(connection, process, packed):
             return
         if left and self._listening is not None:
@@ -149,7 +150,7 @@ class Moves:
         connection.arrival.move_count += 1  # the attempt counts, or it would be made for ever
         session: Any = connection.session
         if session is not None:
-            session.stay()
+            _mobile(connection).stay(session)
             connection.wake()
 
     def _offer(self, connection: ConnectionCore, process: str, packed: bytes) -> bool:
@@ -264,7 +265,7 @@ class Moves:
         """One offer: taken or refused. False: it is neither, and the other worker will hear no more."""
         offer = _OFFER.decode(octets)
         number = offer.number.to_bytes(8, "big")
-        found = [listener for listener in self._network.listeners if listener.name == offer.listener and listener.can_move and listener.has_room()]
+        found = [listener for listener in self._network.listeners if listener.name == offer.listener and listener.has_room()]
         if not found or not _has_peer(moved):
             sock.send(_REFUSED + number)
             moved.close()
@@ -276,6 +277,12 @@ class Moves:
     def _close(self, sock: socket.socket) -> None:
         self._loop.remove_reader(sock.fileno())
         sock.close()
+
+
+def _mobile(connection: ConnectionCore) -> Mobile:
+    mobile = connection.listener.mobile
+    assert mobile is not None, "who may not move has no wish to"
+    return mobile
 
 
 def _has_peer(sock: socket.socket) -> bool:

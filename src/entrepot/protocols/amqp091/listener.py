@@ -8,6 +8,7 @@ from typing import Any
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
 from entrepot.net.session import Client, Peer, Wake
+from entrepot.protocols.amqp091 import moving
 from entrepot.protocols.amqp091.handshake import Settings
 from entrepot.protocols.amqp091.session import Session
 
@@ -16,7 +17,7 @@ class AmqpListener(Listener):
     """Gives each connection an AMQP 0-9-1 session. `port` has attach(); `authenticator` checks credentials."""
 
     name = "amqp"
-    can_move = True
+    mobile = moving
 
     def __init__(
         self, network: Network, host: str, port_number: int, *, port: Any, authenticator: Any, settings: Settings, tls: ssl.SSLContext | None = None

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from entrepot.model.principal import Principal
+from entrepot.net.session import Wish
 from entrepot.protocols.amqp091 import handshake, states
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.events import Control
@@ -67,6 +68,11 @@ class PackedSession(msgspec.Struct, array_like=True, frozen=True):
 _DECODER = msgspec.msgpack.Decoder(PackedSession)
 
 
+def let(session: Session, mover: Wish) -> None:
+    """See net.session.Mobile."""
+    session.mover = mover
+
+
 def consider(session: Session, process: str) -> None:
     """All of what it publishes to an address lies in that process."""
     if session.mover is not None and session.leaving is None and session.state == states.OPEN:
@@ -78,8 +84,8 @@ def consumes_elsewhere(session: Session, channel: Channel, event: Control, frame
     queue = frame["queue"] or channel.last_queue
     if session.leaving is not None or not queue or queue == DIRECT_REPLY_TO or not _may_leave(session):
         return False
-    process = session.attachment.process_of(queue)
-    if not process or not session.attachment.may_leave(process):
+    process = session.port.process_of(session.attachment, queue)
+    if not process or not session.port.may_leave(session.attachment, process):
         return False
     channel.waiting = (None, None, frame.method)
     session.leaving = Leaving(channel, event)
@@ -89,7 +95,7 @@ def consumes_elsewhere(session: Session, channel: Channel, event: Control, frame
 
 def begin_leaving(session: Session, process: str) -> bool:
     """See net.session.Mobile."""
-    if not _may_leave(session) or not session.attachment.may_leave(process):
+    if not _may_leave(session) or not session.port.may_leave(session.attachment, process):
         return False
     if session.leaving is None:
         session.leaving = Leaving()
@@ -108,7 +114,14 @@ def _may_leave(session: Session) -> bool:
 def packed(session: Session) -> bytes | None:
     """See net.session.Mobile."""
     leaving = session.leaving
-    if leaving is None or session.state != states.OPEN or session.backlog or session.throttled or session.blocked_reason or session.attachment.owes():
+    if (
+        leaving is None
+        or session.state != states.OPEN
+        or session.backlog
+        or session.throttled
+        or session.blocked_reason
+        or session.port.owes(session.attachment)
+    ):
         return None
     channels = []
     for channel in session.channels.values():
@@ -152,6 +165,7 @@ def stay(session: Session) -> None:
     channel = leaving.channel
     if channel is not None and not channel.closing:
         channel.waiting = None
+        session.mover = None  # it consumes here from now on
         events = [leaving.event, *channel.deferred]
         session.deferred_count -= len(channel.deferred)
         channel.deferred = []

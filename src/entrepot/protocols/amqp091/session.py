@@ -517,24 +517,6 @@ class Session(Sink):
         """See port.Sink."""
         moving.consider(self, process)
 
-    # ---- moving to another process: see net.session.Mobile
-
-    def begin_leaving(self, process: str) -> bool:
-        """See net.session.Mobile."""
-        return moving.begin_leaving(self, process)
-
-    def packed(self) -> bytes | None:
-        """See net.session.Mobile."""
-        return moving.packed(self)
-
-    def stay(self) -> None:
-        """See net.session.Mobile."""
-        moving.stay(self)
-
-    def unpack(self, octets: bytes) -> None:
-        """See net.session.Mobile."""
-        moving.unpack(self, octets)
-
     # ---- what the network says
 
     def flushed(self) -> None:
