@@ -127,12 +127,8 @@ class Listener(abc.ABC):
     def has_room(self) -> bool:
         """Whether one more may come from another process."""
         network, limits = self.network, self.network.limits
-        return (
-            self.mobile is not None
-            and bool(self._sockets)
-            and network.connection_count < limits.connections
-            and self.open_count < limits.connections_per_listener
-        )
+        is_full = network.connection_count >= limits.connections or self.open_count >= limits.connections_per_listener
+        return self.mobile is not None and bool(self._sockets) and not is_full
 
     def take_over(self, sock: socket.socket, packed: bytes, since_ms: int, move_count: int) -> None:
         """Go on with a connection of another process, as its session was packed there."""

@@ -114,14 +114,9 @@ def _may_leave(session: Session) -> bool:
 def packed(session: Session) -> bytes | None:
     """See net.session.Mobile."""
     leaving = session.leaving
-    if (
-        leaving is None
-        or session.state != states.OPEN
-        or session.backlog
-        or session.throttled
-        or session.blocked_reason
-        or session.port.owes(session.attachment)
-    ):
+    if leaving is None or session.backlog or session.state != states.OPEN or session.throttled or session.blocked_reason:
+        return None
+    if session.port.owes(session.attachment):
         return None
     channels = []
     for channel in session.channels.values():
