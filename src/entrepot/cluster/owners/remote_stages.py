@@ -64,7 +64,7 @@ class RemoteStages(RemoteTimed):
 
     def owes(self, attachment: Attachment) -> bool:
         """Whether something that was published there is under way."""
-        return any(call.attachment is attachment for _, call, *_ in self._stages.all())
+        return self._stages.has_of(attachment)
 
     def _check_room(self) -> None:
         """Raises Unavailable: nothing more may be published."""

@@ -7,9 +7,10 @@ knows of them). A publish that somebody waits for is answered by its number; of 
 from __future__ import annotations
 
 from collections import deque
+from itertools import chain
 from typing import TypeAlias
 
-from entrepot.broker.calls.port import Publish
+from entrepot.broker.calls.port import Attachment, Publish
 from entrepot.broker.owners import Lane
 from entrepot.model.errors import CorruptData
 
@@ -81,6 +82,10 @@ class SentStages:
     def all(self) -> list[_Sent]:
         """Those that wait."""
         return [*self._heard.values(), *self._unheard]
+
+    def has_of(self, attachment: Attachment) -> bool:
+        """Whether one of that attachment waits. Who has published last is found first."""
+        return any(sent[1].attachment is attachment for sent in chain(reversed(self._unheard), self._heard.values()))
 
     def end(self) -> list[tuple[int, Publish]]:
         """Nobody will answer: which they were."""

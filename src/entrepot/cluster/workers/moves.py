@@ -116,8 +116,10 @@ class Moves:
 
     def wish(self, connection: ConnectionCore, process: str, after_s: float) -> None:
         """See net.ground.Moves."""
-        earlier = self._wishes.pop(connection, None)
+        earlier = self._wishes.get(connection)
         if earlier is not None:
+            if after_s:
+                return
             earlier[1].cancel()
         self._wishes[connection] = (process, self._loop.call_later(after_s, self._begin, connection, process))
 
@@ -126,7 +128,7 @@ class Moves:
         session: Any = connection.session
         if session is None or connection.is_closing:
             return
-        may = self._listening is not None and connection.arrival.move_count < self._most and self._is_there(process)
+        may = self._listening is not None and not connection.at_end and connection.arrival.move_count < self._most and self._is_there(process)
         if may and _mobile(connection).begin_leaving(session, process):
             self._poll(connection, process, POLLS)
         else:
@@ -135,7 +137,7 @@ class Moves:
     def _poll(self, connection: ConnectionCore, process: str, left: int) -> None:
         """Whether the session has come to rest, and its client has all that was said."""
         session: Any = connection.session
-        if session is None or connection.is_closing:
+        if session is None or connection.is_closing or connection.at_end:
             return
         packed = _mobile(connection).packed(session) if _has_said_all(connection) else None
         if packed is not None and len(packed) <= OFFER_MAX_BYTES and self._offer(connection, process, packed):

@@ -116,8 +116,6 @@ def packed(session: Session) -> bytes | None:
     leaving = session.leaving
     if leaving is None or session.backlog or session.state != states.OPEN or session.throttled or session.blocked_reason:
         return None
-    if session.port.owes(session.attachment):
-        return None
     channels = []
     for channel in session.channels.values():
         if not channel.is_bare or (channel.waiting is not None and channel is not leaving.channel):
@@ -126,7 +124,7 @@ def packed(session: Session) -> bytes | None:
         tags = channel.confirmed_tag, channel.next_tag
         channels.append(PackedChannel(channel.number, channel.confirming, *tags, channel.prefetch, channel.next_consumer, last_queue))
     octets = session.decoder.untaken()
-    if octets is None:
+    if octets is None or session.port.owes(session.attachment):
         return None
     if leaving.event is not None:
         payload = leaving.event.payload
