@@ -33,8 +33,13 @@ def publish(queue: str, body: bytes) -> bytes:
 
 
 def get(queue: str) -> bytes:
-    """One message, acknowledged by being sent."""
-    return _method(60, 70, b"\0\0" + shortstr(queue) + b"\1")
+    """One message, to be acknowledged."""
+    return _method(60, 70, b"\0\0" + shortstr(queue) + b"\0")
+
+
+def acknowledge_all() -> bytes:
+    """What the channel has got; answered when the broker has read it."""
+    return _method(60, 80, struct.pack(">QB", 0, 1)) + prefetch(1)
 
 
 def prefetch(count: int) -> bytes:

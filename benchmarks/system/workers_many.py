@@ -7,6 +7,8 @@
   publishes      to each queue one message through every worker, persistent, mandatory, confirmed
   seen           each queue from every worker (a passive declare), with all its messages
   gets           from each queue one message through every worker: it has to be one of that queue, and at the end those of all workers have come, each once
+  settles        all that was got, by one acknowledgement a connection
+  seen empty     each queue once, over connections that are opened when those are closed
 
 A connection comes to a worker by chance: which it is is looked up in /proc, before and after; connections are opened until every worker has one. The
 client shares the machine with the broker, so look at the broker's processor time first.
@@ -26,7 +28,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from benchmarks.system.calls import DECLARE_OK, GET_OK, Caller, declare, exchange, get, messages_of, prefetch, publish
+from benchmarks.system.calls import DECLARE_OK, GET_OK, Caller, acknowledge_all, declare, exchange, get, messages_of, prefetch, publish
 from benchmarks.system.handshake import Address, BrokerError, Session
 from benchmarks.system.worker_node import Node
 
@@ -125,8 +127,8 @@ class Queues:
         self._node = node
         self._window = arguments.window
         self._names = [f"many-{number}" for number in range(arguments.queues)]
-        self._clients: list[Client] = []
         self._sessions = self._opened(arguments.declarers)
+        self._clients: list[Client] = []
 
     def run(self) -> None:
         """All of it. Raises BrokerError, WrongAnswer."""
@@ -139,9 +141,14 @@ class Queues:
         self._publish()
         self._see()
         self._get()
+        self._settle()
         moved = self._moved()
         if moved:
-            raise WrongAnswer(f"{moved} connections went to another worker meanwhile, so that nothing is known of which queue was used from where")
+            raise WrongAnswer(f"{moved} connections went to another worker meanwhile: which queue was used from where is not known")
+        for session in self._sessions:
+            session.socket.setblocking(True)
+            session.close()
+        self._see_empty()
 
     def _opened(self, count: int) -> list[Session]:
         """So many connections, or as many more as it takes until every worker has one."""
@@ -214,6 +221,24 @@ class Queues:
         got.check()
         if not all(map(all, got.table(node.owner))):
             raise WrongAnswer("a worker has fetched nothing of an owner's queues: take more queues")
+
+    def _settle(self) -> None:
+        with _measured(self._node, "settles", len(self._names) * self._node.workers):
+            for client in self._clients:
+                client.caller.begin([acknowledge_all()], lambda *_: None)
+            exchange([client.caller for client in self._clients])
+
+    def _see_empty(self) -> None:
+        sessions = self._opened(len(self._sessions))
+        found = [_Named(self._names[number :: len(sessions)]) for number in range(len(sessions))]
+        with _measured(self._node, "seen empty", len(self._names)):
+            callers = [Caller(session, self._window) for session in sessions]
+            for caller, named in zip(callers, found, strict=True):
+                caller.begin(map(partial(declare, passive=True), named.wanted), named.declared)
+            exchange(callers)
+        _check("seen empty", sum(named.count for named in found), len(self._names))
+        for session in sessions:
+            session.socket.close()
 
 
 def _published_through(worker: int, queue: str) -> bytes:
