@@ -16,6 +16,7 @@ DECLARE_OK, GET_OK, ACK = (50, 11), (60, 71), (60, 80)
 ANSWERS = {DECLARE_OK, GET_OK, (60, 72), (60, 11)}  # GetEmpty, QosOk
 _BLOCKED = {(10, 60), (10, 61)}
 _HEAD = struct.Struct(">BHI")
+_FRAME_END = 0xCE
 _SILENCE_S = 60.0
 _READ = 1 << 16
 
@@ -61,7 +62,6 @@ class Caller:
 
     def __init__(self, session: Session, window: int) -> None:
         self.socket = session.socket
-        self.port = int(self.socket.getsockname()[1])
         self._window = window
         self._calls: Iterator[bytes] = iter(())
         self._answered: Answered = lambda *_: None
@@ -79,6 +79,11 @@ class Caller:
         assert self.is_done
         self._calls, self._answered, self._more = iter(calls), answered, True
         self._publishes = publishes
+
+    @property
+    def port(self) -> int:
+        """The client's."""
+        return int(self.socket.getsockname()[1])
 
     @property
     def is_done(self) -> bool:
@@ -123,6 +128,8 @@ class Caller:
             end = at + _HEAD.size + size
             if len(self._inbox) <= end:
                 break
+            if self._inbox[end] != _FRAME_END:
+                raise BrokerError("a frame without its end octet")
             self._frame(kind, bytes(self._inbox[at + _HEAD.size : end]))
             at = end + 1
         del self._inbox[:at]

@@ -178,7 +178,7 @@ class Queues:
     def _declare(self) -> None:
         clients = self._clients
         with _measured(self._node, "declares", len(self._names)) as notes:
-            found = [_Named(self._names[number :: len(clients)]) for number in range(len(clients))]
+            found = [Named(self._names[number :: len(clients)]) for number in range(len(clients))]
             for client, names in zip(clients, found, strict=True):
                 client.caller.begin(map(declare, names.wanted), names.declared)
             exchange([client.caller for client in clients])
@@ -204,7 +204,7 @@ class Queues:
         with _measured(self._node, "seen", count):
             found = []
             for client, names in self._of_every_worker():
-                named = _Named(names, messages=self._node.workers)
+                named = Named(names, messages=self._node.workers)
                 found.append(named)
                 client.caller.begin(map(partial(declare, passive=True), names), named.declared)
             exchange([client.caller for client in self._clients])
@@ -230,7 +230,7 @@ class Queues:
 
     def _see_empty(self) -> None:
         sessions = self._opened(len(self._sessions))
-        found = [_Named(self._names[number :: len(sessions)]) for number in range(len(sessions))]
+        found = [Named(self._names[number :: len(sessions)]) for number in range(len(sessions))]
         with _measured(self._node, "seen empty", len(self._names)):
             callers = [Caller(session, self._window) for session in sessions]
             for caller, named in zip(callers, found, strict=True):
@@ -245,7 +245,7 @@ def _published_through(worker: int, queue: str) -> bytes:
     return publish(queue, f"{worker} {queue}".encode())
 
 
-class _Named:
+class Named:
     """Answers to declares, in order: of these queues, with so many messages."""
 
     def __init__(self, wanted: list[str], messages: int = 0) -> None:
