@@ -16,6 +16,8 @@ from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 
 _ESTABLISHED = "01"
 _IDLE_S = 5.0
+_REST_S, _REST_CORES = 0.5, 0.04
+_RESTLESS_S = 30.0
 
 
 class Node:
@@ -64,6 +66,16 @@ class Node:
         before = self.cpu_s()
         time.sleep(_IDLE_S)
         return [used / _IDLE_S for used in self.cpu_since(before)]
+
+    def come_to_rest(self) -> None:
+        """Wait until no worker has anything to do but what it does while idle: what follows a load is done then."""
+        until = time.monotonic() + _RESTLESS_S
+        while time.monotonic() < until:
+            before = self.cpu_s()
+            time.sleep(_REST_S)
+            if max(self.cpu_since(before)) <= _REST_CORES * _REST_S:
+                return
+        print(f"workers still had something to do after {_RESTLESS_S:.0f} s without a load", file=sys.stderr)
 
     def workers_of_ports(self) -> dict[int, int]:
         """Of each connection that there is now to the listener of the load, by its client's port: the worker that has it."""

@@ -2,7 +2,7 @@
 
 Marginal cost: each run is done at two lengths, and the difference of what a worker has used is divided by the difference of messages: so connections,
 declares and purges, which both have, are not in it. Nor is what a worker uses while it is idle: that is measured once, and taken off by the difference in
-time. One worker alone and several take turns; a first round of both is not counted; medians of the others.
+time. A run lasts until the workers have come to rest. One worker alone and several take turns; a first round of both is not counted; medians of the others.
 
   one        microseconds a message of one worker alone
   busiest    of the busiest of several; one / busiest is what they can do on as many cores as the connections fell
@@ -25,7 +25,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from benchmarks.system.sqs_load import call, make_queue, names_of, waiting
 from benchmarks.system.worker_node import Node
@@ -74,32 +73,32 @@ def row(title: str, found: dict[int, list[list[float]]], workers: int) -> str:
     return f"| {title} | {one:.2f} | {busiest:.2f} | {total:.2f} | {one / busiest:.2f} | {workers * one / total:.2f} | {' | '.join(runs)} |"
 
 
-def _spent(node: Node, module: str, *words: str) -> tuple[Spent, dict[str, Any]]:
-    """Run a generator, and what it printed; `messages`: what was published, or else consumed."""
+def _spent(node: Node, module: str, *words: str) -> Spent:
+    """Run a generator until the workers are at rest again; `messages`: what was published, or else consumed."""
+    node.come_to_rest()
     before, begun = node.cpu_s(), time.monotonic()
     done = subprocess.run([sys.executable, "-m", f"benchmarks.system.{module}", *words], capture_output=True, text=True, check=False, cwd=_ROOT)
+    node.come_to_rest()
     seconds, cpu_s = time.monotonic() - begun, node.cpu_since(before)
     if done.returncode:
         raise SystemExit(f"{module} {' '.join(words)} failed: {done.stderr[-1000:]}{done.stdout[-500:]}")
     figures = json.loads(done.stdout.splitlines()[-1])
-    return Spent(figures["published"] or figures["consumed"], seconds, cpu_s), figures
+    return Spent(figures["published"] or figures["consumed"], seconds, cpu_s)
 
 
 def _amqp(node: Node, length: float, *, window: int, size: int) -> Spent:
     count = str(_AMQP_QUEUES * node.workers)
     clients = ("--queues", count, "--publishers", count, "--consumers", count, "--window", str(window))
-    spent, _ = _spent(
-        node, "load", "both", "--url", node.broker.url, *clients, "--size", str(size), "--count", str(round(length)), "--queue", f"share-{window}-{size}"
-    )
-    return spent
+    messages = ("--size", str(size), "--count", str(round(length)), "--queue", f"share-{window}-{size}")
+    return _spent(node, "load", "both", "--url", node.broker.url, *clients, *messages)
 
 
 def _kafka(node: Node, length: float, *, size: int) -> Spent:
     """Produced, and consumed."""
     brokers = node.broker.url.partition("//")[2].rstrip("/")
     words = ("--brokers", brokers, "--topic", f"share-{time.monotonic_ns()}", "--size", str(size), "--count", str(round(length)))
-    produced, _ = _spent(node, "kafka_load", "produce", "--partitions", str(_KAFKA_PARTITIONS), "--producers", "2", *words)
-    consumed, _ = _spent(node, "kafka_load", "consume", "--delete", *words)
+    produced = _spent(node, "kafka_load", "produce", "--partitions", str(_KAFKA_PARTITIONS), "--producers", "2", *words)
+    consumed = _spent(node, "kafka_load", "consume", "--delete", *words)
     return Spent(produced.messages, produced.seconds + consumed.seconds, [sum(each) for each in zip(produced.cpu_s, consumed.cpu_s, strict=True)])
 
 
@@ -109,8 +108,8 @@ def _sqs(node: Node, length: float, *, batch: int, receives: bool) -> Spent:
     connections = _SQS_QUEUES * _SQS_CONNECTIONS * node.workers
     words = ("--url", url, "--queue", name, "--queues", str(_SQS_QUEUES), "--connections", str(connections), "--seconds", str(length), "--keep")
     if receives:
-        _spent(node, "sqs_load", "send", "--batch", "10", *words, "--seconds", str(length * (_FILL if batch > 1 else 1)))
-    spent, _ = _spent(node, "sqs_load", "receive" if receives else "send", "--batch", str(batch), *words)
+        _spent(node, "sqs_load", "send", "--batch", "10", *words, "--seconds", str(length * (_FILL if batch > 1 and node.workers > 1 else 1)))
+    spent = _spent(node, "sqs_load", "receive" if receives else "send", "--batch", str(batch), *words)
     queues = [make_queue(url, each, fifo=False) for each in names_of(name, _SQS_QUEUES)]
     if receives and not all(waiting(url, each) for each in queues):
         print(f"a queue was empty before {length} s were over: what followed counts as idle", file=sys.stderr)
