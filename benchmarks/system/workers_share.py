@@ -122,7 +122,7 @@ SHAPES = {
     "amqp-1": Shape("AMQP, 100 B, window of 1", "amqp", partial(_amqp, window=1, size=100), (20_000, 120_000)),
     "amqp-10": Shape("AMQP, 100 B, window of 10", "amqp", partial(_amqp, window=10, size=100), (50_000, 500_000)),
     "amqp-100": Shape("AMQP, 1 KiB, window of 100", "amqp", partial(_amqp, window=100, size=1024), (50_000, 400_000)),
-    "amqp-1000": Shape("AMQP, 100 B, window of 1000", "amqp", partial(_amqp, window=1000, size=100), (200_000, 2_000_000)),
+    "amqp-1000": Shape("AMQP, 100 B, window of 1000", "amqp", partial(_amqp, window=1000, size=100), (200_000, 4_000_000)),
     "kafka": Shape("Kafka, 100 B", "kafka", partial(_kafka, size=100), (100_000, 2_000_000)),
     "kafka-1k": Shape("Kafka, 1 KiB", "kafka", partial(_kafka, size=1024), (100_000, 1_000_000)),
     "sqs-send": Shape("SQS, send", "sqs", partial(_sqs, batch=1, receives=False), (2, 8)),
