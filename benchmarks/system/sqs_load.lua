@@ -1,7 +1,8 @@
 -- What wrk does at an SQS endpoint, over AWS's JSON protocol; sqs_load.py runs it and reads the line of JSON that it prints at the end.
 --
---   wrk … -s sqs_load.lua http://HOST:PORT -- ACTION QUEUE_URL SIZE BATCH GROUPS
+--   wrk … -s sqs_load.lua http://HOST:PORT -- ACTION QUEUE_URLS SIZE BATCH GROUPS
 --
+-- QUEUE_URLS: divided by commas; each of wrk's threads takes one of them, in turn.
 -- ACTION send: SendMessage, or SendMessageBatch where BATCH is more than 1. GROUPS more than 0: to a FIFO queue, over so many groups in turn, each
 --   message with a deduplication id of its own; else every request is the same octets, which costs wrk next to nothing.
 -- ACTION receive: ReceiveMessage of BATCH, and the DeleteMessageBatch (or DeleteMessage) of what came, on whichever connection is free next.
@@ -110,7 +111,10 @@ function refuse(status, body)
 end
 
 function init(arguments)
-  local action, url, size, batch, groups = arguments[1], arguments[2], tonumber(arguments[3]), tonumber(arguments[4]), tonumber(arguments[5])
+  local action, size, batch, groups = arguments[1], tonumber(arguments[3]), tonumber(arguments[4]), tonumber(arguments[5])
+  local urls = {}
+  for each in arguments[2]:gmatch("[^,]+") do urls[#urls + 1] = each end
+  local url = urls[number % #urls + 1]
   if action == "send" then sender(url, ("x"):rep(size), batch, groups) else receiver(url, batch) end
 end
 

@@ -7,8 +7,8 @@
     python -m benchmarks.system.sqs_load polls --url … --connections 10000 --rate 500
 
 Prints one line of JSON, with the names that the runner knows (`publish_per_s` are messages sent, `consume_per_s` received and deleted). Exit status 0: all
-well; 1: the endpoint could not be used; 3: something was refused, lost or came twice. Signatures have the right form and are wrong: no endpoint for tests
-checks them. Message bodies are all the same; the queue's counts are compared with what was acknowledged.
+well; 1: the endpoint could not be used; 2: wrong usage; 3: something was refused, lost or came twice. Signatures have the right form and are wrong: no
+endpoint for tests checks them. Message bodies are all the same; the queue's counts are compared with what was acknowledged.
 """
 
 from __future__ import annotations
@@ -58,10 +58,15 @@ def make_queue(url: str, name: str, *, fifo: bool) -> str:
     return url + urlsplit(told).path
 
 
-def waiting(url: str, queue_url: str) -> int:
-    """Messages that can be received, as the endpoint counts them."""
+def names_of(queue: str, count: int) -> list[str]:
+    """Of so many queues; one has the name itself."""
+    return [queue] if count == 1 else [f"{queue}-{number}" for number in range(count)]
+
+
+def waiting(url: str, *queue_urls: str) -> int:
+    """Messages that can be received from these queues, as the endpoint counts them."""
     name = "ApproximateNumberOfMessages"
-    return int(call(url, "GetQueueAttributes", QueueUrl=queue_url, AttributeNames=[name])["Attributes"][name])
+    return sum(int(call(url, "GetQueueAttributes", QueueUrl=each, AttributeNames=[name])["Attributes"][name]) for each in queue_urls)
 
 
 def figures(size: int, seconds: float, cpu_s: float, *, sent: int = 0, taken: int = 0, errors: dict[str, int]) -> Figures:
@@ -80,16 +85,16 @@ def figures(size: int, seconds: float, cpu_s: float, *, sent: int = 0, taken: in
     }
 
 
-def by_wrk(arguments: argparse.Namespace, queue_url: str) -> Figures:
-    """`send` or `receive`; raises EndpointFailed if wrk cannot run."""
+def by_wrk(arguments: argparse.Namespace, queue_urls: list[str]) -> Figures:
+    """`send` or `receive`, with a thread and its connections for each queue; raises EndpointFailed if wrk cannot run."""
     wrk = shutil.which("wrk")
     if wrk is None:
         raise EndpointFailed("wrk is not installed (Debian: wrk)")
     groups = arguments.groups if arguments.fifo else 0
-    before, depth = resource.getrusage(resource.RUSAGE_CHILDREN), waiting(arguments.url, queue_url)
+    before, depth = resource.getrusage(resource.RUSAGE_CHILDREN), waiting(arguments.url, *queue_urls)
     command = [
         wrk,
-        "-t1",
+        f"-t{len(queue_urls)}",
         f"-c{arguments.connections}",
         f"-d{max(1, round(arguments.seconds))}s",
         "--timeout",
@@ -99,7 +104,7 @@ def by_wrk(arguments: argparse.Namespace, queue_url: str) -> Figures:
         str(_SCRIPT),
         arguments.url,
     ]
-    words = ["--", arguments.what, queue_url, str(arguments.size), str(arguments.batch), str(groups)]
+    words = ["--", arguments.what, ",".join(queue_urls), str(arguments.size), str(arguments.batch), str(groups)]
     done = subprocess.run([*command, *words], capture_output=True, text=True, check=False, timeout=arguments.seconds + 120)
     if done.returncode or not done.stdout.strip():
         raise EndpointFailed(f"wrk: exit status {done.returncode}: {done.stderr.strip()[-500:]}")
@@ -113,7 +118,7 @@ def by_wrk(arguments: argparse.Namespace, queue_url: str) -> Figures:
         return figures(arguments.size, said["receive_seconds"], cpu, taken=said["deleted"], errors=errors)
     sent = said["sent"] if arguments.batch > 1 else said["requests"] - said["refused"]
     # What was on its way when wrk stopped may be there too: a request of each connection, or two.
-    surplus = waiting(arguments.url, queue_url) - depth - sent
+    surplus = waiting(arguments.url, *queue_urls) - depth - sent
     errors["lost"] = max(0, -surplus)
     errors["repeated"] = max(0, surplus - 2 * arguments.connections * arguments.batch)
     out = figures(arguments.size, said["seconds"], cpu, sent=sent, errors=errors)
@@ -150,6 +155,7 @@ def parser() -> argparse.ArgumentParser:
     add("what", choices=["send", "receive", "boto3", "latency", "polls"])
     add("--url", required=True, help="the endpoint")
     add("--queue", default="load", help="its name, without .fifo")
+    add("--queues", type=int, default=1, help="send and receive: with more than 1 NAME-0, NAME-1, …, each with an equal part of the connections")
     add("--fifo", action="store_true", help="a FIFO queue of high throughput")
     add("--groups", type=int, default=1000, help="message groups of a FIFO queue")
     add("--connections", type=int, default=50)
@@ -167,16 +173,20 @@ def main(words: list[str] | None = None) -> int:
     """The command; its exit status."""
     arguments = parser().parse_args(words)
     arguments.url = arguments.url.rstrip("/")
+    if arguments.queues < 1 or (arguments.queues > 1 and (arguments.what not in ("send", "receive") or arguments.connections < arguments.queues)):
+        print(f"--queues {arguments.queues}: of send and receive alone, and with a connection for each", file=sys.stderr)
+        return 2
     try:
-        queue_url = make_queue(arguments.url, arguments.queue, fifo=arguments.fifo)
+        queue_urls = [make_queue(arguments.url, name, fifo=arguments.fifo) for name in names_of(arguments.queue, arguments.queues)]
         if arguments.what in ("latency", "polls"):
             from benchmarks.system import sqs_polls
 
-            out = sqs_polls.run(arguments, queue_url)
+            out = sqs_polls.run(arguments, queue_urls[0])
         else:
-            out = (by_boto3 if arguments.what == "boto3" else by_wrk)(arguments, queue_url)
+            out = by_boto3(arguments, queue_urls[0]) if arguments.what == "boto3" else by_wrk(arguments, queue_urls)
         if not arguments.keep:
-            call(arguments.url, "DeleteQueue", QueueUrl=queue_url)
+            for queue_url in queue_urls:
+                call(arguments.url, "DeleteQueue", QueueUrl=queue_url)
     except (EndpointFailed, OSError) as error:
         print(error, file=sys.stderr)
         return 1
