@@ -20,6 +20,9 @@ _REST_S, _REST_CORES = 0.5, 0.04
 _RESTLESS_S = 30.0
 
 
+STAY = ("limits.connection_moves=0",)  # connections, with the worker that accepts them
+
+
 class Node:
     """A broker of so many workers. `command`: that starts one, and ends with the word `serve`; `settings`: KEY=VALUE, as its --set has them."""
 

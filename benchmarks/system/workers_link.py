@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.system.worker_node import Node
+from benchmarks.system.worker_node import STAY, Node
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
 _LOOK_S = 0.02
@@ -57,7 +57,7 @@ def load(node: Node, mode: str, *words: str) -> tuple[dict[str, Any], float, lis
 
 def run(arguments: argparse.Namespace) -> int:
     """What the way over a link costs."""
-    node = Node(arguments.directory, arguments.command, arguments.workers, settings=arguments.set)
+    node = Node(arguments.directory, arguments.command, arguments.workers, settings=[*STAY, *arguments.set])
     try:
         queues: dict[int, str] = {}
         for number in range(1000):

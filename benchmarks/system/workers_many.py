@@ -30,7 +30,7 @@ from functools import partial
 
 from benchmarks.system.calls import DECLARE_OK, GET_OK, Caller, acknowledge_all, declare, exchange, get, messages_of, prefetch, publish
 from benchmarks.system.handshake import Address, BrokerError, Session
-from benchmarks.system.worker_node import Node
+from benchmarks.system.worker_node import STAY, Node
 
 _OPENERS = 16  # threads that open connections
 _OPEN_MAX = 1000  # connections, until every worker has one
@@ -57,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     print("| workers | | count | s | µs each | broker CPU µs each | by worker | |\n|--:|---|--:|--:|--:|--:|---|---|", flush=True)
     for workers in sorted({1, arguments.workers}):
-        node = Node(arguments.directory, arguments.command, workers, settings=arguments.set)
+        node = Node(arguments.directory, arguments.command, workers, settings=[*STAY, *arguments.set])
         try:
             stand(node, arguments.connections)
             Queues(node, arguments).run()

@@ -33,8 +33,8 @@ cdef class Door(Attachment):
     cdef readonly dict consumers
     cdef readonly dict limits
     cdef readonly dict getters
-    cdef dict paths
-    cdef Path reply_path
+    cdef readonly dict paths
+    cdef readonly Path reply_path
     cdef dict places
     cdef readonly TopicTable topics
     cdef public bint blocked
