@@ -52,7 +52,6 @@ def serve(
         typer.Option(
             "--workers",
             metavar="N|auto",
-            hidden=True,
             help="Processes that are the broker together. auto: as many as the data directory is divided for; where it is new, one for each core but one.",
         ),
     ] = None,
