@@ -86,6 +86,8 @@ class AmqpClient(Script):
         self.deliveries = 0
         self.closed_with = 0
         self.transacted = False
+        self.served_by = ""  # by whom it was accepted, where there are several
+        self.is_cut_off = False  # whoever serves it is dead, and it has not heard of that yet
         self._delivery: tuple[int, bool] | None = None
         self._size = 0
         self._body = bytearray()

@@ -200,7 +200,9 @@ class Consumer:
     def check_once(self, body: bytes) -> None:
         """What was accepted does not come again, unless who accepted it may not have been heard."""
         before = self.run.accepted_by.get(body)
-        if before is not None and not before.was_closed and not before.client.lost and self.run.faults.rate == 0:
+        if before is None or before.was_closed or before.client.lost or before.client.is_cut_off:
+            return
+        if self.run.faults.rate == 0:
             raise Violation(f"{body[:40]!r} was accepted, and delivered again")
 
     def delivered(self, tag: int, redelivered: bool, body: bytes) -> None:

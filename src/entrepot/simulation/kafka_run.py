@@ -59,6 +59,7 @@ class KafkaRun(CrashingRun):
 
     actions = ACTIONS
     partitions_max = PARTITIONS_MAX
+    rest_s = REST_S  # until nothing happens any more of what connections had sent that were dropped
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         super().__init__(seed, seams)
@@ -197,7 +198,7 @@ class KafkaRun(CrashingRun):
             follower.drop()
         self._until(lambda: all(producer.is_settled() for producer in self.producers), self.producers)
         self.duplicates += self.broker.appender.duplicate_count
-        self.loop.run_for(REST_S)
+        self.loop.run_for(self.rest_s)
         for topic in self.topics:
             reader = Follower(self, topic, None, only_reads=True)
             self._until(reader.is_placed, [reader])

@@ -44,6 +44,7 @@ class _Way:
 class WorkersKafkaRun(KafkaRun):
     """One seed's run. `leader`: the worker that its clients go to."""
 
+    rest_s = 1.0  # a leader that stood still has much to do when it goes on
     partitions_max = 1  # the shards of one topic's partitions are at workers by turns
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:

@@ -26,7 +26,7 @@ class WorkersRun(BrokerRun):
 
     def __init__(self, seed: int, seams: Seams | None = None) -> None:
         super().__init__(seed, seams)
-        self.workers = Workers.under(self, seams, on_open=self._listen)
+        self.workers = Workers.under(self, seams, on_open=self._listen, on_kill=self._killed)
         self.network = self.workers.network
         self.trouble = self.chance.choice(TROUBLE)
         self._sessions: dict[str, Network] = {}
@@ -135,11 +135,18 @@ class WorkersRun(BrokerRun):
         self._sessions[worker.name] = network
         self.network.listen(f"{worker.name}.amqp", listener._accept, worker.process)  # noqa: SLF001 - what create_server() is given
 
+    def _killed(self, worker: Worker) -> None:
+        """What its clients say from now on nobody hears, and they do not know that yet."""
+        for consumer in {*self.consumers, *self.accepted_by.values()}:
+            if consumer.client.served_by == worker.name:
+                consumer.client.is_cut_off = True
+
     def connect(self, client: AmqpClient) -> None:
         """See BrokerRun: to one of those that are there."""
         there = [worker for worker in self.workers.open_ones() if self.only is None or worker is self.only]
         if there:
-            self.network.connect(f"{self.chance.choice(there).name}.amqp", client)
+            client.served_by = self.chance.choice(there).name
+            self.network.connect(f"{client.served_by}.amqp", client)
         else:
             client.lost = True
 
