@@ -280,6 +280,25 @@ def test_who_does_not_know_what_there_is_refuses(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_who_comes_from_another_worker_is_no_stranger(tmp_path: Path) -> None:
+    async def test(pair: Pair) -> None:
+        clients = [await asyncio.open_connection("127.0.0.1", pair.first.port.port) for _ in range(8)]
+        await until(lambda: len(pair.first.sessions) == 9)
+        for session in pair.first.sessions:
+            session.mover("w1", 0.0)
+        for reader, writer in clients:
+            writer.write(b"?")
+            assert await asyncio.wait_for(reader.readexactly(2), 10) in (b"w0", b"w1")
+        await until(lambda: pair.first.moves.gone == 9)
+        for reader, writer in clients:
+            writer.write(b"?")
+            assert await asyncio.wait_for(reader.readexactly(2), 10) == b"w1"
+            writer.close()
+        assert pair.second.network.arrivals.outwaited == 0
+
+    run(tmp_path, test, strangers_per_address=1, strangers_per_listener=1)
+
+
 def test_what_another_cannot_go_on_with_ends(tmp_path: Path) -> None:
     async def test(pair: Pair) -> None:
         pair.second.refuses = True
