@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from entrepot.clock import SystemClock
+from entrepot.cluster.workers import moves
 from entrepot.cluster.workers.link_sockets import LIMITS
 from entrepot.cluster.workers.moves import OFFER_MAX_BYTES, Moves, Offer, path_of
 from entrepot.model.errors import Reason, Refused
@@ -377,6 +378,35 @@ def test_who_took_one_and_died_before_it_read_another_has_the_one(tmp_path: Path
             socket.socket(fileno=descriptors[0]).close()
         writer.write(b"?")
         assert await asyncio.wait_for(reader.readexactly(2), 10) == b"w0"
+        writer.close()
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("how", ["refused", "ended", "hanging"])
+def test_who_comes_when_the_other_is_offered_enough_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setattr(moves, "OFFERED_MAX", 1)
+    monkeypatch.setattr(moves, "ROOM_S", 0.05 if how == "hanging" else 60.0)
+
+    async def test(pair: Pair) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", pair.first.port.port)
+        await until(lambda: len(pair.first.sessions) == 2)
+        first, second = pair.first.sessions
+        with silent(tmp_path) as listening:
+            first.mover("w1", 0.0)
+            other = await accepted(listening)
+            await until(lambda: first.looks)
+            second.mover("w1", 0.0)
+            await until(lambda: second.paused)
+            assert (second.looks, second.stays) == (0, 0)
+            if how == "refused":
+                other.send(b"R" + (1).to_bytes(8, "big"))
+                await until(lambda: first.stays and second.looks)
+            elif how == "hanging":
+                await until(lambda: second.stays)
+                assert first.stays == 0
+            other.close()
+            await until(lambda: first.stays and second.stays)
         writer.close()
 
     run(tmp_path, test)

@@ -31,6 +31,7 @@ OFFER_MAX_BYTES = 128 << 10  # of what is packed: more has a connection that was
 OFFERED_MAX = 64  # to one worker at once, not yet answered
 POLL_S = 0.002  # until it is looked first whether a session has come to rest; then half as long again each time,
 POLL_MAX_S = 0.1  # up to this, about 0.2 s in all; then it goes on here
+ROOM_S = 1.0  # for which one waits that the other worker may be offered more
 REST_S = 0.1  # without accepting, where no descriptor is left
 BACKLOG = 64
 MESSAGES_PER_TURN = 32
@@ -58,11 +59,12 @@ def path_of(directory: Path, name: str) -> Path:
 
 
 class _Offered:
-    """To one other worker: a socket, and what it has not answered, by number."""
+    """To one other worker: a socket, and what it has not answered, by number. `behind`: who come when it has, and how long each waits between two looks."""
 
     def __init__(self, sock: socket.socket) -> None:
         self.sock = sock
         self.waiting: dict[int, ConnectionCore] = {}
+        self.behind: dict[ConnectionCore, float] = {}
 
 
 class Moves:
@@ -153,8 +155,13 @@ class Moves:
         session: Any = connection.session
         if session is None or connection.is_closing or connection.at_end:
             return
+        other = self._others.get(process)
+        if other is not None and len(other.waiting) >= OFFERED_MAX and self._listening is not None:
+            other.behind[connection] = wait_s
+            self._loop.call_later(ROOM_S, self._safely, self._waited_long, connection, other)
+            return
         try:
-            packed = _mobile(connection).packed(session) if self._has_room(process) and _has_said_all(connection) else None
+            packed = _mobile(connection).packed(session) if _has_said_all(connection) else None
         except Stays:
             self._stay(connection)
             return
@@ -166,10 +173,15 @@ class Moves:
         else:
             self._stay(connection)
 
-    def _has_room(self, process: str) -> bool:
-        """Whether that worker may be offered one more now; before it is packed for that."""
-        other = self._others.get(process)
-        return other is None or len(other.waiting) < OFFERED_MAX
+    def _waited_long(self, connection: ConnectionCore, other: _Offered) -> None:
+        if other.behind.pop(connection, None) is not None:
+            self._stay(connection)
+
+    def _next(self, process: str, other: _Offered) -> None:
+        """Those behind, as far as it may be offered more."""
+        while other.behind and len(other.waiting) < OFFERED_MAX:
+            connection = next(iter(other.behind))
+            self._safely(self._poll, connection, process, other.behind.pop(connection))
 
     def _stay(self, connection: ConnectionCore) -> None:
         self.stayed += 1
@@ -240,12 +252,16 @@ class Moves:
                 _let_go(connection)
             else:
                 self._safely(self._go_on, connection)
+            self._next(process, other)
 
     def _end(self, process: str, *, and_cut: bool = True) -> list[ConnectionCore]:
         """Hear no more of that worker: which it was offered and did not answer for. It may have taken them, unless its own end was heard: they are cut here."""
         other = self._others.pop(process)
         self._close(other.sock)
         waiting = list(other.waiting.values())
+        behind, other.behind = other.behind, {}
+        for connection in behind:
+            self._safely(self._stay, connection)
         for connection in waiting if and_cut else ():
             _let_go(connection)
         return waiting
