@@ -156,7 +156,8 @@ class Server:
     def _let_move(self, member: Member) -> None:
         """Connections may move between this process and the others."""
         most = self.config.limits.connection_moves
-        moves = Moves(self.network, Path(member.place.data), member.place.name, most, lambda name: name in member.sessions)
+        place, may_take = member.place, lambda: member.why_not_ready is None
+        moves = Moves(self.network, Path(place.data), place.name, most, lambda name: name in member.sessions, may_take)
         try:
             moves.start()
         except OSError as error:

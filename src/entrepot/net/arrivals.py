@@ -55,7 +55,9 @@ class Arrival:
 
     @property
     def is_established(self) -> bool:
-        """Whether somebody has shown who it is."""
+        """Whether somebody has shown who it is, to this process or to the one that it comes from."""
+        if self.moved is not None:
+            return True
         session: Any = self.connection.session if self.connection is not None else None
         return session is not None and bool(session.established)
 

@@ -227,6 +227,8 @@ class Listener(abc.ABC):
         if arrival is not None and arrival.moved is not None:
             self._go_on(connection, arrival.moved)
             arrival.moved = None
+            if self.network.drained is not None:  # it was too young to be told
+                self.end(connection, "the broker stops")
         else:
             self.accepted += 1
         connection.wake()

@@ -109,6 +109,10 @@ class Session(Protocol):
         """The connection is gone: release everything. The last call."""
 
 
+class Stays(Exception):
+    """A session that was to move to another process cannot, however long it is waited for."""
+
+
 class Mobile(Protocol):
     """How connections of a protocol move to another process, socket and all: functions of its sessions."""
 
@@ -119,7 +123,10 @@ class Mobile(Protocol):
         """Read no more (`paused`), and come to rest. False: it stays."""
 
     def packed(self, session: Any) -> bytes | None:
-        """All that another process needs to go on; None: not yet, something is under way. Nothing is said or heeded from then on, unless it is to stay()."""
+        """All that another process needs to go on; None: not yet, something is under way. Raises Stays: something has come that binds it here.
+
+        Nothing is said or heeded from then on, unless it is to stay().
+        """
 
     def stay(self, session: Any) -> object:
         """It does not move: it goes on here, also with what was put off. Where it has not begun to leave: nothing."""

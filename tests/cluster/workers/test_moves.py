@@ -13,12 +13,13 @@ import msgspec
 import pytest
 
 from entrepot.clock import SystemClock
+from entrepot.cluster.workers import moves
 from entrepot.cluster.workers.link_sockets import LIMITS
 from entrepot.cluster.workers.moves import OFFER_MAX_BYTES, Moves, Offer, path_of
 from entrepot.model.errors import Reason, Refused
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
-from entrepot.net.session import Peer, Wake
+from entrepot.net.session import Peer, Stays, Wake
 
 TURNS = 20_000
 
@@ -52,6 +53,7 @@ class Session:
         self.buffer = bytearray(4096)
         self.ended = ""
         self.stays = 0
+        self.looks = 0
 
     def get_buffer(self, _: int) -> bytearray:
         return self.buffer
@@ -88,6 +90,9 @@ class Mobile:
         return session.worker.may_leave
 
     def packed(self, session: Session) -> bytes | None:
+        session.looks += 1
+        if session.worker.failure is not None:
+            raise session.worker.failure
         return session.heard + bytes(session.worker.padding) if session.worker.rests else None
 
     def stay(self, session: Session) -> None:
@@ -119,12 +124,14 @@ class Worker:
         self.name = name
         self.network = Network(asyncio.get_running_loop(), SystemClock(), replace(LIMITS, **limits))
         self.others = {"w0", "w1"}
-        self.moves = Moves(self.network, directory, name, 2, lambda other: other in self.others)
+        self.moves = Moves(self.network, directory, name, 2, lambda other: other in self.others, lambda: self.knows)
         self.port = Port(self)
         self.sessions: list[Session] = []
         self.may_leave = self.rests = True
         self.padding = 0
         self.refuses = False
+        self.failure: Exception | None = None
+        self.knows = True
 
     async def start(self) -> None:
         self.moves.start()
@@ -237,6 +244,62 @@ def test_it_stays_where_it_cannot_be_packed_or_nobody_is_there(tmp_path: Path, w
     run(tmp_path, test)
 
 
+@pytest.mark.parametrize("what", ["bound", "padding"])
+def test_what_can_never_be_packed_is_not_looked_at_again(tmp_path: Path, what: str) -> None:
+    async def test(pair: Pair) -> None:
+        pair.first.padding = OFFER_MAX_BYTES if what == "padding" else 0
+        pair.first.failure = Stays() if what == "bound" else None
+        session = pair.wish(pair.first, "w1")
+        await until(lambda: session.stays)
+        assert session.looks == 1
+        assert await pair.ask() == b"w0"
+
+    run(tmp_path, test)
+
+
+def test_one_that_fails_ends_alone(tmp_path: Path) -> None:
+    async def test(pair: Pair) -> None:
+        pair.first.failure = ValueError("a bug")
+        pair.wish(pair.first, "w1")
+        assert await pair.reader.read() == b""
+        assert pair.first.network.connection_count == 0
+        assert pair.first.network.session_failures == 1
+
+    run(tmp_path, test)
+
+
+def test_who_does_not_know_what_there_is_refuses(tmp_path: Path) -> None:
+    async def test(pair: Pair) -> None:
+        woken = []
+        pair.second.network.tick.on_read = lambda: woken.append(1)
+        pair.second.knows = False
+        session = pair.wish(pair.first, "w1")
+        await until(lambda: session.stays)
+        assert woken
+        assert await pair.ask() == b"w0"
+
+    run(tmp_path, test)
+
+
+def test_who_comes_from_another_worker_is_no_stranger(tmp_path: Path) -> None:
+    async def test(pair: Pair) -> None:
+        clients = [await asyncio.open_connection("127.0.0.1", pair.first.port.port) for _ in range(8)]
+        await until(lambda: len(pair.first.sessions) == 9)
+        for session in pair.first.sessions:
+            session.mover("w1", 0.0)
+        for reader, writer in clients:
+            writer.write(b"?")
+            assert await asyncio.wait_for(reader.readexactly(2), 10) in (b"w0", b"w1")
+        await until(lambda: pair.first.moves.gone == 9)
+        for reader, writer in clients:
+            writer.write(b"?")
+            assert await asyncio.wait_for(reader.readexactly(2), 10) == b"w1"
+            writer.close()
+        assert pair.second.network.arrivals.outwaited == 0
+
+    run(tmp_path, test, strangers_per_address=1, strangers_per_listener=1)
+
+
 def test_what_another_cannot_go_on_with_ends(tmp_path: Path) -> None:
     async def test(pair: Pair) -> None:
         pair.second.refuses = True
@@ -296,6 +359,59 @@ def test_who_took_it_and_died_has_it(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
+def test_who_took_one_and_died_before_it_read_another_has_the_one(tmp_path: Path) -> None:
+    async def test(pair: Pair) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", pair.first.port.port)
+        await until(lambda: len(pair.first.sessions) == 2)
+        taken, offered = pair.first.sessions
+        with silent(tmp_path) as listening:
+            taken.mover("w1", 0.0)
+            other = await accepted(listening)
+            await until(lambda: any(connection.is_closing for connection in pair.first.port.connections))
+            octets, descriptors, _, _ = socket.recv_fds(other, 4096, 1)
+            offered.mover("w1", 0.0)
+            await until(lambda: all(connection.is_closing for connection in pair.first.port.connections))
+            other.send(b"T" + msgspec.msgpack.decode(octets, type=Offer).number.to_bytes(8, "big"))
+            other.close()  # the system tells of an end with something unread before what was said
+            await until(lambda: taken.ended and offered.stays)
+            assert (taken.stays, offered.ended) == (0, "")
+            socket.socket(fileno=descriptors[0]).close()
+        writer.write(b"?")
+        assert await asyncio.wait_for(reader.readexactly(2), 10) == b"w0"
+        writer.close()
+
+    run(tmp_path, test)
+
+
+@pytest.mark.parametrize("how", ["refused", "ended", "hanging"])
+def test_who_comes_when_the_other_is_offered_enough_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    monkeypatch.setattr(moves, "OFFERED_MAX", 1)
+    monkeypatch.setattr(moves, "ROOM_S", 0.05 if how == "hanging" else 60.0)
+
+    async def test(pair: Pair) -> None:
+        _, writer = await asyncio.open_connection("127.0.0.1", pair.first.port.port)
+        await until(lambda: len(pair.first.sessions) == 2)
+        first, second = pair.first.sessions
+        with silent(tmp_path) as listening:
+            first.mover("w1", 0.0)
+            other = await accepted(listening)
+            await until(lambda: first.looks)
+            second.mover("w1", 0.0)
+            await until(lambda: second.paused)
+            assert (second.looks, second.stays) == (0, 0)
+            if how == "refused":
+                other.send(b"R" + (1).to_bytes(8, "big"))
+                await until(lambda: first.stays and second.looks)
+            elif how == "hanging":
+                await until(lambda: second.stays)
+                assert first.stays == 0
+            other.close()
+            await until(lambda: first.stays and second.stays)
+        writer.close()
+
+    run(tmp_path, test)
+
+
 def test_an_answer_to_what_was_not_offered_is_believed_nothing_after(tmp_path: Path) -> None:
     async def test(pair: Pair) -> None:
         with silent(tmp_path) as listening:
@@ -320,6 +436,18 @@ def test_an_offer_that_cannot_be_understood_takes_nothing(tmp_path: Path, octets
             assert await asyncio.get_running_loop().sock_recv(client, 64) == b""
         assert pair.second.sessions == []
         assert await pair.ask() == b"w0"
+
+    run(tmp_path, test)
+
+
+def test_an_offer_for_which_no_descriptor_is_left_is_refused(tmp_path: Path) -> None:
+    async def test(pair: Pair) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client:
+            client.connect(str(path_of(tmp_path, "w1")))
+            client.setblocking(False)
+            for number in 5, 6:
+                client.send(msgspec.msgpack.encode(Offer(number, "test", 0, 0, b"")))
+                assert await asyncio.get_running_loop().sock_recv(client, 64) == b"R" + number.to_bytes(8, "big")
 
     run(tmp_path, test)
 

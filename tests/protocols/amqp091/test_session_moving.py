@@ -8,6 +8,7 @@ from session_bench import HEADER, Client, closing, complete, frame
 
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
+from entrepot.net.session import Stays
 from entrepot.protocols.amqp091 import moving
 from entrepot.protocols.amqp091.moving import PUBLISHER_AFTER_S
 
@@ -73,7 +74,8 @@ def test_what_came_behind_it_is_not_moved():
     client = opened()
     client.send(frame("basic.consume", queue="far"), frame("basic.qos"))
     assert moving.begin_leaving(client.session, "w2")
-    assert moving.packed(client.session) is None
+    with pytest.raises(Stays):
+        moving.packed(client.session)
 
 
 @pytest.mark.parametrize("queue", ["q", "amq.rabbitmq.reply-to"])
@@ -129,7 +131,8 @@ def test_a_message_that_was_begun_stays():
     large = publish(1, Q, bytes(100_000))
     client.send(large[:90_000])
     assert moving.begin_leaving(client.session, "w1")
-    assert moving.packed(client.session) is None
+    with pytest.raises(Stays):
+        moving.packed(client.session)
     moving.stay(client.session)
     client.send(large[90_000:])
     assert len(client.door.publishes) == 1
@@ -215,11 +218,60 @@ def test_who_has_something_here_stays(which):
     assert len(client.door.requests) == len(before) + 1
 
 
+@pytest.mark.parametrize("what", ["queue", "message", "consumer"])
+def test_what_it_comes_to_have_here_while_it_is_about_to_go_keeps_it(what):
+    client = opened(channels=2)
+    if what == "queue":
+        client.send(frame("queue.declare", exclusive=True))
+    elif what == "message":
+        client.send(frame("basic.get", no_ack=False))
+    client.session.elsewhere("w2")
+    assert moving.begin_leaving(client.session, "w2")
+    if what == "consumer":
+        client.send(frame("basic.consume", 2, queue="q"))
+    else:
+        assert moving.packed(client.session) is None, "it is not answered"
+    if what == "queue":
+        client.door.bound = True
+        complete(client.door.asked[-1], ("q", 0, 0))
+    elif what == "message":
+        delivery, _ = client.deliver(None, 5, [b"x"])
+        complete(client.door.asked[-1], (delivery, 0))
+    with pytest.raises(Stays):
+        moving.packed(client.session)
+    moving.stay(client.session)
+    assert not client.session.paused
+
+
+def test_whose_properties_cannot_be_written_stays():
+    client = opened()
+    client.session.client_properties = {"built": 1 << 63}  # as a timestamp after 9999 is read
+    assert moving.begin_leaving(client.session, "w1")
+    with pytest.raises(Stays):
+        moving.packed(client.session)
+
+
+def test_the_end_that_comes_meanwhile_is_read_on_after():
+    client = opened()
+    client.send(frame("basic.consume", queue="far"), frame("connection.close", 0))
+    assert [said[1] for said in client.hear()] == ["connection.close_ok"]
+    client.session.go_on()
+    client.session.paused = True  # as by an answer
+    moving.stay(client.session)
+    assert not client.session.paused
+
+
 def test_whose_user_is_gone_is_told():
     client = opened()
     client.session.principal = Principal("gone")
+    octets = frame("queue.declare")
+    client.send(octets[:9])
     assert moving.begin_leaving(client.session, "w1")
-    assert closing(moved(client).hear())[:2] == ("connection.close", 320)
+    other = moved(client)
+    assert closing(other.hear())[:2] == ("connection.close", 320)
+    other.send(octets[9:], frame("connection.close_ok", 0))
+    assert other.session.closing
+    assert requested(other) == []
 
 
 def test_whose_namespace_is_gone_does_not_go_on():

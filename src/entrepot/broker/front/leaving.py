@@ -33,6 +33,6 @@ def may_leave(door: Door, process: str) -> bool:
 
 
 def owes(door: Door) -> bool:
-    """Whether something that was published is still on its way to another process."""
+    """Whether something that was published is still on its way to another process. It is looked for among what all have published."""
     broker: Any = door.broker
-    return bool(broker.held.has(door) or broker.owners.owes(door))
+    return bool(door.publishes and (broker.held.has(door) or broker.owners.owes(door)))

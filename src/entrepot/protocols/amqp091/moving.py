@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from entrepot.model.principal import Principal
-from entrepot.net.session import Wish
+from entrepot.net.session import Stays, Wish
 from entrepot.protocols.amqp091 import handshake, states
 from entrepot.protocols.amqp091.channel import Channel
 from entrepot.protocols.amqp091.events import Control
@@ -26,13 +26,15 @@ PUBLISHER_AFTER_S = 0.1  # that a publisher has gone on for since its address wa
 
 
 class Leaving:
-    """What a session keeps that is about to move: the method for which it does, and its channel; None: it publishes."""
+    """What a session keeps that is about to move: where to, and the method for which it does, and its channel; None: it publishes."""
 
-    __slots__ = ("channel", "event")
+    __slots__ = ("channel", "event", "is_paid", "process")
 
-    def __init__(self, channel: Channel | None = None, event: Control | None = None) -> None:
+    def __init__(self, process: str, channel: Channel | None = None, event: Control | None = None) -> None:
+        self.process = process
         self.channel = channel
         self.event = event
+        self.is_paid = False  # nothing that it published is on its way any more
 
 
 class PackedChannel(msgspec.Struct, array_like=True, frozen=True):
@@ -82,13 +84,13 @@ def consider(session: Session, process: str) -> None:
 def consumes_elsewhere(session: Session, channel: Channel, event: Control, frame: MethodFrame) -> bool:
     """A basic.consume: whether the connection is to move before it is heeded. Until that is decided the channel is held."""
     queue = frame["queue"] or channel.last_queue
-    if session.leaving is not None or not queue or queue == DIRECT_REPLY_TO or not _may_leave(session):
+    if session.leaving is not None or not queue or queue == DIRECT_REPLY_TO:
         return False
     process = session.port.process_of(session.attachment, queue)
-    if not process or not session.port.may_leave(session.attachment, process):
+    if not process or not session.port.may_leave(session.attachment, process) or not _may_leave(session):
         return False
     channel.waiting = (None, None, frame.method)
-    session.leaving = Leaving(channel, event)
+    session.leaving = Leaving(process, channel, event)
     session.mover(process, 0.0)
     return True
 
@@ -98,7 +100,7 @@ def begin_leaving(session: Session, process: str) -> bool:
     if not _may_leave(session) or not session.port.may_leave(session.attachment, process):
         return False
     if session.leaving is None:
-        session.leaving = Leaving()
+        session.leaving = Leaving(process)
     session.paused = True
     session.wake()
     return True
@@ -114,7 +116,8 @@ def _may_leave(session: Session) -> bool:
 def packed(session: Session) -> bytes | None:
     """See net.session.Mobile."""
     leaving = session.leaving
-    if leaving is None or session.backlog or session.state != states.OPEN or session.throttled or session.blocked_reason:
+    octets = _untaken(session)
+    if session.backlog:
         return None
     channels = []
     for channel in session.channels.values():
@@ -123,8 +126,8 @@ def packed(session: Session) -> bytes | None:
         last_queue = channel.last_queue.encode("utf-8", "surrogateescape")
         tags = channel.confirmed_tag, channel.next_tag
         channels.append(PackedChannel(channel.number, channel.confirming, *tags, channel.prefetch, channel.next_consumer, last_queue))
-    octets = session.decoder.untaken()
-    if octets is None or session.port.owes(session.attachment):
+    leaving.is_paid = leaving.is_paid or not session.port.owes(session.attachment)
+    if not leaving.is_paid:
         return None
     if leaving.event is not None:
         payload = leaving.event.payload
@@ -137,7 +140,7 @@ def packed(session: Session) -> bytes | None:
             sorted(principal.tags),
             principal.mechanism,
             principal.standing,
-            encode_table(session.client_properties),
+            _properties(session),
             session.vhost,
             session.attachment.namespace,
             session.frame_max,
@@ -149,10 +152,31 @@ def packed(session: Session) -> bytes | None:
     )
 
 
+def _untaken(session: Session) -> bytes:
+    """What was received and not taken. Raises Stays where something has come since it began to leave that binds it, or for which nothing more is read."""
+    leaving, octets = session.leaving, session.decoder.untaken()
+    if leaving is None or octets is None or not _may_leave(session) or not session.port.may_leave(session.attachment, leaving.process):
+        raise Stays
+    if leaving.channel is not None and leaving.channel.deferred:
+        raise Stays
+    return octets
+
+
+def _properties(session: Session) -> bytes:
+    try:
+        return encode_table(session.client_properties)
+    except ValueError:  # a time after 9999, which is read as a number and cannot be written as one
+        raise Stays from None
+
+
 def stay(session: Session) -> None:
     """See net.session.Mobile."""
     leaving, session.leaving = session.leaving, None
-    if leaving is None or session.state >= states.CLOSED:
+    if leaving is None:
+        return
+    if session.state >= states.CLOSED:
+        session.paused = False  # else its end of the stream would not be seen
+        session.wake()
         return
     events: list[Any] = []
     channel = leaving.channel
@@ -192,7 +216,6 @@ def unpack(session: Session, octets: bytes) -> None:
         session.channels[one.number] = session.by_stream[channel.stream] = channel
     if not session.authenticator.is_current(principal):
         handshake.shut_down(session, f"user '{principal.name}' was deleted, or has other credentials")
-        return
-    if session.blocked_reason:
+    elif session.blocked_reason:
         handshake.tell_blocked(session, True, session.blocked_reason)
     session.take_in(session.decoder.push(found.octets))
