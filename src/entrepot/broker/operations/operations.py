@@ -361,7 +361,8 @@ class Operations:
         key = (call.stream, request.queue, request.auto_settle)
         getter = door.getters.get(key)
         if getter is None or getter.source is not definition or getter.owner is not owner:
-            if len(door.getters) >= GETTERS_MAX:
+            count = len(door.getters)
+            if count >= GETTERS_MAX and count & (count - 1) == 0:  # at each power of two: where all of them hold something, a look at them all is rare
                 self._tidy_getters(door)
             pool = Pool(call.stream)  # what Get takes is not counted against the stream's limit
             getter = make_consumer(self._broker.next_consumer_id(), door, None, None, pool, 0, request.auto_settle, False, 0)
