@@ -4,6 +4,7 @@ import cython
 from libc.stdint cimport uint32_t, uint64_t
 
 from entrepot.model.entry cimport Entry, StoredEntry
+from entrepot.store.shard_time cimport ShardTime
 
 
 cdef class Group:
@@ -40,7 +41,7 @@ cdef class Store:
     cdef readonly uint64_t staged_bytes
     cdef readonly object failed
     cdef readonly set closed
-    cdef readonly object time
+    cdef readonly ShardTime time
     cdef public bint whole
 
     cpdef object append(self, list logs, Entry entry)

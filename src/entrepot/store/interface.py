@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol, TypeAlias
 
 from entrepot.model.entry import Entry, StoredEntry
+from entrepot.store.shard_time import ShardTime
 
 ABSOLUTE_PREFIX_SIZE = 2
 LOG_ID_SIZE = 16  # bytes; never reused
@@ -139,7 +140,7 @@ class Store:
 
     __slots__ = ("closed", "failed", "staged_bytes", "time", "whole")
 
-    time: Any
+    time: ShardTime
     closed: set[int]  # the shards that are not open here
     staged_bytes: int  # appended and not yet durable
     failed: BaseException | None
@@ -167,7 +168,7 @@ class Store:
         """Stage the removal of a log and all that is in it; its readers end."""
         raise NotImplementedError
 
-    def shard_time(self, shard: int) -> Any:
+    def shard_time(self, shard: int) -> ShardTime:
         """The ShardTime of an open shard; here one of all of them."""
         return self.time
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from entrepot.clock import Clock
 
 SLEW = 0.001  # of what has passed, towards the wall clock
+_SLEW = SLEW
 
 
 class ShardTime:
@@ -35,8 +36,9 @@ class ShardTime:
         passed_ms = (at_s - self._at_s) * 1000
         if passed_ms > 0:
             self._at_s = at_s
-            most = passed_ms * SLEW
-            self._ms += passed_ms + max(-most, min(most, self._clock.wall_ms() - self._ms - passed_ms))
+            most = passed_ms * _SLEW
+            off = self._clock.wall_ms() - self._ms - passed_ms
+            self._ms += passed_ms + (most if off > most else -most if off < -most else off)
         return int(self._ms)
 
     def at(self, tick_ms: int) -> int:

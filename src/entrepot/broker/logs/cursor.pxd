@@ -32,10 +32,11 @@ cdef class Cursor:
     cdef public EntryShelf shelf
     cdef object on_loaded
     cdef object fetched
+    cdef Py_ssize_t at_hand
     cdef uint64_t next_offset
     cdef Py_ssize_t next_position
 
-    @cython.locals(stored=StoredEntry, entry=Entry, form=bytes, tag=int)
+    @cython.locals(stored=StoredEntry, entry=Entry, form=bytes, tag=int, size=Py_ssize_t)
     cpdef int locate(self, uint64_t offset) except -2
     cpdef bint is_ready(self, int tag) except? True
     cpdef object let_go(self)

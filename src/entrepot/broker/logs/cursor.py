@@ -29,6 +29,7 @@ class Cursor:
     """
 
     __slots__ = (
+        "at_hand",
         "base",
         "end",
         "entry",
@@ -56,6 +57,7 @@ class Cursor:
         self.log = log
         self.on_loaded = on_loaded
         self.reader = log.reader()
+        self.at_hand = 0  # bytes of its entry, as the hub counts them; 0: it has none
         self.base = 0
         self.end = 0
         self.form: bytes | None = None  # the translation, where the entry's own codec cannot take it apart
@@ -115,7 +117,9 @@ class Cursor:
         self.base = stored.base
         self.end = stored.base + entry.span
         self.next_position = -1
-        self.hub.locating(self, len(self.data()) + _OVERHEAD)
+        size = len(self.data()) + _OVERHEAD
+        self.hub.locating(self, size, self.at_hand)
+        self.at_hand = size
         return _HERE
 
     def is_ready(self, tag: int) -> bool:
@@ -127,6 +131,7 @@ class Cursor:
 
     def let_go(self) -> None:
         """See Hub.locating."""
+        self.at_hand = 0
         self.base = 0
         self.end = 0
         self.form = None
@@ -173,4 +178,7 @@ class Cursor:
 
     def close(self) -> None:
         """Unpin what it holds."""
+        if self.at_hand > 0:
+            self.hub.closed(self, self.at_hand)
+            self.at_hand = 0
         self.reader.close()

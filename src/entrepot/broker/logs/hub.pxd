@@ -32,7 +32,7 @@ cdef class Hub:
     cdef public int64_t shelved_max_bytes
     cdef readonly dict shelves
     # what Cursors have at hand
-    cdef list located
+    cdef dict located
     cdef int64_t located_bytes
     cdef public int64_t located_max_bytes
     # this tick
@@ -59,8 +59,9 @@ cdef class Hub:
     cpdef bytes translated(self, StoredEntry stored, int tag, bytes address=*)
     @cython.locals(source=EntryCodec, batch=bytes, cut=tuple)
     cpdef bytes translate(self, Entry entry, bytes data, int64_t base, EntryCodec codec, bytes address)
-    cpdef object locating(self, object cursor, Py_ssize_t size)
-    @cython.locals(located=list)
+    cpdef object locating(self, object cursor, Py_ssize_t size, Py_ssize_t before)
+    cpdef object closed(self, object cursor, Py_ssize_t size)
+    @cython.locals(located=dict)
     cpdef object let_go(self)
     cpdef bint is_spent(self) except? True
     cpdef int64_t now_ms(self) except? -1

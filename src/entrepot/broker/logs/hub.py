@@ -89,7 +89,7 @@ class Hub:
         self.shelved_bytes = 0  # on the shelves of all queues (entry_shelf.py)
         self.shelved_max_bytes = SHELVED_MAX_BYTES
         self.shelves: dict[Any, None] = {}  # those that hold something, the one that was used last at the end
-        self.located: list[Any] = []  # cursors that have found an entry since the last time that all let go of theirs
+        self.located: dict[Any, None] = {}  # cursors that have an entry at hand
         self.located_bytes = 0  # of those entries
         self.located_max_bytes = LOCATED_MAX_BYTES
         self.translation_steps = 0  # of about a microsecond, in this tick
@@ -241,17 +241,26 @@ class Hub:
         if self.dirty:
             self._schedule()
 
-    def locating(self, cursor: Any, size: int) -> None:
-        """A cursor has an entry of so many bytes at hand, where it stays as long as its queue is not read: of very many queues that is much."""
-        self.located.append(cursor)
-        self.located_bytes += size
+    def locating(self, cursor: Any, size: int, before: int) -> None:
+        """A cursor has an entry of so many bytes at hand, where it stays as long as its queue is not read: of very many queues that is much.
+
+        `before`: of the entry that it had at hand until now; 0: it had none.
+        """
+        if before == 0:
+            self.located[cursor] = None
+        self.located_bytes += size - before
         if self.located_bytes > self.located_max_bytes:
             self._schedule()
+
+    def closed(self, cursor: Any, size: int) -> None:
+        """A cursor that has an entry of so many bytes at hand is not used any more."""
+        del self.located[cursor]
+        self.located_bytes -= size
 
     def let_go(self) -> None:
         """Between two turns, when nobody uses what a cursor has found."""
         located = self.located
-        self.located = []
+        self.located = {}
         self.located_bytes = 0
         for cursor in located:
             cursor.let_go()
