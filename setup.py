@@ -57,7 +57,7 @@ PER_RECORD = {
         *(f"protocols/sqs/{name}" for name in ("receiving", "sending", "session", "settling", "writing")),  # a message has a request of its own
         *(f"net/{name}" for name in ("connection", "turns")),
         *(f"store/{name}" for name in ("entry_codec", "volatile_log", "local/index", "local/journal", "local/log", "local/segment")),
-        *(f"store/{name}" for name in ("interface", "shard_time", "local/committer", "local/group", "local/store")),
+        *(f"store/{name}" for name in ("interface", "local/committer", "local/group", "local/store")),
     )
 }
 # What runs once, when a module is imported, is a sixth of what is compiled, and in few, long functions: gcc is told to take no trouble over it.

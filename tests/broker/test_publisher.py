@@ -331,6 +331,35 @@ def test_what_was_read_last_of_each_of_many_queues_leaves_memory(bench, me, dura
     assert bytes_at_hand() < 800_000
 
 
+@pytest.mark.parametrize("durable", [True, False])
+def test_what_was_read_of_a_queue_counts_once(bench, me, durable):
+    """However much of it was read, and not any more once the queue is gone: else all let go of what they have at hand, again and again."""
+    hub = bench.broker.hub
+    me.declare("q", durable=durable)
+    me.declare("other", durable=durable)
+    for name in ("q", "other"):
+        me.consume(name, name, auto_settle=True)
+    counted = []
+    for _ in range(20):
+        me.put(bytes(10_000), key="q")
+        bench.run(0.01)
+        counted.append(hub.located_bytes)
+    me.put(bytes(1000), key="other")
+    bench.run(0.01)
+    assert len(me.bodies("q")) == 20
+    assert set(counted) == {counted[0]}
+    assert 10_000 <= counted[0] < 11_000
+    assert counted[0] + 1000 <= hub.located_bytes < counted[0] + 2000
+    me.ask(r.DeleteQueue("q"))
+    bench.run(0.01)
+    assert 1000 <= hub.located_bytes < 2000
+    hub.let_go()
+    assert hub.located_bytes == 0
+    me.put(bytes(500), key="other")
+    bench.run(0.01)
+    assert 500 <= hub.located_bytes < 1500
+
+
 def test_what_is_half_read_is_found_again(bench, me):
     """Though every queue's place is given up with every turn."""
     bench.broker.hub.located_max_bytes = 0

@@ -38,7 +38,7 @@ class ShardTime:
             self._at_s = at_s
             most = passed_ms * _SLEW
             off = self._clock.wall_ms() - self._ms - passed_ms
-            self._ms += passed_ms + (most if off > most else -most if off < -most else off)
+            self._ms += passed_ms + max(-most, min(most, off))
         return int(self._ms)
 
     def at(self, tick_ms: int) -> int:

@@ -33,7 +33,7 @@ cdef class Hub:
     cdef readonly dict shelves
     # what Cursors have at hand
     cdef dict located
-    cdef int64_t located_bytes
+    cdef readonly int64_t located_bytes
     cdef public int64_t located_max_bytes
     # this tick
     cdef list dirty

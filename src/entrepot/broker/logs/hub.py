@@ -242,10 +242,7 @@ class Hub:
             self._schedule()
 
     def locating(self, cursor: Any, size: int, before: int) -> None:
-        """A cursor has an entry of so many bytes at hand, where it stays as long as its queue is not read: of very many queues that is much.
-
-        `before`: of the entry that it had at hand until now; 0: it had none.
-        """
+        """A cursor has an entry of so many bytes at hand, until its queue is read again: of many that is much. `before`: the last one's; 0: it had none."""
         if before == 0:
             self.located[cursor] = None
         self.located_bytes += size - before
