@@ -34,7 +34,8 @@ from entrepot.protocols.stomp.subscription import AUTO, CLIENT, Span, Subscripti
 
 STREAM = frames.STREAM
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the subscriptions wait for the next
-STRANGER_BYTES = 8192  # of command and headers of CONNECT
+STRANGER_BYTES = 8192
+CONNECT_MAX_BYTES = 8000  # less than a stranger's buffer, which would grow if it were full
 KNOWN_MAX = 4096  # destinations, and queues that are known to be there; one more, and they are looked up anew
 HEADERS_RUN = 4  # messages at a time where each is routed by its headers, which may be long work
 PIECE_STEPS = 100  # of events taken in, between two looks at what the turn has left (net/turns.py)
@@ -86,7 +87,7 @@ class Session(Sink):
         self.turns = turns
         self.unfinished = unfinished
         # the connection
-        self.decoder: Any = Decoder(STRANGER_BYTES, settings.message_size_max)
+        self.decoder: Any = Decoder(CONNECT_MAX_BYTES, settings.message_size_max)
         self.decoder.of_stranger(STRANGER_BYTES)
         self.decoder.ack_prefix = name.encode() + b"-"
         if strangers is not None:
@@ -537,8 +538,10 @@ class Session(Sink):
         self.temporaries.clear()
         if self.staging is not None:
             self.staging.close()
-        if self.decoder.share is not None:
-            self.decoder.share.close()
+        share, self.decoder.share = self.decoder.share, None
+        if share is not None:
+            share.close()
+        self.decoder.drop()  # what comes now is read into the same small buffer again and again
         if self.attachment is not None:
             self.attachment.close()
 
