@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from stomp_wire import CONNECT, Heard, frame, read
+from stomp_wire import CONNECT, Heard, frame, read, send
 
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED, Ask, Attachment, Call, Delivery, Publish, Settle, Sink
@@ -203,3 +203,14 @@ class Client:
         delivery.settled = token.mode == "auto"
         delivery.from_topic = how.get("from_topic", False)
         return self.session.deliver(delivery)
+
+
+def known_queue() -> Client:
+    """A connection that has sent to queue q, so that it is known to be there."""
+    client = Client().connect()
+    client.door.existing.add("q")
+    client.send(send("/queue/q"))
+    complete(client.door.publishes.pop())
+    client.door.asked.clear()
+    client.hear()
+    return client

@@ -16,7 +16,9 @@ from entrepot.protocols.stomp import codec
 from entrepot.protocols.stomp.errors import StompError
 from entrepot.protocols.stomp.events import EXPIRES, HAS_LENGTH, PERSISTENT, TEMP_REPLY, AckRange, Frame, SendRun
 
-source = interpreted("entrepot.protocols.stomp.codec", "entrepot.net.receive_buffer", "entrepot.protocols.stomp.events")
+source = interpreted(
+    "entrepot.protocols.stomp.codec", "entrepot.net.receive_buffer", "entrepot.protocols.stomp.events", "entrepot.protocols.stomp.header_reader"
+)
 PREFIX = b"s-"
 
 
@@ -57,7 +59,7 @@ def escaped(text: str, version: int) -> str:
     if version == 10:
         return "".join(char for char in text if char not in "\n\r:").strip(" \t") or "-"
     found = text.replace("\\", "\\\\").replace("\n", "\\n").replace(":", "\\c")
-    return found.replace("\r", "\\r") if version == 12 else found.replace("\r", "")
+    return found.replace("\r", "\\r") if version == 12 else found.replace("\r", "") or "-"
 
 
 @st.composite

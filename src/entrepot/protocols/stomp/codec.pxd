@@ -2,34 +2,23 @@ cimport cython
 from libc.stdint cimport uint64_t
 
 from entrepot.model.octets cimport copy_ba, put_u32_be, same_ba, take_ba
-from entrepot.net.receive_buffer cimport ReceiveBuffer
 from entrepot.protocols.stomp.events cimport AckRange, Frame, SendRun
+from entrepot.protocols.stomp.header_reader cimport HeaderReader
 
 cdef Py_ssize_t _RUN_COUNT, _RUN_BYTES, _LINES_MAX, _SHORT_MAX, _RECORD_HEAD, _COMMAND_MAX, _QUIET_READS
-cdef int _V10, _V11, _V12, _HAS_LENGTH, _PERSISTENT, _EXPIRES, _TEMP_REPLY
+cdef int _V10, _V11, _V12, _HAS_LENGTH, _PERSISTENT
 cdef int _NOTHING, _RUN, _ACKS, _OTHER, _SEND, _ACK, _NACK
-cdef uint64_t _NUMBER_MAX
-
-cdef bint _is_blank(int octet) except? True
 
 @cython.final
-cdef class Decoder(ReceiveBuffer):
+cdef class Decoder(HeaderReader):
     cdef public Py_ssize_t header_max
     cdef public Py_ssize_t message_size_max
-    cdef public int version
-    cdef public bytes ack_prefix
     cdef public object error
     cdef Py_ssize_t _head, _scanned, _line, _searched
     cdef bint _has_command
-    cdef int _kind
     cdef str _name
     cdef dict _said
-    cdef Py_ssize_t _model, _model_size, _block_size, _length
-    cdef bytearray _block
-    cdef int _bits, _seen
-    cdef bytes _destination, _transaction, _receipt, _id, _message_id
-    cdef bint _requeue
-    cdef uint64_t _subscription_of, _delivery_of
+    cdef Py_ssize_t _model, _model_size
     cdef int _open, _flags
     cdef bytes _run_destination, _run_transaction
     cdef Py_ssize_t _count, _body_bytes, _pack_capacity, _packed
@@ -52,18 +41,6 @@ cdef class Decoder(ReceiveBuffer):
     cdef Py_ssize_t _headers_end(self, Py_ssize_t pos) except -1
     @cython.locals(buffer=bytearray, at=Py_ssize_t, stop=Py_ssize_t, command=bytes)
     cdef int _begin(self, Py_ssize_t pos, Py_ssize_t body) except -1
-    @cython.locals(
-        buffer=bytearray, strips=bint, trims=bint, odd=bint, first=Py_ssize_t, colon=Py_ssize_t, count=Py_ssize_t, at=Py_ssize_t, octet=int, stop=Py_ssize_t)
-    cdef int _read_headers(self, Py_ssize_t pos, Py_ssize_t body, bint keeps) except -1
-    @cython.locals(size=Py_ssize_t, value=Py_ssize_t, octet=int)
-    cdef bint _special(self, Py_ssize_t first, Py_ssize_t colon, Py_ssize_t stop) except? True
-    @cython.locals(buffer=bytearray, index=Py_ssize_t)
-    cdef bint _is(self, Py_ssize_t at, bytes word) except? True
-    cdef bytes _short(self, Py_ssize_t value, Py_ssize_t stop)
-    @cython.locals(buffer=bytearray, number=uint64_t, at=Py_ssize_t)
-    cdef Py_ssize_t _digits(self, Py_ssize_t value, Py_ssize_t stop) except -1
-    @cython.locals(block=bytes)
-    cdef int _make_canonical(self) except -1
     @cython.locals(buffer=bytearray, end=Py_ssize_t, size=Py_ssize_t, found=Py_ssize_t)
     cdef Py_ssize_t _body_end(self, Py_ssize_t pos, Py_ssize_t body) except -1
     @cython.locals(need=Py_ssize_t, pack=bytearray, packed=Py_ssize_t)
@@ -72,8 +49,6 @@ cdef class Decoder(ReceiveBuffer):
     cdef int _grow_pack(self, Py_ssize_t need) except -1
     cdef int _emit_run(self, list events) except -1
     cdef int _append_run(self, list events, bytes data) except -1
-    @cython.locals(text=bytes, at=Py_ssize_t, size=Py_ssize_t, number=uint64_t, first=Py_ssize_t, dash=bint, octet=int)
-    cdef bint _parse_id(self) except? True
     cdef bint _extends(self, bint negative) except? True
     cdef int _begin_range(self, list events, bint negative) except -1
     cdef int _note_receipt(self) except -1

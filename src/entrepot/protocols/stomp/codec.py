@@ -18,32 +18,28 @@ from __future__ import annotations
 
 import cython
 
-from entrepot.net.receive_buffer import ReceiveBuffer
-from entrepot.protocols.stomp import headers
+from entrepot.protocols.stomp import control, headers
 from entrepot.protocols.stomp.errors import StompError
-from entrepot.protocols.stomp.events import EXPIRES, HAS_LENGTH, PERSISTENT, TEMP_REPLY, AckRange, Frame, SendRun
+from entrepot.protocols.stomp.events import HAS_LENGTH, PERSISTENT, AckRange, Frame, SendRun
+from entrepot.protocols.stomp.header_reader import ACK, LINES_MAX, NACK, OTHER, SEND, SHORT_MAX, HeaderReader
 
 if not cython.compiled:
     from entrepot.model.octets import copy_ba, put_u32_be, same_ba, take_ba
 
 RUN_MAX_COUNT = 1024
 RUN_MAX_BYTES = 64 * 1024
-LINES_MAX = 1000
-SHORT_MAX = 1024  # octets of an id that is sent back, and of a transaction's and a destination's
 RECORD_HEAD = 9  # octets of a packed record before its headers
-COMMANDS = frozenset({"SEND", "SUBSCRIBE", "UNSUBSCRIBE", "ACK", "NACK", "BEGIN", "COMMIT", "ABORT", "DISCONNECT", "CONNECT", "STOMP"})
 
 _RUN_COUNT, _RUN_BYTES, _LINES_MAX, _SHORT_MAX, _RECORD_HEAD = RUN_MAX_COUNT, RUN_MAX_BYTES, LINES_MAX, SHORT_MAX, RECORD_HEAD
 _COMMAND_MAX = 32
 _QUIET_READS = 128
 _V10, _V11, _V12 = headers.V10, headers.V11, headers.V12
-_HAS_LENGTH, _PERSISTENT, _EXPIRES, _TEMP_REPLY = HAS_LENGTH, PERSISTENT, EXPIRES, TEMP_REPLY
+_HAS_LENGTH, _PERSISTENT = HAS_LENGTH, PERSISTENT
 _NOTHING, _RUN, _ACKS = 0, 1, 2
-_OTHER, _SEND, _ACK, _NACK = 0, 1, 2, 3
-_NUMBER_MAX = 1 << 62
+_OTHER, _SEND, _ACK, _NACK = OTHER, SEND, ACK, NACK
 
 
-class Decoder(ReceiveBuffer):
+class Decoder(HeaderReader):
     """Of one connection; fill writable() and say feed(count), or push(bytes).
 
     `version`: 0 before CONNECT. `ack_prefix`: what a message-id of this connection begins with; behind it, and in an ack header, is
@@ -58,8 +54,6 @@ class Decoder(ReceiveBuffer):
         super().__init__()
         self.header_max = header_max
         self.message_size_max = message_size_max
-        self.version = 0
-        self.ack_prefix = b""
         self.error: StompError | None = None
         # the frame at the front, as far as it is here, from its start: where its body begins (0: not known), how far that and the end of that were looked for
         self._head = 0
@@ -67,23 +61,11 @@ class Decoder(ReceiveBuffer):
         self._line = 0
         self._has_command = False
         self._searched = 0
-        self._kind = _OTHER
         self._name = ""
         self._said: dict[str, str] = {}
-        # what the header block that was read last says, and where it lies in the buffer (-1: nowhere any more)
+        # where the header block that was read last lies in the buffer (-1: nowhere any more)
         self._model = -1
         self._model_size = 0
-        self._block = bytearray(1024)
-        self._block_size = 0
-        self._bits = 0
-        self._length = -1
-        self._destination = b""
-        self._transaction = b""
-        self._receipt = b""
-        self._id = b""
-        self._message_id = b""
-        self._requeue = True
-        self._seen = 0
         # the open run or range
         self._open = _NOTHING
         self._run_destination = b""
@@ -100,8 +82,6 @@ class Decoder(ReceiveBuffer):
         self._hi = 0
         self._negative = False
         self._run_requeue = True
-        self._subscription_of = 0
-        self._delivery_of = 0
 
     @property
     def buffer_bytes(self) -> int:
@@ -288,161 +268,6 @@ class Decoder(ReceiveBuffer):
         self._length = 0
         return 0
 
-    def _read_headers(self, pos: int, body: int, keeps: bool) -> int:
-        """Read the header lines of a SEND, ACK or NACK from `pos`: what the broker goes by into its place and, if `keeps`, all others into the block."""
-        buffer = self._buffer
-        strips = self.version != _V11
-        trims = self.version == _V10
-        self._block_size = 0
-        self._bits = 0
-        self._length = -1
-        self._destination = self._transaction = self._id = self._message_id = b""
-        self._requeue = True
-        self._seen = 0
-        if len(self._block) < body - pos:
-            self._block = bytearray(2 * (body - pos))
-        odd = False  # a backslash, a carriage return, an octet that is not ASCII, a blank that 1.0 does not count
-        first = pos
-        colon = -1
-        count = 0
-        at = pos
-        while True:
-            octet = buffer[at]
-            if octet == 10:
-                stop = at
-                if strips and stop > first and buffer[stop - 1] == 13:
-                    stop -= 1
-                if stop == first:
-                    break
-                if colon <= first:
-                    raise StompError(
-                        "malformed header", f"A header line has no name or no colon: {headers.shown(take_ba(buffer, first, min(stop - first, 80)))}"
-                    )
-                if trims and colon + 1 < stop and (_is_blank(buffer[colon + 1]) or _is_blank(buffer[stop - 1])):
-                    odd = True
-                count += 1
-                if not self._special(first, colon, stop) and keeps:
-                    copy_ba(self._block, self._block_size, buffer, first, at + 1 - first)
-                    self._block_size += at + 1 - first
-                first = at + 1
-                colon = -1
-            elif octet == 58:
-                if colon < 0:
-                    colon = at
-            elif octet == 92 or octet >= 128 or octet == 13:
-                odd = True
-            at += 1
-        if count > _LINES_MAX:
-            raise StompError("too many headers", f"A frame has more than {_LINES_MAX} headers.")
-        if odd:
-            self._make_canonical()
-        return 0
-
-    def _special(self, first: int, colon: int, stop: int) -> bool:
-        """A header line that the broker goes by: take note of it. Whether it is not to be stored."""
-        size = colon - first
-        value = colon + 1
-        octet = self._buffer[first]
-        if octet == 100 and size == 11 and self._is(first, b"destination"):
-            if not self._seen & 1:
-                self._seen |= 1
-                self._destination = self._short(value, stop)
-                return False
-            return True
-        if octet == 114:
-            if size == 7 and self._is(first, b"receipt"):
-                if not self._seen & 2:
-                    self._seen |= 2
-                    self._receipt = self._short(value, stop)
-                return True
-            if size == 7 and self._is(first, b"requeue"):
-                self._requeue = not (stop - value == 5 and self._is(value, b"false"))
-                return False
-            if size == 8 and self._is(first, b"reply-to"):
-                if stop - value > 12 and self._is(value, b"/temp-queue/"):
-                    self._bits |= _TEMP_REPLY
-                return False
-            return size == 11 and self._is(first, b"redelivered")
-        if octet == 116 and size == 11 and self._is(first, b"transaction"):
-            if not self._seen & 4:
-                self._seen |= 4
-                self._transaction = self._short(value, stop)
-            return True
-        if octet == 99 and size == 14 and self._is(first, b"content-length"):
-            if self._length < 0:  # the first of them
-                self._length = self._digits(value, stop)
-                self._bits |= _HAS_LENGTH
-            return True
-        if octet == 112 and size == 10 and self._is(first, b"persistent"):
-            if stop - value == 4 and self._is(value, b"true"):
-                self._bits |= _PERSISTENT
-            return False
-        if (octet == 101 and size == 7 and self._is(first, b"expires")) or (octet == 101 and size == 10 and self._is(first, b"expiration")):
-            self._bits |= _EXPIRES
-            return False
-        if octet == 105 and size == 2 and self._is(first, b"id"):
-            if not self._seen & 8 and self._kind != _SEND:
-                self._seen |= 8
-                self._id = self._short(value, stop)
-            return False
-        if octet == 109 and size == 10 and self._is(first, b"message-id"):
-            if not self._seen & 16 and self._kind != _SEND:
-                self._seen |= 16
-                self._message_id = self._short(value, stop)
-            return True
-        if octet == 115 and size == 12 and self._is(first, b"subscription"):
-            return True
-        return octet == 97 and size == 3 and self._is(first, b"ack")
-
-    def _is(self, at: int, word: bytes) -> bool:
-        """Whether `word` stands at `at`."""
-        buffer = self._buffer
-        index = 0
-        while index < len(word) and buffer[at + index] == word[index]:
-            index += 1
-        return index == len(word)
-
-    def _short(self, value: int, stop: int) -> bytes:
-        if stop - value > _SHORT_MAX:
-            raise StompError("header too long", f"An id or a destination has more than {_SHORT_MAX} octets.")
-        return take_ba(self._buffer, value, stop - value)
-
-    def _digits(self, value: int, stop: int) -> int:
-        buffer = self._buffer
-        number = 0
-        at = value
-        while at < stop and (buffer[at] == 32 or buffer[at] == 9):
-            at += 1
-        if at == stop or stop - at > 18:
-            raise StompError("malformed header", "A content-length is no number.")
-        while at < stop:
-            if buffer[at] < 48 or buffer[at] > 57:
-                raise StompError("malformed header", "A content-length is no number.")
-            number = number * 10 + (buffer[at] - 48)
-            at += 1
-        return number
-
-    def _make_canonical(self) -> int:
-        """What was read has octets that are looked at more closely. Raises StompError."""
-        version = self.version
-        block = b"".join(
-            b"%b:%b\n" % (headers.canonical(name, version), headers.canonical(value, version))
-            for name, value in headers.lines(take_ba(self._block, 0, self._block_size), version != _V11)
-        )
-        if len(self._block) < len(block):
-            self._block = bytearray(2 * len(block))
-        self._block[: len(block)] = block
-        self._block_size = len(block)
-        self._destination = headers.unescape(headers.canonical(self._destination, version))
-        self._transaction = headers.unescape(headers.canonical(self._transaction, version))
-        headers.canonical(self._receipt, version)
-        if version == _V10:
-            self._receipt = self._receipt.strip(b" \t")
-            self._message_id = self._message_id.strip(b" \t")
-        self._id = headers.unescape(headers.canonical(self._id, version))
-        self._message_id = headers.unescape(headers.canonical(self._message_id, version))
-        return 0
-
     # --- bodies ----------------------------------------------------------------------------------------------------------------------
 
     def _body_end(self, pos: int, body: int) -> int:
@@ -535,37 +360,6 @@ class Decoder(ReceiveBuffer):
 
     # --- ACK, NACK -------------------------------------------------------------------------------------------------------------------
 
-    def _parse_id(self) -> bool:
-        """Read `subscription-delivery` of the header id or, before 1.2, of message-id behind the prefix, into _subscription_of and _delivery_of."""
-        text = self._id
-        at = 0
-        if self.version != _V12:
-            text = self._message_id
-            at = len(self.ack_prefix)
-            if not text.startswith(self.ack_prefix):
-                return False
-        size = len(text)
-        self._delivery_of = 0
-        number = 0
-        first = at
-        dash = False
-        if size - at > 40:
-            return False
-        while at < size:
-            octet = text[at]
-            if 48 <= octet <= 57 and number < _NUMBER_MAX // 10 - 1:
-                number = number * 10 + (octet - 48)
-            elif octet == 45 and not dash and at > first:
-                dash = True
-                self._subscription_of = number
-                number = 0
-                first = at + 1
-            else:
-                return False
-            at += 1
-        self._delivery_of = number
-        return dash and at > first
-
     def _extends(self, negative: bool) -> bool:
         """Whether the acknowledgement that was read goes on with the open range: it does so then."""
         if (
@@ -604,41 +398,17 @@ class Decoder(ReceiveBuffer):
 
     def _other(self, command: bytes, block: bytes) -> int:
         """Command and headers of a frame that is rare, or of none. Raises StompError."""
-        name = command.decode("latin-1")
-        if name not in COMMANDS:
-            raise StompError("unknown command", f"No command of STOMP: {headers.shown(command)}")
-        if name == "NACK" and self.version == _V10:
-            raise StompError("unknown command", "STOMP 1.0 has no NACK.")
-        is_first = name in ("CONNECT", "STOMP")
-        if is_first == (self.version != 0):
-            raise StompError("unexpected frame", f"{name} is not expected {'again' if is_first else 'before CONNECT'}.")
-        if block.endswith(b"\r"):  # of the empty line
-            block = block[: len(block) - 1]
-        if block.count(b"\n") > _LINES_MAX:
-            raise StompError("too many headers", f"A frame has more than {_LINES_MAX} headers.")
-        self._receipt = b"" if is_first else self._receipt_in(block)
-        said = headers.table(block, 0 if is_first else self.version)
-        self._length = self._length_in(said.get("content-length", "0"))
-        self._name = name
+        self._name = control.command_of(command, self.version)
+        block = control.checked(block, _LINES_MAX)
+        is_first = self.version == 0
+        if not is_first:
+            self._receipt = control.receipt_in(block, self.version, _SHORT_MAX)
+        said = headers.table(block, self.version)
+        self._length = control.length_in(said)
         self._said = said
         if is_first:
             self.version = headers.negotiated(said.get("accept-version"))
         return 0
-
-    def _length_in(self, text: str) -> int:
-        text = text.strip()
-        if not text.isdecimal() or not text.isascii() or len(text) > 18:
-            raise StompError("malformed header", "A content-length is no number.")
-        return int(text)
-
-    def _receipt_in(self, block: bytes) -> bytes:
-        """The header receipt as it came, for an ERROR about the frame."""
-        for name, value in headers.lines(block, self.version != _V11):
-            if name == b"receipt":
-                if len(value) > _SHORT_MAX:
-                    raise StompError("header too long", f"An id has more than {_SHORT_MAX} octets.")
-                return value.strip(b" \t") if self.version == _V10 else value
-        return b""
 
     def _flush(self, events: list[object]) -> int:
         opened = self._open
@@ -652,10 +422,6 @@ class Decoder(ReceiveBuffer):
                 self._receipts = bytearray()
             events.append(AckRange(self._subscription, self._lo, self._hi, self._negative, self._run_requeue, self._run_transaction, receipts))
         return 0
-
-
-def _is_blank(octet: int) -> bool:
-    return octet == 32 or octet == 9
 
 
 def _overrun() -> StompError:
