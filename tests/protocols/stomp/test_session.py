@@ -248,6 +248,14 @@ def test_a_queue_that_is_gone(known: Client) -> None:
     assert known.said() == [("ERROR", "not found")]
 
 
+def test_what_nobody_listens_to_is_done(client: Client) -> None:
+    client.send(send("/topic/t", b"1", "receipt:1"))
+    call = client.door.publishes[0]
+    call.unroutable = True
+    complete(call)
+    assert client.said() == [("RECEIPT", "1")]
+
+
 def test_what_a_full_queue_refuses_is_told_and_the_rest_too(known: Client) -> None:
     known.send(b"".join(send("/queue/q", b"x", f"receipt:{number}") for number in range(4)))
     call = known.door.publishes[0]

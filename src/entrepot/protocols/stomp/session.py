@@ -446,7 +446,7 @@ class Session(Sink):
         if call.outcome != DONE:
             error = outcomes.of_call(call)
             failed.update(range(call.count))
-        elif call.unroutable or call.returned:
+        elif call.mandatory and (call.unroutable or call.returned):
             error = StompError("not found", f"There is no queue '{call.address[2 + call.address[0] :].decode(errors='replace')}'.")
             failed.update(range(call.count) if call.unroutable else call.returned or ())
         elif call.nacked:
