@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stomp_wire import entry, record, records_of, route, unescaped
+from stomp_wire import entry, read, record, records_of, route, unescaped
 
 from both_modes import both, examples
 from entrepot.broker.logs.entry_codec import DeadLetter
@@ -23,6 +23,7 @@ from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.kafka.records import KafkaEntryCodec
 from entrepot.protocols.sqs.records import SqsEntryCodec
 from entrepot.protocols.stomp import headers as lines
+from entrepot.protocols.stomp.output import Output
 from entrepot.protocols.stomp.records import StompEntryCodec
 
 CODEC = StompEntryCodec()
@@ -254,6 +255,24 @@ def _() -> None:
     assert to_stomp(lambda _: None, route(b"e/f", b"k/l")).headers["destination"] == "/exchange/e%2Ff/k/l"
     origin = bytes([CODEC_AMQP_091]) + route(b"e", b"k")
     assert to_stomp(lambda builder: put(builder, neutral.ORIGIN, origin), NONE).headers["destination"] == "/exchange/e/k"
+
+
+@row(BACK, "no address")
+def _() -> None:
+    entry_ = CODEC.from_record_batch(_empty_batch(), 0, NOW_MS, NONE)
+    seen = Seen(entry_)
+    assert (seen.bits & 8, "destination" in seen.headers) == (8, False)
+    output = Output()
+    output.deliver(entry_, CODEC.start(entry_), 1, b"MESSAGE\nmessage-id:", b"", b"\n", b"destination:/queue/here\n", 1, 12, -1)
+    (heard,) = read(output.take_joined())
+    assert heard["destination"] == "/queue/here"
+
+
+def _empty_batch() -> bytes:
+    builder = BatchBuilder()
+    builder.begin()
+    builder.end()
+    return builder.build()
 
 
 @row(BACK, "content type and encoding, correlation id, type")

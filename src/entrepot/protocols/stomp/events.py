@@ -6,6 +6,7 @@ from __future__ import annotations
 HAS_LENGTH = 0x01  # its sender said content-length: to JMS it is bytes, else text
 PERSISTENT = 0x02  # persistent:true
 HAS_TTL = 0x04  # its time to live stands before its headers
+NO_DESTINATION = 0x08  # it does not say where it was sent to: its reader is told where that reads
 # Bits of a run alone: what the session has to look at before it passes the records on.
 EXPIRES = 0x10  # some record has the header expires or expiration
 TEMP_REPLY = 0x20  # some record wants its replies at a temporary queue

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import make_ask, make_settle
 from entrepot.model.errors import Reason, Refused
@@ -26,6 +28,7 @@ from entrepot.protocols.stomp.subscription import AUTO, CLIENT, INDIVIDUAL, Span
 if TYPE_CHECKING:
     from entrepot.protocols.stomp.session import Session, Steps
 
+STREAM_PREFETCH = 1000  # messages that are out, where a stream's reader says nothing of it
 ID_MAX = 1024  # octets of the id of a subscription or transaction
 KNOWN_MAX = 4096
 STREAM = 1  # all that a connection asks is one stream of the port
@@ -106,7 +109,7 @@ def _make_temporary(session: Session, text: str) -> Steps:
 def _take_replies(session: Session, text: str) -> Steps:
     """As RabbitMQ does: who wants replies at a temporary queue that nobody reads is subscribed to it, under its name."""
     yield from _make_temporary(session, text)
-    subscription = _new(session, text, text, AUTO)
+    subscription = _new(session, text, text, text, AUTO)
     subscription.temporary = text
     subscription.queue = session.temporaries[text]
     yield from _consume(session, subscription, {}, None)
@@ -162,7 +165,7 @@ def _subscribe(session: Session, frame: Frame) -> Steps:
     replaced = session.subscriptions.get(text)
     if destination.kind == TEMPORARY and replaced is not None and replaced.temporary == text and said.get("id") != text:
         yield from _end(session, replaced)  # it was made for the replies; from now on its client reads them itself
-    subscription = _new(session, _key(session, said), said.get("id"), mode)
+    subscription = _new(session, _key(session, said), said.get("id"), text, mode)
     try:
         durable = durable_queue(session, said, destination)
         if destination.kind in (SUBJECT, EXCHANGE):
@@ -197,11 +200,11 @@ def _key(session: Session, said: dict[str, str]) -> str:
     return key
 
 
-def _new(session: Session, key: str, subscription_id: str | None, mode: str) -> Subscription:
+def _new(session: Session, key: str, subscription_id: str | None, destination: str, mode: str) -> Subscription:
     if key in session.subscriptions:
         raise StompError("subscription exists", f"There is a subscription '{key[:100]}' on this connection already.")
     session.last_number += 1
-    subscription = Subscription(session.last_number, key, subscription_id, mode, session.version, session.decoder.ack_prefix)
+    subscription = Subscription(session.last_number, key, subscription_id, destination, mode, session.version, session.decoder.ack_prefix)
     session.subscriptions[key] = subscription
     session.by_number[subscription.number] = subscription
     return subscription
@@ -260,7 +263,7 @@ def _consume(session: Session, subscription: Subscription, said: dict[str, str],
     most = session.settings.prefetch_max
     priority = _number(said, "activemq.priority", -0x80000000) or _number(said, "x-priority", -0x80000000) or 0
     arguments = {name: said[name] for name in ("x-stream-partition",) if name in said}
-    subscription.consumer_id = yield requests.Consume(
+    request = requests.Consume(
         subscription.queue,
         subscription,
         min(prefetch, most) if prefetch and most else prefetch or most,
@@ -270,6 +273,12 @@ def _consume(session: Session, subscription: Subscription, said: dict[str, str],
         _start(said.get("x-stream-offset", "next")),
         arguments,
     )
+    try:
+        subscription.consumer_id = yield request
+    except Refused as refused:  # of a stream each reader acknowledges, and has a limit: where its client does neither, it is done here
+        if refused.reason is not Reason.NOT_SUPPORTED and (refused.reason is not Reason.INVALID or request.limit):
+            raise
+        subscription.consumer_id = yield msgspec.structs.replace(request, limit=request.limit or STREAM_PREFETCH, auto_settle=False)
 
 
 def _start(text: str) -> Any:

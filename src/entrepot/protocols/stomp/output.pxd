@@ -4,8 +4,8 @@ from libc.stdint cimport int64_t, uint64_t
 from entrepot.model.octets cimport copy, copy_ba, get_u32_be, take, take_ba
 
 cdef Py_ssize_t _BUFFER_MIN, _PART, _REFERENCED_MIN, _QUIET_TAKES, _NUMBERS
-cdef bytes _LENGTH, _OFFSET
-cdef int _V12, _HAS_TTL
+cdef bytes _LENGTH, _OFFSET, _NOTHING
+cdef int _V12, _HAS_TTL, _NO_DESTINATION
 
 cdef bint _has_escape(bytes data, Py_ssize_t pos, Py_ssize_t size) except? True
 
@@ -17,9 +17,10 @@ cdef class Output:
 
     @cython.locals(size=Py_ssize_t)
     cpdef int raw(self, bytes data) except -1
-    @cython.locals(size=Py_ssize_t, body=Py_ssize_t, referenced=bint, block=bytes)
+    @cython.locals(size=Py_ssize_t, body=Py_ssize_t, referenced=bint, block=bytes, where=bytes, bits=int)
     cpdef Py_ssize_t deliver(
-        self, bytes data, Py_ssize_t pos, Py_ssize_t count, bytes head, bytes middle, bytes more, uint64_t delivery, int version, int64_t offset) except -1
+        self, bytes data, Py_ssize_t pos, Py_ssize_t count, bytes head, bytes middle, bytes more, bytes destination, uint64_t delivery, int version,
+        int64_t offset) except -1
     @cython.locals(data=bytes)
     cpdef bytes take_joined(self)
     @cython.locals(parts=list)

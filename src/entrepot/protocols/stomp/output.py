@@ -11,7 +11,7 @@ from __future__ import annotations
 import cython
 
 from entrepot.protocols.stomp import headers
-from entrepot.protocols.stomp.events import HAS_TTL
+from entrepot.protocols.stomp.events import HAS_TTL, NO_DESTINATION
 
 if not cython.compiled:
     from entrepot.model.octets import copy, copy_ba, get_u32_be, take, take_ba
@@ -28,7 +28,8 @@ _NUMBERS = 160  # octets that four numbers, two names and the line ends take at 
 _LENGTH = b"content-length:"
 _OFFSET = b"x-stream-offset:"
 _V12 = headers.V12
-_HAS_TTL = HAS_TTL
+_HAS_TTL, _NO_DESTINATION = HAS_TTL, NO_DESTINATION
+_NOTHING = b""
 
 
 class Output:
@@ -58,27 +59,31 @@ class Output:
         self._filled += size
         return 0
 
-    def deliver(self, data: bytes, pos: int, count: int, head: bytes, middle: bytes, more: bytes, delivery: int, version: int, offset: int) -> int:
+    def deliver(
+        self, data: bytes, pos: int, count: int, head: bytes, middle: bytes, more: bytes, destination: bytes, delivery: int, version: int, offset: int
+    ) -> int:
         """Append a MESSAGE for each of `count` records from data[pos]; `delivery` numbers the first. Return the position behind the last.
 
         `offset`: of the first in its stream, -1 where it has none. `head`: what stands before the delivery's number; `middle`: between it and its second time,
-        b"" for once; `more`: header lines behind that.
+        b"" for once; `more`: header lines behind that; `destination`: one for records that have none.
         """
         while count > 0:
             size = get_u32_be(data, pos)
             body = get_u32_be(data, pos + 4)
-            pos += 9
-            if data[pos - 1] & _HAS_TTL:
-                pos += 8
+            bits = data[pos + 8]
+            pos += 17 if bits & _HAS_TTL else 9
             referenced = body >= _REFERENCED_MIN
+            where = destination if bits & _NO_DESTINATION else _NOTHING
             if version != _V12 and _has_escape(data, pos, size):
                 block = headers.for_version(take(data, pos, size), version)
-                self._room(len(head) + len(middle) + len(more) + _NUMBERS + len(block))
+                self._room(len(head) + len(middle) + len(more) + len(where) + _NUMBERS + len(block))
                 self._begin(head, middle, more, delivery)
+                self._put(where, 0, len(where))
                 self._put(block, 0, len(block))
             else:
-                self._room(len(head) + len(middle) + len(more) + _NUMBERS + size)
+                self._room(len(head) + len(middle) + len(more) + len(where) + _NUMBERS + size)
                 self._begin(head, middle, more, delivery)
+                self._put(where, 0, len(where))
                 self._put(data, pos, size)
             pos += size
             if offset >= 0:

@@ -9,7 +9,7 @@ from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.protocols.stomp import headers
 from entrepot.protocols.stomp.destinations import text_of
 from entrepot.protocols.stomp.errors import StompError
-from entrepot.protocols.stomp.events import HAS_TTL
+from entrepot.protocols.stomp.events import HAS_TTL, NO_DESTINATION
 
 TTL_MAX_MS = (1 << 53) - 1
 DEATHS_MAX = 100  # of x-death
@@ -123,7 +123,8 @@ def dead_letter(address: bytes, record: bytes, letter: DeadLetter) -> tuple[byte
     lines.append((b"original-destination", said.get(b"original-destination") or said.get(b"destination") or text_of(address)))
     for which in (b"first", b"last") if b"x-first-death-queue" not in said else (b"last",):
         lines += [(b"x-%b-death-reason" % which, reason), (b"x-%b-death-queue" % which, queue), (b"x-%b-death-exchange" % which, exchange)]
-    return there, with_headers(record, lines, _EXPIRY, -1)
+    bits, _, _, _, _ = take_apart(again := with_headers(record, lines, _EXPIRY, -1))
+    return there, again[:8] + bytes((bits & ~NO_DESTINATION,)) + again[9:]
 
 
 def is_cycle(record: bytes, queue: str) -> bool:

@@ -119,6 +119,7 @@ class Session(Sink):
         self.step_call: Ask | None = None
         self.advancing = False
         self.sent: dict[Call, bytes] = {}  # SENDs and acknowledgements that are not durable yet -> the RECEIPTs that they are answered with
+        self.unsettled: list[Settle] = []  # what is settled when it is handed to the socket
         # what there is
         self.subscriptions: dict[str, Subscription] = {}
         self.by_number: dict[int, Subscription] = {}
@@ -474,9 +475,11 @@ class Session(Sink):
         if subscription.receipt:
             self.output.raw(subscription.receipt)
             subscription.receipt = b""
-        if delivery.settled:
+        if subscription.mode == AUTO:
             first = subscription.next_delivery
             subscription.next_delivery = first + delivery.count
+            if not delivery.settled:  # of a stream: its reader goes on when this is sent
+                self.unsettled.append(make_settle(STREAM, delivery.consumer_id, delivery.offset, delivery.count, ACCEPT))
         else:
             first = subscription.delivered(delivery.consumer_id, delivery.offset, delivery.count)
         more = b"\n"
@@ -485,8 +488,9 @@ class Session(Sink):
         if delivery.counted:
             more += b"x-delivery-count:%d\n" % delivery.deliveries
         offset = delivery.offset if delivery.from_topic else -1
+        to = subscription
         position: int = self.output.deliver(
-            delivery.data, delivery.position, delivery.count, subscription.head, subscription.middle, more, first, self.version, offset
+            delivery.data, delivery.position, delivery.count, to.head, to.middle, more, to.destination, first, self.version, offset
         )
         if self.output.size > OUTPUT_HIGH_BYTES:
             self.overfull = True
@@ -532,6 +536,7 @@ class Session(Sink):
         self.steps = None
         self.step_call = None
         self.sent.clear()
+        self.unsettled = []
         self.subscriptions.clear()
         self.by_number.clear()
         self.transactions.clear()
@@ -550,6 +555,10 @@ class Session(Sink):
     def flushed(self) -> None:
         """Everything was handed to the socket, and it takes more."""
         self.spoke = True
+        if self.unsettled:
+            settlements, self.unsettled = self.unsettled, []
+            for settlement in settlements:
+                self.attachment.submit(settlement)
         if self.overfull:
             self.overfull = False
             if self.attachment is not None:

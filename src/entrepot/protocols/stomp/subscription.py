@@ -33,11 +33,28 @@ def _first(span: Span) -> int:
 
 
 class Subscription:
-    """`key`: what UNSUBSCRIBE finds it by; `id`: as its MESSAGEs say it, None: not at all (1.0). `receipt`: is told with its first delivery, or before."""
+    """`key`: what UNSUBSCRIBE finds it by; `id`: as its MESSAGEs say it, None: not at all (1.0). `receipt`: is told with its first delivery, or before.
+    `destination`: a header line with where it reads, for messages that do not say where they were sent.
+    """
 
-    __slots__ = ("consumer_id", "ended", "head", "id", "key", "middle", "mode", "next_delivery", "number", "queue", "receipt", "spans", "temporary")
+    __slots__ = (
+        "consumer_id",
+        "destination",
+        "ended",
+        "head",
+        "id",
+        "key",
+        "middle",
+        "mode",
+        "next_delivery",
+        "number",
+        "queue",
+        "receipt",
+        "spans",
+        "temporary",
+    )
 
-    def __init__(self, number: int, key: str, subscription_id: str | None, mode: str, version: int, ack_prefix: bytes) -> None:
+    def __init__(self, number: int, key: str, subscription_id: str | None, destination: str, mode: str, version: int, ack_prefix: bytes) -> None:
         self.number = number
         self.key = key
         self.id = subscription_id
@@ -49,6 +66,7 @@ class Subscription:
         self.ended = False
         self.next_delivery = 1
         self.spans: list[Span] = []
+        self.destination = headers.for_version(headers.line(b"destination", destination.encode()), version)
         said = [] if subscription_id is None else [(b"subscription", subscription_id.encode())]
         lines = b"".join(headers.line(name, value) for name, value in said)
         self.head = b"MESSAGE\n%bmessage-id:%b%d-" % (headers.for_version(lines, version), ack_prefix, number)

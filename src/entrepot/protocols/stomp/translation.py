@@ -35,7 +35,7 @@ from entrepot.model.batch import HEADER_BYTES, BatchBuilder, Record, RecordBatch
 from entrepot.model.entry import CODEC_STOMP
 from entrepot.protocols.stomp import headers
 from entrepot.protocols.stomp.destinations import queue_meant, reply_destination, text_of
-from entrepot.protocols.stomp.events import HAS_LENGTH, HAS_TTL, PERSISTENT
+from entrepot.protocols.stomp.events import HAS_LENGTH, HAS_TTL, NO_DESTINATION, PERSISTENT
 from entrepot.protocols.stomp.rewriting import deaths_in, packed, take_apart
 
 if not cython.compiled:
@@ -169,7 +169,7 @@ def _value_to(builder: BatchBuilder, value: Any) -> None:
 def from_batch(batch: RecordBatch, append_time_ms: int, address: bytes) -> bytes:
     """An entry with the batch's records at `address` (exchange and routing key short strings)."""
     parts = [b"\x01", len(address).to_bytes(2, "big"), address]
-    destination = headers.line(b"destination", text_of(address))
+    destination = headers.line(b"destination", text_of(address)) if len(address) > 2 else b""
     position = HEADER_BYTES
     for _ in range(batch.count):
         parts.append(_record_from(Record(batch.data, position), append_time_ms, destination))
@@ -178,7 +178,7 @@ def from_batch(batch: RecordBatch, append_time_ms: int, address: bytes) -> bytes
 
 
 def _record_from(record: Record, append_time_ms: int, destination: bytes) -> bytes:
-    lines = [destination]
+    lines = [destination] if destination else []
     for name, field in _FIELDS.items():
         _line(lines, name, record.octets(field))
     reply = record.octets(neutral.REPLY_TO)
@@ -203,14 +203,14 @@ def _record_from(record: Record, append_time_ms: int, destination: bytes) -> byt
     value = record.value
     if value is None:
         lines.append(b"x-null-value:true\n")
-    taken = {line.partition(b":")[0] for line in lines}
+    taken = {b"destination", *(line.partition(b":")[0] for line in lines)}
     for name, kind, raw in record.entries(neutral.HEADERS):
         escaped = headers.escape(name)
         if escaped in taken or escaped in _OF_FRAMES or not _is_text(name) or not name:
             continue
         taken.add(escaped)
         _line(lines, name, raw if kind in (neutral.STRING, neutral.BYTES) else header_text(kind, raw))
-    bits = HAS_LENGTH | (PERSISTENT if record.durable else 0)
+    bits = HAS_LENGTH | (PERSISTENT if record.durable else 0) | (0 if destination else NO_DESTINATION)
     return packed(bits & ~HAS_TTL, -1 if ttl is None or ttl < 0 else ttl, b"".join(lines), value or b"")
 
 
