@@ -15,7 +15,7 @@ from entrepot.model.errors import OutcomeUnknown, Reason, Unavailable
 from entrepot.net.unfinished import Unfinished
 from entrepot.protocols.stomp.frames import UNSUPPORTED
 from entrepot.protocols.stomp.handshake import CLOSED, Settings
-from entrepot.protocols.stomp.session import OUTPUT_HIGH_BYTES
+from entrepot.protocols.stomp.session import OUTPUT_HIGH_BYTES, RECEIPTS_HIGH_BYTES
 
 LOGIN = frame("CONNECT", "accept-version:1.2", "login:guest", "passcode:guest")
 BLOCK = b"destination:/queue/q\n"
@@ -278,6 +278,16 @@ def test_when_a_message_expires_is_counted_from_now(known: Client) -> None:
 def test_a_time_that_is_none(known: Client, header: str) -> None:
     known.send(send("/queue/q", b"1", header))
     assert known.said() == [("ERROR", "malformed header")]
+
+
+def test_receipts_that_wait_have_a_limit(known: Client) -> None:
+    for _ in range(RECEIPTS_HIGH_BYTES // 65_536 + 2):
+        known.send(*(send("/queue/q", b"", "receipt:" + "r" * 1000) for _ in range(64)))
+    assert known.session.paused
+    for call in known.door.pending:
+        complete(call)
+    assert not known.session.paused
+    known.octets()
 
 
 def test_throttled_reading_stops_for_a_while(known: Client) -> None:

@@ -310,7 +310,7 @@ class Decoder(HeaderReader):
             self._open = _RUN
             self._run_destination = self._destination
             self._run_transaction = self._transaction
-        elif self._count and (self._count >= _RUN_COUNT or self._packed + need > _RUN_BYTES):
+        elif self._count and (self._count >= _RUN_COUNT or self._packed + need > _RUN_BYTES or len(self._receipts) > _RUN_BYTES):
             self._emit_run(events)
         self._flags |= self._bits
         self._note_receipt()

@@ -36,7 +36,8 @@ STREAM = frames.STREAM
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the subscriptions wait for the next
 STRANGER_BYTES = 8192
 CONNECT_MAX_BYTES = 8000  # less than a stranger's buffer, which would grow if it were full
-KNOWN_MAX = 4096  # destinations, and queues that are known to be there; one more, and they are looked up anew
+KNOWN_MAX = 1024  # destinations; one more, and they are looked at anew
+RECEIPTS_HIGH_BYTES = 1_048_576  # RECEIPTs that wait until what they are for is durable: above this nothing is read
 HEADERS_RUN = 4  # messages at a time where each is routed by its headers, which may be long work
 PIECE_STEPS = 100  # of events taken in, between two looks at what the turn has left (net/turns.py)
 EVENT_STEPS = 6  # what an event costs; of a frame that is not hot
@@ -118,6 +119,7 @@ class Session(Sink):
         self.step_frame: Frame | None = None
         self.step_call: Ask | None = None
         self.advancing = False
+        self.receipts_bytes = 0  # of all in `sent`
         self.sent: dict[Call, bytes] = {}  # SENDs and acknowledgements that are not durable yet -> the RECEIPTs that they are answered with
         self.unsettled: list[Settle] = []  # what is settled when it is handed to the socket
         # what there is
@@ -249,8 +251,8 @@ class Session(Sink):
 
     def update_paused(self) -> None:
         """Whether reading stops, by all that may hold it."""
-        waits = self.throttled or self.authenticating or self.steps is not None or self.state == LEAVING or len(self.backlog) > 0
-        paused = waits and self.state != CLOSED
+        waits = self.throttled or self.authenticating or self.steps is not None or self.state == LEAVING
+        paused = (waits or len(self.backlog) > 0 or self.receipts_bytes > RECEIPTS_HIGH_BYTES) and self.state != CLOSED
         if self.paused != paused:
             self.paused = paused
             self.wake()
@@ -270,7 +272,7 @@ class Session(Sink):
                 self.begin(frames.steps_of(self, event), event)
         except StompError as error:
             if not error.receipt:
-                error.receipt = _receipt_in(event, self.version)
+                error.receipt = outcomes.receipt_in(event, self.version)
             self.fail(error)
 
     # ---- frames that wait
@@ -313,7 +315,7 @@ class Session(Sink):
     def failed(self, frame: Frame, error: StompError) -> StompError:
         """A frame that waited for the broker waits no more; the error with its receipt, or that of the SEND which it was about."""
         self.steps = None
-        error.receipt = _receipt_in(self.backlog[0] if frame is _UNASKED and self.backlog else frame, self.version)
+        error.receipt = outcomes.receipt_in(self.backlog[0] if frame is _UNASKED and self.backlog else frame, self.version)
         return error
 
     def receipt(self, frame: Frame) -> None:
@@ -359,7 +361,7 @@ class Session(Sink):
                 self.put(run.receipts)
             return
         call.confirm = True
-        self.sent[call] = run.receipts
+        self.expect(call, run.receipts)
         self.attachment.submit(call)
 
     def transaction(self, name: bytes) -> Transaction:
@@ -401,13 +403,27 @@ class Session(Sink):
         settlements = [make_settle(STREAM, span.consumer_id, span.offset, span.count, disposition) for span in taken]
         if event.receipts:
             call = make_ask(STREAM, CommitTogether([], settlements))
-            self.sent[call] = event.receipts
+            self.expect(call, event.receipts)
             self.attachment.submit(call)
             return
         for settlement in settlements:
             self.attachment.submit(settlement)
 
     # ---- what the port says
+
+    def expect(self, call: Call, receipts: bytes) -> None:
+        """These RECEIPTs go out when a call is done."""
+        self.sent[call] = receipts
+        self.receipts_bytes += len(receipts)
+
+    def settled(self, call: Call) -> bytes:
+        """A call is done, or will not be: its RECEIPTs."""
+        receipts = self.sent.pop(call, b"")
+        was_high = self.receipts_bytes > RECEIPTS_HIGH_BYTES
+        self.receipts_bytes -= len(receipts)
+        if was_high:
+            self.update_paused()
+        return receipts
 
     def completed(self, call: Call) -> None:
         """See port.Sink."""
@@ -423,7 +439,7 @@ class Session(Sink):
             elif isinstance(call, Settle):
                 raise outcomes.of_call(call)
             elif call in self.sent:
-                receipts = self.sent.pop(call)
+                receipts = self.settled(call)
                 if call.outcome != DONE:
                     error = outcomes.of_call(call)
                     error.receipt = receipt_of(receipts)
@@ -441,31 +457,14 @@ class Session(Sink):
 
     def on_published(self, call: Publish) -> None:
         """A run of SENDs is durable, or will not be. Raises StompError."""
-        receipts = self.sent.pop(call, b"")
-        error: StompError | None = None
-        failed: set[int] = set()
-        if call.outcome != DONE:
-            error = outcomes.of_call(call)
-            failed.update(range(call.count))
-        elif call.mandatory and (call.unroutable or call.returned):
-            error = StompError("not found", f"There is no queue '{call.address[2 + call.address[0] :].decode(errors='replace')}'.")
-            failed.update(range(call.count) if call.unroutable else call.returned or ())
-        elif call.nacked:
-            error = StompError("full", "A queue has no room for the message, and is declared to refuse it then.")
-            failed.update(call.nacked)
-        if error is None:
-            if receipts:
-                self.put(receipts)
-            return
-        each = receipts.split(b"\0")[:-1]
-        if len(each) == call.count:
-            error.receipt = receipt_of(each[min(failed)])
-            kept = b"".join(one + b"\0" for index, one in enumerate(each) if index not in failed)
-            if kept:
-                self.put(kept)
-        else:
-            error.receipt = receipt_of(receipts)
-        raise error
+        receipts = self.settled(call)
+        error = None
+        if call.outcome != DONE or call.nacked or (call.mandatory and (call.unroutable or call.returned)):
+            error, receipts = outcomes.of_publish(call, receipts)
+        if receipts:
+            self.put(receipts)
+        if error is not None:
+            raise error
 
     def deliver(self, delivery: Delivery) -> int:
         """See port.Sink."""
@@ -536,6 +535,7 @@ class Session(Sink):
         self.steps = None
         self.step_call = None
         self.sent.clear()
+        self.receipts_bytes = 0
         self.unsettled = []
         self.subscriptions.clear()
         self.by_number.clear()
@@ -588,14 +588,6 @@ class Session(Sink):
 
 
 _UNASKED = Frame("", {}, 0)  # what a SEND asks first has no RECEIPT
-
-
-def _receipt_in(event: Any, version: int) -> bytes:
-    """The receipt that an event asks for, the first of them, as it is written on this connection."""
-    if isinstance(event, Frame):
-        text = event.headers.get("receipt", "")
-        return encode("", [("", text)], version)[2:-3] if text else b""
-    return receipt_of(event.receipts) if isinstance(event, SendRun | AckRange) else b""
 
 
 def _overrun(session: Session) -> bool:
