@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import stomp
+from identities import make_identity
 from stomp_client import DEADLINE_S, Peer, new_name
 
 Connect = Callable[..., Peer]
@@ -334,6 +337,38 @@ def test_a_silent_client_is_given_up(stomp_broker: Any) -> None:
         assert b"CONNECTED" in sock.recv(4096)
         sock.settimeout(60)
         assert sock.recv(4096) == b""
+
+
+def test_tls(tmp_path: Path) -> None:
+    from entrepot.testing import Broker
+
+    server = make_identity(tmp_path, "server")
+    settings = {"tls.certificate": server.certificate, "tls.key": server.key}
+    with Broker(settings=settings, listeners=("stomp", "stomps")) as broker:
+        context = ssl.create_default_context(cafile=str(server.certificate))
+        with (
+            socket.create_connection(("127.0.0.1", broker.port("stomps")), timeout=DEADLINE_S) as sock,
+            context.wrap_socket(sock, server_hostname="localhost") as secure,
+        ):
+            secure.sendall(b"CONNECT\naccept-version:1.2\n\n\0SEND\ndestination:/queue/secret\nreceipt:r\n\nbehind TLS\0")
+            heard = b""
+            while b"RECEIPT" not in heard:
+                heard += secure.recv(4096)
+        peer = Peer(broker.stomp_address, "/")
+        peer.subscribe("/queue/secret")
+        assert peer.take()[0].body == "behind TLS"
+        peer.close()
+
+
+def test_who_comes_to_the_wrong_port_is_told_so_in_the_log(stomp_broker: Any) -> None:
+    with socket.create_connection(("127.0.0.1", stomp_broker.port("amqp")), timeout=DEADLINE_S) as sock:
+        sock.sendall(b"CONNECT\naccept-version:1.2\n\n\0")
+        while sock.recv(4096):
+            pass
+    deadline = time.monotonic() + DEADLINE_S
+    while "STOMP" not in stomp_broker.log.rpartition("Ctrl-C")[2]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_what_is_no_stomp_is_told_so(stomp_broker: Any) -> None:
