@@ -42,6 +42,9 @@ class Door(Attachment):
         elif isinstance(call, Ask) and self.answers:
             answer(self, call)
 
+    def by_headers(self, address: bytes) -> bool:
+        return address.startswith(b"\x07headers")
+
     def wait_for_catalogue(self) -> None:
         self.waits = True
 

@@ -159,6 +159,14 @@ def test_a_run_ends_with_destination_and_transaction() -> None:
     ]  # fmt: skip
 
 
+def test_a_run_asks_for_receipts_of_all_or_of_none() -> None:
+    asks = [True, True, False, False, True]
+    events = connected().push(b"".join(send("/queue/a", b"x", *(["receipt:r"] if asked else [])) for asked in asks))
+    assert [(event.count, event.receipts.count(b"\0")) for event in events] == [(2, 2), (2, 0), (1, 1)]
+    rest = events[0].cut(1)
+    assert (events[0].count, events[0].data, events[0].receipts) == (rest.count, rest.data, rest.receipts)
+
+
 def test_a_run_is_limited_in_count_and_bytes() -> None:
     decoder = connected()
     decoder.push(send("/queue/a", bytes(3000), length=True) * 200)  # its buffer has grown: the next are read in one go

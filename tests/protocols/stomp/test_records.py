@@ -8,6 +8,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +24,7 @@ from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.kafka.records import KafkaEntryCodec
 from entrepot.protocols.sqs.records import SqsEntryCodec
 from entrepot.protocols.stomp import headers as lines
+from entrepot.protocols.stomp import translation
 from entrepot.protocols.stomp.output import Output
 from entrepot.protocols.stomp.records import StompEntryCodec
 
@@ -519,6 +521,42 @@ def test_through_amqp_and_back_a_message_is_as_it_was(headers: list[tuple[str, s
     seen = Seen(CODEC.from_record_batch(middle, 0, NOW_MS, NONE))
     assert seen.headers == {"destination": "/queue/q", "persistent": "true", **dict(headers)}
     assert (seen.body, seen.bits) == (body, 3)
+
+
+PLAIN = "content-type content-encoding correlation-id type priority a b c persistent expires reply-to x-key timestamp subscription".split()
+plain_names = st.sampled_from(PLAIN)
+plain_texts = st.one_of(st.text("abc19", max_size=3), st.sampled_from(["7", "10", "true", "a:b", "a\\b", "\u00e9"]))
+plain_pairs = st.lists(st.tuples(plain_names, plain_texts), max_size=6)
+plain_messages = st.tuples(plain_pairs, st.binary(max_size=5), st.one_of(st.none(), st.integers(0, 9)), st.integers(0, 3))
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(st.lists(plain_messages, min_size=1, max_size=4))
+def test_the_short_way_is_the_long_way(made: list[Any]) -> None:
+    data = CODEC.prefix(QUEUE) + b"".join(record(block(*headers), body, bits=bits, ttl=ttl) for headers, body, ttl, bits in made)
+    for module in both("entrepot.protocols.stomp.plain_records"):
+        batches = []
+        for short in (module.plain_to, lambda *_: -1):
+            with patch.object(translation, "plain_to", short):
+                batches.append(translation.to_batch(data))
+        assert batches[0] == batches[1]
+        through = AmqpEntryCodec().to_record_batch(AmqpEntryCodec().from_record_batch(batches[0], 0, NOW_MS, QUEUE), 0, NOW_MS)
+        for batch in (batches[0], through):
+            assert batch is not None
+            entries = []
+            for short in (module.plain_from, lambda *_: None):
+                with patch.object(translation, "plain_from", short):
+                    entries.append(translation.from_batch(RecordBatch(batch), NOW_MS, QUEUE))
+            assert entries[0] == entries[1]
+
+
+def test_what_is_usual_goes_the_short_way() -> None:
+    data = message("content-type:text/plain", "priority:4", "persistent:true", "colour:green", "correlation-id:7", bits=3)
+    batch = CODEC.to_record_batch(data, 0, NOW_MS)
+    assert batch is not None
+    for module in both("entrepot.protocols.stomp.plain_records"):
+        assert module.plain_to(BatchBuilder(), data, CODEC.start(data), b"origin") == len(data)
+        assert module.plain_from(batch, 8, b"") is not None
 
 
 # ---- changed records

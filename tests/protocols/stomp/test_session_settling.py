@@ -10,6 +10,7 @@ from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE
 from entrepot.model.errors import Reason
 from entrepot.net.unfinished import Unfinished
+from entrepot.protocols.stomp.frames import TEMPORARIES_MAX
 from entrepot.protocols.stomp.handshake import Settings
 
 BLOCK = b"destination:/queue/q\n"
@@ -211,6 +212,12 @@ def test_replies_as_activemqs_clients_want_them(known: Client) -> None:
     assert known.door.tokens() == [token]
     known.deliver(token, record(BLOCK, b"answer"))
     assert known.hear()[0]["subscription"] == "mine"
+
+
+def test_many_temporary_queues_have_a_limit(known: Client) -> None:
+    known.send(*(send("/queue/q", b"ask", f"reply-to:/temp-queue/{number}") for number in range(TEMPORARIES_MAX + 1)))
+    assert known.said() == [("ERROR", "too many temporary queues")]
+    assert len(known.door.tokens()) == TEMPORARIES_MAX
 
 
 def test_who_subscribes_later_takes_over(known: Client) -> None:

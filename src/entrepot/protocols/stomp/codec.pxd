@@ -45,6 +45,7 @@ cdef class Decoder(HeaderReader):
     cdef Py_ssize_t _body_end(self, Py_ssize_t pos, Py_ssize_t body) except -1
     @cython.locals(need=Py_ssize_t, pack=bytearray, packed=Py_ssize_t)
     cdef int _send(self, list events, Py_ssize_t body, Py_ssize_t size) except -1
+    cdef bint _ends_run(self, Py_ssize_t need) except? True
     @cython.locals(capacity=Py_ssize_t, pack=bytearray)
     cdef int _grow_pack(self, Py_ssize_t need) except -1
     cdef int _emit_run(self, list events) except -1

@@ -310,7 +310,7 @@ class Decoder(HeaderReader):
             self._open = _RUN
             self._run_destination = self._destination
             self._run_transaction = self._transaction
-        elif self._count and (self._count >= _RUN_COUNT or self._packed + need > _RUN_BYTES or len(self._receipts) > _RUN_BYTES):
+        elif self._count and self._ends_run(need):
             self._emit_run(events)
         self._flags |= self._bits
         self._note_receipt()
@@ -334,6 +334,12 @@ class Decoder(HeaderReader):
         copy_ba(pack, packed, self._buffer, body, size)
         self._packed = packed + size
         return 0
+
+    def _ends_run(self, need: int) -> bool:
+        """Whether the open run is full, or asks for receipts otherwise than the frame that was read: a run asks for them of all of its records, or of none."""
+        if self._count >= _RUN_COUNT or self._packed + need > _RUN_BYTES or len(self._receipts) > _RUN_BYTES:
+            return True
+        return (self._seen & 2 != 0) != (len(self._receipts) != 0)
 
     def _grow_pack(self, need: int) -> int:
         capacity = max(self._pack_capacity, 1024)

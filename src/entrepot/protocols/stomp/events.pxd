@@ -11,6 +11,8 @@ cdef class SendRun:
     cdef public int flags
     cdef public bytes receipts
 
+    cpdef SendRun cut(self, Py_ssize_t count)
+
 @cython.final
 cdef class AckRange:
     cdef public uint64_t subscription

@@ -15,8 +15,8 @@ TEMP_REPLY = 0x20  # some record wants its replies at a temporary queue
 class SendRun:
     """`count` SEND frames, one after another to one destination and in one transaction (b"": none), both as plain text.
 
-    `data` is packed records (records.py). `receipts` are the RECEIPT frames that they ask for, as they are sent when it is done; `receipt` is the id in the
-    first of them. At most RUN_MAX_COUNT records and, unless it is a single one, RUN_MAX_BYTES of data.
+    `data` is packed records (records.py). `receipts` are the RECEIPT frames that they ask for, each or none of them, as they are sent when it is done.
+    At most RUN_MAX_COUNT records and, unless it is a single one, RUN_MAX_BYTES of data.
     """
 
     def __init__(self, destination: bytes, transaction: bytes, data: bytes, count: int, body_bytes: int, flags: int, receipts: bytes) -> None:
@@ -27,6 +27,21 @@ class SendRun:
         self.body_bytes = body_bytes
         self.flags = flags
         self.receipts = receipts
+
+    def cut(self, count: int) -> SendRun:
+        """Keep the first `count` records, and return the others, of which there are some."""
+        data, receipts = self.data, self.receipts
+        pos = body_bytes = end = 0
+        for _ in range(count):
+            size = int.from_bytes(data[pos + 4 : pos + 8], "big")
+            body_bytes += size
+            pos += 9 + int.from_bytes(data[pos : pos + 4], "big") + size + (8 if data[pos + 8] & HAS_TTL else 0)
+            end = receipts.find(b"\0", end) + 1
+        rest = SendRun(
+            self.destination, self.transaction, data[pos:], self.count - count, self.body_bytes - body_bytes, self.flags, receipts[end:] if receipts else b""
+        )
+        self.data, self.count, self.body_bytes, self.receipts = data[:pos], count, body_bytes, receipts[:end] if receipts else b""
+        return rest
 
 
 class AckRange:

@@ -28,6 +28,7 @@ from entrepot.protocols.stomp.subscription import AUTO, CLIENT, INDIVIDUAL, Span
 if TYPE_CHECKING:
     from entrepot.protocols.stomp.session import Session, Steps
 
+TEMPORARIES_MAX = 1000  # temporary queues of one connection
 STREAM_PREFETCH = 1000  # messages that are out, where a stream's reader says nothing of it
 ID_MAX = 1024  # octets of the id of a subscription or transaction
 KNOWN_MAX = 4096
@@ -60,10 +61,11 @@ def before_send(session: Session, destination: Destination, run: SendRun) -> Ste
     if destination.kind == TEMPORARY and run.destination.decode() not in session.temporaries:
         return _make_temporary(session, run.destination.decode())
     if run.flags & TEMP_REPLY:
-        for name in rewriting.reply_queues(run.data, run.count):
-            text = name.decode()
-            if text not in session.temporaries or not _is_read(session, text):
-                return _take_replies(session, text)
+        read = {subscription.queue for subscription in session.subscriptions.values()}
+        texts = [name.decode() for name in rewriting.reply_queues(run.data, run.count)]
+        unread = [text for text in texts if session.temporaries.get(text) not in read]
+        if unread:
+            return _take_replies(session, unread)
     if destination.kind == QUEUE and destination.name not in session.known_queues:
         return _make_queue(session, destination.name, {})
     return None
@@ -72,11 +74,6 @@ def before_send(session: Session, destination: Destination, run: SendRun) -> Ste
 def reply_names(session: Session) -> dict[bytes, bytes]:
     """What stands in a message for each temporary queue of the connection."""
     return {text.encode(): destinations.reply_destination(queue.encode()) for text, queue in session.temporaries.items()}
-
-
-def _is_read(session: Session, text: str) -> bool:
-    queue = session.temporaries[text]
-    return any(subscription.queue == queue for subscription in session.subscriptions.values())
 
 
 def _make_queue(session: Session, name: str, said: dict[str, str]) -> Steps:
@@ -102,17 +99,20 @@ def _make_queue(session: Session, name: str, said: dict[str, str]) -> Steps:
 def _make_temporary(session: Session, text: str) -> Steps:
     """A queue of this connection alone."""
     if text not in session.temporaries:
+        if len(session.temporaries) >= TEMPORARIES_MAX:
+            raise StompError("too many temporary queues", f"A connection has at most {TEMPORARIES_MAX}.")
         name, _, _ = yield requests.DeclareQueue("", exclusive=True, auto_delete=False)
         session.temporaries[text] = name
 
 
-def _take_replies(session: Session, text: str) -> Steps:
+def _take_replies(session: Session, texts: list[str]) -> Steps:
     """As RabbitMQ does: who wants replies at a temporary queue that nobody reads is subscribed to it, under its name."""
-    yield from _make_temporary(session, text)
-    subscription = _new(session, text, text, text, AUTO)
-    subscription.temporary = text
-    subscription.queue = session.temporaries[text]
-    yield from _consume(session, subscription, {}, None)
+    for text in texts:
+        yield from _make_temporary(session, text)
+        subscription = _new(session, text, text, text, AUTO)
+        subscription.temporary = text
+        subscription.queue = session.temporaries[text]
+        yield from _consume(session, subscription, {}, None)
 
 
 def _flag(said: dict[str, str], name: str, default: bool) -> bool:

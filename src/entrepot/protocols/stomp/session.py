@@ -22,7 +22,7 @@ from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
 from entrepot.protocols.stomp import destinations, frames, handshake, outcomes, rewriting
 from entrepot.protocols.stomp.codec import Decoder
-from entrepot.protocols.stomp.destinations import EXISTING, QUEUE, TEMPORARY, Destination
+from entrepot.protocols.stomp.destinations import EXCHANGE, EXISTING, QUEUE, TEMPORARY, Destination
 from entrepot.protocols.stomp.errors import StompError
 from entrepot.protocols.stomp.events import EXPIRES, TEMP_REPLY, AckRange, Frame, SendRun, receipt_of
 from entrepot.protocols.stomp.handshake import CLOSED, LEAVING, OPEN, WAITING
@@ -343,10 +343,10 @@ class Session(Sink):
             self.backlog.insert(0, run)
             self.begin(missing, _UNASKED)
             return
-        name = destination.name
         if destination.kind == TEMPORARY:
-            name = self.temporaries[run.destination.decode()]
-            destination = Destination(EXISTING, name, "")
+            destination = Destination(EXISTING, self.temporaries[run.destination.decode()], "")
+        if run.count > HEADERS_RUN and destination.kind == EXCHANGE and self.attachment.by_headers(destination.address):
+            self.backlog.insert(0, run.cut(HEADERS_RUN))
         if run.flags & TEMP_REPLY:
             run.data = rewriting.with_reply_queues(run.data, run.count, frames.reply_names(self))
         flags = 0

@@ -92,7 +92,8 @@ class Subscription:
     def take_through(self, high: int) -> list[Span]:
         """Take out all that is unsettled up to `high`."""
         index = bisect_right(self.spans, high, key=_first)
-        taken, self.spans = self.spans[:index], self.spans[index:]
+        taken = self.spans[:index]
+        del self.spans[:index]
         if taken and taken[-1].first + taken[-1].count - 1 > high:
             last = taken[-1]
             taken[-1] = last.cut(last.first, high)

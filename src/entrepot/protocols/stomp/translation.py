@@ -28,18 +28,14 @@ import struct
 from decimal import Decimal
 from typing import Any
 
-import cython
-
 from entrepot.model import batch as neutral
 from entrepot.model.batch import HEADER_BYTES, BatchBuilder, Record, RecordBatch, decode_value, skip
 from entrepot.model.entry import CODEC_STOMP
 from entrepot.protocols.stomp import headers
 from entrepot.protocols.stomp.destinations import queue_meant, reply_destination, text_of
 from entrepot.protocols.stomp.events import HAS_LENGTH, HAS_TTL, NO_DESTINATION, PERSISTENT
+from entrepot.protocols.stomp.plain_records import plain_from, plain_to
 from entrepot.protocols.stomp.rewriting import deaths_in, packed, take_apart
-
-if not cython.compiled:
-    from entrepot.model.octets import get_u16_be, take
 
 _SECONDS_BELOW = 100_000_000_000  # a timestamp that says less is RabbitMQ's, in seconds
 _NUMBER_MAX = (1 << 63) - 1
@@ -64,11 +60,11 @@ def key_in(block: bytes) -> bytes | None:
 def to_batch(data: bytes) -> bytes:
     """All records of an entry."""
     builder = BatchBuilder()
-    size = get_u16_be(data, 1)
-    origin = bytes((CODEC_STOMP,)) + take(data, 3, size)
-    position = 3 + size
+    position = 3 + int.from_bytes(data[1:3], "big")
+    origin = bytes((CODEC_STOMP,)) + data[3:position]
     while position < len(data):
-        position = _record_to(builder, data, position, origin)
+        behind = plain_to(builder, data, position, origin)
+        position = behind if behind >= 0 else _record_to(builder, data, position, origin)
     return builder.build()
 
 
@@ -172,7 +168,8 @@ def from_batch(batch: RecordBatch, append_time_ms: int, address: bytes) -> bytes
     destination = headers.line(b"destination", text_of(address)) if len(address) > 2 else b""
     position = HEADER_BYTES
     for _ in range(batch.count):
-        parts.append(_record_from(Record(batch.data, position), append_time_ms, destination))
+        plain = plain_from(batch.data, position, destination)
+        parts.append(_record_from(Record(batch.data, position), append_time_ms, destination) if plain is None else plain)
         position = skip(batch.data, position, 1)
     return b"".join(parts)
 
