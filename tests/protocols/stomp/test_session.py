@@ -87,6 +87,19 @@ def test_without_credentials_where_nobody_may_be_anonymous() -> None:
     assert client.said() == [("ERROR", "access refused")]
 
 
+def test_blanks_behind_the_colon_are_none_in_1_0() -> None:
+    client = Client(10)
+    client.send(
+        frame("CONNECT", "login: bob", "passcode: bob"), frame("SUBSCRIBE", "destination: /queue/q", "ack: client"), send(" /topic/t", b"", "receipt: r")
+    )
+    assert client.said() == [("CONNECTED", "1.0")]
+    assert client.session.user == "bob"
+    assert client.door.tokens()[0].queue == "q"
+    assert client.door.publishes[0].address == route(b"amq.topic", b"t")
+    complete(client.door.publishes[0])
+    assert client.said() == [("RECEIPT", "r")]
+
+
 def test_no_common_version() -> None:
     client = Client()
     client.send(frame("CONNECT", "accept-version:2.0"))

@@ -49,6 +49,8 @@ def connect(session: Session, frame: Frame) -> None:
     session.version = session.decoder.version
     if not session.version:
         raise StompError("version not supported", f"Supported are {', '.join(VERSIONS)}.")
+    if session.version == V10:  # whose specification writes a blank behind the colon
+        said = {name: value.strip(" \t") for name, value in said.items()}
     session.client_id = said.get("client-id", "")
     session.host = said.get("host", "/")
     client, server = _intervals(said.get("heart-beat", "0,0"))
