@@ -127,6 +127,19 @@ def encode(command: str, headers: list[tuple[str, str]], version: int, body: byt
     return b"%b\n%b\n%b\0" % (command.encode(), said, body)
 
 
+def is_text(value: bytes) -> bool:
+    """Whether it can be a header's value: UTF-8 without NUL."""
+    if b"\0" in value:
+        return False
+    if value.isascii():
+        return True
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def malformed(line: bytes) -> StompError:
     """What is said of a header line without a name or a colon."""
     return StompError("malformed header", f"A header line has no name or no colon: {shown(line)}")

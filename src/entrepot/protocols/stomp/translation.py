@@ -168,7 +168,7 @@ def from_batch(batch: RecordBatch, append_time_ms: int, address: bytes) -> bytes
     destination = headers.line(b"destination", text_of(address)) if len(address) > 2 else b""
     position = HEADER_BYTES
     for _ in range(batch.count):
-        plain = plain_from(batch.data, position, destination)
+        plain = plain_from(batch.data, position, append_time_ms, destination)
         parts.append(_record_from(Record(batch.data, position), append_time_ms, destination) if plain is None else plain)
         position = skip(batch.data, position, 1)
     return b"".join(parts)
@@ -203,7 +203,7 @@ def _record_from(record: Record, append_time_ms: int, destination: bytes) -> byt
     taken = {b"destination", *(line.partition(b":")[0] for line in lines)}
     for name, kind, raw in record.entries(neutral.HEADERS):
         escaped = headers.escape(name)
-        if escaped in taken or escaped in _OF_FRAMES or not _is_text(name) or not name:
+        if escaped in taken or escaped in _OF_FRAMES or not headers.is_text(name) or not name:
             continue
         taken.add(escaped)
         _line(lines, name, raw if kind in (neutral.STRING, neutral.BYTES) else header_text(kind, raw))
@@ -215,22 +215,10 @@ def _line(lines: list[bytes], name: bytes, value: bytes | None) -> None:
     """One header; what is no text goes in base64."""
     if value is None:
         return
-    if _is_text(value):
+    if headers.is_text(value):
         lines.append(headers.line(name, value))
     else:
         lines.append(headers.line(name + b"-base64", base64.b64encode(value)))
-
-
-def _is_text(value: bytes) -> bool:
-    if b"\0" in value:
-        return False
-    if value.isascii():
-        return True
-    try:
-        value.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def header_text(kind: int, raw: bytes) -> bytes:
