@@ -19,6 +19,7 @@ PACKAGES: tuple[str, ...] = (
     "entrepot.protocols.amqp091",
     "entrepot.protocols.kafka",
     "entrepot.protocols.sqs",
+    "entrepot.protocols.stomp",
     "entrepot.http",
 )
 

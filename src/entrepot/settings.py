@@ -186,10 +186,10 @@ class Limits(Section, frozen=True):
     unfinished_bytes: Annotated[
         int,
         key(
-            "received of requests and messages that are not whole (256 KiB of each connection are free), and held by AMQP transactions, in all",
+            "received of requests and messages that are not whole (256 KiB of each connection are free), and held by transactions, in all",
             unit="bytes",
             metric="entrepot_unfinished_bytes",
-            at="the connection that has waited longest for the rest of one is closed; where it is transactions, their channels are",
+            at="the connection that has waited longest for the rest of one is closed; where it is transactions, their channels are (AMQP), or it is (STOMP)",
             least=1 << 20,
         ),
     ] = 512 << 20
@@ -210,7 +210,7 @@ class Limits(Section, frozen=True):
     ] = 200_000
     bindings: Annotated[int, key("bindings", unit="bindings", metric="entrepot_bindings", at="binding is refused", least=1)] = 2_000_000
     consumers: Annotated[
-        int, key("consumers of AMQP clients, on all connections", unit="consumers", metric="entrepot_broker_consumers", at="consuming is refused", least=1)
+        int, key("consumers of AMQP and STOMP clients", unit="consumers", metric="entrepot_broker_consumers", at="consuming is refused", least=1)
     ] = 500_000
     groups: Annotated[int, key("consumer groups", unit="groups", metric="entrepot_broker_groups", at="joining and committing are refused", least=1)] = 100_000
     total_group_members: Annotated[

@@ -4,10 +4,12 @@ import pytest
 from broker_bench import NS, Bench, longstr_array, refused
 
 from entrepot.broker.calls import requests as r
-from entrepot.broker.calls.port import DONE, PENDING
+from entrepot.broker.calls.port import DONE, PENDING, make_publish
 from entrepot.broker.catalogue.routing import CACHE_MAX, REPLY_PREFIX
 from entrepot.broker.front.replies import ALL_WAITING_MAX_BYTES, WAITING_MAX_BYTES
+from entrepot.model.entry import CODEC_STOMP
 from entrepot.model.errors import Reason, Refused
+from entrepot.protocols.stomp.records import StompEntryCodec
 
 CLIENTS = 1000
 
@@ -158,6 +160,18 @@ class TestAnswers:
         assert me.publish(b"x").error is not None
         assert me.publish(b"answer", key=name).outcome == DONE
         assert client.bodies("answers") == [b"answer"]
+
+
+def test_an_answer_of_another_protocol_is_translated(bench, me):
+    bench.broker.register(StompEntryCodec())
+    client, name = asker(bench)
+    headers = b"destination:/reply-queue/x\n"
+    record = len(headers).to_bytes(4, "big") + (6).to_bytes(4, "big") + b"\0" + headers + b"answer"
+    call = make_publish(1, b"\0" + bytes([len(name)]) + name.encode(), CODEC_STOMP, 1, 0, record, 1, 6)
+    me.door.submit(call)
+    bench.run()
+    assert client.bodies("answers") == [b"answer"]
+    assert bench.broker.statistics()["replies_dropped_total"] == 0
 
 
 class TestAnAskerThatDoesNotRead:

@@ -132,9 +132,11 @@ def test_listen_flags_are_all_there_is() -> None:
         "listen.kafkas": "",
         "listen.sqs": "",
         "listen.sqss": "",
+        "listen.stomp": "",
+        "listen.stomps": "",
         "listen.http": "127.0.0.1:0",
     }
-    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, http"):
+    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, http"):
         listening_only(["mqtt=127.0.0.1:0"])
 
 

@@ -10,13 +10,15 @@ from typing import Any
 from fuzz_amqp import AmqpTalk
 from fuzz_kafka import KafkaTalk
 from fuzz_sqs import HttpTalk, SqsTalk
+from fuzz_stomp import StompTalk
 from fuzz_values import Chance, damaged, pieces
 from fuzz_world import Finding, Wire, World
 
 from entrepot.simulation.amqp_client import AmqpClient
 
-TALKS: dict[str, Any] = {"amqp": AmqpTalk, "kafka": KafkaTalk, "sqs": SqsTalk, "http": HttpTalk}
+TALKS: dict[str, Any] = {"amqp": AmqpTalk, "kafka": KafkaTalk, "sqs": SqsTalk, "http": HttpTalk, "stomp": StompTalk}
 CROWDS = (("amqp", "amqp", "kafka", "kafka", "sqs", "sqs", "http"), ("amqp", "amqp", "amqp"), ("kafka", "kafka", "kafka"), ("sqs", "sqs", "sqs"))
+STOMP = ("stomp", "stomp", "stomp", "amqp", "kafka", "sqs")  # beside CROWDS, whose seeds stay what they were
 FRAMES = 2000  # of one run
 CANARY_EVERY = 250  # frames
 KEPT = 12  # inputs told where something is found
@@ -87,10 +89,11 @@ class Canary:
 class Run:
     """One seed's run."""
 
-    def __init__(self, seed: int, frames: int = FRAMES, measured: bool = False) -> None:
+    def __init__(self, seed: int, frames: int = FRAMES, measured: bool = False, crowd: tuple[str, ...] = ()) -> None:
         self.report = Report(seed)
         self._frames = frames
         self._chance = Chance(seed)
+        self._crowd = crowd or CROWDS[seed // 2 % len(CROWDS)]
         self._has_users = seed % 2 == 1
         self.world = World(seed, self._has_users, measured)
         self._talks: list[tuple[Any, Wire]] = []
@@ -101,8 +104,7 @@ class Run:
         report, world = self.report, self.world
         try:
             canary = Canary(world)
-            crowd = CROWDS[report.seed // 2 % len(CROWDS)]
-            self._talks = [self._begin(TALKS[kind](self._chance, world, self._has_users)) for kind in crowd]
+            self._talks = [self._begin(TALKS[kind](self._chance, world, self._has_users)) for kind in self._crowd]
             told = 0
             while report.frames < self._frames:
                 self.step()

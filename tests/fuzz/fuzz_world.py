@@ -45,6 +45,9 @@ from entrepot.protocols.sqs.listener import SqsListener
 from entrepot.protocols.sqs.records import SqsEntryCodec
 from entrepot.protocols.sqs.session import Shared as SqsShared
 from entrepot.protocols.sqs.settings import Settings as SqsSettings
+from entrepot.protocols.stomp.handshake import Settings as StompSettings
+from entrepot.protocols.stomp.listener import StompListener
+from entrepot.protocols.stomp.records import StompEntryCodec
 from entrepot.simulation.loop import Handle, SimulatedClock, SimulatedEntropy, SimulatedLoop
 from entrepot.store.interface import LOG_ID_SIZE
 from entrepot.store.shard_time import ShardTime
@@ -55,8 +58,8 @@ CALLBACKS_MAX = 50_000  # that one run of the loop may take: more is work withou
 HELD_MAX_BYTES = 8 << 20  # of answers, by one connection whose peer does not read
 UNFINISHED_BYTES = 4 << 20
 UNPACKED_BYTES = 1 << 20
-LISTENERS = ("amqp", "amqps", "kafka", "kafkas", "sqs", "sqss", "http")
-PORTS = dict(zip(LISTENERS, (5672, 5671, 9092, 9093, 9324, 9325, 8080), strict=True))
+LISTENERS = ("amqp", "amqps", "kafka", "kafkas", "sqs", "sqss", "stomp", "stomps", "http")
+PORTS = dict(zip(LISTENERS, (5672, 5671, 9092, 9093, 9324, 9325, 61613, 61614, 8080), strict=True))
 _NETWORK = NetworkLimits(
     connections=100,
     connections_per_listener=50,
@@ -288,7 +291,7 @@ class World:
             authorizer=Authorizer(self.users),
             on_failed=self._store_failed,
         )
-        for codec in (AmqpEntryCodec(), KafkaEntryCodec(UNPACKED_BYTES), SqsEntryCodec()):
+        for codec in (AmqpEntryCodec(), KafkaEntryCodec(UNPACKED_BYTES), SqsEntryCodec(), StompEntryCodec()):
             self.broker.register(codec)
         self.administration = Administration(self.broker, self.users)
         self.broker.open()
@@ -319,13 +322,16 @@ class World:
         self.listeners: dict[str, Any] = {}
         for name in LISTENERS:
             at: Any = (network, "127.0.0.1", PORTS[name])
-            tls: Any = object() if name in ("amqps", "kafkas", "sqss") else None  # the bytes are those behind TLS
+            tls: Any = object() if name in ("amqps", "kafkas", "sqss", "stomps") else None  # the bytes are those behind TLS
             if name.startswith("amqp"):
                 amqp_settings = AmqpSettings(message_size_max=1 << 20, channel_max=64)
                 self.listeners[name] = AmqpListener(*at, port=self.broker, authenticator=authenticator, settings=amqp_settings, tls=tls)
             elif name.startswith("kafka"):
                 settings = KafkaSettings(produce_size_max=1 << 20, request_size_max=1 << 20, fetch_size_max=1 << 20)
                 self.listeners[name] = KafkaListener(*at, port=self.broker, authenticator=authenticator, settings=settings, shared=kafka, tls=tls)
+            elif name.startswith("stomp"):
+                of: Any = {"settings": StompSettings(message_size_max=1 << 20), "new_name": lambda: self.entropy.octets(9).hex(), "wall_ms": self.clock.wall_ms}
+                self.listeners[name] = StompListener(*at, port=self.broker, authenticator=authenticator, tls=tls, **of)
             elif name.startswith("sqs"):
                 self.listeners[name] = SqsListener(*at, port=self.broker, settings=SqsSettings(1 << 20, 5.0, 60.0), shared=sqs, tls=tls)
             else:

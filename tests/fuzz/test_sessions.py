@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzz_run import CROWDS, FRAMES, Failed, Run
+from fuzz_run import CROWDS, FRAMES, STOMP, Failed, Run
 from fuzz_world import Finding, World
 
 from entrepot.net import connection
@@ -48,6 +48,14 @@ def test_every_crowd_talks_to_every_listener() -> None:
     each = min(FRAMES, FRAMES_SHORT // (2 * len(CROWDS)))
     while frames < FRAMES_SHORT:
         frames += Run(seed, each).run().frames
+        seed += 1
+
+
+def test_stomp_among_the_others() -> None:
+    """The same with clients of STOMP."""
+    seed, frames = FIRST_SEED, 0
+    while frames < FRAMES_SHORT // 3:
+        frames += Run(seed, min(FRAMES, FRAMES_SHORT // 6), crowd=STOMP).run().frames
         seed += 1
 
 

@@ -11,6 +11,7 @@ from entrepot.model.listeners import HTTP, TLS
 from entrepot.protocol_table import listeners
 from entrepot.protocols.amqp091.protocol import AMQP
 from entrepot.protocols.kafka.protocol import KAFKA
+from entrepot.protocols.stomp.protocol import STOMP
 
 LISTENERS = listeners().kinds
 
@@ -53,4 +54,4 @@ def test_looks(first: bytes, look: str) -> None:
 
 @given(st.binary(max_size=12))
 def test_any_bytes_look_like_something_or_nothing(first: bytes) -> None:
-    assert listeners().look_of(first) in (TLS, AMQP, HTTP, KAFKA, "")
+    assert listeners().look_of(first) in (TLS, AMQP, HTTP, KAFKA, STOMP, "")

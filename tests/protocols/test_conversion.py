@@ -488,7 +488,7 @@ def _() -> None:
 # ---- the tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "conversion.md"
-ELSEWHERE = ("Amazon SQS to the others", "The others to Amazon SQS")  # held by tests/protocols/sqs/test_records.py
+ELSEWHERE = ("Amazon SQS to the others", "The others to Amazon SQS", "STOMP to the others", "The others to STOMP")  # held by test_records.py of that protocol
 
 
 def written() -> dict[str, list[str]]:

@@ -13,4 +13,7 @@ class Offered:
     sqs_port: int
     sqs_url: str
     credentials: dict[str, str]
+    stomp_port: int
+    stomp_address: tuple[str, int]
+    stomp_host: str
     http_url: str

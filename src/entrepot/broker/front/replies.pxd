@@ -39,7 +39,7 @@ cdef class ReplyBox(LogOwner):
     cdef readonly object waiting
     cdef Py_ssize_t waiting_bytes
 
-    @cython.locals(consumer=Consumer, replies=Replies, size=Py_ssize_t)
+    @cython.locals(consumer=Consumer, replies=Replies, size=Py_ssize_t, there=bytes)
     cpdef object put(self, bytes data, Py_ssize_t position, uint32_t count, int codec)
     @cython.locals(delivery=Delivery, attachment=Attachment)
     cdef object _send(self, Consumer consumer, bytes data, Py_ssize_t position, uint32_t count)

@@ -98,6 +98,15 @@ class Replies(Owner):
 
     # ---- see Owner: what consumers of replies may ask
 
+    def in_form(self, tag: int, codec: int, data: bytes, position: int) -> bytes | None:
+        """A whole entry of the codec `codec` as `tag` packs it; None: there is no such form of it."""
+        source = self.hub.codec(codec)
+        if position != source.start(data) or source.is_long(data):
+            return None
+        now_ms = self.hub.now_ms()
+        batch = source.to_record_batch(data, 0, now_ms)
+        return None if batch is None else self.hub.codec(tag).from_record_batch(batch, 0, now_ms, source.address(data))
+
     def settle(self, consumer: Consumer, first: int, count: int, disposition: int) -> None:
         """Nothing: all of it is."""
 
@@ -157,10 +166,15 @@ class ReplyBox(LogOwner):
         replies = self.replies
         if consumer is None:
             return
-        size = len(data) + _RUN_BYTES
         if consumer.codec != codec:
-            replies.dropped_count += count
-        elif consumer.attachment.writable and not self.waiting:
+            there = replies.in_form(consumer.codec, codec, data, position)
+            if there is None:
+                replies.dropped_count += count
+                return
+            data = there
+            position = replies.hub.codec(consumer.codec).start(data)
+        size = len(data) + _RUN_BYTES
+        if consumer.attachment.writable and not self.waiting:
             self._send(consumer, data, position, count)
         elif self.waiting_bytes + size > _WAITING_MAX or replies.waiting_bytes + size > _ALL_WAITING_MAX:
             replies.dropped_count += count

@@ -1,0 +1,53 @@
+"""STOMP's port: 61613, or 61614 with TLS."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from entrepot.net.listener import Listener
+from entrepot.net.network import Network
+from entrepot.net.session import Client, Peer, Wake
+from entrepot.protocols.stomp.handshake import Settings
+from entrepot.protocols.stomp.session import Session
+
+
+class StompListener(Listener):
+    """Gives each connection a STOMP session. `port` has attach(); `authenticator` checks credentials; `new_name` makes a session's name."""
+
+    name = "stomp"
+
+    def __init__(
+        self,
+        network: Network,
+        host: str,
+        port_number: int,
+        *,
+        port: Any,
+        authenticator: Any,
+        settings: Settings,
+        new_name: Callable[[], str],
+        wall_ms: Callable[[], int],
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        super().__init__(network, host, port_number, tls)
+        if tls is not None:
+            self.name = "stomps"
+        self.broker_port = port
+        self.authenticator = authenticator
+        self.settings = settings
+        self.new_name = new_name
+        self.wall_ms = wall_ms
+
+    def make_session(self, peer: Peer, wake: Wake) -> Any:
+        """See net.listener.Listener."""
+        network = self.network
+        shares = network.turns, network.unfinished, network.strangers
+        return Session(self.broker_port, self.authenticator, self.settings, self.new_name(), self.wall_ms, peer, wake, self.note, *shares)
+
+    def client_of(self, session: Any) -> Client:
+        """See net.listener.Listener."""
+        if session.attachment is None:
+            return Client()
+        return Client((session.principal.name,), (session.attachment.namespace,), session.client_id, consumers=len(session.subscriptions))
