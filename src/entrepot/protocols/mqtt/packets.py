@@ -54,7 +54,7 @@ class Packet:
 
 
 PACKETS: tuple[Packet, ...] = (
-    Packet(PacketType.CONNECT, "3.1", 0, True, False, flags_ignored_31=0x0F),
+    Packet(PacketType.CONNECT, "3.1", 0, True, False),
     Packet(PacketType.CONNACK, "3.2", 0, False, True),
     Packet(PacketType.PUBLISH, "3.3", -1, True, True),
     Packet(PacketType.PUBACK, "3.4", 0, True, True, flags_ignored_31=0x0F),

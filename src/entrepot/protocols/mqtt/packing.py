@@ -18,7 +18,7 @@ QOS = 0x03
 RETAIN = 0x04
 EXPIRES = 0x08
 
-_EXPIRES = EXPIRES
+_QOS, _EXPIRES = QOS, EXPIRES
 
 
 def pack_record(flags: int, expiry_s: int, properties: bytes, payload: bytes) -> bytes:
@@ -63,3 +63,20 @@ def properties_of(data: bytes, pos: int) -> bytes:
 def payload_of(data: bytes, pos: int) -> bytes:
     """The payload of the record at `pos`."""
     return take(data, pos + 8 + get_u32_be(data, pos), get_u32_be(data, pos + 4))
+
+
+def qos_of(data: bytes, pos: int, qos_max: int) -> int:
+    """With what QoS the record at `pos` goes to a subscription of `qos_max` (3.8.4)."""
+    return min(data[pos + 8] & _QOS, qos_max)
+
+
+def alike_count(data: bytes, pos: int, count: int, qos_max: int) -> int:
+    """How many of the first records go to a subscription of `qos_max` with one QoS."""
+    if count <= 0:
+        return 0
+    qos = qos_of(data, pos, qos_max)
+    found = 0
+    while found < count and qos_of(data, pos, qos_max) == qos:
+        pos = pos + 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
+        found += 1
+    return found

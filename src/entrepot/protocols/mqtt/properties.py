@@ -102,7 +102,7 @@ def read_properties(reader: Reader, packet: PacketType) -> Properties:
     if size > reader.left:
         raise malformed(f"properties of {size} bytes, where {reader.left} follow")
     inner = Reader(reader.octets(size))
-    found = []
+    found: list[tuple[PropertyId, Any]] = []
     seen: set[int] = set()
     while inner.left:
         number = inner.variable()

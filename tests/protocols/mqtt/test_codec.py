@@ -1,0 +1,623 @@
+"""Packets to events: whole, split everywhere, broken in every way; compiled and source agree."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mqtt_streams import ALIAS_MAX, hostile, streams
+from mqtt_wire import (
+    DISCONNECT,
+    PING,
+    PUBACK,
+    PUBREC,
+    PUBREL,
+    ack,
+    alias,
+    connect,
+    expiry,
+    listed,
+    normalised,
+    packet,
+    plain,
+    publish,
+    record,
+    string,
+    subscribe,
+    u16,
+    unsubscribe,
+    user,
+    variable,
+)
+
+from both_modes import examples, interpreted
+from entrepot.protocols.mqtt import codec
+from entrepot.protocols.mqtt.events import Auth, Connect, Disconnect, Subscribe, Subscription, Unsubscribe
+from entrepot.protocols.mqtt.property_table import PROPERTIES, PropertyId, PropertyType
+from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
+
+source = interpreted("entrepot.protocols.mqtt.codec", "entrepot.net.receive_buffer")
+MALFORMED, BROKEN, TOO_LARGE, BAD_ALIAS = 0x81, 0x82, 0x95, 0x94
+
+
+def feed(decoder: Any, data: bytes) -> list[Any]:
+    """Events of one read, as asyncio's BufferedProtocol would make them; who has said CONNECT is let in."""
+    events: list[Any] = []
+    pos = 0
+    while decoder.error is None:
+        step = 0
+        if pos < len(data):
+            room = decoder.writable()
+            assert len(room) > 0
+            step = min(len(room), len(data) - pos)
+            room[:step] = data[pos : pos + step]
+            pos += step
+        found = decoder.feed(step)
+        events.extend(found)
+        if found and type(found[-1]).__name__ == "Connect":
+            decoder.accept(256 * 1024, None, ALIAS_MAX)
+        elif not decoder.more and pos == len(data):
+            break
+    return events
+
+
+def decode(module: Any, reads: list[bytes], **limits: int) -> list[tuple[Any, ...]]:
+    decoder = module.Decoder(**limits)
+    events: list[Any] = []
+    for data in reads:
+        if decoder.error is None:
+            events.extend(map(plain, feed(decoder, data)))
+    return events
+
+
+def accepted(version: int = 5, **limits: int) -> Any:
+    decoder = codec.Decoder(**limits)
+    feed(decoder, connect(version))
+    return decoder
+
+
+def error_of(data: bytes, version: int = 5, **limits: int) -> int:
+    """The reason code for which a connection ends that sends this and nothing else behind its CONNECT."""
+    events = feed(accepted(version, **limits), data)
+    assert isinstance(events[-1], MqttError), events
+    return int(events[-1].reason_code)
+
+
+@settings(max_examples=examples(150), deadline=None)
+@given(streams(), st.data())
+def test_any_split_gives_the_same_events(stream: bytes, data: st.DataObject) -> None:
+    whole = normalised(decode(codec, [stream]))
+    assert "MqttError" not in [event[0] for event in whole]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=30)))
+    reads = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True)]
+    assert normalised(decode(codec, reads)) == whole
+
+
+@settings(max_examples=examples(40), deadline=None)
+@given(streams())
+def test_cut_at_every_byte(stream: bytes) -> None:
+    whole = normalised(decode(codec, [stream]))
+    assert normalised(decode(codec, [stream[at : at + 1] for at in range(len(stream))])) == whole
+    for at in range(0, len(stream), max(1, len(stream) // 200)):
+        assert normalised(decode(codec, [stream[:at], stream[at:]])) == whole
+
+
+def test_every_prefix_yields_only_what_is_whole() -> None:
+    parts = [
+        connect(5),
+        publish(b"a", b"one", properties=b"\0"),
+        subscribe(1, (b"#", 0), properties=b"\0"),
+        ack(PUBACK, 3),
+        PING,
+        publish(b"b", properties=b"\0"),
+    ]
+    stream = b"".join(parts)
+    for cut in range(len(stream) + 1):
+        whole = sum(1 for count in range(1, len(parts) + 1) if sum(map(len, parts[:count])) <= cut)
+        assert len(decode(codec, [stream[:cut]])) == whole
+
+
+@settings(max_examples=examples(200), deadline=None)
+@given(streams())
+def test_compiled_agrees_with_source(stream: bytes) -> None:
+    assert decode(codec, [stream]) == decode(source, [stream])
+
+
+def test_hostile_streams_get_the_same_answer_in_both_modes_and_all_splits() -> None:
+    errors = set()
+    for number, data in enumerate(hostile(seed=1, count=examples(6_000))):
+        events = decode(codec, [data])
+        assert events == decode(source, [data])
+        errors.update(event[1] for event in events if event[0] == "MqttError")
+        if number % 10 == 0:
+            assert normalised(decode(codec, [data[at : at + 3] for at in range(0, len(data), 3)])) == normalised(events)
+    assert {MALFORMED, BROKEN, BAD_ALIAS, 0x84} <= errors
+
+
+def test_octets_at_random_end_in_an_error_or_wait() -> None:
+    chance = random.Random(4)
+    for _ in range(examples(3_000)):
+        data = chance.randbytes(chance.randint(1, 60))
+        for start in (b"", connect(4), connect(5)):
+            events = normalised(decode(codec, [start + data]))
+            assert events == normalised(decode(codec, [start, *(data[at : at + 1] for at in range(len(data)))]))
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize("properties", [b"", user("n", "v"), expiry(7) + user("n", "v"), user("n", "v") + expiry(7) + b"\x01\x01" + alias(2)])
+def test_a_message_that_differs_in_one_octet_from_the_last_is_decoded_as_when_it_comes_alone(version: int, properties: bytes) -> None:
+    if version == 4 and properties:
+        return
+    own = listed(properties) if version == 5 else None
+    messages = [publish(b"to/pic", bytes(size), 1, number, properties=own) for number, size in enumerate((5, 5, 7, 5), start=1)]
+    for number in (1, 2):
+        for at in range(len(messages[number])):
+            for mask in (1, 2, 0x80, 0xFF):
+                changed = bytearray(messages[number])
+                changed[at] ^= mask
+                parts = [*messages[:number], bytes(changed), *messages[number + 1 :]]
+                assert normalised(decode(codec, [connect(version), b"".join(parts)])) == normalised(decode(codec, [connect(version), *parts]))
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_run_of_publishes() -> None:
+    (run,) = feed(accepted(4), publish(b"a/b", b"one", 1, 7) + publish(b"a/b", b"", 1, 8, dup=True))
+    assert (run.topic, run.qos, run.retain, run.count, run.packet_ids, run.body_bytes, run.expires) == (b"a/b", 1, False, 2, u16(7) + u16(8), 3, False)
+    assert run.data == record(1, b"one") + record(1, b"")
+
+
+def test_properties_are_kept_as_they_came_but_for_alias_and_expiry() -> None:
+    properties = user("a", "1") + alias(3) + b"\x01\x01" + expiry(60) + user("a", "2") + b"\x09" + string(b"\xff")
+    (run,) = feed(accepted(), publish(b"t", b"x", retain=True, properties=listed(properties)))
+    assert run.data == record(4, b"x", user("a", "1") + b"\x01\x01" + user("a", "2") + b"\x09" + string(b"\xff"), 60)
+    assert run.expires
+    assert run.retain
+    assert run.packet_ids == b""
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [(alias(1), expiry(5)), (expiry(5), alias(1)), (alias(1), user("u", "v"), expiry(5)), (expiry(5), user("u", "v"), alias(1)), (expiry(5),), (alias(1),)],
+)
+def test_wherever_alias_and_expiry_stand(parts: tuple[bytes, ...]) -> None:
+    (run,) = feed(accepted(), publish(b"t", b"x", properties=listed(*parts)))
+    rest = user("u", "v") if user("u", "v") in parts else b""
+    assert run.data == record(0, b"x", rest, 5 if expiry(5) in parts else -1)
+
+
+def test_what_differs_in_topic_qos_or_retain_is_another_run() -> None:
+    packets = [publish(b"a"), publish(b"a", retain=True), publish(b"a", qos=1), publish(b"a", qos=2), publish(b"b", qos=2), publish(b"ab", qos=2)]
+    assert [run.count for run in feed(accepted(4), b"".join(one * 2 for one in packets))] == [2] * 6
+
+
+def test_runs_have_a_greatest_count_and_size() -> None:
+    decoder = accepted(4)
+    feed(decoder, publish(b"a", bytes(400_000)))  # for one large read
+    runs = feed(decoder, publish(b"a", b"", 1) * 2500)
+    assert [run.count for run in runs] == [1024, 1024, 452]
+    assert [len(run.packet_ids) for run in runs] == [2048, 2048, 904]
+    runs = feed(decoder, publish(b"a", bytes(30_000)) * 5 + publish(b"a", bytes(100_000)))
+    assert [run.count for run in runs] == [2, 2, 1, 1]
+    assert all(len(run.data) <= codec.RUN_MAX_BYTES for run in runs[:3])
+
+
+def test_the_expiry_of_one_run_is_not_told_of_another() -> None:
+    runs = feed(accepted(), publish(b"a", bytes(60_000), properties=b"\0") + publish(b"a", bytes(60_000), properties=listed(expiry(1))))
+    assert [run.expires for run in runs] == [False, True]
+
+
+def test_runs_of_acknowledgements() -> None:
+    data = (
+        ack(PUBACK, 65534)
+        + ack(PUBACK, 65535)
+        + ack(PUBACK, 1)
+        + ack(PUBREL, 5)
+        + ack(PUBREC, 6, b"\x87")
+        + ack(PUBREC, 7, b"\x87\x00")
+        + ack(PUBREC, 8, b"\x00")
+    )
+    runs = feed(accepted(), data)
+    assert [(run.kind, run.reason_code, run.count, run.first, run.ascending) for run in runs] == [
+        (4, 0, 3, 65534, False),
+        (6, 0, 1, 5, True),
+        (5, 0x87, 2, 6, True),
+        (5, 0, 1, 8, True),
+    ]
+    assert runs[0].packet_ids == u16(65534) + u16(65535) + u16(1)
+
+
+def test_pings_are_counted() -> None:
+    assert [event.count for event in feed(accepted(4), PING * 5)] == [5]
+
+
+def test_no_feed_gives_more_events_than_there_may_be() -> None:
+    decoder = accepted(4)
+    data = (PING + ack(PUBACK, 1)) * 3000
+    room = decoder.writable()
+    sizes = []
+    while data:
+        room = decoder.writable()
+        step = min(len(room), len(data))
+        room[:step] = data[:step]
+        data = data[step:]
+        sizes.append(len(decoder.feed(step)))
+        while decoder.more:
+            sizes.append(len(decoder.feed(0)))
+    assert max(sizes) <= codec.STEPS_MAX + 1
+    assert sum(sizes) == 6000
+
+
+# --- aliases ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_alias_stands_for_its_topic() -> None:
+    data = (
+        publish(b"a", b"1", properties=listed(alias(1)))
+        + publish(b"", b"2", properties=listed(alias(1)))
+        + publish(b"b", b"3", properties=listed(alias(2)))
+        + publish(b"", b"4", properties=listed(alias(1)))
+        + publish(b"c", b"5", properties=listed(alias(1)))
+        + publish(b"", b"6", properties=listed(alias(1)))
+    )
+    runs = feed(accepted(), data)
+    assert [(run.topic, run.count) for run in runs] == [(b"a", 2), (b"b", 1), (b"a", 1), (b"c", 2)]
+
+
+def test_aliases_outlast_a_read() -> None:
+    decoder = accepted()
+    feed(decoder, publish(b"a", properties=listed(alias(3))))
+    assert [run.topic for run in feed(decoder, publish(b"", properties=listed(alias(3))))] == [b"a"]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (publish(b"a", properties=listed(alias(0))), BAD_ALIAS),
+        (publish(b"a", properties=listed(alias(ALIAS_MAX + 1))), BAD_ALIAS),
+        (publish(b"", properties=listed(alias(1))), BROKEN),
+        (publish(b"", properties=b"\0"), BROKEN),
+    ],
+)
+def test_wrong_aliases(data: bytes, reason: int) -> None:
+    assert error_of(data) == reason
+
+
+def test_without_a_maximum_there_are_no_aliases() -> None:
+    decoder = codec.Decoder()
+    decoder.push(connect(5))
+    decoder.accept(256 * 1024, None)
+    assert int(decoder.push(publish(b"a", properties=listed(alias(1))))[-1].reason_code) == BAD_ALIAS  # type: ignore[attr-defined]
+
+
+# --- CONNECT ----------------------------------------------------------------------------------------------------------------------
+
+
+def greet(data: bytes) -> Any:
+    (event,) = codec.Decoder().push(data)
+    return event
+
+
+@pytest.mark.parametrize("version", [3, 4, 5])
+def test_connect(version: int) -> None:
+    will = string(b"w/t") + string(b"gone")
+    properties = listed(b"\x18\x00\x00\x00\x05", expiry(9), user("a", "b")) if version == 5 else b""
+    event = greet(connect(version, "näme", flags=0xEE, keep_alive=300, rest=properties + will + string(b"user") + string(b"\xff\0")))
+    assert isinstance(event, Connect)
+    assert (event.version, event.client_id, event.clean_start, event.keep_alive_s) == (version, "näme", True, 300)
+    assert (event.user_name, event.password) == ("user", b"\xff\0")
+    assert event.will is not None
+    assert (event.will.topic, event.will.qos, event.will.retain, event.will.body_bytes) == (b"w/t", 1, True, 4)
+    kept = (5, b"gone", user("a", "b"), 9) if version == 5 else (5, b"gone")
+    assert event.will.record == record(*kept)  # type: ignore[arg-type]
+    assert (event.will.delay_s, event.will.expires) == ((5, True) if version == 5 else (0, False))
+
+
+def test_connect_says_what_its_properties_are() -> None:
+    event = greet(connect(5, properties=listed(b"\x21\x00\x0a", b"\x11\x00\x00\x00\x3c", user("a", "1"), user("a", "2"))))
+    assert event.properties.items == [
+        (PropertyId.RECEIVE_MAXIMUM, 10),
+        (PropertyId.SESSION_EXPIRY_INTERVAL, 60),
+        (PropertyId.USER_PROPERTY, ("a", "1")),
+        (PropertyId.USER_PROPERTY, ("a", "2")),
+    ]
+    assert greet(connect(5, flags=0x40, rest=string(b"secret"))).password == b"secret"  # without a user name: 3.1.2.9
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (PING, BROKEN),
+        (publish(b"a"), BROKEN),
+        (b"\x00\x00", BROKEN),
+        (b"GET / HTTP/1.1\r\n\r\n", BROKEN),
+        (connect(6), 0x84),
+        (connect(4, name=b"MQIsdp"), 0x84),
+        (connect(3, name=b"MQTT"), 0x84),
+        (connect(0x84), 0x84),  # a bridge of another broker
+        (connect(4, name=b"mqtt"), 0x84),
+        (b"\x11" + connect(4)[1:], MALFORMED),
+        (connect(4, flags=3), MALFORMED),
+        (connect(4, flags=0x42, rest=string(b"p")), MALFORMED),
+        (connect(4, flags=0x0A), MALFORMED),
+        (connect(4, flags=0x22), MALFORMED),
+        (connect(4, flags=0x1E, rest=string(b"t") + string(b"")), MALFORMED),
+        (connect(4, flags=0x06, rest=string(b"t/#") + string(b"")), MALFORMED),
+        (connect(4, flags=0x06, rest=string(b"") + string(b"")), MALFORMED),
+        (connect(4, flags=0x06, rest=string(b"t")), MALFORMED),
+        (connect(4, rest=b"x"), MALFORMED),
+        (connect(4, b"\xff"), MALFORMED),
+        (connect(4, b"a\0b"), MALFORMED),
+        (connect(4, b"\xed\xa0\x80"), MALFORMED),  # a surrogate
+        (connect(5, properties=listed(b"\x21\x00\x00")), BROKEN),
+        (connect(5, properties=listed(b"\x27\x00\x00\x00\x00")), BROKEN),
+        (connect(5, properties=listed(b"\x17\x02")), BROKEN),
+        (connect(5, properties=listed(b"\x17\x01\x17\x01")), BROKEN),
+        (connect(5, properties=listed(b"\x16" + string(b"data"))), BROKEN),
+        (connect(5, properties=listed(b"\x24\x01")), MALFORMED),
+        (connect(5, properties=listed(b"\x7f\x01")), MALFORMED),
+        (connect(5, properties=listed(b"\x26" + string(b"a"))), MALFORMED),
+        (connect(5, properties=b"\x05\x21\x00\x01"), MALFORMED),
+        (connect(5, properties=listed(user("a", "b") * 1001)), 0x97),
+        (connect(5, flags=0x06, rest=listed(b"\x08" + string(b"r/+")) + string(b"t") + string(b"")), MALFORMED),
+        (b"\x10\x80\x80\x80\x80\x01", MALFORMED),
+        (b"\x10\xff\xff\xff\x7f", TOO_LARGE),
+    ],
+)
+def test_what_is_no_connect(data: bytes, reason: int) -> None:
+    error = greet(data)
+    assert isinstance(error, MqttError)
+    assert int(error.reason_code) == reason
+
+
+def test_nothing_is_decoded_before_the_client_is_let_in() -> None:
+    decoder = codec.Decoder()
+    assert len(decoder.push(connect(4) + publish(b"a") + PING)) == 1
+    assert decoder.feed(0) == []
+    assert not decoder.more
+    decoder.accept(256 * 1024, None)
+    assert len(decoder.feed(0)) == 2
+
+
+def test_amid_authentication_there_is_auth_and_nothing_else() -> None:
+    by_auth = connect(5, properties=listed(b"\x15" + string(b"SCRAM-SHA-256")))
+    more = packet(0xF0, b"\x18" + listed(b"\x15" + string(b"SCRAM-SHA-256"), b"\x16" + string(b"x")))
+    decoder = codec.Decoder()
+    first, second = decoder.push(by_auth + more)
+    assert isinstance(first, Connect)
+    assert isinstance(second, Auth)
+    assert (second.reason_code, second.properties.get(PropertyId.AUTHENTICATION_DATA)) == (0x18, b"x")
+    assert int(decoder.push(PING)[-1].reason_code) == BROKEN  # type: ignore[attr-defined]
+    decoder = codec.Decoder()
+    assert isinstance(decoder.push(by_auth + DISCONNECT + PING)[-1], Disconnect)
+    assert decoder.feed(0) == []
+
+
+def test_a_client_may_leave_before_it_is_let_in() -> None:
+    assert isinstance(codec.Decoder().push(connect(4) + DISCONNECT)[-1], Disconnect)
+
+
+# --- other packets ----------------------------------------------------------------------------------------------------------------
+
+
+def test_subscribe_and_unsubscribe() -> None:
+    first, second = feed(
+        accepted(), subscribe(9, (b"a/+", 0x2D), ("ü".encode(), 2), properties=listed(b"\x0b\x80\x01")) + unsubscribe(10, b"x", b"", properties=b"\0")
+    )
+    assert first == Subscribe(9, [Subscription(b"a/+", 1, True, True, 2), Subscription("ü".encode(), 2)], 128, first.properties)
+    assert second == Unsubscribe(10, [b"x", b""], second.properties)
+    (event,) = feed(accepted(4), subscribe(9, (b"a/+", 2)))
+    assert event.subscriptions == [Subscription(b"a/+", 2)]
+
+
+def test_disconnect_is_the_last() -> None:
+    (event,) = feed(accepted(), packet(0xE0, b"\x04" + listed(b"\x11\x00\x00\x00\x05")) + b"anything")
+    assert (event.reason_code, event.properties.get(PropertyId.SESSION_EXPIRY_INTERVAL)) == (4, 5)
+    (event,) = feed(accepted(), DISCONNECT)
+    assert event.reason_code == 0
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (connect(5), BROKEN),
+        (packet(0x20, b"\0\0\0"), BROKEN),
+        (packet(0x90, b"\0\1\0"), BROKEN),
+        (packet(0xB0, b"\0\1\0"), BROKEN),
+        (b"\xd0\x00", BROKEN),
+        (b"\x00\x00", MALFORMED),
+        (b"\xf0\x00", BROKEN),  # without an authentication method in CONNECT
+        (b"\xc1\x00", MALFORMED),
+        (b"\xc0\x01\x00", MALFORMED),
+        (b"\x36\x03\x00\x01a", MALFORMED),
+        (b"\x38\x04\x00\x01a\x00", MALFORMED),
+        (b"\x30\x00", MALFORMED),
+        (b"\x30\x01\x00", MALFORMED),
+        (b"\x30\x02\x00\x05", MALFORMED),
+        (b"\x32\x04\x00\x01a\x00", MALFORMED),
+        (b"\x30\x03\x00\x01a", MALFORMED),  # no property length
+        (b"\x30\x04\x00\x01a\x05", MALFORMED),
+        (b"\x30\x05\x00\x01a\x80\x00", MALFORMED),  # longer than it need be
+        (b"\x30\x84\x00\x00\x01a\x00", MALFORMED),
+        (publish(b"a", qos=1, packet_id=0, properties=b"\0"), BROKEN),
+        (publish(b"a/#", properties=b"\0"), MALFORMED),
+        (publish(b"a+", properties=b"\0"), MALFORMED),
+        (publish(b"\xc0\x80", properties=b"\0"), MALFORMED),
+        (publish(b"\0", properties=b"\0"), MALFORMED),
+        (publish(b"a", properties=listed(b"\x0b\x01")), BROKEN),
+        (publish(b"a", properties=listed(b"\x01\x02")), BROKEN),
+        (publish(b"a", properties=listed(b"\x08" + string(b"#"))), MALFORMED),
+        (publish(b"a", properties=listed(b"\x08" + string(b""))), MALFORMED),
+        (publish(b"a", properties=listed(b"\x03" + string(b"\xff"))), MALFORMED),
+        (publish(b"a", properties=listed(b"\x26" + string(b"a") + b"\0")), MALFORMED),
+        (publish(b"a", properties=listed(b"\x02\0\0\0")), MALFORMED),
+        (publish(b"a", properties=listed(b"\x23\0")), MALFORMED),
+        (publish(b"a", properties=listed(b"\x11\0\0\0\0")), MALFORMED),
+        (publish(b"a", properties=listed(b"\xff\x01")), MALFORMED),
+        (publish(b"a", properties=listed(user("a", "b") * 1001)), 0x97),
+        (publish(b"a", properties=listed(user("a", "b" * 60000) + user("a", "b" * 60000))), TOO_LARGE),
+        (ack(PUBACK, 0), BROKEN),
+        (b"\x40\x01\x00", MALFORMED),
+        (b"\x60\x02\x00\x01", MALFORMED),
+        (ack(PUBACK, 1, b"\x01"), BROKEN),
+        (ack(PUBREL, 1, b"\x80"), BROKEN),
+        (ack(PUBACK, 1, b"\x00\x00\x00"), MALFORMED),
+        (ack(PUBACK, 1, b"\x00\x03\x21\x00\x01"), MALFORMED),
+        (packet(0x82, u16(1) + b"\0"), BROKEN),
+        (subscribe(0, (b"a", 0), properties=b"\0"), BROKEN),
+        (subscribe(1, (b"a", 3), properties=b"\0"), BROKEN),
+        (subscribe(1, (b"a", 0x30), properties=b"\0"), BROKEN),
+        (subscribe(1, (b"a", 0x40), properties=b"\0"), MALFORMED),
+        (subscribe(1, (b"$share/g/a", 4), properties=b"\0"), BROKEN),
+        (subscribe(1, (b"\xff", 0), properties=b"\0"), MALFORMED),
+        (subscribe(1, (b"a", 0), properties=listed(b"\x0b\x00")), BROKEN),
+        (subscribe(1, (b"a", 0), properties=listed(b"\x0b\x01\x0b\x02")), BROKEN),
+        (packet(0x82, u16(1) + b"\0" + string(b"a")), MALFORMED),
+        (packet(0x80, u16(1) + b"\0" + string(b"a") + b"\0"), MALFORMED),
+        (packet(0xA2, u16(1) + b"\0"), BROKEN),
+        (packet(0xA0, u16(1) + b"\0" + string(b"a")), MALFORMED),
+        (packet(0xE0, b"\x8b"), BROKEN),
+        (packet(0xE0, b"\x00" + listed(b"\x1c" + string(b"there"))), BROKEN),
+        (packet(0xE1, b""), MALFORMED),
+    ],
+)
+def test_what_ends_a_connection_of_version_5(data: bytes, reason: int) -> None:
+    assert error_of(data) == reason
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        publish(b""),
+        publish(b"a", qos=1, packet_id=0),
+        publish(b"a", dup=True),
+        ack(PUBACK, 1, b"\x00"),
+        subscribe(1, (b"a", 4)),
+        subscribe(1, (b"a", 3)),
+        subscribe(1),
+        packet(0xE0, b"\0"),
+        b"\xf0\x00",
+        b"\x62\x02\x00\x00",
+        b"\x60\x02\x00\x01",
+    ],
+)
+def test_what_ends_a_connection_of_version_311(data: bytes) -> None:
+    assert error_of(data, version=4) in {MALFORMED, BROKEN}
+
+
+def test_what_31_says_in_flags_that_later_versions_reserve() -> None:
+    again = [b"\x8a" + subscribe(1, (b"a", 1))[1:], b"\xaa" + unsubscribe(2, b"a")[1:], b"\x6a" + ack(PUBREL, 3)[1:], b"\x42\x02\x00\x04"]
+    assert [type(event).__name__ for event in feed(accepted(3), b"".join(again))] == ["Subscribe", "Unsubscribe", "AckRun", "AckRun"]
+    for data in again:
+        assert error_of(data, version=4) == MALFORMED
+
+
+@pytest.mark.parametrize("one", PROPERTIES, ids=lambda one: one.id.name)
+def test_each_property_is_taken_in_publish_as_the_table_says(one: Any) -> None:
+    """The decoder has the rules of PUBLISH's properties in code of its own: here they are held against the table."""
+    values = {
+        PropertyType.BYTE: b"\x01",
+        PropertyType.TWO_BYTE: b"\x00\x01",
+        PropertyType.FOUR_BYTE: b"\x00\x00\x00\x01",
+        PropertyType.VARIABLE: b"\x01",
+        PropertyType.BINARY: string(b"b"),
+        PropertyType.STRING: string(b"s"),
+        PropertyType.STRING_PAIR: string(b"s") * 2,
+    }
+    written = bytes((one.id,)) + values[one.type]
+    events = feed(accepted(), publish(b"a", properties=listed(written)))
+    allowed = 3 in one.packets and 3 not in one.client_must_not
+    assert isinstance(events[-1], MqttError) != allowed
+    if allowed:
+        repeated = feed(accepted(), publish(b"a", properties=listed(written * 2)))
+        assert isinstance(repeated[-1], MqttError) != (3 in one.repeated_in)
+        if one.most == 1:
+            assert error_of(publish(b"a", properties=listed(bytes((one.id, 2))))) == BROKEN
+    else:
+        assert int(events[-1].reason_code) == (BROKEN if 3 in one.packets else MALFORMED)
+
+
+# --- limits -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_strangers_packet_is_small() -> None:
+    decoder = codec.Decoder(stranger_max=1000)
+    assert int(decoder.push(b"\x10\xe9\x07")[-1].reason_code) == TOO_LARGE  # type: ignore[attr-defined]  # 1001 and its header
+    with pytest.raises(MqttError):
+        decoder.feed(0)
+    decoder = codec.Decoder(stranger_max=1000)
+    assert decoder.push(b"\x10\xe5\x07") == []
+
+
+def test_memory_grows_with_what_arrives_and_not_with_what_is_claimed() -> None:
+    decoder = accepted(4)
+    decoder.push(b"\x30\xff\xff\xff\x7f\x00\x01a")
+    assert decoder.buffer_bytes < 16 * 1024
+    decoder.push(bytes(1_000_000))
+    assert decoder.buffer_bytes < 4_000_000
+
+
+def test_a_packet_over_the_limit_is_refused_by_its_header() -> None:
+    assert error_of(b"\x30" + variable(999) + b"\0", packet_max=1000) == TOO_LARGE
+    assert feed(accepted(packet_max=1002), publish(b"a", bytes(900), properties=b"\0"))[0].count == 1
+    assert error_of(b"\x82" + variable(codec.CONTROL_MAX_BYTES)) == TOO_LARGE
+
+
+def test_a_large_message_leaves_no_memory_behind() -> None:
+    decoder = accepted(4)
+    (run,) = feed(decoder, publish(b"a", bytes(5_000_000)))
+    assert len(run.data) == 5_000_009
+    feed(decoder, PING)
+    decoder.release()
+    assert decoder.buffer_bytes == 4096
+
+
+def test_who_holds_too_much_is_ended() -> None:
+    decoder = accepted(4)
+    assert decoder.overrun() is None
+    decoder.push(publish(b"a", bytes(1000))[:-1])
+    error = decoder.overrun()
+    assert error is not None
+    assert error.reason_code == ReasonCode.QUOTA_EXCEEDED
+    assert decoder.buffer_bytes == 4096
+
+
+class Share:
+    """Makes its decoder give back once it holds much."""
+
+    def __init__(self, decoder: Any) -> None:
+        self.decoder = decoder
+        self.most = 0
+
+    def hold(self, size: int) -> None:
+        self.most = max(self.most, size)
+        if size > 1_000_000:
+            self.decoder.overrun()
+
+    def finished(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def flood(decoder: Any) -> None:
+    for _ in range(100):
+        decoder.push(bytes(100_000))
+
+
+def test_the_share_hears_of_what_is_held() -> None:
+    decoder = codec.Decoder()
+    decoder.push(connect(4))
+    share = Share(decoder)
+    decoder.accept(256 * 1024, share)
+    decoder.push(b"\x30\xff\xff\xff\x7f\x00\x01a")
+    with pytest.raises(MqttError):
+        flood(decoder)
+    assert 1_000_000 < share.most < 4_000_000
+    assert decoder.error is not None
+    assert decoder.error.reason_code == ReasonCode.QUOTA_EXCEEDED
