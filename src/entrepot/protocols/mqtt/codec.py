@@ -47,6 +47,7 @@ _QUIET_READS = 128
 _V31, _V5 = MQTT_31, MQTT_5
 _RETAIN, _EXPIRES = RETAIN, EXPIRES
 _PROPERTIES_MAX = PROPERTIES_MAX
+_NAMES, _NAME_SIZE = 64, 255  # how many topics, and how long, are remembered
 _HEAD_MAX = 64 * 1024  # bytes of a PUBLISH's properties
 _TOO_LARGE, _BAD_ALIAS = int(ReasonCode.PACKET_TOO_LARGE), int(ReasonCode.TOPIC_ALIAS_INVALID)
 _CONNECT, _PUBLISH, _PUBACK, _PUBCOMP, _SUBSCRIBE, _UNSUBSCRIBE, _PINGREQ, _DISCONNECT, _AUTH = 1, 3, 4, 7, 8, 10, 12, 14, 15
@@ -107,6 +108,7 @@ class Decoder(ReceiveBuffer):
         # topic aliases of the peer (3.3.2.3.4)
         self._alias_max = 0
         self._aliases: dict[int, bytes] = {}
+        self._names: dict[bytes, bool] = {}  # topics that were found to be right
         # the open run
         self._open = _NOTHING
         self._kind = 0
@@ -217,6 +219,7 @@ class Decoder(ReceiveBuffer):
         self._pack_capacity = 0
         self._ids = bytearray()
         self._ids_capacity = 0
+        self._names.clear()
         return 0
 
     def _decode(self, events: list[object]) -> int:
@@ -382,7 +385,8 @@ class Decoder(ReceiveBuffer):
     def _open_run(self, body: int, topic_size: int, flags: int) -> int:
         if topic_size:
             topic = take_ba(self._buffer, body + 2, topic_size)
-            check_name(topic)
+            if topic not in self._names:
+                self._check_name(topic)
             self._topic_alias = 0
         else:
             if self._alias < 0:
@@ -398,6 +402,14 @@ class Decoder(ReceiveBuffer):
         self._flags = flags
         self._open = _RUN
         return self._reset_run()
+
+    def _check_name(self, topic: bytes) -> int:
+        check_name(topic)
+        if len(topic) <= _NAME_SIZE:
+            if len(self._names) >= _NAMES:
+                self._names.clear()
+            self._names[topic] = True
+        return 0
 
     def _check_properties(self, pos: int, size: int) -> int:
         """Read the list of a PUBLISH (3.3.2.3), which fills `size` bytes from `pos`, for _alias, _alias_at and _expiry_at."""
@@ -419,9 +431,11 @@ class Decoder(ReceiveBuffer):
                     raise MqttError(int(ReasonCode.QUOTA_EXCEEDED), f"more than {_PROPERTIES_MAX} properties")
                 pos = self._check_string(self._check_string(pos, stop), stop)
                 continue
-            if kind > 0x2A or seen >> kind & 1:
+            bit = 1
+            bit <<= kind & 63  # of 64 bits in C, which a shifted literal has not
+            if kind > 0x2A or seen & bit:
                 raise self._wrong_property(kind)
-            seen |= 1 << kind
+            seen |= bit
             if kind == _EXPIRY:
                 self._expiry_at = pos - 1 - start
                 pos += 4

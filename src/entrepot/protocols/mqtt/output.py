@@ -51,7 +51,7 @@ class Template:
 
 
 def make_template(
-    topic: bytes, qos: int, *, has_properties: bool, properties: bytes = b"", retain: int = RETAIN_CLEAR, is_repeated: bool = False, packet_max: int = 0
+    topic: bytes, qos: int, has_properties: bool, properties: bytes = b"", retain: int = RETAIN_CLEAR, is_repeated: bool = False, packet_max: int = 0
 ) -> Template:
     """A Template; `topic` is a topic name, `packet_max` 0: what the protocol has (2.1.4)."""
     template = Template.__new__(Template)
