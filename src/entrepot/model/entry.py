@@ -24,6 +24,7 @@ CODEC_KAFKA = 3
 CODEC_MARKER = 4  # a transaction's end in one log: broker/transactions/marker.py
 CODEC_COORDINATOR = 5  # a transaction coordinator's records: broker/transactions/coordinator.py
 CODEC_SQS = 6
+CODEC_MQTT = 7
 
 
 class Entry:
