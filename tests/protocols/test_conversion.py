@@ -488,7 +488,8 @@ def _() -> None:
 # ---- the tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "conversion.md"
-ELSEWHERE = ("Amazon SQS to the others", "The others to Amazon SQS")  # held by tests/protocols/sqs/test_records.py
+# Held by tests/protocols/sqs/test_records.py and tests/protocols/mqtt/test_translation.py.
+ELSEWHERE = ("Amazon SQS to the others", "The others to Amazon SQS", "MQTT to the others", "The others to MQTT")
 
 
 def written() -> dict[str, list[str]]:

@@ -25,8 +25,8 @@ from entrepot.protocols.mqtt import requests
 from entrepot.protocols.mqtt.events import AckRun, Connect, Disconnect, Pings, PublishRun
 from entrepot.protocols.mqtt.packets import MQTT_5, MQTT_31, PACKETS, VARIABLE_MAX
 from entrepot.protocols.mqtt.packing import EXPIRES, RETAIN
-from entrepot.protocols.mqtt.properties import PROPERTIES_MAX, checked_text
 from entrepot.protocols.mqtt.property_table import PropertyId
+from entrepot.protocols.mqtt.publish_properties import PublishProperties
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode, broken_rule, malformed
 from entrepot.protocols.mqtt.topics import check_name
 
@@ -46,10 +46,8 @@ _BUFFER_MAX = BUFFER_MAX_BYTES
 _QUIET_READS = 128
 _V31, _V5 = MQTT_31, MQTT_5
 _RETAIN, _EXPIRES = RETAIN, EXPIRES
-_PROPERTIES_MAX = PROPERTIES_MAX
 _NAMES, _NAME_SIZE = 64, 255  # how many topics, and how long, are remembered
-_HEAD_MAX = 64 * 1024  # bytes of a PUBLISH's properties
-_TOO_LARGE, _BAD_ALIAS = int(ReasonCode.PACKET_TOO_LARGE), int(ReasonCode.TOPIC_ALIAS_INVALID)
+_TOO_LARGE = int(ReasonCode.PACKET_TOO_LARGE)
 _CONNECT, _PUBLISH, _PUBACK, _PUBCOMP, _SUBSCRIBE, _UNSUBSCRIBE, _PINGREQ, _DISCONNECT, _AUTH = 1, 3, 4, 7, 8, 10, 12, 14, 15
 
 # What a client sends: by type, its flags, -1 where they say something and -2 where it sends no such packet; and flags that 3.1 does not look at.
@@ -59,20 +57,6 @@ for _packet in PACKETS:
     if _packet.by_client:
         _FLAGS[_packet.type] = _packet.flags
         _IGNORED_31[_packet.type] = _packet.flags_ignored_31
-
-# Properties of PUBLISH.
-_FORMAT, _EXPIRY, _CONTENT_TYPE, _RESPONSE_TOPIC = (
-    int(PropertyId.PAYLOAD_FORMAT_INDICATOR),
-    int(PropertyId.MESSAGE_EXPIRY_INTERVAL),
-    int(PropertyId.CONTENT_TYPE),
-    int(PropertyId.RESPONSE_TOPIC),
-)
-_CORRELATION, _SUBSCRIPTION, _ALIAS, _USER = (
-    int(PropertyId.CORRELATION_DATA),
-    int(PropertyId.SUBSCRIPTION_IDENTIFIER),
-    int(PropertyId.TOPIC_ALIAS),
-    int(PropertyId.USER_PROPERTY),
-)
 
 # How far the connection is.
 _GREETING, _AUTHENTICATING, _ACCEPTED, _ENDED = 0, 1, 2, 3
@@ -128,12 +112,7 @@ class Decoder(ReceiveBuffer):
         self._pack = bytearray()
         self._pack_capacity = 0
         self._packed = 0
-        # the property list checked last, in the buffer, and what stands in it: positions from its start; -1: nothing
-        self._checked_pos = -1
-        self._checked_size = 0
-        self._alias = -1
-        self._alias_at = -1
-        self._expiry_at = -1
+        self._list = PublishProperties()
         self._after = 0
         self._feeding = False
         self._overrun = False
@@ -226,7 +205,7 @@ class Decoder(ReceiveBuffer):
         buffer = self._buffer
         pos = self._start
         end = self._end
-        self._checked_pos = -1
+        self._list.forget()
         self._topic_size = 0
         self._total = 0
         self.more = False
@@ -327,29 +306,28 @@ class Decoder(ReceiveBuffer):
         elif at > stop:
             raise malformed("PUBLISH ends in its topic")
         listed = 0
-        self._alias = -1
-        self._alias_at = -1
-        self._expiry_at = -1
+        properties = self._list
+        properties.clear()
         if self.version == _V5:
             listed = self._variable(at, stop)
             if listed < 0 or listed > stop - self._after:
                 raise malformed("PUBLISH ends in its properties")
             at = self._after
             if listed:
-                self._check_properties(at, listed)
+                properties.check(buffer, at, listed, self._alias_max)
         flags = first >> 1 & 3 | (_RETAIN if first & 1 else 0)
         if self._open != _RUN or flags != self._flags or not self._is_topic(body, topic_size):
             self._flush(events)
             self._open_run(body, topic_size, flags)
         elif self._count >= _RUN_COUNT:
             self._emit_run(events)
-        if self._alias >= 0:
-            self._aliases[self._alias] = self._topic
-            self._topic_alias = self._alias
+        if properties.alias >= 0:
+            self._aliases[properties.alias] = self._topic
+            self._topic_alias = properties.alias
         head = 1 + listed
-        if self._alias_at >= 0:
+        if properties.alias_at >= 0:
             head -= 3
-        if self._expiry_at >= 0:
+        if properties.expiry_at >= 0:
             head -= 1  # its number
             flags |= _EXPIRES
         body_size = stop - at - listed
@@ -365,7 +343,7 @@ class Decoder(ReceiveBuffer):
         pack[packed + 8] = flags
         packed += 9
         if listed:
-            packed = self._pack_properties(packed, at, listed)
+            packed = properties.pack(pack, packed, buffer, at, listed)
         copy_ba(pack, packed, buffer, at + listed, body_size)
         self._packed = packed + body_size
         self._body_bytes += body_size
@@ -380,7 +358,7 @@ class Decoder(ReceiveBuffer):
         """Whether the topic at `body`, or the alias that stands for it, is the open run's."""
         if topic_size:
             return topic_size == self._topic_size and same_ba(self._buffer, body, self._topic_pos, topic_size + 2)
-        return self._alias > 0 and self._alias == self._topic_alias
+        return self._list.alias > 0 and self._list.alias == self._topic_alias
 
     def _open_run(self, body: int, topic_size: int, flags: int) -> int:
         if topic_size:
@@ -389,13 +367,13 @@ class Decoder(ReceiveBuffer):
                 self._check_name(topic)
             self._topic_alias = 0
         else:
-            if self._alias < 0:
+            if self._list.alias < 0:
                 raise broken_rule("PUBLISH without topic name and alias") if self.version == _V5 else malformed("an empty topic name")
-            known = self._aliases.get(self._alias)
+            known = self._aliases.get(self._list.alias)
             if known is None:
-                raise broken_rule(f"topic alias {self._alias} has not been said before")
+                raise broken_rule(f"topic alias {self._list.alias} has not been said before")
             topic = known
-            self._topic_alias = self._alias
+            self._topic_alias = self._list.alias
         self._topic = topic
         self._topic_pos = body
         self._topic_size = topic_size
@@ -410,109 +388,6 @@ class Decoder(ReceiveBuffer):
                 self._names.clear()
             self._names[topic] = True
         return 0
-
-    def _check_properties(self, pos: int, size: int) -> int:
-        """Read the list of a PUBLISH (3.3.2.3), which fills `size` bytes from `pos`, for _alias, _alias_at and _expiry_at."""
-        buffer = self._buffer
-        if self._checked_pos >= 0 and size == self._checked_size and same_ba(buffer, pos, self._checked_pos, size):
-            return 0  # there was neither alias nor expiry in it
-        if size > _HEAD_MAX:
-            raise MqttError(_TOO_LARGE, f"PUBLISH with {size} bytes of properties")
-        start = pos
-        stop = pos + size
-        seen = 0
-        count = 0
-        while pos < stop:
-            kind = buffer[pos]
-            pos += 1
-            count += 1
-            if kind == _USER:
-                if count > _PROPERTIES_MAX:
-                    raise MqttError(int(ReasonCode.QUOTA_EXCEEDED), f"more than {_PROPERTIES_MAX} properties")
-                pos = self._check_string(self._check_string(pos, stop), stop)
-                continue
-            bit = 1
-            bit <<= kind & 63  # of 64 bits in C, which a shifted literal has not
-            if kind > 0x2A or seen & bit:
-                raise self._wrong_property(kind)
-            seen |= bit
-            if kind == _EXPIRY:
-                self._expiry_at = pos - 1 - start
-                pos += 4
-            elif kind == _ALIAS:
-                self._alias_at = pos - 1 - start
-                pos += 2
-                if pos <= stop:
-                    self._alias = get_u16_be_ba(buffer, pos - 2)
-                    if self._alias == 0 or self._alias > self._alias_max:
-                        raise MqttError(_BAD_ALIAS, f"topic alias {self._alias}; they go to {self._alias_max}")
-            elif kind == _CONTENT_TYPE:
-                pos = self._check_string(pos, stop)
-            elif kind == _RESPONSE_TOPIC:
-                at = pos + 2
-                pos = self._check_string(pos, stop)
-                check_name(take_ba(buffer, at, pos - at))
-            elif kind == _CORRELATION:
-                pos = self._string_end(pos, stop)
-            elif kind == _FORMAT:
-                pos += 1
-                if pos <= stop and buffer[pos - 1] > 1:
-                    raise broken_rule(f"payload format indicator {buffer[pos - 1]}")
-            else:
-                raise self._wrong_property(kind)
-            if pos > stop:
-                raise malformed("a property list ends in a property")
-        if self._alias_at < 0 and self._expiry_at < 0:
-            self._checked_pos = start
-            self._checked_size = size
-        return 0
-
-    def _wrong_property(self, kind: int) -> MqttError:
-        if kind == _SUBSCRIPTION:
-            return broken_rule("a subscription identifier in a client's PUBLISH")
-        if kind in (_FORMAT, _EXPIRY, _CONTENT_TYPE, _RESPONSE_TOPIC, _CORRELATION, _ALIAS):
-            return broken_rule(f"{PropertyId(kind).name} twice")
-        return malformed(f"property 0x{kind:02x} in PUBLISH")
-
-    def _string_end(self, pos: int, stop: int) -> int:
-        """The position behind the string or binary data at `pos`."""
-        if stop - pos < 2:
-            raise malformed("a property list ends in a size")
-        size = get_u16_be_ba(self._buffer, pos)
-        if size > stop - pos - 2:
-            raise malformed("a property list ends in a string")
-        return pos + 2 + size
-
-    def _check_string(self, pos: int, stop: int) -> int:
-        """The position behind the UTF-8 string at `pos`."""
-        after = self._string_end(pos, stop)
-        checked_text(take_ba(self._buffer, pos + 2, after - pos - 2))
-        return after
-
-    def _pack_properties(self, packed: int, at: int, listed: int) -> int:
-        """The expiry, without its number, and the list at `at` without expiry and alias; return where what follows them is to be packed."""
-        buffer = self._buffer
-        pack = self._pack
-        expiry = self._expiry_at
-        alias = self._alias_at
-        if expiry >= 0:
-            copy_ba(pack, packed, buffer, at + expiry + 1, 4)
-            packed += 4
-        done = 0
-        if expiry >= 0 and (alias < 0 or expiry < alias):
-            copy_ba(pack, packed, buffer, at, expiry)
-            packed += expiry
-            done = expiry + 5
-        if alias >= 0:
-            copy_ba(pack, packed, buffer, at + done, alias - done)
-            packed += alias - done
-            done = alias + 3
-        if expiry >= 0 and alias >= 0 and expiry > alias:
-            copy_ba(pack, packed, buffer, at + done, expiry - done)
-            packed += expiry - done
-            done = expiry + 5
-        copy_ba(pack, packed, buffer, at + done, listed - done)
-        return packed + listed - done
 
     def _reset_run(self) -> int:
         self._count = 0
