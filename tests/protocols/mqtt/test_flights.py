@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from both_modes import examples
 from entrepot.model.errors import CorruptData
 from entrepot.protocols.mqtt import flights, incoming
-from entrepot.protocols.mqtt.flights import RELEASED, SENT, Flights, Span
+from entrepot.protocols.mqtt.flights import OWN_IDS, RELEASED, SENT, Flights, Span
 from entrepot.protocols.mqtt.incoming import NEW, TAKEN, UNDER_WAY, Incoming, ids_of, pack_ids
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
 
@@ -33,6 +33,7 @@ class FlightsMachine(RuleBasedStateMachine):
         self.maximum = 20
         self.model: list[list[Any]] = []
         self.offset = 0
+        self.own_offset = OWN_IDS - 20
         self.restarts = 0
 
     def out(self) -> list[list[Any]]:
@@ -54,13 +55,34 @@ class FlightsMachine(RuleBasedStateMachine):
         ids = [one[2] for one in sent]
         assert len(set(ids)) == count
         assert used.isdisjoint(ids)
-        assert all(0 < packet_id <= ID_MAX for packet_id in ids)
+        assert all(OWN_IDS < packet_id <= ID_MAX for packet_id in ids)
         self.model += [[*one, True] for one in sent]
+
+    @rule(count=st.integers(1, 9), qos=st.integers(1, 2), jump=st.sampled_from([0, 0, 1, 40_000]))
+    def begin_own(self, count: int, qos: int, jump: int) -> None:
+        count = min(count, self.flights.room)
+        if count <= 0:
+            return
+        first = self.own_offset + jump
+        used = {one[2] for one in self.model}
+        wanted = []
+        for offset in range(first, first + count):
+            packet_id = 1 + offset % OWN_IDS
+            if packet_id in used:
+                break
+            wanted.append((7, offset, packet_id, qos, SENT))
+        assert single(self.flights.begin_own(7, first, count, qos)) == wanted
+        self.own_offset = first + len(wanted)
+        self.model += [[*one, True] for one in wanted]
 
     def drawn(self, data: st.DataObject) -> tuple[int, int]:
         """Identifiers that are mostly in flight."""
         known = [one[2] for one in self.model]
-        first = data.draw(st.sampled_from(known)) if known and data.draw(st.integers(0, 5)) else data.draw(st.integers(1, ID_MAX))
+        first = (
+            data.draw(st.sampled_from(known))
+            if known and data.draw(st.integers(0, 5))
+            else data.draw(st.sampled_from([1, 9, OWN_IDS, OWN_IDS + 1, OWN_IDS + 9, ID_MAX]))
+        )
         return first, data.draw(st.integers(1, min(6, ID_MAX + 1 - first)))
 
     @rule(data=st.data(), qos=st.integers(1, 2))
@@ -120,7 +142,7 @@ class FlightsMachine(RuleBasedStateMachine):
         self.model = [one for one in self.model if one[0] != source or one[4] != SENT]
 
     @precondition(lambda self: not self.restarts)
-    @rule(next_id=st.sampled_from([1, 65_530, ID_MAX]))
+    @rule(next_id=st.sampled_from([OWN_IDS + 1, 65_530, ID_MAX]))
     def near_the_end(self, next_id: int) -> None:
         self.restarts += 1
         self.flights._next_id = next_id
@@ -142,34 +164,47 @@ def test_identifiers_skip_those_in_use_and_wrap() -> None:
     made = Flights()
     made._next_id = 65_534
     first = made.begin(0, 0, 5, 1)
-    assert [(span.first_id, span.count) for span in first] == [(65_534, 2), (1, 3)]
+    assert [(span.first_id, span.count) for span in first] == [(65_534, 2), (49_152, 3)]
     made.acknowledged(65_535, 1, 1)
     made._next_id = 65_533
-    assert [(span.first_id, span.count) for span in made.begin(0, 5, 4, 1)] == [(65_533, 1), (65_535, 1), (4, 2)]
+    assert [(span.first_id, span.count) for span in made.begin(0, 5, 4, 1)] == [(65_533, 1), (65_535, 1), (49_155, 2)]
+
+
+def test_identifiers_by_offset() -> None:
+    made = Flights()
+    assert [(span.first_id, span.count) for span in made.begin_own(0, OWN_IDS - 2, 4, 2)] == [(OWN_IDS - 1, 2), (1, 2)]
+    assert [(span.first_id, span.count) for span in made.begin_own(0, OWN_IDS + 2, OWN_IDS - 3, 2)] == [(3, OWN_IDS - 4)]  # one is left out
+    assert made.begin_own(0, 2 * OWN_IDS - 2, 1, 2) == []
+    made.received(OWN_IDS - 1, 1)
+    assert made.begin_own(0, 2 * OWN_IDS - 2, 1, 2) == []
+    made.completed(OWN_IDS - 1, 1)
+    assert [span.first_id for span in made.begin_own(0, 2 * OWN_IDS - 2, 1, 2)] == [OWN_IDS - 1]
 
 
 def test_all_identifiers_may_be_in_use() -> None:
     made = Flights()
+    others = ID_MAX - OWN_IDS
     made.begin(0, 0, 1, 1)
-    made._next_id = 30_000
-    assert sum(span.count for span in made.begin(0, 1, ID_MAX - 1, 1)) == ID_MAX - 1
-    assert made.room == 0
-    made.acknowledged(777, 1, 1)
-    assert [(span.first_id, span.count) for span in made.begin(0, ID_MAX, 1, 1)] == [(777, 1)]
+    made._next_id = 60_000
+    assert sum(span.count for span in made.begin(0, 1, others, 1)) == others - 1
+    assert made.begin(0, others, 9, 1) == []
+    made.acknowledged(50_777, 1, 1)
+    assert [(span.first_id, span.count) for span in made.begin(0, others, 9, 1)] == [(50_777, 1)]
+    assert made.count == others
 
 
 def test_flights_that_go_on_are_one_span() -> None:
     """However many acknowledgements come in order, nothing grows."""
     made = Flights()
     made.begin(0, 0, 1000, 2)
-    for packet_id in range(1, 1001):
+    for packet_id in range(OWN_IDS + 1, OWN_IDS + 1001):
         made.received(packet_id, 1)
         assert len(list(made.spans())) <= 2
     assert [(span.state, span.count) for span in made.spans()] == [(RELEASED, 1000)]
     assert len(made.pack()) == 3 + 17
 
 
-GOOD = bytes.fromhex("01 0005" + "00 00000000 0000000000000007 0001 0002" + "81 00000000 0000000000000003 0003 0001")
+GOOD = bytes.fromhex("01 c005" + "00 00000000 0000000000000007 0001 0002" + "81 00000000 0000000000000003 0003 0001")
 
 
 def test_stored_flights_are_read_as_written() -> None:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from entrepot.model.errors import CorruptData
 
 ID_MAX = 65_535
+OWN_IDS = 49_151
+"""Of the session's own queue identifiers are 1 + offset mod so many: the same ones after a crash, with nothing stored. Others are above."""
 SENT, RELEASED = 0, 1
 """States of a flight: PUBLISH is sent, and waits for PUBACK or PUBREC; PUBREL is (QoS 2 alone, whose message has reached the client), and waits for PUBCOMP."""
 
@@ -49,7 +51,7 @@ class Flights:
         self.receive_maximum = receive_maximum
         self.count = 0  # in flight
         self._out = 0  # of these, on this connection
-        self._next_id = 1
+        self._next_id = OWN_IDS + 1
         self._spans: list[Span] = []
 
     @property
@@ -60,36 +62,53 @@ class Flights:
         return max(0, self.receive_maximum - self._out)
 
     def begin(self, source: int, first: int, count: int, qos: int) -> list[Span]:
-        """Messages from offset `first` on are sent with `qos` 1 or 2: as spans with identifiers of their own. At most `room`."""
+        """Messages from offset `first` on are sent with `qos` 1 or 2: as spans with the next identifiers that are free. At most `room`.
+
+        Fewer, or none, where there are no more identifiers; the rest is to wait for acknowledgements.
+        """
         assert 0 < count <= self.room, f"{count} messages where {self.room} may be sent"
-        found = []
+        found: list[Span] = []
+        looked_at = 0
+        while count and looked_at < len(self._spans) + 2:
+            free, behind = self._free_ids(self._next_id, min(count, ID_MAX + 1 - self._next_id))
+            if free:
+                found.append(self._add(Span(source, first, free, self._next_id, qos)))
+                behind = self._next_id + free
+                first += free
+                count -= free
+                looked_at = 0
+            looked_at += 1
+            self._next_id = behind if behind <= ID_MAX else OWN_IDS + 1
+        return found
+
+    def begin_own(self, source: int, first: int, count: int, qos: int) -> list[Span]:
+        """The same of the session's own queue, with the identifiers that its offsets say; fewer, where one of them is in use."""
+        assert 0 < count <= self.room, f"{count} messages where {self.room} may be sent"
+        found: list[Span] = []
         while count:
-            first_id, free = self._free_ids(count)
-            span = Span(source, first, free, first_id, qos)
-            self._spans.append(span)
-            self._next_id = first_id + free if first_id + free <= ID_MAX else 1
-            self.count += free
-            self._out += free
-            found.append(span.part(0, free))
+            first_id = 1 + first % OWN_IDS
+            free, _ = self._free_ids(first_id, min(count, OWN_IDS + 1 - first_id))
+            if not free:
+                break
+            found.append(self._add(Span(source, first, free, first_id, qos)))
             first += free
             count -= free
         return found
 
-    def _free_ids(self, count: int) -> tuple[int, int]:
-        """The next identifier that is not in use, and how many up to `count` there are from it on. There are some: fewer are in flight than there are."""
-        first_id = self._next_id
-        while True:
-            free = min(count, ID_MAX + 1 - first_id)
-            for span in self._spans:
-                if span.first_id <= first_id < span.first_id + span.count:
-                    first_id = span.first_id + span.count
-                    break
-                if span.first_id > first_id:
-                    free = min(free, span.first_id - first_id)
-            else:
-                return first_id, free
-            if first_id > ID_MAX:
-                first_id = 1
+    def _add(self, span: Span) -> Span:
+        self._spans.append(span)
+        self.count += span.count
+        self._out += span.count
+        return span.part(0, span.count)
+
+    def _free_ids(self, first_id: int, count: int) -> tuple[int, int]:
+        """How many of `count` identifiers from there are free up to the first in use; and if it is that one, the next behind those in use with it."""
+        for span in self._spans:
+            if span.first_id <= first_id < span.first_id + span.count:
+                return 0, span.first_id + span.count
+            if span.first_id > first_id:
+                count = min(count, span.first_id - first_id)
+        return count, first_id
 
     def acknowledged(self, first_id: int, count: int, qos: int) -> tuple[list[Span], int]:
         """PUBACK (`qos` 1), or a PUBREC that refuses (2), for identifiers from `first_id` on: what is to be settled, and how many were not in flight so."""
@@ -226,8 +245,8 @@ def unpack(data: bytes) -> Flights:
         used.update(ids)
         flights._spans.append(Span(source, first, count, first_id, 2 if state & _QOS_2 else 1, state & ~_QOS_2, False))  # noqa: SLF001
         flights.count += count
-    if not flights._next_id:  # noqa: SLF001
-        raise CorruptData("flights whose next identifier is 0")
+    if flights._next_id <= OWN_IDS:  # noqa: SLF001
+        raise CorruptData(f"flights whose next identifier is {flights._next_id}")  # noqa: SLF001
     return flights
 
 

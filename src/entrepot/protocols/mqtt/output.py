@@ -9,7 +9,7 @@ from __future__ import annotations
 import cython
 
 from entrepot.protocols.mqtt.packets import VARIABLE_MAX
-from entrepot.protocols.mqtt.packing import EXPIRES, RETAIN
+from entrepot.protocols.mqtt.packing import EXPIRES, KEPT, RETAIN
 
 if not cython.compiled:
     from entrepot.model.octets import copy, copy_ba, get_u16_be, get_u32_be, put_u16_be, put_u32_be, take_ba
@@ -18,16 +18,16 @@ BUFFER_MIN_BYTES = 256
 PART_BYTES = 128 * 1024
 REFERENCED_BODY_MIN_BYTES = 16 * 1024
 
-# What becomes of RETAIN (3.3.1.3).
-RETAIN_CLEAR, RETAIN_AS_PUBLISHED, RETAIN_SET = 0, 1, 2
+# What becomes of RETAIN (3.3.1.3); of what is KEPT it stands.
+RETAIN_CLEAR, RETAIN_AS_PUBLISHED = 0, 1
 
 _BUFFER_MIN = BUFFER_MIN_BYTES
 _PART = PART_BYTES
 _REFERENCED_MIN = REFERENCED_BODY_MIN_BYTES
 _QUIET_TAKES = 64
 _VARIABLE_MAX = VARIABLE_MAX
-_RETAIN, _EXPIRES = RETAIN, EXPIRES
-_CLEAR, _SET = RETAIN_CLEAR, RETAIN_SET
+_RETAIN, _EXPIRES, _KEPT = RETAIN, EXPIRES, KEPT
+_CLEAR = RETAIN_CLEAR
 _EXPIRY = 0x02  # message expiry interval
 _PINGRESP = b"\xd0\x00"
 
@@ -147,8 +147,6 @@ class Output:
         first = 0x30 | qos << 1
         if template.is_repeated:
             first |= 8
-        if retain == _SET:
-            first |= 1
         id_size = 2 if qos else 0
         written = 0
         expiry = 0
@@ -180,7 +178,7 @@ class Output:
             self._room(5 + size - (body_size if referenced else 0))
             buffer = self._buffer
             filled = self._filled
-            buffer[filled] = first | 1 if flags & _RETAIN and retain != _CLEAR else first
+            buffer[filled] = first | 1 if flags & _KEPT or (flags & _RETAIN and retain != _CLEAR) else first
             filled = put_variable(buffer, filled + 1, size)
             copy(buffer, filled, topic, 0, topic_size)
             filled += topic_size

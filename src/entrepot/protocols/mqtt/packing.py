@@ -3,7 +3,7 @@
     u32 head size | u32 payload size | head | payload
     head: u8 flags | u32 message expiry interval in seconds, where EXPIRES | properties as they came
 
-Flags are QoS (two bits), RETAIN, EXPIRES. Of the properties two are not among them: the expiry, which stands in front of them, and the topic alias, which
+Flags are QoS (two bits), RETAIN, EXPIRES, KEPT. Of the properties two are not among them: the expiry, which stands in front of them, and the topic alias, which
 means something on one connection only. The topic is the entry's address.
 """
 
@@ -17,8 +17,10 @@ if not cython.compiled:
 QOS = 0x03
 RETAIN = 0x04
 EXPIRES = 0x08
+KEPT = 0x10
+"""A retained message, copied for who has subscribed after it: it goes out with RETAIN, and has the subscription's identifier among its properties."""
 
-_QOS, _EXPIRES = QOS, EXPIRES
+_QOS, _EXPIRES, _KEPT = QOS, EXPIRES, KEPT
 
 
 def pack_record(flags: int, expiry_s: int, properties: bytes, payload: bytes) -> bytes:
@@ -71,12 +73,13 @@ def qos_of(data: bytes, pos: int, qos_max: int) -> int:
 
 
 def alike_count(data: bytes, pos: int, count: int, qos_max: int) -> int:
-    """How many of the first records go to a subscription of `qos_max` with one QoS."""
+    """How many of the first records go to a subscription of `qos_max` with one QoS, and are all KEPT or none."""
     if count <= 0:
         return 0
     qos = qos_of(data, pos, qos_max)
+    kept = data[pos + 8] & _KEPT
     found = 0
-    while found < count and qos_of(data, pos, qos_max) == qos:
+    while found < count and qos_of(data, pos, qos_max) == qos and data[pos + 8] & _KEPT == kept:
         pos = pos + 8 + get_u32_be(data, pos) + get_u32_be(data, pos + 4)
         found += 1
     return found
