@@ -204,6 +204,15 @@ def test_flights_that_go_on_are_one_span() -> None:
     assert len(made.pack()) == 3 + 17
 
 
+def test_what_the_client_has_is_not_given_up() -> None:
+    made = Flights()
+    made.begin(3, 0, 4, 2)
+    made.received(OWN_IDS + 2, 1)
+    assert single(made.give_up(3)) == [(3, at, OWN_IDS + 1 + at, 2, SENT) for at in (0, 2, 3)]
+    assert single(list(made.spans())) == [(3, 1, OWN_IDS + 2, 2, RELEASED)]
+    assert (made.count, made.completed(OWN_IDS + 2, 1), made.count) == (1, 0, 0)
+
+
 GOOD = bytes.fromhex("01 c005" + "00 00000000 0000000000000007 0001 0002" + "81 00000000 0000000000000003 0003 0001")
 
 
@@ -333,6 +342,17 @@ class IncomingMachine(RuleBasedStateMachine):
 
 TestIncoming = IncomingMachine.TestCase
 TestIncoming.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
+
+
+def test_an_identifier_is_free_when_it_is_released() -> None:
+    made = Incoming(10)
+    assert made.exactly_once(pack_ids([5, 6])) == [NEW, NEW]
+    assert made.exactly_once(pack_ids([5])) == [UNDER_WAY]
+    made.stored(pack_ids([5, 6]))
+    assert made.exactly_once(pack_ids([5])) == [TAKEN]
+    assert made.released(pack_ids([5, 7])) == (pack_ids([5]), pack_ids([7]))
+    assert made.released(pack_ids([5])) == (b"", pack_ids([5]))
+    assert made.exactly_once(pack_ids([5, 6])) == [NEW, TAKEN]
 
 
 @pytest.mark.parametrize("data", [b"", b"\x02", b"\x01\x00", b"\x01\x00\x00", b"\x01\x00\x02\x00\x01", b"\x01\x00\x01\x00\x01"])

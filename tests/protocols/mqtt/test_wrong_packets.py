@@ -148,6 +148,8 @@ def test_connect_says_what_its_properties_are() -> None:
         (connect(5, properties=listed(b"\x26" + string(b"a"))), MALFORMED),
         (connect(5, properties=b"\x05\x21\x00\x01"), MALFORMED),
         (connect(5, properties=listed(user("a", "b") * 1001)), 0x97),
+        (connect(5, properties=b"\x80\x00"), MALFORMED),
+        (connect(5, properties=b"\x80\x80\x80\x80\x00"), MALFORMED),
         (connect(5, flags=0x06, rest=listed(b"\x08" + string(b"r/+")) + string(b"t") + string(b"")), MALFORMED),
         (b"\x10\x80\x80\x80\x80\x01", MALFORMED),
         (b"\x10\xff\xff\xff\x7f", TOO_LARGE),
