@@ -319,6 +319,7 @@ def test_a_large_message_leaves_no_memory_behind() -> None:
     decoder = accepted(4)
     (run,) = feed(decoder, publish(b"a", bytes(5_000_000)))
     assert len(run.data) == 5_000_009
+    assert decoder.buffer_bytes < 6_000_000  # the receive buffer's alone
     feed(decoder, PING)
     decoder.release()
     assert decoder.buffer_bytes == 4096
