@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mqtt_wire import Server, expiry, read_variable, record, u16, user
+from mqtt_wire import Server, expiry, read_variable, record, u16, user, variable
 
 from both_modes import both, examples
 from entrepot.protocols.mqtt import answers, packing
@@ -68,6 +68,8 @@ def test_deliveries_say_what_the_records_do(
         wanted.append({**one, "payload": payload})
     sent = Server(octets, 5 if five else 4).publishes()
     assert sent == wanted[:written]
+    assert all(not 0 <= one[3] <= age_s for one in listed[:written])
+    assert not packet_max or all(1 + len(variable(len(rest))) + len(rest) <= packet_max for _, _, rest in Server(octets, 5).packets)
     if written < len(listed):  # there is a reason to stop
         _, payload, properties, expiry_s = listed[written]
         longest = 5 + 5 + 2 + 4 + 5 + 2 + len(properties) + len(payload)
