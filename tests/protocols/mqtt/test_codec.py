@@ -224,9 +224,11 @@ def test_an_alias_stands_for_its_topic() -> None:
         + publish(b"", b"4", properties=listed(alias(1)))
         + publish(b"c", b"5", properties=listed(alias(1)))
         + publish(b"", b"6", properties=listed(alias(1)))
+        + publish(b"", b"7", properties=listed(alias(2)))
+        + publish(b"", b"8", properties=listed(alias(1)))
     )
     runs = feed(accepted(), data)
-    assert [(run.topic, run.count) for run in runs] == [(b"a", 2), (b"b", 1), (b"a", 1), (b"c", 2)]
+    assert [(run.topic, run.count) for run in runs] == [(b"a", 2), (b"b", 1), (b"a", 1), (b"c", 2), (b"b", 1), (b"c", 1)]
 
 
 def test_aliases_outlast_a_read() -> None:
