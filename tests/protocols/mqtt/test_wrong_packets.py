@@ -112,6 +112,26 @@ def test_what_is_no_connect(data: bytes, reason: int) -> None:
     assert int(error.reason_code) == reason
 
 
+@pytest.mark.parametrize(
+    ("data", "version"),
+    [
+        (connect(5, b"\xff"), 5),
+        (connect(4, b"\xff"), 4),
+        (connect(3, b"\xff"), 3),
+        (connect(6), 4),
+        (connect(0x84), 4),
+        (connect(4, name=b"MQIsdp"), 4),
+        (connect(4, name=b"mqtt"), 0),
+        (packet(0x10, b"\x00\x04MQ"), 0),
+        (PING, 0),
+    ],
+)
+def test_in_which_version_a_connect_is_refused(data: bytes, version: int) -> None:
+    decoder = codec.Decoder()
+    assert isinstance(decoder.push(data)[-1], MqttError)
+    assert decoder.version == version
+
+
 def test_nothing_is_decoded_before_the_client_is_let_in() -> None:
     decoder = codec.Decoder()
     assert len(decoder.push(connect(4) + publish(b"a") + PING)) == 1

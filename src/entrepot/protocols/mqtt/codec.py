@@ -69,7 +69,7 @@ class Decoder(ReceiveBuffer):
     """Of one connection; fill writable() and say feed(count), or push(bytes).
 
     Limits: `packet_max` (bytes of a whole PUBLISH; a stranger's packets have `stranger_max` until accept()), `control_max` (of any other packet).
-    `version` is that of CONNECT, 0 before. `error` is the MqttError that ended decoding, if one did. `more`: whole packets may be left.
+    `version` is that of CONNECT, 0 before; of one that is refused, that in which CONNACK answers, 0 for no answer. `error` is the MqttError that ended decoding, if one did. `more`: whole packets may be left.
     """
 
     def __init__(
@@ -481,6 +481,7 @@ class Decoder(ReceiveBuffer):
         self._flush(events)
         data = take_ba(self._buffer, body, size)
         if kind == _CONNECT:
+            self.version = requests.answer_version(data)
             events.append(self._greet(requests.read_connect(data)))
         elif kind == _SUBSCRIBE:
             events.append(requests.read_subscribe(data, self.version))
@@ -495,7 +496,6 @@ class Decoder(ReceiveBuffer):
         return 0
 
     def _greet(self, connect: Connect) -> Connect:
-        self.version = connect.version
         self._by_auth = connect.properties.get(PropertyId.AUTHENTICATION_METHOD) is not None
         self._state = _AUTHENTICATING
         return connect

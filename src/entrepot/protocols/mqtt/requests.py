@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from entrepot.protocols.mqtt.events import Auth, Connect, Disconnect, Subscribe, Subscription, Unsubscribe, Will
-from entrepot.protocols.mqtt.packets import MQTT_5, MQTT_31, PROTOCOL_NAMES, PacketType
+from entrepot.protocols.mqtt.packets import MQTT_5, MQTT_31, MQTT_311, PROTOCOL_NAMES, PacketType
 from entrepot.protocols.mqtt.packing import RETAIN, pack_record
 from entrepot.protocols.mqtt.properties import NONE, Properties, Reader, checked_text, read_properties, write_items
 from entrepot.protocols.mqtt.property_table import PropertyId
@@ -13,6 +13,18 @@ from entrepot.protocols.mqtt.topics import check_name
 _USER_NAME, _PASSWORD, _WILL_RETAIN, _WILL, _CLEAN, _RESERVED = 0x80, 0x40, 0x20, 0x04, 0x02, 0x01
 _WILL_QOS_SHIFT = 3
 _SHARE = b"$share/"
+
+
+def answer_version(data: bytes) -> int:
+    """In which version CONNACK is understood, whatever else is wrong with a CONNECT; 0: in none. A client of a level unknown here is told so as 3.1.1 is."""
+    reader = Reader(data)
+    try:
+        name, level = reader.binary(), reader.number(1)
+    except MqttError:
+        return 0
+    if name not in PROTOCOL_NAMES:
+        return 0
+    return level if level in PROTOCOL_NAMES[name] else MQTT_311
 
 
 def read_connect(data: bytes) -> Connect:
