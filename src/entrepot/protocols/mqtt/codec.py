@@ -69,7 +69,8 @@ class Decoder(ReceiveBuffer):
     """Of one connection; fill writable() and say feed(count), or push(bytes).
 
     Limits: `packet_max` (bytes of a whole PUBLISH; a stranger's packets have `stranger_max` until accept()), `control_max` (of any other packet).
-    `version` is that of CONNECT, 0 before; of one that is refused, that in which CONNACK answers, 0 for no answer. `error` is the MqttError that ended decoding, if one did. `more`: whole packets may be left.
+    `version` is that of CONNECT, 0 before; of one that is refused, that in which CONNACK answers, 0 for no answer. `error` is the MqttError that ended
+    decoding, if one did. `more`: whole packets may be left.
     """
 
     def __init__(
