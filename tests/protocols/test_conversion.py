@@ -488,7 +488,8 @@ def _() -> None:
 # ---- the tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "conversion.md"
-ELSEWHERE = ("Amazon SQS to the others", "The others to Amazon SQS", "STOMP to the others", "The others to STOMP")  # held by test_records.py of that protocol
+# Held by a test of that protocol: test_records.py, and of MQTT test_translation.py.
+ELSEWHERE = tuple(row for one in ("Amazon SQS", "STOMP", "MQTT") for row in (f"{one} to the others", f"The others to {one}"))
 
 
 def written() -> dict[str, list[str]]:

@@ -25,6 +25,7 @@ CODEC_MARKER = 4  # a transaction's end in one log: broker/transactions/marker.p
 CODEC_COORDINATOR = 5  # a transaction coordinator's records: broker/transactions/coordinator.py
 CODEC_SQS = 6
 CODEC_STOMP = 7
+CODEC_MQTT = 8
 
 
 class Entry:

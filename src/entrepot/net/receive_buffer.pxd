@@ -10,13 +10,14 @@ cdef int _QUIET_READS
 
 cdef class ReceiveBuffer:
     cdef public object share
-    cdef bytearray _buffer
     cdef object _view
-    cdef Py_ssize_t _capacity, _start, _end, _total, _limit, _free, _gathered
+    # public, for a codec that is interpreted
+    cdef public bytearray _buffer
+    cdef public Py_ssize_t _capacity, _start, _end, _total, _limit, _free, _gathered
+    cdef public int _quiet
     cdef bint _filled
     cdef bint _lent
     cdef int _readers
-    cdef int _quiet
 
     cpdef int of_stranger(self, Py_ssize_t limit) except -1
     cpdef int of_user(self, Py_ssize_t limit, object share) except -1
