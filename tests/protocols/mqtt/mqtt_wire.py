@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from entrepot.protocols.mqtt.events import AckRun, Pings, PublishRun
 from entrepot.protocols.mqtt.reason_codes import MqttError
 
 PUBACK, PUBREC, PUBREL, PUBCOMP = 4, 5, 6, 7
@@ -97,7 +96,7 @@ def record(flags: int, payload: bytes, properties: bytes = b"", expiry_s: int = 
 
 
 def plain(event: Any) -> tuple[Any, ...]:
-    if isinstance(event, MqttError) or type(event).__name__ == "MqttError":
+    if isinstance(event, MqttError):
         return ("MqttError", int(event.reason_code))
     if hasattr(event, "topic") and hasattr(event, "data"):
         return ("PublishRun", event.topic, event.qos, event.retain, event.data, event.count, event.packet_ids, event.body_bytes, event.expires)
@@ -105,12 +104,7 @@ def plain(event: Any) -> tuple[Any, ...]:
         return ("AckRun", event.kind, event.reason_code, event.packet_ids, event.count, event.first, event.ascending)
     if type(event).__name__ == "Pings":
         return ("Pings", event.count)
-    return (type(event).__name__, repr(event).replace(object.__repr__(getattr(event, "properties", None)), ""), said(event))
-
-
-def said(event: Any) -> tuple[Any, ...]:
-    properties = getattr(event, "properties", None)
-    return tuple(properties.items) if properties is not None else ()
+    return (type(event).__name__, repr(event).replace(repr(event.properties), ""), tuple(event.properties.items))
 
 
 def normalised(events: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
@@ -172,6 +166,3 @@ def read_variable(data: bytes) -> tuple[int, int]:
         at += 1
         if data[at - 1] < 128:
             return value, at
-
-
-__all__ = [name for name in dir() if not name.startswith("_")] + ["AckRun", "Pings", "PublishRun"]

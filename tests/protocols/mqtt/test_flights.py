@@ -157,7 +157,7 @@ class FlightsMachine(RuleBasedStateMachine):
 
 
 TestFlights = FlightsMachine.TestCase
-TestFlights.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
+TestFlights.settings = settings(max_examples=examples(40), stateful_step_count=40, deadline=None)
 
 
 def test_identifiers_skip_those_in_use_and_wrap() -> None:
@@ -341,7 +341,7 @@ class IncomingMachine(RuleBasedStateMachine):
 
 
 TestIncoming = IncomingMachine.TestCase
-TestIncoming.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
+TestIncoming.settings = settings(max_examples=examples(40), stateful_step_count=30, deadline=None)
 
 
 def test_an_identifier_is_free_when_it_is_released() -> None:

@@ -35,7 +35,7 @@ def matched(topic_filter: list[str], topic: list[str]) -> bool:
     return topic_filter[0] in ("+", topic[0]) and matched(topic_filter[1:], topic[1:])
 
 
-@settings(max_examples=examples(250), deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(filters(), topics)
 def test_matching_is_the_specifications(topic_filter: bytes, topic: bytes) -> None:
     wanted = matched(topic_filter.decode().split("/"), topic.decode().split("/"))
@@ -44,7 +44,7 @@ def test_matching_is_the_specifications(topic_filter: bytes, topic: bytes) -> No
     assert matches(topic_filter, topic) == wanted
 
 
-@settings(max_examples=examples(250), deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(st.lists(filters(), max_size=6, unique=True), topics)
 def test_the_exchange_finds_the_same(wanted: list[bytes], topic: bytes) -> None:
     """But for topics with `$` in front: there it finds what begins with a wildcard, too, which the session leaves out."""

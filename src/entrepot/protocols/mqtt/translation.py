@@ -82,23 +82,26 @@ def _to_record(builder: BatchBuilder, data: bytes, position: int, origin: bytes)
             fields[neutral.REPLY_TO] = key_of(first)
         elif kind in _FIELDS:
             fields[_FIELDS[kind]] = first
+    if headers:
+        fields[neutral.HEADERS] = b""
+    if flags_of(data, position) & QOS:
+        fields[neutral.DURABLE] = b""
+    expiry_s = expiry_of(data, position)
+    if expiry_s >= 0:
+        fields[neutral.TIME_TO_LIVE] = b""
     builder.begin()
-    for field in range(neutral.ORIGIN):
+    for field in sorted(fields):
+        value = fields[field]
         if field == neutral.HEADERS:
             _write_headers(builder, headers)
         elif field == neutral.DURABLE:
-            if flags_of(data, position) & QOS:
-                builder.mark(field)
+            builder.mark(field)
         elif field == neutral.TIME_TO_LIVE:
-            expiry_s = expiry_of(data, position)
-            if expiry_s >= 0:
-                builder.number(field, expiry_s * 1000)
-        elif field in fields:
-            value = fields[field]
-            if field == neutral.PRIORITY:
-                builder.octet(field, _priority(value) or 0)
-            else:
-                builder.octets(field, value, 0, len(value))
+            builder.number(field, expiry_s * 1000)
+        elif field == neutral.PRIORITY:
+            builder.octet(field, _priority(value) or 0)
+        else:
+            builder.octets(field, value, 0, len(value))
     builder.octets(neutral.ORIGIN, origin, 0, len(origin))
     if not is_null:
         builder.octets(neutral.VALUE, payload, 0, len(payload))
@@ -106,12 +109,11 @@ def _to_record(builder: BatchBuilder, data: bytes, position: int, origin: bytes)
 
 
 def _write_headers(builder: BatchBuilder, headers: list[tuple[bytes, bytes]]) -> None:
-    if headers:
-        opened = builder.open(neutral.HEADERS)
-        for name, value in headers:
-            builder.name(name, 0, len(name))
-            builder.value(neutral.STRING, value, 0, len(value))
-        builder.close(opened)
+    opened = builder.open(neutral.HEADERS)
+    for name, value in headers:
+        builder.name(name, 0, len(name))
+        builder.value(neutral.STRING, value, 0, len(value))
+    builder.close(opened)
 
 
 def _priority(digits: bytes) -> int | None:
