@@ -69,8 +69,7 @@ class HeaderReader(ReceiveBuffer):
         colon = -1
         count = 0
         at = pos
-        while True:
-            octet = buffer[at]
+        for octet in take_ba(buffer, pos, body - pos):  # C walks over bytes by a pointer, over a bytearray by a call for each octet
             if octet == 10:
                 stop = at
                 if strips and stop > first and buffer[stop - 1] == 13:
