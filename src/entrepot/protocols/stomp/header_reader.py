@@ -91,7 +91,7 @@ class HeaderReader(ReceiveBuffer):
             elif octet == 58:
                 if colon < 0:
                     colon = at
-            elif octet == 92 or octet >= 128 or octet == 13:
+            elif octet == 92 or octet >= 128 or octet < 0 or octet == 13:  # below 0: in C an octet above 127 is
                 odd = True
             at += 1
         if count > _LINES_MAX:
