@@ -283,7 +283,7 @@ class KafkaTalk:
         at = 5 if version >= api.flexible_from and key != 18 else 4
         if key == 1 and version >= 7:
             self._session = int.from_bytes(answer[at + 6 : at + 10], "big")
-        elif key == 22 and answer[at + 4 : at + 6] == b"\0\0":
+        elif key == 22 and answer[at + 4 : at + 6] == b"\0\0" and len(answer) >= at + 16:
             self._producer = struct.unpack_from(">qh", answer, at + 6)
             self._sequence = 0
         elif key == 11:

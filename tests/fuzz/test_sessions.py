@@ -54,8 +54,8 @@ def test_every_crowd_talks_to_every_listener() -> None:
 def test_stomp_among_the_others() -> None:
     """The same with clients of STOMP."""
     seed, frames = FIRST_SEED, 0
-    while frames < FRAMES_SHORT // 3:
-        frames += Run(seed, min(FRAMES, FRAMES_SHORT // 6), crowd=STOMP).run().frames
+    while frames < FRAMES_SHORT // 6:
+        frames += Run(seed, min(FRAMES, FRAMES_SHORT // 12), crowd=STOMP).run().frames
         seed += 1
 
 

@@ -69,8 +69,7 @@ class HeaderReader(ReceiveBuffer):
         colon = -1
         count = 0
         at = pos
-        while True:
-            octet = buffer[at]
+        for octet in take_ba(buffer, pos, body - pos):  # C walks over bytes by a pointer, over a bytearray by a call for each octet
             if octet == 10:
                 stop = at
                 if strips and stop > first and buffer[stop - 1] == 13:
@@ -92,7 +91,7 @@ class HeaderReader(ReceiveBuffer):
             elif octet == 58:
                 if colon < 0:
                     colon = at
-            elif octet == 92 or octet >= 128 or octet == 13:
+            elif octet == 92 or octet >= 128 or octet < 0 or octet == 13:  # below 0: in C an octet above 127 is
                 odd = True
             at += 1
         if count > _LINES_MAX:
