@@ -66,9 +66,13 @@ class Authenticator:
         else:
             answer()
 
-    def is_current(self, principal: Principal) -> bool:
-        """Whether somebody who was let in a while ago, perhaps by another process, still would be."""
-        return self._users.is_current(principal)
+    def credential_of(self, principal: Principal) -> bytes | None:
+        """See Users: of somebody who goes on at another process."""
+        return self._users.credential_of(principal)
+
+    def who_has(self, name: str, mechanism: str, credential: bytes) -> Principal | None:
+        """See Users: who comes from another process."""
+        return self._users.who_has(name, mechanism, credential)
 
     def anonymous(self, peer: Peer) -> Principal | None:
         """Who a connection is that shows no credentials: guest, from loopback, while there is no other user and guest is as it came."""

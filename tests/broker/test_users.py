@@ -102,6 +102,31 @@ def test_users_survive_a_restart(users, state, clock):
     assert log_in(again, "ann", "secret").tags == {"administrator"}
 
 
+def test_who_was_let_in_goes_on_at_another_process_as_long_as_the_password_is_that(users, state, clock):
+    for _ in range(3):
+        users.add_user("bob", "word")
+        users.delete_user("bob")
+    users.add_user("ann", "secret", administrator=True)
+    here = {name: log_in(users, name, password) for name, password in (("ann", "secret"), ("guest", "guest"))}
+    other = make(state, clock)
+    assert other.user("ann").standing != users.user("ann").standing
+    for name, principal in here.items():
+        found = other.who_has(name, principal.mechanism, users.credential_of(principal))
+        assert found == principal
+        assert other.is_current(found)
+        assert other.who_has(name, "SCRAM-SHA-256", users.credential_of(principal)) is None
+    credential = users.credential_of(here["ann"])
+    assert other.who_has("guest", "PLAIN", credential) is None
+    assert other.who_has("bob", "PLAIN", credential) is None
+    assert other.who_has("guest", "none", b"") is None  # nobody comes without credentials where there are users
+    other.set_password("ann", "secret")  # the same, and yet another
+    assert other.who_has("ann", "PLAIN", credential) is None
+    other.delete_user("guest")
+    assert other.who_has("guest", "PLAIN", users.credential_of(here["guest"])) is None
+    users.set_password("ann", "new")
+    assert users.credential_of(here["ann"]) is None
+
+
 def test_guest_comes_from_loopback_only_until_deleted(users, state, clock):
     assert log_in(users, "guest", "guest").name == "guest"
     assert_not_let_in(users, "guest", "guest", from_loopback=False)

@@ -271,7 +271,15 @@ def test_whose_user_is_gone_is_told():
     assert closing(other.hear())[:2] == ("connection.close", 320)
     other.send(octets[9:], frame("connection.close_ok", 0))
     assert other.session.closing
-    assert requested(other) == []
+    assert other.port.doors == []
+
+
+def test_who_is_about_to_be_told_stays():
+    client = opened()
+    client.session.principal = Principal("going")
+    assert moving.begin_leaving(client.session, "w1")
+    with pytest.raises(Stays):
+        moving.packed(client.session)
 
 
 def test_whose_namespace_is_gone_does_not_go_on():

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import ipaddress
 from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass, field, replace
@@ -309,6 +310,31 @@ class Users:
         if principal.mechanism == ACCESS_KEY:
             return self._key_standings.get(principal.standing) == user.name
         return principal.standing in (0, user.standing)
+
+    # Who was let in by one process of several, and goes on at another: `standing` is a number of one process
+
+    def credential_of(self, principal: Principal) -> bytes | None:
+        """What says to another process that has the same users which password somebody has shown; None: he would not be let in any more."""
+        if not self.is_current(principal) or principal.mechanism == ACCESS_KEY:
+            return None
+        return self._credential(self.maybe_user(principal.name), principal.mechanism)
+
+    def who_has(self, name: str, mechanism: str, credential: bytes) -> Principal | None:
+        """Whom another process has let in, by credential_of(); None: he would not be let in here."""
+        user = self.maybe_user(name)
+        if mechanism == NO_CREDENTIALS:
+            return self.anonymous(True) if name == GUEST else None
+        if user is None or mechanism == ACCESS_KEY or not hmac.compare_digest(self._credential(user, mechanism), credential):
+            return None
+        return Principal(user.name, user.tags, mechanism, user.standing)
+
+    def _credential(self, user: User | None, mechanism: str) -> bytes:
+        digest = hashlib.blake2b(mechanism.encode(), digest_size=32)
+        if user is not None and not (user.name == GUEST and self.guest_is_as_it_came()):  # whose salt is a process's own
+            for verifier in user.verifiers:
+                for part in (verifier.mechanism.encode(), verifier.salt, verifier.stored_key, verifier.server_key):
+                    digest.update(len(part).to_bytes(4, "big") + part)
+        return digest.digest()
 
     # Changes
 

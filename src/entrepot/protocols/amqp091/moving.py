@@ -54,9 +54,8 @@ class PackedSession(msgspec.Struct, array_like=True, frozen=True):
 
     user: bytes
     name: str
-    tags: list[str]
     mechanism: str
-    standing: int
+    credential: bytes
     client_properties: bytes
     vhost: str
     namespace: str
@@ -133,13 +132,15 @@ def packed(session: Session) -> bytes | None:
         payload = leaving.event.payload
         octets = b"".join((b"\x01", leaving.event.channel.to_bytes(2, "big"), len(payload).to_bytes(4, "big"), payload, b"\xce", octets))
     principal = session.principal
+    credential = session.authenticator.credential_of(principal)
+    if credential is None:  # it is about to be told
+        raise Stays
     return msgspec.msgpack.encode(
         PackedSession(
             session.user,
             principal.name,
-            sorted(principal.tags),
             principal.mechanism,
-            principal.standing,
+            credential,
             _properties(session),
             session.vhost,
             session.attachment.namespace,
@@ -195,14 +196,16 @@ def unpack(session: Session, octets: bytes) -> None:
     found = _DECODER.decode(octets)
     session.user = found.user
     session.client_properties, _ = decode_table(found.client_properties)
-    session.principal = principal = Principal(found.name, frozenset(found.tags), found.mechanism, found.standing)
+    principal = session.authenticator.who_has(found.name, found.mechanism, found.credential)
+    session.principal = principal or Principal(found.name)
     session.give_room()
     session.frame_max, session.channel_max, session.heartbeat_s = found.frame_max, found.channel_max, found.heartbeat_s
     session.decoder.set_frame_max(found.frame_max)
     session.decoder.channel_max = found.channel_max
     session.decoder.resume()
-    session.attachment = session.port.attach(session, principal, found.namespace)
-    session.attachment.wait_for_catalogue()
+    if principal is not None:
+        session.attachment = session.port.attach(session, principal, found.namespace)
+        session.attachment.wait_for_catalogue()
     session.vhost = found.vhost
     session.state = states.OPEN
     session.next_deadline = 1.0
@@ -214,8 +217,8 @@ def unpack(session: Session, octets: bytes) -> None:
         channel.prefetch, channel.next_consumer = one.prefetch, one.next_consumer
         channel.last_queue = one.last_queue.decode("utf-8", "surrogateescape")
         session.channels[one.number] = session.by_stream[channel.stream] = channel
-    if not session.authenticator.is_current(principal):
-        handshake.shut_down(session, f"user '{principal.name}' was deleted, or has other credentials")
+    if principal is None:
+        handshake.shut_down(session, f"user '{found.name}' was deleted, or has other credentials")
     elif session.blocked_reason:
         handshake.tell_blocked(session, True, session.blocked_reason)
     session.take_in(session.decoder.push(found.octets))
