@@ -16,6 +16,7 @@ from both_modes import both, examples
 from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.model import batch as neutral
 from entrepot.model.batch import BatchBuilder, Record, RecordBatch
+from entrepot.model.entry import CODEC_MQTT
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.protocols.amqp091.rewriting import take_apart
 from entrepot.protocols.kafka.records import KafkaEntryCodec
@@ -165,7 +166,7 @@ def test_dead_letters() -> None:
 
 
 def test_mqtt_topic_is_the_origin() -> None:
-    assert to_neutral(record(0, b"")).octets(neutral.ORIGIN) == b"\x07" + ADDRESS
+    assert to_neutral(record(0, b"")).octets(neutral.ORIGIN) == bytes((CODEC_MQTT,)) + ADDRESS
 
 
 def test_mqtt_payload_is_the_value() -> None:
