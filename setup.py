@@ -56,7 +56,7 @@ PER_RECORD = {
         *(f"protocols/sqs/{name}" for name in ("batches", "exchange", "framing", "handles", "message_attributes", "packing")),
         *(f"protocols/sqs/{name}" for name in ("receiving", "sending", "session", "settling", "writing")),  # a message has a request of its own
         *(f"protocols/stomp/{name}" for name in ("codec", "header_reader", "output", "plain_records", "records")),
-        *(f"net/{name}" for name in ("connection", "turns")),
+        *(f"net/{name}" for name in ("connection", "output_buffer", "turns")),
         *(f"store/{name}" for name in ("entry_codec", "volatile_log", "local/index", "local/journal", "local/log", "local/segment")),
         *(f"store/{name}" for name in ("interface", "local/committer", "local/group", "local/store")),
     )

@@ -14,6 +14,7 @@ from pika import frame as pika_frame
 from pika import spec
 
 from both_modes import both, examples
+from entrepot.net.output_buffer import BUFFER_MIN_BYTES, PART_BYTES
 from entrepot.protocols.amqp091 import output
 
 BELOW = "entrepot.protocols.amqp091.properties"
@@ -177,11 +178,11 @@ def test_the_buffer_is_bounded_and_given_back(module: Any) -> None:
     data = record(PERSISTENT, bytes(1000)) * 2000
     out.deliver(data, 0, 2000, template, tag_at, 1, 1, 131072)
     assert len(b"".join(out.take())) > 2_000_000
-    assert 0 < out.buffer_bytes <= 4 * output.PART_BYTES
+    assert 0 < out.buffer_bytes <= 4 * PART_BYTES
     for tag in range(200):
         out.ack(1, tag, False)
         out.take_joined()
-    assert out.buffer_bytes <= 4 * output.BUFFER_MIN_BYTES
+    assert out.buffer_bytes <= 4 * BUFFER_MIN_BYTES
     out.release()
     assert out.buffer_bytes == 0
 

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from mqtt_wire import Server, expiry, read_variable, record, u16, user, variable
 
 from both_modes import both, examples
+from entrepot.net.output_buffer import PART_BYTES, REFERENCED_BODY_MIN_BYTES
 from entrepot.protocols.mqtt import answers, packing
-from entrepot.protocols.mqtt.output import PART_BYTES, REFERENCED_BODY_MIN_BYTES, RETAIN_AS_PUBLISHED, RETAIN_CLEAR
+from entrepot.protocols.mqtt.output import RETAIN_AS_PUBLISHED, RETAIN_CLEAR
 from entrepot.protocols.mqtt.properties import Properties
 from entrepot.protocols.mqtt.property_table import PropertyId
 

@@ -1,22 +1,17 @@
 cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
-from entrepot.model.octets cimport copy, copy_ba, get_u16_be, get_u32_be, put_u16_be, put_u32_be, put_u64_be, take, take_ba
+from entrepot.model.octets cimport copy, get_u16_be, get_u32_be, put_u16_be, put_u32_be, put_u64_be, take
+from entrepot.net.output_buffer cimport OutputBuffer
 from entrepot.protocols.amqp091.properties cimport find_header, property_at, value_end
 
 cdef int _FRAME_END
 cdef uint32_t _HEADERS
-cdef Py_ssize_t _BUFFER_MIN, _PART, _REFERENCED_MIN, _NUMBER_SIZE, _QUIET_TAKES
+cdef Py_ssize_t _REFERENCED_MIN, _NUMBER_SIZE
 cdef bytes _HEARTBEAT_FRAME
 
 @cython.final
-cdef class Output:
-    cdef bytearray _buffer
-    cdef Py_ssize_t _capacity, _filled, _sealed, _quiet
-    cdef list _parts
-
-    @cython.locals(size=Py_ssize_t)
-    cpdef int raw(self, bytes data) except -1
+cdef class Output(OutputBuffer):
     cpdef int ack(self, int channel, uint64_t tag, bint multiple) except -1
     cpdef int nack(self, int channel, uint64_t tag, bint multiple) except -1
     cpdef int heartbeat(self) except -1
@@ -31,10 +26,6 @@ cdef class Output:
     cpdef Py_ssize_t deliver_numbered(
         self, bytes data, Py_ssize_t pos, Py_ssize_t count, bytes template, Py_ssize_t tag_at, uint64_t first_tag, int channel, Py_ssize_t frame_max,
         bytes header, uint64_t number, int step) except -1
-    @cython.locals(data=bytes)
-    cpdef bytes take_joined(self)
-    @cython.locals(parts=list)
-    cpdef list take(self)
     cdef int _confirm(self, uint32_t method, int channel, uint64_t tag, int bits) except -1
     @cython.locals(step=Py_ssize_t, referenced=bint, buffer=bytearray, filled=Py_ssize_t)
     cdef int _body(self, bytes data, Py_ssize_t pos, Py_ssize_t size, int channel, Py_ssize_t body_max) except -1
@@ -42,7 +33,3 @@ cdef class Output:
         buffer=bytearray, filled=Py_ssize_t, stop=Py_ssize_t, flags=uint32_t, table=Py_ssize_t, size_at=Py_ssize_t, rest=Py_ssize_t, table_end=Py_ssize_t,
         own=Py_ssize_t)
     cdef int _numbered_properties(self, bytes data, Py_ssize_t pos, Py_ssize_t size, bytes header, uint64_t number) except -1
-    @cython.locals(capacity=Py_ssize_t, buffer=bytearray)
-    cdef int _room(self, Py_ssize_t need) except -1
-    cdef int _seal(self) except -1
-    cdef int _emptied(self, Py_ssize_t size) except -1

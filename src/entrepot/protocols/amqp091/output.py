@@ -13,63 +13,27 @@ from __future__ import annotations
 
 import cython
 
+from entrepot.net.output_buffer import REFERENCED_BODY_MIN_BYTES, OutputBuffer
+
 if not cython.compiled:
-    from entrepot.model.octets import copy, copy_ba, get_u16_be, get_u32_be, put_u16_be, put_u32_be, put_u64_be, take_ba
+    from entrepot.model.octets import copy, get_u16_be, get_u32_be, put_u16_be, put_u32_be, put_u64_be
     from entrepot.protocols.amqp091.properties import find_header, property_at, value_end
 
-BUFFER_MIN_BYTES = 512
-PART_BYTES = 128 * 1024
-REFERENCED_BODY_MIN_BYTES = 16 * 1024
 OFFSET_HEADER = b"x-stream-offset"
 COUNT_HEADER = b"x-delivery-count"
 
 _FRAME_END = 0xCE
-_BUFFER_MIN = BUFFER_MIN_BYTES
-_PART = PART_BYTES
 _REFERENCED_MIN = REFERENCED_BODY_MIN_BYTES
 _HEADERS = 0x2000
 _NUMBER_SIZE = 10  # of a header that is a number, besides its name: the name's length, type octet, i64
-_QUIET_TAKES = 64
 _HEARTBEAT_FRAME = b"\x08\x00\x00\x00\x00\x00\x00\xce"
 
 
-class Output:
+class Output(OutputBuffer):
     """Frames waiting to be written to one connection, in order. `size` is how many bytes wait.
 
     Bodies of REFERENCED_BODY_MIN_BYTES and more (per body frame) are not copied: their part refers to the record data it was given.
     """
-
-    def __init__(self) -> None:
-        self._buffer = bytearray()
-        self._capacity = 0
-        self._filled = 0
-        self._parts: list[bytes | memoryview] = []
-        self._sealed = 0
-        self._quiet = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes that take() would return."""
-        return self._sealed + self._filled
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Bytes of memory held beyond `size`."""
-        return self._capacity - self._filled
-
-    def raw(self, data: bytes) -> int:
-        """Append whole frames."""
-        size = len(data)
-        if size >= _PART:
-            self._seal()
-            self._parts.append(data)
-            self._sealed += size
-            return 0
-        if size > self._capacity - self._filled:
-            self._room(size)
-        copy(self._buffer, self._filled, data, 0, size)
-        self._filled += size
-        return 0
 
     def ack(self, channel: int, tag: int, multiple: bool) -> int:
         """Append basic.ack: a publisher confirm."""
@@ -185,30 +149,6 @@ class Output:
             count -= 1
         return pos
 
-    def take_joined(self) -> bytes:
-        """All that waits, as one bytes; nothing waits afterwards."""
-        if not self._parts:
-            data = take_ba(self._buffer, 0, self._filled)
-            self._emptied(self._filled)
-            return data
-        return b"".join(self.take())
-
-    def take(self) -> list[bytes | memoryview]:
-        """All that waits, in parts for a gathering write; nothing waits afterwards."""
-        self._seal()
-        parts = self._parts
-        self._parts = []
-        self._emptied(self._sealed)
-        self._sealed = 0
-        return parts
-
-    def release(self) -> None:
-        """Give the buffer back; call it when the connection has been idle for a while."""
-        if self._filled == 0:
-            self._buffer = bytearray()
-            self._capacity = 0
-            self._quiet = 0
-
     def _confirm(self, method: int, channel: int, tag: int, bits: int) -> int:
         if self._capacity - self._filled < 21:
             self._room(21)
@@ -237,12 +177,8 @@ class Output:
             put_u32_be(buffer, filled + 3, step)
             filled += 7
             if referenced:
-                if step > len(data) - pos:
-                    raise IndexError("body outside its record data")
                 self._filled = filled
-                self._seal()
-                self._parts.append(memoryview(data)[pos : pos + step])
-                self._sealed += step
+                self._refer(data, pos, step)
                 filled = 0
             else:
                 copy(buffer, filled, data, pos, step)
@@ -285,43 +221,6 @@ class Output:
         put_u32_be(buffer, size_at, filled - size_at - 4)
         copy(buffer, filled, data, table, stop - table)
         self._filled = filled + stop - table
-        return 0
-
-    def _room(self, need: int) -> int:
-        """Make the buffer take `need` more bytes; a long one is set aside as a part instead of grown."""
-        if need <= self._capacity - self._filled:
-            return 0
-        if self._filled >= _PART:
-            self._seal()
-            if need <= self._capacity:
-                return 0
-        capacity = max(self._capacity, _BUFFER_MIN)
-        while need > capacity - self._filled:
-            capacity *= 2
-        buffer = bytearray(capacity)
-        copy_ba(buffer, 0, self._buffer, 0, self._filled)
-        self._buffer = buffer
-        self._capacity = capacity
-        return 0
-
-    def _seal(self) -> int:
-        if self._filled:
-            self._parts.append(take_ba(self._buffer, 0, self._filled))
-            self._sealed += self._filled
-            self._filled = 0
-        return 0
-
-    def _emptied(self, size: int) -> int:
-        """After `size` bytes were taken: start over, with no buffer where a large one has been of little use for long."""
-        if size > self._capacity // 8 or self._capacity <= 4 * _BUFFER_MIN:
-            self._quiet = 0
-        else:
-            self._quiet += 1
-            if self._quiet >= _QUIET_TAKES:
-                self._quiet = 0
-                self._buffer = bytearray()
-                self._capacity = 0
-        self._filled = 0
         return 0
 
 

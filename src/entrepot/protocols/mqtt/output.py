@@ -8,23 +8,18 @@ from __future__ import annotations
 
 import cython
 
+from entrepot.net.output_buffer import REFERENCED_BODY_MIN_BYTES, OutputBuffer
 from entrepot.protocols.mqtt.packets import VARIABLE_MAX
 from entrepot.protocols.mqtt.packing import EXPIRES, KEPT, RETAIN
 
 if not cython.compiled:
-    from entrepot.model.octets import copy, copy_ba, get_u16_be, get_u32_be, put_u16_be, put_u32_be, take_ba
+    from entrepot.model.octets import copy, get_u16_be, get_u32_be, put_u16_be, put_u32_be
 
-BUFFER_MIN_BYTES = 256
-PART_BYTES = 128 * 1024
-REFERENCED_BODY_MIN_BYTES = 16 * 1024
 
 # What becomes of RETAIN (3.3.1.3); of what is KEPT it stands.
 RETAIN_CLEAR, RETAIN_AS_PUBLISHED = 0, 1
 
-_BUFFER_MIN = BUFFER_MIN_BYTES
-_PART = PART_BYTES
 _REFERENCED_MIN = REFERENCED_BODY_MIN_BYTES
-_QUIET_TAKES = 64
 _VARIABLE_MAX = VARIABLE_MAX
 _RETAIN, _EXPIRES, _KEPT = RETAIN, EXPIRES, KEPT
 _CLEAR = RETAIN_CLEAR
@@ -65,7 +60,7 @@ def make_template(
     return template
 
 
-class Output:
+class Output(OutputBuffer):
     """Packets waiting to be written to one connection, in order. `size` is how many bytes wait.
 
     Payloads of REFERENCED_BODY_MIN_BYTES and more are not copied: their part refers to the record data it was given.
@@ -73,36 +68,8 @@ class Output:
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.written = 0
-        self._buffer = bytearray()
-        self._capacity = 0
-        self._filled = 0
-        self._parts: list[bytes | memoryview] = []
-        self._sealed = 0
-        self._quiet = 0
-
-    @property
-    def size(self) -> int:
-        """Bytes that take() would return."""
-        return self._sealed + self._filled
-
-    @property
-    def buffer_bytes(self) -> int:
-        """Bytes of memory held beyond `size`."""
-        return self._capacity - self._filled
-
-    def raw(self, data: bytes) -> int:
-        """Append whole packets."""
-        size = len(data)
-        if size >= _PART:
-            self._seal()
-            self._parts.append(data)
-            self._sealed += size
-            return 0
-        self._room(size)
-        copy(self._buffer, self._filled, data, 0, size)
-        self._filled += size
-        return 0
 
     def acks(self, kind: int, packet_ids: bytes, reason_code: int) -> int:
         """Append a PUBACK, PUBREC, PUBREL or PUBCOMP (`kind`, its packet type) for each of `packet_ids`, u16 big-endian; a reason is for version 5 alone."""
@@ -197,12 +164,8 @@ class Output:
                 filled += own
             at += own
             if referenced:
-                if body_size > len(data) - at:
-                    raise IndexError("payload outside its record data")
                 self._filled = filled
-                self._seal()
-                self._parts.append(memoryview(data)[at : at + body_size])
-                self._sealed += body_size
+                self._refer(data, at, body_size)
             else:
                 copy(buffer, filled, data, at, body_size)
                 self._filled = filled + body_size
@@ -210,67 +173,6 @@ class Output:
             written += 1
         self.written = written
         return pos
-
-    def take_joined(self) -> bytes:
-        """All that waits, as one bytes; nothing waits afterwards."""
-        if not self._parts:
-            data = take_ba(self._buffer, 0, self._filled)
-            self._emptied(self._filled)
-            return data
-        return b"".join(self.take())
-
-    def take(self) -> list[bytes | memoryview]:
-        """All that waits, in parts for a gathering write; nothing waits afterwards."""
-        self._seal()
-        parts = self._parts
-        self._parts = []
-        self._emptied(self._sealed)
-        self._sealed = 0
-        return parts
-
-    def release(self) -> None:
-        """Give the buffer back; call it when the connection has been idle for a while."""
-        if self._filled == 0:
-            self._buffer = bytearray()
-            self._capacity = 0
-            self._quiet = 0
-
-    def _room(self, need: int) -> int:
-        """Make the buffer take `need` more bytes; a long one is set aside as a part instead of grown."""
-        if need <= self._capacity - self._filled:
-            return 0
-        if self._filled >= _PART:
-            self._seal()
-            if need <= self._capacity:
-                return 0
-        capacity = max(self._capacity, _BUFFER_MIN)
-        while need > capacity - self._filled:
-            capacity *= 2
-        buffer = bytearray(capacity)
-        copy_ba(buffer, 0, self._buffer, 0, self._filled)
-        self._buffer = buffer
-        self._capacity = capacity
-        return 0
-
-    def _seal(self) -> int:
-        if self._filled:
-            self._parts.append(take_ba(self._buffer, 0, self._filled))
-            self._sealed += self._filled
-            self._filled = 0
-        return 0
-
-    def _emptied(self, size: int) -> int:
-        """After `size` bytes were taken: start over, with no buffer where a large one has been of little use for long."""
-        if size > self._capacity // 8 or self._capacity <= 4 * _BUFFER_MIN:
-            self._quiet = 0
-        else:
-            self._quiet += 1
-            if self._quiet >= _QUIET_TAKES:
-                self._quiet = 0
-                self._buffer = bytearray()
-                self._capacity = 0
-        self._filled = 0
-        return 0
 
 
 def variable_size(value: int) -> int:
