@@ -5,7 +5,7 @@ import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 SRC, BENCHMARKS = str(ROOT / "src"), str(ROOT / "benchmarks")
@@ -13,8 +13,8 @@ sys.path[:0] = [SRC, str(ROOT)]
 TESTS = Path(__file__).parent
 sys.path.extend(str(folder) for folder in (TESTS, *sorted(TESTS.rglob("*"))) if folder.is_dir() and folder.name != "__pycache__")  # helpers beside the tests
 
-# A test that says how long it may take says something of the machine.
-settings.register_profile("entrepot", deadline=None, max_examples=33 if os.environ.get("ENTREPOT_PURE") else 100)
+# A test that says how long it may take, or making up what is tried in it, says something of the machine.
+settings.register_profile("entrepot", deadline=None, suppress_health_check=(HealthCheck.too_slow,), max_examples=33 if os.environ.get("ENTREPOT_PURE") else 100)
 settings.load_profile("entrepot")
 
 
