@@ -5,7 +5,7 @@ from broker_bench import CODEC, NS, Bench, refused
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.lease_calls import make_receive
-from entrepot.broker.calls.port import ACCEPT, REFUSED
+from entrepot.broker.calls.port import ACCEPT, DONE, REFUSED
 from entrepot.broker.calls.questions import AskQueues
 from entrepot.broker.queue.parts import parts_of
 
@@ -100,12 +100,39 @@ class TestOrder:
     def test_to_several_queues_at_once(self, me):
         me.declare("plain")
         me.declare("other", x_max_priority=1)
-        for name in ("q", "plain", "other"):
+        me.declare("like q", x_max_priority=5)
+        for name in ("q", "plain", "other", "like q"):
             me.ask(r.Bind("amq.fanout", name))
         put(me, 0, 5, 1, exchange="amq.fanout", key="")
         assert everything(me) == ["1:5", "2:1", "0:0"]
         assert everything(me, "other") == ["1:5", "2:1", "0:0"]
+        assert everything(me, "like q") == ["1:5", "2:1", "0:0"]
         assert everything(me, "plain") == ["0:0", "1:5", "2:1"]
+
+    @pytest.mark.parametrize("names", [["v"], ["v", "like v"]])
+    def test_what_has_begun_is_not_refused(self, monkeypatch, names):
+        """In memory alone, where there is room for the first level's part."""
+        monkeypatch.setattr(Bench, "memory_size_max", 40)
+        me = Bench().connect()
+        for name in names:
+            me.declare(name, durable=False, x_max_priority=2)
+            me.ask(r.Bind("amq.fanout", name))
+        bodies = [b"%d" % number + bytes(100) for number in range(3)]
+        assert me.put(*bodies, exchange="amq.fanout", priorities=[0, 2, 1]).outcome == DONE
+        assert me.put(*bodies, exchange="amq.fanout", priorities=[0, 2, 1]).outcome == REFUSED
+        for name in names:
+            assert [body[0] for body in everything(me, name)] == ["1", "2", "0"]
+
+    def test_neighbours_join_one_entry_of_their_level(self, bench, me):
+        calls = [me.publish(b"%d" % number, priorities=[number % 2]) for number in range(10)]
+        bench.run()
+        assert {call.outcome for call in calls} == {DONE}
+        entries = set()
+        for part in parts_of(bench.queue()):
+            reader = part.log.reader()
+            entries.add((part.log.next_offset, reader.at(0).entry.count))
+            reader.close()
+        assert entries == {(5, 5)}
 
 
 class TestLimits:

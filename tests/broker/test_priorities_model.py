@@ -1,4 +1,4 @@
-"""Random work on a queue with priorities, against the naive model of a queue (test_queue_model.py): the highest come first, and within a level all is as there."""
+"""Random work on a queue with priorities, against the model of a queue (test_queue_model.py): the highest first, and within a level all is as there."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ def level_of(number):
 
 
 class PriorityMachine(QueueMachine):
-    arguments = {"x_max_priority": TOP}
+    arguments = (("x_max_priority", TOP),)
 
     @rule(runs=st.lists(st.lists(st.sampled_from([None, 0, 1, 2, 3, 9]), min_size=1, max_size=6), min_size=1, max_size=4))
     def publish(self, runs):

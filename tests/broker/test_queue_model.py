@@ -17,7 +17,7 @@ class QueueMachine(RuleBasedStateMachine):
     """`ready` are the bodies that the queue must still have, in order; `held` what each consumer has out; `dead` what was rejected, in order."""
 
     durable = True
-    arguments = {}  # of the queue
+    arguments = ()  # of the queue: pairs
 
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed):
@@ -32,7 +32,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.next = 0
         self.admin = self.bench.connect()
         self.admin.declare("dead")
-        self.admin.declare(durable=self.durable, x_dead_letter_exchange="", x_dead_letter_routing_key="dead", **self.arguments)
+        self.admin.declare(durable=self.durable, x_dead_letter_exchange="", x_dead_letter_routing_key="dead", **dict(self.arguments))
         self.publisher = self.bench.connect()
 
     # ---- what happens
@@ -186,7 +186,6 @@ class QueueMachine(RuleBasedStateMachine):
         assert [int(body) for body in reader.bodies("rest")] == [number for number, _ in self.ready]
         self.check_dead([int(body) for body in reader.bodies("dead")])
         assert len(self.gone) + len(self.ready) + len(self.dead) == self.next
-
 
     def check_dead(self, numbers):
         assert numbers == self.dead

@@ -44,15 +44,16 @@ class Admission:
                 if flat:
                     store.append(flat, make_entry(call.codec, call.codec_version, call.flags, prefix, run, many))
                     staged = store.whole = True  # what has begun is not refused
-                for queue in [target for target in accepted if isinstance(target, PriorityQueue)]:
-                    self._levelling.append(queue, call, prefix, run, many)
-                    staged = store.whole = True
+                levelled = [target for target in accepted if isinstance(target, PriorityQueue)]
+                if levelled:
+                    self._levelling.append(levelled, call, prefix, run, many)
+                    staged = True
                 queues = [target for target in accepted if isinstance(target, Queue)]
                 body_bytes = codec.body_bytes(run, 0, many) if queues else 0
-                for one in queues:
+                for queue in queues:
                     if call.flags & HAS_EXPIRY:
-                        one.note_expiry()
-                    one.note_appended(body_bytes)
+                        queue.note_expiry()
+                    queue.note_appended(body_bytes)
         finally:
             store.whole = whole
         return staged

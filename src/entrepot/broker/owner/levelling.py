@@ -37,18 +37,32 @@ class Levelling:
         self._store = store
         self._growing = growing
 
-    def append(self, queue: PriorityQueue, call: Publish, prefix: bytes, data: bytes, count: int) -> None:
-        """Append `count` records of a call to their levels."""
-        for number, records, many in self._hub.codec(call.codec).by_priority(data, count, queue.top):
-            tail = queue.tails.get(number)
-            if tail is None:
-                tail = queue.tails[number] = Tail(queue.level(number).log)
-            entry = tail.entry
-            if entry is not None and tail.prefix == prefix and tail.tag == call.codec and not (entry.flags ^ call.flags) & TRANSIENT:
-                if self._store.extend(tail.logs, entry, records, many):
-                    entry.flags |= call.flags
-                    continue
-            entry = make_entry(call.codec, call.codec_version, call.flags, prefix, records, many)
-            self._store.append(tail.logs, entry)
-            self._growing.note(tail)
-            tail.entry, tail.prefix, tail.tag = entry, prefix, call.codec
+    def append(self, queues: list[PriorityQueue], call: Publish, prefix: bytes, data: bytes, count: int) -> None:
+        """Append `count` records of a call to their levels. What has begun is not refused: sets the store's `whole`, which is the caller's to set back."""
+        codec = self._hub.codec(call.codec)
+        if len(queues) == 1:
+            for number, records, many in codec.by_priority(data, count, queues[0].top):
+                self._grow(queues[0], number, call, prefix, records, many)
+                self._store.whole = True
+            return
+        for top in {queue.top for queue in queues}:
+            alike = [queue for queue in queues if queue.top == top]
+            for number, records, many in codec.by_priority(data, count, top):
+                entry = make_entry(call.codec, call.codec_version, call.flags, prefix, records, many)
+                self._store.append([queue.level(number).log for queue in alike], entry)
+                self._store.whole = True
+
+    def _grow(self, queue: PriorityQueue, number: int, call: Publish, prefix: bytes, records: bytes, many: int) -> None:
+        """To one level: as a part of its last entry, where that may grow."""
+        tail = queue.tails.get(number)
+        if tail is None:
+            tail = queue.tails[number] = Tail(queue.level(number).log)
+        entry = tail.entry
+        alike = entry is not None and tail.prefix == prefix and tail.tag == call.codec and not (entry.flags ^ call.flags) & TRANSIENT
+        if entry is not None and alike and self._store.extend(tail.logs, entry, records, many):
+            entry.flags |= call.flags
+            return
+        entry = make_entry(call.codec, call.codec_version, call.flags, prefix, records, many)
+        self._store.append(tail.logs, entry)
+        self._growing.note(tail)
+        tail.entry, tail.prefix, tail.tag = entry, prefix, call.codec

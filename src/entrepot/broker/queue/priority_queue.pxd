@@ -34,7 +34,7 @@ cdef class PriorityQueue(Queue):
     cpdef uint64_t ready(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(level=Queue, count=uint64_t)
     cpdef uint64_t depth(self) except? 0xFFFFFFFFFFFFFFFF
-    @cython.locals(level=Queue)
+    @cython.locals(level=Queue, count=uint64_t)
     cpdef bint has_staged(self) except? True
     @cython.locals(level=Queue)
     cdef Queue highest(self)

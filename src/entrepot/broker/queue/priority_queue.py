@@ -1,4 +1,4 @@
-"""PriorityQueue: a queue whose messages have levels: each that is in use is a log and a subscription of its own, and who has credit is given of the highest first.
+"""PriorityQueue: a queue whose messages have levels: each in use is a log and a subscription of its own. Who has credit is given of the highest first.
 
 The queue itself is its level 0, over the log that its definition names. A further one is a Level, over a log of the same shard whose id follows from that
 one's; it is made when something is first published there, and goes with the queue. Consumers and limits are the queue's; where a record is, when it ends, and
@@ -13,8 +13,8 @@ from typing import Any
 
 from entrepot.broker.calls.port import Delivery
 from entrepot.broker.logs.hub import Hub
-from entrepot.broker.queue.heads import Heads
-from entrepot.broker.queue.queue import BURY_MAX, SLICE_MAX, SLICES_MAX, Queue
+from entrepot.broker.queue.heads import BURY_MAX, Heads
+from entrepot.broker.queue.queue import SLICE_MAX, SLICES_MAX, Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.transactions.log_transactions import Transactions
 from entrepot.model.errors import NotDone
@@ -33,7 +33,7 @@ def level_id(log_id: bytes, number: int) -> bytes:
 
 
 class Level(Queue):
-    """A level from 1 on of `whole`. Offsets are its log's own, but for what consumers are told. It has no consumers; `ready_bytes` is what `whole` has not added yet."""
+    """A level from 1 on of `whole`. Offsets are its log's own, but for what consumers are told. `ready_bytes` is what `whole` has not added yet."""
 
     __slots__ = ("whole",)
 
@@ -114,10 +114,10 @@ class PriorityQueue(Queue):
 
     def has_staged(self) -> bool:
         """See Queue."""
+        count = 0
         for level in self.levels:
-            if level.log.next_offset > level.subscription.end:
-                return True
-        return False
+            count += level.log.next_offset - level.subscription.end
+        return count > 0
 
     def note_expiry(self) -> None:
         """See Queue."""

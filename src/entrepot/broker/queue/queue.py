@@ -112,8 +112,8 @@ class Queue(LogOwner):
         self.ready_bytes = min(log.bytes_alive, max(self.bytes_max, 0))  # an upper estimate, which drops nothing
         self.heads = heads(self)
         self.timed: Any = None  # the TimedQueue, once anybody leases here for a time
-        self.ended, self.gone = False, None  # and the NotDone that says why it has
-        self.burying = 0  # records that the broker itself holds
+        self.gone: Any = None  # the NotDone that says why it has ended
+        self.ended, self.burying = False, 0  # records that the broker itself holds
         self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
         self.expirable = self.message_ttl_ms >= 0
         self.transactions: Any = hub.transactions.get(log.id)  # None as long as nothing in the log ever had to do with a transaction
