@@ -42,7 +42,7 @@ class Level(Queue):
         super().__init__(definition, whole.hub, whole.store, log, definition.namespace, whole.heads_of)
         self.whole = whole
         self.origin = number << LEVEL_SHIFT
-        self.expirable = whole.expirable
+        self.expirable = self.expirable or whole.expirable
 
     def dispatch(self) -> None:
         """Something has come, come back or been fetched here: the queue sees to it."""
@@ -180,12 +180,11 @@ class PriorityQueue(Queue):
             level.fresh_from = _END
         if self.length_max >= 0 or self.bytes_max >= 0:
             self._drop_over()
-        if self.expirable:
-            for level in self.levels:
-                if level.subscription.ready_count > 0:
-                    while level.heads.expire():
-                        pass
-                    level.heads.set_timer()
+        for level in self.levels:
+            if level.expirable and level.subscription.ready_count > 0:
+                while level.heads.expire():
+                    pass
+                level.heads.set_timer()
 
     def _gather(self) -> None:
         """Of all levels: what came to be ready, or was taken."""

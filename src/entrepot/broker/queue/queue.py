@@ -115,7 +115,7 @@ class Queue(LogOwner):
         self.gone: Any = None  # the NotDone that says why it has ended
         self.ended, self.burying = False, 0  # records that the broker itself holds
         self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
-        self.expirable = self.message_ttl_ms >= 0
+        self.expirable = self.message_ttl_ms >= 0 or log.next_offset > log.first_offset  # what lies there may have a time to live
         self.transactions: Any = hub.transactions.get(log.id)  # None as long as nothing in the log ever had to do with a transaction
         self.subscription = Subscription(log.first_offset, max(log.first_offset, self.visible_end()))
         for first, end in log.holes():
