@@ -37,6 +37,7 @@ PER_BYTE = {
     Path("src/entrepot") / f"{name}.py"
     for name in (
         *(f"protocols/amqp091/{name}" for name in ("assembly", "checks", "codec", "output", "properties")),
+        *(f"protocols/mqtt/{name}" for name in ("codec", "output", "packing", "publish_properties")),
         *(f"protocols/{name}" for name in ("kafka/from_neutral", "kafka/to_neutral", "sqs/characters", "sqs/json_values", "sqs/long_bodies")),
         "broker/timed/lease_table",  # a row of packed numbers: -O1 calls a function for each of them
     )
