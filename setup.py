@@ -37,7 +37,6 @@ PER_BYTE = {
     Path("src/entrepot") / f"{name}.py"
     for name in (
         *(f"protocols/amqp091/{name}" for name in ("assembly", "checks", "codec", "output", "properties")),
-        *(f"protocols/mqtt/{name}" for name in ("codec", "output", "packing", "publish_properties")),
         *(f"protocols/{name}" for name in ("kafka/from_neutral", "kafka/to_neutral", "sqs/characters", "sqs/json_values", "sqs/long_bodies")),
         "broker/timed/lease_table",  # a row of packed numbers: -O1 calls a function for each of them
     )
@@ -54,6 +53,7 @@ PER_RECORD = {
         *(f"protocols/amqp091/{name}" for name in ("channel", "records", "session", "translation")),
         *(f"protocols/kafka/{name}" for name in ("fetch_codec", "lz4_frame", "primitives", "produce_codec")),
         *(f"protocols/kafka/{name}" for name in ("record_batch", "record_cursor", "record_scan", "records")),
+        *(f"protocols/mqtt/{name}" for name in ("codec", "output", "packing", "publish_properties")),
         *(f"protocols/sqs/{name}" for name in ("batches", "exchange", "framing", "handles", "message_attributes", "packing")),
         *(f"protocols/sqs/{name}" for name in ("receiving", "sending", "session", "settling", "writing")),  # a message has a request of its own
         *(f"protocols/stomp/{name}" for name in ("codec", "header_reader", "output", "plain_records", "records")),
