@@ -11,8 +11,9 @@ time. A run lasts until the workers have come to rest. One worker alone and seve
 Each worker has as many clients as the one alone (48 publishers and 48 consumers over 48 queues, two connections of SQS a queue), on whichever worker
 they fall. Kafka's have two producers on both sides: more of them make smaller batches, which says something of clients.
 
-With --in-turn (AMQP) the workers' queues are loaded one worker's after the other's, so that each is as busy as the one alone, as it is where there are cores
-for all of them and for their clients. Without it several share what cores there are with all clients, have less to do at a time, and smaller batches.
+With --in-turn (AMQP, Kafka) the workers' queues or partitions are loaded one worker's after the other's, so that each is as busy as the one alone, as it is
+where there are cores for all of them and for their clients. Without it several share what cores there are with all clients, have less to do at a time, and
+smaller batches.
 """
 
 from __future__ import annotations
@@ -106,8 +107,7 @@ def _amqp_in_turn(node: Node, length: float, *, window: int, size: int) -> Spent
     for worker in range(node.workers):
         its_own = [name for name in names if node.owner(name) == worker][:_AMQP_QUEUES]
         spent.append(_amqp_over(node, its_own, length, window, size))
-    cpu_s = [sum(each) for each in zip(*(one.cpu_s for one in spent), strict=True)]
-    return Spent(sum(one.messages for one in spent), sum(one.seconds for one in spent), cpu_s)
+    return _all_of(spent)
 
 
 def _amqp_over(node: Node, queues: list[str], length: float, window: int, size: int) -> Spent:
@@ -118,11 +118,31 @@ def _amqp_over(node: Node, queues: list[str], length: float, window: int, size: 
 
 def _kafka(node: Node, length: float, *, size: int) -> Spent:
     """Produced, and consumed."""
+    topic = f"share-{time.monotonic_ns()}"
+    return _kafka_over(node, topic, length, size, ("--partitions", str(_KAFKA_PARTITIONS)), ("--delete",))
+
+
+def _kafka_in_turn(node: Node, length: float, *, size: int) -> Spent:
+    """What each worker leads of a topic by itself, about as many partitions as the one alone has."""
+    topic, count, spent = f"share-{time.monotonic_ns()}", str(_KAFKA_PARTITIONS * node.workers), []
+    for worker in range(node.workers):
+        led = ("--led-by", str(worker))
+        before = () if worker else ("--partitions", count)
+        spent.append(_kafka_over(node, topic, length, size, (*led, *before), led if worker < node.workers - 1 else (*led, "--delete")))
+    return _all_of(spent)
+
+
+def _kafka_over(node: Node, topic: str, length: float, size: int, produce: tuple[str, ...], consume: tuple[str, ...]) -> Spent:
     brokers = node.broker.url.partition("//")[2].rstrip("/")
-    words = ("--brokers", brokers, "--topic", f"share-{time.monotonic_ns()}", "--size", str(size), "--count", str(round(length)))
-    produced = _spent(node, "kafka_load", "produce", "--partitions", str(_KAFKA_PARTITIONS), "--producers", "2", *words)
-    consumed = _spent(node, "kafka_load", "consume", "--delete", *words)
-    return Spent(produced.messages, produced.seconds + consumed.seconds, [sum(each) for each in zip(produced.cpu_s, consumed.cpu_s, strict=True)])
+    words = ("--brokers", brokers, "--topic", topic, "--size", str(size), "--count", str(round(length)))
+    produced = _spent(node, "kafka_load", "produce", "--producers", "2", *words, *produce)
+    consumed = _spent(node, "kafka_load", "consume", *words, *consume)
+    return replace(_all_of([produced, consumed]), messages=produced.messages)
+
+
+def _all_of(parts: list[Spent]) -> Spent:
+    cpu_s = [sum(each) for each in zip(*(one.cpu_s for one in parts), strict=True)]
+    return Spent(sum(one.messages for one in parts), sum(one.seconds for one in parts), cpu_s)
 
 
 def _sqs(node: Node, length: float, *, batch: int, receives: bool) -> Spent:
@@ -145,9 +165,9 @@ SHAPES = {
     "amqp-1": _of_amqp("AMQP, 100 B, window of 1", 1, 100, (20_000, 120_000)),
     "amqp-10": _of_amqp("AMQP, 100 B, window of 10", 10, 100, (50_000, 500_000)),
     "amqp-100": _of_amqp("AMQP, 1 KiB, window of 100", 100, 1024, (50_000, 400_000)),
-    "amqp-1000": _of_amqp("AMQP, 100 B, window of 1000", 1000, 100, (200_000, 4_000_000)),
-    "kafka": Shape("Kafka, 100 B", "kafka", partial(_kafka, size=100), (100_000, 2_000_000)),
-    "kafka-1k": Shape("Kafka, 1 KiB", "kafka", partial(_kafka, size=1024), (100_000, 1_000_000)),
+    "amqp-1000": _of_amqp("AMQP, 100 B, window of 1000", 1000, 100, (2_000_000, 7_000_000)),
+    "kafka": Shape("Kafka, 100 B", "kafka", partial(_kafka, size=100), (100_000, 2_000_000), partial(_kafka_in_turn, size=100)),
+    "kafka-1k": Shape("Kafka, 1 KiB", "kafka", partial(_kafka, size=1024), (100_000, 1_000_000), partial(_kafka_in_turn, size=1024)),
     "sqs-send": Shape("SQS, send", "sqs", partial(_sqs, batch=1, receives=False), (2, 8)),
     "sqs-send-10": Shape("SQS, send in batches of 10", "sqs", partial(_sqs, batch=10, receives=False), (2, 8)),
     "sqs-receive": Shape("SQS, receive and delete", "sqs", partial(_sqs, batch=1, receives=True), (2, 8)),
@@ -162,7 +182,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--lengths", nargs=2, type=float, metavar=("SHORT", "LONG"), help="of a run, for all shapes: messages, of SQS (whole) seconds")
     add("--part", type=float, default=1.0, help="of each shape's own lengths; SQS keeps at least 1 and 2 s")
     add("--runs", type=int, default=5, help="of each length, that count")
-    add("--in-turn", action="store_true", help="each worker's queues by themselves, one worker after the other (AMQP only)")
+    add("--in-turn", action="store_true", help="each worker's queues by themselves, one worker after the other (not SQS)")
 
 
 def lengths_of(shape: Shape, arguments: argparse.Namespace) -> tuple[float, float]:
