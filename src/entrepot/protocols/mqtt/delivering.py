@@ -19,7 +19,7 @@ from entrepot.protocols.mqtt.packing import KEPT, alike_count, flags_of, qos_of,
 from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
-from entrepot.protocols.mqtt.topics import topic_of
+from entrepot.protocols.mqtt.topics import is_apart, topic_of
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
@@ -50,15 +50,19 @@ class Source:
 
 
 class Match:
-    """What the subscriptions that match a topic want of its messages; `qos` -1: there are none."""
+    """What the subscriptions that match a topic want of its messages; `qos` -1: there are none.
 
-    __slots__ = ("identifiers", "qos", "retain", "templates", "topic")
+    `is_apart`: that of QoS 0 is all that it comes by, whatever the exchange, which knows nothing of `$`, has put it into.
+    """
+
+    __slots__ = ("identifiers", "is_apart", "qos", "retain", "templates", "topic")
 
     def __init__(self, topic: bytes, qos: int, identifiers: bytes, retain: int) -> None:
         self.topic = topic
         self.qos = qos
         self.identifiers = identifiers
         self.retain = retain
+        self.is_apart = not qos and is_apart(topic)
         self.templates: dict[tuple[int, bool, bool, int, bool], Template] = {}
 
 
@@ -84,7 +88,7 @@ def deliver(session: Session, delivery: Delivery) -> int:
     if source.ended:  # the broker has not heard of it yet, and gives back what it had leased when it does
         return -1
     match = _match(session, delivery.data)
-    if match.qos < 0 or (source.is_loose and match.qos > 0):
+    if match.qos < 0 or (match.qos > 0 if source.is_loose else match.is_apart):
         if not delivery.settled:
             _settle(session, source, delivery.offset, delivery.count)
         return -1

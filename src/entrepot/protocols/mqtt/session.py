@@ -108,6 +108,7 @@ class Session(Sink):
         self.heard_at = 0.0
         # what waits
         self.backlog: list[Any] = []
+        self.unread = False  # the decoder has octets that it was not to look at before
         self.arranged = False  # next_turn() will come
         self.taking = False  # take_in() is at it, and looks at the backlog
         self.steps: Steps | None = None  # of the packet that waits for an answer
@@ -140,6 +141,7 @@ class Session(Sink):
         """Somebody has logged in: what is received is bounded as a user's, no more as a stranger's."""
         share = None if self.unfinished is None else self.unfinished.share(partial(_overrun, self))
         self.decoder.accept(BUFFER_MAX_BYTES, share, self.settings.offer.topic_alias_maximum)
+        self.unread = True
 
     def put(self, data: bytes) -> None:
         """Send these bytes."""
@@ -182,8 +184,9 @@ class Session(Sink):
                 if self.state >= LEAVING:
                     break
                 if done == len(events):
-                    if not self.decoder.more or self.decoder.error is not None:
+                    if not (self.unread or self.decoder.more) or self.decoder.error is not None:
                         break
+                    self.unread = False
                     events, done = self.decoder.feed(0), 0
                     continue
                 if self.steps is not None or self.authenticating:
@@ -235,7 +238,7 @@ class Session(Sink):
 
     def go_on_soon(self) -> None:
         """Something that was waited for has come."""
-        if not self.taking and (self.backlog or self.paused):
+        if not self.taking and (self.backlog or self.paused or self.unread):
             self.go_on()
 
     def go_on(self) -> None:
