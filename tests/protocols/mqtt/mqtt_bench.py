@@ -15,7 +15,6 @@ from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 from entrepot.net.turns import Turns
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
-from entrepot.protocols.mqtt.attended import Attended
 from entrepot.protocols.mqtt.connecting import Settings
 from entrepot.protocols.mqtt.records import MqttEntryCodec
 from entrepot.protocols.mqtt.session import Session
@@ -104,7 +103,6 @@ class Bench:
         self.broker.register(MqttEntryCodec())
         self.broker.open()
         self.authenticator = Authenticator()
-        self.attended = Attended()
         self.turns = Turns(self.loop.call_soon)
         self.clients: list[Client] = []
         self.names = 0
@@ -150,7 +148,7 @@ class Client:
         self.received = b""
         self.reads = True  # takes what it is sent
         bench.names += 1
-        given = bench.broker, bench.authenticator, settings, bench.attended, f"s{bench.names}", bench.clock.wall_ms
+        given = bench.broker, bench.authenticator, settings, f"s{bench.names}", bench.clock.wall_ms
         self.session = Session(*given, "peer", lambda: None, lambda text, *_: self.notes.append(text), bench.turns)
 
     def feed(self, data: bytes) -> None:

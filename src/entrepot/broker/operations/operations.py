@@ -253,6 +253,12 @@ class Operations:
             decisions.bind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
         return None, self._when_decided(True)
 
+    def list_bindings(self, door: Door, call: Ask, request: requests.ListBindings) -> Outcome:
+        """See requests.ListBindings."""
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        definition = self._broker.catalogue.find_queue(door.namespace, request.queue, door.home)
+        return [(binding.source.name, binding.routing_key, dict(binding.arguments)) for binding in definition.bindings_in.values()], None
+
     def _authorize_subject(self, door: Door, request: requests.Bind) -> None:
         """A binding to a topic's subject asks for the topic. What a pattern matches, now or later, is asked when it is carried (catalogue/routing.py)."""
         if request.source == SUBJECT_EXCHANGE:
@@ -437,6 +443,7 @@ HANDLERS: dict[type, Handler] = {
     requests.DeclareExchange: Operations.declare_exchange,
     requests.DeleteExchange: Operations.delete_exchange,
     requests.Bind: Operations.bind,
+    requests.ListBindings: Operations.list_bindings,
     requests.Consume: Operations.consume,
     requests.ConsumeReplies: Operations.consume_replies,
     requests.Cancel: Operations.cancel,

@@ -6,13 +6,14 @@ most, its subscription identifiers, what becomes of RETAIN. What no filter match
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from entrepot.broker.calls.port import ACCEPT, Delivery, make_settle
+from entrepot.broker.calls.port import ACCEPT, Delivery, Settle, make_settle
+from entrepot.broker.calls.session_requests import CompleteOutgoing, ReleaseOutgoing
 from entrepot.protocols.mqtt.events import AckRun
-from entrepot.protocols.mqtt.flights import SENT, Span
-from entrepot.protocols.mqtt.incoming import ids_of, pack_ids
+from entrepot.protocols.mqtt.flights import Span
+from entrepot.protocols.mqtt.incoming import ids_of, pack_ids, runs_of
 from entrepot.protocols.mqtt.output import RETAIN_AS_PUBLISHED, RETAIN_CLEAR, Template, make_template
 from entrepot.protocols.mqtt.packets import MQTT_5, PacketType
 from entrepot.protocols.mqtt.packing import KEPT, alike_count, flags_of, qos_of, skip
@@ -159,7 +160,8 @@ def _begin(session: Session, held: Held) -> bool:
             _settle(session, source, held.offset, count)
         else:
             room = min(flights.room, count)
-            spans = flights.begin(source.place, held.offset, room, qos) if room else []
+            begin = flights.begin_own if session.is_kept else flights.begin
+            spans = begin(source.place, held.offset, room, qos) if room else []
             for span in spans:
                 held.pos = _send_span(session, held, span)
             if sum(span.count for span in spans) < count:
@@ -249,34 +251,24 @@ def pump(session: Session) -> None:
 
 def _ranges(run: AckRun) -> Iterable[tuple[int, int]]:
     """(first identifier, count) of a run."""
-    return ((run.first, run.count),) if run.ascending else _split(run.packet_ids)
+    return ((run.first, run.count),) if run.ascending else runs_of(ids_of(run.packet_ids))
 
 
-def _split(packet_ids: bytes) -> Iterator[tuple[int, int]]:
-    first, count = 0, 0
-    for packet_id in ids_of(packet_ids):
-        if count and packet_id == first + count:
-            count += 1
-            continue
-        if count:
-            yield first, count
-        first, count = packet_id, 1
-    if count:
-        yield first, count
-
-
-def settle_spans(session: Session, spans: Iterable[Span]) -> None:
+def _settlements(session: Session, spans: Iterable[Span]) -> list[Settle]:
     """The client has them."""
-    for span in spans:
-        source = session.sources[span.source]
-        session.attachment.submit(make_settle(STREAM, source.consumer_id, span.first, span.count, ACCEPT))
+    return [make_settle(STREAM, session.sources[span.source].consumer_id, span.first, span.count, ACCEPT) for span in spans]
+
+
+def _settle_spans(session: Session, spans: Iterable[Span]) -> None:
+    for settlement in _settlements(session, spans):
+        session.attachment.submit(settlement)
 
 
 def acknowledged(session: Session, run: AckRun) -> None:
     """PUBACK, whatever its reason."""
     for first, count in _ranges(run):
         spans, _ = session.flights.acknowledged(first, count, 1)
-        settle_spans(session, spans)
+        _settle_spans(session, spans)
     pump(session)
 
 
@@ -285,34 +277,42 @@ def received(session: Session, run: AckRun) -> None:
     if run.reason_code >= _FAILED:
         for first, count in _ranges(run):
             spans, _ = session.flights.acknowledged(first, count, 2)
-            settle_spans(session, spans)
+            _settle_spans(session, spans)
         pump(session)
         return
     for first, count in _ranges(run):
         spans, unknown = session.flights.received(first, count)
-        settle_spans(session, spans)
-        release(session, first, count, unknown > 0)
+        if not session.is_kept:
+            _settle_spans(session, spans)
+        _release(session, first, count, unknown > 0, spans)
     session.wake()
 
 
-def release(session: Session, first: int, count: int, some_unknown: bool) -> None:
-    """PUBREL for identifiers from `first` on; of version 5 with the reason that it is not found for those that are not in flight."""
-    listed = range(first, first + count)
-    if not some_unknown or session.version != MQTT_5:
-        session.output.acks(_PUBREL, pack_ids(listed), 0)
-        return
-    known = [packet_id for packet_id in listed if session.flights.is_released(packet_id)]
-    session.output.acks(_PUBREL, pack_ids(known), 0)
-    session.output.acks(_PUBREL, pack_ids(sorted(set(listed).difference(known))), ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
+def _release(session: Session, first: int, count: int, some_unknown: bool, spans: list[Span]) -> None:
+    """PUBREL for identifiers from `first` on, when it is remembered that it is due; of version 5 with the reason that it is not found for those that are none."""
+    known: Sequence[int] = range(first, first + count)
+    unknown: list[int] = []
+    if some_unknown and session.version == MQTT_5:
+        unknown = [packet_id for packet_id in known if not session.flights.is_released(packet_id)]
+        known = [packet_id for packet_id in known if session.flights.is_released(packet_id)]
+    if session.is_kept and spans:
+        request = ReleaseOutgoing(session.number, _settlements(session, spans), runs_of(known))
+        session.when_done(request, _PUBREL, pack_ids(known))
+    else:
+        session.output.acks(_PUBREL, pack_ids(known), 0)
+    session.output.acks(_PUBREL, pack_ids(unknown), ReasonCode.PACKET_IDENTIFIER_NOT_FOUND)
 
 
 def completed(session: Session, run: AckRun) -> None:
     """PUBCOMP."""
     for first, count in _ranges(run):
         session.flights.completed(first, count)
+        if session.is_kept:
+            session.submit(CompleteOutgoing(session.number, [(first, count)]))
     pump(session)
 
 
-def in_flight_of(session: Session, source: Source) -> list[Span]:
-    """What of a queue is sent and not acknowledged."""
-    return [span for span in session.flights.spans() if span.source == source.place and span.state == SENT]
+def resume(session: Session) -> None:
+    """Packets that the session's connection before was to send: PUBREL for what its client has. Messages come again by themselves."""
+    for span in session.flights.again():
+        session.output.acks(_PUBREL, pack_ids(range(span.first_id, span.first_id + span.count)), 0)

@@ -51,7 +51,6 @@ def looks_like_mqtt(first: bytes) -> bool:
 
 def speak(site: Site) -> Speaker:
     """Imported only where somebody listens."""
-    from entrepot.protocols.mqtt.attended import Attended
     from entrepot.protocols.mqtt.connecting import Settings
     from entrepot.protocols.mqtt.listener import MqttListener
     from entrepot.protocols.mqtt.negotiation import Offer
@@ -66,7 +65,6 @@ def speak(site: Site) -> Speaker:
         keep_alive_max_s=section.keep_alive_max_s,
         in_flight_max=section.in_flight,
     )
-    attended = Attended()
 
     def make(name: str, host: str, port: int, namespace: str | None) -> MqttListener:
         settings = Settings(
@@ -84,7 +82,6 @@ def speak(site: Site) -> Speaker:
             port=site.broker,
             authenticator=site.authenticator,
             settings=settings,
-            attended=attended,
             new_name=lambda: site.entropy.octets(9).hex(),
             wall_ms=site.clock.wall_ms,
             tls=site.tls_of(LISTENERS[name]),

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from entrepot.broker.calls.port import Call, Publish, make_publish
+from entrepot.broker.calls.session_requests import PublishOnce, ReleaseIncoming
 from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.mqtt import outcomes
 from entrepot.protocols.mqtt.events import AckRun, PublishRun
-from entrepot.protocols.mqtt.incoming import NEW, TAKEN
+from entrepot.protocols.mqtt.incoming import NEW, TAKEN, ids_of, runs_of
 from entrepot.protocols.mqtt.packets import MQTT_5, PacketType
 from entrepot.protocols.mqtt.packing import skip
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
@@ -90,8 +91,11 @@ def publish(session: Session, run: PublishRun) -> None:
         call.confirm = True
         call.mandatory = session.version == MQTT_5
         answer = Answer(run.qos, run.packet_ids, call)
-        session.sent[call] = answer
         session.answers.append(answer)
+        if run.qos == 2 and session.is_kept:
+            session.ask(PublishOnce(session.number, [call], runs_of(ids_of(run.packet_ids))), answer)
+            return
+        session.sent[call] = answer
     session.attachment.submit(call)
 
 
@@ -113,7 +117,7 @@ def completed(session: Session, call: Call) -> None:
     """A run is durable, or will not be. Raises MqttError."""
     answer = session.sent.pop(call)
     assert answer.publish is not None
-    answer.reasons = outcomes.of_publish(call, answer.publish, session.version)
+    answer.reasons = outcomes.of_publish(call, answer.publish, session.version, answer.packet_ids)
     answer.publish = None
     answer.ready = True
     write_answers(session)
@@ -166,6 +170,9 @@ def _write_alike(session: Session, qos: int, packet_ids: bytes, reason: int) -> 
 def released(session: Session, run: AckRun) -> None:
     """PUBREL: identifiers of QoS 2 are free again."""
     known, unknown = session.incoming.released(run.packet_ids)
-    session.output.acks(_PUBCOMP, known, 0)
+    if session.is_kept and known:
+        session.when_done(ReleaseIncoming(session.number, runs_of(ids_of(known))), _PUBCOMP, known)
+    else:
+        session.output.acks(_PUBCOMP, known, 0)
     session.output.acks(_PUBCOMP, unknown, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND if session.version == MQTT_5 else 0)
     session.wake()
