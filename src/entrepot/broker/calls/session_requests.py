@@ -62,12 +62,13 @@ class Opened(Struct):
 class OpenSession(Struct):
     """Attach to a session, made if it is not there. result: Opened.
 
-    Whoever was attached to it has lost it: its sink is told (Sink.taken_over), its consumers of the queue have ended (and are told as if it were deleted),
-    what they held is ready again, in its place, and its will is published, unless that is delayed and the session goes on. `clean`: what there was of the
-    session is dropped, its queue with all bindings too. It is kept if `expiry_s` is not 0, or it is there already and not `clean`.
+    Whoever was attached to it has lost it: its sink is told (Sink.taken_over); its consumers of the queue have ended, of which nothing is said besides, and
+    what they held is ready again, in its place; its will is published, unless that is delayed and the session goes on. `clean`: what there was of the session
+    is dropped, its queue with all bindings too. It is kept if `expiry_s` is not 0, or it is there already and not `clean`.
 
     The session lasts as long as its connection, and `expiry_s` longer. The connection's end is as good as a CloseSession that keeps the will.
-    Refused: NOT_PERMITTED (to configure the queue, where it is kept; to publish the will), LIMIT, INVALID (a name that cannot be a queue's).
+    Refused: NOT_PERMITTED (to configure the queue, where it is kept; to publish the will), LIMIT, INVALID (a name that cannot be a queue's), EXISTS_DIFFERENT
+    (a queue of that name is not durable).
     """
 
     name: str
@@ -91,8 +92,9 @@ class PublishOnce(Struct):
     """Publishes, and the numbers of their records, remembered as incoming in the same commit. result: numbers of records that were nacked (Runs), and so are
     not remembered: their publisher may send them again.
 
-    `numbers` has one for each record of `publishes`, in order. The Publishes are not confirmed one by one, and complete before this does, where `unroutable` (with
-    mandatory), `returned` and `nacked` say what they always say. Refused or Unavailable: nothing was done, as a Publish among them would be refused.
+    `numbers` has one for each record of `publishes`, in order. The Publishes do not complete one by one: with this their `unroutable` and `returned` say what
+    they always say; whether they are mandatory makes no difference. Refused or Unavailable: nothing was done, as a Publish among them would be refused. Of a
+    session that is not kept nothing is remembered.
     """
 
     number: int
