@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, Ask, Publish, fail, make_publish
+from entrepot.broker.calls.port import DONE, Ask, Attachment, Call, Publish, Sink, fail, make_publish
 from entrepot.broker.calls.questions import Note
 from entrepot.broker.calls.session_requests import PublishOnce, Runs
 from entrepot.broker.front.door import Door
@@ -21,6 +21,7 @@ from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owners import Owner, Stage
 from entrepot.broker.sessions.session_table import parted
 from entrepot.model.errors import NotDone, OutcomeUnknown
+from entrepot.model.ranges import RangeSet
 
 
 class _Share:
@@ -31,6 +32,40 @@ class _Share:
     def __init__(self) -> None:
         self.stages: list[Stage] = []
         self.indices: list[int] = []
+
+
+class _Part(Sink):
+    """What one of the others does of one publish; it says what it nacks. What one in this process nacks is known at once."""
+
+    def __init__(self, once: Once, index: int, is_here: bool) -> None:
+        self._once = once
+        self._index = index
+        self._is_here = is_here
+
+    def begin(self, owner: Owner, stage: Stage) -> None:
+        """Have it done."""
+        lane, address, runs, call = stage
+        call.confirm = True
+        call.attachment = Attachment()
+        call.attachment.sink = self
+        call.attachment.closed = False
+        try:
+            done = owner.stage(lane, call) if lane is not None else owner.stage_runs(address, runs, call)
+        except NotDone as error:
+            call.error = error
+            done = True
+        if done:
+            self.completed(call)
+        elif self._is_here:
+            self._once.nacks(self._index, call)
+
+    def completed(self, call: Call) -> None:
+        """See Sink."""
+        assert isinstance(call, Publish)
+        self._once.put(self._index, call, self._is_here)
+
+    def throttle(self, blocked: bool, reason: str) -> None:
+        """Its connection waits for it."""
 
 
 class Once:
@@ -48,8 +83,10 @@ class Once:
         self._others: list[tuple[Owner, _Share]] = []
         self._replies: list[Callable[[], Any]] = []  # what goes to takers of replies
         self._nacked: list[set[int]] = [set() for _ in self._request.publishes]
-        self._left_out: Runs = []
-        self._left = 1  # owners that have not answered, the session's one of them
+        self._left_out = RangeSet()
+        self._left = 1  # parts that are not answered, the session's owner's one of them
+        self._elsewhere = 1  # of those, in other processes; and one as long as they are being asked
+        self._is_asked = False  # the session's owner is, or would have been
         self._done_count = 0
         self._error: NotDone | None = None
 
@@ -65,7 +102,7 @@ class Once:
             self._share_out(index, path, publish)
             door.spent += path.router.taken_steps() + broker.publisher.parting.taken_steps()
         self._others = [(owner, share) for owner, share in broker.owners.in_order(self._shares) if owner is not self._owner]
-        self._go_on(None, None)
+        self._do_others()
         door.publishes = True
         broker.check_pressure()
 
@@ -94,46 +131,64 @@ class Once:
 
     # ---- owner by owner
 
-    def _go_on(self, error: NotDone | None, _: Any) -> None:
-        """The others, one after the other; those in this process wait for nobody."""
-        if error is not None:
-            self._answered(error, None)
-            return
-        while self._others:
-            owner, share = self._others.pop(0)
-            if not isinstance(owner, LocalOwner):
-                owner.together(share.stages, [], [], self._of_another)
-                return
-            self._left += 1
-            owner.together(share.stages, [], [], self._answered)
-            if self._error is not None:
-                self._answered(self._error, None)
-                return
-            for index, (*_, call) in zip(share.indices, share.stages, strict=True):
-                self._nacked[index].update(call.nacked or ())
-        self._do_own()
+    def _do_others(self) -> None:
+        """Those in this process do their part at once; if there are some elsewhere, the session's own waits until they have done theirs."""
+        for owner, share in self._others:
+            is_here = isinstance(owner, LocalOwner)
+            for index, stage in zip(share.indices, share.stages, strict=True):
+                if self._error is None:
+                    self._left += 1
+                    self._elsewhere += not is_here
+                    _Part(self, index, is_here).begin(owner, stage)
+        self._elsewhere -= 1
+        self._go_on()
 
-    def _of_another(self, error: NotDone | None, answer: Any) -> None:
-        if error is None:
-            self._done_count += 1
-        self._go_on(error, answer)
+    def nacks(self, index: int, call: Publish) -> None:
+        """What is known of a part already."""
+        self._nacked[index].update(call.nacked or ())
+
+    def put(self, index: int, call: Publish, is_here: bool) -> None:
+        """A part is done, or is not."""
+        self._nacked[index].update(call.nacked or ())
+        self._error = self._error or call.error
+        self._done_count += call.error is None
+        self._left -= 1
+        if not is_here:
+            self._elsewhere -= 1
+            self._go_on()
+        elif self._is_asked:
+            self._end()
+
+    def _go_on(self) -> None:
+        if self._elsewhere or self._is_asked:
+            return
+        self._is_asked = True
+        if self._error is None:
+            self._do_own()
+        else:
+            self._answered(None)
 
     def _do_own(self) -> None:
         share = self._shares.get(self._owner) or _Share()
         if not self._log_id:
-            self._owner.together(share.stages, [], [], self._answered)
+            self._owner.together(share.stages, [], [], self._own_answered)
             return
         by_stage: list[Runs] = [[] for _ in share.stages]
         adds: Runs = []
+        nacked: Runs = []
         for index, runs in enumerate(self._by_publish()):
-            kept, dropped = parted(runs, self._nacked[index]) if self._nacked[index] else (runs, [])
-            self._left_out += dropped
-            if index in share.indices and not dropped:
-                by_stage[share.indices.index(index)] = kept
+            nacked += parted(runs, self._nacked[index])[1] if self._nacked[index] else []
+            if index in share.indices:
+                by_stage[share.indices.index(index)] = runs
             else:
-                adds += kept
-        note = Note(self._log_id, self._generation, False, by_stage, adds, [])
+                adds += runs
+        self._leave_out(nacked)
+        note = Note(self._log_id, self._generation, False, by_stage, adds, nacked)
         self._owner.together(share.stages, [], [], self._own_answered, note)
+
+    def _leave_out(self, runs: Runs) -> None:
+        for first, count in runs:
+            self._left_out.add(first, first + count)
 
     def _by_publish(self) -> list[Runs]:
         """The numbers of each."""
@@ -153,15 +208,18 @@ class Once:
         return found
 
     def _own_answered(self, error: NotDone | None, left_out: Runs | None) -> None:
-        self._left_out += [(first, count) for first, count in left_out or ()]
-        self._answered(error, None)
-
-    def _answered(self, error: NotDone | None, _: Any) -> None:
         if error is None:
             self._done_count += 1
-        else:
-            self._error = self._error or error
+            self._leave_out(left_out or [])
+        self._answered(error)
+
+    def _answered(self, error: NotDone | None) -> None:
+        self._error = self._error or error
         self._left -= 1
+        self._end()
+
+    def _end(self) -> None:
+        """If that was the last."""
         if self._left:
             return
         call = self._call
@@ -175,7 +233,7 @@ class Once:
             publisher.published_count += publish.count
             publisher.published_bytes += publish.body_bytes
             publish.outcome = DONE
-        call.result = self._left_out
+        call.result = [(first, end - first) for first, end in self._left_out]
         call.outcome = DONE
         if not self._door.closed:
             self._door.sink.completed(call)

@@ -14,7 +14,9 @@ from entrepot.broker.calls.requests import DeclareQueue, DeleteQueue
 from entrepot.broker.calls.session_requests import OpenSession, Will
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.operations.parts import BrokerParts
-from entrepot.model.errors import NotDone, Reason, Refused
+from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+
+TRIES = 5  # to ask for a session whose queue was made or removed while that was on its way
 
 
 class Opening:
@@ -27,6 +29,7 @@ class Opening:
         self._request: OpenSession = call.request
         self._opened = opened
         self._give_up = give_up
+        self._tries = TRIES
 
     def begin(self) -> None:
         """Raises a NotDone: nothing has begun."""
@@ -58,6 +61,8 @@ class Opening:
 
     def _attached(self, error: NotDone | None, answer: SessionAttached) -> None:
         session, call = self._session, self._call
+        if isinstance(error, Unavailable) and not session.generation and self._begins_again():
+            return
         if error is not None:
             if session.generation:
                 self._give_up(session)
@@ -71,6 +76,19 @@ class Opening:
         else:
             session.will = None if session.log_id else _fields_of(self._request.will)
             self._opened(session, call, status == PRESENT, incoming, released)
+
+    def _begins_again(self) -> bool:
+        """Whether its queue is another by now than it was when it was asked for, so that it is worth asking again."""
+        try:
+            definition = self._definition()
+        except Refused:
+            return False
+        log_id = b"" if definition is None else definition.log_id
+        if log_id == self._session.log_id or not self._tries:
+            return False
+        self._tries -= 1
+        self._attach(log_id)
+        return True
 
     def _go_on(self, step: Callable[[], None]) -> None:
         try:
