@@ -234,6 +234,9 @@ class Sink:
         """
         raise NotImplementedError
 
+    def taken_over(self, number: int) -> None:
+        """The session of this number (session_requests.Opened) was opened by somebody else: it is this connection's no more."""
+
     def elsewhere(self, process: str) -> None:
         """All that was published to an address lies in that other process: the connection might be better off there. May be said often."""
 

@@ -70,7 +70,7 @@ class Operations:
     def detach(self, door: Door) -> None:
         """A connection has ended: cancel, release, delete its exclusive queues."""
         for consumer in list(door.consumers.values()):
-            self._end_consumer(door, consumer)
+            self.end_consumer(door, consumer)
         self._remove_exclusive(door)
 
     def _remove_exclusive(self, door: Door) -> None:
@@ -353,7 +353,7 @@ class Operations:
     def close_stream(self, door: Door, call: Ask, request: requests.CloseStream) -> Outcome:
         """See requests.CloseStream."""
         for consumer in [consumer for consumer in door.consumers.values() if consumer.stream == call.stream]:
-            self._end_consumer(door, consumer)
+            self.end_consumer(door, consumer)
         door.limits.pop(call.stream, None)
         for key in [key for key in door.getters if key[0] == call.stream]:
             del door.getters[key]
@@ -395,7 +395,7 @@ class Operations:
 
     # ---- shared
 
-    def _end_consumer(self, door: Door, consumer: Consumer) -> None:
+    def end_consumer(self, door: Door, consumer: Consumer) -> None:
         """Cancel, and put back what it holds."""
         door.consumers.pop(consumer.id, None)
         door.leave(consumer)
