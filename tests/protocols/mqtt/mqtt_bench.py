@@ -145,6 +145,8 @@ class Client:
         self.bench = bench
         self.version = version
         self.notes: list[str] = []
+        self.present = False
+        self.rest: list[Any] = []  # what came behind CONNACK
         self.received = b""
         self.reads = True  # takes what it is sent
         bench.names += 1
