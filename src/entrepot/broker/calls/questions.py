@@ -95,6 +95,26 @@ class CheckTogether(NamedTuple):
     publishes: bool
 
 
+LastValuesPage: TypeAlias = tuple[list[tuple[bytes, int, bytes]], bytes | None]
+"""Routing key, flags of an entry, and packed record of each; the `after` of the next page, None: that was all."""
+
+
+class ReadLastValues(NamedTuple):
+    """LastValuesPage: of a queue that keeps last values those of an exchange whose routing keys a pattern matches, behind `after`, marked as copies.
+
+    See CopyRetained of calls/retained_requests.py. Exchange, pattern and keys are octets.
+    """
+
+    log_id: bytes
+    exchange: bytes
+    pattern: bytes
+    after: bytes
+    limit: int
+    codec: int
+    identifier: int
+
+
 QUESTIONS: dict[str, type[Any]] = {
-    one.__name__: one for one in (AskQueues, AskPartitions, PurgeTimed, StartMove, FindMove, FindReplies, CancelMove, ListMoves, Seal, Unseal, CheckTogether)
+    one.__name__: one
+    for one in (AskQueues, AskPartitions, PurgeTimed, StartMove, FindMove, FindReplies, CancelMove, ListMoves, Seal, Unseal, CheckTogether, ReadLastValues)
 }

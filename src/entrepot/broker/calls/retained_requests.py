@@ -21,12 +21,14 @@ COPIES_MAX_BYTES = 262_144
 class PublishRetained(Struct):
     """Publish, and keep the last record as the last value of the address; one with an empty body: from now on there is none.
 
-    The Publish is answered, as if it had been submitted by itself, and the Ask is not: `sink.completed(request.publish)`. With confirm: when both are
-    durable. Refused LIMIT: too many are kept, or too much; nothing was done. Nacked: it was published, perhaps, and is not retained, for that reason or for
-    want of the owner. What is published goes to those who are subscribed in the order of submission with other Publishes.
+    result: None, as a Publish is answered: with confirm, when both are durable. The Publish itself completes before that, unheard: its `unroutable`,
+    `returned` and `nacked` say what they always say; also nacked is a last record that was published and is not kept, because too many are, or too much,
+    or its owner is away. Errors are those of a Publish: nothing was done, or the outcome is not known. What is published is in order with other Publishes.
+    `kept_only`: it is not published, only kept; for what is published otherwise (PublishOnce) in the same turn, of another Publish with the same record.
     """
 
     publish: Publish
+    kept_only: bool = False
 
 
 class CopyRetained(Struct):

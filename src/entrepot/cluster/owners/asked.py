@@ -8,7 +8,8 @@ import msgspec
 
 from entrepot.broker.calls import questions
 from entrepot.broker.calls.questions import PartitionFigures, QueueFigures
-from entrepot.cluster.owners.words import Number, Place, read
+from entrepot.broker.calls.retained_requests import COPIES_MAX
+from entrepot.cluster.owners.words import U16, Key, Number, Place, read
 from entrepot.model.errors import CorruptData
 
 Decoder: TypeAlias = "msgspec.msgpack.Decoder[Any]"
@@ -35,9 +36,11 @@ _ANSWERS: dict[type, Decoder] = {
     questions.Seal: TWO_NUMBERS,
     questions.Unseal: NOTHING,
     questions.CheckTogether: NOTHING,
+    questions.ReadLastValues: msgspec.msgpack.Decoder(tuple[list[tuple[Key, U16, bytes]], Key | None]),
 }
 
 NUMBER_MAX = 1 << 31
+KEY_END = CODEC_END = 1 << 8
 
 CHANGES = frozenset({questions.PurgeTimed, questions.StartMove, questions.CancelMove})
 """Those after which something durable is otherwise: whether it is, is not known when the answer does not come."""
@@ -61,6 +64,8 @@ def _makes_sense(question: Any) -> bool:
         return all(min(count, size) >= 0 for _, count, size in question.loads)
     if isinstance(question, questions.StartMove):
         return 0 <= question.per_second_max < NUMBER_MAX
+    if isinstance(question, questions.ReadLastValues):
+        return 0 < question.limit <= COPIES_MAX and len(question.exchange) < KEY_END and 0 <= question.identifier < NUMBER_MAX and 0 < question.codec < CODEC_END
     return not isinstance(question, questions.ListMoves) or 0 <= question.limit < NUMBER_MAX
 
 
