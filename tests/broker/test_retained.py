@@ -268,7 +268,7 @@ def test_pages_end_at_their_limit_and_go_on_behind_it(me):
 
 def test_pages_end_at_their_bytes(me):
     for number in range(5):
-        me.retain(f"k{number}", b"x" * (COPIES_MAX_BYTES // 2))
+        me.retain(f"k{number}", b"x" * (COPIES_MAX_BYTES // 2 - 100))
     me.declare()
     assert me.copy("#") == [2, 2, 1]
 
@@ -325,8 +325,9 @@ def test_what_is_replaced_while_it_is_read_comes_as_it_is_then():
     me.consume("c", auto_settle=True)
     bench.run()
     copies = {key: payload for key, payload, *_ in me.copies["c"]}
-    assert copies.get("k000") in (b"new", b"x" * 2000)
-    assert len(copies) == call.result[0]
+    assert copies["k000"] == b"new"
+    assert "k001" not in copies
+    assert len(copies) == call.result[0] == 99
 
 
 def test_many_who_ask_at_once_take_turns():
@@ -354,7 +355,7 @@ KEYS = st.lists(WORDS, max_size=4).map(".".join)
 
 
 @given(st.lists(KEYS, max_size=12, unique=True), KEYS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_ranges_hold_all_that_matches(keys, pattern):
     wanted = Wanted(pattern)
     for key in (key.encode() for key in keys):
@@ -363,8 +364,12 @@ def test_ranges_hold_all_that_matches(keys, pattern):
             assert inside
 
 
-@given(st.lists(st.sampled_from(["a", "b", "ab", "", "$x"]), min_size=1, max_size=4), st.lists(st.sampled_from(["a", "b", "", "+", "$x"]), min_size=1), st.booleans())
-@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "b", "ab", "", "$x"]), min_size=1, max_size=4),
+    st.lists(st.sampled_from(["a", "b", "", "+", "$x"]), min_size=1),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
 def test_what_a_pattern_finds_is_what_its_filter_does(levels, filters, many):
     topic = "/".join(levels).encode()
     topic_filter = "/".join([*filters, *(["#"] if many else [])]).encode()
@@ -405,7 +410,7 @@ class Model:
         check_rows(self.bench)
 
     def _begin(self, key, payload):
-        self.open.append((self.me.retaining(key, payload, expiry_s=self.chance.choice([-1, 10_000])), key, payload))
+        self.open.append((self.me.retaining(key, payload, expiry_s=self.chance.choice([-1, 4_000_000_000])), key, payload))
 
     def retain(self):
         self.count += 1
@@ -454,7 +459,7 @@ class Model:
             del left[:1]
 
 
-@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.parametrize("seed", range(20))
 def test_crashes_leave_what_some_of_the_calls_had_done(seed):
     Model(seed).run()
 
@@ -484,7 +489,8 @@ def many(count):
         number, after = me.ask(CopyRetained("home.#", "q", after=after))
         copied += number
         me.accept_copies()
-        most = max(most, bench.held_bytes())
+        if copied % 8 == 0:
+            most = max(most, bench.held_bytes())
     bench.run()
     me.accept_copies()
     assert copied == count

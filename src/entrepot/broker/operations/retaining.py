@@ -55,9 +55,7 @@ class Retaining:
             raise broker.refusing.with_traceback(None)
         door.publishes = True
         broker.check_pressure()
-        whole = make_publish(
-            call.stream, publish.address, publish.codec, publish.codec_version, publish.flags, publish.data, publish.count, publish.body_bytes
-        )
+        whole = make_publish(call.stream, publish.address, publish.codec, publish.codec_version, publish.flags, publish.data, publish.count, publish.body_bytes)
         whole.confirm = publish.confirm
         whole.scattered = publish.scattered
         whole.attachment = _Through(_Whole(door, call, publish), door)

@@ -13,15 +13,15 @@ from typing import Any, Protocol, TypeAlias
 from entrepot.broker.calls.questions import LastValuesPage, ReadLastValues
 from entrepot.broker.calls.retained_requests import COPIES_MAX_BYTES
 from entrepot.broker.catalogue.matching import TopicTrie
-from entrepot.broker.logs.cursor import GAP, HERE, Cursor
 from entrepot.broker.queue.last_value_rows import LastValue, decoded, value_prefix
 from entrepot.broker.queue.queue import Queue
-from entrepot.model.entry import HAS_EXPIRY, HAS_PRIORITY, TRANSIENT
+from entrepot.model.entry import HAS_EXPIRY, HAS_PRIORITY, TRANSIENT, StoredEntry
 from entrepot.model.errors import CorruptData, NotDone
 
 AT_WORK_MAX = 4
 ROWS_PER_TURN = 512
 ROWS_MAX = 8192  # looked at for one page
+STRETCH_BYTES = 8192  # of a read: what is next may lie anywhere
 
 _OF_RECORDS = HAS_EXPIRY | HAS_PRIORITY | TRANSIENT
 
@@ -114,10 +114,9 @@ class LastValuePages:
 class _Record:
     """One that was read."""
 
-    __slots__ = ("append_time_ms", "data", "flags", "offset")
+    __slots__ = ("append_time_ms", "data", "flags")
 
-    def __init__(self, offset: int, flags: int, data: bytes, append_time_ms: int) -> None:
-        self.offset = offset
+    def __init__(self, flags: int, data: bytes, append_time_ms: int) -> None:
         self.flags = flags
         self.data = data
         self.append_time_ms = append_time_ms
@@ -135,16 +134,19 @@ class _Reading:
         self._codec = queue.hub.codec(question.codec)
         self._wanted = Wanted(question.pattern.decode("utf-8", "surrogateescape"))
         self._prefix = value_prefix(queue.log.id) + bytes((len(question.exchange),)) + question.exchange
-        self._ranges = deque((first, end) for first, end in self._wanted.ranges if end == b"" or end is None or end > question.after)
+        self._ranges = deque(self._wanted.ranges)
         self._after: bytes | None = question.after or None
+        self._next: bytes | None = None
         self._looked = 0
         self._keys: list[bytes] = []  # routing keys of the page, ascending
-        self._next: bytes | None = None
-        self._unread: list[bytes] = []  # of them, the first at the end
+        self._size = 0  # of their records
+        self._unread: list[tuple[int, bytes]] = []  # offset and key, in the order in which they lie, the first at the end
+        self._offsets: dict[bytes, int | None] = {}  # which record of each key is read; None: none
         self._records: dict[bytes, _Record] = {}
-        self._size = 0
         self._is_over = False
-        self._cursor = Cursor(queue.hub, queue.log, self.go_on)
+        self._fetched: int | None = None
+        self._reader = queue.log.reader()
+        self._reader.stretch_size = STRETCH_BYTES
 
     def go_on(self) -> None:
         """Until something is waited for, or it is answered."""
@@ -156,15 +158,13 @@ class _Reading:
                 if self._ranges:
                     self._queue.hub.scheduler.call_soon(self.go_on)
                     return
-                self._unread = self._keys[::-1]
+                self._look(self._keys)
             while self._unread:
-                if not self._read(self._unread[-1]):
+                if not self._read(*self._unread[-1]):
                     return
                 self._unread.pop()
-                if self._size >= COPIES_MAX_BYTES and self._unread:
-                    self._cut(self._unread[-1])
                 if not self._unread:
-                    self._unread = [key for key in reversed(self._keys) if self._is_changed(key)]
+                    self._look([key for key in self._keys if self._is_changed(key)])
         except CorruptData:
             self._over()
             raise
@@ -177,7 +177,7 @@ class _Reading:
 
     def _over(self) -> None:
         self._is_over = True
-        self._cursor.close()
+        self._reader.close()
         self._ended(self)
 
     # ---- which
@@ -185,87 +185,79 @@ class _Reading:
     def _scan(self) -> None:
         """Look at the rows of a turn."""
         first, end = self._ranges[0]
-        question = self._question
-        if end is None:
-            self._ranges.popleft()
-            if (self._after is None or first > self._after) and self._wanted.matches(first) and self._index.find(self._prefix + first) is not None:
-                self._keys.append(first)
-                if question.limit == 1:
-                    self._cut_off(first)
-            return
         begin = first if self._after is None or self._after < first else self._after + b"\x00"
-        stop = self._prefix + end if end else end_of(self._prefix)
+        stop = first + b"\x00" if end is None else end
+        if stop and begin >= stop:
+            self._ranges.popleft()
+            return
         queue = self._queue
-        rows = queue.store.scan(queue.log.shard, self._prefix + begin, stop, ROWS_PER_TURN)
-        for key, _ in rows:
+        rows = queue.store.scan(queue.log.shard, self._prefix + begin, self._prefix + stop if stop else end_of(self._prefix), ROWS_PER_TURN)
+        for key, row in rows:
             routing_key = key[len(self._prefix) :]
+            if self._wanted.matches(routing_key) and not self._add(routing_key, decoded(row)):
+                self._cut()
+                return
             self._after = routing_key
-            if self._wanted.matches(routing_key):
-                self._keys.append(routing_key)
-                if len(self._keys) >= question.limit:
-                    self._cut_off(routing_key)
-                    return
         self._looked += len(rows)
         if len(rows) < ROWS_PER_TURN:
             self._ranges.popleft()
         elif self._looked >= ROWS_MAX:
-            self._cut_off(rows[-1][0][len(self._prefix) :])
+            self._cut()
 
-    def _cut_off(self, key: bytes) -> None:
-        """Nothing behind a key is of this page."""
-        self._next = key
+    def _add(self, key: bytes, value: LastValue) -> bool:
+        """One more of the page; False: it is full."""
+        if len(self._keys) >= self._question.limit or (self._keys and self._size + value.size > COPIES_MAX_BYTES):
+            return False
+        self._keys.append(key)
+        self._size += value.size
+        return True
+
+    def _cut(self) -> None:
+        """What is behind the last that was looked at is of the next page."""
+        self._next = self._after
         self._ranges.clear()
-
-    def _cut(self, key: bytes) -> None:
-        """The page has bytes enough: this key, and what is behind it, is of the next."""
-        del self._keys[self._keys.index(key) :]
-        self._next = self._keys[-1]
-        self._unread = []
 
     # ---- reading
 
-    def _read(self, key: bytes) -> bool:
+    def _look(self, keys: list[bytes]) -> None:
+        """These are to be read, as they lie."""
+        for key in keys:
+            self._records.pop(key, None)
+            self._offsets[key] = self._find(key)
+        self._unread = sorted(((offset, key) for key in keys if (offset := self._offsets[key]) is not None), reverse=True)
+
+    def _find(self, key: bytes) -> int | None:
+        """Where the last value of a key lies; None: there is none, or it has expired."""
+        value = self._index.find(self._prefix + key)
+        return None if value is None or 0 < value.due_ms <= self._index.now_ms() else value.offset
+
+    def _is_changed(self, key: bytes) -> bool:
+        """Whether what was read of it is not its last value any more."""
+        return self._find(key) != self._offsets[key]
+
+    def _read(self, offset: int, key: bytes) -> bool:
         """Have the record of a key; False: it is waited for."""
         queue = self._queue
-        known = self._records.pop(key, None)
-        if known is not None:
-            self._size -= len(known.data)
-        value = self._index.find(self._prefix + key)
-        if value is None or 0 < value.due_ms <= self._index.now_ms():
-            return True
-        if value.offset >= queue.log.durable_offset:
+        if offset >= queue.log.durable_offset:
             queue.store.urgent()
             queue.store.group().calls.append(self.go_on)
             return False
-        found = self._cursor.locate(value.offset)
-        if found == HERE:
-            self._take(key, value.offset)
-        return found in (HERE, GAP)
-
-    def _take(self, key: bytes, offset: int) -> None:
-        """The cursor has found it."""
-        cursor, codec = self._cursor, self._codec
-        entry = cursor.entry
-        if cursor.tag == codec.tag:
-            data = cursor.data()
-            position = cursor.position_of(offset)
-        else:
-            translated = self._queue.hub.translated(cursor.stored, codec.tag)
-            if translated is None:
-                return
-            data = translated
-            position = codec.skip(data, codec.start(data), offset - cursor.base)
-        (record,) = codec.split(data, position, 1)
-        self._records[key] = _Record(offset, entry.flags & _OF_RECORDS, record, entry.append_time_ms)
-        self._size += len(record)
-
-    def _is_changed(self, key: bytes) -> bool:
-        """Whether the record that was read of it is not its last value any more."""
-        record = self._records.get(key)
-        if record is None:
+        stored = self._reader.at(offset)
+        if stored is None and self._fetched != offset:
+            self._fetched = offset
+            self._reader.fetch(offset, self.go_on)
             return False
-        value = self._index.find(self._prefix + key)
-        return value is None or value.offset != record.offset
+        self._fetched = None
+        if stored is not None and stored.base == offset:  # else it was replaced meanwhile
+            self._take(key, stored)
+        return True
+
+    def _take(self, key: bytes, stored: StoredEntry) -> None:
+        """It is in memory."""
+        codec, entry = self._codec, stored.entry
+        data = self._queue.hub.translated(stored, codec.tag)
+        if data is not None:
+            self._records[key] = _Record(entry.flags & _OF_RECORDS, data[codec.start(data) :], entry.append_time_ms)
 
     def _answer(self) -> None:
         question, now_ms = self._question, self._index.now_ms()

@@ -1,7 +1,7 @@
 """Rows of a queue that keeps the last value of each address (docs/formats/last-values.md). Folded state, replaced whole, in the queue's shard.
 
-    b"a:" log id (16 bytes) b"v" exchange's short string, routing key   -> u8 format (1), u64 offset, u64 when it expires in ms (0: never), little-endian
-    b"a:" log id b"t" u64 when it expires, u64 offset, big-endian       -> the address: two short strings
+b"a:" log id (16 bytes) b"v" exchange's short string, routing key   -> u8 format (1), u64 offset, u32 its size, u64 when it expires in ms (0: never), little-endian
+b"a:" log id b"t" u64 when it expires, u64 offset, big-endian       -> the address: two short strings
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ from entrepot.model.errors import CorruptData
 
 FORMAT = 1
 
-_VALUE = struct.Struct("<BQQ")
+_VALUE = struct.Struct("<BQIQ")
 _TIME = struct.Struct(">QQ")
 
 
 class LastValue(NamedTuple):
-    """Where the last record of an address lies, and when it expires, in ms; 0: never."""
+    """Where the last record of an address lies, how many bytes it has, and when it expires, in ms; 0: never."""
 
     offset: int
+    size: int
     due_ms: int
 
 
@@ -58,8 +59,7 @@ def decoded(row: bytes) -> LastValue:
     return LastValue(*_VALUE.unpack(row)[1:])
 
 
-def time_of(log_id: bytes, key: bytes) -> LastValue:
-    """What the key of a time says."""
-    offset: int
+def time_of(log_id: bytes, key: bytes) -> tuple[int, int]:
+    """What the key of a time says: when, and which offset."""
     due_ms, offset = _TIME.unpack(key[len(time_prefix(log_id)) :])
-    return LastValue(offset, due_ms)
+    return due_ms, offset

@@ -63,24 +63,26 @@ class LastValues:
         return None if row is None else decoded(row)
 
     def keep(self, call: Publish, codec: EntryCodec, prefix: bytes, record: bytes) -> bool:
-        """Stage that a record of the call is the last value of the address that its entry's prefix says. False: it is not, for there are too many."""
+        """Stage that a record of the call is the last value of the address that its entry's prefix says. False: it is not, for there are too many, or too
+        much, or it cannot be taken apart.
+        """
         address = codec.address(prefix)
         key = value_key(self._log.id, address)
         before = self.find(key)
         if not codec.body_bytes(record, 0, 1):
             if before is not None:
                 self._store.fold(self._shard, key, DELETE)
-                self._discard(before)
+                self._discard(before.offset, before.due_ms)
             return True
-        if not self._has_room(before, len(prefix) + len(record)):
+        if not codec.by_record or not self._has_room(before, len(prefix) + len(record)):
             return False
         offset = self._log.next_offset
         self._store.append([self._log], make_entry(call.codec, call.codec_version, call.flags, prefix, record, 1))
         time_to_live_ms = codec.time_to_live_ms(record, 0)
-        value = LastValue(offset, 0 if time_to_live_ms < 0 else self.now_ms() + max(time_to_live_ms, 1))
+        value = LastValue(offset, len(record), 0 if time_to_live_ms < 0 else self.now_ms() + max(time_to_live_ms, 1))
         self._store.fold(self._shard, key, set_value(encoded(value)))
         if before is not None:
-            self._discard(before)
+            self._discard(before.offset, before.due_ms)
             self.replaced_count += 1
         if value.due_ms:
             self._store.fold(self._shard, time_key(self._log.id, value.due_ms, offset), set_value(address))
@@ -90,17 +92,17 @@ class LastValues:
     def _has_room(self, before: LastValue | None, size: int) -> bool:
         return (before is not None or self.count < self._limits.count) and self._log.bytes_alive + size <= self._limits.size_bytes
 
-    def _discard(self, value: LastValue) -> None:
+    def _discard(self, offset: int, due_ms: int) -> None:
         """Stage that a record is gone, whose row is gone or says another."""
-        if value.due_ms:
-            self._store.fold(self._shard, time_key(self._log.id, value.due_ms, value.offset), DELETE)
+        if due_ms:
+            self._store.fold(self._shard, time_key(self._log.id, due_ms, offset), DELETE)
         subscription = self._queue.subscription
-        if value.offset < subscription.end:
-            subscription.drop(value.offset, 1)
+        if offset < subscription.end:
+            subscription.drop(offset, 1)
             self._queue.discard_settled()
             return
-        self._store.discard(self._log, value.offset, value.offset + 1)
-        self._early.append(value.offset)
+        self._store.discard(self._log, offset, offset + 1)
+        self._early.append(offset)
         if len(self._early) == 1:
             self._store.group().calls.append(self._soon)
 
@@ -128,7 +130,7 @@ class LastValues:
         """Wake up when the next expires."""
         prefix = time_prefix(self._log.id)
         for key, _ in self._store.scan(self._shard, prefix, prefix_end(prefix), 1):
-            self._arm(time_of(self._log.id, key).due_ms)
+            self._arm(time_of(self._log.id, key)[0])
 
     def _arm(self, due_ms: int) -> None:
         if self._timer is not None:
@@ -147,9 +149,9 @@ class LastValues:
             return
         end = time_key(self._log.id, self.now_ms() + 1, 0)
         for key, address in self._store.scan(self._shard, time_prefix(self._log.id), end, EXPIRED_PER_TURN):
-            value = time_of(self._log.id, key)
+            due_ms, offset = time_of(self._log.id, key)
             self._store.fold(self._shard, value_key(self._log.id, address), DELETE)
-            self._discard(value)
+            self._discard(offset, due_ms)
             queue.hub.expired_count += 1
         self._look()
 

@@ -65,7 +65,9 @@ def _makes_sense(question: Any) -> bool:
     if isinstance(question, questions.StartMove):
         return 0 <= question.per_second_max < NUMBER_MAX
     if isinstance(question, questions.ReadLastValues):
-        return 0 < question.limit <= COPIES_MAX and len(question.exchange) < KEY_END and 0 <= question.identifier < NUMBER_MAX and 0 < question.codec < CODEC_END
+        return (
+            0 < question.limit <= COPIES_MAX and len(question.exchange) < KEY_END and 0 <= question.identifier < NUMBER_MAX and 0 < question.codec < CODEC_END
+        )
     return not isinstance(question, questions.ListMoves) or 0 <= question.limit < NUMBER_MAX
 
 
