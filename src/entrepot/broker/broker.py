@@ -40,6 +40,7 @@ from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, Operations
 from entrepot.broker.operations.parts import Decider
+from entrepot.broker.operations.retaining import Retaining
 from entrepot.broker.operations.session_operations import SessionOperations
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
@@ -50,6 +51,7 @@ from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
 from entrepot.broker.queue.dead_letters import LetterSender
+from entrepot.broker.queue.last_values import LastValueLimits
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.timed.redrive import RedriveSender, take_handed_over
@@ -85,6 +87,7 @@ class Broker:
         on_failed: Callable[[BaseException], None],
         group_settings: GroupSettings | None = None,
         topic_defaults: TopicDefaults | None = None,
+        last_value_limits: LastValueLimits | None = None,
         producer_idle_ms: int = IDLE_MS,
         owners: Callable[[Hub, Store, Store], OwnerTable] = OwnerTable,
         start_id: bytes = b"",
@@ -122,6 +125,7 @@ class Broker:
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.wills = Wills(self.hub, self.publisher, self._path)
+        self.last_value_limits = last_value_limits or LastValueLimits()
         self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder, self.owners.place)
         self.live = LiveObjects(self)
         self.operations = Operations(self, self.live)
@@ -130,6 +134,7 @@ class Broker:
         self.operations.add_handlers(Together(self, self.operations).handlers())
         self.sessions = SessionOperations(self, self.operations)
         self.operations.add_handlers(self.sessions.handlers())
+        self.operations.add_handlers(Retaining(self).handlers())
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox

@@ -160,6 +160,27 @@ class Note(NamedTuple):
     removes: list[tuple[int, int]]
 
 
+# ---- last values (calls/retained_requests.py)
+
+LastValuesPage: TypeAlias = tuple[list[tuple[bytes, int, bytes]], bytes | None]
+"""Routing key, flags of an entry, and packed record of each; the `after` of the next page, None: that was all."""
+
+
+class ReadLastValues(NamedTuple):
+    """LastValuesPage: of a queue that keeps last values those of an exchange whose routing keys a pattern matches, behind `after`, marked as copies.
+
+    See CopyRetained of calls/retained_requests.py. Exchange, pattern and keys are octets.
+    """
+
+    log_id: bytes
+    exchange: bytes
+    pattern: bytes
+    after: bytes
+    limit: int
+    codec: int
+    identifier: int
+
+
 QUESTIONS: dict[str, type[Any]] = {
     one.__name__: one
     for one in (
@@ -177,5 +198,6 @@ QUESTIONS: dict[str, type[Any]] = {
         AttachSession,
         HoldSession,
         DetachSession,
+        ReadLastValues,
     )
 }

@@ -7,6 +7,7 @@ it was when something was last made in it (catalogue/noted_revisions.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from entrepot.broker.catalogue.catalogue import Applied
@@ -18,6 +19,7 @@ from entrepot.broker.owner.answering import Answering
 from entrepot.broker.owner.seals import Seals
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
+from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.sessions.session_table import SessionTable
@@ -100,7 +102,8 @@ class LiveObjects:
             log = owner.store.create_log(shard, log_id)
             if definition.persistent:
                 self._noted.note(shard, broker.catalogue.becoming)
-        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, HeadDrops)
+        heads = partial(LastValues, limits=broker.last_value_limits) if definition.policy.last_value else HeadDrops
+        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, heads)
         definition.runtime = queue
         queue.on_unused = self.unused.unused
         self.queue_count += 1
@@ -240,6 +243,8 @@ class LiveObjects:
         if isinstance(queue, Queue):
             self.leave(queue)
             queue.forget()
+            if isinstance(queue.heads, LastValues):
+                queue.heads.drop()
             broker.outbox.forget(queue.log)
             dying = [] if queue.dead_letters is None else queue.dead_letters.jobs()
             queue.close()

@@ -155,6 +155,7 @@ class Operations:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, name)
             if request.durable and not request.exclusive:
                 self._check_open(door, policy.queue_type, name)
+        self._refuse_last_value(door, policy, name)
         exchange = policy.dead_letter_exchange
         if exchange is not None:
             self._authorize(door, Action.READ, ResourceKind.QUEUE, name)
@@ -175,6 +176,7 @@ class Operations:
             if refused.reason is Reason.NOT_FOUND:
                 return 0, self._when_decided(False)  # as RabbitMQ: deleting what is not there succeeds
             raise
+        self._refuse_last_value(door, definition.policy, request.name)
         if is_thick(self._broker, definition) and not request.if_unused and not request.if_empty:
             thin_out(self._broker, door, call, definition)
             return LATER, None
@@ -241,6 +243,9 @@ class Operations:
         self._authorize(door, Action.WRITE, ResourceKind.QUEUE if to_queue else ResourceKind.EXCHANGE, request.destination)
         self._authorize(door, Action.READ, ResourceKind.EXCHANGE, request.source)
         if to_queue:
+            queue = self._broker.catalogue.maybe_queue(door.namespace, request.destination)
+            if queue is not None:
+                self._refuse_last_value(door, queue.policy, request.destination)
             if request.remove:
                 decisions.unbind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door.home)
             else:
@@ -288,6 +293,7 @@ class Operations:
     def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> None:
         """Start deliveries from a queue or topic. Raises Refused."""
         broker = self._broker
+        self._refuse_last_value(door, definition.policy, request.queue)
         shared = door.limit_of(call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
         broker.catalogue.quotas.check(door.principal.name, CONSUMER)
@@ -406,7 +412,14 @@ class Operations:
         definition = self._broker.catalogue.find_queue(door.namespace, name, door.home)
         if definition.is_topic:
             raise self.not_for_streams(definition, what)
+        self._refuse_last_value(door, definition.policy, name)
         return definition
+
+    @staticmethod
+    def _refuse_last_value(door: Door, policy: QueuePolicy, name: str) -> None:
+        """Refused: a queue of last values is the broker's own affair."""
+        if policy.last_value and not door.principal.is_internal:
+            raise Refused(Reason.NOT_PERMITTED, f"queue '{name}' in vhost '{vhost_of(door.namespace)}' keeps last values: it is the broker's own")
 
     def not_for_streams(self, definition: Any, what: str) -> Refused:
         """The refusal of what only queues can do."""

@@ -22,6 +22,7 @@ from entrepot.broker.outbox.outbox import Outbox
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
+from entrepot.broker.queue.last_values import LastValueLimits
 from entrepot.broker.topic.topic_config import TopicDefaults
 from entrepot.broker.transactions.log_transactions import Transactions
 from entrepot.model.errors import Refused
@@ -64,6 +65,7 @@ class BrokerParts(Protocol):
     decisions: Decisions
     authorizer: Any
     topic_defaults: TopicDefaults
+    last_value_limits: LastValueLimits
     # its own
     hub: Hub
     shards: Shards

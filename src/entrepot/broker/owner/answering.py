@@ -23,6 +23,7 @@ from entrepot.broker.calls.questions import (
     PartitionFigures,
     PurgeTimed,
     QueueFigures,
+    ReadLastValues,
     Seal,
     StartMove,
     Unseal,
@@ -31,6 +32,7 @@ from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.owner.together import check, do_together
 from entrepot.broker.owners import Done, Settlement, Stage
+from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.broker.timed.timed_queue import TimedQueue
@@ -183,6 +185,16 @@ class Answering:
         """See FindReplies."""
         return bool(self.replies.has(question.namespace, question.name.decode("utf-8", "surrogateescape")))
 
+    # ---- last values
+
+    def read_last_values(self, question: ReadLastValues, done: Done) -> Any:
+        """See ReadLastValues."""
+        queue = self._owner.queue(question.log_id)
+        if not isinstance(queue.heads, LastValues) or self._owner.hub.maybe_codec(question.codec) is None:
+            raise Refused(Reason.NOT_SUPPORTED, f"queue '{queue.name}' keeps no last values, or none of codec {question.codec}")
+        queue.heads.pages.read(question, done)
+        return _LATER
+
     # ---- shared
 
     def _timed(self, log_id: bytes) -> TimedQueue:
@@ -213,4 +225,5 @@ _ANSWERS: dict[type, _Answer] = {
     AttachSession: Answering.attach_session,
     HoldSession: Answering.hold_session,
     DetachSession: Answering.detach_session,
+    ReadLastValues: Answering.read_last_values,
 }
