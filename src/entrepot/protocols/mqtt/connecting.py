@@ -17,7 +17,7 @@ from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, namespace_of_vhost
 from entrepot.net.session import peer_text
-from entrepot.protocols.mqtt import answers, delivering, events, publishing, subscribing
+from entrepot.protocols.mqtt import answers, delivering, events, publishing, retained, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Auth, Connect, Disconnect
@@ -250,6 +250,7 @@ def deadline_reached(session: Session, now: float) -> None:
         return
     session.decoder.release()
     session.output.release()
+    retained.look(session)
     _look(session, now)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from entrepot.broker.calls.port import ACCEPT, Delivery, Settle, make_settle
 from entrepot.broker.calls.session_requests import CompleteOutgoing, ReleaseOutgoing
+from entrepot.protocols.mqtt import retained
 from entrepot.protocols.mqtt.events import AckRun
 from entrepot.protocols.mqtt.flights import Span
 from entrepot.protocols.mqtt.incoming import ids_of, pack_ids, runs_of
@@ -89,7 +90,9 @@ def deliver(session: Session, delivery: Delivery) -> int:
     if source.ended:  # the broker has not heard of it yet, and gives back what it had leased when it does
         return -1
     match = _match(session, delivery.data)
-    if match.qos < 0 or (match.qos > 0 if source.is_loose else match.is_apart):
+    if session.copies.under_way:
+        retained.came(session, delivery)
+    if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart) and not flags_of(delivery.data, delivery.position) & KEPT):
         if not delivery.settled:
             _settle(session, source, delivery.offset, delivery.count)
         return -1

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot.broker.calls.port import Call, Publish, make_publish
+from entrepot.broker.calls.port import Ask, Call, Publish, make_publish
+from entrepot.broker.calls.retained_requests import PublishRetained
 from entrepot.broker.calls.session_requests import PublishOnce, ReleaseIncoming
 from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
@@ -94,9 +95,26 @@ def publish(session: Session, run: PublishRun) -> None:
         session.answers.append(answer)
         if run.qos == 2 and session.is_kept:
             session.ask(PublishOnce(session.number, [call], runs_of(ids_of(run.packet_ids))), answer)
-            return
-        session.sent[call] = answer
-    session.attachment.submit(call)
+            if run.retain:
+                session.submit(PublishRetained(_last_of(call), kept_only=True))
+        elif run.retain:
+            session.ask(PublishRetained(call), answer)
+        else:
+            session.sent[call] = answer
+            session.attachment.submit(call)
+    elif run.retain:
+        session.submit(PublishRetained(call))
+    else:
+        session.attachment.submit(call)
+
+
+def _last_of(call: Publish) -> Publish:
+    """Of a run the last message, which is the one that is retained."""
+    pos = skip(call.data, 0, call.count - 1)
+    size = int.from_bytes(call.data[pos + 4 : pos + 8], "big")
+    last = make_publish(STREAM, call.address, CODEC_MQTT, ENTRY_VERSION, call.flags, call.data[pos:], 1, size)
+    last.confirm = True
+    return last
 
 
 def _those(run: PublishRun, places: list[int]) -> PublishRun:
@@ -125,7 +143,8 @@ def completed(session: Session, call: Call) -> None:
 
 def unheard(call: Call) -> None:
     """What nobody waits for is not done. Raises MqttError, where a message of QoS 0 may not be published at all."""
-    if isinstance(call, Publish) and isinstance(call.error, Refused) and call.error.reason is Reason.NOT_PERMITTED:
+    is_publish = isinstance(call, Publish) or (isinstance(call, Ask) and isinstance(call.request, PublishRetained) and not call.request.kept_only)
+    if is_publish and isinstance(call.error, Refused) and call.error.reason is Reason.NOT_PERMITTED:
         raise outcomes.as_mqtt(call.error)
 
 

@@ -4,6 +4,7 @@
     subscribing.py   SUBSCRIBE, UNSUBSCRIBE: generators, which yield what they ask the broker
     publishing.py    runs of PUBLISHes and PUBRELs of the client, and what they are answered with
     delivering.py    what is sent to it, and its acknowledgements
+    retained.py      what is retained, for who subscribes
     here             turns, pausing, what waits for the broker
 
 A connection is one stream of the port. While a packet waits for the broker's answer, what arrives behind it waits too, so that packets take effect in the order
@@ -22,7 +23,7 @@ from entrepot.model.entry import CODEC_MQTT
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
-from entrepot.protocols.mqtt import connecting, delivering, outcomes, publishing, subscribing
+from entrepot.protocols.mqtt import connecting, delivering, outcomes, publishing, retained, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.codec import Decoder
 from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, OPEN, WAITING, Settings
@@ -123,6 +124,7 @@ class Session(Sink):
         self.sources: list[delivering.Source] = []  # by number
         self.flights = Flights()
         self.aliases = OutgoingAliases(0)
+        self.copies = retained.Copies()
         self.matches: dict[bytes, delivering.Match] = {}  # by address
         self.held: deque[delivering.Held] = deque()  # deliveries that wait for identifiers, or for the client's acknowledgements
         self.unsettled: list[Settle] = []  # what is settled when it is handed to the socket
@@ -347,6 +349,8 @@ class Session(Sink):
                 self.step_call = None
                 if not self.advancing:
                     self.advance(call.result, call.error)
+            elif call is self.copies.call:
+                retained.copied(self, self.copies.call)
             elif call in self.sent:
                 publishing.completed(self, call)
             elif call in self.releasing:

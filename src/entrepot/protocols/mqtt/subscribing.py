@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
 from entrepot.model.errors import NotDone
-from entrepot.protocols.mqtt import answers, outcomes
+from entrepot.protocols.mqtt import answers, outcomes, retained
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Subscribe, Subscription, Unsubscribe
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
@@ -33,17 +33,20 @@ MOST_QOS = 2
 def subscribe(session: Session, packet: Subscribe) -> Steps:
     """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be."""
     codes = []
+    due: list[tuple[bytes, str, int]] = []
     for wanted in packet.subscriptions:
         try:
-            codes.append((yield from _subscribe(session, wanted, packet.identifier)))
+            codes.append((yield from _subscribe(session, wanted, packet.identifier, due)))
         except NotDone as error:
             error.__traceback__ = None
             codes.append(outcomes.reason_of(error))
     session.put(answers.suback(session.version, packet.packet_id, codes))
+    for one in due:
+        retained.begin(session, *one)
 
 
-def _subscribe(session: Session, wanted: Subscription, identifier: int) -> Generator[Any, Any, int]:
-    """The code for one filter."""
+def _subscribe(session: Session, wanted: Subscription, identifier: int, due: list[tuple[bytes, str, int]]) -> Generator[Any, Any, int]:
+    """The code for one filter; `due` is told of what it is to be sent of what is retained."""
     parts = shared(wanted.filter)
     if parts is None or len(wanted.filter) > KEY_MAX_BYTES:
         return ReasonCode.TOPIC_FILTER_INVALID
@@ -63,6 +66,8 @@ def _subscribe(session: Session, wanted: Subscription, identifier: int) -> Gener
     session.subscriptions.put(wanted, identifier)
     session.matches.clear()
     yield from _unbind([binding for binding in old if binding not in new])
+    if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and replaced is None):
+        due.append((wanted.filter, session.sources[place_of(wanted)].queue, identifier))
     return wanted.qos
 
 
@@ -154,6 +159,7 @@ def unsubscribe(session: Session, packet: Unsubscribe) -> Steps:
             codes.append(outcomes.reason_of(error))
             continue
         session.subscriptions.take(topic_filter)
+        retained.forget(session, topic_filter)
         session.matches.clear()
         codes.append(ReasonCode.SUCCESS)
     session.put(answers.unsuback(session.version, packet.packet_id, codes))
