@@ -28,7 +28,19 @@ from entrepot.store.volatile import VolatileStore
 NS = "public/default"
 VERSIONS = (3, 4, 5)
 SMALL = StoreSettings(journal_file_size=1 << 20, journal_unsorted_max=64 << 20, cache_size=1 << 16, entry_count_max=64)
-NAMES = {2: "CONNACK", 3: "PUBLISH", 4: "PUBACK", 5: "PUBREC", 6: "PUBREL", 7: "PUBCOMP", 9: "SUBACK", 11: "UNSUBACK", 13: "PINGRESP", 14: "DISCONNECT", 15: "AUTH"}
+NAMES = {
+    2: "CONNACK",
+    3: "PUBLISH",
+    4: "PUBACK",
+    5: "PUBREC",
+    6: "PUBREL",
+    7: "PUBCOMP",
+    9: "SUBACK",
+    11: "UNSUBACK",
+    13: "PINGRESP",
+    14: "DISCONNECT",
+    15: "AUTH",
+}
 
 
 class Authorizer:
@@ -205,7 +217,9 @@ class Client:
         self.send(wire.subscribe(packet_id, (topic_filter, options), properties=properties if self.version == 5 else b""))
         assert ("SUBACK", packet_id, [options & 3]) in self.hear()
 
-    def publish(self, topic: bytes, payload: bytes = b"", qos: int = 0, packet_id: int = 1, *, retain: bool = False, properties: bytes = b"\0", **how: Any) -> Client:
+    def publish(
+        self, topic: bytes, payload: bytes = b"", qos: int = 0, packet_id: int = 1, *, retain: bool = False, properties: bytes = b"\0", **how: Any
+    ) -> Client:
         return self.send(wire.publish(topic, payload, qos, packet_id, retain=retain, properties=properties if self.version == 5 else b"", **how))
 
     def ack(self, name: str, packet_id: int, rest: bytes = b"") -> Client:

@@ -23,7 +23,15 @@ def test_a_message(bench: Bench, version: int, qos: int) -> None:
     reader.subscribe(b"a/+/c", qos)
     writer.publish(b"a/b/c", b"hello", qos, 7)
     (heard,) = reader.hear()
-    assert heard[1] | {"properties": b"", "id": 0} == {"topic": b"a/b/c", "qos": qos, "retain": False, "dup": False, "payload": b"hello", "id": 0, "properties": b""}
+    assert heard[1] | {"properties": b"", "id": 0} == {
+        "topic": b"a/b/c",
+        "qos": qos,
+        "retain": False,
+        "dup": False,
+        "payload": b"hello",
+        "id": 0,
+        "properties": b"",
+    }
     if qos == 1:
         assert writer.hear() == [("PUBACK", 7, 0)]
         reader.ack("PUBACK", heard[1]["id"])
@@ -94,7 +102,9 @@ def test_who_is_not_let_in(bench: Bench, version: int, octets: bytes, code: int)
     assert client.session.closing
 
 
-@pytest.mark.parametrize("octets", [PING, b"GET / HTTP/1.1\r\n\r\n", packet(0x10, b""), connect(4, name=b"MQTX"), connect(4, flags=3), b"\x10\xff\xff\xff\xff\xff"])
+@pytest.mark.parametrize(
+    "octets", [PING, b"GET / HTTP/1.1\r\n\r\n", packet(0x10, b""), connect(4, name=b"MQTX"), connect(4, flags=3), b"\x10\xff\xff\xff\xff\xff"]
+)
 def test_who_is_told_nothing(bench: Bench, octets: bytes) -> None:
     client = bench.client(4)
     client.send(octets)
@@ -415,7 +425,9 @@ def test_qos_2_is_not_published_twice(bench: Bench) -> None:
     reader, writer = bench.connected("r"), bench.connected("w")
     reader.subscribe(b"a")
     writer.publish(b"a", b"1", 2, 1).hear()
-    writer.send(publish(b"a", b"1", 2, 1, dup=True, properties=b"\0") + publish(b"a", b"2", 2, 2, properties=b"\0") + publish(b"a", b"1", 2, 1, properties=b"\0"))
+    writer.send(
+        publish(b"a", b"1", 2, 1, dup=True, properties=b"\0") + publish(b"a", b"2", 2, 2, properties=b"\0") + publish(b"a", b"1", 2, 1, properties=b"\0")
+    )
     assert sorted(writer.hear()) == [("PUBREC", 1, 0), ("PUBREC", 1, 0), ("PUBREC", 2, 0)]
     assert reader.payloads() == [b"1", b"2"]
     writer.ack("PUBREL", 1)

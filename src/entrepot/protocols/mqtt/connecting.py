@@ -192,7 +192,9 @@ def fail(session: Session, error: MqttError) -> None:
     """The reason, where it can be said, then the end: what else arrives is not looked at, for a moment in which the client may read this."""
     if session.state >= LEAVING:
         return
-    session.journal(f"{who(session)}: connection closed: {error} ({error.reason_code.name.lower()})", b"" if session.decoder.version else session.decoder.front())
+    session.journal(
+        f"{who(session)}: connection closed: {error} ({error.reason_code.name.lower()})", b"" if session.decoder.version else session.decoder.front()
+    )
     _say(session, error)
     end(session)
 

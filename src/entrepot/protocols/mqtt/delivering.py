@@ -292,7 +292,7 @@ def received(session: Session, run: AckRun) -> None:
 
 
 def _release(session: Session, first: int, count: int, some_unknown: bool, spans: list[Span]) -> None:
-    """PUBREL for identifiers from `first` on, when it is remembered that it is due; of version 5 with the reason that it is not found for those that are none."""
+    """PUBREL for identifiers from `first` on, when it is remembered that it is due; in version 5, for those that are not in flight, with the reason."""
     known: Sequence[int] = range(first, first + count)
     unknown: list[int] = []
     if some_unknown and session.version == MQTT_5:

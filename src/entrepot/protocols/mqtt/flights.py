@@ -194,7 +194,7 @@ class Flights:
             span.is_out = False
 
     def restore(self, runs: Iterable[tuple[int, int]]) -> None:
-        """Of a session that another connection had: identifiers, (first, count) each, whose message its client has, and for which PUBREL is to be sent again."""
+        """Identifiers, (first, count) each, whose message the client had on another connection: PUBREL is to be sent again."""
         for first_id, count in runs:
             self._spans.append(Span(0, 0, count, first_id, 2, RELEASED, False))
             self.count += count

@@ -41,7 +41,7 @@ def of_call(call: Call) -> MqttError:
 
 
 def of_publish(call: Call, publish: Publish, version: int, packet_ids: bytes) -> int | list[int]:
-    """The reason for each PUBLISH of a run, or one for all of them; 0x10, where nobody is subscribed, is known in version 5 alone. `call`: that, or a PublishOnce."""
+    """The reason for each PUBLISH of a run, or one for all of them (0x10, nobody is subscribed, is of version 5 alone). `call`: that, or what it is in."""
     if call.outcome != DONE:
         return int(reason_of(call.error))
     if call.result:

@@ -34,7 +34,12 @@ class MqttLimits(Section, frozen=True):
     mqtt_subscriptions: Annotated[int, key("subscriptions of one MQTT client", unit="subscriptions", at="SUBACK refuses (0x97)", least=1)] = 1000
     mqtt_queued: Annotated[
         int,
-        key("messages that wait for an MQTT client, in each queue of a session that ends with its connection", unit="messages", at="the oldest are dropped", least=1),
+        key(
+            "messages that wait for an MQTT client, in each queue of a session that ends with its connection",
+            unit="messages",
+            at="the oldest are dropped",
+            least=1,
+        ),
     ] = 100_000
 
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Delivery, Publish, Settle, Sink, make_ask
+from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Delivery, Settle, Sink, make_ask
 from entrepot.model.entry import CODEC_MQTT
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
@@ -26,7 +26,7 @@ from entrepot.net.turns import Turns
 from entrepot.protocols.mqtt import connecting, delivering, outcomes, publishing, retained, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.codec import Decoder
-from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, OPEN, WAITING, Settings
+from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, WAITING, Settings
 from entrepot.protocols.mqtt.events import AckRun, Auth, Connect, Disconnect, Pings, PublishRun, Subscribe, Unsubscribe
 from entrepot.protocols.mqtt.flights import Flights
 from entrepot.protocols.mqtt.incoming import Incoming
