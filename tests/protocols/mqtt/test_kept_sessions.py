@@ -142,6 +142,17 @@ def test_subscriptions_are_found_again_with_their_options(bench: Bench) -> None:
     assert not [one for queue in bench.queues().values() for one in queue.bindings_in]
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_no_local_is_remembered(bench: Bench, qos: int) -> None:
+    client, other = kept(bench), bench.connected("w")
+    client.subscribe(b"a", 4 | qos)
+    client.lost()
+    again = kept(bench)
+    again.publish(b"a", b"mine", 2, 1)
+    other.publish(b"a", b"hers", 2, 1)
+    assert again.payloads() == [b"hers"]
+
+
 def test_a_session_ends_after_its_time(bench: Bench) -> None:
     client = kept(bench, expiry_s=10)
     client.subscribe(b"a", 1)

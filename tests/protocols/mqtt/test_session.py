@@ -369,6 +369,24 @@ def test_retain_as_published(bench: Bench) -> None:
     assert [one[1]["retain"] for one in exact.hear()] == [True, False]
 
 
+@pytest.mark.parametrize("qos", [0, 1, 2])
+@pytest.mark.parametrize("retain", [False, True])
+def test_no_local(bench: Bench, qos: int, retain: bool) -> None:
+    client, other = bench.connected("x"), bench.connected("y")
+    client.subscribe(b"a/#", 4 | qos)
+    client.subscribe(b"a/b", 4)
+    for n, one in enumerate((client, other)):
+        one.publish(b"a/b", b"%d" % n, qos, 1, retain=retain)
+        one.publish(b"a/c", b"%d" % n, qos, 2)
+    assert client.payloads() == [b"1", b"1"]
+    client.subscribe(b"+/c", qos)
+    client.publish(b"a/b", b"2", qos, 3).publish(b"a/c", b"3", qos, 4)
+    assert client.payloads() == [b"3"]
+    other.subscribe(b"#")
+    client.publish(b"a/b", b"4", 0)
+    assert other.payloads()[-1:] == [b"4"]
+
+
 def test_a_subscriber_whose_queue_is_deleted(bench: Bench) -> None:
     client = bench.connected()
     client.subscribe(b"a", 1)

@@ -88,6 +88,8 @@ def publish(session: Session, run: PublishRun) -> None:
         _due(session, Answer(run.qos, run.packet_ids, None, int(address.reason_code), True))
         return
     call = make_publish(STREAM, address, CODEC_MQTT, ENTRY_VERSION, HAS_EXPIRY if run.expires else 0, run.data, run.count, run.body_bytes)
+    if session.subscriptions.no_local_count:
+        _leave_out(session, call, run.topic)
     if run.qos:
         call.confirm = True
         call.mandatory = session.version == MQTT_5
@@ -106,6 +108,20 @@ def publish(session: Session, run: PublishRun) -> None:
         session.submit(PublishRetained(call))
     else:
         session.attachment.submit(call)
+
+
+def _leave_out(session: Session, call: Publish, topic: bytes) -> None:
+    """Of its own subscriptions only such match as want nothing of what their client publishes (3.8.3.1): its queues get none of it."""
+    own = session.withouts.get(call.address)
+    if own is None:
+        wanted = [subscription.no_local for subscription, _ in session.subscriptions.matching(topic)]
+        own = tuple(source.queue for source in session.sources if source.queue) if wanted and all(wanted) else ()
+        if len(session.withouts) >= ADDRESSES_MAX:
+            session.withouts.clear()
+        session.withouts[call.address] = own
+    if own:
+        call.without = own
+        call.scattered = True
 
 
 def _last_of(call: Publish) -> Publish:

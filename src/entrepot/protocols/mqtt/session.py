@@ -115,6 +115,7 @@ class Session(Sink):
         self.advancing = False
         # what the client publishes: by topic, the address, or the reason that it has none
         self.addresses: dict[bytes, bytes | MqttError] = {}
+        self.withouts: dict[bytes, tuple[str, ...]] = {}  # by address: queues of the session that get nothing of it
         self.incoming = Incoming(settings.offer.receive_maximum)
         self.answers: deque[publishing.Answer] = deque()  # acknowledgements that are due, in order
         self.sent: dict[Call, publishing.Answer] = {}
@@ -148,6 +149,11 @@ class Session(Sink):
         """Send these bytes."""
         self.output.raw(data)
         self.wake()
+
+    def subscribed_anew(self) -> None:
+        """What was remembered of topics holds no more."""
+        self.matches.clear()
+        self.withouts.clear()
 
     def submit(self, request: Any) -> None:
         """Ask something whose answer nobody waits for."""

@@ -64,7 +64,7 @@ def _subscribe(session: Session, wanted: Subscription, identifier: int, due: lis
         if binding not in old:
             yield binding
     session.subscriptions.put(wanted, identifier)
-    session.matches.clear()
+    session.subscribed_anew()
     yield from _unbind([binding for binding in old if binding not in new])
     if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and replaced is None):
         due.append((wanted.filter, session.sources[place_of(wanted)].queue, identifier))
@@ -160,6 +160,6 @@ def unsubscribe(session: Session, packet: Unsubscribe) -> Steps:
             continue
         session.subscriptions.take(topic_filter)
         retained.forget(session, topic_filter)
-        session.matches.clear()
+        session.subscribed_anew()
         codes.append(ReasonCode.SUCCESS)
     session.put(answers.unsuback(session.version, packet.packet_id, codes))
