@@ -93,7 +93,13 @@ class Operations:
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
-        return {"queues": self._live.queue_count, "consumers": self._broker.catalogue.quotas.used(CONSUMERS)}
+        kept = self._live.last_values
+        return {
+            "queues": self._live.queue_count,
+            "consumers": self._broker.catalogue.quotas.used(CONSUMERS),
+            "retained": sum(values.count for values in kept),
+            "retained_bytes": sum(values.size_bytes for values in kept),
+        }
 
     # ---- queues
 
