@@ -40,6 +40,7 @@ from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, Operations
 from entrepot.broker.operations.parts import Decider
 from entrepot.broker.operations.retaining import Retaining
+from entrepot.broker.operations.sharing import Sharing
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
@@ -129,6 +130,9 @@ class Broker:
         self.operations.add_handlers(self.topic_operations.handlers())
         self.operations.add_handlers(Together(self, self.operations).handlers())
         self.operations.add_handlers(Retaining(self).handlers())
+        sharing = Sharing(self)
+        self.operations.add_handlers(sharing.handlers())
+        self.operations.on_decides = sharing.sweep
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox
@@ -179,6 +183,8 @@ class Broker:
         self.live.open()
         self.outbox.open(opened)
         every = own is None and not follows
+        if every:
+            self.operations.decide_again()
         self.groups.load(None if every else sorted(opened))
         self.subjects.load(range(self.shards.count) if every else sorted(opened))
 
