@@ -253,6 +253,14 @@ class Limits(Section, frozen=True):
     http_request_bytes: Annotated[int, key("one HTTP request with its headers", unit="bytes", at="it is answered 400 or 413", least=1024, most=1 << 26)] = (
         65_536
     )
+    retained: Annotated[
+        int,
+        key("retained messages of one namespace", unit="messages", metric="entrepot_broker_retained", at="another is published, and not retained", least=0),
+    ] = 1_000_000
+    retained_bytes: Annotated[
+        int,
+        key("the same in bytes", unit="bytes", metric="entrepot_broker_retained_bytes", at="another is published, and not retained", least=1024),
+    ] = 1 << 30
 
 
 class User(Section, frozen=True):

@@ -12,10 +12,10 @@ from retained_bench import RetainedBench
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import DONE, PENDING
 from entrepot.broker.calls.retained_requests import COPIES_MAX, COPIES_MAX_BYTES, RETAINED_QUEUE, CopyRetained
+from entrepot.broker.catalogue.quotas import LastValueLimits
 from entrepot.broker.queue import last_value_pages
 from entrepot.broker.queue.last_value_pages import AT_WORK_MAX, Wanted, end_of
 from entrepot.broker.queue.last_value_rows import decoded, time_prefix, value_prefix
-from entrepot.broker.queue.last_values import LastValueLimits
 from entrepot.broker.state import LAST_VALUE_PREFIX, prefix_end
 from entrepot.protocols.mqtt.topics import filter_of, key_of, matches, topic_of
 
@@ -121,8 +121,8 @@ def test_a_restart_changes_nothing():
     for number in range(10):
         me.retain(f"a.{number % 4}", b"%d" % number)
     before = me.copied("#")
-    for again in (bench.reopen, lambda: bench.start_again()):
-        bench = again()
+    for how in ("reopen", "start_again"):
+        bench = getattr(bench, how)()
         assert bench.connect().copied("#") == before == [("a.0", b"8"), ("a.1", b"9"), ("a.2", b"6"), ("a.3", b"7")]
         check_rows(bench)
 

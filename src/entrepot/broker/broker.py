@@ -13,7 +13,7 @@ from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fa
 from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
-from entrepot.broker.catalogue.quotas import METADATA
+from entrepot.broker.catalogue.quotas import METADATA, LastValueLimits
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.front import leaving
 from entrepot.broker.front.appending import Appender
@@ -42,6 +42,7 @@ from entrepot.broker.operations.operations import LATER, Operations
 from entrepot.broker.operations.parts import Decider
 from entrepot.broker.operations.retaining import Retaining
 from entrepot.broker.operations.session_operations import SessionOperations
+from entrepot.broker.operations.sharing import Sharing
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
@@ -51,7 +52,6 @@ from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.producers.deduplication import IDLE_MS, Deduplication
 from entrepot.broker.producers.producer_ids import ProducerIds
 from entrepot.broker.queue.dead_letters import LetterSender
-from entrepot.broker.queue.last_values import LastValueLimits
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.shard_moves import ShardMoves
 from entrepot.broker.timed.redrive import RedriveSender, take_handed_over
@@ -135,6 +135,9 @@ class Broker:
         self.sessions = SessionOperations(self, self.operations)
         self.operations.add_handlers(self.sessions.handlers())
         self.operations.add_handlers(Retaining(self).handlers())
+        sharing = Sharing(self)
+        self.operations.add_handlers(sharing.handlers())
+        self.operations.on_decides = sharing.sweep
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox
@@ -186,6 +189,8 @@ class Broker:
         self.outbox.open(opened)
         self.load_sessions(opened)
         every = own is None and not follows
+        if every:
+            self.operations.decide_again()
         self.groups.load(None if every else sorted(opened))
         self.subjects.load(range(self.shards.count) if every else sorted(opened))
 

@@ -36,6 +36,7 @@ class LiveObjects:
     def __init__(self, broker: BrokerParts) -> None:
         self._broker = broker
         self.queue_count = 0
+        self.last_values: set[LastValues] = set()  # of queues that are alive
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
         self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard of this process that is not open
         self.partition_away: Callable[[int, LiveTopic, int], None]
@@ -105,6 +106,8 @@ class LiveObjects:
         heads = partial(LastValues, limits=broker.last_value_limits) if definition.policy.last_value else HeadDrops
         queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, heads)
         definition.runtime = queue
+        if isinstance(queue.heads, LastValues):
+            self.last_values.add(queue.heads)
         queue.on_unused = self.unused.unused
         self.queue_count += 1
         self.unused.touch(queue)
@@ -115,6 +118,8 @@ class LiveObjects:
     def leave(self, queue: Queue) -> bool:
         """A queue is about to end, because its shard closes or it was deleted; whether it was about to be deleted, for nobody reads it."""
         queue.on_unused = None
+        if isinstance(queue.heads, LastValues):
+            self.last_values.discard(queue.heads)
         self.queue_count -= 1
         is_due = self.unused.is_due(queue)
         self.unused.used(queue)

@@ -51,6 +51,7 @@ class Operations:
         self._live = live
         self._unused = live.unused
         self._further: dict[type, FurtherHandler] = {}
+        self.on_decides: Callable[[], None]  # set with what tidies up then
         self._left: list[Door] = []  # connections that have ended, and whose exclusive queues are still to go
         live.consumer_gone = _gone
 
@@ -90,10 +91,17 @@ class Operations:
         left, self._left = self._left, []
         for door in left:
             self._remove_exclusive(door)
+        self.on_decides()
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
-        return {"queues": self._live.queue_count, "consumers": self._broker.catalogue.quotas.used(CONSUMERS)}
+        kept = self._live.last_values
+        return {
+            "queues": self._live.queue_count,
+            "consumers": self._broker.catalogue.quotas.used(CONSUMERS),
+            "retained": sum(values.count for values in kept),
+            "retained_bytes": sum(values.size_bytes for values in kept),
+        }
 
     # ---- queues
 

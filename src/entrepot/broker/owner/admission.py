@@ -37,9 +37,9 @@ class Admission:
         staged = False
         try:
             for accepted, run, many in self._admitted(call, codec, prefix, targets, data, count, indices, nacked):
-                keeping = [target for target in accepted if isinstance(target, Queue) and isinstance(target.heads, LastValues)]
+                keeping = [target.heads for target in accepted if isinstance(target, Queue) and isinstance(target.heads, LastValues)]
                 if keeping:
-                    accepted = [target for target in accepted if target not in keeping]
+                    accepted = [target for target in accepted if not (isinstance(target, Queue) and isinstance(target.heads, LastValues))]
                     if not self._keep(keeping, call, prefix, run, many):
                         nacked.extend(indices)
                     staged = True
@@ -79,11 +79,12 @@ class Admission:
             at += run
             position = end
 
-    def _keep(self, keeping: list[Queue], call: Publish, prefix: bytes, data: bytes, count: int) -> bool:
+    def _keep(self, keeping: list[LastValues], call: Publish, prefix: bytes, data: bytes, count: int) -> bool:
         """The last record is what queues keep that keep last values: whether all do."""
         codec = self._hub.codec(call.codec)
         record = data[codec.skip(data, 0, count - 1) :]
-        return all([queue.heads.keep(call, codec, prefix, record) for queue in keeping])
+        kept = [values.keep(call, codec, prefix, record) for values in keeping]
+        return all(kept)
 
     @staticmethod
     def _alike(choosy: list[Queue], codec: Any, data: bytes, position: int, left: int) -> tuple[int, list[Queue]]:

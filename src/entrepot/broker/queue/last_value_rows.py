@@ -1,7 +1,9 @@
 """Rows of a queue that keeps the last value of each address (docs/formats/last-values.md). Folded state, replaced whole, in the queue's shard.
 
-b"a:" log id (16 bytes) b"v" exchange's short string, routing key   -> u8 format (1), u64 offset, u32 its size, u64 when it expires in ms (0: never), little-endian
-b"a:" log id b"t" u64 when it expires, u64 offset, big-endian       -> the address: two short strings
+b"a:" log id (16 bytes) b"v" exchange's short string, routing key
+    -> u8 format (1), u64 offset, u32 bytes of the record, u64 when it expires in ms (0: never), little-endian
+b"a:" log id b"t" u64 when it expires in ms, u64 offset, big-endian
+    -> the address: two short strings
 """
 
 from __future__ import annotations

@@ -7,9 +7,10 @@ holes that what was replaced has left.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from entrepot.broker.calls.port import Publish
+from entrepot.broker.catalogue.quotas import LastValueLimits
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.queue.last_value_pages import LastValuePages
 from entrepot.broker.queue.last_value_rows import LastValue, decoded, encoded, time_key, time_of, time_prefix, value_key, value_prefix
@@ -21,13 +22,6 @@ from entrepot.model.entry import make_entry
 EXPIRED_PER_TURN = 256
 DROPPED_PER_TURN = 1024
 WAIT_MAX_S = 3600.0  # of a timer
-
-
-class LastValueLimits(NamedTuple):
-    """Of one queue: how many there may be, and bytes of their entries, about."""
-
-    count: int = 1_000_000
-    size_bytes: int = 1 << 30
 
 
 class LastValues:
@@ -51,6 +45,11 @@ class LastValues:
     def count(self) -> int:
         """How many there are."""
         return self._queue.depth() - len(self._early)
+
+    @property
+    def size_bytes(self) -> int:
+        """About how many bytes their entries have."""
+        return self._log.bytes_alive
 
     def now_ms(self) -> int:
         """The time of the queue's shard."""
@@ -90,7 +89,7 @@ class LastValues:
         return True
 
     def _has_room(self, before: LastValue | None, size: int) -> bool:
-        return (before is not None or self.count < self._limits.count) and self._log.bytes_alive + size <= self._limits.size_bytes
+        return (before is not None or self.count < self._limits.values) and self.size_bytes + size <= self._limits.values_bytes
 
     def _discard(self, offset: int, due_ms: int) -> None:
         """Stage that a record is gone, whose row is gone or says another."""
