@@ -210,7 +210,7 @@ class Limits(Section, frozen=True):
     ] = 200_000
     bindings: Annotated[int, key("bindings", unit="bindings", metric="entrepot_bindings", at="binding is refused", least=1)] = 2_000_000
     consumers: Annotated[
-        int, key("consumers of AMQP and STOMP clients", unit="consumers", metric="entrepot_broker_consumers", at="consuming is refused", least=1)
+        int, key("consumers of AMQP, STOMP and MQTT clients", unit="consumers", metric="entrepot_broker_consumers", at="consuming is refused", least=1)
     ] = 500_000
     groups: Annotated[int, key("consumer groups", unit="groups", metric="entrepot_broker_groups", at="joining and committing are refused", least=1)] = 100_000
     total_group_members: Annotated[

@@ -168,11 +168,12 @@ class Delivery:
     """A slice of one entry for one consumer: `count` records from `position` in `data`, offsets `offset` onwards.
 
     `deliveries` is how often each was delivered before (0: never, as far as is known); `redelivered` says whether it may have been, `counted` that
-    the reader is to be told how often.
+    the reader is to be told how often. `append_time_ms`: of its entry; 0 where it has none, as of replies.
     `settled`: taken with auto_settle. `from_topic`: read from a stream; settling gives credit only.
     """
 
     __slots__ = (
+        "append_time_ms",
         "codec",
         "codec_version",
         "consumer_id",
@@ -201,6 +202,7 @@ class Delivery:
     counted: bool
     settled: bool
     from_topic: bool
+    append_time_ms: int
 
 
 class Sink:

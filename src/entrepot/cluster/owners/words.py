@@ -104,6 +104,7 @@ class WordsOfDelivery(_Words):
     deliveries: U32
     counted: bool
     redelivered: bool
+    append_time_ms: Number
 
 
 class WordsOfReceived(_Words):

@@ -159,6 +159,10 @@ class Flights:
             count -= step
         return settled, unknown
 
+    def is_released(self, packet_id: int) -> bool:
+        """Whether PUBREL is sent for that identifier, or is to be, and no PUBCOMP has come."""
+        return self._find(packet_id, 2, RELEASED)[0] >= 0
+
     def _find(self, packet_id: int, qos: int, state: int) -> tuple[int, int]:
         """Index of the span, and the place in it, where that identifier is in flight on this connection; (-1, 0): nowhere."""
         for index, span in enumerate(self._spans):
