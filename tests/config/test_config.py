@@ -134,9 +134,11 @@ def test_listen_flags_are_all_there_is() -> None:
         "listen.sqss": "",
         "listen.stomp": "",
         "listen.stomps": "",
+        "listen.stomp-ws": "",
+        "listen.stomp-wss": "",
         "listen.http": "127.0.0.1:0",
     }
-    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, http"):
+    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, stomp-ws, stomp-wss, http"):
         listening_only(["mqtt=127.0.0.1:0"])
 
 
