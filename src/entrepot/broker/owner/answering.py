@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 from entrepot.broker.calls.questions import (
     AskPartitions,
     AskQueues,
+    BrowseQueue,
     CancelMove,
     CheckTogether,
     FindMove,
@@ -27,6 +28,7 @@ from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.owner.together import check, do_together
 from entrepot.broker.owners import Done, Settlement, Stage
+from entrepot.broker.queue.browsing import Browsing
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.topic.partition import Partition
@@ -81,6 +83,11 @@ class Answering:
             return None
         topic: Any = log.owner.topic
         return log.first_offset, log.durable_offset, log.bytes_alive, topic.consumer_count()
+
+    def browse(self, question: BrowseQueue, done: Done) -> Any:
+        """See BrowseQueue."""
+        Browsing(self._owner.queue(question.log_id), question, done).begin()
+        return _LATER
 
     # ---- deletes
 
@@ -178,6 +185,7 @@ _Answer: TypeAlias = Callable[[Answering, Any, Done], Any]
 _ANSWERS: dict[type, _Answer] = {
     AskQueues: Answering.queues,
     AskPartitions: Answering.partitions,
+    BrowseQueue: Answering.browse,
     PurgeTimed: Answering.purge,
     StartMove: Answering.start_move,
     FindMove: Answering.find_move,

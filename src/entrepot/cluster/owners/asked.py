@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from entrepot.broker.calls import questions
-from entrepot.broker.calls.questions import PartitionFigures, QueueFigures
+from entrepot.broker.calls.questions import BrowsedPage, PartitionFigures, QueueFigures
 from entrepot.cluster.owners.words import Number, Place, read
 from entrepot.model.errors import CorruptData
 
@@ -26,6 +26,7 @@ _QUESTIONS: dict[str, Decoder] = {name: msgspec.msgpack.Decoder(question) for na
 _ANSWERS: dict[type, Decoder] = {
     questions.AskQueues: msgspec.msgpack.Decoder(list[QueueFigures | None]),
     questions.AskPartitions: msgspec.msgpack.Decoder(list[PartitionFigures | None]),
+    questions.BrowseQueue: msgspec.msgpack.Decoder(BrowsedPage),
     questions.PurgeTimed: NOTHING,
     questions.StartMove: msgspec.msgpack.Decoder(WordsOfTask),
     questions.FindMove: msgspec.msgpack.Decoder(bytes | None),
@@ -38,6 +39,7 @@ _ANSWERS: dict[type, Decoder] = {
 }
 
 NUMBER_MAX = 1 << 31
+CODEC_END = 1 << 8
 
 CHANGES = frozenset({questions.PurgeTimed, questions.StartMove, questions.CancelMove})
 """Those after which something durable is otherwise: whether it is, is not known when the answer does not come."""
@@ -61,6 +63,8 @@ def _makes_sense(question: Any) -> bool:
         return all(min(count, size) >= 0 for _, count, size in question.loads)
     if isinstance(question, questions.StartMove):
         return 0 <= question.per_second_max < NUMBER_MAX
+    if isinstance(question, questions.BrowseQueue):
+        return question.place >= -1 and 0 < question.limit < NUMBER_MAX and 0 < question.codec < CODEC_END
     return not isinstance(question, questions.ListMoves) or 0 <= question.limit < NUMBER_MAX
 
 
