@@ -12,6 +12,7 @@ from entrepot.broker.calls.port import Publish
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.levelling import Levelling
+from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.topic.partition import Partition
@@ -40,6 +41,14 @@ class Admission:
         staged = False
         try:
             for accepted, run, many in self._admitted(call, codec, prefix, targets, data, count, indices, nacked):
+                keeping = [target.heads for target in accepted if isinstance(target, Queue) and isinstance(target.heads, LastValues)]
+                if keeping:
+                    accepted = [target for target in accepted if not (isinstance(target, Queue) and isinstance(target.heads, LastValues))]
+                    if not self._keep(keeping, call, prefix, run, many):
+                        nacked.extend(indices)
+                    staged = True
+                    if not accepted:
+                        continue
                 flat = [target.log for target in accepted if not isinstance(target, PriorityQueue)]
                 if flat:
                     store.append(flat, make_entry(call.codec, call.codec_version, call.flags, prefix, run, many))
@@ -79,6 +88,13 @@ class Admission:
                 yield accepted, records, run
             at += run
             position = end
+
+    def _keep(self, keeping: list[LastValues], call: Publish, prefix: bytes, data: bytes, count: int) -> bool:
+        """The last record is what queues keep that keep last values: whether all do."""
+        codec = self._hub.codec(call.codec)
+        record = data[codec.skip(data, 0, count - 1) :]
+        kept = [values.keep(call, codec, prefix, record) for values in keeping]
+        return all(kept)
 
     @staticmethod
     def _alike(choosy: list[Queue], codec: Any, data: bytes, position: int, left: int) -> tuple[int, list[Queue]]:

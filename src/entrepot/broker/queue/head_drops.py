@@ -54,10 +54,10 @@ class HeadDrops:
                 over = sub.ready_count - queue.length_max
             if over == 0 and (queue.bytes_max < 0 or queue.ready_bytes <= queue.bytes_max):
                 return
-            if self.drop(over if over > 0 else 1) == 0:
+            if self.drop_first(over if over > 0 else 1) == 0:
                 return
 
-    def drop(self, count: int) -> int:
+    def drop_first(self, count: int) -> int:
         """Up to `count` of the oldest ready records go; how many (0: the first has to be fetched)."""
         queue = self._queue
         return self._bury(min(count, BURY_MAX), "maxlen") if queue.locate(queue.subscription.peek()) else 0

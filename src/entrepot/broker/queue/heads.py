@@ -18,7 +18,7 @@ class Heads(Protocol):
     def drop_overflow(self) -> None:
         """See HeadDrops."""
 
-    def drop(self, count: int) -> int:
+    def drop_first(self, count: int) -> int:
         """See HeadDrops."""
 
     def bury_overdelivered(self) -> None:

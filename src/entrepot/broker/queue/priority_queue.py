@@ -205,7 +205,7 @@ class PriorityQueue(Queue):
             over = ready - self.length_max if self.length_max >= 0 and ready > self.length_max else 0
             if over == 0 and (self.bytes_max < 0 or self.ready_bytes <= self.bytes_max):
                 return
-            if level.heads.drop(over if over > 0 else 1) == 0:
+            if level.heads.drop_first(over if over > 0 else 1) == 0:
                 return
             self._gather()
             level = self.highest()

@@ -84,8 +84,7 @@ class Queue(LogOwner):
     def __init__(self, definition: Any, hub: Hub, store: Store, log: Log, namespace: str, heads: Callable[[Queue], Heads]) -> None:
         policy = definition.policy
         self.dirty = False
-        self.definition = definition
-        self.name = definition.name
+        self.definition, self.name = definition, definition.name
         self.hub = hub
         self.store = store
         self.log = log
@@ -344,6 +343,7 @@ class Queue(LogOwner):
         delivery.counted = delivery.redelivered and self.tells_deliveries
         delivery.settled = consumer.auto_settle
         delivery.from_topic = False
+        delivery.append_time_ms = entry.append_time_ms
         if self.bytes_max >= 0:
             self.ready_bytes -= self.body_bytes(first, taken)
         if consumer.auto_settle:
