@@ -28,6 +28,7 @@ from entrepot.broker.front.replies import Replies
 from entrepot.broker.front.revocation import Revocation
 from entrepot.broker.front.subject_hop import SubjectSender
 from entrepot.broker.front.subjects import Subjects
+from entrepot.broker.front.wills import Wills
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
@@ -40,6 +41,7 @@ from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, Operations
 from entrepot.broker.operations.parts import Decider
 from entrepot.broker.operations.retaining import Retaining
+from entrepot.broker.operations.session_operations import SessionOperations
 from entrepot.broker.operations.sharing import Sharing
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
@@ -122,6 +124,7 @@ class Broker:
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
+        self.wills = Wills(self.hub, self.publisher, self._path)
         self.last_value_limits = last_value_limits or LastValueLimits()
         self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder, self.owners.place)
         self.live = LiveObjects(self)
@@ -129,6 +132,8 @@ class Broker:
         self.topic_operations = TopicOperations(self, self.live)
         self.operations.add_handlers(self.topic_operations.handlers())
         self.operations.add_handlers(Together(self, self.operations).handlers())
+        self.sessions = SessionOperations(self, self.operations)
+        self.operations.add_handlers(self.sessions.handlers())
         self.operations.add_handlers(Retaining(self).handlers())
         sharing = Sharing(self)
         self.operations.add_handlers(sharing.handlers())
@@ -182,11 +187,17 @@ class Broker:
         self.producers.load(opened)
         self.live.open()
         self.outbox.open(opened)
+        self.load_sessions(opened)
         every = own is None and not follows
         if every:
             self.operations.decide_again()
         self.groups.load(None if every else sorted(opened))
         self.subjects.load(range(self.shards.count) if every else sorted(opened))
+
+    def load_sessions(self, shards: Collection[int]) -> None:
+        """What is kept of sessions in shards whose queues are alive again."""
+        for shard in shards:
+            self.owners.here(shard).answering.sessions.load([shard])
 
     def stop(self) -> None:
         """The stores are about to close: what the broker does by itself, over turns of the loop, goes on after the next start."""
@@ -248,6 +259,7 @@ class Broker:
         self.holding.pop(door, None)
         self.reads.detach(door.topics)
         self.operations.detach(door)
+        self.sessions.detach(door)
 
     # ---- publishing
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from entrepot.broker.outbox.intents import INTENT_PREFIX
 from entrepot.broker.outbox.taken import TAKEN_PREFIX
 from entrepot.broker.producers.producer_state import PRODUCER_PREFIX, fold_producer
+from entrepot.broker.sessions.session_state import SESSION_PREFIX, fold_all_sessions, fold_session
 from entrepot.broker.state import (
     CATALOGUE_PREFIX,
     CLUSTER_PREFIX,
@@ -33,6 +34,7 @@ def default_folds() -> StateFolds:
     folds.register(SUBSCRIPTION_PREFIX, fold_subscription, many=fold_all_subscriptions)
     folds.register(SCHEDULE_PREFIX, fold_schedule, absolute=True)
     folds.register(REPEAT_PREFIX, fold_repeats, many=fold_all_repeats)
+    folds.register(SESSION_PREFIX, fold_session, many=fold_all_sessions)
     folds.register(LEASE_PREFIX, fold_leases, many=fold_all_leases)
     folds.register(TRANSACTION_PREFIX, fold_transaction)
     folds.register(PRODUCER_PREFIX, fold_producer, absolute=True)

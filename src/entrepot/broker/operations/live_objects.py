@@ -22,6 +22,7 @@ from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
+from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
@@ -42,7 +43,8 @@ class LiveObjects:
         self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
-            owner.answering = Answering(owner, broker.sides, broker.replies)
+            sessions = SessionTable(broker.hub, owner.store, self._shard_of_queue, self._may_remove, self._remove_unused, broker.wills.publish)
+            owner.answering = Answering(owner, broker.sides, broker.replies, sessions)
             owner.seals = Seals(owner, self._routes_changed)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
         self._noted = broker.noted
@@ -122,6 +124,9 @@ class LiveObjects:
         is_due = self.unused.is_due(queue)
         self.unused.used(queue)
         return is_due
+
+    def _shard_of_queue(self, namespace: str, name: str) -> int:
+        return self._broker.shards.shard("queue", namespace, name)
 
     def _routes_changed(self, namespace: str) -> None:
         self._broker.catalogue.namespace(namespace).router.changed()
@@ -255,6 +260,7 @@ class LiveObjects:
                     door.credit_returned(holder)
             broker.transactions.drop(queue.log)
             owner = broker.owners.holder(queue.log)
+            owner.answering.sessions.queue_removed(queue.log)
             owner.store.drop_log(queue.log)
             owner.seals.gone([queue.log])
             owner.ended()

@@ -12,7 +12,7 @@ from typing import Any
 
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, Ask, fail
-from entrepot.broker.calls.questions import FindReplies
+from entrepot.broker.calls.questions import BrowsedPage, BrowseQueue, FindReplies
 from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.catalogue.queue_arguments import STREAM, QueuePolicy
 from entrepot.broker.catalogue.quotas import CONSUMERS
@@ -71,7 +71,7 @@ class Operations:
     def detach(self, door: Door) -> None:
         """A connection has ended: cancel, release, delete its exclusive queues."""
         for consumer in list(door.consumers.values()):
-            self._end_consumer(door, consumer)
+            self.end_consumer(door, consumer)
         self._remove_exclusive(door)
 
     def _remove_exclusive(self, door: Door) -> None:
@@ -266,6 +266,12 @@ class Operations:
             decisions.bind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
         return None, self._when_decided(True)
 
+    def list_bindings(self, door: Door, call: Ask, request: requests.ListBindings) -> Outcome:
+        """See requests.ListBindings."""
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        definition = self._broker.catalogue.find_queue(door.namespace, request.queue, door.home)
+        return [(binding.source.name, binding.routing_key, dict(binding.arguments)) for binding in definition.bindings_in.values()], None
+
     def _authorize_subject(self, door: Door, request: requests.Bind) -> None:
         """A binding to a topic's subject asks for the topic. What a pattern matches, now or later, is asked when it is carried (catalogue/routing.py)."""
         if request.source == SUBJECT_EXCHANGE:
@@ -361,7 +367,7 @@ class Operations:
     def close_stream(self, door: Door, call: Ask, request: requests.CloseStream) -> Outcome:
         """See requests.CloseStream."""
         for consumer in [consumer for consumer in door.consumers.values() if consumer.stream == call.stream]:
-            self._end_consumer(door, consumer)
+            self.end_consumer(door, consumer)
         door.limits.pop(call.stream, None)
         for key in [key for key in door.getters if key[0] == call.stream]:
             del door.getters[key]
@@ -387,6 +393,24 @@ class Operations:
         owner.get(definition.log_id, getter, call)
         return LATER, None
 
+    def browse(self, door: Door, call: Ask, request: requests.Browse) -> Outcome:
+        """See requests.Browse."""
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        definition = self._queue(door, request.queue, "browsing")
+        question = BrowseQueue(definition.log_id, request.place, request.limit, door.codec)
+        self._broker.owners.owner(definition).ask(question, partial(self._browsed, call))
+        return LATER, None
+
+    @staticmethod
+    def _browsed(call: Ask, error: NotDone | None, page: BrowsedPage | None) -> None:
+        if error is not None:
+            fail(call, error)
+            return
+        call.result = page
+        call.outcome = DONE
+        if not call.attachment.closed:
+            call.attachment.sink.completed(call)
+
     @staticmethod
     def _tidy_getters(door: Door) -> None:
         """Forget those that hold nothing."""
@@ -403,7 +427,7 @@ class Operations:
 
     # ---- shared
 
-    def _end_consumer(self, door: Door, consumer: Consumer) -> None:
+    def end_consumer(self, door: Door, consumer: Consumer) -> None:
         """Cancel, and put back what it holds."""
         door.consumers.pop(consumer.id, None)
         door.leave(consumer)
@@ -458,11 +482,13 @@ HANDLERS: dict[type, Handler] = {
     requests.DeclareExchange: Operations.declare_exchange,
     requests.DeleteExchange: Operations.delete_exchange,
     requests.Bind: Operations.bind,
+    requests.ListBindings: Operations.list_bindings,
     requests.Consume: Operations.consume,
     requests.ConsumeReplies: Operations.consume_replies,
     requests.Cancel: Operations.cancel,
     requests.StreamLimit: Operations.stream_limit,
     requests.CloseStream: Operations.close_stream,
     requests.Get: Operations.get,
+    requests.Browse: Operations.browse,
     **dict.fromkeys(GROUP_HANDLERS, Operations.of_group),
 }

@@ -15,6 +15,7 @@ from entrepot.broker.front.door import Door
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
+from entrepot.broker.front.wills import Wills
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.logs.hub import Hub
@@ -81,6 +82,7 @@ class BrokerParts(Protocol):
     appender: Appender
     outbox: Outbox
     replies: Replies
+    wills: Wills
     refusing: Refused | None
 
     def ask(self, door: Door, call: Ask) -> None:

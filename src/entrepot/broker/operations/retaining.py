@@ -58,6 +58,7 @@ class Retaining:
         whole = make_publish(call.stream, publish.address, publish.codec, publish.codec_version, publish.flags, publish.data, publish.count, publish.body_bytes)
         whole.confirm = publish.confirm
         whole.scattered = publish.scattered
+        whole.without = publish.without
         whole.attachment = _Through(_Whole(door, call, publish), door)
         parts: list[Part] = [(partial(self._keep, door.namespace), (publish.count - 1,))]
         if not request.kept_only:
