@@ -17,7 +17,7 @@ from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, namespace_of_vhost
 from entrepot.net.session import peer_text
-from entrepot.protocols.mqtt import answers, delivering, events, publishing, retained, subscribing
+from entrepot.protocols.mqtt import answers, delivering, events, publishing, retained, sharing, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Auth, Connect, Disconnect
@@ -132,7 +132,7 @@ def _open(session: Session) -> Steps:
     session.incoming = Incoming(offer.receive_maximum if terms.version == MQTT_5 else UNLIMITED)
     session.incoming.restore(opened.incoming)
     session.aliases = OutgoingAliases(terms.topic_alias_maximum)
-    session.sources = [Source(MAIN), Source(LOOSE)]
+    session.sources = {MAIN: Source(MAIN, False), LOOSE: Source(LOOSE, True)}
     session.sources[MAIN].queue = opened.queue
     if opened.present and session.is_kept:
         yield from subscribing.restore(session)
@@ -142,7 +142,7 @@ def _open(session: Session) -> Steps:
     session.next_deadline = 1.0
     session.give_room()
     delivering.resume(session)
-    for source in session.sources:
+    for source in list(session.sources.values()):
         if source.queue:
             yield from subscribing.consume(session, source)
 
@@ -184,6 +184,9 @@ def taken_over(session: Session) -> None:
 
 def queue_gone(session: Session, source: Source) -> None:
     """A queue of the session was deleted, or may not be read any more."""
+    if source.subscription is not None:
+        sharing.gone(session, source)
+        return
     source.ended = True
     fail(session, MqttError(ReasonCode.ADMINISTRATIVE_ACTION, "the session's queue is gone, or may not be read any more"))
 

@@ -122,7 +122,9 @@ class Session(Sink):
         self.releasing: dict[Call, tuple[int, bytes]] = {}  # PUBRELs and PUBCOMPs that go out when it is remembered that they did
         # what is sent to it
         self.subscriptions = Subscriptions()
-        self.sources: list[delivering.Source] = []  # by number
+        self.sources: dict[int, delivering.Source] = {}  # by place
+        self.last_place = delivering.LOOSE
+        self.shared: dict[bytes, delivering.Source] = {}  # by filter
         self.flights = Flights()
         self.aliases = OutgoingAliases(0)
         self.copies = retained.Copies()
@@ -154,6 +156,10 @@ class Session(Sink):
         """What was remembered of topics holds no more."""
         self.matches.clear()
         self.withouts.clear()
+
+    def queue_arguments(self) -> dict[str, Any]:
+        """Of a queue that nobody waits for who is away."""
+        return {"x-max-length": self.settings.queued_max} if self.settings.queued_max else {}
 
     def submit(self, request: Any) -> None:
         """Ask something whose answer nobody waits for."""
@@ -415,7 +421,7 @@ class Session(Sink):
         self.held.clear()
         self.matches.clear()
         self.unsettled = []
-        for source in self.sources:
+        for source in self.sources.values():
             source.ended = True
         share, self.decoder.share = self.decoder.share, None
         if share is not None:
