@@ -286,6 +286,10 @@ class Config(Section, frozen=True):
         tuple[str, ...],
         key("names besides localhost by which HTTP requests without a signature may call this broker: SQS without users or unsigned, health, metrics"),
     ] = ()
+    websocket_origins: Annotated[
+        tuple[str, ...],
+        key("origins of web pages that may open WebSockets, such as https://app.example.com; * for all, which then count as from elsewhere: not as guest"),
+    ] = ()
     secrets_key_file: Annotated[
         str, key("file with the key that seals the secrets of access keys: 32 bytes, or a data directory's secrets.key; empty: the data directory's own")
     ] = ""
@@ -318,7 +322,7 @@ class Key(msgspec.Struct, frozen=True):
     @property
     def environment(self) -> str:
         """The variable that sets it."""
-        return "ENTREPOT_" + self.name.replace(".", "_").upper()
+        return "ENTREPOT_" + self.name.replace(".", "_").replace("-", "_").upper()
 
     @property
     def extra(self) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from brokers import NS, Cluster, same
 from retained_bench import CODEC, RetainedConnection
 from whole_brokers import WholeCluster
 
-from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.retained_requests import RETAINED_QUEUE
 from entrepot.broker.calls.shared_requests import JoinShared, LeaveShared
 from entrepot.protocols.mqtt.records import MqttEntryCodec

@@ -13,6 +13,12 @@ QueueFigures: TypeAlias = tuple[int, int, int, int, int, int]
 PartitionFigures: TypeAlias = tuple[int, int, int, int]
 """Of a partition: first offset, durable end, bytes, and the consumers of its topic."""
 
+BrowsedSlice: TypeAlias = tuple[int, int, int, bytes]
+"""Records as the codec that was asked for packs them: its version, how often each was delivered before, how many, and the records, without an entry's prefix."""
+
+BrowsedPage: TypeAlias = tuple[list[BrowsedSlice], int, int]
+"""Slices in order, the place where it goes on (-1: nowhere), and how many records are ready in all."""
+
 Load: TypeAlias = tuple[bytes, int, int]
 """What a transaction brings to a queue that refuses what is over its limits: the id of its log, records, bytes of their bodies."""
 
@@ -47,6 +53,15 @@ class FindMove(NamedTuple):
     """The id of the log of the queue that a task of this id moves from; None: no such task runs there."""
 
     task_id: bytes
+
+
+class BrowseQueue(NamedTuple):
+    """BrowsedPage: what of a queue can be taken now, from a place on (-1: from its head), at most `limit` records, as `codec` packs them. Nothing is taken."""
+
+    log_id: bytes
+    place: int
+    limit: int
+    codec: int
 
 
 class FindReplies(NamedTuple):
@@ -186,6 +201,7 @@ QUESTIONS: dict[str, type[Any]] = {
     for one in (
         AskQueues,
         AskPartitions,
+        BrowseQueue,
         PurgeTimed,
         StartMove,
         FindMove,

@@ -12,7 +12,7 @@ from typing import Any
 
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import DONE, Ask, fail
-from entrepot.broker.calls.questions import FindReplies
+from entrepot.broker.calls.questions import BrowsedPage, BrowseQueue, FindReplies
 from entrepot.broker.catalogue.namespace import SUBJECT_EXCHANGE, SYSTEM_EXCHANGES
 from entrepot.broker.catalogue.queue_arguments import STREAM, QueuePolicy
 from entrepot.broker.catalogue.quotas import CONSUMERS
@@ -393,6 +393,24 @@ class Operations:
         owner.get(definition.log_id, getter, call)
         return LATER, None
 
+    def browse(self, door: Door, call: Ask, request: requests.Browse) -> Outcome:
+        """See requests.Browse."""
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        definition = self._queue(door, request.queue, "browsing")
+        question = BrowseQueue(definition.log_id, request.place, request.limit, door.codec)
+        self._broker.owners.owner(definition).ask(question, partial(self._browsed, call))
+        return LATER, None
+
+    @staticmethod
+    def _browsed(call: Ask, error: NotDone | None, page: BrowsedPage | None) -> None:
+        if error is not None:
+            fail(call, error)
+            return
+        call.result = page
+        call.outcome = DONE
+        if not call.attachment.closed:
+            call.attachment.sink.completed(call)
+
     @staticmethod
     def _tidy_getters(door: Door) -> None:
         """Forget those that hold nothing."""
@@ -471,5 +489,6 @@ HANDLERS: dict[type, Handler] = {
     requests.StreamLimit: Operations.stream_limit,
     requests.CloseStream: Operations.close_stream,
     requests.Get: Operations.get,
+    requests.Browse: Operations.browse,
     **dict.fromkeys(GROUP_HANDLERS, Operations.of_group),
 }

@@ -11,6 +11,7 @@ from entrepot.broker.calls.questions import (
     AskPartitions,
     AskQueues,
     AttachSession,
+    BrowseQueue,
     CancelMove,
     CheckTogether,
     DetachSession,
@@ -32,6 +33,7 @@ from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.owner.together import check, do_together
 from entrepot.broker.owners import Done, Settlement, Stage
+from entrepot.broker.queue.browsing import Browsing
 from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.sessions.session_table import SessionTable
@@ -89,6 +91,11 @@ class Answering:
             return None
         topic: Any = log.owner.topic
         return log.first_offset, log.durable_offset, log.bytes_alive, topic.consumer_count()
+
+    def browse(self, question: BrowseQueue, done: Done) -> Any:
+        """See BrowseQueue."""
+        Browsing(self._owner.queue(question.log_id), question, done).begin()
+        return _LATER
 
     # ---- deletes
 
@@ -213,6 +220,7 @@ _Answer: TypeAlias = Callable[[Answering, Any, Done], Any]
 _ANSWERS: dict[type, _Answer] = {
     AskQueues: Answering.queues,
     AskPartitions: Answering.partitions,
+    BrowseQueue: Answering.browse,
     PurgeTimed: Answering.purge,
     StartMove: Answering.start_move,
     FindMove: Answering.find_move,

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from entrepot.broker.calls import questions
-from entrepot.broker.calls.questions import PartitionFigures, QueueFigures
+from entrepot.broker.calls.questions import BrowsedPage, PartitionFigures, QueueFigures
 from entrepot.broker.calls.retained_requests import COPIES_MAX
 from entrepot.broker.calls.session_requests import FOREVER_S
 from entrepot.cluster.owners.words import U16, Key, Number, Place, RunOfNumbers, read
@@ -30,6 +30,7 @@ _QUESTIONS: dict[str, Decoder] = {name: msgspec.msgpack.Decoder(question) for na
 _ANSWERS: dict[type, Decoder] = {
     questions.AskQueues: msgspec.msgpack.Decoder(list[QueueFigures | None]),
     questions.AskPartitions: msgspec.msgpack.Decoder(list[PartitionFigures | None]),
+    questions.BrowseQueue: msgspec.msgpack.Decoder(BrowsedPage),
     questions.PurgeTimed: NOTHING,
     questions.StartMove: msgspec.msgpack.Decoder(WordsOfTask),
     questions.FindMove: msgspec.msgpack.Decoder(bytes | None),
@@ -79,6 +80,8 @@ def _makes_sense(question: Any) -> bool:
         return (
             0 < question.limit <= COPIES_MAX and len(question.exchange) < KEY_END and 0 <= question.identifier < NUMBER_MAX and 0 < question.codec < CODEC_END
         )
+    if isinstance(question, questions.BrowseQueue):
+        return question.place >= -1 and 0 < question.limit < NUMBER_MAX and 0 < question.codec < CODEC_END
     return not isinstance(question, questions.ListMoves) or 0 <= question.limit < NUMBER_MAX
 
 
