@@ -116,4 +116,5 @@ def test_exactly_once(seed: int) -> None:
     assert reader.client.session.flights.count == 0
     assert writer.client is not None
     assert writer.client.session.incoming.count == 0
+    assert not reader.held
     assert bench.queues()["mqtt.r"].runtime.depth() == 0
