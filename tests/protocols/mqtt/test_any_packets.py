@@ -42,11 +42,20 @@ class Chance(random.Random):
         what = self.randrange(12)
         if what < 4:
             qos = self.randrange(3)
-            properties = self.listed(version, wire.expiry(self.randrange(4)), wire.alias(self.choice((1, 2, 1, 2, 1, 2, 0, 3))), wire.user("k", "v"), b"\x0b\x01" if self.random() < 0.1 else b"")
+            properties = self.listed(
+                version,
+                wire.expiry(self.randrange(4)),
+                wire.alias(self.choice((1, 2, 1, 2, 1, 2, 0, 3))),
+                wire.user("k", "v"),
+                b"\x0b\x01" if self.random() < 0.1 else b"",
+            )
             topic = self.choice(TOPICS[:5]) if self.random() < 0.97 else self.choice(TOPICS)
             return wire.publish(topic, bytes(self.choice((0, 1, 100, 3000))), qos, self.packet_id() or 1, retain=self.random() < 0.2, properties=properties)
         if what < 6:
-            filters = [(self.choice(FILTERS), self.choice((0, 1, 2, 1, 8, 16, 4 if self.random() < 0.3 else 2)) if version == 5 else self.randrange(3)) for _ in range(self.randrange(1, 4))]
+            filters = [
+                (self.choice(FILTERS), self.choice((0, 1, 2, 1, 8, 16, 4 if self.random() < 0.3 else 2)) if version == 5 else self.randrange(3))
+                for _ in range(self.randrange(1, 4))
+            ]
             return wire.subscribe(self.packet_id() or 1, *filters, properties=self.listed(version, b"\x0b\x07") if version == 5 else b"")
         if what == 6:
             return wire.unsubscribe(self.packet_id() or 1, self.choice(FILTERS), self.choice(FILTERS), properties=self.listed(version) if version == 5 else b"")

@@ -1,4 +1,4 @@
-"""Clients that do as the specification says, whose connections end and whose broker crashes at any moment: each message of QoS 2 comes once, in its order (4.3, 4.4)."""
+"""Clients by the book, whose connections end and whose broker crashes at any moment: each message of QoS 2 comes once, in its order (4.3, 4.4)."""
 
 from __future__ import annotations
 
