@@ -2,7 +2,7 @@
 
 import pytest
 from broker_bench import AllowAll
-from session_bench import NS, SessionBench, will_of
+from kept_session_bench import NS, SessionBench, will_of
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import session_requests as s
