@@ -15,16 +15,15 @@ NEVER_MS = 1 << 63
 
 
 class Kept:
-    """One that is kept, its row but for the will. `delay_s` -1: it has none. `publishing`: its will is on its way. `over`: it has ended, its queue is to go."""
+    """One that is kept, its row but for the will. `delay_s` -1: it has none. `over`: it has ended, its queue is to go."""
 
-    __slots__ = ("attached", "delay_s", "due_ms", "ended_ms", "expiry_s", "generation", "log_id", "over", "publishing", "queue")
+    __slots__ = ("attached", "delay_s", "due_ms", "ended_ms", "expiry_s", "generation", "log_id", "over", "queue")
 
     def __init__(self, log_id: bytes, queue: Queue, row: SessionRow) -> None:
         self.log_id = log_id
         self.queue = queue
         self.attached: Attached | None = None
         self.over = False
-        self.publishing: object | None = None
         self.due_ms = NEVER_MS
         self.be(row)
 

@@ -1,4 +1,4 @@
-"""LateWills: wills that are due, of sessions that are attached anew or over: published at once, or as soon as that can be.
+"""LateWills: wills that are due, whatever becomes of their sessions: published at once, or as soon as that can be.
 
 Of a session that was kept there is a row as long as it is not published: it goes in the same commit, where all that the will leads to is in this process.
 """

@@ -38,7 +38,7 @@ from entrepot.broker.sessions.session_state import (
     row_of,
 )
 from entrepot.broker.state import prefix_end
-from entrepot.model.errors import NotDone, Refused, Unavailable
+from entrepot.model.errors import NotDone, Unavailable
 from entrepot.store.interface import Log, Store
 
 CLAIM_S = 2.0  # for which a session that was attached when its shard came here is kept for whom it was attached to
@@ -127,16 +127,17 @@ class SessionTable:
         kept = self._keep(log.owner, row)
         self._generation = max(self._generation, row.generation)
         if row.ended_ms < 0:
-            self._hub.scheduler.call_later(CLAIM_S, self._unclaimed, kept, row.generation)
+            self._hub.scheduler.call_later(CLAIM_S, self._unclaimed, log_id, row.generation)
         else:
             self._look_at(kept, min(kept.will_ms(), kept.end_ms()))
 
-    def _unclaimed(self, kept: Kept, generation: int) -> None:
+    def _unclaimed(self, log_id: bytes, generation: int) -> None:
         """Nobody has said that it has it: its connection was lost."""
-        if kept.attached is not None or kept.generation != generation or kept.ended_ms >= 0 or self._kept.get(kept.log_id) is not kept:
+        kept = self._kept.get(log_id)
+        if kept is None or kept.attached is not None or kept.generation != generation or kept.ended_ms >= 0:
             return
         if self._hub.held:
-            self._hub.scheduler.call_later(CLAIM_S, self._unclaimed, kept, generation)
+            self._hub.scheduler.call_later(CLAIM_S, self._unclaimed, log_id, generation)
             return
         self._leave(kept, -1, False)
 
@@ -201,10 +202,9 @@ class SessionTable:
         ends = asked.clean or (kept is not None and kept.over)
         if now is not None:
             self._take_over(now, ends, asked.namespace)
-        elif kept is not None and kept.ended_ms < 0:
-            self._end_will(kept, ends or kept.delay_s == 0)  # whoever had it has not claimed it
-        elif kept is not None and ends:
-            self._end_will(kept, True)
+        elif kept is not None:
+            is_due = kept.delay_s == 0 if kept.ended_ms < 0 else self._now_ms(kept.queue.log.shard) >= kept.will_ms()  # < 0: nobody has claimed it
+            self._end_will(kept, ends or is_due)
         self._attached[key] = me
         if kept is not None and not ends:
             self._have(me, kept, asked, PRESENT, done)
@@ -265,7 +265,6 @@ class SessionTable:
         row = SessionRow(me.generation, asked.expiry_s, -1, asked.will)
         me.kept = kept
         kept.attached = me
-        kept.publishing = None
         kept.over = False
         kept.due_ms = NEVER_MS
         kept.be(row)
@@ -389,9 +388,8 @@ class SessionTable:
     def _come_to(self, kept: Kept) -> None:
         """See what is due of a session that nobody is attached to, and have it done; when to look again."""
         now_ms = self._now_ms(kept.queue.log.shard)
-        if now_ms >= kept.will_ms() and not self._publish_will(kept):
-            self._look_at(kept, now_ms + AGAIN_MS)
-            return
+        if now_ms >= kept.will_ms():
+            self._end_will(kept, True)
         if now_ms < kept.end_ms():
             self._look_at(kept, min(kept.will_ms(), kept.end_ms()))
             return
@@ -442,45 +440,14 @@ class SessionTable:
     # ---- wills
 
     def _end_will(self, kept: Kept, publishes: bool) -> None:
-        """A session is attached anew, or over: its will is published now, or never. Its row is about to change, or goes."""
-        will = self._row(kept).will if kept.delay_s >= 0 and kept.publishing is None else None
-        if will is None:
+        """Its will, if it has one, is published now, or never."""
+        if kept.delay_s < 0:
             return
-        if publishes:
+        row = self._row(kept)
+        will, row.will = row.will, None
+        if publishes and will is not None:
             key = key_of(kept.log_id, LATE_WILL + kept.generation.to_bytes(8, "big"))
             self._late.add(LateWill(kept.queue.log.shard, key, kept.queue.definition.namespace, will))
-        row = self._row(kept)
-        row.will = None
-        kept.be(row)
-        self._fold(kept, SESSION, row_delta(row))
-
-    def _publish_will(self, kept: Kept) -> bool:
-        """Publish it, and take it out of its row; whether that is done."""
-        if kept.publishing is not None:
-            return False
-        token = kept.publishing = object()
-        will = self._row(kept).will
-        try:
-            staged = will is None or self._publish(kept.queue.definition.namespace, will, partial(self._published, kept, token))
-        except Refused:
-            self._late.dropped_count += 1
-            staged = True
-        except NotDone:
-            kept.publishing = None
-            return False
-        if staged:
-            self._published(kept, token, None)
-        return staged
-
-    def _published(self, kept: Kept, token: object, error: NotDone | None) -> None:
-        if kept.publishing is not token:
-            return
-        kept.publishing = None
-        if isinstance(error, Unavailable) or self._kept.get(kept.log_id) is not kept:
-            return  # again, when it is looked at again
-        self._late.published_count += 1
-        row = self._row(kept)
-        row.will = None
         kept.be(row)
         self._fold(kept, SESSION, row_delta(row))
 
