@@ -52,7 +52,7 @@ NO_ANSWERS = {
     "fewer than none": lambda at: words.encode(2, words.Answer(at["Asked"], None, words.plain(-5))),
     "another type": lambda at: words.encode(2, words.Answer(at["Asked"], None, words.plain("x"))),
     "an error that is none": lambda at: words.encode(2, words.Answer(at["Asked"], words.Why("Fenced", b""), words.plain(None))),
-    "a record that is none": lambda at: words.encode(2, words.Got(at["Getting"], None, words.WordsOfDelivery(6, 1, b"", 0, 1, 0, 0, False, False), 0)),
+    "a record that is none": lambda at: words.encode(2, words.Got(at["Getting"], None, words.WordsOfDelivery(6, 1, b"", 0, 1, 0, 0, False, False, 0), 0)),
     "no statuses": lambda at: words.encode(2, words.LeasesEnded(at["EndLeases"], None, [])),
     "no offsets": lambda at: words.encode(2, words.Sent(at["Send"], None, [], [], None)),
     "more than asked for": lambda at: words.encode(
@@ -168,7 +168,7 @@ def lent_consumer(bench, me):
 
 def test_more_is_delivered_than_was_lent(bench, me):
     reader = lent_consumer(bench, me)
-    what = (CODEC.tag, 1, reader.door.number, 0, 4, 0, reader.consumer.id, 0, False, False, False, False)
+    what = (CODEC.tag, 1, reader.door.number, 0, 4, 0, reader.consumer.id, 0, 0, False, False, False, False)
     with pytest.raises(CorruptData, match="that is lent 3"):
         bench.table.front.heed([hot_frames.delivered(bench.served._number, what) + bytes(100)])
 

@@ -134,10 +134,14 @@ def test_listen_flags_are_all_there_is() -> None:
         "listen.sqss": "",
         "listen.stomp": "",
         "listen.stomps": "",
+        "listen.mqtt": "",
+        "listen.mqtts": "",
+        "listen.stomp-ws": "",
+        "listen.stomp-wss": "",
         "listen.http": "127.0.0.1:0",
     }
-    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, http"):
-        listening_only(["mqtt=127.0.0.1:0"])
+    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, mqtt, mqtts, stomp-ws, stomp-wss, http"):
+        listening_only(["gopher=127.0.0.1:0"])
 
 
 def test_a_configuration_that_another_process_gets_is_the_same(tmp_path: Path) -> None:

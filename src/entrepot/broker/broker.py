@@ -13,7 +13,7 @@ from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fa
 from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
-from entrepot.broker.catalogue.quotas import METADATA
+from entrepot.broker.catalogue.quotas import METADATA, LastValueLimits
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.front import leaving
 from entrepot.broker.front.appending import Appender
@@ -40,7 +40,9 @@ from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, Operations
 from entrepot.broker.operations.parts import Decider
+from entrepot.broker.operations.retaining import Retaining
 from entrepot.broker.operations.session_operations import SessionOperations
+from entrepot.broker.operations.sharing import Sharing
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
@@ -85,6 +87,7 @@ class Broker:
         on_failed: Callable[[BaseException], None],
         group_settings: GroupSettings | None = None,
         topic_defaults: TopicDefaults | None = None,
+        last_value_limits: LastValueLimits | None = None,
         producer_idle_ms: int = IDLE_MS,
         owners: Callable[[Hub, Store, Store], OwnerTable] = OwnerTable,
         start_id: bytes = b"",
@@ -122,6 +125,7 @@ class Broker:
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
         self.wills = Wills(self.hub, self.publisher, self._path)
+        self.last_value_limits = last_value_limits or LastValueLimits()
         self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder, self.owners.place)
         self.live = LiveObjects(self)
         self.operations = Operations(self, self.live)
@@ -130,6 +134,10 @@ class Broker:
         self.operations.add_handlers(Together(self, self.operations).handlers())
         self.sessions = SessionOperations(self, self.operations)
         self.operations.add_handlers(self.sessions.handlers())
+        self.operations.add_handlers(Retaining(self).handlers())
+        sharing = Sharing(self)
+        self.operations.add_handlers(sharing.handlers())
+        self.operations.on_decides = sharing.sweep
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox
@@ -181,6 +189,8 @@ class Broker:
         self.outbox.open(opened)
         self.load_sessions(opened)
         every = own is None and not follows
+        if every:
+            self.operations.decide_again()
         self.groups.load(None if every else sorted(opened))
         self.subjects.load(range(self.shards.count) if every else sorted(opened))
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from entrepot.broker.calls import administration, queue_requests, requests, session_requests, topic_requests
+from entrepot.broker.calls import administration, queue_requests, requests, session_requests, shared_requests, topic_requests
 from entrepot.broker.calls.port import Ask
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import CATALOGUE
@@ -39,6 +39,8 @@ DECISIONS = frozenset(
         queue_requests.CreateTimedQueue,
         queue_requests.SetQueuePolicy,
         queue_requests.DeleteTimedQueue,
+        shared_requests.JoinShared,
+        shared_requests.LeaveShared,
         *administration.REQUESTS,
     }
 )

@@ -11,6 +11,7 @@ from entrepot.broker.state import (
     CLUSTER_PREFIX,
     FRONT_PREFIX,
     GROUP_PREFIX,
+    LAST_VALUE_PREFIX,
     MOVE_PREFIX,
     NOTED_PREFIX,
     OFFSET_PREFIX,
@@ -47,4 +48,5 @@ def default_folds() -> StateFolds:
     folds.register(TAKEN_PREFIX, fold_value, absolute=True)
     folds.register(SUBJECT_PREFIX, fold_value, absolute=True)
     folds.register(FRONT_PREFIX, fold_value, absolute=True)
+    folds.register(LAST_VALUE_PREFIX, fold_value, absolute=True)
     return folds

@@ -13,6 +13,12 @@ QueueFigures: TypeAlias = tuple[int, int, int, int, int, int]
 PartitionFigures: TypeAlias = tuple[int, int, int, int]
 """Of a partition: first offset, durable end, bytes, and the consumers of its topic."""
 
+BrowsedSlice: TypeAlias = tuple[int, int, int, bytes]
+"""Records as the codec that was asked for packs them: its version, how often each was delivered before, how many, and the records, without an entry's prefix."""
+
+BrowsedPage: TypeAlias = tuple[list[BrowsedSlice], int, int]
+"""Slices in order, the place where it goes on (-1: nowhere), and how many records are ready in all."""
+
 Load: TypeAlias = tuple[bytes, int, int]
 """What a transaction brings to a queue that refuses what is over its limits: the id of its log, records, bytes of their bodies."""
 
@@ -47,6 +53,15 @@ class FindMove(NamedTuple):
     """The id of the log of the queue that a task of this id moves from; None: no such task runs there."""
 
     task_id: bytes
+
+
+class BrowseQueue(NamedTuple):
+    """BrowsedPage: what of a queue can be taken now, from a place on (-1: from its head), at most `limit` records, as `codec` packs them. Nothing is taken."""
+
+    log_id: bytes
+    place: int
+    limit: int
+    codec: int
 
 
 class FindReplies(NamedTuple):
@@ -160,11 +175,33 @@ class Note(NamedTuple):
     removes: list[tuple[int, int]]
 
 
+# ---- last values (calls/retained_requests.py)
+
+LastValuesPage: TypeAlias = tuple[list[tuple[bytes, int, bytes]], bytes | None]
+"""Routing key, flags of an entry, and packed record of each; the `after` of the next page, None: that was all."""
+
+
+class ReadLastValues(NamedTuple):
+    """LastValuesPage: of a queue that keeps last values those of an exchange whose routing keys a pattern matches, behind `after`, marked as copies.
+
+    See CopyRetained of calls/retained_requests.py. Exchange, pattern and keys are octets.
+    """
+
+    log_id: bytes
+    exchange: bytes
+    pattern: bytes
+    after: bytes
+    limit: int
+    codec: int
+    identifier: int
+
+
 QUESTIONS: dict[str, type[Any]] = {
     one.__name__: one
     for one in (
         AskQueues,
         AskPartitions,
+        BrowseQueue,
         PurgeTimed,
         StartMove,
         FindMove,
@@ -177,5 +214,6 @@ QUESTIONS: dict[str, type[Any]] = {
         AttachSession,
         HoldSession,
         DetachSession,
+        ReadLastValues,
     )
 }

@@ -8,6 +8,7 @@ from entrepot.broker.calls.port import Ask
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
+from entrepot.broker.catalogue.quotas import LastValueLimits
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
@@ -64,6 +65,7 @@ class BrokerParts(Protocol):
     decisions: Decisions
     authorizer: Any
     topic_defaults: TopicDefaults
+    last_value_limits: LastValueLimits
     # its own
     hub: Hub
     shards: Shards

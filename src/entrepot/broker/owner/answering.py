@@ -11,6 +11,7 @@ from entrepot.broker.calls.questions import (
     AskPartitions,
     AskQueues,
     AttachSession,
+    BrowseQueue,
     CancelMove,
     CheckTogether,
     DetachSession,
@@ -23,6 +24,7 @@ from entrepot.broker.calls.questions import (
     PartitionFigures,
     PurgeTimed,
     QueueFigures,
+    ReadLastValues,
     Seal,
     StartMove,
     Unseal,
@@ -31,6 +33,8 @@ from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.owner.together import check, do_together
 from entrepot.broker.owners import Done, Settlement, Stage
+from entrepot.broker.queue.browsing import Browsing
+from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.broker.timed.timed_queue import TimedQueue
@@ -87,6 +91,11 @@ class Answering:
             return None
         topic: Any = log.owner.topic
         return log.first_offset, log.durable_offset, log.bytes_alive, topic.consumer_count()
+
+    def browse(self, question: BrowseQueue, done: Done) -> Any:
+        """See BrowseQueue."""
+        Browsing(self._owner.queue(question.log_id), question, done).begin()
+        return _LATER
 
     # ---- deletes
 
@@ -183,6 +192,16 @@ class Answering:
         """See FindReplies."""
         return bool(self.replies.has(question.namespace, question.name.decode("utf-8", "surrogateescape")))
 
+    # ---- last values
+
+    def read_last_values(self, question: ReadLastValues, done: Done) -> Any:
+        """See ReadLastValues."""
+        queue = self._owner.queue(question.log_id)
+        if not isinstance(queue.heads, LastValues) or self._owner.hub.maybe_codec(question.codec) is None:
+            raise Refused(Reason.NOT_SUPPORTED, f"queue '{queue.name}' keeps no last values, or none of codec {question.codec}")
+        queue.heads.pages.read(question, done)
+        return _LATER
+
     # ---- shared
 
     def _timed(self, log_id: bytes) -> TimedQueue:
@@ -201,6 +220,7 @@ _Answer: TypeAlias = Callable[[Answering, Any, Done], Any]
 _ANSWERS: dict[type, _Answer] = {
     AskQueues: Answering.queues,
     AskPartitions: Answering.partitions,
+    BrowseQueue: Answering.browse,
     PurgeTimed: Answering.purge,
     StartMove: Answering.start_move,
     FindMove: Answering.find_move,
@@ -213,4 +233,5 @@ _ANSWERS: dict[type, _Answer] = {
     AttachSession: Answering.attach_session,
     HoldSession: Answering.hold_session,
     DetachSession: Answering.detach_session,
+    ReadLastValues: Answering.read_last_values,
 }

@@ -344,6 +344,7 @@ class Queue(LogOwner):
         delivery.counted = delivery.redelivered and self.tells_deliveries
         delivery.settled = consumer.auto_settle
         delivery.from_topic = False
+        delivery.append_time_ms = entry.append_time_ms
         if self.bytes_max >= 0:
             self.ready_bytes -= self.body_bytes(first, taken)
         if consumer.auto_settle:

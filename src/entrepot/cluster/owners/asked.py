@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 import msgspec
 
 from entrepot.broker.calls import questions
-from entrepot.broker.calls.questions import PartitionFigures, QueueFigures
+from entrepot.broker.calls.questions import BrowsedPage, PartitionFigures, QueueFigures
+from entrepot.broker.calls.retained_requests import COPIES_MAX
 from entrepot.broker.calls.session_requests import FOREVER_S
-from entrepot.cluster.owners.words import Number, Place, RunOfNumbers, read
+from entrepot.cluster.owners.words import U16, Key, Number, Place, RunOfNumbers, read
 from entrepot.model.errors import CorruptData
 from entrepot.store.interface import LOG_ID_SIZE
 
@@ -29,6 +30,7 @@ _QUESTIONS: dict[str, Decoder] = {name: msgspec.msgpack.Decoder(question) for na
 _ANSWERS: dict[type, Decoder] = {
     questions.AskQueues: msgspec.msgpack.Decoder(list[QueueFigures | None]),
     questions.AskPartitions: msgspec.msgpack.Decoder(list[PartitionFigures | None]),
+    questions.BrowseQueue: msgspec.msgpack.Decoder(BrowsedPage),
     questions.PurgeTimed: NOTHING,
     questions.StartMove: msgspec.msgpack.Decoder(WordsOfTask),
     questions.FindMove: msgspec.msgpack.Decoder(bytes | None),
@@ -41,10 +43,12 @@ _ANSWERS: dict[type, Decoder] = {
     questions.AttachSession: msgspec.msgpack.Decoder(tuple[Number, Number, list[RunOfNumbers], list[RunOfNumbers]]),
     questions.HoldSession: NOTHING,
     questions.DetachSession: NOTHING,
+    questions.ReadLastValues: msgspec.msgpack.Decoder(tuple[list[tuple[Key, U16, bytes]], Key | None]),
 }
 
 NUMBER_MAX = 1 << 31
 GENERATION_MAX = 1 << 62
+KEY_END = CODEC_END = 1 << 8
 
 CHANGES = frozenset({questions.PurgeTimed, questions.StartMove, questions.CancelMove})
 """Those after which something durable is otherwise: whether it is, is not known when the answer does not come."""
@@ -72,6 +76,12 @@ def _makes_sense(question: Any) -> bool:
         return 0 < question.generation < GENERATION_MAX and -1 <= question.expiry_s <= FOREVER_S
     if isinstance(question, questions.StartMove):
         return 0 <= question.per_second_max < NUMBER_MAX
+    if isinstance(question, questions.ReadLastValues):
+        return (
+            0 < question.limit <= COPIES_MAX and len(question.exchange) < KEY_END and 0 <= question.identifier < NUMBER_MAX and 0 < question.codec < CODEC_END
+        )
+    if isinstance(question, questions.BrowseQueue):
+        return question.place >= -1 and 0 < question.limit < NUMBER_MAX and 0 < question.codec < CODEC_END
     return not isinstance(question, questions.ListMoves) or 0 <= question.limit < NUMBER_MAX
 
 

@@ -333,7 +333,7 @@ class RemoteOwner(RemoteStages):
         what, data = hot_frames.read_delivered(frame)
         delivery = Delivery.__new__(Delivery)
         delivery.codec, delivery.codec_version, door, delivery.position, delivery.count, delivery.deliveries, consumer_id, delivery.offset = what[:8]
-        delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic = what[8:]
+        delivery.append_time_ms, delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic = what[8:]
         delivery.data = data
         self._readers.came(door, consumer_id, delivery)
 

@@ -170,7 +170,7 @@ class ServedOwner(ServedStages):
         if from_topic:  # which partition of those that it reads
             deliveries = door.places[token][door.consumers[token].reads.giving.id]
         where = (delivery.codec, delivery.codec_version, door.number, start, delivery.count, deliveries, token, delivery.offset)
-        what = (*where, delivery.redelivered, delivery.counted, delivery.settled, from_topic)
+        what = (*where, delivery.append_time_ms, delivery.redelivered, delivery.counted, delivery.settled, from_topic)
         self._outlet.send(hot_frames.delivered(self._number, what), *parts)
         door.sent(sum([len(part) for part in parts]))
         return end
@@ -188,7 +188,7 @@ class ServedOwner(ServedStages):
 
     def _words_of(self, delivery: Delivery) -> words.WordsOfDelivery:
         _, start, parts = self._cut(delivery)
-        more = (delivery.count, delivery.offset, delivery.deliveries, delivery.counted, delivery.redelivered)
+        more = (delivery.count, delivery.offset, delivery.deliveries, delivery.counted, delivery.redelivered, delivery.append_time_ms)
         return words.WordsOfDelivery(delivery.codec, delivery.codec_version, b"".join(parts), start, *more)
 
     def wants(self, number: int) -> None:

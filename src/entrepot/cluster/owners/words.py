@@ -29,6 +29,7 @@ CInt: TypeAlias = Annotated[int, Meta(ge=0, le=C_INT_MAX)]
 Some: TypeAlias = Annotated[int, Meta(ge=1, lt=1 << 32)]
 ADDRESS_MAX = 0xFFFF
 Address: TypeAlias = Annotated[bytes, Meta(max_length=ADDRESS_MAX)]
+Key: TypeAlias = Annotated[bytes, Meta(max_length=0xFF)]
 MOMENT_MAX = (1 << 62) - 1  # milliseconds
 Place: TypeAlias = Annotated[int, Meta(ge=-1, le=(1 << 63) - 1)]
 LogId: TypeAlias = Annotated[bytes, Meta(min_length=LOG_ID_SIZE, max_length=LOG_ID_SIZE)]
@@ -105,6 +106,7 @@ class WordsOfDelivery(_Words):
     deliveries: U32
     counted: bool
     redelivered: bool
+    append_time_ms: Number
 
 
 class WordsOfReceived(_Words):
