@@ -361,6 +361,14 @@ class TestWills:
         bench.run(25)
         assert bench.heard() == [b"v"]
 
+    def test_retained(self, bench, me, other):
+        will = will_of(b"w")
+        will.retained = True
+        me.open(will=will)
+        me.close()
+        assert bench.heard() == [b"w"]
+        assert bench.queue("mqtt.retained").depth() == 1
+
     def test_where_there_is_no_room_it_waits(self, bench, me):
         me.open(will=will_of(b"w"))
         bench.broker.set_refusing(Refused(Reason.LIMIT, "full"))
