@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from entrepot.broker.calls.port import Attachment, Call, Sink, make_publish
+from entrepot.broker.calls.port import Attachment, Call, Publish, Sink, make_publish
 from entrepot.broker.calls.questions import WillFields
 from entrepot.broker.front.parting import split_address
 from entrepot.broker.front.publisher import Path, Publisher
@@ -35,17 +35,17 @@ class Wills:
         self._hub = hub
         self._publisher = publisher
         self._path = path
+        self.retain: Callable[[str, Publish], None]  # have a record be the last value of its address; Unavailable. The broker sets it
 
     def publish(self, namespace: str, will: WillFields, done: Callable[[NotDone | None], None]) -> bool:
         """True: it is staged, in the open commit, wherever it goes; False: done(why not, or None) is called later. Raises Refused, Unavailable: nothing was."""
         if self._hub.refusing:
             raise Unavailable("publishing is refused for want of space")
-        address, codec, version, flags, data, body_bytes, _, _ = will
+        address = will[0]
         path = self._path(namespace, address, *split_address(address))
-        call = make_publish(0, address, codec, version, flags, data, 1, body_bytes)
-        call.attachment = Attachment()
-        call.attachment.sink = _Heard(done)
-        call.attachment.closed = False
+        if will[7]:
+            self.retain(namespace, _call_of(will, _nobody))  # should the rest be Unavailable, it is retained again
+        call = _call_of(will, done)
         if all(isinstance(owner, LocalOwner) for owner in self._owners(path)):
             self._publisher.publish(path, call)
             return True
@@ -55,3 +55,16 @@ class Wills:
     def _owners(self, path: Path) -> list[Any]:
         """Whom it may come to; whose records are parted, all."""
         return [lane.owner for lane in path.lanes] if path.plain else self._publisher.owners.everyone()
+
+
+def _call_of(will: WillFields, done: Callable[[NotDone | None], None]) -> Publish:
+    address, codec, version, flags, data, body_bytes, _, _ = will
+    call = make_publish(0, address, codec, version, flags, data, 1, body_bytes)
+    call.attachment = Attachment()
+    call.attachment.sink = _Heard(done)
+    call.attachment.closed = False
+    return call
+
+
+def _nobody(_: NotDone | None) -> None:
+    """Nobody waits for it."""

@@ -19,7 +19,7 @@ from entrepot.broker.front.publisher import Path
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owners import Owner, Stage
-from entrepot.broker.sessions.session_table import parted
+from entrepot.broker.sessions.attached import parted
 from entrepot.model.errors import NotDone, OutcomeUnknown
 from entrepot.model.ranges import RangeSet
 
