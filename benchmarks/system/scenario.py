@@ -24,6 +24,7 @@ from benchmarks.system.latency import Histogram
 from benchmarks.system.ledger import Ledger
 from benchmarks.system.loop import Loop
 from benchmarks.system.publisher import Publisher
+from benchmarks.system.queue_names import names_of
 from benchmarks.system.tally import Tally
 
 _SECOND_NS = 1_000_000_000
@@ -112,8 +113,7 @@ class Run:
         self.consumer_count = (options.consumers or (100 if self.fanout else 1)) if self.consumes else 0
         self.copies = self.consumer_count if self.fanout else 1
         self.exchange = options.exchange or ("load-fanout" if self.fanout else "")
-        width = len(str(options.queues - 1))
-        self.queue_names = [options.queue] if options.queues == 1 else [f"{options.queue}-{n:0{width}}" for n in range(options.queues)]
+        self.queue_names = options.queue.split(",") if options.queues == 1 else names_of(options.queue, options.queues)
         self.filler = bytes(options.size) if options.zero_filler else random.Random(options.size).randbytes(options.size)
         budget = options.count if self.publishes and options.count else -1
         self.tally = Tally(budget=budget, lag_max=options.lag_max if self.consumes else 0, copies=self.copies)

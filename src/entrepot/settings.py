@@ -253,6 +253,14 @@ class Limits(Section, frozen=True):
     http_request_bytes: Annotated[int, key("one HTTP request with its headers", unit="bytes", at="it is answered 400 or 413", least=1024, most=1 << 26)] = (
         65_536
     )
+    retained: Annotated[
+        int,
+        key("retained messages of one namespace", unit="messages", metric="entrepot_broker_retained", at="another is published, and not retained", least=0),
+    ] = 1_000_000
+    retained_bytes: Annotated[
+        int,
+        key("the same in bytes", unit="bytes", metric="entrepot_broker_retained_bytes", at="another is published, and not retained", least=1024),
+    ] = 1 << 30
 
 
 class User(Section, frozen=True):
@@ -277,6 +285,10 @@ class Config(Section, frozen=True):
     http_hosts: Annotated[
         tuple[str, ...],
         key("names besides localhost by which HTTP requests without a signature may call this broker: SQS without users or unsigned, health, metrics"),
+    ] = ()
+    websocket_origins: Annotated[
+        tuple[str, ...],
+        key("origins of web pages that may open WebSockets, such as https://app.example.com; * for all, which then count as from elsewhere: not as guest"),
     ] = ()
     secrets_key_file: Annotated[
         str, key("file with the key that seals the secrets of access keys: 32 bytes, or a data directory's secrets.key; empty: the data directory's own")
@@ -310,7 +322,7 @@ class Key(msgspec.Struct, frozen=True):
     @property
     def environment(self) -> str:
         """The variable that sets it."""
-        return "ENTREPOT_" + self.name.replace(".", "_").upper()
+        return "ENTREPOT_" + self.name.replace(".", "_").replace("-", "_").upper()
 
     @property
     def extra(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ BOTH_WAYS = {
     "test_queue_limits",
     "test_replies",
     "test_seals",
+    "test_sessions",
     "test_together",
     "test_subject_permissions",
     "test_subject_hop",

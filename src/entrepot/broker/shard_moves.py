@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from entrepot.broker.calls import administration, queue_requests, requests, topic_requests
+from entrepot.broker.calls import administration, queue_requests, requests, session_requests, shared_requests, topic_requests
 from entrepot.broker.calls.port import Ask
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import CATALOGUE
@@ -39,12 +39,25 @@ DECISIONS = frozenset(
         queue_requests.CreateTimedQueue,
         queue_requests.SetQueuePolicy,
         queue_requests.DeleteTimedQueue,
+        shared_requests.JoinShared,
+        shared_requests.LeaveShared,
         *administration.REQUESTS,
     }
 )
 """Requests that only the owner of shard 0 can carry out; a DeclareQueue and a DeclareExchange, too, where they are not passive."""
 
-ANY_TIME = frozenset({requests.Cancel, requests.Release, requests.CloseStream, requests.StreamLimit})
+ANY_TIME = frozenset(
+    {
+        requests.Cancel,
+        requests.Release,
+        requests.CloseStream,
+        requests.StreamLimit,
+        session_requests.CloseSession,
+        session_requests.ReleaseIncoming,
+        session_requests.ReleaseOutgoing,
+        session_requests.CompleteOutgoing,
+    }
+)
 """Requests that are not answered by the catalogue; nor are those of groups."""
 
 
@@ -120,6 +133,7 @@ class ShardMoves:
         partitions = self._partitions.setdefault(shard, [])
         store = broker.owners.here(shard).store
         broker.owners.here(shard).seals.gone(list(store.logs(shard)))
+        broker.owners.here(shard).answering.sessions.unload(shard)
         for log in store.logs(shard):
             owner = log.owner
             if isinstance(owner, Queue):
@@ -203,6 +217,7 @@ class ShardMoves:
         for away, queue in queues:
             away.return_to(queue)
         broker.live.drop_unnamed(broker.owners.here(shard).store.logs(shard))
+        broker.owners.here(shard).answering.sessions.load([shard])
         self.forget_found()
         broker.outbox.opened(shard)
         if shard == CATALOGUE:

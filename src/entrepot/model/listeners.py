@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 # What the first bytes of a connection may look like, whoever speaks; what is one protocol's own, its package says.
 HTTP = "HTTP"
+WEBSOCKET = "WebSocket"  # which begins as HTTP does
 TLS = "TLS"
 PLAIN = "plain text"  # what is said where TLS is expected
 

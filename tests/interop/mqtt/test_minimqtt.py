@@ -35,7 +35,9 @@ def said(address: tuple[str, int], topic: str, fetched: Path) -> dict[str, Any]:
         pip = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", "install", "--no-deps", "--target", str(folder)]
         subprocess.run([*pip, *PACKAGES], check=True, timeout=300)
     environment = os.environ | {"PYTHONPATH": str(folder)}
-    run = subprocess.run([sys.executable, PROGRAM, address[0], str(address[1]), topic], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    run = subprocess.run(
+        [sys.executable, PROGRAM, address[0], str(address[1]), topic], env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
     assert run.returncode == 0, run.stderr
     said: dict[str, Any] = json.loads(run.stdout)
     return said

@@ -17,7 +17,8 @@ ARTIFACTS = (
     ("org.slf4j", "slf4j-nop", SLF4J_VERSION),
 )
 DEPENDENCIES = "".join(
-    f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>" for group, artifact, version in ARTIFACTS
+    f"<dependency><groupId>{group}</groupId><artifactId>{artifact}</artifactId><version>{version}</version></dependency>"
+    for group, artifact, version in ARTIFACTS
 )
 POM = f"""<project><modelVersion>4.0.0</modelVersion><groupId>interop</groupId><artifactId>interop</artifactId><version>1</version>
 <dependencies>{DEPENDENCIES}</dependencies></project>"""

@@ -13,7 +13,7 @@ from stomp_client import CONNECTIONS, Peer
 def stomp_broker() -> Iterator[Any]:
     from entrepot.testing import Broker
 
-    with Broker(listeners=("amqp", "kafka", "sqs", "stomp", "http"), settings={"stomp.heart_beat_ms": 500}) as broker:
+    with Broker(listeners=("amqp", "kafka", "sqs", "stomp", "stomp-ws", "http"), settings={"stomp.heart_beat_ms": 500}) as broker:
         yield broker
 
 

@@ -15,7 +15,6 @@ from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 from entrepot.net.turns import Turns
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
-from entrepot.protocols.mqtt.attended import Attended
 from entrepot.protocols.mqtt.connecting import Settings
 from entrepot.protocols.mqtt.records import MqttEntryCodec
 from entrepot.protocols.mqtt.session import Session
@@ -29,7 +28,19 @@ from entrepot.store.volatile import VolatileStore
 NS = "public/default"
 VERSIONS = (3, 4, 5)
 SMALL = StoreSettings(journal_file_size=1 << 20, journal_unsorted_max=64 << 20, cache_size=1 << 16, entry_count_max=64)
-NAMES = {2: "CONNACK", 3: "PUBLISH", 4: "PUBACK", 5: "PUBREC", 6: "PUBREL", 7: "PUBCOMP", 9: "SUBACK", 11: "UNSUBACK", 13: "PINGRESP", 14: "DISCONNECT", 15: "AUTH"}
+NAMES = {
+    2: "CONNACK",
+    3: "PUBLISH",
+    4: "PUBACK",
+    5: "PUBREC",
+    6: "PUBREL",
+    7: "PUBCOMP",
+    9: "SUBACK",
+    11: "UNSUBACK",
+    13: "PINGRESP",
+    14: "DISCONNECT",
+    15: "AUTH",
+}
 
 
 class Authorizer:
@@ -104,7 +115,6 @@ class Bench:
         self.broker.register(MqttEntryCodec())
         self.broker.open()
         self.authenticator = Authenticator()
-        self.attended = Attended()
         self.turns = Turns(self.loop.call_soon)
         self.clients: list[Client] = []
         self.names = 0
@@ -147,10 +157,12 @@ class Client:
         self.bench = bench
         self.version = version
         self.notes: list[str] = []
+        self.present = False
+        self.rest: list[Any] = []  # what came behind CONNACK
         self.received = b""
         self.reads = True  # takes what it is sent
         bench.names += 1
-        given = bench.broker, bench.authenticator, settings, bench.attended, f"s{bench.names}", bench.clock.wall_ms
+        given = bench.broker, bench.authenticator, settings, f"s{bench.names}", bench.clock.wall_ms
         self.session = Session(*given, "peer", lambda: None, lambda text, *_: self.notes.append(text), bench.turns)
 
     def feed(self, data: bytes) -> None:
@@ -205,7 +217,9 @@ class Client:
         self.send(wire.subscribe(packet_id, (topic_filter, options), properties=properties if self.version == 5 else b""))
         assert ("SUBACK", packet_id, [options & 3]) in self.hear()
 
-    def publish(self, topic: bytes, payload: bytes = b"", qos: int = 0, packet_id: int = 1, *, retain: bool = False, properties: bytes = b"\0", **how: Any) -> Client:
+    def publish(
+        self, topic: bytes, payload: bytes = b"", qos: int = 0, packet_id: int = 1, *, retain: bool = False, properties: bytes = b"\0", **how: Any
+    ) -> Client:
         return self.send(wire.publish(topic, payload, qos, packet_id, retain=retain, properties=properties if self.version == 5 else b"", **how))
 
     def ack(self, name: str, packet_id: int, rest: bytes = b"") -> Client:

@@ -32,6 +32,7 @@ cdef class Publish(Call):
     cdef public bint mandatory
     cdef public bint confirm
     cdef public bint scattered
+    cdef public tuple without
     # answered
     cdef public bint unroutable
     cdef public list returned

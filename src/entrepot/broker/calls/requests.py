@@ -90,6 +90,17 @@ class Get(Struct):
     auto_settle: bool = False
 
 
+class Browse(Struct):
+    """Look at what is ready in a queue, from a place on (-1: from its head), at most `limit` records; nothing is taken. result: a questions.BrowsedPage.
+
+    A place is good for the next page only. What comes, goes or is taken meanwhile may be in a page or not.
+    """
+
+    queue: str
+    place: int = -1
+    limit: int = 100
+
+
 class DeclareQueue(Struct):
     """Make a queue (or a stream, by x-queue-type), or check that it is as asked. An empty name: the broker makes one up, or has done so
     already (`made_up`), so that it may be asked a second time.
@@ -137,6 +148,12 @@ class DeleteExchange(Struct):
 
     name: str
     if_unused: bool = False
+
+
+class ListBindings(Struct):
+    """What a queue is bound to. result: (exchange, routing key, arguments) each, but for the default exchange. READ of the queue is needed."""
+
+    queue: str
 
 
 class Bind(Struct):

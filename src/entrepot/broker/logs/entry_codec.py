@@ -224,3 +224,10 @@ class EntryCodec:
     def looks_into_values(self) -> bool:
         """Whether it looks at each octet of a value: for what is large that is long."""
         return False
+
+    def last_value_copy(self, record: bytes, age_ms: int, identifier: int) -> bytes:
+        """One packed record of `age_ms` as it is copied for who has subscribed after it, under the subscription's `identifier` (0: none): marked as a copy.
+
+        What is left of its time to live counts from now. It has not expired.
+        """
+        return record

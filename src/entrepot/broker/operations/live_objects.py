@@ -7,6 +7,7 @@ it was when something was last made in it (catalogue/noted_revisions.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from entrepot.broker.catalogue.catalogue import Applied
@@ -18,8 +19,10 @@ from entrepot.broker.owner.answering import Answering
 from entrepot.broker.owner.seals import Seals
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
+from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
+from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
@@ -33,13 +36,15 @@ class LiveObjects:
     def __init__(self, broker: BrokerParts) -> None:
         self._broker = broker
         self.queue_count = 0
+        self.last_values: set[LastValues] = set()  # of queues that are alive
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
         self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard of this process that is not open
         self.partition_away: Callable[[int, LiveTopic, int], None]
         self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
-            owner.answering = Answering(owner, broker.sides, broker.replies)
+            sessions = SessionTable(broker.hub, owner.store, self._shard_of_queue, self._may_remove, self._remove_unused, broker.wills.publish)
+            owner.answering = Answering(owner, broker.sides, broker.replies, sessions)
             owner.seals = Seals(owner, self._routes_changed)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
         self._noted = broker.noted
@@ -98,8 +103,11 @@ class LiveObjects:
             log = owner.store.create_log(shard, log_id)
             if definition.persistent:
                 self._noted.note(shard, broker.catalogue.becoming)
-        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, HeadDrops)
+        heads = partial(LastValues, limits=broker.last_value_limits) if definition.policy.last_value else HeadDrops
+        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, heads)
         definition.runtime = queue
+        if isinstance(queue.heads, LastValues):
+            self.last_values.add(queue.heads)
         queue.on_unused = self.unused.unused
         self.queue_count += 1
         self.unused.touch(queue)
@@ -110,10 +118,15 @@ class LiveObjects:
     def leave(self, queue: Queue) -> bool:
         """A queue is about to end, because its shard closes or it was deleted; whether it was about to be deleted, for nobody reads it."""
         queue.on_unused = None
+        if isinstance(queue.heads, LastValues):
+            self.last_values.discard(queue.heads)
         self.queue_count -= 1
         is_due = self.unused.is_due(queue)
         self.unused.used(queue)
         return is_due
+
+    def _shard_of_queue(self, namespace: str, name: str) -> int:
+        return self._broker.shards.shard("queue", namespace, name)
 
     def _routes_changed(self, namespace: str) -> None:
         self._broker.catalogue.namespace(namespace).router.changed()
@@ -235,6 +248,8 @@ class LiveObjects:
         if isinstance(queue, Queue):
             self.leave(queue)
             queue.forget()
+            if isinstance(queue.heads, LastValues):
+                queue.heads.drop()
             broker.outbox.forget(queue.log)
             dying = [] if queue.dead_letters is None else queue.dead_letters.jobs()
             queue.close()
@@ -245,6 +260,7 @@ class LiveObjects:
                     door.credit_returned(holder)
             broker.transactions.drop(queue.log)
             owner = broker.owners.holder(queue.log)
+            owner.answering.sessions.queue_removed(queue.log)
             owner.store.drop_log(queue.log)
             owner.seals.gone([queue.log])
             owner.ended()

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from entrepot.broker.calls.port import Publish
 from entrepot.broker.logs.hub import Hub
+from entrepot.broker.queue.last_values import LastValues
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.topic.partition import Partition
 from entrepot.model.entry import HAS_EXPIRY, make_entry
@@ -36,6 +37,14 @@ class Admission:
         staged = False
         try:
             for accepted, run, many in self._admitted(call, codec, prefix, targets, data, count, indices, nacked):
+                keeping = [target.heads for target in accepted if isinstance(target, Queue) and isinstance(target.heads, LastValues)]
+                if keeping:
+                    accepted = [target for target in accepted if not (isinstance(target, Queue) and isinstance(target.heads, LastValues))]
+                    if not self._keep(keeping, call, prefix, run, many):
+                        nacked.extend(indices)
+                    staged = True
+                    if not accepted:
+                        continue
                 store.append([target.log for target in accepted], make_entry(call.codec, call.codec_version, call.flags, prefix, run, many))
                 staged = store.whole = True  # what has begun is not refused
                 queues = [target for target in accepted if isinstance(target, Queue)]
@@ -69,6 +78,13 @@ class Admission:
                 yield accepted, records, run
             at += run
             position = end
+
+    def _keep(self, keeping: list[LastValues], call: Publish, prefix: bytes, data: bytes, count: int) -> bool:
+        """The last record is what queues keep that keep last values: whether all do."""
+        codec = self._hub.codec(call.codec)
+        record = data[codec.skip(data, 0, count - 1) :]
+        kept = [values.keep(call, codec, prefix, record) for values in keeping]
+        return all(kept)
 
     @staticmethod
     def _alike(choosy: list[Queue], codec: Any, data: bytes, position: int, left: int) -> tuple[int, list[Queue]]:

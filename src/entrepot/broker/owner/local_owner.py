@@ -12,7 +12,7 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
 from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, UNSENT, Ask, Attachment, Publish, fail
-from entrepot.broker.calls.questions import Load
+from entrepot.broker.calls.questions import Load, Note
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.admission import Admission, Target
@@ -398,9 +398,9 @@ class LocalOwner(Owner):
         self.answering.replies.take(namespace, name, codec, version, data, position, count)
         return True
 
-    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done, note: Note | None = None) -> None:
         """See Owner."""
-        self.answering.together(stages, settlements, loads, done)
+        self.answering.together(stages, settlements, loads, done, note)
 
     def ask(self, question: Any, done: Done) -> None:
         """See Owner."""

@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.calls.port import make_publish
+from entrepot.broker.calls.session_requests import CloseSession, OpenSession, Will
 from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, namespace_of_vhost
 from entrepot.net.session import peer_text
-from entrepot.protocols.mqtt import answers, publishing
+from entrepot.protocols.mqtt import answers, delivering, events, publishing, retained, sharing, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
-from entrepot.protocols.mqtt.events import Auth, Connect, Disconnect, Will
+from entrepot.protocols.mqtt.events import Auth, Connect, Disconnect
 from entrepot.protocols.mqtt.flights import Flights
 from entrepot.protocols.mqtt.incoming import UNLIMITED, Incoming
 from entrepot.protocols.mqtt.negotiation import Offer, agree, connack_properties
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 # CONNECT is awaited; credentials are checked; the broker is asked for the session; ...; what waits is sent, and then the end; nothing is done any more
 WAITING, SECURING, OPENING, OPEN, LEAVING, CLOSED = range(6)
-STREAM = 1
+QUEUE_PREFIX = "mqtt."  # of the queue of a client's session
 IDLE_S = 30.0  # without keep alive: how often buffers are given back
 SWEEPS = 8  # looks at whether something was heard in one keep alive
 REASON_MAX = 1000  # characters of a reason string
@@ -120,22 +120,38 @@ def _attachment(session: Session) -> Any:
 
 
 def _open(session: Session) -> Steps:
-    """The session is this connection's from now on."""
+    """The session is this connection's from now on. What there was of it is found again before CONNACK, and sent behind it."""
     packet, terms, offer = session.connect, session.terms, session.settings.offer
     assert packet is not None
     assert terms is not None
-    session.attended.attach(session.attachment.namespace, terms.client_id, session.taken_over)
-    yield from ()
-    session.will = packet.will
+    opened = yield OpenSession(QUEUE_PREFIX + terms.client_id, terms.clean_start, terms.session_expiry_s, _will(packet.will))
+    session.number = opened.number
+    session.is_kept = opened.queue != ""
     session.flights = Flights(terms.receive_maximum)
+    session.flights.restore(opened.released)
     session.incoming = Incoming(offer.receive_maximum if terms.version == MQTT_5 else UNLIMITED)
+    session.incoming.restore(opened.incoming)
     session.aliases = OutgoingAliases(terms.topic_alias_maximum)
-    session.sources = [Source(MAIN), Source(LOOSE)]
+    session.sources = {MAIN: Source(MAIN, False), LOOSE: Source(LOOSE, True)}
+    session.sources[MAIN].queue = opened.queue
+    if opened.present and session.is_kept:
+        yield from subscribing.restore(session)
     said = connack_properties(packet, terms, offer)
-    session.put(answers.connack(terms.version, False, ReasonCode.SUCCESS, said, terms.packet_max))
+    session.put(answers.connack(terms.version, opened.present, ReasonCode.SUCCESS, said, terms.packet_max))
     session.state = OPEN
     session.next_deadline = 1.0
     session.give_room()
+    delivering.resume(session)
+    for source in list(session.sources.values()):
+        if source.queue:
+            yield from subscribing.consume(session, source)
+
+
+def _will(will: events.Will | None) -> Will | None:
+    if will is None:
+        return None
+    flags = HAS_EXPIRY if will.expires else 0
+    return Will(publishing.address_of(will.topic), CODEC_MQTT, ENTRY_VERSION, flags, will.record, will.body_bytes, will.delay_s, will.retain)
 
 
 def authenticate(session: Session, packet: Auth) -> None:
@@ -148,15 +164,15 @@ def authenticate(session: Session, packet: Auth) -> None:
 
 def disconnect(session: Session, packet: Disconnect) -> None:
     """DISCONNECT of the client: without its will, unless it says so. Raises MqttError."""
-    terms = session.terms
-    if session.state == OPEN and terms is not None:
+    if session.state == OPEN:
+        assert session.terms is not None
         wanted_s = packet.properties.get(PropertyId.SESSION_EXPIRY_INTERVAL)
-        if changed_expiry(terms.session_expiry_s, wanted_s, session.settings.offer.session_expiry_max_s) is None:
+        expiry_s = changed_expiry(session.terms.session_expiry_s, wanted_s, session.settings.offer.session_expiry_max_s)
+        if expiry_s is None:
             raise broken_rule("a session that was to end with its connection is to go on (3.14.2.2.2)")
-    if packet.reason_code == ReasonCode.SUCCESS:
-        session.will = None
+        session.submit(CloseSession(session.number, expiry_s, packet.reason_code != ReasonCode.DISCONNECT_WITH_WILL_MESSAGE))
     session.state = LEAVING
-    leave(session)
+    session.release()
     session.closing = True
     session.wake()
 
@@ -168,6 +184,9 @@ def taken_over(session: Session) -> None:
 
 def queue_gone(session: Session, source: Source) -> None:
     """A queue of the session was deleted, or may not be read any more."""
+    if source.subscription is not None:
+        sharing.gone(session, source)
+        return
     source.ended = True
     fail(session, MqttError(ReasonCode.ADMINISTRATIVE_ACTION, "the session's queue is gone, or may not be read any more"))
 
@@ -176,7 +195,9 @@ def fail(session: Session, error: MqttError) -> None:
     """The reason, where it can be said, then the end: what else arrives is not looked at, for a moment in which the client may read this."""
     if session.state >= LEAVING:
         return
-    session.journal(f"{who(session)}: connection closed: {error} ({error.reason_code.name.lower()})", b"" if session.decoder.version else session.decoder.front())
+    session.journal(
+        f"{who(session)}: connection closed: {error} ({error.reason_code.name.lower()})", b"" if session.decoder.version else session.decoder.front()
+    )
     _say(session, error)
     end(session)
 
@@ -201,27 +222,10 @@ def _allowed(packet: PacketType, reason_code: ReasonCode) -> ReasonCode:
 def end(session: Session) -> None:
     """It is over but for what waits to be sent. The deadline that has passed by then ends it."""
     session.state = LEAVING
-    leave(session)
+    session.release()
     session.paused = False
     session.next_deadline = 1.0
     session.wake()
-
-
-def leave(session: Session) -> None:
-    """The connection holds nothing any more; its will is published, if it still has one."""
-    will, session.will = session.will, None
-    if session.attachment is not None:
-        if session.terms is not None:
-            session.attended.detach(session.attachment.namespace, session.terms.client_id, session.taken_over)
-        if will is not None and not session.attachment.closed:
-            _publish_will(session, will)
-    session.release()
-
-
-def _publish_will(session: Session, will: Will) -> None:
-    address = publishing.address_of(will.topic)
-    flags = HAS_EXPIRY if will.expires else 0
-    session.attachment.submit(make_publish(STREAM, address, CODEC_MQTT, ENTRY_VERSION, flags, will.record, 1, will.body_bytes))
 
 
 def shut_down(session: Session, reason: str, code: ReasonCode = STOPS) -> None:
@@ -242,7 +246,7 @@ def deadline_reached(session: Session, now: float) -> None:
             session.next_deadline = now + session.settings.handshake_timeout_s
             return
         session.journal(f"{who(session)}: not connected in {session.settings.handshake_timeout_s:g} s; connection closed")
-        leave(session)
+        session.release()
         session.state = CLOSED
     if session.state >= LEAVING:
         session.state = CLOSED
@@ -251,6 +255,7 @@ def deadline_reached(session: Session, now: float) -> None:
         return
     session.decoder.release()
     session.output.release()
+    retained.look(session)
     _look(session, now)
 
 

@@ -9,7 +9,7 @@ Stored form, big-endian: u8 version (1) | u16 identifier to be given next | (u8 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from entrepot.model.errors import CorruptData
 
@@ -192,6 +192,12 @@ class Flights:
         self._out = 0
         for span in self._spans:
             span.is_out = False
+
+    def restore(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Identifiers, (first, count) each, whose message the client had on another connection: PUBREL is to be sent again."""
+        for first_id, count in runs:
+            self._spans.append(Span(0, 0, count, first_id, 2, RELEASED, False))
+            self.count += count
 
     def again(self) -> list[Span]:
         """What is to be sent now of what was in flight, in order: PUBLISH with DUP where the state is SENT, else PUBREL; as much as the client takes.

@@ -9,7 +9,6 @@ from typing import Any
 from entrepot.net.listener import Listener
 from entrepot.net.network import Network
 from entrepot.net.session import Client, Peer, Wake
-from entrepot.protocols.mqtt.attended import Attended
 from entrepot.protocols.mqtt.connecting import Settings
 from entrepot.protocols.mqtt.session import Session
 
@@ -17,7 +16,7 @@ from entrepot.protocols.mqtt.session import Session
 class MqttListener(Listener):
     """Gives each connection an MQTT session.
 
-    `port` has attach(); `authenticator` checks credentials; `attended` is that of all MQTT listeners of the process; `new_name` makes a session's name.
+    `port` has attach(); `authenticator` checks credentials; `new_name` makes a session's name.
     """
 
     name = "mqtt"
@@ -31,7 +30,6 @@ class MqttListener(Listener):
         port: Any,
         authenticator: Any,
         settings: Settings,
-        attended: Attended,
         new_name: Callable[[], str],
         wall_ms: Callable[[], int],
         tls: ssl.SSLContext | None = None,
@@ -42,14 +40,13 @@ class MqttListener(Listener):
         self.broker_port = port
         self.authenticator = authenticator
         self.settings = settings
-        self.attended = attended
         self.new_name = new_name
         self.wall_ms = wall_ms
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
         network = self.network
-        given = self.broker_port, self.authenticator, self.settings, self.attended, self.new_name(), self.wall_ms
+        given = self.broker_port, self.authenticator, self.settings, self.new_name(), self.wall_ms
         return Session(*given, peer, wake, self.note, network.turns, network.unfinished, network.strangers)
 
     def client_of(self, session: Any) -> Client:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from entrepot.broker.calls.port import DONE, Call, Publish
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.model.names import without_vhosts
+from entrepot.protocols.mqtt.incoming import ids_of
 from entrepot.protocols.mqtt.packets import MQTT_5
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
 
@@ -14,6 +15,7 @@ _OF_REFUSED = dict.fromkeys(Reason, ReasonCode.UNSPECIFIED_ERROR) | {
     Reason.LIMIT: ReasonCode.QUOTA_EXCEEDED,
     Reason.FULL: ReasonCode.QUOTA_EXCEEDED,
     Reason.TOO_LARGE: ReasonCode.QUOTA_EXCEEDED,
+    Reason.TAKEN_OVER: ReasonCode.SESSION_TAKEN_OVER,
     Reason.NOT_SUPPORTED: ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
 }
 
@@ -33,10 +35,18 @@ def as_mqtt(error: NotDone) -> MqttError:
     return MqttError(ReasonCode.SERVER_BUSY if isinstance(error, Unavailable) else ReasonCode.UNSPECIFIED_ERROR, text)
 
 
-def of_publish(call: Call, publish: Publish, version: int) -> int | list[int]:
-    """The reason for each PUBLISH of a run, or one for all of them; 0x10 where nobody is subscribed is known in version 5 alone."""
+def of_call(call: Call) -> MqttError:
+    """What ends the connection, where there is no other way to say that a call is not done."""
+    return as_mqtt(call.error) if call.error is not None else MqttError(ReasonCode.UNSPECIFIED_ERROR, "the outcome is not known")
+
+
+def of_publish(call: Call, publish: Publish, version: int, packet_ids: bytes) -> int | list[int]:
+    """The reason for each PUBLISH of a run, or one for all of them (0x10, nobody is subscribed, is of version 5 alone). `call`: that, or what it is in."""
     if call.outcome != DONE:
         return int(reason_of(call.error))
+    if call.result:
+        refused = {packet_id for first, count in call.result for packet_id in range(first, first + count)}
+        publish.nacked = [index for index, packet_id in enumerate(ids_of(packet_ids)) if packet_id in refused]
     if publish.unroutable:
         return int(ReasonCode.NO_MATCHING_SUBSCRIBERS) if version == MQTT_5 else 0
     if not publish.nacked and not publish.returned:

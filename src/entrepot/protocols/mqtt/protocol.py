@@ -34,7 +34,12 @@ class MqttLimits(Section, frozen=True):
     mqtt_subscriptions: Annotated[int, key("subscriptions of one MQTT client", unit="subscriptions", at="SUBACK refuses (0x97)", least=1)] = 1000
     mqtt_queued: Annotated[
         int,
-        key("messages that wait for an MQTT client, in each queue of a session that ends with its connection", unit="messages", at="the oldest are dropped", least=1),
+        key(
+            "messages that wait for an MQTT client, in each queue of a session that ends with its connection",
+            unit="messages",
+            at="the oldest are dropped",
+            least=1,
+        ),
     ] = 100_000
 
 
@@ -51,7 +56,6 @@ def looks_like_mqtt(first: bytes) -> bool:
 
 def speak(site: Site) -> Speaker:
     """Imported only where somebody listens."""
-    from entrepot.protocols.mqtt.attended import Attended
     from entrepot.protocols.mqtt.connecting import Settings
     from entrepot.protocols.mqtt.listener import MqttListener
     from entrepot.protocols.mqtt.negotiation import Offer
@@ -66,7 +70,6 @@ def speak(site: Site) -> Speaker:
         keep_alive_max_s=section.keep_alive_max_s,
         in_flight_max=section.in_flight,
     )
-    attended = Attended()
 
     def make(name: str, host: str, port: int, namespace: str | None) -> MqttListener:
         settings = Settings(
@@ -84,7 +87,6 @@ def speak(site: Site) -> Speaker:
             port=site.broker,
             authenticator=site.authenticator,
             settings=settings,
-            attended=attended,
             new_name=lambda: site.entropy.octets(9).hex(),
             wall_ms=site.clock.wall_ms,
             tls=site.tls_of(LISTENERS[name]),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from entrepot.broker.calls.port import Call, Publish, make_publish
+from entrepot.broker.calls.port import Ask, Call, Publish, make_publish
+from entrepot.broker.calls.retained_requests import PublishRetained
+from entrepot.broker.calls.session_requests import PublishOnce, ReleaseIncoming
 from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.protocols.mqtt import outcomes
 from entrepot.protocols.mqtt.events import AckRun, PublishRun
-from entrepot.protocols.mqtt.incoming import NEW, TAKEN
+from entrepot.protocols.mqtt.incoming import NEW, TAKEN, ids_of, runs_of
 from entrepot.protocols.mqtt.packets import MQTT_5, PacketType
 from entrepot.protocols.mqtt.packing import skip
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
@@ -86,13 +88,49 @@ def publish(session: Session, run: PublishRun) -> None:
         _due(session, Answer(run.qos, run.packet_ids, None, int(address.reason_code), True))
         return
     call = make_publish(STREAM, address, CODEC_MQTT, ENTRY_VERSION, HAS_EXPIRY if run.expires else 0, run.data, run.count, run.body_bytes)
+    if session.subscriptions.no_local_count:
+        _leave_out(session, call, run.topic)
     if run.qos:
         call.confirm = True
         call.mandatory = session.version == MQTT_5
         answer = Answer(run.qos, run.packet_ids, call)
-        session.sent[call] = answer
         session.answers.append(answer)
-    session.attachment.submit(call)
+        if run.qos == 2 and session.is_kept:
+            session.ask(PublishOnce(session.number, [call], runs_of(ids_of(run.packet_ids))), answer)
+            if run.retain:
+                session.submit(PublishRetained(_last_of(call), kept_only=True))
+        elif run.retain:
+            session.ask(PublishRetained(call), answer)
+        else:
+            session.sent[call] = answer
+            session.attachment.submit(call)
+    elif run.retain:
+        session.submit(PublishRetained(call))
+    else:
+        session.attachment.submit(call)
+
+
+def _leave_out(session: Session, call: Publish, topic: bytes) -> None:
+    """Of its own subscriptions only such match as want nothing of what their client publishes (3.8.3.1): its queues get none of it."""
+    own = session.withouts.get(call.address)
+    if own is None:
+        wanted = [subscription.no_local for subscription, _ in session.subscriptions.matching(topic)]
+        own = tuple(source.queue for source in session.sources.values() if source.queue and source.subscription is None) if wanted and all(wanted) else ()
+        if len(session.withouts) >= ADDRESSES_MAX:
+            session.withouts.clear()
+        session.withouts[call.address] = own
+    if own:
+        call.without = own
+        call.scattered = True
+
+
+def _last_of(call: Publish) -> Publish:
+    """Of a run the last message, which is the one that is retained."""
+    pos = skip(call.data, 0, call.count - 1)
+    size = int.from_bytes(call.data[pos + 4 : pos + 8], "big")
+    last = make_publish(STREAM, call.address, CODEC_MQTT, ENTRY_VERSION, call.flags, call.data[pos:], 1, size)
+    last.confirm = True
+    return last
 
 
 def _those(run: PublishRun, places: list[int]) -> PublishRun:
@@ -113,7 +151,7 @@ def completed(session: Session, call: Call) -> None:
     """A run is durable, or will not be. Raises MqttError."""
     answer = session.sent.pop(call)
     assert answer.publish is not None
-    answer.reasons = outcomes.of_publish(call, answer.publish, session.version)
+    answer.reasons = outcomes.of_publish(call, answer.publish, session.version, answer.packet_ids)
     answer.publish = None
     answer.ready = True
     write_answers(session)
@@ -121,7 +159,8 @@ def completed(session: Session, call: Call) -> None:
 
 def unheard(call: Call) -> None:
     """What nobody waits for is not done. Raises MqttError, where a message of QoS 0 may not be published at all."""
-    if isinstance(call, Publish) and isinstance(call.error, Refused) and call.error.reason is Reason.NOT_PERMITTED:
+    is_publish = isinstance(call, Publish) or (isinstance(call, Ask) and isinstance(call.request, PublishRetained) and not call.request.kept_only)
+    if is_publish and isinstance(call.error, Refused) and call.error.reason is Reason.NOT_PERMITTED:
         raise outcomes.as_mqtt(call.error)
 
 
@@ -166,6 +205,9 @@ def _write_alike(session: Session, qos: int, packet_ids: bytes, reason: int) -> 
 def released(session: Session, run: AckRun) -> None:
     """PUBREL: identifiers of QoS 2 are free again."""
     known, unknown = session.incoming.released(run.packet_ids)
-    session.output.acks(_PUBCOMP, known, 0)
+    if session.is_kept and known:
+        session.when_done(ReleaseIncoming(session.number, runs_of(ids_of(known))), _PUBCOMP, known)
+    else:
+        session.output.acks(_PUBCOMP, known, 0)
     session.output.acks(_PUBCOMP, unknown, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND if session.version == MQTT_5 else 0)
     session.wake()

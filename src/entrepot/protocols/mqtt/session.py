@@ -4,6 +4,7 @@
     subscribing.py   SUBSCRIBE, UNSUBSCRIBE: generators, which yield what they ask the broker
     publishing.py    runs of PUBLISHes and PUBRELs of the client, and what they are answered with
     delivering.py    what is sent to it, and its acknowledgements
+    retained.py      what is retained, for who subscribes
     here             turns, pausing, what waits for the broker
 
 A connection is one stream of the port. While a packet waits for the broker's answer, what arrives behind it waits too, so that packets take effect in the order
@@ -17,16 +18,16 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Delivery, Publish, Settle, Sink, make_ask
+from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Delivery, Settle, Sink, make_ask
 from entrepot.model.entry import CODEC_MQTT
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
-from entrepot.protocols.mqtt import connecting, delivering, outcomes, publishing, subscribing
+from entrepot.protocols.mqtt import connecting, delivering, outcomes, publishing, retained, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.codec import Decoder
-from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, OPEN, WAITING, Settings
-from entrepot.protocols.mqtt.events import AckRun, Auth, Connect, Disconnect, Pings, PublishRun, Subscribe, Unsubscribe, Will
+from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, WAITING, Settings
+from entrepot.protocols.mqtt.events import AckRun, Auth, Connect, Disconnect, Pings, PublishRun, Subscribe, Unsubscribe
 from entrepot.protocols.mqtt.flights import Flights
 from entrepot.protocols.mqtt.incoming import Incoming
 from entrepot.protocols.mqtt.negotiation import Terms
@@ -49,7 +50,7 @@ Steps = Generator[Any, Any, None]
 class Session(Sink):
     """See net.session.Session for what the network calls, and broker.port.Sink for what the port calls.
 
-    port: has attach(sink, principal, namespace, codec). authenticator: see connecting.py. attended: the Attended of the process. name: of the session, not given
+    port: has attach(sink, principal, namespace, codec). authenticator: see connecting.py. name: of the session, not given
     twice. wall_ms: the time. journal(text, first bytes) notes what the operator should know. turns: net.turns.Turns of the process. unfinished, strangers:
     net.unfinished.Unfinished of all connections, and of those before their login, if they share a limit.
     """
@@ -59,7 +60,6 @@ class Session(Sink):
         port: Any,
         authenticator: Any,
         settings: Settings,
-        attended: Any,
         name: str,
         wall_ms: Callable[[], int],
         peer: Any,
@@ -78,7 +78,6 @@ class Session(Sink):
         self.port = port
         self.authenticator = authenticator
         self.settings = settings
-        self.attended = attended
         self.name = name
         self.wall_ms = wall_ms
         self.peer = peer
@@ -98,8 +97,8 @@ class Session(Sink):
         self.user = ""
         self.virtual_host = ""
         self.client_id = ""
-        self.is_kept = False  # the session outlives its connection
-        self.will: Will | None = None  # published when the connection ends
+        self.number = 0  # of the session, at the port
+        self.is_kept = False  # it outlives its connection
         self.attachment: Any = None
         self.authenticating = False
         self.throttled = False
@@ -116,14 +115,19 @@ class Session(Sink):
         self.advancing = False
         # what the client publishes: by topic, the address, or the reason that it has none
         self.addresses: dict[bytes, bytes | MqttError] = {}
+        self.withouts: dict[bytes, tuple[str, ...]] = {}  # by address: queues of the session that get nothing of it
         self.incoming = Incoming(settings.offer.receive_maximum)
         self.answers: deque[publishing.Answer] = deque()  # acknowledgements that are due, in order
         self.sent: dict[Call, publishing.Answer] = {}
+        self.releasing: dict[Call, tuple[int, bytes]] = {}  # PUBRELs and PUBCOMPs that go out when it is remembered that they did
         # what is sent to it
         self.subscriptions = Subscriptions()
-        self.sources: list[delivering.Source] = []  # by number
+        self.sources: dict[int, delivering.Source] = {}  # by place
+        self.last_place = delivering.LOOSE
+        self.shared: dict[bytes, delivering.Source] = {}  # by filter
         self.flights = Flights()
         self.aliases = OutgoingAliases(0)
+        self.copies = retained.Copies()
         self.matches: dict[bytes, delivering.Match] = {}  # by address
         self.held: deque[delivering.Held] = deque()  # deliveries that wait for identifiers, or for the client's acknowledgements
         self.unsettled: list[Settle] = []  # what is settled when it is handed to the socket
@@ -148,11 +152,30 @@ class Session(Sink):
         self.output.raw(data)
         self.wake()
 
-    def submit(self, request: Any) -> Ask:
-        """Ask something whose answer is nobody's packet."""
+    def subscribed_anew(self) -> None:
+        """What was remembered of topics holds no more."""
+        self.matches.clear()
+        self.withouts.clear()
+
+    def queue_arguments(self) -> dict[str, Any]:
+        """Of a queue that nobody waits for who is away."""
+        return {"x-max-length": self.settings.queued_max} if self.settings.queued_max else {}
+
+    def submit(self, request: Any) -> None:
+        """Ask something whose answer nobody waits for."""
+        self.attachment.submit(make_ask(STREAM, request))
+
+    def ask(self, request: Any, answer: publishing.Answer) -> None:
+        """Ask something that a run of PUBLISHes is answered by."""
         call = make_ask(STREAM, request)
+        self.sent[call] = answer
         self.attachment.submit(call)
-        return call
+
+    def when_done(self, request: Any, kind: int, packet_ids: bytes) -> None:
+        """Ask something; when it is durable, acknowledgements of that kind go out."""
+        call = make_ask(STREAM, request)
+        self.releasing[call] = kind, packet_ids
+        self.attachment.submit(call)
 
     # ---- bytes in
 
@@ -338,8 +361,16 @@ class Session(Sink):
                 self.step_call = None
                 if not self.advancing:
                     self.advance(call.result, call.error)
+            elif call is self.copies.call:
+                retained.copied(self, self.copies.call)
             elif call in self.sent:
                 publishing.completed(self, call)
+            elif call in self.releasing:
+                kind, packet_ids = self.releasing.pop(call)
+                if call.outcome != DONE:
+                    raise outcomes.of_call(call)
+                self.output.acks(kind, packet_ids, 0)
+                self.wake()
             elif call.outcome != DONE:
                 publishing.unheard(call)
         except MqttError as error:
@@ -375,8 +406,8 @@ class Session(Sink):
         """The reason, where it can be said, and the end."""
         connecting.fail(self, error)
 
-    def taken_over(self) -> None:
-        """Another connection has come with the same client identifier."""
+    def taken_over(self, number: int) -> None:
+        """See port.Sink."""
         connecting.taken_over(self)
 
     def release(self) -> None:
@@ -385,11 +416,12 @@ class Session(Sink):
         self.steps = None
         self.step_call = None
         self.sent.clear()
+        self.releasing.clear()
         self.answers.clear()
         self.held.clear()
         self.matches.clear()
         self.unsettled = []
-        for source in self.sources:
+        for source in self.sources.values():
             source.ended = True
         share, self.decoder.share = self.decoder.share, None
         if share is not None:
@@ -431,7 +463,7 @@ class Session(Sink):
     def lost(self, reason: str) -> None:
         """See net.session.Session."""
         if self.state != CLOSED:
-            connecting.leave(self)
+            self.release()
             self.state = CLOSED
 
 

@@ -11,49 +11,74 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
 from entrepot.model.errors import NotDone
-from entrepot.protocols.mqtt import answers, outcomes
+from entrepot.protocols.mqtt import answers, outcomes, retained, sharing
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Subscribe, Subscription, Unsubscribe
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
-from entrepot.protocols.mqtt.topics import KEY_MAX_BYTES, key_of, shared
+from entrepot.protocols.mqtt.topics import KEY_MAX_BYTES, filter_of, key_of, shared
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session, Steps
 
 EXCHANGE = "amq.topic"
+NOTED = b"*0."
+"""What a binding's pattern begins with that only notes a subscription: a first word that no topic has, for `+0` would be none."""
+
+OPTIONS, IDENTIFIER = "x-mqtt-options", "x-mqtt-identifier"
+"""Arguments of a binding that is a subscription: the octet of its options as SUBSCRIBE has it (3.8.3.1), and its identifier, if it has one."""
+
+MOST_QOS = 2
 
 
 def subscribe(session: Session, packet: Subscribe) -> Steps:
     """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be."""
     codes = []
+    due: list[tuple[bytes, str, int]] = []
     for wanted in packet.subscriptions:
         try:
-            codes.append((yield from _subscribe(session, wanted, packet.identifier)))
+            codes.append((yield from _subscribe(session, wanted, packet.identifier, due)))
         except NotDone as error:
             error.__traceback__ = None
             codes.append(outcomes.reason_of(error))
     session.put(answers.suback(session.version, packet.packet_id, codes))
+    for one in due:
+        retained.begin(session, *one)
 
 
-def _subscribe(session: Session, wanted: Subscription, identifier: int) -> Generator[Any, Any, int]:
-    """The code for one filter."""
+def _subscribe(session: Session, wanted: Subscription, identifier: int, due: list[tuple[bytes, str, int]]) -> Generator[Any, Any, int]:
+    """The code for one filter; `due` is told of what it is to be sent of what is retained."""
     parts = shared(wanted.filter)
     if parts is None or len(wanted.filter) > KEY_MAX_BYTES:
         return ReasonCode.TOPIC_FILTER_INVALID
-    if parts[0]:
-        return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     replaced = session.subscriptions.get(wanted.filter)
-    if replaced is None and len(session.subscriptions) >= session.settings.subscriptions_max:
+    is_new = replaced is None and wanted.filter not in session.shared
+    if is_new and len(session.subscriptions) + len(session.shared) >= session.settings.subscriptions_max:
         return ReasonCode.QUOTA_EXCEEDED
-    place = place_of(wanted)
-    if replaced is None or place_of(replaced) != place:
-        source = yield from source_at(session, place)
-        yield _binding(source, wanted.filter)
+    if parts[0]:
+        main = session.sources[MAIN]
+        yield from _queue_at(session, main)
+        wanted.qos = min(wanted.qos, sharing.QOS_MAX)
+        return (yield from sharing.subscribe(session, wanted, identifier, _arguments(wanted, identifier), main.queue))
+    if session.is_kept and not wanted.qos and len(wanted.filter) > KEY_MAX_BYTES - len(NOTED):
+        return ReasonCode.TOPIC_FILTER_INVALID
+    yield from source_at(session, place_of(wanted))
+    new = bindings(session, wanted, identifier)
+    old = bindings(session, *replaced) if replaced else []
+    for binding in new:
+        if binding not in old:
+            yield binding
     session.subscriptions.put(wanted, identifier)
-    session.matches.clear()
-    if replaced is not None and place_of(replaced) != place:
-        yield _binding(session.sources[place_of(replaced)], wanted.filter, remove=True)
+    session.subscribed_anew()
+    yield from _unbind([binding for binding in old if binding not in new])
+    if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and replaced is None):
+        due.append((wanted.filter, session.sources[place_of(wanted)].queue, identifier))
     return wanted.qos
+
+
+def _unbind(old: list[requests.Bind]) -> Generator[Any, Any, None]:
+    for binding in old:
+        binding.remove = True
+        yield binding
 
 
 def place_of(subscription: Subscription) -> int:
@@ -64,12 +89,15 @@ def place_of(subscription: Subscription) -> int:
 def source_at(session: Session, place: int) -> Generator[Any, Any, Source]:
     """The session's queue, made and consumed from if it is not there."""
     source = session.sources[place]
-    if not source.queue:
-        arguments = {"x-max-length": session.settings.queued_max} if session.settings.queued_max else {}
-        source.queue, _, _ = yield requests.DeclareQueue("", exclusive=True, arguments=arguments)
+    yield from _queue_at(session, source)
     if not source.consumer_id:
         yield from consume(session, source)
     return source
+
+
+def _queue_at(session: Session, source: Source) -> Generator[Any, Any, None]:
+    if not source.queue:
+        source.queue, _, _ = yield requests.DeclareQueue("", exclusive=True, arguments=session.queue_arguments())
 
 
 def consume(session: Session, source: Source) -> Generator[Any, Any, None]:
@@ -78,25 +106,66 @@ def consume(session: Session, source: Source) -> Generator[Any, Any, None]:
     source.consumer_id = yield requests.Consume(source.queue, source, limit, source.is_loose)
 
 
+def bindings(session: Session, subscription: Subscription, identifier: int) -> list[requests.Bind]:
+    """What a subscription is at the port. Where the session is kept its options are said; of QoS 0 by a binding of the queue that lasts, which finds nothing."""
+    source, key = session.sources[place_of(subscription)], key_of(subscription.filter).decode()
+    if not session.is_kept:
+        return [requests.Bind(EXCHANGE, source.queue, "queue", key)]
+    arguments = _arguments(subscription, identifier)
+    if not source.is_loose:
+        return [requests.Bind(EXCHANGE, source.queue, "queue", key, arguments)]
+    noted = requests.Bind(EXCHANGE, session.sources[MAIN].queue, "queue", NOTED.decode() + key, arguments)
+    return [requests.Bind(EXCHANGE, source.queue, "queue", key), noted]
+
+
+def _arguments(subscription: Subscription, identifier: int) -> dict[str, Any]:
+    options = subscription.qos | subscription.no_local << 2 | subscription.retain_as_published << 3 | subscription.retain_handling << 4
+    return {OPTIONS: options, IDENTIFIER: identifier} if identifier else {OPTIONS: options}
+
+
+def restore(session: Session) -> Generator[Any, Any, None]:
+    """The subscriptions of a session that was there before, by the bindings of its queue; those of QoS 0 are bound again."""
+    listed = yield requests.ListBindings(session.sources[MAIN].queue)
+    for exchange, routing_key, arguments in listed:
+        found = _noted(routing_key, arguments)
+        if found is None or sharing.restored(session, exchange, *found) or exchange != EXCHANGE:
+            continue
+        subscription, identifier = found
+        if not subscription.qos:
+            yield from _queue_at(session, session.sources[LOOSE])
+            yield bindings(session, subscription, identifier)[0]
+        session.subscriptions.put(subscription, identifier)
+
+
+def _noted(routing_key: str, arguments: dict[str, Any]) -> tuple[Subscription, int] | None:
+    """The subscription that a binding is, with its identifier; None: it is none, for somebody else has made it."""
+    options, identifier = arguments.get(OPTIONS), arguments.get(IDENTIFIER, 0)
+    if not isinstance(options, int) or not isinstance(identifier, int) or options & 3 > MOST_QOS:
+        return None
+    pattern = routing_key.encode(errors="surrogateescape")
+    pattern = pattern.removeprefix(NOTED)
+    topic_filter = filter_of(pattern)
+    if topic_filter is None:
+        return None
+    return Subscription(topic_filter, options & 3, bool(options & 4), bool(options & 8), options >> 4 & 3), identifier
+
+
 def unsubscribe(session: Session, packet: Unsubscribe) -> Steps:
     """UNSUBSCRIBE; UNSUBACK when nothing more is bound."""
     codes: list[int] = []
     for topic_filter in packet.filters:
         found = session.subscriptions.get(topic_filter)
-        if found is None:
+        if found is None and topic_filter not in session.shared:
             codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED if shared(topic_filter) is not None else ReasonCode.TOPIC_FILTER_INVALID)
             continue
         try:
-            yield _binding(session.sources[place_of(found)], topic_filter, remove=True)
+            yield from (sharing.unsubscribe(session, topic_filter) if found is None else _unbind(bindings(session, *found)))
         except NotDone as error:
             error.__traceback__ = None
             codes.append(outcomes.reason_of(error))
             continue
         session.subscriptions.take(topic_filter)
-        session.matches.clear()
+        retained.forget(session, topic_filter)
+        session.subscribed_anew()
         codes.append(ReasonCode.SUCCESS)
     session.put(answers.unsuback(session.version, packet.packet_id, codes))
-
-
-def _binding(source: Source, topic_filter: bytes, remove: bool = False) -> requests.Bind:
-    return requests.Bind(EXCHANGE, source.queue, "queue", key_of(topic_filter).decode(), remove=remove)

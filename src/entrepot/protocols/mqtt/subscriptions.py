@@ -14,6 +14,7 @@ class Subscriptions:
     def __init__(self) -> None:
         self._exact: dict[bytes, tuple[Subscription, int]] = {}
         self._wild: dict[bytes, tuple[Subscription, int]] = {}
+        self.no_local_count = 0  # of those that want nothing of what their own client publishes
 
     def __len__(self) -> int:
         return len(self._exact) + len(self._wild)
@@ -22,19 +23,20 @@ class Subscriptions:
         yield from self._exact.values()
         yield from self._wild.values()
 
-    def get(self, topic_filter: bytes) -> Subscription | None:
-        """The one of that filter."""
-        found = self._exact.get(topic_filter) or self._wild.get(topic_filter)
-        return found[0] if found else None
+    def get(self, topic_filter: bytes) -> tuple[Subscription, int] | None:
+        """The one of that filter, and its identifier."""
+        return self._exact.get(topic_filter) or self._wild.get(topic_filter)
 
     def put(self, subscription: Subscription, identifier: int) -> None:
         """It is there from now on, instead of one with the same filter."""
+        self.take(subscription.filter)
         self._of(subscription.filter)[subscription.filter] = subscription, identifier
+        self.no_local_count += subscription.no_local
 
-    def take(self, topic_filter: bytes) -> Subscription | None:
+    def take(self, topic_filter: bytes) -> None:
         """It is there no more."""
         found = self._of(topic_filter).pop(topic_filter, None)
-        return found[0] if found else None
+        self.no_local_count -= found is not None and found[0].no_local
 
     def matching(self, topic: bytes) -> list[tuple[Subscription, int]]:
         """Those that match a topic, each with its identifier, 0: none."""

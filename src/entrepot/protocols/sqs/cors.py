@@ -10,16 +10,14 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from entrepot.model.errors import Reason, Refused
+from entrepot.net.origins import Origins
 
 if TYPE_CHECKING:
     from entrepot.protocols.sqs.framing import Request
 
-ANY = "*"
 MAX_AGE_S = 600  # a browser need not ask again for so long
 WANTED_MAX = 1024  # characters of a list of headers
 
-_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?", re.ASCII)
 _NAMES = re.compile(rb"[A-Za-z0-9_-]+(, ?[A-Za-z0-9_-]+)*")
 
 
@@ -27,20 +25,15 @@ class Cors:
     """The origins of the setting. Raises Refused for what is none."""
 
     def __init__(self, origins: Iterable[str] = ()) -> None:
-        given = frozenset(origins)
-        for origin in given:
-            if origin != ANY and _ORIGIN.fullmatch(origin) is None:
-                raise Refused(Reason.INVALID, f"sqs.allowed_origins: {origin!r}: as browsers write it, https://app.example.com or http://localhost:3000, or *")
-        self._listed = frozenset(origin.encode() for origin in given - {ANY})
-        self._any = ANY in given
+        self._origins = Origins("sqs.allowed_origins", origins)
 
     def is_listed(self, origin: bytes) -> bool:
         """Whether an origin is in the setting by its name: `*` lists nobody."""
-        return origin in self._listed
+        return self._origins.is_listed(origin)
 
     def headers(self, origin: bytes) -> bytes:
         """The lines that let a page of this origin read the answer; b"": it may not."""
-        if not origin or not (self._any or self.is_listed(origin)):
+        if not origin or not (self._origins.any or self.is_listed(origin)):
             return b""
         shown = origin if self.is_listed(origin) else b"*"
         return b"Access-Control-Allow-Origin: %b\r\nAccess-Control-Expose-Headers: x-amzn-RequestId, x-amzn-query-error\r\nVary: Origin\r\n" % shown

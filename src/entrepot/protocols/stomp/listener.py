@@ -42,9 +42,13 @@ class StompListener(Listener):
 
     def make_session(self, peer: Peer, wake: Wake) -> Any:
         """See net.listener.Listener."""
+        return self.session_of(peer, wake, self.note)
+
+    def session_of(self, peer: Peer, wake: Wake, journal: Callable[..., None]) -> Session:
+        """A session, whatever carries it."""
         network = self.network
         shares = network.turns, network.unfinished, network.strangers
-        return Session(self.broker_port, self.authenticator, self.settings, self.new_name(), self.wall_ms, peer, wake, self.note, *shares)
+        return Session(self.broker_port, self.authenticator, self.settings, self.new_name(), self.wall_ms, peer, wake, journal, *shares)
 
     def client_of(self, session: Any) -> Client:
         """See net.listener.Listener."""

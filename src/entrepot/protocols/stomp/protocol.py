@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated
 
-from entrepot.model.listeners import ListenerKind
+from entrepot.model.listeners import WEBSOCKET, ListenerKind
 from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.settings import Config, Section, key
 
 if TYPE_CHECKING:
     from entrepot.broker.logs.entry_codec import EntryCodec
+    from entrepot.net.listener import Listener
     from entrepot.protocols.stomp.listener import StompListener
 
 STOMP = "STOMP"  # what it looks like
+PATHS = frozenset(("/", "/stomp", "/ws", "/stomp/websocket"))  # of WebSockets, as clients of ActiveMQ, RabbitMQ and Spring have them
+SUBPROTOCOLS = ("v12.stomp", "v11.stomp", "v10.stomp")
 
 
 class StompSection(Section, frozen=True):
@@ -47,7 +50,7 @@ def speak(site: Site) -> Speaker:
     config = site.config
     section, limits = config.of(StompSection), config.limits
 
-    def make(name: str, host: str, port: int, namespace: str | None) -> StompListener:
+    def plain(name: str, host: str, port: int, namespace: str | None) -> StompListener:
         settings = Settings(
             header_max=config.of(StompLimits).stomp_header_bytes,
             message_size_max=limits.message_bytes,
@@ -68,7 +71,31 @@ def speak(site: Site) -> Speaker:
             tls=site.tls_of(LISTENERS[name]),
         )
 
+    def make(name: str, host: str, port: int, namespace: str | None) -> Listener:
+        found = plain(name, host, port, namespace)
+        return _within_websocket(site, found, name) if LISTENERS[name].look == WEBSOCKET else found
+
     return Speaker(make)
+
+
+def _within_websocket(site: Site, inside: StompListener, name: str) -> Listener:
+    """A listener for the sessions of one that does not listen itself."""
+    from entrepot.net.origins import Origins
+    from entrepot.net.websocket import Terms, WebSocketListener
+
+    terms = Terms(PATHS, SUBPROTOCOLS, inside.settings.handshake_timeout_s, takes_text=True)
+    return WebSocketListener(
+        site.network,
+        inside.host,
+        inside.port,
+        name=name,
+        terms=terms,
+        make=inside.session_of,
+        client=inside.client_of,
+        origins=Origins("websocket_origins", site.config.websocket_origins),
+        pages=site.pages,
+        tls=inside.tls,
+    )
 
 
 def _entry_codec(_: Config) -> EntryCodec:
@@ -80,6 +107,8 @@ def _entry_codec(_: Config) -> EntryCodec:
 LISTENERS = {
     "stomp": ListenerKind("STOMP", STOMP, "", "stomp", "STOMP clients, of ActiveMQ and of RabbitMQ"),
     "stomps": ListenerKind("STOMP over TLS", STOMP, "", "stomps", "STOMP clients, TLS", "stomp"),
+    "stomp-ws": ListenerKind("STOMP over WebSocket", WEBSOCKET, "", "ws", "STOMP clients in browsers"),
+    "stomp-wss": ListenerKind("STOMP over WebSocket and TLS", WEBSOCKET, "", "wss", "STOMP clients in browsers, TLS", "stomp-ws"),
 }
 PROTOCOL = Protocol(
     name="stomp",

@@ -1,0 +1,116 @@
+"""Browsing: a page of what is ready in a queue, as its readers would get it, without taking anything.
+
+What is read ahead of consumers is read by a cursor of the page's own. What has expired, and what is a transaction's, is passed over. A page that has much to
+pass over goes on in a later turn.
+"""
+
+from __future__ import annotations
+
+from entrepot.broker.calls.questions import BrowsedPage, BrowsedSlice, BrowseQueue
+from entrepot.broker.logs.cursor import GAP, HERE, Cursor
+from entrepot.broker.owners import Done
+from entrepot.broker.queue.queue import Queue
+from entrepot.model.entry import CONTROL, HAS_EXPIRY, HAS_SENT_TIME, TRANSACTIONAL
+
+PAGE_BYTES = 65_536  # of a page about so many, or one record
+STEPS_MAX = 200  # slices, and runs that are passed over, in one turn
+
+_END = 0xFFFFFFFFFFFFFFFF
+
+
+class Browsing:
+    """One page: done(why not, or None, a BrowsedPage), at once or later."""
+
+    def __init__(self, queue: Queue, question: BrowseQueue, done: Done) -> None:
+        self._queue = queue
+        self._codec = question.codec
+        self._limit = question.limit
+        self._left = question.limit
+        self._done = done
+        self._at = max(question.place, 0)
+        self._published = queue.log.next_offset
+        self._slices: list[BrowsedSlice] = []
+        self._bytes = 0
+        self._cursor = Cursor(queue.hub, queue.log, self._go_on)
+
+    def begin(self) -> None:
+        """Read, once what was published before is durable."""
+        queue = self._queue
+        if queue.log.durable_offset < self._published and not queue.ended:
+            queue.wait(self.begin)
+        else:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        queue = self._queue
+        if queue.ended:
+            self._cursor.close()
+            self._done(queue.gone.again(), None)
+            return
+        for _ in range(STEPS_MAX):
+            offset = queue.subscription.next_ready(self._at)
+            if offset == _END:
+                self._end(-1)
+                return
+            if self._left == 0 or self._bytes >= PAGE_BYTES:
+                self._end(offset)
+                return
+            found = self._cursor.locate(offset)
+            if found == GAP:
+                self._at = self._cursor.gap_end
+            elif found != HERE or not self._take(offset):
+                return
+        queue.hub.scheduler.call_soon(self._go_on)
+
+    def _take(self, offset: int) -> bool:
+        """What of the cursor's entry is ready from `offset` on; False: it is not ready to be read."""
+        queue, cursor = self._queue, self._cursor
+        entry = cursor.entry
+        if entry.flags & (CONTROL | TRANSACTIONAL) and queue.is_passed_over(entry):
+            self._at = cursor.end
+            return True
+        expired = self._expired(offset)
+        if expired:
+            self._at = offset + expired
+            return True
+        if not cursor.is_ready(self._codec):
+            return False
+        data = cursor.data() if self._codec == cursor.tag else queue.hub.translated(cursor.stored, self._codec)
+        if data is None:
+            self._at = cursor.end
+            return True
+        sub = queue.subscription
+        stop = min(cursor.end, sub.ready_until(offset), offset + self._left, offset + 1 + (PAGE_BYTES - self._bytes) * entry.count // len(data))
+        if entry.flags & (HAS_EXPIRY | HAS_SENT_TIME):
+            stop = offset + 1  # each has a time of its own
+        stop = sub.same_count_until(offset, stop)
+        codec = queue.hub.codec(self._codec)
+        first = codec.skip(data, codec.start(data), offset - cursor.base)
+        end = codec.skip(data, first, stop - offset)
+        self._slices.append((codec.version, sub.deliveries_of(offset), stop - offset, data[first:end]))
+        self._left -= stop - offset
+        self._bytes += end - first
+        self._at = stop
+        return True
+
+    def _expired(self, offset: int) -> int:
+        """How many records from `offset` on have expired, though nobody has buried them yet."""
+        queue, cursor = self._queue, self._cursor
+        entry = cursor.entry
+        now_ms: int = queue.store.shard_time(queue.log.shard).at(queue.hub.now_ms())
+        age = now_ms - entry.append_time_ms
+        if queue.message_ttl_ms >= 0:
+            if age >= queue.message_ttl_ms:
+                return cursor.end - offset
+            if entry.flags & HAS_SENT_TIME:
+                sent = queue.hub.codec(cursor.tag).sent_time_ms(cursor.data(), cursor.position_of(offset))
+                if sent >= 0 and sent + queue.message_ttl_ms <= now_ms:
+                    return 1
+        if entry.flags & HAS_EXPIRY and age >= 0:
+            return queue.hub.codec(cursor.tag).expired_count(cursor.data(), cursor.position_of(offset), cursor.end - offset, age)
+        return 0
+
+    def _end(self, place: int) -> None:
+        self._cursor.close()
+        page: BrowsedPage = self._slices, place, self._queue.subscription.ready_count
+        self._done(None, page)
