@@ -1,4 +1,4 @@
-"""Eclipse Paho's and HiveMQ's Java clients: MqttProgram.java does the talking. Maven fetches the libraries on first use into the folder that `fetched` names."""
+"""Eclipse Paho's and HiveMQ's Java clients: MqttProgram.java does the talking. Maven fetches them on first use into the folder that `fetched` names."""
 
 from __future__ import annotations
 
