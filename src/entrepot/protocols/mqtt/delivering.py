@@ -98,7 +98,9 @@ def deliver(session: Session, delivery: Delivery) -> int:
     match = _match(session, source, delivery.data)
     if session.copies.under_way:
         retained.came(session, delivery)
-    if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not flags_of(delivery.data, delivery.position) & KEPT):
+    if match.qos < 0 or (
+        (match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not flags_of(delivery.data, delivery.position) & KEPT
+    ):
         if not delivery.settled:
             _settle(session, source, delivery.offset, delivery.count)
         return -1

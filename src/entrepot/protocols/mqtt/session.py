@@ -1,6 +1,7 @@
 """Session: one MQTT connection as a state machine. Bytes and the port's answers in, packets and calls out; sans-IO.
 
     connecting.py    CONNECT, keep alive, take-over, DISCONNECT, the end
+    authenticating.py    AUTH
     subscribing.py   SUBSCRIBE, UNSUBSCRIBE: generators, which yield what they ask the broker
     publishing.py    runs of PUBLISHes and PUBRELs of the client, and what they are answered with
     delivering.py    what is sent to it, and its acknowledgements
@@ -23,10 +24,10 @@ from entrepot.model.entry import CODEC_MQTT
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
-from entrepot.protocols.mqtt import connecting, delivering, outcomes, publishing, retained, subscribing
+from entrepot.protocols.mqtt import authenticating, connecting, delivering, outcomes, publishing, retained, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.codec import Decoder
-from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, WAITING, Settings
+from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, OPEN, WAITING, Settings
 from entrepot.protocols.mqtt.events import AckRun, Auth, Connect, Disconnect, Pings, PublishRun, Subscribe, Unsubscribe
 from entrepot.protocols.mqtt.flights import Flights
 from entrepot.protocols.mqtt.incoming import Incoming
@@ -93,6 +94,7 @@ class Session(Sink):
         self.version = 0
         self.connect: Connect | None = None
         self.terms: Terms | None = None
+        self.login: authenticating.Login | None = None
         self.principal: Any = None
         self.user = ""
         self.virtual_host = ""
@@ -140,6 +142,10 @@ class Session(Sink):
     def attach(self, namespace: str) -> Any:
         """The port's side of this session. Raises Refused."""
         return self.port.attach(self, self.principal, namespace, CODEC_MQTT)
+
+    def authenticated(self, principal: Any) -> None:
+        """Who it is is known; None: nobody."""
+        connecting.authenticated(self, principal)
 
     def give_room(self) -> None:
         """Somebody has logged in: what is received is bounded as a user's, no more as a stranger's."""
@@ -316,7 +322,7 @@ class Session(Sink):
             connecting.disconnect(self, event)
         else:
             assert isinstance(event, Auth)
-            connecting.authenticate(self, event)
+            authenticating.authenticate(self, event, self.state == OPEN)
 
     # ---- packets that wait
 

@@ -116,4 +116,3 @@ def restored(session: Session, exchange: str, subscription: Subscription, identi
     subscription.filter = topic_filter
     add(session, subscription, identifier)
     return True
-

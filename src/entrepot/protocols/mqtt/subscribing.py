@@ -107,7 +107,7 @@ def consume(session: Session, source: Source) -> Generator[Any, Any, None]:
 
 
 def bindings(session: Session, subscription: Subscription, identifier: int) -> list[requests.Bind]:
-    """What a subscription is at the port. Where the session is kept its options are said; of QoS 0 by a binding of the queue that lasts, which finds nothing."""
+    """What a subscription is at the port. Where the session is kept it says its options; of QoS 0 by a binding of the queue that lasts, which finds nothing."""
     source, key = session.sources[place_of(subscription)], key_of(subscription.filter).decode()
     if not session.is_kept:
         return [requests.Bind(EXCHANGE, source.queue, "queue", key)]
