@@ -245,10 +245,6 @@ class SessionOperations:
             raise taken_over(str(number))
         return session
 
-    def statistics(self) -> dict[str, float]:
-        """Figures for metrics."""
-        return {"sessions_attached": len(self._sessions)}
-
 
 def _answer(call: Ask, error: NotDone | None, _: Any) -> None:
     if error is not None:
