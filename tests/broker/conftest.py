@@ -18,6 +18,7 @@ BOTH_WAYS = {
     "test_queue_life",
     "test_queue_limits",
     "test_replies",
+    "test_priorities",
     "test_seals",
     "test_sessions",
     "test_together",
