@@ -7,6 +7,7 @@ from kept_session_bench import NS, SessionBench, will_of
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import session_requests as s
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED
+from entrepot.broker.sessions import session_table
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 
@@ -258,6 +259,18 @@ class TestEnds:
         bench.run(20)
         assert not bench.exists("s")
 
+    def test_coming_and_going_leaves_nothing(self, bench, monkeypatch):
+        monkeypatch.setattr(session_table, "DUE_SPARE", 4)
+        for turn in range(30):
+            one = bench.connect()
+            one.open(expiry_s=100 - turn)
+            one.close()
+            assert len(bench.broker.owners.durable.answering.sessions._due) <= 6
+        bench.run(70)
+        assert bench.exists("s")
+        bench.run(3)
+        assert not bench.exists("s")
+
     def test_of_many_each_in_its_time(self, bench):
         for number in range(20):
             one = bench.connect()
@@ -419,6 +432,12 @@ class TestPermissions:
         bench.authorizer.denied = {("CONFIGURE", "s")}
         assert reason(me.open) is Reason.NOT_PERMITTED
         assert not me.open(expiry_s=0)
+
+    def test_to_clear_what_another_has(self, bench, me, other):
+        me.open()
+        bench.authorizer.denied = {("CONFIGURE", "s")}
+        assert reason(other.open, expiry_s=0, clean=True) is Reason.NOT_PERMITTED
+        assert me.lost == []
 
     def test_of_its_will_when_it_is_opened(self, bench, me):
         bench.listen()

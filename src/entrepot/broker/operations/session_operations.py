@@ -79,7 +79,7 @@ class SessionOperations:
         """See OpenSession."""
         broker = self._broker
         _check_name(request.name)
-        if request.expiry_s:
+        if request.expiry_s or request.name in broker.catalogue.namespace(door.namespace).queues:
             broker.authorizer.authorize(door.principal, Action.CONFIGURE, door.namespace, ResourceKind.QUEUE, request.name)
         if request.will is not None:
             self._check_will(door, request.will)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from entrepot.broker.calls.questions import CHANGE_CATALOGUE, NEW, PRESENT, AttachSession, DetachSession, HoldSession, Note, Onward, Place, SessionAttached
@@ -48,6 +48,7 @@ AGAIN_MS = 1000  # until it is tried again to publish a will, or to remove a que
 GENERATION_SHIFT = 12  # generations are milliseconds, shifted by so many bits, or one more than the last
 SCAN_LIMIT = 256
 DUE_MAX = 256  # sessions looked at in a turn
+DUE_SPARE = 1024  # items of the heap that hold no more, besides as many as there are sessions
 
 
 class SessionTable:
@@ -419,6 +420,9 @@ class SessionTable:
         kept.due_ms = due_ms
         if due_ms < NEVER_MS:
             heappush(self._due, (due_ms, kept.log_id))
+        if len(self._due) > 2 * len(self._kept) + DUE_SPARE:  # sessions that come and go leave some behind
+            self._due = [(one.due_ms, one.log_id) for one in self._kept.values() if one.due_ms < NEVER_MS]
+            heapify(self._due)
 
     def _arm(self) -> None:
         """Have the timer go off when the next is due."""
