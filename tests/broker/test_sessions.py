@@ -482,7 +482,9 @@ class TestNumbers:
         other.declare("q", x_max_length=2, x_overflow="reject-publish")
         other.ask(r.Bind("amq.topic", "q", "queue", "x"))
         me.open()
-        assert me.once(b"1", b"2", b"3", b"4", numbers=[10, 11, 20, 21]) == [(20, 2)]
+        call = me.wait_for(me.submit_once(b"1", b"2", b"3", b"4", numbers=[10, 11, 20, 21]))
+        assert call.result == [(20, 2)]
+        assert call.request.publishes[0].nacked == [2, 3]
         other.open()
         assert other.session.incoming == [(10, 2)]
 
@@ -491,7 +493,9 @@ class TestNumbers:
         other.ask(r.Bind("amq.topic", "q", "queue", "x"))
         bench.listen("x")
         me.open()
-        assert me.once(b"1", b"2", b"3", numbers=[10, 11, 12]) == [(12, 1)]
+        call = me.wait_for(me.submit_once(b"1", b"2", b"3", numbers=[10, 11, 12]))
+        assert call.result == [(12, 1)]
+        assert call.request.publishes[0].nacked == [2]
         other.open()
         assert other.session.incoming == [(10, 2)]
 
