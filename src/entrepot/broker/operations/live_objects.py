@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from entrepot.broker.calls.questions import Place
 from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.topic_ending import drop_logs, end_partitions
 from entrepot.broker.operations.topic_making import Prepared
+from entrepot.broker.outbox.handover import Target
 from entrepot.broker.owner.answering import Answering
 from entrepot.broker.owner.seals import Seals
 from entrepot.broker.queue import parts
@@ -45,7 +47,8 @@ class LiveObjects:
         self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
-            sessions = SessionTable(broker.hub, owner.store, self._shard_of_queue, self._may_remove, self._remove_unused, broker.wills.publish)
+            asked = (self._shard_of_queue, self._may_remove, self._remove_unused, broker.wills.publish, self._target_of)
+            sessions = SessionTable(broker.hub, owner.store, *asked)
             owner.answering = Answering(owner, broker.sides, broker.replies, sessions)
             owner.seals = Seals(owner, self._routes_changed)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
@@ -130,6 +133,18 @@ class LiveObjects:
 
     def _shard_of_queue(self, namespace: str, name: str) -> int:
         return self._broker.shards.shard("queue", namespace, name)
+
+    def _target_of(self, namespace: str, place: Place) -> Target | None:
+        """Where a log is, by the catalogue here; None: it is not there any more."""
+        log_id, name, number = place
+        space = self._broker.catalogue.namespaces.get(namespace)
+        definition = None if space is None else space.queues.get(name) if number < 0 else space.topics.get(name)
+        if definition is None:
+            return None
+        if number < 0:
+            return (self._broker.owners.place(definition), log_id) if definition.log_id == log_id else None
+        there = number < len(definition.partitions) and definition.partitions[number] == log_id
+        return (self._broker.owners.place(definition, number), log_id) if there else None
 
     def _routes_changed(self, namespace: str) -> None:
         self._broker.catalogue.namespace(namespace).router.changed()

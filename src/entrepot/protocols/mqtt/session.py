@@ -1,6 +1,7 @@
 """Session: one MQTT connection as a state machine. Bytes and the port's answers in, packets and calls out; sans-IO.
 
     connecting.py    CONNECT, keep alive, take-over, DISCONNECT, the end
+    authenticating.py    AUTH
     subscribing.py   SUBSCRIBE, UNSUBSCRIBE: generators, which yield what they ask the broker
     publishing.py    runs of PUBLISHes and PUBRELs of the client, and what they are answered with
     delivering.py    what is sent to it, and its acknowledgements
@@ -23,10 +24,10 @@ from entrepot.model.entry import CODEC_MQTT
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
-from entrepot.protocols.mqtt import connecting, delivering, outcomes, publishing, retained, subscribing
+from entrepot.protocols.mqtt import authenticating, connecting, delivering, outcomes, publishing, retained, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.codec import Decoder
-from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, WAITING, Settings
+from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, OPEN, WAITING, Settings
 from entrepot.protocols.mqtt.events import AckRun, Auth, Connect, Disconnect, Pings, PublishRun, Subscribe, Unsubscribe
 from entrepot.protocols.mqtt.flights import Flights
 from entrepot.protocols.mqtt.incoming import Incoming
@@ -93,6 +94,7 @@ class Session(Sink):
         self.version = 0
         self.connect: Connect | None = None
         self.terms: Terms | None = None
+        self.login: authenticating.Login | None = None
         self.principal: Any = None
         self.user = ""
         self.virtual_host = ""
@@ -122,7 +124,9 @@ class Session(Sink):
         self.releasing: dict[Call, tuple[int, bytes]] = {}  # PUBRELs and PUBCOMPs that go out when it is remembered that they did
         # what is sent to it
         self.subscriptions = Subscriptions()
-        self.sources: list[delivering.Source] = []  # by number
+        self.sources: dict[int, delivering.Source] = {}  # by place
+        self.last_place = delivering.LOOSE
+        self.shared: dict[bytes, delivering.Source] = {}  # by filter
         self.flights = Flights()
         self.aliases = OutgoingAliases(0)
         self.copies = retained.Copies()
@@ -139,6 +143,10 @@ class Session(Sink):
         """The port's side of this session. Raises Refused."""
         return self.port.attach(self, self.principal, namespace, CODEC_MQTT)
 
+    def authenticated(self, principal: Any) -> None:
+        """Who it is is known; None: nobody."""
+        connecting.authenticated(self, principal)
+
     def give_room(self) -> None:
         """Somebody has logged in: what is received is bounded as a user's, no more as a stranger's."""
         share = None if self.unfinished is None else self.unfinished.share(partial(_overrun, self))
@@ -154,6 +162,10 @@ class Session(Sink):
         """What was remembered of topics holds no more."""
         self.matches.clear()
         self.withouts.clear()
+
+    def queue_arguments(self) -> dict[str, Any]:
+        """Of a queue that nobody waits for who is away."""
+        return {"x-max-length": self.settings.queued_max} if self.settings.queued_max else {}
 
     def submit(self, request: Any) -> None:
         """Ask something whose answer nobody waits for."""
@@ -310,7 +322,7 @@ class Session(Sink):
             connecting.disconnect(self, event)
         else:
             assert isinstance(event, Auth)
-            connecting.authenticate(self, event)
+            authenticating.authenticate(self, event, self.state == OPEN)
 
     # ---- packets that wait
 
@@ -415,7 +427,7 @@ class Session(Sink):
         self.held.clear()
         self.matches.clear()
         self.unsettled = []
-        for source in self.sources:
+        for source in self.sources.values():
             source.ended = True
         share, self.decoder.share = self.decoder.share, None
         if share is not None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
 from entrepot.model.errors import NotDone
-from entrepot.protocols.mqtt import answers, outcomes, retained
+from entrepot.protocols.mqtt import answers, outcomes, retained, sharing
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Subscribe, Subscription, Unsubscribe
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
@@ -50,11 +50,15 @@ def _subscribe(session: Session, wanted: Subscription, identifier: int, due: lis
     parts = shared(wanted.filter)
     if parts is None or len(wanted.filter) > KEY_MAX_BYTES:
         return ReasonCode.TOPIC_FILTER_INVALID
-    if parts[0]:
-        return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
     replaced = session.subscriptions.get(wanted.filter)
-    if replaced is None and len(session.subscriptions) >= session.settings.subscriptions_max:
+    is_new = replaced is None and wanted.filter not in session.shared
+    if is_new and len(session.subscriptions) + len(session.shared) >= session.settings.subscriptions_max:
         return ReasonCode.QUOTA_EXCEEDED
+    if parts[0]:
+        main = session.sources[MAIN]
+        yield from _queue_at(session, main)
+        wanted.qos = min(wanted.qos, sharing.QOS_MAX)
+        return (yield from sharing.subscribe(session, wanted, identifier, _arguments(wanted, identifier), main.queue))
     if session.is_kept and not wanted.qos and len(wanted.filter) > KEY_MAX_BYTES - len(NOTED):
         return ReasonCode.TOPIC_FILTER_INVALID
     yield from source_at(session, place_of(wanted))
@@ -93,8 +97,7 @@ def source_at(session: Session, place: int) -> Generator[Any, Any, Source]:
 
 def _queue_at(session: Session, source: Source) -> Generator[Any, Any, None]:
     if not source.queue:
-        arguments = {"x-max-length": session.settings.queued_max} if session.settings.queued_max else {}
-        source.queue, _, _ = yield requests.DeclareQueue("", exclusive=True, arguments=arguments)
+        source.queue, _, _ = yield requests.DeclareQueue("", exclusive=True, arguments=session.queue_arguments())
 
 
 def consume(session: Session, source: Source) -> Generator[Any, Any, None]:
@@ -104,24 +107,28 @@ def consume(session: Session, source: Source) -> Generator[Any, Any, None]:
 
 
 def bindings(session: Session, subscription: Subscription, identifier: int) -> list[requests.Bind]:
-    """What a subscription is at the port. Where the session is kept its options are said; of QoS 0 by a binding of the queue that lasts, which finds nothing."""
+    """What a subscription is at the port. Where the session is kept it says its options; of QoS 0 by a binding of the queue that lasts, which finds nothing."""
     source, key = session.sources[place_of(subscription)], key_of(subscription.filter).decode()
     if not session.is_kept:
         return [requests.Bind(EXCHANGE, source.queue, "queue", key)]
-    options = subscription.qos | subscription.no_local << 2 | subscription.retain_as_published << 3 | subscription.retain_handling << 4
-    arguments = {OPTIONS: options, IDENTIFIER: identifier} if identifier else {OPTIONS: options}
+    arguments = _arguments(subscription, identifier)
     if not source.is_loose:
         return [requests.Bind(EXCHANGE, source.queue, "queue", key, arguments)]
     noted = requests.Bind(EXCHANGE, session.sources[MAIN].queue, "queue", NOTED.decode() + key, arguments)
     return [requests.Bind(EXCHANGE, source.queue, "queue", key), noted]
 
 
+def _arguments(subscription: Subscription, identifier: int) -> dict[str, Any]:
+    options = subscription.qos | subscription.no_local << 2 | subscription.retain_as_published << 3 | subscription.retain_handling << 4
+    return {OPTIONS: options, IDENTIFIER: identifier} if identifier else {OPTIONS: options}
+
+
 def restore(session: Session) -> Generator[Any, Any, None]:
     """The subscriptions of a session that was there before, by the bindings of its queue; those of QoS 0 are bound again."""
     listed = yield requests.ListBindings(session.sources[MAIN].queue)
     for exchange, routing_key, arguments in listed:
-        found = _noted(routing_key, arguments) if exchange == EXCHANGE else None
-        if found is None:
+        found = _noted(routing_key, arguments)
+        if found is None or sharing.restored(session, exchange, *found) or exchange != EXCHANGE:
             continue
         subscription, identifier = found
         if not subscription.qos:
@@ -136,8 +143,7 @@ def _noted(routing_key: str, arguments: dict[str, Any]) -> tuple[Subscription, i
     if not isinstance(options, int) or not isinstance(identifier, int) or options & 3 > MOST_QOS:
         return None
     pattern = routing_key.encode(errors="surrogateescape")
-    if not options & 3:
-        pattern = pattern.removeprefix(NOTED)
+    pattern = pattern.removeprefix(NOTED)
     topic_filter = filter_of(pattern)
     if topic_filter is None:
         return None
@@ -149,11 +155,11 @@ def unsubscribe(session: Session, packet: Unsubscribe) -> Steps:
     codes: list[int] = []
     for topic_filter in packet.filters:
         found = session.subscriptions.get(topic_filter)
-        if found is None:
+        if found is None and topic_filter not in session.shared:
             codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED if shared(topic_filter) is not None else ReasonCode.TOPIC_FILTER_INVALID)
             continue
         try:
-            yield from _unbind(bindings(session, *found))
+            yield from (sharing.unsubscribe(session, topic_filter) if found is None else _unbind(bindings(session, *found)))
         except NotDone as error:
             error.__traceback__ = None
             codes.append(outcomes.reason_of(error))
