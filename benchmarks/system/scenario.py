@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from benchmarks.system.connection import Connection
 from benchmarks.system.consumer import Consumer
@@ -196,7 +197,7 @@ class Run:
             keys = [""] if self.fanout else self._share(index, options.publishers)
             messages = []
             body_at = 0
-            how = {"frame_max": session.frame_max, "persistent": not options.transient, "mandatory": options.mandatory}
+            how: dict[str, Any] = {"frame_max": session.frame_max, "persistent": not options.transient, "mandatory": options.mandatory}
             for key in keys:
                 for priority in range(options.priorities) if options.priorities else (-1,):
                     message, body_at = publish_frames(self.exchange, key, self.filler, **how, priority=priority)
