@@ -5,7 +5,7 @@ fails; shards close and open. What a session's own protocol would remember of on
 
     exactly once   every record that a client has published, in the end, comes to each client once, and lies once in a queue beside them
     presence       a session that was there is there
-    wills          one that is due at once comes once if its connection was lost, and none twice (within one process)
+    wills          one that is due at once comes once if its connection was lost, and none twice
     none           of a connection that was left, or whose client was back in time
 """
 
@@ -19,7 +19,6 @@ from entrepot.broker.broker import Broker
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import session_requests as s
 from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, Attachment, Call, Delivery, Sink, make_ask, make_publish, make_settle
-from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.front.parting import make_address
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting
@@ -68,7 +67,6 @@ class SessionsRun(CrashingRun):
         self.resumed = 0  # numbers that were released when a session was opened again
         self.taken_over = 0
         self.bound = False
-        self.is_one_process = True  # else what goes to several owners may come again, and wills
 
     def start(self) -> None:
         """Recover; make the sessions the first time."""
@@ -91,14 +89,6 @@ class SessionsRun(CrashingRun):
                 setting.ask(r.Bind(TOPIC, client.name, "queue", "x.#"))
             self.bound = True
         setting.door.close()
-
-    def new_body(self, client: Client, body: bytes) -> None:
-        """A client publishes it, until it is there."""
-        self.sent.append(body)
-
-    def address_of(self, client: Client, body: bytes) -> bytes:
-        """Where it is published to."""
-        return make_address(TOPIC, "x.y")
 
     def attach(self, sink: Sink, name: str) -> Attachment:
         """A connection."""
@@ -159,17 +149,15 @@ class SessionsRun(CrashingRun):
         came = self.bodies("wills")
         for will in self.wills:
             count = came.pop(will.body, 0)
-            if self.owners is not OwnerTable or not self.is_one_process:
-                count = min(count, 1)  # what goes to other processes comes at least once
             if count > 1 or (will.expected is not None and will.expected != count):
                 raise Violation(f"will {will.body!r}, delayed {will.delay_s} s, came {count} times, and should {will.expected}")
         if came:
             raise Violation(f"wills of nobody: {came}")
 
-    def check_came(self, where: str, found: Counter[bytes], sent: list[bytes], is_once: bool | None = None) -> None:
+    def check_came(self, where: str, found: Counter[bytes], sent: list[bytes]) -> None:
         """All of it, and nothing else, and nothing twice."""
         for body in sent:
-            if not found[body] or (found[body] > 1 and (self.is_one_process if is_once is None else is_once)):
+            if found[body] != 1:
                 raise Violation(f"{where} has {body!r} {found[body]} times")
         if len(found) != len(sent):
             raise Violation(f"{where} has what nobody sent")
@@ -207,7 +195,6 @@ class Client:
         self.published: dict[int, tuple[bytes, bool]] = {}  # number -> body, and whether it was received and is being released
         self.taken: set[int] = set()  # numbers that were sent to it, and not released
         self.got: Counter[bytes] = Counter()
-        self.offsets: set[int] = set()  # of what it got
         self.connection: Connection | None = None
         self.connections: list[Connection] = []  # also those that it has given up, and the broker does not know
         self.last_will: Will | None = None
@@ -233,7 +220,7 @@ class Client:
             return
         run.serial += 1
         body = b"%06d" % run.serial + b"." * run.chance.choice((0, 50))
-        run.new_body(self, body)
+        run.sent.append(body)
         self.published[number] = (body, False)
         connection.up(connection.server_publish, number, body)
 
@@ -260,14 +247,13 @@ class Client:
         """Its number is free."""
         self.published.pop(number, None)
 
-    def take(self, number: int, body: bytes, offset: int) -> None:
+    def take(self, number: int, body: bytes) -> None:
         """A record."""
         if number not in self.taken:
             self.taken.add(number)
             self.got[body] += 1
-            if offset in self.offsets or (self.got[body] > 1 and self.run.is_one_process):
+            if self.got[body] > 1:
                 raise Violation(f"client {self.name} is given {body!r} again")
-            self.offsets.add(offset)
         assert self.connection is not None
         self.connection.up(self.connection.server_received, number)
 
@@ -447,7 +433,7 @@ class Connection(Sink):
         elif number not in self.storing:
             self.storing.add(number)
             codec = self.run.codec
-            call = make_publish(1, self.run.address_of(self.client, body), codec.tag, codec.version, 0, rewriting.Parts({}, None, body).packed(), 1, len(body))
+            call = make_publish(1, make_address(TOPIC, "x.y"), codec.tag, codec.version, 0, rewriting.Parts({}, None, body).packed(), 1, len(body))
             assert self.opened is not None
             self._ask(s.PublishOnce(self.opened.number, [call], [(number, 1)]), lambda _: self._stored(number))
 
@@ -476,7 +462,7 @@ class Connection(Sink):
                 left.append((consumer, offset, body))
                 continue
             self.flights[number] = (consumer, offset)
-            self.down(self.client.take, number, body, offset)
+            self.down(self.client.take, number, body)
         self.waiting = left
 
     def server_received(self, number: int) -> None:

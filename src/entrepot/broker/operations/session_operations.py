@@ -232,7 +232,7 @@ class SessionOperations:
             door.settle(settle)
         if not session.log_id:
             return None, None
-        note = Note(session.log_id, session.generation, released, [], adds, removes)
+        note = Note(session.log_id, session.generation, released, [], adds, removes, [])
         session.owner.together([], together, [], partial(_answer, call), note)
         for consumer, *_ in together:
             door.credit_returned(consumer)

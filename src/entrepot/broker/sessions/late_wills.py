@@ -1,6 +1,6 @@
 """LateWills: wills that are due, whatever becomes of their sessions: published at once, or as soon as that can be.
 
-Of a session that was kept there is a row as long as it is not published: it goes in the same commit, where all that the will leads to is in this process.
+Of a session that was kept there is a row as long as it is not published: it goes in the same commit. What goes to other owners is kept there, and sent on once.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from entrepot.broker.sessions.session_state import LATE_WILL, gone, late_will_de
 from entrepot.model.errors import NotDone, Refused, Unavailable
 from entrepot.store.interface import Store
 
-Publish: TypeAlias = Callable[[str, WillFields, Callable[[NotDone | None], None]], bool]
-"""(namespace, will, done): True: it is staged, in the open commit, wherever it goes, or goes nowhere; False: done(why not, or None) is called later. Raises a
-NotDone: not now; Refused: never."""
+Publish: TypeAlias = Callable[[str, WillFields, int, Callable[[NotDone | None], None]], bool]
+"""(namespace, will, its shard, done): True: it is staged, in the open commit, wherever it goes, or goes nowhere; False: done(why not, or None) is called later.
+Raises a NotDone: not now; Refused: never."""
 
 
 class LateWill(NamedTuple):
@@ -61,7 +61,7 @@ class LateWills:
 
     def _try(self, late: LateWill) -> None:
         try:
-            staged = self._publish(late.namespace, late.will, partial(self._published, late))
+            staged = self._publish(late.namespace, late.will, late.shard, partial(self._published, late))
         except Refused:
             self.dropped_count += 1
             self._forget(late)

@@ -15,8 +15,10 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from entrepot.broker.calls.questions import CHANGE_CATALOGUE, NEW, PRESENT, AttachSession, DetachSession, HoldSession, Note, SessionAttached
+from entrepot.broker.calls.questions import CHANGE_CATALOGUE, NEW, PRESENT, AttachSession, DetachSession, HoldSession, Note, Onward, Place, SessionAttached
 from entrepot.broker.logs.hub import Hub
+from entrepot.broker.outbox.handover import Target
+from entrepot.broker.outbox.intents import Packed
 from entrepot.broker.owners import Done
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.sessions.attached import NEVER_MS, Attached, Kept, parted, taken_over
@@ -49,7 +51,10 @@ DUE_MAX = 256  # sessions looked at in a turn
 
 
 class SessionTable:
-    """Over one store. shard_of(namespace, name); may_remove(): whether the catalogue may be asked now; remove(queue) asks for it; publish: see Publish."""
+    """Over one store. shard_of(namespace, name); may_remove(): whether the catalogue may be asked now; remove(queue) asks for it; publish: see Publish;
+
+    target_of(namespace, place): where that is, None: nowhere any more.
+    """
 
     def __init__(
         self,
@@ -59,12 +64,14 @@ class SessionTable:
         may_remove: Callable[[], bool],
         remove: Callable[[Queue], None],
         publish: Publish,
+        target_of: Callable[[str, Place], Target | None],
     ) -> None:
         self._hub = hub
         self._store = store
         self._shard_of = shard_of
         self._may_remove = may_remove
         self._remove = remove
+        self._target_of = target_of
         self._publish = publish
         self._attached: dict[tuple[str, str], Attached] = {}
         self._kept: dict[bytes, Kept] = {}  # by the id of the queue's log
@@ -323,6 +330,8 @@ class SessionTable:
         kept = self._kept.get(note.log_id)
         if kept is None or kept.attached is None or kept.attached.generation != note.generation:
             raise taken_over("" if kept is None else kept.queue.name)
+        if note.onward and not self._hub.outbox.may_carry(sum(len(one.data) for one in note.onward)):
+            raise Unavailable("too much is on its way to other owners")
 
     def note(self, note: Note, nacked: list[list[int]]) -> list[tuple[int, int]]:
         """Have it remember, in the open commit; `nacked`: of each stage. Which numbers it does not remember, for their records were nacked."""
@@ -341,7 +350,17 @@ class SessionTable:
             self._fold(kept, kind, numbers_delta(adds, True))
         if note.removes:
             self._fold(kept, kind, numbers_delta(note.removes, False))
+        for one in note.onward:
+            self._send_on(kept, one)
         return left_out
+
+    def _send_on(self, kept: Kept, onward: Onward) -> None:
+        """To those of its places that are still there."""
+        namespace = kept.queue.definition.namespace
+        targets = [target for place in onward.places if (target := self._target_of(namespace, place)) is not None]
+        if targets:
+            packed = Packed(onward.address, onward.hidden, onward.flags, onward.data, onward.count, onward.codec, onward.codec_version)
+            self._hub.outbox.carry(kept.queue.log.shard, targets, packed)
 
     # ---- detaching
 
