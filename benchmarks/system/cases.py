@@ -165,6 +165,7 @@ _KEEPS_UP = Expectation("unsorted_grows", at_most=0.0)
 AMQP_CASES = (
     Case("both-16", "1 publisher, 1 consumer, 16 B", _load("both", "--size", "16", window=20_000), (_STALL,)),
     Case("both-100", "1 publisher, 1 consumer, 100 B", _load("both", window=20_000), (*_at_least("consume_per_s", 1e6, 20), _STALL)),
+    Case("both-100-10-priorities", "as both-100, of 10 priorities in turn", _load("both", "--priorities", "10", window=20_000), (_STALL,)),
     Case("both-1k", "1 publisher, 1 consumer, 1 KiB", _load("both", "--size", "1024", window=10_000), (*_at_least("consume_per_s", 250e3, 10), _STALL)),
     Case(
         "queues-4",

@@ -134,13 +134,13 @@ def test_listen_flags_are_all_there_is() -> None:
         "listen.sqss": "",
         "listen.stomp": "",
         "listen.stomps": "",
-        "listen.mqtt": "",
-        "listen.mqtts": "",
         "listen.stomp-ws": "",
         "listen.stomp-wss": "",
+        "listen.mqtt": "",
+        "listen.mqtts": "",
         "listen.http": "127.0.0.1:0",
     }
-    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, mqtt, mqtts, stomp-ws, stomp-wss, http"):
+    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, stomp-ws, stomp-wss, mqtt, mqtts, http"):
         listening_only(["gopher=127.0.0.1:0"])
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from entrepot.broker.calls.questions import Note
+from entrepot.broker.front.inbox import Inbox
 from entrepot.broker.owner import answering
 from entrepot.broker.owner.together import do_together
 from entrepot.broker.sessions import session_table
@@ -17,19 +17,21 @@ from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.simulation.linked_owners import BreakingOwnerTable, LinkedOwnerTable
 from entrepot.simulation.sessions_run import SessionsRun
 from entrepot.simulation.store_model import Violation
+from entrepot.simulation.workers_sessions_run import WorkersSessionsRun
 from entrepot.store.local import store
 
 COMPILED = str(store.__file__).endswith(".so")
 SEEDS = int(os.environ.get("ENTREPOT_SESSIONS_SEEDS", "50" if COMPILED else "4"))
 LINKED_SEEDS = 12 if COMPILED else 2
+WORKERS_SEEDS = 20 if COMPILED else 2
 NOTICED = 40  # seeds, of which one notices what is broken
 ONLY = os.environ.get("ENTREPOT_SEED")
 
 
-def run_seeds(seeds, owners=None):
+def run_seeds(seeds, owners=None, kind=SessionsRun):
     totals = [0, 0, 0]
     for seed in seeds if ONLY is None else [int(ONLY)]:
-        run = SessionsRun(seed)
+        run = kind(seed)
         if owners is not None:
             run.owners = owners
         try:
@@ -51,6 +53,15 @@ def test_promises_hold_over_links(owners):
     run_seeds(range(LINKED_SEEDS), owners)
 
 
+def test_promises_hold_over_three_workers():
+    run_seeds(range(WORKERS_SEEDS), kind=WorkersSessionsRun)
+
+
+@pytest.mark.long
+def test_promises_hold_over_three_workers_for_five_hundred_seeds():
+    run_seeds(range(500), kind=WorkersSessionsRun)
+
+
 @pytest.mark.long
 def test_promises_hold_for_a_thousand_seeds():
     run_seeds(range(1000))
@@ -69,10 +80,10 @@ def test_a_seed_is_a_run():
 # ---- what these must notice
 
 
-def caught(*messages):
+def caught(*messages, kind=SessionsRun):
     for seed in range(NOTICED):
         try:
-            SessionsRun(seed).run()
+            kind(seed).run()
         except Violation as violation:
             assert any(message in str(violation) for message in messages), violation  # noqa: PT017 - which of them it is
             return
@@ -100,7 +111,7 @@ def test_numbers_that_are_remembered_a_commit_later(monkeypatch):
 @pytest.mark.once
 def test_numbers_that_are_not_released(monkeypatch):
     note = SessionTable.note
-    monkeypatch.setattr(SessionTable, "note", lambda self, said, nacked: note(self, Note(*said[:-1], []), nacked))
+    monkeypatch.setattr(SessionTable, "note", lambda self, said, nacked: note(self, said._replace(removes=[]), nacked))
     caught("does not come to its end", " times", " again")
 
 
@@ -117,6 +128,16 @@ def test_released_numbers_that_are_forgotten(monkeypatch):
     monkeypatch.setattr(session_table, "key_of", key)
     monkeypatch.setattr(session_table, "numbers_of", lambda value: [] if kinds[-1] == RELEASED else numbers_of(value))
     caught("does not come to its end")
+
+
+@pytest.mark.once
+def test_what_is_carried_and_taken_again(monkeypatch):
+    def hand_over(self, handover):
+        if self.is_open(handover.target):
+            self._answer_when_durable(handover, self._take(handover))
+
+    monkeypatch.setattr(Inbox, "hand_over", hand_over)
+    caught(" times", " again", kind=WorkersSessionsRun)
 
 
 @pytest.mark.once

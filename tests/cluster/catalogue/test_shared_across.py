@@ -96,8 +96,7 @@ class Bench:
 def test_values_lie_where_their_queue_is_and_are_copied_elsewhere():
     cluster = ValuesCluster(3)
     cluster.wait_open()
-    first, second, third = cluster.processes
-    shards = first.broker.shards
+    shards = cluster.processes[0].broker.shards
     owner = cluster.processes[shards.shard("queue", NS, RETAINED_QUEUE) % 3]
     others = [process for process in cluster.processes if process is not owner]
     names = (name for number in itertools.count() if shards.shard("queue", NS, name := f"q{number}") % 3 == others[1].number)

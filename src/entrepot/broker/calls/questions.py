@@ -16,7 +16,7 @@ PartitionFigures: TypeAlias = tuple[int, int, int, int]
 """Of a partition: first offset, durable end, bytes, and the consumers of its topic."""
 
 BrowsedSlice: TypeAlias = tuple[int, int, int, bytes]
-"""Records as the codec that was asked for packs them: its version, how often each was delivered before, how many, and the records, without an entry's prefix."""
+"""Records, packed, without an entry's prefix: the version of their codec, how often each was delivered before, how many, and they."""
 
 BrowsedPage: TypeAlias = tuple[list[BrowsedSlice], int, int]
 """Slices in order, the place where it goes on (-1: nowhere), and how many records are ready in all."""

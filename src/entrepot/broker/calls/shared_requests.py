@@ -15,8 +15,8 @@ from msgspec import Struct, field
 class JoinShared(Struct):
     """Make a queue of the session a member; the subscription, if it is not there. result: None. Then its queue, `name`, may be consumed from.
 
-    That a queue is a member is a binding: from the exchange `name` to that queue, with `pattern` for a routing key, and `arguments`; it is listed as others are.
-    Joining again with other arguments replaces them. `queue_arguments`: of the queue, if it is made now (x-max-length, say).
+    That a queue is a member is a binding: from the exchange `name` to that queue, with `pattern` for a routing key, and `arguments`; it is listed as others
+    are. Joining again with other arguments replaces them. `queue_arguments`: of the queue, if it is made now (x-max-length, say).
 
     Refused NOT_PERMITTED: CONFIGURE and WRITE of the queue `name`, and READ of the exchange are needed; EXISTS_DIFFERENT: there is a queue or an exchange of
     that name that is no shared subscription's; INVALID: it cannot be a queue's name (255 bytes); LIMIT.

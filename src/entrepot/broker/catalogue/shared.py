@@ -1,7 +1,8 @@
 """Shared: shared subscriptions in the catalogue. One is an exchange and a queue of the same name, both with the argument SHARED.
 
-Nothing is published to the exchange. It is there for its bindings: each says that a queue is a member. It is auto-delete, and its queue goes with it (removal.py);
-so whatever takes a member away (it leaves, it is deleted, it lived in a process that has ended) takes away what nobody is a member of, in the same commit.
+Nothing is published to the exchange. It is there for its bindings: each says that a queue is a member. It is auto-delete, and its queue goes with it
+(removal.py); so whatever takes a member away (it leaves, it is deleted, it lived in a process that has ended) takes away what nobody is a member of, in the
+same commit.
 """
 
 from __future__ import annotations

@@ -19,9 +19,11 @@ from entrepot.broker.operations.topic_making import Prepared
 from entrepot.broker.outbox.handover import Target
 from entrepot.broker.owner.answering import Answering
 from entrepot.broker.owner.seals import Seals
+from entrepot.broker.queue import parts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.last_values import LastValues
+from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.sessions.session_table import SessionTable
@@ -107,7 +109,8 @@ class LiveObjects:
             if definition.persistent:
                 self._noted.note(shard, broker.catalogue.becoming)
         heads = partial(LastValues, limits=broker.last_value_limits) if definition.policy.last_value else HeadDrops
-        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, heads)
+        kind = PriorityQueue if definition.policy.max_priority else Queue
+        queue = kind(definition, broker.hub, owner.store, log, definition.namespace, heads)
         definition.runtime = queue
         if isinstance(queue.heads, LastValues):
             self.last_values.add(queue.heads)
@@ -265,18 +268,21 @@ class LiveObjects:
             queue.forget()
             if isinstance(queue.heads, LastValues):
                 queue.heads.drop()
-            broker.outbox.forget(queue.log)
-            dying = [] if queue.dead_letters is None else queue.dead_letters.jobs()
+            logs = [part.log for part in parts.parts_of(queue)]
+            for log in logs:
+                broker.outbox.forget(log)
+            dying = parts.dying(queue)
             queue.close()
             for holder, _, count, _ in dying:  # of those who read still consumer_gone() tells
                 if holder is not None and not holder.active:
                     holder.freed(min(count, holder.leased))
                     door: Any = holder.attachment
                     door.credit_returned(holder)
-            broker.transactions.drop(queue.log)
             owner = broker.owners.holder(queue.log)
             owner.answering.sessions.queue_removed(queue.log)
-            owner.store.drop_log(queue.log)
+            for log in logs:
+                broker.transactions.drop(log)
+                owner.store.drop_log(log)
             owner.seals.gone([queue.log])
             owner.ended()
         for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens

@@ -153,6 +153,6 @@ def sequence_of(value: bytes | None) -> int:
     """The last sequence; 0 where none was given. Raises CorruptData."""
     if value is None:
         return 0
-    if len(value) < _SEQUENCE_SIZE or value[1] > _VERSION:
+    if len(value) < _SEQUENCE_SIZE or value[1] > _PLAIN:
         raise CorruptData(f"the last sequence to a shard is kept as {value!r}, which this version cannot read")
     return int.from_bytes(value[2:_SEQUENCE_SIZE], "little")

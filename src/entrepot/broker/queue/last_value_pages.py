@@ -144,6 +144,7 @@ class _Reading:
         self._offsets: dict[bytes, int | None] = {}  # which record of each key is read; None: none
         self._records: dict[bytes, _Record] = {}
         self._is_over = False
+        self._is_stale = False  # turns have passed since rows were looked at
         self._fetched: int | None = None
         self._reader = queue.log.reader()
         self._reader.stretch_size = STRETCH_BYTES
@@ -156,19 +157,29 @@ class _Reading:
             if self._ranges:
                 self._scan()
                 if self._ranges:
+                    self._is_stale = True
                     self._queue.hub.scheduler.call_soon(self.go_on)
                     return
-                self._look(self._keys)
-            while self._unread:
-                if not self._read(*self._unread[-1]):
-                    return
-                self._unread.pop()
-                if not self._unread:
-                    self._look([key for key in self._keys if self._is_changed(key)])
+                self._order(self._keys)
+            if not self._read_all():
+                self._is_stale = True
+                return
         except CorruptData:
             self._over()
             raise
         self._answer()
+
+    def _read_all(self) -> bool:
+        """Have all records as they are in this turn of the loop; False: one is waited for."""
+        while True:
+            while self._unread:
+                if not self._read(*self._unread[-1]):
+                    return False
+                self._unread.pop()
+            if not self._is_stale:
+                return True
+            self._is_stale = False
+            self._look_again()
 
     def close(self) -> None:
         """The queue has ended."""
@@ -205,10 +216,13 @@ class _Reading:
             self._cut()
 
     def _add(self, key: bytes, value: LastValue) -> bool:
-        """One more of the page; False: it is full."""
+        """One more of the page, unless it has expired; False: it is full."""
+        if self._has_expired(value):
+            return True
         if len(self._keys) >= self._question.limit or (self._keys and self._size + value.size > COPIES_MAX_BYTES):
             return False
         self._keys.append(key)
+        self._offsets[key] = value.offset
         self._size += value.size
         return True
 
@@ -219,21 +233,24 @@ class _Reading:
 
     # ---- reading
 
-    def _look(self, keys: list[bytes]) -> None:
+    def _order(self, keys: list[bytes]) -> None:
         """These are to be read, as they lie."""
-        for key in keys:
-            self._records.pop(key, None)
-            self._offsets[key] = self._find(key)
         self._unread = sorted(((offset, key) for key in keys if (offset := self._offsets[key]) is not None), reverse=True)
 
-    def _find(self, key: bytes) -> int | None:
-        """Where the last value of a key lies; None: there is none, or it has expired."""
-        value = self._index.find(self._prefix + key)
-        return None if value is None or 0 < value.due_ms <= self._index.now_ms() else value.offset
+    def _look_again(self) -> None:
+        """Turns have passed: what was replaced meanwhile is to be read anew."""
+        changed = []
+        for key in self._keys:
+            value = self._index.find(self._prefix + key)
+            offset = None if value is None or self._has_expired(value) else value.offset
+            if offset != self._offsets[key]:
+                self._offsets[key] = offset
+                self._records.pop(key, None)
+                changed.append(key)
+        self._order(changed)
 
-    def _is_changed(self, key: bytes) -> bool:
-        """Whether what was read of it is not its last value any more."""
-        return self._find(key) != self._offsets[key]
+    def _has_expired(self, value: LastValue) -> bool:
+        return 0 < value.due_ms <= self._index.now_ms()
 
     def _read(self, offset: int, key: bytes) -> bool:
         """Have the record of a key; False: it is waited for."""

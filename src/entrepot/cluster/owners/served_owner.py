@@ -396,6 +396,8 @@ class ServedOwner(ServedStages):
         if any(first + count > NUMBER_MAX + 1 for first, count in runs):
             raise CorruptData("a number to be remembered is too great")
         for one in note.onward:
+            if not asked.is_address(one.address):
+                raise CorruptData("records are to go on to an address that is none")
             self._check_records(one.codec, one.data, one.count)
         onward = [Onward(one.places, one.address, one.hidden, one.codec, one.codec_version, one.flags, one.data, one.count) for one in note.onward]
         self._do_together(said, [], Note(note.log_id, note.generation, note.released, note.by_stage, note.adds, note.removes, onward))
