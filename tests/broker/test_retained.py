@@ -148,6 +148,7 @@ def test_the_queue_is_the_brokers_own(bench, me):
         r.Consume(RETAINED_QUEUE, "c"),
         r.Get(RETAINED_QUEUE),
         r.PurgeQueue(RETAINED_QUEUE),
+        r.Browse(RETAINED_QUEUE),
         r.DeleteQueue(RETAINED_QUEUE),
         r.Bind("amq.topic", RETAINED_QUEUE, "queue", "#"),
         r.DeclareQueue("another", durable=True, arguments={"x-last-value": True}),
