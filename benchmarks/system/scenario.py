@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from benchmarks.system.connection import Connection
 from benchmarks.system.consumer import Consumer
@@ -44,6 +45,7 @@ class Options:
     queue: str = "load"
     queues: int = 1
     queue_type: str = ""
+    priorities: int = 0
     exchange: str = ""
     transient: bool = False
     purge: bool = False
@@ -163,6 +165,8 @@ class Run:
             if self.exchange:
                 session.declare_exchange(self.exchange, "direct", durable=not options.transient)
             arguments: dict[str, str | int | bool] = {"x-queue-type": options.queue_type} if options.queue_type else {}
+            if options.priorities:
+                arguments["x-max-priority"] = options.priorities - 1
             for name in self.queue_names:
                 session.declare_queue(name, durable=not options.transient, arguments=arguments)
                 if self.exchange:
@@ -193,16 +197,16 @@ class Run:
             keys = [""] if self.fanout else self._share(index, options.publishers)
             messages = []
             body_at = 0
+            how: dict[str, Any] = {"frame_max": session.frame_max, "persistent": not options.transient, "mandatory": options.mandatory}
             for key in keys:
-                message, body_at = publish_frames(
-                    self.exchange, key, self.filler, frame_max=session.frame_max, persistent=not options.transient, mandatory=options.mandatory
-                )
-                messages.append(message)
+                for priority in range(options.priorities) if options.priorities else (-1,):
+                    message, body_at = publish_frames(self.exchange, key, self.filler, **how, priority=priority)
+                    messages.append(message)
             publisher = Publisher(
                 session.socket.fileno(), self.tally, self.loop.poller, session.frame_max,
                 number=number, messages=messages, body_at=body_at, window=window, batch=batch, confirm_us=self.confirm_latency, fault=options.fault,
             )  # fmt: skip
-            number += len(keys)
+            number += len(messages)
             self.publishers.append(publisher)
 
     def _open_consumers(self) -> None:

@@ -105,6 +105,19 @@ class TestExpiry:
         bench.run()
         assert dead.bodies() == [b"%d" % number for number in range(3000)]
 
+    @pytest.mark.parametrize("top", [0, 2])
+    def test_of_a_message_over_a_restart(self, bench, me, top):
+        me.declare("m", x_max_priority=top)
+        me.put(b"a", key="m", ttl_ms=1000, priorities=[top])
+        me.put(b"b", b"c", key="m", ttl_ms=4000, priorities=[0, top])
+        again = bench.reopen()
+        again.run(2)
+        assert again.queue("m").depth() == 2
+        again.run(3)
+        you = again.connect().consume(queue="m")
+        again.run()
+        assert you.bodies() == []
+
     def test_over_a_restart(self, bench, dead):
         dead.put(b"x", key="t")
         again = bench.reopen()

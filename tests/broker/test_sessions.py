@@ -2,7 +2,7 @@
 
 import pytest
 from broker_bench import AllowAll
-from session_bench import NS, SessionBench, will_of
+from kept_session_bench import NS, SessionBench, will_of
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import session_requests as s
@@ -360,6 +360,14 @@ class TestWills:
         assert bench.heard() == [b"w"]
         bench.run(25)
         assert bench.heard() == [b"v"]
+
+    def test_retained(self, bench, me, other):
+        will = will_of(b"w")
+        will.retained = True
+        me.open(will=will)
+        me.close()
+        assert bench.heard() == [b"w"]
+        assert bench.queue("mqtt.retained").depth() == 1
 
     def test_where_there_is_no_room_it_waits(self, bench, me):
         me.open(will=will_of(b"w"))

@@ -134,7 +134,9 @@ class Broker:
         self.operations.add_handlers(Together(self, self.operations).handlers())
         self.sessions = SessionOperations(self, self.operations)
         self.operations.add_handlers(self.sessions.handlers())
-        self.operations.add_handlers(Retaining(self).handlers())
+        retaining = Retaining(self)
+        self.wills.retain = retaining.keep
+        self.operations.add_handlers(retaining.handlers())
         sharing = Sharing(self)
         self.operations.add_handlers(sharing.handlers())
         self.operations.on_decides = sharing.sweep

@@ -23,6 +23,7 @@ from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.last_values import drop_rows_of_none
+from entrepot.broker.queue.priority_queue import Level
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
@@ -137,7 +138,9 @@ class ShardMoves:
         broker.owners.here(shard).answering.sessions.unload(shard)
         for log in store.logs(shard):
             owner = log.owner
-            if isinstance(owner, Queue):
+            if isinstance(owner, Level):
+                log.owner = None  # it ends with its queue
+            elif isinstance(owner, Queue):
                 away = AwayQueue(owner.definition, broker.live.leave(owner))
                 away.leave(owner, holders.get(owner, []))
                 owner.definition.runtime = away

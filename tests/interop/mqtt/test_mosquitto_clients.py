@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-from mqtt_client import Peer, new_name, said_of
+from mqtt_client import DEADLINE_S, Peer, new_name, said_of
 
 Connect = Callable[..., Peer]
-TIMEOUT_S = 60
+TIMEOUT_S = int(DEADLINE_S)
 
 pytestmark = pytest.mark.skipif(not shutil.which("mosquitto_pub"), reason="mosquitto_pub is not installed (Debian: apt-get install mosquitto-clients)")
 

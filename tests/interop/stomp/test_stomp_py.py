@@ -291,7 +291,7 @@ def test_a_full_queue_that_refuses(connect: Connect) -> None:
     ("destination", "headers", "text"),
     [
         ("/queue/x", {"selector": "a = 1"}, "not supported"),
-        ("/queue/x", {"browser": "true"}, "not supported"),
+        ("/queue/x", {"activemq.noLocal": "true"}, "not supported"),
         ("/amq/queue/nowhere", {}, "not found"),
         ("/exchange/nowhere/k", {}, "not found"),
         ("/nothing/x", {}, "invalid destination"),

@@ -11,6 +11,7 @@ from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.state_kinds import default_folds
+from entrepot.broker.users.credentials import ScramVerifier, derive
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 from entrepot.net.turns import Turns
@@ -82,6 +83,15 @@ class Authenticator:
             done(principal)
         else:
             self.held.append(lambda: done(principal))
+
+    def scram(self, name: str, mechanism: str, peer: Any) -> ScramVerifier:
+        return derive(mechanism, name, b"salt", 4096)
+
+    def scram_done(self, name: str, mechanism: str, verifier: ScramVerifier) -> Any:
+        return Principal(name)
+
+    def wrong(self, name: str, peer: Any, answer: Callable[[], object]) -> None:
+        answer()
 
     def anonymous(self, peer: Any) -> Any:
         return Principal("guest") if self.open else None

@@ -289,9 +289,9 @@ def test_a_session_that_ends_cannot_be_made_longer(bench: Bench) -> None:
 @pytest.mark.parametrize("version", VERSIONS)
 def test_filters_are_granted_or_not(bench: Bench, version: int) -> None:
     client = bench.connected("x", version)
-    filters = [(b"a", 0), (b"b/+", 1), (b"#", 2), (b"a#", 0), (b"", 0), (b"x" * 300, 0), (b"$share/g/a", 1), (b"$share/g", 1)]
+    filters = [(b"a", 0), (b"b/+", 1), (b"#", 2), (b"a#", 0), (b"", 0), (b"x" * 300, 0), (b"$share/g/a", 2), (b"$share/g", 1)]
     client.send(subscribe(3, *filters, properties=b"\0" if version == 5 else b""))
-    codes = [0, 1, 2, 0x8F, 0x8F, 0x8F, 0x9E, 0x8F] if version == 5 else [0, 1, 2] + [0x80] * 5
+    codes = [0, 1, 2, 0x8F, 0x8F, 0x8F, 1, 0x8F] if version == 5 else [0, 1, 2, 0x80, 0x80, 0x80, 1, 0x80]
     assert client.hear() == [("SUBACK", 3, codes)]
     assert len(client.session.subscriptions) == 3
 
@@ -596,3 +596,18 @@ def sweep(client: Client, start: float, stop: float, step: float = 0.25) -> None
         if client.session.next_deadline and now >= client.session.next_deadline:
             client.session.deadline_reached(now)
         now += step
+
+
+def test_many_filters_at_once(bench: Bench) -> None:
+    client = bench.connected(settings=Settings(subscriptions_max=300))
+    filters = [(b"t/%d" % (n % 350), n // 350 % 3) for n in range(1000)]
+    client.send(subscribe(1, *filters, properties=b"\0"))
+    ((_, _, codes),) = client.hear()
+    assert codes == [n // 350 % 3 if n % 350 < 300 else 0x97 for n in range(1000)]
+    client.publish(b"t/299", b"x", 2).publish(b"t/0", b"y", 2, 2)
+    assert [(one[1]["payload"], one[1]["qos"]) for one in client.hear() if one[0] == "PUBLISH"] == [(b"x", 2), (b"y", 2)]
+    client.send(unsubscribe(2, *[one for one, _ in filters], properties=b"\0"))
+    ((_, _, codes),) = client.hear()
+    assert codes == [0 if n < 300 else 0x11 for n in range(1000)]
+    assert not client.session.subscriptions.no_local_count
+    assert not [one for queue in bench.queues().values() for one in queue.bindings_in]

@@ -88,7 +88,7 @@ def answer(door: Door, call: Ask) -> None:
     elif isinstance(request, requests.Consume):
         door.consumers += 1
         complete(call, door.consumers)
-    elif not isinstance(request, requests.CommitTogether):
+    elif not isinstance(request, requests.CommitTogether | requests.Browse):
         complete(call)
 
 

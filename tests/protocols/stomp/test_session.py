@@ -195,8 +195,8 @@ def test_destinations(client: Client, destination: str, address: bytes, mandator
 
 @pytest.mark.parametrize(
     "destination",
-    ["/queue/", "/topic/", "/nothing/a", "/queue", "/amq/topic/a", "/temp-topic/a", "foo://a", "/exchange/", "queue://a,b", "/queue/a,/queue/b", "queue://a?x=1",
-     "/queue/" + "a" * 256],
+    ["/queue/", "/topic/", "/nothing/a", "/queue", "/amq/topic/a", "/temp-topic/", "foo://a", "/exchange/", "queue://a,,b", "/queue/a,/queue/", "queue://a?x=1",
+     "/queue/a,/temp-queue/x", "/queue/" + "a" * 256, ",".join(f"/queue/{number}" for number in range(17)), "queue://a,b?x=1"],
 )  # fmt: skip
 def test_destinations_that_are_none(client: Client, destination: str) -> None:
     client.send(send(destination, b"x", "receipt:7"))

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
+from msgspec import Struct
+
 QueueFigures: TypeAlias = tuple[int, int, int, int, int, int]
 """Of a queue: records that can be taken now, leased, delayed; ready with what is not durable yet; consumers; bytes. All approximate."""
 
@@ -14,7 +16,7 @@ PartitionFigures: TypeAlias = tuple[int, int, int, int]
 """Of a partition: first offset, durable end, bytes, and the consumers of its topic."""
 
 BrowsedSlice: TypeAlias = tuple[int, int, int, bytes]
-"""Records as the codec that was asked for packs them: its version, how often each was delivered before, how many, and the records, without an entry's prefix."""
+"""Records, packed, without an entry's prefix: the version of their codec, how often each was delivered before, how many, and they."""
 
 BrowsedPage: TypeAlias = tuple[list[BrowsedSlice], int, int]
 """Slices in order, the place where it goes on (-1: nowhere), and how many records are ready in all."""
@@ -161,10 +163,28 @@ class DetachSession(NamedTuple):
     drop_will: bool
 
 
+Place: TypeAlias = tuple[bytes, str, int]
+"""Of a log: its id, and the name of the queue or topic (-1) that has it, or which partition of the topic it is."""
+
+
+class Onward(Struct):
+    """Records of a publish that go to logs of other owners: with the fields of a port.Publish, and `hidden` as of an owners.Run."""
+
+    places: list[Place]
+    address: bytes
+    hidden: bytes
+    codec: int
+    codec_version: int
+    flags: int
+    data: bytes
+    count: int
+
+
 class Note(NamedTuple):
     """What a session of this generation, with this queue, remembers in the same commit: numbers that are `released`, or else incoming.
 
-    `by_stage`: of each stage the numbers of its records, of which those are left out that are nacked. Refused TAKEN_OVER.
+    `by_stage`: of each stage the numbers of its records, of which those are left out that are nacked. `onward`: what goes to other owners, once, when it is
+    durable here. Refused TAKEN_OVER. Unavailable: there is no room for what is to go on.
     """
 
     log_id: bytes
@@ -173,6 +193,7 @@ class Note(NamedTuple):
     by_stage: list[list[tuple[int, int]]]
     adds: list[tuple[int, int]]
     removes: list[tuple[int, int]]
+    onward: list[Onward]
 
 
 # ---- last values (calls/retained_requests.py)

@@ -10,16 +10,20 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
+from entrepot.broker.calls.questions import Place
 from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.topic_ending import drop_logs, end_partitions
 from entrepot.broker.operations.topic_making import Prepared
+from entrepot.broker.outbox.handover import Target
 from entrepot.broker.owner.answering import Answering
 from entrepot.broker.owner.seals import Seals
+from entrepot.broker.queue import parts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
 from entrepot.broker.queue.last_values import LastValues, drop_rows_of_none
+from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
 from entrepot.broker.sessions.session_table import SessionTable
@@ -43,7 +47,8 @@ class LiveObjects:
         self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
-            sessions = SessionTable(broker.hub, owner.store, self._shard_of_queue, self._may_remove, self._remove_unused, broker.wills.publish)
+            asked = (self._shard_of_queue, self._may_remove, self._remove_unused, broker.wills.publish, self._target_of)
+            sessions = SessionTable(broker.hub, owner.store, *asked)
             owner.answering = Answering(owner, broker.sides, broker.replies, sessions)
             owner.seals = Seals(owner, self._routes_changed)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
@@ -107,7 +112,8 @@ class LiveObjects:
             if definition.persistent:
                 self._noted.note(shard, broker.catalogue.becoming)
         heads = partial(LastValues, limits=broker.last_value_limits) if definition.policy.last_value else HeadDrops
-        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, heads)
+        kind = PriorityQueue if definition.policy.max_priority else Queue
+        queue = kind(definition, broker.hub, owner.store, log, definition.namespace, heads)
         definition.runtime = queue
         if isinstance(queue.heads, LastValues):
             self.last_values.add(queue.heads)
@@ -130,6 +136,18 @@ class LiveObjects:
 
     def _shard_of_queue(self, namespace: str, name: str) -> int:
         return self._broker.shards.shard("queue", namespace, name)
+
+    def _target_of(self, namespace: str, place: Place) -> Target | None:
+        """Where a log is, by the catalogue here; None: it is not there any more."""
+        log_id, name, number = place
+        space = self._broker.catalogue.namespaces.get(namespace)
+        definition = None if space is None else space.queues.get(name) if number < 0 else space.topics.get(name)
+        if definition is None:
+            return None
+        if number < 0:
+            return (self._broker.owners.place(definition), log_id) if definition.log_id == log_id else None
+        there = number < len(definition.partitions) and definition.partitions[number] == log_id
+        return (self._broker.owners.place(definition, number), log_id) if there else None
 
     def _routes_changed(self, namespace: str) -> None:
         self._broker.catalogue.namespace(namespace).router.changed()
@@ -253,18 +271,21 @@ class LiveObjects:
             queue.forget()
             if isinstance(queue.heads, LastValues):
                 queue.heads.drop()
-            broker.outbox.forget(queue.log)
-            dying = [] if queue.dead_letters is None else queue.dead_letters.jobs()
+            logs = [part.log for part in parts.parts_of(queue)]
+            for log in logs:
+                broker.outbox.forget(log)
+            dying = parts.dying(queue)
             queue.close()
             for holder, _, count, _ in dying:  # of those who read still consumer_gone() tells
                 if holder is not None and not holder.active:
                     holder.freed(min(count, holder.leased))
                     door: Any = holder.attachment
                     door.credit_returned(holder)
-            broker.transactions.drop(queue.log)
             owner = broker.owners.holder(queue.log)
             owner.answering.sessions.queue_removed(queue.log)
-            owner.store.drop_log(queue.log)
+            for log in logs:
+                broker.transactions.drop(log)
+                owner.store.drop_log(log)
             owner.seals.gone([queue.log])
             owner.ended()
         for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens

@@ -1,7 +1,7 @@
 """Once: one PublishOnce on its way: records, and that a session has them, in one commit of its owner.
 
-Where some of it goes to other owners they do their part first. What one in this process keeps in memory alone goes with the process, so nothing comes twice
-there; what one elsewhere keeps may: should the session's owner end before its own part is durable, its client sends all of it again.
+What goes to other owners the session's owner has in that commit, too, and sends on from there, once (outbox/). But where all are of this process each does its
+part in the same turn: what is durable is one commit then, and the rest goes with the process.
 """
 
 from __future__ import annotations
@@ -11,15 +11,17 @@ from functools import partial
 from typing import Any
 
 from entrepot.broker.calls.port import DONE, Ask, Attachment, Call, Publish, Sink, fail, make_publish
-from entrepot.broker.calls.questions import Note
+from entrepot.broker.calls.questions import Note, Onward
 from entrepot.broker.calls.session_requests import PublishOnce, Runs
+from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.front.door import Door
+from entrepot.broker.front.owner_table import Definition
 from entrepot.broker.front.parting import put_replies
 from entrepot.broker.front.publisher import Path
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owners import Owner, Stage
-from entrepot.broker.sessions.session_table import parted
+from entrepot.broker.sessions.attached import parted
 from entrepot.model.errors import NotDone, OutcomeUnknown
 from entrepot.model.ranges import RangeSet
 
@@ -83,6 +85,7 @@ class Once:
         self._others: list[tuple[Owner, _Share]] = []
         self._replies: list[Callable[[], Any]] = []  # what goes to takers of replies
         self._nacked: list[set[int]] = [set() for _ in self._request.publishes]
+        self._onward: list[Onward] = []
         self._left_out = RangeSet()
         self._left = 1  # parts that are not answered, the session's owner's one of them
         self._elsewhere = 1  # of those, in other processes; and one as long as they are being asked
@@ -102,6 +105,8 @@ class Once:
             self._share_out(index, path, publish)
             door.spent += path.router.taken_steps() + broker.publisher.parting.taken_steps()
         self._others = [(owner, share) for owner, share in broker.owners.in_order(self._shares) if owner is not self._owner]
+        if self._log_id and not all(isinstance(owner, LocalOwner) for owner in (self._owner, *self._shares)):
+            self._carry_others(paths)
         self._do_others()
         door.publishes = True
         broker.check_pressure()
@@ -128,6 +133,20 @@ class Once:
         share = self._shares.setdefault(owner, _Share())
         share.stages.append(stage)
         share.indices.append(index)
+
+    def _carry_others(self, paths: list[Path]) -> None:
+        """What is for others goes on from the session's owner."""
+        places = [_places_of(path) for path in paths]
+        for owner, share in self._others:
+            for index, (lane, _, runs, call) in zip(share.indices, share.stages, strict=True):
+                known = places[index]
+                if lane is not None:
+                    ids = [log_id for log_id, definition in known.items() if paths[index].owner(definition[0]) is owner]
+                    runs = [(ids, b"", call.data, call.count, ())]
+                for log_ids, hidden, data, count, *_ in runs:
+                    where = [(log_id, *known[log_id][1]) for log_id in log_ids if log_id in known]
+                    self._onward.append(Onward(where, call.address, hidden, call.codec, call.codec_version, call.flags, data, count))
+        self._others = []
 
     # ---- owner by owner
 
@@ -183,7 +202,7 @@ class Once:
             else:
                 adds += runs
         self._leave_out(nacked)
-        note = Note(self._log_id, self._generation, False, by_stage, adds, nacked)
+        note = Note(self._log_id, self._generation, False, by_stage, adds, nacked, self._onward)
         self._owner.together(share.stages, [], [], self._own_answered, note)
 
     def _leave_out(self, runs: Runs) -> None:
@@ -237,6 +256,17 @@ class Once:
         call.outcome = DONE
         if not self._door.closed:
             self._door.sink.completed(call)
+
+
+def _places_of(path: Path) -> dict[bytes, tuple[Definition, tuple[str, int]]]:
+    """Of the logs that an address may lead to: whose they are, and its name, and which partition (-1: a queue's)."""
+    found: dict[bytes, tuple[Definition, tuple[str, int]]] = {}
+    for definition in path.route.targets:
+        if isinstance(definition, TopicDefinition):
+            found.update((log_id, (definition, (definition.name, number))) for number, log_id in enumerate(definition.partitions))
+        else:
+            found[definition.log_id] = (definition, (definition.name, -1))
+    return found
 
 
 def _copy(publish: Publish) -> Publish:

@@ -94,6 +94,13 @@ class Retaining:
             return False
         return self._stage(definition, part)
 
+    def keep(self, namespace: str, publish: Publish) -> None:
+        """Keep the last record of what is published otherwise, and by nobody who waits. Raises Unavailable; where it cannot be, it is not kept."""
+        try:
+            self._keep(namespace, publish)
+        except Refused:
+            return
+
     def _queue(self, namespace: str) -> QueueDefinition | None:
         """The namespace's queue of last values; None: there is none yet. Refused: there is another of its name."""
         definition: QueueDefinition | None = self._broker.catalogue.namespace(namespace).queues.get(RETAINED_QUEUE)

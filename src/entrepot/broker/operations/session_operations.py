@@ -29,7 +29,7 @@ from entrepot.broker.operations.operations import LATER, FurtherHandler, Operati
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.session_opening import Opening
 from entrepot.broker.owners import Owner, Settlement
-from entrepot.broker.sessions.session_table import taken_over
+from entrepot.broker.sessions.attached import taken_over
 from entrepot.broker.users.authorization import Action, ResourceKind
 from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 
@@ -232,7 +232,7 @@ class SessionOperations:
             door.settle(settle)
         if not session.log_id:
             return None, None
-        note = Note(session.log_id, session.generation, released, [], adds, removes)
+        note = Note(session.log_id, session.generation, released, [], adds, removes, [])
         session.owner.together([], together, [], partial(_answer, call), note)
         for consumer, *_ in together:
             door.credit_returned(consumer)

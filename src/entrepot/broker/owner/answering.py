@@ -35,6 +35,7 @@ from entrepot.broker.owner.together import check, do_together
 from entrepot.broker.owners import Done, Settlement, Stage
 from entrepot.broker.queue.browsing import Browsing
 from entrepot.broker.queue.last_values import LastValues
+from entrepot.broker.queue.parts import parts_of
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.broker.timed.timed_queue import TimedQueue
@@ -77,9 +78,10 @@ class Answering:
         if log is None or not isinstance(log.owner, Queue):
             return None
         queue = log.owner
-        sub = queue.subscription
+        parts = parts_of(queue)
         delayed = 0 if queue.timed is None else queue.timed.delayed_count()
-        return sub.ready_count, sub.leased_count - delayed, delayed, queue.depth(), len(queue.consumers), log.bytes_alive
+        leased = sum([part.subscription.leased_count for part in parts]) - delayed
+        return queue.ready(), leased, delayed, queue.depth(), len(queue.consumers), sum([part.log.bytes_alive for part in parts])
 
     def partitions(self, question: AskPartitions, done: Done) -> list[PartitionFigures | None]:
         """See AskPartitions."""

@@ -170,6 +170,10 @@ class LastValues:
     def drop_overflow(self) -> None:
         """See Heads: what would be too much was not taken."""
 
+    def drop_first(self, count: int) -> int:
+        """See Heads."""
+        return 0
+
     def bury_overdelivered(self) -> None:
         """See Heads: nothing is delivered."""
 

@@ -1,10 +1,13 @@
 """What is kept of a session beside its queue, as folded state. Layout in docs/formats/session-state.md.
 
-key     b"k:" log id of its queue (16 bytes) kind (1 byte)
+key     b"k:" log id of its queue (16 bytes) kind (1 byte, but for late wills)
 
 kind    b"s": the session
 value   MessagePack: [version, least version of a reader, [generation, expiry in s, when its connection ended (ms since 1970; -1: it has not), will or nil]]
 delta   u8 1, the new value; or u8 0: gone
+
+kind    b"w" and a generation (u64, big-endian): a will that is due, of what may be over, and could not be published yet
+value   MessagePack: [version, least version of a reader, [namespace, will]]; delta as before
 
 kind    b"i", b"o": numbers below 65,536: of what its client published and has not released, and of what it was sent, settled, and has not completed
 value   u8 format (1), then a block of docs/formats/range-blocks.md
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
@@ -28,7 +32,8 @@ SESSION_PREFIX = b"k:"
 SESSION = b"s"
 INCOMING = b"i"
 RELEASED = b"o"
-KINDS = (SESSION, INCOMING, RELEASED)
+LATE_WILL = b"w"
+KINDS = (SESSION, INCOMING, RELEASED)  # of what goes with the queue
 
 _VERSION = 1
 _READER_MIN = 1
@@ -39,6 +44,7 @@ _KIND_AT = len(SESSION_PREFIX) + LOG_ID_SIZE
 _NUMBERS = 65_536
 
 Runs = list[tuple[int, int]]
+Of = TypeVar("Of")
 
 
 class SessionRow(msgspec.Struct, array_like=True):
@@ -50,6 +56,7 @@ class SessionRow(msgspec.Struct, array_like=True):
     will: WillFields | None
 
 
+_LATE = msgspec.msgpack.Decoder(tuple[str, WillFields])
 _ROW = msgspec.msgpack.Decoder(SessionRow)
 _VALUE = msgspec.msgpack.Decoder(tuple[int, int, msgspec.Raw])
 
@@ -71,11 +78,25 @@ def row_delta(row: SessionRow) -> bytes:
 
 def row_of(key: bytes, value: bytes) -> SessionRow:
     """What was kept. Raises CorruptData."""
+    return _decoded(key, value, _ROW)
+
+
+def late_will_delta(namespace: str, will: WillFields) -> bytes:
+    """It is still to be published."""
+    return set_value(msgspec.msgpack.encode([_VERSION, _READER_MIN, [namespace, will]]))
+
+
+def late_will_of(key: bytes, value: bytes) -> tuple[str, WillFields]:
+    """What was kept. Raises CorruptData."""
+    return _decoded(key, value, _LATE)
+
+
+def _decoded(key: bytes, value: bytes, decoder: msgspec.msgpack.Decoder[Of]) -> Of:
     try:
         _, reader_min, fields = _VALUE.decode(value)
         if reader_min > _VERSION:
             raise CorruptData(f"session {key!r} needs a reader of version {reader_min}; this one is {_VERSION}")
-        return _ROW.decode(fields)
+        return decoder.decode(fields)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CorruptData(f"session {key!r} does not decode: {error}") from None
 
@@ -96,7 +117,7 @@ def numbers_of(value: bytes | None) -> Runs:
 
 def gone(kind: bytes) -> bytes:
     """The delta after which nothing is kept."""
-    return DELETE if kind == SESSION else b""
+    return b"" if kind in (INCOMING, RELEASED) else DELETE
 
 
 def fold_session(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
@@ -107,7 +128,7 @@ def fold_session(key: bytes, value: bytes | None, delta: bytes) -> bytes | None:
 def fold_all_sessions(key: bytes, value: bytes | None, deltas: list[bytes]) -> bytes | None:
     """As fold_session() with one delta after the other."""
     kind = key[_KIND_AT:]
-    if kind == SESSION:
+    if kind == SESSION or kind[:1] == LATE_WILL:
         return fold_value(key, value, deltas[-1]) if deltas else value
     if kind not in (INCOMING, RELEASED):
         raise CorruptData(f"session state {key!r} is of unknown kind {kind!r}")

@@ -15,14 +15,18 @@ from functools import partial
 from heapq import heappop, heappush
 from typing import Any
 
-from entrepot.broker.calls.questions import CHANGE_CATALOGUE, NEW, PRESENT, AttachSession, DetachSession, HoldSession, Note, SessionAttached, WillFields
-from entrepot.broker.calls.session_requests import FOREVER_S
+from entrepot.broker.calls.questions import CHANGE_CATALOGUE, NEW, PRESENT, AttachSession, DetachSession, HoldSession, Note, Onward, Place, SessionAttached
 from entrepot.broker.logs.hub import Hub
+from entrepot.broker.outbox.handover import Target
+from entrepot.broker.outbox.intents import Packed
 from entrepot.broker.owners import Done
 from entrepot.broker.queue.queue import Queue
+from entrepot.broker.sessions.attached import NEVER_MS, Attached, Kept, parted, taken_over
+from entrepot.broker.sessions.late_wills import LateWill, LateWills, Publish
 from entrepot.broker.sessions.session_state import (
     INCOMING,
     KINDS,
+    LATE_WILL,
     RELEASED,
     SESSION,
     SESSION_PREFIX,
@@ -36,74 +40,21 @@ from entrepot.broker.sessions.session_state import (
     row_of,
 )
 from entrepot.broker.state import prefix_end
-from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
+from entrepot.model.errors import NotDone, Unavailable
 from entrepot.store.interface import Log, Store
 
 CLAIM_S = 2.0  # for which a session that was attached when its shard came here is kept for whom it was attached to
 AGAIN_MS = 1000  # until it is tried again to publish a will, or to remove a queue
 GENERATION_SHIFT = 12  # generations are milliseconds, shifted by so many bits, or one more than the last
-NEVER_MS = 1 << 63
 SCAN_LIMIT = 256
 DUE_MAX = 256  # sessions looked at in a turn
 
-Publish = Callable[[str, WillFields, Callable[[NotDone | None], None]], bool]
-"""(namespace, will, done): True: it is staged, in the open commit, wherever it goes, or goes nowhere; False: done(why not, or None) is called later. Raises a
-NotDone: not now."""
-
-
-class Kept:
-    """One that is kept, its row but for the will. `delay_s` -1: it has none. `publishing`: its will is on its way. `over`: it has ended, its queue is to go."""
-
-    __slots__ = ("attached", "delay_s", "due_ms", "ended_ms", "expiry_s", "generation", "log_id", "over", "publishing", "queue")
-
-    def __init__(self, log_id: bytes, queue: Queue, row: SessionRow) -> None:
-        self.log_id = log_id
-        self.queue = queue
-        self.attached: Attached | None = None
-        self.over = False
-        self.publishing: object | None = None
-        self.due_ms = NEVER_MS
-        self.be(row)
-
-    def be(self, row: SessionRow) -> None:
-        """As its row says."""
-        self.generation = row.generation
-        self.expiry_s = row.expiry_s
-        self.ended_ms = row.ended_ms
-        self.delay_s = -1 if row.will is None else row.will[6]
-
-    def end_ms(self) -> int:
-        """When it ends."""
-        if self.over:
-            return 0
-        return NEVER_MS if self.ended_ms < 0 or self.expiry_s == FOREVER_S else self.ended_ms + 1000 * self.expiry_s
-
-    def will_ms(self) -> int:
-        """When its will is due."""
-        return NEVER_MS if self.ended_ms < 0 or self.delay_s < 0 else min(self.ended_ms + 1000 * self.delay_s, self.end_ms())
-
-
-class Attached:
-    """Who has a session. `will`: of one that is not kept. `opening`: the catalogue is being changed for it; `waiting`: who wants it meanwhile.
-
-    `hold` is called when it is lost.
-    """
-
-    __slots__ = ("front", "generation", "hold", "kept", "opening", "shard", "waiting", "will")
-
-    def __init__(self, front: bytes, generation: int, shard: int) -> None:
-        self.front = front
-        self.generation = generation
-        self.shard = shard
-        self.kept: Kept | None = None
-        self.will: WillFields | None = None
-        self.opening = False
-        self.waiting: list[tuple[AttachSession, Done]] = []
-        self.hold: Done | None = None
-
 
 class SessionTable:
-    """Over one store. shard_of(namespace, name); may_remove(): whether the catalogue may be asked now; remove(queue) asks for it; publish: see Publish."""
+    """Over one store. shard_of(namespace, name); may_remove(): whether the catalogue may be asked now; remove(queue) asks for it; publish: see Publish;
+
+    target_of(namespace, place): where that is, None: nowhere any more.
+    """
 
     def __init__(
         self,
@@ -113,12 +64,14 @@ class SessionTable:
         may_remove: Callable[[], bool],
         remove: Callable[[Queue], None],
         publish: Publish,
+        target_of: Callable[[str, Place], Target | None],
     ) -> None:
         self._hub = hub
         self._store = store
         self._shard_of = shard_of
         self._may_remove = may_remove
         self._remove = remove
+        self._target_of = target_of
         self._publish = publish
         self._attached: dict[tuple[str, str], Attached] = {}
         self._kept: dict[bytes, Kept] = {}  # by the id of the queue's log
@@ -126,16 +79,24 @@ class SessionTable:
         self._due: list[tuple[int, bytes]] = []  # a heap; an item holds while it is its session's due_ms
         self._timer: Any = None
         self._timer_ms = NEVER_MS
-        self._late: list[tuple[str, WillFields]] = []  # wills of what is over, which could not be published yet; in memory alone
+        self._late = LateWills(store, publish, self._arm)
         self._generation = 0
-        self.will_count = 0  # published
-        self.will_dropped_count = 0  # whose exchange is gone, or may not be published to
         self.ended_count = 0  # sessions that were kept, and have ended by themselves
 
     @property
     def attached_count(self) -> int:
         """Sessions that a connection has."""
         return len(self._attached)
+
+    @property
+    def will_dropped_count(self) -> int:
+        """Wills whose exchange was gone."""
+        return self._late.dropped_count
+
+    @property
+    def will_count(self) -> int:
+        """Wills that were published."""
+        return self._late.published_count
 
     @property
     def kept_count(self) -> int:
@@ -159,6 +120,9 @@ class SessionTable:
 
     def _load(self, shard: int, key: bytes, value: bytes) -> None:
         log_id, kind = parts_of(key)
+        if kind[:1] == LATE_WILL:
+            self._late.load(shard, key, value)
+            return
         log = self._store.log(log_id)
         if log is None or not isinstance(log.owner, Queue):
             self._store.fold(shard, key, gone(kind))
@@ -170,16 +134,17 @@ class SessionTable:
         kept = self._keep(log.owner, row)
         self._generation = max(self._generation, row.generation)
         if row.ended_ms < 0:
-            self._hub.scheduler.call_later(CLAIM_S, self._unclaimed, kept, row.generation)
+            self._hub.scheduler.call_later(CLAIM_S, self._unclaimed, log_id, row.generation)
         else:
             self._look_at(kept, min(kept.will_ms(), kept.end_ms()))
 
-    def _unclaimed(self, kept: Kept, generation: int) -> None:
+    def _unclaimed(self, log_id: bytes, generation: int) -> None:
         """Nobody has said that it has it: its connection was lost."""
-        if kept.attached is not None or kept.generation != generation or kept.ended_ms >= 0 or self._kept.get(kept.log_id) is not kept:
+        kept = self._kept.get(log_id)
+        if kept is None or kept.attached is not None or kept.generation != generation or kept.ended_ms >= 0:
             return
         if self._hub.held:
-            self._hub.scheduler.call_later(CLAIM_S, self._unclaimed, kept, generation)
+            self._hub.scheduler.call_later(CLAIM_S, self._unclaimed, log_id, generation)
             return
         self._leave(kept, -1, False)
 
@@ -187,10 +152,11 @@ class SessionTable:
         """It closes: whoever has a session there claims it of who opens it."""
         for kept in [kept for kept in self._kept.values() if kept.queue.log.shard == shard]:
             self._forget(kept)
+        self._late.unload(shard)
         away = Unavailable("the session is on its way to another owner")
         for key in [key for key, one in self._attached.items() if one.shard == shard]:
             one = self._attached.pop(key)
-            _answer(one, away)
+            one.lost(away)
             for _, done in one.waiting:
                 done(away.again(), None)
 
@@ -243,10 +209,9 @@ class SessionTable:
         ends = asked.clean or (kept is not None and kept.over)
         if now is not None:
             self._take_over(now, ends, asked.namespace)
-        elif kept is not None and kept.ended_ms < 0:
-            self._end_will(kept, ends or kept.delay_s == 0)  # whoever had it has not claimed it
-        elif kept is not None and ends:
-            self._end_will(kept, True)
+        elif kept is not None:
+            is_due = kept.delay_s == 0 if kept.ended_ms < 0 else self._now_ms(kept.queue.log.shard) >= kept.will_ms()  # < 0: nobody has claimed it
+            self._end_will(kept, ends or is_due)
         self._attached[key] = me
         if kept is not None and not ends:
             self._have(me, kept, asked, PRESENT, done)
@@ -307,7 +272,6 @@ class SessionTable:
         row = SessionRow(me.generation, asked.expiry_s, -1, asked.will)
         me.kept = kept
         kept.attached = me
-        kept.publishing = None
         kept.over = False
         kept.due_ms = NEVER_MS
         kept.be(row)
@@ -319,7 +283,7 @@ class SessionTable:
     def _take_over(self, former: Attached, ends: bool, namespace: str) -> None:
         """Whoever had it has lost it, and hears so; a front in this process ends what it consumed there itself."""
         kept, former.kept = former.kept, None
-        _answer(former, None)
+        former.lost(None)
         if kept is not None:
             kept.attached = None
             for consumer in list(kept.queue.consumers):
@@ -330,7 +294,7 @@ class SessionTable:
                     door.gone(consumer)
             self._end_will(kept, ends or kept.delay_s == 0)
         elif former.will is not None:
-            self._publish_or_later(namespace, former.will)
+            self._late.add(LateWill(former.shard, b"", namespace, former.will))
 
     def hold(self, asked: HoldSession, done: Done) -> None:
         """See HoldSession."""
@@ -341,7 +305,7 @@ class SessionTable:
         if now is None or now.generation != asked.generation:
             done(None, None)
             return
-        _answer(now, None)
+        now.lost(None)
         now.hold = done
 
     def _claim(self, key: tuple[str, str], asked: HoldSession) -> Attached | None:
@@ -366,6 +330,8 @@ class SessionTable:
         kept = self._kept.get(note.log_id)
         if kept is None or kept.attached is None or kept.attached.generation != note.generation:
             raise taken_over("" if kept is None else kept.queue.name)
+        if note.onward and not self._hub.outbox.may_carry(sum(len(one.data) for one in note.onward)):
+            raise Unavailable("too much is on its way to other owners")
 
     def note(self, note: Note, nacked: list[list[int]]) -> list[tuple[int, int]]:
         """Have it remember, in the open commit; `nacked`: of each stage. Which numbers it does not remember, for their records were nacked."""
@@ -384,7 +350,17 @@ class SessionTable:
             self._fold(kept, kind, numbers_delta(adds, True))
         if note.removes:
             self._fold(kept, kind, numbers_delta(note.removes, False))
+        for one in note.onward:
+            self._send_on(kept, one)
         return left_out
+
+    def _send_on(self, kept: Kept, onward: Onward) -> None:
+        """To those of its places that are still there."""
+        namespace = kept.queue.definition.namespace
+        targets = [target for place in onward.places if (target := self._target_of(namespace, place)) is not None]
+        if targets:
+            packed = Packed(onward.address, onward.hidden, onward.flags, onward.data, onward.count, onward.codec, onward.codec_version)
+            self._hub.outbox.carry(kept.queue.log.shard, targets, packed)
 
     # ---- detaching
 
@@ -399,13 +375,13 @@ class SessionTable:
 
     def _detach(self, key: tuple[str, str], now: Attached, expiry_s: int, drop_will: bool) -> None:
         del self._attached[key]
-        _answer(now, None)
+        now.lost(None)
         if now.kept is not None:
             kept, now.kept = now.kept, None
             kept.attached = None
             self._leave(kept, expiry_s, drop_will)
         elif now.will is not None and not drop_will:
-            self._publish_or_later(key[0], now.will)
+            self._late.add(LateWill(now.shard, b"", key[0], now.will))
         if now.opening:
             self._opened(now)
             over = self._by_name.get(key)
@@ -431,9 +407,8 @@ class SessionTable:
     def _come_to(self, kept: Kept) -> None:
         """See what is due of a session that nobody is attached to, and have it done; when to look again."""
         now_ms = self._now_ms(kept.queue.log.shard)
-        if now_ms >= kept.will_ms() and not self._publish_will(kept):
-            self._look_at(kept, now_ms + AGAIN_MS)
-            return
+        if now_ms >= kept.will_ms():
+            self._end_will(kept, True)
         if now_ms < kept.end_ms():
             self._look_at(kept, min(kept.will_ms(), kept.end_ms()))
             return
@@ -459,7 +434,7 @@ class SessionTable:
                 break
             heappop(self._due)
         due_ms = self._due[0][0] if self._due else NEVER_MS
-        if self._late:
+        if self._late.waiting:
             due_ms = min(due_ms, self._now_ms(None) + AGAIN_MS)
         if due_ms >= self._timer_ms:
             return
@@ -470,9 +445,7 @@ class SessionTable:
 
     def _ring(self) -> None:
         self._timer, self._timer_ms = None, NEVER_MS
-        late, self._late = self._late, []
-        for namespace, will in late:
-            self._publish_or_later(namespace, will)
+        self._late.again()
         now_ms = self._now_ms(None)
         left = DUE_MAX
         while left and self._due and self._due[0][0] <= now_ms:
@@ -486,58 +459,16 @@ class SessionTable:
     # ---- wills
 
     def _end_will(self, kept: Kept, publishes: bool) -> None:
-        """A session is attached anew, or over: its will is published now, or never. Its row is about to change, or goes."""
-        will = self._row(kept).will if kept.delay_s >= 0 and kept.publishing is None else None
-        if will is None:
+        """Its will, if it has one, is published now, or never."""
+        if kept.delay_s < 0:
             return
-        if publishes:
-            self._publish_or_later(kept.queue.definition.namespace, will)
         row = self._row(kept)
-        row.will = None
+        will, row.will = row.will, None
+        if publishes and will is not None:
+            key = key_of(kept.log_id, LATE_WILL + kept.generation.to_bytes(8, "big"))
+            self._late.add(LateWill(kept.queue.log.shard, key, kept.queue.definition.namespace, will))
         kept.be(row)
         self._fold(kept, SESSION, row_delta(row))
-
-    def _publish_will(self, kept: Kept) -> bool:
-        """Publish it, and take it out of its row; whether that is done."""
-        if kept.publishing is not None:
-            return False
-        token = kept.publishing = object()
-        will = self._row(kept).will
-        try:
-            staged = will is None or self._publish(kept.queue.definition.namespace, will, partial(self._published, kept, token))
-        except Refused:
-            self.will_dropped_count += 1
-            staged = True
-        except NotDone:
-            kept.publishing = None
-            return False
-        if staged:
-            self._published(kept, token, None)
-        return staged
-
-    def _published(self, kept: Kept, token: object, error: NotDone | None) -> None:
-        if kept.publishing is not token:
-            return
-        kept.publishing = None
-        if isinstance(error, Unavailable) or self._kept.get(kept.log_id) is not kept:
-            return  # again, when it is looked at again
-        self.will_count += 1
-        row = self._row(kept)
-        row.will = None
-        kept.be(row)
-        self._fold(kept, SESSION, row_delta(row))
-
-    def _publish_or_later(self, namespace: str, will: WillFields) -> None:
-        """One that is in no row any more."""
-        try:
-            self._publish(namespace, will, lambda _: None)
-        except Refused:
-            self.will_dropped_count += 1
-        except NotDone:
-            self._late.append((namespace, will))
-            self._arm()
-        else:
-            self.will_count += 1
 
     # ---- shared
 
@@ -556,35 +487,3 @@ class SessionTable:
     def _when_durable(self, do: Callable[[], None]) -> None:
         self._store.urgent()
         self._store.group().calls.append(do)
-
-
-def taken_over(name: str) -> Refused:
-    """What is told to who has a session no more."""
-    return Refused(Reason.TAKEN_OVER, f"session '{name}' was opened by somebody else since, or has ended")
-
-
-def parted(runs: list[tuple[int, int]], indices: Iterable[int]) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Numbers of records, in order, without those of these indices, ascending; and those."""
-    kept: list[tuple[int, int]] = []
-    dropped: list[tuple[int, int]] = []
-    at = iter(sorted(indices))
-    index = next(at, -1)
-    base = 0
-    for first, count in runs:
-        begin = 0
-        while 0 <= index < base + count:
-            if index - base > begin:
-                kept.append((first + begin, index - base - begin))
-            dropped.append((first + index - base, 1))
-            begin = index - base + 1
-            index = next(at, -1)
-        if begin < count:
-            kept.append((first + begin, count - begin))
-        base += count
-    return kept, dropped
-
-
-def _answer(attached: Attached, error: NotDone | None) -> None:
-    hold, attached.hold = attached.hold, None
-    if hold is not None:
-        hold(None if error is None else error.again(), None)

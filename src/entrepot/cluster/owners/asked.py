@@ -93,10 +93,14 @@ def _is_session(question: questions.AttachSession | questions.HoldSession) -> bo
     return question.will is None or _is_will(question.will)
 
 
+def is_address(address: bytes) -> bool:
+    """Whether it is one of a port.Publish."""
+    return len(address) > 1 and len(address) > 1 + address[0] and len(address) == 2 + address[0] + address[1 + address[0]]
+
+
 def _is_will(will: questions.WillFields) -> bool:
     address, codec, version, flags, _, body_bytes, delay_s, _ = will
-    parts = len(address) > 1 and len(address) > 1 + address[0] and len(address) == 2 + address[0] + address[1 + address[0]]
-    return parts and 0 <= codec < 256 and 0 <= version < 256 and 0 <= flags < 1 << 16 and 0 <= body_bytes < 1 << 63 and 0 <= delay_s <= FOREVER_S
+    return is_address(address) and 0 <= codec < 256 and 0 <= version < 256 and 0 <= flags < 1 << 16 and 0 <= body_bytes < 1 << 63 and 0 <= delay_s <= FOREVER_S
 
 
 def answers_of(question: Any) -> Decoder:

@@ -18,6 +18,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import msgspec
+
 from entrepot.broker.calls.lease_calls import EndLeases, Send
 from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Delivery, Publish, fail
 from entrepot.broker.calls.questions import Load, Note
@@ -444,7 +446,7 @@ class RemoteOwner(RemoteStages):
             self._ask_or_fail(Asked(answered, asked.NOTHING, True), lambda number: words.Together(number, sent, ends, loads))
             return
         assert not loads
-        noted = words.WordsOfNote(*note)
+        noted = words.WordsOfNote(*note[:-1], [words.WordsOfOnward(*msgspec.structs.astuple(one)) for one in note.onward])
         self._ask_or_fail(Asked(answered, asked.RUNS, True), lambda number: words.Noted(number, sent, ends, noted))
 
     def _words_of_stage(self, lane: Lane | None, address: bytes, runs: list[Run], call: Publish) -> words.WordsOfStage:

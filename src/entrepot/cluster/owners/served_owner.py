@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 
 from entrepot.broker.calls import lease_calls
 from entrepot.broker.calls.port import ACCEPT, Ask, Attachment, Call, Delivery, Publish, fail, make_ask
-from entrepot.broker.calls.questions import AttachSession, HoldSession, Load, Note, Seal, Unseal
+from entrepot.broker.calls.questions import AttachSession, HoldSession, Load, Note, Onward, Seal, Unseal
 from entrepot.broker.calls.session_requests import NUMBER_MAX
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.owner.local_owner import LocalOwner
@@ -395,7 +395,12 @@ class ServedOwner(ServedStages):
         runs = (*note.adds, *note.removes, *(run for one in note.by_stage for run in one))
         if any(first + count > NUMBER_MAX + 1 for first, count in runs):
             raise CorruptData("a number to be remembered is too great")
-        self._do_together(said, [], Note(note.log_id, note.generation, note.released, note.by_stage, note.adds, note.removes))
+        for one in note.onward:
+            if not asked.is_address(one.address):
+                raise CorruptData("records are to go on to an address that is none")
+            self._check_records(one.codec, one.data, one.count)
+        onward = [Onward(one.places, one.address, one.hidden, one.codec, one.codec_version, one.flags, one.data, one.count) for one in note.onward]
+        self._do_together(said, [], Note(note.log_id, note.generation, note.released, note.by_stage, note.adds, note.removes, onward))
 
     def _do_together(self, said: words.Together | words.Noted, loads: list[Load], note: Note | None) -> None:
         tell = self._tell(said.call)

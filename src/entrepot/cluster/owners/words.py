@@ -225,6 +225,19 @@ class Together(_Words):
     loads: list[tuple[bytes, Number, Number]]  # see Load
 
 
+class WordsOfOnward(_Words):
+    """See questions.Onward."""
+
+    places: list[tuple[LogId, str, Place]]
+    address: Address
+    hidden: bytes
+    codec: U8
+    codec_version: U8
+    flags: U16
+    data: bytes
+    count: Some
+
+
 class WordsOfNote(_Words):
     """See questions.Note; `by_stage`: as many as there are stages."""
 
@@ -234,6 +247,7 @@ class WordsOfNote(_Words):
     by_stage: list[list[RunOfNumbers]]
     adds: list[RunOfNumbers]
     removes: list[RunOfNumbers]
+    onward: list[WordsOfOnward]
 
 
 class Noted(_Words):

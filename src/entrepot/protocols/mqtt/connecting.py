@@ -9,7 +9,6 @@ A user name `VHOST:NAME` says the virtual host, as RabbitMQ's clients write it.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls.session_requests import CloseSession, OpenSession, Will
@@ -17,10 +16,10 @@ from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, namespace_of_vhost
 from entrepot.net.session import peer_text
-from entrepot.protocols.mqtt import answers, delivering, events, publishing, retained, subscribing
+from entrepot.protocols.mqtt import answers, authenticating, delivering, events, publishing, retained, sharing, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
-from entrepot.protocols.mqtt.events import Auth, Connect, Disconnect
+from entrepot.protocols.mqtt.events import Connect, Disconnect
 from entrepot.protocols.mqtt.flights import Flights
 from entrepot.protocols.mqtt.incoming import UNLIMITED, Incoming
 from entrepot.protocols.mqtt.negotiation import Offer, agree, connack_properties
@@ -29,10 +28,11 @@ from entrepot.protocols.mqtt.properties import NONE, Properties
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import REASONS, MqttError, ReasonCode, broken_rule
 from entrepot.protocols.mqtt.records import ENTRY_VERSION
+from entrepot.protocols.mqtt.steps import Steps
 from entrepot.protocols.mqtt.times import changed_expiry, silent_after
 
 if TYPE_CHECKING:
-    from entrepot.protocols.mqtt.session import Session, Steps
+    from entrepot.protocols.mqtt.session import Session
 
 # CONNECT is awaited; credentials are checked; the broker is asked for the session; ...; what waits is sent, and then the end; nothing is done any more
 WAITING, SECURING, OPENING, OPEN, LEAVING, CLOSED = range(6)
@@ -62,31 +62,33 @@ def connect(session: Session, packet: Connect) -> None:
     session.connect = packet
     terms = session.terms = agree(packet, settings.offer, f"auto-{session.name}")
     session.client_id = terms.client_id
-    if packet.properties.get(PropertyId.AUTHENTICATION_METHOD) is not None:
-        raise MqttError(ReasonCode.BAD_AUTHENTICATION_METHOD, "authentication methods are not supported: give a user name and a password")
     if packet.will is not None:
         publishing.address_of(packet.will.topic)
     session.virtual_host, separator, session.user = (packet.user_name or "").rpartition(":")
     if separator and not session.virtual_host:
         raise MqttError(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "a virtual host without a name")
     session.state = SECURING
+    if packet.properties.get(PropertyId.AUTHENTICATION_METHOD) is not None:
+        authenticating.begin(session, packet.properties)
+        return
     session.authenticating = True
     session.update_paused()
     if not session.user and not packet.password:
-        _authenticated(session, session.authenticator.anonymous(session.peer))
+        session.authenticated(session.authenticator.anonymous(session.peer))
         return
     try:
         password = (packet.password or b"").decode()
     except UnicodeDecodeError:
         raise _bad_password() from None
-    session.authenticator.plain(session.user, password, session.peer, partial(_authenticated, session))
+    session.authenticator.plain(session.user, password, session.peer, session.authenticated)
 
 
 def _bad_password() -> MqttError:
     return MqttError(ReasonCode.BAD_USER_NAME_OR_PASSWORD, "bad user name or password")
 
 
-def _authenticated(session: Session, principal: Any) -> None:
+def authenticated(session: Session, principal: Any) -> None:
+    """Who it is is known; None: nobody."""
     session.authenticating = False
     if session.state != SECURING:
         return  # lost meanwhile
@@ -132,17 +134,19 @@ def _open(session: Session) -> Steps:
     session.incoming = Incoming(offer.receive_maximum if terms.version == MQTT_5 else UNLIMITED)
     session.incoming.restore(opened.incoming)
     session.aliases = OutgoingAliases(terms.topic_alias_maximum)
-    session.sources = [Source(MAIN), Source(LOOSE)]
+    session.sources = {MAIN: Source(MAIN, False), LOOSE: Source(LOOSE, True)}
     session.sources[MAIN].queue = opened.queue
     if opened.present and session.is_kept:
         yield from subscribing.restore(session)
     said = connack_properties(packet, terms, offer)
+    if session.login is not None:
+        said.items += session.login.said(session.login.answer).items
     session.put(answers.connack(terms.version, opened.present, ReasonCode.SUCCESS, said, terms.packet_max))
     session.state = OPEN
     session.next_deadline = 1.0
     session.give_room()
     delivering.resume(session)
-    for source in session.sources:
+    for source in list(session.sources.values()):
         if source.queue:
             yield from subscribing.consume(session, source)
 
@@ -152,11 +156,6 @@ def _will(will: events.Will | None) -> Will | None:
         return None
     flags = HAS_EXPIRY if will.expires else 0
     return Will(publishing.address_of(will.topic), CODEC_MQTT, ENTRY_VERSION, flags, will.record, will.body_bytes, will.delay_s, will.retain)
-
-
-def authenticate(session: Session, packet: Auth) -> None:
-    """AUTH. Raises MqttError."""
-    raise broken_rule("AUTH where no authentication is under way")
 
 
 # ---- the end
@@ -184,6 +183,9 @@ def taken_over(session: Session) -> None:
 
 def queue_gone(session: Session, source: Source) -> None:
     """A queue of the session was deleted, or may not be read any more."""
+    if source.subscription is not None:
+        sharing.gone(session, source)
+        return
     source.ended = True
     fail(session, MqttError(ReasonCode.ADMINISTRATIVE_ACTION, "the session's queue is gone, or may not be read any more"))
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from entrepot.broker.calls.port import ACCEPT, Delivery, Settle, make_settle
 from entrepot.broker.calls.session_requests import CompleteOutgoing, ReleaseOutgoing
 from entrepot.protocols.mqtt import retained
-from entrepot.protocols.mqtt.events import AckRun
+from entrepot.protocols.mqtt.events import AckRun, Subscription
 from entrepot.protocols.mqtt.flights import Span
 from entrepot.protocols.mqtt.incoming import ids_of, pack_ids, runs_of
 from entrepot.protocols.mqtt.output import RETAIN_AS_PUBLISHED, RETAIN_CLEAR, Template, make_template
@@ -21,7 +21,7 @@ from entrepot.protocols.mqtt.packing import KEPT, alike_count, flags_of, qos_of,
 from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
-from entrepot.protocols.mqtt.topics import is_apart, topic_of
+from entrepot.protocols.mqtt.topics import is_apart, shared, topic_of
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
@@ -39,13 +39,19 @@ _IDENTIFIER, _ALIAS = bytes((PropertyId.SUBSCRIPTION_IDENTIFIER,)), bytes((Prope
 
 
 class Source:
-    """A queue of the session, as the port's token. `queue` "", `consumer_id` 0: there is none yet."""
+    """A queue of the session, as the port's token. `queue` "", `consumer_id` 0: there is none yet.
 
-    __slots__ = ("consumer_id", "ended", "is_loose", "place", "queue")
+    `is_loose`: done with when it is taken. `subscription`: the shared one whose queue it is, with its identifier, and what it wants of which topic.
+    """
 
-    def __init__(self, place: int) -> None:
+    __slots__ = ("consumer_id", "ended", "identifier", "is_loose", "matches", "place", "queue", "subscription")
+
+    def __init__(self, place: int, is_loose: bool) -> None:
         self.place = place
-        self.is_loose = place == LOOSE
+        self.is_loose = is_loose
+        self.subscription: Subscription | None = None
+        self.identifier = 0
+        self.matches: dict[bytes, Match] = {}
         self.queue = ""
         self.consumer_id = 0
         self.ended = False
@@ -89,10 +95,12 @@ def deliver(session: Session, delivery: Delivery) -> int:
     source: Source = delivery.token
     if source.ended:  # the broker has not heard of it yet, and gives back what it had leased when it does
         return -1
-    match = _match(session, delivery.data)
+    match = _match(session, source, delivery.data)
     if session.copies.under_way:
         retained.came(session, delivery)
-    if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart) and not flags_of(delivery.data, delivery.position) & KEPT):
+    if match.qos < 0 or (
+        (match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not flags_of(delivery.data, delivery.position) & KEPT
+    ):
         if not delivery.settled:
             _settle(session, source, delivery.offset, delivery.count)
         return -1
@@ -124,21 +132,25 @@ def _settle(session: Session, source: Source, offset: int, count: int) -> None:
 # ---- which subscriptions a topic is for
 
 
-def _match(session: Session, data: bytes) -> Match:
+def _match(session: Session, source: Source, data: bytes) -> Match:
     address = data[3 : 3 + int.from_bytes(data[1:3], "big")]
-    found = session.matches.get(address)
+    matches = session.matches if source.subscription is None else source.matches
+    found = matches.get(address)
     if found is None:
-        found = _find(session, address)
-        if len(session.matches) >= MATCHES_MAX:
-            session.matches.clear()
-        session.matches[address] = found
+        found = _find(session, source, address)
+        if len(matches) >= MATCHES_MAX:
+            matches.clear()
+        matches[address] = found
     return found
 
 
-def _find(session: Session, address: bytes) -> Match:
+def _find(session: Session, source: Source, address: bytes) -> Match:
     topic = topic_of(address[2 + address[0] :])
-    wanted = session.subscriptions.matching(topic) if topic is not None else []
-    if topic is None or not wanted:
+    if source.subscription is not None:
+        wanted = [(source.subscription, source.identifier)]
+    else:
+        wanted = session.subscriptions.matching(topic) if topic is not None else []
+    if topic is None or not wanted or (source.subscription is not None and is_apart(topic) and _begins_wild(source.subscription)):
         return Match(b"", -1, b"", RETAIN_CLEAR)
     identifiers = b""
     if session.version == MQTT_5:
@@ -146,6 +158,11 @@ def _find(session: Session, address: bytes) -> Match:
     as_published = any(subscription.retain_as_published for subscription, _ in wanted)
     qos = max(subscription.qos for subscription, _ in wanted)
     return Match(topic, qos, identifiers, RETAIN_AS_PUBLISHED if as_published else RETAIN_CLEAR)
+
+
+def _begins_wild(subscription: Subscription) -> bool:
+    found = shared(subscription.filter)
+    return found is not None and found[1][:1] in (b"+", b"#")
 
 
 # ---- sending
@@ -163,7 +180,7 @@ def _begin(session: Session, held: Held) -> bool:
             _settle(session, source, held.offset, count)
         else:
             room = min(flights.room, count)
-            begin = flights.begin_own if session.is_kept else flights.begin
+            begin = flights.begin_own if session.is_kept and source.place == MAIN else flights.begin
             spans = begin(source.place, held.offset, room, qos) if room else []
             for span in spans:
                 held.pos = _send_span(session, held, span)
@@ -182,7 +199,7 @@ def _took(held: Held, count: int) -> None:
 def _send_span(session: Session, held: Held, span: Span) -> int:
     """PUBLISHes of a span that was begun; the position behind it."""
     pos, at = held.pos, 0
-    is_repeated = held.redelivered and session.is_kept
+    is_repeated = held.redelivered and session.is_kept and held.source.place == MAIN
     while at < span.count:
         pos, written = _deliver(session, held.match, held.data, pos, span.count - at, held.append_time_ms, span.qos, span.first_id + at, is_repeated)
         at += written
@@ -259,7 +276,8 @@ def _ranges(run: AckRun) -> Iterable[tuple[int, int]]:
 
 def _settlements(session: Session, spans: Iterable[Span]) -> list[Settle]:
     """The client has them."""
-    return [make_settle(STREAM, session.sources[span.source].consumer_id, span.first, span.count, ACCEPT) for span in spans]
+    sources = session.sources
+    return [make_settle(STREAM, sources[span.source].consumer_id, span.first, span.count, ACCEPT) for span in spans if span.source in sources]
 
 
 def _settle_spans(session: Session, spans: Iterable[Span]) -> None:

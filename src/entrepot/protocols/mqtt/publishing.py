@@ -115,7 +115,7 @@ def _leave_out(session: Session, call: Publish, topic: bytes) -> None:
     own = session.withouts.get(call.address)
     if own is None:
         wanted = [subscription.no_local for subscription, _ in session.subscriptions.matching(topic)]
-        own = tuple(source.queue for source in session.sources if source.queue) if wanted and all(wanted) else ()
+        own = tuple(source.queue for source in session.sources.values() if source.queue and source.subscription is None) if wanted and all(wanted) else ()
         if len(session.withouts) >= ADDRESSES_MAX:
             session.withouts.clear()
         session.withouts[call.address] = own

@@ -1,6 +1,7 @@
 """Session: one MQTT connection as a state machine. Bytes and the port's answers in, packets and calls out; sans-IO.
 
     connecting.py    CONNECT, keep alive, take-over, DISCONNECT, the end
+    authenticating.py    AUTH
     subscribing.py   SUBSCRIBE, UNSUBSCRIBE: generators, which yield what they ask the broker
     publishing.py    runs of PUBLISHes and PUBRELs of the client, and what they are answered with
     delivering.py    what is sent to it, and its acknowledgements
@@ -14,7 +15,7 @@ in which they came. PUBLISHes do not wait: they are acknowledged when they are d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,16 +24,17 @@ from entrepot.model.entry import CODEC_MQTT
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
-from entrepot.protocols.mqtt import connecting, delivering, outcomes, publishing, retained, subscribing
+from entrepot.protocols.mqtt import authenticating, connecting, delivering, outcomes, publishing, retained, subscribing
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.codec import Decoder
-from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, WAITING, Settings
+from entrepot.protocols.mqtt.connecting import CLOSED, LEAVING, OPEN, WAITING, Settings
 from entrepot.protocols.mqtt.events import AckRun, Auth, Connect, Disconnect, Pings, PublishRun, Subscribe, Unsubscribe
 from entrepot.protocols.mqtt.flights import Flights
 from entrepot.protocols.mqtt.incoming import Incoming
 from entrepot.protocols.mqtt.negotiation import Terms
 from entrepot.protocols.mqtt.output import Output
 from entrepot.protocols.mqtt.reason_codes import MqttError
+from entrepot.protocols.mqtt.steps import Steps
 from entrepot.protocols.mqtt.subscriptions import Subscriptions
 
 STREAM = 1  # all that a connection asks is one stream of the port
@@ -42,9 +44,6 @@ PIECE_STEPS = 100  # of events taken in, between two looks at what the turn has 
 EVENT_STEPS = 6  # what an event costs; of a packet that is not hot
 PACKET_STEPS = 20
 ID_STEPS = 1  # of an acknowledgement, or a PUBLISH of QoS 2, that is looked up by itself
-
-Steps = Generator[Any, Any, None]
-"""What a packet does: yields requests of the port, is given their results, or the NotDone that they ended with."""
 
 
 class Session(Sink):
@@ -93,6 +92,7 @@ class Session(Sink):
         self.version = 0
         self.connect: Connect | None = None
         self.terms: Terms | None = None
+        self.login: authenticating.Login | None = None
         self.principal: Any = None
         self.user = ""
         self.virtual_host = ""
@@ -111,7 +111,9 @@ class Session(Sink):
         self.arranged = False  # next_turn() will come
         self.taking = False  # take_in() is at it, and looks at the backlog
         self.steps: Steps | None = None  # of the packet that waits for an answer
-        self.step_call: Ask | None = None
+        self.step_calls: list[Ask] = []  # what it has asked
+        self.steps_waiting = 0  # how many of them are not answered
+        self.is_list = False  # it has asked several together
         self.advancing = False
         # what the client publishes: by topic, the address, or the reason that it has none
         self.addresses: dict[bytes, bytes | MqttError] = {}
@@ -122,7 +124,9 @@ class Session(Sink):
         self.releasing: dict[Call, tuple[int, bytes]] = {}  # PUBRELs and PUBCOMPs that go out when it is remembered that they did
         # what is sent to it
         self.subscriptions = Subscriptions()
-        self.sources: list[delivering.Source] = []  # by number
+        self.sources: dict[int, delivering.Source] = {}  # by place
+        self.last_place = delivering.LOOSE
+        self.shared: dict[bytes, delivering.Source] = {}  # by filter
         self.flights = Flights()
         self.aliases = OutgoingAliases(0)
         self.copies = retained.Copies()
@@ -139,6 +143,10 @@ class Session(Sink):
         """The port's side of this session. Raises Refused."""
         return self.port.attach(self, self.principal, namespace, CODEC_MQTT)
 
+    def authenticated(self, principal: Any) -> None:
+        """Who it is is known; None: nobody."""
+        connecting.authenticated(self, principal)
+
     def give_room(self) -> None:
         """Somebody has logged in: what is received is bounded as a user's, no more as a stranger's."""
         share = None if self.unfinished is None else self.unfinished.share(partial(_overrun, self))
@@ -154,6 +162,10 @@ class Session(Sink):
         """What was remembered of topics holds no more."""
         self.matches.clear()
         self.withouts.clear()
+
+    def queue_arguments(self) -> dict[str, Any]:
+        """Of a queue that nobody waits for who is away."""
+        return {"x-max-length": self.settings.queued_max} if self.settings.queued_max else {}
 
     def submit(self, request: Any) -> None:
         """Ask something whose answer nobody waits for."""
@@ -310,28 +322,35 @@ class Session(Sink):
             connecting.disconnect(self, event)
         else:
             assert isinstance(event, Auth)
-            connecting.authenticate(self, event)
+            authenticating.authenticate(self, event, self.state == OPEN)
 
     # ---- packets that wait
 
     def begin(self, steps: Steps) -> None:
         """A packet that asks the broker. Raises MqttError."""
         self.steps = steps
-        self.advance(None, None)
+        self.advance(None)
 
-    def advance(self, result: Any, error: NotDone | None) -> None:
-        """Give the packet that waits the result of what it asked, or the error. Raises MqttError."""
+    def advance(self, answer: Any) -> None:
+        """Give the packet that waits what it asked for (steps.py), and ask what it wants next. Raises MqttError."""
         steps = self.steps
         assert steps is not None
         self.advancing = True
         try:
             while True:
-                request = steps.send(result) if error is None else steps.throw(error)
-                call = self.step_call = make_ask(STREAM, request)
-                self.attachment.submit(call)
-                if call.outcome == PENDING:
+                asked = steps.throw(answer) if isinstance(answer, NotDone) else steps.send(answer)
+                if asked is None:
+                    self.turns.wait(partial(self.advance_later, steps))
                     return
-                result, error = call.result, call.error
+                self.step_calls = [make_ask(STREAM, request) for request in (asked if isinstance(asked, list) else [asked])]
+                self.is_list = isinstance(asked, list)
+                self.steps_waiting = len(self.step_calls)
+                for call in self.step_calls:
+                    self.attachment.submit(call)
+                self.steps_waiting = sum(call.outcome == PENDING for call in self.step_calls)
+                if self.steps_waiting:
+                    return
+                answer = self.answer()
         except StopIteration:
             self.steps = None
         except NotDone as not_done:
@@ -344,6 +363,24 @@ class Session(Sink):
         finally:
             self.advancing = False
 
+    def answer(self) -> Any:
+        """What the packet that waits is given: all that it asked is answered."""
+        calls, self.step_calls = self.step_calls, []
+        answers = [call.result if call.error is None else call.error for call in calls]
+        return answers if self.is_list else answers[0]
+
+    def advance_later(self, steps: Steps) -> None:
+        """The turn that it waited for."""
+        if self.steps is not steps or self.state >= LEAVING:
+            return
+        try:
+            self.advance(None)
+        except MqttError as error:
+            self.fail(error)
+            return
+        if self.steps is None:
+            self.go_on_soon()
+
     # ---- what the port says
 
     def completed(self, call: Call) -> None:
@@ -351,10 +388,10 @@ class Session(Sink):
         if self.state >= LEAVING:
             return
         try:
-            if call is self.step_call:
-                self.step_call = None
-                if not self.advancing:
-                    self.advance(call.result, call.error)
+            if call in self.step_calls:
+                self.steps_waiting -= 1
+                if not self.steps_waiting and not self.advancing:
+                    self.advance(self.answer())
             elif call is self.copies.call:
                 retained.copied(self, self.copies.call)
             elif call in self.sent:
@@ -408,14 +445,14 @@ class Session(Sink):
         """Give up what the connection holds."""
         self.backlog = []
         self.steps = None
-        self.step_call = None
+        self.step_calls = []
         self.sent.clear()
         self.releasing.clear()
         self.answers.clear()
         self.held.clear()
         self.matches.clear()
         self.unsettled = []
-        for source in self.sources:
+        for source in self.sources.values():
             source.ended = True
         share, self.decoder.share = self.decoder.share, None
         if share is not None:

@@ -7,6 +7,8 @@ r"""Destinations, in ActiveMQ's and RabbitMQ's words, and the addresses (exchang
 | `/topic/K`, `topic://K` | exchange amq.topic, routing key K | a queue bound to it; `*` is a word, `>` at the end and `#` any number of them |
 | `/exchange/E`, `/exchange/E/K` | exchange E, routing key K | a queue bound to it |
 | `/temp-queue/N` | as replies alone: a queue of this connection | that queue |
+| `/temp-topic/N` | exchange amq.topic, a routing key of this connection's own | a queue bound to it |
+| several of these, with commas between them | all of them | - |
 
 In the forms that begin with a slash `%2F` is a slash, as RabbitMQ's clients write it, and any other octet may be written so.
 """
@@ -19,6 +21,8 @@ from typing import NamedTuple
 from entrepot.protocols.stomp.errors import StompError
 
 QUEUE, EXISTING, SUBJECT, EXCHANGE, TEMPORARY = "queue", "existing queue", "topic", "exchange", "temporary queue"
+TEMPORARY_TOPIC, SEVERAL = "temporary topic", "several destinations"
+SEVERAL_MAX = 16
 TOPIC_EXCHANGE = "amq.topic"
 REPLY_QUEUE = "/reply-queue/"
 
@@ -29,21 +33,23 @@ _SLASHED = {
     "amq": EXISTING,
     "exchange": EXCHANGE,
     "temp-queue": TEMPORARY,
+    "temp-topic": TEMPORARY_TOPIC,
     "reply-queue": EXISTING,
     "remote-temp-queue": EXISTING,
 }
-_SCHEMES = {"queue": QUEUE, "topic": SUBJECT, "temp-queue": TEMPORARY}
-_COMPOSITE = re.compile(r",\s*(/?(queue|topic)/|(queue|topic)://)")
+_SCHEMES = {"queue": QUEUE, "topic": SUBJECT, "temp-queue": TEMPORARY, "temp-topic": TEMPORARY_TOPIC}
+_NEXT = re.compile(r",\s*(?=/(?:queue|topic|amq|exchange|reply-queue|temp-queue|temp-topic)/|(?:queue|topic)://)")
 _NAMES_QUEUE = re.compile(rb"/(?:queue|amq/queue|reply-queue)/([^/]+)|queue://([^,?]+)")
 _SHORT_MAX = 255
 
 
 class Destination(NamedTuple):
-    """`name`: of the queue, of the exchange; `key`: the routing key."""
+    """`name`: of the queue, of the exchange; `key`: the routing key; `several`: what is meant by SEVERAL, none of them twice."""
 
     kind: str
     name: str
     key: str
+    several: tuple[Destination, ...] = ()
 
     @property
     def address(self) -> bytes:
@@ -61,13 +67,15 @@ class Destination(NamedTuple):
 
 def parse(text: str) -> Destination:
     """What a destination means. Raises StompError."""
-    if _COMPOSITE.search(text):
-        raise _wrong(text, "several destinations in one are not supported")
+    if "," in text:
+        parts = _NEXT.split(text)
+        if len(parts) > 1:
+            return _several(text, parts)
     if text.startswith("/"):
         kind_text, slash, rest = text[1:].partition("/")
         kind = _SLASHED.get(kind_text)
         if kind is None or not slash:
-            raise _wrong(text, "temporary topics are not supported" if kind_text == "temp-topic" else "it is none of those that docs/stomp.md lists")
+            raise _wrong(text, "it is none of those that docs/stomp.md lists")
         if kind_text == "amq":
             word, slash, rest = rest.partition("/")
             if word != "queue" or not slash:
@@ -80,11 +88,20 @@ def parse(text: str) -> Destination:
     if kind is None:
         raise _wrong(text, f"{scheme}:// is not supported")
     if "," in rest:
-        raise _wrong(text, "several destinations in one are not supported")
+        return _several(text, [f"{scheme}://{name.strip()}" for name in rest.split(",")])
     name, question, options = rest.partition("?")
     if question and options:
         raise _wrong(text, "options behind a question mark are not supported: give them as headers")
     return _of(text, kind, name, False)
+
+
+def _several(text: str, parts: list[str]) -> Destination:
+    if len(parts) > SEVERAL_MAX:
+        raise _wrong(text, f"it is more than {SEVERAL_MAX} destinations")
+    found = dict.fromkeys(parse(part) for part in parts)
+    if any(one.kind in (TEMPORARY, TEMPORARY_TOPIC) for one in found):
+        raise _wrong(text, "a temporary destination stands alone")
+    return Destination(SEVERAL, "", "", tuple(found))
 
 
 def _of(text: str, kind: str, rest: str, decodes: bool) -> Destination:

@@ -9,7 +9,7 @@ HAS_TTL = 0x04  # its time to live stands before its headers
 NO_DESTINATION = 0x08  # it does not say where it was sent to: its reader is told where that reads
 # Bits of a run alone: what the session has to look at before it passes the records on.
 EXPIRES = 0x10  # some record has the header expires or expiration
-TEMP_REPLY = 0x20  # some record wants its replies at a temporary queue
+TEMP_REPLY = 0x20  # some record wants its replies at a temporary queue or topic
 
 
 class SendRun:

@@ -17,8 +17,8 @@ import msgspec
 from entrepot.broker.calls import requests
 from entrepot.broker.calls.port import make_ask, make_settle
 from entrepot.model.errors import Reason, Refused
-from entrepot.protocols.stomp import destinations, handshake, rewriting
-from entrepot.protocols.stomp.destinations import EXCHANGE, QUEUE, SUBJECT, TEMPORARY, Destination
+from entrepot.protocols.stomp import browsing, destinations, handshake, rewriting
+from entrepot.protocols.stomp.destinations import EXCHANGE, EXISTING, QUEUE, SEVERAL, SUBJECT, TEMPORARY, TOPIC_EXCHANGE, Destination
 from entrepot.protocols.stomp.errors import StompError
 from entrepot.protocols.stomp.events import TEMP_REPLY, Frame, SendRun
 from entrepot.protocols.stomp.headers import V10, encode
@@ -35,8 +35,6 @@ KNOWN_MAX = 4096
 STREAM = 1  # all that a connection asks is one stream of the port
 UNSUPPORTED = {  # headers of SUBSCRIBE that would change what is delivered
     "selector": "Selectors are not supported yet.",
-    "browser": "Browsing is not supported yet.",
-    "activemq.exclusive": "Exclusive consumers are not supported: declare the queue with x-single-active-consumer.",
     "activemq.noLocal": "noLocal is not supported.",
     "no-local": "no-local is not supported.",
     "activemq.retroactive": "Retroactive consumers are not supported: read a stream, with x-stream-offset.",
@@ -44,6 +42,8 @@ UNSUPPORTED = {  # headers of SUBSCRIBE that would change what is delivered
 NUMBERS = ("x-expires", "x-max-length", "x-max-length-bytes", "x-max-priority", "x-message-ttl", "x-delivery-limit")
 TEXTS = ("x-dead-letter-exchange", "x-dead-letter-routing-key", "x-overflow", "x-queue-type", "x-max-age")
 FLAGS = ("x-single-active-consumer",)
+EXCLUSIVE = "activemq.exclusive"  # one consumer of the queue is served, by priority and then age
+TEMPORARY_TOPICS = ("/temp-topic/", "temp-topic://")
 DURABLE_PREFIX = "stomp:"  # of the queue of a durable subscription that a client-id has to itself
 
 
@@ -62,18 +62,37 @@ def before_send(session: Session, destination: Destination, run: SendRun) -> Ste
         return _make_temporary(session, run.destination.decode())
     if run.flags & TEMP_REPLY:
         read = {subscription.queue for subscription in session.subscriptions.values()}
-        texts = [name.decode() for name in rewriting.reply_queues(run.data, run.count)]
-        unread = [text for text in texts if session.temporaries.get(text) not in read]
+        texts = [name.decode() for name in rewriting.temporary_replies(run.data, run.count)]
+        for text in texts:
+            if text.startswith(TEMPORARY_TOPICS):
+                temporary_topic(session, text)
+        unread = [text for text in texts if not text.startswith(TEMPORARY_TOPICS) and session.temporaries.get(text) not in read]
         if unread:
             return _take_replies(session, unread)
-    if destination.kind == QUEUE and destination.name not in session.known_queues:
-        return _make_queue(session, destination.name, {})
-    return None
+    wanted = destination.several or (destination,)
+    missing = [one.name for one in wanted if one.kind == QUEUE and one.name not in session.known_queues]
+    return _make_queues(session, missing) if missing else None
 
 
 def reply_names(session: Session) -> dict[bytes, bytes]:
     """What stands in a message for each temporary queue of the connection."""
-    return {text.encode(): destinations.reply_destination(queue.encode()) for text, queue in session.temporaries.items()}
+    queues = {text.encode(): destinations.reply_destination(queue.encode()) for text, queue in session.temporaries.items()}
+    return queues | {text.encode(): f"/topic/{key}".encode() for text, key in session.temporary_topics.items()}
+
+
+def temporary_topic(session: Session, text: str) -> Destination:
+    """What a temporary topic of this connection stands for: a key of amq.topic that nobody guesses. Raises StompError."""
+    key = session.temporary_topics.get(text)
+    if key is None:
+        if len(session.temporary_topics) >= TEMPORARIES_MAX:
+            raise StompError("too many temporary topics", f"A connection has at most {TEMPORARIES_MAX}.")
+        key = session.temporary_topics[text] = f"temp.{session.name}.{len(session.temporary_topics) + 1}"
+    return Destination(SUBJECT, TOPIC_EXCHANGE, key)
+
+
+def _make_queues(session: Session, names: list[str]) -> Steps:
+    for name in names:
+        yield from _make_queue(session, name, {})
 
 
 def _make_queue(session: Session, name: str, said: dict[str, str]) -> Steps:
@@ -144,6 +163,8 @@ def _arguments(said: dict[str, str]) -> dict[str, Any]:
     for name in FLAGS:
         if name in said:
             arguments[name] = _flag(said, name, False)
+    if _flag(said, EXCLUSIVE, False):
+        arguments["x-single-active-consumer"] = True
     return arguments
 
 
@@ -159,13 +180,20 @@ def _subscribe(session: Session, frame: Frame) -> Steps:
     if not text:
         raise StompError("missing destination", "SUBSCRIBE needs the header destination.")
     destination = session.destination(text.encode())
+    if destination.kind == SEVERAL:
+        raise StompError("not supported", "A subscription has one destination.")
+    browses = _flag(said, "browser", False)
+    if browses:
+        _check_browser(session, destination)
+    elif destination.kind == EXISTING and _flag(said, EXCLUSIVE, False):
+        raise StompError("not supported", f"{EXCLUSIVE} is of a queue that SUBSCRIBE may declare: /queue/NAME.")
     mode = said.get("ack", AUTO)
     if mode not in (AUTO, CLIENT) and (mode != INDIVIDUAL or session.version == V10):
         raise StompError("malformed header", f"ack is not {AUTO}, {CLIENT} or (from 1.1 on) {INDIVIDUAL}.")
     replaced = session.subscriptions.get(text)
     if destination.kind == TEMPORARY and replaced is not None and replaced.temporary == text and said.get("id") != text:
         yield from _end(session, replaced)  # it was made for the replies; from now on its client reads them itself
-    subscription = _new(session, _key(session, said), said.get("id"), text, mode)
+    subscription = _new(session, _key(session, said), said.get("id"), text, AUTO if browses else mode)
     try:
         durable = durable_queue(session, said, destination)
         if destination.kind in (SUBJECT, EXCHANGE):
@@ -177,6 +205,12 @@ def _subscribe(session: Session, frame: Frame) -> Steps:
             subscription.queue = destination.name
             if destination.kind == QUEUE:
                 yield from _make_queue(session, destination.name, said)
+        if browses:
+            yield from browsing.begin(subscription)
+            session.receipt(frame)
+            said.pop("receipt", None)
+            browsing.start(session, subscription)
+            return
         if "receipt" in said:
             subscription.receipt = encode("RECEIPT", [("receipt-id", said["receipt"])], session.version)
         yield from _consume(session, subscription, said, durable)
@@ -186,6 +220,13 @@ def _subscribe(session: Session, frame: Frame) -> Steps:
     if "receipt" in said and not subscription.receipt:
         del said["receipt"]  # it went out before the first MESSAGE
     subscription.receipt = b""
+
+
+def _check_browser(session: Session, destination: Destination) -> None:
+    """Raises StompError."""
+    if destination.kind in (SUBJECT, EXCHANGE):
+        raise StompError("not supported", "A browser looks at a queue.")
+    browsing.check(session)
 
 
 def _key(session: Session, said: dict[str, str]) -> str:
@@ -312,6 +353,9 @@ def _unsubscribe(session: Session, frame: Frame) -> Steps:
 def _end(session: Session, subscription: Subscription) -> Steps:
     """No more is delivered; what is out and not settled is to be delivered again, to somebody."""
     _forget(session, subscription)
+    if subscription.browser is not None:
+        browsing.end(session, subscription)
+        return
     yield requests.Cancel(subscription.consumer_id)
     give_back(session, subscription.take_all())
 

@@ -121,7 +121,7 @@ class HeaderReader(ReceiveBuffer):
                 self._requeue = not (stop - value == 5 and self._is(value, b"false"))
                 return False
             if size == 8 and self._is(first, b"reply-to"):
-                if stop - value > 12 and self._is(value, b"/temp-queue/"):
+                if stop - value > 12 and (self._is(value, b"/temp-queue/") or self._is(value, b"/temp-topic/")):
                     self._bits |= _TEMP_REPLY
                 return False
             return size == 11 and self._is(first, b"redelivered")

@@ -64,7 +64,7 @@ def with_time_to_live(data: bytes, count: int, now_ms: int) -> bytes:
     return b"".join(parts)
 
 
-def with_reply_queues(data: bytes, count: int, replies: dict[bytes, bytes]) -> bytes:
+def with_replies(data: bytes, count: int, replies: dict[bytes, bytes]) -> bytes:
     """`count` records, with what `replies` has for their reply-to in its place."""
     parts = []
     position = 0
@@ -79,14 +79,14 @@ def with_reply_queues(data: bytes, count: int, replies: dict[bytes, bytes]) -> b
     return b"".join(parts)
 
 
-def reply_queues(data: bytes, count: int) -> list[bytes]:
-    """The temporary queues that some of `count` records want their replies at, each once."""
+def temporary_replies(data: bytes, count: int) -> list[bytes]:
+    """The temporary queues and topics that some of `count` records want their replies at, each once."""
     found: dict[bytes, None] = {}
     position = 0
     for _ in range(count):
         _, _, block, _, position = take_apart(data, position)
         reply = dict(reversed(headers.entries(block))).get(b"reply-to", b"")
-        if reply.startswith(b"/temp-queue/"):
+        if reply.startswith((b"/temp-queue/", b"/temp-topic/")):
             found[reply] = None
     return list(found)
 

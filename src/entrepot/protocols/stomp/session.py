@@ -2,7 +2,9 @@
 
     handshake.py   CONNECT, heart-beats, ERROR, the end
     frames.py      SUBSCRIBE, UNSUBSCRIBE, BEGIN, COMMIT, ABORT, DISCONNECT: one generator a frame, which yields what it asks the broker
-    here           what is hot: runs of SENDs, ranges of acknowledgements, deliveries, receipts
+    sending.py     runs of SENDs
+    browsing.py    browsers
+    here           what is hot besides: ranges of acknowledgements, deliveries, receipts
 
 A connection is one stream of the port. While a frame waits for the broker's answer, what arrives behind it waits too, so that frames take effect in the order
 in which they came. SENDs do not wait: their RECEIPTs go out when they are durable.
@@ -14,21 +16,20 @@ from collections.abc import Callable, Generator
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, Ask, Call, Delivery, Publish, Settle, Sink, make_ask, make_publish, make_settle
+from entrepot.broker.calls.port import ACCEPT, DONE, PENDING, REJECT, RELEASE, Ask, Call, Delivery, Publish, Settle, Sink, make_ask, make_settle
 from entrepot.broker.calls.requests import CommitTogether
-from entrepot.model.entry import CODEC_STOMP, HAS_EXPIRY
+from entrepot.model.entry import CODEC_STOMP
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
 from entrepot.net.turns import Turns
-from entrepot.protocols.stomp import destinations, frames, handshake, outcomes, rewriting
+from entrepot.protocols.stomp import browsing, destinations, frames, handshake, outcomes, sending
 from entrepot.protocols.stomp.codec import Decoder
-from entrepot.protocols.stomp.destinations import EXCHANGE, EXISTING, QUEUE, TEMPORARY, Destination
+from entrepot.protocols.stomp.destinations import TEMPORARY_TOPIC, Destination
 from entrepot.protocols.stomp.errors import StompError
 from entrepot.protocols.stomp.events import EXPIRES, TEMP_REPLY, AckRange, Frame, SendRun, receipt_of
 from entrepot.protocols.stomp.handshake import CLOSED, LEAVING, OPEN, WAITING
 from entrepot.protocols.stomp.headers import encode
 from entrepot.protocols.stomp.output import Output
-from entrepot.protocols.stomp.records import ENTRY_VERSION
 from entrepot.protocols.stomp.staging import Transaction
 from entrepot.protocols.stomp.subscription import AUTO, CLIENT, Span, Subscription
 
@@ -38,7 +39,6 @@ STRANGER_BYTES = 8192
 CONNECT_MAX_BYTES = 8000  # less than a stranger's buffer, which would grow if it were full
 KNOWN_MAX = 1024  # destinations; one more, and they are looked at anew
 RECEIPTS_HIGH_BYTES = 1_048_576  # RECEIPTs that wait until what they are for is durable: above this nothing is read
-HEADERS_RUN = 4  # messages at a time where each is routed by its headers, which may be long work
 PIECE_STEPS = 100  # of events taken in, between two looks at what the turn has left (net/turns.py)
 EVENT_STEPS = 6  # what an event costs; of a frame that is not hot
 FRAME_STEPS = 20
@@ -130,6 +130,9 @@ class Session(Sink):
         self.destinations: dict[bytes, Destination] = {}
         self.known_queues: set[str] = set()
         self.temporaries: dict[str, str] = {}  # destination -> its queue
+        self.temporary_topics: dict[str, str] = {}  # the same, its routing key
+        self.browsers: list[Subscription] = []  # that have something to send yet, the one at work first
+        self.browse_call: Ask | None = None
 
     @property
     def established(self) -> bool:
@@ -261,7 +264,7 @@ class Session(Sink):
         """One event of the decoder. What the peer did wrong is answered here."""
         try:
             if isinstance(event, SendRun):
-                self.on_send(event)
+                sending.on_send(self, event)
             elif isinstance(event, AckRange):
                 self.on_ack(event)
             elif isinstance(event, StompError):
@@ -315,7 +318,7 @@ class Session(Sink):
     def failed(self, frame: Frame, error: StompError) -> StompError:
         """A frame that waited for the broker waits no more; the error with its receipt, or that of the SEND which it was about."""
         self.steps = None
-        error.receipt = outcomes.receipt_in(self.backlog[0] if frame is _UNASKED and self.backlog else frame, self.version)
+        error.receipt = outcomes.receipt_in(self.backlog[0] if frame is sending.UNASKED and self.backlog else frame, self.version)
         return error
 
     def receipt(self, frame: Frame) -> None:
@@ -330,39 +333,12 @@ class Session(Sink):
         found = self.destinations.get(raw)
         if found is None:
             found = destinations.parse(raw.decode())
+            if found.kind == TEMPORARY_TOPIC:
+                found = frames.temporary_topic(self, raw.decode())
             if len(self.destinations) >= KNOWN_MAX:
                 self.destinations.clear()
             self.destinations[raw] = found
         return found
-
-    def on_send(self, run: SendRun) -> None:
-        """SEND, a run of them. Raises StompError."""
-        destination = self.destination(run.destination)
-        missing = frames.before_send(self, destination, run)
-        if missing is not None:  # a queue is to be made first
-            self.backlog.insert(0, run)
-            self.begin(missing, _UNASKED)
-            return
-        if destination.kind == TEMPORARY:
-            destination = Destination(EXISTING, self.temporaries[run.destination.decode()], "")
-        if run.count > HEADERS_RUN and destination.kind == EXCHANGE and self.attachment.by_headers(destination.address):
-            self.backlog.insert(0, run.cut(HEADERS_RUN))
-        if run.flags & TEMP_REPLY:
-            run.data = rewriting.with_reply_queues(run.data, run.count, frames.reply_names(self))
-        flags = 0
-        if run.flags & EXPIRES:
-            run.data = rewriting.with_time_to_live(run.data, run.count, self.wall_ms())
-            flags = HAS_EXPIRY
-        call = make_publish(STREAM, destination.address, CODEC_STOMP, ENTRY_VERSION, flags, run.data, run.count, run.body_bytes)
-        call.mandatory = destination.kind in (QUEUE, EXISTING)
-        if run.transaction:
-            self.transaction(run.transaction).publish(call)
-            if run.receipts and self.state == OPEN:
-                self.put(run.receipts)
-            return
-        call.confirm = True
-        self.expect(call, run.receipts)
-        self.attachment.submit(call)
 
     def transaction(self, name: bytes) -> Transaction:
         """The open one of that name. Raises StompError."""
@@ -380,6 +356,10 @@ class Session(Sink):
             if 0 < event.subscription <= self.last_number and not event.receipts and not event.transaction:
                 return  # its subscription has ended, and what was out is to be delivered again
             raise StompError("no such message", "The message's subscription has ended; it will be delivered again.")
+        if subscription.browser is not None:  # nothing was taken
+            if event.receipts:
+                self.put(event.receipts)
+            return
         if subscription.mode == AUTO:
             raise StompError("no such message", f"Subscription '{subscription.key[:100]}' acknowledges by itself (ack:auto).")
         taken: list[Span] | None
@@ -434,6 +414,8 @@ class Session(Sink):
                 self.step_call = None
                 if not self.advancing:
                     self.advance(call.result, call.error)
+            elif call is self.browse_call:
+                browsing.answered(self)
             elif isinstance(call, Publish):
                 self.on_published(call)
             elif isinstance(call, Settle):
@@ -541,6 +523,8 @@ class Session(Sink):
         self.by_number.clear()
         self.transactions.clear()
         self.temporaries.clear()
+        self.browsers.clear()
+        self.browse_call = None
         if self.staging is not None:
             self.staging.close()
         share, self.decoder.share = self.decoder.share, None
@@ -563,6 +547,8 @@ class Session(Sink):
             self.overfull = False
             if self.attachment is not None:
                 self.attachment.resume()
+        if self.browsers:
+            browsing.go_on(self)
 
     def writable(self, is_writable: bool) -> None:
         """See net.session.Session."""
@@ -572,6 +558,7 @@ class Session(Sink):
             self.attachment.writable = False
         elif not self.overfull:
             self.attachment.resume()
+            browsing.go_on(self)
 
     def deadline_reached(self, now: float) -> None:
         """See net.session.Session."""
@@ -585,9 +572,6 @@ class Session(Sink):
         """See net.session.Session."""
         self.state = CLOSED
         self.release()
-
-
-_UNASKED = Frame("", {}, 0)  # what a SEND asks first has no RECEIPT
 
 
 def _overrun(session: Session) -> bool:

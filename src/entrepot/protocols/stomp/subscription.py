@@ -6,6 +6,7 @@ Deliveries are numbered from 1 on. They are kept as spans: neighbouring deliveri
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Any
 
 from entrepot.protocols.stomp import headers
 
@@ -38,6 +39,7 @@ class Subscription:
     """
 
     __slots__ = (
+        "browser",
         "consumer_id",
         "destination",
         "ended",
@@ -52,6 +54,7 @@ class Subscription:
         "receipt",
         "spans",
         "temporary",
+        "text",
     )
 
     def __init__(self, number: int, key: str, subscription_id: str | None, destination: str, mode: str, version: int, ack_prefix: bytes) -> None:
@@ -60,6 +63,8 @@ class Subscription:
         self.id = subscription_id
         self.mode = mode
         self.queue = ""  # that it reads
+        self.text = destination
+        self.browser: Any = None  # it takes nothing: see browsing.py
         self.temporary = ""  # the destination for replies that it was made for, by itself
         self.receipt = b""
         self.consumer_id = 0
