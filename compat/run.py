@@ -4,11 +4,13 @@
     python compat/run.py --url amqp://guest:guest@HOST:PORT/ kombu    one suite against any broker
     python compat/run.py --url kafka://HOST:PORT kafka-python
     python compat/run.py --url http://HOST:PORT moto
+    python compat/run.py --url stomp://USER:PASSWORD@HOST:PORT stomp-py
     python compat/run.py --record                        add what passes now to <client>/passes.txt
-    python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, kafka.txt or moto.txt: run this against RabbitMQ, Kafka, or moto's server
+    python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, kafka.txt… from a run against the broker of that name
 
-`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`) names the tests that pass on RabbitMQ (on Kafka, on moto's server), `<client>/passes.txt` those that pass
-on Entrepot: a list that only grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a reference list pass.
+`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`, `activemq.txt`) names the tests that pass on RabbitMQ (on Kafka, on moto's server, on ActiveMQ),
+`<client>/passes.txt` those that pass on Entrepot: a list that only grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a
+reference list pass.
 Nothing of the suites is kept in this repository; they lie under ENTREPOT_TEST_CACHE, else the user's cache folder.
 """
 
@@ -35,7 +37,7 @@ HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("ENTREPOT_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "entrepot-tests") / "compat"
 WANTED_RATIO = 0.9
 SUITE_TIMEOUT_S = 900
-LISTENERS = {"rabbitmq": "amqp", "kafka": "kafka", "moto": "sqs"}  # by reference, what its suite speaks
+LISTENERS = {"rabbitmq": "amqp", "kafka": "kafka", "moto": "sqs", "activemq": "stomp"}  # by reference, what its suite speaks
 KAFKA_VERSION = "4.3.1"
 FRANZ_GO = "1.20.0"
 FRANZ_GO_LEFT_OUT = "Txn|Record(Reader|Formatter)|Parse|Compress|Ring|xerial|ProcessHooks|AppendTo|sticky|MaxVersions|NewConsumerBalancer"
@@ -43,6 +45,9 @@ MOCHA = "9.2.2"
 MOTO = "5.2.3"
 MOTO_GIT = os.environ.get("ENTREPOT_MOTO_GIT", "https://github.com/getmoto/moto.git")  # its source distribution leaves the tests out
 MOTO_TESTS = ("test_sqs", "test_server", "test_sqs_message_attributes", "test_sqs_multiaccount")
+STOMP_PY, STOMP_PY_TAG = "8.2.0", "v8.1.2"  # the last tag there is
+STOMP_PY_GIT = os.environ.get("ENTREPOT_STOMP_PY_GIT", "https://github.com/jasonrbriggs/stomp.py.git")  # its source distribution leaves the tests out
+STOMP_PY_TESTS = ("activemq", "basic", "cli", "context", "misc", "nonascii", "override_threading", "s10", "s11", "s12", "ss", "threading")
 PYTEST = ("pytest==8.3.5", "pytest-rerunfailures==15.0", "pytest-timeout==2.3.1")
 
 
@@ -226,6 +231,14 @@ def moto(folder: Path, url: str) -> tuple[set[str], set[str]]:
     return run_pytest(python, source, environment, *(f"tests/test_sqs/{name}.py" for name in MOTO_TESTS), "-p", "outside", "-W", "ignore")
 
 
+def stomp_py(folder: Path, url: str) -> tuple[set[str], set[str]]:
+    """stomp.py's tests, which find their broker by STD_HOST and its kin; those of TLS, and of brokers of other addresses, are left out."""
+    source, python = checkout(folder, STOMP_PY_GIT, STOMP_PY_TAG, ("tests",), f"stomp.py=={STOMP_PY}", "pytest-mock==3.14.0")
+    parts = urlsplit(url)
+    environment = {"STD_HOST": parts.hostname or "", "STD_PORT": str(parts.port), "STD_USER": parts.username or "", "STD_PASSWORD": parts.password or ""}
+    return run_pytest(python, source, environment, *(f"tests/test_{name}.py" for name in STOMP_PY_TESTS), "-W", "ignore")
+
+
 AMQPLIB = Suite("amqplib", "0.10.9", amqplib)
 SUITES = {
     suite.name: suite
@@ -235,6 +248,7 @@ SUITES = {
         Suite("kombu", "5.7.0", pytest_suite("kombu==5.7.0", "t/integration/test_py_amqp.py")),
         Suite("kafka-python", "3.0.12", kafka_python, "kafka", {"kafka.node_id": 0}),  # its own broker has that number, and one test assigns partitions to it
         Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
+        Suite("stomp-py", STOMP_PY, stomp_py, "activemq"),
         Suite("moto", MOTO, moto, "moto", {"sqs.account": "123456789012"}, {"sqs": 5000}),
     )
 }
@@ -256,9 +270,12 @@ def broker(suite: Suite, url: str | None) -> Iterator[str]:
     listener = LISTENERS[suite.reference]
     ports = {name: port for name, port in suite.ports.items() if is_free(port)}
     with Broker(listeners=(listener, "http"), settings=suite.settings, ports=ports) as running:
-        yield {"amqp": "amqp://guest:guest@127.0.0.1:{}/%2F", "kafka": "kafka://127.0.0.1:{}", "sqs": "http://localhost:{}"}[listener].format(
-            running.port(listener)
-        )
+        yield {
+            "amqp": "amqp://guest:guest@127.0.0.1:{}/%2F",
+            "kafka": "kafka://127.0.0.1:{}",
+            "sqs": "http://localhost:{}",
+            "stomp": "stomp://guest:guest@127.0.0.1:{}",
+        }[listener].format(running.port(listener))
 
 
 def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:
@@ -267,7 +284,7 @@ def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:
     both = passed & reference
     ratio = len(both) / len(reference) if reference else 0.0
     lost = sorted(kept - passed)
-    model = {"kafka": "Kafka", "moto": "moto's server", "rabbitmq": "RabbitMQ"}[suite.reference]
+    model = {"activemq": "ActiveMQ", "kafka": "Kafka", "moto": "moto's server", "rabbitmq": "RabbitMQ"}[suite.reference]
     print(f"{suite.name} {suite.version}: {len(passed)} passed, {len(failed)} failed; of {len(reference)} that pass on {model} {len(both)} pass: {ratio:.1%}")
     for name in sorted((reference | kept) - passed):
         print(f"  {'LOST' if name in kept else 'fails'}: {name}")
@@ -279,7 +296,7 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all unless named")
     parser.add_argument("--url", help="a broker that runs; without it an Entrepot is started")
     parser.add_argument("--record", action="store_true", help="add what passes to passes.txt")
-    parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt, kafka.txt or moto.txt from this run")
+    parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt, kafka.txt, moto.txt or activemq.txt from this run")
     arguments = parser.parse_args()
     good = True
     for name in arguments.suites or SUITES:
