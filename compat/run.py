@@ -10,8 +10,9 @@
     python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, or what the reference is called: run this against RabbitMQ, Kafka, moto's
                                                          server, Mosquitto or ActiveMQ
 
-`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`, `mosquitto.txt`, `activemq.txt`) names the tests that pass on RabbitMQ (on the other), `<client>/passes.txt` those that pass
-on Entrepot: a list that only grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a reference list pass.
+`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`, `mosquitto.txt`, `activemq.txt`) names the tests that pass on RabbitMQ (on the other),
+`<client>/passes.txt` those that pass on Entrepot: a list that only grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a
+reference list pass.
 Nothing of the suites is kept in this repository; they lie under ENTREPOT_TEST_CACHE, else the user's cache folder.
 """
 
