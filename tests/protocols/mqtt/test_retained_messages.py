@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from mqtt_bench import VERSIONS, Bench, Client
 from mqtt_wire import expiry, listed, subscribe, u16, unsubscribe
@@ -62,6 +64,51 @@ def test_there_may_be_many(bench: Bench) -> None:
             if one["qos"]:
                 reader.ack("PUBACK", one["id"])
     assert sorted(found, key=int) == [b"%d" % n for n in range(700)]
+
+
+@pytest.mark.parametrize("how", ["lost", "crash"])
+def test_copying_goes_on_when_the_client_is_back(bench: Bench, how: str) -> None:
+    writer = bench.connected("w")
+    for n in range(1200):
+        writer.publish(b"t/%d" % n, b"%d" % n, 1, n + 1, retain=True)
+    writer.hear()
+    reader = kept(bench, "r")
+    reader.feed(subscribe(1, (b"t/+", 1), (b"#", 0), properties=listed(b"\x0b\x05")))
+    found: dict[bytes, bytes] = {}
+
+    def take(events: list[tuple[Any, ...]]) -> int:
+        got = [one[1] for one in events if one[0] == "PUBLISH" and one[1]["qos"]]
+        found.update((one["payload"], one["properties"]) for one in got)
+        for one in got:
+            reader.ack("PUBACK", one["id"])
+        return len(got)
+
+    while len(found) < 300:
+        assert take(reader.hear())
+    assert len(found) < 1200
+    if how == "crash":
+        bench = bench.crash()
+    reader = kept(bench, "r")
+    take(reader.rest)
+    while take(reader.hear()):
+        pass
+    assert sorted(found, key=int) == [b"%d" % n for n in range(1200)]
+    assert set(found.values()) == {b"\x0b\x05"}
+    assert kept(bench, "r").rest == []
+
+
+def test_what_is_unsubscribed_is_copied_no_further(bench: Bench) -> None:
+    writer = bench.connected("w")
+    for n in range(700):
+        writer.publish(b"t/%d" % n, b"x", 1, n + 1, retain=True)
+    writer.hear()
+    reader = kept(bench, "r", more=b"\x21" + u16(7))
+    reader.feed(subscribe(1, (b"t/+", 1), properties=b"\0"))
+    reader.hear()
+    reader.send(unsubscribe(2, b"t/+", properties=b"\0"))
+    reader.hear()
+    again = kept(bench, "r")
+    assert not again.session.copies.under_way
 
 
 def test_what_expires(bench: Bench) -> None:
