@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mqtt_bench import VERSIONS, Bench, Client
+from mqtt_bench import NS, VERSIONS, Bench, Client
 from mqtt_wire import expiry, listed, subscribe, u16, unsubscribe
 from test_kept_sessions import kept
+
+from entrepot.broker.calls.retained_requests import RETAINED_QUEUE
 
 
 @pytest.fixture
@@ -109,6 +111,21 @@ def test_what_is_unsubscribed_is_copied_no_further(bench: Bench) -> None:
     reader.hear()
     again = kept(bench, "r")
     assert not again.session.copies.under_way
+
+
+def test_their_owner_is_away_for_a_while(bench: Bench) -> None:
+    writer, reader = bench.connected("w"), bench.connected("r")
+    writer.publish(b"a", b"1", 1, retain=True).hear()
+    shard = bench.broker.catalogue.namespace(NS).queues[RETAINED_QUEUE].runtime.log.shard
+    done: list[int] = []
+    bench.broker.shard_moves.close(shard, lambda: done.append(1))
+    bench.loop.run_until(lambda: bool(done))
+    reader.subscribe(b"#")
+    assert heard(reader) == []
+    bench.broker.shard_moves.open(shard, bench.store.epoch, lambda: done.append(2))
+    bench.loop.run_until(lambda: len(done) == 2)
+    reader.session.deadline_reached(1e9)
+    assert heard(reader) == [(b"a", b"1", 0, True)]
 
 
 def test_what_expires(bench: Bench) -> None:

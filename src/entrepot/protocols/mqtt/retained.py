@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-from entrepot.broker.calls.port import DONE, Ask, Delivery, make_ask
+from entrepot.broker.calls.port import DONE, UNAVAILABLE, Ask, Delivery, make_ask
 from entrepot.broker.calls.retained_requests import COPIES_MAX, CopyRetained, ForgetCopy, ListCopies
 from entrepot.protocols.mqtt.packing import KEPT, flags_of
 from entrepot.protocols.mqtt.topics import filter_of, key_of
@@ -80,9 +80,11 @@ def _next(session: Session) -> None:
 
 
 def copied(session: Session, call: Ask) -> None:
-    """A page is in the queue; or it will not be, for this is no longer allowed, or not now."""
+    """A page is in the queue; or it will not be, for this is no longer allowed. Whoever has it may not be there now: it is asked for again after a while."""
     copies = session.copies
     copies.call = None
+    if call.outcome == UNAVAILABLE:
+        return
     count, after = call.result if call.outcome == DONE else (0, None)
     copies.waiting += count
     copy = copies.under_way[0] if copies.under_way else None
