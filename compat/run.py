@@ -248,7 +248,7 @@ SUITES = {
         Suite("kombu", "5.7.0", pytest_suite("kombu==5.7.0", "t/integration/test_py_amqp.py")),
         Suite("kafka-python", "3.0.12", kafka_python, "kafka", {"kafka.node_id": 0}),  # its own broker has that number, and one test assigns partitions to it
         Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
-        Suite("stomp-py", STOMP_PY, stomp_py, "activemq"),
+        Suite("stomp-py", STOMP_PY, stomp_py, "activemq", ports={"stomp": 61613}),
         Suite("moto", MOTO, moto, "moto", {"sqs.account": "123456789012"}, {"sqs": 5000}),
     )
 }
