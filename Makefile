@@ -104,7 +104,12 @@ clean:
 	ENTREPOT_PURE=1 $(BIN)/python -m pip install -q --no-compile --disable-pip-version-check --no-build-isolation -e .
 	@touch $@
 
-.venv/.built: .venv/.installed setup.py $(HOT)
+# The packages are fetched beside the compiling, which needs none of them.
+.venv/.built: .venv/.made pyproject.toml setup.py $(HOT)
+	@$(MAKE) --no-print-directory -j2 .venv/.installed .venv/.compiled
+	@touch $@
+
+.venv/.compiled: .venv/.made setup.py $(HOT)
 	@echo compiling the hot modules
 	@ENTREPOT_PROGRESS=/dev/fd/3 $(BIN)/python setup.py -q build_ext --inplace 3>&2 > .venv/build.log 2>&1 || { cat .venv/build.log; exit 1; }
 	@grep 'no C compiler' .venv/build.log || true

@@ -4,11 +4,13 @@
     python compat/run.py --url amqp://guest:guest@HOST:PORT/ kombu    one suite against any broker
     python compat/run.py --url kafka://HOST:PORT kafka-python
     python compat/run.py --url http://HOST:PORT moto
+    python compat/run.py --url mqtt://HOST:PORT paho-testing mqtt5-conformance
     python compat/run.py --url stomp://USER:PASSWORD@HOST:PORT stomp-py
     python compat/run.py --record                        add what passes now to <client>/passes.txt
-    python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, kafka.txt… from a run against the broker of that name
+    python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, or what the reference is called: run this against RabbitMQ, Kafka, moto's
+                                                         server, Mosquitto or ActiveMQ
 
-`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`, `activemq.txt`) names the tests that pass on RabbitMQ (on Kafka, on moto's server, on ActiveMQ),
+`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`, `mosquitto.txt`, `activemq.txt`) names the tests that pass on RabbitMQ (on the other),
 `<client>/passes.txt` those that pass on Entrepot: a list that only grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a
 reference list pass.
 Nothing of the suites is kept in this repository; they lie under ENTREPOT_TEST_CACHE, else the user's cache folder.
@@ -21,6 +23,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -37,7 +40,8 @@ HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("ENTREPOT_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "entrepot-tests") / "compat"
 WANTED_RATIO = 0.9
 SUITE_TIMEOUT_S = 900
-LISTENERS = {"rabbitmq": "amqp", "kafka": "kafka", "moto": "sqs", "activemq": "stomp"}  # by reference, what its suite speaks
+LISTENERS = {"rabbitmq": "amqp", "kafka": "kafka", "moto": "sqs", "mosquitto": "mqtt", "activemq": "stomp"}  # by reference, what its suite speaks
+NAMES = {"rabbitmq": "RabbitMQ", "kafka": "Kafka", "moto": "moto's server", "mosquitto": "Mosquitto", "activemq": "ActiveMQ"}
 KAFKA_VERSION = "4.3.1"
 FRANZ_GO = "1.20.0"
 FRANZ_GO_LEFT_OUT = "Txn|Record(Reader|Formatter)|Parse|Compress|Ring|xerial|ProcessHooks|AppendTo|sticky|MaxVersions|NewConsumerBalancer"
@@ -45,6 +49,10 @@ MOCHA = "9.2.2"
 MOTO = "5.2.3"
 MOTO_GIT = os.environ.get("ENTREPOT_MOTO_GIT", "https://github.com/getmoto/moto.git")  # its source distribution leaves the tests out
 MOTO_TESTS = ("test_sqs", "test_server", "test_sqs_message_attributes", "test_sqs_multiaccount")
+PAHO_TESTING = "9d7bb80bb8b9d9cfc0b52f8cb4c1916401281103"  # it has no releases
+PAHO_TESTING_GIT = os.environ.get("ENTREPOT_PAHO_TESTING_GIT", "https://github.com/eclipse/paho.mqtt.testing.git")
+MQTT5_CONFORMANCE = "fcdebe0eb6fae7fdd3829eaae99911f81fe5fa36"  # nor has this, of its own
+MQTT5_CONFORMANCE_GIT = os.environ.get("ENTREPOT_MQTT5_CONFORMANCE_GIT", "https://github.com/LabOverWire/mqtt-lib.git")
 STOMP_PY, STOMP_PY_TAG = "8.2.0", "v8.1.2"  # the last tag there is
 STOMP_PY_GIT = os.environ.get("ENTREPOT_STOMP_PY_GIT", "https://github.com/jasonrbriggs/stomp.py.git")  # its source distribution leaves the tests out
 STOMP_PY_TESTS = ("activemq", "basic", "cli", "context", "misc", "nonascii", "override_threading", "s10", "s11", "s12", "ss", "threading")
@@ -128,6 +136,22 @@ def run_pytest(python: Path, source: Path, environment: dict[str, str], *words: 
         command = [str(python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60", "--reruns=0", f"--junitxml={report}", *words]
         subprocess.run(command, cwd=source, env=os.environ | environment, timeout=SUITE_TIMEOUT_S, check=False, stdout=subprocess.DEVNULL)
         return junit(report)
+
+
+def commit_of(folder: Path, git: str, commit: str) -> Path:
+    """A project's files as they were at a commit."""
+    source = folder / "source"
+    if not source.exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        repository = folder / "git"
+        subprocess.run(["git", "init", "-q", "--bare", repository], check=True)
+        subprocess.run(["git", "-C", repository, "fetch", "-q", "--depth=1", git, commit], check=True)
+        archive = subprocess.run(["git", "-C", repository, "archive", commit], check=True, capture_output=True).stdout
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            tar.extractall(folder / "unpacked", filter="data")
+        (folder / "unpacked").rename(source)
+    return source
 
 
 def checkout(folder: Path, git: str, tag: str, paths: tuple[str, ...], *requirements: str) -> tuple[Path, Path]:
@@ -231,6 +255,31 @@ def moto(folder: Path, url: str) -> tuple[set[str], set[str]]:
     return run_pytest(python, source, environment, *(f"tests/test_sqs/{name}.py" for name in MOTO_TESTS), "-p", "outside", "-W", "ignore")
 
 
+def paho_testing(folder: Path, url: str) -> tuple[set[str], set[str]]:
+    """Eclipse Paho's tests of servers, in MQTT 3.1.1 and 5: paho-testing/outside.py runs them one by one."""
+    source = commit_of(folder, PAHO_TESTING_GIT, PAHO_TESTING)
+    parts = urlsplit(url)
+    command = [sys.executable, str(HERE / "paho-testing" / "outside.py"), str(source / "interoperability"), str(parts.hostname), str(parts.port)]
+    run = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SUITE_TIMEOUT_S)
+    said = [line.split(" ", 1) for line in run.stdout.splitlines()]
+    return {name for outcome, name in said if outcome == "passed"}, {name for outcome, name in said if outcome == "failed"}
+
+
+def mqtt5_conformance(folder: Path, url: str) -> tuple[set[str], set[str]]:
+    """A test for each of many statements of MQTT 5, with raw packets where it takes them. Built by cargo, for some minutes, on first use."""
+    source = commit_of(folder, MQTT5_CONFORMANCE_GIT, MQTT5_CONFORMANCE)
+    program = source / "target" / "conformance" / "mqtt5-conformance"
+    if not program.exists():
+        subprocess.run(["cargo", "build", "-q", "--profile", "conformance", "-p", "mqtt5-conformance-cli"], cwd=source, check=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        subject = Path(scratch) / "subject.toml"
+        subject.write_text(f'name = "subject"\naddress = "{url}"\n[capabilities]\ndollar_sys_publish = true\n[capabilities.transports]\ntcp = true\n')
+        command = [str(program), "--sut", str(subject), "--color", "never"]
+        run = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SUITE_TIMEOUT_S)
+    found = re.findall(r"^test mqtt5_conformance::conformance_tests::(\S+) .*\.\.\. (ok|FAILED)$", run.stdout, re.MULTILINE)
+    return {name for name, outcome in found if outcome == "ok"}, {name for name, outcome in found if outcome == "FAILED"}
+
+
 def stomp_py(folder: Path, url: str) -> tuple[set[str], set[str]]:
     """stomp.py's tests, which find their broker by STD_HOST and its kin; those of TLS, and of brokers of other addresses, are left out."""
     source, python = checkout(folder, STOMP_PY_GIT, STOMP_PY_TAG, ("tests",), f"stomp.py=={STOMP_PY}", "pytest-mock==3.14.0")
@@ -248,6 +297,8 @@ SUITES = {
         Suite("kombu", "5.7.0", pytest_suite("kombu==5.7.0", "t/integration/test_py_amqp.py")),
         Suite("kafka-python", "3.0.12", kafka_python, "kafka", {"kafka.node_id": 0}),  # its own broker has that number, and one test assigns partitions to it
         Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
+        Suite("paho-testing", PAHO_TESTING[:9], paho_testing, "mosquitto"),
+        Suite("mqtt5-conformance", MQTT5_CONFORMANCE[:9], mqtt5_conformance, "mosquitto"),
         Suite("stomp-py", STOMP_PY, stomp_py, "activemq", ports={"stomp": 61613}),
         Suite("moto", MOTO, moto, "moto", {"sqs.account": "123456789012"}, {"sqs": 5000}),
     )
@@ -274,6 +325,7 @@ def broker(suite: Suite, url: str | None) -> Iterator[str]:
             "amqp": "amqp://guest:guest@127.0.0.1:{}/%2F",
             "kafka": "kafka://127.0.0.1:{}",
             "sqs": "http://localhost:{}",
+            "mqtt": "mqtt://127.0.0.1:{}",
             "stomp": "stomp://guest:guest@127.0.0.1:{}",
         }[listener].format(running.port(listener))
 
@@ -284,7 +336,7 @@ def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:
     both = passed & reference
     ratio = len(both) / len(reference) if reference else 0.0
     lost = sorted(kept - passed)
-    model = {"activemq": "ActiveMQ", "kafka": "Kafka", "moto": "moto's server", "rabbitmq": "RabbitMQ"}[suite.reference]
+    model = NAMES[suite.reference]
     print(f"{suite.name} {suite.version}: {len(passed)} passed, {len(failed)} failed; of {len(reference)} that pass on {model} {len(both)} pass: {ratio:.1%}")
     for name in sorted((reference | kept) - passed):
         print(f"  {'LOST' if name in kept else 'fails'}: {name}")
@@ -296,7 +348,7 @@ def main() -> int:
     parser.add_argument("suites", nargs="*", metavar="SUITE", help=f"{', '.join(SUITES)}; all unless named")
     parser.add_argument("--url", help="a broker that runs; without it an Entrepot is started")
     parser.add_argument("--record", action="store_true", help="add what passes to passes.txt")
-    parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt, kafka.txt, moto.txt or activemq.txt from this run")
+    parser.add_argument("--record-reference", action="store_true", help="write rabbitmq.txt, or what the reference is called, from this run")
     arguments = parser.parse_args()
     good = True
     for name in arguments.suites or SUITES:

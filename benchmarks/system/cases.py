@@ -10,6 +10,7 @@ from benchmarks.system.brokers import Broker, Entrepot
 from benchmarks.system.case import MIB, Case, Expectation, Scale
 from benchmarks.system.kafka_cases import KAFKA_CASES
 from benchmarks.system.measure import UNSORTED, Figures, drop_page_cache, held, load, measured, settle, stalls
+from benchmarks.system.mqtt_cases import MQTT_CASES
 from benchmarks.system.settle import ready_count, settle_a_third
 from benchmarks.system.sqs_cases import SQS_CASES
 
@@ -164,6 +165,7 @@ _KEEPS_UP = Expectation("unsorted_grows", at_most=0.0)
 AMQP_CASES = (
     Case("both-16", "1 publisher, 1 consumer, 16 B", _load("both", "--size", "16", window=20_000), (_STALL,)),
     Case("both-100", "1 publisher, 1 consumer, 100 B", _load("both", window=20_000), (*_at_least("consume_per_s", 1e6, 20), _STALL)),
+    Case("both-100-10-priorities", "as both-100, of 10 priorities in turn", _load("both", "--priorities", "10", window=20_000), (_STALL,)),
     Case("both-1k", "1 publisher, 1 consumer, 1 KiB", _load("both", "--size", "1024", window=10_000), (*_at_least("consume_per_s", 250e3, 10), _STALL)),
     Case(
         "queues-4",
@@ -222,11 +224,13 @@ AMQP_CASES = (
     ),
 )
 
-CASES = (*AMQP_CASES, *KAFKA_CASES, *SQS_CASES)
+CASES = (*AMQP_CASES, *KAFKA_CASES, *SQS_CASES, *MQTT_CASES)
 GROUPS = {
     "quick": ("both-100", "both-1k", "waiting-200", "fanout-100", "one-in-flight", "memory-idle"),
     "kafka": tuple(case.name for case in KAFKA_CASES),
     "sqs": tuple(case.name for case in SQS_CASES),
+    "mqtt": tuple(case.name for case in MQTT_CASES),
+    "mqtt-quick": ("mqtt-publish-1", "mqtt-both-1", "mqtt-fanout-0", "mqtt-waiting-200"),
     "sqs-quick": ("sqs-send-50", "sqs-batch-50", "sqs-receive-50", "sqs-latency"),
     "kafka-quick": ("kafka-produce-100", "kafka-produce-1k", "kafka-linger-0", "kafka-consume-100", "kafka-one-in-flight"),
 }

@@ -47,10 +47,11 @@ def frame(kind: int, channel: int, payload: bytes) -> bytes:
     return struct.pack(">BHI", kind, channel, len(payload)) + payload + b"\xce"
 
 
-def publish_frames(exchange: str, routing_key: str, body: bytes, *, frame_max: int, persistent: bool, mandatory: bool) -> tuple[bytes, int]:
-    """A whole publish on channel 1, and where its body starts."""
+def publish_frames(exchange: str, routing_key: str, body: bytes, *, frame_max: int, persistent: bool, mandatory: bool, priority: int = -1) -> tuple[bytes, int]:
+    """A whole publish on channel 1, and where its body starts. `priority` -1: none."""
     method = struct.pack(">HHH", 60, 40, 0) + shortstr(exchange) + shortstr(routing_key) + bytes([mandatory])
-    header = struct.pack(">HHQHB", 60, 0, len(body), 0x1000, 2 if persistent else 1)
+    flags, properties = (0x1000, b"") if priority < 0 else (0x1800, bytes((priority,)))
+    header = struct.pack(">HHQHB", 60, 0, len(body), flags, 2 if persistent else 1) + properties
     start = frame(METHOD, 1, method) + frame(HEADER, 1, header)
     room = frame_max - 8
     return start + b"".join(frame(BODY, 1, body[at : at + room]) for at in range(0, len(body), room)), len(start) + 7

@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     add("--count", type=int, default=0, help="records in all; 0: no limit")
     add("--seconds", type=float, default=0.0, help="0: no limit")
     add("--window", type=int, default=50_000, help="records without an answer, per producer")
+    add("--led-by", type=int, default=-1, help="only partitions of one leader, by its place among the topic's")
     add("--run", type=int, default=1000, help="records in a row to one partition")
     add("--acks", default="all")
     add("--linger", type=float, default=5.0, help="ms")
@@ -113,9 +114,11 @@ class Check:
         self.consumed += len(messages)
 
 
-def partitions_of(admin: AdminClient, topic: str) -> list[int]:
-    """Of a topic that is there."""
-    return sorted(admin.list_topics(topic, timeout=_WAIT_S).topics[topic].partitions)
+def partitions_of(admin: AdminClient, topic: str, led_by: int = -1) -> list[int]:
+    """Of this topic; or those that one of its leaders has, by its place among them."""
+    found = admin.list_topics(topic, timeout=_WAIT_S).topics[topic].partitions
+    leaders = sorted({each.leader for each in found.values()})
+    return sorted(number for number, each in found.items() if led_by < 0 or each.leader == leaders[led_by])
 
 
 def produce(options: argparse.Namespace, partitions: list[int], result: dict[str, Any]) -> None:
@@ -265,7 +268,7 @@ def main(words: list[str] | None = None) -> int:
         admin = AdminClient(settings(options))
         if options.partitions:
             admin.create_topics([NewTopic(options.topic, options.partitions, 1)], operation_timeout=_WAIT_S)[options.topic].result(_WAIT_S)
-        partitions = partitions_of(admin, options.topic)
+        partitions = partitions_of(admin, options.topic, options.led_by)
         {"produce": produce, "consume": consume, "latency": latency}[options.mode](options, partitions, result)
         if options.delete:
             admin.delete_topics([options.topic])[options.topic].result(_WAIT_S)

@@ -37,9 +37,10 @@ def parser() -> argparse.ArgumentParser:
     add("--url", default="amqp://guest:guest@127.0.0.1:5672/", help="amqp://user:password@host:port/vhost")
     add("--publishers", type=int, default=1, help="publishing connections")
     add("--consumers", type=int, default=0, help="consuming connections; 0: 1, or 100 in a fan-out")
-    add("--queue", default="load", help="queue name")
-    add("--queues", type=int, default=1, help="with more than 1: queues NAME-0, NAME-1, …, dealt out to connections in turn")
+    add("--queue", default="load", help="queue name, or several with commas between them, dealt out to connections in turn")
+    add("--queues", type=int, default=1, help="with more than 1: so many, NAME-0, NAME-1, …")
     add("--queue-type", default="", help="x-queue-type to declare with, such as quorum")
+    add("--priorities", type=int, default=0, help="priorities that messages have in turn, of a queue that is declared with as many; 0: none")
     add("--exchange", default="", help="exchange to declare, bind and publish to; empty: the default exchange")
     add("--transient", action="store_true", help="transient messages and queues; else persistent and durable")
     add("--purge", action="store_true", help="empty the queues first")
@@ -76,7 +77,7 @@ def options_of(arguments: argparse.Namespace) -> Options:
     for name in ("publishers", "queues", "window"):
         if getattr(options, name) < 1:
             raise ValueError(f"--{name} {getattr(options, name)}: at least 1")
-    routes = max(options.publishers, options.queues) + options.first_publisher
+    routes = max(options.publishers, options.queues, options.queue.count(",") + 1) * max(options.priorities, 1) + options.first_publisher
     if options.mode != "idle" and routes > 16384:
         raise ValueError(f"{routes} publishers and routes: at most 16384 can be told apart")
     return options

@@ -30,6 +30,8 @@ _EXTRA = (
     "confirm_above_disk_us",
     "rss_added_bytes",
     "rss_added_max_bytes",
+    "rss_added_each_bytes",
+    "open_seconds",
     "alone_per_s",
     "part_of_alone",
     "messages_per_commit",

@@ -1,8 +1,8 @@
-"""Measures Entrepot and, where they can be had, RabbitMQ, Apache Kafka and other SQS endpoints: alternating, several repetitions, medians; JSON and a table.
+"""Measures Entrepot and, where they can be had, RabbitMQ, Kafka, other SQS endpoints, Mosquitto: alternating, several repetitions, medians; JSON and a table.
 
   python -m benchmarks.system.run list                    the cases
-  python -m benchmarks.system.run [CASE…]                 all of them, or these; `quick`, `kafka-quick` and `sqs-quick` stand for a few,
-                                                          `kafka` and `sqs` for all of that protocol
+  python -m benchmarks.system.run [CASE…]                 all of them, or these; `quick`, `kafka-quick`, `sqs-quick` and `mqtt-quick` stand for
+                                                          a few, `kafka`, `sqs` and `mqtt` for all of that protocol
   python -m benchmarks.system.run table FILE…             a result again as a table
 
 Exit status 0: done, whatever the figures; 1: something failed, or messages were lost, repeated, reordered or damaged; 2: wrong usage.
@@ -32,6 +32,8 @@ from benchmarks.system.cases import CASES, GROUPS
 from benchmarks.system.kafka_measure import KAFKA_LOAD
 from benchmarks.system.kafka_peer import Kafka, can_run
 from benchmarks.system.measure import Figures, LoadFailed
+from benchmarks.system.mosquitto_peer import Mosquitto
+from benchmarks.system.mqtt_measure import MQTT_LOAD
 from benchmarks.system.report import judged, table
 from benchmarks.system.sqs_measure import SQS_LOAD
 from benchmarks.system.sqs_peers import ElasticMQ, LocalStack, Moto
@@ -43,7 +45,12 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(prog="python -m benchmarks.system.run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = out.add_argument
-    add("words", nargs="*", metavar="CASE", help="cases, `quick`, `kafka`, `kafka-quick`, `sqs`, `sqs-quick`, `list`, or `table` and files")
+    add(
+        "words",
+        nargs="*",
+        metavar="CASE",
+        help="cases, `quick`, `kafka`, `kafka-quick`, `sqs`, `sqs-quick`, `mqtt`, `mqtt-quick`, `list`, or `table` and files",
+    )
     add("--repetitions", type=int, default=3, help="runs of each case and broker; medians are shown")
     add("--seconds", type=float, default=5.0, help="of each short run")
     add("--bulk-seconds", type=float, default=60.0, help="of each long run")
@@ -51,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add("--peers", default="auto", help="none: Entrepot alone; or names with commas, such as elasticmq,moto; auto: all that can be had")
     add("--kafka-load", type=Path, help="another load generator for Kafka's protocol, with the options and the output of benchmarks.system.kafka_load")
     add("--sqs-load", type=Path, help="another load generator for SQS, with the options and the output of benchmarks.system.sqs_load")
+    add("--mqtt-load", type=Path, help="another load generator for MQTT, with the options and the output of mqtt_load.c")
     add("--entrepot", default="", help="command that starts Entrepot instead of `python -m entrepot serve`; {data} stands for its directory")
     add("--directory", type=Path, default=_ROOT / "build" / "benchmarks" / "data", help="where brokers keep their data, on the disk to be measured")
     add("--output", type=Path, default=_ROOT / "build" / "benchmarks" / "results", help="folder for the JSON file")
@@ -111,13 +119,16 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
     build.ensure()
     directory = arguments.directory.resolve()
     directory.mkdir(parents=True, exist_ok=True)
-    brokers: dict[str, list[Broker]] = {protocol: [Entrepot(directory / "entrepot", arguments.entrepot, protocol)] for protocol in ("amqp", "kafka", "sqs")}
+    brokers: dict[str, list[Broker]] = {
+        protocol: [Entrepot(directory / "entrepot", arguments.entrepot, protocol)] for protocol in ("amqp", "kafka", "sqs", "mqtt")
+    }
     peers: tuple[tuple[str, type[Broker], bool], ...] = (
         ("amqp", RabbitMQ, RabbitMQ.installed()),
         ("kafka", Kafka, can_run()),
         ("sqs", ElasticMQ, ElasticMQ.can_run()),
         ("sqs", LocalStack, True),
         ("sqs", Moto, True),
+        ("mqtt", Mosquitto, Mosquitto.installed()),
     )
     for protocol, peer, there in peers:
         if there and (arguments.peers == "auto" or peer.name in arguments.peers.split(",")):
@@ -126,6 +137,8 @@ def measure(arguments: argparse.Namespace, cases: list[Case]) -> int:
         os.environ[KAFKA_LOAD] = str(arguments.kafka_load.resolve())
     if arguments.sqs_load:
         os.environ[SQS_LOAD] = str(arguments.sqs_load.resolve())
+    if arguments.mqtt_load:
+        os.environ[MQTT_LOAD] = str(arguments.mqtt_load.resolve())
     scale = Scale(arguments.seconds, arguments.bulk_seconds, arguments.part)
     begun = datetime.now(UTC)
     result: dict[str, Any] = {

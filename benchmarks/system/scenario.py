@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from benchmarks.system.connection import Connection
 from benchmarks.system.consumer import Consumer
@@ -24,6 +25,7 @@ from benchmarks.system.latency import Histogram
 from benchmarks.system.ledger import Ledger
 from benchmarks.system.loop import Loop
 from benchmarks.system.publisher import Publisher
+from benchmarks.system.queue_names import names_of
 from benchmarks.system.tally import Tally
 
 _SECOND_NS = 1_000_000_000
@@ -43,6 +45,7 @@ class Options:
     queue: str = "load"
     queues: int = 1
     queue_type: str = ""
+    priorities: int = 0
     exchange: str = ""
     transient: bool = False
     purge: bool = False
@@ -112,8 +115,7 @@ class Run:
         self.consumer_count = (options.consumers or (100 if self.fanout else 1)) if self.consumes else 0
         self.copies = self.consumer_count if self.fanout else 1
         self.exchange = options.exchange or ("load-fanout" if self.fanout else "")
-        width = len(str(options.queues - 1))
-        self.queue_names = [options.queue] if options.queues == 1 else [f"{options.queue}-{n:0{width}}" for n in range(options.queues)]
+        self.queue_names = options.queue.split(",") if options.queues == 1 else names_of(options.queue, options.queues)
         self.filler = bytes(options.size) if options.zero_filler else random.Random(options.size).randbytes(options.size)
         budget = options.count if self.publishes and options.count else -1
         self.tally = Tally(budget=budget, lag_max=options.lag_max if self.consumes else 0, copies=self.copies)
@@ -163,6 +165,8 @@ class Run:
             if self.exchange:
                 session.declare_exchange(self.exchange, "direct", durable=not options.transient)
             arguments: dict[str, str | int | bool] = {"x-queue-type": options.queue_type} if options.queue_type else {}
+            if options.priorities:
+                arguments["x-max-priority"] = options.priorities - 1
             for name in self.queue_names:
                 session.declare_queue(name, durable=not options.transient, arguments=arguments)
                 if self.exchange:
@@ -193,16 +197,16 @@ class Run:
             keys = [""] if self.fanout else self._share(index, options.publishers)
             messages = []
             body_at = 0
+            how: dict[str, Any] = {"frame_max": session.frame_max, "persistent": not options.transient, "mandatory": options.mandatory}
             for key in keys:
-                message, body_at = publish_frames(
-                    self.exchange, key, self.filler, frame_max=session.frame_max, persistent=not options.transient, mandatory=options.mandatory
-                )
-                messages.append(message)
+                for priority in range(options.priorities) if options.priorities else (-1,):
+                    message, body_at = publish_frames(self.exchange, key, self.filler, **how, priority=priority)
+                    messages.append(message)
             publisher = Publisher(
                 session.socket.fileno(), self.tally, self.loop.poller, session.frame_max,
                 number=number, messages=messages, body_at=body_at, window=window, batch=batch, confirm_us=self.confirm_latency, fault=options.fault,
             )  # fmt: skip
-            number += len(keys)
+            number += len(messages)
             self.publishers.append(publisher)
 
     def _open_consumers(self) -> None:

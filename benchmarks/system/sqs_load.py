@@ -26,6 +26,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from benchmarks.system.queue_names import names_of
+
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
 SIGNATURE = f"AWS4-HMAC-SHA256 Credential={ACCOUNT}/20260101/{REGION}/sqs/aws4_request, SignedHeaders=host;x-amz-date, Signature={'0' * 64}"
@@ -56,11 +58,6 @@ def make_queue(url: str, name: str, *, fifo: bool) -> str:
     attributes = {"FifoQueue": "true", "DeduplicationScope": "messageGroup", "FifoThroughputLimit": "perMessageGroupId"} if fifo else {}
     told: str = call(url, "CreateQueue", QueueName=f"{name}.fifo" if fifo else name, Attributes=attributes)["QueueUrl"]
     return url + urlsplit(told).path
-
-
-def names_of(queue: str, count: int) -> list[str]:
-    """Of so many queues; one has the name itself."""
-    return [queue] if count == 1 else [f"{queue}-{number}" for number in range(count)]
 
 
 def waiting(url: str, *queue_urls: str) -> int:

@@ -10,6 +10,10 @@ time. A run lasts until the workers have come to rest. One worker alone and seve
 
 Each worker has as many clients as the one alone (48 publishers and 48 consumers over 48 queues, two connections of SQS a queue), on whichever worker
 they fall. Kafka's have two producers on both sides: more of them make smaller batches, which says something of clients.
+
+With --in-turn (AMQP, Kafka) the workers' queues or partitions are loaded one worker's after the other's, so that each is as busy as the one alone, as it is
+where there are cores for all of them and for their clients. Without it several share what cores there are with all clients, have less to do at a time, and
+smaller batches.
 """
 
 from __future__ import annotations
@@ -22,11 +26,12 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from benchmarks.system.sqs_load import call, make_queue, names_of, waiting
+from benchmarks.system.queue_names import names_of
+from benchmarks.system.sqs_load import call, make_queue, waiting
 from benchmarks.system.worker_node import Node
 
 _ROOT = Path(__file__).resolve().parent.parent.parent
@@ -54,6 +59,11 @@ class Shape:
     protocol: str
     run: Callable[[Node, float], Spent]
     lengths: tuple[float, float]
+    in_turn: Callable[[Node, float], Spent] | None = None  # the same for one worker's queues after the other's
+
+
+def _of_amqp(title: str, window: int, size: int, lengths: tuple[float, float]) -> Shape:
+    return Shape(title, "amqp", partial(_amqp, window=window, size=size), lengths, partial(_amqp_in_turn, window=window, size=size))
 
 
 def marginal_us(short: Spent, long: Spent, idle: list[float]) -> list[float]:
@@ -87,19 +97,52 @@ def _spent(node: Node, module: str, *words: str) -> Spent:
 
 
 def _amqp(node: Node, length: float, *, window: int, size: int) -> Spent:
-    count = str(_AMQP_QUEUES * node.workers)
-    clients = ("--queues", count, "--publishers", count, "--consumers", count, "--window", str(window))
-    messages = ("--size", str(size), "--count", str(round(length)), "--queue", f"share-{window}-{size}")
+    return _amqp_over(node, names_of(f"share-{window}-{size}", _AMQP_QUEUES * node.workers), length, window, size)
+
+
+def _amqp_in_turn(node: Node, length: float, *, window: int, size: int) -> Spent:
+    """Each worker's queues by themselves, as many as the one alone has."""
+    spent = []
+    names = names_of(f"share-{window}-{size}", 10 * _AMQP_QUEUES * node.workers)
+    for worker in range(node.workers):
+        its_own = [name for name in names if node.owner(name) == worker][:_AMQP_QUEUES]
+        spent.append(_amqp_over(node, its_own, length, window, size))
+    return _all_of(spent)
+
+
+def _amqp_over(node: Node, queues: list[str], length: float, window: int, size: int) -> Spent:
+    clients = ("--publishers", str(len(queues)), "--consumers", str(len(queues)), "--window", str(window))
+    messages = ("--size", str(size), "--count", str(round(length)), "--queue", ",".join(queues))
     return _spent(node, "load", "both", "--url", node.broker.url, *clients, *messages)
 
 
 def _kafka(node: Node, length: float, *, size: int) -> Spent:
     """Produced, and consumed."""
+    topic = f"share-{time.monotonic_ns()}"
+    return _kafka_over(node, topic, length, size, ("--partitions", str(_KAFKA_PARTITIONS)), ("--delete",))
+
+
+def _kafka_in_turn(node: Node, length: float, *, size: int) -> Spent:
+    """What each worker leads of a topic by itself, about as many partitions as the one alone has."""
+    topic, count, spent = f"share-{time.monotonic_ns()}", str(_KAFKA_PARTITIONS * node.workers), []
+    for worker in range(node.workers):
+        led = ("--led-by", str(worker))
+        before = () if worker else ("--partitions", count)
+        spent.append(_kafka_over(node, topic, length, size, (*led, *before), led if worker < node.workers - 1 else (*led, "--delete")))
+    return _all_of(spent)
+
+
+def _kafka_over(node: Node, topic: str, length: float, size: int, produce: tuple[str, ...], consume: tuple[str, ...]) -> Spent:
     brokers = node.broker.url.partition("//")[2].rstrip("/")
-    words = ("--brokers", brokers, "--topic", f"share-{time.monotonic_ns()}", "--size", str(size), "--count", str(round(length)))
-    produced = _spent(node, "kafka_load", "produce", "--partitions", str(_KAFKA_PARTITIONS), "--producers", "2", *words)
-    consumed = _spent(node, "kafka_load", "consume", "--delete", *words)
-    return Spent(produced.messages, produced.seconds + consumed.seconds, [sum(each) for each in zip(produced.cpu_s, consumed.cpu_s, strict=True)])
+    words = ("--brokers", brokers, "--topic", topic, "--size", str(size), "--count", str(round(length)))
+    produced = _spent(node, "kafka_load", "produce", "--producers", "2", *words, *produce)
+    consumed = _spent(node, "kafka_load", "consume", *words, *consume)
+    return replace(_all_of([produced, consumed]), messages=produced.messages)
+
+
+def _all_of(parts: list[Spent]) -> Spent:
+    cpu_s = [sum(each) for each in zip(*(one.cpu_s for one in parts), strict=True)]
+    return Spent(sum(one.messages for one in parts), sum(one.seconds for one in parts), cpu_s)
 
 
 def _sqs(node: Node, length: float, *, batch: int, receives: bool) -> Spent:
@@ -119,12 +162,12 @@ def _sqs(node: Node, length: float, *, batch: int, receives: bool) -> Spent:
 
 
 SHAPES = {
-    "amqp-1": Shape("AMQP, 100 B, window of 1", "amqp", partial(_amqp, window=1, size=100), (20_000, 120_000)),
-    "amqp-10": Shape("AMQP, 100 B, window of 10", "amqp", partial(_amqp, window=10, size=100), (50_000, 500_000)),
-    "amqp-100": Shape("AMQP, 1 KiB, window of 100", "amqp", partial(_amqp, window=100, size=1024), (50_000, 400_000)),
-    "amqp-1000": Shape("AMQP, 100 B, window of 1000", "amqp", partial(_amqp, window=1000, size=100), (200_000, 4_000_000)),
-    "kafka": Shape("Kafka, 100 B", "kafka", partial(_kafka, size=100), (100_000, 2_000_000)),
-    "kafka-1k": Shape("Kafka, 1 KiB", "kafka", partial(_kafka, size=1024), (100_000, 1_000_000)),
+    "amqp-1": _of_amqp("AMQP, 100 B, window of 1", 1, 100, (20_000, 120_000)),
+    "amqp-10": _of_amqp("AMQP, 100 B, window of 10", 10, 100, (50_000, 500_000)),
+    "amqp-100": _of_amqp("AMQP, 1 KiB, window of 100", 100, 1024, (50_000, 400_000)),
+    "amqp-1000": _of_amqp("AMQP, 100 B, window of 1000", 1000, 100, (2_000_000, 7_000_000)),
+    "kafka": Shape("Kafka, 100 B", "kafka", partial(_kafka, size=100), (100_000, 2_000_000), partial(_kafka_in_turn, size=100)),
+    "kafka-1k": Shape("Kafka, 1 KiB", "kafka", partial(_kafka, size=1024), (100_000, 1_000_000), partial(_kafka_in_turn, size=1024)),
     "sqs-send": Shape("SQS, send", "sqs", partial(_sqs, batch=1, receives=False), (2, 8)),
     "sqs-send-10": Shape("SQS, send in batches of 10", "sqs", partial(_sqs, batch=10, receives=False), (2, 8)),
     "sqs-receive": Shape("SQS, receive and delete", "sqs", partial(_sqs, batch=1, receives=True), (2, 8)),
@@ -139,6 +182,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--lengths", nargs=2, type=float, metavar=("SHORT", "LONG"), help="of a run, for all shapes: messages, of SQS (whole) seconds")
     add("--part", type=float, default=1.0, help="of each shape's own lengths; SQS keeps at least 1 and 2 s")
     add("--runs", type=int, default=5, help="of each length, that count")
+    add("--in-turn", action="store_true", help="each worker's queues by themselves, one worker after the other (not SQS)")
 
 
 def lengths_of(shape: Shape, arguments: argparse.Namespace) -> tuple[float, float]:
@@ -161,6 +205,10 @@ def run(arguments: argparse.Namespace) -> int:
     print("|---|--:|--:|--:|--:|--:|---|---|", flush=True)
     for name in arguments.only or SHAPES:
         shape = SHAPES[name]
+        if arguments.in_turn:
+            if shape.in_turn is None:
+                continue
+            shape = replace(shape, run=shape.in_turn)
         found = _measured(shape, lengths_of(shape, arguments), arguments)
         print(row(shape.title, found, several), flush=True)
     return 0

@@ -15,7 +15,7 @@ from typing import Any
 
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue.decisions import Decisions
-from entrepot.broker.catalogue.quotas import QuotaLimits
+from entrepot.broker.catalogue.quotas import LastValueLimits, QuotaLimits
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.groups.settings import GroupSettings
@@ -160,6 +160,7 @@ class Node:
             authorizer=Authorizer(self.users),
             on_failed=on_failed,
             group_settings=group_settings(config),
+            last_value_limits=LastValueLimits(config.limits.retained, config.limits.retained_bytes),
             **(_terms(place) if place is not None else {}),
             **broker_terms(config),
         )

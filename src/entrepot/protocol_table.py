@@ -20,6 +20,7 @@ PACKAGES: tuple[str, ...] = (
     "entrepot.protocols.kafka",
     "entrepot.protocols.sqs",
     "entrepot.protocols.stomp",
+    "entrepot.protocols.mqtt",
     "entrepot.http",
 )
 

@@ -210,7 +210,7 @@ class Limits(Section, frozen=True):
     ] = 200_000
     bindings: Annotated[int, key("bindings", unit="bindings", metric="entrepot_bindings", at="binding is refused", least=1)] = 2_000_000
     consumers: Annotated[
-        int, key("consumers of AMQP and STOMP clients", unit="consumers", metric="entrepot_broker_consumers", at="consuming is refused", least=1)
+        int, key("consumers of AMQP, STOMP and MQTT clients", unit="consumers", metric="entrepot_broker_consumers", at="consuming is refused", least=1)
     ] = 500_000
     groups: Annotated[int, key("consumer groups", unit="groups", metric="entrepot_broker_groups", at="joining and committing are refused", least=1)] = 100_000
     total_group_members: Annotated[
@@ -253,6 +253,14 @@ class Limits(Section, frozen=True):
     http_request_bytes: Annotated[int, key("one HTTP request with its headers", unit="bytes", at="it is answered 400 or 413", least=1024, most=1 << 26)] = (
         65_536
     )
+    retained: Annotated[
+        int,
+        key("retained messages of one namespace", unit="messages", metric="entrepot_broker_retained", at="another is published, and not retained", least=0),
+    ] = 1_000_000
+    retained_bytes: Annotated[
+        int,
+        key("the same in bytes", unit="bytes", metric="entrepot_broker_retained_bytes", at="another is published, and not retained", least=1024),
+    ] = 1 << 30
 
 
 class User(Section, frozen=True):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from benchmarks.system.calls import DECLARE_OK, GET_OK
 from benchmarks.system.handshake import shortstr
+from benchmarks.system.queue_names import names_of
 from benchmarks.system.sqs_load import main as sqs_load
-from benchmarks.system.sqs_load import names_of
 from benchmarks.system.workers import parser
 from benchmarks.system.workers_many import Got, Named, WrongAnswer
 from benchmarks.system.workers_share import SHAPES, Spent, lengths_of, marginal_us, row

@@ -16,7 +16,7 @@ from entrepot.model.errors import Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.amqp091 import rewriting
 from entrepot.protocols.amqp091.fields import decode_table
-from entrepot.protocols.amqp091.properties import EXPIRATION
+from entrepot.protocols.amqp091.properties import EXPIRATION, PRIORITY
 from entrepot.protocols.amqp091.records import AmqpEntryCodec
 from entrepot.simulation.disk import SimulatedDisk
 from entrepot.simulation.loop import SimulatedClock, SimulatedEntropy, SimulatedLoop
@@ -55,9 +55,11 @@ def address_of(exchange, routing_key):
     return bytes((len(exchange),)) + exchange.encode() + bytes((len(routing_key),)) + routing_key.encode()
 
 
-def record_of(body, ttl_ms=None, headers=None):
+def record_of(body, ttl_ms=None, headers=None, priority=None):
     """One packed record; `headers` are (name, type octet and value) pairs."""
     values = {} if ttl_ms is None else {EXPIRATION: bytes((len(str(ttl_ms)),)) + str(ttl_ms).encode()}
+    if priority is not None:
+        values[PRIORITY] = bytes((priority,))
     return rewriting.Parts(values, headers, body).packed()
 
 
@@ -216,15 +218,15 @@ class Connection(Sink):
         arguments = {key.replace("_", "-"): value for key, value in arguments.items()}
         return self.ask(r.DeclareQueue(name, passive, durable, exclusive, auto_delete, arguments))
 
-    def publish(self, *bodies, key="q", exchange="", ttl_ms=None, headers=None, confirm=True, mandatory=False):
+    def publish(self, *bodies, confirm=True, **how):
         """One run; its call."""
-        call = self.run_of(*bodies, key=key, exchange=exchange, ttl_ms=ttl_ms, headers=headers, confirm=confirm, mandatory=mandatory)
+        call = self.run_of(*bodies, confirm=confirm, **how)
         self.door.submit(call)
         return call
 
-    def run_of(self, *bodies, key="q", exchange="", ttl_ms=None, headers=None, confirm=False, mandatory=False):
-        """One run as a call that nobody has submitted."""
-        data = b"".join(record_of(body, ttl_ms, headers) for body in bodies)
+    def run_of(self, *bodies, key="q", exchange="", ttl_ms=None, headers=None, confirm=False, mandatory=False, priorities=None):
+        """One run as a call that nobody has submitted; `priorities`: of each."""
+        data = b"".join(record_of(body, ttl_ms, headers, priority) for body, priority in zip(bodies, priorities or [None] * len(bodies), strict=True))
         flags = 0 if ttl_ms is None else HAS_EXPIRY
         call = make_publish(1, address_of(exchange, key), CODEC.tag, 1, flags, data, len(bodies), sum(map(len, bodies)))
         call.confirm = confirm

@@ -18,7 +18,9 @@ BOTH_WAYS = {
     "test_queue_life",
     "test_queue_limits",
     "test_replies",
+    "test_priorities",
     "test_seals",
+    "test_sessions",
     "test_together",
     "test_subject_permissions",
     "test_subject_hop",
@@ -40,6 +42,7 @@ AT_ONCE = {  # look at what is answered in the turn in which it is asked, or at 
     "test_a_session_that_fails_costs_nobody_else_of_its_commit_an_answer",
     "test_who_gives_up_gets_nothing_and_keeps_nothing",
     "test_who_is_gone_waits_no_more",
+    "test_nor_where_that_is_in_memory",  # what an owner elsewhere nacks of it nobody hears of
 }
 
 

@@ -4,6 +4,7 @@ from memory_state import LogIds, MemoryState
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.catalogue.kept_definitions import QUEUE_KEY, encode_value, named_key
+from entrepot.broker.catalogue.queue_arguments import QueuePolicy
 from entrepot.broker.catalogue.quotas import QuotaLimits
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.model.errors import CorruptData, Reason, Refused
@@ -150,7 +151,7 @@ def test_arguments_compare_by_class_and_unknown_ones_not_at_all(broker):
             {"x-queue-type": "quorum", "x-queue-leader-locator": "odd"},
             "invalid arg 'x-queue-leader-locator' for queue 'q' in vhost '/': invalid_queue_locator_arg",
         ),
-        ({"x-max-priority": 5}, "invalid arg 'x-max-priority' for queue 'q' in vhost '/': priority queues are not supported"),
+        ({"x-max-priority": 256}, "invalid arg 'x-max-priority' for queue 'q' in vhost '/': {max_value_exceeded,256}"),
         ({"x-single-active-consumer": 1}, "invalid arg 'x-single-active-consumer' for queue 'q' in vhost '/': {unacceptable_type,signedint}"),
     ],
 )
@@ -177,7 +178,7 @@ def test_arguments_become_the_policy(broker):
             "x-delivery-limit": 3,
         },
     )
-    assert queue.policy == ("quorum", 1000, 2000, 10, 1 << 40, "reject-publish-dlx", "", "dead", True, 3, None, None)
+    assert queue.policy == QueuePolicy("quorum", 1000, 2000, 10, 1 << 40, "reject-publish-dlx", "", "dead", True, 3)
 
 
 def test_a_negative_delivery_limit_is_none(broker):

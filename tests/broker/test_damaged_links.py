@@ -5,11 +5,12 @@ import itertools
 import random
 
 import pytest
-from broker_bench import CODEC
+from broker_bench import CODEC, address_of, record_of
 from linked_bench import LinkedBench
 from timed_bench import TimedConnection
 
 from entrepot.broker.calls import requests as r
+from entrepot.broker.calls import session_requests as s
 from entrepot.broker.calls.lease_calls import make_end_leases
 from entrepot.broker.calls.port import PENDING, UNAVAILABLE, UNKNOWN, Settle
 from entrepot.broker.calls.questions import Seal, Unseal
@@ -52,7 +53,7 @@ NO_ANSWERS = {
     "fewer than none": lambda at: words.encode(2, words.Answer(at["Asked"], None, words.plain(-5))),
     "another type": lambda at: words.encode(2, words.Answer(at["Asked"], None, words.plain("x"))),
     "an error that is none": lambda at: words.encode(2, words.Answer(at["Asked"], words.Why("Fenced", b""), words.plain(None))),
-    "a record that is none": lambda at: words.encode(2, words.Got(at["Getting"], None, words.WordsOfDelivery(6, 1, b"", 0, 1, 0, 0, False, False), 0)),
+    "a record that is none": lambda at: words.encode(2, words.Got(at["Getting"], None, words.WordsOfDelivery(6, 1, b"", 0, 1, 0, 0, False, False, 0), 0)),
     "no statuses": lambda at: words.encode(2, words.LeasesEnded(at["EndLeases"], None, [])),
     "no offsets": lambda at: words.encode(2, words.Sent(at["Send"], None, [], [], None)),
     "more than asked for": lambda at: words.encode(
@@ -120,6 +121,10 @@ def consumer_words(number, is_getter=False, lent=False):
     return words.WordsOfConsumer(901, number, 1, 0, 5, False, False, 0, is_getter, is_getter, lent, True)
 
 
+def noted(log_id, by_stage=(), adds=(), onward=()):
+    return words.Noted(9001, [], [], words.WordsOfNote(log_id, 1, False, list(by_stage), list(adds), [], list(onward)))
+
+
 NOWHERE = words.words_of_start(None)
 
 
@@ -138,6 +143,13 @@ NOWHERE = words.words_of_start(None)
         lambda log_id: [words.Ask(9001, "CheckTogether", words.plain(([(log_id, -1, 0)], True)))],
         lambda log_id: [words.Ask(9001, "ListMoves", words.plain((log_id, 1 << 40)))],
         lambda log_id: [words.Ask(9001, "StartMove", words.plain((log_id, "x", -1)))],
+        lambda log_id: [words.Ask(9001, "AttachSession", words.plain((b"", "n", "s", log_id, False, -1, None, 0)))],
+        lambda log_id: [words.Ask(9001, "AttachSession", words.plain((b"", "n", "s", b"x", False, 0, None, 0)))],
+        lambda log_id: [words.Ask(9001, "AttachSession", words.plain((b"", "n", "s", log_id, False, 0, (b"\x05a", 1, 1, 0, b"", 0, 0, False), 0)))],
+        lambda log_id: [words.Ask(9001, "DetachSession", words.plain(("n", "s", 0, -1, False)))],
+        lambda log_id: [noted(log_id, by_stage=[[(1, 1)]])],
+        lambda log_id: [noted(log_id, adds=[(65535, 2)])],
+        lambda log_id: [noted(log_id, onward=[words.WordsOfOnward([], b"", b"", CODEC.tag, 1, 0, b"", 1)])],
     ],
 )
 def test_what_no_front_says(bench, me, make):
@@ -168,7 +180,7 @@ def lent_consumer(bench, me):
 
 def test_more_is_delivered_than_was_lent(bench, me):
     reader = lent_consumer(bench, me)
-    what = (CODEC.tag, 1, reader.door.number, 0, 4, 0, reader.consumer.id, 0, False, False, False, False)
+    what = (CODEC.tag, 1, reader.door.number, 0, 4, 0, reader.consumer.id, 0, 0, False, False, False, False)
     with pytest.raises(CorruptData, match="that is lent 3"):
         bench.table.front.heed([hot_frames.delivered(bench.served._number, what) + bytes(100)])
 
@@ -275,6 +287,13 @@ def converse(bench, calls):
     bench.run(0.1)
     me.cancel("l1")
     me.ask(r.CommitTogether([me.run_of(b"y")], []))
+    session = me.ask(s.OpenSession("s", expiry_s=100, will=s.Will(address_of("", "q"), CODEC.tag, 1, 0, record_of(b"w"), 1)))
+    me.ask(r.DeclareExchange("f", "fanout"))
+    for name in ("q", "o", "s"):
+        me.ask(r.Bind("f", name, "queue", ""))
+    me.ask(s.PublishOnce(session.number, [me.run_of(b"1", b"2", exchange="f")], [(7, 2)]))
+    me.ask(s.ReleaseOutgoing(session.number, [], [(1, 3)]))
+    me.ask(s.CompleteOutgoing(session.number, [(2, 1)]))
     me.get()
     me.get(auto_settle=True)
     me.ask(r.PurgeQueue("q"))
@@ -334,7 +353,7 @@ def test_what_is_damaged_is_nearly_everything():
     heard = {frame[0] for frames in HEARD.values() for frame in frames}
     assert heard >= {kinds.STAGE, kinds.STAGE_RUNS, kinds.SETTLE, kinds.SETTLEMENTS}
     assert heard >= {kinds.LEND, kinds.CONSUME, kinds.TAKE_BACK, kinds.LIMIT, kinds.CANCEL, kinds.END, kinds.GET}
-    assert heard >= {kinds.PURGE, kinds.COUNT, kinds.TOGETHER, kinds.ASK, kinds.SEND, kinds.RECEIVE, kinds.END_LEASES, kinds.WITHDRAW}
+    assert heard >= {kinds.PURGE, kinds.COUNT, kinds.TOGETHER, kinds.NOTED, kinds.ASK, kinds.SEND, kinds.RECEIVE, kinds.END_LEASES, kinds.WITHDRAW}
     assert heard >= {kinds.TAKEN, kinds.ANSWERED, kinds.DELIVERED, kinds.WANTS, kinds.PASSED, kinds.ANSWER, kinds.GOT}
     assert heard >= {kinds.SENT, kinds.RECEIVED, kinds.LEASES_ENDED}
 

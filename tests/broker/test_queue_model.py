@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from both_modes import examples
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE, make_settle
+from entrepot.broker.queue.parts import parts_of
 
 NAMES = ("a", "b", "c")
 
@@ -16,6 +17,7 @@ class QueueMachine(RuleBasedStateMachine):
     """`ready` are the bodies that the queue must still have, in order; `held` what each consumer has out; `dead` what was rejected, in order."""
 
     durable = True
+    arguments = ()  # of the queue: pairs
 
     @initialize(seed=st.integers(0, 1000))
     def begin(self, seed):
@@ -30,7 +32,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.next = 0
         self.admin = self.bench.connect()
         self.admin.declare("dead")
-        self.admin.declare(durable=self.durable, x_dead_letter_exchange="", x_dead_letter_routing_key="dead")
+        self.admin.declare(durable=self.durable, x_dead_letter_exchange="", x_dead_letter_routing_key="dead", **dict(self.arguments))
         self.publisher = self.bench.connect()
 
     # ---- what happens
@@ -118,7 +120,11 @@ class QueueMachine(RuleBasedStateMachine):
     @rule()
     def reopen(self):
         self.bench.run()
-        self.bench = self.bench.reopen()
+        self.begin_again(self.bench.reopen())
+
+    def begin_again(self, bench):
+        """A new process; what was held is ready again."""
+        self.bench = bench
         for held in self.held.values():
             for number in held:
                 self.back(number)
@@ -163,7 +169,7 @@ class QueueMachine(RuleBasedStateMachine):
             return
         queue = self.bench.queue()
         assert queue.depth() == len(self.ready)
-        assert queue.subscription.leased_count == sum(map(len, self.held.values()))
+        assert sum(part.subscription.leased_count for part in parts_of(queue)) == sum(map(len, self.held.values()))
         assert self.bench.queue("dead").depth() == len(self.dead)
         assert self.bench.failed == []
 
@@ -178,8 +184,11 @@ class QueueMachine(RuleBasedStateMachine):
         reader.consume("rest", auto_settle=True).consume("dead", "dead", auto_settle=True)
         self.bench.run()
         assert [int(body) for body in reader.bodies("rest")] == [number for number, _ in self.ready]
-        assert [int(body) for body in reader.bodies("dead")] == self.dead
+        self.check_dead([int(body) for body in reader.bodies("dead")])
         assert len(self.gone) + len(self.ready) + len(self.dead) == self.next
+
+    def check_dead(self, numbers):
+        assert numbers == self.dead
 
 
 class VolatileMachine(QueueMachine):

@@ -46,6 +46,29 @@ def test_a_consumer_goes_on(bench, me):
     assert bench.queue().depth() == 5
 
 
+def test_a_consumer_of_levels_goes_on(bench, me):
+    me.declare("p", x_max_priority=5)
+    me.put(*TEN, key="p", priorities=[number % 7 for number in range(10)])
+    me.consume("c", "p", limit=3)
+    bench.run()
+    assert me.bodies("c") == [b"5", b"6", b"4"]
+    restart(bench)
+    assert (me.bodies("c"), me.ended) == ([], [])
+    assert bench.queue("p").depth() == 7
+    assert me.accept("c", 1) == [b"5"]
+    assert me.release("c", 1) == [b"6"]
+    bench.run()
+    assert me.deliveries("c") == [(b"6", True), (b"3", False)]
+    restart(bench)
+    me.reject("c", 1)
+    me.accept("c")
+    bench.run()
+    assert me.bodies("c") == [b"2", b"9", b"1"]
+    me.close()
+    bench.run()
+    assert bench.queue("p").depth() == 6
+
+
 @pytest.mark.parametrize("turns", range(0, 12, 2))
 def test_publishes_are_confirmed_once(bench, me, turns):
     calls = [me.publish(body) for body in TEN]

@@ -87,7 +87,7 @@ def test_an_answer(nacked, call):
     assert hot_frames.read_answered(hot_frames.answered(1, call, None, why)) == (call, None, why)
 
 
-DELIVERED = st.tuples(U8, U8, U32, st.integers(0, 20), st.integers(1, 20), U32, U64, U64, *[st.booleans()] * 4)
+DELIVERED = st.tuples(U8, U8, U32, st.integers(0, 20), st.integers(1, 20), U32, U64, U64, st.integers(0, (1 << 63) - 1), *[st.booleans()] * 4)
 
 
 @given(DELIVERED)
@@ -213,7 +213,7 @@ def test_what_is_said_comes_back(said):
         words.Together(1, [words.WordsOfStage(1, b"", [], 6, 1, 0, b"", 0, 0)], [], []),
         words.Together(1, [words.WordsOfStage(None, b"", [words.WordsOfRun([], b"", b"", 0, [])], 6, 1, 0, b"", 1, 0)], [], []),
         words.Together(1, [], [], [(bytes(16), -1, 0)]),
-        words.Got(1, None, words.WordsOfDelivery(6, 1, b"x", 0, 1, 0, 1 << 40, False, False), 0),
+        words.Got(1, None, words.WordsOfDelivery(6, 1, b"x", 0, 1, 0, 1 << 40, False, False, 0), 0),
         words.Received(1, None, [b"x"], [words.WordsOfReceived(0, 0, 0, 0, 1 << 40, 0, 0)], b"", b""),
     ],
 )

@@ -136,10 +136,12 @@ def test_listen_flags_are_all_there_is() -> None:
         "listen.stomps": "",
         "listen.stomp-ws": "",
         "listen.stomp-wss": "",
+        "listen.mqtt": "",
+        "listen.mqtts": "",
         "listen.http": "127.0.0.1:0",
     }
-    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, stomp-ws, stomp-wss, http"):
-        listening_only(["mqtt=127.0.0.1:0"])
+    with pytest.raises(Refused, match="PROTOCOL one of amqp, amqps, kafka, kafkas, sqs, sqss, stomp, stomps, stomp-ws, stomp-wss, mqtt, mqtts, http"):
+        listening_only(["gopher=127.0.0.1:0"])
 
 
 def test_a_configuration_that_another_process_gets_is_the_same(tmp_path: Path) -> None:

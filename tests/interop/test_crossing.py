@@ -9,7 +9,7 @@ from typing import Any
 import pika
 import pytest
 from confluent_kafka.admin import AdminClient
-from harness import Inbox
+from harness import Inbox, wait_ready
 from kafka_messages import Sent, assorted, create_topic, produce, read_all
 
 from entrepot.testing import Broker
@@ -96,3 +96,20 @@ def test_amqp_messages_as_kafkas_records(broker: Broker, channel: Any, topic: st
     }
     assert [record.value for record in records] == [*(b"%d" % number for number in range(50)), b"by subject", b"from Kafka"]
     assert dict(records[50].headers) == {"entrepot.exchange": b"amq.topic", "entrepot.routing-key": topic.encode()}
+
+
+def test_kafkas_records_by_their_priorities(broker: Broker, channel: Any, topic: str) -> None:
+    """A queue with levels is given what the header `priority` says, of whole batches too."""
+    queue = f"levels.{secrets.token_hex(6)}"
+    channel.queue_declare(queue, durable=True, arguments={"x-max-priority": 5})
+    channel.queue_bind(queue, "amq.topic", topic)
+    plain = channel.queue_declare("", exclusive=True).method.queue
+    channel.queue_bind(plain, "amq.topic", topic)
+    records = [Sent(b"%d" % number, headers=(("priority", b"%d" % (number % 8)),) if number % 8 else ()) for number in range(80)]
+    produce(broker.kafka_bootstrap, topic, records, 0, linger_ms=100)
+    assert Inbox.on(channel, plain).wait(80)
+    wait_ready(channel, queue, 80)
+    taken = Inbox.on(channel, queue)
+    taken.wait(80)
+    assert [int(body) for body in taken.bodies] == [number for level in range(5, -1, -1) for number in range(80) if min(number % 8, 5) == level]
+    channel.queue_delete(queue)

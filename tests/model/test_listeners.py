@@ -11,6 +11,7 @@ from entrepot.model.listeners import HTTP, TLS
 from entrepot.protocol_table import listeners
 from entrepot.protocols.amqp091.protocol import AMQP
 from entrepot.protocols.kafka.protocol import KAFKA
+from entrepot.protocols.mqtt.protocol import MQTT
 from entrepot.protocols.stomp.protocol import STOMP
 
 LISTENERS = listeners().kinds
@@ -43,6 +44,9 @@ def test_who_speaks_tls_has_who_does_not() -> None:
         (b"\x00\x00\x00\x2e\x00\x12\x00", ""),
         (b"\x00\x00\x00\x02\x00\x12\x00\x03", ""),
         (b"\x00\x00\x00\x2e\x01\x12\x00\x03", ""),
+        (b"\x10\x0d\x00\x04MQTT", MQTT),
+        (b"\x10\x8d\x01\x00\x06MQI", MQTT),
+        (b"\x10\x0d\x00\x04HTTP", ""),
         (b"HELO you", ""),
         (b"GO", ""),
         (b"", ""),
@@ -54,4 +58,4 @@ def test_looks(first: bytes, look: str) -> None:
 
 @given(st.binary(max_size=12))
 def test_any_bytes_look_like_something_or_nothing(first: bytes) -> None:
-    assert listeners().look_of(first) in (TLS, AMQP, HTTP, KAFKA, STOMP, "")
+    assert listeners().look_of(first) in (TLS, AMQP, HTTP, KAFKA, STOMP, MQTT, "")

@@ -13,7 +13,7 @@ from entrepot.broker.calls.port import DONE, Ask, Attachment, Sink, complete, fa
 from entrepot.broker.catalogue.cluster_id import cluster_id
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
-from entrepot.broker.catalogue.quotas import METADATA
+from entrepot.broker.catalogue.quotas import METADATA, LastValueLimits
 from entrepot.broker.catalogue.shards import SHARD_COUNT_DEFAULT, Shards
 from entrepot.broker.front import leaving
 from entrepot.broker.front.appending import Appender
@@ -28,6 +28,7 @@ from entrepot.broker.front.replies import Replies
 from entrepot.broker.front.revocation import Revocation
 from entrepot.broker.front.subject_hop import SubjectSender
 from entrepot.broker.front.subjects import Subjects
+from entrepot.broker.front.wills import Wills
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.groups.settings import GroupSettings
@@ -39,6 +40,9 @@ from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import LATER, Operations
 from entrepot.broker.operations.parts import Decider
+from entrepot.broker.operations.retaining import Retaining
+from entrepot.broker.operations.session_operations import SessionOperations
+from entrepot.broker.operations.sharing import Sharing
 from entrepot.broker.operations.timed_operations import TimedOperations
 from entrepot.broker.operations.together import Together
 from entrepot.broker.operations.topic_operations import TopicOperations
@@ -83,6 +87,7 @@ class Broker:
         on_failed: Callable[[BaseException], None],
         group_settings: GroupSettings | None = None,
         topic_defaults: TopicDefaults | None = None,
+        last_value_limits: LastValueLimits | None = None,
         producer_idle_ms: int = IDLE_MS,
         owners: Callable[[Hub, Store, Store], OwnerTable] = OwnerTable,
         start_id: bytes = b"",
@@ -119,12 +124,22 @@ class Broker:
         self.appender = Appender(self.hub, store, authorizer, self.producers, self.subjects)
         self.reads = Reads(self.hub, authorizer)
         self.topic_defaults = topic_defaults or TopicDefaults()
+        self.wills = Wills(self.hub, self.publisher, self._path)
+        self.last_value_limits = last_value_limits or LastValueLimits()
         self.sides = TimedSides(self.hub, entropy, decisions, self.owners.holder, self.owners.place)
         self.live = LiveObjects(self)
         self.operations = Operations(self, self.live)
         self.topic_operations = TopicOperations(self, self.live)
         self.operations.add_handlers(self.topic_operations.handlers())
         self.operations.add_handlers(Together(self, self.operations).handlers())
+        self.sessions = SessionOperations(self, self.operations)
+        self.operations.add_handlers(self.sessions.handlers())
+        retaining = Retaining(self)
+        self.wills.retain = retaining.keep
+        self.operations.add_handlers(retaining.handlers())
+        sharing = Sharing(self)
+        self.operations.add_handlers(sharing.handlers())
+        self.operations.on_decides = sharing.sweep
         self.timed = TimedOperations(self)
         self.operations.add_handlers(self.timed.handlers())
         self.outbox.owners = self.inbox
@@ -174,9 +189,17 @@ class Broker:
         self.producers.load(opened)
         self.live.open()
         self.outbox.open(opened)
+        self.load_sessions(opened)
         every = own is None and not follows
+        if every:
+            self.operations.decide_again()
         self.groups.load(None if every else sorted(opened))
         self.subjects.load(range(self.shards.count) if every else sorted(opened))
+
+    def load_sessions(self, shards: Collection[int]) -> None:
+        """What is kept of sessions in shards whose queues are alive again."""
+        for shard in shards:
+            self.owners.here(shard).answering.sessions.load([shard])
 
     def stop(self) -> None:
         """The stores are about to close: what the broker does by itself, over turns of the loop, goes on after the next start."""
@@ -238,6 +261,7 @@ class Broker:
         self.holding.pop(door, None)
         self.reads.detach(door.topics)
         self.operations.detach(door)
+        self.sessions.detach(door)
 
     # ---- publishing
 
@@ -407,6 +431,7 @@ class Broker:
             "read_entries_skipped_total": self.reads.skipped_count,
             "producers": len(self.producers),
             **self.operations.statistics(),
+            **self.owners.durable.answering.sessions.statistics(),
             **self.revocation.statistics(),
             **self.groups.statistics(),
             "metadata_bytes": self.catalogue.quotas.used(METADATA),

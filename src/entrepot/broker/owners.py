@@ -15,7 +15,7 @@ Whatever an owner may answer at once it may also answer later: by completing the
     lend       (Consumer, how many) | take_back (Consumer) -> how many were not spent | limit (Consumer, how many)
     get        (id of a log, Consumer, Ask) -> one record | purge (id of a log, Ask) -> how many | count (ids of logs) -> how many
     timed      (id of a log) -> Lane, for send (Send) | receive (Receive) | end_leases (EndLeases) -> as lease_calls.py says
-    together   (stages, settlements, loads) -> none, when all of it is durable, or Refused, Unavailable, and nothing of it was done
+    together   (stages, settlements, loads, note) -> none, when all of it is durable, or Refused, Unavailable, and nothing of it was done
     ask        (question of calls/questions.py) -> plain values
     reply      (namespace, name, run of records) -> none
 """
@@ -27,7 +27,7 @@ from typing import Any, TypeAlias
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
 from entrepot.broker.calls.port import Ask, Attachment, Publish
-from entrepot.broker.calls.questions import Load
+from entrepot.broker.calls.questions import Load, Note
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import NotDone
 
@@ -162,9 +162,11 @@ class Owner:
 
     # ---- whatever is asked seldom
 
-    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done, note: Note | None = None) -> None:
         """Do all of it in one commit, in this order, or nothing: done(why not, or None, None), when it is durable. Refused: LIMIT, there is no room; FULL,
         for one of the `loads`. Unavailable: something of it is not open there.
+
+        `note`: what a session remembers with it; done() is told which numbers it does not, as runs. Refused TAKEN_OVER, too.
         """
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 
-from entrepot.broker.calls import administration, queue_requests, requests, topic_requests
+from entrepot.broker.calls import administration, queue_requests, requests, session_requests, shared_requests, topic_requests
 from entrepot.broker.calls.port import Ask
 from entrepot.broker.catalogue.routing import REPLY_PREFIX
 from entrepot.broker.catalogue.shards import CATALOGUE
@@ -22,6 +22,8 @@ from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.away import AwayQueue
+from entrepot.broker.queue.last_values import drop_rows_of_none
+from entrepot.broker.queue.priority_queue import Level
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
@@ -39,12 +41,25 @@ DECISIONS = frozenset(
         queue_requests.CreateTimedQueue,
         queue_requests.SetQueuePolicy,
         queue_requests.DeleteTimedQueue,
+        shared_requests.JoinShared,
+        shared_requests.LeaveShared,
         *administration.REQUESTS,
     }
 )
 """Requests that only the owner of shard 0 can carry out; a DeclareQueue and a DeclareExchange, too, where they are not passive."""
 
-ANY_TIME = frozenset({requests.Cancel, requests.Release, requests.CloseStream, requests.StreamLimit})
+ANY_TIME = frozenset(
+    {
+        requests.Cancel,
+        requests.Release,
+        requests.CloseStream,
+        requests.StreamLimit,
+        session_requests.CloseSession,
+        session_requests.ReleaseIncoming,
+        session_requests.ReleaseOutgoing,
+        session_requests.CompleteOutgoing,
+    }
+)
 """Requests that are not answered by the catalogue; nor are those of groups."""
 
 
@@ -120,9 +135,12 @@ class ShardMoves:
         partitions = self._partitions.setdefault(shard, [])
         store = broker.owners.here(shard).store
         broker.owners.here(shard).seals.gone(list(store.logs(shard)))
+        broker.owners.here(shard).answering.sessions.unload(shard)
         for log in store.logs(shard):
             owner = log.owner
-            if isinstance(owner, Queue):
+            if isinstance(owner, Level):
+                log.owner = None  # it ends with its queue
+            elif isinstance(owner, Queue):
                 away = AwayQueue(owner.definition, broker.live.leave(owner))
                 away.leave(owner, holders.get(owner, []))
                 owner.definition.runtime = away
@@ -202,7 +220,10 @@ class ShardMoves:
         self._return_partitions(shard)  # those that were made meanwhile
         for away, queue in queues:
             away.return_to(queue)
-        broker.live.drop_unnamed(broker.owners.here(shard).store.logs(shard))
+        store = broker.owners.here(shard).store
+        broker.live.drop_unnamed(store.logs(shard))
+        drop_rows_of_none(store, shard, broker.scheduler)
+        broker.owners.here(shard).answering.sessions.load([shard])
         self.forget_found()
         broker.outbox.opened(shard)
         if shard == CATALOGUE:

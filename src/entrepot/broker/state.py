@@ -20,6 +20,7 @@ MOVE_PREFIX = b"m:"
 NOTED_PREFIX = b"v:"
 SUBJECT_PREFIX = b"w:"
 FRONT_PREFIX = b"f:"
+LAST_VALUE_PREFIX = b"a:"
 
 PREFIX_SIZE = 2  # bytes
 

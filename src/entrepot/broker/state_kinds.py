@@ -5,11 +5,13 @@ from __future__ import annotations
 from entrepot.broker.outbox.intents import INTENT_PREFIX
 from entrepot.broker.outbox.taken import TAKEN_PREFIX
 from entrepot.broker.producers.producer_state import PRODUCER_PREFIX, fold_producer
+from entrepot.broker.sessions.session_state import SESSION_PREFIX, fold_all_sessions, fold_session
 from entrepot.broker.state import (
     CATALOGUE_PREFIX,
     CLUSTER_PREFIX,
     FRONT_PREFIX,
     GROUP_PREFIX,
+    LAST_VALUE_PREFIX,
     MOVE_PREFIX,
     NOTED_PREFIX,
     OFFSET_PREFIX,
@@ -32,6 +34,7 @@ def default_folds() -> StateFolds:
     folds.register(SUBSCRIPTION_PREFIX, fold_subscription, many=fold_all_subscriptions)
     folds.register(SCHEDULE_PREFIX, fold_schedule, absolute=True)
     folds.register(REPEAT_PREFIX, fold_repeats, many=fold_all_repeats)
+    folds.register(SESSION_PREFIX, fold_session, many=fold_all_sessions)
     folds.register(LEASE_PREFIX, fold_leases, many=fold_all_leases)
     folds.register(TRANSACTION_PREFIX, fold_transaction)
     folds.register(PRODUCER_PREFIX, fold_producer, absolute=True)
@@ -45,4 +48,5 @@ def default_folds() -> StateFolds:
     folds.register(TAKEN_PREFIX, fold_value, absolute=True)
     folds.register(SUBJECT_PREFIX, fold_value, absolute=True)
     folds.register(FRONT_PREFIX, fold_value, absolute=True)
+    folds.register(LAST_VALUE_PREFIX, fold_value, absolute=True)
     return folds

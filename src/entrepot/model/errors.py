@@ -47,6 +47,8 @@ class Reason(enum.Enum):
     INVALID_SESSION_TIMEOUT = "session timeout out of bounds"
     INVALID_PATTERN = "not a regular expression that is supported"
     INVALID_GROUP = "not a name for a group"
+    # of sessions that outlive their connection
+    TAKEN_OVER = "somebody else has opened the session since"
 
 
 class EntrepotError(Exception):

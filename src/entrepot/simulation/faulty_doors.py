@@ -158,6 +158,10 @@ class _LateSink(Sink):
         """See port.Sink."""
         self._sink.revoked(reason)
 
+    def taken_over(self, number: int) -> None:
+        """See port.Sink."""
+        self._sink.taken_over(number)
+
     def throttle(self, blocked: bool, reason: str) -> None:
         """See port.Sink."""
         self._sink.throttle(blocked, reason)

@@ -14,7 +14,7 @@ from entrepot.simulation.workers import COUNT, TROUBLE, Worker, Workers
 STEPS = 300
 
 
-class _DoorThere(Attachment):
+class DoorThere(Attachment):
     """A door of a worker: what is submitted arrives there when it runs."""
 
     def __init__(self, process: SimulatedProcess, door: Any) -> None:
@@ -65,7 +65,7 @@ class WorkersTimedRun(TimedRun):
         """See TimedRun: at one of those that are there."""
         worker = self.chance.choice(self.workers.open_ones())
         assert worker.broker is not None
-        return _DoorThere(worker.process, worker.broker.attach(client, Principal("me"), NAMESPACE))
+        return DoorThere(worker.process, worker.broker.attach(client, Principal("me"), NAMESPACE))
 
     def queue_of(self, name: str) -> Any:
         """See TimedRun: where its shard is."""

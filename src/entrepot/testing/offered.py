@@ -16,4 +16,7 @@ class Offered:
     stomp_port: int
     stomp_address: tuple[str, int]
     stomp_host: str
+    mqtt_port: int
+    mqtt_address: tuple[str, int]
+    mqtt_user: str
     http_url: str

@@ -3,8 +3,8 @@
 import pytest
 
 from entrepot.broker.catalogue.shards import HOME
-from entrepot.broker.outbox.handover import LETTER, REDRIVE, TAKEN
-from entrepot.broker.outbox.intents import Intent, Part, by_shard, decoded, sequence_key, sequence_of, sequence_value
+from entrepot.broker.outbox.handover import CARRIED, LETTER, REDRIVE, TAKEN
+from entrepot.broker.outbox.intents import Intent, Packed, Part, by_shard, carried_log, decoded, is_carried, sequence_key, sequence_of, sequence_value
 from entrepot.model.errors import CorruptData
 
 LOG = bytes(range(16))
@@ -48,7 +48,7 @@ def test_a_later_version_may_add_fields():
     assert decoded(7, intent.key(), value[:3] + b"\x97" + value[4:] + b"\xc0").reason == "expired"
 
 
-@pytest.mark.parametrize("value", [b"", GOLDEN[:40], b"\x93\x02\x02" + GOLDEN[3:], b"\x93\x01\x01\x91\x03"], ids=["empty", "cut", "newer", "few"])
+@pytest.mark.parametrize("value", [b"", GOLDEN[:40], b"\x93\x03\x03" + GOLDEN[3:], b"\x93\x01\x01\x91\x03"], ids=["empty", "cut", "newer", "few"])
 def test_what_cannot_be_read(value):
     with pytest.raises(CorruptData, match="intent"):
         decoded(7, an_intent().key(), value)
@@ -65,3 +65,14 @@ def test_sequences():
 
 def test_targets_by_shard():
     assert by_shard([(3, b"a"), (1, b"b"), (3, b"c")]) == {3: (b"a", b"c"), 1: (b"b",)}
+
+
+def test_what_carries_its_records():
+    intent = Intent(258, carried_log(258), 3, 2, CARRIED, "", b"", ())
+    intent.packed = Packed(b"\x01e\x01k", b"", 4, b"records", 2, 7, 1)
+    assert intent.key() == b"u:icarried" + bytes(7) + b"\x01\x02" + bytes(7) + b"\x03"
+    assert intent.value() == bytes.fromhex("93 02 02 97 02 05 a0 c400 90 90 97 c404 0165016b c400 04 c407 7265636f726473 02 07 01")
+    again = decoded(258, intent.key(), intent.value())
+    assert (again.packed, again.kind, again.count) == (intent.packed, CARRIED, 2)
+    assert is_carried(again.log_id)
+    assert not is_carried(LOG)

@@ -11,6 +11,7 @@ from entrepot.broker.calls import administration as a
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.lease_calls import PolicyChanged
 from entrepot.broker.calls.queue_requests import CreateTimedQueue, DeleteTimedQueue, QueueDescription, SetQueuePolicy, TimedPolicy
+from entrepot.broker.calls.shared_requests import JoinShared, LeaveShared
 from entrepot.broker.calls.topic_requests import AlterTopicConfig, CreatePartitions, CreateTopic, DeleteTopic, DescribeTopics, NewProducer, TopicDescription
 from entrepot.cluster.catalogue import asking
 from entrepot.cluster.catalogue import frames as f
@@ -123,6 +124,8 @@ ASKED = [
     (CreateTimedQueue(name="q", policy=POLICY, given=frozenset({"visibility_ms"}), attributes={"a": "1"}, tags={}), (QUEUE, True)),
     (SetQueuePolicy(name="q", expected=POLICY, tags={"a": "b"}, policy_version=3, granted=True), QUEUE),
     (DeleteTimedQueue(name="q"), None),
+    (JoinShared("g", "a.#", "q", {"x": 1}, {"x-max-length": 3}), None),
+    (LeaveShared("g", "q"), None),
     (a.MakeNamespace("acme/new", is_new=True), None),
     (a.DeleteNamespace("acme/new"), None),
     (a.AddUser("ann", [VERIFIER], ["acme/new"], True), None),

@@ -14,7 +14,7 @@ from entrepot.settings import Cache, Config, Journal, Limits, sections
 # What protocols have of their own is of one connection, request or batch.
 WHOLE_OF_PROTOCOLS = {
     *("channels", "frame_bytes", "unpacked_batch_bytes", "kafka_produce_bytes", "kafka_request_bytes", "kafka_fetch_bytes"),
-    *("sqs_request_bytes", "sqs_request_ms", "stomp_header_bytes"),
+    *("sqs_request_bytes", "sqs_request_ms", "stomp_header_bytes", "mqtt_subscriptions", "mqtt_queued"),
 }
 SECTIONS = sorted(DIVIDED.keys() | WHOLE.keys())
 

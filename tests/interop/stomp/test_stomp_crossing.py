@@ -189,3 +189,27 @@ def test_sqs_sends_and_stomp_reads(connect: Connect, sqs: Any) -> None:
     assert (json.loads(frame.body), frame.headers["colour"], frame.headers["size"]) == ({"a": 1}, "green", "5")
     assert frame.headers["amqp-message-id"] == sent["MessageId"]
     assert frame.headers["destination"] == f"/queue/{name}"
+
+
+def test_priorities(connect: Connect, channel: BlockingChannel) -> None:
+    """A queue that STOMP declares with x-max-priority, and both write and read."""
+    name = new_name()
+    holder, sender, reader = connect(), connect(), connect()
+    holder.subscribe(f"/queue/{name}", ack="client-individual", headers={"x-max-priority": "9", "durable": "true", "prefetch-count": "1"})
+    sender.send(f"/queue/{name}", "held")
+    (held,) = holder.take()
+    for priority in ("0", "9", "4", "200"):
+        sender.send(f"/queue/{name}", priority, {"priority": priority})
+    sender.send(f"/queue/{name}", "none")
+    channel.basic_publish("", name, b"5", pika.BasicProperties(priority=5))
+    holder.ack(held)
+    (first,) = holder.take()
+    assert first.body == "9"
+    holder.ack(first, negative=True)  # back to its place
+    (again,) = holder.take()
+    assert again.body == "9"
+    holder.settle(again)
+    holder.take()
+    holder.close()
+    reader.subscribe(f"/queue/{name}", headers={"x-max-priority": "9", "durable": "true"})
+    assert [frame.body for frame in reader.take(5)] == ["200", "5", "4", "0", "none"]

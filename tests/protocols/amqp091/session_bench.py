@@ -290,6 +290,7 @@ class Client:
         """As the port does it."""
         entry = entry_of(bodies, key)
         delivery = Delivery.__new__(Delivery)
+        delivery.append_time_ms = 0
         delivery.consumer_id = consumer_id
         delivery.token = token
         delivery.codec = CODEC.tag

@@ -13,10 +13,10 @@ from kafka_bench import PEER, Client, done
 
 from entrepot.broker.calls.port import UNKNOWN
 from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512, derive
+from entrepot.broker.users.scram import ScramError, ScramServer
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 from entrepot.protocols.kafka.error_codes import ErrorCode
-from entrepot.protocols.kafka.scram import ScramError, ScramServer
 
 METADATA = {"topics": None, "allow_auto_topic_creation": True, "include_cluster_authorized_operations": False, "include_topic_authorized_operations": False}
 HASHES = {SCRAM_SHA_256: "sha256", SCRAM_SHA_512: "sha512"}

@@ -1,7 +1,7 @@
 """C types for port.py."""
 
 import cython
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from entrepot.model.entry cimport Entry
 
@@ -32,6 +32,7 @@ cdef class Publish(Call):
     cdef public bint mandatory
     cdef public bint confirm
     cdef public bint scattered
+    cdef public tuple without
     # answered
     cdef public bint unroutable
     cdef public list returned
@@ -66,6 +67,7 @@ cdef class Delivery:
     cdef public bint counted
     cdef public bint settled
     cdef public bint from_topic
+    cdef public int64_t append_time_ms
 
 
 cdef class Sink:

@@ -68,7 +68,7 @@ class Publish(Call):
     the codec packs them, without the codec's entry prefix. `flags` are model.entry's. With `confirm` the sink hears when it is
     durable at every target; otherwise only of a refusal. `scattered` says that targets differ by record (headers that name further
     routing keys). Answers: `unroutable` (with mandatory: the sender must get all of it back), or, where records differ, `returned`
-    and `nacked`, indices into the run.
+    and `nacked`, indices into the run. `without`: names of queues that get none of it, where it is scattered; None: all do.
     """
 
     __slots__ = (
@@ -85,6 +85,7 @@ class Publish(Call):
         "returned",
         "scattered",
         "unroutable",
+        "without",
     )
 
     address: bytes
@@ -97,6 +98,7 @@ class Publish(Call):
     mandatory: bool
     confirm: bool
     scattered: bool
+    without: tuple[str, ...] | None
     unroutable: bool
     returned: list[int] | None
     nacked: list[int] | None
@@ -117,6 +119,7 @@ def make_publish(stream: int, address: bytes, codec: int, codec_version: int, fl
     call.mandatory = False
     call.confirm = False
     call.scattered = False
+    call.without = None
     call.unroutable = False
     call.returned = None
     call.nacked = None
@@ -168,11 +171,12 @@ class Delivery:
     """A slice of one entry for one consumer: `count` records from `position` in `data`, offsets `offset` onwards.
 
     `deliveries` is how often each was delivered before (0: never, as far as is known); `redelivered` says whether it may have been, `counted` that
-    the reader is to be told how often.
+    the reader is to be told how often. `append_time_ms`: of its entry; 0 where it has none, as of replies.
     `settled`: taken with auto_settle. `from_topic`: read from a stream; settling gives credit only.
     """
 
     __slots__ = (
+        "append_time_ms",
         "codec",
         "codec_version",
         "consumer_id",
@@ -201,6 +205,7 @@ class Delivery:
     counted: bool
     settled: bool
     from_topic: bool
+    append_time_ms: int
 
 
 class Sink:
@@ -231,6 +236,9 @@ class Sink:
         that gives the same reason again. Both may hold at once.
         """
         raise NotImplementedError
+
+    def taken_over(self, number: int) -> None:
+        """The session of this number (session_requests.Opened) was opened by somebody else: it is this connection's no more."""
 
     def elsewhere(self, process: str) -> None:
         """All that was published to an address lies in that other process: the connection might be better off there. May be said often."""

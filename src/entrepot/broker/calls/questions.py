@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple, TypeAlias
 
+from msgspec import Struct
+
 QueueFigures: TypeAlias = tuple[int, int, int, int, int, int]
 """Of a queue: records that can be taken now, leased, delayed; ready with what is not durable yet; consumers; bytes. All approximate."""
 
@@ -110,6 +112,111 @@ class CheckTogether(NamedTuple):
     publishes: bool
 
 
+# ---- sessions that outlive connections (calls/session_requests.py)
+
+WillFields: TypeAlias = tuple[bytes, int, int, int, bytes, int, int, bool]
+"""Those of a session_requests.Will, in order."""
+
+SessionAttached: TypeAlias = tuple[int, int, list[tuple[int, int]], list[tuple[int, int]]]
+"""Of a session: its generation, one of the three below, and, as runs of numbers, what is incoming and what is released."""
+
+NEW = 0
+PRESENT = 1
+CHANGE_CATALOGUE = 2  # its queue is to be removed, if there is one, and made, if it is to be kept; then it is asked again, with this generation
+
+
+class AttachSession(NamedTuple):
+    """SessionAttached: who asks has it, and whoever had it has not, from then on. `front`: the start of the process of its connection.
+
+    `log_id`: of its queue; b"": there is none. `generation`: of the answer CHANGE_CATALOGUE, else 0; who asks for the session meanwhile waits.
+    Refused TAKEN_OVER: that generation is over. Unavailable: its queue is another by now.
+    """
+
+    front: bytes
+    namespace: str
+    name: str
+    log_id: bytes
+    clean: bool
+    expiry_s: int
+    will: WillFields | None
+    generation: int
+
+
+class HoldSession(NamedTuple):
+    """None, when its front has lost it. Asked of an owner that has it from another, or from a start before, it claims it. `will`: of one without a queue."""
+
+    front: bytes
+    namespace: str
+    name: str
+    log_id: bytes
+    generation: int
+    will: WillFields | None
+
+
+class DetachSession(NamedTuple):
+    """None, when it is durable that its connection has ended. `expiry_s` -1: as it was. Refused TAKEN_OVER."""
+
+    namespace: str
+    name: str
+    generation: int
+    expiry_s: int
+    drop_will: bool
+
+
+Place: TypeAlias = tuple[bytes, str, int]
+"""Of a log: its id, and the name of the queue or topic (-1) that has it, or which partition of the topic it is."""
+
+
+class Onward(Struct):
+    """Records of a publish that go to logs of other owners: with the fields of a port.Publish, and `hidden` as of an owners.Run."""
+
+    places: list[Place]
+    address: bytes
+    hidden: bytes
+    codec: int
+    codec_version: int
+    flags: int
+    data: bytes
+    count: int
+
+
+class Note(NamedTuple):
+    """What a session of this generation, with this queue, remembers in the same commit: numbers that are `released`, or else incoming.
+
+    `by_stage`: of each stage the numbers of its records, of which those are left out that are nacked. `onward`: what goes to other owners, once, when it is
+    durable here. Refused TAKEN_OVER. Unavailable: there is no room for what is to go on.
+    """
+
+    log_id: bytes
+    generation: int
+    released: bool
+    by_stage: list[list[tuple[int, int]]]
+    adds: list[tuple[int, int]]
+    removes: list[tuple[int, int]]
+    onward: list[Onward]
+
+
+# ---- last values (calls/retained_requests.py)
+
+LastValuesPage: TypeAlias = tuple[list[tuple[bytes, int, bytes]], bytes | None]
+"""Routing key, flags of an entry, and packed record of each; the `after` of the next page, None: that was all."""
+
+
+class ReadLastValues(NamedTuple):
+    """LastValuesPage: of a queue that keeps last values those of an exchange whose routing keys a pattern matches, behind `after`, marked as copies.
+
+    See CopyRetained of calls/retained_requests.py. Exchange, pattern and keys are octets.
+    """
+
+    log_id: bytes
+    exchange: bytes
+    pattern: bytes
+    after: bytes
+    limit: int
+    codec: int
+    identifier: int
+
+
 QUESTIONS: dict[str, type[Any]] = {
     one.__name__: one
     for one in (
@@ -125,5 +232,9 @@ QUESTIONS: dict[str, type[Any]] = {
         Seal,
         Unseal,
         CheckTogether,
+        AttachSession,
+        HoldSession,
+        DetachSession,
+        ReadLastValues,
     )
 }

@@ -150,6 +150,12 @@ class DeleteExchange(Struct):
     if_unused: bool = False
 
 
+class ListBindings(Struct):
+    """What a queue is bound to. result: (exchange, routing key, arguments) each, but for the default exchange. READ of the queue is needed."""
+
+    queue: str
+
+
 class Bind(Struct):
     """Add (or with `remove` take away) a binding from exchange `source` to a queue or exchange. result: None."""
 

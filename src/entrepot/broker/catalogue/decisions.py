@@ -164,7 +164,7 @@ class Decisions:
         tables = [definition.bindings_in]
         if isinstance(definition, ExchangeDefinition):
             tables.append(definition.bindings_out)
-        going = Going()
+        going = Going(space.queues)
         going.unbind(islice(chain.from_iterable(table.values() for table in tables), count))
         if going.bindings:
             self.stream.commit(_rows_gone(space, going))
@@ -407,7 +407,7 @@ class Decisions:
         space = self.catalogue.namespace(namespace)
         binding = space.bindings.get(identity_of(source, destination, routing_key, arguments))
         if binding is not None:
-            going = Going()
+            going = Going(space.queues)
             going.unbind([binding])
             self.stream.commit(_rows_gone(space, going))
 
@@ -419,10 +419,10 @@ class Decisions:
         self.stream.commit([made_binding_row(space.name, binding.identity, makers, kept=binding.persistent)])
 
     def _remove(self, space: Namespace, definition: Destination) -> None:
-        going = Going()
+        going = Going(space.queues)
         going.remove(definition)
         rows = _rows_gone(space, going)
-        if isinstance(definition, QueueDefinition):
+        if isinstance(definition, QueueDefinition) and definition not in going.queues:
             rows.append(gone(queue_row(definition)))
         elif isinstance(definition, TopicDefinition):
             rows.append(gone(topic_row(definition)))
@@ -452,7 +452,7 @@ class Decisions:
 def _rows_gone(space: Namespace, going: Going) -> list[Row]:
     """What goes, in an order in which nothing is left hanging."""
     rows = [gone_binding_row(space.name, binding) for binding in going.bindings.values()]
-    return rows + [gone(exchange_row(exchange)) for exchange in going.exchanges.values()]
+    return rows + [gone(exchange_row(exchange)) for exchange in going.exchanges.values()] + [gone(queue_row(queue)) for queue in going.queues]
 
 
 def _check_new(namespace: Namespace, name: str) -> None:

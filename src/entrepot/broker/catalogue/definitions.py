@@ -100,8 +100,8 @@ class QueueDefinition(Alive):
     """A declared queue. `exclusive_to` is the connection that owns it (a Home); such a queue never survives a restart, durable or not.
 
     `timed`: what it does with leases that are timed; None as long as nobody has asked for one. `maker` is the user who declared it, whose its dead
-    letters are; "": not known. `may_refuse`: it has a limit that counts octets, or that refuses. `shard`: see shards.Placed. `home`: of what does not
-    survive a restart, the start of the process in which it lives; b"": it has none, or that was before it was said.
+    letters are; "": not known. `may_refuse`: it has a limit that counts octets, or that refuses, or it sorts what comes. `shard`: see shards.Placed.
+    `home`: of what does not survive a restart, the start of the process in which it lives; b"": it has none, or that was before it was said.
     """
 
     __slots__ = (
@@ -150,7 +150,7 @@ class QueueDefinition(Alive):
         self.exclusive_to = exclusive_to
         self.arguments = dict(arguments)
         self.policy = policy
-        self.may_refuse = policy.overflow != DROP_HEAD or policy.max_length_bytes is not None
+        self.may_refuse = policy.overflow != DROP_HEAD or policy.max_length_bytes is not None or policy.max_priority > 0
         self.timed = timed
         self.metadata_bytes = self.size()
         self.bindings_in: dict[Identity, Binding] = {}

@@ -24,7 +24,10 @@ REJECT_PUBLISH_DLX = "reject-publish-dlx"
 OVERFLOWS = (DROP_HEAD, REJECT_PUBLISH, REJECT_PUBLISH_DLX)
 
 EXPIRES_MAX_MS = 315_360_000_000  # ten years, as RabbitMQ
+PRIORITY_MAX = 255
 SEGMENT_SIZE_MAX_BYTES = 3_000_000_000
+LAST_VALUE = "x-last-value"  # of each address the last record is kept, and nobody consumes; of the broker's own queues alone
+SHARED = "x-shared-subscription"  # the queue goes with an exchange of the same name that has the argument, too
 _MAX_AGE = re.compile(r"(\d{1,10})([YMDhms])")
 _AGE_UNIT_MS = {"Y": 31_536_000_000, "M": 2_592_000_000, "D": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000}
 
@@ -44,6 +47,9 @@ class QueuePolicy(NamedTuple):
     delivery_limit: int | None = None
     max_age_ms: int | None = None
     segment_size_max_bytes: int | None = None
+    max_priority: int = 0
+    last_value: bool = False
+    shared: bool = False
 
 
 def parse_age_ms(text: str) -> int | None:
@@ -118,8 +124,8 @@ def _segment_size(value: Any) -> str | None:
     return _non_negative(value) or (None if value <= SEGMENT_SIZE_MAX_BYTES else f"{{value_too_large,{value}}}")
 
 
-def _no_priorities(value: Any) -> str | None:
-    return _non_negative(value) or "priority queues are not supported"
+def _max_priority(value: Any) -> str | None:
+    return _non_negative(value) or (None if value <= PRIORITY_MAX else f"{{max_value_exceeded,{value}}}")
 
 
 _ALL = (CLASSIC, QUORUM, STREAM)
@@ -149,7 +155,9 @@ ARGUMENTS: dict[str, tuple[_Check, tuple[str, ...], str | None]] = {
     "x-queue-mode": (_queue_mode, (CLASSIC,), None),
     "x-queue-version": (_queue_version, (CLASSIC,), None),
     "x-queue-master-locator": (_string, (CLASSIC,), None),
-    "x-max-priority": (_no_priorities, (CLASSIC,), None),
+    SHARED: (_boolean, (CLASSIC,), "shared"),
+    LAST_VALUE: (_boolean, (CLASSIC,), "last_value"),
+    "x-max-priority": (_max_priority, (CLASSIC,), "max_priority"),
 }
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from entrepot.model.errors import Reason, Refused
 
@@ -48,6 +49,13 @@ class QuotaLimits:
     offsets: int = 1_000_000
     metadata_bytes: int = 512 << 20
     share_percent: int = 80
+
+
+class LastValueLimits(NamedTuple):
+    """Of one queue of last values: how many there may be, and bytes of their entries, about."""
+
+    values: int = 1_000_000
+    values_bytes: int = 1 << 30
 
 
 class Quotas:

@@ -1,18 +1,24 @@
-"""What goes when something goes: its bindings, and auto-delete exchanges that are left without any. Only looks; the catalogue removes."""
+"""What goes when something goes: its bindings, auto-delete exchanges that are left without any, and the queue of a shared subscription with its exchange.
+
+Only looks; the catalogue removes.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
-from entrepot.broker.catalogue.definitions import Binding, Destination, ExchangeDefinition, Identity
+from entrepot.broker.catalogue.definitions import Binding, Destination, ExchangeDefinition, Identity, QueueDefinition
+from entrepot.broker.catalogue.queue_arguments import SHARED
 
 
 class Going:
-    """`bindings` and `exchanges` that go, in an order in which nothing is left hanging: bindings first."""
+    """`bindings`, `exchanges` and `queues` that go, in an order in which nothing is left hanging: bindings first. Looked at are `all_queues` of a namespace."""
 
-    def __init__(self) -> None:
+    def __init__(self, all_queues: Mapping[str, QueueDefinition]) -> None:
         self.bindings: dict[Identity, Binding] = {}
         self.exchanges: dict[str, ExchangeDefinition] = {}
+        self.queues: list[QueueDefinition] = []
+        self._all_queues = all_queues
         self._left: dict[str, int] = {}  # bindings that an auto-delete exchange has left, by name
 
     def unbind(self, bindings: Iterable[Binding]) -> None:
@@ -34,7 +40,12 @@ class Going:
         if exchange.name in self.exchanges:
             return []
         self.exchanges[exchange.name] = exchange
-        return self._unbound(exchange.bindings_out.values()) + self._unbound(exchange.bindings_in.values())
+        unused = self._unbound(exchange.bindings_out.values()) + self._unbound(exchange.bindings_in.values())
+        queue = self._all_queues.get(exchange.name) if exchange.arguments.get(SHARED) is True else None
+        if queue is not None and queue.policy.shared:
+            self.queues.append(queue)
+            unused += self._unbound(queue.bindings_in.values())
+        return unused
 
     def _unbound(self, bindings: Iterable[Binding]) -> list[ExchangeDefinition]:
         """Take these in; exchanges that have none left."""

@@ -11,7 +11,8 @@ from collections import deque
 from typing import Any
 
 from entrepot.broker.calls.lease_calls import Receive, Send
-from entrepot.broker.calls.port import DONE, PENDING, Call, Publish, fail
+from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Publish, fail
+from entrepot.broker.calls.retained_requests import PublishRetained
 from entrepot.broker.front.door import Door
 from entrepot.model.errors import NotDone, Unavailable
 from entrepot.store.interface import Scheduler
@@ -129,4 +130,6 @@ class HeldCalls:
 
 
 def _size_of(call: Call) -> int:
+    if isinstance(call, Ask) and isinstance(call.request, PublishRetained):
+        call = call.request.publish
     return len(call.data) if isinstance(call, (Publish, Send)) else 0

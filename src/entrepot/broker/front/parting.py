@@ -205,7 +205,10 @@ class Parting:
             if route.to_reply and (taker := self._replies.taker(path.router, key)) is not None:
                 found[key] = taker
         self._found += len(found)
-        return list(found.values())
+        targets = list(found.values())
+        if call.without is not None:
+            targets = [target for target in targets if not (isinstance(target, QueueDefinition) and target.name in call.without)]
+        return targets
 
 
 def _nothing() -> None:

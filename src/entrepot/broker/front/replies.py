@@ -198,6 +198,7 @@ class ReplyBox(LogOwner):
         delivery.counted = False
         delivery.settled = True
         delivery.from_topic = False
+        delivery.append_time_ms = 0
         self.offset += count
         self.replies.hub.delivered_count += count
         attachment: Attachment = consumer.attachment

@@ -26,8 +26,7 @@ from entrepot.broker.logs.cursor import Cursor
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.logs.hub import NO_ADDRESS
 from entrepot.broker.outbox.handover import SUBJECT, Target
-from entrepot.broker.outbox.intents import Intent
-from entrepot.broker.outbox.outbox import Packed
+from entrepot.broker.outbox.intents import Intent, Packed
 from entrepot.broker.topic.partition import Partition, TopicRules, Watcher
 from entrepot.model.entry import CONTROL, OPAQUE, TRANSACTIONAL, Entry, StoredEntry, make_entry, restore_entry, stored_entry
 from entrepot.model.errors import EntrepotError, Unavailable

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from entrepot.broker.logs.key_hash cimport key_hash
+from entrepot.model.batch cimport field_at
 
 
 cdef class EntryCodec:
@@ -18,6 +19,7 @@ cdef class EntryCodec:
     cpdef int64_t sent_time_ms(self, bytes data, Py_ssize_t position) except? -2
     cpdef int64_t body_bytes(self, bytes data, Py_ssize_t position, uint32_t count) except? -1
     cpdef list by_partition(self, bytes data, uint32_t count, uint32_t partitions, uint32_t keyless)
+    cpdef list by_priority(self, bytes data, uint32_t count, uint32_t top)
     cpdef list header_runs(self, bytes data, uint32_t count)
     cpdef uint32_t fitting_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t body_bytes_max) except? 0xFFFFFFFF
     cpdef uint32_t larger_count(self, bytes data, Py_ssize_t position, uint32_t count, int64_t body_bytes_max) except? 0xFFFFFFFF

@@ -11,8 +11,11 @@ from typing import Any
 
 import cython
 
+from entrepot.model.batch import HEADER_BYTES, PRIORITY
+
 if not cython.compiled:
     from entrepot.broker.logs.key_hash import key_hash
+    from entrepot.model.batch import field_at
 
 
 @dataclass(slots=True)
@@ -88,6 +91,20 @@ class EntryCodec:
         for record in self.split(data, 0, count):
             key = self.key(record, 0)
             runs.setdefault(keyless if key is None else key_hash(key) % partitions, []).append(record)
+        return [(number, b"".join(records), len(records)) for number, records in runs.items()]
+
+    def priority(self, data: bytes, position: int) -> int:
+        """One record's priority, 0 to 255; 0 where it says none."""
+        record = self.split(data, position, 1)[0]
+        batch = self.to_record_batch(self.prefix(b"\0\0") + record, 0, 0)
+        at = -1 if batch is None else field_at(batch, HEADER_BYTES, PRIORITY)
+        return 0 if batch is None or at < 0 else batch[at]
+
+    def by_priority(self, data: bytes, count: int, top: int) -> list[tuple[int, bytes, int]]:
+        """`count` packed records by their priorities, where what is above `top` counts as that: (priority, records, how many)."""
+        runs: dict[int, list[bytes]] = {}
+        for record in self.split(data, 0, count):
+            runs.setdefault(min(self.priority(record, 0), top), []).append(record)
         return [(number, b"".join(records), len(records)) for number, records in runs.items()]
 
     def header_runs(self, data: bytes, count: int) -> list[tuple[bytes, int, int, int]]:
@@ -224,3 +241,10 @@ class EntryCodec:
     def looks_into_values(self) -> bool:
         """Whether it looks at each octet of a value: for what is large that is long."""
         return False
+
+    def last_value_copy(self, record: bytes, age_ms: int, identifier: int) -> bytes:
+        """One packed record of `age_ms` as it is copied for who has subscribed after it, under the subscription's `identifier` (0: none): marked as a copy.
+
+        What is left of its time to live counts from now. It has not expired.
+        """
+        return record

@@ -10,20 +10,15 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from entrepot.broker.calls import administration as calls
-from entrepot.broker.calls.port import DONE, Ask, Delivery, Sink, make_ask
+from entrepot.broker.calls.port import Ask
 from entrepot.broker.front.door import Door
 from entrepot.broker.operations.operations import FurtherHandler, Outcome
+from entrepot.broker.operations.own_calls import Done, ask_as_broker
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.users.credentials import HASHES, ITERATIONS_MIN, ScramVerifier
 from entrepot.broker.users.users import Permission, Users, Verifiers
-from entrepot.model.errors import CorruptData, NotDone, Reason, Refused, Unavailable
+from entrepot.model.errors import CorruptData, Reason, Refused, Unavailable
 from entrepot.model.names import DEFAULT_NAMESPACE
-from entrepot.model.principal import BROKER
-
-NO_CODEC = 0  # of doors that are delivered nothing
-NO_CONNECTION = (1 << 63) - 1  # the broker's own, among the connections of a start
-
-Done = Callable[[NotDone | None, Any], object]
 
 
 class Administration:
@@ -40,10 +35,7 @@ class Administration:
 
     def ask(self, request: calls.Request, done: Done) -> None:
         """See the module."""
-        broker = self._broker
-        call = make_ask(0, request)
-        door = Door(broker, _Waiting(done), BROKER, DEFAULT_NAMESPACE, NO_CODEC, False, (broker.start_id, NO_CONNECTION))
-        door.submit(call)
+        ask_as_broker(self._broker, DEFAULT_NAMESPACE, request, done)
 
     def perform(self, request: calls.Request) -> Any:
         """See the module. Raises NotDone, and has changed nothing then; CorruptData: what secrets are sealed with."""
@@ -107,35 +99,6 @@ class Administration:
 
     def _delete_access_key(self, request: calls.DeleteAccessKey) -> None:
         self._users.delete_access_key(request.id)
-
-
-class _Waiting(Sink):
-    """Hears of one call."""
-
-    __slots__ = ("_done",)
-
-    def __init__(self, done: Done) -> None:
-        self._done = done
-
-    def completed(self, call: Any) -> None:
-        """See port.Sink."""
-        if call.outcome == DONE:
-            self._done(None, call.result)
-        else:
-            self._done(call.error, None)
-
-    def deliver(self, delivery: Delivery) -> int:
-        """See port.Sink: it consumes nothing."""
-        raise AssertionError(delivery)
-
-    def cancelled(self, token: Any) -> None:
-        """See port.Sink."""
-
-    def revoked(self, reason: str) -> None:
-        """See port.Sink."""
-
-    def throttle(self, blocked: bool, reason: str) -> None:
-        """See port.Sink."""
 
 
 def told_verifiers(verifiers: Verifiers) -> list[calls.Verifier]:

@@ -7,19 +7,26 @@ it was when something was last made in it (catalogue/noted_revisions.py).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
+from entrepot.broker.calls.questions import Place
 from entrepot.broker.catalogue.catalogue import Applied
 from entrepot.broker.catalogue.definitions import QueueDefinition, TopicDefinition
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.operations.topic_ending import drop_logs, end_partitions
 from entrepot.broker.operations.topic_making import Prepared
+from entrepot.broker.outbox.handover import Target
 from entrepot.broker.owner.answering import Answering
 from entrepot.broker.owner.seals import Seals
+from entrepot.broker.queue import parts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
+from entrepot.broker.queue.last_values import LastValues, drop_rows_of_none
+from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
+from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.live_topic import LiveTopic
 from entrepot.broker.topic.partition import Partition
@@ -33,13 +40,16 @@ class LiveObjects:
     def __init__(self, broker: BrokerParts) -> None:
         self._broker = broker
         self.queue_count = 0
+        self.last_values: set[LastValues] = set()  # of queues that are alive
         self.consumer_gone: Callable[[Consumer], None]  # set with the operations
         self.queue_away: Callable[[int, AwayQueue], None]  # with who moves shards: what was made in a shard of this process that is not open
         self.partition_away: Callable[[int, LiveTopic, int], None]
         self.unused = UnusedQueues(broker.scheduler, self._may_remove, self._remove_unused)
         for owner in broker.owners.local():
             owner.unused = self.unused
-            owner.answering = Answering(owner, broker.sides, broker.replies)
+            asked = (self._shard_of_queue, self._may_remove, self._remove_unused, broker.wills.publish, self._target_of)
+            sessions = SessionTable(broker.hub, owner.store, *asked)
+            owner.answering = Answering(owner, broker.sides, broker.replies, sessions)
             owner.seals = Seals(owner, self._routes_changed)
         self.prepared: dict[bytes, Prepared] = {}  # by topic id: what was made for it beforehand
         self._noted = broker.noted
@@ -55,6 +65,9 @@ class LiveObjects:
         for owner in broker.owners.local():
             if owner is not broker.owners.home:
                 self.drop_unnamed(owner.store.logs() if not owner.store.closed else (log for log in owner.store.logs() if log.shard not in owner.store.closed))
+                for shard in range(broker.shards.count):
+                    if shard not in owner.store.closed:
+                        drop_rows_of_none(owner.store, shard, broker.scheduler)
 
     def applied(self, applied: Applied) -> None:
         """The catalogue has changed: end, make and change what is alive of it."""
@@ -98,8 +111,12 @@ class LiveObjects:
             log = owner.store.create_log(shard, log_id)
             if definition.persistent:
                 self._noted.note(shard, broker.catalogue.becoming)
-        queue = Queue(definition, broker.hub, owner.store, log, definition.namespace, HeadDrops)
+        heads = partial(LastValues, limits=broker.last_value_limits) if definition.policy.last_value else HeadDrops
+        kind = PriorityQueue if definition.policy.max_priority else Queue
+        queue = kind(definition, broker.hub, owner.store, log, definition.namespace, heads)
         definition.runtime = queue
+        if isinstance(queue.heads, LastValues):
+            self.last_values.add(queue.heads)
         queue.on_unused = self.unused.unused
         self.queue_count += 1
         self.unused.touch(queue)
@@ -110,10 +127,27 @@ class LiveObjects:
     def leave(self, queue: Queue) -> bool:
         """A queue is about to end, because its shard closes or it was deleted; whether it was about to be deleted, for nobody reads it."""
         queue.on_unused = None
+        if isinstance(queue.heads, LastValues):
+            self.last_values.discard(queue.heads)
         self.queue_count -= 1
         is_due = self.unused.is_due(queue)
         self.unused.used(queue)
         return is_due
+
+    def _shard_of_queue(self, namespace: str, name: str) -> int:
+        return self._broker.shards.shard("queue", namespace, name)
+
+    def _target_of(self, namespace: str, place: Place) -> Target | None:
+        """Where a log is, by the catalogue here; None: it is not there any more."""
+        log_id, name, number = place
+        space = self._broker.catalogue.namespaces.get(namespace)
+        definition = None if space is None else space.queues.get(name) if number < 0 else space.topics.get(name)
+        if definition is None:
+            return None
+        if number < 0:
+            return (self._broker.owners.place(definition), log_id) if definition.log_id == log_id else None
+        there = number < len(definition.partitions) and definition.partitions[number] == log_id
+        return (self._broker.owners.place(definition, number), log_id) if there else None
 
     def _routes_changed(self, namespace: str) -> None:
         self._broker.catalogue.namespace(namespace).router.changed()
@@ -235,17 +269,23 @@ class LiveObjects:
         if isinstance(queue, Queue):
             self.leave(queue)
             queue.forget()
-            broker.outbox.forget(queue.log)
-            dying = [] if queue.dead_letters is None else queue.dead_letters.jobs()
+            if isinstance(queue.heads, LastValues):
+                queue.heads.drop()
+            logs = [part.log for part in parts.parts_of(queue)]
+            for log in logs:
+                broker.outbox.forget(log)
+            dying = parts.dying(queue)
             queue.close()
             for holder, _, count, _ in dying:  # of those who read still consumer_gone() tells
                 if holder is not None and not holder.active:
                     holder.freed(min(count, holder.leased))
                     door: Any = holder.attachment
                     door.credit_returned(holder)
-            broker.transactions.drop(queue.log)
             owner = broker.owners.holder(queue.log)
-            owner.store.drop_log(queue.log)
+            owner.answering.sessions.queue_removed(queue.log)
+            for log in logs:
+                broker.transactions.drop(log)
+                owner.store.drop_log(log)
             owner.seals.gone([queue.log])
             owner.ended()
         for consumer in list(queue.consumers):  # of an AwayQueue, too: its log goes when its shard opens

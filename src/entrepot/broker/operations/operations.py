@@ -51,6 +51,7 @@ class Operations:
         self._live = live
         self._unused = live.unused
         self._further: dict[type, FurtherHandler] = {}
+        self.on_decides: Callable[[], None]  # set with what tidies up then
         self._left: list[Door] = []  # connections that have ended, and whose exclusive queues are still to go
         live.consumer_gone = _gone
 
@@ -70,7 +71,7 @@ class Operations:
     def detach(self, door: Door) -> None:
         """A connection has ended: cancel, release, delete its exclusive queues."""
         for consumer in list(door.consumers.values()):
-            self._end_consumer(door, consumer)
+            self.end_consumer(door, consumer)
         self._remove_exclusive(door)
 
     def _remove_exclusive(self, door: Door) -> None:
@@ -90,10 +91,17 @@ class Operations:
         left, self._left = self._left, []
         for door in left:
             self._remove_exclusive(door)
+        self.on_decides()
 
     def statistics(self) -> dict[str, float]:
         """Figures for metrics."""
-        return {"queues": self._live.queue_count, "consumers": self._broker.catalogue.quotas.used(CONSUMERS)}
+        kept = self._live.last_values
+        return {
+            "queues": self._live.queue_count,
+            "consumers": self._broker.catalogue.quotas.used(CONSUMERS),
+            "retained": sum(values.count for values in kept),
+            "retained_bytes": sum(values.size_bytes for values in kept),
+        }
 
     # ---- queues
 
@@ -155,6 +163,7 @@ class Operations:
             self._authorize(door, Action.CONFIGURE, ResourceKind.QUEUE, name)
             if request.durable and not request.exclusive:
                 self._check_open(door, policy.queue_type, name)
+        self._refuse_last_value(door, policy, name)
         exchange = policy.dead_letter_exchange
         if exchange is not None:
             self._authorize(door, Action.READ, ResourceKind.QUEUE, name)
@@ -175,6 +184,7 @@ class Operations:
             if refused.reason is Reason.NOT_FOUND:
                 return 0, self._when_decided(False)  # as RabbitMQ: deleting what is not there succeeds
             raise
+        self._refuse_last_value(door, definition.policy, request.name)
         if is_thick(self._broker, definition) and not request.if_unused and not request.if_empty:
             thin_out(self._broker, door, call, definition)
             return LATER, None
@@ -241,6 +251,9 @@ class Operations:
         self._authorize(door, Action.WRITE, ResourceKind.QUEUE if to_queue else ResourceKind.EXCHANGE, request.destination)
         self._authorize(door, Action.READ, ResourceKind.EXCHANGE, request.source)
         if to_queue:
+            queue = self._broker.catalogue.maybe_queue(door.namespace, request.destination)
+            if queue is not None:
+                self._refuse_last_value(door, queue.policy, request.destination)
             if request.remove:
                 decisions.unbind_queue(door.namespace, request.destination, request.source, request.routing_key, request.arguments, door.home)
             else:
@@ -252,6 +265,12 @@ class Operations:
             self._authorize_subject(door, request)
             decisions.bind_exchange(door.namespace, request.destination, request.source, request.routing_key, request.arguments, maker)
         return None, self._when_decided(True)
+
+    def list_bindings(self, door: Door, call: Ask, request: requests.ListBindings) -> Outcome:
+        """See requests.ListBindings."""
+        self._authorize(door, Action.READ, ResourceKind.QUEUE, request.queue)
+        definition = self._broker.catalogue.find_queue(door.namespace, request.queue, door.home)
+        return [(binding.source.name, binding.routing_key, dict(binding.arguments)) for binding in definition.bindings_in.values()], None
 
     def _authorize_subject(self, door: Door, request: requests.Bind) -> None:
         """A binding to a topic's subject asks for the topic. What a pattern matches, now or later, is asked when it is carried (catalogue/routing.py)."""
@@ -282,6 +301,7 @@ class Operations:
     def _consume(self, door: Door, call: Ask, request: requests.Consume, definition: Any) -> None:
         """Start deliveries from a queue or topic. Raises Refused."""
         broker = self._broker
+        self._refuse_last_value(door, definition.policy, request.queue)
         shared = door.limit_of(call.stream)
         where = f"queue '{request.queue}' in vhost '{vhost_of(door.namespace)}'"
         broker.catalogue.quotas.check(door.principal.name, CONSUMER)
@@ -347,7 +367,7 @@ class Operations:
     def close_stream(self, door: Door, call: Ask, request: requests.CloseStream) -> Outcome:
         """See requests.CloseStream."""
         for consumer in [consumer for consumer in door.consumers.values() if consumer.stream == call.stream]:
-            self._end_consumer(door, consumer)
+            self.end_consumer(door, consumer)
         door.limits.pop(call.stream, None)
         for key in [key for key in door.getters if key[0] == call.stream]:
             del door.getters[key]
@@ -407,7 +427,7 @@ class Operations:
 
     # ---- shared
 
-    def _end_consumer(self, door: Door, consumer: Consumer) -> None:
+    def end_consumer(self, door: Door, consumer: Consumer) -> None:
         """Cancel, and put back what it holds."""
         door.consumers.pop(consumer.id, None)
         door.leave(consumer)
@@ -418,7 +438,14 @@ class Operations:
         definition = self._broker.catalogue.find_queue(door.namespace, name, door.home)
         if definition.is_topic:
             raise self.not_for_streams(definition, what)
+        self._refuse_last_value(door, definition.policy, name)
         return definition
+
+    @staticmethod
+    def _refuse_last_value(door: Door, policy: QueuePolicy, name: str) -> None:
+        """Refused: a queue of last values is the broker's own affair."""
+        if policy.last_value and not door.principal.is_internal:
+            raise Refused(Reason.NOT_PERMITTED, f"queue '{name}' in vhost '{vhost_of(door.namespace)}' keeps last values: it is the broker's own")
 
     def not_for_streams(self, definition: Any, what: str) -> Refused:
         """The refusal of what only queues can do."""
@@ -455,6 +482,7 @@ HANDLERS: dict[type, Handler] = {
     requests.DeclareExchange: Operations.declare_exchange,
     requests.DeleteExchange: Operations.delete_exchange,
     requests.Bind: Operations.bind,
+    requests.ListBindings: Operations.list_bindings,
     requests.Consume: Operations.consume,
     requests.ConsumeReplies: Operations.consume_replies,
     requests.Cancel: Operations.cancel,

@@ -8,12 +8,14 @@ from entrepot.broker.calls.port import Ask
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.definitions import QueueDefinition
 from entrepot.broker.catalogue.noted_revisions import NotedRevisions
+from entrepot.broker.catalogue.quotas import LastValueLimits
 from entrepot.broker.catalogue.shards import Shards
 from entrepot.broker.front.appending import Appender
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.owner_table import OwnerTable
 from entrepot.broker.front.publisher import Path, Publisher
 from entrepot.broker.front.replies import Replies
+from entrepot.broker.front.wills import Wills
 from entrepot.broker.groups.coordinator import GroupCoordinator
 from entrepot.broker.groups.desk import Desk
 from entrepot.broker.logs.hub import Hub
@@ -63,6 +65,7 @@ class BrokerParts(Protocol):
     decisions: Decisions
     authorizer: Any
     topic_defaults: TopicDefaults
+    last_value_limits: LastValueLimits
     # its own
     hub: Hub
     shards: Shards
@@ -79,6 +82,7 @@ class BrokerParts(Protocol):
     appender: Appender
     outbox: Outbox
     replies: Replies
+    wills: Wills
     refusing: Refused | None
 
     def ask(self, door: Door, call: Ask) -> None:

@@ -21,6 +21,7 @@ LETTER = 1  # kinds: a dead letter of AMQP's, for all that its route led to
 REDRIVE = 2  # to the dead-letter queue of a queue with timed leases
 MOVE = 3  # by a task
 SUBJECT = 4  # of a topic's partition, which stay there: to what its subject leads to
+CARRIED = 5  # of no log: the intent itself has them, and they go as LETTER does
 
 TAKEN = 1  # statuses: it is there
 GONE = 2  # none of its targets is there any more, and will not be

@@ -12,15 +12,27 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
-from entrepot.broker.outbox.handover import LETTER, MOVE, NOT_NOW, OUT_OF_TURN, SUBJECT, TAKEN, Answer, Handover, Owners, Target
-from entrepot.broker.outbox.intents import INTENTS, INTENTS_END, Intent, Part, by_shard, decoded, sequence_key, sequence_of, sequence_value
+from entrepot.broker.outbox.handover import CARRIED, LETTER, MOVE, NOT_NOW, OUT_OF_TURN, SUBJECT, TAKEN, Answer, Handover, Owners, Target
+from entrepot.broker.outbox.intents import (
+    INTENTS,
+    INTENTS_END,
+    Intent,
+    Packed,
+    Part,
+    by_shard,
+    carried_log,
+    decoded,
+    is_carried,
+    sequence_key,
+    sequence_of,
+    sequence_value,
+)
 from entrepot.broker.outbox.lane import Lane
 from entrepot.broker.state import DELETE, set_value
 from entrepot.broker.subscription.consumer import BROKER_ID
@@ -31,17 +43,6 @@ INTENTS_MAX = 1024  # of one source that are not settled
 BYTES_MAX = 32 << 20  # of all of them, as they are kept; what is loaded is loaded
 RETRY_S = 1.0  # until what an owner would not take now is sent again
 LOADED_PER_TICK = 256  # intents of a shard that opens
-
-
-@dataclass(slots=True)
-class Packed:
-    """Some records of one entry, as they go."""
-
-    address: bytes
-    hidden: bytes
-    flags: int
-    data: bytes
-    count: int
 
 
 class Sender(Protocol):
@@ -141,18 +142,35 @@ class Outbox(LogOwner):
     ) -> None:
         """Records [first, +count) of one entry, which the broker holds with this commit (a partition's it need not), go to these logs."""
         log = queue.log
-        intent = Intent(log.shard, log.id, first, count, kind, reason, task, carried)
-        for shard, logs in by_shard(targets).items():
-            lane = self._lane(log.shard, shard)
-            lane.last += 1
-            self._store_of(log.shard).fold(log.shard, sequence_key(shard), set_value(sequence_value(lane.last)))
-            intent.parts.append(Part(intent, shard, lane.last, logs))
-        self._store_of(log.shard).fold(log.shard, intent.key(), set_value(intent.value()))
-        source = self._enter(intent)
+        source = self._stage(Intent(log.shard, log.id, first, count, kind, reason, task, carried), targets)
         if len(source.intents) == 1:
             self._attach(source, queue)
+
+    def may_carry(self, size: int) -> bool:
+        """Whether carry() may be called with so many octets."""
+        return self._bytes + size <= BYTES_MAX
+
+    def carry(self, shard: int, targets: Sequence[Target], packed: Packed) -> None:
+        """Records that lie in no log, and are kept with the intent in that shard, go to these logs."""
+        log_id = carried_log(shard)
+        source = self._sources.get(log_id)
+        first = 0 if source is None else max(source.intents) + 1
+        intent = Intent(shard, log_id, first, packed.count, CARRIED, "", b"", ())
+        intent.packed = packed
+        self._stage(intent, targets)
+
+    def _stage(self, intent: Intent, targets: Sequence[Target]) -> _Source:
+        store = self._store_of(intent.shard)
+        for shard, logs in by_shard(targets).items():
+            lane = self._lane(intent.shard, shard)
+            lane.last += 1
+            store.fold(intent.shard, sequence_key(shard), set_value(sequence_value(lane.last)))
+            intent.parts.append(Part(intent, shard, lane.last, logs))
+        store.fold(intent.shard, intent.key(), set_value(intent.value()))
+        source = self._enter(intent)
         self._intent_count += 1
         self._when_durable(intent.shard, partial(self._durable, intent))
+        return source
 
     # ---- life
 
@@ -174,7 +192,7 @@ class Outbox(LogOwner):
                 first = self._read(shard, first)
         self.loading -= opening
         for log_id, source in list(self._sources.items()):
-            if source.shard in opening:
+            if source.shard in opening and not is_carried(log_id):
                 log = self._store_of(source.shard).log(log_id)
                 if log is None or log.owner is None:  # no definition names it any more
                     self._drop(log_id, source)
@@ -297,12 +315,12 @@ class Outbox(LogOwner):
             target=lane.target,
             sequence=part.sequence,
             first_waited=lane.first_waited(),
-            kind=intent.kind,
+            kind=LETTER if intent.kind == CARRIED else intent.kind,
             logs=part.logs,
             address=packed.address,
             hidden=packed.hidden,
             tag=tag,
-            version=self._hub.codec(tag).version,
+            version=packed.version or self._hub.codec(tag).version,
             flags=packed.flags,
             data=packed.data,
             count=packed.count,
@@ -315,6 +333,8 @@ class Outbox(LogOwner):
 
     def _packed(self, source: _Source, intent: Intent) -> tuple[Packed, int, tuple[tuple[int, int], ...]] | None:
         """All records of an intent that are there, the tag of their codec, and what is carried of them; None: some are being fetched."""
+        if intent.packed is not None:
+            return intent.packed, intent.packed.tag, ()
         sender = self.senders[intent.kind]
         whole = Packed(b"", b"", 0, b"", 0)
         tag = 0
@@ -337,6 +357,9 @@ class Outbox(LogOwner):
 
     def _end(self, source: _Source, intent: Intent) -> None:
         """All of its owners have answered."""
+        if intent.kind == CARRIED:
+            self._drop_intent(source, intent)
+            return
         queue = source.queue
         taken = any(part.status == TAKEN for part in intent.parts)
         if intent.kind == SUBJECT:
@@ -348,14 +371,17 @@ class Outbox(LogOwner):
             queue.subscription.release(BROKER_ID, intent.first, intent.count, False)
         if taken and intent.kind not in (MOVE, SUBJECT):
             self._hub.dead_lettered_count += intent.count
+        self._drop_intent(source, intent)
+        self.senders[intent.kind].ended(queue, intent, taken)
+        self._hub.mark_dirty(queue)
+
+    def _drop_intent(self, source: _Source, intent: Intent) -> None:
         self._store_of(intent.shard).fold(intent.shard, intent.key(), DELETE)
         self._settled_count += 1
         self._bytes -= intent.size
         del source.intents[intent.first]
         if not source.intents:
             self._forget(intent.log_id, source)
-        self.senders[intent.kind].ended(queue, intent, taken)
-        self._hub.mark_dirty(queue)
 
     def _free(self, lane: Lane, part: Part) -> None:
         """Nobody asks for that answer any more."""

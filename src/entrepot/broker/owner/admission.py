@@ -9,7 +9,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
 
 from entrepot.broker.calls.port import Publish
+from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
+from entrepot.broker.owner.levelling import Levelling
+from entrepot.broker.queue.last_values import LastValues
+from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.topic.partition import Partition
 from entrepot.model.entry import HAS_EXPIRY, make_entry
@@ -21,9 +25,10 @@ Target: TypeAlias = Queue | Partition
 class Admission:
     """Of one store."""
 
-    def __init__(self, hub: Hub, store: Store) -> None:
+    def __init__(self, hub: Hub, store: Store, growing: Growing) -> None:
         self._hub = hub
         self._store = store
+        self._levelling = Levelling(hub, store, growing)
 
     def stage(self, call: Publish, prefix: bytes, targets: Sequence[Target], data: bytes, count: int, indices: Sequence[int], nacked: list[int]) -> bool:
         """Append `count` records of a call wherever they are taken; whether any was. Adds to `nacked` those of `indices` that some target refuses.
@@ -36,8 +41,22 @@ class Admission:
         staged = False
         try:
             for accepted, run, many in self._admitted(call, codec, prefix, targets, data, count, indices, nacked):
-                store.append([target.log for target in accepted], make_entry(call.codec, call.codec_version, call.flags, prefix, run, many))
-                staged = store.whole = True  # what has begun is not refused
+                keeping = [target.heads for target in accepted if isinstance(target, Queue) and isinstance(target.heads, LastValues)]
+                if keeping:
+                    accepted = [target for target in accepted if not (isinstance(target, Queue) and isinstance(target.heads, LastValues))]
+                    if not self._keep(keeping, call, prefix, run, many):
+                        nacked.extend(indices)
+                    staged = True
+                    if not accepted:
+                        continue
+                flat = [target.log for target in accepted if not isinstance(target, PriorityQueue)]
+                if flat:
+                    store.append(flat, make_entry(call.codec, call.codec_version, call.flags, prefix, run, many))
+                    staged = store.whole = True  # what has begun is not refused
+                levelled = [target for target in accepted if isinstance(target, PriorityQueue)]
+                if levelled:
+                    self._levelling.append(levelled, call, prefix, run, many)
+                    staged = True
                 queues = [target for target in accepted if isinstance(target, Queue)]
                 body_bytes = codec.body_bytes(run, 0, many) if queues else 0
                 for queue in queues:
@@ -69,6 +88,13 @@ class Admission:
                 yield accepted, records, run
             at += run
             position = end
+
+    def _keep(self, keeping: list[LastValues], call: Publish, prefix: bytes, data: bytes, count: int) -> bool:
+        """The last record is what queues keep that keep last values: whether all do."""
+        codec = self._hub.codec(call.codec)
+        record = data[codec.skip(data, 0, count - 1) :]
+        kept = [values.keep(call, codec, prefix, record) for values in keeping]
+        return all(kept)
 
     @staticmethod
     def _alike(choosy: list[Queue], codec: Any, data: bytes, position: int, left: int) -> tuple[int, list[Queue]]:

@@ -10,16 +10,21 @@ from typing import Any, TypeAlias
 from entrepot.broker.calls.questions import (
     AskPartitions,
     AskQueues,
+    AttachSession,
     BrowseQueue,
     CancelMove,
     CheckTogether,
+    DetachSession,
     FindMove,
     FindReplies,
+    HoldSession,
     ListMoves,
     Load,
+    Note,
     PartitionFigures,
     PurgeTimed,
     QueueFigures,
+    ReadLastValues,
     Seal,
     StartMove,
     Unseal,
@@ -29,7 +34,10 @@ from entrepot.broker.owner.timed_sides import TimedSides
 from entrepot.broker.owner.together import check, do_together
 from entrepot.broker.owners import Done, Settlement, Stage
 from entrepot.broker.queue.browsing import Browsing
+from entrepot.broker.queue.last_values import LastValues
+from entrepot.broker.queue.parts import parts_of
 from entrepot.broker.queue.queue import Queue
+from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.topic.partition import Partition
 from entrepot.model.errors import NotDone, Reason, Refused
@@ -41,10 +49,11 @@ _LATER: Any = object()
 
 
 class Answering:
-    """Of one owner. `replies`: the Replies of its process (front/replies.py)."""
+    """Of one owner. `replies`: the Replies of its process (front/replies.py). `sessions`: of it; where that keeps nothing, there are none."""
 
-    def __init__(self, owner: LocalOwner, sides: TimedSides, replies: Any) -> None:
+    def __init__(self, owner: LocalOwner, sides: TimedSides, replies: Any, sessions: SessionTable) -> None:
         self.replies = replies
+        self.sessions = sessions
         self._owner = owner
         self._sides = sides
 
@@ -69,9 +78,10 @@ class Answering:
         if log is None or not isinstance(log.owner, Queue):
             return None
         queue = log.owner
-        sub = queue.subscription
+        parts = parts_of(queue)
         delayed = 0 if queue.timed is None else queue.timed.delayed_count()
-        return sub.ready_count, sub.leased_count - delayed, delayed, queue.depth(), len(queue.consumers), log.bytes_alive
+        leased = sum([part.subscription.leased_count for part in parts]) - delayed
+        return queue.ready(), leased, delayed, queue.depth(), len(queue.consumers), sum([part.log.bytes_alive for part in parts])
 
     def partitions(self, question: AskPartitions, done: Done) -> list[PartitionFigures | None]:
         """See AskPartitions."""
@@ -106,14 +116,31 @@ class Answering:
         """See CheckTogether."""
         check(self._owner, question.publishes, question.loads)
 
-    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done, note: Note | None) -> None:
         """See Owner.together()."""
         try:
-            do_together(self._owner, stages, settlements, loads)
+            answer = do_together(self._owner, stages, settlements, loads, note, None if note is None else self.sessions)
         except NotDone as error:
             done(error, None)
         else:
-            self._when_durable(done, None)
+            self._when_durable(done, answer)
+
+    # ---- sessions
+
+    def attach_session(self, question: AttachSession, done: Done) -> Any:
+        """See AttachSession."""
+        self.sessions.attach(question, done)
+        return _LATER
+
+    def hold_session(self, question: HoldSession, done: Done) -> Any:
+        """See HoldSession."""
+        self.sessions.hold(question, done)
+        return _LATER
+
+    def detach_session(self, question: DetachSession, done: Done) -> Any:
+        """See DetachSession."""
+        self.sessions.detach(question, done)
+        return _LATER
 
     # ---- queues whose leases are timed
 
@@ -167,6 +194,16 @@ class Answering:
         """See FindReplies."""
         return bool(self.replies.has(question.namespace, question.name.decode("utf-8", "surrogateescape")))
 
+    # ---- last values
+
+    def read_last_values(self, question: ReadLastValues, done: Done) -> Any:
+        """See ReadLastValues."""
+        queue = self._owner.queue(question.log_id)
+        if not isinstance(queue.heads, LastValues) or self._owner.hub.maybe_codec(question.codec) is None:
+            raise Refused(Reason.NOT_SUPPORTED, f"queue '{queue.name}' keeps no last values, or none of codec {question.codec}")
+        queue.heads.pages.read(question, done)
+        return _LATER
+
     # ---- shared
 
     def _timed(self, log_id: bytes) -> TimedQueue:
@@ -195,4 +232,8 @@ _ANSWERS: dict[type, _Answer] = {
     Unseal: Answering.unseal,
     CheckTogether: Answering.check_together,
     ListMoves: Answering.list_moves,
+    AttachSession: Answering.attach_session,
+    HoldSession: Answering.hold_session,
+    DetachSession: Answering.detach_session,
+    ReadLastValues: Answering.read_last_values,
 }

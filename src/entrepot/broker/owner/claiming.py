@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from entrepot.broker.owner.local_owner import LocalOwner
+from entrepot.broker.queue import parts
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.broker.topic.partition import Partition
@@ -26,11 +27,11 @@ def claim_of_queue(owner: LocalOwner, consumer: Consumer, queue: Queue, ranges: 
             _prefer(queue, consumer)
     consumer.reads = queue
     for first, end in ranges:
-        held = queue.subscription.hold(consumer.id, first, end - first)
+        held = parts.hold(queue, consumer.id, first, end - first)
         consumer.leased += held  # its credit was spent when it was given them
         consumer.pool.leased += held
     claimed = RangeSet()
-    for first, end in queue.subscription.leased_by(consumer.id):
+    for first, end in parts.leased_by(queue, consumer.id):
         claimed.add(first, end)
         if queue.timed is not None and queue.timed.scan is not None:
             for offset in range(first, end):

@@ -12,7 +12,7 @@ from typing import Any
 
 from entrepot.broker.calls.lease_calls import EndLeases, Receive, Send
 from entrepot.broker.calls.port import ACCEPT, DONE, RELEASE, UNSENT, Ask, Attachment, Publish, fail
-from entrepot.broker.calls.questions import Load
+from entrepot.broker.calls.questions import Load, Note
 from entrepot.broker.logs.growing import Growing
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.owner.admission import Admission, Target
@@ -37,7 +37,7 @@ _TRANSIENT = TRANSIENT
 
 
 class LocalLane(Lane):
-    """`simple`: no target refuses anything, or counts what it holds."""
+    """`simple`: no target refuses anything, counts what it holds, or sorts it."""
 
     __slots__ = ("address", "codec", "entry", "logs", "prefix", "queues", "simple", "targets")
 
@@ -59,7 +59,7 @@ class LocalLane(Lane):
                 queue = target
                 self.logs.append(queue.log)
                 self.queues.append(queue)
-                if queue.rejects_when_full or queue.bytes_max >= 0:
+                if queue.choosy:
                     self.simple = False
             else:
                 self.logs.append(target.log)
@@ -89,7 +89,7 @@ class LocalOwner(Owner):
         self.hub = hub
         self.store = store
         self.growing = Growing(store)
-        self.admission = Admission(hub, store)
+        self.admission = Admission(hub, store, self.growing)
         self.unused: Any = None  # the UnusedQueues; the broker sets it
         self.answering: Any = None  # the Answering; it sets that, too
         self.seals: Any = None  # the Seals; and these
@@ -156,7 +156,7 @@ class LocalOwner(Owner):
                 for target in targets:
                     if isinstance(target, Queue):
                         queue = target
-                        if queue.rejects_when_full or queue.bytes_max >= 0 or call.flags & _HAS_EXPIRY:
+                        if queue.choosy or call.flags & _HAS_EXPIRY:
                             simple = False
                             break
                 prefix = codec.hiding_prefix(address, hidden) if hidden else plain
@@ -313,7 +313,7 @@ class LocalOwner(Owner):
         if not queue.ended and not queue.drop_overflow():
             queue.wait(partial(self._take_one, call, queue, getter))
             return
-        while not queue.ended and queue.subscription.ready_count > 0 and queue.expire_head():
+        while not queue.ended and queue.ready() > 0 and queue.expire_head():
             pass
         if queue.ended:
             if isinstance(queue.gone, Unavailable):
@@ -321,9 +321,9 @@ class LocalOwner(Owner):
             else:
                 self._complete(call, None)
             return
-        delivery = queue.take_one(getter) if queue.subscription.ready_count > 0 else None
+        delivery = queue.take_one(getter) if queue.ready() > 0 else None
         if delivery is not None:
-            self._complete(call, (delivery, queue.subscription.ready_count))
+            self._complete(call, (delivery, queue.ready()))
         elif queue.is_waiting() or queue.has_staged():
             # What its own channel published before must be found, so this waits until it may be seen.
             queue.wait(partial(self._take_one, call, queue, getter))
@@ -398,9 +398,9 @@ class LocalOwner(Owner):
         self.answering.replies.take(namespace, name, codec, version, data, position, count)
         return True
 
-    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done, note: Note | None = None) -> None:
         """See Owner."""
-        self.answering.together(stages, settlements, loads, done)
+        self.answering.together(stages, settlements, loads, done, note)
 
     def ask(self, question: Any, done: Done) -> None:
         """See Owner."""

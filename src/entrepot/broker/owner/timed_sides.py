@@ -22,7 +22,7 @@ from entrepot.broker.timed.sending import Sending
 from entrepot.broker.timed.timed_queue import TimedQueue
 from entrepot.broker.timed.waits import Waits
 from entrepot.entropy import Entropy
-from entrepot.model.errors import Unavailable
+from entrepot.model.errors import Reason, Refused, Unavailable
 from entrepot.store.interface import Log
 
 
@@ -55,9 +55,10 @@ class TimedSides:
             timed.withdraw_all(None)  # whoever waits was let in by the policy before
 
     def timed_of(self, definition: QueueDefinition) -> TimedQueue:
-        """The timed side of a live queue; made, if there is none, and said to the catalogue, if that knows of none. Unavailable."""
+        """The timed side of a live queue; made, if there is none, and said to the catalogue, if that knows of none. Unavailable; Refused."""
         queue: Queue = definition.here()
         timed: TimedQueue | None = queue.timed
+        _check_levels(definition)
         if timed is None:
             if definition.timed is None:
                 self.make_timed(definition)
@@ -73,7 +74,8 @@ class TimedSides:
         return timed
 
     def make_timed(self, definition: QueueDefinition) -> None:
-        """Say to the catalogue that a queue has timed leases. Unavailable: it is not so yet."""
+        """Say to the catalogue that a queue has timed leases. Unavailable: it is not so yet. Refused: it cannot have any."""
+        _check_levels(definition)
         if self.ask_for_timed is not None:
             self.ask_for_timed(definition)
             raise Unavailable(f"queue '{definition.name}' will have timed leases in a moment")
@@ -118,6 +120,12 @@ class Finder:
         """The queue of that name, wherever it is; None: there is none."""
         definition = self._sides.found(self._namespace, name)
         return None if definition is None else self._sides.elsewhere(definition)
+
+
+def _check_levels(definition: QueueDefinition) -> None:
+    """Refused: a queue with priorities leases to connections alone."""
+    if definition.policy.max_priority:
+        raise Refused(Reason.NOT_SUPPORTED, f"queue '{definition.name}' has priorities (x-max-priority): its messages are not leased for a time")
 
 
 def _configure(timed: TimedQueue, definition: QueueDefinition) -> None:

@@ -6,11 +6,12 @@ of the store: after a crash all of it is there, or nothing.
 
 from __future__ import annotations
 
-from entrepot.broker.calls.questions import Load
+from entrepot.broker.calls.questions import Load, Note
 from entrepot.broker.owner.local_owner import LocalOwner, local_lane
 from entrepot.broker.owners import Settlement, Stage
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.queue import Queue
+from entrepot.broker.sessions.session_table import SessionTable
 from entrepot.model.errors import Reason, Refused
 
 
@@ -31,8 +32,13 @@ def check_settlements(settlements: list[Settlement]) -> None:
             raise consumer.reads.gone.again()
 
 
-def do_together(owner: LocalOwner, stages: list[Stage], settlements: list[Settlement], loads: list[Load]) -> None:
-    """Do it, in the open commit. Raises a NotDone, and has done nothing then."""
+def do_together(
+    owner: LocalOwner, stages: list[Stage], settlements: list[Settlement], loads: list[Load], note: Note | None = None, sessions: SessionTable | None = None
+) -> list[tuple[int, int]] | None:
+    """Do it, in the open commit. Raises a NotDone, and has done nothing then. With a note: the numbers that were not noted, for their records are nacked."""
+    assert (note is None) == (sessions is None)
+    if note is not None and sessions is not None:
+        sessions.check(note)
     check(owner, bool(stages), loads)
     check_settlements(settlements)
     for lane, _, runs, _ in stages:
@@ -41,13 +47,16 @@ def do_together(owner: LocalOwner, stages: list[Stage], settlements: list[Settle
             owner.seals.check(logs)
     store = owner.store
     store.whole = True
+    nacked: list[list[int]] = []
     try:
         for lane, address, runs, call in stages:
             if lane is not None:
                 owner.stage(lane, call)
             else:
                 owner.stage_runs(address, runs, call)
+            nacked.append(call.nacked or [])
         for consumer, first, count, disposition in settlements:
             owner.settle(consumer, first, count, disposition)
+        return None if note is None or sessions is None else sessions.note(note, nacked)
     finally:
         store.whole = False

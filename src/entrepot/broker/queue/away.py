@@ -10,6 +10,7 @@ from typing import Any
 
 from entrepot.broker.calls.port import ACCEPT, REJECT, RELEASE, UNSENT
 from entrepot.broker.logs.log_owner import LogOwner
+from entrepot.broker.queue import parts
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.errors import Unavailable
@@ -33,11 +34,11 @@ class AwayQueue(LogOwner):
 
     def leave(self, queue: Queue, holders: list[Consumer]) -> None:
         """Take over from the live queue, which ends. `holders`: consumers, cancelled ones and Gets' too, that may hold something of it."""
-        jobs = [] if queue.dead_letters is None else queue.dead_letters.jobs()
+        jobs = parts.dying(queue)
         gone = [holder for holder, *_ in jobs if holder is not None and holder not in holders]  # their connections have ended, what they rejected is on its way
         self._holders = [*holders, *dict.fromkeys(gone)]
         for consumer in self._holders:
-            self._held += [(consumer, first, end) for first, end in queue.subscription.leased_by(consumer.id)]
+            self._held += [(consumer, first, end) for first, end in parts.leased_by(queue, consumer.id)]
             consumer.reads = self
             consumer.burying = 0
         for holder, first, count, reason in jobs:
@@ -53,16 +54,13 @@ class AwayQueue(LogOwner):
         for consumer in self._holders:
             consumer.reads = queue
         for consumer, first, end in self._held:
-            held = queue.subscription.hold(consumer.id, first, end - first)
+            held = parts.hold(queue, consumer.id, first, end - first)
             consumer.freed(end - first - held)
         for consumer, first, count, disposition, reason in self._kept:
             if disposition == ACCEPT:
                 queue.settle(consumer, first, count)
             elif disposition in (RELEASE, UNSENT):
-                ranges = [(first, first + count)]
-                if queue.dead_letters is not None:  # what was rejected before is on its way
-                    ranges = queue.dead_letters.without_pending(consumer, ranges)
-                for begin, end in ranges:
+                for begin, end in parts.without_dying(queue, consumer, first, count):  # what was rejected before is on its way
                     queue.release(consumer, begin, end - begin, disposition == RELEASE)
             else:
                 queue.bury(consumer, first, count, reason)

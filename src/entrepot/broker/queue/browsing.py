@@ -1,5 +1,7 @@
 """Browsing: a page of what is ready in a queue, as its readers would get it, without taking anything.
 
+A place is an offset; in a queue with priorities that of its level, behind how far that is below the highest.
+
 What is read ahead of consumers is read by a cursor of the page's own. What has expired, and what is a transaction's, is passed over. A page that has much to
 pass over goes on in a later turn.
 """
@@ -9,6 +11,8 @@ from __future__ import annotations
 from entrepot.broker.calls.questions import BrowsedPage, BrowsedSlice, BrowseQueue
 from entrepot.broker.logs.cursor import GAP, HERE, Cursor
 from entrepot.broker.owners import Done
+from entrepot.broker.queue.parts import parts_of
+from entrepot.broker.queue.priority_queue import LEVEL_SHIFT, PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.model.entry import CONTROL, HAS_EXPIRY, HAS_SENT_TIME, TRANSACTIONAL
 
@@ -27,16 +31,19 @@ class Browsing:
         self._limit = question.limit
         self._left = question.limit
         self._done = done
-        self._at = max(question.place, 0)
-        self._published = queue.log.next_offset
+        self._published = [(part.log, part.log.next_offset) for part in parts_of(queue)]
         self._slices: list[BrowsedSlice] = []
         self._bytes = 0
-        self._cursor = Cursor(queue.hub, queue.log, self._go_on)
+        rank, offset = divmod(max(question.place, 0), 1 << LEVEL_SHIFT)
+        self._parts = [part for part in parts_of(queue) if _rank(queue, part) >= rank]  # that are to be read, the next one last
+        self._part = self._parts.pop()
+        self._at = offset if _rank(queue, self._part) == rank else 0
+        self._cursor = Cursor(queue.hub, self._part.log, self._go_on)
 
     def begin(self) -> None:
         """Read, once what was published before is durable."""
         queue = self._queue
-        if queue.log.durable_offset < self._published and not queue.ended:
+        if any(log.durable_offset < published for log, published in self._published) and not queue.ended:
             queue.wait(self.begin)
         else:
             self._go_on()
@@ -48,12 +55,15 @@ class Browsing:
             self._done(queue.gone.again(), None)
             return
         for _ in range(STEPS_MAX):
-            offset = queue.subscription.next_ready(self._at)
+            offset = self._part.subscription.next_ready(self._at)
             if offset == _END:
+                if self._parts:
+                    self._next_part()
+                    continue
                 self._end(-1)
                 return
             if self._left == 0 or self._bytes >= PAGE_BYTES:
-                self._end(offset)
+                self._end(_rank(queue, self._part) << LEVEL_SHIFT | offset)
                 return
             found = self._cursor.locate(offset)
             if found == GAP:
@@ -62,9 +72,15 @@ class Browsing:
                 return
         queue.hub.scheduler.call_soon(self._go_on)
 
+    def _next_part(self) -> None:
+        self._cursor.close()
+        self._part = self._parts.pop()
+        self._at = 0
+        self._cursor = Cursor(self._queue.hub, self._part.log, self._go_on)
+
     def _take(self, offset: int) -> bool:
         """What of the cursor's entry is ready from `offset` on; False: it is not ready to be read."""
-        queue, cursor = self._queue, self._cursor
+        queue, cursor = self._part, self._cursor
         entry = cursor.entry
         if entry.flags & (CONTROL | TRANSACTIONAL) and queue.is_passed_over(entry):
             self._at = cursor.end
@@ -112,5 +128,10 @@ class Browsing:
 
     def _end(self, place: int) -> None:
         self._cursor.close()
-        page: BrowsedPage = self._slices, place, self._queue.subscription.ready_count
+        page: BrowsedPage = self._slices, place, self._queue.ready()
         self._done(None, page)
+
+
+def _rank(queue: Queue, part: Queue) -> int:
+    """How far a part of the queue is below its highest level."""
+    return queue.top - (part.origin >> LEVEL_SHIFT) if isinstance(queue, PriorityQueue) else 0

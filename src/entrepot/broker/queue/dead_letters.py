@@ -17,8 +17,7 @@ from entrepot.broker.logs.entry_codec import DeadLetter
 from entrepot.broker.logs.hub import Hub
 from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.outbox.handover import LETTER, Target
-from entrepot.broker.outbox.intents import Intent
-from entrepot.broker.outbox.outbox import Packed
+from entrepot.broker.outbox.intents import Intent, Packed
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.entry import HAS_DELIVER_AT, HAS_EXPIRY, HAS_PRIORITY, TRANSIENT, Entry
 from entrepot.model.errors import NotDone, Unavailable

@@ -21,6 +21,8 @@ cdef class HeadDrops:
     cpdef uint64_t expire(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(queue=Queue, sub=Subscription, over=int64_t)
     cpdef object drop_overflow(self)
+    @cython.locals(queue=Queue)
+    cpdef uint64_t drop_first(self, uint64_t count) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(queue=Queue, offset=uint64_t, entry=Entry, cursor=Cursor, ttl=int64_t, own=int64_t, due_ms=int64_t)
     cpdef object set_timer(self)
     @cython.locals(cursor=Cursor, sent=int64_t)

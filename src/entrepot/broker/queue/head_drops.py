@@ -54,10 +54,13 @@ class HeadDrops:
                 over = sub.ready_count - queue.length_max
             if over == 0 and (queue.bytes_max < 0 or queue.ready_bytes <= queue.bytes_max):
                 return
-            if not queue.locate(sub.peek()):
+            if self.drop_first(over if over > 0 else 1) == 0:
                 return
-            if self._bury(min(over, BURY_MAX) if over > 0 else 1, "maxlen") == 0:
-                return
+
+    def drop_first(self, count: int) -> int:
+        """Up to `count` of the oldest ready records go; how many (0: the first has to be fetched)."""
+        queue = self._queue
+        return self._bury(min(count, BURY_MAX), "maxlen") if queue.locate(queue.subscription.peek()) else 0
 
     def bury_overdelivered(self) -> None:
         """End what is ready though it was delivered more often than it may be: its last delivery ended with the process, or in a transaction."""

@@ -18,6 +18,9 @@ class Heads(Protocol):
     def drop_overflow(self) -> None:
         """See HeadDrops."""
 
+    def drop_first(self, count: int) -> int:
+        """See HeadDrops."""
+
     def bury_overdelivered(self) -> None:
         """See HeadDrops."""
 

@@ -33,11 +33,13 @@ cdef class Queue(LogOwner):
     cdef readonly Store store
     cdef readonly Log log
     cdef readonly Subscription subscription
+    cdef public uint64_t origin
     # policies, from the definition
     cdef public int64_t message_ttl_ms
     cdef readonly int64_t length_max
     cdef readonly int64_t bytes_max
     cdef readonly bint rejects_when_full
+    cdef public bint choosy
     cdef readonly int64_t delivery_limit
     cdef readonly bint tells_deliveries
     cdef readonly bint single_active
@@ -68,6 +70,7 @@ cdef class Queue(LogOwner):
     cdef public bint expirable
     cdef public uint64_t burying
 
+    cpdef uint64_t ready(self) except? 0xFFFFFFFFFFFFFFFF
     cpdef uint64_t depth(self) except? 0xFFFFFFFFFFFFFFFF
     @cython.locals(consumer=Consumer, index=Py_ssize_t, count=Py_ssize_t, best=Consumer)
     cdef Consumer pick(self)

@@ -32,15 +32,10 @@ MARK_STEP = 65_536  # "may have been delivered" is journalled this many records 
 COUNTED_MARK_STEP = 4096  # where deliveries are counted against a limit: what a crash makes of the mark is a delivery
 
 # C aliases, declared in the .pxd.
-_SLICE_MAX = SLICE_MAX
-_SLICE_BYTES = SLICE_BYTES
-_SLICES_MAX = SLICES_MAX
+_SLICE_MAX, _SLICE_BYTES, _SLICES_MAX, _BURY_MAX = SLICE_MAX, SLICE_BYTES, SLICES_MAX, BURY_MAX
 _END = 0xFFFFFFFFFFFFFFFF
-_CONTROL = CONTROL
-_TRANSACTIONAL = TRANSACTIONAL
-_HERE = HERE
-_GAP = GAP
-_BURY_MAX = BURY_MAX
+_CONTROL, _TRANSACTIONAL = CONTROL, TRANSACTIONAL
+_HERE, _GAP = HERE, GAP
 
 
 class Queue(LogOwner):
@@ -49,6 +44,7 @@ class Queue(LogOwner):
     __slots__ = (
         "burying",
         "bytes_max",
+        "choosy",
         "consumers",
         "counts",
         "cursor",
@@ -69,6 +65,7 @@ class Queue(LogOwner):
         "message_ttl_ms",
         "name",
         "on_unused",
+        "origin",
         "overdelivered",
         "prioritised",
         "ready_bytes",
@@ -87,16 +84,17 @@ class Queue(LogOwner):
     def __init__(self, definition: Any, hub: Hub, store: Store, log: Log, namespace: str, heads: Callable[[Queue], Heads]) -> None:
         policy = definition.policy
         self.dirty = False
-        self.definition = definition
-        self.name = definition.name
+        self.definition, self.name = definition, definition.name
         self.hub = hub
         self.store = store
         self.log = log
+        self.origin = 0  # what consumers are told of offsets is so much more
         self.message_ttl_ms = -1 if policy.message_ttl_ms is None else policy.message_ttl_ms
         self.length_max = -1 if policy.max_length is None else policy.max_length
         self.bytes_max = -1 if policy.max_length_bytes is None else policy.max_length_bytes
         self.rejects_when_full = policy.overflow != "drop-head"
         self.rejects_to_dead_letters = policy.overflow == "reject-publish-dlx"
+        self.choosy = self.rejects_when_full or self.bytes_max >= 0  # what comes is looked at first
         self.delivery_limit = -1 if policy.delivery_limit is None else policy.delivery_limit
         self.tells_deliveries = policy.queue_type == QUORUM
         self.single_active = policy.single_active_consumer
@@ -104,22 +102,19 @@ class Queue(LogOwner):
         if policy.dead_letter_exchange is not None:
             self.dead_letters = DeadLetters(definition, hub, log, namespace, self.end_buried, self.take_over)
         self.consumers: list[Consumer] = []
-        self.turn = 0
-        self.prioritised = False
+        self.turn, self.prioritised = 0, False
         self.on_unused: Any = None
         self.cursor = Cursor(hub, log, self._loaded)
         self.marking = False
         self.mark_step = MARK_STEP if self.delivery_limit < 0 else COUNTED_MARK_STEP
-        self.marked_ahead = log.marked_offset
-        self.fresh_from = _END
+        self.marked_ahead, self.fresh_from = log.marked_offset, _END
         self.ready_bytes = min(log.bytes_alive, max(self.bytes_max, 0))  # an upper estimate, which drops nothing
         self.heads = heads(self)
         self.timed: Any = None  # the TimedQueue, once anybody leases here for a time
-        self.ended = False
         self.gone: Any = None  # the NotDone that says why it has ended
-        self.burying = 0  # records that the broker itself holds
+        self.ended, self.burying = False, 0  # records that the broker itself holds
         self.waiting: list[Any] = []  # callbacks that need the head in memory: a Get under way
-        self.expirable = self.message_ttl_ms >= 0
+        self.expirable = self.message_ttl_ms >= 0 or log.next_offset > log.first_offset  # what lies there may have a time to live
         self.transactions: Any = hub.transactions.get(log.id)  # None as long as nothing in the log ever had to do with a transaction
         self.subscription = Subscription(log.first_offset, max(log.first_offset, self.visible_end()))
         for first, end in log.holes():
@@ -135,10 +130,14 @@ class Queue(LogOwner):
                 for first, end in pending:
                     self.subscription.restore_pending(transaction_id, first, end)
         log.owner = self
-        if self.overdelivered:
-            hub.mark_dirty(self)
+        if self.overdelivered or (log.next_offset > log.first_offset and (self.message_ttl_ms >= 0 or self.dead_letters is not None)):
+            hub.mark_dirty(self)  # what has expired meanwhile goes, and a timer is set
 
     # ---- what producers do
+
+    def ready(self) -> int:
+        """Records that may be delivered now."""
+        return self.subscription.ready_count
 
     def depth(self) -> int:
         """Records ready, those not yet durable included."""
@@ -338,12 +337,13 @@ class Queue(LogOwner):
         delivery.data = data
         delivery.position = cursor.position_of(first) if consumer.codec == cursor.tag else self._position_in(data, consumer.codec, first)
         delivery.count = taken
-        delivery.offset = first
+        delivery.offset = self.origin + first
         delivery.deliveries = sub.taken_deliveries if self.timed is None else sub.taken_deliveries + self.timed.deliveries_at(first)
         delivery.redelivered = delivery.deliveries > 0
         delivery.counted = delivery.redelivered and self.tells_deliveries
         delivery.settled = consumer.auto_settle
         delivery.from_topic = False
+        delivery.append_time_ms = entry.append_time_ms
         if self.bytes_max >= 0:
             self.ready_bytes -= self.body_bytes(first, taken)
         if consumer.auto_settle:

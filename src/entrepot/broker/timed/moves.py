@@ -17,8 +17,7 @@ from entrepot.broker.calls.queue_requests import MoveTask
 from entrepot.broker.logs.cursor import GAP, LATER, Cursor
 from entrepot.broker.logs.log_owner import LogOwner
 from entrepot.broker.outbox.handover import MOVE
-from entrepot.broker.outbox.intents import Intent
-from entrepot.broker.outbox.outbox import Packed
+from entrepot.broker.outbox.intents import Intent, Packed
 from entrepot.broker.state import DELETE, MOVE_PREFIX, set_value
 from entrepot.broker.subscription.consumer import BROKER_ID
 from entrepot.broker.timed.redrive import Elsewhere, packed

@@ -7,8 +7,7 @@ from typing import Any
 
 from entrepot.broker.logs.cursor import Cursor
 from entrepot.broker.outbox.handover import Handover, Target
-from entrepot.broker.outbox.intents import Intent
-from entrepot.broker.outbox.outbox import Packed
+from entrepot.broker.outbox.intents import Intent, Packed
 from entrepot.broker.timed.timed_state import TimedState
 from entrepot.broker.timed.transfer import adopt, arriving, leaving
 

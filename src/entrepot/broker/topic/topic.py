@@ -342,6 +342,7 @@ class Topic(LogOwner):
         delivery.redelivered = False
         delivery.settled = consumer.auto_settle
         delivery.from_topic = True
+        delivery.append_time_ms = entry.append_time_ms
         reader.next_index = reader.position - stored.base + limit
         reader.position += limit
         if not consumer.auto_settle:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from entrepot.broker.calls import administration, queue_requests, requests, topic_requests
+from entrepot.broker.calls import administration, queue_requests, requests, shared_requests, topic_requests
 from entrepot.broker.calls.queue_requests import QueueDescription
 from entrepot.broker.calls.topic_requests import TopicDescription
 from entrepot.broker.catalogue.arguments import pack, unpack
@@ -35,6 +35,8 @@ _RESULTS: dict[type, Any] = {
     queue_requests.CreateTimedQueue: tuple[QueueDescription, bool],
     queue_requests.SetQueuePolicy: QueueDescription,
     queue_requests.DeleteTimedQueue: None,
+    shared_requests.JoinShared: None,
+    shared_requests.LeaveShared: None,
     **dict.fromkeys(administration.REQUESTS),
     administration.AddAccessKey: str,
 }
@@ -85,11 +87,11 @@ def result_of(request: Any, data: bytes) -> Any:
 
 
 def may_be_repeated(request: Any) -> bool:
-    """Whether it may be carried out a second time, where it is not known whether it was: a declare, a bind.
+    """Whether it may be carried out a second time, where it is not known whether it was: a declare, a bind, what one session says of its own membership.
 
     Not what takes away: somebody may have made another of that name in between, and it would go, too; see looks_gone().
     """
-    if isinstance(request, (requests.DeclareQueue, requests.DeclareExchange)):
+    if isinstance(request, (requests.DeclareQueue, requests.DeclareExchange, shared_requests.JoinShared, shared_requests.LeaveShared)):
         return True
     return isinstance(request, requests.Bind) and not request.remove
 

@@ -8,6 +8,7 @@ cdef Py_ssize_t _STAGE_SIZE, _SETTLE_SIZE, _NUMBER_SIZE, _DELIVERED_SIZE
 cdef object _pack_stage, _pack_settle, _pack_number, _pack_delivered, _pack_run, _pack_lend, _pack_reply
 cdef object _KIND_STAGE, _KIND_SETTLE, _KIND_DELIVERED, _KIND_ANSWERED
 cdef long long _REDELIVERED, _COUNTED, _SETTLED, _FROM_TOPIC, _POSITION
+cdef unsigned long long _TIME
 
 
 cpdef read_stage(bytes frame)

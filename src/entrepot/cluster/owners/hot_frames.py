@@ -25,7 +25,7 @@ _RUN = struct.Struct("<IIIIII")  # ids, hidden octets, octets of records, record
 _SETTLE = struct.Struct("<BBHIQQ")  # kind, owner, disposition, count; consumer, first
 _NUMBER = struct.Struct("<BBHIQ")  # kind, owner, further, further; a call or a consumer
 _LEND = struct.Struct("<BBHIQQ")  # kind, owner, 0, 0; consumer, count
-_DELIVERED = struct.Struct("<BBBBIIIIQQ")  # kind, owner, codec, its version; door, flags and position, count, deliveries; consumer, offset
+_DELIVERED = struct.Struct("<BBBBIIIIQQQ")  # kind, owner, codec, its version; door, flags and position, count, deliveries; consumer, offset, append time
 _REPLY = struct.Struct("<BBBBHHII")  # kind, owner, codec, its version; octets of the namespace, of the name; position, count
 _U16 = struct.Struct("<H")
 _LIST = struct.Struct("<BBHI")  # kind, owner, 0, how many
@@ -38,6 +38,7 @@ _KIND_STAGE, _KIND_SETTLE, _KIND_DELIVERED, _KIND_ANSWERED = kinds.STAGE, kinds.
 _LISTED = (1 << 32) - 1  # for a first index: the indices are listed
 _REDELIVERED, _COUNTED, _SETTLED, _FROM_TOPIC = 1 << 28, 1 << 29, 1 << 30, 1 << 31
 _POSITION = _POSITION_MAX = (1 << 28) - 1
+_TIME = (1 << 63) - 1
 
 Staged: TypeAlias = tuple[int, int, int, bool, int, int, int, int]
 """codec, its version, flags, whether somebody waits; lane or number of runs, records, call, bytes of their bodies."""
@@ -252,15 +253,15 @@ def read_answered(frame: bytes) -> tuple[int, list[int] | None, bytes]:
     return call, list(struct.unpack(f"<{count}I", frame[_NUMBER_SIZE:])) if count else None, b""
 
 
-Delivered: TypeAlias = tuple[int, int, int, int, int, int, int, int, bool, bool, bool, bool]
-"""codec, its version, door, position, count, deliveries, consumer, offset; redelivered, counted, settled, from a topic."""
+Delivered: TypeAlias = tuple[int, int, int, int, int, int, int, int, int, bool, bool, bool, bool]
+"""codec, its version, door, position, count, deliveries, consumer, offset, append time in ms; redelivered, counted, settled, from a topic."""
 
 
 def delivered(owner: int, what: Delivered) -> bytes:
     """What goes before the octets of a delivery: an entry's prefix, and records from `position` on, which is at most _POSITION_MAX."""
-    codec, version, door, position, count, deliveries, consumer, offset, redelivered, counted, settled, from_topic = what
+    codec, version, door, position, count, deliveries, consumer, offset, time_ms, redelivered, counted, settled, from_topic = what
     flags = position | redelivered * _REDELIVERED | counted * _COUNTED | settled * _SETTLED | from_topic * _FROM_TOPIC
-    return _pack_delivered(_KIND_DELIVERED, owner, codec, version, door, flags, count, deliveries, consumer, offset)
+    return _pack_delivered(_KIND_DELIVERED, owner, codec, version, door, flags, count, deliveries, consumer, offset, time_ms)
 
 
 def read_delivered(frame: bytes) -> tuple[Delivered, bytes]:
@@ -282,6 +283,7 @@ def read_delivered(frame: bytes) -> tuple[Delivered, bytes]:
         get_u32_le(frame, 16),
         get_u64_le(frame, 20),
         get_u64_le(frame, 28),
+        get_u64_le(frame, 36) & _TIME,
         (flags & _REDELIVERED) != 0,
         (flags & _COUNTED) != 0,
         (flags & _SETTLED) != 0,

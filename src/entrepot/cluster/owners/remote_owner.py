@@ -18,9 +18,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import msgspec
+
 from entrepot.broker.calls.lease_calls import EndLeases, Send
 from entrepot.broker.calls.port import ACCEPT, DONE, Ask, Delivery, Publish, fail
-from entrepot.broker.calls.questions import Load
+from entrepot.broker.calls.questions import Load, Note
 from entrepot.broker.owners import Done, Lane, Run, Settlement, Stage
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.cluster.owners import asked, hot_frames, kinds, words
@@ -333,7 +335,7 @@ class RemoteOwner(RemoteStages):
         what, data = hot_frames.read_delivered(frame)
         delivery = Delivery.__new__(Delivery)
         delivery.codec, delivery.codec_version, door, delivery.position, delivery.count, delivery.deliveries, consumer_id, delivery.offset = what[:8]
-        delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic = what[8:]
+        delivery.append_time_ms, delivery.redelivered, delivery.counted, delivery.settled, delivery.from_topic = what[8:]
         delivery.data = data
         self._readers.came(door, consumer_id, delivery)
 
@@ -423,7 +425,7 @@ class RemoteOwner(RemoteStages):
 
         self._ask_or_fail(Asked(answered, asked.TWO_NUMBERS), lambda number: words.Count(number, log_ids))
 
-    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done) -> None:
+    def together(self, stages: list[Stage], settlements: list[Settlement], loads: list[Load], done: Done, note: Note | None = None) -> None:
         """See Owner."""
 
         def answered(error: NotDone | None, answer: Any) -> None:
@@ -440,7 +442,12 @@ class RemoteOwner(RemoteStages):
 
         ends = [(consumer.id, first, count, disposition) for consumer, first, count, disposition in settlements]
         sent = [self._words_of_stage(*one) for one in stages]
-        self._ask_or_fail(Asked(answered, asked.NOTHING, True), lambda number: words.Together(number, sent, ends, loads))
+        if note is None:
+            self._ask_or_fail(Asked(answered, asked.NOTHING, True), lambda number: words.Together(number, sent, ends, loads))
+            return
+        assert not loads
+        noted = words.WordsOfNote(*note[:-1], [words.WordsOfOnward(*msgspec.structs.astuple(one)) for one in note.onward])
+        self._ask_or_fail(Asked(answered, asked.RUNS, True), lambda number: words.Noted(number, sent, ends, noted))
 
     def _words_of_stage(self, lane: Lane | None, address: bytes, runs: list[Run], call: Publish) -> words.WordsOfStage:
         number = None if lane is None else self._lanes.number(lane)

@@ -10,6 +10,8 @@ from typing import Any
 
 from entrepot.broker.calls.port import ACCEPT, RELEASE, UNSENT
 from entrepot.broker.owner import claiming
+from entrepot.broker.queue.parts import leased_by
+from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.cluster.owners import words
@@ -118,9 +120,9 @@ def may_end(consumer: Consumer, first: int, end: int, disposition: int) -> list[
     queue = consumer.reads
     if disposition == ACCEPT or not isinstance(queue, Queue):
         return [(first, end)]
-    if end - first == 1:
+    if end - first == 1 and not isinstance(queue, PriorityQueue):
         return [(first, end)] if queue.subscription.is_leased_by(consumer.id, first) else []
-    leased = queue.subscription.leased_by(consumer.id)
+    leased = leased_by(queue, consumer.id)
     return [(max(low, first), min(high, end)) for low, high in leased if low < end and high > first]
 
 

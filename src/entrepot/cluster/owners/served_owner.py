@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Protocol
 
 from entrepot.broker.calls import lease_calls
 from entrepot.broker.calls.port import ACCEPT, Ask, Attachment, Call, Delivery, Publish, fail, make_ask
-from entrepot.broker.calls.questions import Seal, Unseal
+from entrepot.broker.calls.questions import AttachSession, HoldSession, Load, Note, Onward, Seal, Unseal
+from entrepot.broker.calls.session_requests import NUMBER_MAX
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.owner.local_owner import LocalOwner
 from entrepot.broker.owners import Lane, Settlement
@@ -68,6 +69,7 @@ class ServedOwner(ServedStages):
         self._gets: dict[Ask, Consumer] = {}
         self._by_number: dict[int, ServedDoor] = {}  # of each consumer
         self._sealed: dict[bytes, None] = {}
+        self._front = b"served %d" % here.next_consumer_id()  # as whom its sessions know it
         self._last_consumer = 0  # the greatest number that one had
         owner.followers.append(self._let_go)
 
@@ -81,6 +83,7 @@ class ServedOwner(ServedStages):
             self.taken.drop()
         if self._sealed:
             self.owner.ask(Unseal(list(self._sealed)), lambda *_: None)
+        self.owner.answering.sessions.front_ended(self._front)
 
     def _let_go(self) -> None:
         """Something has ended here, and perhaps what was sealed: whoever seals it then is another."""
@@ -167,7 +170,7 @@ class ServedOwner(ServedStages):
         if from_topic:  # which partition of those that it reads
             deliveries = door.places[token][door.consumers[token].reads.giving.id]
         where = (delivery.codec, delivery.codec_version, door.number, start, delivery.count, deliveries, token, delivery.offset)
-        what = (*where, delivery.redelivered, delivery.counted, delivery.settled, from_topic)
+        what = (*where, delivery.append_time_ms, delivery.redelivered, delivery.counted, delivery.settled, from_topic)
         self._outlet.send(hot_frames.delivered(self._number, what), *parts)
         door.sent(sum([len(part) for part in parts]))
         return end
@@ -185,7 +188,7 @@ class ServedOwner(ServedStages):
 
     def _words_of(self, delivery: Delivery) -> words.WordsOfDelivery:
         _, start, parts = self._cut(delivery)
-        more = (delivery.count, delivery.offset, delivery.deliveries, delivery.counted, delivery.redelivered)
+        more = (delivery.count, delivery.offset, delivery.deliveries, delivery.counted, delivery.redelivered, delivery.append_time_ms)
         return words.WordsOfDelivery(delivery.codec, delivery.codec_version, b"".join(parts), start, *more)
 
     def wants(self, number: int) -> None:
@@ -381,6 +384,25 @@ class ServedOwner(ServedStages):
         self.owner.count(said.log_ids, lambda error, ready, consumers: tell(error, (ready, consumers)))
 
     def _together(self, said: words.Together) -> None:
+        self._do_together(said, said.loads, None)
+
+    def _noted(self, said: words.Noted) -> None:
+        note = said.note
+        if len(note.by_stage) != len(said.stages) or any(
+            sum(count for _, count in runs) not in (0, stage.count) for runs, stage in zip(note.by_stage, said.stages, strict=True)
+        ):
+            raise CorruptData("numbers are to be remembered of more or fewer records than are published")
+        runs = (*note.adds, *note.removes, *(run for one in note.by_stage for run in one))
+        if any(first + count > NUMBER_MAX + 1 for first, count in runs):
+            raise CorruptData("a number to be remembered is too great")
+        for one in note.onward:
+            if not asked.is_address(one.address):
+                raise CorruptData("records are to go on to an address that is none")
+            self._check_records(one.codec, one.data, one.count)
+        onward = [Onward(one.places, one.address, one.hidden, one.codec, one.codec_version, one.flags, one.data, one.count) for one in note.onward]
+        self._do_together(said, [], Note(note.log_id, note.generation, note.released, note.by_stage, note.adds, note.removes, onward))
+
+    def _do_together(self, said: words.Together | words.Noted, loads: list[Load], note: Note | None) -> None:
         tell = self._tell(said.call)
         ends: list[Settlement] = []
         for number, first, count, disposition in said.settlements:
@@ -392,7 +414,7 @@ class ServedOwner(ServedStages):
         except NotDone as error:
             tell(error)
             return
-        self.owner.together(stages, ends, said.loads, tell)
+        self.owner.together(stages, ends, loads, tell, note)
         for consumer, first, count, _ in ends:
             self.claims.forget(consumer, first, count)
             _door_of(consumer).credit_returned(consumer)
@@ -414,6 +436,8 @@ class ServedOwner(ServedStages):
         if isinstance(question, Seal):
             self.owner.ask(question, partial(self._seal_done, question, tell))
             return
+        if isinstance(question, (AttachSession, HoldSession)):
+            question = question._replace(front=self._front)
         if isinstance(question, Unseal):
             question = Unseal([log_id for log_id in question.log_ids if log_id in self._sealed])
             for log_id in question.log_ids:
@@ -540,6 +564,7 @@ class ServedOwner(ServedStages):
         kinds.PURGE: _purge,
         kinds.COUNT: _count,
         kinds.TOGETHER: _together,
+        kinds.NOTED: _noted,
         kinds.ASK: _ask,
         kinds.SEND: _send,
         kinds.RECEIVE: _receive,

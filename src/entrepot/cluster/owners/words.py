@@ -29,9 +29,11 @@ CInt: TypeAlias = Annotated[int, Meta(ge=0, le=C_INT_MAX)]
 Some: TypeAlias = Annotated[int, Meta(ge=1, lt=1 << 32)]
 ADDRESS_MAX = 0xFFFF
 Address: TypeAlias = Annotated[bytes, Meta(max_length=ADDRESS_MAX)]
+Key: TypeAlias = Annotated[bytes, Meta(max_length=0xFF)]
 MOMENT_MAX = (1 << 62) - 1  # milliseconds
 Place: TypeAlias = Annotated[int, Meta(ge=-1, le=(1 << 63) - 1)]
 LogId: TypeAlias = Annotated[bytes, Meta(min_length=LOG_ID_SIZE, max_length=LOG_ID_SIZE)]
+RunOfNumbers: TypeAlias = tuple[U16, Annotated[int, Meta(ge=1, le=1 << 16)]]
 OFFSET, NOWHERE = "offset", ""
 Of = TypeVar("Of")
 
@@ -104,6 +106,7 @@ class WordsOfDelivery(_Words):
     deliveries: U32
     counted: bool
     redelivered: bool
+    append_time_ms: Number
 
 
 class WordsOfReceived(_Words):
@@ -220,6 +223,40 @@ class Together(_Words):
     stages: list[WordsOfStage]
     settlements: list[tuple[Number, Number, U32, U8]]
     loads: list[tuple[bytes, Number, Number]]  # see Load
+
+
+class WordsOfOnward(_Words):
+    """See questions.Onward."""
+
+    places: list[tuple[LogId, str, Place]]
+    address: Address
+    hidden: bytes
+    codec: U8
+    codec_version: U8
+    flags: U16
+    data: bytes
+    count: Some
+
+
+class WordsOfNote(_Words):
+    """See questions.Note; `by_stage`: as many as there are stages."""
+
+    log_id: LogId
+    generation: Number
+    released: bool
+    by_stage: list[list[RunOfNumbers]]
+    adds: list[RunOfNumbers]
+    removes: list[RunOfNumbers]
+    onward: list[WordsOfOnward]
+
+
+class Noted(_Words):
+    """See Owner.together(), with a note; ANSWER: numbers that are not remembered."""
+
+    call: Number
+    stages: list[WordsOfStage]
+    settlements: list[tuple[Number, Number, U32, U8]]
+    note: WordsOfNote
 
 
 class Ask(_Words):
@@ -386,6 +423,7 @@ KINDS: dict[type[_Words], int] = {
     Purge: kinds.PURGE,
     Count: kinds.COUNT,
     Together: kinds.TOGETHER,
+    Noted: kinds.NOTED,
     Ask: kinds.ASK,
     Send: kinds.SEND,
     Receive: kinds.RECEIVE,

@@ -53,6 +53,8 @@ WHOLE: dict[str, frozenset[str]] = {
             "queues",
             "topics",
             "partitions",
+            "retained",
+            "retained_bytes",
             "total_partitions",
             "bindings",
             "metadata_bytes",

@@ -11,7 +11,7 @@ from entrepot.protocols.amqp091.translation cimport from_batch, start_of, to_bat
 cdef int _VERSION, _VERSION_HIDING
 cdef Py_ssize_t _BATCH_HEADER
 cdef int _ORIGIN
-cdef uint32_t _HEADERS
+cdef uint32_t _HEADERS, _PRIORITY
 cdef bytes _KEY
 cdef int _STRING, _OCTETS
 
@@ -30,6 +30,18 @@ cdef class PartitionRun:
     cdef uint32_t count
     cdef Py_ssize_t first, end
     cdef list stretches
+
+
+@cython.final
+cdef class PartitionRuns:
+    cdef bytes data
+    cdef dict runs
+    cdef PartitionRun last
+
+    @cython.locals(run=PartitionRun)
+    cdef int put(self, uint32_t number, Py_ssize_t position, Py_ssize_t after) except -1
+    @cython.locals(run=PartitionRun, found=list)
+    cdef list taken(self, uint32_t count)
 
 
 @cython.locals(at=Py_ssize_t)
@@ -57,8 +69,10 @@ cdef class AmqpEntryCodec(EntryCodec):
     cpdef bytes with_value(self, bytes data, bytes source, Py_ssize_t at, Py_ssize_t size)
     @cython.locals(total=int64_t, size=uint32_t)
     cpdef int64_t body_bytes(self, bytes data, Py_ssize_t position, uint32_t count) except? -1
-    @cython.locals(runs=dict, run=PartitionRun, position=Py_ssize_t, after=Py_ssize_t, total=uint32_t, key=bytes, number=uint32_t, found=list)
+    @cython.locals(runs=PartitionRuns, left=uint32_t, position=Py_ssize_t, after=Py_ssize_t, key=bytes)
     cpdef list by_partition(self, bytes data, uint32_t count, uint32_t partitions, uint32_t keyless)
+    @cython.locals(runs=PartitionRuns, left=uint32_t, position=Py_ssize_t, after=Py_ssize_t, number=uint32_t)
+    cpdef list by_priority(self, bytes data, uint32_t count, uint32_t top)
     @cython.locals(runs=list, table=bytes, other=bytes, first=Py_ssize_t, position=Py_ssize_t, alike=uint32_t)
     cpdef list header_runs(self, bytes data, uint32_t count)
     @cython.locals(found=uint32_t, size=uint32_t)

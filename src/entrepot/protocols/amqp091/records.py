@@ -31,7 +31,7 @@ if not cython.compiled:
 ENTRY_VERSION = 1
 ENTRY_VERSION_HIDING = 2
 
-_HEADERS = 0x2000
+_HEADERS, _PRIORITY = 0x2000, 0x0800
 _KEY = b"x-key"
 _STRING = 0x53  # S
 _OCTETS = 0x78  # x
@@ -74,7 +74,7 @@ def positions(data: bytes, pos: int, count: int) -> list[int]:
 
 
 class PartitionRun:
-    """Records of one partition while they are gathered: stretches of neighbours, of which the last, from `first` on, is still growing."""
+    """Records of one partition, or level, while they are gathered: stretches of neighbours, of which the last, from `first` on, is still growing."""
 
     __slots__ = ("count", "end", "first", "number", "stretches")
 
@@ -83,6 +83,48 @@ class PartitionRun:
     first: int
     end: int
     stretches: list[bytes]
+
+
+class PartitionRuns:
+    """The records of `data` by number; neighbours of one number are copied together."""
+
+    __slots__ = ("data", "last", "runs")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.runs: dict[int, PartitionRun] = {}
+        self.last: PartitionRun | None = None
+
+    def put(self, number: int, position: int, after: int) -> None:
+        """The next record, which ends at `after`."""
+        run = self.last
+        if run is None or number != run.number:
+            run = self.runs.get(number)
+            if run is None:
+                run = PartitionRun.__new__(PartitionRun)
+                run.number = number
+                run.count = 0
+                run.first = position
+                run.end = position
+                run.stretches = []
+                self.runs[number] = run
+            elif run.end != position:
+                run.stretches.append(take(self.data, run.first, run.end - run.first))
+                run.first = position
+            self.last = run
+        run.end = after
+        run.count += 1
+
+    def taken(self, count: int) -> list[tuple[int, bytes, int]]:
+        """(number, records, how many) of all `count` of them."""
+        run = self.last
+        if run is not None and run.count == count:
+            return [(run.number, self.data, count)]
+        found = []
+        for run in self.runs.values():
+            run.stretches.append(take(self.data, run.first, run.end - run.first))
+            found.append((run.number, b"".join(run.stretches), run.count))
+        return found
 
 
 def header_table(data: bytes, position: int) -> bytes:
@@ -168,39 +210,30 @@ class AmqpEntryCodec(EntryCodec):
         return key_of(data, position)
 
     def by_partition(self, data: bytes, count: int, partitions: int, keyless: int) -> list[tuple[int, bytes, int]]:
-        """See EntryCodec: one pass, in which neighbours of one partition are copied together."""
-        runs: dict[int, PartitionRun] = {}
-        run: PartitionRun | None = None
+        """See EntryCodec."""
+        runs = PartitionRuns(data)
         position = 0
-        total = count
-        while count > 0:
+        left = count
+        while left > 0:
             key = key_of(data, position)
-            number = keyless if key is None else key_hash(key) % partitions
             after = position + 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
-            if run is None or number != run.number:
-                run = runs.get(number)
-                if run is None:
-                    run = PartitionRun.__new__(PartitionRun)
-                    run.number = number
-                    run.count = 0
-                    run.first = position
-                    run.end = position
-                    run.stretches = []
-                    runs[number] = run
-                elif run.end != position:
-                    run.stretches.append(take(data, run.first, run.end - run.first))
-                    run.first = position
-            run.end = after
-            run.count += 1
+            runs.put(keyless if key is None else key_hash(key) % partitions, position, after)
             position = after
-            count -= 1
-        if run is not None and run.count == total:
-            return [(run.number, data, total)]
-        found = []
-        for run in runs.values():
-            run.stretches.append(take(data, run.first, run.end - run.first))
-            found.append((run.number, b"".join(run.stretches), run.count))
-        return found
+            left -= 1
+        return runs.taken(count)
+
+    def by_priority(self, data: bytes, count: int, top: int) -> list[tuple[int, bytes, int]]:
+        """See EntryCodec."""
+        runs = PartitionRuns(data)
+        position = 0
+        left = count
+        while left > 0:
+            number = data[property_at(data, position + 8, _PRIORITY)] if get_u16_be(data, position + 8) & _PRIORITY else 0
+            after = position + 8 + get_u32_be(data, position) + get_u32_be(data, position + 4)
+            runs.put(min(number, top), position, after)
+            position = after
+            left -= 1
+        return runs.taken(count)
 
     def header_runs(self, data: bytes, count: int) -> list[tuple[bytes, int, int, int]]:
         """See EntryCodec: equal are header tables, octet by octet."""

@@ -12,10 +12,10 @@ import base64
 from typing import Any
 
 from entrepot.broker.users.credentials import SCRAM_SHA_256, SCRAM_SHA_512
+from entrepot.broker.users.scram import ScramError, ScramServer
 from entrepot.model.errors import Refused
 from entrepot.protocols.kafka.error_codes import ErrorCode
 from entrepot.protocols.kafka.exchange import Exchange
-from entrepot.protocols.kafka.scram import ScramError, ScramServer
 
 PLAIN = "PLAIN"
 MECHANISMS = (PLAIN, SCRAM_SHA_256, SCRAM_SHA_512)

@@ -16,6 +16,7 @@ class OutgoingAliases:
 
     def __init__(self, maximum: int) -> None:
         self.maximum = min(maximum, ALIASES_MAX)
+        self._free: list[int] = []
         self._numbers: OrderedDict[bytes, int] = OrderedDict()  # the one that was not used for longest first
 
     def of(self, topic: bytes) -> tuple[int, bool]:
@@ -26,9 +27,17 @@ class OutgoingAliases:
             return number, True
         if not self.maximum or len(topic) < SIZE_MIN_BYTES:
             return 0, False
-        if len(self._numbers) < self.maximum:
+        if self._free:
+            number = self._free.pop()
+        elif len(self._numbers) < self.maximum:
             number = len(self._numbers) + 1
         else:
             _, number = self._numbers.popitem(last=False)
         self._numbers[topic] = number
         return number, False
+
+    def forget(self, topic: bytes) -> None:
+        """It was not said after all: its number is said anew, with another topic or this one."""
+        number = self._numbers.pop(topic, None)
+        if number is not None:
+            self._free.append(number)

@@ -189,6 +189,10 @@ class Decoder(ReceiveBuffer):
         self.drop()
         return self.error
 
+    def front(self) -> bytes:
+        """The first octets of what is here and not taken."""
+        return bytes(self._buffer[self._start : min(self._end, self._start + 16)])
+
     def release(self) -> int:
         """Shrink to the least memory; call it when the connection has been idle for a while."""
         self._forget_packs()

@@ -9,7 +9,7 @@ Stored form, big-endian: u8 version (1) | u16 identifier to be given next | (u8 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from entrepot.model.errors import CorruptData
 
@@ -96,9 +96,12 @@ class Flights:
         return found
 
     def _add(self, span: Span) -> Span:
-        self._spans.append(span)
         self.count += span.count
         self._out += span.count
+        if self._spans and _goes_on(self._spans[-1], span):
+            self._spans[-1].count += span.count
+            return span
+        self._spans.append(span)
         return span.part(0, span.count)
 
     def _free_ids(self, first_id: int, count: int) -> tuple[int, int]:
@@ -159,6 +162,10 @@ class Flights:
             count -= step
         return settled, unknown
 
+    def is_released(self, packet_id: int) -> bool:
+        """Whether PUBREL is sent for that identifier, or is to be, and no PUBCOMP has come."""
+        return self._find(packet_id, 2, RELEASED)[0] >= 0
+
     def _find(self, packet_id: int, qos: int, state: int) -> tuple[int, int]:
         """Index of the span, and the place in it, where that identifier is in flight on this connection; (-1, 0): nowhere."""
         for index, span in enumerate(self._spans):
@@ -188,6 +195,12 @@ class Flights:
         self._out = 0
         for span in self._spans:
             span.is_out = False
+
+    def restore(self, runs: Iterable[tuple[int, int]]) -> None:
+        """Identifiers, (first, count) each, whose message the client had on another connection: PUBREL is to be sent again."""
+        for first_id, count in runs:
+            self._spans.append(Span(0, 0, count, first_id, 2, RELEASED, False))
+            self.count += count
 
     def again(self) -> list[Span]:
         """What is to be sent now of what was in flight, in order: PUBLISH with DUP where the state is SENT, else PUBREL; as much as the client takes.

@@ -25,6 +25,17 @@ def ids_of(packed: bytes) -> tuple[int, ...]:
     return struct.unpack(f">{len(packed) // 2}H", packed)
 
 
+def runs_of(packet_ids: Iterable[int]) -> list[tuple[int, int]]:
+    """Identifiers as (first, count) of those that go on from one to the next."""
+    runs: list[tuple[int, int]] = []
+    for packet_id in packet_ids:
+        if runs and packet_id == runs[-1][0] + runs[-1][1]:
+            runs[-1] = runs[-1][0], runs[-1][1] + 1
+        else:
+            runs.append((packet_id, 1))
+    return runs
+
+
 def pack_ids(packet_ids: Iterable[int]) -> bytes:
     """As events.py has them."""
     listed = list(packet_ids)
@@ -98,6 +109,11 @@ class Incoming:
         """The session goes on with another connection, which knows nothing of answers that are still due. What is under way stays so."""
         self.receive_maximum = receive_maximum
         self._unanswered = 0
+
+    def restore(self, runs: Iterable[tuple[int, int]]) -> None:
+        """These identifiers of QoS 2 were taken on another connection, (first, count) each."""
+        for first, count in runs:
+            self._taken.update(range(first, first + count))
 
     def pack(self) -> bytes:
         """The stored form. What is under way is not in it: its commit is."""

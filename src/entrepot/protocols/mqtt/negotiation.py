@@ -11,7 +11,8 @@ from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import MqttError, ReasonCode
 from entrepot.protocols.mqtt.times import NEVER_S
 
-CLIENT_ID_MAX_BYTES = 255
+CLIENT_ID_MAX_BYTES = 250
+"""Its session's queue has a name of five bytes more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,9 @@ import cython
 
 from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
 from entrepot.model.entry import CODEC_MQTT
-from entrepot.protocols.mqtt.packing import expiry_of, flags_of, pack_record, properties_of, skip
+from entrepot.protocols.mqtt.packing import KEPT, RETAIN, expiry_of, flags_of, pack_record, payload_of, properties_of, skip
+from entrepot.protocols.mqtt.properties import variable
+from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.translation import from_batch, to_batch
 from entrepot.protocols.mqtt.user_properties import USER, find, items, pack_item, pack_user, parts
 
@@ -25,6 +27,7 @@ DEATH = b"x-death"
 """User property of a dead letter, one for each queue and reason, the latest last: the reason, a space, and the queue."""
 
 _KEY, _GROUP = b"x-key", b"x-group-id"
+_IDENTIFIER = bytes((PropertyId.SUBSCRIPTION_IDENTIFIER,))
 
 
 class MqttEntryCodec(EntryCodec):
@@ -163,6 +166,16 @@ class MqttEntryCodec(EntryCodec):
         """See EntryCodec."""
         position = 7 + get_u16_be(data, 1)
         return b"".join((data[:position], size.to_bytes(4, "big"), data[position + 4 :], memoryview(source)[at : at + size]))
+
+    def last_value_copy(self, record: bytes, age_ms: int, identifier: int) -> bytes:
+        """See EntryCodec: KEPT, and with the identifier among its properties. What is left of an expiry is rounded up: it is not over yet."""
+        expiry_s = expiry_of(record, 0)
+        if expiry_s >= 0:
+            expiry_s = max(0, -((age_ms - expiry_s * 1000) // 1000))
+        listed = properties_of(record, 0)
+        if identifier:
+            listed = b"".join((_IDENTIFIER, variable(identifier), listed))
+        return pack_record((flags_of(record, 0) & 0x03) | RETAIN | KEPT, expiry_s, listed, payload_of(record, 0))
 
 
 def _buried(record: bytes, queue: str, reason: str) -> bytes:

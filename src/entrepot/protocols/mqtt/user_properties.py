@@ -16,7 +16,7 @@ def items(listed: bytes) -> list[tuple[int, bytes, bytes]]:
     pos = 0
     while pos < len(listed):
         kind = listed[pos]
-        size = _FIXED.get(kind, -1)
+        size = _variable_size(listed, pos + 1) if kind in _VARIABLE else _FIXED.get(kind, -1)
         if size >= 0:
             found.append((kind, listed[pos + 1 : pos + 1 + size], b""))
             pos += 1 + size
@@ -27,6 +27,14 @@ def items(listed: bytes) -> list[tuple[int, bytes, bytes]]:
             second, pos = _sized(listed, pos)
         found.append((kind, value, second))
     return found
+
+
+def _variable_size(listed: bytes, pos: int) -> int:
+    """Bytes of the variable byte integer there (1.5.5)."""
+    size = 1
+    while listed[pos + size - 1] & 0x80:
+        size += 1
+    return size
 
 
 def _sized(listed: bytes, pos: int) -> tuple[bytes, int]:
@@ -53,7 +61,7 @@ def pack_item(kind: int, value: bytes, second: bytes = b"") -> bytes:
     """What items() gives, as it stands in a list."""
     if kind == USER:
         return pack_user(value, second)
-    if kind in _FIXED:
+    if kind in _FIXED or kind in _VARIABLE:
         return bytes((kind,)) + value
     return bytes((kind,)) + len(value).to_bytes(2, "big") + value
 

@@ -58,6 +58,16 @@ def ttl_at(data: bytes, pos: int) -> int:
     return min(ttl, TTL_MAX_MS)
 
 
+def priority_in(block: bytes) -> int:
+    """The header priority, 0 to 255 in digits; 0 where it says nothing of that kind."""
+    at = 0 if block.startswith(b"priority:") else block.find(b"\npriority:") + 1
+    if at == 0 and not block.startswith(b"priority:"):
+        return 0
+    digits = block[at + 9 : block.index(b"\n", at)]
+    number = int(digits) if digits.isdigit() and len(digits) <= 18 else 256
+    return number if number < 256 else 0
+
+
 class StompEntryCodec(EntryCodec):
     """The codec with tag CODEC_STOMP."""
 
@@ -135,6 +145,10 @@ class StompEntryCodec(EntryCodec):
             position = end
             count -= 1
         return records
+
+    def priority(self, data: bytes, position: int) -> int:
+        """See EntryCodec: the header priority."""
+        return priority_in(block_at(data, position))
 
     def fitting_count(self, data: bytes, position: int, count: int, body_bytes_max: int) -> int:
         """See EntryCodec."""

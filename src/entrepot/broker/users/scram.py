@@ -3,7 +3,7 @@
     client-first   gs2-header "n=" name ",r=" nonce        ->  "r=" both nonces ",s=" salt ",i=" iterations
     client-final   "c=" gs2-header ",r=" both ",p=" proof  ->  "v=" server signature
 
-Channel binding is not offered (as Kafka offers none).
+Channel binding is not offered.
 """
 
 from __future__ import annotations

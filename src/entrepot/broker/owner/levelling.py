@@ -1,0 +1,68 @@
+"""Levelling: what is published to queues with priorities goes to the logs of their levels, each record to its own.
+
+A run is sorted by its codec, compiled; here is what of it goes to one level. Neighbours join one entry, as those of a lane do (logs/growing.py).
+"""
+
+from __future__ import annotations
+
+from entrepot.broker.calls.port import Publish
+from entrepot.broker.logs.growing import Growing
+from entrepot.broker.logs.hub import Hub
+from entrepot.broker.queue.priority_queue import PriorityQueue
+from entrepot.model.entry import TRANSIENT, Entry, make_entry
+from entrepot.store.interface import Log, Store
+
+
+class Tail:
+    """The end of one level's log: the entry there that may still grow."""
+
+    __slots__ = ("entry", "logs", "prefix", "tag")
+
+    def __init__(self, log: Log) -> None:
+        self.logs = [log]
+        self.entry: Entry | None = None
+        self.prefix = b""
+        self.tag = 0
+
+    def let_go(self) -> None:
+        """See Growing."""
+        self.entry = None
+
+
+class Levelling:
+    """Of one store."""
+
+    def __init__(self, hub: Hub, store: Store, growing: Growing) -> None:
+        self._hub = hub
+        self._store = store
+        self._growing = growing
+
+    def append(self, queues: list[PriorityQueue], call: Publish, prefix: bytes, data: bytes, count: int) -> None:
+        """Append `count` records of a call to their levels. What has begun is not refused: sets the store's `whole`, which is the caller's to set back."""
+        codec = self._hub.codec(call.codec)
+        if len(queues) == 1:
+            for number, records, many in codec.by_priority(data, count, queues[0].top):
+                self._grow(queues[0], number, call, prefix, records, many)
+                self._store.whole = True
+            return
+        for top in {queue.top for queue in queues}:
+            alike = [queue for queue in queues if queue.top == top]
+            for number, records, many in codec.by_priority(data, count, top):
+                entry = make_entry(call.codec, call.codec_version, call.flags, prefix, records, many)
+                self._store.append([queue.level(number).log for queue in alike], entry)
+                self._store.whole = True
+
+    def _grow(self, queue: PriorityQueue, number: int, call: Publish, prefix: bytes, records: bytes, many: int) -> None:
+        """To one level: as a part of its last entry, where that may grow."""
+        tail = queue.tails.get(number)
+        if tail is None:
+            tail = queue.tails[number] = Tail(queue.level(number).log)
+        entry = tail.entry
+        alike = entry is not None and tail.prefix == prefix and tail.tag == call.codec and not (entry.flags ^ call.flags) & TRANSIENT
+        if entry is not None and alike and self._store.extend(tail.logs, entry, records, many):
+            entry.flags |= call.flags
+            return
+        entry = make_entry(call.codec, call.codec_version, call.flags, prefix, records, many)
+        self._store.append(tail.logs, entry)
+        self._growing.note(tail)
+        tail.entry, tail.prefix, tail.tag = entry, prefix, call.codec
