@@ -299,7 +299,7 @@ SUITES = {
         Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
         Suite("paho-testing", PAHO_TESTING[:9], paho_testing, "mosquitto"),
         Suite("mqtt5-conformance", MQTT5_CONFORMANCE[:9], mqtt5_conformance, "mosquitto"),
-        Suite("stomp-py", STOMP_PY, stomp_py, "activemq"),
+        Suite("stomp-py", STOMP_PY, stomp_py, "activemq", ports={"stomp": 61613}),
         Suite("moto", MOTO, moto, "moto", {"sqs.account": "123456789012"}, {"sqs": 5000}),
     )
 }
