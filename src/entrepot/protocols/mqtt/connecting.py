@@ -138,6 +138,7 @@ def _open(session: Session) -> Steps:
     session.sources[MAIN].queue = opened.queue
     if opened.present and session.is_kept:
         yield from subscribing.restore(session)
+        yield from retained.restore(session, opened.queue)
     said = connack_properties(packet, terms, offer)
     if session.login is not None:
         said.items += session.login.said(session.login.answer).items
@@ -149,6 +150,7 @@ def _open(session: Session) -> Steps:
     for source in list(session.sources.values()):
         if source.queue:
             yield from subscribing.consume(session, source)
+    retained.look(session)
 
 
 def _will(will: events.Will | None) -> Will | None:
