@@ -389,7 +389,7 @@ class TestWills:
         me.open(will=will)
         me.close()
         assert bench.heard() == [b"w"]
-        assert bench.queue("mqtt.retained").depth() == 1
+        assert bench.queue("entrepot.retained").depth() == 1
 
     def test_where_there_is_no_room_it_waits(self, bench, me):
         me.open(will=will_of(b"w"))

@@ -28,10 +28,11 @@ from entrepot.protocols.mqtt.properties import NONE, Properties
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import REASONS, MqttError, ReasonCode, broken_rule
 from entrepot.protocols.mqtt.records import ENTRY_VERSION
+from entrepot.protocols.mqtt.steps import Steps
 from entrepot.protocols.mqtt.times import changed_expiry, silent_after
 
 if TYPE_CHECKING:
-    from entrepot.protocols.mqtt.session import Session, Steps
+    from entrepot.protocols.mqtt.session import Session
 
 # CONNECT is awaited; credentials are checked; the broker is asked for the session; ...; what waits is sent, and then the end; nothing is done any more
 WAITING, SECURING, OPENING, OPEN, LEAVING, CLOSED = range(6)
@@ -137,6 +138,7 @@ def _open(session: Session) -> Steps:
     session.sources[MAIN].queue = opened.queue
     if opened.present and session.is_kept:
         yield from subscribing.restore(session)
+        yield from retained.restore(session, opened.queue)
     said = connack_properties(packet, terms, offer)
     if session.login is not None:
         said.items += session.login.said(session.login.answer).items
@@ -148,6 +150,7 @@ def _open(session: Session) -> Steps:
     for source in list(session.sources.values()):
         if source.queue:
             yield from subscribing.consume(session, source)
+    retained.look(session)
 
 
 def _will(will: events.Will | None) -> Will | None:
