@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from entrepot.broker.calls.port import Publish
 
-RETAINED_QUEUE = "mqtt.retained"
+RETAINED_QUEUE = "entrepot.retained"
 
 COPIES_MAX = 256
 """Records of one CopyRetained."""
