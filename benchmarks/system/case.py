@@ -44,6 +44,4 @@ class Case:
     expectations: tuple[Expectation, ...] = ()
     peers: bool = True  # whether it is worth a peer's time
     repetitions: int | None = None
-    protocol: str = (
-        "amqp"  # what it speaks: see run.py for its peers
-    )
+    protocol: str = "amqp"  # what it speaks: see run.py for its peers

@@ -240,7 +240,7 @@ int main(int argc, char **argv) {
            (unsigned long long)(consumes ? 0 : published), (unsigned long long)(consumes ? done : 0), size, lasted,
            consumes ? 0.0 : done / lasted, consumes ? done / lasted : 0.0, spent * 1e6 / (done ? done : 1), (unsigned long long)lost, (unsigned long long)wrong_order);
     if (consumes) printf("null");
-    else printf("{\"p50\": %.0f, \"p99\": %.0f, \"max\": %.0f}", percentile(0.5, done), percentile(0.99, done), latency_max);
+    else printf("{\"p50\": %.0f, \"p99\": %.0f, \"p99.9\": %.0f, \"max\": %.0f}", percentile(0.5, done), percentile(0.99, done), percentile(0.999, done), latency_max);
     printf(", \"end_to_end_us\": null}\n");
     return lost || wrong_order ? 3 : 0;
 }
