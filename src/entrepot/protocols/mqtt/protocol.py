@@ -141,4 +141,5 @@ PROTOCOL = Protocol(
     limits=MqttLimits,
     entry_codec=_entry_codec,
     speak=speak,
+    namespace_listener="mqtt",
 )
