@@ -21,12 +21,13 @@ from entrepot.protocols.mqtt.packing import KEPT, alike_count, flags_of, qos_of,
 from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
-from entrepot.protocols.mqtt.topics import is_apart, shared, topic_of
+from entrepot.protocols.mqtt.topics import is_apart, key_of, shared, topic_of
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
 
 STREAM = 1
+ADDRESS = b"\x09amq.topic"
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the subscriptions wait for the next
 MATCHES_MAX = 1024  # topics that are remembered
 MAIN, LOOSE = 0, 1
@@ -161,12 +162,19 @@ def _find(session: Session, source: Source, address: bytes) -> Match:
         wanted = session.subscriptions.matching(topic) if topic is not None else []
     if topic is None or not wanted or (source.subscription is not None and is_apart(topic) and _begins_wild(source.subscription)):
         return Match(b"", -1, b"", RETAIN_CLEAR)
-    identifiers = b""
-    if session.version == MQTT_5:
-        identifiers = b"".join([_IDENTIFIER + variable(identifier) for _, identifier in wanted if identifier])
+    identifiers = _identifiers(session, wanted)
     as_published = any(subscription.retain_as_published for subscription, _ in wanted)
     qos = max(subscription.qos for subscription, _ in wanted)
     return Match(topic, qos, identifiers, RETAIN_AS_PUBLISHED if as_published else RETAIN_CLEAR)
+
+
+def _identifiers(session: Session, wanted: list[tuple[Subscription, int]]) -> bytes:
+    return b"".join([_IDENTIFIER + variable(identifier) for _, identifier in wanted if identifier]) if session.version == MQTT_5 else b""
+
+
+def identifiers_of(session: Session, topic: bytes) -> bytes:
+    """Of the subscriptions that match, as properties."""
+    return _identifiers(session, session.subscriptions.matching(topic))
 
 
 def _begins_wild(subscription: Subscription) -> bool:
@@ -233,6 +241,17 @@ def _send(session: Session, match: Match, data: bytes, pos: int, count: int, app
                 pos = skip(data, pos, 1)
                 alike -= 1
     return pos
+
+
+def tell(session: Session, topic: bytes, record: bytes) -> None:
+    """A message of nobody's, of QoS 0: its client alone is told it, if it is subscribed."""
+    address = ADDRESS + bytes((len(topic),)) + key_of(topic)
+    data = b"\x01" + len(address).to_bytes(2, "big") + address + record
+    main = session.sources[MAIN]
+    match = session.matches.get(address) or _remember(session, main, data)
+    if match.qos >= 0:
+        _send(session, match, data, len(data) - len(record), 1, 0)
+        _written(session)
 
 
 def _deliver(

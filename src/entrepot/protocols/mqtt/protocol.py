@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
+from entrepot import __version__
 from entrepot.model.listeners import WEBSOCKET, ListenerKind
 from entrepot.protocol import Protocol, Site, Speaker
 from entrepot.settings import Config, Section, key
@@ -66,6 +68,7 @@ def speak(site: Site) -> Speaker:
 
     config = site.config
     section, limits, own = config.of(MqttSection), config.limits, config.of(MqttLimits)
+    listeners: list[MqttListener] = []
     offer = Offer(
         receive_maximum=section.receive_maximum,
         packet_max=min(limits.message_bytes, VARIABLE_MAX + 5),
@@ -80,10 +83,11 @@ def speak(site: Site) -> Speaker:
             handshake_timeout_s=limits.handshake_timeout_ms / 1000,
             namespace=namespace or section.namespace,
             is_only=namespace is not None,
+            figures=partial(_figures, site, listeners, site.clock.monotonic_s()),
             subscriptions_max=own.mqtt_subscriptions,
             queued_max=own.mqtt_queued,
         )
-        return MqttListener(
+        listener = MqttListener(
             site.network,
             host,
             port,
@@ -94,12 +98,29 @@ def speak(site: Site) -> Speaker:
             wall_ms=site.clock.wall_ms,
             tls=site.tls_of(LISTENERS[name]),
         )
+        listeners.append(listener)
+        return listener
 
     def make(name: str, host: str, port: int, namespace: str | None) -> Listener:
         found = plain(name, host, port, namespace)
         return _within_websocket(site, found, name) if LISTENERS[name].look == WEBSOCKET else found
 
     return Speaker(make)
+
+
+def _figures(site: Site, listeners: list[MqttListener], started_s: float) -> dict[bytes, bytes]:
+    """Of this process, by topic of `$SYS`."""
+    figures = site.broker.statistics()
+    said = {
+        "version": f"Entrepot {__version__}",
+        "uptime": f"{site.clock.monotonic_s() - started_s:.0f} seconds",
+        "clients/connected": sum(listener.open_count for listener in listeners),
+        "messages/received": figures["published_total"],
+        "messages/sent": figures["delivered_total"],
+        "bytes/received": figures["published_bytes_total"],
+        "publishers_throttled": figures["publishers_throttled"],
+    }
+    return {f"$SYS/broker/{name}".encode(): (value if isinstance(value, str) else f"{value:.0f}").encode() for name, value in said.items()}
 
 
 def _within_websocket(site: Site, inside: MqttListener, name: str) -> Listener:

@@ -105,6 +105,9 @@ class Session(Sink):
         self.overfull = False
         self.heard = False  # since the last sweep
         self.heard_at = 0.0
+        self.watches_system = False  # it is subscribed to figures of the process (system_topics.py); what it was told, and when last
+        self.system_told: dict[bytes, bytes] = {}
+        self.system_at = 0.0
         # what waits
         self.backlog: list[Any] = []
         self.unread = False  # the decoder has octets that it was not to look at before
