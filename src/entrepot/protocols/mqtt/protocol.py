@@ -162,4 +162,5 @@ PROTOCOL = Protocol(
     limits=MqttLimits,
     entry_codec=_entry_codec,
     speak=speak,
+    namespace_listener="mqtt",
 )
