@@ -37,11 +37,12 @@ class Copy:
 class Copies:
     """Those of a session, one after the other."""
 
-    __slots__ = ("call", "under_way", "waiting")
+    __slots__ = ("asked", "call", "under_way", "waiting")
 
     def __init__(self) -> None:
         self.under_way: list[Copy] = []
-        self.call: Ask | None = None  # of the first
+        self.call: Ask | None = None  # of a page on its way,
+        self.asked: Copy | None = None  # and of which copy it is
         self.waiting = 0
 
 
@@ -74,7 +75,7 @@ def restore(session: Session, queue: str) -> Generator[Any, Any, None]:
 def _next(session: Session) -> None:
     copies = session.copies
     if copies.call is None and copies.under_way and copies.waiting < WAITING_MAX:
-        copy = copies.under_way[0]
+        copy = copies.asked = copies.under_way[0]
         call = copies.call = make_ask(STREAM, CopyRetained(key_of(copy.filter).decode(), copy.queue, copy.identifier, copy.after, noted=session.is_kept))
         session.attachment.submit(call)
 
@@ -87,18 +88,13 @@ def copied(session: Session, call: Ask) -> None:
         return
     count, after = call.result if call.outcome == DONE else (0, None)
     copies.waiting += count
-    copy = copies.under_way[0] if copies.under_way else None
-    if copy is not None and (copy.filter, copy.after) == (_filter_of(call), call.request.after):
+    copy = copies.asked
+    if copy is not None and copies.under_way and copies.under_way[0] is copy:  # else somebody has unsubscribed, or subscribed anew
         if after is None:
             copies.under_way.pop(0)
         else:
             copy.after = after
     _next(session)
-
-
-def _filter_of(call: Ask) -> bytes:
-    pattern: str = call.request.pattern
-    return key_of(pattern.encode())
 
 
 def came(session: Session, delivery: Delivery) -> None:
