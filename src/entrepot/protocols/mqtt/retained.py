@@ -41,8 +41,8 @@ class Copies:
 
     def __init__(self) -> None:
         self.under_way: list[Copy] = []
-        self.call: Ask | None = None  # of a page on its way,
-        self.asked: Copy | None = None  # and of which copy it is
+        self.call: Ask | None = None  # for a page of `asked`, which may not be under way any more
+        self.asked: Copy | None = None
         self.waiting = 0
 
 
@@ -89,9 +89,9 @@ def copied(session: Session, call: Ask) -> None:
     count, after = call.result if call.outcome == DONE else (0, None)
     copies.waiting += count
     copy = copies.asked
-    if copy is not None and copies.under_way and copies.under_way[0] is copy:  # else somebody has unsubscribed, or subscribed anew
+    if copy is not None and copy in copies.under_way:
         if after is None:
-            copies.under_way.pop(0)
+            copies.under_way.remove(copy)
         else:
             copy.after = after
     _next(session)
