@@ -7,6 +7,8 @@ from broker_bench import Bench, Connection, address_of, bytes_at_hand
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls.port import PENDING, make_ask, make_publish
 from entrepot.broker.calls.retained_requests import RETAINED_QUEUE, CopyRetained, PublishRetained
+from entrepot.broker.queue.last_value_rows import decoded, time_prefix, value_prefix
+from entrepot.broker.state import prefix_end
 from entrepot.model.entry import HAS_EXPIRY
 from entrepot.protocols.mqtt.packing import KEPT, expiry_of, flags_of, pack_record, payload_of, properties_of
 from entrepot.protocols.mqtt.records import MqttEntryCodec
@@ -94,3 +96,20 @@ class RetainedConnection(Connection):
         self.bench.run()
         self.ask(r.DeleteQueue("copied"))
         return [(key, payload) for key, payload, *_ in self.copies.pop("copied", [])]
+
+
+def rows_of(bench, prefix):
+    return bench.store.scan(bench.queue(RETAINED_QUEUE).log.shard, prefix, prefix_end(prefix), 1 << 20)
+
+
+def check_rows(bench):
+    """Of each row its record lives in the log, and nothing else does; what expires has a row by its time."""
+    queue = bench.queue(RETAINED_QUEUE)
+    log = queue.log
+    values = [decoded(row) for _, row in rows_of(bench, value_prefix(log.id))]
+    alive = set(range(log.first_offset, log.next_offset))
+    for first, end in log.holes():
+        alive -= set(range(first, end))
+    assert {value.offset for value in values} == alive
+    assert queue.heads.count == len(values)
+    assert len(rows_of(bench, time_prefix(log.id))) == sum(value.due_ms > 0 for value in values)
