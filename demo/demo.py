@@ -6,7 +6,7 @@
     Celery     works on the flights of one airport in tasks of many flights each; results come back through the broker too
 
 Then they cross from one protocol to the other, through one topic: confluent-kafka to pika and to boto3, boto3 to pika, stomp.py to pika and pika to stomp.py,
-pika to aiokafka, Java to Celery (crossing.py).
+pika to aiokafka, Java to Celery (crossing.py); and as readings of sensors over MQTT to Kafka and AMQP, and as commands back (sensors.py).
 
 The clients are as anybody installs them; the broker is a process of its own on free ports, and confirms nothing that is not on the disk.
 A checksum over the lines in order is taken where they go in and where they come out.
@@ -36,6 +36,7 @@ import pika
 from crossing import Crossing, has_java
 from rich.console import Console
 from rich.table import Table
+from sensors import sensors
 from tally import Tally
 
 from entrepot.testing import Broker
@@ -252,12 +253,16 @@ def main() -> None:
     limit: int = options.parse_args().flights
     console = Console()
     what = flights(limit)
-    with Broker(listeners=("amqp", "kafka", "sqs", "stomp", "http")) as broker:
+    with Broker(listeners=("amqp", "kafka", "sqs", "stomp", "mqtt", "http")) as broker:
         bootstrap = f"127.0.0.1:{broker.port('kafka')}"
         stomp = broker.stomp_address
-        console.print(f"a broker at {broker.amqp_url}, kafka://{bootstrap}, {broker.sqs_url} and stomp://{stomp[0]}:{stomp[1]}, data in {broker.data_dir}")
+        others = f"stomp://{stomp[0]}:{stomp[1]} and mqtt://127.0.0.1:{broker.mqtt_port}"
+        console.print(f"a broker at {broker.amqp_url}, kafka://{bootstrap}, {broker.sqs_url}, {others}, data in {broker.data_dir}")
         rows = asyncio.run(run(broker.amqp_url, what, console.print))
         rows += asyncio.run(cross(broker.amqp_url, bootstrap, broker.sqs_url, stomp, what, console.print))
+        console.print("paho-mqtt publishes readings over MQTT 5, confluent-kafka and pika read them, and send commands back")
+        readings = {airport: [flight.line for flight in what if flight.airport == airport] for airport in AIRPORTS}
+        rows += sensors(broker.amqp_url, bootstrap, broker.mqtt_address, readings)
     table = Table(title=f"{len(what):,} flights")
     for name in ("what", "client"):
         table.add_column(name)

@@ -21,12 +21,13 @@ from entrepot.protocols.mqtt.packing import KEPT, alike_count, flags_of, qos_of,
 from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
-from entrepot.protocols.mqtt.topics import is_apart, shared, topic_of
+from entrepot.protocols.mqtt.topics import is_apart, key_of, shared, topic_of
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
 
 STREAM = 1
+ADDRESS = b"\x09amq.topic"
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the subscriptions wait for the next
 MATCHES_MAX = 1024  # topics that are remembered
 MAIN, LOOSE = 0, 1
@@ -107,13 +108,15 @@ def deliver(session: Session, delivery: Delivery) -> int:
     if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not is_kept):
         if not delivery.settled:
             _settle(session, source, delivery.offset, count)
+            session.settle_soon()
         return -1
     if not source.is_loose:
         held = Held(delivery, match)
-        if session.held or not _begin(session, held):
+        if not session.held and _begin(session, held):
+            end = held.pos
+        else:
             session.held.append(held)
-            return -1
-        end = held.pos
+            end = -1
     elif match.plain is None or is_kept:
         end = _send(session, match, data, pos, count, delivery.append_time_ms)
     else:
@@ -126,16 +129,18 @@ def deliver(session: Session, delivery: Delivery) -> int:
 
 
 def _written(session: Session) -> None:
-    if session.output.size > OUTPUT_HIGH_BYTES:
+    size = session.output.size
+    if size > OUTPUT_HIGH_BYTES:
         session.overfull = True
         session.attachment.writable = False
+    if session.unsettled and not size:  # nothing of it was sent
+        session.settle_soon()
     session.wake()
 
 
 def _settle(session: Session, source: Source, offset: int, count: int) -> None:
     """Done with, when what is written by now is handed to the socket."""
     session.unsettled.append(make_settle(STREAM, source.consumer_id, offset, count, ACCEPT))
-    session.wake()
 
 
 # ---- which subscriptions a topic is for
@@ -161,12 +166,19 @@ def _find(session: Session, source: Source, address: bytes) -> Match:
         wanted = session.subscriptions.matching(topic) if topic is not None else []
     if topic is None or not wanted or (source.subscription is not None and is_apart(topic) and _begins_wild(source.subscription)):
         return Match(b"", -1, b"", RETAIN_CLEAR)
-    identifiers = b""
-    if session.version == MQTT_5:
-        identifiers = b"".join([_IDENTIFIER + variable(identifier) for _, identifier in wanted if identifier])
+    identifiers = _identifiers(session, wanted)
     as_published = any(subscription.retain_as_published for subscription, _ in wanted)
     qos = max(subscription.qos for subscription, _ in wanted)
     return Match(topic, qos, identifiers, RETAIN_AS_PUBLISHED if as_published else RETAIN_CLEAR)
+
+
+def _identifiers(session: Session, wanted: list[tuple[Subscription, int]]) -> bytes:
+    return b"".join([_IDENTIFIER + variable(identifier) for _, identifier in wanted if identifier]) if session.version == MQTT_5 else b""
+
+
+def identifiers_of(session: Session, topic: bytes) -> bytes:
+    """Of the subscriptions that match, as properties."""
+    return _identifiers(session, session.subscriptions.matching(topic))
 
 
 def _begins_wild(subscription: Subscription) -> bool:
@@ -233,6 +245,17 @@ def _send(session: Session, match: Match, data: bytes, pos: int, count: int, app
                 pos = skip(data, pos, 1)
                 alike -= 1
     return pos
+
+
+def tell(session: Session, topic: bytes, record: bytes) -> None:
+    """A message of nobody's, of QoS 0: its client alone is told it, if it is subscribed."""
+    address = ADDRESS + bytes((len(topic),)) + key_of(topic)
+    data = b"\x01" + len(address).to_bytes(2, "big") + address + record
+    main = session.sources[MAIN]
+    match = session.matches.get(address) or _remember(session, main, data)
+    if match.qos >= 0:
+        _send(session, match, data, len(data) - len(record), 1, 0)
+        _written(session)
 
 
 def _deliver(
