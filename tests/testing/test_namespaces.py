@@ -154,10 +154,12 @@ def test_the_fixtures(pytester: pytest.Pytester) -> None:
         def test_other(entrepot_sqs):
             assert not boto3.client("sqs").list_queues().get("QueueUrls")
 
-        def test_all_three(entrepot_sqs, entrepot_kafka, entrepot_amqp, entrepot_namespace):
+        def test_all(entrepot_sqs, entrepot_kafka, entrepot_amqp, entrepot_stomp, entrepot_namespace):
             assert entrepot_amqp == entrepot_namespace.amqp_url
             assert entrepot_kafka == entrepot_namespace.kafka_bootstrap
-            assert entrepot_sqs is entrepot_namespace
+            assert entrepot_sqs is entrepot_stomp is entrepot_namespace
+            assert entrepot_stomp.stomp_host in entrepot_amqp
+            assert entrepot_stomp.stomp_address[1]
         """
     )
     pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=3)
