@@ -14,15 +14,15 @@ def sorted_by_topic(messages: list[object]) -> list[tuple[str, bytes, int, bool]
     return sorted(seen(messages))
 
 
-def test_the_last_one_is_kept(connect: Connect, version: str) -> None:
+def test_the_last_one_is_kept(connect: Connect, any_version: str) -> None:
     """3.3.1.3: a new subscription gets the last one with RETAIN; who is subscribed already gets each without."""
-    topic, writer, early = new_name(), connect(version), connect(version)
+    topic, writer, early = new_name(), connect(any_version), connect(any_version)
     early.subscribe(topic, 2)
     for number in range(3):
         writer.publish(topic, f"{number}", number, retain=True)
     writer.publish(topic, b"not kept", 1)
     assert [(payload, retain) for _, payload, _, retain in seen(early.take(4))] == [(b"0", False), (b"1", False), (b"2", False), (b"not kept", False)]
-    late = connect(version)
+    late = connect(any_version)
     late.subscribe(topic, 1)
     assert seen(late.rest()) == [(topic, b"2", 1, True)]
     writer.publish(topic, retain=True)
@@ -82,13 +82,13 @@ def test_a_subscription_again_sends_it_again(connect: Connect, version: str) -> 
     peer.publish(topic, b"x", retain=True)
     peer.subscribe(topic, 1)
     peer.subscribe(topic, 1)
-    assert seen(peer.rest()) == [(topic, b"x", 1, True)] * 2
+    assert seen(peer.take(2)) == [(topic, b"x", 1, True)] * 2
     if peer.is_5:
         peer.subscribe(topic, 1, retainHandling=1)
         assert peer.rest() == []
         peer.unsubscribe(topic)
         peer.subscribe(topic, 1, retainHandling=1)
-        assert len(peer.rest()) == 1
+        assert peer.one().payload == b"x"
         peer.unsubscribe(topic)
         peer.subscribe(topic, 1, retainHandling=2)
         assert peer.rest() == []
@@ -147,7 +147,7 @@ def test_a_kept_session_gets_it_once(connect: Connect, kept: Connect, version: s
     assert seen([peer.one()]) == [(topic, b"x", 1, True)]
     peer.close()
     again = kept(version, client_id=peer.client_id)
-    assert again.rest() == []
+    assert [message for message in again.rest() if not message.dup] == []  # repeated, if its acknowledgement is still on its way between two processes
     writer.publish(topic, retain=True)
 
 

@@ -21,12 +21,13 @@ from entrepot.protocols.mqtt.packing import KEPT, alike_count, flags_of, qos_of,
 from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
-from entrepot.protocols.mqtt.topics import is_apart, shared, topic_of
+from entrepot.protocols.mqtt.topics import is_apart, key_of, shared, topic_of
 
 if TYPE_CHECKING:
     from entrepot.protocols.mqtt.session import Session
 
 STREAM = 1
+ADDRESS = b"\x09amq.topic"
 OUTPUT_HIGH_BYTES = 1_048_576  # waiting to be sent in one tick: above this the subscriptions wait for the next
 MATCHES_MAX = 1024  # topics that are remembered
 MAIN, LOOSE = 0, 1
@@ -60,10 +61,11 @@ class Source:
 class Match:
     """What the subscriptions that match a topic want of its messages; `qos` -1: there are none.
 
-    `is_apart`: that of QoS 0 is all that it comes by, whatever the exchange, which knows nothing of `$`, has put it into.
+    `is_apart`: that of QoS 0 is all that it comes by, whatever the exchange, which knows nothing of `$`, has put it into. `plain`: of messages of
+    QoS 0 that are not KEPT; None: it is another for each, for the client takes topic aliases.
     """
 
-    __slots__ = ("identifiers", "is_apart", "qos", "retain", "templates", "topic")
+    __slots__ = ("identifiers", "is_apart", "plain", "qos", "retain", "templates", "topic")
 
     def __init__(self, topic: bytes, qos: int, identifiers: bytes, retain: int) -> None:
         self.topic = topic
@@ -72,6 +74,7 @@ class Match:
         self.retain = retain
         self.is_apart = not qos and is_apart(topic)
         self.templates: dict[tuple[int, bool, bool, int, bool], Template] = {}
+        self.plain: Template | None = None
 
 
 class Held:
@@ -95,52 +98,63 @@ def deliver(session: Session, delivery: Delivery) -> int:
     source: Source = delivery.token
     if source.ended:  # the broker has not heard of it yet, and gives back what it had leased when it does
         return -1
-    match = _match(session, source, delivery.data)
+    data, pos, count = delivery.data, delivery.position, delivery.count
+    match = (session.matches if source.subscription is None else source.matches).get(data[3 : 3 + (data[1] << 8 | data[2])])
+    if match is None:
+        match = _remember(session, source, data)
     if session.copies.under_way:
         retained.came(session, delivery)
-    if match.qos < 0 or (
-        (match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not flags_of(delivery.data, delivery.position) & KEPT
-    ):
+    is_kept = flags_of(data, pos) & KEPT != 0
+    if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not is_kept):
         if not delivery.settled:
-            _settle(session, source, delivery.offset, delivery.count)
+            _settle(session, source, delivery.offset, count)
+            session.settle_soon()
         return -1
-    if source.is_loose:
-        end = _send(session, match, delivery.data, delivery.position, delivery.count, delivery.append_time_ms)
-    else:
+    if not source.is_loose:
         held = Held(delivery, match)
-        if session.held or not _begin(session, held):
+        if not session.held and _begin(session, held):
+            end = held.pos
+        else:
             session.held.append(held)
-            return -1
-        end = held.pos
+            end = -1
+    elif match.plain is None or is_kept:
+        end = _send(session, match, data, pos, count, delivery.append_time_ms)
+    else:
+        output = session.output
+        end = output.deliver(data, pos, count, match.plain, 0, _age_s(session, delivery.append_time_ms))
+        if output.written < count:
+            end = _send(session, match, data, end, count - output.written, delivery.append_time_ms)
     _written(session)
     return end
 
 
 def _written(session: Session) -> None:
-    if session.output.size > OUTPUT_HIGH_BYTES:
+    size = session.output.size
+    if size > OUTPUT_HIGH_BYTES:
         session.overfull = True
         session.attachment.writable = False
+    if session.unsettled and not size:  # nothing of it was sent
+        session.settle_soon()
     session.wake()
 
 
 def _settle(session: Session, source: Source, offset: int, count: int) -> None:
     """Done with, when what is written by now is handed to the socket."""
     session.unsettled.append(make_settle(STREAM, source.consumer_id, offset, count, ACCEPT))
-    session.wake()
 
 
 # ---- which subscriptions a topic is for
 
 
-def _match(session: Session, source: Source, data: bytes) -> Match:
+def _remember(session: Session, source: Source, data: bytes) -> Match:
+    """What the topic's subscriptions want, from now on."""
     address = data[3 : 3 + int.from_bytes(data[1:3], "big")]
     matches = session.matches if source.subscription is None else source.matches
-    found = matches.get(address)
-    if found is None:
-        found = _find(session, source, address)
-        if len(matches) >= MATCHES_MAX:
-            matches.clear()
-        matches[address] = found
+    if len(matches) >= MATCHES_MAX:
+        matches.clear()
+    found = matches[address] = _find(session, source, address)
+    if found.qos >= 0 and not session.aliases.maximum:
+        found.plain = _template(session, found, (0, False, False, 0, False))
     return found
 
 
@@ -152,12 +166,19 @@ def _find(session: Session, source: Source, address: bytes) -> Match:
         wanted = session.subscriptions.matching(topic) if topic is not None else []
     if topic is None or not wanted or (source.subscription is not None and is_apart(topic) and _begins_wild(source.subscription)):
         return Match(b"", -1, b"", RETAIN_CLEAR)
-    identifiers = b""
-    if session.version == MQTT_5:
-        identifiers = b"".join([_IDENTIFIER + variable(identifier) for _, identifier in wanted if identifier])
+    identifiers = _identifiers(session, wanted)
     as_published = any(subscription.retain_as_published for subscription, _ in wanted)
     qos = max(subscription.qos for subscription, _ in wanted)
     return Match(topic, qos, identifiers, RETAIN_AS_PUBLISHED if as_published else RETAIN_CLEAR)
+
+
+def _identifiers(session: Session, wanted: list[tuple[Subscription, int]]) -> bytes:
+    return b"".join([_IDENTIFIER + variable(identifier) for _, identifier in wanted if identifier]) if session.version == MQTT_5 else b""
+
+
+def identifiers_of(session: Session, topic: bytes) -> bytes:
+    """Of the subscriptions that match, as properties."""
+    return _identifiers(session, session.subscriptions.matching(topic))
 
 
 def _begins_wild(subscription: Subscription) -> bool:
@@ -226,6 +247,17 @@ def _send(session: Session, match: Match, data: bytes, pos: int, count: int, app
     return pos
 
 
+def tell(session: Session, topic: bytes, record: bytes) -> None:
+    """A message of nobody's, of QoS 0: its client alone is told it, if it is subscribed."""
+    address = ADDRESS + bytes((len(topic),)) + key_of(topic)
+    data = b"\x01" + len(address).to_bytes(2, "big") + address + record
+    main = session.sources[MAIN]
+    match = session.matches.get(address) or _remember(session, main, data)
+    if match.qos >= 0:
+        _send(session, match, data, len(data) - len(record), 1, 0)
+        _written(session)
+
+
 def _deliver(
     session: Session, match: Match, data: bytes, pos: int, count: int, append_time_ms: int, qos: int, first_id: int, is_repeated: bool
 ) -> tuple[int, int]:
@@ -238,12 +270,15 @@ def _deliver(
         if len(match.templates) >= _TEMPLATES_MAX:
             match.templates.clear()
         template = match.templates[key] = _template(session, match, key)
-    age_s = max(0, session.wall_ms() - append_time_ms) // 1000 if append_time_ms else 0
-    end: int = session.output.deliver(data, pos, count, template, first_id, age_s)
+    end: int = session.output.deliver(data, pos, count, template, first_id, _age_s(session, append_time_ms))
     written: int = session.output.written
     if alias and not is_known and not written:
         session.aliases.forget(match.topic)
     return end, written
+
+
+def _age_s(session: Session, append_time_ms: int) -> int:
+    return max(0, session.wall_ms() - append_time_ms) // 1000 if append_time_ms else 0
 
 
 def _template(session: Session, match: Match, key: tuple[int, bool, bool, int, bool]) -> Template:

@@ -13,7 +13,7 @@ import cython
 
 from entrepot.broker.logs.entry_codec import DeadLetter, EntryCodec
 from entrepot.model.entry import CODEC_MQTT
-from entrepot.protocols.mqtt.packing import KEPT, RETAIN, expiry_of, flags_of, pack_record, payload_of, properties_of, skip
+from entrepot.protocols.mqtt.packing import KEPT, RETAIN, pack_record
 from entrepot.protocols.mqtt.properties import variable
 from entrepot.protocols.mqtt.property_table import PropertyId
 from entrepot.protocols.mqtt.translation import from_batch, to_batch
@@ -21,6 +21,7 @@ from entrepot.protocols.mqtt.user_properties import USER, find, items, pack_item
 
 if not cython.compiled:
     from entrepot.model.octets import get_u16_be, get_u32_be, take
+    from entrepot.protocols.mqtt.packing import expiry_of, flags_of, payload_of, properties_of, skip
 
 ENTRY_VERSION = 1
 DEATH = b"x-death"
@@ -126,7 +127,7 @@ class MqttEntryCodec(EntryCodec):
         """Whether it was in this queue before, and not rejected since."""
         deaths = [value.decode(errors="replace").partition(" ") for kind, name, value in parts(record)[0] if kind == USER and name == DEATH]
         seen = [at for at, (_, _, name) in enumerate(deaths) if name == queue]
-        return bool(seen) and all(reason != "rejected" for reason, _, _ in deaths[seen[-1] :])
+        return bool(seen) and all(reason != "rejected" for reason, _, _ in deaths[seen[len(seen) - 1] :])
 
     def mark_delivery_count(self, record: bytes, count: int) -> bytes:
         """MQTT says no more than DUP, beside the message."""
@@ -139,7 +140,7 @@ class MqttEntryCodec(EntryCodec):
     def source_of(self, data: bytes, position: int) -> str:
         """See EntryCodec: the queue of the latest x-death."""
         deaths = [value for kind, name, value in items(properties_of(data, position)) if kind == USER and name == DEATH]
-        return deaths[-1].decode(errors="replace").partition(" ")[2] if deaths else ""
+        return deaths[len(deaths) - 1].decode(errors="replace").partition(" ")[2] if deaths else ""
 
     def to_record_batch(self, data: bytes, base_offset: int, append_time_ms: int) -> bytes | None:
         """See EntryCodec; translation.py says what becomes what."""

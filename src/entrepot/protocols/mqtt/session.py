@@ -15,11 +15,11 @@ in which they came. PUBLISHes do not wait: they are acknowledged when they are d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Delivery, Settle, Sink, make_ask
+from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Settle, Sink, make_ask
 from entrepot.model.entry import CODEC_MQTT
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
@@ -34,6 +34,7 @@ from entrepot.protocols.mqtt.incoming import Incoming
 from entrepot.protocols.mqtt.negotiation import Terms
 from entrepot.protocols.mqtt.output import Output
 from entrepot.protocols.mqtt.reason_codes import MqttError
+from entrepot.protocols.mqtt.steps import Steps
 from entrepot.protocols.mqtt.subscriptions import Subscriptions
 
 STREAM = 1  # all that a connection asks is one stream of the port
@@ -43,9 +44,6 @@ PIECE_STEPS = 100  # of events taken in, between two looks at what the turn has 
 EVENT_STEPS = 6  # what an event costs; of a packet that is not hot
 PACKET_STEPS = 20
 ID_STEPS = 1  # of an acknowledgement, or a PUBLISH of QoS 2, that is looked up by itself
-
-Steps = Generator[Any, Any, None]
-"""What a packet does: yields requests of the port, is given their results, or the NotDone that they ended with."""
 
 
 class Session(Sink):
@@ -107,13 +105,18 @@ class Session(Sink):
         self.overfull = False
         self.heard = False  # since the last sweep
         self.heard_at = 0.0
+        self.watches_system = False  # it is subscribed to figures of the process (system_topics.py); what it was told, and when last
+        self.system_told: dict[bytes, bytes] = {}
+        self.system_at = 0.0
         # what waits
         self.backlog: list[Any] = []
         self.unread = False  # the decoder has octets that it was not to look at before
         self.arranged = False  # next_turn() will come
         self.taking = False  # take_in() is at it, and looks at the backlog
         self.steps: Steps | None = None  # of the packet that waits for an answer
-        self.step_call: Ask | None = None
+        self.step_calls: list[Ask] = []  # what it has asked
+        self.steps_waiting = 0  # how many of them are not answered
+        self.is_list = False  # it has asked several together
         self.advancing = False
         # what the client publishes: by topic, the address, or the reason that it has none
         self.addresses: dict[bytes, bytes | MqttError] = {}
@@ -132,6 +135,7 @@ class Session(Sink):
         self.copies = retained.Copies()
         self.matches: dict[bytes, delivering.Match] = {}  # by address
         self.held: deque[delivering.Held] = deque()  # deliveries that wait for identifiers, or for the client's acknowledgements
+        self.settling = False  # settle_now() will come
         self.unsettled: list[Settle] = []  # what is settled when it is handed to the socket
 
     @property
@@ -329,21 +333,28 @@ class Session(Sink):
     def begin(self, steps: Steps) -> None:
         """A packet that asks the broker. Raises MqttError."""
         self.steps = steps
-        self.advance(None, None)
+        self.advance(None)
 
-    def advance(self, result: Any, error: NotDone | None) -> None:
-        """Give the packet that waits the result of what it asked, or the error. Raises MqttError."""
+    def advance(self, answer: Any) -> None:
+        """Give the packet that waits what it asked for (steps.py), and ask what it wants next. Raises MqttError."""
         steps = self.steps
         assert steps is not None
         self.advancing = True
         try:
             while True:
-                request = steps.send(result) if error is None else steps.throw(error)
-                call = self.step_call = make_ask(STREAM, request)
-                self.attachment.submit(call)
-                if call.outcome == PENDING:
+                asked = steps.throw(answer) if isinstance(answer, NotDone) else steps.send(answer)
+                if asked is None:
+                    self.turns.wait(partial(self.advance_later, steps))
                     return
-                result, error = call.result, call.error
+                self.step_calls = [make_ask(STREAM, request) for request in (asked if isinstance(asked, list) else [asked])]
+                self.is_list = isinstance(asked, list)
+                self.steps_waiting = len(self.step_calls)
+                for call in self.step_calls:
+                    self.attachment.submit(call)
+                self.steps_waiting = sum(call.outcome == PENDING for call in self.step_calls)
+                if self.steps_waiting:
+                    return
+                answer = self.answer()
         except StopIteration:
             self.steps = None
         except NotDone as not_done:
@@ -356,6 +367,24 @@ class Session(Sink):
         finally:
             self.advancing = False
 
+    def answer(self) -> Any:
+        """What the packet that waits is given: all that it asked is answered."""
+        calls, self.step_calls = self.step_calls, []
+        answers = [call.result if call.error is None else call.error for call in calls]
+        return answers if self.is_list else answers[0]
+
+    def advance_later(self, steps: Steps) -> None:
+        """The turn that it waited for."""
+        if self.steps is not steps or self.state >= LEAVING:
+            return
+        try:
+            self.advance(None)
+        except MqttError as error:
+            self.fail(error)
+            return
+        if self.steps is None:
+            self.go_on_soon()
+
     # ---- what the port says
 
     def completed(self, call: Call) -> None:
@@ -363,10 +392,10 @@ class Session(Sink):
         if self.state >= LEAVING:
             return
         try:
-            if call is self.step_call:
-                self.step_call = None
-                if not self.advancing:
-                    self.advance(call.result, call.error)
+            if call in self.step_calls:
+                self.steps_waiting -= 1
+                if not self.steps_waiting and not self.advancing:
+                    self.advance(self.answer())
             elif call is self.copies.call:
                 retained.copied(self, self.copies.call)
             elif call in self.sent:
@@ -385,9 +414,7 @@ class Session(Sink):
         if self.steps is None and not self.taking:
             self.go_on_soon()
 
-    def deliver(self, delivery: Delivery) -> int:
-        """See port.Sink."""
-        return delivering.deliver(self, delivery)
+    deliver = delivering.deliver
 
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
@@ -420,7 +447,7 @@ class Session(Sink):
         """Give up what the connection holds."""
         self.backlog = []
         self.steps = None
-        self.step_call = None
+        self.step_calls = []
         self.sent.clear()
         self.releasing.clear()
         self.answers.clear()
@@ -436,14 +463,30 @@ class Session(Sink):
         if self.attachment is not None:
             self.attachment.close()
 
-    # ---- what the network says
-
-    def flushed(self) -> None:
-        """Everything was handed to the socket, and it takes more."""
+    def settle(self) -> None:
+        """What waited for that is handed to the socket."""
         if self.unsettled:
             settlements, self.unsettled = self.unsettled, []
             for settlement in settlements:
                 self.attachment.submit(settlement)
+
+    def settle_soon(self) -> None:
+        """What was not sent at all waits for no socket: but not amid a delivery."""
+        if not self.settling:
+            self.settling = True
+            self.turns.wait(self.settle_now)
+
+    def settle_now(self) -> None:
+        """The turn that was waited for; where something is on its way to the socket by now, that is waited for."""
+        self.settling = False
+        if not self.output.size:
+            self.settle()
+
+    # ---- what the network says
+
+    def flushed(self) -> None:
+        """Everything was handed to the socket, and it takes more."""
+        self.settle()
         if self.overfull:
             self.overfull = False
             if self.attachment is not None:
