@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t
 from entrepot.broker.logs.entry_codec cimport EntryCodec
 from entrepot.broker.logs.key_hash cimport key_hash
 from entrepot.model.batch cimport sized
-from entrepot.model.octets cimport get_u16_be, get_u32_be, take
+from entrepot.model.octets cimport copy, get_u16_be, get_u32_be, resize_ba, take, take_ba
 from entrepot.protocols.amqp091.properties cimport expiration_ms, find_header, property_at
 from entrepot.protocols.amqp091.translation cimport from_batch, start_of, to_batch
 
@@ -28,8 +28,8 @@ cpdef list positions(bytes data, Py_ssize_t pos, Py_ssize_t count)
 cdef class PartitionRun:
     cdef readonly uint32_t number
     cdef uint32_t count
-    cdef Py_ssize_t first, end
-    cdef list stretches
+    cdef Py_ssize_t first, end, size
+    cdef bytearray buffer
 
 
 @cython.final
@@ -40,6 +40,8 @@ cdef class PartitionRuns:
 
     @cython.locals(run=PartitionRun)
     cdef int put(self, uint32_t number, Py_ssize_t position, Py_ssize_t after) except -1
+    @cython.locals(count=Py_ssize_t, size=Py_ssize_t)
+    cdef int _copy(self, PartitionRun run) except -1
     @cython.locals(run=PartitionRun, found=list)
     cdef list taken(self, uint32_t count)
 

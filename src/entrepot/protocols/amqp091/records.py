@@ -24,7 +24,7 @@ from entrepot.protocols.amqp091.fields import TableLimits, decode_table
 if not cython.compiled:
     from entrepot.broker.logs.key_hash import key_hash
     from entrepot.model.batch import sized
-    from entrepot.model.octets import get_u16_be, get_u32_be, take
+    from entrepot.model.octets import copy, get_u16_be, get_u32_be, resize_ba, take, take_ba
     from entrepot.protocols.amqp091.properties import expiration_ms, find_header, property_at
     from entrepot.protocols.amqp091.translation import from_batch, start_of, to_batch
 
@@ -74,15 +74,16 @@ def positions(data: bytes, pos: int, count: int) -> list[int]:
 
 
 class PartitionRun:
-    """Records of one partition, or level, while they are gathered: stretches of neighbours, of which the last, from `first` on, is still growing."""
+    """Records of one partition, or level, while they are gathered: `size` octets, and the neighbours from `first` to `end` that are not copied yet."""
 
-    __slots__ = ("count", "end", "first", "number", "stretches")
+    __slots__ = ("buffer", "count", "end", "first", "number", "size")
 
     number: int
     count: int
     first: int
     end: int
-    stretches: list[bytes]
+    size: int
+    buffer: bytearray
 
 
 class PartitionRuns:
@@ -99,31 +100,39 @@ class PartitionRuns:
         """The next record, which ends at `after`."""
         run = self.last
         if run is None or number != run.number:
+            if run is not None:
+                self._copy(run)
             run = self.runs.get(number)
             if run is None:
                 run = PartitionRun.__new__(PartitionRun)
                 run.number = number
                 run.count = 0
-                run.first = position
-                run.end = position
-                run.stretches = []
+                run.size = 0
+                run.buffer = bytearray()
                 self.runs[number] = run
-            elif run.end != position:
-                run.stretches.append(take(self.data, run.first, run.end - run.first))
-                run.first = position
+            run.first = position
             self.last = run
         run.end = after
         run.count += 1
 
+    def _copy(self, run: PartitionRun) -> None:
+        count = run.end - run.first
+        size = run.size + count
+        if size > len(run.buffer):
+            resize_ba(run.buffer, 2 * size)
+        copy(run.buffer, run.size, self.data, run.first, count)
+        run.size = size
+
     def taken(self, count: int) -> list[tuple[int, bytes, int]]:
         """(number, records, how many) of all `count` of them."""
         run = self.last
-        if run is not None and run.count == count:
-            return [(run.number, self.data, count)]
+        if run is None or run.count == count:
+            return [] if run is None else [(run.number, self.data, count)]
+        self._copy(run)
         found = []
         for run in self.runs.values():
-            run.stretches.append(take(self.data, run.first, run.end - run.first))
-            found.append((run.number, b"".join(run.stretches), run.count))
+            records = take_ba(run.buffer, 0, run.size)
+            found.append((run.number, records, run.count))
         return found
 
 
