@@ -108,13 +108,15 @@ def deliver(session: Session, delivery: Delivery) -> int:
     if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not is_kept):
         if not delivery.settled:
             _settle(session, source, delivery.offset, count)
+            session.settle_soon()
         return -1
     if not source.is_loose:
         held = Held(delivery, match)
-        if session.held or not _begin(session, held):
+        if not session.held and _begin(session, held):
+            end = held.pos
+        else:
             session.held.append(held)
-            return -1
-        end = held.pos
+            end = -1
     elif match.plain is None or is_kept:
         end = _send(session, match, data, pos, count, delivery.append_time_ms)
     else:
@@ -127,16 +129,18 @@ def deliver(session: Session, delivery: Delivery) -> int:
 
 
 def _written(session: Session) -> None:
-    if session.output.size > OUTPUT_HIGH_BYTES:
+    size = session.output.size
+    if size > OUTPUT_HIGH_BYTES:
         session.overfull = True
         session.attachment.writable = False
+    if session.unsettled and not size:  # nothing of it was sent
+        session.settle_soon()
     session.wake()
 
 
 def _settle(session: Session, source: Source, offset: int, count: int) -> None:
     """Done with, when what is written by now is handed to the socket."""
     session.unsettled.append(make_settle(STREAM, source.consumer_id, offset, count, ACCEPT))
-    session.wake()
 
 
 # ---- which subscriptions a topic is for

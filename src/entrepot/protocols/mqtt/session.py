@@ -135,6 +135,7 @@ class Session(Sink):
         self.copies = retained.Copies()
         self.matches: dict[bytes, delivering.Match] = {}  # by address
         self.held: deque[delivering.Held] = deque()  # deliveries that wait for identifiers, or for the client's acknowledgements
+        self.settling = False  # settle_now() will come
         self.unsettled: list[Settle] = []  # what is settled when it is handed to the socket
 
     @property
@@ -462,14 +463,30 @@ class Session(Sink):
         if self.attachment is not None:
             self.attachment.close()
 
-    # ---- what the network says
-
-    def flushed(self) -> None:
-        """Everything was handed to the socket, and it takes more."""
+    def settle(self) -> None:
+        """What waited for that is handed to the socket."""
         if self.unsettled:
             settlements, self.unsettled = self.unsettled, []
             for settlement in settlements:
                 self.attachment.submit(settlement)
+
+    def settle_soon(self) -> None:
+        """What was not sent at all waits for no socket: but not amid a delivery."""
+        if not self.settling:
+            self.settling = True
+            self.turns.wait(self.settle_now)
+
+    def settle_now(self) -> None:
+        """The turn that was waited for; where something is on its way to the socket by now, that is waited for."""
+        self.settling = False
+        if not self.output.size:
+            self.settle()
+
+    # ---- what the network says
+
+    def flushed(self) -> None:
+        """Everything was handed to the socket, and it takes more."""
+        self.settle()
         if self.overfull:
             self.overfull = False
             if self.attachment is not None:
