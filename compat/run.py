@@ -4,7 +4,7 @@
     python compat/run.py --url amqp://guest:guest@HOST:PORT/ kombu    one suite against any broker
     python compat/run.py --url kafka://HOST:PORT kafka-python
     python compat/run.py --url http://HOST:PORT moto
-    python compat/run.py --url mqtt://HOST:PORT paho-testing mqtt5-conformance
+    python compat/run.py --url mqtt://HOST:PORT?mqtt-ws=PORT paho-testing mqtt5-conformance
     python compat/run.py --url stomp://USER:PASSWORD@HOST:PORT stomp-py
     python compat/run.py --record                        add what passes now to <client>/passes.txt
     python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, or what the reference is called: run this against RabbitMQ, Kafka, moto's
@@ -34,7 +34,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("ENTREPOT_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "entrepot-tests") / "compat"
@@ -69,6 +69,7 @@ class Suite:
     reference: str = "rabbitmq"  # the broker that the client is made for
     settings: dict[str, object] = field(default_factory=dict)  # of the Entrepot that is started for it
     ports: dict[str, int] = field(default_factory=dict)  # that it expects; a free one where they are taken
+    beside: tuple[str, ...] = ()  # further listeners, whose ports are in the URL's query
 
     @property
     def folder(self) -> Path:
@@ -267,13 +268,18 @@ def paho_testing(folder: Path, url: str) -> tuple[set[str], set[str]]:
 
 def mqtt5_conformance(folder: Path, url: str) -> tuple[set[str], set[str]]:
     """A test for each of many statements of MQTT 5, with raw packets where it takes them. Built by cargo, for some minutes, on first use."""
-    source = commit_of(folder, MQTT5_CONFORMANCE_GIT, MQTT5_CONFORMANCE)
+    source, parts = commit_of(folder, MQTT5_CONFORMANCE_GIT, MQTT5_CONFORMANCE), urlsplit(url)
     program = source / "target" / "conformance" / "mqtt5-conformance"
     if not program.exists():
         subprocess.run(["cargo", "build", "-q", "--profile", "conformance", "-p", "mqtt5-conformance-cli"], cwd=source, check=True)
     with tempfile.TemporaryDirectory() as scratch:
         subject = Path(scratch) / "subject.toml"
-        subject.write_text(f'name = "subject"\naddress = "{url}"\n[capabilities.transports]\ntcp = true\n')
+        where = [f'name = "subject"\naddress = "mqtt://{parts.netloc}"']
+        over = ["[capabilities.transports]\ntcp = true"]
+        for port in parse_qs(parts.query).get("mqtt-ws", ()):
+            where.append(f'ws_address = "ws://{parts.hostname}:{port}/mqtt"')
+            over.append("websocket = true")
+        subject.write_text("\n".join([*where, *over, ""]))
         command = [str(program), "--sut", str(subject), "--color", "never"]
         run = subprocess.run(command, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=SUITE_TIMEOUT_S)
     found = re.findall(r"^test mqtt5_conformance::conformance_tests::(\S+) .*\.\.\. (ok|FAILED)$", run.stdout, re.MULTILINE)
@@ -298,7 +304,7 @@ SUITES = {
         Suite("kafka-python", "3.0.12", kafka_python, "kafka", {"kafka.node_id": 0}),  # its own broker has that number, and one test assigns partitions to it
         Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
         Suite("paho-testing", PAHO_TESTING[:9], paho_testing, "mosquitto", {"mqtt.keep_alive_max_s": 60}),  # one test expects that
-        Suite("mqtt5-conformance", MQTT5_CONFORMANCE[:9], mqtt5_conformance, "mosquitto"),
+        Suite("mqtt5-conformance", MQTT5_CONFORMANCE[:9], mqtt5_conformance, "mosquitto", beside=("mqtt-ws",)),
         Suite("stomp-py", STOMP_PY, stomp_py, "activemq", ports={"stomp": 61613}),
         Suite("moto", MOTO, moto, "moto", {"sqs.account": "123456789012"}, {"sqs": 5000}),
     )
@@ -320,14 +326,16 @@ def broker(suite: Suite, url: str | None) -> Iterator[str]:
 
     listener = LISTENERS[suite.reference]
     ports = {name: port for name, port in suite.ports.items() if is_free(port)}
-    with Broker(listeners=(listener, "http"), settings=suite.settings, ports=ports) as running:
-        yield {
+    with Broker(listeners=(listener, *suite.beside, "http"), settings=suite.settings, ports=ports) as running:
+        forms = {
             "amqp": "amqp://guest:guest@127.0.0.1:{}/%2F",
             "kafka": "kafka://127.0.0.1:{}",
             "sqs": "http://localhost:{}",
             "mqtt": "mqtt://127.0.0.1:{}",
             "stomp": "stomp://guest:guest@127.0.0.1:{}",
-        }[listener].format(running.port(listener))
+        }
+        query = "&".join(f"{name}={running.port(name)}" for name in suite.beside)
+        yield forms[listener].format(running.port(listener)) + (f"?{query}" if query else "")
 
 
 def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:

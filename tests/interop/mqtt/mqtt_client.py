@@ -95,7 +95,7 @@ class Peer:
         self.client.loop_start()
         flags, code, said = self.answered.get(timeout=DEADLINE_S)
         if code.is_failure:
-            self.client.loop_stop()
+            self.stop()
             raise Refused(code.value)
         self.session_present: bool = flags.session_present
         self.said: dict[str, Any] = said.json() if said is not None else {}
@@ -167,10 +167,15 @@ class Peer:
 
     # ends
 
+    def stop(self) -> None:
+        """paho's thread ends, and so do the sockets that it keeps for itself."""
+        self.client.loop_stop()
+        self.client._reset_sockets()
+
     def wait_over(self) -> int | None:
         """Until the connection is over: the reason of the broker's DISCONNECT, None if it sent none."""
         assert self.over.wait(DEADLINE_S), "the connection goes on"
-        self.client.loop_stop()
+        self.stop()
         return self.left_with
 
     def drop(self) -> None:
@@ -179,7 +184,7 @@ class Peer:
         assert found is not None
         found.shutdown(2)
         assert self.over.wait(DEADLINE_S)
-        self.client.loop_stop()
+        self.stop()
 
     def close(self, code: Any = None, **more: Any) -> None:
         """DISCONNECT; `more`: its properties by paho's names."""
@@ -189,7 +194,7 @@ class Peer:
             else:
                 self.client.disconnect()
             assert self.over.wait(DEADLINE_S)
-        self.client.loop_stop()
+        self.stop()
 
 
 def said_of(message: Any) -> dict[str, Any]:
