@@ -8,6 +8,7 @@ from typing import Any
 import mqtt_wire as wire
 
 from entrepot.broker.broker import Broker
+from entrepot.broker.operations.own_calls import ask_as_broker
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
 from entrepot.broker.state_kinds import default_folds
@@ -159,6 +160,13 @@ class Bench:
     def queues(self) -> dict[str, Any]:
         return dict(self.decisions.catalogue.namespace(NS).queues)
 
+    def ask(self, request: Any) -> None:
+        """Something of a client of another protocol."""
+        errors: list[Any] = []
+        ask_as_broker(self.broker, NS, request, lambda error, _: errors.append(error))
+        self.run()
+        assert errors == [None]
+
 
 class Client:
     """The peer of one session."""
@@ -198,9 +206,11 @@ class Client:
         """Take what waits for the client."""
         if not self.reads:
             return
-        for part in self.session.output.take():
+        parts = self.session.output.take()
+        for part in parts:
             self.received += bytes(part)
-        self.session.flushed()
+        if parts:
+            self.session.flushed()
 
     def hear(self) -> list[tuple[Any, ...]]:
         """Packets that came meanwhile, as values."""

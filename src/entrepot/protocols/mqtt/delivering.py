@@ -133,9 +133,10 @@ def _written(session: Session) -> None:
 
 
 def _settle(session: Session, source: Source, offset: int, count: int) -> None:
-    """Done with, when what is written by now is handed to the socket."""
+    """Done with, when what is written by now is handed to the socket; soon, if nothing is."""
     session.unsettled.append(make_settle(STREAM, source.consumer_id, offset, count, ACCEPT))
-    session.wake()
+    if not session.output.size:
+        session.settle_soon()
 
 
 # ---- which subscriptions a topic is for
@@ -339,8 +340,8 @@ def _release(session: Session, first: int, count: int, some_unknown: bool, spans
 def completed(session: Session, run: AckRun) -> None:
     """PUBCOMP."""
     for first, count in _ranges(run):
-        session.flights.completed(first, count)
-        if session.is_kept:
+        unknown = session.flights.completed(first, count)
+        if session.is_kept and unknown < count:
             session.submit(CompleteOutgoing(session.number, [(first, count)]))
     pump(session)
 
