@@ -7,6 +7,7 @@ from kept_session_bench import NS, SessionBench, will_of
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import session_requests as s
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED
+from entrepot.broker.calls.shared_requests import JoinShared
 from entrepot.broker.sessions import session_table
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
@@ -113,6 +114,31 @@ class TestKept:
     def test_a_queue_that_is_not_durable_is_none(self, me, other):
         other.declare("s", durable=False)
         assert reason(me.open) is Reason.EXISTS_DIFFERENT
+
+    @pytest.mark.parametrize("how", ["record", "binding", "consumer", "argument", "shared"])
+    @pytest.mark.parametrize("expiry_s", [0, 100])
+    def test_a_queue_that_is_somebody_elses_stays(self, bench, me, other, how, expiry_s):
+        if how == "shared":
+            other.declare("member")
+            other.ask(JoinShared("s", "a", "member"))
+        else:
+            other.declare("s", **({"x_max_length": 9} if how == "argument" else {}))
+        if how == "record":
+            other.put(b"1", key="s")
+        elif how == "binding":
+            other.bind(queue="s")
+        elif how == "consumer":
+            other.consume(queue="s")
+        log_id = bench.catalogue.maybe_queue(NS, "s").log_id
+        for clean in (False, True):
+            assert reason(me.open, "s", expiry_s=expiry_s, clean=clean) is Reason.EXISTS_DIFFERENT
+        assert bench.catalogue.maybe_queue(NS, "s").log_id == log_id
+        assert bench.figure("sessions_attached") == 0
+
+    def test_an_empty_queue_that_nobody_uses_is_what_an_opening_has_left(self, bench, me, other):
+        other.declare("s")
+        assert not me.open("s")
+        assert bench.figure("sessions_kept") == 1
 
     @pytest.mark.parametrize("name", ["", "x" * 256, "\udc80"])
     def test_names(self, me, name):

@@ -10,6 +10,7 @@ import mqtt_wire as wire
 from entrepot.broker.broker import Broker
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.broker.operations.own_calls import ask_as_broker
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.credentials import ScramVerifier, derive
 from entrepot.model.errors import Reason, Refused
@@ -158,6 +159,13 @@ class Bench:
 
     def queues(self) -> dict[str, Any]:
         return dict(self.decisions.catalogue.namespace(NS).queues)
+
+    def ask(self, request: Any) -> None:
+        """Something of a client of another protocol."""
+        errors: list[Any] = []
+        ask_as_broker(self.broker, NS, request, lambda error, _: errors.append(error))
+        self.run()
+        assert errors == [None]
 
 
 class Client:

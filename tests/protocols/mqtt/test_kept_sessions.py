@@ -6,6 +6,8 @@ import pytest
 from mqtt_bench import Bench, Client
 from mqtt_wire import DISCONNECT, listed, packet, publish, string, subscribe, u32, unsubscribe
 
+from entrepot.broker.calls.requests import Bind
+
 CONNACK = ("CONNACK", 1, 0)
 
 
@@ -42,6 +44,17 @@ def test_what_comes_while_nobody_is_there(bench: Bench, version: int) -> None:
     again = kept(bench, version=version)
     assert again.present
     assert [(one[1]["payload"], one[1]["qos"], one[1]["dup"]) for one in again.rest] == [(b"0", 0, False), (b"1", 1, False), (b"2", 1, False)]
+
+
+@pytest.mark.parametrize("arguments", [{"x-mqtt-identifier": 1 << 40}, {"x-mqtt-identifier": -5}, {"x-mqtt-options": 3}, {"x-mqtt-options": "1"}, {}])
+def test_a_binding_that_is_no_subscription_finds_nothing(bench: Bench, arguments: dict[str, object]) -> None:
+    client, writer = kept(bench), bench.connected("w")
+    client.subscribe(b"a", 1)
+    client.send(DISCONNECT)
+    bench.ask(Bind("amq.topic", "mqtt.k", "queue", "b", {"x-mqtt-options": 1, **arguments} if arguments else {}))
+    again = kept(bench)
+    writer.publish(b"b", b"1", 1).publish(b"a", b"2", 1)
+    assert again.payloads() == [b"2"]
 
 
 def test_a_clean_start_drops_what_there_was(bench: Bench) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from mqtt_bench import VERSIONS, Bench, Client
-from mqtt_wire import DISCONNECT, PING, alias, connect, expiry, listed, packet, publish, string, subscribe, u16, unsubscribe
+from mqtt_wire import DISCONNECT, PING, alias, connect, expiry, listed, packet, publish, string, subscribe, u16, u32, unsubscribe
 
 from entrepot.protocols.mqtt.connecting import Settings
 from entrepot.protocols.mqtt.delivering import OUTPUT_HIGH_BYTES
@@ -281,6 +281,24 @@ def test_disconnect_with_the_will(bench: Bench) -> None:
 def test_a_session_that_ends_cannot_be_made_longer(bench: Bench) -> None:
     client = bench.connected()
     assert client.send(packet(0xE0, b"\0" + listed(b"\x11\0\0\0\x09"))).hear() == [("DISCONNECT", 0x82)]
+
+
+def test_topics_that_are_refused_are_not_remembered(bench: Bench) -> None:
+    client = bench.connected()
+    for n in range(3):
+        client.publish(b"%d" % n + b"x" * 60_000, b"", 1, n + 1)
+    assert client.hear() == [("PUBACK", n + 1, 0x90) for n in range(3)]
+    assert not client.session.addresses
+
+
+@pytest.mark.parametrize("how", ["apart", "long"])
+def test_what_is_not_sent_does_not_hold_up_what_is_behind_it(bench: Bench, how: str) -> None:
+    reader, writer = bench.connected("r", properties=listed(b"\x21" + u16(4), b"\x27" + u32(40))), bench.connected("w")
+    reader.subscribe(b"#", 1)
+    for n in range(12):
+        writer.publish(b"$apart" if how == "apart" else b"a", b"" if how == "apart" else b"x" * 50, 1, n + 1)
+    writer.publish(b"b", b"1", 1, 99)
+    assert reader.payloads() == [b"1"]
 
 
 # ---- SUBSCRIBE

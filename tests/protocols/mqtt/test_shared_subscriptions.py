@@ -7,6 +7,8 @@ from mqtt_bench import VERSIONS, Bench, Client
 from mqtt_wire import DISCONNECT, listed, subscribe, u16, unsubscribe
 from test_kept_sessions import kept
 
+from entrepot.broker.calls.requests import DeleteQueue
+
 
 @pytest.fixture
 def bench() -> Bench:
@@ -109,9 +111,18 @@ def test_a_kept_member_stays_one(bench: Bench) -> None:
     assert list(bench.queues()) == ["mqtt.m"]
 
 
-def test_its_queue_is_deleted(bench: Bench) -> None:
-    member = bench.connected("m")
-    member.subscribe(b"$share/g/t", 1)
-    member.session.cancelled(member.session.shared[b"$share/g/t"])
-    assert not member.ended
-    assert not member.session.shared
+@pytest.mark.parametrize("is_kept", [False, True])
+def test_its_queue_is_deleted_and_its_client_hears_it_and_finds_it_again(bench: Bench, is_kept: bool) -> None:
+    member, writer = kept(bench, "m") if is_kept else bench.connected("m"), bench.connected("w")
+    member.subscribe(b"$share/g/t", 1, properties=listed(b"\x0b\x05"))
+    bench.ask(DeleteQueue("mqtt.share.g/t"))
+    assert member.hear() == [("DISCONNECT", 0x98)]
+    assert member.ended
+    if is_kept:
+        member = kept(bench, "m")
+        assert member.present
+    else:
+        member = bench.connected("m")
+        member.subscribe(b"$share/g/t", 1, properties=listed(b"\x0b\x05"))
+    writer.publish(b"t", b"1", 1, 1)
+    assert [(one[1]["payload"], one[1]["properties"]) for one in member.hear()] == [(b"1", b"\x0b\x05")]

@@ -40,7 +40,7 @@ from entrepot.broker.sessions.session_state import (
     row_of,
 )
 from entrepot.broker.state import prefix_end
-from entrepot.model.errors import NotDone, Unavailable
+from entrepot.model.errors import NotDone, Reason, Refused, Unavailable
 from entrepot.store.interface import Log, Store
 
 CLAIM_S = 2.0  # for which a session that was attached when its shard came here is kept for whom it was attached to
@@ -222,12 +222,14 @@ class SessionTable:
             done(None, (me.generation, CHANGE_CATALOGUE, [], []))
 
     def _known(self, asked: AttachSession) -> Kept | None:
-        """What is kept of it; None: nothing. Unavailable, where who asks knows of another queue, or one that is not alive here."""
+        """What is kept of it; None: nothing. Unavailable, where who asks knows of another queue, or it is not alive here; Refused: it is somebody else's."""
         kept = self._by_name.get((asked.namespace, asked.name))
         if kept is not None and kept.log_id != asked.log_id:
             raise Unavailable(f"the queue of session '{asked.name}' is another by now")
         if asked.log_id:
-            self._queue(asked)
+            queue = self._queue(asked)
+            if kept is None and _is_used(queue):
+                raise Refused(Reason.EXISTS_DIFFERENT, f"queue '{asked.name}' is there already, and is no session's")
         return kept
 
     def _queue(self, asked: AttachSession) -> Queue:
@@ -486,3 +488,9 @@ class SessionTable:
     def _when_durable(self, do: Callable[[], None]) -> None:
         self._store.urgent()
         self._store.group().calls.append(do)
+
+
+def _is_used(queue: Queue) -> bool:
+    """Whether it is more than what an opening that was cut off has left, which nobody loses anything by: a queue without a session's row."""
+    definition = queue.definition
+    return bool(definition.arguments or definition.bindings_in or queue.consumers or queue.depth())

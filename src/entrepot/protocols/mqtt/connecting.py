@@ -17,7 +17,7 @@ from entrepot.model.entry import CODEC_MQTT, HAS_EXPIRY
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.names import DEFAULT_NAMESPACE, namespace_of_vhost
 from entrepot.net.session import peer_text
-from entrepot.protocols.mqtt import answers, authenticating, delivering, events, publishing, retained, sharing, subscribing, system_topics
+from entrepot.protocols.mqtt import answers, authenticating, delivering, events, publishing, retained, subscribing, system_topics
 from entrepot.protocols.mqtt.aliases import OutgoingAliases
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Connect, Disconnect
@@ -151,7 +151,7 @@ def _open(session: Session) -> Steps:
     delivering.resume(session)
     for source in list(session.sources.values()):
         if source.queue:
-            yield from subscribing.consume(session, source)
+            yield from subscribing.consume_again(session, source)
     retained.look(session)
 
 
@@ -186,12 +186,9 @@ def taken_over(session: Session) -> None:
 
 
 def queue_gone(session: Session, source: Source) -> None:
-    """A queue of the session was deleted, or may not be read any more."""
-    if source.subscription is not None:
-        sharing.gone(session, source)
-        return
+    """A queue of the session, or of a shared subscription, was deleted, or may not be read any more: its client is to know, and to subscribe again."""
     source.ended = True
-    fail(session, MqttError(ReasonCode.ADMINISTRATIVE_ACTION, "the session's queue is gone, or may not be read any more"))
+    fail(session, MqttError(ReasonCode.ADMINISTRATIVE_ACTION, f"the queue '{source.queue}' is gone, or may not be read any more"))
 
 
 def fail(session: Session, error: MqttError) -> None:

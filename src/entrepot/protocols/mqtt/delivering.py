@@ -108,7 +108,6 @@ def deliver(session: Session, delivery: Delivery) -> int:
     if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not is_kept):
         if not delivery.settled:
             _settle(session, source, delivery.offset, count)
-            session.settle_soon()
         return -1
     if not source.is_loose:
         held = Held(delivery, match)
@@ -139,8 +138,10 @@ def _written(session: Session) -> None:
 
 
 def _settle(session: Session, source: Source, offset: int, count: int) -> None:
-    """Done with, when what is written by now is handed to the socket."""
+    """Done with, when what is written by now is handed to the socket; soon, if nothing is."""
     session.unsettled.append(make_settle(STREAM, source.consumer_id, offset, count, ACCEPT))
+    if not session.output.size:
+        session.settle_soon()
 
 
 # ---- which subscriptions a topic is for
@@ -362,8 +363,8 @@ def _release(session: Session, first: int, count: int, some_unknown: bool, spans
 def completed(session: Session, run: AckRun) -> None:
     """PUBCOMP."""
     for first, count in _ranges(run):
-        session.flights.completed(first, count)
-        if session.is_kept:
+        unknown = session.flights.completed(first, count)
+        if session.is_kept and unknown < count:
             session.submit(CompleteOutgoing(session.number, [(first, count)]))
     pump(session)
 

@@ -56,12 +56,13 @@ def address_of(topic: bytes) -> bytes:
 
 
 def _address(session: Session, topic: bytes) -> bytes | MqttError:
+    """What is refused is not remembered: such a topic may have 64 KiB."""
     found = session.addresses.get(topic)
     if found is None:
         try:
             found = address_of(topic)
         except MqttError as error:
-            found = error
+            return error
         if len(session.addresses) >= ADDRESSES_MAX:
             session.addresses.clear()
         session.addresses[topic] = found

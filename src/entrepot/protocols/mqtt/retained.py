@@ -40,7 +40,7 @@ class Copies:
     __slots__ = ("asked", "call", "under_way", "waiting")
 
     def __init__(self) -> None:
-        self.under_way: list[Copy] = []
+        self.under_way: dict[bytes, Copy] = {}  # by filter
         self.call: Ask | None = None  # for a page of `asked`, which may not be under way any more
         self.asked: Copy | None = None
         self.waiting = 0
@@ -49,17 +49,15 @@ class Copies:
 def begin(session: Session, topic_filter: bytes, queue: str, identifier: int) -> None:
     """Somebody has subscribed who is to be sent what is retained."""
     forget(session, topic_filter)
-    session.copies.under_way.append(Copy(topic_filter, queue, identifier))
+    session.copies.under_way[topic_filter] = Copy(topic_filter, queue, identifier)
     _next(session)
 
 
 def forget(session: Session, topic_filter: bytes) -> None:
     """The subscription is another one, or none."""
-    copies = session.copies
-    for copy in copies.under_way:
-        if copy.filter == topic_filter and session.is_kept:
-            session.submit(ForgetCopy(copy.queue, key_of(topic_filter).decode()))
-    copies.under_way = [copy for copy in copies.under_way if copy.filter != topic_filter]
+    copy = session.copies.under_way.pop(topic_filter, None)
+    if copy is not None and session.is_kept:
+        session.submit(ForgetCopy(copy.queue, key_of(topic_filter).decode()))
 
 
 def restore(session: Session, queue: str) -> Generator[Any, Any, None]:
@@ -67,7 +65,7 @@ def restore(session: Session, queue: str) -> Generator[Any, Any, None]:
     for one in (yield ListCopies(queue)):
         topic_filter = filter_of(one.pattern.encode(errors="surrogateescape"))
         if topic_filter is not None and session.subscriptions.get(topic_filter) is not None:
-            session.copies.under_way.append(Copy(topic_filter, queue, one.identifier, one.after))
+            session.copies.under_way[topic_filter] = Copy(topic_filter, queue, one.identifier, one.after)
         else:
             session.submit(ForgetCopy(queue, one.pattern, one.exchange))
 
@@ -75,7 +73,7 @@ def restore(session: Session, queue: str) -> Generator[Any, Any, None]:
 def _next(session: Session) -> None:
     copies = session.copies
     if copies.call is None and copies.under_way and copies.waiting < WAITING_MAX:
-        copy = copies.asked = copies.under_way[0]
+        copy = copies.asked = next(iter(copies.under_way.values()))
         call = copies.call = make_ask(STREAM, CopyRetained(key_of(copy.filter).decode(), copy.queue, copy.identifier, copy.after, noted=session.is_kept))
         session.attachment.submit(call)
 
@@ -89,9 +87,9 @@ def copied(session: Session, call: Ask) -> None:
     count, after = call.result if call.outcome == DONE else (0, None)
     copies.waiting += count
     copy = copies.asked
-    if copy is not None and copy in copies.under_way:
+    if copy is not None and copies.under_way.get(copy.filter) is copy:
         if after is None:
-            copies.under_way.remove(copy)
+            del copies.under_way[copy.filter]
         else:
             copy.after = after
     _next(session)

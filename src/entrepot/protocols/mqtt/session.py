@@ -118,8 +118,8 @@ class Session(Sink):
         self.steps_waiting = 0  # how many of them are not answered
         self.is_list = False  # it has asked several together
         self.advancing = False
-        # what the client publishes: by topic, the address, or the reason that it has none
-        self.addresses: dict[bytes, bytes | MqttError] = {}
+        # what the client publishes: by topic, the address
+        self.addresses: dict[bytes, bytes] = {}
         self.withouts: dict[bytes, tuple[str, ...]] = {}  # by address: queues of the session that get nothing of it
         self.incoming = Incoming(settings.offer.receive_maximum)
         self.answers: deque[publishing.Answer] = deque()  # acknowledgements that are due, in order
@@ -135,8 +135,8 @@ class Session(Sink):
         self.copies = retained.Copies()
         self.matches: dict[bytes, delivering.Match] = {}  # by address
         self.held: deque[delivering.Held] = deque()  # deliveries that wait for identifiers, or for the client's acknowledgements
-        self.settling = False  # settle_now() will come
         self.unsettled: list[Settle] = []  # what is settled when it is handed to the socket
+        self.settling = False  # settle_unwritten() will come
 
     @property
     def established(self) -> bool:
@@ -463,25 +463,6 @@ class Session(Sink):
         if self.attachment is not None:
             self.attachment.close()
 
-    def settle(self) -> None:
-        """What waited for that is handed to the socket."""
-        if self.unsettled:
-            settlements, self.unsettled = self.unsettled, []
-            for settlement in settlements:
-                self.attachment.submit(settlement)
-
-    def settle_soon(self) -> None:
-        """What was not sent at all waits for no socket: but not amid a delivery."""
-        if not self.settling:
-            self.settling = True
-            self.turns.wait(self.settle_now)
-
-    def settle_now(self) -> None:
-        """The turn that was waited for; where something is on its way to the socket by now, that is waited for."""
-        self.settling = False
-        if not self.output.size:
-            self.settle()
-
     # ---- what the network says
 
     def flushed(self) -> None:
@@ -491,6 +472,25 @@ class Session(Sink):
             self.overfull = False
             if self.attachment is not None:
                 self.attachment.resume()
+
+    def settle(self) -> None:
+        """What is written is handed over, and so done with."""
+        if self.unsettled:
+            settlements, self.unsettled = self.unsettled, []
+            for settlement in settlements:
+                self.attachment.submit(settlement)
+
+    def settle_soon(self) -> None:
+        """Something is done with, and nothing is written: nobody may say flushed()."""
+        if not self.settling:
+            self.settling = True
+            self.turns.wait(self.settle_unwritten)
+
+    def settle_unwritten(self) -> None:
+        """The turn that was waited for. What has been written meanwhile, or waits for a client that does not read, is settled behind that."""
+        self.settling = False
+        if not self.output.size and self.attachment is not None and self.attachment.writable:
+            self.settle()
 
     def writable(self, is_writable: bool) -> None:
         """See net.session.Session."""

@@ -40,13 +40,10 @@ def filter_named(queue: str) -> bytes | None:
 
 def subscribe(session: Session, wanted: Subscription, identifier: int, arguments: dict[str, Any], member: str) -> Generator[Any, Any, int]:
     """One more of the session; the code. `member`: its queue."""
-    name = name_of(wanted.filter)
-    if len(name.encode()) > NAME_MAX_BYTES:
+    if len(name_of(wanted.filter).encode()) > NAME_MAX_BYTES:
         return ReasonCode.TOPIC_FILTER_INVALID
-    found = shared(wanted.filter)
-    assert found is not None
     wanted.qos = min(wanted.qos, QOS_MAX)
-    yield JoinShared(name, key_of(found[1]).decode(), member, arguments, session.queue_arguments())
+    yield joining(session, wanted, arguments, member)
     replaced = session.shared.get(wanted.filter)
     if replaced is not None and replaced.is_loose == (wanted.qos == 0):
         replaced.subscription, replaced.identifier = wanted, identifier
@@ -57,6 +54,13 @@ def subscribe(session: Session, wanted: Subscription, identifier: int, arguments
     source = add(session, wanted, identifier)
     yield from consume(session, source)
     return wanted.qos
+
+
+def joining(session: Session, wanted: Subscription, arguments: dict[str, Any], member: str) -> JoinShared:
+    """What makes `member`, a queue of the session, one of its members."""
+    found = shared(wanted.filter)
+    assert found is not None
+    return JoinShared(name_of(wanted.filter), key_of(found[1]).decode(), member, arguments, session.queue_arguments())
 
 
 def add(session: Session, subscription: Subscription, identifier: int) -> Source:
@@ -92,13 +96,6 @@ def _leave(session: Session, source: Source) -> Generator[Any, Any, None]:
     if unsent:
         yield requests.Release(unsent)
         session.held = type(session.held)(held for held in session.held if held.source is not source)
-
-
-def gone(session: Session, source: Source) -> None:
-    """Its queue was deleted: the subscription is none any more."""
-    source.ended = True
-    if source.subscription is not None and session.shared.get(source.subscription.filter) is source:
-        del session.shared[source.subscription.filter]
 
 
 def _forget_ended(session: Session) -> None:

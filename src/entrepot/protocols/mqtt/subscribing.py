@@ -10,10 +10,11 @@ from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
-from entrepot.model.errors import NotDone
+from entrepot.model.errors import NotDone, Reason, Refused
 from entrepot.protocols.mqtt import answers, outcomes, retained, sharing, system_topics
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Subscribe, Subscription, Unsubscribe
+from entrepot.protocols.mqtt.packets import VARIABLE_MAX
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
 from entrepot.protocols.mqtt.steps import Steps, side_by_side
 from entrepot.protocols.mqtt.topics import KEY_MAX_BYTES, filter_of, key_of, shared
@@ -35,16 +36,16 @@ BATCH_MAX = 100  # filters that are asked about together
 def subscribe(session: Session, packet: Subscribe) -> Steps:
     """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be."""
     codes: list[int] = []
-    due: list[tuple[bytes, str, int]] = []
+    due: dict[bytes, tuple[str, int]] = {}
     for batch in _batches(packet.subscriptions):
         if codes:
             yield None
         codes += yield from _subscribe_all(session, batch, packet.identifier, due)
     session.subscribed_anew()
     session.put(answers.suback(session.version, packet.packet_id, codes))
-    for one in due:
-        retained.begin(session, *one)
-        system_topics.begin(session, one[0])
+    for topic_filter, (queue, identifier) in due.items():
+        retained.begin(session, topic_filter, queue, identifier)
+        system_topics.begin(session, topic_filter)
 
 
 def _batches(wanted: list[Subscription]) -> Iterator[list[Subscription]]:
@@ -58,7 +59,7 @@ def _batches(wanted: list[Subscription]) -> Iterator[list[Subscription]]:
     yield list(batch.values())
 
 
-def _subscribe_all(session: Session, batch: list[Subscription], identifier: int, due: list[tuple[bytes, str, int]]) -> Generator[Any, Any, list[int]]:
+def _subscribe_all(session: Session, batch: list[Subscription], identifier: int, due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, list[int]]:
     """The codes; what is asked of the broker goes out together."""
     codes = _refusals(session, batch)
     places = {MAIN if shared_in(one) else place_of(one) for one, code in zip(batch, codes, strict=True) if not code}
@@ -100,7 +101,7 @@ def shared_in(subscription: Subscription) -> bool:
     return found is not None and found[0] != b""
 
 
-def _subscribe(session: Session, wanted: Subscription, identifier: int, due: list[tuple[bytes, str, int]]) -> Generator[Any, Any, int]:
+def _subscribe(session: Session, wanted: Subscription, identifier: int, due: dict[bytes, tuple[str, int]]) -> Generator[Any, Any, int]:
     """The code for one filter; `due` is told of what it is to be sent of what is retained."""
     if shared_in(wanted):
         wanted.qos = min(wanted.qos, sharing.QOS_MAX)
@@ -115,7 +116,7 @@ def _subscribe(session: Session, wanted: Subscription, identifier: int, due: lis
     session.subscribed_anew()
     yield from _unbind([binding for binding in old if binding not in new])
     if wanted.retain_handling == 0 or (wanted.retain_handling == 1 and replaced is None):
-        due.append((wanted.filter, session.sources[place_of(wanted)].queue, identifier))
+        due[wanted.filter] = session.sources[place_of(wanted)].queue, identifier
     return wanted.qos
 
 
@@ -148,6 +149,18 @@ def consume(session: Session, source: Source) -> Generator[Any, Any, None]:
     """Deliveries begin."""
     limit = 0 if source.is_loose else session.flights.receive_maximum
     source.consumer_id = yield requests.Consume(source.queue, source, limit, source.is_loose)
+
+
+def consume_again(session: Session, source: Source) -> Generator[Any, Any, None]:
+    """Deliveries begin, in a session that was there before: a shared subscription whose queue was deleted meanwhile is joined again."""
+    try:
+        yield from consume(session, source)
+    except Refused as refused:
+        wanted = source.subscription
+        if wanted is None or refused.reason is not Reason.NOT_FOUND:
+            raise
+        yield sharing.joining(session, wanted, _arguments(wanted, source.identifier), session.sources[MAIN].queue)
+        yield from consume(session, source)
 
 
 def bindings(session: Session, subscription: Subscription, identifier: int) -> list[requests.Bind]:
@@ -189,7 +202,7 @@ def restore(session: Session) -> Generator[Any, Any, None]:
 def _noted(routing_key: str, arguments: dict[str, Any]) -> tuple[Subscription, int] | None:
     """The subscription that a binding is, with its identifier; None: it is none, for somebody else has made it."""
     options, identifier = arguments.get(OPTIONS), arguments.get(IDENTIFIER, 0)
-    if not isinstance(options, int) or not isinstance(identifier, int) or options & 3 > MOST_QOS:
+    if not isinstance(options, int) or not isinstance(identifier, int) or options & 3 > MOST_QOS or not 0 <= identifier <= VARIABLE_MAX:
         return None
     pattern = routing_key.encode(errors="surrogateescape")
     pattern = pattern.removeprefix(NOTED)
