@@ -8,9 +8,9 @@ from typing import Any
 import mqtt_wire as wire
 
 from entrepot.broker.broker import Broker
-from entrepot.broker.operations.own_calls import ask_as_broker
 from entrepot.broker.catalogue.decisions import Decisions
 from entrepot.broker.catalogue.stream import CatalogueStream
+from entrepot.broker.operations.own_calls import ask_as_broker
 from entrepot.broker.state_kinds import default_folds
 from entrepot.broker.users.credentials import ScramVerifier, derive
 from entrepot.model.errors import Reason, Refused

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Delivery, Settle, Sink, make_ask
+from entrepot.broker.calls.port import DONE, PENDING, Ask, Call, Settle, Sink, make_ask
 from entrepot.model.entry import CODEC_MQTT
 from entrepot.model.errors import NotDone
 from entrepot.net.receive_buffer import BUFFER_MAX_BYTES
