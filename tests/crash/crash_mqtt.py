@@ -28,19 +28,17 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 
 
 class Peer:
-    """One client, which is there until end(), whatever becomes of its connections."""
+    """One client, which is there until end(), whatever becomes of its connections. `is_kept`: of version 5, else it is."""
 
-    def __init__(self, port: int, name: str, version: int = MQTTv311, will: tuple[str, bytes] | None = None) -> None:
+    def __init__(self, port: int, name: str, version: int = MQTTv311, is_kept: bool = True) -> None:
         self.name = name
         is_5 = version == MQTTv5
         self.client = Client(CallbackAPIVersion.VERSION2, name, protocol=version, **({} if is_5 else {"clean_session": False}))  # type: ignore[arg-type]
         self.client.reconnect_delay_set(1, 1)
         self.client.max_inflight_messages_set(WINDOW)
-        if will is not None:
-            self.client.will_set(*will, qos=2)
         self.client.on_connect = self._connected
         expiry = Properties(PacketTypes.CONNECT)
-        expiry.SessionExpiryInterval = FOREVER_S
+        expiry.SessionExpiryInterval = FOREVER_S if is_kept else 0
         self.greeted = threading.Event()
         self.refusals: list[str] = []
         self.client.connect("127.0.0.1", port, **({"clean_start": False, "properties": expiry} if is_5 else {}))  # type: ignore[arg-type]
@@ -115,14 +113,14 @@ class Publisher(Peer):
 class Subscriber(Peer):
     """What it has heard, by publisher."""
 
-    def __init__(self, port: int, name: str, qos: int, version: int = MQTTv311, pattern: str = "crash/#") -> None:
+    def __init__(self, port: int, name: str, qos: int, version: int = MQTTv311, is_kept: bool = True) -> None:
         self.qos = qos
         self.heard: dict[str, list[int]] = {}
-        super().__init__(port, name, version)
+        super().__init__(port, name, version, is_kept)
         self.client.on_message = self._message
         granted = threading.Event()
         self.client.on_subscribe = lambda *_: granted.set()
-        self.client.subscribe(pattern, qos)
+        self.client.subscribe("crash/#", qos)
         assert granted.wait(DEADLINE_S), f"{name} is not subscribed"
 
     def _message(self, client: object, userdata: object, message: object) -> None:

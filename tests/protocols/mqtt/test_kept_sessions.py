@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from mqtt_bench import Bench, Client
-from mqtt_wire import DISCONNECT, listed, packet, publish, string, subscribe, u32, unsubscribe
+from mqtt_wire import DISCONNECT, ack, listed, packet, publish, string, subscribe, u32, unsubscribe
 
 from entrepot.broker.calls.requests import Bind
 
@@ -55,6 +55,16 @@ def test_a_binding_that_is_no_subscription_finds_nothing(bench: Bench, arguments
     again = kept(bench)
     writer.publish(b"b", b"1", 1).publish(b"a", b"2", 1)
     assert again.payloads() == [b"2"]
+
+
+def test_a_pubrec_twice_has_one_pubrel_when_it_is_durable(bench: Bench) -> None:
+    client, writer = kept(bench), bench.connected("w")
+    client.subscribe(b"a", 2)
+    writer.publish(b"a", b"1", 2).hear()
+    ((_, message),) = client.hear()
+    client.feed(2 * ack(5, message["id"]))
+    client.feed(ack(5, message["id"]))
+    assert client.hear() == [("PUBREL", message["id"], 0)]
 
 
 def test_a_clean_start_drops_what_there_was(bench: Bench) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from mqtt_bench import NS, VERSIONS, Bench, Client
-from mqtt_wire import expiry, listed, subscribe, u16, unsubscribe
+from mqtt_wire import expiry, listed, publish, subscribe, u16, unsubscribe
 from test_kept_sessions import kept
 
 from entrepot.broker.calls.retained_requests import RETAINED_QUEUE
@@ -48,6 +48,18 @@ def test_retain_handling(bench: Bench, handling: int, first: int, second: int) -
     reader.hear()
     reader.feed(subscribe(4, (b"a", handling << 4), properties=b"\0"))
     assert len(heard(reader)) == first
+
+
+@pytest.mark.parametrize("qos", [1, 2])
+def test_what_is_acknowledged_is_retained_over_a_crash(bench: Bench, qos: int) -> None:
+    writer = kept(bench, "w")
+    writer.feed(publish(b"a", b"1", qos, 1, retain=True, properties=b"\0"))
+    while not writer.received:
+        bench.loop.run_for(0.0002)
+        writer.read()
+    reader = bench.crash().connected("r")
+    reader.feed(subscribe(1, (b"a", 0), properties=b"\0"))
+    assert heard(reader) == [(b"a", b"1", 0, True)]
 
 
 def test_there_may_be_many(bench: Bench) -> None:

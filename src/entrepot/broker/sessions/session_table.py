@@ -222,7 +222,7 @@ class SessionTable:
             done(None, (me.generation, CHANGE_CATALOGUE, [], []))
 
     def _known(self, asked: AttachSession) -> Kept | None:
-        """What is kept of it; None: nothing. Unavailable, where who asks knows of another queue, or it is not alive here; Refused: it is somebody else's."""
+        """What is kept of it; None: nothing. Unavailable, where its queue is another, or not alive here; Refused: it is somebody else's."""
         kept = self._by_name.get((asked.namespace, asked.name))
         if kept is not None and kept.log_id != asked.log_id:
             raise Unavailable(f"the queue of session '{asked.name}' is another by now")

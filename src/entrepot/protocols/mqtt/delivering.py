@@ -151,7 +151,7 @@ def _remember(session: Session, source: Source, data: bytes) -> Match:
     """What the topic's subscriptions want, from now on."""
     address = data[3 : 3 + int.from_bytes(data[1:3], "big")]
     matches = session.matches if source.subscription is None else source.matches
-    if len(matches) >= MATCHES_MAX:
+    if len(matches) >= (MATCHES_MAX if source.subscription is None else MATCHES_MAX // max(1, len(session.shared))):
         matches.clear()
     found = matches[address] = _find(session, source, address)
     if found.qos >= 0 and not session.aliases.maximum:
@@ -352,6 +352,9 @@ def _release(session: Session, first: int, count: int, some_unknown: bool, spans
     if some_unknown and session.version == MQTT_5:
         unknown = [packet_id for packet_id in known if not session.flights.is_released(packet_id)]
         known = [packet_id for packet_id in known if session.flights.is_released(packet_id)]
+    if not spans:  # those of before may still be waited for
+        due = {packet_id for kind, packet_ids in session.releasing.values() if kind == _PUBREL for packet_id in ids_of(packet_ids)}
+        known = [packet_id for packet_id in known if packet_id not in due] if due else known
     if session.is_kept and spans:
         request = ReleaseOutgoing(session.number, _settlements(session, spans), runs_of(known))
         session.when_done(request, _PUBREL, pack_ids(known))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from entrepot import __version__
 from entrepot.model.listeners import WEBSOCKET, ListenerKind
 from entrepot.protocol import Protocol, Site, Speaker
+from entrepot.protocols.mqtt.times import NEVER_S
 from entrepot.settings import Config, Section, key
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class MqttSection(Section, frozen=True):
 
     namespace: Annotated[str, key("namespace of connections whose user name says no virtual host (VHOST:NAME)")] = "public/default"
     keep_alive_max_s: Annotated[int, key("keep alive of clients of version 5 at most; those that want none have it", unit="s", least=1, most=65_535)] = 65_535
+    session_expiry_max_s: Annotated[
+        int, key("for how long at most a session is kept whose client is away; all ones: for ever", unit="s", least=0, most=NEVER_S)
+    ] = NEVER_S
     receive_maximum: Annotated[
         int, key("messages of QoS 1 and 2 that a client of version 5 may send without an acknowledgement", unit="messages", least=1, most=65_535)
     ] = 1000
@@ -73,6 +77,7 @@ def speak(site: Site) -> Speaker:
         receive_maximum=section.receive_maximum,
         packet_max=min(limits.message_bytes, VARIABLE_MAX + 5),
         topic_alias_maximum=section.topic_aliases,
+        session_expiry_max_s=section.session_expiry_max_s,
         keep_alive_max_s=section.keep_alive_max_s,
         in_flight_max=section.in_flight,
     )

@@ -34,14 +34,15 @@ _FAILED = 0x80
 
 
 class Answer:
-    """What a run of PUBLISHes is answered with, when it is `ready`: `reasons` is one for all of them, or one for each."""
+    """What a run of PUBLISHes is answered with, when it is `ready`: `reasons` is one for all of them, or one for each. `asked`: calls that it waits for."""
 
-    __slots__ = ("packet_ids", "publish", "qos", "ready", "reasons")
+    __slots__ = ("asked", "packet_ids", "publish", "qos", "ready", "reasons")
 
     def __init__(self, qos: int, packet_ids: bytes, publish: Publish | None, reasons: int | list[int] = 0, ready: bool = False) -> None:
         self.qos = qos
         self.packet_ids = packet_ids
         self.publish = publish
+        self.asked = 1
         self.reasons = reasons
         self.ready = ready
 
@@ -99,7 +100,8 @@ def publish(session: Session, run: PublishRun) -> None:
         if run.qos == 2 and session.is_kept:
             session.ask(PublishOnce(session.number, [call], runs_of(ids_of(run.packet_ids))), answer)
             if run.retain:
-                session.submit(PublishRetained(_last_of(call), kept_only=True))
+                answer.asked += 1
+                session.ask(PublishRetained(_last_of(call), kept_only=True), answer)
         elif run.retain:
             session.ask(PublishRetained(call), answer)
         else:
@@ -151,16 +153,25 @@ def _those(run: PublishRun, places: list[int]) -> PublishRun:
 def completed(session: Session, call: Call) -> None:
     """A run is durable, or will not be. Raises MqttError."""
     answer = session.sent.pop(call)
-    assert answer.publish is not None
-    answer.reasons = outcomes.of_publish(call, answer.publish, session.version, answer.packet_ids)
+    answer.asked -= 1
+    if not _only_keeps(call):
+        assert answer.publish is not None
+        answer.reasons = outcomes.of_publish(call, answer.publish, session.version, answer.packet_ids)
+    if answer.asked:
+        return
     answer.publish = None
     answer.ready = True
     write_answers(session)
 
 
+def _only_keeps(call: Call) -> bool:
+    """Whether it is what is retained of a message that is published otherwise: waited for, but that message is stored, whatever becomes of this."""
+    return isinstance(call, Ask) and isinstance(call.request, PublishRetained) and call.request.kept_only
+
+
 def unheard(call: Call) -> None:
     """What nobody waits for is not done. Raises MqttError, where a message of QoS 0 may not be published at all."""
-    is_publish = isinstance(call, Publish) or (isinstance(call, Ask) and isinstance(call.request, PublishRetained) and not call.request.kept_only)
+    is_publish = isinstance(call, Publish) or (isinstance(call, Ask) and isinstance(call.request, PublishRetained))
     if is_publish and isinstance(call.error, Refused) and call.error.reason is Reason.NOT_PERMITTED:
         raise outcomes.as_mqtt(call.error)
 
