@@ -6,11 +6,10 @@ from kept_session_bench import NS, SessionBench, will_of
 
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import session_requests as s
-from entrepot.broker.calls.port import DONE, PENDING, REFUSED
+from entrepot.broker.calls.port import DONE, REFUSED
 from entrepot.broker.calls.shared_requests import JoinShared
 from entrepot.broker.sessions import session_table
 from entrepot.model.errors import Reason, Refused
-from entrepot.model.principal import Principal
 
 
 @pytest.fixture
@@ -574,38 +573,3 @@ class TestNumbers:
         again.consume(queue="s")
         bench.run()
         assert again.bodies() == [b"2"]
-
-
-def test_a_connection_that_ends_amid_opening_leaves_it(bench):
-    me = bench.connect()
-    call = me.try_open()
-    me.close()
-    bench.run()
-    assert call.outcome in (PENDING, DONE)
-    assert bench.figure("sessions_attached") == 0
-    assert not bench.connect().open() or bench.exists("s")
-
-
-def test_many_connect_and_go(bench):
-    for turn in range(3):
-        for number in range(10):
-            one = bench.connect(Principal("x"))
-            assert one.open(f"s{number}") == (turn > 0)
-            one.close()
-    bench.run()
-    assert bench.figure("sessions_kept") == 10
-    assert bench.figure("sessions_attached") == 0
-    assert len(bench.rows()) == 10
-
-
-def test_refused_quota_leaves_nobody_attached(bench, me, other, monkeypatch):
-    def refuse(*_):
-        raise Refused(Reason.LIMIT, "no more")
-
-    monkeypatch.setattr(bench.catalogue.quotas, "check", refuse)
-    call = me.try_open()
-    bench.run()
-    assert call.outcome == REFUSED
-    assert bench.figure("sessions_attached") == 0
-    monkeypatch.undo()
-    assert not other.open()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 from entrepot import __version__
 from entrepot.model.listeners import WEBSOCKET, ListenerKind
 from entrepot.protocol import Protocol, Site, Speaker
-from entrepot.protocols.mqtt.times import NEVER_S
 from entrepot.settings import Config, Section, key
 
 if TYPE_CHECKING:
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
     from entrepot.protocols.mqtt.listener import MqttListener
 
 MQTT = "MQTT"  # what it looks like
+NEVER_S = 0xFFFFFFFF  # as times.py has it
 PATHS = frozenset(("/", "/mqtt", "/ws"))  # of WebSockets, as clients of Mosquitto, RabbitMQ and HiveMQ have them
 SUBPROTOCOLS = ("mqtt", "mqttv3.1")
 _NAMES = (b"\x00\x04MQTT", b"\x00\x06MQIsdp")
