@@ -154,7 +154,7 @@ def _entry_codec(_: Config) -> EntryCodec:
 
 
 LISTENERS = {
-    "mqtt": ListenerKind("MQTT", MQTT, "", "mqtt", "MQTT clients"),
+    "mqtt": ListenerKind("MQTT", MQTT, "127.0.0.1:1883", "mqtt", "MQTT clients"),
     "mqtts": ListenerKind("MQTT over TLS", MQTT, "", "mqtts", "MQTT clients, TLS", "mqtt"),
     "mqtt-ws": ListenerKind("MQTT over WebSocket", WEBSOCKET, "", "ws", "MQTT clients in browsers"),
     "mqtt-wss": ListenerKind("MQTT over WebSocket and TLS", WEBSOCKET, "", "wss", "MQTT clients in browsers, TLS", "mqtt-ws"),
