@@ -139,4 +139,4 @@ def test_little_is_compiled_to_run_faster_than_that() -> None:
         lines[build["optimization"](path)] += len((Path(__file__).parents[1] / path).read_bytes().splitlines())
     assert lines["-O2"] <= 2_700
     assert lines["-O2"] + lines["-O1"] <= 23_400
-    assert sum(lines.values()) <= 32_000
+    assert sum(lines.values()) <= 32_300
