@@ -20,8 +20,9 @@ def test_the_last_one_is_kept(connect: Connect, any_version: str) -> None:
     early.subscribe(topic, 2)
     for number in range(3):
         writer.publish(topic, f"{number}", number, retain=True)
-    writer.publish(topic, b"not kept", 1)
-    assert [(payload, retain) for _, payload, _, retain in seen(early.take(4))] == [(b"0", False), (b"1", False), (b"2", False), (b"not kept", False)]
+    assert [(payload, retain) for _, payload, _, retain in seen(early.take(3))] == [(b"0", False), (b"1", False), (b"2", False)]
+    writer.publish(topic, b"not kept", 1)  # not before: paho hands over QoS 2 with PUBREL, and this might pass it
+    assert seen([early.one()]) == [(topic, b"not kept", 1, False)]
     late = connect(any_version)
     late.subscribe(topic, 1)
     assert seen(late.rest()) == [(topic, b"2", 1, True)]
