@@ -19,6 +19,10 @@ Publish: TypeAlias = Callable[[str, WillFields, int, Callable[[NotDone | None], 
 Raises a NotDone: not now; Refused: never."""
 
 
+HELD_BYTES_MAX = 16_777_216
+"""Of wills that are in memory alone, and cannot be published now; more are dropped."""
+
+
 class LateWill(NamedTuple):
     """`key`: of its row, in `shard`; b"": it is in memory alone."""
 
@@ -36,6 +40,7 @@ class LateWills:
         self._publish = publish
         self._arm = arm
         self.waiting: list[LateWill] = []
+        self._held_bytes = 0  # of those in memory alone, since they were last tried
         self.published_count = 0
         self.dropped_count = 0
 
@@ -56,6 +61,7 @@ class LateWills:
     def again(self) -> None:
         """Try what waits."""
         waiting, self.waiting = self.waiting, []
+        self._held_bytes = 0
         for late in waiting:
             self._try(late)
 
@@ -72,9 +78,16 @@ class LateWills:
                 self._published(late, None)
 
     def _wait(self, late: LateWill) -> None:
-        if not late.key or late.shard not in self._store.closed:  # else whoever opens it has it
-            self.waiting.append(late)
-            self._arm()
+        if late.key and late.shard in self._store.closed:
+            return  # whoever opens it has it
+        if not late.key:
+            size = sum(len(part) for part in (late.will[0], late.will[4]))
+            if self._held_bytes + size > HELD_BYTES_MAX:
+                self.dropped_count += 1
+                return
+            self._held_bytes += size
+        self.waiting.append(late)
+        self._arm()
 
     def _published(self, late: LateWill, error: NotDone | None) -> None:
         if isinstance(error, Unavailable):
