@@ -596,3 +596,18 @@ def sweep(client: Client, start: float, stop: float, step: float = 0.25) -> None
         if client.session.next_deadline and now >= client.session.next_deadline:
             client.session.deadline_reached(now)
         now += step
+
+
+def test_many_filters_at_once(bench: Bench) -> None:
+    client = bench.connected(settings=Settings(subscriptions_max=300))
+    filters = [(b"t/%d" % (n % 350), n // 350 % 3) for n in range(1000)]
+    client.send(subscribe(1, *filters, properties=b"\0"))
+    ((_, _, codes),) = client.hear()
+    assert codes == [n // 350 % 3 if n % 350 < 300 else 0x97 for n in range(1000)]
+    client.publish(b"t/299", b"x", 2).publish(b"t/0", b"y", 2, 2)
+    assert [(one[1]["payload"], one[1]["qos"]) for one in client.hear() if one[0] == "PUBLISH"] == [(b"x", 2), (b"y", 2)]
+    client.send(unsubscribe(2, *[one for one, _ in filters], properties=b"\0"))
+    ((_, _, codes),) = client.hear()
+    assert codes == [0 if n < 300 else 0x11 for n in range(1000)]
+    assert not client.session.subscriptions.no_local_count
+    assert not [one for queue in bench.queues().values() for one in queue.bindings_in]

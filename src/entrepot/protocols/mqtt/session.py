@@ -15,7 +15,7 @@ in which they came. PUBLISHes do not wait: they are acknowledged when they are d
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from entrepot.protocols.mqtt.incoming import Incoming
 from entrepot.protocols.mqtt.negotiation import Terms
 from entrepot.protocols.mqtt.output import Output
 from entrepot.protocols.mqtt.reason_codes import MqttError
+from entrepot.protocols.mqtt.steps import Steps
 from entrepot.protocols.mqtt.subscriptions import Subscriptions
 
 STREAM = 1  # all that a connection asks is one stream of the port
@@ -43,9 +44,6 @@ PIECE_STEPS = 100  # of events taken in, between two looks at what the turn has 
 EVENT_STEPS = 6  # what an event costs; of a packet that is not hot
 PACKET_STEPS = 20
 ID_STEPS = 1  # of an acknowledgement, or a PUBLISH of QoS 2, that is looked up by itself
-
-Steps = Generator[Any, Any, None]
-"""What a packet does: yields requests of the port, is given their results, or the NotDone that they ended with."""
 
 
 class Session(Sink):
@@ -113,7 +111,9 @@ class Session(Sink):
         self.arranged = False  # next_turn() will come
         self.taking = False  # take_in() is at it, and looks at the backlog
         self.steps: Steps | None = None  # of the packet that waits for an answer
-        self.step_call: Ask | None = None
+        self.step_calls: list[Ask] = []  # what it has asked
+        self.steps_waiting = 0  # how many of them are not answered
+        self.is_list = False  # it has asked several together
         self.advancing = False
         # what the client publishes: by topic, the address, or the reason that it has none
         self.addresses: dict[bytes, bytes | MqttError] = {}
@@ -329,21 +329,28 @@ class Session(Sink):
     def begin(self, steps: Steps) -> None:
         """A packet that asks the broker. Raises MqttError."""
         self.steps = steps
-        self.advance(None, None)
+        self.advance(None)
 
-    def advance(self, result: Any, error: NotDone | None) -> None:
-        """Give the packet that waits the result of what it asked, or the error. Raises MqttError."""
+    def advance(self, answer: Any) -> None:
+        """Give the packet that waits what it asked for (steps.py), and ask what it wants next. Raises MqttError."""
         steps = self.steps
         assert steps is not None
         self.advancing = True
         try:
             while True:
-                request = steps.send(result) if error is None else steps.throw(error)
-                call = self.step_call = make_ask(STREAM, request)
-                self.attachment.submit(call)
-                if call.outcome == PENDING:
+                asked = steps.throw(answer) if isinstance(answer, NotDone) else steps.send(answer)
+                if asked is None:
+                    self.turns.wait(partial(self.advance_later, steps))
                     return
-                result, error = call.result, call.error
+                self.step_calls = [make_ask(STREAM, request) for request in (asked if isinstance(asked, list) else [asked])]
+                self.is_list = isinstance(asked, list)
+                self.steps_waiting = len(self.step_calls)
+                for call in self.step_calls:
+                    self.attachment.submit(call)
+                self.steps_waiting = sum(call.outcome == PENDING for call in self.step_calls)
+                if self.steps_waiting:
+                    return
+                answer = self.answer()
         except StopIteration:
             self.steps = None
         except NotDone as not_done:
@@ -356,6 +363,24 @@ class Session(Sink):
         finally:
             self.advancing = False
 
+    def answer(self) -> Any:
+        """What the packet that waits is given: all that it asked is answered."""
+        calls, self.step_calls = self.step_calls, []
+        answers = [call.result if call.error is None else call.error for call in calls]
+        return answers if self.is_list else answers[0]
+
+    def advance_later(self, steps: Steps) -> None:
+        """The turn that it waited for."""
+        if self.steps is not steps or self.state >= LEAVING:
+            return
+        try:
+            self.advance(None)
+        except MqttError as error:
+            self.fail(error)
+            return
+        if self.steps is None:
+            self.go_on_soon()
+
     # ---- what the port says
 
     def completed(self, call: Call) -> None:
@@ -363,10 +388,10 @@ class Session(Sink):
         if self.state >= LEAVING:
             return
         try:
-            if call is self.step_call:
-                self.step_call = None
-                if not self.advancing:
-                    self.advance(call.result, call.error)
+            if call in self.step_calls:
+                self.steps_waiting -= 1
+                if not self.steps_waiting and not self.advancing:
+                    self.advance(self.answer())
             elif call is self.copies.call:
                 retained.copied(self, self.copies.call)
             elif call in self.sent:
@@ -420,7 +445,7 @@ class Session(Sink):
         """Give up what the connection holds."""
         self.backlog = []
         self.steps = None
-        self.step_call = None
+        self.step_calls = []
         self.sent.clear()
         self.releasing.clear()
         self.answers.clear()

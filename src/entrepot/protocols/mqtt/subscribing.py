@@ -6,7 +6,7 @@ with when it is taken. Each is made when it is first needed. Who is in both is s
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 from entrepot.broker.calls import requests
@@ -15,10 +15,11 @@ from entrepot.protocols.mqtt import answers, outcomes, retained, sharing
 from entrepot.protocols.mqtt.delivering import LOOSE, MAIN, Source
 from entrepot.protocols.mqtt.events import Subscribe, Subscription, Unsubscribe
 from entrepot.protocols.mqtt.reason_codes import ReasonCode
+from entrepot.protocols.mqtt.steps import Steps, side_by_side
 from entrepot.protocols.mqtt.topics import KEY_MAX_BYTES, filter_of, key_of, shared
 
 if TYPE_CHECKING:
-    from entrepot.protocols.mqtt.session import Session, Steps
+    from entrepot.protocols.mqtt.session import Session
 
 EXCHANGE = "amq.topic"
 NOTED = b"*0."
@@ -28,40 +29,82 @@ OPTIONS, IDENTIFIER = "x-mqtt-options", "x-mqtt-identifier"
 """Arguments of a binding that is a subscription: the octet of its options as SUBSCRIBE has it (3.8.3.1), and its identifier, if it has one."""
 
 MOST_QOS = 2
+BATCH_MAX = 100  # filters that are asked about together
 
 
 def subscribe(session: Session, packet: Subscribe) -> Steps:
     """SUBSCRIBE; SUBACK when all of its filters are bound, or are not to be."""
-    codes = []
+    codes: list[int] = []
     due: list[tuple[bytes, str, int]] = []
-    for wanted in packet.subscriptions:
-        try:
-            codes.append((yield from _subscribe(session, wanted, packet.identifier, due)))
-        except NotDone as error:
-            error.__traceback__ = None
-            codes.append(outcomes.reason_of(error))
+    for batch in _batches(packet.subscriptions):
+        if codes:
+            yield None
+        codes += yield from _subscribe_all(session, batch, packet.identifier, due)
+    session.subscribed_anew()
     session.put(answers.suback(session.version, packet.packet_id, codes))
     for one in due:
         retained.begin(session, *one)
 
 
+def _batches(wanted: list[Subscription]) -> Iterator[list[Subscription]]:
+    """In order, each filter once in a batch."""
+    batch: dict[bytes, Subscription] = {}
+    for one in wanted:
+        if one.filter in batch or len(batch) >= BATCH_MAX:
+            yield list(batch.values())
+            batch = {}
+        batch[one.filter] = one
+    yield list(batch.values())
+
+
+def _subscribe_all(session: Session, batch: list[Subscription], identifier: int, due: list[tuple[bytes, str, int]]) -> Generator[Any, Any, list[int]]:
+    """The codes; what is asked of the broker goes out together."""
+    codes = _refusals(session, batch)
+    places = {MAIN if shared_in(one) else place_of(one) for one, code in zip(batch, codes, strict=True) if not code}
+    failed: NotDone | None = None
+    for place in sorted(places):
+        try:
+            yield from source_at(session, place)
+        except NotDone as error:
+            failed = error
+    if failed is not None:
+        failed.__traceback__ = None
+        return [code or outcomes.reason_of(failed) for code in codes]
+    accepted = [one for one, code in zip(batch, codes, strict=True) if not code]
+    found = iter((yield from side_by_side([_subscribe(session, one, identifier, due) for one in accepted])))
+    results = [code or next(found) for code in codes]
+    return [int(outcomes.reason_of(result)) if isinstance(result, NotDone) else result for result in results]
+
+
+def _refusals(session: Session, batch: list[Subscription]) -> list[int]:
+    """Why a filter is not granted, whoever asks; 0: it may be."""
+    room = session.settings.subscriptions_max - len(session.subscriptions) - len(session.shared)
+    codes: list[int] = []
+    for one in batch:
+        size_max = KEY_MAX_BYTES - len(NOTED) if session.is_kept and not one.qos else KEY_MAX_BYTES
+        is_new = session.subscriptions.get(one.filter) is None and one.filter not in session.shared
+        if shared(one.filter) is None or len(one.filter) > size_max:
+            codes.append(ReasonCode.TOPIC_FILTER_INVALID)
+        elif is_new and not room:
+            codes.append(ReasonCode.QUOTA_EXCEEDED)
+        else:
+            room -= is_new
+            codes.append(0)
+    return codes
+
+
+def shared_in(subscription: Subscription) -> bool:
+    """Whether it is a shared one."""
+    found = shared(subscription.filter)
+    return found is not None and found[0] != b""
+
+
 def _subscribe(session: Session, wanted: Subscription, identifier: int, due: list[tuple[bytes, str, int]]) -> Generator[Any, Any, int]:
     """The code for one filter; `due` is told of what it is to be sent of what is retained."""
-    parts = shared(wanted.filter)
-    if parts is None or len(wanted.filter) > KEY_MAX_BYTES:
-        return ReasonCode.TOPIC_FILTER_INVALID
-    replaced = session.subscriptions.get(wanted.filter)
-    is_new = replaced is None and wanted.filter not in session.shared
-    if is_new and len(session.subscriptions) + len(session.shared) >= session.settings.subscriptions_max:
-        return ReasonCode.QUOTA_EXCEEDED
-    if parts[0]:
-        main = session.sources[MAIN]
-        yield from _queue_at(session, main)
+    if shared_in(wanted):
         wanted.qos = min(wanted.qos, sharing.QOS_MAX)
-        return (yield from sharing.subscribe(session, wanted, identifier, _arguments(wanted, identifier), main.queue))
-    if session.is_kept and not wanted.qos and len(wanted.filter) > KEY_MAX_BYTES - len(NOTED):
-        return ReasonCode.TOPIC_FILTER_INVALID
-    yield from source_at(session, place_of(wanted))
+        return (yield from sharing.subscribe(session, wanted, identifier, _arguments(wanted, identifier), session.sources[MAIN].queue))
+    replaced = session.subscriptions.get(wanted.filter)
     new = bindings(session, wanted, identifier)
     old = bindings(session, *replaced) if replaced else []
     for binding in new:
@@ -125,16 +168,21 @@ def _arguments(subscription: Subscription, identifier: int) -> dict[str, Any]:
 
 def restore(session: Session) -> Generator[Any, Any, None]:
     """The subscriptions of a session that was there before, by the bindings of its queue; those of QoS 0 are bound again."""
+    again: list[requests.Bind] = []
     listed = yield requests.ListBindings(session.sources[MAIN].queue)
     for exchange, routing_key, arguments in listed:
         found = _noted(routing_key, arguments)
         if found is None or sharing.restored(session, exchange, *found) or exchange != EXCHANGE:
             continue
         subscription, identifier = found
+        session.subscriptions.put(subscription, identifier)
         if not subscription.qos:
             yield from _queue_at(session, session.sources[LOOSE])
-            yield bindings(session, subscription, identifier)[0]
-        session.subscriptions.put(subscription, identifier)
+            again.append(bindings(session, subscription, identifier)[0])
+    for at in range(0, len(again), BATCH_MAX):
+        for answer in (yield again[at : at + BATCH_MAX]):
+            if isinstance(answer, NotDone):
+                raise answer
 
 
 def _noted(routing_key: str, arguments: dict[str, Any]) -> tuple[Subscription, int] | None:
@@ -153,19 +201,29 @@ def _noted(routing_key: str, arguments: dict[str, Any]) -> tuple[Subscription, i
 def unsubscribe(session: Session, packet: Unsubscribe) -> Steps:
     """UNSUBSCRIBE; UNSUBACK when nothing more is bound."""
     codes: list[int] = []
-    for topic_filter in packet.filters:
-        found = session.subscriptions.get(topic_filter)
-        if found is None and topic_filter not in session.shared:
-            codes.append(ReasonCode.NO_SUBSCRIPTION_EXISTED if shared(topic_filter) is not None else ReasonCode.TOPIC_FILTER_INVALID)
-            continue
-        try:
-            yield from (sharing.unsubscribe(session, topic_filter) if found is None else _unbind(bindings(session, *found)))
-        except NotDone as error:
-            error.__traceback__ = None
-            codes.append(outcomes.reason_of(error))
-            continue
-        session.subscriptions.take(topic_filter)
-        retained.forget(session, topic_filter)
-        session.subscribed_anew()
-        codes.append(ReasonCode.SUCCESS)
+    for at in range(0, len(packet.filters), BATCH_MAX):
+        if codes:
+            yield None
+        batch = packet.filters[at : at + BATCH_MAX]
+        once = list(dict.fromkeys(batch))
+        results = yield from side_by_side([_unsubscribe(session, topic_filter) for topic_filter in once])
+        found = {one: int(outcomes.reason_of(result)) if isinstance(result, NotDone) else result for one, result in zip(once, results, strict=True)}
+        for topic_filter in batch:
+            codes.append(found[topic_filter])
+            found[topic_filter] = found[topic_filter] or ReasonCode.NO_SUBSCRIPTION_EXISTED
     session.put(answers.unsuback(session.version, packet.packet_id, codes))
+
+
+def _unsubscribe(session: Session, topic_filter: bytes) -> Generator[Any, Any, int]:
+    """The code for one filter."""
+    found = session.subscriptions.get(topic_filter)
+    if topic_filter in session.shared:
+        yield from sharing.unsubscribe(session, topic_filter)
+        return ReasonCode.SUCCESS
+    if found is None:
+        return ReasonCode.NO_SUBSCRIPTION_EXISTED if shared(topic_filter) is not None else ReasonCode.TOPIC_FILTER_INVALID
+    yield from _unbind(bindings(session, *found))
+    session.subscriptions.take(topic_filter)
+    retained.forget(session, topic_filter)
+    session.subscribed_anew()
+    return ReasonCode.SUCCESS
