@@ -5,12 +5,14 @@
     python compat/run.py --url kafka://HOST:PORT kafka-python
     python compat/run.py --url http://HOST:PORT moto
     python compat/run.py --url mqtt://HOST:PORT paho-testing mqtt5-conformance
+    python compat/run.py --url stomp://USER:PASSWORD@HOST:PORT stomp-py
     python compat/run.py --record                        add what passes now to <client>/passes.txt
     python compat/run.py --record-reference --url …      write <client>/rabbitmq.txt, or what the reference is called: run this against RabbitMQ, Kafka, moto's
-                                                         server or Mosquitto
+                                                         server, Mosquitto or ActiveMQ
 
-`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`, `mosquitto.txt`) names the tests that pass on RabbitMQ (on the other), `<client>/passes.txt` those that pass
-on Entrepot: a list that only grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a reference list pass.
+`<client>/rabbitmq.txt` (`kafka.txt`, `moto.txt`, `mosquitto.txt`, `activemq.txt`) names the tests that pass on RabbitMQ (on the other),
+`<client>/passes.txt` those that pass on Entrepot: a list that only grows. The exit status is 1 if a test of passes.txt fails, or if less than 90 % of a
+reference list pass.
 Nothing of the suites is kept in this repository; they lie under ENTREPOT_TEST_CACHE, else the user's cache folder.
 """
 
@@ -38,8 +40,8 @@ HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("ENTREPOT_TEST_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "entrepot-tests") / "compat"
 WANTED_RATIO = 0.9
 SUITE_TIMEOUT_S = 900
-LISTENERS = {"rabbitmq": "amqp", "kafka": "kafka", "moto": "sqs", "mosquitto": "mqtt"}  # by reference, what its suite speaks
-NAMES = {"rabbitmq": "RabbitMQ", "kafka": "Kafka", "moto": "moto's server", "mosquitto": "Mosquitto"}
+LISTENERS = {"rabbitmq": "amqp", "kafka": "kafka", "moto": "sqs", "mosquitto": "mqtt", "activemq": "stomp"}  # by reference, what its suite speaks
+NAMES = {"rabbitmq": "RabbitMQ", "kafka": "Kafka", "moto": "moto's server", "mosquitto": "Mosquitto", "activemq": "ActiveMQ"}
 KAFKA_VERSION = "4.3.1"
 FRANZ_GO = "1.20.0"
 FRANZ_GO_LEFT_OUT = "Txn|Record(Reader|Formatter)|Parse|Compress|Ring|xerial|ProcessHooks|AppendTo|sticky|MaxVersions|NewConsumerBalancer"
@@ -51,6 +53,9 @@ PAHO_TESTING = "9d7bb80bb8b9d9cfc0b52f8cb4c1916401281103"  # it has no releases
 PAHO_TESTING_GIT = os.environ.get("ENTREPOT_PAHO_TESTING_GIT", "https://github.com/eclipse/paho.mqtt.testing.git")
 MQTT5_CONFORMANCE = "fcdebe0eb6fae7fdd3829eaae99911f81fe5fa36"  # nor has this, of its own
 MQTT5_CONFORMANCE_GIT = os.environ.get("ENTREPOT_MQTT5_CONFORMANCE_GIT", "https://github.com/LabOverWire/mqtt-lib.git")
+STOMP_PY, STOMP_PY_TAG = "8.2.0", "v8.1.2"  # the last tag there is
+STOMP_PY_GIT = os.environ.get("ENTREPOT_STOMP_PY_GIT", "https://github.com/jasonrbriggs/stomp.py.git")  # its source distribution leaves the tests out
+STOMP_PY_TESTS = ("activemq", "basic", "cli", "context", "misc", "nonascii", "override_threading", "s10", "s11", "s12", "ss", "threading")
 PYTEST = ("pytest==8.3.5", "pytest-rerunfailures==15.0", "pytest-timeout==2.3.1")
 
 
@@ -275,6 +280,14 @@ def mqtt5_conformance(folder: Path, url: str) -> tuple[set[str], set[str]]:
     return {name for name, outcome in found if outcome == "ok"}, {name for name, outcome in found if outcome == "FAILED"}
 
 
+def stomp_py(folder: Path, url: str) -> tuple[set[str], set[str]]:
+    """stomp.py's tests, which find their broker by STD_HOST and its kin; those of TLS, and of brokers of other addresses, are left out."""
+    source, python = checkout(folder, STOMP_PY_GIT, STOMP_PY_TAG, ("tests",), f"stomp.py=={STOMP_PY}", "pytest-mock==3.14.0")
+    parts = urlsplit(url)
+    environment = {"STD_HOST": parts.hostname or "", "STD_PORT": str(parts.port), "STD_USER": parts.username or "", "STD_PASSWORD": parts.password or ""}
+    return run_pytest(python, source, environment, *(f"tests/test_{name}.py" for name in STOMP_PY_TESTS), "-W", "ignore")
+
+
 AMQPLIB = Suite("amqplib", "0.10.9", amqplib)
 SUITES = {
     suite.name: suite
@@ -286,6 +299,7 @@ SUITES = {
         Suite("franz-go", FRANZ_GO, franz_go, "kafka"),
         Suite("paho-testing", PAHO_TESTING[:9], paho_testing, "mosquitto"),
         Suite("mqtt5-conformance", MQTT5_CONFORMANCE[:9], mqtt5_conformance, "mosquitto"),
+        Suite("stomp-py", STOMP_PY, stomp_py, "activemq"),
         Suite("moto", MOTO, moto, "moto", {"sqs.account": "123456789012"}, {"sqs": 5000}),
     )
 }
@@ -307,8 +321,13 @@ def broker(suite: Suite, url: str | None) -> Iterator[str]:
     listener = LISTENERS[suite.reference]
     ports = {name: port for name, port in suite.ports.items() if is_free(port)}
     with Broker(listeners=(listener, "http"), settings=suite.settings, ports=ports) as running:
-        forms = {"amqp": "amqp://guest:guest@127.0.0.1:{}/%2F", "kafka": "kafka://127.0.0.1:{}", "sqs": "http://localhost:{}", "mqtt": "mqtt://127.0.0.1:{}"}
-        yield forms[listener].format(running.port(listener))
+        yield {
+            "amqp": "amqp://guest:guest@127.0.0.1:{}/%2F",
+            "kafka": "kafka://127.0.0.1:{}",
+            "sqs": "http://localhost:{}",
+            "mqtt": "mqtt://127.0.0.1:{}",
+            "stomp": "stomp://guest:guest@127.0.0.1:{}",
+        }[listener].format(running.port(listener))
 
 
 def report(suite: Suite, passed: set[str], failed: set[str]) -> bool:

@@ -66,6 +66,21 @@ def test_all_that_is_ready_in_order(bench, durable):
     assert (queue.subscription.ready_count, queue.subscription.leased_count) == (10, 0)
 
 
+def test_the_highest_first(bench, me):
+    me.declare("levels", x_max_priority=3)
+    me.put(*TEN, key="levels", priorities=[number % 5 for number in range(10)])
+    ordered = [b"%d" % number for level in (3, 2, 1, 0) for number in range(10) if min(number % 5, 3) == level]
+    assert browsed(me, queue="levels") == ordered
+    for limit in range(1, 11):
+        assert browsed(me, queue="levels", limit=limit) == ordered
+    assert me.ask(r.Browse("levels", -1, 3))[2] == 10
+    me.consume(queue="levels", limit=5)
+    bench.run()
+    assert me.bodies() == ordered[:5]
+    assert browsed(me, queue="levels", limit=2) == ordered[5:]
+    assert browsed(me, queue="levels", limit=1) == ordered[5:]
+
+
 def test_nothing(me):
     assert me.ask(r.Browse("q")) == ([], -1, 0)
 

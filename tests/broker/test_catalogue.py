@@ -151,7 +151,7 @@ def test_arguments_compare_by_class_and_unknown_ones_not_at_all(broker):
             {"x-queue-type": "quorum", "x-queue-leader-locator": "odd"},
             "invalid arg 'x-queue-leader-locator' for queue 'q' in vhost '/': invalid_queue_locator_arg",
         ),
-        ({"x-max-priority": 5}, "invalid arg 'x-max-priority' for queue 'q' in vhost '/': priority queues are not supported"),
+        ({"x-max-priority": 256}, "invalid arg 'x-max-priority' for queue 'q' in vhost '/': {max_value_exceeded,256}"),
         ({"x-single-active-consumer": 1}, "invalid arg 'x-single-active-consumer' for queue 'q' in vhost '/': {unacceptable_type,signedint}"),
     ],
 )

@@ -106,17 +106,29 @@ class TestExpiry:
         assert dead.bodies() == [b"%d" % number for number in range(3000)]
 
     @pytest.mark.parametrize("top", [0, 2])
-    def test_of_a_message_over_a_restart(self, bench, me, top):
+    def test_nobody_is_given_what_has_expired_since_a_restart(self, bench, me, top):
         me.declare("m", x_max_priority=top)
         me.put(b"a", key="m", ttl_ms=1000, priorities=[top])
         me.put(b"b", b"c", key="m", ttl_ms=4000, priorities=[0, top])
+        me.put(b"d", key="m", priorities=[0])
         again = bench.reopen()
-        again.run(2)
-        assert again.queue("m").depth() == 2
-        again.run(3)
+        again.run(5)
         you = again.connect().consume(queue="m")
         again.run()
-        assert you.bodies() == []
+        assert you.bodies() == [b"d"]
+
+    @pytest.mark.parametrize("top", [0, 2])
+    @pytest.mark.parametrize("by", ["queue", "message"])
+    def test_what_expires_after_a_restart_goes_though_nobody_uses_the_queue(self, bench, me, top, by):
+        me.declare("dead")
+        arguments = {"x_message_ttl": 3000} if by == "queue" else {}
+        me.declare("m", x_max_priority=top, x_dead_letter_exchange="", x_dead_letter_routing_key="dead", **arguments)
+        me.put(b"a", b"b", key="m", ttl_ms=3000 if by == "message" else None, priorities=[0, top])
+        again = bench.reopen()
+        again.run(1)
+        assert (again.queue("m").depth(), again.queue("dead").depth()) == (2, 0)
+        again.run(3)
+        assert (again.queue("m").depth(), again.queue("dead").depth()) == (0, 2)
 
     def test_over_a_restart(self, bench, dead):
         dead.put(b"x", key="t")

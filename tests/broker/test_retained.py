@@ -148,6 +148,7 @@ def test_the_queue_is_the_brokers_own(bench, me):
         r.Consume(RETAINED_QUEUE, "c"),
         r.Get(RETAINED_QUEUE),
         r.PurgeQueue(RETAINED_QUEUE),
+        r.Browse(RETAINED_QUEUE),
         r.DeleteQueue(RETAINED_QUEUE),
         r.Bind("amq.topic", RETAINED_QUEUE, "queue", "#"),
         r.DeclareQueue("another", durable=True, arguments={"x-last-value": True}),
@@ -174,6 +175,34 @@ def test_a_deleted_queue_leaves_no_rows():
     assert me.copied("#") == []
     me.retain("a", b"1")
     assert me.copied("#") == [("a", b"1")]
+
+
+@pytest.mark.parametrize("how", ["a crash amid it", "its shard is closed"])
+def test_what_a_deletion_leaves_goes_when_the_shard_opens(how):
+    bench = LinkedRetainedBench() if how == "its shard is closed" else RetainedBench()
+    me = bench.connect()
+    for number in range(3000):
+        me.retaining(f"k{number}", b"x", expiry_s=60 if number % 2 else -1)
+    bench.run(5)
+    queue = bench.queue(RETAINED_QUEUE)
+    shard = queue.log.shard
+    definition = bench.catalogue.maybe_queue("public/default", RETAINED_QUEUE)
+    if how == "its shard is closed":
+        back = bench.move(shard)
+        bench.decisions.remove_queue(definition)
+        bench.run()
+        back()
+    else:
+        bench.decisions.remove_queue(definition)
+        durable = []
+        bench.store.urgent()
+        bench.store.group().calls.append(lambda: durable.append(True))
+        bench.loop.run_until(lambda: bool(durable))
+        bench.disk.crash()
+        bench = bench.start_again()
+        assert bench.store.scan(shard, LAST_VALUE_PREFIX, prefix_end(LAST_VALUE_PREFIX), 1)  # some are left
+    bench.run()
+    assert bench.store.scan(shard, LAST_VALUE_PREFIX, prefix_end(LAST_VALUE_PREFIX), 1) == []
 
 
 # ---- time

@@ -7,6 +7,7 @@ from kept_session_bench import NS, SessionBench, will_of
 from entrepot.broker.calls import requests as r
 from entrepot.broker.calls import session_requests as s
 from entrepot.broker.calls.port import DONE, PENDING, REFUSED
+from entrepot.broker.sessions import session_table
 from entrepot.model.errors import Reason, Refused
 from entrepot.model.principal import Principal
 
@@ -37,7 +38,7 @@ class TestKept:
         assert not me.open("s")
         assert me.session.queue == "s"
         assert bench.catalogue.maybe_queue(NS, "s").persistent
-        assert bench.table().kept_count == bench.table().attached_count == 1
+        assert bench.figure("sessions_kept") == bench.figure("sessions_attached") == 1
 
     def test_is_there_again_with_its_bindings_and_records(self, bench, me, other):
         me.open()
@@ -94,7 +95,16 @@ class TestKept:
     def test_its_queue_deleted_nothing_of_it_is_left(self, bench, me, other):
         me.open()
         me.once(b"1", numbers=[5])
+        assert reason(other.ask, r.DeleteQueue("s")) is Reason.LOCKED
+        me.close()
+        bench.run()
         other.ask(r.DeleteQueue("s"))
+        assert bench.rows() == []
+        assert not other.open()
+
+    def test_removed_while_somebody_has_it(self, bench, me, other):
+        me.open()
+        bench.decisions.remove_queue(bench.catalogue.maybe_queue(NS, "s"))
         assert bench.rows() == []
         assert reason(me.once, b"2", numbers=[6]) is Reason.TAKEN_OVER
         me.close()
@@ -117,7 +127,7 @@ class TestNotKept:
         assert bench.rows() == []
         me.close()
         bench.run()
-        assert bench.table().attached_count == 0
+        assert bench.figure("sessions_attached") == 0
 
     def test_is_taken_over(self, bench, me, other):
         me.open(expiry_s=0)
@@ -166,7 +176,7 @@ class TestTakenOver:
         assert reason(me.once, b"1", numbers=[5]) is Reason.TAKEN_OVER
         me.close()
         bench.run()
-        assert bench.table().attached_count == 1
+        assert bench.figure("sessions_attached") == 1
         other.leave()
 
     def test_another_ones_number_is_none(self, me, other):
@@ -186,7 +196,7 @@ class TestTakenOver:
         assert {call.outcome for call in calls} <= {DONE, REFUSED}
         assert {call.error.reason for call in calls if call.outcome == REFUSED} <= {Reason.TAKEN_OVER}
         assert sum(len(one.lost) for one in crowd) == len([call for call in calls if call.outcome == DONE]) - 1
-        assert bench.table().attached_count == 1
+        assert bench.figure("sessions_attached") == 1
 
     def test_two_names_are_two_sessions(self, bench, me, other):
         me.open("a")
@@ -203,8 +213,8 @@ class TestEnds:
         bench.run(1)
         assert not bench.exists("s")
         assert bench.rows() == []
-        assert bench.table().kept_count == 0
-        assert bench.table().ended_count == 1
+        assert bench.figure("sessions_kept") == 0
+        assert bench.figure("sessions_expired_total") == 1
 
     def test_not_while_somebody_has_it(self, bench, me, other):
         me.open(expiry_s=10)
@@ -249,6 +259,18 @@ class TestEnds:
         bench.run(20)
         assert not bench.exists("s")
 
+    def test_coming_and_going_leaves_nothing(self, bench, monkeypatch):
+        monkeypatch.setattr(session_table, "DUE_SPARE", 4)
+        for turn in range(30):
+            one = bench.connect()
+            one.open(expiry_s=100 - turn)
+            one.close()
+            assert len(bench.broker.owners.durable.answering.sessions._due) <= 6
+        bench.run(70)
+        assert bench.exists("s")
+        bench.run(3)
+        assert not bench.exists("s")
+
     def test_of_many_each_in_its_time(self, bench):
         for number in range(20):
             one = bench.connect()
@@ -256,7 +278,7 @@ class TestEnds:
             one.close()
         for passed in range(21):
             bench.run(1)
-            assert bench.table().kept_count in (20 - passed - 1, 20 - passed)
+            assert bench.figure("sessions_kept") in (20 - passed - 1, 20 - passed)
 
 
 class TestWills:
@@ -386,7 +408,7 @@ class TestWills:
         other.ask(r.DeleteExchange("e"))
         me.close()
         bench.run(12)
-        assert bench.table().will_dropped_count == 1
+        assert bench.figure("wills_dropped_total") == 1
         assert not bench.exists("s")
 
 
@@ -410,6 +432,12 @@ class TestPermissions:
         bench.authorizer.denied = {("CONFIGURE", "s")}
         assert reason(me.open) is Reason.NOT_PERMITTED
         assert not me.open(expiry_s=0)
+
+    def test_to_clear_what_another_has(self, bench, me, other):
+        me.open()
+        bench.authorizer.denied = {("CONFIGURE", "s")}
+        assert reason(other.open, expiry_s=0, clean=True) is Reason.NOT_PERMITTED
+        assert me.lost == []
 
     def test_of_its_will_when_it_is_opened(self, bench, me):
         bench.listen()
@@ -454,7 +482,9 @@ class TestNumbers:
         other.declare("q", x_max_length=2, x_overflow="reject-publish")
         other.ask(r.Bind("amq.topic", "q", "queue", "x"))
         me.open()
-        assert me.once(b"1", b"2", b"3", b"4", numbers=[10, 11, 20, 21]) == [(20, 2)]
+        call = me.wait_for(me.submit_once(b"1", b"2", b"3", b"4", numbers=[10, 11, 20, 21]))
+        assert call.result == [(20, 2)]
+        assert call.request.publishes[0].nacked == [2, 3]
         other.open()
         assert other.session.incoming == [(10, 2)]
 
@@ -463,7 +493,9 @@ class TestNumbers:
         other.ask(r.Bind("amq.topic", "q", "queue", "x"))
         bench.listen("x")
         me.open()
-        assert me.once(b"1", b"2", b"3", numbers=[10, 11, 12]) == [(12, 1)]
+        call = me.wait_for(me.submit_once(b"1", b"2", b"3", numbers=[10, 11, 12]))
+        assert call.result == [(12, 1)]
+        assert call.request.publishes[0].nacked == [2]
         other.open()
         assert other.session.incoming == [(10, 2)]
 
@@ -524,7 +556,7 @@ def test_a_connection_that_ends_amid_opening_leaves_it(bench):
     me.close()
     bench.run()
     assert call.outcome in (PENDING, DONE)
-    assert bench.table().attached_count == 0
+    assert bench.figure("sessions_attached") == 0
     assert not bench.connect().open() or bench.exists("s")
 
 
@@ -535,8 +567,8 @@ def test_many_connect_and_go(bench):
             assert one.open(f"s{number}") == (turn > 0)
             one.close()
     bench.run()
-    assert bench.table().kept_count == 10
-    assert bench.table().attached_count == 0
+    assert bench.figure("sessions_kept") == 10
+    assert bench.figure("sessions_attached") == 0
     assert len(bench.rows()) == 10
 
 
@@ -548,6 +580,6 @@ def test_refused_quota_leaves_nobody_attached(bench, me, other, monkeypatch):
     call = me.try_open()
     bench.run()
     assert call.outcome == REFUSED
-    assert bench.table().attached_count == 0
+    assert bench.figure("sessions_attached") == 0
     monkeypatch.undo()
     assert not other.open()

@@ -431,6 +431,7 @@ class Broker:
             "read_entries_skipped_total": self.reads.skipped_count,
             "producers": len(self.producers),
             **self.operations.statistics(),
+            **self.owners.durable.answering.sessions.statistics(),
             **self.revocation.statistics(),
             **self.groups.statistics(),
             "metadata_bytes": self.catalogue.quotas.used(METADATA),

@@ -22,6 +22,7 @@ from entrepot.broker.operations.live_objects import LiveObjects
 from entrepot.broker.operations.operations import Operations
 from entrepot.broker.operations.parts import BrokerParts
 from entrepot.broker.queue.away import AwayQueue
+from entrepot.broker.queue.last_values import drop_rows_of_none
 from entrepot.broker.queue.priority_queue import Level
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.subscription.consumer import Consumer
@@ -219,7 +220,9 @@ class ShardMoves:
         self._return_partitions(shard)  # those that were made meanwhile
         for away, queue in queues:
             away.return_to(queue)
-        broker.live.drop_unnamed(broker.owners.here(shard).store.logs(shard))
+        store = broker.owners.here(shard).store
+        broker.live.drop_unnamed(store.logs(shard))
+        drop_rows_of_none(store, shard, broker.scheduler)
         broker.owners.here(shard).answering.sessions.load([shard])
         self.forget_found()
         broker.outbox.opened(shard)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, Protocol
 
 from entrepot.store.interface import ABSOLUTE_PREFIX_SIZE, Fold
@@ -63,22 +64,28 @@ class _Layer:
         self.cells: dict[int, dict[bytes, _Cell]] = {}
         self.count = 0  # keys
         self.size = 0  # bytes of keys and deltas
-        self._ordered: dict[int, tuple[int, list[bytes]]] = {}  # per shard: keys in order, and of how many
+        self._ordered: dict[int, list[bytes]] = {}  # per shard: keys in order, those that there were when somebody asked
 
     def containers(self) -> list[Any]:
         """All that it consists of; it is not used any more."""
-        return [*self.cells.values(), *(ordered for _, ordered in self._ordered.values())]
+        return [*self.cells.values(), *self._ordered.values()]
 
-    def keys(self, shard: int, first: bytes, end: bytes) -> list[bytes]:
-        """Its keys with first <= key < end, ascending."""
+    def keys(self, shard: int, first: bytes, end: bytes, limit: int) -> tuple[list[bytes], bytes]:
+        """Its first `limit` keys with first <= key < end, ascending, and below what key these are all."""
         cells = self.cells.get(shard)
         if not cells:
-            return []
-        count, ordered = self._ordered.get(shard, (0, []))
-        if count != len(cells):  # keys are only ever added
-            ordered = sorted(cells)
-            self._ordered[shard] = (len(cells), ordered)
-        return ordered[bisect_left(ordered, first) : bisect_left(ordered, end)]
+            return [], end
+        ordered = self._ordered.get(shard)
+        if ordered is None:
+            ordered = self._ordered[shard] = []
+        if len(ordered) != len(cells):  # keys are only ever added, behind those that there are
+            ordered.extend(islice(cells, len(ordered), None))
+            ordered.sort()
+        begin = bisect_left(ordered, first)
+        stop = bisect_left(ordered, end, begin)
+        if stop - begin <= limit:
+            return ordered[begin:stop], end
+        return ordered[begin : begin + limit], ordered[begin + limit]
 
 
 class State:
@@ -126,28 +133,31 @@ class State:
 
     def scan(self, shard: int, first: bytes, end: bytes, limit: int) -> list[tuple[bytes, bytes]]:
         """Up to `limit` (key, value) with first <= key < end, ascending, staged changes included."""
-        keys = self._changed.keys(shard, first, end)
-        if self._frozen is not None and (frozen := self._frozen.keys(shard, first, end)):
-            keys = sorted({*keys, *frozen}) if keys else frozen
         found: list[tuple[bytes, bytes]] = []
-        place = 0
         while limit > len(found) and first < end:
             wanted = limit - len(found)
             rows = self._base.scan(shard, first, end, wanted)
-            # What the base says is complete below `covered`: merge our keys up to there, then go on behind it.
-            covered = rows[-1][0] + b"\0" if len(rows) == wanted else end
-            stop = bisect_left(keys, covered, place)
-            merged = dict(rows)
-            for key in keys[place:stop]:
-                value = self.get(shard, key)
-                if value is None:
+            # What the base says is complete below `covered`, and so is what has changed: merge both up to there, then go on behind it.
+            keys, covered = self._keys(shard, first, rows[-1][0] + b"\0" if len(rows) == wanted else end, wanted)
+            merged = {key: value for key, value in rows if key < covered}
+            for key in keys:
+                current = self.get(shard, key)
+                if current is None:
                     merged.pop(key, None)
                 else:
-                    merged[key] = value
+                    merged[key] = current
             found.extend(sorted(merged.items()))
-            place = stop
             first = covered
         return found[:limit]
+
+    def _keys(self, shard: int, first: bytes, end: bytes, limit: int) -> tuple[list[bytes], bytes]:
+        """Keys from `first` on that have changed, ascending, and below what key these are all: `limit` of them, at least, if there are so many below `end`."""
+        keys, covered = self._changed.keys(shard, first, end, limit)
+        if self._frozen is None:
+            return keys, covered
+        frozen, frozen_covered = self._frozen.keys(shard, first, end, limit)
+        covered = min(covered, frozen_covered)
+        return sorted({key for key in (*keys, *frozen) if key < covered}), covered
 
     def freeze(self) -> None:
         """Cut: everything staged up to now is what the next checkpoint covers. Costs nothing. One cut at a time."""

@@ -46,9 +46,16 @@ def is_entrepot() -> bool:
     return not NAMED
 
 
-@pytest.fixture(params=VERSIONS)
+@pytest.fixture(params=["3.1.1", "5"])
 def version(request: pytest.FixtureRequest) -> str:
-    """Each that there is."""
+    """Each that most clients speak."""
+    found: str = request.param
+    return found
+
+
+@pytest.fixture(params=VERSIONS)
+def any_version(request: pytest.FixtureRequest) -> str:
+    """3.1, too, which differs from 3.1.1 in how it connects alone."""
     found: str = request.param
     return found
 

@@ -90,8 +90,8 @@ def test_mqtt_publishes_and_amqp_consumes(meet: Meet, channel: BlockingChannel) 
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
-def test_each_quality_of_service_arrives_once(meet: Meet, channel: BlockingChannel, version: str, qos: int) -> None:
-    queue, peer = bound(channel, "a.#"), meet(version)
+def test_each_quality_of_service_arrives_once(meet: Meet, channel: BlockingChannel, any_version: str, qos: int) -> None:
+    queue, peer = bound(channel, "a.#"), meet(any_version)
     for number in range(20):
         peer.publish("a/b", f"{number}", qos)
     found = [got(channel, queue) for _ in range(20)]
@@ -187,18 +187,6 @@ def test_mqtt_publishes_and_sqs_receives(meet: Meet, channel: BlockingChannel, s
     assert json.loads(message["Body"]) == {"celsius": 21.5}
     assert {key: value["StringValue"] for key, value in message["MessageAttributes"].items()} == {"colour": "green", "correlation-id": "c"}
     sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
-
-
-def test_sqs_sends_and_mqtt_reads(meet: Meet, channel: BlockingChannel, sqs: Any) -> None:
-    """By a queue that hands on at once what it gets."""
-    name, peer = new_name(), meet()
-    channel.queue_declare(name, durable=True, arguments={"x-message-ttl": 0, "x-dead-letter-exchange": "amq.topic", "x-dead-letter-routing-key": "commands.a"})
-    peer.subscribe("commands/+", 1)
-    attributes = {"colour": {"DataType": "String", "StringValue": "green"}, "size": {"DataType": "Number", "StringValue": "5"}}
-    sqs.send_message(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"], MessageBody="on", MessageAttributes=attributes)
-    message = peer.one()
-    assert (message.topic, message.payload) == ("commands/a", b"on")
-    assert {"colour": "green", "size": "5"}.items() <= dict(said_of(message)["UserProperty"]).items()
 
 
 def test_namespaces_are_apart(meet: Meet, connect: Callable[..., Peer]) -> None:

@@ -11,9 +11,9 @@ Connect = Callable[..., Peer]
 
 
 @pytest.mark.parametrize("granted", [0, 1, 2])
-def test_each_quality_of_service(connect: Connect, version: str, granted: int) -> None:
+def test_each_quality_of_service(connect: Connect, any_version: str, granted: int) -> None:
     """3.8.4: a message is sent with the lesser of what it was published with and what was granted."""
-    topic, peer = new_name(), connect(version)
+    topic, peer = new_name(), connect(any_version)
     assert peer.subscribe(topic, granted) == granted
     for qos in (0, 1, 2):
         assert peer.publish(topic, f"{qos}", qos) == 0

@@ -14,15 +14,15 @@ def sorted_by_topic(messages: list[object]) -> list[tuple[str, bytes, int, bool]
     return sorted(seen(messages))
 
 
-def test_the_last_one_is_kept(connect: Connect, version: str) -> None:
+def test_the_last_one_is_kept(connect: Connect, any_version: str) -> None:
     """3.3.1.3: a new subscription gets the last one with RETAIN; who is subscribed already gets each without."""
-    topic, writer, early = new_name(), connect(version), connect(version)
+    topic, writer, early = new_name(), connect(any_version), connect(any_version)
     early.subscribe(topic, 2)
     for number in range(3):
         writer.publish(topic, f"{number}", number, retain=True)
     writer.publish(topic, b"not kept", 1)
     assert [(payload, retain) for _, payload, _, retain in seen(early.take(4))] == [(b"0", False), (b"1", False), (b"2", False), (b"not kept", False)]
-    late = connect(version)
+    late = connect(any_version)
     late.subscribe(topic, 1)
     assert seen(late.rest()) == [(topic, b"2", 1, True)]
     writer.publish(topic, retain=True)

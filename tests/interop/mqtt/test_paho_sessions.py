@@ -10,17 +10,17 @@ from mqtt_client import Peer, Will, new_name, seen
 Connect = Callable[..., Peer]
 
 
-def test_a_kept_session(connect: Connect, kept: Connect, version: str) -> None:
+def test_a_kept_session(connect: Connect, kept: Connect, any_version: str) -> None:
     """4.4: what came meanwhile at QoS 1 and 2 is there, in order; its subscriptions hold on."""
-    topic, writer = new_name(), connect(version)
-    peer = kept(version)
+    topic, writer = new_name(), connect(any_version)
+    peer = kept(any_version)
     assert not peer.session_present
     peer.subscribe(f"{topic}/+", 2)
     peer.close()
     for number in range(30):
         writer.publish(f"{topic}/a", f"{number}", 1 + number % 2)
-    again = kept(version, client_id=peer.client_id)
-    assert again.session_present or version == "3.1"  # 3.1 has no such flag
+    again = kept(any_version, client_id=peer.client_id)
+    assert again.session_present or any_version == "3.1"  # 3.1 has no such flag
     found = again.take(30)
     assert sorted(int(message.payload) for message in found) == list(range(30))
     for qos in (1, 2):
@@ -97,13 +97,13 @@ def test_it_was_away_while_sent_to(connect: Connect, kept: Connect, version: str
     assert kept(version, client_id=peer.client_id).one().payload == b"x"
 
 
-def test_take_over(connect: Connect, version: str) -> None:
+def test_take_over(connect: Connect, any_version: str) -> None:
     """3.1.4: who comes with the same client identifier ends the other's connection, with reason 0x8E."""
-    topic, first = new_name(), connect(version)
+    topic, first = new_name(), connect(any_version)
     first.subscribe(topic, 1)
-    second = connect(version, client_id=first.client_id)
+    second = connect(any_version, client_id=first.client_id)
     assert first.wait_over() == (0x8E if first.is_5 else None)
-    connect(version).publish(topic, b"x")
+    connect(any_version).publish(topic, b"x")
     assert second.rest() == []
 
 

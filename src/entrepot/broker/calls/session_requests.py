@@ -67,8 +67,8 @@ class OpenSession(Struct):
     is dropped, its queue with all bindings too. It is kept if `expiry_s` is not 0, or it is there already and not `clean`.
 
     The session lasts as long as its connection, and `expiry_s` longer. The connection's end is as good as a CloseSession that keeps the will.
-    Refused: NOT_PERMITTED (to configure the queue, where it is kept; to publish the will), LIMIT, INVALID (a name that cannot be a queue's), EXISTS_DIFFERENT
-    (a queue of that name is not durable).
+    Refused: TAKEN_OVER (amid opening), NOT_PERMITTED (to configure the queue, where it is kept, or one of its name is there; to publish the will), LIMIT,
+    INVALID (a name that cannot be a queue's), EXISTS_DIFFERENT (a queue of that name is not durable).
     """
 
     name: str
@@ -92,9 +92,9 @@ class PublishOnce(Struct):
     """Publishes, and the numbers of their records, remembered as incoming in the same commit. result: numbers of records that were nacked (Runs), and so are
     not remembered: their publisher may send them again.
 
-    `numbers` has one for each record of `publishes`, in order. The Publishes do not complete one by one: with this their `unroutable` and `returned` say what
-    they always say; whether they are mandatory makes no difference. Refused or Unavailable: nothing was done, as a Publish among them would be refused. Of a
-    session that is not kept nothing is remembered.
+    `numbers` has one for each record of `publishes`, in order. The Publishes do not complete one by one: with this their `unroutable`, `returned` and `nacked`
+    say what they always say; whether they are mandatory makes no difference. Queues of owners elsewhere nack nothing that is heard of. Refused or Unavailable:
+    nothing was done, as a Publish among them would be refused. Of a session that is not kept nothing is remembered.
     """
 
     number: int

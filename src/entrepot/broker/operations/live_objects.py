@@ -22,7 +22,7 @@ from entrepot.broker.owner.seals import Seals
 from entrepot.broker.queue import parts
 from entrepot.broker.queue.away import AwayQueue
 from entrepot.broker.queue.head_drops import HeadDrops
-from entrepot.broker.queue.last_values import LastValues
+from entrepot.broker.queue.last_values import LastValues, drop_rows_of_none
 from entrepot.broker.queue.priority_queue import PriorityQueue
 from entrepot.broker.queue.queue import Queue
 from entrepot.broker.queue.unused_queues import UnusedQueues
@@ -65,6 +65,9 @@ class LiveObjects:
         for owner in broker.owners.local():
             if owner is not broker.owners.home:
                 self.drop_unnamed(owner.store.logs() if not owner.store.closed else (log for log in owner.store.logs() if log.shard not in owner.store.closed))
+                for shard in range(broker.shards.count):
+                    if shard not in owner.store.closed:
+                        drop_rows_of_none(owner.store, shard, broker.scheduler)
 
     def applied(self, applied: Applied) -> None:
         """The catalogue has changed: end, make and change what is alive of it."""

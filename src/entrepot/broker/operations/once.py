@@ -12,7 +12,7 @@ from typing import Any
 
 from entrepot.broker.calls.port import DONE, Ask, Attachment, Call, Publish, Sink, fail, make_publish
 from entrepot.broker.calls.questions import Note, Onward
-from entrepot.broker.calls.session_requests import PublishOnce, Runs
+from entrepot.broker.calls.session_requests import NUMBER_MAX, PublishOnce, Runs
 from entrepot.broker.catalogue.definitions import TopicDefinition
 from entrepot.broker.front.door import Door
 from entrepot.broker.front.owner_table import Definition
@@ -205,6 +205,13 @@ class Once:
         note = Note(self._log_id, self._generation, False, by_stage, adds, nacked, self._onward)
         self._owner.together(share.stages, [], [], self._own_answered, note)
 
+    def _left_out_of(self, runs: Runs) -> set[int]:
+        """Indices of records of a publish, by their numbers."""
+        if self._left_out.next_present(0) > NUMBER_MAX:
+            return set()
+        numbers = [number for first, count in runs for number in range(first, first + count)]
+        return {index for index, number in enumerate(numbers) if self._left_out.contains(number)}
+
     def _leave_out(self, runs: Runs) -> None:
         for first, count in runs:
             self._left_out.add(first, first + count)
@@ -248,9 +255,10 @@ class Once:
         for reply in self._replies:
             reply()
         publisher = self._broker.publisher
-        for publish in self._request.publishes:
+        for publish, runs, nacked in zip(self._request.publishes, self._by_publish(), self._nacked, strict=True):
             publisher.published_count += publish.count
             publisher.published_bytes += publish.body_bytes
+            publish.nacked = sorted(nacked | self._left_out_of(runs)) or None
             publish.outcome = DONE
         call.result = [(first, end - first) for first, end in self._left_out]
         call.outcome = DONE

@@ -79,7 +79,7 @@ class SessionOperations:
         """See OpenSession."""
         broker = self._broker
         _check_name(request.name)
-        if request.expiry_s:
+        if request.expiry_s or request.name in broker.catalogue.namespace(door.namespace).queues:
             broker.authorizer.authorize(door.principal, Action.CONFIGURE, door.namespace, ResourceKind.QUEUE, request.name)
         if request.will is not None:
             self._check_will(door, request.will)
@@ -244,10 +244,6 @@ class SessionOperations:
         if session is None or session.door is not door:
             raise taken_over(str(number))
         return session
-
-    def statistics(self) -> dict[str, float]:
-        """Figures for metrics."""
-        return {"sessions_attached": len(self._sessions)}
 
 
 def _answer(call: Ask, error: NotDone | None, _: Any) -> None:

@@ -20,7 +20,10 @@ from entrepot.store.interface import Log
 
 
 class Seals:
-    """Of one owner. routes_changed(namespace): whoever has found the way to something there finds it anew."""
+    """Of one owner. The queue of a session is not sealed while a connection has that.
+
+    routes_changed(namespace): whoever has found the way to something there finds it anew.
+    """
 
     def __init__(self, owner: LocalOwner, routes_changed: Callable[[str], None]) -> None:
         self._owner = owner
@@ -36,6 +39,8 @@ class Seals:
             if first is not None:
                 self._sealed[first].append(partial(self.seal, question, done))
                 return
+            if owner.answering.sessions.is_attached(targets[0].log):
+                raise Refused(Reason.LOCKED, f"{_where(targets[0])} is a session's that a connection has")
             ready, consumers = _counts(targets)
             if question.if_unused and consumers:
                 raise Refused(Reason.IN_USE, f"{_where(targets[0])} in use")

@@ -13,11 +13,12 @@ from entrepot.broker.calls.port import Publish
 from entrepot.broker.catalogue.quotas import LastValueLimits
 from entrepot.broker.logs.entry_codec import EntryCodec
 from entrepot.broker.queue.last_value_pages import LastValuePages
-from entrepot.broker.queue.last_value_rows import LastValue, decoded, encoded, time_key, time_of, time_prefix, value_key, value_prefix
+from entrepot.broker.queue.last_value_rows import LastValue, decoded, encoded, time_key, time_of, time_prefix, value_key
 from entrepot.broker.queue.queue import Queue
-from entrepot.broker.state import DELETE, prefix_end, set_value
+from entrepot.broker.state import DELETE, LAST_VALUE_PREFIX, prefix_end, set_value
 from entrepot.broker.subscription.consumer import Consumer
 from entrepot.model.entry import make_entry
+from entrepot.store.interface import LOG_ID_SIZE, Scheduler, Store
 
 EXPIRED_PER_TURN = 256
 DROPPED_PER_TURN = 1024
@@ -158,14 +159,7 @@ class LastValues:
 
     def drop(self) -> None:
         """The queue is deleted: its rows go, some in a turn."""
-        gone = 0
-        for prefix in (time_prefix(self._log.id), value_prefix(self._log.id)):
-            rows = self._store.scan(self._shard, prefix, prefix_end(prefix), DROPPED_PER_TURN - gone)
-            for key, _ in rows:
-                self._store.fold(self._shard, key, DELETE)
-            gone += len(rows)
-        if gone == DROPPED_PER_TURN and self._shard not in self._store.closed:
-            self._queue.hub.scheduler.call_soon(self.drop)
+        drop_rows(self._store, self._shard, self._log.id, self._queue.hub.scheduler)
 
     # ---- Heads
 
@@ -196,3 +190,26 @@ class LastValues:
             self._timer.cancel()
             self._timer = None
         self.pages.close()
+
+
+def drop_rows(store: Store, shard: int, log_id: bytes, scheduler: Scheduler) -> None:
+    """Those of a queue that is deleted go, some in a turn; what a crash leaves of them goes when the shard opens again (drop_rows_of_none())."""
+    if shard in store.closed:
+        return
+    prefix = LAST_VALUE_PREFIX + log_id
+    rows = store.scan(shard, prefix, prefix + b"\xff", DROPPED_PER_TURN)
+    for key, _ in rows:
+        store.fold(shard, key, DELETE)
+    if len(rows) == DROPPED_PER_TURN:
+        scheduler.call_soon(drop_rows, store, shard, log_id, scheduler)
+
+
+def drop_rows_of_none(store: Store, shard: int, scheduler: Scheduler) -> None:
+    """A shard has opened: rows of queues go that were deleted while it was closed, or of which a crash has left some."""
+    first = LAST_VALUE_PREFIX
+    while rows := store.scan(shard, first, prefix_end(LAST_VALUE_PREFIX), 1):
+        prefix = rows[0][0][: len(LAST_VALUE_PREFIX) + LOG_ID_SIZE]
+        log_id = prefix[len(LAST_VALUE_PREFIX) :]
+        if store.log(log_id) is None:
+            drop_rows(store, shard, log_id, scheduler)
+        first = prefix + b"\xff"

@@ -130,8 +130,8 @@ class Queue(LogOwner):
                 for first, end in pending:
                     self.subscription.restore_pending(transaction_id, first, end)
         log.owner = self
-        if self.overdelivered:
-            hub.mark_dirty(self)
+        if self.overdelivered or (log.next_offset > log.first_offset and (self.message_ttl_ms >= 0 or self.dead_letters is not None)):
+            hub.mark_dirty(self)  # what has expired meanwhile goes, and a timer is set
 
     # ---- what producers do
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from entrepot.broker.calls.questions import CHANGE_CATALOGUE, NEW, PRESENT, AttachSession, DetachSession, HoldSession, Note, Onward, Place, SessionAttached
@@ -48,6 +48,7 @@ AGAIN_MS = 1000  # until it is tried again to publish a will, or to remove a que
 GENERATION_SHIFT = 12  # generations are milliseconds, shifted by so many bits, or one more than the last
 SCAN_LIMIT = 256
 DUE_MAX = 256  # sessions looked at in a turn
+DUE_SPARE = 1024  # items of the heap that hold no more, besides as many as there are sessions
 
 
 class SessionTable:
@@ -81,27 +82,17 @@ class SessionTable:
         self._timer_ms = NEVER_MS
         self._late = LateWills(store, publish, self._arm)
         self._generation = 0
-        self.ended_count = 0  # sessions that were kept, and have ended by themselves
+        self._ended_count = 0  # sessions that were kept, and have ended by themselves
 
-    @property
-    def attached_count(self) -> int:
-        """Sessions that a connection has."""
-        return len(self._attached)
-
-    @property
-    def will_dropped_count(self) -> int:
-        """Wills whose exchange was gone."""
-        return self._late.dropped_count
-
-    @property
-    def will_count(self) -> int:
-        """Wills that were published."""
-        return self._late.published_count
-
-    @property
-    def kept_count(self) -> int:
-        """Sessions that are kept."""
-        return len(self._kept)
+    def statistics(self) -> dict[str, float]:
+        """Figures for metrics: sessions that a connection has, and that are kept; counters of those that have ended in time, and of wills."""
+        return {
+            "sessions_attached": len(self._attached),
+            "sessions_kept": len(self._kept),
+            "sessions_expired_total": self._ended_count,
+            "wills_published_total": self._late.published_count,
+            "wills_dropped_total": self._late.dropped_count,
+        }
 
     # ---- shards come and go
 
@@ -188,6 +179,11 @@ class SessionTable:
         if kept.attached is not None:
             kept.attached.kept = None
             kept.attached = None
+
+    def is_attached(self, log: Log) -> bool:
+        """Whether a connection has the session whose queue lies there."""
+        kept = self._kept.get(log.id)
+        return kept is not None and kept.attached is not None
 
     # ---- attaching
 
@@ -414,7 +410,7 @@ class SessionTable:
             return
         if not kept.over:
             kept.over = True
-            self.ended_count += 1
+            self._ended_count += 1
         if self._may_remove():
             self._remove(kept.queue)
         if self._kept.get(kept.log_id) is kept:
@@ -424,6 +420,9 @@ class SessionTable:
         kept.due_ms = due_ms
         if due_ms < NEVER_MS:
             heappush(self._due, (due_ms, kept.log_id))
+        if len(self._due) > 2 * len(self._kept) + DUE_SPARE:  # sessions that come and go leave some behind
+            self._due = [(one.due_ms, one.log_id) for one in self._kept.values() if one.due_ms < NEVER_MS]
+            heapify(self._due)
 
     def _arm(self) -> None:
         """Have the timer go off when the next is due."""

@@ -60,10 +60,11 @@ class Source:
 class Match:
     """What the subscriptions that match a topic want of its messages; `qos` -1: there are none.
 
-    `is_apart`: that of QoS 0 is all that it comes by, whatever the exchange, which knows nothing of `$`, has put it into.
+    `is_apart`: that of QoS 0 is all that it comes by, whatever the exchange, which knows nothing of `$`, has put it into. `plain`: of messages of
+    QoS 0 that are not KEPT; None: it is another for each, for the client takes topic aliases.
     """
 
-    __slots__ = ("identifiers", "is_apart", "qos", "retain", "templates", "topic")
+    __slots__ = ("identifiers", "is_apart", "plain", "qos", "retain", "templates", "topic")
 
     def __init__(self, topic: bytes, qos: int, identifiers: bytes, retain: int) -> None:
         self.topic = topic
@@ -72,6 +73,7 @@ class Match:
         self.retain = retain
         self.is_apart = not qos and is_apart(topic)
         self.templates: dict[tuple[int, bool, bool, int, bool], Template] = {}
+        self.plain: Template | None = None
 
 
 class Held:
@@ -95,23 +97,30 @@ def deliver(session: Session, delivery: Delivery) -> int:
     source: Source = delivery.token
     if source.ended:  # the broker has not heard of it yet, and gives back what it had leased when it does
         return -1
-    match = _match(session, source, delivery.data)
+    data, pos, count = delivery.data, delivery.position, delivery.count
+    match = (session.matches if source.subscription is None else source.matches).get(data[3 : 3 + (data[1] << 8 | data[2])])
+    if match is None:
+        match = _remember(session, source, data)
     if session.copies.under_way:
         retained.came(session, delivery)
-    if match.qos < 0 or (
-        (match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not flags_of(delivery.data, delivery.position) & KEPT
-    ):
+    is_kept = flags_of(data, pos) & KEPT != 0
+    if match.qos < 0 or ((match.qos > 0 if source.is_loose else match.is_apart and source.place == MAIN) and not is_kept):
         if not delivery.settled:
-            _settle(session, source, delivery.offset, delivery.count)
+            _settle(session, source, delivery.offset, count)
         return -1
-    if source.is_loose:
-        end = _send(session, match, delivery.data, delivery.position, delivery.count, delivery.append_time_ms)
-    else:
+    if not source.is_loose:
         held = Held(delivery, match)
         if session.held or not _begin(session, held):
             session.held.append(held)
             return -1
         end = held.pos
+    elif match.plain is None or is_kept:
+        end = _send(session, match, data, pos, count, delivery.append_time_ms)
+    else:
+        output = session.output
+        end = output.deliver(data, pos, count, match.plain, 0, _age_s(session, delivery.append_time_ms))
+        if output.written < count:
+            end = _send(session, match, data, end, count - output.written, delivery.append_time_ms)
     _written(session)
     return end
 
@@ -132,15 +141,15 @@ def _settle(session: Session, source: Source, offset: int, count: int) -> None:
 # ---- which subscriptions a topic is for
 
 
-def _match(session: Session, source: Source, data: bytes) -> Match:
+def _remember(session: Session, source: Source, data: bytes) -> Match:
+    """What the topic's subscriptions want, from now on."""
     address = data[3 : 3 + int.from_bytes(data[1:3], "big")]
     matches = session.matches if source.subscription is None else source.matches
-    found = matches.get(address)
-    if found is None:
-        found = _find(session, source, address)
-        if len(matches) >= MATCHES_MAX:
-            matches.clear()
-        matches[address] = found
+    if len(matches) >= MATCHES_MAX:
+        matches.clear()
+    found = matches[address] = _find(session, source, address)
+    if found.qos >= 0 and not session.aliases.maximum:
+        found.plain = _template(session, found, (0, False, False, 0, False))
     return found
 
 
@@ -238,12 +247,15 @@ def _deliver(
         if len(match.templates) >= _TEMPLATES_MAX:
             match.templates.clear()
         template = match.templates[key] = _template(session, match, key)
-    age_s = max(0, session.wall_ms() - append_time_ms) // 1000 if append_time_ms else 0
-    end: int = session.output.deliver(data, pos, count, template, first_id, age_s)
+    end: int = session.output.deliver(data, pos, count, template, first_id, _age_s(session, append_time_ms))
     written: int = session.output.written
     if alias and not is_known and not written:
         session.aliases.forget(match.topic)
     return end, written
+
+
+def _age_s(session: Session, append_time_ms: int) -> int:
+    return max(0, session.wall_ms() - append_time_ms) // 1000 if append_time_ms else 0
 
 
 def _template(session: Session, match: Match, key: tuple[int, bool, bool, int, bool]) -> Template:

@@ -96,9 +96,12 @@ class Flights:
         return found
 
     def _add(self, span: Span) -> Span:
-        self._spans.append(span)
         self.count += span.count
         self._out += span.count
+        if self._spans and _goes_on(self._spans[-1], span):
+            self._spans[-1].count += span.count
+            return span
+        self._spans.append(span)
         return span.part(0, span.count)
 
     def _free_ids(self, first_id: int, count: int) -> tuple[int, int]:

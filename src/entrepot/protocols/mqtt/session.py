@@ -410,9 +410,7 @@ class Session(Sink):
         if self.steps is None and not self.taking:
             self.go_on_soon()
 
-    def deliver(self, delivery: Delivery) -> int:
-        """See port.Sink."""
-        return delivering.deliver(self, delivery)
+    deliver = delivering.deliver
 
     def cancelled(self, token: Any) -> None:
         """See port.Sink."""
