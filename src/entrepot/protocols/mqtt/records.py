@@ -126,7 +126,7 @@ class MqttEntryCodec(EntryCodec):
         """Whether it was in this queue before, and not rejected since."""
         deaths = [value.decode(errors="replace").partition(" ") for kind, name, value in parts(record)[0] if kind == USER and name == DEATH]
         seen = [at for at, (_, _, name) in enumerate(deaths) if name == queue]
-        return bool(seen) and all(reason != "rejected" for reason, _, _ in deaths[seen[-1] :])
+        return bool(seen) and all(reason != "rejected" for reason, _, _ in deaths[seen[len(seen) - 1] :])
 
     def mark_delivery_count(self, record: bytes, count: int) -> bytes:
         """MQTT says no more than DUP, beside the message."""
@@ -139,7 +139,7 @@ class MqttEntryCodec(EntryCodec):
     def source_of(self, data: bytes, position: int) -> str:
         """See EntryCodec: the queue of the latest x-death."""
         deaths = [value for kind, name, value in items(properties_of(data, position)) if kind == USER and name == DEATH]
-        return deaths[-1].decode(errors="replace").partition(" ")[2] if deaths else ""
+        return deaths[len(deaths) - 1].decode(errors="replace").partition(" ")[2] if deaths else ""
 
     def to_record_batch(self, data: bytes, base_offset: int, append_time_ms: int) -> bytes | None:
         """See EntryCodec; translation.py says what becomes what."""

@@ -14,7 +14,7 @@ from entrepot.protocols.mqtt.packing import KEPT, flags_of
 from entrepot.protocols.mqtt.topics import key_of
 
 if TYPE_CHECKING:
-    from entrepot.protocols.mqtt.session import Session
+    from entrepot.protocols.mqtt.state import State
 
 STREAM = 1
 WAITING_MAX = COPIES_MAX  # copies that have not come; above this no more are made
@@ -43,20 +43,20 @@ class Copies:
         self.waiting = 0
 
 
-def begin(session: Session, topic_filter: bytes, queue: str, identifier: int) -> None:
+def begin(session: State, topic_filter: bytes, queue: str, identifier: int) -> None:
     """Somebody has subscribed who is to be sent what is retained."""
     forget(session, topic_filter)
     session.copies.under_way.append(Copy(topic_filter, queue, identifier))
     _next(session)
 
 
-def forget(session: Session, topic_filter: bytes) -> None:
+def forget(session: State, topic_filter: bytes) -> None:
     """The subscription is another one, or none."""
     copies = session.copies
     copies.under_way = [copy for copy in copies.under_way if copy.filter != topic_filter]
 
 
-def _next(session: Session) -> None:
+def _next(session: State) -> None:
     copies = session.copies
     if copies.call is None and copies.under_way and copies.waiting < WAITING_MAX:
         copy = copies.under_way[0]
@@ -64,7 +64,7 @@ def _next(session: Session) -> None:
         session.attachment.submit(call)
 
 
-def copied(session: Session, call: Ask) -> None:
+def copied(session: State, call: Ask) -> None:
     """A page is in the queue; or it will not be, for this is no longer allowed, or not now."""
     copies = session.copies
     copies.call = None
@@ -84,7 +84,7 @@ def _filter_of(call: Ask) -> bytes:
     return key_of(pattern.encode())
 
 
-def came(session: Session, delivery: Delivery) -> None:
+def came(session: State, delivery: Delivery) -> None:
     """Something is delivered while there is more to be copied."""
     if flags_of(delivery.data, delivery.position) & KEPT:
         session.copies.waiting -= delivery.count
@@ -92,7 +92,7 @@ def came(session: Session, delivery: Delivery) -> None:
             _next(session)
 
 
-def look(session: Session) -> None:
+def look(session: State) -> None:
     """Time has passed: what has not come by now will not."""
     if session.copies.under_way and not session.overfull and not session.held:
         session.copies.waiting = 0
